@@ -1,0 +1,56 @@
+"""Every error this package raises on purpose.
+
+SeesayError
+├── ConfigError         a setting is impossible or contradicts another
+├── ImageError          a picture cannot be read, or is too large to be read safely
+├── DataError           a data set, shard or recipe input does not hold what it should
+├── WeightsError        a checkpoint does not fit the model, or is damaged
+│   └── UnknownModelError   no catalogued model or folder has this name
+├── DownloadError       a hub could not be reached, or refused
+├── MissingExtraError   an optional part of the package is not installed
+└── CollectionError     a collection is missing, or was built by another model
+
+A message has three parts: what is wrong with the values, what was expected, what to do next.
+"""
+
+
+class SeesayError(Exception):
+    """Base class: catch this one to catch everything below."""
+
+
+class ConfigError(SeesayError):
+    """A setting is impossible or contradicts another."""
+
+
+class ImageError(SeesayError):
+    """A picture cannot be read, or is too large to be read safely."""
+
+
+class DataError(SeesayError):
+    """A data set, shard or recipe input does not hold what it should."""
+
+
+class WeightsError(SeesayError):
+    """A checkpoint does not fit the model, or is damaged."""
+
+
+class UnknownModelError(WeightsError):
+    """No catalogued model or folder has this name."""
+
+
+class DownloadError(SeesayError):
+    """A hub could not be reached, or refused."""
+
+
+class MissingExtraError(SeesayError):
+    """An optional part of the package is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed, and this needs it. "
+            f"Install it with: pip install 'seesay[{extra}]'"
+        )
+
+
+class CollectionError(SeesayError):
+    """A collection is missing, or was built by another model."""

@@ -1,0 +1,18 @@
+from pathlib import Path
+
+import pytest
+import torchvision_shim  # noqa: F401  # before anything imports transformers, timm or open_clip
+from hypothesis import settings
+
+settings.register_profile("seesay", deadline=None)  # the first call of a torch op can take a second
+settings.load_profile("seesay")
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the project; the test is skipped where there is none."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the data folder {SHARED}, which is not here")
+    return SHARED

@@ -1,0 +1,80 @@
+# Everything a person or CI runs. On a bare machine with Python 3.11+, `make test` or `make demo`
+# alone is enough: both create .venv and install into it first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(PIP) install -c constraints.txt
+EXTRAS := $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"], sep=",")')
+
+# References that tests and benchmarks compare with. They ask for torchvision's compiled half, which
+# does not fit every build of torch and which nothing here calls, so they come without dependencies.
+REFERENCES := cn_clip open_clip_torch timm torchvision
+
+# `make lock` takes the newest of everything but these two, which fit each other and must not drift.
+KEEP := torch==2.13.0 torchvision==0.28.0
+
+.PHONY: help demo test check docs bench lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-demo ## run the main job on real photographs
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.installed-dev ## run every test that needs no network and no accelerator
+	$(BIN)/python -m pytest -q -m "not network and not gpu and not slow" $(ARGS)
+
+check: $(VENV)/.installed-dev ## format, lint, types, layers, ceilings
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+docs: $(VENV)/.installed-dev ## build the pages into docs/_build/html; a warning is an error
+	$(BIN)/python docs/generate.py
+	$(BIN)/sphinx-build -q -W --keep-going -n -c docs docs/en docs/_build/html/en
+	$(BIN)/sphinx-build -q -W --keep-going -n -c docs -D language=zh_CN docs/zh docs/_build/html/zh
+	cp docs/index.html docs/_build/html/index.html
+	@echo "docs built: docs/_build/html/index.html"
+
+bench: $(VENV)/.installed-dev ## run every benchmark beside its peers, one after the other
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lock: ## renew constraints.txt from a fresh environment with every extra
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	$(MAKE) constraints VENV=build/lock
+
+.PHONY: constraints
+constraints:
+	echo $(KEEP) | tr ' ' '\n' > build/lock/keep.txt
+	$(PIP) install -c build/lock/keep.txt setuptools -e ".[$(EXTRAS)]"
+	$(PIP) install -c build/lock/keep.txt --no-deps $(REFERENCES)
+	{ echo '# Exact versions of everything installed, by `make lock`. A local label such as +cpu is left out:'; \
+	  echo '# the same version in another build is as good.'; \
+	  $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f; } > constraints.txt
+
+clean: ## remove what was built and installed
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "seesay: $(PYTHON) is $$($(PYTHON) -V 2>&1), Python 3.11 or newer was expected; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps are older than what they depend on after a change of pins or extras, and only then.
+$(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) ..."
+	$(INSTALL) setuptools
+	$(INSTALL) --no-build-isolation -e ".[demo]"
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV), with what the tests compare with ..."
+	$(INSTALL) setuptools
+	$(INSTALL) --no-build-isolation -e ".[dev]"
+	$(INSTALL) --no-deps $(REFERENCES)
+	@touch $@

@@ -1,0 +1,115 @@
+"""Random changes to training images, on PIL alone. The same generator gives the same image."""
+
+from dataclasses import dataclass
+from math import exp, log, sqrt
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from seesay.errors import ConfigError
+
+ATTEMPTS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """How training images are varied. The defaults change little, as suits captions."""
+
+    crop_scale: tuple[float, float] = (0.9, 1.0)
+    """Smallest and largest part of the image's area that a random crop keeps; (1, 1): no crop."""
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Narrowest and widest crop, as width divided by height."""
+    flip: float = 0.0
+    """Chance of a left-right flip. Captions that say left and right stop being true."""
+    jitter: float = 0.0
+    """Chance that brightness, contrast, saturation and hue change, in random order."""
+    brightness: float = 0.4
+    """Largest change of brightness: 0.4 draws a factor from 0.6 to 1.4."""
+    contrast: float = 0.4
+    """Largest change of contrast, as brightness."""
+    saturation: float = 0.4
+    """Largest change of saturation, as brightness."""
+    hue: float = 0.05
+    """Largest turn of the hue, as a part of the colour circle; at most 0.5."""
+    greyscale: float = 0.0
+    """Chance that the colours are taken away."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "jitter", "greyscale", "brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must lie between 0 and 1")
+        if not 0 <= self.hue <= 0.5:
+            raise ConfigError(f"hue={self.hue} must lie between 0 and 0.5, half the colour circle")
+        low, high = self.crop_scale
+        if not 0 < low <= high <= 1:
+            raise ConfigError(
+                f"crop_scale={self.crop_scale} must be two parts of the area, the smaller first, "
+                "above 0 and up to 1"
+            )
+        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
+            raise ConfigError(
+                f"crop_ratio={self.crop_ratio} must be two ratios above 0, the smaller first"
+            )
+
+
+def augment(
+    image: Image.Image, config: AugmentationConfig, size: int, rng: np.random.Generator
+) -> Image.Image:
+    """A random variant of an RGB image; size x size pixels where the config crops."""
+    if config.crop_scale != (1.0, 1.0):
+        image = random_crop(image, config, size, rng)
+    if rng.random() < config.flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if rng.random() < config.jitter:
+        image = change_colours(image, config, rng)
+    if rng.random() < config.greyscale:
+        image = image.convert("L").convert("RGB")
+    return image
+
+
+def random_crop(
+    image: Image.Image, config: AugmentationConfig, size: int, rng: np.random.Generator
+) -> Image.Image:
+    """A crop of random area and shape, brought to size x size (Szegedy et al., 2014)."""
+    width, height = image.size
+    for _ in range(ATTEMPTS):
+        area = width * height * rng.uniform(*config.crop_scale)
+        ratio = exp(rng.uniform(log(config.crop_ratio[0]), log(config.crop_ratio[1])))
+        crop_width, crop_height = round(sqrt(area * ratio)), round(sqrt(area / ratio))
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            break
+    else:  # a very long image: its largest part of an allowed shape
+        crop_width = min(width, max(1, round(height * config.crop_ratio[1])))
+        crop_height = min(height, max(1, round(width / config.crop_ratio[0])))
+    left = int(rng.integers(0, width - crop_width + 1))
+    top = int(rng.integers(0, height - crop_height + 1))
+    box = (left, top, left + crop_width, top + crop_height)
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+
+
+def change_colours(
+    image: Image.Image, config: AugmentationConfig, rng: np.random.Generator
+) -> Image.Image:
+    """Brightness, contrast, saturation and hue, each by a random amount."""
+    enhancers = (
+        (ImageEnhance.Brightness, config.brightness),
+        (ImageEnhance.Contrast, config.contrast),
+        (ImageEnhance.Color, config.saturation),
+        (None, config.hue),
+    )
+    for number in rng.permutation(len(enhancers)):
+        enhancer, most = enhancers[number]
+        amount = rng.uniform(-most, most)
+        if enhancer is not None:
+            image = enhancer(image).enhance(1 + amount)
+        elif most:
+            image = turn_hue(image, amount)
+    return image
+
+
+def turn_hue(image: Image.Image, turn: float) -> Image.Image:
+    """Move every colour along the circle; a turn of 1 comes back to the start."""
+    hue, saturation, value = image.convert("HSV").split()
+    steps = round(turn * 256)
+    turned = hue.point([(level + steps) % 256 for level in range(256)])
+    return Image.merge("HSV", (turned, saturation, value)).convert("RGB")

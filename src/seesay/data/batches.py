@@ -1,0 +1,110 @@
+"""Batches for training: the same ones whatever the number of processes and workers."""
+
+import multiprocessing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from seesay.data.batches_order import Order, Place, share
+from seesay.data.batches_samples import Sample, Samples, stack
+from seesay.errors import ConfigError
+
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadingConfig:
+    """How samples are read beside the training itself."""
+
+    workers: int = 2
+    """Processes that decode images, per training process; 0: the training process does it."""
+    prefetch: int = 2
+    """Batches that each worker keeps ready."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 0 or self.prefetch < 1:
+            raise ConfigError(
+                f"workers={self.workers} and prefetch={self.prefetch} must be at least 0 and 1"
+            )
+
+
+class Batches:
+    """The batches of every source, step by step: {source: batch of that source}."""
+
+    def __init__(
+        self,
+        samples: Mapping[str, Samples],
+        config: LoadingConfig,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.samples = samples
+        self._config = config
+        self._shares = {n: share(s.config.batch, rank, processes) for n, s in samples.items()}
+        self._orders = {
+            name: Order(name, len(of_source), blocks=of_source.blocks, seed=seed)
+            for name, of_source in samples.items()
+        }
+
+    def places(self, step: int) -> list[Place]:
+        """What this process draws in a step, counted from 0."""
+        return [
+            place
+            for name, order in self._orders.items()
+            for place in self._global(order, step)[self._shares[name]]
+        ]
+
+    def _global(self, order: Order, step: int) -> list[Place]:
+        batch = self.samples[order.name].config.batch
+        return order.places(step * batch, (step + 1) * batch)
+
+    def from_step(self, first: int, stop: int) -> Iterator[Batch]:
+        """The batches of the steps `first` up to `stop`, counted from 0."""
+        workers = self._config.workers
+        loader = DataLoader(
+            _Drawn(self.samples),
+            batch_sampler=_Plan(self, first, stop),
+            num_workers=workers,
+            collate_fn=collate,
+            prefetch_factor=self._config.prefetch if workers else None,
+            multiprocessing_context=_worker_context() if workers else None,
+            pin_memory=torch.cuda.is_available(),
+            # Without one of its own, the loader would draw its seed from the run's generator.
+            generator=torch.Generator(),
+        )
+        return iter(loader)
+
+
+class _Plan:
+    def __init__(self, batches: Batches, first: int, stop: int) -> None:
+        self._batches, self._steps = batches, range(first, stop)
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        return (self._batches.places(step) for step in self._steps)
+
+
+class _Drawn(Dataset[Sample]):
+    def __init__(self, samples: Mapping[str, Samples]) -> None:
+        self._samples = samples
+
+    def __getitem__(self, place: Place) -> Sample:
+        return self._samples[place.source][place]
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Samples of several sources -> one batch for each."""
+    by_source: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_source.setdefault(sample.place.source, []).append(sample)
+    return {source: stack(of_source) for source, of_source in by_source.items()}
+
+
+def _worker_context() -> Any:
+    """A way to start workers that is safe beside threads, as a plain fork is not."""
+    methods = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")

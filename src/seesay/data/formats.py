@@ -1,0 +1,130 @@
+"""Where training samples come from: every layout of files becomes numbered records.
+
+Records are numbered, not streamed, so that any order can be drawn from a seed and a run can go on
+in the middle of an epoch without reading what came before.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+from typing import Any, Protocol
+
+from seesay.errors import DataError
+
+HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
+PLAIN_CAPTIONS = ("caption", "captions", "text", "texts", "txt")
+LANGUAGES = ("en", "zh")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One photograph and what is known about it."""
+
+    key: str
+    """Names the record in logs and errors; unique within its source."""
+    image: bytes | Path
+    """The encoded file, or where it lies."""
+    captions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Captions by language."""
+    label: int | None = None
+    """Number of its class."""
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """Something that could not be read: which record or line, and why."""
+
+    key: str
+    reason: str
+
+
+class Source(Protocol):
+    """Numbered records."""
+
+    @property
+    def blocks(self) -> Sequence[int]:
+        """How many records lie together where reading one makes its neighbours cheap; they add up
+        to the length. An empty sequence says that every record costs the same."""
+
+    @property
+    def damaged(self) -> Sequence[Damaged]:
+        """What the survey of the files had to leave out."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Record:
+        """Raises DataError, naming the record, where this one is damaged."""
+
+
+def language_of(text: str) -> str:
+    """ "zh" where there is a Chinese character, else "en"."""
+    return "zh" if HAN.search(text) else "en"
+
+
+def captions_from(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Captions by language from the fields of a row: `en` and `zh`, and `caption` or `text`, whose
+    language is told by their characters. Each may be one text or a list. Empty ones are dropped."""
+    found: dict[str, list[str]] = {}
+    for name, value in fields.items():
+        if name in LANGUAGES or name in PLAIN_CAPTIONS:
+            for text in [value] if isinstance(value, str) else value or ():
+                if isinstance(text, str) and text.strip():
+                    language = name if name in LANGUAGES else language_of(text)
+                    found.setdefault(language, []).append(text.strip())
+    return {language: tuple(texts) for language, texts in found.items()}
+
+
+def label_from(fields: Mapping[str, Any]) -> int | None:
+    """The class number of a row, from `label` or `cls`. Raises DataError where it is no number."""
+    value = fields.get("label", fields.get("cls"))
+    if value is None or value == "":
+        return None
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"the label {value!r} is no number, expected the number of a class: correct it"
+        ) from None
+
+
+def find_files(pattern: str, suffixes: Sequence[str]) -> list[Path]:
+    """The files that a path or glob pattern names, sorted. Raises DataError where there is none."""
+    files = [Path(name) for name in sorted(glob(str(Path(pattern).expanduser()), recursive=True))]
+    fitting = [file for file in files if file.suffix.lower() in suffixes]
+    if not fitting:
+        others = f"; it names {files[0]}" if files else ""
+        raise DataError(
+            f"{pattern} names no file that ends in {' or '.join(suffixes)}{others}: correct the "
+            f"path (relative paths start at {Path.cwd()})"
+        )
+    return fitting
+
+
+def rename_columns(found: Iterable[str], columns: Mapping[str, str], file: Path) -> dict[str, str]:
+    """Our name for each column of a file, `columns` being ours -> theirs.
+    Raises DataError where a column asked for is not there."""
+    found = list(found)
+    for theirs in columns.values():
+        if theirs not in found:
+            near = difflib.get_close_matches(theirs, found, n=1, cutoff=0)
+            raise DataError(
+                f"{file} has no column {theirs!r}, only {', '.join(map(repr, found))}: "
+                + (f"did you mean {near[0]!r}?" if near else "the file has no header")
+            )
+    ours = {theirs: mine for mine, theirs in columns.items()}
+    return {name: ours.get(name, name) for name in found}
+
+
+def parse_json(line: str | bytes, where: str) -> dict[str, Any]:
+    """A JSON object. Raises DataError naming the place where it is none."""
+    try:
+        value = json.loads(line)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(f"{where} is not JSON ({error}): correct or remove it") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{where} holds {type(value).__name__}, expected a JSON object {{...}}")
+    return value

@@ -1,0 +1,84 @@
+"""Chinese-CLIP's layout: `NAME_imgs.tsv` (image id, base64) beside `NAME_texts.jsonl`
+({"text_id", "text", "image_ids"})."""
+
+import base64
+import binascii
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+
+from seesay.data.formats import Damaged, Record, find_files, language_of, parse_json
+from seesay.errors import DataError
+
+IMAGES, TEXTS = "_imgs.tsv", "_texts.jsonl"
+
+
+class ChineseClipSource:
+    """One record per image that a text belongs to, with all its texts."""
+
+    blocks: Sequence[int] = ()
+
+    def __init__(self, pattern: str) -> None:
+        self.files = find_files(pattern, [".tsv"])
+        self.damaged: list[Damaged] = []
+        self._file, self._start, self._size = array("l"), array("q"), array("q")
+        self._texts: list[tuple[str, ...]] = []
+        for number, file in enumerate(self.files):
+            self._survey(number, file, self._read_texts(file))
+
+    def _read_texts(self, images: Path) -> dict[str, list[str]]:
+        file = images.with_name(images.name.removesuffix(IMAGES) + TEXTS)
+        if not images.name.endswith(IMAGES) or not file.is_file():
+            raise DataError(
+                f"{images} has no texts: expected a name that ends in {IMAGES} and, beside it, "
+                f"{file.name}; correct the path, or use the format `table` for another TSV"
+            )
+        texts: dict[str, list[str]] = {}
+        for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+            where = f"{file.name} line {number}"
+            try:
+                row = parse_json(line, where)
+                for image in row["image_ids"]:
+                    texts.setdefault(str(image), []).append(str(row["text"]))
+            except (DataError, KeyError, TypeError) as error:
+                self.damaged.append(Damaged(where, f"{error!s} in {line[:80]!r}"))
+        return texts
+
+    def _survey(self, number: int, file: Path, texts: dict[str, list[str]]) -> None:
+        start = 0
+        with file.open("rb") as lines:
+            for line in lines:
+                key, _, _ = line.partition(b"\t")
+                of_image = texts.pop(key.decode(errors="replace").strip(), None)
+                if of_image:  # images without a text are of no use to training
+                    self._file.append(number)
+                    self._start.append(start)
+                    self._size.append(len(line))
+                    self._texts.append(tuple(of_image))
+                start += len(line)
+        for without in texts:
+            self.damaged.append(Damaged(f"{file.name} image {without}", "has texts and no image"))
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, index: int) -> Record:
+        file = self.files[self._file[index]]
+        with file.open("rb") as lines:
+            lines.seek(self._start[index])
+            line = lines.read(self._size[index])
+        key, _, encoded = line.strip().partition(b"\t")
+        try:
+            # Files in the wild use both base64 alphabets.
+            image = base64.b64decode(
+                encoded.translate(bytes.maketrans(b"-_", b"+/")), validate=True
+            )
+        except binascii.Error as error:
+            raise DataError(
+                f"{file.name} image {key.decode()} is not base64 ({error}): write the file again"
+            ) from None
+        captions: dict[str, tuple[str, ...]] = {}
+        for text in self._texts[index]:
+            language = language_of(text)
+            captions[language] = (*captions.get(language, ()), text)
+        return Record(key=key.decode(), image=image, captions=captions)

@@ -5,7 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-INSTALL := $(PIP) install -c constraints.txt
+# Byte code is made when a module is first imported: most of what is installed here never is.
+INSTALL := $(PIP) install --no-compile -c constraints.txt
 EXTRAS := $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"], sep=",")')
 
 # References that tests and benchmarks compare with. They ask for torchvision's compiled half, which
@@ -51,8 +52,8 @@ lock: ## renew constraints.txt from a fresh environment with every extra
 .PHONY: constraints
 constraints:
 	echo $(KEEP) | tr ' ' '\n' > build/lock/keep.txt
-	$(PIP) install -c build/lock/keep.txt setuptools -e ".[$(EXTRAS)]"
-	$(PIP) install -c build/lock/keep.txt --no-deps $(REFERENCES)
+	$(PIP) install --no-compile -c build/lock/keep.txt setuptools -e ".[$(EXTRAS)]"
+	$(PIP) install --no-compile -c build/lock/keep.txt --no-deps $(REFERENCES)
 	{ echo '# Exact versions of everything installed, by `make lock`. A local label such as +cpu is left out:'; \
 	  echo '# the same version in another build is as good.'; \
 	  $(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f; } > constraints.txt

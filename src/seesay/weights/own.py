@@ -1,0 +1,127 @@
+"""seesay's own layout: seesay.json, model.safetensors and tokenizer.json in one folder. Training
+writes it, and the built-in model is shipped in it."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from seesay.data.images import ImageTransformConfig
+from seesay.data.tokenizers import Tokenizer, TokenizerConfig
+from seesay.errors import WeightsError
+from seesay.models.bert import BertConfig
+from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
+from seesay.models.mobilenet import MobileNetConfig
+from seesay.models.resnet import ResNetConfig
+from seesay.models.text_encoder import TextConfig
+from seesay.models.vit import VitConfig
+from seesay.weights.blueprint import Blueprint
+from seesay.weights.mapping import NUMBER, Rules
+
+FILE = "seesay.json"
+FORMAT = 1
+TOWERS: dict[str, type] = {
+    "vit": VitConfig,
+    "resnet": ResNetConfig,
+    "mobilenet": MobileNetConfig,
+    "text": TextConfig,
+    "bert": BertConfig,
+}
+
+
+def read(published: dict[str, Any], path: Path) -> Blueprint:
+    """The blueprint that `write` put into `path`. WeightsError for another format or key."""
+    if published.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path} is of format {published.get('format')!r}; this version of seesay reads "
+            f"format {FORMAT}. Install the version that wrote it, or train the model again"
+        )
+    try:
+        model = dict(published["model"])
+        for half in ("image", "text"):
+            tower = dict(model[half])
+            model[half] = _build(TOWERS[tower.pop("tower")], tower, path)
+        config = _build(DualEncoderConfig, model, path)
+        transform = _build(ImageTransformConfig, published["transform"], path)
+        tokenizer = _build(TokenizerConfig, published["tokenizer"], path)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} does not describe a model ({error!r}); it was changed or cut short: "
+            "take it again from where the model came from"
+        ) from None
+    return Blueprint(
+        model=config, rules=_same_names(config), transform=transform, tokenizer=tokenizer
+    )
+
+
+def write(
+    folder: Path,
+    model: DualEncoder,
+    transform: ImageTransformConfig,
+    tokenizer: Tokenizer,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a whole model folder, or nothing: it appears under its name when it is complete.
+
+    `dtype` is what the weights are stored in; torch.float16 halves the size. A folder that is
+    there already is replaced.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        unfinished.chmod(0o755)
+        tensors = {
+            name: (value.to(dtype) if value.is_floating_point() else value).detach().contiguous()
+            for name, value in model.state_dict().items()
+        }
+        save_file(tensors, unfinished / "model.safetensors")
+        tokenizer.save(unfinished)
+        described = describe(model.config, transform, tokenizer.config)
+        (unfinished / FILE).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def describe(
+    model: DualEncoderConfig, transform: ImageTransformConfig, tokenizer: TokenizerConfig
+) -> dict[str, Any]:
+    """What seesay.json holds."""
+    described = asdict(model)
+    for half, config in (("image", model.image), ("text", model.text)):
+        tower = next(name for name, kind in TOWERS.items() if kind is type(config))
+        described[half] = {"tower": tower, **described[half]}
+    return {
+        "format": FORMAT,
+        "model": described,
+        "transform": asdict(transform),
+        "tokenizer": asdict(tokenizer),
+    }
+
+
+def _build(kind: type, values: dict[str, Any], path: Path) -> Any:
+    known = [field.name for field in fields(kind)]
+    if unknown := sorted(values.keys() - set(known)):
+        raise WeightsError(
+            f"{path} has a setting {unknown[0]!r} that {kind.__name__} does not know; "
+            f"expected {', '.join(known)}. It was written by a newer seesay: update"
+        )
+    return kind(**{name: _tuples(value) for name, value in values.items()})
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has only lists; frozen configs hold tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _same_names(config: DualEncoderConfig) -> Rules:
+    with torch.device("meta"):
+        names = [NUMBER.sub("{}", name) for name in DualEncoder(config).state_dict()]
+    return dict(zip(names, names, strict=True))

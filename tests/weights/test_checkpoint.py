@@ -1,0 +1,266 @@
+"""A folder loads whole or not at all, and says why not."""
+
+import json
+import pickle
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from seesay.data.images import ImageTransformConfig
+
+from references import VOCAB, openai_clip, write_tokenizer
+from seesay.errors import WeightsError
+from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
+from seesay.models.text_encoder import TextConfig
+from seesay.models.vit import VitConfig
+from seesay.weights.checkpoint import load_dual_encoder, save_dual_encoder
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("published") / "clip"
+    openai_clip(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(published, tmp_path):
+    return shutil.copytree(published, tmp_path / "clip")
+
+
+def vectors(folder) -> torch.Tensor:
+    model = load_dual_encoder(folder).model
+    images = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
+    with torch.no_grad():
+        return model.embed_images(images)
+
+
+def test_shards_load_like_one_file(folder):
+    expected = vectors(folder)
+    tensors = load_file(folder / "model.safetensors")
+    names = sorted(tensors)
+    shards = {"a.safetensors": names[:30], "b.safetensors": names[30:]}
+    for shard, part in shards.items():
+        save_file({name: tensors[name] for name in part}, folder / shard)
+    index = {"weight_map": {name: shard for shard, part in shards.items() for name in part}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "model.safetensors").unlink()
+    torch.testing.assert_close(vectors(folder), expected, rtol=0, atol=0)
+
+    (folder / "b.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"names the shard b\.safetensors, which is not beside"):
+        load_dual_encoder(folder)
+
+
+def test_a_pickle_of_tensors_loads_like_safetensors(folder):
+    expected = vectors(folder)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    torch.testing.assert_close(vectors(folder), expected, rtol=0, atol=0)
+
+
+def test_half_precision_weights_come_back_in_float32(folder):
+    tensors = load_file(folder / "model.safetensors")
+    half = {name: value.half() for name, value in tensors.items()}
+    save_file(half, folder / "model.safetensors")
+    model = load_dual_encoder(folder).model
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+
+
+class Hostile:
+    def __reduce__(self):
+        return (print, ("code from a checkpoint ran",))
+
+
+def damage_truncated(folder):
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+
+
+def damage_empty(folder):
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+def damage_pickle_renamed_to_safetensors(folder):
+    torch.save(load_file(folder / "model.safetensors"), folder / "x.bin")
+    (folder / "x.bin").rename(folder / "model.safetensors")
+
+
+def damage_code_in_the_pickle(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": Hostile()}))
+
+
+def damage_text_as_pickle(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_text("version https://git-lfs.github.com/spec/v1")
+
+
+def damage_no_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def damage_no_config(folder):
+    (folder / "config.json").unlink()
+
+
+def damage_cut_config(folder):
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text[: len(text) // 2])
+
+
+def damage_config_is_a_list(folder):
+    (folder / "config.json").write_text("[]")
+
+
+def damage_other_family(folder):
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+
+
+def damage_wrong_type_in_config(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config"]["hidden_size"] = "wide"
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def damage_one_tensor_missing(folder):
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["text_projection.weight"]
+    save_file(tensors, folder / "model.safetensors")
+
+
+def damage_one_tensor_renamed(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["text_projektion.weight"] = tensors.pop("text_projection.weight")
+    save_file(tensors, folder / "model.safetensors")
+
+
+def damage_one_tensor_misshapen(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["text_projection.weight"] = tensors["text_projection.weight"][:, :5].contiguous()
+    save_file(tensors, folder / "model.safetensors")
+
+
+DAMAGES = {
+    damage_truncated: "is not a whole safetensors file",
+    damage_empty: "is not a whole safetensors file",
+    damage_pickle_renamed_to_safetensors: "renamed from another format",
+    damage_code_in_the_pickle: "would run code, is never opened",
+    damage_text_as_pickle: "cannot be read as plain tensors",
+    damage_no_weights: "has no weights; expected one of model.safetensors",
+    damage_no_config: "has no config.json",
+    damage_cut_config: "cannot be read as JSON",
+    damage_config_is_a_list: "holds a list; expected a JSON object",
+    damage_other_family: "of type 'llama'; expected one of clip, siglip",
+    damage_wrong_type_in_config: "do not describe a model",
+    damage_one_tensor_missing: "1 missing from the checkpoint: text_proj.weight",
+    damage_one_tensor_renamed: "1 not in the rule table: text_projektion.weight",
+    damage_one_tensor_misshapen: r"text_proj.weight: published \(16, 5\), ours \(16, 32\)",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__[7:])
+def test_a_damaged_folder_gives_one_clear_error_and_runs_nothing(damage, folder, capfd):
+    damage(folder)
+    with pytest.raises(WeightsError, match=DAMAGES[damage]) as error:
+        load_dual_encoder(folder)
+    assert error.value.__cause__ is None  # one error, not a chain
+    assert "code from a checkpoint ran" not in capfd.readouterr().out
+
+
+def test_a_missing_folder_is_said(tmp_path):
+    with pytest.raises(WeightsError, match="is not a folder"):
+        load_dual_encoder(tmp_path / "nowhere")
+
+
+def test_the_text_half_of_taiyi_asks_for_its_image_half(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(WeightsError, match="only the text half of Taiyi-CLIP"):
+        load_dual_encoder(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_our_own_layout_gives_back_what_was_saved(published, tmp_path, dtype):
+    saved = load_dual_encoder(published, name="ours")
+    save_dual_encoder(tmp_path / "own", saved, dtype)
+    loaded = load_dual_encoder(tmp_path / "own")
+    assert loaded.model.config == saved.model.config
+    assert loaded.transform == saved.transform
+    assert loaded.tokenizer.config == saved.tokenizer.config
+    for name, value in saved.model.state_dict().items():
+        expected = value.to(dtype).float()
+        torch.testing.assert_close(loaded.model.state_dict()[name], expected, rtol=0, atol=0)
+    texts = ["a dog", "cat!"]
+    torch.testing.assert_close(
+        loaded.tokenizer.encode(texts).ids, saved.tokenizer.encode(texts).ids
+    )
+
+
+def test_saving_over_a_folder_replaces_it_and_leaves_nothing_unfinished(published, tmp_path):
+    checkpoint = load_dual_encoder(published)
+    for _ in range(2):
+        save_dual_encoder(tmp_path / "own", checkpoint)
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+def test_a_failed_save_leaves_the_old_folder(published, tmp_path, monkeypatch):
+    checkpoint = load_dual_encoder(published)
+    save_dual_encoder(tmp_path / "own", checkpoint)
+    before = (tmp_path / "own" / "model.safetensors").read_bytes()
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("seesay.weights.own.save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_dual_encoder(tmp_path / "own", checkpoint)
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+    assert (tmp_path / "own" / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": 2}, "is of format 2; this version of seesay reads format 1"),
+        ({"model": {"image": {"tower": "vit", "sides": 3}}}, "setting 'sides' that VitConfig"),
+        ({"transform": None}, "does not describe a model"),
+    ],
+)
+def test_an_own_folder_from_another_version_is_refused(tmp_path, published, change, words):
+    save_dual_encoder(tmp_path / "own", load_dual_encoder(published))
+    described = json.loads((tmp_path / "own" / "seesay.json").read_text())
+    for key, value in change.items():
+        if isinstance(value, dict):
+            described[key] |= value
+        else:
+            described[key] = value
+    (tmp_path / "own" / "seesay.json").write_text(json.dumps(described))
+    with pytest.raises(WeightsError, match=words):
+        load_dual_encoder(tmp_path / "own")
+
+
+def test_a_fresh_model_can_be_saved_without_any_published_folder(tmp_path):
+    from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
+    from seesay.weights.checkpoint import Checkpoint
+
+    write_tokenizer(tmp_path)
+    size = dict(dim=16, depth=1, heads=2, hidden=32)
+    config = DualEncoderConfig(
+        image=VitConfig(image_size=16, patch_size=8, **size),
+        text=TextConfig(vocab_size=VOCAB, context=8, eos_id=VOCAB - 1, **size),
+        embed_dim=8,
+    )
+    transform = ImageTransformConfig(
+        size=16,
+        resize="squash",
+        crop=False,
+        interpolation="bicubic",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    )
+    tokenizer = load_tokenizer(tmp_path, TokenizerConfig(context=8, pad_id=0))
+    checkpoint = Checkpoint(DualEncoder(config), transform, tokenizer, "fresh", "")
+    save_dual_encoder(tmp_path / "fresh", checkpoint)
+    assert load_dual_encoder(tmp_path / "fresh").transform == transform

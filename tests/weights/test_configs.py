@@ -1,0 +1,112 @@
+"""Published configs become models of the published sizes."""
+
+import json
+from importlib import resources
+
+import pytest
+import torch
+
+from seesay.models.dual_encoder import DualEncoder
+from seesay.models.vit import VitConfig
+from seesay.weights import chinese_clip, clip, open_clip, siglip
+from seesay.weights.mapping import rename
+
+
+def test_our_defaults_are_those_of_the_reference():
+    """Published configs leave out what equals the default, so a wrong default is a wrong model."""
+    from transformers import (
+        ChineseCLIPTextConfig,
+        CLIPTextConfig,
+        CLIPVisionConfig,
+        SiglipTextConfig,
+        SiglipVisionConfig,
+    )
+
+    pairs = [
+        (clip.VISION_DEFAULTS, CLIPVisionConfig()),
+        (clip.TEXT_DEFAULTS, CLIPTextConfig()),
+        (siglip.VISION_DEFAULTS, SiglipVisionConfig()),
+        (siglip.TEXT_DEFAULTS | {"projection_size": 768}, SiglipTextConfig()),
+        (chinese_clip.TEXT_DEFAULTS, ChineseCLIPTextConfig()),
+    ]
+    for ours, theirs in pairs:
+        assert {name: getattr(theirs, name) for name in ours} == ours
+
+
+OPEN_CLIP = [
+    "RN50-quickgelu",
+    "ViT-B-32",
+    "ViT-B-32-quickgelu",
+    "ViT-B-16",
+    "ViT-L-14-336",
+    "ViT-H-14",
+    "ViT-bigG-14",
+    "ViT-B-16-SigLIP",
+    "ViT-SO400M-14-SigLIP2-378",
+    "ViT-L-16-SigLIP2-512",
+    "ViT-gopt-16-SigLIP2-384",
+    "EVA02-B-16",
+    "EVA02-L-14-336",
+]
+
+
+@pytest.mark.parametrize("name", OPEN_CLIP)
+def test_each_open_clip_config_gives_the_shapes_of_its_model(name):
+    """At real size, on torch's meta device: nothing is computed, only shapes are compared."""
+    import open_clip as reference
+
+    file = resources.files(reference) / "model_configs" / f"{name}.json"
+    config = json.loads(file.read_text())
+    with torch.device("meta"):
+        theirs = reference.create_model(name, pretrained=None, device="meta")
+        blueprint = open_clip.read({"model_cfg": config})
+        ours = DualEncoder(blueprint.model)
+    renamed, unknown = rename(theirs.state_dict(), blueprint.rules)
+    assert unknown == []
+    expected = {name: tuple(value.squeeze().shape) for name, value in renamed.items()}
+    actual = {name: tuple(value.squeeze().shape) for name, value in ours.state_dict().items()}
+    assert actual == expected
+    image = blueprint.model.image
+    heads = [m.num_heads for m in theirs.visual.modules() if hasattr(m, "num_heads")]
+    assert heads and set(heads) == {image.heads}
+    assert blueprint.transform.size == config["vision_cfg"]["image_size"]
+
+
+def test_openai_and_laion_differ_in_their_activation():
+    openai = clip.read({}, {}).model
+    laion = clip.read({"vision_config": {"hidden_act": "gelu"}}, {}).model
+    assert isinstance(openai.image, VitConfig) and isinstance(laion.image, VitConfig)
+    assert (openai.image.activation, laion.image.activation) == ("quick_gelu", "gelu")
+
+
+def test_laion_l14_brings_its_own_mean_and_std():
+    """LAION's L/14 was trained with mean and std 0.5; it says so in its preprocessing alone."""
+    half = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    assert clip.read({}, half).transform.mean == (0.5, 0.5, 0.5)
+    assert clip.read({}, {}).transform.mean == (0.48145466, 0.4578275, 0.40821073)
+
+
+def test_siglip_1_and_2_prepare_texts_differently():
+    first = siglip.read({}, {}).tokenizer
+    second = siglip.read({"text_config": {"vocab_size": 256000}}, {}).tokenizer
+    assert (first.context, first.clean, first.pad_id) == (64, "siglip", 1)
+    assert (second.context, second.clean, second.pad_id) == (64, "lower", 0)
+
+
+@pytest.mark.parametrize(
+    ("published", "size", "resize", "crop"),
+    [
+        ({}, 224, "shortest", True),
+        ({"size": 224, "crop_size": 224, "do_center_crop": True}, 224, "shortest", True),
+        (
+            {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}},
+            336,
+            "shortest",
+            True,
+        ),
+        ({"size": {"height": 384, "width": 384}}, 384, "squash", False),
+    ],
+)
+def test_every_published_way_to_name_a_size_is_read(published, size, resize, crop):
+    transform = clip.read({}, published).transform
+    assert (transform.size, transform.resize, transform.crop) == (size, resize, crop)

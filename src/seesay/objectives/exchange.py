@@ -1,0 +1,162 @@
+"""How the processes of one run see each other's texts, and send their gradients back.
+
+Images stay where they are and texts travel, so a process holds its own images against every text.
+Each process may hold a different number of rows. With one process nothing is sent.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Route = Literal["ring", "gather"]
+Visit = Callable[[slice, Tensor], Tensor]  # place among all texts, texts -> their gradient
+
+
+class Exchange(ABC):
+    """What all processes know: who they are and how many images and texts each one holds."""
+
+    def __init__(self, images: int, texts: int, device: torch.device) -> None:
+        together = dist.is_available() and dist.is_initialized()
+        self.rank = dist.get_rank() if together else 0
+        self.world = dist.get_world_size() if together else 1
+        counts = torch.tensor([images, texts], device=device)
+        everyone = [counts]
+        if self.world > 1:
+            everyone = [torch.empty_like(counts) for _ in range(self.world)]
+            dist.all_gather(everyone, counts)
+        self.image_counts, self.text_counts = zip(*torch.stack(everyone).tolist(), strict=True)
+
+    def texts_of(self, rank: int) -> slice:
+        """Where the texts of one process stand among all texts."""
+        ends = list(accumulate(self.text_counts, initial=0))
+        return slice(ends[rank], ends[rank + 1])
+
+    def gather_images(self, numbers: Int[Tensor, " images"]) -> Int[Tensor, " all_images"]:
+        """One number per image, from every process in order."""
+        return torch.cat(self._gather(numbers, self.image_counts))
+
+    def gather_texts(self, numbers: Int[Tensor, " texts"]) -> Int[Tensor, " all_texts"]:
+        """One number per text, from every process in order."""
+        return torch.cat(self._gather(numbers, self.text_counts))
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum over all processes."""
+        if self.world > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+        return value
+
+    def largest(self, value: Tensor) -> Tensor:
+        """The largest over all processes, element by element."""
+        if self.world > 1:
+            value = value.clone()
+            dist.all_reduce(value, dist.ReduceOp.MAX)
+        return value
+
+    @abstractmethod
+    def blocks(self, texts: Float[Tensor, "texts embed"]) -> Iterator[tuple[slice, Tensor]]:
+        """Every process's texts once, each with its place among all texts."""
+
+    @abstractmethod
+    def collect(
+        self, texts: Float[Tensor, "texts embed"], visit: Visit
+    ) -> Float[Tensor, "texts embed"]:
+        """Visit every process's texts once; return what all visits to the own texts add up to."""
+
+    def _gather(self, rows: Tensor, counts: Sequence[int]) -> list[Tensor]:
+        if self.world == 1:
+            return [rows]
+        padded = self._padded(rows, counts)
+        received = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(received, padded)
+        return [block[:count] for block, count in zip(received, counts, strict=True)]
+
+    def _padded(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """Collectives move equal shares: fill up to the largest."""
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        return padded
+
+
+class Ring(Exchange):
+    """Pass the texts from neighbour to neighbour: two blocks in memory, sent while computing."""
+
+    def blocks(self, texts: Float[Tensor, "texts embed"]) -> Iterator[tuple[slice, Tensor]]:
+        block = texts.contiguous()
+        for step in range(self.world):
+            source = (self.rank - step) % self.world
+            last = step == self.world - 1
+            coming, pending = (block, []) if last else self._pass_on(block, source - 1)
+            yield self.texts_of(source), block
+            _wait(pending)
+            block = coming
+
+    def collect(
+        self, texts: Float[Tensor, "texts embed"], visit: Visit
+    ) -> Float[Tensor, "texts embed"]:
+        # A block's gradient follows one hop behind it: each process adds its part and passes it on,
+        # and the last hop brings it home.
+        coming = texts
+        pending: list[Any] = []
+        for step, (place, block) in enumerate(self.blocks(texts)):
+            part = visit(place, block)
+            _wait(pending)
+            gradient = part if step == 0 else part.add_(coming)
+            source = self.rank - step
+            coming, pending = self._pass_on(gradient, source - 1)
+        _wait(pending)
+        return coming
+
+    def _pass_on(self, block: Tensor, coming_from: int) -> tuple[Tensor, list[Any]]:
+        """Send a block to the next process; get the one of `coming_from` from the one before."""
+        if self.world == 1:
+            return block, []
+        coming = block.new_empty(self.text_counts[coming_from % self.world], *block.shape[1:])
+        following, before = (self.rank + 1) % self.world, (self.rank - 1) % self.world
+        operations = [
+            dist.P2POp(way, tensor, peer)
+            for way, tensor, peer in (
+                (dist.isend, block, following),
+                (dist.irecv, coming, before),
+            )
+            if len(tensor)
+        ]
+        return coming, dist.batch_isend_irecv(operations) if operations else []
+
+
+class Gather(Exchange):
+    """Gather all texts at once: fewer messages, and memory for every process's texts."""
+
+    def blocks(self, texts: Float[Tensor, "texts embed"]) -> Iterator[tuple[slice, Tensor]]:
+        for source, block in enumerate(self._gather(texts, self.text_counts)):
+            yield self.texts_of(source), block
+
+    def collect(
+        self, texts: Float[Tensor, "texts embed"], visit: Visit
+    ) -> Float[Tensor, "texts embed"]:
+        parts = [visit(place, block) for place, block in self.blocks(texts)]
+        if self.world == 1:
+            return parts[0]
+        padded = torch.cat([self._padded(part, self.text_counts) for part in parts])
+        own = padded.new_empty(max(self.text_counts), *padded.shape[1:])
+        dist.reduce_scatter_tensor(own, padded)
+        return own[: len(texts)]
+
+
+def _wait(pending: list[Any]) -> None:
+    for work in pending:
+        work.wait()
+
+
+ROUTES: dict[Route, type[Exchange]] = {"ring": Ring, "gather": Gather}
+
+
+def connect(route: Route, images: Tensor, texts: Tensor) -> Exchange:
+    """The exchange of a batch whose share in this process is `images` and `texts`."""
+    return ROUTES[route](len(images), len(texts), images.device)

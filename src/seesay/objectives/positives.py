@@ -1,0 +1,83 @@
+"""Which images and texts belong together, without a matrix of all pairs."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from seesay.errors import ConfigError
+from seesay.objectives.exchange import Exchange
+
+
+class PairIds(NamedTuple):
+    """What each image and each text is about: equal numbers belong together."""
+
+    images: Int[Tensor, " images"]
+    texts: Int[Tensor, " texts"]
+
+
+class Positives:
+    """The pairs that belong together, seen by the process that holds these images.
+
+    A group is a thing this process has images of; texts of other things fall into one group more,
+    the last. Counts run over all processes.
+    """
+
+    def __init__(self, ids: PairIds, exchange: Exchange) -> None:
+        images, texts = exchange.gather_images(ids.images), exchange.gather_texts(ids.texts)
+        things, self.image_groups = torch.unique(ids.images, return_inverse=True)
+        self.groups = len(things)
+        self.text_groups = _position(texts, things)
+        self.texts_of_images = self._count(self.text_groups)[self.image_groups]
+        self.images_of_images = self._count(_position(images, things))[self.image_groups]
+        self.texts_have_images = torch.isin(texts, images)
+        self.images_with_texts = torch.isin(images, texts).sum()
+        self.texts_with_images = self.texts_have_images.sum()
+
+    def within(
+        self, place: slice, rows: slice, columns: slice
+    ) -> tuple[Int[Tensor, " matches"], Int[Tensor, " matches"]]:
+        """Row and column in the tile of each pair of the tile that belongs together.
+
+        `place` is where the block of texts stands among all texts.
+        """
+        images, texts = self.image_groups[rows], self.text_groups[place][columns]
+        # Few columns have a partner in these rows, and comparing only those costs next to nothing.
+        wanted = torch.zeros(self.groups + 1, dtype=torch.bool, device=images.device)
+        wanted[images] = True
+        candidates = wanted[texts].nonzero()[:, 0]
+        row, candidate = (images[:, None] == texts[candidates]).nonzero(as_tuple=True)
+        return row, candidates[candidate]
+
+    def _count(self, groups: Int[Tensor, " rows"]) -> Int[Tensor, " groups"]:
+        return torch.bincount(groups, minlength=self.groups + 1)
+
+
+def _position(numbers: Int[Tensor, " numbers"], things: Int[Tensor, " groups"]) -> Tensor:
+    """Where each number stands in the sorted `things`; one past the end where it does not."""
+    position = torch.searchsorted(things, numbers)
+    there = torch.cat([things, things.new_zeros(1)])[position] == numbers
+    return torch.where(there, position, len(things))
+
+
+def pair_ids(ids: PairIds | None, images: Tensor, texts: Tensor, exchange: Exchange) -> PairIds:
+    """The given ids checked, or those of a batch whose row i of both sides belongs together.
+
+    Raises ConfigError if the numbers of rows do not fit.
+    """
+    if ids is None:
+        if len(images) != len(texts):
+            raise ConfigError(
+                f"there are {len(images)} images and {len(texts)} texts, and without ids row i of "
+                "both belongs together: pass ids, which say what each image and text is about"
+            )
+        place = exchange.texts_of(exchange.rank)
+        rows = torch.arange(place.start, place.stop, device=images.device)
+        return PairIds(rows, rows)
+    if (len(ids.images), len(ids.texts)) != (len(images), len(texts)):
+        raise ConfigError(
+            f"there are ids for {len(ids.images)} images and {len(ids.texts)} texts, but "
+            f"{len(images)} images and {len(texts)} texts: give one id to each row"
+        )
+    return PairIds(ids.images.long(), ids.texts.long())

@@ -1,0 +1,85 @@
+"""Work on all image-text logits a tile at a time, so that no matrix of all pairs ever exists.
+
+After Inf-CL (Cheng et al. 2024, arXiv 2410.17243), in plain PyTorch: the forward pass keeps two
+numbers per row and column, the backward pass computes each tile again.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Rows and columns of a tile. On a CPU a tile stays in the cache from one step on it to the next; a
+# GPU needs tiles large enough to keep it busy.
+CPU_TILE = (1024, 1024)
+GPU_TILE = (4096, 8192)
+
+Weigh = Callable[[slice, slice, Tensor], Tensor]  # rows, columns, logits -> the loss's gradient
+
+
+def tiles(
+    images: Float[Tensor, "images embed"],
+    texts: Float[Tensor, "texts embed"],
+    scale: Float[Tensor, ""],
+) -> Iterator[tuple[slice, slice, Float[Tensor, "rows columns"]]]:
+    """Rows, columns and logits of each tile; the next tile overwrites the logits."""
+    height, width = CPU_TILE if images.device.type == "cpu" else GPU_TILE
+    memory = images.new_empty(min(height, len(images)) * min(width, len(texts)))
+    for top in range(0, len(images), height):
+        scaled = images[top : top + height] * scale
+        rows = slice(top, top + len(scaled))
+        for left in range(0, len(texts), width):
+            part = texts[left : left + width]
+            logits = memory[: len(scaled) * len(part)].view(len(scaled), len(part))
+            torch.mm(scaled, part.T, out=logits)
+            yield rows, slice(left, left + len(part)), logits
+
+
+class ExpSums(NamedTuple):
+    """Sums of exponentials, as exp(largest) * sums so that nothing overflows.
+
+    The two stay apart because one logarithm of both, rounded to float32, would shift every
+    probability of a row by one part in a million when logits are near 30.
+    """
+
+    largest: Float[Tensor, " rows"]
+    sums: Float[Tensor, " rows"]
+
+    @staticmethod
+    def empty(count: int, like: Tensor) -> "ExpSums":
+        return ExpSums(like.new_full((count,), -torch.inf), like.new_zeros(count))
+
+    def part(self, rows: slice) -> "ExpSums":
+        """Some of the sums; what is added to them is added here."""
+        return ExpSums(self.largest[rows], self.sums[rows])
+
+    def add(self, logits: Float[Tensor, "rows columns"], dim: int) -> None:
+        """Bring in one tile: its rows' logits (dim 1) or its columns' (dim 0)."""
+        largest = torch.maximum(self.largest, logits.amax(dim))
+        exponentials = (logits - largest.unsqueeze(dim)).exp_()
+        self.sums.mul_((self.largest - largest).exp_()).add_(exponentials.sum(dim))
+        self.largest.copy_(largest)
+
+    def log(self, dtype: torch.dtype) -> Float[Tensor, " rows"]:
+        return self.largest.to(dtype) + self.sums.to(dtype).log()
+
+
+def add_gradient(
+    images: Float[Tensor, "images embed"],
+    texts: Float[Tensor, "texts embed"],
+    scale: Float[Tensor, ""],
+    weigh: Weigh,
+    image_gradient: Float[Tensor, "images embed"],
+) -> Float[Tensor, "texts embed"]:
+    """Add to the images' gradient and return the texts', both still to be multiplied by the scale.
+
+    `weigh` turns a tile of logits into the loss's gradient by them.
+    """
+    text_gradient = torch.zeros_like(texts)
+    for rows, columns, logits in tiles(images, texts, scale):
+        weights = weigh(rows, columns, logits)
+        image_gradient[rows].addmm_(weights, texts[columns])
+        text_gradient[columns].addmm_(weights.T, images[rows])
+    return text_gradient

@@ -1,0 +1,138 @@
+"""MobileNetV2 (Sandler et al., 2018, Table 2), with batch norm folded into the convolutions.
+
+Folded, because the published weights come that way and because a tower without running statistics
+gives each image the same vector whatever stands beside it, in training as in use.
+Padding is TensorFlow's "SAME", which at stride 2 puts the odd pixel at the bottom and the right.
+
+Axis names: batch, channels, height, width, dim (channels of the last layer).
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seesay.errors import ConfigError
+
+KERNEL = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class MobileNetConfig:
+    stages: tuple[tuple[int, int, int, int], ...] = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
+    """Per stage: expansion factor, channels, number of blocks, stride of the first block."""
+    stem: int = 32
+    """Channels after the first convolution, which halves the image."""
+    dim: int = 1280
+    """Channels of the last convolution, and so of the vector of an image."""
+
+    def __post_init__(self) -> None:
+        wrong = [stage for stage in self.stages if min(stage) < 1 or stage[3] > 2]
+        if wrong or not self.stages:
+            raise ConfigError(
+                f"stages={self.stages} cannot be built: each must be (expansion, channels, blocks, "
+                f"stride), whole numbers from 1, with a stride of 1 or 2; correct {wrong}"
+            )
+
+    @property
+    def output_dim(self) -> int:
+        """Width of the vector that stands for the image."""
+        return self.dim
+
+
+class Convolution(nn.Conv2d):
+    """A convolution that pads as TensorFlow does and keeps ceil(size / stride) rows and columns."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+    ) -> None:
+        padding = kernel // 2
+        super().__init__(
+            channels_in, channels_out, kernel, stride=stride, padding=padding, groups=groups
+        )
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels_out height_out width_out"]:
+        if self.stride[0] == 1:
+            return super().forward(x)
+        # Where the size is even, TensorFlow pads only after the last pixel. A row and a column of
+        # zeros before the weights moves the windows just so, and spares a copy of a large image.
+        rows, columns = (1 - size % 2 for size in x.shape[-2:])
+        return self._conv_forward(x, F.pad(self.weight, (columns, 0, rows, 0)), self.bias)
+
+
+class InvertedResidual(nn.Module):
+    """Widen, filter each channel by itself, narrow; the narrow ends are joined where they fit."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, expansion: int, stride: int) -> None:
+        super().__init__()
+        hidden = channels_in * expansion
+        self.expand = Convolution(channels_in, hidden) if expansion > 1 else None
+        self.depthwise = Convolution(hidden, hidden, kernel=KERNEL, stride=stride, groups=hidden)
+        self.project = Convolution(hidden, channels_out)
+        self.residual = stride == 1 and channels_in == channels_out
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels_out height_out width_out"]:
+        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        y = self.project(F.relu6(self.depthwise(y), inplace=True))
+        return x + y if self.residual else y
+
+
+class MobileNet(nn.Module):
+    def __init__(self, config: MobileNetConfig) -> None:
+        super().__init__()
+        c = config
+        self.config = config
+        self.stem = Convolution(3, c.stem, kernel=KERNEL, stride=2)
+        blocks, width = [], c.stem
+        for expansion, channels, repeats, stride in c.stages:
+            for number in range(repeats):
+                step = stride if number == 0 else 1
+                blocks.append(InvertedResidual(width, channels, expansion=expansion, stride=step))
+                width = channels
+        self.blocks = nn.ModuleList(blocks)
+        self.head = Convolution(width, c.dim)
+
+    def features(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch dim rows columns"]:
+        """The map of vectors before pooling, one for every 32 x 32 pixels."""
+        x = F.relu6(self.stem(images), inplace=True)
+        for block in self.blocks:
+            x = block(x)
+        return F.relu6(self.head(x), inplace=True)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
+        return self.features(images).mean(dim=(2, 3))
+
+
+class MobileNetClassifier(nn.Module):
+    """The tower under its classifier; class 0 is the background, as TensorFlow counts."""
+
+    def __init__(self, config: MobileNetConfig, classes: int = 1001) -> None:
+        super().__init__()
+        self.tower = MobileNet(config)
+        self.classifier = nn.Linear(config.dim, classes)
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch vocab"]:
+        return self.classifier(self.tower(images))

@@ -1,0 +1,263 @@
+"""Write the reference pages: the command line from the Typer app, Python from the docstrings.
+
+`make docs` and `python docs/generate.py` write them; tests/test_docs.py fails when they are stale.
+"""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+SOURCE = DOCS.parent / "src" / "seesay"
+LANGUAGES = ("en", "zh")
+
+WORDS = {
+    "cli": ("Command line", "命令行"),
+    "python": ("Python", "Python 接口"),
+    "note": (
+        "This page is generated from the source by `docs/generate.py`.",
+        "本页由 `docs/generate.py` 从源代码生成；说明文字取自英文文档字符串。",
+    ),
+    "cli_note": (
+        "This page is generated from the commands themselves by `docs/generate.py`.",
+        "本页由 `docs/generate.py` 从命令本身生成。",
+    ),
+    "option": ("Option", "选项"),
+    "meaning": ("Meaning", "含义"),
+    "default": ("Default", "默认值"),
+    "raises": ("Raises", "抛出"),
+}
+
+
+def word(name: str, language: str) -> str:
+    return WORDS[name][LANGUAGES.index(language)]
+
+
+def plain(text: str) -> str:
+    """`text` so that Markdown shows it as it is; what stands in backticks stays code."""
+    parts = re.split(r"(`[^`\n]+`)", text)
+    escaped = (re.sub(r"([\\*_{}\[\]<>#$|~])", r"\\\1", part) for part in parts[::2])
+    kept = [*parts[1::2], ""]
+    return "".join(a + b for a, b in zip(escaped, kept, strict=True))
+
+
+# The command line
+
+
+def command_line_page(language: str) -> str:
+    """The app is asked in a process of its own: it settles on a language when it is imported."""
+    environment = {**os.environ, "SEESAY_LANG": language, "PYTHONPATH": str(SOURCE.parent)}
+    command = [sys.executable, __file__, "--command-line", language]
+    return subprocess.run(
+        command, env=environment, check=True, capture_output=True, encoding="utf-8"
+    ).stdout
+
+
+def print_command_line(language: str) -> None:
+    from typer.main import get_command
+
+    from seesay.cli.main import app
+
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    print(f"# {word('cli', language)}\n\n{word('cli_note', language)}")
+    for lines in commands(get_command(app), ["seesay"], language):
+        print("\n" + "\n".join(lines))
+
+
+def commands(command: Any, names: list[str], language: str) -> Iterator[list[str]]:
+    """One section for `command` and one for each command below it."""
+    heading = "#" * min(len(names) + 1, 4)
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.opts and p.param_type_name == "option"]
+    below = getattr(command, "commands", {})
+    usage = " ".join([*names, *(shown(a) for a in arguments), *(["COMMAND"] if below else [])])
+    yield [
+        f"{heading} `{' '.join(names)}`",
+        "",
+        plain(" ".join((command.help or "").split())),
+        "",
+        f"```text\n{usage} [OPTIONS]\n```",
+        *table([*arguments, *options], language),
+    ]
+    for name, child in below.items():
+        if not child.hidden:
+            yield from commands(child, [*names, name], language)
+
+
+def shown(argument: Any) -> str:
+    name = argument.name.upper() + ("..." if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
+
+
+def table(parameters: list[Any], language: str) -> Iterator[str]:
+    if not parameters:
+        return
+    yield from (
+        "",
+        "| " + " | ".join(word(w, language) for w in ("option", "meaning", "default")) + " |",
+    )
+    yield "|---|---|---|"
+    for parameter in parameters:
+        if getattr(parameter, "hidden", False):
+            continue
+        is_option = parameter.param_type_name == "option"
+        names = [*parameter.opts, *parameter.secondary_opts] if is_option else [shown(parameter)]
+        default = parameter.default
+        given = f"`{default}`" if default not in (None, (), [], False, ...) else ""
+        meaning = plain(" ".join((parameter.help or "").split()))
+        yield f"| {', '.join(f'`{name}`' for name in names)} | {meaning} | {given} |"
+
+
+# Python
+
+
+def python_page(folder: Path, language: str) -> str:
+    """All public names of the modules in `folder` (or of one top-level module)."""
+    files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]
+    lines = [f"# `{dotted(folder)}`", "", word("note", language)]
+    for file in files:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        members = [member for node in tree.body for member in public(node)]
+        about = ast.get_docstring(tree)
+        if not members and not about:
+            continue
+        lines += ["", f"## `{dotted(file)}`", "", *described(about)]
+        for node in members:
+            lines += [
+                "",
+                f"### `{node.name}`",
+                "",
+                *signature(node),
+                *described(ast.get_docstring(node)),
+            ]
+            if isinstance(node, ast.ClassDef):
+                lines += class_members(node)
+    return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def public(node: ast.stmt) -> list[Any]:
+    """`node` if it is something that others may use: named without an underscore, and described."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    if not isinstance(node, kinds) or node.name.startswith("_"):
+        return []
+    return [node] if ast.get_docstring(node) else []
+
+
+def described(text: str | None) -> list[str]:
+    """A docstring as paragraphs; what is drawn in it (trees, tables) keeps its lines."""
+    if not text:
+        return []
+    drawn = re.compile(r"[├└│]|^ {4}", re.MULTILINE)
+    paragraphs = []
+    for paragraph in text.split("\n\n"):
+        if drawn.search(paragraph):
+            paragraphs += [f"```text\n{paragraph}\n```", ""]
+        else:
+            paragraphs += [plain(" ".join(paragraph.split())), ""]
+    return paragraphs
+
+
+def signature(node: Any) -> list[str]:
+    if isinstance(node, ast.ClassDef):
+        start = [m for m in node.body if isinstance(m, ast.FunctionDef) and m.name == "__init__"]
+        if not start:
+            return []
+        return ["```python", f"class {node.name}({parameters(start[0].args)})", "```", ""]
+    gives = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    return ["```python", f"def {node.name}({parameters(node.args)}){gives}", "```", ""]
+
+
+def parameters(arguments: ast.arguments) -> str:
+    """The parameters but for self, one a line where they would not fit on one."""
+    listed = [text for text in split_arguments(arguments) if text not in ("self", "cls")]
+    line = ", ".join(listed)
+    return line if len(line) <= 70 else "\n    " + ",\n    ".join(listed) + ",\n"
+
+
+def split_arguments(arguments: ast.arguments) -> list[str]:
+    """One text per parameter: the commas inside an annotation are not between parameters."""
+    texts, depth, current = [], 0, ""
+    for character in ast.unparse(arguments):
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            texts.append(current.strip())
+            current = ""
+        else:
+            current += character
+    return [*texts, current.strip()]
+
+
+def class_members(node: ast.ClassDef) -> list[str]:
+    """The fields of a config with what is said below each, and the public methods."""
+    lines = []
+    for index, member in enumerate(node.body):
+        if isinstance(member, ast.AnnAssign) and not ast.unparse(member).startswith("_"):
+            below = node.body[index + 1] if index + 1 < len(node.body) else None
+            lines += [f"- `{ast.unparse(member)}`{field_note(below)}"]
+    for member in node.body:
+        for method in public(member):
+            lines += ["", *signature(method), *described(ast.get_docstring(method))]
+    return lines
+
+
+def field_note(node: ast.stmt | None) -> str:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return " – " + plain(" ".join(str(node.value.value).split()))
+    return ""
+
+
+# All pages
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page and what it should hold now."""
+    rooms = [SOURCE / "__init__.py", SOURCE / "errors.py"]
+    rooms += sorted(p.parent for p in SOURCE.glob("*/__init__.py") if p.parent.name != "cli")
+    written = {}
+    for language in LANGUAGES:
+        folder = DOCS / language / "reference"
+        written[folder / "cli.md"] = command_line_page(language)
+        names = {room: "seesay" if room.stem == "__init__" else room.stem for room in rooms}
+        for room, name in names.items():
+            written[folder / f"{name}.md"] = python_page(room, language)
+        listed = "\n".join(["cli", *names.values()])
+        title = {"en": "Reference", "zh": "参考"}[language]
+        written[folder / "index.md"] = f"# {title}\n\n```{{toctree}}\n{listed}\n```\n"
+    return written
+
+
+def stale() -> dict[Path, str | None]:
+    """Pages that are not what the source says -> what it says, or None where it says nothing."""
+    wanted = pages()
+    there = {
+        page for language in LANGUAGES for page in (DOCS / language / "reference").glob("*.md")
+    }
+    changed = {p: t for p, t in wanted.items() if p not in there or p.read_text("utf-8") != t}
+    return {**changed, **dict.fromkeys(there - wanted.keys())}
+
+
+def main() -> None:
+    if "--command-line" in sys.argv:
+        print_command_line(sys.argv[-1])
+        return
+    for page, text in sorted(stale().items()):
+        if text is None:
+            page.unlink()
+        else:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(text, encoding="utf-8")
+        print(f"{'removed' if text is None else 'wrote'} {page.relative_to(DOCS.parent)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""What the tests of the pages read out of Markdown: headings, links, blocks of code, commands."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RUN = "<!-- run -->"
+FENCE = re.compile(r"^( *)```(\{?[\w-]*\}?)[^\n`]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block. `runs` if the page marks it with `<!-- run -->` on the line before."""
+
+    page: "Page"
+    line: int
+    language: str
+    text: str
+    runs: bool
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """What stands after each prompt of a console block, split as a shell would."""
+        if self.language != "console":
+            return []
+        lines = re.sub(r"\\\n *", "", self.text).splitlines()
+        return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]
+
+
+@dataclass(frozen=True)
+class Page:
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.relative_to(ROOT).as_posix()
+
+    @property
+    def text(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+    @property
+    def prose(self) -> str:
+        """The text without its blocks of code."""
+        return FENCE.sub("", self.text)
+
+    @property
+    def blocks(self) -> list[Block]:
+        return [
+            Block(
+                page=self,
+                line=self.text.count("\n", 0, match.start()) + 1,
+                language=match[2],
+                text=match[3],
+                runs=self.text[: match.start()].rstrip(" ").endswith(RUN + "\n"),
+            )
+            for match in FENCE.finditer(self.text)
+        ]
+
+    @property
+    def headings(self) -> list[tuple[int, str]]:
+        found = re.findall(r"^(#+) +(.+?) *$", self.prose, re.MULTILINE)
+        return [(len(marks), text) for marks, text in found]
+
+    @property
+    def anchors(self) -> set[str]:
+        """The names by which GitHub and Sphinx link to the headings."""
+        plain = (re.sub(r"[^\w\- ]", "", text.lower()) for _, text in self.headings)
+        return {text.replace(" ", "-") for text in plain}
+
+    @property
+    def links(self) -> list[str]:
+        """The targets of all links that stay inside the project."""
+        targets = re.findall(r"\]\(([^)\s]+)\)", self.prose)
+        return [target for target in targets if not re.match(r"[a-z]+:", target)]
+
+    @property
+    def sections(self) -> list[str]:
+        """The page cut before each heading, code included."""
+        inside = [match.span() for match in FENCE.finditer(self.text)]
+        cuts = [
+            match.start()
+            for match in re.finditer(r"^#+ ", self.text, re.MULTILINE)
+            if not any(begin <= match.start() < end for begin, end in inside)
+        ]
+        return [self.text[begin:end] for begin, end in zip([0, *cuts], [*cuts, None], strict=True)]
+
+
+def written_pages() -> list[Page]:
+    """Every page that a person wrote, both languages."""
+    paths = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").rglob("*.md")]
+    generated = {"reference", "_build"}
+    return [Page(path) for path in sorted(paths) if not generated & set(path.parts)]
+
+
+def chinese_twin(page: Page) -> Path | None:
+    """Where the Chinese of an English page has to stand; None for a Chinese page."""
+    relative = page.path.relative_to(ROOT)
+    if relative.parts[0] == "docs":
+        twin = ROOT / "docs" / "zh" / Path(*relative.parts[2:])
+        return twin if relative.parts[1] == "en" else None
+    if page.path.name.endswith(".zh.md"):
+        return None
+    return page.path.with_name(page.path.stem + ".zh.md")

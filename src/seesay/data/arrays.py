@@ -1,0 +1,49 @@
+"""Numbers in memory -> a picture: numpy arrays and torch tensors, with their range checked."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from seesay.errors import ImageError
+
+
+def picture_from_numbers(source: Any, label: str) -> Image.Image:
+    """A Pillow image from (height, width[, 1, 3 or 4]) of an array, ([1, 3 or 4,] height, width)
+    of a tensor. Raises ImageError for other shapes, types and ranges, and for anything else."""
+    if isinstance(source, Tensor):
+        values = source.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+        pixels = np.asarray(values.movedim(0, -1) if values.ndim == 3 else values)
+    elif isinstance(source, np.ndarray):
+        pixels = source
+    else:
+        raise ImageError(
+            f"{label}: is not a picture. Expected a path, the bytes of a file, a Pillow image, an "
+            "array or a tensor. Convert it to one of these."
+        )
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    if 0 in pixels.shape or not (
+        pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] in (3, 4))
+    ):
+        raise ImageError(
+            f"{label}: has no picture's shape. Expected an array (height, width, 3) or a tensor "
+            "(3, height, width), also with 1 or 4 channels, and no side of 0. "
+            "Move its axes, or pass the pictures of a batch one by one."
+        )
+    return Image.fromarray(np.ascontiguousarray(_as_bytes(pixels, label)))
+
+
+def _as_bytes(pixels: np.ndarray, label: str) -> UInt8[np.ndarray, "..."]:
+    if pixels.dtype == np.uint8:
+        return pixels
+    # the comparison is false for NaN too
+    if np.issubdtype(pixels.dtype, np.floating) and pixels.min() >= 0 and pixels.max() <= 1:
+        return np.rint(pixels * 255.0).astype(np.uint8)
+    raise ImageError(
+        f"{label}: holds {pixels.dtype} from {pixels.min()} to {pixels.max()}. Expected uint8 from "
+        "0 to 255, or floating values from 0 to 1. Scale it, then convert it to uint8."
+    )

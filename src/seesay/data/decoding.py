@@ -1,0 +1,198 @@
+"""Picture files -> upright RGB pixels, with every limit checked before the memory is spent."""
+
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import IO
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from seesay.data.pixel_modes import to_rgb
+from seesay.errors import ConfigError, ImageError, MissingExtraError
+
+# Only formats that hold pictures and whose readers are plain libraries; Pillow's full list also
+# starts Ghostscript for EPS. TGA stands last because it has no signature to tell it by.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA")
+_PLUGINS = "Jpeg Png WebP Gif Bmp Tiff Avif Jpeg2K Ppm Ico Tga"
+for _plugin in _PLUGINS.split():  # each enters its reader into Image.OPEN
+    import_module(f"PIL.{_plugin}ImagePlugin")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+# What Pillow's readers raise on damaged files (fuzzing their chunk, tag and box parsers).
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+    Warning,
+    Image.DecompressionBombError,
+)
+
+# EXIF tag 0x0112 -> what brings the picture upright (Exif 2.32, table 6).
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeLimits:
+    """What a picture may cost. The defaults let every camera's files through."""
+
+    max_file_bytes: int = 256 * 2**20
+    """Largest file that is opened."""
+    max_pixels: int = 128 * 2**20
+    """Most pixels that are decoded into memory (3 to 4 bytes each, twice that with alpha)."""
+    max_source_pixels: int = 2**30
+    """Most pixels in the file: a JPEG may be larger than it is decoded, but still costs time."""
+    huge_pixels: int = 32 * 2**20
+    """Pictures beyond this are decoded one at a time, whatever the number of threads."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ConfigError(f"{name}={value} lets no picture through; give a positive number")
+
+
+DEFAULT_LIMITS = DecodeLimits()
+_one_huge_picture = threading.Lock()
+
+
+def decode(stream: IO[bytes], label: str, target: int | None, limits: DecodeLimits) -> Image.Image:
+    """The upright RGB picture in a file; of an animation the first frame.
+
+    `target` is the side in pixels that the picture will be resized to: a JPEG that is at least
+    four times larger is decoded at 1/2, 1/4 or 1/8 scale, never below twice the target. libjpeg
+    then computes fewer coefficients per block (jpeg_decompress_struct.scale_denom), which is
+    several times faster; benchmarks/embed.py measures what it does to the embedding. With None
+    every pixel is decoded.
+
+    Raises ImageError, naming `label`, for anything that is not a whole, allowed picture.
+    """
+    with _damage_is_an_image_error(label):
+        image = _open(stream, label)
+        if target is not None:
+            image.draft(None, (2 * target, 2 * target))  # a no-op for all but JPEG
+        check_size(image, label, limits)
+    return upright_rgb(image, label, limits)
+
+
+def check_size(image: Image.Image, label: str, limits: DecodeLimits) -> None:
+    """Refuse by the header, before anything is decoded.
+
+    Pillow's own check counts pixels before the reduced decoding, and its threshold and its warning
+    are state shared by the whole process; so pictures are opened without it and judged here.
+    """
+    width, height = image.size
+    pixels = source_pixels = width * height
+    if (jpeg := getattr(image, "decoderconfig", None)) and image.tile:  # type: ignore[attr-defined]
+        source_pixels *= jpeg[0] ** 2
+        if image.info.get("progressive") or image.info.get("progression"):
+            pixels = source_pixels  # libjpeg holds a progressive file's coefficients at full size
+    for count, most, name in (
+        (pixels, limits.max_pixels, "max_pixels"),
+        (source_pixels, limits.max_source_pixels, "max_source_pixels"),
+    ):
+        if count > most:
+            raise ImageError(
+                f"{label}: decoding this {image.format or 'picture'} means {count:,} pixels "
+                f"({width:,} x {height:,}). Expected at most {most:,}. "
+                f"Make it smaller, or raise DecodeLimits.{name} if you trust it."
+            )
+
+
+def upright_rgb(image: Image.Image, label: str, limits: DecodeLimits) -> Image.Image:
+    """Load, turn as the camera was held, and convert. Raises ImageError."""
+    with _damage_is_an_image_error(label), _in_turn(image, limits):
+        image.load()
+        if (turn := _UPRIGHT.get(_orientation(image))) is not None:
+            return to_rgb(image, label).transpose(turn)
+        return to_rgb(image, label)
+
+
+def _open(stream: IO[bytes], label: str) -> Image.Image:
+    """What Image.open does, for FORMATS only and without the check described in `check_size`."""
+    prefix = stream.read(16)
+    if not prefix:
+        raise ImageError(
+            f"{label}: is empty (0 bytes). Expected a picture. Copy or download it again."
+        )
+    for name in FORMATS:
+        reader, accepts = Image.OPEN[name]
+        if accepts is not None and accepts(prefix) is not True:
+            continue  # another format, or text: Pillow was built without that library
+        stream.seek(0)
+        try:
+            return reader(stream, "")
+        except SyntaxError:  # how a reader says that the file is not one of its own
+            continue
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
+        return _open_heif(stream)
+    raise UnidentifiedImageError
+
+
+def _open_heif(stream: IO[bytes]) -> ImageFile.ImageFile:
+    try:
+        from pillow_heif import HeifImageFile  # used directly: registering it would change Pillow
+    except ImportError:
+        raise MissingExtraError("pillow-heif", "heif") from None
+    stream.seek(0)
+    return HeifImageFile(stream)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except _DAMAGE:  # the pixels of a picture with broken EXIF are whole: leave it as it lies
+        return 1
+
+
+@contextmanager
+def _in_turn(image: Image.Image, limits: DecodeLimits) -> Iterator[None]:
+    """Let one huge picture at a time through, so that threads do not add up their memory."""
+    if image.width * image.height <= limits.huge_pixels:
+        yield
+        return
+    with _one_huge_picture:
+        yield
+
+
+@contextmanager
+def _damage_is_an_image_error(label: str) -> Iterator[None]:
+    try:
+        yield
+    except (ImageError, MissingExtraError):
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"{label}: does not begin like any picture. "
+            f"Expected one of {', '.join(FORMATS)} or HEIF, whatever the name ends in. "
+            "Check that it is a picture and not, for instance, a saved web page."
+        ) from None
+    except MemoryError:
+        raise ImageError(
+            f"{label}: does not fit into memory. Expected room for every pixel. "
+            "Make it smaller, or free memory."
+        ) from None
+    except _DAMAGE as error:
+        raise ImageError(
+            f"{label}: is truncated or damaged ({error}). Expected a whole picture. "
+            "Copy, download or export it again."
+        ) from error

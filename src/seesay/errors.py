@@ -4,6 +4,7 @@ SeesayError
 ├── ConfigError         a setting is impossible or contradicts another
 ├── ImageError          a picture cannot be read, or is too large to be read safely
 ├── DataError           a data set, shard or recipe input does not hold what it should
+├── TrainingError       training cannot go on, or cannot be resumed
 ├── WeightsError        a checkpoint does not fit the model, or is damaged
 │   └── UnknownModelError   no catalogued model or folder has this name
 ├── DownloadError       a hub could not be reached, or refused
@@ -28,6 +29,10 @@ class ImageError(SeesayError):
 
 class DataError(SeesayError):
     """A data set, shard or recipe input does not hold what it should."""
+
+
+class TrainingError(SeesayError):
+    """Training cannot go on, or cannot be resumed."""
 
 
 class WeightsError(SeesayError):

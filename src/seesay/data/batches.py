@@ -32,7 +32,7 @@ class LoadingConfig:
 
 
 class Batches:
-    """The batches of every source, step by step: {source: batch of that source}."""
+    """The batches of every source, step by step: {"step": n, "sources": {name: its batch}}."""
 
     def __init__(
         self,
@@ -77,7 +77,8 @@ class Batches:
             # Without one of its own, the loader would draw its seed from the run's generator.
             generator=torch.Generator(),
         )
-        return iter(loader)
+        for step, of_sources in enumerate(loader, first):
+            yield {"step": step, "sources": of_sources}
 
 
 class _Plan:

@@ -1,84 +1,23 @@
 """One record -> one training sample: a picture as a tensor, and the texts drawn for it."""
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from seesay.data.augmentation import AugmentationConfig, augment
+from seesay.data.augmentation import augment
+from seesay.data.batches_config import SourceConfig, open_records, read_classes, used_records
 from seesay.data.batches_order import Place
-from seesay.data.formats import Damaged, Record, Source
-from seesay.data.formats_chinese_clip import ChineseClipSource
-from seesay.data.formats_parquet import ParquetSource
-from seesay.data.formats_table import TableSource
-from seesay.data.formats_webdataset import WebDatasetSource
+from seesay.data.formats import Damaged, Record
 from seesay.data.images import ImageTransform, open_image
 from seesay.data.tokenizers import Tokenizer
-from seesay.errors import ConfigError, DataError, ImageError
+from seesay.errors import DataError, ImageError
 
 SUBSTITUTES = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceConfig:
-    """Where one stream of training samples comes from, and what is drawn of it per step."""
-
-    path: str
-    """The files, as a path or a glob pattern such as "shards/train-*.tar"."""
-    format: Literal["webdataset", "table", "parquet", "chinese-clip"] = "webdataset"
-    """Layout of the files; `table` is a folder of images with a CSV, TSV or JSONL file."""
-    batch: int = 256
-    """Images per optimizer step, over all processes."""
-    languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
-    """Languages whose texts are used; an image without any text in them counts as damaged."""
-    captions: int = 1
-    """Texts drawn per image and language, at most as many as there are."""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """Our names for columns that a table or Parquet file calls otherwise: image = "filepath"."""
-    classes: str | None = None
-    """JSON list of {"en": name, "zh": name}: numbers of classes become texts."""
-    templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Per language, texts with {} for the name of a class; one is drawn each time."""
-    start: int = 0
-    """First record used, counted from 0 in the order of the files."""
-    stop: int | None = None
-    """First record no longer used; none: all that follow."""
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    """How the images are varied."""
-
-    def __post_init__(self) -> None:
-        if self.batch < 1 or self.captions < 1:
-            raise ConfigError(f"batch={self.batch} and captions={self.captions} must be at least 1")
-        if self.start < 0 or (self.stop is not None and self.stop <= self.start):
-            raise ConfigError(
-                f"start={self.start} and stop={self.stop} leave no record: start is at least 0, "
-                "stop above it"
-            )
-        for language, texts in self.templates.items():
-            if language not in self.languages or any("{}" not in text for text in texts):
-                raise ConfigError(
-                    f"templates.{language}={texts} cannot be filled: expected texts that hold "
-                    f"{{}}, in one of the languages {', '.join(self.languages)}"
-                )
-        if self.classes is not None and not self.templates:
-            raise ConfigError(f"classes={self.classes!r} needs templates: add e.g. en = ['{{}}']")
-
-
-def open_source(config: SourceConfig) -> Source:
-    """The records that a config names. Raises DataError where the files are not what it says."""
-    if config.format == "webdataset":
-        return WebDatasetSource(config.path)
-    if config.format == "chinese-clip":
-        return ChineseClipSource(config.path)
-    if config.format == "table":
-        return TableSource(config.path, config.columns)
-    return ParquetSource(config.path, config.columns)
 
 
 @dataclass(frozen=True)
@@ -104,9 +43,8 @@ class Samples:
         self, config: SourceConfig, transform: ImageTransform, tokenizer: Tokenizer, seed: int = 0
     ) -> None:
         self.config = config
-        self.source = open_source(config)
-        stop = len(self.source) if config.stop is None else min(config.stop, len(self.source))
-        self._used = range(config.start, stop)
+        self.source = open_records(config)
+        self._used = used_records(config, self.source)
         self._transform = transform
         self._tokenizer = tokenizer
         self._seed = seed
@@ -158,7 +96,7 @@ class Samples:
         return Sample(
             place=place,
             key=record.key,
-            image=self._transform(image),
+            image=self._transform.pixels(image),
             ids=tokens.ids[rows],
             texts=tuple(text for _, text in texts),
             languages=tuple(language for language, _ in texts),
@@ -188,18 +126,6 @@ class Samples:
         return [text.replace("{}", name) for text in self.config.templates.get(language, ())]
 
 
-def read_classes(file: str) -> list[Mapping[str, Any]]:
-    """The names of classes by number. Raises DataError where the file holds no such list."""
-    try:
-        classes = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
-        return [{language: str(row[language]) for language in ("en", "zh")} for row in classes]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{file} holds no class names ({error!r}), expected a JSON list of "
-            '{"en": ..., "zh": ...}: correct the path or the file'
-        ) from None
-
-
 def number_of(name: str) -> int:
     """A number that stands for a name in every process, unlike `hash`."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest(), "little")
@@ -208,8 +134,9 @@ def number_of(name: str) -> int:
 def stack(samples: Sequence[Sample]) -> dict[str, Any]:
     """The batch of one source.
 
-    images (batch 3 height width); ids (texts tokens) of all texts; owners (texts): the row of each
-    text's image; groups (batch): equal where images may share texts; texts, languages and keys.
+    images (batch height width 3), still in bytes; ids (texts tokens) of all texts; owners (texts):
+    the row of each text's image; groups (batch): equal where images may share texts; text_numbers
+    (texts): equal for equal texts; labels, languages and keys.
     """
     counts = torch.tensor([len(sample.ids) for sample in samples])
     return {

@@ -1,0 +1,97 @@
+"""`seesay train`: a recipe in, a model folder out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seesay.cli.messages import say
+from seesay.cli.options import Json
+
+if TYPE_CHECKING:
+    from seesay.training.recipe import EvaluationConfig
+    from seesay.training.run import Evaluate
+    from seesay.weights.checkpoint import Checkpoint
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help=say("Change a setting of the recipe; repeatable.", "修改配方中的一项；可重复使用。"),
+    ),
+]
+
+
+def train(
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help=say("Recipe in TOML, as in recipes/.", "TOML 配方文件，见 recipes/。"),
+        ),
+    ] = None,
+    set_: Set = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help=say(
+                "Go on from the last checkpoint, to the same result as without the break.",
+                "从最近的检查点继续训练，结果与不中断时完全相同。",
+            ),
+        ),
+    ] = False,
+    reference: Annotated[
+        bool,
+        typer.Option(
+            "--reference",
+            help=say("Print what a recipe may set, and stop.", "显示配方的全部可设项后退出。"),
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    from seesay.errors import ConfigError
+
+    if reference:
+        from seesay.training.recipe_reference import recipe_reference
+
+        print(recipe_reference())
+        return
+    if recipe is None:
+        raise ConfigError("there is no recipe; expected a TOML file, such as those in recipes/")
+    from seesay.cli.output import print_json
+    from seesay.training.recipe import read_recipe
+    from seesay.training.run import train as run
+
+    settings = read_recipe(recipe, tuple(set_ or ()))
+    trained = run(settings, resume=resume, evaluate=make_evaluate(settings.evaluation))
+    if json:
+        print_json({"model": str(trained.folder), "step": trained.step, "dev": trained.measured})
+    elif trained.first:
+        print(
+            say(
+                f"the model of step {trained.step} is in {trained.folder}",
+                f"第 {trained.step} 步的模型已存入 {trained.folder}",
+            )
+        )
+
+
+def make_evaluate(config: "EvaluationConfig") -> "Evaluate | None":
+    """The measures of a recipe as one function of a model; None where it asks for none."""
+    if config.retrieval is None and config.zero_shot is None:
+        return None
+    from seesay.evaluation.dev_sets import measure_retrieval, measure_zero_shot, read_dev_set
+    from seesay.inference.embedder import Embedder
+
+    wanted = ((config.retrieval, measure_retrieval), (config.zero_shot, measure_zero_shot))
+    sets = [(read_dev_set(records), measure) for records, measure in wanted if records is not None]
+
+    def evaluate(checkpoint: "Checkpoint") -> Mapping[str, float]:
+        embedder = Embedder(checkpoint)
+        return {
+            name: value for dev, measure in sets for name, value in measure(embedder, dev).items()
+        }
+
+    return evaluate

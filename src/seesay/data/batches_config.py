@@ -1,0 +1,105 @@
+"""Where records come from, and what training draws of them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from seesay.data.augmentation import AugmentationConfig
+from seesay.data.formats import Source
+from seesay.data.formats_chinese_clip import ChineseClipSource
+from seesay.data.formats_parquet import ParquetSource
+from seesay.data.formats_table import TableSource
+from seesay.data.formats_webdataset import WebDatasetSource
+from seesay.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordsConfig:
+    """Files with images and what is known about them."""
+
+    path: str
+    """The files, as a path or a glob pattern such as "shards/train-*.tar"."""
+    format: Literal["webdataset", "table", "parquet", "chinese-clip"] = "webdataset"
+    """Layout of the files; `table` is a folder of images with a CSV, TSV or JSONL file."""
+    languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
+    """Languages whose texts are used; an image without any text in them counts as damaged."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Our names for columns that a table or Parquet file calls otherwise: image = "filepath"."""
+    classes: str | None = None
+    """JSON list of {"en": name, "zh": name}: numbers of classes become texts."""
+    templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Per language, texts with {} for the name of a class."""
+    start: int = 0
+    """First record used, counted from 0 in the order of the files."""
+    stop: int | None = None
+    """First record no longer used; none: all that follow."""
+
+    def __post_init__(self) -> None:
+        if not self.languages:
+            raise ConfigError("languages = [] leaves no text: name 'en', 'zh' or both")
+        if self.start < 0 or (self.stop is not None and self.stop <= self.start):
+            raise ConfigError(
+                f"start={self.start} and stop={self.stop} leave no record: start is at least 0, "
+                "stop above it"
+            )
+        for language, texts in self.templates.items():
+            if language not in self.languages or any("{}" not in text for text in texts):
+                raise ConfigError(
+                    f"templates.{language}={texts} cannot be filled: expected texts that hold "
+                    f"{{}}, in one of the languages {', '.join(self.languages)}"
+                )
+        if self.classes is not None and not self.templates:
+            raise ConfigError(f"classes={self.classes!r} needs templates: add e.g. en = ['{{}}']")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig(RecordsConfig):
+    """A stream of training samples."""
+
+    batch: int = 256
+    """Images per optimizer step, over all processes."""
+    captions: int = 1
+    """Texts drawn per image and language, at most as many as there are."""
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """How the images are varied."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch < 1 or self.captions < 1:
+            raise ConfigError(f"batch={self.batch} and captions={self.captions} must be at least 1")
+
+
+def open_records(config: RecordsConfig) -> Source:
+    """All records in the files. Raises DataError where the files are not what the config says."""
+    if config.format == "webdataset":
+        return WebDatasetSource(config.path)
+    if config.format == "chinese-clip":
+        return ChineseClipSource(config.path)
+    if config.format == "table":
+        return TableSource(config.path, config.columns)
+    return ParquetSource(config.path, config.columns)
+
+
+def used_records(config: RecordsConfig, source: Source) -> range:
+    """The numbers of the records between `start` and `stop`. Raises DataError where none is."""
+    stop = len(source) if config.stop is None else min(config.stop, len(source))
+    if config.start >= stop:
+        raise DataError(
+            f"{config.path} holds {len(source)} records, none from start={config.start}: "
+            "correct the path or the start"
+        )
+    return range(config.start, stop)
+
+
+def read_classes(file: str) -> list[Mapping[str, str]]:
+    """The names of classes by number. Raises DataError where the file holds no such list."""
+    try:
+        classes = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
+        return [{language: str(row[language]) for language in ("en", "zh")} for row in classes]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file} holds no class names ({error!r}), expected a JSON list of "
+            '{"en": ..., "zh": ...}: correct the path or the file'
+        ) from None

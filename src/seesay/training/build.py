@@ -1,0 +1,150 @@
+"""A recipe's parts, made: the model, its objectives, and the towers as they are trained."""
+
+from dataclasses import replace
+from functools import partial
+from math import exp
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint as compute_twice
+
+from seesay.data.images import ImageTransform
+from seesay.data.tokenizers import load_tokenizer
+from seesay.errors import ConfigError
+from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
+from seesay.models.mobilenet import MobileNet
+from seesay.objectives.contrastive import SIGMOID_LOG_SCALE, sigmoid_bias
+from seesay.training.distributed import Processes, share_model, transformer_blocks
+from seesay.training.dual_encoder import Towers
+from seesay.training.objectives import Contrastive, ContrastiveConfig, Objective
+from seesay.training.predictions import Predictions
+from seesay.training.recipe import HardwareConfig, ModelConfig, Recipe
+from seesay.weights.checkpoint import Checkpoint, load_dual_encoder
+from seesay.weights.mobilenet import load_mobilenet
+
+
+def make_model(recipe: Recipe, name: str) -> Checkpoint:
+    """The untrained model of a recipe, with its tokenizer and image preparation."""
+    if recipe.model.start is not None:
+        from seesay.weights.hub import resolve
+
+        made = load_dual_encoder(resolve(recipe.model.start), name=name)
+    else:
+        made = _from_parts(recipe, name)
+    if recipe.model.image_weights is not None:
+        _begin_image_tower(made.model, Path(recipe.model.image_weights).expanduser())
+    losses = {o.loss for o in recipe.objective.values() if isinstance(o, ContrastiveConfig)}
+    if made.model.bias is not None and "sigmoid" not in losses:
+        made.model.bias.requires_grad_(False)  # no other loss depends on it
+    return made
+
+
+def _from_parts(recipe: Recipe, name: str) -> Checkpoint:
+    c = recipe.model
+    assert c.architecture and c.tokenizer and c.tokenizer_folder and c.transform  # ModelConfig
+    tokenizer = load_tokenizer(Path(c.tokenizer_folder).expanduser(), c.tokenizer)
+    _check_fit(c.architecture, c, tokenizer.vocab_size)
+    torch.manual_seed(recipe.run.seed)
+    model = DualEncoder(_with_bias(c.architecture, recipe))
+    return Checkpoint(
+        model=model, transform=c.transform, tokenizer=tokenizer, name=name, revision=""
+    )
+
+
+def _check_fit(architecture: DualEncoderConfig, config: ModelConfig, tokens: int) -> None:
+    text: Any = architecture.text
+    assert config.tokenizer and config.transform
+    if text.vocab_size < tokens:
+        raise ConfigError(
+            f"model.architecture.text.vocab_size={text.vocab_size} is less than the {tokens} "
+            f"tokens of {config.tokenizer_folder}: set it to {tokens} or more"
+        )
+    context = getattr(text, "context", config.tokenizer.context)
+    if config.tokenizer.context > context:
+        raise ConfigError(
+            f"model.tokenizer.context={config.tokenizer.context} is more than the "
+            f"model.architecture.text.context={context} that the text tower can read"
+        )
+    size = getattr(architecture.image, "image_size", config.transform.size)
+    if size != config.transform.size:
+        raise ConfigError(
+            f"model.transform.size={config.transform.size} is not the "
+            f"model.architecture.image.image_size={size}: make them equal"
+        )
+
+
+def _with_bias(architecture: DualEncoderConfig, recipe: Recipe) -> DualEncoderConfig:
+    """For the sigmoid loss, a scale and a bias to begin with, where the recipe names no bias."""
+    batches = [
+        recipe.data[o.source].batch
+        for o in recipe.objective.values()
+        if isinstance(o, ContrastiveConfig) and o.loss == "sigmoid"
+    ]
+    if architecture.bias_init is not None or not batches:
+        return architecture
+    return replace(
+        architecture, bias_init=sigmoid_bias(max(batches)), scale_init=exp(SIGMOID_LOG_SCALE)
+    )
+
+
+def _begin_image_tower(model: DualEncoder, file: Path) -> None:
+    if not isinstance(model.image, MobileNet):
+        raise ConfigError(
+            f"model.image_weights={str(file)!r} is for a MobileNetV2 tower, and this model has a "
+            f"{type(model.image).__name__}: set model.architecture.image.kind = 'mobilenet'"
+        )
+    model.image.load_state_dict(load_mobilenet(file).state_dict())
+
+
+def make_objectives(
+    recipe: Recipe, made: Checkpoint, device: torch.device
+) -> dict[str, tuple[float, Objective]]:
+    """The objectives of a recipe with their weights, by name."""
+    objectives: dict[str, tuple[float, Objective]] = {}
+    for name, config in recipe.objective.items():
+        if isinstance(config, ContrastiveConfig):
+            objective: Objective = Contrastive(config)
+        else:
+            objective = Predictions(name, config, made, recipe.run.seed, device)
+        objectives[name] = (config.weight, objective)
+    return objectives
+
+
+def make_towers(made: Checkpoint, config: HardwareConfig, processes: Processes) -> nn.Module:
+    """The model as it is trained: in its precision, compiled, shared between processes."""
+    model = made.model
+    autocast = choose_autocast(config.precision, processes.device)
+    dtype = torch.float64 if config.precision == "float64" else torch.float32
+    model.to(processes.device, dtype).train()
+    _hold_frozen_still(model)
+    if config.recompute:
+        for block in transformer_blocks(model):
+            block.forward = partial(compute_twice, block.forward, use_reentrant=False)
+    if config.compile:
+        model.image.compile()
+        model.text.compile()
+    towers = Towers(model, ImageTransform(made.transform), autocast)
+    scalars = [p for p in (model.log_scale, model.bias) if p is not None]
+    return share_model(towers, config.sharing, scalars)
+
+
+def _hold_frozen_still(model: DualEncoder) -> None:
+    """A locked tower is used as it will be: without dropout."""
+    for tower in (model.image, model.text):
+        if not any(p.requires_grad for p in tower.parameters()):
+            tower.eval()
+
+
+def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
+    """The number format for the towers' arithmetic, None for that of the weights."""
+    if precision == "bfloat16":
+        return torch.bfloat16
+    if precision != "auto":
+        return None
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
+    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.bfloat16
+    return None

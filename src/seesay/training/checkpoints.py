@@ -1,0 +1,186 @@
+"""Checkpoints that exist as a whole or not at all, whenever the process is killed.
+
+A checkpoint is a folder. It is written under a temporary name, brought to the disk file by file and
+only then given its own name, which file systems do in one step. Deleting goes the other way round.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from seesay.errors import ConfigError, TrainingError
+
+NAME = re.compile(r"step-(\d+)")
+UNFINISHED = ".unfinished-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """How often the state of training is kept, and how many of them."""
+
+    every: int = 1000
+    """Steps between two checkpoints; the last step always makes one."""
+    keep: int = 2
+    """Newest checkpoints that are kept, beside the best one."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.keep < 1:
+            raise ConfigError(f"every={self.every} and keep={self.keep} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a training after a step, as whole tensors in main memory."""
+
+    step: int
+    model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    """The running average of the weights; empty where none is kept."""
+    optimizer: dict[str, dict[str, Tensor]]
+    """AdamW's tensors by parameter."""
+    random: list[dict[str, Any]]
+    """Generators' states, one per process."""
+    notes: dict[str, Any]
+    """What fits into JSON: metrics, the score to compare checkpoints by, the recipe."""
+
+    @property
+    def score(self) -> float | None:
+        """How good it is, by the recipe's measure; higher is better."""
+        return self.notes.get("score")
+
+
+class Checkpoints:
+    """The checkpoints in one folder."""
+
+    def __init__(self, folder: Path, config: CheckpointConfig) -> None:
+        self.folder = folder
+        self._keep = config.keep
+
+    def steps(self) -> list[int]:
+        """The steps there are checkpoints of, ascending."""
+        names = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(int(m[1]) for path in names if (m := NAME.fullmatch(path.name)))
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
+
+    def best(self) -> int | None:
+        """The step with the highest score, the earliest of equals; None where none has one."""
+        scores = {step: self.notes(step).get("score") for step in self.steps()}
+        known = {step: score for step, score in scores.items() if score is not None}
+        return max(known, key=lambda step: (known[step], -step)) if known else None
+
+    def chosen(self) -> int:
+        """The step whose weights are the result: the best one, or else the last."""
+        best = self.best()
+        return self.steps()[-1] if best is None else best
+
+    def notes(self, step: int) -> dict[str, Any]:
+        try:
+            return json.loads((self.path(step) / "notes.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise self._unreadable(step, error) from None
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Write a checkpoint, then remove those no longer wanted."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.clear_unfinished()
+        path = self.path(snapshot.step)
+        unfinished = self.folder / f"{UNFINISHED}{path.name}"
+        unfinished.mkdir()
+        save_file(snapshot.model, unfinished / "model.safetensors")
+        if snapshot.average:
+            save_file(snapshot.average, unfinished / "average.safetensors")
+        state = {"optimizer": snapshot.optimizer, "random": snapshot.random}
+        torch.save(state, unfinished / "state.pt")
+        notes = json.dumps({**snapshot.notes, "step": snapshot.step}, indent=1, ensure_ascii=False)
+        (unfinished / "notes.json").write_text(notes, encoding="utf-8")
+        publish(unfinished, path)
+        self._prune()
+
+    def load(self, step: int) -> Snapshot:
+        """Raises TrainingError where the files are damaged."""
+        path = self.path(step)
+        try:
+            state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+            average = path / "average.safetensors"
+            return Snapshot(
+                step=step,
+                model=load_file(path / "model.safetensors"),
+                average=load_file(average) if average.exists() else {},
+                optimizer=state["optimizer"],
+                random=state["random"],
+                notes=self.notes(step),
+            )
+        except TrainingError:
+            raise
+        except Exception as error:  # each reader has errors of its own
+            raise self._unreadable(step, error) from None
+
+    def clear_unfinished(self) -> None:
+        """Remove what a killed process left half written or half deleted."""
+        for path in self.folder.glob(f"{UNFINISHED}*"):
+            shutil.rmtree(path)
+
+    def _prune(self) -> None:
+        steps = self.steps()
+        for step in set(steps) - {*steps[-self._keep :], self.best()}:
+            doomed = self.folder / f"{UNFINISHED}{self.path(step).name}"
+            self.path(step).rename(doomed)
+            shutil.rmtree(doomed)
+
+    def _unreadable(self, step: int, error: Exception) -> TrainingError:
+        return TrainingError(
+            f"the checkpoint {self.path(step)} is damaged ({error}), expected one that was written "
+            "to the end: check the disk, delete this folder and resume from the one before"
+        )
+
+
+def publish(unfinished: Path, path: Path) -> None:
+    """Bring a folder to the disk, then give it its name in one step."""
+    for file in (*unfinished.iterdir(), unfinished):
+        _to_disk(file)
+    unfinished.rename(path)
+    _to_disk(path.parent)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every generator of this process, in types that load without a pickle."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    version, internal, gauss_next = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [str(name), [int(k) for k in keys], int(position), int(has_gauss), float(gauss)],
+        "python": [version, list(internal), gauss_next],
+    }
+
+
+def restore_random_state(state: Mapping[str, Any]) -> None:
+    """Go on drawing where `random_state` was taken."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
+    version, internal, gauss_next = state["python"]
+    random.setstate((version, tuple(internal), gauss_next))

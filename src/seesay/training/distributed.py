@@ -1,0 +1,161 @@
+"""One training over several processes: who they are, how they share a model, how they agree."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from seesay.errors import ConfigError
+
+Sharing = Literal["copies", "shards"]
+EVALUATION = timedelta(hours=2)  # the others wait so long while the first process evaluates
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of one training, and the device it computes on."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and shows."""
+        return self.rank == 0
+
+
+@contextmanager
+def join_processes(device: str = "auto") -> Iterator[Processes]:
+    """Join the processes that torchrun started; alone where it did not start any."""
+    count, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+    chosen = choose_device(device, local)
+    if "RANK" not in os.environ:
+        yield Processes(0, 1, chosen)
+        return
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=EVALUATION)
+    try:
+        yield Processes(dist.get_rank(), count, chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+def choose_device(device: str, local_rank: int = 0) -> torch.device:
+    """The device of a name; "auto" takes an accelerator where there is one.
+    Raises ConfigError for a name that is unknown or not here."""
+    if device == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        device = accelerator.type if accelerator else "cpu"
+    try:
+        chosen = torch.device(f"cuda:{local_rank}" if device == "cuda" else device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"device={device!r} cannot be used ({reason}): expected auto, cpu, cuda or mps"
+        ) from None
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    return chosen
+
+
+def share_model(towers: nn.Module, sharing: Sharing, scalars: Sequence[nn.Parameter]) -> nn.Module:
+    """A model whose gradients are averaged over the processes; as it is, in a process alone.
+
+    "copies" keeps it whole in each process (DDP); "shards" keeps a part of it in each (FSDP2).
+    `scalars` are the parameters without dimensions, which cannot be cut into shards.
+    """
+    if not dist.is_initialized():
+        return towers
+    if sharing == "copies":
+        return DistributedDataParallel(towers)
+    for module in transformer_blocks(towers):
+        fully_shard(module)
+    fully_shard(towers, ignored_params=set(scalars))
+    for scalar in scalars:
+        scalar.register_post_accumulate_grad_hook(_average_gradient)
+    return towers
+
+
+def _average_gradient(parameter: Tensor) -> None:
+    if parameter.grad is not None:
+        dist.all_reduce(parameter.grad)
+        parameter.grad /= dist.get_world_size()
+
+
+def transformer_blocks(model: nn.Module) -> list[nn.Module]:
+    """The layers that repeat: what is sharded, or computed twice to save memory, as one."""
+    return [
+        block
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and name.split(".")[-1] == "blocks"
+        for block in module
+    ]
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor put together from its shards; every process must ask. As it is, if it is whole."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(template: Tensor, tensor: Tensor) -> Tensor:
+    """A whole tensor, placed and cut as `template` is."""
+    if isinstance(template, DTensor):
+        tensor = tensor.to(template.device, template.dtype)
+        return distribute_tensor(tensor, template.device_mesh, template.placements)
+    return torch.empty_like(template).copy_(tensor)  # in the template's memory format
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Sequence[Tensor], largest: float) -> float:
+    """Scale all gradients down together if their norm is above `largest`; returns the norm."""
+    gradients: list[Any] = [p.grad for p in parameters if p.grad is not None]
+    kinds = [
+        [g for g in gradients if isinstance(g, DTensor) is sharded] for sharded in (False, True)
+    ]
+    norms = [whole(nn.utils.get_total_norm(kind)) for kind in kinds if kind]
+    norm = float(torch.stack([n.double() for n in norms]).square().sum().sqrt()) if norms else 0.0
+    if norm > largest:
+        for gradient in gradients:
+            gradient.mul_(largest / norm)
+    return norm
+
+
+def mean_over_processes(value: float) -> float:
+    """The mean of each process's value."""
+    if not dist.is_initialized():
+        return value
+    tensor = torch.tensor(value, dtype=torch.float64, device=_collective_device())
+    dist.all_reduce(tensor)
+    return float(tensor) / dist.get_world_size()
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """Each process's value, in every process, by rank."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def wait_for_all() -> None:
+    """Return once every process has come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def _collective_device() -> torch.device:
+    if dist.get_backend() == "nccl":
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")

@@ -1,0 +1,137 @@
+"""Learn the names of things from a classifier: its predictions for an image, tied to the names of
+its classes in both languages (soft labels, Hinton et al. 2015)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seesay.data.batches_config import read_classes
+from seesay.data.images import ImageTransform
+from seesay.errors import ConfigError
+from seesay.training.distributed import gather_objects
+from seesay.training.dual_encoder import channels_last
+from seesay.training.objectives import Batch
+from seesay.weights.checkpoint import Checkpoint
+from seesay.weights.mobilenet import MEAN, STD, load_classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionsConfig:
+    """An image is as near to the name of each class as a finished classifier finds it likely."""
+
+    source: str
+    """Which section of [data] gives the images."""
+    classifier: str
+    """A safetensors file of MobileNetV2 with its 1,001 outputs, of which the first is unused."""
+    classes: str
+    """JSON list of {"en": name, "zh": name} in the order of the other outputs."""
+    templates: Mapping[Literal["en", "zh"], tuple[str, ...]] = field(
+        default_factory=lambda: {"en": ("{}",), "zh": ("{}",)}
+    )
+    """Per language, texts with {} for the name of a class; one is drawn each time."""
+    temperature: float = 1.0
+    """What the classifier's logits are divided by: above 1, unlikely classes count more."""
+    likely: int = 3
+    """Most likely classes of each image whose names are in a step."""
+    names: int = 256
+    """Class names in a step; the rest beside the likely ones is drawn at random."""
+    weight: float = 1.0
+    """Factor in the sum of all objectives."""
+
+    def __post_init__(self) -> None:
+        if self.weight <= 0 or self.temperature <= 0:
+            raise ConfigError(
+                f"weight={self.weight} and temperature={self.temperature} must be above 0"
+            )
+        if self.likely < 1 or self.names < 2:
+            raise ConfigError(f"likely={self.likely} must be at least 1, names={self.names} 2")
+        if not self.templates or any("{}" not in t for ts in self.templates.values() for t in ts):
+            raise ConfigError(f"templates={dict(self.templates)} must be texts that hold {{}}")
+
+
+class Predictions:
+    """The objective of PredictionsConfig. Every process draws the same names in a step."""
+
+    def __init__(
+        self,
+        name: str,
+        config: PredictionsConfig,
+        made: Checkpoint,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self._name, self._config = f"objective {name}", config
+        self._seed, self._device = seed, device
+        self._tokenizer = made.tokenizer
+        self._transform = ImageTransform(replace(made.transform, mean=MEAN, std=STD))
+        self._classifier = load_classifier(Path(config.classifier).expanduser()).eval()
+        self._classifier.requires_grad_(False)
+        channels_last(self._classifier.to(device))
+        self._names = read_classes(config.classes)
+        outputs = self._classifier.classifier.out_features - 1
+        if outputs != len(self._names):
+            raise ConfigError(
+                f"{config.classes} names {len(self._names)} classes, and the classifier knows "
+                f"{outputs}: give the list that belongs to it"
+            )
+
+    def inputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        images = batch["sources"][self._config.source]["images"]
+        likelihood = self._predict(images)
+        chosen = self._choose(likelihood, batch["step"])
+        # For `loss`, which sees the same batch.
+        batch[self._name] = F.normalize(likelihood[:, chosen], p=1, dim=1)
+        return {
+            f"{self._config.source}.images": images,
+            f"{self._name}.names": self._tokens(chosen, batch["step"]),
+        }
+
+    def loss(
+        self,
+        embeds: Mapping[str, Tensor],
+        batch: Batch,
+        log_scale: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
+        images = embeds[f"{self._config.source}.images"]
+        target = batch[self._name].to(images.device, images.dtype)
+        losses = [
+            F.cross_entropy(log_scale.exp() * images @ names.T, target)
+            for names in embeds[f"{self._name}.names"].split(target.shape[1])
+        ]
+        return torch.stack(losses).mean()
+
+    @torch.no_grad()
+    def _predict(self, images: Tensor) -> Tensor:
+        """How likely the classifier finds each class, (batch, classes)."""
+        images = self._transform.normalise(images.to(self._device, non_blocking=True))
+        images = images.contiguous(memory_format=torch.channels_last)
+        logits = self._classifier(images)[:, 1:].float().cpu()
+        return (logits / self._config.temperature).softmax(dim=1)
+
+    def _choose(self, likelihood: Tensor, step: int) -> list[int]:
+        """The classes of a step: the likely ones of all processes' images, and others."""
+        likely = likelihood.topk(self._config.likely).indices.flatten().tolist()
+        wanted = sorted({one for each in gather_objects(set(likely)) for one in each})
+        rng = np.random.default_rng([self._seed, step])
+        others = np.setdiff1d(np.arange(len(self._names)), wanted)
+        more = max(self._config.names - len(wanted), 0)
+        return wanted + sorted(rng.permutation(others)[:more].tolist())
+
+    def _tokens(self, chosen: list[int], step: int) -> Tensor:
+        """Ids of a text for each class, one language after the other."""
+        rng = np.random.default_rng([self._seed, step, 1])
+        texts = [
+            str(rng.choice(templates)).replace("{}", self._names[number][language])
+            for language, templates in self._config.templates.items()
+            for number in chosen
+        ]
+        tokens = self._tokenizer.encode(texts)
+        first = np.unique(tokens.owners.numpy(), return_index=True)[1]
+        return tokens.ids[first]

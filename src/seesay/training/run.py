@@ -1,0 +1,266 @@
+"""One training run from a recipe: it begins, goes on after a kill, and ends in a model folder."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seesay.data.batches import Batches
+from seesay.data.batches_samples import Samples
+from seesay.data.images import ImageTransform
+from seesay.errors import ConfigError
+from seesay.models.dual_encoder import DualEncoder
+from seesay.training.build import make_model, make_objectives, make_towers
+from seesay.training.checkpoints import Checkpoints, Snapshot
+from seesay.training.damage import DamageLog
+from seesay.training.distributed import Processes, gather_objects, join_processes, wait_for_all
+from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
+from seesay.training.loop import Done, Learner, LoopConfig, fit, keys_of
+from seesay.training.optimizers import Ema, lr_factor, make_optimizer
+from seesay.training.recipe import Recipe
+from seesay.training.run_log import RunLog
+from seesay.training.state import TrainingState, whole_weights
+from seesay.weights.checkpoint import Checkpoint, save_dual_encoder
+
+Evaluate = Callable[[Checkpoint], Mapping[str, float]]
+# A resumed run must agree with its beginning in these sections; the others do not change what is
+# learned.
+SAME = ("model", "data", "objective", "optimizer")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run."""
+
+    folder: Path
+    """Where the model is, in seesay's own layout."""
+    step: int
+    """Which step's weights it has: the best one's, where the recipe says what is best."""
+    measured: Mapping[str, float]
+    """What was measured at that step."""
+    first: bool
+    """Whether this process is the one that speaks for all."""
+
+
+def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = None) -> Trained:
+    """Train a model and export it.
+
+    `evaluate` measures a model, on the first process only; the recipe says how often. Raises
+    ConfigError where the run exists and `resume` is not set, or is of another recipe;
+    TrainingError where the loss stops being finite.
+    """
+    # One text at a time, beside workers that fill the cores: threads of its own only cost time.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if recipe.hardware.threads is not None:
+        torch.set_num_threads(recipe.hardware.threads)
+    with join_processes(recipe.hardware.device) as processes:
+        checkpoints = Checkpoints(Path(recipe.run.folder) / "checkpoints", recipe.checkpoint)
+        snapshot = _last_snapshot(recipe, checkpoints, resume)
+        run = _Run(recipe, checkpoints, processes, evaluate)
+        try:
+            run.train(snapshot)
+        finally:
+            run.close()
+        wait_for_all()
+    step = checkpoints.chosen()
+    return Trained(run.model_folder, step, checkpoints.notes(step)["measured"], processes.first)
+
+
+def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Snapshot | None:
+    steps = checkpoints.steps()
+    if not steps:
+        return None
+    if not resume:
+        raise ConfigError(
+            f"{recipe.run.folder} already holds a run of {steps[-1]} steps, expected none: "
+            "go on with it by --resume, or choose another place by --set run.folder=..."
+        )
+    snapshot = checkpoints.load(steps[-1])
+    now, then = describe(recipe), snapshot.notes["recipe"]
+    changed = [
+        f"{section}.{key} was {then[section].get(key)!r}, now {now[section].get(key)!r}"
+        for section in SAME
+        for key in {**then[section], **now[section]}
+        if then[section].get(key) != now[section].get(key)
+    ]
+    if then["run"]["seed"] != now["run"]["seed"]:
+        changed.append(f"run.seed was {then['run']['seed']}, now {now['run']['seed']}")
+    if changed:
+        raise ConfigError(
+            f"{recipe.run.folder} was begun with another recipe: {'; '.join(changed)}. "
+            "Set these back, or begin a new run in another folder"
+        )
+    return snapshot
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON gives it back."""
+    return json.loads(json.dumps(asdict(recipe), ensure_ascii=False))
+
+
+class _Run:
+    def __init__(
+        self,
+        recipe: Recipe,
+        checkpoints: Checkpoints,
+        processes: Processes,
+        evaluate: Evaluate | None,
+    ) -> None:
+        self.recipe = recipe
+        self._checkpoints, self._processes, self._evaluate = checkpoints, processes, evaluate
+        self._folder = Path(recipe.run.folder)
+        self.model_folder = self._folder / "model"
+        self._made = make_model(recipe, self._folder.name)
+        transform = ImageTransform(self._made.transform)
+        samples = {
+            name: Samples(config, transform, self._made.tokenizer, recipe.run.seed)
+            for name, config in recipe.data.items()
+        }
+        self._batches = Batches(
+            samples,
+            recipe.loading,
+            seed=recipe.run.seed,
+            rank=processes.rank,
+            processes=processes.count,
+        )
+        first = next(iter(samples.values()))
+        per_step = first.config.batch * recipe.run.accumulate
+        self._images_per_step = (
+            sum(s.config.batch for s in samples.values()) * recipe.run.accumulate
+        )
+        self.steps = recipe.run.steps or max(1, round(recipe.run.epochs * len(first) / per_step))
+        self._evaluate_every = recipe.evaluation.every or max(1, round(len(first) / per_step))
+        self._damage = DamageLog(self._folder / f"damaged-{processes.rank}.jsonl")
+        self._damage.add(d for s in samples.values() for d in s.source.damaged)
+        self._log: RunLog | None = None
+
+    def train(self, snapshot: Snapshot | None) -> None:
+        recipe, model = self.recipe, self._made.model
+        first = snapshot.step + 1 if snapshot else 1
+        self._make_state(snapshot)
+        if self._processes.first:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._log = RunLog(self._folder, recipe.log, after=first - 1, steps=self.steps)
+            self._say(
+                f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, "
+                f"{self.steps} steps, {self._processes.count} x {self._processes.device}"
+            )
+        accumulate = recipe.run.accumulate
+        config = LoopConfig(steps=self.steps, accumulate=accumulate, clip_norm=recipe.run.clip_norm)
+        learner = Learner(self._step, self._state.optimizer, self._lr_at)
+        if first <= self.steps:
+            batches = self._batches.from_step((first - 1) * accumulate, self.steps * accumulate)
+            fit(learner, batches, config, on_step=self._after_step, first=first)
+        if self._processes.first:
+            self._export()
+
+    def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
+
+    def _make_state(self, snapshot: Snapshot | None) -> None:
+        recipe, model = self.recipe, self._made.model
+        make_optimizer(model, recipe.optimizer)  # refuses wrong parts, and freezes
+        towers = make_towers(self._made, recipe.hardware, self._processes)
+        objectives = make_objectives(recipe, self._made, self._processes.device)
+        self._dual_step = DualEncoderStep(towers, model, objectives, recipe.hardware.micro_batch)
+        optimizer = make_optimizer(model, recipe.optimizer)
+        keep_scale_in_range(optimizer, model)
+        ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema is not None else None
+        self._state = TrainingState(model, optimizer, ema)
+        # Each process draws its own dropout masks, after all have drawn the same first weights.
+        torch.manual_seed(recipe.run.seed + self._processes.rank)
+        if snapshot is not None:
+            self._state.load(snapshot, self._processes)
+
+    def _lr_at(self, number: int) -> float:
+        config = self.recipe.optimizer
+        return config.lr * lr_factor(config, number, self.steps)
+
+    def _step(self, batch: dict[str, Any]) -> Tensor:
+        loss = self._dual_step(batch)
+        if not torch.isfinite(loss.detach()):
+            self._note_failure(batch)
+        return loss
+
+    def _note_failure(self, batch: dict[str, Any]) -> None:
+        """All samples of a batch without a finite loss, of which the error shows the first."""
+        about = {
+            "parts": self._dual_step.parts,
+            "scale": float(self._made.model.log_scale.detach().exp()),
+            "samples": keys_of(batch),
+        }
+        name = f"not-finite-step-{batch['step'] + 1}-process-{self._processes.rank}.json"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / name).write_text(json.dumps(about, ensure_ascii=False, indent=1))
+
+    def _after_step(self, done: Done) -> None:
+        model, number = self._made.model, done.number
+        if self._state.ema is not None:
+            self._state.ema.update(model, number)
+        for batch in done.batches:
+            for of_source in batch["sources"].values():
+                self._damage.add(of_source["damaged"])
+        if self._log is not None:
+            values = {
+                "loss": done.loss,
+                **(self._dual_step.parts if len(self.recipe.objective) > 1 else {}),
+                "gradient_norm": done.gradient_norm,
+                "lr": self._lr_at(number),
+                "scale": float(model.log_scale.detach().exp()),
+                **({} if model.bias is None else {"bias": float(model.bias.detach())}),
+                "damaged": len(self._damage),
+            }
+            self._log.step(number, self._images_per_step, values)
+        last = number == self.steps
+        measured = self._measure(number) if number % self._evaluate_every == 0 or last else {}
+        if measured or last or number % self.recipe.checkpoint.every == 0:
+            self._save(number, measured)
+
+    def _measure(self, number: int) -> Mapping[str, float]:
+        if self._evaluate is None:
+            return {}
+        weights = whole_weights(self._made.model, self._state.ema)
+        measured: Mapping[str, float] = {}
+        if self._processes.first:
+            measured = self._evaluate(self._with_weights(weights))
+            assert self._log is not None
+            self._log.write(number, measured)
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in measured.items())
+            self._say(f"step {number}: {shown}")
+        return gather_objects(measured)[0]
+
+    def _with_weights(self, weights: Mapping[str, Tensor]) -> Checkpoint:
+        """The model apart from its training, so that measuring it cannot disturb that."""
+        with torch.device("meta"):
+            apart = DualEncoder(self._made.model.config)
+        apart.load_state_dict({name: t.clone() for name, t in weights.items()}, assign=True)
+        return replace(self._made, model=apart.eval())
+
+    def _save(self, number: int, measured: Mapping[str, float]) -> None:
+        best = self.recipe.evaluation.best
+        if missing := [name for name in best if measured and name not in measured]:
+            raise ConfigError(
+                f"evaluation.best names {', '.join(missing)}, which is not measured; expected some "
+                f"of {', '.join(measured)}"
+            )
+        score = sum(measured[name] for name in best) / len(best) if best and measured else None
+        notes = {"recipe": describe(self.recipe), "measured": dict(measured), "score": score}
+        snapshot = self._state.snapshot(number, notes)
+        if self._processes.first:
+            self._checkpoints.save(snapshot)
+        wait_for_all()
+
+    def _export(self) -> None:
+        snapshot = self._checkpoints.load(self._checkpoints.chosen())
+        model = self._with_weights(snapshot.average or snapshot.model)
+        save_dual_encoder(self.model_folder, model, getattr(torch, self.recipe.run.export))
+
+    def _say(self, text: str) -> None:
+        if self._log is not None:
+            self._log.say(text)

@@ -1,0 +1,166 @@
+"""What a training run tells while it goes on: log.jsonl, TensorBoard, Weights & Biases, a bar."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from seesay.data.atomic import write_whole
+from seesay.errors import ConfigError, MissingExtraError
+
+QUIET_S = 30.0  # between two lines where there is no terminal to draw a bar on
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """Where the course of a run is written down, beside log.jsonl."""
+
+    every: int = 10
+    """Steps between two lines."""
+    also: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Further places: TensorBoard files in the run's folder, or Weights & Biases."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ConfigError(f"every={self.every} must be at least 1")
+
+
+class RunLog:
+    """The log of one run, begun anew or gone on with after a step."""
+
+    def __init__(self, folder: Path, config: LogConfig, *, after: int, steps: int) -> None:
+        self.file = folder / "log.jsonl"
+        self._config = config
+        self._writers: list[Any] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        keep_until(self.file, after)
+        self._lines = self.file.open("a", encoding="utf-8")
+        if "tensorboard" in config.also:
+            self._writers.append(_tensorboard(folder / "tensorboard", after))
+        if "wandb" in config.also:
+            self._writers.append(_Wandb(folder))
+        self._bar = _Bar(after, steps)
+
+    def step(self, number: int, samples: int, values: Mapping[str, Any]) -> None:
+        """Note a step; `samples` is how many it learned from."""
+        speed = self._bar.advance(number, samples, values)
+        if number % self._config.every == 0:
+            self.write(number, {**values, "samples_per_s": round(speed, 2)})
+
+    def write(self, number: int, values: Mapping[str, Any]) -> None:
+        """One line, whatever the step."""
+        self._lines.write(json.dumps({"step": number, **values}, ensure_ascii=False) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                for writer in self._writers:
+                    writer.add_scalar(name, value, number)
+
+    def say(self, text: str) -> None:
+        """Tell the person who watches."""
+        self._bar.say(text)
+
+    def close(self) -> None:
+        self._bar.close()
+        self._lines.close()
+        for writer in self._writers:
+            writer.close()
+
+
+def keep_until(file: Path, step: int) -> None:
+    """Drop the lines after a step, and a last line that was cut off: a resumed run writes them
+    again."""
+    if not file.exists():
+        return
+    with write_whole(file) as whole:
+        whole.write_text(
+            "".join(
+                f"{json.dumps(row, ensure_ascii=False)}\n"
+                for row in read_log(file)
+                if row["step"] <= step
+            ),
+            encoding="utf-8",
+        )
+
+
+def read_log(file: Path) -> list[dict[str, Any]]:
+    """The lines of a log.jsonl, without one that was cut off."""
+    rows = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class _Bar:
+    """Progress with samples per second and the time left; lines where there is no terminal."""
+
+    def __init__(self, after: int, steps: int) -> None:
+        self._console = Console(stderr=True)
+        self._steps = steps
+        self._begun = self._last_line = time.monotonic()
+        self._first, self._samples = after, 0
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]:.1f} samples/s"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=self._console)
+        self._task = self._progress.add_task("training", total=steps, completed=after, speed=0.0)
+        if self._console.is_terminal:
+            self._progress.start()
+
+    def advance(self, number: int, samples: int, values: Mapping[str, Any]) -> float:
+        self._samples += samples
+        now = time.monotonic()
+        speed = self._samples / max(now - self._begun, 1e-9)
+        said = f"loss {values['loss']:.4f}"
+        self._progress.update(self._task, completed=number, description=said, speed=speed)
+        if not self._console.is_terminal and now - self._last_line > QUIET_S:
+            self._last_line = now
+            left_s = (now - self._begun) / (number - self._first) * (self._steps - number)
+            self.say(
+                f"step {number}/{self._steps}  {said}  {speed:.1f} samples/s  "
+                f"{left_s / 60:.0f} min left"
+            )
+        return speed
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def _tensorboard(folder: Path, after: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingExtraError("tensorboard", "train") from None
+    return SummaryWriter(str(folder), purge_step=after + 1)
+
+
+class _Wandb:
+    """Weights & Biases behind TensorBoard's two methods."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            import wandb
+        except ImportError:
+            raise MissingExtraError("wandb", "wandb") from None
+        self._run = wandb.init(dir=folder, name=folder.name, id=folder.name, resume="allow")
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self._run.log({name: value}, step=step)
+
+    def close(self) -> None:
+        self._run.finish()

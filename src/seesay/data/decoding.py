@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import IO
+from io import BufferedIOBase
+from typing import IO, cast
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
@@ -75,7 +76,9 @@ DEFAULT_LIMITS = DecodeLimits()
 _one_huge_picture = threading.Lock()
 
 
-def decode(stream: IO[bytes], label: str, target: int | None, limits: DecodeLimits) -> Image.Image:
+def decode(
+    stream: BufferedIOBase, label: str, target: int | None, limits: DecodeLimits
+) -> Image.Image:
     """The upright RGB picture in a file; of an animation the first frame.
 
     `target` is the side in pixels that the picture will be resized to: a JPEG that is at least
@@ -127,7 +130,7 @@ def upright_rgb(image: Image.Image, label: str, limits: DecodeLimits) -> Image.I
         return to_rgb(image, label)
 
 
-def _open(stream: IO[bytes], label: str) -> Image.Image:
+def _open(stream: BufferedIOBase, label: str) -> Image.Image:
     """What Image.open does, for FORMATS only and without the check described in `check_size`."""
     prefix = stream.read(16)
     if not prefix:
@@ -140,7 +143,7 @@ def _open(stream: IO[bytes], label: str) -> Image.Image:
             continue  # another format, or text: Pillow was built without that library
         stream.seek(0)
         try:
-            return reader(stream, "")
+            return reader(cast(IO[bytes], stream), "")
         except SyntaxError:  # how a reader says that the file is not one of its own
             continue
     if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
@@ -148,7 +151,7 @@ def _open(stream: IO[bytes], label: str) -> Image.Image:
     raise UnidentifiedImageError
 
 
-def _open_heif(stream: IO[bytes]) -> ImageFile.ImageFile:
+def _open_heif(stream: BufferedIOBase) -> ImageFile.ImageFile:
     try:
         from pillow_heif import HeifImageFile  # used directly: registering it would change Pillow
     except ImportError:

@@ -25,7 +25,8 @@ def to_rgb(image: Image.Image, label: str) -> Image.Image:
     if image.mode in _DEEP:
         return Image.fromarray(_deep_to_eight_bits(np.asarray(image), label)).convert("RGB")
     if image.has_transparency_data:
-        layers = image.convert("RGBA")
+        straight = image.convert("LA") if image.mode == "La" else image  # Pillow has no La to RGBA
+        layers = straight.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layers).convert("RGB")
     return image.convert("RGB")

@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RUN = "<!-- run -->"
+RUN = re.compile(r"<!-- run(?:: (\d+))? -->\n\Z")
 FENCE = re.compile(r"^( *)```(\{?[\w-]*\}?)[^\n`]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block. `runs` if the page marks it with `<!-- run -->` on the line before."""
+    """One fenced block of a page."""
 
     page: "Page"
     line: int
     language: str
     text: str
-    runs: bool
+    expected: int | None
+    """The exit code of its commands: a page marks what the tests run by `<!-- run -->` (0) or
+    `<!-- run: 1 -->` on the line before. None: the tests do not run it."""
 
     @property
     def commands(self) -> list[list[str]]:
@@ -48,16 +50,20 @@ class Page:
 
     @property
     def blocks(self) -> list[Block]:
-        return [
-            Block(
-                page=self,
-                line=self.text.count("\n", 0, match.start()) + 1,
-                language=match[2],
-                text=match[3],
-                runs=self.text[: match.start()].rstrip(" ").endswith(RUN + "\n"),
+        blocks = []
+        for match in FENCE.finditer(self.text):
+            before = self.text[: match.start()]
+            mark = RUN.search(before)
+            blocks.append(
+                Block(
+                    page=self,
+                    line=before.count("\n") + 1,
+                    language=match[2],
+                    text=match[3],
+                    expected=int(mark[1] or 0) if mark else None,
+                )
             )
-            for match in FENCE.finditer(self.text)
-        ]
+        return blocks
 
     @property
     def headings(self) -> list[tuple[int, str]]:

@@ -1,0 +1,58 @@
+"""Every example runs as its first lines say, and the README shows what the demo prints."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from markdown_pages import ROOT, Page
+from random_model import write_random_model
+
+EXAMPLES = ROOT / "examples"
+MODULES = {"photographs.py"}  # what examples share; nothing to run
+NUMBER = re.compile(r"-?\d+\.\d+")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_random_model(tmp_path_factory.mktemp("model") / "random")
+
+
+def run_example(name: str, *arguments: object) -> str:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-W", "error", EXAMPLES / name, *arguments]
+    run = subprocess.run(
+        [str(word) for word in command], env=environment, capture_output=True, encoding="utf-8"
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_every_example_has_a_test():
+    tested = set(
+        re.findall(r'run_example\("(\w+\.py)"', (ROOT / "tests/test_examples.py").read_text())
+    )
+    assert {file.name for file in EXAMPLES.glob("*.py")} - MODULES == tested
+
+
+def test_a_random_model_can_be_written(tmp_path):
+    assert "learnt nothing" in run_example("random_model.py", tmp_path / "model")
+    assert (tmp_path / "model" / "seesay.json").is_file()
+
+
+def test_the_readme_shows_what_the_demo_prints():
+    printed = run_example("demo.py")
+    assert "RANDOM" in printed
+    for name in ("README.md", "README.zh.md"):
+        shown = [block.text for block in Page(ROOT / name).blocks if block.language == "text"]
+        assert any(same_output(text, printed) for text in shown), name
+
+
+def same_output(shown: str, printed: str) -> bool:
+    """Equal words, and numbers equal up to the rounding of another processor."""
+    if NUMBER.sub("0", shown).split() != NUMBER.sub("0", printed).split():
+        return False
+    pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
+    return all(abs(float(a) - float(b)) <= 0.02 for a, b in pairs)

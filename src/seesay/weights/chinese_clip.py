@@ -3,13 +3,14 @@ rules that it shares with Taiyi-CLIP."""
 
 from typing import Any
 
+from seesay.data.images import OPENAI_MEAN, OPENAI_STD
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.weights import clip
 from seesay.weights.blueprint import Blueprint, activation, section
 from seesay.weights.mapping import Rule, Rules, both
-from seesay.weights.preprocessing import OPENAI_MEAN, OPENAI_STD, transform_from_hf
+from seesay.weights.preprocessing import transform_from_hf
 
 # What transformers' ChineseCLIPTextConfig and BertConfig fill in; a test compares them.
 TEXT_DEFAULTS: dict[str, Any] = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seesay.data.images import ImageTransformConfig
+from seesay.data.images import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import WeightsError
 from seesay.models.bert import BertConfig
@@ -21,7 +21,6 @@ from seesay.weights.blueprint import Blueprint
 from seesay.weights.chinese_clip import CONTEXT, bert_rules
 from seesay.weights.mapping import Rules, Transposed
 from seesay.weights.open_clip import RESNET_RULES, VIT_RULES
-from seesay.weights.preprocessing import OPENAI_MEAN, OPENAI_STD
 
 ROBERTA_LARGE = BertConfig(dim=1024, depth=24, heads=16, hidden=4096)
 MODELS = {

@@ -2,12 +2,10 @@
 
 from typing import Any, Literal
 
-from seesay.data.images import ImageTransformConfig
+from seesay.data.images import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig
 from seesay.errors import WeightsError
 
 Triple = tuple[float, float, float]
-OPENAI_MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)
-OPENAI_STD: Triple = (0.26862954, 0.26130258, 0.27577711)
 HALF: Triple = (0.5, 0.5, 0.5)
 
 Interpolation = Literal["nearest", "lanczos", "bilinear", "bicubic"]
@@ -67,6 +65,7 @@ def transform_from_open_clip(
         size=published.get("size", size) if isinstance(published.get("size", size), int) else size,
         resize="shortest" if mode == "shortest" else "squash",
         crop=mode == "shortest",
+        crop_rounding="half_even",  # open_clip crops with torchvision
         interpolation=published.get("interpolation", "bicubic"),
         mean=_triple(published.get("mean", OPENAI_MEAN)),
         std=_triple(published.get("std", OPENAI_STD)),

@@ -1,0 +1,55 @@
+"""What embedding returns: vectors, and for every input what became of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from seesay.errors import SeesayError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """One input that has no vector."""
+
+    index: int
+    """Which input it was, counted from 0."""
+    source: str
+    """Its path, or what kind of thing it was."""
+    error: SeesayError
+    """Why; its text is meant to be shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings:
+    """Unit vectors in the order of the inputs. Inputs that failed have no row."""
+
+    vectors: Float[np.ndarray, "rows embed"]
+    """Float32, each of length one, so that a dot product is a cosine."""
+    rows: tuple[int, ...]
+    """For each vector the index of its input."""
+    failures: tuple[Failure, ...] = ()
+    """The inputs without a vector, in order."""
+    windows: tuple[int, ...] = ()
+    """For each vector how many parts of its input were averaged: 1, or more for a long text."""
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __array__(
+        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
+    ) -> Float[np.ndarray, "rows embed"]:
+        return np.array(self.vectors, dtype=dtype, copy=copy)
+
+
+def join(parts: Sequence[Embeddings], dim: int) -> Embeddings:
+    """One result from consecutive ones; `dim` is the width when there are none."""
+    vectors = [part.vectors for part in parts] or [np.empty((0, dim), dtype=np.float32)]
+    return Embeddings(
+        vectors=np.concatenate(vectors),
+        rows=tuple(row for part in parts for row in part.rows),
+        failures=tuple(failure for part in parts for failure in part.failures),
+        windows=tuple(count for part in parts for count in part.windows),
+    )

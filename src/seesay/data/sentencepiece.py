@@ -1,0 +1,111 @@
+"""SentencePiece model files without the sentencepiece package.
+
+A model file is a protocol buffer (sentencepiece_model.proto); the few fields that a unigram
+vocabulary needs are read here directly:
+
+    1 pieces (repeated): 1 piece, 2 score, 3 type
+    2 trainer_spec:      3 model_type, 35 byte_fallback, 40 unk_id
+    3 normalizer_spec:   2 precompiled_charsmap, 3 add_dummy_prefix, 4 remove_extra_whitespaces
+"""
+
+import struct
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import Unigram
+
+from seesay.errors import WeightsError
+
+_UNIGRAM = 1  # trainer_spec.model_type; 2 is BPE
+_CONTROL = 3  # pieces.type
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+Field = int | bytes
+
+
+def unigram(path: Path) -> Tokenizer:
+    """A unigram model (SigLIP 1, T5) with "</s>" after every text."""
+    message = _read(path.read_bytes())
+    trainer, normalizer = (_last(_bytes(message, number)) for number in (2, 3))
+    if (kind := _number(trainer, 3, _UNIGRAM)) != _UNIGRAM:
+        raise WeightsError(
+            f"{path} is a SentencePiece model of type {kind}; only type {_UNIGRAM} (unigram) "
+            "can be read from it. Put the checkpoint's tokenizer.json beside it."
+        )
+    pieces = [_piece(raw) for raw in _bytes(message, 1)]
+    vocab = [(piece, score) for piece, score, _ in pieces]
+    backend = Tokenizer(
+        Unigram(vocab, unk_id=_number(trainer, 40, 0), byte_fallback=bool(_number(trainer, 35, 0)))
+    )
+    backend.normalizer = _normalizer(normalizer)
+    prefix = "always" if _number(normalizer, 3, 1) else "never"
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=prefix)
+    backend.add_special_tokens(
+        [AddedToken(piece, normalized=False) for piece, _, kind in pieces if kind == _CONTROL]
+    )
+    backend.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair=None, special_tokens=[("</s>", backend.token_to_id("</s>"))]
+    )
+    return backend
+
+
+def _normalizer(spec: dict[int, list[Field]]) -> normalizers.Sequence:
+    steps: list[normalizers.Normalizer] = []
+    if charsmap := _bytes(spec, 2):
+        steps.append(normalizers.Precompiled(charsmap[-1]))
+    if _number(spec, 4, 1):
+        # Spaces alone: normalizers.Strip would take line ends too, which SentencePiece keeps.
+        steps.append(normalizers.Replace(Regex(r"\A +| +\z"), ""))
+        steps.append(normalizers.Replace(Regex(" {2,}"), " "))
+    return normalizers.Sequence(steps)
+
+
+def _piece(raw: bytes) -> tuple[str, float, int]:
+    fields = _read(raw)
+    (score,) = struct.unpack("<f", _bytes(fields, 2)[-1]) if 2 in fields else (0.0,)
+    return _bytes(fields, 1)[-1].decode("utf-8"), score, _number(fields, 3, 1)
+
+
+def _last(messages: list[bytes]) -> dict[int, list[Field]]:
+    return _read(messages[-1]) if messages else {}
+
+
+def _bytes(fields: dict[int, list[Field]], number: int) -> list[bytes]:
+    return [value for value in fields.get(number, []) if isinstance(value, bytes)]
+
+
+def _number(fields: dict[int, list[Field]], number: int, default: int) -> int:
+    values = [value for value in fields.get(number, []) if isinstance(value, int)]
+    return values[-1] if values else default
+
+
+def _read(data: bytes) -> dict[int, list[Field]]:
+    """Fields of one message by number. Groups do not occur in this format and are an error."""
+    fields: dict[int, list[Field]] = {}
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        wire = key & 7
+        if wire == _VARINT:
+            value, at = _varint(data, at)
+            fields.setdefault(key >> 3, []).append(value)
+            continue
+        if wire == _BYTES:
+            size, at = _varint(data, at)
+        else:
+            size = {_FIXED64: 8, _FIXED32: 4}[wire]
+        if at + size > len(data):
+            raise ValueError("it ends in the middle of a field")
+        fields.setdefault(key >> 3, []).append(data[at : at + size])
+        at += size
+    return fields
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at

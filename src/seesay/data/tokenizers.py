@@ -1,0 +1,181 @@
+"""Texts in, rows of token ids out. A text longer than the context becomes several rows, never fewer
+words: what was cut off silently could not be found again by any search.
+
+    tokenizer = load_tokenizer(folder, TokenizerConfig(context=77, pad_id=49407))
+    tokens = tokenizer.encode(["a dog in the snow", "雪地里的狗"])
+    tokens.ids      # windows x context
+    tokens.owners   # which text each window belongs to
+"""
+
+import re
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from tokenizers import Regex, normalizers
+from tokenizers import Tokenizer as Backend
+from torch import Tensor
+
+from seesay.data.vocabularies import read_vocabulary, special_ids
+from seesay.data.windows import windows
+from seesay.errors import ConfigError, DataError
+
+Clean = Literal["none", "clip", "siglip", "lower"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """What the model expects of its rows of ids, and what its reference does to a text first.
+
+    `clean` goes in front of what the tokenizer file itself does, so doing it twice is harmless:
+
+    - "none": nothing.
+    - "clip": Unicode NFC, white space to single spaces, lower case, as transformers' CLIPTokenizer.
+      open_clip's SimpleTokenizer (like OpenAI's original) runs ftfy.fix_text and html.unescape
+      first, which also straightens curly quotes, narrows full-width letters, repairs mis-decoded
+      text and turns "&amp;" into "&". We follow transformers, whose tokenizer.json is what the
+      checkpoints carry, so such characters get the tokens that they get there.
+    - "siglip": lower case, ASCII punctuation deleted, white space to single spaces, ends stripped
+      (big_vision's canonicalize_text, which SigLIP 1 was trained with).
+    - "lower": lower case, nothing else (SigLIP 2).
+    """
+
+    context: int
+    """Tokens in a row, special tokens included."""
+    pad_id: int
+    """Id that fills a row up to the context, always on the right."""
+    clean: Clean = "none"
+    """What is done to a text before it is cut into tokens."""
+
+    def __post_init__(self) -> None:
+        if self.context < 1 or self.pad_id < 0:
+            raise ConfigError(
+                f"context={self.context} and pad_id={self.pad_id} cannot describe a row of ids; "
+                "the context is at least 1 and an id at least 0. Correct the checkpoint's settings."
+            )
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Rows of ids for a batch of texts; `owners` ascends and names every text at least once."""
+
+    ids: Int[Tensor, "windows tokens"]
+    owners: Int[Tensor, " windows"]
+
+
+class Tokenizer:
+    """A vocabulary together with the row that a model expects.
+
+    What a person types is text and nothing else: "<|endoftext|>" or "[SEP]" inside a text is spelt
+    out, never read as the special token, which would move the place where the text tower reads.
+    """
+
+    def __init__(self, backend: Backend, config: TokenizerConfig) -> None:
+        self.config = config
+        self._backend = backend
+        self._backend.no_padding()  # published files often carry their own settings for both
+        self._backend.no_truncation()
+        self._backend.encode_special_tokens = True
+        self._file_normalizer = backend.normalizer
+        self._backend.normalizer = _cleaner(config.clean, backend.normalizer)
+        self.prefix, self.suffix = special_ids(backend)
+        self._capacity = config.context - len(self.prefix) - len(self.suffix)
+        if self._capacity < 1:
+            raise ConfigError(
+                f"a context of {config.context} has no room for text beside "
+                f"{len(self.prefix) + len(self.suffix)} special tokens; "
+                "give the tokenizer the context that its text tower was built with."
+            )
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, special and added tokens included."""
+        return self._backend.get_vocab_size()
+
+    def encode(self, texts: Sequence[str]) -> Tokens:
+        """Ids of every text, each row [special tokens, text, special tokens, padding].
+
+        A text that does not fit is divided at word boundaries into windows of about equal length;
+        their contents joined are exactly the tokens of the whole text.
+        """
+        contents: list[Sequence[int]] = []
+        owners: list[int] = []
+        for owner, rows in enumerate(self._contents(texts)):
+            contents += rows
+            owners += [owner] * len(rows)
+        ids = np.full((len(contents), self.config.context), self.config.pad_id, dtype=np.int64)
+        for row, content in zip(ids, contents, strict=True):
+            whole = [*self.prefix, *content, *self.suffix]
+            row[: len(whole)] = whole
+        return Tokens(torch.from_numpy(ids), torch.tensor(owners, dtype=torch.int64))
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json, as it was read: `config` is for the caller to keep."""
+        cleaning, self._backend.normalizer = self._backend.normalizer, self._file_normalizer
+        self._backend.save(str(folder / "tokenizer.json"))
+        self._backend.normalizer = cleaning
+
+    def _contents(self, texts: Sequence[str]) -> list[list[Sequence[int]]]:
+        """For every text its windows' ids, without special tokens."""
+        cleaned = [self._text(text) for text in _checked(texts)]
+        encodings = self._backend.encode_batch_fast(cleaned, add_special_tokens=False)
+        return [
+            [encoding.ids] if len(encoding.ids) <= self._capacity else self._windows(text)
+            for text, encoding in zip(cleaned, encodings, strict=True)
+        ]
+
+    def _windows(self, text: str) -> list[Sequence[int]]:
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        spans = windows(text, encoding.offsets, self._capacity)
+        return [encoding.ids[span.start : span.stop] for span in spans]
+
+    def _text(self, text: str) -> str:
+        if self.config.clean == "siglip":
+            text = _canonical(text)
+        # Half of a surrogate pair (a file name in another encoding, broken JSON) is no character.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def load_tokenizer(folder: Path, config: TokenizerConfig) -> Tokenizer:
+    """The tokenizer of a checkpoint folder.
+
+    Reads the first of tokenizer.json, vocab.json + merges.txt, vocab.txt,
+    bpe_simple_vocab_16e6.txt.gz, spiece.model. Raises WeightsError when there is none, or it is
+    damaged.
+    """
+    return Tokenizer(read_vocabulary(folder), config)
+
+
+def _cleaner(clean: Clean, of_file: Any) -> Any:
+    """The file's own normalizer with ours in front of it."""
+    ours: dict[Clean, list[Any]] = {
+        "none": [],
+        "clip": [
+            normalizers.NFC(),
+            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Lowercase(),
+        ],
+        "siglip": [],  # by _canonical: str.lower() knows the final sigma, Lowercase does not
+        "lower": [normalizers.Lowercase()],
+    }
+    steps = [*ours[clean], *([of_file] if of_file is not None else [])]
+    return normalizers.Sequence(steps) if ours[clean] else of_file
+
+
+def _canonical(text: str) -> str:
+    """big_vision's canonicalize_text, which transformers' SiglipTokenizer runs too."""
+    text = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _checked(texts: Sequence[str]) -> Sequence[str]:
+    if isinstance(texts, str):
+        raise DataError(
+            f"texts is the one text {texts[:40]!r}; expected a list of texts. Write [text]."
+        )
+    return texts

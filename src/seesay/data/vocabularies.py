@@ -1,0 +1,150 @@
+"""Vocabulary files of every kind that checkpoints carry, all as a `tokenizers.Tokenizer` with the
+normalizer, the word splitter and the special tokens that belong to that vocabulary.
+"""
+
+import gzip
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import BPE, WordPiece
+
+from seesay.data.sentencepiece import unigram
+from seesay.errors import WeightsError
+
+# OpenAI's list has more merges than the model has ids: 49,408 - 512 bytes - 2 special tokens.
+_CLIP_MERGES = 48_894
+_CLIP_WORDS = (
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+)
+
+
+def read_vocabulary(folder: Path) -> Tokenizer:
+    """The vocabulary of a checkpoint folder; the first kind of file that is there is read."""
+    readers: dict[tuple[str, ...], Callable[..., Tokenizer]] = {
+        ("tokenizer.json",): _from_json,
+        ("vocab.json", "merges.txt"): _clip_from_vocab,
+        ("vocab.txt",): _bert,
+        ("bpe_simple_vocab_16e6.txt.gz",): _clip_from_merges,
+        ("spiece.model",): unigram,
+    }
+    for names, read in readers.items():
+        paths = [folder / name for name in names]
+        if all(path.is_file() for path in paths):
+            return _guarded(read, paths)
+    kinds = ", ".join(" with ".join(names) for names in readers)
+    raise WeightsError(
+        f"{folder} holds no tokenizer; expected one of: {kinds}. "
+        "Copy the tokenizer files that belong to the checkpoint into this folder."
+    )
+
+
+def special_ids(backend: Tokenizer) -> tuple[list[int], list[int]]:
+    """The ids that stand before and after every text, read off a text encoded both ways."""
+    plain = backend.encode("a", add_special_tokens=False).ids
+    whole = backend.encode("a").ids
+    at = next(i for i in range(len(whole) + 1) if whole[i : i + len(plain)] == plain)
+    return whole[:at], whole[at + len(plain) :]
+
+
+def _guarded(read: Callable[..., Tokenizer], paths: Sequence[Path]) -> Tokenizer:
+    try:
+        return read(*paths)
+    except WeightsError:
+        raise
+    except Exception as error:  # the tokenizers library raises bare Exception
+        names = " and ".join(str(path) for path in paths)
+        raise WeightsError(
+            f"{names} cannot be read as a vocabulary ({error}); expected the file as it was "
+            "published. Download it again, or copy it from the checkpoint's source."
+        ) from error
+
+
+def _from_json(path: Path) -> Tokenizer:
+    return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _clip_from_vocab(vocab: Path, merges: Path) -> Tokenizer:
+    lines = merges.read_text(encoding="utf-8").split("\n")
+    return _clip(
+        json.loads(vocab.read_text(encoding="utf-8")),
+        [_pair(line) for line in lines if line and not line.startswith("#version")],
+    )
+
+
+def _clip_from_merges(path: Path) -> Tokenizer:
+    """OpenAI's list of merges alone: the vocabulary follows from it."""
+    lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
+    merges = [_pair(line) for line in lines[1 : _CLIP_MERGES + 1] if line]
+    # In the order of their code points these 256 stand-ins for bytes are in OpenAI's order.
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = letters + [f"{letter}</w>" for letter in letters] + ["".join(m) for m in merges]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    return _clip({token: index for index, token in enumerate(tokens)}, merges)
+
+
+def _pair(line: str) -> tuple[str, str]:
+    first, second = line.split()
+    return first, second
+
+
+def _clip(vocab: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
+    """CLIP's byte-level pairs, with transformers' cleaning (see TokenizerConfig.clean)."""
+    backend = Tokenizer(
+        BPE(
+            vocab=vocab,
+            merges=merges,
+            end_of_word_suffix="</w>",
+            unk_token="<|endoftext|>",
+        )
+    )
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_CLIP_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+    _frame(backend, "<|startoftext|>", "<|endoftext|>")
+    return backend
+
+
+def _bert(path: Path) -> Tokenizer:
+    """BERT's word pieces. A line of the file is one piece, whatever it holds: the Chinese list has
+    U+2028 as a piece, which str.splitlines would take for the end of a line."""
+    settings = _settings(path.parent)
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    vocab = {line: index for index, line in enumerate(lines)}
+    backend = Tokenizer(WordPiece(vocab, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(
+        lowercase=settings.get("do_lower_case", True),
+        strip_accents=settings.get("strip_accents"),
+        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
+    )
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    _frame(backend, "[CLS]", "[SEP]")
+    return backend
+
+
+def _frame(backend: Tokenizer, first: str, last: str) -> None:
+    """Put one special token before and one after every text."""
+    if missing := [name for name in (first, last) if backend.token_to_id(name) is None]:
+        raise WeightsError(
+            f"the vocabulary has no {' and no '.join(missing)}; expected both {first} and {last}. "
+            "It belongs to another kind of model: use the files that the checkpoint came with."
+        )
+    backend.add_special_tokens([AddedToken(name, normalized=False) for name in (first, last)])
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}",
+        pair=None,
+        special_tokens=[(name, backend.token_to_id(name)) for name in (first, last)],
+    )

@@ -181,7 +181,7 @@ def test_every_format_opens_whatever_its_name_ends_in(tmp_path, kind):
 
 
 def test_heic_without_its_package_names_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    monkeypatch.setitem(__import__("sys").modules, "pi_heif", None)
     with pytest.raises(MissingExtraError, match=r"seesay\[heif\]"):
         open_image(b"\0\0\0\x18ftypheic" + bytes(100))
 

@@ -153,9 +153,9 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
 
 def _open_heif(stream: BufferedIOBase) -> ImageFile.ImageFile:
     try:
-        from pillow_heif import HeifImageFile  # used directly: registering it would change Pillow
+        from pi_heif import HeifImageFile  # used directly: registering it would change Pillow
     except ImportError:
-        raise MissingExtraError("pillow-heif", "heif") from None
+        raise MissingExtraError("pi-heif", "heif") from None
     stream.seek(0)
     return HeifImageFile(stream)
 

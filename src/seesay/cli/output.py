@@ -1,0 +1,146 @@
+"""What every command prints with: results on stdout, everything else on stderr."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from typing import TYPE_CHECKING, Any, TextIO
+
+import typer
+
+from seesay.cli.messages import say
+
+if TYPE_CHECKING:  # rich takes a tenth of a second, which --version and errors need not spend
+    from rich.console import Console, RenderableType
+
+PATIENCE_S = 1.0  # work that takes longer shows how far it is
+
+
+def console(stream: TextIO | None = None) -> "Console":
+    """A rich console on stdout, or on the stream given. Into a file or pipe no line is cut."""
+    from rich.console import Console
+
+    file = stream or sys.stdout
+    fits = file.isatty() or "COLUMNS" in os.environ
+    return Console(file=file, width=None if fits else 1000, highlight=False, soft_wrap=False)
+
+
+def print_json(value: Any, *, compact: bool = False) -> None:
+    """One JSON document on stdout. `compact` puts long rows of numbers on one line."""
+    text = json.dumps(value, ensure_ascii=False, indent=None if compact else 2, allow_nan=False)
+    print(text)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """A plain table; columns whose cells are all numbers or percentages stand to the right."""
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    print_rich(table(columns, cells, title))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> "RenderableType":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for index, name in enumerate(columns):
+        right = bool(rows) and all(_is_number(row[index]) for row in rows)
+        drawn.add_column(Text(name), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn
+
+
+def print_rich(*renderables: "RenderableType") -> None:
+    """Anything rich can draw, on stdout."""
+    screen = console()
+    for renderable in renderables:
+        screen.print(renderable)
+
+
+def warn(text: str) -> None:
+    """One line on stderr."""
+    print(f"seesay: {one_line(text)}", file=sys.stderr)
+
+
+def fail_unless_whole(failures: Sequence[tuple[str, str]], total: int, *, listed: bool) -> None:
+    """Exit with code 1 if some inputs failed, naming each unless the output lists them already."""
+    if not failures:
+        return
+    if not listed:
+        for source, reason in failures:
+            warn(reason if source in reason else f"{source}: {reason}")
+        warn(
+            say(
+                f"{len(failures)} of {total} inputs failed; the others are done",
+                f"{total} 个输入中有 {len(failures)} 个失败，其余已完成",
+            )
+        )
+    raise typer.Exit(1)
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}%"
+
+
+def printable(text: str) -> str:
+    """File names may hold line ends and control codes; show those escaped, the rest as it is."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str) -> str:
+    return printable(" ".join(line.strip() for line in text.splitlines()))
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
+    """Yields report(done, total, failed). A bar with rate and time left appears on stderr, if that
+    is a terminal, once the work has taken longer than a second, and goes when it ends."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, failed: None
+        return
+    from rich import progress as rich_progress
+
+    bar = rich_progress.Progress(
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(bar_width=None),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TextColumn("{task.fields[rate]}"),
+        rich_progress.TimeRemainingColumn(compact=True),
+        rich_progress.TextColumn("[red]{task.fields[failures]}"),
+        console=console(sys.stderr),
+        transient=True,
+        expand=True,
+    )
+    task = bar.add_task(what, total=None, rate="", failures="")
+
+    def report(done: int, total: int, failed: int) -> None:
+        speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+        rate = f"{speed:.1f}/s" if speed else ""
+        lost = say(f"{failed} failed", f"{failed} 个失败") if failed else ""
+        bar.update(task, completed=done, total=total, rate=rate, failures=lost)
+
+    starter = Timer(PATIENCE_S, bar.start)
+    starter.start()
+    try:
+        yield report
+    finally:
+        starter.cancel()
+        starter.join()  # else it could start the bar after this stops it
+        bar.stop()
+
+
+def _is_number(cell: str) -> bool:
+    return cell.rstrip("%").lstrip("-").replace(".", "", 1).isdigit() or cell in ("", "–")
+
+
+def write_text(file: Path, text: str) -> None:
+    """A whole UTF-8 file or none; with the mark by which spreadsheets know UTF-8 in a CSV."""
+    from seesay.data.atomic import write_whole
+
+    encoding = "utf-8-sig" if file.suffix.lower() == ".csv" else "utf-8"
+    with write_whole(file) as unfinished:
+        unfinished.write_text(text, encoding=encoding, errors="backslashreplace")

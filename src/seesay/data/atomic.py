@@ -1,0 +1,47 @@
+"""Files that are whole or not there: written beside their place, synced, then moved into it."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from seesay.errors import DataError
+
+
+@contextmanager
+def write_whole(file: Path) -> Iterator[Path]:
+    """Yields the path to write to; `file` appears, or is replaced, when the block ends well.
+
+    After an error or a kill the old `file` is untouched. Raises DataError where there is no such
+    folder, no right to write there, no room, or something else than a plain file in the place.
+    """
+    file = Path(os.path.realpath(file))  # replace what a link points to, not the link
+    if file.exists() and not file.is_file():
+        raise _refusal(file, "a folder or a device has this name")
+    unfinished = file.with_name(f".{file.name[:40]}-{secrets.token_hex(4)}")
+    try:
+        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        yield unfinished
+        _sync(unfinished)
+        unfinished.replace(file)
+        _sync(file.parent)  # the new name too survives a power cut
+    except OSError as error:
+        raise _refusal(file, error.strerror or str(error)) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _refusal(file: Path, reason: str) -> DataError:
+    return DataError(
+        f"{file} cannot be written: {reason}; expected the path of a file in a folder that exists, "
+        "with room and the right to write; choose another path, or create the folder"
+    )
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

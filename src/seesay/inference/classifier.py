@@ -1,0 +1,212 @@
+"""Zero-shot classification: which of these names fits the picture, or none of them.
+
+A name is put into every sentence of an ensemble (`prompts/`); the sentences are embedded, averaged
+and brought back to length one, and that vector is the class (CLIP, Radford et al., 2021, 3.1.4).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from seesay.errors import ConfigError
+from seesay.inference.embedder import Embedder, Failure, Progress
+from seesay.inference.none_of_these import NONE_ABOVE, NoneOfThese
+from seesay.inference.prompts import Language, check_templates, detect_language, fill, templates
+
+PLAIN = 3  # sentences per everyday word: see `none_of_these` for what more would bring
+CHUNK = 1024  # pictures scored at once: bounds memory at CHUNK x labels, whatever the folder holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelScore:
+    label: str
+    probability: float
+    """Share among the given labels; all labels together make 1."""
+    cosine: float
+    match: float | None
+    """How likely the pair belongs together, label by label; only models trained so have it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    label: str | None
+    """The best label, or None where none of them fits."""
+    none: bool
+    probability: float
+    """Of the best label, among the given ones."""
+    margin: float
+    """How far the best label's probability is above the second one's."""
+    chance: float | None
+    """How easily labels that have nothing to do with the picture would score as well (0 to 1)."""
+    ranked: tuple[LabelScore, ...]
+    """The best labels first; the best of them stays readable here where `label` is None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    predictions: tuple[Prediction, ...]
+    rows: tuple[int, ...]
+    """Index of the input that each prediction belongs to; inputs that failed have none."""
+    failures: tuple[Failure, ...]
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+
+class ZeroShotClassifier:
+    """A fixed set of labels, embedded once, ready for any number of pictures.
+
+    `labels` are names, or a mapping from the name to show to the words to put into the sentences.
+    `templates` replace the built-in ensemble of each label's language. `none_above` is the chance
+    above which the answer is "none of these"; None always answers with a label.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        labels: Sequence[str] | Mapping[str, str],
+        *,
+        templates: Sequence[str] | None = None,
+        language: Language | None = None,
+        none_above: float | None = NONE_ABOVE,
+    ) -> None:
+        self.names = _check_labels(labels)
+        self.labels = tuple(self.names)
+        self.embedder = embedder
+        self.none_above = _check_none_above(none_above)
+        self.templates = None if templates is None else check_templates(templates)
+        self.languages = tuple(language or detect_language(n) for n in self.names.values())
+        words = tuple(self.names.values())
+        self._vectors = ensemble(embedder, self._sentences(words, self.languages))
+        self._none = (
+            None if none_above is None else NoneOfThese(words, self.languages, self._embed_plainly)
+        )
+
+    def classify(
+        self,
+        images: Iterable[object],
+        *,
+        top: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> Predictions:
+        """Classify paths, PIL images, arrays or tensors. `top` limits how many labels are kept."""
+        embeddings = self.embedder.embed_images(images, on_progress=on_progress)
+        return Predictions(
+            predictions=self.predict(embeddings.vectors, top=top),
+            rows=embeddings.rows,
+            failures=embeddings.failures,
+        )
+
+    def predict(
+        self, vectors: Float[np.ndarray, "images embed"], *, top: int | None = None
+    ) -> tuple[Prediction, ...]:
+        """Classify pictures that are embedded already, by the same model."""
+        chunks = (vectors[start : start + CHUNK] for start in range(0, len(vectors), CHUNK))
+        return tuple(prediction for chunk in chunks for prediction in self._predict(chunk, top))
+
+    def _predict(
+        self, vectors: Float[np.ndarray, "images embed"], top: int | None
+    ) -> list[Prediction]:
+        cosines = (vectors @ self._vectors.T).astype(np.float64)
+        probabilities = _softmax(self.embedder.scale * cosines)
+        # Stable, so that equal scores keep the order in which the labels were given.
+        order = np.argsort(-cosines, axis=1, kind="stable")
+        chances = None if self._none is None else self._none.chances(vectors, order[:, 0])
+        predictions = []
+        for row, ranking in enumerate(order):
+            chance = None if chances is None else float(chances[row])
+            ranked = [self._score(i, cosines[row], probabilities[row]) for i in ranking[:top]]
+            predictions.append(self._decide(ranked, np.sort(probabilities[row])[::-1], chance))
+        return predictions
+
+    def _score(
+        self,
+        index: int,
+        cosines: Float[np.ndarray, " labels"],
+        probabilities: Float[np.ndarray, " labels"],
+    ) -> LabelScore:
+        e = self.embedder
+        logit = None if e.bias is None else e.scale * cosines[index] + e.bias
+        return LabelScore(
+            label=self.labels[index],
+            probability=float(probabilities[index]),
+            cosine=float(cosines[index]),
+            match=None if logit is None else float(1 / (1 + np.exp(-logit))),
+        )
+
+    def _decide(
+        self,
+        ranked: Sequence[LabelScore],
+        probabilities: Float[np.ndarray, " labels"],
+        chance: float | None,
+    ) -> Prediction:
+        limit = self.none_above
+        none = chance is not None and limit is not None and chance > limit
+        second = probabilities[1] if len(probabilities) > 1 else 0.0
+        return Prediction(
+            label=None if none else ranked[0].label,
+            none=none,
+            probability=ranked[0].probability,
+            margin=float(ranked[0].probability - second),
+            chance=chance,
+            ranked=tuple(ranked),
+        )
+
+    def _sentences(self, words: Sequence[str], languages: Sequence[Language]) -> list[list[str]]:
+        """For each word its sentences."""
+        return [
+            [fill(template, word) for template in self.templates or templates(language)]
+            for word, language in zip(words, languages, strict=True)
+        ]
+
+    def _embed_plainly(
+        self, words: Sequence[str], languages: Sequence[Language]
+    ) -> Float[np.ndarray, "texts embed"]:
+        """In the first sentences of the ensemble alone."""
+        groups = self._sentences(words, languages)
+        return ensemble(self.embedder, [sentences[:PLAIN] for sentences in groups])
+
+
+def ensemble(
+    embedder: Embedder, sentences: Sequence[Sequence[str]]
+) -> Float[np.ndarray, "labels embed"]:
+    """One unit vector per group of sentences: the mean of theirs, brought back to length one."""
+    flat = [sentence for group in sentences for sentence in group]
+    vectors = embedder.embed_texts(flat).vectors
+    ends = np.cumsum([len(group) for group in sentences])
+    means = np.stack([part.mean(axis=0) for part in np.split(vectors, ends[:-1])])
+    return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+
+def _softmax(logits: Float[np.ndarray, "images labels"]) -> Float[np.ndarray, "images labels"]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _check_labels(labels: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+    given = labels.items() if isinstance(labels, Mapping) else zip(labels, labels, strict=True)
+    pairs = [(label.strip(), name.strip()) for label, name in given]
+    names = [label for label, _ in pairs]
+    if repeated := [label for label, count in Counter(names).items() if count > 1]:
+        raise ConfigError(
+            f"the labels {repeated} are given more than once; expected each label once; "
+            "remove the repetitions"
+        )
+    if not pairs or not all(label and name for label, name in pairs):
+        raise ConfigError(
+            f"the labels {names} are empty or hold an empty one; expected at least one name; "
+            "give them as in 'cat,dog' or '猫,狗'"
+        )
+    return dict(pairs)
+
+
+def _check_none_above(none_above: float | None) -> float | None:
+    if none_above is not None and not 0 < none_above < 1:
+        raise ConfigError(
+            f"none_above is {none_above}; expected a chance above 0 and below 1 "
+            f"(usual: {NONE_ABOVE}), or None to always answer with a label; choose one of these"
+        )
+    return none_above

@@ -1,0 +1,56 @@
+"""Read class names and templates as people give them: on one line, or in a file."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from seesay.errors import ConfigError
+
+_SEPARATORS = re.compile("[,，、;；]")
+
+
+def read_labels(given: str) -> dict[str, str]:
+    """Name to show -> words to put into the sentences, from "cat,dog", "猫、狗" or a file's lines.
+
+    "n02123045=tabby cat" shows (and as a folder is called) n02123045 and asks for a tabby cat.
+    """
+    if given.lower().endswith((".txt", ".csv")) or _is_file(given):
+        parts = read_lines(Path(given))
+    else:
+        parts = [part.strip() for part in _SEPARATORS.split(given) if part.strip()]
+    labels: dict[str, str] = {}
+    for part in parts:
+        shown, _, words = (piece.strip() for piece in part.partition("="))
+        if shown in labels:
+            raise ConfigError(
+                f"the label {shown!r} is given more than once; expected each label once; "
+                "remove the repetition"
+            )
+        labels[shown] = words or shown
+    return labels
+
+
+def folder_labels(names: Iterable[str]) -> dict[str, str]:
+    """Folder name -> words: golden_retriever asks for a golden retriever."""
+    return {name: re.sub("[_-]+", " ", name).strip() or name for name in names}
+
+
+def read_lines(file: Path) -> list[str]:
+    """The lines of a UTF-8 file without the empty ones and those that start with #."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")  # editors on Windows put a mark in front
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(
+            f"{file} cannot be read: {reason}; expected a UTF-8 text file with one entry per line; "
+            "check the path, or save the file as UTF-8"
+        ) from error
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _is_file(given: str) -> bool:
+    try:
+        return Path(given).is_file()
+    except (OSError, ValueError):  # a long list of labels is no possible file name
+        return False

@@ -1,0 +1,68 @@
+"""The sentences that a class name is put into, and the everyday words that it has to beat.
+
+One data file per language. A template holds exactly one `{}`; `a(n)` before it becomes "a" or
+"an", whichever the name asks for, and goes away where the name brings an article of its own.
+"""
+
+import re
+import tomllib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from seesay.errors import ConfigError
+
+Language = Literal["en", "zh"]
+
+# CJK ideographs: the unified block, extension A, the compatibility block and the planes above.
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+# "an" goes by sound: an hour, but a unicorn, a European, a ukulele, a one-way street.
+_VOWEL = re.compile(r"(?!uni(?!m|n)|us[aeu]|eu|uk|one\b|once\b)[aeiou]|hour|honest|heir", re.I)
+_ARTICLE = re.compile(r"(a|an|the)\s", re.I)
+
+
+def detect_language(text: str) -> Language:
+    """Chinese where any Chinese character stands in the text, else English."""
+    return "zh" if _HAN.search(text) else "en"
+
+
+def templates(language: Language) -> tuple[str, ...]:
+    """Our own ensemble for this language, plain sentences first."""
+    return tuple(_read(language)["templates"])
+
+
+def concepts(language: Language) -> tuple[str, ...]:
+    """Some 200 everyday words, from animals to textures."""
+    groups = _read(language)["concepts"]
+    return tuple(word for words in groups.values() for word in words)
+
+
+def check_templates(given: Sequence[str]) -> tuple[str, ...]:
+    """The templates as they came. Raises ConfigError where one cannot take a name."""
+    if not given:
+        raise ConfigError(
+            "no template was given; expected at least one sentence such as 'a photograph of {}'; "
+            "add one, or leave the templates out to use the built-in ones"
+        )
+    for template in given:
+        if (places := template.count("{}")) != 1:
+            raise ConfigError(
+                f"the template {template!r} has {places} places for the class name; "
+                "expected exactly one {}; write it as in 'a photograph of {}' or '一张{}的照片'"
+            )
+    return tuple(given)
+
+
+def fill(template: str, name: str) -> str:
+    """The sentence for one class name."""
+    if _ARTICLE.match(name):
+        template = template.replace("a(n) {}", "{}")
+    article = "an" if _VOWEL.match(name) else "a"
+    return template.replace("a(n) {}", f"{article} {{}}").replace("{}", name)
+
+
+@cache
+def _read(language: Language) -> dict[str, Any]:
+    text = (files(__name__) / f"{language}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)

@@ -1,0 +1,104 @@
+"""Write embeddings to a file that other programs read: .npz, .npy, .jsonl or .parquet."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from seesay.data.atomic import write_whole
+from seesay.errors import ConfigError, MissingExtraError
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorTable:
+    """Vectors with what each was made from; all columns are of one length."""
+
+    model: str
+    kinds: tuple[str, ...]
+    """"image" or "text"."""
+    sources: tuple[str, ...]
+    """The path of the picture, or the text itself."""
+    windows: tuple[int, ...]
+    """Into how many pieces a text was cut for being longer than the model reads; else 1."""
+    vectors: Float[np.ndarray, "rows embed"]
+
+
+def save_vectors(file: Path, table: VectorTable) -> None:
+    """Write the whole file or none of it; the ending chooses the format. Nothing is pickled."""
+    write = writer_for(file)
+    with write_whole(file) as unfinished:
+        write(unfinished, table)
+
+
+def writer_for(file: Path) -> Callable[[Path, VectorTable], None]:
+    """How to write this file. Raises ConfigError for an ending that is not known, and
+    MissingExtraError where its package is missing: before hours of work, not after them."""
+    if (ending := file.suffix.lower()) not in _WRITERS:
+        raise ConfigError(
+            f"{file} ends in {ending or 'nothing'!r}; expected one of {', '.join(_WRITERS)}; "
+            "choose a name with one of these endings"
+        )
+    if ending == ".parquet":
+        _pyarrow()
+    return _WRITERS[ending]
+
+
+def _write_npz(file: Path, table: VectorTable) -> None:
+    with file.open("wb") as stream:  # given a path, numpy would add .npz to the unfinished name
+        np.savez(
+            stream,
+            vectors=table.vectors,
+            sources=np.array(table.sources, dtype=np.str_),
+            kinds=np.array(table.kinds, dtype=np.str_),
+            windows=np.array(table.windows, dtype=np.int32),
+            model=np.array(table.model),
+        )
+
+
+def _write_npy(file: Path, table: VectorTable) -> None:
+    with file.open("wb") as stream:
+        np.save(stream, table.vectors)
+
+
+def _write_jsonl(file: Path, table: VectorTable) -> None:
+    # A file name that is no UTF-8 becomes an escape, which JSON readers take back.
+    with file.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+        for row in zip(*_columns(table), strict=True):
+            line = dict(zip(("kind", "source", "windows", "vector"), row, strict=True))
+            stream.write(json.dumps({**line, "model": table.model}, ensure_ascii=False) + "\n")
+
+
+def _write_parquet(file: Path, table: VectorTable) -> None:
+    arrow, parquet = _pyarrow()
+    kinds, sources, windows, _ = _columns(table)
+    flat = arrow.array(table.vectors.ravel(), type=arrow.float32())
+    vectors = arrow.FixedSizeListArray.from_arrays(flat, table.vectors.shape[1])
+    names = [source.encode(errors="backslashreplace").decode() for source in sources]
+    columns = {"kind": kinds, "source": names, "windows": windows, "vector": vectors}
+    rows = arrow.table(columns).replace_schema_metadata({"model": table.model})
+    parquet.write_table(rows, file)
+
+
+def _columns(table: VectorTable) -> list[list[Any]]:
+    return [list(table.kinds), list(table.sources), list(table.windows), table.vectors.tolist()]
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtraError("pyarrow", "train") from None
+    return pyarrow, pyarrow.parquet
+
+
+_WRITERS: dict[str, Callable[[Path, VectorTable], None]] = {
+    ".npz": _write_npz,
+    ".npy": _write_npy,
+    ".jsonl": _write_jsonl,
+    ".parquet": _write_parquet,
+}

@@ -107,5 +107,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 def _worker_context() -> Any:
     """A way to start workers that is safe beside threads, as a plain fork is not."""
-    methods = multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # imports torch once, not in each worker
+    return context

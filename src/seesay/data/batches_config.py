@@ -82,12 +82,12 @@ def open_records(config: RecordsConfig) -> Source:
     return ParquetSource(config.path, config.columns)
 
 
-def used_records(config: RecordsConfig, source: Source) -> range:
+def used_records(config: RecordsConfig, length: int) -> range:
     """The numbers of the records between `start` and `stop`. Raises DataError where none is."""
-    stop = len(source) if config.stop is None else min(config.stop, len(source))
+    stop = length if config.stop is None else min(config.stop, length)
     if config.start >= stop:
         raise DataError(
-            f"{config.path} holds {len(source)} records, none from start={config.start}: "
+            f"{config.path} holds {length} records, none from start={config.start}: "
             "correct the path or the start"
         )
     return range(config.start, stop)

@@ -44,7 +44,7 @@ class Samples:
     ) -> None:
         self.config = config
         self.source = open_records(config)
-        self._used = used_records(config, self.source)
+        self._used = used_records(config, len(self.source))
         self._transform = transform
         self._tokenizer = tokenizer
         self._seed = seed

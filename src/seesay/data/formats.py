@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from seesay.errors import DataError
 
@@ -42,6 +42,7 @@ class Damaged:
     reason: str
 
 
+@runtime_checkable
 class Source(Protocol):
     """Numbered records."""
 

@@ -1,4 +1,4 @@
-"""A survey of a tar file: the place of each file in it, thirty times as fast as tarfile's.
+"""A survey of a tar file: the place of each file in it, five times as fast as tarfile's.
 
 Understands POSIX (ustar and pax) and GNU long names, which is what writers of shards produce.
 """
@@ -51,6 +51,10 @@ def _entries(tar: mmap.mmap, file: Path) -> Iterator[tuple[bytes, int, int]]:
             raise DataError(f"{file} ends in the middle of a file: fetch it again")
         position = content + -(-size // BLOCK) * BLOCK
         yield header, content, position
+    if position + BLOCK > len(tar):
+        raise DataError(
+            f"{file} ends without a tar file's zeros: fetch it again, unpack a compressed one"
+        )
 
 
 def _size(header: bytes, file: Path, position: int) -> int:

@@ -35,7 +35,7 @@ def read_dev_set(config: RecordsConfig) -> DevSet:
             f"{config.path} has {len(source.damaged)} damaged records, the first {first.key}: "
             f"{first.reason}. Figures on a part of a set mislead; repair or remove them"
         )
-    return DevSet(config, tuple(source[index] for index in used_records(config, source)))
+    return DevSet(config, tuple(source[index] for index in used_records(config, len(source))))
 
 
 def measure_retrieval(embedder: Embedder, dev: DevSet) -> dict[str, float]:

@@ -1,4 +1,7 @@
-"""One training over several processes: who they are, how they share a model, how they agree."""
+"""One training over several processes: who they are, how they share a model, how they agree.
+
+What only several processes need is imported by them: it costs a process alone a second.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,9 +13,6 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from seesay.errors import ConfigError
 
@@ -78,7 +78,11 @@ def share_model(towers: nn.Module, sharing: Sharing, scalars: Sequence[nn.Parame
     if not dist.is_initialized():
         return towers
     if sharing == "copies":
+        from torch.nn.parallel import DistributedDataParallel
+
         return DistributedDataParallel(towers)
+    from torch.distributed.fsdp import fully_shard
+
     for module in transformer_blocks(towers):
         fully_shard(module)
     fully_shard(towers, ignored_params=set(scalars))
@@ -103,14 +107,21 @@ def transformer_blocks(model: nn.Module) -> list[nn.Module]:
     ]
 
 
-def whole(tensor: Tensor) -> Tensor:
+def is_sharded(tensor: Any) -> bool:
+    """Whether this process holds only a part of it."""
+    return hasattr(tensor, "full_tensor")
+
+
+def whole(tensor: Any) -> Tensor:
     """A tensor put together from its shards; every process must ask. As it is, if it is whole."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_sharded(tensor) else tensor
 
 
-def like(template: Tensor, tensor: Tensor) -> Tensor:
+def like(template: Any, tensor: Tensor) -> Tensor:
     """A whole tensor, placed and cut as `template` is."""
-    if isinstance(template, DTensor):
+    if is_sharded(template):
+        from torch.distributed.tensor import distribute_tensor
+
         tensor = tensor.to(template.device, template.dtype)
         return distribute_tensor(tensor, template.device_mesh, template.placements)
     return torch.empty_like(template).copy_(tensor)  # in the template's memory format
@@ -120,9 +131,7 @@ def like(template: Tensor, tensor: Tensor) -> Tensor:
 def clip_gradients(parameters: Sequence[Tensor], largest: float) -> float:
     """Scale all gradients down together if their norm is above `largest`; returns the norm."""
     gradients: list[Any] = [p.grad for p in parameters if p.grad is not None]
-    kinds = [
-        [g for g in gradients if isinstance(g, DTensor) is sharded] for sharded in (False, True)
-    ]
+    kinds = [[g for g in gradients if is_sharded(g) is sharded] for sharded in (False, True)]
     norms = [whole(nn.utils.get_total_norm(kind)) for kind in kinds if kind]
     norm = float(torch.stack([n.double() for n in norms]).square().sum().sqrt()) if norms else 0.0
     if norm > largest:

@@ -3,7 +3,7 @@ turns the embeddings into a loss; several can share the embeddings of one batch.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ LOSSES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
 Batch = dict[str, Any]
 
 
+@runtime_checkable
 class Objective(Protocol):
     def inputs(self, batch: Batch) -> Mapping[str, Tensor]:
         """Images (bytes) and token ids (other whole numbers) to embed, by name. Equal names are

@@ -1,0 +1,91 @@
+"""Make a vocabulary for English and Chinese from the texts a model is to be trained on.
+
+English words are built up from byte pairs. A Chinese character is a token by itself: merged into
+words, the few thousand captions of a small data set leave too many tokens seen once or twice, and
+the words that overlap (小女孩, 女孩) share nothing.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+
+from seesay.errors import ConfigError, DataError
+
+PAD = "<pad>"
+PAD_ID = 0
+BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+_HAN = Regex(r"\p{Han}")
+# A query is seldom typed with the full stop that captions end with, and means the same.
+_MARKS = Regex(r"[\p{P}\p{S}]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyConfig:
+    """A vocabulary of our own."""
+
+    size: int = 8192
+    """Tokens in all: padding, 256 bytes for characters never seen, characters, and words."""
+    min_frequency: int = 2
+    """How often two parts must stand together before they become one token."""
+
+    def __post_init__(self) -> None:
+        least = 1 + len(BYTES)
+        if self.size <= least or self.min_frequency < 1:
+            raise ConfigError(
+                f"size={self.size} and min_frequency={self.min_frequency} make no vocabulary: "
+                f"padding and bytes alone take {least}, and a frequency is at least 1"
+            )
+
+
+def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer:
+    """The vocabulary of these texts; the same texts in the same order give the same file.
+
+    Texts become NFKC (full-width letters are narrow ones) and lower case, and lose punctuation and
+    symbols. Nothing is put at the ends of a text; padding is token 0. Raises DataError where there
+    is no text, or more different characters than the vocabulary has room for.
+    """
+    tokenizer = Tokenizer(BPE(byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(_MARKS, " ")]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.Split(_HAN, behavior="isolated"),
+        ]
+    )
+    characters: set[str] = set()
+    trainer = BpeTrainer(
+        vocab_size=config.size,
+        min_frequency=config.min_frequency,
+        special_tokens=[PAD, *BYTES],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_noting(texts, tokenizer, characters), trainer)
+    if not characters:
+        raise DataError("there are 0 texts to make a vocabulary from: add captions or class names")
+    if (needed := 1 + len(BYTES) + len(characters)) > config.size:
+        raise DataError(
+            f"these texts have {len(characters)} different characters, which with padding and "
+            f"bytes make {needed} tokens, more than size={config.size}: set it to {needed} or more"
+        )
+    return _without_special_bytes(tokenizer)
+
+
+def _noting(texts: Iterable[str], tokenizer: Tokenizer, characters: set[str]) -> Iterator[str]:
+    """The texts as they come; which characters they hold is noted on the way."""
+    for text in texts:
+        characters.update("".join(tokenizer.normalizer.normalize_str(text).split()))
+        yield text
+
+
+def _without_special_bytes(tokenizer: Tokenizer) -> Tokenizer:
+    """The trainer marks all reserved tokens as special; a byte is an ordinary part of a text."""
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = [one for one in content["added_tokens"] if one["content"] == PAD]
+    return Tokenizer.from_str(json.dumps(content, ensure_ascii=False))

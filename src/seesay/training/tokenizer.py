@@ -8,6 +8,7 @@ the words that overlap (小女孩, 女孩) share nothing.
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import BPE
@@ -49,9 +50,10 @@ def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer
     is no text, or more different characters than the vocabulary has room for.
     """
     tokenizer = Tokenizer(BPE(byte_fallback=True))
-    tokenizer.normalizer = normalizers.Sequence(
+    cleaning = normalizers.Sequence(
         [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(_MARKS, " ")]
     )
+    tokenizer.normalizer = cleaning
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.WhitespaceSplit(),
@@ -66,7 +68,7 @@ def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer
         special_tokens=[PAD, *BYTES],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_noting(texts, tokenizer, characters), trainer)
+    tokenizer.train_from_iterator(_noting(texts, cleaning, characters), trainer)
     if not characters:
         raise DataError("there are 0 texts to make a vocabulary from: add captions or class names")
     if (needed := 1 + len(BYTES) + len(characters)) > config.size:
@@ -77,10 +79,13 @@ def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer
     return _without_special_bytes(tokenizer)
 
 
-def _noting(texts: Iterable[str], tokenizer: Tokenizer, characters: set[str]) -> Iterator[str]:
-    """The texts as they come; which characters they hold is noted on the way."""
+def _noting(texts: Iterable[str], cleaning: Any, characters: set[str]) -> Iterator[str]:
+    """The texts as they come; which characters they hold is noted on the way.
+
+    The tokenizer itself must not be asked: it is locked while it is being trained.
+    """
     for text in texts:
-        characters.update("".join(tokenizer.normalizer.normalize_str(text).split()))
+        characters.update("".join(cleaning.normalize_str(text).split()))
         yield text
 
 

@@ -143,9 +143,9 @@ class Gather(Exchange):
         parts = [visit(place, block) for place, block in self.blocks(texts)]
         if self.world == 1:
             return parts[0]
-        padded = torch.cat([self._padded(part, self.text_counts) for part in parts])
-        own = padded.new_empty(max(self.text_counts), *padded.shape[1:])
-        dist.reduce_scatter_tensor(own, padded)
+        padded = [self._padded(part, self.text_counts) for part in parts]
+        own = torch.empty_like(padded[0])
+        dist.reduce_scatter(own, padded)
         return own[: len(texts)]
 
 

@@ -1,0 +1,130 @@
+"""Over processes, the gradient that DDP averages is the whole batch's."""
+
+import itertools
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from objectives.contrastive_process import one_step
+from objectives.contrastive_reference import DENSE, Towers, positive_pairs, relative_error
+
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
+FEATURES, EMBED = 12, 16
+
+
+@dataclass
+class Shares:
+    """How many images and texts each process has; `things` is how many different ones there are."""
+
+    images: list[int]
+    texts: list[int] | None = None
+    things: int | None = None
+    chunks: int = 1
+
+    def case(self, loss, route, dtype):
+        images, texts = self.images, self.texts or self.images
+        generator = torch.Generator().manual_seed(sum(images))
+        ids = None
+        if self.things is not None:  # image 0 may have no text, and the last text no image
+            ids = (
+                torch.randint(0, self.things, (sum(images),), generator=generator),
+                torch.randint(1, self.things + 1, (sum(texts),), generator=generator),
+            )
+        torch.manual_seed(0)
+        return {
+            "shares": self,
+            "loss": loss,
+            "route": route,
+            "images": torch.randn(sum(images), FEATURES, generator=generator).to(dtype),
+            "texts": torch.randn(sum(texts), FEATURES, generator=generator).to(dtype),
+            "image_shares": images,
+            "text_shares": texts,
+            "ids": ids,
+            "state": Towers(FEATURES, EMBED).to(dtype).state_dict(),
+            "chunks": self.chunks,
+        }
+
+
+def cases_for(world):
+    """Even, uneven, empty and large shares, repeated captions, and gradient caching.
+
+    Cases of the same shares and loss follow each other: they have one reference.
+    """
+    uneven = [3 + 2 * rank for rank in range(world)]
+    small = [
+        Shares([1] * world),
+        Shares(uneven),
+        Shares(uneven, chunks=3),
+        Shares(uneven, uneven[::-1], things=5),
+        Shares(uneven, [5] * world, things=5, chunks=2),
+        Shares([4, 0, 2, 1][:world]),
+    ]
+    cases = [
+        shares.case(loss, route, dtype)
+        for shares in small
+        for loss in DENSE
+        for route in ("ring", "gather")[:world]
+        for dtype in TOLERANCE
+    ]
+    if world == 2:  # the large shares of 1 and 4 processes show as much
+        return cases
+    large = Shares([4096 // world] * (world - 1) + [4096 // world - 7])
+    return [
+        *cases,
+        large.case("softmax", "ring", torch.float32),
+        large.case("sigmoid", "gather", torch.float64),
+    ]
+
+
+def run_processes(world, cases, folder: Path):
+    torch.save([{**case, "shares": None} for case in cases], folder / "cases.pt")
+    script = Path(__file__).with_name("contrastive_process.py")
+    environment = {**os.environ, "PYTHONPATH": "src:tests"}
+    running = [
+        subprocess.Popen([sys.executable, script, str(rank), str(world), folder], env=environment)
+        for rank in range(world)
+    ]
+    assert [process.wait(timeout=200) for process in running] == [0] * world
+    return [torch.load(folder / f"result{rank}.pt") for rank in range(world)]
+
+
+def dense_step(case):
+    """The whole batch at once, in float64."""
+    towers = Towers(FEATURES, EMBED).double()
+    towers.load_state_dict(case["state"])
+    embeds = towers(case["images"].double(), case["texts"].double())
+    positive = positive_pairs(case["ids"], len(embeds[0]))
+    loss = DENSE[case["loss"]](*embeds, towers.log_scale, towers.bias, positive)
+    loss.backward()
+    return loss.detach(), {name: p.grad for name, p in towers.named_parameters()}
+
+
+def check(case, value, gradients, expected_value, expected):
+    tolerance = TOLERANCE[case["images"].dtype]
+    assert relative_error(value, expected_value) <= tolerance
+    for name, gradient in gradients.items():
+        reference = expected[name]
+        if reference is None:  # the softmax does not see the bias
+            reference = torch.zeros_like(gradient)
+        assert relative_error(gradient, reference) <= tolerance, name
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_every_process_gets_the_loss_and_the_gradient_of_the_whole_batch(world, tmp_path):
+    cases = cases_for(world)
+    if world == 1:  # without torch.distributed having been started
+        results = [[one_step(case, 0) for case in cases]]
+    else:
+        results = run_processes(world, cases, tmp_path)
+    of_case = list(zip(cases, *results, strict=True))
+    for _, same in itertools.groupby(of_case, key=lambda row: (row[0]["shares"], row[0]["loss"])):
+        same = list(same)
+        expected = dense_step(same[0][0])
+        for case, *of_ranks in same:
+            for value, gradients in of_ranks:
+                check(case, value, gradients, *expected)

@@ -16,6 +16,7 @@ from seesay.data.tokenizers import Tokenizer, TokenizerConfig
 from seesay.errors import WeightsError
 from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
+from seesay.models.mean_text import MeanTextConfig
 from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.models.text_encoder import TextConfig
@@ -31,6 +32,7 @@ TOWERS: dict[str, type] = {
     "mobilenet": MobileNetConfig,
     "text": TextConfig,
     "bert": BertConfig,
+    "mean_text": MeanTextConfig,
 }
 
 

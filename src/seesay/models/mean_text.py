@@ -1,0 +1,111 @@
+"""A small text tower whose vector is the mean of its tokens'.
+
+With no layers it is a bag of words, which little data teaches fast; the layers are added to that.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from seesay.errors import ConfigError
+from seesay.models.layers import Block, BlockConfig
+
+GROUP = 64  # texts of about equal length that pass the layers together
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanTextConfig:
+    """The defaults are seesay-mini's."""
+
+    vocab_size: int = 8192
+    """Number of different tokens."""
+    context: int = 32
+    """Most tokens in one text."""
+    dim: int = 256
+    """Width of the token vectors."""
+    depth: int = 2
+    """Number of transformer layers; 0 leaves a bag of words."""
+    heads: int = 4
+    """Attention heads; they share `dim` equally."""
+    hidden: int = 1024
+    """Width inside the MLPs."""
+    activation: str = "gelu"
+    """Non-linearity of the MLPs."""
+    norm_eps: float = 1e-5
+    """What LayerNorm adds to the variance."""
+    dropout: float = 0.0
+    """Part of the numbers dropped from token vectors and from the text's vector, in training."""
+    word_dropout: float = 0.0
+    """Part of the tokens left out of a text in training, though never all of them."""
+    pad_id: int = 0
+    """The token that fills the place after a text's end; nothing looks at it."""
+
+    def __post_init__(self) -> None:
+        for name in ("dropout", "word_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{name}={getattr(self, name)} leaves nothing to learn from: set it to at "
+                    "least 0 and below 1"
+                )
+
+    @property
+    def output_dim(self) -> int:
+        """Width of the vector that stands for the text."""
+        return self.dim
+
+    @property
+    def block(self) -> BlockConfig:
+        return BlockConfig(
+            dim=self.dim,
+            heads=self.heads,
+            hidden=self.hidden,
+            activation=self.activation,
+            norm_eps=self.norm_eps,
+        )
+
+
+class MeanTextEncoder(nn.Module):
+    """Token ids -> one vector for the text."""
+
+    def __init__(self, config: MeanTextConfig) -> None:
+        super().__init__()
+        c = config
+        self.config = config
+        self.token_embed = nn.Embedding(c.vocab_size, c.dim)
+        nn.init.normal_(self.token_embed.weight, std=0.02)
+        self.positions = nn.Parameter(0.02 * torch.randn(c.context, c.dim))
+        self.blocks = nn.ModuleList(Block(c.block) for _ in range(c.depth))
+        self.norm_out = nn.LayerNorm(c.dim, eps=c.norm_eps)
+
+    def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch dim"]:
+        # Captions are short and their lengths differ: among its likes, a text is padded little.
+        order = (ids != self.config.pad_id).sum(dim=1).argsort(stable=True)
+        vectors = [self._embed(self.trim(part)) for part in ids[order].split(GROUP)]
+        return torch.cat(vectors)[order.argsort()]
+
+    def trim(self, ids: Int[Tensor, "batch tokens"]) -> Int[Tensor, "batch fewer"]:
+        """The ids without the columns that are padding in every row; no result depends on them."""
+        used = (ids != self.config.pad_id).any(dim=0).nonzero()
+        return ids[:, : int(used.max()) + 1] if len(used) else ids[:, :1]
+
+    def _embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch dim"]:
+        c = self.config
+        kept = self._kept(ids)
+        x = self.token_embed(ids) + self.positions[: ids.shape[1]]
+        x = F.dropout(x, c.dropout, self.training)
+        for block in self.blocks:
+            x = block(x, mask=kept[:, None, None, :])
+        weights = kept[..., None].to(x.dtype)
+        mean = (self.norm_out(x) * weights).sum(dim=1) / weights.sum(dim=1)
+        return F.dropout(mean, c.dropout, self.training)
+
+    def _kept(self, ids: Int[Tensor, "batch tokens"]) -> Tensor:
+        """Which tokens count. A text without any token is its padding: a vector like all others."""
+        words = ids != self.config.pad_id
+        if self.training and self.config.word_dropout:
+            fewer = words & (torch.rand(ids.shape, device=ids.device) >= self.config.word_dropout)
+            words = torch.where(fewer.any(dim=1, keepdim=True), fewer, words)
+        return words | ~words.any(dim=1, keepdim=True)

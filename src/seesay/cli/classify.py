@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Paths = Annotated[
     list[Path],
     typer.Argument(
-        metavar="PATHS...",
+        metavar="PATHS",
         help=say("Pictures, or folders with pictures in them.", "图片，或者含有图片的文件夹。"),
     ),
 ]
@@ -73,7 +73,7 @@ Evaluate = Annotated[
         "--evaluate",
         help=say(
             "PATHS is one folder with a sub-folder per class: measure how often answers are right.",
-            "PATHS 是每个类别一个子文件夹的目录：测量回答的准确率。",
+            "评测：给出每个类别一个子文件夹的目录，测量回答的准确率。",
         ),
     ),
 ]

@@ -19,7 +19,7 @@ def embed(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATHS]...",
+            metavar="PATHS",
             help=say("Pictures, or folders with pictures in them.", "图片，或者含有图片的文件夹。"),
         ),
     ] = None,

@@ -15,7 +15,7 @@ Model = Annotated[
         "-m",
         help=say(
             "Name from `seesay models`, hub repository, or folder.",
-            "`seesay models` 中的名称、模型仓库名或文件夹。",
+            "模型名（见 `seesay models`）、仓库名或文件夹。",
         ),
     ),
 ]

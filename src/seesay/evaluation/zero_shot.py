@@ -151,7 +151,7 @@ def _score(label: str, index: int, confusion: Sequence[Sequence[int]]) -> ClassS
     )
 
 
-def _share(part: float, whole: int) -> float | None:
+def _share(part: int | float, whole: int) -> float | None:
     return part / whole if whole else None
 
 

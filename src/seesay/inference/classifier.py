@@ -118,7 +118,9 @@ class ZeroShotClassifier:
         predictions = []
         for row, ranking in enumerate(order):
             chance = None if chances is None else float(chances[row])
-            ranked = [self._score(i, cosines[row], probabilities[row]) for i in ranking[:top]]
+            ranked = [
+                self._score(i, cosines[row], probabilities[row]) for i in ranking[:top].tolist()
+            ]
             predictions.append(self._decide(ranked, np.sort(probabilities[row])[::-1], chance))
         return predictions
 
@@ -155,19 +157,19 @@ class ZeroShotClassifier:
             ranked=tuple(ranked),
         )
 
-    def _sentences(self, words: Sequence[str], languages: Sequence[Language]) -> list[list[str]]:
-        """For each word its sentences."""
+    def _sentences(
+        self, words: Sequence[str], languages: Sequence[Language], most: int | None = None
+    ) -> list[list[str]]:
+        """For each word its sentences, or the first few of them."""
         return [
-            [fill(template, word) for template in self.templates or templates(language)]
+            [fill(template, word) for template in (self.templates or templates(language))[:most]]
             for word, language in zip(words, languages, strict=True)
         ]
 
     def _embed_plainly(
         self, words: Sequence[str], languages: Sequence[Language]
     ) -> Float[np.ndarray, "texts embed"]:
-        """In the first sentences of the ensemble alone."""
-        groups = self._sentences(words, languages)
-        return ensemble(self.embedder, [sentences[:PLAIN] for sentences in groups])
+        return ensemble(self.embedder, self._sentences(words, languages, PLAIN))
 
 
 def ensemble(

@@ -1,0 +1,78 @@
+"""A file is whole or not there."""
+
+import os
+import stat
+
+import pytest
+
+from seesay.data.atomic import write_whole
+from seesay.errors import DataError
+
+
+def test_the_file_appears_only_when_it_is_whole(tmp_path):
+    file = tmp_path / "result.txt"
+    with write_whole(file) as unfinished:
+        unfinished.write_text("whole")
+        assert not file.exists()
+        assert unfinished.parent == tmp_path  # a move within one disk is one step
+    assert file.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    file = tmp_path / "result.txt"
+    file.write_text("old")
+    with pytest.raises(KeyboardInterrupt), write_whole(file) as unfinished:
+        unfinished.write_text("half")
+        raise KeyboardInterrupt
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_file_may_be_read_by_whom_any_new_file_may_be_read(tmp_path):
+    with write_whole(tmp_path / "result.txt"):
+        pass
+    (tmp_path / "plain.txt").touch()
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("result.txt", "plain.txt")}
+    assert len(modes) == 1
+
+
+def test_a_link_keeps_pointing_at_the_file_that_is_replaced(tmp_path):
+    (tmp_path / "target.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to("target.txt")
+    with write_whole(tmp_path / "link.txt") as unfinished:
+        unfinished.write_text("new")
+    assert (tmp_path / "target.txt").read_text() == "new"
+    assert (tmp_path / "link.txt").is_symlink()
+
+
+@pytest.mark.parametrize("path", ["missing/result.txt", "."])
+def test_an_impossible_place_is_refused_with_what_to_do(tmp_path, path):
+    with pytest.raises(DataError, match=r"cannot be written: .*; choose another path"):
+        with write_whole(tmp_path / path):
+            pass
+
+
+def test_a_device_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="a folder or a device has this name"):
+        with write_whole(tmp_path / "pipe"):
+            pass
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_full_disk_is_said_in_one_error(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match="cannot be written: No space left on device"):
+        with write_whole(tmp_path / "result.txt") as unfinished:
+            unfinished.write_text("x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_name_is_no_obstacle(tmp_path):
+    with write_whole(tmp_path / ("图" * 80 + ".txt")) as unfinished:
+        unfinished.write_text("x")
+    assert len(list(tmp_path.iterdir())) == 1

@@ -57,10 +57,10 @@ def cached_backward(
         last = number == len(chunks) - 1
         with _synchronising(model, last):
             states[number].restore()
-            roots, weights = list(encode(chunk)), cached[number]
+            pairs = list(zip(encode(chunk), cached[number], strict=True))
             if last:  # with the rest of the model, so that DDP meets every parameter exactly once
-                roots, weights = roots + learned, weights + list(found[len(leaves) :])
-            torch.autograd.backward(roots, weights)
+                pairs += zip(learned, found[len(leaves) :], strict=True)
+            _push([(root, weight) for root, weight in pairs if root.requires_grad])
     after.restore()
     return value.detach()
 
@@ -74,6 +74,12 @@ def _embed_without_gradients(
             states.append(_RandomState(model))
             pieces.append(encode(chunk))
     return states, pieces
+
+
+def _push(pairs: list[tuple[Tensor, Tensor]]) -> None:
+    """Add to `.grad` what follows from the gradient of each root; a locked tower has none."""
+    if pairs:
+        torch.autograd.backward([root for root, _ in pairs], [weight for _, weight in pairs])
 
 
 def _by_chunk(

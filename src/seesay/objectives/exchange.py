@@ -13,18 +13,41 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Route = Literal["ring", "gather"]
 Visit = Callable[[slice, Tensor], Tensor]  # place among all texts, texts -> their gradient
+
+
+def _rank_and_world() -> tuple[int, int]:
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def mean_over_processes(
+    total: Float[Tensor, ""], count: Int[Tensor, ""] | int
+) -> Float[Tensor, ""]:
+    """The sum of all processes' totals over the sum of their counts, 0 where there is nothing.
+
+    Its gradient, averaged over processes as DDP does, is that of this mean. The mean of each
+    process's own mean would weigh a sample more, the fewer its process has.
+    """
+    world = _rank_and_world()[1]
+    counts = torch.as_tensor(count, device=total.device).clone()
+    everyones = total.detach().clone()
+    if world > 1:
+        dist.all_reduce(counts)
+        dist.all_reduce(everyones)
+    share = total * world / counts.clamp(min=1)
+    return share + (everyones / counts.clamp(min=1) - share.detach())
 
 
 class Exchange(ABC):
     """What all processes know: who they are and how many images and texts each one holds."""
 
     def __init__(self, images: int, texts: int, device: torch.device) -> None:
-        together = dist.is_available() and dist.is_initialized()
-        self.rank = dist.get_rank() if together else 0
-        self.world = dist.get_world_size() if together else 1
+        self.rank, self.world = _rank_and_world()
         counts = torch.tensor([images, texts], device=device)
         everyone = [counts]
         if self.world > 1:
@@ -44,6 +67,16 @@ class Exchange(ABC):
     def gather_texts(self, numbers: Int[Tensor, " texts"]) -> Int[Tensor, " all_texts"]:
         """One number per text, from every process in order."""
         return torch.cat(self._gather(numbers, self.text_counts))
+
+    def every_image(
+        self, images: Float[Tensor, "images embed"]
+    ) -> Float[Tensor, "all_images embed"]:
+        """The images of every process in order; gradients go home to the process they belong to."""
+        return _Everyones.apply(images, self.image_counts, self)
+
+    def every_text(self, texts: Float[Tensor, "texts embed"]) -> Float[Tensor, "all_texts embed"]:
+        """The texts of every process in order; gradients go home to the process they belong to."""
+        return _Everyones.apply(texts, self.text_counts, self)
 
     def total(self, value: Tensor) -> Tensor:
         """The sum over all processes."""
@@ -77,11 +110,33 @@ class Exchange(ABC):
         dist.all_gather(received, padded)
         return [block[:count] for block, count in zip(received, counts, strict=True)]
 
+    def _add_up(self, parts: list[Tensor], counts: Sequence[int]) -> Tensor:
+        """Send each process its part; return the sum of what all have sent to this one."""
+        if self.world == 1:
+            return parts[0]
+        padded = [self._padded(part, counts) for part in parts]
+        own = torch.empty_like(padded[0])
+        dist.reduce_scatter(own, padded)
+        return own[: counts[self.rank]]
+
     def _padded(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """Collectives move equal shares: fill up to the largest."""
         padded = rows.new_zeros(max(counts), *rows.shape[1:])
         padded[: len(rows)] = rows
         return padded
+
+
+class _Everyones(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, counts: Sequence[int], exchange: Exchange) -> Tensor:
+        ctx.counts, ctx.exchange = counts, exchange
+        return torch.cat(exchange._gather(rows, counts))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        parts = list(gradient.split(ctx.counts))
+        return ctx.exchange._add_up(parts, ctx.counts), None, None
 
 
 class Ring(Exchange):
@@ -141,12 +196,7 @@ class Gather(Exchange):
         self, texts: Float[Tensor, "texts embed"], visit: Visit
     ) -> Float[Tensor, "texts embed"]:
         parts = [visit(place, block) for place, block in self.blocks(texts)]
-        if self.world == 1:
-            return parts[0]
-        padded = [self._padded(part, self.text_counts) for part in parts]
-        own = torch.empty_like(padded[0])
-        dist.reduce_scatter(own, padded)
-        return own[: len(texts)]
+        return self._add_up(parts, self.text_counts)
 
 
 def _wait(pending: list[Any]) -> None:

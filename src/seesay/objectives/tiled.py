@@ -19,6 +19,11 @@ GPU_TILE = (4096, 8192)
 Weigh = Callable[[slice, slice, Tensor], Tensor]  # rows, columns, logits -> the loss's gradient
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor in float32 or wider: bfloat16 would round a logit of 30 to the nearest 0.1."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 def tiles(
     images: Float[Tensor, "images embed"],
     texts: Float[Tensor, "texts embed"],

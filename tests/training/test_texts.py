@@ -1,0 +1,47 @@
+import io
+import json
+import tarfile
+from pathlib import Path
+
+from PIL import Image
+
+from seesay.data.batches_config import RecordsConfig
+from seesay.training.texts import texts_of_classes, texts_of_records
+
+
+def shard(path: Path, rows: list[dict[str, list[str]] | str]) -> str:
+    picture = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(picture, "JPEG")
+    with tarfile.open(path, "w") as archive:
+        for number, row in enumerate(rows):
+            texts = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)
+            for name, content in (("jpg", picture.getvalue()), ("json", texts.encode())):
+                member = tarfile.TarInfo(f"{number}.{name}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return str(path)
+
+
+def test_captions_come_in_the_languages_that_are_trained_on_without_damaged_records(
+    tmp_path: Path,
+) -> None:
+    rows: list[dict[str, list[str]] | str] = [
+        {"en": ["a dog"], "zh": ["狗", "一只狗"]},
+        "{damaged",
+        {"en": ["a cat"]},
+        {"en": ["beyond"]},
+    ]
+    path = shard(tmp_path / "train.tar", rows)
+    both = RecordsConfig(path=path, stop=3)
+    assert list(texts_of_records(both)) == ["a dog", "狗", "一只狗", "a cat"]
+    chinese = RecordsConfig(path=path, stop=3, languages=("zh",))
+    assert list(texts_of_records(chinese)) == ["狗", "一只狗"]
+
+
+def test_names_of_classes_stand_in_every_template_of_their_language(tmp_path: Path) -> None:
+    file = tmp_path / "classes.json"
+    file.write_text(json.dumps([{"en": "tench", "zh": "丁鲷"}]))
+    templates = {"en": ("{}", "a {}"), "zh": ("{}的照片",)}
+    assert list(texts_of_classes(str(file), templates)) == ["tench", "a tench", "丁鲷的照片"]
+    of_source = RecordsConfig(path="not read", classes=str(file), templates=templates)
+    assert list(texts_of_records(of_source)) == ["tench", "a tench", "丁鲷的照片"]

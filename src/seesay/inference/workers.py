@@ -46,11 +46,13 @@ def map_in_order(
 def _divide_torch_threads(pool: ThreadPoolExecutor, workers: int, threads: int) -> None:
     """Give every thread of the pool its share, and leave the process's setting as it was.
 
-    torch.set_num_threads acts on the calling thread, and on threads that begin to compute later.
+    torch.set_num_threads acts on the calling thread, and on every thread that has not yet asked for
+    its number.
     """
     share, all_started = max(1, threads // workers), Barrier(workers)
 
     def start() -> None:
+        torch.get_num_threads()  # asks: else the last line below would reach this thread too
         torch.set_num_threads(share)
         all_started.wait()  # no thread may take two of these tasks
 

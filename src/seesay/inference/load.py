@@ -1,0 +1,35 @@
+"""A model by its name or folder, ready for use."""
+
+from pathlib import Path
+
+import torch
+
+from seesay.inference.devices import choose_device, choose_dtype
+from seesay.inference.embedder import Embedder
+from seesay.weights.catalog import BUILT_IN
+from seesay.weights.checkpoint import load_dual_encoder
+from seesay.weights.hub import locate
+
+
+def load(
+    name: str | Path = BUILT_IN,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    revision: str | None = None,
+) -> Embedder:
+    """An Embedder for a catalogued model, a hub repository or a checkpoint folder.
+
+    `device` is chosen when left out (CUDA, Apple's MPS, processor), and so is `dtype`: bfloat16
+    where the hardware computes in it, float32 elsewhere. `revision` is a branch, tag or commit of
+    the repository.
+
+    Raises UnknownModelError, DownloadError, WeightsError or ConfigError.
+    """
+    chosen = choose_device(device)  # a wrong setting is told before anything is downloaded
+    number = choose_dtype(chosen, dtype)
+    found = locate(str(name), revision=revision)
+    checkpoint = load_dual_encoder(
+        found.folder, image_folder=found.image_folder, name=str(name), revision=found.revision
+    )
+    return Embedder(checkpoint, device=chosen, dtype=number)

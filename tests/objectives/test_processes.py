@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from objectives.contrastive_process import one_step
 from objectives.contrastive_reference import DENSE, Towers, positive_pairs, relative_error
+from objectives.training_process import OTHERS, one_step
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 FEATURES, EMBED = 12, 16
@@ -71,6 +71,7 @@ def cases_for(world):
         for route in ("ring", "gather")[:world]
         for dtype in TOLERANCE
     ]
+    cases += [Shares(uneven).case(loss, "ring", torch.float64) for loss in OTHERS]
     if world == 2:  # the large shares of 1 and 4 processes show as much
         return cases
     large = Shares([4096 // world] * (world - 1) + [4096 // world - 7])
@@ -83,7 +84,7 @@ def cases_for(world):
 
 def run_processes(world, cases, folder: Path):
     torch.save([{**case, "shares": None} for case in cases], folder / "cases.pt")
-    script = Path(__file__).with_name("contrastive_process.py")
+    script = Path(__file__).with_name("training_process.py")
     environment = {**os.environ, "PYTHONPATH": "src:tests"}
     running = [
         subprocess.Popen([sys.executable, script, str(rank), str(world), folder], env=environment)
@@ -93,8 +94,11 @@ def run_processes(world, cases, folder: Path):
     return [torch.load(folder / f"result{rank}.pt") for rank in range(world)]
 
 
-def dense_step(case):
-    """The whole batch at once, in float64."""
+def whole_step(case):
+    """The whole batch in one process, in float64 and, for pairs, on the full matrix."""
+    if case["loss"] in OTHERS:
+        whole = [sum(case["image_shares"])]
+        return one_step({**case, "image_shares": whole, "text_shares": whole}, 0)
     towers = Towers(FEATURES, EMBED).double()
     towers.load_state_dict(case["state"])
     embeds = towers(case["images"].double(), case["texts"].double())
@@ -124,7 +128,7 @@ def test_every_process_gets_the_loss_and_the_gradient_of_the_whole_batch(world, 
     of_case = list(zip(cases, *results, strict=True))
     for _, same in itertools.groupby(of_case, key=lambda row: (row[0]["shares"], row[0]["loss"])):
         same = list(same)
-        expected = dense_step(same[0][0])
+        expected = whole_step(same[0][0])
         for case, *of_ranks in same:
             for value, gradients in of_ranks:
                 check(case, value, gradients, *expected)

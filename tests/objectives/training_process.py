@@ -1,0 +1,98 @@
+"""One process of many: take this rank's share of each case, train one step, save the gradients.
+
+Run as: training_process.py RANK WORLD FOLDER, with the cases in FOLDER/cases.pt.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from objectives.contrastive_reference import Towers
+from seesay.objectives.captioning import caption_loss
+from seesay.objectives.contrastive import sigmoid_loss, softmax_loss
+from seesay.objectives.distillation import (
+    embedding_distillation,
+    relation_distillation,
+    soft_label_distillation,
+)
+from seesay.objectives.grad_cache import cached_backward
+from seesay.objectives.positives import PairIds
+
+CONTRASTIVE = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
+
+
+def fixed(rows, columns):
+    """Numbers that every process makes alike."""
+    return torch.arange(rows * columns).reshape(rows, columns).double().cos()
+
+
+def caption(images, texts, embeds, log_scale):
+    logits = embeds[0][:, None] * log_scale * torch.arange(1, 6)[:, None]
+    return caption_loss(logits, (texts[:, :5] * 5).long().clamp(0, 15), pad_id=0)
+
+
+def embedding(images, texts, embeds, log_scale):
+    return embedding_distillation(embeds[0], images @ fixed(images.shape[1], 16)) * log_scale
+
+
+def soft_label(images, texts, embeds, log_scale):
+    return soft_label_distillation(embeds[0], fixed(7, 16), log_scale, images[:, :7], 2.0)
+
+
+def relation(images, texts, embeds, log_scale):
+    return relation_distillation(*embeds, log_scale, images / 3, texts / 3, torch.tensor(1.0))
+
+
+OTHERS = {"caption": caption, "embedding": embedding, "soft": soft_label, "relation": relation}
+
+
+def share_of(case, rank):
+    """This process's images, texts and ids."""
+    images = case["images"].split(case["image_shares"])[rank]
+    texts = case["texts"].split(case["text_shares"])[rank]
+    if case["ids"] is None:
+        return images, texts, None
+    image_ids, text_ids = case["ids"]
+    ids = PairIds(
+        image_ids.split(case["image_shares"])[rank], text_ids.split(case["text_shares"])[rank]
+    )
+    return images, texts, ids
+
+
+def one_step(case, rank):
+    """The loss, and the gradients after DDP has averaged them where there are processes."""
+    images, texts, ids = share_of(case, rank)
+    towers = Towers(images.shape[1], 16).to(images.dtype)
+    towers.load_state_dict(case["state"])
+    model = DistributedDataParallel(towers) if dist.is_initialized() else towers
+
+    def loss(image_embeds, text_embeds, log_scale, bias):
+        if case["loss"] in OTHERS:
+            value = OTHERS[case["loss"]](images, texts, (image_embeds, text_embeds), log_scale)
+            return value + 0 * (bias + text_embeds.sum())  # DDP expects all parameters to be used
+        contrastive = CONTRASTIVE[case["loss"]]
+        return contrastive(image_embeds, text_embeds, log_scale, bias, ids, case["route"])
+
+    parameters = (towers.log_scale, towers.bias)
+    if case["chunks"] > 1:
+        chunks = list(zip(images.chunk(case["chunks"]), texts.chunk(case["chunks"]), strict=True))
+        value = cached_backward(model, lambda chunk: model(*chunk), chunks, loss, parameters)
+    else:
+        value = loss(*model(images, texts), *parameters)
+        value.backward()
+    return value.detach(), {name: p.grad for name, p in towers.named_parameters()}
+
+
+def main(rank, world, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=world)
+    cases = torch.load(folder / "cases.pt")
+    torch.save([one_step(case, rank) for case in cases], folder / f"result{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -1,4 +1,5 @@
-"""Write the reference pages: the command line from the Typer app, Python from the docstrings.
+"""Write the reference pages: the command line from the Typer app, the checkpoints from the
+catalogue, Python from the docstrings.
 
 `make docs` and `python docs/generate.py` write them; tests/test_docs.py fails when they are stale.
 """
@@ -22,6 +23,16 @@ WORDS = {
     "note": (
         "This page is generated from the source by `docs/generate.py`.",
         "本页由 `docs/generate.py` 从源代码生成；说明文字取自英文文档字符串。",
+    ),
+    "checkpoints": ("Checkpoints", "全部权重"),
+    "checkpoints_note": (
+        "Every line is one that `seesay models list` knows, by its name or its repository. The "
+        "figure is the published zero-shot accuracy on ImageNet-1K in percent (zh: with Chinese "
+        "prompts) and comes from the source named; none is measured here. This page is generated "
+        "from the catalogue by `docs/generate.py`.",
+        "每一行都是 `seesay models list` 认得的权重，用名字或仓库名都可以。数字是公布的 "
+        "ImageNet-1K 零样本准确率（百分比；zh 表示用中文提示），来自所列出处，并非在此测得。"
+        "本页由 `docs/generate.py` 从目录生成。",
     ),
     "cli_note": (
         "This page is generated from the commands themselves by `docs/generate.py`.",
@@ -111,6 +122,41 @@ def table(parameters: list[Any], language: str) -> Iterator[str]:
         given = f"`{default}`" if default not in (None, (), [], False, ...) else ""
         meaning = plain(" ".join((parameter.help or "").split()))
         yield f"| {', '.join(f'`{name}`' for name in names)} | {meaning} | {given} |"
+
+
+# The catalogue
+
+CHECKPOINT_COLUMNS = (
+    ("Name", "Repository", "MB", "Pixels", "Languages", "Top-1", "Source", "Licence"),
+    ("名字", "仓库", "MB", "像素", "语言", "Top-1", "出处", "许可证"),
+)
+
+
+def checkpoints_page(language: str) -> str:
+    """One table per family."""
+    from seesay.weights.catalog import CATALOG
+
+    lines = [f"# {word('checkpoints', language)}", "", word("checkpoints_note", language)]
+    columns = CHECKPOINT_COLUMNS[LANGUAGES.index(language)]
+    for family in dict.fromkeys(entry.family for entry in CATALOG.values()):
+        lines += ["", f"## {family}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+        lines += [checkpoint_row(entry) for entry in CATALOG.values() if entry.family == family]
+    return "\n".join(lines) + "\n"
+
+
+def checkpoint_row(entry: Any) -> str:
+    figure = "" if entry.top1 is None else f"{entry.top1}{' zh' * (entry.prompts == 'zh')}"
+    cells = (
+        f"`{entry.alias}`",
+        f"`{entry.repo}`" if entry.repo else "",
+        f"{entry.megabytes:,}",
+        entry.image_size,
+        ", ".join(entry.languages),
+        figure,
+        plain(entry.source),
+        plain(entry.licence),
+    )
+    return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
 # Python
@@ -227,10 +273,11 @@ def pages() -> dict[Path, str]:
     for language in LANGUAGES:
         folder = DOCS / language / "reference"
         written[folder / "cli.md"] = command_line_page(language)
+        written[folder / "checkpoints.md"] = checkpoints_page(language)
         names = {room: "seesay" if room.stem == "__init__" else room.stem for room in rooms}
         for room, name in names.items():
             written[folder / f"{name}.md"] = python_page(room, language)
-        listed = "\n".join(["cli", *names.values()])
+        listed = "\n".join(["cli", "checkpoints", *names.values()])
         title = {"en": "Reference", "zh": "参考"}[language]
         written[folder / "index.md"] = f"# {title}\n\n```{{toctree}}\n{listed}\n```\n"
     return written

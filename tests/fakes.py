@@ -29,8 +29,10 @@ class FakeEmbedder(Embedder):
     def embed_texts(self, texts: Iterable[str], **_: object) -> Embeddings:
         texts = list(texts)
         self.texts += texts
-        vectors = np.stack([self._lift(_unit(_words(text).sum(axis=0))) for text in texts])
-        return Embeddings(vectors=vectors, rows=tuple(range(len(texts))), windows=(1,) * len(texts))
+        vectors = [self._lift(_unit(_words(text).sum(axis=0))) for text in texts]
+        return Embeddings(
+            vectors=_stack(vectors), rows=tuple(range(len(texts))), windows=(1,) * len(texts)
+        )
 
     def embed_images(self, images: Iterable[object], *, on_progress=None) -> Embeddings:
         images = list(images)
@@ -44,7 +46,7 @@ class FakeEmbedder(Embedder):
         if on_progress:
             on_progress(len(images), len(images), len(failures))
         return Embeddings(
-            vectors=np.stack(vectors) if vectors else np.empty((0, DIM), np.float32),
+            vectors=_stack(vectors),
             rows=tuple(rows),
             failures=failures,
             windows=(1,) * len(rows),
@@ -73,6 +75,10 @@ def _words(text: str) -> np.ndarray:
 @cache
 def _random(seed: str) -> np.ndarray:
     return np.random.default_rng(zlib.crc32(seed.encode())).standard_normal(DIM)
+
+
+def _stack(vectors: list[np.ndarray]) -> np.ndarray:
+    return np.stack(vectors) if vectors else np.empty((0, DIM), np.float32)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

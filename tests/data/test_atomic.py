@@ -9,6 +9,11 @@ from seesay.data.atomic import write_whole
 from seesay.errors import DataError
 
 
+def write(file):
+    with write_whole(file) as unfinished:
+        unfinished.write_text("x")
+
+
 def test_the_file_appears_only_when_it_is_whole(tmp_path):
     file = tmp_path / "result.txt"
     with write_whole(file) as unfinished:
@@ -49,15 +54,13 @@ def test_a_link_keeps_pointing_at_the_file_that_is_replaced(tmp_path):
 @pytest.mark.parametrize("path", ["missing/result.txt", "."])
 def test_an_impossible_place_is_refused_with_what_to_do(tmp_path, path):
     with pytest.raises(DataError, match=r"cannot be written: .*; choose another path"):
-        with write_whole(tmp_path / path):
-            pass
+        write(tmp_path / path)
 
 
 def test_a_device_is_never_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="a folder or a device has this name"):
-        with write_whole(tmp_path / "pipe"):
-            pass
+        write(tmp_path / "pipe")
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
@@ -67,12 +70,10 @@ def test_a_full_disk_is_said_in_one_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match="cannot be written: No space left on device"):
-        with write_whole(tmp_path / "result.txt") as unfinished:
-            unfinished.write_text("x")
+        write(tmp_path / "result.txt")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_long_name_is_no_obstacle(tmp_path):
-    with write_whole(tmp_path / ("图" * 80 + ".txt")) as unfinished:
-        unfinished.write_text("x")
+    write(tmp_path / ("图" * 80 + ".txt"))
     assert len(list(tmp_path.iterdir())) == 1

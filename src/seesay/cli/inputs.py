@@ -1,6 +1,5 @@
 """What commands do with the pictures and the model they are given: find, load, embed, count."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ def collect_images(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, s
 
 def load_embedder(name: str, device: str | None) -> "Embedder":
     """Load a model, saying so on a terminal while it takes."""
-    with console(sys.stderr).status(say(f"loading {name} …", f"正在加载 {name} …")):
+    with console(stderr=True).status(say(f"loading {name} …", f"正在加载 {name} …")):
         from seesay.inference.load import load
 
         return load(name, device=device)

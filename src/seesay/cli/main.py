@@ -45,18 +45,26 @@ app.command(
 )(classify)
 
 
-@app.callback(invoke_without_command=True)
-def root(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", help=say("Print the version.", "显示版本。"))
-    ] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> bool:
+    if wanted:
         print(f"seesay {__version__}")
         raise typer.Exit
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+    return wanted
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=_print_version,
+            help=say("Print the version.", "显示版本。"),
+        ),
+    ] = False,
+) -> None:
+    """Holds what stands before the command."""
 
 
 def main() -> None:
@@ -69,10 +77,11 @@ def run(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be valid UTF-8
-    if not arguments or {"-h", "--help"} & set(arguments):
+    arguments = list(arguments) or ["--help"]
+    if {"-h", "--help"} & set(arguments):
         prepare_help()
     try:
-        code = app(list(arguments), prog_name="seesay", standalone_mode=False)
+        code = app(arguments, prog_name="seesay", standalone_mode=False)
     except (SeesayError, typer.TyperException) as error:
         _report(error, as_json="--json" in arguments)
         return WRONG_USE

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:  # rich takes a tenth of a second, which --version and errors 
 PATIENCE_S = 1.0  # work that takes longer shows how far it is
 
 
-def console(stream: TextIO | None = None) -> "Console":
-    """A rich console on stdout, or on the stream given. Into a file or pipe no line is cut."""
+def console(*, stderr: bool = False) -> "Console":
+    """A rich console on stdout or stderr. Into a file or pipe no line is cut."""
     from rich.console import Console
 
-    file = stream or sys.stdout
+    file = sys.stderr if stderr else sys.stdout
     fits = file.isatty() or "COLUMNS" in os.environ
     return Console(file=file, width=None if fits else 1000, highlight=False, soft_wrap=False)
 
@@ -111,7 +111,7 @@ def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
         rich_progress.TextColumn("{task.fields[rate]}"),
         rich_progress.TimeRemainingColumn(compact=True),
         rich_progress.TextColumn("[red]{task.fields[failures]}"),
-        console=console(sys.stderr),
+        console=console(stderr=True),
         transient=True,
         expand=True,
     )

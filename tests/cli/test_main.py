@@ -1,0 +1,149 @@
+"""The command itself: help, errors, exit codes, languages, Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from seesay import __version__
+from seesay.cli.main import run
+from seesay.errors import WeightsError
+
+
+@pytest.fixture(params=["en", "zh"])
+def language(request, monkeypatch) -> str:
+    monkeypatch.setenv("SEESAY_LANG", request.param)
+    return request.param
+
+
+def in_process(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Options are explained in the language that is set when the process starts."""
+    code = "import sys; from seesay.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    environment = {**os.environ, "SEESAY_LANG": "en", "COLUMNS": "80", **variables}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("command", [[], ["classify"]])
+def test_help_is_whole_and_fits_80_columns(language, command):
+    shown = in_process(*command, "--help", SEESAY_LANG=language)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "…" not in shown.stdout  # nothing was cut off
+    assert ("选项" in shown.stdout) == (language == "zh")
+    assert ("Show" in shown.stdout) == (language == "en")
+    widths = [sum(2 if ord(c) > 0x2E7F else 1 for c in line) for line in shown.stdout.splitlines()]
+    assert max(widths) <= 80
+
+
+def test_help_does_not_import_torch_nor_numpy():
+    code = (
+        "import sys; from seesay.cli.main import run; run(['--help']); run(['embed', '--help']);"
+        "sys.exit(', '.join({'torch', 'numpy', 'PIL'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    assert run([]) == 0
+    assert "classify" in capsys.readouterr().out
+
+
+def test_the_version_is_printed(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"seesay {__version__}\n"
+
+
+def test_an_unknown_command_is_answered_with_the_nearest_name(capsys, language):
+    assert run(["clasify", "x.jpg"]) == 2
+    out, err = capsys.readouterr()
+    asked = {"en": "did you mean 'classify'?", "zh": "是不是想用 'classify'？"}[language]
+    assert asked in err
+    assert (out, err.count("\n")) == ("", 1)
+
+
+def test_a_command_like_no_other_is_answered_with_all_names(capsys, language):
+    assert run(["xyz"]) == 2
+    assert "embed, classify" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_one_line_that_names_the_near_ones(capsys):
+    assert run(["classify", "x.jpg", "--lables", "a"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "--labels" in err and "seesay classify --help" in err
+    assert err.startswith("seesay: ") and err.count("\n") == 1
+
+
+def test_with_json_errors_are_json_too(capsys):
+    assert run(["classify", "x.jpg", "--lables", "a", "--json"]) == 2
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert error["type"] == "UsageError"
+    assert run(["embed", "--json"]) == 2
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert error["type"] == "ConfigError"
+    assert "nothing to embed" in error["message"]
+
+
+def test_an_error_of_many_lines_becomes_one(capsys, monkeypatch):
+    def fail(*_, **__):
+        raise WeightsError("it does not fit:\n  2 missing: a, b\n  \x1b[31m1 strange\n")
+
+    monkeypatch.setattr("seesay.cli.inputs.load_embedder", fail)
+    assert run(["embed", "--text", "a cat"]) == 2
+    err = capsys.readouterr().err
+    assert err == "seesay: it does not fit: 2 missing: a, b \\x1b[31m1 strange\n"
+
+
+def test_ctrl_c_is_said_and_leaves_with_130(capsys, monkeypatch, language):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seesay.cli.inputs.load_embedder", stop)
+    assert run(["embed", "--text", "a cat"]) == 130
+    said = {"en": "seesay: stopped\n", "zh": "seesay: 已停止\n"}[language]
+    assert capsys.readouterr().err == said
+
+
+def test_a_real_ctrl_c_stops_the_process_without_a_traceback(tmp_path):
+    pipe = tmp_path / "texts.txt"
+    os.mkfifo(pipe)  # reading it waits for ever: the process is caught at work
+    code = "from seesay.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "embed", "--texts-file", str(pipe)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "SEESAY_LANG": "en"}
+    ) as process:
+        with pipe.open("w"):  # returns when the other end is open
+            time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == "seesay: stopped\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "spoken"),
+    [
+        ({"SEESAY_LANG": "zh"}, "zh"),
+        ({"SEESAY_LANG": "en", "LANG": "zh_CN.UTF-8"}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LC_ALL": "zh_TW.UTF-8", "LANG": "en_US.UTF-8"}, "zh"),
+        ({"LC_ALL": "C", "LANG": "zh_CN.UTF-8"}, "en"),
+        ({"LANG": "de_DE.UTF-8"}, "en"),
+        ({}, "en"),
+    ],
+)
+def test_the_language_is_the_one_asked_for_else_the_locale(monkeypatch, variables, spoken):
+    from seesay.cli.messages import language
+
+    for name in ("SEESAY_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert language() == spoken

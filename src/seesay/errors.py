@@ -10,6 +10,8 @@ SeesayError
 ├── DownloadError       a hub could not be reached, or refused
 ├── MissingExtraError   an optional part of the package is not installed
 └── CollectionError     a collection is missing, or was built by another model
+    ├── CollectionBusyError     another process is writing it
+    └── CollectionDamagedError  its file is not what was written
 
 A message has three parts: what is wrong with the values, what was expected, what to do next.
 """
@@ -59,3 +61,11 @@ class MissingExtraError(SeesayError):
 
 class CollectionError(SeesayError):
     """A collection is missing, or was built by another model."""
+
+
+class CollectionBusyError(CollectionError):
+    """Another process is writing this collection: trying again later helps."""
+
+
+class CollectionDamagedError(CollectionError):
+    """The file of a collection is not what was written: trying again does not help."""

@@ -4,7 +4,6 @@ The model's weights are random, so the road is real and the similarities mean no
 """
 
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,36 +13,31 @@ from photographs import PHOTOGRAPHS, photographs
 from random_model import write_random_model
 
 
-def show(title: str, rows: list[str], columns: list[str], values: np.ndarray) -> None:
-    print(f"\n{title}")
-    print(" " * 11 + "".join(f"{name:>11}" for name in columns))
-    for name, row in zip(rows, values, strict=True):
-        print(f"{name:<11}" + "".join(f"{value:>11.2f}" for value in row))
+def show(title: str, columns: list[str], rows: list[str], values: np.ndarray) -> None:
+    width = max(map(len, rows)) + 2
+    print(f"\n{title}\n{'':{width}}" + "".join(f"{name:>11}" for name in columns))
+    for name, numbers in zip(rows, values, strict=True):
+        print(f"{name:{width}}" + "".join(f"{number:>11.2f}" for number in numbers))
 
 
 def main() -> None:
-    files = photographs()
-    names = [file.stem for file in files]
-    print("The model: a tiny one with RANDOM weights. It has learnt nothing: the pictures and")
-    print("words go the whole way, but how similar they come out says nothing about them.")
+    print("The model is a tiny one with RANDOM weights. It has learnt nothing: pictures and words")
+    print("go the whole way, but how similar they come out says nothing about them.")
     with tempfile.TemporaryDirectory() as folder:
-        embedder = seesay.load(write_random_model(Path(folder) / "random"))
-
-    began = time.perf_counter()
+        model = write_random_model(Path(folder) / "random")
+        embedder = seesay.load(str(model), dtype="float32")  # the same digits on every machine
+    files = photographs()
     images = embedder.embed_images(files)
-    seconds = time.perf_counter() - began
-    texts = embedder.embed_texts([text for pair in PHOTOGRAPHS.values() for text in pair])
+    said = list(PHOTOGRAPHS.values())
+    english = embedder.embed_texts([text for text, _ in said])
+    chinese = embedder.embed_texts([text for _, text in said])
 
-    print(
-        f"\n{len(images)} photographs -> {len(images)} unit vectors of {embedder.dim} numbers",
-        end="",
-    )
-    print(f" in {seconds:.2f} s")
+    print(f"\n{len(images)} photographs -> {len(images)} unit vectors of {embedder.dim} numbers")
+    names = [file.stem for file in files]
     show("Picture against picture", names, names, images.vectors @ images.vectors.T)
-    sentences = ["en", "zh"] * len(names)
-    numbers = images.vectors @ texts.vectors.T
-    own = np.stack([numbers[row, 2 * row : 2 * row + 2] for row in range(len(names))])
-    show("Picture against what it shows, in English and in Chinese", names, sentences[:2], own)
+    pairs = [(images.vectors * texts.vectors).sum(axis=1) for texts in (english, chinese)]
+    rows = [f"{name}: {text}" for name, (text, _) in zip(names, said, strict=True)]
+    show("Picture against what it shows, said in", ["English", "Chinese"], rows, np.stack(pairs, 1))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from markdown_pages import ROOT, Page
+from photographs import PHOTOGRAPHS, folder, photographs
 from random_model import write_random_model
 
 EXAMPLES = ROOT / "examples"
@@ -40,6 +41,23 @@ def test_every_example_has_a_test():
 def test_a_random_model_can_be_written(tmp_path):
     assert "learnt nothing" in run_example("random_model.py", tmp_path / "model")
     assert (tmp_path / "model" / "seesay.json").is_file()
+
+
+def test_pictures_are_compared_with_texts_in_both_languages(model):
+    files = photographs()[:2]
+    printed = run_example("compare.py", model, *files, "--", "a cat", "一枚火箭").splitlines()
+    assert [line.split(": ")[0] for line in printed] == [str(file) for file in files]
+
+
+def test_a_folder_is_sorted_by_what_it_shows(model):
+    printed = run_example("classify_folder.py", model, folder(), "cat", "火箭")
+    assert all(f"{name}" in printed for name in PHOTOGRAPHS)
+
+
+def test_a_picture_is_most_like_itself(model):
+    cat = folder() / "chelsea.png"
+    first = run_example("find_similar.py", model, folder(), cat).splitlines()[0]
+    assert first == "1.000 chelsea.png"
 
 
 def test_the_readme_shows_what_the_demo_prints():

@@ -3,9 +3,14 @@ import json
 import tarfile
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from seesay.data.batches_config import RecordsConfig
+from seesay.errors import ConfigError
+from seesay.training.build import make_model
+from seesay.training.recipe import Recipe
+from seesay.training.settings import build
 from seesay.training.texts import texts_of_classes, texts_of_records
 
 
@@ -45,3 +50,42 @@ def test_names_of_classes_stand_in_every_template_of_their_language(tmp_path: Pa
     assert list(texts_of_classes(str(file), templates)) == ["tench", "a tench", "丁鲷的照片"]
     of_source = RecordsConfig(path="not read", classes=str(file), templates=templates)
     assert list(texts_of_records(of_source)) == ["tench", "a tench", "丁鲷的照片"]
+
+
+def recipe(tmp_path: Path, **model: object) -> Recipe:
+    classes = tmp_path / "classes.json"
+    classes.write_text(json.dumps([{"en": "tench", "zh": "丁鲷"}]))
+    templates = {"en": ["a {}"], "zh": ["{}的照片"]}
+    path = shard(tmp_path / "train.tar", [{"en": ["a dog", "the dog"], "zh": ["狗"]}])
+    towers = {
+        "image": {"kind": "mobilenet"},
+        "text": {"kind": "meantext", "vocab_size": 400, "context": 8, "depth": 0},
+    }
+    settings = {
+        "run": {"folder": str(tmp_path / "run")},
+        "model": {
+            "architecture": towers,
+            "tokenizer": {"context": 8, "pad_id": 0},
+            "transform": {"size": 32},
+            **model,
+        },
+        "data": {
+            "captions": {"path": path},
+            "classes": {"path": path, "classes": str(classes), "templates": templates},
+        },
+        "objective": {"pairs": {"kind": "contrastive", "source": "captions"}},
+    }
+    return build(Recipe, settings)
+
+
+def test_a_recipe_makes_its_own_vocabulary_of_captions_and_names(tmp_path: Path) -> None:
+    made = make_model(recipe(tmp_path, vocabulary={"size": 400, "min_frequency": 1}), "made")
+    ids = made.tokenizer.encode(["dog", "tench", "丁鲷", "狗"]).ids
+    assert ids.count_nonzero(1).tolist() == [1, 1, 2, 1]
+
+
+def test_a_vocabulary_is_either_made_or_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="remove one or the other"):
+        recipe(tmp_path, vocabulary={}, tokenizer_folder="somewhere")
+    with pytest.raises(ConfigError, match="vocabulary"):
+        recipe(tmp_path)

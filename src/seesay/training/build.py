@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,19 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint as compute_twice
 
 from seesay.data.images import ImageTransform
-from seesay.data.tokenizers import load_tokenizer
+from seesay.data.tokenizers import Tokenizer, load_tokenizer
 from seesay.errors import ConfigError
+from seesay.inference.devices import has_bfloat16
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.mobilenet import MobileNet
 from seesay.objectives.contrastive import SIGMOID_LOG_SCALE, sigmoid_bias
 from seesay.training.distributed import Processes, share_model, transformer_blocks
 from seesay.training.dual_encoder import Towers
 from seesay.training.objectives import Contrastive, ContrastiveConfig, Objective
-from seesay.training.predictions import Predictions
+from seesay.training.predictions import Predictions, PredictionsConfig
 from seesay.training.recipe import HardwareConfig, ModelConfig, Recipe
+from seesay.training.texts import texts_of_classes, texts_of_records
+from seesay.training.tokenizer import train_tokenizer
 from seesay.weights.checkpoint import Checkpoint, load_dual_encoder
 from seesay.weights.mobilenet import load_mobilenet
 
@@ -43,8 +47,8 @@ def make_model(recipe: Recipe, name: str) -> Checkpoint:
 
 def _from_parts(recipe: Recipe, name: str) -> Checkpoint:
     c = recipe.model
-    assert c.architecture and c.tokenizer and c.tokenizer_folder and c.transform  # ModelConfig
-    tokenizer = load_tokenizer(Path(c.tokenizer_folder).expanduser(), c.tokenizer)
+    assert c.architecture and c.transform  # ModelConfig
+    tokenizer = _tokenizer(recipe)
     _check_fit(c.architecture, c, tokenizer.vocab_size)
     torch.manual_seed(recipe.run.seed)
     model = DualEncoder(_with_bias(c.architecture, recipe))
@@ -53,13 +57,26 @@ def _from_parts(recipe: Recipe, name: str) -> Checkpoint:
     )
 
 
+def _tokenizer(recipe: Recipe) -> Tokenizer:
+    """The vocabulary of a folder, or a new one: the same in every process and after a restart."""
+    c = recipe.model
+    assert c.tokenizer  # ModelConfig
+    if c.vocabulary is None:
+        return load_tokenizer(Path(str(c.tokenizer_folder)).expanduser(), c.tokenizer)
+    texts = [texts_of_records(source) for source in recipe.data.values()]
+    for objective in recipe.objective.values():
+        if isinstance(objective, PredictionsConfig):
+            texts.append(texts_of_classes(objective.classes, objective.templates))
+    return Tokenizer(train_tokenizer(chain.from_iterable(texts), c.vocabulary), c.tokenizer)
+
+
 def _check_fit(architecture: DualEncoderConfig, config: ModelConfig, tokens: int) -> None:
     text: Any = architecture.text
     assert config.tokenizer and config.transform
     if text.vocab_size < tokens:
         raise ConfigError(
             f"model.architecture.text.vocab_size={text.vocab_size} is less than the {tokens} "
-            f"tokens of {config.tokenizer_folder}: set it to {tokens} or more"
+            f"tokens of {config.tokenizer_folder or 'model.vocabulary'}: set it to {tokens} or more"
         )
     context = getattr(text, "context", config.tokenizer.context)
     if config.tokenizer.context > context:
@@ -139,12 +156,6 @@ def _hold_frozen_still(model: DualEncoder) -> None:
 
 def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
     """The number format for the towers' arithmetic, None for that of the weights."""
-    if precision == "bfloat16":
-        return torch.bfloat16
-    if precision != "auto":
-        return None
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
-    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if precision == "bfloat16" or (precision == "auto" and has_bfloat16(device)):
         return torch.bfloat16
     return None

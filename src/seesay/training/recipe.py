@@ -17,6 +17,7 @@ from seesay.training.optimizers import OptimizerConfig
 from seesay.training.predictions import PredictionsConfig
 from seesay.training.run_log import LogConfig
 from seesay.training.settings import build, override, read_toml
+from seesay.training.tokenizer import VocabularyConfig
 
 ObjectiveConfig = ContrastiveConfig | PredictionsConfig
 
@@ -86,6 +87,8 @@ class ModelConfig:
     """A safetensors file of MobileNetV2 to begin the image tower with."""
     tokenizer_folder: str | None = None
     """Where tokenizer.json lies, for a model built from its parts."""
+    vocabulary: VocabularyConfig | None = None
+    """In place of a tokenizer_folder, a vocabulary made from the texts that are trained on."""
     architecture: DualEncoderConfig | None = None
     """Both towers."""
     tokenizer: TokenizerConfig | None = None
@@ -94,7 +97,13 @@ class ModelConfig:
     """How images become tensors."""
 
     def __post_init__(self) -> None:
-        parts = ("architecture", "tokenizer", "tokenizer_folder", "transform")
+        if self.tokenizer_folder is not None and self.vocabulary is not None:
+            raise ConfigError(
+                f"tokenizer_folder={self.tokenizer_folder!r} brings the words that [vocabulary] "
+                "would make anew: remove one or the other"
+            )
+        words = "tokenizer_folder" if self.vocabulary is None else "vocabulary"
+        parts = ("architecture", "tokenizer", words, "transform")
         given = [name for name in parts if getattr(self, name) is not None]
         if self.start is not None and given:
             raise ConfigError(
@@ -102,6 +111,7 @@ class ModelConfig:
             )
         if self.start is None and len(given) < len(parts):
             missing = ", ".join(name for name in parts if name not in given)
+            missing = missing.replace("tokenizer_folder", "tokenizer_folder (or vocabulary)")
             raise ConfigError(
                 f"a model needs `start`, or all of {', '.join(parts)}: {missing} is missing"
             )

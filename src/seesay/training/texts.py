@@ -1,6 +1,7 @@
 """All the texts of a recipe, to make a vocabulary from."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from seesay.data.batches_config import RecordsConfig, open_records, read_classes, used_records
 from seesay.errors import DataError
@@ -21,7 +22,7 @@ def texts_of_records(config: RecordsConfig) -> Iterator[str]:
             yield from captions.get(language, ())
 
 
-def texts_of_classes(file: str, templates: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def texts_of_classes(file: str, templates: Mapping[Any, Sequence[str]]) -> Iterator[str]:
     """The name of every class in every template of its language."""
     names: Iterable[Mapping[str, str]] = read_classes(file)
     for row in names:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from seesay.errors import ConfigError
 from seesay.objectives.exchange import Exchange
+from seesay.objectives.tiled import Tile
 
 
 class PairIds(NamedTuple):
@@ -36,13 +37,13 @@ class Positives:
         self.texts_with_images = self.texts_have_images.sum()
 
     def within(
-        self, place: slice, rows: slice, columns: slice
+        self, place: slice, tile: Tile
     ) -> tuple[Int[Tensor, " matches"], Int[Tensor, " matches"]]:
         """Row and column in the tile of each pair of the tile that belongs together.
 
         `place` is where the block of texts stands among all texts.
         """
-        images, texts = self.image_groups[rows], self.text_groups[place][columns]
+        images, texts = self.image_groups[tile.rows], self.text_groups[place][tile.columns]
         # Few columns have a partner in these rows, and comparing only those costs next to nothing.
         wanted = torch.zeros(self.groups + 1, dtype=torch.bool, device=images.device)
         wanted[images] = True

@@ -16,7 +16,20 @@ from torch import Tensor
 CPU_TILE = (1024, 1024)
 GPU_TILE = (4096, 8192)
 
-Weigh = Callable[[slice, slice, Tensor], Tensor]  # rows, columns, logits -> the loss's gradient
+
+class Tile(NamedTuple):
+    """The logits of some images (rows) and some texts (columns); the next tile overwrites them.
+
+    `spare` is as large, to work in: asking the system for new memory costs as much as the work.
+    """
+
+    rows: slice
+    columns: slice
+    logits: Float[Tensor, "rows columns"]
+    spare: Float[Tensor, "rows columns"]
+
+
+Weigh = Callable[[Tile], Tensor]  # -> the loss's gradient by the tile's logits
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -28,18 +41,19 @@ def tiles(
     images: Float[Tensor, "images embed"],
     texts: Float[Tensor, "texts embed"],
     scale: Float[Tensor, ""],
-) -> Iterator[tuple[slice, slice, Float[Tensor, "rows columns"]]]:
-    """Rows, columns and logits of each tile; the next tile overwrites the logits."""
+) -> Iterator[Tile]:
+    """All logits, tile by tile."""
     height, width = CPU_TILE if images.device.type == "cpu" else GPU_TILE
-    memory = images.new_empty(min(height, len(images)) * min(width, len(texts)))
+    memory = images.new_empty(2, min(height, len(images)) * min(width, len(texts)))
     for top in range(0, len(images), height):
         scaled = images[top : top + height] * scale
         rows = slice(top, top + len(scaled))
         for left in range(0, len(texts), width):
             part = texts[left : left + width]
-            logits = memory[: len(scaled) * len(part)].view(len(scaled), len(part))
+            shape = len(scaled), len(part)
+            logits, spare = memory[:, : shape[0] * shape[1]].view(2, *shape)
             torch.mm(scaled, part.T, out=logits)
-            yield rows, slice(left, left + len(part)), logits
+            yield Tile(rows, slice(left, left + len(part)), logits, spare)
 
 
 class ExpSums(NamedTuple):
@@ -60,10 +74,10 @@ class ExpSums(NamedTuple):
         """Some of the sums; what is added to them is added here."""
         return ExpSums(self.largest[rows], self.sums[rows])
 
-    def add(self, logits: Float[Tensor, "rows columns"], dim: int) -> None:
+    def add(self, tile: Tile, dim: int) -> None:
         """Bring in one tile: its rows' logits (dim 1) or its columns' (dim 0)."""
-        largest = torch.maximum(self.largest, logits.amax(dim))
-        exponentials = (logits - largest.unsqueeze(dim)).exp_()
+        largest = torch.maximum(self.largest, tile.logits.amax(dim))
+        exponentials = torch.sub(tile.logits, largest.unsqueeze(dim), out=tile.spare).exp_()
         self.sums.mul_((self.largest - largest).exp_()).add_(exponentials.sum(dim))
         self.largest.copy_(largest)
 
@@ -83,8 +97,8 @@ def add_gradient(
     `weigh` turns a tile of logits into the loss's gradient by them.
     """
     text_gradient = torch.zeros_like(texts)
-    for rows, columns, logits in tiles(images, texts, scale):
-        weights = weigh(rows, columns, logits)
-        image_gradient[rows].addmm_(weights, texts[columns])
-        text_gradient[columns].addmm_(weights.T, images[rows])
+    for tile in tiles(images, texts, scale):
+        weights = weigh(tile)
+        image_gradient[tile.rows].addmm_(weights, texts[tile.columns])
+        text_gradient[tile.columns].addmm_(weights.T, images[tile.rows])
     return text_gradient

@@ -72,9 +72,9 @@ class Bert(nn.Module):
         x = self.token_embed(ids) + self.types[0] + self.positions[: ids.shape[1]]
         x = self.norm_in(x)
         mask = (ids != self.config.pad_id)[:, None, None, :]
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x, mask=mask)
-        first = x[:, 0]
+        first = self.blocks[-1](x, mask=mask, first=1)[:, 0]
         return first if self.pooler is None else self.pooler(first).tanh()
 
     def trim(self, ids: Int[Tensor, "batch tokens"]) -> Int[Tensor, "batch fewer"]:

@@ -42,8 +42,9 @@ def grid_rope(
 def rotate(
     x: Float[Tensor, "batch heads tokens head_dim"], rope: RopeTable
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
-    """Turn neighbouring pairs of numbers by the angles of their position."""
+    """Turn neighbouring pairs of numbers by the angles of their position, counted from 0."""
     still, x = x[:, :, : rope.skip], x[:, :, rope.skip :]
     turned = torch.stack([-x[..., 1::2], x[..., ::2]], dim=-1).flatten(-2)
-    x = x * rope.cos.to(x.dtype) + turned * rope.sin.to(x.dtype)
+    cos, sin = (table[: x.shape[2]].to(x.dtype) for table in (rope.cos, rope.sin))
+    x = x * cos + turned * sin
     return torch.cat([still, x], dim=2)

@@ -8,8 +8,11 @@ import sys
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seesay import __version__
+from seesay.cli.help import columns, wrap
 from seesay.cli.main import run
 from seesay.errors import WeightsError
 
@@ -30,15 +33,28 @@ def in_process(*arguments: str, **variables: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("command", [[], ["classify"]])
-def test_help_is_whole_and_fits_80_columns(language, command):
+@pytest.mark.parametrize("command", [[], ["classify"], ["models", "list"]])
+def test_help_is_in_one_language_and_fits_80_columns(language, command):
     shown = in_process(*command, "--help", SEESAY_LANG=language)
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "…" not in shown.stdout  # nothing was cut off
-    assert ("选项" in shown.stdout) == (language == "zh")
-    assert ("Show" in shown.stdout) == (language == "en")
-    widths = [sum(2 if ord(c) > 0x2E7F else 1 for c in line) for line in shown.stdout.splitlines()]
-    assert max(widths) <= 80
+    assert ("选项:" in shown.stdout) == (language == "zh")
+    assert ("Show" in shown.stdout) == ("Options:" in shown.stdout) == (language == "en")
+    assert max(columns(line) for line in shown.stdout.splitlines()) <= 80
+
+
+def test_chinese_is_broken_between_any_two_characters_but_never_before_a_mark():
+    assert wrap("一二三四五，六七", 10) == ["一二三四", "五，六七"]
+    assert wrap("读取 images 里的图片", 10) == ["读取", "images 里", "的图片"]
+    assert wrap("one two  three", 7) == ["one two", "three"]
+    assert wrap("unbreakable word", 5) == ["unbreakable", "word"]
+    assert wrap("", 10) == []
+
+
+@given(st.text(alphabet="ab 中文，。（", max_size=60), st.integers(8, 30))
+def test_wrapping_loses_nothing_but_spaces_at_the_breaks(text, width):
+    lines = wrap(text, width)
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    assert all(line == line.strip() for line in lines[1:])
 
 
 def test_help_does_not_import_torch_nor_numpy():

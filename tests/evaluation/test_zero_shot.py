@@ -119,18 +119,22 @@ def test_the_csv_has_a_row_per_class_with_its_answers(report):
     assert rows[2]["precision"] == ""
 
 
+def shown(report, language: str) -> str:
+    console = Console(width=80, record=True, file=io.StringIO())
+    for table in tables(report, language):
+        console.print(table)
+    return console.export_text()
+
+
 @pytest.mark.parametrize(
     ("language", "words"),
     [
         ("en", ["accuracy", "70.0%", "none of these", "Confusion", "could not be read"]),
-        ("zh", ["准确率", "70.0%", "都不是", "混淆矩阵", "无法读取"]),
+        ("zh", ["准确率", "70.0%", "都不是", "混淆矩阵：行为真实类别，列为回答", "无法读取"]),
     ],
 )
 def test_the_tables_fit_80_columns_in_both_languages(report, language, words):
-    console = Console(width=80, record=True, file=io.StringIO())
-    for table in tables(report, language):
-        console.print(table)
-    text = console.export_text()
+    text = shown(report, language)
     for word in words:
         assert word in text
     assert "…" not in text
@@ -140,7 +144,8 @@ def test_many_labels_show_their_worst_errors_instead_of_a_matrix(folder):
     labels = ["dog", "cat", "horse", *(f"thing{i}" for i in range(20))]
     report = evaluate_zero_shot(ZeroShotClassifier(FakeEmbedder(), labels), folder)
     assert ("dog", "cat", 1) in worst_errors(report)
-    assert tables(report, "en")[-1].title == "Most frequent errors"
+    text = shown(report, "en")
+    assert "Most frequent errors" in text and "Confusion" not in text
 
 
 def test_the_page_shows_names_as_text_never_as_markup(tmp_path):

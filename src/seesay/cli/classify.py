@@ -211,7 +211,7 @@ def _draw(sources: list[str], predictions: "tuple[Prediction, ...]") -> None:
     rows = []
     for source, prediction in zip(sources, predictions, strict=True):
         none = say("none of these", "都不是")
-        scores = [f"{score.label} {percent(score.probability)}" for score in prediction.ranked]
+        scores = [f"{score.label} {score.probability:.0%}" for score in prediction.ranked]
         if prediction.label is None:
             rows.append([source, none, "", ", ".join(scores)])
         else:

@@ -1,28 +1,50 @@
-"""Help pages and unknown commands, in the user's language."""
+"""Help pages and unknown commands, in the user's language.
+
+The pages are laid out here because Typer's own need rich, which doubles the time of --help, and
+break lines at spaces only, of which Chinese has none.
+"""
 
 import difflib
-from collections.abc import Sequence
+import re
+import shutil
+import unicodedata
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from seesay.cli.messages import language, say
+from seesay.cli.messages import say
 from seesay.errors import ConfigError
 
+WIDEST = 100  # columns; longer lines are hard to read
+NAMES = 30  # columns for names; a longer one has its explanation below
+# A run of other characters is one word; East Asian ones stand alone, with closing marks after them.
+_WORDS = re.compile(
+    "[\u2e80-\uffef][，。；：！？、）”…]*|[^\\s\u2e80-\uffef]+[，。；：！？、）”…]*|\\s+"
+)
 
-class _HelpOption:
+Row = tuple[str, str]
+
+
+class _Page:
+    """What Typer calls to show the help of a command."""
+
     def get_help_option(self, ctx: Any) -> Any:
         option = super().get_help_option(ctx)  # type: ignore[misc]
         if option is not None:
             option.help = say("Show this page.", "显示本页。")
         return option
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        width = min(shutil.get_terminal_size().columns, WIDEST)
+        formatter.write("\n".join(_page(self, ctx, width)))
 
-class Command(_HelpOption, TyperCommand):
+
+class Command(_Page, TyperCommand):
     """What every command is made of."""
 
 
-class Commands(_HelpOption, TyperGroup):
+class Commands(_Page, TyperGroup):
     """A group of them; answers an unknown one with the nearest name."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -31,26 +53,74 @@ class Commands(_HelpOption, TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def prepare_help() -> None:
-    """Make Typer's help pages fit for Chinese. Costs an import of rich: only before showing one."""
-    from rich.text import Text
-    from typer import rich_utils
+def _page(command: Any, ctx: Any, width: int) -> Iterator[str]:
+    parameters = [p for p in command.get_params(ctx) if not getattr(p, "hidden", False)]
+    arguments = [p for p in parameters if p.param_type_name == "argument"]
+    options = [p for p in parameters if p.param_type_name == "option"]
+    commands = [c for c in getattr(command, "commands", {}).values() if not c.hidden]
+    usage = [ctx.command_path, *map(_argument_name, arguments)]
+    if commands:
+        usage.append(say("COMMAND", "命令"))
+    yield f"{say('Usage', '用法')}: {' '.join(usage)} [{say('OPTIONS', '选项')}]"
+    yield ""
+    yield from wrap(command.help or "", width)
+    sections = (
+        (say("Commands", "命令"), [(c.name, c.help or "") for c in commands]),
+        (say("Arguments", "参数"), [(_argument_name(a), a.help or "") for a in arguments]),
+        (say("Options", "选项"), [(_option_name(o, ctx), _meaning(o)) for o in options]),
+    )
+    names = min(NAMES, max(len(name) for _, rows in sections for name, _ in rows))
+    for title, rows in sections:
+        if rows:
+            yield from ("", f"{title}:")
+            for row in rows:
+                yield from _columns(row, names, width)
+    if command.epilog:
+        yield from ("", command.epilog)
 
-    class Folding(rich_utils.OptionHighlighter):
-        """Chinese has no spaces to break at: without folding rich cuts a line off with an …"""
 
-        def __call__(self, text: str | Text) -> Text:
-            highlighted = super().__call__(text)
-            highlighted.overflow = "fold"
-            return highlighted
+def _argument_name(argument: Any) -> str:
+    name = argument.name.upper() + ("..." if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
 
-    rich_utils.highlighter = Folding()
-    if language() == "zh":
-        rich_utils.ARGUMENTS_PANEL_TITLE = "参数"
-        rich_utils.OPTIONS_PANEL_TITLE = "选项"
-        rich_utils.COMMANDS_PANEL_TITLE = "命令"
-        rich_utils.DEFAULT_STRING = "[默认：{}]"
-        rich_utils.REQUIRED_LONG_STRING = "[必填]"
+
+def _option_name(option: Any, ctx: Any) -> str:
+    """-m, --model <str>; the type of one value, where several may be given."""
+    record: Row = option.get_help_record(ctx)
+    return re.sub(r"<list\[(.*)\]>", r"<\1>", record[0]).replace(" range>", ">")
+
+
+def _meaning(option: Any) -> str:
+    default = option.default
+    if default is None or default is False or callable(default):
+        return option.help or ""
+    return f"{option.help or ''} {say(f'[default: {default}]', f'[默认：{default}]')}"
+
+
+def _columns(row: Row, names: int, width: int) -> Iterator[str]:
+    name, meaning = row
+    lines = wrap(meaning, width - names - 4) or [""]
+    if len(name) > names:
+        yield f"  {name}"
+        name = ""
+    yield f"  {name.ljust(names)}  {lines[0]}".rstrip()
+    yield from (" " * (names + 4) + line for line in lines[1:])
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Lines of at most so many columns; breaks at spaces, and between East Asian characters."""
+    lines, line = [], ""
+    for word in _WORDS.findall(text):
+        if columns(line) + columns(word.rstrip()) > width and line:
+            lines.append(line.rstrip())
+            line = ""
+        line += word if line or not word.isspace() else ""
+    return [*lines, line.rstrip()] if line.strip() else lines
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def _unknown(name: str, names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """The `seesay` command. Each command imports what it needs when it runs, so --help is instant."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -11,8 +12,9 @@ import typer
 from seesay import __version__
 from seesay.cli.classify import classify
 from seesay.cli.embed import embed
-from seesay.cli.help import Command, Commands, prepare_help
+from seesay.cli.help import Command, Commands
 from seesay.cli.messages import say
+from seesay.cli.models import app as models
 from seesay.cli.output import one_line, warn
 from seesay.errors import SeesayError
 
@@ -43,6 +45,7 @@ app.command(
         "说出每张图片最符合你给的哪个类别，或者都不符合。",
     ),
 )(classify)
+app.add_typer(models, name="models")
 
 
 def _print_version(wanted: bool) -> bool:
@@ -70,7 +73,12 @@ def root(
 def main() -> None:
     """Run the command line and leave with 0 (fine), 1 (some inputs failed), 2 (wrong use or an
     error, in one line on stderr) or 130 (stopped by Ctrl-C)."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if code == STOPPED:
+        # Everything is tidied up by now; a usual exit would still wait for pictures being read.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -78,8 +86,6 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be valid UTF-8
     arguments = list(arguments) or ["--help"]
-    if {"-h", "--help"} & set(arguments):
-        prepare_help()
     try:
         code = app(arguments, prog_name="seesay", standalone_mode=False)
     except (SeesayError, typer.TyperException) as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from seesay.evaluation.zero_shot import NONE, ClassScore, ZeroShotReport
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 MATRIX_LABELS = 10  # a larger matrix does not fit 80 columns; its largest errors are listed instead
 WORST = 10
@@ -37,7 +37,7 @@ _CHINESE = {
 }
 
 
-def tables(report: ZeroShotReport, language: str = "en") -> "list[Table]":
+def tables(report: ZeroShotReport, language: str = "en") -> "list[RenderableType]":
     """Summary, classes and confusions for `rich.print`, within 80 columns."""
     drawn = [_summary(report, language), _classes(report, language)]
     if len(report.answers) - 1 <= MATRIX_LABELS:
@@ -134,16 +134,16 @@ def _happened(row: ClassScore) -> bool:
     return row.label != NONE or bool(row.support or row.predicted)
 
 
-def _summary(report: ZeroShotReport, language: str) -> "Table":
+def _summary(report: ZeroShotReport, language: str) -> "RenderableType":
     return _draw("", ["", ""], _facts(report, _Words(language)), header=False)
 
 
-def _classes(report: ZeroShotReport, language: str) -> "Table":
+def _classes(report: ZeroShotReport, language: str) -> "RenderableType":
     t = _Words(language)
     return _draw(t("Classes"), _class_head(t), _class_rows(report, t))
 
 
-def _matrix(report: ZeroShotReport, language: str) -> "Table":
+def _matrix(report: ZeroShotReport, language: str) -> "RenderableType":
     """Columns carry numbers, which the rows explain, so that long names need no room twice."""
     t = _Words(language)
     shown = [i for i, row in enumerate(report.classes) if _happened(row)]
@@ -155,7 +155,7 @@ def _matrix(report: ZeroShotReport, language: str) -> "Table":
     return _draw(t("Confusion: rows are the truth, columns the answers"), head, rows)
 
 
-def _errors(errors: list[tuple[str, str, int]], language: str) -> "Table":
+def _errors(errors: list[tuple[str, str, int]], language: str) -> "RenderableType":
     t = _Words(language)
     rows = [[t(truth), t(answer), str(count)] for truth, answer, count in errors]
     return _draw(t("Most frequent errors"), [t("truth"), t("answer"), t("pictures")], rows)
@@ -166,20 +166,20 @@ def _draw(
     head: list[str],
     rows: "list[list[str]] | list[tuple[str, str]]",
     header: bool = True,
-) -> "Table":
+) -> "RenderableType":
     from rich import box
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_header=header
-    )
+    table = Table(box=box.SIMPLE_HEAD, show_header=header)
     for index, name in enumerate(head):
         right = index > 0 and header and rows and rows[0][index][:1] in "0123456789–·"
         table.add_column(Text(name), justify="right" if right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    return table
+    # Not as the table's own title: that would be folded to the width of a narrow table.
+    return Group(Text(title, style="bold"), table) if title else table
 
 
 def _html_table(head: list[str], rows: list[list[str]]) -> str:

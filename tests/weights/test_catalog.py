@@ -99,7 +99,7 @@ def test_each_checkpoint_is_one_line_of_the_file():
 
 
 def test_the_built_in_model_is_as_large_as_the_catalogue_says():
-    folder = Path(catalog.__file__).with_name(BUILT_IN)
+    folder = Path(catalog.__file__).parent.with_name(BUILT_IN)
     if not folder.is_dir():
         pytest.skip(f"{BUILT_IN} is not in this checkout")
     megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from seesay.errors import ConfigError, DownloadError, UnknownModelError, WeightsError
-from seesay.weights.catalog import BUILT_IN, CatalogEntry, Layout, find, nearest
+from seesay.weights.catalog import BUILT_IN, CatalogEntry, Layout, find, unknown_model
 from seesay.weights.hub.files import (
     Hub,
     Listing,
@@ -34,6 +34,9 @@ from seesay.weights.hub.modelscope import ModelScope
 from seesay.weights.hub.progress import OnProgress, watched
 
 HubName = Literal["huggingface", "modelscope"]
+
+IMAGE_HALF = "image_half"
+"""Subfolder of a local copy with the other half of a model that is published in two."""
 
 
 @dataclass(frozen=True)
@@ -77,22 +80,32 @@ def locate(
     nothing that a later call takes for whole.
     """
     if (local := _local(name)) is not None:
-        return Located(local, None, "")
+        image_half = local / IMAGE_HALF
+        return Located(local, image_half if image_half.is_dir() else None, "")
     entry = find(name)
     if entry is not None and entry.alias == BUILT_IN:
         return Located(_built_in(), None, "")
     if entry is None and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise _unknown(name)
+        raise unknown_model(name)
     fetch, image_folder = _Fetch(hub, on_progress), None
     try:
         folder = fetch.model(entry, name, revision)
         if entry is not None and entry.image_half:
             image_folder = fetch.model(find(entry.image_half), entry.image_half, None)
     except UnknownModelError as error:
-        raise _unknown(name, str(error)) from None
+        raise unknown_model(name, str(error)) from None
     except Unreachable as error:
         raise DownloadError(str(error)) from error.__cause__
     return Located(folder, image_folder, _commit(folder))
+
+
+def in_cache(entry: CatalogEntry) -> Path | None:
+    """The folder of a catalogued model that is whole on this machine. Asks no hub."""
+    if entry.alias == BUILT_IN:
+        folder = Path(__file__).parent.with_name(BUILT_IN)
+    else:
+        folder = HuggingFace().cached(entry.repo, entry.revision) or Path()
+    return folder if is_whole(folder, entry.layout) else None
 
 
 class _Fetch:
@@ -179,7 +192,7 @@ def _local(name: str) -> Path | None:
     if not re.search(r"[/\\]", name) and find(name) is not None:
         return None
     if not name.strip():  # which Path would take for the current folder
-        raise _unknown(name)
+        raise unknown_model(name)
     path = Path(name).expanduser()
     if path.is_dir():
         return path
@@ -203,15 +216,6 @@ def _built_in() -> Path:
             "with seesay. Install seesay again, or choose a model from: seesay models list"
         )
     return folder
-
-
-def _unknown(name: str, told: str = "") -> UnknownModelError:
-    near = nearest(name)
-    ask = f" Did you mean {' or '.join(near)}?" if near else ""
-    return UnknownModelError(
-        f"there is no model {name!r}{f' ({told})' if told else ''}; expected a name of the "
-        f"catalogue, a hub repository (owner/name) or a folder.{ask} See: seesay models list"
-    )
 
 
 def _hub_name(hub: str | None) -> HubName:

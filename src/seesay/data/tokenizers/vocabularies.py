@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE, WordPiece
 
-from seesay.data.sentencepiece import unigram
+from seesay.data.tokenizers.sentencepiece import unigram
 from seesay.errors import WeightsError
 
 # OpenAI's list has more merges than the model has ids: 49,408 - 512 bytes - 2 special tokens.

@@ -21,8 +21,8 @@ from tokenizers import Regex, normalizers
 from tokenizers import Tokenizer as Backend
 from torch import Tensor
 
-from seesay.data.vocabularies import read_vocabulary, special_ids
-from seesay.data.windows import windows
+from seesay.data.tokenizers.vocabularies import read_vocabulary, special_ids
+from seesay.data.tokenizers.windows import windows
 from seesay.errors import ConfigError, DataError
 
 Clean = Literal["none", "clip", "siglip", "lower"]

@@ -1,5 +1,4 @@
-"""Which published checkpoints there are, what they need and for whom they are: catalog.toml as
-frozen records, looked up by alias or hub id."""
+"""catalog.toml as frozen records, looked up by alias or hub id."""
 
 import difflib
 import re
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from seesay.errors import ConfigError
+from seesay.errors import ConfigError, UnknownModelError
 
 BUILT_IN = "seesay-mini"
 
@@ -129,6 +128,16 @@ def nearest(name: str, count: int = 3) -> list[str]:
     return list(dict.fromkeys(names[key] for key in near))[:count]
 
 
+def unknown_model(name: str, told: str = "") -> UnknownModelError:
+    """The error for a name that means nothing, with the names that may have been meant."""
+    near = nearest(name)
+    ask = f" Did you mean {' or '.join(near)}?" if near else ""
+    return UnknownModelError(
+        f"there is no model {name!r}{f' ({told})' if told else ''}; expected a name of the "
+        f"catalogue, a hub repository (owner/name) or a folder.{ask} See: seesay models list"
+    )
+
+
 def _entry(values: Mapping[str, Any]) -> CatalogEntry:
     alias = str(values.get("alias", "an entry without alias"))
     known = {field.name: field for field in fields(CatalogEntry)}
@@ -161,7 +170,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def _wrong(alias: str, problem: str, expected: str) -> ConfigError:
     return ConfigError(
-        f"catalogue entry {alias!r} has {problem}; expected {expected}; correct catalog.toml"
+        f"catalogue entry {alias!r} has {problem}; expected {expected}; correct it in the catalogue"
     )
 
 

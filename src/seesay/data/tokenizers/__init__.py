@@ -1,0 +1,11 @@
+"""Texts in, rows of token ids out, for every kind of vocabulary that checkpoints carry."""
+
+from seesay.data.tokenizers.tokenizer import (
+    Clean,
+    Tokenizer,
+    TokenizerConfig,
+    Tokens,
+    load_tokenizer,
+)
+
+__all__ = ["Clean", "Tokenizer", "TokenizerConfig", "Tokens", "load_tokenizer"]

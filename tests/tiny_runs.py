@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from PIL import Image
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 COLOURS = {
     "red": ("红色", (220, 30, 30)),
@@ -105,6 +105,7 @@ def write_tokenizer(folder: Path) -> None:
     characters = sorted({c for zh, _ in COLOURS.values() for c in zh} | set("左边右上面下的方块"))
     names = ["[pad]", "[bos]", "[eos]", "[unk]", *words, *characters]
     backend = Tokenizer(models.WordLevel({n: i for i, n in enumerate(names)}, unk_token="[unk]"))
+    backend.normalizer = normalizers.BertNormalizer()  # puts blanks around Chinese characters
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.post_processor = processors.TemplateProcessing(
         single="[bos] $A [eos]", special_tokens=[("[bos]", 1), ("[eos]", 2)]

@@ -54,7 +54,7 @@ def measure_retrieval(embedder: Embedder, dev: DevSet) -> dict[str, float]:
                 f"{dev.config.path} has no captions in {language!r}: remove it from languages"
             )
         owners = np.array([owner for owner, _ in texts])
-        vectors = _average_windows(embedder, [text for _, text in texts])
+        vectors = embedder.embed_texts([text for _, text in texts]).vectors
         scores = retrieval_scores(images, vectors, owners)
         measured |= {f"{language}_{name}": score for name, score in scores.items()}
     return measured
@@ -103,7 +103,3 @@ def _embed_images(embedder: Embedder, dev: DevSet) -> np.ndarray:
             f"{dev.records[first.index].key}: {first.error}. Repair or remove them"
         )
     return embeddings.vectors
-
-
-def _average_windows(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
-    return embedder.embed_texts(texts).vectors

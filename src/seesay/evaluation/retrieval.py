@@ -24,11 +24,6 @@ def first_ranks(
 ) -> Int[np.ndarray, " queries"]:
     """Place, from 0, of the first relevant item in each query's list; the length of the gallery
     where it holds none. An item is relevant where it is about the same thing as the query."""
-    if len(query_things) != len(queries) or len(gallery_things) != len(gallery):
-        raise DataError(
-            f"{len(queries)} queries and {len(gallery)} items come with {len(query_things)} and "
-            f"{len(gallery_things)} things they are about: give one to each"
-        )
     ranks = np.full(len(queries), len(gallery))
     for start in range(0, len(queries), BLOCK):
         rows = slice(start, start + BLOCK)

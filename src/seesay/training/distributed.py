@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from seesay.errors import ConfigError
+from seesay.inference.devices import choose_device
 
 Sharing = Literal["copies", "shards"]
 EVALUATION = timedelta(hours=2)  # the others wait so long while the first process evaluates
@@ -37,36 +37,22 @@ class Processes:
 @contextmanager
 def join_processes(device: str = "auto") -> Iterator[Processes]:
     """Join the processes that torchrun started; alone where it did not start any."""
-    count, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
-    chosen = choose_device(device, local)
+    chosen = choose_device(None if device == "auto" else device)
+    if chosen.type == "cuda" and chosen.index is None:
+        chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(chosen)
+    if dist.is_initialized():  # by a program that trains several models
+        yield Processes(dist.get_rank(), dist.get_world_size(), chosen)
+        return
     if "RANK" not in os.environ:
         yield Processes(0, 1, chosen)
         return
     backend = "nccl" if chosen.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=EVALUATION)
     try:
-        yield Processes(dist.get_rank(), count, chosen)
+        yield Processes(dist.get_rank(), dist.get_world_size(), chosen)
     finally:
         dist.destroy_process_group()
-
-
-def choose_device(device: str, local_rank: int = 0) -> torch.device:
-    """The device of a name; "auto" takes an accelerator where there is one.
-    Raises ConfigError for a name that is unknown or not here."""
-    if device == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        device = accelerator.type if accelerator else "cpu"
-    try:
-        chosen = torch.device(f"cuda:{local_rank}" if device == "cuda" else device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"device={device!r} cannot be used ({reason}): expected auto, cpu, cuda or mps"
-        ) from None
-    if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
-    return chosen
 
 
 def share_model(towers: nn.Module, sharing: Sharing, scalars: Sequence[nn.Parameter]) -> nn.Module:

@@ -39,11 +39,11 @@ class RunLog:
         self._writers: list[Any] = []
         folder.mkdir(parents=True, exist_ok=True)
         keep_until(self.file, after)
-        self._lines = self.file.open("a", encoding="utf-8")
         if "tensorboard" in config.also:
             self._writers.append(_tensorboard(folder / "tensorboard", after))
         if "wandb" in config.also:
             self._writers.append(_Wandb(folder))
+        self._lines = self.file.open("a", encoding="utf-8")
         self._bar = _Bar(after, steps)
 
     def step(self, number: int, samples: int, values: Mapping[str, Any]) -> None:

@@ -172,10 +172,12 @@ class _Builder:
 
     def _unknown(self, name: str, wanted: list[str], at: tuple[str, ...]) -> str:
         """Say which name was meant: one of this section, or the same in another section."""
-        near = difflib.get_close_matches(name, wanted, n=1)
+        elsewhere = [path for path in self._known if path[-1] == name]
+        # The same name in another section is likelier than a name that is only somewhat alike.
+        near = difflib.get_close_matches(name, wanted, n=1, cutoff=0.75 if elsewhere else 0.6)
         if near:
             meant = f"did you mean {_show((*at, near[0]))}?"
-        elif elsewhere := [path for path in self._known if path[-1] == name]:
+        elif elsewhere:
             meant = f"did you mean {_show(elsewhere[0])}?"
         else:
             meant = f"expected one of {', '.join(wanted)}"

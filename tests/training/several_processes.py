@@ -1,0 +1,28 @@
+"""Started by torchrun: trains each of the given runs, one after the other. After an error the
+others still run, and the file for errors says which failed."""
+
+import json
+import sys
+import traceback
+from pathlib import Path
+
+import torch.distributed as dist
+
+from seesay.training.recipe import read_recipe
+from seesay.training.run import train
+
+
+def main(jobs: Path) -> None:
+    dist.init_process_group("gloo")
+    for job in json.loads(jobs.read_text()):
+        try:
+            recipe = read_recipe(Path(job["recipe"]), tuple(job["settings"]))
+            train(recipe, resume=job.get("resume", False))
+        except Exception:
+            with jobs.with_suffix(".errors").open("a") as errors:
+                errors.write(f"{job}\n{traceback.format_exc()}\n")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

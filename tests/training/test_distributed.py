@@ -1,0 +1,133 @@
+"""Two processes train what one does: whole copies (DDP), shards (FSDP2), large batches in parts."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from seesay.training.recipe import read_recipe
+from seesay.training.run import train
+from seesay.training.run_log import read_log
+from seesay.weights.checkpoint import load_dual_encoder
+from tiny_runs import write_run
+
+EXACT = ("hardware.precision=float64", "run.steps=4", "checkpoint.every=2", "optimizer.ema=0.9")
+# Repeated captions, two languages, a weight that only the loss knows, crops: all at once.
+SIGMOID = (*EXACT, "objective.pairs.loss=sigmoid", "objective.pairs.route=gather")
+RUNS = {
+    "copies": EXACT,
+    "shards": (*EXACT, "hardware.sharing=shards"),
+    "copies-parts": (*EXACT, "hardware.micro_batch=3"),
+    "shards-parts": (*EXACT, "hardware.sharing=shards", "hardware.micro_batch=3"),
+    "copies-sigmoid": SIGMOID,
+    "shards-sigmoid": (*SIGMOID, "hardware.sharing=shards", "hardware.recompute=true"),
+    "shards-locked": (*EXACT, "hardware.sharing=shards", "optimizer.freeze=['image']"),
+}
+
+
+def weights(run):
+    return load_dual_encoder(run / "model").model.state_dict()
+
+
+def losses(run):
+    return [row["loss"] for row in read_log(run / "log.jsonl")]
+
+
+def cut_back(run, step, to):
+    """As a run looks that was killed after a step."""
+    shutil.copytree(run, to, ignore=shutil.ignore_patterns("model", "tensorboard"))
+    for path in (to / "checkpoints").iterdir():
+        if int(path.name.removeprefix("step-")) > step:
+            shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """All runs of two processes, in one start of them, because a start takes longest."""
+    folder = tmp_path_factory.mktemp("processes")
+    recipe = write_run(folder)
+    jobs = [
+        {"recipe": str(recipe), "settings": [*settings, f"run.folder={folder / 'two' / name}"]}
+        for name, settings in RUNS.items()
+    ]
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    start(folder / "jobs.json")
+    resumed = []
+    for name in ("copies", "shards"):
+        cut_back(folder / "two" / name, 2, folder / "resumed" / name)
+        place = f"run.folder={folder / 'resumed' / name}"
+        resumed.append({"recipe": str(recipe), "settings": [*RUNS[name], place], "resume": True})
+    (folder / "resumed.json").write_text(json.dumps(resumed))
+    start(folder / "resumed.json")
+    return folder
+
+
+def start(jobs):
+    script = Path(__file__).with_name("several_processes.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    command += ["--master-port=0", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+    environment = {**os.environ, "PYTHONPATH": "src", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(script), str(jobs)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    errors = jobs.with_suffix(".errors")
+    assert done.returncode == 0 and not errors.exists(), (
+        errors.read_text() if errors.exists() else done.stderr
+    )
+
+
+def alone(folder, name):
+    """The same run in this process; its place must not be known to torch as one of several."""
+    run = folder / "one" / name
+    if not run.exists():
+        settings = [s for s in RUNS[name] if not s.startswith("hardware.sharing")]
+        train(read_recipe(folder / "recipe.toml", (*settings, f"run.folder={run}")))
+    return run
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_two_processes_make_the_model_that_one_makes(folder, name):
+    one, two = alone(folder, name), folder / "two" / name
+    torch.testing.assert_close(losses(two), losses(one), rtol=1e-9, atol=1e-9)
+    expected = weights(one)
+    for key, value in weights(two).items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["copies", "shards"])
+def test_two_processes_resume_to_the_model_of_an_unbroken_run(folder, name):
+    resumed, whole = folder / "resumed" / name, folder / "two" / name
+    assert losses(resumed) == losses(whole)
+    expected = weights(whole)
+    assert all(torch.equal(value, expected[key]) for key, value in weights(resumed).items())
+
+
+@pytest.mark.parametrize("name", ["copies", "shards"])
+def test_one_process_goes_on_with_what_two_began(folder, name):
+    one = alone(folder, name)
+    begun = folder / "begun-by-two" / name
+    cut_back(folder / "two" / name, 2, begun)
+    settings = [s for s in RUNS[name] if not s.startswith("hardware.sharing")]
+    recipe = read_recipe(folder / "recipe.toml", (*settings, f"run.folder={begun}"))
+    train(recipe, resume=True)
+    expected = weights(one)
+    for key, value in weights(begun).items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-6, atol=1e-7)
+
+
+def test_shards_are_not_whole_while_training(folder):
+    # Each process wrote its own generators' state, and one file holds the whole tensors.
+    state = torch.load(
+        folder / "two" / "shards" / "checkpoints" / "step-00000004" / "state.pt", weights_only=True
+    )
+    assert len(state["random"]) == 2
+    assert state["optimizer"]["image.patch_embed.weight"]["exp_avg"].shape == (16, 3, 8, 8)

@@ -1,0 +1,38 @@
+"""kill -9 at any moment, also within the writing of a checkpoint, costs time and nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from seesay.training.run_log import read_log
+from tiny_runs import write_run
+
+KILLS = 20
+
+
+def test_a_run_killed_twenty_times_ends_as_one_that_was_never_killed(tmp_path):
+    recipe = write_run(tmp_path)
+    text = recipe.read_text().replace("steps = 12", "steps = 40").replace("every = 3", "every = 2")
+    recipe.write_text(text.replace("lr = 0.01", "lr = 0.01\nema = 0.9"))
+    script = Path(__file__).with_name("killed_process.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(recipe), str(KILLS)],
+        env={**os.environ, "PYTHONPATH": "src", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["writing"] >= 3  # kills that left a half-written checkpoint behind
+    whole = tmp_path / "runs" / "whole"
+    weights = (whole / "model" / "model.safetensors").read_bytes()
+    steps = [(row["step"], row["loss"], row["lr"]) for row in read_log(whole / "log.jsonl")]
+    assert len(steps) == 40
+    for name in told["finished"]:
+        run = tmp_path / "runs" / name
+        assert (run / "model" / "model.safetensors").read_bytes() == weights
+        log = read_log(run / "log.jsonl")
+        assert [(row["step"], row["loss"], row["lr"]) for row in log] == steps
+        assert not list((run / "checkpoints").glob(".unfinished-*"))

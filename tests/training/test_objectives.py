@@ -1,0 +1,202 @@
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from seesay.data.images import ImageTransform
+from seesay.models.dual_encoder import DualEncoder
+from seesay.training.build import make_model, make_objectives
+from seesay.training.dual_encoder import DualEncoderStep, Towers, keep_scale_in_range
+from seesay.training.objectives import LOSSES, Contrastive, ContrastiveConfig, pair_ids
+from seesay.training.recipe import read_recipe
+from tiny_runs import write_run
+
+CPU = torch.device("cpu")
+
+
+def test_ids_say_who_belongs_together():
+    ids = pair_ids(torch.tensor([5, 6]), torch.tensor([0, 0, 1]), torch.tensor([1, 2, 3]))
+    assert ids.images.tolist() == [5, 6]
+    assert ids.texts.tolist() == [5, 5, 6]
+
+
+def test_images_with_a_caption_in_common_belong_together():
+    groups, owners = torch.tensor([9, 3, 7, 5]), torch.tensor([0, 1, 1, 2, 3])
+    numbers = torch.tensor([11, 11, 12, 12, 13])  # 9 and 3 share one, 3 and 7 another
+    ids = pair_ids(groups, owners, numbers)
+    assert len(set(ids.images[:3].tolist())) == 1
+    assert ids.images[3] == 5
+    assert ids.texts.tolist() == ids.images[owners].tolist()
+
+
+def batch_of(images=4, languages=("en", "zh")):
+    torch.manual_seed(1)
+    count = images * len(languages)
+    return {
+        "step": 0,
+        "sources": {
+            "a": {
+                "images": torch.randint(0, 255, (images, 16, 16, 3), dtype=torch.uint8),
+                "ids": torch.randint(3, 30, (count, 12)).index_fill(1, torch.tensor([11]), 2),
+                "owners": torch.arange(images).repeat_interleave(len(languages)),
+                "groups": torch.arange(images),
+                "text_numbers": torch.arange(count),
+                "languages": list(languages) * images,
+                "keys": [str(i) for i in range(images)],
+            }
+        },
+    }
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_languages_apart_is_the_mean_of_each_alone(loss):
+    torch.manual_seed(0)
+    images, texts = (F.normalize(torch.randn(n, 6), dim=1) for n in (4, 8))
+    embeds = {"a.images": images, "a.texts": texts}
+    scale, bias = torch.tensor(2.0), torch.tensor(-1.0)
+    both = Contrastive(ContrastiveConfig(source="a", loss=loss))
+    expected = sum(LOSSES[loss](images, texts[i::2], scale, bias) for i in (0, 1)) / 2
+    torch.testing.assert_close(both.loss(embeds, batch_of(), scale, bias), expected)
+    together = Contrastive(ContrastiveConfig(source="a", loss=loss, languages="together"))
+    assert not torch.allclose(together.loss(embeds, batch_of(), scale, bias), expected)
+
+
+@pytest.fixture
+def made(tmp_path):
+    recipe = read_recipe(write_run(tmp_path))
+    return make_model(recipe, "tiny")
+
+
+def step_of(made, micro_batch=None, loss="softmax"):
+    towers = Towers(made.model, ImageTransform(made.transform))
+    objectives = {
+        "first": (1.0, Contrastive(ContrastiveConfig(source="a", loss=loss))),
+        "second": (0.5, Contrastive(ContrastiveConfig(source="a", languages="together"))),
+    }
+    return DualEncoderStep(towers, made.model, objectives, micro_batch)
+
+
+def gradients(model):
+    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 8])
+def test_small_parts_give_the_gradient_of_the_whole(made, micro_batch):
+    made.model.double()
+    whole = step_of(made)(batch_of())
+    whole.backward()
+    expected = gradients(made.model)
+    step = step_of(made, micro_batch)
+    loss = step(batch_of())
+    if loss.requires_grad:
+        assert micro_batch == 8  # everything fitted at once
+        loss.backward()
+    torch.testing.assert_close(loss.detach(), whole.detach())
+    found = gradients(made.model)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-12)
+    assert step.parts.keys() == {"first", "second"}
+    assert sum(step.parts.values()) == pytest.approx(float(whole.detach()))
+
+
+def test_what_two_objectives_ask_for_is_embedded_once(made, monkeypatch):
+    seen = []
+    embed = DualEncoder.embed_images
+    monkeypatch.setattr(
+        DualEncoder, "embed_images", lambda m, x: (seen.append(len(x)), embed(m, x))[1]
+    )
+    step_of(made)(batch_of())
+    assert seen == [4]
+
+
+def test_the_scale_stays_in_its_range(made):
+    optimizer = torch.optim.SGD([made.model.log_scale], lr=1.0)
+    keep_scale_in_range(optimizer, made.model)
+    for gradient, expected in ((-100.0, 4.6052), (100.0, 0.0)):
+        made.model.log_scale.grad = torch.tensor(gradient)
+        optimizer.step()
+        assert made.model.log_scale.item() == pytest.approx(expected, abs=1e-4)
+
+
+# Predictions
+
+
+@pytest.fixture
+def predictions(tmp_path, monkeypatch):
+    class Classifier(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.classifier = torch.nn.Linear(3, 5)
+            self.inputs = []
+
+        def forward(self, images):
+            self.inputs.append(images)
+            return self.classifier(images.mean(dim=(2, 3)))
+
+    torch.manual_seed(0)
+    classifier = Classifier()
+    monkeypatch.setattr("seesay.training.predictions.load_classifier", lambda file: classifier)
+    names = [
+        {"en": e, "zh": z}
+        for e, z in zip(("red", "green", "blue", "white"), "红绿蓝白", strict=True)
+    ]
+    (tmp_path / "classes.json").write_text(json.dumps(names), encoding="utf-8")
+    recipe = read_recipe(
+        write_run(tmp_path),
+        (
+            "objective.names.kind=predictions",
+            "objective.names.source=squares",
+            "objective.names.classifier=x.safetensors",
+            f"objective.names.classes={tmp_path / 'classes.json'}",
+            "objective.names.templates={en=['a {}', 'the {}'], zh=['{}']}",
+            "objective.names.names=3",
+            "objective.names.likely=1",
+            "objective.names.temperature=2",
+        ),
+    )
+    model = make_model(recipe, "tiny")
+    _, objective = make_objectives(recipe, model, CPU)["names"]
+    return objective, classifier
+
+
+def test_an_image_is_drawn_to_the_names_of_its_likely_classes(predictions):
+    objective, classifier = predictions
+    batch = {"step": 4, "sources": {"squares": batch_of()["sources"]["a"]}}
+    inputs = objective.inputs(batch)
+    ids = inputs["objective names.names"]
+    assert len(ids) == 6  # three names in two languages
+    likely = torch.softmax(classifier(classifier.inputs[0])[:, 1:] / 2, dim=1)
+    assert (classifier.inputs[0].min() >= -1) and (classifier.inputs[0].max() <= 1)
+    images = F.normalize(torch.randn(4, 8), dim=1)
+    texts = F.normalize(torch.randn(6, 8), dim=1)
+    scale = torch.tensor(1.5)
+    embeds = {"squares.images": images, "objective names.names": texts}
+    found = objective.loss(embeds, batch, scale, None)
+    chosen = objective._choose(likely, 4)
+    assert set(likely.argmax(dim=1).tolist()) <= set(chosen) and len(chosen) == 3
+    target = likely[:, chosen] / likely[:, chosen].sum(dim=1, keepdim=True)
+    by_hand = [
+        -(target * F.log_softmax(scale.exp() * images @ t.T, 1)).sum(1).mean()
+        for t in texts.split(3)
+    ]
+    torch.testing.assert_close(found, sum(by_hand) / 2)
+
+
+def test_every_step_draws_its_own_names_again(predictions):
+    objective, _ = predictions
+    likely = torch.zeros(1, 4)
+    likely[0, 2] = 1
+    draws = [tuple(objective._choose(likely, step)) for step in range(30)]
+    assert draws == [tuple(objective._choose(likely, step)) for step in range(30)]
+    assert len(set(draws)) > 1 and all(2 in draw for draw in draws)
+    tokens = {objective._tokens([0], step).numpy().tobytes() for step in range(30)}
+    assert len(tokens) == 2  # both English templates
+
+
+def test_the_classifier_does_not_learn(predictions):
+    _, classifier = predictions
+    assert not any(p.requires_grad for p in classifier.parameters())

@@ -1,0 +1,436 @@
+"""Whole runs, from a recipe to a model that loads."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from seesay.data.batches_samples import Samples
+from seesay.errors import ConfigError, DataError, TrainingError
+from seesay.inference.embedder import Embedder
+from seesay.models.dual_encoder import DualEncoder
+from seesay.training import run as module
+from seesay.training.recipe import read_recipe
+from seesay.training.run import train
+from seesay.training.run_log import read_log
+from seesay.weights.checkpoint import load_dual_encoder, save_dual_encoder
+from tiny_runs import write_run
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    file = write_run(tmp_path)
+    return lambda *assignments: read_recipe(file, assignments)
+
+
+def weights(folder):
+    return load_dual_encoder(folder).model.state_dict()
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[n], two[n]) for n in one)
+
+
+def losses(folder):
+    return {row["step"]: row["loss"] for row in read_log(folder / "log.jsonl") if "loss" in row}
+
+
+def stop_after(step, monkeypatch):
+    """Let a run die after a step, as a kill would, with nothing written later."""
+
+    class KilledError(BaseException):
+        pass
+
+    after = module._Run._after_step
+
+    def dying(run, done):
+        after(run, done)
+        if done.number == step:
+            raise KilledError
+
+    monkeypatch.setattr(module._Run, "_after_step", dying)
+    return pytest.raises(KilledError)
+
+
+# From beginning to end
+
+
+def test_a_run_learns_and_its_model_loads(recipe, tmp_path):
+    easy = ("data.squares.augmentation.crop_scale=[1.0, 1.0]", "checkpoint.every=60")
+    trained = train(recipe("run.steps=60", "optimizer.lr=0.003", "optimizer.warmup=0.1", *easy))
+    of_run = losses(tmp_path / "run")
+    assert sum(of_run[step] for step in range(56, 61)) / 5 < of_run[1] - 0.3
+    embedder = Embedder(load_dual_encoder(trained.folder))
+    rows = [json.loads(line) for line in (tmp_path / "squares.jsonl").read_text().splitlines()]
+    images = embedder.embed_images([tmp_path / row["image"] for row in rows]).vectors
+    texts = embedder.embed_texts([row["zh"][0] for row in rows]).vectors
+    cosines = images @ texts.T
+    assert np.diag(cosines).mean() > cosines.mean() + 0.3
+    assert trained.step == 60
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("objective.pairs.loss=sigmoid", "optimizer.ema=0.9"),
+        ("hardware.micro_batch=3",),
+        ("hardware.recompute=true", "run.accumulate=2"),
+        ("optimizer.freeze=['image']", "hardware.precision=bfloat16"),
+        ("data.squares.augmentation.crop_scale=[0.3, 1.0]", "loading.workers=1"),
+    ],
+    ids=lambda settings: settings[0],
+)
+def test_a_run_that_was_stopped_ends_exactly_as_one_that_was_not(
+    recipe, tmp_path, monkeypatch, settings
+):
+    whole = train(recipe(*settings, f"run.folder={tmp_path / 'whole'}"))
+    with monkeypatch.context() as patched, stop_after(7, patched):
+        train(recipe(*settings))
+    assert not (tmp_path / "run" / "model").exists()
+    resumed = train(recipe(*settings), resume=True)
+    assert same(weights(resumed.folder), weights(whole.folder))
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+    assert list(losses(tmp_path / "run")) == list(range(1, 13))
+
+
+def test_dropout_goes_on_with_the_masks_it_would_have_drawn(recipe, tmp_path, monkeypatch):
+    embed = DualEncoder.embed_texts
+
+    def with_dropout(model, ids):
+        return torch.nn.functional.dropout(embed(model, ids), 0.5, model.training)
+
+    monkeypatch.setattr(DualEncoder, "embed_texts", with_dropout)
+    whole = train(recipe(f"run.folder={tmp_path / 'whole'}"))
+    with monkeypatch.context() as patched, stop_after(7, patched):
+        train(recipe())
+    assert same(weights(train(recipe(), resume=True).folder), weights(whole.folder))
+
+
+def test_resuming_before_the_first_checkpoint_begins_anew(recipe, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched, stop_after(2, patched):
+        train(recipe())
+    train(recipe(), resume=True)
+    assert list(losses(tmp_path / "run")) == list(range(1, 13))
+
+
+def test_resuming_a_finished_run_changes_nothing(recipe, tmp_path):
+    before = weights(train(recipe()).folder)
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    again = train(recipe(), resume=True)
+    assert same(weights(again.folder), before)
+    assert (tmp_path / "run" / "log.jsonl").read_text() == log
+
+
+def test_another_seed_makes_another_model(recipe, tmp_path):
+    one = weights(train(recipe()).folder)
+    two = weights(train(recipe("run.seed=1", f"run.folder={tmp_path / 'two'}")).folder)
+    assert not same(one, two)
+
+
+def test_a_run_that_is_there_already_is_not_overwritten(recipe):
+    train(recipe())
+    with pytest.raises(ConfigError, match=r"already holds a run of 12 steps.*--resume"):
+        train(recipe())
+
+
+def test_resuming_with_another_recipe_is_refused_by_the_setting(recipe):
+    train(recipe())
+    with pytest.raises(ConfigError, match=r"optimizer.lr was 0.01, now 0.02"):
+        train(recipe("optimizer.lr=0.02"), resume=True)
+    with pytest.raises(ConfigError, match=r"run.seed was 0, now 1"):
+        train(recipe("run.seed=1"), resume=True)
+    train(recipe("checkpoint.keep=1", "log.every=5"), resume=True)  # these may change
+
+
+def test_epochs_decide_the_steps(recipe, tmp_path):
+    train(recipe("run.epochs=2.5", "run.steps=1"))
+    assert list(losses(tmp_path / "run")) == [1]
+    table = (tmp_path / "recipe.toml").read_text().replace("steps = 12", "epochs = 2.5")
+    (tmp_path / "epochs.toml").write_text(table)
+    epochs = read_recipe(tmp_path / "epochs.toml", (f"run.folder={tmp_path / 'epochs'}",))
+    assert train(epochs).step == 10  # 32 records in batches of 8
+
+
+# Going on from a model
+
+
+def test_a_finished_model_can_be_trained_further(recipe, tmp_path):
+    first = train(recipe())
+    lines = (tmp_path / "recipe.toml").read_text()
+    begin, end = lines.index("[model]"), lines.index("[data.squares]")
+    further = f'{lines[:begin]}[model]\nstart = "{first.folder}"\n\n{lines[end:]}'
+    (tmp_path / "further.toml").write_text(further)
+    second = read_recipe(
+        tmp_path / "further.toml", (f"run.folder={tmp_path / 'two'}", "run.steps=1")
+    )
+    before, after = weights(first.folder), weights(train(second).folder)
+    moved = max((before[n] - after[n]).abs().max().item() for n in before)
+    assert 0 < moved < 0.03  # one step of at most lr, from where the first run ended
+
+
+def test_a_locked_tower_stays_as_it_was(recipe, tmp_path, monkeypatch):
+    start, before = module.make_model, {}
+
+    def remember(*arguments):
+        made = start(*arguments)
+        before.update({n: p.detach().clone() for n, p in made.model.named_parameters()})
+        return made
+
+    monkeypatch.setattr(module, "make_model", remember)
+    after = weights(train(recipe("optimizer.freeze=['image', 'image_proj']")).folder)
+    for name, parameter in before.items():
+        assert torch.equal(parameter, after[name]) == name.startswith(("image.", "image_proj"))
+
+
+# Measuring
+
+
+def measure_by(scores):
+    """A measure that gives these scores one after the other."""
+    given = iter(scores)
+    return lambda checkpoint: {"score": next(given), "other": 1.0}
+
+
+BEST = (
+    "evaluation.every=4",
+    "evaluation.best=['score']",
+    "evaluation.retrieval.path=x",
+    "checkpoint.every=100",
+)
+
+
+def test_the_best_model_is_kept_and_exported(recipe, tmp_path, monkeypatch):
+    saved = {}
+    snapshot = module.TrainingState.snapshot
+
+    def remember(state, step, notes):
+        found = snapshot(state, step, notes)
+        saved[step] = {name: tensor.clone() for name, tensor in found.model.items()}
+        return found
+
+    monkeypatch.setattr(module.TrainingState, "snapshot", remember)
+    trained = train(recipe(*BEST), evaluate=measure_by([0.1, 0.8, 0.3]))
+    assert trained.step == 8 and trained.measured == {"score": 0.8, "other": 1.0}
+    assert same(weights(trained.folder), saved[8])
+    rows = [row for row in read_log(tmp_path / "run" / "log.jsonl") if "score" in row]
+    assert [(row["step"], row["score"]) for row in rows] == [(4, 0.1), (8, 0.8), (12, 0.3)]
+
+
+def test_measuring_does_not_change_the_training(recipe, tmp_path):
+    def disturbing(checkpoint):
+        torch.rand(5)
+        for parameter in checkpoint.model.parameters():
+            parameter.data.zero_()
+        assert not checkpoint.model.training
+        return {"score": 0.0}
+
+    measured = train(recipe(*BEST[:3]), evaluate=disturbing)
+    plain = train(recipe(f"run.folder={tmp_path / 'plain'}"))
+    assert losses(tmp_path / "run") == losses(tmp_path / "plain")
+    assert measured.step == 4  # the earliest of equals
+    assert plain.step == 12
+
+
+def test_the_running_average_is_what_is_measured_and_exported(recipe, tmp_path):
+    seen = []
+
+    def watch(checkpoint):
+        seen.append({n: p.detach().clone() for n, p in checkpoint.model.named_parameters()})
+        return {}
+
+    trained = train(recipe("optimizer.ema=0.99", "evaluation.every=12"), evaluate=watch)
+    plain = train(recipe(f"run.folder={tmp_path / 'plain'}"))
+    assert same(weights(trained.folder), seen[-1])
+    assert not same(weights(trained.folder), weights(plain.folder))
+
+
+def test_a_measure_that_does_not_exist_is_refused(recipe):
+    with pytest.raises(ConfigError, match="best names score, which is not measured"):
+        train(recipe(*BEST), evaluate=lambda checkpoint: {"other": 1.0})
+
+
+# When things go wrong
+
+
+def test_a_loss_that_is_not_finite_names_the_batch_and_keeps_the_last_checkpoint(
+    recipe, tmp_path, monkeypatch
+):
+    call = module.DualEncoderStep.__call__
+
+    def spoilt(step, batch):
+        return call(step, batch) * (math.nan if batch["step"] == 7 else 1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.DualEncoderStep, "__call__", spoilt)
+        with pytest.raises(TrainingError, match=r"step 8 has a loss of nan") as error:
+            train(recipe())
+    about = json.loads((tmp_path / "run" / "not-finite-step-8-process-0.json").read_text())
+    assert len(about["samples"]) == 8
+    assert about["samples"][0] in str(error.value)
+    assert module.Checkpoints(tmp_path / "run" / "checkpoints", recipe().checkpoint).steps() == [
+        3,
+        6,
+    ]
+    assert train(recipe(), resume=True).step == 12
+
+
+def test_damaged_samples_are_counted_named_once_and_not_fatal(recipe, tmp_path):
+    (tmp_path / "red-left-0.png").write_bytes(b"no image")
+    (tmp_path / "blue-top-1.png").unlink()
+    lines = (tmp_path / "squares.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "squares.jsonl").write_text(lines + "{broken\n", encoding="utf-8")
+    train(recipe())
+    rows = read_log(tmp_path / "run" / "damaged-0.jsonl")
+    assert len(rows) == 3
+    reasons = " ".join(row["reason"] for row in rows)
+    for name in ("red-left-0.png", "blue-top-1.png", "squares.jsonl line 33"):
+        assert name in reasons
+    assert read_log(tmp_path / "run" / "log.jsonl")[-1]["damaged"] == 3
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("model.architecture.text.vocab_size=10", "vocab_size=10 is less than the 31 tokens"),
+        ("model.tokenizer.context=13", "context=13 is more than"),
+        ("model.transform.size=32", "size=32 is not the"),
+        ("model.image_weights=x.safetensors", "is for a MobileNetV2 tower"),
+        ("optimizer.freeze=['imag']", "did you mean 'image'"),
+        ("hardware.device=tpu9", "device='tpu9' cannot be used"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(recipe, setting, message):
+    changes = (setting, "model.architecture.text.eos_id=2")
+    with pytest.raises(ConfigError, match=message):
+        train(recipe(*changes))
+
+
+def test_missing_data_is_refused(recipe, tmp_path):
+    (tmp_path / "squares.jsonl").unlink()
+    with pytest.raises(DataError, match="names no file"):
+        train(recipe())
+
+
+# Settings of the run
+
+
+def test_the_finished_model_can_be_stored_in_half_the_size(recipe):
+    folder = train(recipe("run.export=float16")).folder
+    from safetensors.torch import load_file
+
+    assert load_file(folder / "model.safetensors")["image_proj.weight"].dtype == torch.float16
+
+
+def test_the_sigmoid_loss_begins_with_the_bias_of_its_batch(recipe, tmp_path):
+    train(recipe("objective.pairs.loss=sigmoid", "run.steps=1", "optimizer.lr=1e-9"))
+    row = read_log(tmp_path / "run" / "log.jsonl")[0]
+    assert row["bias"] == pytest.approx(-math.log(7), abs=1e-4)
+    assert row["scale"] == pytest.approx(10, abs=1e-4)
+    given = recipe(
+        "objective.pairs.loss=sigmoid",
+        "model.architecture.bias_init=-3.0",
+        "run.steps=1",
+        "optimizer.lr=1e-9",
+        f"run.folder={tmp_path / 'given'}",
+    )
+    train(given)
+    row = read_log(tmp_path / "given" / "log.jsonl")[0]
+    assert (row["bias"], row["scale"]) == (
+        pytest.approx(-3, abs=1e-4),
+        pytest.approx(1 / 0.07, abs=1e-3),
+    )
+
+
+def test_computing_twice_and_in_small_parts_gives_the_same_model(recipe, tmp_path):
+    plain = weights(train(recipe("hardware.precision=float64", "run.steps=4")).folder)
+    for name, setting in (("twice", "recompute=true"), ("parts", "micro_batch=3")):
+        other = recipe(
+            "hardware.precision=float64",
+            "run.steps=4",
+            f"hardware.{setting}",
+            f"run.folder={tmp_path / name}",
+        )
+        found = weights(train(other).folder)
+        for key, value in plain.items():
+            torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-7)
+
+
+def test_a_batch_of_several_sources_and_objectives_trains(recipe, tmp_path):
+    settings = recipe(
+        f"data.more.path={tmp_path / 'squares.jsonl'}",
+        "data.more.format=table",
+        "data.more.batch=4",
+        "data.more.languages=['zh']",
+        "objective.more.kind=contrastive",
+        "objective.more.source=more",
+        "objective.more.loss=sigmoid",
+        "objective.more.weight=0.5",
+    )
+    train(settings)
+    row = read_log(tmp_path / "run" / "log.jsonl")[0]
+    assert row["loss"] == pytest.approx(row["pairs"] + row["more"], rel=1e-5)
+
+
+def test_the_same_sample_is_read_by_the_same_draw_after_resuming(recipe, monkeypatch):
+    read = []
+    get = Samples.__getitem__
+    monkeypatch.setattr(Samples, "__getitem__", lambda s, p: (read.append(p), get(s, p))[1])
+    with monkeypatch.context() as patched, stop_after(7, patched):
+        train(recipe())
+    first, read[:] = list(read), []
+    train(recipe(), resume=True)
+    assert len(read) == 6 * 8  # from step 7 on, nothing before is read again
+    assert first[6 * 8 : 7 * 8] == read[:8]
+
+
+# What is written down
+
+
+def test_logs_go_to_tensorboard_where_asked(recipe, tmp_path):
+    pytest.importorskip("tensorboard")
+    train(recipe("log.also=['tensorboard']", "run.steps=3"))
+    assert list((tmp_path / "run" / "tensorboard").glob("events.out.*"))
+
+
+def test_wandb_is_named_with_its_command_where_it_is_missing(recipe, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(Exception, match=r"pip install 'seesay\[wandb\]'"):
+        train(recipe("log.also=['wandb']"))
+
+
+def test_compiling_changes_no_result(recipe, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda m: compiled.append(type(m).__name__))
+    train(recipe("hardware.compile=true", "run.steps=1"))
+    assert compiled == ["Vit", "TextEncoder"]
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same(recipe, tmp_path):
+    plain = weights(train(recipe("run.steps=3")).folder)
+    # In a process of its own: the checks of shapes in tests and the compiler disturb each other.
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from seesay.training.recipe import read_recipe\n"
+        "from seesay.training.run import train\n"
+        "train(read_recipe(Path(sys.argv[1]), tuple(sys.argv[2:])))"
+    )
+    settings = ["hardware.compile=true", "run.steps=3", f"run.folder={tmp_path / 'compiled'}"]
+    command = [sys.executable, "-c", code, str(tmp_path / "recipe.toml"), *settings]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": "src"})
+    for name, value in weights(tmp_path / "compiled" / "model").items():
+        torch.testing.assert_close(value, plain[name], rtol=1e-3, atol=1e-4)
+
+
+def test_the_exported_folder_is_the_one_of_own_layout(recipe, tmp_path):
+    trained = train(recipe())
+    made = load_dual_encoder(trained.folder)
+    save_dual_encoder(tmp_path / "again", made)
+    assert sorted(path.name for path in trained.folder.iterdir()) == sorted(
+        path.name for path in (tmp_path / "again").iterdir()
+    )

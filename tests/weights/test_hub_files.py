@@ -23,6 +23,10 @@ NAMES = [*HF, *OPEN_CLIP, *SHARDS, INDEX, "pytorch_model.bin", "seesay.json", "v
     [
         (["seesay.json", *HF], ["seesay.json", "model.safetensors", "tokenizer.json"]),
         ([*HF, *OPEN_CLIP], OPEN_CLIP),
+        (
+            [*HF, OPEN_CLIP[0], "open_clip_pytorch_model.safetensors"],
+            [OPEN_CLIP[0], "open_clip_pytorch_model.safetensors", "tokenizer.json"],
+        ),
         ([*HF, "pytorch_model.bin", "open_clip_config.json", "open_clip_pytorch_model.bin"], HF),
         (["config.json", *PICKLE], ["config.json", *PICKLE]),
         (["clip_cn_rn50.pt", "README.md"], ["clip_cn_rn50.pt"]),

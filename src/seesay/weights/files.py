@@ -15,7 +15,11 @@ from torch import Tensor
 from seesay.errors import WeightsError
 
 # Best first. An index names shards beside it.
-SAFETENSORS = ("model.safetensors", "open_clip_model.safetensors")
+SAFETENSORS = (
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+)
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 PICKLES = ("pytorch_model.bin", "open_clip_pytorch_model.bin")
 

@@ -65,7 +65,7 @@ class Hub(Protocol):
 # be there beside the weights, the weights as a pattern, and the index if they are in shards.
 _LAYOUTS: tuple[tuple[Layout, str, str, str], ...] = (
     ("seesay", "seesay.json", r"model\.safetensors", ""),
-    ("open_clip", "open_clip_config.json", r"open_clip_model\.safetensors", ""),
+    ("open_clip", "open_clip_config.json", r"open_clip(_pytorch)?_model\.safetensors", ""),
     ("hf", "config.json", r"model\.safetensors", ""),
     ("hf", "config.json", r"model-\d+-of-(\d+)\.safetensors", "model.safetensors.index.json"),
     ("open_clip", "open_clip_config.json", r"open_clip_pytorch_model\.bin", ""),

@@ -8,12 +8,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from seesay.data.batches_config import read_classes
 from seesay.data.images import ImageTransform
 from seesay.errors import ConfigError
+from seesay.objectives.distillation import soft_label_distillation
 from seesay.training.distributed import gather_objects
 from seesay.training.dual_encoder import channels_last
 from seesay.training.objectives import Batch
@@ -83,10 +83,9 @@ class Predictions:
 
     def inputs(self, batch: Batch) -> Mapping[str, Tensor]:
         images = batch["sources"][self._config.source]["images"]
-        likelihood = self._predict(images)
-        chosen = self._choose(likelihood, batch["step"])
-        # For `loss`, which sees the same batch.
-        batch[self._name] = F.normalize(likelihood[:, chosen], p=1, dim=1)
+        judgement = self._judge(images)
+        chosen = self._choose(judgement, batch["step"])
+        batch[self._name] = judgement[:, chosen]  # for `loss`, which sees the same batch
         return {
             f"{self._config.source}.images": images,
             f"{self._name}.names": self._tokens(chosen, batch["step"]),
@@ -100,24 +99,23 @@ class Predictions:
         bias: Tensor | None,
     ) -> Tensor:
         images = embeds[f"{self._config.source}.images"]
-        target = batch[self._name].to(images.device, images.dtype)
+        judgement = batch[self._name].to(images.device)
         losses = [
-            F.cross_entropy(log_scale.exp() * images @ names.T, target)
-            for names in embeds[f"{self._name}.names"].split(target.shape[1])
+            soft_label_distillation(images, names, log_scale, judgement)
+            for names in embeds[f"{self._name}.names"].split(judgement.shape[1])
         ]
         return torch.stack(losses).mean()
 
     @torch.no_grad()
-    def _predict(self, images: Tensor) -> Tensor:
-        """How likely the classifier finds each class, (batch, classes)."""
+    def _judge(self, images: Tensor) -> Tensor:
+        """The classifier's logits, (batch, classes), divided by the temperature."""
         images = self._transform.normalise(images.to(self._device, non_blocking=True))
         images = images.contiguous(memory_format=torch.channels_last)
-        logits = self._classifier(images)[:, 1:].float().cpu()
-        return (logits / self._config.temperature).softmax(dim=1)
+        return self._classifier(images)[:, 1:].float().cpu() / self._config.temperature
 
-    def _choose(self, likelihood: Tensor, step: int) -> list[int]:
+    def _choose(self, judgement: Tensor, step: int) -> list[int]:
         """The classes of a step: the likely ones of all processes' images, and others."""
-        likely = likelihood.topk(self._config.likely).indices.flatten().tolist()
+        likely = judgement.topk(self._config.likely).indices.flatten().tolist()
         wanted = sorted({one for each in gather_objects(set(likely)) for one in each})
         rng = np.random.default_rng([self._seed, step])
         others = np.setdiff1d(np.arange(len(self._names)), wanted)

@@ -82,17 +82,6 @@ class Page:
         targets = re.findall(r"\]\(([^)\s]+)\)", self.prose)
         return [target for target in targets if not re.match(r"[a-z]+:", target)]
 
-    @property
-    def sections(self) -> list[str]:
-        """The page cut before each heading, code included."""
-        inside = [match.span() for match in FENCE.finditer(self.text)]
-        cuts = [
-            match.start()
-            for match in re.finditer(r"^#+ ", self.text, re.MULTILINE)
-            if not any(begin <= match.start() < end for begin, end in inside)
-        ]
-        return [self.text[begin:end] for begin, end in zip([0, *cuts], [*cuts, None], strict=True)]
-
 
 def written_pages() -> list[Page]:
     """Every page that a person wrote, both languages."""

@@ -1,0 +1,1 @@
+"""Collections: index anything, find it in either language."""

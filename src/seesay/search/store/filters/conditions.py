@@ -1,0 +1,212 @@
+"""Conditions on units: what a filter is, and how SQLite answers it.
+
+A field is a key of metadata, or one of FACTS, which every unit has. `Where` on a key compares with
+values of its own type alone: "year" stored as text is not found by a number.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from seesay.errors import CollectionError
+from seesay.search.store.metadata import RESERVED, MetadataTable, ValueType, stored, type_of
+from seesay.search.store.records import Value
+from seesay.search.store.sqlite.database import Database
+
+Operator = Literal["=", "<", "<=", ">", ">=", "in", "under", "starts", "contains", "exists"]
+
+FACTS: Mapping[str, tuple[ValueType, str]] = {
+    "file.path": ("text", "i.path"),
+    "file.folder": ("text", "i.folder"),
+    "file.name": ("text", "i.name"),
+    "file.kind": ("text", "i.kind"),
+    "file.status": ("text", "i.status"),
+    "file.size": ("number", "i.size"),
+    "file.modified": ("date", "i.mtime_ns / 1e9"),
+    "unit.kind": ("text", "u.kind"),
+    "unit.modality": ("text", "u.modality"),
+    "unit.item": ("number", "u.item"),
+}
+
+_LAST = chr(0x10FFFF)  # after every character that a text goes on with
+_TESTS: Mapping[str, str] = {
+    "=": "{0} = ?",
+    "<": "{0} < ?",
+    "<=": "{0} <= ?",
+    ">": "{0} > ?",
+    ">=": "{0} >= ?",
+    "starts": "({0} >= ? AND {0} < ?)",
+    "under": "({0} = ? OR {0} >= ? AND {0} < ?)",
+    "contains": "instr(lower({0}), ?) > 0",
+    "exists": "true",
+}
+
+
+@dataclass(frozen=True)
+class Where:
+    """Units whose field compares with a value.
+
+    "in" takes a tuple of values; "under" a folder, with all below it; "contains" ignores the case
+    of Latin letters; "exists" no value.
+    """
+
+    field: str
+    operator: Operator = "exists"
+    value: Value | tuple[Value, ...] | None = None
+
+    def __post_init__(self) -> None:
+        values = self.values
+        texts = self.operator in ("under", "starts", "contains")
+        wrong = (
+            not isinstance(self.value, tuple)
+            if self.operator == "in"
+            else isinstance(self.value, tuple) or (self.value is None) != (not self._takes_value)
+        )
+        if wrong or (texts and not isinstance(self.value, str)):
+            raise CollectionError(
+                f"the filter {self.field!r} {self.operator} got {self.value!r}, expected "
+                f"{_EXPECTED.get(self.operator, 'one value')}: correct the filter"
+            )
+        if len({type_of(value) for value in values}) > 1:
+            raise CollectionError(
+                f"the filter {self.field!r} lists {values!r}, expected values of one type: "
+                "combine one filter for each type with AnyOf"
+            )
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """All values it compares with."""
+        if self.value is None:
+            return ()
+        return self.value if isinstance(self.value, tuple) else (self.value,)
+
+    @property
+    def _takes_value(self) -> bool:
+        return self.operator != "exists"
+
+
+@dataclass(frozen=True)
+class All:
+    """Units that every part takes; all units where there is no part."""
+
+    parts: "tuple[Filter, ...]"
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """Units that at least one part takes."""
+
+    parts: "tuple[Filter, ...]"
+
+
+@dataclass(frozen=True)
+class Not:
+    """Units that the part does not take, those without the field among them."""
+
+    part: "Filter"
+
+
+Filter = Where | All | AnyOf | Not
+
+_EXPECTED = {
+    "in": "a tuple of values",
+    "under": "a folder",
+    "starts": "a text",
+    "contains": "a text",
+    "exists": "no value",
+}
+
+
+class Source(NamedTuple):
+    """Where SQLite finds the pairs of unit and value of a field."""
+
+    unit: str
+    value: str
+    tables: str
+    condition: str
+    values: tuple[object, ...]
+
+
+def source_of(where: Where, database: Database) -> Source:
+    """Raises CollectionError for a fact that does not exist, or one of another type."""
+    kind = type_of(where.values[0]) if where.values else None
+    if where.field.startswith(RESERVED):
+        return _fact(where, kind)
+    keys = MetadataTable(database).keys()
+    numbers = [n for (name, of), n in keys.items() if name == where.field and kind in (None, of)]
+    marks = ", ".join("?" * len(numbers))
+    return Source("unit", "value", "metadata", f"key IN ({marks})", tuple(numbers))
+
+
+def compile_filter(condition: Filter, database: Database) -> tuple[str, tuple[object, ...]]:
+    """A query for the numbers of the units that a filter takes, and its values."""
+    match condition:
+        case Where():
+            source = source_of(condition, database)
+            test, compared = _test(condition, source.value)
+            sql = f"SELECT {source.unit} FROM {source.tables} WHERE {source.condition} AND {test}"
+            return sql, (*source.values, *compared)
+        case Not(part):
+            sql, values = compile_filter(part, database)
+            return f"SELECT id FROM units WHERE id NOT IN ({sql})", values
+        case All(parts) | AnyOf(parts):
+            compiled = [compile_filter(part, database) for part in parts]
+            word = " AND " if isinstance(condition, All) else " OR "
+            tests = word.join(f"id IN ({sql})" for sql, _ in compiled)
+            values = tuple(value for _, own in compiled for value in own)
+            return f"SELECT id FROM units WHERE {tests or isinstance(condition, All)}", values
+
+
+def matching_units(
+    condition: Filter, database: Database, most: int | None = None
+) -> Int[np.ndarray, " units"]:
+    """The units a filter takes, in no order, but no more than `most`."""
+    sql, values = compile_filter(condition, database)
+    limit = -1 if most is None else most
+    rows = database.rows(f"SELECT DISTINCT * FROM ({sql}) LIMIT ?", (*values, limit))
+    return np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
+
+
+def operands(where: Where) -> tuple[str | float, ...]:
+    """The values of a condition as they are compared: as stored, with the ends of ranges."""
+    values = tuple(stored(value) for value in where.values)
+    if where.operator == "starts":
+        return (values[0], f"{values[0]}{_LAST}")
+    if where.operator == "under":
+        folder = str(values[0]).rstrip(os.sep) or os.sep
+        below = folder if folder == os.sep else folder + os.sep
+        return (folder, below, below + _LAST)
+    if where.operator == "contains":
+        return (ascii_lower(str(values[0])),)
+    return values
+
+
+def ascii_lower(text: str) -> str:
+    """Small Latin letters, as SQLite's `lower` makes them."""
+    return text.translate(_LOWER)
+
+
+_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+
+
+def _test(where: Where, value: str) -> tuple[str, tuple[str | float, ...]]:
+    values = operands(where)
+    if where.operator == "in":
+        return f"{value} IN ({', '.join('?' * len(values))})", values
+    return _TESTS[where.operator].format(value), values
+
+
+def _fact(where: Where, kind: ValueType | None) -> Source:
+    expected, value = FACTS.get(where.field, ("", ""))
+    if not value or kind not in (None, expected):
+        known = ", ".join(f"{name} ({of})" for name, (of, _) in FACTS.items())
+        raise CollectionError(
+            f"the filter {where.field!r} {where.operator} {where.value!r} names no such fact, "
+            f"expected one of {known}: correct the name, or the type of the value"
+        )
+    tables = "units u" if value.startswith("u.") else "units u JOIN items i ON i.id = u.item"
+    return Source("u.id", value, tables, "true", ())

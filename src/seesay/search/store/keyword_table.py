@@ -1,0 +1,61 @@
+"""The keyword lane: which units hold the words of a query, best first."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from seesay.search.store.filters.conditions import Filter, compile_filter
+from seesay.search.store.keywords import match_expression, segment
+from seesay.search.store.sqlite.database import Database
+from seesay.search.store.sqlite.numbers import ANY_OF, as_list
+
+_WEIGHTS = "1.0, 0.5"  # a word counts more than the characters it is made of
+
+
+class KeywordTable:
+    """The full-text index of a collection."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, units: Iterable[int], texts: Sequence[str]) -> None:
+        """Index what each unit is found by; units of an empty text are left out."""
+        cut = [(unit, segment(text)) for unit, text in zip(units, texts, strict=True) if text]
+        self._database.run_many(
+            "INSERT INTO keywords (rowid, words, characters) VALUES (?, ?, ?)",
+            ((unit, *segments) for unit, segments in cut),
+        )
+
+    def remove(self, units: Iterable[int]) -> None:
+        """Take units out of the index."""
+        self._database.run(f"DELETE FROM keywords WHERE rowid IN {ANY_OF}", (as_list(units),))
+
+    def search(
+        self,
+        text: str,
+        count: int,
+        *,
+        phrases: Sequence[str] = (),
+        excluded: Sequence[str] = (),
+        within: Filter | None = None,
+    ) -> tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
+        """Units and their BM25 scores (higher is better, without a scale), at most `count`.
+
+        Any word of `text` finds a unit, every one of `phrases` must stand in it, none of `excluded`
+        may. Ties are in the order of the units.
+        """
+        expression = match_expression(text, phrases, excluded)
+        if expression is None:
+            return np.empty(0, np.int64), np.empty(0)
+        condition, values = "", tuple[object, ...]()
+        if within is not None:
+            sql, values = compile_filter(within, self._database)
+            condition = f" AND rowid IN ({sql})"
+        rows = self._database.rows(
+            f"SELECT rowid, -bm25(keywords, {_WEIGHTS}) AS score FROM keywords"
+            f" WHERE keywords MATCH ?{condition} ORDER BY score DESC, rowid LIMIT ?",
+            (expression, *values, count),
+        )
+        units, scores = zip(*rows, strict=True) if rows else ((), ())
+        return np.array(units, np.int64), np.array(scores, np.float64)

@@ -1,0 +1,146 @@
+"""Cut text into what the keyword index holds, and a query into what it is asked for.
+
+SQLite's tokenizer takes a run of Chinese for one word. So text is cut beforehand, in two ways that
+make up for each other: jieba's words know that 长江 is one; single characters and pairs of them
+find what the dictionary cuts otherwise (桥 in 长江大桥).
+"""
+
+import logging
+import os
+import re
+import sys
+import unicodedata
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from seesay.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from jieba import Tokenizer
+
+# Han, kana, hangul: scripts whose words no space parts, or whose endings cling to them.
+_CJK = re.compile(
+    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f]+"
+)
+_WORD = re.compile(r"\w+")
+
+# Words that most texts hold: they would cost time and say nothing. They count where all are such.
+_EMPTY_EN = "a an and are as at be by for from in is it of on or that the this to was were with"
+_EMPTY_ZH = "的 了 着 过 是 在 和 与 及 或 有 一 一个 一只 一张 这 那 这个 那个 上 里 中 也 都 就"
+_EMPTY = frozenset(f"{_EMPTY_EN} {_EMPTY_ZH}".split())
+
+
+class Segments(NamedTuple):
+    """A text as it is indexed: tokens with spaces between them."""
+
+    words: str
+    characters: str
+
+
+def segment(text: str) -> Segments:
+    """What to index of a text."""
+    text = _plain(text)
+    runs = _CJK.findall(text)
+    words = _words(text, for_index=True) if runs else [text]
+    characters = [token for run in runs for token in (*run, *_pairs(run))]
+    return Segments(" ".join(words), " ".join(characters))
+
+
+def match_expression(
+    text: str, phrases: Sequence[str] = (), excluded: Sequence[str] = ()
+) -> str | None:
+    """What to ask FTS5: any word of `text` (the more the better), every one of `phrases` as it
+    stands, none of `excluded`. None where nothing is left to look for."""
+    words = list(dict.fromkeys(_words(_plain(text), for_index=False)))
+    telling = [word for word in words if word not in _EMPTY] or words
+    wanted = [_phrase(part) for part in phrases if _WORD.search(part)]
+    if telling and not wanted:
+        wanted = [" OR ".join(_either(word) for word in telling)]
+    if not wanted:
+        return None
+    found = " AND ".join(f"({part})" for part in wanted)
+    for part in excluded:
+        if _WORD.search(part):
+            found = f"({found}) NOT ({_phrase(part)})"
+    return found
+
+
+def _plain(text: str) -> str:
+    """Full-width letters and digits as ordinary ones, capitals as small ones."""
+    return unicodedata.normalize("NFKC", text).lower()
+
+
+def _words(text: str, *, for_index: bool) -> list[str]:
+    if not _CJK.search(text):
+        return _WORD.findall(text)
+    tokenizer = _jieba()
+    cut = tokenizer.cut_for_search(text) if for_index else tokenizer.cut(text)
+    return [word for word in cut if _WORD.search(word)]
+
+
+def _pairs(run: str) -> list[str]:
+    return [run[i : i + 2] for i in range(len(run) - 1)]
+
+
+def _either(word: str) -> str:
+    """A word in either column."""
+    return f"words : {_quoted(word)}" + "".join(f" OR {part}" for part in _by_character(word))
+
+
+def _phrase(text: str) -> str:
+    """A text as it stands: its characters one after the other, and its other words in order."""
+    text = _plain(text)
+    parts = [
+        *_by_character(text),
+        *(f"words : {_quoted(w)}" for w in _CJK.split(text) if w.strip()),
+    ]
+    return " AND ".join(part for part in parts if _WORD.search(part.partition(":")[2]))
+
+
+def _by_character(text: str) -> list[str]:
+    """What to ask of the characters, for each run of them."""
+    runs = _CJK.findall(text)
+    return [f"characters : {_quoted(' '.join(_pairs(run)) or run)}" for run in runs]
+
+
+def _quoted(tokens: str) -> str:
+    return '"' + tokens.replace('"', '""') + '"'
+
+
+@cache
+def _jieba() -> "Tokenizer":
+    """The segmenter, loaded when the first Chinese text comes (half a second).
+
+    It would write its cache to the folder of temporary files, which others can write to, and read
+    it from there with `marshal`: it is given the user's own cache folder instead.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its own use of pkg_resources and escapes
+            import jieba
+    except ImportError:
+        raise MissingExtraError("jieba", "search") from None
+    jieba.setLogLevel(logging.CRITICAL)  # it reports its loading on the error stream
+    tokenizer = jieba.Tokenizer()
+    folder = cache_folder() / "jieba"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(os.devnull)  # no cache: it then loads in a second
+    tokenizer.tmp_dir = str(folder)
+    tokenizer.initialize()
+    return tokenizer
+
+
+def cache_folder() -> Path:
+    """Where this user's programs keep what they can make again."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "seesay"

@@ -1,0 +1,79 @@
+"""Every committed change by its number, and every start of a command."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from seesay.search.store.records import LedgerEntry, Run
+from seesay.search.store.sqlite.database import Database
+
+
+class Ledger:
+    """The changes of a collection. `store.writing` adds to it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def head(self) -> int:
+        """The number of the newest change; 0 before the first."""
+        ((seq,),) = self._database.rows("SELECT coalesce(max(seq), 0) FROM ledger")
+        return seq
+
+    def since(self, seq: int) -> list[LedgerEntry]:
+        """The changes after number `seq`, the oldest first."""
+        rows = self._database.rows(
+            "SELECT seq, time_ns, action, run, rows FROM ledger WHERE seq > ? ORDER BY seq", (seq,)
+        )
+        names = ("seq", "time_ns", "action", "run", "rows")
+        return [LedgerEntry(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+class Runs:
+    """Starts of commands. What changes something works inside `store.writing` only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, action: str, arguments: Mapping[str, object]) -> int:
+        """Note that a command has begun; returns its number. A run of before that still counts as
+        running was killed: only one writes at a time."""
+        self._database.run("UPDATE runs SET state = 'interrupted' WHERE state = 'running'")
+        self._database.run(
+            "INSERT INTO runs (action, arguments, state, started_ns) VALUES (?, ?, 'running', ?)",
+            (action, json.dumps(arguments, ensure_ascii=False), time.time_ns()),
+        )
+        ((number,),) = self._database.rows("SELECT max(id) FROM runs")
+        return number
+
+    def note(self, run: int, counts: Mapping[str, int]) -> None:
+        """How far it has come."""
+        self._database.run("UPDATE runs SET counts = ? WHERE id = ?", (json.dumps(counts), run))
+
+    def finish(self, run: int, state: Literal["done", "failed", "interrupted"]) -> None:
+        """Note how it ended."""
+        self._database.run(
+            "UPDATE runs SET state = ?, ended_ns = ? WHERE id = ?", (state, time.time_ns(), run)
+        )
+
+    def newest(self, count: int = 10) -> list[Run]:
+        """The last runs, the newest first."""
+        rows = self._database.rows(
+            "SELECT id, action, arguments, state, started_ns, ended_ns, counts FROM runs"
+            " ORDER BY id DESC LIMIT ?",
+            (count,),
+        )
+        return [_run(*row) for row in rows]
+
+
+def _run(*row: Any) -> Run:
+    number, action, arguments, state, started_ns, ended_ns, counts = row
+    return Run(
+        id=number,
+        action=action,
+        arguments=json.loads(arguments),
+        state=state,
+        started_ns=started_ns,
+        ended_ns=ended_ns,
+        counts=json.loads(counts),
+    )

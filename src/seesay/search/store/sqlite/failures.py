@@ -1,0 +1,72 @@
+"""What SQLite says in a code, said in words: what happened, what was expected, what to do."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from seesay.errors import CollectionBusyError, CollectionDamagedError, CollectionError
+
+_KEPT = "everything that was reported as stored is still there"
+
+
+@contextmanager
+def explained(file: Path) -> Iterator[None]:
+    """Raises CollectionError in place of every error of SQLite."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _in_words(error, file) from error
+
+
+def _in_words(error: sqlite3.Error, file: Path) -> CollectionError:
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # the rest refines it
+    kind, what, advice = _WORDS.get(code, _UNKNOWN)
+    return kind(f"{file}: {what} ({error}); {advice}")
+
+
+_UNKNOWN = (
+    CollectionError,
+    "SQLite could not do what was asked",
+    f"expected a file of this package; {_KEPT}; run `seesay verify`",
+)
+_WORDS: dict[int, tuple[type[CollectionError], str, str]] = {
+    sqlite3.SQLITE_FULL: (
+        CollectionError,
+        "the disk is full",
+        f"expected room for this batch; {_KEPT}; free some space and run the same command again",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        CollectionError,
+        "the disk could not be read or written",
+        f"expected a disk that works and has room; {_KEPT}; check it with `df` and the system log, "
+        "then run the same command again",
+    ),
+    sqlite3.SQLITE_BUSY: (
+        CollectionBusyError,
+        "another program holds the file",
+        "expected it to finish sooner; close it, or try again later",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        CollectionError,
+        "the file may only be read",
+        "expected the right to write; searching needs none; change the rights of the folder, or "
+        "copy the collection",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        CollectionError,
+        "the file cannot be opened",
+        "expected the right to read it and, where its last writer was stopped in the middle, to "
+        "write beside it; change the rights of the folder, or copy the collection",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        CollectionDamagedError,
+        "the file is damaged",
+        "expected what was written; put back a copy, or index the folder again",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        CollectionDamagedError,
+        "the file is no collection",
+        "expected a file that `seesay index` made; name another folder",
+    ),
+}

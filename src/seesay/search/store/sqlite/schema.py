@@ -1,0 +1,170 @@
+"""The tables of a collection, as numbered migrations: each is applied once and never edited after.
+
+Everything else about a collection (indexes, thumbnails) can be made again from these tables.
+"""
+
+APPLICATION_ID = 0x73656573  # "sees": how a file is known to be a collection
+
+CATALOG = """
+CREATE TABLE settings (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    action TEXT NOT NULL,
+    arguments TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'done', 'failed', 'interrupted')),
+    started_ns INTEGER NOT NULL,
+    ended_ns INTEGER,
+    counts TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+
+CREATE TABLE ledger (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    time_ns INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    run INTEGER REFERENCES runs (id) ON DELETE SET NULL,
+    rows INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path TEXT NOT NULL UNIQUE,
+    folder TEXT NOT NULL,
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    content_hash TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('pending', 'ready', 'missing')),
+    added_ns INTEGER NOT NULL,
+    seq INTEGER NOT NULL
+) STRICT;
+CREATE INDEX items_by_hash ON items (content_hash);
+CREATE INDEX items_by_folder ON items (folder);
+CREATE INDEX items_by_status ON items (status);
+
+CREATE TABLE units (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    item INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('image', 'page', 'moment', 'text')),
+    modality TEXT NOT NULL
+        GENERATED ALWAYS AS (CASE kind WHEN 'text' THEN 'text' ELSE 'image' END) VIRTUAL,
+    locator TEXT NOT NULL,
+    text TEXT,
+    seq INTEGER NOT NULL,
+    UNIQUE (item, position)
+) STRICT;
+CREATE INDEX units_by_change ON units (seq);
+
+CREATE TABLE metadata_keys (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    type TEXT NOT NULL CHECK (type IN ('text', 'number', 'date')),
+    UNIQUE (name, type)
+) STRICT;
+
+-- Ordered by value, so that a filter reads the matching units alone. ANY keeps text and number
+-- apart; dates are seconds since 1970.
+CREATE TABLE metadata (
+    key INTEGER NOT NULL REFERENCES metadata_keys (id),
+    value ANY NOT NULL,
+    unit INTEGER NOT NULL REFERENCES units (id) ON DELETE CASCADE,
+    PRIMARY KEY (key, value, unit)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX metadata_by_unit ON metadata (unit);
+
+CREATE TABLE quarantine (
+    path TEXT PRIMARY KEY,
+    content_hash TEXT,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    stage TEXT NOT NULL,
+    error TEXT NOT NULL,
+    tries INTEGER NOT NULL,
+    first_ns INTEGER NOT NULL,
+    last_ns INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+VECTORS = """
+CREATE TABLE spaces (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    model TEXT NOT NULL,
+    revision TEXT NOT NULL,
+    preprocessing TEXT NOT NULL,
+    dim INTEGER NOT NULL CHECK (dim > 0),
+    state TEXT NOT NULL CHECK (state IN ('filling', 'ready')),
+    active INTEGER NOT NULL DEFAULT 0 CHECK (active IN (0, 1)),
+    created_ns INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX one_active_space ON spaces (active) WHERE active = 1;
+
+CREATE TABLE space_data (
+    space INTEGER NOT NULL REFERENCES spaces (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (space, name)
+) STRICT;
+
+-- Little-endian float16, as many numbers as the space has dimensions.
+CREATE TABLE vectors (
+    id INTEGER PRIMARY KEY,
+    unit INTEGER NOT NULL REFERENCES units (id) ON DELETE CASCADE,
+    space INTEGER NOT NULL REFERENCES spaces (id) ON DELETE CASCADE,
+    modality TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    vector BLOB NOT NULL,
+    UNIQUE (unit, space)
+) STRICT;
+CREATE INDEX vectors_by_change ON vectors (space, modality, seq, unit);
+
+-- What an index built before `seq` must no longer show. Triggers write it, so that no way of
+-- deleting can forget to.
+CREATE TABLE removed_vectors (
+    space INTEGER NOT NULL REFERENCES spaces (id) ON DELETE CASCADE,
+    modality TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    unit INTEGER NOT NULL,
+    PRIMARY KEY (space, modality, seq, unit)
+) STRICT, WITHOUT ROWID;
+
+-- Up to which change the removals of a lane were forgotten: an index must not be older than that.
+CREATE TABLE forgotten_removals (
+    space INTEGER NOT NULL REFERENCES spaces (id) ON DELETE CASCADE,
+    modality TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (space, modality)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER vector_deleted AFTER DELETE ON vectors
+WHEN EXISTS (SELECT 1 FROM spaces WHERE id = OLD.space)
+BEGIN
+    INSERT OR IGNORE INTO removed_vectors (space, modality, seq, unit)
+    VALUES (OLD.space, OLD.modality, (SELECT max(seq) FROM ledger), OLD.unit);
+END;
+CREATE TRIGGER vector_replaced AFTER UPDATE OF vector ON vectors
+BEGIN
+    INSERT OR IGNORE INTO removed_vectors (space, modality, seq, unit)
+    VALUES (OLD.space, OLD.modality, NEW.seq, OLD.unit);
+END;
+"""
+
+# The content is kept inside: an index without it could not be told what to delete, except by
+# segmenting the old text again, which another version of the dictionary does differently.
+KEYWORDS = """
+CREATE VIRTUAL TABLE keywords USING fts5 (
+    words, characters, tokenize = 'porter unicode61 remove_diacritics 2'
+);
+CREATE TRIGGER unit_deleted AFTER DELETE ON units
+BEGIN
+    DELETE FROM keywords WHERE rowid = OLD.id;
+END;
+"""
+
+MIGRATIONS = (CATALOG, VECTORS, KEYWORDS)  # the first is number 1
+NEWEST = len(MIGRATIONS)

@@ -1,0 +1,132 @@
+"""Open a collection's file, read it from any thread, change it one transaction at a time."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from seesay.errors import CollectionError
+from seesay.search.store.items import Items
+from seesay.search.store.keyword_table import KeywordTable
+from seesay.search.store.ledger import Ledger, Runs
+from seesay.search.store.metadata import MetadataTable
+from seesay.search.store.quarantine import Quarantine
+from seesay.search.store.settings import Settings
+from seesay.search.store.spaces import Spaces
+from seesay.search.store.sqlite.database import Change, Database
+from seesay.search.store.sqlite.lock import WriterLock
+from seesay.search.store.sqlite.opening import prepare
+from seesay.search.store.units import Units
+from seesay.search.store.vectors import Vectors
+
+FILE = "collection.sqlite"
+LOCK = "writer.lock"
+
+
+class Store:
+    """What a collection knows. `with Store(folder) as store:` closes it in the end.
+
+    Reading works from any thread and is never blocked. Changes are made so, and are on disk when
+    the block has ended, or leave no trace:
+
+        with store.writing("index"):
+            stored = store.items.put(drafts)
+            store.vectors.put(space.id, units, vectors)
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        create: bool = False,
+        read_only: bool | None = None,
+        wait_s: float = 30.0,
+    ) -> None:
+        """Opens the collection in `folder`, which `create` lets be made. `read_only` of None means:
+        where the folder may not be written. `wait_s` is how long another writer is waited for.
+
+        Raises CollectionError where there is no collection, or not one of this program."""
+        self.folder = folder
+        self.file = folder / FILE
+        self.read_only = _is_read_only(self.file) if read_only is None else read_only
+        self._lock = WriterLock(folder / LOCK)
+        self._wait_s = wait_s
+        prepare(self.file, self._lock, create=create, read_only=self.read_only, wait_s=wait_s)
+        self.database = database = Database(self.file, read_only=self.read_only)
+        self.settings = Settings(database)
+        self.ledger = Ledger(database)
+        self.runs = Runs(database)
+        self.spaces = Spaces(database)
+        self.keywords = KeywordTable(database)
+        self.units = Units(database, MetadataTable(database), self.keywords)
+        self.items = Items(database, self.units)
+        self.vectors = Vectors(database, self.spaces)
+        self.quarantine = Quarantine(database)
+
+    @contextmanager
+    def writing(
+        self, action: str, *, run: int | None = None, wait_s: float | None = None
+    ) -> Iterator[Change]:
+        """One change, numbered in the ledger under the name `action`. Raises CollectionBusyError
+        where another writer does not finish within `wait_s`, and CollectionError where the folder
+        may only be read, or the disk is full: then nothing of the block is kept."""
+        with self.held(action, wait_s=wait_s), self.database.writing(action, run) as change:
+            yield change
+
+    @contextmanager
+    def held(self, action: str, *, wait_s: float | None = None) -> Iterator[None]:
+        """Keeps other writers away over several changes."""
+        if self.read_only:
+            raise CollectionError(
+                f"{self.folder} is open for reading alone, expected the right to write; searching "
+                "needs none; change the rights of the folder, or copy the collection"
+            )
+        with self._lock.held(action, self._wait_s if wait_s is None else wait_s):
+            yield
+
+    @property
+    def key(self) -> str:
+        """A random name that no other collection has, given when it is first asked for."""
+        known = self.settings.get("key")
+        if known is None:
+            with self.writing("name"):
+                known = self.settings.get("key") or secrets.token_hex(8)
+                self.settings.set("key", known)
+        return str(known)
+
+    def verify(self, *, deep: bool = False) -> list[str]:
+        """What is wrong with the file, in words; nothing where all is well. `deep` reads every
+        page and row."""
+        check = "integrity_check" if deep else "quick_check"
+        problems = [text for (text,) in self.database.rows(f"PRAGMA {check}") if text != "ok"]
+        orphans = self.database.rows("PRAGMA foreign_key_check")
+        problems += [f"row {row} of {table} belongs to nothing" for table, row, *_ in orphans]
+        wrong = self.database.rows(
+            "SELECT s.model, count(*) FROM vectors v JOIN spaces s ON s.id = v.space"
+            " WHERE length(v.vector) != 2 * s.dim GROUP BY s.id"
+        )
+        return problems + [f"{count} vectors of {model} are cut short" for model, count in wrong]
+
+    def close(self) -> None:
+        """Close the file. The store cannot be used after."""
+        self.database.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _is_read_only(file: Path) -> bool:
+    place = file.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return not os.access(place, os.W_OK) or (file.exists() and not os.access(file, os.W_OK))

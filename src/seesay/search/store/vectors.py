@@ -1,0 +1,147 @@
+"""The vectors, float16, once for each unit and space, and what an index must know of changes."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Float, Float16, Int
+
+from seesay.errors import CollectionError
+from seesay.search.store.records import Modality
+from seesay.search.store.spaces import Spaces
+from seesay.search.store.sqlite.database import Database
+from seesay.search.store.sqlite.numbers import ANY_OF, as_list
+
+HALF = np.dtype("<f2")
+_NORM_TOLERANCE = 0.01
+
+
+class Vectors:
+    """The vectors of a collection. What changes something works inside `store.writing` only."""
+
+    def __init__(self, database: Database, spaces: Spaces) -> None:
+        self._database = database
+        self._spaces = spaces
+
+    def put(
+        self,
+        space: int,
+        units: Sequence[int] | Int[np.ndarray, " rows"],
+        vectors: Float[np.ndarray, "rows embed"],
+    ) -> None:
+        """Store unit vectors; one that a unit already has in this space is replaced.
+
+        Raises CollectionError where dimension, length or number do not fit, or a unit is gone.
+        """
+        self._check(space, len(units), vectors)
+        raw = np.ascontiguousarray(vectors, HALF).tobytes()
+        width = HALF.itemsize * vectors.shape[1]
+        seq = self._database.change.seq
+        rows = (
+            (space, seq, raw[i * width : (i + 1) * width], int(unit))
+            for i, unit in enumerate(units)
+        )
+        written = self._database.run_many(
+            "INSERT INTO vectors (unit, space, modality, seq, vector)"
+            " SELECT id, ?, modality, ?, ? FROM units WHERE id = ?"
+            " ON CONFLICT (unit, space) DO UPDATE SET vector = excluded.vector, seq = excluded.seq",
+            rows,
+        )
+        if written != len(units):
+            raise CollectionError(
+                f"{len(units) - written} of {len(units)} vectors belong to units that are not in "
+                "the collection, expected units that are; store the items first"
+            )
+
+    def get(
+        self, space: int, units: Iterable[int]
+    ) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows embed"]]:
+        """Those of these units that have a vector, in the order of their numbers, and the vectors
+        (float32)."""
+        rows = self._database.rows(
+            f"SELECT unit, vector FROM vectors WHERE space = ? AND unit IN {ANY_OF} ORDER BY unit",
+            (space, as_list(units)),
+        )
+        numbers, vectors = _arrays(rows, self._spaces.get(space).dim)
+        return numbers, vectors.astype(np.float32)
+
+    def missing(self, space: int, count: int, after: int = 0) -> list[int]:
+        """The first `count` units after number `after` that have no vector in this space."""
+        rows = self._database.rows(
+            "SELECT id FROM units WHERE id > ? AND NOT EXISTS"
+            " (SELECT 1 FROM vectors WHERE unit = units.id AND space = ?) ORDER BY id LIMIT ?",
+            (after, space, count),
+        )
+        return [unit for (unit,) in rows]
+
+    def count(self, space: int, modality: Modality) -> int:
+        """How many vectors this lane has."""
+        ((count,),) = self._database.rows(
+            "SELECT count(*) FROM vectors WHERE space = ? AND modality = ?", (space, modality)
+        )
+        return count
+
+    def written_since(
+        self, space: int, modality: Modality, seq: int
+    ) -> Iterator[tuple[Int[np.ndarray, " rows"], Float16[np.ndarray, "rows embed"]]]:
+        """Units and raw vectors of a lane that were written after change `seq` and are still there,
+        in pages, in the order of the changes, from one state."""
+        dim = self._spaces.get(space).dim
+        pages = self._database.pages(
+            "SELECT unit, vector FROM vectors WHERE space = ? AND modality = ? AND seq > ?"
+            " ORDER BY seq, unit",
+            (space, modality, seq),
+        )
+        return (_arrays(page, dim) for page in pages)
+
+    def removed_since(
+        self, space: int, modality: Modality, seq: int
+    ) -> Int[np.ndarray, " units"] | None:
+        """Units of a lane whose vector was removed or replaced after change `seq`; None where that
+        is no longer known."""
+        forgotten = self._database.rows(
+            "SELECT 1 FROM forgotten_removals WHERE space = ? AND modality = ? AND seq > ?",
+            (space, modality, seq),
+        )
+        if forgotten:
+            return None
+        rows = self._database.rows(
+            "SELECT DISTINCT unit FROM removed_vectors WHERE space = ? AND modality = ?"
+            " AND seq > ?",
+            (space, modality, seq),
+        )
+        return np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
+
+    def forget_removals(self, space: int, modality: Modality, seq: int) -> None:
+        """Drop the notes of removals up to change `seq`: no index older than that is in use."""
+        self._database.run(
+            "DELETE FROM removed_vectors WHERE space = ? AND modality = ? AND seq <= ?",
+            (space, modality, seq),
+        )
+        self._database.run(
+            "INSERT INTO forgotten_removals (space, modality, seq) VALUES (?, ?, ?)"
+            " ON CONFLICT (space, modality) DO UPDATE SET seq = max(seq, excluded.seq)",
+            (space, modality, seq),
+        )
+
+    def _check(self, space: int, units: int, vectors: np.ndarray) -> None:
+        dim = self._spaces.get(space).dim
+        if vectors.shape != (units, dim):
+            raise CollectionError(
+                f"the vectors are {vectors.shape[0]} x {vectors.shape[1]}, expected {units} x "
+                f"{dim}: one for each unit, from the model of this space; embed with that model"
+            )
+        norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
+        wrong = np.flatnonzero(~(np.abs(norms - 1) <= _NORM_TOLERANCE))  # NaN is wrong too
+        if len(wrong):
+            raise CollectionError(
+                f"{len(wrong)} of {units} vectors are not of length 1 (row {wrong[0]} has "
+                f"{norms[wrong[0]]:g}), expected unit vectors: normalise them, or look for NaN"
+            )
+
+
+def _arrays(
+    rows: Sequence[tuple[int, bytes]], dim: int
+) -> tuple[Int[np.ndarray, " rows"], Float16[np.ndarray, "rows embed"]]:
+    units = np.fromiter((unit for unit, _ in rows), np.int64, len(rows))
+    flat = np.frombuffer(b"".join(vector for _, vector in rows), HALF)
+    return units, flat.reshape(len(rows), dim)

@@ -1,0 +1,77 @@
+"""Small collections for tests: items with vectors, text and metadata that follow from a number."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from seesay.search.store.records import ItemDraft, Space, SpaceDraft, UnitDraft
+from seesay.search.store.store import Store
+
+DIM = 16
+
+
+def unit_vectors(count: int, dim: int = DIM, seed: int = 0) -> np.ndarray:
+    """Random float32 vectors of length 1."""
+    vectors = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def clustered(count: int, dim: int, seed: int = 0, centres: int = 50) -> np.ndarray:
+    """Vectors of length 1 around some centres, which depend on `dim` and `centres` alone."""
+    middle = np.random.default_rng(99).standard_normal((centres, dim)).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((count, dim)).astype(np.float32)
+    vectors = middle[rng.integers(0, centres, count)] + noise
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def photo(number: int, **changes: object) -> ItemDraft:
+    """A photograph; `changes` go to its one unit."""
+    return ItemDraft(
+        path=f"/photos/{number % 3}/{number}.jpg",
+        kind="image",
+        content_hash=f"{number:032x}",
+        size=1000 + number,
+        mtime_ns=number * 1_000_000_000,
+        units=(UnitDraft(**{"kind": "image", "metadata": {"number": number}, **changes}),),
+    )
+
+
+def add_space(store: Store, dim: int = DIM, model: str = "small") -> Space:
+    with store.writing("space"):
+        return store.spaces.add(
+            SpaceDraft(model=model, revision="1", preprocessing="none", dim=dim)
+        )
+
+
+def add_photos(store: Store, space: Space, vectors: np.ndarray, first: int = 0) -> list[int]:
+    """A photograph for each vector; returns the numbers of their units."""
+    with store.writing("index"):
+        stored = store.items.put([photo(first + number) for number in range(len(vectors))])
+        units = [one.units[0] for one in stored]
+        store.vectors.put(space.id, units, vectors)
+    return units
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[bool]:
+    """`folder` cannot be written in the block, not even by root; yields whether that worked."""
+    if os.geteuid():
+        folder.chmod(0o555)
+        try:
+            yield True
+        finally:
+            folder.chmod(0o755)
+        return
+    if subprocess.run(["mount", "--bind", folder, folder], check=False).returncode:
+        yield False
+        return
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        yield True
+    finally:
+        subprocess.run(["umount", folder], check=True)

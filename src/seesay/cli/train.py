@@ -10,8 +10,8 @@ from seesay.cli.messages import say
 from seesay.cli.options import Json
 
 if TYPE_CHECKING:
+    from seesay.training.keeper import Evaluate
     from seesay.training.recipe import EvaluationConfig
-    from seesay.training.run import Evaluate
     from seesay.weights.checkpoint import Checkpoint
 
 Set = Annotated[

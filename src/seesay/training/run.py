@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,19 @@ from seesay.data.batches import Batches
 from seesay.data.batches_samples import Samples
 from seesay.data.images import ImageTransform
 from seesay.errors import ConfigError
-from seesay.models.dual_encoder import DualEncoder
 from seesay.training.build import make_model, make_objectives, make_towers
 from seesay.training.checkpoints import Checkpoints, Snapshot
 from seesay.training.damage import DamageLog
-from seesay.training.distributed import Processes, gather_objects, join_processes, wait_for_all
+from seesay.training.distributed import Processes, join_processes, wait_for_all
 from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
+from seesay.training.keeper import Evaluate, Keeper, checkpoints_of, describe, model_folder
 from seesay.training.loop import Done, Learner, LoopConfig, fit, keys_of
+from seesay.training.meter import Meter, peak_memory_mib
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
 from seesay.training.recipe import Recipe
 from seesay.training.run_log import RunLog
-from seesay.training.state import TrainingState, whole_weights
-from seesay.weights.checkpoint import Checkpoint, save_dual_encoder
+from seesay.training.state import TrainingState
 
-Evaluate = Callable[[Checkpoint], Mapping[str, float]]
 # A resumed run must agree with its beginning in these sections; the others do not change what is
 # learned.
 SAME = ("model", "data", "objective", "optimizer")
@@ -59,16 +58,17 @@ def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = N
     if recipe.hardware.threads is not None:
         torch.set_num_threads(recipe.hardware.threads)
     with join_processes(recipe.hardware.device) as processes:
-        checkpoints = Checkpoints(Path(recipe.run.folder) / "checkpoints", recipe.checkpoint)
+        checkpoints = checkpoints_of(recipe)
         snapshot = _last_snapshot(recipe, checkpoints, resume)
-        run = _Run(recipe, checkpoints, processes, evaluate)
+        run = _Run(recipe, processes, evaluate)
         try:
             run.train(snapshot)
         finally:
             run.close()
         wait_for_all()
     step = checkpoints.chosen()
-    return Trained(run.model_folder, step, checkpoints.notes(step)["measured"], processes.first)
+    measured = checkpoints.notes(step)["measured"]
+    return Trained(model_folder(recipe), step, measured, processes.first)
 
 
 def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Snapshot | None:
@@ -85,7 +85,7 @@ def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Sn
     changed = [
         f"{section}.{key} was {then[section].get(key)!r}, now {now[section].get(key)!r}"
         for section in SAME
-        for key in {**then[section], **now[section]}
+        for key in then[section]  # a setting that is newer than the run has its default
         if then[section].get(key) != now[section].get(key)
     ]
     if then["run"]["seed"] != now["run"]["seed"]:
@@ -98,23 +98,11 @@ def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Sn
     return snapshot
 
 
-def describe(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as JSON gives it back."""
-    return json.loads(json.dumps(asdict(recipe), ensure_ascii=False))
-
-
 class _Run:
-    def __init__(
-        self,
-        recipe: Recipe,
-        checkpoints: Checkpoints,
-        processes: Processes,
-        evaluate: Evaluate | None,
-    ) -> None:
+    def __init__(self, recipe: Recipe, processes: Processes, evaluate: Evaluate | None) -> None:
         self.recipe = recipe
-        self._checkpoints, self._processes, self._evaluate = checkpoints, processes, evaluate
+        self._processes, self._evaluate = processes, evaluate
         self._folder = Path(recipe.run.folder)
-        self.model_folder = self._folder / "model"
         self._made = make_model(recipe, self._folder.name)
         transform = ImageTransform(self._made.transform)
         samples = {
@@ -150,6 +138,7 @@ class _Run:
                 f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, "
                 f"{self.steps} steps, {self._processes.count} x {self._processes.device}"
             )
+        self._meter = Meter(snapshot.notes.get("seconds", 0.0) if snapshot else 0.0)
         accumulate = recipe.run.accumulate
         config = LoopConfig(steps=self.steps, accumulate=accumulate, clip_norm=recipe.run.clip_norm)
         learner = Learner(self._step, self._state.optimizer, self._lr_at)
@@ -157,7 +146,7 @@ class _Run:
             batches = self._batches.from_step((first - 1) * accumulate, self.steps * accumulate)
             fit(learner, batches, config, on_step=self._after_step, first=first)
         if self._processes.first:
-            self._export()
+            self._keeper.export()
 
     def close(self) -> None:
         if self._log is not None:
@@ -173,6 +162,7 @@ class _Run:
         keep_scale_in_range(optimizer, model)
         ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema is not None else None
         self._state = TrainingState(model, optimizer, ema)
+        self._keeper = Keeper(recipe, self._made, self._state, self._processes, self._evaluate)
         # Each process draws its own dropout masks, after all have drawn the same first weights.
         torch.manual_seed(recipe.run.seed + self._processes.rank)
         if snapshot is not None:
@@ -201,6 +191,7 @@ class _Run:
 
     def _after_step(self, done: Done) -> None:
         model, number = self._made.model, done.number
+        seconds = self._meter.stop()
         if self._state.ema is not None:
             self._state.ema.update(model, number)
         for batch in done.batches:
@@ -215,51 +206,24 @@ class _Run:
                 "scale": float(model.log_scale.detach().exp()),
                 **({} if model.bias is None else {"bias": float(model.bias.detach())}),
                 "damaged": len(self._damage),
+                "seconds": round(seconds, 2),
+                "memory_mib": round(peak_memory_mib(self._processes.device)),
             }
             self._log.step(number, self._images_per_step, values)
         last = number == self.steps
-        measured = self._measure(number) if number % self._evaluate_every == 0 or last else {}
-        if measured or last or number % self.recipe.checkpoint.every == 0:
-            self._save(number, measured)
-
-    def _measure(self, number: int) -> Mapping[str, float]:
-        if self._evaluate is None:
-            return {}
-        weights = whole_weights(self._made.model, self._state.ema)
         measured: Mapping[str, float] = {}
-        if self._processes.first:
-            measured = self._evaluate(self._with_weights(weights))
-            assert self._log is not None
+        if last or number % self._evaluate_every == 0:
+            measured = self._keeper.measure()
+            self._tell(number, measured)
+        if measured or last or number % self.recipe.checkpoint.every == 0:
+            self._keeper.save(number, measured, self._meter.seconds)
+        self._meter.go_on()
+
+    def _tell(self, number: int, measured: Mapping[str, float]) -> None:
+        if self._log is not None and measured:
             self._log.write(number, measured)
             shown = "  ".join(f"{name} {value:.3f}" for name, value in measured.items())
             self._say(f"step {number}: {shown}")
-        return gather_objects(measured)[0]
-
-    def _with_weights(self, weights: Mapping[str, Tensor]) -> Checkpoint:
-        """The model apart from its training, so that measuring it cannot disturb that."""
-        with torch.device("meta"):
-            apart = DualEncoder(self._made.model.config)
-        apart.load_state_dict({name: t.clone() for name, t in weights.items()}, assign=True)
-        return replace(self._made, model=apart.eval())
-
-    def _save(self, number: int, measured: Mapping[str, float]) -> None:
-        best = self.recipe.evaluation.best
-        if missing := [name for name in best if measured and name not in measured]:
-            raise ConfigError(
-                f"evaluation.best names {', '.join(missing)}, which is not measured; expected some "
-                f"of {', '.join(measured)}"
-            )
-        score = sum(measured[name] for name in best) / len(best) if best and measured else None
-        notes = {"recipe": describe(self.recipe), "measured": dict(measured), "score": score}
-        snapshot = self._state.snapshot(number, notes)
-        if self._processes.first:
-            self._checkpoints.save(snapshot)
-        wait_for_all()
-
-    def _export(self) -> None:
-        snapshot = self._checkpoints.load(self._checkpoints.chosen())
-        model = self._with_weights(snapshot.average or snapshot.model)
-        save_dual_encoder(self.model_folder, model, getattr(torch, self.recipe.run.export))
 
     def _say(self, text: str) -> None:
         if self._log is not None:

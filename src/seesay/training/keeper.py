@@ -1,0 +1,100 @@
+"""What becomes of a model in training: it is measured, kept, and in the end exported."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seesay.errors import ConfigError
+from seesay.models.dual_encoder import DualEncoder
+from seesay.training.checkpoints import Checkpoints
+from seesay.training.distributed import Processes, gather_objects, wait_for_all
+from seesay.training.recipe import Recipe
+from seesay.training.state import TrainingState, whole_weights
+from seesay.weights.checkpoint import Checkpoint, save_dual_encoder
+
+Evaluate = Callable[[Checkpoint], Mapping[str, float]]
+
+
+def model_folder(recipe: Recipe) -> Path:
+    """Where the finished model is; the folder exists from the end of the run on."""
+    return Path(recipe.run.folder) / "model"
+
+
+def checkpoints_of(recipe: Recipe) -> Checkpoints:
+    return Checkpoints(Path(recipe.run.folder) / "checkpoints", recipe.checkpoint)
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON gives it back."""
+    return json.loads(json.dumps(asdict(recipe), ensure_ascii=False))
+
+
+class Keeper:
+    """Every process asks it; the first one measures and writes."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        made: Checkpoint,
+        state: TrainingState,
+        processes: Processes,
+        evaluate: Evaluate | None,
+    ) -> None:
+        self._recipe, self._made, self._state = recipe, made, state
+        self._processes, self._evaluate = processes, evaluate
+        self._checkpoints = checkpoints_of(recipe)
+
+    def measure(self) -> Mapping[str, float]:
+        """What `evaluate` finds, of the running average where there is one."""
+        if self._evaluate is None:
+            return {}
+        weights = whole_weights(self._made.model, self._state.ema)
+        measured: Mapping[str, float] = {}
+        if self._processes.first:
+            measured = self._evaluate(self._with_weights(weights))
+        return gather_objects(measured)[0]
+
+    def save(self, step: int, measured: Mapping[str, float], seconds: float) -> None:
+        """Keep the state after a step. Raises ConfigError where the recipe judges by a measure
+        that does not exist."""
+        notes = {
+            "recipe": describe(self._recipe),
+            "measured": dict(measured),
+            "score": self._score(measured),
+            "seconds": seconds,
+        }
+        snapshot = self._state.snapshot(step, notes)
+        if self._processes.first:
+            self._checkpoints.save(snapshot)
+        wait_for_all()
+
+    def export(self) -> None:
+        """Write the chosen checkpoint as a model that loads anywhere."""
+        snapshot = self._checkpoints.load(self._checkpoints.chosen())
+        model = self._with_weights(snapshot.average or snapshot.model)
+        save_dual_encoder(
+            model_folder(self._recipe), model, getattr(torch, self._recipe.run.export)
+        )
+
+    def _score(self, measured: Mapping[str, float]) -> float | None:
+        best = self._recipe.evaluation.best
+        if not best or not measured:
+            return None
+        if missing := [name for name in best if name not in measured]:
+            raise ConfigError(
+                f"evaluation.best names {', '.join(missing)}, which is not measured; expected some "
+                f"of {', '.join(measured)}"
+            )
+        return sum(measured[name] for name in best) / len(best)
+
+    def _with_weights(self, weights: Mapping[str, Tensor]) -> Checkpoint:
+        """The model apart from its training, so that measuring it cannot disturb that."""
+        with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
+            apart = DualEncoder(self._made.model.config)
+        apart.load_state_dict({name: t.clone() for name, t in weights.items()}, assign=True)
+        return replace(self._made, model=apart.eval())

@@ -45,7 +45,6 @@ def cached_backward(
             "skip the step, or drop the data's empty last batch"
         )
     states, pieces = _embed_without_gradients(model, encode, chunks)
-    after = _RandomState(model)
     leaves = [torch.cat(parts).requires_grad_() for parts in zip(*pieces, strict=True)]
     learned = [parameter for parameter in parameters if parameter is not None]
     copies = [None if p is None else p.detach().requires_grad_() for p in parameters]
@@ -61,7 +60,6 @@ def cached_backward(
             if last:  # with the rest of the model, so that DDP meets every parameter exactly once
                 pairs += zip(learned, found[len(leaves) :], strict=True)
             _push([(root, weight) for root, weight in pairs if root.requires_grad])
-    after.restore()
     return value.detach()
 
 

@@ -23,12 +23,22 @@ def texts(count: int = 2 * GROUP + 3) -> torch.Tensor:
     return ids.masked_fill(torch.arange(9) >= torch.randint(1, 10, (count, 1)), 0)
 
 
-def test_the_vector_is_the_mean_over_the_tokens_alone() -> None:
+def test_the_vector_is_the_mean_over_the_tokens_by_their_importance() -> None:
     model, ids = encoder(), torch.tensor([[4, 7, 9]])
     x = model.token_embed(ids) + model.positions[:3]
     for block in model.blocks:
         x = block(x)
-    torch.testing.assert_close(model(ids), model.norm_out(x).mean(dim=1))
+    x = model.norm_out(x)
+    weights = (x @ model.importance.weight[0]).exp()
+    expected = (x * weights[..., None]).sum(dim=1) / weights.sum()
+    torch.testing.assert_close(model(ids), expected)
+
+
+def test_before_training_the_layers_add_nothing_and_all_words_count_alike() -> None:
+    model = MeanTextEncoder(MeanTextConfig(vocab_size=50, context=9, dim=8, heads=2)).eval()
+    ids = torch.tensor([[4, 7, 9]])
+    words = model.norm_out(model.token_embed(ids) + model.positions[:3])
+    torch.testing.assert_close(model(ids), words.mean(dim=1))
 
 
 def test_a_text_gets_the_same_vector_alone_unpadded_and_among_others() -> None:

@@ -1,9 +1,11 @@
-"""A small text tower whose vector is the mean of its tokens'.
+"""A small text tower whose vector is a weighted mean of its tokens'.
 
-With no layers it is a bag of words, which little data teaches fast; the layers are added to that.
+With no layers it is a bag of words, which little data teaches fast. The layers are added to that,
+and before training they add nothing.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -76,9 +78,15 @@ class MeanTextEncoder(nn.Module):
         self.config = config
         self.token_embed = nn.Embedding(c.vocab_size, c.dim)
         nn.init.normal_(self.token_embed.weight, std=0.02)
-        self.positions = nn.Parameter(0.02 * torch.randn(c.context, c.dim))
+        self.positions = nn.Parameter(0.002 * torch.randn(c.context, c.dim))
         self.blocks = nn.ModuleList(Block(c.block) for _ in range(c.depth))
         self.norm_out = nn.LayerNorm(c.dim, eps=c.norm_eps)
+        self.importance = nn.Linear(c.dim, 1, bias=False)
+        blocks: list[Any] = list(self.blocks)
+        ends = [end for block in blocks for end in (block.attention.out, block.mlp.down)]
+        for layer in (self.importance, *ends):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch dim"]:
         # Captions are short and their lengths differ: among its likes, a text is padded little.
@@ -98,9 +106,9 @@ class MeanTextEncoder(nn.Module):
         x = F.dropout(x, c.dropout, self.training)
         for block in self.blocks:
             x = block(x, mask=kept[:, None, None, :])
-        weights = kept[..., None].to(x.dtype)
-        mean = (self.norm_out(x) * weights).sum(dim=1) / weights.sum(dim=1)
-        return F.dropout(mean, c.dropout, self.training)
+        x = self.norm_out(x)
+        weights = self.importance(x).masked_fill(~kept[..., None], -torch.inf).softmax(dim=1)
+        return F.dropout((x * weights).sum(dim=1), c.dropout, self.training)
 
     def _kept(self, ids: Int[Tensor, "batch tokens"]) -> Tensor:
         """Which tokens count. A text without any token is its padding: a vector like all others."""

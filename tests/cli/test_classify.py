@@ -148,3 +148,21 @@ def test_wrong_use_is_one_line_and_exit_code_2(folder, capsys, arguments, words)
 def test_a_label_in_brackets_is_shown_as_it_is(folder, capsys):
     assert run(["classify", "set/dog", "--labels", "[red]dog=dog,cat"]) == 0
     assert "[red]dog" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "told"),
+    [
+        ("openai/clip-vit-base-patch32", "狗,猫", "was not trained on Chinese"),
+        ("openai/clip-vit-base-patch32", "dog,cat", ""),
+        ("OFA-Sys/chinese-clip-vit-base-patch16", "dog,cat", "was not trained on English"),
+        ("seesay-mini", "狗,cat", ""),
+        ("some/other", "狗,cat", ""),
+    ],
+)
+def test_a_model_that_never_saw_the_language_of_the_labels_is_named(
+    folder, capsys, model, labels, told
+):
+    assert run(["classify", "set/dog", "--labels", labels, "--model", model]) == 0
+    err = capsys.readouterr().err
+    assert told in err and bool(told) == bool(err) and err.count("\n") <= 1

@@ -42,7 +42,7 @@ def test_the_cosine_is_that_of_the_picture_and_the_built_in_ensemble():
 
 
 def test_probabilities_are_the_softmax_with_the_scale_of_the_model():
-    classifier = ZeroShotClassifier(FakeEmbedder(scale=20.0), LABELS["en"])
+    classifier = ZeroShotClassifier(FakeEmbedder(scale=20.0), [*LABELS["en"], "car"])
     prediction = classifier.classify(["dog-1.jpg"]).predictions[0]
     logits = 20 * np.array([score.cosine for score in prediction.ranked])
     expected = np.exp(logits) / np.exp(logits).sum()

@@ -102,7 +102,7 @@ def classify(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.inputs import load_embedder
+    from seesay.cli.inputs import load_embedder, warn_about_language
     from seesay.inference.classifier import ZeroShotClassifier
     from seesay.inference.labels import read_lines
     from seesay.inference.none_of_these import NONE_ABOVE
@@ -110,8 +110,10 @@ def classify(
     names = _labels(labels, paths, evaluate=evaluate)
     sentences = [*(template or ()), *(read_lines(templates) if templates else ())]
     usual = NONE_ABOVE if none_above is None else none_above
+    embedder = load_embedder(model, device)
+    warn_about_language(model, names.values())
     classifier = ZeroShotClassifier(
-        load_embedder(model, device),
+        embedder,
         names,
         templates=sentences if template or templates else None,
         language=language,

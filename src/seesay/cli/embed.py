@@ -46,7 +46,7 @@ def embed(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.inputs import collect_images, embed_images, load_embedder
+    from seesay.cli.inputs import collect_images, embed_images, load_embedder, warn_about_language
     from seesay.cli.output import fail_unless_whole
     from seesay.errors import ConfigError
     from seesay.inference.labels import read_lines
@@ -62,6 +62,7 @@ def embed(
         )
     files, failures = collect_images(paths or [])
     embedder = load_embedder(model, device)
+    warn_about_language(model, texts)
     images = embed_images(embedder, files)
     sentences = embedder.embed_texts(texts)
     failures += [(str(files[f.index]), str(f.error)) for f in images.failures]

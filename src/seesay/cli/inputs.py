@@ -1,11 +1,11 @@
 """What commands do with the pictures and the model they are given: find, load, embed, count."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seesay.cli.messages import say
-from seesay.cli.output import console, progress
+from seesay.cli.output import console, progress, warn
 
 if TYPE_CHECKING:
     from seesay.inference.embedder import Embedder, Embeddings
@@ -31,3 +31,25 @@ def load_embedder(name: str, device: str | None) -> "Embedder":
 def embed_images(embedder: "Embedder", files: Sequence[Path]) -> "Embeddings":
     with progress(say("pictures", "图片")) as report:
         return embedder.embed_images(files, on_progress=report)
+
+
+def warn_about_language(model: str, texts: Iterable[str]) -> None:
+    """Say so where a catalogued model never saw a language that it is asked in: it answers all the
+    same, and the answers are close to noise."""
+    from seesay.inference.prompts import detect_language
+    from seesay.weights.catalog import find
+
+    entry = find(model)
+    if entry is None or "multilingual" in entry.languages:
+        return
+    strange = {detect_language(text) for text in texts} - set(entry.languages)
+    for language in sorted(strange):
+        name_en, name_zh = {"en": ("English", "英文"), "zh": ("Chinese", "中文")}[language]
+        warn(
+            say(
+                f"{model} was not trained on {name_en}: what it makes of such words means little; "
+                f"for a model that was, see: seesay models list --language {language}",
+                f"{model} 没有用{name_zh}训练过，对{name_zh}词语的判断没有多少意义；"
+                f"可用的模型见 seesay models list --language {language}",
+            )
+        )

@@ -82,6 +82,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
+    """Run one command in this process and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be valid UTF-8
@@ -91,9 +92,7 @@ def run(arguments: Sequence[str]) -> int:
     except (SeesayError, typer.TyperException) as error:
         _report(error, as_json="--json" in arguments)
         return WRONG_USE
-    except KeyboardInterrupt:
-        code = STOPPED
-    if code == STOPPED:
+    if code == STOPPED:  # what Typer makes of Ctrl-C
         warn(say("stopped", "已停止"))
     return code if isinstance(code, int) else 0
 

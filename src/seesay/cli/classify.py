@@ -103,6 +103,7 @@ def classify(
     json: Json = False,
 ) -> None:
     from seesay.cli.inputs import load_embedder, warn_about_language
+    from seesay.cli.output import working
     from seesay.inference.classifier import ZeroShotClassifier
     from seesay.inference.labels import read_lines
     from seesay.inference.none_of_these import NONE_ABOVE
@@ -112,13 +113,14 @@ def classify(
     usual = NONE_ABOVE if none_above is None else none_above
     embedder = load_embedder(model, device)
     warn_about_language(model, names.values())
-    classifier = ZeroShotClassifier(
-        embedder,
-        names,
-        templates=sentences if template or templates else None,
-        language=language,
-        none_above=None if no_none else usual,
-    )
+    with working(say("embedding the labels", "正在计算类别的向量")):
+        classifier = ZeroShotClassifier(
+            embedder,
+            names,
+            templates=sentences if template or templates else None,
+            language=language,
+            none_above=None if no_none else usual,
+        )
     if evaluate:
         _evaluate(classifier, paths[0], csv, html, as_json=json)
     else:

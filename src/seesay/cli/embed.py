@@ -15,39 +15,45 @@ if TYPE_CHECKING:
 SHOWN = 4  # numbers of each vector in the table on the screen
 
 
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="PATHS",
+        help=say("Pictures, or folders with pictures in them.", "图片，或者含有图片的文件夹。"),
+    ),
+]
+Text = Annotated[
+    list[str] | None,
+    typer.Option("--text", "-t", help=say("A text; repeatable.", "一段文字；可重复使用。")),
+]
+TextsFile = Annotated[
+    Path | None,
+    typer.Option(help=say("UTF-8 file, one text per line.", "UTF-8 文本文件，每行一段文字。")),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help=say(
+            "File for the vectors: .npz, .npy, .jsonl or .parquet.",
+            "保存向量的文件：.npz、.npy、.jsonl 或 .parquet。",
+        ),
+    ),
+]
+
+
 def embed(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="PATHS",
-            help=say("Pictures, or folders with pictures in them.", "图片，或者含有图片的文件夹。"),
-        ),
-    ] = None,
-    text: Annotated[
-        list[str] | None,
-        typer.Option("--text", "-t", help=say("A text; repeatable.", "一段文字；可重复使用。")),
-    ] = None,
-    texts_file: Annotated[
-        Path | None,
-        typer.Option(help=say("UTF-8 file, one text per line.", "UTF-8 文本文件，每行一段文字。")),
-    ] = None,
+    paths: Paths = None,
+    text: Text = None,
+    texts_file: TextsFile = None,
     model: Model = DEFAULT_MODEL,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help=say(
-                "File for the vectors: .npz, .npy, .jsonl or .parquet.",
-                "保存向量的文件：.npz、.npy、.jsonl 或 .parquet。",
-            ),
-        ),
-    ] = None,
+    out: Out = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
     from seesay.cli.inputs import collect_images, embed_images, load_embedder, warn_about_language
-    from seesay.cli.output import fail_unless_whole
+    from seesay.cli.output import fail_unless_whole, working
     from seesay.errors import ConfigError
     from seesay.inference.labels import read_lines
     from seesay.inference.vector_files import save_vectors, writer_for
@@ -64,7 +70,8 @@ def embed(
     embedder = load_embedder(model, device)
     warn_about_language(model, texts)
     images = embed_images(embedder, files)
-    sentences = embedder.embed_texts(texts)
+    with working(say("embedding the texts", "正在计算文字的向量")):
+        sentences = embedder.embed_texts(texts)
     failures += [(str(files[f.index]), str(f.error)) for f in images.failures]
     failures += [(texts[f.index], str(f.error)) for f in sentences.failures]
     table = _table(embedder.name, [str(f) for f in files], texts, images, sentences)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seesay.cli.messages import say
-from seesay.cli.output import console, progress, warn
+from seesay.cli.output import progress, warn, working
 
 if TYPE_CHECKING:
     from seesay.inference.embedder import Embedder, Embeddings
@@ -22,7 +22,7 @@ def collect_images(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, s
 
 def load_embedder(name: str, device: str | None) -> "Embedder":
     """Load a model, saying so on a terminal while it takes."""
-    with console(stderr=True).status(say(f"loading {name} …", f"正在加载 {name} …")):
+    with working(say(f"loading {name}", f"正在加载 {name}")):
         from seesay.inference.load import load
 
         return load(name, device=device)

@@ -16,6 +16,8 @@ from seesay.cli.help import Command, Commands
 from seesay.cli.messages import say
 from seesay.cli.models import app as models
 from seesay.cli.output import one_line, warn
+from seesay.cli.sweep import sweep
+from seesay.cli.train import train
 from seesay.errors import SeesayError
 
 WRONG_USE, STOPPED = 2, 130
@@ -46,6 +48,19 @@ app.command(
     ),
 )(classify)
 app.add_typer(models, name="models")
+app.command(
+    "train",
+    cls=Command,
+    help=say("Train a model from a recipe.", "按照配方训练模型。"),
+)(train)
+app.command(
+    "sweep",
+    cls=Command,
+    help=say(
+        "Train with some settings varied, and compare the runs in one report.",
+        "改变若干设置分别训练，并在一份报告中对比结果。",
+    ),
+)(sweep)
 
 
 def _print_version(wanted: bool) -> bool:

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Any
@@ -93,6 +93,11 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     return printable(" ".join(line.strip() for line in text.splitlines()))
+
+
+def working(what: str) -> AbstractContextManager[Any]:
+    """Says on a terminal what is being done, for work whose end is not known."""
+    return console(stderr=True).status(f"{what} …") if sys.stderr.isatty() else nullcontext()
 
 
 @contextmanager

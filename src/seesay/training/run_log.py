@@ -2,13 +2,15 @@
 
 import json
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from seesay.data.atomic import write_whole
 from seesay.errors import ConfigError, MissingExtraError
@@ -45,10 +47,13 @@ class RunLog:
             self._writers.append(_Wandb(folder))
         self._lines = self.file.open("a", encoding="utf-8")
         self._bar = _Bar(after, steps)
+        self._speed = _Speed()
 
     def step(self, number: int, samples: int, values: Mapping[str, Any]) -> None:
-        """Note a step; `samples` is how many it learned from."""
-        speed = self._bar.advance(number, samples, values)
+        """Note a step; `samples` is how many it learned from. `values` hold its loss, and the
+        seconds spent on all steps so far."""
+        speed = self._speed.after(samples, values["seconds"])
+        self._bar.advance(number, values["loss"], speed, samples)
         if number % self._config.every == 0:
             self.write(number, {**values, "samples_per_s": round(speed, 2)})
 
@@ -99,40 +104,50 @@ def read_log(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
+class _Speed:
+    """Samples per second over the last steps; without what is measured and saved in between."""
+
+    def __init__(self) -> None:
+        self._last: deque[tuple[int, float]] = deque(maxlen=20)
+
+    def after(self, samples: int, seconds: float) -> float:
+        """`seconds` count from any beginning. 0 after the first step: it includes the start."""
+        self._last.append((samples, seconds))
+        passed = seconds - self._last[0][1]
+        return sum(n for n, _ in list(self._last)[1:]) / passed if passed > 0 else 0.0
+
+
 class _Bar:
     """Progress with samples per second and the time left; lines where there is no terminal."""
 
     def __init__(self, after: int, steps: int) -> None:
         self._console = Console(stderr=True)
         self._steps = steps
-        self._begun = self._last_line = time.monotonic()
-        self._first, self._samples = after, 0
+        self._last_line = time.monotonic()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]:.1f} samples/s"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]} left"),
         )
         self._progress = Progress(*columns, console=self._console)
-        self._task = self._progress.add_task("training", total=steps, completed=after, speed=0.0)
+        self._task = self._progress.add_task(
+            "training", total=steps, completed=after, speed=0.0, left="?"
+        )
         if self._console.is_terminal:
             self._progress.start()
 
-    def advance(self, number: int, samples: int, values: Mapping[str, Any]) -> float:
-        self._samples += samples
-        now = time.monotonic()
-        speed = self._samples / max(now - self._begun, 1e-9)
-        said = f"loss {values['loss']:.4f}"
-        self._progress.update(self._task, completed=number, description=said, speed=speed)
-        if not self._console.is_terminal and now - self._last_line > QUIET_S:
-            self._last_line = now
-            left_s = (now - self._begun) / (number - self._first) * (self._steps - number)
-            self.say(
-                f"step {number}/{self._steps}  {said}  {speed:.1f} samples/s  "
-                f"{left_s / 60:.0f} min left"
-            )
-        return speed
+    def advance(self, number: int, loss: float, speed: float, samples: int) -> None:
+        said = f"loss {loss:.4f}"
+        seconds = (self._steps - number) * samples / speed if speed else 0.0
+        left = str(timedelta(seconds=round(seconds))) if speed else "?"
+        self._progress.update(
+            self._task, completed=number, description=said, speed=speed, left=left
+        )
+        if not self._console.is_terminal and time.monotonic() - self._last_line > QUIET_S:
+            self._last_line = time.monotonic()
+            self.say(f"step {number}/{self._steps}  {said}  {speed:.1f} samples/s  {left} left")
 
     def say(self, text: str) -> None:
         self._progress.console.print(text, highlight=False, markup=False)

@@ -138,12 +138,9 @@ def _batched(folder: str, device: str, dtype) -> Run:
 
 
 def _seesay(folder: str, device: str):
-    from seesay.inference.devices import choose_device, choose_dtype
-    from seesay.inference.embedder import Embedder
-    from seesay.weights.checkpoint import load_dual_encoder
+    import seesay
 
-    dtype = choose_dtype(choose_device(device))
-    return Embedder(load_dual_encoder(Path(folder)), device=device, dtype=dtype)
+    return seesay.load(folder, device=device)
 
 
 def _in_batches(files: Sequence[str]) -> list[Sequence[str]]:

@@ -10,9 +10,10 @@ from seesay.models.dual_encoder import DualEncoderConfig
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 # Rows (images x tokens) in the matrix products of one batch, per thread, on a processor. Measured
-# with ViT-B/32 and B/16 in float32: from 400 rows on the products run at full speed; larger batches
-# gain nothing, take more memory, and leave threads without work at the end of a run.
-CPU_ROWS = 800
+# with ViT-B/32 and B/16 in float32: at 400 rows the products run at full speed. From 800 on the
+# activations are blocks that the allocator gives back to the system after every layer; fetching
+# them again (10,000 page faults an image) costs a tenth of the time.
+CPU_ROWS = 400
 # On a GPU: enough rows for every multiprocessor to have several tiles of a product, few enough for
 # the next batches to be decoded meanwhile. Reckoned, not measured.
 GPU_ROWS = 16_384

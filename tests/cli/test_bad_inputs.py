@@ -80,7 +80,7 @@ def test_classify_does_the_good_ones_and_names_the_bad_ones_in_its_json(place, m
 
 def test_an_unknown_model_is_one_line_with_the_nearest_name(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
-    assert run(["embed", "pictures", "-m", "seesay-mimi"]) == 2
+    assert run(["embed", "pictures", "-m", "seesay-mimi"]) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("seesay: ") and "seesay-mimi" in err and "Did you mean seesay-mini" in err

@@ -109,7 +109,7 @@ def test_a_model_that_is_here_is_shown_with_its_folder(server, capsys, monkeypat
 
 
 def test_an_unknown_model_is_one_line_with_the_nearest_name(capsys):
-    assert run(["models", "show", "clip-b33"]) == 2
+    assert run(["models", "show", "clip-b33"]) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "Did you mean clip-b32" in shown.err

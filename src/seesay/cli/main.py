@@ -18,9 +18,9 @@ from seesay.cli.models import app as models
 from seesay.cli.output import one_line, warn
 from seesay.cli.sweep import sweep
 from seesay.cli.train import train
-from seesay.errors import SeesayError
+from seesay.errors import SeesayError, UnknownModelError
 
-WRONG_USE, STOPPED = 2, 130
+NOT_ALL_DONE, WRONG_USE, STOPPED = 1, 2, 130
 
 
 app = typer.Typer(
@@ -106,7 +106,8 @@ def run(arguments: Sequence[str]) -> int:
         code = app(arguments, prog_name="seesay", standalone_mode=False)
     except (SeesayError, typer.TyperException) as error:
         _report(error, as_json="--json" in arguments)
-        return WRONG_USE
+        # A model that is not there is an input that is not there, like a missing picture.
+        return NOT_ALL_DONE if isinstance(error, UnknownModelError) else WRONG_USE
     if code == STOPPED:  # what Typer makes of Ctrl-C
         warn(say("stopped", "已停止"))
     return code if isinstance(code, int) else 0

@@ -306,6 +306,14 @@ def test_a_bomb_is_refused_in_milliseconds_and_without_memory(tmp_path, bomb):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 4_000, message  # KiB
 
 
+def test_a_bomb_that_pillows_reader_refuses_itself_is_called_too_large():
+    """16,383 x 16,383 in one WebP: a reader that would make room for all of it on opening."""
+    side = 0x3FFF - 1
+    body = b"\x2f" + struct.pack("<I", side | side << 14) + bytes(9)
+    chunk_ = b"WEBPVP8L" + struct.pack("<I", len(body)) + body
+    refused(b"RIFF" + struct.pack("<I", len(chunk_)) + chunk_, "too large")
+
+
 def test_limits_count_the_pixels_to_be_decoded():
     jpeg = saved(Image.new("RGB", (800, 800)), "JPEG")
     limits = DecodeLimits(max_pixels=10_000)

@@ -37,7 +37,6 @@ _DAMAGE = (
     RuntimeError,
     struct.error,
     Warning,
-    Image.DecompressionBombError,
 )
 
 # EXIF tag 0x0112 -> what brings the picture upright (Exif 2.32, table 6).
@@ -188,6 +187,10 @@ def _damage_is_an_image_error(label: str) -> Iterator[None]:
             f"{label}: does not begin like any picture. "
             f"Expected one of {', '.join(FORMATS)} or HEIF, whatever the name ends in. "
             "Check that it is a picture and not, for instance, a saved web page."
+        ) from None
+    except Image.DecompressionBombError as error:  # the few readers that look for themselves
+        raise ImageError(
+            f"{label}: is too large to be read ({error}). Expected fewer pixels. Make it smaller."
         ) from None
     except MemoryError:
         raise ImageError(

@@ -3,8 +3,13 @@
 import json
 from pathlib import Path
 
+import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor
+
+from seesay.training.logs.run_log import read_log
+from seesay.weights.checkpoint import load_dual_encoder
 
 COLOURS = {
     "red": ("红色", (220, 30, 30)),
@@ -120,3 +125,18 @@ def write_run(folder: Path, copies: int = 2) -> Path:
     recipe = folder / "recipe.toml"
     recipe.write_text(RECIPE.format(folder=folder), encoding="utf-8")
     return recipe
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    """Of a model folder."""
+    return load_dual_encoder(folder).model.state_dict()
+
+
+def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    """To the last bit."""
+    return one.keys() == two.keys() and all(torch.equal(one[n], two[n]) for n in one)
+
+
+def losses(run: Path) -> dict[int, float]:
+    """By step."""
+    return {row["step"]: row["loss"] for row in read_log(run / "log.jsonl") if "loss" in row}

@@ -10,8 +10,8 @@ import tarfile
 import pytest
 
 from seesay.data.batches_config import RecordsConfig, open_records, read_classes, used_records
-from seesay.data.formats import captions_from, language_of
-from seesay.data.formats_tar import members
+from seesay.data.formats.records import captions_from, language_of
+from seesay.data.formats.tar_members import members
 from seesay.errors import ConfigError, DataError, MissingExtraError
 from tiny_runs import write_squares
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from seesay.training.recipe import read_recipe
+from seesay.training.recipes.recipe import read_recipe
 from seesay.training.run import train
 
 

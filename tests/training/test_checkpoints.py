@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from seesay.errors import ConfigError, TrainingError
-from seesay.training import checkpoints as module
-from seesay.training.checkpoints import (
+from seesay.training.checkpoints import store as module
+from seesay.training.checkpoints.store import (
     CheckpointConfig,
     Checkpoints,
     Snapshot,

@@ -9,7 +9,7 @@ from seesay.models.dual_encoder import DualEncoder
 from seesay.training.build import make_model, make_objectives
 from seesay.training.dual_encoder import DualEncoderStep, Towers, keep_scale_in_range
 from seesay.training.objectives import LOSSES, Contrastive, ContrastiveConfig, pair_ids
-from seesay.training.recipe import read_recipe
+from seesay.training.recipes.recipe import read_recipe
 from tiny_runs import write_run
 
 CPU = torch.device("cpu")

@@ -10,51 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from seesay.data.batches_samples import Samples
 from seesay.errors import ConfigError, DataError, TrainingError
 from seesay.inference.embedder import Embedder
-from seesay.models.dual_encoder import DualEncoder
 from seesay.training import run as module
-from seesay.training.recipe import read_recipe
+from seesay.training.logs.run_log import read_log
+from seesay.training.recipes.recipe import read_recipe
 from seesay.training.run import train
-from seesay.training.run_log import read_log
 from seesay.weights.checkpoint import load_dual_encoder, save_dual_encoder
-from tiny_runs import write_run
+from tiny_runs import losses, same, weights, write_run
 
 
 @pytest.fixture
 def recipe(tmp_path):
     file = write_run(tmp_path)
     return lambda *assignments: read_recipe(file, assignments)
-
-
-def weights(folder):
-    return load_dual_encoder(folder).model.state_dict()
-
-
-def same(one, two):
-    return one.keys() == two.keys() and all(torch.equal(one[n], two[n]) for n in one)
-
-
-def losses(folder):
-    return {row["step"]: row["loss"] for row in read_log(folder / "log.jsonl") if "loss" in row}
-
-
-def stop_after(step, monkeypatch):
-    """Let a run die after a step, as a kill would, with nothing written later."""
-
-    class KilledError(BaseException):
-        pass
-
-    after = module._Run._after_step
-
-    def dying(run, done):
-        after(run, done)
-        if done.number == step:
-            raise KilledError
-
-    monkeypatch.setattr(module._Run, "_after_step", dying)
-    return pytest.raises(KilledError)
 
 
 # From beginning to end
@@ -74,58 +43,6 @@ def test_a_run_learns_and_its_model_loads(recipe, tmp_path):
     assert trained.step == 60
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        ("objective.pairs.loss=sigmoid", "optimizer.ema=0.9"),
-        ("hardware.micro_batch=3",),
-        ("hardware.recompute=true", "run.accumulate=2"),
-        ("optimizer.freeze=['image']", "hardware.precision=bfloat16"),
-        ("data.squares.augmentation.crop_scale=[0.3, 1.0]", "loading.workers=1"),
-    ],
-    ids=lambda settings: settings[0],
-)
-def test_a_run_that_was_stopped_ends_exactly_as_one_that_was_not(
-    recipe, tmp_path, monkeypatch, settings
-):
-    whole = train(recipe(*settings, f"run.folder={tmp_path / 'whole'}"))
-    with monkeypatch.context() as patched, stop_after(7, patched):
-        train(recipe(*settings))
-    assert not (tmp_path / "run" / "model").exists()
-    resumed = train(recipe(*settings), resume=True)
-    assert same(weights(resumed.folder), weights(whole.folder))
-    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
-    assert list(losses(tmp_path / "run")) == list(range(1, 13))
-
-
-def test_dropout_goes_on_with_the_masks_it_would_have_drawn(recipe, tmp_path, monkeypatch):
-    embed = DualEncoder.embed_texts
-
-    def with_dropout(model, ids):
-        return torch.nn.functional.dropout(embed(model, ids), 0.5, model.training)
-
-    monkeypatch.setattr(DualEncoder, "embed_texts", with_dropout)
-    whole = train(recipe(f"run.folder={tmp_path / 'whole'}"))
-    with monkeypatch.context() as patched, stop_after(7, patched):
-        train(recipe())
-    assert same(weights(train(recipe(), resume=True).folder), weights(whole.folder))
-
-
-def test_resuming_before_the_first_checkpoint_begins_anew(recipe, tmp_path, monkeypatch):
-    with monkeypatch.context() as patched, stop_after(2, patched):
-        train(recipe())
-    train(recipe(), resume=True)
-    assert list(losses(tmp_path / "run")) == list(range(1, 13))
-
-
-def test_resuming_a_finished_run_changes_nothing(recipe, tmp_path):
-    before = weights(train(recipe()).folder)
-    log = (tmp_path / "run" / "log.jsonl").read_text()
-    again = train(recipe(), resume=True)
-    assert same(weights(again.folder), before)
-    assert (tmp_path / "run" / "log.jsonl").read_text() == log
-
-
 def test_another_seed_makes_another_model(recipe, tmp_path):
     one = weights(train(recipe()).folder)
     two = weights(train(recipe("run.seed=1", f"run.folder={tmp_path / 'two'}")).folder)
@@ -136,15 +53,6 @@ def test_a_run_that_is_there_already_is_not_overwritten(recipe):
     train(recipe())
     with pytest.raises(ConfigError, match=r"already holds a run of 12 steps.*--resume"):
         train(recipe())
-
-
-def test_resuming_with_another_recipe_is_refused_by_the_setting(recipe):
-    train(recipe())
-    with pytest.raises(ConfigError, match=r"optimizer.lr was 0.01, now 0.02"):
-        train(recipe("optimizer.lr=0.02"), resume=True)
-    with pytest.raises(ConfigError, match=r"run.seed was 0, now 1"):
-        train(recipe("run.seed=1"), resume=True)
-    train(recipe("checkpoint.keep=1", "log.every=5"), resume=True)  # these may change
 
 
 def test_epochs_decide_the_steps(recipe, tmp_path):
@@ -376,18 +284,6 @@ def test_a_batch_of_several_sources_and_objectives_trains(recipe, tmp_path):
     assert row["loss"] == pytest.approx(row["pairs"] + row["more"], rel=1e-5)
 
 
-def test_the_same_sample_is_read_by_the_same_draw_after_resuming(recipe, monkeypatch):
-    read = []
-    get = Samples.__getitem__
-    monkeypatch.setattr(Samples, "__getitem__", lambda s, p: (read.append(p), get(s, p))[1])
-    with monkeypatch.context() as patched, stop_after(7, patched):
-        train(recipe())
-    first, read[:] = list(read), []
-    train(recipe(), resume=True)
-    assert len(read) == 6 * 8  # from step 7 on, nothing before is read again
-    assert first[6 * 8 : 7 * 8] == read[:8]
-
-
 # What is written down
 
 
@@ -416,7 +312,7 @@ def test_a_compiled_model_learns_the_same(recipe, tmp_path):
     # In a process of its own: the checks of shapes in tests and the compiler disturb each other.
     code = (
         "import sys; from pathlib import Path\n"
-        "from seesay.training.recipe import read_recipe\n"
+        "from seesay.training.recipes.recipe import read_recipe\n"
         "from seesay.training.run import train\n"
         "train(read_recipe(Path(sys.argv[1]), tuple(sys.argv[2:])))"
     )

@@ -7,9 +7,9 @@ from typing import Literal
 import pytest
 
 from seesay.errors import ConfigError
-from seesay.training.recipe import read_recipe
-from seesay.training.recipe_reference import recipe_reference, setting_notes, toml
-from seesay.training.settings import build, override, read_toml
+from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipes.reference import recipe_reference, setting_notes, toml
+from seesay.training.recipes.settings import build, override, read_toml
 from tiny_runs import write_run
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 from seesay.data.batches_config import RecordsConfig
 from seesay.errors import ConfigError
 from seesay.training.build import make_model
-from seesay.training.recipe import Recipe
-from seesay.training.settings import build
+from seesay.training.recipes.recipe import Recipe
+from seesay.training.recipes.settings import build
 from seesay.training.texts import texts_of_classes, texts_of_records
 
 

@@ -30,8 +30,8 @@ def sweep(
     json: Json = False,
 ) -> None:
     from seesay.cli.output import print_json, print_table, warn, write_text
-    from seesay.training.sweep import Cell, cells_of, read_sweep, run_sweep
-    from seesay.training.sweep_report import last_rows, shown, sweep_csv, sweep_page
+    from seesay.training.sweeps.report import last_rows, shown, sweep_csv, sweep_page
+    from seesay.training.sweeps.sweep import Cell, cells_of, read_sweep, run_sweep
 
     config = read_sweep(file)
     cells = cells_of(config, file)

@@ -11,7 +11,7 @@ from seesay.cli.options import Json
 
 if TYPE_CHECKING:
     from seesay.training.keeper import Evaluate
-    from seesay.training.recipe import EvaluationConfig
+    from seesay.training.recipes.recipe import EvaluationConfig
     from seesay.weights.checkpoint import Checkpoint
 
 Set = Annotated[
@@ -55,14 +55,14 @@ def train(
     from seesay.errors import ConfigError
 
     if reference:
-        from seesay.training.recipe_reference import recipe_reference
+        from seesay.training.recipes.reference import recipe_reference
 
         print(recipe_reference())
         return
     if recipe is None:
         raise ConfigError("there is no recipe; expected a TOML file, such as those in recipes/")
     from seesay.cli.output import print_json
-    from seesay.training.recipe import read_recipe
+    from seesay.training.recipes.recipe import read_recipe
     from seesay.training.run import train as run
 
     settings = read_recipe(recipe, tuple(set_ or ()))

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from seesay.data.augmentation import AugmentationConfig
-from seesay.data.formats import Source
-from seesay.data.formats_chinese_clip import ChineseClipSource
-from seesay.data.formats_parquet import ParquetSource
-from seesay.data.formats_table import TableSource
-from seesay.data.formats_webdataset import WebDatasetSource
+from seesay.data.formats.chinese_clip import ChineseClipSource
+from seesay.data.formats.parquet import ParquetSource
+from seesay.data.formats.records import Source
+from seesay.data.formats.table import TableSource
+from seesay.data.formats.webdataset import WebDatasetSource
 from seesay.errors import ConfigError, DataError
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from seesay.data.augmentation import augment
 from seesay.data.batches_config import SourceConfig, open_records, read_classes, used_records
 from seesay.data.batches_order import Place
-from seesay.data.formats import Damaged, Record
+from seesay.data.formats.records import Damaged, Record
 from seesay.data.images import ImageTransform, open_image
 from seesay.data.tokenizers import Tokenizer
 from seesay.errors import DataError, ImageError

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from seesay.data.batches_config import RecordsConfig, open_records, read_classes, used_records
-from seesay.data.formats import Record
+from seesay.data.formats.records import Record
 from seesay.errors import DataError
 from seesay.evaluation.retrieval import retrieval_scores
 from seesay.inference.classifier import ensemble

@@ -22,7 +22,7 @@ from seesay.training.distributed import Processes, share_model, transformer_bloc
 from seesay.training.dual_encoder import Towers
 from seesay.training.objectives import Contrastive, ContrastiveConfig, Objective
 from seesay.training.predictions import Predictions, PredictionsConfig
-from seesay.training.recipe import HardwareConfig, ModelConfig, Recipe
+from seesay.training.recipes.recipe import HardwareConfig, ModelConfig, Recipe
 from seesay.training.texts import texts_of_classes, texts_of_records
 from seesay.training.tokenizer import train_tokenizer
 from seesay.weights.checkpoint import Checkpoint, load_dual_encoder

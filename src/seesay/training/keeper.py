@@ -11,10 +11,10 @@ from torch import Tensor
 
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoder
-from seesay.training.checkpoints import Checkpoints
+from seesay.training.checkpoints.state import TrainingState, whole_weights
+from seesay.training.checkpoints.store import Checkpoints
 from seesay.training.distributed import Processes, gather_objects, wait_for_all
-from seesay.training.recipe import Recipe
-from seesay.training.state import TrainingState, whole_weights
+from seesay.training.recipes.recipe import Recipe
 from seesay.weights.checkpoint import Checkpoint, save_dual_encoder
 
 Evaluate = Callable[[Checkpoint], Mapping[str, float]]

@@ -15,17 +15,17 @@ from seesay.data.batches_samples import Samples
 from seesay.data.images import ImageTransform
 from seesay.errors import ConfigError
 from seesay.training.build import make_model, make_objectives, make_towers
-from seesay.training.checkpoints import Checkpoints, Snapshot
-from seesay.training.damage import DamageLog
+from seesay.training.checkpoints.state import TrainingState
+from seesay.training.checkpoints.store import Checkpoints, Snapshot
 from seesay.training.distributed import Processes, join_processes, wait_for_all
 from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
 from seesay.training.keeper import Evaluate, Keeper, checkpoints_of, describe, model_folder
+from seesay.training.logs.damage import DamageLog
+from seesay.training.logs.meter import Meter, peak_memory_mib
+from seesay.training.logs.run_log import RunLog
 from seesay.training.loop import Done, Learner, LoopConfig, fit, keys_of
-from seesay.training.meter import Meter, peak_memory_mib
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
-from seesay.training.recipe import Recipe
-from seesay.training.run_log import RunLog
-from seesay.training.state import TrainingState
+from seesay.training.recipes.recipe import Recipe
 
 # A resumed run must agree with its beginning in these sections; the others do not change what is
 # learned.

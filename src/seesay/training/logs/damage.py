@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from seesay.data.formats import Damaged
-from seesay.training.run_log import read_log
+from seesay.data.formats.records import Damaged
+from seesay.training.logs.run_log import read_log
 
 
 class DamageLog:

@@ -9,8 +9,15 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
-from seesay.data.formats import Damaged, Record, captions_from, find_files, label_from, parse_json
-from seesay.data.formats_tar import members
+from seesay.data.formats.records import (
+    Damaged,
+    Record,
+    captions_from,
+    find_files,
+    label_from,
+    parse_json,
+)
+from seesay.data.formats.tar_members import members
 from seesay.errors import DataError
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "heic", "avif")

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from seesay.training.recipe import Recipe
-from seesay.training.settings import SCALARS, kind_of
+from seesay.training.recipes.recipe import Recipe
+from seesay.training.recipes.settings import SCALARS, kind_of
 
 
 def recipe_reference() -> str:

@@ -7,7 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from seesay.data.formats import (
+from seesay.data.formats.records import (
     Damaged,
     Record,
     captions_from,

@@ -12,9 +12,9 @@ from typing import Any
 
 from seesay.errors import ConfigError, TrainingError
 from seesay.training.keeper import model_folder
-from seesay.training.recipe import Recipe, read_recipe
-from seesay.training.run_log import read_log
-from seesay.training.settings import build, read_toml
+from seesay.training.logs.run_log import read_log
+from seesay.training.recipes.recipe import Recipe, read_recipe
+from seesay.training.recipes.settings import build, read_toml
 
 Setting = bool | int | float | str
 Runner = Callable[[Path, Sequence[str]], None]

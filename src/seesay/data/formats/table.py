@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seesay.data.formats import (
+from seesay.data.formats.records import (
     Damaged,
     Record,
     captions_from,

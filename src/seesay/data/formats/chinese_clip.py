@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
-from seesay.data.formats import Damaged, Record, find_files, language_of, parse_json
+from seesay.data.formats.records import Damaged, Record, find_files, language_of, parse_json
 from seesay.errors import DataError
 
 IMAGES, TEXTS = "_imgs.tsv", "_texts.jsonl"

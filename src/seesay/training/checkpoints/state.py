@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seesay.errors import TrainingError
-from seesay.training.checkpoints import Snapshot, random_state, restore_random_state
+from seesay.training.checkpoints.store import Snapshot, random_state, restore_random_state
 from seesay.training.distributed import Processes, gather_objects, like, whole
 from seesay.training.optimizers import Ema
 

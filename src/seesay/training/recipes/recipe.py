@@ -11,12 +11,12 @@ from seesay.data.images import ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoderConfig
-from seesay.training.checkpoints import CheckpointConfig
+from seesay.training.checkpoints.store import CheckpointConfig
+from seesay.training.logs.run_log import LogConfig
 from seesay.training.objectives import ContrastiveConfig
 from seesay.training.optimizers import OptimizerConfig
 from seesay.training.predictions import PredictionsConfig
-from seesay.training.run_log import LogConfig
-from seesay.training.settings import build, override, read_toml
+from seesay.training.recipes.settings import build, override, read_toml
 from seesay.training.tokenizer import VocabularyConfig
 
 ObjectiveConfig = ContrastiveConfig | PredictionsConfig

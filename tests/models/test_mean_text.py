@@ -25,7 +25,7 @@ def texts(count: int = 2 * GROUP + 3) -> torch.Tensor:
 
 def test_the_vector_is_the_mean_over_the_tokens_by_their_importance() -> None:
     model, ids = encoder(), torch.tensor([[4, 7, 9]])
-    x = model.token_embed(ids) + model.positions[:3]
+    x = model.norm_in(model.token_embed(ids) + model.positions[:3])
     for block in model.blocks:
         x = block(x)
     x = model.norm_out(x)
@@ -37,7 +37,7 @@ def test_the_vector_is_the_mean_over_the_tokens_by_their_importance() -> None:
 def test_before_training_the_layers_add_nothing_and_all_words_count_alike() -> None:
     model = MeanTextEncoder(MeanTextConfig(vocab_size=50, context=9, dim=8, heads=2)).eval()
     ids = torch.tensor([[4, 7, 9]])
-    words = model.norm_out(model.token_embed(ids) + model.positions[:3])
+    words = model.norm_out(model.norm_in(model.token_embed(ids) + model.positions[:3]))
     torch.testing.assert_close(model(ids), words.mean(dim=1))
 
 

@@ -79,6 +79,8 @@ class MeanTextEncoder(nn.Module):
         self.token_embed = nn.Embedding(c.vocab_size, c.dim)
         nn.init.normal_(self.token_embed.weight, std=0.02)
         self.positions = nn.Parameter(0.002 * torch.randn(c.context, c.dim))
+        # Brings the words to the scale of what the layers add, which would else drown them.
+        self.norm_in = nn.LayerNorm(c.dim, eps=c.norm_eps)
         self.blocks = nn.ModuleList(Block(c.block) for _ in range(c.depth))
         self.norm_out = nn.LayerNorm(c.dim, eps=c.norm_eps)
         self.importance = nn.Linear(c.dim, 1, bias=False)
@@ -102,7 +104,7 @@ class MeanTextEncoder(nn.Module):
     def _embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch dim"]:
         c = self.config
         kept = self._kept(ids)
-        x = self.token_embed(ids) + self.positions[: ids.shape[1]]
+        x = self.norm_in(self.token_embed(ids) + self.positions[: ids.shape[1]])
         x = F.dropout(x, c.dropout, self.training)
         for block in self.blocks:
             x = block(x, mask=kept[:, None, None, :])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 # Rows and columns of a tile. On a CPU a tile stays in the cache from one step on it to the next; a
 # GPU needs tiles large enough to keep it busy.
-CPU_TILE = (1024, 2048)
+CPU_TILE = (1024, 1024)
 GPU_TILE = (4096, 8192)
 
 

@@ -7,9 +7,9 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from seesay.data.images import ImageTransformConfig
 
 from references import VOCAB, openai_clip, write_tokenizer
+from seesay.data.images import ImageTransformConfig
 from seesay.errors import WeightsError
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.text_encoder import TextConfig

@@ -5,7 +5,8 @@
 
 Forward and backward of the loss alone, in turn, on unit embeddings of 512 numbers in float32.
 `kept` is what autograd keeps for the backward pass, and how much of it is not the embeddings
-themselves; `peak` is how far the process grows during a step. open_clip 3.3.0 has no chunked mode;
+themselves (seesay also holds 45 bytes a pair on what belongs together, which only the next figure
+sees); `peak` is how far the process grows during a step. open_clip 3.3.0 has no chunked mode;
 with the loss.py of a newer one (src/open_clip/loss.py), --open-clip-loss measures that too.
 """
 

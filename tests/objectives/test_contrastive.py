@@ -287,3 +287,18 @@ def test_the_sigmoid_bias_expects_one_match_in_the_batch(batch):
 
 def test_the_sigmoid_bias_of_a_single_pair_is_finite():
     assert sigmoid_bias(1) == 0
+
+
+@pytest.mark.gpu
+@both_losses
+def test_a_gpu_gives_the_same_loss_and_gradient(loss, monkeypatch):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    monkeypatch.setattr(tiled, "GPU_TILE", (16, 24))
+    inputs, ids = make_inputs(50, 70), make_ids(50, 70, 9)
+    expected = gradients(LOSSES[loss], inputs, ids)
+    there = [tensor.detach().float().cuda().requires_grad_() for tensor in inputs]
+    found = gradients(LOSSES[loss], there, PairIds(ids.images.cuda(), ids.texts.cuda()))
+    torch.testing.assert_close(
+        found, expected, rtol=1e-4, atol=1e-6, check_device=False, check_dtype=False
+    )

@@ -56,11 +56,11 @@ def sweep(
 
 
 def _train_apart(recipe: Path, assignments: Sequence[str]) -> None:
-    """`seesay train --resume` in a process of its own; what it says goes to the terminal."""
+    """`seesay train --resume` in a process of its own; its progress is told on stderr."""
     import subprocess
     import sys
 
     code = "from seesay.cli.main import main; main()"
     changes = [part for assignment in assignments for part in ("--set", assignment)]
     command = [sys.executable, "-c", code, "train", str(recipe), *changes, "--resume"]
-    subprocess.run(command, check=False, stdout=sys.stderr)
+    subprocess.run(command, check=False, stdout=subprocess.DEVNULL)

@@ -53,6 +53,15 @@ def test_every_link_leads_to_a_file_and_heading(page):
     assert broken == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_every_file_that_a_page_names_is_there(page):
+    named = re.findall(
+        r"`((?:src|tests|docs|examples|benchmarks|training|weights)/[\w./]*)`", page.text
+    )
+    bases = (ROOT, ROOT / "src" / "seesay")
+    assert [name for name in named if not any((base / name).exists() for base in bases)] == []
+
+
 @pytest.mark.parametrize(("english", "chinese"), TWINS, ids=page_id)
 def test_english_and_chinese_pages_say_the_same(english, chinese):
     assert chinese.path.is_file(), f"{english.name} has no Chinese page"

@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
-import torchvision_shim  # noqa: F401  # before anything imports transformers, timm or open_clip
 from hypothesis import settings
+
+import torchvision_shim  # noqa: F401  # before anything imports transformers, timm or open_clip
 
 settings.register_profile("seesay", deadline=None)  # the first call of a torch op can take a second
 settings.load_profile("seesay")

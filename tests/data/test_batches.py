@@ -12,7 +12,7 @@ from seesay.data.batches import Batches, LoadingConfig
 from seesay.data.batches_config import SourceConfig
 from seesay.data.batches_order import Order, share
 from seesay.data.batches_samples import Place, Samples, number_of
-from seesay.data.images import ImageTransform, ImageTransformConfig
+from seesay.data.images import ImageTransform, ImageTransformConfig, open_image
 from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, DataError
 from tiny_runs import write_squares, write_tokenizer
@@ -182,6 +182,19 @@ def test_a_long_text_is_represented_by_one_of_its_windows(folder):
     seen = {tuple(of[Place("squares", epoch, 0)].ids[0].tolist()) for epoch in range(20)}
     assert len(seen) > 1
     assert all(len(row) == 12 for row in seen)
+
+
+def test_large_photographs_are_decoded_no_larger_than_their_crops_need(folder, monkeypatch):
+    asked = []
+
+    def watched(source, *, target):
+        asked.append(target)
+        return open_image(source, target=target)
+
+    monkeypatch.setattr("seesay.data.batches_samples.open_image", watched)
+    for scale in ((0.25, 1.0), (1.0, 1.0)):
+        samples(folder, augmentation=AugmentationConfig(crop_scale=scale))[Place("squares", 0, 0)]
+    assert asked == [32, 16]
 
 
 # Damage

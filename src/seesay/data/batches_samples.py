@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
@@ -86,9 +87,10 @@ class Samples:
     def _sample(self, place: Place, index: int, rng: np.random.Generator) -> Sample:
         record = self.source[index]
         texts = self._draw_texts(record, rng)
-        size = self._transform.config.size
-        image = open_image(record.image)
-        image = augment(image, self.config.augmentation, size, rng)
+        size, augmentation = self._transform.config.size, self.config.augmentation
+        # The smallest crop must still have the pixels that the tower sees.
+        largest = ceil(size / sqrt(augmentation.crop_scale[0]))
+        image = augment(open_image(record.image, target=largest), augmentation, size, rng)
         tokens = self._tokenizer.encode([text for _, text in texts])
         # A text that needs several windows is represented by one of them, another each epoch.
         rows = [int(rng.choice(np.flatnonzero(tokens.owners == i))) for i in range(len(texts))]

@@ -272,13 +272,13 @@ def test_bad_files_are_named_with_their_path(tmp_path):
 
 
 def test_folders_missing_paths_and_pipes_are_refused(tmp_path):
-    refused(tmp_path, str(tmp_path), "folder")
+    refused(tmp_path, str(tmp_path), "is a folder")
     refused(tmp_path / "none.jpg", "none.jpg", "No such file")
     refused("a\0b.jpg", "null")
     refused("https://example.org/cat.jpg", "https://example.org/cat.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
-    refused(tmp_path / "pipe.jpg", "pipe.jpg", "pipe")
-    refused("/dev/zero", "device")
+    refused(tmp_path / "pipe.jpg", "pipe.jpg", "is a device or pipe")
+    refused("/dev/zero", "is a device or pipe")
 
 
 @given(cut=st.floats(0, 1, exclude_max=True), target=st.sampled_from([None, 32]))

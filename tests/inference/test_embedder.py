@@ -165,14 +165,14 @@ def test_torch_keeps_its_number_of_threads(checkpoint, monkeypatch, pictures):
 
     monkeypatch.setattr(type(model), "embed_images", watched)
     try:
-        torch.set_num_threads(6)
+        torch.set_num_threads(3)
         Embedder(checkpoint).embed_images(pictures)
         later: list[int] = []
         thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
         thread.start()
         thread.join()
-        assert set(inside) == {2}
-        assert (torch.get_num_threads(), later) == (6, [6])
+        assert set(inside) == {1}
+        assert (torch.get_num_threads(), later) == (3, [3])
     finally:
         torch.set_num_threads(before)
 
@@ -232,6 +232,17 @@ def test_a_full_gpu_gets_smaller_batches(checkpoint, monkeypatch, pictures):
     monkeypatch.setattr(type(checkpoint.model), "embed_images", full)
     found = Embedder(checkpoint).embed_images(pictures).vectors
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_processors_vectors(checkpoint, pictures):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device, and torch finds none")
+    expected = Embedder(checkpoint).embed_images(pictures).vectors
+    for dtype, tolerance in (("float32", 1e-3), ("bfloat16", 5e-2)):
+        gpu = Embedder(checkpoint, device="cuda", dtype=dtype)
+        found = gpu.embed_images(pictures).vectors
+        np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
 # --- texts ---------------------------------------------------------------------------------------

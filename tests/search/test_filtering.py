@@ -1,0 +1,120 @@
+"""Conditions as people write them, asked of a real collection."""
+
+import os
+from datetime import UTC, datetime
+
+import pytest
+
+from made_collections import photo
+from seesay.errors import ConfigError
+from seesay.search.filtering import fields_of, make_filter, parse_where
+from seesay.search.store.filters.conditions import matching_units
+from seesay.search.store.records import ItemDraft, UnitDraft
+from seesay.search.store.store import Store
+
+
+def at(*day: int) -> datetime:
+    return datetime(*day, tzinfo=UTC)
+
+
+PICTURES = {
+    1: {"width": 4000, "camera": "Canon EOS", "date": at(2023, 5, 31, 23), "year": "2023"},
+    2: {"width": 640, "camera": "NIKON", "date": at(2024, 5, 1)},
+    3: {"width": 1000, "tag": ["cat", "猫"], "date": at(2024, 12, 31, 12)},
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    with Store(tmp_path_factory.mktemp("filters") / "c", create=True) as store:
+        drafts = [photo(number, metadata=data) for number, data in PICTURES.items()]
+        changed = int(at(2024, 6, 15).timestamp() * 1e9)
+        note = ItemDraft(
+            path="/notes/a.md",
+            kind="text",
+            content_hash="f" * 32,
+            size=10,
+            mtime_ns=changed,
+            units=(UnitDraft(kind="text", text="a note"),),
+        )
+        with store.writing("index"):
+            store.items.put([*drafts, note])
+        yield store
+
+
+def found(store: Store, **asked) -> list[int]:
+    return sorted(matching_units(make_filter(**asked), store.database).tolist())
+
+
+@pytest.mark.parametrize(
+    ("condition", "units"),
+    [
+        ("width>=1000", [1, 3]),
+        ("width > 1000", [1]),
+        ("width<1000", [2]),
+        ("width=640", [2]),
+        ("width!=640", [1, 3, 4]),
+        ("camera=NIKON", [2]),
+        ("camera~canon", [1]),
+        ("camera", [1, 2]),
+        ("tag=猫", [3]),
+        ("tag='cat'", [3]),
+        ("year=2023", [1]),
+        ("date=2024", [2, 3]),
+        ("date=2024-05", [2]),
+        ("date>2024-05-01", [3]),
+        ("date<=2024-05-01", [1, 2]),
+        ("date<2024-12-31", [1, 2]),
+        ("file.size>1002", [3]),
+        ("file.name~.MD", [4]),
+        ("file.modified=2024-06-15", [4]),
+        ("unit.kind=text", [4]),
+    ],
+)
+def test_a_condition_takes_the_units_it_says(store, condition, units):
+    assert found(store, where=[condition]) == units
+
+
+def test_several_conditions_hold_together(store):
+    assert found(store, where=["width>=1000", "date=2024"]) == [3]
+
+
+def test_days_are_inclusive_and_a_file_without_a_date_counts_by_its_last_change(store):
+    assert found(store, since="2024-05-01") == [2, 3, 4]
+    assert found(store, since="2024-05-02", until="2024-06-15") == [4]
+    assert found(store, until="2023-05-31") == [1]
+    assert found(store, until="2024-12") == [1, 2, 3, 4]
+
+
+def test_folders_hold_what_is_below_them_and_nothing_beside(store, monkeypatch):
+    assert found(store, folders=["/photos/1"]) == [1]
+    assert found(store, folders=["/photos/1", "/photos/0/"]) == [1, 3]
+    assert found(store, folders=["/phot"]) == []
+    monkeypatch.chdir(os.sep)
+    assert found(store, folders=["photos"]) == [1, 2, 3]
+
+
+def test_types_are_one_or_another(store):
+    assert found(store, types=["text"]) == [4]
+    assert found(store, types=["image", "text"]) == [1, 2, 3, 4]
+
+
+def test_nothing_asked_is_no_filter():
+    assert make_filter() is None
+
+
+@pytest.mark.parametrize("text", ["", " ", "=3", "~x"])
+def test_a_condition_without_a_key_is_refused(text):
+    with pytest.raises(ConfigError, match="names no key; expected one such as width>=1000"):
+        parse_where(text)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2024-13", "2024-02-30", "0000", "9999-12-31"])
+def test_a_date_that_is_none_is_refused(text):
+    with pytest.raises(ConfigError, match="is not a date; expected a day, month or year"):
+        make_filter(until=text)
+
+
+def test_the_fields_of_a_filter_are_known():
+    asked = make_filter(where=["width>1", "camera!=x"], types=["image"])
+    assert set(fields_of(asked)) == {"width", "camera", "unit.kind"}

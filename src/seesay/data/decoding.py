@@ -96,6 +96,13 @@ def decode(
     return upright_rgb(image, label, limits)
 
 
+def open_header(stream: BufferedIOBase, label: str) -> Image.Image:
+    """A picture as its header describes it: format, size and EXIF are there, no pixel is decoded.
+    Raises ImageError."""
+    with _damage_is_an_image_error(label):
+        return _open(stream, label)
+
+
 def check_size(image: Image.Image, label: str, limits: DecodeLimits) -> None:
     """Refuse by the header, before anything is decoded.
 

@@ -7,9 +7,8 @@ open_clip 3 (transform.py) on torchvision.
 import io
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,72 +18,20 @@ from torch import Tensor
 
 from seesay.data.arrays import picture_from_numbers
 from seesay.data.decoding import DEFAULT_LIMITS, DecodeLimits, check_size, decode, upright_rgb
-from seesay.errors import ConfigError, ImageError
+from seesay.data.squares import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig, square
+from seesay.errors import ImageError
+
+__all__ = [
+    "OPENAI_MEAN",
+    "OPENAI_STD",
+    "ImageSource",
+    "ImageTransform",
+    "ImageTransformConfig",
+    "describe_source",
+    "open_image",
+]
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | Tensor
-
-_LONGEST = 16  # long side over short side, beyond which only the square itself is computed
-
-OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
-OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
-
-INTERPOLATIONS = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "hamming": Image.Resampling.HAMMING,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageTransformConfig:
-    """The defaults are OpenAI's CLIP as transformers reads it."""
-
-    size: int = 224
-    """Side of the square that the image tower sees, in pixels."""
-    resize: Literal["shortest", "squash"] = "shortest"
-    """Bring the shorter side to `size` and keep the shape, or press both sides to `size`."""
-    crop: bool = True
-    """Cut the centre square out after resizing; needed with "shortest", no effect on "squash"."""
-    crop_rounding: Literal["down", "half_even"] = "down"
-    """Where the square begins when the margin is odd: transformers rounds down, torchvision (so
-    OpenAI's code, open_clip and cn_clip) to the even neighbour, which is one pixel further when
-    the margin is 3, 7, 11, ..."""
-    interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = (
-        "bicubic"
-    )
-    """Pillow's resampling filter."""
-    mean: tuple[float, float, float] = OPENAI_MEAN
-    """Subtracted from red, green and blue after they are scaled from 0..255 to 0..1."""
-    std: tuple[float, float, float] = OPENAI_STD
-    """What the difference is divided by."""
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ConfigError(f"size={self.size} leaves no pixel; give the image tower's size")
-        if self.resize not in ("shortest", "squash"):
-            raise ConfigError(f"resize={self.resize!r} is not known; choose shortest or squash")
-        if self.resize == "shortest" and not self.crop:
-            raise ConfigError(
-                "resize='shortest' with crop=False gives pictures of different shapes, and a batch "
-                "has one; set crop=True or resize='squash'"
-            )
-        if self.crop_rounding not in ("down", "half_even"):
-            raise ConfigError(
-                f"crop_rounding={self.crop_rounding!r} is not known; choose down or half_even"
-            )
-        if self.interpolation not in INTERPOLATIONS:
-            raise ConfigError(
-                f"interpolation={self.interpolation!r} is not known; "
-                f"choose one of {', '.join(INTERPOLATIONS)}"
-            )
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ConfigError(
-                f"mean={self.mean} and std={self.std} must be three numbers each, "
-                "and no std zero or negative; copy them from the checkpoint"
-            )
 
 
 class ImageTransform:
@@ -101,18 +48,7 @@ class ImageTransform:
 
     def pixels(self, image: Image.Image) -> UInt8[Tensor, "height width 3"]:
         """The square that the image tower sees, before normalisation: a quarter of the bytes."""
-        width, height = self._resized(image)
-        left, top = self._margin(width), self._margin(height)
-        side, interpolation = self.config.size, INTERPOLATIONS[self.config.interpolation]
-        if max(width, height) > _LONGEST * side:
-            # A strip of 1 x 30,000 would be resized to gigabytes, of which one square is kept.
-            x, y = image.width / width, image.height / height
-            box = (left * x, top * y, (left + side) * x, (top + side) * y)
-            return _tensor(image.resize((side, side), interpolation, box=box))
-        # The box would do for every picture and save a quarter of the work, but Pillow keeps it in
-        # single precision, which moves some pixels by one step from the published preprocessing.
-        resized = image.resize((width, height), interpolation)
-        return _tensor(resized.crop((left, top, left + side, top + side)))
+        return _tensor(square(image, self.config))
 
     def normalise(
         self, pixels: UInt8[Tensor, "batch height width 3"]
@@ -124,18 +60,6 @@ class ImageTransform:
         values = pixels.permute(0, 3, 1, 2).float()
         mean, std = self._mean.to(pixels.device), self._std.to(pixels.device)
         return values.div_(255).sub_(mean).div_(std)
-
-    def _resized(self, image: Image.Image) -> tuple[int, int]:
-        """Width and height before the crop; the longer side is rounded down, as the sources do."""
-        size = self.config.size
-        if self.config.resize == "squash":
-            return size, size
-        short = min(image.size)
-        return size * image.width // short, size * image.height // short
-
-    def _margin(self, side: int) -> int:
-        spare = side - self.config.size
-        return spare // 2 if self.config.crop_rounding == "down" else round(spare / 2)
 
 
 def _tensor(image: Image.Image) -> UInt8[Tensor, "height width 3"]:

@@ -1,0 +1,104 @@
+"""A picture of any shape -> the square that an image tower sees.
+
+Without torch, so that a process that only decodes pictures starts at once and stays small.
+Sources: as in `seesay.data.images`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image
+
+from seesay.errors import ConfigError
+
+_LONGEST = 16  # long side over short side, beyond which only the square itself is computed
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTransformConfig:
+    """The defaults are OpenAI's CLIP as transformers reads it."""
+
+    size: int = 224
+    """Side of the square that the image tower sees, in pixels."""
+    resize: Literal["shortest", "squash"] = "shortest"
+    """Bring the shorter side to `size` and keep the shape, or press both sides to `size`."""
+    crop: bool = True
+    """Cut the centre square out after resizing; needed with "shortest", no effect on "squash"."""
+    crop_rounding: Literal["down", "half_even"] = "down"
+    """Where the square begins when the margin is odd: transformers rounds down, torchvision (so
+    OpenAI's code, open_clip and cn_clip) to the even neighbour, which is one pixel further when
+    the margin is 3, 7, 11, ..."""
+    interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = (
+        "bicubic"
+    )
+    """Pillow's resampling filter."""
+    mean: tuple[float, float, float] = OPENAI_MEAN
+    """Subtracted from red, green and blue after they are scaled from 0..255 to 0..1."""
+    std: tuple[float, float, float] = OPENAI_STD
+    """What the difference is divided by."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ConfigError(f"size={self.size} leaves no pixel; give the image tower's size")
+        if self.resize not in ("shortest", "squash"):
+            raise ConfigError(f"resize={self.resize!r} is not known; choose shortest or squash")
+        if self.resize == "shortest" and not self.crop:
+            raise ConfigError(
+                "resize='shortest' with crop=False gives pictures of different shapes, and a batch "
+                "has one; set crop=True or resize='squash'"
+            )
+        if self.crop_rounding not in ("down", "half_even"):
+            raise ConfigError(
+                f"crop_rounding={self.crop_rounding!r} is not known; choose down or half_even"
+            )
+        if self.interpolation not in INTERPOLATIONS:
+            raise ConfigError(
+                f"interpolation={self.interpolation!r} is not known; "
+                f"choose one of {', '.join(INTERPOLATIONS)}"
+            )
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ConfigError(
+                f"mean={self.mean} and std={self.std} must be three numbers each, "
+                "and no std zero or negative; copy them from the checkpoint"
+            )
+
+
+def square(image: Image.Image, config: ImageTransformConfig) -> Image.Image:
+    """Resized and cropped to `size` x `size`; the picture is RGB."""
+    width, height = _resized(image, config)
+    left, top = _margin(width, config), _margin(height, config)
+    side, interpolation = config.size, INTERPOLATIONS[config.interpolation]
+    if max(width, height) > _LONGEST * side:
+        # A strip of 1 x 30,000 would be resized to gigabytes, of which one square is kept.
+        x, y = image.width / width, image.height / height
+        box = (left * x, top * y, (left + side) * x, (top + side) * y)
+        return image.resize((side, side), interpolation, box=box)
+    # The box would do for every picture and save a quarter of the work, but Pillow keeps it in
+    # single precision, which moves some pixels by one step from the published preprocessing.
+    resized = image.resize((width, height), interpolation)
+    return resized.crop((left, top, left + side, top + side))
+
+
+def _resized(image: Image.Image, config: ImageTransformConfig) -> tuple[int, int]:
+    """Width and height before the crop; the longer side is rounded down, as the sources do."""
+    if config.resize == "squash":
+        return config.size, config.size
+    short = min(image.size)
+    return config.size * image.width // short, config.size * image.height // short
+
+
+def _margin(side: int, config: ImageTransformConfig) -> int:
+    spare = side - config.size
+    return spare // 2 if config.crop_rounding == "down" else round(spare / 2)

@@ -1,0 +1,1 @@
+"""What is drawn of a collection: thumbnails, contact sheets, pages."""

@@ -1,0 +1,121 @@
+"""Small pictures of what was found: made when first asked for, and kept beside the collection.
+
+Asked for by the number of a unit, never by a path: nothing can be read through here that is not in
+the collection, and no file that was put in the place of one that is.
+"""
+
+import io
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from PIL import Image
+
+from seesay.data.images import open_image
+from seesay.errors import CollectionError, DataError, ImageError
+from seesay.search.store.records import Item
+from seesay.search.store.store import Store
+
+FOLDER = "thumbnails"
+SIZES = (128, 256, 512, 1024)
+"""Longest side in pixels; few, so that the cache holds each picture few times."""
+LIMIT_BYTES = 1 << 30
+"""How large the cache may grow before its oldest files go."""
+
+_PRUNE_EVERY = 200  # thumbnails made
+
+
+class Thumbnails:
+    """The thumbnails of a collection. Any number of threads may ask at once."""
+
+    def __init__(self, store: Store, *, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.folder = store.folder / FOLDER
+        self._store = store
+        self._limit_bytes = limit_bytes
+        self._made = 0
+
+    def get(self, unit: int, size: int = 256) -> bytes:
+        """A WebP picture whose longest side is the next of SIZES that is not below `size`.
+
+        Raises CollectionError where there is no such unit, where it is not a whole picture, and
+        where the file is gone or was changed since it was indexed."""
+        item = self._item(unit)
+        side = next((one for one in SIZES if one >= size), SIZES[-1])
+        file = self.folder / item.content_hash[:2] / f"{item.content_hash}-{side}.webp"
+        with suppress(OSError):
+            return file.read_bytes()
+        made = _shrunk(_content(item), item, side)
+        self._keep(file, made)
+        return made
+
+    def _item(self, unit: int) -> Item:
+        found = self._store.units.get([unit])
+        items = self._store.items.get([one.item for one in found])
+        if not items:
+            raise CollectionError(
+                f"there is no unit {unit} in {self._store.folder}, expected the number of one that "
+                "a search has found; search again: it may have been removed since"
+            )
+        if found[0].kind != "image":
+            raise CollectionError(
+                f"unit {unit} of {items[0].path} is {found[0].kind}, expected a picture; "
+                "show its text instead"
+            )
+        return items[0]
+
+    def _keep(self, file: Path, made: bytes) -> None:
+        """Whole or not at all; a folder that cannot be written only makes the next time slower. A
+        power cut may lose it: it can be made again, so nothing waits for the disk here."""
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = file.with_name(f".{secrets.token_hex(8)}")
+            try:
+                unfinished.write_bytes(made)
+                unfinished.replace(file)
+            finally:
+                unfinished.unlink(missing_ok=True)
+            self._made += 1
+            if self._made % _PRUNE_EVERY == 0:
+                self.prune()
+
+    def prune(self) -> None:
+        """Bring the cache below its limit; the oldest go first."""
+        known = []
+        for file in self.folder.glob("*/*"):
+            with suppress(OSError):
+                facts = file.stat()
+                known.append((facts.st_mtime_ns, facts.st_size, file))
+        spare = sum(size for _, size, _ in known) - self._limit_bytes
+        for _, size, file in sorted(known):
+            if spare <= 0:
+                break
+            with suppress(OSError):
+                file.unlink()
+            spare -= size
+
+
+def _content(item: Item) -> bytes:
+    """The bytes of a file, which are those that were indexed."""
+    try:
+        with open(item.path, "rb") as stream:
+            facts = os.fstat(stream.fileno())
+            if (facts.st_size, facts.st_mtime_ns) == (item.size, item.mtime_ns):
+                return stream.read()
+        told = "was changed since it was indexed"
+    except (OSError, ValueError) as error:
+        told = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    raise CollectionError(
+        f"{item.path} {told}, expected the file as it was indexed; index its folder again"
+    )
+
+
+def _shrunk(content: bytes, item: Item, side: int) -> bytes:
+    try:
+        picture = open_image(content, target=side)
+    except (ImageError, DataError) as error:
+        raise CollectionError(f"{item.path}: {error}") from error
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    stream = io.BytesIO()
+    picture.save(stream, "WEBP", quality=80)
+    return stream.getvalue()

@@ -1,0 +1,239 @@
+"""`ingest`: from folders to what can be searched, as often as one likes."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from threading import Event, Thread
+from typing import Literal
+
+from seesay.errors import CollectionError
+from seesay.inference.embedder import Embedder
+from seesay.search.ingest.committing import Committing, Tally
+from seesay.search.ingest.embedding import Embedding
+from seesay.search.ingest.interrupting import stopped_by_ctrl_c
+from seesay.search.ingest.known import ROOTS, is_below, known_roots
+from seesay.search.ingest.options import (
+    IngestOptions,
+    IngestProgress,
+    IngestReport,
+    default_workers,
+)
+from seesay.search.ingest.readers import Readers
+from seesay.search.ingest.reading.messages import Expected, Outcome, Setup, Task
+from seesay.search.ingest.removing import remove_what_is_gone
+from seesay.search.ingest.spaces import require_active, space_of
+from seesay.search.ingest.tables import Captions
+from seesay.search.ingest.upkeep import keep_up
+from seesay.search.ingest.walking import Seen, Walk, absolute, count_files
+from seesay.search.store.records import Item, Quarantined, Space
+from seesay.search.store.sqlite.paths import path_to_text
+from seesay.search.store.store import Store
+
+__all__ = ["IngestOptions", "IngestProgress", "IngestReport", "OnProgress", "ingest"]
+
+OnProgress = Callable[[IngestProgress], None]
+_COUNTS = (
+    *("added", "updated", "moved", "unchanged", "removed", "failed", "skipped"),
+    *("images", "texts", "reused"),
+)
+_LOOKED_UP = 256  # files at once
+_MACHINE = ("read", "codec")  # stages at which trying again may help though the file is the same
+
+
+def ingest(
+    store: Store,
+    embedder: Embedder,
+    roots: Sequence[str | Path],
+    options: IngestOptions | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    stop: Event | None = None,
+) -> IngestReport:
+    """Bring the collection up to date with these files and folders.
+
+    What was committed stays, whatever happens; the same call goes on where an earlier one ended.
+    Ctrl-C, or setting `stop`, ends it after what is at hand has been stored.
+
+    Raises CollectionError where the collection cannot be written, is searched with another model,
+    or where an address is given and `options.urls` does not allow that.
+    """
+    options = options or IngestOptions()
+    places = list(dict.fromkeys(absolute(root) for root in roots))
+    _check(places, options)
+    store.require_writable()
+    space = space_of(store, embedder)
+    require_active(store, space)
+    with ExitStack() as stack:
+        stopping = stack.enter_context(stopped_by_ctrl_c(stop or Event()))
+        run = _Run(store, embedder, space, options, on_progress)
+        setup = Setup(
+            transform=embedder.transform.config,
+            reduce_large=embedder.reduce_large,
+            limits=options.limits,
+            collection=str(store.file),
+            space=space.id,
+        )
+        readers = stack.enter_context(Readers(setup, options.workers or default_workers()))
+        return run(places, readers, stopping)
+
+
+class _Run:
+    """One call of `ingest`."""
+
+    def __init__(
+        self,
+        store: Store,
+        embedder: Embedder,
+        space: Space,
+        options: IngestOptions,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._store = store
+        self._embedder = embedder
+        self._space = space
+        self._options = options
+        self._on_progress = on_progress
+        self._tally = Tally()
+        self._began = time.monotonic()
+        self._total: int | None = None
+        self._tables: list[Seen] = []
+
+    def __call__(self, places: list[str], readers: Readers, stopping: Event) -> IngestReport:
+        number = self._start(places)
+        state: Literal["done", "failed", "interrupted"] = "failed"
+        try:
+            missing, empty = self._work(number, places, readers, stopping)
+            state = "interrupted" if stopping.is_set() else "done"
+        finally:
+            with self._store.writing("end", run=number):
+                self._store.runs.note(number, dict(self._tally.counts))
+                self._store.runs.finish(number, state)
+        if state == "done":
+            keep_up(self._store, self._space)
+        return IngestReport(
+            **{name: self._tally.counts[name] for name in _COUNTS},
+            seconds=time.monotonic() - self._began,
+            interrupted=state == "interrupted",
+            missing_roots=missing,
+            empty_roots=empty,
+        )
+
+    def _start(self, places: list[str]) -> int:
+        known = known_roots(self._store)
+        folders = [
+            place
+            for place in places
+            if os.path.isdir(place) and not any(is_below(place, root) for root in known)
+        ]
+        with self._store.writing("begin"):
+            if folders:
+                self._store.settings.set(ROOTS, [*known, *folders])
+            arguments = {"roots": [path_to_text(place) for place in places]}
+            return self._store.runs.start("index", arguments)
+
+    def _work(
+        self, number: int, places: list[str], readers: Readers, stopping: Event
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        walk = Walk(roots=places, recursive=self._options.recursive)
+        Thread(target=self._count, args=(places, stopping), daemon=True).start()
+        self._through(number, walk.files(), readers, stopping)
+        captions = Captions(self._store, readers, number, self._options.urls)
+        for table in list(captions.due(self._tables)):
+            if not stopping.is_set():
+                self._through(number, captions.pictures(table), readers, stopping)
+            if not stopping.is_set():
+                captions.apply(table)
+        if stopping.is_set():
+            return (), ()
+        captions.finish()
+        return remove_what_is_gone(self._store, walk, self._options, number, self._tally)
+
+    def _through(
+        self, number: int, files: Iterator[Seen], readers: Readers, stopping: Event
+    ) -> None:
+        """Files to committed vectors."""
+        embedding = Embedding(self._store, self._embedder, self._space.id)
+        committing = Committing(
+            self._store, self._space, run=number, roots=known_roots(self._store), tally=self._tally
+        )
+        tasks = self._tasks(files, stopping)
+        while True:
+            for embedded in embedding.of(readers.read(tasks)):
+                if stored := committing.add(embedded):
+                    embedding.stored(stored)
+                    self._tell()
+            embedding.stored(committing.flush())
+            self._tell()
+            orphans, committing.orphans = committing.orphans, []
+            if not orphans or stopping.is_set():
+                return
+            tasks = iter([_again(outcome) for outcome in orphans])
+
+    def _tasks(self, files: Iterator[Seen], stopping: Event) -> Iterator[Task]:
+        """What of the files must be read: those that are new or have changed."""
+        while not stopping.is_set() and (some := list(islice(files, _LOOKED_UP))):
+            items = self._store.items.by_path(file.path for file in some)
+            bad = self._store.quarantine.by_path(file.path for file in some)
+            for file in some:
+                if stopping.is_set():
+                    return
+                item, failure = items.get(file.path), bad.get(file.path)
+                if item is not None and _unchanged(file, item):
+                    self._tally.counts["unchanged"] += 1
+                elif failure is not None and self._left_alone(file, failure):
+                    self._tally.counts["skipped"] += 1
+                elif file.expected == "table" and file.problem is None:
+                    self._tables.append(file)
+                else:
+                    yield Task(**vars(file))
+
+    def _left_alone(self, file: Seen, failure: Quarantined) -> bool:
+        same = (failure.size, failure.mtime_ns) == (file.size, file.mtime_ns)
+        again = self._options.retry_failed or failure.stage in _MACHINE
+        return same and not again
+
+    def _count(self, places: list[str], stopping: Event) -> None:
+        self._total = count_files(places, self._options.recursive, stopping.is_set)
+
+    def _tell(self) -> None:
+        if self._on_progress is None:
+            return
+        counts = self._tally.counts
+        progress = IngestProgress(
+            done=self._tally.done,
+            total=None if self._total is None else max(self._total, self._tally.done),
+            failed=counts["failed"],
+            unchanged=counts["unchanged"],
+            seconds=time.monotonic() - self._began,
+            path=self._tally.path,
+        )
+        self._on_progress(progress)
+
+
+def _unchanged(file: Seen, item: Item) -> bool:
+    if file.expected == "address":
+        return True  # an address is fetched once
+    return (
+        file.problem is None
+        and item.status == "ready"
+        and (file.size, file.mtime_ns) == (item.size, item.mtime_ns)
+    )
+
+
+def _again(outcome: Outcome) -> Task:
+    """Read a file once more, and this time decode it."""
+    is_address = outcome.path.startswith(("http://", "https://"))
+    expected: Expected = "address" if is_address else outcome.kind or "any"
+    return Task(path=outcome.path, expected=expected, again=True)
+
+
+def _check(places: Sequence[str], options: IngestOptions) -> None:
+    addresses = [place for place in places if place.startswith(("http://", "https://"))]
+    if addresses and not options.urls:
+        raise CollectionError(
+            f"{addresses[0]} is an address, expected files and folders, since fetching was not "
+            "allowed; allow it with --urls, or download it first"
+        )

@@ -1,0 +1,100 @@
+"""What a person may ask of indexing, and what indexing says it did."""
+
+import os
+from dataclasses import dataclass, field
+
+from seesay.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadLimits:
+    """What one file may cost. The defaults let every camera's files through."""
+
+    max_file_bytes: int = 256 * 2**20
+    """Largest picture that is opened."""
+    max_text_bytes: int = 8 * 2**20
+    """Largest text or table that is opened."""
+    max_pixels: int = 128 * 2**20
+    """Most pixels that are decoded into memory."""
+    memory_bytes: int = 2 * 2**30
+    """Most memory that a reading process may take, where the system can hold it to that."""
+    seconds: float = 30.0
+    """Longest that one file may take, or one address to answer."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise ConfigError(f"{name}={value} lets no file through; give a positive number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestOptions:
+    """How to index."""
+
+    recursive: bool = True
+    """Look into folders below, too."""
+    workers: int | None = None
+    """Processes that read files; None for one a processor."""
+    limits: ReadLimits = field(default_factory=ReadLimits)
+    """What one file may cost."""
+    urls: bool = False
+    """Fetch http and https addresses that are given or that tables name."""
+    delete_missing: bool = True
+    """Remove what is no longer there, below the folders given."""
+    prune: bool = False
+    """Remove it even where a whole folder given is gone or empty, as an unmounted disk is."""
+    retry_failed: bool = False
+    """Try files again that could not be read and have not changed since."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"workers={self.workers} reads nothing; give at least 1, or None")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestProgress:
+    """How far it has come. Every count is of files."""
+
+    done: int
+    total: int | None
+    """None while they are still being counted."""
+    failed: int
+    unchanged: int
+    seconds: float
+    path: str
+    """The last one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestReport:
+    """What became of the files."""
+
+    added: int
+    updated: int
+    moved: int
+    """Files that have another name, and kept all that is known of them."""
+    unchanged: int
+    removed: int
+    failed: int
+    """Files that could not be read now: see the quarantine."""
+    skipped: int
+    """Files that could not be read before, and have not changed since."""
+    images: int
+    """Pictures embedded."""
+    texts: int
+    """Pieces of text embedded."""
+    reused: int
+    """Pictures and pieces of text whose vector was there already, from a file of the same content.
+    """
+    seconds: float
+    interrupted: bool
+    missing_roots: tuple[str, ...] = ()
+    """Folders given that are not there; what is known below them was kept."""
+    empty_roots: tuple[str, ...] = ()
+    """Folders given without a single file, though files were known there: kept, unless `prune`."""
+
+
+def default_workers() -> int:
+    """One process a processor this program may use."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(usable or 1, 16))

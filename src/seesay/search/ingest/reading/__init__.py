@@ -1,0 +1,1 @@
+"""What runs in a process of its own: untrusted bytes to text, metadata and small pictures."""

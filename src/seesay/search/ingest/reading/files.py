@@ -1,0 +1,96 @@
+"""A file's bytes, read once, with its hash, and only if it held still meanwhile."""
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from io import FileIO
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class RefusedError(Exception):
+    """Why a file is not read; it becomes an entry of the quarantine."""
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Content:
+    """What a file held."""
+
+    path: str
+    data: bytes
+    content_hash: str
+    size: int
+    mtime_ns: int
+
+
+def content_hash(data: bytes) -> str:
+    """What two files of the same content have in common."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_file(path: str, most: int) -> Content:
+    """Raises RefusedError for what cannot be read, is larger than `most` bytes, is no file, or
+    changes again and again while it is read."""
+    for _ in range(2):
+        before, data, after = _read(path, most)
+        if _same(before, after) and len(data) == after.st_size:
+            return Content(
+                path=path,
+                data=data,
+                content_hash=content_hash(data),
+                size=after.st_size,
+                mtime_ns=after.st_mtime_ns,
+            )
+    raise RefusedError(
+        "read",
+        "it changed while it was read. Expected a file that holds still. "
+        "Index again when it is complete.",
+    )
+
+
+def _read(path: str, most: int) -> tuple[os.stat_result, bytes, os.stat_result]:
+    try:
+        handle = os.open(path, _FLAGS)  # without waiting: a pipe would never answer
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise _unreadable(error) from None
+    with open(handle, "rb", buffering=0) as stream:
+        before = os.fstat(handle)
+        if not stat.S_ISREG(before.st_mode):
+            raise RefusedError(
+                "read", "it is a folder, device or pipe. Expected a file. Save it to one."
+            )
+        if before.st_size > most:
+            raise RefusedError(
+                "size",
+                f"it is {before.st_size:,} bytes long. Expected at most {most:,}. Make it "
+                "smaller, divide it, or raise the limit if you trust it.",
+            )
+        try:
+            data = _all(stream, before.st_size, most)
+        except OSError as error:
+            raise _unreadable(error) from None
+        return before, data, os.fstat(handle)
+
+
+def _all(stream: FileIO, size: int, most: int) -> bytes:
+    parts, length = [], 0
+    while length <= most and (part := stream.read(max(size - length, 0) + 1)):
+        parts.append(part)
+        length += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _same(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
+
+
+def _unreadable(error: Exception) -> RefusedError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return RefusedError(
+        "read", f"it cannot be read ({reason}). Expected a readable file. Check its rights."
+    )

@@ -1,0 +1,58 @@
+"""What is no longer there is taken out of the collection, unless a whole disk seems to be away."""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+
+from seesay.search.ingest.committing import Tally
+from seesay.search.ingest.known import holds_something, is_absent, is_below
+from seesay.search.ingest.options import IngestOptions
+from seesay.search.ingest.walking import Walk
+from seesay.search.store.store import Store
+
+_AT_ONCE = 500
+
+
+def remove_what_is_gone(
+    store: Store, walk: Walk, options: IngestOptions, run: int, tally: Tally
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Remove items below the roots of a finished walk whose file is gone. Returns the roots that
+    are missing, and those that are empty, where something was known and was kept."""
+    if not options.delete_missing:
+        return (), ()
+    missing = [root for root in walk.missing if _knows(store, root)]
+    empty = [r for r in walk.found if not holds_something(r) and _knows(store, r)]
+    spared = [] if options.prune else [*missing, *empty]
+    for root in (*walk.found, *walk.missing):
+        if root in spared:
+            continue
+        gone = _gone(store, root, walk.unreadable)
+        while numbers := list(islice(gone, _AT_ONCE)):
+            with store.writing("remove", run=run):
+                tally.counts["removed"] += store.items.remove(numbers)
+    _forget_failures(store, [root for root in walk.found if root not in spared], run)
+    return (tuple(missing), tuple(empty)) if spared else ((), ())
+
+
+def _gone(store: Store, root: str, unreadable: list[str]) -> Iterator[int]:
+    own = store.items.by_path([root]).values()
+    for item in (*own, *store.items.under(root)):
+        hidden = any(is_below(item.path, folder) for folder in unreadable)
+        if not hidden and is_absent(item.path):
+            yield item.id
+
+
+def _forget_failures(store: Store, roots: list[str], run: int) -> None:
+    """Bad files that are gone need not be listed any more."""
+    gone = [
+        bad.path
+        for bad in store.quarantine.all()
+        if any(is_below(bad.path, root) for root in roots) and not os.path.lexists(bad.path)
+    ]
+    if gone:
+        with store.writing("release", run=run):
+            store.quarantine.release(gone)
+
+
+def _knows(store: Store, root: str) -> bool:
+    return bool(store.items.by_path([root])) or next(store.items.under(root), None) is not None

@@ -1,0 +1,106 @@
+"""Which space an embedder's vectors belong to, and how a second one is filled and switched to."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from threading import Event
+
+import torch
+
+from seesay.errors import CollectionError
+from seesay.inference.embedder import Embedder
+from seesay.search.ingest.filling import Filling, FillReport
+from seesay.search.ingest.interrupting import stopped_by_ctrl_c
+from seesay.search.ingest.options import IngestProgress, ReadLimits, default_workers
+from seesay.search.ingest.readers import Readers
+from seesay.search.ingest.reading.messages import Setup
+from seesay.search.store.records import Space, SpaceDraft
+from seesay.search.store.spaces import key_of
+from seesay.search.store.store import Store
+
+_DECODE_RULES = 1  # counted up when the same file would give other pixels
+_SAMPLE = 16  # numbers of every parameter
+
+
+def space_of(store: Store, embedder: Embedder) -> Space:
+    """The space of this embedder, made where there is none. The first of a collection is used at
+    once; a later one is filled first (`fill`)."""
+    draft = draft_of(embedder)
+    found = next((space for space in store.spaces.all() if space.key == key_of(draft)), None)
+    if found is not None:
+        return found
+    with store.writing("space"):
+        space = store.spaces.add(draft)
+        if store.spaces.active() is None:
+            store.spaces.set_ready(space.id)
+            store.spaces.activate(space.id)
+        return store.spaces.get(space.id)
+
+
+def draft_of(embedder: Embedder) -> SpaceDraft:
+    """What makes this embedder's vectors comparable."""
+    facts = {
+        "decode": [_DECODE_RULES, embedder.reduce_large],
+        "transform": asdict(embedder.transform.config),
+        "tokenizer": [asdict(embedder.tokenizer.config), embedder.tokenizer.vocab_size],
+    }
+    text = json.dumps(facts, sort_keys=True)
+    return SpaceDraft(
+        model=embedder.name,
+        revision=embedder.revision or _fingerprint(embedder),
+        preprocessing=hashlib.sha256(text.encode()).hexdigest()[:16],
+        dim=embedder.dim,
+    )
+
+
+def require_active(store: Store, space: Space) -> None:
+    """Raises CollectionError where searches use another model's space."""
+    active = store.spaces.active()
+    if active is not None and active.id != space.id:
+        raise CollectionError(
+            f"the collection in {store.folder} is searched with {active.model} (revision "
+            f"{active.revision or 'unknown'}), and {space.model} was given to index with; expected "
+            "the same model; index with that one, or switch the collection to the other one first"
+        )
+
+
+def fill(
+    store: Store,
+    embedder: Embedder,
+    *,
+    on_progress: Callable[[IngestProgress], None] | None = None,
+    stop: Event | None = None,
+    limits: ReadLimits | None = None,
+) -> FillReport:
+    """Embed every unit that has no vector in this embedder's space, and then search with it.
+
+    The space in use serves meanwhile, and may be added to: what comes is filled in too. Stopped by
+    Ctrl-C, `stop` or a kill, the same call goes on where it was. Units whose file cannot be read do
+    not keep the space from being used: indexing again adds or removes them.
+
+    Raises CollectionError where the collection cannot be written.
+    """
+    store.require_writable()
+    space = space_of(store, embedder)
+    with ExitStack() as stack:
+        stopping = stack.enter_context(stopped_by_ctrl_c(stop or Event()))
+        setup = Setup(
+            transform=embedder.transform.config,
+            reduce_large=embedder.reduce_large,
+            limits=limits or ReadLimits(),
+        )
+        readers = stack.enter_context(Readers(setup, default_workers()))
+        filling = Filling(store, embedder, space, readers, on_progress)
+        return filling(stopping)
+
+
+def _fingerprint(embedder: Embedder) -> str:
+    """Of weights that no revision names, such as those of a folder: training changes all of them.
+    The same in every number format."""
+    digest = hashlib.sha256()
+    for name, value in sorted(embedder.model.state_dict().items()):
+        some = value.detach().flatten()[:_SAMPLE].to("cpu", torch.bfloat16).float()
+        digest.update(f"{name} {tuple(value.shape)}".encode() + some.numpy().tobytes())
+    return f"weights {digest.hexdigest()[:16]}"

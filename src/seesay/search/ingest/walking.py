@@ -1,0 +1,166 @@
+"""Find the files to index, and what keeps some of them from being found."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from seesay.data.folders import SUFFIXES
+from seesay.search.ingest.reading.messages import Expected
+
+TEXTS = frozenset((".txt", ".text", ".md", ".markdown", ".mdown", ".rst"))
+TABLES = frozenset((".csv", ".tsv", ".tab"))
+_SCHEMES = ("http://", "https://")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A file that is there, or should be."""
+
+    path: str
+    expected: Expected
+    size: int = 0
+    mtime_ns: int = 0
+    problem: str | None = None
+    """Why it need not even be opened."""
+
+
+@dataclass(kw_only=True)
+class Walk:
+    """One way through the folders given, and what was met on it."""
+
+    roots: Sequence[str]
+    """Absolute paths, and addresses."""
+    recursive: bool = True
+    missing: list[str] = field(default_factory=list)
+    """Roots that are not there."""
+    unreadable: list[str] = field(default_factory=list)
+    """Folders that could not be listed: what is known below them may still be there."""
+    found: dict[str, int] = field(default_factory=dict)
+    """How many files each root that is a folder holds."""
+
+    def files(self) -> Iterator[Seen]:
+        """Every file, in the order of the roots and the names. Links to folders are followed in the
+        end, where they lead to what no root holds; a loop is therefore walked once."""
+        visited: set[tuple[int, int]] = set()
+        links: list[tuple[str, str]] = []
+        for root in self.roots:
+            if root.startswith(_SCHEMES):
+                yield Seen(path=root, expected="address")
+            elif os.path.isdir(root):
+                self.found[root] = 0
+                yield from self._below(root, root, visited, links)
+            elif os.path.lexists(root):
+                yield seen(root, expected_of(root) or "any")
+            else:
+                self.missing.append(root)
+        while links and self.recursive:
+            root, folder = links.pop(0)
+            yield from self._below(root, folder, visited, links)
+
+    def _below(
+        self,
+        root: str,
+        top: str,
+        visited: set[tuple[int, int]],
+        links: list[tuple[str, str]],
+    ) -> Iterator[Seen]:
+        folders = [top]
+        while folders:
+            folder = folders.pop()
+            try:
+                facts = os.stat(folder)
+                if (facts.st_dev, facts.st_ino) in visited:
+                    continue
+                visited.add((facts.st_dev, facts.st_ino))
+                with os.scandir(folder) as listing:
+                    entries = sorted(listing, key=lambda entry: entry.name)
+            except OSError as error:
+                self.unreadable.append(folder)
+                yield Seen(path=folder, expected="any", problem=_unlisted(error))
+                continue
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+            inner = [entry.path for entry in shown if _is_folder(entry)]
+            links += [(root, e.path) for e in shown if e.is_symlink() and os.path.isdir(e.path)]
+            yield from self._files(root, shown, {*inner, *(path for _, path in links)})
+            if self.recursive:
+                folders.extend(reversed(inner))
+
+    def _files(
+        self, root: str, entries: Sequence["os.DirEntry[str]"], folders: set[str]
+    ) -> Iterator[Seen]:
+        for entry in entries:
+            expected = expected_of(entry.name)
+            if expected is not None and entry.path not in folders:
+                self.found[root] += 1
+                yield seen(entry.path, expected)
+
+
+def absolute(root: str | Path) -> str:
+    """How a root is spelled in the collection: links in it stay as the user wrote them."""
+    text = os.fspath(root)
+    return text if text.lower().startswith(_SCHEMES) else os.path.abspath(text)
+
+
+def seen(path: str, expected: Expected) -> Seen:
+    """What the file system says of a file."""
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return Seen(
+            path=path,
+            expected=expected,
+            problem=f"it cannot be found ({reason}). Expected a file. Check the path or the link.",
+        )
+    problem = None
+    if not stat.S_ISREG(facts.st_mode):
+        problem = "it is a folder, device or pipe. Expected a file. Save the picture to one."
+    return Seen(
+        path=path,
+        expected=expected,
+        size=facts.st_size,
+        mtime_ns=facts.st_mtime_ns,
+        problem=problem,
+    )
+
+
+def expected_of(name: str) -> Expected | None:
+    """What a file of this name should hold; None where it is of no interest."""
+    ending = os.path.splitext(name)[1].lower()
+    kinds: tuple[tuple[frozenset[str], Expected], ...] = (
+        (SUFFIXES, "image"),
+        (TEXTS, "text"),
+        (TABLES, "table"),
+    )
+    return next((kind for endings, kind in kinds if ending in endings), None)
+
+
+def count_files(roots: Sequence[str], recursive: bool, stopped: Callable[[], bool]) -> int | None:
+    """About how many files a walk will find, without looking at any; None where it was stopped."""
+    count = 0
+    for root in roots:
+        if not os.path.isdir(root):
+            count += 1
+            continue
+        for _, folders, names in os.walk(root):
+            folders[:] = [n for n in folders if recursive and not n.startswith(".")]
+            count += sum(not n.startswith(".") and expected_of(n) is not None for n in names)
+            if stopped():
+                return None
+    return count
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _unlisted(error: OSError) -> str:
+    return (
+        f"the folder cannot be listed ({error.strerror}). Expected a readable one. "
+        "Check its rights and the length of its path."
+    )

@@ -8,12 +8,12 @@ from threading import Event
 import numpy as np
 
 from seesay.inference.embedder import Embedder
-from seesay.search.ingest.embedding import Embedding
-from seesay.search.ingest.known import vectors_of_contents
 from seesay.search.ingest.options import IngestProgress
 from seesay.search.ingest.readers import Readers
 from seesay.search.ingest.reading.messages import Outcome, Task
-from seesay.search.ingest.upkeep import keep_up
+from seesay.search.ingest.storing.embedding import Embedding
+from seesay.search.ingest.storing.known import vectors_of_contents
+from seesay.search.ingest.storing.upkeep import keep_up
 from seesay.search.store.records import Item, Space, Unit
 from seesay.search.store.store import Store
 

@@ -11,10 +11,7 @@ from typing import Literal
 
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
-from seesay.search.ingest.committing import Committing, Tally
-from seesay.search.ingest.embedding import Embedding
 from seesay.search.ingest.interrupting import stopped_by_ctrl_c
-from seesay.search.ingest.known import ROOTS, is_below, known_roots
 from seesay.search.ingest.options import (
     IngestOptions,
     IngestProgress,
@@ -23,10 +20,13 @@ from seesay.search.ingest.options import (
 )
 from seesay.search.ingest.readers import Readers
 from seesay.search.ingest.reading.messages import Expected, Outcome, Setup, Task
-from seesay.search.ingest.removing import remove_what_is_gone
 from seesay.search.ingest.spaces import require_active, space_of
-from seesay.search.ingest.tables import Captions
-from seesay.search.ingest.upkeep import keep_up
+from seesay.search.ingest.storing.committing import Committing, Tally
+from seesay.search.ingest.storing.embedding import Embedding
+from seesay.search.ingest.storing.known import ROOTS, is_below, known_roots
+from seesay.search.ingest.storing.removing import remove_what_is_gone
+from seesay.search.ingest.storing.tables import Captions
+from seesay.search.ingest.storing.upkeep import keep_up
 from seesay.search.ingest.walking import Seen, Walk, absolute, count_files
 from seesay.search.store.records import Item, Quarantined, Space
 from seesay.search.store.sqlite.paths import path_to_text

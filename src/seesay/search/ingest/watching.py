@@ -9,8 +9,8 @@ from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.interrupting import stopped_by_ctrl_c
-from seesay.search.ingest.known import holds_something, is_below
 from seesay.search.ingest.options import IngestOptions, IngestReport
+from seesay.search.ingest.storing.known import holds_something, is_below
 from seesay.search.ingest.walking import absolute, expected_of
 from seesay.search.store.store import Store
 
@@ -94,7 +94,7 @@ def _changes(places: list[str], recursive: bool, stopping: Event) -> Iterator[se
 
 
 def _is_telling(path: str, places: Iterable[str], collection: str) -> bool:
-    """Whether a change may concern what is indexed; the collection's own files may lie there, too."""
+    """Whether a change may matter; the collection itself may lie among the files, too."""
     root = next((place for place in places if is_below(path, place)), os.sep)
     hidden = any(part.startswith(".") for part in path[len(root) :].split(os.sep))
     uninteresting = os.path.isfile(path) and expected_of(path) is None and path != root

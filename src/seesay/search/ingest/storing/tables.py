@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from seesay.search.ingest.committing import CAPTIONS_DUE, TABLES
 from seesay.search.ingest.readers import Readers
 from seesay.search.ingest.reading.messages import Outcome, Row, Task
+from seesay.search.ingest.storing.committing import CAPTIONS_DUE, TABLES
 from seesay.search.ingest.walking import Seen, seen
 from seesay.search.store.records import ItemDraft, Metadata, Unit
 from seesay.search.store.store import Store

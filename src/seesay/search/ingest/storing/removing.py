@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from itertools import islice
 
-from seesay.search.ingest.committing import Tally
-from seesay.search.ingest.known import holds_something, is_absent, is_below
 from seesay.search.ingest.options import IngestOptions
+from seesay.search.ingest.storing.committing import Tally
+from seesay.search.ingest.storing.known import holds_something, is_absent, is_below
 from seesay.search.ingest.walking import Walk
 from seesay.search.store.store import Store
 

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from seesay.inference.devices import images_per_batch, worker_count
 from seesay.inference.embedder import Embedder
 from seesay.inference.workers import map_in_order
-from seesay.search.ingest.known import vectors_of_contents
 from seesay.search.ingest.reading.messages import Outcome
+from seesay.search.ingest.storing.known import vectors_of_contents
 from seesay.search.store.store import Store
 
 _MOST_TEXTS = 256  # pieces in a batch

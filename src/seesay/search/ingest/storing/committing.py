@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from seesay.search.ingest.embedding import Embedded
-from seesay.search.ingest.known import Vectors, is_gone, vectors_of_contents
 from seesay.search.ingest.reading.messages import Outcome
+from seesay.search.ingest.storing.embedding import Embedded
+from seesay.search.ingest.storing.known import Vectors, is_gone, vectors_of_contents
 from seesay.search.store.records import Item, ItemDraft, Space
 from seesay.search.store.store import Store
 

@@ -10,6 +10,7 @@ import seesay
 from seesay.errors import ConfigError, UnknownModelError
 from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
+from tiny_checkpoint import write_checkpoint
 
 
 def test_importing_the_package_does_not_import_torch_but_load_is_there():
@@ -18,6 +19,18 @@ def test_importing_the_package_does_not_import_torch_but_load_is_there():
         "seesay.load; assert 'torch' in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": "src"}).returncode == 0
+
+
+def test_loading_does_not_import_the_compiler_which_takes_longer_than_reading_a_small_model(
+    tmp_path,
+):
+    folder = write_checkpoint(tmp_path)
+    code = (
+        f"import sys, seesay; seesay.load({str(folder)!r}); "
+        "sys.exit(' '.join({'torch._dynamo', 'sympy'} & set(sys.modules)) or 0)"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
 
 
 def test_the_package_has_nothing_else_by_accident():

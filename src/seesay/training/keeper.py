@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from seesay.errors import ConfigError
-from seesay.models.dual_encoder import DualEncoder
 from seesay.training.checkpoints.state import TrainingState, whole_weights
 from seesay.training.checkpoints.store import Checkpoints
 from seesay.training.distributed import Processes, gather_objects, wait_for_all
 from seesay.training.recipes.recipe import Recipe
+from seesay.weights.blank import blank_dual_encoder
 from seesay.weights.checkpoint import Checkpoint, save_dual_encoder
 
 Evaluate = Callable[[Checkpoint], Mapping[str, float]]
@@ -94,7 +94,6 @@ class Keeper:
 
     def _with_weights(self, weights: Mapping[str, Tensor]) -> Checkpoint:
         """The model apart from its training, so that measuring it cannot disturb that."""
-        with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
-            apart = DualEncoder(self._made.model.config)
+        apart = blank_dual_encoder(self._made.model.config)
         apart.load_state_dict({name: t.clone() for name, t in weights.items()}, assign=True)
         return replace(self._made, model=apart.eval())

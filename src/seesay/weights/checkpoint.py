@@ -12,6 +12,7 @@ from seesay.data.tokenizers import Tokenizer, load_tokenizer
 from seesay.errors import WeightsError
 from seesay.models.dual_encoder import DualEncoder
 from seesay.weights import chinese_clip, clip, cn_clip, open_clip, own, siglip, taiyi
+from seesay.weights.blank import blank_dual_encoder
 from seesay.weights.blueprint import Blueprint
 from seesay.weights.files import read_file, read_json, read_tensors
 from seesay.weights.mapping import load_weights
@@ -47,8 +48,7 @@ def load_dual_encoder(
     not fit to the last tensor.
     """
     blueprint, tensors = _read(folder, image_folder)
-    with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
-        model = DualEncoder(blueprint.model)
+    model = blank_dual_encoder(blueprint.model)
     wide = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
     load_weights(model, wide, blueprint.rules)
     return Checkpoint(

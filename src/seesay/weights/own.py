@@ -2,8 +2,8 @@
 writes it, and the built-in model is shipped in it."""
 
 import json
+import secrets
 import shutil
-import tempfile
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
+from seesay.weights.blank import blank_dual_encoder
 from seesay.weights.blueprint import Blueprint
 from seesay.weights.mapping import NUMBER, Rules
 
@@ -74,17 +75,19 @@ def write(
     there already is replaced.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    unfinished = folder.with_name(f".{folder.name[:40]}-{secrets.token_hex(4)}")
+    unfinished.mkdir()
     try:
-        unfinished.chmod(0o755)
         tensors = {
             name: (value.to(dtype) if value.is_floating_point() else value).detach().contiguous()
             for name, value in model.state_dict().items()
         }
-        save_file(tensors, unfinished / "model.safetensors")
-        tokenizer.save(unfinished)
         described = describe(model.config, transform, tokenizer.config)
         (unfinished / FILE).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        tokenizer.save(unfinished)
+        weights = unfinished / "model.safetensors"
+        save_file(tensors, weights)
+        shutil.copymode(unfinished / FILE, weights)  # safetensors lets nobody else read
         if folder.exists():
             shutil.rmtree(folder)
         unfinished.rename(folder)
@@ -124,6 +127,5 @@ def _tuples(value: Any) -> Any:
 
 
 def _same_names(config: DualEncoderConfig) -> Rules:
-    with torch.device("meta"):
-        names = [NUMBER.sub("{}", name) for name in DualEncoder(config).state_dict()]
+    names = [NUMBER.sub("{}", name) for name in blank_dual_encoder(config).state_dict()]
     return dict(zip(names, names, strict=True))

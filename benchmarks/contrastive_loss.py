@@ -66,8 +66,9 @@ def main() -> None:
     tables = {}
     for kind, losses in contenders(load_open_clip(options.open_clip_loss)).items():
         clock = time.process_time if options.cpu_time else time.perf_counter
+        print(f"\n{kind:>7}  {'':18} kept MiB (not inputs)  peak MiB  seconds")
         tables[kind] = compare(losses, options.batches, options.rounds, clock)
-        report(kind, tables[kind])
+        conclude(tables[kind])
     if torch.cuda.is_available():
         beside_a_vit(contenders(load_open_clip(options.open_clip_loss)))
     else:
@@ -152,6 +153,7 @@ def compare(
                 step(losses[name], inputs)
                 figures.seconds.append(clock() - start)
         table[batch] = row
+        print_row(batch, row)
     return table
 
 
@@ -175,22 +177,23 @@ def measure(loss: Loss, inputs: list[Tensor]) -> Figures:
     return Figures(kept, beyond, growth(lambda: step(loss, inputs)))
 
 
-def report(kind: str, table: Table) -> None:
-    print(f"\n{kind:>7}  {'':18} kept MiB (not inputs)  peak MiB  seconds")
-    for batch, row in table.items():
-        for name, figures in row.items():
-            kept = f"{figures.kept / MEBIBYTE:.1f} ({figures.beyond_inputs / MEBIBYTE:.2f})"
-            seconds = statistics.median(figures.seconds)
-            print(
-                f"{batch:>7}  {name:18} {kept:>21}  {figures.peak / MEBIBYTE:>8.0f} {seconds:8.3f}"
-            )
+def print_row(batch: int, row: dict[str, Figures]) -> None:
+    for name, figures in row.items():
+        kept = f"{figures.kept / MEBIBYTE:.1f} ({figures.beyond_inputs / MEBIBYTE:.2f})"
+        peak, seconds = figures.peak / MEBIBYTE, statistics.median(figures.seconds)
+        print(f"{batch:>7}  {name:18} {kept:>21}  {peak:>8.0f} {seconds:8.3f}", flush=True)
+
+
+def conclude(table: Table) -> None:
+    """The exponents and the ratios."""
     for name in next(iter(table.values())):
         kept = {batch: row[name].kept for batch, row in table.items() if name in row}
         peak = {batch: row[name].peak for batch, row in table.items() if name in row}
         print(f"{name}: kept ~ batch^{slope(kept):.2f}, peak ~ batch^{slope(peak):.2f}")
     for batch, row in table.items():
-        for name in row.keys() - {"seesay"}:
-            print_ratios(batch, row["seesay"], name, row[name])
+        for name, figures in row.items():
+            if name != "seesay":
+                print_ratios(batch, row["seesay"], name, figures)
 
 
 def slope(sizes: dict[int, int]) -> float:

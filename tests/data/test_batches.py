@@ -197,6 +197,18 @@ def test_large_photographs_are_decoded_no_larger_than_their_crops_need(folder, m
     assert asked == [32, 16]
 
 
+@pytest.mark.parametrize("scale", [(0.25, 1.0), (1.0, 1.0)])
+def test_images_have_the_side_that_their_source_asks_for(folder, scale):
+    crops = AugmentationConfig(crop_scale=scale)
+    of = {
+        "small": samples(folder, size=8, augmentation=crops),
+        "squares": samples(folder, augmentation=crops),
+    }
+    batch = next(Batches(of, HERE).from_step(0, 1))["sources"]
+    assert batch["small"]["images"].shape == (8, 8, 8, 3)
+    assert batch["squares"]["images"].shape == (8, 16, 16, 3)  # the model's own
+
+
 # Damage
 
 
@@ -246,7 +258,7 @@ def test_an_empty_order_is_refused():
 
 def test_impossible_sources_are_refused():
     config = SourceConfig(path="x")
-    for wrong in ({"batch": 0}, {"captions": 0}, {"languages": ()}, {"classes": "x"}):
+    for wrong in ({"batch": 0}, {"captions": 0}, {"size": 0}, {"languages": ()}, {"classes": "x"}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             replace(config, **wrong)
     with pytest.raises(ConfigError, match="workers=-1"):

@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+import references
 from seesay.errors import ConfigError, DataError, TrainingError
 from seesay.inference.embedder import Embedder
+from seesay.models.mobilenet import MobileNet
 from seesay.training import run as module
 from seesay.training.logs.run_log import read_log
 from seesay.training.recipes.recipe import read_recipe
 from seesay.training.run import train
 from seesay.weights.checkpoint import load_dual_encoder, save_dual_encoder
-from tiny_runs import losses, same, weights, write_run
+from seesay.weights.hub import IMAGE_HALF
+from tiny_runs import RECIPE, losses, same, weights, write_run, write_squares
 
 
 @pytest.fixture
@@ -79,6 +82,21 @@ def test_a_finished_model_can_be_trained_further(recipe, tmp_path):
     before, after = weights(first.folder), weights(train(second).folder)
     moved = max((before[n] - after[n]).abs().max().item() for n in before)
     assert 0 < moved < 0.03  # one step of at most lr, from where the first run ended
+
+
+def test_a_model_published_in_two_halves_can_be_begun_from(tmp_path):
+    halves = references.taiyi(tmp_path)
+    halves.image_folder.rename(halves.folder / IMAGE_HALF)  # as `seesay models pull` lays it out
+    write_squares(tmp_path)
+    beginning, ending = RECIPE.split("[model]")[0], RECIPE[RECIPE.index("[data.squares]") :]
+    model = f'[model]\nstart = "{halves.folder}"\n\n'
+    (tmp_path / "recipe.toml").write_text((beginning + model + ending).format(folder=tmp_path))
+    trained = train(read_recipe(tmp_path / "recipe.toml", ("run.steps=1", "optimizer.lr=1e-9")))
+    before = load_dual_encoder(halves.folder, image_folder=halves.folder / IMAGE_HALF).model
+    after = weights(trained.folder)
+    for name, value in before.state_dict().items():
+        if name != "log_scale":  # drawn outside the range that training holds it in
+            torch.testing.assert_close(after[name], value, rtol=1e-5, atol=1e-6)
 
 
 def test_a_locked_tower_stays_as_it_was(recipe, tmp_path, monkeypatch):
@@ -208,6 +226,7 @@ def test_damaged_samples_are_counted_named_once_and_not_fatal(recipe, tmp_path):
         ("model.tokenizer.context=13", "context=13 is more than"),
         ("model.transform.size=32", "size=32 is not the"),
         ("model.image_weights=x.safetensors", "is for a MobileNetV2 tower"),
+        ("data.squares.size=8", r"data.squares.size=8 is for towers that .* Vit takes one: remove"),
         ("optimizer.freeze=['imag']", "did you mean 'image'"),
         ("hardware.device=tpu9", "device='tpu9' cannot be used"),
     ],
@@ -266,6 +285,23 @@ def test_computing_twice_and_in_small_parts_gives_the_same_model(recipe, tmp_pat
         found = weights(train(other).folder)
         for key, value in plain.items():
             torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-7)
+
+
+def test_a_tower_for_any_size_is_trained_on_smaller_images_than_it_is_used_on(
+    tmp_path, monkeypatch
+):
+    lines = write_run(tmp_path).read_text()
+    begin, end = lines.index("[model.architecture.image]"), lines.index("[model.architecture.text]")
+    mobilenet = '[model.architecture.image]\nkind = "mobilenet"\n\n'
+    (tmp_path / "any.toml").write_text(lines[:begin] + mobilenet + lines[end:])
+    forward, seen = MobileNet.forward, []
+    monkeypatch.setattr(
+        MobileNet, "forward", lambda m, images: seen.append(images.shape[-1]) or forward(m, images)
+    )
+    small = ("model.transform.size=40", "data.squares.size=32", "run.steps=1")
+    trained = train(read_recipe(tmp_path / "any.toml", small))
+    assert seen == [32]
+    assert load_dual_encoder(trained.folder).transform.size == 40
 
 
 def test_a_batch_of_several_sources_and_objectives_trains(recipe, tmp_path):

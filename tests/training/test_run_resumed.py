@@ -93,6 +93,8 @@ def test_resuming_with_another_recipe_is_refused_by_the_setting(recipe):
         train(recipe("optimizer.lr=0.02"), resume=True)
     with pytest.raises(ConfigError, match=r"run.seed was 0, now 1"):
         train(recipe("run.seed=1"), resume=True)
+    with pytest.raises(ConfigError, match=r"run.accumulate was 1, now 2"):
+        train(recipe("run.accumulate=2"), resume=True)
     train(recipe("checkpoint.keep=1", "log.every=5"), resume=True)  # these may change
 
 

@@ -1,4 +1,7 @@
-"""`seesay train`: a recipe in, a model folder out."""
+"""`seesay train`: a recipe in, a model folder out.
+
+Over several processes: torchrun --nproc-per-node 4 --no-python seesay train RECIPE
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,9 +70,11 @@ def train(
 
     settings = read_recipe(recipe, tuple(set_ or ()))
     trained = run(settings, resume=resume, evaluate=make_evaluate(settings.evaluation))
+    if not trained.first:  # of several processes one speaks
+        return
     if json:
         print_json({"model": str(trained.folder), "step": trained.step, "dev": trained.measured})
-    elif trained.first:
+    else:
         print(
             say(
                 f"the model of step {trained.step} is in {trained.folder}",

@@ -62,11 +62,16 @@ class SourceConfig(RecordsConfig):
     """Images per optimizer step, over all processes."""
     captions: int = 1
     """Texts drawn per image and language, at most as many as there are."""
+    size: int | None = None
+    """Side in pixels of the images while training, for towers that take any; none: the model's.
+    Smaller ones train faster, and crops show things larger than use will (Touvron et al., 2019)."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """How the images are varied."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.size is not None and self.size < 1:
+            raise ConfigError(f"size={self.size} leaves no pixel: give a side of 1 or more")
         if self.batch < 1 or self.captions < 1:
             raise ConfigError(f"batch={self.batch} and captions={self.captions} must be at least 1")
 

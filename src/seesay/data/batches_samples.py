@@ -46,7 +46,8 @@ class Samples:
         self.config = config
         self.source = open_records(config)
         self._used = used_records(config, len(self.source))
-        self._transform = transform
+        size = transform.config.size if config.size is None else config.size
+        self._transform = ImageTransform(replace(transform.config, size=size))
         self._tokenizer = tokenizer
         self._seed = seed
         self._names = read_classes(config.classes) if config.classes else []

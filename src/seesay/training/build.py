@@ -32,13 +32,15 @@ from seesay.weights.mobilenet import load_mobilenet
 def make_model(recipe: Recipe, name: str) -> Checkpoint:
     """The untrained model of a recipe, with its tokenizer and image preparation."""
     if recipe.model.start is not None:
-        from seesay.weights.hub import resolve
+        from seesay.weights.hub import locate
 
-        made = load_dual_encoder(resolve(recipe.model.start), name=name)
+        found = locate(recipe.model.start)
+        made = load_dual_encoder(found.folder, image_folder=found.image_folder, name=name)
     else:
         made = _from_parts(recipe, name)
     if recipe.model.image_weights is not None:
         _begin_image_tower(made.model, Path(recipe.model.image_weights).expanduser())
+    _check_sizes(made.model, recipe)
     losses = {o.loss for o in recipe.objective.values() if isinstance(o, ContrastiveConfig)}
     if made.model.bias is not None and "sigmoid" not in losses:
         made.model.bias.requires_grad_(False)  # no other loss depends on it
@@ -90,6 +92,15 @@ def _check_fit(architecture: DualEncoderConfig, config: ModelConfig, tokens: int
             f"model.transform.size={config.transform.size} is not the "
             f"model.architecture.image.image_size={size}: make them equal"
         )
+
+
+def _check_sizes(model: DualEncoder, recipe: Recipe) -> None:
+    for name, source in recipe.data.items():
+        if source.size is not None and not isinstance(model.image, MobileNet):
+            raise ConfigError(
+                f"data.{name}.size={source.size} is for towers that take images of any size, and "
+                f"this model's {type(model.image).__name__} takes one: remove it"
+            )
 
 
 def _with_bias(architecture: DualEncoderConfig, recipe: Recipe) -> DualEncoderConfig:

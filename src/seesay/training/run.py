@@ -27,9 +27,15 @@ from seesay.training.loop import Done, Learner, LoopConfig, fit, keys_of
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
 from seesay.training.recipes.recipe import Recipe
 
-# A resumed run must agree with its beginning in these sections; the others do not change what is
-# learned.
-SAME = ("model", "data", "objective", "optimizer")
+# A resumed run must agree with its beginning in these settings, none meaning the whole section;
+# the others do not change what is learned from a batch.
+SAME: dict[str, tuple[str, ...]] = {
+    "model": (),
+    "data": (),
+    "objective": (),
+    "optimizer": (),
+    "run": ("seed", "accumulate"),
+}
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,11 @@ def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Sn
     snapshot = checkpoints.load(steps[-1])
     now, then = describe(recipe), snapshot.notes["recipe"]
     changed = [
-        f"{section}.{key} was {then[section].get(key)!r}, now {now[section].get(key)!r}"
-        for section in SAME
-        for key in then[section]  # a setting that is newer than the run has its default
-        if then[section].get(key) != now[section].get(key)
+        f"{section}.{key} was {then[section][key]!r}, now {now[section].get(key)!r}"
+        for section, keys in SAME.items()
+        for key in keys or then[section]  # a setting that is newer than the run has its default
+        if key in then[section] and then[section][key] != now[section].get(key)
     ]
-    if then["run"]["seed"] != now["run"]["seed"]:
-        changed.append(f"run.seed was {then['run']['seed']}, now {now['run']['seed']}")
     if changed:
         raise ConfigError(
             f"{recipe.run.folder} was begun with another recipe: {'; '.join(changed)}. "

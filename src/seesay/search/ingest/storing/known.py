@@ -48,10 +48,17 @@ def is_absent(path: str) -> bool:
     not absent."""
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)
-    except OSError as error:
-        return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-    except ValueError:
-        return True
+    except (OSError, ValueError) as error:
+        return _says_nothing_is_there(error)
+
+
+def is_nothing(path: str) -> bool:
+    """Whether not even a folder, pipe or broken link is there."""
+    try:
+        os.lstat(path)
+    except (OSError, ValueError) as error:
+        return _says_nothing_is_there(error)
+    return False
 
 
 def is_below(path: str, folder: str) -> bool:
@@ -72,3 +79,8 @@ def known_roots(store: Store) -> list[str]:
     """Every folder that was ever indexed."""
     roots = store.settings.get(ROOTS)
     return [str(root) for root in roots] if isinstance(roots, list) else []
+
+
+def _says_nothing_is_there(error: Exception) -> bool:
+    absent = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+    return not isinstance(error, OSError) or error.errno in absent

@@ -1,12 +1,11 @@
 """What is no longer there is taken out of the collection, unless a whole disk seems to be away."""
 
-import os
 from collections.abc import Iterator
 from itertools import islice
 
 from seesay.search.ingest.options import IngestOptions
 from seesay.search.ingest.storing.committing import Tally
-from seesay.search.ingest.storing.known import holds_something, is_absent, is_below
+from seesay.search.ingest.storing.known import holds_something, is_absent, is_below, is_nothing
 from seesay.search.ingest.walking import Walk
 from seesay.search.store.store import Store
 
@@ -47,7 +46,7 @@ def _forget_failures(store: Store, roots: list[str], run: int) -> None:
     gone = [
         bad.path
         for bad in store.quarantine.all()
-        if any(is_below(bad.path, root) for root in roots) and not os.path.lexists(bad.path)
+        if any(is_below(bad.path, root) for root in roots) and is_nothing(bad.path)
     ]
     if gone:
         with store.writing("release", run=run):

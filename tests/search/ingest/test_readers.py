@@ -1,0 +1,84 @@
+import os
+
+import psutil
+import pytest
+from PIL import Image
+
+from made_files import write_photo
+from seesay.data.squares import ImageTransformConfig
+from seesay.errors import CollectionError
+from seesay.search.ingest.options import ReadLimits
+from seesay.search.ingest.readers import Readers
+from seesay.search.ingest.reading.messages import Setup, Task
+
+
+def setup(**limits):
+    config = ImageTransformConfig(size=16)
+    return Setup(transform=config, reduce_large=True, limits=ReadLimits(**limits))
+
+
+def tasks(folder, count):
+    return [
+        Task(path=str(write_photo(folder / f"{number}.png", number)), expected="image")
+        for number in range(count)
+    ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="stops a process")
+def test_a_file_that_takes_too_long_costs_only_itself(tmp_path):
+    with Readers(setup(seconds=1.0), 1) as readers:
+        outcomes = readers.read(tasks(tmp_path, 20))
+        done = [next(outcomes)]
+        (child,) = psutil.Process().children()
+        child.suspend()  # as a decoder that never ends
+        done += outcomes
+    failed = [outcome for outcome in done if outcome.stage is not None]
+    assert [outcome.stage for outcome in failed] == ["time"]
+    assert len({outcome.path for outcome in done}) == 20
+
+
+def test_a_process_that_always_dies_of_a_file_gives_it_up(tmp_path):
+    with Readers(setup(), 1) as readers:
+        outcomes = readers.read(tasks(tmp_path, 20))
+        done = [next(outcomes)]
+        readers._processes[0]._deaths = 1  # it has had a second try
+        psutil.Process().children()[0].kill()
+        done += outcomes
+    failed = [outcome for outcome in done if outcome.stage is not None]
+    assert [outcome.stage for outcome in failed] in (["crash"], [])  # it may have been done already
+    assert len({outcome.path for outcome in done}) == 20
+
+
+def test_no_process_is_left_behind_however_it_ends(tmp_path):
+    with Readers(setup(), 2) as readers:
+        outcomes = readers.read(tasks(tmp_path, 50))
+        next(outcomes)
+        assert len(psutil.Process().children()) == 2
+        outcomes.close()
+    assert psutil.Process().children() == []
+
+
+def test_an_error_of_the_tasks_reaches_the_caller(tmp_path):
+    def some():
+        yield from tasks(tmp_path, 3)
+        raise CollectionError("the disk is gone")
+
+    with Readers(setup(), 2) as readers, pytest.raises(CollectionError, match="disk"):
+        list(readers.read(some()))
+
+
+def test_a_process_that_cannot_start_is_an_error_and_not_a_thousand_bad_files(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("seesay.search.ingest.readers._START", "raise SystemExit(3)")
+    with Readers(setup(), 2) as readers, pytest.raises(CollectionError, match="code 3"):
+        list(readers.read(tasks(tmp_path, 3)))
+
+
+def test_memory_is_held_to_its_limit(tmp_path):
+    Image.new("RGB", (8000, 8000)).save(tmp_path / "large.png")
+    large = Task(path=str(tmp_path / "large.png"), expected="image")
+    with Readers(setup(memory_bytes=64 * 2**20), 1) as readers:
+        done = list(readers.read([*tasks(tmp_path, 1), large, *tasks(tmp_path, 3)]))
+    assert [outcome.stage for outcome in done if outcome.stage] == ["decode"]
+    assert "memory" in next(outcome.error for outcome in done if outcome.stage)

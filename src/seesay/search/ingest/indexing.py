@@ -111,14 +111,14 @@ class _Run:
             with self._store.writing("end", run=number):
                 self._store.runs.note(number, dict(self._tally.counts))
                 self._store.runs.finish(number, state)
-        if state == "done":
-            keep_up(self._store, self._space)
+        problem = keep_up(self._store, self._space) if state == "done" else None
         return IngestReport(
             **{name: self._tally.counts[name] for name in _COUNTS},
             seconds=time.monotonic() - self._began,
             interrupted=state == "interrupted",
             missing_roots=missing,
             empty_roots=empty,
+            index_problem=problem,
         )
 
     def _start(self, places: list[str]) -> int:

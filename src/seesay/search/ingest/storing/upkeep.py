@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from seesay.errors import CollectionBusyError
+from seesay.errors import CollectionBusyError, CollectionError
 from seesay.search.indexes.centring import NAME, Centring, mean_of
 from seesay.search.lane import Lane
 from seesay.search.store.records import Modality, Space
@@ -17,10 +17,12 @@ _COUNTS = "centring counts"
 _GROWTH = 0.1
 
 
-def keep_up(store: Store, space: Space) -> None:
+def keep_up(store: Store, space: Space) -> str | None:
     """Renew the means where the collection has changed much, and build the indexes that are worth
-    building. An index that another process is building just now is left to it."""
+    building. Returns why one could not be built, such as a disk without room: everything is found
+    all the same, more slowly. One that another process is building just now is left to it."""
     renew_means(store, space)
+    problem = None
     for modality in MODALITIES:
         lane = Lane(store, space, modality)
         try:
@@ -28,8 +30,11 @@ def keep_up(store: Store, space: Space) -> None:
                 lane.build()
         except CollectionBusyError:
             continue
+        except CollectionError as error:
+            problem = str(error)
         finally:
             lane.close()
+    return problem
 
 
 def renew_means(store: Store, space: Space) -> bool:

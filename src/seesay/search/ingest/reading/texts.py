@@ -32,7 +32,7 @@ def decode_text(data: bytes) -> str:
     for mark, name in _BOMS:
         if data.startswith(mark):
             return _checked(_decoded(data, name), name)
-    text = _decoded(data, "utf-8")
+    text = None if b"\0" in data else _decoded(data, "utf-8")  # of UTF-16, every other byte is zero
     if text is not None:
         return _checked(text, "utf-8")
     for name in _unmarked_utf16(data):

@@ -1,0 +1,101 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from made_files import write_photo
+from seesay.search.ingest.indexing import ingest
+from seesay.search.ingest.options import IngestOptions
+
+ONE = IngestOptions(workers=1)
+
+
+def described(store):
+    """Text and metadata of every picture, by the name of its file."""
+    found = {}
+    for item in store.items.all():
+        for unit in store.units.of_items([item.id]):
+            metadata = store.units.metadata([unit.id])[unit.id]
+            extra = {k: v for k, v in metadata.items() if k not in ("width", "height")}
+            found[item.path.rpartition("/")[2]] = (unit.text, extra)
+    return found
+
+
+def table(photos, text, name="captions.csv"):
+    (photos / name).write_text(text, encoding="utf-8")
+
+
+def test_captions_and_columns_stay_with_their_pictures(store, embedder, photos):
+    table(
+        photos,
+        "file,caption,year,taken,place\n"
+        "a/0.jpg,一只狗在草地上,2019,2019-07-06,杭州\n"
+        'b/1.jpg,"A cat, asleep",,2020-01-02,\n'
+        "a/0.jpg,A dog,,,\n",
+    )
+    report = ingest(store, embedder, [photos], ONE)
+    assert (report.added, report.failed) == (6, 0)
+    found = described(store)
+    assert found["0.jpg"] == (
+        "一只狗在草地上\nA dog",
+        {"year": 2019.0, "taken": datetime(2019, 7, 6, tzinfo=UTC), "place": "杭州"},
+    )
+    assert found["1.jpg"] == ("A cat, asleep", {"taken": datetime(2020, 1, 2, tzinfo=UTC)})
+    assert found["2.jpg"] == (None, {})
+    units = store.keywords.search("草地", 9)[0]
+    assert store.units.get(units)[0].text.startswith("一只狗")
+
+
+def test_nothing_is_written_again_while_nothing_changes(store, embedder, photos):
+    table(photos, "file,caption\na/0.jpg,A dog\n")
+    ingest(store, embedder, [photos], ONE)
+    before = store.ledger.head()
+    again = ingest(store, embedder, [photos], ONE)
+    assert again.unchanged == 7
+    actions = {entry.action for entry in store.ledger.since(before)}
+    assert actions <= {"begin", "end"}
+
+
+def test_a_changed_caption_and_a_changed_picture_both_end_up_described(store, embedder, photos):
+    table(photos, "file,caption\na/0.jpg,A dog\n")
+    ingest(store, embedder, [photos], ONE)
+    table(photos, "file,caption\na/0.jpg,A large dog\n")
+    ingest(store, embedder, [photos], ONE)
+    assert described(store)["0.jpg"][0] == "A large dog"
+    write_photo(photos / "a" / "0.jpg", 50)
+    ingest(store, embedder, [photos], ONE)
+    assert described(store)["0.jpg"][0] == "A large dog"
+
+
+def test_a_table_brings_in_pictures_from_elsewhere_and_lists_those_that_are_missing(
+    store, embedder, photos, tmp_path
+):
+    elsewhere = write_photo(tmp_path / "elsewhere" / "x.png", 9)
+    table(tmp_path, f"image\ttext\n{elsewhere}\tA ship\nnot there.jpg\tnothing\n", "list.tsv")
+    report = ingest(store, embedder, [tmp_path / "list.tsv"], ONE)
+    assert (report.added, report.failed) == (1, 1)
+    assert described(store)["x.png"][0] == "A ship"
+    assert [bad.path for bad in store.quarantine.all()] == [str(tmp_path / "not there.jpg")]
+
+
+def test_broken_rows_are_named_and_the_others_used(store, embedder, photos):
+    table(photos, 'path,caption\na/0.jpg,A dog\nonly one\na,b,c\n"b/1.jpg","A cat"\n')
+    ingest(store, embedder, [photos], ONE)
+    assert described(store)["1.jpg"][0] == "A cat"
+    (bad,) = store.quarantine.all()
+    assert bad.stage == "table"
+    assert "line 3, 4" in bad.error
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gb18030"])
+def test_tables_as_excel_saves_them_are_read(store, embedder, photos, encoding):
+    text = "文件;描述\r\na/0.jpg;一只狗在草地上\r\n"
+    (photos / "t.csv").write_bytes(text.encode(encoding))
+    ingest(store, embedder, [photos], ONE)
+    assert described(store)["0.jpg"][0] == "一只狗在草地上"
+
+
+def test_addresses_in_a_table_are_not_fetched_unless_asked_for(store, embedder, photos):
+    table(photos, "url,caption\nhttp://127.0.0.1/a.jpg,A dog\n")
+    ingest(store, embedder, [photos], ONE)
+    (bad,) = store.quarantine.all()
+    assert "1 rows name addresses" in bad.error

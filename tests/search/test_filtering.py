@@ -94,9 +94,9 @@ def test_folders_hold_what_is_below_them_and_nothing_beside(store, monkeypatch):
     assert found(store, folders=["photos"]) == [1, 2, 3]
 
 
-def test_types_are_one_or_another(store):
-    assert found(store, types=["text"]) == [4]
-    assert found(store, types=["image", "text"]) == [1, 2, 3, 4]
+def test_pictures_and_texts_are_told_apart(store):
+    assert found(store, kind="text") == [4]
+    assert found(store, kind="image") == [1, 2, 3]
 
 
 def test_nothing_asked_is_no_filter():
@@ -116,5 +116,5 @@ def test_a_date_that_is_none_is_refused(text):
 
 
 def test_the_fields_of_a_filter_are_known():
-    asked = make_filter(where=["width>1", "camera!=x"], types=["image"])
-    assert set(fields_of(asked)) == {"width", "camera", "unit.kind"}
+    asked = make_filter(where=["width>1", "camera!=x"], since="2024", kind="image")
+    assert set(fields_of(asked)) == {"width", "camera", "unit.kind", "file.modified"}

@@ -24,6 +24,7 @@ from seesay.search.store.records import Value
 
 UnitType = Literal["image", "text", "page", "moment"]
 
+_DATE = "date"  # the key of the day a picture was taken
 _CONDITION = re.compile(r"(?P<field>[^=<>!~]+?)\s*(?P<sign>>=|<=|!=|=|>|<|~)\s*(?P<value>.*)", re.S)
 _DAY = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
 _SIGNS: dict[str, Operator] = {">=": ">=", "<=": "<=", ">": ">", "<": "<"}
@@ -35,9 +36,9 @@ def make_filter(
     folders: Sequence[str | Path] = (),
     since: str | None = None,
     until: str | None = None,
-    types: Sequence[UnitType] = (),
+    kind: UnitType | None = None,
 ) -> Filter | None:
-    """All of these together; folders and types as "one of them". None where nothing is asked.
+    """All of these together; several folders as "one of them". None where nothing is asked.
 
     `since` and `until` are days, months or years (2024, 2024-05, 2024-05-31), both inclusive. They
     count for the day a picture was taken, or for the last change of a file that does not say.
@@ -50,8 +51,8 @@ def make_filter(
         parts.append(_dated(">=", _period(since)[0]))
     if until is not None:
         parts.append(_dated("<", _period(until)[1]))
-    if types:
-        parts.append(Where("unit.kind", "in", tuple(types)))
+    if kind is not None:
+        parts.append(Where("unit.kind", "=", kind))
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else All(tuple(parts))
@@ -79,10 +80,12 @@ def parse_where(text: str) -> Filter:
 
 
 def fields_of(condition: Filter) -> Iterable[str]:
-    """The name of every field that a filter asks for."""
+    """The name of every field that a filter asks for; but not the date, which `since` and `until`
+    ask for whether anything has one or not."""
     match condition:
         case Where():
-            yield condition.field
+            if condition.field != _DATE:
+                yield condition.field
         case Not(part):
             yield from fields_of(part)
         case All(parts) | AnyOf(parts):
@@ -124,7 +127,7 @@ def _may_be(field: str, kind: str) -> bool:
 
 def _dated(sign: Operator, moment: datetime) -> Filter:
     changed = Where("file.modified", sign, moment)
-    return AnyOf((Where("date", sign, moment), All((Not(Where("date")), changed))))
+    return AnyOf((Where(_DATE, sign, moment), All((Not(Where(_DATE)), changed))))
 
 
 def _period(text: str) -> tuple[datetime, datetime]:

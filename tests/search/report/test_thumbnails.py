@@ -11,6 +11,7 @@ from PIL import Image
 from made_collections import read_only
 from photographs import folder
 from seesay.errors import CollectionError
+from seesay.search.ingest.reading.files import content_hash
 from seesay.search.report.thumbnails import Thumbnails
 from seesay.search.store.records import ItemDraft, UnitDraft
 from seesay.search.store.store import Store
@@ -37,7 +38,7 @@ def add(store: Store, file) -> int:
     draft = ItemDraft(
         path=str(file),
         kind=kind,
-        content_hash=f"{hash(file.read_bytes()) & 0xFFFFFFFFFF:032x}",
+        content_hash=content_hash(file.read_bytes()),
         size=facts.st_size,
         mtime_ns=facts.st_mtime_ns,
         units=(UnitDraft(kind=kind),),

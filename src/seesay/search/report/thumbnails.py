@@ -5,7 +5,6 @@ the collection, and no file that was put in the place of one that is.
 """
 
 import io
-import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image
 
 from seesay.data.images import open_image
 from seesay.errors import CollectionError, DataError, ImageError
+from seesay.search.ingest.reading.files import RefusedError, read_file
 from seesay.search.store.records import Item
 from seesay.search.store.store import Store
 
@@ -23,6 +23,7 @@ SIZES = (128, 256, 512, 1024)
 LIMIT_BYTES = 1 << 30
 """How large the cache may grow before its oldest files go."""
 
+_MOST_BYTES = 1 << 30  # of a file that is read for a thumbnail
 _PRUNE_EVERY = 200  # thumbnails made
 
 
@@ -98,16 +99,14 @@ class Thumbnails:
 def _content(item: Item) -> bytes:
     """The bytes of a file, which are those that were indexed."""
     try:
-        with open(item.path, "rb") as stream:
-            facts = os.fstat(stream.fileno())
-            if (facts.st_size, facts.st_mtime_ns) == (item.size, item.mtime_ns):
-                return stream.read()
-        told = "was changed since it was indexed"
-    except (OSError, ValueError) as error:
-        told = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-    raise CollectionError(
-        f"{item.path} {told}, expected the file as it was indexed; index its folder again"
-    )
+        content = read_file(item.path, _MOST_BYTES)
+    except RefusedError as error:
+        raise CollectionError(f"{item.path}: {error}") from error
+    if content.content_hash != item.content_hash:
+        raise CollectionError(
+            f"{item.path} was changed since it was indexed, expected the same; index it again"
+        )
+    return content.data
 
 
 def _shrunk(content: bytes, item: Item, side: int) -> bytes:

@@ -1,0 +1,109 @@
+"""What a collection holds and what it takes: counted, without loading a model."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from seesay.search.indexes import generations
+from seesay.search.indexes.building import lane_folder
+from seesay.search.report.thumbnails import FOLDER
+from seesay.search.store.records import Modality, Run, Space
+from seesay.search.store.store import FILE, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceStatistics:
+    """The vectors of one model."""
+
+    model: str
+    revision: str
+    dim: int
+    active: bool
+    """Whether searches use it."""
+    state: str
+    """"filling" or "ready"."""
+    images: int
+    texts: int
+    indexed: bool
+    """Whether each lane with vectors has an index on disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """A collection in numbers."""
+
+    folder: str
+    items: Mapping[str, int]
+    """Files by kind."""
+    units: Mapping[str, int]
+    """What can be found, by kind."""
+    missing: int
+    """Files that are known and not there."""
+    failed: int
+    """Files that could not be read."""
+    spaces: tuple[SpaceStatistics, ...]
+    roots: tuple[str, ...]
+    """Folders and files that were given to be indexed."""
+    metadata: tuple[str, ...]
+    """Keys that filters may ask for."""
+    database_bytes: int
+    index_bytes: int
+    thumbnail_bytes: int
+    last_run: Run | None
+
+
+def gather(store: Store, roots: tuple[str, ...]) -> Statistics:
+    """Count everything in one state of the collection."""
+    with store.database.snapshot():
+        keys = store.database.rows("SELECT DISTINCT name FROM metadata_keys ORDER BY name")
+        ((missing,),) = store.database.rows("SELECT count(*) FROM items WHERE status = 'missing'")
+        return Statistics(
+            folder=str(store.folder),
+            items=_by_kind(store, "items"),
+            units=_by_kind(store, "units"),
+            missing=missing,
+            failed=len(store.quarantine.all()),
+            spaces=tuple(_space(store, space) for space in store.spaces.all()),
+            roots=roots,
+            metadata=tuple(name for (name,) in keys),
+            database_bytes=sum(_size(store.folder / f"{FILE}{end}") for end in ("", "-wal")),
+            index_bytes=_size_below(store.folder / "indexes"),
+            thumbnail_bytes=_size_below(store.folder / FOLDER),
+            last_run=next(iter(store.runs.newest(1)), None),
+        )
+
+
+def _by_kind(store: Store, table: str) -> Mapping[str, int]:
+    return dict(
+        store.database.rows(f"SELECT kind, count(*) FROM {table} GROUP BY kind ORDER BY kind")
+    )
+
+
+def _space(store: Store, space: Space) -> SpaceStatistics:
+    modalities: tuple[Modality, ...] = ("image", "text")
+    counts = {one: store.vectors.count(space.id, one) for one in modalities}
+    indexed = all(
+        generations.newest(lane_folder(store, space, one)) for one in modalities if counts[one]
+    )
+    return SpaceStatistics(
+        model=space.model,
+        revision=space.revision,
+        dim=space.dim,
+        active=space.active,
+        state=space.state,
+        images=counts["image"],
+        texts=counts["text"],
+        indexed=indexed,
+    )
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _size_below(folder: Path) -> int:
+    return sum(_size(Path(root, name)) for root, _, names in os.walk(folder) for name in names)

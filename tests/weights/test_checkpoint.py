@@ -1,6 +1,7 @@
 """A folder loads whole or not at all, and says why not."""
 
 import json
+import os
 import pickle
 import shutil
 
@@ -264,3 +265,17 @@ def test_a_fresh_model_can_be_saved_without_any_published_folder(tmp_path):
     checkpoint = Checkpoint(DualEncoder(config), transform, tokenizer, "fresh", "")
     save_dual_encoder(tmp_path / "fresh", checkpoint)
     assert load_dual_encoder(tmp_path / "fresh").transform == transform
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are POSIX's")
+@pytest.mark.parametrize("umask, rights", [(0o022, (0o755, 0o644)), (0o077, (0o700, 0o600))])
+def test_a_saved_model_may_be_read_by_whom_the_umask_lets_read(published, tmp_path, umask, rights):
+    checkpoint = load_dual_encoder(published)
+    before = os.umask(umask)
+    try:
+        save_dual_encoder(tmp_path / "own", checkpoint)
+    finally:
+        os.umask(before)
+    paths = (tmp_path / "own", *(tmp_path / "own").iterdir())
+    assert len(paths) == 4
+    assert tuple(path.stat().st_mode & 0o777 for path in paths) == (rights[0], *[rights[1]] * 3)

@@ -1,44 +1,127 @@
-"""What `make demo` runs: real photographs and words in both languages, compared by one model.
+"""What `make demo` runs: photographs and notes into a collection, then questions about them.
 
-The model's weights are random, so the road is real and the similarities mean nothing.
+Prints what is found and writes demo/report.html with the pictures. Everything it makes lies in
+demo/, so it can be run again and again.
 """
 
-import tempfile
+import csv
+import shutil
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from photographs import folder
+from seesay.cli.collections.index import summary
+from seesay.cli.collections.shown import to_card
+from seesay.cli.messages import language, say
+from seesay.cli.output import print_table, progress, write_text
+from seesay.data.folders import list_images
+from seesay.search.collection import Collection
+from seesay.search.filtering import make_filter
+from seesay.search.query.results import Results
+from seesay.search.report.cards import Bilingual, Section
+from seesay.search.report.page import to_page
 
-import seesay
-from photographs import PHOTOGRAPHS, photographs
-from random_model import write_random_model
+HERE = Path(__file__).parent
+COUNT = 5
+OF_SPACE = ("astronaut.png", "hubble_deep_field.jpg", "moon.png", "rocket.jpg")
 
 
-def show(title: str, columns: list[str], rows: list[str], values: np.ndarray) -> None:
-    width = max(map(len, rows)) + 2
-    print(f"\n{title}\n{'':{width}}" + "".join(f"{name:>11}" for name in columns))
-    for name, numbers in zip(rows, values, strict=True):
-        print(f"{name:{width}}" + "".join(f"{number:>11.2f}" for number in numbers))
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked of the collection, and what it shows."""
+
+    shows: Bilingual
+    words: str = ""
+    picture: str = ""
+    where: tuple[str, ...] = ()
 
 
-def main() -> None:
-    print("The model is a tiny one with RANDOM weights. It has learnt nothing: pictures and words")
-    print("go the whole way, but how similar they come out says nothing about them.")
-    with tempfile.TemporaryDirectory() as folder:
-        model = write_random_model(Path(folder) / "random")
-        embedder = seesay.load(str(model), dtype="float32")  # the same digits on every machine
-    files = photographs()
-    images = embedder.embed_images(files)
-    said = list(PHOTOGRAPHS.values())
-    english = embedder.embed_texts([text for text, _ in said])
-    chinese = embedder.embed_texts([text for _, text in said])
+QUESTIONS = (
+    Question(shows=("In English", "用英文"), words="a close-up of a cat"),
+    Question(shows=("In Chinese", "用中文"), words="一辆摩托车"),
+    Question(shows=("Pictures and notes", "图片和笔记"), words="猫"),
+    Question(shows=("With something left out", "排除一些内容"), words="猫 -拍照"),
+    Question(shows=("By a picture", "以图找图"), picture="motorcycle_left.png"),
+    Question(
+        shows=("Only where subject=space", "只在 subject=space 中"),
+        words="stars in the sky",
+        where=("subject=space",),
+    ),
+    Question(shows=("Of which there is nothing", "这里没有的"), words="一群大象在河里洗澡"),
+)
 
-    print(f"\n{len(images)} photographs -> {len(images)} unit vectors of {embedder.dim} numbers")
-    names = [file.stem for file in files]
-    show("Picture against picture", names, names, images.vectors @ images.vectors.T)
-    pairs = [(images.vectors * texts.vectors).sum(axis=1) for texts in (english, chinese)]
-    rows = [f"{name}: {text}" for name, (text, _) in zip(names, said, strict=True)]
-    show("Picture against what it shows, said in", ["English", "Chinese"], rows, np.stack(pairs, 1))
+
+def main(place: str = "demo", model: str | None = None) -> None:
+    base = Path(place).absolute()
+    shutil.rmtree(base / "collection", ignore_errors=True)
+    base.mkdir(exist_ok=True)
+    files = [*list_images(folder()), HERE / "documents", write_subjects(base / "subjects.csv")]
+    with Collection.open(base / "collection", create=True, model=model) as collection:
+        with progress(say("files", "文件")) as tell:
+            report = collection.index(
+                files, on_progress=lambda p: tell(p.done, p.total or 0, p.failed)
+            )
+        print(summary(report))
+        for bad in collection.errors():
+            print(f"  {Path(bad.path).name}: {bad.error}")
+        sections = [answer(collection, question) for question in QUESTIONS]
+        counts = collection.stats().units
+    pictures, notes = counts["image"], counts["text"]
+    title = ("What seesay found", "看图说话找到了什么")
+    told = (
+        f"{pictures} pictures from scikit-image's package and {notes} notes, in one collection, "
+        "asked in English, in Chinese and by a picture.",
+        f"scikit-image 自带的 {pictures} 张图片和 {notes} 段笔记放在同一个资料库里，"
+        "用英文、中文和图片来查找。",
+    )
+    page = base / "report.html"
+    write_text(page, to_page(title, told, sections, language()))
+    print(say(f"The same with pictures: {page}", f"带图片的报告：{page}"))
+    print(say("Next, with your own pictures:", "接下来，试试你自己的图片："))
+    print("  .venv/bin/seesay index ~/Pictures")
+    print(
+        say(
+            '  .venv/bin/seesay search "a dog on the grass"', "  .venv/bin/seesay search 草地上的狗"
+        )
+    )
+
+
+def write_subjects(file: Path) -> Path:
+    """A table with metadata of some of the photographs, as people keep them in spreadsheets."""
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "subject"])
+        writer.writerows([str(folder() / name), "space"] for name in OF_SPACE)
+    return file
+
+
+def answer(collection: Collection, question: Question) -> Section:
+    """Print what is found, and return it for the page."""
+    asked = (folder() / question.picture,) if question.picture else ()
+    if asked:
+        results = collection.similar(asked, count=COUNT)
+    else:
+        condition = make_filter(where=question.where)
+        results = collection.search(question.words, condition=condition, count=COUNT)
+    show(question, results)
+    units = [unit for picture in asked for unit in collection.units_of(picture)]
+    return Section(
+        title=question.shows,
+        asked=question.words,
+        pictures=tuple(collection.thumbnail(unit, 128) for unit in units),
+        no_good_match=results.no_good_match,
+        cards=tuple(to_card(collection, hit) for hit in results.hits),
+    )
+
+
+def show(question: Question, results: Results) -> None:
+    print(f"\n{say(*question.shows)}: {question.words or question.picture}")
+    if results.no_good_match:
+        print(say("no good match; the nearest:", "没有足够相符的结果，最接近的是："))
+    rows = [[f"{hit.confidence:.0f}%", Path(hit.path).name] for hit in results.hits]
+    print_table([say("match", "匹配度"), say("file", "文件")], rows)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -24,6 +24,7 @@ def workshop(tmp_path, monkeypatch):
     write_random_model(tmp_path / "my-model")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("SEESAY_HOME", str(tmp_path / "home"))
     return tmp_path
 
 

@@ -11,6 +11,7 @@ import typer
 
 from seesay import __version__
 from seesay.cli.classify import classify
+from seesay.cli.collections.verbs import add_verbs
 from seesay.cli.embed import embed
 from seesay.cli.help import Command, Commands
 from seesay.cli.messages import say
@@ -34,6 +35,7 @@ app = typer.Typer(
     ),
     epilog=say("中文说明：SEESAY_LANG=zh seesay --help", "English: SEESAY_LANG=en seesay --help"),
 )
+add_verbs(app)
 app.command(
     "embed",
     cls=Command,

@@ -116,7 +116,7 @@ def download(
 
     if to is not None:
         _refuse_existing(to)  # before the download, not after
-    with _bytes_bar(name) as on_progress:
+    with bytes_bar(name) as on_progress:
         located = locate(name, revision=revision, hub=hub, on_progress=on_progress)
     folder = located.folder if to is None else _copy(located, to)
     if json:
@@ -215,7 +215,7 @@ def _copy(located: "Located", to: Path) -> Path:
 
 
 @contextmanager
-def _bytes_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+def bytes_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with megabytes, speed and time left on a terminal; nothing elsewhere."""
     import io
     from contextlib import redirect_stderr

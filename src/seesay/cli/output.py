@@ -126,7 +126,7 @@ def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
         speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
         rate = f"{speed:.1f}/s" if speed else ""
         lost = say(f"{failed} failed", f"{failed} 个失败") if failed else ""
-        bar.update(task, completed=done, total=total, rate=rate, failures=lost)
+        bar.update(task, completed=done, total=total or None, rate=rate, failures=lost)
 
     starter = Timer(PATIENCE_S, bar.start)
     starter.start()

@@ -1,0 +1,60 @@
+"""What commands do with the collection they are given: open it, load its model, give advice."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from seesay.cli.messages import say
+from seesay.cli.output import warn, working
+
+if TYPE_CHECKING:
+    from seesay.search.collection import Collection
+    from seesay.weights.catalog import CatalogEntry
+
+
+@contextmanager
+def opened(
+    name: str | None, *, create: bool = False, model: str | None = None, device: str | None = None
+) -> "Iterator[Collection]":
+    """The collection of this name, closed in the end."""
+    with working(say("opening the collection", "正在打开资料库")):
+        from seesay.search.collection import Collection
+
+        collection = Collection.open(name, create=create, model=model, device=device)
+    with collection:
+        yield collection
+
+
+def load_model(collection: "Collection") -> None:
+    """Load the model now, saying so on a terminal, rather than in the middle of the work."""
+    name = collection.model.name
+    with working(say(f"loading {name}", f"正在加载 {name}")):
+        collection.model.get()
+
+
+def advise_model(collection: "Collection", name: str | None) -> None:
+    """While only the built-in model is used: which one would find far more, and how to get it."""
+    from seesay.weights.catalog import BUILT_IN
+
+    entry = better_model()
+    if entry is None or collection.model.name != BUILT_IN:
+        return
+    of = f" --collection {name}" if name else ""
+    command = f"seesay index --model {entry.alias}{of}"
+    size = f"{entry.megabytes / 1000:.1f} GB"
+    warn(
+        say(
+            f"{BUILT_IN} is for trying things out; {entry.alias} ({size}) would find far more: "
+            f"{command}",
+            f"{BUILT_IN} 只供试用；换成 {entry.alias}（{size}）能找到的多得多：{command}",
+        )
+    )
+
+
+def better_model() -> "CatalogEntry | None":
+    """The published model that the catalogue recommends first for both languages."""
+    from seesay.weights.catalog import CATALOG
+
+    both = {"en", "zh"}
+    recommended = (e for e in CATALOG.values() if e.repo and e.recommended_en)
+    return next((entry for entry in recommended if both <= set(entry.languages)), None)

@@ -1,0 +1,109 @@
+"""Options that the commands of collections share, called and explained the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from seesay.cli.messages import say
+
+Collection = Annotated[
+    str | None,
+    typer.Option(
+        "--collection",
+        "-c",
+        metavar="NAME",
+        help=say(
+            "Name of a collection, or the path of its folder; else the one named default.",
+            "资料库的名称，或其文件夹的路径；默认使用名为 default 的资料库。",
+        ),
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help=say(
+            "Name from `seesay models`, hub repository, or folder; else that of the collection.",
+            "模型名（见 `seesay models`）、仓库名或文件夹；默认沿用资料库的模型。",
+        ),
+    ),
+]
+Count = Annotated[
+    int,
+    typer.Option(
+        "--count", "-n", min=1, help=say("How many results at most.", "最多显示多少条结果。")
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        "-w",
+        metavar="CONDITION",
+        help=say(
+            "Only what fits, as in width>=1000, camera=Canon, camera~canon (contains), date=2024; "
+            "repeatable.",
+            "只要符合条件的，如 width>=1000、camera=Canon、camera~canon（包含）、date=2024；"
+            "可重复使用。",
+        ),
+    ),
+]
+Folder = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--folder",
+        "-f",
+        help=say("Only in this folder and below; repeatable.", "只在此文件夹及其下；可重复使用。"),
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATE",
+        help=say(
+            "Only from this day, month or year on, as in 2024-05.",
+            "只要此日、月或年以来的，如 2024-05。",
+        ),
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATE",
+        help=say("Only up to this day, month or year.", "只要到此日、月或年为止的。"),
+    ),
+]
+Type = Annotated[
+    Literal["image", "text"] | None,
+    typer.Option(
+        "--type", "-t", help=say("Only pictures, or only texts.", "只要图片，或只要文字。")
+    ),
+]
+PathsOnly = Annotated[
+    bool,
+    typer.Option("--paths", help=say("Print paths alone, one per line.", "只打印路径，每行一个。")),
+]
+Zero = Annotated[
+    bool,
+    typer.Option(
+        "--print0",
+        "-0",
+        help=say(
+            "Print paths alone, each ended by a zero byte, for xargs -0.",
+            "只打印路径，以零字节结尾，供 xargs -0 使用。",
+        ),
+    ),
+]
+Sheet = Annotated[
+    Path | None,
+    typer.Option(
+        "--sheet",
+        metavar="FILE",
+        help=say(
+            "Write a contact sheet too: .png, or .html with the pictures inside.",
+            "另存为缩略图总览：.png，或内嵌图片的 .html。",
+        ),
+    ),
+]

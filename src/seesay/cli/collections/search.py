@@ -1,0 +1,143 @@
+"""`seesay search`: words, pictures, or both; what is found, how sure, and why."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from seesay.cli.collections.options import (
+    Collection,
+    Count,
+    Folder,
+    PathsOnly,
+    Sheet,
+    Since,
+    Type,
+    Until,
+    Where,
+    Zero,
+)
+from seesay.cli.messages import say
+from seesay.cli.options import Device, Json
+
+if TYPE_CHECKING:
+    from seesay.search.query.asking import Query
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="QUERY",
+        help=say(
+            'What to look for, in Chinese or English; "in quotes" as it stands, -word or "without '
+            'a word" leaves it out, word^2 counts twice.',
+            "要找什么，中英文均可；加引号则逐字查找，“不要某物”或 -某物 表示排除，"
+            "某物^2 权重加倍。",
+        ),
+    ),
+]
+Image = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--image",
+        "-i",
+        help=say(
+            "Look for what is like this picture; repeatable.", "查找与这张图片相似的；可重复使用。"
+        ),
+    ),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not",
+        metavar="WORDS",
+        help=say("Leave out what shows this; repeatable.", "排除含有此内容的；可重复使用。"),
+    ),
+]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        "--min-match",
+        min=0,
+        max=100,
+        help=say(
+            "Leave out what matches less than this (0-100).", "不显示匹配度低于此值的（0–100）。"
+        ),
+    ),
+]
+Only = Annotated[
+    Literal["image", "text", "keyword"] | None,
+    typer.Option(
+        "--only",
+        help=say(
+            "Search only by pictures, by the meaning of texts, or by keywords.",
+            "只按画面、文意或关键词查找。",
+        ),
+    ),
+]
+ExplainWhy = Annotated[
+    bool, typer.Option("--explain", help=say("Say how it was found.", "说明查找过程。"))
+]
+
+
+def search(
+    query: Words = None,
+    image: Image = None,
+    without: Without = None,
+    count: Count = 20,
+    where: Where = None,
+    folder: Folder = None,
+    since: Since = None,
+    until: Until = None,
+    type: Type = None,
+    only: Only = None,
+    min_confidence: MinConfidence = None,
+    explain: ExplainWhy = False,
+    sheet: Sheet = None,
+    paths: PathsOnly = False,
+    zero: Zero = False,
+    collection: Collection = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    from dataclasses import replace
+
+    from seesay.cli.collections.opened import advise_model, load_model, opened
+    from seesay.cli.collections.shown import check_sheet, show_results, write_sheet
+    from seesay.search.filtering import make_filter
+
+    check_sheet(sheet)
+    asked = _ask(" ".join(query or ()), image or [], without or [])
+    condition = make_filter(
+        where=where or (),
+        folders=folder or (),
+        since=since,
+        until=until,
+        kind=type,
+    )
+    asked = replace(
+        asked,
+        filter=condition,
+        count=count,
+        min_confidence=min_confidence,
+        lanes=None if only is None else (only,),
+    )
+    with opened(collection, device=device) as here:
+        if only != "keyword":
+            load_model(here)
+        results = here.search(asked)
+        show_results(results, as_json=json, paths=paths, zero=zero, explain=explain)
+        if sheet is not None:
+            write_sheet(here, sheet, " ".join(query or ()), results)
+        if not (json or paths or zero):
+            advise_model(here, collection)
+
+
+def _ask(words: str, images: list[Path], without: list[str]) -> "Query":
+    """The query; what is unwanted stands after what is wanted."""
+    from dataclasses import replace
+
+    from seesay.search.query.asking import NEGATIVE_WEIGHT, Part, parse
+
+    asked = parse(words, images=images)
+    unwanted = tuple(Part(text=text, weight=NEGATIVE_WEIGHT) for text in without)
+    return replace(asked, parts=(*asked.parts, *unwanted))

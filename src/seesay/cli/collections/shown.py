@@ -1,0 +1,232 @@
+"""How finds are shown: a table, JSON, bare paths for a pipe, a contact sheet."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seesay.cli.messages import language, say
+from seesay.cli.output import console, print_json, print_table, warn, write_text
+
+if TYPE_CHECKING:
+    from seesay.search.collection import Collection
+    from seesay.search.query.results import Hit, Results
+    from seesay.search.report.cards import Card
+
+SNIPPET = 120  # characters of a text in the table
+
+
+def show_results(
+    results: "Results", *, as_json: bool, paths: bool, zero: bool, explain: bool
+) -> None:
+    """The finds in the form that was asked for. Bare paths leave out what is no good match."""
+    if as_json:
+        from seesay.search.report.plain import to_plain
+
+        print_json(to_plain(results))
+    elif paths or zero:
+        if results.no_good_match:
+            warn(say("no good match", "没有足够相符的结果"))
+        else:
+            print_paths(dict.fromkeys(hit.path for hit in results.hits), zero=zero)
+    else:
+        _draw(results)
+        if explain:
+            draw_explanation(results)
+
+
+def print_paths(paths: Iterable[str], *, zero: bool) -> None:
+    """Each on a line of its own, or ended by a zero byte; byte for byte as the system has them."""
+    end = b"\0" if zero else b"\n"
+    sys.stdout.flush()
+    stream = sys.stdout.buffer
+    stream.writelines(os.fsencode(path) + end for path in paths)
+    stream.flush()
+
+
+def _draw(results: "Results") -> None:
+    for note in results.explain.notes:
+        console(stderr=True).print(note, style="dim", markup=False)
+    if not results.hits:
+        print(say("nothing found", "没有找到任何内容"))
+        return
+    if results.no_good_match:
+        print(
+            say(
+                "no good match; these come nearest, and are probably something else:",
+                "没有足够相符的结果；下面只是最接近的，多半不是你要找的：",
+            )
+        )
+    rows = [
+        [f"{hit.confidence:.0f}%", shown_path(hit.path), _said(hit), found_by(hit)[_spoken()]]
+        for hit in results.hits
+    ]
+    heads = [
+        say("match", "匹配度"),
+        say("file", "文件"),
+        say("text", "文字"),
+        say("found by", "依据"),
+    ]
+    told = any(row[2] for row in rows)
+    keep = [0, 1, 2, 3] if told else [0, 1, 3]
+    print_table([heads[i] for i in keep], [[row[i] for i in keep] for row in rows])
+
+
+def draw_explanation(results: "Results") -> None:
+    """What each lane did with the query, and where it put each find."""
+    explain = results.explain
+    parts = [[part.shown, part.kind, f"{part.weight:+g}"] for part in explain.parts]
+    print_table([say("asked for", "查询内容"), say("kind", "类型"), say("weight", "权重")], parts)
+    lanes = []
+    for lane in explain.lanes:
+        known = lane.background
+        lanes.append(
+            [
+                lane_name(lane.lane)[_spoken()],
+                f"{lane.weight:g}",
+                str(lane.found),
+                lane.plan.path if lane.plan else lane.expression or "",
+                "" if known is None else f"{known.top_mean:.3f} ± {known.top_spread:.3f}",
+                "" if known is None else f"{known.evidence:+.2f}",
+            ]
+        )
+    heads = [say("lane", "通道"), say("weight", "权重"), say("found", "找到"), say("how", "方式")]
+    print_table([*heads, say("background", "背景分数"), say("evidence", "证据")], lanes)
+    ranks = [
+        [
+            shown_path(hit.path),
+            f"{hit.score:.4f}",
+            ", ".join(
+                f"{lane_name(one.lane)[_spoken()]} #{one.rank} ({one.score:.3f})"
+                for one in hit.lanes
+            ),
+        ]
+        for hit in results.hits
+    ]
+    print_table([say("file", "文件"), say("fused", "融合分数"), say("lanes", "各通道名次")], ranks)
+    told = [
+        say("threshold", "阈值") + f" {explain.threshold:.0f}%",
+        explain.fusion,
+        explain.filter and say("filter", "筛选") + f" {explain.filter}",
+        say("model", "模型") + f" {explain.model}",
+        f"{1000 * results.seconds:.1f} ms",
+    ]
+    print(" · ".join(part for part in told if part))
+
+
+def write_sheet(collection: "Collection", file: Path, asked: str, results: "Results") -> None:
+    """The finds as a PNG or a page, by the ending of the file."""
+    from seesay.search.report.cards import Section
+    from seesay.search.report.contact_sheet import shows_chinese, write_contact_sheet
+    from seesay.search.report.page import to_page
+
+    cards = tuple(to_card(collection, hit) for hit in results.hits)
+    if file.suffix.lower() == ".png":
+        if not shows_chinese() and any(
+            ord(c) > 0x2000 for c in asked + str([c.name for c in cards])
+        ):
+            warn(
+                say(
+                    "no font with Chinese characters was found; an .html sheet shows them",
+                    "没有找到中文字体，图中的汉字会显示为问号；可改存为 .html",
+                )
+            )
+        write_contact_sheet(file, asked, cards)
+        return
+    section = Section(
+        title=("Search", "查找"), asked=asked, no_good_match=results.no_good_match, cards=cards
+    )
+    known = (f"Collection {collection.store.folder.name}", f"资料库 {collection.store.folder.name}")
+    write_text(file, to_page(("seesay", "看图说话"), known, [section], language()))
+
+
+def check_sheet(file: Path | None) -> None:
+    """Raises ConfigError for an ending that is no picture and no page: before the work."""
+    from seesay.errors import ConfigError
+
+    if file is not None and file.suffix.lower() not in (".png", ".html", ".htm"):
+        raise ConfigError(
+            f"--sheet {file} ends in {file.suffix or 'nothing'!r}; expected .png or .html; choose "
+            "a name with one of these endings"
+        )
+
+
+def to_card(collection: "Collection", hit: "Hit") -> "Card":
+    """A find as it is drawn, with its thumbnail where there can be one."""
+    from seesay.errors import CollectionError
+    from seesay.search.report.cards import Card
+    from seesay.search.report.page import file_link
+
+    picture = None
+    if hit.kind != "text":
+        try:
+            picture = collection.thumbnail(hit.unit)
+        except CollectionError as error:
+            warn(str(error))
+    return Card(
+        name=Path(hit.path).name,
+        folder=str(Path(hit.path).parent),
+        picture=picture,
+        text=hit.text,
+        confidence=hit.confidence,
+        link=file_link(hit.path),
+        note=found_by(hit),
+    )
+
+
+def found_by(hit: "Hit") -> tuple[str, str]:
+    """Which lanes found it, in English and in Chinese; how many copies were left out."""
+    names = [lane_name(one.lane) for one in hit.lanes]
+    english, chinese = ", ".join(n for n, _ in names), "、".join(n for _, n in names)
+    if hit.duplicates:
+        count = len(hit.duplicates)
+        english += f" (+{count} {'copy' if count == 1 else 'copies'})"
+        chinese += f"（另有 {count} 份相同）"
+    return english, chinese
+
+
+def lane_name(lane: str) -> tuple[str, str]:
+    return {
+        "image": ("picture", "画面"),
+        "text": ("meaning", "文意"),
+        "keyword": ("keywords", "关键词"),
+    }[lane]
+
+
+def shown_path(path: str) -> str:
+    """Short where the file lies below the current folder."""
+    here = os.getcwd().rstrip(os.sep) + os.sep
+    return path.removeprefix(here)
+
+
+def duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    hours, rest = divmod(whole, 3600)
+    clock = f"{rest // 60:02d}:{rest % 60:02d}"
+    return f"{hours}:{clock}" if hours else clock.removeprefix("0")
+
+
+def size(count: int) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000  # type: ignore[assignment]
+    return f"{count:.1f} GB"
+
+
+def _said(hit: "Hit") -> str:
+    text = " ".join((hit.text or "").split())
+    return text if len(text) <= SNIPPET else text[:SNIPPET].rstrip() + " …"
+
+
+def _spoken() -> int:
+    return 1 if language() == "zh" else 0
+
+
+def names(rows: Sequence[str], limit: int = 8) -> str:
+    """The first few of many."""
+    more = len(rows) - limit
+    return ", ".join(rows[:limit]) + (f" … (+{more})" if more > 0 else "")

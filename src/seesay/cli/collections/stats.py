@@ -1,0 +1,70 @@
+"""`seesay stats`: what a collection holds and takes; no model is loaded."""
+
+from typing import TYPE_CHECKING
+
+from seesay.cli.collections.options import Collection
+from seesay.cli.messages import say
+from seesay.cli.options import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from seesay.search.report.statistics import SpaceStatistics, Statistics
+
+
+def stats(collection: Collection = None, json: Json = False) -> None:
+    from seesay.cli.collections.opened import opened
+    from seesay.cli.output import print_json, print_table
+
+    with opened(collection) as here:
+        found = here.stats()
+    if json:
+        from seesay.search.report.plain import to_plain
+
+        print_json(to_plain(found))
+        return
+    print_table([say("collection", "资料库"), found.folder], _facts(found))
+    if found.spaces:
+        heads = [say("model", "模型"), say("size", "维数"), say("pictures", "图片")]
+        heads += [say("texts", "文字"), say("state", "状态")]
+        print_table(heads, [_space(space) for space in found.spaces])
+
+
+def _facts(found: "Statistics") -> list[tuple[str, str]]:
+    from seesay.cli.collections.shown import names, size
+
+    run = found.last_run
+    facts = [
+        (say("files", "文件"), _counts(found.items)),
+        (say("found as", "可查找的"), _counts(found.units)),
+        (say("missing files", "缺失的文件"), f"{found.missing:,}" if found.missing else ""),
+        (say("unreadable files", "无法读取"), f"{found.failed:,}" if found.failed else ""),
+        (say("folders", "文件夹"), names(found.roots)),
+        (say("filters on", "可筛选的"), names(found.metadata, 20)),
+        (say("database", "数据库"), size(found.database_bytes)),
+        (say("indexes", "索引"), size(found.index_bytes)),
+        (say("thumbnails", "缩略图"), size(found.thumbnail_bytes)),
+        (say("last run", "上次运行"), f"{run.action}: {run.state}" if run else ""),
+    ]
+    return [fact for fact in facts if fact[1]]
+
+
+def _space(space: "SpaceStatistics") -> list[str]:
+    states = {
+        "active": say("in use", "使用中"),
+        "ready": say("kept", "保留"),
+        "filling": say("being filled", "填充中"),
+    }
+    state = states["active" if space.active else space.state]
+    return [space.model, str(space.dim), f"{space.images:,}", f"{space.texts:,}", state]
+
+
+def _counts(counts: "Mapping[str, int]") -> str:
+    words = {
+        "image": say("pictures", "图片"),
+        "text": say("texts", "文字"),
+        "table": say("tables", "表格"),
+        "page": say("pages", "页"),
+        "moment": say("moments", "片段"),
+    }
+    return " · ".join(f"{words.get(kind, kind)} {count:,}" for kind, count in counts.items()) or "0"

@@ -1,0 +1,53 @@
+"""`seesay tags`: your words as tags on pictures, without training; filters find by them."""
+
+from typing import Annotated
+
+import typer
+
+from seesay.cli.collections.options import Collection, Folder, Where
+from seesay.cli.messages import say
+from seesay.cli.options import Device, Json
+
+Labels = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="LABELS",
+        help=say(
+            'Words such as "cat,dog", or a file with one per line; without any, everyday words.',
+            "如“猫，狗”，或每行一个词的文件；不写则使用一组日常词语。",
+        ),
+    ),
+]
+
+
+def tags(
+    labels: Labels = None,
+    where: Where = None,
+    folder: Folder = None,
+    collection: Collection = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    from seesay.cli.collections.opened import load_model, opened
+    from seesay.cli.output import print_json, print_table, progress
+    from seesay.inference.labels import read_labels
+    from seesay.search.filtering import make_filter
+    from seesay.search.report.plain import to_plain
+
+    wanted = None if labels is None else list(read_labels(labels))
+    condition = make_filter(where=where or (), folders=folder or ())
+    with opened(collection, device=device) as here:
+        load_model(here)
+        with progress(say("pictures", "图片")) as tell:
+            report = here.tag(wanted, condition=condition, on_progress=tell)
+    if json:
+        print_json(to_plain(report))
+        return
+    rows = [[tag, f"{count:,}"] for tag, count in report.counts.items()]
+    print_table([say("tag", "标签"), say("pictures", "图片")], rows)
+    print(
+        say(
+            "search within a tag: seesay search QUERY --where tag=NAME",
+            "在某个标签内查找：seesay search 查询 --where tag=标签",
+        )
+    )

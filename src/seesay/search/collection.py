@@ -1,0 +1,300 @@
+"""A collection as everything above uses it: terminal, server and Python call this alone."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+from seesay.data.images import ImageSource
+from seesay.errors import CollectionError, ConfigError
+from seesay.inference.embedder import Embedder
+from seesay.inference.load import load
+from seesay.search.ingest.filling import FillReport
+from seesay.search.ingest.indexing import ingest
+from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestReport
+from seesay.search.ingest.spaces import fill
+from seesay.search.ingest.storing.known import known_roots
+from seesay.search.ingest.storing.upkeep import MODALITIES, renew_means
+from seesay.search.ingest.walking import absolute
+from seesay.search.ingest.watching import watch
+from seesay.search.lane import Lane, LaneStatus
+from seesay.search.model import CollectionModel, model_id
+from seesay.search.places import find_collection, resolve_collection
+from seesay.search.query.asking import Query, parse
+from seesay.search.query.duplicates import DuplicateGroup, duplicates
+from seesay.search.query.results import Results
+from seesay.search.query.searcher import Searcher
+from seesay.search.query.tags import TagReport, tag
+from seesay.search.report.export import export
+from seesay.search.report.statistics import Statistics, gather
+from seesay.search.report.thumbnails import Thumbnails
+from seesay.search.store.filters.conditions import Filter
+from seesay.search.store.records import Modality, Quarantined, Space
+from seesay.search.store.store import Store
+
+OnProgress = Callable[[IngestProgress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltLane:
+    """One index after `rebuild`."""
+
+    model: str
+    modality: Modality
+    status: LaneStatus
+
+
+class Collection:
+    """Pictures and texts that can be found by words and by pictures.
+
+    Any number of threads may read at once; one process at a time changes it. The model is loaded
+    when it is first needed: statistics and checks need none.
+
+        with Collection.open(create=True) as collection:
+            collection.index(["~/Pictures"])
+            for hit in collection.search("一只狗在草地上奔跑").hits:
+                print(hit.confidence, hit.path)
+    """
+
+    def __init__(
+        self, store: Store, model: str | Embedder | None = None, *, device: str | None = None
+    ) -> None:
+        """`model` of None means the one that the collection was made with."""
+        self.store = store
+        self.model = CollectionModel(store, model, device=device)
+        self._device = device
+        self._thumbnails = Thumbnails(store)
+        self._mutex = threading.Lock()
+        self._searcher: Searcher | None = None
+
+    @staticmethod
+    def open(
+        name_or_path: str | Path | None = None,
+        *,
+        create: bool = False,
+        model: str | Embedder | None = None,
+        device: str | None = None,
+        read_only: bool | None = None,
+    ) -> "Collection":
+        """The collection of this name, or in this folder; `create` makes it where there is none.
+
+        Raises CollectionError where there is none, where it is damaged or was made with another
+        model, ConfigError for a name that cannot be one."""
+        place = resolve_collection if create else find_collection
+        store = Store(place(name_or_path), create=create, read_only=read_only)
+        try:
+            return Collection(store, model, device=device)
+        except BaseException:
+            store.close()
+            raise
+
+    # What changes it
+
+    def index(
+        self,
+        paths: Sequence[str | Path] = (),
+        options: IngestOptions | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> IngestReport:
+        """Take in files and folders; without a path, bring the folders of before up to date. What
+        was committed stays whatever happens; the same call goes on from there. See `ingest`."""
+        roots = self._roots(paths)
+        self.store.require_writable()  # told before a model is loaded
+        report = ingest(self.store, self.model.get(), roots, options, on_progress=on_progress)
+        missing = dict.fromkeys((*report.missing_roots, *filter(_is_missing, map(absolute, roots))))
+        return replace(report, missing_roots=tuple(missing))
+
+    def watch(
+        self,
+        paths: Sequence[str | Path] = (),
+        options: IngestOptions | None = None,
+        *,
+        on_report: Callable[[IngestReport], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Index, and again whenever files change, until `stop` is set or Ctrl-C is pressed."""
+        roots = self._roots(paths)
+        self.store.require_writable()
+        embedder = self.model.get()
+        watch(self.store, embedder, roots, options, on_report=on_report, stop=stop)
+
+    def switch_model(
+        self, model: str | Embedder, *, on_progress: OnProgress | None = None
+    ) -> FillReport:
+        """Embed everything with another model, into a space of its own, and let searches use that
+        once it is complete. Until then they use the former one; after a stop the same call goes on.
+        The vectors of the former model stay (see `forget_unused`), so that switching back only
+        embeds what came since."""
+        self.store.require_writable()
+        embedder = model
+        if not isinstance(embedder, Embedder):
+            embedder = load(model_id(embedder), device=self._device)
+        report = fill(self.store, embedder, on_progress=on_progress)
+        if report.complete:
+            with self._mutex:
+                self._close_searcher()
+                self.model = CollectionModel(self.store, embedder, device=self._device)
+        return report
+
+    def forget_unused(self) -> list[Space]:
+        """Remove the vectors of every model but the one in use; returns what was removed."""
+        unused = [space for space in self.store.spaces.all() if not space.active]
+        if unused:
+            with self.store.writing("forget models"):
+                for space in unused:
+                    self.store.spaces.drop(space.id)
+        return unused
+
+    def rebuild(self) -> list[BuiltLane]:
+        """Build the indexes anew from the stored vectors; searches go on meanwhile. Raises
+        CollectionBusyError where another process is building them."""
+        space = self._space()
+        self.store.require_writable()
+        renew_means(self.store, space)
+        built = []
+        for modality in MODALITIES:
+            lane = Lane(self.store, space, modality)
+            try:
+                built.append(BuiltLane(model=space.model, modality=modality, status=lane.build()))
+            finally:
+                lane.close()
+        return built
+
+    def tag(
+        self,
+        labels: Sequence[str] | None = None,
+        *,
+        condition: Filter | None = None,
+        on_progress: Callable[[int, int, int], None] | None = None,
+    ) -> TagReport:
+        """Tag pictures with those of the labels that fit; kept as metadata under the key "tag"."""
+        self._space()
+        self.store.require_writable()
+        return tag(self.store, self.model.get(), labels, within=condition, on_progress=on_progress)
+
+    def retry_errors(self) -> int:
+        """Forget which files could not be read, so that the next `index` tries them again; returns
+        how many."""
+        bad = [one.path for one in self.store.quarantine.all()]
+        with self.store.writing("retry"):
+            return self.store.quarantine.release(bad)
+
+    # What asks it
+
+    def search(
+        self,
+        query: str | Query = "",
+        *,
+        images: Sequence[ImageSource] = (),
+        condition: Filter | None = None,
+        count: int = 20,
+    ) -> Results:
+        """What fits the words and pictures best, of what the filter takes. A Query can ask for more
+        than that. Raises ConfigError for a query that asks for nothing, CollectionError for an
+        empty collection, ImageError for a picture that cannot be read."""
+        if isinstance(query, str):
+            query = replace(parse(query, images=images), filter=condition, count=count)
+        return self._searching().search(query)
+
+    def similar(
+        self, paths: Sequence[str | Path], *, condition: Filter | None = None, count: int = 20
+    ) -> Results:
+        """What is most like these files, which may be of the collection or not."""
+        units, images = [], []
+        for path in paths:
+            own = self.units_of(path)
+            units += own
+            images += [] if own else [path]
+        return self._searching().similar(units, images=images, filter=condition, count=count)
+
+    def duplicates(self, *, threshold: float | None = None) -> list[DuplicateGroup]:
+        """Groups of files of the same content, and of pictures that are nearly the same."""
+        space = self._space()
+        if threshold is None:
+            return duplicates(self.store, space)
+        return duplicates(self.store, space, threshold=threshold)
+
+    def thumbnail(self, unit: int, size: int = 256) -> bytes:
+        """A small WebP picture of a unit; see `Thumbnails.get`."""
+        return self._thumbnails.get(unit, size)
+
+    def units_of(self, path: str | Path) -> list[int]:
+        """The numbers of the units of a file; none where it is not in the collection."""
+        items = self.store.items.by_path([absolute(path)])
+        return [unit.id for unit in self.store.units.of_items(i.id for i in items.values())]
+
+    def errors(self) -> list[Quarantined]:
+        """Every file that could not be read, and why."""
+        return self.store.quarantine.all()
+
+    def verify(self, *, deep: bool = False) -> list[str]:
+        """What is wrong with the collection, in words; nothing where all is well. `deep` reads
+        every row and page; indexes are always read whole."""
+        problems = self.store.verify(deep=deep)
+        for space in self.store.spaces.all():
+            for modality in MODALITIES:
+                problems += Lane(self.store, space, modality).verify()
+        return problems
+
+    def stats(self) -> Statistics:
+        """What the collection holds and takes."""
+        return gather(self.store, tuple(known_roots(self.store)))
+
+    def export(self, file: str | Path, *, condition: Filter | None = None) -> int:
+        """Write vectors with what they stand for to a file; returns how many. See `export`."""
+        return export(self.store, self._space(), Path(file), condition)
+
+    def close(self) -> None:
+        """Let go of everything. The collection cannot be used after."""
+        with self._mutex:
+            self._close_searcher()
+        self.store.close()
+
+    def __enter__(self) -> "Collection":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _searching(self) -> Searcher:
+        with self._mutex:
+            if self._searcher is None:
+                self._space()
+                self._searcher = Searcher(self.store, self.model.get())
+            return self._searcher
+
+    def _close_searcher(self) -> None:
+        if self._searcher is not None:
+            self._searcher.close()
+            self._searcher = None
+
+    def _space(self) -> Space:
+        """The one in use. Raises CollectionError where nothing was indexed yet."""
+        space = self.store.spaces.active()
+        if space is None:
+            raise CollectionError(
+                f"{self.store.folder} is empty, expected a collection with something in it; index "
+                "some pictures and texts first: seesay index FOLDER"
+            )
+        return space
+
+    def _roots(self, paths: Sequence[str | Path]) -> list[str | Path]:
+        roots = list(paths) or [*known_roots(self.store)]
+        if not roots:
+            raise ConfigError(
+                f"no files and folders were named, and {self.store.folder} knows none of before; "
+                "expected at least one path: seesay index FOLDER"
+            )
+        return roots
+
+
+def _is_missing(root: str) -> bool:
+    return "://" not in root and not os.path.lexists(root)

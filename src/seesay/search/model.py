@@ -1,0 +1,71 @@
+"""The model of a collection: which one it is, loaded when it is first needed, never another."""
+
+import threading
+from pathlib import Path
+
+from seesay.errors import CollectionError
+from seesay.inference.embedder import Embedder
+from seesay.inference.load import load
+from seesay.search.ingest.spaces import draft_of
+from seesay.search.store.records import Space
+from seesay.search.store.spaces import key_of
+from seesay.search.store.store import Store
+from seesay.weights.catalog import BUILT_IN, find
+
+
+class CollectionModel:
+    """What a collection embeds with. Safe to use from several threads."""
+
+    def __init__(
+        self, store: Store, given: str | Embedder | None = None, *, device: str | None = None
+    ) -> None:
+        """`given` of None means the model that the collection has, or the one that comes with
+        seesay. Raises CollectionError where it has another one."""
+        self._store = store
+        self._device = device
+        self._mutex = threading.Lock()
+        self._embedder = given if isinstance(given, Embedder) else None
+        space = store.spaces.active()
+        self.name = space.model if space else BUILT_IN
+        if given is not None:
+            self.name = given.name if isinstance(given, Embedder) else model_id(given)
+        if space is not None and space.model != self.name:
+            raise _another(store, space.model, self.name)
+
+    def get(self) -> Embedder:
+        """The model, loaded now if it was not yet. Raises CollectionError where what has this name
+        now is not what the vectors of the collection were made with."""
+        with self._mutex:
+            if self._embedder is None:
+                self._embedder = load(self.name, device=self._device)
+            space = self._store.spaces.active()
+            if space is not None and key_of(draft_of(self._embedder)) != space.key:
+                raise _changed(self._store, space, self._embedder)
+            return self._embedder
+
+
+def model_id(name: str) -> str:
+    """One name for each model: its alias in the catalogue, or the full path of its folder."""
+    entry = find(name)
+    if entry is not None:
+        return entry.alias
+    folder = Path(name).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else name
+
+
+def _another(store: Store, known: str, given: str) -> CollectionError:
+    return CollectionError(
+        f"{store.folder} was indexed with {known}, and {given} was asked for: vectors of two "
+        "models cannot be compared, expected the same one. Leave --model out to go on with it; to "
+        f"bring everything over to the other one: seesay index --model {given} (without paths)"
+    )
+
+
+def _changed(store: Store, space: Space, embedder: Embedder) -> CollectionError:
+    return CollectionError(
+        f"{store.folder} was indexed with {space.model}, revision {space.revision or 'unknown'}, "
+        f"and what has this name here is another (revision {embedder.revision or 'unknown'}, "
+        f"{embedder.dim} numbers instead of {space.dim}, or other preprocessing): their vectors "
+        "cannot be compared. Bring the former one back, or embed everything again: "
+        f"seesay index --model {space.model} (without paths)"
+    )

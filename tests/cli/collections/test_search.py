@@ -1,0 +1,160 @@
+"""`seesay search`, `similar`, `duplicates` and `tags`: what is found and in which form."""
+
+import json
+import os
+
+import pytest
+from PIL import Image
+
+from photographs import folder
+from seesay.cli.main import run
+
+
+def found(capsys) -> list[str]:
+    """The names of the files that the JSON on stdout lists, the best first."""
+    return [os.path.basename(hit["path"]) for hit in json.loads(capsys.readouterr().out)["hits"]]
+
+
+@pytest.mark.parametrize(("words", "name"), [("launch pad", "note.md"), ("长江大桥", "笔记.txt")])
+def test_words_find_the_text_that_holds_them(library, capsys, language, words, name):
+    assert run(["search", words, "--only", "keyword"]) == 0
+    out, err = capsys.readouterr()
+    heads = {"en": ["match", "file", "text"], "zh": ["匹配度", "文件", "文字"]}[language]
+    assert all(head in out for head in heads)
+    assert f"photos/{name}" in out and {"en": "keywords", "zh": "关键词"}[language] in out
+    assert err == ""  # nothing to advise: the model is not the built-in one
+
+
+def test_words_need_no_quotes_in_the_shell(library, capsys):
+    assert run(["search", "launch", "pad", "--only", "keyword", "--json"]) == 0
+    assert found(capsys) == ["note.md"]
+
+
+def test_a_picture_finds_itself_and_its_copy_is_left_out(library, capsys):
+    assert run(["search", "--image", str(folder() / "moon.png"), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    first = printed["hits"][0]
+    assert os.path.basename(first["path"]) in ("moon.png", "the moon again.png")
+    assert len(first["duplicates"]) == 1
+    assert {"unit", "kind", "confidence", "lanes", "locator", "metadata"} <= first.keys()
+    assert printed["explain"]["lanes"] and printed["no_good_match"] in (True, False)
+
+
+def test_several_pictures_words_and_unwanted_ones_go_into_one_query(library, capsys):
+    cat, cup = str(folder() / "chelsea.png"), str(folder() / "coffee.png")
+    asked = ["moon", "-i", cat, "-i", cup, "--not", "rocket", "--not", "火箭", "--json"]
+    assert run(["search", *asked]) == 0
+    parts = json.loads(capsys.readouterr().out)["query"]["parts"]
+    assert [part["text"] or os.path.basename(part["image"]) for part in parts] == [
+        *("moon", "chelsea.png", "coffee.png", "rocket", "火箭"),
+    ]
+    assert [part["weight"] < 0 for part in parts] == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--type", "text"], {"note.md", "笔记.txt"}),
+        (["--where", "file.name~ROCKET"], {"rocket.jpg"}),
+        (["--where", "width>=600", "--where", "height<600"], {"coffee.png", "rocket.jpg"}),
+        (["--folder", "photos", "--until", "1999"], set()),
+        (["--folder", "elsewhere"], set()),
+        (["-n", "1", "--where", "file.name=note.md"], {"note.md"}),
+    ],
+)
+def test_filters_keep_what_they_say(library, capsys, options, names):
+    assert run(["search", "anything at all", "--json", *options]) == 0
+    assert set(found(capsys)) == names
+
+
+def test_bare_paths_go_into_a_pipe_byte_for_byte(library, capfdbinary):
+    asked = ["search", "长江大桥", "--only", "keyword"]
+    path = str(library / "photos" / "笔记.txt").encode()
+    assert run([*asked, "-0"]) == 0
+    assert capfdbinary.readouterr().out == path + b"\0"
+    assert run([*asked, "--paths"]) == 0
+    assert capfdbinary.readouterr().out == path + b"\n"
+
+
+def test_no_good_match_is_said_and_no_error(library, capsys, language):
+    asked = ["search", "--min-match", "0", "zzzz qqqq", "--only", "keyword"]
+    assert run(asked) == 0
+    told = {"en": "nothing found", "zh": "没有找到任何内容"}[language]
+    assert told in capsys.readouterr().out
+    assert run([*asked, "--paths"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "" and {"en": "no good match", "zh": "没有足够相符的结果"}[language] in err
+
+
+def test_explain_says_what_each_lane_did(library, capsys, language):
+    assert run(["search", "rocket", "--explain"]) == 0
+    out = capsys.readouterr().out
+    for en, zh in (("lane", "通道"), ("picture #", "画面 #"), ("threshold", "阈值")):
+        assert {"en": en, "zh": zh}[language] in out
+
+
+@pytest.mark.parametrize("name", ["sheet.png", "sheet.html"])
+def test_a_contact_sheet_is_written(library, tmp_path, capsys, name):
+    moon = str(folder() / "moon.png")
+    assert run(["search", "月亮", "--image", moon, "--sheet", str(tmp_path / name)]) == 0
+    if name.endswith("png"):
+        with Image.open(tmp_path / name) as sheet:
+            assert sheet.width > 500
+    else:
+        text = (tmp_path / name).read_text("utf-8")
+        assert "<q>月亮</q>" in text and text.count("data:image/webp;base64,") == 4
+
+
+def test_similar_takes_files_of_the_collection_and_others(library, tmp_path, capsys):
+    assert run(["similar", "photos/moon.png", "--json", "-n", "9"]) == 0
+    names = found(capsys)
+    assert "moon.png" not in names and {"chelsea.png", "coffee.png", "rocket.jpg"} <= set(names)
+    with Image.open(folder() / "moon.png") as picture:
+        picture.resize((500, 500)).save(tmp_path / "smaller.png")
+    assert run(["similar", str(tmp_path / "smaller.png"), "--json"]) == 0
+    assert found(capsys)[0] in ("moon.png", "the moon again.png")
+
+
+def test_duplicates_are_shown_in_groups_and_bare_paths_leave_one_of_each_out(
+    library, capsys, language
+):
+    assert run(["duplicates", "--exact"]) == 0
+    out = capsys.readouterr().out
+    assert {"en": "same content", "zh": "内容相同"}[language] in out
+    assert "photos/moon.png" in out and "the moon again.png" in out
+    assert run(["duplicates", "--exact", "--paths"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert run(["duplicates", "--exact", "--json"]) == 0
+    (group,) = json.loads(capsys.readouterr().out)
+    assert (group["kind"], len(group["paths"]), group["similarity"]) == ("exact", 2, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["search"], 2, "expected words or a picture"),
+        (["search", "x", "--where", "=3"], 2, "names no key; expected one such as"),
+        (["search", "x", "--where", "colour=red"], 2, "asks for colour, which nothing"),
+        (["search", "x", "--since", "soon"], 2, "'soon' is not a date"),
+        (["search", "x", "--sheet", "s.pdf"], 2, "--sheet s.pdf ends in '.pdf'; expected .png"),
+        (["search", "x", "-c", "defualt"], 2, "did you mean 'default'?"),
+        (["search", "x", "-c", "a b"], 2, "the collection name 'a b' cannot be used"),
+        (["search", "--image", "missing.png"], 2, "missing.png: cannot be found"),
+        (["search", "x", "-n", "0"], 2, "Invalid value for '--count'"),
+        (["duplicates", "--threshold", "2"], 2, "Invalid value for '--threshold'"),
+        (["export", "c.xlsx"], 2, "c.xlsx ends in '.xlsx'; expected one of .npz"),
+    ],
+)
+def test_wrong_use_is_one_line(library, capsys, arguments, code, words):
+    assert run(arguments) == code
+    out, err = capsys.readouterr()
+    assert out == "" and words in err and err.count("\n") == 1
+
+
+def test_tags_are_counted_and_filters_find_them(indexed, capsys):
+    assert run(["tags", "猫,rocket", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["counts"]
+    assert set(counts) <= {"猫", "rocket"}
+    for name, count in counts.items():
+        assert run(["search", "x", "--where", f"tag={name}", "--type", "image", "--json"]) == 0
+        assert len(found(capsys)) == count

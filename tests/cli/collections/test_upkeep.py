@@ -1,0 +1,105 @@
+"""`seesay errors`, `stats`, `verify`, `rebuild`, `export`: looking after a collection."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from seesay.cli.main import run
+
+
+@pytest.fixture(autouse=True)
+def no_model(request, monkeypatch):
+    """None of these may load one."""
+    if "indexed" not in request.fixturenames:
+        monkeypatch.setattr("seesay.search.model.load", lambda *_, **__: pytest.fail("loaded"))
+
+
+def test_errors_say_which_file_and_why(library, capsys, language):
+    assert run(["errors"]) == 0
+    out = capsys.readouterr().out
+    assert "photos/broken.jpg" in out and {"en": "what is wrong", "zh": "问题"}[language] in out
+    assert run(["errors", "--json"]) == 0
+    (bad,) = json.loads(capsys.readouterr().out)
+    assert (bad["stage"], bad["tries"]) == ("decode", 1)
+
+
+def test_a_bad_file_is_tried_again_when_asked(indexed, capsys):
+    assert run(["errors", "--retry"]) == 0
+    assert run(["errors"]) == 0
+    assert "every file could be read" in capsys.readouterr().out
+    assert run(["index"]) == 1
+
+
+def test_stats_count_everything(library, models, capsys, language):
+    assert run(["stats"]) == 0
+    out = capsys.readouterr().out
+    told = {"en": "pictures 5 · texts 2", "zh": "图片 5 · 文字 2"}
+    assert told[language] in out and str(library / "photos") in out
+    assert run(["stats", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["items"], found["failed"]) == ({"image": 5, "text": 2}, 1)
+    (space,) = found["spaces"]
+    assert space["model"] == str(models / "one" / "tiny")
+    assert (space["dim"], space["images"], space["texts"]) == (8, 5, 2)
+    assert {"width", "height"} <= set(found["metadata"])
+
+
+def test_verify_finds_nothing_in_a_whole_collection(library, capsys, language):
+    assert run(["verify", "--deep"]) == 0
+    assert {"en": "all is well", "zh": "一切正常"}[language] in capsys.readouterr().out
+
+
+def test_a_damaged_index_is_found_and_can_be_built_again(indexed, capsys):
+    assert run(["rebuild"]) == 0
+    assert "faiss" in capsys.readouterr().out
+    (rows,) = (indexed / "home").rglob("*-image/*/rows.npy")
+    damaged = bytearray(rows.read_bytes())
+    damaged[-1] ^= 0xFF
+    rows.write_bytes(damaged)
+    assert run(["verify"]) == 1
+    assert "seesay rebuild" in capsys.readouterr().err
+    assert run(["verify", "--json"]) == 1
+    assert len(json.loads(capsys.readouterr().out)["problems"]) == 1
+    assert run(["search", "--image", "photos/moon.png", "--json", "-n", "1"]) == 0
+    assert run(["rebuild"]) == 0
+    assert run(["verify"]) == 0
+
+
+def test_a_damaged_collection_is_one_clear_line(library, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(library / "home" / "collections" / "default", copy)
+    with (copy / "collection.sqlite").open("r+b") as file:
+        file.write(b"this is no database " * 20)
+    (copy / "collection.sqlite-wal").unlink(missing_ok=True)
+    assert run(["stats", "-c", str(copy)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("seesay: ") and err.count("\n") == 1
+    assert "collection.sqlite" in err
+
+
+def test_an_export_is_what_the_ending_says(library, tmp_path, capsys, language):
+    assert run(["export", str(tmp_path / "all.npz")]) == 0
+    assert {"en": "7 units -> ", "zh": "已导出 7 条 -> "}[language] in capsys.readouterr().out
+    with np.load(tmp_path / "all.npz", allow_pickle=False) as data:
+        assert data["vectors"].shape == (7, 8)
+    texts = str(tmp_path / "texts.csv")
+    assert run(["export", texts, "--type", "text", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": texts, "units": 2}
+    rows = list(csv.DictReader((tmp_path / "texts.csv").read_text("utf-8-sig").splitlines()))
+    assert {row["text"].strip() for row in rows} == {
+        "The rocket stands on the launch pad.",
+        "南京市长江大桥在夜里很好看。",
+    }
+
+
+@pytest.mark.parametrize(
+    "verb", ["search x", "stats", "errors", "verify", "rebuild", "export a.csv"]
+)
+def test_before_anything_is_indexed_each_says_how_to_begin(place, capsys, verb):
+    assert run(verb.split()) == 2
+    err = capsys.readouterr().err
+    assert "there is no collection yet" in err and "seesay index FOLDER" in err
+    assert not (place / "home").exists()

@@ -78,13 +78,17 @@ class Store:
     @contextmanager
     def held(self, action: str, *, wait_s: float | None = None) -> Iterator[None]:
         """Keeps other writers away over several changes."""
+        self.require_writable()
+        with self._lock.held(action, self._wait_s if wait_s is None else wait_s):
+            yield
+
+    def require_writable(self) -> None:
+        """Raises CollectionError where the collection is open for reading alone."""
         if self.read_only:
             raise CollectionError(
                 f"{self.folder} is open for reading alone, expected the right to write; searching "
                 "needs none; change the rights of the folder, or copy the collection"
             )
-        with self._lock.held(action, self._wait_s if wait_s is None else wait_s):
-            yield
 
     @property
     def key(self) -> str:

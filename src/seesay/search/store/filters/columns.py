@@ -23,6 +23,7 @@ from seesay.search.store.filters.conditions import (
     operands,
     source_of,
 )
+from seesay.search.store.ledger import Ledger
 from seesay.search.store.sqlite.database import Database
 
 NARROW = 10_000  # units that SQLite hands over in a few milliseconds
@@ -47,7 +48,9 @@ class Columns:
         if condition in self._masks:
             self._masks.move_to_end(condition)
             return self._masks[condition]
-        mask = self._evaluate(condition)
+        with self._database.snapshot():
+            self.follow(Ledger(self._database).head())
+            mask = self._evaluate(condition)
         mask.flags.writeable = False
         self._masks[condition] = mask
         if len(self._masks) > REMEMBERED:
@@ -56,7 +59,7 @@ class Columns:
 
     def follow(self, seq: int) -> None:
         """Take in every change up to number `seq`, which the open snapshot shows."""
-        if seq == self.seq:
+        if seq <= self.seq:
             return
         self._masks.clear()
         ((newest,),) = self._database.rows("SELECT coalesce(max(id), 0) FROM units")

@@ -1,0 +1,132 @@
+"""Chroma as the engine: embedded, its files in the generation's folder, or a server.
+
+A Chroma store that several processes write, or whose files are cut short, gives wrong answers and
+no error (measured, 1.5.9). Here it is written once, by one process, and only read after; whether it
+still finds what it was given is tried when it is opened.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from seesay.errors import MissingExtraError
+from seesay.search.indexes.outside import check, how_many
+from seesay.search.indexes.protocol import Allowed, IndexDamagedError, Notes, OpenIndex
+from seesay.search.indexes.rows import Rows
+
+_FOLDER = "chroma"
+_MOST = 10_000  # results of one query
+_HNSW = {"space": "ip", "max_neighbors": 32, "ef_construction": 200, "ef_search": 200}
+
+
+class ChromaIndex:
+    """Builds and opens indexes of Chroma. `server` is "host:port"; None keeps them in files."""
+
+    name = "chroma"
+
+    def __init__(self, server: str | None = None) -> None:
+        self._server = server
+
+    def build(self, rows: Rows, folder: Path, name: str) -> Notes:
+        """One collection for all rows."""
+        client = self._client(folder)
+        try:
+            collection = client.create_collection(
+                name, embedding_function=None, configuration={"hnsw": _HNSW}
+            )
+            page = client.get_max_batch_size()
+            for start in range(0, len(rows), page):
+                vectors = rows.vectors[start : start + page].astype(np.float32)
+                ids = [str(number) for number in range(start, start + len(vectors))]
+                collection.add(ids=ids, embeddings=vectors)
+        except Exception as error:  # Chroma's own, those of its transport, and of its Rust half
+            with suppress(Exception):
+                client.delete_collection(name)
+            raise IndexDamagedError(f"Chroma cannot build the index: {error}") from error
+        finally:
+            _close(client)
+        return {"collection": name}
+
+    def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
+        """The collection, if it holds as many rows as were given to it and finds some of them."""
+        client = self._client(folder)
+        try:
+            collection = client.get_collection(notes["collection"], embedding_function=None)
+            index = _OpenChroma(client, collection, len(rows))
+            check(index, rows, held=collection.count())
+        except IndexDamagedError:
+            _close(client)
+            raise
+        except Exception as error:  # as above
+            _close(client)
+            raise IndexDamagedError(f"Chroma cannot open the index: {error}") from error
+        return index
+
+    def drop(self, notes: Notes) -> None:
+        """Remove the collection from the server; files go with their folder."""
+        if self._server is not None:
+            client = self._client(Path())
+            try:
+                client.delete_collection(notes["collection"])
+            except Exception as error:  # as above
+                raise IndexDamagedError(f"Chroma cannot drop the index: {error}") from error
+            finally:
+                _close(client)
+
+    def _client(self, folder: Path) -> Any:
+        try:
+            import chromadb
+            from chromadb.config import Settings
+        except ImportError:
+            raise MissingExtraError("chromadb", "chroma") from None
+        quiet = Settings(anonymized_telemetry=False)
+        try:
+            if self._server is None:
+                return chromadb.PersistentClient(str(folder / _FOLDER), settings=quiet)
+            host, _, port = self._server.rpartition(":")
+            return chromadb.HttpClient(host, int(port), settings=quiet)
+        except Exception as error:  # as above: a folder that cannot be written, no server there
+            raise IndexDamagedError(f"Chroma cannot be reached: {error}") from error
+
+
+class _OpenChroma:
+    """A collection that is ready to be asked."""
+
+    def __init__(self, client: Any, collection: Any, rows: int) -> None:
+        self._client = client
+        self._collection = collection
+        self._rows = rows
+
+    def search(
+        self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
+    ) -> Int[np.ndarray, " found"] | None:
+        """The nearest rows, whether allowed or not, so many that enough of them should be."""
+        wanted = how_many(count, allowed, self._rows, _MOST)
+        if wanted is None:
+            return None
+        try:
+            found = self._collection.query(
+                query_embeddings=query[None], n_results=wanted, include=[]
+            )
+        except Exception as error:  # as above
+            raise IndexDamagedError(f"Chroma does not answer: {error}") from error
+        return np.array(found["ids"][0], np.int64)
+
+    def close(self) -> None:
+        """Close the files or the connection."""
+        _close(self._client)
+
+
+def _close(client: Any) -> None:
+    """Close a client with its connections: its own `close` leaves those of a server open (1.5.9),
+    two for each client."""
+    halves = [client, getattr(client, "_admin_client", None)]
+    servers = [getattr(half, "_server", None) for half in halves]
+    client.close()
+    for server in servers:
+        session = getattr(server, "_session", None)
+        if session is not None:
+            session.close()

@@ -1,0 +1,232 @@
+"""FAISS, the default engine: a plain scan where that is fast, else lists of one-bit codes.
+
+From 20,000 rows on the vectors are sorted into lists around centres, and each keeps one bit a
+dimension of what sets it apart from its centre (RaBitQ, arXiv 2405.12497). The codes name
+candidates, and the halves, which the generation keeps anyway, score them exactly. Beside HNSW, at
+50,000 x 512, this was as fast at the same recall, was built in a sixth of the time, took a tenth of
+the memory, and can pass over what a filter excludes without losing its way.
+"""
+
+import os
+from bisect import bisect_left
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int
+
+from seesay.search.indexes import tuning
+from seesay.search.indexes.protocol import Allowed, IndexDamagedError, Notes, OpenIndex
+from seesay.search.indexes.rows import Rows, import_faiss, in_this_thread, selecting
+from seesay.search.indexes.tuning import Effort
+
+SCANNED_ROWS = 20_000  # fewer are scanned in some milliseconds, and need no index
+_CODES, _LISTS = "codes.faiss", "lists.npy"
+_POINTS_PER_LIST = 40
+_PAGE = 16_384
+_NEARLY_ALL = 0.8  # a filter that keeps this much is like none
+
+
+class FaissIndex:
+    """Builds and opens indexes of FAISS. `threads` of None uses every core for building."""
+
+    name = "faiss"
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads or os.cpu_count() or 1
+
+    def build(self, rows: Rows, folder: Path, name: str) -> Notes:
+        """Codes of all rows, and how far to look into them."""
+        if len(rows) < SCANNED_ROWS:
+            return {"kind": "scan"}
+        faiss = import_faiss()
+        lists = round(2 * len(rows) ** 0.5)
+        index = faiss.index_factory(rows.dim, f"IVF{lists},RaBitQ", faiss.METRIC_INNER_PRODUCT)
+        faiss.omp_set_num_threads(self._threads)
+        try:
+            _train(index, rows, lists)
+            for start in range(0, len(rows), _PAGE):
+                index.add(rows.vectors[start : start + _PAGE].astype(np.float32))
+            faiss.write_index(index, str(folder / _CODES))
+            np.save(folder / _LISTS, _list_of_row(index))
+            efforts = tuning.measure(rows, _trial(index), lists, _shares(len(rows)))
+        finally:
+            faiss.omp_set_num_threads(1)
+        return {
+            "kind": "codes",
+            "lists": lists,
+            "files": [_CODES, _LISTS],
+            "efforts": tuning.as_notes(efforts),
+        }
+
+    def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
+        """Codes that would fill memory are mapped instead, which is slower."""
+        if notes["kind"] == "scan":
+            return None
+        faiss = import_faiss()
+        file = folder / _CODES
+        try:
+            flags = faiss.IO_FLAG_MMAP if file.stat().st_size > _memory_bytes() / 8 else 0
+            index = faiss.read_index(str(file), flags)
+        except (OSError, RuntimeError) as error:
+            raise IndexDamagedError(f"{file} cannot be read: {error}") from error
+        if index.ntotal != len(rows) or index.d != rows.dim:
+            raise IndexDamagedError(f"{file} holds {index.ntotal} rows, expected {len(rows)}")
+        efforts = [Effort(**effort) for effort in notes["efforts"]]
+        return _OpenCodes(index, np.load(folder / _LISTS, mmap_mode="r"), efforts)
+
+    def drop(self, notes: Notes) -> None:
+        """Everything lies in the folder."""
+
+
+class _OpenCodes:
+    """Codes in lists; any number of threads may ask at once."""
+
+    def __init__(
+        self, index: Any, list_of_row: Int[np.ndarray, " rows"], efforts: Sequence[Effort]
+    ) -> None:
+        self._index = index
+        self._list_of_row = list_of_row
+        self._efforts = {(effort.share, effort.top): effort for effort in efforts}
+        self._shares = sorted({effort.share for effort in efforts})
+
+    def search(
+        self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
+    ) -> Int[np.ndarray, " found"] | None:
+        """The rows whose codes are nearest."""
+        faiss = in_this_thread()
+        effort = self._effort(count, 1.0 if allowed is None else allowed.share)
+        if effort is None:
+            return None
+        more = max(1.0, count / effort.top)
+        candidates = min(round(effort.candidates * more), self._index.ntotal)
+        lists = min(round(effort.lists * more), self._index.nlist)
+        if allowed is None:
+            parameters = faiss.SearchParametersIVF(nprobe=lists)
+            _, found = self._index.search(query[None], candidates, params=parameters)
+        else:
+            found = self._among(query, candidates, allowed, lists)
+        return found[0][found[0] >= 0]
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _effort(self, count: int, share: float) -> Effort | None:
+        """What was measured for the next smaller part and the next larger top."""
+        known = bisect_left(self._shares, 1.0 if share >= _NEARLY_ALL else share)
+        if known == len(self._shares) or self._shares[known] > share:
+            known -= 1
+        if known < 0:
+            return None
+        tops = [top for top in tuning.TOPS if top >= count] or [tuning.TOPS[-1]]
+        return self._efforts.get((self._shares[known], tops[0]))
+
+    def _among(
+        self,
+        query: Float32[np.ndarray, " embed"],
+        candidates: int,
+        allowed: Allowed,
+        lists: int,
+    ) -> Int[np.ndarray, "queries found"]:
+        """As many of the nearest lists as hold the allowed rows that so many lists usually hold:
+        a filter may keep nothing of what lies near the query, and all of what lies elsewhere."""
+        order_scores, order = self._index.quantizer.search(query[None], self._index.nlist)
+        held = np.cumsum(self._per_list(allowed)[order[0]])
+        enough = allowed.count * lists / self._index.nlist
+        needed = int(np.searchsorted(held, enough)) + 1
+        farther = needed / lists  # what the filter keeps lies that much farther away than usual
+        if farther > 1:
+            # The nearest are then spread thinly over many lists, which no measurement foresaw.
+            candidates = round(candidates * farther**2)
+            needed = int(np.searchsorted(held, enough * farther**2)) + 1
+        needed = min(needed, len(held))
+        return _search_lists(
+            self._index,
+            query,
+            (order[:, :needed], order_scores[:, :needed]),
+            min(candidates, allowed.count),
+            selecting(allowed, nprobe=needed),
+        )
+
+    def _per_list(self, allowed: Allowed) -> Int[np.ndarray, " lists"]:
+        if "per list" not in allowed.kept:
+            lists = self._list_of_row[allowed.numbers]
+            allowed.kept["per list"] = np.bincount(lists, minlength=self._index.nlist)
+        return allowed.kept["per list"]
+
+
+def _search_lists(
+    index: Any,
+    query: Float32[np.ndarray, " embed"],
+    lists: tuple[Int[np.ndarray, "queries lists"], Float32[np.ndarray, "queries lists"]],
+    count: int,
+    parameters: Any,
+) -> Int[np.ndarray, "queries found"]:
+    """Search given lists with a selector, which FAISS's own wrapper does not pass on."""
+    pointer = import_faiss().swig_ptr
+    numbers, scores = (np.ascontiguousarray(part) for part in lists)
+    found_scores = np.empty((1, count), np.float32)
+    found = np.empty((1, count), np.int64)
+    index.search_preassigned_c(
+        1,
+        pointer(query),
+        count,
+        pointer(numbers),
+        pointer(scores),
+        pointer(found_scores),
+        pointer(found),
+        False,
+        parameters,
+    )
+    return found
+
+
+def _train(index: Any, rows: Rows, lists: int) -> None:
+    """Find the centres from some of the rows."""
+    rng = np.random.default_rng(0)
+    size = min(len(rows), _POINTS_PER_LIST * lists)
+    some = np.sort(rng.choice(len(rows), size, replace=False))
+    index.cp.niter = 8
+    index.cp.seed = 0
+    index.cp.max_points_per_centroid = _POINTS_PER_LIST
+    index.cp.min_points_per_centroid = 1  # else FAISS prints that it would like more
+    index.train(rows.vectors[some].astype(np.float32))
+
+
+def _list_of_row(index: Any) -> Int[np.ndarray, " rows"]:
+    faiss = import_faiss()
+    found = np.empty(index.ntotal, np.int32)
+    for number in range(index.nlist):
+        size = index.invlists.list_size(number)
+        if size:
+            found[faiss.rev_swig_ptr(index.invlists.get_ids(number), size)] = number
+    return found
+
+
+def _trial(index: Any) -> tuning.Search:
+    """How `tuning` asks the index."""
+
+    def search(
+        queries: Float32[np.ndarray, "queries embed"],
+        lists: int,
+        candidates: int,
+        mask: Bool[np.ndarray, " rows"],
+    ) -> Int[np.ndarray, "queries candidates"]:
+        parameters = selecting(Allowed(mask, int(mask.sum())), nprobe=lists)
+        return index.search(queries, candidates, params=parameters)[1]
+
+    return search
+
+
+def _shares(rows: int) -> list[float]:
+    """Parts to measure: 1, 0.5, 0.2 ... down to where a scan takes no longer."""
+    steps = [step / 10**power for power in range(4) for step in (10, 5, 2)]
+    return [share / 10 for share in steps if share / 10 * rows >= 2000]
+
+
+def _memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):
+        return 8 << 30

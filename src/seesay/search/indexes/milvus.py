@@ -1,0 +1,129 @@
+"""Milvus as the engine: a server, or a cluster of them for collections larger than one machine."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from seesay.errors import MissingExtraError
+from seesay.search.indexes.outside import check, how_many
+from seesay.search.indexes.protocol import Allowed, IndexDamagedError, Notes, OpenIndex
+from seesay.search.indexes.rows import Rows
+
+_MOST = 16_384  # results of one query: the server's own limit
+_PAGE_BYTES = 16 << 20  # of one insert: a quarter of what the server takes in one message
+_ANSWER_S = 10.0  # scanning a large collection takes no longer
+_HNSW = {"M": 32, "efConstruction": 200}
+
+
+class MilvusIndex:
+    """Builds and opens indexes of Milvus at an address such as "http://127.0.0.1:19530"."""
+
+    name = "milvus"
+
+    def __init__(self, address: str, *, token: str = "", timeout_s: float = 60.0) -> None:
+        self._address = address
+        self._token = token
+        self._timeout_s = timeout_s
+
+    def build(self, rows: Rows, folder: Path, name: str) -> Notes:
+        """One collection for all rows, forced to the server's disk. Nothing lies in `folder`."""
+        pymilvus, client = self._connect()
+        try:
+            schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+            schema.add_field("row", pymilvus.DataType.INT64, is_primary=True)
+            schema.add_field("vector", pymilvus.DataType.FLOAT_VECTOR, dim=rows.dim)
+            index = client.prepare_index_params()
+            index.add_index("vector", index_type="HNSW", metric_type="IP", params=_HNSW)
+            client.create_collection(
+                name, schema=schema, index_params=index, consistency_level="Strong"
+            )
+            page = max(1, _PAGE_BYTES // (4 * rows.dim))
+            for start in range(0, len(rows), page):
+                vectors = rows.vectors[start : start + page].astype(np.float32)
+                client.insert(
+                    name, [{"row": start + n, "vector": v} for n, v in enumerate(vectors)]
+                )
+            client.flush(name)
+        except Exception as error:  # pymilvus's own, and those of its transport
+            with suppress(Exception):
+                client.drop_collection(name)
+            raise IndexDamagedError(f"Milvus cannot build the index: {error}") from error
+        finally:
+            client.close()
+        return {"collection": name}
+
+    def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
+        """The collection, if it holds as many rows as were given to it and finds some of them."""
+        _, client = self._connect()
+        try:
+            name = notes["collection"]
+            client.load_collection(name, timeout=self._timeout_s)
+            index = _OpenMilvus(client, name, len(rows))
+            check(index, rows, held=int(client.get_collection_stats(name)["row_count"]))
+        except IndexDamagedError:
+            client.close()
+            raise
+        except Exception as error:  # as above
+            client.close()
+            raise IndexDamagedError(f"Milvus cannot open the index: {error}") from error
+        return index
+
+    def drop(self, notes: Notes) -> None:
+        """Remove the collection from the server."""
+        _, client = self._connect()
+        try:
+            client.drop_collection(notes["collection"])
+        except Exception as error:  # as above
+            raise IndexDamagedError(f"Milvus cannot drop the index: {error}") from error
+        finally:
+            client.close()
+
+    def _connect(self) -> tuple[Any, Any]:
+        try:
+            import pymilvus
+        except ImportError:
+            raise MissingExtraError("pymilvus", "milvus") from None
+        try:
+            client = pymilvus.MilvusClient(
+                uri=self._address, token=self._token, timeout=self._timeout_s
+            )
+        except Exception as error:  # as above
+            raise IndexDamagedError(f"Milvus cannot be reached: {error}") from error
+        return pymilvus, client
+
+
+class _OpenMilvus:
+    """A collection that is ready to be asked."""
+
+    def __init__(self, client: Any, name: str, rows: int) -> None:
+        self._client = client
+        self._name = name
+        self._rows = rows
+
+    def search(
+        self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
+    ) -> Int[np.ndarray, " found"] | None:
+        """The nearest rows, whether allowed or not, so many that enough of them should be."""
+        wanted = how_many(count, allowed, self._rows, _MOST)
+        if wanted is None:
+            return None
+        parameters = {"params": {"ef": max(wanted, 128)}}
+        try:
+            (found,) = self._client.search(
+                self._name,
+                query[None],
+                limit=wanted,
+                search_params=parameters,
+                timeout=_ANSWER_S,
+                consistency_level="Eventually",  # nothing is written after the index was built
+            )
+        except Exception as error:  # as above
+            raise IndexDamagedError(f"Milvus does not answer: {error}") from error
+        return np.array([hit["id"] for hit in found], np.int64)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()

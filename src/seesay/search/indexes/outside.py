@@ -1,0 +1,40 @@
+"""What engines have in common that know nothing of our filters and check nothing of their files."""
+
+import numpy as np
+
+from seesay.search.indexes.protocol import Allowed, IndexDamagedError, OpenIndex
+from seesay.search.indexes.rows import Rows
+
+_SPARE = 2  # so many times what should be enough, since filters and neighbours go together
+_LEAST = 50
+_TRIED = 5
+
+
+def how_many(count: int, allowed: Allowed | None, rows: int, most: int) -> int | None:
+    """Of how many rows the nearest `count` allowed ones should be part; None where scanning the
+    allowed ones is better than asking for so many.
+
+    All of what lies nearer than the last one found was found too, filter or not. So if enough of
+    them are allowed, those are the nearest allowed ones.
+    """
+    share = 1.0 if allowed is None else allowed.share
+    wanted = max(_LEAST, round(_SPARE * count / max(share, 1e-9)))
+    if wanted > most or wanted > max(rows // 10, _LEAST):
+        return None
+    return min(wanted, rows)
+
+
+def check(index: OpenIndex, rows: Rows, held: int) -> None:
+    """Raises IndexDamagedError where an index does not hold all rows, or does not find some of them
+    by their own vectors. One miss is forgiven: a graph may lose a row."""
+    missed = 0
+    for number in np.unique(np.linspace(0, len(rows) - 1, _TRIED).astype(int)):
+        vector = rows.vectors[number].astype(np.float32)
+        found = index.search(vector, 1, None)
+        if found is not None:  # else there are so few that the index will not be asked
+            known = found[found < len(rows)]
+            missed += int(rows.score(vector, known).max(initial=-1) < 0.999)  # or its equal
+    if held != len(rows) or missed > 1:
+        raise IndexDamagedError(
+            f"the index holds {held} rows, expected {len(rows)}, and missed {missed} of {_TRIED}"
+        )

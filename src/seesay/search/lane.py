@@ -1,0 +1,222 @@
+"""A lane: the vectors of one modality in one space, searched and indexed."""
+
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from seesay.errors import CollectionBusyError, CollectionError
+from seesay.search.indexes import building, generations
+from seesay.search.indexes.centring import NAME, Centring
+from seesay.search.indexes.faiss import FaissIndex
+from seesay.search.indexes.generations import Generation
+from seesay.search.indexes.protocol import IndexDamagedError, OpenIndex, VectorIndex
+from seesay.search.indexes.rows import Rows
+from seesay.search.indexes.view import View, followed, opened, row_count
+from seesay.search.planner import Question, Ranking, answer
+from seesay.search.store.filters.columns import Columns
+from seesay.search.store.filters.conditions import Filter
+from seesay.search.store.records import Modality, Space
+from seesay.search.store.store import Store
+
+CHURN = 0.15  # of the rows: as many new and gone ones call for a new index
+CHURN_LEAST = 2000  # rows that are scanned in no time whatever they are a part of
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneStatus:
+    """What a lane holds, and whether a new index would be worth building."""
+
+    vectors: int
+    indexed: int
+    """Rows of the index, those that are gone included."""
+    recent: int
+    """Vectors that came after it was built."""
+    gone: int
+    """Rows of the index whose unit was removed or changed."""
+    engine: str | None
+    generation: int | None
+    needs_build: bool
+    problem: str | None
+    """Why the newest index is not used."""
+
+
+class Lane:
+    """The vectors of one modality in one space. Any number of threads may search at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        space: Space,
+        modality: Modality,
+        *,
+        engine: VectorIndex | None = None,
+        columns: Columns | None = None,
+    ) -> None:
+        """`engine` of None is FAISS. `columns` may be shared by the lanes of one thread."""
+        self.space = space
+        self.modality: Modality = modality
+        self.folder = building.lane_folder(store, space, modality)
+        self._store = store
+        self._engine: VectorIndex = engine or FaissIndex()
+        self._columns = columns or Columns(store.database)
+        self._mutex = threading.Lock()
+        self._view: View | None = None
+        self._stamp = 0
+        self._problem: str | None = None
+
+    def search(
+        self,
+        query: Float[np.ndarray, " embed"],
+        count: int,
+        *,
+        asked_by: str | None = None,
+        within: Filter | None = None,
+        exact: bool = False,
+    ) -> Ranking:
+        """The nearest `count` units of those that the filter `within` takes.
+
+        `asked_by` is the modality that the query was embedded from, for centring; None means that
+        of the lane. `exact` scans in any case. Raises CollectionError for a query that is not a
+        direction in this space. A damaged index is no error: see `status`.
+        """
+        view = self._current()
+        direction = self._direction(query, view.centring, asked_by or self.modality)
+        with self._mutex:
+            units = None if within is None else self._columns.mask(within)
+            allowed = (view.base.allowed(within, units), view.recent.allowed(within, units))
+        return answer(view, Question(direction, count, exact), allowed)
+
+    def build(self, *, wait_s: float = 0.0) -> LaneStatus:
+        """Build the index anew from what is stored, and use it. Raises CollectionBusyError where
+        another process is building it, CollectionError where there is no room or no right."""
+        self._store.require_writable()
+        with building.building(self.folder, wait_s):
+            number = building.build(
+                self._store, self.space, self.modality, self._engine, self._centring()
+            )
+            if number is not None:
+                self._clean_up(number)
+        self.close()
+        return self.status()
+
+    def status(self) -> LaneStatus:
+        """What the lane holds now."""
+        view = self._current()
+        generation, gone, recent = view.generation, view.base.dead, len(view.recent.rows)
+        stale = generation is not None and (
+            generation.centring.to_bytes() != self._centring().to_bytes()
+            or generation.engine != self._engine.name
+        )
+        churned = gone + recent > max(CHURN_LEAST, CHURN * len(view.base.rows))
+        return LaneStatus(
+            vectors=row_count((view.base, view.recent)),
+            indexed=len(view.base.rows),
+            recent=recent - view.recent.dead,
+            gone=gone,
+            engine=generation.engine if generation else None,
+            generation=generation.number if generation else None,
+            needs_build=churned or stale or self._problem is not None,
+            problem=self._problem,
+        )
+
+    def verify(self) -> list[str]:
+        """What is wrong with the index, every byte of it read; nothing where all is well."""
+        number = generations.newest(self.folder)
+        try:
+            if number:
+                generation = generations.load(self.folder, number, every_byte=True)
+                generations.check(generation, every_byte=True)
+                if index := self._open(generation):
+                    index.close()
+        except IndexDamagedError as error:
+            return [f"{error}; it can be built again: seesay rebuild"]
+        return []
+
+    def close(self) -> None:
+        """Let go of the index."""
+        with self._mutex:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Another thread that is just asking the index falls back to scanning."""
+        if self._view is not None and self._view.base.index is not None:
+            self._view.base.index.close()
+        self._view = None
+
+    def _current(self) -> View:
+        """The view after the newest change."""
+        view, stamp = self._view, self._folder_stamp()
+        if view is not None and stamp == self._stamp and view.seq == self._store.ledger.head():
+            return view
+        with self._mutex, self._store.database.snapshot():
+            seq = self._store.ledger.head()
+            known = self._view if stamp == self._stamp else None
+            view = self._follow(known, seq) if known else None
+            if view is None:
+                self._let_go()
+                view = self._follow(self._newest(), seq)
+            if view is None:
+                self._problem = "the index is older than what is known of removals"
+                nothing = opened(None, None, self.space.dim, self._centring())
+                view = self._follow(nothing, seq)
+            assert view is not None  # nothing is forgotten for those who begin with nothing
+            self._columns.follow(seq)
+            self._view, self._stamp = view, stamp
+        return view
+
+    def _follow(self, view: View, seq: int) -> View | None:
+        return followed(view, self._store.vectors, (self.space.id, self.modality), seq)
+
+    def _newest(self) -> View:
+        """The newest generation, or nothing where it cannot be used."""
+        self._problem = None
+        generation, index = None, None
+        try:
+            if number := generations.newest(self.folder):
+                generation = generations.load(self.folder, number)
+                index = self._open(generation)
+        except IndexDamagedError as error:
+            self._problem = str(error)
+        return opened(generation, index, self.space.dim, self._centring())
+
+    def _open(self, generation: Generation) -> OpenIndex | None:
+        if generation.engine != self._engine.name:
+            return None  # another engine's: its rows still serve for scanning
+        generations.check(generation)
+        return self._engine.open(Rows(generation.vectors), generation.folder, generation.notes)
+
+    def _clean_up(self, number: int) -> None:
+        """Remove what generation `number` replaces."""
+        here = generations.place_of(self.folder)
+        for old in generations.remove_all_but(self.folder, number):
+            # A copy of a collection names on a server what the first one still uses.
+            if old.engine == self._engine.name and old.place == here:
+                with suppress(IndexDamagedError):  # a server that is away keeps what nobody needs
+                    self._engine.drop(old.notes)
+        seq = generations.load(self.folder, number).seq
+        # Whoever is writing just now has more important things to do: the next build cleans up.
+        with suppress(CollectionBusyError), self._store.writing("forget removals", wait_s=0.0):
+            self._store.vectors.forget_removals(self.space.id, self.modality, seq)
+
+    def _centring(self) -> Centring:
+        return Centring.from_bytes(self._store.spaces.data(self.space.id, NAME))
+
+    def _folder_stamp(self) -> int:
+        try:
+            return self.folder.stat().st_mtime_ns  # a generation came or went
+        except OSError:
+            return 0
+
+    def _direction(
+        self, query: Float[np.ndarray, " embed"], centring: Centring, modality: str
+    ) -> Float32[np.ndarray, " embed"]:
+        length = float(np.linalg.norm(query))
+        if query.shape != (self.space.dim,) or not np.isfinite(length) or not length:
+            raise CollectionError(
+                f"the query has shape {query.shape} and length {length:g}, expected "
+                f"{self.space.dim} numbers that are not all zero: embed it with {self.space.model}"
+            )
+        return centring.apply((query / length)[None], modality)[0]

@@ -38,14 +38,15 @@ class KeywordTable:
         *,
         phrases: Sequence[str] = (),
         excluded: Sequence[str] = (),
+        every: bool = False,
         within: Filter | None = None,
     ) -> tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
         """Units and their BM25 scores (higher is better, without a scale), at most `count`.
 
-        Any word of `text` finds a unit, every one of `phrases` must stand in it, none of `excluded`
-        may. Ties are in the order of the units.
+        Any word of `text` finds a unit (with `every` only all of them do), every one of `phrases`
+        must stand in it, none of `excluded` may. Ties are in the order of the units.
         """
-        expression = match_expression(text, phrases, excluded)
+        expression = match_expression(text, phrases, excluded, every=every)
         if expression is None:
             return np.empty(0, np.int64), np.empty(0)
         condition, values = "", tuple[object, ...]()

@@ -50,15 +50,16 @@ def segment(text: str) -> Segments:
 
 
 def match_expression(
-    text: str, phrases: Sequence[str] = (), excluded: Sequence[str] = ()
+    text: str, phrases: Sequence[str] = (), excluded: Sequence[str] = (), *, every: bool = False
 ) -> str | None:
-    """What to ask FTS5: any word of `text` (the more the better), every one of `phrases` as it
-    stands, none of `excluded`. None where nothing is left to look for."""
+    """What to ask FTS5: any word of `text` (the more the better; with `every` all of them), every
+    one of `phrases` as it stands, none of `excluded`. None where nothing is left to look for."""
     words = list(dict.fromkeys(_words(_plain(text), for_index=False)))
     telling = [word for word in words if word not in _EMPTY] or words
     wanted = [_phrase(part) for part in phrases if _WORD.search(part)]
     if telling and not wanted:
-        wanted = [" OR ".join(_either(word) for word in telling)]
+        words = [f"({_either(word)})" for word in telling]
+        wanted = words if every else [" OR ".join(words)]
     if not wanted:
         return None
     found = " AND ".join(f"({part})" for part in wanted)

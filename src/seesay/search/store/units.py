@@ -64,6 +64,10 @@ class Units:
         """The metadata of each of these units; dates come back in UTC."""
         return self._metadata.get(ids)
 
+    def metadata_keys(self) -> set[str]:
+        """Every key that some unit has or had."""
+        return {name for name, _ in self._metadata.keys()}
+
     def describe(
         self,
         unit: int,

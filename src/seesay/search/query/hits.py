@@ -1,0 +1,96 @@
+"""Units as hits: what is shown of them, and copies of the same content folded into one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from seesay.search.query.asking import LaneName
+from seesay.search.query.results import Hit, LaneHit
+from seesay.search.store.records import Item, Unit
+from seesay.search.store.store import Store
+
+Ranked = tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"], Float[np.ndarray, " found"]]
+
+
+_SLACK = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What one lane found, the best first."""
+
+    lane: LaneName
+    units: Int[np.ndarray, " found"]
+    scores: Float[np.ndarray, " found"]
+    confidences: Float32[np.ndarray, " found"]
+
+
+def confidences_of(
+    units: Int[np.ndarray, " found"], lanes: Sequence[Found]
+) -> Float[np.ndarray, " found"]:
+    """For each unit the confidence of the lane that is surest of it."""
+    sure = np.zeros(len(units))
+    order = np.argsort(units)
+    for lane in lanes:
+        at = order[np.searchsorted(units, lane.units, sorter=order)]
+        sure[at] = np.maximum(sure[at], lane.confidences)
+    return sure.round(1)
+
+
+def make_hits(store: Store, ranked: Ranked, lanes: Sequence[Found], place: slice) -> list[Hit]:
+    """The hits at `place` of a ranking (units, scores, confidences) in which copies have been
+    folded together. Units that were removed in the meantime are left out."""
+    looked_at = ranked[0][: 2 * place.stop + _SLACK]  # copies of a hit come right after it
+    with store.database.snapshot():
+        known = {unit.id: unit for unit in store.units.get(looked_at)}
+        items = {item.id: item for item in store.items.get({u.item for u in known.values()})}
+        shown = _folded(known, items, looked_at)[place]
+        metadata = store.units.metadata([unit for unit, _ in shown])
+    rows = {int(unit): row for row, unit in enumerate(ranked[0])}
+    places = {lane.lane: {int(u): i for i, u in enumerate(lane.units)} for lane in lanes}
+    return [
+        Hit(
+            unit=number,
+            item=known[number].item,
+            path=items[known[number].item].path,
+            kind=known[number].kind,
+            locator=known[number].locator,
+            text=known[number].text,
+            score=float(ranked[1][rows[number]]),
+            confidence=float(ranked[2][rows[number]]),
+            lanes=tuple(_lane_hits(number, lanes, places)),
+            duplicates=tuple(copies),
+            metadata=metadata[number],
+        )
+        for number, copies in shown
+    ]
+
+
+def _folded(
+    known: Mapping[int, Unit], items: Mapping[int, Item], units: Int[np.ndarray, " found"]
+) -> list[tuple[int, list[str]]]:
+    """Units with the paths of their copies; the same place in the same content is a copy."""
+    folded: dict[tuple[str, int], tuple[int, list[str]]] = {}
+    for number in units.tolist():
+        unit = known.get(number)
+        if unit is None or unit.item not in items:
+            continue
+        item = items[unit.item]
+        key = (item.content_hash or f"item {item.id}", unit.position)
+        if key in folded:
+            folded[key][1].append(item.path)
+        else:
+            folded[key] = (number, [])
+    return list(folded.values())
+
+
+def _lane_hits(
+    unit: int, lanes: Sequence[Found], places: Mapping[LaneName, Mapping[int, int]]
+) -> list[LaneHit]:
+    return [
+        LaneHit(lane=lane.lane, rank=at + 1, score=float(lane.scores[at]))
+        for lane in lanes
+        if (at := places[lane.lane].get(unit)) is not None
+    ]

@@ -1,0 +1,1 @@
+"""Each lane asked for itself, and their rankings made one."""

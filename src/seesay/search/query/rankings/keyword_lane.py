@@ -1,0 +1,57 @@
+"""The keyword lane: texts that hold the words of the query, all of them before some of them."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from seesay.search.query.embedding import Embedded
+from seesay.search.query.hits import Found
+from seesay.search.query.rankings.fusion import LOOSE, WEIGHTS, Ranked
+from seesay.search.query.rankings.ranking import Answered
+from seesay.search.query.results import LaneReport
+from seesay.search.store.filters.conditions import Filter
+from seesay.search.store.keywords import match_expression
+from seesay.search.store.store import Store
+
+LITERAL = 90.0
+"""Confidence of a unit that holds every word: it is what was typed, perhaps not what was
+meant."""
+
+
+def search_keywords(
+    store: Store, parts: Sequence[Embedded], count: int, within: Filter | None
+) -> Answered | None:
+    """None where the query has no words."""
+    wanted = [part.part for part in parts if part.part.text and not part.part.negative]
+    text = " ".join(str(part.text) for part in wanted if not part.exact)
+    phrases = [str(part.text) for part in wanted if part.exact]
+    excluded = [str(part.part.text) for part in parts if part.part.text and part.part.negative]
+    strict = match_expression(text, phrases, excluded, every=True)
+    if strict is None:
+        return None
+    loose = match_expression(text, phrases, excluded)
+    ask = partial(
+        store.keywords.search, text, count, phrases=phrases, excluded=excluded, within=within
+    )
+    units, scores = ask(every=True)
+    weight = WEIGHTS["keyword"]
+    rankings: list[tuple[float, Ranked]] = [(weight, (units, scores))]
+    sure = np.full(len(units), LITERAL, np.float32)
+    if loose != strict and len(units) < count:
+        some, of_some = ask()
+        fresh = ~np.isin(some, units)
+        some, of_some = some[fresh], of_some[fresh]
+        rankings.append((weight * LOOSE, (some, of_some)))
+        units, scores = np.concatenate([units, some]), np.concatenate([scores, of_some])
+        sure = np.concatenate([sure, np.zeros(len(some), np.float32)])
+    found = Found("keyword", units, scores, sure)
+    report = LaneReport(
+        lane="keyword",
+        weight=weight,
+        found=len(units),
+        plan=None,
+        background=None,
+        expression=strict,
+    )
+    return Answered(found, rankings, report)

@@ -1,0 +1,1 @@
+"""What a typed query says: wanted, unwanted, and when."""

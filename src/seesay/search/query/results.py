@@ -1,0 +1,113 @@
+"""What a search answers: hits, how sure each is, and how it came about."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from seesay.search.planner import Plan
+from seesay.search.query.asking import LaneName, Query
+from seesay.search.store.records import Locator, Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneHit:
+    """Where one lane put a unit."""
+
+    lane: LaneName
+    rank: int
+    """From 1."""
+    score: float
+    """Cosine with the query; BM25 for keywords (higher is better, without a scale)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A unit that was found."""
+
+    unit: int
+    item: int
+    path: str
+    kind: str
+    """What the unit is: "image", "page", "moment" or "text"."""
+    locator: Locator
+    text: str | None
+    score: float
+    """Reciprocal ranks of all lanes, weighted and added up: it orders the hits."""
+    confidence: float
+    """0-100: how likely this is what was asked for rather than the nearest of what is there."""
+    lanes: tuple[LaneHit, ...]
+    duplicates: tuple[str, ...] = ()
+    """Paths of the same content, which were left out of the list."""
+    metadata: Mapping[str, Value | tuple[Value, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Background:
+    """What scores say in one lane: those of everyday words, or for a picture of other pictures."""
+
+    everyday: str
+    """What the query was held against: "en", "zh" or "image"."""
+    top_mean: float
+    """Mean of the best cosines that the everyday ones reach in the lane."""
+    top_spread: float
+    lift: float
+    """How far the best hit lies above `top_mean`, in spreads."""
+    fit: float
+    """How far the first hits' cosines lie above what everyday ones have with the same hits, less
+    what these have with their own first hits, in spreads."""
+    evidence: float
+    """`lift` + `fit`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneReport:
+    """What one lane did."""
+
+    lane: LaneName
+    weight: float
+    found: int
+    plan: Plan | None
+    """How vectors were searched; None for keywords."""
+    background: Background | None
+    expression: str | None = None
+    """What the keyword index was asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartReport:
+    """A part of the query as it was used."""
+
+    kind: Literal["text", "image", "unit"]
+    shown: str
+    weight: float
+    windows: int = 1
+    """Into how many windows of the model's context a long text was divided."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explain:
+    """How an answer came about."""
+
+    parts: tuple[PartReport, ...]
+    lanes: tuple[LaneReport, ...]
+    notes: tuple[str, ...]
+    """What was understood beyond the words, such as a date."""
+    filter: str
+    """The filter in use, as text; empty without one."""
+    threshold: float
+    """Confidence below which the best hit counts as no good match."""
+    fusion: str
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """The answer to a query."""
+
+    hits: tuple[Hit, ...]
+    no_good_match: bool
+    """Whether nothing in the collection fits: the hits are then only the nearest there are."""
+    query: Query
+    """As it was understood; pictures by their names."""
+    explain: Explain
+    seconds: float

@@ -106,6 +106,7 @@ softmax = {{ "objective.pairs.loss" = "softmax" }}
     assert told["runs"][0]["run"] == "softmax"
     assert "<svg" in (tmp_path / "sweep" / "report.html").read_text(encoding="utf-8")
     assert (tmp_path / "sweep" / "report.csv").read_text(encoding="utf-8-sig").startswith("run,")
+    assert "| run | softmax |" in (tmp_path / "sweep" / "report.md").read_text(encoding="utf-8")
     assert run(["sweep", str(tmp_path / "sweep.toml"), "--report"]) == 0
     assert "softmax" in capsys.readouterr().out
 

@@ -12,7 +12,14 @@ from seesay.errors import ConfigError, TrainingError
 from seesay.training.recipes.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.sweeps.line_charts import legend, line_chart, style, ticks
-from seesay.training.sweeps.report import last_rows, measurements, shown, sweep_csv, sweep_page
+from seesay.training.sweeps.report import (
+    last_rows,
+    measurements,
+    shown,
+    sweep_csv,
+    sweep_markdown,
+    sweep_page,
+)
 from seesay.training.sweeps.sweep import cells_of, read_sweep, run_sweep
 from tiny_runs import write_run
 
@@ -171,9 +178,20 @@ def test_the_table_holds_the_end_of_each_run(half_done):
     assert rows[0]["zh_r10"] == measurements(cells)[1]["zh_r10"]
 
 
-def test_a_page_without_any_result_says_so(sweep):
+def test_pages_of_documentation_get_the_ends_as_a_table(half_done):
+    config, cells = half_done
+    lines = sweep_markdown(config, cells).splitlines()
+    assert lines[0] == "| run | softmax-small | softmax-large | sigmoid-small |"
+    assert lines[1] == "| --- | ---: | ---: | ---: |"
+    ends = last_rows(config, cells)
+    assert lines[2] == f"| zh_r10 | {' | '.join(shown(end['zh_r10']) for end in ends)} |"
+    assert [line.split()[1] for line in lines[3:]] == ["en_top5", "seconds", "memory_mib"]
+
+
+def test_a_report_without_any_result_says_so(sweep):
     config, cells, _ = sweep
     assert "还没有结果" in sweep_page(config, cells)
+    assert "还没有结果" in sweep_markdown(config, cells)
 
 
 def test_numbers_are_shown_as_people_read_them():

@@ -30,7 +30,13 @@ def sweep(
     json: Json = False,
 ) -> None:
     from seesay.cli.output import print_json, print_table, warn, write_text
-    from seesay.training.sweeps.report import last_rows, shown, sweep_csv, sweep_page
+    from seesay.training.sweeps.report import (
+        last_rows,
+        shown,
+        sweep_csv,
+        sweep_markdown,
+        sweep_page,
+    )
     from seesay.training.sweeps.sweep import Cell, cells_of, read_sweep, run_sweep
 
     config = read_sweep(file)
@@ -47,6 +53,7 @@ def sweep(
         run_sweep(cells, file.parent / config.recipe, _train_apart, on_cell)
     write_text(folder / "report.html", sweep_page(config, cells))
     write_text(folder / "report.csv", sweep_csv(cells))
+    write_text(folder / "report.md", sweep_markdown(config, cells))
     rows = last_rows(config, cells)
     if json:
         print_json({"report": str(folder / "report.html"), "runs": rows})

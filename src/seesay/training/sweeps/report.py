@@ -1,4 +1,5 @@
-"""What a sweep found: a CSV with every measurement, and a page with curves that stands alone."""
+"""What a sweep found: a CSV with every measurement, a page with curves that stands alone, and a
+table for pages of documentation, so that no figure is copied by hand."""
 
 import csv
 import io
@@ -11,6 +12,7 @@ from seesay.training.sweeps.sweep import Cell, SweepConfig
 
 # Of each step, beside what is measured: in the log under these names.
 KNOWN = ("step", "loss", "scale", "bias", "seconds", "memory_mib")
+NOTHING = "No measurement yet 还没有结果"
 OF_STEPS = {*KNOWN, "gradient_norm", "lr", "damaged", "samples_per_s"}
 
 STYLE = """
@@ -80,6 +82,16 @@ def last_rows(config: SweepConfig, cells: Sequence[Cell]) -> list[dict[str, Any]
     return ends
 
 
+def sweep_markdown(config: SweepConfig, cells: Sequence[Cell]) -> str:
+    """How each run ended, as a table in Markdown with a line for each measure."""
+    ends = last_rows(config, cells)
+    if not ends:
+        return f"{NOTHING}\n"
+    head, *body = ([name, *(shown(end[name]) for end in ends)] for name in ends[0])
+    ruler = ["---", *["---:"] * len(ends)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ruler, *body))
+
+
 def sweep_page(config: SweepConfig, cells: Sequence[Cell]) -> str:
     """The report as one HTML file."""
     rows = measurements(cells)
@@ -142,7 +154,7 @@ def _temperatures(cells: Sequence[Cell]) -> dict[str, list[tuple[float, float]]]
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
-        return "<p>No measurement yet 还没有结果</p>"
+        return f"<p>{NOTHING}</p>"
     head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(shown(value))}</td>" for value in row.values()) + "</tr>"

@@ -74,7 +74,9 @@ def test_without_a_score_the_last_is_chosen(tmp_path):
     assert kept.steps() == [2] and kept.best() is None and kept.chosen() == 2
 
 
-@pytest.mark.parametrize("cut_at", ["save_file", "torch_save", "publish", "rename", "prune"])
+@pytest.mark.parametrize(
+    "cut_at", ["save_file", "torch_save", "publish", "rename", "prune", "half_pruned"]
+)
 def test_a_write_that_is_cut_off_anywhere_leaves_the_last_whole_one(tmp_path, monkeypatch, cut_at):
     class KilledError(BaseException):
         pass
@@ -93,13 +95,16 @@ def test_a_write_that_is_cut_off_anywhere_leaves_the_last_whole_one(tmp_path, mo
             patched.setattr(module, "publish", killed)
         elif cut_at == "rename":
             patched.setattr(module.Path, "rename", killed)
-        else:
+        elif cut_at == "prune":
             patched.setattr(shutil, "rmtree", killed)
+        else:
+            patched.setattr(shutil, "rmtree", lambda p: (p / "state.pt").unlink() or killed())
         with pytest.raises(KilledError):
             kept.save(snapshot(2))
     last = kept.steps()[-1]
-    assert last == (2 if cut_at == "prune" else 1)
-    assert torch.equal(kept.load(last).model["w"], torch.full((2, 3), float(last)))
+    assert last == (2 if "prune" in cut_at else 1)
+    for step in kept.steps():  # every one that has its name is whole
+        assert torch.equal(kept.load(step).model["w"], torch.full((2, 3), float(step)))
     kept.save(snapshot(3))
     assert kept.steps() == [3]
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]

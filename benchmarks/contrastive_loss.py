@@ -85,7 +85,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small batches, two rounds")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
-    parser.add_argument("--rounds", type=int, default=5, help="timed steps of each contender")
+    parser.add_argument("--rounds", type=int, default=3, help="timed steps of each contender")
     parser.add_argument(
         "--cpu-time", action="store_true", help="count processor time: on a machine others use too"
     )
@@ -147,7 +147,9 @@ def compare(
                 )
                 continue
             row[name] = measure(loss, inputs)
-        for _ in range(rounds):  # in turn, so that a busy moment of the machine hits all alike
+        # In turn, so that a busy moment of the machine hits all alike. Beyond the batch of the goal
+        # a step takes most of a minute, and one timing has to do.
+        for _ in range(rounds if batch <= GOAL_BATCH else 1):
             for name, figures in row.items():
                 start = clock()
                 step(losses[name], inputs)

@@ -3,7 +3,9 @@ import pytest
 
 import made_collections as made
 from seesay.errors import ConfigError
+from seesay.inference.classifier import PLAIN, ensemble
 from seesay.inference.load import load
+from seesay.inference.prompts import fill, templates
 from seesay.search.query.duplicates import duplicates
 from seesay.search.query.tags import tag
 from seesay.search.store.filters.conditions import Where, matching_units
@@ -61,15 +63,20 @@ def test_tags_are_kept_as_metadata_and_replaced(store, tmp_path):
     with store.writing("activate"):
         store.spaces.set_ready(space.id)
         store.spaces.activate(space.id)
-    words = embedder.embed_texts(["a photograph of a zebra"]).vectors
-    units = made.add_photos(
-        store, space, np.concatenate([words, made.unit_vectors(20, embedder.dim)])
-    )
+    # Pictures that are exactly what the word says, among others that are not.
+    word = ensemble(embedder, [[fill(t, "zebra") for t in templates("en")[:PLAIN]]])
+    others = made.unit_vectors(40, embedder.dim)
+    others -= 1.2 * np.maximum(others @ word[0], 0)[:, None] * word  # all on the other side
+    others /= np.linalg.norm(others, axis=1, keepdims=True)
+    units = made.add_photos(store, space, np.concatenate([word, others]))
     report = tag(store, embedder, ["zebra", "斑马"])
     tagged = set(matching_units(Where("tag"), store.database).tolist())
-    assert report.pictures == 21
-    assert report.tagged == len(tagged)
-    assert store.units.metadata([units[1]])[units[1]]["number"] == 1  # the rest stays
+    assert report.pictures == 41
+    assert units[0] in tagged
+    assert report.tagged == len(tagged) < 41
+    known = store.units.metadata([units[0]])[units[0]]
+    assert "zebra" in known["tag"]
+    assert known["number"] == 0  # the rest stays
     again = tag(store, embedder, ["zebra", "斑马"])
     assert again.counts == report.counts
     with pytest.raises(ConfigError, match="empty one"):

@@ -106,6 +106,10 @@ class Searcher:
             scores = np.zeros(len(units))
         founds = [lane.found for lane in answered]
         sure = confidences_of(units, founds) if asked.parts else np.full(len(units), 100.0)
+        # What fits comes before what does not, whichever lane found it; within a lane, where
+        # confidence falls with the rank, this changes nothing.
+        order = np.argsort(sure < THRESHOLD, kind="stable")
+        units, scores, sure = units[order], scores[order], sure[order]
         keep = ~np.isin(units, np.asarray(without, np.int64))
         good = bool((sure[keep] >= THRESHOLD).any())
         if query.min_confidence is not None:

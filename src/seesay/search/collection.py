@@ -16,7 +16,7 @@ from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestReport
 from seesay.search.ingest.spaces import fill
 from seesay.search.ingest.storing.known import known_roots
-from seesay.search.ingest.storing.upkeep import MODALITIES, renew_means
+from seesay.search.ingest.storing.upkeep import MODALITIES
 from seesay.search.ingest.walking import absolute
 from seesay.search.ingest.watching import watch
 from seesay.search.lane import Lane, LaneStatus
@@ -153,7 +153,6 @@ class Collection:
         CollectionBusyError where another process is building them."""
         space = self._space()
         self.store.require_writable()
-        renew_means(self.store, space)
         built = []
         for modality in MODALITIES:
             lane = Lane(self.store, space, modality)

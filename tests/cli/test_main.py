@@ -133,7 +133,12 @@ def test_a_real_ctrl_c_stops_the_process_without_a_traceback(tmp_path):
     code = "from seesay.cli.main import main; main()"
     command = [sys.executable, "-c", code, "embed", "--texts-file", str(pipe)]
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "SEESAY_LANG": "en"}
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "SEESAY_LANG": "en"},
+        # What runs in the background has Ctrl-C switched off, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         with pipe.open("w"):  # returns when the other end is open
             time.sleep(0.2)

@@ -89,7 +89,7 @@ def test_the_reference_is_printed(capsys):
     assert "### [optimizer]" in capsys.readouterr().out
 
 
-def test_a_sweep_trains_apart_and_writes_its_report(recipe, tmp_path, capsys):
+def test_a_sweep_trains_apart_and_writes_its_report(recipe, tmp_path, capsys, monkeypatch):
     (tmp_path / "sweep.toml").write_text(
         f"""
 recipe = "recipe.toml"
@@ -107,6 +107,7 @@ softmax = {{ "objective.pairs.loss" = "softmax" }}
     assert "<svg" in (tmp_path / "sweep" / "report.html").read_text(encoding="utf-8")
     assert (tmp_path / "sweep" / "report.csv").read_text(encoding="utf-8-sig").startswith("run,")
     assert "| run | softmax |" in (tmp_path / "sweep" / "report.md").read_text(encoding="utf-8")
+    monkeypatch.setenv("COLUMNS", "300")  # a narrow terminal would cut the columns
     assert run(["sweep", str(tmp_path / "sweep.toml"), "--report"]) == 0
     assert "softmax" in capsys.readouterr().out
 

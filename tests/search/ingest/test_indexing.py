@@ -6,10 +6,10 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from made_files import write_photo
+from reader_processes import reader_processes
 from seesay.errors import CollectionError
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions
@@ -293,7 +293,7 @@ def test_a_reading_process_that_is_killed_costs_nothing(store, embedder, tmp_pat
 
     def kill(_):
         if not killed:
-            killed.extend(psutil.Process().children())
+            killed.extend(reader_processes())
             for child in killed:
                 child.kill()
 

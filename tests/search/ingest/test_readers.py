@@ -1,10 +1,10 @@
 import os
 
-import psutil
 import pytest
 from PIL import Image
 
 from made_files import write_photo
+from reader_processes import reader_processes
 from seesay.data.squares import ImageTransformConfig
 from seesay.errors import CollectionError
 from seesay.search.ingest.options import ReadLimits
@@ -29,7 +29,7 @@ def test_a_file_that_takes_too_long_costs_only_itself(tmp_path):
     with Readers(setup(seconds=1.0), 1) as readers:
         outcomes = readers.read(tasks(tmp_path, 20))
         done = [next(outcomes)]
-        (child,) = psutil.Process().children()
+        (child,) = reader_processes()
         child.suspend()  # as a decoder that never ends
         done += outcomes
     failed = [outcome for outcome in done if outcome.stage is not None]
@@ -42,7 +42,7 @@ def test_a_process_that_always_dies_of_a_file_gives_it_up(tmp_path):
         outcomes = readers.read(tasks(tmp_path, 20))
         done = [next(outcomes)]
         readers._processes[0]._deaths = 1  # it has had a second try
-        psutil.Process().children()[0].kill()
+        reader_processes()[0].kill()
         done += outcomes
     failed = [outcome for outcome in done if outcome.stage is not None]
     assert [outcome.stage for outcome in failed] in (["crash"], [])  # it may have been done already
@@ -53,9 +53,9 @@ def test_no_process_is_left_behind_however_it_ends(tmp_path):
     with Readers(setup(), 2) as readers:
         outcomes = readers.read(tasks(tmp_path, 50))
         next(outcomes)
-        assert len(psutil.Process().children()) == 2
+        assert len(reader_processes()) == 2
         outcomes.close()
-    assert psutil.Process().children() == []
+    assert reader_processes() == []
 
 
 def test_an_error_of_the_tasks_reaches_the_caller(tmp_path):

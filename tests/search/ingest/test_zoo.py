@@ -5,6 +5,7 @@ import psutil
 import pytest
 
 from made_files import write_oddities, write_photo, write_zoo
+from reader_processes import reader_processes
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions, ReadLimits
 
@@ -31,7 +32,7 @@ class PeakMemory:
         me = psutil.Process()
         while not self._done.wait(0.02):
             taken = 0
-            for child in me.children():
+            for child in reader_processes():
                 try:
                     taken += child.memory_info().rss
                 except psutil.NoSuchProcess:

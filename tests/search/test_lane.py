@@ -201,6 +201,16 @@ def test_a_filter_that_was_asked_before_sees_what_is_known_since(indexed):
         assert set(searched.search(QUERIES[0], 9, within=within).units) == {1, 3, 50}
 
 
+@pytest.mark.parametrize("least", [0, ROWS // 2], ids=["a broad filter", "a narrow filter"])
+def test_a_filter_works_where_the_newest_units_are_gone(indexed, least):
+    with Store(indexed) as store:
+        with store.writing("remove"):
+            store.items.remove(range(ROWS - 20, ROWS + 1))
+        ranking = lane(store).search(QUERIES[0], 10, within=Where("number", ">=", least))
+        assert len(ranking.units) == 10
+        assert ranking.plan.matching == ROWS - 21 - least
+
+
 def test_building_anew_reads_stored_vectors_alone_and_leaves_one_generation(indexed, monkeypatch):
     with Store(indexed) as store:
         searched = lane(store)

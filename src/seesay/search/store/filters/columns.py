@@ -25,6 +25,7 @@ from seesay.search.store.filters.conditions import (
 )
 from seesay.search.store.ledger import Ledger
 from seesay.search.store.sqlite.database import Database
+from seesay.search.store.sqlite.numbers import next_number
 
 NARROW = 10_000  # units that SQLite hands over in a few milliseconds
 REMEMBERED = 32
@@ -62,8 +63,7 @@ class Columns:
         if seq <= self.seq:
             return
         self._masks.clear()
-        ((newest,),) = self._database.rows("SELECT coalesce(max(id), 0) FROM units")
-        self._size = newest + 1
+        self._size = next_number(self._database, "units")  # numbers of units that are gone too
         rows = self._database.rows("SELECT id FROM units WHERE seq > ?", (self.seq,))
         changed = np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
         for source, column in self._loaded.items():

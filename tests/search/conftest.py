@@ -15,6 +15,8 @@ from seesay.search.indexes.chroma import ChromaIndex
 from seesay.search.indexes.faiss import FaissIndex
 from seesay.search.indexes.milvus import MilvusIndex
 
+MILVUS_READY_S, MILVUS_TRIES = 45, 5
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -43,15 +45,39 @@ def chroma_server(tmp_path_factory):
 @pytest.fixture(scope="session")
 def milvus_server(tmp_path_factory):
     """Address of a Milvus server on this machine."""
+    pytest.importorskip("milvus")
+    for _ in range(MILVUS_TRIES):
+        server = start_milvus(tmp_path_factory.mktemp("milvus server"))
+        if server is not None:
+            break
+    else:
+        pytest.fail(f"no Milvus server was ready within {MILVUS_READY_S} s, {MILVUS_TRIES} times")
+    yield f"http://127.0.0.1:{server.listen_port}"
+    stop_milvus(server)
+
+
+def start_milvus(folder):
+    """None where it does not come up: on a busy machine it sometimes ends at once, or its parts
+    miss each other and wait for ever."""
+    import milvus
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its package looks for a port and leaves the socket open
-        milvus = pytest.importorskip("milvus")
-        server = milvus.MilvusServer()
-        server.set_base_dir(str(tmp_path_factory.mktemp("milvus server")))
+        server = milvus.MilvusServer(wait_for_started=False)
+        server.set_base_dir(str(folder))
         server.listen_port = free_port()
         server.start()
         gc.collect()
-    yield f"http://127.0.0.1:{server.listen_port}"
+        deadline = time.monotonic() + MILVUS_READY_S
+        while time.monotonic() < deadline and server.server_proc.poll() is None:
+            with suppress(TimeoutError):
+                server.wait_started(timeout=1000)
+                return server
+    stop_milvus(server)
+    return None
+
+
+def stop_milvus(server):
     server.server_proc.kill()  # its own `stop` gives up after four seconds
     server.server_proc.wait()
 

@@ -20,7 +20,7 @@ from seesay.search.ingest.storing.upkeep import MODALITIES
 from seesay.search.ingest.walking import absolute
 from seesay.search.ingest.watching import watch
 from seesay.search.lane import Lane, LaneStatus
-from seesay.search.model import CollectionModel, model_id
+from seesay.search.model import CollectionModel, Loader, model_id
 from seesay.search.places import find_collection, resolve_collection
 from seesay.search.query.asking import Query, parse
 from seesay.search.query.duplicates import DuplicateGroup, duplicates
@@ -59,11 +59,16 @@ class Collection:
     """
 
     def __init__(
-        self, store: Store, model: str | Embedder | None = None, *, device: str | None = None
+        self,
+        store: Store,
+        model: str | Embedder | None = None,
+        *,
+        device: str | None = None,
+        loader: Loader | None = None,
     ) -> None:
-        """`model` of None means the one that the collection was made with."""
+        """`model` of None means the one that the collection was made with; `loader` brings it."""
         self.store = store
-        self.model = CollectionModel(store, model, device=device)
+        self.model = CollectionModel(store, model, device=device, loader=loader)
         self._device = device
         self._thumbnails = Thumbnails(store)
         self._mutex = threading.Lock()
@@ -77,6 +82,7 @@ class Collection:
         model: str | Embedder | None = None,
         device: str | None = None,
         read_only: bool | None = None,
+        loader: Loader | None = None,
     ) -> "Collection":
         """The collection of this name, or in this folder; `create` makes it where there is none.
 
@@ -85,7 +91,7 @@ class Collection:
         place = resolve_collection if create else find_collection
         store = Store(place(name_or_path), create=create, read_only=read_only)
         try:
-            return Collection(store, model, device=device)
+            return Collection(store, model, device=device, loader=loader)
         except BaseException:
             store.close()
             raise
@@ -98,12 +104,16 @@ class Collection:
         options: IngestOptions | None = None,
         *,
         on_progress: OnProgress | None = None,
+        stop: threading.Event | None = None,
     ) -> IngestReport:
         """Take in files and folders; without a path, bring the folders of before up to date. What
-        was committed stays whatever happens; the same call goes on from there. See `ingest`."""
+        was committed stays whatever happens, and where `stop` is set; the same call goes on from
+        there. See `ingest`."""
         roots = self._roots(paths)
         self.store.require_writable()  # told before a model is loaded
-        report = ingest(self.store, self.model.get(), roots, options, on_progress=on_progress)
+        report = ingest(
+            self.store, self.model.get(), roots, options, on_progress=on_progress, stop=stop
+        )
         missing = dict.fromkeys((*report.missing_roots, *filter(_is_missing, map(absolute, roots))))
         return replace(report, missing_roots=tuple(missing))
 

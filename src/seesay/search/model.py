@@ -1,6 +1,7 @@
 """The model of a collection: which one it is, loaded when it is first needed, never another."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from seesay.errors import CollectionError
@@ -12,17 +13,26 @@ from seesay.search.store.spaces import key_of
 from seesay.search.store.store import Store
 from seesay.weights.catalog import BUILT_IN, find
 
+Loader = Callable[[str], Embedder]
+"""From a model's name to the model; collections that share one load each model once."""
+
 
 class CollectionModel:
     """What a collection embeds with. Safe to use from several threads."""
 
     def __init__(
-        self, store: Store, given: str | Embedder | None = None, *, device: str | None = None
+        self,
+        store: Store,
+        given: str | Embedder | None = None,
+        *,
+        device: str | None = None,
+        loader: Loader | None = None,
     ) -> None:
         """`given` of None means the model that the collection has, or the one that comes with
         seesay. Raises CollectionError where it has another one."""
         self._store = store
         self._device = device
+        self._loader = loader
         self._mutex = threading.Lock()
         self._embedder = given if isinstance(given, Embedder) else None
         space = store.spaces.active()
@@ -37,11 +47,16 @@ class CollectionModel:
         now is not what the vectors of the collection were made with."""
         with self._mutex:
             if self._embedder is None:
-                self._embedder = load(self.name, device=self._device)
+                self._embedder = self._loaded()
             space = self._store.spaces.active()
             if space is not None and key_of(draft_of(self._embedder)) != space.key:
                 raise _changed(self._store, space, self._embedder)
             return self._embedder
+
+    def _loaded(self) -> Embedder:
+        if self._loader is not None:
+            return self._loader(self.name)
+        return load(self.name, device=self._device)
 
 
 def model_id(name: str) -> str:

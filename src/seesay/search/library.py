@@ -1,0 +1,126 @@
+"""The collections that one server serves, opened together; what they share is loaded once."""
+
+import difflib
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from seesay.errors import CollectionError, ConfigError
+from seesay.inference.embedder import Embedder
+from seesay.inference.load import load
+from seesay.search.collection import Collection
+from seesay.search.places import DEFAULT, find_collection, list_collections
+
+WARMING = ("a dog on the grass", "草地上的一只狗")
+"""What is searched for while a server warms up: both languages, for each has words of its own."""
+
+
+class Library:
+    """Some collections by name. Safe to use from several threads.
+
+    with Library.open() as library:
+        library.get(None).search("一只狗在草地上奔跑")
+    """
+
+    def __init__(self, collections: dict[str, Collection]) -> None:
+        """Takes the collections over, and closes them in the end. The first one is used where
+        none is named."""
+        self._collections = collections
+
+    @staticmethod
+    def open(
+        names: Sequence[str | Path] = (),
+        *,
+        device: str | None = None,
+        read_only: bool | None = None,
+    ) -> "Library":
+        """The collections of these names or in these folders, a folder being known by the last part
+        of its path; without any, all that this user has, the one called default first.
+
+        Raises CollectionError where there is none, ConfigError where two have one name."""
+        wanted = list(names) or _all()
+        models = _Models(device)
+        opened: dict[str, Collection] = {}
+        with ExitStack() as undo:
+            for name in wanted:
+                collection = Collection.open(
+                    name, device=device, read_only=read_only, loader=models.get
+                )
+                undo.callback(collection.close)
+                folder = collection.store.folder
+                if folder.name in opened:
+                    other = opened[folder.name].store.folder
+                    raise ConfigError(
+                        f"{folder} and {other} would both be called {folder.name!r}, expected a "
+                        "name for each; leave one out, or rename its folder"
+                    )
+                opened[folder.name] = collection
+            undo.pop_all()
+        return Library(opened)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all collections; the first is used where none is named."""
+        return tuple(self._collections)
+
+    def get(self, name: str | None = None) -> Collection:
+        """The collection of a name. Raises CollectionError, with the name that may have been
+        meant, for one that is not among them."""
+        known = self._collections.get(self.names[0] if name is None else name)
+        if known is not None:
+            return known
+        near = difflib.get_close_matches(str(name), self.names, n=1)
+        ask = f" Did you mean {near[0]!r}?" if near else ""
+        raise CollectionError(
+            f"there is no collection {name!r} here, expected one of {', '.join(self.names)}; "
+            f"choose one of these.{ask}"
+        )
+
+    def warm_up(self) -> None:
+        """Load every model and index, so that the first to ask waits for nothing. An empty
+        collection is fine."""
+        for collection in self._collections.values():
+            collection.model.get()
+            if collection.store.spaces.active() is not None:
+                for words in WARMING:
+                    collection.search(words, count=1)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for collection in self._collections.values():
+            collection.close()
+
+    def __enter__(self) -> "Library":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Models:
+    """Each model loaded once, when the first collection needs it."""
+
+    def __init__(self, device: str | None) -> None:
+        self._device = device
+        self._loaded: dict[str, Embedder] = {}
+        self._mutex = threading.Lock()
+
+    def get(self, name: str) -> Embedder:
+        with self._mutex:
+            if name not in self._loaded:
+                self._loaded[name] = load(name, device=self._device)
+            return self._loaded[name]
+
+
+def _all() -> list[str]:
+    names = list_collections()
+    if not names:
+        find_collection(None)  # says how to make one
+    return sorted(names, key=lambda name: (name != DEFAULT, name))

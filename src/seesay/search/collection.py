@@ -27,7 +27,9 @@ from seesay.search.query.duplicates import DuplicateGroup, duplicates
 from seesay.search.query.results import Results
 from seesay.search.query.searcher import Searcher
 from seesay.search.query.tags import TagReport, tag
+from seesay.search.report.description import Description, describe
 from seesay.search.report.export import export
+from seesay.search.report.facets import Facets, facets
 from seesay.search.report.statistics import Statistics, gather
 from seesay.search.report.thumbnails import Thumbnails
 from seesay.search.store.filters.conditions import Filter
@@ -229,6 +231,14 @@ class Collection:
     def thumbnail(self, unit: int, size: int = 256) -> bytes:
         """A small WebP picture of a unit; see `Thumbnails.get`."""
         return self._thumbnails.get(unit, size)
+
+    def describe(self, unit: int) -> Description:
+        """All that is known of a unit. Raises CollectionError where there is no such one."""
+        return describe(self.store, self._space(), self._searching(), unit)
+
+    def facets(self) -> Facets:
+        """What filters may choose from."""
+        return facets(self.store)
 
     def units_of(self, path: str | Path) -> list[int]:
         """The numbers of the units of a file; none where it is not in the collection."""

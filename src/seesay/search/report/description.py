@@ -1,0 +1,86 @@
+"""All that is known of one unit: what a person or an assistant asks after finding it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from seesay.errors import CollectionError
+from seesay.search.query.duplicates import THRESHOLD
+from seesay.search.query.reading.dates import DATE_KEY
+from seesay.search.query.searcher import Searcher
+from seesay.search.store.records import Locator, Space, Unit, Value
+from seesay.search.store.store import Store
+
+_NEAR = 20  # of the nearest, as many are looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """A unit, the file it belongs to, and what looks the same."""
+
+    unit: int
+    item: int
+    path: str
+    kind: str
+    """What the unit is: "image", "page", "moment" or "text"."""
+    file_kind: str
+    """What the file is: "image", "text" and so on."""
+    locator: Locator
+    text: str | None
+    metadata: Mapping[str, Value | tuple[Value, ...]]
+    size: int
+    """Bytes of the file."""
+    date: datetime
+    """When the picture was taken, or else when the file was last changed."""
+    modified: datetime
+    """When the file was last changed."""
+    copies: tuple[str, ...]
+    """Paths of files with the same content."""
+    near_duplicates: tuple[str, ...]
+    """Paths of pictures that look nearly the same, the nearest first."""
+
+
+def describe(store: Store, space: Space, searcher: Searcher, unit: int) -> Description:
+    """Raises CollectionError where there is no such unit."""
+    with store.database.snapshot():
+        found = store.units.get([unit])
+        items = store.items.get([one.item for one in found])
+        if not items:
+            raise CollectionError(
+                f"there is no unit {unit} in {store.folder}, expected the number of one that a "
+                "search has found; search again: it may have been removed since"
+            )
+        known, item = found[0], items[0]
+        metadata = store.units.metadata([unit])[unit]
+        same = store.items.by_hash([item.content_hash] if item.content_hash else [])
+    copies = tuple(one.path for one in same if one.id != item.id)
+    modified = datetime.fromtimestamp(item.mtime_ns / 1e9, UTC)
+    taken = metadata.get(DATE_KEY)
+    near = _near(store, space, searcher, known) if known.modality == "image" else ()
+    return Description(
+        unit=unit,
+        item=item.id,
+        path=item.path,
+        kind=known.kind,
+        file_kind=item.kind,
+        locator=known.locator,
+        text=known.text,
+        metadata=metadata,
+        size=item.size,
+        date=taken if isinstance(taken, datetime) else modified,
+        modified=modified,
+        copies=copies,
+        near_duplicates=tuple(path for path in near if path not in {item.path, *copies}),
+    )
+
+
+def _near(store: Store, space: Space, searcher: Searcher, unit: Unit) -> Sequence[str]:
+    _, own = store.vectors.get(space.id, [unit.id])
+    if not len(own):
+        return ()  # it came a moment ago, and its vector is still to come
+    hits = searcher.similar([unit.id], count=_NEAR).hits
+    numbers, vectors = store.vectors.get(space.id, [hit.unit for hit in hits])
+    alike = set(numbers[np.asarray(vectors @ own[0]) >= THRESHOLD].tolist())
+    return [hit.path for hit in hits if hit.unit in alike]

@@ -24,12 +24,14 @@ from seesay.search.model import CollectionModel, Loader, model_id
 from seesay.search.places import find_collection, resolve_collection
 from seesay.search.query.asking import Query, parse
 from seesay.search.query.duplicates import DuplicateGroup, duplicates
-from seesay.search.query.results import Results
+from seesay.search.query.results import Hit, Results
 from seesay.search.query.searcher import Searcher
 from seesay.search.query.tags import TagReport, tag
 from seesay.search.report.description import Description, describe
 from seesay.search.report.export import export
 from seesay.search.report.facets import Facets, facets
+from seesay.search.report.map import MOST_POINTS, Map, draw_map
+from seesay.search.report.newest import newest
 from seesay.search.report.statistics import Statistics, gather
 from seesay.search.report.thumbnails import Thumbnails
 from seesay.search.store.filters.conditions import Filter
@@ -227,6 +229,14 @@ class Collection:
         if threshold is None:
             return duplicates(self.store, space)
         return duplicates(self.store, space, threshold=threshold)
+
+    def map(self, modality: Modality = "image", *, most: int = MOST_POINTS) -> Map:
+        """Where pictures, or texts, lie when all that they differ in is shown in two numbers."""
+        return draw_map(self.store, self._space(), modality, most=most)
+
+    def newest(self, count: int = 20) -> list[Hit]:
+        """The pictures that came in last; see `newest`."""
+        return newest(self.store, count)
 
     def thumbnail(self, unit: int, size: int = 256) -> bytes:
         """A small WebP picture of a unit; see `Thumbnails.get`."""

@@ -14,9 +14,11 @@ from seesay.cli.classify import classify
 from seesay.cli.collections.verbs import add_verbs
 from seesay.cli.embed import embed
 from seesay.cli.help import Command, Commands
+from seesay.cli.mcp import mcp
 from seesay.cli.messages import say
 from seesay.cli.models import app as models
 from seesay.cli.output import one_line, warn
+from seesay.cli.serve import serve
 from seesay.cli.sweep import sweep
 from seesay.cli.train import train
 from seesay.errors import SeesayError, UnknownModelError
@@ -36,6 +38,22 @@ app = typer.Typer(
     epilog=say("中文说明：SEESAY_LANG=zh seesay --help", "English: SEESAY_LANG=en seesay --help"),
 )
 add_verbs(app)
+app.command(
+    "serve",
+    cls=Command,
+    help=say(
+        "Serve collections: a page for people, an API for programs, MCP for assistants.",
+        "提供资料库服务：给人用的网页、给程序用的 API、给智能助手用的 MCP。",
+    ),
+)(serve)
+app.command(
+    "mcp",
+    cls=Command,
+    help=say(
+        "Give an assistant search, show and describe as tools, over stdin and stdout.",
+        "通过标准输入输出，让智能助手调用查找、查看和说明三个工具。",
+    ),
+)(mcp)
 app.command(
     "embed",
     cls=Command,

@@ -1,0 +1,139 @@
+"""`seesay serve`: the API, the page and MCP on one port, for this machine or behind a token."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seesay.cli.messages import say
+from seesay.cli.options import Device
+from seesay.cli.output import working
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from seesay.api.config import ServerConfig
+    from seesay.search.library import Library
+
+AUTO = "auto"
+
+Served = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--collection",
+        "-c",
+        metavar="NAME",
+        help=say(
+            "Name of a collection, or the path of its folder; repeatable; else all there are.",
+            "资料库的名称，或其文件夹的路径；可重复使用；默认包括全部资料库。",
+        ),
+    ),
+]
+Host = Annotated[
+    str,
+    typer.Option(
+        help=say(
+            "Address to listen on; 0.0.0.0 for other machines too, which needs a token.",
+            "监听地址；0.0.0.0 表示其他机器也能访问，此时必须设令牌。",
+        )
+    ),
+]
+Port = Annotated[
+    int,
+    typer.Option(
+        min=0, max=65535, help=say("Port; 0 for any that is free.", "端口；0 表示任选空闲端口。")
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar="SEESAY_TOKEN",
+        help=say(
+            "Answer only to those who know it; auto makes one. Better set as SEESAY_TOKEN, which "
+            "other users of the machine cannot see.",
+            "只回应知道令牌的人；auto 表示自动生成。最好用环境变量 SEESAY_TOKEN 设置，"
+            "本机其他用户看不到。",
+        ),
+    ),
+]
+ReadOnly = Annotated[
+    bool,
+    typer.Option(
+        "--read-only",
+        help=say("Refuse whatever changes a collection.", "拒绝任何修改资料库的请求。"),
+    ),
+]
+NoPage = Annotated[
+    bool, typer.Option("--no-page", help=say("API and MCP only.", "只提供 API 和 MCP，不要网页。"))
+]
+
+
+def serve(
+    collection: Served = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8484,
+    token: Token = None,
+    read_only: ReadOnly = False,
+    device: Device = None,
+    no_page: NoPage = False,
+) -> None:
+    import logging
+    import sys
+    from contextlib import closing
+
+    from seesay.cli.serving import address, listen, run
+
+    logging.basicConfig(level=logging.WARNING, format="seesay: %(message)s")  # on stderr
+    config = configure(host, token, read_only)
+    with closing(listen(host, port)) as listener:
+        with working(say("opening collections and models", "正在打开资料库和模型")):
+            from seesay.search.library import Library
+
+            library = Library.open(collection or (), device=device, read_only=read_only or None)
+        with library:
+            with working(say("warming up", "正在预热")):
+                app = compose(library, config, page=not no_page)
+                library.warm_up()
+            shown = config.token
+            if token != AUTO and not sys.stdout.isatty():
+                shown = shown and "TOKEN"  # a log outlives the token, and more people read it
+            told = address(host, listener.getsockname()[1], shown)
+            run(app, listener, say(f"Open {told}", f"请打开 {told}"))
+
+
+def compose(library: "Library", config: "ServerConfig", page: bool = True) -> "FastAPI":
+    """Everything on one port, behind one guard. Raises MissingExtraError where a package for
+    serving is missing."""
+    from seesay.api.app import create_app
+    from seesay.api.mcp import build_mcp, mount_mcp
+
+    def mount(app: "FastAPI") -> "FastAPI":
+        app = mount_mcp(app, build_mcp(library, most=config.max_count))
+        if not page:
+            return app
+        from seesay.web.page import build_page
+        from seesay.web.page import mount as mount_page
+
+        return mount_page(app, build_page(library, read_only=config.read_only))
+
+    return create_app(library, config, mount=mount)
+
+
+def configure(host: str, token: str | None, read_only: bool) -> "ServerConfig":
+    """Raises ConfigError where others could come in without a token."""
+    import secrets
+
+    from seesay.api.config import ANY_HOST, LOOPBACK, ServerConfig, needs_token
+    from seesay.errors import ConfigError
+
+    open_to_others = needs_token(host)
+    if open_to_others and not token:
+        raise ConfigError(
+            f"--host {host} lets other machines in, and there is no token; expected one, for "
+            "whoever comes in sees every picture; add --token auto, or set SEESAY_TOKEN"
+        )
+    return ServerConfig(
+        token=secrets.token_urlsafe(24) if token == AUTO else token or None,
+        read_only=read_only,
+        hosts=(ANY_HOST,) if open_to_others else LOOPBACK,
+    )

@@ -1,6 +1,9 @@
 """The application: routes, what guards them, and what warms up behind them."""
 
-from collections.abc import Callable
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from seesay.errors import MissingExtraError
 
@@ -11,8 +14,23 @@ except ImportError:
 
 from seesay import __version__
 from seesay.api.config import ServerConfig
+from seesay.api.failures import add_handlers
+from seesay.api.guard import Guard
+from seesay.api.metrics import Measured
+from seesay.api.routes.collections import collection_routes
+from seesay.api.routes.embeddings import embedding_routes
+from seesay.api.routes.searching import search_routes
+from seesay.api.routes.server import server_routes
+from seesay.api.routes.units import unit_routes
+from seesay.api.service import Service
 from seesay.search.library import Library
-from seesay.search.report.plain import to_plain
+
+_log = logging.getLogger("seesay.api")
+_ABOUT = """Find pictures and texts by words and by pictures, in Chinese and English.
+
+Where the server has a token, every request brings it: `Authorization: Bearer TOKEN`. Every answer
+that is not what was asked for is `{"error": {"type": ..., "message": ...}}`. Pictures are sent as
+data URLs; no address is fetched, and no request names a file."""
 
 
 def create_app(
@@ -23,19 +41,42 @@ def create_app(
 ) -> FastAPI:
     """The application that serves a library, which stays the caller's to close. `mount` adds what
     else is to be had on the same port, behind the same guard."""
-    app = FastAPI(title="seesay", version=__version__, docs_url=None, redoc_url=None)
-
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/v1/collections")
-    def collections() -> dict[str, object]:
-        stats = [to_plain(library.get(name).stats()) for name in library.names]
-        return {"collections": stats}
-
-    @app.post("/v1/search")
-    def search(body: dict[str, object]) -> object:
-        return to_plain(library.get(None).search(str(body.get("query", ""))))
-
+    service = Service(library, config)
+    app = FastAPI(
+        title="seesay",
+        version=__version__,
+        description=_ABOUT,
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+        lifespan=_running(service),
+    )
+    for routes in (
+        search_routes,
+        collection_routes,
+        unit_routes,
+        embedding_routes,
+        server_routes,
+    ):
+        app.include_router(routes(service))
+    add_handlers(app)
+    app.add_middleware(Guard, config=config)
+    app.add_middleware(Measured, metrics=service.metrics)  # the outermost: counts refusals too
     return app if mount is None else mount(app)
+
+
+def _running(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        warming = asyncio.get_running_loop().run_in_executor(None, _warm_up, service)
+        yield
+        await warming
+        await asyncio.to_thread(service.close)
+
+    return lifespan
+
+
+def _warm_up(service: Service) -> None:
+    try:
+        service.warm_up()
+    except Exception:
+        _log.exception("warming up failed")

@@ -223,6 +223,22 @@ class Collection:
             images += [] if own else [path]
         return self._searching().similar(units, images=images, filter=condition, count=count)
 
+    def more_like(
+        self,
+        units: Sequence[int] = (),
+        *,
+        images: Sequence[ImageSource] = (),
+        unlike: Sequence[int] = (),
+        condition: Filter | None = None,
+        count: int = 20,
+        offset: int = 0,
+    ) -> Results:
+        """What is most like these units and pictures, and not like those of `unlike`; see
+        `Searcher.similar`."""
+        return self._searching().similar(
+            units, images=images, unlike=unlike, filter=condition, count=count, offset=offset
+        )
+
     def duplicates(self, *, threshold: float | None = None) -> list[DuplicateGroup]:
         """Groups of files of the same content, and of pictures that are nearly the same."""
         space = self._space()
@@ -254,6 +270,16 @@ class Collection:
         """The numbers of the units of a file; none where it is not in the collection."""
         items = self.store.items.by_path([absolute(path)])
         return [unit.id for unit in self.store.units.of_items(i.id for i in items.values())]
+
+    def known_roots(self) -> list[str]:
+        """The folders that were indexed before. Raises ConfigError where there are none."""
+        roots = known_roots(self.store)
+        if not roots:
+            raise ConfigError(
+                f"no files and folders were named, and {self.store.folder} knows none of before; "
+                "expected at least one path: seesay index FOLDER"
+            )
+        return list(roots)
 
     def errors(self) -> list[Quarantined]:
         """Every file that could not be read, and why."""
@@ -316,13 +342,7 @@ class Collection:
         return space
 
     def _roots(self, paths: Sequence[str | Path]) -> list[str | Path]:
-        roots = list(paths) or [*known_roots(self.store)]
-        if not roots:
-            raise ConfigError(
-                f"no files and folders were named, and {self.store.folder} knows none of before; "
-                "expected at least one path: seesay index FOLDER"
-            )
-        return roots
+        return list(paths) or [*self.known_roots()]
 
 
 def _is_missing(root: str) -> bool:

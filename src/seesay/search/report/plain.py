@@ -1,5 +1,6 @@
 """Results as values that JSON can hold: what `--json` prints and the server sends."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
@@ -29,3 +30,9 @@ def to_plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int):
         return value
     return describe_source(value)
+
+
+def to_json(value: Any) -> bytes:
+    """The same as JSON. A name of a file that is not UTF-8 keeps its odd bytes as \\udcXX."""
+    text = json.dumps(to_plain(value), ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")

@@ -1,0 +1,134 @@
+"""What requests may hold. Nothing in them names a file or an address to be opened."""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seesay.api.config import ServerConfig
+from seesay.api.pictures import read_data_url
+from seesay.errors import ConfigError
+from seesay.search.filtering import UnitType, make_filter
+from seesay.search.query.asking import MOST_HITS, NEGATIVE_WEIGHT, LaneName, Part, Query, parse
+from seesay.search.store.filters.conditions import Filter
+
+_LONGEST = 10_000  # characters of a query; longer ones are no query
+
+Words = Annotated[str, Field(max_length=_LONGEST)]
+Short = Annotated[str, Field(max_length=1000)]
+DataUrl = Annotated[
+    str,
+    Field(
+        description="A picture inside of the request: data:image/png;base64,... and the like.",
+        examples=["data:image/png;base64,iVBORw0KGgo..."],
+    ),
+]
+Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+class _Filtered(BaseModel):
+    """What every search may be narrowed by."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    where: list[Short] = Field(default=[], max_length=32, examples=[["width>=1000"]])
+    """Conditions on metadata, all of which must hold: key=value, key!=value, key>value (also >= <
+    <=), key~part, or a key alone."""
+    folders: list[Short] = Field(default=[], max_length=32)
+    """Only what was indexed in one of these folders or below it. Compared with what is stored as
+    text: nothing is opened."""
+    since: Short | None = None
+    """Only what is not older than this day, month or year: 2024-05-31, 2024-05 or 2024."""
+    until: Short | None = None
+    """Only what is not newer than this day, month or year."""
+    type: UnitType | None = None
+    """Only pictures, texts, pages or moments."""
+    count: int = Field(default=20, ge=1, le=MOST_HITS)
+    """How many hits to answer with; the server may allow fewer than this at once."""
+    offset: int = Field(default=0, ge=0, le=MOST_HITS)
+    """How many of the first hits to leave out."""
+    collection: Short | None = None
+    """The name of a collection; the first one that is served where it is left out."""
+
+    def condition(self) -> Filter | None:
+        """As search knows it."""
+        folders = [folder for folder in self.folders if "\0" not in folder]
+        return make_filter(
+            where=self.where, folders=folders, since=self.since, until=self.until, kind=self.type
+        )
+
+    def check(self, config: ServerConfig) -> None:
+        """Raises ConfigError for more than this server gives at once."""
+        if self.count > config.max_count:
+            raise ConfigError(
+                f"count is {self.count}; expected at most {config.max_count}, which is what this "
+                "server answers at once; ask for the next ones with offset"
+            )
+
+
+class SearchBody(_Filtered):
+    """Words, pictures, or both."""
+
+    query: Words = Field(default="", examples=["a dog on the grass", "草地上的一只狗"])
+    """What to look for, in Chinese or English; "in quotes" as it stands, -word or "without a word"
+    leaves it out, word^2 counts twice."""
+    without: list[Words] = Field(default=[], max_length=16)
+    """What must not be seen."""
+    images: list[DataUrl] = Field(default=[], max_length=8)
+    """Pictures that the hits should be like."""
+    min_confidence: float | None = Field(default=None, ge=0, le=100)
+    """Leave out what matches less than this (0-100)."""
+    lanes: list[LaneName] | None = Field(default=None, min_length=1, max_length=3)
+    """Search only by pictures ("image"), by the meaning of texts ("text"), or by keywords."""
+
+    def to_query(self, config: ServerConfig) -> Query:
+        """As search knows it. Raises ConfigError and ImageError for what cannot be asked."""
+        self.check(config)
+        images = [read_data_url(url, config.max_pixels) for url in self.images]
+        condition = self.condition()
+        if self.query.strip() or images or not (self.without or condition):
+            asked = parse(self.query, images=images)
+        else:
+            asked = Query(parts=())
+        unwanted = tuple(Part(text=text, weight=NEGATIVE_WEIGHT) for text in self.without if text)
+        return replace(
+            asked,
+            parts=(*asked.parts, *unwanted),
+            filter=condition,
+            count=self.count,
+            offset=self.offset,
+            min_confidence=self.min_confidence,
+            lanes=None if self.lanes is None else tuple(dict.fromkeys(self.lanes)),
+        )
+
+
+class SimilarBody(_Filtered):
+    """Units and pictures to be like, and units not to be like."""
+
+    units: list[Number] = Field(default=[], max_length=64)
+    """Numbers of units that earlier hits have named."""
+    images: list[DataUrl] = Field(default=[], max_length=8)
+    """Pictures that need not be in the collection."""
+    unlike: list[Number] = Field(default=[], max_length=64)
+    """Numbers of units that the hits should not be like."""
+
+    def pictures(self, config: ServerConfig) -> list[bytes]:
+        """The files inside of the request. Raises ImageError."""
+        return [read_data_url(url, config.max_pixels) for url in self.images]
+
+
+class EmbeddingsBody(BaseModel):
+    """What the `openai` client sends."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    input: str | list[str]
+    """A text or several; one that begins with data:image/ is a picture."""
+    model: Short
+    """The model of a collection that is served here; see /v1/models."""
+    encoding_format: Literal["float", "base64"] = "float"
+    """Numbers as a list, or as the base64 of little-endian float32."""
+    dimensions: int | None = None
+    """Only the number that the model has."""
+    user: str | None = None
+    """Taken, and not used."""

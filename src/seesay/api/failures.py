@@ -1,0 +1,136 @@
+"""Errors as answers: one form everywhere, `{"error": {"type": ..., "message": ...}}`."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from seesay.errors import (
+    CollectionBusyError,
+    CollectionDamagedError,
+    CollectionError,
+    ConfigError,
+    DataError,
+    DownloadError,
+    ImageError,
+    MissingExtraError,
+    SeesayError,
+    UnknownModelError,
+)
+
+_log = logging.getLogger("seesay.api")
+
+_STATUS: Sequence[tuple[type[SeesayError], int]] = (  # the first that fits
+    (CollectionBusyError, 409),
+    (CollectionDamagedError, 500),
+    (CollectionError, 400),
+    (ConfigError, 400),
+    (ImageError, 400),
+    (DataError, 400),
+    (MissingExtraError, 400),  # only a picture of a format that this server was not given
+    (UnknownModelError, 404),
+    (DownloadError, 502),
+    (SeesayError, 500),
+)
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    type: str = Field(description="A name for a program.")
+    message: str = Field(description="What is wrong, what was expected, what to do next.")
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer that is not what was asked for."""
+
+    error: ErrorDetail
+
+
+class RefusedError(Exception):
+    """An answer other than what was asked for."""
+
+    def __init__(
+        self, status: int, kind: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.message = status, kind, message
+        self.headers = dict(headers or {})
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route: which errors it may answer with, beside what every route may."""
+    every = (400, 401, 403, 413, 422, 503, 504)
+    return {
+        status: {"model": ErrorAnswer, "description": HTTPStatus(status).phrase}
+        for status in sorted({*every, *statuses})
+    }
+
+
+def error_body(kind: str, message: str) -> bytes:
+    """The form that every error has. A name of a file need not be valid UTF-8."""
+    text = json.dumps({"error": {"type": kind, "message": message}}, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def as_answer(error: RefusedError) -> Response:
+    """A refusal as it is sent."""
+    body = error_body(error.kind, error.message)
+    return Response(body, error.status, error.headers, media_type="application/json")
+
+
+def as_refusal(error: SeesayError) -> RefusedError:
+    """What an error of the package is to a client."""
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    if isinstance(error, CollectionError) and "disk is full" in str(error):
+        status = 507
+    return RefusedError(status, type(error).__name__, str(error))
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let every error of this application have that form."""
+
+    async def refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RefusedError)
+        return as_answer(error)
+
+    async def known(_: Request, error: Exception) -> Response:
+        assert isinstance(error, SeesayError)
+        return as_answer(as_refusal(error))
+
+    async def http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        kind = HTTPStatus(error.status_code).phrase.replace(" ", "")
+        message = f"{error.detail}; expected a path and method of this API; see /openapi.json"
+        return as_answer(RefusedError(error.status_code, kind, message, error.headers))
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        told = "; ".join(_problem(one) for one in error.errors()[:5])
+        message = f"{told}; expected what /openapi.json says of this request; correct it"
+        return as_answer(RefusedError(422, "InvalidRequest", message))
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        message = (
+            "the server made a mistake; expected an answer; ask again, and if it stays so, look "
+            "into the server's log"
+        )
+        return as_answer(RefusedError(500, "InternalError", message))
+
+    app.add_exception_handler(RefusedError, refused)
+    app.add_exception_handler(SeesayError, known)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unknown)
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    return f"{place}: {error['msg']}"

@@ -1,0 +1,34 @@
+"""Pictures that come inside of a request, as data URLs: nothing is fetched, no file is named."""
+
+import base64
+import binascii
+import io
+
+from seesay.data.decoding import DecodeLimits, check_size, open_header
+from seesay.errors import ImageError
+
+PREFIX = "data:image/"
+
+
+def read_data_url(url: str, max_pixels: int) -> bytes:
+    """The file inside of a data URL, judged by its header before anything of it is decoded.
+
+    Raises ImageError for anything else, and for a picture of more pixels than are allowed."""
+    head, comma, data = url.partition(",")
+    if not (head.lower().startswith(PREFIX) and comma and head.lower().endswith(";base64")):
+        raise ImageError(
+            f"{url[:40]!r} is no picture; expected one as data:image/png;base64,..., since "
+            "addresses are never fetched and files of the server are never named; send the picture "
+            "itself"
+        )
+    try:
+        content = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise ImageError(
+            f"{url[:40]!r} holds something other than base64; expected the letters, digits, + and "
+            "/ of it; encode the bytes of the picture file"
+        ) from None
+    limits = DecodeLimits(max_pixels=max_pixels, max_source_pixels=max_pixels)
+    label = f"<{len(content)} bytes>"
+    check_size(open_header(io.BytesIO(content), label), label, limits)
+    return content

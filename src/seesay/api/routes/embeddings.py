@@ -1,0 +1,182 @@
+"""Embeddings in the form that the `openai` client knows: texts, and pictures as data URLs."""
+
+import base64
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from fastapi import APIRouter, Response
+
+from seesay.api.bodies import EmbeddingsBody
+from seesay.api.documents import answer, model_of
+from seesay.api.failures import RefusedError, documented
+from seesay.api.pictures import PREFIX, read_data_url
+from seesay.api.service import Service
+from seesay.errors import ConfigError
+from seesay.inference.embedder import Embedder
+from seesay.inference.embeddings import Embeddings
+from seesay.weights.catalog import find
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """One vector, of length 1."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    """Of the input, from 0."""
+    embedding: list[float] | str
+    """The numbers, or the base64 of little-endian float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What was read."""
+
+    prompt_tokens: int
+    """Tokens of all texts; pictures have none."""
+    total_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingList:
+    """The vectors, in the order of the inputs."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Embedding, ...]
+    model: str
+    usage: Usage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model that is served."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "seesay"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelList:
+    """Every model that is served."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Model, ...]
+
+
+def embedding_routes(service: Service) -> APIRouter:
+    """POST /v1/embeddings and GET /v1/models."""
+    router = APIRouter(tags=["embeddings"])
+
+    def embedded(body: EmbeddingsBody) -> Response:
+        inputs = [body.input] if isinstance(body.input, str) else body.input
+        _check_count(len(inputs), service.config.max_inputs)
+        name, embedder = _model(service, body.model)
+        if body.dimensions not in (None, embedder.dim):
+            raise ConfigError(
+                f"dimensions is {body.dimensions}; expected {embedder.dim}, which {name} has; "
+                "leave it out"
+            )
+        vectors = _vectors(embedder, inputs, service.config.max_pixels)
+        data = tuple(
+            Embedding(index=index, embedding=_encoded(vector, body.encoding_format))
+            for index, vector in enumerate(vectors)
+        )
+        tokens = _token_count(embedder, [text for text in inputs if not _is_picture(text)])
+        usage = Usage(prompt_tokens=tokens, total_tokens=tokens)
+        return answer(EmbeddingList(data=data, model=name, usage=usage))
+
+    @router.post(
+        "/v1/embeddings",
+        summary="Turn texts and pictures into vectors",
+        response_model=None,
+        responses={
+            200: {"model": model_of(EmbeddingList), "description": "A vector for each input."},
+            **documented(404),
+        },
+    )
+    async def embeddings(body: EmbeddingsBody) -> Response:
+        """Takes what OpenAI's clients send. Texts and pictures share one space: the cosine of their
+        vectors says how well they fit."""
+        return await service.pictures(embedded, body)
+
+    @router.get(
+        "/v1/models",
+        summary="List the models",
+        response_model=None,
+        responses={
+            200: {"model": model_of(ModelList), "description": "The default one's first."},
+            **documented(),
+        },
+    )
+    async def models() -> Response:
+        """The models of the collections that are served; no other can be asked for."""
+        return answer(ModelList(data=tuple(Model(id=name) for name in _served(service))))
+
+    return router
+
+
+def _served(service: Service) -> dict[str, str]:
+    """The collection of each model, by the name of the model; a folder's is its last part."""
+    served: dict[str, str] = {}
+    for name in service.library.names:
+        model = service.library.get(name).model.name
+        served.setdefault(model.replace("\\", "/").rstrip("/").rpartition("/")[2], name)
+    return served
+
+
+def _model(service: Service, asked: str) -> tuple[str, Embedder]:
+    served, entry = _served(service), find(asked)
+    for name in (asked, "" if entry is None else entry.alias):
+        if name in served:
+            return name, service.library.get(served[name]).model.get()
+    raise RefusedError(
+        404,
+        "UnknownModel",
+        f"the model {asked[:80]!r} is not served here, expected one of {', '.join(served)}; name "
+        "one of these",
+    )
+
+
+def _vectors(embedder: Embedder, inputs: list[str], max_pixels: int) -> np.ndarray:
+    pictures = [i for i, one in enumerate(inputs) if _is_picture(one)]
+    texts = [i for i, one in enumerate(inputs) if not _is_picture(one)]
+    vectors = np.empty((len(inputs), embedder.dim), np.float32)
+    if texts:
+        vectors[texts] = _whole(embedder.embed_texts([inputs[i] for i in texts]))
+    if pictures:
+        files = [read_data_url(inputs[i], max_pixels) for i in pictures]
+        vectors[pictures] = _whole(embedder.embed_images(files))
+    return vectors
+
+
+def _whole(found: Embeddings) -> np.ndarray:
+    for failure in found.failures:
+        raise failure.error
+    return found.vectors
+
+
+def _encoded(vector: np.ndarray, form: str) -> list[float] | str:
+    if form == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+    return vector.tolist()
+
+
+def _token_count(embedder: Embedder, texts: list[str]) -> int:
+    if not texts:
+        return 0
+    ids = embedder.tokenizer.encode(texts).ids
+    return int((ids != ids[:, -1:]).sum()) + len(ids)  # padding repeats the last token
+
+
+def _is_picture(text: str) -> bool:
+    return text[: len(PREFIX)].lower() == PREFIX
+
+
+def _check_count(count: int, most: int) -> None:
+    if not 0 < count <= most:
+        raise ConfigError(
+            f"the request has {count} inputs; expected 1 to {most}; send them in several requests"
+        )

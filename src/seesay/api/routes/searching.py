@@ -1,0 +1,70 @@
+"""Search, and what is like something."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from seesay.api.bodies import SearchBody, SimilarBody
+from seesay.api.documents import answer, model_of
+from seesay.api.failures import RefusedError, documented
+from seesay.api.service import Service
+from seesay.search.query.results import Results
+
+_RESULTS: dict[int | str, dict[str, Any]] = {
+    200: {"model": model_of(Results), "description": "The hits, the best first."}
+}
+
+
+def search_routes(service: Service) -> APIRouter:
+    """POST /v1/search and /v1/similar."""
+    router = APIRouter(tags=["search"])
+
+    def searched(body: SearchBody) -> Response:
+        name, collection = service.collection(body.collection)
+        results = collection.search(body.to_query(service.config))
+        service.metrics.searched(name)
+        return answer(results)
+
+    @router.post(
+        "/v1/search",
+        summary="Find what fits words and pictures",
+        response_model=None,
+        responses={**_RESULTS, **documented(404, 409)},
+    )
+    async def search(body: SearchBody) -> Response:
+        """Searches by the look of pictures, the meaning of texts and the words in them at once.
+        Where `no_good_match` is true, nothing fits and the hits are only the nearest there are."""
+        return await service.searches(searched, body)
+
+    def alike(body: SimilarBody) -> Response:
+        _, collection = service.collection(body.collection)
+        body.check(service.config)
+        if not body.units and not body.images:
+            raise RefusedError(
+                400,
+                "ConfigError",
+                "the request names no unit and no picture; expected at least one to be like; take "
+                "the number of a hit of /v1/search",
+            )
+        return answer(
+            collection.more_like(
+                body.units,
+                images=body.pictures(service.config),
+                unlike=body.unlike,
+                condition=body.condition(),
+                count=body.count,
+                offset=body.offset,
+            )
+        )
+
+    @router.post(
+        "/v1/similar",
+        summary="Find what is like something",
+        response_model=None,
+        responses={**_RESULTS, **documented(404, 409)},
+    )
+    async def similar(body: SimilarBody) -> Response:
+        """What looks most like some units and pictures, those themselves left out."""
+        return await service.searches(alike, body)
+
+    return router

@@ -1,0 +1,137 @@
+"""Units by their numbers: what is known of them, their thumbnails, and what is there twice."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Response
+
+from seesay.api.documents import answer, model_of
+from seesay.api.failures import RefusedError, documented
+from seesay.api.service import Service
+from seesay.errors import CollectionBusyError, CollectionDamagedError, CollectionError
+from seesay.search.query.duplicates import THRESHOLD, DuplicateGroup
+from seesay.search.report.description import Description
+from seesay.search.report.thumbnails import SIZES
+
+Unit = Annotated[int, Path(description="The number of a unit.", ge=1, le=2**63 - 1)]
+Name = Annotated[
+    str | None,
+    Query(description="The name of a collection; without it the default one.", max_length=200),
+]
+Size = Annotated[
+    int, Query(description=f"Longest side in pixels: {', '.join(map(str, SIZES))}.", ge=1, le=1024)
+]
+Threshold = Annotated[
+    float, Query(description="Least cosine of pictures that count as the same.", gt=0, le=1)
+]
+Count = Annotated[int, Query(description="How many groups to answer with.", ge=1, le=1000)]
+Offset = Annotated[int, Query(description="How many to leave out before.", ge=0, le=10**9)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicates:
+    """Files that are there more than once."""
+
+    total: int
+    """How many groups there are."""
+    groups: tuple[DuplicateGroup, ...]
+    """Those that were asked for: first those of the same content, then those that look it."""
+
+
+def unit_routes(service: Service) -> APIRouter:
+    """/v1/units, /v1/thumbnails and /v1/duplicates."""
+    router = APIRouter(tags=["units"])
+    _add_units(router, service)
+    _add_thumbnails(router, service)
+    _add_duplicates(router, service)
+    return router
+
+
+def _add_units(router: APIRouter, service: Service) -> None:
+    def described(unit: int, name: str | None) -> Response:
+        _, collection = service.collection(name)
+        try:
+            return answer(collection.describe(unit))
+        except CollectionError as error:
+            raise _not_found(error) from error
+
+    @router.get(
+        "/v1/units/{unit}",
+        summary="Tell all of a unit",
+        response_model=None,
+        responses={
+            200: {"model": model_of(Description), "description": "The unit."},
+            **documented(404),
+        },
+    )
+    async def unit(unit: Unit, collection: Name = None) -> Response:
+        """Its file, text, metadata, and what looks nearly the same."""
+        return await service.searches(described, unit, collection)
+
+
+def _add_thumbnails(router: APIRouter, service: Service) -> None:
+    def shrunk(unit: int, size: int, name: str | None, known: str | None) -> Response:
+        _, collection = service.collection(name)
+        try:
+            picture = collection.thumbnail(unit, size)
+        except CollectionError as error:
+            raise _not_found(error) from error
+        tag = f'"{hashlib.sha256(picture).hexdigest()[:32]}"'
+        headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
+        if known is not None and tag in known:
+            return Response(None, 304, headers)
+        return Response(picture, 200, headers, media_type="image/webp")
+
+    @router.get(
+        "/v1/thumbnails/{unit}",
+        summary="Show a unit",
+        response_class=Response,
+        responses={
+            200: {"content": {"image/webp": {}}, "description": "A WebP picture."},
+            304: {"description": "The picture that the client has is still right."},
+            **documented(404),
+        },
+    )
+    async def thumbnail(
+        unit: Unit,
+        size: Size = 256,
+        collection: Name = None,
+        if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+    ) -> Response:
+        """A small picture of a picture; of a text there is none."""
+        return await service.pictures(shrunk, unit, size, collection, if_none_match)
+
+
+def _add_duplicates(router: APIRouter, service: Service) -> None:
+    def found(name: str | None, threshold: float, count: int, offset: int) -> Response:
+        _, collection = service.collection(name)
+        groups = collection.duplicates(threshold=threshold)
+        page = tuple(groups[offset : offset + count])
+        return answer(Duplicates(total=len(groups), groups=page))
+
+    @router.get(
+        "/v1/duplicates",
+        summary="Find what is there more than once",
+        response_model=None,
+        responses={
+            200: {"model": model_of(Duplicates), "description": "Groups of files."},
+            **documented(404),
+        },
+    )
+    async def duplicates(
+        collection: Name = None,
+        threshold: Threshold = THRESHOLD,
+        count: Count = 100,
+        offset: Offset = 0,
+    ) -> Response:
+        """Files of the same content, and pictures that look nearly the same; the largest file of a
+        group comes first."""
+        return await service.long(found, collection, threshold, count, offset)
+
+
+def _not_found(error: CollectionError) -> Exception:
+    """Where a unit was asked for, most that goes wrong means that it is not there."""
+    if isinstance(error, CollectionBusyError | CollectionDamagedError):
+        return error
+    return RefusedError(404, "NotFound", str(error))

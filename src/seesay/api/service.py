@@ -1,0 +1,72 @@
+"""What every route works with."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from seesay.api.config import ServerConfig
+from seesay.api.failures import RefusedError
+from seesay.api.indexing import Indexing
+from seesay.api.metrics import Metrics
+from seesay.api.work import Work
+from seesay.errors import CollectionError
+from seesay.search.collection import Collection
+from seesay.search.library import Library
+
+
+@dataclass
+class Readiness:
+    """Whether everything is loaded."""
+
+    is_ready: bool = False
+    problem: str | None = None
+    """Why it never will be."""
+
+
+class Service:
+    """The parts of one application, made together."""
+
+    def __init__(self, library: Library, config: ServerConfig) -> None:
+        self.library = library
+        self.config = config
+        self.indexing = Indexing(library)
+        self.metrics = Metrics()
+        self.readiness = Readiness()
+        # Apart, so that a page of thumbnails or a hunt for duplicates keeps no search waiting.
+        self.searches = self._work("search", config.workers)
+        self.pictures = self._work("pictures", config.workers)
+        self.long = self._work("long", 1)
+        works = {"search": self.searches, "pictures": self.pictures, "long": self.long}
+        self.metrics.watch(
+            waiting={name: partial(getattr, work, "waiting") for name, work in works.items()},
+            indexing={name: partial(self.indexing.is_running, name) for name in library.names},
+            ready=lambda: self.readiness.is_ready,
+        )
+
+    def collection(self, name: str | None) -> tuple[str, Collection]:
+        """The name and the collection that a request means. Raises RefusedError for one that is not
+        served: only names are known here, never paths."""
+        try:
+            return name or self.library.names[0], self.library.get(name)
+        except CollectionError as error:
+            raise RefusedError(404, "UnknownCollection", str(error)) from None
+
+    def warm_up(self) -> None:
+        """Load everything; what goes wrong is told by /ready."""
+        try:
+            self.library.warm_up()
+        except Exception as error:
+            self.readiness.problem = str(error)
+            raise
+        self.readiness.is_ready = True
+
+    def close(self) -> None:
+        """End what runs in the background, once it has stored what is at hand."""
+        self.indexing.close()
+        for work in (self.searches, self.pictures, self.long):
+            work.close()
+
+    def _work(self, name: str, threads: int) -> Work:
+        config = self.config
+        return Work(
+            name, threads=threads, max_waiting=config.max_waiting, timeout_s=config.timeout_s
+        )

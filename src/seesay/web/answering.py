@@ -1,0 +1,102 @@
+"""The answer to what was asked, as the page shows it: finds, how to go on, or one clear message."""
+
+from html import escape
+
+from seesay.errors import CollectionError, ImageError, SeesayError
+from seesay.search.collection import Collection
+from seesay.search.query.results import Results
+from seesay.search.report.page import both
+from seesay.web import words
+from seesay.web.asking import PAGE, Asked, search
+from seesay.web.cards import button, grid, notice, picture
+from seesay.web.explaining import explanation
+
+
+def answer(collection: Collection, name: str, asked: Asked) -> str:
+    """Never raises for what a visitor can get wrong: that is said in the page."""
+    try:
+        if asked.nothing:
+            return notice(words.NOTHING_ASKED, kind="hint") + newest(collection, name)
+        return _found(collection, name, asked, search(collection, asked))
+    except ImageError as error:
+        return notice(words.BAD_PICTURE, detail=str(error), kind="wrong")
+    except SeesayError as error:
+        return notice(words.FAILED, detail=str(error), kind="wrong")
+
+
+def welcome(collection: Collection, name: str) -> str:
+    """What is seen before anything is asked: questions to try, and what came in last."""
+    try:
+        tries = "".join(
+            f'<button type="button" class="do try" data-do="try" data-words="{escape(one)}">'
+            f"{escape(one)}</button>"
+            for one in words.EXAMPLES
+        )
+        return f'<p class="tries">{both(words.TRY)} {tries}</p>{newest(collection, name)}'
+    except CollectionError as error:
+        return failed(error)
+
+
+def failed(error: SeesayError) -> str:
+    """An error as a message in the page."""
+    return notice(words.FAILED, detail=str(error), kind="wrong")
+
+
+def newest(collection: Collection, name: str) -> str:
+    """The pictures that came in last."""
+    hits = collection.newest(PAGE)
+    if not hits:
+        return notice(words.EMPTY, kind="hint")
+    return f"<h3>{both(words.NEWEST)}</h3>{grid(hits, name)}"
+
+
+def _found(collection: Collection, name: str, asked: Asked, results: Results) -> str:
+    hits, more = results.hits[:PAGE], len(results.hits) > PAGE
+    likely = [hit for hit in hits if hit.confidence >= results.explain.threshold]
+    unlikely = hits[len(likely) :]  # whatever fits comes first, see Searcher
+    head = _head(collection, name, asked)
+    if not hits:
+        return head + _nothing(asked)
+    if results.no_good_match and asked.page == 0:
+        near = words.ONLY_NEAR if asked.unit is None else words.NOTHING_LIKE
+        head += notice(words.NO_GOOD_MATCH, near, kind="far")
+    divider = f'<h3 class="divider">{both(words.LESS_LIKELY)}</h3>' if likely and unlikely else ""
+    return (
+        f"{head}{grid(likely, name)}{divider}{grid(unlikely, name, far=True)}"
+        f"{_pager(asked.page, more)}{explanation(results)}"
+    )
+
+
+def _nothing(asked: Asked) -> str:
+    if asked.page:
+        return notice(words.END, kind="hint") + _pager(asked.page, False)
+    if asked.min_match:
+        reaches = words.told(words.NONE_REACHES, share=f"{asked.min_match:.0f}")
+        return notice(words.NO_GOOD_MATCH, reaches, kind="far")
+    return notice(words.NO_GOOD_MATCH, words.NONE_LEFT, kind="far")
+
+
+def _head(collection: Collection, name: str, asked: Asked) -> str:
+    if asked.unit is None:
+        return ""
+    (known,) = collection.store.units.get([asked.unit]) or (None,)
+    items = collection.store.items.get([known.item]) if known else []
+    if not known or not items:
+        return ""
+    path = items[0].path
+    shown = "" if known.kind == "text" else picture(known.id, path, name)
+    label = escape(path.replace("\\", "/").rsplit("/", 1)[-1].encode("utf-8", "replace").decode())
+    back = button(words.BACK, do="back")
+    return (
+        f'<div class="like">{shown}<div><span class="kind">{both(words.SIMILAR_TO)}</span>'
+        f"<strong>{label}</strong>{back}</div></div>"
+    )
+
+
+def _pager(page: int, more: bool) -> str:
+    if not page and not more:
+        return ""
+    former = button(words.PREVIOUS, do="page", page=page - 1) if page else ""
+    later = button(words.NEXT, do="page", page=page + 1) if more else ""
+    here = both(words.told(words.PAGE, page=page + 1))
+    return f'<nav class="pager">{former}<span>{here}</span>{later}</nav>'

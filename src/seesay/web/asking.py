@@ -1,0 +1,134 @@
+"""What a visitor asks, and the query that follows from it."""
+
+import base64
+import binascii
+from dataclasses import dataclass, replace
+
+from seesay.errors import ConfigError, ImageError
+from seesay.search.collection import Collection
+from seesay.search.filtering import UnitType, make_filter
+from seesay.search.query.asking import NEGATIVE_WEIGHT, Part, Query, parse
+from seesay.search.query.results import Results
+from seesay.search.store.filters.conditions import All, Filter, Not, Where
+
+PAGE = 24
+"""Hits on one page."""
+MOST_CHARACTERS = 4000
+"""Of words."""
+MOST_PICTURE = 16 << 20
+"""Characters of a picture as a data URL; the page makes large ones smaller before it sends them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """All that is on the form. A picture is there as its bytes: no field names a file."""
+
+    collection: str | None = None
+    words: str = ""
+    without: str = ""
+    picture: bytes | None = None
+    unit: int | None = None
+    """Look for what is like this one."""
+    min_match: float = 0.0
+    kind: UnitType | None = None
+    folders: tuple[str, ...] = ()
+    since: str = ""
+    until: str = ""
+    where: str = ""
+    page: int = 0
+
+    @property
+    def nothing(self) -> bool:
+        """Whether neither a query nor a filter was given."""
+        given = (self.words.strip(), self.without.strip(), self.picture, self.unit)
+        return not any(value not in ("", None) for value in given) and not self.filtered
+
+    @property
+    def filtered(self) -> bool:
+        """Whether there is a filter."""
+        return any((self.kind, self.folders, self.since, self.until, self.where))
+
+
+def decode_picture(url: str | None) -> bytes | None:
+    """The bytes of a picture that came as a data URL. Nothing is fetched, and no other kind of URL
+    means anything. Raises ImageError."""
+    if not url:
+        return None
+    head, _, body = url.partition(",")
+    if not head.startswith("data:") or not head.endswith(";base64"):
+        raise ImageError(
+            f"the picture is given as {url[:20]!r}; expected a data URL, as in "
+            "data:image/jpeg;base64,...; send the picture itself"
+        )
+    if len(url) > MOST_PICTURE:
+        raise ImageError(
+            f"the picture takes {len(url)} characters; expected at most {MOST_PICTURE}; "
+            "make it smaller first"
+        )
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise ImageError(
+            f"the picture is no base64 ({error}); expected what follows the comma of a data URL to "
+            "be; encode it again"
+        ) from error
+
+
+def search(collection: Collection, asked: Asked, *, count: int = PAGE) -> Results:
+    """The page of hits that is asked for, and one more where there are further ones.
+
+    Raises what `Collection.search` does."""
+    if max(len(asked.words), len(asked.without)) > MOST_CHARACTERS:
+        raise ConfigError(
+            f"the words are {max(len(asked.words), len(asked.without))} characters; expected at "
+            f"most {MOST_CHARACTERS}; shorten them"
+        )
+    query = _query(collection, asked)
+    return collection.search(
+        replace(
+            query,
+            count=count + 1,
+            offset=asked.page * count,
+            min_confidence=asked.min_match or None,
+        )
+    )
+
+
+def _query(collection: Collection, asked: Asked) -> Query:
+    condition = _condition(asked)
+    if asked.unit is not None:
+        return _similar(collection, asked.unit, condition)
+    pictures = () if asked.picture is None else (asked.picture,)
+    query = Query(parts=())
+    if asked.words.strip() or pictures:
+        query = parse(asked.words, images=pictures)
+    unwanted = ()
+    if asked.without.strip():
+        unwanted = (Part(text=asked.without.strip(), weight=NEGATIVE_WEIGHT),)
+    return replace(query, parts=(*query.parts, *unwanted), filter=condition)
+
+
+def _similar(collection: Collection, unit: int, condition: Filter | None) -> Query:
+    """What is like a unit, in other files; pictures bring pictures, texts bring texts."""
+    known = collection.store.units.get([unit])
+    if not known:
+        raise ConfigError(
+            f"there is no unit {unit} any more; expected one that is still in the collection; "
+            "search again"
+        )
+    others = Not(Where("unit.item", "=", known[0].item))
+    return Query(
+        parts=(Part(unit=unit),),
+        filter=others if condition is None else All((others, condition)),
+        lanes=(known[0].modality,),
+    )
+
+
+def _condition(asked: Asked) -> Filter | None:
+    return make_filter(
+        where=[one for one in asked.where.replace("，", ",").split(",") if one.strip()],
+        folders=asked.folders,
+        since=asked.since.strip() or None,
+        until=asked.until.strip() or None,
+        kind=asked.kind,
+    )

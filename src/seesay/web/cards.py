@@ -1,0 +1,110 @@
+"""Finds as HTML. Whatever comes from files or visitors is escaped; pictures are thumbnails that the
+server has made, and are loaded when they come into sight."""
+
+from collections.abc import Iterable
+from html import escape
+from pathlib import PurePath
+from urllib.parse import quote
+
+from seesay.search.query.results import Hit
+from seesay.search.report.cards import Bilingual
+from seesay.search.report.page import both
+from seesay.web import words
+
+_SNIPPET = 220  # characters of a text on its card
+
+
+def thumbnail(unit: int, collection: str, size: int = 256) -> str:
+    """Where the server has the picture of a unit."""
+    return f"/v1/thumbnails/{unit}?collection={quote(collection, safe='')}&size={size}"
+
+
+def grid(hits: Iterable[Hit], collection: str, *, far: bool = False) -> str:
+    """Finds side by side; `far` says that they are probably not what was asked for."""
+    cards = "".join(card(hit, collection) for hit in hits)
+    return f'<ul class="cards{" far" if far else ""}">{cards}</ul>' if cards else ""
+
+
+def card(hit: Hit, collection: str) -> str:
+    """One find: what it shows, how sure it is, and what can be done with it."""
+    share = "" if not hit.lanes else _sure(hit.confidence)
+    copies = words.told(words.COPIES, count=len(hit.duplicates))
+    same = f'<span class="note">{both(copies)}</span>' if hit.duplicates else ""
+    name = _name(hit.path)
+    return (
+        f'<li class="card" data-unit="{hit.unit}">{shown(hit, collection)}<div class="told">'
+        f'<span class="name" title="{_safe(hit.path)}">{_safe(name)}</span>{share}{same}'
+        f'<div class="acts">{button(words.SIMILAR, do="similar", unit=hit.unit)}{_why(hit)}</div>'
+        "</div></li>"
+    )
+
+
+def shown(hit: Hit, collection: str) -> str:
+    """The picture, which opens larger; of a text its beginning."""
+    text = " ".join((hit.text or "").split())
+    if hit.kind == "text":
+        cut = text if len(text) <= _SNIPPET else text[:_SNIPPET].rstrip() + " …"
+        return f"<blockquote>{_safe(cut)}</blockquote>"
+    about = "" if text == _name(hit.path) else text
+    return picture(hit.unit, hit.path, collection, about)
+
+
+def picture(unit: int, path: str, collection: str, about: str = "") -> str:
+    """A thumbnail that opens larger."""
+    name, large = _safe(_name(path)), _safe(thumbnail(unit, collection, 1024))
+    return (
+        f'<button type="button" class="shown" data-look="{large}"'
+        f' data-path="{_safe(path)}" data-about="{_safe(about)}" aria-label="{name}">'
+        f'<img loading="lazy" decoding="async" alt="{name}"'
+        f' src="{_safe(thumbnail(unit, collection))}"></button>'
+    )
+
+
+def button(label: Bilingual, *, kind: str = "", **data: object) -> str:
+    """A button that the page's script reports, with these data, to the server."""
+    told = " ".join(f'data-{name}="{_safe(str(value))}"' for name, value in data.items())
+    return f'<button type="button" class="do {kind}" {told}>{both(label)}</button>'
+
+
+def notice(head: Bilingual, told: Bilingual = ("", ""), detail: str = "", kind: str = "") -> str:
+    """A message in the page."""
+    more = f"<p>{both(told)}</p>" if any(told) else ""
+    exact = f'<p class="detail">{_safe(detail)}</p>' if detail else ""
+    return (
+        f'<div class="notice {kind}" role="status"><strong>{both(head)}</strong>{more}{exact}</div>'
+    )
+
+
+def _sure(confidence: float) -> str:
+    share = min(max(confidence, 0.0), 100.0)
+    label = both(words.told(words.MATCH, share=f"{share:.0f}"))
+    return (
+        f'<span class="sure">{label}</span>'
+        f'<i class="bar" aria-hidden="true"><i style="width:{share:.0f}%"></i></i>'
+    )
+
+
+def _why(hit: Hit) -> str:
+    if not hit.lanes:
+        return ""
+    rows = "".join(
+        f"<li>{both(lane_told(one.lane, one.rank, one.score))}</li>" for one in hit.lanes
+    )
+    return f'<details class="why"><summary>{both(words.WHY)}</summary><ul>{rows}</ul></details>'
+
+
+def lane_told(lane: str, rank: int, score: float) -> Bilingual:
+    """Where one lane put a find, in words."""
+    english, chinese = words.LANES[lane]
+    score_en = f"score {score:.2f}" if lane == "keyword" else f"similarity {score:.3f}"
+    score_zh = f"得分 {score:.2f}" if lane == "keyword" else f"相似度 {score:.3f}"
+    return f"number {rank} by {english} ({score_en})", f"按{chinese}排第 {rank}（{score_zh}）"
+
+
+def _name(path: str) -> str:
+    return PurePath(path).name or path
+
+
+def _safe(text: str) -> str:
+    # A name of bytes that are no UTF-8 holds halves of characters, which cannot be sent.
+    return escape(text.encode("utf-8", "replace").decode())

@@ -1,0 +1,170 @@
+"""Answers what is done on the page: one method for each thing that a visitor can do."""
+
+from dataclasses import replace
+from html import escape
+from typing import Any
+
+from seesay.errors import MissingExtraError, SeesayError
+
+try:
+    import gradio as gr
+except ImportError:
+    raise MissingExtraError("gradio", "serve") from None
+
+from seesay.search.collection import Collection
+from seesay.search.library import Library
+from seesay.search.report.page import both
+from seesay.search.report.plain import to_plain
+from seesay.web import words
+from seesay.web.answering import answer, failed, welcome
+from seesay.web.asking import Asked, decode_picture, search
+from seesay.web.cards import notice
+from seesay.web.copies import duplicates_told
+from seesay.web.mapping import draw, picked
+
+_MOST_FOLDERS = 200
+_MOST_FOUND = 200  # hits that a program may ask for at once
+
+
+class Desk:
+    """The functions behind the page. They only ever read."""
+
+    def __init__(self, library: Library, *, read_only: bool) -> None:
+        self._library = library
+        self._read_only = read_only
+
+    def open(self, name: str | None) -> list[Any]:
+        """A collection as it is first seen: folders to choose from, results, the closing line, and
+        nothing yet of duplicates (html), map (line, figure, picked) and the last question."""
+        name = name or self._library.names[0]
+        try:
+            collection = self._library.get(name)
+            folders = [one.value for one in collection.facets().folders][:_MOST_FOLDERS]
+            shown, closing = welcome(collection, name), self._closing(collection)
+        except SeesayError as error:
+            folders, shown, closing = [], failed(error), ""
+        choices = gr.update(choices=folders, value=[])
+        return [choices, shown, closing, "", "", None, _named(name), None]
+
+    def search(self, *form: Any) -> tuple[str, Asked | None]:
+        """Answer what is on the form."""
+        try:
+            asked = _read(*form)
+        except SeesayError as error:
+            return notice(words.BAD_PICTURE, detail=str(error), kind="wrong"), None
+        return self._answer(asked), asked
+
+    def refine(self, *form: Any) -> tuple[str, Asked | None]:
+        """A filter was changed: the same again, or the start page where nothing is asked."""
+        shown, asked = self.search(*form)
+        if asked is not None and asked.nothing:
+            return self.open(asked.collection)[1], asked
+        return shown, asked
+
+    def act(self, data: dict[str, Any], asked: Asked | None, *form: Any) -> tuple[Any, ...]:
+        """A button among the results, which says of itself what it does: similar, another page,
+        back to the words, or an example."""
+        do = data.get("do")
+        try:
+            now = _read(*form)
+            if do == "similar":
+                now = replace(now, unit=int(data["unit"]))
+            elif do == "page":
+                now = replace(asked or now, page=max(0, int(data["page"])))
+            elif do == "try":
+                now = replace(now, words=str(data["words"])[:200])
+        except (SeesayError, ValueError, KeyError) as error:
+            return notice(words.FAILED, detail=str(error), kind="wrong"), asked, gr.skip()
+        if now.nothing:
+            return self.open(now.collection)[1], now, gr.skip()
+        return self._answer(now), now, now.words if do == "try" else gr.skip()
+
+    def duplicates(self, name: str | None, shown: str) -> str:
+        """The groups; they stay as they are until another collection is chosen."""
+        if shown:
+            return shown
+        collection, name = self._get(name)
+        return duplicates_told(collection, name)
+
+    def draw_once(self, name: str | None, modality: str, told: str) -> tuple[Any, Any, Any]:
+        """The map, where it is not there yet."""
+        return (gr.skip(), gr.skip(), gr.skip()) if told else self.draw(name, modality)
+
+    def draw(self, name: str | None, modality: str) -> tuple[Any, Any, Any]:
+        """The map of pictures or of texts."""
+        collection, name = self._get(name)
+        try:
+            made, told = draw(collection, "text" if modality == "text" else "image")
+        except SeesayError as error:
+            made, told = None, failed(error)
+        return told, made, _named(name)
+
+    def pick(self, name: str | None, units: list[int]) -> str:
+        """What was drawn around on the map."""
+        collection, name = self._get(name)
+        return _named(name) + picked(collection, name, units)
+
+    def find(  # noqa: PLR0913  # its parameters are what a program sends
+        self,
+        words: str = "",
+        without: str = "",
+        picture: str = "",
+        min_match: float = 0.0,
+        kind: str = "",
+        where: str = "",
+        count: int = 20,
+        page: int = 0,
+        collection: str = "",
+    ) -> dict[str, Any]:
+        """What fits the words and the picture, which is a data URL. `kind` is "image" or "text",
+        `where` conditions such as camera=Canon, `min_match` a percentage."""
+        try:
+            found, _ = self._get(collection or None)
+            form = (collection, words, picture, without, min_match, kind, [], "", "", where)
+            asked = replace(_read(*form), page=max(0, int(page)))
+            count = min(max(1, int(count)), _MOST_FOUND)
+            results = search(found, asked, count=count)
+        except SeesayError as error:
+            raise gr.Error(str(error)) from error
+        return to_plain(replace(results, hits=results.hits[:count]))
+
+    def _answer(self, asked: Asked) -> str:
+        try:
+            collection, name = self._get(asked.collection)
+        except SeesayError as error:
+            return failed(error)
+        return answer(collection, name, asked)
+
+    def _get(self, name: str | None) -> tuple[Collection, str]:
+        name = name or self._library.names[0]
+        return self._library.get(name), name
+
+    def _closing(self, collection: Collection) -> str:
+        counts = collection.stats().units
+        texts = counts.get("text", 0)
+        told = words.told(words.CLOSING, pictures=sum(counts.values()) - texts, texts=texts)
+        only = f" · {both(words.READ_ONLY)}" if self._read_only else ""
+        return f'<p class="closing">{both(told)}{only}</p>'
+
+
+def _read(*form: Any) -> Asked:
+    """The form as it was sent, which may be anything. Raises ImageError for a picture that cannot
+    be read as one."""
+    name, wanted, picture, without, min_match, kind, folders, since, until, where = form
+    return Asked(
+        collection=name or None,
+        words=str(wanted or ""),
+        without=str(without or ""),
+        picture=decode_picture(picture),
+        min_match=min(max(float(min_match or 0), 0.0), 100.0),
+        kind=kind if kind in ("image", "text") else None,
+        folders=tuple(str(one) for one in folders or ()),
+        since=str(since or ""),
+        until=str(until or ""),
+        where=str(where or ""),
+    )
+
+
+def _named(name: str) -> str:
+    """Tells the map's script where thumbnails are."""
+    return f'<span data-name="{escape(name)}"></span>'

@@ -1,0 +1,93 @@
+"""How an answer came about, in plain words."""
+
+from html import escape
+from pathlib import PurePath
+
+from seesay.search.query.results import Explain, LaneReport, PartReport, Results
+from seesay.search.report.cards import Bilingual
+from seesay.search.report.page import both
+from seesay.web import words
+from seesay.web.cards import lane_told
+
+
+def explanation(results: Results) -> str:
+    """A panel that opens: what was understood, what each lane did, where each find stood."""
+    explain = results.explain
+    told = [*map(_part, explain.parts), *map(_lane, explain.lanes), *_rest(explain, results)]
+    notes = "".join(f"<li>{escape(note)}</li>" for note in explain.notes)
+    rows = "".join(
+        f"<tr><td>{escape(_name(hit.path))}</td><td>{hit.confidence:.0f}%</td><td>"
+        + "<br>".join(both(lane_told(one.lane, one.rank, one.score)) for one in hit.lanes)
+        + f"</td><td>{hit.score:.4f}</td></tr>"
+        for hit in results.hits
+        if hit.lanes
+    )
+    heads = (("File", "文件"), ("Match", "匹配度"), ("Found by", "依据"), ("Sum", "合计"))
+    table = (
+        f'<div class="wide"><table><thead><tr>{"".join(f"<th>{both(h)}</th>" for h in heads)}'
+        f"</tr></thead><tbody>{rows}</tbody></table></div>"
+        if rows
+        else ""
+    )
+    body = "".join(f"<li>{both(one)}</li>" for one in told)
+    return (
+        f'<details class="explain"><summary>{both(words.HOW)}</summary>'
+        f"<ul>{body}{notes}</ul>{table}</details>"
+    )
+
+
+def _part(part: PartReport) -> Bilingual:
+    kinds = {"text": ("words", "文字"), "image": ("picture", "图片"), "unit": ("find", "条目")}
+    english, chinese = kinds[part.kind]
+    shown = f"“{part.shown}”"
+    if part.weight < 0:
+        return f"Left out: the {english} {shown}.", f"排除{chinese}{shown}。"
+    counts = "" if part.weight == 1 else f", counted {part.weight:g} times"
+    weighs = "" if part.weight == 1 else f"，权重 {part.weight:g}"
+    return f"Asked for: the {english} {shown}{counts}.", f"要找的{chinese}：{shown}{weighs}。"
+
+
+def _lane(lane: LaneReport) -> Bilingual:
+    english, chinese = words.LANES[lane.lane]
+    en = f"By {english}: {lane.found} candidates"
+    zh = f"按{chinese}：{lane.found} 个候选"
+    known = lane.background
+    if known is None:
+        return en + ".", zh + "。"
+    # "Everyday" queries are what scores are held against; see search/query/calibration.py.
+    above = "above" if known.lift >= 0 else "below"
+    over = "高于" if known.lift >= 0 else "低于"
+    return (
+        f"{en}; the best lies {abs(known.lift):.1f} spreads {above} what everyday queries reach "
+        f"here ({known.top_mean:.3f} ± {known.top_spread:.3f}).",
+        f"{zh}；最好的一个比日常查询在这里能达到的水平（{known.top_mean:.3f} ± "
+        f"{known.top_spread:.3f}）{over} {abs(known.lift):.1f} 个标准差。",
+    )
+
+
+def _rest(explain: Explain, results: Results) -> list[Bilingual]:
+    told = []
+    if len(explain.lanes) > 1:
+        told.append(
+            (
+                f"The rankings were added up: {explain.fusion}.",
+                f"各排名相加得到顺序：{explain.fusion}。",
+            )
+        )
+    told.append(
+        (
+            f"Below {explain.threshold:.0f}% a match counts as unlikely.",
+            f"匹配度低于 {explain.threshold:.0f}% 视为可能性较低。",
+        )
+    )
+    if explain.filter:
+        told.append((f"Filter: {explain.filter}.", f"筛选：{explain.filter}。"))
+    spent = f"{1000 * results.seconds:.0f}"
+    told.append(
+        (f"Model {explain.model}, {spent} ms.", f"模型 {explain.model}，用时 {spent} 毫秒。")
+    )
+    return told
+
+
+def _name(path: str) -> str:
+    return PurePath(path).name.encode("utf-8", "replace").decode()

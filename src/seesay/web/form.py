@@ -1,0 +1,153 @@
+"""The form: what a visitor may fill in."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from seesay.errors import MissingExtraError
+
+try:
+    import gradio as gr
+except ImportError:
+    raise MissingExtraError("gradio", "serve") from None
+
+from seesay.web import script, words
+
+Label = tuple[Any, dict[str, Any]]
+"""A component, and its texts in both languages by the name of the property that shows them."""
+
+_BRAND = (
+    '<div class="brand"><b>看图说话</b><span><span class="en">seesay · find pictures and texts by '
+    'what is in them</span><span class="zh">seesay · 按内容查找图片和文字</span></span></div>'
+)
+
+
+class Head:
+    """What stands above everything: which collection, and in which language."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        with gr.Row(elem_id="head"):
+            gr.HTML(_BRAND, padding=False)
+            self.collection = gr.Dropdown(
+                list(names),
+                value=names[0],
+                label=words.COLLECTION[0],
+                show_label=False,
+                container=False,
+                visible=len(names) > 1,
+                interactive=True,
+                elem_id="collection",
+            )
+            self.language = gr.Radio(
+                [("English", "en"), ("中文", "zh")],
+                value="en",
+                label="Language 语言",
+                show_label=False,
+                container=False,
+                elem_id="language",
+            )
+
+
+class Form:
+    """What is looked for, and within what."""
+
+    def __init__(self, collection: gr.Dropdown) -> None:
+        self.collection = collection
+        with gr.Row(elem_id="ask"):
+            self.words = gr.Textbox(
+                placeholder=words.ASK[0],
+                label=words.ASK[0],
+                show_label=False,
+                container=False,
+                lines=1,
+                max_lines=1,
+                max_length=4000,
+                autofocus=True,
+                elem_id="words",
+            )
+            self.picture = gr.HTML(
+                "",
+                html_template=script.PICTURE_SHOWN,
+                js_on_load=script.PICTURE,
+                padding=False,
+                elem_id="picture",
+            )
+            self.go = gr.Button(words.SEARCH[0], variant="primary", elem_id="go")
+        with gr.Accordion(words.MORE[0], open=False, elem_id="more") as self.more:
+            self._build_options()
+
+    def _build_options(self) -> None:
+        with gr.Row():
+            self.without = gr.Textbox(
+                label=words.WITHOUT[0],
+                placeholder=words.WITHOUT_EXAMPLE[0],
+                max_lines=1,
+                max_length=4000,
+                elem_id="without",
+            )
+            self.min_match = gr.Slider(
+                0, 100, 0, step=5, label=words.MIN_MATCH[0], elem_id="min-match"
+            )
+        with gr.Row():
+            self.kind = gr.Radio(_plain(words.KINDS), value="", label=words.KIND[0], elem_id="kind")
+            self.folders = gr.Dropdown(
+                [], value=[], multiselect=True, label=words.FOLDERS[0], elem_id="folders"
+            )
+        with gr.Row():
+            day = {"placeholder": words.DAY[0], "max_lines": 1, "max_length": 20}
+            self.since = gr.Textbox(label=words.SINCE[0], elem_id="since", **day)
+            self.until = gr.Textbox(label=words.UNTIL[0], elem_id="until", **day)
+            self.where = gr.Textbox(
+                label=words.WHERE[0],
+                placeholder=words.WHERE_EXAMPLE[0],
+                max_lines=1,
+                max_length=500,
+                elem_id="where",
+            )
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What `Desk` reads of it, in this order."""
+        return [
+            *(self.collection, self.words, self.picture, self.without, self.min_match),
+            *(self.kind, self.folders, self.since, self.until, self.where),
+        ]
+
+    @property
+    def labels(self) -> list[Label]:
+        """All that has a text in a language."""
+        day = words.DAY
+        return [
+            (self.collection, {"label": words.COLLECTION}),
+            (self.words, {"label": words.ASK, "placeholder": words.ASK}),
+            (self.go, {"value": words.SEARCH}),
+            (self.more, {"label": words.MORE}),
+            (self.without, {"label": words.WITHOUT, "placeholder": words.WITHOUT_EXAMPLE}),
+            (self.min_match, {"label": words.MIN_MATCH}),
+            (self.kind, {"label": words.KIND, "choices": words.KINDS}),
+            (self.folders, {"label": words.FOLDERS}),
+            (self.since, {"label": words.SINCE, "placeholder": day}),
+            (self.until, {"label": words.UNTIL, "placeholder": day}),
+            (self.where, {"label": words.WHERE, "placeholder": words.WHERE_EXAMPLE}),
+        ]
+
+
+def choices(options: Sequence[tuple[Any, str]], language: str) -> list[tuple[str, str]]:
+    """Choices as they are read in a language."""
+    return [(words.spoken(label, language), value) for label, value in options]
+
+
+def said(labels: Sequence[Label], language: str) -> list[Any]:
+    """An update for each component that has texts."""
+    return [
+        gr.update(
+            **{
+                key: choices(text, language) if key == "choices" else words.spoken(text, language)
+                for key, text in texts.items()
+            }
+        )
+        for _, texts in labels
+    ]
+
+
+def _plain(options: Sequence[tuple[Any, str]]) -> list[tuple[str, str]]:
+    return choices(options, "en")

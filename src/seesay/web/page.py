@@ -1,0 +1,157 @@
+"""The page: what stands where, and which function answers what is done there."""
+
+import os
+from typing import Any
+
+from seesay.errors import MissingExtraError
+
+try:
+    import gradio as gr
+    from fastapi import FastAPI
+except ImportError:
+    raise MissingExtraError("gradio", "serve") from None
+
+from seesay.search.library import Library
+from seesay.web import script, words
+from seesay.web.asking import Asked
+from seesay.web.desk import Desk
+from seesay.web.form import Form, Head, Label, choices, said
+from seesay.web.style import STYLE
+
+MAX_FILE_SIZE = 16 * 2**20
+_WAITING, _SESSIONS = 128, 500
+_SANS = (
+    *("system-ui", "-apple-system", "PingFang SC", "Microsoft YaHei", "Noto Sans SC"),
+    *("Noto Sans CJK SC", "WenQuanYi Micro Hei", "sans-serif"),
+)
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+class _Page:
+    """The components, and what happens between them."""
+
+    def __init__(self, library: Library, desk: Desk) -> None:
+        self._desk = desk
+        self._head = Head(library.names)
+        with gr.Tabs():
+            with gr.Tab(words.SEARCH[0], id="search") as searching:
+                self._form = Form(self._head.collection)
+                self._results = _html("results", "found", script.RESULTS)
+            with gr.Tab(words.DUPLICATES[0], id="duplicates") as self._doubling:
+                self._copies = _html("copies", "copies", script.RESULTS)
+            with gr.Tab(words.MAP[0], id="map") as self._mapping:
+                self._modality = gr.Radio(
+                    choices(words.PLACES, "en"),
+                    value="image",
+                    label=words.SHOWN[0],
+                    show_label=False,
+                    container=False,
+                    elem_id="modality",
+                )
+                self._told = gr.HTML(padding=False, apply_default_css=False, elem_id="told")
+                self._plot = gr.Plot(show_label=False, container=False, elem_id="map")
+                self._picked = _html("picked", "found", script.MAP)
+        self._closing = gr.HTML(padding=False, apply_default_css=False)
+        self._asked = gr.State(None)
+        self._labels: list[Label] = [
+            *self._form.labels,
+            (self._modality, {"label": words.SHOWN, "choices": words.PLACES}),
+            (searching, {"label": words.SEARCH}),
+            (self._doubling, {"label": words.DUPLICATES}),
+            (self._mapping, {"label": words.MAP}),
+        ]
+
+    def connect(self, page: gr.Blocks) -> None:
+        """Say what happens when something is done."""
+        self._connect_head(page)
+        self._connect_search()
+        desk, collection = self._desk, self._head.collection
+        drawn = [self._told, self._plot, self._picked]
+        self._doubling.select(desk.duplicates, [collection, self._copies], self._copies, **_QUIET)
+        self._mapping.select(
+            desk.draw_once, [collection, self._modality, self._told], drawn, **_QUIET
+        )
+        self._modality.input(desk.draw, [collection, self._modality], drawn, **_QUIET)
+
+        def pick(name: str | None, event: gr.EventData) -> str:
+            return desk.pick(name, [int(unit) for unit in event._data["units"]])
+
+        self._picked.select(pick, collection, self._picked, **_QUIET)
+        gr.api(desk.find, api_name="search")
+
+    def _connect_head(self, page: gr.Blocks) -> None:
+        desk, head, labels = self._desk, self._head, self._labels
+        opened = [self._form.folders, self._results, self._closing, self._copies]
+        opened += [self._told, self._plot, self._picked, self._asked]
+        spoken = [component for component, _ in labels]
+
+        def speak(language: str) -> list[Any]:
+            return said(labels, language)
+
+        def open_in(language: str) -> list[Any]:
+            return [language, *said(labels, language)]
+
+        page.load(open_in, head.language, [head.language, *spoken], js=script.LANGUAGE, **_QUIET)
+        page.load(desk.open, head.collection, opened, **_QUIET)
+        head.language.input(speak, head.language, spoken, js=script.SPEAK, **_QUIET)
+        head.collection.input(desk.open, head.collection, opened, **_QUIET)
+
+    def _connect_search(self) -> None:
+        desk, form, results, asked = self._desk, self._form, self._results, self._asked
+        asks = [form.words.submit, form.go.click, form.picture.input]
+        refines = [form.kind.input, form.folders.input, form.min_match.release, form.picture.clear]
+        refines += [form.since.submit, form.until.submit, form.where.submit]
+        gr.on(asks, desk.search, form.inputs, [results, asked], **_QUIET)
+        gr.on([form.without.submit], desk.search, form.inputs, [results, asked], **_QUIET)
+        gr.on(refines, desk.refine, form.inputs, [results, asked], **_QUIET)
+
+        def act(event: gr.EventData, last: Asked | None, *values: Any) -> tuple[Any, ...]:
+            return desk.act(event._data, last, *values)
+
+        found = [results, asked, form.words]
+        acted = results.click(act, [asked, *form.inputs], found, **_QUIET)
+        acted.then(None, js=script.TO_TOP, **_QUIET)
+
+
+def build_page(library: Library, *, read_only: bool) -> gr.Blocks:
+    """The page on the collections of a library; see `mount`.
+
+    It only ever reads. Pictures to look for come as data, never as a file that a visitor names."""
+    title = "看图说话 seesay"
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 600)) as page:
+        _Page(library, Desk(library, read_only=read_only)).connect(page)
+    page.queue(default_concurrency_limit=max(2, os.cpu_count() or 1), max_size=_WAITING)
+    page.state_session_capacity = _SESSIONS
+    return page
+
+
+def mount(app: FastAPI, page: gr.Blocks) -> FastAPI:
+    """The page at the root of an application that has the thumbnails. Nothing is asked from
+    anywhere else: no font, no script, no counting."""
+    theme = gr.themes.Soft(
+        primary_hue="blue",
+        neutral_hue="slate",
+        font=list(_SANS),
+        font_mono=["ui-monospace", "monospace"],
+    )
+    return gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        theme=theme,
+        css=STYLE,
+        max_file_size=MAX_FILE_SIZE,
+        allowed_paths=[],
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        ssr_mode=False,
+        show_error=False,
+    )
+
+
+def _html(name: str, style: str, js: str) -> gr.HTML:
+    return gr.HTML(
+        elem_id=name, elem_classes=style, js_on_load=js, padding=False, apply_default_css=False
+    )

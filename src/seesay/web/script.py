@@ -1,0 +1,178 @@
+"""What the page does in the browser. Texts from files are only ever set as text."""
+
+LANGUAGE = """() => {
+  const kept = localStorage.getItem("seesay-language");
+  const asked = new URLSearchParams(location.search).get("lang");
+  const wanted = (asked || kept || navigator.language || "en").toLowerCase();
+  const language = wanted.startsWith("zh") ? "zh" : "en";
+  document.documentElement.dataset.spoken = language;
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  return [language, null];
+}"""
+"""When the page opens: the language chosen before, else the browser's."""
+
+SPEAK = """(language) => {
+  localStorage.setItem("seesay-language", language);
+  document.documentElement.dataset.spoken = language;
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  return [language];
+}"""
+
+TO_TOP = "() => { window.scrollTo({top: 0, behavior: 'smooth'}); }"
+
+RESULTS = """
+function show(data) {
+  const box = document.createElement("dialog");
+  box.className = "look";
+  const image = document.createElement("img");
+  image.src = data.look;
+  image.alt = data.path;
+  const about = document.createElement("div");
+  about.className = "about";
+  const told = document.createElement("div");
+  const cut = Math.max(data.path.lastIndexOf("/"), data.path.lastIndexOf("\\\\"));
+  const name = document.createElement("strong");
+  name.textContent = data.path.slice(cut + 1);
+  const folder = document.createElement("small");
+  folder.textContent = data.path.slice(0, Math.max(cut, 0));
+  const text = document.createElement("span");
+  text.textContent = data.about || "";
+  told.append(name, folder, text);
+  const close = document.createElement("button");
+  close.className = "do";
+  close.textContent = "✕";
+  close.setAttribute("aria-label", "Close 关闭");
+  close.onclick = () => box.close();
+  about.append(told, close);
+  box.append(image, about);
+  box.onclick = (event) => { if (event.target === box) box.close(); };
+  box.onclose = () => box.remove();
+  document.querySelector(".gradio-container").append(box);
+  box.showModal();
+}
+window.seesayShow = show;
+element.addEventListener("click", (event) => {
+  const looked = event.target.closest("[data-look]");
+  if (looked) return show(looked.dataset);
+  const button = event.target.closest("[data-do]");
+  if (button) trigger("click", {...button.dataset});
+});
+"""
+"""Clicks on finds: larger pictures are shown here, all else is told to the server."""
+
+PICTURE_SHOWN = """${value ? `<span class="chosen">${value.startsWith("data:image/")
+  ? `<img alt="" src="${value}">` : `<span class="file">?</span>`}
+  <button type="button" class="drop-it" aria-label="Remove the picture 移除图片">×</button></span>`
+  : `<label class="pick"><input type="file" accept="image/*" aria-label="Choose a picture 选择图片">
+  <svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.7" aria-hidden="true">
+  <rect x="3" y="4.5" width="18" height="15" rx="3"/><circle cx="8.6" cy="9.8" r="1.6"/>
+  <path d="M4 17l5-4.6 3.4 3 3.6-4 4.5 4.6"/></svg>
+  <span><span class="en">Picture</span><span class="zh">图片</span></span></label>`}"""
+
+PICTURE = """
+const SIDE = 1024, MOST = 2000000;
+function read(blob) {
+  return new Promise((done, failed) => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result);
+    reader.onerror = () => failed(reader.error);
+    reader.readAsDataURL(blob);
+  });
+}
+async function smaller(file) {
+  let bitmap;
+  try { bitmap = await createImageBitmap(file); } catch { return file; }
+  const scale = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height));
+  if (scale === 1 && file.size <= MOST) return file;
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
+  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "white";
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
+}
+async function take(file) {
+  if (!file) return;
+  const blob = await smaller(file);
+  // What no browser can make smaller and is still large is no picture that could be searched with.
+  const url = blob.size > 8 * MOST / 2 ? "data:application/octet-stream;base64," : await read(blob);
+  props.value = url.startsWith("data:,") || url === "data:" ? "data:text/plain;base64," : url;
+  setTimeout(() => trigger("input"), 60);
+}
+element.addEventListener("change", (event) => {
+  event.stopPropagation();
+  if (event.target.files) take(event.target.files[0]);
+});
+element.addEventListener("input", (event) => event.stopPropagation());
+element.addEventListener("click", (event) => {
+  if (!event.target.closest(".drop-it")) return;
+  props.value = "";
+  setTimeout(() => trigger("clear"), 60);
+});
+if (!window.seesayDrops) {
+  window.seesayDrops = true;
+  let depth = 0;
+  const dropping = (on) => document.body.classList.toggle("dropping", on);
+  const files = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
+  document.addEventListener("dragenter", (event) => { if (files(event)) dropping(++depth > 0); });
+  document.addEventListener("dragleave", (event) => { if (files(event)) dropping(--depth > 0); });
+  document.addEventListener("dragover", (event) => { if (files(event)) event.preventDefault(); });
+  document.addEventListener("drop", (event) => {
+    depth = 0;
+    dropping(false);
+    if (!files(event)) return;
+    event.preventDefault();
+    take(event.dataTransfer.files[0]);
+  }, true);
+  document.addEventListener("paste", (event) => {
+    const file = [...(event.clipboardData?.files || [])][0];
+    if (file) { event.preventDefault(); take(file); }
+  }, true);
+}
+"""
+"""Choosing, dropping and pasting; a large picture is made smaller before it is sent."""
+
+MAP = """
+let peek = null;
+const hide = () => { peek?.remove(); peek = null; };
+const address = (unit, size) => `/v1/thumbnails/${unit}?collection=` +
+  encodeURIComponent(element.querySelector("[data-name]")?.dataset.name || "") + `&size=${size}`;
+function hook(plot) {
+  plot.dataset.hooked = "yes";
+  plot.on("plotly_click", (event) => {
+    const [unit, path, kind] = event.points[0].customdata;
+    hide();
+    if (kind === "image") window.seesayShow({look: address(unit, 1024), path});
+  });
+  plot.on("plotly_selected", (event) => {
+    if (event?.points?.length)
+      trigger("select", {units: event.points.slice(0, 1000).map((point) => point.customdata[0])});
+  });
+  plot.on("plotly_hover", (event) => {
+    const [unit, , kind] = event.points[0].customdata;
+    hide();
+    if (kind !== "image") return;
+    peek = document.createElement("div");
+    peek.className = "peek";
+    const image = document.createElement("img");
+    image.src = address(unit, 256);
+    image.alt = "";
+    peek.append(image);
+    peek.style.left = Math.min(event.event.clientX + 18, window.innerWidth - 200) + "px";
+    peek.style.top = Math.min(event.event.clientY + 26, window.innerHeight - 150) + "px";
+    document.querySelector(".gradio-container").append(peek);
+  });
+  plot.on("plotly_unhover", hide);
+}
+setInterval(() => {
+  for (const plot of document.querySelectorAll("#map .js-plotly-plot"))
+    if (plot.on && !plot.dataset.hooked) hook(plot);
+}, 250);
+element.addEventListener("click", (event) => {
+  const looked = event.target.closest("[data-look]");
+  if (looked) window.seesayShow(looked.dataset);
+});
+"""
+"""Dots of the map: hover to see, click to look, draw around to pick."""

@@ -1,0 +1,149 @@
+"""How the page looks, with the fonts of the visitor's system; light and dark follow Gradio's."""
+
+STYLE = """
+[data-spoken=en] .zh,[data-spoken=zh] .en,html:not([data-spoken]) .zh{display:none}
+body{background:var(--body-background-fill)}
+.gradio-container{width:100%;max-width:1180px!important;margin:0 auto!important;padding:0 20px 48px!important}
+.gradio-container main{padding:10px 0 0!important;width:100%;max-width:none!important}
+.gradio-container main>.wrap{width:100%}
+span.en,span.zh{color:inherit!important}
+#results,#copies,#told,#picked{padding:0!important}
+footer{display:none!important}
+#head{align-items:center;gap:14px;flex-wrap:wrap;padding:10px 0 2px}
+#head>.block,#head>.form{border:0;box-shadow:none;background:transparent;padding:0}
+.brand{display:flex;align-items:baseline;gap:10px;white-space:nowrap}
+.brand b{font-size:1.5rem;letter-spacing:.02em}
+.brand span{color:var(--body-text-color-subdued);font-size:.95rem}
+#language{min-width:auto!important;flex:none!important;width:auto!important;margin-left:auto}
+#language .wrap{flex-wrap:nowrap;gap:0;border:1px solid var(--border-color-primary);
+border-radius:999px;overflow:hidden;background:var(--block-background-fill)}
+#language label{border:0;border-radius:999px;box-shadow:none;background:transparent;
+padding:5px 14px;cursor:pointer;color:var(--body-text-color-subdued)}
+#language label.selected{background:var(--primary-600);color:#fff}
+#language label.selected span{color:#fff}
+#language input{position:absolute;opacity:0;width:1px;height:1px}
+#language label span{margin:0}
+#language label:focus-within{outline:3px solid var(--primary-300)}
+#collection{flex:0 1 220px!important;min-width:140px!important}
+#ask{align-items:center;gap:10px;flex-wrap:nowrap;background:var(--block-background-fill);
+border:1px solid var(--border-color-primary);border-radius:18px;padding:8px 8px 8px 14px;
+box-shadow:0 2px 14px rgba(20,25,40,.06);transition:border-color .15s,box-shadow .15s}
+#ask:focus-within,.dropping #ask{border-color:var(--primary-500);
+box-shadow:0 0 0 4px color-mix(in srgb,var(--primary-500) 16%,transparent)}
+#ask .block,#ask .form{border:0!important;background:transparent!important;padding:0!important;
+box-shadow:none!important;overflow:visible}
+#ask .form{flex:1 1 auto;min-width:0!important}
+#words textarea,#words input{border:0!important;box-shadow:none!important;
+background:transparent!important;font-size:1.08rem;padding:9px 0!important;
+min-height:0!important;line-height:1.5}
+#words .input-container{align-items:center}
+#picture{flex:none!important;min-width:0!important;width:auto!important;align-self:center}
+.pick{display:flex;align-items:center;gap:8px;cursor:pointer;border-radius:12px;padding:7px 11px;
+color:var(--body-text-color-subdued);white-space:nowrap}
+.pick:hover{background:var(--background-fill-secondary);color:var(--body-text-color)}
+.pick:focus-within{outline:3px solid var(--primary-300)}
+.pick input{position:absolute;opacity:0;width:1px;height:1px}
+.pick svg{width:22px;height:22px;flex:none}
+.chosen{position:relative;display:block}
+.chosen img,.chosen .file{width:46px;height:46px;border-radius:10px;object-fit:cover;display:grid;
+place-items:center;background:var(--background-fill-secondary)}
+.chosen button{position:absolute;top:-7px;right:-7px;width:22px;height:22px;border-radius:50%;
+border:0;background:var(--body-text-color);color:var(--body-background-fill);line-height:1;
+cursor:pointer}
+#go{flex:none!important;min-width:104px!important;border-radius:12px;align-self:center;height:44px}
+#more{border:0!important;background:transparent!important;box-shadow:none!important;
+padding:0 4px!important}
+#more>button.label-wrap{padding:6px 4px;color:var(--body-text-color-subdued);font-weight:500;
+width:auto;gap:8px}
+.found h3,.copies h3{font-size:1rem;font-weight:600;margin:22px 0 10px}
+.found .divider{display:flex;align-items:center;gap:14px;color:var(--body-text-color-subdued)}
+.found .divider:after{content:"";flex:1;border-top:1px solid var(--border-color-primary)}
+.tries{display:flex;flex-wrap:wrap;gap:8px;align-items:center;margin:12px 0 0;
+color:var(--body-text-color-subdued)}
+.do{border:1px solid var(--border-color-primary);background:var(--block-background-fill);
+color:var(--body-text-color);border-radius:999px;padding:4px 12px;font:inherit;font-size:.85rem;
+cursor:pointer}
+.do:hover{border-color:var(--primary-500);color:var(--primary-600)}
+.dark .do:hover{color:var(--primary-300)}
+.do:focus-visible,.shown:focus-visible,summary:focus-visible{outline:3px solid var(--primary-300);
+outline-offset:1px}
+ul.cards{list-style:none!important;margin:0!important;padding:0!important;display:grid;gap:16px;
+grid-template-columns:repeat(auto-fill,minmax(198px,1fr));align-items:start}
+ul.cards.small{grid-template-columns:repeat(auto-fill,minmax(110px,1fr));gap:10px}
+.card{margin:0!important;background:var(--block-background-fill);overflow:hidden;
+border:1px solid var(--border-color-primary);border-radius:14px;display:flex;
+flex-direction:column;transition:box-shadow .15s}
+.card:hover{box-shadow:0 6px 22px rgba(20,25,40,.1)}
+.far .card .shown,.far .card blockquote{opacity:.62}
+.shown{display:block;padding:0;border:0;width:100%;cursor:zoom-in;line-height:0;
+background:var(--background-fill-secondary)}
+.shown img{width:100%;aspect-ratio:4/3;object-fit:cover;margin:0!important;display:block}
+.card blockquote{margin:0!important;border:0!important;padding:14px 16px!important;
+aspect-ratio:4/3;overflow:hidden;font-size:.88rem;line-height:1.55;font-style:normal;
+overflow-wrap:anywhere;background:var(--background-fill-secondary);color:var(--body-text-color)}
+#modality .wrap{gap:8px}#modality label{border-radius:999px;padding:5px 14px}
+.told{padding:10px 12px 12px;display:flex;flex-direction:column;gap:5px}
+.name{font-weight:600;font-size:.9rem;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.sure,.note{font-size:.8rem;color:var(--body-text-color-subdued);overflow-wrap:anywhere}
+.bar{display:block;height:4px;border-radius:2px;background:var(--border-color-primary)}
+.bar i{display:block;height:100%;border-radius:inherit;background:var(--primary-500)}
+.far .bar i{background:var(--body-text-color-subdued)}
+.acts{display:flex;flex-wrap:wrap;gap:6px 10px;align-items:center;margin-top:3px}
+.why{font-size:.82rem;color:var(--body-text-color-subdued)}
+.why[open]{flex-basis:100%}
+.why summary,.explain summary{cursor:pointer}
+.why ul{margin:6px 0 0!important;padding-left:16px!important}
+.why li{margin:2px 0!important;font-size:.8rem}
+.keep{background:var(--primary-600);color:#fff;border-radius:999px;padding:1px 9px;
+font-size:.76rem;margin-left:4px}
+.notice{border-radius:14px;padding:14px 18px;margin:14px 0;border:1px solid
+var(--border-color-primary);background:var(--block-background-fill)}
+.notice p{margin:4px 0 0!important}
+.notice .detail{font-size:.84rem;color:var(--body-text-color-subdued);overflow-wrap:anywhere}
+.notice.far{background:#fff7e8;border-color:#f1d9a8;color:#6a4300}
+.notice.wrong{background:#fdf0ef;border-color:#f0c5c1;color:#7c1d14}
+.notice.wrong .detail,.notice.far p{color:inherit;opacity:.88}
+.notice strong{color:inherit}
+.dark .notice.far{background:#33270f;border-color:#5c4719;color:#ffdfa6}
+.dark .notice.wrong{background:#371a18;border-color:#66302b;color:#ffc9c3}
+.like{display:flex;gap:16px;align-items:center;margin:16px 0}
+.like .shown{width:112px;border-radius:12px;overflow:hidden;flex:none}
+.like>div{display:flex;flex-direction:column;gap:4px;align-items:flex-start}
+.like .kind{color:var(--body-text-color-subdued);font-size:.88rem}
+.pager{display:flex;justify-content:center;align-items:center;gap:18px;margin:26px 0 8px}
+.pager .do{padding:7px 18px;font-size:.92rem}
+.explain{margin:24px 0 0;padding:12px 16px;border-radius:14px;font-size:.88rem;
+border:1px solid var(--border-color-primary);background:var(--block-background-fill)}
+.explain .wide{overflow-x:auto}
+.explain table{width:100%;border-collapse:collapse;margin-top:10px;font-size:.82rem}
+.explain td,.explain th{border:0!important;border-bottom:1px solid
+var(--border-color-primary)!important;text-align:left;padding:6px 10px 6px 0!important;
+vertical-align:top}
+.remark{color:var(--body-text-color-subdued);margin:10px 0 0!important;font-size:.92rem}
+.closing{color:var(--body-text-color-subdued);font-size:.82rem;text-align:center;margin-top:34px}
+#map{border:1px solid var(--border-color-primary);border-radius:14px;
+background:var(--block-background-fill)}
+.peek{position:fixed;z-index:40;pointer-events:none;width:180px;border-radius:12px;overflow:hidden;
+background:var(--block-background-fill);border:1px solid var(--border-color-primary);
+box-shadow:0 8px 28px rgba(20,25,40,.22)}
+.peek img{width:100%;display:block;aspect-ratio:4/3;object-fit:cover}
+dialog.look{border:0;border-radius:18px;padding:0;max-width:min(1024px,94vw);max-height:94vh;
+background:var(--block-background-fill);color:var(--body-text-color);
+box-shadow:0 20px 70px rgba(0,0,0,.45)}
+dialog.look::backdrop{background:rgba(12,14,20,.72)}
+dialog.look img{display:block;max-width:min(1024px,94vw);max-height:76vh;margin:0 auto}
+dialog.look .about{padding:14px 18px;display:flex;gap:6px 18px;flex-wrap:wrap;align-items:center}
+dialog.look .about div{flex:1 1 240px;min-width:0;overflow-wrap:anywhere;font-size:.9rem}
+dialog.look .about small{color:var(--body-text-color-subdued);display:block}
+.dropping:after{content:"";position:fixed;inset:10px;border:3px dashed var(--primary-500);
+border-radius:18px;pointer-events:none;z-index:50}
+@media (max-width:640px){
+.gradio-container{padding:0 12px 32px!important}
+#head{gap:8px}.brand b{font-size:1.25rem}.brand span{display:none}
+#ask{flex-wrap:wrap;padding:6px 8px 8px 14px}#ask .form{flex:1 1 100%}
+#picture{margin-right:auto}#go{min-width:96px!important}
+ul.cards{grid-template-columns:repeat(2,minmax(0,1fr));gap:10px}
+ul.cards.small{grid-template-columns:repeat(3,minmax(0,1fr))}
+.told{padding:8px 9px 10px}.like .shown{width:84px}
+}
+"""

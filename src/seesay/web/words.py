@@ -1,0 +1,126 @@
+"""What the page says, in English and in Chinese."""
+
+from seesay.search.report.cards import Bilingual
+
+ASK: Bilingual = (
+    "Describe a picture, or drop one here",
+    "描述想找的画面，或把图片拖到这里",
+)
+SEARCH: Bilingual = ("Search", "查找")
+MORE: Bilingual = ("Filters and options", "筛选与选项")
+WITHOUT: Bilingual = ("Leave out", "排除")
+WITHOUT_EXAMPLE: Bilingual = ("what must not be in it", "不要出现的内容")
+MIN_MATCH: Bilingual = ("Show matches of at least (%)", "只显示匹配度不低于（%）")
+KIND: Bilingual = ("Type", "类型")
+KINDS: tuple[tuple[Bilingual, str], ...] = (
+    (("All", "全部"), ""),
+    (("Pictures", "图片"), "image"),
+    (("Texts", "文字"), "text"),
+)
+FOLDERS: Bilingual = ("Folders", "文件夹")
+SINCE: Bilingual = ("From", "开始日期")
+UNTIL: Bilingual = ("Until", "结束日期")
+DAY: Bilingual = ("2024, 2024-05 or 2024-05-31", "2024、2024-05 或 2024-05-31")
+WHERE: Bilingual = ("Metadata", "元数据")
+WHERE_EXAMPLE: Bilingual = ("camera=Canon, width>=1000", "camera=Canon, width>=1000")
+COLLECTION: Bilingual = ("Collection", "资料库")
+DUPLICATES: Bilingual = ("Duplicates", "重复文件")
+MAP: Bilingual = ("Map", "地图")
+SHOWN: Bilingual = ("Shown on the map", "地图内容")
+PLACES: tuple[tuple[Bilingual, str], ...] = KINDS[1:]
+
+NEWEST: Bilingual = ("New in this collection", "最近加入")
+EXAMPLES: tuple[str, ...] = (
+    "a close-up of a cat",
+    "桌上的一杯咖啡",
+    "stars in the sky",
+    "一辆摩托车",
+)
+TRY: Bilingual = ("Try", "试试")
+NOTHING_ASKED: Bilingual = (
+    "Nothing was asked for yet. Type a few words, or drop a picture anywhere on this page.",
+    "还没有输入要找的内容。请输入几个词，或把图片拖到页面任意位置。",
+)
+NO_GOOD_MATCH: Bilingual = ("No good match", "没有足够相符的结果")
+ONLY_NEAR: Bilingual = (
+    "Nothing here is likely to be what you asked for. These come nearest:",
+    "这里多半没有你要找的内容，下面只是最接近的：",
+)
+NOTHING_LIKE: Bilingual = (
+    "Nothing else here is much like it. These come nearest:",
+    "这里没有与它很相似的内容，下面只是最接近的：",
+)
+NONE_REACHES: Bilingual = (
+    "Nothing reaches {share}%. Move the slider to the left to see what comes nearest.",
+    "没有匹配度达到 {share}% 的结果。把滑块向左移，可以看到最接近的。",
+)
+NONE_LEFT: Bilingual = (
+    "Nothing is left with these filters. Take one away, or widen it.",
+    "在这些筛选条件下没有结果。请去掉或放宽某个条件。",
+)
+END: Bilingual = ("There is no more.", "没有更多了。")
+LESS_LIKELY: Bilingual = ("Less likely", "可能性较低")
+BAD_PICTURE: Bilingual = (
+    "This file cannot be read as a picture. Use a JPEG, PNG or WebP, for instance.",
+    "这个文件无法作为图片读取。请使用 JPEG、PNG 或 WebP 等格式。",
+)
+FAILED: Bilingual = ("This could not be answered.", "无法回答这个请求。")
+EMPTY: Bilingual = (
+    "This collection is empty. Fill it with: seesay index FOLDER",
+    "这个资料库还是空的。请先运行：seesay index 文件夹",
+)
+
+SIMILAR: Bilingual = ("Similar", "相似")
+SIMILAR_TO: Bilingual = ("Similar to", "相似于")
+BACK: Bilingual = ("Back to words", "返回")
+WHY: Bilingual = ("Why?", "依据")
+MATCH: Bilingual = ("match {share}%", "匹配度 {share}%")
+COPIES: Bilingual = ("+{count} of the same content", "另有 {count} 个内容相同的文件")
+PREVIOUS: Bilingual = ("Previous", "上一页")
+NEXT: Bilingual = ("Next", "下一页")
+PAGE: Bilingual = ("Page {page}", "第 {page} 页")
+
+LANES: dict[str, Bilingual] = {
+    "image": ("what pictures show", "画面内容"),
+    "text": ("the meaning of texts", "文字含义"),
+    "keyword": ("the words themselves", "关键词"),
+}
+HOW: Bilingual = ("How this was found", "这些结果是怎样找到的")
+
+KEEP: Bilingual = ("keep", "建议保留")
+NO_DUPLICATES: Bilingual = (
+    "No file is here twice, and no two pictures look the same.",
+    "没有重复的文件，也没有几乎一样的图片。",
+)
+GROUPS: Bilingual = (
+    "{count} groups of files that are one, or look like one. The largest file of each is the one "
+    "to keep.",
+    "共有 {count} 组相同或几乎一样的文件。每组建议保留最大的一个。",
+)
+EXACT: Bilingual = ("The same content", "内容相同")
+NEAR: Bilingual = ("Nearly the same: {share}% alike", "几乎一样：相似度 {share}%")
+MORE_GROUPS: Bilingual = (
+    "{count} more groups: seesay duplicates lists them all.",
+    "还有 {count} 组：可用 seesay duplicates 查看全部。",
+)
+
+MAP_TOLD: Bilingual = (
+    "{shown} of {total}. What is alike lies close together; these two axes show {share}% of what "
+    "differs. Click a dot to look at it, or draw around some with the lasso.",
+    "{total} 个中的 {shown} 个。相似的内容彼此靠近；两条轴反映了 {share}% 的差异。"
+    "点击圆点可查看，也可用套索圈选。",
+)
+NOTHING_ON_MAP: Bilingual = ("There is nothing of this type here.", "这里没有这一类内容。")
+PICKED: Bilingual = ("{count} picked", "选中 {count} 个")
+CLOSING: Bilingual = ("{pictures} pictures, {texts} texts", "{pictures} 张图片，{texts} 段文字")
+READ_ONLY: Bilingual = ("read only", "只读")
+
+
+def spoken(words: Bilingual, language: str) -> str:
+    """The one of two texts that is read."""
+    return words[1 if language == "zh" else 0]
+
+
+def told(words: Bilingual, **values: object) -> Bilingual:
+    """Both texts with values in their places."""
+    return words[0].format(**values), words[1].format(**values)

@@ -102,7 +102,7 @@ def _query(collection: Collection, asked: Asked) -> Query:
     query = Query(parts=())
     if asked.words.strip() or pictures:
         query = parse(asked.words, images=pictures)
-    unwanted = ()
+    unwanted: tuple[Part, ...] = ()
     if asked.without.strip():
         unwanted = (Part(text=asked.without.strip(), weight=NEGATIVE_WEIGHT),)
     return replace(query, parts=(*query.parts, *unwanted), filter=condition)

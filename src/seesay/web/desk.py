@@ -120,7 +120,18 @@ class Desk:
         `where` conditions such as camera=Canon, `min_match` a percentage."""
         try:
             found, _ = self._get(collection or None)
-            form = (collection, words, picture, without, min_match, kind, [], "", "", where)
+            form: tuple[Any, ...] = (
+                collection,
+                words,
+                picture,
+                without,
+                min_match,
+                kind,
+                [],
+                "",
+                "",
+                where,
+            )
             asked = replace(_read(*form), page=max(0, int(page)))
             count = min(max(1, int(count)), _MOST_FOUND)
             results = search(found, asked, count=count)

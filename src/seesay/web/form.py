@@ -93,7 +93,7 @@ class Form:
                 [], value=[], multiselect=True, label=words.FOLDERS[0], elem_id="folders"
             )
         with gr.Row():
-            day = {"placeholder": words.DAY[0], "max_lines": 1, "max_length": 20}
+            day: dict[str, Any] = {"placeholder": words.DAY[0], "max_lines": 1, "max_length": 20}
             self.since = gr.Textbox(label=words.SINCE[0], elem_id="since", **day)
             self.until = gr.Textbox(label=words.UNTIL[0], elem_id="until", **day)
             self.where = gr.Textbox(
@@ -138,15 +138,14 @@ def choices(options: Sequence[tuple[Any, str]], language: str) -> list[tuple[str
 
 def said(labels: Sequence[Label], language: str) -> list[Any]:
     """An update for each component that has texts."""
-    return [
-        gr.update(
-            **{
-                key: choices(text, language) if key == "choices" else words.spoken(text, language)
-                for key, text in texts.items()
-            }
-        )
-        for _, texts in labels
-    ]
+    return [gr.update(**_in_language(texts, language)) for _, texts in labels]
+
+
+def _in_language(texts: dict[str, Any], language: str) -> dict[str, Any]:
+    return {
+        key: choices(text, language) if key == "choices" else words.spoken(text, language)
+        for key, text in texts.items()
+    }
 
 
 def _plain(options: Sequence[tuple[Any, str]]) -> list[tuple[str, str]]:

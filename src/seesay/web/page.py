@@ -8,6 +8,7 @@ from seesay.errors import MissingExtraError
 try:
     import gradio as gr
     from fastapi import FastAPI
+    from gradio.events import api
 except ImportError:
     raise MissingExtraError("gradio", "serve") from None
 
@@ -77,7 +78,7 @@ class _Page:
             return desk.pick(name, [int(unit) for unit in event._data["units"]])
 
         self._picked.select(pick, collection, self._picked, **_QUIET)
-        gr.api(desk.find, api_name="search")
+        api(desk.find, api_name="search")
 
     def _connect_head(self, page: gr.Blocks) -> None:
         desk, head, labels = self._desk, self._head, self._labels

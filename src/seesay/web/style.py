@@ -3,7 +3,8 @@
 STYLE = """
 [data-spoken=en] .zh,[data-spoken=zh] .en,html:not([data-spoken]) .zh{display:none}
 body{background:var(--body-background-fill)}
-.gradio-container{width:100%;max-width:1180px!important;margin:0 auto!important;padding:0 20px 48px!important}
+.gradio-container{width:100%;max-width:1180px!important;margin:0 auto!important;
+padding:0 20px 48px!important}
 .gradio-container main{padding:10px 0 0!important;width:100%;max-width:none!important}
 .gradio-container main>.wrap{width:100%}
 span.en,span.zh{color:inherit!important}

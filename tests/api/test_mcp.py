@@ -1,0 +1,236 @@
+"""Assistants find, look at and describe what is in a collection, over stdio and over HTTP."""
+
+import asyncio
+import base64
+import io
+import json
+import subprocess
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from PIL import Image
+
+from photographs import photographs
+from seesay.api.mcp import MOST_TEXT, build_mcp
+from seesay.search.library import Library
+from served import Served, command, make_collection, served, surroundings
+
+TOKEN = "a-token-for-tests"
+Conversation = Callable[[Client], Awaitable[Any]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    make_collection(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def library(home):
+    with Library.open([home / "collections" / "default"], read_only=True) as library:
+        yield library
+
+
+@pytest.fixture(scope="module")
+def server(home):
+    with served(home, "--no-page", variables={"SEESAY_TOKEN": TOKEN}) as server:
+        yield server
+
+
+def ask(library: Library, tool: str, **arguments: Any) -> Any:
+    """One call, without a process between."""
+
+    async def talk() -> Any:
+        async with Client(build_mcp(library, most=5)) as client:
+            return await client.call_tool(tool, arguments)
+
+    return asyncio.run(talk())
+
+
+def found(library: Library, **arguments: Any) -> dict[str, Any]:
+    answer = ask(library, "search", **arguments)
+    assert not answer.is_error, answer.content[0].text
+    assert json.loads(answer.content[0].text) == answer.structured_content
+    return answer.structured_content
+
+
+def names(answer: dict[str, Any]) -> list[str]:
+    return [Path(hit["path"]).name for hit in answer["hits"]]
+
+
+async def whole_conversation(client: Client) -> dict[str, Any]:
+    """What an assistant does: read the tools, search in both languages, look, describe."""
+    tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    english = await client.call_tool("search", {"words": "a man with a camera on a tripod"})
+    chinese = await client.call_tool("search", {"words": "一只猫的脸", "type": "image"})
+    cat = chinese.structured_content["hits"][0]["unit"]
+    shown = await client.call_tool("show", {"unit": cat, "size": 128})
+    told = await client.call_tool("describe", {"unit": cat})
+    return {
+        "tools": tools,
+        "english": english.structured_content,
+        "chinese": chinese.structured_content,
+        "shown": shown.content,
+        "told": told.structured_content,
+    }
+
+
+def check_conversation(heard: dict[str, Any]) -> None:
+    assert list(heard["tools"]) == ["search", "show", "describe"]
+    assert all(tool.annotations.read_only_hint for tool in heard["tools"].values())
+    assert names(heard["english"])[0] == "camera.png"
+    assert names(heard["chinese"])[0] == "chelsea.png"
+    title, picture = heard["shown"]
+    assert title.text.endswith("chelsea.png") and picture.mime_type == "image/webp"
+    drawn = Image.open(io.BytesIO(base64.b64decode(picture.data)))
+    assert drawn.format == "WEBP" and max(drawn.size) == 128
+    assert heard["told"]["path"].endswith("chelsea.png")
+    assert heard["told"]["size"] == photographs()[1].stat().st_size
+
+
+def test_an_assistant_talks_over_stdio(home):
+    words = command("mcp", "--collection", str(home / "collections" / "default"))
+    start = StdioServerParameters(command=words[0], args=words[1:], env=surroundings(home))
+
+    async def talk() -> dict[str, Any]:
+        async with Client(start) as client:
+            return await whole_conversation(client)
+
+    check_conversation(asyncio.run(talk()))
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_an_assistant_talks_to_the_server_over_http(server: Served, mode):
+    async def talk() -> dict[str, Any]:
+        async with AsyncExitStack() as stack:
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers))
+            transport = streamable_http_client(f"{server.address}/mcp", http_client=http)
+            client = await stack.enter_async_context(Client(transport, mode=mode))
+            return await whole_conversation(client)
+
+    check_conversation(asyncio.run(talk()))
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong-one"}])
+def test_without_the_token_nobody_talks_over_http(server: Served, headers):
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    headers = {**headers, "Accept": "application/json, text/event-stream"}
+    answer = httpx2.post(f"{server.address}/mcp", json=body, headers=headers)
+    assert answer.status_code == 401
+    assert answer.json()["error"]["message"]
+
+
+def test_a_page_of_another_site_cannot_talk_over_http(server: Served):
+    headers = {"Authorization": f"Bearer {TOKEN}", "Origin": "http://evil.example"}
+    answer = httpx2.post(f"{server.address}/mcp", json={}, headers=headers)
+    assert answer.status_code == 403
+
+
+def test_nothing_but_the_protocol_stands_on_stdout(home):
+    hello = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "test", "version": "1"},
+        },
+    }
+    run = subprocess.run(
+        command("mcp"),
+        input=json.dumps(hello) + "\n",
+        env=surroundings(home),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    (line,) = run.stdout.splitlines()
+    assert json.loads(line)["result"]["serverInfo"]["name"] == "seesay"
+
+
+def test_without_a_collection_the_reason_is_on_stderr_alone(tmp_path):
+    run = subprocess.run(
+        command("mcp"), env=surroundings(tmp_path), capture_output=True, text=True, timeout=60
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "seesay index" in run.stderr
+
+
+def test_what_is_not_there_is_said_to_be_no_good_match(library):
+    answer = found(library, words="一群大象在河里洗澡", type="image")
+    assert answer["no_good_match"] and answer["message"].startswith("No good match")
+    assert all(hit["confidence"] < 50 for hit in answer["hits"])
+
+
+@pytest.mark.parametrize("words", ["how to take a picture of a cat", "怎样给猫拍照"])
+def test_notes_come_with_a_snippet(library, words):
+    hit = found(library, words=words, type="text")["hits"][0]
+    assert hit["path"].endswith("cat.md") and hit["snippet"].startswith("How to photograph a cat")
+
+
+def test_filters_hold(library, home):
+    notes = found(library, words="火箭", folder=str(home / "notes"))
+    assert notes["hits"] and all("/notes/" in hit["path"] for hit in notes["hits"])
+    assert len(found(library, words="a cat", count=2)["hits"]) == 2
+    none = found(library, words="a cat", until="1980")
+    assert none["hits"] == [] and none["message"].startswith("Nothing was found")
+
+
+def test_what_is_unwanted_moves_down(library):
+    plain = names(found(library, words="a man with a camera", type="image"))
+    without = names(found(library, words="a man with a camera", without=["三脚架"], type="image"))
+    assert (plain[0], without[0]) == ("camera.png", "astronaut.png")
+
+
+def test_more_finds_than_the_server_allows_are_not_returned(library):
+    assert len(found(library, words="a cat", count=1000)["hits"]) == 5
+
+
+def test_a_note_is_shown_as_its_text(library):
+    unit = found(library, words="怎样给猫拍照", type="text")["hits"][0]["unit"]
+    _, text = ask(library, "show", unit=unit).content
+    assert text.text.startswith("How to photograph a cat") and len(text.text) <= MOST_TEXT
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "expected"),
+    [
+        ("show", {"unit": 4321}, "no unit 4321"),
+        ("describe", {"unit": 4321}, "no unit 4321"),
+        ("describe", {"unit": 1, "collection": "defalt"}, "Did you mean 'default'"),
+        ("search", {"words": ""}, "say what to look for"),
+        ("search", {"words": "cat", "since": "soon"}, "is not a date"),
+        ("search", {"words": "c" * 5000}, "at most 2000"),
+        ("search", {"words": "cat", "count": 0}, "greater than or equal to 1"),
+        ("show", {"unit": 1, "size": 10**9}, "less than or equal to 1024"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_to_do(library, tool, arguments, expected):
+    answer = ask(library, tool, **arguments)
+    assert answer.is_error
+    assert expected in answer.content[0].text
+
+
+def test_no_tool_takes_the_name_of_a_file(library):
+    async def tools() -> Any:
+        async with Client(build_mcp(library)) as client:
+            return (await client.list_tools()).tools
+
+    taken = {name for tool in asyncio.run(tools()) for name in tool.input_schema["properties"]}
+    # `folder` narrows what is found; nothing is opened by it.
+    assert taken == {
+        *("words", "without", "folder", "since", "until", "type", "count"),
+        *("unit", "size", "collection"),
+    }

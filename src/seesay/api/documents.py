@@ -53,6 +53,8 @@ def _shown(hint: Any) -> Any:
         return _listed(arguments)
     if origin in (Mapping, dict):
         return dict[str, _shown(arguments[1])]  # type: ignore[misc]
+    if hint is object:
+        return Any
     return hint if origin is Literal or hint in _PLAIN else str
 
 

@@ -53,15 +53,15 @@ class ErrorAnswer(BaseModel):
     error: ErrorDetail
 
 
-class RefusedError(Exception):
-    """An answer other than what was asked for."""
+class RefusedError(HTTPException):
+    """An answer other than what was asked for. Of the kind that every framework above lets through
+    from where it reads a request."""
 
     def __init__(
         self, status: int, kind: str, message: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(message)
+        super().__init__(status, message, dict(headers or {}))
         self.status, self.kind, self.message = status, kind, message
-        self.headers = dict(headers or {})
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -82,7 +82,7 @@ def error_body(kind: str, message: str) -> bytes:
 def as_answer(error: RefusedError) -> Response:
     """A refusal as it is sent."""
     body = error_body(error.kind, error.message)
-    return Response(body, error.status, error.headers, media_type="application/json")
+    return Response(body, error.status, dict(error.headers or {}), media_type="application/json")
 
 
 def as_refusal(error: SeesayError) -> RefusedError:

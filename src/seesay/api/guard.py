@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seesay.api.config import ANY_HOST, ServerConfig
@@ -31,6 +30,7 @@ _HEADERS_OF_DATA = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     *_HEADERS,
 ]
+_HANG_UP = {"Connection": "close"}  # what is still being sent is not listened to
 _NOT_KEPT = (b"cache-control", b"no-store")
 
 
@@ -129,12 +129,11 @@ class Guard:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, "the request did not arrive in time") from None
+                raise _too_late(self._config.timeout_s) from None
             seen += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if seen > most:
-                error = _too_large(most)
-                raise HTTPException(413, error.message)
+                raise _too_large(most)
             return message
 
         deadline = asyncio.get_running_loop().time() + self._config.timeout_s
@@ -143,7 +142,14 @@ class Guard:
 
 def _too_large(most: int) -> RefusedError:
     message = f"the request is too large; expected at most {most:,} bytes; send less at once"
-    return RefusedError(413, "TooLarge", message, {"Connection": "close"})
+    return RefusedError(413, "TooLarge", message, _HANG_UP)
+
+
+def _too_late(timeout_s: float) -> RefusedError:
+    message = (
+        f"the request did not arrive; expected all of it within {timeout_s:g} s; send it again"
+    )
+    return RefusedError(408, "TooLate", message, _HANG_UP)
 
 
 def _derived(token: str) -> str:
@@ -188,7 +194,7 @@ async def _refuse(kind: str, error: RefusedError, receive: Receive, send: Send) 
         await send({"type": "websocket.close", "code": 1008, "reason": error.kind})
         return
     body = error_body(error.kind, error.message)
-    extra = [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
+    extra = [(k.lower().encode(), v.encode()) for k, v in (error.headers or {}).items()]
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

@@ -168,7 +168,8 @@ def _token_count(embedder: Embedder, texts: list[str]) -> int:
     if not texts:
         return 0
     ids = embedder.tokenizer.encode(texts).ids
-    return int((ids != ids[:, -1:]).sum()) + len(ids)  # padding repeats the last token
+    padding = (ids == embedder.tokenizer.config.pad_id).flip(1).cumprod(1).sum()
+    return int(ids.numel() - padding)
 
 
 def _is_picture(text: str) -> bool:

@@ -5,6 +5,7 @@ demo/, so it can be run again and again.
 """
 
 import csv
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ def main(place: str = "demo", model: str | None = None) -> None:
             '  .venv/bin/seesay search "a dog on the grass"', "  .venv/bin/seesay search 草地上的狗"
         )
     )
+    print(say("Or open this collection in a browser:", "或者在浏览器里打开这个资料库："))
+    print(f"  .venv/bin/seesay serve --collection {shlex.quote(_short(base / 'collection'))}")
 
 
 def write_subjects(file: Path) -> Path:
@@ -121,6 +124,12 @@ def show(question: Question, results: Results) -> None:
         print(say("no good match; the nearest:", "没有足够相符的结果，最接近的是："))
     rows = [[f"{hit.confidence:.0f}%", Path(hit.path).name] for hit in results.hits]
     print_table([say("match", "匹配度"), say("file", "文件")], rows)
+
+
+def _short(folder: Path) -> str:
+    """As it can be typed in the folder that this was started in."""
+    here = Path.cwd()
+    return f"./{folder.relative_to(here)}" if folder.is_relative_to(here) else str(folder)
 
 
 if __name__ == "__main__":

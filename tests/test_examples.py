@@ -59,6 +59,29 @@ def test_a_picture_is_most_like_itself(model):
     assert first == "1.000 chelsea.png"
 
 
+@pytest.mark.parametrize(
+    ("readme", "language"), [("README.md", "en"), ("README.zh.md", "zh")], ids=["en", "zh"]
+)
+def test_the_readme_shows_what_the_demo_prints(tmp_path, monkeypatch, readme, language):
+    monkeypatch.setenv("SEESAY_LANG", language)
+    blocks = re.findall(r"```text\n(.*?)```", (ROOT / readme).read_text("utf-8"), re.DOTALL)
+    shown = [lines(block) for block in blocks if "chelsea.png" in block]
+    assert len(shown) == 1
+    printed = lines(run_example("demo.py", tmp_path / "demo"))
+    begin = printed.index(shown[0][0])
+    for told, real in zip(shown[0], printed[begin : begin + len(shown[0])], strict=True):
+        assert PERCENT.sub("%", told) == PERCENT.sub("%", real)
+        for one, other in zip(PERCENT.findall(told), PERCENT.findall(real), strict=True):
+            assert abs(int(one) - int(other)) <= 3  # processors round differently
+
+
+PERCENT = re.compile(r"\s*(\d+)%")
+
+
+def lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
 def test_the_demo_answers_in_both_languages_and_writes_its_report(tmp_path):
     printed = run_example("demo.py", tmp_path / "demo")
     assert "indexed 32" in printed and "multipage_rgb.tif: " in printed
@@ -66,6 +89,9 @@ def test_the_demo_answers_in_both_languages_and_writes_its_report(tmp_path):
     assert "chelsea.png" in english.splitlines()[3]
     assert "motorcycle_" in chinese.splitlines()[3]
     assert "no good match" in printed.split("一群大象在河里洗澡\n")[1].splitlines()[0]
-    assert "seesay index ~/Pictures" in printed.splitlines()[-2]
+    assert "seesay index ~/Pictures" in printed.splitlines()[-4]
+    assert printed.splitlines()[-1].endswith(
+        f"seesay serve --collection {tmp_path}/demo/collection"
+    )
     page = (tmp_path / "demo" / "report.html").read_text("utf-8")
     assert page.count("<section>") == 7 and page.count('alt="chelsea.png"') > 1

@@ -129,9 +129,11 @@ def test_a_token_that_can_be_guessed_is_refused(capsys):
     assert "expected at least 8" in capsys.readouterr().err
 
 
-def test_with_a_token_other_machines_may_call_the_server_by_any_name():
+def test_only_with_a_token_may_the_server_be_called_by_any_name():
     assert configure("0.0.0.0", TOKEN, False).hosts == ("*",)
-    assert "*" not in configure("127.0.0.1", TOKEN, False).hosts
+    assert configure("127.0.0.1", TOKEN, False).hosts == ("*",)  # as behind a proxy
+    assert "*" not in configure("127.0.0.1", None, False).hosts
+    assert "*" not in configure("127.0.0.1", "", False).hosts
     made = {configure("0.0.0.0", "auto", False).token for _ in range(2)}
     assert len(made) == 2 and all(len(token) >= 24 for token in made)
 

@@ -126,8 +126,7 @@ def configure(host: str, token: str | None, read_only: bool) -> "ServerConfig":
     from seesay.api.config import ANY_HOST, LOOPBACK, ServerConfig, needs_token
     from seesay.errors import ConfigError
 
-    open_to_others = needs_token(host)
-    if open_to_others and not token:
+    if needs_token(host) and not token:
         raise ConfigError(
             f"--host {host} lets other machines in, and there is no token; expected one, for "
             "whoever comes in sees every picture; add --token auto, or set SEESAY_TOKEN"
@@ -135,5 +134,6 @@ def configure(host: str, token: str | None, read_only: bool) -> "ServerConfig":
     return ServerConfig(
         token=secrets.token_urlsafe(24) if token == AUTO else token or None,
         read_only=read_only,
-        hosts=(ANY_HOST,) if open_to_others else LOOPBACK,
+        # A page under a name of its own cannot know the token; without one, names are what tells.
+        hosts=(ANY_HOST,) if token else LOOPBACK,
     )

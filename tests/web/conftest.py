@@ -1,0 +1,107 @@
+"""A live server with the page, on real photographs, and a browser without a window to look at it.
+
+Both are started once for all tests."""
+
+import os
+import shutil
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from photographs import folder
+from seesay.api.config import ServerConfig
+from seesay.cli.serve import compose
+from seesay.data.folders import list_images
+from seesay.search.collection import Collection
+from seesay.search.library import Library
+
+NASTY_NAME = "<img src=x onerror=window.hacked=1> ${window.hacked=2} {{a}} & `b`.png"
+NASTY_TEXT = "Parrot manual. <script>window.hacked=3</script> ${window.hacked=4} {{constructor}}"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+
+
+@dataclass(frozen=True)
+class Served:
+    address: str
+    library: Library
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """The server on two collections: "photographs", and "few" with a single one."""
+    base = tmp_path_factory.mktemp("served")
+    made = base / "made"
+    made.mkdir()
+    shutil.copy(folder() / "coffee.png", made / NASTY_NAME)
+    (made / "parrots.txt").write_text(NASTY_TEXT, encoding="utf-8")
+    notes = Path(__file__).parents[2] / "examples" / "documents"
+    with Collection.open(base / "photographs", create=True) as collection:
+        collection.index([*list_images(folder()), notes, made])
+    with Collection.open(base / "few", create=True) as collection:
+        collection.index([folder() / "moon.png"])
+    with Library.open([base / "photographs", base / "few"]) as library:
+        library.warm_up()
+        server = uvicorn.Server(
+            uvicorn.Config(
+                compose(library, ServerConfig(read_only=True)), port=0, log_level="error"
+            )
+        )
+        listener = socket.create_server(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        deadline = time.monotonic() + 60
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.05)
+        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", library)
+        server.should_exit = True
+        thread.join(20)
+        listener.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, as Debian has it."""
+    if CHROMIUM is None:
+        pytest.skip("needs the program chromium, which is not installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    playwright.expect.set_options(timeout=6_000)
+    with playwright.sync_playwright() as started:
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser, served):
+    """Opens the page in a language, fresh; in the end nothing was asked from elsewhere, nothing
+    failed, and no text of a file has run."""
+    opened, outside, failed = [], [], []
+
+    def note(request):
+        if not request.url.startswith((served.address, "data:", "blob:")):
+            outside.append(request.url)
+
+    def open_page(locale="en-US", width=1280, height=900, query=""):
+        context = browser.new_context(locale=locale, viewport={"width": width, "height": height})
+        page = context.new_page()
+        page.set_default_timeout(6_000)
+        page.on("request", note)
+        page.on("pageerror", lambda error: failed.append(str(error)))
+        page.goto(served.address + query)
+        page.wait_for_selector("#results .card")
+        opened.append((context, page))
+        return page
+
+    yield open_page
+    hacked = [page.evaluate("window.hacked") for _, page in opened]
+    for context, _ in opened:
+        context.close()
+    assert outside == []
+    assert failed == []
+    assert not any(hacked)

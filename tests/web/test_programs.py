@@ -1,0 +1,103 @@
+"""The page's server as programs see it: the Gradio client, and those who ask for what is not
+theirs."""
+
+import base64
+import os
+import warnings
+
+import httpx
+import pytest
+
+from photographs import folder
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from gradio_client import Client, handle_file
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    opened = Client(served.address, verbose=False)
+    yield opened
+    opened.close()
+
+
+def found(client, **asked) -> list[str]:
+    answer = client.predict(**asked, api_name="/search")
+    return [os.path.basename(hit["path"]) for hit in answer["hits"]]
+
+
+def picture(name: str) -> str:
+    data = base64.b64encode((folder() / name).read_bytes()).decode()
+    return f"data:image/png;base64,{data}"
+
+
+def test_the_one_endpoint_is_search_and_its_parameters_have_names(client):
+    told = client.view_api(return_format="dict")["named_endpoints"]
+    assert list(told) == ["/search"]
+    names = [one["parameter_name"] for one in told["/search"]["parameters"]]
+    assert names == [
+        *("words", "without", "picture", "min_match", "kind", "where"),
+        *("count", "page", "collection"),
+    ]
+    assert all(one["parameter_has_default"] for one in told["/search"]["parameters"])
+
+
+@pytest.mark.parametrize("words", ["a close-up of a cat", "一只猫的特写"])
+def test_a_program_searches_in_both_languages(client, words):
+    assert found(client, words=words, kind="image", count=3)[0] == "chelsea.png"
+
+
+def test_a_program_searches_with_a_picture_and_in_another_collection(client):
+    assert found(client, picture=picture("chelsea.png"), count=1) == ["chelsea.png"]
+    assert found(client, words="moon", collection="few") == ["moon.png"]
+
+
+def test_pages_of_a_program_have_as_many_hits_as_it_asks_for(client):
+    pages = [found(client, words="sky", count=4, page=page) for page in range(3)]
+    assert [len(page) for page in pages] == [4, 4, 4]
+    assert len({name for page in pages for name in page}) == 12
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, "expected words or a picture|at least one"),
+        ({"picture": "/etc/passwd"}, "expected a data URL"),
+        ({"picture": "file:///etc/passwd"}, "expected a data URL"),
+        ({"picture": "http://127.0.0.1:1/x.png"}, "expected a data URL"),
+        ({"picture": "data:image/png;base64,###"}, "no base64"),
+        ({"picture": "data:image/png;base64,aGVsbG8="}, "."),
+        ({"words": "x" * 5000}, "at most 4000"),
+        ({"words": "x", "collection": "nowhere"}, "there is no collection"),
+    ],
+)
+def test_a_wrong_request_of_a_program_says_what_was_expected(client, asked, told):
+    with pytest.raises(Exception, match=told):
+        client.predict(**asked, api_name="/search")
+
+
+def test_no_file_of_the_machine_can_be_had(served):
+    original = folder() / "chelsea.png"
+    with httpx.Client(base_url=served.address) as http:
+        for path in ("/etc/passwd", str(original), "/v1/../../etc/passwd", os.getcwd()):
+            for route in ("/gradio_api/file=", "/file=", "/static/", "/assets/"):
+                answer = http.get(route + path)
+                assert answer.status_code in (403, 404), (route, path)
+        assert http.get("/gradio_api/proxy=http://127.0.0.1:1/").status_code >= 400
+
+
+def test_what_is_uploaded_has_a_limit(served):
+    with httpx.Client(base_url=served.address, timeout=60) as http:
+        files = {"files": ("big.bin", bytes(17 * 2**20))}
+        answer = http.post("/gradio_api/upload", files=files)
+        assert answer.status_code == 413
+
+
+def test_the_page_asks_for_nothing_from_elsewhere_and_counts_nobody(served):
+    config = httpx.get(f"{served.address}/config").json()
+    assert config["analytics_enabled"] is False
+    assert config["max_file_size"] == 16 * 2**20
+    theme = httpx.get(f"{served.address}/theme.css").text
+    assert "http" not in theme
+    assert handle_file is not None

@@ -8,7 +8,7 @@ import torch
 
 from seesay.models.dual_encoder import DualEncoder
 from seesay.models.vit import VitConfig
-from seesay.weights import chinese_clip, clip, open_clip, siglip
+from seesay.weights import chinese_clip, clip, cn_clip, open_clip, siglip
 from seesay.weights.mapping import rename
 
 
@@ -31,6 +31,46 @@ def test_our_defaults_are_those_of_the_reference():
     ]
     for ours, theirs in pairs:
         assert {name: getattr(theirs, name) for name in ours} == ours
+
+
+@pytest.mark.parametrize("name", cn_clip.MODELS)
+def test_chinese_clips_own_sizes_are_those_of_its_authors(name):
+    """The `clip_cn_*.pt` files come without a config: cn_clip's own names the towers and sizes."""
+    pytest.importorskip("cn_clip")
+    from cn_clip.clip.utils import _MODEL_INFO
+
+    published = next(info for key, info in _MODEL_INFO.items() if key.lower() == name)
+    vision, text = (
+        json.loads((resources.files("cn_clip") / f"clip/model_configs/{half}.json").read_text())
+        for half in published["struct"].split("@")
+    )
+    ours, bert = cn_clip.MODELS[name], cn_clip.MODELS[name].text
+    image = ours.image
+    assert ours.embed_dim == vision["embed_dim"]
+    assert image.image_size == vision["image_resolution"] == published["input_resolution"]
+    if name == "rn50":
+        assert list(image.layers) == json.loads(vision["vision_layers"])
+        assert image.width == vision["vision_width"]
+        assert image.heads == 32 * image.width // vision.get("vision_head_width", 64)
+        assert image.output_dim == ours.embed_dim and not ours.project_image
+    else:
+        assert isinstance(image, VitConfig) and image.activation == "quick_gelu"
+        assert image.patch_size == vision["vision_patch_size"]
+        assert (image.dim, image.depth) == (vision["vision_width"], vision["vision_layers"])
+        assert image.heads == image.dim // vision.get("vision_head_width", 64)
+        assert image.hidden == 4 * image.dim
+    assert (bert.vocab_size, bert.context) == (
+        text["vocab_size"],
+        text["text_max_position_embeddings"],
+    )
+    assert (bert.dim, bert.depth, bert.heads, bert.hidden) == tuple(
+        text[f"text_{key}"]
+        for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    )
+    assert (bert.activation, bert.token_types) == (
+        text["text_hidden_act"],
+        text["text_type_vocab_size"],
+    )
 
 
 OPEN_CLIP = [

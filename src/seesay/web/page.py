@@ -64,6 +64,8 @@ class _Page:
 
     def connect(self, page: gr.Blocks) -> None:
         """Say what happens when something is done."""
+        # The first to be named is "search"; those of the page itself are called something else.
+        api(self._desk.find, api_name="search")
         self._connect_head(page)
         self._connect_search()
         desk, collection = self._desk, self._head.collection
@@ -78,7 +80,6 @@ class _Page:
             return desk.pick(name, [int(unit) for unit in event._data["units"]])
 
         self._picked.select(pick, collection, self._picked, **_QUIET)
-        api(desk.find, api_name="search")
 
     def _connect_head(self, page: gr.Blocks) -> None:
         desk, head, labels = self._desk, self._head, self._labels

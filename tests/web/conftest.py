@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from PIL import Image
 
 from photographs import folder
 from seesay.api.config import ServerConfig
@@ -37,11 +38,15 @@ def served(tmp_path_factory):
     base = tmp_path_factory.mktemp("served")
     made = base / "made"
     made.mkdir()
-    shutil.copy(folder() / "coffee.png", made / NASTY_NAME)
+    with Image.open(folder() / "coffee.png") as coffee:
+        coffee.resize((300, 200)).save(made / NASTY_NAME)
+    copies = base / "copies"
+    copies.mkdir()
+    shutil.copy(folder() / "moon.png", copies / "moon again.png")
     (made / "parrots.txt").write_text(NASTY_TEXT, encoding="utf-8")
     notes = Path(__file__).parents[2] / "examples" / "documents"
     with Collection.open(base / "photographs", create=True) as collection:
-        collection.index([*list_images(folder()), notes, made])
+        collection.index([*list_images(folder()), notes, made, copies])
     with Collection.open(base / "few", create=True) as collection:
         collection.index([folder() / "moon.png"])
     with Library.open([base / "photographs", base / "few"]) as library:

@@ -75,7 +75,7 @@ def test_the_language_can_be_switched_and_is_kept(visit):
     page = visit("en-US")
     page.locator("#language label", has_text="中文").click()
     expect(page.locator("#go")).to_have_text("查找")
-    expect(page.locator("#results h3").first).to_have_text("最近加入")
+    expect(page.locator("#results h3").first).to_have_text("最近加入", use_inner_text=True)
     expect(page.locator("#words textarea, #words input")).to_have_attribute(
         "placeholder", re.compile("描述")
     )
@@ -125,7 +125,7 @@ def test_an_example_is_asked_at_a_click(visit):
     page.locator(".try", has_text="桌上的一杯咖啡").click()
     expect(page.locator("#words textarea, #words input")).to_have_value("桌上的一杯咖啡")
     expect(page.locator("#results .explain")).to_be_visible()
-    assert "coffee.png" in first_names(page, 2) or "onerror" in " ".join(first_names(page, 2))
+    assert "coffee.png" in first_names(page, 4)
 
 
 def test_similar_shows_what_is_like_a_find_and_leads_back(visit):
@@ -184,7 +184,9 @@ def test_days_narrow_what_is_found_and_nonsense_is_explained(visit):
 def test_what_is_not_there_is_called_no_good_match(visit):
     page = visit("zh-CN")
     ask(page, "一群大象在河里洗澡")
-    expect(page.locator("#results .notice.far strong")).to_have_text("没有足够相符的结果")
+    expect(page.locator("#results .notice.far strong")).to_have_text(
+        "没有足够相符的结果", use_inner_text=True
+    )
     assert page.locator("#results .far .card").count() > 0
 
 
@@ -256,8 +258,8 @@ def test_duplicates_are_grouped_with_the_one_to_keep(visit):
     page.get_by_role("tab", name="Duplicates").click()
     exact = page.locator("#copies .group", has_text="The same content")
     expect(exact.locator(".card")).to_have_count(2)
-    expect(exact).to_contain_text("coffee.png")
-    expect(exact.locator(".card").first.locator(".keep")).to_have_text("keep")
+    expect(exact).to_contain_text("moon again.png")
+    expect(exact.locator(".card").first.locator(".keep")).to_have_text("keep", use_inner_text=True)
     near = page.locator("#copies .group", has_text="Nearly the same")
     expect(near.first).to_contain_text("chessboard")
 
@@ -285,7 +287,7 @@ def test_the_map_shows_names_looks_closer_and_picks(visit):
         ".slice(0, 3).map((customdata) => ({customdata}))})"
     )
     expect(page.locator("#picked .card img")).to_have_count(3)
-    expect(page.locator("#picked h3")).to_have_text("3 picked")
+    expect(page.locator("#picked h3")).to_have_text("3 picked", use_inner_text=True)
 
 
 def test_another_collection_can_be_chosen(visit):

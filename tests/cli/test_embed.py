@@ -1,6 +1,7 @@
 """`seesay embed`: pictures and texts to vectors, on the screen, as JSON or in a file."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -84,10 +85,44 @@ def test_what_fails_is_named_once_and_the_rest_is_done(folder, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("2 vectors")
     assert err.splitlines() == [
-        "seesay: nothing: this folder has no picture in it",
+        "seesay: nothing: this folder has no picture in it; expected files that end in .jpg, .png "
+        "or the like; name a folder with some",
         "seesay: pictures/broken-1.jpg: is broken.",
         "seesay: 2 of 4 inputs failed; the others are done",
     ]
+
+
+def test_where_nothing_can_be_done_no_table_and_no_file_is_left(folder, capsys):
+    (folder / "broken-1.jpg").touch()
+    (folder / "broken-2.jpg").touch()
+    assert run(["embed", "broken-1.jpg"]) == 1
+    assert capsys.readouterr() == ("", "seesay: broken-1.jpg: is broken.\n")
+    assert run(["embed", "broken-1.jpg", "broken-2.jpg", "-o", "v.npz"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.splitlines()[-1] == "seesay: all 2 inputs failed"
+    assert not (folder / "v.npz").exists()
+
+
+LONG = "a dog and a cat and a horse by the sea " * 12
+
+
+@pytest.mark.parametrize("out", [[], ["-o", "v.npz"]])
+@pytest.mark.parametrize("spoken", ["en", "zh"])
+def test_a_text_longer_than_the_context_is_told_in_one_line(
+    folder, capsys, monkeypatch, out, spoken
+):
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SEESAY_LANG", spoken)
+    (folder / "texts.txt").write_text(f"a dog\n{LONG}\n")
+    assert run(["embed", "-m", "seesay-mini", "--texts-file", "texts.txt", *out]) == 0
+    err = capsys.readouterr().err
+    pattern = {
+        "en": r"seesay: text 2 is longer than \d+ tokens: "
+        r"its vector is the average of \d+ windows\n",
+        "zh": r"seesay: 第 2 段文字超过 \d+ 个词元：它的向量是 \d+ 段的平均\n",
+    }[spoken]
+    assert re.fullmatch(pattern, err)
 
 
 def test_with_json_failures_stand_in_the_json(folder, capsys):

@@ -37,7 +37,7 @@ def in_process(*arguments: str, **variables: str) -> subprocess.CompletedProcess
 def test_help_is_in_one_language_and_fits_80_columns(language, command):
     shown = in_process(*command, "--help", SEESAY_LANG=language)
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert ("选项:" in shown.stdout) == (language == "zh")
+    assert ("选项：" in shown.stdout) == (language == "zh")
     assert ("Show" in shown.stdout) == ("Options:" in shown.stdout) == (language == "en")
     assert max(columns(line) for line in shown.stdout.splitlines()) <= 80
 
@@ -97,6 +97,34 @@ def test_an_unknown_option_is_one_line_that_names_the_near_ones(capsys):
     assert err.startswith("seesay: ") and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["classify", "x", "--top", "0"], "'--top' 的值不对：应不小于 1"),
+        (["classify", "x", "--top", "two"], "'--top' 的值不对：应为整数"),
+        (["models", "list", "-l", "fr"], "不是以下之一："),
+        (["classify"], "缺少 'PATHS'，必须给出"),
+        (["embed", "--txet", "a"], "没有选项 --txet；是不是想用 --text"),
+        (["embed", "--text"], "选项 --text 后面要有一个值"),
+        (["models", "show", "a", "b"], "多余的参数：b"),
+        (["embed"], "没有要计算的内容"),
+        (["classify", "x"], "没有给出类别"),
+    ],
+)
+def test_wrong_use_is_told_in_chinese_without_english_words(arguments, said, capsys, monkeypatch):
+    monkeypatch.setenv("SEESAY_LANG", "zh")
+    assert run(arguments) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+    for word in ("see ", "Invalid", "No such", "Missing", "Value", "requires", "unexpected"):
+        assert word not in err
+
+
+def test_what_the_library_raises_stays_english(capsys, language):
+    assert run(["embed", "--text", "a", "--model", "no-such-model"]) == 1
+    assert "there is no model 'no-such-model'" in capsys.readouterr().err
+
+
 def test_with_json_errors_are_json_too(capsys):
     assert run(["classify", "x.jpg", "--lables", "a", "--json"]) == 2
     error = json.loads(capsys.readouterr().err)["error"]
@@ -114,7 +142,7 @@ def test_an_error_of_many_lines_becomes_one(capsys, monkeypatch):
     monkeypatch.setattr("seesay.cli.inputs.load_embedder", fail)
     assert run(["embed", "--text", "a cat"]) == 2
     err = capsys.readouterr().err
-    assert err == "seesay: it does not fit: 2 missing: a, b \\x1b[31m1 strange\n"
+    assert err == "seesay: it does not fit: 2 missing: a, b; \\x1b[31m1 strange\n"
 
 
 def test_ctrl_c_is_said_and_leaves_with_130(capsys, monkeypatch, language):

@@ -8,9 +8,11 @@ import threading
 import time
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -269,6 +271,12 @@ def test_bad_files_are_named_with_their_path(tmp_path):
         refused(path, str(path), word)
         refused(str(path), str(path), word, target=32)
         refused(content, word.replace(name, f"<{len(content)} bytes>"))
+
+
+def test_a_kind_of_tiff_that_cannot_be_read_is_called_a_tiff_with_the_readers_reason():
+    file = Path(skimage.__file__).parent / "data" / "multipage_rgb.tif"
+    message = refused(file, "begins like TIFF", "unknown pixel mode", "Save it as PNG")
+    assert "does not begin" not in message
 
 
 def test_folders_missing_paths_and_pipes_are_refused(tmp_path):

@@ -103,7 +103,7 @@ def classify(
     json: Json = False,
 ) -> None:
     from seesay.cli.inputs import load_embedder, warn_about_language
-    from seesay.cli.output import working
+    from seesay.cli.output import progress
     from seesay.inference.classifier import ZeroShotClassifier
     from seesay.inference.labels import read_lines
     from seesay.inference.none_of_these import NONE_ABOVE
@@ -113,13 +113,14 @@ def classify(
     usual = NONE_ABOVE if none_above is None else none_above
     embedder = load_embedder(model, device)
     warn_about_language(model, names.values())
-    with working(say("embedding the labels", "正在计算类别的向量")):
+    with progress(say("label sentences", "类别的句子")) as report_progress:
         classifier = ZeroShotClassifier(
             embedder,
             names,
             templates=sentences if template or templates else None,
             language=language,
             none_above=None if no_none else usual,
+            on_progress=report_progress,
         )
     if evaluate:
         _evaluate(classifier, paths[0], csv, html, as_json=json)
@@ -134,15 +135,22 @@ def _labels(given: str | None, paths: list[Path], *, evaluate: bool) -> dict[str
 
     if evaluate and len(paths) != 1:
         raise ConfigError(
-            f"--evaluate got {len(paths)} paths; expected one folder with a sub-folder per class; "
-            "give that folder alone"
+            say(
+                f"--evaluate got {len(paths)} paths; expected one folder with a sub-folder per "
+                "class; give that folder alone",
+                f"--evaluate 得到了 {len(paths)} 个路径；应为一个文件夹，其中每个类别一个子文件夹；"
+                "请只给出这个文件夹",
+            )
         )
     if given is not None:
         return read_labels(given)
     if not evaluate:
         raise ConfigError(
-            "no labels were given; expected class names; "
-            'add them as in --labels "cat,dog" or --labels "猫，狗"'
+            say(
+                "no labels were given; expected class names; "
+                'add them as in --labels "cat,dog" or --labels "猫，狗"',
+                "没有给出类别；应有类别名；请补上，如 --labels “猫，狗”",
+            )
         )
     return folder_labels(find_classes(paths[0]))
 

@@ -52,8 +52,14 @@ def embed(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.inputs import collect_images, embed_images, load_embedder, warn_about_language
-    from seesay.cli.output import fail_unless_whole, working
+    from seesay.cli.inputs import (
+        collect_images,
+        embed_images,
+        embed_texts,
+        load_embedder,
+        warn_about_language,
+    )
+    from seesay.cli.output import fail_unless_whole
     from seesay.errors import ConfigError
     from seesay.inference.labels import read_lines
     from seesay.inference.vector_files import save_vectors, writer_for
@@ -63,21 +69,25 @@ def embed(
     texts = [*(text or ()), *(read_lines(texts_file) if texts_file else ())]
     if not paths and not texts:
         raise ConfigError(
-            "there is nothing to embed; expected pictures, folders, --text or --texts-file; "
-            "see seesay embed --help"
+            say(
+                "there is nothing to embed; expected pictures, folders, --text or --texts-file; "
+                "see seesay embed --help",
+                "没有要计算的内容；应给出图片、文件夹、--text 或 --texts-file；"
+                "参见 seesay embed --help",
+            )
         )
     files, failures = collect_images(paths or [])
     embedder = load_embedder(model, device)
     warn_about_language(model, texts)
     images = embed_images(embedder, files)
-    with working(say("embedding the texts", "正在计算文字的向量")):
-        sentences = embedder.embed_texts(texts)
+    sentences = embed_texts(embedder, texts)
     failures += [(str(files[f.index]), str(f.error)) for f in images.failures]
     failures += [(texts[f.index], str(f.error)) for f in sentences.failures]
     table = _table(embedder.name, [str(f) for f in files], texts, images, sentences)
-    if out is not None:
+    if out is not None and table.sources:
         save_vectors(out, table)
-    _show(table, failures, out, as_json=json)
+    if table.sources or json:
+        _show(table, failures, out, as_json=json)
     fail_unless_whole(failures, len(table.sources) + len(failures), listed=json)
 
 

@@ -61,7 +61,7 @@ def _page(command: Any, ctx: Any, width: int) -> Iterator[str]:
     usage = [ctx.command_path, *map(_argument_name, arguments)]
     if commands:
         usage.append(say("COMMAND", "命令"))
-    yield f"{say('Usage', '用法')}: {' '.join(usage)} [{say('OPTIONS', '选项')}]"
+    yield f"{say('Usage: ', '用法：')}{' '.join(usage)} [{say('OPTIONS', '选项')}]"
     yield ""
     yield from wrap(command.help or "", width)
     sections = (
@@ -72,7 +72,7 @@ def _page(command: Any, ctx: Any, width: int) -> Iterator[str]:
     names = min(NAMES, max(len(name) for _, rows in sections for name, _ in rows))
     for title, rows in sections:
         if rows:
-            yield from ("", f"{title}:")
+            yield from ("", f"{title}{say(':', '：')}")
             for row in rows:
                 yield from _columns(row, names, width)
     if command.epilog:

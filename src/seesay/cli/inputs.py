@@ -16,7 +16,11 @@ def collect_images(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, s
     from seesay.data.folders import find_images
 
     found = find_images(paths)
-    empty = say("this folder has no picture in it", "这个文件夹里没有图片")
+    empty = say(
+        "this folder has no picture in it; expected files that end in .jpg, .png or the like; "
+        "name a folder with some",
+        "这个文件夹里没有图片；应有 .jpg、.png 等结尾的文件；请换一个有图片的文件夹",
+    )
     return list(found.files), [(str(folder), empty) for folder in found.empty]
 
 
@@ -31,6 +35,23 @@ def load_embedder(name: str, device: str | None) -> "Embedder":
 def embed_images(embedder: "Embedder", files: Sequence[Path]) -> "Embeddings":
     with progress(say("pictures", "图片")) as report:
         return embedder.embed_images(files, on_progress=report)
+
+
+def embed_texts(embedder: "Embedder", texts: Sequence[str]) -> "Embeddings":
+    """Vectors of texts, saying which are longer than the model reads at once."""
+    with progress(say("texts", "文字")) as report:
+        found = embedder.embed_texts(texts, on_progress=report)
+    for row, windows in zip(found.rows, found.windows, strict=True):
+        if windows > 1:
+            context = embedder.tokenizer.config.context
+            warn(
+                say(
+                    f"text {row + 1} is longer than {context} tokens: its vector is the average "
+                    f"of {windows} windows",
+                    f"第 {row + 1} 段文字超过 {context} 个词元：它的向量是 {windows} 段的平均",
+                )
+            )
+    return found
 
 
 def warn_about_language(model: str, texts: Iterable[str]) -> None:

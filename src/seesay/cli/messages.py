@@ -1,7 +1,7 @@
 """Which language the command line speaks. Each text stands in both where it is used: say(en, zh).
 
-SEESAY_LANG decides (en or zh), else the locale. Errors from below the command line stay in English,
-so that their words can be searched for.
+SEESAY_LANG decides (en or zh), else the locale. What the command line itself says about how it is
+used is in that language; what the library raises stays in English, so that it can be searched for.
 """
 
 import os

@@ -137,7 +137,7 @@ def _row(entry: "CatalogEntry") -> list[str]:
         _languages(entry),
         _size(entry),
         _figure(entry),
-        entry.licence.split(" (")[0],
+        _licence(entry).split(" (")[0],
         say(entry.recommended_en, entry.recommended_zh),
     ]
 
@@ -155,9 +155,13 @@ def _facts(entry: "CatalogEntry") -> list[tuple[str, str]]:
         (say("image size", "图像尺寸"), f"{entry.image_size} px"),
         (say("ImageNet, zero-shot", "ImageNet 零样本"), _figure(entry)),
         (say("figure from", "数据来源"), entry.source),
-        (say("licence of the weights", "权重许可"), entry.licence),
+        (say("licence of the weights", "权重许可"), _licence(entry)),
         (say("recommended for", "推荐用于"), say(entry.recommended_en, entry.recommended_zh)),
     ]
+
+
+def _licence(entry: "CatalogEntry") -> str:
+    return say(entry.licence, entry.licence_zh or entry.licence)
 
 
 def _languages(entry: "CatalogEntry") -> str:
@@ -173,7 +177,7 @@ def _size(entry: "CatalogEntry") -> str:
 
 def _figure(entry: "CatalogEntry") -> str:
     if entry.top1 is None:
-        return ""
+        return say("none known", "无已知数据")
     return f"{entry.top1:.1f} %" + (" (zh)" if entry.prompts == "zh" else "")
 
 
@@ -182,8 +186,11 @@ def _refuse_existing(folder: Path) -> None:
 
     if folder.exists():
         raise ConfigError(
-            f"--to {folder} is there already; expected the name of a new folder. Choose another, "
-            "or delete this one"
+            say(
+                f"--to {folder} is there already; expected the name of a new folder. Choose "
+                "another, or delete this one",
+                f"--to {folder} 已经存在；应为一个新文件夹的名字；请换一个，或删掉它",
+            )
         )
 
 

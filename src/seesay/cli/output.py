@@ -73,12 +73,15 @@ def fail_unless_whole(failures: Sequence[tuple[str, str]], total: int, *, listed
     if not listed:
         for source, reason in failures:
             warn(reason if source in reason else f"{source}: {reason}")
-        warn(
-            say(
-                f"{len(failures)} of {total} inputs failed; the others are done",
-                f"{total} 个输入中有 {len(failures)} 个失败，其余已完成",
+        if len(failures) < total:
+            warn(
+                say(
+                    f"{len(failures)} of {total} inputs failed; the others are done",
+                    f"{total} 个输入中有 {len(failures)} 个失败，其余已完成",
+                )
             )
-        )
+        elif total > 1:  # of a single one its own line says it
+            warn(say(f"all {total} inputs failed", f"{total} 个输入全部失败"))
     raise typer.Exit(1)
 
 
@@ -92,7 +95,10 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    return printable(" ".join(line.strip() for line in text.splitlines()))
+    """Lines become clauses; one that ends with a mark of its own needs no other."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    joined = "".join(line + (" " if line[-1] in ".:;,?!。：；，？！" else "; ") for line in lines)
+    return printable(joined.rstrip("; ") if joined else "")
 
 
 def working(what: str) -> AbstractContextManager[Any]:

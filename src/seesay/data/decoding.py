@@ -121,9 +121,10 @@ def check_size(image: Image.Image, label: str, limits: DecodeLimits) -> None:
     ):
         if count > most:
             raise ImageError(
-                f"{label}: decoding this {image.format or 'picture'} means {count:,} pixels "
-                f"({width:,} x {height:,}). Expected at most {most:,}. "
-                f"Make it smaller, or raise DecodeLimits.{name} if you trust it."
+                f"{label}: is too large: decoding this {image.format or 'picture'} means "
+                f"{count:,} pixels ({width:,} x {height:,}). Expected at most {most:,}. "
+                "Save it smaller with a picture editor; only in Python can one that you trust be "
+                f"let through, by DecodeLimits({name}={count})."
             )
 
 
@@ -150,8 +151,13 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
         stream.seek(0)
         try:
             return reader(cast(IO[bytes], stream), "")
-        except SyntaxError:  # how a reader says that the file is not one of its own
-            continue
+        except SyntaxError as error:  # how a reader says that the file is not one of its own
+            if accepts is not None:  # though it begins like one
+                raise ImageError(
+                    f"{label}: begins like {name}, but is damaged or of a kind of {name} that "
+                    f"cannot be read ({error}). Expected a whole picture of a usual kind. "
+                    "Save it as PNG or JPEG, or copy it again."
+                ) from None
     if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
         return _open_heif(stream)
     raise UnidentifiedImageError

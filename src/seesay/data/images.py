@@ -135,5 +135,6 @@ def _check_bytes(size: int, label: str, limits: DecodeLimits) -> None:
     if size > limits.max_file_bytes:
         raise ImageError(
             f"{label}: is {size:,} bytes long. Expected at most {limits.max_file_bytes:,}. "
-            "Make it smaller, or raise DecodeLimits.max_file_bytes if you trust it."
+            "Save it smaller; only in Python can one that you trust be let through, by "
+            f"DecodeLimits(max_file_bytes={size})."
         )

@@ -61,7 +61,8 @@ class ZeroShotClassifier:
 
     `labels` are names, or a mapping from the name to show to the words to put into the sentences.
     `templates` replace the built-in ensemble of each label's language. `none_above` is the chance
-    above which the answer is "none of these"; None always answers with a label.
+    above which the answer is "none of these"; None always answers with a label. `on_progress`
+    hears of the labels' sentences as they are embedded.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class ZeroShotClassifier:
         templates: Sequence[str] | None = None,
         language: Language | None = None,
         none_above: float | None = NONE_ABOVE,
+        on_progress: Progress | None = None,
     ) -> None:
         self.names = _check_labels(labels)
         self.labels = tuple(self.names)
@@ -80,7 +82,9 @@ class ZeroShotClassifier:
         self.templates = None if templates is None else check_templates(templates)
         self.languages = tuple(language or detect_language(n) for n in self.names.values())
         words = tuple(self.names.values())
-        self._vectors = ensemble(embedder, self._sentences(words, self.languages))
+        self._vectors = ensemble(
+            embedder, self._sentences(words, self.languages), on_progress=on_progress
+        )
         self._none = (
             None if none_above is None else NoneOfThese(words, self.languages, self._embed_plainly)
         )
@@ -173,11 +177,14 @@ class ZeroShotClassifier:
 
 
 def ensemble(
-    embedder: Embedder, sentences: Sequence[Sequence[str]]
+    embedder: Embedder,
+    sentences: Sequence[Sequence[str]],
+    *,
+    on_progress: Progress | None = None,
 ) -> Float[np.ndarray, "labels embed"]:
     """One unit vector per group of sentences: the mean of theirs, brought back to length one."""
     flat = [sentence for group in sentences for sentence in group]
-    vectors = embedder.embed_texts(flat).vectors
+    vectors = embedder.embed_texts(flat, on_progress=on_progress).vectors
     ends = np.cumsum([len(group) for group in sentences])
     means = np.stack([part.mean(axis=0) for part in np.split(vectors, ends[:-1])])
     return means / np.linalg.norm(means, axis=1, keepdims=True)

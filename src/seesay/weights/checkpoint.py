@@ -69,7 +69,9 @@ def save_dual_encoder(
 
 def _read(folder: Path, image_folder: Path | None) -> tuple[Blueprint, dict[str, Tensor]]:
     if not folder.is_dir():
-        raise WeightsError(f"{folder} is not a folder; expected a checkpoint folder")
+        raise WeightsError(
+            f"{folder} is not a folder; expected a checkpoint folder. Check how it is spelt"
+        )
     if (folder / own.FILE).is_file():
         return own.read(read_json(folder / own.FILE), folder / own.FILE), read_tensors(folder)
     if (folder / "open_clip_config.json").is_file():
@@ -85,6 +87,7 @@ def _read(folder: Path, image_folder: Path | None) -> tuple[Blueprint, dict[str,
         raise WeightsError(
             f"{folder} holds a model of type {family!r}; expected one of "
             f"{', '.join((*FAMILIES, 'bert (Taiyi-CLIP)'))}, or open_clip's or seesay's own layout"
+            "; choose another model: seesay models list"
         )
     blueprint = _described(FAMILIES[family], config, _preprocessing(folder), folder=folder)
     return blueprint, read_tensors(folder)

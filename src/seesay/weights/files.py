@@ -3,6 +3,7 @@ of tensors where nothing better was published (never anything that could run cod
 
 import json
 import pickle
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,16 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise WeightsError(
             f"{path.parent} has no {path.name}; expected a checkpoint folder as a hub publishes it"
+            "; name the folder that holds it, or download it again: seesay models download NAME"
         ) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise WeightsError(
             f"{path} cannot be read as JSON ({error}); delete it and download it again"
         ) from None
     if not isinstance(value, dict):
-        raise WeightsError(f"{path} holds a {type(value).__name__}; expected a JSON object")
+        raise WeightsError(
+            f"{path} holds a {type(value).__name__}; expected a JSON object. Download it again"
+        )
     return value
 
 
@@ -69,17 +73,29 @@ def read_file(path: Path) -> dict[str, Tensor]:
             published = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
-            f"{path} cannot be read as plain tensors ({str(error).splitlines()[0]}); a file that "
-            "is damaged, or would run code, is never opened: download it again, or convert it "
+            f"{path} cannot be read as plain tensors ({_found(error)}); a file that is "
+            "damaged, or would run code, is never opened: download it again, or convert it "
             "to safetensors"
         ) from None
     return _only_tensors(published, path)
 
 
+def _found(error: Exception) -> str:
+    """What torch found wrong, without its advice to let the file run code after all."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [
+        line for line in lines if not re.search("weights.only load|weights_only", line, re.I)
+    ]
+    return telling[0].split(" Please ")[0].rstrip(".") if telling else type(error).__name__
+
+
 def _read_shards(index: Path) -> dict[str, Tensor]:
     shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict):
-        raise WeightsError(f'{index} has no "weight_map"; delete it and download it again')
+        raise WeightsError(
+            f'{index} has no "weight_map"; expected that of an index of shards; delete it and '
+            "download it again"
+        )
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(shards.values())):
         path = index.parent / name
@@ -105,6 +121,7 @@ def _only_tensors(published: Any, path: Path) -> dict[str, Tensor]:
         isinstance(name, str) and isinstance(value, Tensor) for name, value in published.items()
     ):
         raise WeightsError(
-            f"{path} holds something else than named tensors; expected a checkpoint of weights"
+            f"{path} holds something else than named tensors; expected a checkpoint of weights. "
+            "Give the file of weights, not that of a whole program or of an optimizer"
         )
     return published

@@ -41,6 +41,8 @@ class CatalogEntry:
     """Side of the square that the image tower sees, in pixels."""
     licence: str
     """Terms of the weights."""
+    licence_zh: str = ""
+    """The same in Chinese, where it is not a name."""
     languages: tuple[Language, ...]
     """Languages of its training captions; "multilingual" stands for many beside those named."""
     top1: float | None = None

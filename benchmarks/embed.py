@@ -120,6 +120,7 @@ def compare(
         "rows": {name: summarise(row) for name, row in rows.items()},
         "seesay_dtype": dtype,
         "cosines_with_transformers": cosines(vectors, files, device),
+        "bfloat16_cosines": bfloat16_cosines(saved, files, device) if dtype == "bfloat16" else None,
         "draft_effect": draft_effect(saved, files[LARGE], device),
     }
 
@@ -178,6 +179,20 @@ def cosines(
             "largest_difference": float(np.abs(theirs - ours).max()),
         }
     return found
+
+
+def bfloat16_cosines(
+    saved: Path, files: dict[str, list[str]], device: str
+) -> dict[str, dict[str, float]]:
+    """Where bfloat16 is chosen: how close its vectors come to those of float32, per file size."""
+    import seesay
+
+    embedder = seesay.load(str(saved), device=device, dtype="float32")
+    found = {size: embedder.bfloat16_cosines(paths) for size, paths in files.items()}
+    return {
+        size: {"mean": float(each.mean()), "lowest": float(each.min())}
+        for size, each in found.items()
+    }
 
 
 def report(model: str, result: dict[str, Any]) -> None:
@@ -242,6 +257,13 @@ def describe_vectors(result: dict[str, Any]) -> list[str]:
         f"largest difference {found['largest_difference']:.1e}"
         for size, found in result["cosines_with_transformers"].items()
     ]
+    if (rounded := result["bfloat16_cosines"]) is None:
+        lines.append("bfloat16 against float32: not compared, float32 is chosen on this machine")
+    for size, found in (rounded or {}).items():
+        lines.append(
+            f"bfloat16 against float32, {size}: cosine {found['mean']:.6f} mean, "
+            f"{found['lowest']:.6f} lowest"
+        )
     for network, found in result["draft_effect"].items():
         lines.append(
             f"reduced against full decoding, {network}: cosine {found['mean']:.5f} mean, "

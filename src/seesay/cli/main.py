@@ -21,6 +21,7 @@ from seesay.cli.output import one_line, warn
 from seesay.cli.serve import serve
 from seesay.cli.sweep import sweep
 from seesay.cli.train import train
+from seesay.cli.usage import wrong_use
 from seesay.errors import SeesayError, UnknownModelError
 
 NOT_ALL_DONE, WRONG_USE, STOPPED = 1, 2, 130
@@ -139,7 +140,7 @@ def _report(error: SeesayError | typer.TyperException, *, as_json: bool) -> None
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         see = f"{context.command_path} --help" if context else "seesay --help"
-        text = f"{error.format_message().rstrip('.')}; {say('see', '参见')} {see}"
+        text = f"{wrong_use(error.format_message())}{say('; see', '；参见')} {see}"
         kind = "UsageError"
     if as_json:
         message = {"error": {"type": kind, "message": text}}

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from seesay.cli.main import run
-from seesay.cli.serve import configure
-from seesay.cli.serving import address, listen
+from seesay.cli.serve.command import configure
+from seesay.cli.serve.listening import address, listen
 from seesay.errors import ConfigError
 from served import Served, command, make_collection, served, surroundings
 

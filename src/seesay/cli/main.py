@@ -14,11 +14,11 @@ from seesay.cli.classify import classify
 from seesay.cli.collections.verbs import add_verbs
 from seesay.cli.embed import embed
 from seesay.cli.help import Command, Commands
-from seesay.cli.mcp import mcp
 from seesay.cli.messages import say
 from seesay.cli.models import app as models
 from seesay.cli.output import one_line, warn
-from seesay.cli.serve import serve
+from seesay.cli.serve.command import serve
+from seesay.cli.serve.mcp import mcp
 from seesay.cli.sweep import sweep
 from seesay.cli.train import train
 from seesay.cli.usage import wrong_use

@@ -1,7 +1,7 @@
 """`seesay mcp`: the collections as tools of an assistant, over stdin and stdout."""
 
 from seesay.cli.options import Device
-from seesay.cli.serve import Served
+from seesay.cli.serve.command import Served
 
 
 def mcp(collection: Served = None, device: Device = None) -> None:

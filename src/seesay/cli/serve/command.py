@@ -9,10 +9,7 @@ from seesay.cli.options import Device
 from seesay.cli.output import working
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from seesay.api.config import ServerConfig
-    from seesay.search.library import Library
 
 AUTO = "auto"
 
@@ -81,7 +78,8 @@ def serve(
     import sys
     from contextlib import closing
 
-    from seesay.cli.serving import address, listen, run
+    from seesay.cli.serve.composing import compose
+    from seesay.cli.serve.listening import address, listen, run
 
     logging.basicConfig(level=logging.WARNING, format="seesay: %(message)s")  # on stderr
     config = configure(host, token, read_only)
@@ -99,24 +97,6 @@ def serve(
                 shown = shown and "TOKEN"  # a log outlives the token, and more people read it
             told = address(host, listener.getsockname()[1], shown)
             run(app, listener, say(f"Open {told}", f"请打开 {told}"))
-
-
-def compose(library: "Library", config: "ServerConfig", page: bool = True) -> "FastAPI":
-    """Everything on one port, behind one guard. Raises MissingExtraError where a package for
-    serving is missing."""
-    from seesay.api.app import create_app
-    from seesay.api.mcp import build_mcp, mount_mcp
-
-    def mount(app: "FastAPI") -> "FastAPI":
-        app = mount_mcp(app, build_mcp(library, most=config.max_count))
-        if not page:
-            return app
-        from seesay.web.page import build_page
-        from seesay.web.page import mount as mount_page
-
-        return mount_page(app, build_page(library, read_only=config.read_only))
-
-    return create_app(library, config, mount=mount)
 
 
 def configure(host: str, token: str | None, read_only: bool) -> "ServerConfig":

@@ -1,0 +1,27 @@
+"""One application of what is served: the API, the page, MCP."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from seesay.api.config import ServerConfig
+    from seesay.search.library import Library
+
+
+def compose(library: "Library", config: "ServerConfig", page: bool = True) -> "FastAPI":
+    """Everything on one port, behind one guard. Raises MissingExtraError where a package for
+    serving is missing."""
+    from seesay.api.app import create_app
+    from seesay.api.mcp import build_mcp, mount_mcp
+
+    def mount(app: "FastAPI") -> "FastAPI":
+        app = mount_mcp(app, build_mcp(library, most=config.max_count))
+        if not page:
+            return app
+        from seesay.web.page import build_page
+        from seesay.web.page import mount as mount_page
+
+        return mount_page(app, build_page(library, read_only=config.read_only))
+
+    return create_app(library, config, mount=mount)

@@ -6,8 +6,9 @@
 Forward and backward of the loss alone, in turn, on unit embeddings of 512 numbers in float32.
 `kept` is what autograd keeps for the backward pass, and how much of it is not the embeddings
 themselves (seesay also holds 45 bytes a pair on what belongs together, which only the next figure
-sees); `peak` is how far the process grows during a step. open_clip 3.3.0 has no chunked mode;
-with the loss.py of a newer one (src/open_clip/loss.py), --open-clip-loss measures that too.
+sees); `peak` is how far the process grows during a step. open_clip 3.3.0 has no chunked mode, so
+`plain chunks` is that way to the sigmoid loss, in peers/chunked_sigmoid.py; with the loss.py of a
+newer open_clip (src/open_clip/loss.py), --open-clip-loss measures its own too.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from chunked_sigmoid import chunked_sigmoid_loss
 from largest_batch import largest_batch
 from memory import free_bytes, growth, kept_for_backward
 
@@ -111,7 +113,7 @@ def load_open_clip(newer: Path | None) -> ModuleType:
 
 
 def contenders(open_clip: ModuleType) -> dict[str, dict[str, Loss]]:
-    """By loss: ours, then open_clip's ways to the same value."""
+    """By loss: ours, then the other ways to the same value."""
     clip, siglip = open_clip.ClipLoss(), open_clip.SigLipLoss()
     softmax = {
         "seesay": lambda images, texts, scale, bias: softmax_loss(images, texts, scale),
@@ -120,6 +122,7 @@ def contenders(open_clip: ModuleType) -> dict[str, dict[str, Loss]]:
     sigmoid = {
         "seesay": sigmoid_loss,
         "open_clip": lambda images, texts, scale, bias: siglip(images, texts, scale.exp(), bias),
+        "plain chunks": chunked_sigmoid_loss,
     }
     if "chunk_size" in inspect.signature(open_clip.SigLipLoss).parameters:
         chunked = open_clip.SigLipLoss(chunk_size=512)

@@ -1,4 +1,6 @@
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -68,3 +70,44 @@ def test_whoever_watches_without_a_terminal_gets_lines(tmp_path, monkeypatch, ca
 def test_logging_never_is_refused():
     with pytest.raises(ConfigError, match="every=0"):
         LogConfig(every=0)
+
+
+class FakeWandb:
+    """What is asked of the package, in order."""
+
+    def __init__(self):
+        self.begun, self.logged, self.finished = [], [], 0
+
+    def init(self, **settings):
+        self.begun.append(settings)
+        return SimpleNamespace(log=self.log, finish=self.finish)
+
+    def log(self, values, step):
+        self.logged.append((step, values))
+
+    def finish(self):
+        self.finished += 1
+
+
+def test_weights_and_biases_gets_every_number_at_its_step_and_the_same_run_again(
+    tmp_path, monkeypatch
+):
+    wandb = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    folder = tmp_path / "my-run"
+    one = log(folder, every=2, also=("wandb",))
+    for number in (1, 2, 3):
+        one.step(number, 8, values(0.5, 2.0 * number))
+    one.write(3, {"zh_r10": 0.25, "note": "text"})
+    assert wandb.finished == 0
+    one.close()
+    begun = {"dir": folder, "name": "my-run", "id": "my-run", "resume": "allow"}
+    assert (wandb.begun, wandb.finished) == ([begun], 1)
+    assert (2, {"loss": 0.5}) in wandb.logged and (3, {"zh_r10": 0.25}) in wandb.logged
+    assert {step for step, _ in wandb.logged} == {2, 3}
+    assert "note" not in {name for _, told in wandb.logged for name in told}
+    again = log(folder, after=3, every=2, also=("wandb",))
+    again.step(4, 8, values(0.4, 8.0))
+    again.close()
+    assert wandb.begun == [begun, begun] and wandb.finished == 2
+    assert (4, {"loss": 0.4}) in wandb.logged

@@ -22,7 +22,9 @@ TWINS = [
 BOTH_READMES = [page for page in PAGES if page.name.startswith("README")]
 
 # A measured quantity: a number with a unit, a share, or a ratio.
-FIGURE = re.compile(r"\d\s?(%|×|(images|texts|queries|图|张)/s|ms\b|MB/s|TFLOP)|\dx\b")
+FIGURE = re.compile(
+    r"\d\s?(%|×|(images|texts|queries|图|张)/s|ms\b|MB/s|[KMG]iB\b|TFLOP|seconds\b|秒)|\dx\b"
+)
 MODEL_ROW = re.compile(r"\| `([\w.-]+)` \| ([\d,]+) MB \| ([\d.]+)( zh)? \|")
 COMMAND = re.compile(r"(`|\$ )(python|make|seesay) ")
 

@@ -14,7 +14,7 @@ from seesay.search.store.store import Store
 Ranked = tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"], Float[np.ndarray, " found"]]
 
 
-_SLACK = 50
+_SLACK = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +42,18 @@ def confidences_of(
 def make_hits(store: Store, ranked: Ranked, lanes: Sequence[Found], place: slice) -> list[Hit]:
     """The hits at `place` of a ranking (units, scores, confidences) in which copies have been
     folded together. Units that were removed in the meantime are left out."""
-    looked_at = ranked[0][: 2 * place.stop + _SLACK]  # copies of a hit come right after it
+    looked_at = place.stop + _SLACK
     with store.database.snapshot():
-        known = {unit.id: unit for unit in store.units.get(looked_at)}
-        items = {item.id: item for item in store.items.get({u.item for u in known.values()})}
-        shown = _folded(known, items, looked_at)[place]
+        while True:
+            some = ranked[0][:looked_at]
+            known = {unit.id: unit for unit in store.units.get(some)}
+            items = {item.id: item for item in store.items.get({u.item for u in known.values()})}
+            folded = _folded(known, items, some)
+            # Copies of a hit come right after it: with one more hit, those of the last are there.
+            if len(folded) > place.stop or looked_at >= len(ranked[0]):
+                break
+            looked_at *= 2
+        shown = folded[place]
         metadata = store.units.metadata([unit for unit, _ in shown])
     rows = {int(unit): row for row, unit in enumerate(ranked[0])}
     places = {lane.lane: {int(u): i for i, u in enumerate(lane.units)} for lane in lanes}

@@ -42,11 +42,12 @@ class SpaceLanes:
         self.store = store
         self._everyday = everyday
         self._samples: dict[Modality, Sample] = {}
+        self._sizes: dict[Modality, tuple[int, int]] = {}
         self._mutex = threading.Lock()
 
     def sample(self, modality: Modality) -> Sample:
         """Vectors of a lane, the same ones until it has changed by a tenth."""
-        size = self.store.vectors.count(self.space.id, modality)
+        size = self._size(modality)
         with self._mutex:
             known = self._samples.get(modality)
             if known is None or abs(size - known.size) > _DRIFT * known.size:
@@ -69,6 +70,16 @@ class SpaceLanes:
         """Let go of the indexes."""
         for lane in self.lanes.values():
             lane.close()
+
+    def _size(self, modality: Modality) -> int:
+        """Vectors in a lane, counted again only after a change: counting takes longer than most
+        searches."""
+        seq = self.store.ledger.head()
+        counted, size = self._sizes.get(modality, (-1, 0))
+        if counted != seq:
+            size = self.store.vectors.count(self.space.id, modality)
+            self._sizes[modality] = (seq, size)
+        return size
 
     def _things(self, kind: str) -> Float32[np.ndarray, "things embed"]:
         if kind == "image":

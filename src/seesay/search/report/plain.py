@@ -1,9 +1,11 @@
 """Results as values that JSON can hold: what `--json` prints and the server sends."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +17,35 @@ from seesay.data.images import describe_source
 def to_plain(value: Any) -> Any:
     """The same with dataclasses as objects, tuples as lists, dates in ISO 8601, and pictures by
     what a message calls them. Numbers without a value become null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    kind: Any = type(value)
+    if kind in _PLAIN:
+        return value  # asked first, for most are such: a server does this for every answer
+    if names := _names(kind):
+        return {name: to_plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): to_plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [to_plain(one) for one in value]
+    return _one(value)
+
+
+def _one(value: Any) -> Any:
     if isinstance(value, date | Path):
         return value.isoformat() if isinstance(value, date) else str(value)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
-    return describe_source(value)
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int) else describe_source(value)
+
+
+_PLAIN = frozenset((str, int, bool, type(None)))
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    """Of the fields of a dataclass; none for anything else."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 def to_json(value: Any) -> bytes:

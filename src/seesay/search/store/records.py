@@ -43,11 +43,16 @@ class Locator:
 
     @staticmethod
     def from_json(text: str) -> "Locator":
+        if text == "{}":
+            return _WHOLE  # as most are
         known: dict[str, Any] = json.loads(text)
         for name in ("box", "offsets"):  # JSON has no tuples
             if name in known:
                 known[name] = tuple(known[name])
         return Locator(**known)
+
+
+_WHOLE = Locator()
 
 
 @dataclass(frozen=True, kw_only=True)

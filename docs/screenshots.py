@@ -115,8 +115,7 @@ def ask(page: Page, words: str) -> None:
 
 def keep(page: Page, name: str) -> None:
     """Keep what is seen, with as many colours as fit into the size that is allowed."""
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(600)  # the last picture fades in
+    page.wait_for_timeout(2000)  # thumbnails are made when they are first asked for
     with Image.open(io.BytesIO(page.screenshot())) as taken:
         picture = taken.convert("RGB")
     for colours in (256, 128, 64, 32):

@@ -21,7 +21,7 @@ DROP = """([name, type, data]) => {
 def ask(page, text):
     page.locator("#words textarea, #words input").fill(text)
     page.keyboard.press("Enter")
-    expect(page.locator("#results .explain")).to_be_visible()
+    expect(page.locator("#results .explain")).to_contain_text(f"“{text}”")
 
 
 def drop(page, name, content, kind):
@@ -122,10 +122,10 @@ def test_nothing_asked_gives_a_hint_and_the_newest_pictures(visit):
 
 def test_an_example_is_asked_at_a_click(visit):
     page = visit()
-    page.locator(".try", has_text="桌上的一杯咖啡").click()
-    expect(page.locator("#words textarea, #words input")).to_have_value("桌上的一杯咖啡")
+    page.locator(".try", has_text="一只猫").click()
+    expect(page.locator("#words textarea, #words input")).to_have_value("一只猫")
     expect(page.locator("#results .explain")).to_be_visible()
-    assert "coffee.png" in first_names(page, 4)
+    assert "chelsea.png" in first_names(page, 2)
 
 
 def test_similar_shows_what_is_like_a_find_and_leads_back(visit):
@@ -230,17 +230,14 @@ def test_it_says_how_a_find_came_about(visit):
 
 def test_names_and_texts_of_files_are_never_markup(visit):
     page = visit()
-    ask(page, "parrot manual")
-    expect(page.locator("#results blockquote").first).to_contain_text("<script>window.hacked=3")
-    ask(page, "a cup of coffee on a table")
     card = page.locator("#results .card", has_text="onerror=window")
     expect(card.locator(".name")).to_contain_text("${window.hacked=2} {{a}} & `b`.png")
     card.locator(".shown").click()
     expect(page.locator("dialog.look strong")).to_contain_text("<img src=x onerror")
-    ask_markup = "<img src=x onerror=window.hacked=5> cat"
     page.keyboard.press("Escape")
-    ask(page, ask_markup)
-    expect(page.locator(".explain")).to_contain_text(ask_markup)
+    ask(page, "parrot manual")
+    expect(page.locator("#results blockquote").first).to_contain_text("<script>window.hacked=3")
+    ask(page, "<img src=x onerror=window.hacked=5> cat")
 
 
 def test_a_picture_opens_larger_and_closes(visit):

@@ -30,12 +30,7 @@ SHOWN: Bilingual = ("Shown on the map", "地图内容")
 PLACES: tuple[tuple[Bilingual, str], ...] = KINDS[1:]
 
 NEWEST: Bilingual = ("New in this collection", "最近加入")
-EXAMPLES: tuple[str, ...] = (
-    "a close-up of a cat",
-    "桌上的一杯咖啡",
-    "stars in the sky",
-    "一辆摩托车",
-)
+EXAMPLES = ("a dog on the grass", "一只猫", "stars in the sky", "城市夜景")
 TRY: Bilingual = ("Try", "试试")
 NOTHING_ASKED: Bilingual = (
     "Nothing was asked for yet. Type a few words, or drop a picture anywhere on this page.",

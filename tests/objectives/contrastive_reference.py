@@ -28,6 +28,57 @@ def dense_sigmoid(images, texts, log_scale, bias, positive):
 DENSE = {"softmax": dense_softmax, "sigmoid": dense_sigmoid}
 
 
+# The other objectives, asked of the same towers: images and texts stand in for what a teacher says.
+
+
+def fixed(rows, columns):
+    """Numbers that every process makes alike."""
+    return torch.arange(rows * columns).reshape(rows, columns).double().cos()
+
+
+def divergence(teacher_logits, student_logits):
+    """KL(teacher, student) by its definition, a mean over rows."""
+    teacher, student = teacher_logits.softmax(1), student_logits.softmax(1)
+    return (teacher * (teacher.log() - student.log())).sum(1).mean()
+
+
+def dense_caption(images, texts, embeds, log_scale):
+    logits = torch.stack([embeds[0] * log_scale * position for position in range(1, 6)], dim=1)
+    ids = (texts[:, :5] * 5).long().clamp(0, 15)
+    losses = [
+        -logits[row, place].log_softmax(0)[ids[row, place + 1]]
+        for row in range(len(ids))
+        for place in range(4)
+        if ids[row, place + 1] != 0
+    ]
+    return torch.stack(losses).mean()
+
+
+def dense_embedding(images, texts, embeds, log_scale):
+    teacher = images @ fixed(images.shape[1], 16)
+    cosines = (embeds[0] * teacher).sum(1) / (embeds[0].norm(dim=1) * teacher.norm(dim=1))
+    return (1 - cosines).mean() * log_scale
+
+
+def dense_soft(images, texts, embeds, log_scale):
+    student = log_scale.exp() * embeds[0] @ fixed(7, 16).T
+    return divergence(images[:, :7] / 2, student / 2) * 4
+
+
+def dense_relation(images, texts, embeds, log_scale):
+    ours = log_scale.exp() * embeds[0] @ embeds[1].T
+    theirs = torch.e * (images / 3) @ (texts / 3).T
+    return (divergence(theirs, ours) + divergence(theirs.T, ours.T)) / 2
+
+
+DENSE_OTHERS = {
+    "caption": dense_caption,
+    "embedding": dense_embedding,
+    "soft": dense_soft,
+    "relation": dense_relation,
+}
+
+
 def positive_pairs(ids, count):
     if ids is None:
         return torch.eye(count, dtype=torch.bool)

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from objectives.contrastive_reference import Towers
+from objectives.contrastive_reference import Towers, fixed
 from seesay.objectives.captioning import caption_loss
 from seesay.objectives.contrastive import sigmoid_loss, softmax_loss
 from seesay.objectives.distillation import (
@@ -22,11 +22,6 @@ from seesay.objectives.grad_cache import cached_backward
 from seesay.objectives.positives import PairIds
 
 CONTRASTIVE = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
-
-
-def fixed(rows, columns):
-    """Numbers that every process makes alike."""
-    return torch.arange(rows * columns).reshape(rows, columns).double().cos()
 
 
 def caption(images, texts, embeds, log_scale):

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from seesay.cli.main import run
+from seesay.cli.train import measure_names
+from seesay.training.recipes.recipe import read_recipe
 from tiny_runs import write_run
 
 
@@ -45,6 +47,7 @@ def test_train_measures_in_both_languages_and_says_where_the_model_is(recipe, tm
         "zh_zero_shot_top5",
     }
     assert told["dev"]["en_zero_shot_top5"] == 1.0  # of four classes
+    assert list(told["dev"]) == measure_names(read_recipe(recipe).evaluation)
 
 
 def test_train_twice_asks_for_resume_and_resume_is_at_its_end_at_once(recipe, tmp_path, capsys):
@@ -84,9 +87,24 @@ def test_a_dev_set_that_is_damaged_is_refused_before_training(recipe, tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
+def test_measures_and_class_names_are_checked_before_anything_is_read(recipe, tmp_path, capsys):
+    (tmp_path / "squares.jsonl").unlink()
+    for wrong, message in (
+        ("evaluation.best=['zh_text_to_image_r2']", "did you mean zh_text_to_image_r"),
+        ("evaluation.zero_shot.classes=/nope.json", "/nope.json holds no class names"),
+        ("optimizer.freeze=['imag']", "did you mean 'image'?"),
+    ):
+        assert run(["train", str(recipe), "--set", wrong]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
 def test_the_reference_is_printed(capsys):
     assert run(["train", "--reference"]) == 0
     assert "### [optimizer]" in capsys.readouterr().out
+    assert run(["train", "--reference", "--json"]) == 0
+    sections = {section["path"]: section for section in json.loads(capsys.readouterr().out)}
+    assert sections["optimizer"]["settings"][0]["default"] == "0.0005"
 
 
 def test_a_sweep_trains_apart_and_writes_its_report(recipe, tmp_path, capsys, monkeypatch):

@@ -18,7 +18,7 @@ TEXT = TextConfig(vocab_size=20, context=6, eos_id=19, **SIZE)
     [
         (VIT, TEXT),
         (VIT, BertConfig(vocab_size=20, context=6, **SIZE)),
-        (ResNetConfig(image_size=32, layers=(1, 1), width=4, heads=2, output_dim=8), TEXT),
+        (ResNetConfig(image_size=32, layers=(1, 1, 1, 1), width=4, heads=2, output_dim=8), TEXT),
     ],
     ids=["vit+text", "vit+bert", "resnet+text"],
 )

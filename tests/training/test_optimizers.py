@@ -56,7 +56,7 @@ def test_a_frozen_part_is_left_out():
         ({"freeze": ("imag",)}, "did you mean 'image'"),
         ({"multipliers": {"text.weigth": 1.0}}, "did you mean 'text.weight'"),
         ({"freeze": ("image", "text", "log_scale")}, "leaves nothing to learn"),
-        ({"freeze": ("qqq",)}, "its parts are image, log_scale, text"),
+        ({"freeze": ("qqq",)}, "name one of image, log_scale, text"),
     ],
 )
 def test_parts_that_do_not_exist_are_refused(wrong, message):

@@ -84,6 +84,37 @@ def test_a_finished_model_can_be_trained_further(recipe, tmp_path):
     assert 0 < moved < 0.03  # one step of at most lr, from where the first run ended
 
 
+def test_the_sigmoid_loss_gives_a_finished_model_without_a_bias_one(recipe, tmp_path):
+    first = train(recipe("run.steps=1"))
+    lines = (tmp_path / "recipe.toml").read_text()
+    begin, end = lines.index("[model]"), lines.index("[data.squares]")
+    further = f'{lines[:begin]}[model]\nstart = "{first.folder}"\n\n{lines[end:]}'
+    (tmp_path / "further.toml").write_text(further)
+    changes = (f"run.folder={tmp_path / 'two'}", "run.steps=2", "objective.pairs.loss=sigmoid")
+    second = train(read_recipe(tmp_path / "further.toml", changes))
+    before = read_log(tmp_path / "run" / "log.jsonl")[-1]
+    rows = read_log(tmp_path / "two" / "log.jsonl")
+    assert rows[0]["bias"] == pytest.approx(-math.log(7), abs=0.02)  # one step of lr = 0.01
+    assert rows[0]["scale"] == pytest.approx(before["scale"], rel=0.02)
+    assert rows[1]["bias"] != rows[0]["bias"]
+    loaded = load_dual_encoder(second.folder).model
+    assert loaded.bias.item() == pytest.approx(rows[1]["bias"])
+    assert "bias" not in weights(first.folder)
+
+
+def test_a_part_that_a_finished_model_lacks_is_refused_before_data_is_read(recipe, tmp_path):
+    first = train(recipe("run.steps=1"))
+    lines = (tmp_path / "recipe.toml").read_text()
+    begin, end = lines.index("[model]"), lines.index("[data.squares]")
+    (tmp_path / "further.toml").write_text(
+        f'{lines[:begin]}[model]\nstart = "{first.folder}"\n\n{lines[end:]}'
+    )
+    (tmp_path / "squares.jsonl").unlink()
+    with pytest.raises(ConfigError, match="did you mean 'image'"):
+        changes = (f"run.folder={tmp_path / 'two'}", "optimizer.freeze=['imag']")
+        train(read_recipe(tmp_path / "further.toml", changes))
+
+
 def test_a_model_published_in_two_halves_can_be_begun_from(tmp_path):
     halves = references.taiyi(tmp_path)
     halves.image_folder.rename(halves.folder / IMAGE_HALF)  # as `seesay models pull` lays it out
@@ -175,7 +206,16 @@ def test_the_running_average_is_what_is_measured_and_exported(recipe, tmp_path):
     assert not same(weights(trained.folder), weights(plain.folder))
 
 
-def test_a_measure_that_does_not_exist_is_refused(recipe):
+def test_a_measure_that_does_not_exist_is_refused_before_training(recipe, tmp_path):
+    def never(checkpoint):
+        raise AssertionError("it trained")
+
+    (tmp_path / "squares.jsonl").unlink()  # nor may the data have been looked for
+    with pytest.raises(ConfigError, match=r"best names score, .* did you mean scores"):
+        train(recipe(*BEST), evaluate=never, measures=("scores", "other"))
+
+
+def test_a_measure_that_was_announced_and_not_given_is_refused(recipe):
     with pytest.raises(ConfigError, match="best names score, which is not measured"):
         train(recipe(*BEST), evaluate=lambda checkpoint: {"other": 1.0})
 
@@ -223,11 +263,8 @@ def test_damaged_samples_are_counted_named_once_and_not_fatal(recipe, tmp_path):
     "setting, message",
     [
         ("model.architecture.text.vocab_size=10", "vocab_size=10 is less than the 31 tokens"),
-        ("model.tokenizer.context=13", "context=13 is more than"),
-        ("model.transform.size=32", "size=32 is not the"),
         ("model.image_weights=x.safetensors", "is for a MobileNetV2 tower"),
         ("data.squares.size=8", r"data.squares.size=8 is for towers that .* Vit takes one: remove"),
-        ("optimizer.freeze=['imag']", "did you mean 'image'"),
         ("hardware.device=tpu9", "device='tpu9' cannot be used"),
     ],
 )
@@ -341,7 +378,7 @@ def test_wandb_is_named_with_its_command_where_it_is_missing(recipe, monkeypatch
         train(recipe("log.also=['wandb']"))
 
 
-def test_compiling_changes_no_result(recipe, tmp_path, monkeypatch):
+def test_both_towers_and_nothing_else_are_compiled_where_asked(recipe, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda m: compiled.append(type(m).__name__))
     train(recipe("hardware.compile=true", "run.steps=1"))

@@ -2,14 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from seesay.errors import ConfigError
+from seesay.training.recipes.files import read_toml
 from seesay.training.recipes.recipe import read_recipe
-from seesay.training.recipes.reference import recipe_reference, setting_notes, toml
-from seesay.training.recipes.settings import build, override, read_toml
+from seesay.training.recipes.reference import (
+    recipe_reference,
+    recipe_settings,
+    setting_notes,
+    toml,
+)
+from seesay.training.recipes.settings import build, override
+from seesay.training.sweeps.sweep import read_sweep
 from tiny_runs import write_run
 
 
@@ -137,6 +145,36 @@ def test_a_file_that_is_missing_or_no_toml_is_refused(tmp_path):
         read_toml(tmp_path / "recpie.toml")
 
 
+def test_a_recipe_is_looked_for_where_recipes_lie(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    for name in ("pyproject.toml", "recipes/seesay-mini.toml"):
+        (tmp_path / name).write_text("a = 1")
+    with pytest.raises(ConfigError, match=r"did you mean recipes/seesay-mini\.toml\?"):
+        read_toml(Path("seesay-mini.toml"))
+    with pytest.raises(ConfigError, match=r"such as recipes/seesay-mini\.toml$"):
+        read_toml(Path("project.toml"))
+    (tmp_path / "recipes" / "seesay-mini.toml").unlink()
+    with pytest.raises(ConfigError, match="correct the path, or write one"):
+        read_toml(Path("project.toml"))
+
+
+def test_a_file_that_is_no_recipe_is_named_once(tmp_path):
+    (tmp_path / "README.md").write_text("# Read me")
+    with pytest.raises(ConfigError) as error:
+        read_recipe(tmp_path / "README.md")
+    assert str(error.value).count("README.md") == 1
+
+
+def test_recipes_and_sweeps_are_told_from_each_other(tmp_path):
+    sweep = tmp_path / "sweep.toml"
+    sweep.write_text('recipe = "recipe.toml"\n[axes.a.b]\n"run.steps" = 1')
+    with pytest.raises(ConfigError, match=r"is a sweep.*seesay sweep .*sweep\.toml$"):
+        read_recipe(sweep)
+    with pytest.raises(ConfigError, match=r"is a recipe.*seesay train .*recipe\.toml$"):
+        read_sweep(write_run(tmp_path))
+
+
 # The real recipe
 
 
@@ -158,6 +196,35 @@ def test_a_file_that_is_missing_or_no_toml_is_refused(tmp_path):
         ("log.every=0", "every=0"),
         ("model.architecture.image.kind=vti", "did you mean 'vit'?"),
         ("model.architecture.image.patch_size=32", "image_size=16 is smaller"),
+        ("optimizer.lr=nan", "optimizer.lr = nan must be a finite number"),
+        ("optimizer.lr=inf", "optimizer.lr = inf must be a finite number"),
+        ("optimizer.weight_decay=nan", "optimizer.weight_decay = nan must be a finite number"),
+        ("objective.pairs.weight=nan", "objective.pairs.weight = nan must be a finite number"),
+        ("run.clip_norm=nan", "run.clip_norm = nan must be a finite number"),
+        ("run.epochs=inf", "run.epochs = inf must be a finite number"),
+        ("run.epochs=0", "[run] epochs=0.0 and steps=12 train nothing"),
+        ("model.architecture.embed_dim=0", "[model.architecture] embed_dim=0 cannot be built"),
+        ("model.architecture.embed_dim=-4", "embed_dim=-4 cannot be built, expected at least 1"),
+        ("model.architecture.scale_init=0", "scale_init=0.0 cannot be computed with"),
+        ("model.architecture.scale_init=-1", "scale_init=-1.0 cannot be computed with"),
+        ("model.architecture.text.depth=-1", "[model.architecture.text] depth=-1 cannot be built"),
+        ("model.architecture.text.dim=0", "[model.architecture.text] dim=0 cannot be built"),
+        ("model.architecture.text.hidden=0", "hidden=0 cannot be built"),
+        ("model.architecture.text.hidden=-1", "hidden=-1 cannot be built"),
+        ("model.architecture.text.heads=0", "heads=0 cannot be built"),
+        ("model.architecture.text.heads=7", "[model.architecture.text] dim=16 does not split"),
+        ("model.architecture.text.norm_eps=-1", "norm_eps=-1.0 cannot be computed with"),
+        ("model.architecture.image.depth=0", "[model.architecture.image] depth=0 cannot be"),
+        ("model.tokenizer.pad_id=99999", "pad_id=99999 is not one of the"),
+        ("model.tokenizer.context=99", "context=99 is more than the"),
+        ("model.transform.size=32", "size=32 is not the"),
+        ("optimizer.freeze=['imag']", "optimizer.freeze: the model has no part 'imag': did you"),
+        ("optimizer.multipliers.imag=2", "optimizer.multipliers: the model has no part 'imag'"),
+        ("optimizer.learning=1e-4", "optimizer.learning is no setting: did you mean optimizer.lr?"),
+        ("optimizer.learning_rate=1", "did you mean optimizer.lr?"),
+        ("hardware.bf16=true", "hardware.bf16 is no setting: did you mean hardware.precision?"),
+        ("run.batch_size=2", "run.batch_size is no setting: did you mean data.NAME.batch?"),
+        ("loading.workers=-1", "--set SECTION.KEY=VALUE"),
     ],
 )
 def test_a_wrong_recipe_is_refused_before_anything_is_loaded(tmp_path, assignment, message):
@@ -181,6 +248,12 @@ def test_a_good_recipe_and_its_changes_are_read(tmp_path):
 
 def test_every_setting_stands_in_the_reference_with_its_meaning():
     reference = recipe_reference()
+    assert recipe_settings()[0]["settings"][0] == {
+        "setting": "folder",
+        "value": "a text",
+        "default": None,
+        "meaning": "Where checkpoints, logs and the finished model go.",
+    }
     for part in (
         "### [run]",
         "### [data.NAME.augmentation]",

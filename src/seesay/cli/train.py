@@ -58,18 +58,27 @@ def train(
     from seesay.errors import ConfigError
 
     if reference:
-        from seesay.training.recipes.reference import recipe_reference
+        from seesay.cli.output import print_json
+        from seesay.training.recipes.reference import recipe_reference, recipe_settings
 
-        print(recipe_reference())
+        if json:
+            print_json(recipe_settings())
+        else:
+            print(recipe_reference())
         return
     if recipe is None:
         raise ConfigError("there is no recipe; expected a TOML file, such as those in recipes/")
     from seesay.cli.output import print_json
+    from seesay.training.keeper import check_best
+    from seesay.training.recipes.classes import check_classes
     from seesay.training.recipes.recipe import read_recipe
     from seesay.training.run import train as run
 
     settings = read_recipe(recipe, tuple(set_ or ()))
-    trained = run(settings, resume=resume, evaluate=make_evaluate(settings.evaluation))
+    check_classes(settings)
+    check_best(settings.evaluation.best, names := measure_names(settings.evaluation))
+    evaluate = make_evaluate(settings.evaluation)
+    trained = run(settings, resume=resume, evaluate=evaluate, measures=names)
     if not trained.first:  # of several processes one speaks
         return
     if json:
@@ -81,6 +90,16 @@ def train(
                 f"第 {trained.step} 步的模型已存入 {trained.folder}",
             )
         )
+
+
+def measure_names(config: "EvaluationConfig") -> list[str]:
+    """What the measures of a recipe are called, before anything is measured."""
+    retrieval = () if config.retrieval is None else config.retrieval.languages
+    zero_shot = () if config.zero_shot is None else tuple(config.zero_shot.templates)
+    ways = ("text_to_image", "image_to_text")
+    return [f"{one}_{way}_r{k}" for one in retrieval for way in ways for k in (1, 5, 10)] + [
+        f"{one}_zero_shot_top{k}" for one in zero_shot for k in (1, 5)
+    ]
 
 
 def make_evaluate(config: "EvaluationConfig") -> "Evaluate | None":

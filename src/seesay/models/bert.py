@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seesay.models.layers import Block, BlockConfig
+from seesay.models.ranges import require_at_least, require_token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,12 @@ class BertConfig:
     """The text's vector: its first token (Chinese-CLIP), or that through dense + tanh (Taiyi)."""
     pad_id: int = 0
     """The token that fills the place after a text's end; nothing looks at it."""
+
+    def __post_init__(self) -> None:
+        sizes = {"vocab_size": self.vocab_size, "context": self.context, "depth": self.depth}
+        require_at_least(1, **sizes, token_types=self.token_types)
+        require_token("pad_id", self.pad_id, self.vocab_size)
+        _ = self.block  # which checks the rest
 
     @property
     def output_dim(self) -> int:

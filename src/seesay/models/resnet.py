@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from seesay.errors import ConfigError
 from seesay.models.layers import Attention, BlockConfig
+from seesay.models.ranges import require_at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,29 @@ class ResNetConfig:
     """Heads of the attention that pools the last stage."""
     output_dim: int = 1024
     """Width of the vector that stands for the image."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, heads=self.heads, output_dim=self.output_dim)
+        if self.width < 2 or self.width % 2:
+            raise ConfigError(
+                f"width={self.width} cannot be halved for the stem, expected an even number from "
+                "2: set one"
+            )
+        if len(self.layers) != 4 or min(self.layers) < 1:
+            raise ConfigError(
+                f"layers={self.layers} cannot be built, expected the number of blocks, from 1, in "
+                "each of four stages: give four numbers"
+            )
+        if self.image_size < 32 or self.image_size % 32:
+            raise ConfigError(
+                f"image_size={self.image_size} does not halve five times, expected a multiple of "
+                "32: set one"
+            )
+        _ = self.attention  # which checks the rest
+
+    @property
+    def attention(self) -> BlockConfig:
+        return BlockConfig(dim=self.dim, heads=self.heads, hidden=self.dim)
 
     @property
     def dim(self) -> int:
@@ -111,7 +136,7 @@ class MeanAttentionPool(nn.Module):
         super().__init__()
         c = config
         self.positions = nn.Parameter(c.dim**-0.5 * torch.randn(c.grid**2 + 1, c.dim))
-        self.attention = Attention(BlockConfig(dim=c.dim, heads=c.heads, hidden=c.dim))
+        self.attention = Attention(c.attention)
         self.attention.out = nn.Linear(c.dim, c.output_dim)
 
     def forward(

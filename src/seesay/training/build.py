@@ -5,7 +5,6 @@ from functools import partial
 from itertools import chain
 from math import exp
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -18,10 +17,12 @@ from seesay.inference.devices import has_bfloat16
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.mobilenet import MobileNet
 from seesay.objectives.contrastive import SIGMOID_LOG_SCALE, sigmoid_bias
+from seesay.training.distillation import Distillation, DistillationConfig
 from seesay.training.distributed import Processes, share_model, transformer_blocks
 from seesay.training.dual_encoder import Towers
 from seesay.training.objectives import Contrastive, ContrastiveConfig, Objective
-from seesay.training.predictions import Predictions, PredictionsConfig
+from seesay.training.optimizers import check_names
+from seesay.training.predictions import Predictions
 from seesay.training.recipes.recipe import HardwareConfig, ModelConfig, Recipe
 from seesay.training.texts import texts_of_classes, texts_of_records
 from seesay.training.tokenizer import train_tokenizer
@@ -36,6 +37,8 @@ def make_model(recipe: Recipe, name: str) -> Checkpoint:
 
         found = locate(recipe.model.start)
         made = load_dual_encoder(found.folder, image_folder=found.image_folder, name=name)
+        check_names([n for n, _ in made.model.named_parameters()], recipe.optimizer)
+        _add_bias(made.model, recipe)
     else:
         made = _from_parts(recipe, name)
     if recipe.model.image_weights is not None:
@@ -51,7 +54,7 @@ def _from_parts(recipe: Recipe, name: str) -> Checkpoint:
     c = recipe.model
     assert c.architecture and c.transform  # ModelConfig
     tokenizer = _tokenizer(recipe)
-    _check_fit(c.architecture, c, tokenizer.vocab_size)
+    _check_vocabulary(c.architecture, c, tokenizer.vocab_size)
     torch.manual_seed(recipe.run.seed)
     model = DualEncoder(_with_bias(c.architecture, recipe))
     return Checkpoint(
@@ -67,30 +70,17 @@ def _tokenizer(recipe: Recipe) -> Tokenizer:
         return load_tokenizer(Path(str(c.tokenizer_folder)).expanduser(), c.tokenizer)
     texts = [texts_of_records(source) for source in recipe.data.values()]
     for objective in recipe.objective.values():
-        if isinstance(objective, PredictionsConfig):
+        if not isinstance(objective, ContrastiveConfig) and objective.classes is not None:
             texts.append(texts_of_classes(objective.classes, objective.templates))
     return Tokenizer(train_tokenizer(chain.from_iterable(texts), c.vocabulary), c.tokenizer)
 
 
-def _check_fit(architecture: DualEncoderConfig, config: ModelConfig, tokens: int) -> None:
-    text: Any = architecture.text
-    assert config.tokenizer and config.transform
+def _check_vocabulary(architecture: DualEncoderConfig, config: ModelConfig, tokens: int) -> None:
+    text = architecture.text
     if text.vocab_size < tokens:
         raise ConfigError(
             f"model.architecture.text.vocab_size={text.vocab_size} is less than the {tokens} "
             f"tokens of {config.tokenizer_folder or 'model.vocabulary'}: set it to {tokens} or more"
-        )
-    context = getattr(text, "context", config.tokenizer.context)
-    if config.tokenizer.context > context:
-        raise ConfigError(
-            f"model.tokenizer.context={config.tokenizer.context} is more than the "
-            f"model.architecture.text.context={context} that the text tower can read"
-        )
-    size = getattr(architecture.image, "image_size", config.transform.size)
-    if size != config.transform.size:
-        raise ConfigError(
-            f"model.transform.size={config.transform.size} is not the "
-            f"model.architecture.image.image_size={size}: make them equal"
         )
 
 
@@ -105,16 +95,28 @@ def _check_sizes(model: DualEncoder, recipe: Recipe) -> None:
 
 def _with_bias(architecture: DualEncoderConfig, recipe: Recipe) -> DualEncoderConfig:
     """For the sigmoid loss, a scale and a bias to begin with, where the recipe names no bias."""
+    batch = _sigmoid_batch(recipe)
+    if architecture.bias_init is not None or batch is None:
+        return architecture
+    return replace(architecture, bias_init=sigmoid_bias(batch), scale_init=exp(SIGMOID_LOG_SCALE))
+
+
+def _add_bias(model: DualEncoder, recipe: Recipe) -> None:
+    """For the sigmoid loss, a bias for a model that was trained without one; its scale stays."""
+    batch = _sigmoid_batch(recipe)
+    if model.bias is None and batch is not None:
+        model.config = replace(model.config, bias_init=sigmoid_bias(batch))
+        model.bias = nn.Parameter(torch.full_like(model.log_scale.detach(), sigmoid_bias(batch)))
+
+
+def _sigmoid_batch(recipe: Recipe) -> int | None:
+    """The largest batch that a sigmoid loss sees; None where there is no such loss."""
     batches = [
         recipe.data[o.source].batch
         for o in recipe.objective.values()
         if isinstance(o, ContrastiveConfig) and o.loss == "sigmoid"
     ]
-    if architecture.bias_init is not None or not batches:
-        return architecture
-    return replace(
-        architecture, bias_init=sigmoid_bias(max(batches)), scale_init=exp(SIGMOID_LOG_SCALE)
-    )
+    return max(batches, default=None)
 
 
 def _begin_image_tower(model: DualEncoder, file: Path) -> None:
@@ -134,6 +136,9 @@ def make_objectives(
     for name, config in recipe.objective.items():
         if isinstance(config, ContrastiveConfig):
             objective: Objective = Contrastive(config)
+        elif isinstance(config, DistillationConfig):
+            source, seed = recipe.data[config.source], recipe.run.seed
+            objective = Distillation(name, config, made, source, seed, device)
         else:
             objective = Predictions(name, config, made, recipe.run.seed, device)
         objectives[name] = (config.weight, objective)

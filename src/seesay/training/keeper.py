@@ -1,7 +1,8 @@
 """What becomes of a model in training: it is measured, kept, and in the end exported."""
 
+import difflib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,16 @@ def checkpoints_of(recipe: Recipe) -> Checkpoints:
 def describe(recipe: Recipe) -> dict[str, Any]:
     """A recipe as JSON gives it back."""
     return json.loads(json.dumps(asdict(recipe), ensure_ascii=False))
+
+
+def check_best(best: Sequence[str], measured: Collection[str]) -> None:
+    """Raises ConfigError where the recipe judges by a measure that does not exist."""
+    if missing := [name for name in best if name not in measured]:
+        near = difflib.get_close_matches(missing[0], measured, n=1)
+        raise ConfigError(
+            f"evaluation.best names {', '.join(missing)}, which is not measured; expected some "
+            f"of {', '.join(measured)}" + (f": did you mean {near[0]}?" if near else ": name one")
+        )
 
 
 class Keeper:
@@ -85,11 +96,7 @@ class Keeper:
         best = self._recipe.evaluation.best
         if not best or not measured:
             return None
-        if missing := [name for name in best if name not in measured]:
-            raise ConfigError(
-                f"evaluation.best names {', '.join(missing)}, which is not measured; expected some "
-                f"of {', '.join(measured)}"
-            )
+        check_best(best, measured)
         return sum(measured[name] for name in best) / len(best)
 
     def _with_weights(self, weights: Mapping[str, Tensor]) -> Checkpoint:

@@ -51,8 +51,11 @@ class ContrastiveConfig:
     """Factor in the sum of all objectives."""
 
     def __post_init__(self) -> None:
-        if self.weight <= 0:
-            raise ConfigError(f"weight={self.weight} must be above 0; remove the objective instead")
+        if not self.weight > 0:
+            raise ConfigError(
+                f"weight={self.weight} lets nothing be learned, expected a number above 0: raise "
+                "it, or remove the objective"
+            )
 
 
 class Contrastive:

@@ -1,7 +1,7 @@
 """AdamW with the customary exceptions, its learning rate over time, and the running average."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import cos, pi
 from typing import Any
@@ -38,29 +38,32 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.eps <= 0 or self.weight_decay < 0:
             raise ConfigError(
-                f"lr={self.lr} and eps={self.eps} must be above 0, weight_decay="
-                f"{self.weight_decay} at least 0"
+                f"lr={self.lr}, eps={self.eps} and weight_decay={self.weight_decay} cannot be "
+                "used, expected the first two above 0 and the last at least 0: raise them"
             )
         for name in ("warmup", "final"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name}={getattr(self, name)} must lie between 0 and 1")
+                raise ConfigError(
+                    f"{name}={getattr(self, name)} is no part of a whole, expected a number "
+                    "between 0 and 1: set one"
+                )
         if not all(0 <= beta < 1 for beta in (*self.betas, self.ema or 0)):
             raise ConfigError(
-                f"betas={self.betas} and ema={self.ema} must be at least 0 and below 1"
+                f"betas={self.betas} and ema={self.ema} are no decays, expected numbers of at "
+                "least 0 and below 1: set such"
             )
         for name, factor in self.multipliers.items():
             if factor <= 0:
                 raise ConfigError(
-                    f"multipliers.{name}={factor} must be above 0; freeze locks a part"
+                    f"multipliers.{name}={factor} is no factor, expected a number above 0: raise "
+                    "it, or lock the part by freeze"
                 )
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
     """AdamW over what is not frozen. Raises ConfigError where a part does not exist."""
     names = [name for name, _ in model.named_parameters()]
-    for part in (*config.freeze, *config.multipliers):
-        if not any(_belongs(name, part) for name in names):
-            raise ConfigError(_no_such_part(part, names))
+    check_names(names, config)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if any(_belongs(name, part) for part in config.freeze):
@@ -82,6 +85,14 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ada
     )
 
 
+def check_names(names: Sequence[str], config: OptimizerConfig) -> None:
+    """Raises ConfigError where `freeze` or `multipliers` names none of a model's parameters."""
+    for setting, parts in (("freeze", config.freeze), ("multipliers", config.multipliers)):
+        for part in parts:
+            if not any(_belongs(name, part) for name in names):
+                raise ConfigError(f"optimizer.{setting}: {_no_such_part(part, names)}")
+
+
 def _belongs(name: str, part: str) -> bool:
     return name == part or name.startswith(part + ".")
 
@@ -91,7 +102,7 @@ def _no_such_part(part: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(part, parts, n=1)
     top = ", ".join(sorted({name.split(".")[0] for name in names}))
     return f"the model has no part {part!r}: " + (
-        f"did you mean {near[0]!r}?" if near else f"its parts are {top}"
+        f"did you mean {near[0]!r}?" if near else f"name one of {top}, or a part of these"
     )
 
 

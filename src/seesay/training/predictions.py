@@ -47,10 +47,14 @@ class PredictionsConfig:
     def __post_init__(self) -> None:
         if self.weight <= 0 or self.temperature <= 0:
             raise ConfigError(
-                f"weight={self.weight} and temperature={self.temperature} must be above 0"
+                f"weight={self.weight} and temperature={self.temperature} let nothing be learned, "
+                "expected numbers above 0: raise them"
             )
         if self.likely < 1 or self.names < 2:
-            raise ConfigError(f"likely={self.likely} must be at least 1, names={self.names} 2")
+            raise ConfigError(
+                f"likely={self.likely} and names={self.names} are too few to choose among, "
+                "expected at least 1 and 2: raise them"
+            )
         if not self.templates or any("{}" not in t for ts in self.templates.values() for t in ts):
             raise ConfigError(f"templates={dict(self.templates)} must be texts that hold {{}}")
 

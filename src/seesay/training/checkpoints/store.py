@@ -36,7 +36,10 @@ class CheckpointConfig:
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.keep < 1:
-            raise ConfigError(f"every={self.every} and keep={self.keep} must be at least 1")
+            raise ConfigError(
+                f"every={self.every} and keep={self.keep} would leave nothing to go on from, "
+                "expected at least 1 each: raise them"
+            )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ class LogConfig:
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise ConfigError(f"every={self.every} must be at least 1")
+            raise ConfigError(
+                f"every={self.every} is no number of steps, expected at least 1: raise it"
+            )
 
 
 class RunLog:

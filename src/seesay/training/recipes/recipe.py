@@ -12,14 +12,17 @@ from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.training.checkpoints.store import CheckpointConfig
+from seesay.training.distillation import DistillationConfig
 from seesay.training.logs.run_log import LogConfig
 from seesay.training.objectives import ContrastiveConfig
 from seesay.training.optimizers import OptimizerConfig
 from seesay.training.predictions import PredictionsConfig
-from seesay.training.recipes.settings import build, override, read_toml
+from seesay.training.recipes.files import read_toml, refuse_other_kind
+from seesay.training.recipes.parts import check_parts
+from seesay.training.recipes.settings import build, override
 from seesay.training.tokenizer import VocabularyConfig
 
-ObjectiveConfig = ContrastiveConfig | PredictionsConfig
+ObjectiveConfig = ContrastiveConfig | PredictionsConfig | DistillationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +46,14 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if self.epochs <= 0 or (self.steps is not None and self.steps < 1):
-            raise ConfigError(f"epochs={self.epochs} must be above 0 and steps={self.steps} from 1")
+            raise ConfigError(
+                f"epochs={self.epochs} and steps={self.steps} train nothing, expected epochs above "
+                "0, and steps from 1 or left out: raise them"
+            )
         if self.accumulate < 1 or self.clip_norm <= 0 or self.seed < 0:
             raise ConfigError(
-                f"accumulate={self.accumulate} must be at least 1, clip_norm={self.clip_norm} "
-                f"above 0 and seed={self.seed} at least 0"
+                f"accumulate={self.accumulate}, clip_norm={self.clip_norm} and seed={self.seed} "
+                "cannot be used, expected at least 1, above 0 and at least 0: raise them"
             )
 
 
@@ -74,7 +80,10 @@ class HardwareConfig:
     def __post_init__(self) -> None:
         for name in ("micro_batch", "threads"):
             if (value := getattr(self, name)) is not None and value < 1:
-                raise ConfigError(f"{name}={value} must be at least 1")
+                raise ConfigError(
+                    f"{name}={value} computes nothing, expected at least 1: raise it, or leave it "
+                    "out"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +142,10 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         if self.every is not None and self.every < 1:
-            raise ConfigError(f"every={self.every} must be at least 1")
+            raise ConfigError(
+                f"every={self.every} is no number of steps, expected at least 1: raise it, or "
+                "leave it out"
+            )
         if self.best and self.retrieval is None and self.zero_shot is None:
             raise ConfigError(
                 f"best={self.best} cannot be known without a measure: add [evaluation.retrieval] "
@@ -183,7 +195,19 @@ class Recipe:
 def read_recipe(file: Path, assignments: tuple[str, ...] = ()) -> Recipe:
     """The recipe in a TOML file, changed by `section.key=value` assignments.
     Raises ConfigError, listing all that is wrong, before any data or weights are touched."""
+    table = read_toml(file)
+    refuse_other_kind(file, table, sweep=False)
     try:
-        return build(Recipe, override(read_toml(file), assignments))
+        recipe = build(Recipe, override(table, assignments))
+        check_parts(recipe)
+        return recipe
     except ConfigError as error:
-        raise ConfigError(f"{file} cannot be used: {error}") from None
+        raise ConfigError(
+            f"{file} cannot be used: {_sentence(error)} Correct this there, or by "
+            "--set SECTION.KEY=VALUE; `seesay train --reference` lists all settings"
+        ) from None
+
+
+def _sentence(error: ConfigError) -> str:
+    """Its words up to an end."""
+    return str(error) if str(error).endswith("?") else f"{error}."

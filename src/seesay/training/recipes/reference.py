@@ -5,7 +5,7 @@ import inspect
 import textwrap
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from seesay.training.recipes.recipe import Recipe
@@ -14,10 +14,47 @@ from seesay.training.recipes.settings import SCALARS, kind_of
 
 def recipe_reference() -> str:
     """Markdown: a table for each section of a recipe, in order."""
-    return "\n\n".join(_sections(Recipe, ())) + "\n"
+    return "\n\n".join(_markdown(section) for section in _sections(Recipe, ()) if section.path)
 
 
-def _sections(kind: Any, at: tuple[str, ...], about: str = "") -> Iterator[str]:
+def recipe_settings() -> list[dict[str, Any]]:
+    """The same for programs: each section with its settings."""
+    return [asdict(section) for section in _sections(Recipe, ()) if section.path]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of a section."""
+
+    setting: str
+    value: str
+    """What it may be."""
+    default: str | None
+    """As TOML writes it; None where the setting is required."""
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One heading of the reference."""
+
+    path: str
+    """Empty for the recipe itself."""
+    about: tuple[str, ...]
+    settings: tuple[Setting, ...]
+
+
+def _markdown(section: Section) -> str:
+    table = ["| setting | value | default | meaning |", "| --- | --- | --- | --- |"]
+    for one in section.settings:
+        bare = one.default in (None, "none")
+        default = (one.default or "required") if bare else f"`{one.default}`"
+        table.append(f"| `{one.setting}` | {one.value} | {default} | {one.meaning} |")
+    parts = [f"### [{section.path}]", *section.about]
+    return "\n\n".join([*parts, "\n".join(table)] if section.settings else parts)
+
+
+def _sections(kind: Any, at: tuple[str, ...], about: str = "") -> Iterator[Section]:
     hints, notes = get_type_hints(kind), setting_notes(kind)
     inner: list[tuple[Any, tuple[str, ...], str]] = []
     rows = []
@@ -26,18 +63,12 @@ def _sections(kind: Any, at: tuple[str, ...], about: str = "") -> Iterator[str]:
         if configs:
             inner += [(*config, notes.get(field.name, "")) for config in configs]
         else:
-            rows.append(
-                f"| `{field.name}` | {_type(hints[field.name])} | {_default(field)} "
-                f"| {notes.get(field.name, '')} |"
-            )
-    if at:
-        heading = f"### [{'.'.join(at)}]"
-        own = inspect.cleandoc(kind.__doc__ or "")
-        words = [about, "" if own.startswith(f"{kind.__name__}(") else own]
-        table = ["| setting | value | default | meaning |", "| --- | --- | --- | --- |", *rows]
-        yield "\n\n".join([heading, *dict.fromkeys(w for w in words if w)])
-        if rows:
-            yield "\n".join(table)
+            value, note = _type(hints[field.name]), notes.get(field.name, "")
+            rows.append(Setting(field.name, value, _default(field), note))
+    own = inspect.cleandoc(kind.__doc__ or "")
+    words = [about, "" if own.startswith(f"{kind.__name__}(") else own]
+    said = tuple(dict.fromkeys(word for word in words if word))
+    yield Section(".".join(at), said, tuple(rows))
     for config, path, note in inner:
         yield from _sections(config, path, note)
 
@@ -91,14 +122,14 @@ def _type(hint: Any) -> str:
     return SCALARS.get(hint, str(hint))
 
 
-def _default(field: "Field[Any]") -> str:
+def _default(field: "Field[Any]") -> str | None:
     if field.default is MISSING and field.default_factory is MISSING:
-        return "required"
+        return None
     make: Any = field.default_factory
     value = make() if field.default is MISSING else field.default
     if value is None or value in ((), {}):
         return "none"
-    return f"`{toml(value)}`"
+    return toml(value)
 
 
 def toml(value: Any) -> str:

@@ -9,10 +9,11 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import MISSING, fields, is_dataclass
-from pathlib import Path
+from math import isfinite
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from seesay.errors import ConfigError
+from seesay.training.recipes.names import meant, show
 
 Config = TypeVar("Config")
 Table = dict[str, Any]
@@ -22,18 +23,6 @@ SCALARS: dict[type, str] = {
     float: "a number",
     str: "a text",
 }
-
-
-def read_toml(file: Path) -> Table:
-    """The table in a file. Raises ConfigError where there is none."""
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        near = difflib.get_close_matches(file.name, [f.name for f in file.parent.glob("*.toml")])
-        there = f"; did you mean {file.parent / near[0]}?" if near else ""
-        raise ConfigError(f"{file} is not there, expected a recipe in TOML{there}") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file} is no TOML file ({error}): correct that place") from None
 
 
 def override(table: Table, assignments: Sequence[str]) -> Table:
@@ -101,19 +90,20 @@ class _Builder:
 
     def build(self, kind: Any, table: Any, at: tuple[str, ...]) -> Any:
         if not isinstance(table, Mapping):
-            raise ConfigError(f"{_show(at)} = {table!r} is a value, expected a section of settings")
+            raise ConfigError(f"{show(at)} = {table!r} is a value, expected a section of settings")
         hints = get_type_hints(kind)
         wanted = {f.name: f for f in fields(kind)}
         values: dict[str, Any] = {}
         problems = [
-            f"{_show((*at, name))} is missing: it has no default, so set it"
+            f"{show((*at, name))} is missing: it has no default, so set it"
             for name, f in wanted.items()
             if name not in table and f.default is MISSING and f.default_factory is MISSING
         ]
         for name, value in table.items():
             try:
                 if name not in wanted:
-                    raise ConfigError(self._unknown(name, list(wanted), at))
+                    hint = meant(name, list(wanted), at, self._known)
+                    raise ConfigError(f"{show((*at, name))} is no setting: {hint}")
                 values[name] = self.convert(hints[name], value, (*at, name))
             except ConfigError as error:
                 problems.append(str(error))
@@ -122,7 +112,7 @@ class _Builder:
         try:
             return kind(**values)
         except ConfigError as error:
-            raise ConfigError(f"[{_show(at)}] {error}" if at else str(error)) from None
+            raise ConfigError(f"[{show(at)}] {error}" if at else str(error)) from None
 
     def convert(self, hint: Any, value: Any, at: tuple[str, ...]) -> Any:
         """A TOML value as the type that a setting is declared with."""
@@ -137,7 +127,7 @@ class _Builder:
             return self._tuple(arguments, value, at)
         if origin in (dict, AbstractMapping):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"{_show(at)} = {value!r} is a value, expected a section")
+                raise ConfigError(f"{show(at)} = {value!r} is a value, expected a section")
             return {
                 self.convert(arguments[0], k, at): self.convert(arguments[1], v, (*at, k))
                 for k, v in value.items()
@@ -161,31 +151,14 @@ class _Builder:
 
     def _tuple(self, hints: tuple[Any, ...], value: Any, at: tuple[str, ...]) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{_show(at)} = {value!r} must be a list: write [{value!r}]")
+            raise ConfigError(f"{show(at)} = {value!r} must be a list: write [{value!r}]")
         if hints[-1] is Ellipsis:
             hints = (hints[0],) * len(value)
         if len(hints) != len(value):
             raise ConfigError(
-                f"{_show(at)} = {value!r} has {len(value)} entries, expected {len(hints)}"
+                f"{show(at)} = {value!r} has {len(value)} entries, expected {len(hints)}"
             )
         return tuple(self.convert(h, v, at) for h, v in zip(hints, value, strict=True))
-
-    def _unknown(self, name: str, wanted: list[str], at: tuple[str, ...]) -> str:
-        """Say which name was meant: one of this section, or the same in another section."""
-        elsewhere = [path for path in self._known if path[-1] == name]
-        # The same name in another section is likelier than a name that is only somewhat alike.
-        near = difflib.get_close_matches(name, wanted, n=1, cutoff=0.75 if elsewhere else 0.6)
-        if near:
-            meant = f"did you mean {_show((*at, near[0]))}?"
-        elif elsewhere:
-            meant = f"did you mean {_show(elsewhere[0])}?"
-        else:
-            meant = f"expected one of {', '.join(wanted)}"
-        return f"{_show((*at, name))} is no setting: {meant}"
-
-
-def _show(path: Sequence[str]) -> str:
-    return ".".join(path) or "the recipe"
 
 
 def _choice(options: tuple[Any, ...], value: Any, at: tuple[str, ...]) -> Any:
@@ -194,13 +167,15 @@ def _choice(options: tuple[Any, ...], value: Any, at: tuple[str, ...]) -> Any:
     near = difflib.get_close_matches(str(value), [str(o) for o in options], n=1)
     meant = f": did you mean {near[0]!r}?" if near else ""
     raise ConfigError(
-        f"{_show(at)} = {value!r} is not one of {', '.join(map(repr, options))}{meant}"
+        f"{show(at)} = {value!r} is not one of {', '.join(map(repr, options))}{meant}"
     )
 
 
 def _scalar(hint: Any, value: Any, at: tuple[str, ...]) -> Any:
     if hint is float and type(value) is int:
-        return float(value)
+        value = float(value)
     if type(value) is not hint:
-        raise ConfigError(f"{_show(at)} = {value!r} must be {SCALARS.get(hint, str(hint))}")
+        raise ConfigError(f"{show(at)} = {value!r} must be {SCALARS.get(hint, str(hint))}")
+    if hint is float and not isfinite(value):
+        raise ConfigError(f"{show(at)} = {value!r} must be a finite number")
     return value

@@ -13,8 +13,9 @@ from typing import Any
 from seesay.errors import ConfigError, TrainingError
 from seesay.training.keeper import model_folder
 from seesay.training.logs.run_log import read_log
+from seesay.training.recipes.files import read_toml, refuse_other_kind
 from seesay.training.recipes.recipe import Recipe, read_recipe
-from seesay.training.recipes.settings import build, read_toml
+from seesay.training.recipes.settings import build
 
 Setting = bool | int | float | str
 Runner = Callable[[Path, Sequence[str]], None]
@@ -72,10 +73,12 @@ class Cell:
 
 def read_sweep(file: Path) -> SweepConfig:
     """Raises ConfigError, listing all that is wrong."""
+    table = read_toml(file)
+    refuse_other_kind(file, table, sweep=True)
     try:
-        return build(SweepConfig, read_toml(file))
+        return build(SweepConfig, table)
     except ConfigError as error:
-        raise ConfigError(f"{file} cannot be used: {error}") from None
+        raise ConfigError(f"{file} cannot be used: {error}. Correct this there") from None
 
 
 def cells_of(config: SweepConfig, file: Path) -> list[Cell]:

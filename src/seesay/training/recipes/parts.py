@@ -1,0 +1,57 @@
+"""Whether the parts of a model that a recipe describes fit each other, before any is made."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from seesay.errors import ConfigError
+from seesay.training.optimizers import check_names
+from seesay.weights.blank import blank_dual_encoder
+
+if TYPE_CHECKING:
+    from seesay.training.recipes.recipe import ModelConfig, Recipe
+
+
+def check_parts(recipe: "Recipe") -> None:
+    """Raises ConfigError where a model built from its parts has two that contradict each other, or
+    the optimizer names one that it lacks. What goes on from a finished model is not asked: that
+    model would have to be loaded."""
+    architecture = recipe.model.architecture
+    if architecture is None:
+        return
+    _check_texts(recipe.model, architecture.text)
+    _check_images(recipe.model, architecture.image)
+    names: Sequence[str] = [n for n, _ in blank_dual_encoder(architecture).named_parameters()]
+    check_names(names, recipe.optimizer)
+
+
+def _check_texts(model: "ModelConfig", text: Any) -> None:
+    assert model.tokenizer  # ModelConfig
+    context, pad_id = model.tokenizer.context, model.tokenizer.pad_id
+    if context > text.context:
+        raise ConfigError(
+            f"model.tokenizer.context={context} is more than the "
+            f"model.architecture.text.context={text.context} that the text tower can read: make "
+            "them equal"
+        )
+    if pad_id >= text.vocab_size:
+        raise ConfigError(
+            f"model.tokenizer.pad_id={pad_id} is not one of the "
+            f"model.architecture.text.vocab_size={text.vocab_size} tokens, expected 0 to "
+            f"{text.vocab_size - 1}: set it to the padding token"
+        )
+    if pad_id != getattr(text, "pad_id", pad_id):
+        raise ConfigError(
+            f"model.tokenizer.pad_id={pad_id} is not the "
+            f"model.architecture.text.pad_id={text.pad_id} that the text tower does not look at: "
+            "make them equal"
+        )
+
+
+def _check_images(model: "ModelConfig", image: Any) -> None:
+    assert model.transform  # ModelConfig
+    size = getattr(image, "image_size", model.transform.size)
+    if size != model.transform.size:
+        raise ConfigError(
+            f"model.transform.size={model.transform.size} is not the "
+            f"model.architecture.image.image_size={size}: make them equal"
+        )

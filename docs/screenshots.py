@@ -45,7 +45,7 @@ def main() -> None:
         search(browser, address, "search_en", "en-US", "a close-up of a cat", DESK)
         search(browser, address, "search_zh", "zh-CN", "一辆摩托车", DESK)
         search(browser, address, "phone_en", "en-US", "stars in the sky", PHONE)
-        search(browser, address, "phone_zh", "zh-CN", "桌上的一杯咖啡", PHONE)
+        search(browser, address, "phone_zh", "zh-CN", "一只猫", PHONE)
         search(browser, address, "no_match", "zh-CN", "一群大象在河里洗澡", DESK)
         similar(browser, address)
         drawn(browser, address)
@@ -93,8 +93,8 @@ def search(
 
 def similar(browser: Browser, address: str) -> None:
     page = opened(browser, address, "en-US", DESK)
-    ask(page, "a motorcycle in a garage")
-    page.locator("#results [data-do=similar]").first.click()
+    ask(page, "a red motorcycle")
+    page.locator("#results .card", has_text="motorcycle_left").locator("[data-do=similar]").click()
     page.wait_for_selector("#results .like")
     keep(page, "similar")
 

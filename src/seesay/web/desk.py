@@ -137,7 +137,10 @@ class Desk:
             results = search(found, asked, count=count)
         except SeesayError as error:
             raise gr.Error(str(error)) from error
-        return to_plain(replace(results, hits=results.hits[:count]))
+        answer: dict[str, Any] = to_plain(replace(results, hits=results.hits[:count]))
+        for hit in answer["hits"]:  # a "path" would be taken for a file to be downloaded
+            hit["file"] = hit.pop("path")
+        return answer
 
     def _answer(self, asked: Asked) -> str:
         try:
@@ -166,7 +169,7 @@ def _read(*form: Any) -> Asked:
         collection=name or None,
         words=str(wanted or ""),
         without=str(without or ""),
-        picture=decode_picture(picture),
+        picture=decode_picture(str(picture or "")),
         min_match=min(max(float(min_match or 0), 0.0), 100.0),
         kind=kind if kind in ("image", "text") else None,
         folders=tuple(str(one) for one in folders or ()),

@@ -4,7 +4,9 @@ STYLE = """
 [data-spoken=en] .zh,[data-spoken=zh] .en,html:not([data-spoken]) .zh{display:none}
 body{background:var(--body-background-fill)}
 .gradio-container{width:100%;max-width:1180px!important;margin:0 auto!important;
-padding:0 20px 48px!important}
+padding:0!important}
+.main.fillable{padding:20px clamp(12px,3vw,32px) 48px!important}
+.html-container{padding:0!important}
 .gradio-container main{padding:10px 0 0!important;width:100%;max-width:none!important}
 .gradio-container main>.wrap{width:100%}
 span.en,span.zh{color:inherit!important}
@@ -139,7 +141,6 @@ dialog.look .about small{color:var(--body-text-color-subdued);display:block}
 .dropping:after{content:"";position:fixed;inset:10px;border:3px dashed var(--primary-500);
 border-radius:18px;pointer-events:none;z-index:50}
 @media (max-width:640px){
-.gradio-container{padding:0 12px 32px!important}
 #head{gap:8px}.brand b{font-size:1.25rem}.brand span{display:none}
 #ask{flex-wrap:wrap;padding:6px 8px 8px 14px}#ask .form{flex:1 1 100%}
 #picture{margin-right:auto}#go{min-width:96px!important}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import seesay
 from fakes import FakeEmbedder
 from seesay.errors import ConfigError
 from seesay.inference import classifier as module
@@ -161,3 +162,12 @@ def test_an_empty_list_of_templates_is_refused():
 def test_a_chance_outside_0_to_1_is_refused(none_above):
     with pytest.raises(ConfigError, match=f"none_above is {none_above}"):
         ZeroShotClassifier(FakeEmbedder(), ["dog"], none_above=none_above)
+
+
+def test_how_far_the_labels_are_is_told():
+    told: list[tuple[int, int, int]] = []
+    ZeroShotClassifier(
+        seesay.load(), ["cat", "狗"], none_above=None, on_progress=lambda *step: told.append(step)
+    )
+    done, total, failed = told[-1]
+    assert done == total > 24 and failed == 0

@@ -139,7 +139,9 @@ def predictions(tmp_path, monkeypatch):
 
     torch.manual_seed(0)
     classifier = Classifier()
-    monkeypatch.setattr("seesay.training.predictions.load_classifier", lambda file: classifier)
+    monkeypatch.setattr(
+        "seesay.training.teachers.predictions.load_classifier", lambda file: classifier
+    )
     names = [
         {"en": e, "zh": z}
         for e, z in zip(("red", "green", "blue", "white"), "红绿蓝白", strict=True)

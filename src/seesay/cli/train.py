@@ -58,13 +58,7 @@ def train(
     from seesay.errors import ConfigError
 
     if reference:
-        from seesay.cli.output import print_json
-        from seesay.training.recipes.reference import recipe_reference, recipe_settings
-
-        if json:
-            print_json(recipe_settings())
-        else:
-            print(recipe_reference())
+        _print_reference(json)
         return
     if recipe is None:
         raise ConfigError("there is no recipe; expected a TOML file, such as those in recipes/")
@@ -90,6 +84,16 @@ def train(
                 f"第 {trained.step} 步的模型已存入 {trained.folder}",
             )
         )
+
+
+def _print_reference(json: bool) -> None:
+    from seesay.cli.output import print_json
+    from seesay.training.recipes.reference import recipe_reference, recipe_settings
+
+    if json:
+        print_json(recipe_settings())
+    else:
+        print(recipe_reference())
 
 
 def measure_names(config: "EvaluationConfig") -> list[str]:

@@ -17,13 +17,13 @@ from seesay.inference.devices import has_bfloat16
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.mobilenet import MobileNet
 from seesay.objectives.contrastive import SIGMOID_LOG_SCALE, sigmoid_bias
-from seesay.training.distillation import Distillation, DistillationConfig
 from seesay.training.distributed import Processes, share_model, transformer_blocks
 from seesay.training.dual_encoder import Towers
 from seesay.training.objectives import Contrastive, ContrastiveConfig, Objective
 from seesay.training.optimizers import check_names
-from seesay.training.predictions import Predictions
 from seesay.training.recipes.recipe import HardwareConfig, ModelConfig, Recipe
+from seesay.training.teachers.distillation import Distillation, DistillationConfig
+from seesay.training.teachers.predictions import Predictions
 from seesay.training.texts import texts_of_classes, texts_of_records
 from seesay.training.tokenizer import train_tokenizer
 from seesay.weights.checkpoint import Checkpoint, load_dual_encoder

@@ -12,14 +12,14 @@ from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.training.checkpoints.store import CheckpointConfig
-from seesay.training.distillation import DistillationConfig
 from seesay.training.logs.run_log import LogConfig
 from seesay.training.objectives import ContrastiveConfig
 from seesay.training.optimizers import OptimizerConfig
-from seesay.training.predictions import PredictionsConfig
 from seesay.training.recipes.files import read_toml, refuse_other_kind
 from seesay.training.recipes.parts import check_parts
 from seesay.training.recipes.settings import build, override
+from seesay.training.teachers.distillation import DistillationConfig
+from seesay.training.teachers.predictions import PredictionsConfig
 from seesay.training.tokenizer import VocabularyConfig
 
 ObjectiveConfig = ContrastiveConfig | PredictionsConfig | DistillationConfig

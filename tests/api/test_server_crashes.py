@@ -1,5 +1,7 @@
 """Servers that are killed, share a collection, or run out of room: nothing is lost."""
 
+import os
+import subprocess
 import threading
 
 import httpx
@@ -95,3 +97,32 @@ def test_a_second_run_is_refused_while_one_is_running(mine):
     with Collection.open(mine) as collection:  # it ended in good order in the middle
         assert collection.verify(deep=True) == []
         assert collection.stats().last_run.state in ("interrupted", "done")
+
+
+def test_a_full_disk_is_told_and_searches_go_on(tmp_path, monkeypatch):
+    small = tmp_path / "small"
+    small.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)]
+    if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount a small disk here")
+    monkeypatch.setattr("seesay.search.ingest.storing.committing.UNITS", 50)
+    try:
+        folder = tmp_path / "p"
+        write_photo(folder / "0.png", 0)
+        with Collection.open(small / "mine", create=True) as collection:
+            collection.index([folder])
+        for number in range(60):
+            (folder / f"{number}.txt").write_text(f"number{number} some words " * 200)
+        with serving(small / "mine") as up:
+            assert httpx.post(f"{up.url}{INDEX}").status_code in (202, 507)
+            until(lambda: httpx.get(f"{up.url}{INDEX}").json()["state"] != "running")
+            assert httpx.get(f"{up.url}{INDEX}").json()["state"] == "failed"
+            assert "disk is full" in httpx.get(f"{up.url}{INDEX}").json()["error"]
+            assert searches(up.url).status_code == 200
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        with Collection.open(small / "mine") as collection:
+            assert collection.verify(deep=True) == []
+            collection.index()
+            assert sum(collection.stats().items.values()) == 61
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import torch
+
 from seesay.api.failures import RefusedError
 
 Answer = TypeVar("Answer")
@@ -19,7 +21,9 @@ class Work:
     """Threads for one kind of work."""
 
     def __init__(self, name: str, *, threads: int, max_waiting: int, timeout_s: float) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(
+            threads, thread_name_prefix=name, initializer=_in_this_thread_alone
+        )
         self._most = threads + max_waiting
         self._timeout_s = timeout_s
         self._threads = threads
@@ -65,3 +69,10 @@ class Work:
     def _leave(self, _: object) -> None:
         with self._mutex:
             self._inside -= 1
+
+
+def _in_this_thread_alone() -> None:
+    """As many requests are computed at once as there are processors: torch's own threads would only
+    wait for each other."""
+    torch.get_num_threads()  # asks, so that what is set stays with this thread
+    torch.set_num_threads(1)

@@ -153,19 +153,17 @@ def test_chinese_words_find_their_text_first_by_keyword(store, embedder, query, 
     searcher.close()
 
 
-def test_texts_do_not_push_pictures_out(store, embedder):
+@pytest.mark.parametrize("lanes", [("image", "text"), None], ids=["vectors", "all"])
+def test_texts_do_not_push_pictures_out(store, embedder, lanes):
     space = start(store, embedder)
-    query = embedder.embed_texts(["zebra"]).vectors[0]
+    query = embedder.embed_texts(["zebra lion"]).vectors[0]
     away = made.unit_vectors(30, embedder.dim)
     pictures = away - 0.9 * query  # every picture is farther from the query than every text
     made.add_photos(store, space, pictures / np.linalg.norm(pictures, axis=1, keepdims=True))
     add_texts(store, space, embedder, [f"zebra {n}" for n in range(30)])
-    hits = (
-        Searcher(store, embedder)
-        .search(Query(parts=(Part(text="zebra"),), lanes=("image", "text"), count=10))
-        .hits
-    )
-    assert [hit.kind for hit in hits].count("image") == 5
+    asked = Query(parts=(Part(text="zebra lion"),), lanes=lanes, count=10)
+    hits = Searcher(store, embedder).search(asked).hits
+    assert [hit.kind for hit in hits].count("image") >= 4
 
 
 def test_copies_are_folded_into_the_first(store, embedder):

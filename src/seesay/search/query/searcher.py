@@ -18,7 +18,7 @@ from seesay.search.query.calibration import THRESHOLD
 from seesay.search.query.embedding import Embedded, PartEmbedder
 from seesay.search.query.everyday import Everyday
 from seesay.search.query.hits import confidences_of, make_hits
-from seesay.search.query.rankings.fusion import K, fused
+from seesay.search.query.rankings.fusion import K, Ranked, fused, in_turn
 from seesay.search.query.rankings.keyword_lane import search_keywords
 from seesay.search.query.rankings.lanes import SpaceLanes
 from seesay.search.query.rankings.ranking import Answered, rank
@@ -101,7 +101,7 @@ class Searcher:
         lanes = self._current()
         asked = self._asked(query, lanes.space)
         answered = self._answers(query, asked, lanes, len(without))
-        units, scores = fused([ranking for lane in answered for ranking in lane.rankings])
+        units, scores = self._fused(answered)
         if not asked.parts:
             units = np.sort(matching_units(cast(Filter, asked.within), self._store.database))
             scores = np.zeros(len(units))
@@ -119,6 +119,13 @@ class Searcher:
         page = slice(query.offset, query.offset + query.count)
         hits = make_hits(self._store, ranked, founds, page)
         return self._results(query, asked, answered, hits, good, start)
+
+    def _fused(self, answered: Sequence[Answered]) -> Ranked:
+        """All lanes as one ranking, in which pictures and texts come in turn."""
+        ranked = fused([ranking for lane in answered for ranking in lane.rankings])
+        if len(answered) < 2:
+            return ranked
+        return in_turn(ranked, np.isin(ranked[0], self._store.units.pictures(ranked[0])))
 
     def _answers(
         self, query: Query, asked: _Asked, lanes: SpaceLanes, left_out: int
@@ -155,7 +162,7 @@ class Searcher:
             notes=asked.notes,
             filter="" if asked.within is None else str(asked.within),
             threshold=THRESHOLD,
-            fusion=f"sum over lanes of weight / ({K} + rank)",
+            fusion=f"sum over lanes of weight / ({K} + rank), then pictures and texts in turn",
             model=self._embedder.embedder.name,
         )
         names = [part.report.shown for part in asked.parts]

@@ -56,6 +56,14 @@ class Units:
         found = {unit.id: unit for unit in self._select(f"id IN {ANY_OF}", as_list(ids))}
         return [found[number] for number in ids if number in found]
 
+    def pictures(self, ids: Iterable[int] | Int[np.ndarray, " units"]) -> list[int]:
+        """Those of `ids` that are pictures, pages or moments."""
+        wanted = as_list(int(number) for number in ids)
+        rows = self._database.rows(
+            f"SELECT id FROM units WHERE id IN {ANY_OF} AND modality = 'image'", (wanted,)
+        )
+        return [number for (number,) in rows]
+
     def of_items(self, items: Iterable[int]) -> list[Unit]:
         """All units of these items, in order."""
         return self._select(f"item IN {ANY_OF} ORDER BY item, position", as_list(items))

@@ -1,15 +1,15 @@
 """Several rankings as one: reciprocal-rank fusion (Cormack et al., SIGIR 2009).
 
-A unit gets weight / (60 + rank) from every lane that found it. Only ranks count, so cosines between
-texts, which are always higher than those between texts and pictures, cannot drown the pictures: the
-best pictures and the best texts come in turn. On 500 photographs mixed with captions of 500 others
-that found as many of both as anything that compared scores (R@10, mean of pictures and texts, en /
-zh, with an early seesay-mini):
+A unit gets weight / (60 + rank) from every lane that found it, and then pictures and texts, each
+kind ranked for itself, are fused in the same way. Only ranks count, so cosines between texts, which
+are always higher than those between texts and pictures, cannot drown the pictures; and since the
+kinds come in turn, neither can the second chance that texts have in the lane of keywords. With 91
+photographs and 150 captions of others in one collection, their own captions found so many of the
+photographs among the first ten (seesay-mini, en / zh):
 
-    cosines as they are                       0.41 / 0.29  (pictures alone: 0.06 / 0.02)
-    means of both modalities taken off        0.49 / 0.34
-    each lane's scores by their mean, spread  0.55 / 0.41
-    ranks                                     0.56 / 0.42
+    searched among pictures alone             0.92 / 0.89
+    all lanes fused at once                   0.54 / 0.44  (a third of the answers had no picture)
+    kinds in turn                             0.79 / 0.73  (texts lose 0.03)
 
 Within a lane nothing is changed, so a collection of pictures alone is ranked as the model does.
 """
@@ -17,7 +17,7 @@ Within a lane nothing is changed, so a collection of pictures alone is ranked as
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from seesay.search.query.asking import LaneName
 
@@ -40,6 +40,13 @@ def fused(rankings: Sequence[tuple[float, Ranked]]) -> Ranked:
     totals = np.bincount(place, scores, minlength=len(distinct))
     order = np.lexsort((first, -totals))
     return distinct[order], totals[order]
+
+
+def in_turn(ranked: Ranked, pictures: Bool[np.ndarray, "_"]) -> Ranked:
+    """Pictures and texts in turn, each kind in the order of `ranked`; `pictures` says which units
+    are pictures. What is of one kind stays as it is."""
+    units, scores = ranked
+    return fused([(1.0, (units[kind], scores[kind])) for kind in (pictures, ~pictures)])
 
 
 WEIGHTS: Mapping[LaneName, float] = {"image": 1.0, "text": 1.0, "keyword": 1.0}

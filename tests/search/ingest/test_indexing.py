@@ -14,7 +14,8 @@ from seesay.errors import CollectionError
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions
 from seesay.search.ingest.spaces import fill, space_of
-from seesay.search.store.store import Store
+from seesay.search.ingest.walking import count_files
+from seesay.search.store.store import FILE, Store
 
 ONE = IngestOptions(workers=1)
 
@@ -189,7 +190,8 @@ from pathlib import Path
 from seesay.inference.load import load
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions
-from seesay.search.store.store import Store
+from seesay.search.ingest.walking import count_files
+from seesay.search.store.store import FILE, Store
 embedder = load(sys.argv[2], device="cpu", dtype="float32")
 with Store(Path(sys.argv[1]), create=True) as store:
     report = ingest(store, embedder, [sys.argv[3]], IngestOptions(workers=1),
@@ -301,3 +303,16 @@ def test_a_reading_process_that_is_killed_costs_nothing(store, embedder, tmp_pat
     report = ingest(store, embedder, [tmp_path / "p"], ONE, on_progress=kill)
     assert killed
     assert (report.added, report.failed) == (200, 0)
+
+
+def test_a_collection_among_the_files_is_not_taken_for_pictures(store, embedder, photos):
+    for inner in ("made", "made/thumbnails"):
+        write_photo(photos / inner / "of it.webp", 70)
+    (photos / "made" / FILE).touch()
+    write_photo(photos / "thumbnails" / "mine.jpg", 71)
+    report = ingest(store, embedder, [photos], ONE)
+    assert report.added == 7  # a folder that is only called so is the user's own
+    assert count_files([str(photos)], True, lambda: False) == 7
+    (photos / FILE).touch()
+    assert ingest(store, embedder, [photos], ONE).unchanged == 6
+    assert count_files([str(photos)], True, lambda: False) == 6

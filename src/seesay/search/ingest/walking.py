@@ -8,10 +8,12 @@ from pathlib import Path
 
 from seesay.data.folders import SUFFIXES
 from seesay.search.ingest.reading.messages import Expected
+from seesay.search.store.store import FILE
 
 TEXTS = frozenset((".txt", ".text", ".md", ".markdown", ".mdown", ".rst"))
 TABLES = frozenset((".csv", ".tsv", ".tab"))
 _SCHEMES = ("http://", "https://")
+_OWN = ("indexes", "thumbnails")  # folders of a collection, where it lies among the files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,10 @@ class Walk:
                 yield Seen(path=folder, expected="any", problem=_unlisted(error))
                 continue
             shown = [entry for entry in entries if not entry.name.startswith(".")]
+            if any(entry.name == FILE for entry in shown):
+                if folder != root:
+                    continue  # a collection: its thumbnails are no pictures of the user's
+                shown = [entry for entry in shown if entry.name not in _OWN]
             inner = [entry.path for entry in shown if _is_folder(entry)]
             links += [(root, e.path) for e in shown if e.is_symlink() and os.path.isdir(e.path)]
             yield from self._files(root, shown, {*inner, *(path for _, path in links)})
@@ -144,8 +150,14 @@ def count_files(roots: Sequence[str], recursive: bool, stopped: Callable[[], boo
         if not os.path.isdir(root):
             count += 1
             continue
-        for _, folders, names in os.walk(root):
-            folders[:] = [n for n in folders if recursive and not n.startswith(".")]
+        for folder, folders, names in os.walk(root):
+            own = _OWN if FILE in names else ()
+            folders[:] = [
+                n for n in folders if recursive and not n.startswith(".") and n not in own
+            ]
+            if own and folder != root:
+                folders.clear()
+                continue
             count += sum(not n.startswith(".") and expected_of(n) is not None for n in names)
             if stopped():
                 return None

@@ -91,6 +91,10 @@ def _same(one: os.stat_result, other: os.stat_result) -> bool:
 
 def _unreadable(error: Exception) -> RefusedError:
     reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, FileNotFoundError):
+        return RefusedError(
+            "read", f"it is not there ({reason}). Expected a file. Check its name, or the disk."
+        )
     return RefusedError(
         "read", f"it cannot be read ({reason}). Expected a readable file. Check its rights."
     )

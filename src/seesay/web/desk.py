@@ -137,10 +137,19 @@ class Desk:
             results = search(found, asked, count=count)
         except SeesayError as error:
             raise gr.Error(str(error)) from error
-        answer: dict[str, Any] = to_plain(replace(results, hits=results.hits[:count]))
-        for hit in answer["hits"]:  # a "path" would be taken for a file to be downloaded
-            hit["file"] = hit.pop("path")
-        return answer
+        # No key is called "path": a client would take it for a file to be fetched.
+        names = ("unit", "kind", "text", "confidence", "duplicates")
+        hits = [
+            {"file": hit.path, **{name: getattr(hit, name) for name in names}}
+            for hit in results.hits[:count]
+        ]
+        return to_plain(
+            {
+                "hits": hits,
+                "no_good_match": results.no_good_match,
+                "seconds": results.seconds,
+            }
+        )
 
     def _answer(self, asked: Asked) -> str:
         try:

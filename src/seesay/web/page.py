@@ -101,11 +101,19 @@ class _Page:
     def _connect_search(self) -> None:
         desk, form, results, asked = self._desk, self._form, self._results, self._asked
         asks = [form.words.submit, form.go.click, form.picture.input]
-        refines = [form.kind.input, form.folders.input, form.min_match.release, form.picture.clear]
+        refines = [form.kind.input, form.folders.input, form.min_match.input, form.picture.clear]
         refines += [form.since.submit, form.until.submit, form.where.submit]
         gr.on(asks, desk.search, form.inputs, [results, asked], **_QUIET)
         gr.on([form.without.submit], desk.search, form.inputs, [results, asked], **_QUIET)
-        gr.on(refines, desk.refine, form.inputs, [results, asked], **_QUIET)
+        # While the slider is drawn only its last place counts.
+        gr.on(
+            refines,
+            desk.refine,
+            form.inputs,
+            [results, asked],
+            trigger_mode="always_last",
+            **_QUIET,
+        )
 
         def act(event: gr.EventData, last: Asked | None, *values: Any) -> tuple[Any, ...]:
             return desk.act(event._data, last, *values)

@@ -142,7 +142,7 @@ dialog.look .about small{color:var(--body-text-color-subdued);display:block}
 border-radius:18px;pointer-events:none;z-index:50}
 @media (max-width:640px){
 #head{gap:8px}.brand b{font-size:1.25rem}.brand span{display:none}
-#ask{flex-wrap:wrap;padding:6px 8px 8px 14px}#ask .form{flex:1 1 100%}
+#ask{flex-wrap:wrap;padding:6px 8px 8px 14px}#ask .form,#words{flex:1 1 100%!important}
 #picture{margin-right:auto}#go{min-width:96px!important}
 ul.cards{grid-template-columns:repeat(2,minmax(0,1fr));gap:10px}
 ul.cards.small{grid-template-columns:repeat(3,minmax(0,1fr))}

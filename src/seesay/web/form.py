@@ -10,7 +10,8 @@ try:
 except ImportError:
     raise MissingExtraError("gradio", "serve") from None
 
-from seesay.web import script, words
+from seesay.web import words
+from seesay.web.browser import script
 
 Label = tuple[Any, dict[str, Any]]
 """A component, and its texts in both languages by the name of the property that shows them."""

@@ -13,11 +13,12 @@ except ImportError:
     raise MissingExtraError("gradio", "serve") from None
 
 from seesay.search.library import Library
-from seesay.web import script, words
+from seesay.web import words
 from seesay.web.asking import Asked
+from seesay.web.browser import script
+from seesay.web.browser.style import STYLE
 from seesay.web.desk import Desk
 from seesay.web.form import Form, Head, Label, choices, said
-from seesay.web.style import STYLE
 
 MAX_FILE_SIZE = 16 * 2**20
 _WAITING, _SESSIONS = 128, 500
@@ -150,7 +151,7 @@ def mount(app: FastAPI, page: gr.Blocks) -> FastAPI:
         path="/",
         theme=theme,
         css=STYLE,
-        max_file_size=MAX_FILE_SIZE,
+        max_file_size=None,
         allowed_paths=[],
         footer_links=[],
         run_history=False,

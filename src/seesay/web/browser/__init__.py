@@ -1,0 +1,1 @@
+"""What runs and shows in the browser: script and style."""

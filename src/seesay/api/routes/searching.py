@@ -7,7 +7,9 @@ from fastapi import APIRouter, Response
 from seesay.api.bodies import SearchBody, SimilarBody
 from seesay.api.documents import answer, model_of
 from seesay.api.failures import RefusedError, documented
+from seesay.api.queue import SearchQueue, Waiting
 from seesay.api.service import Service
+from seesay.search.collection import Collection
 from seesay.search.query.results import Results
 
 _RESULTS: dict[int | str, dict[str, Any]] = {
@@ -19,9 +21,13 @@ def search_routes(service: Service) -> APIRouter:
     """POST /v1/search and /v1/similar."""
     router = APIRouter(tags=["search"])
 
-    def searched(body: SearchBody) -> Response:
-        name, collection = service.collection(body.collection)
-        results = collection.search(body.to_query(service.config))
+    queues = {
+        name: SearchQueue(lambda body: body.to_query(service.config))
+        for name in service.library.names
+    }
+
+    def searched(name: str, collection: Collection, waiting: Waiting) -> Response:
+        results = collection.search(queues[name].query(waiting, collection))
         service.metrics.searched(name)
         return answer(results)
 
@@ -34,7 +40,8 @@ def search_routes(service: Service) -> APIRouter:
     async def search(body: SearchBody) -> Response:
         """Searches by the look of pictures, the meaning of texts and the words in them at once.
         Where `no_good_match` is true, nothing fits and the hits are only the nearest there are."""
-        return await service.searches(searched, body)
+        name, collection = service.collection(body.collection)
+        return await service.searches(searched, name, collection, queues[name].add(body))
 
     def alike(body: SimilarBody) -> Response:
         _, collection = service.collection(body.collection)

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,18 @@ class PartEmbedder:
         )
         return Embedded(part, vector, kind, report)
 
+    def expect(self, texts: Iterable[str]) -> None:
+        """Embed texts that are asked for in a moment, all at once: together each takes a quarter of
+        what it takes alone."""
+        with self._mutex:
+            fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if len(fresh) < 2:
+            return
+        found = self.embedder.embed_texts(fresh)
+        with self._mutex:
+            for row, vector, windows in zip(found.rows, found.vectors, found.windows, strict=True):
+                self._remember(fresh[row], (vector, windows))
+
     def _of_unit(self, part: Part, space: Space) -> Embedded:
         assert part.unit is not None
         numbers, vectors = self._store.vectors.get(space.id, [part.unit])
@@ -80,12 +93,15 @@ class PartEmbedder:
                 return self._known[key]
         found = self._made(part)
         result = found.vectors[0], found.windows[0]
-        with self._mutex:
-            if key is not None:
-                self._known[key] = result
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+        if key is not None:
+            with self._mutex:
+                self._remember(key, result)
         return result
+
+    def _remember(self, key: object, result: tuple[Float32[np.ndarray, " embed"], int]) -> None:
+        self._known[key] = result
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
 
     def _made(self, part: Part) -> Embeddings:
         if part.image is not None:

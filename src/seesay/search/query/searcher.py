@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -64,6 +64,11 @@ class Searcher:
         picture that cannot be read.
         """
         return self._search(query, without=())
+
+    def expect(self, queries: Iterable[Query]) -> None:
+        """Embed the words of queries that are searched for in a moment, all at once."""
+        parts = (part for query in queries for part in query.parts)
+        self._embedder.expect(part.text for part in parts if part.text is not None)
 
     def similar(
         self,

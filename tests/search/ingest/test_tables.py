@@ -99,3 +99,55 @@ def test_addresses_in_a_table_are_not_fetched_unless_asked_for(store, embedder, 
     ingest(store, embedder, [photos], ONE)
     (bad,) = store.quarantine.all()
     assert "1 rows name addresses" in bad.error
+
+
+def test_a_picture_that_tables_name_is_counted_once(store, embedder, photos, tmp_path):
+    (photos / "bad.jpg").write_bytes(b"no picture")
+    elsewhere = write_photo(tmp_path / "elsewhere" / "x.png", 9)
+    text = f"file,caption\na/0.jpg,A dog\nbad.jpg,none\n{elsewhere},A ship\n"
+    table(photos, text)
+    table(photos, text, "again.csv")
+    report = ingest(store, embedder, [photos], ONE)
+    assert (report.added, report.unchanged, report.failed, report.skipped) == (7, 0, 1, 0)
+    table(photos, text + "a/3.jpg,A cat\n")
+    report = ingest(store, embedder, [photos], ONE)
+    assert (report.added, report.failed, report.skipped) == (0, 0, 1)
+    assert report.unchanged == 6 + 1 + 1  # photographs, the other table, the one elsewhere
+
+
+def test_a_picture_that_is_missing_stays_listed_until_it_comes_or_its_table_goes(
+    store, embedder, photos, tmp_path
+):
+    elsewhere = tmp_path / "elsewhere" / "x.png"
+    table(photos, f"file,caption\nlost.jpg,A dog\n{elsewhere},A ship\nnever.jpg,\n")
+    lost, never = str(photos / "lost.jpg"), str(photos / "never.jpg")
+    assert ingest(store, embedder, [photos], ONE).failed == 3
+    assert ingest(store, embedder, [photos], ONE).skipped == 3
+    assert [bad.path for bad in store.quarantine.all()] == [str(elsewhere), lost, never]
+    write_photo(photos / "lost.jpg", 80)
+    write_photo(elsewhere, 81)
+    report = ingest(store, embedder, [photos], ONE)
+    assert (report.added, report.failed, report.skipped) == (2, 0, 1)
+    assert (described(store)["x.png"][0], described(store)["lost.jpg"][0]) == ("A ship", "A dog")
+    assert [bad.path for bad in store.quarantine.all()] == [never]
+    table(photos, "file,caption\nlost.jpg,A dog\n")
+    assert ingest(store, embedder, [photos], ONE).skipped == 0
+    assert store.quarantine.all() == []
+
+
+def test_the_missing_pictures_of_a_table_that_is_gone_are_forgotten(store, embedder, photos):
+    table(photos, "file,caption\nlost.jpg,A dog\n")
+    ingest(store, embedder, [photos], ONE)
+    (photos / "captions.csv").unlink()
+    ingest(store, embedder, [photos], ONE)
+    assert store.quarantine.all() == []
+
+
+def test_a_table_that_cannot_be_used_is_counted_each_time(store, embedder, photos):
+    table(photos, "", "empty.csv")
+    table(photos, "name,size\nx,1\n", "no paths.csv")
+    assert ingest(store, embedder, [photos], ONE).failed == 2
+    report = ingest(store, embedder, [photos], ONE)
+    assert (report.unchanged, report.failed, report.skipped) == (6, 0, 2)
+    again = ingest(store, embedder, [photos], IngestOptions(retry_failed=True, workers=1))
+    assert (again.failed, again.skipped) == (0, 2)

@@ -100,6 +100,10 @@ class _Run:
         self._began = time.monotonic()
         self._total: int | None = None
         self._tables: list[Seen] = []
+        self._past: Walk | None = None
+        """The walk through the folders, once it is over: what it met is counted."""
+        self._named: set[str] = set()
+        """Pictures that tables name, and that were looked at."""
 
     def __call__(self, places: list[str], readers: Readers, stopping: Event) -> IngestReport:
         number = self._start(places)
@@ -140,10 +144,15 @@ class _Run:
         walk = Walk(roots=places, recursive=self._options.recursive)
         Thread(target=self._count, args=(places, stopping), daemon=True).start()
         self._through(number, walk.files(), readers, stopping)
-        captions = Captions(self._store, readers, number, self._options.urls)
+        self._past = walk
+        captions = Captions(self._store, readers, number, self._options.urls, self._tally)
+        if not stopping.is_set():
+            awaited = captions.awaited(places, self._tables)
+            self._through(number, self._once(awaited), readers, stopping)
         for table in list(captions.due(self._tables)):
             if not stopping.is_set():
-                self._through(number, captions.pictures(table), readers, stopping)
+                pictures = self._once(captions.pictures(table))
+                self._through(number, pictures, readers, stopping)
             if not stopping.is_set():
                 captions.apply(table)
         if stopping.is_set():
@@ -181,6 +190,8 @@ class _Run:
                 if stopping.is_set():
                     return
                 item, failure = items.get(file.path), bad.get(file.path)
+                if self._was_counted(file, item or failure):
+                    continue
                 if item is not None and _unchanged(file, item):
                     self._tally.counts["unchanged"] += 1
                 elif failure is not None and self._left_alone(file, failure):
@@ -190,10 +201,25 @@ class _Run:
                 else:
                     yield Task(**vars(file))
 
+    def _once(self, files: Iterator[Seen]) -> Iterator[Seen]:
+        """Each picture that tables name, though several may."""
+        for file in files:
+            if file.path not in self._named:
+                self._named.add(file.path)
+                yield file
+
+    def _was_counted(self, file: Seen, known: Item | Quarantined | None) -> bool:
+        """Whether a picture that a table names is what the walk has just taken in or refused."""
+        return (
+            self._past is not None
+            and known is not None
+            and _same_file(file, known)
+            and self._past.met(file)
+        )
+
     def _left_alone(self, file: Seen, failure: Quarantined) -> bool:
-        same = (failure.size, failure.mtime_ns) == (file.size, file.mtime_ns)
         again = self._options.retry_failed or failure.stage in _MACHINE
-        return same and not again
+        return _same_file(file, failure) and not again
 
     def _count(self, places: list[str], stopping: Event) -> None:
         self._total = count_files(places, self._options.recursive, stopping.is_set)
@@ -213,14 +239,14 @@ class _Run:
         self._on_progress(progress)
 
 
+def _same_file(file: Seen, known: Item | Quarantined) -> bool:
+    return (file.size, file.mtime_ns) == (known.size, known.mtime_ns)
+
+
 def _unchanged(file: Seen, item: Item) -> bool:
     if file.expected == "address":
         return True  # an address is fetched once
-    return (
-        file.problem is None
-        and item.status == "ready"
-        and (file.size, file.mtime_ns) == (item.size, item.mtime_ns)
-    )
+    return file.problem is None and item.status == "ready" and _same_file(file, item)
 
 
 def _again(outcome: Outcome) -> Task:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from seesay.data.folders import SUFFIXES
 from seesay.search.ingest.reading.messages import Expected
+from seesay.search.ingest.storing.known import is_below
 from seesay.search.store.store import FILE
 
 TEXTS = frozenset((".txt", ".text", ".md", ".markdown", ".mdown", ".rst"))
@@ -60,6 +61,17 @@ class Walk:
         while links and self.recursive:
             root, folder = links.pop(0)
             yield from self._below(root, folder, visited, links)
+
+    def met(self, file: Seen) -> bool:
+        """Whether the whole walk has come by a file that is there."""
+        if file.problem is not None or expected_of(file.path) is None:
+            return False
+        below = [file.path[len(r) :] for r in self.found if is_below(file.path, r)]
+        inner = [path.strip(os.sep).split(os.sep) for path in below]
+        return file.path in self.roots or any(
+            (self.recursive or len(parts) == 1) and not any(part[0] == "." for part in parts)
+            for parts in inner
+        )
 
     def _below(
         self,

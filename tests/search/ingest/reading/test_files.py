@@ -8,7 +8,7 @@ from seesay.search.ingest.reading.files import RefusedError, read_file
 
 
 def test_a_file_that_is_gone_is_not_told_to_check_its_rights(tmp_path):
-    with pytest.raises(RefusedError, match="it is not there .* Check its name") as caught:
+    with pytest.raises(RefusedError, match=r"it is not there .* Check its name") as caught:
         read_file(str(tmp_path / "gone.jpg"), 10)
     assert "rights" not in str(caught.value)
 

@@ -6,6 +6,7 @@ from itertools import islice
 from seesay.search.ingest.options import IngestOptions
 from seesay.search.ingest.storing.committing import Tally
 from seesay.search.ingest.storing.known import holds_something, is_absent, is_below, is_nothing
+from seesay.search.ingest.storing.tables import awaited_pictures
 from seesay.search.ingest.walking import Walk
 from seesay.search.store.store import Store
 
@@ -42,11 +43,14 @@ def _gone(store: Store, root: str, unreadable: list[str]) -> Iterator[int]:
 
 
 def _forget_failures(store: Store, roots: list[str], run: int) -> None:
-    """Bad files that are gone need not be listed any more."""
+    """Bad files that are gone need not be listed any more, unless a table names them."""
+    named = {path for paths in awaited_pictures(store).values() for path in paths}
     gone = [
         bad.path
         for bad in store.quarantine.all()
-        if any(is_below(bad.path, root) for root in roots) and is_nothing(bad.path)
+        if any(is_below(bad.path, root) for root in roots)
+        and bad.path not in named
+        and is_nothing(bad.path)
     ]
     if gone:
         with store.writing("release", run=run):

@@ -158,3 +158,10 @@ def test_tags_are_counted_and_filters_find_them(indexed, capsys):
     for name, count in counts.items():
         assert run(["search", "x", "--where", f"tag={name}", "--type", "image", "--json"]) == 0
         assert len(found(capsys)) == count
+
+
+def test_a_filter_alone_lists_what_it_takes(library, capsys):
+    assert run(["search", "--where", "file.name=note.md", "--json"]) == 0
+    assert found(capsys) == ["note.md"]
+    assert run(["search"]) == 2
+    assert "expected words or a picture" in capsys.readouterr().err

@@ -106,7 +106,6 @@ def search(
     from seesay.search.filtering import make_filter
 
     check_sheet(sheet)
-    asked = _ask(" ".join(query or ()), image or [], without or [])
     condition = make_filter(
         where=where or (),
         folders=folder or (),
@@ -114,6 +113,8 @@ def search(
         until=until,
         kind=type,
     )
+    words = " ".join(query or ())
+    asked = _ask(words, image or [], without or [], alone=condition is not None)
     asked = replace(
         asked,
         filter=condition,
@@ -127,17 +128,19 @@ def search(
         results = here.search(asked)
         show_results(results, as_json=json, paths=paths, zero=zero, explain=explain)
         if sheet is not None:
-            write_sheet(here, sheet, " ".join(query or ()), results)
+            write_sheet(here, sheet, words, results)
         if not (json or paths or zero):
             advise_model(here, collection)
 
 
-def _ask(words: str, images: list[Path], without: list[str]) -> "Query":
-    """The query; what is unwanted stands after what is wanted."""
+def _ask(words: str, images: list[Path], without: list[str], *, alone: bool) -> "Query":
+    """The query; what is unwanted stands after what is wanted. `alone` says that a filter asks for
+    enough."""
     from dataclasses import replace
 
-    from seesay.search.query.asking import NEGATIVE_WEIGHT, Part, parse
+    from seesay.search.query.asking import NEGATIVE_WEIGHT, Part, Query, parse
 
-    asked = parse(words, images=images)
+    bare = alone and not (words or images or without)
+    asked = Query(parts=()) if bare else parse(words, images=images)
     unwanted = tuple(Part(text=text, weight=NEGATIVE_WEIGHT) for text in without)
     return replace(asked, parts=(*asked.parts, *unwanted))

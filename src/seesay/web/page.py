@@ -151,7 +151,7 @@ def mount(app: FastAPI, page: gr.Blocks) -> FastAPI:
         path="/",
         theme=theme,
         css=STYLE,
-        max_file_size=None,
+        max_file_size=MAX_FILE_SIZE,
         allowed_paths=[],
         footer_links=[],
         run_history=False,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from socket import gethostname
 from threading import Event, Thread
 from typing import Literal
 
@@ -135,7 +136,8 @@ class _Run:
         with self._store.writing("begin"):
             if folders:
                 self._store.settings.set(ROOTS, [*known, *folders])
-            arguments = {"roots": [path_to_text(place) for place in places]}
+            process = {"pid": os.getpid(), "host": gethostname()}  # by which a kill is noticed
+            arguments = {"roots": [path_to_text(place) for place in places], **process}
             return self._store.runs.start("index", arguments)
 
     def _work(

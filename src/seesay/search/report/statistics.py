@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from socket import gethostname
 
 from seesay.search.indexes import generations
 from seesay.search.indexes.building import lane_folder
@@ -70,8 +71,28 @@ def gather(store: Store, roots: tuple[str, ...]) -> Statistics:
             database_bytes=sum(_size(store.folder / f"{FILE}{end}") for end in ("", "-wal")),
             index_bytes=_size_below(store.folder / "indexes"),
             thumbnail_bytes=_size_below(store.folder / FOLDER),
-            last_run=next(iter(store.runs.newest(1)), None),
+            last_run=_last_run(store),
         )
+
+
+def _last_run(store: Store) -> Run | None:
+    """One that says that it runs, though the process is gone, was interrupted."""
+    run = next(iter(store.runs.newest(1)), None)
+    if run is None or run.state != "running" or _is_alive(run):
+        return run
+    return replace(run, state="interrupted")
+
+
+def _is_alive(run: Run) -> bool:
+    """Unless this machine knows better; Windows cannot be asked without harm."""
+    pid = run.arguments.get("pid")
+    if os.name == "nt" or not isinstance(pid, int) or run.arguments.get("host") != gethostname():
+        return True
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)  # another user's may not be asked
+    return True
 
 
 def _by_kind(store: Store, table: str) -> Mapping[str, int]:

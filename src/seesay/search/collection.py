@@ -1,6 +1,7 @@
 """A collection as everything above uses it: terminal, server and Python call this alone."""
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
+from seesay.search.indexes.building import lane_folder
 from seesay.search.ingest.filling import FillReport
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestReport
@@ -25,7 +27,7 @@ from seesay.search.places import find_collection, resolve_collection
 from seesay.search.query.asking import Query, parse
 from seesay.search.query.duplicates import DuplicateGroup, duplicates
 from seesay.search.query.results import Hit, Results
-from seesay.search.query.searcher import Searcher
+from seesay.search.query.searcher import Searcher, check_keys
 from seesay.search.query.tags import TagReport, tag
 from seesay.search.report.description import Description, describe
 from seesay.search.report.export import export
@@ -160,6 +162,9 @@ class Collection:
             with self.store.writing("forget models"):
                 for space in unused:
                     self.store.spaces.drop(space.id)
+            for space in unused:
+                for modality in MODALITIES:
+                    shutil.rmtree(lane_folder(self.store, space, modality), ignore_errors=True)
         return unused
 
     def rebuild(self) -> list[BuiltLane]:
@@ -186,6 +191,7 @@ class Collection:
         """Tag pictures with those of the labels that fit; kept as metadata under the key "tag"."""
         self._space()
         self.store.require_writable()
+        self._check(condition)
         return tag(self.store, self.model.get(), labels, within=condition, on_progress=on_progress)
 
     def retry_errors(self) -> int:
@@ -305,7 +311,9 @@ class Collection:
 
     def export(self, file: str | Path, *, condition: Filter | None = None) -> int:
         """Write vectors with what they stand for to a file; returns how many. See `export`."""
-        return export(self.store, self._space(), Path(file), condition)
+        space = self._space()
+        self._check(condition)
+        return export(self.store, space, Path(file), condition)
 
     def close(self) -> None:
         """Let go of everything. The collection cannot be used after."""
@@ -345,6 +353,10 @@ class Collection:
                 "some pictures and texts first: seesay index FOLDER"
             )
         return space
+
+    def _check(self, condition: Filter | None) -> None:
+        if condition is not None:
+            check_keys(condition, self.store.units.metadata_keys())
 
     def _roots(self, paths: Sequence[str | Path]) -> list[str | Path]:
         return list(paths) or [*self.known_roots()]

@@ -109,6 +109,10 @@ def test_the_model_is_switched_when_no_path_is_named(indexed, models, capsys, la
     assert run(["rebuild", "--forget-unused", "--json"]) == 0
     with Collection.open() as collection:
         assert [space.model for space in collection.stats().spaces] == [other]
+        space = collection.store.spaces.active()
+        assert sorted(f.name for f in (collection.store.folder / "indexes").glob("*")) == [
+            f"{space.key}-{modality}" for modality in ("image", "text")
+        ]
 
 
 def test_a_folder_that_may_only_be_read_is_told_before_the_model_is_loaded(

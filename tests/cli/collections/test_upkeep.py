@@ -2,12 +2,18 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from socket import gethostname
 
 import numpy as np
 import pytest
 
 from seesay.cli.main import run
+from seesay.search.collection import Collection
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +51,34 @@ def test_stats_count_everything(library, models, capsys, language):
     assert space["model"] == str(models / "one" / "tiny")
     assert (space["dim"], space["images"], space["texts"]) == (8, 5, 2)
     assert {"width", "height"} <= set(found["metadata"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a signal")
+def test_stats_tell_a_run_that_goes_on_from_one_that_was_killed(indexed):
+    code = """
+import os, signal
+from seesay.search.collection import Collection
+from seesay.search.ingest import indexing
+indexing.Walk = lambda **_: os.kill(os.getpid(), signal.SIGKILL)
+Collection.open().index()
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with Collection.open() as collection:
+        assert collection.store.runs.newest(1)[0].state == "running"
+        assert collection.stats().last_run.state == "interrupted"
+        with collection.store.writing("begin"):
+            process = {"pid": os.getpid(), "host": gethostname()}
+            collection.store.runs.start("index", process)
+        assert collection.stats().last_run.state == "running"
+
+
+@pytest.mark.parametrize("verb", [["export", "all.jsonl"], ["tags", "cat,dog"]])
+def test_a_filter_on_what_nothing_has_is_an_error(indexed, capsys, verb):
+    assert run([*verb, "--where", "nokey=3"]) == 2
+    assert "nokey, which nothing in the collection has" in capsys.readouterr().err
+    assert not (indexed / "all.jsonl").exists()
 
 
 def test_verify_finds_nothing_in_a_whole_collection(library, capsys, language):

@@ -193,7 +193,7 @@ class Searcher:
                     "collection has a date"
                 )
         for condition in filters:
-            _check_keys(condition, known)
+            check_keys(condition, known)
         if not query.parts and not filters:
             raise ConfigError(
                 "the query has no words and no picture; expected at least one, or a filter; say "
@@ -226,7 +226,8 @@ class Searcher:
             return self._lanes
 
 
-def _check_keys(condition: Filter, known: set[str]) -> None:
+def check_keys(condition: Filter, known: set[str]) -> None:
+    """Raises CollectionError for a filter on something that no unit has."""
     unknown = sorted(set(fields_of(condition)) - known - FACTS.keys())
     if unknown:
         names = ", ".join(sorted(known | FACTS.keys()))

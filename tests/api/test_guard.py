@@ -25,7 +25,7 @@ def ask(server, path="/v1/models", **headers):
         connection.putheader(name.replace("_", "-"), value)
     connection.endheaders()
     answer = connection.getresponse()
-    body = answer.read().decode()
+    body = answer.read().decode("latin-1")
     connection.close()
     return answer.status, body
 

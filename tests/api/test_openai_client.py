@@ -24,6 +24,13 @@ def program(server):
         yield program
 
 
+def assert_same(found, expected):
+    """To the digits that bfloat16 keeps, where the processor computes in it: there the last ones
+    depend on how many inputs are embedded at once."""
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert ((found * expected).sum(axis=1) > 0.9999).all()
+
+
 def data_url(name, kind="png"):
     return f"data:image/{kind};base64,{base64.b64encode((folder() / name).read_bytes()).decode()}"
 
@@ -31,7 +38,7 @@ def data_url(name, kind="png"):
 def test_texts_in_both_languages_have_the_vectors_of_the_embedder(program, embedder):
     found = program.embeddings.create(model="seesay-mini", input=TEXTS)
     vectors = np.array([one.embedding for one in found.data], np.float32)
-    np.testing.assert_allclose(vectors, embedder.embed_texts(TEXTS).vectors, atol=1e-6)
+    assert_same(vectors, embedder.embed_texts(TEXTS).vectors)
     assert [one.index for one in found.data] == [0, 1, 2, 3]
     assert found.model == "seesay-mini"
     assert found.usage.total_tokens > 500
@@ -52,8 +59,8 @@ def test_pictures_come_as_data_urls_between_texts(program, embedder):
     found = program.embeddings.create(model="seesay-mini", input=inputs)
     vectors = np.array([one.embedding for one in found.data], np.float32)
     files = [(folder() / name).read_bytes() for name in ("chelsea.png", "rocket.jpg")]
-    np.testing.assert_allclose(vectors[[0, 2]], embedder.embed_images(files).vectors, atol=1e-6)
-    np.testing.assert_allclose(vectors[1], embedder.embed_texts(["一只猫"]).vectors[0], atol=1e-6)
+    assert_same(vectors[[0, 2]], embedder.embed_images(files).vectors)
+    assert_same(vectors[[1]], embedder.embed_texts(["一只猫"]).vectors)
     assert vectors[0] @ vectors[1] > vectors[2] @ vectors[1]
 
 

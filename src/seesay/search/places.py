@@ -9,6 +9,7 @@ import difflib
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from seesay.errors import CollectionError, ConfigError
@@ -51,6 +52,20 @@ def resolve_collection(name_or_path: str | Path | None = None) -> Path:
             "(64 at most, a letter or digit first), or a path such as ./name; choose another name"
         )
     return home() / "collections" / given
+
+
+def is_there(name_or_path: str | Path | None = None) -> bool:
+    """Whether there is such a collection."""
+    return (resolve_collection(name_or_path) / FILE).is_file()
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Raises CollectionError where none of them is there: no collection need be made for them."""
+    if not any("://" in path or os.path.lexists(path) for path in paths):
+        raise CollectionError(
+            f"{', '.join(paths)}: not there, expected files or folders that are; nothing was made; "
+            "check the names, or connect the disk"
+        )
 
 
 def find_collection(name_or_path: str | Path | None = None) -> Path:

@@ -69,6 +69,15 @@ def test_a_path_that_is_not_there_is_told_and_the_others_are_done(place, model, 
     assert err.startswith(f"seesay: {place / 'missing'} is not there") and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "verb", [["index", "nofile"], ["index", "photos", "--model", "nope"], ["watch", "nothere"]]
+)
+def test_a_start_that_fails_makes_no_collection(place, capsys, verb):
+    assert run([*verb, "-c", "new"]) in (1, 2)
+    assert "expected" in capsys.readouterr().err
+    assert not (place / "home").exists()
+
+
 def test_with_nothing_ever_named_it_asks_for_a_path(place, capsys):
     assert run(["index"]) == 2
     assert "there is no collection yet" in capsys.readouterr().err

@@ -82,7 +82,7 @@ def index(
     prune: Prune = False,
     json: Json = False,
 ) -> None:
-    from seesay.cli.collections.opened import advise_model, load_model, opened
+    from seesay.cli.collections.opened import advise_model, started
     from seesay.cli.collections.switching import switch
     from seesay.cli.output import progress
     from seesay.search.ingest.options import IngestOptions
@@ -97,8 +97,7 @@ def index(
         delete_missing=not keep_missing,
         prune=prune,
     )
-    with opened(collection, create=bool(paths), model=model, device=device) as here:
-        load_model(here)
+    with started(collection, paths or [], model=model, device=device) as here:
         with progress(say("files", "文件")) as tell:
             report = here.index(
                 paths or [],

@@ -1,6 +1,6 @@
 """What commands do with the collection they are given: open it, load its model, give advice."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -8,13 +8,18 @@ from seesay.cli.messages import say
 from seesay.cli.output import warn, working
 
 if TYPE_CHECKING:
+    from seesay.inference.embedder import Embedder
     from seesay.search.collection import Collection
     from seesay.weights.catalog import CatalogEntry
 
 
 @contextmanager
 def opened(
-    name: str | None, *, create: bool = False, model: str | None = None, device: str | None = None
+    name: str | None,
+    *,
+    create: bool = False,
+    model: "str | Embedder | None" = None,
+    device: str | None = None,
 ) -> "Iterator[Collection]":
     """The collection of this name, closed in the end."""
     with working(say("opening the collection", "正在打开资料库")):
@@ -23,6 +28,33 @@ def opened(
         collection = Collection.open(name, create=create, model=model, device=device)
     with collection:
         yield collection
+
+
+@contextmanager
+def started(
+    name: str | None, paths: Sequence[str], *, model: str | None = None, device: str | None = None
+) -> "Iterator[Collection]":
+    """The collection to take these paths into, with its model loaded; made where there is none,
+    but only for a path that is there and with a model that can be loaded."""
+    from seesay.search.places import check_paths, is_there
+
+    chosen: "str | Embedder | None" = model
+    if paths and not is_there(name):
+        check_paths(paths)
+        chosen = _loaded(model, device)
+    with opened(name, create=bool(paths), model=chosen, device=device) as collection:
+        load_model(collection)
+        yield collection
+
+
+def _loaded(model: str | None, device: str | None) -> "Embedder":
+    from seesay.inference.load import load
+    from seesay.search.model import model_id
+    from seesay.weights.catalog import BUILT_IN
+
+    wanted = model_id(model or BUILT_IN)
+    with working(say(f"loading {wanted}", f"正在加载 {wanted}")):
+        return load(wanted, device=device)
 
 
 def load_model(collection: "Collection") -> None:

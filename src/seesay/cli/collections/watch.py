@@ -24,12 +24,11 @@ def watch(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.collections.opened import load_model, opened
+    from seesay.cli.collections.opened import started
     from seesay.cli.output import print_json, warn
     from seesay.search.report.plain import to_plain
 
-    with opened(collection, create=bool(paths), device=device) as here:
-        load_model(here)
+    with started(collection, paths or [], device=device) as here:
         warn(say("watching; Ctrl-C ends it", "正在留意变化；按 Ctrl-C 结束"))
         here.watch(
             paths or [],

@@ -12,6 +12,8 @@ from made_collections import read_only
 from seesay.cli.main import run
 from seesay.search.collection import Collection
 
+MANY = 2000  # more than are stored between a look at the collection and a kill
+
 
 def counts(capsys) -> dict:
     return json.loads(capsys.readouterr().out)
@@ -155,20 +157,20 @@ def test_ctrl_c_keeps_what_was_done_and_the_same_command_goes_on(place, model, s
 
 
 def test_after_a_kill_the_same_command_goes_on(place, model, start):
-    write_noise(place / "many", 600)
+    write_noise(place / "many", MANY)
     command = ("index", "many", "--model", model)
     first = start(*command)
     wait_for_units(60)
     first.kill()
     first.communicate()
     kept = units()
-    assert 60 <= kept < 600
+    assert 60 <= kept < MANY
     second = start(*command)
     out, err = second.communicate(timeout=120)
     assert second.returncode == 0, err
-    assert f"indexed {600 - kept} · unchanged {kept}" in out
+    assert f"indexed {MANY - kept:,} · unchanged {kept:,}" in out
     with Collection.open() as collection:
-        assert collection.stats().units == {"image": 600}
+        assert collection.stats().units == {"image": MANY}
         assert collection.verify(deep=True) == []
 
 

@@ -25,7 +25,7 @@ demo: $(VENV)/.installed-demo ## run the main job on real photographs
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.installed-dev ## run every test that needs no network and no accelerator
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not network and not gpu and not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not network and not gpu and not slow" $(ARGS)
 
 check: $(VENV)/.installed-dev ## format, lint, types, layers, ceilings
 	$(BIN)/ruff format --check .

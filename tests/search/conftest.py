@@ -1,5 +1,6 @@
 """The engines that may hold an index, those that are servers started once for all tests."""
 
+import fcntl
 import gc
 import socket
 import subprocess
@@ -43,22 +44,43 @@ def chroma_server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def milvus_server(tmp_path_factory):
-    """Address of a Milvus server on this machine."""
+def milvus_server(tmp_path_factory, worker_id):
+    """Address of a Milvus server on this machine: one for all processes of the tests, since two of
+    them are in each other's way. Whoever comes first starts it, and stops it after the others."""
     pytest.importorskip("milvus")
-    for _ in range(MILVUS_TRIES):
-        server = start_milvus(tmp_path_factory.mktemp("milvus server"))
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == "master" else base.parent
+    server = None
+    with (base / "milvus users").open("a") as users, (base / "milvus address").open("a+") as known:
+        fcntl.flock(known, fcntl.LOCK_EX)
+        known.seek(0)
+        address = known.read()
+        if not address:
+            server = start_milvus(tmp_path_factory)
+            address = f"http://127.0.0.1:{server.listen_port}"
+            known.write(address)
+            known.flush()
+        fcntl.flock(users, fcntl.LOCK_SH)
+        fcntl.flock(known, fcntl.LOCK_UN)
+        yield address
+        fcntl.flock(users, fcntl.LOCK_UN)
         if server is not None:
-            break
-    else:
-        pytest.fail(f"no Milvus server was ready within {MILVUS_READY_S} s, {MILVUS_TRIES} times")
-    yield f"http://127.0.0.1:{server.listen_port}"
-    stop_milvus(server)
+            fcntl.flock(users, fcntl.LOCK_EX)
+            stop_milvus(server)
 
 
-def start_milvus(folder):
-    """None where it does not come up: on a busy machine it sometimes ends at once, or its parts
+def start_milvus(tmp_path_factory):
+    """Again where it does not come up: on a busy machine it sometimes ends at once, or its parts
     miss each other and wait for ever."""
+    for _ in range(MILVUS_TRIES):
+        server = try_to_start_milvus(tmp_path_factory.mktemp("milvus server"))
+        if server is not None:
+            return server
+    pytest.fail(f"no Milvus server was ready within {MILVUS_READY_S} s, {MILVUS_TRIES} times")
+
+
+def try_to_start_milvus(folder):
+    """None where it does not come up."""
     import milvus
 
     with warnings.catch_warnings():

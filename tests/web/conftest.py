@@ -68,9 +68,10 @@ def served(tmp_path_factory):
         listener.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium, as Debian has it."""
+    """Chromium, as Debian has it. Playwright keeps an event loop running while it is open, which
+    the tests of other modules must not meet."""
     if CHROMIUM is None:
         pytest.skip("needs the program chromium, which is not installed")
     playwright = pytest.importorskip("playwright.sync_api")

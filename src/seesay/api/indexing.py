@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,6 +14,7 @@ from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestRe
 from seesay.search.library import Library
 
 _log = logging.getLogger("seesay.api")
+_LOW_PRIORITY = 15  # of 19
 _PATIENCE_S = 60.0  # for what is at hand when the server ends
 
 
@@ -78,6 +80,7 @@ class Indexing:
         def tell(progress: IngestProgress) -> None:
             self._known[name] = replace(self._known[name], progress=progress)
 
+        _give_way()
         try:
             report = collection.index(
                 options=IngestOptions(workers=_workers()), on_progress=tell, stop=self._stop
@@ -100,6 +103,13 @@ class Indexing:
         error: str | None = None,
     ) -> None:
         self._known[name] = replace(self._known[name], state=state, report=report, error=error)
+
+
+def _give_way() -> None:
+    """Let searches go first. On Linux a thread has a priority of its own, which the threads and the
+    processes that it starts take over; elsewhere it would be that of the whole server."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
 
 
 def _workers() -> int:

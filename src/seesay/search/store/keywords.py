@@ -12,7 +12,7 @@ import sys
 import unicodedata
 import warnings
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,10 +54,8 @@ def match_expression(
 ) -> str | None:
     """What to ask FTS5: any word of `text` (the more the better; with `every` all of them), every
     one of `phrases` as it stands, none of `excluded`. None where nothing is left to look for."""
-    words = list(dict.fromkeys(_words(_plain(text), for_index=False)))
-    telling = [word for word in words if word not in _EMPTY] or words
     wanted = [_phrase(part) for part in phrases if _WORD.search(part)]
-    if telling and not wanted:
+    if not wanted and (telling := _telling(text)):
         words = [f"({_either(word)})" for word in telling]
         wanted = words if every else [" OR ".join(words)]
     if not wanted:
@@ -67,6 +65,13 @@ def match_expression(
         if _WORD.search(part):
             found = f"({found}) NOT ({_phrase(part)})"
     return found
+
+
+@lru_cache(maxsize=64)  # a search asks several times for the words of its text
+def _telling(text: str) -> tuple[str, ...]:
+    """The words of a query that say something; all of them where none does."""
+    words = tuple(dict.fromkeys(_words(_plain(text), for_index=False)))
+    return tuple(word for word in words if word not in _EMPTY) or words
 
 
 def _plain(text: str) -> str:

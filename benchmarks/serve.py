@@ -59,6 +59,10 @@ WHERE = (
     *("at night", "in deep snow", "on a market", "草地上", "海边", "厨房里", "桥下", "教堂前"),
     *("夜里", "雪地里", "集市上"),
 )
+LIKE = (
+    *("in black and white", "seen from above", "blurred", "in bright light", "half hidden"),
+    *("painted", "on an old photograph", "黑白", "俯视", "模糊", "阳光明媚", "半遮", "画的"),
+)
 
 
 @dataclass
@@ -85,7 +89,7 @@ class Heard:
 
 def main() -> None:
     options = parse_arguments()
-    queries = [" ".join(words) for words in itertools.product(WHO, HOW, WHERE)]
+    queries = [" ".join(words) for words in itertools.product(WHO, HOW, WHERE, LIKE)]
     random.Random(0).shuffle(queries)
     print(f"{options.size:,} x {DIM}, {options.clients} clients, {len(queries):,} queries")
     figures: dict[str, Any] = {}

@@ -76,8 +76,8 @@ def save_photographs(folder: Path, count: int, size: tuple[int, int]) -> list[st
     files = []
     for number in range(count):
         photograph = Image.fromarray(getattr(data, PHOTOGRAPHS[number % len(PHOTOGRAPHS)])())
-        shift = number // len(PHOTOGRAPHS)
-        box = (shift, shift, photograph.width - shift, photograph.height - shift)
+        down, right = divmod(number // len(PHOTOGRAPHS), 60)  # which leaves more than half of each
+        box = (right, down, photograph.width - right, photograph.height - down)
         path = folder / f"{number:04}.jpg"
         resized = photograph.convert("RGB").resize(size, Image.Resampling.BICUBIC, box=box)
         resized.save(path, quality=90)

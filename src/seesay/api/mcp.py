@@ -238,7 +238,7 @@ def _found(results: Results, collection: str) -> Found:
         collection=collection,
         no_good_match=results.no_good_match,
         message=message,
-        notes=list(results.explain.notes),
+        notes=[note.en for note in results.explain.notes],
         hits=[_found_unit(hit) for hit in results.hits],
     )
 

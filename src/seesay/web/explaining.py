@@ -14,7 +14,7 @@ def explanation(results: Results) -> str:
     """A panel that opens: what was understood, what each lane did, where each find stood."""
     explain = results.explain
     told = [*map(_part, explain.parts), *map(_lane, explain.lanes), *_rest(explain, results)]
-    notes = "".join(f"<li>{escape(note)}</li>" for note in explain.notes)
+    notes = "".join(f"<li>{both((note.en, note.zh))}</li>" for note in explain.notes)
     rows = "".join(
         f"<tr><td>{escape(_name(hit.path))}</td><td>{hit.confidence:.0f}%</td><td>"
         + "<br>".join(both(lane_told(one.lane, one.rank, one.score)) for one in hit.lanes)

@@ -47,7 +47,7 @@ def print_paths(paths: Iterable[str], *, zero: bool) -> None:
 
 def _draw(results: "Results") -> None:
     for note in results.explain.notes:
-        console(stderr=True).print(note, style="dim", markup=False)
+        console(stderr=True).print(say(note.en, note.zh), style="dim", markup=False)
     if not results.hits:
         print(say("nothing found", "没有找到任何内容"))
         return

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
-from seesay.data.images import ImageSource
+from seesay.data.images import ImageSource, describe_source
 from seesay.errors import ConfigError
-from seesay.search.query.reading.dates import Period, take_period
-from seesay.search.query.reading.wording import NEGATIVE_WEIGHT, read_wording
+from seesay.search.query.reading.dates import Period, find_period
+from seesay.search.query.reading.wording import NEGATIVE_WEIGHT, hide_quotes, read_wording
 from seesay.search.store.filters.conditions import Filter
 
 LaneName = Literal["image", "text", "keyword"]
@@ -27,8 +27,8 @@ class Part:
     image: ImageSource | None = None
     unit: int | None = None
     weight: float = 1.0
-    exact: bool = False
-    """A phrase in quotes: keywords must hold it as it stands."""
+    phrases: tuple[str, ...] = ()
+    """What of the text stood in quotes: the keyword lane holds each to the letter."""
 
     def __post_init__(self) -> None:
         given = [x for x in (self.text, self.image, self.unit) if x is not None]
@@ -58,7 +58,7 @@ class Query:
     lanes: tuple[LaneName, ...] | None = None
     """Only these; None for all."""
     period: Period | None = None
-    """A time named in the words: used where the collection knows dates."""
+    """A time named in the words: used where the collection has pictures taken then."""
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.offset < 0 or self.offset + self.count > MOST_HITS:
@@ -80,30 +80,31 @@ class Query:
 
 
 def parse(text: str, *, images: Sequence[ImageSource] = (), today: date | None = None) -> Query:
-    """Read a query as people type it; see `wording` for what has a meaning. `images` are wanted
-    as much as the words. `today` is what "last year" starts from.
+    """Read a query as people type it; see `wording` for what has a meaning. Words without one are
+    searched for as they were typed. `images` are wanted as much as the words. `today` is what "last
+    year" starts from.
 
     Raises ConfigError where nothing is asked for.
     """
     plain = unicodedata.normalize("NFC", "".join(c for c in text if _is_visible(c))).strip()
-    period, rest = take_period(plain, today or date.today())
     words = [
-        Part(text=said.text, weight=said.weight, exact=said.exact) for said in read_wording(rest)
+        Part(text=said.text, weight=said.weight, phrases=said.phrases)
+        for said in read_wording(plain)
     ]
     parts = (*words, *(Part(image=image) for image in images))
-    if not parts and period is None:
+    if not parts:
         raise ConfigError(
             f"the query is {text[:40]!r}; expected words or a picture; say what to look for, as in "
             '"a dog on the grass"'
         )
-    return Query(parts=parts, period=period)
+    return Query(parts=parts, period=find_period(hide_quotes(plain), today or date.today()))
 
 
-def without_pictures(query: Query, names: Sequence[str]) -> Query:
-    """The same with the pictures' names in their place, one for each part."""
+def without_pictures(query: Query) -> Query:
+    """The same with the pictures' names in their place."""
     parts = [
-        part if part.image is None else replace(part, image=name)
-        for part, name in zip(query.parts, names, strict=True)
+        part if part.image is None else replace(part, image=describe_source(part.image))
+        for part in query.parts
     ]
     return replace(query, parts=tuple(parts))
 

@@ -85,12 +85,20 @@ class PartReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Note:
+    """Something that the person who asked should know, in both languages."""
+
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Explain:
     """How an answer came about."""
 
     parts: tuple[PartReport, ...]
     lanes: tuple[LaneReport, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     """What was understood beyond the words, such as a date."""
     filter: str
     """The filter in use, as text; empty without one."""

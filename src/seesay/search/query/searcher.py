@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+from jaxtyping import Float
 
 from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
@@ -22,9 +23,9 @@ from seesay.search.query.rankings.fusion import K, Ranked, fused, in_turn
 from seesay.search.query.rankings.keyword_lane import search_keywords
 from seesay.search.query.rankings.lanes import SpaceLanes
 from seesay.search.query.rankings.ranking import Answered, rank
-from seesay.search.query.reading.dates import DATE_KEY
 from seesay.search.query.results import Explain, Hit, Results
-from seesay.search.store.filters.conditions import FACTS, All, Filter, matching_units
+from seesay.search.query.timing import Timed, use_period
+from seesay.search.store.filters.conditions import FACTS, Filter, matching_units
 from seesay.search.store.records import Space
 from seesay.search.store.store import Store
 
@@ -37,9 +38,8 @@ _FIRST_PAGE, _FIRST_HITS = 100, 25  # enough units for as many hits, copies amon
 class _Asked:
     """A query made ready."""
 
+    timed: Timed
     parts: tuple[Embedded, ...]
-    within: Filter | None
-    notes: tuple[str, ...]
 
 
 class Searcher:
@@ -107,11 +107,10 @@ class Searcher:
         asked = self._asked(query, lanes.space)
         answered = self._answers(query, asked, lanes, len(without))
         units, scores = self._fused(answered)
-        if not asked.parts:
-            units = np.sort(matching_units(cast(Filter, asked.within), self._store.database))
-            scores = np.zeros(len(units))
         founds = [lane.found for lane in answered]
-        sure = confidences_of(units, founds) if asked.parts else np.full(len(units), 100.0)
+        sure = confidences_of(units, founds)
+        if not asked.parts:
+            (units, scores), sure = self._listed(asked.timed, (units, scores), sure)
         # What fits comes before what does not, whichever lane found it; within a lane, where
         # confidence falls with the rank, this changes nothing.
         order = np.argsort(sure < THRESHOLD, kind="stable")
@@ -132,25 +131,34 @@ class Searcher:
             return ranked
         return in_turn(ranked, np.isin(ranked[0], self._store.units.pictures(ranked[0])))
 
+    def _listed(
+        self, timed: Timed, literal: Ranked, sure: Float[np.ndarray, " found"]
+    ) -> tuple[Ranked, Float[np.ndarray, " all"]]:
+        """Everything that the filter or the time takes, and after it what holds every word."""
+        listed = np.sort(matching_units(cast(Filter, timed.listed), self._store.database))
+        more = (sure >= THRESHOLD) & ~np.isin(literal[0], listed)
+        units = np.concatenate([listed, literal[0][more]])
+        scores = np.concatenate([np.zeros(len(listed)), literal[1][more]])
+        return (units, scores), np.concatenate([np.full(len(listed), 100.0), sure[more]])
+
     def _answers(
         self, query: Query, asked: _Asked, lanes: SpaceLanes, left_out: int
     ) -> list[Answered]:
-        if not asked.parts:
-            return []
         last = query.offset + query.count
         depth = _DEPTH if last <= _SHALLOW else MOST_HITS
         names, answered = query.lanes or LANES, {}
+        within = asked.timed.within
         if "keyword" in names:
-            answered["keyword"] = search_keywords(self._store, asked.parts, depth, asked.within)
+            answered["keyword"] = search_keywords(self._store, query.parts, depth, within)
         keywords = answered.get("keyword")
         # A unit is in one of the lanes of vectors, so that where no keyword is found, how deep they
         # are searched changes nothing of their order; five times as deep takes five times as long.
         if last + left_out <= _FIRST_HITS and not (keywords and len(keywords.found.units)):
             depth = _FIRST_PAGE
         for name in names:
-            if name != "keyword":
-                answered[name] = rank(lanes, name, asked.parts, depth, asked.within)
-        return [found for name in names if (found := answered[name]) is not None]
+            if name != "keyword" and asked.parts:
+                answered[name] = rank(lanes, name, asked.parts, depth, within)
+        return [found for name in names if (found := answered.get(name)) is not None]
 
     def _results(
         self,
@@ -164,44 +172,31 @@ class Searcher:
         explain = Explain(
             parts=tuple(part.report for part in asked.parts),
             lanes=tuple(lane.report for lane in answered),
-            notes=asked.notes,
-            filter="" if asked.within is None else str(asked.within),
+            notes=asked.timed.notes,
+            filter="" if asked.timed.within is None else str(asked.timed.within),
             threshold=THRESHOLD,
             fusion=f"sum over lanes of weight / ({K} + rank), then pictures and texts in turn",
             model=self._embedder.embedder.name,
         )
-        names = [part.report.shown for part in asked.parts]
         return Results(
             hits=tuple(hits),
             no_good_match=not good,
-            query=without_pictures(query, names),
+            query=without_pictures(query),
             explain=explain,
             seconds=time.perf_counter() - start,
         )
 
     def _asked(self, query: Query, space: Space) -> _Asked:
-        filters, notes = [query.filter] if query.filter else [], []
         known = self._store.units.metadata_keys()
-        if query.period is not None:
-            days = f"{query.period.first} up to before {query.period.end}"
-            if DATE_KEY in known:
-                filters.append(query.period.as_filter())
-                notes.append(f"{query.period.words!r} was taken for the time from {days}")
-            else:
-                notes.append(
-                    f"{query.period.words!r} was taken for a time ({days}), but nothing in this "
-                    "collection has a date"
-                )
-        for condition in filters:
-            check_keys(condition, known)
-        if not query.parts and not filters:
+        if query.filter is not None:
+            check_keys(query.filter, known)
+        timed = use_period(query, known, self._store.database)
+        if not query.parts and timed.within is None:
             raise ConfigError(
                 "the query has no words and no picture; expected at least one, or a filter; say "
                 'what to look for, as in "a dog on the grass"'
             )
-        parts = tuple(self._embedder.embed(part, space) for part in query.parts)
-        within = None if not filters else filters[0] if len(filters) == 1 else All(tuple(filters))
-        return _Asked(parts, within, tuple(notes))
+        return _Asked(timed, tuple(self._embedder.embed(part, space) for part in timed.parts))
 
     def _current(self) -> SpaceLanes:
         """The lanes of the space that is in use now."""

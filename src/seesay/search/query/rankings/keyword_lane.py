@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from seesay.search.query.embedding import Embedded
+from seesay.search.query.asking import Part
 from seesay.search.query.hits import Found
 from seesay.search.query.rankings.fusion import LOOSE, WEIGHTS, Ranked
 from seesay.search.query.rankings.ranking import Answered
@@ -20,13 +20,13 @@ meant."""
 
 
 def search_keywords(
-    store: Store, parts: Sequence[Embedded], count: int, within: Filter | None
+    store: Store, parts: Sequence[Part], count: int, within: Filter | None
 ) -> Answered | None:
     """None where the query has no words."""
-    wanted = [part.part for part in parts if part.part.text and not part.part.negative]
-    text = " ".join(str(part.text) for part in wanted if not part.exact)
-    phrases = [str(part.text) for part in wanted if part.exact]
-    excluded = [str(part.part.text) for part in parts if part.part.text and part.part.negative]
+    wanted = [part for part in parts if part.text and not part.negative]
+    text = " ".join(str(part.text) for part in wanted)
+    phrases = [phrase for part in wanted for phrase in part.phrases]
+    excluded = [str(part.text) for part in parts if part.text and part.negative]
     strict = match_expression(text, phrases, excluded, every=True)
     if strict is None:
         return None

@@ -1,4 +1,4 @@
-"""A time named in a query: "last summer", "in May 2021", 去年夏天, 2023年.
+"""A time named in a query: "last summer", "in May 2021", 去年夏天, 2023年, 2019年到2021年.
 
 Only what can be read in one way: a number alone is no year, and a month needs one.
 """
@@ -39,22 +39,40 @@ class Period:
     first: date
     end: date
 
+    @property
+    def last(self) -> date:
+        """The last day of it."""
+        return self.end - timedelta(days=1)
+
     def as_filter(self) -> Filter:
         """Units taken within it."""
         return All((Where(DATE_KEY, ">=", self.first), Where(DATE_KEY, "<", self.end)))
 
+    def cut_from(self, text: str) -> str:
+        """The text without the words of the time; empty where it only asks for pictures then."""
+        before, words, after = text.partition(self.words)
+        if not words:
+            return text
+        rest = f"{before.rstrip()} {after.lstrip()}".strip(_MARKS)
+        return "" if _ONLY_PICTURES.fullmatch(rest) else rest
 
-def take_period(text: str, today: date) -> tuple[Period | None, str]:
-    """The first time that the text names outside of quotes, and the text without it."""
+
+_MARKS = " ,.;:!?，。；：！？、"
+_ONLY_PICTURES = re.compile(
+    r"(?:(?:all|my|the|any|of)\s+)*(?:photo(?:graph)?s?|pictures?|images?|pics?)(?:\s+taken)?"
+    r"|(?:所有|全部|我)?(?:拍摄?)?的?(?:照片|相片|图片|照)",
+    re.I,
+)
+
+
+def find_period(text: str, today: date) -> Period | None:
+    """The first time that the text names."""
     for pattern, read in _PATTERNS:
         for found in pattern.finditer(text):
-            if text.count('"', 0, found.start()) % 2:
-                continue
             days = read(found, today)
             if days is not None:
-                rest = f"{text[: found.start()].rstrip()} {text[found.end() :].lstrip()}".strip()
-                return Period(words=found.group().strip(), first=days[0], end=days[1]), rest
-    return None, text
+                return Period(words=found.group().strip(), first=days[0], end=days[1])
+    return None
 
 
 Days = tuple[date, date]
@@ -74,6 +92,11 @@ def _season(year: int, month: int) -> Days:
     """Three months; winter is that which begins in the year."""
     end = month + 3
     return date(year, month, 1), date(year + (end > 12), (end - 1) % 12 + 1, 1)
+
+
+def _range(found: re.Match[str], today: date) -> Days | None:
+    first, last = _year(int(found["first"])), _year(int(found["last"]))
+    return (first[0], last[1]) if first < last else None
 
 
 def _dated_english(found: re.Match[str], today: date) -> Days | None:
@@ -119,6 +142,21 @@ _CHINESE_SEASONS = "[春夏秋冬][天季]"
 _MONTH_NAMES = "|".join(sorted(_MONTH, key=len, reverse=True))
 
 _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], date], Days | None]], ...] = (
+    (
+        re.compile(
+            rf"\b(?:from|between)\s+(?P<first>{_YEAR})\s*(?:to|until|till|and|[-–])\s*"
+            rf"(?P<last>{_YEAR})\b(?![-/.]\d)",
+            re.I,
+        ),
+        _range,
+    ),
+    (
+        re.compile(
+            rf"(?<!\d)(?P<first>{_YEAR})\s*年?\s*(?:到|至|[-–—~\uff5e])\s*(?P<last>{_YEAR})"
+            r"\s*年(?!\s*\d)的?"
+        ),
+        _range,
+    ),
     (
         re.compile(
             rf"\b(?:in|from|during)\s+(?:(?P<month>{_MONTH_NAMES})\.?\s+)?"

@@ -143,7 +143,7 @@ def test_a_damaged_index_is_reported_and_everything_still_found(indexed, name, h
         assert ranking.plan.path == "scan"
         status = searched.status()
         assert name in status.problem and status.needs_build
-        assert any(name in problem for problem in searched.verify())
+        assert any(name in str(problem) for problem in searched.verify())
         assert searched.build().problem is None
         assert searched.verify() == []
         assert searched.search(QUERIES[0], 10).plan.path == "index"
@@ -156,7 +156,7 @@ def test_one_wrong_bit_is_found_by_verify(indexed):
         data[len(data) // 3] ^= 1
         file.unlink()
         file.write_bytes(data)
-        assert any("rows.npy" in problem for problem in lane(store).verify())
+        assert any("rows.npy" in str(problem) for problem in lane(store).verify())
 
 
 def test_a_manifest_that_names_an_older_change_than_is_remembered_is_not_used(indexed):

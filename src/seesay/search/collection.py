@@ -12,6 +12,10 @@ from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
+from seesay.search.checking.files import check_files
+from seesay.search.checking.findings import Finding
+from seesay.search.checking.mending import mend
+from seesay.search.checking.truth import check_truth
 from seesay.search.indexes.building import lane_folder
 from seesay.search.ingest.filling import FillReport
 from seesay.search.ingest.indexing import ingest
@@ -168,10 +172,12 @@ class Collection:
         return unused
 
     def rebuild(self) -> list[BuiltLane]:
-        """Build the indexes anew from the stored vectors; searches go on meanwhile. Raises
-        CollectionBusyError where another process is building them."""
+        """Build the indexes anew from the stored vectors, after taking out what `verify` finds
+        unsound among them; searches go on meanwhile. Raises CollectionBusyError where another
+        process is building them."""
         space = self._space()
         self.store.require_writable()
+        mend(self.store)
         built = []
         for modality in MODALITIES:
             lane = Lane(self.store, space, modality)
@@ -296,14 +302,19 @@ class Collection:
         """Every file that could not be read, and why."""
         return self.store.quarantine.all()
 
-    def verify(self, *, deep: bool = False) -> list[str]:
-        """What is wrong with the collection, in words; nothing where all is well. `deep` reads
-        every row and page; indexes are always read whole."""
-        problems = self.store.verify(deep=deep)
+    def verify(self, *, deep: bool = False, files: bool = False) -> list[Finding]:
+        """What is wrong with the collection; nothing where all is well. `deep` reads every page,
+        compares the indexes with the stored vectors and looks for some of them; `files` compares
+        the files that are there with what was indexed. The bytes of indexes are always read."""
+        found = check_truth(self.store, deep=deep)
+        if any(finding.kind == "pages" for finding in found):
+            return found  # nothing else can be told from such a file
         for space in self.store.spaces.all():
             for modality in MODALITIES:
-                problems += Lane(self.store, space, modality).verify()
-        return problems
+                lane = Lane(self.store, space, modality)
+                found += lane.verify(deep=deep)
+                lane.close()
+        return found + (check_files(self.store) if files else [])
 
     def stats(self) -> Statistics:
         """What the collection holds and takes."""

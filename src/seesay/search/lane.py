@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from seesay.errors import CollectionBusyError, CollectionError
+from seesay.search.checking.findings import Finding
+from seesay.search.checking.index import check_recall, check_rows
 from seesay.search.indexes import building, generations
 from seesay.search.indexes.centring import NAME, Centring
 from seesay.search.indexes.faiss import FaissIndex
@@ -122,8 +124,9 @@ class Lane:
             problem=self._problem,
         )
 
-    def verify(self) -> list[str]:
-        """What is wrong with the index, every byte of it read; nothing where all is well."""
+    def verify(self, *, deep: bool = False) -> list[Finding]:
+        """What is wrong with the index, every byte of it read; nothing where all is well. `deep`
+        compares its rows with what is stored, and looks for some of them."""
         number = generations.newest(self.folder)
         try:
             if number:
@@ -132,8 +135,13 @@ class Lane:
                 if index := self._open(generation):
                     index.close()
         except IndexDamagedError as error:
-            return [f"{error}; it can be built again: seesay rebuild"]
-        return []
+            return [Finding(kind="index files", where=str(self.folder), detail=str(error))]
+        if not deep:
+            return []
+        with self._store.database.snapshot():
+            view = self._current()
+            found = list(check_rows(self, view, self._store))
+            return found or list(check_recall(self, view, self._store))
 
     def close(self) -> None:
         """Let go of the index."""

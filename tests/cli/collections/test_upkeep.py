@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from socket import gethostname
 
 import numpy as np
@@ -100,6 +102,32 @@ def test_a_damaged_index_is_found_and_can_be_built_again(indexed, capsys):
     assert run(["search", "--image", "photos/moon.png", "--json", "-n", "1"]) == 0
     assert run(["rebuild"]) == 0
     assert run(["verify"]) == 0
+
+
+def test_verify_names_the_command_that_mends_what_was_lost(indexed, capsys, language):
+    with closing(sqlite3.connect(next(indexed.rglob("collection.sqlite")))) as file, file:
+        file.execute("DELETE FROM vectors WHERE unit < 3")
+    assert run(["verify", "--json"]) == 1
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert (problem["kind"], problem["count"], problem["remedy"]) == ("missing vectors", 2, "index")
+    assert run(["verify"]) == 1
+    told = capsys.readouterr().err
+    assert {"en": "2 pictures and texts have no vector", "zh": "有 2 条图文缺少"}[language] in told
+    assert run(["index"]) == 0  # the picture that is damaged is left alone
+    assert {"en": "refilled 2", "zh": "已补算 2"}[language] in capsys.readouterr().out
+    assert run(["verify", "--deep", "--files"]) == 0
+
+
+def test_verify_reads_the_files_again_when_asked(indexed, capsys, language):
+    file = indexed / "photos" / "moon.png"
+    before, data = file.stat(), bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert run(["verify", "--deep"]) == 0
+    assert run(["verify", "--files"]) == 1
+    told = capsys.readouterr().err
+    assert "moon.png" in told and {"en": "Put back a copy", "zh": "请换回备份"}[language] in told
 
 
 def test_a_damaged_collection_is_one_clear_line(library, tmp_path, capsys):

@@ -18,6 +18,7 @@ import torch
 
 from made_files import write_photo
 from seesay.inference.load import load
+from seesay.search.checking.truth import check_truth
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions
 from seesay.search.ingest.spaces import space_of
@@ -142,7 +143,7 @@ def main(top: Path, model: Path, rounds: int, seed: int) -> None:
                 lost = {p for p in states[-1].keys() - there.keys() if p in present}
                 assert not lost, f"round {number}: {lost} had been acknowledged"
             check_whole(store, space)
-            assert number % 20 or store.verify(deep=True) == []
+            assert number % 20 or check_truth(store, deep=True) == []
             if number % 20 == 0:
                 sys.stderr.write(f"{number} rounds, {acknowledged} acknowledged, {inside} inside\n")
                 ingest(store, embedder, [folder], ONE)

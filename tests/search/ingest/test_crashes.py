@@ -13,6 +13,7 @@ import pytest
 import made_collections as made
 from made_files import write_photo
 from seesay.errors import CollectionError
+from seesay.search.checking.truth import check_truth
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions
 from seesay.search.store.store import FILE, Store
@@ -66,7 +67,7 @@ def test_a_torn_last_page_loses_the_last_batch_whole_and_the_same_call_brings_it
     log.write_bytes(raw[:at] + bytes(len(raw) - at))
     (tmp_path / "cut" / f"{FILE}-shm").unlink()
     with Store(tmp_path / "cut") as cut:
-        assert cut.verify(deep=True) == []
+        assert check_truth(cut, deep=True) == []
         assert len(list(cut.items.all())) == 6
         assert ingest(cut, embedder, [photos], ONE).added == 1
 
@@ -105,7 +106,7 @@ def test_a_full_disk_ends_the_run_keeps_what_was_stored_and_the_rest_comes_later
             assert 0 < there < 500
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
         with Store(small / "c") as store:
-            assert store.verify(deep=True) == []
+            assert check_truth(store, deep=True) == []
             assert len(list(store.items.all())) == there
             report = ingest(store, embedder, [folder], ONE)
             assert report.added == 500 - there

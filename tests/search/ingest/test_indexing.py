@@ -11,6 +11,7 @@ import pytest
 from made_files import write_photo
 from reader_processes import reader_processes
 from seesay.errors import CollectionError
+from seesay.search.checking.truth import check_truth
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions
 from seesay.search.ingest.spaces import fill, space_of
@@ -234,7 +235,7 @@ def test_three_writers_at_once_store_everything_once(tmp_path, model_folder, emb
     assert [child.wait(timeout=120) for child in children] == [0, 0, 0]
     with Store(tmp_path / "c") as store:
         assert len(paths(store)) == 60
-        assert store.verify(deep=True) == []
+        assert check_truth(store, deep=True) == []
         assert all(len(rows) == 1 for rows in vectors_by_path(store, embedder).values())
 
 
@@ -316,3 +317,23 @@ def test_a_collection_among_the_files_is_not_taken_for_pictures(store, embedder,
     (photos / FILE).touch()
     assert ingest(store, embedder, [photos], ONE).unchanged == 6
     assert count_files([str(photos)], True, lambda: False) == 6
+
+
+def test_vectors_that_were_lost_come_back_with_the_next_run_and_nothing_else_is_done(
+    store, embedder, photos
+):
+    (photos / "note.txt").write_text("a dog on the grass")
+    ingest(store, embedder, [photos], ONE)
+    space = store.spaces.active().id
+    units = [unit.id for unit in store.units.of_items(item.id for item in store.items.all())]
+    _, before = store.vectors.get(space, units)
+    with store.writing("lose"):
+        store.vectors.remove(space, units[2:])
+    assert check_truth(store)[0].remedy == "index"
+    report = ingest(store, embedder, [photos], ONE)
+    assert (report.refilled, report.unchanged, report.updated) == (len(units) - 2, 7, 0)
+    assert check_truth(store, deep=True) == []
+    numbers, after = store.vectors.get(space, units)
+    assert list(numbers) == units
+    np.testing.assert_allclose(after, before, atol=2e-3)
+    assert ingest(store, embedder, [photos], ONE).refilled == 0

@@ -7,6 +7,7 @@ import pytest
 
 import made_collections as made
 from seesay.errors import CollectionError
+from seesay.search.checking.truth import check_truth
 from seesay.search.store.records import ItemDraft, Locator, SpaceDraft, UnitDraft
 from seesay.search.store.store import Store
 
@@ -129,7 +130,7 @@ def test_removing_an_item_takes_everything_of_it_along(store, space):
     with store.writing("remove"):
         assert store.items.remove([stored.item]) == 1
     assert set(counts(store).values()) == {0}
-    assert store.verify(deep=True) == []
+    assert check_truth(store, deep=True) == []
 
 
 def test_numbers_are_never_used_twice(store, space):

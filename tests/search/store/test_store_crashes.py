@@ -11,6 +11,7 @@ import pytest
 
 import made_collections as made
 from seesay.errors import CollectionError
+from seesay.search.checking.truth import check_truth
 from seesay.search.store.store import FILE, Store
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
@@ -53,7 +54,7 @@ def folder_with_two_changes(tmp_path):
 
 def items_in(folder):
     with Store(folder) as store:
-        assert store.verify(deep=True) == []
+        assert check_truth(store, deep=True) == []
         assert len(store.database.rows("SELECT 1 FROM vectors")) == len(list(store.items.all()))
         return len(list(store.items.all()))
 
@@ -89,7 +90,7 @@ def test_a_file_whose_middle_is_damaged_is_reported_and_never_read_as_sound(tmp_
     file.write_bytes(raw)
     try:
         with Store(tmp_path / "c") as store:
-            assert store.verify(deep=True) != []
+            assert check_truth(store, deep=True) != []
     except CollectionError as error:
         assert "damaged" in str(error)
 

@@ -9,6 +9,7 @@ import pytest
 
 import made_collections as made
 from seesay.errors import CollectionError
+from seesay.search.checking.truth import check_truth
 from seesay.search.store.store import FILE, Store
 
 ROOT = Path(__file__).parents[3]
@@ -55,7 +56,7 @@ def small_disk(folder, size):
 def assert_holds(folder, batches):
     with Store(folder) as store:
         assert len(list(store.items.all())) == store.vectors.count(1, "image") == 50 * batches
-        assert store.verify(deep=True) == []
+        assert check_truth(store, deep=True) == []
 
 
 def test_a_full_disk_stops_the_batch_with_advice_and_loses_nothing_acknowledged(tmp_path):

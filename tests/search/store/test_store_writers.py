@@ -11,6 +11,7 @@ import pytest
 
 import made_collections as made
 from seesay.errors import CollectionBusyError
+from seesay.search.checking.truth import check_truth
 from seesay.search.store.store import LOCK, Store
 
 ROOT = Path(__file__).parents[3]
@@ -60,7 +61,7 @@ def test_three_writers_at_once_lose_nothing(tmp_path):
         assert len(list(store.items.all())) == 3 * 30 * 4
         assert store.vectors.count(1, "image") == 3 * 30 * 4
         assert [entry.seq for entry in store.ledger.since(0)] == list(range(1, 3 * 30 + 2))
-        assert store.verify(deep=True) == []
+        assert check_truth(store, deep=True) == []
 
 
 def test_a_second_writer_is_told_who_writes_and_readers_are_not_kept_waiting(store, holder):

@@ -148,6 +148,7 @@ def summary(report: "IngestReport") -> str:
         (say("indexed", "已收录"), report.added + report.updated, True),
         (say("moved", "已移动"), report.moved, False),
         (say("removed", "已移除"), report.removed, False),
+        (say("refilled", "已补算"), report.refilled, False),
         (say("unchanged", "未变"), report.unchanged, True),
         (say("skipped", "跳过"), skipped, True),
     ]

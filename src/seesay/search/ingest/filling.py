@@ -68,6 +68,12 @@ class Filling:
             seconds=time.monotonic() - self._began,
         )
 
+    def refill(self, stopping: Event) -> int:
+        """Give units of the space in use that lost their vector another one; returns how many."""
+        if self._store.vectors.count_missing(self._space.id):
+            self._fill(stopping)
+        return self._embedded
+
     def _fill(self, stopping: Event) -> None:
         after, total = 0, len(self._missing())
         while not stopping.is_set():

@@ -12,6 +12,7 @@ from typing import Literal
 
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
+from seesay.search.ingest.filling import Filling
 from seesay.search.ingest.interrupting import stopped_by_ctrl_c
 from seesay.search.ingest.options import (
     IngestOptions,
@@ -116,6 +117,7 @@ class _Run:
             with self._store.writing("end", run=number):
                 self._store.runs.note(number, dict(self._tally.counts))
                 self._store.runs.finish(number, state)
+        refilled = self._refilled(readers, stopping) if state == "done" else 0
         problem = keep_up(self._store, self._space) if state == "done" else None
         return IngestReport(
             **{name: self._tally.counts[name] for name in _COUNTS},
@@ -123,6 +125,7 @@ class _Run:
             interrupted=state == "interrupted",
             missing_roots=missing,
             empty_roots=empty,
+            refilled=refilled,
             index_problem=problem,
         )
 
@@ -161,6 +164,11 @@ class _Run:
             return (), ()
         captions.finish()
         return remove_what_is_gone(self._store, walk, self._options, number, self._tally)
+
+    def _refilled(self, readers: Readers, stopping: Event) -> int:
+        """Vectors that were lost, or never came since a file could not be read at the time."""
+        filling = Filling(self._store, self._embedder, self._space, readers, None)
+        return filling.refill(stopping)
 
     def _through(
         self, number: int, files: Iterator[Seen], readers: Readers, stopping: Event

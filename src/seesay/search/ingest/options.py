@@ -92,6 +92,8 @@ class IngestReport:
     """Folders given that are not there; what is known below them was kept."""
     empty_roots: tuple[str, ...] = ()
     """Folders given without a single file, though files were known there: kept, unless `prune`."""
+    refilled: int = 0
+    """Pictures and pieces of text that were known and had lost their vector, and have one again."""
     index_problem: str | None = None
     """Why no index could be built: searching is slower without."""
 

@@ -100,19 +100,6 @@ class Store:
                 self.settings.set("key", known)
         return str(known)
 
-    def verify(self, *, deep: bool = False) -> list[str]:
-        """What is wrong with the file, in words; nothing where all is well. `deep` reads every
-        page and row."""
-        check = "integrity_check" if deep else "quick_check"
-        problems = [text for (text,) in self.database.rows(f"PRAGMA {check}") if text != "ok"]
-        orphans = self.database.rows("PRAGMA foreign_key_check")
-        problems += [f"row {row} of {table} belongs to nothing" for table, row, *_ in orphans]
-        wrong = self.database.rows(
-            "SELECT s.model, count(*) FROM vectors v JOIN spaces s ON s.id = v.space"
-            " WHERE length(v.vector) != 2 * s.dim GROUP BY s.id"
-        )
-        return problems + [f"{count} vectors of {model} are cut short" for model, count in wrong]
-
     def close(self) -> None:
         """Close the file. The store cannot be used after."""
         self.database.close()

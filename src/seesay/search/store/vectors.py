@@ -12,7 +12,7 @@ from seesay.search.store.sqlite.database import Database
 from seesay.search.store.sqlite.numbers import ANY_OF, as_list
 
 HALF = np.dtype("<f2")
-_NORM_TOLERANCE = 0.01
+NORM_TOLERANCE = 0.01
 
 
 class Vectors:
@@ -73,12 +73,27 @@ class Vectors:
         )
         return [unit for (unit,) in rows]
 
+    def count_missing(self, space: int) -> int:
+        """How many units have no vector in this space."""
+        ((count,),) = self._database.rows(
+            "SELECT count(*) FROM units WHERE NOT EXISTS"
+            " (SELECT 1 FROM vectors WHERE unit = units.id AND space = ?)",
+            (space,),
+        )
+        return count
+
     def count(self, space: int, modality: Modality) -> int:
         """How many vectors this lane has."""
         ((count,),) = self._database.rows(
             "SELECT count(*) FROM vectors WHERE space = ? AND modality = ?", (space, modality)
         )
         return count
+
+    def remove(self, space: int, units: Iterable[int]) -> int:
+        """Take vectors out of this space; returns how many there were."""
+        return self._database.run(
+            f"DELETE FROM vectors WHERE space = ? AND unit IN {ANY_OF}", (space, as_list(units))
+        )
 
     def written_since(
         self, space: int, modality: Modality, seq: int
@@ -131,7 +146,7 @@ class Vectors:
                 f"{dim}: one for each unit, from the model of this space; embed with that model"
             )
         norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
-        wrong = np.flatnonzero(~(np.abs(norms - 1) <= _NORM_TOLERANCE))  # NaN is wrong too
+        wrong = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))  # NaN is wrong too
         if len(wrong):
             raise CollectionError(
                 f"{len(wrong)} of {units} vectors are not of length 1 (row {wrong[0]} has "

@@ -156,10 +156,12 @@ END;
 
 # The content is kept inside: an index without it could not be told what to delete, except by
 # segmenting the old text again, which another version of the dictionary does differently.
-KEYWORDS = """
+KEYWORD_TABLE = """
 CREATE VIRTUAL TABLE keywords USING fts5 (
     words, characters, tokenize = 'porter unicode61 remove_diacritics 2'
 );
+"""
+KEYWORDS = f"""{KEYWORD_TABLE}\
 CREATE TRIGGER unit_deleted AFTER DELETE ON units
 BEGIN
     DELETE FROM keywords WHERE rowid = OLD.id;

@@ -1,0 +1,1 @@
+"""What `seesay verify` looks at, and how what it finds is mended."""

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,10 +125,11 @@ def loaded(
     name: str, folder: Path, queries: list[str], options: argparse.Namespace
 ) -> dict[str, float]:
     """One side under the whole load."""
+    rest = itertools.cycle(queries)
     with start(name, folder) as server:
-        asyncio.run(ask(server, queries[::-1], options.clients, WARM_UP_S))
+        asyncio.run(ask(server, rest, options.clients, WARM_UP_S))
         before = server.megabytes()
-        heard = asyncio.run(ask(server, queries, options.clients, options.seconds))
+        heard = asyncio.run(ask(server, rest, options.clients, options.seconds))
         return {**heard.figures(), "start_mb": before, "end_mb": server.megabytes()}
 
 
@@ -137,37 +139,39 @@ def while_indexing(
     """A few clients that pause, first alone and then beside indexing."""
     save_photographs(folder / "new", options.images, (500, 375))
     (folder / "new").rename(folder / "photographs" / "new")
+    rest = itertools.cycle(queries)
     with start("seesay", folder) as server:
-        asyncio.run(ask(server, queries[::-1], FEW, WARM_UP_S, pause_s=PAUSE_S))
-        alone = asyncio.run(ask(server, queries, FEW, options.seconds / 3, pause_s=PAUSE_S))
+        asyncio.run(ask(server, rest, FEW, WARM_UP_S, pause_s=PAUSE_S))
+        alone = asyncio.run(ask(server, rest, FEW, options.seconds / 3, pause_s=PAUSE_S))
         server.index()
         time.sleep(1)  # until it reads pictures
         beside = Heard()
         while server.is_indexing() and beside.lasted_s < options.seconds / 3:
-            asyncio.run(ask(server, queries, FEW, 2, pause_s=PAUSE_S, heard=beside))
+            asyncio.run(ask(server, rest, FEW, 2, pause_s=PAUSE_S, heard=beside))
     return {"alone": alone.figures(), "beside": beside.figures()}
 
 
 async def ask(
     server: Running,
-    queries: list[str],
+    queries: Iterator[str],
     clients: int,
     seconds: float,
     *,
     pause_s: float = 0,
     heard: Heard | None = None,
 ) -> Heard:
-    """Each client takes the next query of one list."""
+    """Each client takes the next query."""
     heard = Heard() if heard is None else heard
     begin = time.perf_counter()
-    rest = itertools.cycle(queries)
-    jobs = [client(server, rest, begin + seconds, pause_s, heard) for _ in range(clients)]
+    jobs = [client(server, queries, begin + seconds, pause_s, heard) for _ in range(clients)]
     await asyncio.gather(*jobs)
     heard.lasted_s += time.perf_counter() - begin
     return heard
 
 
-async def client(server: Running, queries: Any, until: float, pause_s: float, heard: Heard) -> None:
+async def client(
+    server: Running, queries: Iterator[str], until: float, pause_s: float, heard: Heard
+) -> None:
     """Plain sockets: a whole HTTP library would take more of the processors than the servers."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     while time.perf_counter() < until:

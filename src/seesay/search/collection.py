@@ -19,7 +19,7 @@ from seesay.search.checking.truth import check_truth
 from seesay.search.indexes.building import lane_folder
 from seesay.search.ingest.filling import FillReport
 from seesay.search.ingest.indexing import ingest
-from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestReport
+from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestReport, ReadLimits
 from seesay.search.ingest.spaces import fill
 from seesay.search.ingest.storing.known import known_roots
 from seesay.search.ingest.storing.upkeep import MODALITIES
@@ -142,7 +142,11 @@ class Collection:
         watch(self.store, embedder, roots, options, on_report=on_report, stop=stop)
 
     def switch_model(
-        self, model: str | Embedder, *, on_progress: OnProgress | None = None
+        self,
+        model: str | Embedder,
+        *,
+        limits: ReadLimits | None = None,
+        on_progress: OnProgress | None = None,
     ) -> FillReport:
         """Embed everything with another model, into a space of its own, and let searches use that
         once it is complete. Until then they use the former one; after a stop the same call goes on.
@@ -152,7 +156,7 @@ class Collection:
         embedder = model
         if not isinstance(embedder, Embedder):
             embedder = load(model_id(embedder), device=self._device)
-        report = fill(self.store, embedder, on_progress=on_progress)
+        report = fill(self.store, embedder, limits=limits, on_progress=on_progress)
         if report.complete:
             with self._mutex:
                 self._close_searcher()

@@ -46,6 +46,36 @@ def test_without_paths_the_folders_of_before_are_brought_up_to_date(indexed, cap
     assert done["collection"] == str(indexed / "home" / "collections" / "default")
 
 
+def test_a_file_over_a_limit_names_the_option_that_lets_it_through(place, model, capsys, language):
+    (place / "photos" / "broken.jpg").unlink()
+    Image.new("1", (2000, 1500)).save(place / "photos" / "large.png")
+    (place / "photos" / "long.txt").write_text("a dog on the grass. " * 1000)
+    small = ["--max-pixels", "1.5M", "--max-file-size", "19k"]
+    assert run(["index", "photos", "--model", model, *small]) == 1
+    capsys.readouterr()
+    assert run(["errors", "--json"]) == 0
+    told = {bad["path"].rpartition("/")[2]: bad for bad in counts(capsys)}
+    assert "--max-pixels" in told["large.png"]["error"]
+    assert "--max-file-size" in told["long.txt"]["error"]
+    assert {told["large.png"]["stage"], told["long.txt"]["stage"]} == {"size"}
+    assert run(["index", "--json", "--max-pixels", "4M", "--max-file-size", "2 MB"]) == 0
+    done = counts(capsys)
+    assert (done["failed"], done["skipped"]) == (0, 0) and done["added"] >= 2
+    assert run(["index", "--max-pixels", "lots"]) == 2
+    told = {"en": "--max-pixels lots is no amount", "zh": "--max-pixels lots 不是数量"}
+    assert told[language] in capsys.readouterr().err
+
+
+def test_a_file_that_takes_too_long_names_the_option_that_lets_it_through(place, model, capsys):
+    noise = Image.effect_noise((3000, 3000), 90)
+    noise.save(place / "photos" / "slow.png", compress_level=1)
+    assert run(["index", "photos", "--model", model, "--seconds", "0.1", "--workers", "1"]) == 1
+    capsys.readouterr()
+    assert run(["errors", "--json"]) == 0
+    stages = {bad["stage"]: bad["error"] for bad in counts(capsys)}
+    assert "--seconds" in stages["time"]
+
+
 def test_what_is_gone_is_removed_unless_it_is_to_be_kept(indexed, capsys):
     (indexed / "photos" / "moon.png").unlink()
     assert run(["index", "--keep-missing", "--json"]) == 0

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.collections.options import Collection, Model
+from seesay.cli.collections.options import Collection, MaxFileSize, MaxPixels, Model, Seconds
 from seesay.cli.messages import say
 from seesay.cli.options import Device, Json
 
@@ -80,15 +80,20 @@ def index(
     urls: Urls = False,
     keep_missing: KeepMissing = False,
     prune: Prune = False,
+    max_pixels: MaxPixels = None,
+    max_file_size: MaxFileSize = None,
+    seconds: Seconds = None,
     json: Json = False,
 ) -> None:
+    from seesay.cli.collections.limits import read_limits
     from seesay.cli.collections.opened import advise_model, started
     from seesay.cli.collections.switching import switch
     from seesay.cli.output import progress
     from seesay.search.ingest.options import IngestOptions
 
+    limits = read_limits(max_pixels, max_file_size, seconds)
     if model is not None and not paths:
-        switch(collection, model, device, as_json=json)
+        switch(collection, model, device, limits=limits, as_json=json)
         return
     options = IngestOptions(
         recursive=recursive,
@@ -96,6 +101,7 @@ def index(
         urls=urls,
         delete_missing=not keep_missing,
         prune=prune,
+        limits=limits,
     )
     with started(collection, paths or [], model=model, device=device) as here:
         with progress(say("files", "文件")) as tell:

@@ -96,6 +96,40 @@ Zero = Annotated[
         ),
     ),
 ]
+MaxPixels = Annotated[
+    str | None,
+    typer.Option(
+        "--max-pixels",
+        metavar="NUMBER",
+        help=say(
+            "Most pixels of a picture that is decoded, as in 300M; 134M by default.",
+            "一张图片最多解码多少像素，如 300M；默认 134M。",
+        ),
+    ),
+]
+MaxFileSize = Annotated[
+    str | None,
+    typer.Option(
+        "--max-file-size",
+        metavar="BYTES",
+        help=say(
+            "Largest file that is opened, as in 2G; by default 268M, for texts and tables 8.4M.",
+            "最大读取多大的文件，如 2G；默认 268M，文字和表格默认 8.4M。",
+        ),
+    ),
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option(
+        "--seconds",
+        metavar="SECONDS",
+        min=0.1,
+        help=say(
+            "Longest that one file may take to read; 30 by default.",
+            "读取一个文件最多用多少秒；默认 30。",
+        ),
+    ),
+]
 Sheet = Annotated[
     Path | None,
     typer.Option(

@@ -1,11 +1,18 @@
 """`seesay index --model NAME` without paths: everything over to another model."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from seesay.cli.messages import say
 
+if TYPE_CHECKING:
+    from seesay.search.ingest.options import ReadLimits
 
-def switch(name: str | None, model: str, device: str | None, *, as_json: bool) -> None:
+
+def switch(
+    name: str | None, model: str, device: str | None, *, limits: "ReadLimits", as_json: bool
+) -> None:
     """Embed the whole collection with this model; searches use the former one until then."""
     from seesay.cli.collections.index import STOPPED, say_how_to_go_on
     from seesay.cli.collections.opened import opened
@@ -17,7 +24,9 @@ def switch(name: str | None, model: str, device: str | None, *, as_json: bool) -
         bring(model)
         with progress(say("files", "文件")) as tell:
             report = here.switch_model(
-                model, on_progress=lambda p: tell(p.done, p.total or 0, p.failed)
+                model,
+                limits=limits,
+                on_progress=lambda p: tell(p.done, p.total or 0, p.failed),
             )
         if as_json:
             from seesay.search.report.plain import to_plain

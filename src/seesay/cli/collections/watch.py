@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from seesay.cli.collections.index import summary
-from seesay.cli.collections.options import Collection
+from seesay.cli.collections.options import Collection, MaxFileSize, MaxPixels, Seconds
 from seesay.cli.messages import say
 from seesay.cli.options import Device, Json
 
@@ -22,16 +22,23 @@ def watch(
     paths: Paths = None,
     collection: Collection = None,
     device: Device = None,
+    max_pixels: MaxPixels = None,
+    max_file_size: MaxFileSize = None,
+    seconds: Seconds = None,
     json: Json = False,
 ) -> None:
+    from seesay.cli.collections.limits import read_limits
     from seesay.cli.collections.opened import started
     from seesay.cli.output import print_json, warn
+    from seesay.search.ingest.options import IngestOptions
     from seesay.search.report.plain import to_plain
 
+    options = IngestOptions(limits=read_limits(max_pixels, max_file_size, seconds))
     with started(collection, paths or [], device=device) as here:
         warn(say("watching; Ctrl-C ends it", "正在留意变化；按 Ctrl-C 结束"))
         here.watch(
             paths or [],
+            options,
             on_report=lambda report: (
                 print_json(to_plain(report), compact=True)
                 if json

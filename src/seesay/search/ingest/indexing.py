@@ -18,6 +18,7 @@ from seesay.search.ingest.options import (
     IngestOptions,
     IngestProgress,
     IngestReport,
+    ReadLimits,
     default_workers,
 )
 from seesay.search.ingest.readers import Readers
@@ -42,6 +43,7 @@ _COUNTS = (
     *("images", "texts", "reused"),
 )
 _LOOKED_UP = 256  # files at once
+_LIMITED = ("size", "time", "memory")  # stages at which larger limits may help
 _MACHINE = ("read", "codec")  # stages at which trying again may help though the file is the same
 
 
@@ -228,7 +230,8 @@ class _Run:
         )
 
     def _left_alone(self, file: Seen, failure: Quarantined) -> bool:
-        again = self._options.retry_failed or failure.stage in _MACHINE
+        raised = failure.stage in _LIMITED and self._options.limits != ReadLimits()
+        again = self._options.retry_failed or failure.stage in _MACHINE or raised
         return _same_file(file, failure) and not again
 
     def _count(self, places: list[str], stopping: Event) -> None:

@@ -76,7 +76,7 @@ def _body(answer: HTTPResponse, connection: "_Connection", most: int, deadline: 
             raise RefusedError(
                 "size",
                 f"the address answers with more than {most:,} bytes. Expected fewer. "
-                "Raise the limit if you trust it.",
+                "Let it through with --max-file-size if you trust it.",
             )
         connection.hurry(deadline)
     return b"".join(parts)

@@ -68,7 +68,7 @@ def _read(path: str, most: int) -> tuple[os.stat_result, bytes, os.stat_result]:
             raise RefusedError(
                 "size",
                 f"it is {before.st_size:,} bytes long. Expected at most {most:,}. Make it "
-                "smaller, divide it, or raise the limit if you trust it.",
+                "smaller, divide it, or let it through with --max-file-size if you trust it.",
             )
         try:
             data = _all(stream, before.st_size, most)

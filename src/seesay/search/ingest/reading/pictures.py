@@ -2,9 +2,12 @@
 
 import io
 
-from seesay.data.decoding import DecodeLimits, decode, open_header
+from PIL.Image import Image
+
+from seesay.data.decoding import DecodeLimits, check_size, decode, open_header
 from seesay.data.squares import square
 from seesay.errors import ImageError, MissingExtraError
+from seesay.search.ingest.options import ReadLimits
 from seesay.search.ingest.reading.exif import details
 from seesay.search.ingest.reading.files import Content, RefusedError
 from seesay.search.ingest.reading.messages import Setup
@@ -16,9 +19,7 @@ _ORIENTATION = 0x0112
 
 def read_picture(content: Content, setup: Setup, *, decoded: bool) -> tuple[UnitDraft, bytes]:
     """The picture's unit, and its pixels where they are wanted. Raises RefusedError."""
-    limits = DecodeLimits(
-        max_file_bytes=setup.limits.max_file_bytes, max_pixels=setup.limits.max_pixels
-    )
+    limits = _decode_limits(setup.limits)
     label = "the picture"
     try:
         header = open_header(io.BytesIO(content.data), label)
@@ -30,12 +31,38 @@ def read_picture(content: Content, setup: Setup, *, decoded: bool) -> tuple[Unit
         if not decoded:
             return unit, b""
         target = setup.transform.size if setup.reduce_large else None
+        _refuse_large(header, target, limits)
         image = decode(io.BytesIO(content.data), label, target, limits)
         return unit, square(image, setup.transform).tobytes()
     except MissingExtraError as error:
         raise RefusedError("codec", str(error)) from None
     except ImageError as error:
         raise RefusedError("decode", str(error).removeprefix(f"{label}: ")) from None
+
+
+def _decode_limits(limits: ReadLimits) -> DecodeLimits:
+    usual = DecodeLimits()
+    return DecodeLimits(
+        max_file_bytes=limits.max_file_bytes,
+        max_pixels=limits.max_pixels,
+        max_source_pixels=max(usual.max_source_pixels, limits.max_pixels),
+    )
+
+
+def _refuse_large(header: Image, target: int | None, limits: DecodeLimits) -> None:
+    """As `decode` does, and says which option lets it through."""
+    width, height = header.size
+    if target is not None:
+        header.draft(None, (2 * target, 2 * target))
+    try:
+        check_size(header, "", limits)
+    except ImageError:
+        raise RefusedError(
+            "size",
+            f"it is {width:,} x {height:,} pixels large. Expected at most {limits.max_pixels:,} "
+            "that must be decoded. Save it smaller, or let it through with --max-pixels if you "
+            "trust it.",
+        ) from None
 
 
 def is_picture(data: bytes) -> bool:

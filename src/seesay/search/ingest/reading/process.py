@@ -79,7 +79,7 @@ def read(task: Task, setup: Setup, known: "_Known | frozenset[str]" = frozenset(
             content,
             "memory",
             "it needs more memory than a file may take. Expected a smaller one. "
-            "Make it smaller, or raise the limit if you trust it.",
+            "Make it smaller, or allow more with --max-pixels or --max-file-size if you trust it.",
         )
     except Exception as error:  # whatever a damaged file makes a library do
         return _failed(

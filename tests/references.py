@@ -3,85 +3,34 @@
 Default initialisation would hide swapped norms and biases: norms are 1 and biases 0.
 """
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
 
-VOCAB = 99
-EOS = VOCAB - 1
-CONTEXT = 12
-IMAGE_SIZE, PATCH = 32, 8
-TINY = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4)
-IMAGE = dict(TINY, image_size=IMAGE_SIZE, patch_size=PATCH)
-TEXT = dict(TINY, vocab_size=VOCAB, max_position_embeddings=CONTEXT)
-
-
-@dataclass
-class Reference:
-    """One published model: where its files lie, how it computes, and which modules correspond."""
-
-    folder: Path
-    model: nn.Module
-    embed_images: Callable[[Tensor], Tensor]
-    embed_texts: Callable[[Tensor], Tensor]
-    """Both without normalisation."""
-    stages: dict[str, str]
-    """Our module name -> theirs, for every hidden state that is compared."""
-    ids: Tensor
-    image_folder: Path | None = None
-    image_size: int = IMAGE_SIZE
-
-
-def randomise(model: nn.Module) -> nn.Module:
-    """Random values everywhere, of a size that keeps the signal alive through every layer."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            spread = 0.15
-            if parameter.ndim == 4:
-                spread = (2 / parameter[0].numel()) ** 0.5
-            parameter.copy_(spread * torch.randn_like(parameter))
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.weight.add_(1)
-        for name, buffer in model.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.copy_(0.1 * torch.randn_like(buffer))
-            if name.endswith("running_var"):
-                buffer.copy_(0.5 + torch.rand_like(buffer))
-    return model.eval()
-
-
-def clip_ids() -> Tensor:
-    """Texts of different lengths: anything, the end mark, then padding that must not matter."""
-    ids = torch.randint(3, EOS, (5, CONTEXT))
-    for row, length in enumerate((12, 3, 7, 11, 2)):
-        ids[row, length - 1] = EOS
-        ids[row, length:] = 0
-    return ids
-
-
-def bert_ids() -> Tensor:
-    ids = torch.randint(1, VOCAB, (5, CONTEXT))
-    for row, length in enumerate((12, 3, 7, 11, 2)):
-        ids[row, length:] = 0
-    return ids
-
-
-def write_tokenizer(folder: Path) -> None:
-    """A vocabulary of 95 letters and signs between two marks: enough for a folder to load."""
-    vocabulary = {"<pad>": 0, "<s>": 1, "<unk>": 2} | {chr(33 + i): 3 + i for i in range(95)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary | {"</s>": EOS}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", EOS)]
-    )
-    tokenizer.add_special_tokens(["<pad>", "<s>", "</s>"])
-    tokenizer.save(str(folder / "tokenizer.json"))
+from open_clip_references import (
+    eva02_clip,
+    open_clip_coca,
+    open_clip_resnet,
+    open_clip_siglip,
+    open_clip_vit,
+)
+from reference_parts import (
+    CONTEXT,
+    EOS,
+    IMAGE,
+    IMAGE_SIZE,
+    PATCH,
+    TEXT,
+    TINY,
+    VOCAB,
+    Reference,
+    bert_ids,
+    clip_ids,
+    randomise,
+    write_tokenizer,
+)
 
 
 def _hf_stages(text_layers: str = "text_model.encoder.layers") -> dict[str, str]:
@@ -181,125 +130,6 @@ def taiyi(folder: Path) -> Reference:
     )
 
 
-OPEN_CLIP_TEXT = dict(context_length=CONTEXT, vocab_size=VOCAB, width=32, heads=4, layers=3)
-
-
-def _open_clip(folder: Path, model: nn.Module, config: dict, stages: dict[str, str]) -> Reference:
-    from safetensors.torch import save_file
-
-    randomise(model)
-    folder.mkdir(exist_ok=True)
-    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
-    write_tokenizer(folder)
-    return Reference(
-        folder=folder,
-        model=model,
-        embed_images=model.encode_image,
-        embed_texts=model.encode_text,
-        stages=stages,
-        ids=clip_ids(),
-        image_size=config["vision_cfg"]["image_size"],
-    )
-
-
-def open_clip_vit(folder: Path) -> Reference:
-    import open_clip
-
-    vision = dict(image_size=IMAGE_SIZE, patch_size=PATCH, width=32, layers=3, head_width=8)
-    config = dict(embed_dim=16, quick_gelu=True, vision_cfg=vision, text_cfg=OPEN_CLIP_TEXT)
-    stages = {f"image.blocks.{i}": f"visual.transformer.resblocks.{i}" for i in range(3)}
-    stages |= {f"text.blocks.{i}": f"transformer.resblocks.{i}" for i in range(3)}
-    return _open_clip(folder, open_clip.CLIP(**config), config, stages)
-
-
-def open_clip_resnet(folder: Path) -> Reference:
-    import open_clip
-
-    vision = dict(image_size=64, layers=[2, 1, 1, 2], width=8, head_width=32, patch_size=None)
-    config = dict(embed_dim=16, vision_cfg=vision, text_cfg=OPEN_CLIP_TEXT)
-    stages = {f"image.stages.{i}": f"visual.layer{i + 1}" for i in range(4)}
-    stages |= {f"text.blocks.{i}": f"transformer.resblocks.{i}" for i in range(3)}
-    return _open_clip(folder, open_clip.CLIP(**config), config, stages)
-
-
-def _with_timm(folder: Path, trunk: nn.Module, config: dict, pooled: str) -> Reference:
-    """open_clip around a tiny timm tower: its own builder knows only the published sizes."""
-    import open_clip
-
-    text = open_clip.model._build_text_tower(config["embed_dim"], config["text_cfg"])
-    model = nn.Module()
-    model.visual = nn.Module()
-    model.visual.trunk = trunk
-    model.text = text
-    model.logit_scale = nn.Parameter(torch.zeros(()))
-    if "init_logit_bias" in config:
-        model.logit_bias = nn.Parameter(torch.zeros(()))
-    model.encode_image = lambda images: trunk(images)
-    model.encode_text = lambda ids: text(ids)
-    stages = {f"image.blocks.{i}": f"visual.trunk.blocks.{i}" for i in range(3)}
-    stages |= {f"text.blocks.{i}": f"text.transformer.resblocks.{i}" for i in range(3)}
-    return _open_clip(folder, model, config, stages | {"image": pooled})
-
-
-def open_clip_siglip(folder: Path) -> Reference:
-    from timm.models.vision_transformer import VisionTransformer
-
-    trunk = VisionTransformer(
-        img_size=IMAGE_SIZE,
-        patch_size=PATCH,
-        embed_dim=32,
-        depth=3,
-        num_heads=4,
-        mlp_ratio=2,
-        class_token=False,
-        global_pool="map",
-        num_classes=0,
-        act_layer="gelu_tanh",
-    )
-    text = dict(
-        OPEN_CLIP_TEXT,
-        no_causal_mask=True,
-        proj_bias=True,
-        pool_type="last",
-        norm_kwargs={"eps": 1e-6},
-        act_kwargs={"approximate": "tanh"},
-    )
-    name = "vit_base_patch8_siglip_32"  # see shrink
-    vision = dict(image_size=IMAGE_SIZE, timm_model_name=name, timm_pool="map", timm_proj="none")
-    config = dict(
-        embed_dim=32, init_logit_bias=-10, custom_text=True, vision_cfg=vision, text_cfg=text
-    )
-    return _with_timm(folder, trunk, config, "visual.trunk")
-
-
-def eva02_clip(folder: Path) -> Reference:
-    from timm.models.eva import Eva
-
-    trunk = Eva(
-        img_size=IMAGE_SIZE,
-        patch_size=PATCH,
-        embed_dim=32,
-        depth=3,
-        num_heads=4,
-        num_classes=16,
-        qkv_fused=False,
-        mlp_ratio=2,
-        swiglu_mlp=True,
-        scale_mlp=True,
-        scale_attn_inner=True,
-        use_rot_pos_emb=True,
-        ref_feat_shape=(16, 16),
-        global_pool="token",
-    )
-    name = "eva02_base_patch8_clip_32"  # see shrink
-    vision = dict(image_size=IMAGE_SIZE, timm_model_name=name, timm_pool="token", timm_proj=None)
-    config = dict(embed_dim=16, custom_text=True, vision_cfg=vision, text_cfg=OPEN_CLIP_TEXT)
-    reference = _with_timm(folder, trunk, config, "visual.trunk")
-    del reference.stages["image"]  # theirs ends in the shared space, ours before it
-    return reference
-
-
 def _cn_clip(folder: Path, name: str, **vision) -> Reference:
     from cn_clip.clip.model import CLIP
 
@@ -362,7 +192,8 @@ def shrink(monkeypatch) -> None:
     from seesay.models.dual_encoder import DualEncoderConfig
     from seesay.models.resnet import ResNetConfig
     from seesay.models.vit import VitConfig
-    from seesay.weights import cn_clip, timm_towers
+    from seesay.weights import cn_clip
+    from seesay.weights.open_clip import timm_towers
 
     monkeypatch.setitem(timm_towers.SIGLIP_SIZES, "base", (32, 3, 4, 64))
     monkeypatch.setitem(timm_towers.EVA02_SIZES, "base", (32, 3, 4, 64))
@@ -387,6 +218,7 @@ FAMILIES: dict[str, Callable[[Path], Reference]] = {
     "taiyi-clip": taiyi,
     "open_clip vit": open_clip_vit,
     "open_clip resnet": open_clip_resnet,
+    "open_clip coca": open_clip_coca,
     "open_clip siglip": open_clip_siglip,
     "eva-02-clip": eva02_clip,
     "cn_clip resnet": cn_clip_resnet,

@@ -80,6 +80,19 @@ every = 1
 """
 
 
+# A model that writes captions, which learns that alone.
+CAPTIONS = (
+    "objective.pairs.kind=captioning",
+    "model.architecture.image.pool=queries",
+    "model.architecture.image.queries=4",
+    "model.architecture.image.query_dim=16",
+    "model.architecture.image.query_heads=2",
+    "model.architecture.text.pool=cls",
+    "model.architecture.text.pad_id=0",
+    "model.architecture.captioner={ depth = 1, heads = 2, hidden = 32 }",
+)
+
+
 def write_squares(folder: Path, copies: int = 2) -> list[dict[str, object]]:
     """16 pictures per copy with captions in both languages, and squares.jsonl about them."""
     rows = []

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from objectives.contrastive_reference import Towers, fixed
-from seesay.objectives.captioning import caption_loss
+from seesay.objectives.captioning import caption_loss, caption_losses
 from seesay.objectives.contrastive import sigmoid_loss, softmax_loss
 from seesay.objectives.distillation import (
     embedding_distillation,
@@ -26,7 +26,9 @@ CONTRASTIVE = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
 
 def caption(images, texts, embeds, log_scale):
     logits = embeds[0][:, None] * log_scale * torch.arange(1, 6)[:, None]
-    return caption_loss(logits, (texts[:, :5] * 5).long().clamp(0, 15), pad_id=0)
+    following = (texts[:, :5] * 5).long().clamp(0, 15)[:, 1:]
+    losses = caption_losses(logits[:, :-1], following, pad_id=0)
+    return caption_loss(losses, int((following != 0).sum()))
 
 
 def embedding(images, texts, embeds, log_scale):

@@ -14,7 +14,7 @@ from seesay.training.logs.run_log import read_log
 from seesay.training.recipes.recipe import read_recipe
 from seesay.training.run import train
 from seesay.weights.checkpoint import load_dual_encoder
-from tiny_runs import write_run
+from tiny_runs import CAPTIONS, write_run
 
 EXACT = ("hardware.precision=float64", "run.steps=4", "checkpoint.every=2", "optimizer.ema=0.9")
 # Repeated captions, two languages, a weight that only the loss knows, crops: all at once.
@@ -26,6 +26,14 @@ RUNS = {
     "shards-parts": (*EXACT, "hardware.sharing=shards", "hardware.micro_batch=3"),
     "copies-sigmoid": SIGMOID,
     "shards-sigmoid": (*SIGMOID, "hardware.sharing=shards", "hardware.recompute=true"),
+    "copies-captions": (
+        *EXACT,
+        *CAPTIONS,
+        "objective.more={ kind = 'contrastive', source = 'squares' }",
+        "data.squares.captions=2",
+        "hardware.micro_batch=3",
+    ),
+    "shards-captions": (*EXACT, *CAPTIONS, "hardware.sharing=shards", "hardware.recompute=true"),
     "shards-locked": (*EXACT, "hardware.sharing=shards", "optimizer.freeze=['image']"),
 }
 

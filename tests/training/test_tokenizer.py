@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from seesay.data.tokenizers import Tokenizer as Words
 from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, DataError
 from seesay.training.tokenizer import PAD, PAD_ID, VocabularyConfig, train_tokenizer
@@ -108,3 +109,19 @@ def test_too_small_a_vocabulary_names_the_size_it_needs() -> None:
 def test_impossible_settings_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="make no vocabulary"):
         VocabularyConfig(**settings)
+
+
+def test_a_vocabulary_to_write_in_gives_texts_back() -> None:
+    written = VocabularyConfig(size=360, written=True)
+    config = TokenizerConfig(context=40, pad_id=PAD_ID)
+    tokenizer = Words(train_tokenizer(TEXTS, written), config)
+    assert (tokenizer.prefix, tokenizer.suffix) == ([1], [2])
+    for text, back in {
+        "A dog runs through the snow .": "a dog runs through the snow",
+        "two  children, 12 dogs": "two children 12 dogs",
+        "一只狗 在雪地里跑。": "一只狗 在雪地里跑",
+        "鰐 dog": "鰐 dog",
+    }.items():
+        ids = tokenizer.encode([text]).ids[0].tolist()
+        assert tokenizer.decode(ids) == back
+        assert tokenizer.decode([*ids[: ids.index(2)], 2, 70, 71]) == back  # nothing after its end

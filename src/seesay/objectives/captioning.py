@@ -8,24 +8,30 @@ from seesay.objectives.exchange import mean_over_processes
 from seesay.objectives.tiled import at_least_float32
 
 
-def caption_loss(
-    logits: Float[Tensor, "batch tokens vocab"],
-    ids: Int[Tensor, "batch tokens"],
-    pad_id: int,
-    label_smoothing: float = 0.0,
-) -> Float[Tensor, ""]:
-    """The mean over all real tokens of -log(probability), each given the image and those before.
+def caption_losses(
+    logits: Float[Tensor, "texts tokens vocab"], following: Int[Tensor, "texts tokens"], pad_id: int
+) -> Float[Tensor, " texts"]:
+    """For each text, the sum over its tokens of -log(probability), each given the image and those
+    before: `logits` at one place are about the token that is `following` it.
 
-    The logits at one position are about the token at the next. Nothing is asked about padding, so
-    `pad_id` must not be the token that ends a caption, which has to be learned. The mean runs over
-    the tokens of all processes, and the gradient averaged over processes is exact.
+    Nothing is asked about padding, so `pad_id` must not be the token that ends a caption, which has
+    to be learned.
     """
-    target = ids[:, 1:].flatten()
-    total = F.cross_entropy(
-        at_least_float32(logits[:, :-1].flatten(0, 1)),
-        target,
+    losses = F.cross_entropy(
+        at_least_float32(logits.flatten(0, 1)),
+        following.flatten(),
         ignore_index=pad_id,
-        reduction="sum",
-        label_smoothing=label_smoothing,
+        reduction="none",
     )
-    return mean_over_processes(total, (target != pad_id).sum())
+    return losses.view_as(following).sum(1)
+
+
+def caption_loss(
+    losses: Float[Tensor, " texts"], tokens: Int[Tensor, ""] | int
+) -> Float[Tensor, ""]:
+    """The mean over all tokens of all processes, of which this one's are `tokens`.
+
+    A mean of each process's own mean would weigh a token more, the fewer its process has. The
+    gradient averaged over processes is exact.
+    """
+    return mean_over_processes(losses.sum(), tokens)

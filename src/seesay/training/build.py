@@ -5,6 +5,7 @@ from functools import partial
 from itertools import chain
 from math import exp
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,13 +18,15 @@ from seesay.inference.devices import has_bfloat16
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.mobilenet import MobileNet
 from seesay.objectives.contrastive import SIGMOID_LOG_SCALE, sigmoid_bias
+from seesay.training.captioning import Captioning, CaptioningConfig
 from seesay.training.distributed import Processes, share_model, transformer_blocks
 from seesay.training.dual_encoder import Towers
 from seesay.training.objectives import Contrastive, ContrastiveConfig, Objective
 from seesay.training.optimizers import check_names
+from seesay.training.recipes.parts import check_captioner
 from seesay.training.recipes.recipe import HardwareConfig, ModelConfig, Recipe
 from seesay.training.teachers.distillation import Distillation, DistillationConfig
-from seesay.training.teachers.predictions import Predictions
+from seesay.training.teachers.predictions import Predictions, PredictionsConfig
 from seesay.training.texts import texts_of_classes, texts_of_records
 from seesay.training.tokenizer import train_tokenizer
 from seesay.weights.checkpoint import Checkpoint, load_dual_encoder
@@ -38,16 +41,31 @@ def make_model(recipe: Recipe, name: str) -> Checkpoint:
         found = locate(recipe.model.start)
         made = load_dual_encoder(found.folder, image_folder=found.image_folder, name=name)
         check_names([n for n, _ in made.model.named_parameters()], recipe.optimizer)
+        check_captioner(recipe, made.model.config)
         _add_bias(made.model, recipe)
     else:
         made = _from_parts(recipe, name)
     if recipe.model.image_weights is not None:
         _begin_image_tower(made.model, Path(recipe.model.image_weights).expanduser())
     _check_sizes(made.model, recipe)
-    losses = {o.loss for o in recipe.objective.values() if isinstance(o, ContrastiveConfig)}
-    if made.model.bias is not None and "sigmoid" not in losses:
-        made.model.bias.requires_grad_(False)  # no other loss depends on it
+    _hold_what_no_loss_reaches(made.model, recipe)
     return made
+
+
+def _hold_what_no_loss_reaches(model: DualEncoder, recipe: Recipe) -> None:
+    """DDP waits for a gradient of all that learns."""
+    kinds = {type(objective) for objective in recipe.objective.values()}
+    held: list[nn.Module | nn.Parameter | None] = []
+    if _sigmoid_batch(recipe) is None:
+        held.append(model.bias)
+    if CaptioningConfig not in kinds:
+        held.append(model.captioner)
+    elif kinds == {CaptioningConfig}:  # what only embeddings need
+        text: Any = model.text
+        held += [model.image_proj, model.text_proj, model.log_scale, text.norm_out, text.cls_token]
+    for part in held:
+        if part is not None:
+            part.requires_grad_(False)
 
 
 def _from_parts(recipe: Recipe, name: str) -> Checkpoint:
@@ -70,7 +88,10 @@ def _tokenizer(recipe: Recipe) -> Tokenizer:
         return load_tokenizer(Path(str(c.tokenizer_folder)).expanduser(), c.tokenizer)
     texts = [texts_of_records(source) for source in recipe.data.values()]
     for objective in recipe.objective.values():
-        if not isinstance(objective, ContrastiveConfig) and objective.classes is not None:
+        if (
+            isinstance(objective, DistillationConfig | PredictionsConfig)
+            and objective.classes is not None
+        ):
             texts.append(texts_of_classes(objective.classes, objective.templates))
     return Tokenizer(train_tokenizer(chain.from_iterable(texts), c.vocabulary), c.tokenizer)
 
@@ -136,6 +157,8 @@ def make_objectives(
     for name, config in recipe.objective.items():
         if isinstance(config, ContrastiveConfig):
             objective: Objective = Contrastive(config)
+        elif isinstance(config, CaptioningConfig):
+            objective = Captioning(config, made.tokenizer.config.pad_id)
         elif isinstance(config, DistillationConfig):
             source, seed = recipe.data[config.source], recipe.run.seed
             objective = Distillation(name, config, made, source, seed, device)
@@ -158,7 +181,8 @@ def make_towers(made: Checkpoint, config: HardwareConfig, processes: Processes) 
     if config.compile:
         model.image.compile()
         model.text.compile()
-    towers = Towers(model, ImageTransform(made.transform), autocast)
+    pad_id = made.tokenizer.config.pad_id
+    towers = Towers(model, ImageTransform(made.transform), autocast, pad_id)
     scalars = [p for p in (model.log_scale, model.bias) if p is not None]
     return share_model(towers, config.sharing, scalars)
 

@@ -73,7 +73,8 @@ def share_model(towers: nn.Module, sharing: Sharing, scalars: Sequence[nn.Parame
         fully_shard(module)
     fully_shard(towers, ignored_params=set(scalars))
     for scalar in scalars:
-        scalar.register_post_accumulate_grad_hook(_average_gradient)
+        if scalar.requires_grad:
+            scalar.register_post_accumulate_grad_hook(_average_gradient)
     return towers
 
 

@@ -14,6 +14,8 @@ from seesay.objectives.contrastive import sigmoid_loss, softmax_loss
 from seesay.objectives.positives import PairIds
 from seesay.training.distributed import gather_objects
 
+# How the names of inputs end: the images, texts and captions of one source belong together.
+IMAGES, TEXTS, CAPTIONS = ".images", ".texts", ".captions"
 LOSSES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
 Batch = dict[str, Any]
 
@@ -21,8 +23,9 @@ Batch = dict[str, Any]
 @runtime_checkable
 class Objective(Protocol):
     def inputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Images (bytes) and token ids (other whole numbers) to embed, by name. Equal names are
-        equal tensors: what two objectives ask for is embedded once."""
+        """Images (bytes) and token ids (other whole numbers) to embed, by name, and ids (images
+        most tokens) of captions, of each of which the loss is wanted. Equal names are equal
+        tensors: what two objectives ask for is embedded once."""
 
     def loss(
         self,
@@ -65,7 +68,7 @@ class Contrastive:
     def inputs(self, batch: Batch) -> Mapping[str, Tensor]:
         name = self._config.source
         own = batch["sources"][name]
-        return {f"{name}.images": own["images"], f"{name}.texts": own["ids"]}
+        return {name + IMAGES: own["images"], name + TEXTS: own["ids"]}
 
     def loss(
         self,
@@ -75,7 +78,7 @@ class Contrastive:
         bias: Tensor | None,
     ) -> Tensor:
         name = self._config.source
-        images, texts = embeds[f"{name}.images"], embeds[f"{name}.texts"]
+        images, texts = embeds[name + IMAGES], embeds[name + TEXTS]
         own = batch["sources"][name]
         ids = pair_ids(own["groups"], own["owners"], own["text_numbers"])
         losses = []

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
@@ -18,6 +18,7 @@ from seesay.errors import ConfigError, DataError
 
 PAD = "<pad>"
 PAD_ID = 0
+START, END = "<s>", "</s>"  # tokens 1 and 2 of a vocabulary to write with
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _HAN = Regex(r"\p{Han}")
 # A query is seldom typed with the full stop that captions end with, and means the same.
@@ -32,31 +33,38 @@ class VocabularyConfig:
     """Tokens in all: padding, 256 bytes for characters never seen, characters, and words."""
     min_frequency: int = 2
     """How often two parts must stand together before they become one token."""
+    written: bool = False
+    """Whether texts are to be written in it, as a captioner does: a token stands at each end, with
+    ids 1 and 2, and it is known where a word begins."""
 
     def __post_init__(self) -> None:
-        least = 1 + len(BYTES)
+        least = len(self.reserved)
         if self.size <= least or self.min_frequency < 1:
             raise ConfigError(
                 f"size={self.size} and min_frequency={self.min_frequency} make no vocabulary: "
                 f"padding and bytes alone take {least}, and a frequency is at least 1"
             )
 
+    @property
+    def reserved(self) -> tuple[str, ...]:
+        """The first tokens, whatever the texts."""
+        return (PAD, *((START, END) if self.written else ()), *BYTES)
+
 
 def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer:
     """The vocabulary of these texts; the same texts in the same order give the same file.
 
     Texts become NFKC (full-width letters are narrow ones) and lower case, and lose punctuation and
-    symbols. Nothing is put at the ends of a text; padding is token 0. Raises DataError where there
-    is no text, or more different characters than the vocabulary has room for.
+    symbols. Padding is token 0. Raises DataError where there is no text, or more different
+    characters than the vocabulary has room for.
     """
     tokenizer = Tokenizer(BPE(byte_fallback=True))
-    cleaning = normalizers.Sequence(
-        [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(_MARKS, " ")]
-    )
+    cleaning = _cleaning(config)
     tokenizer.normalizer = cleaning
+    blanks = pre_tokenizers.Metaspace(prepend_scheme="never")  # a blank begins the word after it
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.WhitespaceSplit(),
+            blanks if config.written else pre_tokenizers.WhitespaceSplit(),
             pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.Split(_HAN, behavior="isolated"),
         ]
@@ -65,18 +73,37 @@ def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer
     trainer = BpeTrainer(
         vocab_size=config.size,
         min_frequency=config.min_frequency,
-        special_tokens=[PAD, *BYTES],
+        special_tokens=list(config.reserved),
         show_progress=False,
     )
     tokenizer.train_from_iterator(_noting(texts, cleaning, characters), trainer)
     if not characters:
         raise DataError("there are 0 texts to make a vocabulary from: add captions or class names")
-    if (needed := 1 + len(BYTES) + len(characters)) > config.size:
+    if (needed := len(config.reserved) + len(characters)) > config.size:
         raise DataError(
             f"these texts have {len(characters)} different characters, which with padding and "
             f"bytes make {needed} tokens, more than size={config.size}: set it to {needed} or more"
         )
+    if config.written:
+        _write_whole_texts(tokenizer)
     return _without_special_bytes(tokenizer)
+
+
+def _cleaning(config: VocabularyConfig) -> Any:
+    steps = [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(_MARKS, " ")]
+    if config.written:  # where every blank counts, there is one between two words and no other
+        steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    return normalizers.Sequence(steps)
+
+
+def _write_whole_texts(tokenizer: Tokenizer) -> None:
+    ends = [(name, tokenizer.token_to_id(name)) for name in (START, END)]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=ends
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.ByteFallback(), decoders.Fuse(), decoders.Metaspace(prepend_scheme="never")]
+    )
 
 
 def _noting(texts: Iterable[str], cleaning: Any, characters: set[str]) -> Iterator[str]:
@@ -92,5 +119,6 @@ def _noting(texts: Iterable[str], cleaning: Any, characters: set[str]) -> Iterat
 def _without_special_bytes(tokenizer: Tokenizer) -> Tokenizer:
     """The trainer marks all reserved tokens as special; a byte is an ordinary part of a text."""
     content = json.loads(tokenizer.to_str())
-    content["added_tokens"] = [one for one in content["added_tokens"] if one["content"] == PAD]
+    kept = (PAD, START, END)
+    content["added_tokens"] = [one for one in content["added_tokens"] if one["content"] in kept]
     return Tokenizer.from_str(json.dumps(content, ensure_ascii=False))

@@ -20,7 +20,7 @@ from seesay.models.vit import VitConfig
 from seesay.weights.blueprint import Blueprint
 from seesay.weights.chinese_clip import CONTEXT, bert_rules
 from seesay.weights.mapping import Rules, Transposed
-from seesay.weights.open_clip import RESNET_RULES, VIT_RULES
+from seesay.weights.open_clip.layout import RESNET_RULES, VIT_RULES
 
 ROBERTA_LARGE = BertConfig(dim=1024, depth=24, heads=16, hidden=4096)
 MODELS = {

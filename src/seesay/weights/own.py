@@ -15,6 +15,7 @@ from seesay.data.images import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig
 from seesay.errors import WeightsError
 from seesay.models.bert import BertConfig
+from seesay.models.captioner import CaptionerConfig
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.mean_text import MeanTextConfig
 from seesay.models.mobilenet import MobileNetConfig
@@ -49,6 +50,8 @@ def read(published: dict[str, Any], path: Path) -> Blueprint:
         for half in ("image", "text"):
             tower = dict(model[half])
             model[half] = _build(TOWERS[tower.pop("tower")], tower, path)
+        if model.get("captioner") is not None:
+            model["captioner"] = _build(CaptionerConfig, model["captioner"], path)
         config = _build(DualEncoderConfig, model, path)
         transform = _build(ImageTransformConfig, published["transform"], path)
         tokenizer = _build(TokenizerConfig, published["tokenizer"], path)

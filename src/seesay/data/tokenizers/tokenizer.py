@@ -114,6 +114,13 @@ class Tokenizer:
             row[: len(whole)] = whole
         return Tokens(torch.from_numpy(ids), torch.tensor(owners, dtype=torch.int64))
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of one row of ids, special tokens and all that follows its end left out."""
+        start, end = len(self.prefix), len(ids)
+        if self.suffix and self.suffix[0] in ids[start:]:
+            end = start + list(ids[start:]).index(self.suffix[0])
+        return self._backend.decode(list(ids[start:end])).strip()
+
     def save(self, folder: Path) -> None:
         """Write tokenizer.json, as it was read: `config` is for the caller to keep."""
         cleaning, self._backend.normalizer = self._backend.normalizer, self._file_normalizer

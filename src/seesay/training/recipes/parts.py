@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from seesay.errors import ConfigError
+from seesay.models.dual_encoder import DualEncoderConfig
+from seesay.training.captioning import CaptioningConfig
 from seesay.training.optimizers import check_names
 from seesay.weights.blank import blank_dual_encoder
 
@@ -20,8 +22,20 @@ def check_parts(recipe: "Recipe") -> None:
         return
     _check_texts(recipe.model, architecture.text)
     _check_images(recipe.model, architecture.image)
+    check_captioner(recipe, architecture)
     names: Sequence[str] = [n for n, _ in blank_dual_encoder(architecture).named_parameters()]
     check_names(names, recipe.optimizer)
+
+
+def check_captioner(recipe: "Recipe", architecture: DualEncoderConfig) -> None:
+    """Raises ConfigError where a recipe wants captions of a model that writes none."""
+    wanting = [n for n, o in recipe.objective.items() if isinstance(o, CaptioningConfig)]
+    if wanting and architecture.captioner is None:
+        raise ConfigError(
+            f"objective.{wanting[0]} learns to write captions, expected a model that has a "
+            'captioner: add [model.architecture.captioner], with pool = "queries" in the image '
+            "tower, or start from a CoCa"
+        )
 
 
 def _check_texts(model: "ModelConfig", text: Any) -> None:
@@ -39,7 +53,7 @@ def _check_texts(model: "ModelConfig", text: Any) -> None:
             f"model.architecture.text.vocab_size={text.vocab_size} tokens, expected 0 to "
             f"{text.vocab_size - 1}: set it to the padding token"
         )
-    if pad_id != getattr(text, "pad_id", pad_id):
+    if getattr(text, "pad_id", None) not in (None, pad_id):
         raise ConfigError(
             f"model.tokenizer.pad_id={pad_id} is not the "
             f"model.architecture.text.pad_id={text.pad_id} that the text tower does not look at: "

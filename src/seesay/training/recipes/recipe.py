@@ -11,6 +11,7 @@ from seesay.data.images import ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoderConfig
+from seesay.training.captioning import CaptioningConfig
 from seesay.training.checkpoints.store import CheckpointConfig
 from seesay.training.logs.run_log import LogConfig
 from seesay.training.objectives import ContrastiveConfig
@@ -22,7 +23,7 @@ from seesay.training.teachers.distillation import DistillationConfig
 from seesay.training.teachers.predictions import PredictionsConfig
 from seesay.training.tokenizer import VocabularyConfig
 
-ObjectiveConfig = ContrastiveConfig | PredictionsConfig | DistillationConfig
+ObjectiveConfig = ContrastiveConfig | CaptioningConfig | PredictionsConfig | DistillationConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,7 @@
-"""Checkpoints in open_clip's layout: open_clip_config.json beside one safetensors file.
+"""CLIP with a ViT or a ResNet; CoCa, whose own parts are in coca.py; SigLIP and EVA-02-CLIP, whose
+image towers open_clip takes from timm (timm_towers.py)."""
 
-CLIP with a ViT or a ResNet; SigLIP and EVA-02-CLIP, whose image towers open_clip takes from timm
-(those are in timm_towers.py).
-"""
-
-from typing import Any
+from typing import Any, Literal
 
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import WeightsError
@@ -14,9 +11,10 @@ from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
 from seesay.weights.blueprint import Blueprint
 from seesay.weights.mapping import Rule, Rules, Transposed, both, fused
+from seesay.weights.open_clip.coca import COCA_RULES, captioner, pool_settings
+from seesay.weights.open_clip.timm_towers import TIMM_RULES, timm_vit
 from seesay.weights.preprocessing import transform_from_open_clip
 from seesay.weights.siglip import siglip_tokenizer
-from seesay.weights.timm_towers import TIMM_RULES, timm_vit
 
 
 def read(published: dict[str, Any]) -> Blueprint:
@@ -41,7 +39,10 @@ def read(published: dict[str, Any]) -> Blueprint:
         text_bias=bool(t.get("proj_bias")),
         scale_init=10.0 if siglip else 1 / 0.07,
         bias_init=None if c.get("init_logit_bias") is None else float(c["init_logit_bias"]),
+        captioner=captioner(c),
     )
+    if model.captioner is not None:
+        rules = {**rules, **COCA_RULES}
     return Blueprint(
         model=model,
         rules={**rules, **_text_rules("text." if c.get("custom_text") else "")},
@@ -76,6 +77,7 @@ def _image_tower(c: dict[str, Any]) -> tuple[VitConfig | ResNetConfig, Rules]:
         heads=width // head_width,
         hidden=int(width * v.get("mlp_ratio", 4.0)),
         activation="quick_gelu" if c.get("quick_gelu") else "gelu",
+        **pool_settings(v, c["embed_dim"]),
     )
     return vit, VIT_RULES
 
@@ -94,9 +96,16 @@ def _text(t: dict[str, Any], quick_gelu: bool) -> TextConfig:
         activation="quick_gelu" if quick_gelu else "gelu_tanh" if tanh else "gelu",
         norm_eps=(t.get("norm_kwargs") or {}).get("eps", 1e-5),
         causal=not t.get("no_causal_mask", False),
-        pool="last" if t.get("pool_type") == "last" else "eos",
+        pool=_pool(t),
         eos_id=vocab_size - 1,  # open_clip pools at the largest id, which ends every text
+        pad_id=t.get("pad_id", 0) if t.get("embed_cls") else None,
     )
+
+
+def _pool(t: dict[str, Any]) -> Literal["eos", "last", "cls"]:
+    if t.get("embed_cls"):
+        return "cls"
+    return "last" if t.get("pool_type") == "last" else "eos"
 
 
 def _blocks(theirs: str, ours: str) -> dict[str, Rule]:

@@ -1,5 +1,6 @@
 """Who may come in: foreign pages, names and bodies are refused, and no path leads to a file."""
 
+import asyncio
 import http.client
 import socket
 
@@ -7,6 +8,8 @@ import httpx
 import pytest
 
 from live_server import serving
+from seesay.api.config import ServerConfig
+from seesay.api.guard import Guard
 
 TOKEN = "correct horse battery"
 
@@ -130,6 +133,42 @@ def test_a_request_that_never_ends_is_given_up(locked):
         head += f"Content-Type: application/json\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
         slow.sendall(head.encode())
         assert b" 408 " in slow.recv(1000)
+
+
+@pytest.mark.parametrize(
+    ("headers", "answered"),
+    [
+        ({"host": "localhost", "authorization": f"Bearer {TOKEN}"}, "accepted"),
+        ({"host": "localhost"}, "Unauthorized"),
+        ({"host": "localhost", "authorization": "Bearer guessed"}, "Unauthorized"),
+        ({"host": "rebound.example.org", "authorization": f"Bearer {TOKEN}"}, "ForeignHost"),
+        (
+            {
+                "host": "localhost",
+                "origin": "https://example.org",
+                "authorization": f"Bearer {TOKEN}",
+            },
+            "ForeignOrigin",
+        ),
+    ],
+)
+def test_a_web_socket_is_let_in_like_a_request(headers, answered):
+    said = []
+
+    async def behind(scope, receive, send):
+        said.append("accepted")
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        assert message["type"] == "websocket.close"
+        said.append(message["reason"])
+
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "websocket", "path": "/", "headers": sent, "query_string": b""}
+    asyncio.run(Guard(behind, ServerConfig(token=TOKEN))(scope, receive, send))
+    assert said == [answered]
 
 
 PATHS = [

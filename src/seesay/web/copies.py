@@ -57,4 +57,6 @@ def _file(collection: Collection, name: str, path: str, size: int, *, keep: bool
 
 
 def _bytes(size: int) -> str:
+    if size < 1e3:
+        return f"{size} B"
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

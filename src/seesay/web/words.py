@@ -88,9 +88,9 @@ NO_DUPLICATES: Bilingual = (
     "没有重复的文件，也没有几乎一样的图片。",
 )
 GROUPS: Bilingual = (
-    "{count} groups of files that are one, or look like one. The largest file of each is the one "
-    "to keep.",
-    "共有 {count} 组相同或几乎一样的文件。每组建议保留最大的一个。",
+    "Files that are one, or look like one, in groups: {count}. The largest of each is the one to "
+    "keep.",
+    "相同或几乎一样的文件共有 {count} 组。每组建议保留最大的一个。",
 )
 EXACT: Bilingual = ("The same content", "内容相同")
 NEAR: Bilingual = ("Nearly the same: {share}% alike", "几乎一样：相似度 {share}%")
@@ -102,7 +102,7 @@ MORE_GROUPS: Bilingual = (
 MAP_TOLD: Bilingual = (
     "{shown} of {total}. What is alike lies close together; these two axes show {share}% of what "
     "differs. Click a dot to look at it, or draw around some with the lasso.",
-    "{total} 个中的 {shown} 个。相似的内容彼此靠近；两条轴反映了 {share}% 的差异。"
+    "共 {total} 个，显示 {shown} 个。相似的内容彼此靠近；两条轴反映了 {share}% 的差异。"
     "点击圆点可查看，也可用套索圈选。",
 )
 NOTHING_ON_MAP: Bilingual = ("There is nothing of this type here.", "这里没有这一类内容。")

@@ -16,7 +16,7 @@ REFERENCES := cn_clip open_clip_torch timm torchvision
 # `make lock` takes the newest of everything but these two, which fit each other and must not drift.
 KEEP := torch==2.13.0 torchvision==0.28.0
 
-.PHONY: help demo test check docs mini bench lock clean
+.PHONY: help demo test check crash docs mini bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: $(VENV)/.installed-demo ## run the main job on real photographs
 
 test: $(VENV)/.installed-dev ## run every test that needs no network and no accelerator
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not network and not gpu and not slow" $(ARGS)
+
+crash: $(VENV)/.installed-dev ## kill 200 runs and 100 builds and fillings, and look for what is lost
+	$(BIN)/python -m pytest -q -s -m slow $(ARGS) tests/search/ingest/test_crashes.py
 
 check: $(VENV)/.installed-dev ## format, lint, types, layers, ceilings
 	$(BIN)/ruff format --check .

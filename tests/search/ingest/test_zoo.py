@@ -3,7 +3,9 @@ import threading
 
 import psutil
 import pytest
+from PIL import Image
 
+from made_documents import write_documents
 from made_files import write_oddities, write_photo, write_zoo
 from reader_processes import reader_processes
 from seesay.search.ingest.indexing import ingest
@@ -60,6 +62,40 @@ def test_everything_bad_is_recorded_nothing_is_fatal_and_memory_is_bounded(
     assert capfd.readouterr() == ("", "")
     assert peak.readers < 700 * MEGABYTE
     assert peak.own < 400 * MEGABYTE
+
+
+def test_kinds_that_nothing_reads_yet_are_counted_and_refused_where_they_are_named(
+    store, embedder, photos
+):
+    files = write_documents(photos)
+    pdf_named_text = photos / "page.txt"
+    pdf_named_text.write_bytes(files[0].read_bytes())
+    with PeakMemory() as peak:
+        report = ingest(store, embedder, [photos], IngestOptions(workers=1))
+        assert (report.left_out, report.added) == ({".pdf": 2, ".mp4": 1}, 6)
+        named = ingest(store, embedder, files, IngestOptions(workers=1))
+    assert (named.added, named.failed) == (0, 3)
+    listed = {entry.path: entry.error for entry in store.quarantine.all()}
+    assert set(listed) == {str(path) for path in (*files, pdf_named_text)}
+    assert "a PDF, which is not read yet" in listed[str(pdf_named_text)]
+    assert "a PDF, which is not read yet" in listed[str(files[1])]
+    assert peak.readers < 400 * MEGABYTE and peak.own < 200 * MEGABYTE
+
+
+def test_a_picture_of_thousands_of_frames_costs_no_more_than_its_first(store, embedder, tmp_path):
+    frames = [Image.new("L", (400, 300), shade % 256) for shade in range(1000)]
+    (tmp_path / "p").mkdir()
+    for name in ("moving.gif", "moving.png"):
+        frames[0].save(
+            tmp_path / "p" / name,
+            save_all=True,
+            append_images=frames[1:],
+            duration=[20, 300] * 500,
+        )
+    with PeakMemory() as peak:
+        report = ingest(store, embedder, [tmp_path / "p"], IngestOptions(workers=1))
+    assert (report.added, report.failed) == (2, 0)
+    assert peak.readers < 250 * MEGABYTE
 
 
 def test_the_zoo_is_left_alone_until_it_changes(store, embedder, tmp_path):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from seesay.search.collection import Collection as Opened
     from seesay.search.ingest.options import IngestReport
 
+KINDS = 4  # of files that are not read, named in the last line
 STOPPED = 130  # the exit code after Ctrl-C
 
 Paths = Annotated[
@@ -161,7 +162,22 @@ def summary(report: "IngestReport") -> str:
     line = " · ".join(f"{name} {count:,}" for name, count, always in counts if count or always)
     if skipped:
         line += say(" (see `seesay errors`)", "（详见 `seesay errors`）")
-    return f"{line} · {duration(report.seconds)}"
+    return f"{line}{_left_out(report)} · {duration(report.seconds)}"
+
+
+def _left_out(report: "IngestReport") -> str:
+    """How many files are of kinds that nothing reads, and which those are."""
+    kinds = sorted(report.left_out.items(), key=lambda kind: (-kind[1], kind[0]))
+    if not kinds:
+        return ""
+    named = [f"{ending or say('without ending', '无扩展名')} {n:,}" for ending, n in kinds[:KINDS]]
+    if len(kinds) > KINDS:
+        named.append("…")
+    count = sum(report.left_out.values())
+    return say(
+        f" · not read {count:,} ({', '.join(named)})",
+        f" · 不支持 {count:,}（{'、'.join(named)}）",
+    )
 
 
 def say_how_to_go_on() -> None:

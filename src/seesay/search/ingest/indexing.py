@@ -128,6 +128,7 @@ class _Run:
             missing_roots=missing,
             empty_roots=empty,
             refilled=refilled,
+            left_out=dict(self._past.left_out) if self._past else {},
             index_problem=problem,
         )
 

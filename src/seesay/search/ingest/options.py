@@ -1,6 +1,7 @@
 """What a person may ask of indexing, and what indexing says it did."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from seesay.errors import ConfigError
@@ -94,6 +95,8 @@ class IngestReport:
     """Folders given without a single file, though files were known there: kept, unless `prune`."""
     refilled: int = 0
     """Pictures and pieces of text that were known and had lost their vector, and have one again."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Files of kinds that nothing reads yet, such as PDF and video: how many, by their ending."""
     index_problem: str | None = None
     """Why no index could be built: searching is slower without."""
 

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,8 @@ class Walk:
     """Folders that could not be listed: what is known below them may still be there."""
     found: dict[str, int] = field(default_factory=dict)
     """How many files each root that is a folder holds."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Files of kinds that nothing reads, by their ending."""
 
     def files(self) -> Iterator[Seen]:
         """Every file, in the order of the roots and the names. Links to folders are followed in the
@@ -110,7 +113,11 @@ class Walk:
     ) -> Iterator[Seen]:
         for entry in entries:
             expected = expected_of(entry.name)
-            if expected is not None and entry.path not in folders:
+            if entry.path in folders:
+                continue
+            if expected is None:
+                self.left_out[os.path.splitext(entry.name)[1].lower()] += 1
+            else:
                 self.found[root] += 1
                 yield seen(entry.path, expected)
 

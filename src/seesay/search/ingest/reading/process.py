@@ -26,6 +26,7 @@ from seesay.search.ingest.reading.texts import decode_text, text_units
 from seesay.search.store.sqlite.database import Database
 
 READY = {"ready": True}
+_PDF = b"%PDF-"  # parts of it look like text
 _GRACE_S = 5.0  # after the parent should have ended it
 
 
@@ -110,6 +111,12 @@ def _understood(
         "mtime_ns": content.mtime_ns,
         "content_hash": content.content_hash,
     }
+    if content.data.startswith(_PDF):
+        raise RefusedError(
+            "kind",
+            "it is a PDF, which is not read yet. Expected a picture, text or table. Save its pages "
+            "as pictures, or its text as a text file.",
+        )
     if task.expected == "text" or (task.expected == "any" and not is_picture(content.data)):
         return Outcome(kind="text", units=text_units(decode_text(content.data)), **facts)
     if task.expected == "table":

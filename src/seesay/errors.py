@@ -54,7 +54,7 @@ class MissingExtraError(SeesayError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(
-            f"{package} is not installed, and this needs it. "
+            f"{package} is not installed, expected seesay with its extra {extra!r}. "
             f"Install it with: pip install 'seesay[{extra}]'"
         )
 

@@ -180,7 +180,7 @@ def test_a_missing_package_is_said_with_what_to_install(home, verb, package):
     done = in_process(home, verb, *options, before=gone)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] == (
-        f"seesay: {package} is not installed, and this needs it. "
+        f"seesay: {package} is not installed, expected seesay with its extra 'serve'. "
         "Install it with: pip install 'seesay[serve]'"
     )
 

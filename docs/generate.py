@@ -140,11 +140,12 @@ def checkpoints_page(language: str) -> str:
     columns = CHECKPOINT_COLUMNS[LANGUAGES.index(language)]
     for family in dict.fromkeys(entry.family for entry in CATALOG.values()):
         lines += ["", f"## {family}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-        lines += [checkpoint_row(entry) for entry in CATALOG.values() if entry.family == family]
+        of_family = [entry for entry in CATALOG.values() if entry.family == family]
+        lines += [checkpoint_row(entry, language) for entry in of_family]
     return "\n".join(lines) + "\n"
 
 
-def checkpoint_row(entry: Any) -> str:
+def checkpoint_row(entry: Any, language: str) -> str:
     figure = "" if entry.top1 is None else f"{entry.top1}{' zh' * (entry.prompts == 'zh')}"
     cells = (
         f"`{entry.alias}`",
@@ -154,7 +155,7 @@ def checkpoint_row(entry: Any) -> str:
         ", ".join(entry.languages),
         figure,
         plain(entry.source),
-        plain(entry.licence),
+        plain((language == "zh" and entry.licence_zh) or entry.licence),
     )
     return f"| {' | '.join(str(cell) for cell in cells)} |"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from generate import checkpoints_page
 from seesay.errors import ConfigError
 from seesay.weights import catalog
 from seesay.weights.catalog import BUILT_IN, CATALOG, find, nearest, read_catalog
@@ -188,3 +189,12 @@ class TestMistakes:
         (tmp_path / "catalog.toml").write_text(text)
         with pytest.raises(ConfigError, match="is no catalogue"):
             read_catalog(tmp_path / "catalog.toml")
+
+
+def test_the_page_of_checkpoints_says_their_terms_in_its_own_language():
+    noted = [entry for entry in catalog.CATALOG.values() if entry.licence_zh]
+    assert noted
+    pages = {language: checkpoints_page(language) for language in ("en", "zh")}
+    for entry in noted:
+        assert entry.licence in pages["en"] and entry.licence not in pages["zh"]
+        assert entry.licence_zh in pages["zh"] and entry.licence_zh not in pages["en"]

@@ -113,8 +113,14 @@ def test_every_layout_travels_to_a_worker_and_counts_its_blocks(layout):
 
 @pytest.mark.parametrize("form", ["webdataset", "table", "parquet", "chinese-clip"])
 def test_a_path_without_files_is_refused(form, tmp_path):
-    with pytest.raises(DataError, match="names no file that ends in"):
+    with pytest.raises(DataError, match=r"names nothing, expected files that end in .*: correct"):
         open_records(RecordsConfig(path=str(tmp_path / "*.nothing"), format=form))
+
+
+def test_a_path_that_is_nearly_right_is_refused_with_the_right_one(tmp_path):
+    (tmp_path / "captions.jsonl").write_text("")
+    with pytest.raises(DataError, match=r"did you mean .*/captions.jsonl\?"):
+        open_records(RecordsConfig(path=str(tmp_path / "caption.jsonl"), format="table"))
 
 
 def test_a_tar_file_cut_off_gives_the_samples_before_and_says_so(tmp_path):
@@ -266,7 +272,7 @@ def test_start_and_stop_choose_records_and_none_is_refused():
 
 
 def test_templates_must_fit_the_languages_and_hold_a_place():
-    with pytest.raises(ConfigError, match=r"templates\.zh"):
+    with pytest.raises(ConfigError, match=r"templates names 'zh'"):
         RecordsConfig(path="x", languages=("en",), templates={"zh": ("{}",)})
     with pytest.raises(ConfigError, match="texts that hold"):
         RecordsConfig(path="x", templates={"en": ("a photo",)})

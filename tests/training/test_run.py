@@ -245,7 +245,7 @@ def test_parts_that_do_not_fit_are_refused(recipe, setting, message):
 
 def test_missing_data_is_refused(recipe, tmp_path):
     (tmp_path / "squares.jsonl").unlink()
-    with pytest.raises(DataError, match="names no file"):
+    with pytest.raises(DataError, match="names nothing, expected"):
         train(recipe())
 
 

@@ -37,18 +37,25 @@ class AugmentationConfig:
     def __post_init__(self) -> None:
         for name in ("flip", "jitter", "greyscale", "brightness", "contrast", "saturation"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name}={getattr(self, name)} must lie between 0 and 1")
+                raise ConfigError(
+                    f"{name}={getattr(self, name)} is out of range, expected a number between 0 "
+                    "and 1: set one"
+                )
         if not 0 <= self.hue <= 0.5:
-            raise ConfigError(f"hue={self.hue} must lie between 0 and 0.5, half the colour circle")
+            raise ConfigError(
+                f"hue={self.hue} is out of range, expected a number between 0 and 0.5, half the "
+                "colour circle: set one"
+            )
         low, high = self.crop_scale
         if not 0 < low <= high <= 1:
             raise ConfigError(
-                f"crop_scale={self.crop_scale} must be two parts of the area, the smaller first, "
-                "above 0 and up to 1"
+                f"crop_scale={self.crop_scale} is no range of areas, expected two parts of the "
+                "whole, above 0 and up to 1, the smaller first: correct them"
             )
         if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
             raise ConfigError(
-                f"crop_ratio={self.crop_ratio} must be two ratios above 0, the smaller first"
+                f"crop_ratio={self.crop_ratio} is no range of shapes, expected two ratios above 0, "
+                "the smaller first: correct them"
             )
 
 

@@ -27,7 +27,8 @@ class LoadingConfig:
     def __post_init__(self) -> None:
         if self.workers < 0 or self.prefetch < 1:
             raise ConfigError(
-                f"workers={self.workers} and prefetch={self.prefetch} must be at least 0 and 1"
+                f"workers={self.workers} and prefetch={self.prefetch} cannot be used, expected at "
+                "least 0 and at least 1: raise them"
             )
 
 

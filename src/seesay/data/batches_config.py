@@ -1,18 +1,23 @@
 """Where records come from, and what training draws of them."""
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from seesay.data.augmentation import AugmentationConfig
 from seesay.data.formats.chinese_clip import ChineseClipSource
 from seesay.data.formats.parquet import ParquetSource
-from seesay.data.formats.records import Source
+from seesay.data.formats.records import LANGUAGES, PLAIN_CAPTIONS, Source
 from seesay.data.formats.table import TableSource
 from seesay.data.formats.webdataset import WebDatasetSource
 from seesay.errors import ConfigError, DataError
+
+Format = Literal["webdataset", "table", "parquet", "chinese-clip"]
+NAMED = ("table", "parquet")  # the formats whose files name their columns
+COLUMNS = ("image", *LANGUAGES, *PLAIN_CAPTIONS, "label", "cls", "key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +26,7 @@ class RecordsConfig:
 
     path: str
     """The files, as a path or a glob pattern such as "shards/train-*.tar"."""
-    format: Literal["webdataset", "table", "parquet", "chinese-clip"] = "webdataset"
+    format: Format = "webdataset"
     """Layout of the files; `table` is a folder of images with a CSV, TSV or JSONL file."""
     languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
     """Languages whose texts are used; an image without any text in them counts as damaged."""
@@ -37,21 +42,37 @@ class RecordsConfig:
     """First record no longer used; none: all that follow."""
 
     def __post_init__(self) -> None:
+        _check_names("format", [self.format], get_args(Format))
+        _check_names("languages", self.languages, LANGUAGES)
+        _check_names("columns", self.columns, COLUMNS)
+        _check_names("templates", self.templates, self.languages)
         if not self.languages:
-            raise ConfigError("languages = [] leaves no text: name 'en', 'zh' or both")
+            raise ConfigError(
+                "languages=() leaves no text, expected 'en', 'zh' or both: name one, or leave the "
+                "setting out"
+            )
+        if self.columns and self.format not in NAMED:
+            raise ConfigError(
+                f"columns={dict(self.columns)} stands beside format={self.format!r}, expected one "
+                f"of {', '.join(NAMED)}, whose files name their columns: correct the format, or "
+                "remove the columns"
+            )
         if self.start < 0 or (self.stop is not None and self.stop <= self.start):
             raise ConfigError(
-                f"start={self.start} and stop={self.stop} leave no record: start is at least 0, "
-                "stop above it"
+                f"start={self.start} and stop={self.stop} leave no record, expected a start of at "
+                "least 0 and a stop above it: correct them"
             )
         for language, texts in self.templates.items():
-            if language not in self.languages or any("{}" not in text for text in texts):
+            if not texts or any("{}" not in text for text in texts):
                 raise ConfigError(
-                    f"templates.{language}={texts} cannot be filled: expected texts that hold "
-                    f"{{}}, in one of the languages {', '.join(self.languages)}"
+                    f"templates.{language}={texts} cannot be filled, expected texts that hold {{}} "
+                    "for the name of a class: correct them"
                 )
         if self.classes is not None and not self.templates:
-            raise ConfigError(f"classes={self.classes!r} needs templates: add e.g. en = ['{{}}']")
+            raise ConfigError(
+                f"classes={self.classes!r} stands without templates, expected a text with {{}} for "
+                "the name: add templates, e.g. en = ['a photo of a {}']"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +92,26 @@ class SourceConfig(RecordsConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.size is not None and self.size < 1:
-            raise ConfigError(f"size={self.size} leaves no pixel: give a side of 1 or more")
+            raise ConfigError(
+                f"size={self.size} leaves no pixel, expected a side of at least 1: raise it, or "
+                "leave it out"
+            )
         if self.batch < 1 or self.captions < 1:
-            raise ConfigError(f"batch={self.batch} and captions={self.captions} must be at least 1")
+            raise ConfigError(
+                f"batch={self.batch} and captions={self.captions} draw nothing, expected at least "
+                "1 of each: raise them"
+            )
+
+
+def _check_names(setting: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Raises ConfigError, with the name that was probably meant, where one is not known."""
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+            raise ConfigError(
+                f"{setting} names {name!r}, expected {' or '.join(map(repr, known))}: "
+                + (f"did you mean {near[0]!r}?" if near else "choose one of these")
+            )
 
 
 def open_records(config: RecordsConfig) -> Source:
@@ -92,8 +130,8 @@ def used_records(config: RecordsConfig, length: int) -> range:
     stop = length if config.stop is None else min(config.stop, length)
     if config.start >= stop:
         raise DataError(
-            f"{config.path} holds {length} records, none from start={config.start}: "
-            "correct the path or the start"
+            f"{config.path} holds {length} records, none from start={config.start} on, expected at "
+            "least one: correct the path or the start"
         )
     return range(config.start, stop)
 

@@ -71,8 +71,8 @@ def share(batch: int, rank: int, processes: int) -> slice:
     if batch % processes:
         nearest = max(batch - batch % processes, processes)
         raise ConfigError(
-            f"a batch of {batch} does not split evenly over {processes} processes: "
-            f"use {nearest} or {batch - batch % processes + processes}"
+            f"a batch of {batch} does not split evenly over {processes} processes, expected a "
+            f"multiple of their number: use {nearest} or {batch - batch % processes + processes}"
         )
     each = batch // processes
     return slice(rank * each, (rank + 1) * each)

@@ -115,8 +115,8 @@ class Samples:
                 drawn.append((language, texts[number]))
         if not drawn:
             raise DataError(
-                f"{record.key} has no text in {' or '.join(self.config.languages)}, only in "
-                f"{', '.join(record.captions) or 'no language'}"
+                f"{record.key} has texts in {', '.join(record.captions) or 'no language'}, "
+                f"expected one in {' or '.join(self.config.languages)}: add it, or change languages"
             )
         return drawn
 
@@ -124,7 +124,10 @@ class Samples:
         if record.label is None or not self._names:
             return []
         if not 0 <= record.label < len(self._names):
-            raise DataError(f"{record.key} is of class {record.label} of {len(self._names)}")
+            raise DataError(
+                f"{record.key} is of class {record.label}, expected 0 to {len(self._names) - 1}, "
+                f"the names in {self.config.classes}: correct the label or the list"
+            )
         name = self._names[record.label][language]
         return [text.replace("{}", name) for text in self.config.templates.get(language, ())]
 

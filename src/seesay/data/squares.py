@@ -51,27 +51,33 @@ class ImageTransformConfig:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise ConfigError(f"size={self.size} leaves no pixel; give the image tower's size")
+            raise ConfigError(
+                f"size={self.size} leaves no pixel, expected at least 1: give that of the image "
+                "tower"
+            )
         if self.resize not in ("shortest", "squash"):
-            raise ConfigError(f"resize={self.resize!r} is not known; choose shortest or squash")
+            raise ConfigError(
+                f"resize={self.resize!r} is not known, expected shortest or squash: choose one"
+            )
         if self.resize == "shortest" and not self.crop:
             raise ConfigError(
-                "resize='shortest' with crop=False gives pictures of different shapes, and a batch "
-                "has one; set crop=True or resize='squash'"
+                "resize='shortest' with crop=False gives pictures of different shapes, expected "
+                "one shape for a batch: set crop=True or resize='squash'"
             )
         if self.crop_rounding not in ("down", "half_even"):
             raise ConfigError(
-                f"crop_rounding={self.crop_rounding!r} is not known; choose down or half_even"
+                f"crop_rounding={self.crop_rounding!r} is not known, expected down or half_even: "
+                "choose one"
             )
         if self.interpolation not in INTERPOLATIONS:
             raise ConfigError(
-                f"interpolation={self.interpolation!r} is not known; "
-                f"choose one of {', '.join(INTERPOLATIONS)}"
+                f"interpolation={self.interpolation!r} is not known, expected "
+                f"{' or '.join(INTERPOLATIONS)}: choose one"
             )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ConfigError(
-                f"mean={self.mean} and std={self.std} must be three numbers each, "
-                "and no std zero or negative; copy them from the checkpoint"
+                f"mean={self.mean} and std={self.std} cannot be used, expected three numbers each, "
+                "those of std above 0: copy them from the checkpoint"
             )
 
 

@@ -75,7 +75,8 @@ class ChineseClipSource:
             )
         except binascii.Error as error:
             raise DataError(
-                f"{file.name} image {key.decode()} is not base64 ({error}): write the file again"
+                f"{file.name} image {key.decode()} is not base64 ({error}), expected an encoded "
+                "image: write the file again"
             ) from None
         captions: dict[str, tuple[str, ...]] = {}
         for text in self._texts[index]:

@@ -44,8 +44,8 @@ class ParquetSource:
         names = rename_columns(metadata.schema.to_arrow_schema().names, self._columns, file)
         if "image" not in names.values():
             raise DataError(
-                f"{file} has no column `image`, only {', '.join(names)}: name its column with "
-                "columns.image"
+                f"{file} has the columns {', '.join(names)}, expected one called `image`: say "
+                "which one it is by columns.image"
             )
         for group in range(metadata.num_row_groups):
             self._groups.append((file, group))
@@ -74,7 +74,8 @@ class ParquetSource:
                 table = parquet.ParquetFile(file).read_row_group(number)
             except (pyarrow.ArrowException, OSError) as error:
                 raise DataError(
-                    f"{file} row group {number} cannot be read ({error}): fetch the file again"
+                    f"{file} row group {number} cannot be read ({error}), expected a whole file: "
+                    "fetch it again"
                 ) from None
             names = rename_columns(table.column_names, self._columns, file)
             self._kept[group] = table.rename_columns(list(names.values())).to_pylist()

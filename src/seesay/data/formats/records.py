@@ -97,12 +97,20 @@ def find_files(pattern: str, suffixes: Sequence[str]) -> list[Path]:
     files = [Path(name) for name in sorted(glob(str(Path(pattern).expanduser()), recursive=True))]
     fitting = [file for file in files if file.suffix.lower() in suffixes]
     if not fitting:
-        others = f"; it names {files[0]}" if files else ""
+        found = files[0].name if files else "nothing"
         raise DataError(
-            f"{pattern} names no file that ends in {' or '.join(suffixes)}{others}: correct the "
-            f"path (relative paths start at {Path.cwd()})"
+            f"{pattern} names {found}, expected files that end in {' or '.join(suffixes)}: "
+            + (_meant(Path(pattern).expanduser(), suffixes) or "correct the path")
+            + f" (relative paths start at {Path.cwd()})"
         )
     return fitting
+
+
+def _meant(pattern: Path, suffixes: Sequence[str]) -> str:
+    """The question about the file beside whose name is most alike."""
+    there = [p.name for p in pattern.parent.glob("*") if p.suffix.lower() in suffixes]
+    near = difflib.get_close_matches(pattern.name, there, n=1)
+    return f"did you mean {pattern.parent / near[0]}?" if near else ""
 
 
 def rename_columns(found: Iterable[str], columns: Mapping[str, str], file: Path) -> dict[str, str]:
@@ -113,8 +121,9 @@ def rename_columns(found: Iterable[str], columns: Mapping[str, str], file: Path)
         if theirs not in found:
             near = difflib.get_close_matches(theirs, found, n=1, cutoff=0)
             raise DataError(
-                f"{file} has no column {theirs!r}, only {', '.join(map(repr, found))}: "
-                + (f"did you mean {near[0]!r}?" if near else "the file has no header")
+                f"{file} has no column {theirs!r}, expected one of its own, "
+                f"{', '.join(map(repr, found)) or 'of which it has none'}: "
+                + (f"did you mean {near[0]!r}?" if near else "write a first line of names")
             )
     ours = {theirs: mine for mine, theirs in columns.items()}
     return {name: ours.get(name, name) for name in found}
@@ -125,7 +134,12 @@ def parse_json(line: str | bytes, where: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{where} is not JSON ({error}): correct or remove it") from None
+        raise DataError(
+            f"{where} is not JSON ({error}), expected a JSON object {{...}}: correct or remove it"
+        ) from None
     if not isinstance(value, dict):
-        raise DataError(f"{where} holds {type(value).__name__}, expected a JSON object {{...}}")
+        raise DataError(
+            f"{where} holds {type(value).__name__}, expected a JSON object {{...}}: correct or "
+            "remove it"
+        )
     return value

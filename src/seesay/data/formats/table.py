@@ -60,8 +60,8 @@ class TableSource:
         try:
             if not isinstance(name, str) or not name:
                 raise DataError(
-                    f"the row has no `image`, only {', '.join(row)}: name its column with "
-                    "columns.image"
+                    f"the row has {', '.join(map(str, row)) or 'nothing'}, expected a path in "
+                    "`image`: add it, or say which column it is by columns.image"
                 )
             captions, label = captions_from(row), label_from(row)
         except DataError as error:

@@ -73,7 +73,9 @@ class WebDatasetSource:
                 parts = {_split(m.name)[1]: _read(tar, m) for m in tar if m.isfile()}
                 key = _split(tar.getmembers()[0].name)[0]
         except tarfile.TarError as error:
-            raise DataError(f"{where} is damaged ({error}): fetch the shard again") from None
+            raise DataError(
+                f"{where} is damaged ({error}), expected a whole tar file: fetch the shard again"
+            ) from None
         return record_from(key, parts)
 
 

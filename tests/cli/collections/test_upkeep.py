@@ -14,6 +14,7 @@ from socket import gethostname
 import numpy as np
 import pytest
 
+from made_collections import read_only
 from seesay.cli.main import run
 from seesay.search.collection import Collection
 
@@ -116,6 +117,20 @@ def test_verify_names_the_command_that_mends_what_was_lost(indexed, capsys, lang
     assert run(["index"]) == 0  # the picture that is damaged is left alone
     assert {"en": "refilled 2", "zh": "已补算 2"}[language] in capsys.readouterr().out
     assert run(["verify", "--deep", "--files"]) == 0
+
+
+def test_a_collection_that_may_only_be_read_is_searched_and_checked_and_never_changed(
+    indexed, capsys
+):
+    with read_only(indexed / "home") as possible:
+        if not possible:
+            pytest.skip("cannot make a folder read-only here")
+        for reading in ("search --image photos/moon.png", "stats", "errors", "verify --deep"):
+            assert run(reading.split()) == 0, reading
+        for writing in ("index", "rebuild", "errors --retry", "tags cat,dog"):
+            assert run(writing.split()) == 2, writing
+            assert "reading alone" in capsys.readouterr().err, writing
+    assert run(["verify", "--deep"]) == 0
 
 
 def test_verify_reads_the_files_again_when_asked(indexed, capsys, language):

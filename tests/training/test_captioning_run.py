@@ -1,6 +1,9 @@
 """Whole runs that learn to write captions."""
 
 import json
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +14,13 @@ from photographs import folder as of_scikit_image
 from seesay.errors import ConfigError
 from seesay.inference.captions import caption
 from seesay.training.captioning import texts_by_image
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipes.parts import check_parts
+from seesay.training.recipes.recipe import Recipe, read_recipe
+from seesay.training.recipes.settings import build
 from seesay.training.run import train
 from tiny_runs import CAPTIONS, write_run
 
+DOCS = Path(__file__).parents[2] / "docs"
 WORDS = {
     "astronaut.png": "a woman in an orange space suit before a flag",
     "chelsea.png": "the face of a cat with green eyes",
@@ -167,3 +173,11 @@ def test_a_recipe_without_a_captioner_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"objective.pairs learns to write .* add \[model"):
         read_recipe(file, CAPTIONS[:1])
     read_recipe(file, CAPTIONS)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_model_that_the_page_describes_can_be_built(language):
+    page = (DOCS / language / "training.md").read_text(encoding="utf-8")
+    [block] = [b for b in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "captioner" in b]
+    more = '[run]\nfolder = "x"\n[data.photos]\npath = "y"'
+    check_parts(build(Recipe, tomllib.loads(f"{block}\n{more}")))

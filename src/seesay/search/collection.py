@@ -1,10 +1,9 @@
 """A collection as everything above uses it: terminal, server and Python call this alone."""
 
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -14,9 +13,7 @@ from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
 from seesay.search.checking.files import check_files
 from seesay.search.checking.findings import Finding
-from seesay.search.checking.mending import mend
 from seesay.search.checking.truth import check_truth
-from seesay.search.indexes.building import lane_folder
 from seesay.search.ingest.filling import FillReport
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestReport, ReadLimits
@@ -25,7 +22,7 @@ from seesay.search.ingest.storing.known import known_roots
 from seesay.search.ingest.storing.upkeep import MODALITIES
 from seesay.search.ingest.walking import absolute
 from seesay.search.ingest.watching import watch
-from seesay.search.lane import Lane, LaneStatus
+from seesay.search.lane import Lane
 from seesay.search.model import CollectionModel, Loader, model_id
 from seesay.search.places import find_collection, resolve_collection
 from seesay.search.query.asking import Query, parse
@@ -33,6 +30,7 @@ from seesay.search.query.duplicates import DuplicateGroup, duplicates
 from seesay.search.query.results import Hit, Results
 from seesay.search.query.searcher import Searcher, check_keys
 from seesay.search.query.tags import TagReport, tag
+from seesay.search.rebuilding import BuiltLane, rebuild
 from seesay.search.report.description import Description, describe
 from seesay.search.report.export import export
 from seesay.search.report.facets import Facets, facets
@@ -45,15 +43,6 @@ from seesay.search.store.records import Modality, Quarantined, Space
 from seesay.search.store.store import Store
 
 OnProgress = Callable[[IngestProgress], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuiltLane:
-    """One index after `rebuild`."""
-
-    model: str
-    modality: Modality
-    status: LaneStatus
 
 
 class Collection:
@@ -172,24 +161,14 @@ class Collection:
                     self.store.spaces.drop(space.id)
             for space in unused:
                 for modality in MODALITIES:
-                    shutil.rmtree(lane_folder(self.store, space, modality), ignore_errors=True)
+                    Lane(self.store, space, modality).discard()
         return unused
 
-    def rebuild(self) -> list[BuiltLane]:
-        """Build the indexes anew from the stored vectors, after taking out what `verify` finds
-        unsound among them; searches go on meanwhile. Raises CollectionBusyError where another
-        process is building them."""
-        space = self._space()
-        self.store.require_writable()
-        mend(self.store)
-        built = []
-        for modality in MODALITIES:
-            lane = Lane(self.store, space, modality)
-            try:
-                built.append(BuiltLane(model=space.model, modality=modality, status=lane.build()))
-            finally:
-                lane.close()
-        return built
+    def rebuild(self, engine: str | None = None) -> list[BuiltLane]:
+        """Build the indexes anew from the stored vectors; searches go on meanwhile. An engine that
+        is named is used from now on.
+        What `verify` finds unsound among the vectors is taken out first. See `rebuild`."""
+        return rebuild(self.store, self._space(), engine)
 
     def tag(
         self,

@@ -1,20 +1,22 @@
 """A lane: the vectors of one modality in one space, searched and indexed."""
 
+import shutil
 import threading
+import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-from seesay.errors import CollectionBusyError, CollectionError
+from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
 from seesay.search.checking.findings import Finding
 from seesay.search.checking.index import check_recall, check_rows
 from seesay.search.indexes import building, generations
 from seesay.search.indexes.centring import NAME, Centring
-from seesay.search.indexes.faiss import FaissIndex
+from seesay.search.indexes.engines import EngineOf, engine_in_use, engine_of
 from seesay.search.indexes.generations import Generation
-from seesay.search.indexes.protocol import IndexDamagedError, OpenIndex, VectorIndex
+from seesay.search.indexes.protocol import IndexDamagedError, OpenIndex
 from seesay.search.indexes.rows import Rows
 from seesay.search.indexes.view import View, followed, opened, row_count
 from seesay.search.planner import Question, Ranking, answer
@@ -25,6 +27,7 @@ from seesay.search.store.store import Store
 
 CHURN = 0.15  # of the rows: as many new and gone ones call for a new index
 CHURN_LEAST = 2000  # rows that are scanned in no time whatever they are a part of
+AGAIN_S = 30.0  # an index that could not be used is left alone for as long: a server may come back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +42,15 @@ class LaneStatus:
     gone: int
     """Rows of the index whose unit was removed or changed."""
     engine: str | None
+    """Name of the engine that built it."""
+    kind: str | None
+    """What it built: "scan" where it built nothing, since scanning is as good; "HNSW"."""
     generation: int | None
     needs_build: bool
     problem: str | None
     """Why the newest index is not used."""
+    left: tuple[str, ...] = ()
+    """After a build: engines that could not remove the former index, as their server is away."""
 
 
 class Lane:
@@ -54,20 +62,21 @@ class Lane:
         space: Space,
         modality: Modality,
         *,
-        engine: VectorIndex | None = None,
+        engines: EngineOf = engine_of,
         columns: Columns | None = None,
     ) -> None:
-        """`engine` of None is FAISS. `columns` may be shared by the lanes of one thread."""
+        """An index is opened with the engine that built it, which `engines` makes from its name.
+        `columns` may be shared by the lanes of one thread."""
         self.space = space
         self.modality: Modality = modality
         self.folder = building.lane_folder(store, space, modality)
         self._store = store
-        self._engine: VectorIndex = engine or FaissIndex()
+        self._engines = engines
         self._columns = columns or Columns(store.database)
         self._mutex = threading.Lock()
         self._view: View | None = None
         self._stamp = 0
-        self._problem: str | None = None
+        self._again_at = 0.0
 
     def search(
         self,
@@ -82,27 +91,42 @@ class Lane:
 
         `asked_by` is the modality that the query was embedded from, for centring; None means that
         of the lane. `exact` scans in any case. Raises CollectionError for a query that is not a
-        direction in this space. A damaged index is no error: see `status`.
+        direction in this space. An index that cannot be used is no error: its plan says so.
         """
         view = self._current()
         direction = self._direction(query, view.centring, asked_by or self.modality)
         with self._mutex:
             units = None if within is None else self._columns.mask(within)
             allowed = (view.base.allowed(within, units), view.recent.allowed(within, units))
-        return answer(view, Question(direction, count, exact), allowed)
+        ranking = answer(view, Question(direction, count, exact), allowed)
+        if ranking.plan.problem is not None and view.problem is None:
+            self._do_without(view, ranking.plan.problem)
+        return ranking
 
-    def build(self, *, wait_s: float = 0.0) -> LaneStatus:
-        """Build the index anew from what is stored, and use it. Raises CollectionBusyError where
-        another process is building it, CollectionError where there is no room or no right."""
+    def build(self, engine: str | None = None, *, wait_s: float = 0.0) -> LaneStatus:
+        """Build the index anew from what is stored, and use it; with the collection's engine, or
+        the one of this name. Raises CollectionBusyError where another process is building it,
+        CollectionError where there is no room, no right, or no server that answers."""
         self._store.require_writable()
+        chosen = self._engines(engine or engine_in_use(self._store.settings))
         with building.building(self.folder, wait_s):
             number = building.build(
-                self._store, self.space, self.modality, self._engine, self._centring()
+                self._store, self.space, self.modality, chosen, self._centring()
             )
+            left = self._remove_all_but(number or 0)
             if number is not None:
-                self._clean_up(number)
+                self._forget_removals(number)
         self.close()
-        return self.status()
+        return replace(self.status(), left=left)
+
+    def discard(self) -> None:
+        """Remove the index, wherever it is: all is scanned from now on. Raises CollectionBusyError
+        where another process goes on building it."""
+        self.close()
+        if self.folder.is_dir():
+            with building.building(self.folder, 10.0):
+                self._remove_all_but(0)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def status(self) -> LaneStatus:
         """What the lane holds now."""
@@ -110,7 +134,7 @@ class Lane:
         generation, gone, recent = view.generation, view.base.dead, len(view.recent.rows)
         stale = generation is not None and (
             generation.centring.to_bytes() != self._centring().to_bytes()
-            or generation.engine != self._engine.name
+            or generation.engine != engine_in_use(self._store.settings)
         )
         churned = gone + recent > max(CHURN_LEAST, CHURN * len(view.base.rows))
         return LaneStatus(
@@ -119,10 +143,19 @@ class Lane:
             recent=recent - view.recent.dead,
             gone=gone,
             engine=generation.engine if generation else None,
+            kind=generation.notes.get("kind") if generation else None,
             generation=generation.number if generation else None,
-            needs_build=churned or stale or self._problem is not None,
-            problem=self._problem,
+            needs_build=churned or stale or view.problem is not None,
+            problem=view.problem,
         )
+
+    @property
+    def engine(self) -> str | None:
+        """Name of the engine that built the index, which is not opened; None without an index."""
+        with suppress(IndexDamagedError):
+            if number := generations.newest(self.folder):
+                return str(generations.manifest_of(self.folder, number)["engine"])
+        return None
 
     def verify(self, *, deep: bool = False) -> list[Finding]:
         """What is wrong with the index, every byte of it read; nothing where all is well. `deep`
@@ -154,22 +187,36 @@ class Lane:
             self._view.base.index.close()
         self._view = None
 
+    def _do_without(self, view: View, problem: str) -> None:
+        """Ask the index of a view no more, unless another view is in use by now."""
+        with self._mutex:
+            if self._view is view:
+                self._let_go()
+                self._view = view.without_index(problem)
+                self._again_at = time.monotonic() + AGAIN_S
+
+    def _is_current(self, view: View, stamp: int) -> bool:
+        """Whether no index came, and none is worth another try."""
+        lost = view.problem is not None and view.generation is not None
+        return stamp == self._stamp and not (lost and time.monotonic() > self._again_at)
+
     def _current(self) -> View:
         """The view after the newest change."""
         view, stamp = self._view, self._folder_stamp()
-        if view is not None and stamp == self._stamp and view.seq == self._store.ledger.head():
+        if view and self._is_current(view, stamp) and view.seq == self._store.ledger.head():
             return view
         with self._mutex, self._store.database.snapshot():
             seq = self._store.ledger.head()
-            known = self._view if stamp == self._stamp else None
+            view = self._view
+            known = view if view and self._is_current(view, stamp) else None
             view = self._follow(known, seq) if known else None
             if view is None:
                 self._let_go()
                 view = self._follow(self._newest(), seq)
             if view is None:
-                self._problem = "the index is older than what is known of removals"
+                problem = "the index is older than what is known of removals"
                 nothing = opened(None, None, self.space.dim, self._centring())
-                view = self._follow(nothing, seq)
+                view = self._follow(replace(nothing, problem=problem), seq)
             assert view is not None  # nothing is forgotten for those who begin with nothing
             self._columns.follow(seq)
             self._view, self._stamp = view, stamp
@@ -180,31 +227,40 @@ class Lane:
 
     def _newest(self) -> View:
         """The newest generation, or nothing where it cannot be used."""
-        self._problem = None
-        generation, index = None, None
+        generation, index, problem = None, None, None
         try:
             if number := generations.newest(self.folder):
                 generation = generations.load(self.folder, number)
                 index = self._open(generation)
         except IndexDamagedError as error:
-            self._problem = str(error)
-        return opened(generation, index, self.space.dim, self._centring())
+            problem = str(error)
+        self._again_at = time.monotonic() + AGAIN_S
+        view = opened(generation, index, self.space.dim, self._centring())
+        return replace(view, problem=problem)
 
     def _open(self, generation: Generation) -> OpenIndex | None:
-        if generation.engine != self._engine.name:
-            return None  # another engine's: its rows still serve for scanning
         generations.check(generation)
-        return self._engine.open(Rows(generation.vectors), generation.folder, generation.notes)
+        try:
+            engine = self._engines(generation.engine)
+            return engine.open(Rows(generation.vectors), generation.folder, generation.notes)
+        except (ConfigError, MissingExtraError) as error:
+            raise IndexDamagedError(str(error)) from error
 
-    def _clean_up(self, number: int) -> None:
-        """Remove what generation `number` replaces."""
-        here = generations.place_of(self.folder)
+    def _remove_all_but(self, number: int) -> tuple[str, ...]:
+        """Remove what generation `number` replaces; returns the engines that still keep some."""
+        here, left = generations.place_of(self.folder), []
         for old in generations.remove_all_but(self.folder, number):
             # A copy of a collection names on a server what the first one still uses.
-            if old.engine == self._engine.name and old.place == here:
-                with suppress(IndexDamagedError):  # a server that is away keeps what nobody needs
-                    self._engine.drop(old.notes)
-        seq = generations.load(self.folder, number).seq
+            if old["place"] == here:
+                try:
+                    self._engines(old["engine"]).drop(old["notes"])
+                except (IndexDamagedError, ConfigError, MissingExtraError):
+                    left.append(old["engine"])
+        return tuple(left)
+
+    def _forget_removals(self, number: int) -> None:
+        """Forget which removals generation `number` knows of already."""
+        seq = generations.manifest_of(self.folder, number)["seq"]
         # Whoever is writing just now has more important things to do: the next build cleans up.
         with suppress(CollectionBusyError), self._store.writing("forget removals", wait_s=0.0):
             self._store.vectors.forget_removals(self.space.id, self.modality, seq)

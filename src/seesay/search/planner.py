@@ -37,6 +37,8 @@ class Plan:
     """Vectors that came after the index was built, and were scanned."""
     generation: int | None
     """Number of the index on disk."""
+    problem: str | None
+    """Why an index that is there was not used: then all was scanned, and nothing is missing."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,16 +84,20 @@ class _Found:
     matching: int
     scored: int
     rounds: int = 0
+    problem: str | None = None
 
 
 def _of_part(part: Part, question: Question, allowed: Allowed | None) -> _Found:
-    possible = len(part.rows) if allowed is None else allowed.count
+    possible, problem = len(part.rows) if allowed is None else allowed.count, None
     if part.index is not None and possible > question.count and not question.exact:
-        named = _from_index(part, question, allowed, possible)
+        try:
+            named = _from_index(part, question, allowed, possible)
+        except IndexDamagedError as error:  # such as a server that went away
+            named, problem = None, str(error)
         if named is not None:
             return named
     numbers, scores = part.rows.best(question.direction, question.count, allowed)
-    return _Found(part.units[numbers], scores, possible, possible)
+    return _Found(part.units[numbers], scores, possible, possible, problem=problem)
 
 
 def _from_index(
@@ -101,10 +107,7 @@ def _from_index(
     assert part.index is not None
     wanted, scored = question.count, 0
     for rounds in range(1, _ROUNDS + 1):
-        try:
-            named = part.index.search(question.direction, wanted, allowed)
-        except IndexDamagedError:  # such as a server that went away: it may come back
-            return None
+        named = part.index.search(question.direction, wanted, allowed)
         if named is None:
             return None
         numbers = named if allowed is None else named[allowed.mask[named]]
@@ -125,25 +128,27 @@ def _is_enough(scores: Float32[np.ndarray, " found"], count: int) -> bool:
 def _plan(view: View, found: list[_Found], exact: bool) -> Plan:
     rounds = sum(part.rounds for part in found)
     matching = sum(part.matching for part in found)
+    problem = next((part.problem for part in found if part.problem), view.problem)
     return Plan(
         path="index" if rounds else "scan" if matching else "nothing",
-        reason="a scan was asked for" if exact else _reason(view, rounds, matching),
+        reason="a scan was asked for" if exact else _reason(view, rounds, matching, problem),
         rows=row_count((view.base, view.recent)),
         matching=matching,
         scored=sum(part.scored for part in found),
         rounds=rounds,
         recent=len(view.recent.rows),
         generation=view.generation.number if view.generation else None,
+        problem=problem,
     )
 
 
-def _reason(view: View, rounds: int, matching: int) -> str:
+def _reason(view: View, rounds: int, matching: int, problem: str | None) -> str:
     if rounds:
         return "many rows match: the index named candidates, which were compared exactly"
+    if problem is not None:
+        return "the index cannot be used: all matching rows were compared"
     if view.generation is None:
         return "there is no index: all matching rows were compared"
     if view.base.index is None:
-        return (
-            "the collection is small, or its index is of another engine: every match was compared"
-        )
+        return "the collection is small: all matching rows were compared"
     return f"{matching} rows match: all of them were compared"

@@ -9,11 +9,11 @@ from seesay.cli.collections.duplicates import duplicates
 from seesay.cli.collections.errors import errors
 from seesay.cli.collections.export import export
 from seesay.cli.collections.index import index
-from seesay.cli.collections.rebuild import rebuild
 from seesay.cli.collections.search import search
 from seesay.cli.collections.similar import similar
-from seesay.cli.collections.stats import stats
 from seesay.cli.collections.tags import tags
+from seesay.cli.collections.upkeep.rebuild import rebuild
+from seesay.cli.collections.upkeep.stats import stats
 from seesay.cli.collections.verify import verify
 from seesay.cli.collections.watch import watch
 from seesay.cli.help import Command

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seesay.errors import CollectionError
+from seesay.errors import CollectionError, MissingExtraError
 from seesay.search.indexes import generations
 from seesay.search.indexes.centring import Centring
 from seesay.search.indexes.protocol import IndexDamagedError, VectorIndex
@@ -51,6 +51,7 @@ def build(
         return None
     _check_room(folder, 3 * count * space.dim * HALF.itemsize // 2)
     try:
+        engine.reach()
         with generations.written(folder, number) as unfinished:
             seq = _write_rows(store, space, modality, centring, unfinished)
             rows = Rows(np.load(unfinished / generations.ROWS, mmap_mode="r"))
@@ -58,7 +59,7 @@ def build(
             name = f"seesay_{store.key}_{space.key}_{modality}_{number}_{secrets.token_hex(4)}"
             notes = engine.build(rows, unfinished, name)
             generations.write_manifest(unfinished, seq=seq, engine=engine.name, notes=notes)
-    except (OSError, IndexDamagedError) as error:
+    except (OSError, IndexDamagedError, MissingExtraError) as error:
         raise _refused(folder, error) from error
     return number
 

@@ -29,12 +29,13 @@ _NEARLY_ALL = 0.8  # a filter that keeps this much is like none
 
 
 class FaissIndex:
-    """Builds and opens indexes of FAISS. `threads` of None uses every core for building."""
+    """Builds and opens indexes of FAISS; building uses every core."""
 
     name = "faiss"
 
-    def __init__(self, threads: int | None = None) -> None:
-        self._threads = threads or os.cpu_count() or 1
+    def reach(self) -> None:
+        """FAISS works in this process."""
+        import_faiss()
 
     def build(self, rows: Rows, folder: Path, name: str) -> Notes:
         """Codes of all rows, and how far to look into them."""
@@ -42,8 +43,9 @@ class FaissIndex:
             return {"kind": "scan"}
         faiss = import_faiss()
         lists = round(2 * len(rows) ** 0.5)
-        index = faiss.index_factory(rows.dim, f"IVF{lists},RaBitQ", faiss.METRIC_INNER_PRODUCT)
-        faiss.omp_set_num_threads(self._threads)
+        kind = f"IVF{lists},RaBitQ"
+        index = faiss.index_factory(rows.dim, kind, faiss.METRIC_INNER_PRODUCT)
+        faiss.omp_set_num_threads(os.cpu_count() or 1)
         try:
             _train(index, rows, lists)
             for start in range(0, len(rows), _PAGE):
@@ -54,8 +56,7 @@ class FaissIndex:
         finally:
             faiss.omp_set_num_threads(1)
         return {
-            "kind": "codes",
-            "lists": lists,
+            "kind": kind,
             "files": [_CODES, _LISTS],
             "efforts": tuning.as_notes(efforts),
         }

@@ -38,6 +38,7 @@ class Generation:
     seq: int
     """The change it was built from: it holds all of that, and nothing newer."""
     engine: str
+    """Its name: see `engine_of`."""
     place: str
     """Where it was built: elsewhere it is a copy."""
     notes: Mapping[str, Any]
@@ -62,7 +63,7 @@ def written(lane: Path, number: int) -> Iterator[Path]:
         yield unfinished
         for path in (*unfinished.rglob("*"), unfinished):
             sync(path)
-        unfinished.rename(lane / _name(number))
+        unfinished.rename(folder_of(lane, number))
         sync(lane)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -94,11 +95,16 @@ def folders(lane: Path) -> Iterator[Path]:
         yield from (path for path in lane.iterdir() if path.name.isdecimal() and path.is_dir())
 
 
+def folder_of(lane: Path, number: int) -> Path:
+    """Where generation `number` lies."""
+    return lane / f"{number:08d}"
+
+
 def load(lane: Path, number: int, *, every_byte: bool = False) -> Generation:
     """Raises IndexDamagedError where it is missing or its rows are not what was written; the files
     of its engine are another matter: see `check`."""
-    folder = lane / _name(number)
-    manifest = _manifest(folder)
+    folder = folder_of(lane, number)
+    manifest = manifest_of(lane, number)
     _check(folder, manifest["files"], (ROWS, UNITS, CENTRING), every_byte)
     try:
         return Generation(
@@ -123,15 +129,15 @@ def check(generation: Generation, *, every_byte: bool = False) -> None:
     _check(generation.folder, generation.files, own, every_byte)
 
 
-def remove_all_but(lane: Path, number: int) -> list[Generation]:
-    """Remove the other generations; returns those that could still be read, for their engines to
-    clean up. Whoever has one open keeps what it mapped."""
+def remove_all_but(lane: Path, number: int) -> list[dict[str, Any]]:
+    """Remove the other generations; returns the manifests that could still be read, for their
+    engines to clean up. Whoever has one open keeps what it mapped."""
     removed = []
     for folder in list(folders(lane)):
         if int(folder.name) == number:
             continue
         with suppress(IndexDamagedError):
-            removed.append(load(lane, int(folder.name)))
+            removed.append(manifest_of(lane, int(folder.name)))
         shutil.rmtree(folder, ignore_errors=True)
     return removed
 
@@ -154,7 +160,9 @@ def _check(folder: Path, files: Mapping[str, Any], names: Iterable[str], every_b
             raise IndexDamagedError(f"{folder / name} is not what was written")
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def manifest_of(lane: Path, number: int) -> dict[str, Any]:
+    """What a generation says of itself. Raises IndexDamagedError where that cannot be read."""
+    folder = folder_of(lane, number)
     try:
         sum_of_it, _, text = (folder / MANIFEST).read_text("utf-8").partition("\n")
         if sum_of_it != f"{zlib.crc32(text.encode()):08x}":
@@ -165,7 +173,3 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if manifest["format"] != FORMAT:
         raise IndexDamagedError(f"{folder} has format {manifest['format']}, not {FORMAT}")
     return manifest
-
-
-def _name(number: int) -> str:
-    return f"{number:08d}"

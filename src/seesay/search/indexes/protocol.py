@@ -16,8 +16,7 @@ Notes = Mapping[str, Any]
 
 
 class IndexDamagedError(Exception):
-    """An index is missing, damaged or cannot be reached. The collection goes on without it: this
-    never reaches a user."""
+    """An index is missing, damaged or cannot be reached. Searches go on without it, and say so."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,16 @@ class VectorIndex(Protocol):
 
     @property
     def name(self) -> str:
-        """What the generations it built are marked with."""
+        """What the generations it built are marked with, and `engine_of` makes it from again."""
+
+    def reach(self) -> None:
+        """See whether it can be used now. Raises IndexDamagedError where its server does not
+        answer, MissingExtraError where its package is not installed."""
 
     def build(self, rows: Rows, folder: Path, name: str) -> Notes:
         """Index all rows. Files go into `folder`; an engine that keeps its data elsewhere keeps it
-        under `name`, which nothing else has. Raises IndexDamagedError where that cannot be
-        reached."""
+        under `name`, which nothing else has. The notes tell under "kind" what was built; "scan"
+        says that it was nothing. Raises IndexDamagedError where it cannot be built."""
 
     def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
         """Open what `build` made; None where it made nothing since scanning is as good.

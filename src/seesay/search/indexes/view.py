@@ -5,7 +5,7 @@ it while another one makes the next.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -71,6 +71,12 @@ class View:
     generation: Generation | None
     centring: Centring
     buffer: "Buffer"
+    problem: str | None = None
+    """Why the newest index is not used."""
+
+    def without_index(self, problem: str) -> "View":
+        """The same where the index cannot be asked any more."""
+        return replace(self, base=replace(self.base, index=None), problem=problem)
 
 
 class Buffer:
@@ -134,7 +140,7 @@ def followed(view: View, vectors: Vectors, lane: tuple[int, Modality], seq: int)
         view.buffer.add(units, view.centring.apply(raw, modality).astype(HALF))
     recent = view.buffer.part(alive)
     base = view.base.without(removed)
-    return View(seq, base, recent, view.generation, view.centring, view.buffer)
+    return replace(view, seq=seq, base=base, recent=recent)
 
 
 def _grown(array: np.ndarray, size: int) -> np.ndarray:

@@ -13,7 +13,6 @@ from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.search.filtering import fields_of
-from seesay.search.indexes.protocol import VectorIndex
 from seesay.search.query.asking import LANES, MOST_HITS, LaneName, Part, Query, without_pictures
 from seesay.search.query.calibration import THRESHOLD
 from seesay.search.query.embedding import Embedded, PartEmbedder
@@ -23,7 +22,7 @@ from seesay.search.query.rankings.fusion import K, Ranked, fused, in_turn
 from seesay.search.query.rankings.keyword_lane import search_keywords
 from seesay.search.query.rankings.lanes import SpaceLanes
 from seesay.search.query.rankings.ranking import Answered, rank
-from seesay.search.query.results import Explain, Hit, Results
+from seesay.search.query.results import Explain, Hit, Note, Results
 from seesay.search.query.timing import Timed, use_period
 from seesay.search.store.filters.conditions import FACTS, Filter, matching_units
 from seesay.search.store.records import Space
@@ -46,11 +45,8 @@ class Searcher:
     """Searches one collection with one model. Any number of threads may search at once, while
     others change the collection."""
 
-    def __init__(
-        self, store: Store, embedder: Embedder, *, engine: VectorIndex | None = None
-    ) -> None:
+    def __init__(self, store: Store, embedder: Embedder) -> None:
         self._store = store
-        self._engine = engine
         self._embedder = PartEmbedder(store, embedder)
         self._everyday = Everyday(embedder)
         self._mutex = threading.Lock()
@@ -172,7 +168,7 @@ class Searcher:
         explain = Explain(
             parts=tuple(part.report for part in asked.parts),
             lanes=tuple(lane.report for lane in answered),
-            notes=asked.timed.notes,
+            notes=asked.timed.notes + _problems(answered),
             filter="" if asked.timed.within is None else str(asked.timed.within),
             threshold=THRESHOLD,
             fusion=f"sum over lanes of weight / ({K} + rank), then pictures and texts in turn",
@@ -217,8 +213,22 @@ class Searcher:
             if self._lanes is None or self._lanes.space.id != space.id:
                 if self._lanes is not None:
                     self._lanes.close()
-                self._lanes = SpaceLanes(self._store, space, self._everyday, self._engine)
+                self._lanes = SpaceLanes(self._store, space, self._everyday)
             return self._lanes
+
+
+def _problems(answered: Sequence[Answered]) -> tuple[Note, ...]:
+    """What is said of indexes that cannot be used; each once."""
+    plans = (lane.report.plan for lane in answered)
+    problems = dict.fromkeys(plan.problem for plan in plans if plan and plan.problem)
+    return tuple(
+        Note(
+            en="an index cannot be used, so all vectors were compared, which finds the same: "
+            f"{problem}",
+            zh=f"索引无法使用，已逐一比较全部向量，结果相同：{problem}",
+        )
+        for problem in problems
+    )
 
 
 def check_keys(condition: Filter, known: set[str]) -> None:

@@ -66,7 +66,7 @@ def tag(
     space = store.spaces.active()
     if space is None:
         return TagReport(pictures=0, tagged=0, counts={})
-    lanes = SpaceLanes(store, space, Everyday(embedder), None)
+    lanes = SpaceLanes(store, space, Everyday(embedder))
     try:
         return _tagged(lanes, _Labels(embedder, words), within, on_progress)
     finally:

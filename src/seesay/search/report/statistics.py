@@ -1,16 +1,34 @@
 """What a collection holds and what it takes: counted, without loading a model."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import gethostname
 
 from seesay.search.indexes import generations
 from seesay.search.indexes.building import lane_folder
+from seesay.search.indexes.engines import engine_in_use
+from seesay.search.indexes.protocol import IndexDamagedError
 from seesay.search.report.thumbnails import FOLDER
 from seesay.search.store.records import Modality, Run, Space
 from seesay.search.store.store import FILE, Store
+
+_MODALITIES: tuple[Modality, ...] = ("image", "text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexStatistics:
+    """The index of one lane, as it was built; whether it can be used is for `verify` to say."""
+
+    modality: Modality
+    engine: str
+    """"faiss", "chroma" or "milvus"."""
+    kind: str
+    """"scan" where all vectors are compared, "IVF283,RaBitQ", "HNSW"."""
+    place: str
+    """A folder, or the address of a server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +44,8 @@ class SpaceStatistics:
     """"filling" or "ready"."""
     images: int
     texts: int
-    indexed: bool
-    """Whether each lane with vectors has an index on disk."""
+    indexes: tuple[IndexStatistics, ...]
+    """Those there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +62,8 @@ class Statistics:
     failed: int
     """Files that could not be read."""
     spaces: tuple[SpaceStatistics, ...]
+    engine: str
+    """What the next index is built with: see `engine_of`."""
     roots: tuple[str, ...]
     """Folders and files that were given to be indexed."""
     metadata: tuple[str, ...]
@@ -66,6 +86,7 @@ def gather(store: Store, roots: tuple[str, ...]) -> Statistics:
             missing=missing,
             failed=len(store.quarantine.all()),
             spaces=tuple(_space(store, space) for space in store.spaces.all()),
+            engine=engine_in_use(store.settings),
             roots=roots,
             metadata=tuple(name for (name,) in keys),
             database_bytes=sum(_size(store.folder / f"{FILE}{end}") for end in ("", "-wal")),
@@ -102,11 +123,7 @@ def _by_kind(store: Store, table: str) -> Mapping[str, int]:
 
 
 def _space(store: Store, space: Space) -> SpaceStatistics:
-    modalities: tuple[Modality, ...] = ("image", "text")
-    counts = {one: store.vectors.count(space.id, one) for one in modalities}
-    indexed = all(
-        generations.newest(lane_folder(store, space, one)) for one in modalities if counts[one]
-    )
+    counts = {one: store.vectors.count(space.id, one) for one in _MODALITIES}
     return SpaceStatistics(
         model=space.model,
         revision=space.revision,
@@ -115,8 +132,23 @@ def _space(store: Store, space: Space) -> SpaceStatistics:
         state=space.state,
         images=counts["image"],
         texts=counts["text"],
-        indexed=indexed,
+        indexes=tuple(_indexes(store, space)),
     )
+
+
+def _indexes(store: Store, space: Space) -> Iterator[IndexStatistics]:
+    for modality in _MODALITIES:
+        lane = lane_folder(store, space, modality)
+        with suppress(IndexDamagedError):  # none, or one that `verify` has more to say about
+            number = generations.newest(lane)
+            manifest = generations.manifest_of(lane, number)
+            engine, _, address = manifest["engine"].partition("=")
+            yield IndexStatistics(
+                modality=modality,
+                engine=engine,
+                kind=manifest["notes"].get("kind", ""),
+                place=address or str(generations.folder_of(lane, number)),
+            )
 
 
 def _size(file: Path) -> int:

@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.inference.prompts import Language
-from seesay.search.indexes.protocol import VectorIndex
 from seesay.search.lane import Lane
 from seesay.search.query.calibration import SAMPLE, Level, level_of
 from seesay.search.query.everyday import Everyday
@@ -31,13 +30,11 @@ class Sample:
 class SpaceLanes:
     """The lanes of one space. Any number of threads may use them."""
 
-    def __init__(
-        self, store: Store, space: Space, everyday: Everyday, engine: VectorIndex | None
-    ) -> None:
+    def __init__(self, store: Store, space: Space, everyday: Everyday) -> None:
         self.space = space
         self.lanes: dict[Modality, Lane] = {
-            "image": Lane(store, space, "image", engine=engine),
-            "text": Lane(store, space, "text", engine=engine),
+            "image": Lane(store, space, "image"),
+            "text": Lane(store, space, "text"),
         }
         self.store = store
         self._everyday = everyday

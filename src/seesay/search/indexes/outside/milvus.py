@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from seesay.errors import MissingExtraError
-from seesay.search.indexes.outside import check, how_many
+from seesay.search.indexes.outside.asking import check, how_many, knock
 from seesay.search.indexes.protocol import Allowed, IndexDamagedError, Notes, OpenIndex
 from seesay.search.indexes.rows import Rows
 
 _MOST = 16_384  # results of one query: the server's own limit
 _PAGE_BYTES = 16 << 20  # of one insert: a quarter of what the server takes in one message
+_CONNECT_S = 10.0
 _ANSWER_S = 10.0  # scanning a large collection takes no longer
 _HNSW = {"M": 32, "efConstruction": 200}
 
@@ -21,12 +22,25 @@ _HNSW = {"M": 32, "efConstruction": 200}
 class MilvusIndex:
     """Builds and opens indexes of Milvus at an address such as "http://127.0.0.1:19530"."""
 
-    name = "milvus"
-
     def __init__(self, address: str, *, token: str = "", timeout_s: float = 60.0) -> None:
         self._address = address
         self._token = token
         self._timeout_s = timeout_s
+
+    @property
+    def name(self) -> str:
+        """With the address."""
+        return f"milvus={self._address}"
+
+    def reach(self) -> None:
+        """Ask the server for something, which it answers to those alone that it lets in."""
+        _, client = self._connect()
+        try:
+            client.list_collections(timeout=_CONNECT_S)
+        except Exception as error:  # pymilvus's own, and those of its transport
+            raise IndexDamagedError(f"Milvus does not answer: {error}") from error
+        finally:
+            client.close()
 
     def build(self, rows: Rows, folder: Path, name: str) -> Notes:
         """One collection for all rows, forced to the server's disk. Nothing lies in `folder`."""
@@ -47,13 +61,13 @@ class MilvusIndex:
                     name, [{"row": start + n, "vector": v} for n, v in enumerate(vectors)]
                 )
             client.flush(name)
-        except Exception as error:  # pymilvus's own, and those of its transport
+        except Exception as error:  # as above
             with suppress(Exception):
                 client.drop_collection(name)
             raise IndexDamagedError(f"Milvus cannot build the index: {error}") from error
         finally:
             client.close()
-        return {"collection": name}
+        return {"collection": name, "kind": "HNSW"}
 
     def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
         """The collection, if it holds as many rows as were given to it and finds some of them."""
@@ -87,9 +101,8 @@ class MilvusIndex:
         except ImportError:
             raise MissingExtraError("pymilvus", "milvus") from None
         try:
-            client = pymilvus.MilvusClient(
-                uri=self._address, token=self._token, timeout=self._timeout_s
-            )
+            knock(self._address.partition("://")[2])
+            client = pymilvus.MilvusClient(uri=self._address, token=self._token, timeout=_CONNECT_S)
         except Exception as error:  # as above
             raise IndexDamagedError(f"Milvus cannot be reached: {error}") from error
         return pymilvus, client

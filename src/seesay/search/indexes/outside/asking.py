@@ -1,5 +1,7 @@
 """What engines have in common that know nothing of our filters and check nothing of their files."""
 
+import socket
+
 import numpy as np
 
 from seesay.search.indexes.protocol import Allowed, IndexDamagedError, OpenIndex
@@ -8,6 +10,15 @@ from seesay.search.indexes.rows import Rows
 _SPARE = 2  # so many times what should be enough, since filters and neighbours go together
 _LEAST = 50
 _TRIED = 5
+_KNOCK_S = 3.0
+
+
+def knock(place: str) -> tuple[str, int]:
+    """The host and port of "host:port", at which something listens. Raises OSError soon where
+    nothing does: the clients of servers go on trying for a minute."""
+    host, _, port = place.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), _KNOCK_S).close()
+    return host, int(port)
 
 
 def how_many(count: int, allowed: Allowed | None, rows: int, most: int) -> int | None:

@@ -7,7 +7,7 @@ from seesay.cli.messages import say
 from seesay.cli.options import Json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from seesay.search.report.statistics import SpaceStatistics, Statistics
 
@@ -28,6 +28,11 @@ def stats(collection: Collection = None, json: Json = False) -> None:
         heads = [say("model", "模型"), say("size", "维数"), say("pictures", "图片")]
         heads += [say("texts", "文字"), say("state", "状态")]
         print_table(heads, [_space(space) for space in found.spaces])
+    indexes = [row for space in found.spaces for row in _indexes(space)]
+    if indexes:
+        heads = [say("model", "模型"), say("lane", "通道"), say("engine", "引擎")]
+        heads += [say("index", "索引"), say("place", "位置")]
+        print_table(heads, indexes)
 
 
 def _facts(found: "Statistics") -> list[tuple[str, str]]:
@@ -42,7 +47,7 @@ def _facts(found: "Statistics") -> list[tuple[str, str]]:
         (say("folders", "文件夹"), names(found.roots)),
         (say("filters on", "可筛选的"), names(found.metadata, 20)),
         (say("database", "数据库"), size(found.database_bytes)),
-        (say("indexes", "索引"), size(found.index_bytes)),
+        (say("indexes", "索引"), f"{size(found.index_bytes)} · {found.engine}"),
         (say("thumbnails", "缩略图"), size(found.thumbnail_bytes)),
         (say("last run", "上次运行"), f"{run.action}: {run.state}" if run else ""),
     ]
@@ -57,6 +62,15 @@ def _space(space: "SpaceStatistics") -> list[str]:
     }
     state = states["active" if space.active else space.state]
     return [space.model, str(space.dim), f"{space.images:,}", f"{space.texts:,}", state]
+
+
+def _indexes(space: "SpaceStatistics") -> "Iterator[list[str]]":
+    from seesay.cli.collections.shown import lane_name, shown_path
+    from seesay.cli.collections.upkeep.rebuild import index_kind
+
+    for one in space.indexes:
+        lane, kind = say(*lane_name(one.modality)), index_kind(one.kind)
+        yield [space.model, lane, one.engine, kind, shown_path(one.place)]
 
 
 def _counts(counts: "Mapping[str, int]") -> str:

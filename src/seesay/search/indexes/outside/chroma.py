@@ -5,6 +5,8 @@ no error (measured, 1.5.9). Here it is written once, by one process, and only re
 still finds what it was given is tried when it is opened.
 """
 
+import urllib.request
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,26 +15,40 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from seesay.errors import MissingExtraError
-from seesay.search.indexes.outside import check, how_many
+from seesay.search.indexes.outside.asking import check, how_many, knock
 from seesay.search.indexes.protocol import Allowed, IndexDamagedError, Notes, OpenIndex
 from seesay.search.indexes.rows import Rows
 
 _FOLDER = "chroma"
 _MOST = 10_000  # results of one query
+_ANSWER_S = 10.0
+_BUILD_S = 120.0  # for thousands of vectors
 _HNSW = {"space": "ip", "max_neighbors": 32, "ef_construction": 200, "ef_search": 200}
 
 
 class ChromaIndex:
-    """Builds and opens indexes of Chroma. `server` is "host:port"; None keeps them in files."""
+    """Builds and opens indexes of Chroma. `server` is "host:port", with "https://" before it where
+    it speaks TLS; None keeps them in files."""
 
-    name = "chroma"
-
-    def __init__(self, server: str | None = None) -> None:
+    def __init__(self, server: str | None = None, *, token: str = "") -> None:
         self._server = server
+        self._token = token
+
+    @property
+    def name(self) -> str:
+        """With the server, where there is one."""
+        return "chroma" if self._server is None else f"chroma={self._server}"
+
+    def reach(self) -> None:
+        """Ask the server whether it is there."""
+        if self._server is None:
+            _import_chromadb()
+        else:
+            _close(self._client(Path()))
 
     def build(self, rows: Rows, folder: Path, name: str) -> Notes:
         """One collection for all rows."""
-        client = self._client(folder)
+        client = self._client(folder, _BUILD_S)
         try:
             collection = client.create_collection(
                 name, embedding_function=None, configuration={"hnsw": _HNSW}
@@ -48,7 +64,7 @@ class ChromaIndex:
             raise IndexDamagedError(f"Chroma cannot build the index: {error}") from error
         finally:
             _close(client)
-        return {"collection": name}
+        return {"collection": name, "kind": "HNSW"}
 
     def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
         """The collection, if it holds as many rows as were given to it and finds some of them."""
@@ -76,18 +92,24 @@ class ChromaIndex:
             finally:
                 _close(client)
 
-    def _client(self, folder: Path) -> Any:
-        try:
-            import chromadb
-            from chromadb.config import Settings
-        except ImportError:
-            raise MissingExtraError("chromadb", "chroma") from None
-        quiet = Settings(anonymized_telemetry=False)
+    def _client(self, folder: Path, timeout_s: float = _ANSWER_S) -> Any:
+        chromadb = _import_chromadb()
+        quiet = chromadb.config.Settings(anonymized_telemetry=False)
         try:
             if self._server is None:
                 return chromadb.PersistentClient(str(folder / _FOLDER), settings=quiet)
-            host, _, port = self._server.rpartition(":")
-            return chromadb.HttpClient(host, int(port), settings=quiet)
+            tls, place = self._server.startswith("https://"), self._server.removeprefix("https://")
+            host, port = knock(place)
+            headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+            # Its own client waits for ever for a server that accepts and says nothing (1.5.9).
+            alive = urllib.request.Request(
+                f"{'https' if tls else 'http'}://{place}/api/v2/heartbeat", headers=headers
+            )
+            urllib.request.urlopen(alive, timeout=_ANSWER_S).close()
+            client = chromadb.HttpClient(host, port, ssl=tls, headers=headers, settings=quiet)
+            for session in _sessions(client):
+                session.timeout = timeout_s
+            return client
         except Exception as error:  # as above: a folder that cannot be written, no server there
             raise IndexDamagedError(f"Chroma cannot be reached: {error}") from error
 
@@ -120,13 +142,26 @@ class _OpenChroma:
         _close(self._client)
 
 
+def _import_chromadb() -> Any:
+    try:
+        import chromadb
+    except ImportError:
+        raise MissingExtraError("chromadb", "chroma") from None
+    return chromadb
+
+
 def _close(client: Any) -> None:
     """Close a client with its connections: its own `close` leaves those of a server open (1.5.9),
     two for each client."""
-    halves = [client, getattr(client, "_admin_client", None)]
-    servers = [getattr(half, "_server", None) for half in halves]
+    sessions = list(_sessions(client))
     client.close()
-    for server in servers:
-        session = getattr(server, "_session", None)
+    for session in sessions:
+        session.close()
+
+
+def _sessions(client: Any) -> Iterator[Any]:
+    """Those of a client with a server."""
+    for half in (client, getattr(client, "_admin_client", None)):
+        session = getattr(getattr(half, "_server", None), "_session", None)
         if session is not None:
-            session.close()
+            yield session

@@ -1,0 +1,231 @@
+"""`seesay rebuild --engine`: where the indexes of a collection are kept, from the terminal."""
+
+import contextlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import made_collections as made
+from photographs import photographs
+from seesay.cli.main import run
+from seesay.errors import CollectionError, ConfigError, MissingExtraError
+from seesay.search import lane as lanes
+from seesay.search.collection import Collection
+from seesay.search.indexes.engines import engine_of
+from seesay.search.indexes.outside import chroma
+from vector_servers import free_port, start_chroma
+
+MORE = 3000  # so many that an index is asked at all
+SERVERS = {"chroma": "chroma_server", "milvus": "milvus_server"}
+
+
+@pytest.fixture(scope="module")
+def made_home(tmp_path_factory):
+    """Photographs in the collection called default, and many more vectors."""
+    place = tmp_path_factory.mktemp("choosing")
+    (place / "photos").mkdir()
+    for file in photographs():
+        shutil.copy(file, place / "photos")
+    (place / "photos" / "note.md").write_text("The rocket stands on the launch pad.\n")
+    with Collection.open(place / "home" / "collections" / "default", create=True) as collection:
+        collection.index([place / "photos"])
+        space = collection.store.spaces.active()
+        made.add_photos(collection.store, space, made.clustered(MORE, space.dim))
+    return place
+
+
+@pytest.fixture
+def home(made_home, tmp_path, monkeypatch):
+    """The folder of that collection, to be changed at will."""
+    shutil.copytree(made_home / "home", tmp_path / "home")
+    monkeypatch.setenv("SEESAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SEESAY_LANG", "en")
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path / "home" / "collections" / "default"
+
+
+@pytest.fixture(params=["chroma", "chroma server", "milvus server"])
+def spec(request):
+    kind, _, server = request.param.partition(" ")
+    return f"{kind}={request.getfixturevalue(SERVERS[kind])}" if server else kind
+
+
+@pytest.fixture
+def ask(capsys):
+    """What a command prints as JSON."""
+
+    def asked(*arguments):
+        capsys.readouterr()
+        assert run([*arguments, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return asked
+
+
+def searched(ask, *more):
+    """Paths of what is found, and how the pictures were searched."""
+    results = ask("search", "a cat", "-n", "10", *more)
+    (plan,) = [one["plan"] for one in results["explain"]["lanes"] if one["lane"] == "image"]
+    return [hit["path"] for hit in results["hits"]], plan, results["explain"]["notes"]
+
+
+def indexes(ask):
+    (space,) = ask("stats")["spaces"]
+    return {one["modality"]: one for one in space["indexes"]}
+
+
+def kept(spec):
+    """Names of all that the server of an engine keeps."""
+    engine = engine_of(spec)
+    if "milvus" in spec:
+        _, client = engine._connect()
+        with contextlib.closing(client):
+            return set(client.list_collections())
+    client = engine._client(Path())
+    try:
+        return {collection.name for collection in client.list_collections()}
+    finally:
+        chroma._close(client)
+
+
+def test_an_engine_is_chosen_used_from_then_on_and_left_again(home, ask, spec, capsys):
+    assert run(["rebuild"]) == 0
+    assert "none: an exact scan is as fast" in capsys.readouterr().out
+    before, plan, _ = searched(ask)
+    few, _, _ = searched(ask, "--where", "number<40")
+    assert plan["path"] == "scan"
+    earlier = kept(spec) if "=" in spec else set()
+
+    assert run(["rebuild", "--engine", spec]) == 0
+    out = capsys.readouterr().out
+    assert f"{MORE + 6:,}" in out and spec in out and "HNSW" in out
+    found, plan, notes = searched(ask)
+    assert (plan["path"], plan["problem"], notes) == ("index", None, [])
+    assert len(set(found) & set(before)) >= 9
+    assert searched(ask, "--where", "number<40")[0] == few
+    kind, _, address = spec.partition("=")
+    assert ask("stats")["engine"] == spec and indexes(ask)["image"]["engine"] == kind
+    assert indexes(ask)["image"]["place"].startswith(address or str(home))
+    if address:
+        assert len(kept(spec) - earlier) == 2
+
+    built = ask("rebuild", "--engine", "faiss")["built"]
+    how = [(one["status"]["engine"], one["status"]["kind"]) for one in built]
+    assert how == [("faiss", "scan"), ("faiss", "scan")]
+    assert searched(ask)[0] == before
+    if address:
+        assert kept(spec) == earlier
+
+
+def test_what_is_indexed_later_goes_into_the_engine_that_was_chosen(
+    home, ask, made_home, monkeypatch
+):
+    assert run(["rebuild", "--engine", "chroma"]) == 0
+    monkeypatch.setattr(lanes, "CHURN", 0.0)
+    monkeypatch.setattr(lanes, "CHURN_LEAST", 0)
+    picture = made_home / "photos" / "again.png"
+    shutil.copy(made_home / "photos" / "chelsea.png", picture)
+    try:
+        assert run(["index"]) == 0
+    finally:
+        picture.unlink()
+    assert indexes(ask)["image"]["engine"] == "chroma"
+    assert [int(folder.name) for folder in home.glob("indexes/*-image/0*")] == [2]
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("faiss", "faiss"),
+        ("chroma", "chroma"),
+        ("chroma=Vectors.example:8000", "chroma=vectors.example:8000"),
+        ("chroma=https://[::1]:8000/", "chroma=https://[::1]:8000"),
+        ("milvus=vectors:19530", "milvus=http://vectors:19530"),
+        ("milvus=https://vectors:443", "milvus=https://vectors:443"),
+    ],
+)
+def test_an_engine_has_one_name_however_it_is_written(written, name):
+    assert engine_of(written).name == engine_of(name).name == name
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("", "lancedb", "faiss=here:1", "chroma=", "chroma=here", "chroma=a b:80", "chroma=:80"),
+        *("milvus", "milvus=ftp://here:1", "milvus=http://here:1/path", "milvus=http://here:99999"),
+    ],
+)
+def test_what_is_no_engine_is_refused_with_what_could_be_one(written):
+    with pytest.raises(ConfigError, match="expected faiss, chroma"):
+        engine_of(written)
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated():
+    with pytest.raises(ConfigError, match="SEESAY_MILVUS_TOKEN") as refused:
+        engine_of("milvus=http://root:hidden@here:19530")
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("spec", ["chroma=127.0.0.1:{}", "milvus=http://127.0.0.1:{}"])
+def test_a_server_that_is_not_there_is_one_clear_error_and_changes_nothing(home, ask, spec, capsys):
+    assert run(["rebuild"]) == 0
+    before = sorted(home.rglob("*"))
+    capsys.readouterr()
+    assert run(["rebuild", "--engine", spec.format(free_port())]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "expected a server that answers there" in err
+    assert "nothing was changed" in err
+    assert ask("stats")["engine"] == "faiss" and sorted(home.rglob("*")) == before
+
+
+@pytest.mark.parametrize("spec", ["chroma", "chroma=127.0.0.1:1", "milvus=http://127.0.0.1:1"])
+def test_a_package_that_is_missing_is_named_before_anything_else(home, spec, monkeypatch):
+    for package in ("chromadb", "pymilvus"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with Collection.open() as collection, pytest.raises(MissingExtraError, match="pip install"):
+        collection.rebuild(spec)
+
+
+def test_a_server_that_goes_away_and_comes_back_changes_no_answer(
+    home, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("SEESAY_CHROMA_TOKEN", "a hidden word")
+    port = free_port()
+    server = start_chroma(tmp_path / "server", port)
+    spec = f"chroma=127.0.0.1:{port}"
+    with Collection.open() as collection:
+
+        def search():
+            results = collection.search("a cat", count=10)
+            return [hit.unit for hit in results.hits], results.explain
+
+        def plan(explain):
+            return next(one.plan for one in explain.lanes if one.lane == "image")
+
+        exact, _ = search()
+        collection.rebuild(spec)
+        found, explain = search()
+        assert plan(explain).path == "index" and found == exact
+        server.kill()
+        server.wait()
+        monkeypatch.setattr(lanes, "AGAIN_S", -1.0)  # every search tries it again
+        for _ in range(2):
+            found, explain = search()
+            assert found == exact and plan(explain).path == "scan"
+            assert "cannot be used" in str(explain.notes[0]) and "Chroma" in str(explain.notes[0])
+        with pytest.raises(CollectionError, match="Chroma cannot be reached"):
+            collection.rebuild()
+        with Collection.open() as other:
+            assert other.search("a cat", count=10).hits[0].unit == exact[0]
+
+        server = start_chroma(tmp_path / "server", port)
+        found, explain = search()
+        assert plan(explain).path == "index" and found == exact and not explain.notes
+        server.kill()
+        server.wait()
+        built = collection.rebuild("faiss")
+        assert [one.status.left for one in built] == [(spec,), (spec,)]
+    assert all(b"hidden word" not in file.read_bytes() for file in home.rglob("*.*"))

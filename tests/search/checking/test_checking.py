@@ -187,7 +187,7 @@ def test_an_index_that_finds_something_else_is_found(folder):
     with Store(folder) as store:
         view = lane(store)._current()
         other = Rows(np.ascontiguousarray(view.base.rows.vectors[::-1]))
-        faiss.FaissIndex(threads=1).build(other, view.generation.folder, "")
+        faiss.FaissIndex().build(other, view.generation.folder, "")
         rewritten(store)
         ((kind, count),) = deep_kinds(store)
         assert (kind, count) == ("index recall", 100)

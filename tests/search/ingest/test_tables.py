@@ -98,7 +98,7 @@ def test_addresses_in_a_table_are_not_fetched_unless_asked_for(store, embedder, 
     table(photos, "url,caption\nhttp://127.0.0.1/a.jpg,A dog\n")
     ingest(store, embedder, [photos], ONE)
     (bad,) = store.quarantine.all()
-    assert "1 rows name addresses" in bad.error
+    assert "it names 1 addresses that were not fetched" in bad.error
 
 
 def test_a_picture_that_tables_name_is_counted_once(store, embedder, photos, tmp_path):

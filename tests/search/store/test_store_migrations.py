@@ -13,7 +13,7 @@ from seesay.search.store.store import FILE, Store
 
 # A migration that has been released is never edited: a collection made by it would differ from one
 # made by the edited one. Add another migration instead, and its digest here.
-DIGESTS = ["e3f5f97f786347ef", "d27e395955018450", "a3bbdf86b9012664"]
+DIGESTS = ["e3f5f97f786347ef", "d27e395955018450", "a3bbdf86b9012664", "2c99b72edd492471"]
 
 ROWS = {
     1: "INSERT INTO items VALUES (1, '/photos/0/0.jpg', '/photos/0', '0.jpg', 'image', 'ab', 1, 1,"
@@ -25,6 +25,8 @@ ROWS = {
     2: "INSERT INTO spaces VALUES (1, 'k', 'm', '1', 'p', 2, 'ready', 1, 1);"
     " INSERT INTO vectors VALUES (1, 1, 1, 'image', 1, x'003c0000')",
     3: "INSERT INTO keywords (rowid, words, characters) VALUES (1, 'a cat', '')",
+    4: "INSERT INTO vectors VALUES (2, 1, 1, 'text', 1, x'0000003c');"
+    " INSERT INTO said VALUES (1, '/photos/table.csv', 'a cat', '{}')",
 }
 
 
@@ -46,6 +48,9 @@ def test_a_collection_of_every_older_format_opens_with_all_it_held(tmp_path, ver
         assert store.units.metadata([1]) == {1: {"year": 2020.0}}
         if version >= 2:
             assert store.vectors.get(1, [1])[1].tolist() == [[1.0, 0.0]]
+        if version >= 4:
+            assert store.vectors.get(1, [1], lane="text")[1].tolist() == [[0.0, 1.0]]
+            assert store.said.of_units([1])[1]["/photos/table.csv"].text == "a cat"
         made.add_photos(store, made.add_space(store), made.unit_vectors(3), first=1)
         mend(store)  # the oldest formats kept no keywords and no vectors
         assert list(store.keywords.search("cats", 1)[0]) == [1]

@@ -11,6 +11,7 @@ from seesay.inference.embedder import Embedder
 from seesay.search.ingest.options import IngestProgress
 from seesay.search.ingest.readers import Readers
 from seesay.search.ingest.reading.messages import Outcome, Task
+from seesay.search.ingest.storing.captions import fill_captions
 from seesay.search.ingest.storing.embedding import Embedding
 from seesay.search.ingest.storing.known import vectors_of_contents
 from seesay.search.ingest.storing.upkeep import keep_up
@@ -59,6 +60,7 @@ class Filling:
         while not stopping.is_set() and not complete:
             self._fill(stopping)
             if not stopping.is_set():
+                fill_captions(self._store, self._embedder, self._space, stopping)
                 keep_up(self._store, self._space)  # before searches come
                 complete = self._switched()
         return FillReport(
@@ -72,7 +74,7 @@ class Filling:
         """Give units of the space in use that lost their vector another one; returns how many."""
         if self._store.vectors.count_missing(self._space.id):
             self._fill(stopping)
-        return self._embedded
+        return self._embedded + fill_captions(self._store, self._embedder, self._space, stopping)
 
     def _fill(self, stopping: Event) -> None:
         after, total = 0, len(self._missing())
@@ -88,6 +90,8 @@ class Filling:
         """Use the space, unless something was added while the last of it was filled."""
         with self._store.writing("switch"):
             if self._missing() - self._failed:
+                return False
+            if self._store.vectors.without_caption(self._space.id, 1):
                 return False
             self._store.spaces.set_ready(self._space.id)
             self._store.spaces.activate(self._space.id)

@@ -25,10 +25,11 @@ from seesay.search.ingest.readers import Readers
 from seesay.search.ingest.reading.messages import Expected, Outcome, Setup, Task
 from seesay.search.ingest.spaces import require_active, space_of
 from seesay.search.ingest.storing.committing import Committing, Tally
+from seesay.search.ingest.storing.describing import Describing
 from seesay.search.ingest.storing.embedding import Embedding
 from seesay.search.ingest.storing.known import ROOTS, is_below, known_roots
 from seesay.search.ingest.storing.removing import remove_what_is_gone
-from seesay.search.ingest.storing.tables import Captions
+from seesay.search.ingest.storing.tables import ADOPTED, Captions
 from seesay.search.ingest.storing.upkeep import keep_up
 from seesay.search.ingest.walking import Seen, Walk, absolute, count_files
 from seesay.search.store.records import Item, Quarantined, Space
@@ -153,8 +154,13 @@ class _Run:
         Thread(target=self._count, args=(places, stopping), daemon=True).start()
         self._through(number, walk.files(), readers, stopping)
         self._past = walk
-        captions = Captions(self._store, readers, number, self._options.urls, self._tally)
+        adopt = bool(self._store.settings.get(ADOPTED))
+        describing = Describing(self._store, self._embedder, self._space, number, adopt=adopt)
+        fetching = places if self._options.urls else []
+        captions = Captions(self._store, readers, describing, self._tally, fetching)
         if not stopping.is_set():
+            if self._options.delete_missing:
+                captions.withdraw_gone(places)
             awaited = captions.awaited(places, self._tables)
             self._through(number, self._once(awaited), readers, stopping)
         for table in list(captions.due(self._tables)):
@@ -165,8 +171,9 @@ class _Run:
                 captions.apply(table)
         if stopping.is_set():
             return (), ()
+        spared = remove_what_is_gone(self._store, walk, self._options, number, self._tally)
         captions.finish()
-        return remove_what_is_gone(self._store, walk, self._options, number, self._tally)
+        return spared
 
     def _refilled(self, readers: Readers, stopping: Event) -> int:
         """Vectors that were lost, or never came since a file could not be read at the time."""

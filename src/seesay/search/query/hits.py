@@ -27,18 +27,6 @@ class Found:
     confidences: Float32[np.ndarray, " found"]
 
 
-def confidences_of(
-    units: Int[np.ndarray, " found"], lanes: Sequence[Found]
-) -> Float[np.ndarray, " found"]:
-    """For each unit the confidence of the lane that is surest of it."""
-    sure = np.zeros(len(units))
-    order = np.argsort(units)
-    for lane in lanes:
-        at = order[np.searchsorted(units, lane.units, sorter=order)]
-        sure[at] = np.maximum(sure[at], lane.confidences)
-    return sure.round(1)
-
-
 def make_hits(store: Store, ranked: Ranked, lanes: Sequence[Found], place: slice) -> list[Hit]:
     """The hits at `place` of a ranking (units, scores, confidences) in which copies have been
     folded together. Units that were removed in the meantime are left out."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
@@ -17,7 +17,8 @@ from seesay.search.query.asking import LANES, MOST_HITS, LaneName, Part, Query, 
 from seesay.search.query.calibration import THRESHOLD
 from seesay.search.query.embedding import Embedded, PartEmbedder
 from seesay.search.query.everyday import Everyday
-from seesay.search.query.hits import confidences_of, make_hits
+from seesay.search.query.hits import make_hits
+from seesay.search.query.rankings.captions import captioned_of, confidences_of, weighed
 from seesay.search.query.rankings.fusion import K, Ranked, fused, in_turn
 from seesay.search.query.rankings.keyword_lane import search_keywords
 from seesay.search.query.rankings.lanes import SpaceLanes
@@ -102,9 +103,10 @@ class Searcher:
         lanes = self._current()
         asked = self._asked(query, lanes.space)
         answered = self._answers(query, asked, lanes, len(without))
-        units, scores = self._fused(answered)
+        captioned = captioned_of(answered, self._store, lanes.space)
+        units, scores = self._fused(answered, captioned)
         founds = [lane.found for lane in answered]
-        sure = confidences_of(units, founds)
+        sure = confidences_of(units, founds, captioned)
         if not asked.parts:
             (units, scores), sure = self._listed(asked.timed, (units, scores), sure)
         # What fits comes before what does not, whichever lane found it; within a lane, where
@@ -120,9 +122,11 @@ class Searcher:
         hits = make_hits(self._store, ranked, founds, page)
         return self._results(query, asked, answered, hits, good, start)
 
-    def _fused(self, answered: Sequence[Answered]) -> Ranked:
+    def _fused(
+        self, answered: Sequence[Answered], captioned: Int[np.ndarray, " captioned"]
+    ) -> Ranked:
         """All lanes as one ranking, in which pictures and texts come in turn."""
-        ranked = fused([ranking for lane in answered for ranking in lane.rankings])
+        ranked = fused(weighed(answered, captioned))
         if len(answered) < 2:
             return ranked
         return in_turn(ranked, np.isin(ranked[0], self._store.units.pictures(ranked[0])))
@@ -147,9 +151,11 @@ class Searcher:
         if "keyword" in names:
             answered["keyword"] = search_keywords(self._store, query.parts, depth, within)
         keywords = answered.get("keyword")
-        # A unit is in one of the lanes of vectors, so that where no keyword is found, how deep they
-        # are searched changes nothing of their order; five times as deep takes five times as long.
-        if last + left_out <= _FIRST_HITS and not (keywords and len(keywords.found.units)):
+        # A unit is in one of the lanes of vectors unless it has captions, so that where no keyword
+        # is found, how deep they are searched changes nothing of their order; five times as deep
+        # takes five times as long.
+        alone = self._store.said.is_empty() and not (keywords and len(keywords.found.units))
+        if last + left_out <= _FIRST_HITS and alone:
             depth = _FIRST_PAGE
         for name in names:
             if name != "keyword" and asked.parts:

@@ -86,11 +86,12 @@ class Units:
         metadata: Metadata | None = None,
     ) -> None:
         """Replace what is known of a unit: its text with its keywords, or its metadata, or both.
-        What is None stays."""
+        What is None stays; an empty text takes the text away."""
         seq = self._database.change.seq
         if text is not None or keywords is not None:
             self._database.run(
-                "UPDATE units SET text = coalesce(?, text) WHERE id = ?", (_stored(text), unit)
+                "UPDATE units SET text = nullif(coalesce(?, text), '') WHERE id = ?",
+                (_stored(text), unit),
             )
             self._keywords.remove([unit])
             self._keywords.put([unit], [_keywords_of(keywords, text)])

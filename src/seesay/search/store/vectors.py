@@ -1,4 +1,5 @@
-"""The vectors, float16, once for each unit and space, and what an index must know of changes."""
+"""The vectors, float16, and what an index must know of changes: for each space one of each unit,
+and of pictures that have captions a second one, of these, in the lane of texts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -13,6 +14,10 @@ from seesay.search.store.sqlite.numbers import ANY_OF, as_list
 
 HALF = np.dtype("<f2")
 NORM_TOLERANCE = 0.01
+_WITHOUT_OWN = (
+    "NOT EXISTS (SELECT 1 FROM vectors v"
+    " WHERE v.unit = units.id AND v.space = ? AND v.modality = units.modality)"
+)
 
 
 class Vectors:
@@ -27,8 +32,11 @@ class Vectors:
         space: int,
         units: Sequence[int] | Int[np.ndarray, " rows"],
         vectors: Float[np.ndarray, "rows embed"],
+        *,
+        lane: Modality | None = None,
     ) -> None:
-        """Store unit vectors; one that a unit already has in this space is replaced.
+        """Store unit vectors; one that a unit already has in this space and lane is replaced.
+        `lane` of None is that of each unit.
 
         Raises CollectionError where dimension, length or number do not fit, or a unit is gone.
         """
@@ -37,13 +45,14 @@ class Vectors:
         width = HALF.itemsize * vectors.shape[1]
         seq = self._database.change.seq
         rows = (
-            (space, seq, raw[i * width : (i + 1) * width], int(unit))
+            (space, lane, seq, raw[i * width : (i + 1) * width], int(unit))
             for i, unit in enumerate(units)
         )
         written = self._database.run_many(
             "INSERT INTO vectors (unit, space, modality, seq, vector)"
-            " SELECT id, ?, modality, ?, ? FROM units WHERE id = ?"
-            " ON CONFLICT (unit, space) DO UPDATE SET vector = excluded.vector, seq = excluded.seq",
+            " SELECT id, ?, coalesce(?, modality), ?, ? FROM units WHERE id = ?"
+            " ON CONFLICT (unit, space, modality)"
+            " DO UPDATE SET vector = excluded.vector, seq = excluded.seq",
             rows,
         )
         if written != len(units):
@@ -53,13 +62,14 @@ class Vectors:
             )
 
     def get(
-        self, space: int, units: Iterable[int]
+        self, space: int, units: Iterable[int], *, lane: Modality | None = None
     ) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows embed"]]:
-        """Those of these units that have a vector, in the order of their numbers, and the vectors
-        (float32)."""
+        """Those of these units that have a vector in a lane (None: its own), in the order of their
+        numbers, and the vectors (float32)."""
         rows = self._database.rows(
-            f"SELECT unit, vector FROM vectors WHERE space = ? AND unit IN {ANY_OF} ORDER BY unit",
-            (space, as_list(units)),
+            f"SELECT unit, vector FROM vectors WHERE space = ? AND unit IN {ANY_OF} AND modality"
+            " = coalesce(?, (SELECT modality FROM units WHERE id = unit)) ORDER BY unit",
+            (space, as_list(units), lane),
         )
         numbers, vectors = _arrays(rows, self._spaces.get(space).dim)
         return numbers, vectors.astype(np.float32)
@@ -67,20 +77,41 @@ class Vectors:
     def missing(self, space: int, count: int, after: int = 0) -> list[int]:
         """The first `count` units after number `after` that have no vector in this space."""
         rows = self._database.rows(
-            "SELECT id FROM units WHERE id > ? AND NOT EXISTS"
-            " (SELECT 1 FROM vectors WHERE unit = units.id AND space = ?) ORDER BY id LIMIT ?",
+            f"SELECT id FROM units WHERE id > ? AND {_WITHOUT_OWN} ORDER BY id LIMIT ?",
             (after, space, count),
         )
         return [unit for (unit,) in rows]
 
     def count_missing(self, space: int) -> int:
         """How many units have no vector in this space."""
-        ((count,),) = self._database.rows(
-            "SELECT count(*) FROM units WHERE NOT EXISTS"
-            " (SELECT 1 FROM vectors WHERE unit = units.id AND space = ?)",
-            (space,),
-        )
+        sql = f"SELECT count(*) FROM units WHERE {_WITHOUT_OWN}"
+        ((count,),) = self._database.rows(sql, (space,))
         return count
+
+    def without_caption(self, space: int, count: int, after: int = 0) -> list[int]:
+        """The first `count` pictures after unit `after` whose captions have no vector here."""
+        rows = self._database.rows(
+            "SELECT id FROM units WHERE id > ? AND modality = 'image' AND text != ''"
+            " AND NOT EXISTS (SELECT 1 FROM vectors WHERE unit = units.id AND space = ?"
+            " AND modality = 'text') ORDER BY id LIMIT ?",
+            (after, space, count),
+        )
+        return [unit for (unit,) in rows]
+
+    def captioned(self, space: int, units: Iterable[int]) -> Int[np.ndarray, " found"]:
+        """Those of these units that are pictures with captions in the lane of texts."""
+        rows = self._database.rows(
+            "SELECT u.id FROM units u JOIN vectors v ON v.unit = u.id AND v.space = ? AND"
+            f" v.modality = 'text' WHERE u.id IN {ANY_OF} AND u.modality = 'image'",
+            (space, as_list(units)),
+        )
+        return np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
+
+    def remove_captions(self, units: Iterable[int]) -> None:
+        """Take the vectors of these pictures' captions out of every space."""
+        self._database.run(
+            f"DELETE FROM vectors WHERE unit IN {ANY_OF} AND modality = 'text'", (as_list(units),)
+        )
 
     def count(self, space: int, modality: Modality) -> int:
         """How many vectors this lane has."""

@@ -4,31 +4,50 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
 
 from seesay.search.ingest.readers import Readers
 from seesay.search.ingest.reading.messages import Outcome, Row, Task
 from seesay.search.ingest.storing.committing import CAPTIONS_DUE, TABLES, Tally
-from seesay.search.ingest.storing.known import is_below, is_nothing
+from seesay.search.ingest.storing.describing import AT_ONCE, Describing
+from seesay.search.ingest.storing.known import is_below, is_gone, is_nothing, known_roots
 from seesay.search.ingest.walking import Seen, seen
-from seesay.search.store.records import ItemDraft, Metadata, Quarantined, Unit
+from seesay.search.store.records import ItemDraft, Metadata, Quarantined
+from seesay.search.store.said import Statement
 from seesay.search.store.store import Store
 
 AWAITED = "awaited"  # the setting that lists, by table, the pictures that were not there
-_AT_ONCE = 500
+ADOPTED = "captions_adopted"  # the setting of collections from before said words were kept apart
+UNFETCHED = "unfetched"  # the setting that lists tables whose addresses were not fetched
 _SCHEMES = ("http://", "https://")
 
 
 class Captions:
     """The tables of one run. Each is noted as done only after all of its rows are."""
 
-    def __init__(self, store: Store, readers: Readers, run: int, urls: bool, tally: Tally) -> None:
+    def __init__(
+        self,
+        store: Store,
+        readers: Readers,
+        describing: Describing,
+        tally: Tally,
+        fetching: Sequence[str],
+    ) -> None:
+        """Addresses are fetched for tables below the places `fetching`."""
         self._store = store
         self._readers = readers
-        self._run = run
-        self._urls = urls
+        self._describing = describing
+        self._run = describing.run
+        self._fetching = fetching
         self._tally = tally
         self._changed: frozenset[str] = frozenset()
+
+    def withdraw_gone(self, places: Sequence[str]) -> None:
+        """Take back what the tables below these places said that are gone, before others speak:
+        a table may only have another name."""
+        roots = known_roots(self._store)
+        for path in self._known():
+            if any(is_below(path, place) for place in places) and is_gone(path, roots):
+                self._describing.withdraw(path)
 
     def awaited(self, places: Sequence[str], changed: Sequence[Seen]) -> Iterator[Seen]:
         """The pictures that were not there when the tables below these places named them; those of
@@ -39,11 +58,14 @@ class Captions:
                 yield from (seen(path, "image") for path in paths)
 
     def due(self, changed: Sequence[Seen]) -> Iterator[Outcome]:
-        """The tables to apply: those that changed, and where pictures were stored since, all."""
+        """The tables to apply: those that changed, and where pictures were stored since, all; where
+        addresses may be fetched, those that name some which were not."""
         found = {table.path: table for table in changed}
         self._changed = frozenset(found)
-        if self._store.settings.get(CAPTIONS_DUE):
-            for path in self._known():
+        again = self._known() if self._store.settings.get(CAPTIONS_DUE) else []
+        again += filter(self._fetches, self._listed(UNFETCHED))
+        for path in again:
+            if not is_nothing(path):
                 found.setdefault(path, seen(path, "table"))
         tasks = [Task(**vars(table)) for table in found.values()]
         yield from self._readers.read(tasks)
@@ -53,24 +75,42 @@ class Captions:
         for path in _by_path(table):
             if not path.startswith(_SCHEMES):
                 yield seen(path, "image")
-            elif self._urls:
+            elif self._fetches(table.path):
                 yield Seen(path=path, expected="address")
 
     def apply(self, table: Outcome) -> None:
         """Keep what the table says with its pictures, and then note the table itself."""
-        rows = iter(_by_path(table).items())
-        while some := dict(islice(rows, _AT_ONCE)):
-            with self._store.writing("describe", run=self._run):
-                self._describe(some)
+        if table.stage is None:
+            self._describing.describe(table.path, self._statements(_by_path(table)))
         with self._store.writing("table", run=self._run):
             self._note(table)
             self._await([path for path in _by_path(table) if _is_awaited(path)], table.path)
 
     def finish(self) -> None:
-        """Every table has been applied."""
-        if self._store.settings.get(CAPTIONS_DUE):
+        """Every table has been applied, and what is gone was removed."""
+        known = self._known()
+        there = self._store.items.by_path(known)
+        for path in {*known, *self._store.said.sources()} - there.keys():
+            self._describing.withdraw(path)
+        settings = self._store.settings
+        if len(there) < len(known) or settings.get(CAPTIONS_DUE):
             with self._store.writing("captions", run=self._run):
-                self._store.settings.set(CAPTIONS_DUE, False)
+                settings.set(CAPTIONS_DUE, False)
+                settings.set(ADOPTED, False)
+                settings.set(TABLES, [path for path in known if path in there])
+
+    def _statements(self, rows: Mapping[str, Row]) -> dict[int, Statement]:
+        """By unit."""
+        found, paths = dict[int, Statement](), iter(rows)
+        while some := list(islice(paths, AT_ONCE)):
+            items = {item.id: path for path, item in self._store.items.by_path(some).items()}
+            for unit in self._store.units.of_items(items):
+                if unit.kind == "image":
+                    row = rows[items[unit.item]]
+                    found[unit.id] = Statement(
+                        text=row.caption or None, metadata=_in_utc(row.metadata)
+                    )
+        return found
 
     def _await(self, missing: list[str], table: str) -> None:
         """Keep what a table names and is not there: it stays listed, and is looked for again."""
@@ -80,20 +120,6 @@ class Captions:
             self._store.settings.set(AWAITED, {**known, **({table: missing} if missing else {})})
             others = {path for paths in known.values() for path in paths}
             self._store.quarantine.release({*before} - {*missing} - others)
-
-    def _describe(self, rows: Mapping[str, Row]) -> None:
-        items = {item.id: path for path, item in self._store.items.by_path(rows).items()}
-        units = [u for u in self._store.units.of_items(items) if u.kind == "image"]
-        known = self._store.units.metadata(unit.id for unit in units)
-        for unit in units:
-            self._describe_one(unit, known[unit.id], rows[items[unit.item]])
-
-    def _describe_one(self, unit: Unit, known: Metadata, row: Row) -> None:
-        wanted: dict[str, Any] = {**known}
-        wanted |= {key: _in_utc(value) for key, value in row.metadata.items()}
-        text = row.caption or unit.text
-        if text != unit.text or wanted != known:
-            self._store.units.describe(unit.id, text=text, metadata=wanted)
 
     def _note(self, table: Outcome) -> None:
         before = self._store.quarantine.by_path([table.path]).get(table.path)
@@ -108,14 +134,15 @@ class Captions:
             mtime_ns=table.mtime_ns,
         )
         self._store.items.put([draft])
-        if table.path not in self._known():
-            self._store.settings.set(TABLES, [*self._known(), table.path])
-        addresses = sum(row.path.startswith(_SCHEMES) for row in table.rows)
+        self._list(TABLES, table.path, listed=True)
+        addresses = {row.path for row in table.rows if row.path.startswith(_SCHEMES)}
+        addresses -= self._store.items.by_path(addresses).keys()
+        self._list(UNFETCHED, table.path, listed=bool(addresses))
         complaints = [table.complaint] if table.complaint else []
-        if addresses and not self._urls:
+        if addresses and not self._fetches(table.path):
             complaints.append(
-                f"{addresses} rows name addresses, which are fetched only when that is asked for. "
-                "Expected paths of files. Allow addresses, or download them."
+                f"it names {len(addresses)} addresses that were not fetched. Expected paths of "
+                "files, or leave to fetch. Allow it with --urls, or download them."
             )
         if complaints:
             self._fail(table, "table", " ".join(complaints), before)
@@ -135,9 +162,21 @@ class Captions:
         elif table.path in self._changed:
             self._tally.counts["skipped"] += 1
 
+    def _fetches(self, table: str) -> bool:
+        return any(is_below(table, place) for place in self._fetching)
+
     def _known(self) -> list[str]:
-        paths = self._store.settings.get(TABLES)
+        return self._listed(TABLES)
+
+    def _listed(self, setting: str) -> list[str]:
+        paths = self._store.settings.get(setting)
         return [str(path) for path in paths] if isinstance(paths, list) else []
+
+    def _list(self, setting: str, path: str, *, listed: bool) -> None:
+        paths = self._listed(setting)
+        if listed != (path in paths):
+            others = [other for other in paths if other != path]
+            self._store.settings.set(setting, [*others, *([path] if listed else [])])
 
 
 def awaited_pictures(store: Store) -> dict[str, list[str]]:
@@ -163,8 +202,11 @@ def _by_path(table: Outcome) -> dict[str, Row]:
     }
 
 
-def _in_utc(value: object) -> object:
+def _in_utc(metadata: Metadata) -> Metadata:
     """As dates come back from the store."""
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value
+    return {
+        key: value.replace(tzinfo=UTC)
+        if isinstance(value, datetime) and not value.tzinfo
+        else value
+        for key, value in metadata.items()
+    }

@@ -27,7 +27,11 @@ Ranked = tuple[Int[np.ndarray, "_"], Float[np.ndarray, "_"]]
 """Units and their scores, the best first."""
 
 
-def fused(rankings: Sequence[tuple[float, Ranked]]) -> Ranked:
+Weighted = tuple[float | Float[np.ndarray, "_"], Ranked]
+"""A ranking with its weight, or one for each of its units."""
+
+
+def fused(rankings: Sequence[Weighted]) -> Ranked:
     """Units with their fused scores, the best first, from rankings with their weights. Equal ones
     are in the order of the rankings."""
     if not any(len(units) for _, (units, _) in rankings):

@@ -92,5 +92,6 @@ class SpaceLanes:
             " AND (unit * 2654435761) % 4294967296 <= ? LIMIT ?",
             (self.space.id, modality, 2**32 * min(1.2 * SAMPLE / max(size, 1), 1.0), 2 * SAMPLE),
         )
-        _, vectors = self.store.vectors.get(self.space.id, [unit for (unit,) in rows][:SAMPLE])
+        units = [unit for (unit,) in rows][:SAMPLE]
+        _, vectors = self.store.vectors.get(self.space.id, units, lane=modality)
         return vectors.astype(np.float32)

@@ -64,13 +64,13 @@ def _sure(
     size = ranking.plan.matching
     if len(parts) == 1 and not parts[0].part.negative:
         level = lanes.level(modality, parts[0].kind)
-        numbers, vectors = store.vectors.get(space.id, units[:_FIRST].tolist())
+        numbers, vectors = store.vectors.get(space.id, units[:_FIRST].tolist(), lane=modality)
         if level is None or not len(numbers):
             return np.zeros(len(units), np.float32), None
         vectors = vectors[np.argsort(-(vectors @ parts[0].vector))]
         against = background(level, ranking.scores, vectors, size)
         return confidences(against, ranking.scores), against
-    numbers, vectors = store.vectors.get(space.id, units.tolist())
+    numbers, vectors = store.vectors.get(space.id, units.tolist(), lane=modality)
     sure = np.full(len(numbers), 100.0, np.float32)
     for part in parts:
         level = lanes.level(modality, part.kind)

@@ -90,6 +90,20 @@ CREATE TABLE quarantine (
 ) STRICT, WITHOUT ROWID;
 """
 
+VECTOR_TRIGGERS = """
+CREATE TRIGGER vector_deleted AFTER DELETE ON vectors
+WHEN EXISTS (SELECT 1 FROM spaces WHERE id = OLD.space)
+BEGIN
+    INSERT OR IGNORE INTO removed_vectors (space, modality, seq, unit)
+    VALUES (OLD.space, OLD.modality, (SELECT max(seq) FROM ledger), OLD.unit);
+END;
+CREATE TRIGGER vector_replaced AFTER UPDATE OF vector ON vectors
+BEGIN
+    INSERT OR IGNORE INTO removed_vectors (space, modality, seq, unit)
+    VALUES (OLD.space, OLD.modality, NEW.seq, OLD.unit);
+END;
+"""
+
 VECTORS = """
 CREATE TABLE spaces (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -140,19 +154,8 @@ CREATE TABLE forgotten_removals (
     seq INTEGER NOT NULL,
     PRIMARY KEY (space, modality)
 ) STRICT, WITHOUT ROWID;
-
-CREATE TRIGGER vector_deleted AFTER DELETE ON vectors
-WHEN EXISTS (SELECT 1 FROM spaces WHERE id = OLD.space)
-BEGIN
-    INSERT OR IGNORE INTO removed_vectors (space, modality, seq, unit)
-    VALUES (OLD.space, OLD.modality, (SELECT max(seq) FROM ledger), OLD.unit);
-END;
-CREATE TRIGGER vector_replaced AFTER UPDATE OF vector ON vectors
-BEGIN
-    INSERT OR IGNORE INTO removed_vectors (space, modality, seq, unit)
-    VALUES (OLD.space, OLD.modality, NEW.seq, OLD.unit);
-END;
 """
+VECTORS += VECTOR_TRIGGERS
 
 # The content is kept inside: an index without it could not be told what to delete, except by
 # segmenting the old text again, which another version of the dictionary does differently.
@@ -168,5 +171,36 @@ BEGIN
 END;
 """
 
-MIGRATIONS = (CATALOG, VECTORS, KEYWORDS)  # the first is number 1
+# A picture has a second vector, that of its captions, in the lane of texts; and what tables say of
+# it is kept apart, with what the file itself said (source ''), so that it can be taken back. Tables
+# applied before are applied again once, which tells what of a picture came from them.
+CAPTIONS = f"""
+CREATE TABLE vectors_by_lane (
+    id INTEGER PRIMARY KEY,
+    unit INTEGER NOT NULL REFERENCES units (id) ON DELETE CASCADE,
+    space INTEGER NOT NULL REFERENCES spaces (id) ON DELETE CASCADE,
+    modality TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    vector BLOB NOT NULL,
+    UNIQUE (unit, space, modality)
+) STRICT;
+INSERT INTO vectors_by_lane SELECT id, unit, space, modality, seq, vector FROM vectors;
+DROP TABLE vectors;
+ALTER TABLE vectors_by_lane RENAME TO vectors;
+CREATE INDEX vectors_by_change ON vectors (space, modality, seq, unit);
+{VECTOR_TRIGGERS}
+CREATE TABLE said (
+    unit INTEGER NOT NULL REFERENCES units (id) ON DELETE CASCADE,
+    source TEXT NOT NULL,
+    text TEXT,
+    metadata TEXT NOT NULL,
+    PRIMARY KEY (source, unit)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX said_by_unit ON said (unit);
+INSERT OR REPLACE INTO settings (name, value)
+SELECT column1, 'true' FROM (VALUES ('captions_due'), ('captions_adopted'))
+WHERE EXISTS (SELECT 1 FROM settings WHERE name = 'tables');
+"""
+
+MIGRATIONS = (CATALOG, VECTORS, KEYWORDS, CAPTIONS)  # the first is number 1
 NEWEST = len(MIGRATIONS)

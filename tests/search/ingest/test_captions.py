@@ -1,0 +1,203 @@
+"""Captions of tables as vectors of their pictures: they come, change and go with the tables."""
+
+import http.server
+import threading
+
+import numpy as np
+import pytest
+
+from made_files import write_photo
+from seesay.search.ingest import readers
+from seesay.search.ingest.indexing import ingest
+from seesay.search.ingest.options import IngestOptions
+from seesay.search.ingest.spaces import fill
+from seesay.search.ingest.storing.captions import caption_vectors
+from seesay.search.query.asking import parse
+from seesay.search.query.searcher import Searcher
+
+ONE = IngestOptions(workers=1)
+
+
+def table(photos, text, name="captions.csv"):
+    (photos / name).write_text(text, encoding="utf-8")
+
+
+def picture(store, name):
+    (item,) = [item for item in store.items.all() if item.path.endswith(f"/{name}")]
+    (unit,) = store.units.of_items([item.id])
+    return unit
+
+
+def said_of(store, name):
+    """Vectors of what is said of a picture."""
+    return store.vectors.get(store.spaces.active().id, [picture(store, name).id], lane="text")[1]
+
+
+def columns(store, name):
+    return store.units.metadata([picture(store, name).id])[picture(store, name).id]
+
+
+def test_a_caption_finds_its_picture_as_one_hit_of_two_lanes(store, embedder, photos):
+    table(photos, "file,caption\na/0.jpg,A dog on the grass\na/0.jpg,草地上的狗\nb/1.jpg,A cat\n")
+    ingest(store, embedder, [photos], ONE)
+    expected = caption_vectors(embedder, ["A dog on the grass\n草地上的狗"])
+    assert np.allclose(said_of(store, "0.jpg"), expected, atol=1e-3)
+    searcher = Searcher(store, embedder)
+    hits = searcher.search(parse("A dog on the grass")).hits
+    searcher.close()
+    assert len({hit.item for hit in hits}) == len(hits) == 6
+    (hit,) = [hit for hit in hits if hit.path.endswith("0.jpg")]
+    assert {lane.lane: lane.rank for lane in hit.lanes}["text"] == 1
+    assert {lane.lane for lane in hit.lanes} == {"image", "text", "keyword"}
+    (other,) = [hit for hit in hits if hit.path.endswith("2.jpg")]
+    assert {lane.lane for lane in other.lanes} == {"image"}
+
+
+def test_a_changed_caption_has_its_new_vector_in_the_change_that_brings_the_words(
+    store, embedder, photos
+):
+    table(photos, "file,caption\na/0.jpg,A dog\nb/1.jpg,A cat\n")
+    ingest(store, embedder, [photos], ONE)
+    head, kept = store.ledger.head(), said_of(store, "1.jpg")
+    table(photos, "file,caption\na/0.jpg,A red bus in the rain\nb/1.jpg,A cat\n")
+    ingest(store, embedder, [photos], ONE)
+    assert np.allclose(
+        said_of(store, "0.jpg"), caption_vectors(embedder, ["A red bus in the rain"]), atol=1e-3
+    )
+    assert np.array_equal(said_of(store, "1.jpg"), kept)
+    (change,) = [one.seq for one in store.ledger.since(head) if one.action == "describe"]
+    rows = store.database.rows(
+        "SELECT u.id, u.seq, v.seq FROM units u JOIN vectors v ON v.unit = u.id"
+        " WHERE v.modality = 'text' AND v.seq > ?",
+        (head,),
+    )
+    assert rows == [(picture(store, "0.jpg").id, change, change)]
+
+
+def test_what_a_removed_row_said_is_taken_back(store, embedder, photos):
+    table(photos, "file,caption,year,width\na/0.jpg,A dog,2019,7\nb/1.jpg,A cat,2020,7\n")
+    ingest(store, embedder, [photos], ONE)
+    assert (columns(store, "0.jpg")["year"], columns(store, "0.jpg")["width"]) == (2019, 7)
+    table(photos, "file,caption,year,width\nb/1.jpg,A cat,2020,7\n")
+    ingest(store, embedder, [photos], ONE)
+    assert columns(store, "0.jpg") == columns(store, "2.jpg")  # width is the file's own again
+    assert picture(store, "0.jpg").text is None and len(said_of(store, "0.jpg")) == 0
+    assert picture(store, "1.jpg").text == "A cat" and len(said_of(store, "1.jpg")) == 1
+    assert not len(store.keywords.search("dog", 9)[0])
+
+
+def test_a_table_that_is_gone_takes_its_words_along_and_leaves_those_of_others(
+    store, embedder, photos
+):
+    table(photos, "file,caption,year\na/0.jpg,A dog,2019\nb/1.jpg,A cat,2020\n")
+    table(photos, "file,caption,place\na/0.jpg,Runs,杭州\n", "more.csv")
+    ingest(store, embedder, [photos], ONE)
+    assert picture(store, "0.jpg").text == "A dog\nRuns"
+    (photos / "captions.csv").unlink()
+    report = ingest(store, embedder, [photos], ONE)
+    assert report.removed == 1
+    assert picture(store, "0.jpg").text == "Runs"
+    assert np.allclose(said_of(store, "0.jpg"), caption_vectors(embedder, ["Runs"]), atol=1e-3)
+    assert columns(store, "0.jpg")["place"] == "杭州" and "year" not in columns(store, "0.jpg")
+    assert picture(store, "1.jpg").text is None and len(said_of(store, "1.jpg")) == 0
+    assert columns(store, "1.jpg") == columns(store, "2.jpg")
+    assert store.said.sources() == [str(photos / "more.csv")]
+
+
+def test_a_table_that_has_another_name_still_counts_and_its_old_name_does_not(
+    store, embedder, photos
+):
+    table(photos, "file,caption,width\na/0.jpg,A dog,7\n")
+    ingest(store, embedder, [photos], ONE)
+    (photos / "captions.csv").rename(photos / "a" / "zz.csv")  # meant from another folder now
+    ingest(store, embedder, [photos], ONE)
+    assert picture(store, "0.jpg").text is None
+    assert columns(store, "0.jpg") == columns(store, "2.jpg")
+    (photos / "a" / "zz.csv").rename(photos / "aa.csv")
+    ingest(store, embedder, [photos], ONE)
+    assert picture(store, "0.jpg").text == "A dog" and columns(store, "0.jpg")["width"] == 7
+    assert store.said.sources() == [str(photos / "aa.csv")]
+
+
+def test_what_is_gone_is_kept_where_that_is_asked_for(store, embedder, photos):
+    table(photos, "file,caption\na/0.jpg,A dog\n")
+    ingest(store, embedder, [photos], ONE)
+    (photos / "captions.csv").unlink()
+    ingest(store, embedder, [photos], IngestOptions(workers=1, delete_missing=False))
+    assert picture(store, "0.jpg").text == "A dog" and len(said_of(store, "0.jpg")) == 1
+
+
+def test_captions_from_before_they_had_vectors_get_them_and_can_be_taken_back(
+    store, embedder, photos
+):
+    table(photos, "file,caption,width\na/0.jpg,A dog,7\n")
+    ingest(store, embedder, [photos], ONE)
+    with store.writing("as it was before"):
+        store.database.run("DELETE FROM said")
+        store.database.run("DELETE FROM vectors WHERE modality = 'text'")
+        store.settings.set("captions_due", True)
+        store.settings.set("captions_adopted", True)
+    report = ingest(store, embedder, [photos], ONE)
+    assert (report.images, report.added, report.updated) == (0, 0, 0)
+    assert len(said_of(store, "0.jpg")) == 1
+    assert store.settings.get("captions_adopted") is False
+    (photos / "captions.csv").unlink()
+    ingest(store, embedder, [photos], ONE)
+    assert picture(store, "0.jpg").text is None and "width" not in columns(store, "0.jpg")
+
+
+def test_captions_have_a_vector_in_the_space_of_another_model_too(
+    store, embedder, other_embedder, photos
+):
+    table(photos, "file,caption\na/0.jpg,A dog\n")
+    ingest(store, embedder, [photos], ONE)
+    assert fill(store, other_embedder).complete
+    assert store.spaces.active().model == "other"
+    expected = caption_vectors(other_embedder, ["A dog"])
+    assert np.allclose(said_of(store, "0.jpg"), expected, atol=1e-3)
+
+
+class Site(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.picture)))
+        self.end_headers()
+        self.wfile.write(self.server.picture)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def address(tmp_path, monkeypatch):
+    """A picture on a server of this machine, which the reading processes are told to let in."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    server.picture = write_photo(tmp_path / "served.png", 77).read_bytes()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    let_in = "import seesay.search.ingest.reading.addresses as guard;"
+    let_in += " guard.fetch.__kwdefaults__['allowed'] = lambda address: True;"
+    changed = readers._START.replace(" from seesay", f" {let_in} from seesay")
+    monkeypatch.setattr(readers, "_START", changed)
+    yield f"http://127.0.0.1:{server.server_port}/picture.png"
+    server.shutdown()
+    server.server_close()
+
+
+def test_addresses_of_a_table_are_fetched_once_that_is_asked_for_though_it_did_not_change(
+    store, embedder, photos, address
+):
+    table(photos, f"url,caption\n{address},A ship\n")
+    assert ingest(store, embedder, [photos], ONE).added == 6
+    asked = IngestOptions(workers=1, urls=True)
+    elsewhere = photos.parent / "elsewhere"
+    write_photo(elsewhere / "x.png", 99)
+    assert ingest(store, embedder, [elsewhere], asked).added == 1  # not below this folder
+    report = ingest(store, embedder, [photos], asked)
+    assert store.quarantine.all() == []
+    assert (report.added, report.failed) == (1, 0)
+    assert picture(store, "picture.png").text == "A ship"
+    assert len(said_of(store, "picture.png")) == 1
+    assert store.quarantine.all() == []
+    head = store.ledger.head()
+    ingest(store, embedder, [photos], asked)
+    assert {one.action for one in store.ledger.since(head)} <= {"begin", "end"}

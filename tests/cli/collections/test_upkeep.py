@@ -3,19 +3,23 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 from socket import gethostname
 
 import numpy as np
 import pytest
 
 from made_collections import read_only
+from seesay.cli.collections.errors import STAGES
 from seesay.cli.main import run
+from seesay.search import ingest
 from seesay.search.collection import Collection
 
 
@@ -30,9 +34,20 @@ def test_errors_say_which_file_and_why(library, capsys, language):
     assert run(["errors"]) == 0
     out = capsys.readouterr().out
     assert "photos/broken.jpg" in out and {"en": "what is wrong", "zh": "问题"}[language] in out
+    told = {"en": "decode", "zh": "图片损坏"}
+    assert told[language] in out
     assert run(["errors", "--json"]) == 0
     (bad,) = json.loads(capsys.readouterr().out)
     assert (bad["stage"], bad["tries"]) == ("decode", 1)
+
+
+def test_every_stage_at_which_a_file_may_fail_has_a_name_in_chinese():
+    sources = "".join(path.read_text("utf-8") for path in Path(ingest.__path__[0]).rglob("*.py"))
+    stages = {*re.findall(r'RefusedError\(\s*"(\w+)"', sources)}
+    stages |= {*re.findall(r'_failed\(\s*task,\s*content,\s*"(\w+)"', sources)}
+    stages |= {*re.findall(r'stage(?:, more)? = "(\w+)"', sources)}
+    stages |= {*re.findall(r'stage, more = "(\w+)"', sources)}
+    assert stages == set(STAGES)
 
 
 def test_a_bad_file_is_tried_again_when_asked(indexed, capsys):

@@ -36,7 +36,7 @@ from seesay.search.store.store import Store
 
 ONE = IngestOptions(workers=1)
 NAMES = 40
-EXTRA = 4  # after so many kills of `ingest` one of each other kind
+EXTRA, BUILDS = 3, 4  # after so many kills of `ingest` so many of builds, and one of filling
 Known = dict[str, str]  # path -> hash of its content
 
 
@@ -247,7 +247,8 @@ def main(top: Path, model: Path, rounds: int, seed: int) -> None:
     for number in range(1, rounds + 1):
         driver.kill_ingest()
         if number % EXTRA == 0:
-            driver.kill_build()
+            for _ in range(BUILDS):  # they are short, so that a kill easily misses what matters
+                driver.kill_build()
             driver.kill_fill()
         if number % 20 == 0:
             driver.check_same()

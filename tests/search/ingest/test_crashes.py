@@ -39,23 +39,23 @@ def drive(tmp_path, model_folder, rounds):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the driver forks what it kills")
 def test_what_is_killed_again_and_again_loses_nothing(tmp_path, model_folder):
-    report = drive(tmp_path, model_folder, 8)
-    assert (report["ingest kills"], report["build kills"], report["fill kills"]) == (8, 2, 2)
-    assert report["ingest acknowledged"] > 4 and report["ingest unfinished"] > 1
+    report = drive(tmp_path, model_folder, 6)
+    assert (report["ingest kills"], report["build kills"], report["fill kills"]) == (6, 8, 2)
+    assert report["ingest acknowledged"] > 3 and report["ingest unfinished"] > 1
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the driver forks what it kills")
-def test_indexing_killed_200_times_and_building_and_filling_50_times_loses_nothing(
+def test_indexing_and_building_killed_200_times_and_filling_60_times_loses_nothing(
     tmp_path, model_folder
 ):
     report = drive(tmp_path, model_folder, 200)
     sys.stderr.write(f"{report}\n")
-    assert (report["ingest kills"], report["build kills"], report["fill kills"]) == (200, 50, 50)
+    assert (report["ingest kills"], report["build kills"], report["fill kills"]) == (200, 264, 66)
     assert report["ingest acknowledged"] > 100 and report["ingest unfinished"] > 40
     assert report["ingest inside"] > 20  # in the middle of a write
-    assert report["build inside"] > 10 and report["fill inside"] > 5
+    assert report["build inside"] > 50 and report["fill inside"] > 5
     assert report["fill unfinished"] > 5 and report["switched"] > 5
 
 

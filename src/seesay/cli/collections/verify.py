@@ -17,7 +17,7 @@ Deep = Annotated[
         "--deep",
         help=say(
             "Read every page and vector, compare the indexes with them, and try the indexes out.",
-            "逐页逐条检查，将索引与已存的向量比对，并试查索引。",
+            "检查每一页和每个向量，将索引与向量比对，并试查索引。",
         ),
     ),
 ]
@@ -27,7 +27,7 @@ Files = Annotated[
         "--files",
         help=say(
             "Read every file again, too, and compare it with what was indexed.",
-            "并重新读取每个文件，与收录时的内容比对。",
+            "另外重新读取每个文件，与收录时的内容比对。",
         ),
     ),
 ]

@@ -37,7 +37,8 @@ def read_picture(content: Content, setup: Setup, *, decoded: bool) -> tuple[Unit
     except MissingExtraError as error:
         raise RefusedError("codec", str(error)) from None
     except ImageError as error:
-        raise RefusedError("decode", str(error).removeprefix(f"{label}: ")) from None
+        told = str(error).removeprefix(f"{label}: ")
+        raise RefusedError("decode", f"it {told}") from None
 
 
 def _decode_limits(limits: ReadLimits) -> DecodeLimits:

@@ -189,12 +189,19 @@ def test_a_package_that_is_missing_is_named_before_anything_else(home, spec, mon
         collection.rebuild(spec)
 
 
+def stop(servers):
+    for server in servers:
+        server.kill()
+        server.wait()
+
+
 def test_a_server_that_goes_away_and_comes_back_changes_no_answer(
-    home, tmp_path, monkeypatch, capsys
+    home, tmp_path, monkeypatch, request
 ):
     monkeypatch.setenv("SEESAY_CHROMA_TOKEN", "a hidden word")
     port = free_port()
-    server = start_chroma(tmp_path / "server", port)
+    servers = [start_chroma(tmp_path / "server", port)]
+    request.addfinalizer(lambda: stop(servers))
     spec = f"chroma=127.0.0.1:{port}"
     with Collection.open() as collection:
 
@@ -209,8 +216,7 @@ def test_a_server_that_goes_away_and_comes_back_changes_no_answer(
         collection.rebuild(spec)
         found, explain = search()
         assert plan(explain).path == "index" and found == exact
-        server.kill()
-        server.wait()
+        stop(servers)
         monkeypatch.setattr(lanes, "AGAIN_S", -1.0)  # every search tries it again
         for _ in range(2):
             found, explain = search()
@@ -221,11 +227,10 @@ def test_a_server_that_goes_away_and_comes_back_changes_no_answer(
         with Collection.open() as other:
             assert other.search("a cat", count=10).hits[0].unit == exact[0]
 
-        server = start_chroma(tmp_path / "server", port)
+        servers.append(start_chroma(tmp_path / "server", port))
         found, explain = search()
         assert plan(explain).path == "index" and found == exact and not explain.notes
-        server.kill()
-        server.wait()
+        stop(servers)
         built = collection.rebuild("faiss")
         assert [one.status.left for one in built] == [(spec,), (spec,)]
     assert all(b"hidden word" not in file.read_bytes() for file in home.rglob("*.*"))

@@ -33,7 +33,7 @@ FILTERS = (
     (Not(Where("number", "<", 990)), lambda number: number >= 990),
     (Where("number", "=", -1), lambda number: False),
 )
-EFFORT = {"faiss": (2500, 12, 15), "chroma": (600, 8, 15), "milvus": (600, 2, 10)}
+EFFORT = {"faiss": (2500, 8, 15), "chroma": (600, 6, 15), "milvus": (600, 2, 10)}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,6 +1,7 @@
 """How often "no good match" is said, rightly and wrongly, on 1,000 real photographs.
 
     python benchmarks/no_good_match.py [--model NAME] [--photographs 1000] [--queries 200]
+    python benchmarks/no_good_match.py --sizes 1 3 10 30 100 1000
 
 Queries: captions by people of photographs that are in the collection; captions of photographs that
 are not (but others like them may be: Flickr8k shows the same few scenes again and again); topics
@@ -71,13 +72,42 @@ def said_no(searcher: Searcher, texts: list[str]) -> float:
     return sum(answer.no_good_match for answer in answers) / len(answers)
 
 
+def by_size(embedder: Embedder, sizes: list[int]) -> None:
+    """In collections of these sizes: captions accepted, and topics and nonsense refused."""
+    pictures, captions = read(DATA)
+    vectors = embedder.embed_images(pictures).vectors
+    topics = json.loads(TOPICS.read_text(encoding="utf-8"))
+    rng = np.random.default_rng(5)
+    for size in sizes:
+        told: dict[str, list[tuple[float, float]]] = {"en": [], "zh": []}
+        for _ in range(max(1, min(40, 200 // size))):
+            chosen = rng.choice(len(vectors), size, replace=False)
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                make_collection(Path(folder), embedder, vectors[chosen]) as store,
+            ):
+                searcher = Searcher(store, embedder)
+                for language, rows in told.items():
+                    there = [captions[n][language][0] for n in chosen[:200].tolist()]
+                    absent = [text for texts in topics[language].values() for text in texts]
+                    some = rng.choice(absent, min(len(absent), max(5, size))).tolist()
+                    rows.append((1 - said_no(searcher, there), said_no(searcher, some)))
+                searcher.close()
+        for language, rows in told.items():
+            accepted, refused = np.mean(rows, axis=0)
+            print(f"  {size:5} {language}  accepted {accepted:.2f}  refused {refused:.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model")
     parser.add_argument("--photographs", type=int, default=1000)
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--sizes", type=int, nargs="+", help="only this: collections of these")
     chosen = parser.parse_args()
     embedder = seesay.load(chosen.model) if chosen.model else seesay.load()
+    if chosen.sizes:
+        return by_size(embedder, chosen.sizes)
     pictures, captions = read(DATA)
     order = np.random.default_rng(0).permutation(len(pictures))
     inside, outside = np.split(order, [min(chosen.photographs, len(order) - chosen.queries)])

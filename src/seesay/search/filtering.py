@@ -93,6 +93,37 @@ def fields_of(condition: Filter) -> Iterable[str]:
                 yield from fields_of(part)
 
 
+def as_text(condition: Filter) -> str:
+    """A filter in signs that need no language: `date>=2021-05-01 & date<2021-06-01`."""
+    match condition:
+        case Where(field, operator, value):
+            if operator == "exists":
+                return field
+            sign = {"contains": "~", "under": "/", "starts": "^", "in": " in "}.get(
+                operator, operator
+            )
+            values = value if isinstance(value, tuple) else (value,)
+            return field + sign + ", ".join(_shown(one) for one in values)
+        case Not(part):
+            return f"!({as_text(part)})"
+        case All(parts):
+            return " & ".join(map(_bracketed, parts))
+        case AnyOf(parts):
+            return " | ".join(map(_bracketed, parts))
+
+
+def _bracketed(part: Filter) -> str:
+    text = as_text(part)
+    return f"({text})" if isinstance(part, All | AnyOf) else text
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, datetime):
+        midnight = (value.hour, value.minute, value.second) == (0, 0, 0)
+        return f"{value:%Y-%m-%d}" if midnight else f"{value:%Y-%m-%d %H:%M}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _equal(field: str, value: str) -> Filter:
     """A key has values of one type or another: `2024` may be a number, a text or a year."""
     ways: list[Filter] = []

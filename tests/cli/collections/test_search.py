@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 
 import pytest
 from PIL import Image
 
-from photographs import folder
+from photographs import folder, photographs
 from seesay.cli.main import run
+from seesay.inference.load import load
+from seesay.search.collection import Collection
 
 
 def found(capsys) -> list[str]:
@@ -37,7 +40,7 @@ def test_a_picture_finds_itself_and_its_copy_is_left_out(library, capsys):
     assert os.path.basename(first["path"]) in ("moon.png", "the moon again.png")
     assert len(first["duplicates"]) == 1
     assert {"unit", "kind", "confidence", "lanes", "locator", "metadata"} <= first.keys()
-    assert printed["explain"]["lanes"] and printed["no_good_match"] in (True, False)
+    assert printed["explain"]["lanes"] and isinstance(printed["no_good_match"], bool)
 
 
 def test_several_pictures_words_and_unwanted_ones_go_into_one_query(library, capsys):
@@ -76,14 +79,46 @@ def test_bare_paths_go_into_a_pipe_byte_for_byte(library, capfdbinary):
     assert capfdbinary.readouterr().out == path + b"\n"
 
 
-def test_no_good_match_is_said_and_no_error(library, capsys, language):
-    asked = ["search", "--min-match", "0", "zzzz qqqq", "--only", "keyword"]
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """The folder of a collection of real photographs and the model that comes with seesay."""
+    home = tmp_path_factory.mktemp("real")
+    with Collection.open(home / "collection", create=True, model=load("seesay-mini")) as made:
+        made.index(photographs())
+    return str(home / "collection")
+
+
+ABSENT = {"en": "a spreadsheet with quarterly sales", "zh": "季度销售额的电子表格"}
+THERE = {"en": "the face of a cat", "zh": "一只猫的脸"}
+
+
+def test_no_good_match_is_said_and_no_error(real, capsys, language):
+    asked = ["search", ABSENT[language], "-c", real]
     assert run(asked) == 0
-    told = {"en": "nothing found", "zh": "没有找到任何内容"}[language]
-    assert told in capsys.readouterr().out
+    out = capsys.readouterr().out.splitlines()
+    said = {"en": "no good match; these come nearest", "zh": "没有足够相符的结果；下面只是最接近的"}
+    assert out[0].startswith(said[language])
+    shown = [int(row[1]) for line in out if (row := re.match(r"\s*(\d+)%", line))]
+    assert len(shown) == 6 and max(shown) < 40 and shown == sorted(shown, reverse=True)
     assert run([*asked, "--paths"]) == 0
     out, err = capsys.readouterr()
     assert out == "" and {"en": "no good match", "zh": "没有足够相符的结果"}[language] in err
+
+
+def test_what_is_there_is_shown_without_a_warning_and_as_a_path(real, capsys, language):
+    asked = ["search", THERE[language], "-c", real]
+    assert run(asked) == 0
+    out = capsys.readouterr().out
+    assert "no good match" not in out and "没有足够相符" not in out
+    assert "chelsea.png" in next(line for line in out.splitlines() if "%" in line)
+    assert run([*asked, "--paths"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("chelsea.png")
+
+
+def test_words_that_nothing_holds_find_nothing_by_keyword(library, capsys, language):
+    assert run(["search", "zzzz qqqq", "--only", "keyword"]) == 0
+    told = {"en": "nothing found", "zh": "没有找到任何内容"}[language]
+    assert told in capsys.readouterr().out
 
 
 def test_explain_says_what_each_lane_did(library, capsys, language):
@@ -93,10 +128,20 @@ def test_explain_says_what_each_lane_did(library, capsys, language):
         assert {"en": en, "zh": zh}[language] in out
 
 
+def test_explain_is_in_one_language_and_keywords_have_no_score(library, capsys, monkeypatch):
+    monkeypatch.setenv("SEESAY_LANG", "zh")
+    assert run(["search", "长江大桥", "--explain", "--type", "text"]) == 0
+    out = capsys.readouterr().out
+    assert "关键词 #1" in out and "关键词 #1 (" not in out and "unit.kind=text" in out
+    for english in ("scan", "sum over", "words :", "Where(", " ms", "text  "):
+        assert english not in out
+
+
 @pytest.mark.parametrize("name", ["sheet.png", "sheet.html"])
 def test_a_contact_sheet_is_written(library, tmp_path, capsys, name):
     moon = str(folder() / "moon.png")
     assert run(["search", "月亮", "--image", moon, "--sheet", str(tmp_path / name)]) == 0
+    assert str(tmp_path / name) in capsys.readouterr().err
     if name.endswith("png"):
         with Image.open(tmp_path / name) as sheet:
             assert sheet.width > 500

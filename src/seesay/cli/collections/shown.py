@@ -1,6 +1,7 @@
 """How finds are shown: a table, JSON, bare paths for a pipe, a contact sheet."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,10 +12,12 @@ from seesay.cli.output import console, print_json, print_table, warn, write_text
 
 if TYPE_CHECKING:
     from seesay.search.collection import Collection
-    from seesay.search.query.results import Hit, Results
+    from seesay.search.query.results import Hit, LaneReport, Results
     from seesay.search.report.cards import Card
 
 SNIPPET = 120  # characters of a text in the table
+LONG_PATH = 40
+FUSION_ZH = "各通道“权重 /（60 + 名次）”之和，图片与文字交替排列"
 
 
 def show_results(
@@ -76,43 +79,74 @@ def _draw(results: "Results") -> None:
 def draw_explanation(results: "Results") -> None:
     """What each lane did with the query, and where it put each find."""
     explain = results.explain
-    parts = [[part.shown, part.kind, f"{part.weight:+g}"] for part in explain.parts]
-    print_table([say("asked for", "查询内容"), say("kind", "类型"), say("weight", "权重")], parts)
-    lanes = []
-    for lane in explain.lanes:
-        known = lane.background
-        lanes.append(
-            [
-                lane_name(lane.lane)[_spoken()],
-                f"{lane.weight:g}",
-                str(lane.found),
-                lane.plan.path if lane.plan else lane.expression or "",
-                "" if known is None else f"{known.top_mean:.3f} ± {known.top_spread:.3f}",
-                "" if known is None else f"{known.evidence:+.2f}",
-            ]
-        )
+    kinds = {
+        "text": say("words", "文字"),
+        "image": say("picture", "图片"),
+        "unit": say("find", "条目"),
+    }
+    parts = [[part.shown, kinds[part.kind], f"{part.weight:+g}"] for part in explain.parts]
+    if parts:
+        heads = [say("asked for", "查询内容"), say("kind", "类型"), say("weight", "权重")]
+        print_table(heads, parts)
     heads = [say("lane", "通道"), say("weight", "权重"), say("found", "找到"), say("how", "方式")]
-    print_table([*heads, say("background", "背景分数"), say("evidence", "证据")], lanes)
-    ranks = [
-        [
-            shown_path(hit.path),
-            f"{hit.score:.4f}",
-            ", ".join(
-                f"{lane_name(one.lane)[_spoken()]} #{one.rank} ({one.score:.3f})"
-                for one in hit.lanes
-            ),
-        ]
-        for hit in results.hits
-    ]
+    heads += [say("background", "背景分数"), say("evidence", "证据")]
+    print_table(heads, [_lane_row(lane) for lane in explain.lanes])
+    ranks = [[_short(hit.path), f"{hit.score:.4f}", _places(hit)] for hit in results.hits]
     print_table([say("file", "文件"), say("fused", "融合分数"), say("lanes", "各通道名次")], ranks)
     told = [
         say("threshold", "阈值") + f" {explain.threshold:.0f}%",
-        explain.fusion,
+        say(explain.fusion, FUSION_ZH),
         explain.filter and say("filter", "筛选") + f" {explain.filter}",
         say("model", "模型") + f" {explain.model}",
-        f"{1000 * results.seconds:.1f} ms",
+        say(f"{1000 * results.seconds:.1f} ms", f"{1000 * results.seconds:.1f} 毫秒"),
     ]
     print(" · ".join(part for part in told if part))
+
+
+def _lane_row(lane: "LaneReport") -> list[str]:
+    ways = {
+        "scan": say("all compared", "逐一比较"),
+        "index": say("by the index", "经索引"),
+        "nothing": say("nothing to compare", "无可比较"),
+    }
+    known = lane.background
+    return [
+        lane_name(lane.lane)[_spoken()],
+        f"{lane.weight:g}",
+        str(lane.found),
+        ways[lane.plan.path] if lane.plan else _words(lane.expression or ""),
+        "" if known is None else f"{known.top_mean:.3f} ± {known.top_spread:.3f}",
+        "" if known is None else f"{known.evidence:+.2f}",
+    ]
+
+
+def _words(expression: str) -> str:
+    """What the keyword index was asked, without the signs of its language."""
+    wanted, *excluded = expression.split(" NOT ")
+    words = dict.fromkeys(_quoted(wanted))
+    return say(", ", "、").join(
+        [*words, *(f"-{word}" for one in excluded for word in _quoted(one))]
+    )
+
+
+def _quoted(expression: str) -> list[str]:
+    return re.findall(r'words : "([^"]*)"', expression) or re.findall(r'"([^"]*)"', expression)
+
+
+def _places(hit: "Hit") -> str:
+    """Where each lane put it; BM25 has no scale, so that it would say nothing."""
+    places = [
+        f"{lane_name(one.lane)[_spoken()]} #{one.rank}"
+        + ("" if one.lane == "keyword" else f" ({one.score:.3f})")
+        for one in hit.lanes
+    ]
+    return say(", ", "，").join(places)
+
+
+def _short(path: str) -> str:
+    """Its folder and name, where the whole would be folded."""
+    shown = shown_path(path)
+    return shown if len(shown) <= LONG_PATH else os.path.join("…", *Path(path).parts[-2:])
 
 
 def write_sheet(collection: "Collection", file: Path, asked: str, results: "Results") -> None:
@@ -133,12 +167,18 @@ def write_sheet(collection: "Collection", file: Path, asked: str, results: "Resu
                 )
             )
         write_contact_sheet(file, asked, cards)
+        _say_where(file)
         return
     section = Section(
         title=("Search", "查找"), asked=asked, no_good_match=results.no_good_match, cards=cards
     )
     known = (f"Collection {collection.store.folder.name}", f"资料库 {collection.store.folder.name}")
     write_text(file, to_page(("seesay", "看图说话"), known, [section], language()))
+    _say_where(file)
+
+
+def _say_where(file: Path) -> None:
+    warn(say(f"wrote {file}", f"已写入 {file}"))
 
 
 def check_sheet(file: Path | None) -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
-from seesay.search.filtering import fields_of
+from seesay.search.filtering import as_text, fields_of
 from seesay.search.query.asking import LANES, MOST_HITS, LaneName, Part, Query, without_pictures
 from seesay.search.query.calibration import THRESHOLD
 from seesay.search.query.embedding import Embedded, PartEmbedder
@@ -109,9 +109,7 @@ class Searcher:
         sure = confidences_of(units, founds, captioned)
         if not asked.parts:
             (units, scores), sure = self._listed(asked.timed, (units, scores), sure)
-        # What fits comes before what does not, whichever lane found it; within a lane, where
-        # confidence falls with the rank, this changes nothing.
-        order = np.argsort(sure < THRESHOLD, kind="stable")
+        order = self._fitting_first(units, sure, mixed=len(answered) > 1)
         units, scores, sure = units[order], scores[order], sure[order]
         keep = ~np.isin(units, np.asarray(without, np.int64))
         good = bool((sure[keep] >= THRESHOLD).any())
@@ -129,7 +127,26 @@ class Searcher:
         ranked = fused(weighed(answered, captioned))
         if len(answered) < 2:
             return ranked
-        return in_turn(ranked, np.isin(ranked[0], self._store.units.pictures(ranked[0])))
+        return in_turn(ranked, self._pictures(ranked[0]))
+
+    def _fitting_first(
+        self,
+        units: Int[np.ndarray, " found"],
+        sure: Float[np.ndarray, " found"],
+        *,
+        mixed: bool,
+    ) -> Int[np.ndarray, " found"]:
+        """What fits comes before what does not, whichever lane found it, and the rest by how sure
+        it is, to a percent, pictures and texts in turn. Within a lane, where confidence falls with
+        the rank, this changes nothing."""
+        low = np.flatnonzero(sure < THRESHOLD)
+        low = low[np.argsort(-sure[low].round(), kind="stable")]
+        if mixed:
+            low, _ = in_turn((low, np.zeros(len(low))), self._pictures(units[low]))
+        return np.concatenate([np.flatnonzero(sure >= THRESHOLD), low])
+
+    def _pictures(self, units: Int[np.ndarray, " found"]) -> Bool[np.ndarray, " found"]:
+        return np.isin(units, self._store.units.pictures(units))
 
     def _listed(
         self, timed: Timed, literal: Ranked, sure: Float[np.ndarray, " found"]
@@ -175,7 +192,7 @@ class Searcher:
             parts=tuple(part.report for part in asked.parts),
             lanes=tuple(lane.report for lane in answered),
             notes=asked.timed.notes + _problems(answered),
-            filter="" if asked.timed.within is None else str(asked.timed.within),
+            filter="" if asked.timed.within is None else as_text(asked.timed.within),
             threshold=THRESHOLD,
             fusion=f"sum over lanes of weight / ({K} + rank), then pictures and texts in turn",
             model=self._embedder.embedder.name,

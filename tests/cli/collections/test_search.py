@@ -40,7 +40,7 @@ def test_a_picture_finds_itself_and_its_copy_is_left_out(library, capsys):
     assert os.path.basename(first["path"]) in ("moon.png", "the moon again.png")
     assert len(first["duplicates"]) == 1
     assert {"unit", "kind", "confidence", "lanes", "locator", "metadata"} <= first.keys()
-    assert printed["explain"]["lanes"] and isinstance(printed["no_good_match"], bool)
+    assert printed["explain"]["lanes"] and printed["no_good_match"] is (first["confidence"] < 40)
 
 
 def test_several_pictures_words_and_unwanted_ones_go_into_one_query(library, capsys):
@@ -203,6 +203,17 @@ def test_tags_are_counted_and_filters_find_them(indexed, capsys):
     for name, count in counts.items():
         assert run(["search", "x", "--where", f"tag={name}", "--type", "image", "--json"]) == 0
         assert len(found(capsys)) == count
+
+
+@pytest.mark.parametrize("labels", ["", " ", "，, ", "cat,=dog"])
+def test_tags_without_a_word_are_refused_before_a_model_is_loaded(
+    library, capsys, monkeypatch, labels
+):
+    monkeypatch.setattr("seesay.search.model.load", lambda *_, **__: pytest.fail("was loaded"))
+    assert run(["tags", labels]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert f"the labels {labels!r} hold " in err and "expected words" in err
 
 
 def test_a_filter_alone_lists_what_it_takes(library, capsys):

@@ -1,4 +1,6 @@
 import os
+import threading
+import time
 
 import pytest
 from PIL import Image
@@ -37,16 +39,28 @@ def test_a_file_that_takes_too_long_costs_only_itself(tmp_path):
     assert len({outcome.path for outcome in done}) == 20
 
 
+@pytest.mark.skipif(os.name == "nt", reason="stops a process")
 def test_a_process_that_always_dies_of_a_file_gives_it_up(tmp_path):
     with Readers(setup(), 1) as readers:
         outcomes = readers.read(tasks(tmp_path, 20))
         done = [next(outcomes)]
-        readers._processes[0]._deaths = 1  # it has had a second try
-        reader_processes()[0].kill()
+        (child,) = reader_processes()
+        child.suspend()  # with a file in hand
+        killer = threading.Thread(target=kill_late, args=(readers, child))
+        killer.start()
         done += outcomes
+        killer.join()
     failed = [outcome for outcome in done if outcome.stage is not None]
-    assert [outcome.stage for outcome in failed] in (["crash"], [])  # it may have been done already
+    assert [outcome.stage for outcome in failed] == ["crash"]
+    assert "ended twice (code -9). Expected" in failed[0].error
     assert len({outcome.path for outcome in done}) == 20
+
+
+def kill_late(readers, child):
+    """Once it has nothing more to give away, and for the second time as it were."""
+    time.sleep(0.5)
+    readers._processes[0]._deaths = 1
+    child.kill()
 
 
 def test_no_process_is_left_behind_however_it_ends(tmp_path):

@@ -1,5 +1,6 @@
 """`seesay tags`: your words as tags on pictures, without training; filters find by them."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -34,7 +35,7 @@ def tags(
     from seesay.search.filtering import make_filter
     from seesay.search.report.plain import to_plain
 
-    wanted = None if labels is None else list(read_labels(labels))
+    wanted = None if labels is None else _words(read_labels(labels), labels)
     condition = make_filter(where=where or (), folders=folder or ())
     with opened(collection, device=device) as here:
         load_model(here)
@@ -51,3 +52,15 @@ def tags(
             "在某个标签内查找：seesay search 查询 --where tag=标签",
         )
     )
+
+
+def _words(read: Mapping[str, str], given: str) -> list[str]:
+    """Raises ConfigError where no word is left: before a model is loaded."""
+    from seesay.errors import ConfigError
+
+    if not read or not all(read):
+        raise ConfigError(
+            f"the labels {given!r} hold {'an empty word' if read else 'no word'}; expected words "
+            'such as "cat,dog" or "猫，狗"; name some, or leave them out for everyday words'
+        )
+    return list(read)

@@ -13,6 +13,7 @@ import seesay
 from photographs import folder as of_scikit_image
 from seesay.errors import ConfigError
 from seesay.inference.captions import caption
+from seesay.training.build import make_model
 from seesay.training.captioning import texts_by_image
 from seesay.training.recipes.parts import check_parts
 from seesay.training.recipes.recipe import Recipe, read_recipe
@@ -173,6 +174,39 @@ def test_a_recipe_without_a_captioner_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"objective.pairs learns to write .* add \[model"):
         read_recipe(file, CAPTIONS[:1])
     read_recipe(file, CAPTIONS)
+
+
+def held(file, *settings):
+    model = make_model(read_recipe(file, (*CAPTIONS, *settings)), "tiny").model
+    return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+
+
+def test_what_no_loss_reaches_is_held_still(tmp_path):
+    # Several processes would wait for its gradient.
+    file = write_run(tmp_path)
+    of_embeddings = {"image_proj.weight", "text_proj.weight", "text.cls_token", "log_scale"}
+    assert held(file) == of_embeddings | {"text.norm_out.weight", "text.norm_out.bias"}
+    assert held(file, "objective.more={ kind = 'contrastive', source = 'squares' }") == set()
+    alone = held(file, "objective.pairs.kind=contrastive")
+    assert alone and all(name.startswith("captioner.") for name in alone)
+
+
+def test_a_vocabulary_in_which_nothing_can_end_is_refused(tmp_path):
+    file = write_run(tmp_path)
+    pad = ("model.tokenizer.pad_id=2", "model.architecture.text.pad_id=2")
+    plain = ("model.vocabulary={ size = 300 }", "model.architecture.text.vocab_size=300")
+    without = file.read_text(encoding="utf-8").replace("tokenizer_folder", "# tokenizer_folder")
+    for settings, wrong in ((pad, r"\[2\] and pads it by 2"), (plain, r"\[\] and pads it by 0")):
+        if settings is plain:
+            file.write_text(without, encoding="utf-8")
+        with pytest.raises(ConfigError, match=rf"{wrong}, expected .*written = true"):
+            train(read_recipe(file, (*CAPTIONS, *settings)))
+
+
+def test_heads_that_do_not_divide_the_text_tower_are_refused(tmp_path):
+    file = write_run(tmp_path)
+    with pytest.raises(ConfigError, match="dim=16 does not split into heads=3"):
+        read_recipe(file, (*CAPTIONS, "model.architecture.captioner.heads=3"))
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

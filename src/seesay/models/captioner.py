@@ -29,7 +29,7 @@ class CaptionerConfig:
     """What LayerNorm adds to the variance."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, depth=self.depth)
+        require_at_least(1, depth=self.depth, heads=self.heads, hidden=self.hidden)
         _ = self.block(self.heads)  # which checks the rest
 
     def block(self, dim: int) -> BlockConfig:

@@ -158,7 +158,7 @@ def make_objectives(
         if isinstance(config, ContrastiveConfig):
             objective: Objective = Contrastive(config)
         elif isinstance(config, CaptioningConfig):
-            objective = Captioning(config, made.tokenizer.config.pad_id)
+            objective = Captioning(config, made.tokenizer)
         elif isinstance(config, DistillationConfig):
             source, seed = recipe.data[config.source], recipe.run.seed
             objective = Distillation(name, config, made, source, seed, device)

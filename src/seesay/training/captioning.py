@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seesay.data.tokenizers import Tokenizer
 from seesay.errors import ConfigError
 from seesay.objectives.captioning import caption_loss
 from seesay.training.objectives import CAPTIONS, IMAGES, Batch
@@ -32,8 +33,16 @@ class CaptioningConfig:
 class Captioning:
     """All texts of an image stand in one row with it, so that a batch can be cut anywhere."""
 
-    def __init__(self, config: CaptioningConfig, pad_id: int) -> None:
-        self._source, self._pad_id = config.source, pad_id
+    def __init__(self, config: CaptioningConfig, tokenizer: Tokenizer) -> None:
+        """Raises ConfigError where nothing in the vocabulary could end a caption."""
+        self._source, self._pad_id = config.source, tokenizer.config.pad_id
+        if not tokenizer.suffix or tokenizer.suffix[0] == self._pad_id:
+            raise ConfigError(
+                f"the vocabulary ends a text by the tokens {tokenizer.suffix} and pads it by "
+                f"{self._pad_id}, expected a token at the end that is not the padding, or no "
+                "caption would learn to end: set model.vocabulary.written = true, or another "
+                "model.tokenizer.pad_id"
+            )
 
     def inputs(self, batch: Batch) -> Mapping[str, Tensor]:
         own = batch["sources"][self._source]

@@ -221,3 +221,17 @@ def test_a_filter_alone_lists_what_it_takes(library, capsys):
     assert found(capsys) == ["note.md"]
     assert run(["search"]) == 2
     assert "expected words or a picture" in capsys.readouterr().err
+
+
+def test_a_picture_found_by_its_caption_says_so_and_is_one_hit(place, model, capsys, language):
+    (place / "photos" / "said.csv").write_text("file,caption\nmoon.png,a quiet night\n")
+    assert run(["index", "photos", "--model", model]) == 1
+    capsys.readouterr()
+    assert run(["search", "a quiet night", "--explain"]) == 0
+    out = capsys.readouterr().out
+    word = {"en": "caption", "zh": "图片说明"}[language]
+    assert f"{word} #1" in " ".join(out.split())
+    assert run(["search", "a quiet night", "--json"]) == 0
+    hits = json.loads(capsys.readouterr().out)["hits"]
+    (hit,) = [hit for hit in hits if hit["path"].endswith("moon.png")]
+    assert {one["lane"] for one in hit["lanes"]} == {"image", "text", "keyword"}

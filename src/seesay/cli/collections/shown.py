@@ -136,7 +136,7 @@ def _quoted(expression: str) -> list[str]:
 def _places(hit: "Hit") -> str:
     """Where each lane put it; BM25 has no scale, so that it would say nothing."""
     places = [
-        f"{lane_name(one.lane)[_spoken()]} #{one.rank}"
+        f"{_found_as(hit, one.lane)[_spoken()]} #{one.rank}"
         + ("" if one.lane == "keyword" else f" ({one.score:.3f})")
         for one in hit.lanes
     ]
@@ -217,13 +217,18 @@ def to_card(collection: "Collection", hit: "Hit") -> "Card":
 
 def found_by(hit: "Hit") -> tuple[str, str]:
     """Which lanes found it, in English and in Chinese; how many copies were left out."""
-    names = [lane_name(one.lane) for one in hit.lanes]
+    names = [_found_as(hit, one.lane) for one in hit.lanes]
     english, chinese = ", ".join(n for n, _ in names), "、".join(n for _, n in names)
     if hit.duplicates:
         count = len(hit.duplicates)
         english += f" (+{count} {'copy' if count == 1 else 'copies'})"
         chinese += f"（另有 {count} 份相同）"
     return english, chinese
+
+
+def _found_as(hit: "Hit", lane: str) -> tuple[str, str]:
+    """What is in the lane of texts for a picture is its caption."""
+    return ("caption", "图片说明") if lane == "text" and hit.kind != "text" else lane_name(lane)
 
 
 def lane_name(lane: str) -> tuple[str, str]:

@@ -12,7 +12,6 @@ import made_collections as made
 from seesay.errors import CollectionBusyError, CollectionError
 from seesay.search.indexes import faiss, generations
 from seesay.search.indexes.building import building
-from seesay.search.indexes.centring import NAME, Centring
 from seesay.search.indexes.engines import use_engine
 from seesay.search.lane import Lane
 from seesay.search.store.filters.conditions import Not, Where
@@ -251,21 +250,6 @@ def test_a_generation_is_forced_to_the_disk_before_it_has_its_name(tmp_path, mon
     with generations.written(tmp_path / "lane", 1) as folder:
         (folder / "rows.npy").write_bytes(b"x")
     assert events == ["rows.npy", folder.name, "renamed", "lane"]
-
-
-def test_a_means_that_changed_calls_for_a_new_index(indexed):
-    with Store(indexed) as store:
-        searched = lane(store)
-        assert not searched.status().needs_build
-        means = Centring({"image": VECTORS.mean(axis=0)})
-        with store.writing("centre"):
-            store.spaces.set_data(1, NAME, means.to_bytes())
-        assert searched.status().needs_build
-        assert not searched.build().needs_build
-        halves = means.apply(VECTORS, "image").astype(np.float16).astype(np.float32)
-        query = means.apply(QUERIES[:1], "image")[0]
-        expected = np.argsort(-(halves @ query))[:5]
-        assert searched.search(QUERIES[0], 5).units.tolist() == (expected + 1).tolist()
 
 
 def test_a_copy_that_is_built_anew_leaves_the_first_ones_index_on_a_server_alone(

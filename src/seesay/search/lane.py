@@ -13,7 +13,6 @@ from seesay.errors import CollectionBusyError, CollectionError, ConfigError, Mis
 from seesay.search.checking.findings import Finding
 from seesay.search.checking.index import check_recall, check_rows
 from seesay.search.indexes import building, generations
-from seesay.search.indexes.centring import NAME, Centring
 from seesay.search.indexes.engines import EngineOf, engine_in_use, engine_of
 from seesay.search.indexes.generations import Generation
 from seesay.search.indexes.protocol import IndexDamagedError, OpenIndex
@@ -83,18 +82,16 @@ class Lane:
         query: Float[np.ndarray, " embed"],
         count: int,
         *,
-        asked_by: str | None = None,
         within: Filter | None = None,
         exact: bool = False,
     ) -> Ranking:
         """The nearest `count` units of those that the filter `within` takes.
 
-        `asked_by` is the modality that the query was embedded from, for centring; None means that
-        of the lane. `exact` scans in any case. Raises CollectionError for a query that is not a
+        `exact` scans in any case. Raises CollectionError for a query that is not a
         direction in this space. An index that cannot be used is no error: its plan says so.
         """
         view = self._current()
-        direction = self._direction(query, view.centring, asked_by or self.modality)
+        direction = self._direction(query)
         with self._mutex:
             units = None if within is None else self._columns.mask(within)
             allowed = (view.base.allowed(within, units), view.recent.allowed(within, units))
@@ -110,9 +107,7 @@ class Lane:
         self._store.require_writable()
         chosen = self._engines(engine or engine_in_use(self._store.settings))
         with building.building(self.folder, wait_s):
-            number = building.build(
-                self._store, self.space, self.modality, chosen, self._centring()
-            )
+            number = building.build(self._store, self.space, self.modality, chosen)
             left = self._remove_all_but(number or 0)
             if number is not None:
                 self._forget_removals(number)
@@ -132,10 +127,8 @@ class Lane:
         """What the lane holds now."""
         view = self._current()
         generation, gone, recent = view.generation, view.base.dead, len(view.recent.rows)
-        stale = generation is not None and (
-            generation.centring.to_bytes() != self._centring().to_bytes()
-            or generation.engine != engine_in_use(self._store.settings)
-        )
+        engine = engine_in_use(self._store.settings)
+        stale = generation is not None and generation.engine != engine
         churned = gone + recent > max(CHURN_LEAST, CHURN * len(view.base.rows))
         return LaneStatus(
             vectors=row_count((view.base, view.recent)),
@@ -215,7 +208,7 @@ class Lane:
                 view = self._follow(self._newest(), seq)
             if view is None:
                 problem = "the index is older than what is known of removals"
-                nothing = opened(None, None, self.space.dim, self._centring())
+                nothing = opened(None, None, self.space.dim)
                 view = self._follow(replace(nothing, problem=problem), seq)
             assert view is not None  # nothing is forgotten for those who begin with nothing
             self._columns.follow(seq)
@@ -235,7 +228,7 @@ class Lane:
         except IndexDamagedError as error:
             problem = str(error)
         self._again_at = time.monotonic() + AGAIN_S
-        view = opened(generation, index, self.space.dim, self._centring())
+        view = opened(generation, index, self.space.dim)
         return replace(view, problem=problem)
 
     def _open(self, generation: Generation) -> OpenIndex | None:
@@ -265,22 +258,17 @@ class Lane:
         with suppress(CollectionBusyError), self._store.writing("forget removals", wait_s=0.0):
             self._store.vectors.forget_removals(self.space.id, self.modality, seq)
 
-    def _centring(self) -> Centring:
-        return Centring.from_bytes(self._store.spaces.data(self.space.id, NAME))
-
     def _folder_stamp(self) -> int:
         try:
             return self.folder.stat().st_mtime_ns  # a generation came or went
         except OSError:
             return 0
 
-    def _direction(
-        self, query: Float[np.ndarray, " embed"], centring: Centring, modality: str
-    ) -> Float32[np.ndarray, " embed"]:
+    def _direction(self, query: Float[np.ndarray, " embed"]) -> Float32[np.ndarray, " embed"]:
         length = float(np.linalg.norm(query))
         if query.shape != (self.space.dim,) or not np.isfinite(length) or not length:
             raise CollectionError(
                 f"the query has shape {query.shape} and length {length:g}, expected "
                 f"{self.space.dim} numbers that are not all zero: embed it with {self.space.model}"
             )
-        return centring.apply((query / length)[None], modality)[0]
+        return (query / length).astype(np.float32)

@@ -47,7 +47,7 @@ class Ranking:
 
     units: Int[np.ndarray, " found"]
     scores: Float32[np.ndarray, " found"]
-    """Cosines, after centring."""
+    """Cosines."""
     plan: Plan
 
 

@@ -35,7 +35,7 @@ def check_rows(lane: "Lane", view: View, store: Store) -> Iterator[Finding]:
         known[known] = units[places[known]] == some[known]
         absent += some[~known].tolist()
         met[places[known]] = True
-        expected = view.centring.apply(raw[known], lane.modality).astype(HALF)
+        expected = raw[known].astype(HALF)
         at = order[places[known]]
         first = at < len(rows[0])
         found = np.empty_like(expected)

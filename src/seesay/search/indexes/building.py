@@ -10,7 +10,6 @@ import numpy as np
 
 from seesay.errors import CollectionError, MissingExtraError
 from seesay.search.indexes import generations
-from seesay.search.indexes.centring import Centring
 from seesay.search.indexes.protocol import IndexDamagedError, VectorIndex
 from seesay.search.indexes.rows import Rows
 from seesay.search.store.records import Modality, Space
@@ -39,9 +38,7 @@ def building(folder: Path, wait_s: float) -> Iterator[None]:
         yield
 
 
-def build(
-    store: Store, space: Space, modality: Modality, engine: VectorIndex, centring: Centring
-) -> int | None:
+def build(store: Store, space: Space, modality: Modality, engine: VectorIndex) -> int | None:
     """The number of the new generation, which is complete on disk; None for a lane without
     vectors. The caller holds `building`. Raises CollectionError where there is no room."""
     folder = lane_folder(store, space, modality)
@@ -53,7 +50,7 @@ def build(
     try:
         engine.reach()
         with generations.written(folder, number) as unfinished:
-            seq = _write_rows(store, space, modality, centring, unfinished)
+            seq = _write_rows(store, space, modality, unfinished)
             rows = Rows(np.load(unfinished / generations.ROWS, mmap_mode="r"))
             # A copy of the folder has the same key, and must not get the same name on a server.
             name = f"seesay_{store.key}_{space.key}_{modality}_{number}_{secrets.token_hex(4)}"
@@ -64,9 +61,7 @@ def build(
     return number
 
 
-def _write_rows(
-    store: Store, space: Space, modality: Modality, centring: Centring, folder: Path
-) -> int:
+def _write_rows(store: Store, space: Space, modality: Modality, folder: Path) -> int:
     """Stream the vectors to their file, a page at a time, in the order of their changes; returns
     the number of the newest change among them."""
     with store.database.snapshot(), (folder / generations.ROWS).open("wb") as stream:
@@ -76,10 +71,9 @@ def _write_rows(
         np.lib.format.write_array_header_2_0(stream, facts)
         units = [np.empty(0, np.int64)]
         for some, raw in store.vectors.written_since(space.id, modality, 0):
-            stream.write(centring.apply(raw, modality).astype(HALF).tobytes())
+            stream.write(raw.astype(HALF).tobytes())
             units.append(some)
     np.save(folder / generations.UNITS, np.concatenate(units))
-    (folder / generations.CENTRING).write_bytes(centring.to_bytes())
     return seq
 
 

@@ -19,12 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from seesay.search.indexes.centring import Centring
 from seesay.search.indexes.checksums import is_whole, record_of
 from seesay.search.indexes.protocol import IndexDamagedError
 
 FORMAT = 1
-ROWS, UNITS, CENTRING, MANIFEST = "rows.npy", "units.npy", "centring.bin", "manifest.json"
+ROWS, UNITS, MANIFEST = "rows.npy", "units.npy", "manifest.json"
 _UNFINISHED = ".unfinished-"
 _CHECKED_WHOLE = 1 << 28  # bytes: larger files are looked at here and there when they are opened
 
@@ -44,9 +43,8 @@ class Generation:
     notes: Mapping[str, Any]
     files: Mapping[str, Any]
     """What is known of each file, to tell whether it is still the one that was written."""
-    centring: Centring
     vectors: np.ndarray
-    """Float16, "rows embed"; centred."""
+    """Float16, "rows embed"."""
     units: np.ndarray
     """Int64, "rows": the unit of each row."""
 
@@ -71,7 +69,7 @@ def written(lane: Path, number: int) -> Iterator[Path]:
 
 def write_manifest(folder: Path, *, seq: int, engine: str, notes: Mapping[str, Any]) -> None:
     """Describe the generation in `folder`: the last file to be written."""
-    files = {name: record_of(folder / name) for name in (ROWS, UNITS, CENTRING)}
+    files = {name: record_of(folder / name) for name in (ROWS, UNITS)}
     own = notes.get("files", ())  # what the engine wrote and does not change when it opens
     files |= {name: record_of(folder / name) for name in own}
     facts = {"format": FORMAT, "seq": seq, "engine": engine, "place": place_of(folder.parent)}
@@ -105,7 +103,7 @@ def load(lane: Path, number: int, *, every_byte: bool = False) -> Generation:
     of its engine are another matter: see `check`."""
     folder = folder_of(lane, number)
     manifest = manifest_of(lane, number)
-    _check(folder, manifest["files"], (ROWS, UNITS, CENTRING), every_byte)
+    _check(folder, manifest["files"], (ROWS, UNITS), every_byte)
     try:
         return Generation(
             folder=folder,
@@ -115,7 +113,6 @@ def load(lane: Path, number: int, *, every_byte: bool = False) -> Generation:
             place=manifest["place"],
             files=manifest["files"],
             notes=manifest["notes"],
-            centring=Centring.from_bytes((folder / CENTRING).read_bytes()),
             vectors=np.load(folder / ROWS, mmap_mode="r"),
             units=np.load(folder / UNITS, mmap_mode="r"),
         )

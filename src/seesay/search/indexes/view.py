@@ -11,7 +11,6 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float16, Int
 
-from seesay.search.indexes.centring import Centring
 from seesay.search.indexes.generations import Generation
 from seesay.search.indexes.protocol import Allowed, OpenIndex
 from seesay.search.indexes.rows import Rows
@@ -69,7 +68,6 @@ class View:
     base: Part
     recent: Part
     generation: Generation | None
-    centring: Centring
     buffer: "Buffer"
     problem: str | None = None
     """Why the newest index is not used."""
@@ -112,17 +110,15 @@ class Buffer:
         return Part(Rows(vectors), units, np.concatenate([alive, added]))
 
 
-def opened(
-    generation: Generation | None, index: OpenIndex | None, dim: int, centring: Centring
-) -> View:
+def opened(generation: Generation | None, index: OpenIndex | None, dim: int) -> View:
     """The view of a generation as it was built, or of nothing."""
     buffer = Buffer(dim)
     recent = buffer.part(np.empty(0, bool))
     if generation is None:
-        return View(0, recent, recent, None, centring, buffer)
+        return View(0, recent, recent, None, buffer)
     alive = np.ones(len(generation.units), bool)
     base = Part(Rows(generation.vectors), generation.units, alive, index)
-    return View(generation.seq, base, recent, generation, generation.centring, buffer)
+    return View(generation.seq, base, recent, generation, buffer)
 
 
 def followed(view: View, vectors: Vectors, lane: tuple[int, Modality], seq: int) -> View | None:
@@ -137,7 +133,7 @@ def followed(view: View, vectors: Vectors, lane: tuple[int, Modality], seq: int)
     alive = view.recent.without(removed).alive
     view.buffer.cut(len(alive))
     for units, raw in vectors.written_since(space, modality, view.seq):
-        view.buffer.add(units, view.centring.apply(raw, modality).astype(HALF))
+        view.buffer.add(units, raw.astype(HALF))
     recent = view.buffer.part(alive)
     base = view.base.without(removed)
     return replace(view, seq=seq, base=base, recent=recent)

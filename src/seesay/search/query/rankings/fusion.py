@@ -11,6 +11,10 @@ photographs among the first ten (seesay-mini, en / zh):
     all lanes fused at once                   0.54 / 0.44  (a third of the answers had no picture)
     kinds in turn                             0.79 / 0.73  (texts lose 0.03)
 
+Taking the mean of each modality off all vectors (GR-CLIP, arXiv 2507.19054) is the other way to let
+texts and pictures meet. Where they meet by rank it brings nothing, and within a lane it costs
+recall: R@10 among 1,000 photographs goes from 0.637 to 0.632 (en) and from 0.495 to 0.488 (zh).
+
 Within a lane nothing is changed, so a collection of pictures alone is ranked as the model does.
 """
 

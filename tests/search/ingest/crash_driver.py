@@ -111,6 +111,8 @@ class Driver:
         with Store(self.collection, create=True) as store:
             self.spaces = {space_of(store, one).id: one for one in (first, second)}
         self.counts: Counter[str] = Counter()
+        self.excused: set[int] = set()
+        """Units that a switch left without a vector, since their file had gone or changed."""
 
     def active(self, store: Store) -> Space:
         space = store.spaces.active()
@@ -160,7 +162,7 @@ class Driver:
             assert self._vectors(store, other) >= max(filled, default=0)
             switched = self.active(store).id == other
             assert switched or "done" not in lines
-            assert not store.vectors.count_missing(self.active(store).id)
+            self._excuse(store)
             self.counts["switched"] += switched
             self.check_whole(store)
 
@@ -170,7 +172,7 @@ class Driver:
         for item in store.items.all():
             units = store.units.of_items([item.id])
             numbers, _ = store.vectors.get(space, [unit.id for unit in units])
-            assert units and len(numbers) == len(units), item
+            assert units and {unit.id for unit in units} - {*numbers} <= self.excused, item
             for unit in units:
                 if unit.text is not None:
                     word = unit.text.split()[0]
@@ -189,6 +191,14 @@ class Driver:
             for path, vector in zip(pictures, expected, strict=True):
                 units = [unit.id for unit in store.units.of_items([items[path].id])]
                 np.testing.assert_allclose(store.vectors.get(space, units)[1][0], vector, atol=2e-3)
+
+    def _excuse(self, store: Store) -> None:
+        """Only what could not be read as it is stored may lack a vector in the space in use."""
+        disk = on_disk(self.folder)
+        for unit in store.units.get(store.vectors.missing(self.active(store).id, 1000)):
+            (item,) = store.items.get([unit.item])
+            assert unit.id in self.excused or disk.get(item.path) != item.content_hash, item
+            self.excused.add(unit.id)
 
     def _ingest(self, pipe: int) -> None:
         committing.UNITS = 3

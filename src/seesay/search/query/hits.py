@@ -43,8 +43,8 @@ def make_hits(store: Store, ranked: Ranked, lanes: Sequence[Found], place: slice
             looked_at *= 2
         shown = folded[place]
         metadata = store.units.metadata([unit for unit, _ in shown])
-    rows = {int(unit): row for row, unit in enumerate(ranked[0])}
-    places = {lane.lane: {int(u): i for i, u in enumerate(lane.units)} for lane in lanes}
+    rows = {unit: row for row, unit in enumerate(ranked[0].tolist())}
+    places = {lane.lane: {u: i for i, u in enumerate(lane.units.tolist())} for lane in lanes}
     return [
         Hit(
             unit=number,

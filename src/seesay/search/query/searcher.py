@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
@@ -102,14 +102,23 @@ class Searcher:
         start = time.perf_counter()
         lanes = self._current()
         asked = self._asked(query, lanes.space)
+        with self._store.database.snapshot():  # one state of the collection, opened once
+            return self._found(query, asked, lanes, without, start)
+
+    def _found(
+        self, query: Query, asked: _Asked, lanes: SpaceLanes, without: Sequence[int], start: float
+    ) -> Results:
         answered = self._answers(query, asked, lanes, len(without))
         captioned = captioned_of(answered, self._store, lanes.space)
-        units, scores = self._fused(answered, captioned)
+        units, scores = fused(weighed(answered, captioned))
+        pictures = self._pictures(answered, units)
+        if pictures is not None:
+            units, scores = in_turn((units, scores), np.isin(units, pictures))
         founds = [lane.found for lane in answered]
         sure = confidences_of(units, founds, captioned)
         if not asked.parts:
             (units, scores), sure = self._listed(asked.timed, (units, scores), sure)
-        order = self._fitting_first(units, sure, mixed=len(answered) > 1)
+        order = _fitting_first(units, sure, pictures)
         units, scores, sure = units[order], scores[order], sure[order]
         keep = ~np.isin(units, np.asarray(without, np.int64))
         good = bool((sure[keep] >= THRESHOLD).any())
@@ -120,33 +129,14 @@ class Searcher:
         hits = make_hits(self._store, ranked, founds, page)
         return self._results(query, asked, answered, hits, good, start)
 
-    def _fused(
-        self, answered: Sequence[Answered], captioned: Int[np.ndarray, " captioned"]
-    ) -> Ranked:
-        """All lanes as one ranking, in which pictures and texts come in turn."""
-        ranked = fused(weighed(answered, captioned))
-        if len(answered) < 2:
-            return ranked
-        return in_turn(ranked, self._pictures(ranked[0]))
-
-    def _fitting_first(
-        self,
-        units: Int[np.ndarray, " found"],
-        sure: Float[np.ndarray, " found"],
-        *,
-        mixed: bool,
-    ) -> Int[np.ndarray, " found"]:
-        """What fits comes before what does not, whichever lane found it, and the rest by how sure
-        it is, to a percent, pictures and texts in turn. Within a lane, where confidence falls with
-        the rank, this changes nothing."""
-        low = np.flatnonzero(sure < THRESHOLD)
-        low = low[np.argsort(-sure[low].round(), kind="stable")]
-        if mixed:
-            low, _ = in_turn((low, np.zeros(len(low))), self._pictures(units[low]))
-        return np.concatenate([np.flatnonzero(sure >= THRESHOLD), low])
-
-    def _pictures(self, units: Int[np.ndarray, " found"]) -> Bool[np.ndarray, " found"]:
-        return np.isin(units, self._store.units.pictures(units))
+    def _pictures(
+        self, answered: Sequence[Answered], units: Int[np.ndarray, " found"]
+    ) -> list[int] | None:
+        """Those of the units that are pictures; None where one lane alone found something, and so
+        nothing has to come in turn."""
+        if sum(len(lane.found.units) > 0 for lane in answered) < 2:
+            return None
+        return self._store.units.pictures(units)
 
     def _listed(
         self, timed: Timed, literal: Ranked, sure: Float[np.ndarray, " found"]
@@ -252,6 +242,21 @@ def _problems(answered: Sequence[Answered]) -> tuple[Note, ...]:
         )
         for problem in problems
     )
+
+
+def _fitting_first(
+    units: Int[np.ndarray, " found"],
+    sure: Float[np.ndarray, " found"],
+    pictures: list[int] | None,
+) -> Int[np.ndarray, " found"]:
+    """What fits comes before what does not, whichever lane found it, and the rest by how sure it
+    is, to a percent, pictures and texts in turn. Within a lane, where confidence falls with the
+    rank, this changes nothing."""
+    low = np.flatnonzero(sure < THRESHOLD)
+    low = low[np.argsort(-sure[low].round(), kind="stable")]
+    if pictures is not None:
+        low, _ = in_turn((low, np.zeros(len(low))), np.isin(units[low], pictures))
+    return np.concatenate([np.flatnonzero(sure >= THRESHOLD), low])
 
 
 def check_keys(condition: Filter, known: set[str]) -> None:

@@ -9,7 +9,7 @@ from seesay.errors import MissingExtraError
 
 try:
     from fastapi import FastAPI
-except ImportError:
+except ModuleNotFoundError:
     raise MissingExtraError("fastapi", "serve") from None
 
 from seesay import __version__

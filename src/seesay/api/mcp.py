@@ -29,7 +29,7 @@ try:
     from mcp.server.transport_security import TransportSecuritySettings
     from mcp.types import ContentBlock, ImageContent, TextContent, ToolAnnotations
     from starlette.routing import Route
-except ImportError as error:
+except ModuleNotFoundError as error:
     raise MissingExtraError(str(error.name).partition(".")[0], "serve") from None
 
 PATH = "/mcp"

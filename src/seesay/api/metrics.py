@@ -9,7 +9,7 @@ from seesay.errors import MissingExtraError
 
 try:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-except ImportError:
+except ModuleNotFoundError:
     raise MissingExtraError("prometheus-client", "serve") from None
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -166,7 +166,7 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
 def _open_heif(stream: BufferedIOBase) -> ImageFile.ImageFile:
     try:
         from pi_heif import HeifImageFile  # used directly: registering it would change Pillow
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("pi-heif", "heif") from None
     stream.seek(0)
     return HeifImageFile(stream)

@@ -91,7 +91,7 @@ def _pyarrow() -> tuple[Any, Any]:
     try:
         import pyarrow
         import pyarrow.parquet
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("pyarrow", "train") from None
     return pyarrow, pyarrow.parquet
 

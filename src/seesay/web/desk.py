@@ -8,7 +8,7 @@ from seesay.errors import MissingExtraError, SeesayError
 
 try:
     import gradio as gr
-except ImportError:
+except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
 from seesay.search.collection import Collection

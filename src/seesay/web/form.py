@@ -7,7 +7,7 @@ from seesay.errors import MissingExtraError
 
 try:
     import gradio as gr
-except ImportError:
+except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
 from seesay.web import words

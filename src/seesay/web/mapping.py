@@ -7,7 +7,7 @@ from seesay.errors import MissingExtraError
 
 try:
     import plotly.graph_objects as go
-except ImportError:
+except ModuleNotFoundError:
     raise MissingExtraError("plotly", "serve") from None
 
 from seesay.search.collection import Collection

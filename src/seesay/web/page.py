@@ -9,7 +9,7 @@ try:
     import gradio as gr
     from fastapi import FastAPI
     from gradio.events import api
-except ImportError:
+except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
 from seesay.search.library import Library

@@ -15,7 +15,7 @@ from seesay.errors import ConfigError, MissingExtraError
 
 try:
     import uvicorn
-except ImportError:
+except ModuleNotFoundError:
     raise MissingExtraError("uvicorn", "serve") from None
 
 GRACE_S = 10  # for requests in flight when the server is told to stop

@@ -105,6 +105,6 @@ def _import_pyarrow() -> tuple[Any, Any]:
     try:
         import pyarrow
         import pyarrow.parquet
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("pyarrow", "train") from None
     return pyarrow, pyarrow.parquet

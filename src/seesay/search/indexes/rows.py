@@ -115,7 +115,7 @@ def import_faiss() -> Any:
     """Raises MissingExtraError where FAISS is not installed."""
     try:
         import faiss
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("faiss-cpu", "search") from None
     return faiss
 

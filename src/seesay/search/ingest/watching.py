@@ -73,7 +73,7 @@ def _changes(places: list[str], recursive: bool, stopping: Event) -> Iterator[se
     have."""
     try:
         from watchfiles import watch as notices
-    except ImportError:
+    except ModuleNotFoundError:
         yield set()
         while not stopping.wait(POLL_S):
             yield None

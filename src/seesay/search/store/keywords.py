@@ -127,7 +127,7 @@ def _jieba() -> "Tokenizer":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its own use of pkg_resources and escapes
             import jieba
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("jieba", "search") from None
     jieba.setLogLevel(logging.CRITICAL)  # it reports its loading on the error stream
     tokenizer = jieba.Tokenizer()

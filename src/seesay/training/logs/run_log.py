@@ -161,7 +161,7 @@ class _Bar:
 def _tensorboard(folder: Path, after: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("tensorboard", "train") from None
     return SummaryWriter(str(folder), purge_step=after + 1)
 
@@ -172,7 +172,7 @@ class _Wandb:
     def __init__(self, folder: Path) -> None:
         try:
             import wandb
-        except ImportError:
+        except ModuleNotFoundError:
             raise MissingExtraError("wandb", "wandb") from None
         self._run = wandb.init(dir=folder, name=folder.name, id=folder.name, resume="allow")
 

@@ -18,7 +18,7 @@ class ModelScope:
     def __init__(self) -> None:
         try:
             from modelscope_hub import HubApi, HubConfig
-        except ImportError:
+        except ModuleNotFoundError:
             raise MissingExtraError("modelscope-hub", extra="modelscope") from None
         getLogger("modelscope_hub").setLevel(WARNING)  # it tells of every file otherwise
         self._api = HubApi(HubConfig())  # a new one, which reads the environment now

@@ -145,7 +145,7 @@ class _OpenChroma:
 def _import_chromadb() -> Any:
     try:
         import chromadb
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("chromadb", "chroma") from None
     return chromadb
 

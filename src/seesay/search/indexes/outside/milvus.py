@@ -98,7 +98,7 @@ class MilvusIndex:
     def _connect(self) -> tuple[Any, Any]:
         try:
             import pymilvus
-        except ImportError:
+        except ModuleNotFoundError:
             raise MissingExtraError("pymilvus", "milvus") from None
         try:
             knock(self._address.partition("://")[2])

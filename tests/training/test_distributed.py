@@ -16,7 +16,14 @@ from seesay.training.run import train
 from seesay.weights.checkpoint import load_dual_encoder
 from tiny_runs import CAPTIONS, write_run
 
-EXACT = ("hardware.precision=float64", "run.steps=4", "checkpoint.every=2", "optimizer.ema=0.9")
+CLIP = 0.05
+EXACT = (
+    "hardware.precision=float64",
+    "run.steps=4",
+    f"run.clip_norm={CLIP}",
+    "checkpoint.every=2",
+    "optimizer.ema=0.9",
+)
 # Repeated captions, two languages, a weight that only the loss knows, crops: all at once.
 SIGMOID = (*EXACT, "objective.pairs.loss=sigmoid", "objective.pairs.route=gather")
 RUNS = {
@@ -42,8 +49,8 @@ def weights(run):
     return load_dual_encoder(run / "model").model.state_dict()
 
 
-def losses(run):
-    return [row["loss"] for row in read_log(run / "log.jsonl")]
+def losses(run, name="loss"):
+    return [row[name] for row in read_log(run / "log.jsonl")]
 
 
 def cut_back(run, step, to):
@@ -106,6 +113,9 @@ def alone(folder, name):
 def test_two_processes_make_the_model_that_one_makes(folder, name):
     one, two = alone(folder, name), folder / "two" / name
     torch.testing.assert_close(losses(two), losses(one), rtol=1e-9, atol=1e-9)
+    norms = losses(one, "gradient_norm")
+    assert max(norms) > CLIP  # so that what is let through depends on the norm of the whole
+    torch.testing.assert_close(losses(two, "gradient_norm"), norms, rtol=1e-6, atol=0)
     expected = weights(one)
     for key, value in weights(two).items():
         torch.testing.assert_close(value, expected[key], rtol=1e-6, atol=1e-7)

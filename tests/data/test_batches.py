@@ -244,7 +244,7 @@ def test_an_image_without_a_text_counts_as_damaged(folder):
     (folder / "squares.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     sample = samples(folder)[Place("squares", 0, 0)]
     assert sample.key == "red-left-1.png"
-    assert "no text in en or zh" in sample.damaged[0].reason
+    assert "no language, expected one in en or zh" in sample.damaged[0].reason
 
 
 def test_blocks_are_cut_to_the_records_in_use(folder):

@@ -1,9 +1,11 @@
 """`seesay rebuild --engine`: where the indexes of a collection are kept, from the terminal."""
 
 import contextlib
+import http.server
 import json
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,11 @@ from seesay.cli.main import run
 from seesay.errors import CollectionError, ConfigError, MissingExtraError
 from seesay.search import lane as lanes
 from seesay.search.collection import Collection
-from seesay.search.indexes.engines import engine_of
+from seesay.search.indexes.engines import engine_of, reached, use_engine
 from seesay.search.indexes.outside import chroma
+from seesay.search.indexes.outside.servers import token_for
+from seesay.search.ingest.storing.upkeep import keep_up
+from seesay.search.store.store import Store
 from vector_servers import free_port, start_chroma
 
 MORE = 3000  # so many that an index is asked at all
@@ -77,8 +82,13 @@ def indexes(ask):
     return {one["modality"]: one for one in space["indexes"]}
 
 
-def kept(spec):
-    """Names of all that the server of an engine keeps."""
+def kept(spec, home):
+    """Names of all that the server of an engine keeps of a collection: other tests use it too."""
+    with Store(home, read_only=True) as store:
+        return {name for name in names_on_server(spec) if store.key in name}
+
+
+def names_on_server(spec):
     engine = engine_of(spec)
     if "milvus" in spec:
         _, client = engine._connect()
@@ -97,7 +107,7 @@ def test_an_engine_is_chosen_used_from_then_on_and_left_again(home, ask, spec, c
     before, plan, _ = searched(ask)
     few, _, _ = searched(ask, "--where", "number<40")
     assert plan["path"] == "scan"
-    earlier = kept(spec) if "=" in spec else set()
+    earlier = kept(spec, home) if "=" in spec else set()
 
     assert run(["rebuild", "--engine", spec]) == 0
     out = capsys.readouterr().out
@@ -110,14 +120,14 @@ def test_an_engine_is_chosen_used_from_then_on_and_left_again(home, ask, spec, c
     assert ask("stats")["engine"] == spec and indexes(ask)["image"]["engine"] == kind
     assert indexes(ask)["image"]["place"].startswith(address or str(home))
     if address:
-        assert len(kept(spec) - earlier) == 2
+        assert len(kept(spec, home) - earlier) == 2
 
     built = ask("rebuild", "--engine", "faiss")["built"]
     how = [(one["status"]["engine"], one["status"]["kind"]) for one in built]
     assert how == [("faiss", "scan"), ("faiss", "scan")]
     assert searched(ask)[0] == before
     if address:
-        assert kept(spec) == earlier
+        assert kept(spec, home) == earlier
 
 
 def test_what_is_indexed_later_goes_into_the_engine_that_was_chosen(
@@ -167,6 +177,77 @@ def test_a_password_in_an_address_is_refused_and_not_repeated():
     with pytest.raises(ConfigError, match="SEESAY_MILVUS_TOKEN") as refused:
         engine_of("milvus=http://root:hidden@here:19530")
     assert "hidden" not in str(refused.value)
+
+
+@pytest.fixture
+def listening():
+    """The port of a server that knows nothing, and what tokens it was sent. It is reached at
+    0.0.0.0 too, which is no address of this machine alone."""
+    heard = []
+
+    class Listening(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            heard.append(self.headers.get("Authorization"))
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listening) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port, heard
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_only_the_collection_names_gets_no_token_and_is_not_asked(
+    home, listening, monkeypatch
+):
+    port, heard = listening
+    with Collection.open() as collection:
+        with collection.store.writing("a stranger"):
+            use_engine(collection.store.settings, f"chroma=0.0.0.0:{port}")
+        for tokens in ("hidden", f"127.0.0.1:{port}=hidden", f"https://0.0.0.0:{port}=hidden"):
+            monkeypatch.setenv("SEESAY_CHROMA_TOKEN", tokens)
+            with pytest.raises(ConfigError, match=f"no token for http://0.0.0.0:{port}") as refused:
+                collection.rebuild()
+            assert "hidden" not in str(refused.value)
+            assert "holds no token" in (
+                str(keep_up(collection.store, collection.store.spaces.active()))
+            )
+            assert collection.search("a cat", count=10).hits
+        assert heard == []
+        monkeypatch.setenv("SEESAY_CHROMA_TOKEN", f"here:80=other 0.0.0.0:{port}=hidden")
+        with pytest.raises(CollectionError, match="404"):
+            reached(f"chroma=0.0.0.0:{port}")
+        assert heard == ["Bearer hidden"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "place", "expected"),
+    [
+        ("", "http://vectors:19530", ""),
+        ("root:a=b=", "http://127.0.0.1:19530", "root:a=b="),
+        ("two words", "https://[::1]:19530", "two words"),
+        ("vectors:19530=root:word", "http://localhost:19530", ""),
+        ("vectors:19530=root:word", "http://vectors:19530", "root:word"),
+        ("vectors:19530=", "http://vectors:19530", ""),
+        ("https://Vectors:443=a= 10.0.0.5:1=b", "https://vectors:443", "a="),
+        ("https://Vectors:443=a= 10.0.0.5:1=b", "http://10.0.0.5:1", "b"),
+    ],
+)
+def test_each_server_gets_the_token_that_stands_with_it(tokens, place, expected, monkeypatch):
+    monkeypatch.setenv("SEESAY_MILVUS_TOKEN", tokens)
+    assert token_for("milvus", place) == expected
+
+
+@pytest.mark.parametrize("tokens", ["root:word", "vectors:19530=word", "https://other:443=word"])
+@pytest.mark.parametrize("place", ["http://other:443", "http://127.0.0.1.example:19530"])
+def test_no_other_server_gets_a_token(tokens, place, monkeypatch):
+    monkeypatch.setenv("SEESAY_MILVUS_TOKEN", tokens)
+    with pytest.raises(ConfigError, match="SEESAY_MILVUS_TOKEN holds no token for"):
+        token_for("milvus", place)
 
 
 @pytest.mark.parametrize("spec", ["chroma=127.0.0.1:{}", "milvus=http://127.0.0.1:{}"])

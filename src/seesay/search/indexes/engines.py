@@ -1,19 +1,16 @@
 """Which engine keeps the indexes of a collection, as people write it and manifests remember it:
 
-    faiss | chroma | chroma=HOST:PORT | milvus=http://HOST:PORT
+faiss | chroma | chroma=HOST:PORT | milvus=http://HOST:PORT
 
-Tokens of servers come from the environment, and are stored nowhere.
 """
 
-import os
-import re
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from seesay.errors import CollectionError, ConfigError
 from seesay.search.indexes.faiss import FaissIndex
 from seesay.search.indexes.outside.chroma import ChromaIndex
 from seesay.search.indexes.outside.milvus import MilvusIndex
+from seesay.search.indexes.outside.servers import place_of, token_for, variable_of
 from seesay.search.indexes.protocol import IndexDamagedError, VectorIndex
 from seesay.search.store.settings import Settings
 
@@ -21,7 +18,6 @@ EngineOf = Callable[[str], VectorIndex]
 """Makes an engine from its name."""
 
 _SETTING = "engine"
-_HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 _LOCAL: dict[str, Callable[[], VectorIndex]] = {"faiss": FaissIndex, "chroma": ChromaIndex}
 _SERVERS: dict[str, Callable[[str, str], VectorIndex]] = {
     "chroma": lambda address, token: ChromaIndex(address.removeprefix("http://"), token=token),
@@ -31,12 +27,15 @@ _SERVERS: dict[str, Callable[[str, str], VectorIndex]] = {
 
 def engine_of(name: str) -> VectorIndex:
     """The engine of this name; nothing is connected to yet. The same place has the same name,
-    however it was written. Raises ConfigError for a name that cannot be one."""
+    however it was written. Raises ConfigError for a name that cannot be one, and for a server that
+    none of the tokens in the environment is for."""
     kind, named, address = name.strip().partition("=")
     if not named and kind in _LOCAL:
         return _LOCAL[kind]()
-    if named and kind in _SERVERS and (place := _place(address, kind)):
-        return _SERVERS[kind](place, os.environ.get(f"SEESAY_{kind.upper()}_TOKEN", ""))
+    if named and kind in _SERVERS:
+        _check_no_password(kind, address)
+        if place := place_of(address):
+            return _SERVERS[kind](place, token_for(kind, place))
     raise ConfigError(
         f"there is no engine {name!r}; expected faiss, chroma, chroma=HOST:PORT or "
         "milvus=http://HOST:PORT (https:// where the server speaks TLS); write it like one of these"
@@ -67,21 +66,10 @@ def use_engine(settings: Settings, name: str) -> None:
     settings.set(_SETTING, name)
 
 
-def _place(address: str, kind: str) -> str | None:
-    """SCHEME://HOST:PORT; None for anything else."""
-    try:
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        port = parts.port
-    except ValueError:
-        return None
-    if "@" in parts.netloc:
+def _check_no_password(kind: str, address: str) -> None:
+    if "@" in address:
         raise ConfigError(
             f"the address of {kind} holds a name or a password, expected HOST:PORT alone, since it "
-            f"is kept with the collection; put what it lets you in with into SEESAY_"
-            f"{kind.upper()}_TOKEN"
+            f"is kept with the collection; put what it lets you in with into {variable_of(kind)}, "
+            "as HOST:PORT=TOKEN"
         )
-    host, _, _ = parts.netloc.rpartition(":")
-    plain = parts.scheme in ("http", "https") and parts.path in ("", "/")
-    if not plain or parts.query or parts.fragment or not port or not _HOST.fullmatch(host):
-        return None
-    return f"{parts.scheme}://{host.lower()}:{port}"

@@ -1,6 +1,6 @@
 """What searching wants after a change: an index."""
 
-from seesay.errors import CollectionBusyError, CollectionError
+from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
 from seesay.search.lane import Lane
 from seesay.search.store.records import Modality, Space
 from seesay.search.store.store import Store
@@ -10,8 +10,8 @@ MODALITIES: tuple[Modality, ...] = ("image", "text")
 
 def keep_up(store: Store, space: Space) -> str | None:
     """Build the indexes that are worth building. Returns why one could not be built, such as a disk
-    without room: everything is found all the same, more slowly. One that another process is
-    building just now is left to it."""
+    without room, or a server that gets no token: everything is found all the same, more slowly. One
+    that another process is building just now is left to it."""
     problem = None
     for modality in MODALITIES:
         lane = Lane(store, space, modality)
@@ -20,7 +20,7 @@ def keep_up(store: Store, space: Space) -> str | None:
                 lane.build()
         except CollectionBusyError:
             continue
-        except CollectionError as error:
+        except (CollectionError, ConfigError, MissingExtraError) as error:
             problem = str(error)
         finally:
             lane.close()

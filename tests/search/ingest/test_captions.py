@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from made_files import write_photo
+from seesay.search.checking.truth import check_truth
 from seesay.search.ingest import readers
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions
@@ -144,6 +145,22 @@ def test_captions_from_before_they_had_vectors_get_them_and_can_be_taken_back(
     (photos / "captions.csv").unlink()
     ingest(store, embedder, [photos], ONE)
     assert picture(store, "0.jpg").text is None and "width" not in columns(store, "0.jpg")
+
+
+def test_vectors_of_captions_that_were_lost_are_found_to_be_missing_and_filled_again(
+    store, embedder, photos
+):
+    table(photos, "file,caption\na/0.jpg,A dog\nb/1.jpg,一只猫\n")
+    ingest(store, embedder, [photos], ONE)
+    before = said_of(store, "1.jpg")
+    assert check_truth(store, deep=True) == []
+    with store.writing("damage"):
+        store.database.run("DELETE FROM vectors WHERE modality = 'text'")
+    (finding,) = check_truth(store, deep=True)
+    assert (finding.kind, finding.count, finding.remedy) == ("missing captions", 2, "index")
+    ingest(store, embedder, [photos], ONE)
+    assert check_truth(store, deep=True) == []
+    assert np.array_equal(said_of(store, "1.jpg"), before)
 
 
 def test_captions_have_a_vector_in_the_space_of_another_model_too(

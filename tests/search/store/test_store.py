@@ -279,14 +279,6 @@ def test_spaces_differ_when_anything_of_the_model_differs(store):
     assert len(keys) == 5
 
 
-def test_data_of_a_space_is_kept_and_goes_with_it(store, space):
-    with store.writing("means"):
-        store.spaces.set_data(space.id, "means", b"123")
-        store.spaces.set_data(space.id, "means", b"45")
-    assert store.spaces.data(space.id, "means") == b"45"
-    assert store.spaces.data(space.id, "other") is None
-
-
 def test_a_bad_file_is_left_alone_until_it_changes(store):
     facts = {"size": 3, "mtime_ns": 1}
     for error in ("truncated", "still truncated"):

@@ -99,6 +99,15 @@ def test_a_read_only_folder_can_be_read_and_says_why_it_cannot_be_written(tmp_pa
         assert len(list(store.items.all())) == 10
 
 
+def test_a_place_that_is_read_only_is_no_collection_of_an_old_format(tmp_path):
+    (tmp_path / "home").mkdir()
+    with made.read_only(tmp_path / "home") as possible:
+        if not possible:
+            pytest.skip("cannot make a folder read-only here")
+        with pytest.raises(CollectionError, match=r"new cannot be made \(.*choose another one"):
+            Store(tmp_path / "home" / "new", create=True)
+
+
 def test_a_read_only_folder_whose_writer_was_killed_shows_all_it_had_stored(tmp_path):
     folder = tmp_path / "c"
     store = Store(folder, create=True)

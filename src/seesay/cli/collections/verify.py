@@ -44,6 +44,8 @@ CHINESE = {
     f"（首个属于条目 {{detail}}）。{_BOTH}",
     "missing vectors": "有 {count} 条图文缺少模型 {where} 的向量，按内容查不到"
     f"（首条为 {{detail}}）。{_FILL}",
+    "missing captions": "有 {count} 张图片的说明缺少模型 {where} 的向量，按说明的意思查不到"
+    f"（首张为 {{detail}}）。{_FILL}",
     "keyword index": f"{{where}} 的关键词索引已损坏：{{detail}}。{_BUILD}",
     "missing keywords": "有 {count} 条文字不在 {where} 的关键词索引中"
     f"（首条为 {{detail}}）。{_BUILD}",

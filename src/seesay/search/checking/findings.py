@@ -9,6 +9,7 @@ Kind = Literal[
     "short vectors",
     "unsound vectors",
     "missing vectors",
+    "missing captions",
     "keyword index",
     "missing keywords",
     "index files",
@@ -49,6 +50,11 @@ WORDS: dict[Kind, tuple[Remedy, str]] = {
         "index",
         "{count} pictures and texts have no vector of {where} and are not found by what they show "
         f"(unit {{detail}}). Expected one for each: {_INDEX}.",
+    ),
+    "missing captions": (
+        "index",
+        "{count} pictures have captions without a vector of {where} and are not found by the "
+        f"meaning of these (unit {{detail}}). Expected one for each: {_INDEX}.",
     ),
     "keyword index": (
         "rebuild",

@@ -29,7 +29,7 @@ def check_truth(store: Store, *, deep: bool = False) -> list[Finding]:
         _missing,
     ]
     if deep:
-        checks += [_unsound, _keyword_index, _missing_keywords]
+        checks += [_unsound, _missing_captions, _keyword_index, _missing_keywords]
     found: list[Finding] = []
     for check in checks:
         try:
@@ -110,6 +110,13 @@ def _unsound(store: Store) -> Iterator[Finding]:
             yield Finding(
                 kind="unsound vectors", where=space.model, count=len(units), detail=str(units[0])
             )
+
+
+def _missing_captions(store: Store) -> Iterator[Finding]:
+    space = store.spaces.active()
+    if space is not None and (count := store.vectors.count_without_caption(space.id)):
+        first = store.vectors.without_caption(space.id, 1)
+        yield Finding(kind="missing captions", where=space.model, count=count, detail=str(first[0]))
 
 
 def _keyword_index(store: Store) -> Iterator[Finding]:

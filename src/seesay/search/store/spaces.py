@@ -73,21 +73,6 @@ class Spaces:
             )
         self._database.run("DELETE FROM spaces WHERE id = ?", (number,))
 
-    def data(self, number: int, name: str) -> bytes | None:
-        """What was kept beside a space under this name, such as its means or its calibration."""
-        found = self._database.rows(
-            "SELECT data FROM space_data WHERE space = ? AND name = ?", (number, name)
-        )
-        return found[0][0] if found else None
-
-    def set_data(self, number: int, name: str, data: bytes) -> None:
-        """Keep something beside a space."""
-        self._database.run(
-            "INSERT INTO space_data (space, name, data) VALUES (?, ?, ?)"
-            " ON CONFLICT (space, name) DO UPDATE SET data = excluded.data",
-            (number, name, data),
-        )
-
     def _select(self, condition: str, *values: object) -> list[Space]:
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM spaces WHERE {condition}", values)
         names = _COLUMNS.split(", ")

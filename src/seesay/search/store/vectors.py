@@ -18,6 +18,11 @@ _WITHOUT_OWN = (
     "NOT EXISTS (SELECT 1 FROM vectors v"
     " WHERE v.unit = units.id AND v.space = ? AND v.modality = units.modality)"
 )
+_BLANK = "".join(filter(str.isspace, map(chr, range(0x3001))))  # the last is that of Chinese
+_WITHOUT_CAPTION = (
+    "modality = 'image' AND trim(text, ?) != '' AND NOT EXISTS (SELECT 1 FROM vectors v"
+    " WHERE v.unit = units.id AND v.space = ? AND v.modality = 'text')"
+)
 
 
 class Vectors:
@@ -91,12 +96,16 @@ class Vectors:
     def without_caption(self, space: int, count: int, after: int = 0) -> list[int]:
         """The first `count` pictures after unit `after` whose captions have no vector here."""
         rows = self._database.rows(
-            "SELECT id FROM units WHERE id > ? AND modality = 'image' AND text != ''"
-            " AND NOT EXISTS (SELECT 1 FROM vectors WHERE unit = units.id AND space = ?"
-            " AND modality = 'text') ORDER BY id LIMIT ?",
-            (after, space, count),
+            f"SELECT id FROM units WHERE id > ? AND {_WITHOUT_CAPTION} ORDER BY id LIMIT ?",
+            (after, _BLANK, space, count),
         )
         return [unit for (unit,) in rows]
+
+    def count_without_caption(self, space: int) -> int:
+        """How many pictures have captions without a vector here."""
+        sql = f"SELECT count(*) FROM units WHERE {_WITHOUT_CAPTION}"
+        ((count,),) = self._database.rows(sql, (_BLANK, space))
+        return count
 
     def captioned(self, space: int, units: Iterable[int]) -> Int[np.ndarray, " found"]:
         """Those of these units that are pictures with captions in the lane of texts."""
@@ -117,6 +126,15 @@ class Vectors:
         """How many vectors this lane has."""
         ((count,),) = self._database.rows(
             "SELECT count(*) FROM vectors WHERE space = ? AND modality = ?", (space, modality)
+        )
+        return count
+
+    def count_captions(self, space: int) -> int:
+        """How many of the vectors in the lane of texts are those of pictures' captions."""
+        ((count,),) = self._database.rows(
+            "SELECT count(*) FROM vectors v JOIN units u ON u.id = v.unit"
+            " WHERE v.space = ? AND v.modality = 'text' AND u.modality = 'image'",
+            (space,),
         )
         return count
 

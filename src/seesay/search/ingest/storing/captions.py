@@ -41,7 +41,6 @@ def fill_captions(store: Store, embedder: Embedder, space: Space, stopping: Even
             break
         after = some[-1]
         texts = {unit.id: unit.text or "" for unit in store.units.get(some)}
-        texts = {number: text for number, text in texts.items() if text.strip()}
         found = caption_vectors(embedder, list(texts.values()))
         with store.writing("fill captions"):
             now = {unit.id: unit.text for unit in store.units.get(texts)}

@@ -31,6 +31,8 @@ def prepare(file: Path, lock: WriterLock, *, create: bool, read_only: bool, wait
             f"there is no collection in {file.parent}, expected a folder that holds {file.name}; "
             "index some files into it first, or name another folder"
         )
+    if read_only and not version:
+        raise CollectionError(_unmade(file.parent, "there is no right to write"))
     if read_only:
         raise CollectionError(
             f"{file} has format {version}, expected {NEWEST}, and may not be changed; make it "
@@ -88,10 +90,14 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CollectionError(
-            f"{folder} cannot be made ({error.strerror}), expected a place where folders may be "
-            "made; choose another one"
-        ) from error
+        raise CollectionError(_unmade(folder, str(error.strerror))) from error
+
+
+def _unmade(folder: Path, reason: str) -> str:
+    return (
+        f"{folder} cannot be made ({reason}), expected a place where folders may be made; choose "
+        "another one"
+    )
 
 
 def _sync_folder(folder: Path) -> None:

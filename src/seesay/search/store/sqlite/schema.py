@@ -104,6 +104,7 @@ BEGIN
 END;
 """
 
+# Nothing is kept in `space_data` any more.
 VECTORS = """
 CREATE TABLE spaces (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -147,7 +147,8 @@ def test_a_file_name_cannot_write_on_the_terminal(folder, capsys):
     [
         (["embed"], "nothing to embed"),
         (["embed", "-t", "a", "-o", "v.txt"], "expected one of .npz"),
-        (["embed", "-t", "a", "-o", "missing/v.npz"], "cannot be written: No such file"),
+        (["embed", "-t", "a", "-o", "missing/v.npz"], "cannot be written: there is no folder"),
+        (["embed", "-t", "a", "-t", " "], "a text is empty; expected words"),
         (["embed", "--texts-file", "missing.txt"], "missing.txt cannot be read"),
     ],
 )
@@ -158,9 +159,10 @@ def test_wrong_use_is_one_line_and_exit_code_2(folder, capsys, arguments, words)
     assert words in err and err.count("\n") == 1
 
 
-def test_a_wrong_ending_is_told_before_the_work(folder, monkeypatch):
+@pytest.mark.parametrize("file", ["v.txt", "missing/v.npz"])
+def test_a_wrong_ending_or_folder_is_told_before_the_work(folder, monkeypatch, file):
     monkeypatch.setattr("seesay.cli.inputs.load_embedder", lambda *_: pytest.fail("worked first"))
-    assert run(["embed", "pictures", "-o", "v.txt"]) == 2
+    assert run(["embed", "pictures", "-o", file]) == 2
 
 
 def test_chinese_is_spoken_where_it_is_asked_for(folder, capsys, monkeypatch):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from seesay import __version__
 from seesay.cli.help import columns, wrap
 from seesay.cli.main import run
+from seesay.cli.output import printable
 from seesay.errors import WeightsError
 
 
@@ -120,7 +121,7 @@ def test_wrong_use_is_told_in_chinese_without_english_words(arguments, said, cap
         assert word not in err
 
 
-def test_what_the_library_raises_stays_english(capsys, language):
+def test_what_the_library_raises_about_models_stays_english(capsys, language):
     assert run(["embed", "--text", "a", "--model", "no-such-model"]) == 1
     assert "there is no model 'no-such-model'" in capsys.readouterr().err
 
@@ -196,3 +197,7 @@ def test_the_language_is_the_one_asked_for_else_the_locale(monkeypatch, variable
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert language() == spoken
+
+
+def test_a_name_shows_its_strange_bytes_and_controls_as_people_write_them():
+    assert printable("猫 \udcff\udc80\n🌕.png") == "猫 \\xff\\x80\\n🌕.png"

@@ -47,6 +47,17 @@ def test_the_list_names_every_model_with_whom_it_is_for(capsys):
     assert shown.err == ""
 
 
+@pytest.mark.parametrize("columns", ["60", "80"])
+def test_on_a_narrow_terminal_names_and_figures_stay_whole(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert run(["models", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for entry in CATALOG.values():
+        (line,) = (line for line in lines if line.split()[:1] == [entry.alias])
+        assert "–" in line if entry.top1 is None else f"{entry.top1:.1f}%" in line
+    assert max(map(len, lines[:-1])) <= int(columns)
+
+
 def test_the_list_speaks_chinese(capsys, monkeypatch):
     monkeypatch.setenv("SEESAY_LANG", "zh")
     assert run(["models", "list"]) == 0
@@ -87,7 +98,7 @@ def test_json_holds_every_fact_of_the_catalogue(capsys):
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en", ["licence of the weights", "48.3 % (zh)", "188 million"]),
+        ("en", ["licence of the weights", "48.3% (zh)", "188 million"]),
         ("zh", ["权重许可", "1.88 亿"]),
     ],
 )

@@ -1,5 +1,6 @@
 """`seesay serve`: who may come in, what is said, and how it stops."""
 
+import errno
 import json
 import re
 import signal
@@ -145,6 +146,15 @@ def test_a_port_in_use_is_one_line_that_says_what_to_do(capsys):
     told = capsys.readouterr()
     assert told.err.count("\n") == 1
     assert f"port {port} of 127.0.0.1 is in use" in told.err and f"--port {port + 1}" in told.err
+
+
+def test_a_port_for_the_system_alone_is_not_answered_with_the_next_one(monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("socket.socket.bind", refuse)
+    with pytest.raises(ConfigError, match=r"port 80 is for the system alone.*from 1024 on"):
+        listen("127.0.0.1", 80)
 
 
 def test_an_address_of_another_machine_cannot_be_listened_on():

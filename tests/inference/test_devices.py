@@ -25,6 +25,11 @@ def test_a_device_that_is_not_there_is_refused_by_name(name):
         devices.choose_device(name)
 
 
+def test_a_kind_of_device_that_torch_does_not_know_is_refused_without_a_list_of_all():
+    with pytest.raises(ConfigError, match=r"torch knows no such kind\)\. Expected cpu, cuda"):
+        devices.choose_device("tpu")
+
+
 @pytest.mark.parametrize(
     ("capabilities", "expected"),
     [

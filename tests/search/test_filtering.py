@@ -7,7 +7,7 @@ import pytest
 
 from made_collections import photo
 from seesay.errors import ConfigError
-from seesay.search.filtering import fields_of, make_filter, parse_where
+from seesay.search.filtering import as_text, fields_of, make_filter, parse_where
 from seesay.search.store.filters.conditions import matching_units
 from seesay.search.store.records import ItemDraft, UnitDraft
 from seesay.search.store.store import Store
@@ -99,6 +99,11 @@ def test_pictures_and_texts_are_told_apart(store):
     assert found(store, kind="image") == [1, 2, 3]
 
 
+def test_a_filter_reads_as_it_could_be_written(tmp_path):
+    asked = make_filter(where=["width>=400"], folders=[tmp_path], kind="image")
+    assert as_text(asked) == f"width>=400 & (file.folder={tmp_path}/…) & unit.kind=image"
+
+
 def test_nothing_asked_is_no_filter():
     assert make_filter() is None
 
@@ -113,6 +118,12 @@ def test_a_condition_without_a_key_is_refused(text):
 def test_a_date_that_is_none_is_refused(text):
     with pytest.raises(ConfigError, match="is not a date; expected a day, month or year"):
         make_filter(until=text)
+
+
+def test_a_span_that_ends_before_it_begins_is_refused(store):
+    assert found(store, since="2024-05", until="2024-05") == [2]
+    with pytest.raises(ConfigError, match=r"no day from 2024-05-02 to 2024-05-01.* exchange them"):
+        make_filter(since="2024-05-02", until="2024-05-01")
 
 
 def test_the_fields_of_a_filter_are_known():

@@ -104,10 +104,13 @@ def classify(
 ) -> None:
     from seesay.cli.inputs import load_embedder, warn_about_language
     from seesay.cli.output import progress
+    from seesay.data.atomic import check_folder
     from seesay.inference.classifier import ZeroShotClassifier
     from seesay.inference.labels import read_lines
     from seesay.inference.none_of_these import NONE_ABOVE
 
+    for file in filter(None, (csv, html)):
+        check_folder(file)
     names = _labels(labels, paths, evaluate=evaluate)
     sentences = [*(template or ()), *(read_lines(templates) if templates else ())]
     usual = NONE_ABOVE if none_above is None else none_above

@@ -60,12 +60,14 @@ def embed(
         warn_about_language,
     )
     from seesay.cli.output import fail_unless_whole
+    from seesay.data.atomic import check_folder
     from seesay.errors import ConfigError
     from seesay.inference.labels import read_lines
     from seesay.inference.vector_files import save_vectors, writer_for
 
     if out is not None:
-        writer_for(out)  # a wrong ending is told before the work, not after
+        writer_for(out)  # a wrong ending or folder is told before the work, not after
+        check_folder(out)
     texts = [*(text or ()), *(read_lines(texts_file) if texts_file else ())]
     if not paths and not texts:
         raise ConfigError(
@@ -74,6 +76,13 @@ def embed(
                 "see seesay embed --help",
                 "没有要计算的内容；应给出图片、文件夹、--text 或 --texts-file；"
                 "参见 seesay embed --help",
+            )
+        )
+    if not all(map(str.strip, texts)):
+        raise ConfigError(
+            say(
+                "a text is empty; expected words in each; fill it, or leave it out",
+                "有一段文字是空的；每段都应有内容；请补上，或去掉它",
             )
         )
     files, failures = collect_images(paths or [])
@@ -134,7 +143,8 @@ def _show(
         rows, dim = table.vectors.shape
         print(
             say(
-                f"{rows} vectors of {dim} numbers by {table.model} -> {out}",
+                f"{rows} {'vector' if rows == 1 else 'vectors'} of {dim} numbers by {table.model} "
+                f"-> {out}",
                 f"{table.model} 生成了 {rows} 个 {dim} 维向量 -> {out}",
             )
         )

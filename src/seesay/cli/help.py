@@ -94,7 +94,8 @@ def _meaning(option: Any) -> str:
     default = option.default
     if default is None or default is False or callable(default):
         return option.help or ""
-    return f"{option.help or ''} {say(f'[default: {default}]', f'[默认：{default}]')}"
+    shown = say("yes", "是") if default is True else default
+    return f"{option.help or ''} {say(f'[default: {shown}]', f'[默认：{shown}]')}"
 
 
 def _columns(row: Row, names: int, width: int) -> Iterator[str]:

@@ -21,7 +21,8 @@ from seesay.cli.serve.command import serve
 from seesay.cli.serve.mcp import mcp
 from seesay.cli.sweep import sweep
 from seesay.cli.train import train
-from seesay.cli.usage import wrong_use
+from seesay.cli.translating.chinese import in_chinese
+from seesay.cli.translating.usage import wrong_use
 from seesay.errors import SeesayError, UnknownModelError
 
 NOT_ALL_DONE, WRONG_USE, STOPPED = 1, 2, 130
@@ -136,7 +137,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _report(error: SeesayError | typer.TyperException, *, as_json: bool) -> None:
     """One line on stderr, or one JSON object there."""
-    text, kind = str(error), type(error).__name__
+    text, kind = in_chinese(str(error)), type(error).__name__
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         see = f"{context.command_path} --help" if context else "seesay --help"

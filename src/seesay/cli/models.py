@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from seesay.weights.hub import Located
 
 
+WIDE, NARROW = 110, 70  # columns of a terminal from which on licences and recommendations fit
+
+
 class _ListsAlone(Commands):
     """`seesay models` alone is `seesay models list`."""
 
@@ -50,7 +53,7 @@ def list_models(
     ] = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.output import print_json, print_table
+    from seesay.cli.output import console, print_json, print_table
     from seesay.weights.catalog import CATALOG
 
     entries = [e for e in CATALOG.values() if language is None or language in e.languages]
@@ -65,7 +68,10 @@ def list_models(
         say("licence", "许可"),
         say("recommended for", "推荐用于"),
     ]
-    print_table(heads, [_row(entry) for entry in entries])
+    width = console().width
+    shown = [0, 1, 2, 3, *([4] if width >= WIDE else []), *([5] if width >= NARROW else [])]
+    rows = [_row(entry) for entry in entries]
+    print_table([heads[i] for i in shown], [[row[i] for i in shown] for row in rows])
     print(
         say(
             "ImageNet: published zero-shot accuracy, with English prompts or (zh) Chinese ones. "
@@ -170,15 +176,15 @@ def _languages(entry: "CatalogEntry") -> str:
 
 def _size(entry: "CatalogEntry") -> str:
     if not entry.repo:
-        return say("comes with seesay", "随 seesay 安装")
+        return say("built in", "内置")
     large = entry.megabytes >= 1000
     return f"{entry.megabytes / 1000:.1f} GB" if large else f"{entry.megabytes} MB"
 
 
 def _figure(entry: "CatalogEntry") -> str:
     if entry.top1 is None:
-        return say("none known", "无已知数据")
-    return f"{entry.top1:.1f} %" + (" (zh)" if entry.prompts == "zh" else "")
+        return "–"
+    return f"{entry.top1:.1f}%" + (" (zh)" if entry.prompts == "zh" else "")
 
 
 def _refuse_existing(folder: Path) -> None:

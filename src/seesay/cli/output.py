@@ -16,6 +16,7 @@ from seesay.cli.messages import say
 if TYPE_CHECKING:  # rich takes a tenth of a second, which --version and errors need not spend
     from rich.console import Console, RenderableType
 
+NAME = 24  # characters of a first column that other columns give way to
 PATIENCE_S = 1.0  # work that takes longer shows how far it is
 
 
@@ -48,7 +49,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> 
     drawn = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for index, name in enumerate(columns):
         right = bool(rows) and all(_is_number(row[index]) for row in rows)
-        drawn.add_column(Text(name), justify="right" if right else "left", overflow="fold")
+        whole = index == 0 and max((len(row[0]) for row in rows), default=0) <= NAME
+        drawn.add_column(
+            Text(name), justify="right" if right else "left", overflow="fold", no_wrap=whole
+        )
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     return drawn
@@ -90,8 +94,15 @@ def percent(share: float | None) -> str:
 
 
 def printable(text: str) -> str:
-    """File names may hold line ends and control codes; show those escaped, the rest as it is."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """File names may hold line ends, control codes and bytes that are no text; show those escaped,
+    the rest as it is."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte that Python could not read as UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def one_line(text: str) -> str:

@@ -61,7 +61,7 @@ def train(
         _print_reference(json)
         return
     if recipe is None:
-        raise ConfigError("there is no recipe; expected a TOML file, such as those in recipes/")
+        raise ConfigError(_no_recipe())
     from seesay.cli.output import print_json
     from seesay.training.keeper import check_best
     from seesay.training.recipes.classes import check_classes
@@ -84,6 +84,15 @@ def train(
                 f"第 {trained.step} 步的模型已存入 {trained.folder}",
             )
         )
+
+
+def _no_recipe() -> str:
+    return say(
+        "there is no recipe; expected a TOML file, such as those in recipes/; name one, or see "
+        "what it may hold: seesay train --reference",
+        "没有给出配方；应为 TOML 文件，如 recipes/ 里的；请写上一个，"
+        "或查看可设的项：seesay train --reference",
+    )
 
 
 def _print_reference(json: bool) -> None:

@@ -32,6 +32,12 @@ def write_whole(file: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def check_folder(file: Path) -> None:
+    """Raises DataError where the folder that `file` is to stand in is not there."""
+    if not (folder := file.absolute().parent).is_dir():
+        raise _refusal(file, f"there is no folder {folder}")
+
+
 def _refusal(file: Path, reason: str) -> DataError:
     return DataError(
         f"{file} cannot be written: {reason}; expected the path of a file in a folder that exists, "

@@ -35,6 +35,8 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
+        if reason.startswith("Expected one of"):  # every kind that any torch was ever built for
+            reason = "torch knows no such kind"
         raise ConfigError(
             f"device={str(device)!r} cannot be used ({reason}). Expected cpu, cuda, cuda:1, mps or "
             "another that this torch build supports. Leave it out to have one chosen."

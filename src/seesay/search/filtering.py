@@ -47,6 +47,11 @@ def make_filter(
     if folders:
         full = (os.path.abspath(os.path.expanduser(folder)) for folder in folders)
         parts.append(AnyOf(tuple(Where("file.folder", "under", folder) for folder in full)))
+    if since is not None and until is not None and _period(since)[0] >= _period(until)[1]:
+        raise ConfigError(
+            f"there is no day from {since} to {until}; expected the earlier one first; "
+            "exchange them"
+        )
     if since is not None:
         parts.append(_dated(">=", _period(since)[0]))
     if until is not None:
@@ -99,9 +104,9 @@ def as_text(condition: Filter) -> str:
         case Where(field, operator, value):
             if operator == "exists":
                 return field
-            sign = {"contains": "~", "under": "/", "starts": "^", "in": " in "}.get(
-                operator, operator
-            )
+            if operator == "under":
+                return f"{field}={value}/…"
+            sign = {"contains": "~", "starts": "^", "in": " in "}.get(operator, operator)
             values = value if isinstance(value, tuple) else (value,)
             return field + sign + ", ".join(_shown(one) for one in values)
         case Not(part):

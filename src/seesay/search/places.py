@@ -80,10 +80,10 @@ def find_collection(name_or_path: str | Path | None = None) -> Path:
             f"and texts: seesay index FOLDER{_others()}"
         )
     near = difflib.get_close_matches(str(name_or_path), list_collections(), n=1)
-    ask = f" did you mean {near[0]!r}?" if near else ""
+    ask = f"did you mean {near[0]!r}? To" if near else "to"
     raise CollectionError(
-        f"there is no collection {str(name_or_path)!r} (expected one in {folder});{ask} To make "
-        f"it: seesay index FOLDER --collection {name_or_path}{_others()}"
+        f"there is no collection {str(name_or_path)!r} (expected one in {folder}); {ask} make it: "
+        f"seesay index FOLDER --collection {name_or_path}{_others()}"
     )
 
 

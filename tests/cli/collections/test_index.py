@@ -66,10 +66,10 @@ def test_a_file_over_a_limit_names_the_option_that_lets_it_through(place, model,
     capsys.readouterr()
     assert run(["errors", "--json"]) == 0
     told = {bad["path"].rpartition("/")[2]: bad for bad in counts(capsys)}
-    assert "--max-pixels" in told["large.png"]["error"]
-    assert "--max-file-size" in told["long.txt"]["error"]
+    assert "--max-pixels 3M if" in told["large.png"]["error"]
+    assert "--max-file-size 1M if" in told["long.txt"]["error"]
     assert {told["large.png"]["stage"], told["long.txt"]["stage"]} == {"size"}
-    assert run(["index", "--json", "--max-pixels", "4M", "--max-file-size", "2 MB"]) == 0
+    assert run(["index", "--json", "--max-pixels", "3M", "--max-file-size", "1 MB"]) == 0
     done = counts(capsys)
     assert (done["failed"], done["skipped"]) == (0, 0) and done["added"] >= 2
     assert run(["index", "--max-pixels", "lots"]) == 2
@@ -78,13 +78,21 @@ def test_a_file_over_a_limit_names_the_option_that_lets_it_through(place, model,
 
 
 def test_a_file_that_takes_too_long_names_the_option_that_lets_it_through(place, model, capsys):
-    noise = Image.effect_noise((3000, 3000), 90)
+    noise = Image.effect_noise((5000, 5000), 90)
     noise.save(place / "photos" / "slow.png", compress_level=1)
     assert run(["index", "photos", "--model", model, "--seconds", "0.1", "--workers", "1"]) == 1
     capsys.readouterr()
     assert run(["errors", "--json"]) == 0
     stages = {bad["stage"]: bad["error"] for bad in counts(capsys)}
     assert "--seconds" in stages["time"]
+
+
+def test_that_no_index_could_be_built_is_said(place, model, capsys, monkeypatch, language):
+    monkeypatch.setattr("seesay.search.ingest.indexing.keep_up", lambda *_: "the disk is full")
+    assert run(["index", "photos", "--model", model]) == 1
+    told = {"en": "no index was built, so searches compare", "zh": "没有建成索引，查找时会逐一比较"}
+    err = capsys.readouterr().err
+    assert told[language] in err and "the disk is full" in err
 
 
 def test_what_is_gone_is_removed_unless_it_is_to_be_kept(indexed, capsys):

@@ -11,6 +11,7 @@ from photographs import folder, photographs
 from seesay.cli.main import run
 from seesay.inference.load import load
 from seesay.search.collection import Collection
+from seesay.search.query.tags import TagReport
 
 
 def found(capsys) -> list[str]:
@@ -182,6 +183,9 @@ def test_duplicates_are_shown_in_groups_and_bare_paths_leave_one_of_each_out(
         (["search", "x", "--where", "colour=red"], 2, "asks for colour, which nothing"),
         (["search", "x", "--since", "soon"], 2, "'soon' is not a date"),
         (["search", "x", "--sheet", "s.pdf"], 2, "--sheet s.pdf ends in '.pdf'; expected .png"),
+        (["search", "x", "--sheet", "no/s.png"], 2, "s.png cannot be written: there is no folder"),
+        (["export", "no/a.npz"], 2, "a.npz cannot be written: there is no folder"),
+        (["search", "x", "-c", "a/b"], 2, "a/b); to make it: seesay index FOLDER --collection a/b"),
         (["search", "x", "-c", "defualt"], 2, "did you mean 'default'?"),
         (["search", "x", "-c", "a b"], 2, "the collection name 'a b' cannot be used"),
         (["search", "--image", "missing.png"], 2, "missing.png: cannot be found"),
@@ -205,6 +209,20 @@ def test_tags_are_counted_and_filters_find_them(indexed, capsys):
         assert len(found(capsys)) == count
 
 
+def test_a_tag_that_fits_no_picture_is_shown_with_none(indexed, capsys, monkeypatch, language):
+    told = TagReport(pictures=4, tagged=1, counts={"猫": 1})
+    monkeypatch.setattr("seesay.search.collection.tag", lambda *_, **__: told)
+    assert run(["tags", "solar eclipse，猫"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["猫", "1"] in rows and ["solar", "eclipse", "0"] in rows
+
+
+def test_where_there_is_no_picture_to_tag_it_is_said(indexed, capsys, language):
+    assert run(["tags", "猫", "--folder", "elsewhere"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "" and {"en": "no picture to tag", "zh": "没有可加标签的图片"}[language] in err
+
+
 @pytest.mark.parametrize("labels", ["", " ", "，, ", "cat,=dog"])
 def test_tags_without_a_word_are_refused_before_a_model_is_loaded(
     library, capsys, monkeypatch, labels
@@ -214,6 +232,13 @@ def test_tags_without_a_word_are_refused_before_a_model_is_loaded(
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
     assert f"the labels {labels!r} hold " in err and "expected words" in err
+
+
+def test_where_a_filter_takes_nothing_it_is_shown(library, capsys, language):
+    assert run(["search", "cat", "--folder", "phtos"]) == 0
+    told = capsys.readouterr()
+    assert {"en": "nothing found", "zh": "没有找到"}[language] in told.out
+    assert "phtos" in told.err and "seesay stats" in told.err
 
 
 def test_a_filter_alone_lists_what_it_takes(library, capsys):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from made_collections import read_only
-from seesay.cli.collections.errors import STAGES
+from seesay.cli.collections.upkeep.errors import STAGES
 from seesay.cli.main import run
 from seesay.search import ingest
 from seesay.search.collection import Collection
@@ -36,6 +36,7 @@ def test_errors_say_which_file_and_why(library, capsys, language):
     assert "photos/broken.jpg" in out and {"en": "what is wrong", "zh": "问题"}[language] in out
     told = {"en": "decode", "zh": "图片损坏"}
     assert told[language] in out
+    assert {"en": "Expected a", "zh": "重新复制、下载"}[language] in out
     assert run(["errors", "--json"]) == 0
     (bad,) = json.loads(capsys.readouterr().out)
     assert (bad["stage"], bad["tries"]) == ("decode", 1)
@@ -62,6 +63,7 @@ def test_stats_count_everything(library, models, capsys, language):
     out = capsys.readouterr().out
     told = {"en": "pictures 5 · texts 2", "zh": "图片 5 · 文字 2"}
     assert told[language] in out and str(library / "photos") in out
+    assert {"en": "index: done", "zh": "收录：已完成"}[language] in out
     assert run(["stats", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["items"], found["failed"]) == ({"image": 5, "text": 2}, 1)
@@ -95,7 +97,10 @@ Collection.open().index()
 @pytest.mark.parametrize("verb", [["export", "all.jsonl"], ["tags", "cat,dog"]])
 def test_a_filter_on_what_nothing_has_is_an_error(indexed, capsys, verb):
     assert run([*verb, "--where", "nokey=3"]) == 2
-    assert "nokey, which nothing in the collection has" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "nokey, which nothing in the collection has" in told and "correct the name" in told
+    assert run([*verb, "--where", "widht>3"]) == 2
+    assert "did you mean width?" in capsys.readouterr().err
     assert not (indexed / "all.jsonl").exists()
 
 

@@ -74,7 +74,9 @@ def test_a_table_brings_in_pictures_from_elsewhere_and_lists_those_that_are_miss
     report = ingest(store, embedder, [tmp_path / "list.tsv"], ONE)
     assert (report.added, report.failed) == (1, 1)
     assert described(store)["x.png"][0] == "A ship"
-    assert [bad.path for bad in store.quarantine.all()] == [str(tmp_path / "not there.jpg")]
+    (missing,) = store.quarantine.all()
+    assert missing.path == str(tmp_path / "not there.jpg")
+    assert missing.error.startswith("it is not there, though list.tsv names it. Expected a picture")
 
 
 def test_broken_rows_are_named_and_the_others_used(store, embedder, photos):

@@ -57,6 +57,8 @@ def test_everything_bad_is_recorded_nothing_is_fatal_and_memory_is_bounded(
     listed = {entry.path: entry for entry in store.quarantine.all()}
     assert set(listed) == {str(path) for path in bad.values()}
     assert all(entry.error and entry.stage for entry in listed.values())
+    text = listed[str(bad["text"])]
+    assert text.stage == "kind" and "end the name in .txt" in text.error
     items = [item for item in store.items.all() if item.kind != "table"]
     assert len(items) == sound == report.added
     assert not report.interrupted

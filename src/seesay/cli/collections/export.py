@@ -33,10 +33,12 @@ def export(
 ) -> None:
     from seesay.cli.collections.opened import opened
     from seesay.cli.output import print_json, working
+    from seesay.data.atomic import check_folder
     from seesay.search.filtering import make_filter
     from seesay.search.report.export import writer_for
 
-    writer_for(file)  # a wrong ending is told before the work
+    writer_for(file)  # a wrong ending or folder is told before the work
+    check_folder(file)
     condition = make_filter(
         where=where or (),
         folders=folder or (),

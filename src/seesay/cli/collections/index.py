@@ -144,6 +144,13 @@ def _show(here: "Opened", report: "IngestReport", *, as_json: bool) -> None:
             )
         )
     print(summary(report))
+    if report.index_problem:
+        warn(
+            say(
+                f"no index was built, so searches compare all vectors: {report.index_problem}",
+                f"没有建成索引，查找时会逐一比较全部向量：{report.index_problem}",
+            )
+        )
 
 
 def summary(report: "IngestReport") -> str:

@@ -53,6 +53,13 @@ def _draw(results: "Results") -> None:
         console(stderr=True).print(say(note.en, note.zh), style="dim", markup=False)
     if not results.hits:
         print(say("nothing found", "没有找到任何内容"))
+        if within := results.explain.filter:
+            warn(
+                say(
+                    f"the filter takes {within}; `seesay stats` lists the folders and keys",
+                    f"筛选条件是 {within}；文件夹和键名见 `seesay stats`",
+                )
+            )
         return
     if results.no_good_match:
         print(
@@ -182,13 +189,22 @@ def _say_where(file: Path) -> None:
 
 
 def check_sheet(file: Path | None) -> None:
-    """Raises ConfigError for an ending that is no picture and no page: before the work."""
+    """Raises ConfigError for an ending that is no picture and no page, and DataError for a folder
+    that is not there: before the work."""
+    from seesay.data.atomic import check_folder
     from seesay.errors import ConfigError
 
-    if file is not None and file.suffix.lower() not in (".png", ".html", ".htm"):
+    if file is None:
+        return
+    check_folder(file)
+    if file.suffix.lower() not in (".png", ".html", ".htm"):
+        ending = file.suffix or say("nothing", "没有扩展名")
         raise ConfigError(
-            f"--sheet {file} ends in {file.suffix or 'nothing'!r}; expected .png or .html; choose "
-            "a name with one of these endings"
+            say(
+                f"--sheet {file} ends in {ending!r}; expected .png or .html; choose a name with "
+                "one of these endings",
+                f"--sheet {file} 的扩展名是 {ending!r}；应为 .png 或 .html；请换成这样的文件名",
+            )
         )
 
 

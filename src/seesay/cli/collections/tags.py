@@ -30,7 +30,7 @@ def tags(
     json: Json = False,
 ) -> None:
     from seesay.cli.collections.opened import load_model, opened
-    from seesay.cli.output import print_json, print_table, progress
+    from seesay.cli.output import print_json, print_table, progress, warn
     from seesay.inference.labels import read_labels
     from seesay.search.filtering import make_filter
     from seesay.search.report.plain import to_plain
@@ -45,6 +45,10 @@ def tags(
         print_json(to_plain(report))
         return
     rows = [[tag, f"{count:,}"] for tag, count in report.counts.items()]
+    rows += [[word, "0"] for word in wanted or () if word not in report.counts]
+    if not report.pictures:
+        warn(say("there is no picture to tag", "没有可加标签的图片"))
+        return
     print_table([say("tag", "标签"), say("pictures", "图片")], rows)
     print(
         say(
@@ -60,7 +64,12 @@ def _words(read: Mapping[str, str], given: str) -> list[str]:
 
     if not read or not all(read):
         raise ConfigError(
-            f"the labels {given!r} hold {'an empty word' if read else 'no word'}; expected words "
-            'such as "cat,dog" or "猫，狗"; name some, or leave them out for everyday words'
+            say(
+                f"the labels {given!r} hold {'an empty word' if read else 'no word'}; expected "
+                'words such as "cat,dog" or "猫，狗"; name some, or leave them out for everyday '
+                "words",
+                f"标签 {given!r} 里{'有空的词' if read else '没有词'}；应如“猫，狗”；"
+                "请写上几个，或者不写，使用日常词语",
+            )
         )
     return list(read)

@@ -6,12 +6,12 @@ from typing import Any
 import typer
 
 from seesay.cli.collections.duplicates import duplicates
-from seesay.cli.collections.errors import errors
 from seesay.cli.collections.export import export
 from seesay.cli.collections.index import index
 from seesay.cli.collections.search import search
 from seesay.cli.collections.similar import similar
 from seesay.cli.collections.tags import tags
+from seesay.cli.collections.upkeep.errors import errors
 from seesay.cli.collections.upkeep.rebuild import rebuild
 from seesay.cli.collections.upkeep.stats import stats
 from seesay.cli.collections.verify import verify

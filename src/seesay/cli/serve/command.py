@@ -108,8 +108,12 @@ def configure(host: str, token: str | None, read_only: bool) -> "ServerConfig":
 
     if needs_token(host) and not token:
         raise ConfigError(
-            f"--host {host} lets other machines in, and there is no token; expected one, for "
-            "whoever comes in sees every picture; add --token auto, or set SEESAY_TOKEN"
+            say(
+                f"--host {host} lets other machines in, and there is no token; expected one, for "
+                "whoever comes in sees every picture; add --token auto, or set SEESAY_TOKEN",
+                f"--host {host} 让其他机器也能访问，却没有令牌；应设一个，"
+                "因为进来的人看得到所有图片；请加上 --token auto，或设置 SEESAY_TOKEN",
+            )
         )
     return ServerConfig(
         token=secrets.token_urlsafe(24) if token == AUTO else token or None,

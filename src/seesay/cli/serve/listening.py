@@ -29,10 +29,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, where = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise ConfigError(
-            f"--host {host} cannot be listened on ({error}); expected an address of this machine; "
-            "leave it out for 127.0.0.1"
-        ) from error
+        raise ConfigError(_no_address(host, error)) from error
     try:
         if os.name == "posix":  # else a restart would wait for connections of before to time out
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -40,15 +37,35 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
-        if error.errno == errno.EADDRINUSE:
-            reason = "is in use by another program, perhaps another seesay serve"
-        else:
-            reason = f"cannot be listened on ({error.strerror})"
-        raise ConfigError(
-            f"port {port} of {host} {reason}; expected a free one; stop that program, or choose "
-            f"another: --port {port + 1 if port < 65535 else 0}"
-        ) from error
+        raise ConfigError(_no_port(host, port, error)) from error
     return listener
+
+
+def _no_address(host: str, error: OSError) -> str:
+    return say(
+        f"--host {host} cannot be listened on ({error.strerror}); expected an address of this "
+        "machine; leave it out for 127.0.0.1",
+        f"--host {host} 无法监听（{error.strerror}）；应为本机的地址；不写则为 127.0.0.1",
+    )
+
+
+def _no_port(host: str, port: int, error: OSError) -> str:
+    """Another port helps only where this one is taken, or is for the system alone."""
+    other = port + 1 if port < 65535 else 0
+    if error.errno == errno.EADDRINUSE:
+        return say(
+            f"port {port} of {host} is in use by another program, perhaps another seesay serve; "
+            f"expected a free one; stop that program, or choose another: --port {other}",
+            f"{host} 的端口 {port} 已被其他程序占用，也许是另一个 seesay serve；应为空闲的端口；"
+            f"请停止那个程序，或换一个：--port {other}",
+        )
+    if error.errno == errno.EACCES:
+        return say(
+            f"port {port} is for the system alone ({error.strerror}); expected one from 1024 on; "
+            "leave it out for 8484",
+            f"端口 {port} 只有系统能用（{error.strerror}）；应不小于 1024；不写则为 8484",
+        )
+    return _no_address(host, error)
 
 
 def address(host: str, port: int, token: str | None) -> str:

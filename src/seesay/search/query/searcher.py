@@ -1,5 +1,6 @@
 """Ask a collection: every lane for itself, then all rankings as one."""
 
+import difflib
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -263,8 +264,10 @@ def check_keys(condition: Filter, known: set[str]) -> None:
     """Raises CollectionError for a filter on something that no unit has."""
     unknown = sorted(set(fields_of(condition)) - known - FACTS.keys())
     if unknown:
-        names = ", ".join(sorted(known | FACTS.keys()))
+        names = sorted(known | FACTS.keys())
+        near = difflib.get_close_matches(unknown[0], names, n=1)
         raise CollectionError(
             f"the filter asks for {', '.join(unknown)}, which nothing in the collection has; "
-            f"expected some of {names}; correct the name"
+            f"expected some of {', '.join(names)}; "
+            + (f"did you mean {near[0]}?" if near else "correct the name")
         )

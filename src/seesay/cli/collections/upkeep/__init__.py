@@ -1,1 +1,1 @@
-"""The commands that look after a collection: its indexes, and what it holds and takes."""
+"""The commands that look after a collection: its indexes, what it holds, what it cannot read."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from seesay.search.report.statistics import SpaceStatistics, Statistics
+    from seesay.search.store.records import Run
 
 
 def stats(collection: Collection = None, json: Json = False) -> None:
@@ -26,7 +27,7 @@ def stats(collection: Collection = None, json: Json = False) -> None:
     print_table([say("collection", "资料库"), found.folder], _facts(found))
     if found.spaces:
         heads = [say("model", "模型"), say("size", "维数"), say("pictures", "图片")]
-        heads += [say("texts", "文字"), say("state", "状态")]
+        heads += [say("texts", "文字"), say("captions", "图片说明"), say("state", "状态")]
         print_table(heads, [_space(space) for space in found.spaces])
     indexes = [row for space in found.spaces for row in _indexes(space)]
     if indexes:
@@ -49,9 +50,20 @@ def _facts(found: "Statistics") -> list[tuple[str, str]]:
         (say("database", "数据库"), size(found.database_bytes)),
         (say("indexes", "索引"), f"{size(found.index_bytes)} · {found.engine}"),
         (say("thumbnails", "缩略图"), size(found.thumbnail_bytes)),
-        (say("last run", "上次运行"), f"{run.action}: {run.state}" if run else ""),
+        (say("last run", "上次运行"), _run(run) if run else ""),
     ]
     return [fact for fact in facts if fact[1]]
+
+
+def _run(run: "Run") -> str:
+    states = {
+        "running": say("running", "进行中"),
+        "done": say("done", "已完成"),
+        "failed": say("failed", "出错中止"),
+        "interrupted": say("interrupted", "被中断"),
+    }
+    action = say(run.action, "收录") if run.action == "index" else run.action
+    return f"{action}{say(': ', '：')}{states[run.state]}"
 
 
 def _space(space: "SpaceStatistics") -> list[str]:
@@ -61,7 +73,8 @@ def _space(space: "SpaceStatistics") -> list[str]:
         "filling": say("being filled", "填充中"),
     }
     state = states["active" if space.active else space.state]
-    return [space.model, str(space.dim), f"{space.images:,}", f"{space.texts:,}", state]
+    counts = [f"{count:,}" for count in (space.images, space.texts, space.captions)]
+    return [space.model, str(space.dim), *counts, state]
 
 
 def _indexes(space: "SpaceStatistics") -> "Iterator[list[str]]":

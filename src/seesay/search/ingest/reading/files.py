@@ -33,6 +33,11 @@ def content_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def millions(amount: int) -> str:
+    """At least so many, as a limit is typed: 8101M."""
+    return f"{-(-amount // 10**6)}M"
+
+
 def read_file(path: str, most: int) -> Content:
     """Raises RefusedError for what cannot be read, is larger than `most` bytes, is no file, or
     changes again and again while it is read."""
@@ -68,7 +73,8 @@ def _read(path: str, most: int) -> tuple[os.stat_result, bytes, os.stat_result]:
             raise RefusedError(
                 "size",
                 f"it is {before.st_size:,} bytes long. Expected at most {most:,}. Make it "
-                "smaller, divide it, or let it through with --max-file-size if you trust it.",
+                "smaller, divide it, or let it through with --max-file-size "
+                f"{millions(before.st_size)} if you trust it.",
             )
         try:
             data = _all(stream, before.st_size, most)

@@ -9,8 +9,9 @@ from seesay.data.squares import square
 from seesay.errors import ImageError, MissingExtraError
 from seesay.search.ingest.options import ReadLimits
 from seesay.search.ingest.reading.exif import details
-from seesay.search.ingest.reading.files import Content, RefusedError
+from seesay.search.ingest.reading.files import Content, RefusedError, millions
 from seesay.search.ingest.reading.messages import Setup
+from seesay.search.ingest.reading.texts import decode_text
 from seesay.search.store.records import UnitDraft
 
 _TURNED = (5, 6, 7, 8)  # values of the EXIF orientation that exchange width and height
@@ -37,6 +38,13 @@ def read_picture(content: Content, setup: Setup, *, decoded: bool) -> tuple[Unit
     except MissingExtraError as error:
         raise RefusedError("codec", str(error)) from None
     except ImageError as error:
+        if _is_text(content.data):
+            raise RefusedError(
+                "kind",
+                "it holds text, perhaps a saved web page, whatever its name says. Expected a "
+                "picture. Download the picture itself, or end the name in .txt to have it found "
+                "as a text.",
+            ) from None
         told = str(error).removeprefix(f"{label}: ")
         raise RefusedError("decode", f"it {told}") from None
 
@@ -61,9 +69,16 @@ def _refuse_large(header: Image, target: int | None, limits: DecodeLimits) -> No
         raise RefusedError(
             "size",
             f"it is {width:,} x {height:,} pixels large. Expected at most {limits.max_pixels:,} "
-            "that must be decoded. Save it smaller, or let it through with --max-pixels if you "
-            "trust it.",
+            "that must be decoded. Save it smaller, or let it through with "
+            f"--max-pixels {millions(width * height)} if you trust it.",
         ) from None
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return bool(decode_text(data))
+    except RefusedError:
+        return False
 
 
 def is_picture(data: bytes) -> bool:

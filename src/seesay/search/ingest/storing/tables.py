@@ -55,7 +55,7 @@ class Captions:
         anew = {table.path for table in changed}
         for table, paths in awaited_pictures(self._store).items():
             if table not in anew and any(is_below(table, place) for place in places):
-                yield from (seen(path, "image") for path in paths)
+                yield from (_named(path, table) for path in paths)
 
     def due(self, changed: Sequence[Seen]) -> Iterator[Outcome]:
         """The tables to apply: those that changed, and where pictures were stored since, all; where
@@ -74,7 +74,7 @@ class Captions:
         """The pictures that a table names."""
         for path in _by_path(table):
             if not path.startswith(_SCHEMES):
-                yield seen(path, "image")
+                yield _named(path, table.path)
             elif self._fetches(table.path):
                 yield Seen(path=path, expected="address")
 
@@ -185,6 +185,17 @@ def awaited_pictures(store: Store) -> dict[str, list[str]]:
     named = dict(kept) if isinstance(kept, dict) else {}
     tables = store.items.by_path(named)
     return {table: list(paths) for table, paths in named.items() if table in tables}
+
+
+def _named(path: str, table: str) -> Seen:
+    """A picture that a table names."""
+    if not is_nothing(path):
+        return seen(path, "image")
+    problem = (
+        f"it is not there, though {os.path.basename(table)} names it. Expected a picture. "
+        "Put it there, or correct its path in the table."
+    )
+    return Seen(path=path, expected="image", problem=problem)
 
 
 def _is_awaited(path: str) -> bool:

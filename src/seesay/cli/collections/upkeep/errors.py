@@ -1,12 +1,15 @@
 """`seesay errors`: files that could not be read, and why."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seesay.cli.collections.options import Collection, PathsOnly, Zero
-from seesay.cli.messages import say
+from seesay.cli.messages import language, say
 from seesay.cli.options import Json
+
+if TYPE_CHECKING:
+    from seesay.search.store.records import Quarantined
 
 Retry = Annotated[
     bool,
@@ -19,20 +22,20 @@ Retry = Annotated[
     ),
 ]
 
-# What went wrong, by the stage at which it did; the library tells the rest in English.
+# What went wrong, by the stage at which it did, and what to do; the library tells it in English.
 STAGES = {
-    "address": "网址不可用",
-    "codec": "缺少解码库",
-    "crash": "读取进程崩溃",
-    "decode": "图片损坏",
-    "fetch": "下载失败",
-    "kind": "类型不支持",
-    "memory": "内存不足",
-    "read": "无法打开",
-    "size": "超过上限",
-    "table": "表格有误",
-    "text": "不是文字",
-    "time": "读取超时",
+    "address": ("网址不可用", "信得过就自行下载"),
+    "codec": ("缺少解码库", "按详情里的命令安装"),
+    "crash": ("读取进程崩溃", "重新保存，或缩小"),
+    "decode": ("图片损坏", "重新复制、下载，或另存为 JPEG"),
+    "fetch": ("下载失败", "在浏览器里检查网址，稍后再试"),
+    "kind": ("类型不支持", "换成图片，或另存为文本"),
+    "memory": ("内存不足", "缩小，或放宽上限"),
+    "read": ("无法打开", "检查路径、链接和权限"),
+    "size": ("超过上限", "缩小，或按详情放宽上限"),
+    "table": ("表格有误", "按详情改正表格"),
+    "text": ("不是文字", "另存为 UTF-8 文本"),
+    "time": ("读取超时", "缩小，或用 --seconds 放宽"),
 }
 
 
@@ -44,7 +47,7 @@ def errors(
     json: Json = False,
 ) -> None:
     from seesay.cli.collections.opened import opened
-    from seesay.cli.collections.shown import print_paths, shown_path
+    from seesay.cli.collections.shown import print_paths
     from seesay.cli.output import print_json, print_table, warn
 
     with opened(collection) as here:
@@ -60,12 +63,7 @@ def errors(
     elif not bad:
         print(say("every file could be read", "所有文件都能读取"))
     else:
-        rows = [
-            [shown_path(one.path), say(one.stage, STAGES[one.stage]), one.error, one.tries]
-            for one in bad
-        ]
-        heads = [say("file", "文件"), say("stage", "问题"), say("what is wrong", "详情（英文）")]
-        print_table([*heads, say("tries", "尝试次数")], rows)
+        print_table(*_table(bad))
         if not retry:
             warn(
                 say(
@@ -80,3 +78,14 @@ def errors(
                 f"已清除 {len(bad)} 条记录；下次运行 seesay index 会重新尝试",
             )
         )
+
+
+def _table(bad: "list[Quarantined]") -> tuple[list[str], list[list[str]]]:
+    """Chinese readers get what to do beside what is told in English."""
+    from seesay.cli.collections.shown import shown_path
+
+    if language() == "zh":
+        rows = [[shown_path(one.path), "：".join(STAGES[one.stage]), one.error] for one in bad]
+        return ["文件", "问题与办法", "详情（英文）"], rows
+    rows = [[shown_path(one.path), one.stage, one.error] for one in bad]
+    return ["file", "stage", "what is wrong, and what to do"], rows

@@ -24,18 +24,18 @@ REASONS = (
     (r"Input should be less than or equal to (\S+)", r"应不大于 \1"),
     (r"Input should be a valid integer.*", r"应为整数"),
     (r"Input should be a valid number.*", r"应为数"),
-    (r"(?:Value )?(.+) is not one of (.+)", r"\1 不是以下之一：\2"),
+    (r"(.+) is not one of (.+)", r"\1 不是以下之一：\2"),
 )
 
 
 def wrong_use(told: str) -> str:
     """What Typer told, in the language of the command line, without the full stop."""
-    told = told.rstrip(".")
+    told = told.rstrip(".").replace("Value error, ", "")
     if language() != "zh":
         return told
     for english, chinese in CHINESE:
         if match := re.fullmatch(english, told, re.DOTALL):
-            found = match.expand(chinese)
+            found = match.expand(chinese).replace(", ", "、")
             for reason, translated in REASONS:
                 found = re.sub(f"(?<=：){reason}$", translated, found)
             return found

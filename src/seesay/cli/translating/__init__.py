@@ -1,0 +1,1 @@
+"""What others say in English of a wrong use, in the language of the command line."""

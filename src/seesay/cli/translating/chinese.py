@@ -1,0 +1,182 @@
+"""What the library says of values that were typed on the command line, in Chinese.
+
+They are told apart by their words, as those of `usage` are; names in braces are what stands in
+their place. What the library says of pictures, models and files that do not do stays English.
+"""
+
+import re
+from functools import cache
+
+from seesay.cli.messages import language
+
+# What the library says -> the same in Chinese. The first that fits counts.
+CHINESE = (
+    (
+        "there is no collection yet (expected one in {place}); make it from your pictures and "
+        "texts: seesay index FOLDER. There are: {names}",
+        "还没有默认的资料库（应在 {place}）；请用图片和文字建立：seesay index 文件夹，或用 "
+        "--collection 指定已有的：{names}",
+    ),
+    (
+        "there is no collection yet (expected one in {place}); make it from your pictures and "
+        "texts: seesay index FOLDER",
+        "还没有资料库（应在 {place}）；请用图片和文字建立：seesay index 文件夹",
+    ),
+    (
+        "there is no collection {name} (expected one in {place}); did you mean {near}? "
+        "To make it: seesay index FOLDER --collection {same}. There are: {names}",
+        "没有资料库 {name}（应在 {place}）；是不是想用 {near}？要新建请运行：seesay index 文件夹 "
+        "--collection {same}。已有的资料库：{names}",
+    ),
+    (
+        "there is no collection {name} (expected one in {place}); to make it: seesay index "
+        "FOLDER --collection {same}. There are: {names}",
+        "没有资料库 {name}（应在 {place}）；要新建请运行：seesay index 文件夹 --collection {same}。"
+        "已有的资料库：{names}",
+    ),
+    (
+        "there is no collection {name} (expected one in {place}); to make it: seesay index "
+        "FOLDER --collection {same}",
+        "没有资料库 {name}（应在 {place}）；要新建请运行：seesay index 文件夹 --collection {same}",
+    ),
+    (
+        "the collection name {name} cannot be used; expected letters, digits, - _ and . (64 at "
+        "most, a letter or digit first), or a path such as ./name; choose another name",
+        "资料库名称 {name} 不能用；应由文字、数字、-、_ 和 . 组成（最多 64 个，以文字或数字开头），"
+        "或者是 ./name 这样的路径；请换一个名称",
+    ),
+    (
+        "{names}: not there, expected files or folders that are; nothing was made; check the "
+        "names, or connect the disk",
+        "{names} 不存在；应为已有的文件或文件夹；没有建立资料库；请检查名称，或接上硬盘",
+    ),
+    (
+        "none of {names} is there, expected folders to watch; check the names, or connect the disk",
+        "{names} 都不存在；应为要留意的文件夹；请检查名称，或接上硬盘",
+    ),
+    (
+        "no files and folders were named, and {place} knows none of before; expected at least one "
+        "path: seesay index FOLDER",
+        "没有给出文件或文件夹，{place} 里也没有收录过的；至少应给出一个：seesay index 文件夹",
+    ),
+    (
+        "{place} is empty, expected a collection with something in it; index some pictures and "
+        "texts first: seesay index FOLDER",
+        "{place} 是空的；应为有内容的资料库；请先收录图片和文字：seesay index 文件夹",
+    ),
+    (
+        "{address} is an address, expected files and folders, since fetching was not allowed; "
+        "allow it with --urls, or download it first",
+        "{address} 是网址；没有允许下载时，应为文件或文件夹；请加上 --urls，或先自行下载",
+    ),
+    (
+        "{place} was indexed with {model}, and {other} was asked for: vectors of two models "
+        "cannot be compared, expected the same one. Leave --model out to go on with it; to bring "
+        "everything over to the other one: seesay index --model {same} (without paths)",
+        "{place} 是用 {model} 收录的，现在却指定了 {other}：两个模型的向量无法比较，应为同一个。"
+        "不写 --model 就沿用原来的；要全部换过去，请运行 seesay index --model {same}（不写路径）",
+    ),
+    (
+        "the query is {query}; expected words or a picture; say what to look for, as in {example}",
+        "查询内容是 {query}；应有文字或图片；请写出要找什么，如“草地上的狗”",
+    ),
+    (
+        "the query has no words and no picture; expected at least one, or a filter; say what to "
+        "look for, as in {example}",
+        "查询里没有文字，也没有图片；至少应有其一，或者一个筛选条件；请写出要找什么，如“草地上的狗”",
+    ),
+    (
+        "the query asks for {count} hits after the first {offset}; expected at least 1, and no "
+        "more than {most} in all; ask for fewer, or narrow the search with a filter",
+        "要求显示 {count} 条结果；应至少 1 条，总共不超过 {most} 条；请减少数量，或加筛选条件",
+    ),
+    (
+        "{date} is not a date; expected a day, month or year such as {examples}; write it like "
+        "that",
+        "{date} 不是日期；应为某日、某月或某年；请写成 2024-05-31、2024-05 或 2024",
+    ),
+    (
+        "there is no day from {since} to {until}; expected the earlier one first; exchange them",
+        "从 {since} 到 {until} 没有任何一天；起始应不晚于结束；请把两者对调",
+    ),
+    (
+        "the condition {condition} names no key; expected one such as width>=1000, camera=Canon, "
+        "name~part, or a key alone; see seesay search --help",
+        "条件 {condition} 没有写键名；应如 width>=1000、camera=Canon、name~片段，或只写键名；"
+        "参见 seesay search --help",
+    ),
+    (
+        "the filter asks for {keys}, which nothing in the collection has; expected some of "
+        "{names}; did you mean {near}?",
+        "筛选条件用了 {keys}，资料库里没有这一项；应为以下之一：{names}；是不是想用 {near}？",
+    ),
+    (
+        "the filter asks for {keys}, which nothing in the collection has; expected some of "
+        "{names}; correct the name",
+        "筛选条件用了 {keys}，资料库里没有这一项；应为以下之一：{names}；请改正名称",
+    ),
+    (
+        "the threshold is {threshold}; expected a cosine above 0 and up to 1; {usual} finds "
+        "pictures that were made smaller or saved again",
+        "阈值是 {threshold}；应为大于 0、不超过 1 的余弦相似度；"
+        "{usual} 能找到缩小过或重新保存过的图片",
+    ),
+    (
+        "{file} ends in {ending}; expected one of {endings}; choose a name with one of these "
+        "endings",
+        "{file} 的扩展名是 {ending}；应为以下之一：{endings}；请换成这样的文件名",
+    ),
+    (
+        "{file} cannot be written: {why}; expected the path of a file in a folder that exists, "
+        "with room and the right to write; choose another path, or create the folder",
+        "无法写入 {file}：{why}；应为已有文件夹里的文件，且有空间和写入权限；"
+        "请换一个路径，或新建文件夹",
+    ),
+    (
+        "{file} cannot be read: {why}; expected a UTF-8 text file with one entry per line; check "
+        "the path, or save the file as UTF-8",
+        "无法读取 {file}：{why}；应为每行一项的 UTF-8 文本文件；请检查路径，或另存为 UTF-8",
+    ),
+    (
+        "there is no engine {name}; expected faiss, chroma, chroma=HOST:PORT or "
+        "milvus=http://HOST:PORT (https:// where the server speaks TLS); write it like one of "
+        "these",
+        "没有引擎 {name}；应为 faiss、chroma、chroma=HOST:PORT 或 milvus=http://HOST:PORT"
+        "（服务器用 TLS 时写 https://）；请按这样的格式写",
+    ),
+    (
+        "the engine {name} cannot be used: {why}; expected a server that answers there; start it "
+        "or correct the address; nothing was changed",
+        "引擎 {name} 无法使用：{why}；那里应有服务器应答；请启动它，或改正地址；没有改动任何内容",
+    ),
+    (
+        "{package} is not installed, expected seesay with its extra {extra}. Install it with: "
+        "{command}",
+        "没有安装 {package}；应装好 seesay 的附加包 {extra}；安装命令：{command}",
+    ),
+)
+
+
+def in_chinese(told: str) -> str:
+    """What the library said, in the language of the command line where that is Chinese and the
+    words are known; else as it is."""
+    if language() != "zh":
+        return told
+    for known, chinese in _patterns():
+        if found := known.fullmatch(told):
+            return chinese.format_map(found.groupdict())
+    return told
+
+
+@cache
+def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((_pattern(english), chinese) for english, chinese in CHINESE)
+
+
+def _pattern(english: str) -> re.Pattern[str]:
+    """Each name in braces stands for anything."""
+    pieces = re.split(r"\{(\w+)\}", english)
+    return re.compile(
+        "".join(f"(?P<{p}>.+?)" if i % 2 else re.escape(p) for i, p in enumerate(pieces)),
+        re.DOTALL,
+    )

@@ -69,6 +69,7 @@ def test_every_value_of_a_sentence_is_in_the_english_one_too():
         (["index", "-c", "work"], "没有给出文件或文件夹"),
         (["index", "http://a/b.png", "-c", "work"], "http://a/b.png 是网址"),
         (["export", "a.txt"], "a.txt 的扩展名是 '.txt'；应为以下之一：.npz"),
+        (["export", "no/a.npz"], "无法写入 no/a.npz：没有文件夹 {place.parent.parent}/no"),
         (["embed", "--text", "a", "--out", "a.doc"], "a.doc 的扩展名是 '.doc'"),
         (["classify", "a.png", "-l", "a", "--templates", "no.txt"], "无法读取 no.txt"),
         (["tags", "，"], "标签 '，' 里没有词"),

@@ -149,7 +149,9 @@ def _row(entry: "CatalogEntry") -> list[str]:
 
 
 def _facts(entry: "CatalogEntry") -> list[tuple[str, str]]:
-    count = say(f"{entry.parameters_m} million", f"{entry.parameters_m / 100:.2f} 亿")
+    millions = entry.parameters_m
+    chinese = f"{millions / 100:.2f} 亿" if millions >= 100 else f"{100 * millions:,} 万"
+    count = say(f"{millions} million", chinese)
     return [
         (say("repository", "仓库"), entry.repo),
         ("ModelScope", entry.modelscope),

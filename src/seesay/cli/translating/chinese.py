@@ -127,6 +127,12 @@ CHINESE = (
         "{file} 的扩展名是 {ending}；应为以下之一：{endings}；请换成这样的文件名",
     ),
     (
+        "{file} cannot be written: there is no folder {folder}; expected the path of a file in a "
+        "folder that exists, with room and the right to write; choose another path, or create the "
+        "folder",
+        "无法写入 {file}：没有文件夹 {folder}；应为已有文件夹里的文件；请换一个路径，或新建文件夹",
+    ),
+    (
         "{file} cannot be written: {why}; expected the path of a file in a folder that exists, "
         "with room and the right to write; choose another path, or create the folder",
         "无法写入 {file}：{why}；应为已有文件夹里的文件，且有空间和写入权限；"

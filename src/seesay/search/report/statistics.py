@@ -44,6 +44,8 @@ class SpaceStatistics:
     """"filling" or "ready"."""
     images: int
     texts: int
+    captions: int
+    """Pictures whose captions have a vector too, beside those of texts."""
     indexes: tuple[IndexStatistics, ...]
     """Those there are."""
 
@@ -124,6 +126,7 @@ def _by_kind(store: Store, table: str) -> Mapping[str, int]:
 
 def _space(store: Store, space: Space) -> SpaceStatistics:
     counts = {one: store.vectors.count(space.id, one) for one in _MODALITIES}
+    captions = store.vectors.count_captions(space.id)
     return SpaceStatistics(
         model=space.model,
         revision=space.revision,
@@ -131,7 +134,8 @@ def _space(store: Store, space: Space) -> SpaceStatistics:
         active=space.active,
         state=space.state,
         images=counts["image"],
-        texts=counts["text"],
+        texts=counts["text"] - captions,
+        captions=captions,
         indexes=tuple(_indexes(store, space)),
     )
 

@@ -32,7 +32,6 @@ own scores over the collection, the usual z-score, told almost nothing (area und
 0.57-0.64, this 0.90-0.96): the nearest picture stands out as much where nothing fits.
 """
 
-import warnings
 from dataclasses import dataclass
 from math import log2
 
@@ -187,11 +186,11 @@ def _above(
     own: bool,
 ) -> Float32[np.ndarray, "asked units"]:
     """How far cosines with units lie above those of everyday things with the same units."""
-    known = np.where(own & (of_things > _ITSELF), np.nan, of_things)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a picture alone has no others
-        mean, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
-    above = (cosines - np.nan_to_num(mean)) / np.maximum(np.nan_to_num(spread), _LEAST)
+    known = np.isfinite(of_things) & ~(own & (of_things > _ITSELF))
+    others = np.maximum(known.sum(axis=0), 1)  # a picture alone has none
+    mean = np.where(known, of_things, 0).sum(axis=0) / others
+    spread = np.sqrt(np.where(known, (of_things - mean) ** 2, 0).sum(axis=0) / others)
+    above = (cosines - mean) / np.maximum(spread, _LEAST)
     return above.astype(np.float32)
 
 

@@ -14,7 +14,7 @@ from seesay.search.store.store import Store
 Ranked = tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"], Float[np.ndarray, " found"]]
 
 
-_SLACK = 8
+_SLACK = 3
 
 
 @dataclass(frozen=True, eq=False)

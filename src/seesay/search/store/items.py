@@ -138,6 +138,16 @@ class Items:
 
 
 def _item(row: tuple[Any, ...]) -> Item:
-    names = _COLUMNS.split(", ")
-    fields = dict(zip(names, row, strict=True))
-    return Item(**{**fields, "path": text_to_path(fields["path"])})
+    # Name by name, since a server makes thousands of these a second.
+    number, path, kind, content_hash, size, mtime_ns, status, added_ns, seq = row
+    return Item(
+        id=number,
+        path=text_to_path(path),
+        kind=kind,
+        content_hash=content_hash,
+        size=size,
+        mtime_ns=mtime_ns,
+        status=status,
+        added_ns=added_ns,
+        seq=seq,
+    )

@@ -5,11 +5,13 @@ import base64
 import io
 import json
 import subprocess
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import httpx2
 import pytest
 from mcp import Client
@@ -17,8 +19,13 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
+from live_server import live
 from photographs import photographs
-from seesay.api.mcp import MOST_TEXT, build_mcp
+from seesay.api.config import ServerConfig
+from seesay.api.mcp import build_mcp
+from seesay.api.mcp.tools import MOST_TEXT
+from seesay.cli.serve import compose
+from seesay.search.collection import Collection
 from seesay.search.library import Library
 from served import Served, command, make_collection, served, surroundings
 
@@ -118,6 +125,48 @@ def test_an_assistant_talks_to_the_server_over_http(server: Served, mode):
             return await whole_conversation(client)
 
     check_conversation(asyncio.run(talk()))
+
+
+def test_assistants_that_ask_too_much_at_once_are_told_so_and_keep_no_program_waiting(
+    library, monkeypatch
+):
+    """One search runs, one waits, and there is room for no other, whoever asks."""
+    free, search = threading.Event(), Collection.search
+
+    def waiting(self, query="", **options):
+        if not isinstance(query, str) and query.parts[0].text == "wait":
+            free.wait(30)
+        return search(self, query, **options)
+
+    monkeypatch.setattr(Collection, "search", waiting)
+    config = ServerConfig(threads=1, max_waiting=1)
+    with live(compose(library, config, page=False)) as up, httpx.Client(base_url=up.url) as rest:
+
+        def told(path: str, **body: Any) -> Any:
+            return asyncio.to_thread(rest.request, "POST" if body else "GET", path, json=body)
+
+        async def talk() -> None:
+            async with Client(streamable_http_client(f"{up.url}/mcp")) as client:
+                calls = [client.call_tool("search", {"words": "wait"}) for _ in range(6)]
+                answers = asyncio.as_completed(calls, timeout=20)
+                try:
+                    for _, answer in zip(range(4), answers, strict=False):
+                        refused = await answer
+                        assert refused.is_error
+                        assert "2 requests are being worked on" in refused.content[0].text
+                    assert (await told("/v1/search", query="a cat")).status_code == 503
+                    assert (await told("/v1/models")).status_code == 200
+                    shown = await client.call_tool("show", {"unit": 1})
+                    assert not shown.is_error
+                finally:
+                    free.set()
+                assert not any([(await answer).is_error for answer in answers])
+            assert (await told("/v1/search", query="a cat")).json()["hits"]
+            figures = (await told("/metrics")).text
+            assert 'seesay_searches_total{collection="default"} 3.0' in figures
+            assert 'seesay_requests_total{method="POST",route="/mcp",status="200"}' in figures
+
+        asyncio.run(talk())
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong-one"}])

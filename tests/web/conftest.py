@@ -53,7 +53,10 @@ def served(tmp_path_factory):
         library.warm_up()
         server = uvicorn.Server(
             uvicorn.Config(
-                compose(library, ServerConfig(read_only=True)), port=0, log_level="error"
+                compose(library, ServerConfig(read_only=True)),
+                port=0,
+                log_level="critical",
+                timeout_graceful_shutdown=1,  # the page listens as long as it is open
             )
         )
         listener = socket.create_server(("127.0.0.1", 0))

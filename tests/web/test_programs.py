@@ -53,6 +53,25 @@ def test_a_program_searches_with_a_picture_and_in_another_collection(client):
     assert found(client, words="moon", collection="few") == ["moon.png"]
 
 
+def test_searches_of_the_page_are_counted_and_what_it_listens_to_is_no_wait(client, served):
+    def figures():
+        lines = httpx.get(f"{served.address}/metrics").text.splitlines()
+        return {
+            key: float(value)
+            for key, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
+        }
+
+    few = 'seesay_searches_total{collection="few"}'
+    before = figures().get(few, 0)
+    found(client, words="moon", collection="few")
+    after = figures()
+    assert after[few] == before + 1
+    stream = "/gradio_api/queue/data"
+    assert after[f'seesay_requests_total{{method="GET",route="{stream}",status="200"}}'] > 0
+    assert f'seesay_request_seconds_count{{route="{stream}"}}' not in after
+    assert 'seesay_request_seconds_count{route="/gradio_api/queue/join"}' in after
+
+
 def test_pages_of_a_program_have_as_many_hits_as_it_asks_for(client):
     pages = [found(client, words="sky", count=4, page=page) for page in range(3)]
     assert [len(page) for page in pages] == [4, 4, 4]

@@ -37,10 +37,10 @@ def create_app(
     library: Library,
     config: ServerConfig,
     *,
-    mount: Callable[[FastAPI], FastAPI] | None = None,
+    mount: Callable[[FastAPI, Service], FastAPI] | None = None,
 ) -> FastAPI:
     """The application that serves a library, which stays the caller's to close. `mount` adds what
-    else is to be had on the same port, behind the same guard."""
+    else is to be had on the same port, behind the same guard and with the same threads."""
     service = Service(library, config)
     app = FastAPI(
         title="seesay",
@@ -61,7 +61,7 @@ def create_app(
     add_handlers(app)
     app.add_middleware(Guard, config=config)
     app.add_middleware(Measured, metrics=service.metrics)  # the outermost: counts refusals too
-    return app if mount is None else mount(app)
+    return app if mount is None else mount(app, service)
 
 
 def _running(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -13,6 +13,7 @@ except ModuleNotFoundError:
     raise MissingExtraError("prometheus-client", "serve") from None
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_STREAM = b"text/event-stream"
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -30,7 +31,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "seesay_request_seconds",
-            "From the first byte of a request to the last of its answer.",
+            "From the first byte of a request to the last of its answer, streams left out.",
             ("route",),
             buckets=_SECONDS,
             registry=self.registry,
@@ -53,10 +54,11 @@ class Metrics:
         """Count a search."""
         self._searches.labels(collection).inc()
 
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request."""
+    def answered(self, route: str, method: str, status: int, seconds: float | None) -> None:
+        """Count a request; one without a time is no wait of anybody's."""
         self._requests.labels(route, method, status).inc()
-        self._seconds.labels(route).observe(seconds)
+        if seconds is not None:
+            self._seconds.labels(route).observe(seconds)
 
     def watch(
         self,
@@ -87,12 +89,16 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began, status, is_stream = time.perf_counter(), 500, False
 
         async def sent(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
+                # The page listens to some as long as it is open.
+                is_stream = (b"content-type", _STREAM) in [
+                    (name, value[: len(_STREAM)]) for name, value in message.get("headers", ())
+                ]
             await send(message)
 
         try:
@@ -102,4 +108,4 @@ class Measured:
             route = getattr(scope.get("route"), "path", "other")
             seconds = time.perf_counter() - began
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.answered(route, method, status, seconds)
+            self._metrics.answered(route, method, status, None if is_stream else seconds)

@@ -1,5 +1,6 @@
 """Answers what is done on the page: one method for each thing that a visitor can do."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from html import escape
 from typing import Any
@@ -29,9 +30,13 @@ _MOST_FOUND = 200  # hits that a program may ask for at once
 class Desk:
     """The functions behind the page. They only ever read."""
 
-    def __init__(self, library: Library, *, read_only: bool) -> None:
+    def __init__(
+        self, library: Library, *, read_only: bool, searched: Callable[[str], None] | None = None
+    ) -> None:
+        """`searched` is told the collection of each search."""
         self._library = library
         self._read_only = read_only
+        self._searched = searched or (lambda _: None)
 
     def open(self, name: str | None) -> list[Any]:
         """A collection as it is first seen: folders to choose from, results, the closing line, and
@@ -119,7 +124,7 @@ class Desk:
         """What fits the words and the picture, which is a data URL. `kind` is "image" or "text",
         `where` conditions such as camera=Canon, `min_match` a percentage."""
         try:
-            found, _ = self._get(collection or None)
+            found, name = self._get(collection or None)
             form: tuple[Any, ...] = (
                 collection,
                 words,
@@ -135,6 +140,7 @@ class Desk:
             asked = replace(_read(*form), page=max(0, int(page)))
             count = min(max(1, int(count)), _MOST_FOUND)
             results = search(found, asked, count=count)
+            self._searched(name)
         except SeesayError as error:
             raise gr.Error(str(error)) from error
         # No key is called "path": a client would take it for a file to be fetched.
@@ -156,6 +162,8 @@ class Desk:
             collection, name = self._get(asked.collection)
         except SeesayError as error:
             return failed(error)
+        if not asked.nothing:
+            self._searched(name)
         return answer(collection, name, asked)
 
     def _get(self, name: str | None) -> tuple[Collection, str]:

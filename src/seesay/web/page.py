@@ -1,6 +1,7 @@
 """The page: what stands where, and which function answers what is done there."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from seesay.errors import MissingExtraError
@@ -124,13 +125,17 @@ class _Page:
         acted.then(None, js=script.TO_TOP, **_QUIET)
 
 
-def build_page(library: Library, *, read_only: bool) -> gr.Blocks:
-    """The page on the collections of a library; see `mount`.
+def build_page(
+    library: Library, *, read_only: bool, searched: Callable[[str], None] | None = None
+) -> gr.Blocks:
+    """The page on the collections of a library; see `mount`. `searched` is told the collection of
+    each search.
 
     It only ever reads. Pictures to look for come as data, never as a file that a visitor names."""
     title = "看图说话 seesay"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 600)) as page:
-        _Page(library, Desk(library, read_only=read_only)).connect(page)
+        desk = Desk(library, read_only=read_only, searched=searched)
+        _Page(library, desk).connect(page)
     page.queue(default_concurrency_limit=max(2, os.cpu_count() or 1), max_size=_WAITING)
     page.state_session_capacity = _SESSIONS
     return page

@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from seesay.api.config import ServerConfig
+    from seesay.api.service import Service
     from seesay.search.library import Library
 
 
@@ -15,13 +16,15 @@ def compose(library: "Library", config: "ServerConfig", page: bool = True) -> "F
     from seesay.api.app import create_app
     from seesay.api.mcp import build_mcp, mount_mcp
 
-    def mount(app: "FastAPI") -> "FastAPI":
-        app = mount_mcp(app, build_mcp(library, most=config.max_count))
+    def mount(app: "FastAPI", service: "Service") -> "FastAPI":
+        app = mount_mcp(app, build_mcp(library, most=config.max_count, service=service))
         if not page:
             return app
         from seesay.web.page import build_page
         from seesay.web.page import mount as mount_page
 
-        return mount_page(app, build_page(library, read_only=config.read_only))
+        searched = service.metrics.searched
+        built = build_page(library, read_only=config.read_only, searched=searched)
+        return mount_page(app, built)
 
     return create_app(library, config, mount=mount)

@@ -1,0 +1,102 @@
+"""The MCP server around the tools, alone or behind the guard of the API."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial, wraps
+from typing import Any
+
+from seesay import __version__
+from seesay.errors import MissingExtraError
+from seesay.search.library import Library
+
+try:
+    from fastapi import FastAPI
+    from mcp.server.mcpserver import MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.server.transport_security import TransportSecuritySettings
+    from mcp.types import ToolAnnotations
+    from starlette.routing import Route
+    from starlette.types import Receive, Scope, Send
+except ModuleNotFoundError as error:
+    raise MissingExtraError(str(error.name).partition(".")[0], "serve") from None
+
+from seesay.api.failures import RefusedError
+from seesay.api.mcp.tools import Tools
+from seesay.api.service import Service
+from seesay.api.work import Work
+
+PATH = "/mcp"
+_READS = ToolAnnotations(
+    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+)
+
+
+def build_mcp(library: Library, *, most: int = 50, service: Service | None = None) -> MCPServer:
+    """The server with its tools; `most` is how many finds a search returns at most. With a
+    `service` the tools take their turn among its other requests, and are counted with them."""
+    server: MCPServer = MCPServer(
+        "seesay",
+        title="seesay · 看图说话",
+        version=__version__,
+        instructions=(
+            "Finds the user's own pictures and notes by what they show, in Chinese and English. "
+            "Search first, then show or describe single finds by their unit. "
+            f"Collections: {', '.join(library.names)}; the first is used where none is named."
+        ),
+        log_level="WARNING",
+    )
+    tools = Tools(library, most, None if service is None else service.metrics.searched)
+    searches, pictures = (service.searches, service.pictures) if service else (None, None)
+    for tool, work, title in (
+        (tools.search, searches, "Search pictures and notes"),
+        (tools.show, pictures, "Show a find"),
+        (tools.describe, searches, "Describe a find"),
+    ):
+        called = tool if work is None else _in_turn(tool, work)
+        server.add_tool(called, title=title, annotations=_READS)
+    return server
+
+
+def _in_turn(tool: Callable[..., Any], work: Work) -> Callable[..., Any]:
+    """A tool that is called in the threads of `work`; where these have too much to do already, or
+    it takes too long, the assistant is told so."""
+
+    @wraps(tool)
+    async def called(**arguments: Any) -> Any:
+        try:
+            return await work(partial(tool, **arguments))
+        except RefusedError as error:
+            raise ToolError(error.message) from error
+
+    return called
+
+
+def mount_mcp(app: FastAPI, server: MCPServer, *, max_body_bytes: int = 1 << 20) -> FastAPI:
+    """Let `app` answer MCP at PATH, behind whatever guards `app`. Every request stands for itself:
+    no session is kept, so that nothing grows and a restart is not noticed."""
+    inner = server.streamable_http_app(
+        streamable_http_path=PATH,
+        json_response=True,
+        stateless_http=True,
+        max_request_body_size=max_body_bytes,
+        # Host and Origin are the guard's: it knows by which names this server may be called.
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+    )
+    (route,) = (one for one in inner.routes if isinstance(one, Route) and one.path == PATH)
+    answered = route.app
+
+    async def named(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = route  # as FastAPI does for its own: figures are kept by route
+        await answered(scope, receive, send)
+
+    route.app = named
+    app.router.routes.append(route)
+    before = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with before(app) as state, server.session_manager.run():
+            yield state
+
+    app.router.lifespan_context = lifespan
+    return app

@@ -29,11 +29,12 @@ def card(hit: Hit, collection: str) -> str:
     """One find: what it shows, how sure it is, and what can be done with it."""
     share = "" if not hit.lanes else _sure(hit.confidence)
     copies = words.told(words.COPIES, count=len(hit.duplicates))
-    same = f'<span class="note">{both(copies)}</span>' if hit.duplicates else ""
+    notes = f'<span class="note">{both(copies)}</span>' if hit.duplicates else ""
+    notes += _caption(hit)
     name = _name(hit.path)
     return (
         f'<li class="card" data-unit="{hit.unit}">{shown(hit, collection)}<div class="told">'
-        f'<span class="name" title="{_safe(hit.path)}">{_safe(name)}</span>{share}{same}'
+        f'<span class="name" title="{_safe(hit.path)}">{_safe(name)}</span>{share}{notes}'
         f'<div class="acts">{button(words.SIMILAR, do="similar", unit=hit.unit)}{_why(hit)}</div>'
         "</div></li>"
     )
@@ -41,10 +42,9 @@ def card(hit: Hit, collection: str) -> str:
 
 def shown(hit: Hit, collection: str) -> str:
     """The picture, which opens larger; of a text its beginning."""
-    text = " ".join((hit.text or "").split())
     if hit.kind == "text":
-        cut = text if len(text) <= _SNIPPET else text[:_SNIPPET].rstrip() + " …"
-        return f"<blockquote>{_safe(cut)}</blockquote>"
+        return f"<blockquote>{_safe(_cut(hit.text))}</blockquote>"
+    text = " ".join((hit.text or "").split())
     about = "" if text == _name(hit.path) else text
     return picture(hit.unit, hit.path, collection, about)
 
@@ -87,18 +87,35 @@ def _sure(confidence: float) -> str:
 def _why(hit: Hit) -> str:
     if not hit.lanes:
         return ""
-    rows = "".join(
-        f"<li>{both(lane_told(one.lane, one.rank, one.score))}</li>" for one in hit.lanes
-    )
+    rows = "".join(f"<li>{both(one)}</li>" for one in lanes_told(hit))
     return f'<details class="why"><summary>{both(words.WHY)}</summary><ul>{rows}</ul></details>'
 
 
-def lane_told(lane: str, rank: int, score: float) -> Bilingual:
-    """Where one lane put a find, in words."""
-    english, chinese = words.LANES[lane]
-    score_en = f"score {score:.2f}" if lane == "keyword" else f"similarity {score:.3f}"
-    score_zh = f"得分 {score:.2f}" if lane == "keyword" else f"相似度 {score:.3f}"
-    return f"number {rank} by {english} ({score_en})", f"按{chinese}排第 {rank}（{score_zh}）"
+def lanes_told(hit: Hit) -> list[Bilingual]:
+    """Where each lane put a find, in words; what is written of a picture is its caption."""
+    names = words.LANES if hit.kind == "text" else words.CAPTION_LANES
+    told = []
+    for one in hit.lanes:
+        english, chinese = names[one.lane]
+        keyword = one.lane == "keyword"
+        en = f"score {one.score:.2f}" if keyword else f"similarity {one.score:.3f}"
+        zh = f"得分 {one.score:.2f}" if keyword else f"相似度 {one.score:.3f}"
+        told.append(
+            (f"number {one.rank} by {english} ({en})", f"按{chinese}排第 {one.rank}（{zh}）")
+        )
+    return told
+
+
+def _caption(hit: Hit) -> str:
+    """What is said of a picture, where that is why it was found."""
+    if hit.kind == "text" or all(one.lane == "image" for one in hit.lanes):
+        return ""
+    return f'<span class="note">{both(words.CAPTION)}{_safe(_cut(hit.text))}</span>'
+
+
+def _cut(text: str | None) -> str:
+    line = " ".join((text or "").split())
+    return line if len(line) <= _SNIPPET else line[:_SNIPPET].rstrip() + " …"
 
 
 def _name(path: str) -> str:

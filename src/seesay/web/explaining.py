@@ -7,7 +7,7 @@ from seesay.search.query.results import Explain, LaneReport, PartReport, Results
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
 from seesay.web import words
-from seesay.web.cards import lane_told
+from seesay.web.cards import lanes_told
 
 
 def explanation(results: Results) -> str:
@@ -17,7 +17,7 @@ def explanation(results: Results) -> str:
     notes = "".join(f"<li>{both((note.en, note.zh))}</li>" for note in explain.notes)
     rows = "".join(
         f"<tr><td>{escape(_name(hit.path))}</td><td>{hit.confidence:.0f}%</td><td>"
-        + "<br>".join(both(lane_told(one.lane, one.rank, one.score)) for one in hit.lanes)
+        + "<br>".join(map(both, lanes_told(hit)))
         + f"</td><td>{hit.score:.4f}</td></tr>"
         for hit in results.hits
         if hit.lanes

@@ -11,7 +11,7 @@ except ModuleNotFoundError:
     raise MissingExtraError("plotly", "serve") from None
 
 from seesay.search.collection import Collection
-from seesay.search.report.map import Map
+from seesay.search.report.map import Map, Point
 from seesay.search.report.page import both
 from seesay.search.store.records import Modality
 from seesay.web import words
@@ -19,6 +19,7 @@ from seesay.web.cards import notice, picture
 
 _WEBGL_ABOVE = 3000  # points; fewer are drawn as SVG, which every browser can
 _MOST_PICKED = 48
+_SYMBOLS = {False: "circle", True: "diamond"}
 
 
 def figure(drawn: Map) -> go.Figure:
@@ -35,10 +36,11 @@ def figure(drawn: Map) -> go.Figure:
             "color": [point.x + point.y for point in drawn.points],
             "colorscale": [[0, "#2f6fdb"], [0.5, "#3fa796"], [1, "#e08e45"]],
             "line": {"width": 1, "color": "rgba(255,255,255,.6)"},
+            "symbol": [_SYMBOLS[_is_caption(point, drawn)] for point in drawn.points],
         },
         # The name twice: the label is read as a little HTML by Plotly, the other by our script.
         customdata=[[point.unit, point.path, point.kind] for point in drawn.points],
-        text=[_label(PurePath(point.path).name) for point in drawn.points],
+        text=[_label(point, drawn) for point in drawn.points],
         hovertemplate="%{text}<extra></extra>",
     )
     made = go.Figure(dots)
@@ -71,7 +73,9 @@ def draw(collection: Collection, modality: Modality) -> tuple[go.Figure | None, 
         total=drawn.total,
         share=f"{100 * drawn.explained:.0f}",
     )
-    return figure(drawn), f'<p class="remark">{both(told)}</p>'
+    captions = sum(_is_caption(point, drawn) for point in drawn.points)
+    more = both(words.told(words.CAPTIONS_TOLD, captions=captions)) if captions else ""
+    return figure(drawn), f'<p class="remark">{both(told)}{more}</p>'
 
 
 def picked(collection: Collection, name: str, units: Sequence[int]) -> str:
@@ -87,6 +91,13 @@ def picked(collection: Collection, name: str, units: Sequence[int]) -> str:
     return f'<h3>{told}</h3><ul class="cards small">{cards}</ul>' if units else ""
 
 
-def _label(name: str) -> str:
-    plain = name.encode("utf-8", "replace").decode()
+def _is_caption(point: Point, drawn: Map) -> bool:
+    return drawn.modality == "text" and point.kind != "text"
+
+
+def _label(point: Point, drawn: Map) -> str:
+    """The name of the file, and where texts are shown how this one begins."""
+    name, text = PurePath(point.path).name, " ".join((point.text or "").split())
+    shown = f"{name}: {text}" if drawn.modality == "text" and text else name
+    plain = shown.encode("utf-8", "replace").decode()
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

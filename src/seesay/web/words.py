@@ -80,6 +80,12 @@ LANES: dict[str, Bilingual] = {
     "text": ("the meaning of texts", "文字含义"),
     "keyword": ("the words themselves", "关键词"),
 }
+CAPTION_LANES: dict[str, Bilingual] = {
+    "image": LANES["image"],
+    "text": ("the meaning of its caption", "图片说明的含义"),
+    "keyword": ("the words of its caption", "图片说明里的关键词"),
+}
+CAPTION: Bilingual = ("Caption: ", "图片说明：")
 HOW: Bilingual = ("How this was found", "这些结果是怎样找到的")
 
 KEEP: Bilingual = ("keep", "建议保留")
@@ -104,6 +110,10 @@ MAP_TOLD: Bilingual = (
     "differs. Click a dot to look at it, or draw around some with the lasso.",
     "共 {total} 个，显示 {shown} 个。相似的内容彼此靠近；两条轴反映了 {share}% 的差异。"
     "点击圆点可查看，也可用套索圈选。",
+)
+CAPTIONS_TOLD: Bilingual = (
+    " {captions} of the dots are captions of pictures, drawn as diamonds.",
+    "其中 {captions} 个是图片说明，用菱形表示。",
 )
 NOTHING_ON_MAP: Bilingual = ("There is nothing of this type here.", "这里没有这一类内容。")
 PICKED: Bilingual = ("{count} picked", "选中 {count} 个")

@@ -14,6 +14,7 @@ class LaneHit:
     """Where one lane put a unit."""
 
     lane: LaneName
+    """"text" and "keyword" of a picture are about its captions."""
     rank: int
     """From 1."""
     score: float
@@ -31,6 +32,7 @@ class Hit:
     """What the unit is: "image", "page", "moment" or "text"."""
     locator: Locator
     text: str | None
+    """What is written in it; of a picture its captions, one a line."""
     score: float
     """Reciprocal ranks of all lanes, weighted and added up: it orders the hits."""
     confidence: float

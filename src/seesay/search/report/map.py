@@ -33,6 +33,8 @@ class Map:
     """The map of one lane: pictures and texts lie in regions of their own, and what tells them
     apart would hide what tells pictures apart."""
 
+    modality: Modality
+    """Of the lane; in that of texts, captions lie as points of their pictures."""
     points: tuple[Point, ...]
     total: int
     """Units of the lane; more than there are points where they were sampled."""
@@ -68,7 +70,7 @@ def draw_map(
         for number, (x, y) in zip(units.tolist(), places, strict=True)
         if number in known
     ]
-    return Map(points=tuple(points), total=total, explained=explained)
+    return Map(modality=modality, points=tuple(points), total=total, explained=explained)
 
 
 def _sampled(

@@ -34,7 +34,7 @@ from search import make_vectors
 
 SCRIPT = Path(__file__).parent / "peers" / "serve_contenders.py"
 DIM, COUNT = 384, 10
-WARM_UP_S = 3
+WARM_UP_S = 15  # until the caches of the database are full
 GOAL, GOAL_WHILE_INDEXING = 2.0, 2.0
 FEW, PAUSE_S = 4, 0.1
 

@@ -48,11 +48,6 @@ class Quarantine:
         texts = as_list(path_to_text(path) for path in paths)
         return {bad.path: bad for bad in self._select(f"path IN {ANY_OF}", texts)}
 
-    def holds(self, path: str, *, size: int, mtime_ns: int) -> bool:
-        """Whether this very file, unchanged, is known to be bad."""
-        bad = self.by_path([path]).get(path)
-        return bad is not None and (bad.size, bad.mtime_ns) == (size, mtime_ns)
-
     def release(self, paths: Iterable[str]) -> int:
         """Forget that these files were bad; returns how many were."""
         texts = as_list(path_to_text(path) for path in paths)

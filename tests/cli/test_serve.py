@@ -15,11 +15,12 @@ import pytest
 
 from seesay.cli.main import run
 from seesay.cli.serve.command import configure
-from seesay.cli.serve.listening import address, listen
+from seesay.cli.serve.listening import GRACE_S, address, listen
 from seesay.errors import ConfigError
 from served import Served, command, make_collection, served, surroundings
 
 TOKEN = "a-token-for-tests"
+HEARTBEAT = "/gradio_api/heartbeat/one-page"
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,17 @@ def test_it_speaks_the_language_of_the_user(home):
         assert server.told == f"请打开 {server.address}/"
         assert httpx.get(f"{server.address}/").status_code == 404
         check_it_stops_well(server, signal.SIGTERM, "", "seesay: 已停止\n")
+
+
+def test_an_open_page_does_not_keep_it_from_stopping(home):
+    with served(home) as server, httpx.stream("GET", f"{server.address}{HEARTBEAT}") as page:
+        lines = page.iter_lines()
+        assert "ALIVE" in next(lines)
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        _, err = server.process.communicate(timeout=20)
+        assert time.monotonic() - begin < GRACE_S / 2
+    assert (server.process.returncode, err) == (0, "seesay: stopped\n")
 
 
 def check_it_stops_well(server: Served, how: int, token: str, said: str) -> None:

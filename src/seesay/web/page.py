@@ -10,6 +10,7 @@ try:
     import gradio as gr
     from fastapi import FastAPI
     from gradio.events import api
+    from starlette.routing import Mount
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
@@ -143,14 +144,15 @@ def build_page(
 
 def mount(app: FastAPI, page: gr.Blocks) -> FastAPI:
     """The page at the root of an application that has the thumbnails. Nothing is asked from
-    anywhere else: no font, no script, no counting."""
+    anywhere else: no font, no script, no counting. An open page holds a stream that only
+    `app.state.end_streams` ends: call it when the server stops."""
     theme = gr.themes.Soft(
         primary_hue="blue",
         neutral_hue="slate",
         font=list(_SANS),
         font_mono=["ui-monospace", "monospace"],
     )
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
         page,
         path="/",
@@ -165,6 +167,9 @@ def mount(app: FastAPI, page: gr.Blocks) -> FastAPI:
         ssr_mode=False,
         show_error=False,
     )
+    mounted: Any = next(one.app for one in app.routes if isinstance(one, Mount))
+    app.state.end_streams = mounted.stop_event.set
+    return app
 
 
 def _html(name: str, style: str, js: str) -> gr.HTML:

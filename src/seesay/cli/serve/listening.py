@@ -103,6 +103,11 @@ class Server(uvicorn.Server):
         if self.started:
             print(self._ready, flush=True)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Open pages hold streams that would otherwise be waited for to the end of GRACE_S.
+        getattr(self.config.app.state, "end_streams", lambda: None)()  # type: ignore[union-attr]
+        await super().shutdown(sockets)
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn's own raises the signal again in the end, which would read as a failure.

@@ -16,7 +16,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
-            f"{file} is not there, expected a recipe in TOML{_other_files(file)}"
+            f"{file} is not there, expected a recipe or a sweep in TOML{_other_files(file)}"
         ) from None
     except (OSError, ValueError) as error:
         raise ConfigError(

@@ -46,7 +46,7 @@ def search(engine, folder):
     engine.ask(queries[0], None, engine.efforts[0])
     facts = {"open_s": time.perf_counter() - start, "filters": {}}
     for name, limit in questions.items():
-        truth = np.load(folder / f"truth-{name}.npy")
+        truth = np.load(folder / f"truth-{name}.npy")[: engine.queries]
         best = None
         for effort in engine.efforts:  # peers get the cheapest that reaches the goal, by the truth
             tried = {"effort": effort, **measured(engine, queries, truth, limit, effort)}
@@ -60,7 +60,7 @@ def search(engine, folder):
 
 def measured(engine, queries, truth, limit, effort):
     seconds, found = [], []
-    for query, nearest in zip(queries, truth, strict=False):
+    for query, nearest in zip(queries, truth, strict=True):
         start = time.perf_counter()
         rows = engine.ask(query, limit, effort)
         seconds.append(time.perf_counter() - start)

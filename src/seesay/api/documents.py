@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from functools import cache, reduce
+from itertools import pairwise
 from operator import or_
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -70,7 +71,7 @@ def _notes(kind: Any) -> dict[str, str]:
     assert isinstance(body, ast.ClassDef)
     return {
         one.target.id: " ".join(str(note.value.value).split())
-        for one, note in zip(body.body, body.body[1:], strict=False)
+        for one, note in pairwise(body.body)
         if isinstance(one, ast.AnnAssign)
         and isinstance(one.target, ast.Name)
         and isinstance(note, ast.Expr)

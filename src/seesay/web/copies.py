@@ -33,7 +33,7 @@ def duplicates_told(collection: Collection, name: str) -> str:
 def _group(collection: Collection, name: str, group: DuplicateGroup) -> str:
     share = f"{100 * group.similarity:.1f}"
     title = words.EXACT if group.kind == "exact" else words.told(words.NEAR, share=share)
-    files = zip(group.paths[:_MEMBERS], group.sizes, strict=False)
+    files = zip(group.paths[:_MEMBERS], group.sizes[:_MEMBERS], strict=True)
     cards = "".join(
         _file(collection, name, path, size, keep=not number)
         for number, (path, size) in enumerate(files)

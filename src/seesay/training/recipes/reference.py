@@ -6,6 +6,7 @@ import textwrap
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
+from itertools import pairwise
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from seesay.training.recipes.recipe import Recipe
@@ -82,7 +83,7 @@ def setting_notes(kind: Any) -> dict[str, str]:
         source: Any = owner
         body = ast.parse(textwrap.dedent(inspect.getsource(source))).body[0]
         assert isinstance(body, ast.ClassDef)
-        for setting, note in zip(body.body, body.body[1:], strict=False):
+        for setting, note in pairwise(body.body):
             if (
                 isinstance(setting, ast.AnnAssign)
                 and isinstance(setting.target, ast.Name)

@@ -1,10 +1,15 @@
 """Searches that wait are embedded together, and none is answered otherwise because of it."""
 
+import httpx
 import pytest
 
+from live_server import serving
 from seesay.api.bodies import SearchBody
 from seesay.api.config import ServerConfig
+from seesay.api.failures import RefusedError
 from seesay.api.queue import SearchQueue
+from seesay.api.routes import searching
+from seesay.api.work import Work
 from seesay.errors import ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.search.collection import Collection
@@ -60,3 +65,32 @@ def test_one_that_nobody_waits_behind_is_not_prepared_for(album, queue, monkeypa
     with Collection.open(album) as collection:
         monkeypatch.setattr(collection, "expect", lambda _: pytest.fail("was asked"))
         assert queue.query(queue.add(SearchBody(query="a cat")), collection).parts
+
+
+def test_one_that_was_refused_is_not_prepared_for(album, queue, monkeypatch):
+    with Collection.open(album) as collection:
+        own, refused = queue.add(SearchBody(query="a cat")), queue.add(SearchBody(query="a dog"))
+        queue.leave(refused)
+        monkeypatch.setattr(collection, "expect", lambda _: pytest.fail("was asked"))
+        assert queue.query(own, collection).parts
+        queue.leave(own)
+
+
+def test_the_server_keeps_nothing_of_searches_that_nobody_waits_for(album, monkeypatch):
+    kept = []
+
+    class Kept(SearchQueue):
+        def add(self, body):
+            kept.append(self._waiting)
+            return super().add(body)
+
+    async def refuse(*_):
+        raise RefusedError(503, "Busy", "come again")
+
+    monkeypatch.setattr(searching, "SearchQueue", Kept)
+    monkeypatch.setattr(Work, "__call__", refuse)
+    with serving(album) as up:
+        for words in WORDS:
+            answer = httpx.post(f"{up.url}/v1/search", json={"query": words})
+            assert answer.status_code == 503
+    assert len(kept) == len(WORDS) and not any(kept)

@@ -7,6 +7,7 @@ Nothing waits for a batch to fill: while nobody else waits, a search is prepared
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from seesay.api.bodies import SearchBody
 from seesay.errors import SeesayError
@@ -41,6 +42,11 @@ class SearchQueue:
             with self._mutex:
                 self._waiting.append(waiting)
         return waiting
+
+    def leave(self, waiting: Waiting) -> None:
+        """Prepare no more for a search that nobody waits for: it was answered, or refused."""
+        with self._mutex, suppress(ValueError):
+            self._waiting.remove(waiting)
 
     def query(self, own: Waiting, collection: Collection) -> Query:
         """The query of a search that has its thread now, embedded with those behind it.

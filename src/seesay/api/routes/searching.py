@@ -41,7 +41,11 @@ def search_routes(service: Service) -> APIRouter:
         """Searches by the look of pictures, the meaning of texts and the words in them at once.
         Where `no_good_match` is true, nothing fits and the hits are only the nearest there are."""
         name, collection = service.collection(body.collection)
-        return await service.searches(searched, name, collection, queues[name].add(body))
+        waiting = queues[name].add(body)
+        try:
+            return await service.searches(searched, name, collection, waiting)
+        finally:
+            queues[name].leave(waiting)
 
     def alike(body: SimilarBody) -> Response:
         _, collection = service.collection(body.collection)

@@ -1,6 +1,7 @@
 """`seesay index`: what it takes in, what it says, and how it goes on after anything."""
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -42,6 +43,14 @@ def test_files_of_kinds_that_are_not_read_are_counted(indexed, capsys, language)
     assert told[language] in capsys.readouterr().out
 
 
+def test_a_kind_with_a_strange_name_cannot_write_on_the_terminal(indexed, capsys):
+    for ending in (b"\x1b[31mred\n", b"\xff", b"a sentence that ends a name"):
+        (indexed / "photos" / os.fsdecode(b"a." + ending)).touch()
+    assert run(["index"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert r"not read 3 (.\x1b[31mre… 1, .a sentence… 1, .\xff 1)" in line
+
+
 def test_the_second_time_finds_nothing_new_and_leaves_the_bad_file_alone(indexed, capsys):
     assert run(["index", "photos"]) == 0
     assert "indexed 0 · unchanged 6 · skipped 1" in capsys.readouterr().out
@@ -72,9 +81,11 @@ def test_a_file_over_a_limit_names_the_option_that_lets_it_through(place, model,
     assert run(["index", "--json", "--max-pixels", "3M", "--max-file-size", "1 MB"]) == 0
     done = counts(capsys)
     assert (done["failed"], done["skipped"]) == (0, 0) and done["added"] >= 2
-    assert run(["index", "--max-pixels", "lots"]) == 2
-    told = {"en": "--max-pixels lots is no amount", "zh": "--max-pixels lots 不是数量"}
-    assert told[language] in capsys.readouterr().err
+    for wrong in ("lots", "0", "9" * 400, "1000001G"):
+        assert run(["index", "--max-pixels", wrong]) == 2
+        told = {"en": f"--max-pixels {wrong} is no amount", "zh": f"--max-pixels {wrong} 不能用"}
+        assert told[language] in capsys.readouterr().err
+    assert run(["index", "--seconds", "inf"]) == 2
 
 
 def test_a_file_that_takes_too_long_names_the_option_that_lets_it_through(place, model, capsys):

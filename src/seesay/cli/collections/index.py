@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from seesay.search.collection import Collection as Opened
     from seesay.search.ingest.options import IngestReport
 
-KINDS = 4  # of files that are not read, named in the last line
+KINDS, ENDING = 4, 12  # of files that are not read, named in the last line; characters of each
 STOPPED = 130  # the exit code after Ctrl-C
 
 Paths = Annotated[
@@ -177,7 +177,7 @@ def _left_out(report: "IngestReport") -> str:
     kinds = sorted(report.left_out.items(), key=lambda kind: (-kind[1], kind[0]))
     if not kinds:
         return ""
-    named = [f"{ending or say('without ending', '无扩展名')} {n:,}" for ending, n in kinds[:KINDS]]
+    named = [f"{_shown(ending)} {n:,}" for ending, n in kinds[:KINDS]]
     if len(kinds) > KINDS:
         named.append("…")
     count = sum(report.left_out.values())
@@ -185,6 +185,15 @@ def _left_out(report: "IngestReport") -> str:
         f" · not read {count:,} ({', '.join(named)})",
         f" · 不支持 {count:,}（{'、'.join(named)}）",
     )
+
+
+def _shown(ending: str) -> str:
+    """What stands behind the last full stop of a name may be anything."""
+    from seesay.cli.output import printable
+
+    told = printable(ending)
+    told = told if len(told) <= ENDING else told[: ENDING - 1] + "…"
+    return told or say("without ending", "无扩展名")
 
 
 def say_how_to_go_on() -> None:

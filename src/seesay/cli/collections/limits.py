@@ -9,6 +9,7 @@ from seesay.errors import ConfigError
 if TYPE_CHECKING:
     from seesay.search.ingest.options import ReadLimits
 
+_MOST = 10**15
 _TIMES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _BESIDE = 2**30  # bytes that a process needs besides the file and its pixels
 _COPIES, _PIXEL_BYTES = 4, 8  # that are in memory at the worst moment
@@ -40,12 +41,13 @@ def _amount(text: str | None, option: str) -> int | None:
     if text is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", text.strip().lower())
-    amount = round(float(found[1]) * _TIMES[found[2]]) if found else 0
-    if amount < 1:
+    amount = float(found[1]) * _TIMES[found[2]] if found else 0
+    if not 1 <= amount <= _MOST:
         raise ConfigError(
             say(
-                f"{option} {text} is no amount; expected a number above 0, as in 200M or 2G",
-                f"{option} {text} 不是数量；应为大于 0 的数，如 200M 或 2G",
+                f"{option} {text} is no amount; expected a number from 1 to 1000000G; write it as "
+                "in 200M or 2G",
+                f"{option} {text} 不能用；应为 1 到 1000000G 之间的数；请写成 200M 或 2G 这样",
             )
         )
-    return amount
+    return round(amount)

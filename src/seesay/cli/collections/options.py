@@ -124,6 +124,7 @@ Seconds = Annotated[
         "--seconds",
         metavar="SECONDS",
         min=0.1,
+        max=86_400.0,
         help=say(
             "Longest that one file may take to read; 30 by default.",
             "读取一个文件最多用多少秒；默认 30。",

@@ -240,17 +240,17 @@ def _start(setup: Setup) -> "subprocess.Popen[bytes]":
 
 
 def _failure(task: Task, late: bool, code: int, seconds: float) -> Outcome:
-    stage, more = "crash", ""
+    stage, remedy = "crash", "or make it smaller"
     what = f"the process that read it was ended twice (code {code})"
     if late:
-        stage, more = "time", ", or allow more with --seconds"
+        stage, remedy = "time", "make it smaller, or allow more with --seconds"
         what = f"reading it took longer than {seconds:g} s"
     return Outcome(
         path=task.path,
         size=task.size,
         mtime_ns=task.mtime_ns,
         stage=stage,
-        error=f"{what}. Expected a sound file of usual size. Save it anew, make it smaller{more}.",
+        error=f"{what}. Expected a sound file of usual size. Save it anew, {remedy}.",
     )
 
 

@@ -4,6 +4,7 @@ import fcntl
 
 import pytest
 
+from seesay.search.indexes import faiss
 from seesay.search.indexes.faiss import FaissIndex
 from seesay.search.indexes.outside.chroma import ChromaIndex
 from seesay.search.indexes.outside.milvus import MilvusIndex
@@ -47,11 +48,25 @@ def milvus_server(tmp_path_factory, worker_id):
             stop_milvus(server)
 
 
+@pytest.fixture(scope="module")
+def index_from_few_rows_on():
+    """FAISS builds an index where it would otherwise find a scan as good."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faiss, "SCANNED_ROWS", 1000)
+        yield
+
+
 @pytest.fixture(scope="module", params=["faiss", "chroma", "chroma server", "milvus"])
 def engine(request):
-    """Every engine in turn."""
-    if request.param == "chroma server":
-        return ChromaIndex(request.getfixturevalue("chroma_server"))
-    if request.param == "milvus":
-        return MilvusIndex(request.getfixturevalue("milvus_server"))
-    return FaissIndex() if request.param == "faiss" else ChromaIndex()
+    """Every engine in turn, those of servers named by this user, so that they may be asked."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "chroma server":
+            address = request.getfixturevalue("chroma_server")
+            patch.setenv("SEESAY_CHROMA_TOKEN", f"{address}=")
+            yield ChromaIndex(address)
+        elif request.param == "milvus":
+            address = request.getfixturevalue("milvus_server")
+            patch.setenv("SEESAY_MILVUS_TOKEN", f"{address}=")
+            yield MilvusIndex(address)
+        else:
+            yield FaissIndex() if request.param == "faiss" else ChromaIndex()

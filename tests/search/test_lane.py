@@ -17,16 +17,11 @@ from seesay.search.lane import Lane
 from seesay.search.store.filters.conditions import Not, Where
 from seesay.search.store.store import Store
 
+pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
+
 ROWS, DIM = 6000, 64
 VECTORS = made.clustered(ROWS, DIM, centres=30)
 QUERIES = made.clustered(40, DIM, seed=1, centres=30)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def index_from_few_rows_on():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(faiss, "SCANNED_ROWS", 1000)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -253,10 +248,11 @@ def test_a_generation_is_forced_to_the_disk_before_it_has_its_name(tmp_path, mon
 
 
 def test_a_copy_that_is_built_anew_leaves_the_first_ones_index_on_a_server_alone(
-    chroma_server, copied, tmp_path
+    chroma_server, copied, tmp_path, monkeypatch
 ):
     from seesay.search.indexes.outside.chroma import ChromaIndex
 
+    monkeypatch.setenv("SEESAY_CHROMA_TOKEN", f"{chroma_server}=")
     engine = ChromaIndex(chroma_server)
     with Store(copied) as store, contextlib.closing(lane(store, engine)) as searched:
         searched.build()

@@ -26,15 +26,17 @@ def rebuild(store: Store, space: Space, engine: str | None = None) -> list[Built
     use the former ones until each is complete; then those are removed.
     What is unsound among the vectors is taken out first.
 
-    `engine` is one of `engine_of`, and from then on the collection's. What other spaces have of
-    another engine is removed: it is built again when it is needed.
+    `engine` is one of `engine_of`, and from then on the collection's; its server is one that this
+    user's collections may ask. What other spaces have of another engine is removed: it is built
+    again when it is needed.
 
     Raises ConfigError, MissingExtraError and CollectionError as `reached` does, before anything is
     changed; CollectionBusyError where another process is building; CollectionError where a server
     goes away in the middle: the collection then keeps its engine.
     """
     store.require_writable()
-    chosen = reached(engine or engine_in_use(store.settings)).name
+    wanted = engine_in_use(store.settings) if engine is None else engine
+    chosen = reached(wanted, chosen=engine is not None).name
     mend(store)
     built = [_built(store, space, modality, chosen) for modality in MODALITIES]
     if engine is not None:

@@ -21,14 +21,9 @@ from seesay.search.lane import Lane
 from seesay.search.store.records import ItemDraft, UnitDraft
 from seesay.search.store.store import FILE, Store
 
+pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
+
 ROWS = 2000
-
-
-@pytest.fixture(autouse=True, scope="module")
-def index_from_few_rows_on():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(faiss, "SCANNED_ROWS", 1000)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ from seesay.cli.main import run
 from seesay.errors import CollectionError, ConfigError, MissingExtraError
 from seesay.search import lane as lanes
 from seesay.search.collection import Collection
+from seesay.search.indexes import generations
 from seesay.search.indexes.engines import engine_of, reached, use_engine
 from seesay.search.indexes.outside import chroma
-from seesay.search.indexes.outside.servers import token_for
+from seesay.search.indexes.outside.servers import CHOSEN, choose, token_for
 from seesay.search.ingest.storing.upkeep import keep_up
 from seesay.search.store.store import Store
 from vector_servers import free_port, start_chroma
@@ -89,7 +90,7 @@ def kept(spec, home):
 
 
 def names_on_server(spec):
-    engine = engine_of(spec)
+    engine = engine_of(spec, chosen=True)
     if "milvus" in spec:
         _, client = engine._connect()
         with contextlib.closing(client):
@@ -158,7 +159,7 @@ def test_what_is_indexed_later_goes_into_the_engine_that_was_chosen(
     ],
 )
 def test_an_engine_has_one_name_however_it_is_written(written, name):
-    assert engine_of(written).name == engine_of(name).name == name
+    assert engine_of(written, chosen=True).name == engine_of(name, chosen=True).name == name
 
 
 @pytest.mark.parametrize(
@@ -224,6 +225,72 @@ def test_a_server_that_only_the_collection_names_gets_no_token_and_is_not_asked(
         assert heard == ["Bearer hidden"]
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0:{}", "127.0.0.1:{}"])
+def test_a_server_that_this_user_did_not_choose_is_never_asked_and_the_way_to_agree_is_told(
+    home, listening, address, capsys
+):
+    port, heard = listening
+    server = address.format(port)
+    with Collection.open() as collection:
+        collection.rebuild("chroma")
+        space = collection.store.spaces.active()
+        (lane,) = (home / "indexes").glob("*-image")
+        number = generations.newest(lane)
+        manifest = generations.manifest_of(lane, number)
+        generations.write_manifest(
+            generations.folder_of(lane, number),
+            **{"seq": manifest["seq"], "engine": f"chroma={server}", "notes": manifest["notes"]},
+        )
+        with collection.store.writing("a stranger"):
+            use_engine(collection.store.settings, f"chroma={server}")
+        results = collection.search("a cat", count=10)
+        assert len(results.hits) == 10
+        (note,) = results.explain.notes
+        assert f"seesay rebuild --engine chroma=http://{server}`" in note.en
+        assert f"SEESAY_CHROMA_TOKEN to http://{server}=" in note.en
+        assert "one that you chose" in str(keep_up(collection.store, space))
+        assert any("one that you chose" in str(finding) for finding in collection.verify())
+        with pytest.raises(ConfigError, match="expected one that you chose"):
+            collection.rebuild()
+    assert heard == []
+    assert run(["rebuild", "--engine", f"chroma={server}"]) == 2  # asks: it is named here
+    assert "404" in capsys.readouterr().err and heard == [None]
+    assert not (home.parents[1] / CHOSEN).exists()  # it was no server of vectors
+
+
+def test_a_server_that_was_chosen_is_asked_for_every_collection_of_this_user_alone(
+    home, chroma_server, tmp_path, monkeypatch
+):
+    spec = f"chroma={chroma_server}"
+    with Collection.open() as collection:
+        for _ in range(2):
+            collection.rebuild(spec)
+        shutil.copytree(home, tmp_path / "copy")
+    chosen = home.parents[1] / CHOSEN
+    assert chosen.read_text() == f"chroma=http://{chroma_server}\n"
+
+    def way():
+        with Collection.open(tmp_path / "copy") as copy:
+            results = copy.search("a cat", count=10)
+        return next(one.plan.path for one in results.explain.lanes if one.lane == "image")
+
+    assert way() == "index"
+    monkeypatch.setenv("SEESAY_HOME", str(tmp_path / "another user"))
+    assert way() == "scan"
+    monkeypatch.setenv("SEESAY_CHROMA_TOKEN", f"{chroma_server}=")
+    assert way() == "index"
+    monkeypatch.setenv("SEESAY_HOME", str(home.parents[1]))
+    with Collection.open() as collection:
+        collection.rebuild("faiss")
+
+
+def test_where_a_choice_cannot_be_written_down_what_to_do_is_told(home, monkeypatch):
+    (home / "a file").touch()
+    monkeypatch.setenv("SEESAY_HOME", str(home / "a file"))
+    with pytest.raises(ConfigError, match="set SEESAY_HOME to a folder of yours"):
+        choose("milvus", "http://vectors:19530")
+
+
 @pytest.mark.parametrize(
     ("tokens", "place", "expected"),
     [
@@ -239,7 +306,7 @@ def test_a_server_that_only_the_collection_names_gets_no_token_and_is_not_asked(
 )
 def test_each_server_gets_the_token_that_stands_with_it(tokens, place, expected, monkeypatch):
     monkeypatch.setenv("SEESAY_MILVUS_TOKEN", tokens)
-    assert token_for("milvus", place) == expected
+    assert token_for("milvus", place, chosen=True) == expected
 
 
 @pytest.mark.parametrize("tokens", ["root:word", "vectors:19530=word", "https://other:443=word"])
@@ -247,7 +314,7 @@ def test_each_server_gets_the_token_that_stands_with_it(tokens, place, expected,
 def test_no_other_server_gets_a_token(tokens, place, monkeypatch):
     monkeypatch.setenv("SEESAY_MILVUS_TOKEN", tokens)
     with pytest.raises(ConfigError, match="SEESAY_MILVUS_TOKEN holds no token for"):
-        token_for("milvus", place)
+        token_for("milvus", place, chosen=True)
 
 
 @pytest.mark.parametrize("spec", ["chroma=127.0.0.1:{}", "milvus=http://127.0.0.1:{}"])

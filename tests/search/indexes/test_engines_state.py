@@ -17,11 +17,12 @@ from hypothesis.stateful import (
 )
 
 import made_collections as made
-from seesay.search.indexes import faiss
 from seesay.search.indexes.engines import engine_of, use_engine
 from seesay.search.lane import Lane
 from seesay.search.store.filters.conditions import Not, Where
 from seesay.search.store.store import Store
+
+pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
 
 DIM = 16
 POOL = made.clustered(5000, DIM, centres=40)  # vectors to store
@@ -34,13 +35,6 @@ FILTERS = (
     (Where("number", "=", -1), lambda number: False),
 )
 EFFORT = {"faiss": (2500, 8, 15), "chroma": (600, 6, 15), "milvus": (600, 2, 10)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def index_from_few_rows_on():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(faiss, "SCANNED_ROWS", 1000)
-        yield
 
 
 class CountedIndex:

@@ -156,6 +156,15 @@ CHINESE = (
         "引擎 {name} 无法使用：{why}；那里应有服务器应答；请启动它，或改正地址；没有改动任何内容",
     ),
     (
+        "{place} is the {kind} server that the collection names, expected one that you chose, "
+        "since a collection that comes from elsewhere may name a server that is to see nothing of "
+        "yours; if you trust it, run `{choose}`, or set {variable} to {same}= with its token "
+        "behind; else run `{leave}`",
+        "资料库指定的 {kind} 服务器是 {place}，但您没有选用过它；别人给的资料库可能指向别人的"
+        "服务器，所以不会去连接；信得过的话，请运行 `{choose}`，或把 {variable} 设为 {same}="
+        "（后面接它的令牌，没有就空着）；否则请运行 `{leave}`",
+    ),
+    (
         "{package} is not installed, expected seesay with its extra {extra}. Install it with: "
         "{command}",
         "没有安装 {package}；应装好 seesay 的附加包 {extra}；安装命令：{command}",

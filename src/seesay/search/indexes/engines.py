@@ -10,7 +10,7 @@ from seesay.errors import CollectionError, ConfigError
 from seesay.search.indexes.faiss import FaissIndex
 from seesay.search.indexes.outside.chroma import ChromaIndex
 from seesay.search.indexes.outside.milvus import MilvusIndex
-from seesay.search.indexes.outside.servers import place_of, token_for, variable_of
+from seesay.search.indexes.outside.servers import choose, place_of, token_for, variable_of
 from seesay.search.indexes.protocol import IndexDamagedError, VectorIndex
 from seesay.search.store.settings import Settings
 
@@ -25,27 +25,27 @@ _SERVERS: dict[str, Callable[[str, str], VectorIndex]] = {
 }
 
 
-def engine_of(name: str) -> VectorIndex:
+def engine_of(name: str, *, chosen: bool = False) -> VectorIndex:
     """The engine of this name; nothing is connected to yet. The same place has the same name,
-    however it was written. Raises ConfigError for a name that cannot be one, and for a server that
-    none of the tokens in the environment is for."""
-    kind, named, address = name.strip().partition("=")
-    if not named and kind in _LOCAL:
-        return _LOCAL[kind]()
-    if named and kind in _SERVERS:
-        _check_no_password(kind, address)
-        if place := place_of(address):
-            return _SERVERS[kind](place, token_for(kind, place))
+    however it was written. Raises ConfigError for a name that cannot be one, for a server that this
+    user did not choose, now (`chosen`) or before, and where all tokens in the environment are for
+    others."""
+    if (local := name.strip()) in _LOCAL:
+        return _LOCAL[local]()
+    if server := _server_of(name):
+        kind, place = server
+        return _SERVERS[kind](place, token_for(kind, place, chosen=chosen))
     raise ConfigError(
         f"there is no engine {name!r}; expected faiss, chroma, chroma=HOST:PORT or "
         "milvus=http://HOST:PORT (https:// where the server speaks TLS); write it like one of these"
     )
 
 
-def reached(name: str, engines: EngineOf = engine_of) -> VectorIndex:
-    """The engine of this name, which answers. Raises ConfigError for no such name,
-    MissingExtraError where its package is missing, CollectionError where nothing answers."""
-    engine = engines(name)
+def reached(name: str, *, chosen: bool = False) -> VectorIndex:
+    """The engine of this name, which answers; if the user chose it just now, that is remembered.
+    Raises ConfigError as `engine_of` does, MissingExtraError where its package is missing,
+    CollectionError where nothing answers."""
+    engine = engine_of(name, chosen=chosen)
     try:
         engine.reach()
     except IndexDamagedError as error:
@@ -53,6 +53,8 @@ def reached(name: str, engines: EngineOf = engine_of) -> VectorIndex:
             f"the engine {engine.name} cannot be used: {error}; expected a server that answers "
             "there; start it or correct the address; nothing was changed"
         ) from error
+    if chosen and (server := _server_of(name)):
+        choose(*server)
     return engine
 
 
@@ -64,6 +66,16 @@ def engine_in_use(settings: Settings) -> str:
 def use_engine(settings: Settings, name: str) -> None:
     """Build every later index with the engine of this name. Inside `store.writing` only."""
     settings.set(_SETTING, name)
+
+
+def _server_of(name: str) -> tuple[str, str] | None:
+    """Kind and place."""
+    kind, named, address = name.strip().partition("=")
+    if not named or kind not in _SERVERS:
+        return None
+    _check_no_password(kind, address)
+    place = place_of(address)
+    return None if place is None else (kind, place)
 
 
 def _check_no_password(kind: str, address: str) -> None:

@@ -1,9 +1,12 @@
-"""Addresses of servers, and the token that each of them gets.
+"""Which servers are asked, and the token that each of them gets.
 
     SEESAY_MILVUS_TOKEN="https://vectors.example:19530=TOKEN 10.0.0.5:19530=ANOTHER"
 
-A collection names its server itself, and may come from a stranger. So a token goes to the server
-that it stands with, and one that stands alone to servers of this machine. They are stored nowhere.
+A collection names its server itself, and may come from a stranger, whose server would see what is
+looked for. So only a server is asked that this user named: for an index, which is remembered in
+<home>/servers.txt, or with its token. That goes for this machine too, where any user may listen.
+A token goes to the server that it stands with, and one that stands alone to servers of this
+machine. Tokens are stored nowhere.
 """
 
 import ipaddress
@@ -12,7 +15,9 @@ import re
 from urllib.parse import urlsplit
 
 from seesay.errors import ConfigError
+from seesay.search.places import home
 
+CHOSEN = "servers.txt"
 _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 
 
@@ -35,9 +40,35 @@ def place_of(address: str) -> str | None:
     return f"{parts.scheme}://{host.lower()}:{port}"
 
 
-def token_for(kind: str, place: str) -> str:
-    """The token that this server gets; empty where there is none at all. Raises ConfigError where
-    there are some, and all of them are for others."""
+def is_chosen(kind: str, place: str) -> bool:
+    """Whether this user chose a server before."""
+    try:
+        known = (home() / CHOSEN).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return f"{kind}={place}" in known
+
+
+def choose(kind: str, place: str) -> None:
+    """Remember that this user chose a server. Raises ConfigError where there is no place to."""
+    if is_chosen(kind, place):
+        return
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+        with (home() / CHOSEN).open("a", encoding="utf-8") as stream:
+            stream.write(f"{kind}={place}\n")
+    except OSError as error:
+        raise ConfigError(
+            f"{home() / CHOSEN} cannot be written ({error.strerror}), expected to remember there "
+            f"that you chose {place}; set SEESAY_HOME to a folder of yours, or name the server in "
+            f"{variable_of(kind)}"
+        ) from error
+
+
+def token_for(kind: str, place: str, *, chosen: bool = False) -> str:
+    """The token that this server gets; empty where it needs none. Raises ConfigError for a server
+    that the user did not choose, now (`chosen`) or before, nor named with its token; and where all
+    tokens are for others."""
     given: dict[str, str] = {}
     alone: list[str] = []
     for entry in os.environ.get(variable_of(kind), "").split():
@@ -47,8 +78,18 @@ def token_for(kind: str, place: str) -> str:
             alone.append(entry)
         else:
             given[named] = token
-    if place in given or _is_here(place) or not (given or alone):
-        return given.get(place, " ".join(alone))
+    if place in given:
+        return given[place]
+    if not (given or alone) or _is_here(place):
+        if chosen or is_chosen(kind, place):
+            return " ".join(alone)
+        raise ConfigError(
+            f"{place} is the {kind} server that the collection names, expected one that you chose, "
+            "since a collection that comes from elsewhere may name a server that is to see nothing "
+            f"of yours; if you trust it, run `seesay rebuild --engine {kind}={place}`, or set "
+            f"{variable_of(kind)} to {place}= with its token behind; else run `seesay rebuild "
+            "--engine faiss`"
+        )
     raise ConfigError(
         f"{variable_of(kind)} holds no token for {place}, the server that the collection names; "
         f"expected {place}=TOKEN, or {place}= where it needs none, since a collection that comes "

@@ -175,16 +175,7 @@ def test_the_running_average_is_what_is_measured_and_exported(recipe, tmp_path):
     assert not same(weights(trained.folder), weights(plain.folder))
 
 
-def test_a_measure_that_does_not_exist_is_refused_before_training(recipe, tmp_path):
-    def never(checkpoint):
-        raise AssertionError("it trained")
-
-    (tmp_path / "squares.jsonl").unlink()  # nor may the data have been looked for
-    with pytest.raises(ConfigError, match=r"best names score, .* did you mean scores"):
-        train(recipe(*BEST), evaluate=never, measures=("scores", "other"))
-
-
-def test_a_measure_that_was_announced_and_not_given_is_refused(recipe):
+def test_a_measure_that_is_not_given_is_refused(recipe):
     with pytest.raises(ConfigError, match="best names score, which is not measured"):
         train(recipe(*BEST), evaluate=lambda checkpoint: {"other": 1.0})
 

@@ -70,9 +70,8 @@ def train(
 
     settings = read_recipe(recipe, tuple(set_ or ()))
     check_classes(settings)
-    check_best(settings.evaluation.best, names := measure_names(settings.evaluation))
-    evaluate = make_evaluate(settings.evaluation)
-    trained = run(settings, resume=resume, evaluate=evaluate, measures=names)
+    check_best(settings.evaluation.best, measure_names(settings.evaluation))
+    trained = run(settings, resume=resume, evaluate=make_evaluate(settings.evaluation))
     if not trained.first:  # of several processes one speaks
         return
     if json:

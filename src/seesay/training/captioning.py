@@ -9,7 +9,7 @@ from torch import Tensor
 from seesay.data.tokenizers import Tokenizer
 from seesay.errors import ConfigError
 from seesay.objectives.captioning import caption_loss
-from seesay.training.objectives import CAPTIONS, IMAGES, Batch
+from seesay.training.objectives import CAPTIONS, IMAGES, Batch, check_weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +23,7 @@ class CaptioningConfig:
     """Factor in the sum of all objectives; CoCa has 2 beside a contrastive one of 1."""
 
     def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise ConfigError(
-                f"weight={self.weight} lets nothing be learned, expected a number above 0: raise "
-                "it, or remove the objective"
-            )
+        check_weight(self.weight)
 
 
 class Captioning:

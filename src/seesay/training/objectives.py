@@ -38,6 +38,15 @@ class Objective(Protocol):
         the whole batch."""
 
 
+def check_weight(weight: float) -> None:
+    """Raises ConfigError for an objective that would count for nothing."""
+    if not weight > 0:
+        raise ConfigError(
+            f"weight={weight} lets nothing be learned, expected a number above 0: raise it, or "
+            "remove the objective"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ContrastiveConfig:
     """Images and their own texts are drawn together, all others apart."""
@@ -54,11 +63,7 @@ class ContrastiveConfig:
     """Factor in the sum of all objectives."""
 
     def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise ConfigError(
-                f"weight={self.weight} lets nothing be learned, expected a number above 0: raise "
-                "it, or remove the objective"
-            )
+        check_weight(self.weight)
 
 
 class Contrastive:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,7 @@ from seesay.training.checkpoints.state import TrainingState
 from seesay.training.checkpoints.store import Checkpoints, Snapshot
 from seesay.training.distributed import Processes, join_processes, wait_for_all
 from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
-from seesay.training.keeper import (
-    Evaluate,
-    Keeper,
-    check_best,
-    checkpoints_of,
-    describe,
-    model_folder,
-)
+from seesay.training.keeper import Evaluate, Keeper, checkpoints_of, describe, model_folder
 from seesay.training.logs.damage import DamageLog
 from seesay.training.logs.meter import Meter, peak_memory_mib
 from seesay.training.logs.run_log import RunLog
@@ -59,22 +52,13 @@ class Trained:
     """Whether this process is the one that speaks for all."""
 
 
-def train(
-    recipe: Recipe,
-    *,
-    resume: bool = False,
-    evaluate: Evaluate | None = None,
-    measures: Collection[str] | None = None,
-) -> Trained:
+def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = None) -> Trained:
     """Train a model and export it.
 
-    `evaluate` measures a model, on the first process only; the recipe says how often. `measures`
-    are the names that it gives, against which the recipe is checked before anything is read. Raises
+    `evaluate` measures a model, on the first process only; the recipe says how often. Raises
     ConfigError where the run exists and `resume` is not set, or is of another recipe;
     TrainingError where the loss stops being finite.
     """
-    if measures is not None and recipe.evaluation.best:
-        check_best(recipe.evaluation.best, measures)
     # One text at a time, beside workers that fill the cores: threads of its own only cost time.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if recipe.hardware.threads is not None:

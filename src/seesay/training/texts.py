@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from seesay.data.batches_config import RecordsConfig, open_records, read_classes, used_records
-from seesay.errors import DataError
+from seesay.errors import ConfigError, DataError
 
 
 def texts_of_records(config: RecordsConfig) -> Iterator[str]:
@@ -29,3 +29,12 @@ def texts_of_classes(file: str, templates: Mapping[Any, Sequence[str]]) -> Itera
         for language, texts in templates.items():
             for text in texts:
                 yield text.replace("{}", row[language])
+
+
+def check_templates(templates: Mapping[Any, Sequence[str]]) -> None:
+    """Raises ConfigError where a text has no place for the name of a class."""
+    if not templates or any("{}" not in text for texts in templates.values() for text in texts):
+        raise ConfigError(
+            f"templates={dict(templates)} cannot be filled, expected texts that hold {{}}: "
+            "correct them"
+        )

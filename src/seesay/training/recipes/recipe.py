@@ -204,11 +204,11 @@ def read_recipe(file: Path, assignments: tuple[str, ...] = ()) -> Recipe:
         return recipe
     except ConfigError as error:
         raise ConfigError(
-            f"{file} cannot be used: {_sentence(error)} Correct this there, or by "
+            f"{file} cannot be used: {sentence(error)} Correct this there, or by "
             "--set SECTION.KEY=VALUE; `seesay train --reference` lists all settings"
         ) from None
 
 
-def _sentence(error: ConfigError) -> str:
+def sentence(error: ConfigError) -> str:
     """Its words up to an end."""
     return str(error) if str(error).endswith("?") else f"{error}."

@@ -14,7 +14,7 @@ from seesay.errors import ConfigError, TrainingError
 from seesay.training.keeper import model_folder
 from seesay.training.logs.run_log import read_log
 from seesay.training.recipes.files import read_toml, refuse_other_kind
-from seesay.training.recipes.recipe import Recipe, read_recipe
+from seesay.training.recipes.recipe import Recipe, read_recipe, sentence
 from seesay.training.recipes.settings import build
 
 Setting = bool | int | float | str
@@ -78,7 +78,7 @@ def read_sweep(file: Path) -> SweepConfig:
     try:
         return build(SweepConfig, table)
     except ConfigError as error:
-        raise ConfigError(f"{file} cannot be used: {error}. Correct this there") from None
+        raise ConfigError(f"{file} cannot be used: {sentence(error)} Correct this there") from None
 
 
 def cells_of(config: SweepConfig, file: Path) -> list[Cell]:

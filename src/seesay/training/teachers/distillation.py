@@ -20,8 +20,8 @@ from seesay.objectives.distillation import (
     relation_distillation,
     soft_label_distillation,
 )
-from seesay.training.objectives import Batch
-from seesay.training.texts import texts_of_classes, texts_of_records
+from seesay.training.objectives import IMAGES, TEXTS, Batch, check_weight
+from seesay.training.texts import check_templates, texts_of_classes, texts_of_records
 from seesay.weights.checkpoint import Checkpoint
 
 
@@ -51,12 +51,13 @@ class DistillationConfig:
     """Factor in the sum of all objectives."""
 
     def __post_init__(self) -> None:
+        check_weight(self.weight)
         terms = (self.relation, self.embedding, self.soft_labels)
-        if not self.weight > 0 or min(terms) < 0 or not sum(terms) > 0:
+        if min(terms) < 0 or not sum(terms) > 0:
             raise ConfigError(
-                f"weight={self.weight}, relation={self.relation}, embedding={self.embedding} and "
-                f"soft_labels={self.soft_labels} let nothing be learned, expected a weight above 0 "
-                "and factors from 0, one of them above: raise them"
+                f"relation={self.relation}, embedding={self.embedding} and "
+                f"soft_labels={self.soft_labels} let nothing be learned, expected numbers from 0, "
+                "one of them above: raise them"
             )
         if (self.soft_labels > 0) is not (self.classes is not None):
             raise ConfigError(
@@ -67,11 +68,7 @@ class DistillationConfig:
             raise ConfigError(
                 f"names={self.names} leaves nothing to tell apart, expected at least 2: raise it"
             )
-        if not self.templates or any("{}" not in t for ts in self.templates.values() for t in ts):
-            raise ConfigError(
-                f"templates={dict(self.templates)} cannot be filled, expected texts that hold "
-                "{}: correct them"
-            )
+        check_templates(self.templates)
 
 
 class Distillation:
@@ -102,9 +99,9 @@ class Distillation:
         source = self._config.source
         own = batch["sources"][source]
         taught = {"images": self._teacher_images(own["images"])}
-        wanted = {f"{source}.images": own["images"]}
+        wanted = {source + IMAGES: own["images"]}
         if self._texts:
-            wanted[f"{source}.texts"] = own["ids"]
+            wanted[source + TEXTS] = own["ids"]
             words = [self._texts[number] for number in own["text_numbers"].tolist()]
             taught["texts"] = self._teacher_texts(words)
         if self._classes:
@@ -124,10 +121,10 @@ class Distillation:
         bias: Tensor | None,
     ) -> Tensor:
         c, taught = self._config, batch[self._name]
-        images = embeds[f"{c.source}.images"]
+        images = embeds[c.source + IMAGES]
         total = 0 * log_scale  # of which an embedding alone knows nothing, and DDP must see it
         if self._texts:
-            texts = embeds[f"{c.source}.texts"]
+            texts = embeds[c.source + TEXTS]
             teacher = taught["images"], taught["texts"]
             if c.relation > 0:
                 sides = (images, texts, log_scale, *teacher, self._teacher_scale)

@@ -16,7 +16,8 @@ from seesay.errors import ConfigError
 from seesay.objectives.distillation import soft_label_distillation
 from seesay.training.distributed import gather_objects
 from seesay.training.dual_encoder import channels_last
-from seesay.training.objectives import Batch
+from seesay.training.objectives import IMAGES, Batch, check_weight
+from seesay.training.texts import check_templates
 from seesay.weights.checkpoint import Checkpoint
 from seesay.weights.mobilenet import MEAN, STD, load_classifier
 
@@ -45,18 +46,18 @@ class PredictionsConfig:
     """Factor in the sum of all objectives."""
 
     def __post_init__(self) -> None:
-        if self.weight <= 0 or self.temperature <= 0:
+        check_weight(self.weight)
+        if not self.temperature > 0:
             raise ConfigError(
-                f"weight={self.weight} and temperature={self.temperature} let nothing be learned, "
-                "expected numbers above 0: raise them"
+                f"temperature={self.temperature} divides by nothing, expected a number above 0: "
+                "raise it"
             )
         if self.likely < 1 or self.names < 2:
             raise ConfigError(
                 f"likely={self.likely} and names={self.names} are too few to choose among, "
                 "expected at least 1 and 2: raise them"
             )
-        if not self.templates or any("{}" not in t for ts in self.templates.values() for t in ts):
-            raise ConfigError(f"templates={dict(self.templates)} must be texts that hold {{}}")
+        check_templates(self.templates)
 
 
 class Predictions:
@@ -91,7 +92,7 @@ class Predictions:
         chosen = self._choose(judgement, batch["step"])
         batch[self._name] = judgement[:, chosen]  # for `loss`, which sees the same batch
         return {
-            f"{self._config.source}.images": images,
+            self._config.source + IMAGES: images,
             f"{self._name}.names": self._tokens(chosen, batch["step"]),
         }
 
@@ -102,7 +103,7 @@ class Predictions:
         log_scale: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        images = embeds[f"{self._config.source}.images"]
+        images = embeds[self._config.source + IMAGES]
         judgement = batch[self._name].to(images.device)
         losses = [
             soft_label_distillation(images, names, log_scale, judgement)

@@ -120,12 +120,20 @@ def check_size(image: Image.Image, label: str, limits: DecodeLimits) -> None:
         (source_pixels, limits.max_source_pixels, "max_source_pixels"),
     ):
         if count > most:
-            raise ImageError(
+            raise too_large(
                 f"{label}: is too large: decoding this {image.format or 'picture'} means "
                 f"{count:,} pixels ({width:,} x {height:,}). Expected at most {most:,}. "
-                "Save it smaller with a picture editor; only in Python can one that you trust be "
-                f"let through, by DecodeLimits({name}={count})."
+                "Save it smaller with a picture editor.",
+                **{name: count},
             )
+
+
+def too_large(message: str, **limit: int) -> ImageError:
+    """The refusal of a picture, with a note for those who program how to let it through."""
+    error = ImageError(message)
+    ((name, count),) = limit.items()
+    error.add_note(f"If you trust it, let it through by DecodeLimits({name}={count}).")
+    return error
 
 
 def upright_rgb(image: Image.Image, label: str, limits: DecodeLimits) -> Image.Image:

@@ -17,7 +17,14 @@ from PIL import Image
 from torch import Tensor
 
 from seesay.data.arrays import picture_from_numbers
-from seesay.data.decoding import DEFAULT_LIMITS, DecodeLimits, check_size, decode, upright_rgb
+from seesay.data.decoding import (
+    DEFAULT_LIMITS,
+    DecodeLimits,
+    check_size,
+    decode,
+    too_large,
+    upright_rgb,
+)
 from seesay.data.squares import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig, square
 from seesay.errors import ImageError
 
@@ -133,8 +140,8 @@ def _check_file(path: str | Path, label: str, limits: DecodeLimits) -> None:
 
 def _check_bytes(size: int, label: str, limits: DecodeLimits) -> None:
     if size > limits.max_file_bytes:
-        raise ImageError(
+        raise too_large(
             f"{label}: is {size:,} bytes long. Expected at most {limits.max_file_bytes:,}. "
-            "Save it smaller; only in Python can one that you trust be let through, by "
-            f"DecodeLimits(max_file_bytes={size})."
+            "Save it smaller with a picture editor.",
+            max_file_bytes=size,
         )

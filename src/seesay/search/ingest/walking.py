@@ -13,7 +13,7 @@ from seesay.search.ingest.storing.known import is_below
 from seesay.search.store.store import FILE
 
 TEXTS = frozenset((".txt", ".text", ".md", ".markdown", ".mdown", ".rst"))
-TABLES = frozenset((".csv", ".tsv", ".tab"))
+TABLES = frozenset((".csv", ".tsv", ".tab", ".jsonl"))
 _SCHEMES = ("http://", "https://")
 _OWN = ("indexes", "thumbnails")  # folders of a collection, where it lies among the files
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from seesay.search.ingest.reading.files import Content, RefusedError, read_file
+from seesay.search.ingest.reading.json_tables import JSON_LINES, read_json_lines
 from seesay.search.ingest.reading.messages import (
     Outcome,
     Setup,
@@ -120,8 +121,11 @@ def _understood(
     if task.expected == "text" or (task.expected == "any" and not is_picture(content.data)):
         return Outcome(kind="text", units=text_units(decode_text(content.data)), **facts)
     if task.expected == "table":
-        tabs = task.path.lower().endswith((".tsv", ".tab"))
-        rows, complaint = read_table(decode_text(content.data), tabs=tabs)
+        name, text = task.path.lower(), decode_text(content.data)
+        if name.endswith(JSON_LINES):
+            rows, complaint = read_json_lines(text)
+        else:
+            rows, complaint = read_table(text, tabs=name.endswith((".tsv", ".tab")))
         return Outcome(kind="table", rows=rows, complaint=complaint, **facts)
     decoded = task.again or content.content_hash not in known
     unit, pixels = read_picture(content, setup, decoded=decoded)

@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from seesay.search.ingest.reading.files import RefusedError
 from seesay.search.ingest.reading.messages import Row
@@ -17,6 +18,14 @@ _RESERVED = ("file.", "unit.")
 _MOST_NAMED = 5
 
 
+class Line(NamedTuple):
+    """What one line says."""
+
+    path: str
+    caption: str
+    others: Mapping[str, str]
+
+
 def read_table(text: str, *, tabs: bool) -> tuple[tuple[Row, ...], str | None]:
     """The rows that name a picture, several of one picture joined; and what is wrong with the
     others. Raises RefusedError where no column names pictures."""
@@ -25,20 +34,29 @@ def read_table(text: str, *, tabs: bool) -> tuple[tuple[Row, ...], str | None]:
     if not lines:
         raise RefusedError("table", "it holds no line. Expected a heading and rows. Fill it.")
     head = [name.strip() for name in lines[0][1]]
-    path, caption = _column(head, PATHS), _column(head, CAPTIONS)
+    path, caption = find_name(head, PATHS), find_name(head, CAPTIONS)
     if path is None:
-        raise RefusedError(
-            "table",
-            f"its heading is {', '.join(head)[:120]!r}. Expected a column that names pictures, "
-            f"such as {', '.join(PATHS.split()[:3])}. Add one, or leave the file out.",
-        )
+        raise without_paths("heading is", head)
+    at = {name: i for i, name in enumerate(head) if name not in (path, caption)}
+    at |= {name: head.index(name) for name in (path, caption) if name is not None}
     rows = []
     for number, cells in lines[1:]:
-        if len(cells) == len(head) and cells[path].strip():
-            rows.append(cells)
+        if len(cells) == len(head) and cells[at[path]].strip():
+            rest = {name: cells[i].strip() for name, i in at.items()}
+            said = "" if caption is None else rest.pop(caption)
+            rows.append(Line(rest.pop(path), said, rest))
         elif any(cells):
             broken.append(number)
-    return _joined(head, rows, path, caption), _complaint(broken, len(head))
+    return joined(rows), complaint(broken, f"{len(head)} cells and a path in each")
+
+
+def without_paths(what: str, head: Sequence[str]) -> RefusedError:
+    """The refusal of a table in which nothing names pictures."""
+    return RefusedError(
+        "table",
+        f"its {what} {', '.join(head)[:120]!r}. Expected one that stands for pictures, such as "
+        f"{', '.join(PATHS.split()[:3])}. Add one, or leave the file out.",
+    )
 
 
 def _lines(reader: object) -> tuple[list[tuple[int, list[str]]], list[int]]:
@@ -56,20 +74,25 @@ def _lines(reader: object) -> tuple[list[tuple[int, list[str]]], list[int]]:
             lines.append((reader.line_num, cells))  # type: ignore[attr-defined]
 
 
-def _joined(
-    head: Sequence[str], rows: Sequence[Sequence[str]], path: int, caption: int | None
-) -> tuple[Row, ...]:
-    others = {_key(name): i for i, name in enumerate(head) if i not in (path, caption) and name}
-    columns = {name: _typed([row[i].strip() for row in rows]) for name, i in others.items()}
+def joined(lines: Sequence[Line]) -> tuple[Row, ...]:
+    """What is said of each picture; where lines contradict each other the first counts."""
+    cells: dict[str, dict[int, str]] = {}
+    for number, line in enumerate(lines):
+        for name, cell in line.others.items():
+            if name:
+                cells.setdefault(name, {})[number] = cell
+    columns = {
+        name: dict(zip(column, _typed([*column.values()]), strict=True))
+        for name, column in cells.items()
+    }
     captions: dict[str, list[str]] = {}
     metadata: dict[str, dict[str, Value]] = {}
-    for number, row in enumerate(rows):
-        name = row[path].strip()
-        said = row[caption].strip() if caption is not None else ""
+    for number, line in enumerate(lines):
+        name, said = line.path, line.caption
         captions.setdefault(name, [])
         if said and said not in captions[name]:
             captions[name].append(said)
-        values = {key: column[number] for key, column in columns.items()}
+        values = {_key(key): columns[key][number] for key in line.others if key}
         known = {key: value for key, value in values.items() if value is not None}
         metadata[name] = known | metadata.get(name, {})
     return tuple(
@@ -100,10 +123,11 @@ def _number(cell: str) -> float:
     return value
 
 
-def _column(head: Sequence[str], names: str) -> int | None:
+def find_name(head: Sequence[str], names: str) -> str | None:
+    """Which of the columns has one of these names; the first of these counts."""
     known = names.split()
     found = [(known.index(name.lower()), i) for i, name in enumerate(head) if name.lower() in known]
-    return min(found)[1] if found else None
+    return head[min(found)[1]] if found else None
 
 
 def _key(name: str) -> str:
@@ -117,12 +141,13 @@ def _comma(text: str) -> str:
     return max(",;\t", key=head.count)
 
 
-def _complaint(broken: Sequence[int], columns: int) -> str | None:
+def complaint(broken: Sequence[int], expected: str) -> str | None:
+    """What is said of lines that cannot be used; None where all can."""
     if not broken:
         return None
     named = ", ".join(map(str, sorted(broken)[:_MOST_NAMED]))
     more = f" and {len(broken) - _MOST_NAMED} more" if len(broken) > _MOST_NAMED else ""
     return (
-        f"line {named}{more} cannot be used. Expected {columns} cells and a path in each. "
+        f"line {named}{more} cannot be used. Expected {expected}. "
         "Correct them; the other lines were used."
     )

@@ -120,6 +120,32 @@ def test_a_table_that_has_another_name_still_counts_and_its_old_name_does_not(
     assert store.said.sources() == [str(photos / "aa.csv")]
 
 
+def test_a_picture_that_has_another_name_keeps_its_caption_as_long_as_the_row_is_there(
+    store, embedder, photos
+):
+    rows = "file,caption,place\na/0.jpg,A dog,Rome\nb/1.jpg,A dog,Rome\nc/2.jpg,A cat,\n"
+    table(photos, rows)
+    ingest(store, embedder, [photos], ONE)
+    (photos / "a" / "0.jpg").rename(photos / "a" / "new.jpg")
+    ingest(store, embedder, [photos], ONE)
+    for number in (7, 8):  # tables are applied again wherever a picture comes
+        write_photo(photos / f"{number}.jpg", number)
+        ingest(store, embedder, [photos], ONE)
+        assert [picture(store, name).text for name in ("new.jpg", "1.jpg", "2.jpg")] == [
+            *("A dog", "A dog", "A cat"),
+        ]
+        (bad,) = store.quarantine.all()
+        assert bad.path.endswith("0.jpg") and "correct its path in the table" in bad.error
+    write_photo(photos / "a" / "0.jpg", 9)  # whose row it is now
+    ingest(store, embedder, [photos], ONE)
+    assert (picture(store, "0.jpg").text, picture(store, "new.jpg").text) == ("A dog", None)
+    (photos / "c" / "2.jpg").rename(photos / "c" / "other.jpg")
+    table(photos, rows.replace("c/2.jpg,A cat,\n", ""))
+    ingest(store, embedder, [photos], ONE)
+    assert picture(store, "other.jpg").text is None
+    assert store.quarantine.all() == []
+
+
 def test_what_is_gone_is_kept_where_that_is_asked_for(store, embedder, photos):
     table(photos, "file,caption\na/0.jpg,A dog\n")
     ingest(store, embedder, [photos], ONE)

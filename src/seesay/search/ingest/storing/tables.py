@@ -1,6 +1,7 @@
 """Tables that describe pictures: what they say is kept with the pictures they name."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -80,11 +81,15 @@ class Captions:
 
     def apply(self, table: Outcome) -> None:
         """Keep what the table says with its pictures, and then note the table itself."""
+        rows = _by_path(table)
+        awaited = [path for path in rows if _is_awaited(path)]
         if table.stage is None:
-            self._describing.describe(table.path, self._statements(_by_path(table)))
+            statements = self._statements(rows)
+            statements |= self._renamed(table.path, [rows[path] for path in awaited], statements)
+            self._describing.describe(table.path, statements)
         with self._store.writing("table", run=self._run):
             self._note(table)
-            self._await([path for path in _by_path(table) if _is_awaited(path)], table.path)
+            self._await(awaited, table.path)
 
     def finish(self) -> None:
         """Every table has been applied, and what is gone was removed."""
@@ -106,10 +111,23 @@ class Captions:
             items = {item.id: path for path, item in self._store.items.by_path(some).items()}
             for unit in self._store.units.of_items(items):
                 if unit.kind == "image":
-                    row = rows[items[unit.item]]
-                    found[unit.id] = Statement(
-                        text=row.caption or None, metadata=_in_utc(row.metadata)
-                    )
+                    found[unit.id] = _statement(rows[items[unit.item]])
+        return found
+
+    def _renamed(
+        self, table: str, rows: Sequence[Row], anew: Mapping[int, Statement]
+    ) -> dict[int, Statement]:
+        """By unit: what the rows of pictures that are gone from their path go on saying of pictures
+        that the table said the same of, and names no more: these have another name now."""
+        if not rows:
+            return {}
+        waiting = Counter(_words(_statement(row)) for row in rows)
+        former = [unit for unit in self._store.said.units_of(table) if unit not in anew]
+        found = {}
+        for unit, said in self._store.said.of_units(former).items():
+            if waiting[_words(said[table])] > 0:
+                waiting[_words(said[table])] -= 1
+                found[unit] = said[table]
         return found
 
     def _await(self, missing: list[str], table: str) -> None:
@@ -211,6 +229,15 @@ def _by_path(table: Outcome) -> dict[str, Row]:
         else os.path.normpath(os.path.join(folder, row.path)): row
         for row in table.rows
     }
+
+
+def _statement(row: Row) -> Statement:
+    return Statement(text=row.caption or None, metadata=_in_utc(row.metadata))
+
+
+def _words(statement: Statement) -> tuple[str | None, frozenset[tuple[str, object]]]:
+    """To compare by."""
+    return statement.text, frozenset(statement.metadata.items())
 
 
 def _in_utc(metadata: Metadata) -> Metadata:

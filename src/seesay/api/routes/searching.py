@@ -1,5 +1,6 @@
 """Search, and what is like something."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -21,10 +22,8 @@ def search_routes(service: Service) -> APIRouter:
     """POST /v1/search and /v1/similar."""
     router = APIRouter(tags=["search"])
 
-    queues = {
-        name: SearchQueue(lambda body: body.to_query(service.config))
-        for name in service.library.names
-    }
+    read = partial(SearchBody.to_query, config=service.config)
+    queues = {name: SearchQueue(read) for name in service.library.names}
 
     def searched(name: str, collection: Collection, waiting: Waiting) -> Response:
         results = collection.search(queues[name].query(waiting, collection))

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,6 +14,7 @@ from seesay.errors import CollectionError
 from seesay.search.ingest.options import ReadLimits
 from seesay.search.ingest.readers import Readers
 from seesay.search.ingest.reading.messages import Setup, Task
+from seesay.search.ingest.reading.process import _widen
 
 
 def setup(**limits):
@@ -96,3 +99,32 @@ def test_memory_is_held_to_its_limit(tmp_path):
         done = list(readers.read([*tasks(tmp_path, 1), large, *tasks(tmp_path, 3)]))
     assert [outcome.stage for outcome in done if outcome.stage] == ["decode"]
     assert "memory" in next(outcome.error for outcome in done if outcome.stage)
+
+
+def test_a_reading_process_starts_without_what_takes_longer_than_a_picture():
+    code = (
+        "import sys, seesay.search.ingest.reading.process as _;"
+        " sys.exit(' '.join({'numpy', 'torch', 'jaxtyping'} & set(sys.modules)) or 0)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stderr.strip() == ""
+
+
+def test_pictures_of_the_usual_modes_are_read_within_a_small_allowance(tmp_path):
+    for mode in ("L", "P", "1", "RGBA"):
+        Image.new(mode, (40, 30)).save(tmp_path / f"{mode}.png")
+    some = [Task(path=str(file), expected="image") for file in tmp_path.iterdir()]
+    with Readers(setup(memory_bytes=64 * 2**20), 1) as readers:
+        assert [len(outcome.square) for outcome in readers.read(some)] == [16 * 16 * 3] * 4
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone has such pipes")
+def test_a_square_fits_into_the_pipe_before_anybody_reads(tmp_path):
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with open(read, "rb"), open(write, "wb") as pipe:
+        _widen(pipe)
+        pipe.write(bytes(224 * 224 * 3))
+        pipe.flush()  # would raise BlockingIOError
+    with open(tmp_path / "file", "wb") as file:
+        _widen(file)  # no pipe: nothing happens

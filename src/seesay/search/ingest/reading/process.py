@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,12 +30,14 @@ from seesay.search.store.sqlite.database import Database
 READY = {"ready": True}
 _PDF = b"%PDF-"  # parts of it look like text
 _GRACE_S = 5.0  # after the parent should have ended it
+_PIPE_BYTES = 2**20  # the most that Linux lets anybody ask for; usual is less than half a square
 
 
 def main() -> None:
     """Answer tasks on standard input until it ends. The setup is the first argument."""
     setup = Setup.from_json(sys.argv[1])
     answers = _silence()
+    _widen(answers)
     _limit_memory(setup.limits.memory_bytes)
     known = _Known(setup)
     send(answers, READY)
@@ -153,6 +156,16 @@ def _silence() -> IO[bytes]:
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     return answers
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Let whole squares lie in the pipe, so that writing one waits for nobody. Linux alone can."""
+    if not sys.platform.startswith("linux"):
+        return
+    import fcntl
+
+    with suppress(OSError):  # the pipes of this user hold too much already, or it is none
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _limit_memory(allowance: int) -> None:

@@ -79,7 +79,7 @@ class Embedding:
         pictures = [outcome for outcome in new if outcome.kind == "image"]
         texts = [unit.text or "" for o in new if o.kind == "text" for unit in o.units]
         of_pictures = iter(self._images(pictures))
-        of_texts = self._embedder.embed_texts(texts).vectors
+        of_texts = self._embedder.embed_texts(texts).vectors if texts else ()
         at, found = 0, []
         for outcome, is_new in batch:
             vectors = None
@@ -95,7 +95,7 @@ class Embedding:
         if not pictures:
             return np.empty((0, self._embedder.dim), np.float32)
         side = self._embedder.transform.config.size
-        joined = bytearray(b"".join(picture.square for picture in pictures))
+        joined = bytearray().join(picture.square for picture in pictures)
         pixels = torch.frombuffer(joined, dtype=torch.uint8)
         return self._embedder.encoder.images(pixels.view(len(pictures), side, side, 3))
 

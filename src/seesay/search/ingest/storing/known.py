@@ -22,6 +22,8 @@ def vectors_of_contents(store: Store, space: int, hashes: Iterable[str]) -> Mapp
     for item in store.items.by_hash(set(hashes)):
         if item.kind != "table":
             first.setdefault(item.content_hash, item)
+    if not first:
+        return {}  # as for nearly every batch of a first run
     units: dict[int, list[int]] = {}
     for unit in store.units.of_items(item.id for item in first.values()):
         units.setdefault(unit.item, []).append(unit.id)

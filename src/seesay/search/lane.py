@@ -1,5 +1,6 @@
 """A lane: the vectors of one modality in one space, searched and indexed."""
 
+import math
 import shutil
 import threading
 import time
@@ -265,8 +266,8 @@ class Lane:
             return 0
 
     def _direction(self, query: Float[np.ndarray, " embed"]) -> Float32[np.ndarray, " embed"]:
-        length = float(np.linalg.norm(query))
-        if query.shape != (self.space.dim,) or not np.isfinite(length) or not length:
+        length = math.sqrt(np.vdot(query, query))
+        if query.shape != (self.space.dim,) or not math.isfinite(length) or not length:
             raise CollectionError(
                 f"the query has shape {query.shape} and length {length:g}, expected "
                 f"{self.space.dim} numbers that are not all zero: embed it with {self.space.model}"

@@ -2,8 +2,8 @@
 
 An index alone forgets rows when a filter keeps few of them (measured with HNSW: 3 of 100 found
 where it keeps one in a thousand). So small parts are scanned exactly, the index is asked for more
-until enough of its answers pass the filter, and what it names is scored again on the stored
-vectors. What changed since it was built is scanned too.
+until enough rows that pass the filter are named, and all scores are those of the stored vectors.
+What changed since it was built is scanned too.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Plan:
     matching: int
     """Those that the filter keeps."""
     scored: int
-    """Those whose exact score was computed."""
+    """Those that competed: all that match, or those that the index named."""
     rounds: int
     """How often the index was asked."""
     recent: int
@@ -70,8 +70,7 @@ def answer(view: View, question: Question, allowed: tuple[Allowed | None, ...]) 
         for part, may_be in zip(parts, allowed, strict=True)
         if len(part.rows)
     ]
-    units = np.concatenate([np.empty(0, np.int64), *(part.units for part in found)])
-    scores = np.concatenate([np.empty(0, np.float32), *(part.scores for part in found)])
+    units, scores = _together(found)
     order = np.lexsort((units, -scores))[: question.count]
     plan = _plan(view, found, question.exact)
     return Ranking(units=units[order], scores=scores[order], plan=plan)
@@ -85,6 +84,16 @@ class _Found:
     scored: int
     rounds: int = 0
     problem: str | None = None
+
+
+def _together(
+    found: list[_Found],
+) -> tuple[Int[np.ndarray, " found"], Float32[np.ndarray, " found"]]:
+    if len(found) == 1:
+        return found[0].units, found[0].scores
+    units = np.concatenate([np.empty(0, np.int64), *(part.units for part in found)])
+    scores = np.concatenate([np.empty(0, np.float32), *(part.scores for part in found)])
+    return units, scores
 
 
 def _of_part(part: Part, question: Question, allowed: Allowed | None) -> _Found:
@@ -110,8 +119,7 @@ def _from_index(
         named = part.index.search(question.direction, wanted, allowed)
         if named is None:
             return None
-        numbers = named if allowed is None else named[allowed.mask[named]]
-        scores = part.rows.score(question.direction, numbers)
+        numbers, scores = named
         scored += len(numbers)
         if _is_enough(scores, question.count):
             return _Found(part.units[numbers], scores, possible, scored, rounds)
@@ -122,7 +130,7 @@ def _from_index(
 def _is_enough(scores: Float32[np.ndarray, " found"], count: int) -> bool:
     """Whether there are enough, and the last one is beaten by the last that counts: rows as near as
     that might be missing, and the choice among them must not be the index's."""
-    return len(scores) > count and bool(scores.min() < np.partition(scores, -count)[-count])
+    return len(scores) > count and bool(scores[-1] < scores[count - 1])
 
 
 def _plan(view: View, found: list[_Found], exact: bool) -> Plan:

@@ -10,6 +10,8 @@ the memory, and can pass over what a filter excludes without losing its way.
 import os
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from jaxtyping import Bool, Float32, Int
 
 from seesay.search.indexes import tuning
 from seesay.search.indexes.protocol import Allowed, IndexDamagedError, Notes, OpenIndex
-from seesay.search.indexes.rows import Rows, import_faiss, in_this_thread, selecting
+from seesay.search.indexes.rows import Found, Rows, import_faiss, in_this_thread, selector
 from seesay.search.indexes.tuning import Effort
 
 SCANNED_ROWS = 20_000  # fewer are scanned in some milliseconds, and need no index
@@ -26,6 +28,7 @@ _CODES, _LISTS = "codes.faiss", "lists.npy"
 _POINTS_PER_LIST = 40
 _PAGE = 16_384
 _NEARLY_ALL = 0.8  # a filter that keeps this much is like none
+_MUCH = 0.2  # of a list: so much is never missing by chance
 
 
 class FaissIndex:
@@ -75,43 +78,69 @@ class FaissIndex:
         if index.ntotal != len(rows) or index.d != rows.dim:
             raise IndexDamagedError(f"{file} holds {index.ntotal} rows, expected {len(rows)}")
         efforts = [Effort(**effort) for effort in notes["efforts"]]
-        return _OpenCodes(index, np.load(folder / _LISTS, mmap_mode="r"), efforts)
+        return _OpenCodes(index, rows, np.load(folder / _LISTS, mmap_mode="r"), efforts)
 
     def drop(self, notes: Notes) -> None:
         """Everything lies in the folder."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Usual:
+    candidates: int
+    lists: int
+    parameters: Any
+    """The same for FAISS."""
 
 
 class _OpenCodes:
     """Codes in lists; any number of threads may ask at once."""
 
     def __init__(
-        self, index: Any, list_of_row: Int[np.ndarray, " rows"], efforts: Sequence[Effort]
+        self,
+        index: Any,
+        rows: Rows,
+        list_of_row: Int[np.ndarray, " rows"],
+        efforts: Sequence[Effort],
     ) -> None:
         self._index = index
+        self._rows = rows
+        self._refined = import_faiss().IndexRefine(index, rows.flat)
         self._list_of_row = list_of_row
         self._efforts = {(effort.share, effort.top): effort for effort in efforts}
         self._shares = sorted({effort.share for effort in efforts})
+        self._kept: dict[str, Any] = {}  # what `Allowed.kept` is where there is no filter
 
     def search(
         self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
-    ) -> Int[np.ndarray, " found"] | None:
-        """The rows whose codes are nearest."""
-        faiss = in_this_thread()
+    ) -> Found | None:
+        """The rows whose codes are nearest, scored, and the best of them."""
+        kept = self._kept if allowed is None else allowed.kept
+        if (key := f"nearest {count}") not in kept:
+            kept[key] = self._usual(count, allowed)
+        usual = kept[key]
+        if usual is None:
+            return None
+        parameters = usual.parameters
+        if allowed is not None and not self._is_even(allowed):
+            parameters = self._parameters(count, *self._among(query, usual, allowed), allowed)
+        in_this_thread()
+        (scores,), (numbers,) = self._refined.search(query[None], 2 * count, params=parameters)
+        if numbers[-1] >= 0:
+            return numbers, scores
+        found = int(np.count_nonzero(numbers >= 0))  # FAISS fills up with -1
+        return numbers[:found], scores[:found]
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _usual(self, count: int, allowed: Allowed | None) -> "_Usual | None":
+        """What it takes to find so many where a filter keeps what it keeps as if by chance."""
         effort = self._effort(count, 1.0 if allowed is None else allowed.share)
         if effort is None:
             return None
         more = max(1.0, count / effort.top)
-        candidates = min(round(effort.candidates * more), self._index.ntotal)
-        lists = min(round(effort.lists * more), self._index.nlist)
-        if allowed is None:
-            parameters = faiss.SearchParametersIVF(nprobe=lists)
-            _, found = self._index.search(query[None], candidates, params=parameters)
-        else:
-            found = self._among(query, candidates, allowed, lists)
-        return found[0][found[0] >= 0]
-
-    def close(self) -> None:
-        """Nothing to let go of."""
+        candidates, lists = round(effort.candidates * more), round(effort.lists * more)
+        return _Usual(candidates, lists, self._parameters(count, candidates, lists, allowed))
 
     def _effort(self, count: int, share: float) -> Effort | None:
         """What was measured for the next smaller part and the next larger top."""
@@ -123,16 +152,35 @@ class _OpenCodes:
         tops = [top for top in tuning.TOPS if top >= count] or [tuning.TOPS[-1]]
         return self._efforts.get((self._shares[known], tops[0]))
 
+    def _parameters(self, count: int, candidates: int, lists: int, allowed: Allowed | None) -> Any:
+        """For the best of the candidates, twice as many as are asked for: others may be as near."""
+        faiss = import_faiss()
+        most = len(self._rows) if allowed is None else allowed.count
+        within = {} if allowed is None else {"sel": selector(allowed)}
+        return faiss.IndexRefineSearchParameters(
+            k_factor=max(1.0, min(candidates, most) / (2 * count)),
+            base_index_params=faiss.SearchParametersIVF(nprobe=lists, **within),
+        )
+
+    def _is_even(self, allowed: Allowed) -> bool:
+        """Whether a filter keeps about the same part of every list, as if by chance: then the
+        nearest lists hold as many allowed rows as they usually do."""
+        if "even" not in allowed.kept:
+            usual = allowed.share * self._sizes
+            chance = 3 * np.sqrt(usual * (1 - allowed.share))
+            fewest = np.minimum(usual / 2, usual - chance)
+            even = allowed.share >= _MUCH and bool((self._per_list(allowed) >= fewest).all())
+            allowed.kept["even"] = even
+        return bool(allowed.kept["even"])
+
     def _among(
-        self,
-        query: Float32[np.ndarray, " embed"],
-        candidates: int,
-        allowed: Allowed,
-        lists: int,
-    ) -> Int[np.ndarray, "queries found"]:
-        """As many of the nearest lists as hold the allowed rows that so many lists usually hold:
-        a filter may keep nothing of what lies near the query, and all of what lies elsewhere."""
-        order_scores, order = self._index.quantizer.search(query[None], self._index.nlist)
+        self, query: Float32[np.ndarray, " embed"], usual: "_Usual", allowed: Allowed
+    ) -> tuple[int, int]:
+        """Candidates and lists for a filter that may keep nothing of what lies near the query, and
+        all of what lies elsewhere: as many of the nearest lists as hold the allowed rows that so
+        many lists usually hold."""
+        candidates, lists = usual.candidates, usual.lists
+        _, order = self._index.quantizer.search(query[None], self._index.nlist)
         held = np.cumsum(self._per_list(allowed)[order[0]])
         enough = allowed.count * lists / self._index.nlist
         needed = int(np.searchsorted(held, enough)) + 1
@@ -141,14 +189,7 @@ class _OpenCodes:
             # The nearest are then spread thinly over many lists, which no measurement foresaw.
             candidates = round(candidates * farther**2)
             needed = int(np.searchsorted(held, enough * farther**2)) + 1
-        needed = min(needed, len(held))
-        return _search_lists(
-            self._index,
-            query,
-            (order[:, :needed], order_scores[:, :needed]),
-            min(candidates, allowed.count),
-            selecting(allowed, nprobe=needed),
-        )
+        return candidates, min(needed, len(held))
 
     def _per_list(self, allowed: Allowed) -> Int[np.ndarray, " lists"]:
         if "per list" not in allowed.kept:
@@ -156,31 +197,9 @@ class _OpenCodes:
             allowed.kept["per list"] = np.bincount(lists, minlength=self._index.nlist)
         return allowed.kept["per list"]
 
-
-def _search_lists(
-    index: Any,
-    query: Float32[np.ndarray, " embed"],
-    lists: tuple[Int[np.ndarray, "queries lists"], Float32[np.ndarray, "queries lists"]],
-    count: int,
-    parameters: Any,
-) -> Int[np.ndarray, "queries found"]:
-    """Search given lists with a selector, which FAISS's own wrapper does not pass on."""
-    pointer = import_faiss().swig_ptr
-    numbers, scores = (np.ascontiguousarray(part) for part in lists)
-    found_scores = np.empty((1, count), np.float32)
-    found = np.empty((1, count), np.int64)
-    index.search_preassigned_c(
-        1,
-        pointer(query),
-        count,
-        pointer(numbers),
-        pointer(scores),
-        pointer(found_scores),
-        pointer(found),
-        False,
-        parameters,
-    )
-    return found
+    @cached_property
+    def _sizes(self) -> Int[np.ndarray, " lists"]:
+        return np.bincount(self._list_of_row, minlength=self._index.nlist)
 
 
 def _train(index: Any, rows: Rows, lists: int) -> None:
@@ -214,7 +233,8 @@ def _trial(index: Any) -> tuning.Search:
         candidates: int,
         mask: Bool[np.ndarray, " rows"],
     ) -> Int[np.ndarray, "queries candidates"]:
-        parameters = selecting(Allowed(mask, int(mask.sum())), nprobe=lists)
+        allowed = Allowed(mask, int(mask.sum()))
+        parameters = import_faiss().SearchParametersIVF(nprobe=lists, sel=selector(allowed))
         return index.search(queries, candidates, params=parameters)[1]
 
     return search

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from seesay.search.indexes.rows import Rows
+from seesay.search.indexes.rows import Found, Rows
 
 Notes = Mapping[str, Any]
 """What an engine wants to remember of an index it built: JSON."""
@@ -50,12 +50,10 @@ class OpenIndex(Protocol):
 
     def search(
         self, query: Float[np.ndarray, " embed"], count: int, allowed: Allowed | None
-    ) -> Int[np.ndarray, " found"] | None:
-        """Rows among which the nearest `count` allowed ones are, as far as it can tell.
-
-        What it returns is scored and filtered again, so it may hold others too, in any order. None
-        says that scanning the allowed rows is better. Raises IndexDamagedError when it cannot be
-        asked any more.
+    ) -> Found | None:
+        """Allowed rows among which the nearest `count` are, as far as it can tell, the best first,
+        with the scores that `Rows` gives them. None says that scanning the allowed rows is better.
+        Raises IndexDamagedError when it cannot be asked any more.
         """
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ found, so that equal vectors have equal scores to the last bit.
 """
 
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,13 @@ class Rows:
         """Numbers in a vector."""
         return self.vectors.shape[1]
 
+    @cached_property
+    def flat(self) -> Any:
+        """All rows as an index of FAISS, which reads them where they are and must not outlive this."""
+        index = empty_index(self.dim)
+        _lend(index, self._codes)
+        return index
+
     def score(
         self, query: Float32[np.ndarray, " embed"], numbers: Int[np.ndarray, " found"]
     ) -> Float32[np.ndarray, " found"]:
@@ -59,9 +67,8 @@ class Rows:
         exactly as near as the last of them."""
         if allowed is not None and allowed.count < max(_FEW * len(self), _SCORED_AT_ONCE):
             return self._best_of_copied(query, count, allowed.numbers)
-        scanned = empty_index(self.dim)
-        _lend(scanned, self._codes)
-        return _nearest(scanned, query, count, allowed)
+        in_this_thread()
+        return _nearest(self.flat, query, count, allowed)
 
     def _best_of_copied(
         self,
@@ -101,14 +108,14 @@ def empty_index(dim: int) -> Any:
     return faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
 
 
-def selecting(allowed: "Allowed", **parameters: int) -> Any:
-    """Search parameters of FAISS that let only allowed rows through."""
-    faiss = import_faiss()
-    selector = faiss.IDSelectorBitmap(len(allowed.bits), faiss.swig_ptr(allowed.bits))
-    kind = faiss.SearchParametersIVF if parameters else faiss.SearchParameters
-    chosen = kind(sel=selector, **parameters)
-    chosen.allowed = allowed  # FAISS holds no more than the address of the bits
-    return chosen
+def selector(allowed: "Allowed") -> Any:
+    """What lets only allowed rows through a search of FAISS."""
+    if "selector" not in allowed.kept:
+        faiss = import_faiss()
+        # FAISS holds no more than the address of the bits, which `allowed` keeps.
+        bits = faiss.swig_ptr(allowed.bits)
+        allowed.kept["selector"] = faiss.IDSelectorBitmap(len(allowed.bits), bits)
+    return allowed.kept["selector"]
 
 
 def import_faiss() -> Any:
@@ -146,12 +153,12 @@ def _nearest(
 ) -> Found:
     """The nearest `count` rows of an index with all that are as near as the last of them."""
     possible = index.ntotal if allowed is None else allowed.count
-    parameters = None if allowed is None else selecting(allowed)
+    only = None if allowed is None else import_faiss().SearchParameters(sel=selector(allowed))
     wanted = min(count, possible)
     scores, numbers = np.empty(0, np.float32), np.empty(0, np.int64)
     while len(scores) < possible and (len(scores) < count or scores[-1] == scores[count - 1]):
         wanted = min(2 * wanted, possible)
-        (scores,), (numbers,) = index.search(query[None], wanted, params=parameters)
+        (scores,), (numbers,) = index.search(query[None], wanted, params=only)
     return _cut(numbers, scores, count)
 
 

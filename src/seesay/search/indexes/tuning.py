@@ -19,10 +19,10 @@ _QUERIES = 96
 _PAGE = 8192
 
 # Seconds, on one core of a small machine: only their ratios matter.
-_PER_LIST = 1.5e-7
-_PER_CODE = 3e-8
-_PER_CANDIDATE = 4e-7
-_PER_EXACT_ROW = 2.5e-7
+_PER_LIST = 2e-8
+_PER_CODE = 2e-8
+_PER_CANDIDATE = 2e-7
+_PER_EXACT_ROW = 1.3e-7
 
 Queries = Float32[np.ndarray, "queries embed"]
 Search = Callable[[Queries, int, int, Bool[np.ndarray, " rows"]], np.ndarray]

@@ -3,9 +3,10 @@
 import socket
 
 import numpy as np
+from jaxtyping import Float32, Int
 
 from seesay.search.indexes.protocol import Allowed, IndexDamagedError, OpenIndex
-from seesay.search.indexes.rows import Rows
+from seesay.search.indexes.rows import Found, Rows
 
 _SPARE = 2  # so many times what should be enough, since filters and neighbours go together
 _LEAST = 50
@@ -35,6 +36,20 @@ def how_many(count: int, allowed: Allowed | None, rows: int, most: int) -> int |
     return min(wanted, rows)
 
 
+def scored(
+    rows: Rows,
+    query: Float32[np.ndarray, " embed"],
+    named: Int[np.ndarray, " named"],
+    allowed: Allowed | None,
+) -> Found:
+    """The allowed ones among the rows that an engine named, with their scores, the best first."""
+    known = named[(named >= 0) & (named < len(rows))]
+    numbers = known if allowed is None else known[allowed.mask[known]]
+    scores = rows.score(query, numbers)
+    order = np.argsort(-scores)
+    return numbers[order], scores[order]
+
+
 def check(index: OpenIndex, rows: Rows, held: int) -> None:
     """Raises IndexDamagedError where an index does not hold all rows, or does not find some of them
     by their own vectors. One miss is forgiven: a graph may lose a row."""
@@ -43,8 +58,7 @@ def check(index: OpenIndex, rows: Rows, held: int) -> None:
         vector = rows.vectors[number].astype(np.float32)
         found = index.search(vector, 1, None)
         if found is not None:  # else there are so few that the index will not be asked
-            known = found[found < len(rows)]
-            missed += int(rows.score(vector, known).max(initial=-1) < 0.999)  # or its equal
+            missed += int(found[1].max(initial=-1) < 0.999)  # or its equal
     if held != len(rows) or missed > 1:
         raise IndexDamagedError(
             f"the index holds {held} rows, expected {len(rows)}, and missed {missed} of {_TRIED}"

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32
 
 from seesay.errors import MissingExtraError
-from seesay.search.indexes.outside.asking import check, how_many, knock
+from seesay.search.indexes.outside.asking import check, how_many, knock, scored
 from seesay.search.indexes.protocol import Allowed, IndexDamagedError, Notes, OpenIndex
-from seesay.search.indexes.rows import Rows
+from seesay.search.indexes.rows import Found, Rows
 
 _FOLDER = "chroma"
 _MOST = 10_000  # results of one query
@@ -71,7 +71,7 @@ class ChromaIndex:
         client = self._client(folder)
         try:
             collection = client.get_collection(notes["collection"], embedding_function=None)
-            index = _OpenChroma(client, collection, len(rows))
+            index = _OpenChroma(client, collection, rows)
             check(index, rows, held=collection.count())
         except IndexDamagedError:
             _close(client)
@@ -117,16 +117,16 @@ class ChromaIndex:
 class _OpenChroma:
     """A collection that is ready to be asked."""
 
-    def __init__(self, client: Any, collection: Any, rows: int) -> None:
+    def __init__(self, client: Any, collection: Any, rows: Rows) -> None:
         self._client = client
         self._collection = collection
         self._rows = rows
 
     def search(
         self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
-    ) -> Int[np.ndarray, " found"] | None:
+    ) -> Found | None:
         """The nearest rows, whether allowed or not, so many that enough of them should be."""
-        wanted = how_many(count, allowed, self._rows, _MOST)
+        wanted = how_many(count, allowed, len(self._rows), _MOST)
         if wanted is None:
             return None
         try:
@@ -135,7 +135,8 @@ class _OpenChroma:
             )
         except Exception as error:  # as above
             raise IndexDamagedError(f"Chroma does not answer: {error}") from error
-        return np.array(found["ids"][0], np.int64)
+        named = np.array(found["ids"][0], np.int64)
+        return scored(self._rows, query, named, allowed)
 
     def close(self) -> None:
         """Close the files or the connection."""

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32
 
 from seesay.errors import MissingExtraError
-from seesay.search.indexes.outside.asking import check, how_many, knock
+from seesay.search.indexes.outside.asking import check, how_many, knock, scored
 from seesay.search.indexes.protocol import Allowed, IndexDamagedError, Notes, OpenIndex
-from seesay.search.indexes.rows import Rows
+from seesay.search.indexes.rows import Found, Rows
 
 _MOST = 16_384  # results of one query: the server's own limit
 _PAGE_BYTES = 16 << 20  # of one insert: a quarter of what the server takes in one message
@@ -75,7 +75,7 @@ class MilvusIndex:
         try:
             name = notes["collection"]
             client.load_collection(name, timeout=self._timeout_s)
-            index = _OpenMilvus(client, name, len(rows))
+            index = _OpenMilvus(client, name, rows)
             check(index, rows, held=int(client.get_collection_stats(name)["row_count"]))
         except IndexDamagedError:
             client.close()
@@ -111,16 +111,16 @@ class MilvusIndex:
 class _OpenMilvus:
     """A collection that is ready to be asked."""
 
-    def __init__(self, client: Any, name: str, rows: int) -> None:
+    def __init__(self, client: Any, name: str, rows: Rows) -> None:
         self._client = client
         self._name = name
         self._rows = rows
 
     def search(
         self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
-    ) -> Int[np.ndarray, " found"] | None:
+    ) -> Found | None:
         """The nearest rows, whether allowed or not, so many that enough of them should be."""
-        wanted = how_many(count, allowed, self._rows, _MOST)
+        wanted = how_many(count, allowed, len(self._rows), _MOST)
         if wanted is None:
             return None
         parameters = {"params": {"ef": max(wanted, 128)}}
@@ -135,7 +135,8 @@ class _OpenMilvus:
             )
         except Exception as error:  # as above
             raise IndexDamagedError(f"Milvus does not answer: {error}") from error
-        return np.array([hit["id"] for hit in found], np.int64)
+        named = np.array([hit["id"] for hit in found], np.int64)
+        return scored(self._rows, query, named, allowed)
 
     def close(self) -> None:
         """Close the connection."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seesay.errors import CollectionError
-from seesay.search.store.sqlite.failures import explained
+from seesay.search.store.sqlite.failures import explained, in_words
 
 PAGE_BYTES = 16384  # vectors of 0.5-4 kB waste a third of SQLite's usual 4096
 CACHE_KIB = 32768
@@ -43,9 +43,16 @@ class Database:
         self._local = threading.local()
 
     def rows(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
-        with self._reader() as connection, explained(self.file):
+        """All rows of a query, from one state: fetching all at once takes no transaction."""
+        mine = getattr(self._local, "connection", None)
+        connection = mine or self._take()
+        try:
             return connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise in_words(error, self.file) from error
+        finally:
+            if mine is None:
+                self._put_back(connection)
 
     def pages(
         self, sql: str, values: Sequence[Any] = (), size: int = 10_000
@@ -120,8 +127,7 @@ class Database:
 
     @contextmanager
     def _borrowed(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with explained(self.file):
-            connection = self._take()
+        connection = self._take()
         try:
             with explained(self.file):
                 connection.execute(begin)
@@ -129,8 +135,7 @@ class Database:
         finally:
             if connection.in_transaction:
                 connection.rollback()
-            with self._mutex:
-                self._idle.append(connection)
+            self._put_back(connection)
 
     @contextmanager
     def _used_by_this_thread(self, connection: sqlite3.Connection) -> Iterator[None]:
@@ -163,11 +168,16 @@ class Database:
         change.rows += count
         return count
 
+    def _put_back(self, connection: sqlite3.Connection) -> None:
+        with self._mutex:
+            self._idle.append(connection)
+
     def _take(self) -> sqlite3.Connection:
         with self._mutex:
             if self._idle:
                 return self._idle.pop()
-        connection = connect(self.file, self.read_only, self._busy_timeout_s)
+        with explained(self.file):
+            connection = connect(self.file, self.read_only, self._busy_timeout_s)
         with self._mutex:
             self._open.append(connection)
         return connection

@@ -16,10 +16,11 @@ def explained(file: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _in_words(error, file) from error
+        raise in_words(error, file) from error
 
 
-def _in_words(error: sqlite3.Error, file: Path) -> CollectionError:
+def in_words(error: sqlite3.Error, file: Path) -> CollectionError:
+    """An error of SQLite as one of ours."""
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # the rest refines it
     kind, what, advice = _WORDS.get(code, _UNKNOWN)
     return kind(f"{file}: {what} ({error}); {advice}")

@@ -41,7 +41,7 @@ class Rows:
 
     @cached_property
     def flat(self) -> Any:
-        """All rows as an index of FAISS, which reads them where they are and must not outlive this."""
+        """All rows as an index of FAISS, which reads them here and must not outlive this."""
         index = empty_index(self.dim)
         _lend(index, self._codes)
         return index

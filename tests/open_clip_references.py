@@ -13,11 +13,14 @@ from reference_parts import (
     VOCAB,
     Reference,
     clip_ids,
+    layers,
     randomise,
     write_tokenizer,
 )
 
 OPEN_CLIP_TEXT = dict(context_length=CONTEXT, vocab_size=VOCAB, width=32, heads=4, layers=3)
+VIT = dict(image_size=IMAGE_SIZE, patch_size=PATCH, width=32, layers=3, head_width=8)
+IMAGE_STAGES = layers("image.blocks", "visual.transformer.resblocks")
 
 
 def _open_clip(
@@ -44,10 +47,8 @@ def _open_clip(
 def open_clip_vit(folder: Path) -> Reference:
     import open_clip
 
-    vision = dict(image_size=IMAGE_SIZE, patch_size=PATCH, width=32, layers=3, head_width=8)
-    config = dict(embed_dim=16, quick_gelu=True, vision_cfg=vision, text_cfg=OPEN_CLIP_TEXT)
-    stages = {f"image.blocks.{i}": f"visual.transformer.resblocks.{i}" for i in range(3)}
-    stages |= {f"text.blocks.{i}": f"transformer.resblocks.{i}" for i in range(3)}
+    config = dict(embed_dim=16, quick_gelu=True, vision_cfg=VIT, text_cfg=OPEN_CLIP_TEXT)
+    stages = IMAGE_STAGES | layers("text.blocks", "transformer.resblocks")
     return _open_clip(folder, open_clip.CLIP(**config), config, stages)
 
 
@@ -57,32 +58,22 @@ def open_clip_resnet(folder: Path) -> Reference:
     vision = dict(image_size=64, layers=[2, 1, 1, 2], width=8, head_width=32, patch_size=None)
     config = dict(embed_dim=16, vision_cfg=vision, text_cfg=OPEN_CLIP_TEXT)
     stages = {f"image.stages.{i}": f"visual.layer{i + 1}" for i in range(4)}
-    stages |= {f"text.blocks.{i}": f"transformer.resblocks.{i}" for i in range(3)}
+    stages |= layers("text.blocks", "transformer.resblocks")
     return _open_clip(folder, open_clip.CLIP(**config), config, stages)
 
 
 def open_clip_coca(folder: Path) -> Reference:
     import open_clip
 
-    vision = dict(
-        image_size=IMAGE_SIZE,
-        patch_size=PATCH,
-        width=32,
-        layers=3,
-        head_width=8,
-        attentional_pool=True,
-        attn_pooler_heads=4,
-        attn_pooler_queries=6,
-        output_tokens=True,
-    )
+    pool = dict(attentional_pool=True, attn_pooler_heads=4, attn_pooler_queries=6)
+    vision = dict(VIT, **pool, output_tokens=True)
     text = dict(OPEN_CLIP_TEXT, width=16, embed_cls=True, output_tokens=True)
     decoder = dict(OPEN_CLIP_TEXT, width=16, layers=2)
     config = dict(
         embed_dim=16, custom_text=True, vision_cfg=vision, text_cfg=text, multimodal_cfg=decoder
     )
     sections = {name: value for name, value in config.items() if name != "custom_text"}
-    stages = {f"image.blocks.{i}": f"visual.transformer.resblocks.{i}" for i in range(3)}
-    stages |= {"image.pool": "visual.attn_pool"}
+    stages = IMAGE_STAGES | {"image.pool": "visual.attn_pool"}
     model = open_clip.CoCa(**sections)
     reference = _open_clip(folder, model, config, stages, norms=1.0)
     reference.caption_logits = lambda images, ids: model(images, ids)["logits"]
@@ -103,9 +94,9 @@ def _with_timm(folder: Path, trunk: nn.Module, config: dict, pooled: str) -> Ref
         model.logit_bias = nn.Parameter(torch.zeros(()))
     model.encode_image = lambda images: trunk(images)
     model.encode_text = lambda ids: text(ids)
-    stages = {f"image.blocks.{i}": f"visual.trunk.blocks.{i}" for i in range(3)}
-    stages |= {f"text.blocks.{i}": f"text.transformer.resblocks.{i}" for i in range(3)}
-    return _open_clip(folder, model, config, stages | {"image": pooled})
+    stages = layers("image.blocks", "visual.trunk.blocks") | {"image": pooled}
+    stages |= layers("text.blocks", "text.transformer.resblocks")
+    return _open_clip(folder, model, config, stages)
 
 
 def open_clip_siglip(folder: Path) -> Reference:

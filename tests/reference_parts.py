@@ -36,6 +36,11 @@ class Reference:
     """Of images and the texts so far, where the model writes captions."""
 
 
+def layers(ours: str, theirs: str, count: int = TINY["num_hidden_layers"]) -> dict[str, str]:
+    """The modules of a stack that correspond, by our names."""
+    return {f"{ours}.{i}": f"{theirs}.{i}" for i in range(count)}
+
+
 def randomise(model: nn.Module, norms: float = 0.0) -> nn.Module:
     """Random values everywhere, of a size that keeps the signal alive through every layer. `norms`
     is added to the weights of LayerNorms: what attends to the result of attention needs it, or sees

@@ -23,22 +23,19 @@ from reference_parts import (
     IMAGE_SIZE,
     PATCH,
     TEXT,
-    TINY,
     VOCAB,
     Reference,
     bert_ids,
     clip_ids,
+    layers,
     randomise,
     write_tokenizer,
 )
 
 
 def _hf_stages(text_layers: str = "text_model.encoder.layers") -> dict[str, str]:
-    stages = {}
-    for i in range(TINY["num_hidden_layers"]):
-        stages[f"image.blocks.{i}"] = f"vision_model.encoder.layers.{i}"
-        stages[f"text.blocks.{i}"] = f"{text_layers}.{i}"
-    return stages
+    image = layers("image.blocks", "vision_model.encoder.layers")
+    return image | layers("text.blocks", text_layers)
 
 
 def _hf(model: nn.Module, folder: Path, stages: dict[str, str], ids: Tensor) -> Reference:
@@ -125,7 +122,7 @@ def taiyi(folder: Path) -> Reference:
         embed_images=image.embed_images,
         embed_texts=lambda ids: text(input_ids=ids, attention_mask=(ids != 0).long()).logits,
         stages={ours: f"clip.{theirs}" for ours, theirs in stages.items()}
-        | {f"text.blocks.{i}": f"text.bert.encoder.layer.{i}" for i in range(3)},
+        | layers("text.blocks", "text.bert.encoder.layer"),
         ids=bert_ids(),
     )
 
@@ -156,7 +153,7 @@ def _cn_clip(folder: Path, name: str, **vision) -> Reference:
         model=model,
         embed_images=model.encode_image,
         embed_texts=model.encode_text,
-        stages={f"text.blocks.{i}": f"bert.encoder.layer.{i}" for i in range(3)},
+        stages=layers("text.blocks", "bert.encoder.layer"),
         ids=bert_ids(),
         image_size=vision["image_resolution"],
     )

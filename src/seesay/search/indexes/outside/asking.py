@@ -1,6 +1,8 @@
 """What engines have in common that know nothing of our filters and check nothing of their files."""
 
 import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -36,7 +38,34 @@ def how_many(count: int, allowed: Allowed | None, rows: int, most: int) -> int |
     return min(wanted, rows)
 
 
-def scored(
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenOutside:
+    """An index of another engine that is ready to be asked."""
+
+    engine: str
+    """As messages call it."""
+    rows: Rows
+    most: int
+    """Results of one query."""
+    ask: Callable[[Float32[np.ndarray, " embed"], int], Iterable[object]]
+    """The numbers of so many rows, the nearest first; it may raise anything."""
+    close: Callable[[], None]
+
+    def search(
+        self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
+    ) -> Found | None:
+        """The nearest rows that are allowed, of so many that enough of them should be."""
+        wanted = how_many(count, allowed, len(self.rows), self.most)
+        if wanted is None:
+            return None
+        try:
+            named = np.array(list(self.ask(query, wanted)), np.int64)
+        except Exception as error:  # their own, and those of their transport
+            raise IndexDamagedError(f"{self.engine} does not answer: {error}") from error
+        return _scored(self.rows, query, named, allowed)
+
+
+def _scored(
     rows: Rows,
     query: Float32[np.ndarray, " embed"],
     named: Int[np.ndarray, " named"],

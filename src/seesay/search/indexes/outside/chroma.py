@@ -8,6 +8,7 @@ still finds what it was given is tried when it is opened.
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.errors import MissingExtraError
-from seesay.search.indexes.outside.asking import check, how_many, knock, scored
-from seesay.search.indexes.protocol import Allowed, IndexDamagedError, Notes, OpenIndex
-from seesay.search.indexes.rows import Found, Rows
+from seesay.search.indexes.outside.asking import OpenOutside, check, knock
+from seesay.search.indexes.protocol import IndexDamagedError, Notes, OpenIndex
+from seesay.search.indexes.rows import Rows
 
 _FOLDER = "chroma"
 _MOST = 10_000  # results of one query
@@ -71,7 +72,13 @@ class ChromaIndex:
         client = self._client(folder)
         try:
             collection = client.get_collection(notes["collection"], embedding_function=None)
-            index = _OpenChroma(client, collection, rows)
+            index = OpenOutside(
+                engine="Chroma",
+                rows=rows,
+                most=_MOST,
+                ask=partial(_ask, collection),
+                close=partial(_close, client),
+            )
             check(index, rows, held=collection.count())
         except IndexDamagedError:
             _close(client)
@@ -114,33 +121,9 @@ class ChromaIndex:
             raise IndexDamagedError(f"Chroma cannot be reached: {error}") from error
 
 
-class _OpenChroma:
-    """A collection that is ready to be asked."""
-
-    def __init__(self, client: Any, collection: Any, rows: Rows) -> None:
-        self._client = client
-        self._collection = collection
-        self._rows = rows
-
-    def search(
-        self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
-    ) -> Found | None:
-        """The nearest rows, whether allowed or not, so many that enough of them should be."""
-        wanted = how_many(count, allowed, len(self._rows), _MOST)
-        if wanted is None:
-            return None
-        try:
-            found = self._collection.query(
-                query_embeddings=query[None], n_results=wanted, include=[]
-            )
-        except Exception as error:  # as above
-            raise IndexDamagedError(f"Chroma does not answer: {error}") from error
-        named = np.array(found["ids"][0], np.int64)
-        return scored(self._rows, query, named, allowed)
-
-    def close(self) -> None:
-        """Close the files or the connection."""
-        _close(self._client)
+def _ask(collection: Any, query: Float32[np.ndarray, " embed"], wanted: int) -> list[str]:
+    found = collection.query(query_embeddings=query[None], n_results=wanted, include=[])
+    return found["ids"][0]
 
 
 def _import_chromadb() -> Any:

@@ -1,6 +1,7 @@
 """Milvus as the engine: a server, or a cluster of them for collections larger than one machine."""
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.errors import MissingExtraError
-from seesay.search.indexes.outside.asking import check, how_many, knock, scored
-from seesay.search.indexes.protocol import Allowed, IndexDamagedError, Notes, OpenIndex
-from seesay.search.indexes.rows import Found, Rows
+from seesay.search.indexes.outside.asking import OpenOutside, check, knock
+from seesay.search.indexes.protocol import IndexDamagedError, Notes, OpenIndex
+from seesay.search.indexes.rows import Rows
 
 _MOST = 16_384  # results of one query: the server's own limit
 _PAGE_BYTES = 16 << 20  # of one insert: a quarter of what the server takes in one message
@@ -75,7 +76,13 @@ class MilvusIndex:
         try:
             name = notes["collection"]
             client.load_collection(name, timeout=self._timeout_s)
-            index = _OpenMilvus(client, name, rows)
+            index = OpenOutside(
+                engine="Milvus",
+                rows=rows,
+                most=_MOST,
+                ask=partial(_ask, client, name),
+                close=client.close,
+            )
             check(index, rows, held=int(client.get_collection_stats(name)["row_count"]))
         except IndexDamagedError:
             client.close()
@@ -108,36 +115,13 @@ class MilvusIndex:
         return pymilvus, client
 
 
-class _OpenMilvus:
-    """A collection that is ready to be asked."""
-
-    def __init__(self, client: Any, name: str, rows: Rows) -> None:
-        self._client = client
-        self._name = name
-        self._rows = rows
-
-    def search(
-        self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
-    ) -> Found | None:
-        """The nearest rows, whether allowed or not, so many that enough of them should be."""
-        wanted = how_many(count, allowed, len(self._rows), _MOST)
-        if wanted is None:
-            return None
-        parameters = {"params": {"ef": max(wanted, 128)}}
-        try:
-            (found,) = self._client.search(
-                self._name,
-                query[None],
-                limit=wanted,
-                search_params=parameters,
-                timeout=_ANSWER_S,
-                consistency_level="Eventually",  # nothing is written after the index was built
-            )
-        except Exception as error:  # as above
-            raise IndexDamagedError(f"Milvus does not answer: {error}") from error
-        named = np.array([hit["id"] for hit in found], np.int64)
-        return scored(self._rows, query, named, allowed)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
+def _ask(client: Any, name: str, query: Float32[np.ndarray, " embed"], wanted: int) -> list[int]:
+    (found,) = client.search(
+        name,
+        query[None],
+        limit=wanted,
+        search_params={"params": {"ef": max(wanted, 128)}},
+        timeout=_ANSWER_S,
+        consistency_level="Eventually",  # nothing is written after the index was built
+    )
+    return [hit["id"] for hit in found]

@@ -247,6 +247,35 @@ def test_a_generation_is_forced_to_the_disk_before_it_has_its_name(tmp_path, mon
     assert events == ["rows.npy", folder.name, "renamed", "lane"]
 
 
+def test_what_a_manifest_calls_its_own_on_a_server_is_removed_only_if_it_can_be(
+    chroma_server, copied, monkeypatch
+):
+    from seesay.search.indexes.outside.chroma import ChromaIndex, _close
+
+    monkeypatch.setenv("SEESAY_CHROMA_TOKEN", f"{chroma_server}=")
+    engine = ChromaIndex(chroma_server)
+    client = engine._client(Path())
+    client.create_collection("customers", embedding_function=None)
+    with Store(copied) as store, contextlib.closing(lane(store, engine)) as searched:
+        searched.build()
+        manifest = generations.manifest_of(searched.folder, 1)
+        generations.write_manifest(
+            generations.folder_of(searched.folder, 1),
+            seq=manifest["seq"],
+            engine=engine.name,
+            notes={**manifest["notes"], "collection": "customers"},
+        )
+        kept = manifest["notes"]["collection"]
+        assert searched.build().left == ()
+        second = generations.manifest_of(searched.folder, 2)["notes"]["collection"]
+        searched.discard()
+    names = {one.name for one in client.list_collections()}
+    client.delete_collection("customers")
+    client.delete_collection(kept)
+    _close(client)
+    assert {"customers", kept} <= names and second not in names
+
+
 def test_a_copy_that_is_built_anew_leaves_the_first_ones_index_on_a_server_alone(
     chroma_server, copied, tmp_path, monkeypatch
 ):

@@ -243,9 +243,11 @@ class Lane:
     def _remove_all_but(self, number: int) -> tuple[str, ...]:
         """Remove what generation `number` replaces; returns the engines that still keep some."""
         here, left = generations.place_of(self.folder), []
+        own = building.names_begin(self._store, self.space, self.modality)
         for old in generations.remove_all_but(self.folder, number):
-            # A copy of a collection names on a server what the first one still uses.
-            if old["place"] == here:
+            # A copy of a collection names on a server what the first one still uses, and one of a
+            # stranger may name anything.
+            if old["place"] == here and old["notes"].get("collection", own).startswith(own):
                 try:
                     self._engines(old["engine"]).drop(old["notes"])
                 except (IndexDamagedError, ConfigError, MissingExtraError):

@@ -53,12 +53,17 @@ def build(store: Store, space: Space, modality: Modality, engine: VectorIndex) -
             seq = _write_rows(store, space, modality, unfinished)
             rows = Rows(np.load(unfinished / generations.ROWS, mmap_mode="r"))
             # A copy of the folder has the same key, and must not get the same name on a server.
-            name = f"seesay_{store.key}_{space.key}_{modality}_{number}_{secrets.token_hex(4)}"
+            name = f"{names_begin(store, space, modality)}{number}_{secrets.token_hex(4)}"
             notes = engine.build(rows, unfinished, name)
             generations.write_manifest(unfinished, seq=seq, engine=engine.name, notes=notes)
     except (OSError, IndexDamagedError, MissingExtraError) as error:
         raise _refused(folder, error) from error
     return number
+
+
+def names_begin(store: Store, space: Space, modality: Modality) -> str:
+    """How the names begin under which servers keep the indexes of a lane."""
+    return f"seesay_{store.key}_{space.key}_{modality}_"
 
 
 def _write_rows(store: Store, space: Space, modality: Modality, folder: Path) -> int:

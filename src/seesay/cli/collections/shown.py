@@ -198,12 +198,12 @@ def check_sheet(file: Path | None) -> None:
         return
     check_folder(file)
     if file.suffix.lower() not in (".png", ".html", ".htm"):
-        ending = file.suffix or say("nothing", "没有扩展名")
+        ending = repr(file.suffix) if file.suffix else say("nothing", "空的")
         raise ConfigError(
             say(
-                f"--sheet {file} ends in {ending!r}; expected .png or .html; choose a name with "
+                f"--sheet {file} ends in {ending}; expected .png or .html; choose a name with "
                 "one of these endings",
-                f"--sheet {file} 的扩展名是 {ending!r}；应为 .png 或 .html；请换成这样的文件名",
+                f"--sheet {file} 的扩展名是 {ending}；应为 .png 或 .html；请换成这样的文件名",
             )
         )
 

@@ -100,7 +100,8 @@ def _show(built: "list[BuiltLane]") -> None:
     for engine in dict.fromkeys(engine for one in built for engine in one.status.left):
         warn(
             say(
-                f"{engine} did not answer, and keeps the former index, which nothing uses any more",
-                f"{engine} 没有应答，原来的索引还留在那里，但已不再使用",
+                f"{engine} could not be asked, and keeps the former index, which nothing uses any "
+                "more",
+                f"没能联系 {engine}，原来的索引还留在那里，但已不再使用",
             )
         )

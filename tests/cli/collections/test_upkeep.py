@@ -46,8 +46,7 @@ def test_every_stage_at_which_a_file_may_fail_has_a_name_in_chinese():
     sources = "".join(path.read_text("utf-8") for path in Path(ingest.__path__[0]).rglob("*.py"))
     stages = {*re.findall(r'RefusedError\(\s*"(\w+)"', sources)}
     stages |= {*re.findall(r'_failed\(\s*task,\s*content,\s*"(\w+)"', sources)}
-    stages |= {*re.findall(r'stage(?:, more)? = "(\w+)"', sources)}
-    stages |= {*re.findall(r'stage, more = "(\w+)"', sources)}
+    stages |= {*re.findall(r'stage(?:, \w+)? = "(\w+)"', sources)}
     assert stages == set(STAGES)
 
 

@@ -41,7 +41,8 @@ def columns(store, name):
 def test_a_caption_finds_its_picture_as_one_hit_of_two_lanes(store, embedder, photos):
     table(photos, "file,caption\na/0.jpg,A dog on the grass\na/0.jpg,草地上的狗\nb/1.jpg,A cat\n")
     ingest(store, embedder, [photos], ONE)
-    expected = caption_vectors(embedder, ["A dog on the grass\n草地上的狗"])
+    expected = embedder.embed_texts(["A dog on the grass", "草地上的狗"]).vectors.sum(axis=0)
+    expected /= np.linalg.norm(expected)
     assert np.allclose(said_of(store, "0.jpg"), expected, atol=1e-3)
     searcher = Searcher(store, embedder)
     hits = searcher.search(parse("A dog on the grass")).hits

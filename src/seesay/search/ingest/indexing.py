@@ -159,8 +159,6 @@ class _Run:
         fetching = places if self._options.urls else []
         captions = Captions(self._store, readers, describing, self._tally, fetching)
         if not stopping.is_set():
-            if self._options.delete_missing:
-                captions.withdraw_gone(places)
             awaited = captions.awaited(places, self._tables)
             self._through(number, self._once(awaited), readers, stopping)
         for table in list(captions.due(self._tables)):

@@ -56,11 +56,9 @@ class Describing:
         gone = set(self._store.said.units_of(source)) - statements.keys()
         self._in_parts(source, {**statements, **dict.fromkeys(sorted(gone))})
 
-    def withdraw(self, source: str) -> bool:
-        """Take back all that a table said; returns whether it had said anything."""
-        units = self._store.said.units_of(source)
-        self._in_parts(source, dict.fromkeys(units))
-        return bool(units)
+    def withdraw(self, source: str) -> None:
+        """Take back all that a table said."""
+        self._in_parts(source, dict.fromkeys(self._store.said.units_of(source)))
 
     def _in_parts(self, source: str, statements: Mapping[int, Statement | None]) -> None:
         rest = iter(statements.items())

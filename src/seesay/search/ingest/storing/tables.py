@@ -10,7 +10,7 @@ from seesay.search.ingest.readers import Readers
 from seesay.search.ingest.reading.messages import Outcome, Row, Task
 from seesay.search.ingest.storing.committing import CAPTIONS_DUE, TABLES, Tally
 from seesay.search.ingest.storing.describing import AT_ONCE, Describing
-from seesay.search.ingest.storing.known import is_below, is_gone, is_nothing, known_roots
+from seesay.search.ingest.storing.known import is_below, is_nothing
 from seesay.search.ingest.walking import Seen, seen
 from seesay.search.store.records import ItemDraft, Metadata, Quarantined
 from seesay.search.store.said import Statement
@@ -41,14 +41,6 @@ class Captions:
         self._fetching = fetching
         self._tally = tally
         self._changed: frozenset[str] = frozenset()
-
-    def withdraw_gone(self, places: Sequence[str]) -> None:
-        """Take back what the tables below these places said that are gone, before others speak:
-        a table may only have another name."""
-        roots = known_roots(self._store)
-        for path in self._known():
-            if any(is_below(path, place) for place in places) and is_gone(path, roots):
-                self._describing.withdraw(path)
 
     def awaited(self, places: Sequence[str], changed: Sequence[Seen]) -> Iterator[Seen]:
         """The pictures that were not there when the tables below these places named them; those of

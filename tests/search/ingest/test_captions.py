@@ -8,7 +8,7 @@ import pytest
 
 from made_files import write_photo
 from seesay.search.checking.truth import check_truth
-from seesay.search.ingest import readers
+from seesay.search.ingest import filling, readers
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions
 from seesay.search.ingest.spaces import fill
@@ -199,6 +199,23 @@ def test_captions_have_a_vector_in_the_space_of_another_model_too(
     assert store.spaces.active().model == "other"
     expected = caption_vectors(other_embedder, ["A dog"])
     assert np.allclose(said_of(store, "0.jpg"), expected, atol=1e-3)
+
+
+def test_a_caption_that_comes_just_before_the_switch_gets_its_vector_first(
+    store, embedder, other_embedder, photos, monkeypatch
+):
+    ingest(store, embedder, [photos], ONE)
+    late, kept_up = [picture(store, "0.jpg").id], filling.keep_up
+
+    def describe_too(*of):
+        while late:
+            with store.writing("describe"):
+                store.units.describe(late.pop(), text="A dog")
+        return kept_up(*of)
+
+    monkeypatch.setattr(filling, "keep_up", describe_too)
+    assert fill(store, other_embedder).complete
+    assert store.spaces.active().model == "other" and len(said_of(store, "0.jpg")) == 1
 
 
 class Site(http.server.BaseHTTPRequestHandler):

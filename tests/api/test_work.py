@@ -1,0 +1,45 @@
+"""How the processors are shared: a thread of torch for each request, indexing behind searches."""
+
+import asyncio
+import os
+import sys
+import threading
+
+import pytest
+import torch
+
+from live_server import until
+from seesay.api.indexing import Indexing
+from seesay.api.work import Work
+from seesay.search.collection import Collection
+from seesay.search.library import Library
+
+
+def test_what_is_computed_for_a_request_takes_one_thread_of_torch_and_the_others_keep_theirs():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    work = Work("search", threads=1, max_waiting=1, timeout_s=10.0)
+    try:
+        assert asyncio.run(work(torch.get_num_threads)) == 1
+        assert torch.get_num_threads() == 3
+    finally:
+        work.close()
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has no priority of its own")
+def test_indexing_gives_way_to_searches(own, monkeypatch):
+    seen = []
+
+    def index(*_, **__):
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        raise OSError("that was all")
+
+    monkeypatch.setattr(Collection, "index", index)
+    with Library.open([own]) as library:
+        indexing = Indexing(library)
+        indexing.start(library.names[0])
+        until(lambda: seen)
+        indexing.close()
+    here = os.getpriority(os.PRIO_PROCESS, 0)
+    assert seen == [15] and here < 15

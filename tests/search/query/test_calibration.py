@@ -8,13 +8,15 @@ import made_collections as made
 from photographs import PHOTOGRAPHS, photographs
 from seesay.inference.load import load
 from seesay.search.query.asking import parse
-from seesay.search.query.calibration import level_of
+from seesay.search.query.calibration import each_confidence, judged, level_of
 from seesay.search.query.searcher import Searcher
 from seesay.search.store.filters.conditions import Where
+from seesay.search.store.records import ItemDraft, UnitDraft
 from seesay.search.store.store import Store
 
 NAMES = list(PHOTOGRAPHS)
 KNOWN = ["chelsea.png", "camera.png"]  # which the small model knows; no moon was in its training
+NOTES = ["two cats asleep on a chair", "how to roast coffee", "月亮绕着地球转", "会议记录"]
 SAID = {"en": 0, "zh": 1}
 ABSENT = {
     "en": [
@@ -54,6 +56,24 @@ def searcher_of(tmp_path_factory, embedder):
         store.close()
 
 
+def add_notes(store, embedder):
+    drafts = [
+        ItemDraft(
+            path=f"/notes/{number}.txt",
+            kind="text",
+            content_hash=f"note {number}",
+            size=1,
+            mtime_ns=1,
+            units=(UnitDraft(kind="text", text=text),),
+        )
+        for number, text in enumerate(NOTES)
+    ]
+    with store.writing("index"):
+        units = [stored.units[0] for stored in store.items.put(drafts)]
+        space = next(iter(store.spaces.all()))
+        store.vectors.put(space.id, units, embedder.embed_texts(NOTES).vectors)
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_photograph_alone_is_found_by_what_it_shows_and_by_nothing_else(
@@ -73,7 +93,7 @@ def test_among_six_a_caption_finds_its_photograph_and_others_have_no_good_match(
         results = searcher.search(parse(PHOTOGRAPHS[name][SAID[language]]))
         assert not results.no_good_match
         assert results.hits[0].metadata["number"] == NAMES.index(name)
-        assert results.hits[0].confidence > 90
+        assert results.hits[0].confidence > 85 > 2 * results.hits[1].confidence
     assert all(searcher.search(parse(text)).no_good_match for text in ABSENT[language])
 
 
@@ -108,6 +128,50 @@ def test_what_does_not_fit_is_in_the_order_of_how_sure_it_is(searcher_of):
         sure = [round(hit.confidence) for hit in searcher.search(parse(text)).hits]
         low = [one for one in sure if one < 40]
         assert low and low == sorted(low, reverse=True) and sure[len(sure) - len(low) :] == low
+
+
+def test_what_is_unlikely_of_several_kinds_comes_in_one_order(searcher_of, embedder):
+    searcher = searcher_of(*NAMES)
+    add_notes(searcher._store, embedder)
+    for text in ("a close-up of a cat", "一辆自行车", "a giraffe"):
+        hits = searcher.search(parse(text)).hits
+        sure = [round(hit.confidence) for hit in hits]
+        low = [one for one in sure if one < 40]
+        assert {hit.kind for hit in hits[len(sure) - len(low) :]} == {"image", "text"}
+        assert low == sorted(low, reverse=True) and sure[len(sure) - len(low) :] == low
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_second_photograph_of_the_same_is_as_sure_as_where_it_is_the_only_one(
+    searcher_of, language
+):
+    asked = parse(PHOTOGRAPHS["chelsea.png"][SAID[language]])
+    alone = searcher_of(*NAMES).search(asked).hits[0].confidence
+    first, second, third = searcher_of("chelsea.png", *NAMES).search(asked).hits[:3]
+    assert first.confidence == second.confidence > 2 * third.confidence
+    assert second.confidence == pytest.approx(alone, abs=10)
+
+
+def test_a_later_hit_that_is_surer_lends_to_those_before_it():
+    things, sample = made.unit_vectors(50, 32, seed=1), made.unit_vectors(200, 32, seed=2)
+    level = level_of("en", things, sample)
+    lent = 0
+    for part in made.unit_vectors(20, 32, seed=3):
+        ranked = sample[np.argsort(-(sample @ part))]
+        each = each_confidence(level, part, ranked[:10], 200)
+        sure, _ = judged(level, part, ranked @ part, ranked[:10], 200)
+        assert (np.diff(sure) <= 0).all() and len(sure) == 200
+        assert each.min() - 1e-3 <= sure[9] and sure[0] <= each.max() + 1e-3
+        lent += sure[0] > each[0] + 1e-3
+    assert 0 < lent < 20
+
+
+def test_words_that_tell_pictures_apart_are_surer_the_more_pictures_say_so(searcher_of):
+    known, unknown = "a man with a camera", "blorptang"
+    for names in (NAMES, NAMES[:1]):
+        lanes = [searcher_of(*names).search(parse(text)).explain.lanes for text in (known, unknown)]
+        one, other = (lane[0].background.contrast for lane in lanes)
+        assert one > other if len(names) > 1 else one == other == 0
 
 
 def test_levels_grow_with_the_size_and_beyond_the_sample():

@@ -4,32 +4,33 @@ A cosine says little by itself: every model, language and query has a level of i
 nearest of many is always rather near. So the best hits are held against what everyday words (for a
 picture: other pictures of the collection) reach in the same lane:
 
-- `lift`: how far the best cosine lies above the best ones of everyday words;
-- `fit`: how far the first hits lie above what everyday words have with just these hits, less what
-  everyday words' own first hits reach. The first three count, the second and third the less the
-  fewer there are to choose from: in a handful of pictures they are other things.
+- `lift`: how far a hit's cosine lies above the best ones of everyday words;
+- `fit`: how far it lies above what everyday words have with just this hit, less what they reach
+  with the ones that fit them best;
+- `contrast`: how much wider the query's cosines with the whole lane are spread than those of
+  everyday words. What the model understands tells pictures apart; words without a meaning are about
+  as near to one as to another. A handful of pictures says little of it, so it counts for n / (n +
+  10) with n of them. Other pictures are no measure of it, so it is 0 where a picture is searched.
 
-Both are counted in the spreads of the everyday words among as many pictures as were searched: the
-best of a thousand is always nearer than the best of three, so a filter or a small collection is
-held against small groups. Even one picture has been measured with 200 words; only a picture that is
-searched for is held against the other pictures, and where these are few, also against what
-photographs have in common in general (`_PRIOR`), the less the more there are.
+`lift` and `fit` are counted in the spreads of the everyday words among as many pictures as were
+searched: the best of a thousand is always nearer than the best of three, so a filter or a small
+collection is held against small groups. Even one picture has been measured with 200 words; only a
+picture that is searched for is held against the other pictures, and where these are few, also
+against what photographs have in common in general (`_PRIOR`), the less the more there are.
 
-Share of captions that are accepted where their photograph is there, and of topics and words without
-a meaning that get "no good match", in collections of 1 to 1,000 photographs (seesay-mini 0.1;
-benchmarks/no_good_match.py --sizes):
+Each of the first hits is judged by itself, so that a second one that is right is not pushed under
+by the first. Where a later one has more evidence than one before it, they share their mean, so that
+confidence falls with the rank (pool adjacent violators; Barlow et al., Statistical Inference under
+Order Restrictions, 1972).
 
-    photographs      1            3            10           30           100          1000
-    accepted en/zh   0.90 / 0.95  0.88 / 0.83  0.88 / 0.77  0.86 / 0.73  0.85 / 0.77  0.90 / 0.88
-    refused en/zh    0.78 / 0.86  0.79 / 0.87  0.73 / 0.88  0.77 / 0.93  0.82 / 0.96  0.78 / 0.94
+The factor of `contrast` and the curve are what `python benchmarks/confidence.py` prints: a logistic
+regression on one half of 1,000 photographs (seesay-mini). It counts spreads, not cosines, so published models use the same. What is accepted and refused on the other half, with
+captions and with plain words, stands in docs/en/measurements.md (`benchmarks/no_good_match.py
+--sizes`).
 
-Counting three hits always, and one level for every size, gave 0.52 / 0.82 of refusals among 1,000
-photographs, accepted 0.83 / 0.74 among three, and no picture as like its own crop where it was
-alone.
-
-There is no telling a caption whose own picture is gone where others like it are left. The query's
-own scores over the collection, the usual z-score, told almost nothing (area under the curve
-0.57-0.64, this 0.90-0.96): the nearest picture stands out as much where nothing fits.
+There is no telling a caption whose own picture is gone where others like it are left. How far the
+best hit stands out of the query's own scores, the usual z-score, told almost nothing (area under
+the curve 0.57-0.64, this 0.90-0.96): the nearest picture stands out as much where nothing fits.
 """
 
 from dataclasses import dataclass
@@ -44,11 +45,12 @@ SAMPLE = 2000
 """Vectors of a lane that stand for all of it."""
 THRESHOLD = 40.0
 """Confidence of the best hit below which nothing fits."""
+CONTRAST = 3.2
+"""What `contrast` counts in evidence."""
 
-_FIRST = 3
-_GROWING = 30  # pictures at which the second and third hit count half as much as the first
 _GROUPS = 16  # of the sample, in which the best of few are looked at
-_MIDDLE, _STEEPNESS = 1.8, 0.8  # of the curve from evidence to confidence
+_OF_WORDS = 2.82, 0.46  # middle and steepness of the curve from evidence to confidence
+_OF_PICTURES = 1.8, 0.8  # the same for a picture that is searched for
 _LEAST = 1e-3  # a spread below it is no spread
 _ITSELF = 0.9999
 _PRIOR = (0.34, 0.13)  # mean and spread of the best of ten unrelated photographs, seesay-mini
@@ -65,12 +67,16 @@ class Level:
 
     everyday: str
     things: Float32[np.ndarray, "things embed"]
+    sample: Float32[np.ndarray, "rows embed"]
+    spread: float
+    """Of the cosines of one thing with the sample, on average."""
     sizes: tuple[int, ...]
     """Of the groups of the lane that were looked at: 1, 2, 4 and so on up to the whole sample."""
     tops: tuple[Spread, ...]
     """For each size, the best cosines that the things reach."""
     fits: tuple[Spread, ...]
-    """For each size, how far their first hits lie above what the others have with these."""
+    """For each size, how far they lie above what the others have with the unit where they lie
+    highest above them."""
     own: bool
     """Whether the things are from the lane itself."""
 
@@ -114,12 +120,14 @@ def level_of(
     for size in sizes:
         groups = min(len(sample) // size, _GROUPS)
         best = scores[:, : groups * size].reshape(len(things), groups, size).max(axis=2)
-        first = above[:, : groups * size].reshape(len(things) * groups, size)
+        highest = above[:, : groups * size].reshape(len(things), groups, size).max(axis=2)
         tops.append(_mean_and_spread(best))
-        fits.append(_mean_and_spread(_first_hits(-np.sort(-first, axis=1), size)))
+        fits.append(_mean_and_spread(highest))
     return Level(
         everyday=everyday,
         things=things,
+        sample=sample,
+        spread=max(float(scores.std(axis=1).mean()), _LEAST),
         sizes=tuple(sizes),
         tops=tuple(tops),
         fits=tuple(fits),
@@ -127,35 +135,31 @@ def level_of(
     )
 
 
-def background(
+def judged(
     level: Level,
+    part: Float32[np.ndarray, " embed"],
     cosines: Float32[np.ndarray, " found"],
     vectors: Float32[np.ndarray, "first embed"],
     size: int,
-) -> Background:
-    """What the scores of a ranking, the best first, say; `vectors` are those of its first hits and
-    `size` is how many units it was chosen from."""
+) -> tuple[Float32[np.ndarray, " found"], Background]:
+    """0-100 for each hit of a ranking, the best first, and what it rests on; `vectors` are those of
+    its first hits and `size` is how many units it was chosen from. It never contradicts the order:
+    a hit is no less sure than those after it."""
+    count = len(vectors)
     top_mean, top_spread = level.top(size)
-    lift = float(_lift(level, cosines[:1], size)[0])
-    above = _above(level.things @ vectors.T, cosines[None, : len(vectors)], own=level.own)
-    mean, spread = level.fit(size)
-    fit = (float(_first_hits(above, size)[0]) - mean) / spread
-    return Background(
+    lift, fit, contrast = _measured(level, part, vectors, size)
+    first = _falling(_evidence(level, lift + fit + contrast, cosines[:count]))
+    rest = first[-1] - 2 * (cosines[count - 1] - cosines[count:]) / top_spread
+    found = Background(
         everyday=level.everyday,
         top_mean=top_mean,
         top_spread=top_spread,
-        lift=lift,
-        fit=fit,
-        evidence=float(_evidence(level, np.array([lift + fit], np.float32), cosines[:1])[0]),
+        lift=float(lift[0]),
+        fit=float(fit[0]),
+        contrast=contrast,
+        evidence=float(first[0]),
     )
-
-
-def confidences(
-    found: Background, cosines: Float32[np.ndarray, " found"]
-) -> Float32[np.ndarray, " found"]:
-    """0-100 for each hit of a ranking. It falls with the cosine, so that it never contradicts the
-    order."""
-    return _confidence(found.evidence - 2 * (cosines[0] - cosines) / found.top_spread)
+    return _confidence(level, np.concatenate([first, rest])), found
 
 
 def each_confidence(
@@ -165,18 +169,43 @@ def each_confidence(
     size: int,
 ) -> Float32[np.ndarray, " found"]:
     """0-100 for each vector by itself: whether this part of a query is in it."""
+    lift, fit, contrast = _measured(level, part, vectors, size)
+    return _confidence(level, _evidence(level, lift + fit + contrast, vectors @ part))
+
+
+def _measured(
+    level: Level,
+    part: Float32[np.ndarray, " embed"],
+    vectors: Float32[np.ndarray, "found embed"],
+    size: int,
+) -> tuple[Float32[np.ndarray, " found"], Float32[np.ndarray, " found"], float]:
+    """`lift` and `fit` of each vector and `contrast`, which is the query's."""
     cosines = vectors @ part
-    mean, spread = level.fit(size)
-    above = _above(level.things @ vectors.T, cosines[None], own=level.own)
-    fit = (above[0] - mean) / spread
-    return _confidence(_evidence(level, _lift(level, cosines, size) + fit, cosines))
+    top_mean, top_spread = level.top(size)
+    fit_mean, fit_spread = level.fit(size)
+    above = _above(level.things @ vectors.T, cosines[None], own=level.own)[0]
+    lift = ((cosines - top_mean) / top_spread).astype(np.float32)
+    return lift, ((above - fit_mean) / fit_spread).astype(np.float32), _contrast(level, part)
 
 
-def _lift(
-    level: Level, cosines: Float32[np.ndarray, " found"], size: int
-) -> Float32[np.ndarray, " found"]:
-    mean, spread = level.top(size)
-    return (cosines - mean) / spread
+def _contrast(level: Level, part: Float32[np.ndarray, " embed"]) -> float:
+    rows = len(level.sample)
+    if level.everyday == "image" or rows < 2:
+        return 0.0
+    spread = float((level.sample @ part).std())
+    return CONTRAST * (spread / level.spread - 1) * rows / (rows + _PRIOR_WEIGHS)
+
+
+def _falling(values: Float32[np.ndarray, " first"]) -> Float32[np.ndarray, " first"]:
+    """The nearest values that never rise: where a later one is higher, they share their mean."""
+    pools: list[tuple[float, int]] = []
+    for value in values.tolist():
+        pools.append((value, 1))
+        while len(pools) > 1 and pools[-2][0] < pools[-1][0]:
+            (one, count), (other, more) = pools[-2:]
+            pools[-2:] = [((one * count + other * more) / (count + more), count + more)]
+    means, counts = zip(*pools, strict=True)
+    return np.repeat(np.array(means, np.float32), counts)
 
 
 def _above(
@@ -192,15 +221,6 @@ def _above(
     spread = np.sqrt(np.where(known, (of_things - mean) ** 2, 0).sum(axis=0) / others)
     above = (cosines - mean) / np.maximum(spread, _LEAST)
     return above.astype(np.float32)
-
-
-def _first_hits(
-    above: Float32[np.ndarray, "asked units"], size: int
-) -> Float32[np.ndarray, " asked"]:
-    """The mean of the first hits, of which later ones count less where there are few to find."""
-    weights = np.full(min(_FIRST, above.shape[1]), size / (size + _GROWING), np.float32)
-    weights[0] = 1.0
-    return above[:, : len(weights)] @ (weights / weights.sum())
 
 
 def _evidence(
@@ -220,6 +240,9 @@ def _mean_and_spread(values: Float32[np.ndarray, "..."]) -> Spread:
     return float(values.mean()), max(float(values.std()), _LEAST)
 
 
-def _confidence(evidence: Float32[np.ndarray, " found"]) -> Float32[np.ndarray, " found"]:
-    odds = np.clip(_STEEPNESS * (evidence - _MIDDLE), -50, 50)
+def _confidence(
+    level: Level, evidence: Float32[np.ndarray, " found"]
+) -> Float32[np.ndarray, " found"]:
+    middle, steepness = _OF_PICTURES if level.everyday == "image" else _OF_WORDS
+    odds = np.clip(steepness * (evidence - middle), -50, 50)
     return (100 / (1 + np.exp(-odds))).astype(np.float32)

@@ -34,7 +34,7 @@ class Hit:
     text: str | None
     """What is written in it; of a picture its captions, one a line."""
     score: float
-    """Reciprocal ranks of all lanes, weighted and added up: it orders the hits."""
+    """Reciprocal ranks of all lanes, weighted and added up: it orders the hits that fit."""
     confidence: float
     """0-100: how likely this is what was asked for rather than the nearest of what is there."""
     lanes: tuple[LaneHit, ...]
@@ -55,10 +55,12 @@ class Background:
     lift: float
     """How far the best hit lies above `top_mean`, in spreads."""
     fit: float
-    """How far the first hits' cosines lie above what everyday ones have with the same hits, less
-    what these have with their own first hits, in spreads."""
+    """How far its cosine lies above what everyday ones have with it, less what these have with
+    their own best hits, in spreads."""
+    contrast: float
+    """How much more the query tells the units of the lane apart than everyday ones do."""
     evidence: float
-    """`lift` + `fit`."""
+    """`lift` + `fit` + `contrast`; the mean with the next hits where these have more."""
 
 
 @dataclass(frozen=True, kw_only=True)

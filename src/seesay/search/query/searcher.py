@@ -119,7 +119,7 @@ class Searcher:
         sure = confidences_of(units, founds, captioned)
         if not asked.parts:
             (units, scores), sure = self._listed(asked.timed, (units, scores), sure)
-        order = _fitting_first(units, sure, pictures)
+        order = _fitting_first(sure)
         units, scores, sure = units[order], scores[order], sure[order]
         keep = ~np.isin(units, np.asarray(without, np.int64))
         good = bool((sure[keep] >= THRESHOLD).any())
@@ -185,7 +185,8 @@ class Searcher:
             notes=asked.timed.notes + _problems(answered),
             filter="" if asked.timed.within is None else as_text(asked.timed.within),
             threshold=THRESHOLD,
-            fusion=f"sum over lanes of weight / ({K} + rank), then pictures and texts in turn",
+            fusion=f"sum over lanes of weight / ({K} + rank), then pictures and texts in turn; "
+            "what does not fit by confidence",
             model=self._embedder.embedder.name,
         )
         return Results(
@@ -245,18 +246,12 @@ def _problems(answered: Sequence[Answered]) -> tuple[Note, ...]:
     )
 
 
-def _fitting_first(
-    units: Int[np.ndarray, " found"],
-    sure: Float[np.ndarray, " found"],
-    pictures: list[int] | None,
-) -> Int[np.ndarray, " found"]:
+def _fitting_first(sure: Float[np.ndarray, " found"]) -> Int[np.ndarray, " found"]:
     """What fits comes before what does not, whichever lane found it, and the rest by how sure it
-    is, to a percent, pictures and texts in turn. Within a lane, where confidence falls with the
-    rank, this changes nothing."""
+    is, to a percent, as people read it. Within a lane, where confidence falls with the rank, this
+    changes nothing."""
     low = np.flatnonzero(sure < THRESHOLD)
     low = low[np.argsort(-sure[low].round(), kind="stable")]
-    if pictures is not None:
-        low, _ = in_turn((low, np.zeros(len(low))), np.isin(units[low], pictures))
     return np.concatenate([np.flatnonzero(sure >= THRESHOLD), low])
 
 

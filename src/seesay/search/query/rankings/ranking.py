@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.search.planner import Ranking
-from seesay.search.query.calibration import background, confidences, each_confidence
+from seesay.search.query.calibration import each_confidence, judged
 from seesay.search.query.embedding import Embedded
 from seesay.search.query.hits import Found
 from seesay.search.query.rankings.combining import combined
@@ -17,7 +17,7 @@ from seesay.search.query.results import Background, LaneReport
 from seesay.search.store.filters.conditions import Filter
 from seesay.search.store.records import Modality
 
-_FIRST = 3
+_FIRST = 10  # hits that are judged each by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +67,9 @@ def _sure(
         numbers, vectors = store.vectors.get(space.id, units[:_FIRST].tolist(), lane=modality)
         if level is None or not len(numbers):
             return np.zeros(len(units), np.float32), None
-        vectors = vectors[np.argsort(-(vectors @ parts[0].vector))]
-        against = background(level, ranking.scores, vectors, size)
-        return confidences(against, ranking.scores), against
+        vector = parts[0].vector
+        vectors = vectors[np.argsort(-(vectors @ vector))]
+        return judged(level, vector, ranking.scores, vectors, size)
     numbers, vectors = store.vectors.get(space.id, units.tolist(), lane=modality)
     sure = np.full(len(numbers), 100.0, np.float32)
     for part in parts:

@@ -24,9 +24,9 @@ confidence falls with the rank (pool adjacent violators; Barlow et al., Statisti
 Order Restrictions, 1972).
 
 The factor of `contrast` and the curve are what `python benchmarks/confidence.py` prints: a logistic
-regression on one half of 1,000 photographs (seesay-mini). It counts spreads, not cosines, so published models use the same. What is accepted and refused on the other half, with
-captions and with plain words, stands in docs/en/measurements.md (`benchmarks/no_good_match.py
---sizes`).
+regression on one half of 1,000 photographs (seesay-mini). It counts spreads, not cosines, so
+published models use the same. What is accepted and refused on the other half, with captions and
+with plain words, stands in docs/en/measurements.md (`benchmarks/no_good_match.py --sizes`).
 
 There is no telling a caption whose own picture is gone where others like it are left. How far the
 best hit stands out of the query's own scores, the usual z-score, told almost nothing (area under

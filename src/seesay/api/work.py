@@ -22,7 +22,7 @@ class Work:
 
     def __init__(self, name: str, *, threads: int, max_waiting: int, timeout_s: float) -> None:
         self._pool = ThreadPoolExecutor(
-            threads, thread_name_prefix=name, initializer=_in_this_thread_alone
+            threads, name, _compute_alone, initargs=(torch.get_num_threads(),)
         )
         self._most = threads + max_waiting
         self._timeout_s = timeout_s
@@ -71,8 +71,12 @@ class Work:
             self._inside -= 1
 
 
-def _in_this_thread_alone() -> None:
+def _compute_alone(usual: int) -> None:
     """As many requests are computed at once as there are processors: torch's own threads would only
-    wait for each other."""
-    torch.get_num_threads()  # asks, so that what is set stays with this thread
+    wait for each other. What is set acts on every thread that has not asked yet, so it is set back
+    to what is usual for those to come, such as the one that indexes."""
+    torch.get_num_threads()  # asks: else the last line would reach this thread too
     torch.set_num_threads(1)
+    others = threading.Thread(target=torch.set_num_threads, args=(usual,))
+    others.start()
+    others.join()

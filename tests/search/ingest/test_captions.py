@@ -141,10 +141,10 @@ def test_a_picture_that_has_another_name_keeps_its_caption_as_long_as_the_row_is
     ingest(store, embedder, [photos], ONE)
     assert (picture(store, "0.jpg").text, picture(store, "new.jpg").text) == ("A dog", None)
     (photos / "c" / "2.jpg").rename(photos / "c" / "other.jpg")
-    table(photos, rows.replace("c/2.jpg,A cat,\n", ""))
+    table(photos, rows.replace("c/2.jpg,A cat,\n", "c/none.jpg,A hen,\n"))
     ingest(store, embedder, [photos], ONE)
     assert picture(store, "other.jpg").text is None
-    assert store.quarantine.all() == []
+    assert [bad.path for bad in store.quarantine.all()] == [str(photos / "c" / "none.jpg")]
 
 
 def test_what_is_gone_is_kept_where_that_is_asked_for(store, embedder, photos):

@@ -137,6 +137,17 @@ def test_a_picture_that_is_missing_stays_listed_until_it_comes_or_its_table_goes
     assert store.quarantine.all() == []
 
 
+def test_a_missing_picture_elsewhere_is_forgotten_once_no_table_names_it(
+    store, embedder, photos, tmp_path
+):
+    table(photos, f"file,caption\n{tmp_path / 'gone.jpg'},A ship\n")
+    ingest(store, embedder, [photos], ONE)
+    assert [bad.path for bad in store.quarantine.all()] == [str(tmp_path / "gone.jpg")]
+    table(photos, "file,caption\na/0.jpg,A ship\n")
+    ingest(store, embedder, [photos], ONE)
+    assert store.quarantine.all() == []
+
+
 def test_the_missing_pictures_of_a_table_that_is_gone_are_forgotten(store, embedder, photos):
     table(photos, "file,caption\nlost.jpg,A dog\n")
     ingest(store, embedder, [photos], ONE)

@@ -16,6 +16,7 @@ from seesay.search.collection import Collection
 from seesay.search.library import Library
 from seesay.web.answering import answer
 from seesay.web.asking import Asked
+from seesay.web.desk import Desk
 from seesay.web.mapping import draw
 
 ENGLISH, CHINESE = "Zorro the <b>ginger</b> tomcat", "名叫佐罗的橘猫"
@@ -76,12 +77,23 @@ def test_the_page_says_that_a_picture_was_found_by_its_caption(collection, words
     first, *others = re.findall(r'<li class="card".*?</li></ul></details></div></div></li>', page)
     assert "chelsea.png" in first and first.count("<img") == 1
     assert "Zorro the &lt;b&gt;ginger" in first and CHINESE in first
+    assert "<b>ginger" not in page
     assert "by the meaning of its caption" in first and "按图片说明的含义排第" in first
     assert '<span class="zh" lang="zh-CN">图片说明：</span>' in first
     (camera,) = [other for other in others if "camera.png" in other]
     assert "Caption" not in camera and "图片说明" not in camera
     panel = page[page.index("explain") :]
     assert "the words of its caption" in panel and "by the meaning of texts (" in panel
+
+
+def test_what_is_asked_on_the_page_is_counted_and_the_start_page_is_not(library):
+    counted = []
+    desk = Desk(library, read_only=True, searched=counted.append)
+    rest = ("", "", 0, None, [], "", "", "")
+    assert "moon.png" in desk.search("album", "the moon", *rest)[0]
+    assert counted == ["album"]
+    desk.search("album", "", *rest)
+    assert counted == ["album"]
 
 
 def test_programs_and_assistants_are_given_the_caption(folder, library):

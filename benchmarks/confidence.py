@@ -40,7 +40,7 @@ def main() -> None:
     chosen = parser.parse_args()
     embedder = seesay.load(chosen.model) if chosen.model else seesay.load()
     rows, kinds = [], []
-    for size, language, searcher, texts in asked(embedder, SIZES, chosen.half):
+    for size, language, searcher, texts in asked(embedder, SIZES, chosen.half, photographs=300):
         for kind, some in texts.items():
             for text in some:
                 found = searcher.search(Query(parts=(Part(text=text),), count=1))

@@ -98,10 +98,11 @@ def words_of(caption: str) -> set[str]:
 
 
 def asked(
-    embedder: Embedder, sizes: list[int], half: int
+    embedder: Embedder, sizes: list[int], half: int, photographs: int
 ) -> Iterator[tuple[int, str, Searcher, dict[str, list[str]]]]:
     """Collections of these sizes out of a half of the photographs (0, 1), and for each language
-    what is asked of them: the first two kinds fit, the others do not."""
+    what is asked of them: the first two kinds fit, the others do not. The collections of one size
+    hold as many photographs together."""
     pictures, captions = read(DATA)
     vectors = embedder.embed_images(pictures).vectors
     lists = json.loads(TOPICS.read_text(encoding="utf-8"))
@@ -112,7 +113,7 @@ def asked(
     for size in sizes:
         from_ = np.arange(half, len(vectors), 2)
         from_ = from_ if size <= len(from_) else np.arange(len(vectors))
-        for _ in range(max(3, min(50, 600 // size))):
+        for _ in range(max(1 + photographs // 300, min(50, photographs // size))):
             chosen = rng.choice(from_, size, replace=False)
             most = named[chosen].max(axis=0)
             others = rng.permutation(np.flatnonzero(~alike[chosen].any(axis=0)))
@@ -141,7 +142,7 @@ def by_size(embedder: Embedder, sizes: list[int]) -> None:
     """In collections of these sizes: what is accepted that fits, and refused that does not."""
     said: dict[tuple[int, str, str], list[float]] = defaultdict(list)
     kinds: list[str] = []
-    for size, language, searcher, texts in asked(embedder, sizes, half=0):
+    for size, language, searcher, texts in asked(embedder, sizes, half=0, photographs=600):
         kinds = list(texts)
         for kind, some in texts.items():
             if some:

@@ -159,7 +159,7 @@ def test_a_model_that_writes_nothing_says_so():
     with pytest.raises(
         ConfigError, match=r"asked for captions .* expected a model with a captioner"
     ):
-        list(caption(embedder, []))
+        caption(embedder, [])
 
 
 def test_each_image_stands_in_one_row_with_its_texts():

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from seesay.data.images import ImageSource, open_image
 from seesay.errors import ConfigError
@@ -32,7 +34,18 @@ def caption(
         )
     words = tokenizer.encode([begin]).ids[0].tolist()
     start = torch.tensor(words[: words.index(tokenizer.suffix[0])])
-    transform = embedder.transform
+    if not len(start):
+        raise ConfigError(
+            "a caption was asked for with begin='', expected at least a word, since texts of "
+            f'{embedder.name} begin with no token of their own: give one, such as "a"'
+        )
+    return _captions(embedder, images, start, beams)
+
+
+def _captions(
+    embedder: Embedder, images: Sequence[ImageSource], start: Int[Tensor, " begin"], beams: int
+) -> Iterator[str]:
+    model, tokenizer, transform = embedder.model, embedder.tokenizer, embedder.transform
     for first in range(0, len(images), IMAGES_AT_ONCE):
         chosen = images[first : first + IMAGES_AT_ONCE]
         squares = [

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -294,9 +295,8 @@ class Collection:
             return found  # nothing else can be told from such a file
         for space in self.store.spaces.all():
             for modality in MODALITIES:
-                lane = Lane(self.store, space, modality)
-                found += lane.verify(deep=deep)
-                lane.close()
+                with closing(Lane(self.store, space, modality)) as lane:
+                    found += lane.verify(deep=deep)
         return found + (check_files(self.store) if files else [])
 
     def stats(self) -> Statistics:

@@ -100,7 +100,8 @@ def test_no_good_match_is_said_and_no_error(real, capsys, language):
     said = {"en": "no good match; these come nearest", "zh": "没有足够相符的结果；下面只是最接近的"}
     assert out[0].startswith(said[language])
     shown = [int(row[1]) for line in out if (row := re.match(r"\s*(\d+)%", line))]
-    assert len(shown) == 6 and max(shown) < 40 and shown == sorted(shown, reverse=True)
+    assert len(shown) == 5 and max(shown) < 40 and shown == sorted(shown, reverse=True)
+    assert {"en": "1 more fit still less; --count 6", "zh": "另有 1 条"}[language] in out[-1]
     assert run([*asked, "--paths"]) == 0
     out, err = capsys.readouterr()
     assert out == "" and {"en": "no good match", "zh": "没有足够相符的结果"}[language] in err
@@ -113,7 +114,16 @@ def test_what_is_there_is_shown_without_a_warning_and_as_a_path(real, capsys, la
     assert "no good match" not in out and "没有足够相符" not in out
     assert "chelsea.png" in next(line for line in out.splitlines() if "%" in line)
     assert run([*asked, "--paths"]) == 0
-    assert capsys.readouterr().out.splitlines()[0].endswith("chelsea.png")
+    (path,) = capsys.readouterr().out.splitlines()
+    assert path.endswith("chelsea.png")
+    assert run([*asked, "--paths", "--min-match", "0"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+def test_every_result_is_shown_where_their_number_was_asked_for(real, capsys):
+    assert run(["search", THERE["en"], "-c", real, "--count", "20"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("%") == 6 and "more fit" not in out
 
 
 def test_words_that_nothing_holds_find_nothing_by_keyword(library, capsys, language):

@@ -112,7 +112,8 @@ def index(
                 on_progress=lambda p: tell(p.done, p.total or 0, p.failed),
             )
         _show(here, report, as_json=json)
-        if not json and not report.interrupted:
+        something = report.added or report.updated or report.unchanged
+        if something and not (json or report.interrupted):
             advise_model(here, collection)
     if report.interrupted:
         say_how_to_go_on()

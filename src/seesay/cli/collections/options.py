@@ -30,10 +30,17 @@ Model = Annotated[
         ),
     ),
 ]
+RESULTS, MISFITS = 20, 5  # at most, where no count is given
 Count = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--count", "-n", min=1, help=say("How many results at most.", "最多显示多少条结果。")
+        "--count",
+        "-n",
+        min=1,
+        help=say(
+            f"How many results at most; {RESULTS} by default, of which {MISFITS} that hardly fit.",
+            f"最多显示多少条结果；默认 {RESULTS} 条，其中不太相符的最多 {MISFITS} 条。",
+        ),
     ),
 ]
 Where = Annotated[

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from seesay.cli.collections.options import (
+    MISFITS,
+    RESULTS,
     Collection,
     Count,
     Folder,
@@ -83,7 +85,7 @@ def search(
     query: Words = None,
     image: Image = None,
     without: Without = None,
-    count: Count = 20,
+    count: Count = None,
     where: Where = None,
     folder: Folder = None,
     since: Since = None,
@@ -118,7 +120,7 @@ def search(
     asked = replace(
         asked,
         filter=condition,
-        count=count,
+        count=count or RESULTS,
         min_confidence=min_confidence,
         lanes=None if only is None else (only,),
     )
@@ -126,7 +128,11 @@ def search(
         if only != "keyword":
             load_model(here)
         results = here.search(asked)
-        show_results(results, as_json=json, paths=paths, zero=zero, explain=explain)
+        every = min_confidence is not None
+        misfits = None if every else 0 if paths or zero else None if count else MISFITS
+        show_results(
+            results, as_json=json, paths=paths, zero=zero, explain=explain, misfits=misfits
+        )
         if sheet is not None:
             write_sheet(here, sheet, words, results)
         if not (json or paths or zero):

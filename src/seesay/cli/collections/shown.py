@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,26 +18,43 @@ if TYPE_CHECKING:
 
 SNIPPET = 120  # characters of a text in the table
 LONG_PATH = 40
-FUSION_ZH = "各通道“权重 /（60 + 名次）”之和，图片与文字交替排列"
+FUSION_ZH = "各通道“权重 /（60 + 名次）”之和，图片与文字交替排列；不太相符的按匹配度排列"
 
 
 def show_results(
-    results: "Results", *, as_json: bool, paths: bool, zero: bool, explain: bool
+    results: "Results",
+    *,
+    as_json: bool,
+    paths: bool,
+    zero: bool,
+    explain: bool,
+    misfits: int | None,
 ) -> None:
-    """The finds in the form that was asked for. Bare paths leave out what is no good match."""
+    """The finds in the form that was asked for; `misfits` is how many of those that hardly fit are
+    shown, None for all of them. JSON has them all, and says how sure each is."""
     if as_json:
         from seesay.search.report.plain import to_plain
 
         print_json(to_plain(results))
-    elif paths or zero:
+        return
+    fitting = sum(hit.confidence >= results.explain.threshold for hit in results.hits)
+    most = len(results.hits) if misfits is None else fitting + misfits
+    shown = replace(results, hits=results.hits[:most])
+    if paths or zero:
         if results.no_good_match:
             warn(say("no good match", "没有足够相符的结果"))
-        else:
-            print_paths(dict.fromkeys(hit.path for hit in results.hits), zero=zero)
-    else:
-        _draw(results)
-        if explain:
-            draw_explanation(results)
+        print_paths(dict.fromkeys(hit.path for hit in shown.hits), zero=zero)
+        return
+    _draw(shown)
+    if more := len(results.hits) - len(shown.hits):
+        print(
+            say(
+                f"{more} more fit still less; --count {len(results.hits)} shows them",
+                f"另有 {more} 条更不相符；加 --count {len(results.hits)} 可以看到",
+            )
+        )
+    if explain:
+        draw_explanation(shown)
 
 
 def print_paths(paths: Iterable[str], *, zero: bool) -> None:

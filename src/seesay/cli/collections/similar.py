@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from seesay.cli.collections.options import (
+    MISFITS,
+    RESULTS,
     Collection,
     Count,
     Folder,
@@ -32,7 +34,7 @@ Files = Annotated[
 
 def similar(
     files: Files,
-    count: Count = 20,
+    count: Count = None,
     where: Where = None,
     folder: Folder = None,
     type: Type = None,
@@ -51,7 +53,8 @@ def similar(
     condition = make_filter(where=where or (), folders=folder or (), kind=type)
     with opened(collection, device=device) as here:
         load_model(here)
-        results = here.similar(files, condition=condition, count=count)
-        show_results(results, as_json=json, paths=paths, zero=zero, explain=False)
+        results = here.similar(files, condition=condition, count=count or RESULTS)
+        misfits = 0 if paths or zero else None if count else MISFITS
+        show_results(results, as_json=json, paths=paths, zero=zero, explain=False, misfits=misfits)
         if sheet is not None:
             write_sheet(here, sheet, " ".join(file.name for file in files), results)

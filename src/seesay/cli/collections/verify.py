@@ -56,7 +56,7 @@ CHINESE = {
     f"（首个属于条目 {{detail}}）。{_BUILD}",
     "index recall": "试查了 {count} 个向量，{where} 中的索引只找到应找到的 {detail}。" + _BUILD,
     "silent changes": "有 {count} 个文件的大小和时间未变，内容却与收录时不同（首个为 {where}），"
-    "硬盘可能有故障。请换回备份；若是您改过的，请先 `touch` 这些文件，再运行 `seesay index`。",
+    "硬盘可能有故障。请换回备份；若是你改过的，请先 `touch` 这些文件，再运行 `seesay index`。",
     "unreadable files": "有 {count} 个文件存在却读不出来（首个为 {where}：{detail}）。"
     "请检查硬盘和文件权限。",
 }

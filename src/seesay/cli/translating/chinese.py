@@ -160,7 +160,7 @@ CHINESE = (
         "since a collection that comes from elsewhere may name a server that is to see nothing of "
         "yours; if you trust it, run `{choose}`, or set {variable} to {same}= with its token "
         "behind; else run `{leave}`",
-        "资料库指定的 {kind} 服务器是 {place}，但您没有选用过它；别人给的资料库可能指向别人的"
+        "资料库指定的 {kind} 服务器是 {place}，但你没有选用过它；别人给的资料库可能指向别人的"
         "服务器，所以不会去连接；信得过的话，请运行 `{choose}`，或把 {variable} 设为 {same}="
         "（后面接它的令牌，没有就空着）；否则请运行 `{leave}`",
     ),

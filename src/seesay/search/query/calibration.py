@@ -67,7 +67,10 @@ class Level:
 
     everyday: str
     things: Float32[np.ndarray, "things embed"]
-    sample: Float32[np.ndarray, "rows embed"]
+    rows: int
+    """Of the sample that stands for the lane."""
+    covariance: Float32[np.ndarray, "embed embed"]
+    """Of these rows: with it the spread of any query's cosines is known without comparing them."""
     spread: float
     """Of the cosines of one thing with the sample, on average."""
     sizes: tuple[int, ...]
@@ -126,7 +129,8 @@ def level_of(
     return Level(
         everyday=everyday,
         things=things,
-        sample=sample,
+        rows=len(sample),
+        covariance=np.cov(sample, rowvar=False, bias=True, dtype=np.float32),
         spread=max(float(scores.std(axis=1).mean()), _LEAST),
         sizes=tuple(sizes),
         tops=tuple(tops),
@@ -189,11 +193,10 @@ def _measured(
 
 
 def _contrast(level: Level, part: Float32[np.ndarray, " embed"]) -> float:
-    rows = len(level.sample)
-    if level.everyday == "image" or rows < 2:
+    if level.everyday == "image" or level.rows < 2:
         return 0.0
-    spread = float((level.sample @ part).std())
-    return CONTRAST * (spread / level.spread - 1) * rows / (rows + _PRIOR_WEIGHS)
+    spread = max(float(part @ level.covariance @ part), 0.0) ** 0.5
+    return CONTRAST * (spread / level.spread - 1) * level.rows / (level.rows + _PRIOR_WEIGHS)
 
 
 def _falling(values: Float32[np.ndarray, " first"]) -> Float32[np.ndarray, " first"]:

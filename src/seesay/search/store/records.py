@@ -63,8 +63,6 @@ class UnitDraft:
     locator: Locator = field(default_factory=Locator)
     text: str | None = None
     """The text itself, or what is written in or about the picture."""
-    keywords: str | None = None
-    """What the keyword search finds it by, where that is not `text`."""
     metadata: Metadata = field(default_factory=dict)
 
 

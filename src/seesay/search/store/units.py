@@ -47,7 +47,7 @@ class Units:
         )
         ids = range(first, first + len(rows))
         self._metadata.put(ids, [unit.metadata for unit in flat])
-        self._keywords.put(ids, [_keywords_of(unit.keywords, unit.text) for unit in flat])
+        self._keywords.put(ids, [unit.text or "" for unit in flat])
         return numbers
 
     def get(self, ids: Iterable[int] | Int[np.ndarray, " units"]) -> list[Unit]:
@@ -78,23 +78,17 @@ class Units:
         return {name for name, _ in known}
 
     def describe(
-        self,
-        unit: int,
-        *,
-        text: str | None = None,
-        keywords: str | None = None,
-        metadata: Metadata | None = None,
+        self, unit: int, *, text: str | None = None, metadata: Metadata | None = None
     ) -> None:
         """Replace what is known of a unit: its text with its keywords, or its metadata, or both.
         What is None stays; an empty text takes the text away."""
         seq = self._database.change.seq
-        if text is not None or keywords is not None:
+        if text is not None:
             self._database.run(
-                "UPDATE units SET text = nullif(coalesce(?, text), '') WHERE id = ?",
-                (_stored(text), unit),
+                "UPDATE units SET text = nullif(?, '') WHERE id = ?", (_stored(text), unit)
             )
             self._keywords.remove([unit])
-            self._keywords.put([unit], [_keywords_of(keywords, text)])
+            self._keywords.put([unit], [text])
         if metadata is not None:
             self._metadata.remove([unit])
             self._metadata.put([unit], [metadata])
@@ -131,10 +125,6 @@ def _unit(*row: Any) -> Unit:
         locator=Locator.from_json(place),
         text=None if text is None else text_to_path(text),
     )
-
-
-def _keywords_of(keywords: str | None, text: str | None) -> str:
-    return (text or "") if keywords is None else keywords
 
 
 def _stored(text: str | None) -> str | None:

@@ -32,17 +32,19 @@ def test_what_is_computed_for_a_request_takes_one_thread_of_torch_and_the_others
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a thread has no priority of its own")
 def test_indexing_gives_way_to_searches(own, monkeypatch):
-    seen = []
+    seen, before = [], torch.get_num_threads()
 
     def index(*_, **__):
         seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        seen.append(torch.get_num_threads())
         raise OSError("that was all")
 
     monkeypatch.setattr(Collection, "index", index)
     with Library.open([own]) as library:
         indexing = Indexing(library)
         indexing.start(library.names[0])
-        until(lambda: seen)
+        until(lambda: len(seen) == 2)
         indexing.close()
     here = os.getpriority(os.PRIO_PROCESS, 0)
-    assert seen == [15] and here < 15
+    assert seen == [15, max(1, os.cpu_count() // 2)] and here < 15
+    assert torch.get_num_threads() == before

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from seesay.api.failures import RefusedError
+from seesay.api.work import use_torch_threads
 from seesay.errors import SeesayError
 from seesay.search.collection import Collection
 from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestReport
@@ -107,7 +108,9 @@ class Indexing:
 
 def _give_way() -> None:
     """Let searches go first. On Linux a thread has a priority of its own, which the threads and the
-    processes that it starts take over; elsewhere it would be that of the whole server."""
+    processes that it starts take over; elsewhere it would be that of the whole server. A priority
+    alone is not enough: a search takes a processor for less than the system's turns last."""
+    use_torch_threads(_workers())
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
 

@@ -21,9 +21,7 @@ class Work:
     """Threads for one kind of work."""
 
     def __init__(self, name: str, *, threads: int, max_waiting: int, timeout_s: float) -> None:
-        self._pool = ThreadPoolExecutor(
-            threads, name, _compute_alone, initargs=(torch.get_num_threads(),)
-        )
+        self._pool = ThreadPoolExecutor(threads, name, use_torch_threads, initargs=(1,))
         self._most = threads + max_waiting
         self._timeout_s = timeout_s
         self._threads = threads
@@ -71,12 +69,12 @@ class Work:
             self._inside -= 1
 
 
-def _compute_alone(usual: int) -> None:
-    """As many requests are computed at once as there are processors: torch's own threads would only
+def use_torch_threads(count: int) -> None:
+    """Of torch, in the calling thread alone: where several compute at once, its threads would only
     wait for each other. What is set acts on every thread that has not asked yet, so it is set back
-    to what is usual for those to come, such as the one that indexes."""
-    torch.get_num_threads()  # asks: else the last line would reach this thread too
-    torch.set_num_threads(1)
+    to what is usual for those to come."""
+    usual = torch.get_num_threads()  # asks: else the last line would reach this thread too
+    torch.set_num_threads(count)
     others = threading.Thread(target=torch.set_num_threads, args=(usual,))
     others.start()
     others.join()

@@ -21,7 +21,7 @@ def combined(
         return parts[0].vector
     total = np.zeros_like(parts[0].vector)
     for part in parts:
-        spread = float((sample @ part.vector).std()) if len(sample) > 1 else 1.0
+        spread = float(np.einsum("ij,j->i", sample, part.vector).std()) if len(sample) > 1 else 1.0
         total += part.part.weight * part.vector / max(spread, 1e-6)
     length = float(np.linalg.norm(total))
     if length < 1e-6:  # the same thing wanted and unwanted

@@ -41,6 +41,18 @@ def photo(number: int, **changes: object) -> ItemDraft:
     )
 
 
+def note(name: str, text: str) -> ItemDraft:
+    """A file that holds this text."""
+    return ItemDraft(
+        path=f"/notes/{name}.txt",
+        kind="text",
+        content_hash=f"note {name}",
+        size=1,
+        mtime_ns=1,
+        units=(UnitDraft(kind="text", text=text),),
+    )
+
+
 def add_space(store: Store, dim: int = DIM, model: str = "small") -> Space:
     with store.writing("space"):
         return store.spaces.add(

@@ -108,8 +108,8 @@ class Indexing:
 
 def _give_way() -> None:
     """Let searches go first. On Linux a thread has a priority of its own, which the threads and the
-    processes that it starts take over; elsewhere it would be that of the whole server. A priority
-    alone is not enough: a search takes a processor for less than the system's turns last."""
+    processes that it starts take over; elsewhere it would be that of the whole server. Half of the
+    processors are left to searches in any case."""
     use_torch_threads(_workers())
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)

@@ -11,7 +11,6 @@ from seesay.search.query.asking import parse
 from seesay.search.query.calibration import each_confidence, judged, level_of
 from seesay.search.query.searcher import Searcher
 from seesay.search.store.filters.conditions import Where
-from seesay.search.store.records import ItemDraft, UnitDraft
 from seesay.search.store.store import Store
 
 NAMES = list(PHOTOGRAPHS)
@@ -57,17 +56,7 @@ def searcher_of(tmp_path_factory, embedder):
 
 
 def add_notes(store, embedder):
-    drafts = [
-        ItemDraft(
-            path=f"/notes/{number}.txt",
-            kind="text",
-            content_hash=f"note {number}",
-            size=1,
-            mtime_ns=1,
-            units=(UnitDraft(kind="text", text=text),),
-        )
-        for number, text in enumerate(NOTES)
-    ]
+    drafts = [made.note(str(n), text) for n, text in enumerate(NOTES)]
     with store.writing("index"):
         units = [stored.units[0] for stored in store.items.put(drafts)]
         space = next(iter(store.spaces.all()))

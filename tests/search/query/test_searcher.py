@@ -65,17 +65,7 @@ def start(store, embedder):
 
 
 def add_texts(store, space, embedder, texts):
-    drafts = [
-        ItemDraft(
-            path=f"/texts/{n}.txt",
-            kind="text",
-            content_hash=f"t{n}",
-            size=1,
-            mtime_ns=1,
-            units=(UnitDraft(kind="text", text=text),),
-        )
-        for n, text in enumerate(texts)
-    ]
+    drafts = [made.note(str(n), text) for n, text in enumerate(texts)]
     with store.writing("index"):
         stored = store.items.put(drafts)
         units = [one.units[0] for one in stored]

@@ -9,7 +9,6 @@ from seesay.inference.load import load
 from seesay.search.filtering import make_filter
 from seesay.search.query.asking import Query, parse
 from seesay.search.query.searcher import Searcher
-from seesay.search.store.records import ItemDraft, UnitDraft
 from seesay.search.store.store import Store
 from tiny_checkpoint import write_checkpoint
 
@@ -55,17 +54,7 @@ def searcher(tmp_path_factory):
     taken = {"date": datetime(2021, 5, 7, 12, tzinfo=UTC)}
     drafts = [made.photo(n, metadata=taken if n < 30 else {}) for n in range(60)]
     words = ("a car from 1965 in the old town", "2021年的日记")
-    drafts += [
-        ItemDraft(
-            path=f"/{n}.txt",
-            kind="text",
-            content_hash=f"{n}",
-            size=1,
-            mtime_ns=1,
-            units=(UnitDraft(kind="text", text=text),),
-        )
-        for n, text in enumerate(words)
-    ]
+    drafts += [made.note(str(n), text) for n, text in enumerate(words)]
     with Store(tmp_path_factory.mktemp("times") / "c", create=True) as store:
         space = made.add_space(store, dim=embedder.dim)
         vectors = made.unit_vectors(60, embedder.dim)

@@ -149,3 +149,11 @@ Sheet = Annotated[
         ),
     ),
 ]
+
+
+def most_misfits(count: int | None, *, paths: bool) -> int | None:
+    """How many results that hardly fit are shown; None for all, since their number was asked for.
+    Bare paths go on to other programs, and are those of what fits."""
+    if paths:
+        return 0
+    return MISFITS if count is None else None

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from seesay.cli.collections.options import (
-    MISFITS,
     RESULTS,
     Collection,
     Count,
@@ -18,6 +17,7 @@ from seesay.cli.collections.options import (
     Until,
     Where,
     Zero,
+    most_misfits,
 )
 from seesay.cli.messages import say
 from seesay.cli.options import Device, Json
@@ -128,10 +128,14 @@ def search(
         if only != "keyword":
             load_model(here)
         results = here.search(asked)
-        every = min_confidence is not None
-        misfits = None if every else 0 if paths or zero else None if count else MISFITS
+        misfits = most_misfits(count, paths=paths or zero)
         show_results(
-            results, as_json=json, paths=paths, zero=zero, explain=explain, misfits=misfits
+            results,
+            as_json=json,
+            paths=paths,
+            zero=zero,
+            explain=explain,
+            misfits=misfits if min_confidence is None else None,
         )
         if sheet is not None:
             write_sheet(here, sheet, words, results)

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from seesay.cli.collections.options import (
-    MISFITS,
     RESULTS,
     Collection,
     Count,
@@ -16,6 +15,7 @@ from seesay.cli.collections.options import (
     Type,
     Where,
     Zero,
+    most_misfits,
 )
 from seesay.cli.messages import say
 from seesay.cli.options import Device, Json
@@ -54,7 +54,7 @@ def similar(
     with opened(collection, device=device) as here:
         load_model(here)
         results = here.similar(files, condition=condition, count=count or RESULTS)
-        misfits = 0 if paths or zero else None if count else MISFITS
+        misfits = most_misfits(count, paths=paths or zero)
         show_results(results, as_json=json, paths=paths, zero=zero, explain=False, misfits=misfits)
         if sheet is not None:
             write_sheet(here, sheet, " ".join(file.name for file in files), results)

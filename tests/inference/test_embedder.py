@@ -276,6 +276,11 @@ def test_a_text_vector_does_not_depend_on_its_neighbours(embedder):
     assert together.rows == tuple(range(140))
 
 
+def test_what_nobody_can_see_changes_no_vector(embedder):
+    plain, hidden = embedder.embed_texts(["two dogs", "\ufefftwo\u200b d\u00adogs\u2060"]).vectors
+    np.testing.assert_array_equal(hidden, plain)
+
+
 def test_what_is_no_text_is_named_and_the_others_are_done(embedder):
     expected = embedder.embed_texts(["cat", "dog"]).vectors
     found = embedder.embed_texts(text for text in ("cat", None, "dog"))

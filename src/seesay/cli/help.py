@@ -9,6 +9,7 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -22,6 +23,8 @@ NAMES = 30  # columns for names; a longer one has its explanation below
 _WORDS = re.compile(
     "[\u2e80-\uffef][，。；：！？、）”…]*|[^\\s\u2e80-\uffef]+[，。；：！？、）”…]*|\\s+"
 )
+
+_MINUS_WORD = re.compile(r"-(?:[^\W\d_]{3,}|[^\W\d_a-zA-Z]+)")
 
 Row = tuple[str, str]
 
@@ -43,6 +46,11 @@ class _Page:
 class Command(_Page, TyperCommand):
     """What every command is made of."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if any(parameter.name == "query" for parameter in self.params):
+            _refuse_bare_minus(args)
+        return super().parse_args(ctx, args)
+
 
 class Commands(_Page, TyperGroup):
     """A group of them; answers an unknown one with the nearest name."""
@@ -51,6 +59,21 @@ class Commands(_Page, TyperGroup):
         if args[0] not in self.commands and not args[0].startswith("-"):
             raise ConfigError(_unknown(args[0], list(self.commands)))
         return super().resolve_command(ctx, args)
+
+
+def _refuse_bare_minus(args: Sequence[str]) -> None:
+    """`search beach -people` without quotes would be read as the options -p, -e, -o ..."""
+    end = args.index("--") if "--" in args else len(args)
+    for before, word in pairwise(["", *args[:end]]):
+        if _MINUS_WORD.fullmatch(word) and word != "-help" and not before.startswith("-"):
+            raise ConfigError(
+                say(
+                    f"{word} reads as an option; expected a query in quotes; write "
+                    f"'beach {word}', or beach --not {word[1:]}",
+                    f"{word} 会被当作选项；带减号的查询要加引号：写成 '海滩 {word}'，"
+                    f"或者用 --not {word[1:]}",
+                )
+            )
 
 
 def _page(command: Any, ctx: Any, width: int) -> Iterator[str]:

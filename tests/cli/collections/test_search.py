@@ -199,6 +199,8 @@ def test_duplicates_are_shown_in_groups_and_bare_paths_leave_one_of_each_out(
         (["search", "x", "-c", "defualt"], 2, "did you mean 'default'?"),
         (["search", "x", "-c", "a b"], 2, "the collection name 'a b' cannot be used"),
         (["search", "--image", "missing.png"], 2, "missing.png: cannot be found"),
+        (["search", "beach", "-people"], 2, "write 'beach -people', or beach --not people"),
+        (["search", "海滩", "-人"], 2, "write 'beach -人', or beach --not 人"),
         (["search", "x", "-n", "0"], 2, "Invalid value for '--count'"),
         (["duplicates", "--threshold", "2"], 2, "Invalid value for '--threshold'"),
         (["export", "c.xlsx"], 2, "c.xlsx ends in '.xlsx'; expected one of .npz"),

@@ -57,6 +57,34 @@ def test_weights_follow_a_caret():
     assert [p.text for p in parse("a beach + a dog").parts] == ["a beach", "a dog"]
 
 
+@pytest.mark.parametrize("dash", "-－–—−‐‑﹣")
+def test_any_dash_before_a_word_leaves_it_out(dash):
+    assert said(f"animal {dash}cat") == (["animal"], ["cat"])
+    assert said(f"动物 {dash}猫") == (["动物"], ["猫"])
+
+
+@pytest.mark.parametrize(
+    "text", ["a well–known e−mail", "a dog — a cat", "猫——我的猫", "–5 degrees"]
+)
+def test_a_dash_that_stands_elsewhere_stays_as_it_was_typed(text):
+    assert said(text) == ([text], [])
+
+
+def test_signs_of_full_width_mean_what_the_narrow_ones_do():
+    assert [(p.text, p.weight) for p in parse("日落＾２ 山").parts] == [("日落", 2), ("山", 1)]
+    assert [p.text for p in parse("ＤＯＧ ＋ 貓").parts] == ["ＤＯＧ", "貓"]
+    assert parse("＂紅色的車＂").parts[0].phrases == ("紅色的車",)
+
+
+def test_denials_are_read_in_traditional_characters():
+    assert said("沒有人的沙灘") == (["沙灘"], ["人"])
+    assert said("除了貓以外的動物") == (["動物"], ["貓"])
+
+
+def test_what_nobody_can_see_is_left_out_of_a_query():
+    assert said("\ufeffa \u200bdog\u2060") == (["a dog"], [])
+
+
 def test_pictures_are_wanted_as_much_as_words():
     assert [p.weight for p in parse("a dog", images=["a.jpg"]).parts] == [1, 1]
     assert [p.image for p in parse("", images=["a.jpg"]).parts] == ["a.jpg"]

@@ -51,6 +51,19 @@ def test_chinese_words_of_one_two_and_more_characters_find_their_row_first(store
     assert found(store, query)[:1] == [row]
 
 
+@pytest.mark.parametrize(
+    ("query", "row"),
+    [("鸚鵡", 1), ("北京烤鴨", 2), ("銷售額 增長", 7), ("ＳＴＯＮＥ　ＢＲＩＤＧＥ", 5)],
+)
+def test_script_and_width_make_no_difference(store, query, row):
+    assert found(store, query)[0] == row
+    with store.writing("index"):
+        store.items.put([made.photo(8, text="龍井茶，２０２３年")])
+    assert found(store, "龙井") == found(store, "龍\u200b井") == [8]
+    assert found(store, "2023年")[0] == 8
+    assert found(store, "a", phrases=["龙井"]) == [8]
+
+
 def test_english_is_found_in_any_form_and_without_its_empty_words(store):
     assert found(store, "bridges") == [5]
     assert found(store, "a bridge at the river") == [5]

@@ -1,16 +1,16 @@
 """A query: words and pictures wanted and unwanted, a filter, and which of the hits to show."""
 
 import math
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
+from seesay.data.folding import visible
 from seesay.data.images import ImageSource, describe_source
 from seesay.errors import ConfigError
 from seesay.search.query.reading.dates import Period, find_period
-from seesay.search.query.reading.wording import NEGATIVE_WEIGHT, hide_quotes, read_wording
+from seesay.search.query.reading.wording import NEGATIVE_WEIGHT, read_wording
 from seesay.search.store.filters.conditions import Filter
 
 LaneName = Literal["image", "text", "keyword"]
@@ -86,7 +86,7 @@ def parse(text: str, *, images: Sequence[ImageSource] = (), today: date | None =
 
     Raises ConfigError where nothing is asked for.
     """
-    plain = unicodedata.normalize("NFC", "".join(c for c in text if _is_visible(c))).strip()
+    plain = visible(text).strip()
     words = [
         Part(text=said.text, weight=said.weight, phrases=said.phrases)
         for said in read_wording(plain)
@@ -97,7 +97,7 @@ def parse(text: str, *, images: Sequence[ImageSource] = (), today: date | None =
             f"the query is {text[:40]!r}; expected words or a picture; say what to look for, as in "
             '"a dog on the grass"'
         )
-    return Query(parts=parts, period=find_period(hide_quotes(plain), today or date.today()))
+    return Query(parts=parts, period=find_period(plain, today or date.today()))
 
 
 def without_pictures(query: Query) -> Query:
@@ -107,13 +107,6 @@ def without_pictures(query: Query) -> Query:
         for part in query.parts
     ]
     return replace(query, parts=tuple(parts))
-
-
-def _is_visible(character: str) -> bool:
-    """Neither control nor zero-width; the joiner inside of an emoji stays."""
-    if character in "\t\n\u200d":
-        return True
-    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
 __all__ = ["LANES", "MOST_HITS", "NEGATIVE_WEIGHT", "LaneName", "Part", "Query", "parse"]

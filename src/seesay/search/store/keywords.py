@@ -9,13 +9,13 @@ import logging
 import os
 import re
 import sys
-import unicodedata
 import warnings
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from seesay.data.folding import fold
 from seesay.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Segments(NamedTuple):
 
 def segment(text: str) -> Segments:
     """What to index of a text."""
-    text = _plain(text)
+    text = fold(text)
     runs = _CJK.findall(text)
     words = _words(text, for_index=True) if runs else [text]
     characters = [token for run in runs for token in (*run, *_pairs(run))]
@@ -70,13 +70,8 @@ def match_expression(
 @lru_cache(maxsize=64)  # a search asks several times for the words of its text
 def _telling(text: str) -> tuple[str, ...]:
     """The words of a query that say something; all of them where none does."""
-    words = tuple(dict.fromkeys(_words(_plain(text), for_index=False)))
+    words = tuple(dict.fromkeys(_words(fold(text), for_index=False)))
     return tuple(word for word in words if word not in _EMPTY) or words
-
-
-def _plain(text: str) -> str:
-    """Full-width letters and digits as ordinary ones, capitals as small ones."""
-    return unicodedata.normalize("NFKC", text).lower()
 
 
 def _words(text: str, *, for_index: bool) -> list[str]:
@@ -98,7 +93,7 @@ def _either(word: str) -> str:
 
 def _phrase(text: str) -> str:
     """A text as it stands: its characters one after the other, and its other words in order."""
-    text = _plain(text)
+    text = fold(text)
     parts = [
         *_by_character(text),
         *(f"words : {_quoted(w)}" for w in _CJK.split(text) if w.strip()),

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from seesay.data.folding import fold_each
+from seesay.search.query.reading.wording import hide_quotes
 from seesay.search.store.filters.conditions import All, Filter, Where
 
 DATE_KEY = "date"  # under which ingest stores when a picture was taken
@@ -66,12 +68,14 @@ _ONLY_PICTURES = re.compile(
 
 
 def find_period(text: str, today: date) -> Period | None:
-    """The first time that the text names."""
+    """The first time that the text names outside of quotes."""
+    folded = hide_quotes(fold_each(text))
     for pattern, read in _PATTERNS:
-        for found in pattern.finditer(text):
+        for found in pattern.finditer(folded):
             days = read(found, today)
             if days is not None:
-                return Period(words=found.group().strip(), first=days[0], end=days[1])
+                words = text[found.start() : found.end()].strip()
+                return Period(words=words, first=days[0], end=days[1])
     return None
 
 
@@ -144,7 +148,7 @@ _MONTH_NAMES = "|".join(sorted(_MONTH, key=len, reverse=True))
 _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], date], Days | None]], ...] = (
     (
         re.compile(
-            rf"\b(?:from|between)\s+(?P<first>{_YEAR})\s*(?:to|until|till|and|[-–])\s*"
+            rf"\b(?:from|between)\s+(?P<first>{_YEAR})\s*(?:to|until|till|and|-)\s*"
             rf"(?P<last>{_YEAR})\b(?![-/.]\d)",
             re.I,
         ),
@@ -152,7 +156,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], date], Days | N
     ),
     (
         re.compile(
-            rf"(?<!\d)(?P<first>{_YEAR})\s*年?\s*(?:到|至|[-–—~\uff5e])\s*(?P<last>{_YEAR})"
+            rf"(?<!\d)(?P<first>{_YEAR})\s*年?\s*(?:到|至|[-~])\s*(?P<last>{_YEAR})"
             r"\s*年(?!\s*\d)的?"
         ),
         _range,

@@ -45,26 +45,27 @@ _ENGLISH = re.compile(
 _OR = re.compile(r"\s+n?or\s+", re.I)
 
 _STOP = "，。,;；!！?？"
-_WEARS = "带帶戴穿牵牽拴系繫打"
+_WEARS = "带戴穿牵拴系打"
 _CHINESE = re.compile(
-    rf"""[，,、\s]*(?:但是?|而且|并且|並且)?
-        (?:(?<!要)(?:不(?:想)?要|不想(?:要|看到|看见|看見|见到))(?![紧緊脸臉钱錢命得])有?
+    rf"""[，,、\s]*(?:但是?|而且|并且)?
+        (?:(?<!要)(?:不(?:想)?要|不想(?:要|看到|看见|见到))(?![紧脸钱命得])有?
            (?P<command>[^{_STOP}\s]+)
-        |(?:(?<![有并還还])[没沒]有(?!关系|關係|问题|問題|办法|辦法|意思)|不包含|不包括|不含(?!糊)
-           |(?<![区區特个個分识識告])[别別](?:有(?![洞用风風一])|出现|出現)
-           |(?<![是可])不是(?![很太])|(?<![有])[没沒](?=[人{_WEARS}])
-           |(?<![{_WEARS}从從永])不(?=[{_WEARS}](?![倒动動算领領]))|(?:空[无無]一|[无無])(?=人(?:的|$)))
+        |(?:(?<![有并还])没有(?!关系|问题|办法|意思)|不包含|不包括|不含(?!糊)
+           |(?<![区特个分识告])别(?:有(?![洞用风一])|出现)
+           |(?<![是可])不是(?![很太])|(?<!有)没(?=[人{_WEARS}])
+           |(?<![{_WEARS}从永])不(?=[{_WEARS}](?![倒动算领]))|(?:空无一|无)(?=人(?:的|$)))
            (?P<clause>[^{_STOP}\s的]+)的?
-        |除了(?P<except>[^{_STOP}]+?)(?:以外|之外|外)的?(?!.*[还也還]))""",
+        |除了(?P<except>[^{_STOP}]+?)(?:以外|之外|外)的?(?!.*[还也]))""",
     re.X,
 )
-_AND = re.compile("以及|或者|[也又][没沒不](?:有|要)?|[和与與或、]")
+_AND = re.compile("以及|或者|[也又][没不](?:有|要)?|[和与或、]")
 
 
 def take_denials(text: str, hidden: str) -> tuple[str, list[str]]:
     """What a text wants, and what it does not; a text that denies nothing comes back as it is.
 
-    `hidden` is the text with everything covered that is to be read as it stands.
+    `hidden` is the same text, folded character by character, with everything covered that is to be
+    read as it stands.
     """
     found = [*_ENGLISH.finditer(hidden)] or [*_CHINESE.finditer(hidden)]
     wanted, unwanted, end, clear = "", list[str](), 0, True

@@ -14,6 +14,7 @@ a space mean nothing.
 import re
 from dataclasses import dataclass
 
+from seesay.data.folding import fold_each
 from seesay.search.query.reading.denials import take_denials
 
 # Measured on 1,000 Flickr8k photographs, 14 pairs such as a dog without grass: of the first 20 hits
@@ -21,7 +22,7 @@ from seesay.search.query.reading.denials import take_denials
 # 0.58 where that is asked for and the denied thing subtracted (zh 0.57).
 NEGATIVE_WEIGHT = -0.5
 
-_MARKS = {ord(mark): '"' for mark in "“”„‟«»「」『』\uff02"} | {0xFF3E: "^"}
+_MARKS = {ord(mark): '"' for mark in "“”„‟«»「」『』"}
 _PIECE = re.compile(
     r"""(?P<minus>(?<![^\s"])-(?=["\w\u3000-\U0010ffff])(?!\d))?
         (?:"(?P<quoted>[^"]*)"|(?P<word>[^\s"^]+))
@@ -47,17 +48,18 @@ def read_wording(text: str) -> list[Said]:
     """The parts of a query, what is wanted before what is not. An empty text has none."""
     said: list[Said] = []
     spans: list[tuple[int, int]] = []  # of the words between two marks that part them
-    marked = text.translate(_MARKS)  # a character for a character: spans are those of the text
+    marked = _marked(text)
     for found in _PIECE.finditer(marked):
-        words = found["word"] or found["quoted"].strip()
+        words = text[slice(*found.span("word" if found["word"] else "quoted"))].strip()
         weight = float(found["weight"] or 1)
         if found["minus"]:
             said.append(Said(text=words, weight=weight * NEGATIVE_WEIGHT))
-        elif found["weight"] or words == "+":
+        elif found["weight"] or found["word"] == "+":
             said += _read_plain(text, marked, spans)
             spans = []
             phrases = (words,) if found["quoted"] else ()
-            said.append(Said(text=words, weight=weight, phrases=phrases))
+            if found["word"] != "+":
+                said.append(Said(text=words, weight=weight, phrases=phrases))
         elif spans and not marked[spans[-1][1] : found.start()].strip():
             spans[-1] = spans[-1][0], found.end()
         else:
@@ -67,16 +69,23 @@ def read_wording(text: str) -> list[Said]:
     return [part for part in said if part.weight and _SAYING.search(part.text)]
 
 
+def _marked(text: str) -> str:
+    """Folded, with one form of quotation marks: a character for a character of the text."""
+    return fold_each(text).translate(_MARKS)
+
+
 def hide_quotes(text: str) -> str:
     """The text, as long as it was, with what stands in quotes covered."""
-    return _QUOTED.sub(lambda quoted: _COVER * len(quoted.group()), text.translate(_MARKS))
+    return _QUOTED.sub(lambda quoted: _COVER * len(quoted.group()), _marked(text))
 
 
 def _read_plain(text: str, marked: str, spans: list[tuple[int, int]]) -> list[Said]:
     """What words without weights say: one text, and what it denies."""
     plain = " ".join(text[start:end] for start, end in spans)
     marked = " ".join(marked[start:end] for start, end in spans)
-    quoted = (found.group()[1:-1].strip() for found in _QUOTED.finditer(marked))
+    quoted = (
+        plain[found.start() + 1 : found.end() - 1].strip() for found in _QUOTED.finditer(marked)
+    )
     phrases = tuple(phrase for phrase in quoted if phrase)
     if phrases and not _QUOTED.sub("", marked).strip():
         return [Said(text=phrase, phrases=(phrase,)) for phrase in phrases]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
+from seesay.data.folding import fold
 from seesay.search.store.filters.conditions import (
     All,
     AnyOf,
@@ -18,7 +19,6 @@ from seesay.search.store.filters.conditions import (
     Not,
     Source,
     Where,
-    ascii_lower,
     matching_units,
     operands,
     source_of,
@@ -196,4 +196,4 @@ def _texts(where: Where, given: tuple[str | float, ...], values: list[Any]) -> I
         case "under":
             return (value == first or value.startswith(given[1]) for value in values)
         case _:
-            return (first in ascii_lower(value) for value in values)
+            return (first in fold(value) for value in values)

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from seesay.data.folding import fold
 from seesay.errors import CollectionError
 from seesay.search.store.metadata import RESERVED, MetadataTable, ValueType, stored, type_of
 from seesay.search.store.records import Value
@@ -41,7 +42,7 @@ _TESTS: Mapping[str, str] = {
     ">=": "{0} >= ?",
     "starts": "({0} >= ? AND {0} < ?)",
     "under": "({0} = ? OR {0} >= ? AND {0} < ?)",
-    "contains": "instr(lower({0}), ?) > 0",
+    "contains": "instr(fold({0}), ?) > 0",
     "exists": "true",
 }
 
@@ -50,8 +51,8 @@ _TESTS: Mapping[str, str] = {
 class Where:
     """Units whose field compares with a value.
 
-    "in" takes a tuple of values; "under" a folder, with all below it; "contains" ignores the case
-    of Latin letters; "exists" no value.
+    "in" takes a tuple of values; "under" a folder, with all below it; "contains" ignores case,
+    width and whether characters are simplified; "exists" no value.
     """
 
     field: str
@@ -181,16 +182,8 @@ def operands(where: Where) -> tuple[str | float, ...]:
         below = folder if folder == os.sep else folder + os.sep
         return (folder, below, below + _LAST)
     if where.operator == "contains":
-        return (ascii_lower(str(values[0])),)
+        return (fold(str(values[0])),)
     return values
-
-
-def ascii_lower(text: str) -> str:
-    """Small Latin letters, as SQLite's `lower` makes them."""
-    return text.translate(_LOWER)
-
-
-_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 
 def _test(where: Where, value: str) -> tuple[str, tuple[str | float, ...]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seesay.data.folding import fold
 from seesay.errors import CollectionError
 from seesay.search.store.sqlite.failures import explained, in_words
 
@@ -206,6 +207,7 @@ def _configured(file: Path, options: str, busy_timeout_s: float) -> sqlite3.Conn
         check_same_thread=False,
     )
     try:
+        connection.create_function("fold", 1, fold, deterministic=True)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")

@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from seesay.data.folding import simplified
 from seesay.errors import CollectionDamagedError, CollectionError
 from seesay.search.store.sqlite.database import PAGE_BYTES, connect
 from seesay.search.store.sqlite.failures import explained
@@ -49,6 +50,7 @@ def migrate(file: Path, target: int) -> None:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # counts for a new file only
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.create_function("simplified", 1, lambda text: text.translate(simplified()))
         connection.execute("BEGIN IMMEDIATE")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         for number in range(version + 1, target + 1):

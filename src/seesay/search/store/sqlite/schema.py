@@ -203,5 +203,11 @@ SELECT column1, 'true' FROM (VALUES ('captions_due'), ('captions_adopted'))
 WHERE EXISTS (SELECT 1 FROM settings WHERE name = 'tables');
 """
 
-MIGRATIONS = (CATALOG, VECTORS, KEYWORDS, CAPTIONS)  # the first is number 1
+# Keywords are kept in simplified characters, so that either script finds the other.
+SIMPLIFIED_KEYWORDS = """
+UPDATE keywords SET words = simplified(words), characters = simplified(characters)
+WHERE words <> simplified(words) OR characters <> simplified(characters);
+"""
+
+MIGRATIONS = (CATALOG, VECTORS, KEYWORDS, CAPTIONS, SIMPLIFIED_KEYWORDS)  # the first is number 1
 NEWEST = len(MIGRATIONS)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from seesay.errors import SeesayError
 
@@ -42,6 +42,15 @@ class Embeddings:
         self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
     ) -> Float[np.ndarray, "rows embed"]:
         return np.array(self.vectors, dtype=dtype, copy=copy)
+
+
+def mean_of_windows(
+    vectors: Float[np.ndarray, "windows embed"], owners: Int[np.ndarray, " windows"], texts: int
+) -> Float[np.ndarray, "texts embed"]:
+    """The unit vector of each text from those of its windows; `owners` ascends."""
+    sums = np.zeros((texts, vectors.shape[1]), np.float32)
+    np.add.at(sums, owners, vectors)
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
 
 
 def join(parts: Sequence[Embeddings], dim: int) -> Embeddings:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from seesay.data.images import ImageTransform
+from seesay.data.transform import ImageTransform
 from seesay.inference.devices import rows_per_batch
 from seesay.models.dual_encoder import DualEncoder
 

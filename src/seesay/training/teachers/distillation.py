@@ -107,8 +107,8 @@ class Distillation:
         if self._classes:
             texts = self._class_texts(batch["step"])
             tokens = self._tokenizer.encode(texts)
-            first = np.unique(tokens.owners.numpy(), return_index=True)[1]
-            wanted[f"{self._name}.names"] = tokens.ids[first]
+            first = np.unique(tokens.owners, return_index=True)[1]
+            wanted[f"{self._name}.names"] = torch.from_numpy(tokens.ids[first])
             taught["names"] = self._teacher_texts(texts)
         batch[self._name] = taught  # for `loss`, which sees the same batch
         return wanted

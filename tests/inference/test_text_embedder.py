@@ -41,7 +41,13 @@ def test_vectors_equal_the_torch_models(tmp_path, activation, depth):
     np.testing.assert_allclose(found.vectors, wanted.vectors, rtol=0, atol=1e-5)
     assert (found.windows, found.rows) == (wanted.windows, wanted.rows)
     assert (ours.name, ours.dim) == (str(tmp_path / "m"), expected.dim)
-    assert ours.transform == expected.transform.config
+    assert ours.transform_config == expected.transform_config
+    assert ours.fingerprint() == expected.fingerprint()
+    assert ours.fingerprint() == load(tmp_path / "m", dtype="bfloat16").fingerprint()
+    picture = np.zeros((9, 9, 3), np.uint8)
+    np.testing.assert_array_equal(
+        ours.embed_images([picture]), load(tmp_path / "m").embed_images([picture])
+    )
 
 
 def test_the_built_in_model_gives_the_same_vectors_to_1e_5():

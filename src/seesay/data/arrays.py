@@ -15,6 +15,7 @@ class TensorLike(Protocol):
 
     shape: Any
     dtype: Any
+    ndim: int
 
     def detach(self) -> Any: ...
 

@@ -1,6 +1,7 @@
 """What embedding returns: vectors, and for every input what became of it."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,20 @@ class Embeddings:
         self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
     ) -> Float[np.ndarray, "rows embed"]:
         return np.array(self.vectors, dtype=dtype, copy=copy)
+
+
+FINGERPRINTED = 16
+"""Numbers of every parameter that `fingerprint` looks at, in bfloat16."""
+
+
+def fingerprint(
+    weights: Iterable[tuple[str, tuple[int, ...], Float[np.ndarray, " some"]]],
+) -> str:
+    """Of names, shapes and first numbers in the order of the names."""
+    digest = hashlib.sha256()
+    for name, shape, some in weights:
+        digest.update(f"{name} {shape}".encode() + some.tobytes())
+    return f"weights {digest.hexdigest()[:16]}"
 
 
 def mean_of_windows(

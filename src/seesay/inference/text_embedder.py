@@ -9,11 +9,11 @@ to 1e-5.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -23,26 +23,24 @@ from seesay.data.folding import visible
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import DataError
-from seesay.inference.embeddings import Embeddings, mean_of_windows
-from seesay.weights.hub import locate
+from seesay.inference.embedder import Progress
+from seesay.inference.embeddings import FINGERPRINTED, Embeddings, fingerprint, mean_of_windows
+from seesay.inference.load import load
+from seesay.weights.hub import Located, locate
+
+if TYPE_CHECKING:
+    from seesay.inference.embedder import Embedder
 
 LAYOUT = "seesay.json"
+
+ROWS = 64  # windows at once
 
 Weights = dict[str, Float[np.ndarray, "..."]]
 
 
-class EmbedsTexts(Protocol):
-    """What a search by words needs of a model."""
-
-    name: str
-    revision: str
-    dim: int
-
-    def embed_texts(self, texts: Iterable[str]) -> Embeddings: ...
-
-
-def load_texts(name: str) -> "TextEmbedder | None":
-    """The text half of a model by its name or folder; None where it cannot be run in numpy.
+def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "TextEmbedder | None":
+    """The text half of a model by its name or folder; None where it cannot be run in numpy. `whole`
+    brings the model itself where a picture is to be embedded after all.
 
     Raises as `seesay.load` does.
     """
@@ -53,28 +51,36 @@ def load_texts(name: str) -> "TextEmbedder | None":
     described = json.loads(file.read_text(encoding="utf-8"))
     if described.get("format") != 1 or described["model"]["text"]["tower"] != "mean_text":
         return None
-    return TextEmbedder(found.folder, described, name=name, revision=found.revision)
+    return TextEmbedder(found, described, name, whole or (lambda: load(name)))
 
 
 class TextEmbedder:
     """Texts -> unit vectors. Safe to use from several threads."""
 
+    reduce_large = True  # as in an Embedder that nothing else was asked of
+
     def __init__(
-        self, folder: Path, described: dict[str, Any], *, name: str, revision: str
+        self,
+        located: Located,
+        described: dict[str, Any],
+        name: str,
+        whole: "Callable[[], Embedder]",
     ) -> None:
         """`described` is what seesay.json of the folder holds."""
-        self.name, self.revision = name, revision
+        self.name, self.revision = name, located.revision
+        self._whole, self._file = whole, located.folder / "model.safetensors"
         self.dim: int = described["model"]["embed_dim"]
         transform: dict[str, Any] = described["transform"]
         colours: dict[str, Any] = {name: tuple(transform[name]) for name in ("mean", "std")}
-        self.transform = ImageTransformConfig(**{**transform, **colours})
+        self.transform_config = ImageTransformConfig(**{**transform, **colours})
         self.tokenizer: Tokenizer = load_tokenizer(
-            folder, TokenizerConfig(**described["tokenizer"])
+            located.folder, TokenizerConfig(**described["tokenizer"])
         )
-        self._folder = folder
         self._text: dict[str, Any] = described["model"]["text"]
 
-    def embed_texts(self, texts: Iterable[str]) -> Embeddings:
+    def embed_texts(
+        self, texts: Iterable[str], *, on_progress: Progress | None = None
+    ) -> Embeddings:
         """As `Embedder.embed_texts`. Raises DataError for one text in place of several."""
         if isinstance(texts, str):
             raise DataError(
@@ -82,19 +88,32 @@ class TextEmbedder:
             )
         given = [visible(text) for text in texts]
         tokens = self.tokenizer.encode(given)
-        vectors = [self._tower(row[None]) for row in tokens.ids]
-        rows = np.concatenate(vectors) if vectors else np.empty((0, self.dim), np.float32)
+        vectors = np.empty((len(tokens.ids), self.dim), np.float32)
+        for rows in _of_equal_length(tokens.ids, self.tokenizer.config.pad_id):
+            vectors[rows] = self._tower(tokens.ids[rows])
+        if on_progress is not None:
+            on_progress(len(given), len(given), 0)
         return Embeddings(
-            vectors=mean_of_windows(rows, tokens.owners, len(given)),
+            vectors=mean_of_windows(vectors, tokens.owners, len(given)),
             rows=tuple(range(len(given))),
             windows=tuple(np.bincount(tokens.owners, minlength=len(given)).tolist()),
         )
+
+    def embed_images(self, images: Iterable[object]) -> Embeddings:
+        """By the whole model, which loads torch."""
+        return self._whole().embed_images(images)
+
+    def fingerprint(self) -> str:
+        """That of `Embedder`."""
+        with safe_open(self._file, framework="numpy") as tensors:
+            weights = ((name, tensors.get_tensor(name)) for name in sorted(tensors.keys()))
+            return fingerprint((n, w.shape, _as_bfloat16(w.ravel())) for n, w in weights)
 
     @cached_property
     def _tower(self) -> "MeanTextTower":
         names = ("heads", "norm_eps", "pad_id", "depth", "activation")
         return MeanTextTower(
-            weights=_read_weights(self._folder / "model.safetensors"),
+            weights=_read_weights(self._file),
             **{name: self._text[name] for name in names},
         )
 
@@ -191,6 +210,21 @@ def _read_weights(file: Path) -> Weights:
     with safe_open(file, framework="numpy") as tensors:
         names = [n for n in tensors.keys() if n.startswith(("text.", "text_proj."))]  # noqa: SIM118
         return {name: tensors.get_tensor(name).astype(np.float32) for name in names}
+
+
+def _as_bfloat16(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " some"]:
+    """The first numbers, rounded to bfloat16 (to nearest, ties to even)."""
+    bits = values[:FINGERPRINTED].astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def _of_equal_length(
+    ids: Int[np.ndarray, "windows tokens"], pad_id: int
+) -> Iterator[Int[np.ndarray, " some"]]:
+    lengths = (ids != pad_id).sum(axis=1)
+    for length in np.unique(lengths):
+        same = np.flatnonzero(lengths == length)
+        yield from np.array_split(same, -(-len(same) // ROWS))
 
 
 def _softmax(x: Float[np.ndarray, "... n"]) -> Float[np.ndarray, "... n"]:

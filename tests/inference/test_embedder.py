@@ -14,6 +14,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 import references
 from seesay.errors import ConfigError, DataError, ImageError
+from seesay.inference import devices
 from seesay.inference import embedder as embedder_module
 from seesay.inference.embedder import Embedder
 from seesay.weights.checkpoint import load_dual_encoder
@@ -35,7 +36,7 @@ def checkpoint(published):
 
 @pytest.fixture(params=[1, 3], ids=["one worker", "three workers"])
 def workers(request, monkeypatch) -> int:
-    monkeypatch.setattr(embedder_module, "worker_count", lambda device: request.param)
+    monkeypatch.setattr(devices, "worker_count", lambda device: request.param)
     return request.param
 
 
@@ -52,7 +53,7 @@ def pictures() -> list[Image.Image]:
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr(embedder_module, "images_per_batch", lambda *_: 2)
+    monkeypatch.setattr(devices, "images_per_batch", lambda *_: 2)
 
 
 def saved(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -154,7 +155,7 @@ def test_an_error_of_the_callers_iterable_comes_through(embedder, small_batches,
 
 def test_torch_keeps_its_number_of_threads(checkpoint, monkeypatch, pictures):
     before = torch.get_num_threads()
-    monkeypatch.setattr(embedder_module, "worker_count", lambda device: 3)
+    monkeypatch.setattr(devices, "worker_count", lambda device: 3)
     inside = []
     model = checkpoint.model
     embed = type(model).embed_images

@@ -25,7 +25,7 @@ from index_contenders import CONTENDERS
 from processes import Contender
 
 from random_model import END, PAD, byte_tokenizer
-from seesay.data.images import ImageTransformConfig
+from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.mobilenet import MobileNetConfig

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from seesay.data.images import ImageTransform, ImageTransformConfig, open_image
+from seesay.data.images import open_image
+from seesay.data.squares import ImageTransformConfig
+from seesay.data.transform import ImageTransform
 from seesay.weights.checkpoint import load_dual_encoder
 from seesay.weights.mobilenet import MEAN, STD, load_mobilenet
 

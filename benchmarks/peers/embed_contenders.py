@@ -94,7 +94,7 @@ def seesay_encode_only(folder: str, device: str) -> Run:
         most = images_per_batch(embedder.model.config, embedder.device, embedder.dtype)
         rounds = -(-len(files) // (workers * most))
         size = -(-len(files) // (workers * rounds))
-        pixels = torch.stack([squares[file] for file in files]).split(size)
+        pixels = [block.numpy() for block in torch.stack([squares[f] for f in files]).split(size)]
         return np.concatenate(list(map_in_order(embedder.encoder.images, pixels, workers=workers)))
 
     return run

@@ -12,8 +12,10 @@ from seesay.data.batches import Batches, LoadingConfig
 from seesay.data.batches_config import SourceConfig
 from seesay.data.batches_order import Order, share
 from seesay.data.batches_samples import Place, Samples, number_of
-from seesay.data.images import ImageTransform, ImageTransformConfig, open_image
+from seesay.data.images import open_image
+from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
+from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, DataError
 from tiny_runs import write_squares, write_tokenizer
 

@@ -15,7 +15,8 @@ from transformers.models.chinese_clip.image_processing_pil_chinese_clip import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from seesay.data.images import OPENAI_MEAN, OPENAI_STD, ImageTransform, ImageTransformConfig
+from seesay.data.squares import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig
+from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
 
 HALF = (0.5, 0.5, 0.5)

@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 from skimage import data as photographs
 
-from seesay.data.images import ImageTransform, ImageTransformConfig, open_image
+from seesay.data.images import open_image
+from seesay.data.squares import ImageTransformConfig
+from seesay.data.transform import ImageTransform
 from seesay.weights.mobilenet import MEAN, STD, load_mobilenet
 
 NAMES = ("astronaut", "chelsea", "coffee", "rocket", "retina", "hubble_deep_field")

@@ -4,9 +4,9 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tokenizers
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,7 +130,7 @@ def test_no_texts_are_no_windows():
     tokens = words_only(7).encode([])
     assert tokens.ids.shape == (0, 7)
     assert tokens.owners.shape == (0,)
-    assert tokens.ids.dtype == tokens.owners.dtype == torch.int64
+    assert tokens.ids.dtype == tokens.owners.dtype == np.int64
 
 
 def test_a_row_does_not_depend_on_its_neighbours():
@@ -138,7 +138,7 @@ def test_a_row_does_not_depend_on_its_neighbours():
     together = tokenizer.encode(HARD)
     for index, text in enumerate(HARD):
         alone = tokenizer.encode([text]).ids
-        assert torch.equal(together.ids[together.owners == index], alone)
+        assert np.array_equal(together.ids[together.owners == index], alone)
 
 
 def test_padding_and_truncation_written_into_a_published_file_are_not_used():
@@ -147,12 +147,12 @@ def test_padding_and_truncation_written_into_a_published_file_are_not_used():
     backend.enable_padding(length=5, pad_id=9)
     backend.enable_truncation(2)
     again = Tokenizer(backend, tokenizer.config)
-    assert torch.equal(again.encode(["a dog", "a"]).ids, tokenizer.encode(["a dog", "a"]).ids)
+    assert np.array_equal(again.encode(["a dog", "a"]).ids, tokenizer.encode(["a dog", "a"]).ids)
 
 
 def test_half_of_a_surrogate_pair_becomes_the_replacement_character():
     tokenizer = byte_level(20)
-    assert torch.equal(tokenizer.encode(["a\ud800b"]).ids, tokenizer.encode(["a\ufffdb"]).ids)
+    assert np.array_equal(tokenizer.encode(["a\ud800b"]).ids, tokenizer.encode(["a\ufffdb"]).ids)
 
 
 def test_one_text_instead_of_a_list_is_refused():

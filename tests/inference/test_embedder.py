@@ -14,6 +14,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 import references
 from seesay.errors import ConfigError, DataError, ImageError
+from seesay.inference import devices
 from seesay.inference import embedder as embedder_module
 from seesay.inference.embedder import Embedder
 from seesay.weights.checkpoint import load_dual_encoder
@@ -35,7 +36,7 @@ def checkpoint(published):
 
 @pytest.fixture(params=[1, 3], ids=["one worker", "three workers"])
 def workers(request, monkeypatch) -> int:
-    monkeypatch.setattr(embedder_module, "worker_count", lambda device: request.param)
+    monkeypatch.setattr(devices, "worker_count", lambda device: request.param)
     return request.param
 
 
@@ -52,7 +53,7 @@ def pictures() -> list[Image.Image]:
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr(embedder_module, "images_per_batch", lambda *_: 2)
+    monkeypatch.setattr(devices, "images_per_batch", lambda *_: 2)
 
 
 def saved(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -154,7 +155,7 @@ def test_an_error_of_the_callers_iterable_comes_through(embedder, small_batches,
 
 def test_torch_keeps_its_number_of_threads(checkpoint, monkeypatch, pictures):
     before = torch.get_num_threads()
-    monkeypatch.setattr(embedder_module, "worker_count", lambda device: 3)
+    monkeypatch.setattr(devices, "worker_count", lambda device: 3)
     inside = []
     model = checkpoint.model
     embed = type(model).embed_images
@@ -253,7 +254,7 @@ LONG = "thequickbrownfoxjumpsoverthelazydogandon"  # 40 tokens of a context that
 @torch.inference_mode()
 def test_text_vectors_equal_the_published_models(embedder, published):
     texts = ["cat", "a", "dog", "horse", ""]
-    ids = embedder.tokenizer.encode(texts).ids
+    ids = torch.from_numpy(embedder.tokenizer.encode(texts).ids)
     expected = normalize(published.embed_texts(ids), dim=-1).numpy()
     np.testing.assert_allclose(embedder.embed_texts(texts).vectors, expected, rtol=0, atol=1e-5)
 
@@ -263,7 +264,7 @@ def test_a_long_text_is_the_average_of_its_windows_and_says_so(embedder):
     assert found.windows == (1, 4, 1)
     tokens = embedder.tokenizer.encode([LONG])
     with torch.inference_mode():
-        windows = embedder.model.embed_texts(tokens.ids).numpy()
+        windows = embedder.model.embed_texts(torch.from_numpy(tokens.ids)).numpy()
     mean = windows.mean(axis=0)
     np.testing.assert_allclose(found.vectors[1], mean / np.linalg.norm(mean), rtol=0, atol=1e-6)
 

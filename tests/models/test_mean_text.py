@@ -80,3 +80,13 @@ def test_dropout_acts_in_training_only() -> None:
 def test_dropping_everything_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}=1"):
         MeanTextConfig(**{name: 1.0})
+
+
+def test_a_text_without_tokens_does_not_depend_on_its_neighbours():
+    config = MeanTextConfig(vocab_size=9, context=6, dim=8, depth=1, heads=2, hidden=8)
+    tower = MeanTextEncoder(config).eval()
+    with torch.no_grad():
+        for parameter in tower.parameters():
+            parameter.normal_()
+        empty, long = torch.zeros(1, 6, dtype=torch.int64), torch.arange(3, 9)[None]
+        torch.testing.assert_close(tower(torch.cat([empty, long]))[:1], tower(empty))

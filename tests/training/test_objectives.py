@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from seesay.data.images import ImageTransform
+from seesay.data.transform import ImageTransform
 from seesay.models.dual_encoder import DualEncoder
 from seesay.training.build import make_model, make_objectives
 from seesay.training.dual_encoder import DualEncoderStep, Towers, keep_scale_in_range

@@ -81,7 +81,7 @@ def recipe(tmp_path: Path, **model: object) -> Recipe:
 def test_a_recipe_makes_its_own_vocabulary_of_captions_and_names(tmp_path: Path) -> None:
     made = make_model(recipe(tmp_path, vocabulary={"size": 400, "min_frequency": 1}), "made")
     ids = made.tokenizer.encode(["dog", "tench", "丁鲷", "狗"]).ids
-    assert ids.count_nonzero(1).tolist() == [1, 1, 2, 1]
+    assert (ids != 0).sum(axis=1).tolist() == [1, 1, 2, 1]
 
 
 def test_a_vocabulary_is_either_made_or_read(tmp_path: Path) -> None:

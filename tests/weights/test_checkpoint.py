@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from references import VOCAB, openai_clip, write_tokenizer
-from seesay.data.images import ImageTransformConfig
+from seesay.data.squares import ImageTransformConfig
 from seesay.errors import WeightsError
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.text_encoder import TextConfig
@@ -195,9 +195,7 @@ def test_our_own_layout_gives_back_what_was_saved(published, tmp_path, dtype):
         expected = value.to(dtype).float()
         torch.testing.assert_close(loaded.model.state_dict()[name], expected, rtol=0, atol=0)
     texts = ["a dog", "cat!"]
-    torch.testing.assert_close(
-        loaded.tokenizer.encode(texts).ids, saved.tokenizer.encode(texts).ids
-    )
+    assert (loaded.tokenizer.encode(texts).ids == saved.tokenizer.encode(texts).ids).all()
 
 
 def test_saving_over_a_folder_replaces_it_and_leaves_nothing_unfinished(published, tmp_path):

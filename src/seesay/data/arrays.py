@@ -1,19 +1,31 @@
 """Numbers in memory -> a picture: numpy arrays and torch tensors, with their range checked."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
 
 from seesay.errors import ImageError
+
+
+@runtime_checkable
+class TensorLike(Protocol):
+    """A torch tensor, told by what it can do: to look at its type torch would have to be loaded."""
+
+    shape: Any
+    dtype: Any
+    ndim: int
+
+    def detach(self) -> Any: ...
+
+    def movedim(self, source: Any, destination: Any) -> Any: ...
 
 
 def picture_from_numbers(source: Any, label: str) -> Image.Image:
     """A Pillow image from (height, width[, 1, 3 or 4]) of an array, ([1, 3 or 4,] height, width)
     of a tensor. Raises ImageError for other shapes, types and ranges, and for anything else."""
-    if isinstance(source, Tensor):
+    if isinstance(source, TensorLike):
         values = source.detach().cpu()
         values = values.float() if values.is_floating_point() else values
         pixels = np.asarray(values.movedim(0, -1) if values.ndim == 3 else values)

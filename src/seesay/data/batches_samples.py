@@ -14,8 +14,9 @@ from seesay.data.augmentation import augment
 from seesay.data.batches_config import SourceConfig, open_records, read_classes, used_records
 from seesay.data.batches_order import Place
 from seesay.data.formats.records import Damaged, Record
-from seesay.data.images import ImageTransform, open_image
+from seesay.data.images import open_image
 from seesay.data.tokenizers import Tokenizer
+from seesay.data.transform import ImageTransform
 from seesay.errors import DataError, ImageError
 
 SUBSTITUTES = 20
@@ -100,7 +101,7 @@ class Samples:
             place=place,
             key=record.key,
             image=self._transform.pixels(image),
-            ids=tokens.ids[rows],
+            ids=torch.from_numpy(tokens.ids[rows]),
             texts=tuple(text for _, text in texts),
             languages=tuple(language for language, _ in texts),
             group=number_of(f"class {record.label}" if named else f"{place.source} {record.key}"),

@@ -1,7 +1,6 @@
-"""Pictures -> the tensor that an image tower reads, number for number as the published models do.
+"""Pictures from anywhere: paths, bytes, Pillow images, arrays and tensors -> upright RGB.
 
-Sources: transformers 5 (image_processing_backends.py PilBackend, image_transforms.py) and
-open_clip 3 (transform.py) on torchvision.
+Without torch, so that a program that only looks things up starts at once.
 """
 
 import io
@@ -11,12 +10,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
 from PIL import Image
-from torch import Tensor
 
-from seesay.data.arrays import picture_from_numbers
+from seesay.data.arrays import TensorLike, picture_from_numbers
 from seesay.data.decoding import (
     DEFAULT_LIMITS,
     DecodeLimits,
@@ -25,52 +21,9 @@ from seesay.data.decoding import (
     too_large,
     upright_rgb,
 )
-from seesay.data.squares import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig, square
 from seesay.errors import ImageError
 
-__all__ = [
-    "OPENAI_MEAN",
-    "OPENAI_STD",
-    "ImageSource",
-    "ImageTransform",
-    "ImageTransformConfig",
-    "describe_source",
-    "open_image",
-]
-
-ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | Tensor
-
-
-class ImageTransform:
-    """Resize, crop and normalise. The first two run per picture, the last on whole batches."""
-
-    def __init__(self, config: ImageTransformConfig) -> None:
-        self.config = config
-        self._mean = torch.tensor(config.mean).view(3, 1, 1)
-        self._std = torch.tensor(config.std).view(3, 1, 1)
-
-    def __call__(self, image: Image.Image) -> Float[Tensor, "3 height width"]:
-        """An RGB picture of any size, resized, cropped and normalised."""
-        return self.normalise(self.pixels(image)[None])[0]
-
-    def pixels(self, image: Image.Image) -> UInt8[Tensor, "height width 3"]:
-        """The square that the image tower sees, before normalisation: a quarter of the bytes."""
-        return _tensor(square(image, self.config))
-
-    def normalise(
-        self, pixels: UInt8[Tensor, "batch height width 3"]
-    ) -> Float[Tensor, "batch 3 height width"]:
-        """(pixels / 255 - mean) / std in float32, on the device where the pixels are.
-
-        The result keeps the channels last in memory, which is how convolutions like to read it.
-        """
-        values = pixels.permute(0, 3, 1, 2).float()
-        mean, std = self._mean.to(pixels.device), self._std.to(pixels.device)
-        return values.div_(255).sub_(mean).div_(std)
-
-
-def _tensor(image: Image.Image) -> UInt8[Tensor, "height width 3"]:
-    return torch.from_numpy(np.array(image))
+ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | TensorLike
 
 
 def open_image(
@@ -113,7 +66,7 @@ def describe_source(source: Any) -> str:
             return f"<{len(source)} bytes>"
         case Image.Image():
             return getattr(source, "filename", "") or f"<{source.mode} picture {source.size}>"
-        case np.ndarray() | Tensor():
+        case np.ndarray() | TensorLike():
             kind = "array" if isinstance(source, np.ndarray) else "tensor"
             return f"<{kind} {tuple(source.shape)} {source.dtype}>"
     return f"<{type(source).__name__}>"

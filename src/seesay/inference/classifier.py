@@ -15,6 +15,7 @@ from seesay.errors import ConfigError
 from seesay.inference.embedder import Embedder, Failure, Progress
 from seesay.inference.none_of_these import NONE_ABOVE, NoneOfThese
 from seesay.inference.prompts import Language, check_templates, detect_language, fill, templates
+from seesay.inference.text_embedder import TextEmbedder
 
 PLAIN = 3  # sentences per everyday word: see `none_of_these` for what more would bring
 CHUNK = 1024  # pictures scored at once: bounds memory at CHUNK x labels, whatever the folder holds
@@ -177,7 +178,7 @@ class ZeroShotClassifier:
 
 
 def ensemble(
-    embedder: Embedder,
+    embedder: Embedder | TextEmbedder,
     sentences: Sequence[Sequence[str]],
     *,
     on_progress: Progress | None = None,

@@ -1,11 +1,12 @@
 """What embedding returns: vectors, and for every input what became of it."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from seesay.errors import SeesayError
 
@@ -42,6 +43,29 @@ class Embeddings:
         self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
     ) -> Float[np.ndarray, "rows embed"]:
         return np.array(self.vectors, dtype=dtype, copy=copy)
+
+
+FINGERPRINTED = 16
+"""Numbers of every parameter that `fingerprint` looks at, in bfloat16."""
+
+
+def fingerprint(
+    weights: Iterable[tuple[str, tuple[int, ...], Float[np.ndarray, " some"]]],
+) -> str:
+    """Of names, shapes and first numbers in the order of the names."""
+    digest = hashlib.sha256()
+    for name, shape, some in weights:
+        digest.update(f"{name} {shape}".encode() + some.tobytes())
+    return f"weights {digest.hexdigest()[:16]}"
+
+
+def mean_of_windows(
+    vectors: Float[np.ndarray, "windows embed"], owners: Int[np.ndarray, " windows"], texts: int
+) -> Float[np.ndarray, "texts embed"]:
+    """The unit vector of each text from those of its windows; `owners` ascends."""
+    sums = np.zeros((texts, vectors.shape[1]), np.float32)
+    np.add.at(sums, owners, vectors)
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
 
 
 def join(parts: Sequence[Embeddings], dim: int) -> Embeddings:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from seesay.data.images import ImageTransform
+from seesay.data.transform import ImageTransform
 from seesay.inference.devices import rows_per_batch
 from seesay.models.dual_encoder import DualEncoder
 
@@ -40,26 +40,28 @@ class Encoder:
         self._turn: AbstractContextManager[Any] = nullcontext() if device.type == "cpu" else Lock()
 
     def images(
-        self, pixels: UInt8[Tensor, "batch height width 3"]
+        self, pixels: UInt8[np.ndarray, "batch height width 3"]
     ) -> Float[np.ndarray, "batch embed"]:
-        """Unit float32 vectors of squares that `ImageTransform.pixels` made."""
+        """Unit float32 vectors of squares that the transform made."""
+        squares = torch.from_numpy(pixels)
         if self.device.type == "cuda":
-            pixels = pixels.pin_memory()
+            squares = squares.pin_memory()
         try:
             with torch.inference_mode(), self._turn:
-                images = self.transform.normalise(pixels.to(self.device, non_blocking=True))
+                images = self.transform.normalise(squares.to(self.device, non_blocking=True))
                 return _unit(self.model.embed_images(images.to(self.dtype)))
         except torch.OutOfMemoryError:
             if len(pixels) == 1:
                 raise
-        halves = pixels.tensor_split(2)  # others use the GPU too: less is free than it seemed
+        halves = np.array_split(pixels, 2)  # others use the GPU too: less is free than it seemed
         return np.concatenate([self.images(half) for half in halves])
 
-    def texts(self, ids: Int[Tensor, "windows tokens"]) -> Float[np.ndarray, "windows embed"]:
+    def texts(self, ids: Int[np.ndarray, "windows tokens"]) -> Float[np.ndarray, "windows embed"]:
         """Unit float32 vectors of rows that the tokenizer made, in their order."""
         vectors = np.empty((len(ids), self.model.config.embed_dim), dtype=np.float32)
-        for batch in by_length(ids, rows_per_batch(self.device)):
-            rows = self.model.text.trim(ids[batch]).to(self.device)  # type: ignore[operator]
+        windows = torch.from_numpy(ids)
+        for batch in by_length(windows, rows_per_batch(self.device)):
+            rows = self.model.text.trim(windows[batch]).to(self.device)  # type: ignore[operator]
             with torch.inference_mode(), self._turn:
                 vectors[batch.numpy()] = _unit(self.model.embed_texts(rows))
         return vectors

@@ -1,21 +1,21 @@
 """A model by its name or folder, ready for use."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from seesay.inference.devices import choose_device, choose_dtype
 from seesay.inference.embedder import Embedder
 from seesay.weights.catalog import BUILT_IN
-from seesay.weights.checkpoint import load_dual_encoder
 from seesay.weights.hub import locate
+
+if TYPE_CHECKING:
+    import torch
 
 
 def load(
     name: str | Path = BUILT_IN,
     *,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
+    device: "str | torch.device | None" = None,
+    dtype: "str | torch.dtype | None" = None,
     revision: str | None = None,
 ) -> Embedder:
     """An Embedder for a catalogued model, a hub repository or a checkpoint folder.
@@ -26,6 +26,9 @@ def load(
 
     Raises UnknownModelError, DownloadError, WeightsError or ConfigError.
     """
+    from seesay.inference.devices import choose_device, choose_dtype
+    from seesay.weights.checkpoint import load_dual_encoder
+
     chosen = choose_device(device)  # a wrong setting is told before anything is downloaded
     number = choose_dtype(chosen, dtype)
     found = locate(str(name), revision=revision)

@@ -118,9 +118,12 @@ class MeanTextEncoder(nn.Module):
         return F.dropout((x * weights).sum(dim=1), c.dropout, self.training)
 
     def _kept(self, ids: Int[Tensor, "batch tokens"]) -> Tensor:
-        """Which tokens count. A text without any token is its padding: a vector like all others."""
+        """Which tokens count. Of a text without any token its first padding does, however long its
+        neighbours are."""
         words = ids != self.config.pad_id
         if self.training and self.config.word_dropout:
             fewer = words & (torch.rand(ids.shape, device=ids.device) >= self.config.word_dropout)
             words = torch.where(fewer.any(dim=1, keepdim=True), fewer, words)
-        return words | ~words.any(dim=1, keepdim=True)
+        first = torch.zeros_like(words)
+        first[:, 0] = True
+        return words | (first & ~words.any(dim=1, keepdim=True))

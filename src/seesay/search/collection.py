@@ -330,7 +330,7 @@ class Collection:
         with self._mutex:
             if self._searcher is None:
                 self._space()
-                self._searcher = Searcher(self.store, self.model.get())
+                self._searcher = Searcher(self.store, self.model.for_queries())
             return self._searcher
 
     def _close_searcher(self) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seesay.data.batches import Batches
 from seesay.data.batches_samples import Samples
-from seesay.data.images import ImageTransform
+from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
 from seesay.training.build import make_model, make_objectives, make_towers
 from seesay.training.checkpoints.state import TrainingState

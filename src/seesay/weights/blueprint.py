@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seesay.data.images import ImageTransformConfig
+from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import WeightsError
 from seesay.models.dual_encoder import DualEncoderConfig

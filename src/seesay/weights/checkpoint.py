@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seesay.data.images import ImageTransformConfig
+from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, load_tokenizer
 from seesay.errors import WeightsError
 from seesay.models.dual_encoder import DualEncoder

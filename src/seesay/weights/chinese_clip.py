@@ -3,7 +3,7 @@ rules that it shares with Taiyi-CLIP."""
 
 from typing import Any
 
-from seesay.data.images import OPENAI_MEAN, OPENAI_STD
+from seesay.data.squares import OPENAI_MEAN, OPENAI_STD
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoderConfig

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seesay.data.images import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig
+from seesay.data.squares import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import WeightsError
 from seesay.models.bert import BertConfig

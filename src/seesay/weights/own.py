@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from seesay.data.images import ImageTransformConfig
+from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig
 from seesay.errors import WeightsError
 from seesay.models.bert import BertConfig

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from seesay.data.images import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig
+from seesay.data.squares import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig
 from seesay.errors import WeightsError
 
 Triple = tuple[float, float, float]

@@ -168,8 +168,8 @@ def _token_count(embedder: Embedder, texts: list[str]) -> int:
     if not texts:
         return 0
     ids = embedder.tokenizer.encode(texts).ids
-    padding = (ids == embedder.tokenizer.config.pad_id).flip(1).cumprod(1).sum()
-    return int(ids.numel() - padding)
+    padding = (ids == embedder.tokenizer.config.pad_id)[:, ::-1].cumprod(axis=1).sum()
+    return int(ids.size - padding)
 
 
 def _is_picture(text: str) -> bool:

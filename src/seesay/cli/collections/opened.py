@@ -57,11 +57,15 @@ def _loaded(model: str | None, device: str | None) -> "Embedder":
         return load(wanted, device=device)
 
 
-def load_model(collection: "Collection") -> None:
-    """Load the model now, saying so on a terminal, rather than in the middle of the work."""
+def load_model(collection: "Collection", *, for_words: bool = False) -> None:
+    """Load the model now, saying so on a terminal, rather than in the middle of the work; what
+    embeds words is enough `for_words`."""
     name = collection.model.name
     with working(say(f"loading {name}", f"正在加载 {name}")):
-        collection.model.get()
+        if for_words:
+            collection.model.for_queries()
+        else:
+            collection.model.get()
 
 
 def advise_model(collection: "Collection", name: str | None) -> None:

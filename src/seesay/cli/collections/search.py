@@ -126,7 +126,7 @@ def search(
     )
     with opened(collection, device=device) as here:
         if only != "keyword":
-            load_model(here)
+            load_model(here, for_words=not image)
         results = here.search(asked)
         misfits = most_misfits(count, paths=paths or zero)
         show_results(

@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Int
 from tokenizers import Regex, normalizers
 from tokenizers import Tokenizer as Backend
-from torch import Tensor
 
 from seesay.data.tokenizers.vocabularies import read_vocabulary, special_ids
 from seesay.data.tokenizers.windows import windows
@@ -64,8 +62,8 @@ class TokenizerConfig:
 class Tokens:
     """Rows of ids for a batch of texts; `owners` ascends and names every text at least once."""
 
-    ids: Int[Tensor, "windows tokens"]
-    owners: Int[Tensor, " windows"]
+    ids: Int[np.ndarray, "windows tokens"]
+    owners: Int[np.ndarray, " windows"]
 
 
 class Tokenizer:
@@ -112,7 +110,7 @@ class Tokenizer:
         for row, content in zip(ids, contents, strict=True):
             whole = [*self.prefix, *content, *self.suffix]
             row[: len(whole)] = whole
-        return Tokens(torch.from_numpy(ids), torch.tensor(owners, dtype=torch.int64))
+        return Tokens(ids, np.array(owners, dtype=np.int64))
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of one row of ids, special tokens and all that follows its end left out."""

@@ -75,7 +75,7 @@ def ingest(
         stopping = stack.enter_context(stopped_by_ctrl_c(stop or Event()))
         run = _Run(store, embedder, space, options, on_progress)
         setup = Setup(
-            transform=embedder.transform.config,
+            transform=embedder.transform_config,
             reduce_large=embedder.reduce_large,
             limits=options.limits,
             collection=str(store.file),

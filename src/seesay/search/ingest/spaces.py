@@ -7,10 +7,9 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from threading import Event
 
-import torch
-
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
+from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.ingest.filling import Filling, FillReport
 from seesay.search.ingest.interrupting import stopped_by_ctrl_c
 from seesay.search.ingest.options import IngestProgress, ReadLimits, default_workers
@@ -21,7 +20,6 @@ from seesay.search.store.spaces import key_of
 from seesay.search.store.store import Store
 
 _DECODE_RULES = 1  # counted up when the same file would give other pixels
-_SAMPLE = 16  # numbers of every parameter
 
 
 def space_of(store: Store, embedder: Embedder) -> Space:
@@ -39,17 +37,17 @@ def space_of(store: Store, embedder: Embedder) -> Space:
         return store.spaces.get(space.id)
 
 
-def draft_of(embedder: Embedder) -> SpaceDraft:
+def draft_of(embedder: Embedder | TextEmbedder) -> SpaceDraft:
     """What makes this embedder's vectors comparable."""
     facts = {
         "decode": [_DECODE_RULES, embedder.reduce_large],
-        "transform": asdict(embedder.transform.config),
+        "transform": asdict(embedder.transform_config),
         "tokenizer": [asdict(embedder.tokenizer.config), embedder.tokenizer.vocab_size],
     }
     text = json.dumps(facts, sort_keys=True)
     return SpaceDraft(
         model=embedder.name,
-        revision=embedder.revision or _fingerprint(embedder),
+        revision=embedder.revision or embedder.fingerprint(),
         preprocessing=hashlib.sha256(text.encode()).hexdigest()[:16],
         dim=embedder.dim,
     )
@@ -87,20 +85,10 @@ def fill(
     with ExitStack() as stack:
         stopping = stack.enter_context(stopped_by_ctrl_c(stop or Event()))
         setup = Setup(
-            transform=embedder.transform.config,
+            transform=embedder.transform_config,
             reduce_large=embedder.reduce_large,
             limits=limits or ReadLimits(),
         )
         readers = stack.enter_context(Readers(setup, default_workers()))
         filling = Filling(store, embedder, space, readers, on_progress)
         return filling(stopping)
-
-
-def _fingerprint(embedder: Embedder) -> str:
-    """Of weights that no revision names, such as those of a folder: training changes all of them.
-    The same in every number format."""
-    digest = hashlib.sha256()
-    for name, value in sorted(embedder.model.state_dict().items()):
-        some = value.detach().flatten()[:_SAMPLE].to("cpu", torch.bfloat16).float()
-        digest.update(f"{name} {tuple(value.shape)}".encode() + some.numpy().tobytes())
-    return f"weights {digest.hexdigest()[:16]}"

@@ -13,6 +13,7 @@ from seesay.data.images import ImageSource, describe_source
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder, Embeddings
 from seesay.inference.prompts import detect_language
+from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.query.asking import Part
 from seesay.search.query.results import PartReport
 from seesay.search.store.records import Space
@@ -35,7 +36,7 @@ class Embedded:
 class PartEmbedder:
     """Embeds parts of queries. Any number of threads may use it."""
 
-    def __init__(self, store: Store, embedder: Embedder) -> None:
+    def __init__(self, store: Store, embedder: Embedder | TextEmbedder) -> None:
         self.embedder = embedder
         self._store = store
         self._known: OrderedDict[object, tuple[Float32[np.ndarray, " embed"], int]] = OrderedDict()

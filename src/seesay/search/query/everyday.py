@@ -20,13 +20,14 @@ from seesay.errors import DataError
 from seesay.inference.classifier import PLAIN, ensemble
 from seesay.inference.embedder import Embedder
 from seesay.inference.prompts import Language, concepts, fill, templates
+from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.store.keywords import cache_folder
 
 
 class Everyday:
     """Vectors of everyday words. Any number of threads may use it."""
 
-    def __init__(self, embedder: Embedder, folder: Path | None = None) -> None:
+    def __init__(self, embedder: Embedder | TextEmbedder, folder: Path | None = None) -> None:
         self._embedder = embedder
         self._folder = folder or cache_folder() / "everyday"
         self._known: dict[str, Float32[np.ndarray, "words embed"]] = {}

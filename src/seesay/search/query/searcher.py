@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
+from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.filtering import as_text, fields_of
 from seesay.search.query.asking import LANES, MOST_HITS, LaneName, Part, Query, without_pictures
 from seesay.search.query.calibration import THRESHOLD
@@ -47,7 +48,7 @@ class Searcher:
     """Searches one collection with one model. Any number of threads may search at once, while
     others change the collection."""
 
-    def __init__(self, store: Store, embedder: Embedder) -> None:
+    def __init__(self, store: Store, embedder: Embedder | TextEmbedder) -> None:
         self._store = store
         self._embedder = PartEmbedder(store, embedder)
         self._everyday = Everyday(embedder)

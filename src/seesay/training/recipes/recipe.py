@@ -7,7 +7,7 @@ from typing import Literal
 
 from seesay.data.batches import LoadingConfig
 from seesay.data.batches_config import RecordsConfig, SourceConfig
-from seesay.data.images import ImageTransformConfig
+from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoderConfig

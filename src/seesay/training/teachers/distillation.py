@@ -107,8 +107,8 @@ class Distillation:
         if self._classes:
             texts = self._class_texts(batch["step"])
             tokens = self._tokenizer.encode(texts)
-            first = np.unique(tokens.owners.numpy(), return_index=True)[1]
-            wanted[f"{self._name}.names"] = tokens.ids[first]
+            first = np.unique(tokens.owners, return_index=True)[1]
+            wanted[f"{self._name}.names"] = torch.from_numpy(tokens.ids[first])
             taught["names"] = self._teacher_texts(texts)
         batch[self._name] = taught  # for `loss`, which sees the same batch
         return wanted
@@ -152,11 +152,11 @@ class Distillation:
 
     def _teacher_images(self, images: Tensor) -> Tensor:
         """The teacher's embeddings of squares of any size, in bytes."""
-        size, pixels = self._teacher.transform.config.size, images.permute(0, 3, 1, 2).float()
+        size, pixels = self._teacher.transform_config.size, images.permute(0, 3, 1, 2).float()
         if pixels.shape[-1] != size:
             pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True)
         bytes_ = pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-        return torch.from_numpy(self._teacher.encoder.images(bytes_)).to(self._device)
+        return torch.from_numpy(self._teacher.encoder.images(bytes_.cpu().numpy())).to(self._device)
 
     def _teacher_texts(self, texts: list[str]) -> Tensor:
         return torch.from_numpy(self._teacher.embed_texts(texts).vectors).to(self._device)

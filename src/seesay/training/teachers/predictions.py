@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from seesay.data.batches_config import read_classes
-from seesay.data.images import ImageTransform
+from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
 from seesay.objectives.distillation import soft_label_distillation
 from seesay.training.distributed import gather_objects
@@ -136,5 +136,5 @@ class Predictions:
             for number in chosen
         ]
         tokens = self._tokenizer.encode(texts)
-        first = np.unique(tokens.owners.numpy(), return_index=True)[1]
-        return tokens.ids[first]
+        first = np.unique(tokens.owners, return_index=True)[1]
+        return torch.from_numpy(tokens.ids[first])

@@ -4,12 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from seesay.inference.devices import images_per_batch, worker_count
 from seesay.inference.embedder import Embedder
-from seesay.inference.workers import map_in_order
 from seesay.search.ingest.reading.messages import Outcome
 from seesay.search.ingest.storing.known import vectors_of_contents
 from seesay.search.store.store import Store
@@ -35,13 +32,11 @@ class Embedding:
         self._embedder = embedder
         self._space = space
         self._underway: set[str] = set()
-        self._most = images_per_batch(embedder.model.config, embedder.device, embedder.dtype)
+        self._most = embedder.images_per_batch
 
     def of(self, outcomes: Iterable[Outcome]) -> Iterator[Embedded]:
         """In the order of the outcomes."""
-        batches = self._batches(outcomes)
-        workers = worker_count(self._embedder.device)
-        for batch in map_in_order(self._embed, batches, workers=workers):
+        for batch in self._embedder.map_in_order(self._embed, self._batches(outcomes)):
             yield from batch
 
     def stored(self, hashes: Iterable[str]) -> None:
@@ -94,10 +89,10 @@ class Embedding:
     def _images(self, pictures: list[Outcome]) -> Float[np.ndarray, "images embed"]:
         if not pictures:
             return np.empty((0, self._embedder.dim), np.float32)
-        side = self._embedder.transform.config.size
+        side = self._embedder.transform_config.size
         joined = bytearray().join(picture.square for picture in pictures)
-        pixels = torch.frombuffer(joined, dtype=torch.uint8)
-        return self._embedder.encoder.images(pixels.view(len(pictures), side, side, 3))
+        pixels = np.frombuffer(joined, dtype=np.uint8)
+        return self._embedder.encoder.images(pixels.reshape(len(pictures), side, side, 3))
 
 
 def _without_pixels(outcome: Outcome) -> Outcome:

@@ -1,0 +1,236 @@
+"""The text half of a model in numpy: a query is embedded in a process that never loads torch.
+
+    embedder = load_texts("seesay-mini")
+    embedder.embed_texts(["一只猫"]).vectors
+
+It is for single queries, where importing torch takes far longer than the work itself, and for
+models whose text tower is `mean_text` (the built-in one). Vectors equal those of torch in float32
+to 1e-5.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from safetensors import safe_open
+
+from seesay.data.folding import visible
+from seesay.data.squares import ImageTransformConfig
+from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
+from seesay.errors import DataError
+from seesay.inference.embedder import Progress
+from seesay.inference.embeddings import FINGERPRINTED, Embeddings, fingerprint, mean_of_windows
+from seesay.inference.load import load
+from seesay.weights.hub import Located, locate
+
+if TYPE_CHECKING:
+    from seesay.inference.embedder import Embedder
+
+LAYOUT = "seesay.json"
+
+ROWS = 64  # windows at once
+
+Weights = dict[str, Float[np.ndarray, "..."]]
+
+
+def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "TextEmbedder | None":
+    """The text half of a model by its name or folder; None where it cannot be run in numpy. `whole`
+    brings the model itself where a picture is to be embedded after all.
+
+    Raises as `seesay.load` does.
+    """
+    found = locate(name)
+    file = found.folder / LAYOUT
+    if not file.is_file():
+        return None
+    described = json.loads(file.read_text(encoding="utf-8"))
+    if described.get("format") != 1 or described["model"]["text"]["tower"] != "mean_text":
+        return None
+    return TextEmbedder(found, described, name, whole or (lambda: load(name)))
+
+
+class TextEmbedder:
+    """Texts -> unit vectors. Safe to use from several threads."""
+
+    reduce_large = True  # as in an Embedder that nothing else was asked of
+
+    def __init__(
+        self,
+        located: Located,
+        described: dict[str, Any],
+        name: str,
+        whole: "Callable[[], Embedder]",
+    ) -> None:
+        """`described` is what seesay.json of the folder holds."""
+        self.name, self.revision = name, located.revision
+        self._whole, self._file = whole, located.folder / "model.safetensors"
+        self.dim: int = described["model"]["embed_dim"]
+        transform: dict[str, Any] = described["transform"]
+        colours: dict[str, Any] = {name: tuple(transform[name]) for name in ("mean", "std")}
+        self.transform_config = ImageTransformConfig(**{**transform, **colours})
+        self.tokenizer: Tokenizer = load_tokenizer(
+            located.folder, TokenizerConfig(**described["tokenizer"])
+        )
+        self._text: dict[str, Any] = described["model"]["text"]
+
+    def embed_texts(
+        self, texts: Iterable[str], *, on_progress: Progress | None = None
+    ) -> Embeddings:
+        """As `Embedder.embed_texts`. Raises DataError for one text in place of several."""
+        if isinstance(texts, str):
+            raise DataError(
+                f"texts is the one text {texts[:40]!r}. Expected several. Write [text]."
+            )
+        given = [visible(text) for text in texts]
+        tokens = self.tokenizer.encode(given)
+        vectors = np.empty((len(tokens.ids), self.dim), np.float32)
+        for rows in _of_equal_length(tokens.ids, self.tokenizer.config.pad_id):
+            vectors[rows] = self._tower(tokens.ids[rows])
+        if on_progress is not None:
+            on_progress(len(given), len(given), 0)
+        return Embeddings(
+            vectors=mean_of_windows(vectors, tokens.owners, len(given)),
+            rows=tuple(range(len(given))),
+            windows=tuple(np.bincount(tokens.owners, minlength=len(given)).tolist()),
+        )
+
+    def embed_images(self, images: Iterable[object]) -> Embeddings:
+        """By the whole model, which loads torch."""
+        return self._whole().embed_images(images)
+
+    def fingerprint(self) -> str:
+        """That of `Embedder`."""
+        with safe_open(self._file, framework="numpy") as tensors:
+            weights = ((name, tensors.get_tensor(name)) for name in sorted(tensors.keys()))
+            return fingerprint((n, w.shape, _as_bfloat16(w.ravel())) for n, w in weights)
+
+    @cached_property
+    def _tower(self) -> "MeanTextTower":
+        names = ("heads", "norm_eps", "pad_id", "depth", "activation")
+        return MeanTextTower(
+            weights=_read_weights(self._file),
+            **{name: self._text[name] for name in names},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanTextTower:
+    """`seesay.models.mean_text.MeanTextEncoder` and its projection, in evaluation mode."""
+
+    weights: Weights
+    heads: int
+    norm_eps: float
+    pad_id: int
+    depth: int
+    activation: str
+
+    def __call__(self, ids: Int[np.ndarray, "batch tokens"]) -> Float[np.ndarray, "batch embed"]:
+        """Unit vectors."""
+        kept = ids != self.pad_id
+        length = int(np.flatnonzero(kept.any(axis=0))[-1]) + 1 if kept.any() else 1
+        ids, kept = ids[:, :length], kept[:, :length]
+        kept[:, 0] |= ~kept.any(axis=1)
+        tokens = self.weights["text.token_embed.weight"][ids]
+        x = self._norm("text.norm_in", tokens + self.weights["text.positions"][:length])
+        for layer in range(self.depth):
+            x = self._block(f"text.blocks.{layer}", x, kept)
+        x = self._norm("text.norm_out", x)
+        importance = np.where(kept, (x @ self.weights["text.importance.weight"].T)[..., 0], -np.inf)
+        mean = (x * _softmax(importance)[..., None]).sum(axis=1)
+        return _unit(self._linear("text_proj", mean))
+
+    def _block(
+        self,
+        name: str,
+        x: Float[np.ndarray, "batch tokens dim"],
+        kept: Bool[np.ndarray, "batch tokens"],
+    ) -> Float[np.ndarray, "batch tokens dim"]:
+        y = self._norm(f"{name}.norm1", x)
+        parts = (self._split(self._linear(f"{name}.attention.{p}", y)) for p in _ATTENTION)
+        query, key, value = parts
+        scores = query @ key.swapaxes(-1, -2) / np.sqrt(np.float32(query.shape[-1]))
+        scores = np.where(kept[:, None, None, :], scores, -np.inf)
+        seen = (_softmax(scores) @ value).swapaxes(1, 2).reshape(x.shape)
+        x = x + self._linear(f"{name}.attention.out", seen)
+        y = self._linear(f"{name}.mlp.up", self._norm(f"{name}.norm2", x))
+        return x + self._linear(f"{name}.mlp.down", ACTIVATIONS[self.activation](y))
+
+    def _split(
+        self, x: Float[np.ndarray, "batch tokens dim"]
+    ) -> Float[np.ndarray, "batch heads tokens head_dim"]:
+        return x.reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2)
+
+    def _linear(self, name: str, x: Float[np.ndarray, "... dim"]) -> Float[np.ndarray, "... out"]:
+        y = x @ self.weights[f"{name}.weight"].T
+        bias = self.weights.get(f"{name}.bias")
+        return y if bias is None else y + bias
+
+    def _norm(self, name: str, x: Float[np.ndarray, "... dim"]) -> Float[np.ndarray, "... dim"]:
+        centred = x - x.mean(axis=-1, keepdims=True)
+        spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + np.float32(self.norm_eps))
+        return centred / spread * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
+
+
+_ATTENTION = ("query", "key", "value")
+
+
+def gelu(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Exact GELU; erf after Abramowitz and Stegun 7.1.26, right to 1.5e-7."""
+    z = np.abs(x) / np.float32(np.sqrt(2))
+    t = 1 / (1 + np.float32(0.3275911) * z)
+    series = np.zeros_like(t)
+    for factor in (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        series = (series + np.float32(factor)) * t
+    erf = np.sign(x) * (1 - series * np.exp(-z * z))
+    return (0.5 * x * (1 + erf)).astype(np.float32)
+
+
+def quick_gelu(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    return x / (1 + np.exp(-1.702 * x))
+
+
+def relu(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    return np.maximum(x, 0)
+
+
+def gelu_tanh(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+ACTIVATIONS = {"gelu": gelu, "gelu_tanh": gelu_tanh, "quick_gelu": quick_gelu, "relu": relu}
+
+
+def _read_weights(file: Path) -> Weights:
+    """Those of the text half alone, in float32."""
+    with safe_open(file, framework="numpy") as tensors:
+        names = [n for n in tensors.keys() if n.startswith(("text.", "text_proj."))]  # noqa: SIM118
+        return {name: tensors.get_tensor(name).astype(np.float32) for name in names}
+
+
+def _as_bfloat16(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " some"]:
+    """The first numbers, rounded to bfloat16 (to nearest, ties to even)."""
+    bits = values[:FINGERPRINTED].astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def _of_equal_length(
+    ids: Int[np.ndarray, "windows tokens"], pad_id: int
+) -> Iterator[Int[np.ndarray, " some"]]:
+    lengths = (ids != pad_id).sum(axis=1)
+    for length in np.unique(lengths):
+        same = np.flatnonzero(lengths == length)
+        yield from np.array_split(same, -(-len(same) // ROWS))
+
+
+def _softmax(x: Float[np.ndarray, "... n"]) -> Float[np.ndarray, "... n"]:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def _unit(x: Float[np.ndarray, "batch embed"]) -> Float[np.ndarray, "batch embed"]:
+    return (x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)).astype(np.float32)

@@ -1,0 +1,76 @@
+"""The numpy text tower gives the torch model's vectors, and loads no torch."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import seesay
+from seesay.errors import DataError
+from seesay.inference.load import load
+from seesay.inference.text_embedder import ACTIVATIONS, load_texts
+from seesay.models.dual_encoder import DualEncoder
+from seesay.weights.checkpoint import Checkpoint, load_dual_encoder, save_dual_encoder
+from tiny_checkpoint import write_checkpoint
+
+TEXTS = ["a dog in the snow", "", "雪地里的狗", "the quick brown fox " * 20, "\u200ba", "🐕"]
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("depth", [0, 2])
+def test_vectors_equal_the_torch_models(tmp_path, activation, depth):
+    mini = load_dual_encoder(Path(seesay.__file__).parent / "weights" / "seesay-mini")
+    text = replace(
+        mini.model.config.text, dim=20, depth=depth, heads=5, hidden=24, activation=activation
+    )
+    model = DualEncoder(replace(mini.model.config, text=text, embed_dim=16)).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 3)
+    save_dual_encoder(
+        tmp_path / "m", Checkpoint(model, mini.transform, mini.tokenizer, name="m", revision="")
+    )
+    ours, expected = load_texts(str(tmp_path / "m")), load(tmp_path / "m", dtype="float32")
+    found, wanted = ours.embed_texts(TEXTS), expected.embed_texts(TEXTS)
+    np.testing.assert_allclose(found.vectors, wanted.vectors, rtol=0, atol=1e-5)
+    assert (found.windows, found.rows) == (wanted.windows, wanted.rows)
+    assert (ours.name, ours.dim) == (str(tmp_path / "m"), expected.dim)
+    assert ours.transform_config == expected.transform_config
+    assert ours.fingerprint() == expected.fingerprint()
+    assert ours.fingerprint() == load(tmp_path / "m", dtype="bfloat16").fingerprint()
+    picture = np.zeros((9, 9, 3), np.uint8)
+    np.testing.assert_array_equal(
+        ours.embed_images([picture]), load(tmp_path / "m").embed_images([picture])
+    )
+
+
+def test_the_built_in_model_gives_the_same_vectors_to_1e_5():
+    wanted = load("seesay-mini", dtype="float32").embed_texts(TEXTS).vectors
+    np.testing.assert_allclose(
+        load_texts("seesay-mini").embed_texts(TEXTS).vectors, wanted, rtol=0, atol=1e-5
+    )
+
+
+def test_a_model_with_another_text_tower_is_left_to_torch(tmp_path):
+    assert load_texts(str(write_checkpoint(tmp_path))) is None
+
+
+def test_one_text_in_place_of_several_is_refused():
+    with pytest.raises(DataError, match="one text"):
+        load_texts("seesay-mini").embed_texts("a dog")
+    assert load_texts("seesay-mini").embed_texts([]).vectors.shape == (0, 384)
+
+
+def test_torch_is_never_loaded():
+    code = (
+        "import sys; from seesay.inference.text_embedder import load_texts; "
+        "load_texts('seesay-mini').embed_texts(['a dog']); sys.exit('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], env={**os.environ}, check=False)
+    assert run.returncode == 0

@@ -84,7 +84,7 @@ def browser():
     if CHROMIUM is None:
         pytest.skip("needs the program chromium, which is not installed")
     playwright = pytest.importorskip("playwright.sync_api")
-    playwright.expect.set_options(timeout=6_000)
+    playwright.expect.set_options(timeout=40_000)
     with playwright.sync_playwright() as started:
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
         opened = started.chromium.launch(executable_path=CHROMIUM, args=options)
@@ -109,7 +109,7 @@ def visit(browser, served):
     def open_page(locale="en-US", width=1280, height=900, query=""):
         context = browser.new_context(locale=locale, viewport={"width": width, "height": height})
         page = context.new_page()
-        page.set_default_timeout(6_000)
+        page.set_default_timeout(40_000)
         page.on("request", note)
         page.on("pageerror", lambda error: failed.append(str(error)))
         page.on("console", note_forbidden)

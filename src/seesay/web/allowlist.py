@@ -65,7 +65,7 @@ class _Function:
 
 
 class AllowList:
-    """ASGI application around that of Gradio."""
+    """An ASGI application in front of Gradio's."""
 
     def __init__(self, app: ASGIApp, page: gr.Blocks) -> None:
         """Raises ConfigError for a page with a component that takes more than texts and numbers."""

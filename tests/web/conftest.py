@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from PIL import Image
+from starlette.routing import Mount
 
 from photographs import folder
 from seesay.api.config import ServerConfig
@@ -20,6 +21,7 @@ from seesay.cli.serve import compose
 from seesay.data.folders import list_images
 from seesay.search.collection import Collection
 from seesay.search.library import Library
+from seesay.web.allowlist import AllowList
 
 NASTY_NAME = "<img src=x onerror=window.hacked=1> ${window.hacked=2} {{a}} & `b`.png"
 NASTY_TEXT = "Parrot manual. <script>window.hacked=3</script> ${window.hacked=4} {{constructor}}"
@@ -30,6 +32,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))
 class Served:
     address: str
     library: Library
+    page: AllowList
+    """What stands before Gradio."""
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +55,11 @@ def served(tmp_path_factory):
         collection.index([folder() / "moon.png"])
     with Library.open([base / "photographs", base / "few"]) as library:
         library.warm_up()
+        app = compose(library, ServerConfig(read_only=True))
+        page = next(route.app for route in app.routes if isinstance(route, Mount))
         server = uvicorn.Server(
             uvicorn.Config(
-                compose(library, ServerConfig(read_only=True)),
+                app,
                 port=0,
                 log_level="critical",
                 timeout_graceful_shutdown=1,  # the page listens as long as it is open
@@ -65,7 +71,7 @@ def served(tmp_path_factory):
         deadline = time.monotonic() + 60
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.05)
-        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", library)
+        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", library, page)
         server.should_exit = True
         thread.join(20)
         listener.close()
@@ -78,7 +84,7 @@ def browser():
     if CHROMIUM is None:
         pytest.skip("needs the program chromium, which is not installed")
     playwright = pytest.importorskip("playwright.sync_api")
-    playwright.expect.set_options(timeout=6_000)
+    playwright.expect.set_options(timeout=40_000)
     with playwright.sync_playwright() as started:
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
         opened = started.chromium.launch(executable_path=CHROMIUM, args=options)
@@ -96,12 +102,17 @@ def visit(browser, served):
         if not request.url.startswith((served.address, "data:", "blob:")):
             outside.append(request.url)
 
+    def note_forbidden(message):
+        if "Content Security Policy" in message.text:
+            failed.append(message.text)
+
     def open_page(locale="en-US", width=1280, height=900, query=""):
         context = browser.new_context(locale=locale, viewport={"width": width, "height": height})
         page = context.new_page()
-        page.set_default_timeout(6_000)
+        page.set_default_timeout(40_000)
         page.on("request", note)
         page.on("pageerror", lambda error: failed.append(str(error)))
+        page.on("console", note_forbidden)
         page.goto(served.address + query)
         page.wait_for_selector("#results .card")
         opened.append((context, page))

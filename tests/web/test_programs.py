@@ -88,6 +88,7 @@ def test_pages_of_a_program_have_as_many_hits_as_it_asks_for(client):
         ({"picture": "data:image/png;base64,###"}, "no base64"),
         ({"picture": "data:image/png;base64,aGVsbG8="}, "."),
         ({"words": "x" * 5000}, "at most 4000"),
+        ({"words": "x", "where": "width>1," * 1000}, "at most 4000"),
         ({"words": "x", "collection": "nowhere"}, "there is no collection"),
     ],
 )
@@ -96,26 +97,8 @@ def test_a_wrong_request_of_a_program_says_what_was_expected(client, asked, told
         client.predict(**asked, api_name="/search")
 
 
-def test_no_file_of_the_machine_can_be_had(served):
-    original = folder() / "chelsea.png"
-    with httpx.Client(base_url=served.address) as http:
-        for path in ("/etc/passwd", str(original), "/v1/../../etc/passwd", os.getcwd()):
-            for route in ("/gradio_api/file=", "/file=", "/static/", "/assets/"):
-                answer = http.get(route + path)
-                assert answer.status_code in (403, 404), (route, path)
-        assert http.get("/gradio_api/proxy=http://127.0.0.1:1/").status_code >= 400
-
-
-def test_what_is_uploaded_has_a_limit(served):
-    with httpx.Client(base_url=served.address, timeout=60) as http:
-        files = {"files": ("big.bin", bytes(17 * 2**20))}
-        answer = http.post("/gradio_api/upload", files=files)
-        assert answer.status_code == 413
-
-
 def test_the_page_asks_for_nothing_from_elsewhere_and_counts_nobody(served):
     config = httpx.get(f"{served.address}/config").json()
     assert config["analytics_enabled"] is False
-    assert config["max_file_size"] == 16 * 2**20
     theme = httpx.get(f"{served.address}/theme.css").text
     assert "url(http" not in theme and "fonts.g" not in theme and "@import" not in theme

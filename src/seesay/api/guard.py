@@ -26,6 +26,16 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 ]
+# The page runs functions that stand in its own HTML, and draws pictures that it was given as data.
+_HEADERS_OF_PAGE = [
+    (
+        b"content-security-policy",
+        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' "
+        b"'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' "
+        b"blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    *_HEADERS,
+]
 _HEADERS_OF_DATA = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     *_HEADERS,
@@ -214,7 +224,7 @@ def _with_headers(path: str, send: Send) -> Send:
             headers = message.setdefault("headers", [])
             if is_data and not any(name == b"cache-control" for name, _ in headers):
                 headers = [*headers, _NOT_KEPT]
-            message["headers"] = [*headers, *(_HEADERS_OF_DATA if is_data else _HEADERS)]
+            message["headers"] = [*headers, *(_HEADERS_OF_DATA if is_data else _HEADERS_OF_PAGE)]
         await send(message)
 
     return sent

@@ -14,7 +14,7 @@ from seesay.search.store.filters.conditions import All, Filter, Not, Where
 PAGE = 24
 """Hits on one page."""
 MOST_CHARACTERS = 4000
-"""Of words."""
+"""Of one field, the picture aside."""
 MOST_PICTURE = 16 << 20
 """Characters of a picture as a data URL; the page makes large ones smaller before it sends them."""
 
@@ -78,10 +78,11 @@ def search(collection: Collection, asked: Asked, *, count: int = PAGE) -> Result
     """The page of hits that is asked for, and one more where there are further ones.
 
     Raises what `Collection.search` does."""
-    if max(len(asked.words), len(asked.without)) > MOST_CHARACTERS:
+    texts = (asked.words, asked.without, asked.where, asked.since, asked.until, *asked.folders)
+    if (longest := max(map(len, texts))) > MOST_CHARACTERS:
         raise ConfigError(
-            f"the words are {max(len(asked.words), len(asked.without))} characters; expected at "
-            f"most {MOST_CHARACTERS}; shorten them"
+            f"the longest field has {longest} characters; expected at most {MOST_CHARACTERS}; "
+            "shorten it"
         )
     query = _query(collection, asked)
     return collection.search(

@@ -88,7 +88,10 @@ class Desk:
         """The groups; they stay as they are until another collection is chosen."""
         if shown:
             return shown
-        collection, name = self._get(name)
+        try:
+            collection, name = self._get(name)
+        except SeesayError as error:
+            return failed(error)
         return duplicates_told(collection, name)
 
     def draw_once(self, name: str | None, modality: str, told: str) -> tuple[Any, Any, Any]:
@@ -97,17 +100,21 @@ class Desk:
 
     def draw(self, name: str | None, modality: str) -> tuple[Any, Any, Any]:
         """The map of pictures or of texts."""
-        collection, name = self._get(name)
         try:
+            collection, name = self._get(name)
             made, told = draw(collection, "text" if modality == "text" else "image")
         except SeesayError as error:
             made, told = None, failed(error)
-        return told, made, _named(name)
+        return told, made, _named(name or "")
 
-    def pick(self, name: str | None, units: list[int]) -> str:
+    def pick(self, name: str | None, data: dict[str, Any]) -> str:
         """What was drawn around on the map."""
-        collection, name = self._get(name)
-        return _named(name) + picked(collection, name, units)
+        try:
+            collection, name = self._get(name)
+            units = [int(unit) for unit in data.get("units", ())]
+            return _named(name) + picked(collection, name, units)
+        except SeesayError as error:
+            return failed(error)
 
     def find(  # noqa: PLR0913  # its parameters are what a program sends
         self,
@@ -137,8 +144,8 @@ class Desk:
                 "",
                 where,
             )
-            asked = replace(_read(*form), page=max(0, int(page)))
-            count = min(max(1, int(count)), _MOST_FOUND)
+            asked = replace(_read(*form), page=max(0, int(page or 0)))
+            count = min(max(1, int(20 if count is None else count)), _MOST_FOUND)
             results = search(found, asked, count=count)
             self._searched(name)
         except SeesayError as error:

@@ -16,13 +16,13 @@ except ModuleNotFoundError:
 
 from seesay.search.library import Library
 from seesay.web import words
+from seesay.web.allowlist import AllowList
 from seesay.web.asking import Asked
 from seesay.web.browser import script
 from seesay.web.browser.style import STYLE
 from seesay.web.desk import Desk
 from seesay.web.form import Form, Head, Label, choices, said
 
-MAX_FILE_SIZE = 16 * 2**20
 _WAITING, _SESSIONS = 128, 500
 _SANS = (
     *("system-ui", "-apple-system", "PingFang SC", "Microsoft YaHei", "Noto Sans SC"),
@@ -80,7 +80,7 @@ class _Page:
         self._modality.input(desk.draw, [collection, self._modality], drawn, **_QUIET)
 
         def pick(name: str | None, event: gr.EventData) -> str:
-            return desk.pick(name, [int(unit) for unit in event._data["units"]])
+            return desk.pick(name, event._data)
 
         self._picked.select(pick, collection, self._picked, **_QUIET)
 
@@ -134,7 +134,7 @@ def build_page(
 
     It only ever reads. Pictures to look for come as data, never as a file that a visitor names."""
     title = "看图说话 seesay"
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 600)) as page:
+    with gr.Blocks(title=title, analytics_enabled=False) as page:
         desk = Desk(library, read_only=read_only, searched=searched)
         _Page(library, desk).connect(page)
     page.queue(default_concurrency_limit=max(2, os.cpu_count() or 1), max_size=_WAITING)
@@ -158,7 +158,6 @@ def mount(app: FastAPI, page: gr.Blocks) -> FastAPI:
         path="/",
         theme=theme,
         css=STYLE,
-        max_file_size=MAX_FILE_SIZE,
         allowed_paths=[],
         footer_links=[],
         run_history=False,
@@ -167,8 +166,11 @@ def mount(app: FastAPI, page: gr.Blocks) -> FastAPI:
         ssr_mode=False,
         show_error=False,
     )
-    mounted: Any = next(one.app for one in app.routes if isinstance(one, Mount))
-    app.state.end_streams = mounted.stop_event.set
+    # Gradio looks where a file lies only once this is set, which for a mounted page nobody does.
+    page.has_launched = True
+    mounted: Any = next(one for one in app.routes if isinstance(one, Mount))
+    app.state.end_streams = mounted.app.stop_event.set
+    mounted.app = AllowList(mounted.app, page)
     return app
 
 

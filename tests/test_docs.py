@@ -114,7 +114,7 @@ def check_command(command: list[str]) -> None:
         extras = re.findall(r"seesay\[([\w,]+)\]", " ".join(command))
         assert set(",".join(extras).split(",")) - {""} <= set(project["optional-dependencies"])
     else:
-        assert command[0] in {"git", "cd", "export", "bash"}, command
+        assert command[0] in {"git", "cd", "export", "bash", "source"}, command
 
 
 def check_seesay(words: list[str]) -> None:

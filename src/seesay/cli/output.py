@@ -65,6 +65,21 @@ def print_rich(*renderables: "RenderableType") -> None:
         screen.print(renderable)
 
 
+def print_indented(text: str) -> None:
+    """A paragraph below a line of a list, folded at words."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    print_rich(Padding(Text(text), (0, 0, 0, 6)))
+
+
+def cell_width(text: str) -> int:
+    """Columns of a terminal; Chinese characters take two."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
 def warn(text: str) -> None:
     """One line on stderr."""
     print(f"seesay: {one_line(text)}", file=sys.stderr)

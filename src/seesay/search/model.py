@@ -1,5 +1,6 @@
 """The model of a collection: which one it is, loaded when it is first needed, never another."""
 
+import shlex
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ from seesay.search.ingest.spaces import draft_of
 from seesay.search.store.records import Space
 from seesay.search.store.spaces import key_of
 from seesay.search.store.store import Store
-from seesay.weights.catalog import BUILT_IN, find
+from seesay.weights.catalog import BUILT_IN, find, unknown_model
+from seesay.weights.hub import is_repository
 
 Loader = Callable[[str], Embedder]
 """From a model's name to the model; collections that share one load each model once."""
@@ -77,19 +79,27 @@ class CollectionModel:
 
 
 def model_id(name: str) -> str:
-    """One name for each model: its alias in the catalogue, or the full path of its folder."""
+    """One name for each model: its alias in the catalogue, or the full path of its folder.
+
+    Raises UnknownModelError, with the names that may have been meant, for what is neither of these
+    nor could be a repository of a hub."""
     entry = find(name)
     if entry is not None:
         return entry.alias
     folder = Path(name).expanduser()
-    return str(folder.absolute()) if folder.is_dir() else name
+    if folder.is_dir():
+        return str(folder.absolute())
+    if not is_repository(name):
+        raise unknown_model(name)
+    return name
 
 
 def _another(store: Store, known: str, given: str) -> CollectionError:
     return CollectionError(
         f"{store.folder} was indexed with {known}, and {given} was asked for: vectors of two "
         "models cannot be compared, expected the same one. Leave --model out to go on with it; to "
-        f"bring everything over to the other one: seesay index --model {given} (without paths)"
+        f"bring everything over to the other one: seesay index --model {shlex.quote(given)} "
+        "(without paths)"
     )
 
 
@@ -99,5 +109,5 @@ def _changed(store: Store, space: Space, embedder: Embedder | TextEmbedder) -> C
         f"and what has this name here is another (revision {embedder.revision or 'unknown'}, "
         f"{embedder.dim} numbers instead of {space.dim}, or other preprocessing): their vectors "
         "cannot be compared. Bring the former one back, or embed everything again: "
-        f"seesay index --model {space.model} (without paths)"
+        f"seesay index --model {shlex.quote(space.model)} (without paths)"
     )

@@ -8,6 +8,7 @@ A collection may also lie in any other folder, which is then named by its path.
 import difflib
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,7 +84,7 @@ def find_collection(name_or_path: str | Path | None = None) -> Path:
     ask = f"did you mean {near[0]!r}? To" if near else "to"
     raise CollectionError(
         f"there is no collection {str(name_or_path)!r} (expected one in {folder}); {ask} make it: "
-        f"seesay index FOLDER --collection {name_or_path}{_others()}"
+        f"seesay index FOLDER --collection {shlex.quote(str(name_or_path))}{_others()}"
     )
 
 

@@ -43,6 +43,21 @@ def test_files_of_kinds_that_are_not_read_are_counted(indexed, capsys, language)
     assert told[language] in capsys.readouterr().out
 
 
+def test_a_folder_without_anything_to_read_is_told(place, model, capsys, language):
+    (place / "empty").mkdir()
+    assert run(["index", "empty", "--model", model]) == 0
+    told = {"en": "found nothing to index; expected pictures", "zh": "没有找到可收录的文件"}
+    assert told[language] in capsys.readouterr().err
+
+
+def test_a_better_model_is_named_once_for_each_collection(place, capsys):
+    for count in (1, 0, 0):
+        run(["index", "photos"])
+        assert capsys.readouterr().err.count("would find far more") == count
+    assert run(["search", "the moon"]) == 0
+    assert "would find" not in capsys.readouterr().err
+
+
 def test_a_kind_with_a_strange_name_cannot_write_on_the_terminal(indexed, capsys):
     for ending in (b"\x1b[31mred\n", b"\xff", b"a sentence that ends a name"):
         (indexed / "photos" / os.fsdecode(b"a." + ending)).touch()

@@ -148,6 +148,13 @@ def test_explain_is_in_one_language_and_keywords_have_no_score(library, capsys, 
         assert english not in out
 
 
+def test_a_path_stays_in_one_piece_in_a_narrow_terminal(library, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    assert run(["search", "the moon", "--only", "image"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.endswith("%  photos/moon.png") for line in lines), lines
+
+
 @pytest.mark.parametrize("name", ["sheet.png", "sheet.html"])
 def test_a_contact_sheet_is_written(library, tmp_path, capsys, name):
     moon = str(folder() / "moon.png")
@@ -201,6 +208,9 @@ def test_duplicates_are_shown_in_groups_and_bare_paths_leave_one_of_each_out(
         (["search", "--image", "missing.png"], 2, "missing.png: cannot be found"),
         (["search", "beach", "-people"], 2, "write 'beach -people', or beach --not people"),
         (["search", "海滩", "-人"], 2, "write 'beach -人', or beach --not 人"),
+        (["index", "--model", "siglip2-b16-244"], 1, "Did you mean siglip2-b16-224"),
+        (["index", "photos", "--model", "sigl1p2"], 1, "there is no model 'sigl1p2'"),
+        (["search", "x", "-c", "./a b"], 2, "seesay index FOLDER --collection './a b'"),
         (["search", "x", "-n", "0"], 2, "Invalid value for '--count'"),
         (["duplicates", "--threshold", "2"], 2, "Invalid value for '--threshold'"),
         (["export", "c.xlsx"], 2, "c.xlsx ends in '.xlsx'; expected one of .npz"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from seesay.search.collection import Collection as Opened
     from seesay.search.ingest.options import IngestReport
 
-KINDS, ENDING = 4, 12  # of files that are not read, named in the last line; characters of each
+ENDING = 12  # characters of an ending that are shown
 STOPPED = 130  # the exit code after Ctrl-C
 
 Paths = Annotated[
@@ -145,6 +145,15 @@ def _show(here: "Opened", report: "IngestReport", *, as_json: bool) -> None:
             )
         )
     print(summary(report))
+    if report.found_nothing:
+        warn(
+            say(
+                "found nothing to index; expected pictures, texts (.txt, .md) or tables "
+                "(.csv, .tsv, .jsonl); name a folder that holds some",
+                "没有找到可收录的文件；应为图片、文字（.txt、.md）或表格（.csv、.tsv、.jsonl）；"
+                "请换一个文件夹",
+            )
+        )
     if report.index_problem:
         warn(
             say(
@@ -178,9 +187,7 @@ def _left_out(report: "IngestReport") -> str:
     kinds = sorted(report.left_out.items(), key=lambda kind: (-kind[1], kind[0]))
     if not kinds:
         return ""
-    named = [f"{_shown(ending)} {n:,}" for ending, n in kinds[:KINDS]]
-    if len(kinds) > KINDS:
-        named.append("…")
+    named = [f"{_shown(ending)} {n:,}" for ending, n in kinds]
     count = sum(report.left_out.values())
     return say(
         f" · not read {count:,} ({', '.join(named)})",

@@ -1,5 +1,6 @@
 """What commands do with the collection they are given: open it, load its model, give advice."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from seesay.inference.embedder import Embedder
     from seesay.search.collection import Collection
     from seesay.weights.catalog import CatalogEntry
+
+ADVISED = "model_advised"  # the setting of collections whose user was told of a better model
 
 
 @contextmanager
@@ -69,13 +72,19 @@ def load_model(collection: "Collection", *, for_words: bool = False) -> None:
 
 
 def advise_model(collection: "Collection", name: str | None) -> None:
-    """While only the built-in model is used: which one would find far more, and how to get it."""
+    """Where the built-in model is used: which one would find far more, and how to get it. Said once
+    of each collection."""
     from seesay.weights.catalog import BUILT_IN
 
     entry = better_model()
     if entry is None or collection.model.name != BUILT_IN:
         return
-    of = f" --collection {name}" if name else ""
+    settings = collection.store.settings
+    if settings.get(ADVISED):
+        return
+    with collection.store.writing("advise"):
+        settings.set(ADVISED, True)
+    of = f" --collection {shlex.quote(name)}" if name else ""
     command = f"seesay index --model {entry.alias}{of}"
     size = f"{entry.megabytes / 1000:.1f} GB"
     warn(

@@ -103,7 +103,7 @@ def search(
 ) -> None:
     from dataclasses import replace
 
-    from seesay.cli.collections.opened import advise_model, load_model, opened
+    from seesay.cli.collections.opened import load_model, opened
     from seesay.cli.collections.shown import check_sheet, show_results, write_sheet
     from seesay.search.filtering import make_filter
 
@@ -139,8 +139,6 @@ def search(
         )
         if sheet is not None:
             write_sheet(here, sheet, words, results)
-        if not (json or paths or zero):
-            advise_model(here, collection)
 
 
 def _ask(words: str, images: list[Path], without: list[str], *, alone: bool) -> "Query":

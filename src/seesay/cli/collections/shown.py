@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seesay.cli.messages import language, say
-from seesay.cli.output import console, print_json, print_table, warn, write_text
+from seesay.cli.output import (
+    cell_width,
+    console,
+    print_indented,
+    print_json,
+    print_table,
+    printable,
+    warn,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from seesay.search.collection import Collection
@@ -18,6 +27,7 @@ if TYPE_CHECKING:
 
 SNIPPET = 120  # characters of a text in the table
 LONG_PATH = 40
+_BESIDE_PATH = 24  # columns of a terminal that the match and the ways it was found take
 FUSION_ZH = "各通道“权重 /（60 + 名次）”之和，图片与文字交替排列；不太相符的按匹配度排列"
 
 
@@ -98,6 +108,12 @@ def _draw(results: "Results") -> None:
     ]
     told = any(row[2] for row in rows)
     keep = [0, 1, 2, 3] if told else [0, 1, 3]
+    widest = max(cell_width(printable(row[1])) for row in rows)
+    if widest + _BESIDE_PATH > console().width:
+        for match, path, text, found in rows:  # a path in one piece can be copied
+            print(f"{match:>4}  {printable(path)}")
+            print_indented(" · ".join(part for part in (printable(text), found) if part))
+        return
     print_table([heads[i] for i in keep], [[row[i] for i in keep] for row in rows])
 
 

@@ -100,6 +100,13 @@ class IngestReport:
     index_problem: str | None = None
     """Why no index could be built: searching is slower without."""
 
+    @property
+    def found_nothing(self) -> bool:
+        """Whether there was no file that seesay reads, now or before."""
+        known = (self.added, self.updated, self.moved, self.unchanged, self.removed, self.failed)
+        absent = self.interrupted or self.missing_roots or self.empty_roots
+        return not (any(known) or self.skipped or absent)
+
 
 def default_workers() -> int:
     """One process a processor this program may use."""

@@ -61,6 +61,11 @@ def resolve(
     return locate(name, revision=revision, hub=hub, on_progress=on_progress).folder
 
 
+def is_repository(name: str) -> bool:
+    """Whether the name has the form of a hub's repositories: owner/name."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None
+
+
 def locate(
     name: str,
     *,
@@ -85,7 +90,7 @@ def locate(
     entry = find(name)
     if entry is not None and entry.alias == BUILT_IN:
         return Located(_built_in(), None, "")
-    if entry is None and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if entry is None and not is_repository(name):
         raise unknown_model(name)
     fetch, image_folder = _Fetch(hub, on_progress), None
     try:

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from seesay.data.images import ImageTransform
+from seesay.inference.cancelling import check_cancelled
 from seesay.inference.devices import rows_per_batch
 from seesay.models.dual_encoder import DualEncoder
 
@@ -45,6 +46,7 @@ class Encoder:
         """Unit float32 vectors of squares that `ImageTransform.pixels` made."""
         if self.device.type == "cuda":
             pixels = pixels.pin_memory()
+        check_cancelled()
         try:
             with torch.inference_mode(), self._turn:
                 images = self.transform.normalise(pixels.to(self.device, non_blocking=True))
@@ -59,6 +61,7 @@ class Encoder:
         """Unit float32 vectors of rows that the tokenizer made, in their order."""
         vectors = np.empty((len(ids), self.model.config.embed_dim), dtype=np.float32)
         for batch in by_length(ids, rows_per_batch(self.device)):
+            check_cancelled()
             rows = self.model.text.trim(ids[batch]).to(self.device)  # type: ignore[operator]
             with torch.inference_mode(), self._turn:
                 vectors[batch.numpy()] = _unit(self.model.embed_texts(rows))

@@ -28,7 +28,9 @@ def open_file(path: str | Path) -> BufferedReader:
         _check(os.stat(path))  # before it is opened: that alone may start a device or a writer
         handle = os.open(path, _FLAGS)
     except ValueError:  # a zero byte
-        raise FileNotFoundError(errno.ENOENT, "no file has such a name", str(path)) from None
+        raise FileNotFoundError(
+            errno.ENOENT, "a name cannot hold a null character", str(path)
+        ) from None
     try:
         _check(os.fstat(handle))  # it may have been replaced between the two
         return open(handle, "rb")

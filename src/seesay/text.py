@@ -3,7 +3,7 @@
 A file name is bytes. Python spells each byte that is not UTF-8 as a lone surrogate (PEP 383), and a
 broken table or a request may hold lone surrogates of its own. No encoder takes them: one such name
 would end a page, an answer or an export of thousands. So whatever leaves the package as text, to a
-screen, a file, a log or another program, goes through one of these two functions.
+screen, a file, a log or another program, goes through one of these functions.
 """
 
 import re
@@ -15,6 +15,12 @@ def to_unicode(text: str) -> str:
     """The same in valid Unicode: a byte of a file name that is not UTF-8 as \\xe9, any other lone
     surrogate as \\ud83d. For values that other programs read; line ends and the like stay."""
     return _SURROGATE.sub(_escaped, text)
+
+
+def whole_characters(text: str) -> str:
+    """The same with U+FFFD for each lone surrogate: for words that are looked up or embedded, where
+    an escape would be a word of its own."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def printable(text: str) -> str:

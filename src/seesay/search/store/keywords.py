@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from seesay.errors import MissingExtraError
+from seesay.text import whole_characters
 
 if TYPE_CHECKING:
     from jieba import Tokenizer
@@ -75,8 +76,9 @@ def _telling(text: str) -> tuple[str, ...]:
 
 
 def _plain(text: str) -> str:
-    """Full-width letters and digits as ordinary ones, capitals as small ones."""
-    return unicodedata.normalize("NFKC", text).lower()
+    """Full-width letters and digits as ordinary ones, capitals as small ones, and nothing that
+    SQLite does not take."""
+    return unicodedata.normalize("NFKC", whole_characters(text)).lower()
 
 
 def _words(text: str, *, for_index: bool) -> list[str]:

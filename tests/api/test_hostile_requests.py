@@ -9,10 +9,12 @@ import httpx
 import pytest
 from mcp import Client
 
-from live_server import serving
+from live_server import live, serving
+from seesay.api.config import ServerConfig
 from seesay.api.limits import MAX_CONDITION, MAX_NAME, MAX_UNWANTED_WORDS, MAX_WORDS
 from seesay.api.mcp import build_mcp
 from seesay.api.pictures import PICTURE
+from seesay.cli.serve import compose
 from seesay.inference.embedder import Embedder
 from seesay.search.library import Library
 
@@ -126,6 +128,33 @@ def test_a_text_that_is_too_long_is_refused_before_it_is_read(
     answer = reading.post(route, json={**SOUND[route], field: value})
     assert answer.status_code in (400, 422)
     assert told in answer.json()["error"]["message"]
+
+
+MESSAGES: tuple[Any, ...] = (
+    *(None, 1, "x", [], {}, [[]], {"jsonrpc": "2.0"}, {"jsonrpc": 2, "id": 1, "method": "ping"}),
+    *({"jsonrpc": "2.0", "id": odd, "method": "tools/list"} for odd in (None, -1, 1e308, "x" * 9)),
+    *({"jsonrpc": "2.0", "id": 1, "method": odd} for odd in (None, 1, "", "x" * 10_000, "a/b")),
+    *({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": odd} for odd in VALUES),
+)
+TALK = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+
+
+def test_assistants_may_send_anything_to_their_route(album):
+    config = ServerConfig()
+    with (
+        Library.open([album], read_only=True) as library,
+        live(compose(library, config, page=False), config) as up,
+        httpx.Client(base_url=up.url, timeout=60) as client,
+    ):
+        bodies = [*RAW.values(), *(json.dumps(one).encode() for one in MESSAGES)]
+        for body in bodies:
+            for version in ({}, {"mcp-protocol-version": "2025-06-18"}, {"mcp-session-id": "x"}):
+                answer = client.post("/mcp", content=body, headers={**TALK, **version})
+                assert answer.status_code < 500, (body[:200], answer.text[:500])
+                assert "Traceback" not in answer.text
+        for method in ("GET", "PUT", "DELETE"):  # an answer may be a stream without an end
+            with client.stream(method, "/mcp", headers=TALK) as answer:
+                assert answer.status_code < 500
 
 
 ARGUMENTS = {

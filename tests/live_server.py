@@ -15,9 +15,11 @@ from fastapi import FastAPI
 
 from seesay.api.app import create_app
 from seesay.api.config import ServerConfig
+from seesay.api.connections import uvicorn_config
 from seesay.search.library import Library
 
 PATIENCE_S = 60
+DEFAULT = ServerConfig()
 
 
 class Live:
@@ -28,14 +30,16 @@ class Live:
         self.url = f"http://127.0.0.1:{port}"
         self.stopped = threading.Event()
 
+    def stop_working(self) -> None:
+        """What `seesay serve` does with requests that are not answered in time when it stops."""
+        self.server.config.app.state.stop()
+
 
 @contextmanager
-def live(app: FastAPI, **settings: object) -> Iterator[Live]:
+def live(app: FastAPI, config: ServerConfig = DEFAULT, **settings: object) -> Iterator[Live]:
     """The application behind a real socket; stopped in good order at the end of the block."""
-    config = uvicorn.Config(
-        app, port=0, log_level="error", ws="none", timeout_graceful_shutdown=10, **settings
-    )
-    server = uvicorn.Server(config)
+    settings = {"port": 0, "log_level": "error", "ws": "none", **settings}
+    server = uvicorn.Server(uvicorn_config(app, config, timeout_graceful_shutdown=10, **settings))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until(lambda: server.started)
@@ -51,10 +55,8 @@ def live(app: FastAPI, **settings: object) -> Iterator[Live]:
 @contextmanager
 def serving(*folders: Path, **settings: object) -> Iterator[Live]:
     """A server over these collections, warmed up."""
-    with (
-        Library.open(folders) as library,
-        live(create_app(library, ServerConfig(**settings))) as up,
-    ):
+    config = ServerConfig(**settings)
+    with Library.open(folders) as library, live(create_app(library, config), config) as up:
         headers = {"authorization": f"Bearer {settings.get('token')}"}
         until(lambda: httpx.get(f"{up.url}/ready", headers=headers).status_code == 200)
         yield up

@@ -38,8 +38,9 @@ def surroundings(home: Path, **variables: str) -> dict[str, str]:
     return {**kept, **own, **variables}
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from seesay.cli.main import main; main()", *words]
+def command(*words: str, before: str = "") -> list[str]:
+    """`seesay` with these words, after some other code."""
+    return [sys.executable, "-c", f"{before}\nfrom seesay.cli.main import main; main()", *words]
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ class Served:
 
 @contextmanager
 def served(
-    home: Path, *options: str, variables: Mapping[str, str] | None = None
+    home: Path, *options: str, variables: Mapping[str, str] | None = None, before: str = ""
 ) -> Iterator[Served]:
     """`seesay serve` on a free port, ready to answer; killed in the end if it still runs."""
     process = subprocess.Popen(
-        command("serve", "--port", "0", *options),
+        command("serve", "--port", "0", *options, before=before),
         env=surroundings(home, **(variables or {})),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

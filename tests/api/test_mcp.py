@@ -141,7 +141,10 @@ def test_assistants_that_ask_too_much_at_once_are_told_so_and_keep_no_program_wa
 
     monkeypatch.setattr(Collection, "search", waiting)
     config = ServerConfig(threads=1, max_waiting=1)
-    with live(compose(library, config, page=False)) as up, httpx.Client(base_url=up.url) as rest:
+    with (
+        live(compose(library, config, page=False), config) as up,
+        httpx.Client(base_url=up.url) as rest,
+    ):
 
         def told(path: str, **body: Any) -> Any:
             return asyncio.to_thread(rest.request, "POST" if body else "GET", path, json=body)
@@ -262,7 +265,7 @@ def test_a_note_is_shown_as_its_text(library):
         ("describe", {"unit": 1, "collection": "defalt"}, "Did you mean 'default'"),
         ("search", {"words": ""}, "say what to look for"),
         ("search", {"words": "cat", "since": "soon"}, "is not a date"),
-        ("search", {"words": "c" * 5000}, "at most 2000"),
+        ("search", {"words": "c" * 5000}, "5,000 characters instead of at most 4,000"),
         ("search", {"words": "cat", "count": 0}, "greater than or equal to 1"),
         ("show", {"unit": 1, "size": 10**9}, "less than or equal to 1024"),
     ],

@@ -1,5 +1,7 @@
 """Whatever fits the schema, or does not, is answered with no 5xx, and as the schema says."""
 
+from collections import Counter
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -13,6 +15,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from live_server import serving
+from seesay.api.app import create_app
+from seesay.api.config import ServerConfig
+from seesay.search.library import Library
 
 CHECKS = [
     not_a_server_error,
@@ -39,19 +44,43 @@ QUIET = settings(
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_no_request_makes_the_server_fail(described, mode):
-    seen = 0
+    seen: Counter[str] = Counter()
     for result in described.get_all_operations():
         operation = result.ok()
 
         @QUIET
         @given(case=operation.as_strategy(generation_mode=mode))
         def fits(case):
-            nonlocal seen
-            seen += 1
+            seen[case.operation.label] += 1
             case.call_and_validate(checks=CHECKS)
 
         try:
             fits()
         except Unsatisfiable:  # what takes no parameter cannot be asked wrongly
             assert mode is GenerationMode.NEGATIVE
-    assert seen > 60
+            seen[operation.label] += 1
+    assert len(seen) == described.statistic.operations.total == len(ROUTES)
+    assert seen.total() > 60
+
+
+ROUTES = {
+    *("POST /v1/search", "POST /v1/similar", "POST /v1/embeddings", "GET /v1/models"),
+    *("GET /v1/units/{unit}", "GET /v1/thumbnails/{unit}", "GET /v1/duplicates"),
+    *("GET /v1/collections", "GET /v1/collections/{name}", "GET /v1/collections/{name}/index"),
+    *("POST /v1/collections/{name}/index", "GET /health", "GET /ready", "GET /metrics"),
+}
+
+
+def test_the_schema_describes_every_route_that_is_served(album):
+    """What the one above asks is then all there is. A new route has to be added here by hand, and
+    to tests/api/test_hostile_requests.py."""
+    with Library.open([album]) as library:
+        app = create_app(library, ServerConfig())
+        described = {
+            f"{method.upper()} {path}"
+            for path, methods in app.openapi()["paths"].items()
+            for method in methods
+        }
+        asked = {f"GET {path}" for path in ("/health", "/ready", "/metrics")}
+        assert described == ROUTES and asked < ROUTES
+        app.state.stop()

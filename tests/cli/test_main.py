@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from seesay import __version__
 from seesay.cli.help import columns, wrap
 from seesay.cli.main import run
-from seesay.cli.output import printable
 from seesay.errors import WeightsError
 
 

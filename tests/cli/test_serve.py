@@ -8,6 +8,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -42,8 +45,7 @@ def search(server: Served, words: str, **headers: str) -> httpx.Response:
 
 
 def in_process(home: Path, *words: str, before: str = "", **variables: str):
-    started = command(*words)
-    started[2] = f"{before};{started[2]}" if before else started[2]
+    started = command(*words, before=before)
     environment = surroundings(home, **variables)
     return subprocess.run(started, env=environment, capture_output=True, text=True, timeout=60)
 
@@ -101,6 +103,53 @@ def test_an_open_page_does_not_keep_it_from_stopping(home):
         _, err = server.process.communicate(timeout=20)
         assert time.monotonic() - begin < GRACE_S / 2
     assert (server.process.returncode, err) == (0, "seesay: stopped\n")
+
+
+ENDLESS = """
+import torch
+import seesay.cli.serve.listening as listening
+from seesay.inference import encoder
+usual = encoder.by_length
+def endless(ids, rows):
+    while len(ids) > 20:
+        STEP
+        yield torch.arange(1)
+    yield from usual(ids, rows)
+encoder.by_length = endless
+"""
+
+
+@contextmanager
+def embedding_for_ever(home: Path, step: str, settings: str) -> Iterator[tuple[Served, Future]]:
+    """A server that embeds a text, at a step that takes for ever or one after the other."""
+    before = ENDLESS.replace("STEP", step) + settings
+    body = {"model": "seesay-mini", "input": "a text of many windows " * 500}
+    with served(home, "--no-page", before=before) as server, ThreadPoolExecutor(1) as pool:
+        route = f"{server.address}/v1/embeddings"
+        asked = pool.submit(httpx.post, route, json=body, timeout=60)
+        inside = 'seesay_working{work="embeddings"} 1.0'
+        while inside not in httpx.get(f"{server.address}/metrics").text:
+            time.sleep(0.02)
+        server.process.send_signal(signal.SIGTERM)
+        yield server, asked
+
+
+def test_it_stops_while_a_text_is_being_embedded(home):
+    with embedding_for_ever(home, "pass", "listening.GRACE_S = 1") as (server, asked):
+        answer = asked.result()
+        assert (answer.status_code, answer.json()["error"]["type"]) == (503, "Stopping")
+        out, err = server.process.communicate(timeout=60)
+    assert (server.process.returncode, out, err) == (0, "", "seesay: stopped\n")
+
+
+def test_it_stops_though_a_library_never_comes_back(home):
+    settings = "listening.GRACE_S, listening.GIVING_UP_S, listening.LAST_S = 0.5, 0.5, 3"
+    step = "import time; time.sleep(10**6)"
+    with embedding_for_ever(home, step, settings) as (server, asked):
+        _, err = server.process.communicate(timeout=60)
+        assert isinstance(asked.exception(), httpx.TransportError) or asked.result().is_error
+    assert server.process.returncode == 1
+    assert err.endswith("seesay: stopped after 3 s, though something was still being done\n")
 
 
 def check_it_stops_well(server: Served, how: int, token: str, said: str) -> None:

@@ -16,6 +16,7 @@ from seesay import __version__
 from seesay.api.config import ServerConfig
 from seesay.api.failures import add_handlers
 from seesay.api.guard import Guard
+from seesay.api.hanging_up import CancelWhenGone
 from seesay.api.metrics import Measured
 from seesay.api.routes.collections import collection_routes
 from seesay.api.routes.embeddings import embedding_routes
@@ -40,7 +41,9 @@ def create_app(
     mount: Callable[[FastAPI, Service], FastAPI] | None = None,
 ) -> FastAPI:
     """The application that serves a library, which stays the caller's to close. `mount` adds what
-    else is to be had on the same port, behind the same guard and with the same threads."""
+    else is to be had on the same port, behind the same guard and with the same threads. Run it with
+    `uvicorn_config`, which sets the limits of connections; `app.state.stop` gives up what is being
+    done."""
     service = Service(library, config)
     app = FastAPI(
         title="seesay",
@@ -60,7 +63,9 @@ def create_app(
         app.include_router(routes(service))
     add_handlers(app)
     app.add_middleware(Guard, config=config)
+    app.add_middleware(CancelWhenGone)
     app.add_middleware(Measured, metrics=service.metrics)  # the outermost: counts refusals too
+    app.state.stop = service.stop
     return app if mount is None else mount(app, service)
 
 

@@ -6,21 +6,33 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from seesay.api.config import ServerConfig
-from seesay.api.pictures import read_data_url
+from seesay.api.limits import (
+    MAX_CONDITION,
+    MAX_CONDITIONS,
+    MAX_DATE,
+    MAX_IMAGES,
+    MAX_NAME,
+    MAX_UNITS,
+    MAX_UNWANTED,
+    MAX_UNWANTED_WORDS,
+    MAX_WORDS,
+)
+from seesay.api.pictures import PICTURE, is_picture, read_data_url
 from seesay.errors import ConfigError
 from seesay.search.filtering import UnitType, make_filter
 from seesay.search.query.asking import MOST_HITS, NEGATIVE_WEIGHT, LaneName, Part, Query, parse
 from seesay.search.store.filters.conditions import Filter
 
-_LONGEST = 10_000  # characters of a query; longer ones are no query
-
-Words = Annotated[str, Field(max_length=_LONGEST)]
-Short = Annotated[str, Field(max_length=1000)]
+Words = Annotated[str, Field(max_length=MAX_WORDS)]
+Unwanted = Annotated[str, Field(max_length=MAX_UNWANTED_WORDS)]
+Condition = Annotated[str, Field(max_length=MAX_CONDITION)]
+Day = Annotated[str, Field(max_length=MAX_DATE)]
+Name = Annotated[str, Field(max_length=MAX_NAME)]
 DataUrl = Annotated[
     str,
     Field(
         description="A picture inside of the request: data:image/png;base64,... and the like.",
-        examples=["data:image/png;base64,iVBORw0KGgo..."],
+        examples=[PICTURE],
     ),
 ]
 Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -31,15 +43,17 @@ class _Filtered(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    where: list[Short] = Field(default=[], max_length=32, examples=[["width>=1000"]])
+    where: list[Condition] = Field(
+        default=[], max_length=MAX_CONDITIONS, examples=[["width>=1000"]]
+    )
     """Conditions on metadata, all of which must hold: key=value, key!=value, key>value (also >= <
     <=), key~part, or a key alone."""
-    folders: list[Short] = Field(default=[], max_length=32)
+    folders: list[Condition] = Field(default=[], max_length=MAX_CONDITIONS)
     """Only what was indexed in one of these folders or below it. Compared with what is stored as
     text: nothing is opened."""
-    since: Short | None = None
+    since: Day | None = None
     """Only what is not older than this day, month or year: 2024-05-31, 2024-05 or 2024."""
-    until: Short | None = None
+    until: Day | None = None
     """Only what is not newer than this day, month or year."""
     type: UnitType | None = None
     """Only pictures, texts, pages or moments."""
@@ -47,7 +61,7 @@ class _Filtered(BaseModel):
     """How many hits to answer with; the server may allow fewer than this at once."""
     offset: int = Field(default=0, ge=0, le=MOST_HITS)
     """How many of the first hits to leave out."""
-    collection: Short | None = None
+    collection: Name | None = None
     """The name of a collection; the first one that is served where it is left out."""
 
     def condition(self) -> Filter | None:
@@ -72,9 +86,9 @@ class SearchBody(_Filtered):
     query: Words = Field(default="", examples=["a dog on the grass", "草地上的一只狗"])
     """What to look for, in Chinese or English; "in quotes" as it stands, -word or "without a word"
     leaves it out, word^2 counts twice."""
-    without: list[Words] = Field(default=[], max_length=16)
+    without: list[Unwanted] = Field(default=[], max_length=MAX_UNWANTED)
     """What must not be seen."""
-    images: list[DataUrl] = Field(default=[], max_length=8)
+    images: list[DataUrl] = Field(default=[], max_length=MAX_IMAGES)
     """Pictures that the hits should be like."""
     min_confidence: float | None = Field(default=None, ge=0, le=100)
     """Leave out what matches less than this (0-100)."""
@@ -105,11 +119,11 @@ class SearchBody(_Filtered):
 class SimilarBody(_Filtered):
     """Units and pictures to be like, and units not to be like."""
 
-    units: list[Number] = Field(default=[], max_length=64)
+    units: list[Number] = Field(default=[], max_length=MAX_UNITS)
     """Numbers of units that earlier hits have named."""
-    images: list[DataUrl] = Field(default=[], max_length=8)
+    images: list[DataUrl] = Field(default=[], max_length=MAX_IMAGES)
     """Pictures that need not be in the collection."""
-    unlike: list[Number] = Field(default=[], max_length=64)
+    unlike: list[Number] = Field(default=[], max_length=MAX_UNITS)
     """Numbers of units that the hits should not be like."""
 
     def pictures(self, config: ServerConfig) -> list[bytes]:
@@ -122,13 +136,40 @@ class EmbeddingsBody(BaseModel):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    input: str | list[str]
+    input: str | list[str] = Field(examples=[["a dog on the grass", "草地上的一只狗", PICTURE]])
     """A text or several; one that begins with data:image/ is a picture."""
-    model: Short
+    model: Name
     """The model of a collection that is served here; see /v1/models."""
     encoding_format: Literal["float", "base64"] = "float"
     """Numbers as a list, or as the base64 of little-endian float32."""
-    dimensions: int | None = None
+    dimensions: int | None = Field(default=None, ge=1, le=2**31 - 1)
     """Only the number that the model has."""
-    user: str | None = None
+    user: Condition | None = None
     """Taken, and not used."""
+
+    @property
+    def inputs(self) -> list[str]:
+        """Texts and pictures, also where there is one alone."""
+        return [self.input] if isinstance(self.input, str) else self.input
+
+    def check(self, config: ServerConfig) -> None:
+        """Raises ConfigError for more than this server embeds at once."""
+        count, most = len(self.inputs), config.max_inputs
+        if not 0 < count <= most:
+            raise ConfigError(
+                f"the request has {count:,} inputs; expected 1 to {most:,} (max_inputs); send them "
+                "in several requests"
+            )
+        lengths = [0 if is_picture(one) else len(one) for one in self.inputs]
+        longest, total = max(lengths), sum(lengths)
+        if longest > config.max_input_characters:
+            raise ConfigError(
+                f"input {lengths.index(longest)} has {longest:,} characters; expected at most "
+                f"{config.max_input_characters:,} (max_input_characters); divide the text"
+            )
+        if total > config.max_request_characters:
+            raise ConfigError(
+                f"the texts of the request have {total:,} characters; expected at most "
+                f"{config.max_request_characters:,} (max_request_characters); send them in several "
+                "requests"
+            )

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from seesay.errors import ConfigError
 from seesay.search.query.asking import MOST_HITS
 
+_POSITIVE = (
+    *("max_body_bytes", "max_pixels", "max_count", "max_inputs", "max_input_characters"),
+    *("max_request_characters", "max_idle", "timeout_s"),
+)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANY_HOST = "*"
 
@@ -30,16 +34,22 @@ class ServerConfig:
     """Most hits of one answer."""
     max_inputs: int = 256
     """Most texts and pictures that one request may have embedded."""
+    max_input_characters: int = 20_000
+    """Longest text that is embedded."""
+    max_request_characters: int = 200_000
+    """Most characters of all texts that one request may have embedded."""
     max_waiting: int = 256
     """Requests that may wait for a processor; further ones are told to come again."""
+    max_idle: int = 512
+    """Connections that have no request in hand; beyond, the oldest of them is closed."""
     timeout_s: float = 30.0
-    """Longest that a request may take to arrive, and again to be answered."""
+    """Longest that the head of a request may take to arrive, then its body, then its answer."""
     threads: int = 0
     """Requests that are computed at once; 0 for one a processor."""
 
     def __post_init__(self) -> None:
-        for name in ("max_body_bytes", "max_pixels", "max_count", "max_inputs", "timeout_s"):
-            if getattr(self, name) <= 0:
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0:
                 raise ConfigError(
                     f"{name}={getattr(self, name)} lets nothing through; expected more than 0; "
                     "leave it out for the usual"

@@ -23,8 +23,10 @@ from seesay.errors import (
     SeesayError,
     UnknownModelError,
 )
+from seesay.text import printable, to_unicode
 
 _log = logging.getLogger("seesay.api")
+_MOST_PROBLEMS, _MOST_PLACE, _MOST_TOLD = 5, 100, 200  # problems, and characters of each
 
 _STATUS: Sequence[tuple[type[SeesayError], int]] = (  # the first that fits
     (CollectionBusyError, 409),
@@ -74,9 +76,16 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def error_body(kind: str, message: str) -> bytes:
-    """The form that every error has. A name of a file need not be valid UTF-8."""
-    text = json.dumps({"error": {"type": kind, "message": message}}, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace")
+    """The form that every error has."""
+    error = {"type": kind, "message": to_unicode(message)}
+    return json.dumps({"error": error}, ensure_ascii=False).encode()
+
+
+def explained(problems: Sequence[Mapping[str, Any]]) -> str:
+    """What pydantic found wrong with a request, without the values, which may be of any size."""
+    told = "; ".join(_problem(one) for one in problems[:_MOST_PROBLEMS])
+    more = len(problems) - _MOST_PROBLEMS
+    return f"{told}; and {more} more" if more > 0 else told
 
 
 def as_answer(error: RefusedError) -> Response:
@@ -112,12 +121,12 @@ def add_handlers(app: FastAPI) -> None:
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        told = "; ".join(_problem(one) for one in error.errors()[:5])
+        told = explained(error.errors())
         message = f"{told}; expected what /openapi.json says of this request; correct it"
         return as_answer(RefusedError(422, "InvalidRequest", message))
 
     async def unknown(request: Request, error: Exception) -> Response:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        _log.error("%s %s failed", request.method, printable(request.url.path), exc_info=error)
         message = (
             "the server made a mistake; expected an answer; ask again, and if it stays so, look "
             "into the server's log"
@@ -132,5 +141,12 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def _problem(error: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    return f"{place}: {error['msg']}"
+    place = ".".join(str(part) for part in error["loc"])[:_MOST_PLACE]  # may hold names of theirs
+    limits = error.get("ctx", {})
+    if error["type"] == "string_too_long":
+        length, most = len(error["input"]), limits["max_length"]
+        return f"{place} has {length:,} characters instead of at most {most:,}"
+    if error["type"] == "too_long":
+        length, most = limits["actual_length"], limits["max_length"]
+        return f"{place} has {length} entries instead of at most {most:,}"
+    return f"{place}: {error['msg'][:_MOST_TOLD]}"

@@ -42,6 +42,9 @@ class Metrics:
         self._waiting = Gauge(
             "seesay_waiting", "Requests that wait for a thread.", ("work",), registry=self.registry
         )
+        self._working = Gauge(
+            "seesay_working", "Requests that have a thread.", ("work",), registry=self.registry
+        )
         self._indexing = Gauge(
             "seesay_indexing",
             "Whether a collection is being indexed here.",
@@ -63,12 +66,15 @@ class Metrics:
     def watch(
         self,
         waiting: Mapping[str, Callable[[], int]],
+        working: Mapping[str, Callable[[], int]],
         indexing: Mapping[str, Callable[[], bool]],
         ready: Callable[[], bool],
     ) -> None:
         """Where to look when the figures are asked for."""
         for name, count in waiting.items():
             self._waiting.labels(name).set_function(count)
+        for name, count in working.items():
+            self._working.labels(name).set_function(count)
         for name, runs in indexing.items():
             self._indexing.labels(name).set_function(runs)
         self._ready.set_function(ready)

@@ -7,7 +7,17 @@ import io
 from seesay.data.decoding import DecodeLimits, check_size, open_header
 from seesay.errors import ImageError
 
-PREFIX = "data:image/"
+PICTURE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mP8z4AdMDEMKQkA"
+    "zUEBD7t4NqoAAAAASUVORK5CYII="
+)
+"""An example: a red square of 8 pixels."""
+_PREFIX = "data:image/"
+
+
+def is_picture(text: str) -> bool:
+    """Whether a text is meant as a picture."""
+    return text[: len(_PREFIX)].lower() == _PREFIX
 
 
 def read_data_url(url: str, max_pixels: int) -> bytes:
@@ -15,14 +25,14 @@ def read_data_url(url: str, max_pixels: int) -> bytes:
 
     Raises ImageError for anything else, and for a picture of more pixels than are allowed."""
     head, comma, data = url.partition(",")
-    if not (head.lower().startswith(PREFIX) and comma and head.lower().endswith(";base64")):
+    if not (is_picture(head) and comma and head.lower().endswith(";base64")):
         raise ImageError(
             f"{url[:40]!r} is no picture; expected one as data:image/png;base64,..., since "
             "addresses are never fetched and files of the server are never named; send the picture "
             "itself"
         )
     try:
-        content = base64.b64decode(data, validate=True)
+        content = base64.b64decode("".join(data.split()), validate=True)  # lines are often wrapped
     except (binascii.Error, ValueError):
         raise ImageError(
             f"{url[:40]!r} holds something other than base64; expected the letters, digits, + and "

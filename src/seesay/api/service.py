@@ -31,13 +31,17 @@ class Service:
         self.indexing = Indexing(library)
         self.metrics = Metrics()
         self.readiness = Readiness()
-        # Apart, so that a page of thumbnails or a hunt for duplicates keeps no search waiting.
+        self._works: dict[str, Work] = {}
+        # Apart, so that none of these keeps another waiting: not a batch of embeddings the
+        # thumbnails, nor a page of these or a hunt for duplicates a search.
         self.searches = self._work("search", config.workers)
         self.pictures = self._work("pictures", config.workers)
+        self.embeddings = self._work("embeddings", config.workers)
         self.long = self._work("long", 1)
-        works = {"search": self.searches, "pictures": self.pictures, "long": self.long}
+        works = self._works.items()
         self.metrics.watch(
-            waiting={name: partial(getattr, work, "waiting") for name, work in works.items()},
+            waiting={name: partial(getattr, work, "waiting") for name, work in works},
+            working={name: partial(getattr, work, "working") for name, work in works},
             indexing={name: partial(self.indexing.is_running, name) for name in library.names},
             ready=lambda: self.readiness.is_ready,
         )
@@ -59,14 +63,21 @@ class Service:
             raise
         self.readiness.is_ready = True
 
+    def stop(self) -> None:
+        """Give up whatever is being done: those who wait are told that the server stops."""
+        for work in self._works.values():
+            work.stop()
+
     def close(self) -> None:
         """End what runs in the background, once it has stored what is at hand."""
+        self.stop()
         self.indexing.close()
-        for work in (self.searches, self.pictures, self.long):
+        for work in self._works.values():
             work.close()
 
     def _work(self, name: str, threads: int) -> Work:
         config = self.config
-        return Work(
+        self._works[name] = Work(
             name, threads=threads, max_waiting=config.max_waiting, timeout_s=config.timeout_s
         )
+        return self._works[name]

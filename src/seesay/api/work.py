@@ -1,20 +1,24 @@
 """Work off the event loop: a few threads, a queue with an end, and an end to waiting.
 
 The event loop only takes requests and hands out answers, so that a client that sends or reads
-slowly keeps nobody waiting; what computes does so in here.
+slowly keeps nobody waiting; what computes does so in here. Work that nobody waits for any more,
+because it took too long, its client has gone or the server stops, is given up: its thread is free
+again after the step that it is at.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 import torch
 
 from seesay.api.failures import RefusedError
+from seesay.inference.cancelling import Cancelled, cancelled_by
 
 Answer = TypeVar("Answer")
+ENDING_S = 5.0  # for the step that a thread is at, when the server stops
 
 
 class Work:
@@ -26,17 +30,25 @@ class Work:
         self._timeout_s = timeout_s
         self._threads = threads
         self._mutex = threading.Lock()
-        self._inside = 0
+        self._jobs: dict[Future[Any], threading.Event] = {}
+        self._stopped = False
 
     @property
     def waiting(self) -> int:
         """How many wait for a thread now."""
-        return max(0, self._inside - self._threads)
+        return max(0, len(self._jobs) - self._threads)
+
+    @property
+    def working(self) -> int:
+        """How many have one."""
+        return min(len(self._jobs), self._threads)
 
     async def __call__(self, function: Callable[..., Answer], *arguments: object) -> Answer:
-        """Call a function in one of the threads. Raises RefusedError where too many wait, and where
-        it takes too long: what has not begun by then never does."""
-        if self._inside >= self._most:
+        """Call a function in one of the threads. Raises RefusedError where too many wait, where it
+        takes too long, and where the server stops."""
+        if self._stopped:
+            raise _stopping()
+        if len(self._jobs) >= self._most:
             raise RefusedError(
                 503,
                 "Busy",
@@ -44,29 +56,62 @@ class Work:
                 "again in a second",
                 {"Retry-After": "1"},
             )
-        with self._mutex:
-            self._inside += 1
-        job = self._pool.submit(function, *arguments)
-        job.add_done_callback(self._leave)  # a thread is taken until it is done, asked for or not
+        given_up = threading.Event()
+        job = self._submit(given_up, function, *arguments)
         future = asyncio.wrap_future(job)
-        done, _ = await asyncio.wait([future], timeout=self._timeout_s)
+        try:
+            done, _ = await asyncio.wait([future], timeout=self._timeout_s)
+        finally:  # also where the request itself is cancelled
+            if not future.done():
+                given_up.set()
+                future.cancel()  # and the job, where it has not begun
         if not done:
-            future.cancel()
             raise RefusedError(
                 504,
                 "TooSlow",
                 f"the answer was not there within {self._timeout_s:g} s; expected it sooner; ask "
                 "for less at once, or again later",
             )
+        if future.cancelled() or isinstance(future.exception(), Cancelled):
+            raise _stopping()
         return future.result()
 
-    def close(self) -> None:
-        """End the threads once they have done what they are at; what still waits is dropped."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _leave(self, _: object) -> None:
+    def stop(self) -> None:
+        """Take nothing more, and give up what is being done: those who wait are told so."""
+        self._stopped = True
         with self._mutex:
-            self._inside -= 1
+            jobs = dict(self._jobs)
+        for job, given_up in jobs.items():
+            given_up.set()
+            job.cancel()
+
+    def close(self) -> None:
+        """Stop, and wait for the threads; not for ever, since one may be in a library's code."""
+        self.stop()
+        wait(list(self._jobs), timeout=ENDING_S)
+        self._pool.shutdown(wait=False)
+
+    def _submit(
+        self, given_up: threading.Event, function: Callable[..., Answer], *arguments: object
+    ) -> Future[Answer]:
+        def run() -> Answer:
+            with cancelled_by(given_up):
+                return function(*arguments)
+
+        with self._mutex:
+            job = self._pool.submit(run)
+            self._jobs[job] = given_up
+        job.add_done_callback(self._leave)  # a thread is taken until it is done, asked for or not
+        return job
+
+    def _leave(self, job: Future[Any]) -> None:
+        with self._mutex:
+            self._jobs.pop(job, None)
+
+
+def _stopping() -> RefusedError:
+    message = "the server stops; expected it to run; ask again once it has been started again"
+    return RefusedError(503, "Stopping", message, {"Retry-After": "5", "Connection": "close"})
 
 
 def use_torch_threads(count: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from seesay.cli.messages import say
+from seesay.text import printable, to_unicode
 
 if TYPE_CHECKING:  # rich takes a tenth of a second, which --version and errors need not spend
     from rich.console import Console, RenderableType
@@ -38,7 +39,7 @@ def print_json(value: Any, *, compact: bool = False) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """A plain table; columns whose cells are all numbers or percentages stand to the right."""
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    print_rich(table(columns, cells, title))
+    print_rich(table([printable(name) for name in columns], cells, printable(title)))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> "RenderableType":
@@ -108,18 +109,6 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}%"
 
 
-def printable(text: str) -> str:
-    """File names may hold line ends, control codes and bytes that are no text; show those escaped,
-    the rest as it is."""
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # a byte that Python could not read as UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode()
-
-
 def one_line(text: str) -> str:
     """Lines become clauses; one that ends with a mark of its own needs no other."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -180,4 +169,4 @@ def write_text(file: Path, text: str) -> None:
 
     encoding = "utf-8-sig" if file.suffix.lower() == ".csv" else "utf-8"
     with write_whole(file) as unfinished:
-        unfinished.write_text(text, encoding=encoding, errors="backslashreplace")
+        unfinished.write_text(to_unicode(text), encoding=encoding)

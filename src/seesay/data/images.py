@@ -3,9 +3,10 @@
 Without torch, so that a program that only looks things up starts at once.
 """
 
+import errno
 import io
 import os
-import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ from seesay.data.decoding import (
     too_large,
     upright_rgb,
 )
+from seesay.data.opening import NoFileError, open_file
 from seesay.errors import ImageError
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | TensorLike
@@ -40,15 +42,9 @@ def open_image(
     """
     label = describe_source(source)
     if isinstance(source, str | Path):
-        _check_file(source, label, limits)
-        try:
-            with open(source, "rb") as stream:
-                return decode(stream, label, target, limits)
-        except OSError as error:
-            raise ImageError(
-                f"{label}: cannot be read ({error.strerror or error}). Expected a readable file. "
-                "Check its permissions."
-            ) from error
+        with _opened(source, label) as stream:
+            _check_bytes(os.fstat(stream.fileno()).st_size, label, limits)
+            return decode(stream, label, target, limits)
     if isinstance(source, bytes):
         _check_bytes(len(source), label, limits)
         return decode(io.BytesIO(source), label, target, limits)
@@ -72,23 +68,19 @@ def describe_source(source: Any) -> str:
     return f"<{type(source).__name__}>"
 
 
-def _check_file(path: str | Path, label: str, limits: DecodeLimits) -> None:
+def _opened(path: str | Path, label: str) -> BufferedReader:
     try:
-        found = os.stat(path)
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(
-            f"{label}: cannot be found ({reason}). Expected a picture file. Check the path."
-        ) from None
-    if stat.S_ISDIR(found.st_mode):
-        raise ImageError(
-            f"{label}: is a folder. Expected a picture file. Name the files inside it."
-        )
-    if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, /dev/zero never ends
-        raise ImageError(
-            f"{label}: is a device or pipe. Expected a picture file. Save the picture to one."
-        )
-    _check_bytes(found.st_size, label, limits)
+        return open_file(path)
+    except NoFileError as error:
+        if error.errno == errno.EISDIR:
+            what, remedy = "is a folder", "Name the files inside it"
+        else:
+            what, remedy = "is a device or pipe", "Save the picture to one"
+    except PermissionError as error:
+        what, remedy = f"cannot be read ({error.strerror})", "Check its permissions"
+    except OSError as error:
+        what, remedy = f"cannot be found ({error.strerror or error})", "Check the path"
+    raise ImageError(f"{label}: {what}. Expected a picture file. {remedy}.")
 
 
 def _check_bytes(size: int, label: str, limits: DecodeLimits) -> None:

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from seesay.data.transform import ImageTransform
+from seesay.inference.cancelling import check_cancelled
 from seesay.inference.devices import rows_per_batch
 from seesay.models.dual_encoder import DualEncoder
 
@@ -46,6 +47,7 @@ class Encoder:
         squares = torch.from_numpy(pixels)
         if self.device.type == "cuda":
             squares = squares.pin_memory()
+        check_cancelled()
         try:
             with torch.inference_mode(), self._turn:
                 images = self.transform.normalise(squares.to(self.device, non_blocking=True))
@@ -61,6 +63,7 @@ class Encoder:
         vectors = np.empty((len(ids), self.model.config.embed_dim), dtype=np.float32)
         windows = torch.from_numpy(ids)
         for batch in by_length(windows, rows_per_batch(self.device)):
+            check_cancelled()
             rows = self.model.text.trim(windows[batch]).to(self.device)  # type: ignore[operator]
             with torch.inference_mode(), self._turn:
                 vectors[batch.numpy()] = _unit(self.model.embed_texts(rows))

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from seesay.data.atomic import write_whole
 from seesay.errors import ConfigError, MissingExtraError
+from seesay.text import to_unicode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ def _write_parquet(file: Path, table: VectorTable) -> None:
     kinds, sources, windows, _ = _columns(table)
     flat = arrow.array(table.vectors.ravel(), type=arrow.float32())
     vectors = arrow.FixedSizeListArray.from_arrays(flat, table.vectors.shape[1])
-    names = [source.encode(errors="backslashreplace").decode() for source in sources]
+    names = [to_unicode(source) for source in sources]
     columns = {"kind": kinds, "source": names, "windows": windows, "vector": vectors}
     rows = arrow.table(columns).replace_schema_metadata({"model": table.model})
     parquet.write_table(rows, file)

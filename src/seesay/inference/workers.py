@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import islice
 from threading import Barrier
 from typing import TypeVar
@@ -24,6 +25,7 @@ def map_in_order(
     with one thread each finish sooner than one batch with all threads, because nobody waits for
     the slowest at every layer, and while one worker decodes its pictures the others encode theirs.
     Items are drawn only as results are taken, so endless iterables and slow consumers are fine.
+    The workers see the context of the caller, and so whether its work was given up.
     """
     if workers == 1:
         yield from map(work, items)
@@ -34,13 +36,17 @@ def map_in_order(
         _divide_torch_threads(pool, workers, threads)
         remaining = iter(items)
         first = islice(remaining, workers * (1 + WAITING_PER_WORKER))
-        running: deque[Future[Result]] = deque(pool.submit(work, item) for item in first)
+        running: deque[Future[Result]] = deque(_submit(pool, work, item) for item in first)
         while running:
             result = running.popleft().result()
-            running.extend(pool.submit(work, item) for item in islice(remaining, 1))
+            running.extend(_submit(pool, work, item) for item in islice(remaining, 1))
             yield result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(pool: ThreadPoolExecutor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
+    return pool.submit(copy_context().run, work, item)
 
 
 def _divide_torch_threads(pool: ThreadPoolExecutor, workers: int, threads: int) -> None:

@@ -12,6 +12,7 @@ from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
 from seesay.search.collection import Collection
 from seesay.search.places import DEFAULT, find_collection, list_collections
+from seesay.text import to_unicode
 
 WARMING = ("a dog on the grass", "草地上的一只狗")
 """What is searched for while a server warms up: both languages, for each has words of its own."""
@@ -50,13 +51,14 @@ class Library:
                 )
                 undo.callback(collection.close)
                 folder = collection.store.folder
-                if folder.name in opened:
-                    other = opened[folder.name].store.folder
+                known_as = to_unicode(folder.name)  # it stands in addresses and labels
+                if known_as in opened:
+                    other = opened[known_as].store.folder
                     raise ConfigError(
-                        f"{folder} and {other} would both be called {folder.name!r}, expected a "
+                        f"{folder} and {other} would both be called {known_as!r}, expected a "
                         "name for each; leave one out, or rename its folder"
                     )
-                opened[folder.name] = collection
+                opened[known_as] = collection
             undo.pop_all()
         return Library(opened)
 

@@ -6,6 +6,7 @@ from seesay.errors import CollectionError, ImageError, SeesayError
 from seesay.search.collection import Collection
 from seesay.search.query.results import Results
 from seesay.search.report.page import both
+from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.asking import PAGE, Asked, search
 from seesay.web.cards import button, grid, notice, picture
@@ -85,7 +86,7 @@ def _head(collection: Collection, name: str, asked: Asked) -> str:
         return ""
     path = items[0].path
     shown = "" if known.kind == "text" else picture(known.id, path, name)
-    label = escape(path.replace("\\", "/").rsplit("/", 1)[-1].encode("utf-8", "replace").decode())
+    label = escape(to_unicode(path.replace("\\", "/").rsplit("/", 1)[-1]))
     back = button(words.BACK, do="back")
     return (
         f'<div class="like">{shown}<div><span class="kind">{both(words.SIMILAR_TO)}</span>'

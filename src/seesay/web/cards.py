@@ -9,6 +9,7 @@ from urllib.parse import quote
 from seesay.search.query.results import Hit
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
+from seesay.text import to_unicode
 from seesay.web import words
 
 _SNIPPET = 220  # characters of a text on its card
@@ -123,5 +124,4 @@ def _name(path: str) -> str:
 
 
 def _safe(text: str) -> str:
-    # A name of bytes that are no UTF-8 holds halves of characters, which cannot be sent.
-    return escape(text.encode("utf-8", "replace").decode())
+    return escape(to_unicode(text))

@@ -7,6 +7,7 @@ from seesay.errors import SeesayError
 from seesay.search.collection import Collection
 from seesay.search.query.duplicates import DuplicateGroup
 from seesay.search.report.page import both
+from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.answering import failed
 from seesay.web.cards import notice, picture
@@ -47,8 +48,7 @@ def _file(collection: Collection, name: str, path: str, size: int, *, keep: bool
     shown = picture(units[0], path, name) if kinds == ["image"] else "<blockquote>…</blockquote>"
     mark = f'<span class="keep">{both(words.KEEP)}</span>' if keep else ""
     file = PurePath(path)
-    label = escape(file.name.encode("utf-8", "replace").decode())
-    folder = escape(str(file.parent).encode("utf-8", "replace").decode())
+    label, folder = escape(to_unicode(file.name)), escape(to_unicode(str(file.parent)))
     return (
         f'<li class="card">{shown}<div class="told"><span class="name">{label}</span>'
         f'<span class="note">{folder}</span><span class="note">{_bytes(size)} {mark}</span>'

@@ -15,7 +15,9 @@ except ModuleNotFoundError:
 from seesay.search.collection import Collection
 from seesay.search.library import Library
 from seesay.search.report.page import both
-from seesay.search.report.plain import to_plain
+from seesay.search.report.plain import sendable
+from seesay.search.store.sqlite.paths import path_to_text, text_to_path
+from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.answering import answer, failed, welcome
 from seesay.web.asking import Asked, decode_picture, search
@@ -44,7 +46,8 @@ class Desk:
         name = name or self._library.names[0]
         try:
             collection = self._library.get(name)
-            folders = [one.value for one in collection.facets().folders][:_MOST_FOLDERS]
+            named = [one.value for one in collection.facets().folders[:_MOST_FOLDERS]]
+            folders = [(to_unicode(path), path_to_text(path)) for path in named]
             shown, closing = welcome(collection, name), self._closing(collection)
         except SeesayError as error:
             folders, shown, closing = [], failed(error), ""
@@ -156,7 +159,7 @@ class Desk:
             {"file": hit.path, **{name: getattr(hit, name) for name in names}}
             for hit in results.hits[:count]
         ]
-        return to_plain(
+        return sendable(
             {
                 "hits": hits,
                 "no_good_match": results.no_good_match,
@@ -196,7 +199,7 @@ def _read(*form: Any) -> Asked:
         picture=decode_picture(str(picture or "")),
         min_match=min(max(float(min_match or 0), 0.0), 100.0),
         kind=kind if kind in ("image", "text") else None,
-        folders=tuple(str(one) for one in folders or ()),
+        folders=tuple(text_to_path(str(one)) for one in folders or ()),
         since=str(since or ""),
         until=str(until or ""),
         where=str(where or ""),

@@ -6,6 +6,7 @@ from pathlib import PurePath
 from seesay.search.query.results import Explain, LaneReport, PartReport, Results
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
+from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.cards import lanes_told
 
@@ -90,4 +91,4 @@ def _rest(explain: Explain, results: Results) -> list[Bilingual]:
 
 
 def _name(path: str) -> str:
-    return PurePath(path).name.encode("utf-8", "replace").decode()
+    return to_unicode(PurePath(path).name)

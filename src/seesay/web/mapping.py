@@ -14,6 +14,7 @@ from seesay.search.collection import Collection
 from seesay.search.report.map import Map, Point
 from seesay.search.report.page import both
 from seesay.search.store.records import Modality
+from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.cards import notice, picture
 
@@ -39,7 +40,7 @@ def figure(drawn: Map) -> go.Figure:
             "symbol": [_SYMBOLS[_is_caption(point, drawn)] for point in drawn.points],
         },
         # The name twice: the label is read as a little HTML by Plotly, the other by our script.
-        customdata=[[point.unit, point.path, point.kind] for point in drawn.points],
+        customdata=[[point.unit, to_unicode(point.path), point.kind] for point in drawn.points],
         text=[_label(point, drawn) for point in drawn.points],
         hovertemplate="%{text}<extra></extra>",
     )
@@ -99,5 +100,4 @@ def _label(point: Point, drawn: Map) -> str:
     """The name of the file, and where texts are shown how this one begins."""
     name, text = PurePath(point.path).name, " ".join((point.text or "").split())
     shown = f"{name}: {text}" if drawn.modality == "text" and text else name
-    plain = shown.encode("utf-8", "replace").decode()
-    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return to_unicode(shown).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

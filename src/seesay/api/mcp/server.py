@@ -12,20 +12,22 @@ from seesay.search.library import Library
 try:
     from fastapi import FastAPI
     from mcp.server.mcpserver import MCPServer
-    from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
     from mcp.server.transport_security import TransportSecuritySettings
-    from mcp.types import ToolAnnotations
+    from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
+    from pydantic import ValidationError
     from starlette.routing import Route
     from starlette.types import Receive, Scope, Send
 except ModuleNotFoundError as error:
     raise MissingExtraError(str(error.name).partition(".")[0], "serve") from None
 
-from seesay.api.failures import RefusedError
+from seesay.api.failures import RefusedError, explained
 from seesay.api.mcp.tools import Tools
 from seesay.api.service import Service
 from seesay.api.work import Work
 
 PATH = "/mcp"
+_SHOWN = 80  # characters of a name that is not known
 _READS = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )
@@ -34,7 +36,7 @@ _READS = ToolAnnotations(
 def build_mcp(library: Library, *, most: int = 50, service: Service | None = None) -> MCPServer:
     """The server with its tools; `most` is how many finds a search returns at most. With a
     `service` the tools take their turn among its other requests, and are counted with them."""
-    server: MCPServer = MCPServer(
+    server = _Server(
         "seesay",
         title="seesay · 看图说话",
         version=__version__,
@@ -55,6 +57,36 @@ def build_mcp(library: Library, *, most: int = 50, service: Service | None = Non
         called = tool if work is None else _in_turn(tool, work)
         server.add_tool(called, title=title, annotations=_READS)
     return server
+
+
+class _Server(MCPServer[Any]):
+    """Whatever goes wrong is told as everywhere in seesay, not in the words of a library."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Any = None
+    ) -> CallToolResult | InputRequiredResult:
+        tools = {tool.name: tool.input_schema["properties"] for tool in await self.list_tools()}
+        if name not in tools:
+            known = ", ".join(tools)
+            raise ToolError(
+                f"there is no tool {name[:_SHOWN]!r}; expected one of {known}; call one of these"
+            )
+        if unknown := sorted(arguments.keys() - tools[name].keys()):
+            told, known = ", ".join(unknown)[:_SHOWN], ", ".join(tools[name])
+            raise ToolError(f"{name} was given {told!r}; expected only {known}; leave it out")
+        try:
+            return await super().call_tool(name, arguments, context)
+        except UnexpectedToolError as error:
+            raise UnexpectedToolError(
+                f"the server made a mistake in {name}; expected an answer; ask otherwise, or look "
+                "into the server's log"
+            ) from error.__cause__
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                told = explained(error.__cause__.errors(include_url=False))
+                message = f"{told}; expected what the input schema of {name} says; correct it"
+                raise ToolError(message) from error
+            raise ToolError(str(error.__cause__ or error)) from error
 
 
 def _in_turn(tool: Callable[..., Any], work: Work) -> Callable[..., Any]:

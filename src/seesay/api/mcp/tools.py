@@ -13,12 +13,21 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from seesay.api.limits import (
+    MAX_CONDITION,
+    MAX_DATE,
+    MAX_NAME,
+    MAX_UNWANTED,
+    MAX_UNWANTED_WORDS,
+    MAX_WORDS,
+)
 from seesay.errors import MissingExtraError, SeesayError
 from seesay.search.filtering import make_filter
 from seesay.search.library import Library
-from seesay.search.query.asking import NEGATIVE_WEIGHT, Part, parse
+from seesay.search.query.asking import MOST_HITS, NEGATIVE_WEIGHT, Part, parse
 from seesay.search.query.results import Hit, Results
-from seesay.search.report.plain import to_plain
+from seesay.search.report.plain import sendable
+from seesay.text import to_unicode
 
 try:
     from mcp.server.mcpserver.exceptions import ToolError
@@ -26,7 +35,6 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError(str(error.name).partition(".")[0], "serve") from None
 
-MOST_WORDS = 2000  # characters of a question
 MOST_TEXT = 20_000  # characters of a text unit that `show` hands over
 SNIPPET = 240  # characters of a text in a list of finds
 
@@ -34,7 +42,7 @@ SNIPPET = 240  # characters of a text in a list of finds
 Words = Annotated[
     str,
     Field(
-        max_length=MOST_WORDS,
+        max_length=MAX_WORDS,
         description=(
             "What to look for, in Chinese or English, best as a caption would put it: 'a dog "
             "running on the grass', '雪地里的房子'. Words in double quotes are matched as they "
@@ -43,22 +51,29 @@ Words = Annotated[
     ),
 ]
 Without = Annotated[
-    list[str] | None,
-    Field(max_length=8, description="What the finds should not show: ['people', '汽车']."),
+    list[Annotated[str, Field(max_length=MAX_UNWANTED_WORDS)]] | None,
+    Field(
+        max_length=MAX_UNWANTED,
+        description="What the finds should not show: ['people', '汽车'].",
+    ),
 ]
 Folder = Annotated[
     str | None,
     Field(
-        max_length=MOST_WORDS,
+        max_length=MAX_CONDITION,
         description="Only finds in this folder and below, as their paths name it.",
     ),
 ]
 Since = Annotated[
     str | None,
-    Field(max_length=10, description="Only from this day, month or year on: 2024-05-31, 2024-05."),
+    Field(
+        max_length=MAX_DATE,
+        description="Only from this day, month or year on: 2024-05-31, 2024-05.",
+    ),
 ]
 Until = Annotated[
-    str | None, Field(max_length=10, description="Only up to this day, month or year, inclusive.")
+    str | None,
+    Field(max_length=MAX_DATE, description="Only up to this day, month or year, inclusive."),
 ]
 Type = Annotated[
     Literal["image", "text"] | None, Field(description="Only pictures, or only texts.")
@@ -66,7 +81,7 @@ Type = Annotated[
 CollectionName = Annotated[
     str | None,
     Field(
-        max_length=200,
+        max_length=MAX_NAME,
         description="Which collection; the server's instructions list them. Leave out for the "
         "first.",
     ),
@@ -119,7 +134,9 @@ class Tools:
         since: Since = None,
         until: Until = None,
         type: Type = None,
-        count: Annotated[int, Field(ge=1, description="How many finds at most.")] = 10,
+        count: Annotated[
+            int, Field(ge=1, le=MOST_HITS, description="How many finds at most.")
+        ] = 10,
         collection: CollectionName = None,
     ) -> Found:
         """Find the user's own pictures and notes by what they show or say, in Chinese or English.
@@ -160,9 +177,10 @@ class Tools:
         with _told():
             here = self._library.get(collection)
             known = here.describe(unit)
-            title = TextContent(type="text", text=f"unit {unit}: {_sendable(known.path)}")
+            title = TextContent(type="text", text=f"unit {unit}: {to_unicode(known.path)}")
             if known.kind != "image":
-                return [title, TextContent(type="text", text=_cut(known.text or "", MOST_TEXT))]
+                text = to_unicode(_cut(known.text or "", MOST_TEXT))
+                return [title, TextContent(type="text", text=text)]
             picture = base64.b64encode(here.thumbnail(unit, size)).decode("ascii")
         return [title, ImageContent(type="image", data=picture, mime_type="image/webp")]
 
@@ -171,7 +189,7 @@ class Tools:
         the file it lies, its text or (of a picture) its captions, its metadata (camera, place,
         tags ...), and near-duplicates."""
         with _told():
-            return _sendable(to_plain(self._library.get(collection).describe(unit)))
+            return sendable(self._library.get(collection).describe(unit))
 
 
 def _found(results: Results, collection: str) -> Found:
@@ -196,10 +214,10 @@ def _found(results: Results, collection: str) -> Found:
 def _found_unit(hit: Hit) -> FoundUnit:
     return FoundUnit(
         unit=hit.unit,
-        path=_sendable(hit.path),
+        path=to_unicode(hit.path),
         kind=hit.kind,
         confidence=round(hit.confidence),
-        snippet=_cut(" ".join(hit.text.split()), SNIPPET) if hit.text else None,
+        snippet=to_unicode(_cut(" ".join(hit.text.split()), SNIPPET)) if hit.text else None,
         duplicates=len(hit.duplicates),
     )
 
@@ -208,19 +226,10 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 2]} …"
 
 
-def _sendable(value: Any) -> Any:
-    """The same with every text in valid Unicode, which names of files need not be and JSON must."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(value, dict):
-        return {key: _sendable(one) for key, one in value.items()}
-    return [_sendable(one) for one in value] if isinstance(value, list) else value
-
-
 @contextmanager
 def _told() -> Iterator[None]:
     """Our errors reach the assistant with their words, so that it can do better."""
     try:
         yield
     except SeesayError as error:
-        raise ToolError(str(error)) from error
+        raise ToolError(to_unicode(str(error))) from error

@@ -10,11 +10,12 @@ from fastapi import APIRouter, Response
 from seesay.api.bodies import EmbeddingsBody
 from seesay.api.documents import answer, model_of
 from seesay.api.failures import RefusedError, documented
-from seesay.api.pictures import PREFIX, read_data_url
+from seesay.api.pictures import is_picture, read_data_url
 from seesay.api.service import Service
 from seesay.errors import ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.inference.embeddings import Embeddings
+from seesay.text import to_unicode
 from seesay.weights.catalog import find
 
 
@@ -71,8 +72,7 @@ def embedding_routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["embeddings"])
 
     def embedded(body: EmbeddingsBody) -> Response:
-        inputs = [body.input] if isinstance(body.input, str) else body.input
-        _check_count(len(inputs), service.config.max_inputs)
+        inputs = body.inputs
         name, embedder = _model(service, body.model)
         if body.dimensions not in (None, embedder.dim):
             raise ConfigError(
@@ -84,7 +84,7 @@ def embedding_routes(service: Service) -> APIRouter:
             Embedding(index=index, embedding=_encoded(vector, body.encoding_format))
             for index, vector in enumerate(vectors)
         )
-        tokens = _token_count(embedder, [text for text in inputs if not _is_picture(text)])
+        tokens = _token_count(embedder, [text for text in inputs if not is_picture(text)])
         usage = Usage(prompt_tokens=tokens, total_tokens=tokens)
         return answer(EmbeddingList(data=data, model=name, usage=usage))
 
@@ -100,7 +100,8 @@ def embedding_routes(service: Service) -> APIRouter:
     async def embeddings(body: EmbeddingsBody) -> Response:
         """Takes what OpenAI's clients send. Texts and pictures share one space: the cosine of their
         vectors says how well they fit."""
-        return await service.pictures(embedded, body)
+        body.check(service.config)
+        return await service.embeddings(embedded, body)
 
     @router.get(
         "/v1/models",
@@ -122,7 +123,7 @@ def _served(service: Service) -> dict[str, str]:
     """The collection of each model, by the name of the model; a folder's is its last part."""
     served: dict[str, str] = {}
     for name in service.library.names:
-        model = service.library.get(name).model.name
+        model = to_unicode(service.library.get(name).model.name)
         served.setdefault(model.replace("\\", "/").rstrip("/").rpartition("/")[2], name)
     return served
 
@@ -141,13 +142,13 @@ def _model(service: Service, asked: str) -> tuple[str, Embedder]:
 
 
 def _vectors(embedder: Embedder, inputs: list[str], max_pixels: int) -> np.ndarray:
-    pictures = [i for i, one in enumerate(inputs) if _is_picture(one)]
-    texts = [i for i, one in enumerate(inputs) if not _is_picture(one)]
+    pictures = [i for i, one in enumerate(inputs) if is_picture(one)]
+    texts = [i for i, one in enumerate(inputs) if not is_picture(one)]
+    files = [read_data_url(inputs[i], max_pixels) for i in pictures]
     vectors = np.empty((len(inputs), embedder.dim), np.float32)
     if texts:
         vectors[texts] = _whole(embedder.embed_texts([inputs[i] for i in texts]))
     if pictures:
-        files = [read_data_url(inputs[i], max_pixels) for i in pictures]
         vectors[pictures] = _whole(embedder.embed_images(files))
     return vectors
 
@@ -170,14 +171,3 @@ def _token_count(embedder: Embedder, texts: list[str]) -> int:
     ids = embedder.tokenizer.encode(texts).ids
     padding = (ids == embedder.tokenizer.config.pad_id)[:, ::-1].cumprod(axis=1).sum()
     return int(ids.size - padding)
-
-
-def _is_picture(text: str) -> bool:
-    return text[: len(PREFIX)].lower() == PREFIX
-
-
-def _check_count(count: int, most: int) -> None:
-    if not 0 < count <= most:
-        raise ConfigError(
-            f"the request has {count} inputs; expected 1 to {most}; send them in several requests"
-        )

@@ -197,7 +197,7 @@ def _left_out(report: "IngestReport") -> str:
 
 def _shown(ending: str) -> str:
     """What stands behind the last full stop of a name may be anything."""
-    from seesay.cli.output import printable
+    from seesay.text import printable
 
     told = printable(ending)
     told = told if len(told) <= ENDING else told[: ENDING - 1] + "…"

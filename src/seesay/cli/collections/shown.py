@@ -15,10 +15,10 @@ from seesay.cli.output import (
     print_indented,
     print_json,
     print_table,
-    printable,
     warn,
     write_text,
 )
+from seesay.text import printable
 
 if TYPE_CHECKING:
     from seesay.search.collection import Collection
@@ -78,7 +78,8 @@ def print_paths(paths: Iterable[str], *, zero: bool) -> None:
 
 def _draw(results: "Results") -> None:
     for note in results.explain.notes:
-        console(stderr=True).print(say(note.en, note.zh), style="dim", markup=False)
+        line = printable(say(note.en, note.zh))
+        console(stderr=True).print(line, style="dim", markup=False)
     if not results.hits:
         print(say("nothing found", "没有找到任何内容"))
         if within := results.explain.filter:
@@ -141,7 +142,7 @@ def draw_explanation(results: "Results") -> None:
         say("model", "模型") + f" {explain.model}",
         say(f"{1000 * results.seconds:.1f} ms", f"{1000 * results.seconds:.1f} 毫秒"),
     ]
-    print(" · ".join(part for part in told if part))
+    print(printable(" · ".join(part for part in told if part)))
 
 
 def _lane_row(lane: "LaneReport") -> list[str]:

@@ -96,7 +96,7 @@ def serve(
             if token != AUTO and not sys.stdout.isatty():
                 shown = shown and "TOKEN"  # a log outlives the token, and more people read it
             told = address(host, listener.getsockname()[1], shown)
-            run(app, listener, say(f"Open {told}", f"请打开 {told}"))
+            run(app, config, listener, say(f"Open {told}", f"请打开 {told}"))
 
 
 def configure(host: str, token: str | None, read_only: bool) -> "ServerConfig":

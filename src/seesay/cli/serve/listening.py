@@ -1,12 +1,15 @@
 """A port to listen on, and a server that stops as people expect."""
 
+import asyncio
 import errno
 import os
 import signal
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from seesay.cli.messages import say
@@ -18,7 +21,12 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("uvicorn", "serve") from None
 
+if TYPE_CHECKING:
+    from seesay.api.config import ServerConfig
+
 GRACE_S = 10  # for requests in flight when the server is told to stop
+GIVING_UP_S = 5  # for those that were not answered by then, to be told so
+LAST_S = 25  # for everything; examples/seesay.service allows 30
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -77,18 +85,34 @@ def address(host: str, port: int, token: str | None) -> str:
     return f"http://{shown}:{port}/" + (f"?token={quote(token, safe='')}" if token else "")
 
 
-def run(app: Any, listener: socket.socket, ready: str) -> None:
+def run(app: Any, config: "ServerConfig", listener: socket.socket, ready: str) -> None:
     """Answer until Ctrl-C or SIGTERM, saying `ready` first; requests in flight are answered to the
     end, or for GRACE_S. A second Ctrl-C does not wait for them."""
-    config = uvicorn.Config(
+    from seesay.api.connections import uvicorn_config
+
+    settings = uvicorn_config(
         app,
+        config,
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=GRACE_S + GIVING_UP_S,
     )
-    Server(config, ready).run(sockets=[listener])
+    Server(settings, ready).run(sockets=[listener])
     warn(say("stopped", "已停止"))
+
+
+def _end_at_last() -> None:
+    """Whatever a thread is at, in code that cannot be interrupted: the process ends, as it may at
+    any time without a loss."""
+    warn(
+        say(
+            f"stopped after {LAST_S} s, though something was still being done",
+            f"等待 {LAST_S} 秒后已停止，尚有操作未完成",
+        )
+    )
+    sys.stderr.flush()
+    os._exit(1)
 
 
 class Server(uvicorn.Server):
@@ -104,8 +128,13 @@ class Server(uvicorn.Server):
             print(self._ready, flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        last = threading.Timer(LAST_S, _end_at_last)
+        last.daemon = True
+        last.start()
         # Open pages hold streams that would otherwise be waited for to the end of GRACE_S.
-        getattr(self.config.app.state, "end_streams", lambda: None)()  # type: ignore[union-attr]
+        state: Any = self.config.app.state  # type: ignore[union-attr]
+        getattr(state, "end_streams", lambda: None)()
+        asyncio.get_running_loop().call_later(GRACE_S, state.stop)
         await super().shutdown(sockets)
 
     @contextmanager

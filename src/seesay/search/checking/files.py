@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 
+from seesay.data.opening import open_file
 from seesay.search.checking.findings import Finding
 from seesay.search.store.records import Item
 from seesay.search.store.store import Store
@@ -42,7 +43,7 @@ def _looks_the_same(item: Item) -> bool:
 
 def _content_hash(path: str) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as stream:
+    with open_file(path) as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()

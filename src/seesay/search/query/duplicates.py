@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from seesay.errors import ConfigError
+from seesay.inference.cancelling import check_cancelled
 from seesay.search.lane import Lane
 from seesay.search.store.records import Item, Space
 from seesay.search.store.store import Store
@@ -93,6 +94,7 @@ def _compared(vectors: Float32[np.ndarray, "rows embed"], threshold: float) -> P
     """Every pair of rows that is near, a block of rows at a time."""
     left, right, near = [], [], []
     for start in range(0, len(vectors), _BLOCK):
+        check_cancelled()
         scores = vectors[start : start + _BLOCK] @ vectors[start:].T
         rows, columns = np.nonzero(scores >= threshold)
         later = columns > rows
@@ -113,6 +115,7 @@ def _from_index(
     left, right, near = [], [], []
     try:
         for row, vector in enumerate(vectors):
+            check_cancelled()
             found = lane.search(vector, _NEIGHBOURS)
             at = np.minimum(np.searchsorted(units, found.units), len(units) - 1)
             use = (units[at] == found.units) & (at > row) & (found.scores >= threshold)

@@ -17,6 +17,7 @@ from jaxtyping import Float32
 
 from seesay.data.atomic import write_whole
 from seesay.errors import DataError
+from seesay.inference.cancelling import never_cancelled
 from seesay.inference.classifier import PLAIN, ensemble
 from seesay.inference.embedder import Embedder
 from seesay.inference.prompts import Language, concepts, fill, templates
@@ -37,7 +38,8 @@ class Everyday:
         """One vector for each word."""
         with self._mutex:
             if language not in self._known:
-                self._known[language] = self._read_or_made(language)
+                with never_cancelled():  # every later search uses them
+                    self._known[language] = self._read_or_made(language)
             return self._known[language]
 
     def _read_or_made(self, language: Language) -> Float32[np.ndarray, "words embed"]:

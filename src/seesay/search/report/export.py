@@ -17,6 +17,7 @@ from seesay.errors import ConfigError, MissingExtraError
 from seesay.search.store.filters.conditions import All, Filter, matching_units
 from seesay.search.store.records import Space
 from seesay.search.store.store import Store
+from seesay.text import to_unicode
 
 _PAGE = 2000
 
@@ -72,22 +73,19 @@ def _rows(store: Store, space: Space, condition: Filter | None) -> Iterator[Row]
             yield Row(
                 unit=unit.id,
                 kind=unit.kind,
-                source=_plain(paths[unit.item]),
+                source=to_unicode(paths[unit.item]),
                 locator=json.loads(unit.locator.to_json()),
-                text=None if unit.text is None else _plain(unit.text),
-                metadata={key: _json(value) for key, value in metadata[unit.id].items()},
+                text=None if unit.text is None else to_unicode(unit.text),
+                metadata={to_unicode(k): _json(value) for k, value in metadata[unit.id].items()},
                 vector=vector,
             )
-
-
-def _plain(text: str) -> str:
-    """A name that is no UTF-8 becomes an escape."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _json(value: Any) -> object:
     if isinstance(value, tuple):
         return [_json(one) for one in value]
+    if isinstance(value, str):
+        return to_unicode(value)
     return value.isoformat() if isinstance(value, date) else value
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from seesay.search.report.cards import Bilingual, Card, Section
 from seesay.search.report.style import SCRIPT, STYLE
+from seesay.text import to_unicode
 
 
 def to_page(
@@ -19,7 +20,7 @@ def to_page(
 ) -> str:
     """The page as HTML, at first in `language`. `closing` is HTML that stands below everything."""
     body = "".join(map(_section, sections))
-    return (
+    return to_unicode(
         f'<!doctype html>\n<html lang="{_tag(language)}" data-spoken="{language}">\n<head>\n'
         f'<meta charset="utf-8">\n<title>{escape(" · ".join(dict.fromkeys(title)))}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -35,7 +36,7 @@ def to_page(
 
 def both(words: Bilingual) -> str:
     """Words in both languages, one of which is shown; escaped."""
-    english, chinese = map(escape, words)
+    english, chinese = (escape(to_unicode(text)) for text in words)
     if english == chinese:
         return english
     return (

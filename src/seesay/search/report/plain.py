@@ -1,4 +1,8 @@
-"""Results as values that JSON can hold: what `--json` prints and the server sends."""
+"""Results as values that JSON can hold: what `--json` prints and the server sends.
+
+`--json` keeps a byte of a name that is not UTF-8 as \\udcXX, from which Python gets the name back
+(`os.fsencode`); the server, whose clients open no file by its name, sends valid Unicode only.
+"""
 
 import json
 import math
@@ -12,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from seesay.data.images import describe_source
+from seesay.text import to_unicode
 
 
 def to_plain(value: Any) -> Any:
@@ -48,7 +53,28 @@ def _names(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
+def sendable(value: Any) -> Any:
+    """The same with every text in valid Unicode, for those who read it elsewhere: strict readers of
+    JSON refuse a whole answer for one name of a file that is not UTF-8."""
+    return _sendable(to_plain(value))
+
+
 def to_json(value: Any) -> bytes:
-    """The same as JSON. A name of a file that is not UTF-8 keeps its odd bytes as \\udcXX."""
-    text = json.dumps(to_plain(value), ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace")
+    """What is `sendable`, as JSON."""
+    plain = to_plain(value)
+    try:
+        return _dumped(plain)
+    except UnicodeEncodeError:  # hardly ever: to look for it first would cost every answer
+        return _dumped(_sendable(plain))
+
+
+def _dumped(plain: Any) -> bytes:
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _sendable(plain: Any) -> Any:
+    if isinstance(plain, str):
+        return to_unicode(plain)
+    if isinstance(plain, dict):
+        return {to_unicode(key): _sendable(one) for key, one in plain.items()}
+    return [_sendable(one) for one in plain] if isinstance(plain, list) else plain

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from seesay.data.images import open_image
+from seesay.data.opening import open_file
 from seesay.errors import CollectionError, DataError, ImageError
 from seesay.search.ingest.reading.files import RefusedError, read_file
 from seesay.search.store.records import Item
@@ -23,7 +24,6 @@ SIZES = (128, 256, 512, 1024)
 LIMIT_BYTES = 1 << 30
 """How large the cache may grow before its oldest files go."""
 
-_MOST_BYTES = 1 << 30  # of a file that is read for a thumbnail
 _PRUNE_EVERY = 200  # thumbnails made
 
 
@@ -44,8 +44,8 @@ class Thumbnails:
         item = self._item(unit)
         side = next((one for one in SIZES if one >= size), SIZES[-1])
         file = self.folder / item.content_hash[:2] / f"{item.content_hash}-{side}.webp"
-        with suppress(OSError):
-            return file.read_bytes()
+        with suppress(OSError), open_file(file) as kept:
+            return kept.read()
         made = _shrunk(_content(item), item, side)
         self._keep(file, made)
         return made
@@ -98,14 +98,16 @@ class Thumbnails:
 
 def _content(item: Item) -> bytes:
     """The bytes of a file, which are those that were indexed."""
+    changed = CollectionError(
+        f"{item.path} was changed since it was indexed, expected the same; index it again"
+    )
     try:
-        content = read_file(item.path, _MOST_BYTES)
+        content = read_file(item.path, item.size)  # a larger one is another, and may be huge
     except RefusedError as error:
-        raise CollectionError(f"{item.path}: {error}") from error
+        refusal = CollectionError(f"{item.path}: {error}")
+        raise (changed if error.stage == "size" else refusal) from error
     if content.content_hash != item.content_hash:
-        raise CollectionError(
-            f"{item.path} was changed since it was indexed, expected the same; index it again"
-        )
+        raise changed
     return content.data
 
 

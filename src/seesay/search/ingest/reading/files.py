@@ -2,11 +2,10 @@
 
 import hashlib
 import os
-import stat
 from dataclasses import dataclass
-from io import FileIO
+from io import BufferedReader
 
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+from seesay.data.opening import NoFileError, open_file
 
 
 class RefusedError(Exception):
@@ -60,15 +59,11 @@ def read_file(path: str, most: int) -> Content:
 
 def _read(path: str, most: int) -> tuple[os.stat_result, bytes, os.stat_result]:
     try:
-        handle = os.open(path, _FLAGS)  # without waiting: a pipe would never answer
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        stream = open_file(path)
+    except OSError as error:
         raise _unreadable(error) from None
-    with open(handle, "rb", buffering=0) as stream:
-        before = os.fstat(handle)
-        if not stat.S_ISREG(before.st_mode):
-            raise RefusedError(
-                "read", "it is a folder, device or pipe. Expected a file. Save it to one."
-            )
+    with stream:
+        before = os.fstat(stream.fileno())
         if before.st_size > most:
             raise RefusedError(
                 "size",
@@ -80,10 +75,10 @@ def _read(path: str, most: int) -> tuple[os.stat_result, bytes, os.stat_result]:
             data = _all(stream, before.st_size, most)
         except OSError as error:
             raise _unreadable(error) from None
-        return before, data, os.fstat(handle)
+        return before, data, os.fstat(stream.fileno())
 
 
-def _all(stream: FileIO, size: int, most: int) -> bytes:
+def _all(stream: BufferedReader, size: int, most: int) -> bytes:
     parts, length = [], 0
     while length <= most and (part := stream.read(max(size - length, 0) + 1)):
         parts.append(part)
@@ -95,8 +90,10 @@ def _same(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
 
 
-def _unreadable(error: Exception) -> RefusedError:
-    reason = getattr(error, "strerror", None) or str(error)
+def _unreadable(error: OSError) -> RefusedError:
+    reason = error.strerror or str(error)
+    if isinstance(error, NoFileError):
+        return RefusedError("read", f"{reason}. Expected a file. Save it to one.")
     if isinstance(error, FileNotFoundError):
         return RefusedError(
             "read", f"it is not there ({reason}). Expected a file. Check its name, or the disk."

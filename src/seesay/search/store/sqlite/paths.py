@@ -3,6 +3,7 @@
 A name is bytes, and not always UTF-8. Python shows a byte it cannot decode as a lone surrogate,
 which no database stores. Here such a byte becomes one character of a private block, and a name that
 truly holds a character of that block has its bytes written the same way, so nothing is ambiguous.
+Any other lone surrogate, as broken JSON brings, is no part of a name: it becomes U+FFFD.
 """
 
 import os
@@ -10,12 +11,13 @@ import re
 
 _BLOCK = 0x10FE00  # private use, plane 16: one character for each byte
 _ODD = re.compile(f"[\udc80-\udcff{chr(_BLOCK)}-{chr(_BLOCK + 0xFF)}]")
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _STORED = re.compile(f"[{chr(_BLOCK)}-{chr(_BLOCK + 0xFF)}]+")
 
 
 def path_to_text(path: str) -> str:
     """What to store for a path as Python spells it (`os.fsdecode`)."""
-    return _ODD.sub(_bytes_as_characters, path)
+    return _ODD.sub(_bytes_as_characters, _HALF.sub("\ufffd", path))
 
 
 def text_to_path(text: str) -> str:

@@ -1,0 +1,48 @@
+"""Give up work that runs in a thread, from another one.
+
+    given_up = threading.Event()
+    with cancelled_by(given_up):
+        embedder.embed_texts(texts)  # raises Cancelled soon after given_up.set()
+
+A thread cannot be stopped from outside, so every long loop asks `check_cancelled` between its
+steps. The event is part of the context (`contextvars`) rather than an argument: the loops lie many
+calls below whoever gives up, and who never does need not know of it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Event
+
+_given_up: ContextVar[Event | None] = ContextVar("given_up", default=None)
+
+
+class Cancelled(BaseException):  # so that no `except Exception` takes it
+    """The work was given up: nobody waits for its result any more."""
+
+
+@contextmanager
+def cancelled_by(given_up: Event) -> Iterator[None]:
+    """Work inside the block ends with Cancelled once the event is set."""
+    token = _given_up.set(given_up)
+    try:
+        yield
+    finally:
+        _given_up.reset(token)
+
+
+@contextmanager
+def never_cancelled() -> Iterator[None]:
+    """For what others wait for as well, or what is kept: it is finished, whoever asked first."""
+    token = _given_up.set(None)
+    try:
+        yield
+    finally:
+        _given_up.reset(token)
+
+
+def check_cancelled() -> None:
+    """Raises Cancelled where the work of this thread was given up."""
+    given_up = _given_up.get()
+    if given_up is not None and given_up.is_set():
+        raise Cancelled

@@ -8,10 +8,10 @@ import numpy as np
 
 from seesay.errors import CollectionError
 from seesay.search.query.duplicates import THRESHOLD
-from seesay.search.query.reading.dates import DATE_KEY
 from seesay.search.query.searcher import Searcher
 from seesay.search.store.records import Locator, Space, Unit, Value
 from seesay.search.store.store import Store
+from seesay.search.store.values import DATE_KEY
 
 _NEAR = 20  # of the nearest, as many are looked at
 

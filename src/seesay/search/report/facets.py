@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from seesay.search.query.reading.dates import DATE_KEY
-from seesay.search.store.metadata import ValueType
 from seesay.search.store.sqlite.paths import text_to_path
 from seesay.search.store.store import Store
+from seesay.search.store.values import DATE_KEY, ValueType
 
 _FOLDERS, _VALUES = 1000, 20  # as many are named, the fullest first
 

@@ -13,6 +13,7 @@ from typing import IO, Any, Literal
 from seesay.data.squares import ImageTransformConfig
 from seesay.search.ingest.options import ReadLimits
 from seesay.search.store.records import Locator, Metadata, UnitDraft
+from seesay.search.store.values import sound
 
 Kind = Literal["image", "text", "table"]
 Expected = Literal["image", "text", "table", "any", "address"]
@@ -135,10 +136,13 @@ def _unit(fields: Mapping[str, Any]) -> UnitDraft:
 
 
 def _metadata(fields: Mapping[str, Any]) -> Metadata:
-    return {
-        name: datetime.fromisoformat(value["time"]) if isinstance(value, dict) else value
-        for name, value in fields.items()
-    }
+    """What a collection can hold of it: what comes from a reading process is not believed."""
+    return sound(
+        {
+            name: datetime.fromisoformat(value["time"]) if isinstance(value, dict) else value
+            for name, value in fields.items()
+        }
+    )
 
 
 def _as_json(value: object) -> object:

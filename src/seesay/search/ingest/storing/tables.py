@@ -3,18 +3,20 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
 from itertools import islice
 
+from seesay.data.spelling import as_on_disk
 from seesay.search.ingest.readers import Readers
 from seesay.search.ingest.reading.messages import Outcome, Row, Task
 from seesay.search.ingest.storing.committing import CAPTIONS_DUE, TABLES, Tally
 from seesay.search.ingest.storing.describing import AT_ONCE, Describing
 from seesay.search.ingest.storing.known import is_below, is_nothing
 from seesay.search.ingest.walking import Seen, seen
-from seesay.search.store.records import ItemDraft, Metadata, Quarantined
+from seesay.search.store.records import ItemDraft, Quarantined
 from seesay.search.store.said import Statement
 from seesay.search.store.store import Store
+from seesay.search.store.values import MOST_KEYS
 
 AWAITED = "awaited"  # the setting that lists, by table, the pictures that were not there
 ADOPTED = "captions_adopted"  # the setting of collections from before said words were kept apart
@@ -73,6 +75,7 @@ class Captions:
 
     def apply(self, table: Outcome) -> None:
         """Keep what the table says with its pictures, and then note the table itself."""
+        table = _within_limit(self._store, table)
         rows = _by_path(table)
         awaited = [path for path in rows if _is_awaited(path)]
         if table.stage is None:
@@ -213,30 +216,49 @@ def _is_awaited(path: str) -> bool:
 
 
 def _by_path(table: Outcome) -> dict[str, Row]:
-    """The rows by the path of their picture, which is meant from the folder of the table."""
+    """The rows by the path of their picture, which is meant from the folder of the table. Two
+    spellings of one path are one row, in which the first counts."""
     folder = os.path.dirname(table.path)
-    return {
-        row.path
-        if row.path.startswith(_SCHEMES)
-        else os.path.normpath(os.path.join(folder, row.path)): row
+    found: dict[str, Row] = {}
+    for row in table.rows:
+        path = row.path
+        if not path.startswith(_SCHEMES):
+            path = as_on_disk(os.path.normpath(os.path.join(folder, path)))
+        if path in found:
+            first = found[path]
+            lines = dict.fromkeys(f"{first.caption}\n{row.caption}".strip("\n").split("\n"))
+            metadata = {**row.metadata, **first.metadata}
+            row = replace(first, caption="\n".join(lines), metadata=metadata)
+        found[path] = row
+    return found
+
+
+def _within_limit(store: Store, table: Outcome) -> Outcome:
+    """The table without the columns for which the collection has no room."""
+    names = list(dict.fromkeys(name for row in table.rows for name in row.metadata))
+    if len(store.units.metadata_keys().union(names)) <= MOST_KEYS:
+        return table
+    with store.writing("make room"):
+        known = store.units.room_for_keys(names)
+    if known.issuperset(names):
+        return table
+    rows = (
+        replace(row, metadata={key: row.metadata[key] for key in row.metadata if key in known})
         for row in table.rows
-    }
+    )
+    told = (
+        f"{len(known.symmetric_difference(names)):,} of its columns were left out, since the "
+        f"collection has {MOST_KEYS:,} keys already. Expected no more. Take out what is not needed "
+        "of this table or of others."
+    )
+    complaint = f"{table.complaint} {told}" if table.complaint else told
+    return replace(table, rows=tuple(rows), complaint=complaint)
 
 
 def _statement(row: Row) -> Statement:
-    return Statement(text=row.caption or None, metadata=_in_utc(row.metadata))
+    return Statement(text=row.caption or None, metadata=row.metadata)
 
 
 def _words(statement: Statement) -> tuple[str | None, frozenset[tuple[str, object]]]:
     """To compare by."""
     return statement.text, frozenset(statement.metadata.items())
-
-
-def _in_utc(metadata: Metadata) -> Metadata:
-    """As dates come back from the store."""
-    return {
-        key: value.replace(tzinfo=UTC)
-        if isinstance(value, datetime) and not value.tzinfo
-        else value
-        for key, value in metadata.items()
-    }

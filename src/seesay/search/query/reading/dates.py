@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from seesay.search.store.filters.conditions import All, Filter, Where
-
-DATE_KEY = "date"  # under which ingest stores when a picture was taken
+from seesay.search.store.values import DATE_KEY
 
 _MONTHS = "january february march april may june july august september october november december"
 _MONTH = {name: number for number, name in enumerate(_MONTHS.split(), 1)}

@@ -18,6 +18,7 @@ from seesay.data.encodings import clean_text, find_encoding, on_error
 
 JSON_LINES = ".jsonl"
 DELIMITED = (".csv", ".tsv", ".tab")
+EXPORTED = ("unit", "kind", "source", "text", "locator")  # the first columns of `seesay export`
 MOST_COLUMNS = 1000
 MOST_CELL = 1 << 20  # characters
 MOST_NAME = 256  # characters of the name of a column

@@ -14,6 +14,7 @@ from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
 from seesay.search.checking.files import check_files
 from seesay.search.checking.findings import Finding
+from seesay.search.checking.metadata import check_metadata
 from seesay.search.checking.truth import check_truth
 from seesay.search.filtering import check_filter
 from seesay.search.ingest.filling import FillReport
@@ -294,6 +295,7 @@ class Collection:
         found = check_truth(self.store, deep=deep)
         if any(finding.kind == "pages" for finding in found):
             return found  # nothing else can be told from such a file
+        found += check_metadata(self.store, deep=deep)
         for space in self.store.spaces.all():
             for modality in MODALITIES:
                 with closing(Lane(self.store, space, modality)) as lane:

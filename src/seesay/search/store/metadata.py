@@ -71,16 +71,20 @@ class MetadataTable:
         rows = self._database.rows("SELECT name, type, id FROM metadata_keys ORDER BY name, type")
         return {(text_to_path(name), kind): number for name, kind, number in rows}
 
+    def forget_unused(self) -> None:
+        """Forget the keys that nothing has any more."""
+        self._database.run(
+            "DELETE FROM metadata_keys"
+            " WHERE NOT EXISTS (SELECT 1 FROM metadata WHERE key = metadata_keys.id)"
+        )
+
     def room(self, names: Iterable[str]) -> set[str]:
         """Those of the names that are keys already, or can still become some. Keys that nothing has
         any more make room; only inside `writing`."""
         wanted = list(dict.fromkeys(names))
         known = {name for name, _ in self.keys()}
         if len(known.union(wanted)) > MOST_KEYS:
-            self._database.run(
-                "DELETE FROM metadata_keys"
-                " WHERE NOT EXISTS (SELECT 1 FROM metadata WHERE key = metadata_keys.id)"
-            )
+            self.forget_unused()
             known = {name for name, _ in self.keys()}
         new = [name for name in wanted if name not in known][: max(MOST_KEYS - len(known), 0)]
         return known.intersection(wanted).union(new)

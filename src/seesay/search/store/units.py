@@ -89,6 +89,10 @@ class Units:
         """Those of the names that units may have as keys: a collection has only so many."""
         return self._metadata.room(names)
 
+    def forget_unused_keys(self) -> None:
+        """Forget the keys of metadata that no unit has any more."""
+        self._metadata.forget_unused()
+
     def describe(
         self, unit: int, *, text: str | None = None, metadata: Metadata | None = None
     ) -> None:

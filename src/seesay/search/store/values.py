@@ -107,7 +107,7 @@ def is_sound(key: str, kind: ValueType, value: object) -> bool:
     )
 
 
-def local_day(mtime_ns: int) -> datetime:
+def local_time(mtime_ns: int) -> datetime:
     """When a file was changed, as the clock on the wall said, like the dates that cameras write."""
     changed = EPOCH + timedelta(microseconds=mtime_ns // 1000)
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from seesay.data.tables import MOST_COLUMNS, MOST_NAME, Table, restored
+from seesay.data.tables import EXPORTED, MOST_COLUMNS, MOST_NAME, Table, restored
 from seesay.errors import DataError
 from seesay.search.ingest.reading.dates import is_like_date, read_date, read_day
 from seesay.search.ingest.reading.files import RefusedError
@@ -24,7 +24,6 @@ CAPTIONS = (
     *("caption", "captions", "text", "description", "title", "alt"),
     *("描述", "说明", "标题", "文字", "图片说明"),
 )
-_EXPORTED = frozenset(("unit", "kind", "source", "text", "locator"))  # by `seesay export`
 _OF_EXPORT = frozenset(("unit", "kind", "locator", "vector", "model"))
 _MISSING = frozenset(("nan", "null", "none", "n/a", "na", "#n/a", "-", "?"))
 _MOST_DIGITS = 15  # of a number that a float holds; longer ones are names, such as of a tweet
@@ -66,7 +65,7 @@ def read_table(data: bytes, name: str) -> tuple[tuple[Row, ...], str | None]:
     if path is None:
         raise _without_paths(table, head)
     unusable = _Unusable(lines=[number for number, _ in table.unusable])
-    exported = _EXPORTED.issubset(head)
+    exported = {*EXPORTED}.issubset(head)
     lines = []
     for number, cells in rows:
         if exported and cells.get("kind") != "image":

@@ -3,20 +3,18 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 
-from seesay.data.spelling import as_on_disk
 from seesay.search.ingest.readers import Readers
 from seesay.search.ingest.reading.messages import Outcome, Row, Task
 from seesay.search.ingest.storing.committing import CAPTIONS_DUE, TABLES, Tally
 from seesay.search.ingest.storing.describing import AT_ONCE, Describing
 from seesay.search.ingest.storing.known import is_below, is_nothing
+from seesay.search.ingest.storing.rows import rows_by_path, within_limit
 from seesay.search.ingest.walking import Seen, seen
 from seesay.search.store.records import ItemDraft, Quarantined
 from seesay.search.store.said import Statement
 from seesay.search.store.store import Store
-from seesay.search.store.values import MOST_KEYS
 
 AWAITED = "awaited"  # the setting that lists, by table, the pictures that were not there
 ADOPTED = "captions_adopted"  # the setting of collections from before said words were kept apart
@@ -67,7 +65,7 @@ class Captions:
 
     def pictures(self, table: Outcome) -> Iterator[Seen]:
         """The pictures that a table names."""
-        for path in _by_path(table):
+        for path in rows_by_path(table):
             if not path.startswith(_SCHEMES):
                 yield _named(path, table.path)
             elif self._fetches(table.path):
@@ -75,8 +73,8 @@ class Captions:
 
     def apply(self, table: Outcome) -> None:
         """Keep what the table says with its pictures, and then note the table itself."""
-        table = _within_limit(self._store, table)
-        rows = _by_path(table)
+        table = within_limit(self._store, table)
+        rows = rows_by_path(table)
         awaited = [path for path in rows if _is_awaited(path)]
         if table.stage is None:
             statements = self._statements(rows)
@@ -213,46 +211,6 @@ def _named(path: str, table: str) -> Seen:
 
 def _is_awaited(path: str) -> bool:
     return not path.startswith(_SCHEMES) and is_nothing(path)
-
-
-def _by_path(table: Outcome) -> dict[str, Row]:
-    """The rows by the path of their picture, which is meant from the folder of the table. Two
-    spellings of one path are one row, in which the first counts."""
-    folder = os.path.dirname(table.path)
-    found: dict[str, Row] = {}
-    for row in table.rows:
-        path = row.path
-        if not path.startswith(_SCHEMES):
-            path = as_on_disk(os.path.normpath(os.path.join(folder, path)))
-        if path in found:
-            first = found[path]
-            lines = dict.fromkeys(f"{first.caption}\n{row.caption}".strip("\n").split("\n"))
-            metadata = {**row.metadata, **first.metadata}
-            row = replace(first, caption="\n".join(lines), metadata=metadata)
-        found[path] = row
-    return found
-
-
-def _within_limit(store: Store, table: Outcome) -> Outcome:
-    """The table without the columns for which the collection has no room."""
-    names = list(dict.fromkeys(name for row in table.rows for name in row.metadata))
-    if len(store.units.metadata_keys().union(names)) <= MOST_KEYS:
-        return table
-    with store.writing("make room"):
-        known = store.units.room_for_keys(names)
-    if known.issuperset(names):
-        return table
-    rows = (
-        replace(row, metadata={key: row.metadata[key] for key in row.metadata if key in known})
-        for row in table.rows
-    )
-    told = (
-        f"{len(known.symmetric_difference(names)):,} of its columns were left out, since the "
-        f"collection has {MOST_KEYS:,} keys already. Expected no more. Take out what is not needed "
-        "of this table or of others."
-    )
-    complaint = f"{table.complaint} {told}" if table.complaint else told
-    return replace(table, rows=tuple(rows), complaint=complaint)
 
 
 def _statement(row: Row) -> Statement:

@@ -170,10 +170,9 @@ def compile_filter(condition: Filter, database: Database) -> tuple[str, tuple[ob
 def spelled(where: Where) -> list[Where]:
     """The condition in every spelling of its text: a file from macOS has its name in another one
     than what is typed on Linux."""
-    values = where.value if isinstance(where.value, tuple) else (where.value,)
-    if where.operator not in _SPELLED or not any(isinstance(one, str) for one in values):
+    if where.operator not in _SPELLED or not any(isinstance(one, str) for one in where.values):
         return [where]
-    forms = [spellings(one) if isinstance(one, str) else (one,) for one in values]
+    forms = [spellings(one) if isinstance(one, str) else (one,) for one in where.values]
     if where.operator == "in":
         return [replace(where, value=tuple(form for some in forms for form in some))]
     return [replace(where, value=form) for form in forms[0]]

@@ -39,7 +39,7 @@ _TEXT = "k.type = 'text'"  # may hold bytes that are no text
 
 
 def check_metadata(store: Store, *, deep: bool = False) -> list[Finding]:
-    """Values that are shown as text and found by no filter, since they are none of their type.
+    """Values that are shown as text, since they are none of their type.
     `deep` also looks for texts whose bytes are damaged."""
     found: dict[str, list[int]] = {}
     try:

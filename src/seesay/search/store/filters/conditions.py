@@ -36,6 +36,7 @@ FACTS: Mapping[str, tuple[ValueType, str]] = {
     "unit.item": ("number", "u.item"),
 }
 
+_ORDERED = ("<", "<=", ">", ">=")
 _SPELLED = ("=", "in", "under", "starts", "contains")
 _LAST = chr(0x10FFFF)  # after every character that a text goes on with
 _TESTS: Mapping[str, str] = {
@@ -222,7 +223,11 @@ def _test(where: Where, value: str) -> tuple[str, tuple[str | float, ...]]:
     values = operands(where)
     if where.operator == "in":
         return f"{value} IN ({', '.join('?' * len(values))})", values
-    return _TESTS[where.operator].format(value), values
+    test = _TESTS[where.operator].format(value)
+    if where.operator in _ORDERED:  # to SQLite every text is more than every number
+        bound = "<" if isinstance(values[0], float) else ">="
+        test = f"({test} AND {value} {bound} '')"
+    return test, values
 
 
 def _fact(where: Where, kind: ValueType | None) -> Source:

@@ -56,7 +56,7 @@ class MetadataTable:
             (as_list(units),),
         )
         for unit, name, kind, value in rows:
-            found[unit].setdefault(name, []).append(read(kind, value))
+            found[unit].setdefault(text_to_path(name), []).append(read(kind, value))
         return {
             unit: {name: v[0] if len(v) == 1 else tuple(v) for name, v in values.items()}
             for unit, values in found.items()

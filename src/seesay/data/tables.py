@@ -61,7 +61,7 @@ class Table:
         if not self.is_json:
             self._delimiter = self._find_delimiter()
             cells = next(self._records(), (0, []))[1]
-            self.head = tuple(_clean(cell) for cell in cells)
+            self.head = tuple(restored(_clean(cell)) for cell in cells)
             self._forget()
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:

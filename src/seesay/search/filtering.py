@@ -27,7 +27,7 @@ from seesay.search.store.records import Value
 from seesay.search.store.values import DATE_KEY, ValueType, type_of
 
 _OF_TEXT = ("contains", "starts", "under")
-_TYPES = {"text": "text", "number": "numbers such as 640", "date": "dates such as 2024-05-31"}
+_TYPES = {"text": "texts", "number": "numbers such as 640", "date": "dates such as 2024-05-31"}
 _MOST_NAMED = 50
 
 UnitType = Literal["image", "text", "page", "moment"]
@@ -134,7 +134,7 @@ def _mismatch(condition: Filter, known: Mapping[str, Collection[ValueType]]) -> 
         case All(parts) | AnyOf(parts):
             problems = [problem for part in parts if (problem := _mismatch(part, known))]
             enough = 1 if isinstance(condition, All) else max(len(parts), 1)
-            return problems[-1] if len(problems) >= enough else None
+            return problems[0] if len(problems) >= enough else None
 
 
 def fields_of(condition: Filter) -> Iterable[str]:

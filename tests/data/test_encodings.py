@@ -38,6 +38,7 @@ def test_text_is_read_in_every_encoding_in_use(text, name):
         ("한국어로 쓴 메모입니다. 강아지가 잔디 위에서 뛰어놀고 있다.", "euc_kr"),
         ("日本語のテキスト、ひらがな。犬が走る。", "euc_jp"),
         ("日本語のテキスト、ひらがな。犬が走る。", "shift_jis"),
+        ("日本語のテキスト、ひらがな。犬が走る。", "iso2022_jp"),
     ],
 )
 def test_other_encodings_are_refused_and_not_guessed(text, name):

@@ -9,6 +9,7 @@ ones, whose bytes are mostly valid GB18030, too.
 import codecs
 import io
 import re
+from collections import Counter
 from collections.abc import Callable
 
 from seesay.errors import DataError
@@ -23,13 +24,17 @@ _MARKS = (
 )
 _SPACES = "\n ,\t\u3000\u3002\uff0c"  # show the byte order of UTF-16
 _CONTROL = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
+_BEYOND_ASCII = re.compile("[^\0-\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_SHIFTED = re.compile(rb"\x1b\$[@-B(-)]")  # ISO-2022: Japanese or Korean in bytes of ASCII
 _ESCAPE, _HALF = "seesay.escape", re.compile(b"\xed[\xa0-\xbf][\x80-\xbf]")
 _FEW, _MOST_CONTROLS = 4, 0.01  # of the characters; a binary file has far more
 _MOST_ZEROS = 0.25  # of the bytes of UTF-8; UTF-16 of mostly ASCII has nearly half
 _PLAUSIBLE, _LIKELY = 0.95, 0.8  # of the characters beyond ASCII are in use
 _MOSTLY = 0.9  # of the characters beyond ASCII are whole
 _RARELY = 1e-4  # of the bytes are damaged
+_EVIDENT = 0.2  # of the characters beyond ASCII are frequent
+_MUCH_KANA = 0.1  # of them are kana
 _TELLING = 30  # characters, of which some must be frequent
 # Hardly a sentence goes without some of these, and few of them come up in one that is misread.
 _FREQUENT_CHINESE = frozenset(
@@ -38,6 +43,7 @@ _FREQUENT_CHINESE = frozenset(
     "知样现分将外但身些与高意进把法此实回二理美点月明其种声工己话儿者向情部正名定女问力等几很业间新打便位"
     "這個說們為時會著過學對裡麼沒於發當無開進樣將長見經頭動實現與點種聲話兒問幾業間狗貓图片圖照車车花草水山"
 )
+_KANA = frozenset(map(chr, range(0x3041, 0x30FF)))
 _FREQUENT_KOREAN = frozenset("이다는에의가을고하지한로사기도를은서그나자시어아리일인해으")
 
 
@@ -50,9 +56,9 @@ def find_encoding(stream: io.BufferedIOBase) -> str:
             if head.startswith(mark):
                 return _checked(head, name)
         failed = _not_utf8(head, stream)
-        if failed is None:
+        if failed is None and not _SHIFTED.search(head):
             return _checked(head, "utf-8")
-        found = _by_zero_bytes(head) or _by_characters(failed)
+        found = None if failed is None else _by_zero_bytes(head) or _by_characters(failed)
         if found is None:
             raise DataError(
                 "its bytes are no text in UTF-8, UTF-16, GB18030 or Big5. Expected one of these. "
@@ -158,32 +164,40 @@ def _by_characters(block: bytes) -> str | None:
         return "utf-8"
     found: dict[str, float] = {}
     for name, is_used in (("gb18030", _in_gb2312), ("big5hkscs", _in_big5)):
-        strange = [c for c in _decoded(block, name) or "" if not c.isascii()]
-        share = sum(map(is_used, strange)) / max(len(strange), 1)
-        frequent = sum(c in _FREQUENT_CHINESE for c in strange)
-        surely = share >= _PLAUSIBLE and (frequent or len(strange) < _TELLING)
-        if surely or (share >= _LIKELY and frequent >= len(strange) / 5):
-            found[name] = share
-    if not found or _is_korean_or_japanese(block, max(found, key=lambda name: found[name])):
-        return None
-    return max(found, key=lambda name: found[name])
+        strange = _beyond_ascii(block, name)
+        used = _share(strange, is_used)
+        frequent = _share(strange, _FREQUENT_CHINESE.__contains__)
+        surely = used >= _PLAUSIBLE and (frequent or strange.total() < _TELLING)
+        if surely or (used >= _LIKELY and frequent >= _EVIDENT):
+            found[name] = used
+    best = max(found, key=lambda name: found[name], default=None)
+    return None if best is None or _is_korean_or_japanese(block, best) else best
 
 
 def _is_korean_or_japanese(block: bytes, chinese: str) -> bool:
     """Whether another reading of the bytes is likelier than the Chinese one."""
-    as_chinese = [c for c in _decoded(block, chinese) or "" if not c.isascii()]
-    kana = sum("\u3041" <= c <= "\u30fe" for c in as_chinese)
-    if kana > len(as_chinese) / 10:  # has the same bytes in EUC-JP
+    as_chinese, korean = _beyond_ascii(block, chinese), _beyond_ascii(block, "cp949")
+    if _share(as_chinese, _KANA.__contains__) > _MUCH_KANA:  # has the same bytes in EUC-JP
         return True
-    korean = [c for c in _decoded(block, "cp949") or "" if not c.isascii()]
-    frequent = sum(c in _FREQUENT_KOREAN for c in korean)
-    return frequent > max(1, sum(c in _FREQUENT_CHINESE for c in as_chinese))
+    frequent = _share(as_chinese, _FREQUENT_CHINESE.__contains__) * as_chinese.total()
+    return _share(korean, _FREQUENT_KOREAN.__contains__) * korean.total() > max(1, frequent)
+
+
+def _beyond_ascii(block: bytes, name: str) -> Counter[str]:
+    """How often each character beyond ASCII is there."""
+    counts = Counter(_decoded(block, name) or "")
+    return Counter({character: n for character, n in counts.items() if not character.isascii()})
+
+
+def _share(counts: Counter[str], counted: Callable[[str], bool]) -> float:
+    total = sum(n for character, n in counts.items() if counted(character))
+    return total / max(counts.total(), 1)
 
 
 def _is_mostly(block: bytes, name: str) -> bool:
     """Whether few of the characters beyond ASCII are damaged, or next to none of all."""
     text = _HALF.sub("\N{REPLACEMENT CHARACTER}".encode(), block).decode(name, "surrogateescape")
-    beyond = sum(not c.isascii() for c in text)
+    beyond = len(_BEYOND_ASCII.findall(text))
     damaged = len(_SURROGATE.findall(text))
     return damaged <= max((1 - _MOSTLY) * beyond, _RARELY * len(text))
 

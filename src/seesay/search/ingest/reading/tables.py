@@ -217,9 +217,10 @@ def _complaint(table: Table, unusable: _Unusable) -> str | None:
     if unusable.cells:
         count = sum(map(len, unusable.cells.values()))
         columns = ", ".join(repr(name) for name in [*unusable.cells][:_MOST_NAMED])
+        first = _named(next(iter(unusable.cells.values())))
         told.append(
-            f"{count} cells of {columns} ({_named(next(iter(unusable.cells.values())))}) cannot be "
-            "used. Expected dates such as 2024-05-31, numbers that are finite, and texts of at "
+            f"{count} cell{'s' if count > 1 else ''} of {columns} ({first}) cannot be used. "
+            "Expected dates such as 2024-05-31, numbers that are finite, and texts of at "
             f"most {MOST_TEXT:,} characters. Correct them; the other cells were used."
         )
     if table.left_out:

@@ -16,12 +16,14 @@ _STORED = re.compile(f"[{chr(_BLOCK)}-{chr(_BLOCK + 0xFF)}]+")
 
 def path_to_text(path: str) -> str:
     """What to store for a path as Python spells it (`os.fsdecode`), or for any other text."""
+    if path.isascii():
+        return path
     return _NO_BYTE.sub("\ufffd", _ODD.sub(_bytes_as_characters, path))
 
 
 def text_to_path(text: str) -> str:
     """The path again, as Python spells it."""
-    return _STORED.sub(_characters_as_path, text)
+    return text if text.isascii() else _STORED.sub(_characters_as_path, text)
 
 
 def folder_and_name(text: str) -> tuple[str, str]:

@@ -10,9 +10,11 @@ import tarfile
 import pytest
 
 from seesay.data.batches_config import RecordsConfig, open_records, read_classes, used_records
-from seesay.data.formats.records import captions_from, language_of
+from seesay.data.batches_samples import number_of
+from seesay.data.formats.records import Damaged, captions_from, label_from, language_of
 from seesay.data.formats.tar_members import members
 from seesay.errors import ConfigError, DataError, MissingExtraError
+from seesay.training.logs.damage import DamageLog
 from tiny_runs import write_squares
 
 
@@ -294,3 +296,127 @@ def test_the_real_shards_are_whole(shared):
     assert all(
         len(source[i].captions[language]) == 5 for i in (0, 999) for language in ("en", "zh")
     )
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "utf-16", "utf-16-le", "utf-8-sig", "big5"])
+def test_a_table_in_any_encoding_that_index_reads_is_read(tmp_path, encoding):
+    text = "image,caption\r\na.png,一隻狗在草地上\r\nb.png,A dog\r\n"
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    source = open_records(RecordsConfig(path=str(tmp_path / "t.csv"), format="table"))
+    assert source[0].captions == {"zh": ("一隻狗在草地上",)}
+    assert (len(source), source.damaged) == (2, [])
+
+
+def test_a_table_in_no_such_encoding_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_bytes(
+        "image,caption\na.png,über Öl, schöne Mädchen\n".encode("cp1252")
+    )
+    with pytest.raises(
+        DataError, match=r"t\.csv: its bytes are no text in UTF-8.* Save it as UTF-8"
+    ):
+        open_records(RecordsConfig(path=str(tmp_path / "t.csv"), format="table"))
+
+
+def test_what_one_line_of_a_table_holds_costs_no_other(tmp_path):
+    long = "x" * 200_000
+    text = (
+        f'image,caption,label\na.png,"{long}",1\nb.png\nc.png,"open,2\nd.png,狗\0,3\ne.png,e,inf\n'
+    )
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    source = open_records(RecordsConfig(path=str(tmp_path / "t.csv"), format="table"))
+    found = {record.key: record.captions for record in map(source.__getitem__, range(len(source)))}
+    assert found == {
+        "a.png": {"en": (long,)},
+        "c.png": {"en": ('"open',)},
+        "d.png": {"zh": ("狗",)},
+    }
+    assert [d.key for d in source.damaged] == ["t.csv line 3", "t.csv line 6"]
+
+
+@pytest.mark.parametrize(
+    ("label", "read"),
+    [(3, 3), ("3", 3), (3.0, 3), (True, 1), (float("nan"), None), ("", None), (None, None)],
+)
+def test_labels_are_read_as_tables_have_them(label, read):
+    assert label_from({"label": label}) == read
+
+
+@pytest.mark.parametrize("label", [3.5, "three", 1e400, 10**30, "9" * 5000, [1], {"a": 1}])
+def test_labels_that_are_no_number_of_a_class_are_refused(label):
+    with pytest.raises(DataError, match="is no number of a class, expected"):
+        label_from({"label": label})
+
+
+def test_captions_of_wrong_types_are_left_out():
+    fields = {"caption": 5, "en": {"a": "b"}, "text": ["x", 1, None, ["y"]], "zh": "\ud83d狗\0"}
+    assert captions_from(fields) == {"en": ("x",), "zh": ("\ufffd狗",)}
+
+
+def test_files_that_macos_puts_beside_others_are_no_samples(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name in ("one.jpg", "one.txt", "two.jpg", "two.txt"):
+            add(tar, f"._{name}", b"\0\5\x16\7")
+            add(tar, name, f"{name} 一只狗".encode("gbk"))
+            add(tar, f"__MACOSX/._{name}", b"\0\5\x16\7")
+    source = open_records(RecordsConfig(path=str(tmp_path / "a.tar")))
+    assert [source[i].key for i in range(len(source))] == ["one", "two"]
+    assert source[1].captions == {"zh": ("two.txt 一只狗",)}
+
+
+def test_a_name_in_a_tar_that_is_no_text_can_be_drawn(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        add(tar, "\udcff\udcfe.jpg", b"jpg")
+    source = open_records(RecordsConfig(path=str(tmp_path / "a.tar")))
+    assert number_of(source[0].key) != number_of("other")
+    DamageLog(tmp_path / "damaged.jsonl").add([Damaged(source[0].key, "no caption")])
+    assert len(DamageLog(tmp_path / "damaged.jsonl")) == 1
+
+
+@pytest.mark.parametrize("record", [b"0 path=a", b"-5 path=a", b"x", b"\xff" * 9])
+def test_damaged_headers_of_a_tar_end_its_survey_and_nothing_else(tmp_path, record):
+    pax = tarfile.TarInfo("pax")
+    pax.type, pax.size = b"x", len(record)
+    with (tmp_path / "a.tar").open("wb") as file:
+        file.write(pax.tobuf() + record.ljust(512, b"\0"))
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        add(tar, "one.jpg", b"jpg")
+    with (tmp_path / "a.tar").open("ab") as file:
+        file.write((tmp_path / "b.tar").read_bytes())
+    assert len(open_records(RecordsConfig(path=str(tmp_path / "a.tar")))) == 1
+
+
+def test_a_name_of_a_picture_is_the_same_in_either_spelling(tmp_path):
+    composed, apart = "caf\u00e9.png", "cafe\u0301.png"
+    write_squares(tmp_path, copies=1)
+    (tmp_path / apart).write_bytes(next(tmp_path.glob("*.png")).read_bytes())
+    (tmp_path / "t.csv").write_text(f"image,caption\n{composed},one\n{apart},two\n")
+    source = open_records(RecordsConfig(path=str(tmp_path / "t.csv"), format="table"))
+    assert len(source) == 1 and source[0].captions == {"en": ("one", "two")}
+    assert source[0].image.is_file()
+
+
+def test_parquet_reads_the_columns_it_uses_and_texts_that_are_damaged(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    damaged = pyarrow.array([b"a dog", b"\xff dog"]).cast(pyarrow.string(), safe=False)
+    beyond = pyarrow.array([2**62, 1], pyarrow.timestamp("ns"))
+    columns = {"image": [b"x", b"y"], "caption": damaged, "when": beyond}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    source = open_records(RecordsConfig(path=str(tmp_path / "a.parquet"), format="parquet"))
+    assert [source[i].captions["en"] for i in (0, 1)] == [("a dog",), ("\ufffd dog",)]
+
+
+def test_chinese_clip_reads_other_encodings_and_counts_wrong_types(tmp_path):
+    texts = [
+        {"text": "一只狗在草地上", "image_ids": [7]},
+        {"text": 5, "image_ids": [7]},
+        {"text": "x", "image_ids": "7"},
+        {"text": "x", "image_ids": 7},
+    ]
+    lines = "\n".join(json.dumps(text, ensure_ascii=False) for text in texts)
+    (tmp_path / "a_texts.jsonl").write_bytes(lines.encode("gbk"))
+    (tmp_path / "a_imgs.tsv").write_bytes(b"7\t" + base64.b64encode(b"jpg") + b"\n\xff\tx\n")
+    source = open_records(RecordsConfig(path=str(tmp_path / "a_imgs.tsv"), format="chinese-clip"))
+    assert source[0].captions == {"zh": ("一只狗在草地上",)}
+    assert [d.key for d in source.damaged] == [f"a_texts.jsonl line {n}" for n in (2, 3, 4)]

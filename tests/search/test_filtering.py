@@ -6,8 +6,14 @@ from datetime import UTC, datetime
 import pytest
 
 from made_collections import photo
-from seesay.errors import ConfigError
-from seesay.search.filtering import as_text, fields_of, make_filter, parse_where
+from seesay.errors import CollectionError, ConfigError
+from seesay.search.filtering import (
+    as_text,
+    check_filter,
+    fields_of,
+    make_filter,
+    parse_where,
+)
 from seesay.search.store.filters.conditions import matching_units
 from seesay.search.store.records import ItemDraft, UnitDraft
 from seesay.search.store.store import Store
@@ -129,3 +135,53 @@ def test_a_span_that_ends_before_it_begins_is_refused(store):
 def test_the_fields_of_a_filter_are_known():
     asked = make_filter(where=["width>1", "camera!=x"], since="2024", kind="image")
     assert set(fields_of(asked)) == {"width", "camera", "unit.kind", "file.modified"}
+
+
+@pytest.mark.parametrize("text", ["width>>400", "width=>400", "width==400", "width>", "width>= <3"])
+def test_a_condition_of_two_signs_or_without_a_value_is_refused(text):
+    with pytest.raises(ConfigError, match=r"compares width with .*; expected one sign of"):
+        parse_where(text)
+
+
+def test_a_value_in_quotes_may_begin_with_a_sign():
+    assert as_text(parse_where("camera='>400'")) == "camera=>400"
+    assert as_text(parse_where("camera=")) == "camera="
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("width>abc", "numbers such as 640"),
+        ("width>nan", "numbers"),
+        ("width<1e400", "numbers"),
+        ("width=wide", "numbers"),
+        ("width!=wide", "numbers"),
+        ("width~4", "numbers"),
+        ("camera>5", "texts"),
+        ("date>summer", "dates such as 2024-05-31"),
+        ("file.size>abc", "numbers"),
+        ("year>2000", "texts"),
+    ],
+)
+def test_a_condition_that_can_hold_for_nothing_is_refused(store, text, holds):
+    types = store.units.metadata_types()
+    with pytest.raises(CollectionError, match=rf"can hold for nothing, since .* holds {holds}"):
+        check_filter(parse_where(text), types)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("width>5", "width=640", "width!=640", "camera~4", "camera>K", "camera=5", "date=2024"),
+        *("tag=2024", "file.modified>2024-05", "width", "file.name>5"),
+    ],
+)
+def test_a_condition_that_may_hold_passes(store, text):
+    check_filter(parse_where(text), store.units.metadata_types())
+
+
+def test_many_unknown_names_are_not_all_told():
+    types = {f"key{n}": {"number"} for n in range(5000)}
+    with pytest.raises(CollectionError, match=r"did you mean key77\?") as told:
+        check_filter(parse_where("kee77=1"), types)
+    assert len(str(told.value)) < 1500

@@ -240,18 +240,18 @@ def _draw(sources: list[str], predictions: "tuple[Prediction, ...]") -> None:
 def _to_csv(
     sources: list[str], predictions: "tuple[Prediction, ...]", failures: list[tuple[str, str]]
 ) -> str:
-    import csv
     import io
 
+    from seesay.data.tables import write_csv
+
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     columns = ("label", "none", "probability", "margin", "chance")
     places = max((len(p.ranked) for p in predictions), default=0)
     ranks = [f"{name}_{place + 1}" for place in range(places) for name in ("label", "probability")]
-    writer.writerow(["source", *columns, *ranks, "error"])
+    rows: list[list[object]] = [["source", *columns, *ranks, "error"]]
     for source, prediction in zip(sources, predictions, strict=True):
         ranked = [cell for s in prediction.ranked for cell in (s.label, s.probability)]
-        writer.writerow([source, *(getattr(prediction, c) for c in columns), *ranked, ""])
-    for source, error in failures:
-        writer.writerow([source, *[""] * (len(columns) + len(ranks)), error])
+        rows.append([source, *(getattr(prediction, c) for c in columns), *ranked, ""])
+    rows += ([source, *[""] * (len(columns) + len(ranks)), error] for source, error in failures)
+    write_csv(stream, rows)
     return stream.getvalue()

@@ -10,14 +10,13 @@ from typing import Literal, get_args
 from seesay.data.augmentation import AugmentationConfig
 from seesay.data.formats.chinese_clip import ChineseClipSource
 from seesay.data.formats.parquet import ParquetSource
-from seesay.data.formats.records import LANGUAGES, PLAIN_CAPTIONS, Source
+from seesay.data.formats.records import COLUMNS, LANGUAGES, Source
 from seesay.data.formats.table import TableSource
 from seesay.data.formats.webdataset import WebDatasetSource
 from seesay.errors import ConfigError, DataError
 
 Format = Literal["webdataset", "table", "parquet", "chinese-clip"]
 NAMED = ("table", "parquet")  # the formats whose files name their columns
-COLUMNS = ("image", *LANGUAGES, *PLAIN_CAPTIONS, "label", "cls", "key")
 
 
 @dataclass(frozen=True, kw_only=True)

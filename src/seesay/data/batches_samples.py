@@ -135,7 +135,8 @@ class Samples:
 
 def number_of(name: str) -> int:
     """A number that stands for a name in every process, unlike `hash`."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest(), "little")
+    raw = name.encode(errors="surrogatepass")  # a name in a tar file need not be UTF-8
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=7).digest(), "little")
 
 
 def stack(samples: Sequence[Sample]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Show a zero-shot evaluation: tables for a terminal, rows for a spreadsheet, a page to keep."""
 
-import csv
 import io
 from html import escape
 from typing import TYPE_CHECKING
 
+from seesay.data.tables import write_csv
 from seesay.evaluation.zero_shot import NONE, ClassScore, ZeroShotReport
 
 if TYPE_CHECKING:
@@ -50,11 +50,10 @@ def tables(report: ZeroShotReport, language: str = "en") -> "list[RenderableType
 def to_csv(report: ZeroShotReport) -> str:
     """A row per class: its scores, then how many of its pictures got each answer."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     scores = ("support", "predicted", "correct", "precision", "recall", "f1")
-    writer.writerow(["label", *scores, *(f"answer: {answer}" for answer in report.answers)])
-    for row, counts in zip(report.classes, report.confusion, strict=True):
-        writer.writerow([row.label, *(getattr(row, name) for name in scores), *counts])
+    write_csv(stream, [["label", *scores, *(f"answer: {answer}" for answer in report.answers)]])
+    rows = zip(report.classes, report.confusion, strict=True)
+    write_csv(stream, ([r.label, *(getattr(r, name) for name in scores), *c] for r, c in rows))
     return stream.getvalue()
 
 

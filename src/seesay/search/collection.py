@@ -14,7 +14,9 @@ from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
 from seesay.search.checking.files import check_files
 from seesay.search.checking.findings import Finding
+from seesay.search.checking.metadata import check_metadata
 from seesay.search.checking.truth import check_truth
+from seesay.search.filtering import check_filter
 from seesay.search.ingest.filling import FillReport
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestReport, ReadLimits
@@ -29,7 +31,7 @@ from seesay.search.places import find_collection, resolve_collection
 from seesay.search.query.asking import Query, parse
 from seesay.search.query.duplicates import DuplicateGroup, duplicates
 from seesay.search.query.results import Hit, Results
-from seesay.search.query.searcher import Searcher, check_keys
+from seesay.search.query.searcher import Searcher
 from seesay.search.query.tags import TagReport, tag
 from seesay.search.rebuilding import BuiltLane, rebuild
 from seesay.search.report.description import Description, describe
@@ -293,6 +295,7 @@ class Collection:
         found = check_truth(self.store, deep=deep)
         if any(finding.kind == "pages" for finding in found):
             return found  # nothing else can be told from such a file
+        found += check_metadata(self.store, deep=deep)
         for space in self.store.spaces.all():
             for modality in MODALITIES:
                 with closing(Lane(self.store, space, modality)) as lane:
@@ -350,7 +353,7 @@ class Collection:
 
     def _check(self, condition: Filter | None) -> None:
         if condition is not None:
-            check_keys(condition, self.store.units.metadata_keys())
+            check_filter(condition, self.store.units.metadata_types())
 
     def _roots(self, paths: Sequence[str | Path]) -> list[str | Path]:
         return list(paths) or [*self.known_roots()]

@@ -3,15 +3,18 @@
 The terminal and the web door read the same words.
 """
 
+import difflib
+import math
 import os
 import re
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from seesay.errors import ConfigError
+from seesay.errors import CollectionError, ConfigError
 from seesay.search.store.filters.conditions import (
+    CHANGED,
     FACTS,
     All,
     AnyOf,
@@ -21,12 +24,17 @@ from seesay.search.store.filters.conditions import (
     Where,
 )
 from seesay.search.store.records import Value
+from seesay.search.store.values import DATE_KEY, ValueType, type_of
+
+_OF_TEXT = ("contains", "starts", "under")
+_TYPES = {"text": "texts", "number": "numbers such as 640", "date": "dates such as 2024-05-31"}
+_MOST_NAMED = 50
 
 UnitType = Literal["image", "text", "page", "moment"]
 
-_DATE = "date"  # the key of the day a picture was taken
 _CONDITION = re.compile(r"(?P<field>[^=<>!~]+?)\s*(?P<sign>>=|<=|!=|=|>|<|~)\s*(?P<value>.*)", re.S)
 _DAY = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
+_SIGN_MARKS = ("=", "<", ">", "!", "~")
 _SIGNS: dict[str, Operator] = {">=": ">=", "<=": "<=", ">": ">", "<": "<"}
 
 
@@ -74,7 +82,13 @@ def parse_where(text: str) -> Filter:
                 "camera=Canon, name~part, or a key alone; see seesay search --help"
             )
         return Where(text.strip())
-    field, sign, value = found["field"], found["sign"], found["value"].strip().strip("\"'")
+    field, sign, value = found["field"], found["sign"], found["value"].strip()
+    if value[:1] in _SIGN_MARKS or (not value and sign in _SIGNS):
+        raise ConfigError(
+            f"the condition {text!r} compares {field} with {value!r}; expected one sign of = != > "
+            ">= < <= ~ and then a value; correct it, or put the value in quotes"
+        )
+    value = value.strip("\"'")
     if sign == "~":
         return Where(field, "contains", value)
     if sign == "!=":
@@ -84,12 +98,51 @@ def parse_where(text: str) -> Filter:
     return _compared(field, _SIGNS[sign], value)
 
 
+def check_filter(condition: Filter, types: Mapping[str, Collection[ValueType]]) -> None:
+    """`types` are the keys of a collection with the types of their values. Raises CollectionError
+    for a key that nothing has, and for a value of a type that no value of the key is of."""
+    known = {**types, **{name: (kind,) for name, (kind, _) in FACTS.items()}}
+    unknown = sorted(set(fields_of(condition)) - known.keys())
+    if unknown:
+        names = sorted(known)
+        near = difflib.get_close_matches(unknown[0], names, n=1)
+        more = ", …" if len(names) > _MOST_NAMED else ""
+        raise CollectionError(
+            f"the filter asks for {', '.join(unknown)}, which nothing in the collection has; "
+            f"expected some of {', '.join(names[:_MOST_NAMED])}{more}; "
+            + (f"did you mean {near[0]}?" if near else "correct the name")
+        )
+    if problem := _mismatch(condition, known):
+        raise CollectionError(problem)
+
+
+def _mismatch(condition: Filter, known: Mapping[str, Collection[ValueType]]) -> str | None:
+    """Why a condition can hold for nothing; where one of several is enough, for all of them."""
+    match condition:
+        case Where(field, operator, _):
+            of = known.get(field, ())
+            asked = {"text"} if operator in _OF_TEXT else {*map(type_of, condition.values)}
+            if not of or not asked or asked.intersection(of):
+                return None
+            words = " or ".join(_TYPES[kind] for kind in sorted(of))
+            return (
+                f"the condition {as_text(condition)} can hold for nothing, since {field} holds "
+                f"{words}; expected one of these; correct the value"
+            )
+        case Not(part):
+            return _mismatch(part, known)
+        case All(parts) | AnyOf(parts):
+            problems = [problem for part in parts if (problem := _mismatch(part, known))]
+            enough = 1 if isinstance(condition, All) else max(len(parts), 1)
+            return problems[0] if len(problems) >= enough else None
+
+
 def fields_of(condition: Filter) -> Iterable[str]:
     """The name of every field that a filter asks for; but not the date, which `since` and `until`
     ask for whether anything has one or not."""
     match condition:
         case Where():
-            if condition.field != _DATE:
+            if condition.field != DATE_KEY:
                 yield condition.field
         case Not(part):
             yield from fields_of(part)
@@ -162,22 +215,24 @@ def _may_be(field: str, kind: str) -> bool:
 
 
 def _dated(sign: Operator, moment: datetime) -> Filter:
-    changed = Where("file.modified", sign, moment)
-    return AnyOf((Where(_DATE, sign, moment), All((Not(Where(_DATE)), changed))))
+    """What was not taken at a known time counts by its file."""
+    changed = Where(CHANGED, sign, moment)
+    return AnyOf((Where(DATE_KEY, sign, moment), All((Not(Where(DATE_KEY)), changed))))
 
 
 def _period(text: str) -> tuple[datetime, datetime]:
-    """The first moment of a day, month or year, and the first one after it."""
+    """The first moment of a day, month or year, and the first one after it, by the clock on the
+    wall: that of the camera, or for the time of a file that of this machine."""
     found = _DAY.fullmatch(text.strip())
     try:
         if found is None:
             raise ValueError
         year, month, day = found.groups()
-        first = datetime(int(year), int(month or 1), int(day or 1), tzinfo=UTC)
+        first = datetime(int(year), int(month or 1), int(day or 1))
         if day:
             return first, first + timedelta(days=1)
         after = (first.year, first.month + 1) if month else (first.year + 1, 1)
-        return first, datetime(after[0] + (after[1] > 12), (after[1] - 1) % 12 + 1, 1, tzinfo=UTC)
+        return first, datetime(after[0] + (after[1] > 12), (after[1] - 1) % 12 + 1, 1)
     except (ValueError, OverflowError):
         raise ConfigError(
             f"{text!r} is not a date; expected a day, month or year such as 2024-05-31, 2024-05 or "
@@ -190,4 +245,4 @@ def _number(text: str) -> Value | None:
         number = float(text)
     except ValueError:
         return None
-    return number if number == number else None
+    return number if math.isfinite(number) else None

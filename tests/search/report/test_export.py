@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,10 +12,14 @@ import pytest
 from made_collections import DIM, add_photos, add_space, unit_vectors
 from seesay.errors import ConfigError, DataError
 from seesay.search.filtering import make_filter
+from seesay.search.ingest.reading.tables import read_table
 from seesay.search.report.export import export
 from seesay.search.store.records import ItemDraft, Locator, UnitDraft
 from seesay.search.store.store import Store
+from seesay.search.store.values import sound
 
+DAY = datetime(2024, 5, 31, tzinfo=UTC)
+NOTE = UnitDraft(kind="text", text="a note")
 VECTORS = unit_vectors(4)
 
 
@@ -107,3 +113,55 @@ def test_another_ending_and_a_missing_folder_are_told(store, tmp_path):
         export(store, space, tmp_path / "c.xlsx")
     with pytest.raises(DataError, match="cannot be written"):
         export(store, space, tmp_path / "missing" / "c.npz")
+
+
+def test_no_cell_is_a_formula_and_a_table_of_it_restores_every_text(tmp_path, store):
+    """Into another collection, of the same pictures."""
+    texts = [
+        "=1+1",
+        "+86 138",
+        "-5",
+        "@home",
+        "'=x",
+        "a=b",
+        "\uff1dx",
+        'say "hi", twice\nand again',
+    ]
+    pictures = [f"{n}.jpg" for n in range(len(texts))]
+    with Store(tmp_path / "c", create=True) as other:
+        space = add_space(other)
+        drafts = [
+            ItemDraft(
+                path=str(tmp_path / name),
+                kind="image",
+                content_hash=name,
+                size=1,
+                mtime_ns=1,
+                units=(
+                    UnitDraft(
+                        kind="image",
+                        text=text,
+                        metadata={"said": text, "=key": 1.5, "low": -2.5, "date": DAY},
+                    ),
+                ),
+            )
+            for name, text in zip(pictures, texts, strict=True)
+        ]
+        with other.writing("index"):
+            units = [stored.units[0] for stored in other.items.put(drafts)]
+            other.vectors.put(space.id, units, unit_vectors(len(units)))
+            (stored,) = other.items.put(
+                [replace(drafts[0], path="/n.md", kind="text", units=(NOTE,))]
+            )
+            other.vectors.put(space.id, stored.units, VECTORS[:1])
+        raw = tmp_path / "c.csv"
+        assert export(other, space, raw) == len(texts) + 1
+        known = other.units.metadata(units)
+    for row in list(csv.reader(raw.read_text("utf-8-sig").splitlines(keepends=True)))[1:]:
+        assert not any(re.match("[=+@\t\r]|-(?![0-9.]+$)", cell) for cell in row)
+        assert row[5:8] in (["1.5", DAY.isoformat(), "-2.5"], ["", "", ""])
+    rows, complaint = read_table(raw.read_bytes(), "c.csv")
+    assert complaint is None
+    assert [row.path for row in rows] == [str(tmp_path / name) for name in pictures]
+    assert [row.caption for row in rows] == texts
+    assert [sound(row.metadata) for row in rows] == list(known.values())

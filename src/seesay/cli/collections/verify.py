@@ -46,6 +46,9 @@ CHINESE = {
     f"（首条为 {{detail}}）。{_FILL}",
     "missing captions": "有 {count} 张图片的说明缺少模型 {where} 的向量，按说明的意思查不到"
     f"（首张为 {{detail}}）。{_FILL}",
+    "metadata": "键 {where} 有 {count} 个值与其类型不符，只能当作文字显示"
+    "（首个属于条目 {detail}）。应为数字、文字，或公元 1 年到 9999 年的日期。"
+    "请运行 `seesay rebuild` 清除。",
     "keyword index": f"{{where}} 的关键词索引已损坏：{{detail}}。{_BUILD}",
     "missing keywords": "有 {count} 条文字不在 {where} 的关键词索引中"
     f"（首条为 {{detail}}）。{_BUILD}",

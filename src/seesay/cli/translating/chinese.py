@@ -106,6 +106,17 @@ CHINESE = (
         "参见 seesay search --help",
     ),
     (
+        "the condition {condition} compares {field} with {value}; expected one sign of = != > >= "
+        "< <= ~ and then a value; correct it, or put the value in quotes",
+        "条件 {condition} 用 {value} 与 {field} 比较；应为 = != > >= < <= ~ 之一，后面接一个值；"
+        "请改正，或给值加上引号",
+    ),
+    (
+        "the condition {condition} can hold for nothing, since {field} holds {types}; expected one "
+        "of these; correct the value",
+        "条件 {condition} 不可能成立：{field} 的值是 {types}；应与之类型相同；请改正条件里的值",
+    ),
+    (
         "the filter asks for {keys}, which nothing in the collection has; expected some of "
         "{names}; did you mean {near}?",
         "筛选条件用了 {keys}，资料库里没有这一项；应为以下之一：{names}；是不是想用 {near}？",

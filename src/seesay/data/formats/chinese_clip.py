@@ -7,7 +7,8 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
-from seesay.data.formats.records import Damaged, Record, find_files, language_of, parse_json
+from seesay.data.formats.records import Damaged, Record, find_files, language_of
+from seesay.data.tables import Table
 from seesay.errors import DataError
 
 IMAGES, TEXTS = "_imgs.tsv", "_texts.jsonl"
@@ -33,15 +34,23 @@ class ChineseClipSource:
                 f"{images} has no texts: expected a name that ends in {IMAGES} and, beside it, "
                 f"{file.name}; correct the path, or use the format `table` for another TSV"
             )
+        try:
+            table = Table(file, file.name)
+        except (DataError, OSError) as error:
+            raise DataError(f"{file}: {error}") from None
         texts: dict[str, list[str]] = {}
-        for number, line in enumerate(file.read_bytes().splitlines(), start=1):
-            where = f"{file.name} line {number}"
-            try:
-                row = parse_json(line, where)
-                for image in row["image_ids"]:
-                    texts.setdefault(str(image), []).append(str(row["text"]))
-            except (DataError, KeyError, TypeError) as error:
-                self.damaged.append(Damaged(where, f"{error!s} in {line[:80]!r}"))
+        bad: list[tuple[int, str]] = []
+        for number, row in table:
+            owners, text = row.get("image_ids"), row.get("text")
+            if not isinstance(owners, list) or not isinstance(text, str):
+                bad.append((number, "it has no list `image_ids`, or no `text`"))
+                continue
+            for image in owners:
+                texts.setdefault(str(image), []).append(text)
+        self.damaged += (
+            Damaged(f"{file.name} line {number}", f"{why}: correct or remove it")
+            for number, why in sorted(bad + table.unusable)
+        )
         return texts
 
     def _survey(self, number: int, file: Path, texts: dict[str, list[str]]) -> None:
@@ -68,6 +77,7 @@ class ChineseClipSource:
             lines.seek(self._start[index])
             line = lines.read(self._size[index])
         key, _, encoded = line.strip().partition(b"\t")
+        name = key.decode(errors="replace")
         try:
             # Files in the wild use both base64 alphabets.
             image = base64.b64decode(
@@ -75,11 +85,11 @@ class ChineseClipSource:
             )
         except binascii.Error as error:
             raise DataError(
-                f"{file.name} image {key.decode()} is not base64 ({error}), expected an encoded "
+                f"{file.name} image {name} is not base64 ({error}), expected an encoded "
                 "image: write the file again"
             ) from None
         captions: dict[str, tuple[str, ...]] = {}
         for text in self._texts[index]:
             language = language_of(text)
             captions[language] = (*captions.get(language, ()), text)
-        return Record(key=key.decode(), image=image, captions=captions)
+        return Record(key=name, image=image, captions=captions)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seesay.data.formats.records import (
+    COLUMNS,
     Damaged,
     Record,
     captions_from,
@@ -15,6 +16,7 @@ from seesay.data.formats.records import (
     label_from,
     rename_columns,
 )
+from seesay.data.spelling import as_on_disk
 from seesay.errors import DataError, MissingExtraError
 
 KEPT = 8  # row groups held in memory: a sample's neighbours are drawn soon after it (see Order)
@@ -71,14 +73,17 @@ class ParquetSource:
             pyarrow, parquet = _import_pyarrow()
             file, number = self._groups[group]
             try:
-                table = parquet.ParquetFile(file).read_row_group(number)
-            except (pyarrow.ArrowException, OSError) as error:
+                opened = parquet.ParquetFile(file)
+                names = rename_columns(opened.schema_arrow.names, self._columns, file)
+                used = {theirs: ours for theirs, ours in names.items() if ours in COLUMNS}
+                table = opened.read_row_group(number, columns=list(used))
+                rows = _rows(table.rename_columns([used[name] for name in table.column_names]))
+            except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
                 raise DataError(
                     f"{file} row group {number} cannot be read ({error}), expected a whole file: "
                     "fetch it again"
                 ) from None
-            names = rename_columns(table.column_names, self._columns, file)
-            self._kept[group] = table.rename_columns(list(names.values())).to_pylist()
+            self._kept[group] = rows
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(group)
@@ -88,13 +93,33 @@ class ParquetSource:
         return {**self.__dict__, "_kept": OrderedDict()}  # a worker reads its own
 
 
+def _rows(table: Any) -> list[dict[str, Any]]:
+    """The rows of a table; where texts are no UTF-8, with what could not be decoded as U+FFFD."""
+    try:
+        return table.to_pylist()
+    except UnicodeDecodeError:
+        pyarrow, _ = _import_pyarrow()
+        texts = [i for i, field in enumerate(table.schema) if pyarrow.types.is_string(field.type)]
+        for i in texts:
+            name, raw = table.column_names[i], table.column(i).cast(pyarrow.binary())
+            table = table.set_column(i, name, raw)
+        rows: list[dict[str, Any]] = table.to_pylist()
+        names = [table.column_names[i] for i in texts]
+        decoded = ({name: _decoded(row[name]) for name in names} for row in rows)
+        return [{**row, **some} for row, some in zip(rows, decoded, strict=True)]
+
+
+def _decoded(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="replace")
+
+
 def _image_of(value: Any, folder: Path) -> bytes | Path:
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
         return value
     if isinstance(value, str) and value:
-        return folder / value
+        return Path(as_on_disk(str(folder / value)))
     raise DataError(
         f"the image is {type(value).__name__}, expected encoded bytes, a path or both: "
         "correct or remove the row"

@@ -13,11 +13,14 @@ from glob import glob
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from seesay.data.encodings import clean_text, decode_text
 from seesay.errors import DataError
 
 HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 PLAIN_CAPTIONS = ("caption", "captions", "text", "texts", "txt")
 LANGUAGES = ("en", "zh")
+COLUMNS = ("image", *LANGUAGES, *PLAIN_CAPTIONS, "label", "cls", "key")
+_LARGEST_LABEL = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,24 +75,28 @@ def captions_from(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for name, value in fields.items():
         if name in LANGUAGES or name in PLAIN_CAPTIONS:
-            for text in [value] if isinstance(value, str) else value or ():
-                if isinstance(text, str) and text.strip():
+            for text in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(text, str) and (text := clean_text(text).strip()):
                     language = name if name in LANGUAGES else language_of(text)
-                    found.setdefault(language, []).append(text.strip())
+                    found.setdefault(language, []).append(text)
     return {language: tuple(texts) for language, texts in found.items()}
 
 
 def label_from(fields: Mapping[str, Any]) -> int | None:
     """The class number of a row, from `label` or `cls`. Raises DataError where it is no number."""
     value = fields.get("label", fields.get("cls"))
-    if value is None or value == "":
+    if value is None or value == "" or value != value:  # a missing number is NaN in pandas
         return None
     try:
-        return int(value)
-    except (TypeError, ValueError):
+        label = int(value)
+        if (isinstance(value, float) and label != value) or abs(label) > _LARGEST_LABEL:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
         raise DataError(
-            f"the label {value!r} is no number, expected the number of a class: correct it"
+            f"the label {str(value)[:80]!r} is no number of a class, expected a whole one such as "
+            "0: correct it"
         ) from None
+    return label
 
 
 def find_files(pattern: str, suffixes: Sequence[str]) -> list[Path]:
@@ -129,13 +136,14 @@ def rename_columns(found: Iterable[str], columns: Mapping[str, str], file: Path)
     return {name: ours.get(name, name) for name in found}
 
 
-def parse_json(line: str | bytes, where: str) -> dict[str, Any]:
+def parse_json(content: bytes, where: str) -> dict[str, Any]:
     """A JSON object. Raises DataError naming the place where it is none."""
     try:
-        value = json.loads(line)
-    except (ValueError, UnicodeDecodeError) as error:
+        value = json.loads(decode_text(content))
+    except (ValueError, RecursionError, DataError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise DataError(
-            f"{where} is not JSON ({error}), expected a JSON object {{...}}: correct or remove it"
+            f"{where} is not JSON ({reason}), expected a JSON object {{...}}: correct or remove it"
         ) from None
     if not isinstance(value, dict):
         raise DataError(

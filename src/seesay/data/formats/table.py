@@ -1,22 +1,23 @@
 """A folder of images with one table about them: CSV, TSV or JSONL."""
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seesay.data.formats.records import (
+    COLUMNS,
     Damaged,
     Record,
     captions_from,
     find_files,
     label_from,
-    parse_json,
     rename_columns,
 )
+from seesay.data.spelling import as_on_disk
+from seesay.data.tables import DELIMITED, JSON_LINES, Table, restored
 from seesay.errors import DataError
-
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 class TableSource:
@@ -30,46 +31,39 @@ class TableSource:
     def __init__(self, pattern: str, columns: Mapping[str, str] | None = None) -> None:
         self.damaged: list[Damaged] = []
         self._records: dict[str, Record] = {}
-        for file in find_files(pattern, [*DELIMITERS, ".jsonl"]):
-            for number, row in self._rows(file, columns or {}):
-                self._add(row, file, number)
+        for file in find_files(pattern, [*DELIMITED, JSON_LINES]):
+            self._survey(file, columns or {})
         self._keys = list(self._records)
 
-    def _rows(
-        self, file: Path, columns: Mapping[str, str]
-    ) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            if delimiter := DELIMITERS.get(file.suffix.lower()):
-                reader = csv.DictReader(lines, delimiter=delimiter)
-                names = rename_columns(reader.fieldnames or (), columns, file)
-                for row in reader:
-                    yield reader.line_num, {names[k]: v for k, v in row.items() if k in names}
-                return
-            ours = {theirs: mine for mine, theirs in columns.items()}
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    try:
-                        row = parse_json(line, f"{file.name} line {number}")
-                    except DataError as error:
-                        self.damaged.append(Damaged(f"{file.name} line {number}", str(error)))
-                        continue
-                    yield number, {ours.get(name, name): value for name, value in row.items()}
-
-    def _add(self, row: Mapping[str, Any], file: Path, number: int) -> None:
-        name = row.get("image")
+    def _survey(self, file: Path, columns: Mapping[str, str]) -> None:
         try:
-            if not isinstance(name, str) or not name:
-                raise DataError(
-                    f"the row has {', '.join(map(str, row)) or 'nothing'}, expected a path in "
-                    "`image`: add it, or say which column it is by columns.image"
-                )
-            captions, label = captions_from(row), label_from(row)
-        except DataError as error:
-            self.damaged.append(Damaged(f"{file.name} line {number}", str(error)))
-            return
-        before = self._records.get(name, Record(key=name, image=file.parent / name))
-        self._records[name] = Record(
-            key=name,
+            table = Table(file, file.name, wanted={*COLUMNS, *columns.values()})
+        except (DataError, OSError) as error:
+            raise DataError(f"{file}: {error}") from None
+        ours = {theirs: mine for mine, theirs in columns.items()}
+        if not table.is_json:
+            ours = rename_columns(table.head, columns, file)
+        bad: list[tuple[int, str]] = []
+        for number, row in table:
+            try:
+                self._add({ours.get(name, name): _plain(cell) for name, cell in row.items()}, file)
+            except DataError as error:
+                bad.append((number, str(error)))
+        bad += ((number, f"{why}: correct or remove it") for number, why in table.unusable)
+        self.damaged += (Damaged(f"{file.name} line {n}", reason) for n, reason in sorted(bad))
+
+    def _add(self, row: Mapping[str, Any], file: Path) -> None:
+        name = row.get("image")
+        if not isinstance(name, str) or not name:
+            raise DataError(
+                f"the row has {', '.join(row)[:120] or 'nothing'}, expected a path in `image`: add "
+                "it, or say which column it is by columns.image"
+            )
+        captions, label = captions_from(row), label_from(row)
+        key = unicodedata.normalize("NFC", name)
+        before = self._records.get(key, Record(key=key, image=file.parent / name))
+        self._records[key] = Record(
+            key=key,
             image=before.image,
             captions={
                 language: before.captions.get(language, ()) + captions.get(language, ())
@@ -82,4 +76,9 @@ class TableSource:
         return len(self._keys)
 
     def __getitem__(self, index: int) -> Record:
-        return self._records[self._keys[index]]
+        record = self._records[self._keys[index]]
+        return replace(record, image=Path(as_on_disk(str(record.image))))
+
+
+def _plain(cell: Any) -> Any:
+    return restored(cell) if isinstance(cell, str) else cell

@@ -65,7 +65,9 @@ def _size(header: bytes, file: Path, position: int) -> int:
             raise ValueError("its checksum is wrong")
         if header[124] & 0x80:  # GNU's binary form, for more than 8 GiB
             return int.from_bytes(header[125:136], "big")
-        return _octal(header[124:136])
+        if (size := _octal(header[124:136])) < 0:
+            raise ValueError("it has a negative size")
+        return size
     except ValueError as error:
         raise DataError(
             f"{file} is no uncompressed tar file at byte {position} ({error}): "
@@ -85,8 +87,8 @@ def _name(header: bytes) -> str:
 
 def _pax_path(content: bytes) -> str:
     """The path among records of the form "LENGTH KEY=VALUE\n"."""
-    while digits := content.partition(b" ")[0].strip(b"\0"):
-        record, content = content[: int(digits)], content[int(digits) :]
+    while (digits := content.partition(b" ")[0].strip(b"\0")).isdigit() and int(digits[:9]):
+        record, content = content[: int(digits[:9])], content[int(digits[:9]) :]
         key, _, value = record.partition(b" ")[2].rstrip(b"\n").partition(b"=")
         if key == b"path":
             return value.decode(errors="surrogateescape")

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
+from seesay.data.encodings import decode_text
 from seesay.data.formats.records import (
     Damaged,
     Record,
@@ -43,7 +44,7 @@ class WebDatasetSource:
         try:
             for member in members(file):
                 name, extension = _split(member.name)
-                if not extension:  # a README and the like
+                if not extension or _is_apple_double(member.name):  # a README and the like
                     continue
                 if name != key:
                     self._keep(number, start, stop)
@@ -70,9 +71,10 @@ class WebDatasetSource:
             content = shard.read(self._size[index])
         try:
             with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-                parts = {_split(m.name)[1]: _read(tar, m) for m in tar if m.isfile()}
-                key = _split(tar.getmembers()[0].name)[0]
-        except tarfile.TarError as error:
+                files = [m for m in tar if m.isfile() and not _is_apple_double(m.name)]
+                parts = {_split(m.name)[1]: _read(tar, m) for m in files}
+                key = _split(files[0].name)[0]
+        except (tarfile.TarError, ValueError, IndexError) as error:
             raise DataError(
                 f"{where} is damaged ({error}), expected a whole tar file: fetch the shard again"
             ) from None
@@ -92,14 +94,20 @@ def record_from(key: str, parts: dict[str, bytes]) -> Record:
     try:
         for extension in ("txt", "cls"):
             if extension in parts:
-                fields[extension] = parts[extension].decode().strip()
+                fields[extension] = decode_text(parts[extension]).strip()
         for language in ("en", "zh"):
             if f"{language}.txt" in parts:
-                fields[language] = parts[f"{language}.txt"].decode().splitlines()
+                fields[language] = decode_text(parts[f"{language}.txt"]).splitlines()
         label = label_from(fields)
-    except (UnicodeDecodeError, DataError) as error:
+    except DataError as error:
         raise DataError(f"{key}: {error}") from None
     return Record(key=key, image=image, captions=captions_from(fields), label=label)
+
+
+def _is_apple_double(name: str) -> bool:
+    """Whether macOS keeps attributes of another file in it, under that file's name: `._a.jpg`."""
+    *folders, file = name.split("/")
+    return file.startswith("._") or "__MACOSX" in folders
 
 
 def _split(name: str) -> tuple[str, str]:

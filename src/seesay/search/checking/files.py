@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from seesay.data.opening import open_file
 from seesay.search.checking.findings import Finding
+from seesay.search.ingest.reading.files import size_and_time
 from seesay.search.store.records import Item
 from seesay.search.store.store import Store
 
@@ -38,7 +39,7 @@ def _looks_the_same(item: Item) -> bool:
         facts = os.stat(item.path)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False  # ValueError: an address
-    return (facts.st_size, facts.st_mtime_ns) == (item.size, item.mtime_ns)
+    return size_and_time(facts) == (item.size, item.mtime_ns)
 
 
 def _content_hash(path: str) -> str:

@@ -10,6 +10,7 @@ Kind = Literal[
     "unsound vectors",
     "missing vectors",
     "missing captions",
+    "metadata",
     "keyword index",
     "missing keywords",
     "index files",
@@ -55,6 +56,12 @@ WORDS: dict[Kind, tuple[Remedy, str]] = {
         "index",
         "{count} pictures have captions without a vector of {where} and are not found by the "
         f"meaning of these (unit {{detail}}). Expected one for each: {_INDEX}.",
+    ),
+    "metadata": (
+        "rebuild",
+        "{count} values of {where} are none of their type and are shown as text (unit {detail}). "
+        "Expected numbers, texts, and dates between the years 1 and 9999. Run `seesay rebuild`, "
+        "which takes them out.",
     ),
     "keyword index": (
         "rebuild",

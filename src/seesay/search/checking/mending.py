@@ -1,5 +1,6 @@
 """Take out what is unsound, so that the rest fits together and the next run can fill the gaps."""
 
+from seesay.search.checking.metadata import mend_metadata
 from seesay.search.checking.truth import (
     WITHOUT_KEYWORDS,
     WITHOUT_UNIT,
@@ -22,8 +23,9 @@ _ORPHANS = (  # what others belong to comes first
 
 
 def mend(store: Store) -> int:
-    """Take out rows that belong to nothing and vectors that are none, and put every text into the
-    keyword index again where that is damaged or lacks some; returns how many rows that changed."""
+    """Take out rows that belong to nothing, vectors and metadata that are none, and put every text
+    into the keyword index again where that is damaged or lacks some; returns how many rows that
+    changed."""
     damaged = keywords_are_damaged(store) is not None
     with store.writing("mend") as change:
         if damaged:
@@ -38,4 +40,5 @@ def mend(store: Store) -> int:
         for start in range(0, len(units), _AT_ONCE):
             some = store.units.get(units[start : start + _AT_ONCE])
             store.keywords.put([unit.id for unit in some], [unit.text or "" for unit in some])
+        mend_metadata(store)
         return change.rows

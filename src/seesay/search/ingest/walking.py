@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from seesay.data.folders import SUFFIXES
+from seesay.data.tables import DELIMITED, JSON_LINES
+from seesay.search.ingest.reading.files import size_and_time
 from seesay.search.ingest.reading.messages import Expected
 from seesay.search.ingest.storing.known import is_below
 from seesay.search.store.store import FILE
 
 TEXTS = frozenset((".txt", ".text", ".md", ".markdown", ".mdown", ".rst"))
-TABLES = frozenset((".csv", ".tsv", ".tab", ".jsonl"))
+TABLES = frozenset((*DELIMITED, JSON_LINES))
 _SCHEMES = ("http://", "https://")
 _OWN = ("indexes", "thumbnails")  # folders of a collection, where it lies among the files
 
@@ -142,13 +144,8 @@ def seen(path: str, expected: Expected) -> Seen:
     problem = None
     if not stat.S_ISREG(facts.st_mode):
         problem = "it is a folder, device or pipe. Expected a file. Save the picture to one."
-    return Seen(
-        path=path,
-        expected=expected,
-        size=facts.st_size,
-        mtime_ns=facts.st_mtime_ns,
-        problem=problem,
-    )
+    size, mtime_ns = size_and_time(facts)
+    return Seen(path=path, expected=expected, size=size, mtime_ns=mtime_ns, problem=problem)
 
 
 def expected_of(name: str) -> Expected | None:

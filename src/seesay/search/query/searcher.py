@@ -1,6 +1,5 @@
 """Ask a collection: every lane for itself, then all rankings as one."""
 
-import difflib
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,7 @@ from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.inference.text_embedder import TextEmbedder
-from seesay.search.filtering import as_text, fields_of
+from seesay.search.filtering import as_text, check_filter
 from seesay.search.query.asking import LANES, MOST_HITS, LaneName, Part, Query, without_pictures
 from seesay.search.query.calibration import THRESHOLD
 from seesay.search.query.embedding import Embedded, PartEmbedder
@@ -27,7 +26,7 @@ from seesay.search.query.rankings.lanes import SpaceLanes
 from seesay.search.query.rankings.ranking import Answered, rank
 from seesay.search.query.results import Explain, Hit, Note, Results
 from seesay.search.query.timing import Timed, use_period
-from seesay.search.store.filters.conditions import FACTS, Filter, matching_units
+from seesay.search.store.filters.conditions import Filter, matching_units
 from seesay.search.store.records import Space
 from seesay.search.store.store import Store
 
@@ -199,10 +198,10 @@ class Searcher:
         )
 
     def _asked(self, query: Query, space: Space) -> _Asked:
-        known = self._store.units.metadata_keys()
+        types = self._store.units.metadata_types()
         if query.filter is not None:
-            check_keys(query.filter, known)
-        timed = use_period(query, known, self._store.database)
+            check_filter(query.filter, types)
+        timed = use_period(query, set(types), self._store.database)
         if not query.parts and timed.within is None:
             raise ConfigError(
                 "the query has no words and no picture; expected at least one, or a filter; say "
@@ -254,16 +253,3 @@ def _fitting_first(sure: Float[np.ndarray, " found"]) -> Int[np.ndarray, " found
     low = np.flatnonzero(sure < THRESHOLD)
     low = low[np.argsort(-sure[low].round(), kind="stable")]
     return np.concatenate([np.flatnonzero(sure >= THRESHOLD), low])
-
-
-def check_keys(condition: Filter, known: set[str]) -> None:
-    """Raises CollectionError for a filter on something that no unit has."""
-    unknown = sorted(set(fields_of(condition)) - known - FACTS.keys())
-    if unknown:
-        names = sorted(known | FACTS.keys())
-        near = difflib.get_close_matches(unknown[0], names, n=1)
-        raise CollectionError(
-            f"the filter asks for {', '.join(unknown)}, which nothing in the collection has; "
-            f"expected some of {', '.join(names)}; "
-            + (f"did you mean {near[0]}?" if near else "correct the name")
-        )

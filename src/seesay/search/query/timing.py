@@ -8,10 +8,11 @@ words are searched for as they stand, and the answer says so.
 from dataclasses import dataclass, replace
 
 from seesay.search.query.asking import Part, Query
-from seesay.search.query.reading.dates import DATE_KEY, Period
+from seesay.search.query.reading.dates import Period
 from seesay.search.query.results import Note
 from seesay.search.store.filters.conditions import All, AnyOf, Filter, Not, Where, matching_units
 from seesay.search.store.sqlite.database import Database
+from seesay.search.store.values import DATE_KEY
 
 
 @dataclass(frozen=True, eq=False)

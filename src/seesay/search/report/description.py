@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from seesay.errors import CollectionError
 from seesay.search.query.duplicates import THRESHOLD
-from seesay.search.query.reading.dates import DATE_KEY
 from seesay.search.query.searcher import Searcher
 from seesay.search.store.records import Locator, Space, Unit, Value
 from seesay.search.store.store import Store
+from seesay.search.store.values import DATE_KEY, EPOCH, local_time
 
 _NEAR = 20  # of the nearest, as many are looked at
 
@@ -33,9 +33,10 @@ class Description:
     size: int
     """Bytes of the file."""
     date: datetime
-    """When the picture was taken, or else when the file was last changed."""
+    """When the picture was taken, or else when the file was last changed: as the clock on the wall
+    said, given as though in UTC."""
     modified: datetime
-    """When the file was last changed."""
+    """When the file was last changed, in UTC."""
     copies: tuple[str, ...]
     """Paths of files with the same content."""
     near_duplicates: tuple[str, ...]
@@ -56,7 +57,6 @@ def describe(store: Store, space: Space, searcher: Searcher, unit: int) -> Descr
         metadata = store.units.metadata([unit])[unit]
         same = store.items.by_hash([item.content_hash] if item.content_hash else [])
     copies = tuple(one.path for one in same if one.id != item.id)
-    modified = datetime.fromtimestamp(item.mtime_ns / 1e9, UTC)
     taken = metadata.get(DATE_KEY)
     near = _near(store, space, searcher, known) if known.modality == "image" else ()
     return Description(
@@ -69,8 +69,8 @@ def describe(store: Store, space: Space, searcher: Searcher, unit: int) -> Descr
         text=known.text,
         metadata=metadata,
         size=item.size,
-        date=taken if isinstance(taken, datetime) else modified,
-        modified=modified,
+        date=taken if isinstance(taken, datetime) else local_time(item.mtime_ns),
+        modified=EPOCH + timedelta(microseconds=item.mtime_ns // 1000),
         copies=copies,
         near_duplicates=tuple(path for path in near if path not in {item.path, *copies}),
     )

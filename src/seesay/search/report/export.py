@@ -1,6 +1,5 @@
 """Write a collection to a file that other programs read: vectors with what they stand for."""
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seesay.data.atomic import write_whole
+from seesay.data.tables import EXPORTED, write_csv
 from seesay.errors import ConfigError, MissingExtraError
 from seesay.search.store.filters.conditions import All, Filter, matching_units
 from seesay.search.store.records import Space
@@ -126,17 +126,18 @@ def _write_jsonl(file: Path, rows: Iterator[Row], space: Space) -> int:
 
 def _write_csv(file: Path, rows: Iterator[Row], space: Space) -> int:
     """Without vectors; a column for every key of metadata. With the mark by which spreadsheets know
-    UTF-8."""
+    UTF-8, and an apostrophe before text that they would take for a formula."""
     kept = []
     for row in rows:  # without the vectors, which would fill the memory
         locator = _dumped(row.locator) if row.locator else ""
         kept.append(([row.unit, row.kind, row.source, row.text or "", locator], row.metadata))
     keys = sorted({key for _, metadata in kept for key in metadata})
     with file.open("w", encoding="utf-8-sig", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["unit", "kind", "source", "text", "locator", *keys])
-        for facts, metadata in kept:
-            writer.writerow([*facts, *(_cell(metadata.get(key, "")) for key in keys)])
+        write_csv(stream, [[*EXPORTED, *keys]])
+        write_csv(
+            stream,
+            ((*facts, *(_cell(data.get(key)) for key in keys)) for facts, data in kept),
+        )
     return len(kept)
 
 

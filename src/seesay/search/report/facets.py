@@ -1,13 +1,24 @@
 """What a collection can be filtered by: its folders, types, days and keys of metadata."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 
-from seesay.search.query.reading.dates import DATE_KEY
-from seesay.search.store.metadata import ValueType
 from seesay.search.store.sqlite.paths import text_to_path
 from seesay.search.store.store import Store
+from seesay.search.store.values import (
+    DATE_KEY,
+    EARLIEST,
+    LATEST,
+    READABLE,
+    ValueType,
+    local_time,
+    moment,
+    read,
+)
 
+_FINITE = sys.float_info.max
 _FOLDERS, _VALUES = 1000, 20  # as many are named, the fullest first
 
 
@@ -59,32 +70,47 @@ def facets(store: Store) -> Facets:
             (_FOLDERS,),
         )
         kinds = rows("SELECT kind, count(*) FROM units GROUP BY kind ORDER BY count(*) DESC, kind")
-        ((first, last),) = rows(
-            "SELECT min(coalesce(m.value, i.mtime_ns / 1e9)), max(coalesce(m.value, i.mtime_ns"
-            " / 1e9)) FROM units u JOIN items i ON i.id = u.item LEFT JOIN metadata m"
-            " ON m.unit = u.id AND m.key = (SELECT id FROM metadata_keys WHERE name = ? AND"
-            " type = 'date')",
-            (DATE_KEY,),
-        )
+        days = _days(store)
         keys = rows("SELECT id, name, type FROM metadata_keys ORDER BY name, type")
         known = [_key(store, *row) for row in keys]
     return Facets(
         folders=_choices(folders),
         kinds=_choices(kinds),
-        first=_day(first),
-        last=_day(last),
+        first=min(days, default=None),
+        last=max(days, default=None),
         keys=tuple(key for key in known if key.count),
     )
 
 
+def _days(store: Store) -> set[date]:
+    """The first and last day, of pictures taken at a known time and of other files."""
+    dated = (
+        "SELECT m.value, m.unit FROM metadata m JOIN metadata_keys k ON k.id = m.key"
+        " WHERE k.name = ? AND k.type = 'date' AND m.value BETWEEN ? AND ?"
+    )
+    known = (DATE_KEY, EARLIEST, LATEST)
+    ((first, last),) = store.database.rows(f"SELECT min(value), max(value) FROM ({dated})", known)
+    ((oldest, newest),) = store.database.rows(
+        "SELECT min(i.mtime_ns), max(i.mtime_ns) FROM units u JOIN items i ON i.id = u.item"
+        f" WHERE u.id NOT IN (SELECT unit FROM ({dated}))",
+        known,
+    )
+    taken = [moment(seconds) for seconds in (first, last) if seconds is not None]
+    changed = [local_time(mtime_ns) for mtime_ns in (oldest, newest) if mtime_ns is not None]
+    return {one.date() for one in (*taken, *changed) if one is not None}
+
+
 def _key(store: Store, number: int, name: str, kind: ValueType) -> KeyFacet:
     ((count, least, most),) = store.database.rows(
-        "SELECT count(DISTINCT unit), min(value), max(value) FROM metadata WHERE key = ?", (number,)
+        "SELECT count(DISTINCT unit), min(value), max(value) FROM metadata WHERE key = ?"
+        " AND (? OR value BETWEEN ? AND ?)",
+        (number, kind == "text", *((EARLIEST, LATEST) if kind == "date" else (-_FINITE, _FINITE))),
     )
-    values: list[tuple[str, int]] = []
+    values: list[tuple[object, int]] = []
     if kind == "text":
         values = store.database.rows(
-            "SELECT value, count(*) FROM metadata WHERE key = ? GROUP BY value"
+            f"SELECT {READABLE.format('value')}, count(*) FROM metadata WHERE key = ?"
+            " GROUP BY value"
             " ORDER BY count(*) DESC, value LIMIT ?",
             (number, _VALUES),
         )
@@ -98,9 +124,5 @@ def _key(store: Store, number: int, name: str, kind: ValueType) -> KeyFacet:
     )
 
 
-def _choices(rows: list[tuple[str, int]]) -> tuple[Choice, ...]:
-    return tuple(Choice(value=text_to_path(value), count=count) for value, count in rows)
-
-
-def _day(seconds: float | None) -> date | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).date()
+def _choices(rows: Sequence[tuple[object, int]]) -> tuple[Choice, ...]:
+    return tuple(Choice(value=str(read("text", value)), count=count) for value, count in rows)

@@ -13,6 +13,7 @@ from seesay.search.indexes.engines import engine_in_use
 from seesay.search.indexes.protocol import IndexDamagedError
 from seesay.search.report.thumbnails import FOLDER
 from seesay.search.store.records import Modality, Run, Space
+from seesay.search.store.sqlite.paths import text_to_path
 from seesay.search.store.store import FILE, Store
 
 _MODALITIES: tuple[Modality, ...] = ("image", "text")
@@ -90,7 +91,7 @@ def gather(store: Store, roots: tuple[str, ...]) -> Statistics:
             spaces=tuple(_space(store, space) for space in store.spaces.all()),
             engine=engine_in_use(store.settings),
             roots=roots,
-            metadata=tuple(name for (name,) in keys),
+            metadata=tuple(text_to_path(name) for (name,) in keys),
             database_bytes=sum(_size(store.folder / f"{FILE}{end}") for end in ("", "-wal")),
             index_bytes=_size_below(store.folder / "indexes"),
             thumbnail_bytes=_size_below(store.folder / FOLDER),

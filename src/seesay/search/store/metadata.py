@@ -1,18 +1,22 @@
 """What is known of units beside their vectors: values by key, each key of one type."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
-from typing import Literal
 
 from seesay.errors import CollectionError
 from seesay.search.store.records import Metadata, Value
 from seesay.search.store.sqlite.database import Database
 from seesay.search.store.sqlite.numbers import ANY_OF, as_list
 from seesay.search.store.sqlite.paths import path_to_text, text_to_path
-
-ValueType = Literal["text", "number", "date"]
-RESERVED = ("file.", "unit.")  # what filters call the facts that every item and unit has
+from seesay.search.store.values import (
+    MOST_KEYS,
+    READABLE,
+    RESERVED,
+    ValueType,
+    problem_of,
+    read,
+    stored,
+    type_of,
+)
 
 
 class MetadataTable:
@@ -29,6 +33,12 @@ class MetadataTable:
             for name, given in values.items()
             for value in (given if isinstance(given, list | tuple | set) else (given,))
         ]
+        for name, value, _ in pairs:
+            if problem := problem_of(name, value):
+                raise CollectionError(
+                    f"the metadata {name!r} is {str(value)[:40]!r}, which {problem}, expected a "
+                    "value that can be stored and compared: correct it, or leave it out"
+                )
         keys = self._keys({(name, type_of(value)) for name, value, _ in pairs})
         self._database.run_many(
             "INSERT OR IGNORE INTO metadata (key, value, unit) VALUES (?, ?, ?)",
@@ -40,12 +50,13 @@ class MetadataTable:
         units = [int(unit) for unit in units]
         found: dict[int, dict[str, list[Value]]] = {unit: {} for unit in units}
         rows = self._database.rows(
-            "SELECT m.unit, k.name, k.type, m.value FROM metadata m JOIN metadata_keys k"
-            f" ON k.id = m.key WHERE m.unit IN {ANY_OF} ORDER BY k.name, m.value",
+            f"SELECT m.unit, k.name, k.type, {READABLE.format('m.value')}"
+            " FROM metadata m JOIN metadata_keys k ON k.id = m.key"
+            f" WHERE m.unit IN {ANY_OF} ORDER BY k.name, m.value",
             (as_list(units),),
         )
         for unit, name, kind, value in rows:
-            found[unit].setdefault(name, []).append(_read(kind, value))
+            found[unit].setdefault(text_to_path(name), []).append(read(kind, value))
         return {
             unit: {name: v[0] if len(v) == 1 else tuple(v) for name, v in values.items()}
             for unit, values in found.items()
@@ -60,6 +71,24 @@ class MetadataTable:
         rows = self._database.rows("SELECT name, type, id FROM metadata_keys ORDER BY name, type")
         return {(text_to_path(name), kind): number for name, kind, number in rows}
 
+    def forget_unused(self) -> None:
+        """Forget the keys that nothing has any more."""
+        self._database.run(
+            "DELETE FROM metadata_keys"
+            " WHERE NOT EXISTS (SELECT 1 FROM metadata WHERE key = metadata_keys.id)"
+        )
+
+    def room(self, names: Iterable[str]) -> set[str]:
+        """Those of the names that are keys already, or can still become some. Keys that nothing has
+        any more make room; only inside `writing`."""
+        wanted = list(dict.fromkeys(names))
+        known = {name for name, _ in self.keys()}
+        if len(known.union(wanted)) > MOST_KEYS:
+            self.forget_unused()
+            known = {name for name, _ in self.keys()}
+        new = [name for name in wanted if name not in known][: max(MOST_KEYS - len(known), 0)]
+        return known.intersection(wanted).union(new)
+
     def _keys(self, wanted: set[tuple[str, ValueType]]) -> Mapping[tuple[str, ValueType], int]:
         known = self.keys() if wanted else {}
         for name, kind in sorted(wanted - known.keys()):
@@ -73,31 +102,3 @@ class MetadataTable:
                 "INSERT INTO metadata_keys (name, type) VALUES (?, ?)", (path_to_text(name), kind)
             )
         return self.keys() if wanted - known.keys() else known
-
-
-def type_of(value: Value) -> ValueType:
-    """As what a value is stored and compared."""
-    if isinstance(value, str):
-        return "text"
-    return "date" if isinstance(value, date) else "number"
-
-
-def stored(value: Value) -> str | float:
-    """A value as it lies in the table. Raises CollectionError for one that has no order."""
-    if isinstance(value, str):
-        return path_to_text(value)
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()
-    if math.isnan(value):
-        raise CollectionError(
-            "a value of metadata is NaN, expected a number that can be compared: leave the key out"
-        )
-    return float(value)
-
-
-def _read(kind: ValueType, value: str | float) -> Value:
-    if kind == "date":
-        return datetime.fromtimestamp(float(value), UTC)
-    return text_to_path(value) if isinstance(value, str) else value

@@ -10,6 +10,7 @@ from seesay.search.store.records import Metadata
 from seesay.search.store.sqlite.database import Database
 from seesay.search.store.sqlite.numbers import ANY_OF, as_list
 from seesay.search.store.sqlite.paths import path_to_text, text_to_path
+from seesay.search.store.values import sound
 
 OWN = ""
 """The source of what was known of a unit before a table said anything."""
@@ -90,7 +91,7 @@ def _dated(value: object) -> object:
 
 def _read(text: str) -> Metadata:
     known: dict[str, Any] = json.loads(text)
-    return {name: _value(value) for name, value in known.items()}
+    return sound({name: _value(value) for name, value in known.items()})
 
 
 def _value(value: Any) -> Any:

@@ -12,6 +12,7 @@ from seesay.search.store.records import Locator, Metadata, Unit, UnitDraft, Valu
 from seesay.search.store.sqlite.database import Database
 from seesay.search.store.sqlite.numbers import ANY_OF, as_list, next_number
 from seesay.search.store.sqlite.paths import path_to_text, text_to_path
+from seesay.search.store.values import ValueType, sound
 
 _COLUMNS = "id, item, position, kind, locator, text"
 
@@ -74,14 +75,30 @@ class Units:
 
     def metadata_keys(self) -> set[str]:
         """Every key that some unit has or had."""
-        known = self._metadata.keys()
-        return {name for name, _ in known}
+        return set(self.metadata_types())
+
+    def metadata_types(self) -> dict[str, set[ValueType]]:
+        """The same with the types of values that each key has or had."""
+        types: dict[str, set[ValueType]] = {}
+        pairs = self._metadata.keys()
+        for name, kind in pairs:
+            types.setdefault(name, set()).add(kind)
+        return types
+
+    def room_for_keys(self, names: Iterable[str]) -> set[str]:
+        """Those of the names that units may have as keys: a collection has only so many."""
+        return self._metadata.room(names)
+
+    def forget_unused_keys(self) -> None:
+        """Forget the keys of metadata that no unit has any more."""
+        self._metadata.forget_unused()
 
     def describe(
         self, unit: int, *, text: str | None = None, metadata: Metadata | None = None
     ) -> None:
         """Replace what is known of a unit: its text with its keywords, or its metadata, or both.
-        What is None stays; an empty text takes the text away."""
+        What is None stays; an empty text takes the text away. Metadata that cannot be held is left
+        out."""
         seq = self._database.change.seq
         if text is not None:
             self._database.run(
@@ -91,7 +108,7 @@ class Units:
             self._keywords.put([unit], [text])
         if metadata is not None:
             self._metadata.remove([unit])
-            self._metadata.put([unit], [metadata])
+            self._metadata.put([unit], [sound(metadata)])
         self._database.run("UPDATE units SET seq = ? WHERE id = ?", (seq, unit))
 
     def remove_of_items(self, items: Iterable[int]) -> None:

@@ -25,6 +25,6 @@ class DamageLog:
                 continue
             self._known.add(one.key)
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8") as lines:
+            with self._file.open("a", encoding="utf-8", errors="backslashreplace") as lines:
                 row = {"key": one.key, "reason": one.reason}
                 lines.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -1,12 +1,12 @@
 """What a sweep found: a CSV with every measurement, a page with curves that stands alone, and a
 table for pages of documentation, so that no figure is copied by hand."""
 
-import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from seesay.data.tables import write_csv
 from seesay.training.sweeps.line_charts import legend, line_chart
 from seesay.training.sweeps.sweep import Cell, SweepConfig
 
@@ -57,9 +57,7 @@ def sweep_csv(cells: Sequence[Cell]) -> str:
     rows = measurements(cells)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    write_csv(text, [columns, *([row.get(name) for name in columns] for row in rows)])
     return text.getvalue()
 
 

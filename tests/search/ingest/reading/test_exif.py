@@ -21,6 +21,14 @@ def photo(**tags):
     return Image.open(stream)
 
 
+def described(packet, **tags):
+    """A photograph with XMP."""
+    stream = io.BytesIO()
+    exif = photo(**tags).info.get("exif", b"")
+    Image.new("RGB", (8, 8)).save(stream, "JPEG", exif=exif, xmp=packet.encode())
+    return Image.open(stream)
+
+
 def rational(*parts):
     return tuple(TiffImagePlugin.IFDRational(part) for part in parts)
 
@@ -80,3 +88,47 @@ def test_damaged_exif_neither_fails_nor_prints(seed, capfd):
         found = details(Image.open(stream))
     assert set(found) <= {"date", "camera", "latitude", "longitude"}
     assert capfd.readouterr() == ("", "")
+
+
+DAY = "2010:02:03 04:05:06"
+LATER = "2023:01:01 00:00:00"
+
+
+@pytest.mark.parametrize(
+    ("tags", "date"),
+    [
+        ({"inner": {36867: DAY, 36868: LATER}, "main": {306: LATER}}, DAY),
+        ({"inner": {36868: DAY}, "main": {306: LATER}}, DAY),  # a scan that was edited
+        ({"inner": {36867: "0000:00:00 00:00:00", 36868: DAY}}, DAY),
+        ({"main": {306: DAY}}, DAY),
+        ({"inner": {36867: "2010:02:02 28:05:06"}, "main": {306: DAY}}, DAY),
+        ({"inner": {36867: "2010-02-03T04:05:06+08:00"}}, DAY),
+        ({"inner": {36867: "2010/2/3 4:05:06"}}, DAY),
+        ({"inner": {36867: f"{DAY} some more"}}, DAY),
+        ({"inner": {36867: "2010:02:02 24:08:19"}}, "2010:02:03 00:08:19"),
+        ({"inner": {36867: "2010:02:03 04:05"}}, "2010:02:03 04:05:00"),
+        ({"inner": {36867: "2010:02:03"}}, "2010:02:03 00:00:00"),
+    ],
+)
+def test_the_day_it_was_taken_counts_before_that_of_a_scan_and_of_a_change(tags, date):
+    assert details(photo(**tags))["date"] == datetime.strptime(date, "%Y:%m:%d %H:%M:%S")
+
+
+@pytest.mark.parametrize(
+    ("packet", "tags", "date"),
+    [
+        ('<x exif:DateTimeOriginal="2010-02-03T04:05:06.00+01:00"/>', {}, (2010, 2, 3, 4, 5, 6)),
+        ("<photoshop:DateCreated>1965</photoshop:DateCreated>", {}, (1965, 1, 1)),
+        ('<x xmp:CreateDate="2010-02-03T04:05"/>', {"main": {306: LATER}}, (2010, 2, 3, 4, 5)),
+        ("<x xmp:ModifyDate=\"2024-01-01\" xmp:CreateDate='2010-02'/>", {}, (2010, 2, 1)),
+        ('<x xmp:ModifyDate="2024-01-01"/>', {"inner": {36868: DAY}}, (2010, 2, 3, 4, 5, 6)),
+        ('<x xmp:CreateDate="2010-02-03"/>', {"inner": {36867: LATER}}, (2023, 1, 1)),
+    ],
+)
+def test_what_exif_does_not_say_xmp_may(packet, tags, date):
+    assert details(described(packet, **tags))["date"] == datetime(*date)
+
+
+def test_xmp_that_says_nothing_or_nonsense_is_left_out():
+    for packet in ("", "<x/>", "<x xmp:CreateDate=", '<x xmp:CreateDate="9999-99-99"/>', "\0" * 99):
+        assert details(described(packet)) == {}

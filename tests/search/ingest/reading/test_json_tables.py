@@ -7,9 +7,16 @@ import pytest
 
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions
+from seesay.search.ingest.reading import tables
 from seesay.search.ingest.reading.files import RefusedError
-from seesay.search.ingest.reading.json_tables import read_json_lines
-from seesay.search.ingest.reading.tables import read_table
+
+
+def read_table(text, *, tabs):
+    return tables.read_table(text.encode(), "t.tsv" if tabs else "t.csv")
+
+
+def read_json_lines(text):
+    return tables.read_table(text.encode(), "t.jsonl")
 
 
 def lines(*objects):

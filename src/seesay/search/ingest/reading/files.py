@@ -27,6 +27,13 @@ class Content:
     mtime_ns: int
 
 
+def size_and_time(facts: os.stat_result) -> tuple[int, int]:
+    """Bytes and time of the last change in nanoseconds, as every part of a collection compares and
+    stores them: SQLite's integers hold the years 1677 to 2262, and a file of 2300 counts as one of
+    2262."""
+    return facts.st_size, min(max(facts.st_mtime_ns, -(2**63)), 2**63 - 1)
+
+
 def content_hash(data: bytes) -> str:
     """What two files of the same content have in common."""
     return hashlib.sha256(data).hexdigest()
@@ -42,13 +49,14 @@ def read_file(path: str, most: int) -> Content:
     changes again and again while it is read."""
     for _ in range(2):
         before, data, after = _read(path, most)
-        if _same(before, after) and len(data) == after.st_size:
+        size, mtime_ns = size_and_time(after)
+        if size_and_time(before) == (size, mtime_ns) and len(data) == size:
             return Content(
                 path=path,
                 data=data,
                 content_hash=content_hash(data),
-                size=after.st_size,
-                mtime_ns=after.st_mtime_ns,
+                size=size,
+                mtime_ns=mtime_ns,
             )
     raise RefusedError(
         "read",
@@ -86,12 +94,8 @@ def _all(stream: BufferedReader, size: int, most: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
-
-
-def _unreadable(error: OSError) -> RefusedError:
-    reason = error.strerror or str(error)
+def _unreadable(error: Exception) -> RefusedError:
+    reason = getattr(error, "strerror", None) or str(error)
     if isinstance(error, NoFileError):
         return RefusedError("read", f"{reason}. Expected a file. Save it to one.")
     if isinstance(error, FileNotFoundError):

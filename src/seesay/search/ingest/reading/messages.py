@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import IO, Any, Literal
 
+from seesay.data.encodings import clean_text
 from seesay.data.squares import ImageTransformConfig
 from seesay.search.ingest.options import ReadLimits
 from seesay.search.store.records import Locator, Metadata, UnitDraft
+from seesay.search.store.values import sound
 
 Kind = Literal["image", "text", "table"]
 Expected = Literal["image", "text", "table", "any", "address"]
@@ -118,7 +120,12 @@ def outcome_of(header: Mapping[str, Any], square: bytes) -> Outcome:
     """The outcome that a message holds."""
     units = tuple(_unit(fields) for fields in header.get("units", ()))
     rows = tuple(
-        Row(**{**row, "metadata": _metadata(row["metadata"])}) for row in header.get("rows", ())
+        Row(
+            path=clean_text(row["path"]),
+            caption=clean_text(row["caption"]),
+            metadata=_metadata(row["metadata"]),
+        )
+        for row in header.get("rows", ())
     )
     return Outcome(**{**header, "units": units, "rows": rows}, square=square)
 
@@ -131,14 +138,18 @@ def _unit_fields(unit: UnitDraft) -> dict[str, Any]:
 def _unit(fields: Mapping[str, Any]) -> UnitDraft:
     locator = Locator.from_json(fields["locator"])
     metadata = _metadata(fields.get("metadata", {}))
-    return UnitDraft(**{**fields, "locator": locator, "metadata": metadata})
+    text = clean_text(fields["text"]) if "text" in fields else None
+    return UnitDraft(**{**fields, "locator": locator, "metadata": metadata, "text": text})
 
 
 def _metadata(fields: Mapping[str, Any]) -> Metadata:
-    return {
-        name: datetime.fromisoformat(value["time"]) if isinstance(value, dict) else value
-        for name, value in fields.items()
-    }
+    """What a collection can hold of it: what comes from a reading process is not believed."""
+    return sound(
+        {
+            name: datetime.fromisoformat(value["time"]) if isinstance(value, dict) else value
+            for name, value in fields.items()
+        }
+    )
 
 
 def _as_json(value: object) -> object:

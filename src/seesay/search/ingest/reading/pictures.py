@@ -5,13 +5,13 @@ import io
 from PIL.Image import Image
 
 from seesay.data.decoding import DecodeLimits, check_size, decode, open_header
+from seesay.data.encodings import decode_text
 from seesay.data.squares import square
-from seesay.errors import ImageError, MissingExtraError
+from seesay.errors import DataError, ImageError, MissingExtraError
 from seesay.search.ingest.options import ReadLimits
 from seesay.search.ingest.reading.exif import details
 from seesay.search.ingest.reading.files import Content, RefusedError, millions
 from seesay.search.ingest.reading.messages import Setup
-from seesay.search.ingest.reading.texts import decode_text
 from seesay.search.store.records import UnitDraft
 
 _TURNED = (5, 6, 7, 8)  # values of the EXIF orientation that exchange width and height
@@ -77,7 +77,7 @@ def _refuse_large(header: Image, target: int | None, limits: DecodeLimits) -> No
 def _is_text(data: bytes) -> bool:
     try:
         return bool(decode_text(data))
-    except RefusedError:
+    except DataError:
         return False
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from seesay.search.ingest.reading.files import Content, RefusedError, read_file
-from seesay.search.ingest.reading.json_tables import JSON_LINES, read_json_lines
 from seesay.search.ingest.reading.messages import (
     Outcome,
     Setup,
@@ -24,7 +23,7 @@ from seesay.search.ingest.reading.messages import (
 )
 from seesay.search.ingest.reading.pictures import is_picture, read_picture
 from seesay.search.ingest.reading.tables import read_table
-from seesay.search.ingest.reading.texts import decode_text, text_units
+from seesay.search.ingest.reading.texts import read_text
 from seesay.search.store.sqlite.database import Database
 
 READY = {"ready": True}
@@ -122,13 +121,9 @@ def _understood(
             "as pictures, or its text as a text file.",
         )
     if task.expected == "text" or (task.expected == "any" and not is_picture(content.data)):
-        return Outcome(kind="text", units=text_units(decode_text(content.data)), **facts)
+        return Outcome(kind="text", units=read_text(content.data), **facts)
     if task.expected == "table":
-        name, text = task.path.lower(), decode_text(content.data)
-        if name.endswith(JSON_LINES):
-            rows, complaint = read_json_lines(text)
-        else:
-            rows, complaint = read_table(text, tabs=name.endswith((".tsv", ".tab")))
+        rows, complaint = read_table(content.data, task.path)
         return Outcome(kind="table", rows=rows, complaint=complaint, **facts)
     decoded = task.again or content.content_hash not in known
     unit, pixels = read_picture(content, setup, decoded=decoded)

@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 
 from seesay.search.ingest.readers import Readers
@@ -11,8 +10,9 @@ from seesay.search.ingest.reading.messages import Outcome, Row, Task
 from seesay.search.ingest.storing.committing import CAPTIONS_DUE, TABLES, Tally
 from seesay.search.ingest.storing.describing import AT_ONCE, Describing
 from seesay.search.ingest.storing.known import is_below, is_nothing
+from seesay.search.ingest.storing.rows import rows_by_path, within_limit
 from seesay.search.ingest.walking import Seen, seen
-from seesay.search.store.records import ItemDraft, Metadata, Quarantined
+from seesay.search.store.records import ItemDraft, Quarantined
 from seesay.search.store.said import Statement
 from seesay.search.store.store import Store
 
@@ -65,7 +65,7 @@ class Captions:
 
     def pictures(self, table: Outcome) -> Iterator[Seen]:
         """The pictures that a table names."""
-        for path in _by_path(table):
+        for path in rows_by_path(table):
             if not path.startswith(_SCHEMES):
                 yield _named(path, table.path)
             elif self._fetches(table.path):
@@ -73,7 +73,8 @@ class Captions:
 
     def apply(self, table: Outcome) -> None:
         """Keep what the table says with its pictures, and then note the table itself."""
-        rows = _by_path(table)
+        table = within_limit(self._store, table)
+        rows = rows_by_path(table)
         awaited = [path for path in rows if _is_awaited(path)]
         if table.stage is None:
             statements = self._statements(rows)
@@ -212,31 +213,10 @@ def _is_awaited(path: str) -> bool:
     return not path.startswith(_SCHEMES) and is_nothing(path)
 
 
-def _by_path(table: Outcome) -> dict[str, Row]:
-    """The rows by the path of their picture, which is meant from the folder of the table."""
-    folder = os.path.dirname(table.path)
-    return {
-        row.path
-        if row.path.startswith(_SCHEMES)
-        else os.path.normpath(os.path.join(folder, row.path)): row
-        for row in table.rows
-    }
-
-
 def _statement(row: Row) -> Statement:
-    return Statement(text=row.caption or None, metadata=_in_utc(row.metadata))
+    return Statement(text=row.caption or None, metadata=row.metadata)
 
 
 def _words(statement: Statement) -> tuple[str | None, frozenset[tuple[str, object]]]:
     """To compare by."""
     return statement.text, frozenset(statement.metadata.items())
-
-
-def _in_utc(metadata: Metadata) -> Metadata:
-    """As dates come back from the store."""
-    return {
-        key: value.replace(tzinfo=UTC)
-        if isinstance(value, datetime) and not value.tzinfo
-        else value
-        for key, value in metadata.items()
-    }

@@ -11,8 +11,7 @@ from datetime import date, timedelta
 from seesay.data.folding import fold_each
 from seesay.search.query.reading.wording import hide_quotes
 from seesay.search.store.filters.conditions import All, Filter, Where
-
-DATE_KEY = "date"  # under which ingest stores when a picture was taken
+from seesay.search.store.values import DATE_KEY
 
 _MONTHS = "january february march april may june july august september october november december"
 _MONTH = {name: number for number, name in enumerate(_MONTHS.split(), 1)}

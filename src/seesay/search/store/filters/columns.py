@@ -22,10 +22,12 @@ from seesay.search.store.filters.conditions import (
     matching_units,
     operands,
     source_of,
+    spelled,
 )
 from seesay.search.store.ledger import Ledger
 from seesay.search.store.sqlite.database import Database
 from seesay.search.store.sqlite.numbers import next_number
+from seesay.search.store.values import READABLE
 
 NARROW = 10_000  # units that SQLite hands over in a few milliseconds
 REMEMBERED = 32
@@ -74,7 +76,8 @@ class Columns:
     def _evaluate(self, condition: Filter) -> UnitMask:
         match condition:
             case Where():
-                return self._compare(condition)
+                masks = [self._compare(where) for where in spelled(condition)]
+                return masks[0] if len(masks) == 1 else np.logical_or.reduce(masks)
             case Not(part):
                 return ~self._evaluate(part)
             case All(parts):
@@ -103,13 +106,14 @@ class Columns:
 
     def _read(self, source: Source, column: "_Column", since: int) -> None:
         of_changed = f" AND {source.unit} IN (SELECT id FROM units WHERE seq > ?)" if since else ""
+        value = READABLE.format(source.value) if source.tables == "metadata" else source.value
         sql = (
-            f"SELECT {source.unit}, {source.value} FROM {source.tables}"
+            f"SELECT {source.unit}, {value} FROM {source.tables}"
             f" WHERE {source.condition}{of_changed}"
         )
         for page in self._database.pages(sql, (*source.values, *((since,) if since else ()))):
             units, values = zip(*page, strict=True)
-            column.add(np.array(units, np.int64), values)
+            column.add(np.array(units, np.int64), map(_readable, values))
 
 
 class _Column:
@@ -165,7 +169,8 @@ class _Column:
         given = operands(where)
         if isinstance(given[0], float):
             if len(self._numbers) < len(self._values):
-                self._numbers = np.array(self._values, np.float64)
+                numbers = (np.nan if isinstance(v, str) else float(v) for v in self._values)
+                self._numbers = np.fromiter(numbers, np.float64, len(self._values))
             return _NUMBERS[where.operator](self._numbers, given[0])
         return np.fromiter(_texts(where, given, self._values), bool, len(self._values))
 
@@ -180,8 +185,13 @@ class _Column:
 _NUMBERS = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
 
 
+def _readable(value: Any) -> str | float | int:
+    """A stored value, though it be damaged: what is no number compares with none."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
 def _texts(where: Where, given: tuple[str | float, ...], values: list[Any]) -> Iterator[bool]:
-    first = str(given[0])
+    first, values = str(given[0]), [str(value) for value in values]
     match where.operator:
         case "<":
             return (value < first for value in values)

@@ -6,19 +6,23 @@ values of its own type alone: "year" stored as text is not found by a number.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
 from seesay.data.folding import fold
+from seesay.data.spelling import spellings
 from seesay.errors import CollectionError
-from seesay.search.store.metadata import RESERVED, MetadataTable, ValueType, stored, type_of
+from seesay.search.store.metadata import MetadataTable
 from seesay.search.store.records import Value
 from seesay.search.store.sqlite.database import Database
+from seesay.search.store.values import DATE_KEY, RESERVED, ValueType, stored, stored_here, type_of
 
 Operator = Literal["=", "<", "<=", ">", ">=", "in", "under", "starts", "contains", "exists"]
+
+CHANGED = "file.modified"  # an instant; dates without a zone are of this machine
 
 FACTS: Mapping[str, tuple[ValueType, str]] = {
     "file.path": ("text", "i.path"),
@@ -27,12 +31,14 @@ FACTS: Mapping[str, tuple[ValueType, str]] = {
     "file.kind": ("text", "i.kind"),
     "file.status": ("text", "i.status"),
     "file.size": ("number", "i.size"),
-    "file.modified": ("date", "i.mtime_ns / 1e9"),
+    CHANGED: ("date", "i.mtime_ns / 1e9"),
     "unit.kind": ("text", "u.kind"),
     "unit.modality": ("text", "u.modality"),
     "unit.item": ("number", "u.item"),
 }
 
+_ORDERED = ("<", "<=", ">", ">=")
+_SPELLED = ("=", "in", "under", "starts")
 _LAST = chr(0x10FFFF)  # after every character that a text goes on with
 _TESTS: Mapping[str, str] = {
     "=": "{0} = ?",
@@ -135,6 +141,8 @@ class Source(NamedTuple):
 def source_of(where: Where, database: Database) -> Source:
     """Raises CollectionError for a fact that does not exist, or one of another type."""
     kind = type_of(where.values[0]) if where.values else None
+    if where.field == DATE_KEY and kind is None:
+        kind = "date"  # of a collection of before it may also hold text
     if where.field.startswith(RESERVED):
         return _fact(where, kind)
     keys = MetadataTable(database).keys()
@@ -147,10 +155,9 @@ def compile_filter(condition: Filter, database: Database) -> tuple[str, tuple[ob
     """A query for the numbers of the units that a filter takes, and its values."""
     match condition:
         case Where():
-            source = source_of(condition, database)
-            test, compared = _test(condition, source.value)
-            sql = f"SELECT {source.unit} FROM {source.tables} WHERE {source.condition} AND {test}"
-            return sql, (*source.values, *compared)
+            compiled = [_compile_where(where, database) for where in spelled(condition)]
+            tests = " UNION ALL ".join(sql for sql, _ in compiled)
+            return tests, tuple(value for _, own in compiled for value in own)
         case Not(part):
             sql, values = compile_filter(part, database)
             return f"SELECT id FROM units WHERE id NOT IN ({sql})", values
@@ -160,6 +167,24 @@ def compile_filter(condition: Filter, database: Database) -> tuple[str, tuple[ob
             tests = word.join(f"id IN ({sql})" for sql, _ in compiled)
             values = tuple(value for _, own in compiled for value in own)
             return f"SELECT id FROM units WHERE {tests or isinstance(condition, All)}", values
+
+
+def spelled(where: Where) -> list[Where]:
+    """The condition in every spelling of its text: a file from macOS has its name in another one
+    than what is typed on Linux."""
+    if where.operator not in _SPELLED or not any(isinstance(one, str) for one in where.values):
+        return [where]
+    forms = [spellings(one) if isinstance(one, str) else (one,) for one in where.values]
+    if where.operator == "in":
+        return [replace(where, value=tuple(form for some in forms for form in some))]
+    return [replace(where, value=form) for form in forms[0]]
+
+
+def _compile_where(where: Where, database: Database) -> tuple[str, tuple[object, ...]]:
+    source = source_of(where, database)
+    test, compared = _test(where, source.value)
+    sql = f"SELECT {source.unit} FROM {source.tables} WHERE {source.condition} AND {test}"
+    return sql, (*source.values, *compared)
 
 
 def matching_units(
@@ -174,7 +199,8 @@ def matching_units(
 
 def operands(where: Where) -> tuple[str | float, ...]:
     """The values of a condition as they are compared: as stored, with the ends of ranges."""
-    values = tuple(stored(value) for value in where.values)
+    read = stored_here if where.field == CHANGED else stored
+    values = tuple(read(value) for value in where.values)
     if where.operator == "starts":
         return (values[0], f"{values[0]}{_LAST}")
     if where.operator == "under":
@@ -190,7 +216,11 @@ def _test(where: Where, value: str) -> tuple[str, tuple[str | float, ...]]:
     values = operands(where)
     if where.operator == "in":
         return f"{value} IN ({', '.join('?' * len(values))})", values
-    return _TESTS[where.operator].format(value), values
+    test = _TESTS[where.operator].format(value)
+    if where.operator in _ORDERED:  # to SQLite every text is more than every number
+        bound = "<" if isinstance(values[0], float) else ">="
+        test = f"({test} AND {value} {bound} '')"
+    return test, values
 
 
 def _fact(where: Where, kind: ValueType | None) -> Source:

@@ -15,7 +15,7 @@ from typing import Any
 
 from seesay.data.folding import fold
 from seesay.errors import CollectionError
-from seesay.search.store.sqlite.failures import explained, in_words
+from seesay.search.store.sqlite.failures import FAILURES, explained, in_words
 
 PAGE_BYTES = 16384  # vectors of 0.5-4 kB waste a third of SQLite's usual 4096
 CACHE_KIB = 32768
@@ -49,7 +49,7 @@ class Database:
         connection = mine or self._take()
         try:
             return connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise in_words(error, self.file) from error
         finally:
             if mine is None:

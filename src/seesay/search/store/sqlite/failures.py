@@ -10,17 +10,26 @@ from seesay.errors import CollectionBusyError, CollectionDamagedError, Collectio
 _KEPT = "everything that was reported as stored is still there"
 
 
+# What its module raises: of the last two, for a number beyond 64 bits, and for half an emoji.
+FAILURES = (sqlite3.Error, OverflowError, UnicodeEncodeError)
+
+
 @contextmanager
 def explained(file: Path) -> Iterator[None]:
     """Raises CollectionError in place of every error of SQLite."""
     try:
         yield
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise in_words(error, file) from error
 
 
-def in_words(error: sqlite3.Error, file: Path) -> CollectionError:
+def in_words(error: Exception, file: Path) -> CollectionError:
     """An error of SQLite as one of ours."""
+    if not isinstance(error, sqlite3.Error):
+        return CollectionError(
+            f"{file}: a value cannot be stored ({error}); expected numbers of 64 bits, and text; "
+            "correct it, or leave it out"
+        )
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # the rest refines it
     kind, what, advice = _WORDS.get(code, _UNKNOWN)
     return kind(f"{file}: {what} ({error}); {advice}")

@@ -11,18 +11,20 @@ import re
 
 _BLOCK = 0x10FE00  # private use, plane 16: one character for each byte
 _ODD = re.compile(f"[\udc80-\udcff{chr(_BLOCK)}-{chr(_BLOCK + 0xFF)}]")
-_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # half an emoji: no file has it in its name
 _STORED = re.compile(f"[{chr(_BLOCK)}-{chr(_BLOCK + 0xFF)}]+")
 
 
 def path_to_text(path: str) -> str:
-    """What to store for a path as Python spells it (`os.fsdecode`)."""
-    return _ODD.sub(_bytes_as_characters, _HALF.sub("\ufffd", path))
+    """What to store for a path as Python spells it (`os.fsdecode`), or for any other text."""
+    if path.isascii():
+        return path
+    return _NO_BYTE.sub("\ufffd", _ODD.sub(_bytes_as_characters, path))
 
 
 def text_to_path(text: str) -> str:
     """The path again, as Python spells it."""
-    return _STORED.sub(_characters_as_path, text)
+    return text if text.isascii() else _STORED.sub(_characters_as_path, text)
 
 
 def folder_and_name(text: str) -> tuple[str, str]:

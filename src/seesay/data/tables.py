@@ -1,0 +1,260 @@
+"""CSV, TSV and JSON Lines: the one reader of tables, for `index` and for training.
+
+Tables are written by anything and by hand. So what cannot be used costs its line, or its column,
+and is counted; nothing that a table holds makes reading it fail.
+"""
+
+import io
+import json
+import re
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from seesay.data.encodings import clean_text, find_encoding, on_error
+
+JSON_LINES = ".jsonl"
+DELIMITED = (".csv", ".tsv", ".tab")
+EXPORTED = ("unit", "kind", "source", "text", "locator")  # the first columns of `seesay export`
+MOST_COLUMNS = 1000
+MOST_CELL = 1 << 20  # characters
+MOST_NAME = 256  # characters of the name of a column
+
+_MOST_LINE = 1 << 24
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_BLANK, _OPENING = re.compile(" *"), re.compile(' *"')
+_TO_QUOTE = re.compile('[",\r\n]')
+_QUOTED = re.compile('((?:[^"]++|"")*+)("?)')  # the rest of a quoted cell on a line, and its end
+
+Row = dict[str, Any]
+
+
+@dataclass(eq=False)
+class Table:
+    """Rows by the names of their columns. What had to be left out is known after the last row.
+
+    `wanted` are columns that count however many there are; `inner` is the name of an object in each
+    line of JSON whose entries count as columns, too.
+    """
+
+    source: Path | bytes
+    name: str
+    wanted: Collection[str] = ()
+    inner: str | None = None
+    unusable: list[tuple[int, str]] = field(default_factory=list)
+    """Number of each line that was left out, and what is wrong with it."""
+    undecodable: list[int] = field(default_factory=list)
+    """Lines with bytes that are not of the encoding; they became U+FFFD."""
+    left_out: set[str] = field(default_factory=set)
+    """Columns beyond the limit, and those whose name is too long."""
+
+    def __post_init__(self) -> None:
+        """Raises DataError where the file is no text, OSError where it cannot be read."""
+        with self._bytes() as stream:
+            self._encoding = find_encoding(stream)
+        self.is_json = self.name.lower().endswith(JSON_LINES)
+        self.head: tuple[str, ...] = ()
+        """The names of a CSV or TSV, in order; those of JSON Lines come with the rows."""
+        if not self.is_json:
+            self._delimiter = self._find_delimiter()
+            cells = next(self._records(), (0, []))[1]
+            self.head = tuple(restored(_clean(cell)) for cell in cells)
+            self._forget()
+
+    def __iter__(self) -> Iterator[tuple[int, Row]]:
+        """The number of each line with what it holds: text, and in JSON numbers and more. Text is
+        clean; in a CSV `restored` takes away what `write_csv` may have put before it."""
+        self._forget()
+        return self._objects() if self.is_json else self._cells()
+
+    def _forget(self) -> None:
+        """What a former reading has left out is counted again by the next."""
+        self.unusable.clear()
+        self.undecodable.clear()
+        self.left_out.clear()
+
+    def _cells(self) -> Iterator[tuple[int, Row]]:
+        admitted = self._admit([*dict.fromkeys(filter(None, self.head))], 0)
+        at = {name: self.head.index(name) for name in admitted}
+        count = len(self.head)
+        records = self._records()
+        next(records, None)
+        for number, cells in records:
+            if not any(map(str.strip, cells)):
+                continue
+            if any(map(str.strip, cells[count:])) or len(cells) < count:
+                self.unusable.append((number, f"it has {len(cells)} cells instead of {count}"))
+            elif max(map(len, cells)) > MOST_CELL:
+                self.unusable.append((number, f"a cell is longer than {MOST_CELL:,} characters"))
+            else:
+                yield number, {name: _clean(cells[i]) for name, i in at.items()}
+
+    def _objects(self) -> Iterator[tuple[int, Row]]:
+        known: set[str] = set()
+        for number, line in self._lines():
+            if not line.strip():
+                continue
+            try:
+                cells = self._opened(_cleaned(json.loads(line)))
+            except _UnusableError as error:
+                self.unusable.append((number, str(error)))
+            except (ValueError, RecursionError) as error:
+                reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
+                self.unusable.append((number, f"it is not JSON ({reason})"))
+            else:
+                if new := [name for name in cells if name not in known]:
+                    known.update(self._admit(new, len(known.difference(self.wanted))))
+                yield number, {name: cells[name] for name in cells if name in known}
+
+    def _opened(self, value: object) -> Row:
+        """An object with the entries of its inner one, which count where it has none of its own."""
+        if not isinstance(value, dict):
+            raise _UnusableError(f"it is {type(value).__name__}, no object {{...}}")
+        inner = value.get(self.inner) if self.inner else None
+        return {**inner, **value} if isinstance(inner, dict) else value
+
+    def _admit(self, names: Sequence[str], known: int) -> list[str]:
+        """Those of the names that count as columns beside as many that do already."""
+        others = (name for name in names if name not in self.wanted and len(name) <= MOST_NAME)
+        first = {*islice(others, max(MOST_COLUMNS - known, 0))}
+        admitted = [name for name in names if name in self.wanted or name in first]
+        if len(admitted) < len(names):
+            self.left_out |= {name[:MOST_NAME] for name in names}.difference(admitted)
+        return admitted
+
+    def _records(self) -> Iterator[tuple[int, list[str]]]:
+        """Lines cut into cells; a quoted cell may go on over several lines. A quote that is never
+        closed, or in the middle of a cell, is a part of the text, and its line ends where it ends.
+        """
+        lines = self._lines()
+        ahead: deque[tuple[int, str]] = deque()
+        while line := ahead.popleft() if ahead else next(lines, None):
+            number, text = line
+            cells = self._quoted(text, ahead, lines) if '"' in text else None
+            yield number, text.split(self._delimiter) if cells is None else cells
+
+    def _quoted(
+        self, text: str, ahead: deque[tuple[int, str]], lines: Iterator[tuple[int, str]]
+    ) -> list[str] | None:
+        """The cells of a line and of those ahead that belong to it, which are taken away; None
+        where its quotes do not fit together."""
+        record = _Record(self._delimiter)
+        taken, whole = 0, record.add(text)
+        while whole is False and record.length <= MOST_CELL:
+            if taken == len(ahead):
+                ahead.extend(islice(lines, 1))
+            if taken == len(ahead):
+                return None
+            whole = record.add(ahead[taken][1])
+            taken += 1
+        if not whole:
+            return None
+        for _ in range(taken):
+            ahead.popleft()
+        return record.cells
+
+    def _find_delimiter(self) -> str:
+        """What parts the cells: Excel writes semicolons in half of Europe."""
+        if not self.name.lower().endswith(".csv"):
+            return "\t"
+        head = next((line for _, line in self._lines() if line.strip()), "")
+        return max(",;\t", key=head.count)
+
+    def _lines(self) -> Iterator[tuple[int, str]]:
+        """Every line with its number, without its end."""
+        errors = on_error(self._encoding)
+        number = 0
+        with io.TextIOWrapper(self._bytes(), self._encoding, errors) as stream:
+            while line := stream.readline(_MOST_LINE):
+                number += 1
+                if len(line) == _MOST_LINE and line[-1] != "\n":
+                    self.unusable.append((number, f"it is over {_MOST_LINE:,} characters long"))
+                    while line and line[-1] != "\n":
+                        line = stream.readline(_MOST_LINE)
+                    continue
+                if not line.isascii() and re.search("[\udc80-\udcff]", line):
+                    self.undecodable.append(number)
+                yield number, line.rstrip("\n")
+
+    def _bytes(self) -> io.BytesIO | io.BufferedReader:
+        if isinstance(self.source, bytes):
+            return io.BytesIO(self.source)
+        return self.source.open("rb")
+
+
+class _Record:
+    """The cells of a line, or of several where a quoted one goes on."""
+
+    def __init__(self, delimiter: str) -> None:
+        self.cells: list[str] = []
+        self.length = 0
+        self._delimiter = delimiter
+        self._open: list[str] | None = None
+        """What the cell that goes on holds so far."""
+
+    def add(self, line: str) -> bool | None:
+        """Whether the last cell is whole; None where something follows the end of a quoted one."""
+        self.length += len(line)
+        at = 0
+        while at <= len(line):
+            if self._open is None and (quote := _OPENING.match(line, at)):
+                self._open, at = [], quote.end()
+            if self._open is None:
+                end = line.find(self._delimiter, at) % (len(line) + 1)  # -1 is the end of the line
+                self.cells.append(line[at:end])
+            else:
+                found = _QUOTED.match(line, at)
+                self._open.append(found[1].replace('""', '"'))  # type: ignore[index]
+                if not found[2]:  # type: ignore[index]
+                    self._open.append("\n")
+                    return False
+                self.cells.append("".join(self._open))
+                self._open = None
+                end = _BLANK.match(line, found.end()).end()  # type: ignore[union-attr]
+                if line[end : end + 1] not in ("", self._delimiter):
+                    return None
+            at = end + 1
+        return True
+
+
+def write_csv(stream: io.TextIOBase, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows for spreadsheets. A text that one would take for a formula gets an apostrophe
+    before it, by which spreadsheets know text, and `restored` takes away again; numbers stay."""
+    stream.writelines(",".join(map(_written, row)) + "\n" for row in rows)
+
+
+def restored(cell: str) -> str:
+    """A text as it was before `write_csv` wrote it."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
+
+
+def _written(cell: object) -> str:
+    text = "" if cell is None else str(cell)
+    if isinstance(cell, str) and _FORMULA.match(cell):
+        text = f"'{text}"
+    # The csv module of Python leaves a carriage return unquoted where lines end in "\n" alone.
+    return '"' + text.replace('"', '""') + '"' if _TO_QUOTE.search(text) else text
+
+
+class _UnusableError(ValueError):
+    """Why a line cannot be used."""
+
+
+def _clean(text: str) -> str:
+    return clean_text(text).strip()
+
+
+def _cleaned(value: Any) -> Any:
+    """The same with every text in it clean."""
+    if isinstance(value, str):
+        if len(value) > MOST_CELL:
+            raise _UnusableError(f"a text is longer than {MOST_CELL:,} characters")
+        return _clean(value)
+    if isinstance(value, list):
+        return [_cleaned(one) for one in value]
+    if isinstance(value, Mapping):
+        return {_clean(name): _cleaned(one) for name, one in value.items()}
+    return value

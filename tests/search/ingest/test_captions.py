@@ -103,7 +103,7 @@ def test_a_table_that_is_gone_takes_its_words_along_and_leaves_those_of_others(
     assert columns(store, "0.jpg")["place"] == "杭州" and "year" not in columns(store, "0.jpg")
     assert picture(store, "1.jpg").text is None and len(said_of(store, "1.jpg")) == 0
     assert columns(store, "1.jpg") == columns(store, "2.jpg")
-    assert store.said.sources() == [str(photos / "more.csv")]
+    assert [one.path for one in store.annotations.tables()] == [str(photos / "more.csv")]
 
 
 def test_a_table_that_has_another_name_still_counts_and_its_old_name_does_not(
@@ -118,7 +118,7 @@ def test_a_table_that_has_another_name_still_counts_and_its_old_name_does_not(
     (photos / "a" / "zz.csv").rename(photos / "aa.csv")
     ingest(store, embedder, [photos], ONE)
     assert picture(store, "0.jpg").text == "A dog" and columns(store, "0.jpg")["width"] == 7
-    assert store.said.sources() == [str(photos / "aa.csv")]
+    assert [one.path for one in store.annotations.tables()] == [str(photos / "aa.csv")]
 
 
 def test_a_picture_that_has_another_name_keeps_its_caption_as_long_as_the_row_is_there(
@@ -161,9 +161,9 @@ def test_captions_from_before_they_had_vectors_get_them_and_can_be_taken_back(
     table(photos, "file,caption,width\na/0.jpg,A dog,7\n")
     ingest(store, embedder, [photos], ONE)
     with store.writing("as it was before"):
-        store.database.run("DELETE FROM said")
+        for name in ("tables", "annotations", "own_descriptions", "undescribed"):
+            store.database.run(f"DELETE FROM {name}")
         store.database.run("DELETE FROM vectors WHERE modality = 'text'")
-        store.settings.set("captions_due", True)
         store.settings.set("captions_adopted", True)
     report = ingest(store, embedder, [photos], ONE)
     assert (report.images, report.added, report.updated) == (0, 0, 0)

@@ -46,6 +46,12 @@ CHINESE = {
     f"（首条为 {{detail}}）。{_FILL}",
     "missing captions": "有 {count} 张图片的说明缺少模型 {where} 的向量，按说明的意思查不到"
     f"（首张为 {{detail}}）。{_FILL}",
+    "missing annotations": "表格 {where} 的 {detail} 行中有 {count} 行没有存入，或没有对应到图片。"
+    "请运行 `seesay index` 重新读取该表格。",
+    "undescribed pictures": "有 {count} 张图片（首张为 {where}）还没有用上表格中的最新说明："
+    "收录曾中断，或仍在进行。请运行 `seesay index` 完成。",
+    "wrong descriptions": "有 {count} 张图片（首张为 {where}）缺少表格给出的说明或字段。"
+    "请先运行 `seesay rebuild` 作标记，再运行 `seesay index` 补上。",
     "keyword index": f"{{where}} 的关键词索引已损坏：{{detail}}。{_BUILD}",
     "missing keywords": "有 {count} 条文字不在 {where} 的关键词索引中"
     f"（首条为 {{detail}}）。{_BUILD}",

@@ -10,6 +10,9 @@ Kind = Literal[
     "unsound vectors",
     "missing vectors",
     "missing captions",
+    "missing annotations",
+    "undescribed pictures",
+    "wrong descriptions",
     "keyword index",
     "missing keywords",
     "index files",
@@ -55,6 +58,22 @@ WORDS: dict[Kind, tuple[Remedy, str]] = {
         "index",
         "{count} pictures have captions without a vector of {where} and are not found by the "
         f"meaning of these (unit {{detail}}). Expected one for each: {_INDEX}.",
+    ),
+    "missing annotations": (
+        "index",
+        "{count} of the {detail} rows of the table {where} are not stored, or not with their "
+        "pictures. Expected all: run `seesay index`, which reads the table again.",
+    ),
+    "undescribed pictures": (
+        "index",
+        "{count} pictures (the first is {where}) are not described by what tables say now, since "
+        "a run was interrupted or still goes on. Expected all: run `seesay index`, which does it.",
+    ),
+    "wrong descriptions": (
+        "rebuild",
+        "{count} pictures (the first is {where}) lack a caption or column that a table gives them. "
+        "Expected all: run `seesay rebuild`, which notes them, and then `seesay index`, which "
+        "describes them again.",
     ),
     "keyword index": (
         "rebuild",

@@ -136,6 +136,10 @@ class Annotations:
         for page in self._database.pages(sql, (), size):
             yield [item for (item,) in page]
 
+    def paths(self, table: int) -> set[str]:
+        """The paths and addresses that a table names."""
+        return {text_to_path(path) for path in self._rows_of(table)}
+
     def absent(self, table: int) -> list[str]:
         """The paths and addresses that a table names and the collection does not have."""
         rows = self._database.rows(

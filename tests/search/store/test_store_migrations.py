@@ -13,7 +13,13 @@ from seesay.search.store.store import FILE, Store
 
 # A migration that has been released is never edited: a collection made by it would differ from one
 # made by the edited one. Add another migration instead, and its digest here.
-DIGESTS = ["e3f5f97f786347ef", "d27e395955018450", "a3bbdf86b9012664", "2c99b72edd492471"]
+DIGESTS = [
+    "e3f5f97f786347ef",
+    "d27e395955018450",
+    "a3bbdf86b9012664",
+    "2c99b72edd492471",
+    "ddb5374d10353de6",
+]
 
 ROWS = {
     1: "INSERT INTO items VALUES (1, '/photos/0/0.jpg', '/photos/0', '0.jpg', 'image', 'ab', 1, 1,"
@@ -26,8 +32,8 @@ ROWS = {
     " INSERT INTO vectors VALUES (1, 1, 1, 'image', 1, x'003c0000')",
     3: "INSERT INTO keywords (rowid, words, characters) VALUES (1, 'a cat', '')",
     4: "INSERT INTO vectors VALUES (2, 1, 1, 'text', 1, x'0000003c');"
-    " INSERT INTO items VALUES (2, '/photos/table.csv', '/photos', 'table.csv', 'table', 'cd', 1, 1,"
-    " 'ready', 1, 1); INSERT INTO said VALUES (1, '', NULL, '{}');"
+    " INSERT INTO items VALUES (2, '/photos/table.csv', '/photos', 'table.csv', 'table', 'cd', 1,"
+    " 1, 'ready', 1, 1); INSERT INTO said VALUES (1, '', NULL, '{}');"
     " INSERT INTO said VALUES (1, '/photos/table.csv', 'a cat', '{}')",
     5: "INSERT INTO tables VALUES (2, 1); INSERT INTO undescribed VALUES (1)",
 }

@@ -121,8 +121,9 @@ def test_a_picture_that_another_writer_brings_while_its_table_comes_in_is_descri
     assert captions(store)["y.png"] == "A ship"
 
 
+@pytest.mark.parametrize("moment", ["before its rows are stored", "before it is described"])
 def test_a_table_read_before_another_writer_took_in_a_newer_one_changes_nothing(
-    store, other, embedder, photos, monkeypatch
+    store, other, embedder, photos, monkeypatch, moment
 ):
     write_table(photos, "dog")
 
@@ -130,7 +131,10 @@ def test_a_table_read_before_another_writer_took_in_a_newer_one_changes_nothing(
         write_table(photos, "a newer cat")
         ingest(other, embedder, [photos], ONE)
 
-    before_change(monkeypatch, store, "table", overtake)
+    if moment == "before it is described":
+        before_embedding(monkeypatch, 1, overtake)
+    else:
+        before_change(monkeypatch, store, "table", overtake)
     ingest(store, embedder, [photos], ONE)
     assert captions(store) == six("a newer cat")
 

@@ -40,6 +40,11 @@ class OwnDescription:
     keys: Sequence[str]
     """The keys that annotations give, and that go with them."""
 
+    def metadata_of(self, known: Metadata) -> Metadata:
+        """The metadata of the picture as it would be without annotations."""
+        rest = {key: value for key, value in known.items() if key not in self.keys}
+        return rest | {key: self.metadata[key] for key in self.keys if key in self.metadata}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:

@@ -66,7 +66,7 @@ def _descriptions(store: Store, items: Sequence[int]) -> list[_Description]:
     found = []
     for unit in units:
         if unit.id in own:
-            text, metadata = own[unit.id].text, _without(known[unit.id], own[unit.id])
+            text, metadata = own[unit.id].text, own[unit.id].metadata_of(known[unit.id])
         elif adopt:
             text, metadata = _not_of_rows(unit, known[unit.id], rows[unit.item])
         else:
@@ -90,12 +90,6 @@ def _description(
         metadata=metadata | given,
         own=OwnDescription(text=text, metadata=hidden, keys=sorted(given)),
     )
-
-
-def _without(known: Metadata, own: OwnDescription) -> Metadata:
-    """The metadata that a picture has apart from what annotations gave when it was described."""
-    rest = {key: value for key, value in known.items() if key not in own.keys}
-    return rest | {key: own.metadata[key] for key in own.keys if key in own.metadata}
 
 
 def _not_of_rows(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from seesay.search.ingest.readers import Readers
@@ -61,7 +62,7 @@ class Captions:
 
     def apply(self, table: Outcome) -> None:
         """Store the table with all of its rows, in one transaction."""
-        rows = rows_by_path(table)
+        rows = {path: _annotation(row) for path, row in rows_by_path(table).items()}
         with self._store.writing("table", run=self._run):
             item = self._store.items.by_path([table.path]).get(table.path)
             if item is not None and is_outdated(table, item):
@@ -115,16 +116,16 @@ class Captions:
         )
 
 
-def rows_by_path(table: Outcome) -> dict[str, Annotation]:
-    """The rows by the path of their picture, which is meant from the folder of the table. Of one
-    that is spelled in two ways, captions are joined, and of its columns the first counts."""
+def rows_by_path(table: Outcome) -> dict[str, Row]:
+    """The rows by the path of their picture, which is meant from the folder of the table. Rows of
+    one path are one: their captions are joined, and of columns the first counts."""
     folder = os.path.dirname(table.path)
-    found: dict[str, Annotation] = {}
+    found: dict[str, Row] = {}
     for row in table.rows:
         path = row.path
         if not path.startswith(_SCHEMES):
             path = os.path.normpath(os.path.join(folder, path))
-        found[path] = _annotation(row, found.get(path, Annotation()))
+        found[path] = _joined(found[path], row) if path in found else row
     return found
 
 
@@ -151,9 +152,14 @@ def _named(path: str, table: str) -> Seen:
     return Seen(path=path, expected="image", problem=problem)
 
 
-def _annotation(row: Row, before: Annotation) -> Annotation:
-    text = "\n".join(text for text in (before.text, row.caption) if text)
-    return Annotation(text=text or None, metadata={**_in_utc(row.metadata), **before.metadata})
+def _joined(first: Row, second: Row) -> Row:
+    lines = dict.fromkeys([*first.caption.splitlines(), *second.caption.splitlines()])
+    metadata = {**second.metadata, **first.metadata}
+    return replace(first, caption="\n".join(lines), metadata=metadata)
+
+
+def _annotation(row: Row) -> Annotation:
+    return Annotation(text=row.caption or None, metadata=_in_utc(row.metadata))
 
 
 def _in_utc(metadata: Metadata) -> Metadata:

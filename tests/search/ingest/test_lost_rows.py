@@ -117,6 +117,24 @@ def test_a_run_that_ends_before_all_is_described_is_found_and_the_next_goes_on(
     assert captioned(store) == CAPTIONED
 
 
+def test_a_table_whose_rows_are_not_all_stored_is_not_stored_at_all(
+    store, embedder, photos, table, monkeypatch
+):
+    replace = store.annotations.replace
+
+    def interrupted(*of):
+        replace(*of)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.annotations, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(store, embedder, [photos], ONE)
+    assert store.annotations.tables() == [] and store.annotations.is_empty()
+    ingest(store, embedder, [photos], ONE)
+    assert captioned(store) == CAPTIONED
+
+
 def test_a_check_of_tables_writes_nothing(indexed):
     head = indexed.ledger.head()
     check_annotations(indexed, deep=True)

@@ -12,6 +12,7 @@ from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
+from seesay.search.checking.annotations import check_annotations
 from seesay.search.checking.files import check_files
 from seesay.search.checking.findings import Finding
 from seesay.search.checking.metadata import check_metadata
@@ -157,14 +158,13 @@ class Collection:
 
     def forget_unused(self) -> list[Space]:
         """Remove the vectors of every model but the one in use; returns what was removed."""
-        unused = [space for space in self.store.spaces.all() if not space.active]
-        if unused:
-            with self.store.writing("forget models"):
-                for space in unused:
-                    self.store.spaces.drop(space.id)
+        with self.store.writing("forget models"):
+            unused = [space for space in self.store.spaces.all() if not space.active]
             for space in unused:
-                for modality in MODALITIES:
-                    Lane(self.store, space, modality).discard()
+                self.store.spaces.drop(space.id)
+        for space in unused:
+            for modality in MODALITIES:
+                Lane(self.store, space, modality).discard()
         return unused
 
     def rebuild(self, engine: str | None = None) -> list[BuiltLane]:
@@ -189,9 +189,8 @@ class Collection:
     def retry_errors(self) -> int:
         """Forget which files could not be read, so that the next `index` tries them again; returns
         how many."""
-        bad = [one.path for one in self.store.quarantine.all()]
         with self.store.writing("retry"):
-            return self.store.quarantine.release(bad)
+            return self.store.quarantine.release(one.path for one in self.store.quarantine.all())
 
     # What asks it
 
@@ -289,13 +288,15 @@ class Collection:
         return self.store.quarantine.all()
 
     def verify(self, *, deep: bool = False, files: bool = False) -> list[Finding]:
-        """What is wrong with the collection; nothing where all is well. `deep` reads every page,
-        compares the indexes with the stored vectors and looks for some of them; `files` compares
-        the files that are there with what was indexed. The bytes of indexes are always read."""
+        """What is wrong with the collection; nothing where all is well. The rows of tables are
+        counted, and the bytes of indexes read. `deep` reads every page, compares the indexes with
+        the stored vectors and looks for some of them, and pictures with what tables say of them;
+        `files` compares the files that are there with what was indexed."""
         found = check_truth(self.store, deep=deep)
         if any(finding.kind == "pages" for finding in found):
             return found  # nothing else can be told from such a file
         found += check_metadata(self.store, deep=deep)
+        found += check_annotations(self.store, deep=deep)
         for space in self.store.spaces.all():
             for modality in MODALITIES:
                 with closing(Lane(self.store, space, modality)) as lane:

@@ -1,6 +1,7 @@
 """Captions of tables as vectors of their pictures: they come, change and go with the tables."""
 
 import http.server
+import shutil
 import threading
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_a_table_that_is_gone_takes_its_words_along_and_leaves_those_of_others(
     assert columns(store, "0.jpg")["place"] == "杭州" and "year" not in columns(store, "0.jpg")
     assert picture(store, "1.jpg").text is None and len(said_of(store, "1.jpg")) == 0
     assert columns(store, "1.jpg") == columns(store, "2.jpg")
-    assert store.said.sources() == [str(photos / "more.csv")]
+    assert [one.path for one in store.annotations.tables()] == [str(photos / "more.csv")]
 
 
 def test_a_table_that_has_another_name_still_counts_and_its_old_name_does_not(
@@ -118,7 +119,7 @@ def test_a_table_that_has_another_name_still_counts_and_its_old_name_does_not(
     (photos / "a" / "zz.csv").rename(photos / "aa.csv")
     ingest(store, embedder, [photos], ONE)
     assert picture(store, "0.jpg").text == "A dog" and columns(store, "0.jpg")["width"] == 7
-    assert store.said.sources() == [str(photos / "aa.csv")]
+    assert [one.path for one in store.annotations.tables()] == [str(photos / "aa.csv")]
 
 
 def test_a_picture_that_has_another_name_keeps_its_caption_as_long_as_the_row_is_there(
@@ -147,6 +148,70 @@ def test_a_picture_that_has_another_name_keeps_its_caption_as_long_as_the_row_is
     assert [bad.path for bad in store.quarantine.all()] == [str(photos / "c" / "none.jpg")]
 
 
+def test_a_picture_that_is_renamed_to_what_a_table_names_gets_its_caption(store, embedder, photos):
+    table(photos, "file,caption\na/0.jpg,A dog\nlost.jpg,A cat\n")
+    ingest(store, embedder, [photos], ONE)
+    (photos / "b" / "1.jpg").rename(photos / "lost.jpg")
+    report = ingest(store, embedder, [photos], ONE)
+    assert (report.moved, report.images) == (1, 0)
+    assert picture(store, "lost.jpg").text == "A cat" and len(said_of(store, "lost.jpg")) == 1
+    assert store.quarantine.all() == []
+    (photos / "a" / "0.jpg").rename(photos / "lost.jpg")  # in place of the other
+    ingest(store, embedder, [photos], ONE)
+    assert picture(store, "lost.jpg").text == "A cat"  # the row of its present name counts
+
+
+def test_a_copy_takes_the_caption_over_when_its_original_goes_in_a_later_run(
+    store, embedder, photos
+):
+    table(photos, "file,caption\na/0.jpg,A dog\nb/1.jpg,A cat\nc/2.jpg,A hen\n")
+    table(photos, "file,place\na/0.jpg,Rome\n", "places.csv")
+    ingest(store, embedder, [photos], ONE)
+    shutil.copy(photos / "a" / "0.jpg", photos / "copy.jpg")
+    shutil.copy(photos / "b" / "1.jpg", photos / "c" / "2.jpg")  # has a row of its own
+    ingest(store, embedder, [photos], ONE)
+    assert picture(store, "copy.jpg").text is None
+    (photos / "a" / "0.jpg").unlink()
+    (photos / "b" / "1.jpg").unlink()
+    ingest(store, embedder, [photos], ONE)
+    assert picture(store, "copy.jpg").text == "A dog" and len(said_of(store, "copy.jpg")) == 1
+    assert columns(store, "copy.jpg")["place"] == "Rome"
+    assert picture(store, "2.jpg").text == "A hen"
+    write_photo(photos / "a" / "0.jpg", 60)  # whose row it is
+    ingest(store, embedder, [photos], ONE)
+    assert (picture(store, "0.jpg").text, picture(store, "copy.jpg").text) == ("A dog", None)
+
+
+def test_a_renamed_picture_that_is_changed_keeps_its_caption(store, embedder, photos):
+    table(photos, "file,caption\na/0.jpg,A dog\n")
+    ingest(store, embedder, [photos], ONE)
+    (photos / "a" / "0.jpg").rename(photos / "a" / "new.jpg")
+    ingest(store, embedder, [photos], ONE)
+    write_photo(photos / "a" / "new.jpg", 61)
+    ingest(store, embedder, [photos], ONE)
+    assert picture(store, "new.jpg").text == "A dog" and len(said_of(store, "new.jpg")) == 1
+
+
+def test_a_picture_that_a_table_spells_in_two_ways_keeps_both_captions(store, embedder, photos):
+    table(photos, "file,caption,year\na/0.jpg,A dog,2019\n./a/0.jpg,Runs,2020\n")
+    ingest(store, embedder, [photos], ONE)
+    assert picture(store, "0.jpg").text == "A dog\nRuns" and columns(store, "0.jpg")["year"] == 2019
+
+
+def test_a_tag_under_the_name_of_a_column_is_back_when_the_table_goes(store, embedder, photos):
+    table(photos, "file,caption\na/0.jpg,A dog\n")
+    ingest(store, embedder, [photos], ONE)
+    with store.writing("tag"):
+        unit = picture(store, "0.jpg").id
+        store.units.describe(unit, metadata={**columns(store, "0.jpg"), "tag": ("a", "b")})
+    table(photos, "file,tag\na/0.jpg,mine\n", "tags.csv")
+    ingest(store, embedder, [photos], ONE)
+    assert columns(store, "0.jpg")["tag"] == "mine"
+    (photos / "tags.csv").unlink()
+    ingest(store, embedder, [photos], ONE)
+    assert columns(store, "0.jpg")["tag"] == ("a", "b")
+
+
 def test_what_is_gone_is_kept_where_that_is_asked_for(store, embedder, photos):
     table(photos, "file,caption\na/0.jpg,A dog\n")
     ingest(store, embedder, [photos], ONE)
@@ -161,9 +226,9 @@ def test_captions_from_before_they_had_vectors_get_them_and_can_be_taken_back(
     table(photos, "file,caption,width\na/0.jpg,A dog,7\n")
     ingest(store, embedder, [photos], ONE)
     with store.writing("as it was before"):
-        store.database.run("DELETE FROM said")
+        for name in ("tables", "annotations", "own_descriptions", "undescribed"):
+            store.database.run(f"DELETE FROM {name}")
         store.database.run("DELETE FROM vectors WHERE modality = 'text'")
-        store.settings.set("captions_due", True)
         store.settings.set("captions_adopted", True)
     report = ingest(store, embedder, [photos], ONE)
     assert (report.images, report.added, report.updated) == (0, 0, 0)

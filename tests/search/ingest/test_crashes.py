@@ -42,6 +42,7 @@ def test_what_is_killed_again_and_again_loses_nothing(tmp_path, model_folder):
     report = drive(tmp_path, model_folder, 6)
     assert (report["ingest kills"], report["build kills"], report["fill kills"]) == (6, 8, 2)
     assert report["ingest acknowledged"] > 3 and report["ingest unfinished"] > 1
+    assert report["pair kills"] == 2 * 6 and report["rows of tables"] > report["rows lost"] == 0
 
 
 @pytest.mark.slow
@@ -53,6 +54,8 @@ def test_indexing_and_building_killed_200_times_and_filling_60_times_loses_nothi
     report = drive(tmp_path, model_folder, 200)
     sys.stderr.write(f"{report}\n")
     assert (report["ingest kills"], report["build kills"], report["fill kills"]) == (200, 264, 66)
+    assert report["pair kills"] == 2 * 200 and report["pair unfinished"] > 100
+    assert report["rows of tables"] > 100 and report["rows lost"] == 0
     assert report["ingest acknowledged"] > 100 and report["ingest unfinished"] > 40
     assert report["ingest inside"] > 20  # in the middle of a write
     assert report["build inside"] > 50 and report["fill inside"] > 5

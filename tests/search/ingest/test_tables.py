@@ -155,8 +155,10 @@ def test_a_missing_picture_elsewhere_is_forgotten_once_no_table_names_it(
     assert store.quarantine.all() == []
 
 
-def test_the_missing_pictures_of_a_table_that_is_gone_are_forgotten(store, embedder, photos):
-    table(photos, "file,caption\nlost.jpg,A dog\n")
+def test_the_missing_pictures_of_a_table_that_is_gone_are_forgotten(
+    store, embedder, photos, tmp_path
+):
+    table(photos, f"file,caption\nlost.jpg,A dog\n{tmp_path / 'gone.jpg'},A ship\n")
     ingest(store, embedder, [photos], ONE)
     (photos / "captions.csv").unlink()
     ingest(store, embedder, [photos], ONE)

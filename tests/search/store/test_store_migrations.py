@@ -19,6 +19,7 @@ DIGESTS = [
     "a3bbdf86b9012664",
     "2c99b72edd492471",
     "f4fc718dd52f9cfc",
+    "ddb5374d10353de6",
 ]
 
 ROWS = {
@@ -32,17 +33,20 @@ ROWS = {
     " INSERT INTO vectors VALUES (1, 1, 1, 'image', 1, x'003c0000')",
     3: "INSERT INTO keywords (rowid, words, characters) VALUES (1, 'a cat', '')",
     4: "INSERT INTO vectors VALUES (2, 1, 1, 'text', 1, x'0000003c');"
+    " INSERT INTO items VALUES (2, '/photos/table.csv', '/photos', 'table.csv', 'table', 'cd', 1,"
+    " 1, 'ready', 1, 1); INSERT INTO said VALUES (1, '', NULL, '{}');"
     " INSERT INTO said VALUES (1, '/photos/table.csv', 'a cat', '{}')",
     5: "",
+    6: "INSERT INTO tables VALUES (2, 1); INSERT INTO undescribed VALUES (1)",
 }
 
 
 def made_by(folder, version):
     """A collection as version `version` left it, with rows in every table it knew."""
     folder.mkdir()
-    opening.migrate(folder / FILE, version)
-    with closing(sqlite3.connect(folder / FILE)) as connection:
-        for number in range(1, version + 1):
+    for number in range(1, version + 1):
+        opening.migrate(folder / FILE, number)
+        with closing(sqlite3.connect(folder / FILE)) as connection:
             connection.executescript(ROWS[number])
     return folder
 
@@ -57,7 +61,8 @@ def test_a_collection_of_every_older_format_opens_with_all_it_held(tmp_path, ver
             assert store.vectors.get(1, [1])[1].tolist() == [[1.0, 0.0]]
         if version >= 4:
             assert store.vectors.get(1, [1], lane="text")[1].tolist() == [[0.0, 1.0]]
-            assert store.said.of_units([1])[1]["/photos/table.csv"].text == "a cat"
+            assert [row.text for row in store.annotations.of_items([1])[1]] == ["a cat"]
+            assert store.annotations.own([1])[1].text is None
         made.add_photos(store, made.add_space(store), made.unit_vectors(3), first=1)
         mend(store)  # the oldest formats kept no keywords and no vectors
         assert list(store.keywords.search("cats", 1)[0]) == [1]

@@ -49,6 +49,12 @@ CHINESE = {
     "metadata": "键 {where} 有 {count} 个值与其类型不符，只能当作文字显示"
     "（首个属于条目 {detail}）。应为数字、文字，或公元 1 年到 9999 年的日期。"
     "请运行 `seesay rebuild` 清除。",
+    "missing annotations": "表格 {where} 的 {detail} 行中有 {count} 行没有存入，或没有对应到图片。"
+    "请运行 `seesay index` 重新读取该表格。",
+    "undescribed pictures": "有 {count} 张图片（首张为 {where}）还没有用上表格中的最新说明："
+    "收录曾中断，或仍在进行。请运行 `seesay index` 完成。",
+    "wrong descriptions": "有 {count} 张图片（首张为 {where}）缺少表格给出的说明或字段。"
+    "请先运行 `seesay rebuild` 作标记，再运行 `seesay index` 补上。",
     "keyword index": f"{{where}} 的关键词索引已损坏：{{detail}}。{_BUILD}",
     "missing keywords": "有 {count} 条文字不在 {where} 的关键词索引中"
     f"（首条为 {{detail}}）。{_BUILD}",

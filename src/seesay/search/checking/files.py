@@ -1,13 +1,11 @@
 """Do the files still hold what was indexed?"""
 
 import hashlib
-import os
 from collections.abc import Iterator
 
 from seesay.data.opening import open_file
 from seesay.search.checking.findings import Finding
-from seesay.search.ingest.reading.files import size_and_time
-from seesay.search.store.records import Item
+from seesay.search.ingest.storing.known import is_as_stored
 from seesay.search.store.store import Store
 
 _BLOCK = 1 << 20
@@ -19,7 +17,7 @@ def check_files(store: Store) -> list[Finding]:
     changed, unreadable = [], []
     for item in store.items.all():
         try:
-            if _looks_the_same(item) and _content_hash(item.path) != item.content_hash:
+            if is_as_stored(item) and _content_hash(item.path) != item.content_hash:
                 changed.append(item.path)
         except OSError as error:
             unreadable.append((item.path, error.strerror or str(error)))
@@ -32,14 +30,6 @@ def _findings(changed: list[str], unreadable: list[tuple[str, str]]) -> Iterator
     if unreadable:
         (path, reason), count = unreadable[0], len(unreadable)
         yield Finding(kind="unreadable files", where=path, count=count, detail=reason)
-
-
-def _looks_the_same(item: Item) -> bool:
-    try:
-        facts = os.stat(item.path)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return False  # ValueError: an address
-    return size_and_time(facts) == (item.size, item.mtime_ns)
 
 
 def _content_hash(path: str) -> str:

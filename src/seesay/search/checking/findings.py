@@ -11,6 +11,9 @@ Kind = Literal[
     "missing vectors",
     "missing captions",
     "metadata",
+    "missing annotations",
+    "undescribed pictures",
+    "wrong descriptions",
     "keyword index",
     "missing keywords",
     "index files",
@@ -62,6 +65,22 @@ WORDS: dict[Kind, tuple[Remedy, str]] = {
         "{count} values of {where} are none of their type and are shown as text (unit {detail}). "
         "Expected numbers, texts, and dates between the years 1 and 9999. Run `seesay rebuild`, "
         "which takes them out.",
+    ),
+    "missing annotations": (
+        "index",
+        "{count} of the {detail} rows of the table {where} are not stored, or not with their "
+        "pictures. Expected all: run `seesay index`, which reads the table again.",
+    ),
+    "undescribed pictures": (
+        "index",
+        "{count} pictures (the first is {where}) are not described by what tables say now, since "
+        "a run was interrupted or still goes on. Expected all: run `seesay index`, which does it.",
+    ),
+    "wrong descriptions": (
+        "rebuild",
+        "{count} pictures (the first is {where}) lack a caption or column that a table gives them. "
+        "Expected all: run `seesay rebuild`, which notes them, and then `seesay index`, which "
+        "describes them again.",
     ),
     "keyword index": (
         "rebuild",

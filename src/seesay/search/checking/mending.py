@@ -1,5 +1,6 @@
 """Take out what is unsound, so that the rest fits together and the next run can fill the gaps."""
 
+from seesay.search.checking.annotations import misdescribed
 from seesay.search.checking.metadata import mend_metadata
 from seesay.search.checking.truth import (
     WITHOUT_KEYWORDS,
@@ -17,15 +18,20 @@ _ORPHANS = (  # what others belong to comes first
     " OR key NOT IN (SELECT id FROM metadata_keys)",
     "DELETE FROM vectors WHERE unit NOT IN (SELECT id FROM units)"
     " OR space NOT IN (SELECT id FROM spaces)",
+    "DELETE FROM own_descriptions WHERE unit NOT IN (SELECT id FROM units)",
+    "DELETE FROM annotations WHERE source NOT IN (SELECT id FROM items)",
+    "UPDATE annotations SET item = NULL WHERE item NOT IN (SELECT id FROM items)",
+    "DELETE FROM tables WHERE item NOT IN (SELECT id FROM items)",
+    "DELETE FROM undescribed WHERE item NOT IN (SELECT id FROM items)",
     f"DELETE FROM keywords WHERE rowid IN ({WITHOUT_UNIT})",
     "DELETE FROM vectors WHERE length(vector) != (SELECT 2 * dim FROM spaces WHERE id = space)",
 )
 
 
 def mend(store: Store) -> int:
-    """Take out rows that belong to nothing, vectors and metadata that are none, and put every text
-    into the keyword index again where that is damaged or lacks some; returns how many rows that
-    changed."""
+    """Take out rows that belong to nothing, vectors and metadata that are none, put every text
+    into the keyword index again where that is damaged or lacks some, and let the next run describe
+    pictures that lack what tables say of them; returns how many rows that changed."""
     damaged = keywords_are_damaged(store) is not None
     with store.writing("mend") as change:
         if damaged:
@@ -41,4 +47,5 @@ def mend(store: Store) -> int:
             some = store.units.get(units[start : start + _AT_ONCE])
             store.keywords.put([unit.id for unit in some], [unit.text or "" for unit in some])
         mend_metadata(store)
+        store.annotations.set_undescribed(list(misdescribed(store)))
         return change.rows

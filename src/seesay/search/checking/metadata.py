@@ -7,7 +7,6 @@ from seesay.errors import CollectionDamagedError
 from seesay.search.checking.findings import Finding
 from seesay.search.ingest.reading.dates import read_day
 from seesay.search.store.records import Value
-from seesay.search.store.said import OWN
 from seesay.search.store.sqlite.numbers import ANY_OF, as_list
 from seesay.search.store.sqlite.paths import text_to_path
 from seesay.search.store.store import Store
@@ -57,7 +56,7 @@ def mend_metadata(store: Store) -> None:
     """Take such values out. A text in the place of the date is read as one; where that fails, the
     date that the picture itself has comes back. Keys that nothing has go. Only inside `writing`."""
     units = sorted({unit for unit, _ in _unsound(store, deep=True)})
-    own = store.said.of_units(units)
+    own = store.annotations.own(units)
     for unit, rows in groupby(list(_rows_of(store, units)), key=lambda row: row[0]):
         values: dict[str, list[Value]] = {}
         for _, key, kind, value in rows:
@@ -65,8 +64,8 @@ def mend_metadata(store: Store) -> None:
             if mended is not None:
                 values.setdefault(key, []).append(mended)
         known = sound(values)
-        if DATE_KEY not in known and OWN in own[unit]:
-            known |= sound({DATE_KEY: own[unit][OWN].metadata.get(DATE_KEY)})
+        if DATE_KEY not in known and unit in own:
+            known |= sound({DATE_KEY: own[unit].metadata.get(DATE_KEY)})
         store.units.describe(unit, metadata=known)
     store.units.forget_unused_keys()
 

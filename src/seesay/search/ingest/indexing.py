@@ -25,11 +25,11 @@ from seesay.search.ingest.readers import Readers
 from seesay.search.ingest.reading.messages import Expected, Outcome, Setup, Task
 from seesay.search.ingest.spaces import require_active, space_of
 from seesay.search.ingest.storing.committing import Committing, Tally
-from seesay.search.ingest.storing.describing import Describing
+from seesay.search.ingest.storing.describing import describe
 from seesay.search.ingest.storing.embedding import Embedding
 from seesay.search.ingest.storing.known import ROOTS, is_below, known_roots
 from seesay.search.ingest.storing.removing import remove_what_is_gone
-from seesay.search.ingest.storing.tables import ADOPTED, Captions
+from seesay.search.ingest.storing.tables import Captions
 from seesay.search.ingest.storing.upkeep import keep_up
 from seesay.search.ingest.walking import Seen, Walk, absolute, count_files
 from seesay.search.store.records import Item, Quarantined, Space
@@ -134,15 +134,12 @@ class _Run:
         )
 
     def _start(self, places: list[str]) -> int:
-        known = known_roots(self._store)
-        folders = [
-            place
-            for place in places
-            if os.path.isdir(place) and not any(is_below(place, root) for root in known)
-        ]
+        folders = [place for place in places if os.path.isdir(place)]
         with self._store.writing("begin"):
-            if folders:
-                self._store.settings.set(ROOTS, [*known, *folders])
+            known = known_roots(self._store)
+            new = [p for p in folders if not any(is_below(p, root) for root in known)]
+            if new:
+                self._store.settings.set(ROOTS, [*known, *new])
             process = {"pid": os.getpid(), "host": gethostname()}  # by which a kill is noticed
             arguments = {"roots": [path_to_text(place) for place in places], **process}
             return self._store.runs.start("index", arguments)
@@ -154,10 +151,8 @@ class _Run:
         Thread(target=self._count, args=(places, stopping), daemon=True).start()
         self._through(number, walk.files(), readers, stopping)
         self._past = walk
-        adopt = bool(self._store.settings.get(ADOPTED))
-        describing = Describing(self._store, self._embedder, self._space, number, adopt=adopt)
         fetching = places if self._options.urls else []
-        captions = Captions(self._store, readers, describing, self._tally, fetching)
+        captions = Captions(self._store, readers, number, self._tally, fetching)
         if not stopping.is_set():
             awaited = captions.awaited(places, self._tables)
             self._through(number, self._once(awaited), readers, stopping)
@@ -170,7 +165,7 @@ class _Run:
         if stopping.is_set():
             return (), ()
         spared = remove_what_is_gone(self._store, walk, self._options, number, self._tally)
-        captions.finish()
+        describe(self._store, self._embedder, self._space, run=number, stopping=stopping)
         return spared
 
     def _refilled(self, readers: Readers, stopping: Event) -> int:
@@ -183,9 +178,7 @@ class _Run:
     ) -> None:
         """Files to committed vectors."""
         embedding = Embedding(self._store, self._embedder, self._space.id)
-        committing = Committing(
-            self._store, self._space, run=number, roots=known_roots(self._store), tally=self._tally
-        )
+        committing = Committing(self._store, self._space, run=number, tally=self._tally)
         tasks = self._tasks(files, stopping)
         while True:
             for embedded in embedding.of(readers.read(tasks)):

@@ -162,7 +162,7 @@ class Searcher:
         # A unit is in one of the lanes of vectors unless it has captions, so that where no keyword
         # is found, how deep they are searched changes nothing of their order; five times as deep
         # takes five times as long.
-        alone = self._store.said.is_empty() and not (keywords and len(keywords.found.units))
+        alone = self._store.annotations.is_empty() and not (keywords and len(keywords.found.units))
         if last + left_out <= _FIRST_HITS and alone:
             depth = _FIRST_PAGE
         for name in names:

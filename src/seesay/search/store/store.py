@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 
 from seesay.errors import CollectionError
+from seesay.search.store.annotations import Annotations
 from seesay.search.store.items import Items
 from seesay.search.store.keyword_table import KeywordTable
 from seesay.search.store.ledger import Ledger, Runs
 from seesay.search.store.metadata import MetadataTable
 from seesay.search.store.quarantine import Quarantine
-from seesay.search.store.said import Said
 from seesay.search.store.settings import Settings
 from seesay.search.store.spaces import Spaces
 from seesay.search.store.sqlite.database import Change, Database
@@ -65,7 +65,7 @@ class Store:
         self.items = Items(database, self.units)
         self.vectors = Vectors(database, self.spaces)
         self.quarantine = Quarantine(database)
-        self.said = Said(database)
+        self.annotations = Annotations(database)
 
     @contextmanager
     def writing(

@@ -9,13 +9,18 @@ import numpy as np
 
 from seesay.search.ingest.reading.messages import Outcome
 from seesay.search.ingest.storing.embedding import Embedded
-from seesay.search.ingest.storing.known import Vectors, is_gone, vectors_of_contents
+from seesay.search.ingest.storing.known import (
+    Vectors,
+    is_gone,
+    is_outdated,
+    known_roots,
+    vectors_of_contents,
+)
 from seesay.search.store.records import Item, ItemDraft, Space
 from seesay.search.store.store import Store
 
 UNITS = 384  # in a batch: large enough that its sync to the disk costs little of the time
 SECONDS = 3.0  # after which a smaller batch goes in, so that it can be searched
-TABLES, CAPTIONS_DUE = "tables", "captions_due"  # settings
 _TWINS = 16  # files of the same content that are looked at to find one that was renamed
 
 
@@ -37,15 +42,12 @@ class Tally:
 class Committing:
     """Collects what is to be stored, and stores it when it is time."""
 
-    def __init__(
-        self, store: Store, space: Space, *, run: int, roots: Sequence[str], tally: Tally
-    ) -> None:
+    def __init__(self, store: Store, space: Space, *, run: int, tally: Tally) -> None:
         self.orphans: list[Outcome] = []
         """Files whose content was known, but no longer is: they must be read again."""
         self._store = store
         self._space = space
         self._run = run
-        self._roots = roots
         self._tally = tally
         self._batch: list[Embedded] = []
         self._units = 0
@@ -73,8 +75,9 @@ class Committing:
 
     def _commit(self, batch: list[Embedded]) -> None:
         store = self._store
+        items = store.items.by_path(embedded.outcome.path for embedded in batch)
+        batch = [e for e in batch if not self._is_overtaken(e.outcome, items)]
         outcomes = [embedded.outcome for embedded in batch]
-        items = store.items.by_path(outcome.path for outcome in outcomes)
         self._record_failures([o for o in outcomes if o.stage is not None], items)
         sound = [embedded for embedded in batch if embedded.outcome.stage is None]
         same = [e.outcome for e in sound if _is_same(e.outcome, items.get(e.outcome.path))]
@@ -84,6 +87,13 @@ class Committing:
         vectors = self._vectors(changed)  # before anything is replaced: files may exchange names
         moved = self._move([embedded.outcome for embedded in changed], items)
         self._put([e for e in changed if e.outcome.path not in moved], items, vectors)
+
+    def _is_overtaken(self, outcome: Outcome, items: Mapping[str, Item]) -> bool:
+        item = items.get(outcome.path)
+        if item is None or not is_outdated(outcome, item):
+            return False
+        self._tally.counts["unchanged"] += 1
+        return True
 
     def _record_failures(self, failed: Sequence[Outcome], items: Mapping[str, Item]) -> None:
         known = self._store.quarantine.by_path(outcome.path for outcome in failed)
@@ -119,11 +129,12 @@ class Committing:
         for item in self._store.items.by_hash({_content(outcome) for outcome in outcomes}):
             twins.setdefault(item.content_hash, []).append(item)
         moves: dict[int, Outcome] = {}
+        roots = known_roots(self._store) if twins else []
         for outcome in outcomes:
             some = [t for t in twins.get(_content(outcome), []) if t.kind == outcome.kind]
             some.sort(key=lambda twin: _name(twin.path) != _name(outcome.path))
             for twin in some[:_TWINS]:
-                if twin.id not in moves and is_gone(twin.path, self._roots):
+                if twin.id not in moves and is_gone(twin.path, roots):
                     moves[twin.id] = outcome
                     break
         if moves:
@@ -155,8 +166,6 @@ class Committing:
         rows = np.concatenate([vectors[_content(embedded.outcome)] for embedded in puts])
         self._store.vectors.put(self._space.id, units, rows)
         self._count(puts, items)
-        if self._store.settings.get(TABLES) and not self._store.settings.get(CAPTIONS_DUE):
-            self._store.settings.set(CAPTIONS_DUE, True)
 
     def _count(self, puts: Iterable[Embedded], items: Mapping[str, Item]) -> None:
         for embedded in puts:

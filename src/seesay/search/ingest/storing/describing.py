@@ -1,156 +1,136 @@
-"""What tables say of pictures is put together with what was known of them, and can be taken back.
+"""Puts together what is known of a picture and what tables say of it.
 
-Each table's word is kept for itself, and so is what was known before any table spoke. What a
-picture has is made of these anew whenever one of them changes: captions of several tables stand
-below each other; of columns of the same name that of the last table, by its path, counts.
+Text and metadata of a picture are made anew from its own description and its annotations whenever
+one of them changes: captions of several tables stand below each other; of columns of the same name
+that of the last table, by its path, counts. What a table no longer says is gone then.
+
+Which pictures have to be described is stored with each change of annotations, so that it does not
+matter who made the change, who describes, or who is killed meanwhile.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from threading import Event
 
 import numpy as np
 
 from seesay.inference.embedder import Embedder
 from seesay.search.ingest.storing.captions import LANE, caption_vectors
+from seesay.search.store.annotations import Annotation, OwnDescription
 from seesay.search.store.records import Metadata, Space, Unit
-from seesay.search.store.said import OWN, Statement
 from seesay.search.store.store import Store
 
+ADOPTED = "captions_adopted"  # the setting of collections from before annotations were kept apart
 AT_ONCE = 500  # pictures, and so in a transaction
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Change:
-    """What becomes of a picture."""
+class _Description:
+    """What is to be known of a picture."""
 
     unit: Unit
-    own: Statement
+    known: Metadata
     text: str | None
-    metadata: Metadata | None
-    """None where it stays."""
-    last: bool
-    """Whether no table says anything of it any more."""
+    metadata: Metadata
+    own: OwnDescription | None
+    """None where nothing is annotated."""
 
     @property
-    def is_said_anew(self) -> bool:
+    def has_other_text(self) -> bool:
         return self.text != self.unit.text
 
+    @property
+    def has_other_metadata(self) -> bool:
+        return self.metadata != self.known
 
-class Describing:
-    """Describes pictures for one run."""
 
-    def __init__(
-        self, store: Store, embedder: Embedder, space: Space, run: int, *, adopt: bool
-    ) -> None:
-        """`adopt` says that pictures may hold what tables said before that was kept apart: what a
-        table says in the same words is then its own."""
-        self._store = store
-        self._embedder = embedder
-        self._space = space
-        self.run = run
-        self._adopt = adopt
+def describe(store: Store, embedder: Embedder, space: Space, *, run: int, stopping: Event) -> None:
+    """Describe every picture whose annotations have changed."""
+    while not stopping.is_set() and (items := store.annotations.undescribed(AT_ONCE)):
+        vectors = _embedded(embedder, _descriptions(store, items), {})  # others need not wait yet
+        with store.writing("describe", run=run):
+            found = _descriptions(store, items)
+            _write(store, space, found, _embedded(embedder, found, vectors))
+            store.annotations.set_described(items)
+    if store.settings.get(ADOPTED) and not stopping.is_set():
+        with store.writing("captions", run=run):
+            store.settings.set(ADOPTED, False)
 
-    def describe(self, source: str, statements: Mapping[int, Statement]) -> None:
-        """From now on this table says this of these units, and nothing of any other."""
-        gone = set(self._store.said.units_of(source)) - statements.keys()
-        self._in_parts(source, {**statements, **dict.fromkeys(sorted(gone))})
 
-    def withdraw(self, source: str) -> None:
-        """Take back all that a table said."""
-        self._in_parts(source, dict.fromkeys(self._store.said.units_of(source)))
+def _descriptions(store: Store, items: Sequence[int]) -> list[_Description]:
+    units = [unit for unit in store.units.of_items(items) if unit.kind == "image"]
+    numbers = [unit.id for unit in units]
+    known, own = store.units.metadata(numbers), store.annotations.own(numbers)
+    rows = store.annotations.of_items(items)
+    adopt = bool(store.settings.get(ADOPTED))
+    found = []
+    for unit in units:
+        if unit.id in own:
+            text, metadata = own[unit.id].text, own[unit.id].metadata_of(known[unit.id])
+        elif adopt:
+            text, metadata = _not_of_rows(unit, known[unit.id], rows[unit.item])
+        else:
+            text, metadata = unit.text, known[unit.id]
+        found.append(_description(unit, known[unit.id], (text, metadata), rows[unit.item]))
+    return found
 
-    def _in_parts(self, source: str, statements: Mapping[int, Statement | None]) -> None:
-        rest = iter(statements.items())
-        while some := dict(islice(rest, AT_ONCE)):
-            changes = self._changes(source, some)
-            if not changes:
-                continue
-            vectors = self._embedded(changes, {})  # before others have to wait
-            with self._store.writing("describe", run=self.run):
-                changes = self._changes(source, some)
-                self._write(source, some, changes, self._embedded(changes, vectors))
 
-    def _changes(self, source: str, statements: Mapping[int, Statement | None]) -> list[_Change]:
-        units = self._store.units.get(statements)
-        known = self._store.units.metadata(unit.id for unit in units)
-        said = self._store.said.of_units(unit.id for unit in units)
-        found = (
-            self._change(unit, known[unit.id], said[unit.id], source, statements[unit.id])
-            for unit in units
-        )
-        return [change for change in found if change is not None]
+def _description(
+    unit: Unit, known: Metadata, own: tuple[str | None, Metadata], rows: Sequence[Annotation]
+) -> _Description:
+    text, metadata = own[0], dict(own[1])
+    if not rows:
+        return _Description(unit=unit, known=known, text=text, metadata=metadata, own=None)
+    given = {key: value for row in rows for key, value in row.metadata.items()}
+    hidden = {key: value for key, value in metadata.items() if key in given}
+    return _Description(
+        unit=unit,
+        known=known,
+        text=_joined([text, *(row.text for row in rows)]),
+        metadata=metadata | given,
+        own=OwnDescription(text=text, metadata=hidden, keys=sorted(given)),
+    )
 
-    def _change(
-        self,
-        unit: Unit,
-        known: Metadata,
-        said: Mapping[str, Statement],
-        source: str,
-        now: Statement | None,
-    ) -> _Change | None:
-        own = said.get(OWN) or self._own(unit, known, now)
-        before = {name: one for name, one in said.items() if name != OWN}
-        after = {name: one for name, one in before.items() if name != source}
-        if now is not None:
-            after = dict(sorted({**after, source: now}.items()))
-        text = _joined([own.text, *(one.text for one in after.values())])
-        former = {key for one in before.values() for key in one.metadata}
-        metadata = {key: value for key, value in known.items() if key not in former}
-        metadata |= {key: own.metadata[key] for key in former if key in own.metadata}
-        for one in after.values():
-            metadata |= one.metadata
-        if before == after and text == unit.text and metadata == known:
-            return None
-        return _Change(
-            unit=unit,
-            own=own,
-            text=text,
-            metadata=None if metadata == known else metadata,
-            last=not after,
-        )
 
-    def _own(self, unit: Unit, known: Metadata, now: Statement | None) -> Statement:
-        if not self._adopt or now is None:
-            return Statement(text=unit.text, metadata=known)
-        theirs = now.metadata
-        return Statement(
-            text=None if unit.text == now.text else unit.text,
-            metadata={k: v for k, v in known.items() if k not in theirs or theirs[k] != v},
-        )
+def _not_of_rows(
+    unit: Unit, known: Metadata, rows: Sequence[Annotation]
+) -> tuple[str | None, Metadata]:
+    """The same where annotations were not kept apart: what a row says in the same words is its."""
+    given = {(key, value) for row in rows for key, value in row.metadata.items()}
+    text = None if unit.text in {row.text for row in rows} else unit.text
+    return text, {key: value for key, value in known.items() if (key, value) not in given}
 
-    def _embedded(
-        self, changes: Iterable[_Change], known: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
-        """The vectors of the captions that change, by text."""
-        wanted = {change.text: None for change in changes if change.text and change.is_said_anew}
-        fresh = [text for text in wanted if text is not None and text not in known]
-        return {**known, **dict(zip(fresh, caption_vectors(self._embedder, fresh), strict=True))}
 
-    def _write(
-        self,
-        source: str,
-        statements: Mapping[int, Statement | None],
-        changes: list[_Change],
-        vectors: Mapping[str, np.ndarray],
-    ) -> None:
-        """The words, what is found by them, and their vectors, all in one transaction."""
-        store = self._store
-        numbers = [change.unit.id for change in changes]
-        now = {number: statements[number] for number in numbers}
-        store.said.put(OWN, {c.unit.id: c.own for c in changes if not c.last})
-        store.said.put(source, {n: one for n, one in now.items() if one is not None})
-        store.said.remove(source, [number for number, one in now.items() if one is None])
-        store.said.remove(OWN, [change.unit.id for change in changes if change.last])
-        for change in changes:
-            text = (change.text or "") if change.is_said_anew else None
-            store.units.describe(change.unit.id, text=text, metadata=change.metadata)
-        anew = [change for change in changes if change.is_said_anew]
-        store.vectors.remove_captions(change.unit.id for change in anew)
-        captioned = {change.unit.id: vectors[change.text] for change in anew if change.text}
-        if captioned:
-            rows = np.stack(list(captioned.values()))
-            store.vectors.put(self._space.id, list(captioned), rows, lane=LANE)
+def _embedded(
+    embedder: Embedder, descriptions: Iterable[_Description], known: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The vectors of the captions that change, by text."""
+    wanted = dict.fromkeys(one.text for one in descriptions if one.text and one.has_other_text)
+    fresh = [text for text in wanted if text is not None and text not in known]
+    if not fresh:
+        return dict(known)
+    return {**known, **dict(zip(fresh, caption_vectors(embedder, fresh), strict=True))}
+
+
+def _write(
+    store: Store,
+    space: Space,
+    descriptions: Sequence[_Description],
+    vectors: Mapping[str, np.ndarray],
+) -> None:
+    """The words, what is found by them, and their vectors, all in one transaction."""
+    store.annotations.set_own({one.unit.id: one.own for one in descriptions})
+    for one in descriptions:
+        text = (one.text or "") if one.has_other_text else None
+        metadata = one.metadata if one.has_other_metadata else None
+        if text is not None or metadata is not None:
+            store.units.describe(one.unit.id, text=text, metadata=metadata)
+    anew = [one for one in descriptions if one.has_other_text]
+    store.vectors.remove_captions(one.unit.id for one in anew)
+    captioned = {one.unit.id: vectors[one.text] for one in anew if one.text}
+    if captioned:
+        rows = np.stack(list(captioned.values()))
+        store.vectors.put(space.id, list(captioned), rows, lane=LANE)
 
 
 def _joined(texts: Iterable[str | None]) -> str | None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from jaxtyping import Float
 
+from seesay.search.ingest.reading.files import size_and_time
+from seesay.search.ingest.reading.messages import Outcome
 from seesay.search.store.records import Item
 from seesay.search.store.store import Store
 
@@ -61,6 +63,24 @@ def is_nothing(path: str) -> bool:
     except (OSError, ValueError) as error:
         return _says_nothing_is_there(error)
     return False
+
+
+def is_as_stored(item: Item) -> bool:
+    """Whether a file is there and has the size and time that are stored."""
+    try:
+        facts = os.stat(item.path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False  # ValueError: an address
+    return size_and_time(facts) == (item.size, item.mtime_ns)
+
+
+def is_outdated(read: Outcome, item: Item) -> bool:
+    """Whether a file changed after it was read, and another writer has stored what it holds now."""
+    same = (read.size, read.mtime_ns) == (item.size, item.mtime_ns)
+    try:
+        return not same and item.status == "ready" and is_as_stored(item)
+    except OSError:
+        return False
 
 
 def is_below(path: str, folder: str) -> bool:

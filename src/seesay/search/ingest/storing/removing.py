@@ -1,12 +1,16 @@
-"""What is no longer there is taken out of the collection, unless a whole disk seems to be away."""
+"""What is no longer there is taken out of the collection, unless a whole disk seems to be away.
 
-from collections.abc import Iterator
+What was seen to be gone is looked at again inside the transaction that removes it: another writer
+may have found it under another name since.
+"""
+
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from seesay.search.ingest.options import IngestOptions
 from seesay.search.ingest.storing.committing import Tally
 from seesay.search.ingest.storing.known import holds_something, is_absent, is_below, is_nothing
-from seesay.search.ingest.storing.tables import awaited_pictures
+from seesay.search.ingest.storing.tables import forget_unnamed
 from seesay.search.ingest.walking import Walk
 from seesay.search.store.store import Store
 
@@ -27,9 +31,9 @@ def remove_what_is_gone(
         if root in spared:
             continue
         gone = _gone(store, root, walk.unreadable)
-        while numbers := list(islice(gone, _AT_ONCE)):
+        while some := list(islice(gone, _AT_ONCE)):
             with store.writing("remove", run=run):
-                tally.counts["removed"] += store.items.remove(numbers)
+                tally.counts["removed"] += _remove(store, some)
     _forget_failures(store, [root for root in walk.found if root not in spared], run)
     return (tuple(missing), tuple(empty)) if spared else ((), ())
 
@@ -42,19 +46,30 @@ def _gone(store: Store, root: str, unreadable: list[str]) -> Iterator[int]:
             yield item.id
 
 
+def _remove(store: Store, numbers: Sequence[int]) -> int:
+    gone = [item for item in store.items.get(numbers) if is_absent(item.path)]
+    tables = [item.id for item in gone if item.kind == "table"]
+    named = [path for table in tables for path in store.annotations.absent(table)]
+    store.annotations.hand_over(item.id for item in gone)
+    count = store.items.remove(item.id for item in gone)
+    forget_unnamed(store, named)
+    return count
+
+
 def _forget_failures(store: Store, roots: list[str], run: int) -> None:
     """Bad files that are gone need not be listed any more, unless a table names them."""
-    named = {path for paths in awaited_pictures(store).values() for path in paths}
-    gone = [
+    if _forgettable(store, roots):
+        with store.writing("release", run=run):
+            store.quarantine.release(_forgettable(store, roots))
+
+
+def _forgettable(store: Store, roots: list[str]) -> set[str]:
+    gone = {
         bad.path
         for bad in store.quarantine.all()
-        if any(is_below(bad.path, root) for root in roots)
-        and bad.path not in named
-        and is_nothing(bad.path)
-    ]
-    if gone:
-        with store.writing("release", run=run):
-            store.quarantine.release(gone)
+        if any(is_below(bad.path, root) for root in roots) and is_nothing(bad.path)
+    }
+    return gone - store.annotations.named(gone)
 
 
 def _knows(store: Store, root: str) -> bool:

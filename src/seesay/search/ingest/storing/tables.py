@@ -1,65 +1,53 @@
-"""Tables that describe pictures: what they say is kept with the pictures they name."""
+"""Tables that describe pictures: their rows are stored, and the pictures that they name come in."""
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 
 from seesay.search.ingest.readers import Readers
 from seesay.search.ingest.reading.messages import Outcome, Row, Task
-from seesay.search.ingest.storing.committing import CAPTIONS_DUE, TABLES, Tally
-from seesay.search.ingest.storing.describing import AT_ONCE, Describing
-from seesay.search.ingest.storing.known import is_below, is_nothing
+from seesay.search.ingest.storing.committing import Tally
+from seesay.search.ingest.storing.known import is_below, is_nothing, is_outdated
 from seesay.search.ingest.storing.rows import rows_by_path, within_limit
 from seesay.search.ingest.walking import Seen, seen
+from seesay.search.store.annotations import Annotation, Table
 from seesay.search.store.records import ItemDraft, Quarantined
-from seesay.search.store.said import Statement
 from seesay.search.store.store import Store
 
-AWAITED = "awaited"  # the setting that lists, by table, the pictures that were not there
-ADOPTED = "captions_adopted"  # the setting of collections from before said words were kept apart
-UNFETCHED = "unfetched"  # the setting that lists tables whose addresses were not fetched
 _SCHEMES = ("http://", "https://")
 
 
 class Captions:
-    """The tables of one run. Each is noted as done only after all of its rows are."""
+    """The tables of one run."""
 
     def __init__(
-        self,
-        store: Store,
-        readers: Readers,
-        describing: Describing,
-        tally: Tally,
-        fetching: Sequence[str],
+        self, store: Store, readers: Readers, run: int, tally: Tally, fetching: Sequence[str]
     ) -> None:
         """Addresses are fetched for tables below the places `fetching`."""
         self._store = store
         self._readers = readers
-        self._describing = describing
-        self._run = describing.run
+        self._run = run
         self._fetching = fetching
         self._tally = tally
         self._changed: frozenset[str] = frozenset()
 
     def awaited(self, places: Sequence[str], changed: Sequence[Seen]) -> Iterator[Seen]:
-        """The pictures that were not there when the tables below these places named them; those of
-        the tables that changed since are left to `pictures`."""
+        """The pictures that the collection does not have though tables below these places name
+        them; those of the tables that changed since are left to `pictures`."""
         anew = {table.path for table in changed}
-        for table, paths in awaited_pictures(self._store).items():
-            if table not in anew and any(is_below(table, place) for place in places):
-                yield from (_named(path, table) for path in paths)
+        for table in self._store.annotations.tables():
+            if table.path not in anew and any(is_below(table.path, place) for place in places):
+                for path in self._store.annotations.absent(table.item):
+                    if not path.startswith(_SCHEMES):
+                        yield _named(path, table.path)
 
     def due(self, changed: Sequence[Seen]) -> Iterator[Outcome]:
-        """The tables to apply: those that changed, and where pictures were stored since, all; where
-        addresses may be fetched, those that name some which were not."""
+        """The tables to read: those that changed, those of which rows are lost, and where addresses
+        may be fetched, those that name some which were not."""
         found = {table.path: table for table in changed}
         self._changed = frozenset(found)
-        again = self._known() if self._store.settings.get(CAPTIONS_DUE) else []
-        again += filter(self._fetches, self._listed(UNFETCHED))
-        for path in again:
-            if not is_nothing(path):
-                found.setdefault(path, seen(path, "table"))
+        for table in self._store.annotations.tables():
+            if not (table.is_whole or is_nothing(table.path)) or self._is_to_fetch(table):
+                found.setdefault(table.path, seen(table.path, "table"))
         tasks = [Task(**vars(table)) for table in found.values()]
         yield from self._readers.read(tasks)
 
@@ -72,91 +60,35 @@ class Captions:
                 yield Seen(path=path, expected="address")
 
     def apply(self, table: Outcome) -> None:
-        """Keep what the table says with its pictures, and then note the table itself."""
+        """Store the table with all of its rows, in one transaction."""
         table = within_limit(self._store, table)
-        rows = rows_by_path(table)
-        awaited = [path for path in rows if _is_awaited(path)]
-        if table.stage is None:
-            statements = self._statements(rows)
-            statements |= self._renamed(table.path, [rows[path] for path in awaited], statements)
-            self._describing.describe(table.path, statements)
+        rows = {path: _annotation(row) for path, row in rows_by_path(table).items()}
         with self._store.writing("table", run=self._run):
-            self._note(table)
-            self._await(awaited, table.path)
-
-    def finish(self) -> None:
-        """Every table has been applied, and what is gone was removed."""
-        known = self._known()
-        there = self._store.items.by_path(known)
-        for path in {*known, *self._store.said.sources()} - there.keys():
-            self._describing.withdraw(path)
-        settings = self._store.settings
-        if len(there) < len(known) or settings.get(CAPTIONS_DUE):
-            with self._store.writing("captions", run=self._run):
-                settings.set(CAPTIONS_DUE, False)
-                settings.set(ADOPTED, False)
-                settings.set(TABLES, [path for path in known if path in there])
-
-    def _statements(self, rows: Mapping[str, Row]) -> dict[int, Statement]:
-        """By unit."""
-        found, paths = dict[int, Statement](), iter(rows)
-        while some := list(islice(paths, AT_ONCE)):
-            items = {item.id: path for path, item in self._store.items.by_path(some).items()}
-            for unit in self._store.units.of_items(items):
-                if unit.kind == "image":
-                    found[unit.id] = _statement(rows[items[unit.item]])
-        return found
-
-    def _renamed(
-        self, table: str, rows: Sequence[Row], anew: Mapping[int, Statement]
-    ) -> dict[int, Statement]:
-        """By unit: what the rows of pictures that are gone from their path go on saying of pictures
-        that the table said the same of, and names no more: these have another name now."""
-        if not rows:
-            return {}
-        waiting = Counter(_words(_statement(row)) for row in rows)
-        former = [unit for unit in self._store.said.units_of(table) if unit not in anew]
-        found = {}
-        for unit, said in self._store.said.of_units(former).items():
-            if waiting[_words(said[table])] > 0:
-                waiting[_words(said[table])] -= 1
-                found[unit] = said[table]
-        return found
-
-    def _await(self, missing: list[str], table: str) -> None:
-        """Keep what a table names and is not there: it stays listed, and is looked for again."""
-        known = awaited_pictures(self._store)
-        before = known.pop(table, [])
-        if missing != before:
-            self._store.settings.set(AWAITED, {**known, **({table: missing} if missing else {})})
-            others = {path for paths in known.values() for path in paths}
-            self._store.quarantine.release({*before} - {*missing} - others)
-
-    def _note(self, table: Outcome) -> None:
-        before = self._store.quarantine.by_path([table.path]).get(table.path)
-        if table.stage is not None or table.content_hash is None:
-            self._fail(table, table.stage or "read", table.error, before)
-            return
-        draft = ItemDraft(
-            path=table.path,
-            kind="table",
-            content_hash=table.content_hash,
-            size=table.size,
-            mtime_ns=table.mtime_ns,
-        )
-        self._store.items.put([draft])
-        self._list(TABLES, table.path, listed=True)
-        addresses = {row.path for row in table.rows if row.path.startswith(_SCHEMES)}
-        addresses -= self._store.items.by_path(addresses).keys()
-        self._list(UNFETCHED, table.path, listed=bool(addresses))
-        complaints = [table.complaint] if table.complaint else []
-        if addresses and not self._fetches(table.path):
-            complaints.append(
-                f"it names {len(addresses)} addresses that were not fetched. Expected paths of "
-                "files, or leave to fetch. Allow it with --urls, or download them."
+            item = self._store.items.by_path([table.path]).get(table.path)
+            if item is not None and is_outdated(table, item):
+                return  # another writer has read a newer one
+            before = self._store.quarantine.by_path([table.path]).get(table.path)
+            if table.stage is not None or table.content_hash is None:
+                self._fail(table, table.stage or "read", table.error, before)
+                return
+            draft = ItemDraft(
+                path=table.path,
+                kind="table",
+                content_hash=table.content_hash,
+                size=table.size,
+                mtime_ns=table.mtime_ns,
             )
-        if complaints:
-            self._fail(table, "table", " ".join(complaints), before)
+            (stored,) = self._store.items.put([draft])
+            forget_unnamed(self._store, self._store.annotations.replace(stored.item, rows))
+            complaints = [table.complaint] if table.complaint else []
+            addresses = list(_addresses(self._store, stored.item))
+            if addresses and not self._fetches(table.path):
+                complaints.append(
+                    f"it names {len(addresses)} addresses that were not fetched. Expected paths of "
+                    "files, or leave to fetch. Allow it with --urls, or download them."
+                )
+            if complaints:
+                self._fail(table, "table", " ".join(complaints), before)
 
     def _fail(self, table: Outcome, stage: str, error: str, before: Quarantined | None) -> None:
         """Counted once: a table that was refused before, and is as it was, counts as skipped."""
@@ -176,26 +108,24 @@ class Captions:
     def _fetches(self, table: str) -> bool:
         return any(is_below(table, place) for place in self._fetching)
 
-    def _known(self) -> list[str]:
-        return self._listed(TABLES)
-
-    def _listed(self, setting: str) -> list[str]:
-        paths = self._store.settings.get(setting)
-        return [str(path) for path in paths] if isinstance(paths, list) else []
-
-    def _list(self, setting: str, path: str, *, listed: bool) -> None:
-        paths = self._listed(setting)
-        if listed != (path in paths):
-            others = [other for other in paths if other != path]
-            self._store.settings.set(setting, [*others, *([path] if listed else [])])
+    def _is_to_fetch(self, table: Table) -> bool:
+        return (
+            self._fetches(table.path)
+            and not is_nothing(table.path)
+            and any(_addresses(self._store, table.item))
+        )
 
 
-def awaited_pictures(store: Store) -> dict[str, list[str]]:
-    """By table that is still there: the pictures it names and that were not there."""
-    kept = store.settings.get(AWAITED)
-    named = dict(kept) if isinstance(kept, dict) else {}
-    tables = store.items.by_path(named)
-    return {table: list(paths) for table, paths in named.items() if table in tables}
+def forget_unnamed(store: Store, paths: Iterable[str]) -> None:
+    """Take pictures that are not there out of the quarantine where no table names them any more.
+    Works inside `store.writing` only."""
+    bad = [path for path in store.quarantine.by_path(paths) if is_nothing(path)]
+    store.quarantine.release({*bad} - store.annotations.named(bad))
+
+
+def _addresses(store: Store, table: int) -> Iterator[str]:
+    """Those that a table names and that were not fetched."""
+    return (path for path in store.annotations.absent(table) if path.startswith(_SCHEMES))
 
 
 def _named(path: str, table: str) -> Seen:
@@ -209,14 +139,5 @@ def _named(path: str, table: str) -> Seen:
     return Seen(path=path, expected="image", problem=problem)
 
 
-def _is_awaited(path: str) -> bool:
-    return not path.startswith(_SCHEMES) and is_nothing(path)
-
-
-def _statement(row: Row) -> Statement:
-    return Statement(text=row.caption or None, metadata=row.metadata)
-
-
-def _words(statement: Statement) -> tuple[str | None, frozenset[tuple[str, object]]]:
-    """To compare by."""
-    return statement.text, frozenset(statement.metadata.items())
+def _annotation(row: Row) -> Annotation:
+    return Annotation(text=row.caption or None, metadata=row.metadata)

@@ -41,7 +41,7 @@ def captioned_of(
     """The pictures with captions among what was found; none unless both lanes of vectors were
     asked, since one has nothing to be weighed against."""
     found = {lane.found.lane: lane.found.units.tolist() for lane in answered}
-    if not {"image", "text"} <= found.keys() or store.said.is_empty():
+    if not {"image", "text"} <= found.keys() or store.annotations.is_empty():
         return np.empty(0, np.int64)
     return store.vectors.captioned(space.id, {unit for units in found.values() for unit in units})
 

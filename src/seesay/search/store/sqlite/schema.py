@@ -209,5 +209,81 @@ UPDATE keywords SET words = simplified(words), characters = simplified(character
 WHERE words <> simplified(words) OR characters <> simplified(characters);
 """
 
-MIGRATIONS = (CATALOG, VECTORS, KEYWORDS, CAPTIONS, SIMPLIFIED_KEYWORDS)  # the first is number 1
+# Rows of tables by the path that they name, whether its picture is there or not. They belong to the
+# item of their table and go with it. Triggers attach rows to pictures and list in `undescribed` the
+# pictures whose rows changed, so that no writer can forget to. In triggers, OR IGNORE is not
+# enough: where an upsert fires them, SQLite takes its way of solving conflicts instead.
+_UNDESCRIBED = "NOT EXISTS (SELECT 1 FROM undescribed WHERE item = i.id)"
+ANNOTATIONS = f"""
+CREATE INDEX items_that_are_tables ON items (path) WHERE kind = 'table';
+-- How many rows each table has. Those of version 0.1.0 are not here: it did not count.
+CREATE TABLE tables (
+    item INTEGER PRIMARY KEY REFERENCES items (id) ON DELETE CASCADE,
+    rows INTEGER NOT NULL
+) STRICT;
+CREATE TABLE annotations (
+    id INTEGER PRIMARY KEY,
+    source INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    item INTEGER REFERENCES items (id) ON DELETE SET NULL,
+    text TEXT,
+    metadata TEXT NOT NULL,
+    UNIQUE (path, source)
+) STRICT;
+CREATE INDEX annotations_by_source ON annotations (source);
+CREATE INDEX annotations_by_item ON annotations (item);
+CREATE TABLE undescribed (
+    item INTEGER PRIMARY KEY REFERENCES items (id) ON DELETE CASCADE
+) STRICT;
+-- What is known of annotated pictures apart from annotations, and the keys that these give.
+CREATE TABLE own_descriptions (
+    unit INTEGER PRIMARY KEY REFERENCES units (id) ON DELETE CASCADE,
+    text TEXT,
+    metadata TEXT NOT NULL,
+    keys TEXT NOT NULL
+) STRICT;
+
+INSERT OR IGNORE INTO annotations (source, path, item, text, metadata)
+SELECT t.id, i.path, i.id, s.text, s.metadata FROM said s
+JOIN items t ON t.path = s.source AND t.kind = 'table'
+JOIN units u ON u.id = s.unit JOIN items i ON i.id = u.item;
+INSERT INTO own_descriptions (unit, text, metadata, keys)
+SELECT o.unit, o.text, o.metadata,
+    (SELECT json_group_array(DISTINCT k.key) FROM said s, json_each(s.metadata) k
+     WHERE s.unit = o.unit AND s.source != '')
+FROM said o WHERE o.source = '';
+INSERT INTO undescribed  -- what a table said that was never taken in whole, or is gone
+SELECT DISTINCT u.item FROM said s JOIN units u ON u.id = s.unit WHERE s.source != ''
+AND s.source NOT IN (SELECT path FROM items WHERE kind = 'table');
+DROP TABLE said;
+DELETE FROM settings WHERE name IN ('tables', 'awaited', 'unfetched', 'captions_due');
+
+CREATE TRIGGER picture_came AFTER INSERT ON items WHEN NEW.kind = 'image'
+BEGIN
+    UPDATE annotations SET item = NEW.id WHERE path = NEW.path;
+END;
+CREATE TRIGGER picture_changed AFTER UPDATE OF path, kind, content_hash ON items
+WHEN NEW.kind = 'image'
+BEGIN
+    UPDATE annotations SET item = NEW.id WHERE path = NEW.path AND item IS NOT NEW.id;
+    INSERT INTO undescribed SELECT i.id FROM items i WHERE i.id = NEW.id AND {_UNDESCRIBED}
+    AND EXISTS (SELECT 1 FROM annotations WHERE item = NEW.id);
+END;
+CREATE TRIGGER annotation_came AFTER INSERT ON annotations
+BEGIN
+    INSERT INTO undescribed SELECT i.id FROM items i WHERE i.id = NEW.item AND {_UNDESCRIBED};
+END;
+CREATE TRIGGER annotation_changed AFTER UPDATE OF item, text, metadata ON annotations
+BEGIN
+    INSERT INTO undescribed SELECT i.id FROM items i WHERE i.id = OLD.item AND {_UNDESCRIBED};
+    INSERT INTO undescribed SELECT i.id FROM items i WHERE i.id = NEW.item AND {_UNDESCRIBED};
+END;
+CREATE TRIGGER annotation_gone AFTER DELETE ON annotations
+BEGIN
+    INSERT INTO undescribed SELECT i.id FROM items i WHERE i.id = OLD.item AND {_UNDESCRIBED};
+END;
+"""
+
+# The first is number 1.
+MIGRATIONS = (CATALOG, VECTORS, KEYWORDS, CAPTIONS, SIMPLIFIED_KEYWORDS, ANNOTATIONS)
 NEWEST = len(MIGRATIONS)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from references import VOCAB, openai_clip, write_tokenizer
 from seesay.data.images import ImageTransformConfig
-from seesay.errors import WeightsError
+from seesay.errors import ConfigError, DataError, WeightsError
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
@@ -216,10 +216,27 @@ def test_a_failed_save_leaves_the_old_folder(published, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("seesay.weights.own.save_file", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DataError, match="No space left"):
         save_dual_encoder(tmp_path / "own", checkpoint)
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
     assert (tmp_path / "own" / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"thesis.txt": "years of work"}, r"holds 'thesis\.txt', which no saved model has"),
+        ({"seesay.json": "[]"}, r"has no seesay\.json that can be read"),
+        ({"tokenizer.json": "{}"}, r"has no seesay\.json that can be read"),
+    ],
+)
+def test_saving_never_replaces_a_folder_that_is_no_saved_model(published, tmp_path, files, words):
+    (tmp_path / "own").mkdir()
+    for name, text in files.items():
+        (tmp_path / "own" / name).write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        save_dual_encoder(tmp_path / "own", load_dual_encoder(published))
+    assert {path.name: path.read_text() for path in (tmp_path / "own").iterdir()} == files
 
 
 @pytest.mark.parametrize(

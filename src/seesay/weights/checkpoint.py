@@ -61,10 +61,20 @@ def load_dual_encoder(
 
 
 def save_dual_encoder(
-    folder: Path, checkpoint: Checkpoint, dtype: torch.dtype = torch.float32
+    folder: Path,
+    checkpoint: Checkpoint,
+    dtype: torch.dtype = torch.float32,
+    *,
+    run: str = "",
 ) -> None:
-    """Write `checkpoint` in seesay's own layout; `dtype` is what its weights are stored in."""
-    own.write(folder, checkpoint.model, checkpoint.transform, checkpoint.tokenizer, dtype)
+    """Write `checkpoint` in seesay's own layout; `dtype` is what its weights are stored in, `run`
+    the id of the training run that it comes from.
+
+    A model that is in `folder` is replaced; with `run`, only that of the same run. Raises
+    ConfigError where anything else is there, DataError where the folder cannot be written.
+    """
+    c = checkpoint
+    own.write(folder, c.model, c.transform, c.tokenizer, dtype, run)
 
 
 def _read(folder: Path, image_folder: Path | None) -> tuple[Blueprint, dict[str, Tensor]]:

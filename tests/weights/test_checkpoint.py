@@ -244,7 +244,7 @@ def test_saving_never_replaces_a_folder_that_is_no_saved_model(published, tmp_pa
     [
         ({"format": 2}, "is of format 2; this version of seesay reads format 1"),
         ({"model": {"image": {"tower": "vit", "sides": 3}}}, "setting 'sides' that VitConfig"),
-        ({"transform": None}, "does not describe a model"),
+        ({"transform": None}, "do not describe a model"),
     ],
 )
 def test_an_own_folder_from_another_version_is_refused(tmp_path, published, change, words):

@@ -101,8 +101,8 @@ def test_each_open_clip_config_gives_the_shapes_of_its_model(name):
         theirs = reference.create_model(name, pretrained=None, device="meta")
         blueprint = open_clip.read({"model_cfg": config})
         ours = DualEncoder(blueprint.model)
-    renamed, unknown = rename(theirs.state_dict(), blueprint.rules)
-    assert unknown == []
+    renamed, problems = rename(theirs.state_dict(), blueprint.rules)
+    assert not any(problems.values())
     expected = {name: tuple(value.squeeze().shape) for name, value in renamed.items()}
     actual = {name: tuple(value.squeeze().shape) for name, value in ours.state_dict().items()}
     assert actual == expected

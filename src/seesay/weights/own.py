@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from seesay.data.atomic import write_whole_folder
 from seesay.data.images import ImageTransformConfig
+from seesay.data.model_files import read_json
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig
 from seesay.errors import ConfigError, WeightsError
 from seesay.models.bert import BertConfig
@@ -22,9 +23,7 @@ from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
-from seesay.weights.blank import blank_dual_encoder
 from seesay.weights.blueprint import Blueprint
-from seesay.weights.mapping import NUMBER, Rules
 
 FILE = "seesay.json"
 FORMAT = 1
@@ -46,23 +45,17 @@ def read(published: dict[str, Any], path: Path) -> Blueprint:
             f"{path} is of format {published.get('format')!r}; this version of seesay reads "
             f"format {FORMAT}. Install the version that wrote it, or train the model again"
         )
-    try:
-        model = dict(published["model"])
-        for half in ("image", "text"):
-            tower = dict(model[half])
-            model[half] = _build(TOWERS[tower.pop("tower")], tower, path)
-        if model.get("captioner") is not None:
-            model["captioner"] = _build(CaptionerConfig, model["captioner"], path)
-        config = _build(DualEncoderConfig, model, path)
-        transform = _build(ImageTransformConfig, published["transform"], path)
-        tokenizer = _build(TokenizerConfig, published["tokenizer"], path)
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(
-            f"{path} does not describe a model ({error!r}); it was changed or cut short: "
-            "take it again from where the model came from"
-        ) from None
+    model = dict(published["model"])
+    for half in ("image", "text"):
+        tower = dict(model[half])
+        model[half] = _build(TOWERS[tower.pop("tower")], tower, path)
+    if model.get("captioner") is not None:
+        model["captioner"] = _build(CaptionerConfig, model["captioner"], path)
     return Blueprint(
-        model=config, rules=_same_names(config), transform=transform, tokenizer=tokenizer
+        model=_build(DualEncoderConfig, model, path),
+        rules=None,
+        transform=_build(ImageTransformConfig, published["transform"], path),
+        tokenizer=_build(TokenizerConfig, published["tokenizer"], path),
     )
 
 
@@ -108,8 +101,8 @@ def check_replaceable(folder: Path, run: str = "") -> None:
         problem = f"holds {others[0]!r}, which no saved model has"
     else:
         try:
-            by = json.loads((folder / FILE).read_text(encoding="utf-8")).get("run", "")
-        except (OSError, ValueError, AttributeError):
+            by = read_json(folder / FILE).get("run", "")
+        except WeightsError:
             problem = f"has no {FILE} that can be read"
         else:
             if not run or by == run:
@@ -150,8 +143,3 @@ def _build(kind: type, values: dict[str, Any], path: Path) -> Any:
 def _tuples(value: Any) -> Any:
     """JSON has only lists; frozen configs hold tuples."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _same_names(config: DualEncoderConfig) -> Rules:
-    names = [NUMBER.sub("{}", name) for name in blank_dual_encoder(config).state_dict()]
-    return dict(zip(names, names, strict=True))

@@ -21,7 +21,8 @@ from tokenizers import Regex, normalizers
 from tokenizers import Tokenizer as Backend
 from torch import Tensor
 
-from seesay.data.tokenizers.vocabularies import read_vocabulary, special_ids
+from seesay.data.tokenizers.limits import library_errors
+from seesay.data.tokenizers.vocabularies import largest_id, read_vocabulary, special_ids
 from seesay.data.tokenizers.windows import windows
 from seesay.errors import ConfigError, DataError
 
@@ -97,6 +98,12 @@ class Tokenizer:
         """Number of ids, special and added tokens included."""
         return self._backend.get_vocab_size()
 
+    @property
+    def largest_id(self) -> int:
+        """The largest id that stands in any row."""
+        ids = (largest_id(self._backend), self.config.pad_id, *self.prefix, *self.suffix)
+        return max(ids)
+
     def encode(self, texts: Sequence[str]) -> Tokens:
         """Ids of every text, each row [special tokens, text, special tokens, padding].
 
@@ -119,7 +126,8 @@ class Tokenizer:
         start, end = len(self.prefix), len(ids)
         if self.suffix and self.suffix[0] in ids[start:]:
             end = start + list(ids[start:]).index(self.suffix[0])
-        return self._backend.decode(list(ids[start:end])).strip()
+        with library_errors("the tokenizer"):
+            return self._backend.decode(list(ids[start:end])).strip()
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json, as it was read: `config` is for the caller to keep."""
@@ -130,7 +138,8 @@ class Tokenizer:
     def _contents(self, texts: Sequence[str]) -> list[list[Sequence[int]]]:
         """For every text its windows' ids, without special tokens."""
         cleaned = [self._text(text) for text in _checked(texts)]
-        encodings = self._backend.encode_batch_fast(cleaned, add_special_tokens=False)
+        with library_errors("the tokenizer"):
+            encodings = self._backend.encode_batch_fast(cleaned, add_special_tokens=False)
         return [
             [encoding.ids] if len(encoding.ids) <= self._capacity else self._windows(text)
             for text, encoding in zip(cleaned, encodings, strict=True)
@@ -155,7 +164,9 @@ def load_tokenizer(folder: Path, config: TokenizerConfig) -> Tokenizer:
     bpe_simple_vocab_16e6.txt.gz, spiece.model. Raises WeightsError when there is none, or it is
     damaged.
     """
-    return Tokenizer(read_vocabulary(folder), config)
+    backend = read_vocabulary(folder)
+    with library_errors(f"the tokenizer in {folder}"):  # some faults show at the first text only
+        return Tokenizer(backend, config)
 
 
 def _cleaner(clean: Clean, of_file: Any) -> Any:

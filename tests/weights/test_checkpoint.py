@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from open_clip_references import open_clip_vit
 from references import VOCAB, openai_clip, write_tokenizer
 from seesay.data.images import ImageTransformConfig
 from seesay.errors import ConfigError, DataError, WeightsError
@@ -297,3 +298,51 @@ def test_a_saved_model_may_be_read_by_whom_the_umask_lets_read(published, tmp_pa
     paths = (tmp_path / "own", *(tmp_path / "own").iterdir())
     assert len(paths) == 4
     assert tuple(path.stat().st_mode & 0o777 for path in paths) == (rights[0], *[rights[1]] * 3)
+
+
+# Two layouts in one folder, as LAION publishes them and as caches end up
+
+
+def side_by_side(tmp_path, *, clip_file, open_clip_file):
+    """One folder with two models, each in the file that its own layout names; their vectors."""
+    folder, other = tmp_path / "both", tmp_path / "open_clip"
+    folder.mkdir()
+    torch.manual_seed(1)
+    openai_clip(folder)
+    open_clip_vit(other)
+    expected = {"hf": vectors(folder), "open_clip": vectors(other)}
+    for source, target in ((folder, clip_file), (other, open_clip_file)):
+        (file,) = source.glob("*.safetensors")
+        tensors = load_file(file)
+        file.unlink()
+        save = save_file if target.endswith("safetensors") else torch.save
+        save(tensors, folder / target)
+    shutil.copy(other / "open_clip_config.json", folder)
+    return folder, expected
+
+
+@pytest.mark.parametrize(
+    ("clip_file", "open_clip_file", "layout"),
+    [
+        ("model.safetensors", "open_clip_model.safetensors", "open_clip"),
+        ("pytorch_model.bin", "open_clip_pytorch_model.bin", "open_clip"),
+        ("pytorch_model.bin", "open_clip_model.safetensors", "open_clip"),
+        ("model.safetensors", "open_clip_pytorch_model.bin", "hf"),
+    ],
+)
+def test_the_layout_decides_which_file_is_read(tmp_path, clip_file, open_clip_file, layout):
+    folder, expected = side_by_side(tmp_path, clip_file=clip_file, open_clip_file=open_clip_file)
+    torch.testing.assert_close(vectors(folder), expected[layout], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [("text_projection.weight", "different texts"), ("visual_projection.weight", "pictures")],
+)
+@pytest.mark.parametrize("value", [0.0, torch.nan])
+def test_a_model_to_which_all_is_the_same_is_refused(folder, part, words, value):
+    tensors = load_file(folder / "model.safetensors")
+    tensors[part] = torch.full_like(tensors[part], value)
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(WeightsError, match=f"{words} the same vector"):
+        load_dual_encoder(folder)

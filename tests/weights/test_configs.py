@@ -150,3 +150,8 @@ def test_siglip_1_and_2_prepare_texts_differently():
 def test_every_published_way_to_name_a_size_is_read(published, size, resize, crop):
     transform = clip.read({}, published).transform
     assert (transform.size, transform.resize, transform.crop) == (size, resize, crop)
+
+
+def test_a_siglip_without_a_word_on_pictures_presses_them_into_a_square():
+    transform = siglip.read({}, {}).transform
+    assert (transform.size, transform.resize, transform.crop) == (224, "squash", False)

@@ -15,9 +15,11 @@ from seesay.models.dual_encoder import DualEncoder
 from seesay.weights import chinese_clip, clip, cn_clip, open_clip, own, siglip, taiyi
 from seesay.weights.blank import blank_dual_encoder
 from seesay.weights.blueprint import Blueprint, block_count, described
-from seesay.weights.files import read_file, read_tensors
+from seesay.weights.files import has_weights, read_file, read_tensors
 from seesay.weights.mapping import load_weights
 
+DIFFERENT = ("a cat", "狗")
+SAME = 1e-5  # far above rounding, far below what a word makes
 # config.json's "model_type" -> the family that reads it
 FAMILIES = {"clip": clip.read, "siglip": siglip.read, "chinese_clip": chinese_clip.read}
 
@@ -65,13 +67,35 @@ def load_dual_encoder(
             f"knows {model.config.text.vocab_size} tokens; expected the tokenizer that belongs to "
             "the weights: download the folder again"
         )
+    model.eval()
+    if blueprint.rules is not None:  # our own layout leaves nothing to misread
+        _check_differences(model, blueprint.transform.size, tokenizer, folder)
     return Checkpoint(
-        model=model.eval(),
+        model=model,
         transform=blueprint.transform,
         tokenizer=tokenizer,
         name=name or str(folder),
         revision=revision,
     )
+
+
+@torch.inference_mode()
+def _check_differences(model: DualEncoder, size: int, tokenizer: Tokenizer, folder: Path) -> None:
+    """Raises WeightsError where different texts, or different pictures, have the same vector: then
+    a setting is not what it seems, whatever the tables say of it."""
+    ids = tokenizer.encode(DIFFERENT).ids.unique(dim=0)  # a small vocabulary may know none of them
+    pictures = torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size)
+    vectors = {
+        "texts": model.embed_texts(model.text.trim(ids)),  # type: ignore[operator]
+        "pictures": model.embed_images(torch.cat([pictures, pictures.flip(1, 3)])),
+    }
+    for what, found in vectors.items():
+        if len(found) > 1 and not (found - found[:1]).abs().max() > SAME:
+            raise WeightsError(
+                f"the model in {folder} gives different {what} the same vector; expected one of "
+                "its own for each. Its weights or settings are damaged, or of a kind that seesay "
+                "does not have: choose another model: seesay models list"
+            )
 
 
 def save_dual_encoder(
@@ -100,11 +124,13 @@ def _read(folder: Path, image_folder: Path | None) -> tuple[Blueprint, dict[str,
         published = read_json(folder / own.FILE)
         blueprint = described(lambda: own.read(published, folder / own.FILE), folder)
         return blueprint, read_tensors(folder)
-    if is_there(folder / "open_clip_config.json"):
+    if _is_open_clip(folder):
         published = read_json(folder / "open_clip_config.json")
-        return described(lambda: open_clip.read(published), folder), read_tensors(folder)
+        blueprint = described(lambda: open_clip.read(published), folder)
+        return blueprint, read_tensors(folder, "open_clip")
     if not is_there(folder / "config.json") and (files := sorted(folder.glob("clip_cn_*.pt"))):
-        return cn_clip.read(files[0]), cn_clip.unwrap(read_file(files[0]))
+        blueprint = described(lambda: cn_clip.read(files[0]), folder)
+        return blueprint, cn_clip.unwrap(read_file(files[0]))
     config = read_json(folder / "config.json")
     family = config.get("model_type")
     if family == "bert":
@@ -118,6 +144,18 @@ def _read(folder: Path, image_folder: Path | None) -> tuple[Blueprint, dict[str,
     preprocessing = _preprocessing(folder)
     blueprint = described(lambda: FAMILIES[family](config, preprocessing), folder)
     return blueprint, read_tensors(folder)
+
+
+def _is_open_clip(folder: Path) -> bool:
+    """Whether to read open_clip's layout, which may stand beside Hugging Face's: the one with
+    safetensors, and where both have them, open_clip's, as the download chooses too."""
+    if not is_there(folder / "open_clip_config.json"):
+        return False
+    if not is_there(folder / "config.json") or not has_weights(folder, "hf"):
+        return True
+    if has_weights(folder, "open_clip", safe=True):
+        return True
+    return has_weights(folder, "open_clip") and not has_weights(folder, "hf", safe=True)
 
 
 def _read_taiyi(

@@ -11,7 +11,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file
@@ -20,14 +20,22 @@ from torch import Tensor
 from seesay.data.model_files import MIB, is_there, plain_size, read_json
 from seesay.errors import WeightsError
 
-# Best first. An index names shards beside it.
-SAFETENSORS = (
-    "model.safetensors",
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-)
-INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-PICKLES = ("pytorch_model.bin", "open_clip_pytorch_model.bin")
+# By layout, best first. An index names shards beside it. Both layouts may stand side by side, as
+# LAION publishes them and as a shared cache ends up.
+NAMES = {
+    "hf": (
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+    ),
+    "open_clip": (
+        "open_clip_model.safetensors",
+        "open_clip_pytorch_model.safetensors",
+        "open_clip_pytorch_model.bin",
+    ),
+}
+SAFE = ".safetensors", ".safetensors.index.json"
 
 # The largest published dual encoders have 2,000 tensors, and 200 bytes about each.
 MOST_HEADER = 8 * MIB
@@ -37,15 +45,22 @@ FILLED = b"bytearray"
 much memory as it is told to. No tensor needs it."""
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of the folder's checkpoint, by its published name."""
-    for name in (*SAFETENSORS, INDEXES[0], *PICKLES, INDEXES[1]):
+def has_weights(folder: Path, layout: Literal["hf", "open_clip"], *, safe: bool = False) -> bool:
+    """Whether a folder holds weights of this layout; with `safe`, as safetensors."""
+    return any(is_there(folder / name) for name in NAMES[layout] if name.endswith(SAFE) or not safe)
+
+
+def read_tensors(folder: Path, layout: Literal["hf", "open_clip"] = "hf") -> dict[str, Tensor]:
+    """Every tensor of the folder's checkpoint, by its published name. Where the files of `layout`
+    are missing, those of the other may be the same under another name."""
+    names = (*NAMES[layout], *(name for other in NAMES.values() for name in other))
+    for name in names:
         path = folder / name
         if is_there(path):
-            return _read_shards(path) if name in INDEXES else read_file(path)
+            return _read_shards(path) if name.endswith(".json") else read_file(path)
     raise WeightsError(
-        f"{folder} has no weights; expected one of {', '.join((*SAFETENSORS, INDEXES[0]))}"
-        f" (or {', '.join(PICKLES)}). Was the download interrupted?"
+        f"{folder} has no weights; expected one of {', '.join(NAMES[layout])}. "
+        "Was the download interrupted?"
     )
 
 
@@ -140,7 +155,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name in names:
         path = index.parent / name
-        if Path(name).name != name or name in INDEXES or not is_there(path):
+        if Path(name).name != name or name.endswith(".json") or not is_there(path):
             raise WeightsError(
                 f"{index} names the shard {name:.200}, which is not beside it; "
                 "download the missing shard, or the whole folder again"

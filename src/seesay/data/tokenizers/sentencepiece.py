@@ -41,8 +41,12 @@ def unigram(path: Path) -> Tokenizer:
         Unigram(vocab, unk_id=_number(trainer, 40, 0), byte_fallback=bool(_number(trainer, 35, 0)))
     )
     backend.normalizer = _normalizer(normalizer)
-    prefix = "always" if _number(normalizer, 3, 1) else "never"
-    backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=prefix)
+    # Metaspace adds no prefix to a text that begins with a space, as SentencePiece does: where such
+    # texts come through, the normalizer has added it.
+    always = _number(normalizer, 3, 1) and _number(normalizer, 4, 1)
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(
+        replacement="▁", prepend_scheme="always" if always else "never"
+    )
     backend.add_special_tokens(
         [AddedToken(piece, normalized=False) for piece, _, kind in pieces if kind == _CONTROL]
     )
@@ -54,13 +58,16 @@ def unigram(path: Path) -> Tokenizer:
 
 def _normalizer(spec: dict[int, list[Field]]) -> normalizers.Sequence:
     steps: list[normalizers.Normalizer] = []
-    if charsmap := _bytes(spec, 2):
+    charsmap = _bytes(spec, 2)
+    if charsmap and charsmap[-1]:  # empty where nothing is normalised
         check_charsmap(charsmap[-1])
         steps.append(normalizers.Precompiled(charsmap[-1]))
     if _number(spec, 4, 1):
         # Spaces alone: normalizers.Strip would take line ends too, which SentencePiece keeps.
         steps.append(normalizers.Replace(Regex(r"\A +| +\z"), ""))
         steps.append(normalizers.Replace(Regex(" {2,}"), " "))
+    elif _number(spec, 3, 1):
+        steps.append(normalizers.Prepend("▁"))
     return normalizers.Sequence(steps)
 
 

@@ -41,8 +41,8 @@ class TokenizerConfig:
       first, which also straightens curly quotes, narrows full-width letters, repairs mis-decoded
       text and turns "&amp;" into "&". We follow transformers, whose tokenizer.json is what the
       checkpoints carry, so such characters get the tokens that they get there.
-    - "siglip": lower case, ASCII punctuation deleted, white space to single spaces, ends stripped
-      (big_vision's canonicalize_text, which SigLIP 1 was trained with).
+    - "siglip": "_" to a space, other ASCII punctuation deleted, lower case, white space to single
+      spaces, ends stripped (big_vision's canonicalize_text, which SigLIP 1 was trained with).
     - "lower": lower case, nothing else (SigLIP 2).
     """
 
@@ -186,8 +186,9 @@ def _cleaner(clean: Clean, of_file: Any) -> Any:
 
 
 def _canonical(text: str) -> str:
-    """big_vision's canonicalize_text, which transformers' SiglipTokenizer runs too."""
-    text = text.lower().translate(str.maketrans("", "", string.punctuation))
+    """big_vision's canonicalize_text (prompt_engineering.py), which SigLIP was trained with.
+    transformers' SiglipTokenizer differs in one sign: it deletes "_" and so joins the words."""
+    text = text.replace("_", " ").lower().translate(str.maketrans("", "", string.punctuation))
     return re.sub(r"\s+", " ", text).strip()
 
 

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from seesay.data.atomic import write_whole
+from seesay.data.atomic import write_whole, write_whole_folder
 from seesay.errors import DataError
 
 
@@ -77,3 +77,26 @@ def test_a_full_disk_is_said_in_one_error(tmp_path, monkeypatch):
 def test_a_long_name_is_no_obstacle(tmp_path):
     write(tmp_path / ("图" * 80 + ".txt"))
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def fill(folder, text, **options):
+    with write_whole_folder(folder, **options) as unfinished:
+        (unfinished / "file").write_text(text)
+
+
+def test_a_folder_appears_whole_and_replaces_another_only_where_told(tmp_path):
+    fill(tmp_path / "a" / "model", "one")
+    with pytest.raises(DataError, match="nothing of this name there"):
+        fill(tmp_path / "a" / "model", "two")
+    assert (tmp_path / "a" / "model" / "file").read_text() == "one"
+    fill(tmp_path / "a" / "model", "two", replace=True)
+    assert (tmp_path / "a" / "model" / "file").read_text() == "two"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["model"]
+
+
+def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path):
+    fill(tmp_path / "model", "old")
+    with pytest.raises(KeyboardInterrupt), write_whole_folder(tmp_path / "model", replace=True):
+        raise KeyboardInterrupt
+    assert (tmp_path / "model" / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

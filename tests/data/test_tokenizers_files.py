@@ -85,7 +85,14 @@ def test_word_pieces_are_cleaned_as_the_checkpoint_says(tmp_path, settings, expe
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"add_dummy_prefix": False}, {"byte_fallback": True}, {"normalization_rule_name": "nfkc"}],
+    [
+        {},
+        {"add_dummy_prefix": False},
+        {"byte_fallback": True},
+        {"normalization_rule_name": "nfkc"},
+        {"normalization_rule_name": "identity"},
+        {"normalization_rule_name": "identity", "remove_extra_whitespaces": False},
+    ],
 )
 def test_a_sentencepiece_file_gives_the_ids_of_the_sentencepiece_package(tmp_path, settings):
     folder = spiece_folder(tmp_path, **settings)

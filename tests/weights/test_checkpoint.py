@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from open_clip_references import open_clip_vit
 from references import VOCAB, openai_clip, write_tokenizer
 from seesay.data.squares import ImageTransformConfig
-from seesay.errors import WeightsError
+from seesay.errors import ConfigError, DataError, WeightsError
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
@@ -214,10 +215,27 @@ def test_a_failed_save_leaves_the_old_folder(published, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("seesay.weights.own.save_file", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DataError, match="No space left"):
         save_dual_encoder(tmp_path / "own", checkpoint)
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
     assert (tmp_path / "own" / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"thesis.txt": "years of work"}, r"holds 'thesis\.txt', which no saved model has"),
+        ({"seesay.json": "[]"}, r"has no seesay\.json that can be read"),
+        ({"tokenizer.json": "{}"}, r"has no seesay\.json that can be read"),
+    ],
+)
+def test_saving_never_replaces_a_folder_that_is_no_saved_model(published, tmp_path, files, words):
+    (tmp_path / "own").mkdir()
+    for name, text in files.items():
+        (tmp_path / "own" / name).write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        save_dual_encoder(tmp_path / "own", load_dual_encoder(published))
+    assert {path.name: path.read_text() for path in (tmp_path / "own").iterdir()} == files
 
 
 @pytest.mark.parametrize(
@@ -225,7 +243,7 @@ def test_a_failed_save_leaves_the_old_folder(published, tmp_path, monkeypatch):
     [
         ({"format": 2}, "is of format 2; this version of seesay reads format 1"),
         ({"model": {"image": {"tower": "vit", "sides": 3}}}, "setting 'sides' that VitConfig"),
-        ({"transform": None}, "does not describe a model"),
+        ({"transform": None}, "do not describe a model"),
     ],
 )
 def test_an_own_folder_from_another_version_is_refused(tmp_path, published, change, words):
@@ -278,3 +296,51 @@ def test_a_saved_model_may_be_read_by_whom_the_umask_lets_read(published, tmp_pa
     paths = (tmp_path / "own", *(tmp_path / "own").iterdir())
     assert len(paths) == 4
     assert tuple(path.stat().st_mode & 0o777 for path in paths) == (rights[0], *[rights[1]] * 3)
+
+
+# Two layouts in one folder, as LAION publishes them and as caches end up
+
+
+def side_by_side(tmp_path, *, clip_file, open_clip_file):
+    """One folder with two models, each in the file that its own layout names; their vectors."""
+    folder, other = tmp_path / "both", tmp_path / "open_clip"
+    folder.mkdir()
+    torch.manual_seed(1)
+    openai_clip(folder)
+    open_clip_vit(other)
+    expected = {"hf": vectors(folder), "open_clip": vectors(other)}
+    for source, target in ((folder, clip_file), (other, open_clip_file)):
+        (file,) = source.glob("*.safetensors")
+        tensors = load_file(file)
+        file.unlink()
+        save = save_file if target.endswith("safetensors") else torch.save
+        save(tensors, folder / target)
+    shutil.copy(other / "open_clip_config.json", folder)
+    return folder, expected
+
+
+@pytest.mark.parametrize(
+    ("clip_file", "open_clip_file", "layout"),
+    [
+        ("model.safetensors", "open_clip_model.safetensors", "open_clip"),
+        ("pytorch_model.bin", "open_clip_pytorch_model.bin", "open_clip"),
+        ("pytorch_model.bin", "open_clip_model.safetensors", "open_clip"),
+        ("model.safetensors", "open_clip_pytorch_model.bin", "hf"),
+    ],
+)
+def test_the_layout_decides_which_file_is_read(tmp_path, clip_file, open_clip_file, layout):
+    folder, expected = side_by_side(tmp_path, clip_file=clip_file, open_clip_file=open_clip_file)
+    torch.testing.assert_close(vectors(folder), expected[layout], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [("text_projection.weight", "different texts"), ("visual_projection.weight", "pictures")],
+)
+@pytest.mark.parametrize("value", [0.0, torch.nan])
+def test_a_model_to_which_all_is_the_same_is_refused(folder, part, words, value):
+    tensors = load_file(folder / "model.safetensors")
+    tensors[part] = torch.full_like(tensors[part], value)
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(WeightsError, match=f"{words} the same vector"):
+        load_dual_encoder(folder)

@@ -101,8 +101,8 @@ def test_each_open_clip_config_gives_the_shapes_of_its_model(name):
         theirs = reference.create_model(name, pretrained=None, device="meta")
         blueprint = open_clip.read({"model_cfg": config})
         ours = DualEncoder(blueprint.model)
-    renamed, unknown = rename(theirs.state_dict(), blueprint.rules)
-    assert unknown == []
+    renamed, problems = rename(theirs.state_dict(), blueprint.rules)
+    assert not any(problems.values())
     expected = {name: tuple(value.squeeze().shape) for name, value in renamed.items()}
     actual = {name: tuple(value.squeeze().shape) for name, value in ours.state_dict().items()}
     assert actual == expected
@@ -150,3 +150,8 @@ def test_siglip_1_and_2_prepare_texts_differently():
 def test_every_published_way_to_name_a_size_is_read(published, size, resize, crop):
     transform = clip.read({}, published).transform
     assert (transform.size, transform.resize, transform.crop) == (size, resize, crop)
+
+
+def test_a_siglip_without_a_word_on_pictures_presses_them_into_a_square():
+    transform = siglip.read({}, {}).transform
+    assert (transform.size, transform.resize, transform.crop) == (224, "squash", False)

@@ -118,3 +118,8 @@ def test_a_file_as_listed_stays(tmp_path: Path, large: bool):
     (tmp_path / "file").write_bytes(b"content")
     check(tmp_path, listed("file", b"content", large=large), ["file"])
     assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_no_name_leads_out_of_the_folder_of_a_repository():
+    with pytest.raises(WeightsError, match="has no weights that seesay reads"):
+        choose(["clip_cn_/../../../../notes.pt"], None, "somebody/model")

@@ -37,12 +37,17 @@ def sweep(
         sweep_markdown,
         sweep_page,
     )
-    from seesay.training.sweeps.sweep import Cell, cells_of, read_sweep, run_sweep
+    from seesay.training.sweeps.sweep import (
+        Cell,
+        cells_of,
+        claim_sweep_folder,
+        read_sweep,
+        run_sweep,
+    )
 
     config = read_sweep(file)
     cells = cells_of(config, file)
-    folder = Path(config.folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = claim_sweep_folder(config, cells)
 
     def on_cell(cell: Cell, number: int) -> None:
         write_text(folder / "report.html", sweep_page(config, cells))

@@ -1,7 +1,9 @@
-"""Files that are whole or not there: written beside their place, synced, then moved into it."""
+"""Files and folders that are whole or not there: written beside their place, synced, then moved
+into it."""
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,48 @@ def write_whole(file: Path) -> Iterator[Path]:
         raise _refusal(file, error.strerror or str(error)) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yields a new folder to fill; it gets the name `folder` when the block ends well.
+
+    Only with `replace` does a folder of that name go, whatever is in it: see first that it may.
+    After an error or a kill it is still there, under its own name or as `.NAME-...-former` beside
+    it. Raises DataError where the folder cannot be written.
+    """
+    folder = Path(os.path.realpath(folder))
+    unfinished = folder.with_name(f".{folder.name[:40]}-{secrets.token_hex(4)}")
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        for path in (*unfinished.rglob("*"), unfinished):
+            _sync(path)
+        if replace and folder.exists():
+            _swap(unfinished, folder)
+        else:
+            unfinished.rename(folder)  # which fails where a folder with files has this name
+        _sync(folder.parent)
+    except OSError as error:
+        raise DataError(
+            f"the folder {folder} cannot be written: {error.strerror or error}; expected a place "
+            "with room and the right to write, and nothing of this name there; choose another "
+            "path, or make room"
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Give `new` the name of `folder`, and remove what had it before."""
+    former = new.with_name(f"{new.name}-former")
+    folder.rename(former)
+    try:
+        new.rename(folder)
+    except OSError:
+        former.rename(folder)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def check_folder(file: Path) -> None:

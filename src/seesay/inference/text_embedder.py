@@ -8,7 +8,6 @@ models whose text tower is `mean_text` (the built-in one). Vectors equal those o
 to 1e-5.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors import safe_open
 
 from seesay.data.folding import visible
+from seesay.data.model_files import read_json
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import DataError
@@ -48,7 +48,7 @@ def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "Tex
     file = found.folder / LAYOUT
     if not file.is_file():
         return None
-    described = json.loads(file.read_text(encoding="utf-8"))
+    described = read_json(file)
     if described.get("format") != 1 or described["model"]["text"]["tower"] != "mean_text":
         return None
     return TextEmbedder(found, described, name, whole or (lambda: load(name)))

@@ -84,13 +84,12 @@ class Keeper:
             self._checkpoints.save(snapshot)
         wait_for_all()
 
-    def export(self) -> None:
-        """Write the chosen checkpoint as a model that loads anywhere."""
+    def export(self, run_id: str) -> None:
+        """Write the chosen checkpoint as a model that loads anywhere, marked with its run."""
         snapshot = self._checkpoints.load(self._checkpoints.chosen())
         model = self._with_weights(snapshot.average or snapshot.model)
-        save_dual_encoder(
-            model_folder(self._recipe), model, getattr(torch, self._recipe.run.export)
-        )
+        dtype = getattr(torch, self._recipe.run.export)
+        save_dual_encoder(model_folder(self._recipe), model, dtype, run=run_id)
 
     def _score(self, measured: Mapping[str, float]) -> float | None:
         best = self._recipe.evaluation.best

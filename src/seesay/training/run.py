@@ -26,6 +26,7 @@ from seesay.training.logs.run_log import RunLog
 from seesay.training.loop import Done, Learner, LoopConfig, fit, keys_of
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
 from seesay.training.recipes.recipe import Recipe
+from seesay.training.run_folder import claim_run_folder
 
 # A resumed run must agree with its beginning in these settings, none meaning the whole section;
 # the others do not change what is learned from a batch.
@@ -56,8 +57,8 @@ def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = N
     """Train a model and export it.
 
     `evaluate` measures a model, on the first process only; the recipe says how often. Raises
-    ConfigError where the run exists and `resume` is not set, or is of another recipe;
-    TrainingError where the loss stops being finite.
+    ConfigError where the run exists and `resume` is not set, or is of another recipe, or where its
+    folder holds files that no run wrote; TrainingError where the loss stops being finite.
     """
     # One text at a time, beside workers that fill the cores: threads of its own only cost time.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -66,9 +67,14 @@ def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = N
     with join_processes(recipe.hardware.device) as processes:
         checkpoints = checkpoints_of(recipe)
         snapshot = _last_snapshot(recipe, checkpoints, resume)
+        run_id = claim_run_folder(
+            Path(recipe.run.folder), model_folder(recipe), processes, known=snapshot is not None
+        )
         run = _Run(recipe, processes, evaluate)
         try:
             run.train(snapshot)
+            if processes.first:
+                run.export(run_id)
         finally:
             run.close()
         wait_for_all()
@@ -149,8 +155,9 @@ class _Run:
         if first <= self.steps:
             batches = self._batches.from_step((first - 1) * accumulate, self.steps * accumulate)
             fit(learner, batches, config, on_step=self._after_step, first=first)
-        if self._processes.first:
-            self._keeper.export()
+
+    def export(self, run_id: str) -> None:
+        self._keeper.export(run_id)
 
     def close(self) -> None:
         if self._log is not None:

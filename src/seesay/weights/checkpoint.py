@@ -7,16 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seesay.data.model_files import is_there, read_json
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, load_tokenizer
 from seesay.errors import WeightsError
 from seesay.models.dual_encoder import DualEncoder
 from seesay.weights import chinese_clip, clip, cn_clip, open_clip, own, siglip, taiyi
 from seesay.weights.blank import blank_dual_encoder
-from seesay.weights.blueprint import Blueprint
-from seesay.weights.files import read_file, read_json, read_tensors
+from seesay.weights.blueprint import Blueprint, block_count, described
+from seesay.weights.files import has_weights, read_file, read_tensors
 from seesay.weights.mapping import load_weights
 
+DIFFERENT = ("a cat", "狗")
+SAME = 1e-5  # far above rounding, far below what a word makes
 # config.json's "model_type" -> the family that reads it
 FAMILIES = {"clip": clip.read, "siglip": siglip.read, "chinese_clip": chinese_clip.read}
 
@@ -45,26 +48,72 @@ def load_dual_encoder(
 
     `image_folder` is for Taiyi-CLIP, whose image half is published apart. The weights come back in
     float32 and in evaluation mode. Raises WeightsError, with the reason, for anything that does
-    not fit to the last tensor.
+    not fit to the last tensor. A folder may come from anyone: its sizes are compared with its
+    weights before any memory is taken, and nothing in it is run.
     """
     blueprint, tensors = _read(folder, image_folder)
+    if (layers := block_count(blueprint.model)) > len(tensors):
+        raise WeightsError(
+            f"the config in {folder} describes {layers} layers, and there are only "
+            f"{len(tensors)} tensors; expected the config that belongs to the weights: "
+            "download the folder again"
+        )
     model = blank_dual_encoder(blueprint.model)
-    wide = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
-    load_weights(model, wide, blueprint.rules)
+    load_weights(model, tensors, blueprint.rules)
+    tokenizer = load_tokenizer(folder, blueprint.tokenizer)
+    if tokenizer.largest_id >= model.config.text.vocab_size:
+        raise WeightsError(
+            f"the tokenizer in {folder} gives ids up to {tokenizer.largest_id}, and the text tower "
+            f"knows {model.config.text.vocab_size} tokens; expected the tokenizer that belongs to "
+            "the weights: download the folder again"
+        )
+    model.eval()
+    if blueprint.rules is not None:  # our own layout leaves nothing to misread
+        _check_differences(model, blueprint.transform.size, tokenizer, folder)
     return Checkpoint(
-        model=model.eval(),
+        model=model,
         transform=blueprint.transform,
-        tokenizer=load_tokenizer(folder, blueprint.tokenizer),
+        tokenizer=tokenizer,
         name=name or str(folder),
         revision=revision,
     )
 
 
+@torch.inference_mode()
+def _check_differences(model: DualEncoder, size: int, tokenizer: Tokenizer, folder: Path) -> None:
+    """Raises WeightsError where different texts, or different pictures, have the same vector: then
+    a setting is not what it seems, whatever the tables say of it."""
+    # A small vocabulary may know none of them.
+    ids = torch.from_numpy(tokenizer.encode(DIFFERENT).ids).unique(dim=0)
+    pictures = torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size)
+    vectors = {
+        "texts": model.embed_texts(model.text.trim(ids)),  # type: ignore[operator]
+        "pictures": model.embed_images(torch.cat([pictures, pictures.flip(1, 3)])),
+    }
+    for what, found in vectors.items():
+        if len(found) > 1 and not (found - found[:1]).abs().max() > SAME:
+            raise WeightsError(
+                f"the model in {folder} gives different {what} the same vector; expected one of "
+                "its own for each. Its weights or settings are damaged, or of a kind that seesay "
+                "does not have: choose another model: seesay models list"
+            )
+
+
 def save_dual_encoder(
-    folder: Path, checkpoint: Checkpoint, dtype: torch.dtype = torch.float32
+    folder: Path,
+    checkpoint: Checkpoint,
+    dtype: torch.dtype = torch.float32,
+    *,
+    run: str = "",
 ) -> None:
-    """Write `checkpoint` in seesay's own layout; `dtype` is what its weights are stored in."""
-    own.write(folder, checkpoint.model, checkpoint.transform, checkpoint.tokenizer, dtype)
+    """Write `checkpoint` in seesay's own layout; `dtype` is what its weights are stored in, `run`
+    the id of the training run that it comes from.
+
+    A model that is in `folder` is replaced; with `run`, only that of the same run. Raises
+    ConfigError where anything else is there, DataError where the folder cannot be written.
+    """
+    c = checkpoint
+    own.write(folder, c.model, c.transform, c.tokenizer, dtype, run)
 
 
 def _read(folder: Path, image_folder: Path | None) -> tuple[Blueprint, dict[str, Tensor]]:
@@ -72,25 +121,42 @@ def _read(folder: Path, image_folder: Path | None) -> tuple[Blueprint, dict[str,
         raise WeightsError(
             f"{folder} is not a folder; expected a checkpoint folder. Check how it is spelt"
         )
-    if (folder / own.FILE).is_file():
-        return own.read(read_json(folder / own.FILE), folder / own.FILE), read_tensors(folder)
-    if (folder / "open_clip_config.json").is_file():
+    if is_there(folder / own.FILE):
+        published = read_json(folder / own.FILE)
+        blueprint = described(lambda: own.read(published, folder / own.FILE), folder)
+        return blueprint, read_tensors(folder)
+    if _is_open_clip(folder):
         published = read_json(folder / "open_clip_config.json")
-        return _described(open_clip.read, published, folder=folder), read_tensors(folder)
-    if not (folder / "config.json").is_file() and (files := sorted(folder.glob("clip_cn_*.pt"))):
-        return cn_clip.read(files[0]), cn_clip.unwrap(read_file(files[0]))
+        blueprint = described(lambda: open_clip.read(published), folder)
+        return blueprint, read_tensors(folder, "open_clip")
+    if not is_there(folder / "config.json") and (files := sorted(folder.glob("clip_cn_*.pt"))):
+        blueprint = described(lambda: cn_clip.read(files[0]), folder)
+        return blueprint, cn_clip.unwrap(read_file(files[0]))
     config = read_json(folder / "config.json")
     family = config.get("model_type")
     if family == "bert":
         return _read_taiyi(folder, config, image_folder)
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise WeightsError(
-            f"{folder} holds a model of type {family!r}; expected one of "
+            f"{folder} holds a model of type {family!r:.60}; expected one of "
             f"{', '.join((*FAMILIES, 'bert (Taiyi-CLIP)'))}, or open_clip's or seesay's own layout"
             "; choose another model: seesay models list"
         )
-    blueprint = _described(FAMILIES[family], config, _preprocessing(folder), folder=folder)
+    preprocessing = _preprocessing(folder)
+    blueprint = described(lambda: FAMILIES[family](config, preprocessing), folder)
     return blueprint, read_tensors(folder)
+
+
+def _is_open_clip(folder: Path) -> bool:
+    """Whether to read open_clip's layout, which may stand beside Hugging Face's: the one with
+    safetensors, and where both have them, open_clip's, as the download chooses too."""
+    if not is_there(folder / "open_clip_config.json"):
+        return False
+    if not is_there(folder / "config.json") or not has_weights(folder, "hf"):
+        return True
+    if has_weights(folder, "open_clip", safe=True):
+        return True
+    return has_weights(folder, "open_clip") and not has_weights(folder, "hf", safe=True)
 
 
 def _read_taiyi(
@@ -102,29 +168,16 @@ def _read_taiyi(
             "it by its catalogue name, or give image_folder= the OpenAI CLIP folder it belongs to"
         )
     image_config = read_json(image_folder / "config.json")
-    blueprint = _described(
-        taiyi.read, config, image_config, _preprocessing(image_folder), folder=folder
-    )
+    preprocessing = _preprocessing(image_folder)
+    blueprint = described(lambda: taiyi.read(config, image_config, preprocessing), folder)
     return blueprint, {**read_tensors(image_folder), **read_tensors(folder)}
-
-
-def _described(read: Any, *published: dict[str, Any], folder: Path) -> Blueprint:
-    """`read(*published)`, where a config that lacks or twists a value gives a clear error."""
-    try:
-        blueprint: Blueprint = read(*published)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            f"the config files in {folder} do not describe a model that seesay can build "
-            f"({error!r}); they were changed or cut short: download the folder again"
-        ) from None
-    return blueprint
 
 
 def _preprocessing(folder: Path) -> dict[str, Any]:
     """preprocessor_config.json, or the same inside the newer processor_config.json, or nothing."""
-    if (folder / "preprocessor_config.json").is_file():
+    if is_there(folder / "preprocessor_config.json"):
         return read_json(folder / "preprocessor_config.json")
-    if (folder / "processor_config.json").is_file():
+    if is_there(folder / "processor_config.json"):
         inside = read_json(folder / "processor_config.json").get("image_processor")
         return inside if isinstance(inside, dict) else {}
     return {}

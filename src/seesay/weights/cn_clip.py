@@ -78,7 +78,7 @@ def read(file: Path) -> Blueprint:
             mean=OPENAI_MEAN,
             std=OPENAI_STD,
         ),
-        tokenizer=TokenizerConfig(context=CONTEXT, pad_id=0, clean="none"),
+        tokenizer=TokenizerConfig(context=min(CONTEXT, model.text.context), pad_id=0, clean="none"),
     )
 
 

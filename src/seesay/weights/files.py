@@ -1,83 +1,134 @@
-"""Read the files of a checkpoint folder: JSON, safetensors in one piece or in shards, and pickles
-of tensors where nothing better was published (never anything that could run code)."""
+"""Read the tensors of a checkpoint folder: safetensors in one piece or in shards, and pickles of
+tensors where nothing better was published (never anything that could run code).
 
-import json
-import pickle
+Nothing here takes more memory than the files are large: sizes are read before contents.
+"""
+
+import mmap
 import re
+import struct
 import warnings
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from seesay.data.model_files import MIB, is_there, plain_size, read_json
 from seesay.errors import WeightsError
 
-# Best first. An index names shards beside it.
-SAFETENSORS = (
-    "model.safetensors",
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-)
-INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-PICKLES = ("pytorch_model.bin", "open_clip_pytorch_model.bin")
+# By layout, best first. An index names shards beside it. Both layouts may stand side by side, as
+# LAION publishes them and as a shared cache ends up.
+NAMES = {
+    "hf": (
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+    ),
+    "open_clip": (
+        "open_clip_model.safetensors",
+        "open_clip_pytorch_model.safetensors",
+        "open_clip_pytorch_model.bin",
+    ),
+}
+SAFE = ".safetensors", ".safetensors.index.json"
+
+# The largest published dual encoders have 2,000 tensors, and 200 bytes about each.
+MOST_HEADER = 8 * MIB
+MOST_SHARDS = 1000
+FILLED = b"bytearray"
+"""All that torch's reader of plain pickles calls is harmless, and of that only this one fills as
+much memory as it is told to. No tensor needs it."""
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; WeightsError if the file is missing, damaged or holds something else."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise WeightsError(
-            f"{path.parent} has no {path.name}; expected a checkpoint folder as a hub publishes it"
-            "; name the folder that holds it, or download it again: seesay models download NAME"
-        ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise WeightsError(
-            f"{path} cannot be read as JSON ({error}); delete it and download it again"
-        ) from None
-    if not isinstance(value, dict):
-        raise WeightsError(
-            f"{path} holds a {type(value).__name__}; expected a JSON object. Download it again"
-        )
-    return value
+def has_weights(folder: Path, layout: Literal["hf", "open_clip"], *, safe: bool = False) -> bool:
+    """Whether a folder holds weights of this layout; with `safe`, as safetensors."""
+    return any(is_there(folder / name) for name in NAMES[layout] if name.endswith(SAFE) or not safe)
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of the folder's checkpoint, by its published name."""
-    for name in (*SAFETENSORS, INDEXES[0], *PICKLES, INDEXES[1]):
+def read_tensors(folder: Path, layout: Literal["hf", "open_clip"] = "hf") -> dict[str, Tensor]:
+    """Every tensor of the folder's checkpoint, by its published name. Where the files of `layout`
+    are missing, those of the other may be the same under another name."""
+    names = (*NAMES[layout], *(name for other in NAMES.values() for name in other))
+    for name in names:
         path = folder / name
-        if path.is_file():
-            return _read_shards(path) if name in INDEXES else read_file(path)
+        if is_there(path):
+            return _read_shards(path) if name.endswith(".json") else read_file(path)
     raise WeightsError(
-        f"{folder} has no weights; expected one of {', '.join((*SAFETENSORS, INDEXES[0]))}"
-        f" (or {', '.join(PICKLES)}). Was the download interrupted?"
+        f"{folder} has no weights; expected one of {', '.join(NAMES[layout])}. "
+        "Was the download interrupted?"
     )
 
 
 def read_file(path: Path) -> dict[str, Tensor]:
     """One file of tensors. Safetensors are mapped into memory, not copied."""
+    size = plain_size(path)
     if path.suffix == ".safetensors":
         try:
+            _check_header(path, size)
             return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
+        except Exception as error:  # of the library, of torch for a type it lacks, of the disk
             raise WeightsError(
                 f"{path} is not a whole safetensors file ({error}); it was cut short, renamed from "
                 "another format or damaged: delete it and download it again"
             ) from None
     try:
+        _check_pickle(path, size)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols; what matters is raised
             published = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle raises whatever its bytes lead to
         raise WeightsError(
             f"{path} cannot be read as plain tensors ({_found(error)}); a file that is "
             "damaged, or would run code, is never opened: download it again, or convert it "
             "to safetensors"
         ) from None
     return _only_tensors(published, path)
+
+
+def _check_header(path: Path, size: int) -> None:
+    """Raises ValueError where the description of the tensors is longer than it can be."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+    if length > min(size - 8, MOST_HEADER):
+        raise ValueError(f"its header would have {length:,} bytes")
+
+
+def _check_pickle(path: Path, size: int) -> None:
+    """Raises ValueError for a pickle that would take more memory than it is large. A zip, as
+    torch.save writes, holds its parts as they are; anything else may unpack to any size."""
+    if not zipfile.is_zipfile(path):  # the older format
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
+            _refuse(m.find(FILLED) >= 0, FILLED.decode())
+        return
+    _refuse(_directory_size(path, size) > MOST_HEADER, "a list of parts longer than it can be")
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        _refuse(sum(part.file_size for part in parts) > size, "compressed parts")
+        for part in parts:
+            if part.filename.endswith(".pkl"):
+                _refuse(part.file_size > MOST_HEADER, "a description longer than it can be")
+                _refuse(FILLED in archive.read(part), FILLED.decode())
+
+
+def _refuse(found: bool, what: str) -> None:
+    if found:
+        raise ValueError(f"it holds {what}")
+
+
+def _directory_size(path: Path, size: int) -> int:
+    """Length of a zip's list of parts, by what its end says."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, size - 2**16 - 98))
+        tail = stream.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if tail[max(0, at - 76) : at].startswith(b"PK\x06\x06"):  # zip64, as for 4 GB and more
+        return struct.unpack_from("<Q", tail, at - 36)[0]
+    return struct.unpack_from("<L", tail, at + 12)[0]
 
 
 def _found(error: Exception) -> str:
@@ -91,17 +142,22 @@ def _found(error: Exception) -> str:
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
     shards = read_json(index).get("weight_map")
-    if not isinstance(shards, dict):
+    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
         raise WeightsError(
-            f'{index} has no "weight_map"; expected that of an index of shards; delete it and '
-            "download it again"
+            f'{index} has no "weight_map" of file names; expected that of an index of shards; '
+            "delete it and download it again"
+        )
+    names = sorted(set(shards.values()))
+    if len(names) > MOST_SHARDS:
+        raise WeightsError(
+            f"{index} names {len(names)} shards; expected at most {MOST_SHARDS}; download it again"
         )
     tensors: dict[str, Tensor] = {}
-    for name in sorted(set(shards.values())):
+    for name in names:
         path = index.parent / name
-        if path.parent != index.parent or not path.is_file():
+        if Path(name).name != name or name.endswith(".json") or not is_there(path):
             raise WeightsError(
-                f"{index} names the shard {name}, which is not beside it; "
+                f"{index} names the shard {name:.200}, which is not beside it; "
                 "download the missing shard, or the whole folder again"
             )
         tensors |= read_file(path)
@@ -124,4 +180,17 @@ def _only_tensors(published: Any, path: Path) -> dict[str, Tensor]:
             f"{path} holds something else than named tensors; expected a checkpoint of weights. "
             "Give the file of weights, not that of a whole program or of an optimizer"
         )
+    _check_storages(published, path)
     return published
+
+
+def _check_storages(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """A view can show a few stored numbers as any number of them."""
+    for name, tensor in tensors.items():
+        plain = tensor.layout is torch.strided and tensor.device.type == "cpu"
+        stored = tensor.untyped_storage().nbytes() if plain else 0
+        if not plain or tensor.is_quantized or stored < tensor.numel() * tensor.element_size():
+            raise WeightsError(
+                f"{path} holds {name!r:.100} in a form other than plain numbers; expected one "
+                "stored number for each of a tensor; convert it to safetensors"
+            )

@@ -5,12 +5,11 @@ Each image goes in as RGB, x / 127.5 - 1.
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from seesay.errors import WeightsError
 from seesay.models.mobilenet import MobileNet, MobileNetClassifier, MobileNetConfig
+from seesay.weights.files import read_file
 from seesay.weights.mapping import Rules, load_weights
 
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -43,9 +42,8 @@ def load_classifier(file: Path) -> MobileNetClassifier:
 
 def _read(file: Path) -> dict[str, Tensor]:
     try:
-        return {name: tensor.float() for name, tensor in load_file(file).items()}
-    except (OSError, SafetensorError) as error:
+        return read_file(file)
+    except WeightsError as error:
         raise WeightsError(
-            f"{file} cannot be read ({error}); expected MobileNetV2 1.0/224 as a safetensors file; "
-            "check the path, or fetch the file again"
-        ) from error
+            f"{file} cannot be read as MobileNetV2 1.0/224 in safetensors form: {error}"
+        ) from None

@@ -2,7 +2,6 @@
 writes it, and the built-in model is shipped in it."""
 
 import json
-import secrets
 import shutil
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from seesay.data.atomic import write_whole_folder
+from seesay.data.model_files import read_json
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig
-from seesay.errors import WeightsError
+from seesay.errors import ConfigError, WeightsError
 from seesay.models.bert import BertConfig
 from seesay.models.captioner import CaptionerConfig
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
@@ -22,12 +23,11 @@ from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
-from seesay.weights.blank import blank_dual_encoder
 from seesay.weights.blueprint import Blueprint
-from seesay.weights.mapping import NUMBER, Rules
 
 FILE = "seesay.json"
 FORMAT = 1
+FILES = frozenset({FILE, "model.safetensors", "tokenizer.json"})
 TOWERS: dict[str, type] = {
     "vit": VitConfig,
     "resnet": ResNetConfig,
@@ -45,23 +45,17 @@ def read(published: dict[str, Any], path: Path) -> Blueprint:
             f"{path} is of format {published.get('format')!r}; this version of seesay reads "
             f"format {FORMAT}. Install the version that wrote it, or train the model again"
         )
-    try:
-        model = dict(published["model"])
-        for half in ("image", "text"):
-            tower = dict(model[half])
-            model[half] = _build(TOWERS[tower.pop("tower")], tower, path)
-        if model.get("captioner") is not None:
-            model["captioner"] = _build(CaptionerConfig, model["captioner"], path)
-        config = _build(DualEncoderConfig, model, path)
-        transform = _build(ImageTransformConfig, published["transform"], path)
-        tokenizer = _build(TokenizerConfig, published["tokenizer"], path)
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(
-            f"{path} does not describe a model ({error!r}); it was changed or cut short: "
-            "take it again from where the model came from"
-        ) from None
+    model = dict(published["model"])
+    for half in ("image", "text"):
+        tower = dict(model[half])
+        model[half] = _build(TOWERS[tower.pop("tower")], tower, path)
+    if model.get("captioner") is not None:
+        model["captioner"] = _build(CaptionerConfig, model["captioner"], path)
     return Blueprint(
-        model=config, rules=_same_names(config), transform=transform, tokenizer=tokenizer
+        model=_build(DualEncoderConfig, model, path),
+        rules=None,
+        transform=_build(ImageTransformConfig, published["transform"], path),
+        tokenizer=_build(TokenizerConfig, published["tokenizer"], path),
     )
 
 
@@ -71,31 +65,53 @@ def write(
     transform: ImageTransformConfig,
     tokenizer: Tokenizer,
     dtype: torch.dtype = torch.float32,
+    run: str = "",
 ) -> None:
     """Write a whole model folder, or nothing: it appears under its name when it is complete.
 
-    `dtype` is what the weights are stored in; torch.float16 halves the size. A folder that is
-    there already is replaced.
+    `dtype` is what the weights are stored in; torch.float16 halves the size. `run` is the id of the
+    training run that the model comes from. A folder that is there already is replaced if
+    `check_replaceable` lets it.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name[:40]}-{secrets.token_hex(4)}")
-    unfinished.mkdir()
-    try:
-        tensors = {
-            name: (value.to(dtype) if value.is_floating_point() else value).detach().contiguous()
-            for name, value in model.state_dict().items()
-        }
-        described = describe(model.config, transform, tokenizer.config)
+    check_replaceable(folder, run)
+    described = describe(model.config, transform, tokenizer.config)
+    if run:
+        described["run"] = run
+    tensors = {
+        name: (value.to(dtype) if value.is_floating_point() else value).detach().contiguous()
+        for name, value in model.state_dict().items()
+    }
+    with write_whole_folder(folder, replace=True) as unfinished:
         (unfinished / FILE).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         tokenizer.save(unfinished)
         weights = unfinished / "model.safetensors"
         save_file(tensors, weights)
         shutil.copymode(unfinished / FILE, weights)  # safetensors lets nobody else read
-        if folder.exists():
-            shutil.rmtree(folder)
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        check_replaceable(folder, run)  # again: writing a large model takes minutes
+
+
+def check_replaceable(folder: Path, run: str = "") -> None:
+    """Raises ConfigError where writing a model to `folder` would remove anything but a model that
+    seesay wrote there; with `run`, anything but the model of this run."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not folder.is_dir():
+        problem = "is not a folder"
+    elif others := sorted({path.name for path in folder.iterdir()} - FILES):
+        problem = f"holds {others[0]!r}, which no saved model has"
+    else:
+        try:
+            by = read_json(folder / FILE).get("run", "")
+        except WeightsError:
+            problem = f"has no {FILE} that can be read"
+        else:
+            if not run or by == run:
+                return
+            problem = f"holds the model of {f'the run {by}' if by else 'an unknown run'}"
+    raise ConfigError(
+        f"{folder} {problem}; expected no such folder, or the model that is to be replaced, since "
+        "replacing it removes all that is in it; move it away, or choose another folder"
+    )
 
 
 def describe(
@@ -127,8 +143,3 @@ def _build(kind: type, values: dict[str, Any], path: Path) -> Any:
 def _tuples(value: Any) -> Any:
     """JSON has only lists; frozen configs hold tuples."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _same_names(config: DualEncoderConfig) -> Rules:
-    names = [NUMBER.sub("{}", name) for name in blank_dual_encoder(config).state_dict()]
-    return dict(zip(names, names, strict=True))

@@ -121,6 +121,15 @@ def test_the_cache_stays_below_its_limit_and_loses_the_oldest_first(store, place
     assert [file.read_bytes() for file in cached(store)] == [kept]
 
 
+def test_pictures_of_somebody_else_in_a_folder_of_that_name_stay(store, place):
+    theirs = [store.folder / "thumbnails" / name for name in ("20/a.webp", "2024/b.jpg")]
+    for file in theirs:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"a picture")
+    Thumbnails(store, limit_bytes=0).prune()
+    assert all(file.read_bytes() == b"a picture" for file in theirs)
+
+
 def test_a_collection_that_may_only_be_read_still_shows_pictures(store, place):
     unit = add(store, place / "chelsea.png")
     with read_only(store.folder) as works:

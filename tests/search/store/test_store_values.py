@@ -163,7 +163,7 @@ def test_a_bad_value_is_shown_as_text_everywhere_and_nothing_fails(damaged, tmp_
 def test_bad_values_are_named_with_count_and_remedy_and_taken_out(damaged):
     with damaged.writing("own"):
         damaged.database.run(
-            "INSERT INTO said VALUES (2, '', NULL, ?)",
+            "INSERT INTO own_descriptions VALUES (2, NULL, ?, '[\"date\"]')",
             (json.dumps({"date": {"time": TAKEN.isoformat()}}),),
         )
         damaged.database.run(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import made_collections as made
-from seesay.errors import CollectionBusyError
+from seesay.errors import CollectionBusyError, CollectionError
 from seesay.search.checking.truth import check_truth
 from seesay.search.store.store import LOCK, Store
 
@@ -151,3 +151,10 @@ def test_several_changes_can_be_kept_together(store, tmp_path):
         made.add_space(store)
         made.add_space(store, model="other")
     assert (store.folder / LOCK).read_text() == ""
+
+
+def test_a_lock_file_of_another_program_is_not_written_over(tmp_path):
+    (tmp_path / "writer.lock").write_text("theirs")
+    with pytest.raises(CollectionError, match=r"writer\.lock belongs to another program"):
+        Store(tmp_path, create=True)
+    assert (tmp_path / "writer.lock").read_text() == "theirs"

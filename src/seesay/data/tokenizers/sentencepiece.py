@@ -14,8 +14,11 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 
+from seesay.data.model_files import MIB, read_bytes
+from seesay.data.tokenizers.limits import MOST_TOKENS, check_charsmap
 from seesay.errors import WeightsError
 
+_MOST_BYTES = 16 * MIB  # multilingual T5's 250,000 pieces take 4 MB
 _UNIGRAM = 1  # trainer_spec.model_type; 2 is BPE
 _CONTROL = 3  # pieces.type
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -25,7 +28,7 @@ Field = int | bytes
 
 def unigram(path: Path) -> Tokenizer:
     """A unigram model (SigLIP 1, T5) with "</s>" after every text."""
-    message = _read(path.read_bytes())
+    message = _read(read_bytes(path, _MOST_BYTES))
     trainer, normalizer = (_last(_bytes(message, number)) for number in (2, 3))
     if (kind := _number(trainer, 3, _UNIGRAM)) != _UNIGRAM:
         raise WeightsError(
@@ -38,8 +41,12 @@ def unigram(path: Path) -> Tokenizer:
         Unigram(vocab, unk_id=_number(trainer, 40, 0), byte_fallback=bool(_number(trainer, 35, 0)))
     )
     backend.normalizer = _normalizer(normalizer)
-    prefix = "always" if _number(normalizer, 3, 1) else "never"
-    backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=prefix)
+    # Metaspace adds no prefix to a text that begins with a space, as SentencePiece does: where such
+    # texts come through, the normalizer has added it.
+    always = _number(normalizer, 3, 1) and _number(normalizer, 4, 1)
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(
+        replacement="▁", prepend_scheme="always" if always else "never"
+    )
     backend.add_special_tokens(
         [AddedToken(piece, normalized=False) for piece, _, kind in pieces if kind == _CONTROL]
     )
@@ -51,12 +58,16 @@ def unigram(path: Path) -> Tokenizer:
 
 def _normalizer(spec: dict[int, list[Field]]) -> normalizers.Sequence:
     steps: list[normalizers.Normalizer] = []
-    if charsmap := _bytes(spec, 2):
+    charsmap = _bytes(spec, 2)
+    if charsmap and charsmap[-1]:  # empty where nothing is normalised
+        check_charsmap(charsmap[-1])
         steps.append(normalizers.Precompiled(charsmap[-1]))
     if _number(spec, 4, 1):
         # Spaces alone: normalizers.Strip would take line ends too, which SentencePiece keeps.
         steps.append(normalizers.Replace(Regex(r"\A +| +\z"), ""))
         steps.append(normalizers.Replace(Regex(" {2,}"), " "))
+    elif _number(spec, 3, 1):
+        steps.append(normalizers.Prepend("▁"))
     return normalizers.Sequence(steps)
 
 
@@ -83,7 +94,10 @@ def _read(data: bytes) -> dict[int, list[Field]]:
     """Fields of one message by number. Groups do not occur in this format and are an error."""
     fields: dict[int, list[Field]] = {}
     at = 0
+    count = 0
     while at < len(data):
+        if (count := count + 1) > MOST_TOKENS:
+            raise ValueError(f"it has more than {MOST_TOKENS:,} pieces")
         key, at = _varint(data, at)
         wire = key & 7
         if wire == _VARINT:
@@ -109,3 +123,5 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 0x80:
             return value, at
+        if shift > 63:
+            raise ValueError("it holds a number of more than 64 bits")

@@ -19,7 +19,8 @@ from jaxtyping import Int
 from tokenizers import Regex, normalizers
 from tokenizers import Tokenizer as Backend
 
-from seesay.data.tokenizers.vocabularies import read_vocabulary, special_ids
+from seesay.data.tokenizers.limits import library_errors
+from seesay.data.tokenizers.vocabularies import largest_id, read_vocabulary, special_ids
 from seesay.data.tokenizers.windows import windows
 from seesay.errors import ConfigError, DataError
 
@@ -38,8 +39,8 @@ class TokenizerConfig:
       first, which also straightens curly quotes, narrows full-width letters, repairs mis-decoded
       text and turns "&amp;" into "&". We follow transformers, whose tokenizer.json is what the
       checkpoints carry, so such characters get the tokens that they get there.
-    - "siglip": lower case, ASCII punctuation deleted, white space to single spaces, ends stripped
-      (big_vision's canonicalize_text, which SigLIP 1 was trained with).
+    - "siglip": "_" to a space, other ASCII punctuation deleted, lower case, white space to single
+      spaces, ends stripped (big_vision's canonicalize_text, which SigLIP 1 was trained with).
     - "lower": lower case, nothing else (SigLIP 2).
     """
 
@@ -95,6 +96,12 @@ class Tokenizer:
         """Number of ids, special and added tokens included."""
         return self._backend.get_vocab_size()
 
+    @property
+    def largest_id(self) -> int:
+        """The largest id that stands in any row."""
+        ids = (largest_id(self._backend), self.config.pad_id, *self.prefix, *self.suffix)
+        return max(ids)
+
     def encode(self, texts: Sequence[str]) -> Tokens:
         """Ids of every text, each row [special tokens, text, special tokens, padding].
 
@@ -117,7 +124,8 @@ class Tokenizer:
         start, end = len(self.prefix), len(ids)
         if self.suffix and self.suffix[0] in ids[start:]:
             end = start + list(ids[start:]).index(self.suffix[0])
-        return self._backend.decode(list(ids[start:end])).strip()
+        with library_errors("the tokenizer"):
+            return self._backend.decode(list(ids[start:end])).strip()
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json, as it was read: `config` is for the caller to keep."""
@@ -128,7 +136,8 @@ class Tokenizer:
     def _contents(self, texts: Sequence[str]) -> list[list[Sequence[int]]]:
         """For every text its windows' ids, without special tokens."""
         cleaned = [self._text(text) for text in _checked(texts)]
-        encodings = self._backend.encode_batch_fast(cleaned, add_special_tokens=False)
+        with library_errors("the tokenizer"):
+            encodings = self._backend.encode_batch_fast(cleaned, add_special_tokens=False)
         return [
             [encoding.ids] if len(encoding.ids) <= self._capacity else self._windows(text)
             for text, encoding in zip(cleaned, encodings, strict=True)
@@ -153,7 +162,9 @@ def load_tokenizer(folder: Path, config: TokenizerConfig) -> Tokenizer:
     bpe_simple_vocab_16e6.txt.gz, spiece.model. Raises WeightsError when there is none, or it is
     damaged.
     """
-    return Tokenizer(read_vocabulary(folder), config)
+    backend = read_vocabulary(folder)
+    with library_errors(f"the tokenizer in {folder}"):  # some faults show at the first text only
+        return Tokenizer(backend, config)
 
 
 def _cleaner(clean: Clean, of_file: Any) -> Any:
@@ -173,8 +184,9 @@ def _cleaner(clean: Clean, of_file: Any) -> Any:
 
 
 def _canonical(text: str) -> str:
-    """big_vision's canonicalize_text, which transformers' SiglipTokenizer runs too."""
-    text = text.lower().translate(str.maketrans("", "", string.punctuation))
+    """big_vision's canonicalize_text (prompt_engineering.py), which SigLIP was trained with.
+    transformers' SiglipTokenizer differs in one sign: it deletes "_" and so joins the words."""
+    text = text.replace("_", " ").lower().translate(str.maketrans("", "", string.punctuation))
     return re.sub(r"\s+", " ", text).strip()
 
 

@@ -3,16 +3,26 @@ normalizer, the word splitter and the special tokens that belong to that vocabul
 """
 
 import gzip
-import json
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE, WordPiece
 
+from seesay.data.model_files import MIB, is_there, parse_json, read_bytes, read_json, read_text
+from seesay.data.tokenizers.limits import (
+    MOST_TOKENS,
+    check_description,
+    check_vocabulary,
+    library_errors,
+)
 from seesay.data.tokenizers.sentencepiece import unigram
 from seesay.errors import WeightsError
+
+# Gemma's tokenizer.json, the largest of a dual encoder, has 34 MB.
+_MOST_JSON, _MOST_LIST = 64 * MIB, 16 * MIB
 
 # OpenAI's list has more merges than the model has ids: 49,408 - 512 bytes - 2 special tokens.
 _CLIP_MERGES = 48_894
@@ -32,8 +42,9 @@ def read_vocabulary(folder: Path) -> Tokenizer:
     }
     for names, read in readers.items():
         paths = [folder / name for name in names]
-        if all(path.is_file() for path in paths):
-            return _guarded(read, paths)
+        if all(map(is_there, paths)):
+            with library_errors(" and ".join(map(str, paths))):
+                return read(*paths)
     kinds = ", ".join(" with ".join(names) for names in readers)
     raise WeightsError(
         f"{folder} holds no tokenizer; expected one of: {kinds}. "
@@ -45,49 +56,57 @@ def special_ids(backend: Tokenizer) -> tuple[list[int], list[int]]:
     """The ids that stand before and after every text, read off a text encoded both ways."""
     plain = backend.encode("a", add_special_tokens=False).ids
     whole = backend.encode("a").ids
-    at = next(i for i in range(len(whole) + 1) if whole[i : i + len(plain)] == plain)
-    return whole[:at], whole[at + len(plain) :]
+    for at in range(len(whole) - len(plain) + 1):
+        if plain and whole[at : at + len(plain)] == plain:
+            return whole[:at], whole[at + len(plain) :]
+    raise ValueError(f"the text 'a' becomes {plain[:5]} by itself and {whole[:5]} in its frame")
 
 
-def _guarded(read: Callable[..., Tokenizer], paths: Sequence[Path]) -> Tokenizer:
-    try:
-        return read(*paths)
-    except WeightsError:
-        raise
-    except Exception as error:  # the tokenizers library raises bare Exception
-        names = " and ".join(str(path) for path in paths)
-        raise WeightsError(
-            f"{names} cannot be read as a vocabulary ({error}); expected the file as it was "
-            "published. Download it again, or copy it from the checkpoint's source."
-        ) from error
+def largest_id(backend: Tokenizer) -> int:
+    """The largest id that a text can become; tokens that only frame texts do not count."""
+    special = {n for n, token in backend.get_added_tokens_decoder().items() if token.special}
+    return max((n for n in backend.get_vocab().values() if n not in special), default=-1)
 
 
 def _from_json(path: Path) -> Tokenizer:
-    return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    text = read_text(path, _MOST_JSON)
+    check_description(parse_json(text, path))
+    return Tokenizer.from_str(text)
 
 
 def _settings(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if is_there(path) else {}
 
 
 def _clip_from_vocab(vocab: Path, merges: Path) -> Tokenizer:
-    lines = merges.read_text(encoding="utf-8").split("\n")
+    lines = _lines(read_text(merges, _MOST_LIST))
     return _clip(
-        json.loads(vocab.read_text(encoding="utf-8")),
+        read_json(vocab),
         [_pair(line) for line in lines if line and not line.startswith("#version")],
     )
 
 
 def _clip_from_merges(path: Path) -> Tokenizer:
     """OpenAI's list of merges alone: the vocabulary follows from it."""
-    lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
+    packed = io.BytesIO(read_bytes(path, _MOST_LIST))
+    with gzip.open(packed) as stream:
+        content = stream.read(_MOST_LIST + 1)
+    if len(content) > _MOST_LIST:
+        raise ValueError(f"it unpacks to more than {_MOST_LIST:,} bytes")
+    lines = _lines(content.decode("utf-8"))
     merges = [_pair(line) for line in lines[1 : _CLIP_MERGES + 1] if line]
     # In the order of their code points these 256 stand-ins for bytes are in OpenAI's order.
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = letters + [f"{letter}</w>" for letter in letters] + ["".join(m) for m in merges]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     return _clip({token: index for index, token in enumerate(tokens)}, merges)
+
+
+def _lines(text: str) -> list[str]:
+    if text.count("\n") > MOST_TOKENS:
+        raise ValueError(f"it has more than {MOST_TOKENS:,} lines")
+    return text.split("\n")
 
 
 def _pair(line: str) -> tuple[str, str]:
@@ -97,6 +116,7 @@ def _pair(line: str) -> tuple[str, str]:
 
 def _clip(vocab: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
     """CLIP's byte-level pairs, with transformers' cleaning (see TokenizerConfig.clean)."""
+    check_vocabulary({"type": "BPE", "vocab": vocab})
     backend = Tokenizer(
         BPE(
             vocab=vocab,
@@ -122,7 +142,7 @@ def _bert(path: Path) -> Tokenizer:
     """BERT's word pieces. A line of the file is one piece, whatever it holds: the Chinese list has
     U+2028 as a piece, which str.splitlines would take for the end of a line."""
     settings = _settings(path.parent)
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    lines = _lines(read_text(path, _MOST_LIST).removesuffix("\n"))
     vocab = {line: index for index, line in enumerate(lines)}
     backend = Tokenizer(WordPiece(vocab, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(

@@ -5,6 +5,7 @@ the collection, and no file that was put in the place of one that is.
 """
 
 import io
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ SIZES = (128, 256, 512, 1024)
 LIMIT_BYTES = 1 << 30
 """How large the cache may grow before its oldest files go."""
 
+_NAME = re.compile(r"[0-9a-f]{64}-\d+\.webp")  # what `get` writes
 _PRUNE_EVERY = 200  # thumbnails made
 
 
@@ -81,9 +83,12 @@ class Thumbnails:
                 self.prune()
 
     def prune(self) -> None:
-        """Bring the cache below its limit; the oldest go first."""
+        """Bring the cache below its limit; the oldest go first. A collection may lie in any
+        folder, so a file that is no thumbnail may be somebody's picture: it stays."""
         known = []
-        for file in self.folder.glob("*/*"):
+        for file in self.folder.glob("??/*.webp"):
+            if not _NAME.fullmatch(file.name):
+                continue
             with suppress(OSError):
                 facts = file.stat()
                 known.append((facts.st_mtime_ns, facts.st_size, file))

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from seesay.errors import ConfigError, TrainingError
 
-NAME = re.compile(r"step-(\d+)")
+NAME = re.compile(r"step-(\d{8,})")
 UNFINISHED = ".unfinished-"
 
 

@@ -16,6 +16,8 @@ from seesay.training.logs.run_log import read_log
 from seesay.training.recipes.files import read_toml, refuse_other_kind
 from seesay.training.recipes.recipe import Recipe, read_recipe, sentence
 from seesay.training.recipes.settings import build
+from seesay.training.run_folder import SWEEP, SWEEP_FILES, claim_folder
+from seesay.weights import own
 
 Setting = bool | int | float | str
 Runner = Callable[[Path, Sequence[str]], None]
@@ -68,7 +70,7 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        return model_folder(self.recipe).exists()
+        return (model_folder(self.recipe) / own.FILE).is_file()
 
 
 def read_sweep(file: Path) -> SweepConfig:
@@ -99,6 +101,15 @@ def cells_of(config: SweepConfig, file: Path) -> list[Cell]:
             Cell(choices, assignments, read_recipe(file.parent / config.recipe, assignments))
         )
     return cells
+
+
+def claim_sweep_folder(config: SweepConfig, cells: Sequence[Cell]) -> Path:
+    """The folder of the reports, marked as the sweep's. Raises ConfigError where reports are there
+    that no sweep wrote."""
+    folder = Path(config.folder)
+    known = any(cell.log for cell in cells)  # a sweep of a version without marks
+    claim_folder(folder, SWEEP, () if known else SWEEP_FILES)
+    return folder
 
 
 def run_sweep(

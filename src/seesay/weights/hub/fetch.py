@@ -198,10 +198,10 @@ def _local(name: str) -> Path | None:
         return None
     if not name.strip():  # which Path would take for the current folder
         raise unknown_model(name)
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(name))  # Path's own raises for a user that is not there
+    if os.path.isdir(path):  # Path.is_dir would raise for a name that is too long
         return path
-    if path.is_file():
+    if os.path.isfile(path):
         raise UnknownModelError(
             f"{path} is a file; expected the folder of a checkpoint. Give {path.parent}"
         )

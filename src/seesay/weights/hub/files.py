@@ -71,7 +71,7 @@ _LAYOUTS: tuple[tuple[Layout, str, str, str], ...] = (
     ("open_clip", "open_clip_config.json", r"open_clip_pytorch_model\.bin", ""),
     ("hf", "config.json", r"pytorch_model\.bin", ""),
     ("hf", "config.json", r"pytorch_model-\d+-of-(\d+)\.bin", "pytorch_model.bin.index.json"),
-    ("cn_clip", "", r"clip_cn_.*\.pt", ""),
+    ("cn_clip", "", r"clip_cn_[\w.-]+\.pt", ""),
 )
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 # One set is enough, and the first is the smallest trouble.

@@ -16,6 +16,7 @@ from seesay.errors import CollectionBusyError, CollectionError
 
 _POLL_S = 0.005
 _POLL_MOST_S = 0.1
+_NOTE = b'{"pid": '  # how the note of a holder begins
 
 
 class WriterLock:
@@ -64,6 +65,7 @@ class WriterLock:
         handle = self._open()
         pause = _POLL_S
         try:
+            _refuse_foreign(handle, self.file)
             while not _try_lock(handle, self.file):
                 if time.monotonic() >= deadline:
                     raise self._busy(wait_s)
@@ -106,6 +108,17 @@ class WriterLock:
         return CollectionBusyError(
             f"{self.file.parent} is being written by {who}; waited {wait_s:g} s for it to finish; "
             "let it finish, stop it, or wait longer"
+        )
+
+
+def _refuse_foreign(handle: int, file: Path) -> None:
+    """Raises CollectionError for a file that holds something else than a note of a holder, which
+    taking the lock would write over."""
+    os.lseek(handle, 0, os.SEEK_SET)
+    if os.read(handle, len(_NOTE)) not in (b"", _NOTE):
+        raise CollectionError(
+            f"{file} belongs to another program, expected no file of this name, or the lock of a "
+            "collection; move it away, or keep the collection in another folder"
         )
 
 

@@ -1,0 +1,86 @@
+"""Which folder a training run or a sweep may write in: one that it has marked as its own.
+
+A run cuts its log back when it resumes, removes old checkpoints and replaces its exported model. In
+a folder that held something else, those would be another program's files. So the mark is written
+before anything else, and only where none of the names is taken.
+"""
+
+import json
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from seesay.data.atomic import write_whole
+from seesay.errors import ConfigError, SeesayError
+from seesay.training.distributed import Processes, gather_objects
+from seesay.weights.own import check_replaceable
+
+RUN = "seesay-run.json"
+"""The mark of a run's folder."""
+RUN_FILES = (
+    "model",
+    "checkpoints",
+    "log.jsonl",
+    "damaged-*.jsonl",
+    "not-finite-*.json",
+    "tensorboard",
+    "wandb",
+)
+SWEEP = "seesay-sweep.json"
+"""The mark of a sweep's folder."""
+SWEEP_FILES = ("report.html", "report.csv", "report.md")
+
+
+def claim_run_folder(folder: Path, model: Path, processes: Processes, *, known: bool) -> str:
+    """The id of the run in `folder`, which is marked with it on first use; every process must ask.
+
+    `known` says that the folder holds a run of a version without marks. Raises ConfigError, in
+    every process, where something else is in the way.
+    """
+
+    outcome: str | SeesayError = ""
+    if processes.first:
+        try:
+            outcome = claim_folder(folder, RUN, ("model",) if known else RUN_FILES)
+            check_replaceable(model, outcome)
+        except SeesayError as error:
+            outcome = error
+    outcome = gather_objects(outcome)[0]
+    if isinstance(outcome, SeesayError):
+        raise outcome
+    return outcome
+
+
+def claim_folder(folder: Path, mark: str, files: Sequence[str]) -> str:
+    """The id in the file `mark`, which is written first where it is missing.
+
+    Raises ConfigError where it is missing and one of `files`, which are names and patterns, is
+    there, or where it is not a mark.
+    """
+    if (folder / mark).exists():
+        return _read(folder / mark)
+    taken = sorted(path.name for pattern in files for path in folder.glob(pattern))
+    if taken:
+        raise ConfigError(
+            f"{folder} holds {', '.join(taken[:3])}, which seesay did not put there as far as it "
+            "knows; expected a folder without that, since it would be replaced; move it away, or "
+            "choose another folder (run.folder in a recipe, folder in a sweep)"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    own = secrets.token_hex(8)
+    with write_whole(folder / mark) as unfinished:
+        unfinished.write_text(json.dumps({"written_by": "seesay", "id": own}) + "\n", "utf-8")
+    return own
+
+
+def _read(mark: Path) -> str:
+    try:
+        known = json.loads(mark.read_text(encoding="utf-8"))
+        if known["written_by"] == "seesay":
+            return str(known["id"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise ConfigError(
+        f"{mark} is not a mark that seesay wrote; expected that, or no such file; move it away, or "
+        "choose another folder"
+    )

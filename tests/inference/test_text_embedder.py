@@ -1,6 +1,7 @@
 """The numpy text tower gives the torch model's vectors, and loads no torch."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 import seesay
-from seesay.errors import DataError
+from seesay.errors import DataError, WeightsError
 from seesay.inference.load import load
 from seesay.inference.text_embedder import ACTIVATIONS, load_texts
 from seesay.models.dual_encoder import DualEncoder
@@ -59,6 +60,20 @@ def test_the_built_in_model_gives_the_same_vectors_to_1e_5():
 
 def test_a_model_with_another_text_tower_is_left_to_torch(tmp_path):
     assert load_texts(str(write_checkpoint(tmp_path))) is None
+
+
+@pytest.mark.parametrize(
+    "damage", ["{}", '{"format": 1, "model": []}', "[1]", "no json", "weights"]
+)
+def test_what_is_not_whole_is_left_to_load_which_explains_it(tmp_path, damage):
+    built_in = Path(seesay.__file__).parent / "weights" / "seesay-mini"
+    for name in ("seesay.json", "tokenizer.json", "model.safetensors"):
+        shutil.copy(built_in / name, tmp_path)
+    broken = "model.safetensors" if damage == "weights" else "seesay.json"
+    (tmp_path / broken).write_text(damage)
+    assert load_texts(str(tmp_path)) is None
+    with pytest.raises(WeightsError):
+        load(tmp_path)
 
 
 def test_one_text_in_place_of_several_is_refused():

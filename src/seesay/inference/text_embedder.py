@@ -10,19 +10,18 @@ to 1e-5.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from seesay.data.folding import visible
 from seesay.data.model_files import read_json
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
-from seesay.errors import DataError
+from seesay.errors import ConfigError, DataError, WeightsError
 from seesay.inference.embedder import Progress
 from seesay.inference.embeddings import FINGERPRINTED, Embeddings, fingerprint, mean_of_windows
 from seesay.inference.load import load
@@ -39,19 +38,31 @@ Weights = dict[str, Float[np.ndarray, "..."]]
 
 
 def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "TextEmbedder | None":
-    """The text half of a model by its name or folder; None where it cannot be run in numpy. `whole`
-    brings the model itself where a picture is to be embedded after all.
+    """The text half of a model by its name or folder; None where it cannot be run in numpy, or where
+    its files are not whole, which `load` explains. `whole` brings the model itself where a picture
+    is to be embedded after all.
 
-    Raises as `seesay.load` does.
+    Raises UnknownModelError or DownloadError.
     """
     found = locate(name)
     file = found.folder / LAYOUT
     if not file.is_file():
         return None
-    described = read_json(file)
-    if described.get("format") != 1 or described["model"]["text"]["tower"] != "mean_text":
+    try:
+        described = read_json(file)
+        if described["format"] != 1 or described["model"]["text"]["tower"] != "mean_text":
+            return None
+        return TextEmbedder(found, described, name, whole or (lambda: load(name)))
+    except (
+        WeightsError,
+        ConfigError,
+        SafetensorError,
+        LookupError,
+        TypeError,
+        ValueError,
+        OSError,
+    ):
         return None
-    return TextEmbedder(found, described, name, whole or (lambda: load(name)))
 
 
 class TextEmbedder:
@@ -76,7 +87,11 @@ class TextEmbedder:
         self.tokenizer: Tokenizer = load_tokenizer(
             located.folder, TokenizerConfig(**described["tokenizer"])
         )
-        self._text: dict[str, Any] = described["model"]["text"]
+        text: dict[str, Any] = described["model"]["text"]
+        names = ("heads", "norm_eps", "pad_id", "depth", "activation")
+        self._tower = MeanTextTower(
+            weights=_read_weights(self._file), **{name: text[name] for name in names}
+        )
 
     def embed_texts(
         self, texts: Iterable[str], *, on_progress: Progress | None = None
@@ -108,14 +123,6 @@ class TextEmbedder:
         with safe_open(self._file, framework="numpy") as tensors:
             weights = ((name, tensors.get_tensor(name)) for name in sorted(tensors.keys()))
             return fingerprint((n, w.shape, _as_bfloat16(w.ravel())) for n, w in weights)
-
-    @cached_property
-    def _tower(self) -> "MeanTextTower":
-        names = ("heads", "norm_eps", "pad_id", "depth", "activation")
-        return MeanTextTower(
-            weights=_read_weights(self._file),
-            **{name: self._text[name] for name in names},
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

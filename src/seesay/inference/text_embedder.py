@@ -33,14 +33,23 @@ if TYPE_CHECKING:
 LAYOUT = "seesay.json"
 
 ROWS = 64  # windows at once
+_NOT_WHOLE = (
+    ConfigError,
+    WeightsError,
+    SafetensorError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+)
 
 Weights = dict[str, Float[np.ndarray, "..."]]
 
 
 def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "TextEmbedder | None":
-    """The text half of a model by its name or folder; None where it cannot be run in numpy, or where
-    its files are not whole, which `load` explains. `whole` brings the model itself where a picture
-    is to be embedded after all.
+    """The text half of a model by its name or folder; None where it cannot be run in numpy, or
+    where its files are not whole, which `load` explains. `whole` brings the model itself where a
+    picture is to be embedded after all.
 
     Raises UnknownModelError or DownloadError.
     """
@@ -53,15 +62,7 @@ def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "Tex
         if described["format"] != 1 or described["model"]["text"]["tower"] != "mean_text":
             return None
         return TextEmbedder(found, described, name, whole or (lambda: load(name)))
-    except (
-        WeightsError,
-        ConfigError,
-        SafetensorError,
-        LookupError,
-        TypeError,
-        ValueError,
-        OSError,
-    ):
+    except _NOT_WHOLE:
         return None
 
 

@@ -48,7 +48,7 @@ _TESTS: Mapping[str, str] = {
     ">=": "{0} >= ?",
     "starts": "({0} >= ? AND {0} < ?)",
     "under": "({0} = ? OR {0} >= ? AND {0} < ?)",
-    "contains": "instr(fold({0}), ?) > 0",
+    "contains": "instr(fold(CAST({0} AS BLOB)), ?) > 0",
     "exists": "true",
 }
 

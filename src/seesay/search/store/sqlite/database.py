@@ -207,7 +207,7 @@ def _configured(file: Path, options: str, busy_timeout_s: float) -> sqlite3.Conn
         check_same_thread=False,
     )
     try:
-        connection.create_function("fold", 1, fold, deterministic=True)
+        connection.create_function("fold", 1, _folded, deterministic=True)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
@@ -217,3 +217,8 @@ def _configured(file: Path, options: str, busy_timeout_s: float) -> sqlite3.Conn
         connection.close()
         raise
     return connection
+
+
+def _folded(value: bytes | None) -> str | None:
+    """As bytes, because damaged text is no valid UTF-8 and would end the query."""
+    return None if value is None else fold(value.decode("utf-8", "replace"))

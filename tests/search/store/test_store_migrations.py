@@ -13,7 +13,10 @@ from seesay.search.store.store import FILE, Store
 
 # A migration that has been released is never edited: a collection made by it would differ from one
 # made by the edited one. Add another migration instead, and its digest here.
-DIGESTS = ["e3f5f97f786347ef", "d27e395955018450", "a3bbdf86b9012664", "2c99b72edd492471"]
+DIGESTS = [
+    *("e3f5f97f786347ef", "d27e395955018450", "a3bbdf86b9012664", "2c99b72edd492471"),
+    "fc551e1b93c7c011",
+]
 
 ROWS = {
     1: "INSERT INTO items VALUES (1, '/photos/0/0.jpg', '/photos/0', '0.jpg', 'image', 'ab', 1, 1,"
@@ -27,6 +30,7 @@ ROWS = {
     3: "INSERT INTO keywords (rowid, words, characters) VALUES (1, 'a cat', '')",
     4: "INSERT INTO vectors VALUES (2, 1, 1, 'text', 1, x'0000003c');"
     " INSERT INTO said VALUES (1, '/photos/table.csv', 'a cat', '{}')",
+    5: "INSERT INTO fingerprints VALUES (1, zeroblob(256))",
 }
 
 
@@ -51,6 +55,7 @@ def test_a_collection_of_every_older_format_opens_with_all_it_held(tmp_path, ver
         if version >= 4:
             assert store.vectors.get(1, [1], lane="text")[1].tolist() == [[0.0, 1.0]]
             assert store.said.of_units([1])[1]["/photos/table.csv"].text == "a cat"
+        assert store.fingerprints.missing() == ([] if version >= 5 else [1])
         made.add_photos(store, made.add_space(store), made.unit_vectors(3), first=1)
         mend(store)  # the oldest formats kept no keywords and no vectors
         assert list(store.keywords.search("cats", 1)[0]) == [1]

@@ -16,6 +16,7 @@ _ORPHANS = (  # what others belong to comes first
     " OR key NOT IN (SELECT id FROM metadata_keys)",
     "DELETE FROM vectors WHERE unit NOT IN (SELECT id FROM units)"
     " OR space NOT IN (SELECT id FROM spaces)",
+    "DELETE FROM fingerprints WHERE unit NOT IN (SELECT id FROM units)",
     f"DELETE FROM keywords WHERE rowid IN ({WITHOUT_UNIT})",
     "DELETE FROM vectors WHERE length(vector) != (SELECT 2 * dim FROM spaces WHERE id = space)",
 )

@@ -80,6 +80,8 @@ class IngestReport:
     """Files that could not be read now: see the quarantine."""
     skipped: int
     """Files that could not be read before, and have not changed since."""
+    links: int
+    """Other names of files that are indexed under one: links, and disks that are mounted twice."""
     images: int
     """Pictures embedded."""
     texts: int

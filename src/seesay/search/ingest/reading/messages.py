@@ -125,13 +125,16 @@ def outcome_of(header: Mapping[str, Any], square: bytes) -> Outcome:
 
 def _unit_fields(unit: UnitDraft) -> dict[str, Any]:
     fields = {**vars(unit), "locator": unit.locator.to_json()}
+    fields["fingerprint"] = (unit.fingerprint or b"").hex()
     return {name: value for name, value in fields.items() if value}
 
 
 def _unit(fields: Mapping[str, Any]) -> UnitDraft:
     locator = Locator.from_json(fields["locator"])
     metadata = _metadata(fields.get("metadata", {}))
-    return UnitDraft(**{**fields, "locator": locator, "metadata": metadata})
+    fingerprint = bytes.fromhex(fields.get("fingerprint", "")) or None
+    changed = {"locator": locator, "metadata": metadata, "fingerprint": fingerprint}
+    return UnitDraft(**{**fields, **changed})
 
 
 def _metadata(fields: Mapping[str, Any]) -> Metadata:

@@ -1,10 +1,10 @@
 """What is no longer there is taken out of the collection, unless a whole disk seems to be away."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from seesay.search.ingest.options import IngestOptions
-from seesay.search.ingest.storing.committing import Tally
+from seesay.search.ingest.storing.committing import CAPTIONS_DUE, TABLES, Tally
 from seesay.search.ingest.storing.known import holds_something, is_absent, is_below, is_nothing
 from seesay.search.ingest.storing.tables import awaited_pictures
 from seesay.search.ingest.walking import Walk
@@ -32,6 +32,24 @@ def remove_what_is_gone(
                 tally.counts["removed"] += store.items.remove(numbers)
     _forget_failures(store, [root for root in walk.found if root not in spared], run)
     return (tuple(missing), tuple(empty)) if spared else ((), ())
+
+
+def remove_aliases(store: Store, aliases: Mapping[str, str], run: int, tally: Tally) -> None:
+    """Remove items that are another name of a file that the collection has, by the names that a
+    finished walk found: from before one of two files became a link, or links were followed twice.
+    Tables are applied again, since what they say of such a name is said of the file."""
+    tally.aliases |= aliases
+    tally.counts["links"] += len(aliases)
+    names = iter(aliases.items())
+    while some := dict(islice(names, _AT_ONCE)):
+        known = store.items.by_path([*some, *some.values()])
+        numbers = [known[a].id for a, name in some.items() if a in known and name in known]
+        if not numbers:
+            continue
+        with store.writing("remove", run=run):
+            tally.counts["removed"] += store.items.remove(numbers)
+            if store.settings.get(TABLES):
+                store.settings.set(CAPTIONS_DUE, True)
 
 
 def _gone(store: Store, root: str, unreadable: list[str]) -> Iterator[int]:

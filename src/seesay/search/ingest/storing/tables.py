@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from seesay.search.ingest.readers import Readers
-from seesay.search.ingest.reading.messages import Outcome, Row, Task
+from seesay.search.ingest.reading.messages import Outcome, Row
 from seesay.search.ingest.storing.committing import CAPTIONS_DUE, TABLES, Tally
 from seesay.search.ingest.storing.describing import AT_ONCE, Describing
 from seesay.search.ingest.storing.known import is_below, is_nothing
@@ -60,7 +60,7 @@ class Captions:
         for path in again:
             if not is_nothing(path):
                 found.setdefault(path, seen(path, "table"))
-        tasks = [Task(**vars(table)) for table in found.values()]
+        tasks = [table.task() for table in found.values()]
         yield from self._readers.read(tasks)
 
     def pictures(self, table: Outcome) -> Iterator[Seen]:
@@ -100,7 +100,12 @@ class Captions:
         """By unit."""
         found, paths = dict[int, Statement](), iter(rows)
         while some := list(islice(paths, AT_ONCE)):
-            items = {item.id: path for path, item in self._store.items.by_path(some).items()}
+            known = self._store.items.by_path(some)
+            aliases = self._tally.aliases
+            names = {aliases[path]: path for path in some if path not in known and path in aliases}
+            linked = self._store.items.by_path(names)
+            items = {item.id: names[name] for name, item in linked.items()}
+            items |= {item.id: path for path, item in known.items()}
             for unit in self._store.units.of_items(items):
                 if unit.kind == "image":
                     found[unit.id] = _statement(rows[items[unit.item]])

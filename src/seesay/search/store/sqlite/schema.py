@@ -203,5 +203,13 @@ SELECT column1, 'true' FROM (VALUES ('captions_due'), ('captions_adopted'))
 WHERE EXISTS (SELECT 1 FROM settings WHERE name = 'tables');
 """
 
-MIGRATIONS = (CATALOG, VECTORS, KEYWORDS, CAPTIONS)  # the first is number 1
+# What copies of a picture are looked for by: 16 x 16 grey levels of it, row by row.
+FINGERPRINTS = """
+CREATE TABLE fingerprints (
+    unit INTEGER PRIMARY KEY REFERENCES units (id) ON DELETE CASCADE,
+    pixels BLOB NOT NULL CHECK (length(pixels) = 256)
+) STRICT;
+"""
+
+MIGRATIONS = (CATALOG, VECTORS, KEYWORDS, CAPTIONS, FINGERPRINTS)  # the first is number 1
 NEWEST = len(MIGRATIONS)

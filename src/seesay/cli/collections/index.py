@@ -174,6 +174,7 @@ def summary(report: "IngestReport") -> str:
         (say("removed", "已移除"), report.removed, False),
         (say("refilled", "已补算"), report.refilled, False),
         (say("unchanged", "未变"), report.unchanged, True),
+        (say("links", "链接"), report.links, False),
         (say("skipped", "跳过"), skipped, True),
     ]
     line = " · ".join(f"{name} {count:,}" for name, count, always in counts if count or always)

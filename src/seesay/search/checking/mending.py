@@ -23,6 +23,7 @@ _ORPHANS = (  # what others belong to comes first
     "UPDATE annotations SET item = NULL WHERE item NOT IN (SELECT id FROM items)",
     "DELETE FROM tables WHERE item NOT IN (SELECT id FROM items)",
     "DELETE FROM undescribed WHERE item NOT IN (SELECT id FROM items)",
+    "DELETE FROM fingerprints WHERE unit NOT IN (SELECT id FROM units)",
     f"DELETE FROM keywords WHERE rowid IN ({WITHOUT_UNIT})",
     "DELETE FROM vectors WHERE length(vector) != (SELECT 2 * dim FROM spaces WHERE id = space)",
 )

@@ -1,4 +1,4 @@
-"""Units that have no vector in a space get one."""
+"""Units that have no vector in a space get one, and pictures without a fingerprint get that."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -76,6 +76,32 @@ class Filling:
             self._fill(stopping)
         return self._embedded + fill_captions(self._store, self._embedder, self._space, stopping)
 
+    def fingerprint(self, stopping: Event) -> None:
+        """Give pictures their fingerprint that were indexed before there were any. Their files are
+        read for it, and nothing is embedded."""
+        missing = self._store.fingerprints.missing()
+        for start in range(0, len(missing), _AT_ONCE):
+            if stopping.is_set():
+                return
+            some = missing[start : start + _AT_ONCE]
+            found = self._fingerprints(self._store.units.get(some))
+            if found:
+                with self._store.writing("fingerprint"):
+                    self._store.fingerprints.put(found)
+            self._tell(start + len(some), len(missing))
+
+    def _fingerprints(self, units: Sequence[Unit]) -> dict[int, bytes]:
+        """Those of pictures whose file still holds what it held."""
+        items = {item.id: item for item in self._store.items.get(unit.item for unit in units)}
+        files = {items[unit.item].path: unit for unit in units if unit.item in items}
+        found = {}
+        for outcome in self._readers.read([_task(items[unit.item]) for unit in files.values()]):
+            unit = files[outcome.path]
+            fingerprints = [draft.fingerprint for draft in outcome.units]
+            if outcome.content_hash == items[unit.item].content_hash and any(fingerprints):
+                found[unit.id] = fingerprints[0] or b""
+        return found
+
     def _fill(self, stopping: Event) -> None:
         after, total = 0, len(self._missing())
         while not stopping.is_set():
@@ -84,7 +110,7 @@ class Filling:
                 return
             after = some[-1]
             self._embed(self._store.units.get(some))
-            self._tell(total)
+            self._tell(self._embedded + len(self._failed), total)
 
     def _switched(self) -> bool:
         """Use the space, unless something was added while the last of it was filled."""
@@ -136,10 +162,10 @@ class Filling:
             if item.content_hash in known
         }
 
-    def _tell(self, total: int) -> None:
+    def _tell(self, done: int, total: int) -> None:
         if self._on_progress is not None:
             progress = IngestProgress(
-                done=self._embedded + len(self._failed),
+                done=done,
                 total=total,
                 failed=len(self._failed),
                 unchanged=0,

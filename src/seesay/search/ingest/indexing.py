@@ -28,7 +28,7 @@ from seesay.search.ingest.storing.committing import Committing, Tally
 from seesay.search.ingest.storing.describing import describe
 from seesay.search.ingest.storing.embedding import Embedding
 from seesay.search.ingest.storing.known import ROOTS, is_below, known_roots
-from seesay.search.ingest.storing.removing import remove_what_is_gone
+from seesay.search.ingest.storing.removing import remove_aliases, remove_what_is_gone
 from seesay.search.ingest.storing.tables import Captions
 from seesay.search.ingest.storing.upkeep import keep_up
 from seesay.search.ingest.walking import Seen, Walk, absolute, count_files
@@ -41,7 +41,7 @@ __all__ = ["IngestOptions", "IngestProgress", "IngestReport", "OnProgress", "ing
 OnProgress = Callable[[IngestProgress], None]
 _COUNTS = (
     *("added", "updated", "moved", "unchanged", "removed", "failed", "skipped"),
-    *("images", "texts", "reused"),
+    *("links", "images", "texts", "reused"),
 )
 _LOOKED_UP = 256  # files at once
 _LIMITED = ("size", "time", "memory")  # stages at which larger limits may help
@@ -151,6 +151,8 @@ class _Run:
         Thread(target=self._count, args=(places, stopping), daemon=True).start()
         self._through(number, walk.files(), readers, stopping)
         self._past = walk
+        if not stopping.is_set():
+            remove_aliases(self._store, walk.aliases, number, self._tally)
         fetching = places if self._options.urls else []
         captions = Captions(self._store, readers, number, self._tally, fetching)
         if not stopping.is_set():
@@ -164,13 +166,17 @@ class _Run:
                 captions.apply(table)
         if stopping.is_set():
             return (), ()
+        if self._tally.aliases:
+            with self._store.writing("links", run=number):
+                self._store.annotations.attach_aliases(self._tally.aliases)
         spared = remove_what_is_gone(self._store, walk, self._options, number, self._tally)
         describe(self._store, self._embedder, self._space, run=number, stopping=stopping)
         return spared
 
     def _refilled(self, readers: Readers, stopping: Event) -> int:
         """Vectors that were lost, or never came since a file could not be read at the time."""
-        filling = Filling(self._store, self._embedder, self._space, readers, None)
+        filling = Filling(self._store, self._embedder, self._space, readers, self._on_progress)
+        filling.fingerprint(stopping)
         return filling.refill(stopping)
 
     def _through(
@@ -210,7 +216,7 @@ class _Run:
                 elif file.expected == "table" and file.problem is None:
                     self._tables.append(file)
                 else:
-                    yield Task(**vars(file))
+                    yield file.task()
 
     def _once(self, files: Iterator[Seen]) -> Iterator[Seen]:
         """Each picture that tables name, though several may."""
@@ -220,13 +226,13 @@ class _Run:
                 yield file
 
     def _was_counted(self, file: Seen, known: Item | Quarantined | None) -> bool:
-        """Whether a picture that a table names is what the walk has just taken in or refused."""
-        return (
-            self._past is not None
-            and known is not None
-            and _same_file(file, known)
-            and self._past.met(file)
-        )
+        """Whether a picture that a table names is what the walk has just taken in or refused, or
+        another name of that."""
+        if self._past is None:
+            return False
+        if known is None:
+            return file.path in self._past.aliases
+        return _same_file(file, known) and self._past.met(file)
 
     def _left_alone(self, file: Seen, failure: Quarantined) -> bool:
         raised = failure.stage in _LIMITED and self._options.limits != ReadLimits()

@@ -80,6 +80,8 @@ class IngestReport:
     """Files that could not be read now: see the quarantine."""
     skipped: int
     """Files that could not be read before, and have not changed since."""
+    links: int
+    """Other names of files that are indexed under one: links, and disks that are mounted twice."""
     images: int
     """Pictures embedded."""
     texts: int
@@ -103,7 +105,15 @@ class IngestReport:
     @property
     def found_nothing(self) -> bool:
         """Whether there was no file that seesay reads, now or before."""
-        known = (self.added, self.updated, self.moved, self.unchanged, self.removed, self.failed)
+        known = (
+            self.added,
+            self.updated,
+            self.moved,
+            self.unchanged,
+            self.removed,
+            self.failed,
+            self.links,
+        )
         absent = self.interrupted or self.missing_roots or self.empty_roots
         return not (any(known) or self.skipped or absent)
 

@@ -1,4 +1,4 @@
-"""Find the files to index, and what keeps some of them from being found."""
+"""Find the files to index, each once, and what keeps some of them from being found."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ from pathlib import Path
 from seesay.data.folders import SUFFIXES
 from seesay.data.tables import DELIMITED, JSON_LINES
 from seesay.search.ingest.reading.files import size_and_time
-from seesay.search.ingest.reading.messages import Expected
+from seesay.search.ingest.reading.messages import Expected, Task
 from seesay.search.ingest.storing.known import is_below
 from seesay.search.store.store import FILE
 
@@ -30,6 +30,13 @@ class Seen:
     mtime_ns: int = 0
     problem: str | None = None
     """Why it need not even be opened."""
+    identity: int | None = None
+    """What all names of it have in common: see `identity`."""
+
+    def task(self) -> Task:
+        """What a reading process needs to read it."""
+        facts = {name: value for name, value in vars(self).items() if name != "identity"}
+        return Task(**facts)
 
 
 @dataclass(kw_only=True)
@@ -47,10 +54,32 @@ class Walk:
     """How many files each root that is a folder holds."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Files of kinds that nothing reads, by their ending."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Other names of files that were met: links, and what a disk that is mounted twice shows again.
+    Each with the name that the file was met under first."""
 
     def files(self) -> Iterator[Seen]:
-        """Every file, in the order of the roots and the names. Links to folders are followed in the
-        end, where they lead to what no root holds; a loop is therefore walked once."""
+        """Every file once, in the order of the roots and the names. Links are followed in the end,
+        where they lead to what no root holds; a loop is therefore walked once."""
+        first: dict[int, str] = {}
+        linked: list[Seen] = []
+        for file in self._names():
+            if os.path.islink(file.path):
+                linked.append(file)
+            elif self._is_new(file, first):
+                yield file
+        yield from (file for file in linked if self._is_new(file, first))
+
+    def _is_new(self, file: Seen, first: dict[int, str]) -> bool:
+        if file.identity is None or file.expected == "table":
+            return True  # the paths in a table are meant from the folder that it lies in
+        if (name := first.get(file.identity)) is None:
+            first[file.identity] = file.path
+        elif name != file.path:
+            self.aliases[file.path] = name
+        return name is None
+
+    def _names(self) -> Iterator[Seen]:
         visited: set[tuple[int, int]] = set()
         links: list[tuple[str, str]] = []
         for root in self.roots:
@@ -124,6 +153,15 @@ class Walk:
                 yield seen(entry.path, expected)
 
 
+def identity(facts: os.stat_result) -> int | None:
+    """The same for all names of a file: links, and what a disk that is mounted twice shows again;
+    None where the file system does not number its files. Size and time go in as well, since some
+    network disks number carelessly: there, two files would otherwise be taken for one."""
+    if not facts.st_ino or not stat.S_ISREG(facts.st_mode):
+        return None
+    return hash((facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns))
+
+
 def absolute(root: str | Path) -> str:
     """How a root is spelled in the collection: links in it stay as the user wrote them."""
     text = os.fspath(root)
@@ -145,7 +183,14 @@ def seen(path: str, expected: Expected) -> Seen:
     if not stat.S_ISREG(facts.st_mode):
         problem = "it is a folder, device or pipe. Expected a file. Save the picture to one."
     size, mtime_ns = size_and_time(facts)
-    return Seen(path=path, expected=expected, size=size, mtime_ns=mtime_ns, problem=problem)
+    return Seen(
+        path=path,
+        expected=expected,
+        size=size,
+        mtime_ns=mtime_ns,
+        problem=problem,
+        identity=identity(facts),
+    )
 
 
 def expected_of(name: str) -> Expected | None:

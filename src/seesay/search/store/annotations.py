@@ -175,6 +175,15 @@ class Annotations:
             (gone, gone),
         )
 
+    def attach_aliases(self, aliases: Mapping[str, str]) -> None:
+        """Attach the rows that name a link to the picture that it leads to."""
+        pairs = [(path_to_text(alias), path_to_text(path)) for alias, path in aliases.items()]
+        self._database.run_many(
+            "UPDATE annotations SET item = i.id FROM items i WHERE annotations.path = ?"
+            " AND annotations.item IS NULL AND i.path = ? AND i.kind = 'image'",
+            pairs,
+        )
+
     def undescribed(self, count: int) -> list[int]:
         """The first `count` pictures whose rows changed since they were last described."""
         rows = self._database.rows("SELECT item FROM undescribed ORDER BY item LIMIT ?", (count,))

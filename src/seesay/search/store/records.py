@@ -64,6 +64,8 @@ class UnitDraft:
     text: str | None = None
     """The text itself, or what is written in or about the picture."""
     metadata: Metadata = field(default_factory=dict)
+    fingerprint: bytes | None = field(default=None, repr=False)
+    """Of a picture, where its pixels were decoded: see `Fingerprints`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from seesay.errors import CollectionError
 from seesay.search.store.annotations import Annotations
+from seesay.search.store.fingerprints import Fingerprints
 from seesay.search.store.items import Items
 from seesay.search.store.keyword_table import KeywordTable
 from seesay.search.store.ledger import Ledger, Runs
@@ -61,7 +62,8 @@ class Store:
         self.runs = Runs(database)
         self.spaces = Spaces(database)
         self.keywords = KeywordTable(database)
-        self.units = Units(database, MetadataTable(database), self.keywords)
+        self.fingerprints = Fingerprints(database)
+        self.units = Units(database, MetadataTable(database), self.keywords, self.fingerprints)
         self.items = Items(database, self.units)
         self.vectors = Vectors(database, self.spaces)
         self.quarantine = Quarantine(database)

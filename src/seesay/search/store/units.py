@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from seesay.search.store.fingerprints import Fingerprints
 from seesay.search.store.keyword_table import KeywordTable
 from seesay.search.store.metadata import MetadataTable
 from seesay.search.store.records import Locator, Metadata, Unit, UnitDraft, Value
@@ -20,8 +21,15 @@ _COLUMNS = "id, item, position, kind, locator, text"
 class Units:
     """The units of a collection. What changes something works inside `store.writing` only."""
 
-    def __init__(self, database: Database, metadata: MetadataTable, keywords: KeywordTable) -> None:
+    def __init__(
+        self,
+        database: Database,
+        metadata: MetadataTable,
+        keywords: KeywordTable,
+        fingerprints: Fingerprints,
+    ) -> None:
         self._database = database
+        self._fingerprints = fingerprints
         self._metadata = metadata
         self._keywords = keywords
 
@@ -49,6 +57,9 @@ class Units:
         ids = range(first, first + len(rows))
         self._metadata.put(ids, [unit.metadata for unit in flat])
         self._keywords.put(ids, [unit.text or "" for unit in flat])
+        self._fingerprints.put(
+            {n: u.fingerprint for n, u in zip(ids, flat, strict=True) if u.fingerprint}
+        )
         return numbers
 
     def get(self, ids: Iterable[int] | Int[np.ndarray, " units"]) -> list[Unit]:

@@ -132,6 +132,7 @@ def outcome_of(header: Mapping[str, Any], square: bytes) -> Outcome:
 
 def _unit_fields(unit: UnitDraft) -> dict[str, Any]:
     fields = {**vars(unit), "locator": unit.locator.to_json()}
+    fields["fingerprint"] = (unit.fingerprint or b"").hex()
     return {name: value for name, value in fields.items() if value}
 
 
@@ -139,7 +140,9 @@ def _unit(fields: Mapping[str, Any]) -> UnitDraft:
     locator = Locator.from_json(fields["locator"])
     metadata = _metadata(fields.get("metadata", {}))
     text = clean_text(fields["text"]) if "text" in fields else None
-    return UnitDraft(**{**fields, "locator": locator, "metadata": metadata, "text": text})
+    fingerprint = bytes.fromhex(fields.get("fingerprint", "")) or None
+    changed = {"locator": locator, "metadata": metadata, "text": text, "fingerprint": fingerprint}
+    return UnitDraft(**{**fields, **changed})
 
 
 def _metadata(fields: Mapping[str, Any]) -> Metadata:

@@ -1,8 +1,9 @@
 """A picture file's bytes -> the square that the model sees, and what is known of the picture."""
 
 import io
+from dataclasses import replace
 
-from PIL.Image import Image
+from PIL.Image import Image, Resampling
 
 from seesay.data.decoding import DecodeLimits, check_size, decode, open_header
 from seesay.data.encodings import decode_text
@@ -12,6 +13,7 @@ from seesay.search.ingest.options import ReadLimits
 from seesay.search.ingest.reading.exif import details
 from seesay.search.ingest.reading.files import Content, RefusedError, millions
 from seesay.search.ingest.reading.messages import Setup
+from seesay.search.store.fingerprints import SIDE
 from seesay.search.store.records import UnitDraft
 
 _TURNED = (5, 6, 7, 8)  # values of the EXIF orientation that exchange width and height
@@ -34,7 +36,9 @@ def read_picture(content: Content, setup: Setup, *, decoded: bool) -> tuple[Unit
         target = setup.transform.size if setup.reduce_large else None
         _refuse_large(header, target, limits)
         image = decode(io.BytesIO(content.data), label, target, limits)
-        return unit, square(image, setup.transform).tobytes()
+        return replace(unit, fingerprint=fingerprint(image)), square(
+            image, setup.transform
+        ).tobytes()
     except MissingExtraError as error:
         raise RefusedError("codec", str(error)) from None
     except ImageError as error:
@@ -47,6 +51,12 @@ def read_picture(content: Content, setup: Setup, *, decoded: bool) -> tuple[Unit
             ) from None
         told = str(error).removeprefix(f"{label}: ")
         raise RefusedError("decode", f"it {told}") from None
+
+
+def fingerprint(image: Image) -> bytes:
+    """See `Fingerprints`. The mean of each field hardly depends on the size that the picture was
+    decoded at."""
+    return image.resize((SIDE, SIDE), Resampling.BOX).convert("L").tobytes()
 
 
 def _decode_limits(limits: ReadLimits) -> DecodeLimits:

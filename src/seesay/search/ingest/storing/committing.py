@@ -1,5 +1,6 @@
 """Batches of what was read and embedded -> the store, each in one transaction."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,11 +32,13 @@ class Tally:
     counts: Counter[str] = field(default_factory=Counter)
     """By the names that IngestReport has."""
     path: str = ""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Names that were met of files that the collection has under another, with that."""
 
     @property
     def done(self) -> int:
         """Files."""
-        names = ("added", "updated", "moved", "unchanged", "failed", "skipped")
+        names = ("added", "updated", "moved", "unchanged", "failed", "skipped", "links")
         return sum(self.counts[name] for name in names)
 
 
@@ -85,8 +88,12 @@ class Committing:
         known_paths = {outcome.path for outcome in same}
         changed = [embedded for embedded in sound if embedded.outcome.path not in known_paths]
         vectors = self._vectors(changed)  # before anything is replaced: files may exchange names
-        moved = self._move([embedded.outcome for embedded in changed], items)
-        self._put([e for e in changed if e.outcome.path not in moved], items, vectors)
+        outcomes = [embedded.outcome for embedded in changed]
+        twins = self._twins(outcomes)
+        moved = self._move(outcomes, items, twins)
+        rest = [e for e in changed if e.outcome.path not in moved]
+        aliases = self._aliases([embedded.outcome for embedded in rest], items, twins)
+        self._put([e for e in rest if e.outcome.path not in aliases], items, vectors)
 
     def _is_overtaken(self, outcome: Outcome, items: Mapping[str, Item]) -> bool:
         item = items.get(outcome.path)
@@ -123,18 +130,29 @@ class Committing:
         others = {_content(e.outcome) for e in changed} - own.keys()
         return {**own, **vectors_of_contents(self._store, self._space.id, others)}
 
-    def _move(self, outcomes: Sequence[Outcome], items: Mapping[str, Item]) -> set[str]:
-        """Give files that were renamed their new path; returns the paths."""
+    def _twins(self, outcomes: Sequence[Outcome]) -> dict[str, list[Item]]:
+        """What the collection has of these contents."""
         twins: dict[str, list[Item]] = {}
         for item in self._store.items.by_hash({_content(outcome) for outcome in outcomes}):
             twins.setdefault(item.content_hash, []).append(item)
+        return twins
+
+    def _move(
+        self,
+        outcomes: Sequence[Outcome],
+        items: Mapping[str, Item],
+        twins: Mapping[str, Sequence[Item]],
+    ) -> set[str]:
+        """Give files that were renamed, or were known by a link, their new path; returns the
+        paths."""
         moves: dict[int, Outcome] = {}
         roots = known_roots(self._store) if twins else []
         for outcome in outcomes:
             some = [t for t in twins.get(_content(outcome), []) if t.kind == outcome.kind]
             some.sort(key=lambda twin: _name(twin.path) != _name(outcome.path))
             for twin in some[:_TWINS]:
-                if twin.id not in moves and is_gone(twin.path, roots):
+                gone = is_gone(twin.path, roots) or _is_link_to(twin.path, outcome.path)
+                if twin.id not in moves and gone:
                     moves[twin.id] = outcome
                     break
         if moves:
@@ -145,6 +163,29 @@ class Committing:
             self._store.quarantine.release(o.path for o in moves.values())
             self._tally.counts["moved"] += len(moves)
         return {outcome.path for outcome in moves.values()}
+
+    def _aliases(
+        self,
+        outcomes: Sequence[Outcome],
+        items: Mapping[str, Item],
+        twins: Mapping[str, Sequence[Item]],
+    ) -> set[str]:
+        """The paths that are another name of a file that the collection has, or has in a moment."""
+        fresh: dict[str, list[Outcome]] = {}
+        found = set()
+        for outcome in outcomes:
+            own = fresh.setdefault(_content(outcome), [])
+            others: Sequence[Item | Outcome] = (*twins.get(_content(outcome), ()), *own)
+            name = next((o.path for o in others if _is_one_file(o, outcome)), None)
+            if name is None:
+                own.append(outcome)
+            else:
+                self._tally.aliases[outcome.path] = name
+                found.add(outcome.path)
+        self._store.items.remove(items[path].id for path in found if path in items)
+        self._store.quarantine.release(found)
+        self._tally.counts["links"] += len(found)
+        return found
 
     def _put(
         self,
@@ -203,6 +244,24 @@ def _draft(outcome: Outcome) -> ItemDraft:
 def _content(outcome: Outcome) -> str:
     assert outcome.content_hash is not None  # only what could not be read has none
     return outcome.content_hash
+
+
+def _is_one_file(known: Item | Outcome, outcome: Outcome) -> bool:
+    """Whether two paths are names of one file."""
+    same = (known.size, known.mtime_ns) == (outcome.size, outcome.mtime_ns)
+    return same and known.path != outcome.path and _is_same_file(known.path, outcome.path)
+
+
+def _is_link_to(known: str, path: str) -> bool:
+    """Whether what was known is a link to a file that has come in by its own name."""
+    return os.path.islink(known) and not os.path.islink(path) and _is_same_file(known, path)
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # one is gone, or an address
+        return False
 
 
 def _name(path: str) -> str:

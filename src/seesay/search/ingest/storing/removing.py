@@ -4,7 +4,7 @@ What was seen to be gone is looked at again inside the transaction that removes 
 may have found it under another name since.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from seesay.search.ingest.options import IngestOptions
@@ -36,6 +36,23 @@ def remove_what_is_gone(
                 tally.counts["removed"] += _remove(store, some)
     _forget_failures(store, [root for root in walk.found if root not in spared], run)
     return (tuple(missing), tuple(empty)) if spared else ((), ())
+
+
+def remove_aliases(store: Store, aliases: Mapping[str, str], run: int, tally: Tally) -> None:
+    """Remove items that are another name of a file that the collection has, by the names that a
+    finished walk found: from before one of two files became a link, or links were followed twice.
+    What tables say of such a name is said of the file."""
+    tally.aliases |= aliases
+    tally.counts["links"] += len(aliases)
+    names = iter(aliases.items())
+    while some := dict(islice(names, _AT_ONCE)):
+        known = store.items.by_path([*some, *some.values()])
+        numbers = [known[a].id for a, name in some.items() if a in known and name in known]
+        if not numbers:
+            continue
+        with store.writing("remove", run=run):
+            store.annotations.hand_over(numbers)
+            tally.counts["removed"] += store.items.remove(numbers)
 
 
 def _gone(store: Store, root: str, unreadable: list[str]) -> Iterator[int]:

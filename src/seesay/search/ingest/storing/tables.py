@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from seesay.search.ingest.readers import Readers
-from seesay.search.ingest.reading.messages import Outcome, Row, Task
+from seesay.search.ingest.reading.messages import Outcome, Row
 from seesay.search.ingest.storing.committing import Tally
 from seesay.search.ingest.storing.known import is_below, is_nothing, is_outdated
 from seesay.search.ingest.storing.rows import rows_by_path, within_limit
@@ -48,7 +48,7 @@ class Captions:
         for table in self._store.annotations.tables():
             if not (table.is_whole or is_nothing(table.path)) or self._is_to_fetch(table):
                 found.setdefault(table.path, seen(table.path, "table"))
-        tasks = [Task(**vars(table)) for table in found.values()]
+        tasks = [table.task() for table in found.values()]
         yield from self._readers.read(tasks)
 
     def pictures(self, table: Outcome) -> Iterator[Seen]:

@@ -284,6 +284,16 @@ BEGIN
 END;
 """
 
-# The first is number 1.
-MIGRATIONS = (CATALOG, VECTORS, KEYWORDS, CAPTIONS, SIMPLIFIED_KEYWORDS, ANNOTATIONS)
+# What copies of a picture are looked for by: 16 x 16 grey levels of it, row by row.
+FINGERPRINTS = """
+CREATE TABLE fingerprints (
+    unit INTEGER PRIMARY KEY REFERENCES units (id) ON DELETE CASCADE,
+    pixels BLOB NOT NULL CHECK (length(pixels) = 256)
+) STRICT;
+"""
+
+MIGRATIONS = (  # the first is number 1
+    *(CATALOG, VECTORS, KEYWORDS, CAPTIONS),
+    *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS),
+)
 NEWEST = len(MIGRATIONS)

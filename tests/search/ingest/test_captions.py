@@ -327,3 +327,17 @@ def test_addresses_of_a_table_are_fetched_once_that_is_asked_for_though_it_did_n
     head = store.ledger.head()
     ingest(store, embedder, [photos], asked)
     assert {one.action for one in store.ledger.since(head)} <= {"begin", "end"}
+
+
+def test_a_row_that_names_a_link_describes_the_picture_that_the_link_leads_to(
+    store, embedder, tmp_path
+):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    write_photo(photos / "0.jpg", 0)
+    (photos / "link.jpg").symlink_to("0.jpg")
+    table(photos, "path,caption\nlink.jpg,a red kite\n")
+    for _ in range(2):
+        report = ingest(store, embedder, [photos], ONE)
+        assert picture(store, "0.jpg").text == "a red kite"
+        assert (report.links, report.failed) == (1, 0)

@@ -11,6 +11,7 @@ from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
 from seesay.search.collection import Collection
+from seesay.search.indexes.rows import load_faiss
 from seesay.search.places import DEFAULT, find_collection, list_collections
 from seesay.text import to_unicode
 
@@ -83,6 +84,7 @@ class Library:
     def warm_up(self) -> None:
         """Load every model and index, so that the first to ask waits for nothing. An empty
         collection is fine."""
+        load_faiss()
         for collection in self._collections.values():
             collection.model.get()
             if collection.store.spaces.active() is not None:

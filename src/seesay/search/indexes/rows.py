@@ -3,8 +3,12 @@
 They lie in memory or are mapped from a file, and are never copied or widened as a whole: FAISS
 computes on the halves as they are. All scores come from its one kernel, whichever way a row was
 found, so that equal vectors have equal scores to the last bit.
+
+Where FAISS is not installed, numpy does the same, a few times slower. It also does for small
+collections as long as FAISS is not loaded: loading it takes longer than one such search.
 """
 
+import sys
 import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 _FEW = 0.05  # a smaller part of the rows is faster copied out than picked out while passing all
 _COPIED_AT_ONCE = 16_384
 _SCORED_AT_ONCE = 256  # FAISS sorts what it returns, which is slow for thousands
+_SMALL = 20_000  # rows that numpy passes in about the time that loading FAISS takes
+_WIDENED_AT_ONCE = 4096  # rows, for numpy
 
 Found = tuple[Int[np.ndarray, " found"], Float32[np.ndarray, " found"]]
 
@@ -50,6 +56,8 @@ class Rows:
         self, query: Float32[np.ndarray, " embed"], numbers: Int[np.ndarray, " found"]
     ) -> Float32[np.ndarray, " found"]:
         """The inner product of the query with each of these rows."""
+        if self._by_numpy:
+            return _products(self.vectors[numbers], query)
         scores = np.empty(len(numbers), np.float32)
         for start in range(0, len(numbers), _SCORED_AT_ONCE):
             some = numbers[start : start + _SCORED_AT_ONCE]
@@ -65,10 +73,18 @@ class Rows:
     ) -> Found:
         """The nearest `count` allowed rows and their scores, in no order; more where others are
         exactly as near as the last of them."""
+        if self._by_numpy:
+            numbers = np.arange(len(self)) if allowed is None else allowed.numbers
+            rows = self.vectors if allowed is None else self.vectors[numbers]
+            return _cut(numbers, _products(rows, query), count)
         if allowed is not None and allowed.count < max(_FEW * len(self), _SCORED_AT_ONCE):
             return self._best_of_copied(query, count, allowed.numbers)
         in_this_thread()
         return _nearest(self.flat, query, count, allowed)
+
+    @property
+    def _by_numpy(self) -> bool:
+        return sys.modules.get("faiss") is None and (len(self) <= _SMALL or not load_faiss())
 
     def _best_of_copied(
         self,
@@ -127,6 +143,15 @@ def import_faiss() -> Any:
     return faiss
 
 
+def load_faiss() -> bool:
+    """Load FAISS where it is installed, as a program does that searches more than once."""
+    try:
+        import_faiss()
+    except MissingExtraError:
+        return False
+    return True
+
+
 def in_this_thread() -> Any:
     """FAISS, computing in the calling thread alone: one query is too short to be shared out."""
     faiss = import_faiss()
@@ -160,6 +185,18 @@ def _nearest(
         wanted = min(2 * wanted, possible)
         (scores,), (numbers,) = index.search(query[None], wanted, params=only)
     return _cut(numbers, scores, count)
+
+
+def _products(
+    rows: Float16[np.ndarray, "rows embed"], query: Float32[np.ndarray, " embed"]
+) -> Float32[np.ndarray, " rows"]:
+    """Of each row with the query. Summed row by row, since a product of matrices may round equal
+    rows differently."""
+    scores = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _WIDENED_AT_ONCE):
+        some = slice(start, start + _WIDENED_AT_ONCE)
+        scores[some] = (rows[some].astype(np.float32) * query).sum(axis=1)
+    return scores
 
 
 def _cut(

@@ -27,6 +27,7 @@ from seesay.search.query.rankings.ranking import Answered, rank
 from seesay.search.query.results import Explain, Hit, Note, Results
 from seesay.search.query.timing import Timed, use_period
 from seesay.search.store.filters.conditions import Filter, matching_units
+from seesay.search.store.keywords import cuts_words, holds_chinese
 from seesay.search.store.records import Space
 from seesay.search.store.store import Store
 
@@ -182,7 +183,7 @@ class Searcher:
         explain = Explain(
             parts=tuple(part.report for part in asked.parts),
             lanes=tuple(lane.report for lane in answered),
-            notes=asked.timed.notes + _problems(answered),
+            notes=asked.timed.notes + _problems(answered) + _uncut(query, answered),
             filter="" if asked.timed.within is None else as_text(asked.timed.within),
             threshold=THRESHOLD,
             fusion=f"sum over lanes of weight / ({K} + rank), then pictures and texts in turn; "
@@ -243,6 +244,21 @@ def _problems(answered: Sequence[Answered]) -> tuple[Note, ...]:
             zh=f"索引无法使用，已逐一比较全部向量，结果相同：{problem}",
         )
         for problem in problems
+    )
+
+
+def _uncut(query: Query, answered: Sequence[Answered]) -> tuple[Note, ...]:
+    """What is said where Chinese keywords were looked for without a segmenter."""
+    texts = [part.text for part in query.parts if part.text and holds_chinese(part.text)]
+    by_keywords = any(lane.report.lane == "keyword" for lane in answered)
+    if not texts or not by_keywords or cuts_words():
+        return ()
+    return (
+        Note(
+            en="jieba is not installed, so Chinese keywords are compared by pairs of characters; "
+            "pip install 'seesay[search]' compares words",
+            zh="没有安装 jieba，中文关键词按相邻两字比较；pip install 'seesay[search]' 后按词比较",
+        ),
     )
 
 

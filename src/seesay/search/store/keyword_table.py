@@ -27,6 +27,10 @@ class KeywordTable:
             ((unit, *segments) for unit, segments in cut),
         )
 
+    def is_empty(self) -> bool:
+        """Whether nothing can be found by words."""
+        return not self._database.rows("SELECT 1 FROM keywords_content LIMIT 1")
+
     def remove(self, units: Iterable[int]) -> None:
         """Take units out of the index."""
         self._database.run(f"DELETE FROM keywords WHERE rowid IN {ANY_OF}", (as_list(units),))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from seesay.data.folding import fold
-from seesay.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from jieba import Tokenizer
@@ -78,8 +77,25 @@ def _words(text: str, *, for_index: bool) -> list[str]:
     if not _CJK.search(text):
         return _WORD.findall(text)
     tokenizer = _jieba()
+    if tokenizer is None:
+        others = _WORD.findall(_CJK.sub(" ", text))
+        return others if for_index else [*others, *_characters(text)]
     cut = tokenizer.cut_for_search(text) if for_index else tokenizer.cut(text)
     return [word for word in cut if _WORD.search(word)]
+
+
+def cuts_words() -> bool:
+    """Whether Chinese is cut into words; without jieba it is found by pairs of characters."""
+    return _jieba() is not None
+
+
+def holds_chinese(text: str) -> bool:
+    """Whether there is something to be cut."""
+    return _CJK.search(text) is not None
+
+
+def _characters(text: str) -> list[str]:
+    return [part for run in _CJK.findall(text) for part in (_pairs(run) or [run])]
 
 
 def _pairs(run: str) -> list[str]:
@@ -112,8 +128,9 @@ def _quoted(tokens: str) -> str:
 
 
 @cache
-def _jieba() -> "Tokenizer":
-    """The segmenter, loaded when the first Chinese text comes (half a second).
+def _jieba() -> "Tokenizer | None":
+    """The segmenter, loaded when the first Chinese text comes (half a second); None where it is not
+    installed.
 
     It would write its cache to the folder of temporary files, which others can write to, and read
     it from there with `marshal`: it is given the user's own cache folder instead.
@@ -123,7 +140,7 @@ def _jieba() -> "Tokenizer":
             warnings.simplefilter("ignore")  # its own use of pkg_resources and escapes
             import jieba
     except ModuleNotFoundError:
-        raise MissingExtraError("jieba", "search") from None
+        return None
     jieba.setLogLevel(logging.CRITICAL)  # it reports its loading on the error stream
     tokenizer = jieba.Tokenizer()
     folder = cache_folder() / "jieba"

@@ -22,7 +22,9 @@ meant."""
 def search_keywords(
     store: Store, parts: Sequence[Part], count: int, within: Filter | None
 ) -> Answered | None:
-    """None where the query has no words."""
+    """None where the query has no words, or where there are no texts."""
+    if store.keywords.is_empty():
+        return None  # and jieba need not be loaded
     wanted = [part for part in parts if part.text and not part.negative]
     text = " ".join(str(part.text) for part in wanted)
     phrases = [phrase for part in wanted for phrase in part.phrases]

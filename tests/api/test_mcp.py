@@ -92,7 +92,7 @@ async def whole_conversation(client: Client) -> dict[str, Any]:
 
 
 def check_conversation(heard: dict[str, Any]) -> None:
-    assert list(heard["tools"]) == ["search", "show", "describe"]
+    assert list(heard["tools"]) == ["search", "show", "describe", "duplicates"]
     assert all(tool.annotations.read_only_hint for tool in heard["tools"].values())
     assert names(heard["english"])[0] == "camera.png"
     assert names(heard["chinese"])[0] == "chelsea.png"

@@ -52,8 +52,8 @@ app.command(
     "mcp",
     cls=Command,
     help=say(
-        "Give an assistant search, show and describe as tools, over stdin and stdout.",
-        "通过标准输入输出，让智能助手调用查找、查看和说明三个工具。",
+        "Give an assistant tools to search, show and describe, over stdin and stdout.",
+        "通过标准输入输出，让智能助手调用查找、查看、说明等工具。",
     ),
 )(mcp)
 app.command(

@@ -30,7 +30,14 @@ from seesay.search.lane import Lane
 from seesay.search.model import CollectionModel, Loader, model_id
 from seesay.search.places import find_collection, resolve_collection
 from seesay.search.query.asking import Query, parse
-from seesay.search.query.duplicates import DuplicateGroup, duplicates
+from seesay.search.query.duplicates import (
+    DuplicateGroup,
+    Duplicates,
+    Removable,
+    duplicates,
+    removable,
+)
+from seesay.search.query.likeness import THRESHOLD
 from seesay.search.query.results import Hit, Results
 from seesay.search.query.searcher import Searcher
 from seesay.search.query.tags import TagReport, tag
@@ -241,12 +248,17 @@ class Collection:
             units, images=images, unlike=unlike, filter=condition, count=count, offset=offset
         )
 
-    def duplicates(self, *, threshold: float | None = None) -> list[DuplicateGroup]:
-        """Groups of files of the same content, and of pictures that are nearly the same."""
-        space = self._space()
-        if threshold is None:
-            return duplicates(self.store, space)
-        return duplicates(self.store, space, threshold=threshold)
+    def duplicates(self, *, threshold: float | None = None, exact: bool = False) -> Duplicates:
+        """Groups of files of the same content and, unless `exact`, of pictures that show the same,
+        with what to keep of each and why."""
+        self._space()
+        wanted = THRESHOLD if threshold is None else threshold
+        return duplicates(self.store, self.thumbnail, threshold=wanted, exact=exact)
+
+    def removable(self, groups: Iterable[DuplicateGroup]) -> Removable:
+        """The files of these groups that may go, after reading them and those to keep again. Delete
+        no file that this does not name."""
+        return removable(self.store, groups)
 
     def map(self, modality: Modality = "image", *, most: int = MOST_POINTS) -> Map:
         """Where pictures, or texts, lie when all that they differ in is shown in two numbers."""
@@ -262,7 +274,7 @@ class Collection:
 
     def describe(self, unit: int) -> Description:
         """All that is known of a unit. Raises CollectionError where there is no such one."""
-        return describe(self.store, self._space(), self._searching(), unit)
+        return describe(self.store, self._space(), self._searching(), unit, self.thumbnail)
 
     def facets(self) -> Facets:
         """What filters may choose from."""

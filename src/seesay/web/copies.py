@@ -5,7 +5,8 @@ from pathlib import PurePath
 
 from seesay.errors import SeesayError
 from seesay.search.collection import Collection
-from seesay.search.query.duplicates import DuplicateGroup
+from seesay.search.query.duplicates import DuplicateFile, DuplicateGroup, Duplicates
+from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
 from seesay.text import to_unicode
 from seesay.web import words
@@ -19,41 +20,53 @@ _MEMBERS = 12
 def duplicates_told(collection: Collection, name: str) -> str:
     """Every group with the file to keep first; the first groups where there are many."""
     try:
-        groups = collection.duplicates()
+        found = collection.duplicates()
     except SeesayError as error:
         return failed(error)
-    if not groups:
-        return notice(words.NO_DUPLICATES, kind="hint")
-    told = f"<p>{both(words.told(words.GROUPS, count=len(groups)))}</p>"
-    shown = "".join(_group(collection, name, group) for group in groups[:_MOST])
-    rest = len(groups) - _MOST
+    remarks = _remarks(found)
+    if not found.groups:
+        return notice(words.NO_DUPLICATES, kind="hint") + remarks
+    told = f"<p>{both(words.told(words.GROUPS, count=found.total))}</p>"
+    shown = "".join(_group(collection, name, group) for group in found.groups[:_MOST])
+    rest = found.total - _MOST
     more = f"<p>{both(words.told(words.MORE_GROUPS, count=rest))}</p>" if rest > 0 else ""
-    return told + shown + more
+    return told + remarks + shown + more
+
+
+def _remarks(found: Duplicates) -> str:
+    counts = ((words.CHANGED, found.changed), (words.UNCOMPARED, found.uncompared))
+    return "".join(f"<p>{both(words.told(text, count=n))}</p>" for text, n in counts if n)
 
 
 def _group(collection: Collection, name: str, group: DuplicateGroup) -> str:
     share = f"{100 * group.similarity:.1f}"
     title = words.EXACT if group.kind == "exact" else words.told(words.NEAR, share=share)
-    files = zip(group.paths[:_MEMBERS], group.sizes[:_MEMBERS], strict=True)
     cards = "".join(
-        _file(collection, name, path, size, keep=not number)
-        for number, (path, size) in enumerate(files)
+        _file(collection, name, file, first=not number)
+        for number, file in enumerate(group.files[:_MEMBERS])
     )
     return f'<section class="group"><h3>{both(title)}</h3><ul class="cards">{cards}</ul></section>'
 
 
-def _file(collection: Collection, name: str, path: str, size: int, *, keep: bool) -> str:
-    units = collection.units_of(path)
+def _file(collection: Collection, name: str, file: DuplicateFile, *, first: bool) -> str:
+    units = collection.units_of(file.path)
     kinds = [unit.kind for unit in collection.store.units.get(units[:1])]
-    shown = picture(units[0], path, name) if kinds == ["image"] else "<blockquote>…</blockquote>"
-    mark = f'<span class="keep">{both(words.KEEP)}</span>' if keep else ""
-    file = PurePath(path)
-    label, folder = escape(to_unicode(file.name)), escape(to_unicode(str(file.parent)))
+    is_picture = kinds == ["image"]
+    shown = picture(units[0], file.path, name) if is_picture else "<blockquote>…</blockquote>"
+    path = PurePath(file.path)
+    label, folder = escape(to_unicode(path.name)), escape(to_unicode(str(path.parent)))
+    facts = _bytes(file.size) + (f", {file.width} x {file.height}" if is_picture else "")
+    state = "keep" if file.keep else "note"
     return (
         f'<li class="card">{shown}<div class="told"><span class="name">{label}</span>'
-        f'<span class="note">{folder}</span><span class="note">{_bytes(size)} {mark}</span>'
-        "</div></li>"
+        f'<span class="note">{folder}</span><span class="note">{facts}</span>'
+        f'<span class="{state}">{both(_advice(file, first=first))}</span></div></li>'
     )
+
+
+def _advice(file: DuplicateFile, *, first: bool) -> Bilingual:
+    said = words.MAY_GO if not file.keep else words.KEEP if first else words.KEEP_TOO
+    return said[0].format(reason=file.reason.en), said[1].format(reason=file.reason.zh)
 
 
 def _bytes(size: int) -> str:

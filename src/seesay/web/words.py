@@ -88,15 +88,26 @@ CAPTION_LANES: dict[str, Bilingual] = {
 CAPTION: Bilingual = ("Caption: ", "图片说明：")
 HOW: Bilingual = ("How this was found", "这些结果是怎样找到的")
 
-KEEP: Bilingual = ("keep", "建议保留")
+KEEP: Bilingual = ("keep: {reason}", "保留：{reason}")
+KEEP_TOO: Bilingual = ("keep too: {reason}", "也保留：{reason}")
+MAY_GO: Bilingual = ("may go; kept: {reason}", "可删除；保留者：{reason}")
 NO_DUPLICATES: Bilingual = (
-    "No file is here twice, and no two pictures look the same.",
+    "No file is here twice, and no two pictures show the same.",
     "没有重复的文件，也没有几乎一样的图片。",
 )
 GROUPS: Bilingual = (
-    "Files that are one, or look like one, in groups: {count}. The largest of each is the one to "
-    "keep.",
-    "相同或几乎一样的文件共有 {count} 组。每组建议保留最大的一个。",
+    "Files of the same content, and pictures that show the same, in groups: {count}. The best of "
+    "each comes first.",
+    "内容相同的文件和几乎一样的图片共有 {count} 组。每组中最好的排在最前。",
+)
+CHANGED: Bilingual = (
+    "{count} files have changed or gone since they were indexed and are left out. Bring the "
+    "collection up to date with: seesay index",
+    "有 {count} 个文件在收录后已改变或消失，未列入。请先更新资料库：seesay index",
+)
+UNCOMPARED: Bilingual = (
+    "{count} pictures cannot be compared yet. Prepare them with: seesay index",
+    "有 {count} 张图片还不能比较。请先运行：seesay index",
 )
 EXACT: Bilingual = ("The same content", "内容相同")
 NEAR: Bilingual = ("Nearly the same: {share}% alike", "几乎一样：相似度 {share}%")

@@ -1,4 +1,5 @@
-"""The collections as tools for assistants: an MCP server with search, show and describe.
+"""The collections as tools for assistants: an MCP server with search, show, describe
+and duplicates.
 
 Assistants start it themselves and talk over stdin and stdout (`seesay mcp`), or reach it at /mcp of
 `seesay serve`.

@@ -48,13 +48,13 @@ def build_mcp(library: Library, *, most: int = 50, service: Service | None = Non
         log_level="WARNING",
     )
     tools = Tools(library, most, None if service is None else service.metrics.searched)
-    searches, pictures = (service.searches, service.pictures) if service else (None, None)
-    for tool, work, title in (
-        (tools.search, searches, "Search pictures and notes"),
-        (tools.show, pictures, "Show a find"),
-        (tools.describe, searches, "Describe a find"),
+    for tool, line, title in (
+        (tools.search, "searches", "Search pictures and notes"),
+        (tools.show, "pictures", "Show a find"),
+        (tools.describe, "searches", "Describe a find"),
+        (tools.duplicates, "long", "List duplicates"),
     ):
-        called = tool if work is None else _in_turn(tool, work)
+        called = tool if service is None else _in_turn(tool, getattr(service, line))
         server.add_tool(called, title=title, annotations=_READS)
     return server
 

@@ -1,7 +1,6 @@
 """Units by their numbers: what is known of them, their thumbnails, and what is there twice."""
 
 import hashlib
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -10,7 +9,8 @@ from seesay.api.documents import answer, model_of
 from seesay.api.failures import RefusedError, documented
 from seesay.api.service import Service
 from seesay.errors import CollectionBusyError, CollectionDamagedError, CollectionError
-from seesay.search.query.duplicates import THRESHOLD, DuplicateGroup
+from seesay.search.query.duplicates import Duplicates
+from seesay.search.query.likeness import THRESHOLD
 from seesay.search.report.description import Description
 from seesay.search.report.thumbnails import SIZES
 
@@ -23,20 +23,11 @@ Size = Annotated[
     int, Query(description=f"Longest side in pixels: {', '.join(map(str, SIZES))}.", ge=1, le=1024)
 ]
 Threshold = Annotated[
-    float, Query(description="Least cosine of pictures that count as the same.", gt=0, le=1)
+    float, Query(description="Least similarity of pictures that are copies.", gt=0, le=1)
 ]
+Exact = Annotated[bool, Query(description="Only files of the same content.")]
 Count = Annotated[int, Query(description="How many groups to answer with.", ge=1, le=1000)]
 Offset = Annotated[int, Query(description="How many to leave out before.", ge=0, le=10**9)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Duplicates:
-    """Files that are there more than once."""
-
-    total: int
-    """How many groups there are."""
-    groups: tuple[DuplicateGroup, ...]
-    """Those that were asked for: first those of the same content, then those that look it."""
 
 
 def unit_routes(service: Service) -> APIRouter:
@@ -104,11 +95,9 @@ def _add_thumbnails(router: APIRouter, service: Service) -> None:
 
 
 def _add_duplicates(router: APIRouter, service: Service) -> None:
-    def found(name: str | None, threshold: float, count: int, offset: int) -> Response:
+    def found(name: str | None, threshold: float, exact: bool, count: int, offset: int) -> Response:
         _, collection = service.collection(name)
-        groups = collection.duplicates(threshold=threshold)
-        page = tuple(groups[offset : offset + count])
-        return answer(Duplicates(total=len(groups), groups=page))
+        return answer(collection.duplicates(threshold=threshold, exact=exact).page(offset, count))
 
     @router.get(
         "/v1/duplicates",
@@ -122,12 +111,13 @@ def _add_duplicates(router: APIRouter, service: Service) -> None:
     async def duplicates(
         collection: Name = None,
         threshold: Threshold = THRESHOLD,
+        exact: Exact = False,
         count: Count = 100,
         offset: Offset = 0,
     ) -> Response:
-        """Files of the same content, and pictures that look nearly the same; the largest file of a
-        group comes first."""
-        return await service.long(found, collection, threshold, count, offset)
+        """Files of the same content, and pictures that show the same, the best of a group first.
+        Only a file of which `keep` is false may go."""
+        return await service.long(found, collection, threshold, exact, count, offset)
 
 
 def _not_found(error: CollectionError) -> Exception:

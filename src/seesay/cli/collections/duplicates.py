@@ -1,4 +1,4 @@
-"""`seesay duplicates`: files of the same content, and pictures that are nearly the same."""
+"""`seesay duplicates`: files of the same content, and pictures that show the same."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +9,9 @@ from seesay.cli.messages import say
 from seesay.cli.options import Json
 
 if TYPE_CHECKING:
-    from seesay.search.query.duplicates import DuplicateGroup
+    from seesay.search.query.duplicates import DuplicateFile, Duplicates
+
+SIMILARITY = 0.98  # that of `likeness`, which help must not load
 
 Threshold = Annotated[
     float | None,
@@ -17,8 +19,8 @@ Threshold = Annotated[
         min=0,
         max=1,
         help=say(
-            "Cosine from which on two pictures count as the same (0-1).",
-            "余弦相似度达到此值的两张图片视为相同（0–1）。",
+            f"Similarity from which on two pictures are copies (0-1); {SIMILARITY} by default.",
+            f"两张图片的相似度达到此值视为副本（0–1）；默认 {SIMILARITY}。",
         ),
     ),
 ]
@@ -38,34 +40,91 @@ def duplicates(
     collection: Collection = None,
     json: Json = False,
 ) -> None:
-    """Bare paths leave out the first of each group: they are what could go."""
+    """Bare paths are those of files that may go: each is a copy of one that stays and lacks
+    nothing of it. They are read once more before they are printed."""
     from seesay.cli.collections.opened import opened
     from seesay.cli.collections.shown import print_paths
     from seesay.cli.output import print_json, working
     from seesay.search.report.plain import to_plain
 
     with opened(collection) as here, working(say("comparing", "正在比较")):
-        groups = [g for g in here.duplicates(threshold=threshold) if g.kind == "exact" or not exact]
+        found = here.duplicates(threshold=threshold, exact=exact)
+        bare = here.removable(found.groups) if (paths or zero) and not json else None
     if json:
-        print_json(to_plain(groups))
-    elif paths or zero:
-        print_paths((path for group in groups for path in group.paths[1:]), zero=zero)
-    elif not groups:
+        print_json(to_plain(found))
+        return
+    _warn(found)
+    if bare is not None:
+        _warn_of_left_out(bare.left_out)
+        print_paths(bare.paths, zero=zero)
+    elif not found.groups:
         print(say("no duplicates", "没有重复的文件"))
     else:
-        _draw(groups)
+        _draw(found)
 
 
-def _draw(groups: "list[DuplicateGroup]") -> None:
+def _warn(found: "Duplicates") -> None:
+    from seesay.cli.output import warn
+
+    if found.changed:
+        warn(
+            say(
+                f"{found.changed} files have changed or gone since they were indexed and are left "
+                "out; bring the collection up to date: seesay index",
+                f"有 {found.changed} 个文件在收录后已改变或消失，未列入；请先更新资料库："
+                "seesay index",
+            )
+        )
+    if found.uncompared:
+        warn(
+            say(
+                f"{found.uncompared} pictures cannot be compared yet; prepare them: seesay index",
+                f"有 {found.uncompared} 张图片还不能比较；请先运行：seesay index",
+            )
+        )
+
+
+def _warn_of_left_out(paths: tuple[str, ...]) -> None:
+    from seesay.cli.output import warn
+
+    if paths:
+        warn(
+            say(
+                f"{len(paths)} files are not printed, since they or the file to keep do not hold "
+                f"what was indexed, the first {paths[0]}; index again: seesay index",
+                f"有 {len(paths)} 个文件未打印，因为它们或要保留的文件与收录时不同，"
+                f"第一个是 {paths[0]}；请重新收录：seesay index",
+            )
+        )
+
+
+def _draw(found: "Duplicates") -> None:
     from seesay.cli.collections.shown import shown_path
     from seesay.cli.output import print_table
 
     rows = []
-    for number, group in enumerate(groups, start=1):
-        kind = (
-            say("same content", "内容相同") if group.kind == "exact" else f"{group.similarity:.3f}"
-        )
-        for place, path in enumerate(group.paths):
+    for number, group in enumerate(found.groups, start=1):
+        for place, file in enumerate(group.files):
             first = place == 0
-            rows.append([str(number) if first else "", kind if first else "", shown_path(path)])
-    print_table([say("group", "组"), say("alike", "相似度"), say("file", "文件")], rows)
+            alike = say("same content", "内容相同") if group.kind == "exact" else ""
+            if group.kind == "near" and not first:
+                alike = f"{file.similarity:.3f}"
+            rows.append(
+                [
+                    str(number) if first else "",
+                    alike if first or group.kind == "near" else "",
+                    shown_path(file.path),
+                    _advice(file, first=first),
+                ]
+            )
+    heads = [say("group", "组"), say("alike", "相似度"), say("file", "文件"), say("advice", "建议")]
+    print_table(heads, rows)
+
+
+def _advice(file: "DuplicateFile", *, first: bool) -> str:
+    reason = say(file.reason.en, file.reason.zh)
+    if not file.keep:
+        return say(f"may go; kept: {reason}", f"可删除；保留者：{reason}")
+    if first:
+        return say(f"keep: {reason}", f"保留：{reason}")
+    return say(f"keep too: {reason}", f"也保留：{reason}")

@@ -68,12 +68,26 @@ def show_results(
 
 
 def print_paths(paths: Iterable[str], *, zero: bool) -> None:
-    """Each on a line of its own, or ended by a zero byte; byte for byte as the system has them."""
+    """Each on a line of its own, or ended by a zero byte; byte for byte as the system has them. A
+    path with a line break in it would be read as two others, and is only printed with a zero."""
     end = b"\0" if zero else b"\n"
     sys.stdout.flush()
     stream = sys.stdout.buffer
-    stream.writelines(os.fsencode(path) + end for path in paths)
+    broken = 0
+    for path in paths:
+        if not zero and "\n" in path:
+            broken += 1
+        else:
+            stream.write(os.fsencode(path) + end)
     stream.flush()
+    if broken:
+        warn(
+            say(
+                f"{broken} paths have a line break in them and are not printed; use -0 instead of "
+                "--paths",
+                f"有 {broken} 个路径含有换行符，未打印；请用 -0 代替 --paths",
+            )
+        )
 
 
 def _draw(results: "Results") -> None:

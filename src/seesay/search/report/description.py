@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from seesay.errors import CollectionError
-from seesay.search.query.duplicates import THRESHOLD
+from seesay.search.query.likeness import ThumbnailOf, candidates, likenesses
 from seesay.search.query.searcher import Searcher
 from seesay.search.store.records import Locator, Space, Unit, Value
 from seesay.search.store.store import Store
@@ -40,10 +40,12 @@ class Description:
     copies: tuple[str, ...]
     """Paths of files with the same content."""
     near_duplicates: tuple[str, ...]
-    """Paths of pictures that look nearly the same, the nearest first."""
+    """Paths of copies of other sizes or formats, among the pictures nearest to it."""
 
 
-def describe(store: Store, space: Space, searcher: Searcher, unit: int) -> Description:
+def describe(
+    store: Store, space: Space, searcher: Searcher, unit: int, thumbnail: ThumbnailOf
+) -> Description:
     """Raises CollectionError where there is no such unit."""
     with store.database.snapshot():
         found = store.units.get([unit])
@@ -58,7 +60,7 @@ def describe(store: Store, space: Space, searcher: Searcher, unit: int) -> Descr
         same = store.items.by_hash([item.content_hash] if item.content_hash else [])
     copies = tuple(one.path for one in same if one.id != item.id)
     taken = metadata.get(DATE_KEY)
-    near = _near(store, space, searcher, known) if known.modality == "image" else ()
+    near = _near(store, space, searcher, known, thumbnail) if known.kind == "image" else ()
     return Description(
         unit=unit,
         item=item.id,
@@ -76,11 +78,17 @@ def describe(store: Store, space: Space, searcher: Searcher, unit: int) -> Descr
     )
 
 
-def _near(store: Store, space: Space, searcher: Searcher, unit: Unit) -> Sequence[str]:
-    _, own = store.vectors.get(space.id, [unit.id])
-    if not len(own):
+def _near(
+    store: Store, space: Space, searcher: Searcher, unit: Unit, thumbnail: ThumbnailOf
+) -> Sequence[str]:
+    if not len(store.vectors.get(space.id, [unit.id])[0]):
         return ()  # it came a moment ago, and its vector is still to come
-    hits = searcher.similar([unit.id], count=_NEAR).hits
-    numbers, vectors = store.vectors.get(space.id, [hit.unit for hit in hits])
-    alike = set(numbers[np.asarray(vectors @ own[0]) >= THRESHOLD].tolist())
-    return [hit.path for hit in hits if hit.unit in alike]
+    hits = [hit for hit in searcher.similar([unit.id], count=_NEAR).hits if hit.kind == "image"]
+    prints = store.fingerprints.of_units([unit.id, *(hit.unit for hit in hits)])
+    if unit.id not in prints:
+        return ()
+    others = [hit for hit in hits if hit.unit in prints]
+    pixels = np.stack([prints[number] for number in (unit.id, *(hit.unit for hit in others))])
+    pairs = [(unit.id, others[b - 1].unit) for a, b in candidates(pixels) if a == 0]
+    alike = {other for _, other in likenesses(store, thumbnail, pairs)}
+    return [hit.path for hit in others if hit.unit in alike]

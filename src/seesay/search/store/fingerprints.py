@@ -38,17 +38,23 @@ class Fingerprints:
             ((pixels, unit) for unit, pixels in fingerprints.items()),
         )
 
-    def of_contents(self, hashes: Iterable[str] | None = None) -> ContentFingerprints:
-        """Those of these contents, or of all."""
-        condition, values = "", list[str]()
-        if hashes is not None:
-            condition, values = f"AND i.content_hash IN {ANY_OF}", [as_list(hashes)]
+    def of_units(self, units: Iterable[int]) -> dict[int, UInt8[np.ndarray, " levels"]]:
+        """By unit; that of a file of the same content, where the unit itself has none."""
+        rows = self._database.rows(
+            "SELECT u.id, (SELECT f.pixels FROM items twin JOIN units other ON other.item = twin.id"
+            " JOIN fingerprints f ON f.unit = other.id WHERE twin.content_hash = i.content_hash"
+            f" LIMIT 1) FROM units u JOIN items i ON i.id = u.item WHERE u.id IN {ANY_OF}",
+            (as_list(units),),
+        )
+        return {unit: np.frombuffer(pixels, np.uint8) for unit, pixels in rows if pixels}
+
+    def of_contents(self) -> ContentFingerprints:
+        """Those of all contents."""
         # SQLite takes the other columns from the row that has the minimum.
         rows = self._database.rows(
             "SELECT i.content_hash, min(f.unit), f.pixels FROM fingerprints f JOIN units u"
             " ON u.id = f.unit JOIN items i ON i.id = u.item"
-            f" WHERE i.status = 'ready' {condition} GROUP BY i.content_hash",
-            values,
+            " WHERE i.status = 'ready' GROUP BY i.content_hash"
         )
         pixels = np.frombuffer(b"".join(row[2] for row in rows), np.uint8)
         return ContentFingerprints(

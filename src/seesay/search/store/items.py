@@ -58,6 +58,14 @@ class Items:
         """Every item with one of these contents, the first stored first."""
         return self._select(f"content_hash IN {ANY_OF} ORDER BY id", as_list(hashes))
 
+    def repeated_contents(self) -> list[str]:
+        """The contents that several items have."""
+        rows = self._database.rows(
+            "SELECT content_hash FROM items WHERE content_hash != '' AND status = 'ready'"
+            " GROUP BY content_hash HAVING count(*) > 1"
+        )
+        return [content for (content,) in rows]
+
     def by_status(self, status: ItemStatus) -> list[Item]:
         """Every item of this status, the first stored first."""
         return self._select("status = ? ORDER BY id", status)

@@ -40,6 +40,7 @@ def test_searches_that_wait_are_embedded_together_and_answered_as_alone(album, q
     with Collection.open(album) as collection:
         alone = [collection.search(words).hits for words in WORDS]
     with Collection.open(album) as collection:
+        collection.model.get()  # as a server does: all of the model, not its text half alone
         for words in ("warm", "暖和"):  # loads what everyday words score, in both languages
             collection.search(words)
         batches.clear()

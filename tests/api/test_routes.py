@@ -25,6 +25,14 @@ def data_url(name):
     return f"data:image/png;base64,{base64.b64encode((folder() / name).read_bytes()).decode()}"
 
 
+def rounded(value):
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
+    return round(value, 3) if isinstance(value, float) else value
+
+
 @pytest.mark.parametrize("words", ["a cat", "一只猫"])
 def test_a_search_answers_what_the_command_line_prints(client, album, words, capsys):
     assert run(["search", words, "--collection", str(album), "--json"]) == 0
@@ -32,7 +40,7 @@ def test_a_search_answers_what_the_command_line_prints(client, album, words, cap
     answered = client.post("/v1/search", json={"query": words}).json()
     assert answered.pop("seconds") > 0
     assert printed.pop("seconds") > 0
-    assert answered == printed
+    assert rounded(answered) == rounded(printed)  # one embeds with torch, the other with numpy
     assert answered["hits"][0]["path"].endswith("chelsea.png")
 
 
@@ -100,7 +108,10 @@ def test_what_is_like_a_unit_or_a_picture_leaves_it_out(client):
 def test_a_unit_is_described_and_shown(client):
     (cat,) = client.post("/v1/search", json={"query": "a cat", "count": 1}).json()["hits"]
     told = client.get(f"/v1/units/{cat['unit']}").json()
-    assert (told["path"], told["metadata"]) == (cat["path"], {"height": 300.0, "width": 451.0})
+    assert (told["path"], told["metadata"]) == (
+        cat["path"],
+        {"date": "2009-02-09T09:11:30+00:00", "height": 300.0, "width": 451.0},
+    )
     shown = client.get(f"/v1/thumbnails/{cat['unit']}", params={"size": 100})
     assert shown.headers["content-type"] == "image/webp"
     assert shown.headers["cache-control"].startswith("private")

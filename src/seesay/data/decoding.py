@@ -12,6 +12,7 @@ from typing import IO, cast
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from seesay.data.pixel_modes import to_rgb
+from seesay.data.readers import CORRECTED
 from seesay.errors import ConfigError, ImageError, MissingExtraError
 
 # Only formats that hold pictures and whose readers are plain libraries; Pillow's full list also
@@ -158,8 +159,8 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
             continue  # another format, or text: Pillow was built without that library
         stream.seek(0)
         try:
-            return reader(cast(IO[bytes], stream), "")
-        except SyntaxError as error:  # how a reader says that the file is not one of its own
+            return CORRECTED.get(name, reader)(cast(IO[bytes], stream), "")
+        except _DAMAGE as error:  # SyntaxError is how a reader says that the file is not its own
             if accepts is not None:  # though it begins like one
                 raise ImageError(
                     f"{label}: begins like {name}, but is damaged or of a kind of {name} that "

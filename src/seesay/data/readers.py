@@ -1,0 +1,238 @@
+"""Pillow's readers of picture files, corrected where they show wrong pixels or cost too much.
+
+Each class mends one format and is used by `seesay.data.decoding` only: registering it would change
+Pillow for the whole process. After `load` every mode means what it says (L from 0 to 255, I;16 from
+0 to 65,535, an alpha channel that hides something on purpose), and neither opening a file nor
+reading its EXIF decodes a pixel. `benchmarks/pixels.py` prints what each kind of file shows, beside
+what another decoder makes of it.
+"""
+
+import io
+import struct
+from typing import Any
+
+from PIL import Image, ImageFile, ImagePalette
+from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
+from PIL.IcoImagePlugin import IcoFile, IcoImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.TgaImagePlugin import TgaImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+# Numpy takes longer to import than most pictures to decode, and few files need it: see deep_modes.
+
+
+class _Png(PngImageFile):
+    """Reads EXIF without decoding, and colour keys (tRNS) in the depth of the file.
+
+    PNG 3rd edition, 11.3.1.1: a key is one number per channel, in as many bits as the samples.
+    """
+
+    _MOST_CHUNKS = 100_000  # a 256 MB file of libpng's 8 kB chunks has 32,000
+
+    def _open(self) -> None:
+        super()._open()
+        self._depth = self.tile[0].args if self.tile else None
+        key = self.info.get("transparency")
+        if isinstance(key, int) and self._depth in ("L;2", "L;4"):  # widened to 8 bits on reading
+            self.info["transparency"] = key * (85 if self._depth == "L;2" else 17)
+
+    def getexif(self) -> Image.Exif:
+        """Pillow decodes the whole picture to find a chunk behind its pixels."""
+        if "exif" not in self.info and self.tile:
+            self._find_late_exif()
+        return Image.Image.getexif(self)
+
+    def _find_late_exif(self) -> None:
+        assert self.fp is not None
+        position = self.fp.tell()
+        self.fp.seek(8)
+        for _ in range(self._MOST_CHUNKS):
+            head = self.fp.read(8)
+            if len(head) < 8 or head[4:] == b"IEND":
+                break
+            length = struct.unpack(">I", head[:4])[0]
+            if head[4:] == b"eXIf":
+                self.info["exif"] = b"Exif\0\0" + self.fp.read(length)
+                break
+            self.fp.seek(length + 4, io.SEEK_CUR)
+        self.fp.seek(position)
+
+    def load_end(self) -> None:
+        super().load_end()
+        key = self.info.get("transparency")
+        if key is None or not str(self._depth).endswith("16B"):
+            return
+        from seesay.data.deep_modes import without_grey, without_rgb
+
+        if self.mode == "I;16":
+            shown = without_grey(self, key)
+        elif self.mode == "RGB":
+            shown = without_rgb(self, self._low_bytes(), key)
+        else:
+            return
+        del self.info["transparency"]
+        self._mode, self.im = shown.mode, shown.im
+
+    def _low_bytes(self) -> Image.Image:
+        """The half of 16-bit colours that Pillow drops: read as if the other byte came first."""
+        assert self.fp is not None
+        self.fp.seek(0)
+        again = PngImageFile(self.fp)
+        again.tile = [again.tile[0]._replace(args="RGB;16L")]
+        again.load()
+        return again
+
+
+class _Tiff(TiffImageFile):
+    """Reads 12-bit, unsigned 32-bit and inverted 16-bit greyscale, 16-bit planes, tables of 8-bit
+    colours, and numbers of the other byte order in compressed strips. TIFF 6.0, sections 3 to 8."""
+
+    # libtiff hands numbers over in the machine's byte order; Pillow knows that of some modes only.
+    _NATIVE = {"F;32BF": "F;32NF", "I;32BS": "I;32NS", "I;16BS": "I;16NS"}
+    _BY_PLANE = {"RGB": "RGB;16N", "RGBA": "RGBA;16N", "CMYK": "CMYK;16N"}
+
+    def _setup(self) -> None:
+        super()._setup()
+        tags = self.tag_v2
+        signed, floating = 2 in tags.get(339, ()), 3 in tags.get(339, ())
+        bits, white_is_zero = max(tags.get(258, (1,))), tags.get(262, 0) == 0
+        if signed and bits == 8:
+            raise SyntaxError("signed 8-bit samples")
+        if floating and white_is_zero:
+            raise SyntaxError("floating samples with white as zero")
+        if self.use_load_libtiff:
+            codec, box, offset, args = self.tile[0]
+            args = (self._NATIVE.get(args[0], args[0]), *args[1:])
+            self.tile = [ImageFile._Tile(codec, box, offset, args)]
+        elif self._planar_configuration == 2 and bits == 16:
+            # Pillow reads planes of 8 bits only; libtiff, which it uses for compressed files, all.
+            self.use_load_libtiff = True
+            args = (self._BY_PLANE[self.mode], self._compression, False, tags.offset)
+            self.tile = [ImageFile._Tile("libtiff", (0, 0, *self._tile_size), 0, args)]
+        if self.mode in ("P", "PA") and max(tags[320]) < 256:  # as libtiff's checkcmap tells it
+            self.palette = ImagePalette.raw("RGB;L", bytes(tags[320]))
+        self._grey = (bits, signed or floating, white_is_zero)
+        self._fourth_is_unknown = not {0, 1, 2} & set(tags.get(338, ()))
+
+    def load_end(self) -> None:
+        super().load_end()
+        if self._fourth_is_unknown:
+            _drop_empty_alpha(self)
+        bits, other_numbers, white_is_zero = self._grey
+        if self.mode.startswith("I") and not other_numbers and (bits != 16 or white_is_zero):
+            from seesay.data.deep_modes import whole_range
+
+            shown = whole_range(self, bits, white_is_zero)
+            self._mode, self.im = shown.mode, shown.im
+
+
+class _Ppm(PpmImageFile):
+    """Keeps deep greyscale, which Pillow scales from the maximum in the header to 65,535, apart
+    from integers of unknown range."""
+
+    def load_end(self) -> None:
+        super().load_end()
+        if self.mode == "I":
+            shown = self.copy().convert("I;16")
+            self._mode, self.im = shown.mode, shown.im
+
+
+class _Bmp(BmpImageFile):
+    """Ignores an alpha channel of zeros and reads one of a single bit."""
+
+    def _open(self) -> None:
+        super()._open()
+        assert self.fp is not None
+        self.fp.seek(14)
+        head = self.fp.read(56)  # BITMAPV3INFOHEADER: the fourth mask is its last field
+        size, bits, compression = struct.unpack_from("<I10xHI", head)
+        if size >= 56 and (bits, compression) == (16, 3) and head[52:] == b"\0\x80\0\0":
+            codec, box, offset, args = self.tile[0]
+            if args[0] == "BGR;15":
+                self._mode = "RGBA"
+                self.tile = [ImageFile._Tile(codec, box, offset, ("BGRA;15", *args[1:]))]
+
+    def load_end(self) -> None:
+        super().load_end()
+        _drop_empty_alpha(self)
+
+
+class _Tga(TgaImageFile):
+    """Ignores an alpha channel of zeros; in 16 bits, takes the highest for alpha only where the
+    file says so, and 1 for opaque (Truevision TGA 2.0, field 5.6), where Pillow takes 0."""
+
+    def _open(self) -> None:
+        super()._open()
+        assert self.fp is not None
+        position = self.fp.tell()
+        self.fp.seek(17)
+        has_alpha = self.fp.read(1)[0] & 15
+        self.fp.seek(position)
+        if self.tile and self.tile[0].args[0] == "BGRA;15Z":
+            codec, box, offset, args = self.tile[0]
+            self._mode, raw = ("RGBA", "BGRA;15") if has_alpha else ("RGB", "BGR;15")
+            self.tile = [ImageFile._Tile(codec, box, offset, (raw, *args[1:]))]
+        if self.palette is not None and self.palette.rawmode == "BGRA;15Z":
+            colours = bytes(self.palette.palette)
+            self.palette = ImagePalette.raw("BGRA;15" if has_alpha else "BGR;15", colours)
+            self.palette.mode = "RGBA" if has_alpha else "RGB"
+
+    def load_end(self) -> None:
+        super().load_end()
+        _drop_empty_alpha(self)
+
+
+class _Ico(IcoImageFile):
+    """Opens an icon without decoding its largest picture, and uses the mask where a 32-bit one has
+    an alpha channel of zeros. The depth is the picture's: directories often say 0."""
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        self.ico = IcoFile(self.fp)
+        first = self.ico.entry[0]
+        self.fp.seek(first.offset)
+        is_png = self.fp.read(8) == b"\x89PNG\r\n\x1a\n"
+        self.fp.seek(first.offset)
+        inner = _Png(self.fp) if is_png else DibImageFile(self.fp)
+        width, height = inner.size
+        self.info["sizes"] = {(width, height if is_png else height // 2)}
+        self._size = next(iter(self.info["sizes"]))
+        self._mode = inner.mode
+        self._inner = inner if is_png else None
+        if not is_png:
+            self.fp.seek(first.offset + 14)
+            bits = int.from_bytes(self.fp.read(2), "little")
+            self.ico.entry[0] = first._replace(bpp=bits)
+
+    def load(self) -> Any:
+        if self._im is None:
+            shown = self._inner or self.ico.frame(0)
+            shown.load()
+            if self._inner is None and _alpha_is_empty(shown):
+                self.ico.entry[0] = self.ico.entry[0]._replace(bpp=24)  # by the mask, then
+                shown = self.ico.frame(0)
+            self.im, self._mode, self.palette = shown.im, shown.mode, shown.palette
+            self.info |= shown.info
+        return Image.Image.load(self)
+
+
+def _alpha_is_empty(image: Image.Image) -> bool:
+    return image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema() == (0, 0)
+
+
+def _drop_empty_alpha(image: ImageFile.ImageFile) -> None:
+    """Old programs leave the fourth byte at zero: no one saves a picture that is all hidden."""
+    if image.mode in ("LA", "RGBA") and image.im.getband(image.im.bands - 1).getextrema() == (0, 0):
+        image.im.fillband(image.im.bands - 1, 255)
+
+
+CORRECTED: dict[str, type[ImageFile.ImageFile]] = {
+    "PNG": _Png,
+    "TIFF": _Tiff,
+    "PPM": _Ppm,
+    "BMP": _Bmp,
+    "TGA": _Tga,
+    "ICO": _Ico,
+}
+"""By Pillow's name of the format."""

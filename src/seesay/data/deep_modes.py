@@ -66,9 +66,7 @@ def without_grey(image: Image.Image, key: int) -> Image.Image:
     return Image.fromarray(np.dstack([_eight_bits(values, 65535.0), opaque]))
 
 
-def without_rgb(
-    high: Image.Image, low: Image.Image, key: tuple[int, int, int]
-) -> Image.Image:
+def without_rgb(high: Image.Image, low: Image.Image, key: tuple[int, int, int]) -> Image.Image:
     """RGB -> RGBA, transparent where 16-bit colours, given as their two bytes, equal `key`."""
     is_key = np.ones(high.size[::-1], bool)
     for channel, value in enumerate(key):

@@ -14,12 +14,18 @@ from typing import Any
 from PIL import Image, ImageFile, ImagePalette
 from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
 from PIL.IcoImagePlugin import IcoFile, IcoImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TgaImagePlugin import TgaImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 # Numpy takes longer to import than most pictures to decode, and few files need it: see deep_modes.
+
+
+# Numbers of TIFF come from libtiff in the machine's byte order, which Pillow knows of some modes.
+_NATIVE = {"F;32BF": "F;32NF", "I;32BS": "I;32NS", "I;16BS": "I;16NS"}
+_BY_PLANE = {"RGB": "RGB;16N", "RGBA": "RGBA;16N", "CMYK": "CMYK;16N"}
 
 
 class _Png(PngImageFile):
@@ -32,7 +38,7 @@ class _Png(PngImageFile):
 
     def _open(self) -> None:
         super()._open()
-        self._depth = self.tile[0].args if self.tile else None
+        self._depth = _raw_mode(self) if self.tile else ""
         key = self.info.get("transparency")
         if isinstance(key, int) and self._depth in ("L;2", "L;4"):  # widened to 8 bits on reading
             self.info["transparency"] = key * (85 if self._depth == "L;2" else 17)
@@ -61,7 +67,7 @@ class _Png(PngImageFile):
     def load_end(self) -> None:
         super().load_end()
         key = self.info.get("transparency")
-        if key is None or not str(self._depth).endswith("16B"):
+        if key is None or not self._depth.endswith("16B"):
             return
         from seesay.data.deep_modes import without_grey, without_rgb
 
@@ -88,13 +94,14 @@ class _Tiff(TiffImageFile):
     """Reads 12-bit, unsigned 32-bit and inverted 16-bit greyscale, 16-bit planes, tables of 8-bit
     colours, and numbers of the other byte order in compressed strips. TIFF 6.0, sections 3 to 8."""
 
-    # libtiff hands numbers over in the machine's byte order; Pillow knows that of some modes only.
-    _NATIVE = {"F;32BF": "F;32NF", "I;32BS": "I;32NS", "I;16BS": "I;16NS"}
-    _BY_PLANE = {"RGB": "RGB;16N", "RGBA": "RGBA;16N", "CMYK": "CMYK;16N"}
+    _LARGEST_TILE = 1 << 24  # pixels; files of 100 megapixels have tiles of 256 to 1,024 a side
 
     def _setup(self) -> None:
-        super()._setup()
         tags = self.tag_v2
+        if tags.get(277, 1) == 1:
+            tags[284] = 1  # one channel is one plane, which Pillow reads as 8 bits, black is zero
+        super()._setup()
+        self._refuse_large_tiles(tags)
         signed, floating = 2 in tags.get(339, ()), 3 in tags.get(339, ())
         bits, white_is_zero = max(tags.get(258, (1,))), tags.get(262, 0) == 0
         if signed and bits == 8:
@@ -102,18 +109,28 @@ class _Tiff(TiffImageFile):
         if floating and white_is_zero:
             raise SyntaxError("floating samples with white as zero")
         if self.use_load_libtiff:
-            codec, box, offset, args = self.tile[0]
-            args = (self._NATIVE.get(args[0], args[0]), *args[1:])
-            self.tile = [ImageFile._Tile(codec, box, offset, args)]
+            raw = _raw_mode(self)
+            _set_raw_mode(self, _NATIVE.get(raw, raw))
         elif self._planar_configuration == 2 and bits == 16:
             # Pillow reads planes of 8 bits only; libtiff, which it uses for compressed files, all.
             self.use_load_libtiff = True
-            args = (self._BY_PLANE[self.mode], self._compression, False, tags.offset)
+            args = (_BY_PLANE[self.mode], self._compression, False, tags.offset)
             self.tile = [ImageFile._Tile("libtiff", (0, 0, *self._tile_size), 0, args)]
         if self.mode in ("P", "PA") and max(tags[320]) < 256:  # as libtiff's checkcmap tells it
             self.palette = ImagePalette.raw("RGB;L", bytes(tags[320]))
         self._grey = (bits, signed or floating, white_is_zero)
         self._fourth_is_unknown = not {0, 1, 2} & set(tags.get(338, ()))
+
+    def _refuse_large_tiles(self, tags: Any) -> None:
+        """libtiff makes room for a whole tile, however small the picture that it covers."""
+        across, down = tags.get(322, 0), tags.get(323, 0)
+        if across * down > max(2 * self.width * self.height, self._LARGEST_TILE):
+            raise SyntaxError(f"tiles of {across:,} x {down:,} pixels")
+
+    def load_prepare(self) -> None:
+        if self._im is None:  # Pillow judges the size here, by a limit of the whole process
+            self.im = Image.new(self.mode, self._tile_size).im
+        super().load_prepare()
 
     def load_end(self) -> None:
         super().load_end()
@@ -138,6 +155,56 @@ class _Ppm(PpmImageFile):
             self._mode, self.im = shown.mode, shown.im
 
 
+class _Jpeg2K(Jpeg2KImageFile):
+    """Brings samples of fewer than 8 bits to their full range; Pillow leaves white of 4 bits at
+    240. Refuses colours of more than 8 bits: Pillow rounds the brightest up to 256, which is black.
+    ISO 15444-1, A.5.1 and I.5."""
+
+    def _open(self) -> None:
+        super()._open()
+        assert self.fp is not None
+        position = self.fp.tell()
+        self._depths = self._read_depths()
+        self.fp.seek(position)
+        if len(self._depths) > 1 and max(self._depths) > 8:
+            raise SyntaxError("colours of more than 8 bits a channel")
+
+    def _read_depths(self) -> list[int]:
+        """Bits of each channel, from the marker SIZ."""
+        assert self.fp is not None
+        self.fp.seek(0)
+        if self.codec == "jp2":
+            self._skip_to_codestream()
+        head = self.fp.read(42)
+        channels = self.fp.read(3 * struct.unpack(">H", head[40:])[0])
+        return [(depth & 127) + 1 for depth in channels[::3]]
+
+    def _skip_to_codestream(self) -> None:
+        assert self.fp is not None
+        while True:
+            length, name = struct.unpack(">I4s", self.fp.read(8))
+            done = 8
+            if length == 1:
+                length, done = struct.unpack(">Q", self.fp.read(8))[0], 16
+            if name == b"jp2c":
+                return
+            if length < done:
+                raise SyntaxError("no pixels")
+            self.fp.seek(length - done, io.SEEK_CUR)
+
+    def load_end(self) -> None:
+        super().load_end()
+        if self.mode in ("L", "LA", "RGB", "RGBA", "CMYK") and min(self._depths) < 8:
+            bands = zip(self.split(), self._depths, strict=True)
+            wide = [band.point(_widening(bits)) if bits < 8 else band for band, bits in bands]
+            self.im = Image.merge(self.mode, wide).im
+
+
+def _widening(bits: int) -> list[int]:
+    """What numbers stand for that were shifted up to eight bits."""
+    return [round((value >> (8 - bits)) * 255 / (2**bits - 1)) for value in range(256)]
+
+
 class _Bmp(BmpImageFile):
     """Ignores an alpha channel of zeros and reads one of a single bit."""
 
@@ -147,11 +214,10 @@ class _Bmp(BmpImageFile):
         self.fp.seek(14)
         head = self.fp.read(56)  # BITMAPV3INFOHEADER: the fourth mask is its last field
         size, bits, compression = struct.unpack_from("<I10xHI", head)
-        if size >= 56 and (bits, compression) == (16, 3) and head[52:] == b"\0\x80\0\0":
-            codec, box, offset, args = self.tile[0]
-            if args[0] == "BGR;15":
-                self._mode = "RGBA"
-                self.tile = [ImageFile._Tile(codec, box, offset, ("BGRA;15", *args[1:]))]
+        has_alpha = size >= 56 and (bits, compression) == (16, 3) and head[52:] == b"\0\x80\0\0"
+        if has_alpha and _raw_mode(self) == "BGR;15":
+            self._mode = "RGBA"
+            _set_raw_mode(self, "BGRA;15")
 
     def load_end(self) -> None:
         super().load_end()
@@ -169,10 +235,9 @@ class _Tga(TgaImageFile):
         self.fp.seek(17)
         has_alpha = self.fp.read(1)[0] & 15
         self.fp.seek(position)
-        if self.tile and self.tile[0].args[0] == "BGRA;15Z":
-            codec, box, offset, args = self.tile[0]
+        if self.tile and _raw_mode(self) == "BGRA;15Z":
             self._mode, raw = ("RGBA", "BGRA;15") if has_alpha else ("RGB", "BGR;15")
-            self.tile = [ImageFile._Tile(codec, box, offset, (raw, *args[1:]))]
+            _set_raw_mode(self, raw)
         if self.palette is not None and self.palette.rawmode == "BGRA;15Z":
             colours = bytes(self.palette.palette)
             self.palette = ImagePalette.raw("BGRA;15" if has_alpha else "BGR;15", colours)
@@ -217,6 +282,18 @@ class _Ico(IcoImageFile):
         return Image.Image.load(self)
 
 
+def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """How the samples lie in the file, in Pillow's words."""
+    args = image.tile[0].args
+    return str(args[0] if isinstance(args, tuple) else args)
+
+
+def _set_raw_mode(image: ImageFile.ImageFile, raw: str) -> None:
+    tile = image.tile[0]
+    args = (raw, *tile.args[1:]) if isinstance(tile.args, tuple) else raw
+    image.tile = [tile._replace(args=args), *image.tile[1:]]
+
+
 def _alpha_is_empty(image: Image.Image) -> bool:
     return image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema() == (0, 0)
 
@@ -231,6 +308,7 @@ CORRECTED: dict[str, type[ImageFile.ImageFile]] = {
     "PNG": _Png,
     "TIFF": _Tiff,
     "PPM": _Ppm,
+    "JPEG2000": _Jpeg2K,
     "BMP": _Bmp,
     "TGA": _Tga,
     "ICO": _Ico,

@@ -82,41 +82,57 @@ def _fields(pixels: np.ndarray, masks: tuple[int, ...]) -> tuple[np.ndarray, np.
     return numbers, seen
 
 
-def bmp_files() -> Iterator[PixelFile]:
-    def one(what: str, shows: np.ndarray, rows: bytes, bits: int, **more: object) -> PixelFile:
-        body = dib(rows, bits, **more)  # type: ignore[arg-type]
-        return PixelFile(kind="bmp", what=what, data=bmp(body, rows), shows=shows)
+def _bmp(what: str, shows: np.ndarray, rows: bytes, bits: int, **more: object) -> PixelFile:
+    body = dib(rows, bits, **more)  # type: ignore[arg-type]
+    return PixelFile(kind="bmp", what=what, data=bmp(body, rows), shows=shows)
 
-    for bits in (1, 2, 4, 8):
-        numbers, table = deep(greys(), bits), palette(2**bits)
-        quads = np.dstack([_bgr(table)[None], np.zeros((1, len(table), 1), np.uint8)]).tobytes()
-        yield one(
-            f"palette, {bits} bits", table[numbers], _rows(numbers, bits), bits, palette=quads
-        )
-        grey = np.repeat(np.rint(np.linspace(0, 255, 2**bits)).astype(np.uint8)[:, None], 3, 1)
-        quads = np.dstack([grey[None], np.zeros((1, len(grey), 1), np.uint8)]).tobytes()
-        yield one(
-            f"grey palette, {bits} bits", grey[numbers], _rows(numbers, bits), bits, palette=quads
-        )
-    yield one("24 bits", colours(), _rows(_bgr(colours()), 8), 24)
-    yield one(
-        "24 bits, from the top", colours(), _rows(_bgr(colours()[::-1]), 8), 24, height=-HEIGHT
-    )
+
+def _quads(table: np.ndarray) -> bytes:
+    return np.hstack([_bgr(table), np.zeros((len(table), 1), np.uint8)]).tobytes()
+
+
+def bmp_files() -> Iterator[PixelFile]:
+    yield _bmp("24 bits", colours(), _rows(_bgr(colours()), 8), 24)
+    upside_down = _rows(_bgr(colours()[::-1]), 8)
+    yield _bmp("24 bits, from the top", colours(), upside_down, 24, height=-HEIGHT)
     core = struct.pack("<IHHHH", 12, WIDTH, HEIGHT, 1, 24)
     rows = _rows(_bgr(colours()), 8)
     yield PixelFile(kind="bmp", what="24 bits, OS/2", data=bmp(core + rows, rows), shows=colours())
-    unused = np.dstack([_bgr(colours()), np.zeros_like(alphas())])
-    yield one("32 bits, fourth byte of zeros", colours(), _rows(unused, 8), 32)
-    straight = np.dstack([_bgr(colours()), alphas()])
+    yield from _bmp_with_a_table()
+    yield from _bmp_with_alpha()
+    yield from _bmp_with_fields()
+
+
+def _bmp_with_a_table() -> Iterator[PixelFile]:
+    for bits in (1, 2, 4, 8):
+        numbers = deep(greys(), bits)
+        rows = _rows(numbers, bits)
+        steps = np.rint(np.linspace(0, 255, 2**bits)).astype(np.uint8)
+        for what, table in (("palette", palette(2**bits)), ("grey palette", three(steps))):
+            yield _bmp(f"{what}, {bits} bits", table[numbers], rows, bits, palette=_quads(table))
+    numbers, table = deep(greys(), 8), palette(256)
+    lines = [b"".join(bytes([1, int(v)]) for v in row) + b"\0\0" for row in numbers[::-1]]
+    runs = b"".join(lines) + b"\0\1"
+    more = dict(palette=_quads(table), compression=1)
+    yield _bmp("palette, run lengths", table[numbers], runs, 8, **more)
+
+
+def _bmp_with_alpha() -> Iterator[PixelFile]:
+    unused = _rows(np.dstack([_bgr(colours()), 0 * alphas()]), 8)
+    straight = _rows(np.dstack([_bgr(colours()), alphas()]), 8)
     seen = on_white(colours(), alphas())
-    yield one("32 bits, fourth byte used", colours(), _rows(straight, 8), 32)
-    usual = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    yield _bmp("32 bits, fourth byte of zeros", colours(), unused, 32)
+    yield _bmp("32 bits, fourth byte used", colours(), straight, 32)
     for header in (56, 108, 124):
-        fields = dict(header=header, compression=3, masks=usual)
-        yield one(f"32 bits with alpha, header {header}", seen, _rows(straight, 8), 32, **fields)
-        yield one(
-            f"32 bits, alpha of zeros, header {header}", colours(), _rows(unused, 8), 32, **fields
-        )
+        fields = dict(header=header, compression=3, masks=(0xFF0000, 0xFF00, 0xFF, 0xFF000000))
+        yield _bmp(f"32 bits with alpha, header {header}", seen, straight, 32, **fields)
+        what = f"32 bits, alpha of zeros, header {header}"
+        yield _bmp(what, colours(), unused, 32, **fields)
+
+
+def _bmp_with_fields() -> Iterator[PixelFile]:
+    numbers, shows = _fields(colours(), (0x7C00, 0x3E0, 0x1F))
+    yield _bmp("16 bits", shows, _rows(numbers, 16), 16)
     for bits, name, masks in (
         (16, "5-5-5", (0x7C00, 0x3E0, 0x1F)),
         (16, "5-6-5", (0xF800, 0x7E0, 0x1F)),
@@ -127,33 +143,14 @@ def bmp_files() -> Iterator[PixelFile]:
         (32, "BGR", (0xFF, 0xFF00, 0xFF0000)),
     ):
         numbers, shows = _fields(colours(), masks)
-        yield one(
-            f"{bits} bits, fields {name}",
-            shows,
-            _rows(numbers, bits),
-            bits,
-            compression=3,
-            masks=masks,
-        )
-    numbers, shows = _fields(colours(), (0x7C00, 0x3E0, 0x1F))
-    yield one("16 bits", shows, _rows(numbers, 16), 16)
+        more = dict(compression=3, masks=masks)
+        yield _bmp(f"{bits} bits, fields {name}", shows, _rows(numbers, bits), bits, **more)
     layers = np.dstack([colours(), alphas()])
-    for bits, masks in ((16, (0xF00, 0xF0, 0xF, 0xF000)), (16, (0x7C00, 0x3E0, 0x1F, 0x8000))):
+    for count, masks in ((4, (0xF00, 0xF0, 0xF, 0xF000)), (1, (0x7C00, 0x3E0, 0x1F, 0x8000))):
         numbers, shows = _fields(layers, masks)
-        yield one(
-            f"{bits} bits with {masks[3].bit_count()} of alpha",
-            on_white(shows[..., :3], shows[..., 3]),
-            _rows(numbers, bits),
-            bits,
-            header=56,
-            compression=3,
-            masks=masks,
-        )
-    numbers, table = deep(greys(), 8), palette(256)
-    quads = np.dstack([_bgr(table)[None], np.zeros((1, 256, 1), np.uint8)]).tobytes()
-    lines = [b"".join(bytes([1, int(v)]) for v in row) + b"\0\0" for row in numbers[::-1]]
-    runs = b"".join(lines) + b"\0\1"
-    yield one("palette, run lengths", table[numbers], runs, 8, palette=quads, compression=1)
+        more = dict(header=56, compression=3, masks=masks)
+        seen = on_white(shows[..., :3], shows[..., 3])
+        yield _bmp(f"16 bits with {count} of alpha", seen, _rows(numbers, 16), 16, **more)
 
 
 def ico(image: bytes, bits: int) -> bytes:
@@ -177,10 +174,9 @@ def ico_files() -> Iterator[PixelFile]:
         yield PixelFile(kind="ico", what=what, data=ico(image, bits), shows=shows)
         yield PixelFile(kind="ico", what=f"{what}, undeclared", data=ico(image, 0), shows=shows)
     numbers, table = deep(greys(), 4), palette(16)
-    quads = np.dstack([_bgr(table)[None], np.zeros((1, 16, 1), np.uint8)]).tobytes()
     shows = table[numbers]
     shows[hidden == 1] = 255
-    image = dib(_rows(numbers, 4) + mask, 4, palette=quads, height=2 * HEIGHT)
+    image = dib(_rows(numbers, 4) + mask, 4, palette=_quads(table), height=2 * HEIGHT)
     yield PixelFile(kind="ico", what="palette with a mask", data=ico(image, 4), shows=shows)
     layers = np.dstack([colours(), alphas()])
     keyed = colours().copy()
@@ -230,143 +226,76 @@ def tga(  # noqa: PLR0913  # the fields of the header
     return head + table + body
 
 
+def _tga(what: str, shows: np.ndarray, body: bytes, *layout: int, **more: object) -> PixelFile:
+    return PixelFile(kind="tga", what=what, data=tga(body, *layout, **more), shows=shows)  # type: ignore[arg-type]
+
+
+def _runs(numbers: np.ndarray, bits: int) -> bytes:
+    """Of each row five runs of one pixel, then the rest as it is."""
+    out = b""
+    for row in numbers.reshape(HEIGHT, WIDTH, -1):
+        raw = [packed(pixel[None], bits, "<") for pixel in row]
+        out += b"".join(b"\x80" + pixel for pixel in raw[:5])
+        out += bytes([len(raw) - 6]) + b"".join(raw[5:])
+    return out
+
+
 def tga_files() -> Iterator[PixelFile]:
-    def one(what: str, shows: np.ndarray, body: bytes, *layout: int, **more: object) -> PixelFile:
-        return PixelFile(kind="tga", what=what, data=tga(body, *layout, **more), shows=shows)  # type: ignore[arg-type]
+    bgr = _bgr(colours())
+    yield _tga("RGB, 24 bits", colours(), bgr.tobytes(), 2, 24)
+    yield _tga("RGB, 24 bits, run lengths", colours(), _runs(bgr, 8), 10, 24)
+    yield _tga("RGB, 24 bits, from the bottom", colours(), bgr[::-1].tobytes(), 2, 24, top=False)
+    turned = bgr[:, ::-1].tobytes()
+    yield _tga("RGB, 24 bits, from the right", colours(), turned, 2, 24, right=True)
+    yield _tga("grey, 8 bits", three(greys()), greys().tobytes(), 3, 8)
+    yield _tga("grey, 8 bits, run lengths", three(greys()), _runs(greys(), 8), 11, 8)
+    yield from _tga_of_16_bits()
+    yield from _tga_with_alpha()
+    yield from _tga_with_a_table()
 
-    def runs(numbers: np.ndarray, bits: int) -> bytes:
-        """Run lengths of one pixel each, then of a whole row as it is."""
-        out = b""
-        for row in numbers.reshape(HEIGHT, WIDTH, -1):
-            raw = [packed(pixel[None], bits, "<") for pixel in row]
-            out += b"".join(b"\x80" + pixel for pixel in raw[:5])
-            out += bytes([len(raw) - 6]) + b"".join(raw[5:])
-        return out
 
-    bgr = _bgr(colours()).astype(int)
-    yield one("RGB, 24 bits", colours(), packed(bgr.reshape(HEIGHT, -1), 8, "<"), 2, 24)
-    yield one(
-        "RGB, 24 bits, from the bottom",
-        colours(),
-        bgr[::-1].astype(np.uint8).tobytes(),
-        2,
-        24,
-        top=False,
-    )
-    yield one(
-        "RGB, 24 bits, from the right",
-        colours(),
-        bgr[:, ::-1].astype(np.uint8).tobytes(),
-        2,
-        24,
-        right=True,
-    )
-    yield one("RGB, 24 bits, run lengths", colours(), runs(bgr, 8), 10, 24)
-    yield one("grey, 8 bits", three(greys()), greys().tobytes(), 3, 8)
-    yield one("grey, 8 bits, run lengths", three(greys()), runs(greys().astype(int), 8), 11, 8)
-    straight = np.dstack([bgr, alphas()])
-    yield one(
-        "RGBA, 32 bits",
-        on_white(colours(), alphas()),
-        straight.astype(np.uint8).tobytes(),
-        2,
-        32,
-        alpha_bits=8,
-    )
-    yield one(
-        "RGBA, 32 bits, run lengths",
-        on_white(colours(), alphas()),
-        runs(straight, 8),
-        10,
-        32,
-        alpha_bits=8,
-    )
-    nothing = np.dstack([bgr, 0 * alphas()]).astype(np.uint8)
-    yield one("RGBA, 32 bits, alpha of zeros", colours(), nothing.tobytes(), 2, 32, alpha_bits=8)
-    yield one(
-        "RGBA, 32 bits, alpha of zeros, run lengths",
-        colours(),
-        runs(nothing.astype(int), 8),
-        10,
-        32,
-        alpha_bits=8,
-    )
-    # Programs leave the count of alpha bits at 0 and mean it: GIMP and ImageMagick read it, too.
-    yield one(
-        "RGBA, 32 bits, undeclared",
-        on_white(colours(), alphas()),
-        straight.astype(np.uint8).tobytes(),
-        2,
-        32,
-    )
+def _tga_of_16_bits() -> Iterator[PixelFile]:
     numbers, shows = _fields(colours(), (0x7C00, 0x3E0, 0x1F))
-    yield one(
-        "RGB, 16 bits, highest set, without alpha", shows, packed(numbers | 0x8000, 16, "<"), 2, 16
-    )
-    yield one("RGB, 16 bits without alpha", shows, packed(numbers, 16, "<"), 2, 16)
-    yield one("RGB, 16 bits without alpha, run lengths", shows, runs(numbers, 16), 10, 16)
+    what = "RGB, 16 bits without alpha"
+    yield _tga(what, shows, packed(numbers, 16, "<"), 2, 16)
+    yield _tga(f"{what}, run lengths", shows, _runs(numbers, 16), 10, 16)
+    yield _tga(f"{what}, highest set", shows, packed(numbers | 0x8000, 16, "<"), 2, 16)
     layers = np.dstack([colours(), 255 * (alphas() > 99)])
     numbers, shows = _fields(layers, (0x7C00, 0x3E0, 0x1F, 0x8000))
-    yield one(
-        "RGB, 16 bits with 1 of alpha",
-        on_white(shows[..., :3], shows[..., 3]),
-        packed(numbers, 16, "<"),
-        2,
-        16,
-        alpha_bits=1,
-    )
+    seen = on_white(shows[..., :3], shows[..., 3])
+    what = "RGB, 16 bits with 1 of alpha"
+    yield _tga(what, seen, packed(numbers, 16, "<"), 2, 16, alpha_bits=1)
+
+
+def _tga_with_alpha() -> Iterator[PixelFile]:
+    seen = on_white(colours(), alphas())
+    straight = np.dstack([_bgr(colours()), alphas()])
+    nothing = np.dstack([_bgr(colours()), 0 * alphas()])
+    for what, shows, layers in (
+        ("RGBA, 32 bits", seen, straight),
+        ("RGBA, 32 bits, alpha of zeros", colours(), nothing),
+    ):
+        yield _tga(what, shows, layers.tobytes(), 2, 32, alpha_bits=8)
+        yield _tga(f"{what}, run lengths", shows, _runs(layers, 8), 10, 32, alpha_bits=8)
+    # Programs leave the count of alpha bits at 0 and mean it: GIMP and ImageMagick read it, too.
+    yield _tga("RGBA, 32 bits, undeclared", seen, straight.tobytes(), 2, 32)
     grey = np.dstack([greys(), alphas()])
-    yield one(
-        "grey and alpha", on_white(three(greys()), alphas()), grey.tobytes(), 3, 16, alpha_bits=8
-    )
-    yield one(
-        "grey, alpha of zeros",
-        three(greys()),
-        (grey * [1, 0]).astype(np.uint8).tobytes(),
-        3,
-        16,
-        alpha_bits=8,
-    )
+    seen = on_white(three(greys()), alphas())
+    yield _tga("grey and alpha", seen, grey.tobytes(), 3, 16, alpha_bits=8)
+    nothing = np.dstack([greys(), 0 * alphas()])
+    yield _tga("grey, alpha of zeros", three(greys()), nothing.tobytes(), 3, 16, alpha_bits=8)
+
+
+def _tga_with_a_table() -> Iterator[PixelFile]:
     table, numbers = palette(256), deep(greys(), 8)
-    yield one(
-        "palette, 24 bits",
-        table[numbers],
-        numbers.astype(np.uint8).tobytes(),
-        1,
-        8,
-        table=_bgr(table).tobytes(),
-        table_bits=24,
-        count=256,
-    )
-    with_zeros = np.hstack([_bgr(table), np.zeros((256, 1), np.uint8)])
-    yield one(
-        "palette, 32 bits, alpha of zeros",
-        table[numbers],
-        numbers.astype(np.uint8).tobytes(),
-        1,
-        8,
-        table=with_zeros.tobytes(),
-        table_bits=32,
-        count=256,
-    )
-    packed_table, seen = _fields(table[None], (0x7C00, 0x3E0, 0x1F))
-    yield one(
-        "palette, 16 bits, highest set",
-        seen[0][numbers],
-        numbers.astype(np.uint8).tobytes(),
-        1,
-        8,
-        table=packed(packed_table | 0x8000, 16, "<"),
-        table_bits=16,
-        count=256,
-    )
-    yield one(
-        "palette, 16 bits",
-        seen[0][numbers],
-        numbers.astype(np.uint8).tobytes(),
-        1,
-        8,
-        table=packed(packed_table, 16, "<"),
-        table_bits=16,
-        count=256,
-    )
+    zeros = np.hstack([_bgr(table), np.zeros((256, 1), np.uint8)])
+    few, seen = _fields(table[None], (0x7C00, 0x3E0, 0x1F))
+    for what, shows, colour_map, bits in (
+        ("24 bits", table, _bgr(table).tobytes(), 24),
+        ("32 bits, alpha of zeros", table, zeros.tobytes(), 32),
+        ("16 bits", seen[0], packed(few, 16, "<"), 16),
+        ("16 bits, highest set", seen[0], packed(few | 0x8000, 16, "<"), 16),
+    ):
+        more = dict(table=colour_map, table_bits=bits, count=256)
+        body = numbers.astype(np.uint8).tobytes()
+        yield _tga(f"palette, {what}", shows[numbers], body, 1, 8, **more)

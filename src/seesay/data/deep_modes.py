@@ -6,6 +6,8 @@ from PIL import Image
 
 from seesay.errors import ImageError
 
+_STRIP_PIXELS = 1 << 20  # scaled at a time
+
 
 def deep_to_grey(image: Image.Image, label: str) -> Image.Image:
     """A loaded picture of mode I, F or one of I;16, scaled to mode L. Raises ImageError for
@@ -33,13 +35,21 @@ def _from_any_range(
     for top in (255.0, 65535.0) if whole else (1.0, 255.0, 65535.0):
         if low >= 0 and high <= top:
             return _eight_bits(values, top)
-    return _eight_bits(values.astype(np.float64) - low, high - low or 1.0)
+    return _eight_bits(values, high - low or 1.0, low)
 
 
 def _eight_bits(
-    values: Num[np.ndarray, "height width"], top: float
+    values: Num[np.ndarray, "height width"], top: float, low: float | None = None
 ) -> UInt8[np.ndarray, "height width"]:
-    return np.rint(values * (255.0 / top)).astype(np.uint8)
+    """Scaled from 0 (or `low`) to `top` above it; in strips, since the products take 16 bytes."""
+    small = np.empty(values.shape, np.uint8)
+    rows = max(1, _STRIP_PIXELS // values.shape[1])
+    for start in range(0, len(values), rows):
+        strip = values[start : start + rows]
+        if low is not None:
+            strip = strip.astype(np.float64) - low
+        small[start : start + rows] = np.rint(strip * (255.0 / top))
+    return small
 
 
 def whole_range(image: Image.Image, bits: int, white_is_zero: bool) -> Image.Image:

@@ -98,7 +98,7 @@ class _Tiff(TiffImageFile):
 
     def _setup(self) -> None:
         tags = self.tag_v2
-        if tags.get(277, 1) == 1:
+        if tags.get(277, 1) == 1 and tags.get(284) == 2:
             tags[284] = 1  # one channel is one plane, which Pillow reads as 8 bits, black is zero
         super()._setup()
         self._refuse_large_tiles(tags)
@@ -112,14 +112,19 @@ class _Tiff(TiffImageFile):
             raw = _raw_mode(self)
             _set_raw_mode(self, _NATIVE.get(raw, raw))
         elif self._planar_configuration == 2 and bits == 16:
-            # Pillow reads planes of 8 bits only; libtiff, which it uses for compressed files, all.
-            self.use_load_libtiff = True
-            args = (_BY_PLANE[self.mode], self._compression, False, tags.offset)
-            self.tile = [ImageFile._Tile("libtiff", (0, 0, *self._tile_size), 0, args)]
+            self._leave_to_libtiff(_BY_PLANE[self.mode])
+        elif self.mode == "RGB" and tags.get(262) == 6:  # YCbCr
+            self._leave_to_libtiff("RGBX")
         if self.mode in ("P", "PA") and max(tags[320]) < 256:  # as libtiff's checkcmap tells it
             self.palette = ImagePalette.raw("RGB;L", bytes(tags[320]))
         self._grey = (bits, signed or floating, white_is_zero)
         self._fourth_is_unknown = not {0, 1, 2} & set(tags.get(338, ()))
+
+    def _leave_to_libtiff(self, raw: str) -> None:
+        """Pillow uses it for compressed files only, though it knows more layouts than Pillow."""
+        self.use_load_libtiff = True
+        args = (raw, self._compression, False, self.tag_v2.offset)
+        self.tile = [ImageFile._Tile("libtiff", (0, 0, *self._tile_size), 0, args)]
 
     def _refuse_large_tiles(self, tags: Any) -> None:
         """libtiff makes room for a whole tile, however small the picture that it covers."""
@@ -151,7 +156,7 @@ class _Ppm(PpmImageFile):
     def load_end(self) -> None:
         super().load_end()
         if self.mode == "I":
-            shown = self.copy().convert("I;16")
+            shown = self.convert("I;16")
             self._mode, self.im = shown.mode, shown.im
 
 
@@ -159,6 +164,8 @@ class _Jpeg2K(Jpeg2KImageFile):
     """Brings samples of fewer than 8 bits to their full range; Pillow leaves white of 4 bits at
     240. Refuses colours of more than 8 bits: Pillow rounds the brightest up to 256, which is black.
     ISO 15444-1, A.5.1 and I.5."""
+
+    _MOST_BOXES = 10_000  # a handful is usual
 
     def _open(self) -> None:
         super()._open()
@@ -181,7 +188,7 @@ class _Jpeg2K(Jpeg2KImageFile):
 
     def _skip_to_codestream(self) -> None:
         assert self.fp is not None
-        while True:
+        for _ in range(self._MOST_BOXES):
             length, name = struct.unpack(">I4s", self.fp.read(8))
             done = 8
             if length == 1:
@@ -189,8 +196,9 @@ class _Jpeg2K(Jpeg2KImageFile):
             if name == b"jp2c":
                 return
             if length < done:
-                raise SyntaxError("no pixels")
+                break
             self.fp.seek(length - done, io.SEEK_CUR)
+        raise SyntaxError("no codestream")
 
     def load_end(self) -> None:
         super().load_end()

@@ -55,17 +55,18 @@ def read(data: bytes, *, decoded: bool):
     return read_picture(content, setup, decoded=decoded)[0]
 
 
-def with_late_exif(image: np.ndarray, side: int = 6) -> bytes:
-    """A PNG whose EXIF stands behind its pixels, as several programs write it."""
+def with_late_exif(image: np.ndarray) -> bytes:
+    """A PNG whose EXIF and XMP stand behind its pixels, as ExifTool writes them."""
     exif = Image.Exif()
-    exif[0x0112] = side
+    exif[0x0112] = 6
     exif[271] = "Maker"
     data = png(image.astype(int), 8, 2)
     end = data.index(b"IEND") - 4
-    return data[:end] + chunk(b"eXIf", exif.tobytes()[6:]) + data[end:]
+    xmp = chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + b"<x/>")
+    return data[:end] + chunk(b"eXIf", exif.tobytes()[6:]) + xmp + data[end:]
 
 
-def test_exif_behind_the_pixels_is_read_without_decoding(monkeypatch):
+def test_exif_and_xmp_behind_the_pixels_are_read_without_decoding(monkeypatch):
     def refuse(image):
         raise AssertionError("decoded")
 
@@ -74,6 +75,7 @@ def test_exif_behind_the_pixels_is_read_without_decoding(monkeypatch):
         patch.setattr(ImageFile.ImageFile, "load", refuse)
         header = open_header(io.BytesIO(data), "it")
         assert header.getexif()[271] == "Maker"
+        assert header.info["xmp"] == b"<x/>"
         bare = open_header(io.BytesIO(png(colours().astype(int), 8, 2)), "it")
         assert dict(bare.getexif()) == {}
     assert open_image(data).size == colours().shape[:2]

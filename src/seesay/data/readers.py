@@ -9,13 +9,14 @@ what another decoder makes of it.
 
 import io
 import struct
+from contextlib import suppress
 from typing import Any
 
 from PIL import Image, ImageFile, ImagePalette
 from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
 from PIL.IcoImagePlugin import IcoFile, IcoImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import PngImageFile, PngStream
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TgaImagePlugin import TgaImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -34,6 +35,7 @@ class _Png(PngImageFile):
     PNG 3rd edition, 11.3.1.1: a key is one number per channel, in as many bits as the samples.
     """
 
+    _has_looked_behind = False
     _MOST_CHUNKS = 100_000  # a 256 MB file of libpng's 8 kB chunks has 32,000
 
     def _open(self) -> None:
@@ -44,25 +46,31 @@ class _Png(PngImageFile):
             self.info["transparency"] = key * (85 if self._depth == "L;2" else 17)
 
     def getexif(self) -> Image.Exif:
-        """Pillow decodes the whole picture to find a chunk behind its pixels."""
-        if "exif" not in self.info and self.tile:
-            self._find_late_exif()
+        """Pillow decodes the whole picture to find what stands behind its pixels."""
+        if self.tile and not self._has_looked_behind:
+            self._has_looked_behind = True
+            assert self.fp is not None
+            position = self.fp.tell()
+            with suppress(SyntaxError, ValueError, OSError, struct.error):  # pixels may be whole
+                self._look_behind_pixels()
+            self.fp.seek(position)
         return Image.Image.getexif(self)
 
-    def _find_late_exif(self) -> None:
+    def _look_behind_pixels(self) -> None:
+        """EXIF and XMP, which ExifTool writes there unless it is told otherwise."""
         assert self.fp is not None
-        position = self.fp.tell()
         self.fp.seek(8)
+        chunks = PngStream(self.fp)
         for _ in range(self._MOST_CHUNKS):
-            head = self.fp.read(8)
-            if len(head) < 8 or head[4:] == b"IEND":
+            name, position, length = chunks.read()
+            if name == b"IEND":
                 break
-            length = struct.unpack(">I", head[:4])[0]
-            if head[4:] == b"eXIf":
-                self.info["exif"] = b"Exif\0\0" + self.fp.read(length)
-                break
-            self.fp.seek(length + 4, io.SEEK_CUR)
-        self.fp.seek(position)
+            if name in (b"eXIf", b"iTXt", b"zTXt", b"tEXt"):
+                chunks.call(name, position, length)
+            self.fp.seek(position + length + 4)
+        for known in ("exif", "xmp", "Raw profile type exif"):
+            if known in chunks.im_info:
+                self.info.setdefault(known, chunks.im_info[known])
 
     def load_end(self) -> None:
         super().load_end()

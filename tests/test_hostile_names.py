@@ -223,7 +223,11 @@ def test_the_page_shows_them_everywhere(library, place):
     made = [desk.draw(None, modality) for modality in ("image", "text")]
     acted = [desk.act({"do": "similar", "unit": unit}, asked, *empty) for unit in units]
     page = [opened, shown, made, *[[one[0], one[2]] for one in acted]]
-    page += [desk.duplicates(None, ""), desk.pick(None, {"units": units}), desk.find("a red square half")]
+    page += [
+        desk.duplicates(None, ""),
+        desk.pick(None, {"units": units}),
+        desk.find("a red square half"),
+    ]
     for one in page:
         check_sendable(one)
     assert all(figure is not None for _, figure, _ in made)

@@ -11,7 +11,8 @@ from typing import IO, cast
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from seesay.data.pixel_modes import to_rgb
+from seesay.data.pixel_modes import to_rgb, to_srgb
+from seesay.data.readers import CORRECTED
 from seesay.errors import ConfigError, ImageError, MissingExtraError
 
 # Only formats that hold pictures and whose readers are plain libraries; Pillow's full list also
@@ -41,6 +42,7 @@ _DAMAGE = (
 
 # EXIF tag 0x0112 -> what brings the picture upright (Exif 2.32, table 6).
 _ORIENTATION = 0x0112
+_FIRST_ON_ITS_SIDE = 5
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -76,7 +78,12 @@ _one_huge_picture = threading.Lock()
 
 
 def decode(
-    stream: BufferedIOBase, label: str, target: int | None, limits: DecodeLimits
+    stream: BufferedIOBase,
+    label: str,
+    target: int | None,
+    limits: DecodeLimits,
+    *,
+    srgb: bool = False,
 ) -> Image.Image:
     """The upright RGB picture in a file; of an animation the first frame.
 
@@ -84,7 +91,7 @@ def decode(
     four times larger is decoded at 1/2, 1/4 or 1/8 scale, never below twice the target. libjpeg
     then computes fewer coefficients per block (jpeg_decompress_struct.scale_denom), which is
     several times faster; benchmarks/embed.py measures what it does to the embedding. With None
-    every pixel is decoded.
+    every pixel is decoded. `srgb` is described in `seesay.data.images.open_image`.
 
     Raises ImageError, naming `label`, for anything that is not a whole, allowed picture.
     """
@@ -93,14 +100,31 @@ def decode(
         if target is not None:
             image.draft(None, (2 * target, 2 * target))  # a no-op for all but JPEG
         check_size(image, label, limits)
-    return upright_rgb(image, label, limits)
+    return upright_rgb(image, label, limits, srgb=srgb)
 
 
 def open_header(stream: BufferedIOBase, label: str) -> Image.Image:
-    """A picture as its header describes it: format, size and EXIF are there, no pixel is decoded.
-    Raises ImageError."""
+    """A picture as its header describes it: format, size and EXIF are there, no pixel is decoded,
+    whatever is asked of `getexif`. Raises ImageError."""
     with _damage_is_an_image_error(label):
         return _open(stream, label)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height as the picture is looked at, by its header."""
+    width, height = image.size
+    # Pillow's reader of TIFF has turned the size in the header already.
+    turned = image.format != "TIFF" and orientation(image) >= _FIRST_ON_ITS_SIDE
+    return (height, width) if turned else (width, height)
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF's number for how the camera was held, from 1 (upright) to 8."""
+    try:
+        found = int(image.getexif().get(_ORIENTATION, 1))
+    except _DAMAGE:  # the pixels of a picture with broken EXIF are whole: leave it as it lies
+        return 1
+    return found if found in _UPRIGHT else 1
 
 
 def check_size(image: Image.Image, label: str, limits: DecodeLimits) -> None:
@@ -136,11 +160,15 @@ def too_large(message: str, **limit: int) -> ImageError:
     return error
 
 
-def upright_rgb(image: Image.Image, label: str, limits: DecodeLimits) -> Image.Image:
+def upright_rgb(
+    image: Image.Image, label: str, limits: DecodeLimits, *, srgb: bool = False
+) -> Image.Image:
     """Load, turn as the camera was held, and convert. Raises ImageError."""
     with _damage_is_an_image_error(label), _in_turn(image, limits):
         image.load()
-        if (turn := _UPRIGHT.get(_orientation(image))) is not None:
+        if srgb:
+            image = to_srgb(image)
+        if (turn := _UPRIGHT.get(orientation(image))) is not None:
             return to_rgb(image, label).transpose(turn)
         return to_rgb(image, label)
 
@@ -158,8 +186,8 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
             continue  # another format, or text: Pillow was built without that library
         stream.seek(0)
         try:
-            return reader(cast(IO[bytes], stream), "")
-        except SyntaxError as error:  # how a reader says that the file is not one of its own
+            return CORRECTED.get(name, reader)(cast(IO[bytes], stream), "")
+        except _DAMAGE as error:  # SyntaxError is how a reader says that the file is not its own
             if accepts is not None:  # though it begins like one
                 raise ImageError(
                     f"{label}: begins like {name}, but is damaged or of a kind of {name} that "
@@ -178,13 +206,6 @@ def _open_heif(stream: BufferedIOBase) -> ImageFile.ImageFile:
         raise MissingExtraError("pi-heif", "heif") from None
     stream.seek(0)
     return HeifImageFile(stream)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except _DAMAGE:  # the pixels of a picture with broken EXIF are whole: leave it as it lies
-        return 1
 
 
 @contextmanager

@@ -29,14 +29,20 @@ ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | TensorL
 
 
 def open_image(
-    source: ImageSource, *, target: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS
+    source: ImageSource,
+    *,
+    target: int | None = None,
+    limits: DecodeLimits = DEFAULT_LIMITS,
+    srgb: bool = False,
 ) -> Image.Image:
     """An upright RGB picture from a path, a file's bytes, a Pillow image, an array or a tensor.
 
     Arrays are (height, width) or (height, width, 1, 3 or 4), tensors (1, 3 or 4, height, width) or
     (height, width); both hold uint8 from 0 to 255 or floating values from 0 to 1. `target` is the
     side in pixels that the picture will be resized to: large JPEGs are then decoded at reduced
-    scale. Without it every pixel is decoded.
+    scale. Without it every pixel is decoded. With `srgb`, colours are converted from the profile
+    in the file to those of a screen: for people to look at, not for models, which are trained and
+    published with the numbers as they stand in the file.
 
     Raises ImageError, naming the source, when it is not a whole picture within the limits.
     """
@@ -44,13 +50,13 @@ def open_image(
     if isinstance(source, str | Path):
         with _opened(source, label) as stream:
             _check_bytes(os.fstat(stream.fileno()).st_size, label, limits)
-            return decode(stream, label, target, limits)
+            return decode(stream, label, target, limits, srgb=srgb)
     if isinstance(source, bytes):
         _check_bytes(len(source), label, limits)
-        return decode(io.BytesIO(source), label, target, limits)
+        return decode(io.BytesIO(source), label, target, limits, srgb=srgb)
     image = source if isinstance(source, Image.Image) else picture_from_numbers(source, label)
     check_size(image, label, limits)
-    return upright_rgb(image, label, limits)
+    return upright_rgb(image, label, limits, srgb=srgb)
 
 
 def describe_source(source: Any) -> str:

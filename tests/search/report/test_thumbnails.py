@@ -6,7 +6,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from made_collections import read_only
 from photographs import folder
@@ -137,3 +137,24 @@ def test_a_collection_that_may_only_be_read_still_shows_pictures(store, place):
             pytest.skip("needs the right to make a folder read-only")
         assert size_of(Thumbnails(store).get(unit)) == (256, 170)
     assert cached(store) == []
+
+
+def test_a_thumbnail_has_the_colours_of_a_screen_whatever_the_profile(store, place):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
+    profile = profile.replace(b"rXYZ", b"____").replace(b"bXYZ", b"rXYZ").replace(b"____", b"bXYZ")
+    red_for_blue = place / "red for blue.png"
+    Image.new("RGB", (200, 100), (230, 20, 10)).save(red_for_blue, icc_profile=profile)
+    with Image.open(io.BytesIO(Thumbnails(store).get(add(store, red_for_blue)))) as shown:
+        red, _, blue = shown.convert("RGB").getpixel((50, 20))
+    assert blue > 200 > 60 > red
+
+
+def test_a_thumbnail_of_an_older_version_is_not_shown(store, place):
+    """It may have been drawn in other colours."""
+    unit = add(store, place / "rocket.jpg")
+    content = content_hash((place / "rocket.jpg").read_bytes())
+    old = store.folder / "thumbnails" / content[:2] / f"{content}-256.webp"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"old")
+    assert max(size_of(Thumbnails(store).get(unit))) == 256

@@ -19,7 +19,10 @@ from seesay.search.store.records import Space, SpaceDraft
 from seesay.search.store.spaces import key_of
 from seesay.search.store.store import Store
 
-_DECODE_RULES = 1  # counted up when the same file would give other pixels
+# Counted up when ordinary files would give other pixels, which makes every picture be read again.
+# Corrections for rare kinds of files leave it: their vectors were wrong, and all others would have
+# to be computed anew for them. `seesay index` reads such a file again when it changes.
+_DECODE_RULES = 1
 
 
 def space_of(store: Store, embedder: Embedder) -> Space:

@@ -25,7 +25,8 @@ SIZES = (128, 256, 512, 1024)
 LIMIT_BYTES = 1 << 30
 """How large the cache may grow before its oldest files go."""
 
-_NAME = re.compile(r"[0-9a-f]{64}-\d+\.webp")  # what `get` writes
+_RULES = 2  # counted up when the same file would give another thumbnail
+_NAME = re.compile(r"[0-9a-f]{64}-\d+(-\d+)?\.webp")  # what `get` writes, now or before
 _PRUNE_EVERY = 200  # thumbnails made
 
 
@@ -45,7 +46,7 @@ class Thumbnails:
         where the file is gone or was changed since it was indexed."""
         item = self._item(unit)
         side = next((one for one in SIZES if one >= size), SIZES[-1])
-        file = self.folder / item.content_hash[:2] / f"{item.content_hash}-{side}.webp"
+        file = self.folder / item.content_hash[:2] / f"{item.content_hash}-{side}-{_RULES}.webp"
         with suppress(OSError), open_file(file) as kept:
             return kept.read()
         made = _shrunk(_content(item), item, side)
@@ -118,7 +119,9 @@ def _content(item: Item) -> bytes:
 
 def _shrunk(content: bytes, item: Item, side: int) -> bytes:
     try:
-        picture = open_image(content, target=side)
+        # For people, so in the colours of a screen. The model has seen the same file without that
+        # conversion: published models are trained on the numbers as they stand in the file.
+        picture = open_image(content, target=side, srgb=True)
     except (ImageError, DataError) as error:
         raise CollectionError(f"{item.path}: {error}") from error
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from PIL.Image import Image, Resampling
 
-from seesay.data.decoding import DecodeLimits, check_size, decode, open_header
+from seesay.data.decoding import DecodeLimits, check_size, decode, open_header, upright_size
 from seesay.data.encodings import decode_text
 from seesay.data.squares import square
 from seesay.errors import DataError, ImageError, MissingExtraError
@@ -16,9 +16,6 @@ from seesay.search.ingest.reading.messages import Setup
 from seesay.search.store.fingerprints import SIDE
 from seesay.search.store.records import UnitDraft
 
-_TURNED = (5, 6, 7, 8)  # values of the EXIF orientation that exchange width and height
-_ORIENTATION = 0x0112
-
 
 def read_picture(content: Content, setup: Setup, *, decoded: bool) -> tuple[UnitDraft, bytes]:
     """The picture's unit, and its pixels where they are wanted. Raises RefusedError."""
@@ -26,10 +23,8 @@ def read_picture(content: Content, setup: Setup, *, decoded: bool) -> tuple[Unit
     label = "the picture"
     try:
         header = open_header(io.BytesIO(content.data), label)
-        width, height = header.size
+        width, height = upright_size(header)
         known = details(header)
-        if _orientation(header) in _TURNED:
-            width, height = height, width
         unit = UnitDraft(kind="image", metadata={**known, "width": width, "height": height})
         if not decoded:
             return unit, b""
@@ -100,10 +95,3 @@ def is_picture(data: bytes) -> bool:
     except ImageError:
         return False
     return True
-
-
-def _orientation(header: object) -> int:
-    try:
-        return int(header.getexif().get(_ORIENTATION, 1))  # type: ignore[attr-defined]
-    except Exception:  # broken EXIF, in whichever way
-        return 1

@@ -9,6 +9,8 @@ import pytest
 import seesay
 from seesay.cli.main import run
 from seesay.cli.translating.chinese import CHINESE, in_chinese
+from seesay.errors import CollectionError
+from seesay.search.filtering import check_filter, parse_where
 from seesay.search.store.store import Store
 
 PLACE = re.compile(r"\{\w+\}")
@@ -64,6 +66,10 @@ def test_every_value_of_a_sentence_is_in_the_english_one_too():
         (["search", "猫", "--since", "昨天"], "'昨天' 不是日期"),
         (["search", "猫", "--since", "2021", "--until", "2020"], "从 2021 到 2020 没有任何一天"),
         (["search", "猫", "--where", ">5"], "条件 '>5' 没有写键名"),
+        (
+            ["search", "猫", "--where", "width>>400"],
+            "条件 'width>>400' 用 '>400' 与 width 比较；应为",
+        ),
         (["search", "猫", "--sheet", "a.doc"], "--sheet a.doc 的扩展名是 '.doc'"),
         (["index", "没有的", "-c", "neu"], "没有的 不存在；应为已有的文件或文件夹"),
         (["index", "-c", "work"], "没有给出文件或文件夹"),
@@ -88,6 +94,15 @@ def test_a_wrong_value_is_told_in_chinese(place, arguments, said, capsys):
     assert said.format(place=place / "home" / "collections") in err and err.count("\n") == 1
     for word in ("expected", "there is", "cannot", "error,"):
         assert word not in err
+
+
+def test_a_condition_that_can_hold_for_nothing_is_told_in_chinese(monkeypatch):
+    monkeypatch.setenv("SEESAY_LANG", "zh")
+    types = {"width": {"number"}, "camera": {"text"}, "date": {"date"}}
+    for condition, holds in (("width>a", "数字"), ("camera>5", "文字"), ("date>a", "日期")):
+        with pytest.raises(CollectionError) as told:
+            check_filter(parse_where(condition), types)
+        assert f"的值是{holds}；应与" in in_chinese(str(told.value))
 
 
 def test_what_has_no_chinese_sentence_and_all_that_english_readers_see_stays_as_it_is(monkeypatch):

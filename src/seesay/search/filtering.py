@@ -27,7 +27,11 @@ from seesay.search.store.records import Value
 from seesay.search.store.values import DATE_KEY, ValueType, type_of
 
 _OF_TEXT = ("contains", "starts", "under")
-_TYPES = {"text": "texts", "number": "numbers such as 640", "date": "dates such as 2024-05-31"}
+_TYPES = {
+    "text": " holds texts",
+    "number": " holds numbers such as 640",
+    "date": " holds dates such as 2024-05-31",
+}
 _MOST_NAMED = 50
 
 UnitType = Literal["image", "text", "page", "moment"]
@@ -124,10 +128,10 @@ def _mismatch(condition: Filter, known: Mapping[str, Collection[ValueType]]) -> 
             asked = {"text"} if operator in _OF_TEXT else {*map(type_of, condition.values)}
             if not of or not asked or asked.intersection(of):
                 return None
-            words = " or ".join(_TYPES[kind] for kind in sorted(of))
+            words = " or".join(_TYPES[kind] for kind in sorted(of))
             return (
-                f"the condition {as_text(condition)} can hold for nothing, since {field} holds "
-                f"{words}; expected one of these; correct the value"
+                f"the condition {as_text(condition)} can hold for nothing, since {field}{words}; "
+                "expected one of these; correct the value"
             )
         case Not(part):
             return _mismatch(part, known)

@@ -197,6 +197,8 @@ def test_duplicates_are_shown_in_groups_and_bare_paths_leave_one_of_each_out(
     [
         (["search"], 2, "expected words or a picture"),
         (["search", "x", "--where", "=3"], 2, "names no key; expected one such as"),
+        (["search", "x", "--where", "width>>400"], 2, "compares width with '>400'; expected one"),
+        (["search", "x", "--where", "width>abc"], 2, "width holds numbers such as 640; expected"),
         (["search", "x", "--where", "colour=red"], 2, "asks for colour, which nothing"),
         (["search", "x", "--since", "soon"], 2, "'soon' is not a date"),
         (["search", "x", "--sheet", "s.pdf"], 2, "--sheet s.pdf ends in '.pdf'; expected .png"),

@@ -112,9 +112,21 @@ CHINESE = (
         "请改正，或给值加上引号",
     ),
     (
-        "the condition {condition} can hold for nothing, since {field} holds {types}; expected one "
+        "the condition {condition} can hold for nothing, since {field} holds texts; expected one "
         "of these; correct the value",
-        "条件 {condition} 不可能成立：{field} 的值是 {types}；应与之类型相同；请改正条件里的值",
+        "条件 {condition} 不可能成立：{field} 的值是文字；应与文字比较；请改正条件里的值",
+    ),
+    (
+        "the condition {condition} can hold for nothing, since {field} holds numbers such as 640; "
+        "expected one of these; correct the value",
+        "条件 {condition} 不可能成立：{field} 的值是数字；应与 640 这样的数字比较；"
+        "请改正条件里的值",
+    ),
+    (
+        "the condition {condition} can hold for nothing, since {field} holds dates such as "
+        "2024-05-31; expected one of these; correct the value",
+        "条件 {condition} 不可能成立：{field} 的值是日期；应与 2024-05-31 这样的日期比较；"
+        "请改正条件里的值",
     ),
     (
         "the filter asks for {keys}, which nothing in the collection has; expected some of "

@@ -68,6 +68,16 @@ def test_one_that_nobody_waits_behind_is_not_prepared_for(album, queue, monkeypa
         assert queue.query(queue.add(SearchBody(query="a cat")), collection).parts
 
 
+def test_a_long_text_is_for_its_own_thread_alone(album, queue, batches):
+    with Collection.open(album) as collection:
+        short, long = queue.add(SearchBody(query="a cat")), SearchBody(query="a dog " * 100)
+        queue.add(long), queue.add(SearchBody(query="a hat", without=["a bird " * 100]))
+        queue.query(short, collection)
+        assert batches == []
+        queue.query(queue.add(long), collection)
+        assert batches == []
+
+
 def test_one_that_was_refused_is_not_prepared_for(album, queue, monkeypatch):
     with Collection.open(album) as collection:
         own, refused = queue.add(SearchBody(query="a cat")), queue.add(SearchBody(query="a dog"))

@@ -14,7 +14,7 @@ from seesay.errors import SeesayError
 from seesay.search.collection import Collection
 from seesay.search.query.asking import Query
 
-_TOGETHER = 32
+_TOGETHER, _SHORT = 32, 500  # searches, and characters of each
 
 
 class Waiting:
@@ -37,8 +37,8 @@ class SearchQueue:
     def add(self, body: SearchBody) -> Waiting:
         """A search that came in, and will ask for `query` once it has a thread."""
         waiting = Waiting(body)
-        # Pictures are large: those who bring some are read by their own thread alone.
-        if not body.images:
+        # Pictures and long texts take their time: that is for their own thread alone.
+        if not body.images and len(body.query) + sum(map(len, body.without)) <= _SHORT:
             with self._mutex:
                 self._waiting.append(waiting)
         return waiting

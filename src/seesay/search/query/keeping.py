@@ -91,7 +91,7 @@ def copy_files(store: Store, items: Sequence[Item]) -> list[CopyFile]:
                 annotated=told or bool((unit.text or "").strip()),
                 width=_number(facts, "width"),
                 height=_number(facts, "height"),
-                camera_data=_CAMERA_KEYS & facts.keys(),
+                camera_data=_CAMERA_KEYS.intersection(facts),
             )
         )
     return files

@@ -2,12 +2,17 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from seesay.data.squares import ImageTransformConfig
+from seesay.search.ingest.options import ReadLimits
+from seesay.search.ingest.reading.messages import Setup, Task
+from seesay.search.ingest.reading.process import read
+from seesay.search.ingest.walking import expected_of
 from seesay.search.store.records import ItemDraft, Space, SpaceDraft, UnitDraft
 from seesay.search.store.store import Store
 
@@ -87,3 +92,26 @@ def read_only(folder: Path) -> Iterator[bool]:
         yield True
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+def add_files(store: Store, paths: Iterable[Path]) -> None:
+    """Files as indexing stores them, whatever else they are names of, without vectors."""
+    setup = Setup(transform=ImageTransformConfig(), reduce_large=True, limits=ReadLimits())
+    outcomes = [
+        read(Task(path=str(path), expected=expected_of(str(path)) or "any"), setup)
+        for path in paths
+    ]
+    with store.writing("index"):
+        store.items.put(
+            [
+                ItemDraft(
+                    path=one.path,
+                    kind=one.kind or one.error,
+                    content_hash=one.content_hash or "",
+                    size=one.size,
+                    mtime_ns=one.mtime_ns,
+                    units=one.units,
+                )
+                for one in outcomes
+            ]
+        )

@@ -48,13 +48,16 @@ def build_mcp(library: Library, *, most: int = 50, service: Service | None = Non
         log_level="WARNING",
     )
     tools = Tools(library, most, None if service is None else service.metrics.searched)
-    for tool, line, title in (
-        (tools.search, "searches", "Search pictures and notes"),
-        (tools.show, "pictures", "Show a find"),
-        (tools.describe, "searches", "Describe a find"),
-        (tools.duplicates, "long", "List duplicates"),
+    searches, pictures, long = None, None, None
+    if service is not None:
+        searches, pictures, long = service.searches, service.pictures, service.long
+    for tool, work, title in (
+        (tools.search, searches, "Search pictures and notes"),
+        (tools.show, pictures, "Show a find"),
+        (tools.describe, searches, "Describe a find"),
+        (tools.duplicates, long, "List duplicates"),
     ):
-        called = tool if service is None else _in_turn(tool, getattr(service, line))
+        called = tool if work is None else _in_turn(tool, work)
         server.add_tool(called, title=title, annotations=_READS)
     return server
 

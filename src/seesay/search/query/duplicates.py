@@ -149,31 +149,38 @@ def _near(store: Store, thumbnail: ThumbnailOf, threshold: float) -> Near:
 def _files(store: Store, items: Sequence[Item]) -> tuple[list[CopyFile], int]:
     """The files among these that are as they were indexed, each once, and how many are not.
 
-    A table is none of them, since its paths are meant from its own folder, nor is an address or a
-    link, which holds no content."""
-    sound: dict[int | str, list[CopyFile]] = {}
+    A table is none of them, since its paths are meant from its own folder, nor is an address; a
+    link is only another name."""
+    files: dict[int, list[CopyFile]] = {}
+    links: dict[int, list[str]] = {}
     changed = 0
     for file in copy_files(store, [item for item in items if item.kind != "table"]):
-        if "://" in file.item.path or os.path.islink(file.item.path):
+        path = file.item.path
+        if "://" in path:
             continue
-        facts = _unchanged(file.item)
+        is_link = os.path.islink(path)
+        facts = _unchanged(file.item, follow=is_link)
         if facts is None:
-            changed += 1
+            changed += not is_link
             continue
-        # Of one content, the number alone: a disk that is mounted twice may have two devices.
-        name: int | str = facts.st_ino or os.path.realpath(file.item.path)
-        sound.setdefault(hash((name, file.item.content_hash)), []).append(file)
-    return [_under_one_name(sorted(names, key=sort_key)) for names in sound.values()], changed
+        # Of one content, the number alone: a disk that is mounted twice may be two devices.
+        key = hash((facts.st_ino or os.path.realpath(path), file.item.content_hash))
+        if is_link:
+            links.setdefault(key, []).append(path)
+        else:
+            files.setdefault(key, []).append(file)
+    found = []
+    for key, names in files.items():
+        first, *others = sorted(names, key=sort_key)
+        known = (*(file.item.path for file in others), *links.get(key, ()))
+        found.append(replace(first, other_names=known))
+    return found, changed
 
 
-def _under_one_name(names: Sequence[CopyFile]) -> CopyFile:
-    return replace(names[0], other_names=tuple(file.item.path for file in names[1:]))
-
-
-def _unchanged(item: Item) -> os.stat_result | None:
+def _unchanged(item: Item, *, follow: bool = False) -> os.stat_result | None:
     """What the system says of a file that has the size and time that it was indexed with."""
     try:
-        facts = os.lstat(item.path)
+        facts = os.stat(item.path, follow_symlinks=follow)
     except (OSError, ValueError):
         return None
     same = size_and_time(facts) == (item.size, item.mtime_ns)

@@ -15,7 +15,7 @@ from seesay.search.query.tags import TAG_KEY
 from seesay.search.store.records import Item, Metadata
 from seesay.search.store.store import Store
 
-_CAMERA_KEYS = ("camera", "date", "latitude")
+_CAMERA_KEYS = frozenset(("camera", "date", "latitude"))
 _LOSSLESS = 3
 _FORMATS = {
     **dict.fromkeys((".png", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga"), _LOSSLESS),
@@ -23,7 +23,7 @@ _FORMATS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".jp2"), 1),
 }
 """Endings, the nearer to the original the higher; 0 for WebP and what else is made for the web."""
-_LESS_COMPRESSED = 1.2  # times the bytes: less may be metadata
+_MORE_BYTES = 1.2  # times those of the other file: what is less may be metadata
 
 _COPY_MARKS = re.compile(
     r"""^(?:copy|kopie|copie|copia)(?:\ \(\d+\))?\ (?:of|von|de|di)\ |^(?:副本|复件|复制|拷贝)
@@ -45,7 +45,8 @@ class CopyFile:
     """Whether it has a caption, tags, or anything else that a table says."""
     width: int = 0
     height: int = 0
-    has_camera_data: bool = False
+    camera_data: frozenset[str] = frozenset()
+    """What its EXIF says of camera, time and place."""
 
     @property
     def pixels(self) -> int:
@@ -54,12 +55,11 @@ class CopyFile:
     @property
     def format(self) -> int:
         """How near to the original files of this ending are; see _FORMATS."""
-        return _FORMATS.get(os.path.splitext(self.item.path)[1].lower(), 0)
+        return _FORMATS.get(self.ending, 0)
 
     @property
-    def lossy_bytes(self) -> int:
-        """More of them mean less compression, in files of one format that loses some quality."""
-        return 0 if self.format == _LOSSLESS else self.item.size
+    def ending(self) -> str:
+        return os.path.splitext(self.item.path)[1].lower()
 
     @cached_property
     def frames(self) -> int:
@@ -91,7 +91,7 @@ def copy_files(store: Store, items: Sequence[Item]) -> list[CopyFile]:
                 annotated=told or bool((unit.text or "").strip()),
                 width=_number(facts, "width"),
                 height=_number(facts, "height"),
-                has_camera_data=any(key in facts for key in _CAMERA_KEYS),
+                camera_data=_CAMERA_KEYS.intersection(facts),
             )
         )
     return files
@@ -113,19 +113,26 @@ def loss(kept: CopyFile, other: CopyFile, likeness: Likeness) -> Note | None:
         return None
     if other.pixels > kept.pixels:
         return _pixels(other)
-    if other.has_camera_data and not kept.has_camera_data:
+    if other.camera_data - kept.camera_data:
         return _CAMERA
     if not likeness.same_colours:
         return Note(en="other colours", zh="颜色不同")
-    if other.pixels == kept.pixels and other.format > kept.format:
-        return _format(other)
-    if (other.pixels, other.format) == (
-        kept.pixels,
-        kept.format,
-    ) and other.lossy_bytes > _LESS_COMPRESSED * kept.lossy_bytes:
-        return _COMPRESSED
+    if other.pixels == kept.pixels and (better := _better_kept(kept, other)):
+        return better
     if other.frames > kept.frames:
         return Note(en=f"{other.frames} pages or frames", zh=f"有 {other.frames} 页或帧")
+    return None
+
+
+def _better_kept(kept: CopyFile, other: CopyFile) -> Note | None:
+    """What the format of `other`, of as many pixels, keeps of the picture and that of `kept` may
+    not. Which of two was made from the other nobody can tell: it may be the older one, or the one
+    of more bytes. Where these disagree, neither may go."""
+    if other.format > kept.format:
+        return _format(other)
+    comparable = other.ending == kept.ending or other.format == kept.format != _LOSSLESS
+    if comparable and other.item.size > _MORE_BYTES * kept.item.size:
+        return Note(en="more bytes for as many pixels", zh="像素相同而文件更大")
     return None
 
 
@@ -151,7 +158,6 @@ def _format(file: CopyFile) -> Note:
 
 
 _CAMERA = Note(en="camera data", zh="有相机信息")
-_COMPRESSED = Note(en="less compressed", zh="压缩更少")
 
 # Each with how it is said of the file that comes first. The path is different in any case.
 _ORDER: tuple[tuple[Callable[[CopyFile], Any], Callable[[CopyFile], Note]], ...] = (
@@ -160,9 +166,8 @@ _ORDER: tuple[tuple[Callable[[CopyFile], Any], Callable[[CopyFile], Note]], ...]
         lambda _: Note(en="a caption or tags", zh="有说明或标签"),
     ),
     (lambda file: -file.pixels, _pixels),
-    (lambda file: not file.has_camera_data, lambda _: _CAMERA),
+    (lambda file: not file.camera_data, lambda _: _CAMERA),
     (lambda file: -file.format, _format),
-    (lambda file: -file.lossy_bytes, lambda _: _COMPRESSED),
     (lambda file: file.item.mtime_ns, lambda _: Note(en="older", zh="更早")),
     (
         lambda file: has_copy_mark(file.item.path),

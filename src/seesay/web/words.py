@@ -88,6 +88,19 @@ CAPTION_LANES: dict[str, Bilingual] = {
 CAPTION: Bilingual = ("Caption: ", "图片说明：")
 HOW: Bilingual = ("How this was found", "这些结果是怎样找到的")
 
+TAKEN: Bilingual = ("Taken", "拍摄时间")
+CHANGED: Bilingual = ("File changed", "文件修改时间")
+CAMERA: Bilingual = ("Camera", "相机")
+PLACE: Bilingual = ("Place (latitude, longitude)", "位置（纬度, 经度）")
+TAGS: Bilingual = ("Tags", "标签")
+CAPTION_LABEL: Bilingual = ("Caption", "图片说明")
+PATH: Bilingual = ("File", "文件")
+DOWNLOAD: Bilingual = ("Download", "下载")
+PICTURE_GONE: Bilingual = (
+    "The picture cannot be shown: its file was moved, changed or deleted. Index its folder again.",
+    "无法显示这张图片：文件已被移动、修改或删除。请重新索引它所在的文件夹。",
+)
+
 KEEP: Bilingual = ("keep", "建议保留")
 NO_DUPLICATES: Bilingual = (
     "No file is here twice, and no two pictures look the same.",

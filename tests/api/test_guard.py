@@ -81,7 +81,7 @@ def test_a_link_with_the_token_becomes_a_cookie_that_is_not_the_token(locked):
         answer = browser.get("/", params={"token": TOKEN})
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
         cookie = answer.headers["set-cookie"]
-        assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and TOKEN not in cookie
+        assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and TOKEN not in cookie
         assert browser.get("/v1/models").status_code == 200
         answer = browser.get("/v1/models", headers={"cookie": "seesay=" + "0" * 64})
         assert answer.status_code == 401
@@ -207,3 +207,11 @@ def test_answers_forbid_what_a_browser_need_not_do_with_them(client):
     assert headers["cache-control"] == "no-store"
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_a_link_to_a_search_with_the_token_stays_a_link_to_it(locked):
+    asked = {"q": "猫 & 狗", "token": TOKEN, "page": "2"}
+    answer = httpx.get(f"{locked.url}/", params=asked)
+    assert answer.headers["location"] == "/?q=%E7%8C%AB+%26+%E7%8B%97&page=2"
+    answer = httpx.get(f"{locked.url}/?token=wrong&q=a%0d%0ax")
+    assert answer.headers["location"] == "/?q=a%0D%0Ax"

@@ -20,7 +20,8 @@ from seesay.search.library import Library
 
 POSTS = ("/v1/search", "/v1/similar", "/v1/embeddings", "/v1/collections/album/index")
 GETS = (
-    *("/v1/units/{}", "/v1/thumbnails/{}", "/v1/thumbnails/1?size={}", "/v1/collections/{}"),
+    *("/v1/units/{}", "/v1/units/{}/picture", "/v1/units/1/picture?size={}", "/v1/thumbnails/{}"),
+    *("/v1/thumbnails/1?size={}", "/v1/collections/{}"),
     *("/v1/units/1?collection={}", "/v1/duplicates?threshold={}", "/v1/duplicates?count={}"),
     *("/v1/duplicates?offset={}", "/v1/collections/{}/index", "/v1/{}"),
 )

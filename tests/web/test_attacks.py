@@ -174,9 +174,14 @@ def test_no_component_takes_another_type_than_its_own(visitor, functions):
 def test_an_event_brings_no_file_either(visitor, functions, trap):
     config = visitor.get("/config").json()
     taking = {one["id"] for one in config["dependencies"] if one["collects_event_data"]}
-    assert len(taking) == 2
+    assert len(taking) == 3
     for number in taking:
-        for attack in (*trap.file_data(), {"do": next(trap.file_data())}, {"units": ["/etc"]}):
+        for attack in (
+            *trap.file_data(),
+            {"do": next(trap.file_data())},
+            {"units": ["/etc"]},
+            {"address": 1},
+        ):
             answer = call(visitor, number, [None] * len(functions[number]), event_data=attack)
             assert refused(answer) and "event_data" in answer.text
 

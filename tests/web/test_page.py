@@ -246,8 +246,33 @@ def test_a_picture_opens_larger_and_closes(visit):
     page.locator("#results .shown").first.click()
     picture = page.locator("dialog.look img")
     expect(picture).to_have_js_property("naturalWidth", 451)
+    facts = page.locator("dialog.look dl")
+    expect(facts.locator("dd.path")).to_have_text(re.compile(r"chelsea\.png$"))
+    save = page.locator("dialog.look a.do")
+    expect(save).to_have_text("Download", use_inner_text=True)
+    with page.expect_download() as download:
+        save.click()
+    assert download.value.suggested_filename == "chelsea.webp"
     page.keyboard.press("Escape")
     expect(picture).to_have_count(0)
+
+
+def test_arrows_lead_from_picture_to_picture_on_a_phone_too(visit):
+    page = visit("zh-CN", 390, 844)
+    ask(page, "星空")
+    labels = [one.get_attribute("aria-label") for one in page.locator("#results [data-look]").all()]
+    page.locator("#results .shown").first.click()
+    name, path = page.locator("dialog.look strong"), page.locator("dialog.look dd.path")
+    expect(name).to_have_text(labels[0])
+    page.keyboard.press("ArrowRight")
+    expect(name).to_have_text(labels[1])
+    expect(path).to_have_text(re.compile(re.escape(labels[1]) + "$"))
+    page.locator("dialog.look .before").click()
+    expect(name).to_have_text(labels[0])
+    page.keyboard.press("ArrowLeft")
+    expect(name).to_have_text(labels[-1])
+    expect(page.locator("dialog.look .close")).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_duplicates_are_grouped_with_the_one_to_keep(visit):

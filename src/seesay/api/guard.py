@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -115,13 +115,18 @@ class Guard:
 
     async def _log_in(self, scope: Scope, send: Send) -> None:
         """From a link with the token to a cookie that no script can read, and an address without
-        it: addresses stay in histories."""
+        it: addresses stay in histories. Lax, so that a link to a search in a message opens; what
+        another site's page asks for in the background is refused as foreign."""
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         right = hmac.compare_digest(given.encode(), str(self._config.token).encode())
-        headers = [(b"location", b"/"), (b"cache-control", b"no-store"), *_HEADERS]
+        headers = [
+            (b"location", _without_token(scope["query_string"])),
+            (b"cache-control", b"no-store"),
+            *_HEADERS,
+        ]
         if right:
             secure = "; Secure" if scope.get("scheme") == "https" else ""
-            cookie = f"{COOKIE}={self._cookie}; Path=/; HttpOnly; SameSite=Strict{secure}"
+            cookie = f"{COOKIE}={self._cookie}; Path=/; HttpOnly; SameSite=Lax{secure}"
             headers.append((b"set-cookie", cookie.encode()))
         # Where the token is wrong, the page itself says so: it is then asked without any.
         await send({"type": "http.response.start", "status": 303, "headers": headers})
@@ -165,6 +170,13 @@ def _too_late(timeout_s: float) -> RefusedError:
 def _derived(token: str) -> str:
     """What the cookie holds: it proves that the token was known, and is not the token."""
     return hmac.new(token.encode(), b"seesay cookie", hashlib.sha256).hexdigest()
+
+
+def _without_token(query: bytes) -> bytes:
+    """The address of the page with what else was asked of it: a link to a search stays one."""
+    fields = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    kept = urlencode([field for field in fields if field[0] != "token"])
+    return f"/?{kept}".encode() if kept else b"/"
 
 
 def _first_of_each(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

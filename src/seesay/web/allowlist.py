@@ -26,6 +26,7 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
+from seesay.web.address import LONGEST
 from seesay.web.asking import MOST_CHARACTERS, MOST_PICTURE
 
 _JOIN, _EVENTS = "/gradio_api/queue/join", "/gradio_api/queue/data"
@@ -179,6 +180,7 @@ def _value(field: _Field, value: Any) -> Any:
 _EVENT: Mapping[str, Check] = {  # what browser/script.py sends of a click
     **dict.fromkeys(("do", "unit", "page", "words"), _is_text),
     "units": _are_numbers,
+    "address": lambda one: _is_text(one, LONGEST),
 }
 
 

@@ -45,17 +45,15 @@ def shown(hit: Hit, collection: str) -> str:
     """The picture, which opens larger; of a text its beginning."""
     if hit.kind == "text":
         return f"<blockquote>{_safe(_cut(hit.text))}</blockquote>"
-    text = " ".join((hit.text or "").split())
-    about = "" if text == _name(hit.path) else text
-    return picture(hit.unit, hit.path, collection, about)
+    return picture(hit.unit, hit.path, collection)
 
 
-def picture(unit: int, path: str, collection: str, about: str = "") -> str:
-    """A thumbnail that opens larger."""
-    name, large = _safe(_name(path)), _safe(thumbnail(unit, collection, 1024))
+def picture(unit: int, path: str, collection: str) -> str:
+    """A thumbnail that opens in the viewer."""
+    name = _safe(_name(path))
     return (
-        f'<button type="button" class="shown" data-look="{large}"'
-        f' data-path="{_safe(path)}" data-about="{_safe(about)}" aria-label="{name}">'
+        f'<button type="button" class="shown" data-look data-unit="{unit}"'
+        f' data-path="{_safe(path)}" data-name="{_safe(collection)}" aria-label="{name}">'
         f'<img loading="lazy" decoding="async" alt="{name}"'
         f' src="{_safe(thumbnail(unit, collection))}"></button>'
     )

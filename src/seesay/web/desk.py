@@ -19,6 +19,7 @@ from seesay.search.report.plain import sendable
 from seesay.search.store.sqlite.paths import path_to_text, text_to_path
 from seesay.text import to_unicode
 from seesay.web import words
+from seesay.web.address import addressed, from_address
 from seesay.web.answering import answer, failed, welcome
 from seesay.web.asking import Asked, decode_picture, search
 from seesay.web.cards import notice
@@ -43,6 +44,33 @@ class Desk:
     def open(self, name: str | None) -> list[Any]:
         """A collection as it is first seen: folders to choose from, results, the closing line, and
         nothing yet of duplicates (html), map (line, figure, picked) and the last question."""
+        shown = self._opened(name)
+        shown[1] += self._addressed(Asked(collection=name))
+        return shown
+
+    def restore(self, address: str | None) -> list[Any]:
+        """The page as an address says: what `open` returns, then the value of each field."""
+        asked = from_address(address or "")
+        folders, shown, *rest, _ = self._opened(asked.collection)
+        if not asked.nothing:
+            shown = self._answer(asked)
+        known = folders["choices"]
+        chosen = [path_to_text(path) for path in asked.folders]
+        missing = set(chosen) - {value for _, value in known}
+        more = [
+            (to_unicode(path), text)
+            for path, text in zip(asked.folders, chosen, strict=True)
+            if text in missing
+        ]
+        folders = gr.update(choices=[*known, *more], value=chosen)
+        served = asked.collection in self._library.names
+        name = asked.collection if served else self._library.names[0]
+        fields = [name, asked.words, "", asked.without, asked.min_match, asked.kind or ""]
+        fields += [asked.since, asked.until, asked.where]
+        shown += addressed(asked, address or "")
+        return [folders, shown, *rest, replace(asked, collection=name), *fields]
+
+    def _opened(self, name: str | None) -> list[Any]:
         name = name or self._library.names[0]
         try:
             collection = self._library.get(name)
@@ -60,7 +88,7 @@ class Desk:
             asked = _read(*form)
         except SeesayError as error:
             return notice(words.BAD_PICTURE, detail=str(error), kind="wrong"), None
-        return self._answer(asked), asked
+        return self._answer(asked) + self._addressed(asked), asked
 
     def refine(self, *form: Any) -> tuple[str, Asked | None]:
         """A filter was changed: the same again, or the start page where nothing is asked."""
@@ -85,7 +113,11 @@ class Desk:
             return notice(words.FAILED, detail=str(error), kind="wrong"), asked, gr.skip()
         if now.nothing:
             return self.open(now.collection)[1], now, gr.skip()
-        return self._answer(now), now, now.words if do == "try" else gr.skip()
+        return (
+            self._answer(now) + self._addressed(now),
+            now,
+            now.words if do == "try" else gr.skip(),
+        )
 
     def duplicates(self, name: str | None, shown: str) -> str:
         """The groups; they stay as they are until another collection is chosen."""
@@ -175,6 +207,11 @@ class Desk:
         if not asked.nothing:
             self._searched(name)
         return answer(collection, name, asked)
+
+    def _addressed(self, asked: Asked) -> str:
+        """An address names no collection where the default one is meant."""
+        default = asked.collection == self._library.names[0]
+        return addressed(replace(asked, collection=None) if default else asked)
 
     def _get(self, name: str | None) -> tuple[Collection, str]:
         name = name or self._library.names[0]

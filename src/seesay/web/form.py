@@ -114,6 +114,12 @@ class Form:
         ]
 
     @property
+    def fields(self) -> list[Any]:
+        """What an address restores, in the order of `Desk.restore`; folders come with their
+        collection."""
+        return [one for one in self.inputs if one is not self.folders]
+
+    @property
     def labels(self) -> list[Label]:
         """All that has a text in a language."""
         day = words.DAY

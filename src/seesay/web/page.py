@@ -16,10 +16,12 @@ except ModuleNotFoundError:
 
 from seesay.search.library import Library
 from seesay.web import words
+from seesay.web.address import LONGEST
 from seesay.web.allowlist import AllowList
 from seesay.web.asking import Asked
 from seesay.web.browser import script
 from seesay.web.browser.style import STYLE
+from seesay.web.browser.viewer import VIEWER
 from seesay.web.desk import Desk
 from seesay.web.form import Form, Head, Label, choices, said
 
@@ -40,9 +42,9 @@ class _Page:
         with gr.Tabs():
             with gr.Tab(words.SEARCH[0], id="search") as searching:
                 self._form = Form(self._head.collection)
-                self._results = _html("results", "found", script.RESULTS)
+                self._results = _html("results", "found", VIEWER + script.RESULTS + script.HISTORY)
             with gr.Tab(words.DUPLICATES[0], id="duplicates") as self._doubling:
-                self._copies = _html("copies", "copies", script.RESULTS)
+                self._copies = _html("copies", "copies", VIEWER)
             with gr.Tab(words.MAP[0], id="map") as self._mapping:
                 self._modality = gr.Radio(
                     choices(words.PLACES, "en"),
@@ -54,9 +56,10 @@ class _Page:
                 )
                 self._told = gr.HTML(padding=False, apply_default_css=False, elem_id="told")
                 self._plot = gr.Plot(show_label=False, container=False, elem_id="map")
-                self._picked = _html("picked", "found", script.MAP)
+                self._picked = _html("picked", "found", VIEWER + script.MAP)
         self._closing = gr.HTML(padding=False, apply_default_css=False)
         self._asked = gr.State(None)
+        self._address = gr.Textbox(visible=False, max_length=LONGEST, label="Address")
         self._labels: list[Label] = [
             *self._form.labels,
             (self._modality, {"label": words.SHOWN, "choices": words.PLACES}),
@@ -83,6 +86,7 @@ class _Page:
             return desk.pick(name, event._data)
 
         self._picked.select(pick, collection, self._picked, **_QUIET)
+        self._connect_history()
 
     def _connect_head(self, page: gr.Blocks) -> None:
         desk, head, labels = self._desk, self._head, self._labels
@@ -97,9 +101,21 @@ class _Page:
             return [language, *said(labels, language)]
 
         page.load(open_in, head.language, [head.language, *spoken], js=script.LANGUAGE, **_QUIET)
-        page.load(desk.open, head.collection, opened, **_QUIET)
+        self._restored = [*opened, *self._form.fields]
+        page.load(desk.restore, self._address, self._restored, js=script.ADDRESS, **_QUIET)
         head.language.input(speak, head.language, spoken, js=script.SPEAK, **_QUIET)
         head.collection.input(desk.open, head.collection, opened, **_QUIET)
+
+    def _connect_history(self) -> None:
+        """Back and Forward."""
+        desk = self._desk
+
+        def restore(event: gr.EventData) -> list[Any]:
+            return desk.restore(str(event._data.get("address", "")))
+
+        # Back may be pressed again before the answer is there.
+        many: dict[str, Any] = {"trigger_mode": "multiple"}
+        self._results.select(restore, None, self._restored, **many, **_QUIET)
 
     def _connect_search(self) -> None:
         desk, form, results, asked = self._desk, self._form, self._results, self._asked

@@ -91,6 +91,18 @@ HOW: Bilingual = ("How this was found", "这些结果是怎样找到的")
 KEEP: Bilingual = ("keep: {reason}", "保留：{reason}")
 KEEP_TOO: Bilingual = ("keep too: {reason}", "也保留：{reason}")
 MAY_GO: Bilingual = ("may go; kept: {reason}", "可删除；保留者：{reason}")
+TAKEN: Bilingual = ("Taken", "拍摄时间")
+CHANGED: Bilingual = ("File changed", "文件修改时间")
+CAMERA: Bilingual = ("Camera", "相机")
+PLACE: Bilingual = ("Place (latitude, longitude)", "位置（纬度, 经度）")
+TAGS: Bilingual = ("Tags", "标签")
+CAPTION_LABEL: Bilingual = ("Caption", "图片说明")
+PATH: Bilingual = ("File", "文件")
+DOWNLOAD: Bilingual = ("Download", "下载")
+PICTURE_GONE: Bilingual = (
+    "The picture cannot be shown: its file was moved, changed or deleted. Index its folder again.",
+    "无法显示这张图片：文件已被移动、修改或删除。请重新索引它所在的文件夹。",
+)
 NO_DUPLICATES: Bilingual = (
     "No file is here twice, and no two pictures show the same.",
     "没有重复的文件，也没有几乎一样的图片。",

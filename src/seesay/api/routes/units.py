@@ -1,7 +1,7 @@
 """Units by their numbers: what is known of them, their thumbnails, and what is there twice."""
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
@@ -20,8 +20,19 @@ Name = Annotated[
     Query(description="The name of a collection; without it the default one.", max_length=200),
 ]
 Size = Annotated[
-    int, Query(description=f"Longest side in pixels: {', '.join(map(str, SIZES))}.", ge=1, le=1024)
+    int,
+    Query(description=f"Longest side in pixels: {', '.join(map(str, SIZES[:-1]))}.", ge=1, le=1024),
 ]
+PictureSize = Annotated[
+    int,
+    Query(description=f"Longest side in pixels: {', '.join(map(str, SIZES))}.", ge=1, le=SIZES[-1]),
+]
+Known = Annotated[str | None, Header(alias="if-none-match", max_length=1000)]
+_WEBP: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/webp": {}}, "description": "A WebP picture."},
+    304: {"description": "The picture that the client has is still right."},
+    **documented(404),
+}
 Threshold = Annotated[
     float, Query(description="Least similarity of pictures that are copies.", gt=0, le=1)
 ]
@@ -78,20 +89,28 @@ def _add_thumbnails(router: APIRouter, service: Service) -> None:
         "/v1/thumbnails/{unit}",
         summary="Show a unit",
         response_class=Response,
-        responses={
-            200: {"content": {"image/webp": {}}, "description": "A WebP picture."},
-            304: {"description": "The picture that the client has is still right."},
-            **documented(404),
-        },
+        responses=_WEBP,
     )
     async def thumbnail(
         unit: Unit,
         size: Size = 256,
         collection: Name = None,
-        if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+        known: Known = None,
     ) -> Response:
         """A small picture of a picture; of a text there is none."""
-        return await service.pictures(shrunk, unit, size, collection, if_none_match)
+        return await service.pictures(shrunk, unit, size, collection, known)
+
+    @router.get(
+        "/v1/units/{unit}/picture",
+        summary="Show a unit at a size to look at",
+        response_class=Response,
+        responses=_WEBP,
+    )
+    async def picture(
+        unit: Unit, size: PictureSize = SIZES[-1], collection: Name = None, known: Known = None
+    ) -> Response:
+        """A picture, encoded anew and without its metadata; never the file itself."""
+        return await service.pictures(shrunk, unit, size, collection, known)
 
 
 def _add_duplicates(router: APIRouter, service: Service) -> None:

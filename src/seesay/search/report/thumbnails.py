@@ -20,7 +20,7 @@ from seesay.search.store.records import Item
 from seesay.search.store.store import Store
 
 FOLDER = "thumbnails"
-SIZES = (128, 256, 512, 1024)
+SIZES = (128, 256, 512, 1024, 2048)
 """Longest side in pixels; few, so that the cache holds each picture few times."""
 LIMIT_BYTES = 1 << 30
 """How large the cache may grow before its oldest files go."""

@@ -11,8 +11,14 @@ LANGUAGE = """() => {
 }"""
 """When the page opens: the language chosen before, else the browser's."""
 
+ADDRESS = "() => [location.search.slice(0, 4000)]"
+"""What the page is opened with."""
+
 SPEAK = """(language) => {
   localStorage.setItem("seesay-language", language);
+  const query = new URLSearchParams(location.search);
+  query.set("lang", language);
+  history.replaceState(history.state, "", `${location.pathname}?${query}`);
   document.documentElement.dataset.spoken = language;
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
   return [language];
@@ -21,44 +27,38 @@ SPEAK = """(language) => {
 TO_TOP = "() => { window.scrollTo({top: 0, behavior: 'smooth'}); }"
 
 RESULTS = """
-function show(data) {
-  const box = document.createElement("dialog");
-  box.className = "look";
-  const image = document.createElement("img");
-  image.src = data.look;
-  image.alt = data.path;
-  const about = document.createElement("div");
-  about.className = "about";
-  const told = document.createElement("div");
-  const cut = Math.max(data.path.lastIndexOf("/"), data.path.lastIndexOf("\\\\"));
-  const name = document.createElement("strong");
-  name.textContent = data.path.slice(cut + 1);
-  const folder = document.createElement("small");
-  folder.textContent = data.path.slice(0, Math.max(cut, 0));
-  const text = document.createElement("span");
-  text.textContent = data.about || "";
-  told.append(name, folder, text);
-  const close = document.createElement("button");
-  close.className = "do";
-  close.textContent = "✕";
-  close.setAttribute("aria-label", "Close 关闭");
-  close.onclick = () => box.close();
-  about.append(told, close);
-  box.append(image, about);
-  box.onclick = (event) => { if (event.target === box) box.close(); };
-  box.onclose = () => box.remove();
-  document.querySelector(".gradio-container").append(box);
-  box.showModal();
-}
-window.seesayShow = show;
 element.addEventListener("click", (event) => {
-  const looked = event.target.closest("[data-look]");
-  if (looked) return show(looked.dataset);
   const button = event.target.closest("[data-do]");
   if (button) trigger("click", {...button.dataset});
 });
 """
-"""Clicks on finds: larger pictures are shown here, all else is told to the server."""
+"""Clicks on buttons are told to the server."""
+
+HISTORY = """
+const bare = () => {
+  const query = new URLSearchParams(location.search);
+  query.delete("lang");
+  return query.toString();
+};
+const here = () => location.search.slice(0, 4000);
+const restore = () => trigger("select", {address: here()});
+new MutationObserver(() => {
+  const mark = element.querySelector("[data-address]");
+  if (!mark || mark.dataset.seen) return;
+  mark.dataset.seen = "yes";
+  const query = new URLSearchParams(mark.dataset.address);
+  if ("restored" in mark.dataset) {
+    // An answer that was overtaken by another Back: what the address says now counts.
+    if (mark.dataset.restored !== here()) setTimeout(restore, 50);
+    return;
+  }
+  if (query.toString() === bare()) return;
+  query.set("lang", document.documentElement.dataset.spoken);
+  history.pushState(null, "", `${location.pathname}?${query}`);
+}).observe(element, {childList: true, subtree: true});
+window.addEventListener("popstate", restore);
+"""
+"""Each answer gets its own address; Back and Forward ask for what theirs says."""
 
 PICTURE_SHOWN = """${value ? `<span class="chosen">${value.startsWith("data:image/")
   ? `<img alt="" src="${value}">` : `<span class="file">?</span>`}
@@ -144,7 +144,8 @@ function hook(plot) {
   plot.on("plotly_click", (event) => {
     const [unit, path, kind] = event.points[0].customdata;
     hide();
-    if (kind === "image") window.seesayShow({look: address(unit, 1024), path});
+    const name = element.querySelector("[data-name]")?.dataset.name || "";
+    if (kind === "image") window.seesayShow({unit, path, name});
   });
   plot.on("plotly_selected", (event) => {
     if (event?.points?.length)
@@ -170,9 +171,5 @@ setInterval(() => {
   for (const plot of document.querySelectorAll("#map .js-plotly-plot"))
     if (plot.on && !plot.dataset.hooked) hook(plot);
 }, 250);
-element.addEventListener("click", (event) => {
-  const looked = event.target.closest("[data-look]");
-  if (looked) window.seesayShow(looked.dataset);
-});
 """
 """Dots of the map: hover to see, click to look, draw around to pick."""

@@ -130,14 +130,24 @@ background:var(--block-background-fill)}
 background:var(--block-background-fill);border:1px solid var(--border-color-primary);
 box-shadow:0 8px 28px rgba(20,25,40,.22)}
 .peek img{width:100%;display:block;aspect-ratio:4/3;object-fit:cover}
-dialog.look{border:0;border-radius:18px;padding:0;max-width:min(1024px,94vw);max-height:94vh;
-background:var(--block-background-fill);color:var(--body-text-color);
-box-shadow:0 20px 70px rgba(0,0,0,.45)}
-dialog.look::backdrop{background:rgba(12,14,20,.72)}
-dialog.look img{display:block;max-width:min(1024px,94vw);max-height:76vh;margin:0 auto}
-dialog.look .about{padding:14px 18px;display:flex;gap:6px 18px;flex-wrap:wrap;align-items:center}
-dialog.look .about div{flex:1 1 240px;min-width:0;overflow-wrap:anywhere;font-size:.9rem}
-dialog.look .about small{color:var(--body-text-color-subdued);display:block}
+dialog.look{border:0;border-radius:18px;padding:0;width:min(1200px,96vw);max-width:96vw;
+max-height:96vh;max-height:96dvh;margin:auto;background:var(--block-background-fill);
+color:var(--body-text-color);box-shadow:0 20px 70px rgba(0,0,0,.45)}
+dialog.look::backdrop{background:rgba(12,14,20,.78)}
+.look .stage{position:relative;background:#0c0e14;display:grid;place-items:center;height:66vh}
+.look .stage img{display:block;max-width:100%;max-height:66vh;margin:0!important;
+object-fit:contain}
+.look .turn{position:absolute;top:0;bottom:0;width:56px;border:0;background:transparent;
+color:#fff;font-size:2.4rem;line-height:1;cursor:pointer;text-shadow:0 1px 6px #000}
+.look .turn:hover,.look .turn:focus-visible{background:rgba(255,255,255,.12);outline:0}
+.look .before{left:0}.look .after{right:0}
+.look header{display:flex;align-items:center;gap:8px 12px;padding:12px 18px 4px}
+.look header strong{min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.look header small{color:var(--body-text-color-subdued);white-space:nowrap;margin-right:auto}
+.look a.do{text-decoration:none;white-space:nowrap}
+.look dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:4px 16px;margin:0;
+padding:4px 18px 16px;font-size:.88rem}
+.look dt{color:var(--body-text-color-subdued)}.look dd{margin:0;overflow-wrap:anywhere}
 .dropping:after{content:"";position:fixed;inset:10px;border:3px dashed var(--primary-500);
 border-radius:18px;pointer-events:none;z-index:50}
 @media (max-width:640px){
@@ -146,6 +156,9 @@ border-radius:18px;pointer-events:none;z-index:50}
 #picture{margin-right:auto}#go{min-width:96px!important}
 ul.cards{grid-template-columns:repeat(2,minmax(0,1fr));gap:10px}
 ul.cards.small{grid-template-columns:repeat(3,minmax(0,1fr))}
+dialog.look{width:100vw;max-width:100vw;max-height:100dvh;height:100dvh;border-radius:0}
+.look .stage{height:56dvh}.look .stage img{max-height:56dvh}
+.look dl{grid-template-columns:1fr;gap:0 0}.look dd{margin-bottom:6px}
 .told{padding:8px 9px 10px}.like .shown{width:84px}
 }
 """

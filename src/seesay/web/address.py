@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import parse_qs, urlencode
 
+from seesay.search.filtering import UnitType
 from seesay.search.store.sqlite.paths import path_to_text, text_to_path
 from seesay.web.asking import MOST_CHARACTERS, Asked
 
@@ -42,14 +43,14 @@ def from_address(text: str) -> Asked:
     """What an address asks for. It may be anything that somebody typed: a value that cannot be
     meant is left out."""
     known = _Values(parse_qs(text[:LONGEST].lstrip("?"), errors="replace"))
-    kind = known.text("kind", _SHORT)
+    kinds: dict[str, UnitType] = {"image": "image", "text": "text"}
     return Asked(
         collection=known.text("collection", 200) or None,
         words=known.text("q", MOST_CHARACTERS),
         without=known.text("without", MOST_CHARACTERS),
         unit=known.number("similar", _LAST_UNIT) or None,
         min_match=float(known.number("min_match", 100)),
-        kind=kind if kind in ("image", "text") else None,
+        kind=kinds.get(known.text("kind", _SHORT)),
         folders=tuple(map(text_to_path, known.values.get("folder", [])[:_MOST_FOLDERS])),
         since=known.text("since", _SHORT),
         until=known.text("until", _SHORT),

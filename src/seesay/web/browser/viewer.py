@@ -6,7 +6,7 @@ from seesay.web import words
 
 _LABELS = {
     "date": words.TAKEN,
-    "changed": words.CHANGED,
+    "changed": words.FILE_CHANGED,
     "camera": words.CAMERA,
     "place": words.PLACE,
     "tags": words.TAGS,

@@ -203,5 +203,12 @@ SELECT column1, 'true' FROM (VALUES ('captions_due'), ('captions_adopted'))
 WHERE EXISTS (SELECT 1 FROM settings WHERE name = 'tables');
 """
 
-MIGRATIONS = (CATALOG, VECTORS, KEYWORDS, CAPTIONS)  # the first is number 1
+# A random number for every change. A change with the same number and token is the same change, so
+# that an index can tell whether it was built from this file's past or from another's.
+HISTORY = """
+ALTER TABLE ledger ADD COLUMN token INTEGER NOT NULL DEFAULT 0;
+UPDATE ledger SET token = random();
+"""
+
+MIGRATIONS = (CATALOG, VECTORS, KEYWORDS, CAPTIONS, HISTORY)  # the first is number 1
 NEWEST = len(MIGRATIONS)

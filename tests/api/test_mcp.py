@@ -82,8 +82,10 @@ async def whole_conversation(client: Client) -> dict[str, Any]:
     cat = chinese.structured_content["hits"][0]["unit"]
     shown = await client.call_tool("show", {"unit": cat, "size": 128})
     told = await client.call_tool("describe", {"unit": cat})
+    doubled = await client.call_tool("duplicates", {"count": 1})
     return {
         "tools": tools,
+        "doubled": doubled.structured_content,
         "english": english.structured_content,
         "chinese": chinese.structured_content,
         "shown": shown.content,
@@ -101,6 +103,7 @@ def check_conversation(heard: dict[str, Any]) -> None:
     drawn = Image.open(io.BytesIO(base64.b64decode(picture.data)))
     assert drawn.format == "WEBP" and max(drawn.size) == 128
     assert heard["told"]["path"].endswith("chelsea.png")
+    assert heard["doubled"]["total"] == 0 and heard["doubled"]["uncompared"] == 0
     assert heard["told"]["size"] == photographs()[1].stat().st_size
 
 
@@ -285,5 +288,5 @@ def test_no_tool_takes_the_name_of_a_file(library):
     # `folder` narrows what is found; nothing is opened by it.
     assert taken == {
         *("words", "without", "folder", "since", "until", "type", "count"),
-        *("unit", "size", "collection"),
+        *("unit", "size", "collection", "exact", "offset"),
     }

@@ -125,14 +125,17 @@ def test_a_unit_is_described_and_shown(client):
         assert client.get(path).status_code == 404
 
 
-def test_duplicates_come_in_pages(client):
+def test_duplicates_come_in_pages_with_what_to_keep_and_why(client):
     found = client.get("/v1/duplicates").json()
-    assert found["total"] == 1
-    assert {Path(path).name for path in found["groups"][0]["paths"]} == {
-        "moon.png",
-        "the moon again.png",
-    }
-    assert client.get("/v1/duplicates", params={"offset": 1}).json()["groups"] == []
+    assert (found["total"], found["changed"], found["uncompared"]) == (1, 0, 0)
+    first, second = found["groups"][0]["files"]
+    assert [Path(file["path"]).name for file in (first, second)] == [
+        *("moon.png", "the moon again.png")
+    ]
+    assert (first["keep"], second["keep"], second["copy_of"]) == (True, False, first["path"])
+    assert first["reason"].keys() == {"en", "zh"}
+    assert client.get("/v1/duplicates", params={"exact": True}).json() == found
+    assert client.get("/v1/duplicates", params={"offset": 1}).json() == {**found, "groups": []}
 
 
 def test_collections_are_listed_and_told_of(client):

@@ -1,4 +1,4 @@
-"""`seesay search`, `similar`, `duplicates` and `tags`: what is found and in which form."""
+"""`seesay search`, `similar` and `tags`: what is found and in which form."""
 
 import json
 import os
@@ -176,20 +176,6 @@ def test_similar_takes_files_of_the_collection_and_others(library, tmp_path, cap
         picture.resize((500, 500)).save(tmp_path / "smaller.png")
     assert run(["similar", str(tmp_path / "smaller.png"), "--json"]) == 0
     assert found(capsys)[0] in ("moon.png", "the moon again.png")
-
-
-def test_duplicates_are_shown_in_groups_and_bare_paths_leave_one_of_each_out(
-    library, capsys, language
-):
-    assert run(["duplicates", "--exact"]) == 0
-    out = capsys.readouterr().out
-    assert {"en": "same content", "zh": "内容相同"}[language] in out
-    assert "photos/moon.png" in out and "the moon again.png" in out
-    assert run(["duplicates", "--exact", "--paths"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 1
-    assert run(["duplicates", "--exact", "--json"]) == 0
-    (group,) = json.loads(capsys.readouterr().out)
-    assert (group["kind"], len(group["paths"]), group["similarity"]) == ("exact", 2, 1.0)
 
 
 @pytest.mark.parametrize(

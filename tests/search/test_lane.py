@@ -261,13 +261,13 @@ def test_what_a_manifest_calls_its_own_on_a_server_is_removed_only_if_it_can_be(
         manifest = generations.manifest_of(searched.folder, 1)
         generations.write_manifest(
             generations.folder_of(searched.folder, 1),
-            seq=manifest["seq"],
+            position=manifest.position,
             engine=engine.name,
-            notes={**manifest["notes"], "collection": "customers"},
+            notes={**manifest.notes, "collection": "customers"},
         )
-        kept = manifest["notes"]["collection"]
+        kept = manifest.notes["collection"]
         assert searched.build().left == ()
-        second = generations.manifest_of(searched.folder, 2)["notes"]["collection"]
+        second = generations.manifest_of(searched.folder, 2).notes["collection"]
         searched.discard()
     names = {one.name for one in client.list_collections()}
     client.delete_collection("customers")

@@ -16,12 +16,13 @@ from seesay.search.checking.index import check_recall, check_rows
 from seesay.search.indexes import building, generations
 from seesay.search.indexes.engines import EngineOf, engine_in_use, engine_of
 from seesay.search.indexes.generations import Generation
-from seesay.search.indexes.protocol import IndexDamagedError, OpenIndex
+from seesay.search.indexes.protocol import IndexDamagedError, IndexOutdatedError, OpenIndex
 from seesay.search.indexes.rows import Rows
 from seesay.search.indexes.view import View, followed, opened, row_count
 from seesay.search.planner import Question, Ranking, answer
 from seesay.search.store.filters.columns import Columns
 from seesay.search.store.filters.conditions import Filter
+from seesay.search.store.ledger import Position
 from seesay.search.store.records import Modality, Space
 from seesay.search.store.store import Store
 
@@ -129,15 +130,15 @@ class Lane:
         view = self._current()
         generation, gone, recent = view.generation, view.base.dead, len(view.recent.rows)
         engine = engine_in_use(self._store.settings)
-        stale = generation is not None and generation.engine != engine
+        stale = generation is not None and generation.manifest.engine != engine
         churned = gone + recent > max(CHURN_LEAST, CHURN * len(view.base.rows))
         return LaneStatus(
             vectors=row_count((view.base, view.recent)),
             indexed=len(view.base.rows),
             recent=recent - view.recent.dead,
             gone=gone,
-            engine=generation.engine if generation else None,
-            kind=generation.notes.get("kind") if generation else None,
+            engine=generation.manifest.engine if generation else None,
+            kind=generation.manifest.kind if generation else None,
             generation=generation.number if generation else None,
             needs_build=churned or stale or view.problem is not None,
             problem=view.problem,
@@ -148,7 +149,7 @@ class Lane:
         """Name of the engine that built the index, which is not opened; None without an index."""
         with suppress(IndexDamagedError):
             if number := generations.newest(self.folder):
-                return str(generations.manifest_of(self.folder, number)["engine"])
+                return generations.manifest_of(self.folder, number).engine
         return None
 
     def verify(self, *, deep: bool = False) -> list[Finding]:
@@ -157,10 +158,12 @@ class Lane:
         number = generations.newest(self.folder)
         try:
             if number:
-                generation = generations.load(self.folder, number, every_byte=True)
+                generation = self._load(number, every_byte=True)
                 generations.check(generation, every_byte=True)
                 if index := self._open(generation):
                     index.close()
+        except IndexOutdatedError:
+            return []  # nothing is lost
         except IndexDamagedError as error:
             return [Finding(kind="index files", where=str(self.folder), detail=str(error))]
         if not deep:
@@ -196,35 +199,35 @@ class Lane:
 
     def _current(self) -> View:
         """The view after the newest change."""
-        view, stamp = self._view, self._folder_stamp()
-        if view and self._is_current(view, stamp) and view.seq == self._store.ledger.head():
+        view, stamp, ledger = self._view, self._folder_stamp(), self._store.ledger
+        if view and self._is_current(view, stamp) and view.position == ledger.position():
             return view
         with self._mutex, self._store.database.snapshot():
-            seq = self._store.ledger.head()
+            position = ledger.position()
             view = self._view
-            known = view if view and self._is_current(view, stamp) else None
-            view = self._follow(known, seq) if known else None
+            known = view and self._is_current(view, stamp) and ledger.has_passed(view.position)
+            view = self._follow(view, position) if view and known else None
             if view is None:
                 self._let_go()
-                view = self._follow(self._newest(), seq)
+                view = self._follow(self._newest(), position)
             if view is None:
                 problem = "the index is older than what is known of removals"
                 nothing = opened(None, None, self.space.dim)
-                view = self._follow(replace(nothing, problem=problem), seq)
+                view = self._follow(replace(nothing, problem=problem), position)
             assert view is not None  # nothing is forgotten for those who begin with nothing
-            self._columns.follow(seq)
+            self._columns.follow(position.seq)
             self._view, self._stamp = view, stamp
         return view
 
-    def _follow(self, view: View, seq: int) -> View | None:
-        return followed(view, self._store.vectors, (self.space.id, self.modality), seq)
+    def _follow(self, view: View, position: Position) -> View | None:
+        return followed(view, self._store.vectors, (self.space.id, self.modality), position)
 
     def _newest(self) -> View:
         """The newest generation, or nothing where it cannot be used."""
         generation, index, problem = None, None, None
         try:
             if number := generations.newest(self.folder):
-                generation = generations.load(self.folder, number)
+                generation = self._load(number)
                 index = self._open(generation)
         except IndexDamagedError as error:
             problem = str(error)
@@ -232,11 +235,27 @@ class Lane:
         view = opened(generation, index, self.space.dim)
         return replace(view, problem=problem)
 
+    def _load(self, number: int, *, every_byte: bool = False) -> Generation:
+        """A generation that was built from the past of this lane, and from nothing else."""
+        generation = generations.load(self.folder, number, every_byte=every_byte)
+        manifest, units = generation.manifest, generation.units
+        known = self._store.ledger.has_passed(manifest.position)
+        if not known or manifest.lane != self.folder.name:
+            raise IndexDamagedError(
+                f"the index in {generation.folder} belongs to another state of the collection: a "
+                "copy of the database was put back, or the index comes from another collection"
+            )
+        fits = generation.vectors.shape[1] == self.space.dim
+        if not fits or units.min(initial=1) < 1 or units.max(initial=1) > self._store.units.newest:
+            raise IndexDamagedError(f"{generation.folder} holds what this collection never had")
+        return generation
+
     def _open(self, generation: Generation) -> OpenIndex | None:
         generations.check(generation)
+        manifest = generation.manifest
         try:
-            engine = self._engines(generation.engine)
-            return engine.open(Rows(generation.vectors), generation.folder, generation.notes)
+            engine = self._engines(manifest.engine)
+            return engine.open(Rows(generation.vectors), generation.folder, manifest.notes)
         except (ConfigError, MissingExtraError) as error:
             raise IndexDamagedError(str(error)) from error
 
@@ -247,16 +266,16 @@ class Lane:
         for old in generations.remove_all_but(self.folder, number):
             # A copy of a collection names on a server what the first one still uses, and one of a
             # stranger may name anything.
-            if old["place"] == here and old["notes"].get("collection", own).startswith(own):
+            if old.place == here and str(old.notes.get("collection", own)).startswith(own):
                 try:
-                    self._engines(old["engine"]).drop(old["notes"])
+                    self._engines(old.engine).drop(old.notes)
                 except (IndexDamagedError, ConfigError, MissingExtraError):
-                    left.append(old["engine"])
+                    left.append(old.engine)
         return tuple(left)
 
     def _forget_removals(self, number: int) -> None:
         """Forget which removals generation `number` knows of already."""
-        seq = generations.manifest_of(self.folder, number)["seq"]
+        seq = generations.manifest_of(self.folder, number).position.seq
         # Whoever is writing just now has more important things to do: the next build cleans up.
         with suppress(CollectionBusyError), self._store.writing("forget removals", wait_s=0.0):
             self._store.vectors.forget_removals(self.space.id, self.modality, seq)

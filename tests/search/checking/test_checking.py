@@ -143,12 +143,12 @@ def test_a_page_that_sqlite_cannot_read_is_a_finding_and_no_failure(folder):
 def rewritten(store, **files):
     """The generation with other files in it, as though they had been written so."""
     (place,) = generations.folders(lane(store).folder)
-    manifest = generations.load(place.parent, int(place.name))
+    manifest = generations.manifest_of(place.parent, int(place.name))
     for name, data in files.items():
         (place / generations.UNITS if name == "units" else place / generations.ROWS).unlink()
         np.save(place / f"{name}.npy", data)
     generations.write_manifest(
-        place, seq=manifest.seq, engine=manifest.engine, notes=manifest.notes
+        place, position=manifest.position, engine=manifest.engine, notes=manifest.notes
     )
 
 
@@ -159,13 +159,26 @@ def deep_kinds(store):
 
 def test_an_index_of_other_units_is_found(folder):
     with Store(folder) as store:
-        view = lane(store)._current()
-        units = np.array(view.base.units)
-        units[17] = 70_000
+        (gone,) = made.add_photos(store, store.spaces.get(1), made.unit_vectors(1, 64), first=5000)
+        with store.writing("remove"):
+            store.items.remove([gone])
+        lane(store).build()
+        units = np.array(lane(store)._current().base.units)
+        units[17] = gone
         rewritten(store, units=units)
         assert deep_kinds(store) == [("index rows", 2)]  # one too many, and one that lacks
         lane(store).build()
         assert deep_kinds(store) == []
+
+
+def test_an_index_of_units_that_never_were_is_not_believed(folder):
+    with Store(folder) as store:
+        units = np.array(lane(store)._current().base.units)
+        units[17] = 70_000
+        rewritten(store, units=units)
+        (finding,) = lane(store).verify()
+        assert finding.kind == "index files" and "never had" in finding.detail
+        assert lane(store).search(made.unit_vectors(1, 64)[0], 5).plan.path == "scan"
 
 
 def test_an_index_that_holds_a_unit_twice_is_found(folder):

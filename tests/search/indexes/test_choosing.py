@@ -239,7 +239,9 @@ def test_a_server_that_this_user_did_not_choose_is_never_asked_and_the_way_to_ag
         manifest = generations.manifest_of(lane, number)
         generations.write_manifest(
             generations.folder_of(lane, number),
-            **{"seq": manifest["seq"], "engine": f"chroma={server}", "notes": manifest["notes"]},
+            position=manifest.position,
+            engine=f"chroma={server}",
+            notes=manifest.notes,
         )
         with collection.store.writing("a stranger"):
             use_engine(collection.store.settings, f"chroma={server}")

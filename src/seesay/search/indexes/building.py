@@ -12,6 +12,7 @@ from seesay.errors import CollectionError, MissingExtraError
 from seesay.search.indexes import generations
 from seesay.search.indexes.protocol import IndexDamagedError, VectorIndex
 from seesay.search.indexes.rows import Rows
+from seesay.search.store.ledger import Position
 from seesay.search.store.records import Modality, Space
 from seesay.search.store.sqlite.lock import WriterLock
 from seesay.search.store.store import Store
@@ -50,12 +51,14 @@ def build(store: Store, space: Space, modality: Modality, engine: VectorIndex) -
     try:
         engine.reach()
         with generations.written(folder, number) as unfinished:
-            seq = _write_rows(store, space, modality, unfinished)
+            position = _write_rows(store, space, modality, unfinished)
             rows = Rows(np.load(unfinished / generations.ROWS, mmap_mode="r"))
             # A copy of the folder has the same key, and must not get the same name on a server.
             name = f"{names_begin(store, space, modality)}{number}_{secrets.token_hex(4)}"
             notes = engine.build(rows, unfinished, name)
-            generations.write_manifest(unfinished, seq=seq, engine=engine.name, notes=notes)
+            generations.write_manifest(
+                unfinished, position=position, engine=engine.name, notes=notes
+            )
     except (OSError, IndexDamagedError, MissingExtraError) as error:
         raise _refused(folder, error) from error
     return number
@@ -66,11 +69,11 @@ def names_begin(store: Store, space: Space, modality: Modality) -> str:
     return f"seesay_{store.key}_{space.key}_{modality}_"
 
 
-def _write_rows(store: Store, space: Space, modality: Modality, folder: Path) -> int:
+def _write_rows(store: Store, space: Space, modality: Modality, folder: Path) -> Position:
     """Stream the vectors to their file, a page at a time, in the order of their changes; returns
-    the number of the newest change among them."""
+    where the collection stood."""
     with store.database.snapshot(), (folder / generations.ROWS).open("wb") as stream:
-        seq = store.ledger.head()
+        position = store.ledger.position()
         count = store.vectors.count(space.id, modality)
         facts = {"descr": HALF.str, "fortran_order": False, "shape": (count, space.dim)}
         np.lib.format.write_array_header_2_0(stream, facts)
@@ -79,7 +82,7 @@ def _write_rows(store: Store, space: Space, modality: Modality, folder: Path) ->
             stream.write(raw.astype(HALF).tobytes())
             units.append(some)
     np.save(folder / generations.UNITS, np.concatenate(units))
-    return seq
+    return position
 
 
 def _check_room(folder: Path, needed: int) -> None:

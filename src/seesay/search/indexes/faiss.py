@@ -66,7 +66,7 @@ class FaissIndex:
 
     def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
         """Codes that would fill memory are mapped instead, which is slower."""
-        if notes["kind"] == "scan":
+        if notes.get("kind") == "scan":
             return None
         faiss = import_faiss()
         file = folder / _CODES
@@ -77,8 +77,16 @@ class FaissIndex:
             raise IndexDamagedError(f"{file} cannot be read: {error}") from error
         if index.ntotal != len(rows) or index.d != rows.dim:
             raise IndexDamagedError(f"{file} holds {index.ntotal} rows, expected {len(rows)}")
-        efforts = [Effort(**effort) for effort in notes["efforts"]]
-        return _OpenCodes(index, rows, np.load(folder / _LISTS, mmap_mode="r"), efforts)
+        try:
+            efforts = tuning.from_notes(notes["efforts"], index.nlist)
+            list_of_row = np.load(folder / _LISTS, mmap_mode="r")
+            if list_of_row.shape != (len(rows),) or list_of_row.dtype != np.int32:
+                raise ValueError(f"{_LISTS} has the shape {list_of_row.shape}")
+            if len(rows) and not 0 <= list_of_row.min() <= list_of_row.max() < index.nlist:
+                raise ValueError(f"{_LISTS} names lists that are not there")
+        except (OSError, EOFError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise IndexDamagedError(f"{folder} holds no index of FAISS: {error!r:.200}") from error
+        return _OpenCodes(index, rows, list_of_row, efforts)
 
     def drop(self, notes: Notes) -> None:
         """Everything lies in the folder."""

@@ -1,31 +1,60 @@
 """The index of a lane on disk: whole folders with a number, the highest of which counts.
 
 A generation is written beside its place, forced to the disk, and renamed into it; what is found
-under a number was complete once. It names the change it was built from, so what came after can be
-added at a search. Nothing here is needed to open a collection.
+under a number was complete once. It names the change it was built from, so that what came after can
+be added at a search, and what came of another history is not believed. Nothing here is needed to
+open a collection.
 """
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seesay.search.indexes.checksums import is_whole, record_of
-from seesay.search.indexes.protocol import IndexDamagedError
+from seesay.search.indexes.checksums import FileRecord
+from seesay.search.indexes.protocol import IndexDamagedError, IndexOutdatedError
+from seesay.search.store.ledger import Position
+from seesay.search.store.vectors import HALF
 
-FORMAT = 1
+FORMAT = 2  # 1 had no token: nothing tells which history it was built from
 ROWS, UNITS, MANIFEST = "rows.npy", "units.npy", "manifest.json"
 _UNFINISHED = ".unfinished-"
 _CHECKED_WHOLE = 1 << 28  # bytes: larger files are looked at here and there when they are opened
+_FILE = re.compile(r"(\w[\w.-]*/)*\w[\w.-]*", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a generation says of itself."""
+
+    format: int
+    position: Position
+    """Where the collection stood: the index holds all of that, and nothing newer."""
+    lane: str
+    """The name of the lane's folder, which says the modality and the space."""
+    engine: str
+    """Its name: see `engine_of`."""
+    place: str
+    """Where it was built: elsewhere it is a copy."""
+    notes: Mapping[str, Any]
+    """What the engine remembers."""
+    files: Mapping[str, FileRecord]
+    """To tell whether each file is still the one that was written."""
+
+    @property
+    def kind(self) -> str:
+        """What the engine built: "scan" where it built nothing."""
+        return str(self.notes["kind"])
 
 
 @dataclass(frozen=True)
@@ -34,15 +63,7 @@ class Generation:
 
     folder: Path
     number: int
-    seq: int
-    """The change it was built from: it holds all of that, and nothing newer."""
-    engine: str
-    """Its name: see `engine_of`."""
-    place: str
-    """Where it was built: elsewhere it is a copy."""
-    notes: Mapping[str, Any]
-    files: Mapping[str, Any]
-    """What is known of each file, to tell whether it is still the one that was written."""
+    manifest: Manifest
     vectors: np.ndarray
     """Float16, "rows embed"."""
     units: np.ndarray
@@ -67,13 +88,21 @@ def written(lane: Path, number: int) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def write_manifest(folder: Path, *, seq: int, engine: str, notes: Mapping[str, Any]) -> None:
-    """Describe the generation in `folder`: the last file to be written."""
-    files = {name: record_of(folder / name) for name in (ROWS, UNITS)}
-    own = notes.get("files", ())  # what the engine wrote and does not change when it opens
-    files |= {name: record_of(folder / name) for name in own}
-    facts = {"format": FORMAT, "seq": seq, "engine": engine, "place": place_of(folder.parent)}
-    text = json.dumps({**facts, "notes": dict(notes), "files": files}, sort_keys=True)
+def write_manifest(
+    folder: Path, *, position: Position, engine: str, notes: Mapping[str, Any]
+) -> None:
+    """Describe the generation in `folder`: the last file to be written. `notes` may name under
+    "files" what the engine wrote there and does not change when it opens."""
+    manifest = Manifest(
+        format=FORMAT,
+        position=position,
+        lane=folder.parent.name,
+        engine=engine,
+        place=place_of(folder.parent),
+        notes=dict(notes),
+        files={n: FileRecord.of(folder / n) for n in (ROWS, UNITS, *notes.get("files", ()))},
+    )
+    text = json.dumps(asdict(manifest), sort_keys=True)
     (folder / MANIFEST).write_text(f"{zlib.crc32(text.encode()):08x}\n{text}", "utf-8")
 
 
@@ -103,30 +132,25 @@ def load(lane: Path, number: int, *, every_byte: bool = False) -> Generation:
     of its engine are another matter: see `check`."""
     folder = folder_of(lane, number)
     manifest = manifest_of(lane, number)
-    _check(folder, manifest["files"], (ROWS, UNITS), every_byte)
-    try:
-        return Generation(
-            folder=folder,
-            number=number,
-            seq=manifest["seq"],
-            engine=manifest["engine"],
-            place=manifest["place"],
-            files=manifest["files"],
-            notes=manifest["notes"],
-            vectors=np.load(folder / ROWS, mmap_mode="r"),
-            units=np.load(folder / UNITS, mmap_mode="r"),
+    if manifest.format != FORMAT:
+        raise IndexOutdatedError(
+            f"the index in {folder} was built by an older version of seesay: the next "
+            "`seesay index` builds it again, or `seesay rebuild` does now"
         )
-    except (OSError, ValueError) as error:
-        raise IndexDamagedError(f"{folder} cannot be read: {error}") from error
+    _check(folder, manifest, (ROWS, UNITS), every_byte)
+    vectors, units = _array(folder / ROWS, HALF, 2), _array(folder / UNITS, np.dtype(np.int64), 1)
+    if len(vectors) != len(units):
+        raise IndexDamagedError(f"{folder} has {len(vectors)} vectors of {len(units)} units")
+    return Generation(folder, number, manifest, vectors, units)
 
 
 def check(generation: Generation, *, every_byte: bool = False) -> None:
     """Raises IndexDamagedError where a file of the engine is not what was written."""
-    own = generation.notes.get("files", ())
-    _check(generation.folder, generation.files, own, every_byte)
+    own = generation.manifest.files.keys() - {ROWS, UNITS}
+    _check(generation.folder, generation.manifest, sorted(own), every_byte)
 
 
-def remove_all_but(lane: Path, number: int) -> list[dict[str, Any]]:
+def remove_all_but(lane: Path, number: int) -> list[Manifest]:
     """Remove the other generations; returns the manifests that could still be read, for their
     engines to clean up. Whoever has one open keeps what it mapped."""
     removed = []
@@ -150,23 +174,68 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def _check(folder: Path, files: Mapping[str, Any], names: Iterable[str], every_byte: bool) -> None:
-    for name in names:
-        whole = every_byte or (files[name]["bytes"] <= _CHECKED_WHOLE and name != ROWS)
-        if not is_whole(folder / name, files[name], every_block=whole):
-            raise IndexDamagedError(f"{folder / name} is not what was written")
-
-
-def manifest_of(lane: Path, number: int) -> dict[str, Any]:
+def manifest_of(lane: Path, number: int) -> Manifest:
     """What a generation says of itself. Raises IndexDamagedError where that cannot be read."""
     folder = folder_of(lane, number)
     try:
         sum_of_it, _, text = (folder / MANIFEST).read_text("utf-8").partition("\n")
-        if sum_of_it != f"{zlib.crc32(text.encode()):08x}":
-            raise IndexDamagedError(f"{folder / MANIFEST} is not what was written")
-        manifest: dict[str, Any] = json.loads(text)
     except (OSError, ValueError) as error:
         raise IndexDamagedError(f"{folder} has no manifest: {error}") from error
-    if manifest["format"] != FORMAT:
-        raise IndexDamagedError(f"{folder} has format {manifest['format']}, not {FORMAT}")
-    return manifest
+    if sum_of_it != f"{zlib.crc32(text.encode()):08x}":
+        raise IndexDamagedError(f"{folder / MANIFEST} is not what was written")
+    try:
+        return _parsed(json.loads(text))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise IndexDamagedError(f"{folder / MANIFEST} is no manifest: {error!r:.200}") from error
+
+
+def _parsed(facts: Any) -> Manifest:
+    """Raises KeyError, TypeError or ValueError for anything that `write_manifest` did not write."""
+    if _part(facts, "format", int) == 1:  # kept to know what to remove
+        position, lane = Position(_part(facts, "seq", int), 0), ""
+    elif facts["format"] == FORMAT:
+        seq, token = _part(facts, "position", list)
+        position, lane = Position(seq, token), _part(facts, "lane", str)
+    else:
+        raise ValueError(f"format {facts['format']}, not {FORMAT}")
+    files, notes = _part(facts, "files", dict), _part(facts, "notes", dict)
+    _part(notes, "kind", str)
+    own = {ROWS, UNITS, *(notes.get("files") or ())}
+    if files.keys() != own or not all(map(_FILE.fullmatch, files)):
+        raise ValueError("other files than an index has")
+    if not all(type(one) is int and 0 <= one < 1 << 63 for one in position):
+        raise ValueError("no position in a history")
+    return Manifest(
+        format=facts["format"],
+        position=position,
+        lane=lane,
+        engine=_part(facts, "engine", str),
+        place=_part(facts, "place", str),
+        notes=notes,
+        files={name: FileRecord(**_part(files, name, dict)) for name in files},
+    )
+
+
+def _part(facts: Any, name: str, kind: type) -> Any:
+    if not isinstance(facts, dict) or type(facts[name]) is not kind:
+        raise TypeError(f"{name} is not of the type {kind.__name__}")
+    return facts[name]
+
+
+def _array(file: Path, dtype: np.dtype, ndim: int) -> np.ndarray:
+    try:
+        array = np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise IndexDamagedError(f"{file} cannot be read: {error}") from error
+    fits = isinstance(array, np.ndarray) and (array.dtype, array.ndim) == (dtype, ndim)
+    if not fits or not array.flags.c_contiguous:
+        raise IndexDamagedError(f"{file} holds something else than an index does")
+    return array
+
+
+def _check(folder: Path, manifest: Manifest, names: Iterable[str], every_byte: bool) -> None:
+    for name in names:
+        record = manifest.files[name]
+        whole = every_byte or (record.bytes <= _CHECKED_WHOLE and name != ROWS)
+        if not record.fits(folder / name, every_block=whole):
+            raise IndexDamagedError(f"{folder / name} is not what was written")

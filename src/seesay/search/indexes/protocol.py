@@ -19,6 +19,10 @@ class IndexDamagedError(Exception):
     """An index is missing, damaged or cannot be reached. Searches go on without it, and say so."""
 
 
+class IndexOutdatedError(IndexDamagedError):
+    """Nothing is wrong with an index but that an older version built it."""
+
+
 @dataclass(frozen=True)
 class Allowed:
     """Which rows may be found. The same object comes again with the same filter, so that an engine

@@ -71,6 +71,21 @@ def as_notes(efforts: Iterable[Effort]) -> list[dict[str, float]]:
     return [asdict(effort) for effort in efforts]
 
 
+def from_notes(notes: object, lists: int) -> list[Effort]:
+    """What `as_notes` gave, of an index of so many lists. Raises TypeError or ValueError for
+    anything else."""
+    if not isinstance(notes, list):
+        raise TypeError("efforts are not a list")
+    efforts = [Effort(**effort) for effort in notes]
+    for effort in efforts:
+        looked = type(effort.lists) is int and 1 <= effort.lists <= lists
+        if not looked or effort.top not in TOPS or effort.candidates not in _CANDIDATES:
+            raise ValueError(f"{effort} is none that was measured")
+        if type(effort.share) is not float or not 0 < effort.share <= 1:
+            raise ValueError(f"{effort} is of no part of the rows")
+    return efforts
+
+
 _CANDIDATES = (50, 100, 200, 400, 800, 1600)
 
 

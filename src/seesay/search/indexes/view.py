@@ -15,6 +15,7 @@ from seesay.search.indexes.generations import Generation
 from seesay.search.indexes.protocol import Allowed, OpenIndex
 from seesay.search.indexes.rows import Rows
 from seesay.search.store.filters.conditions import Filter
+from seesay.search.store.ledger import START, Position
 from seesay.search.store.records import Modality
 from seesay.search.store.vectors import HALF, Vectors
 
@@ -62,9 +63,9 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A lane after change number `seq`."""
+    """A lane as it was when the collection stood at `position`."""
 
-    seq: int
+    position: Position
     base: Part
     recent: Part
     generation: Generation | None
@@ -115,28 +116,29 @@ def opened(generation: Generation | None, index: OpenIndex | None, dim: int) -> 
     buffer = Buffer(dim)
     recent = buffer.part(np.empty(0, bool))
     if generation is None:
-        return View(0, recent, recent, None, buffer)
+        return View(START, recent, recent, None, buffer)
     alive = np.ones(len(generation.units), bool)
     base = Part(Rows(generation.vectors), generation.units, alive, index)
-    return View(generation.seq, base, recent, generation, buffer)
+    return View(generation.manifest.position, base, recent, generation, buffer)
 
 
-def followed(view: View, vectors: Vectors, lane: tuple[int, Modality], seq: int) -> View | None:
-    """The view after change `seq`, which the open snapshot shows. None where it is too old to be
+def followed(
+    view: View, vectors: Vectors, lane: tuple[int, Modality], position: Position
+) -> View | None:
+    """The view at a later position, which the open snapshot shows. None where it is too old to be
     told what was removed."""
     space, modality = lane
-    removed = (
-        vectors.removed_since(space, modality, view.seq) if view.seq else np.empty(0, np.int64)
-    )
+    since = view.position.seq
+    removed = vectors.removed_since(space, modality, since) if since else np.empty(0, np.int64)
     if removed is None:
         return None
     alive = view.recent.without(removed).alive
     view.buffer.cut(len(alive))
-    for units, raw in vectors.written_since(space, modality, view.seq):
+    for units, raw in vectors.written_since(space, modality, since):
         view.buffer.add(units, raw.astype(HALF))
     recent = view.buffer.part(alive)
     base = view.base.without(removed)
-    return replace(view, seq=seq, base=base, recent=recent)
+    return replace(view, position=position, base=base, recent=recent)
 
 
 def _grown(array: np.ndarray, size: int) -> np.ndarray:

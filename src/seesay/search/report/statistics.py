@@ -147,11 +147,11 @@ def _indexes(store: Store, space: Space) -> Iterator[IndexStatistics]:
         with suppress(IndexDamagedError):  # none, or one that `verify` has more to say about
             number = generations.newest(lane)
             manifest = generations.manifest_of(lane, number)
-            engine, _, address = manifest["engine"].partition("=")
+            engine, _, address = manifest.engine.partition("=")
             yield IndexStatistics(
                 modality=modality,
                 engine=engine,
-                kind=manifest["notes"].get("kind", ""),
+                kind=manifest.kind,
                 place=address or str(generations.folder_of(lane, number)),
             )
 

@@ -3,10 +3,23 @@
 import json
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from seesay.search.store.records import LedgerEntry, Run
 from seesay.search.store.sqlite.database import Database
+
+
+class Position(NamedTuple):
+    """A point in the history of one collection, which no other history passes."""
+
+    seq: int
+    """The number of the newest change; 0 before the first."""
+    token: int
+    """The random number of that change. A copy of the collection that is put back and goes on from
+    there reaches the same `seq` again, with another token."""
+
+
+START = Position(0, 0)
 
 
 class Ledger:
@@ -17,8 +30,19 @@ class Ledger:
 
     def head(self) -> int:
         """The number of the newest change; 0 before the first."""
-        ((seq,),) = self._database.rows("SELECT coalesce(max(seq), 0) FROM ledger")
-        return seq
+        return self.position().seq
+
+    def position(self) -> Position:
+        """Where the collection stands."""
+        newest = self._database.rows("SELECT seq, token FROM ledger ORDER BY seq DESC LIMIT 1")
+        return Position(*newest[0]) if newest else START
+
+    def has_passed(self, position: Position) -> bool:
+        """Whether the collection once stood there."""
+        if not position.token:  # that of an index, or of a program, that knows of no tokens
+            return position == START
+        sql = "SELECT 1 FROM ledger WHERE seq = ? AND token = ?"
+        return bool(self._database.rows(sql, position))
 
     def since(self, seq: int) -> list[LedgerEntry]:
         """The changes after number `seq`, the oldest first."""

@@ -62,6 +62,11 @@ class Units:
         )
         return numbers
 
+    @property
+    def newest(self) -> int:
+        """The highest number that a unit ever had."""
+        return next_number(self._database, "units") - 1
+
     def get(self, ids: Iterable[int] | Int[np.ndarray, " units"]) -> list[Unit]:
         """In the order of `ids`; those that are gone are left out."""
         ids = [int(number) for number in ids]

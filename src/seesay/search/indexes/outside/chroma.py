@@ -25,6 +25,8 @@ _MOST = 10_000  # results of one query
 _ANSWER_S = 10.0
 _BUILD_S = 120.0  # for thousands of vectors
 _HNSW = {"space": "ip", "max_neighbors": 32, "ef_construction": 200, "ef_search": 200}
+_IN_FILES = {**_HNSW, "sync_threshold": 2, "batch_size": 2}  # written when added, not when opened
+_SYNCED = "index_metadata.pickle"  # beside the files of a graph that is on the disk
 
 
 class ChromaIndex:
@@ -52,7 +54,9 @@ class ChromaIndex:
         client = self._client(folder, _BUILD_S)
         try:
             collection = client.create_collection(
-                name, embedding_function=None, configuration={"hnsw": _HNSW}
+                name,
+                embedding_function=None,
+                configuration={"hnsw": _HNSW if self._server else _IN_FILES},
             )
             page = client.get_max_batch_size()
             for start in range(0, len(rows), page):
@@ -65,7 +69,7 @@ class ChromaIndex:
             raise IndexDamagedError(f"Chroma cannot build the index: {error}") from error
         finally:
             _close(client)
-        return {"collection": name, "kind": "HNSW"}
+        return {"collection": name, "kind": "HNSW", "files": _lasting(folder)}
 
     def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
         """The collection, if it holds as many rows as were given to it and finds some of them."""
@@ -124,6 +128,13 @@ class ChromaIndex:
 def _ask(collection: Any, query: Float32[np.ndarray, " embed"], wanted: int) -> list[str]:
     found = collection.query(query_embeddings=query[None], n_results=wanted, include=[])
     return found["ids"][0]
+
+
+def _lasting(folder: Path) -> list[str]:
+    """The files of the graph, which Chroma does not change any more, and which end the whole
+    process where they are not what was written. Its database changes when it is opened (1.5.9)."""
+    graphs = [file.parent for file in (folder / _FOLDER).glob(f"*/{_SYNCED}")]
+    return sorted(file.relative_to(folder).as_posix() for one in graphs for file in one.iterdir())
 
 
 def _import_chromadb() -> Any:

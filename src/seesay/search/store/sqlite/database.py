@@ -4,6 +4,7 @@ Everything above asks `rows` and `run`; inside `writing` both see the open trans
 thread, inside `snapshot` all reads see one state.
 """
 
+import secrets
 import sqlite3
 import threading
 import time
@@ -37,6 +38,7 @@ class Database:
     def __init__(self, file: Path, *, read_only: bool, busy_timeout_s: float = 10.0) -> None:
         self.file = file
         self.read_only = read_only
+        self._identity = _identity(file)
         self._busy_timeout_s = busy_timeout_s
         self._idle: list[sqlite3.Connection] = []
         self._open: list[sqlite3.Connection] = []
@@ -102,6 +104,7 @@ class Database:
                 f"{action!r} began inside of another transaction, expected one at a time: "
                 "end the outer `with store.writing(...)` first"
             )
+        self._require_same_file()  # what is written to a file that was removed is lost
         with self._borrowed("BEGIN IMMEDIATE") as connection, self._used_by_this_thread(connection):
             try:
                 self._local.change = change = self._numbered(connection, action, run)
@@ -150,8 +153,8 @@ class Database:
     def _numbered(self, connection: sqlite3.Connection, action: str, run: int | None) -> Change:
         with explained(self.file):
             cursor = connection.execute(
-                "INSERT INTO ledger (time_ns, action, run) VALUES (?, ?, ?)",
-                (time.time_ns(), action, run),
+                "INSERT INTO ledger (time_ns, action, run, token) VALUES (?, ?, ?, ?)",
+                (time.time_ns(), action, run, secrets.randbits(63)),
             )
         return Change(cursor.lastrowid or 0)
 
@@ -177,11 +180,28 @@ class Database:
         with self._mutex:
             if self._idle:
                 return self._idle.pop()
+        self._require_same_file()  # else one thread would see the past of another's
         with explained(self.file):
             connection = connect(self.file, self.read_only, self._busy_timeout_s)
         with self._mutex:
             self._open.append(connection)
         return connection
+
+    def _require_same_file(self) -> None:
+        if _identity(self.file) != self._identity:
+            raise CollectionError(
+                f"{self.file} was replaced or removed while it was open, expected the same file as "
+                "before; start this program again, which then uses what is there now"
+            )
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """By which two files of the same name are told apart; None where there is none."""
+    try:
+        facts = file.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def connect(file: Path, read_only: bool, busy_timeout_s: float) -> sqlite3.Connection:

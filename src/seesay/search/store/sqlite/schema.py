@@ -292,8 +292,15 @@ CREATE TABLE fingerprints (
 ) STRICT;
 """
 
+# A random number for every change. A change with the same number and token is the same change, so
+# that an index can tell whether it was built from this file's past or from another's.
+HISTORY = """
+ALTER TABLE ledger ADD COLUMN token INTEGER NOT NULL DEFAULT 0;
+UPDATE ledger SET token = random();
+"""
+
 MIGRATIONS = (  # the first is number 1
     *(CATALOG, VECTORS, KEYWORDS, CAPTIONS),
-    *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS),
+    *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS, HISTORY),
 )
 NEWEST = len(MIGRATIONS)

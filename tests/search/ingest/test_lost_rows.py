@@ -207,7 +207,12 @@ def test_a_collection_of_version_0_1_0_goes_on_as_it_was(indexed, embedder, phot
         head = store.ledger.head()
         ingest(store, embedder, [photos], ONE)
         actions = [one.action for one in store.ledger.since(head)]
-        assert actions == ["begin", "table", "end"]  # counted, and nothing described again
+        assert actions == [
+            "begin",
+            "table",
+            "end",
+            "fingerprint",
+        ]  # counted, and nothing described again
         assert captioned(store) == before and check_annotations(store, deep=True) == []
         table.unlink()
         ingest(store, embedder, [photos], ONE)

@@ -255,7 +255,7 @@ def test_the_explain_view_tells_everything(pictures):
     searcher, _ = pictures
     explain = searcher.search(parse("a dog -cat")).explain
     assert [(part.shown, part.weight) for part in explain.parts] == [("a dog", 1), ("cat", -0.5)]
-    assert {lane.lane for lane in explain.lanes} == {"image", "keyword"}
+    assert {lane.lane for lane in explain.lanes} == {"image"}  # there is no text
     (image,) = (lane for lane in searcher.search(parse("a dog")).explain.lanes if lane.plan)
     assert image.plan.matching == 300
     assert image.background.everyday == "en"

@@ -139,10 +139,9 @@ CHINESE = (
         "筛选条件用了 {keys}，资料库里没有这一项；应为以下之一：{names}；请改正名称",
     ),
     (
-        "the threshold is {threshold}; expected a cosine above 0 and up to 1; {usual} finds "
+        "the threshold is {threshold}; expected a similarity above 0 and up to 1; {usual} finds "
         "pictures that were made smaller or saved again",
-        "阈值是 {threshold}；应为大于 0、不超过 1 的余弦相似度；"
-        "{usual} 能找到缩小过或重新保存过的图片",
+        "阈值是 {threshold}；应为大于 0、不超过 1 的相似度；{usual} 能找到缩小过或重新保存过的图片",
     ),
     (
         "{file} ends in {ending}; expected one of {endings}; choose a name with one of these "

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from seesay.search.store.records import FINGERPRINT_SIDE
 from seesay.search.store.sqlite.database import Database
 from seesay.search.store.sqlite.numbers import ANY_OF, as_list
-
-SIDE = 16
-"""A fingerprint is SIDE x SIDE grey levels, a byte each, row by row."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,7 +58,7 @@ class Fingerprints:
         return ContentFingerprints(
             contents=[row[0] for row in rows],
             units=np.array([row[1] for row in rows], np.int64),
-            pixels=pixels.reshape(len(rows), SIDE * SIDE),
+            pixels=pixels.reshape(len(rows), FINGERPRINT_SIDE**2),
         )
 
     def missing(self) -> list[int]:

@@ -11,6 +11,9 @@ UnitKind = Literal["image", "page", "moment", "text"]
 ItemStatus = Literal["pending", "ready", "missing"]
 SpaceState = Literal["filling", "ready"]
 
+FINGERPRINT_SIDE = 16
+"""A fingerprint of a picture is as many grey levels squared, a byte each, row by row."""
+
 Value = str | int | float | datetime | date
 """One value of metadata. Dates without a zone are taken as they stand, as cameras write them."""
 Metadata = Mapping[str, Value | Sequence[Value]]

@@ -13,8 +13,7 @@ from seesay.search.ingest.options import ReadLimits
 from seesay.search.ingest.reading.exif import details
 from seesay.search.ingest.reading.files import Content, RefusedError, millions
 from seesay.search.ingest.reading.messages import Setup
-from seesay.search.store.fingerprints import SIDE
-from seesay.search.store.records import UnitDraft
+from seesay.search.store.records import FINGERPRINT_SIDE, UnitDraft
 
 
 def read_picture(content: Content, setup: Setup, *, decoded: bool) -> tuple[UnitDraft, bytes]:
@@ -51,7 +50,7 @@ def read_picture(content: Content, setup: Setup, *, decoded: bool) -> tuple[Unit
 def fingerprint(image: Image) -> bytes:
     """See `Fingerprints`. The mean of each field hardly depends on the size that the picture was
     decoded at."""
-    return image.resize((SIDE, SIDE), Resampling.BOX).convert("L").tobytes()
+    return image.resize((FINGERPRINT_SIDE, FINGERPRINT_SIDE), Resampling.BOX).convert("L").tobytes()
 
 
 def _decode_limits(limits: ReadLimits) -> DecodeLimits:

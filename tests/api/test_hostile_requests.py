@@ -203,7 +203,8 @@ def test_a_tool_and_an_argument_that_are_not_there_are_named_with_those_that_are
                 return none.content[0].text, typo.content[0].text
 
     assert asyncio.run(talk()) == (
-        "there is no tool 'delete'; expected one of search, show, describe, duplicates; call one of these",
+        "there is no tool 'delete'; expected one of search, show, describe, duplicates; "
+        "call one of these",
         "search was given 'folders'; expected only words, without, folder, since, until, type, "
         "count, collection; leave it out",
     )

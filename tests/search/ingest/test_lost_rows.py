@@ -174,7 +174,9 @@ def as_version_0_1_0(store, *more):
     with closing(sqlite3.connect(old / FILE)) as connection:
         connection.execute("ATTACH ? AS now", (str(store.file),))
         for name in _SAME:
-            connection.execute(f"INSERT INTO {name} SELECT * FROM now.{name}")
+            known = connection.execute(f"SELECT name FROM pragma_table_info('{name}')")
+            columns = ", ".join(column for (column,) in known)  # newer formats have more
+            connection.execute(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM now.{name}")
         for script in (_AS_BEFORE, *more):
             connection.executescript(script)
     shutil.rmtree(store.folder)

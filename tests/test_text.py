@@ -31,6 +31,7 @@ def test_a_printable_text_is_one_line_without_control_characters(text):
         (os.fsdecode(b"caf\xe9.jpg"), "caf\\xe9.jpg", "caf\\xe9.jpg"),
         ("half \ud83d of one", "half \\ud83d of one", "half \\ud83d of one"),
         ("猫 🐱.jpg", "猫 🐱.jpg", "猫 🐱.jpg"),
+        ("猫 \udcff\udc80\n🌕.png", "猫 \\xff\\x80\n🌕.png", "猫 \\xff\\x80\\n🌕.png"),
         ("two\nlines\x1b[31m", "two\nlines\x1b[31m", "two\\nlines\\x1b[31m"),
         ("right\u202eleft", "right\u202eleft", "right\\u202eleft"),
     ],

@@ -197,7 +197,3 @@ def test_the_language_is_the_one_asked_for_else_the_locale(monkeypatch, variable
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert language() == spoken
-
-
-def test_a_name_shows_its_strange_bytes_and_controls_as_people_write_them():
-    assert printable("猫 \udcff\udc80\n🌕.png") == "猫 \\xff\\x80\\n🌕.png"

@@ -15,7 +15,6 @@ from seesay import __version__
 from seesay.cli.help import columns, wrap
 from seesay.cli.main import run
 from seesay.errors import WeightsError
-from seesay.text import printable
 
 
 @pytest.fixture(params=["en", "zh"])

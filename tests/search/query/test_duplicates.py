@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -268,6 +269,19 @@ def test_names_of_one_file_are_no_copies_in_a_collection_that_holds_them_all(sto
     found, names = grouped(store, place)
     assert names == [] and may_go(store, found) == []
     assert found.changed == 0
+
+
+def test_a_folder_that_is_mounted_twice_holds_no_copies(store, place):
+    write(place / "a" / "1.jpg", 300)
+    (place / "b").mkdir()
+    command = ["mount", "--bind", str(place / "a"), str(place / "b")]
+    if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        found, names = grouped(store, place)
+        assert names == [] and may_go(store, found) == []
+    finally:
+        subprocess.run(["umount", str(place / "b")], check=True)
 
 
 @pytest.mark.parametrize("kind", ["link", "hard link"])

@@ -14,6 +14,7 @@ from PIL import Image
 from photographs import folder
 from seesay.cli.collections.duplicates import SIMILARITY
 from seesay.cli.main import run
+from seesay.search.collection import Collection
 from seesay.search.query.likeness import THRESHOLD
 
 PHOTOGRAPHS = ("coffee.png", "chelsea.png", "rocket.jpg")
@@ -85,6 +86,21 @@ def test_xargs_rm_leaves_every_content_once_and_then_the_best_of_every_photograp
     assert contents(attic).keys() == {
         key for key, files in before.items() if any(file.name == "1.jpg" for file in files)
     }
+
+
+def test_a_copy_is_found_though_the_file_that_stands_for_its_content_is_gone(attic, model):
+    with Collection.open(model=model) as collection:
+        standing = collection.store.fingerprints.of_contents().units.tolist()
+        units = collection.store.units.get(standing)
+        items = collection.store.items.get(unit.item for unit in units)
+        names = ("1.jpg", "copy of 1.jpg", STRANGE)
+        gone = [item.path for item in items if os.path.basename(item.path) in names]
+        assert len(gone) == len(PHOTOGRAPHS)
+        for path in gone:
+            os.unlink(path)
+        files = [file for group in collection.duplicates().groups for file in group.files]
+    copies = [os.path.basename(file.path) for file in files if file.copy_of is not None]
+    assert copies.count("0 whatsapp.jpg") == len(PHOTOGRAPHS)
 
 
 def test_what_became_a_link_since_it_was_indexed_is_not_printed(attic, capfdbinary):

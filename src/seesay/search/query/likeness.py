@@ -10,6 +10,7 @@ in it moves.
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -17,7 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 from PIL import Image
 
-from seesay.errors import SeesayError
+from seesay.errors import CollectionError, SeesayError
 from seesay.inference.cancelling import check_cancelled
 from seesay.search.ingest.options import default_workers
 from seesay.search.store.records import Metadata
@@ -68,7 +69,7 @@ def likenesses(
         for unit, known in own_metadata(store, {u for pair in pairs for u in pair}).items()
     }
     asked = [(a, b) for a, b in pairs if not _differ(taken.get(a), taken.get(b))]
-    picture = lru_cache(maxsize=64)(partial(_picture, thumbnail))
+    picture = lru_cache(maxsize=64)(partial(_picture, store, thumbnail))
     with ThreadPoolExecutor(default_workers()) as pool:
         found = zip(asked, pool.map(partial(_compared, picture), asked), strict=True)
         return {pair: one for pair, one in found if one and one.similarity >= threshold}
@@ -129,9 +130,29 @@ def _compared(picture: Callable[[int], Image.Image], pair: Pair) -> Likeness | N
     return compared(one, other)
 
 
-def _picture(thumbnail: ThumbnailOf, unit: int) -> Image.Image:
-    with Image.open(io.BytesIO(thumbnail(unit, _SIDE))) as image:
+def _picture(store: Store, thumbnail: ThumbnailOf, unit: int) -> Image.Image:
+    """Of the unit, or where its file has gone or changed, of another file of the same content."""
+    try:
+        made = thumbnail(unit, _SIDE)
+    except SeesayError:
+        made = _of_twin(store, thumbnail, unit)
+    with Image.open(io.BytesIO(made)) as image:
         return image.convert("RGB")
+
+
+def _of_twin(store: Store, thumbnail: ThumbnailOf, unit: int) -> bytes:
+    """Raises CollectionError where no file of this content is left."""
+    contents = [
+        item.content_hash for item in store.items.get(u.item for u in store.units.get([unit]))
+    ]
+    twins = [item.id for item in store.items.by_hash(contents)]
+    for twin in store.units.of_items(twins):
+        if twin.id != unit:
+            with suppress(SeesayError):
+                return thumbnail(twin.id, _SIDE)
+    raise CollectionError(
+        f"no file that unit {unit} was indexed from is left as it was, expected one; index again"
+    )
 
 
 def _differ(one: object, other: object) -> bool:

@@ -90,7 +90,7 @@ HOW: Bilingual = ("How this was found", "这些结果是怎样找到的")
 
 KEEP: Bilingual = ("keep: {reason}", "保留：{reason}")
 KEEP_TOO: Bilingual = ("keep too: {reason}", "也保留：{reason}")
-MAY_GO: Bilingual = ("may go; kept: {reason}", "可删除；保留者：{reason}")
+MAY_GO: Bilingual = ("may go; kept: {reason}", "可删除；保留的那份：{reason}")
 TAKEN: Bilingual = ("Taken", "拍摄时间")
 FILE_CHANGED: Bilingual = ("File changed", "文件修改时间")
 CAMERA: Bilingual = ("Camera", "相机")

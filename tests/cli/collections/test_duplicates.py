@@ -142,7 +142,7 @@ def test_groups_say_what_to_keep_and_why(attic, capfd, language):
     out = capfd.readouterr().out
     keep, goes = {
         "en": ("keep: ", "may go; kept: more pixels"),
-        "zh": ("保留：", "可删除；保留者：像素更多"),
+        "zh": ("保留：", "可删除；保留的那份：像素更多"),
     }[language]
     assert out.count(keep) >= len(PHOTOGRAPHS) and goes in " ".join(out.split())
     assert run(["duplicates", "--json"]) == 0

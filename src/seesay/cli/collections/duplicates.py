@@ -124,7 +124,7 @@ def _draw(found: "Duplicates") -> None:
 def _advice(file: "DuplicateFile", *, first: bool) -> str:
     reason = say(file.reason.en, file.reason.zh)
     if not file.keep:
-        return say(f"may go; kept: {reason}", f"可删除；保留者：{reason}")
+        return say(f"may go; kept: {reason}", f"可删除；保留的那份：{reason}")
     if first:
         return say(f"keep: {reason}", f"保留：{reason}")
     return say(f"keep too: {reason}", f"也保留：{reason}")

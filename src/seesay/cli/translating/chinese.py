@@ -191,6 +191,24 @@ CHINESE = (
         "{command}",
         "没有安装 {package}；应装好 seesay 的附加包 {extra}；安装命令：{command}",
     ),
+    (
+        "{hub} cannot be reached for {name}, or broke off ({reason}); expected an answer from the "
+        "hub. Check the connection, set HF_ENDPOINT to a mirror (such as {mirror}), set "
+        "SEESAY_HUB=modelscope, or give the folder of a copy instead of the name",
+        "连不上 {hub}，或下载 {name} 时中断（{reason}）；应有模型站点的应答。请检查网络，"
+        "或用 HF_ENDPOINT 指定镜像（如 {mirror}），或设 SEESAY_HUB=modelscope，"
+        "或直接给出已有模型文件夹的路径",
+    ),
+    (
+        "{hub} cannot be reached for {name}, or broke off ({reason}); expected an answer from the "
+        "hub. Check the connection{rest}",
+        "连不上 {hub}，或下载 {name} 时中断（{reason}）；应有模型站点的应答。请检查网络，"
+        "或直接给出已有模型文件夹的路径",
+    ),
+    (
+        "{hub} has no public model {name}",
+        "{hub} 上没有公开的模型 {name}；请检查名称，可用的见 seesay models list",
+    ),
 )
 
 

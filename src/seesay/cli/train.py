@@ -76,6 +76,14 @@ def train(
         return
     if json:
         print_json({"model": str(trained.folder), "step": trained.step, "dev": trained.measured})
+    elif trained.already_finished:
+        print(
+            say(
+                f"nothing was left to train; the model of step {trained.step} is in "
+                f"{trained.folder}",
+                f"训练早已完成，无需继续；第 {trained.step} 步的模型在 {trained.folder}",
+            )
+        )
     else:
         print(
             say(

@@ -7,10 +7,12 @@ import shutil
 import zlib
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 import made_collections as made
 from seesay.search.indexes import generations
+from seesay.search.indexes.checksums import FileRecord
 from seesay.search.indexes.engines import engine_of, use_engine
 from seesay.search.indexes.faiss import FaissIndex
 from seesay.search.ingest.storing.upkeep import keep_up
@@ -252,6 +254,37 @@ def test_a_manifest_that_says_anything_else_with_a_valid_checksum_is_no_index(fo
         assert tried > 300
         assert believed == {"notes"}  # of which some is for people to read
         assert searched.build().problem is None  # whatever it cleans up
+
+
+UNFIT = {
+    "a unit 0": lambda rows, units: (rows, np.where(units == units[0], 0, units)),
+    "a unit that never was": lambda rows, units: (
+        rows,
+        np.where(units == units[0], 1 << 40, units),
+    ),
+    "half the numbers of each vector": lambda rows, units: (rows[:, : DIM // 2].copy(), units),
+    "a vector too few": lambda rows, units: (rows[1:], units),
+    "other numbers": lambda rows, units: (rows.astype(np.float32), units),
+    "columns in place of rows": lambda rows, units: (np.asfortranarray(rows), units),
+}
+
+
+@pytest.mark.parametrize("change", UNFIT.values(), ids=UNFIT)
+def test_arrays_that_no_index_of_this_collection_has_are_no_index(folder, change):
+    """The manifest is right about the files: somebody wrote both."""
+    with Store(folder) as store, lane(store) as searched:
+        (generation,) = generations.folders(searched.folder)
+        text = (generation / generations.MANIFEST).read_text().partition("\n")[2]
+        facts = json.loads(text)
+        names = (generations.ROWS, generations.UNITS)
+        arrays = change(*(np.load(generation / name) for name in names))
+        for name, array in zip(names, arrays, strict=True):
+            np.save(generation / name, array)
+            facts["files"][name] = asdict(FileRecord.of(generation / name))
+        write_raw(generation, facts)
+        assert searched.search(VECTORS[60], 3).plan.path == "scan"
+        assert_each_finds_itself(store, searched, step=13)
+        assert [finding.kind for finding in searched.verify()] == ["index files"]
 
 
 def test_a_manifest_of_a_million_brackets_is_no_index(folder):

@@ -215,7 +215,7 @@ class Lane:
                 nothing = opened(None, None, self.space.dim)
                 view = self._follow(replace(nothing, problem=problem), position)
             assert view is not None  # nothing is forgotten for those who begin with nothing
-            self._columns.follow(position.seq)
+            self._columns.follow(position)
             self._view, self._stamp = view, stamp
         return view
 

@@ -4,6 +4,7 @@ was put back, copied halfway or exchanged."""
 import contextlib
 import json
 import shutil
+import sqlite3
 import zlib
 from dataclasses import asdict
 
@@ -17,6 +18,7 @@ from seesay.search.indexes.engines import engine_of, use_engine
 from seesay.search.indexes.faiss import FaissIndex
 from seesay.search.ingest.storing.upkeep import keep_up
 from seesay.search.lane import Lane
+from seesay.search.store.filters.conditions import Where
 from seesay.search.store.store import FILE, Store
 
 pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
@@ -80,7 +82,7 @@ def reach_the_same_number(folder, last):
     """Other photographs come until the counter of changes is where the lost ones had brought it."""
     with Store(folder) as store:
         first = 5000
-        while store.ledger.head() <= last:
+        while store.ledger.head() < last:
             made.add_photos(store, store.spaces.get(1), made.unit_vectors(45, DIM, first), first)
             first += 45
 
@@ -123,6 +125,39 @@ def test_nor_does_it_with_any_engine_when_others_have_come_since_and_the_counter
     put_back(folder)
     reach_the_same_number(folder, last)
     assert_not_believed(folder, step=1 if engine.name == "faiss" else 13)
+
+
+def restore(folder):
+    """As the shell of SQLite does: the file stays, and programs may have it open."""
+    with (
+        contextlib.closing(sqlite3.connect(folder / "before")) as before,
+        contextlib.closing(sqlite3.connect(folder / FILE)) as database,
+    ):
+        before.backup(database)
+
+
+@pytest.mark.parametrize("counters_meet", [False, True])
+def test_a_database_that_is_restored_while_it_is_open_is_searched_as_it_is_now(
+    folder, counters_meet
+):
+    removed, added = Where("number", "<", 50), Where("number", ">=", 20_000)
+    with Store(folder) as store, lane(store) as searched:
+
+        def counts():
+            return [
+                len(searched.search(VECTORS[0], 100, within=one).units) for one in (removed, added)
+            ]
+
+        last = store.ledger.head()
+        assert counts() == [0, 90]
+        restore(folder)
+        if counters_meet:
+            reach_the_same_number(folder, last)
+            assert store.ledger.head() == last
+        assert counts() == [50, 0]
+        assert "another state of the collection" in searched.search(VECTORS[0], 3).plan.problem
+        assert_each_finds_itself(store, searched, step=7)
+        assert searched.verify() != []
 
 
 def test_a_whole_copy_believes_its_index_and_goes_on(folder):

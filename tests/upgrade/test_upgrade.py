@@ -187,6 +187,15 @@ def test_its_index_is_built_anew_by_the_next_run(place, model):
         assert collection.verify(deep=True) == []
 
 
+def test_an_index_that_is_built_before_anything_has_changed_is_used(place):
+    with Collection.open("./collection") as collection:
+        file = place / "collection" / "collection.sqlite"
+        with closing(sqlite3.connect(file)) as connection, connection:  # one of two is negative
+            connection.execute("UPDATE ledger SET token = -abs(token)")
+        assert [lane.status.problem for lane in collection.rebuild()] == [None, None]
+        assert collection.verify(deep=True) == []
+
+
 def test_a_picture_collection_on_a_disk_that_is_away_is_searched_all_the_same(place, model):
     shutil.move("pictures", "elsewhere")
     with Collection.open("./collection", loader=lambda name: model) as collection:

@@ -203,7 +203,8 @@ def _parsed(facts: Any) -> Manifest:
     own = {ROWS, UNITS, *(notes.get("files") or ())}
     if files.keys() != own or not all(map(_FILE.fullmatch, files)):
         raise ValueError("other files than an index has")
-    if not all(type(one) is int and 0 <= one < 1 << 63 for one in position):
+    # A token may be negative: upgraded collections have theirs from SQLite's random().
+    if not all(type(one) is int and -(1 << 63) <= one < 1 << 63 for one in position):
         raise ValueError("no position in a history")
     return Manifest(
         format=facts["format"],

@@ -1,5 +1,5 @@
-"""An index is believed only by the history it was built from: every picture finds itself, whatever
-was put back, copied halfway or exchanged."""
+"""A collection uses an index only if it was built from its own past: every picture finds itself,
+whatever was restored, copied halfway or swapped."""
 
 import contextlib
 import json
@@ -95,7 +95,7 @@ def assert_each_finds_itself(store, searched, step=1):
 
 
 def assert_not_believed(folder, step=1):
-    """The index that is there is not used, `verify` says so, and the next run builds another."""
+    """The index is not used, `verify` says so, and the next run builds another."""
     words = "another state of the collection"
     with Store(folder) as store, lane(store) as searched:
         assert words in searched.search(VECTORS[60], 3).plan.problem
@@ -212,7 +212,7 @@ def test_the_indexes_of_pictures_and_texts_are_not_taken_for_each_other(folder):
 @pytest.mark.parametrize("name", ["faiss", "chroma"])
 @pytest.mark.parametrize("part", [0.0, 0.75])
 def test_an_index_that_was_copied_halfway_loses_nothing(tmp_path, name, part):
-    """Of each file in turn the rest is zeros, as some programs leave it."""
+    """The end of each file in turn is zeros, as an interrupted copy may leave it."""
     if name == "chroma":
         pytest.importorskip("chromadb")
     rows = ROWS if name == "faiss" else 300

@@ -324,6 +324,30 @@ def test_arrays_that_no_index_of_this_collection_has_are_no_index(folder, change
         assert [finding.kind for finding in searched.verify()] == ["index files"]
 
 
+def test_a_manifest_with_one_wrong_letter_is_no_index(folder):
+    with Store(folder) as store, lane(store) as searched:
+        (generation,) = generations.folders(searched.folder)
+        manifest = generation / generations.MANIFEST
+        text = manifest.read_text()
+        manifest.write_text(text.replace('"kind": "IVF', '"kind": "IVG'))
+        assert manifest.read_text() != text
+        (finding,) = searched.verify()
+        assert "is not what was written" in finding.detail
+        assert searched.search(VECTORS[60], 5).plan.path == "scan"
+
+
+def test_a_manifest_that_names_files_outside_of_its_folder_is_no_index(folder):
+    with Store(folder) as store, lane(store) as searched:
+        (generation,) = generations.folders(searched.folder)
+        facts = json.loads((generation / generations.MANIFEST).read_text().partition("\n")[2])
+        (searched.folder / "x").write_text("anything")
+        facts["notes"]["files"].append("../x")
+        facts["files"]["../x"] = asdict(FileRecord.of(searched.folder / "x"))
+        write_raw(generation, facts)
+        assert searched.search(VECTORS[60], 5).plan.path == "scan"
+        assert [finding.kind for finding in searched.verify()] == ["index files"]
+
+
 def test_a_manifest_of_a_million_brackets_is_no_index(folder):
     with Store(folder) as store, lane(store) as searched:
         (generation,) = generations.folders(searched.folder)

@@ -15,6 +15,7 @@ from seesay.cli.options import Json
 if TYPE_CHECKING:
     from seesay.training.keeper import Evaluate
     from seesay.training.recipes.recipe import EvaluationConfig
+    from seesay.training.run import Trained
     from seesay.weights.checkpoint import Checkpoint
 
 Set = Annotated[
@@ -77,12 +78,17 @@ def train(
     if json:
         print_json({"model": str(trained.folder), "step": trained.step, "dev": trained.measured})
     else:
-        print(
-            say(
-                f"the model of step {trained.step} is in {trained.folder}",
-                f"第 {trained.step} 步的模型已存入 {trained.folder}",
-            )
+        print(_told(trained))
+
+
+def _told(trained: "Trained") -> str:
+    step, folder = trained.step, trained.folder
+    if trained.already_finished:
+        return say(
+            f"nothing was left to train; the model of step {step} is in {folder}",
+            f"训练早已完成，无需继续；第 {step} 步的模型在 {folder}",
         )
+    return say(f"the model of step {step} is in {folder}", f"第 {step} 步的模型已存入 {folder}")
 
 
 def _no_recipe() -> str:

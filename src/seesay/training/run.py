@@ -51,6 +51,8 @@ class Trained:
     """What was measured at that step."""
     first: bool
     """Whether this process is the one that speaks for all."""
+    already_finished: bool = False
+    """Whether the run had all of its steps before, so that nothing was left to train."""
 
 
 def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = None) -> Trained:
@@ -68,7 +70,7 @@ def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = N
         checkpoints = checkpoints_of(recipe)
         snapshot = _last_snapshot(recipe, checkpoints, resume)
         run_id = claim_run_folder(
-            Path(recipe.run.folder), model_folder(recipe), processes, known=snapshot is not None
+            Path(recipe.run.folder), model_folder(recipe), checkpoints, processes
         )
         run = _Run(recipe, processes, evaluate)
         try:
@@ -80,7 +82,8 @@ def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = N
         wait_for_all()
     step = checkpoints.chosen()
     measured = checkpoints.notes(step)["measured"]
-    return Trained(model_folder(recipe), step, measured, processes.first)
+    done = snapshot is not None and snapshot.step >= run.steps
+    return Trained(model_folder(recipe), step, measured, processes.first, already_finished=done)
 
 
 def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Snapshot | None:

@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -76,6 +77,14 @@ def test_keywords_of_older_formats_are_found_in_either_script(tmp_path):
         connection.commit()
     with Store(folder) as store:
         assert [list(store.keywords.search(text, 1)[0]) for text in ("龙井", "龍井")] == [[1], [1]]
+
+
+def test_two_copies_of_an_older_format_have_no_common_history_once_they_are_upgraded(tmp_path):
+    made_by(tmp_path / "one", 7)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+        position = one.ledger.position()
+        assert one.ledger.has_passed(position) and not two.ledger.has_passed(position)
 
 
 def test_all_formats_lead_to_the_same_tables(tmp_path):

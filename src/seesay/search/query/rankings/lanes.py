@@ -10,6 +10,7 @@ from seesay.inference.prompts import Language
 from seesay.search.lane import Lane
 from seesay.search.query.calibration import SAMPLE, Level, level_of
 from seesay.search.query.everyday import Everyday
+from seesay.search.store.ledger import START, Position
 from seesay.search.store.records import Modality, Space
 from seesay.search.store.store import Store
 
@@ -39,7 +40,7 @@ class SpaceLanes:
         self.store = store
         self._everyday = everyday
         self._samples: dict[Modality, Sample] = {}
-        self._sizes: dict[Modality, tuple[int, int]] = {}
+        self._sizes: dict[Modality, tuple[Position, int]] = {}
         self._mutex = threading.Lock()
 
     def sample(self, modality: Modality) -> Sample:
@@ -71,11 +72,11 @@ class SpaceLanes:
     def _size(self, modality: Modality) -> int:
         """Vectors in a lane, counted again only after a change: counting takes longer than most
         searches."""
-        seq = self.store.ledger.head()
-        counted, size = self._sizes.get(modality, (-1, 0))
-        if counted != seq:
+        position = self.store.ledger.position()
+        counted, size = self._sizes.get(modality, (START, 0))
+        if counted != position:
             size = self.store.vectors.count(self.space.id, modality)
-            self._sizes[modality] = (seq, size)
+            self._sizes[modality] = (position, size)
         return size
 
     def _things(self, kind: str) -> Float32[np.ndarray, "things embed"]:

@@ -10,6 +10,7 @@ import pytest
 
 import made_collections as made
 from made_files import write_photo
+from raw_rows import raw_rows
 from seesay.cli.collections.verify import CHINESE
 from seesay.search.checking.files import check_files
 from seesay.search.checking.findings import WORDS, Finding
@@ -57,7 +58,7 @@ def lane(store):
 
 def damage(folder, *statements):
     """Change rows as no command of ours does."""
-    with closing(sqlite3.connect(folder / FILE)) as connection, connection:
+    with raw_rows(folder / FILE) as connection:
         for statement in statements:
             connection.execute(*([statement] if isinstance(statement, str) else statement))
 

@@ -37,6 +37,7 @@ ROWS = {
     6: "INSERT INTO tables VALUES (2, 1); INSERT INTO undescribed VALUES (1)",
     7: "INSERT INTO fingerprints VALUES (1, zeroblob(256))",
     8: "",
+    9: "",
 }
 
 

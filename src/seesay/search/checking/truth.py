@@ -6,6 +6,7 @@ import numpy as np
 
 from seesay.errors import CollectionBusyError, CollectionDamagedError
 from seesay.search.checking.findings import Finding
+from seesay.search.checking.rows import check_rows
 from seesay.search.store.records import Space
 from seesay.search.store.store import Store
 from seesay.search.store.vectors import HALF, NORM_TOLERANCE
@@ -29,7 +30,7 @@ def check_truth(store: Store, *, deep: bool = False) -> list[Finding]:
         _missing,
     ]
     if deep:
-        checks += [_unsound, _missing_captions, _keyword_index, _missing_keywords]
+        checks += [check_rows, _unsound, _missing_captions, _keyword_index, _missing_keywords]
     found: list[Finding] = []
     for check in checks:
         try:

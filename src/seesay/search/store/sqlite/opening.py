@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seesay.data.folding import simplified
 from seesay.errors import CollectionDamagedError, CollectionError
+from seesay.search.store.sqlite.checksums import checksum
 from seesay.search.store.sqlite.database import PAGE_BYTES, connect
 from seesay.search.store.sqlite.failures import explained
 from seesay.search.store.sqlite.lock import WriterLock
@@ -51,6 +52,7 @@ def migrate(file: Path, target: int) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.create_function("simplified", 1, lambda text: text.translate(simplified()))
+        connection.create_function("checksum", -1, checksum, deterministic=True)
         connection.execute("BEGIN IMMEDIATE")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         for number in range(version + 1, target + 1):

@@ -43,16 +43,18 @@ def whole(tmp_path_factory) -> Path:
 
 
 def everything(file: Path) -> str | None:
-    """All rows of all tables; None where SQLite cannot read them."""
+    """All definitions, and all rows of all tables; None where SQLite cannot read them."""
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
         connection.text_factory = bytes
         try:
             names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
             tables = [name.decode() for (name,) in names.fetchall()]
             rows = [connection.execute(f'SELECT * FROM "{t}"').fetchall() for t in tables]
+            definitions = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema")
+            rows.append(definitions.fetchall())
         except (sqlite3.Error, UnicodeDecodeError):
             return None
-    return repr(list(zip(tables, rows, strict=True)))
+    return repr((tables, rows))
 
 
 @pytest.fixture(scope="module")

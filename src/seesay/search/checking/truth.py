@@ -96,11 +96,10 @@ def _orphans(store: Store) -> Iterator[Finding]:
 
 
 def _definitions(store: Store) -> Iterator[Finding]:
-    expected = new_definitions()
-    for kind, name, table, sql in store.database.rows(DEFINITIONS):
-        if (kind, name, table, sql) not in expected:
-            detail = f"the definition of {name.decode('utf-8', 'replace')} is another one"
-            yield Finding(kind="pages", where=str(store.file), detail=detail)
+    """Tables, indexes and triggers that are not those of a new collection."""
+    for _, name, _, _ in new_definitions() ^ set(store.database.rows(DEFINITIONS)):
+        detail = f"the definition of {(name or b'').decode('utf-8', 'replace')} is another one"
+        yield Finding(kind="pages", where=str(store.file), detail=detail)
 
 
 def _short(store: Store) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raw_rows import raw_rows
 from seesay.cli.main import run
 from seesay.errors import ConfigError
 from seesay.inference.load import load
@@ -190,7 +191,7 @@ def test_its_index_is_built_anew_by_the_next_run(place, model):
 def test_an_index_that_is_built_before_anything_has_changed_is_used(place):
     with Collection.open("./collection") as collection:
         file = place / "collection" / "collection.sqlite"
-        with closing(sqlite3.connect(file)) as connection, connection:  # one of two is negative
+        with raw_rows(file) as connection:  # one of two is negative
             connection.execute("UPDATE ledger SET token = -abs(token)")
         assert [lane.status.problem for lane in collection.rebuild()] == [None, None]
         assert collection.verify(deep=True) == []

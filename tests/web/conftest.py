@@ -68,7 +68,7 @@ def served(tmp_path_factory):
         listener = socket.create_server(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.05)
         yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", library, page)

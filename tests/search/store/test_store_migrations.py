@@ -17,6 +17,7 @@ from seesay.search.store.store import FILE, Store
 DIGESTS = [
     *("e3f5f97f786347ef", "d27e395955018450", "a3bbdf86b9012664", "2c99b72edd492471"),
     *("f4fc718dd52f9cfc", "ddb5374d10353de6", "fc551e1b93c7c011", "884e113b2a665e4e"),
+    "19c5f9878aec709b",
 ]
 
 ROWS = {
@@ -37,6 +38,7 @@ ROWS = {
     6: "INSERT INTO tables VALUES (2, 1); INSERT INTO undescribed VALUES (1)",
     7: "INSERT INTO fingerprints VALUES (1, zeroblob(256))",
     8: "",
+    9: "",
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from seesay.search.store.records import LedgerEntry, Run
 from seesay.search.store.sqlite.database import Database
+from seesay.search.store.sqlite.failures import decoded
 
 
 class Position(NamedTuple):
@@ -95,9 +96,9 @@ def _run(*row: Any) -> Run:
     return Run(
         id=number,
         action=action,
-        arguments=json.loads(arguments),
+        arguments=decoded(json.loads, arguments),
         state=state,
         started_ns=started_ns,
         ended_ns=ended_ns,
-        counts=json.loads(counts),
+        counts=decoded(json.loads, counts),
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 from seesay.data.folding import fold
 from seesay.errors import CollectionError
+from seesay.search.store.sqlite.checksums import checksum
 from seesay.search.store.sqlite.failures import FAILURES, explained, in_words
 
 PAGE_BYTES = 16384  # vectors of 0.5-4 kB waste a third of SQLite's usual 4096
@@ -228,6 +229,7 @@ def _configured(file: Path, options: str, busy_timeout_s: float) -> sqlite3.Conn
     )
     try:
         connection.create_function("fold", 1, _folded, deterministic=True)
+        connection.create_function("checksum", -1, checksum, deterministic=True)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")

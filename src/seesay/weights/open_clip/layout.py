@@ -17,7 +17,6 @@ from seesay.weights.preprocessing import transform_from_open_clip
 from seesay.weights.settings import Known, Settings, every_setting
 from seesay.weights.siglip import siglip_tokenizer
 
-
 SOURCE = "open_clip_config.json"
 KNOWN: Known = {
     "preprocess_cfg.size": "open_clip takes that of the tower",
@@ -68,7 +67,7 @@ def read(published: dict[str, Any]) -> Blueprint:
 
 def _read(published: Settings) -> Blueprint:
     c = published["model_cfg"]
-    v, t = c["vision_cfg"], c["text_cfg"]
+    t = c["text_cfg"]
     if (name := t.get("hf_model_name")) is not None:
         raise WeightsError(
             f"this checkpoint's text tower is {name!r:.100}, which seesay does not have; "
@@ -184,7 +183,9 @@ def _tokenizer(t: Settings, text: TextConfig) -> TokenizerConfig:
     bert = transformers and bool(settings.get("strip_sep_token"))
     if transformers:
         # Its end mark need not be the largest id, and its padding is known where it has an effect.
-        t.one_of("pool_type", "last", *(("eos",) if text.causal else ()))
+        allowed = ("last", "eos") if text.causal else ("last",)
+        if (pool := t.get("pool_type", "argmax")) not in allowed:
+            raise t.refusal("pool_type", pool, *allowed)
     siglip = transformers and text.pool == "last" and not bert
     return TokenizerConfig(
         context=text.context,

@@ -84,7 +84,7 @@ def test_a_root_of_sentence_transformers_loads(tmp_path):
 
 
 class OpenAi(torch.nn.Module):
-    """OpenAI's own attributes around a model, and its one entry for tracing."""
+    """OpenAI's own attributes around a model. What it computes is not read."""
 
     def __init__(self, model):
         super().__init__()
@@ -96,7 +96,7 @@ class OpenAi(torch.nn.Module):
             self.register_buffer(name, torch.tensor(value))
 
     def forward(self, images):
-        return self.visual(images)
+        return images * self.logit_scale
 
 
 def openai_model(kind: str):
@@ -236,7 +236,5 @@ def test_positions_of_a_resnet_are_not_interpolated(tmp_path):
     config = json.loads((folder / "open_clip_config.json").read_text())
     config["model_cfg"]["vision_cfg"]["image_size"] = 96
     (folder / "open_clip_config.json").write_text(json.dumps(config))
-    with pytest.raises(
-        WeightsError, match=r"image\.pool\.positions: published \(5, 256\), ours \(10,"
-    ):
+    with pytest.raises(WeightsError, match=r"image\.pool\.positions: published \(5, 256\)"):
         load_dual_encoder(folder)

@@ -64,15 +64,15 @@ class _Object:
 class _Storage(NamedTuple):
     dtype: torch.dtype
     name: str
-    count: int
+    numbers: int
 
 
 # The unpickler in Python rather than the one in C: that one takes as much memory as a pickle asks
 # for, before it has read any of it. In Python only one instruction does, which tensors do not need.
-class _Reader(pickle._Unpickler):  # type: ignore[name-defined,misc]
+class _Reader(pickle._Unpickler):
     dispatch: ClassVar = {
         code: step
-        for code, step in pickle._Unpickler.dispatch.items()  # type: ignore[attr-defined]
+        for code, step in pickle._Unpickler.dispatch.items()
         if code != pickle.BYTEARRAY8[0]
     }
 
@@ -114,10 +114,11 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined,misc]
             raise ValueError("a tensor in it has no storage")
         content = self._content(storage)
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        inside = min((offset, *size, *stride)) >= 0 and last < storage.count
-        if prod(size) > storage.count or (prod(size) and not inside):
+        count = prod(int(n) for n in size)
+        inside = min((offset, *size, *stride)) >= 0 and last < storage.numbers
+        if count > storage.numbers or (count and not inside):
             raise ValueError("a tensor in it is larger than its storage")
-        if not prod(size):
+        if not count:
             return torch.empty(0, dtype=storage.dtype)
         return torch.frombuffer(content, dtype=storage.dtype).as_strided(size, stride, offset)
 
@@ -127,7 +128,7 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined,misc]
                 self._archive.read(self._folder + storage.name)
             )
         content = self._contents[storage.name]
-        if len(content) != storage.count * storage.dtype.itemsize:
+        if len(content) != storage.numbers * storage.dtype.itemsize:
             raise ValueError("a storage in it has another size than it says")
         return content
 

@@ -19,6 +19,7 @@ from open_clip.tokenizer import SimpleTokenizer, get_clean_fn
 from transformers import BertTokenizer, CLIPTokenizer, Siglip2Tokenizer, SiglipTokenizer
 
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
+from seesay.errors import WeightsError
 from tokenizer_texts import HARD, UNCLEAN, some_text
 
 Ids = Callable[[str], list[int]]
@@ -117,6 +118,12 @@ class TestOnTheRealVocabularies:
     def test_each_kind_of_cleaning_equals_open_clip(self, kind, text, clip_files):
         config = TokenizerConfig(context=LONG, pad_id=0, clean=f"open_clip_{kind}")
         assert load_tokenizer(clip_files, config)._text(text) == get_clean_fn(kind)(text)
+
+    def test_a_bert_that_does_not_cut_at_spaces_is_refused_by_name(self, bert_files, tmp_path):
+        shutil.copy(bert_files / "vocab.txt", tmp_path)
+        (tmp_path / "tokenizer_config.json").write_text('{"do_basic_tokenize": false}')
+        with pytest.raises(WeightsError, match="sets do_basic_tokenize to false"):
+            load_tokenizer(tmp_path, TokenizerConfig(context=6, pad_id=0))
 
     def test_padding_takes_the_place_of_the_end_mark_where_a_model_was_trained_so(self, bert_files):
         """CLIPA; open_clip, HFTokenizer.strip_sep_token."""

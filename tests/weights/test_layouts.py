@@ -83,6 +83,15 @@ def test_a_root_of_sentence_transformers_loads(tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_a_module_behind_clip_is_refused_by_name(tmp_path):
+    (tmp_path / "0_CLIPModel").mkdir()
+    kinds = ["CLIPModel", "Normalize", "Dense"]
+    modules = [{"type": f"sentence_transformers.models.{kind}"} for kind in kinds]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(WeightsError, match="lists Dense behind CLIP"):
+        load_dual_encoder(tmp_path)
+
+
 class OpenAi(torch.nn.Module):
     """OpenAI's own attributes around a model. What it computes is not read."""
 

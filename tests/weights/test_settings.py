@@ -183,6 +183,18 @@ def test_settings_of_preprocessing_have_the_effect_that_they_have_in_transformer
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-6 * scale)
 
 
+@pytest.mark.parametrize("family", [clip, siglip, chinese_clip])
+def test_a_null_in_preprocessing_is_the_default(family):
+    names = "crop_size do_center_crop do_convert_rgb do_pad do_rescale image_mean resample size"
+    assert family.read({}, dict.fromkeys(names.split())) == family.read({}, {})
+
+
+def test_a_null_in_the_preprocessing_of_open_clip_is_the_default():
+    config = {"model_cfg": {"embed_dim": 16, "vision_cfg": VIT, "text_cfg": OPEN_CLIP_TEXT}}
+    nulls = dict.fromkeys(("mean", "std", "interpolation", "resize_mode", "size"))
+    assert open_clip.read({**config, "preprocess_cfg": nulls}) == open_clip.read(config)
+
+
 @pytest.mark.parametrize(
     ("published", "named"),
     [

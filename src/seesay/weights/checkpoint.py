@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seesay.data.model_files import is_there, read_json
+from seesay.data.model_files import MOST_CONFIG, is_there, parse_json, read_json, read_text
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, load_tokenizer
 from seesay.errors import WeightsError
@@ -55,6 +55,7 @@ def load_dual_encoder(
     weights before any memory is taken, and nothing in it is run.
     """
     if is_there(folder / SENTENCE_TRANSFORMERS) and not is_there(folder / "config.json"):
+        _check_modules(folder)
         folder, name = folder / SENTENCE_TRANSFORMERS, name or str(folder)
     blueprint, tensors = _read(folder, image_folder)
     if (layers := block_count(blueprint.model)) > len(tensors):
@@ -166,6 +167,23 @@ def _read_one_file(file: Path, folder: Path) -> tuple[Blueprint, dict[str, Tenso
         return described(lambda: cn_clip.read(file), folder), read_file(file)
     tensors = read_file(file)
     return described(lambda: openai.read(tensors, file), folder), tensors
+
+
+def _check_modules(folder: Path) -> None:
+    """Raises WeightsError where sentence-transformers does more with a vector than CLIP does."""
+    path = folder / "modules.json"
+    listed = f'{{"modules": {read_text(path, MOST_CONFIG)}}}'  # the file is a list
+    modules = parse_json(listed, path)["modules"]
+    if not isinstance(modules, list) or not all(isinstance(one, dict) for one in modules):
+        raise WeightsError(
+            f"{path} is no list of modules; expected it as published: download it again"
+        )
+    kinds = [str(module.get("type")).rpartition(".")[2] for module in modules]
+    if others := [kind for kind in kinds[1:] if kind != "Normalize"]:
+        raise WeightsError(
+            f"{path} lists {others[0]:.60} behind CLIP, which seesay does not have; expected "
+            "CLIPModel, and at most Normalize; choose another model: seesay models list"
+        )
 
 
 def _is_open_clip(folder: Path) -> bool:

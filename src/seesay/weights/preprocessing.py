@@ -22,8 +22,7 @@ KNOWN: Known = {
     ),
     "do_convert_rgb": "every picture is RGB here",
     "do_resize": (True,),  # else pictures have to come in the right size
-    "do_pad": (False, None),
-    "pad_size": (None,),
+    "do_pad": (False,),
     **dict.fromkeys(
         ("data_format", "input_data_format", "return_tensors", "device", "disable_grouping"),
         "form of the result",
@@ -41,8 +40,10 @@ def transform_from_hf(
     default_crop: bool = True,
 ) -> ImageTransformConfig:
     """Read preprocessor_config.json; `size` and the other arguments are what a folder without one
-    gets. `size` may stand there as a number, a shortest edge, or a height and a width."""
-    with every_setting(published, FILE, KNOWN) as settings:
+    gets. `size` may stand there as a number, a shortest edge, or a height and a width; null is the
+    default of the class (transformers 5 writes every setting)."""
+    given = {name: value for name, value in published.items() if value is not None}
+    with every_setting(given, FILE, KNOWN) as settings:
         edge, crop = _edge_and_crop(settings, size, default_crop)
         mean, std = _mean_and_std(settings, mean, std)
         return ImageTransformConfig(
@@ -101,7 +102,7 @@ def transform_from_open_clip(
     published: Settings, *, size: int, squash: bool
 ) -> ImageTransformConfig:
     """Read the `preprocess_cfg` of open_clip_config.json; what it leaves out is OpenAI's."""
-    mode = published.get("resize_mode", "squash" if squash else "shortest")
+    mode = published.get("resize_mode") or ("squash" if squash else "shortest")
     if mode not in ("shortest", "squash"):
         raise WeightsError(
             f"open_clip_config.json asks for resize_mode {mode!r}; "
@@ -113,9 +114,9 @@ def transform_from_open_clip(
         resize="shortest" if mode == "shortest" else "squash",
         crop=mode == "shortest",
         crop_rounding="half_even",  # open_clip crops with torchvision
-        interpolation=published.get("interpolation", "bicubic"),
-        mean=_triple(published.get("mean", OPENAI_MEAN)),
-        std=_triple(published.get("std", OPENAI_STD)),
+        interpolation=published.get("interpolation") or "bicubic",
+        mean=_triple(published.get("mean") or OPENAI_MEAN),
+        std=_triple(published.get("std") or OPENAI_STD),
     )
 
 

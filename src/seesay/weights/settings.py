@@ -66,9 +66,13 @@ class Settings(Mapping[str, Any]):
         return self._sections[name]
 
     def one_of(self, name: str, default: Any, *others: Any) -> Any:
-        """A setting of which seesay has these values alone."""
-        if (value := self.get(name, default)) not in (default, *others):
-            raise self.refusal(name, value, default, *others)
+        """A setting of which seesay has the default and these values alone."""
+        return self.require(name, default, (default, *others))
+
+    def require(self, name: str, default: Any, allowed: tuple[Any, ...]) -> Any:
+        """The same where the default need not be among them."""
+        if (value := self.get(name, default)) not in allowed:
+            raise self.refusal(name, value, *allowed)
         return value
 
     def refusal(self, name: str, value: Any, *expected: Any) -> WeightsError:

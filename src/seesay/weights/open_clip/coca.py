@@ -13,6 +13,7 @@ PROJECTIONS = ("query", "key", "value")
 def pool_settings(vision: Settings, embed_dim: int) -> dict[str, Any]:
     """What a VitConfig holds about the end of the tower."""
     if not (pool := vision.get("attentional_pool")):
+        vision.ignore("attn_pooler_queries", "attn_pooler_heads")
         return {}
     if pool is not True:
         raise vision.refusal("attentional_pool", pool, True)

@@ -107,8 +107,9 @@ def _image_tower(c: Settings) -> tuple[VitConfig | ResNetConfig, Rules]:
     image_size = v.get("image_size", 224)
     if name := v.get("timm_model_name"):
         vit = timm_vit(name, image_size)
-        v.one_of("timm_pool", "map" if vit.pool == "attention" else "token")
-        v.one_of("timm_proj", *(("none",) if vit.pool == "attention" else (None, "")))
+        siglip = vit.pool == "attention"
+        v.require("timm_pool", "avg", ("map",) if siglip else ("token",))
+        v.require("timm_proj", "linear", ("none",) if siglip else (None, ""))
         v.ignore("width", "head_width", "timm_proj_bias", *VIT_ONLY)
         return vit, TIMM_RULES
     v.ignore(*TIMM_ONLY)
@@ -183,9 +184,7 @@ def _tokenizer(t: Settings, text: TextConfig) -> TokenizerConfig:
     bert = transformers and bool(settings.get("strip_sep_token"))
     if transformers:
         # Its end mark need not be the largest id, and its padding is known where it has an effect.
-        allowed = ("last", "eos") if text.causal else ("last",)
-        if (pool := t.get("pool_type", "argmax")) not in allowed:
-            raise t.refusal("pool_type", pool, *allowed)
+        t.require("pool_type", "argmax", ("last", "eos") if text.causal else ("last",))
     siglip = transformers and text.pool == "last" and not bert
     return TokenizerConfig(
         context=text.context,

@@ -78,6 +78,22 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"), [("timm_pool", "avg"), ("timm_pool", None), ("timm_proj", "linear")]
+)
+def test_another_end_of_a_timm_tower_is_refused_by_name(setting, value):
+    vision = dict(timm_model_name="vit_base_patch16_siglip_224", timm_pool="map", timm_proj="none")
+    text = dict(pool_type="last", hf_tokenizer_name="timm/ViT-B-16-SigLIP")
+    config = {"embed_dim": 768, "vision_cfg": vision, "text_cfg": text}
+    open_clip.read({"model_cfg": config})
+    vision[setting] = value
+    with pytest.raises(WeightsError, match=rf"vision_cfg\.{setting} to"):
+        open_clip.read({"model_cfg": config})
+    del vision[setting]  # then open_clip's own default holds
+    with pytest.raises(WeightsError, match=rf"vision_cfg\.{setting} to"):
+        open_clip.read({"model_cfg": config})
+
+
 @pytest.mark.parametrize("path", REFUSED)
 def test_a_setting_that_open_clip_has_and_seesay_has_not_is_refused_by_name(path):
     config = {"embed_dim": 16, "vision_cfg": dict(VIT), "text_cfg": dict(OPEN_CLIP_TEXT)}

@@ -176,7 +176,7 @@ def _check_modules(folder: Path) -> None:
     modules = parse_json(listed, path)["modules"]
     if not isinstance(modules, list) or not all(isinstance(one, dict) for one in modules):
         raise WeightsError(
-            f"{path} is no list of modules; expected it as published: download it again"
+            f"{path} is no list of modules; expected the file as published: download it again"
         )
     kinds = [str(module.get("type")).rpartition(".")[2] for module in modules]
     if others := [kind for kind in kinds[1:] if kind != "Normalize"]:

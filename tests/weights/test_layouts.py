@@ -185,8 +185,12 @@ def tensor_pickle(numel: int, size: tuple[int, ...], stride: tuple[int, ...]) ->
     return stream.getvalue()
 
 
+TENSOR = tensor_pickle(4, (4,), (1,))[:-1]
 ATTACKS = {
-    "a call": (pickle.dumps(Hostile((print, ("code ran",)))), r"asks for builtins\.print"),
+    "a call": (
+        pickle.dumps(Hostile((print, ("code ran",))), protocol=2),
+        r"asks for __builtin__\.print",
+    ),
     "an import": (b"cos\nsystem\n(S'echo code ran'\ntR.", r"asks for os\.system"),
     "a library's function": (b"ctorch\nload\n(S'x'\ntR.", r"asks for torch\.load"),
     "too much memory": (b"\x96" + (1 << 60).to_bytes(8, "little") + b".", "150"),
@@ -194,6 +198,10 @@ ATTACKS = {
     "a view that repeats": (tensor_pickle(4, (1 << 30,), (0,)), "larger than its storage"),
     "a view beyond its end": (tensor_pickle(4, (2, 2), (3, 2)), "larger than its storage"),
     "a negative step": (tensor_pickle(4, (2,), (-1,)), "larger than its storage"),
+    "a tensor's own state": (TENSOR + b"(I0\nI0\nI0\nI0\ntb.", "changes a Tensor"),
+    "an item of a tensor": (TENSOR + b"I0\nI1\ns.", "changes a Tensor"),
+    "items of a tensor": (TENSOR + b"(I0\nI1\nu.", "changes a Tensor"),
+    "a sum with a tensor": (TENSOR + b"(I1\n\x90.", "144"),
     "no tensors": (b"N.", "anything"),
 }
 

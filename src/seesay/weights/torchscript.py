@@ -68,14 +68,11 @@ class _Storage(NamedTuple):
 
 
 # The unpickler in Python rather than the one in C: that one takes as much memory as a pickle asks
-# for, before it has read any of it. In Python only one instruction does, which tensors do not need.
-class _Reader(pickle._Unpickler):
-    dispatch: ClassVar = {
-        code: step
-        for code, step in pickle._Unpickler.dispatch.items()
-        if code != pickle.BYTEARRAY8[0]
-    }
+# for, before it has read any of it. Its type is not declared in full.
+_Unpickler: Any = pickle._Unpickler
 
+
+class _Reader(_Unpickler):  # type: ignore[misc]
     def __init__(self, archive: zipfile.ZipFile, described: str) -> None:
         super().__init__(io.BytesIO(archive.read(described)))
         self._archive = archive
@@ -88,7 +85,7 @@ class _Reader(pickle._Unpickler):
         if module == "torch" and name in STORAGES:
             return STORAGES[name]
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return self._tensor  # a bound method, to which a pickle cannot give attributes
+            return self._tensor
         if (module, name) == ("collections", "OrderedDict"):
             return self._no_hooks
         raise ValueError(f"it asks for {module}.{name}, which no tensor needs"[:200])
@@ -98,6 +95,32 @@ class _Reader(pickle._Unpickler):
         if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(name, str):
             raise ValueError("a tensor in it is stored in an unknown way")
         return _Storage(dtype, name, count)
+
+    # A tensor has methods of the names that these three call, which could fill all memory.
+    def load_build(self) -> None:
+        self._only(self.stack[-2], _Object)
+        super().load_build()
+
+    def load_setitem(self) -> None:
+        self._only(self.stack[-3], dict)
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        self._only(self.metastack[-1][-1], dict)
+        super().load_setitems()
+
+    # TorchScript writes version 2 of the format; later ones have more of such instructions.
+    dispatch: ClassVar = {
+        code: step for code, step in _Unpickler.dispatch.items() if code <= pickle.LONG4[0]
+    } | {
+        pickle.BUILD[0]: load_build,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+    }
+
+    def _only(self, target: Any, kind: type) -> None:
+        if type(target) is not kind:
+            raise ValueError(f"it changes a {type(target).__name__}")
 
     def _no_hooks(self) -> dict[str, Any]:
         return {}

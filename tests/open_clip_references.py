@@ -44,10 +44,21 @@ def _open_clip(
     )
 
 
-def open_clip_vit(folder: Path) -> Reference:
+def open_clip_vit(
+    folder: Path,
+    *,
+    vision: dict | None = None,
+    text: dict | None = None,
+    quick_gelu: bool = True,
+) -> Reference:
     import open_clip
 
-    config = dict(embed_dim=16, quick_gelu=True, vision_cfg=VIT, text_cfg=OPEN_CLIP_TEXT)
+    config = dict(
+        embed_dim=16,
+        quick_gelu=quick_gelu,
+        vision_cfg=VIT | (vision or {}),
+        text_cfg=OPEN_CLIP_TEXT | (text or {}),
+    )
     stages = IMAGE_STAGES | layers("text.blocks", "transformer.resblocks")
     return _open_clip(folder, open_clip.CLIP(**config), config, stages)
 

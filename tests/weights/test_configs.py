@@ -87,6 +87,10 @@ OPEN_CLIP = [
     "ViT-gopt-16-SigLIP2-384",
     "EVA02-B-16",
     "EVA02-L-14-336",
+    "ViT-H-14-CLIPA-336",
+    "ViT-L-14-worldwide",
+    "ViT-SO400M-16-SigLIP-i18n-256",
+    "coca_ViT-B-32",
 ]
 
 
@@ -108,7 +112,8 @@ def test_each_open_clip_config_gives_the_shapes_of_its_model(name):
     assert actual == expected
     image = blueprint.model.image
     heads = [m.num_heads for m in theirs.visual.modules() if hasattr(m, "num_heads")]
-    assert heads and set(heads) == {image.heads}
+    queries = {image.query_heads} if getattr(image, "pool", "") == "queries" else set()
+    assert heads and set(heads) == {image.heads} | queries
     assert blueprint.transform.size == config["vision_cfg"]["image_size"]
 
 

@@ -1,6 +1,6 @@
 """What a checkpoint folder's config files tell about it, before any tensor is read."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from pathlib import Path
@@ -38,15 +38,6 @@ def activation(published: str) -> str:
             "This checkpoint is of a family that seesay does not have"
         )
     return ACTIVATIONS[published]
-
-
-def section(config: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """One half of a Hugging Face config, completed by the family's defaults.
-
-    Published configs leave out what equals the default. Old ones hold the half twice, and then
-    `{name}_dict` wins (transformers, CLIPConfig).
-    """
-    return {**defaults, **(config.get(name) or {}), **(config.get(f"{name}_dict") or {})}
 
 
 MOST = 1 << 24

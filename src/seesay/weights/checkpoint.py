@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seesay.data.model_files import is_there, read_json
+from seesay.data.model_files import MOST_CONFIG, is_there, parse_json, read_json, read_text
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, load_tokenizer
 from seesay.errors import WeightsError
 from seesay.models.dual_encoder import DualEncoder
-from seesay.weights import chinese_clip, clip, cn_clip, open_clip, own, siglip, taiyi
+from seesay.weights import chinese_clip, clip, cn_clip, open_clip, openai, own, siglip, taiyi
 from seesay.weights.blank import blank_dual_encoder
 from seesay.weights.blueprint import Blueprint, block_count, described
 from seesay.weights.files import has_weights, read_file, read_tensors
@@ -20,6 +20,8 @@ from seesay.weights.mapping import load_weights
 
 DIFFERENT = ("a cat", "狗")
 SAME = 1e-5  # far above rounding, far below what a word makes
+SENTENCE_TRANSFORMERS = "0_CLIPModel"
+"""Where sentence-transformers keeps CLIP in a folder of modules; the rest is its own index."""
 # config.json's "model_type" -> the family that reads it
 FAMILIES = {"clip": clip.read, "siglip": siglip.read, "chinese_clip": chinese_clip.read}
 
@@ -44,13 +46,17 @@ def load_dual_encoder(
     name: str | None = None,
     revision: str = "",
 ) -> Checkpoint:
-    """Load a checkpoint folder in Hugging Face, open_clip, Chinese-CLIP or seesay's own layout.
+    """Load a checkpoint folder in the layout of Hugging Face, sentence-transformers, open_clip,
+    OpenAI, Chinese-CLIP or seesay.
 
     `image_folder` is for Taiyi-CLIP, whose image half is published apart. The weights come back in
     float32 and in evaluation mode. Raises WeightsError, with the reason, for anything that does
     not fit to the last tensor. A folder may come from anyone: its sizes are compared with its
     weights before any memory is taken, and nothing in it is run.
     """
+    if is_there(folder / SENTENCE_TRANSFORMERS) and not is_there(folder / "config.json"):
+        _check_modules(folder)
+        folder, name = folder / SENTENCE_TRANSFORMERS, name or str(folder)
     blueprint, tensors = _read(folder, image_folder)
     if (layers := block_count(blueprint.model)) > len(tensors):
         raise WeightsError(
@@ -128,10 +134,18 @@ def _read(folder: Path, image_folder: Path | None) -> tuple[Blueprint, dict[str,
     if _is_open_clip(folder):
         published = read_json(folder / "open_clip_config.json")
         blueprint = described(lambda: open_clip.read(published), folder)
-        return blueprint, read_tensors(folder, "open_clip")
-    if not is_there(folder / "config.json") and (files := sorted(folder.glob("clip_cn_*.pt"))):
-        blueprint = described(lambda: cn_clip.read(files[0]), folder)
-        return blueprint, cn_clip.unwrap(read_file(files[0]))
+        tensors = read_tensors(folder, "open_clip")
+        return blueprint, open_clip.fit_positions(tensors, blueprint.model)
+    if is_there(folder / "config.json"):
+        return _read_hugging_face(folder, image_folder)
+    if files := sorted(folder.glob("clip_cn_*.pt")) or sorted(folder.glob("*.pt")):
+        return _read_one_file(files[0], folder)
+    return _read_hugging_face(folder, image_folder)  # which says what is missing
+
+
+def _read_hugging_face(
+    folder: Path, image_folder: Path | None
+) -> tuple[Blueprint, dict[str, Tensor]]:
     config = read_json(folder / "config.json")
     family = config.get("model_type")
     if family == "bert":
@@ -145,6 +159,31 @@ def _read(folder: Path, image_folder: Path | None) -> tuple[Blueprint, dict[str,
     preprocessing = _preprocessing(folder)
     blueprint = described(lambda: FAMILIES[family](config, preprocessing), folder)
     return blueprint, read_tensors(folder)
+
+
+def _read_one_file(file: Path, folder: Path) -> tuple[Blueprint, dict[str, Tensor]]:
+    """A file that is published alone: Chinese-CLIP's, which its name describes, or OpenAI's."""
+    if file.name.startswith("clip_cn_"):
+        return described(lambda: cn_clip.read(file), folder), read_file(file)
+    tensors = read_file(file)
+    return described(lambda: openai.read(tensors, file), folder), tensors
+
+
+def _check_modules(folder: Path) -> None:
+    """Raises WeightsError where sentence-transformers does more with a vector than CLIP does."""
+    path = folder / "modules.json"
+    listed = f'{{"modules": {read_text(path, MOST_CONFIG)}}}'  # the file is a list
+    modules = parse_json(listed, path)["modules"]
+    if not isinstance(modules, list) or not all(isinstance(one, dict) for one in modules):
+        raise WeightsError(
+            f"{path} is no list of modules; expected the file as published: download it again"
+        )
+    kinds = [str(module.get("type")).rpartition(".")[2] for module in modules]
+    if others := [kind for kind in kinds[1:] if kind != "Normalize"]:
+        raise WeightsError(
+            f"{path} lists {others[0]:.60} behind CLIP, which seesay does not have; expected "
+            "CLIPModel, and at most Normalize; choose another model: seesay models list"
+        )
 
 
 def _is_open_clip(folder: Path) -> bool:

@@ -50,7 +50,7 @@ def timm_vit(name: str, image_size: int) -> VitConfig:
         raise WeightsError(
             f"this checkpoint's image tower is timm's {name}, which seesay does not have; "
             f"expected a SigLIP tower ({', '.join(SIGLIP_SIZES)}) or an EVA-02-CLIP one "
-            f"({', '.join(EVA02_SIZES)})"
+            f"({', '.join(EVA02_SIZES)}); choose another model: seesay models list"
         )
     dim, depth, heads, hidden = EVA02_SIZES[found[1]]
     return VitConfig(

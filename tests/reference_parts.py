@@ -32,6 +32,10 @@ class Reference:
     ids: Tensor
     image_folder: Path | None = None
     image_size: int = IMAGE_SIZE
+    pad: int | None = None
+    """What the text tower hides, where what the implementations compute at its place differs."""
+    published: Callable[[str], str] = str
+    """A parameter's name -> what the published files call it, where transformers has moved on."""
     caption_logits: Callable[[Tensor, Tensor], Tensor] | None = None
     """Of images and the texts so far, where the model writes captions."""
 

@@ -4,11 +4,14 @@ Default initialisation would hide swapped norms and biases: norms are 1 and bias
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from hf_references import HF_FAMILIES
+from open_clip_hf_references import BIOMED, HF_TEXT_FAMILIES, NLLB
 from open_clip_references import (
     eva02_clip,
     open_clip_coca,
@@ -190,7 +193,7 @@ def shrink(monkeypatch) -> None:
     from seesay.models.resnet import ResNetConfig
     from seesay.models.vit import VitConfig
     from seesay.weights import cn_clip
-    from seesay.weights.open_clip import timm_towers
+    from seesay.weights.open_clip import hf_towers, timm_towers
 
     monkeypatch.setitem(timm_towers.SIGLIP_SIZES, "base", (32, 3, 4, 64))
     monkeypatch.setitem(timm_towers.EVA02_SIZES, "base", (32, 3, 4, 64))
@@ -199,6 +202,10 @@ def shrink(monkeypatch) -> None:
     text = BertConfig(vocab_size=VOCAB, context=CONTEXT, hidden=64, **size)
     resnet = ResNetConfig(image_size=64, layers=(2, 1, 1, 2), width=8, heads=8, output_dim=16)
     vit = VitConfig(image_size=IMAGE_SIZE, patch_size=PATCH, hidden=128, **size)
+    roberta = replace(text, first_position=2, pad_id=1, norm_eps=1e-5, token_types=1)
+    nllb = replace(hf_towers.NLLB_600M, vocab_size=VOCAB, context=CONTEXT, hidden=64, **size)
+    for name, tower in (("xlm-roberta-base", roberta), (BIOMED, text), (NLLB, nllb)):
+        monkeypatch.setitem(hf_towers.TOWERS, name, tower)
     for name, image in (("rn50", resnet), ("vit-b-16", vit)):
         config = DualEncoderConfig(
             image=image, text=text, embed_dim=16, project_image=image is not resnet
@@ -220,4 +227,6 @@ FAMILIES: dict[str, Callable[[Path], Reference]] = {
     "eva-02-clip": eva02_clip,
     "cn_clip resnet": cn_clip_resnet,
     "cn_clip vit": cn_clip_vit,
+    **HF_FAMILIES,
+    **HF_TEXT_FAMILIES,
 }

@@ -12,7 +12,18 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, load_tokenizer
 from seesay.errors import WeightsError
 from seesay.models.dual_encoder import DualEncoder
-from seesay.weights import chinese_clip, clip, cn_clip, open_clip, openai, own, siglip, taiyi
+from seesay.weights import (
+    altclip,
+    chinese_clip,
+    clip,
+    cn_clip,
+    m_clip,
+    open_clip,
+    openai,
+    own,
+    siglip,
+    taiyi,
+)
 from seesay.weights.blank import blank_dual_encoder
 from seesay.weights.blueprint import Blueprint, block_count, described
 from seesay.weights.files import has_weights, read_file, read_tensors
@@ -23,7 +34,15 @@ SAME = 1e-5  # far above rounding, far below what a word makes
 SENTENCE_TRANSFORMERS = "0_CLIPModel"
 """Where sentence-transformers keeps CLIP in a folder of modules; the rest is its own index."""
 # config.json's "model_type" -> the family that reads it
-FAMILIES = {"clip": clip.read, "siglip": siglip.read, "chinese_clip": chinese_clip.read}
+FAMILIES = {
+    "clip": clip.read,
+    "metaclip_2": clip.read,
+    "siglip": siglip.read,
+    "chinese_clip": chinese_clip.read,
+    "altclip": altclip.read,
+}
+# Those that are published without the image half
+TEXT_HALVES = {"bert": taiyi.read, "M-CLIP": m_clip.read}
 
 
 @dataclass(frozen=True)
@@ -49,10 +68,10 @@ def load_dual_encoder(
     """Load a checkpoint folder in the layout of Hugging Face, sentence-transformers, open_clip,
     OpenAI, Chinese-CLIP or seesay.
 
-    `image_folder` is for Taiyi-CLIP, whose image half is published apart. The weights come back in
-    float32 and in evaluation mode. Raises WeightsError, with the reason, for anything that does
-    not fit to the last tensor. A folder may come from anyone: its sizes are compared with its
-    weights before any memory is taken, and nothing in it is run.
+    `image_folder` is for Taiyi-CLIP and M-CLIP, whose image half is published apart. The weights
+    come back in float32 and in evaluation mode. Raises WeightsError, with the reason, for anything
+    that does not fit to the last tensor. A folder may come from anyone: its sizes are compared with
+    its weights before any memory is taken, and nothing in it is run.
     """
     if is_there(folder / SENTENCE_TRANSFORMERS) and not is_there(folder / "config.json"):
         _check_modules(folder)
@@ -148,14 +167,14 @@ def _read_hugging_face(
 ) -> tuple[Blueprint, dict[str, Tensor]]:
     config = read_json(folder / "config.json")
     family = config.get("model_type")
-    if family == "bert":
-        return _read_taiyi(folder, config, image_folder)
-    if not isinstance(family, str) or family not in FAMILIES:
+    if not isinstance(family, str) or family not in {**FAMILIES, **TEXT_HALVES}:
         raise WeightsError(
             f"{folder} holds a model of type {family!r:.60}; expected one of "
-            f"{', '.join((*FAMILIES, 'bert (Taiyi-CLIP)'))}, or open_clip's or seesay's own layout"
-            "; choose another model: seesay models list"
+            f"{', '.join((*FAMILIES, 'bert (Taiyi-CLIP)', 'M-CLIP'))}, or open_clip's or seesay's "
+            "own layout; choose another model: seesay models list"
         )
+    if family in TEXT_HALVES:
+        return _read_halves(folder, config, image_folder)
     preprocessing = _preprocessing(folder)
     blueprint = described(lambda: FAMILIES[family](config, preprocessing), folder)
     return blueprint, read_tensors(folder)
@@ -198,17 +217,18 @@ def _is_open_clip(folder: Path) -> bool:
     return has_weights(folder, "open_clip") and not has_weights(folder, "hf", safe=True)
 
 
-def _read_taiyi(
+def _read_halves(
     folder: Path, config: dict[str, Any], image_folder: Path | None
 ) -> tuple[Blueprint, dict[str, Tensor]]:
     if image_folder is None:
         raise WeightsError(
-            f"{folder} holds only the text half of Taiyi-CLIP; expected the image half too: load "
-            "it by its catalogue name, or give image_folder= the OpenAI CLIP folder it belongs to"
+            f"{folder} holds only the text half of a model; expected the image half too: load it "
+            "by its catalogue name, or give image_folder= the OpenAI CLIP folder it belongs to"
         )
+    read = TEXT_HALVES[config["model_type"]]
     image_config = read_json(image_folder / "config.json")
     preprocessing = _preprocessing(image_folder)
-    blueprint = described(lambda: taiyi.read(config, image_config, preprocessing), folder)
+    blueprint = described(lambda: read(config, image_config, preprocessing), folder)
     return blueprint, {**read_tensors(image_folder), **read_tensors(folder)}
 
 

@@ -4,7 +4,7 @@ image towers open_clip takes from timm (timm_towers.py)."""
 from typing import Any, Literal
 
 from seesay.data.tokenizers import Clean, TokenizerConfig
-from seesay.errors import WeightsError
+from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.models.text_encoder import TextConfig
@@ -12,6 +12,7 @@ from seesay.models.vit import VitConfig
 from seesay.weights.blueprint import Blueprint
 from seesay.weights.mapping import Rule, Rules, Transposed, both, fused
 from seesay.weights.open_clip.coca import COCA_RULES, captioner, pool_settings
+from seesay.weights.open_clip.hf_towers import HF_RULES, hf_hidden, hf_text
 from seesay.weights.open_clip.timm_towers import TIMM_RULES, timm_vit
 from seesay.weights.preprocessing import transform_from_open_clip
 from seesay.weights.settings import Known, Settings, every_setting
@@ -26,7 +27,7 @@ KNOWN: Known = {
     **dict.fromkeys(("output_tokens", "output_dict"), "what else is returned"),
     **dict.fromkeys(("patch_dropout", "timm_drop", "timm_drop_path"), "for training"),
     **dict.fromkeys(("timm_model_pretrained", "hf_model_pretrained"), "replaced by weights"),
-    **dict.fromkeys(("hf_proj_type", "hf_pooler_type"), "for hf_model_name, which is refused"),
+    **dict.fromkeys(("hf_proj_type", "hf_pooler_type"), "for hf_model_name"),
     "pos_embed_type": "replaced by weights",
     "model_cfg.text_cfg.final_ln_after_pool": "open_clip does not read it",
     **{
@@ -45,6 +46,10 @@ TIMM_ONLY = ("timm_pool", "timm_proj", "timm_proj_bias")
 VIT_ONLY = (
     *("layers", "patch_size", "mlp_ratio", "no_ln_pre", "pool_type", "final_ln_after_pool"),
     *("norm_kwargs", "act_kwargs", "attentional_pool", "attn_pooler_queries", "attn_pooler_heads"),
+)
+TEXT_ONLY = (
+    *("width", "heads", "layers", "mlp_ratio", "vocab_size", "pool_type", "eos_id", "pad_id"),
+    *("no_causal_mask", "embed_cls", "norm_kwargs", "act_kwargs"),
 )
 CLEAN: dict[str, Clean] = {
     "lower": "open_clip_lower",
@@ -67,26 +72,23 @@ def read(published: dict[str, Any]) -> Blueprint:
 
 def _read(published: Settings) -> Blueprint:
     c = published["model_cfg"]
-    t = c["text_cfg"]
-    if (name := t.get("hf_model_name")) is not None:
-        raise WeightsError(
-            f"this checkpoint's text tower is {name!r:.100}, which seesay does not have; "
-            "expected open_clip's own text transformer; choose another model: seesay models list"
-        )
+    v, t = c["vision_cfg"], c["text_cfg"]
     image, rules = _image_tower(c)
     bias = c.get("init_logit_bias")
-    text = _text(t, bool(c.get("quick_gelu")))
+    text, text_rules = _text_tower(c)
+    timm = v.get("timm_model_name") is not None
     model = DualEncoderConfig(
         image=image,
         text=text,
         embed_dim=c["embed_dim"],
-        # ResNets end in the shared width by themselves, SigLIP needs no map
-        project_image=isinstance(image, VitConfig) and image.pool != "attention",
-        image_bias=isinstance(image, VitConfig) and image.eva,
+        # ResNets end in the shared width by themselves, SigLIP's tower needs no map
+        project_image=isinstance(image, VitConfig) and not (timm and v.get("timm_proj") == "none"),
+        image_bias=timm and v.get("timm_proj") in (None, ""),  # timm's own classifier
         project_text=t.one_of("proj_type", "linear", "none") == "linear",
         text_bias=bool(t.get("proj_bias")),
         scale_init=1 / 0.07 if bias is None else 10.0,
         bias_init=None if bias is None else float(bias),
+        text_hidden=hf_hidden(t, text, c["embed_dim"]),
         captioner=captioner(c),
     )
     if model.captioner is not None:
@@ -94,12 +96,21 @@ def _read(published: Settings) -> Blueprint:
     siglip = isinstance(image, VitConfig) and image.pool == "attention"
     return Blueprint(
         model=model,
-        rules={**rules, **_text_rules("text." if c.get("custom_text") else "")},
+        rules={**rules, **text_rules},
         transform=transform_from_open_clip(
             published.section("preprocess_cfg"), size=image.image_size, squash=siglip
         ),
         tokenizer=_tokenizer(t, text),
     )
+
+
+def _text_tower(c: Settings) -> tuple[TextConfig | BertConfig, Rules]:
+    t = c["text_cfg"]
+    if t.get("hf_model_name") is not None:
+        c.ignore("custom_text", "quick_gelu")
+        t.ignore(*TEXT_ONLY)
+        return hf_text(t), HF_RULES
+    return _text(t, bool(c.get("quick_gelu"))), _text_rules("text." if c.get("custom_text") else "")
 
 
 def _image_tower(c: Settings) -> tuple[VitConfig | ResNetConfig, Rules]:
@@ -175,12 +186,16 @@ def _text(t: Settings, quick_gelu: bool) -> TextConfig:
     )
 
 
-def _tokenizer(t: Settings, text: TextConfig) -> TokenizerConfig:
+def _tokenizer(t: Settings, text: TextConfig | BertConfig) -> TokenizerConfig:
     """open_clip's own tokenizer, or that of transformers which the folder holds."""
     transformers = bool(t.get("hf_tokenizer_name"))
     settings = t.section("tokenizer_kwargs")
     default, *others = CLEAN if not transformers else reversed(CLEAN)
     clean = CLEAN[settings.one_of("clean", default, *others)]
+    if t.get("hf_model_name") is not None:
+        context = t.get("context_length", 77)
+        return TokenizerConfig(context=context, pad_id=text.pad_id or 0, clean=clean)
+    assert isinstance(text, TextConfig)
     bert = transformers and bool(settings.get("strip_sep_token"))
     if transformers:
         # Its end mark need not be the largest id, and its padding is known where it has an effect.

@@ -34,6 +34,7 @@ from reference_parts import (
     randomise,
     write_tokenizer,
 )
+from timm_references import TIMM_FAMILIES
 
 
 def _hf_stages(text_layers: str = "text_model.encoder.layers") -> dict[str, str]:
@@ -202,6 +203,14 @@ def shrink(monkeypatch) -> None:
     text = BertConfig(vocab_size=VOCAB, context=CONTEXT, hidden=64, **size)
     resnet = ResNetConfig(image_size=64, layers=(2, 1, 1, 2), width=8, heads=8, output_dim=16)
     vit = VitConfig(image_size=IMAGE_SIZE, patch_size=PATCH, hidden=128, **size)
+    small = dict(size, image_size=IMAGE_SIZE, patch_size=PATCH, hidden=64)
+    for name, tower in timm_towers.NAMED.items():
+        parts = dict(small, rope_reference=6)
+        if tower.pool == "attention":
+            parts |= dict(pool_hidden=96)
+        if tower.stem == "convs":
+            parts |= dict(image_size=64, patch_size=16)
+        monkeypatch.setitem(timm_towers.NAMED, name, replace(tower, **parts))
     roberta = replace(text, first_position=2, pad_id=1, norm_eps=1e-5, token_types=1)
     nllb = replace(hf_towers.NLLB_600M, vocab_size=VOCAB, context=CONTEXT, hidden=64, **size)
     for name, tower in (("xlm-roberta-base", roberta), (BIOMED, text), (NLLB, nllb)):
@@ -229,4 +238,5 @@ FAMILIES: dict[str, Callable[[Path], Reference]] = {
     "cn_clip vit": cn_clip_vit,
     **HF_FAMILIES,
     **HF_TEXT_FAMILIES,
+    **TIMM_FAMILIES,
 }

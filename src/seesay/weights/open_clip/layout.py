@@ -10,7 +10,7 @@ from seesay.models.resnet import ResNetConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
 from seesay.weights.blueprint import Blueprint
-from seesay.weights.mapping import Rule, Rules, Transposed, both, fused
+from seesay.weights.mapping import Rule, Rules, Transposed, batch_norm, both, fused
 from seesay.weights.open_clip.coca import COCA_RULES, captioner, pool_settings
 from seesay.weights.open_clip.hf_towers import HF_RULES, hf_hidden, hf_text
 from seesay.weights.open_clip.timm_towers import TIMM_RULES, timm_vit
@@ -83,7 +83,8 @@ def _read(published: Settings) -> Blueprint:
         embed_dim=c["embed_dim"],
         # ResNets end in the shared width by themselves, SigLIP's tower needs no map
         project_image=isinstance(image, VitConfig) and not (timm and v.get("timm_proj") == "none"),
-        image_bias=timm and v.get("timm_proj") in (None, ""),  # timm's own classifier
+        # timm's own classifier has one
+        image_bias=timm and (not v.get("timm_proj") or v.get("timm_proj_bias", False)),
         project_text=t.one_of("proj_type", "linear", "none") == "linear",
         text_bias=bool(t.get("proj_bias")),
         scale_init=1 / 0.07 if bias is None else 10.0,
@@ -118,10 +119,15 @@ def _image_tower(c: Settings) -> tuple[VitConfig | ResNetConfig, Rules]:
     image_size = v.get("image_size", 224)
     if name := v.get("timm_model_name"):
         vit = timm_vit(name, image_size)
-        siglip = vit.pool == "attention"
-        v.require("timm_pool", "avg", ("map",) if siglip else ("token",))
-        v.require("timm_proj", "linear", ("none",) if siglip else (None, ""))
-        v.ignore("width", "head_width", "timm_proj_bias", *VIT_ONLY)
+        proj = v.get("timm_proj", "linear")
+        # A head of open_clip's own leaves the tower's pool as it is.
+        plain = ("token", "") if name.startswith("vit_") and proj == "linear" else ("token",)
+        siglip = vit.pool == "attention" and not vit.pe
+        v.require("timm_pool", "avg", ("map",) if vit.pool == "attention" else plain)
+        v.require("timm_proj", "linear", ("none",) if siglip else (None, "", "linear"))
+        v.ignore("width", "head_width", *VIT_ONLY)
+        if siglip:
+            v.ignore("timm_proj_bias")
         return vit, TIMM_RULES
     v.ignore(*TIMM_ONLY)
     width, head_width = v.get("width", 768), v.get("head_width", 64)
@@ -246,11 +252,6 @@ VIT_RULES: Rules = {
 }
 
 
-def _batch_norm(theirs: str, ours: str) -> dict[str, Rule]:
-    names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    return {f"{theirs}.{name}": f"{ours}.{name}" for name in names}
-
-
 def _resnet_rules() -> Rules:
     rules: dict[str, Rule] = {"visual.attnpool.positional_embedding": "image.pool.positions"}
     parts = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "c_proj": "out"}
@@ -258,14 +259,14 @@ def _resnet_rules() -> Rules:
         rules |= both(f"visual.attnpool.{a}", f"image.pool.attention.{b}")
     for n in range(3):
         rules[f"visual.conv{n + 1}.weight"] = f"image.stem.{n}.0.weight"
-        rules |= _batch_norm(f"visual.bn{n + 1}", f"image.stem.{n}.1")
+        rules |= batch_norm(f"visual.bn{n + 1}", f"image.stem.{n}.1")
     for n in range(4):
         theirs, ours = f"visual.layer{n + 1}.{{}}", f"image.stages.{n}.{{}}"
         for i in (1, 2, 3):
             rules[f"{theirs}.conv{i}.weight"] = f"{ours}.conv{i}.0.weight"
-            rules |= _batch_norm(f"{theirs}.bn{i}", f"{ours}.conv{i}.1")
+            rules |= batch_norm(f"{theirs}.bn{i}", f"{ours}.conv{i}.1")
         # a convolution at .0 and its batch norm at .1; only the norm has more than a weight
-        rules |= _batch_norm(f"{theirs}.downsample.{{}}", f"{ours}.shortcut.{{}}")
+        rules |= batch_norm(f"{theirs}.downsample.{{}}", f"{ours}.shortcut.{{}}")
     return rules
 
 

@@ -11,7 +11,9 @@ from reference_parts import (
     CONTEXT,
     EOS,
     IMAGE,
+    PATCH,
     TEXT,
+    TINY,
     VOCAB,
     Reference,
     clip_ids,
@@ -153,7 +155,66 @@ def m_clip(folder: Path) -> Reference:
     )
 
 
+GRIDS = ((4, 4), (2, 7), (1, 3))  # rows and columns of three pictures in patches; at most 16
+
+
+def strips() -> Tensor:
+    """Random pictures of these shapes, as seesay.data.squares lays out their patches."""
+    images = torch.randn(len(GRIDS), 3, PATCH, 17 * PATCH)
+    for image, grid in zip(images, GRIDS, strict=True):
+        image[:, 0, :2] = torch.tensor([(0, 0), grid, (0, 0)])
+    return images
+
+
+def siglip2_naflex(folder: Path) -> Reference:
+    from transformers import Siglip2Config, Siglip2Model
+
+    vision = dict(TINY, patch_size=PATCH, num_patches=16)
+    config = Siglip2Config(text_config=dict(TEXT, projection_size=32), vision_config=vision)
+    model = Siglip2Model(config)
+    stages = layers("text.blocks", "text_model.encoder.layers")
+    reference = saved(folder, model, stages, torch.randint(0, VOCAB, (5, CONTEXT)))
+    settings = dict(patch_size=PATCH, max_num_patches=16, image_processor_type="Siglip2")
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+
+    def embed(images: Tensor) -> Tensor:
+        grids = images[:, 1, 0, :2].long()
+        patches = images[..., PATCH:].unflatten(3, (16, PATCH)).permute(0, 3, 2, 4, 1).flatten(2)
+        seen = torch.arange(16) < grids.prod(dim=1, keepdim=True)
+        return model.get_image_features(
+            pixel_values=patches, pixel_attention_mask=seen.long(), spatial_shapes=grids
+        ).pooler_output
+
+    reference.images, reference.embed_images = strips(), embed
+    return reference
+
+
+def fg_clip_2(folder: Path) -> Reference:
+    """NaFlex with further tensors, for long texts and for regions of pictures, which do not touch
+    what it makes of short texts and whole pictures."""
+    from safetensors.torch import load_file, save_file
+
+    reference = siglip2_naflex(folder)
+    tensors = load_file(folder / "model.safetensors")
+    for name in ("text_model.embeddings.position_embedding_" + end for end in ("res", "ori")):
+        tensors[f"{name}.weight"] = torch.randn(2 * CONTEXT, 32)
+    for head in ("longtext_head", "boxtext_head"):
+        tensors |= {f"{head}.weight": torch.randn(32, 32), f"{head}.bias": torch.randn(32)}
+    inner = "vision_model.head."
+    dense = [name for name in tensors if name.startswith(inner)]
+    for name in dense:
+        tensors["dense_feature_head." + name.removeprefix(inner)] = tensors[name].clone()
+    save_file(tensors, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    config["model_type"] = "fgclip2"
+    config["text_config"] |= {"keep_len": 4, "longtext_len": 2 * CONTEXT}
+    (folder / "config.json").write_text(json.dumps(config))
+    return reference
+
+
 HF_FAMILIES = {
+    "siglip 2 naflex": siglip2_naflex,
+    "fg-clip 2": fg_clip_2,
     "metaclip 2": metaclip_2,
     "tinyclip": tiny_clip,
     "altclip": altclip,

@@ -32,6 +32,8 @@ class Reference:
     ids: Tensor
     image_folder: Path | None = None
     image_size: int = IMAGE_SIZE
+    images: Tensor | None = None
+    """Pictures in the tower's own form, where that is no square."""
     pad: int | None = None
     """What the text tower hides, where what the implementations compute at its place differs."""
     published: Callable[[str], str] = str

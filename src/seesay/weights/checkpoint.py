@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from seesay.data.model_files import MOST_CONFIG, is_there, parse_json, read_json, read_text
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, load_tokenizer
+from seesay.data.transform import ImageTransform
 from seesay.errors import WeightsError
 from seesay.models.dual_encoder import DualEncoder
 from seesay.weights import (
@@ -38,6 +41,8 @@ FAMILIES = {
     "clip": clip.read,
     "metaclip_2": clip.read,
     "siglip": siglip.read,
+    "siglip2": siglip.read,
+    "fgclip2": siglip.read,
     "chinese_clip": chinese_clip.read,
     "altclip": altclip.read,
 }
@@ -94,7 +99,7 @@ def load_dual_encoder(
         )
     model.eval()
     if blueprint.rules is not None:  # our own layout leaves nothing to misread
-        _check_differences(model, blueprint.transform.size, tokenizer, folder)
+        _check_differences(model, blueprint.transform, tokenizer, folder)
     return Checkpoint(
         model=model,
         transform=blueprint.transform,
@@ -105,15 +110,20 @@ def load_dual_encoder(
 
 
 @torch.inference_mode()
-def _check_differences(model: DualEncoder, size: int, tokenizer: Tokenizer, folder: Path) -> None:
+def _check_differences(
+    model: DualEncoder, transform: ImageTransformConfig, tokenizer: Tokenizer, folder: Path
+) -> None:
     """Raises WeightsError where different texts, or different pictures, have the same vector: then
     a setting is not what it seems, whatever the tables say of it."""
     # A small vocabulary may know none of them.
     ids = torch.from_numpy(tokenizer.encode(DIFFERENT).ids).unique(dim=0)
-    pictures = torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size)
+    size, see = transform.size, ImageTransform(transform)
+    colours = np.linspace(0, 255, 3 * size * size).astype(np.uint8)
+    picture = Image.fromarray(np.ascontiguousarray(colours.reshape(3, size, size).T))
+    pictures = torch.stack([see(picture), see(picture.rotate(180))])
     vectors = {
         "texts": model.embed_texts(model.text.trim(ids)),  # type: ignore[operator]
-        "pictures": model.embed_images(torch.cat([pictures, pictures.flip(1, 3)])),
+        "pictures": model.embed_images(pictures),
     }
     for what, found in vectors.items():
         if len(found) > 1 and not (found - found[:1]).abs().max() > SAME:

@@ -194,7 +194,7 @@ def shrink(monkeypatch) -> None:
     from seesay.models.resnet import ResNetConfig
     from seesay.models.vit import VitConfig
     from seesay.weights import cn_clip
-    from seesay.weights.open_clip import hf_towers, timm_towers
+    from seesay.weights.open_clip import fastvit, hf_towers, timm_towers
 
     monkeypatch.setitem(timm_towers.SIGLIP_SIZES, "base", (32, 3, 4, 64))
     monkeypatch.setitem(timm_towers.EVA02_SIZES, "base", (32, 3, 4, 64))
@@ -211,6 +211,10 @@ def shrink(monkeypatch) -> None:
         if tower.stem == "convs":
             parts |= dict(image_size=64, patch_size=16)
         monkeypatch.setitem(timm_towers.NAMED, name, replace(tower, **parts))
+    for name, tower in fastvit.FASTVITS.items():
+        stages = len(tower.dims)
+        shape = dict(dims=(8, 16, 32, 64, 64)[:stages], layers=(1,) * (stages - 1) + (2,))
+        monkeypatch.setitem(fastvit.FASTVITS, name, replace(tower, mlp_ratio=2, **shape))
     roberta = replace(text, first_position=2, pad_id=1, norm_eps=1e-5, token_types=1)
     nllb = replace(hf_towers.NLLB_600M, vocab_size=VOCAB, context=CONTEXT, hidden=64, **size)
     for name, tower in (("xlm-roberta-base", roberta), (BIOMED, text), (NLLB, nllb)):

@@ -94,6 +94,59 @@ def mobileclip2_l(folder: Path) -> Reference:
     return with_timm(folder, trunk, config)
 
 
+def _mobileclip_s(folder: Path, name: str, **shape) -> Reference:
+    from functools import partial
+
+    from timm.models.fastvit import FastVit, RepConditionalPosEnc
+
+    mixers = {0: "repmixer", 1: "attention"}
+    positions = {0: None, 1: partial(RepConditionalPosEnc, spatial_shape=(7, 7))}
+    attends = shape.pop("attends")
+    trunk = FastVit(
+        num_classes=16,
+        mlp_ratios=(2,) * len(attends),
+        token_mixers=tuple(mixers[a] for a in attends),
+        pos_embs=tuple(positions[a] for a in attends),
+        layers=(1,) * (len(attends) - 1) + (2,),
+        downsamples=(False,) + (True,) * (len(attends) - 1),
+        lkc_use_act=True,
+        **shape,
+    )
+    config = _config(name, "avg", no_causal_mask=True)
+    config["vision_cfg"]["image_size"] = 64
+    reference = with_timm(folder, trunk, config)
+    stages = {f"image.stages.{i}": f"visual.trunk.stages.{i}" for i in range(len(attends))}
+    reference.stages = stages | layers("text.blocks", "text.transformer.resblocks")
+    return reference
+
+
+def mobileclip_s(folder: Path) -> Reference:
+    gates = (False, False, True, True)
+    return _mobileclip_s(
+        folder,
+        "fastvit_mci1",
+        embed_dims=(8, 16, 32, 64),
+        se_downsamples=gates,
+        attends=(0, 0, 0, 1),
+    )
+
+
+def mobileclip2_s3(folder: Path) -> Reference:
+    from functools import partial
+
+    from timm.layers import LayerNorm2d
+
+    return _mobileclip_s(
+        folder,
+        "fastvit_mci3",
+        embed_dims=(8, 16, 32, 64, 64),
+        se_downsamples=(False,) * 5,
+        norm_layer=partial(LayerNorm2d, eps=1e-5),
+        stem_use_scale_branch=False,
+        attends=(0, 0, 0, 1, 1),
+    )
+
+
 def clipa(folder: Path) -> Reference:
     """The mean of the patches, then the last norm; a text tower that reads its last place."""
     import open_clip
@@ -119,4 +172,6 @@ TIMM_FAMILIES = {
     "pe-core gigantic": pe_core_gigantic,
     "mobileclip-b": mobileclip_b,
     "mobileclip2-l": mobileclip2_l,
+    "mobileclip-s": mobileclip_s,
+    "mobileclip2-s3": mobileclip2_s3,
 }

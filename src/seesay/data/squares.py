@@ -64,10 +64,12 @@ class ImageTransformConfig:
             )
         if self.resize not in ("shortest", "squash", "patches"):
             raise ConfigError(
-                f"resize={self.resize!r} is not known, expected shortest, squash or patches: "
+                f"resize={self.resize!r} is not known, expected shortest or squash or patches: "
                 "choose one"
             )
-        if not (1 <= self.patch <= self.size and 1 <= self.patches < 1 << 16):
+        if self.resize == "patches" and not (
+            1 <= self.patch <= self.size and 1 <= self.patches < 1 << 16
+        ):
             raise ConfigError(
                 f"patch={self.patch} and patches={self.patches} stand beside size={self.size}, "
                 "expected patches that fit into the square, from 1 to 65,535: correct them"

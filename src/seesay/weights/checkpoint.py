@@ -47,7 +47,7 @@ FAMILIES = {
     "altclip": altclip.read,
 }
 # Those that are published without the image half
-TEXT_HALVES = {"bert": taiyi.read, "M-CLIP": m_clip.read}
+TEXT_HALVES = {"bert": ("Taiyi-CLIP", taiyi.read), "M-CLIP": ("M-CLIP", m_clip.read)}
 
 
 @dataclass(frozen=True)
@@ -230,12 +230,12 @@ def _is_open_clip(folder: Path) -> bool:
 def _read_halves(
     folder: Path, config: dict[str, Any], image_folder: Path | None
 ) -> tuple[Blueprint, dict[str, Tensor]]:
+    name, read = TEXT_HALVES[config["model_type"]]
     if image_folder is None:
         raise WeightsError(
-            f"{folder} holds only the text half of a model; expected the image half too: load it "
+            f"{folder} holds only the text half of {name}; expected the image half too: load it "
             "by its catalogue name, or give image_folder= the OpenAI CLIP folder it belongs to"
         )
-    read = TEXT_HALVES[config["model_type"]]
     image_config = read_json(image_folder / "config.json")
     preprocessing = _preprocessing(image_folder)
     blueprint = described(lambda: read(config, image_config, preprocessing), folder)

@@ -1,17 +1,20 @@
 """CLIP with a ViT or a ResNet; CoCa, whose own parts are in coca.py; SigLIP and EVA-02-CLIP, whose
 image towers open_clip takes from timm (timm_towers.py)."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from seesay.data.tokenizers import Clean, TokenizerConfig
 from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoderConfig
+from seesay.models.fastvit import FastVitConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
 from seesay.weights.blueprint import Blueprint
 from seesay.weights.mapping import Rule, Rules, Transposed, batch_norm, both, fused
 from seesay.weights.open_clip.coca import COCA_RULES, captioner, pool_settings
+from seesay.weights.open_clip.fastvit import FASTVIT_RULES, FASTVITS
 from seesay.weights.open_clip.hf_towers import HF_RULES, hf_hidden, hf_text
 from seesay.weights.open_clip.timm_towers import TIMM_RULES, timm_vit
 from seesay.weights.preprocessing import transform_from_open_clip
@@ -82,7 +85,8 @@ def _read(published: Settings) -> Blueprint:
         text=text,
         embed_dim=c["embed_dim"],
         # ResNets end in the shared width by themselves, SigLIP's tower needs no map
-        project_image=isinstance(image, VitConfig) and not (timm and v.get("timm_proj") == "none"),
+        project_image=not isinstance(image, ResNetConfig)
+        and not (timm and v.get("timm_proj") == "none"),
         # timm's own classifier has one
         image_bias=timm and (not v.get("timm_proj") or v.get("timm_proj_bias", False)),
         project_text=t.one_of("proj_type", "linear", "none") == "linear",
@@ -114,10 +118,15 @@ def _text_tower(c: Settings) -> tuple[TextConfig | BertConfig, Rules]:
     return _text(t, bool(c.get("quick_gelu"))), _text_rules("text." if c.get("custom_text") else "")
 
 
-def _image_tower(c: Settings) -> tuple[VitConfig | ResNetConfig, Rules]:
+def _image_tower(c: Settings) -> tuple[VitConfig | ResNetConfig | FastVitConfig, Rules]:
     v = c["vision_cfg"]
     image_size = v.get("image_size", 224)
     if name := v.get("timm_model_name"):
+        if name in FASTVITS:
+            v.one_of("timm_pool", "avg")
+            v.one_of("timm_proj", None, "")
+            v.ignore("width", "head_width", "timm_proj_bias", *VIT_ONLY)
+            return replace(FASTVITS[name], image_size=image_size), FASTVIT_RULES
         vit = timm_vit(name, image_size)
         proj = v.get("timm_proj", "linear")
         # A head of open_clip's own leaves the tower's pool as it is.

@@ -111,7 +111,9 @@ def _read(published: Settings) -> Blueprint:
 
 def _text_tower(c: Settings) -> tuple[TextConfig | BertConfig, Rules]:
     t = c["text_cfg"]
-    if t.get("hf_model_name") is not None:
+    if (name := t.get("hf_model_name")) is not None:
+        if c.get("multimodal_cfg") is not None:  # CoCa's decoder needs causal layers before it
+            raise t.refusal("hf_model_name", name, None)
         c.ignore("custom_text", "quick_gelu")
         t.ignore(*TEXT_ONLY)
         return hf_text(t), HF_RULES

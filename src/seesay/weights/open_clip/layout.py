@@ -79,16 +79,11 @@ def _read(published: Settings) -> Blueprint:
     image, rules = _image_tower(c)
     bias = c.get("init_logit_bias")
     text, text_rules = _text_tower(c)
-    timm = v.get("timm_model_name") is not None
     model = DualEncoderConfig(
         image=image,
         text=text,
         embed_dim=c["embed_dim"],
-        # ResNets end in the shared width by themselves, SigLIP's tower needs no map
-        project_image=not isinstance(image, ResNetConfig)
-        and not (timm and v.get("timm_proj") == "none"),
-        # timm's own classifier has one
-        image_bias=timm and (not v.get("timm_proj") or v.get("timm_proj_bias", False)),
+        **_image_map(v, image),
         project_text=t.one_of("proj_type", "linear", "none") == "linear",
         text_bias=bool(t.get("proj_bias")),
         scale_init=1 / 0.07 if bias is None else 10.0,
@@ -98,7 +93,7 @@ def _read(published: Settings) -> Blueprint:
     )
     if model.captioner is not None:
         rules = {**rules, **COCA_RULES}
-    siglip = isinstance(image, VitConfig) and image.pool == "attention"
+    siglip = isinstance(image, VitConfig) and image.pool == "attention" and not image.pe
     return Blueprint(
         model=model,
         rules={**rules, **text_rules},
@@ -120,26 +115,37 @@ def _text_tower(c: Settings) -> tuple[TextConfig | BertConfig, Rules]:
     return _text(t, bool(c.get("quick_gelu"))), _text_rules("text." if c.get("custom_text") else "")
 
 
+def _image_map(v: Settings, image: object) -> dict[str, bool]:
+    """Whether a map leads from the image tower into the space, and whether it has a bias."""
+    proj, bias = v.get("timm_proj", "linear"), bool(v.get("timm_proj_bias", False))
+    if v.get("timm_model_name") is None:
+        # ResNets end in the shared width by themselves.
+        return {"project_image": not isinstance(image, ResNetConfig), "image_bias": False}
+    # Without a map of open_clip's own it is timm's classifier, which has one.
+    return {"project_image": proj != "none", "image_bias": bias if proj == "linear" else not proj}
+
+
+def _timm_tower(v: Settings, name: str, image_size: int) -> tuple[VitConfig | FastVitConfig, Rules]:
+    v.ignore("width", "head_width", *VIT_ONLY)
+    if name in FASTVITS:
+        v.require("timm_pool", "avg", ("avg",))
+        v.require("timm_proj", "linear", (None, ""))
+        return replace(FASTVITS[name], image_size=image_size), FASTVIT_RULES
+    vit = timm_vit(name, image_size)
+    proj = v.get("timm_proj", "linear")
+    # A map of open_clip's own leaves the tower's pool as it is.
+    plain = ("token", "") if name.startswith("vit_") and proj == "linear" else ("token",)
+    v.require("timm_pool", "avg", ("map",) if vit.pool == "attention" else plain)
+    siglip = vit.pool == "attention" and not vit.pe
+    v.require("timm_proj", "linear", ("none",) if siglip else (None, "", "linear"))
+    return vit, TIMM_RULES
+
+
 def _image_tower(c: Settings) -> tuple[VitConfig | ResNetConfig | FastVitConfig, Rules]:
     v = c["vision_cfg"]
     image_size = v.get("image_size", 224)
     if name := v.get("timm_model_name"):
-        if name in FASTVITS:
-            v.one_of("timm_pool", "avg")
-            v.one_of("timm_proj", None, "")
-            v.ignore("width", "head_width", "timm_proj_bias", *VIT_ONLY)
-            return replace(FASTVITS[name], image_size=image_size), FASTVIT_RULES
-        vit = timm_vit(name, image_size)
-        proj = v.get("timm_proj", "linear")
-        # A head of open_clip's own leaves the tower's pool as it is.
-        plain = ("token", "") if name.startswith("vit_") and proj == "linear" else ("token",)
-        siglip = vit.pool == "attention" and not vit.pe
-        v.require("timm_pool", "avg", ("map",) if vit.pool == "attention" else plain)
-        v.require("timm_proj", "linear", ("none",) if siglip else (None, "", "linear"))
-        v.ignore("width", "head_width", *VIT_ONLY)
-        if siglip:
-            v.ignore("timm_proj_bias")
-        return vit, TIMM_RULES
+        return _timm_tower(v, name, image_size)
     v.ignore(*TIMM_ONLY)
     width, head_width = v.get("width", 768), v.get("head_width", 64)
     if isinstance(layers := v.get("layers", 12), list):

@@ -57,7 +57,7 @@ def xlm_r(folder: Path) -> Reference:
 
 
 def biomed_clip(folder: Path) -> Reference:
-    """The text half; its image tower is timm's ViT."""
+    """The text half; its image tower is a reference of its own."""
     from transformers import BertConfig
 
     text = dict(hf_pooler_type="cls_last_hidden_state_pooler", hf_proj_type="mlp")

@@ -96,8 +96,11 @@ def open_clip_coca(folder: Path) -> Reference:
     return reference
 
 
-def with_timm(folder: Path, trunk: nn.Module, config: dict) -> Reference:
-    """open_clip around a tiny timm tower: its own builder knows only the published sizes."""
+def with_timm(
+    folder: Path, trunk: nn.Module, config: dict, head: nn.Module | None = None
+) -> Reference:
+    """open_clip around a tiny timm tower: its own builder knows only the published sizes. `head` is
+    its own map behind the tower."""
     import open_clip
 
     text = open_clip.model._build_text_tower(config["embed_dim"], config["text_cfg"])
@@ -108,7 +111,9 @@ def with_timm(folder: Path, trunk: nn.Module, config: dict) -> Reference:
     model.logit_scale = nn.Parameter(torch.zeros(()))
     if "init_logit_bias" in config:
         model.logit_bias = nn.Parameter(torch.zeros(()))
-    model.encode_image = lambda images: trunk(images)
+    if head is not None:
+        model.visual.head = head
+    model.encode_image = lambda images: trunk(images) if head is None else head(trunk(images))
     model.encode_text = lambda ids: text(ids)
     stages = layers("image.blocks", "visual.trunk.blocks")
     stages |= layers("text.blocks", "text.transformer.resblocks")

@@ -1,5 +1,6 @@
 """Tiny models of open_clip with image towers of timm, and CLIPA, saved in open_clip's layout."""
 
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -94,6 +95,17 @@ def mobileclip2_l(folder: Path) -> Reference:
     return with_timm(folder, trunk, config)
 
 
+def biomed_clip(folder: Path) -> Reference:
+    """timm's plain ViT behind a map of open_clip's; its text tower is a reference of its own."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    trunk = VisionTransformer(**SIZE, mlp_ratio=2, num_classes=0)
+    config = _config("vit_base_patch16_224", "")
+    config["vision_cfg"]["timm_proj"] = "linear"
+    head = nn.Sequential(OrderedDict(proj=nn.Linear(32, 16, bias=False)))
+    return with_timm(folder, trunk, config, head)
+
+
 def _mobileclip_s(folder: Path, name: str, **shape) -> Reference:
     from functools import partial
 
@@ -170,6 +182,7 @@ TIMM_FAMILIES = {
     "eva-01-clip": eva01_clip,
     "pe-core": pe_core,
     "pe-core gigantic": pe_core_gigantic,
+    "biomedclip": biomed_clip,
     "mobileclip-b": mobileclip_b,
     "mobileclip2-l": mobileclip2_l,
     "mobileclip-s": mobileclip_s,

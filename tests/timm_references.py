@@ -128,6 +128,7 @@ def _mobileclip_s(folder: Path, name: str, **shape) -> Reference:
     config["vision_cfg"]["image_size"] = 64
     reference = with_timm(folder, trunk, config)
     stages = {f"image.stages.{i}": f"visual.trunk.stages.{i}" for i in range(len(attends))}
+    reference.gradients = torch.float64
     reference.stages = stages | layers("text.blocks", "text.transformer.resblocks")
     return reference
 

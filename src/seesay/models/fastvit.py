@@ -101,8 +101,9 @@ class Branches(nn.Module):
             self.same = nn.BatchNorm2d(dim)
 
     def forward(self, x: Map) -> Map:
-        others = (branch(x) for branch in (self.pixels, self.same) if branch is not None)
-        return sum(others, start=self.conv(x))
+        # In timm's order, which rounding depends on.
+        first, *others = [b(x) for b in (self.pixels, self.same, self.conv) if b is not None]
+        return sum(others, start=first)
 
 
 class Smaller(nn.Module):

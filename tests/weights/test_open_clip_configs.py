@@ -13,41 +13,32 @@ from seesay.errors import WeightsError
 from seesay.weights import open_clip
 
 ACCEPTED = """
-    EVA02-B-16 EVA02-L-14-336 EVA02-L-14 RN101-quickgelu RN101 RN50-quickgelu RN50
-    RN50x16-quickgelu RN50x16 RN50x4-quickgelu RN50x4 RN50x64-quickgelu RN50x64
-    ViT-B-16-SigLIP-256 ViT-B-16-SigLIP-384 ViT-B-16-SigLIP-512 ViT-B-16-SigLIP-i18n-256
-    ViT-B-16-SigLIP ViT-B-16-SigLIP2-256 ViT-B-16-SigLIP2-384 ViT-B-16-SigLIP2-512
-    ViT-B-16-SigLIP2 ViT-B-16-plus-240 ViT-B-16-plus ViT-B-16-quickgelu ViT-B-16 ViT-B-32-256
-    ViT-B-32-SigLIP2-256 ViT-B-32-plus-256 ViT-B-32-quickgelu ViT-B-32 ViT-H-14-378-quickgelu
-    ViT-H-14-378 ViT-H-14-CLIPA-336 ViT-H-14-CLIPA ViT-H-14-quickgelu ViT-H-14-worldwide-378
-    ViT-H-14-worldwide-quickgelu ViT-H-14-worldwide ViT-H-14 ViT-H-16 ViT-L-14-280
-    ViT-L-14-336-quickgelu ViT-L-14-336 ViT-L-14-CLIPA-336 ViT-L-14-CLIPA ViT-L-14-quickgelu
-    ViT-L-14-worldwide-quickgelu ViT-L-14-worldwide ViT-L-14 ViT-L-16-320 ViT-L-16-SigLIP-256
-    ViT-L-16-SigLIP-384 ViT-L-16-SigLIP2-256 ViT-L-16-SigLIP2-384 ViT-L-16-SigLIP2-512 ViT-L-16
-    ViT-M-16 ViT-M-32-alt ViT-M-32 ViT-S-16-alt ViT-S-16 ViT-S-32-alt ViT-S-32
-    ViT-SO400M-14-SigLIP-378 ViT-SO400M-14-SigLIP-384 ViT-SO400M-14-SigLIP
-    ViT-SO400M-14-SigLIP2-378 ViT-SO400M-14-SigLIP2 ViT-SO400M-16-SigLIP-i18n-256
-    ViT-SO400M-16-SigLIP2-256 ViT-SO400M-16-SigLIP2-384 ViT-SO400M-16-SigLIP2-512
-    ViT-bigG-14-CLIPA-336 ViT-bigG-14-CLIPA ViT-bigG-14-quickgelu ViT-bigG-14-worldwide-378
-    ViT-bigG-14-worldwide ViT-bigG-14 ViT-e-14 ViT-g-14 ViT-gopt-16-SigLIP2-256
-    ViT-gopt-16-SigLIP2-384 coca_ViT-B-32 coca_ViT-L-14
+    EVA01-g-14 EVA01-g-14-plus EVA02-B-16 EVA02-L-14 EVA02-L-14-336 MobileCLIP-B MobileCLIP-S1
+    MobileCLIP-S2 MobileCLIP2-B MobileCLIP2-L-14 MobileCLIP2-S0 MobileCLIP2-S2 MobileCLIP2-S3
+    MobileCLIP2-S4 PE-Core-B-16 PE-Core-L-14-336 PE-Core-S-16-384 PE-Core-T-16-384
+    PE-Core-bigG-14-448 RN101 RN101-quickgelu RN50 RN50-quickgelu RN50x16 RN50x16-quickgelu RN50x4
+    RN50x4-quickgelu RN50x64 RN50x64-quickgelu ViT-B-16 ViT-B-16-SigLIP ViT-B-16-SigLIP-256
+    ViT-B-16-SigLIP-384 ViT-B-16-SigLIP-512 ViT-B-16-SigLIP-i18n-256 ViT-B-16-SigLIP2
+    ViT-B-16-SigLIP2-256 ViT-B-16-SigLIP2-384 ViT-B-16-SigLIP2-512 ViT-B-16-plus ViT-B-16-plus-240
+    ViT-B-16-quickgelu ViT-B-32 ViT-B-32-256 ViT-B-32-SigLIP2-256 ViT-B-32-plus-256
+    ViT-B-32-quickgelu ViT-H-14 ViT-H-14-378 ViT-H-14-378-quickgelu ViT-H-14-CLIPA
+    ViT-H-14-CLIPA-336 ViT-H-14-quickgelu ViT-H-14-worldwide ViT-H-14-worldwide-378
+    ViT-H-14-worldwide-quickgelu ViT-H-16 ViT-L-14 ViT-L-14-280 ViT-L-14-336
+    ViT-L-14-336-quickgelu ViT-L-14-CLIPA ViT-L-14-CLIPA-336 ViT-L-14-quickgelu ViT-L-14-worldwide
+    ViT-L-14-worldwide-quickgelu ViT-L-16 ViT-L-16-320 ViT-L-16-SigLIP-256 ViT-L-16-SigLIP-384
+    ViT-L-16-SigLIP2-256 ViT-L-16-SigLIP2-384 ViT-L-16-SigLIP2-512 ViT-M-16 ViT-M-32 ViT-M-32-alt
+    ViT-S-16 ViT-S-16-alt ViT-S-32 ViT-S-32-alt ViT-SO400M-14-SigLIP ViT-SO400M-14-SigLIP-378
+    ViT-SO400M-14-SigLIP-384 ViT-SO400M-14-SigLIP2 ViT-SO400M-14-SigLIP2-378
+    ViT-SO400M-16-SigLIP-i18n-256 ViT-SO400M-16-SigLIP2-256 ViT-SO400M-16-SigLIP2-384
+    ViT-SO400M-16-SigLIP2-512 ViT-bigG-14 ViT-bigG-14-CLIPA ViT-bigG-14-CLIPA-336
+    ViT-bigG-14-quickgelu ViT-bigG-14-worldwide ViT-bigG-14-worldwide-378 ViT-e-14 ViT-g-14
+    ViT-gopt-16-SigLIP2-256 ViT-gopt-16-SigLIP2-384 coca_ViT-B-32 coca_ViT-L-14 nllb-clip-base
+    nllb-clip-base-siglip nllb-clip-large nllb-clip-large-siglip roberta-ViT-B-32
+    xlm-roberta-base-ViT-B-32 xlm-roberta-large-ViT-H-14
 """
 # What the error names -> the configs
 REFUSED = {
-    "eva_giant_patch14_224": "EVA01-g-14-plus EVA01-g-14",
     "eva02_enormous_patch14_clip_224": "EVA02-E-14-plus EVA02-E-14",
-    "vit_base_mci_224": "MobileCLIP-B MobileCLIP2-B",
-    "fastvit_mci1": "MobileCLIP-S1",
-    "fastvit_mci2": "MobileCLIP-S2 MobileCLIP2-S2",
-    "vit_large_patch14_clip_224": "MobileCLIP2-L-14",
-    "fastvit_mci0": "MobileCLIP2-S0",
-    "fastvit_mci3": "MobileCLIP2-S3",
-    "fastvit_mci4": "MobileCLIP2-S4",
-    "vit_pe_core_base_patch16_224": "PE-Core-B-16",
-    "vit_pe_core_large_patch14_336": "PE-Core-L-14-336",
-    "vit_pe_core_small_patch16_384": "PE-Core-S-16-384",
-    "vit_pe_core_tiny_patch16_384": "PE-Core-T-16-384",
-    "vit_pe_core_gigantic_patch14_448": "PE-Core-bigG-14-448",
     "model_cfg.vision_cfg.ls_init_value": "ViT-M-16-alt",
     "vitamin_base_224": "ViTamin-B-LTT ViTamin-B",
     "vitamin_large_256": "ViTamin-L-256",
@@ -63,7 +54,7 @@ REFUSED = {
     "vitamin_xlarge_336": "ViTamin-XL-336",
     "vitamin_xlarge_384": "ViTamin-XL-384",
     "model_cfg.vision_cfg.attentional_pool": "coca_base",
-    "roberta-base": "coca_roberta-ViT-B-32 roberta-ViT-B-32",
+    "roberta-base": "coca_roberta-ViT-B-32",
     "convnext_base": "convnext_base convnext_base_w convnext_base_w_320",
     "convnext_large": "convnext_large convnext_large_d convnext_large_d_320",
     "convnext_small": "convnext_small",
@@ -72,13 +63,9 @@ REFUSED = {
     "convnext_xxlarge": "convnext_xxlarge convnext_xxlarge_320",
     "google/mt5-base": "mt5-base-ViT-B-32",
     "google/mt5-xl": "mt5-xl-ViT-H-14",
-    "facebook/nllb-200-distilled-600M": "nllb-clip-base-siglip nllb-clip-base",
-    "facebook/nllb-200-distilled-1.3B": "nllb-clip-large-siglip nllb-clip-large",
     "swin_base_patch4_window7_224": "swin_base_patch4_window7_224",
     "vit_medium_patch16_gap_256": "vit_medium_patch16_gap_256",
     "vit_relpos_medium_patch16_cls_224": "vit_relpos_medium_patch16_cls_224",
-    "xlm-roberta-base": "xlm-roberta-base-ViT-B-32",
-    "xlm-roberta-large": "xlm-roberta-large-ViT-H-14",
 }
 
 

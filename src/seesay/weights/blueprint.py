@@ -11,6 +11,7 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import ConfigError, WeightsError
 from seesay.models.dual_encoder import DualEncoderConfig
+from seesay.models.fastvit import FastVitConfig
 from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.weights.mapping import Rules
@@ -77,7 +78,7 @@ def block_count(config: DualEncoderConfig) -> int:
 
 def _depth(tower: Any) -> int:
     match tower:
-        case ResNetConfig():
+        case ResNetConfig() | FastVitConfig():
             return sum(tower.layers)
         case MobileNetConfig():
             return sum(stage[2] for stage in tower.stages)

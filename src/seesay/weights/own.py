@@ -20,6 +20,7 @@ from seesay.errors import ConfigError, WeightsError
 from seesay.models.bert import BertConfig
 from seesay.models.captioner import CaptionerConfig
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
+from seesay.models.fastvit import FastVitConfig
 from seesay.models.mean_text import MeanTextConfig
 from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.resnet import ResNetConfig
@@ -35,6 +36,7 @@ TOWERS: dict[str, type] = {
     "vit": VitConfig,
     "resnet": ResNetConfig,
     "mobilenet": MobileNetConfig,
+    "fastvit": FastVitConfig,
     "text": TextConfig,
     "bert": BertConfig,
     "mean_text": MeanTextConfig,

@@ -56,6 +56,25 @@ def transform_from_hf(
         )
 
 
+def transform_of_patches(
+    published: dict[str, Any], *, size: int, patch: int, patches: int
+) -> ImageTransformConfig:
+    """Read the preprocessor_config.json of SigLIP 2 NaFlex; the other arguments are what a folder
+    without one gets. `size` is the side of the tower's square of positions, in pixels."""
+    with every_setting(published, FILE, KNOWN) as settings:
+        mean, std = _mean_and_std(settings, HALF, HALF)
+        return ImageTransformConfig(
+            size=size,
+            resize="patches",
+            crop=False,
+            patch=settings.one_of("patch_size", patch),
+            patches=settings.get("max_num_patches", patches),
+            interpolation=RESAMPLE[settings.get("resample", 2)],
+            mean=mean,
+            std=std,
+        )
+
+
 def _edge_and_crop(published: Settings, size: int, default_crop: bool) -> tuple[int, bool]:
     """The side of the square, and whether it is cut out of a picture that keeps its shape."""
     wanted = published.get("size", size)

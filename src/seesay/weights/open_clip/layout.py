@@ -1,17 +1,21 @@
 """CLIP with a ViT or a ResNet; CoCa, whose own parts are in coca.py; SigLIP and EVA-02-CLIP, whose
 image towers open_clip takes from timm (timm_towers.py)."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from seesay.data.tokenizers import Clean, TokenizerConfig
-from seesay.errors import WeightsError
+from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoderConfig
+from seesay.models.fastvit import FastVitConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
 from seesay.weights.blueprint import Blueprint
-from seesay.weights.mapping import Rule, Rules, Transposed, both, fused
+from seesay.weights.mapping import Rule, Rules, Transposed, batch_norm, both, fused
 from seesay.weights.open_clip.coca import COCA_RULES, captioner, pool_settings
+from seesay.weights.open_clip.fastvit import FASTVIT_RULES, FASTVITS
+from seesay.weights.open_clip.hf_towers import HF_RULES, hf_hidden, hf_text
 from seesay.weights.open_clip.timm_towers import TIMM_RULES, timm_vit
 from seesay.weights.preprocessing import transform_from_open_clip
 from seesay.weights.settings import Known, Settings, every_setting
@@ -26,7 +30,7 @@ KNOWN: Known = {
     **dict.fromkeys(("output_tokens", "output_dict"), "what else is returned"),
     **dict.fromkeys(("patch_dropout", "timm_drop", "timm_drop_path"), "for training"),
     **dict.fromkeys(("timm_model_pretrained", "hf_model_pretrained"), "replaced by weights"),
-    **dict.fromkeys(("hf_proj_type", "hf_pooler_type"), "for hf_model_name, which is refused"),
+    **dict.fromkeys(("hf_proj_type", "hf_pooler_type"), "for hf_model_name"),
     "pos_embed_type": "replaced by weights",
     "model_cfg.text_cfg.final_ln_after_pool": "open_clip does not read it",
     **{
@@ -45,6 +49,10 @@ TIMM_ONLY = ("timm_pool", "timm_proj", "timm_proj_bias")
 VIT_ONLY = (
     *("layers", "patch_size", "mlp_ratio", "no_ln_pre", "pool_type", "final_ln_after_pool"),
     *("norm_kwargs", "act_kwargs", "attentional_pool", "attn_pooler_queries", "attn_pooler_heads"),
+)
+TEXT_ONLY = (
+    *("width", "heads", "layers", "mlp_ratio", "vocab_size", "pool_type", "eos_id", "pad_id"),
+    *("no_causal_mask", "embed_cls", "norm_kwargs", "act_kwargs"),
 )
 CLEAN: dict[str, Clean] = {
     "lower": "open_clip_lower",
@@ -67,34 +75,28 @@ def read(published: dict[str, Any]) -> Blueprint:
 
 def _read(published: Settings) -> Blueprint:
     c = published["model_cfg"]
-    t = c["text_cfg"]
-    if (name := t.get("hf_model_name")) is not None:
-        raise WeightsError(
-            f"this checkpoint's text tower is {name!r:.100}, which seesay does not have; "
-            "expected open_clip's own text transformer; choose another model: seesay models list"
-        )
+    v, t = c["vision_cfg"], c["text_cfg"]
     image, rules = _image_tower(c)
     bias = c.get("init_logit_bias")
-    text = _text(t, bool(c.get("quick_gelu")))
+    text, text_rules = _text_tower(c)
     model = DualEncoderConfig(
         image=image,
         text=text,
         embed_dim=c["embed_dim"],
-        # ResNets end in the shared width by themselves, SigLIP needs no map
-        project_image=isinstance(image, VitConfig) and image.pool != "attention",
-        image_bias=isinstance(image, VitConfig) and image.eva,
+        **_image_map(v, image),
         project_text=t.one_of("proj_type", "linear", "none") == "linear",
         text_bias=bool(t.get("proj_bias")),
         scale_init=1 / 0.07 if bias is None else 10.0,
         bias_init=None if bias is None else float(bias),
+        text_hidden=hf_hidden(t, text, c["embed_dim"]),
         captioner=captioner(c),
     )
     if model.captioner is not None:
         rules = {**rules, **COCA_RULES}
-    siglip = isinstance(image, VitConfig) and image.pool == "attention"
+    siglip = isinstance(image, VitConfig) and image.pool == "attention" and not image.pe
     return Blueprint(
         model=model,
-        rules={**rules, **_text_rules("text." if c.get("custom_text") else "")},
+        rules={**rules, **text_rules},
         transform=transform_from_open_clip(
             published.section("preprocess_cfg"), size=image.image_size, squash=siglip
         ),
@@ -102,16 +104,48 @@ def _read(published: Settings) -> Blueprint:
     )
 
 
-def _image_tower(c: Settings) -> tuple[VitConfig | ResNetConfig, Rules]:
+def _text_tower(c: Settings) -> tuple[TextConfig | BertConfig, Rules]:
+    t = c["text_cfg"]
+    if (name := t.get("hf_model_name")) is not None:
+        if c.get("multimodal_cfg") is not None:  # CoCa's decoder needs causal layers before it
+            raise t.refusal("hf_model_name", name, None)
+        c.ignore("custom_text", "quick_gelu")
+        t.ignore(*TEXT_ONLY)
+        return hf_text(t), HF_RULES
+    return _text(t, bool(c.get("quick_gelu"))), _text_rules("text." if c.get("custom_text") else "")
+
+
+def _image_map(v: Settings, image: object) -> dict[str, bool]:
+    """Whether a map leads from the image tower into the space, and whether it has a bias."""
+    proj, bias = v.get("timm_proj", "linear"), bool(v.get("timm_proj_bias", False))
+    if v.get("timm_model_name") is None:
+        # ResNets end in the shared width by themselves.
+        return {"project_image": not isinstance(image, ResNetConfig), "image_bias": False}
+    # Without a map of open_clip's own it is timm's classifier, which has one.
+    return {"project_image": proj != "none", "image_bias": bias if proj == "linear" else not proj}
+
+
+def _timm_tower(v: Settings, name: str, image_size: int) -> tuple[VitConfig | FastVitConfig, Rules]:
+    v.ignore("width", "head_width", *VIT_ONLY)
+    if name in FASTVITS:
+        v.require("timm_pool", "avg", ("avg",))
+        v.require("timm_proj", "linear", (None, ""))
+        return replace(FASTVITS[name], image_size=image_size), FASTVIT_RULES
+    vit = timm_vit(name, image_size)
+    proj = v.get("timm_proj", "linear")
+    # A map of open_clip's own leaves the tower's pool as it is.
+    plain = ("token", "") if name.startswith("vit_") and proj == "linear" else ("token",)
+    v.require("timm_pool", "avg", ("map",) if vit.pool == "attention" else plain)
+    siglip = vit.pool == "attention" and not vit.pe
+    v.require("timm_proj", "linear", ("none",) if siglip else (None, "", "linear"))
+    return vit, TIMM_RULES
+
+
+def _image_tower(c: Settings) -> tuple[VitConfig | ResNetConfig | FastVitConfig, Rules]:
     v = c["vision_cfg"]
     image_size = v.get("image_size", 224)
     if name := v.get("timm_model_name"):
-        vit = timm_vit(name, image_size)
-        siglip = vit.pool == "attention"
-        v.require("timm_pool", "avg", ("map",) if siglip else ("token",))
-        v.require("timm_proj", "linear", ("none",) if siglip else (None, ""))
-        v.ignore("width", "head_width", "timm_proj_bias", *VIT_ONLY)
-        return vit, TIMM_RULES
+        return _timm_tower(v, name, image_size)
     v.ignore(*TIMM_ONLY)
     width, head_width = v.get("width", 768), v.get("head_width", 64)
     if isinstance(layers := v.get("layers", 12), list):
@@ -175,12 +209,16 @@ def _text(t: Settings, quick_gelu: bool) -> TextConfig:
     )
 
 
-def _tokenizer(t: Settings, text: TextConfig) -> TokenizerConfig:
+def _tokenizer(t: Settings, text: TextConfig | BertConfig) -> TokenizerConfig:
     """open_clip's own tokenizer, or that of transformers which the folder holds."""
     transformers = bool(t.get("hf_tokenizer_name"))
     settings = t.section("tokenizer_kwargs")
     default, *others = CLEAN if not transformers else reversed(CLEAN)
     clean = CLEAN[settings.one_of("clean", default, *others)]
+    if t.get("hf_model_name") is not None:
+        context = t.get("context_length", 77)
+        return TokenizerConfig(context=context, pad_id=text.pad_id or 0, clean=clean)
+    assert isinstance(text, TextConfig)
     bert = transformers and bool(settings.get("strip_sep_token"))
     if transformers:
         # Its end mark need not be the largest id, and its padding is known where it has an effect.
@@ -231,11 +269,6 @@ VIT_RULES: Rules = {
 }
 
 
-def _batch_norm(theirs: str, ours: str) -> dict[str, Rule]:
-    names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    return {f"{theirs}.{name}": f"{ours}.{name}" for name in names}
-
-
 def _resnet_rules() -> Rules:
     rules: dict[str, Rule] = {"visual.attnpool.positional_embedding": "image.pool.positions"}
     parts = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "c_proj": "out"}
@@ -243,14 +276,14 @@ def _resnet_rules() -> Rules:
         rules |= both(f"visual.attnpool.{a}", f"image.pool.attention.{b}")
     for n in range(3):
         rules[f"visual.conv{n + 1}.weight"] = f"image.stem.{n}.0.weight"
-        rules |= _batch_norm(f"visual.bn{n + 1}", f"image.stem.{n}.1")
+        rules |= batch_norm(f"visual.bn{n + 1}", f"image.stem.{n}.1")
     for n in range(4):
         theirs, ours = f"visual.layer{n + 1}.{{}}", f"image.stages.{n}.{{}}"
         for i in (1, 2, 3):
             rules[f"{theirs}.conv{i}.weight"] = f"{ours}.conv{i}.0.weight"
-            rules |= _batch_norm(f"{theirs}.bn{i}", f"{ours}.conv{i}.1")
+            rules |= batch_norm(f"{theirs}.bn{i}", f"{ours}.conv{i}.1")
         # a convolution at .0 and its batch norm at .1; only the norm has more than a weight
-        rules |= _batch_norm(f"{theirs}.downsample.{{}}", f"{ours}.shortcut.{{}}")
+        rules |= batch_norm(f"{theirs}.downsample.{{}}", f"{ours}.shortcut.{{}}")
     return rules
 
 

@@ -56,7 +56,7 @@ def served(tmp_path_factory):
     with Library.open([base / "photographs", base / "few"]) as library:
         library.warm_up()
         app = compose(library, ServerConfig(read_only=True))
-        page = next(route.app for route in app.routes if isinstance(route, Mount))
+        page = next(route.app.app for route in app.routes if isinstance(route, Mount))
         server = uvicorn.Server(
             uvicorn.Config(
                 app,

@@ -23,6 +23,7 @@ from seesay.web.browser import script
 from seesay.web.browser.style import STYLE
 from seesay.web.browser.viewer import VIEWER
 from seesay.web.desk import Desk
+from seesay.web.document import ICON, Document
 from seesay.web.form import Form, Head, Label, choices, said
 
 _WAITING, _SESSIONS = 128, 500
@@ -149,8 +150,7 @@ def build_page(
     each search.
 
     It only ever reads. Pictures to look for come as data, never as a file that a visitor names."""
-    title = "看图说话 seesay"
-    with gr.Blocks(title=title, analytics_enabled=False) as page:
+    with gr.Blocks(title=words.TITLE, analytics_enabled=False) as page:
         desk = Desk(library, read_only=read_only, searched=searched)
         _Page(library, desk).connect(page)
     page.queue(default_concurrency_limit=max(2, os.cpu_count() or 1), max_size=_WAITING)
@@ -174,6 +174,7 @@ def mount(app: FastAPI, page: gr.Blocks) -> FastAPI:
         path="/",
         theme=theme,
         css=STYLE,
+        favicon_path=str(ICON),
         allowed_paths=[],
         footer_links=[],
         run_history=False,
@@ -186,7 +187,7 @@ def mount(app: FastAPI, page: gr.Blocks) -> FastAPI:
     page.has_launched = True
     mounted: Any = next(one for one in app.routes if isinstance(one, Mount))
     app.state.end_streams = mounted.app.stop_event.set
-    mounted.app = AllowList(mounted.app, page)
+    mounted.app = Document(AllowList(mounted.app, page))
     return app
 
 

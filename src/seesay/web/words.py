@@ -2,6 +2,11 @@
 
 from seesay.search.report.cards import Bilingual
 
+TITLE = "看图说话 seesay"
+ABOUT: Bilingual = (
+    "Find pictures and texts by what is in them, in Chinese and English.",
+    "按内容查找图片和文字，中英文都可以。",
+)
 ASK: Bilingual = (
     "Describe a picture, or drop one here",
     "描述想找的画面，或把图片拖到这里",

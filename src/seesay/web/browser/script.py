@@ -47,6 +47,7 @@ new MutationObserver(() => {
   if (!mark || mark.dataset.seen) return;
   mark.dataset.seen = "yes";
   const query = new URLSearchParams(mark.dataset.address);
+  document.title = mark.dataset.title;
   if ("restored" in mark.dataset) {
     // An answer that was overtaken by another Back: what the address says now counts.
     if (mark.dataset.restored !== here()) setTimeout(restore, 50);

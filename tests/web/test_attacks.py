@@ -20,8 +20,8 @@ import pytest
 
 from seesay.errors import ConfigError
 from seesay.web.allowlist import AllowList
-from seesay.web.asking import MOST_PICTURE
 from seesay.web.desk import Desk
+from seesay.web.uploads import MOST_PICTURE
 
 SECRET = "the quick brown secret"
 JOIN = "/gradio_api/queue/join"

@@ -122,7 +122,7 @@ class _Page:
         desk, form, results, asked = self._desk, self._form, self._results, self._asked
         asks = [form.words.submit, form.go.click, form.picture.input]
         refines = [form.kind.input, form.folders.input, form.min_match.input, form.picture.clear]
-        refines += [form.since.submit, form.until.submit, form.where.submit]
+        refines += [form.since.input, form.until.input, form.where.submit]
         gr.on(asks, desk.search, form.inputs, [results, asked], **_QUIET)
         gr.on([form.without.submit], desk.search, form.inputs, [results, asked], **_QUIET)
         # While the slider is drawn only its last place counts.
@@ -138,7 +138,7 @@ class _Page:
         def act(event: gr.EventData, last: Asked | None, *values: Any) -> tuple[Any, ...]:
             return desk.act(event._data, last, *values)
 
-        found = [results, asked, form.words]
+        found = [results, asked, form.words, *form.filters, form.folders]
         acted = results.click(act, [asked, *form.inputs], found, **_QUIET)
         acted.then(None, js=script.TO_TOP, **_QUIET)
 

@@ -25,7 +25,6 @@ KINDS: tuple[tuple[Bilingual, str], ...] = (
 FOLDERS: Bilingual = ("Folders", "文件夹")
 SINCE: Bilingual = ("From", "开始日期")
 UNTIL: Bilingual = ("Until", "结束日期")
-DAY: Bilingual = ("2024, 2024-05 or 2024-05-31", "2024、2024-05 或 2024-05-31")
 WHERE: Bilingual = ("Metadata", "元数据")
 WHERE_EXAMPLE: Bilingual = ("camera=Canon, width>=1000", "camera=Canon, width>=1000")
 COLLECTION: Bilingual = ("Collection", "资料库")
@@ -60,10 +59,44 @@ NONE_LEFT: Bilingual = (
 )
 END: Bilingual = ("There is no more.", "没有更多了。")
 LESS_LIKELY: Bilingual = ("Less likely", "可能性较低")
-BAD_PICTURE: Bilingual = (
-    "This file cannot be read as a picture. Use a JPEG, PNG or WebP, for instance.",
-    "这个文件无法作为图片读取。请使用 JPEG、PNG 或 WebP 等格式。",
+BAD_PICTURE: Bilingual = ("{name} cannot be searched with", "{name} 无法用于查找")
+THIS_FILE: Bilingual = ("This file", "这个文件")
+PICTURE_EMPTY: Bilingual = (
+    "The file is empty. Copy or download it again.",
+    "文件是空的。请重新复制或下载。",
 )
+PICTURE_IS: Bilingual = (
+    "It is {kind}, not a picture. Use a JPEG, PNG or WebP, for instance, or a screenshot of it.",
+    "它是{kind}，不是图片。请使用 JPEG、PNG 或 WebP 等格式，或截一张图。",
+)
+PICTURE_IS_HEIC: Bilingual = (
+    "It is a HEIC picture, and this server has no decoder for these. Save it as JPEG. Whoever runs "
+    "the server can add the decoder: pip install 'seesay[heif]'",
+    "它是 HEIC 图片，而这台服务器没有相应的解码器。请另存为 JPEG。服务器管理员可以安装解码器："
+    "pip install 'seesay[heif]'",
+)
+PICTURE_DAMAGED: Bilingual = (
+    "The picture is damaged or incomplete. Copy or download it again, or save it as JPEG or PNG.",
+    "图片已损坏或不完整。请重新复制或下载，或另存为 JPEG 或 PNG。",
+)
+PICTURE_UNKNOWN: Bilingual = (
+    "It does not begin like any picture that can be read here ({formats}, HEIF). Check that it is "
+    "a picture, and save it as JPEG or PNG.",
+    "它不是这里能读取的图片格式（{formats}、HEIF）。请确认它是图片，并另存为 JPEG 或 PNG。",
+)
+PICTURE_TOO_MANY: Bilingual = (
+    "It has {width} x {height} pixels; at most {most} in all can be read. Save it smaller.",
+    "它有 {width} x {height} 像素，最多只能读取共 {most} 像素。请缩小后再试。",
+)
+PICTURE_TOO_LARGE: Bilingual = (
+    "It has {size} MB, and your browser cannot make it smaller; at most {most} MB can be sent. "
+    "Save it as a smaller JPEG.",
+    "它有 {size} MB，而浏览器无法将它缩小；最多只能发送 {most} MB。请另存为较小的 JPEG。",
+)
+CLEAR: Bilingual = ("Clear all", "全部清除")
+FILTERED: Bilingual = ("Filters in use", "正在使用的筛选条件")
+TAKE_AWAY: Bilingual = ("remove", "移除")
+AT_LEAST: Bilingual = ("match of at least {share}%", "匹配度不低于 {share}%")
 FAILED: Bilingual = ("This could not be answered.", "无法回答这个请求。")
 EMPTY: Bilingual = (
     "This collection is empty. Fill it with: seesay index FOLDER",

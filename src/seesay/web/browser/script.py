@@ -1,5 +1,7 @@
 """What the page does in the browser. Texts from files are only ever set as text."""
 
+from seesay.web.uploads import MOST_SENT
+
 LANGUAGE = """() => {
   const kept = localStorage.getItem("seesay-language");
   const asked = new URLSearchParams(location.search).get("lang");
@@ -71,7 +73,7 @@ PICTURE_SHOWN = """${value ? `<span class="chosen">${value.startsWith("data:imag
   <span><span class="en">Picture</span><span class="zh">图片</span></span></label>`}"""
 
 PICTURE = """
-const SIDE = 1024, MOST = 2000000;
+const SIDE = 1024, MOST = 2000000, MOST_SENT = __MOST_SENT__;
 function read(blob) {
   return new Promise((done, failed) => {
     const reader = new FileReader();
@@ -97,9 +99,14 @@ async function smaller(file) {
 async function take(file) {
   if (!file) return;
   const blob = await smaller(file);
-  // What no browser can make smaller and is still large is no picture that could be searched with.
-  const url = blob.size > 8 * MOST / 2 ? "data:application/octet-stream;base64," : await read(blob);
-  props.value = url.startsWith("data:,") || url === "data:" ? "data:text/plain;base64," : url;
+  const given = [...file.name].slice(-80).join("").replace(/\\p{Surrogate}/gu, "");
+  const name = `;name=${encodeURIComponent(given)}`;
+  if (blob.size > MOST_SENT) {
+    props.value = `data:application/x-too-large;size=${blob.size}${name};base64,`;
+  } else {
+    const body = (await read(blob)).split(",")[1] || "";
+    props.value = `data:${blob.type || "application/octet-stream"}${name};base64,${body}`;
+  }
   setTimeout(() => trigger("input"), 60);
 }
 element.addEventListener("change", (event) => {
@@ -132,8 +139,29 @@ if (!window.seesayDrops) {
     if (file) { event.preventDefault(); take(file); }
   }, true);
 }
-"""
+""".replace("__MOST_SENT__", str(MOST_SENT))
 """Choosing, dropping and pasting; a large picture is made smaller before it is sent."""
+
+DAY = """
+const field = () => element.querySelector("input");
+const put = () => { if (field().value !== (props.value || "")) field().value = props.value || ""; };
+let typing = 0;
+element.addEventListener("input", (event) => {
+  event.stopPropagation();
+  clearTimeout(typing);
+  // While a year is typed, each digit makes a date of its own.
+  typing = setTimeout(() => {
+    const day = field().value;
+    if (day === (props.value || "") || (day && day < "1000")) return;
+    props.value = day;
+    setTimeout(() => trigger("input"), 60);
+  }, 500);
+});
+element.addEventListener("change", (event) => event.stopPropagation());
+watch("value", put);
+put();
+"""
+"""A date: what is chosen is told once it is whole."""
 
 MAP = """
 let peek = null;

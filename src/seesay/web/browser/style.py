@@ -5,14 +5,15 @@ STYLE = """
 body{background:var(--body-background-fill)}
 .gradio-container{width:100%;max-width:1180px!important;margin:0 auto!important;
 padding:0!important}
-.main.fillable{padding:20px clamp(12px,3vw,32px) 48px!important}
+.main.fillable{padding:clamp(0px,2vw,16px) clamp(12px,3vw,32px) 48px!important}
 .html-container{padding:0!important}
-.gradio-container main{padding:10px 0 0!important;width:100%;max-width:none!important}
+.gradio-container main{padding:0!important;width:100%;max-width:none!important}
 .gradio-container main>.wrap{width:100%}
 span.en,span.zh{color:inherit!important}
 #results,#copies,#told,#picked{padding:0!important}
 footer{display:none!important}
 #head{align-items:center;gap:14px;flex-wrap:wrap;padding:10px 0 2px}
+#head>:first-child{flex:none!important;min-width:max-content!important}
 #head>.block,#head>.form{border:0;box-shadow:none;background:transparent;padding:0}
 .brand{display:flex;align-items:baseline;gap:10px;white-space:nowrap}
 .brand b{font-size:1.5rem;letter-spacing:.02em}
@@ -58,6 +59,24 @@ cursor:pointer}
 padding:0 4px!important}
 #more>button.label-wrap{padding:6px 4px;color:var(--body-text-color-subdued);font-weight:500;
 width:auto;gap:8px}
+.unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+.chips{display:flex;flex-wrap:wrap;gap:8px;margin:12px 0 14px}
+.chip{display:inline-flex;align-items:center;gap:6px;max-width:100%;border-color:transparent;
+background:color-mix(in srgb,var(--primary-500) 14%,transparent)}
+.chip>span:first-child{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.chip i{font-style:normal;font-size:1.1em;line-height:1}
+.do.clear{border-color:transparent;background:transparent;
+color:var(--body-text-color-subdued)}
+#more [data-testid=block-info],.day>span{background:none!important;padding:0!important;
+color:var(--body-text-color-subdued)!important;font-weight:500;font-size:.86rem!important;
+box-shadow:none!important;border:0!important}
+.day{display:flex;flex-direction:column;gap:var(--spacing-lg);font-size:var(--block-label-text-size)}
+.day input{font:inherit;font-size:var(--input-text-size);padding:var(--input-padding);
+border:var(--input-border-width) solid var(--input-border-color);min-height:42px;
+border-radius:var(--input-radius);background:var(--input-background-fill);
+color:var(--body-text-color);width:100%;color-scheme:light}
+.dark .day input{color-scheme:dark}
+#since,#until{padding:var(--block-padding)!important;background:var(--block-background-fill)}
 .found h3,.copies h3{font-size:1rem;font-weight:600;margin:22px 0 10px}
 .found .divider{display:flex;align-items:center;gap:14px;color:var(--body-text-color-subdued)}
 .found .divider:after{content:"";flex:1;border-top:1px solid var(--border-color-primary)}
@@ -151,9 +170,13 @@ padding:4px 18px 16px;font-size:.88rem}
 .dropping:after{content:"";position:fixed;inset:10px;border:3px dashed var(--primary-500);
 border-radius:18px;pointer-events:none;z-index:50}
 @media (max-width:640px){
-#head{gap:8px}.brand b{font-size:1.25rem}.brand span{display:none}
+#head{gap:8px;flex-wrap:nowrap}#collection{flex:1 1 60px!important;min-width:60px!important}
+#language label{padding:5px 10px}.brand b{font-size:1.25rem}.brand span{display:none}
 #ask{flex-wrap:wrap;padding:6px 8px 8px 14px}#ask .form,#words{flex:1 1 100%!important}
 #picture{margin-right:auto}#go{min-width:96px!important}
+#more .row{flex-wrap:wrap}#more .form{flex-direction:column}
+#more .row>.form,#more .row>#where{flex:1 1 100%!important}
+#since,#until{flex:1 1 40%!important;min-width:0!important}
 ul.cards{grid-template-columns:repeat(2,minmax(0,1fr));gap:10px}
 ul.cards.small{grid-template-columns:repeat(3,minmax(0,1fr))}
 dialog.look{width:100vw;max-width:100vw;max-height:100dvh;height:100dvh;border-radius:0}

@@ -1,0 +1,86 @@
+"""The filters in use, each of which can be taken away by itself."""
+
+from dataclasses import replace
+from html import escape
+from pathlib import PurePath
+
+from seesay.search.report.cards import Bilingual
+from seesay.search.report.page import both
+from seesay.search.store.sqlite.paths import path_to_text, text_to_path
+from seesay.text import to_unicode
+from seesay.web import words
+from seesay.web.asking import Asked, conditions
+
+_ALL = "all"
+
+
+def chips(asked: Asked) -> str:
+    """A button for each filter of a question; nothing where there is none."""
+    shown = [_chip(name, value, label) for name, value, label in _filters(asked)]
+    if not shown:
+        return ""
+    if len(shown) > 1:
+        shown.append(
+            f'<button type="button" class="do clear" data-do="drop" data-filter="{_ALL}">'
+            f"{both(words.CLEAR)}</button>"
+        )
+    label = escape(" ".join(words.FILTERED))
+    return f'<div class="chips" role="group" aria-label="{label}">{"".join(shown)}</div>'
+
+
+def without(asked: Asked, name: str, value: str) -> Asked:
+    """The question without one of its filters, or without any; its first page."""
+    asked = replace(asked, page=0)
+    match name:
+        case "folder":
+            dropped = text_to_path(value)
+            return replace(asked, folders=tuple(f for f in asked.folders if f != dropped))
+        case "where":
+            kept = [one for one in conditions(asked.where) if one != value]
+            return replace(asked, where=", ".join(kept))
+        case "kind":
+            return replace(asked, kind=None)
+        case "min_match":
+            return replace(asked, min_match=0.0)
+        case "since":
+            return replace(asked, since="")
+        case "until":
+            return replace(asked, until="")
+        case "without":
+            return replace(asked, without="")
+        case "all":
+            rest = Asked(collection=asked.collection, words=asked.words, unit=asked.unit)
+            return replace(rest, picture=asked.picture, picture_name=asked.picture_name)
+    return asked
+
+
+def _filters(asked: Asked) -> list[tuple[str, str, Bilingual]]:
+    """Name, value and label of each."""
+    found: list[tuple[str, str, Bilingual]] = []
+    if asked.without.strip():
+        text = asked.without.strip()
+        found.append(("without", "", (f"without “{text}”", f"排除“{text}”")))
+    if asked.kind:
+        kinds = {kind: label for label, kind in words.KINDS}
+        found.append(("kind", "", kinds.get(asked.kind, (asked.kind, asked.kind))))
+    for folder in asked.folders:
+        name = to_unicode(PurePath(folder).name or folder)
+        found.append(("folder", path_to_text(folder), (name, name)))
+    if since := asked.since.strip():
+        found.append(("since", "", (f"from {since}", f"{since} 起")))
+    if until := asked.until.strip():
+        found.append(("until", "", (f"until {until}", f"至 {until}")))
+    found += [("where", one, (one, one)) for one in conditions(asked.where)]
+    if asked.min_match:
+        share = f"{asked.min_match:.0f}"
+        found.append(("min_match", "", words.told(words.AT_LEAST, share=share)))
+    return found
+
+
+def _chip(name: str, value: str, label: Bilingual) -> str:
+    title = escape(to_unicode(value or " ".join(dict.fromkeys(label))))
+    return (
+        f'<button type="button" class="do chip" data-do="drop" data-filter="{name}"'
+        f' data-value="{escape(value)}" title="{title}"><span>{both(label)}</span>'
+        f'<i aria-hidden="true">×</i><span class="unseen">{both(words.TAKE_AWAY)}</span></button>'
+    )

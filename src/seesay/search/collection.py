@@ -37,6 +37,7 @@ from seesay.search.query.duplicates import (
     duplicates,
     removable,
 )
+from seesay.search.query.folding import FoldedHit, fold
 from seesay.search.query.likeness import THRESHOLD
 from seesay.search.query.results import Hit, Results
 from seesay.search.query.searcher import Searcher
@@ -259,6 +260,10 @@ class Collection:
         """The files of these groups that may go, after reading them and those to keep again. Delete
         no file that this does not name."""
         return removable(self.store, groups)
+
+    def fold(self, hits: Sequence[Hit]) -> list[FoldedHit]:
+        """Hits with those that show the same picture folded into one; see `fold`."""
+        return fold(self.store, self.thumbnail, hits)
 
     def map(self, modality: Modality = "image", *, most: int = MOST_POINTS) -> Map:
         """Where pictures, or texts, lie when all that they differ in is shown in two numbers."""

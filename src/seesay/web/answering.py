@@ -59,12 +59,13 @@ def newest(collection: Collection, name: str) -> str:
     hits = collection.newest(PAGE)
     if not hits:
         return notice(words.EMPTY, kind="hint")
-    return f"<h3>{both(words.NEWEST)}</h3>{grid(hits, name)}"
+    return f"<h3>{both(words.NEWEST)}</h3>{grid(collection.fold(hits), name)}"
 
 
 def _found(collection: Collection, name: str, asked: Asked, results: Results) -> str:
-    hits, more = results.hits[:PAGE], len(results.hits) > PAGE
-    likely = [hit for hit in hits if hit.confidence >= results.explain.threshold]
+    more = len(results.hits) > PAGE
+    hits = collection.fold(results.hits[:PAGE])
+    likely = [one for one in hits if one.hit.confidence >= results.explain.threshold]
     unlikely = hits[len(likely) :]  # whatever fits comes first, see Searcher
     head = _head(collection, name, asked)
     if not hits:

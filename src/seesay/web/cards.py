@@ -6,6 +6,7 @@ from html import escape
 from pathlib import PurePath
 from urllib.parse import quote
 
+from seesay.search.query.folding import FoldedHit
 from seesay.search.query.results import Hit
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
@@ -20,18 +21,17 @@ def thumbnail(unit: int, collection: str, size: int = 256) -> str:
     return f"/v1/thumbnails/{unit}?collection={quote(collection, safe='')}&size={size}"
 
 
-def grid(hits: Iterable[Hit], collection: str, *, far: bool = False) -> str:
+def grid(hits: Iterable[FoldedHit], collection: str, *, far: bool = False) -> str:
     """Finds side by side; `far` says that they are probably not what was asked for."""
-    cards = "".join(card(hit, collection) for hit in hits)
+    cards = "".join(card(one, collection) for one in hits)
     return f'<ul class="cards{" far" if far else ""}">{cards}</ul>' if cards else ""
 
 
-def card(hit: Hit, collection: str) -> str:
-    """One find: what it shows, how sure it is, and what can be done with it."""
+def card(folded: FoldedHit, collection: str) -> str:
+    """One find: what it shows, how sure it is, its copies, and what can be done with it."""
+    hit = folded.hit
     share = "" if not hit.lanes else _sure(hit.confidence)
-    copies = words.told(words.COPIES, count=len(hit.duplicates))
-    notes = f'<span class="note">{both(copies)}</span>' if hit.duplicates else ""
-    notes += _caption(hit)
+    notes = _caption(hit) + _copies(folded, collection)
     name = _name(hit.path)
     return (
         f'<li class="card" data-unit="{hit.unit}">{shown(hit, collection)}<div class="told">'
@@ -72,6 +72,29 @@ def notice(head: Bilingual, told: Bilingual = ("", ""), detail: str = "", kind: 
     return (
         f'<div class="notice {kind}" role="status"><strong>{both(head)}</strong>{more}{exact}</div>'
     )
+
+
+def _copies(folded: FoldedHit, collection: str) -> str:
+    """Other files of the same picture, which unfold."""
+    if not folded.count:
+        return ""
+    label = words.COPY if folded.count == 1 else words.told(words.COPIES, count=folded.count)
+    looked = "".join(
+        f"<li>{picture(one.unit, one.path, collection)}{_file(one.path)}</li>"
+        for one in folded.copies
+    )
+    same = "".join(
+        f"<li>{_file(path)}</li>"
+        for hit in (folded.hit, *folded.copies)
+        for path in hit.duplicates
+    )
+    return (
+        f'<details class="same"><summary>{both(label)}</summary><ul>{looked}{same}</ul></details>'
+    )
+
+
+def _file(path: str) -> str:
+    return f'<span title="{_safe(path)}">{_safe(_name(path))}</span>'
 
 
 def _sure(confidence: float) -> str:

@@ -116,6 +116,13 @@ overflow-wrap:anywhere;background:var(--background-fill-secondary);color:var(--b
 .why summary,.explain summary{cursor:pointer}
 .why ul{margin:6px 0 0!important;padding-left:16px!important}
 .why li{margin:2px 0!important;font-size:.8rem}
+.same{font-size:.8rem;color:var(--body-text-color-subdued)}
+.same summary{cursor:pointer;width:max-content;color:var(--primary-600);font-weight:500}
+.dark .same summary{color:var(--primary-300)}
+.same ul{list-style:none!important;margin:6px 0 0!important;padding:0!important}
+.same li{display:flex;align-items:center;gap:8px;margin:4px 0!important;min-width:0}
+.same li>span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.same .shown{width:48px;flex:none;border-radius:8px;overflow:hidden}
 .keep{background:var(--primary-600);color:#fff;border-radius:999px;padding:1px 9px;
 font-size:.76rem;margin-left:4px}
 .notice{border-radius:14px;padding:14px 18px;margin:14px 0;border:1px solid

@@ -110,7 +110,8 @@ window.seesayShow = show;
 element.addEventListener("click", (event) => {
   const looked = event.target.closest("[data-look]");
   if (!looked) return;
-  const all = [...element.querySelectorAll("[data-look]")].map((one) => one.dataset);
+  const all = [...element.querySelectorAll("[data-look]")]
+    .filter((one) => !one.closest("details:not([open])")).map((one) => one.dataset);
   show(all.find((one) => one === looked.dataset), all);
 });
 """.replace("__LABELS__", json.dumps(_LABELS, ensure_ascii=False))

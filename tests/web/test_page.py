@@ -7,16 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from photographs import folder
-from web_names import first_names, names
-
-DROP = """([name, type, data]) => {
-  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
-  const dropped = new DataTransfer();
-  dropped.items.add(new File([bytes], name, {type}));
-  document.body.dispatchEvent(
-    new DragEvent("drop", {dataTransfer: dropped, bubbles: true, cancelable: true}));
-}"""
-
+from web_names import DROP, first_names, names
 
 def ask(page, text):
     page.locator("#words textarea, #words input").fill(text)

@@ -46,6 +46,7 @@ from seesay.search.rebuilding import BuiltLane, rebuild
 from seesay.search.report.description import Description, describe
 from seesay.search.report.export import export
 from seesay.search.report.facets import Facets, facets
+from seesay.search.report.geography import draw_places
 from seesay.search.report.map import MOST_POINTS, Map, draw_map
 from seesay.search.report.newest import newest
 from seesay.search.report.statistics import Statistics, gather
@@ -268,6 +269,10 @@ class Collection:
     def map(self, modality: Modality = "image", *, most: int = MOST_POINTS) -> Map:
         """Where pictures, or texts, lie when all that they differ in is shown in two numbers."""
         return draw_map(self.store, self._space(), modality, most=most)
+
+    def places(self, *, most: int = MOST_POINTS) -> Map:
+        """Where pictures were taken; see `draw_places`."""
+        return draw_places(self.store, most=most)
 
     def newest(self, count: int = 20) -> list[Hit]:
         """The pictures that came in last; see `newest`."""

@@ -10,6 +10,7 @@ from seesay.search.query.folding import FoldedHit
 from seesay.search.query.results import Hit
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
+from seesay.search.store.records import Unit
 from seesay.text import to_unicode
 from seesay.web import words
 
@@ -57,6 +58,15 @@ def picture(unit: int, path: str, collection: str) -> str:
         f'<img loading="lazy" decoding="async" alt="{name}"'
         f' src="{_safe(thumbnail(unit, collection))}"></button>'
     )
+
+
+def picked_card(unit: Unit, path: str, collection: str) -> str:
+    """A small card of what was chosen on a map."""
+    if unit.kind == "text":
+        inside = f"<blockquote>{_safe(_cut(unit.text))}</blockquote>"
+    else:
+        inside = picture(unit.id, path, collection)
+    return f'<li class="card">{inside}</li>'
 
 
 def button(label: Bilingual, *, kind: str = "", **data: object) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 from seesay.errors import ConfigError, MissingExtraError, SeesayError
@@ -27,7 +26,7 @@ from seesay.web.asking import Asked, search
 from seesay.web.cards import notice
 from seesay.web.chips import chips, without
 from seesay.web.copies import duplicates_told
-from seesay.web.mapping import draw, picked
+from seesay.web.mapping import Shown, draw, picked
 from seesay.web.uploads import MOST_SENT, decode_picture, name_of, size_of_unsent
 
 _MOST_FOLDERS = 200
@@ -84,7 +83,7 @@ class Desk:
         except SeesayError as error:
             folders, shown, closing = [], failed(error), ""
         choices = gr.update(choices=folders, value=[])
-        return [choices, shown, closing, "", "", None, _named(name), None]
+        return [choices, shown, closing, "", "", "", "", None]
 
     def search(self, *form: Any) -> tuple[str, Asked | None]:
         """Answer what is on the form."""
@@ -137,25 +136,26 @@ class Desk:
             return failed(error)
         return duplicates_told(collection, name)
 
-    def draw_once(self, name: str | None, modality: str, told: str) -> tuple[Any, Any, Any]:
+    def draw_once(self, name: str | None, shown: str, told: str) -> tuple[Any, Any, Any]:
         """The map, where it is not there yet."""
-        return (gr.skip(), gr.skip(), gr.skip()) if told else self.draw(name, modality)
+        return (gr.skip(), gr.skip(), gr.skip()) if told else self.draw(name, shown)
 
-    def draw(self, name: str | None, modality: str) -> tuple[Any, Any, Any]:
-        """The map of pictures or of texts."""
+    def draw(self, name: str | None, shown: str) -> tuple[Any, Any, Any]:
+        """The map of pictures, of texts, or of places."""
         try:
             collection, name = self._get(name)
-            made, told = draw(collection, "text" if modality == "text" else "image")
+            known: dict[str, Shown] = {"text": "text", "place": "place"}
+            drawn, told = draw(collection, name, known.get(shown, "image"))
         except SeesayError as error:
-            made, told = None, failed(error)
-        return told, made, _named(name or "")
+            drawn, told = "", failed(error)
+        return told, drawn, ""
 
     def pick(self, name: str | None, data: dict[str, Any]) -> str:
-        """What was drawn around on the map."""
+        """What was chosen on the map."""
         try:
             collection, name = self._get(name)
             units = [int(unit) for unit in data.get("units", ())]
-            return _named(name) + picked(collection, name, units)
+            return picked(collection, name, units)
         except SeesayError as error:
             return failed(error)
 
@@ -269,8 +269,3 @@ def _day(text: str, edge: int) -> str:
 def _too_large(size: int) -> Bilingual:
     sizes = {"size": f"{size / 1e6:.0f}", "most": f"{MOST_SENT / 1e6:.0f}"}
     return words.told(words.PICTURE_TOO_LARGE, **sizes)
-
-
-def _named(name: str) -> str:
-    """Tells the map's script where thumbnails are."""
-    return f'<span data-name="{escape(name)}"></span>'

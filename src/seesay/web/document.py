@@ -21,7 +21,8 @@ from seesay.web.address import from_address, title_of
 ICON = Path(__file__).with_name("browser") / "icon.png"
 PREVIEW = "/preview.png"
 """What a link in a message shows; 1200 x 630 pixels."""
-_PREVIEW_FILE = ICON.with_name("preview.png")
+_FILES = {PREVIEW: "image/png", "/land.json": "application/json"}
+"""All that is served from the folder of the icon."""
 _THEIRS = re.compile(
     rb"""<meta\s+(?:property|name)="(?:og|twitter):[^>]*>|<link\s+rel="manifest"[^>]*>"""
     rb"""|<title>.*?</title>""",
@@ -32,18 +33,18 @@ _END_OF_HEAD = b"</head>"
 
 
 class Document:
-    """An ASGI application around the one that serves the page. It answers for the preview picture,
-    and rewrites the document; everything else passes."""
+    """An ASGI application around the one that serves the page. It serves the preview picture and
+    the outlines of land, and rewrites the document; everything else passes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._preview = _PREVIEW_FILE.read_bytes()
+        self._files = {path: ICON.with_name(path[1:]).read_bytes() for path in _FILES}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        if reads and scope["path"] == PREVIEW:
+        if reads and (content := self._files.get(scope["path"])):
             headers = {"Cache-Control": "private, max-age=86400"}
-            answer = Response(self._preview, headers=headers, media_type="image/png")
+            answer = Response(content, headers=headers, media_type=_FILES[scope["path"]])
             await answer(scope, receive, send)
         elif reads and scope["path"] == "/":
             rewriting = _rewriting(_Head(scope), send)  # the allow-list empties the query string

@@ -20,6 +20,7 @@ from seesay.web.address import LONGEST
 from seesay.web.allowlist import AllowList
 from seesay.web.asking import Asked
 from seesay.web.browser import script
+from seesay.web.browser.plane import PLANE
 from seesay.web.browser.style import STYLE
 from seesay.web.browser.viewer import VIEWER
 from seesay.web.desk import Desk
@@ -56,8 +57,8 @@ class _Page:
                     elem_id="modality",
                 )
                 self._told = gr.HTML(padding=False, apply_default_css=False, elem_id="told")
-                self._plot = gr.Plot(show_label=False, container=False, elem_id="map")
-                self._picked = _html("picked", "found", VIEWER + script.MAP)
+                self._plane = _html("map", "", PLANE)
+                self._picked = _html("picked", "found", VIEWER)
         self._closing = gr.HTML(padding=False, apply_default_css=False)
         self._asked = gr.State(None)
         self._address = gr.Textbox(visible=False, max_length=LONGEST, label="Address")
@@ -76,7 +77,7 @@ class _Page:
         self._connect_head(page)
         self._connect_search()
         desk, collection = self._desk, self._head.collection
-        drawn = [self._told, self._plot, self._picked]
+        drawn = [self._told, self._plane, self._picked]
         self._doubling.select(desk.duplicates, [collection, self._copies], self._copies, **_QUIET)
         self._mapping.select(
             desk.draw_once, [collection, self._modality, self._told], drawn, **_QUIET
@@ -86,13 +87,13 @@ class _Page:
         def pick(name: str | None, event: gr.EventData) -> str:
             return desk.pick(name, event._data)
 
-        self._picked.select(pick, collection, self._picked, **_QUIET)
+        self._plane.select(pick, collection, self._picked, **_QUIET)
         self._connect_history()
 
     def _connect_head(self, page: gr.Blocks) -> None:
         desk, head, labels = self._desk, self._head, self._labels
         opened = [self._form.folders, self._results, self._closing, self._copies]
-        opened += [self._told, self._plot, self._picked, self._asked]
+        opened += [self._told, self._plane, self._picked, self._asked]
         spoken = [component for component, _ in labels]
 
         def speak(language: str) -> list[Any]:

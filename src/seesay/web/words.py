@@ -31,7 +31,16 @@ COLLECTION: Bilingual = ("Collection", "资料库")
 DUPLICATES: Bilingual = ("Duplicates", "重复文件")
 MAP: Bilingual = ("Map", "地图")
 SHOWN: Bilingual = ("Shown on the map", "地图内容")
-PLACES: tuple[tuple[Bilingual, str], ...] = KINDS[1:]
+PLACES: tuple[tuple[Bilingual, str], ...] = (
+    *KINDS[1:],
+    (("Where taken", "拍摄地点"), "place"),
+)
+PLANE_LABELS: dict[str, Bilingual] = {
+    "map": ("Map", "地图"),
+    "closer": ("Zoom in", "放大"),
+    "further": ("Zoom out", "缩小"),
+    "all": ("Show all", "显示全部"),
+}
 
 NEWEST: Bilingual = ("New in this collection", "最近加入")
 EXAMPLES = ("a dog on the grass", "一只猫", "stars in the sky", "城市夜景")
@@ -169,12 +178,21 @@ MORE_GROUPS: Bilingual = (
 
 MAP_TOLD: Bilingual = (
     "{shown} of {total}. What is alike lies close together; these two axes show {share}% of what "
-    "differs. Click a dot to look at it, or draw around some with the lasso.",
+    "differs. Click a picture to look at it, a stack to see what is in it.",
     "共 {total} 个，显示 {shown} 个。相似的内容彼此靠近；两条轴反映了 {share}% 的差异。"
-    "点击圆点可查看，也可用套索圈选。",
+    "点击图片可查看，点击一叠图片可展开。",
+)
+PLACES_TOLD: Bilingual = (
+    "{shown} of {total} pictures that say where they were taken. Click a picture to look at it, a "
+    "stack to see what is in it.",
+    "共 {total} 张图片带有拍摄位置，显示 {shown} 张。点击图片可查看，点击一叠图片可展开。",
+)
+NO_PLACES: Bilingual = (
+    "No picture here says where it was taken.",
+    "这里的图片都没有拍摄位置信息。",
 )
 CAPTIONS_TOLD: Bilingual = (
-    " {captions} of the dots are captions of pictures, drawn as diamonds.",
+    "{captions} of the dots are captions of pictures, drawn as diamonds.",
     "其中 {captions} 个是图片说明，用菱形表示。",
 )
 NOTHING_ON_MAP: Bilingual = ("There is nothing of this type here.", "这里没有这一类内容。")

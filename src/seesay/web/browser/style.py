@@ -13,7 +13,7 @@ span.en,span.zh{color:inherit!important}
 #results,#copies,#told,#picked{padding:0!important}
 footer{display:none!important}
 #head{align-items:center;gap:14px;flex-wrap:wrap;padding:10px 0 2px}
-#head>:first-child{flex:none!important;min-width:max-content!important}
+#head>:first-child{flex:0 0 auto!important;width:auto!important;min-width:0!important}
 #head>.block,#head>.form{border:0;box-shadow:none;background:transparent;padding:0}
 .brand{display:flex;align-items:baseline;gap:10px;white-space:nowrap}
 .brand b{font-size:1.5rem;letter-spacing:.02em}
@@ -152,10 +152,31 @@ vertical-align:top}
 .closing{color:var(--body-text-color-subdued);font-size:.82rem;text-align:center;margin-top:34px}
 #map{border:1px solid var(--border-color-primary);border-radius:14px;
 background:var(--block-background-fill)}
-.peek{position:fixed;z-index:40;pointer-events:none;width:180px;border-radius:12px;overflow:hidden;
+.plane{--land:#e3e9f2;--shore:#c3cede;--text:#2f6fdb;--caption:#e08e45;position:relative;
+height:clamp(360px,64vh,640px);overflow:hidden;border-radius:14px;touch-action:pan-y;cursor:grab;
+user-select:none}
+.dark .plane{--land:#2a3750;--shore:#42526f;--text:#7aa7f5;--caption:#efb27c}
+.plane:active{cursor:grabbing}
+.plane:focus-visible{outline:3px solid var(--primary-300);outline-offset:-3px}
+.plane canvas{position:absolute;inset:0;width:100%;height:100%}
+.spots{position:absolute;inset:0;pointer-events:none}
+.spot{position:absolute;left:0;top:0;width:60px;height:60px;padding:0;border-radius:10px;
+border:2px solid #fff;background:var(--background-fill-secondary);pointer-events:auto;
+cursor:pointer;box-shadow:0 2px 8px rgba(20,25,40,.28)}
+.dark .spot{border-color:#55637d}
+.spot img{width:100%;height:100%;object-fit:cover;border-radius:8px;display:block;
+margin:0!important;pointer-events:none}
+.spot span{position:absolute;top:-8px;right:-8px;min-width:20px;padding:0 5px;border-radius:10px;
+background:var(--primary-600);color:#fff;font-size:.72rem;line-height:20px;font-weight:600}
+.spot span:empty{display:none}
+.spot:hover,.spot:focus-visible{z-index:2;border-color:var(--primary-500);outline:0}
+.tools{position:absolute;right:10px;bottom:10px;display:flex;flex-direction:column;gap:6px}
+.tools .do{width:36px;height:36px;padding:0;font-size:1.1rem;border-radius:10px}
+.peek{position:absolute;left:0;top:0;z-index:4;pointer-events:none;max-width:220px;padding:6px 10px;
+border-radius:10px;font-size:.8rem;line-height:1.4;overflow-wrap:anywhere;
 background:var(--block-background-fill);border:1px solid var(--border-color-primary);
-box-shadow:0 8px 28px rgba(20,25,40,.22)}
-.peek img{width:100%;display:block;aspect-ratio:4/3;object-fit:cover}
+box-shadow:0 4px 16px rgba(20,25,40,.2)}
+.peek[hidden]{display:none}
 dialog.look{border:0;border-radius:18px;padding:0;width:min(1200px,96vw);max-width:96vw;
 max-height:96vh;max-height:96dvh;margin:auto;background:var(--block-background-fill);
 color:var(--body-text-color);box-shadow:0 20px 70px rgba(0,0,0,.45)}

@@ -51,12 +51,12 @@ def picked(collection: Collection, name: str, units: Sequence[int]) -> str:
 def _remarks(drawn: Map, shown: Shown) -> list[Bilingual]:
     counts = {"shown": len(drawn.points), "total": drawn.total}
     if shown == "place":
-        return [words.told(words.PLACES_TOLD, **counts)]
+        return [words.told(words.PLACES_TOLD, **counts), words.CLICK_PICTURES]
     share = f"{100 * drawn.explained:.0f}"
     remarks = [words.told(words.MAP_TOLD, **counts, share=share)]
     if captions := sum(_is_caption(point, drawn) for point in drawn.points):
         remarks.append(words.told(words.CAPTIONS_TOLD, captions=captions))
-    return remarks
+    return [*remarks, words.CLICK_TEXTS if shown == "text" else words.CLICK_PICTURES]
 
 
 def _point(point: Point, drawn: Map) -> tuple[int, float, float, str, str]:

@@ -178,14 +178,20 @@ MORE_GROUPS: Bilingual = (
 
 MAP_TOLD: Bilingual = (
     "{shown} of {total}. What is alike lies close together; these two axes show {share}% of what "
-    "differs. Click a picture to look at it, a stack to see what is in it.",
-    "共 {total} 个，显示 {shown} 个。相似的内容彼此靠近；两条轴反映了 {share}% 的差异。"
+    "differs.",
+    "共 {total} 个，显示 {shown} 个。相似的内容彼此靠近；两条轴反映了 {share}% 的差异。",
+)
+CLICK_PICTURES: Bilingual = (
+    "Click a picture to look at it, a stack to see what is in it.",
     "点击图片可查看，点击一叠图片可展开。",
 )
+CLICK_TEXTS: Bilingual = (
+    "Point at a dot to read how its text begins, click it to read on.",
+    "指向圆点可看文字开头，点击可看更多。",
+)
 PLACES_TOLD: Bilingual = (
-    "{shown} of {total} pictures that say where they were taken. Click a picture to look at it, a "
-    "stack to see what is in it.",
-    "共 {total} 张图片带有拍摄位置，显示 {shown} 张。点击图片可查看，点击一叠图片可展开。",
+    "{shown} of {total} pictures that say where they were taken.",
+    "共 {total} 张图片带有拍摄位置，显示 {shown} 张。",
 )
 NO_PLACES: Bilingual = (
     "No picture here says where it was taken.",

@@ -1,7 +1,7 @@
 """A map that is moved and zoomed: pictures as thumbnails, those close together as one stack."""
 
 PLANE = r"""
-const CELL = 78, THUMB = 60, NEAR = 12, MOST_ZOOM = 4096, MOST_TOLD = 1000;
+const CELL = 78, THUMB = 60, EDGE = 2.8 * THUMB, NEAR = 12, MOST_ZOOM = 4096, MOST_TOLD = 1000;
 const make = (kind, name) => Object.assign(document.createElement(kind), {className: name});
 let land = null;
 
@@ -51,8 +51,8 @@ function plane(box) {
     view.x = (left + right) / 2;
     view.y = (top + low) / 2;
     const least = some === points && places ? 0.02 : 1e-9;
-    const wide = (size.width - 2 * THUMB) / Math.max(right - left, least);
-    const high = (size.height - 2 * THUMB) / Math.max(low - top, least);
+    const wide = (size.width - EDGE) / Math.max(right - left, least);
+    const high = (size.height - EDGE) / Math.max(low - top, least);
     zoomTo(Math.min(wide, high));
   }
   const widest = () => Math.min(size.width, size.height) * (places ? 0.9 : 0.5);
@@ -240,6 +240,8 @@ function plane(box) {
     size.width = box.clientWidth;
     size.height = box.clientHeight;
     if (!size.width) return;
+    // Likeness has no shape of its own, unlike the earth: it takes that of the map.
+    if (first && !places) for (const one of points) one.x *= size.width / size.height;
     if (first) fit(points); else draw();
   }).observe(box);
   new MutationObserver(draw).observe(document.body, {attributeFilter: ["class"]});

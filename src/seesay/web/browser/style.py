@@ -13,12 +13,12 @@ span.en,span.zh{color:inherit!important}
 #results,#copies,#told,#picked{padding:0!important}
 footer{display:none!important}
 #head{align-items:center;gap:14px;flex-wrap:wrap;padding:10px 0 2px}
-#head>:first-child{flex:0 0 auto!important;width:auto!important;min-width:0!important}
+#head>:first-child{margin-right:auto;flex:0 0 auto!important;width:auto!important;min-width:0!important}
 #head>.block,#head>.form{border:0;box-shadow:none;background:transparent;padding:0}
 .brand{display:flex;align-items:baseline;gap:10px;white-space:nowrap}
 .brand b{font-size:1.5rem;letter-spacing:.02em}
 .brand span{color:var(--body-text-color-subdued);font-size:.95rem}
-#language{min-width:auto!important;flex:none!important;width:auto!important;margin-left:auto}
+#language{min-width:auto!important;flex:none!important;width:auto!important}
 #language .wrap{flex-wrap:nowrap;gap:0;border:1px solid var(--border-color-primary);
 border-radius:999px;overflow:hidden;background:var(--block-background-fill)}
 #language label{border:0;border-radius:999px;box-shadow:none;background:transparent;
@@ -177,13 +177,16 @@ border-radius:10px;font-size:.8rem;line-height:1.4;overflow-wrap:anywhere;
 background:var(--block-background-fill);border:1px solid var(--border-color-primary);
 box-shadow:0 4px 16px rgba(20,25,40,.2)}
 .peek[hidden]{display:none}
-dialog.look{border:0;border-radius:18px;padding:0;width:min(1200px,96vw);max-width:96vw;
-max-height:96vh;max-height:96dvh;margin:auto;background:var(--block-background-fill);
+dialog.look{border:0;border-radius:18px;padding:0;width:min(1400px,96vw);max-width:96vw;
+height:94vh;height:94dvh;max-height:none;margin:auto;overflow:hidden;background:var(--block-background-fill);
 color:var(--body-text-color);box-shadow:0 20px 70px rgba(0,0,0,.45)}
 dialog.look::backdrop{background:rgba(12,14,20,.78)}
-.look .stage{position:relative;background:#0c0e14;display:grid;place-items:center;height:66vh}
-.look .stage img{display:block;max-width:100%;max-height:66vh;margin:0!important;
-object-fit:contain}
+dialog.look[open]{display:flex;flex-direction:column}
+.look .stage{position:relative;background:#0c0e14;display:grid;place-items:center;flex:1 1 0;
+min-height:0;overflow:hidden}
+.look .stage img{display:block;width:100%;height:100%;margin:0!important;object-fit:contain}
+.look .close{width:36px;height:36px;padding:0;flex:none;font-size:1rem;line-height:1}
+.look .about{flex:none;max-height:38%;overflow-y:auto}
 .look .turn{position:absolute;top:0;bottom:0;width:56px;border:0;background:transparent;
 color:#fff;font-size:2.4rem;line-height:1;cursor:pointer;text-shadow:0 1px 6px #000}
 .look .turn:hover,.look .turn:focus-visible{background:rgba(255,255,255,.12);outline:0}
@@ -207,9 +210,8 @@ border-radius:18px;pointer-events:none;z-index:50}
 #since,#until{flex:1 1 40%!important;min-width:0!important}
 ul.cards{grid-template-columns:repeat(2,minmax(0,1fr));gap:10px}
 ul.cards.small{grid-template-columns:repeat(3,minmax(0,1fr))}
-dialog.look{width:100vw;max-width:100vw;max-height:100dvh;height:100dvh;border-radius:0}
-.look .stage{height:56dvh}.look .stage img{max-height:56dvh}
-.look dl{grid-template-columns:1fr;gap:0 0}.look dd{margin-bottom:6px}
+dialog.look{width:100vw;max-width:100vw;height:100vh;height:100dvh;border-radius:0}
+.look dl{gap:3px 12px}
 .told{padding:8px 9px 10px}.like .shown{width:84px}
 }
 """

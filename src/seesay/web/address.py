@@ -72,8 +72,8 @@ def addressed(asked: Asked, restored: str | None = None) -> str:
     """A mark in the results by which the script sets the address; an answer that was `restored`
     from an address names it, and leaves the history as it is."""
     kind = "" if restored is None else f' data-restored="{escape(restored)}"'
-    title = escape(title_of(asked.words))
-    return f'<span hidden data-address="{escape(to_address(asked))}" data-title="{title}"{kind}></span>'
+    address, title = escape(to_address(asked)), escape(title_of(asked.words))
+    return f'<span hidden data-address="{address}" data-title="{title}"{kind}></span>'
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,7 @@ def _copies(folded: FoldedHit, collection: str) -> str:
         for one in folded.copies
     )
     same = "".join(
-        f"<li>{_file(path)}</li>"
-        for hit in (folded.hit, *folded.copies)
-        for path in hit.duplicates
+        f"<li>{_file(path)}</li>" for hit in (folded.hit, *folded.copies) for path in hit.duplicates
     )
     return (
         f'<details class="same"><summary>{both(label)}</summary><ul>{looked}{same}</ul></details>'

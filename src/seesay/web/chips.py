@@ -3,6 +3,7 @@
 from dataclasses import replace
 from html import escape
 from pathlib import PurePath
+from typing import Any
 
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
@@ -12,6 +13,8 @@ from seesay.web import words
 from seesay.web.asking import Asked, conditions
 
 _ALL = "all"
+_NONE: dict[str, Any] = {"without": "", "kind": None, "since": "", "until": "", "min_match": 0.0}
+"""The filters that have one value, and what they are without it."""
 
 
 def chips(asked: Asked) -> str:
@@ -31,27 +34,15 @@ def chips(asked: Asked) -> str:
 def without(asked: Asked, name: str, value: str) -> Asked:
     """The question without one of its filters, or without any; its first page."""
     asked = replace(asked, page=0)
-    match name:
-        case "folder":
-            dropped = text_to_path(value)
-            return replace(asked, folders=tuple(f for f in asked.folders if f != dropped))
-        case "where":
-            kept = [one for one in conditions(asked.where) if one != value]
-            return replace(asked, where=", ".join(kept))
-        case "kind":
-            return replace(asked, kind=None)
-        case "min_match":
-            return replace(asked, min_match=0.0)
-        case "since":
-            return replace(asked, since="")
-        case "until":
-            return replace(asked, until="")
-        case "without":
-            return replace(asked, without="")
-        case "all":
-            rest = Asked(collection=asked.collection, words=asked.words, unit=asked.unit)
-            return replace(rest, picture=asked.picture, picture_name=asked.picture_name)
-    return asked
+    if name == "folder":
+        dropped = text_to_path(value)
+        return replace(asked, folders=tuple(one for one in asked.folders if one != dropped))
+    if name == "where":
+        kept = [one for one in conditions(asked.where) if one != value]
+        return replace(asked, where=", ".join(kept))
+    if name == _ALL:
+        return replace(asked, folders=(), where="", **_NONE)
+    return replace(asked, **{name: _NONE[name]}) if name in _NONE else asked
 
 
 def _filters(asked: Asked) -> list[tuple[str, str, Bilingual]]:

@@ -77,15 +77,19 @@ def refusal(content: bytes) -> Bilingual | None:
         return words.PICTURE_EMPTY
     for start, beginnings, kind in _OTHERS:
         if content[start:].startswith(beginnings):
-            return words.PICTURE_IS[0].format(kind=kind[0]), words.PICTURE_IS[1].format(kind=kind[1])
+            return words.PICTURE_IS[0].format(kind=kind[0]), words.PICTURE_IS[1].format(
+                kind=kind[1]
+            )
     try:
         header = open_header(io.BytesIO(content), "the picture")
     except MissingExtraError:
         return words.PICTURE_IS_HEIC
     except ImageError:
         begins_well = any(content.startswith(sign) for sign in _SIGNS)
-        return words.PICTURE_DAMAGED if begins_well else words.told(
-            words.PICTURE_UNKNOWN, formats=", ".join(FORMATS)
+        return (
+            words.PICTURE_DAMAGED
+            if begins_well
+            else words.told(words.PICTURE_UNKNOWN, formats=", ".join(FORMATS))
         )
     width, height = header.size
     if width * height > DEFAULT_LIMITS.max_pixels:

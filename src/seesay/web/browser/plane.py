@@ -46,13 +46,15 @@ function plane(box) {
     [(x - view.x) * view.zoom + size.width / 2, (y - view.y) * view.zoom + size.height / 2];
   function fit(some) {
     const xs = some.map((one) => one.x), ys = some.map((one) => one.y);
-    const [left, right] = [xs.reduce((a, b) => Math.min(a, b)), xs.reduce((a, b) => Math.max(a, b))];
-    const [top, low] = [ys.reduce((a, b) => Math.min(a, b)), ys.reduce((a, b) => Math.max(a, b))];
+    // Not Math.min(...xs): there may be more points than a call may have arguments.
+    const least = (a, b) => Math.min(a, b), most = (a, b) => Math.max(a, b);
+    const [left, right] = [xs.reduce(least), xs.reduce(most)];
+    const [top, low] = [ys.reduce(least), ys.reduce(most)];
     view.x = (left + right) / 2;
     view.y = (top + low) / 2;
-    const least = some === points && places ? 0.02 : 1e-9;
-    const wide = (size.width - EDGE) / Math.max(right - left, least);
-    const high = (size.height - EDGE) / Math.max(low - top, least);
+    const span = some === points && places ? 0.02 : 1e-9;
+    const wide = (size.width - EDGE) / Math.max(right - left, span);
+    const high = (size.height - EDGE) / Math.max(low - top, span);
     zoomTo(Math.min(wide, high));
   }
   const widest = () => Math.min(size.width, size.height) * (places ? 0.9 : 0.5);
@@ -62,7 +64,8 @@ function plane(box) {
   }
   function zoomAt(factor, x = size.width / 2, y = size.height / 2) {
     const before = view.zoom;
-    const [u, v] = [view.x + (x - size.width / 2) / before, view.y + (y - size.height / 2) / before];
+    const u = view.x + (x - size.width / 2) / before;
+    const v = view.y + (y - size.height / 2) / before;
     zoomTo(before * factor);
     view.x = u - (x - size.width / 2) / view.zoom;
     view.y = v - (y - size.height / 2) / view.zoom;
@@ -96,7 +99,7 @@ function plane(box) {
       const [x, y] = onScreen(point);
       if (x < -CELL || y < -CELL || x > size.width + CELL || y > size.height + CELL) continue;
       if (point.kind !== "image") { dot(point, x, y, colour); continue; }
-      const key = Math.floor(point.x * view.zoom / CELL) + "," + Math.floor(point.y * view.zoom / CELL);
+      const key = [point.x, point.y].map((at) => Math.floor(at * view.zoom / CELL)).join();
       const stack = stacks.get(key);
       if (stack) stack.push(point); else stacks.set(key, [point]);
     }

@@ -13,7 +13,8 @@ span.en,span.zh{color:inherit!important}
 #results,#copies,#told,#picked{padding:0!important}
 footer{display:none!important}
 #head{align-items:center;gap:14px;flex-wrap:wrap;padding:10px 0 2px}
-#head>:first-child{margin-right:auto;flex:0 0 auto!important;width:auto!important;min-width:0!important}
+#head>:first-child{margin-right:auto;flex:0 0 auto!important;width:auto!important;
+min-width:0!important}
 #head>.block,#head>.form{border:0;box-shadow:none;background:transparent;padding:0}
 .brand{display:flex;align-items:baseline;gap:10px;white-space:nowrap}
 .brand b{font-size:1.5rem;letter-spacing:.02em}
@@ -188,7 +189,7 @@ min-height:0;overflow:hidden}
 .look .close{width:36px;height:36px;padding:0;flex:none;font-size:1rem;line-height:1}
 .look .about{flex:none;max-height:38%;overflow-y:auto}
 .look .turn{position:absolute;top:0;bottom:0;width:56px;border:0;background:transparent;
-color:#fff;font-size:2.4rem;line-height:1;cursor:pointer;text-shadow:0 1px 6px #000}
+color:#fff;font-size:2.4rem;line-height:1;cursor:pointer;text-shadow:0 0 3px #000,0 0 14px #000}
 .look .turn:hover,.look .turn:focus-visible{background:rgba(255,255,255,.12);outline:0}
 .look .before{left:0}.look .after{right:0}
 .look header{display:flex;align-items:center;gap:8px 12px;padding:12px 18px 4px}

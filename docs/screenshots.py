@@ -138,8 +138,7 @@ def similar(browser: Browser, address: str) -> None:
 def drawn(browser: Browser, address: str) -> None:
     page = opened(browser, address, "en-US", DESK)
     page.get_by_role("tab").nth(2).click()
-    page.wait_for_selector("#map .js-plotly-plot[data-hooked]")
-    page.wait_for_selector("#map .point")
+    page.wait_for_selector("#map .spot")
     keep(page, "map")
 
 

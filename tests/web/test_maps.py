@@ -77,7 +77,7 @@ def test_a_map_is_moved_and_zoomed_by_keys_and_buttons_on_a_phone(visit):
     page.wait_for_function(
         "([one, x]) => one.getBoundingClientRect().x < x - 40", arg=[west.element_handle(), before]
     )
-    plane.locator("[data-tool=closer]").click(click_count=1)
+    plane.locator("[data-tool=closer]").click()
     plane.locator("[data-tool=all]").click()
     page.wait_for_function(
         "([one, x]) => Math.abs(one.getBoundingClientRect().x - x) < 2",
@@ -103,6 +103,17 @@ def test_texts_are_dots_that_say_how_they_begin(visit, served):
     )
     expect(plane.locator(".peek")).to_contain_text(": ")
     assert box["width"] > 300 and page.evaluate("window.hacked") is None
+
+
+def test_the_map_that_was_asked_for_last_is_the_one_that_stays(visit):
+    page = visit(query="/?collection=trip")
+    page.get_by_role("tab").nth(2).click()
+    for kind in ("text", "image", "place"):
+        page.locator(f"#modality input[value={kind}]").click()
+    expect(page.locator("#map .plane[data-shown=place] .spot")).to_have_count(2)
+    page.get_by_role("tab").nth(0).click()
+    page.get_by_role("tab").nth(2).click()
+    expect(page.locator("#map .plane[data-shown=place] .spot")).to_have_count(2)
 
 
 def test_without_positions_the_map_says_so(visit):

@@ -83,8 +83,7 @@ def test_arrows_lead_from_picture_to_picture_on_a_phone_too(visit):
 
 
 def test_copies_stand_as_one_and_unfold(visit):
-    page = visit()
-    ask(page, "a cup of coffee")
+    page = visit(query="/?q=a+cup+of+coffee&kind=image")
     card = page.locator("#results .card", has_text="+1 copy")
     cup = card.filter(has=page.locator(".same li", has_text=re.compile("coffee|onerror")))
     expect(cup).to_have_count(1)

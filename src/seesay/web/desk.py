@@ -47,7 +47,8 @@ class Desk:
 
     def open(self, name: str | None) -> list[Any]:
         """A collection as it is first seen: folders to choose from, results, the closing line, and
-        nothing yet of duplicates (html), map (line, figure, picked) and the last question."""
+        nothing yet of duplicates (html), map (line, map, picked, what is drawn) and the last
+        question."""
         shown = self._opened(name)
         shown[1] += self._addressed(Asked(collection=name))
         return shown
@@ -83,7 +84,7 @@ class Desk:
         except SeesayError as error:
             folders, shown, closing = [], failed(error), ""
         choices = gr.update(choices=folders, value=[])
-        return [choices, shown, closing, "", "", "", "", None]
+        return [choices, shown, closing, "", "", "", "", None, None]
 
     def search(self, *form: Any) -> tuple[str, Asked | None]:
         """Answer what is on the form."""
@@ -136,19 +137,21 @@ class Desk:
             return failed(error)
         return duplicates_told(collection, name)
 
-    def draw_once(self, name: str | None, shown: str, told: str) -> tuple[Any, Any, Any]:
-        """The map, where it is not there yet."""
-        return (gr.skip(), gr.skip(), gr.skip()) if told else self.draw(name, shown)
-
-    def draw(self, name: str | None, shown: str) -> tuple[Any, Any, Any]:
-        """The map of pictures, of texts, or of places."""
+    def draw(
+        self, name: str | None, shown: str, drawn: tuple[str, str] | None
+    ) -> tuple[Any, Any, Any, Any]:
+        """The map of pictures, of texts, or of places, where it is not `drawn` already: a line
+        about it, the map, nothing picked, and what is drawn now."""
+        now = (name or self._library.names[0], shown)
+        if drawn == now:
+            return (gr.skip(),) * 4
         try:
             collection, name = self._get(name)
             known: dict[str, Shown] = {"text": "text", "place": "place"}
-            drawn, told = draw(collection, name, known.get(shown, "image"))
+            plane, told = draw(collection, name, known.get(shown, "image"))
         except SeesayError as error:
-            drawn, told = "", failed(error)
-        return told, drawn, ""
+            plane, told = "", failed(error)
+        return told, plane, "", now
 
     def pick(self, name: str | None, data: dict[str, Any]) -> str:
         """What was chosen on the map."""

@@ -144,9 +144,9 @@ class Form:
         ]
 
 
-def _day(label: Bilingual, name: str) -> gr.HTML:
+def _day(label: Bilingual, name: str) -> Any:
     """The browser's own picker for a date, which phones know how to show."""
-    day = gr.HTML(
+    day: Any = gr.HTML(
         "",
         html_template=f'<label class="day"><span>{both(label)}</span><input type="date"></label>',
         js_on_load=script.DAY,

@@ -60,7 +60,7 @@ class _Page:
                 self._plane = _html("map", "", PLANE)
                 self._picked = _html("picked", "found", VIEWER)
         self._closing = gr.HTML(padding=False, apply_default_css=False)
-        self._asked = gr.State(None)
+        self._asked, self._drawn = gr.State(None), gr.State(None)
         self._address = gr.Textbox(visible=False, max_length=LONGEST, label="Address")
         self._labels: list[Label] = [
             *self._form.labels,
@@ -77,12 +77,16 @@ class _Page:
         self._connect_head(page)
         self._connect_search()
         desk, collection = self._desk, self._head.collection
-        drawn = [self._told, self._plane, self._picked]
         self._doubling.select(desk.duplicates, [collection, self._copies], self._copies, **_QUIET)
-        self._mapping.select(
-            desk.draw_once, [collection, self._modality, self._told], drawn, **_QUIET
+        # One after the other: a map that is slow to draw must not replace the one asked for last.
+        gr.on(
+            [self._mapping.select, self._modality.input],
+            desk.draw,
+            [collection, self._modality, self._drawn],
+            [self._told, self._plane, self._picked, self._drawn],
+            trigger_mode="always_last",
+            **_QUIET,
         )
-        self._modality.input(desk.draw, [collection, self._modality], drawn, **_QUIET)
 
         def pick(name: str | None, event: gr.EventData) -> str:
             return desk.pick(name, event._data)
@@ -93,7 +97,7 @@ class _Page:
     def _connect_head(self, page: gr.Blocks) -> None:
         desk, head, labels = self._desk, self._head, self._labels
         opened = [self._form.folders, self._results, self._closing, self._copies]
-        opened += [self._told, self._plane, self._picked, self._asked]
+        opened += [self._told, self._plane, self._picked, self._drawn, self._asked]
         spoken = [component for component, _ in labels]
 
         def speak(language: str) -> list[Any]:

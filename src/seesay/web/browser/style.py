@@ -13,7 +13,8 @@ span.en,span.zh{color:inherit!important}
 #results,#copies,#told,#picked{padding:0!important}
 footer{display:none!important}
 #head{align-items:center;gap:14px;flex-wrap:wrap;padding:10px 0 2px}
-#head>:first-child{margin-right:auto;flex:0 0 auto!important;width:auto!important;
+#head>.block{margin:0!important}
+#head>:first-child{margin-right:auto!important;flex:0 0 auto!important;width:auto!important;
 min-width:0!important}
 #head>.block,#head>.form{border:0;box-shadow:none;background:transparent;padding:0}
 .brand{display:flex;align-items:baseline;gap:10px;white-space:nowrap}

@@ -105,4 +105,5 @@ def test_a_name_comes_with_the_data_and_is_cut():
     assert len(name_of(f"data:;name={'x' * 9999};base64,")) <= 120
     assert size_of_unsent("data:application/x-too-large;size=31;name=a;base64,") == 31
     assert size_of_unsent("data:application/x-too-large;size=-1;base64,") == 0
+    assert size_of_unsent(f"data:application/x-too-large;size={'9' * 2000};base64,") == 0
     assert size_of_unsent(url) is None and Asked(picture=b"").nothing is False

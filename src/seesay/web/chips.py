@@ -49,8 +49,7 @@ def _filters(asked: Asked) -> list[tuple[str, str, Bilingual]]:
     """Name, value and label of each."""
     found: list[tuple[str, str, Bilingual]] = []
     if asked.without.strip():
-        text = asked.without.strip()
-        found.append(("without", "", (f"without “{text}”", f"排除“{text}”")))
+        found.append(("without", "", words.told(words.CHIP_WITHOUT, text=asked.without.strip())))
     if asked.kind:
         kinds = {kind: label for label, kind in words.KINDS}
         found.append(("kind", "", kinds.get(asked.kind, (asked.kind, asked.kind))))
@@ -58,13 +57,13 @@ def _filters(asked: Asked) -> list[tuple[str, str, Bilingual]]:
         name = to_unicode(PurePath(folder).name or folder)
         found.append(("folder", path_to_text(folder), (name, name)))
     if since := asked.since.strip():
-        found.append(("since", "", (f"from {since}", f"{since} 起")))
+        found.append(("since", "", words.told(words.CHIP_SINCE, day=since)))
     if until := asked.until.strip():
-        found.append(("until", "", (f"until {until}", f"至 {until}")))
+        found.append(("until", "", words.told(words.CHIP_UNTIL, day=until)))
     found += [("where", one, (one, one)) for one in conditions(asked.where)]
     if asked.min_match:
         share = f"{asked.min_match:.0f}"
-        found.append(("min_match", "", words.told(words.AT_LEAST, share=share)))
+        found.append(("min_match", "", words.told(words.CHIP_MIN_MATCH, share=share)))
     return found
 
 

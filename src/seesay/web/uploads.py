@@ -17,7 +17,7 @@ MOST_SENT = 10_000_000
 """Bytes of a file that the page sends as it is, when the browser cannot make it smaller."""
 _TOO_LARGE = "data:application/x-too-large;"
 """How the page names a file that it does not send; see browser/script.py."""
-_LONGEST_NAME = 120
+_LONGEST_NAME, _DIGITS = 120, 16
 
 # What people drop most often that is no picture, by how it begins.
 _OTHERS: Sequence[tuple[int, tuple[bytes, ...], Bilingual]] = (
@@ -30,6 +30,9 @@ _OTHERS: Sequence[tuple[int, tuple[bytes, ...], Bilingual]] = (
     (8, (b"AVI ", b"WAVE"), ("a video or sound", "视频或音频")),
     (4, (b"ftypisom", b"ftypmp4", b"ftypM4", b"ftypqt"), ("a video or sound", "视频或音频")),
 )
+
+# How files of the usual formats begin, whole or not.
+_SIGNS = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF", b"\0\0\0\x0cjP")
 
 
 def decode_picture(url: str | None) -> bytes | None:
@@ -67,7 +70,7 @@ def size_of_unsent(url: str | None) -> int | None:
     if not (url or "").startswith(_TOO_LARGE):
         return None
     size = _parameter(url or "", "size")
-    return int(size) if size.isascii() and size.isdigit() else 0
+    return int(size) if size.isascii() and size.isdigit() and len(size) < _DIGITS else 0
 
 
 def refusal(content: bytes) -> Bilingual | None:
@@ -77,28 +80,21 @@ def refusal(content: bytes) -> Bilingual | None:
         return words.PICTURE_EMPTY
     for start, beginnings, kind in _OTHERS:
         if content[start:].startswith(beginnings):
-            return words.PICTURE_IS[0].format(kind=kind[0]), words.PICTURE_IS[1].format(
-                kind=kind[1]
-            )
+            en, zh = words.PICTURE_IS
+            return en.format(kind=kind[0]), zh.format(kind=kind[1])
     try:
         header = open_header(io.BytesIO(content), "the picture")
     except MissingExtraError:
         return words.PICTURE_IS_HEIC
     except ImageError:
-        begins_well = any(content.startswith(sign) for sign in _SIGNS)
-        return (
-            words.PICTURE_DAMAGED
-            if begins_well
-            else words.told(words.PICTURE_UNKNOWN, formats=", ".join(FORMATS))
-        )
+        if content.startswith(_SIGNS):
+            return words.PICTURE_DAMAGED
+        return words.told(words.PICTURE_UNKNOWN, formats=", ".join(FORMATS))
     width, height = header.size
     if width * height > DEFAULT_LIMITS.max_pixels:
         most = f"{DEFAULT_LIMITS.max_pixels:,}"
         return words.told(words.PICTURE_TOO_MANY, width=width, height=height, most=most)
     return None
-
-
-_SIGNS = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF", b"\0\0\0\x0cjP")
 
 
 def _parameter(url: str, name: str) -> str:

@@ -105,7 +105,10 @@ PICTURE_TOO_LARGE: Bilingual = (
 CLEAR: Bilingual = ("Clear all", "全部清除")
 FILTERED: Bilingual = ("Filters in use", "正在使用的筛选条件")
 TAKE_AWAY: Bilingual = ("remove", "移除")
-AT_LEAST: Bilingual = ("match of at least {share}%", "匹配度不低于 {share}%")
+CHIP_WITHOUT: Bilingual = ("without “{text}”", "排除“{text}”")
+CHIP_SINCE: Bilingual = ("from {day}", "{day} 起")
+CHIP_UNTIL: Bilingual = ("until {day}", "至 {day}")
+CHIP_MIN_MATCH: Bilingual = ("match of at least {share}%", "匹配度不低于 {share}%")
 FAILED: Bilingual = ("This could not be answered.", "无法回答这个请求。")
 EMPTY: Bilingual = (
     "This collection is empty. Fill it with: seesay index FOLDER",

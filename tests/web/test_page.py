@@ -101,7 +101,7 @@ def test_a_text_dropped_as_a_picture_gives_one_clear_message(visit):
     page = visit()
     drop(page, "notes.txt", b"no picture at all", "text/plain")
     expect(page.locator("#results .notice")).to_have_count(1)
-    expect(page.locator("#results .notice.wrong")).to_contain_text("cannot be read as a picture")
+    expect(page.locator("#results .notice.wrong")).to_contain_text("notes.txt cannot be searched")
     expect(page.locator("#results .card")).to_have_count(0)
 
 
@@ -136,7 +136,7 @@ def test_pages_follow_each_other_without_repeating(visit):
     page = visit()
     ask(page, "stars in the sky")
     first = names(page)
-    assert len(first) == 24
+    assert 20 <= len(first) <= 24  # some stand for their copies
     page.locator("[data-do=page]", has_text="Next").click()
     expect(page.locator(".pager")).to_contain_text("Page 2")
     second = names(page)
@@ -161,16 +161,15 @@ def test_filters_narrow_what_is_found(visit):
     expect(page.locator("#results .card .name")).to_contain_text("onerror")
 
 
-def test_days_narrow_what_is_found_and_nonsense_is_explained(visit):
+def test_days_narrow_what_is_found_and_nonsense_is_explained(visit, served):
     page = visit()
     ask(page, "a cat")
     page.locator("#more button.label-wrap").click()
-    page.locator("#until textarea, #until input").fill("1970")
-    page.keyboard.press("Enter")
+    page.locator("#until input").fill("1970-01-01")
     expect(page.locator("#results .notice")).to_contain_text("Nothing is left with these filters")
-    page.locator("#until textarea, #until input").fill("yesterday")
-    page.keyboard.press("Enter")
+    page.goto(f"{served.address}/?q=a+cat&until=yesterday")
     expect(page.locator("#results .notice.wrong")).to_contain_text("yesterday")
+    expect(page.locator("#results .chip")).to_contain_text("until yesterday")
 
 
 def test_what_is_not_there_is_called_no_good_match(visit):
@@ -224,7 +223,7 @@ def test_names_and_texts_of_files_are_never_markup(visit):
     page = visit()
     card = page.locator("#results .card", has_text="onerror=window")
     expect(card.locator(".name")).to_contain_text("${window.hacked=2} {{a}} & `b`.png")
-    card.locator(".shown").click()
+    card.locator(".shown").first.click()
     expect(page.locator("dialog.look strong")).to_contain_text("<img src=x onerror")
     page.keyboard.press("Escape")
     ask(page, "parrot manual")

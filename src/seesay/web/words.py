@@ -76,7 +76,7 @@ PICTURE_EMPTY: Bilingual = (
 )
 PICTURE_IS: Bilingual = (
     "It is {kind}, not a picture. Use a JPEG, PNG or WebP, for instance, or a screenshot of it.",
-    "它是{kind}，不是图片。请使用 JPEG、PNG 或 WebP 等格式，或截一张图。",
+    "文件类型：{kind}，不是图片。请使用 JPEG、PNG 或 WebP 等格式，或截一张图。",
 )
 PICTURE_IS_HEIC: Bilingual = (
     "It is a HEIC picture, and this server has no decoder for these. Save it as JPEG. Whoever runs "

@@ -54,7 +54,7 @@ color:var(--body-text-color-subdued);white-space:nowrap}
 .chosen img,.chosen .file{width:46px;height:46px;border-radius:10px;object-fit:cover;display:grid;
 place-items:center;background:var(--background-fill-secondary)}
 .chosen button{position:absolute;top:-7px;right:-7px;width:22px;height:22px;border-radius:50%;
-border:0;background:var(--body-text-color);color:var(--body-background-fill);line-height:1;
+padding:0;min-width:0;display:grid;place-items:center;font-size:.9rem;border:0;background:var(--body-text-color);color:var(--body-background-fill);line-height:1;
 cursor:pointer}
 #go{flex:none!important;min-width:104px!important;border-radius:12px;align-self:center;height:44px}
 #more{border:0!important;background:transparent!important;box-shadow:none!important;

@@ -49,8 +49,9 @@ def travel_pictures(trip: Path) -> None:
         exif[271], exif[272] = "Canon", "EOS R5"
         exif[0x8769] = {36867: "2023:07:08 10:11:12"}
         exif[0x8825] = {1: latitude[0], 2: latitude[1], 3: longitude[0], 4: longitude[1]}
+        size = (200, 300) if name == "rocket.jpg" else (300, 200)
         with Image.open(folder() / name) as picture:
-            picture.convert("RGB").resize((300, 200)).save(trip / f"{name[:-4]}.jpg", exif=exif)
+            picture.convert("RGB").resize(size).save(trip / f"{name[:-4]}.jpg", exif=exif)
     table = "file,caption,tag\ncoffee.jpg,A cup in <b>Paris</b>,breakfast\n"
     (trip / "captions.csv").write_text(table, encoding="utf-8")
 

@@ -63,6 +63,17 @@ def test_it_fills_a_phone_begins_at_the_close_button_and_enlarges(visit, size):
     expect(page.locator("dialog.look")).to_have_count(0)
 
 
+@pytest.mark.parametrize("size", [(390, 844), (1280, 800), (844, 390)])
+def test_a_tall_picture_is_seen_whole(visit, size):
+    page = visit("en-US", *size, query="/?where=file.name~rocket&collection=trip")
+    picture = opened(page).bounding_box()
+    stage = page.locator("dialog.look .stage").bounding_box()
+    assert picture["height"] > 150
+    for start, side in (("x", "width"), ("y", "height")):
+        assert picture[start] >= stage[start] - 1
+        assert picture[start] + picture[side] <= stage[start] + stage[side] + 1
+
+
 def test_arrows_lead_from_picture_to_picture_on_a_phone_too(visit):
     page = visit("zh-CN", 390, 844)
     ask(page, "星空")

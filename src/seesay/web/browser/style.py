@@ -184,9 +184,9 @@ height:94vh;height:94dvh;max-height:none;margin:auto;overflow:hidden;background:
 color:var(--body-text-color);box-shadow:0 20px 70px rgba(0,0,0,.45)}
 dialog.look::backdrop{background:rgba(12,14,20,.78)}
 dialog.look[open]{display:flex;flex-direction:column}
-.look .stage{position:relative;background:#0c0e14;display:grid;place-items:center;flex:1 1 0;
-min-height:0;overflow:hidden}
-.look .stage img{display:block;width:100%;height:100%;margin:0!important;object-fit:contain}
+.look .stage{position:relative;background:#0c0e14;flex:1 1 0;min-height:0;overflow:hidden}
+.look .stage img{position:absolute;inset:0;width:100%;height:100%;margin:auto!important;
+object-fit:contain}
 .look .close{width:36px;height:36px;padding:0;flex:none;font-size:1rem;line-height:1}
 .look .about{flex:none;max-height:38%;overflow-y:auto}
 .look .turn{position:absolute;top:0;bottom:0;width:56px;border:0;background:transparent;

@@ -46,8 +46,7 @@ from seesay.search.rebuilding import BuiltLane, rebuild
 from seesay.search.report.description import Description, describe
 from seesay.search.report.export import export
 from seesay.search.report.facets import Facets, facets
-from seesay.search.report.geography import draw_places
-from seesay.search.report.map import MOST_POINTS, Map, draw_map
+from seesay.search.report.map import MOST_POINTS, Map, draw_map, draw_places
 from seesay.search.report.newest import newest
 from seesay.search.report.statistics import Statistics, gather
 from seesay.search.report.thumbnails import Thumbnails

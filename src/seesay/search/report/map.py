@@ -34,7 +34,7 @@ class Point:
     text: str | None
     """What is written in it, its beginning."""
     x: float
-    """Between -1 and 1, as `y` is."""
+    """Between -1 and 1, as `y` is; on a map of places its longitude, and `y` its latitude."""
     y: float
 
 

@@ -37,6 +37,7 @@ from seesay.search.query.duplicates import (
     duplicates,
     removable,
 )
+from seesay.search.query.folding import FoldedHit, fold
 from seesay.search.query.likeness import THRESHOLD
 from seesay.search.query.results import Hit, Results
 from seesay.search.query.searcher import Searcher
@@ -45,7 +46,7 @@ from seesay.search.rebuilding import BuiltLane, rebuild
 from seesay.search.report.description import Description, describe
 from seesay.search.report.export import export
 from seesay.search.report.facets import Facets, facets
-from seesay.search.report.map import MOST_POINTS, Map, draw_map
+from seesay.search.report.map import MOST_POINTS, Map, draw_map, draw_places
 from seesay.search.report.newest import newest
 from seesay.search.report.statistics import Statistics, gather
 from seesay.search.report.thumbnails import Thumbnails
@@ -260,9 +261,17 @@ class Collection:
         no file that this does not name."""
         return removable(self.store, groups)
 
+    def fold(self, hits: Sequence[Hit]) -> list[FoldedHit]:
+        """Hits with those that show the same picture folded into one; see `fold`."""
+        return fold(self.store, self.thumbnail, hits)
+
     def map(self, modality: Modality = "image", *, most: int = MOST_POINTS) -> Map:
         """Where pictures, or texts, lie when all that they differ in is shown in two numbers."""
         return draw_map(self.store, self._space(), modality, most=most)
+
+    def places(self, *, most: int = MOST_POINTS) -> Map:
+        """Where pictures were taken; see `draw_places`."""
+        return draw_places(self.store, most=most)
 
     def newest(self, count: int = 20) -> list[Hit]:
         """The pictures that came in last; see `newest`."""

@@ -27,7 +27,8 @@ except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
 from seesay.web.address import LONGEST
-from seesay.web.asking import MOST_CHARACTERS, MOST_PICTURE
+from seesay.web.asking import MOST_CHARACTERS
+from seesay.web.uploads import MOST_PICTURE
 
 _JOIN, _EVENTS = "/gradio_api/queue/join", "/gradio_api/queue/data"
 _SESSION = r"[A-Za-z0-9_-]{1,64}"
@@ -178,7 +179,7 @@ def _value(field: _Field, value: Any) -> Any:
 
 
 _EVENT: Mapping[str, Check] = {  # what browser/script.py sends of a click
-    **dict.fromkeys(("do", "unit", "page", "words"), _is_text),
+    **dict.fromkeys(("do", "unit", "page", "words", "filter", "value"), _is_text),
     "units": _are_numbers,
     "address": lambda one: _is_text(one, LONGEST),
 }

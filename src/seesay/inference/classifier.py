@@ -5,7 +5,7 @@ and brought back to length one, and that vector is the class (CLIP, Radford et a
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,8 +110,8 @@ class ZeroShotClassifier:
         top: int | None = None,
         on_progress: Progress | None = None,
     ) -> Predictions:
-        """Classify what `Embedder.embed_images` takes: paths, folders, pictures, one or several. `top`
-        limits how many labels are kept."""
+        """Classify what `Embedder.embed_images` takes: paths, folders, pictures, one or several.
+        `top` limits how many labels are kept."""
         embeddings = self.embedder.embed_images(images, on_progress=on_progress)
         return Predictions(
             predictions=self.predict(embeddings.vectors, top=top),

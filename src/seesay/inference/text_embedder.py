@@ -21,7 +21,7 @@ from seesay.data.folding import visible
 from seesay.data.model_files import read_json
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
-from seesay.errors import ConfigError, DataError, WeightsError
+from seesay.errors import ConfigError, WeightsError
 from seesay.inference.embedder import Progress
 from seesay.inference.embeddings import FINGERPRINTED, Embeddings, fingerprint, mean_of_windows
 from seesay.inference.load import load

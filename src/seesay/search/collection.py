@@ -122,9 +122,9 @@ class Collection:
         on_progress: OnProgress | None = None,
         stop: threading.Event | None = None,
     ) -> IngestReport:
-        """Take in a file, a folder, or several; without a path, bring the folders of before up to date. What
-        was committed stays whatever happens, and where `stop` is set; the same call goes on from
-        there. See `ingest`."""
+        """Take in a file, a folder, or several; without a path, bring the folders of before up to
+        date. What was committed stays whatever happens, and where `stop` is set; the same call goes
+        on from there. See `ingest`."""
         roots = self._roots(paths)
         self.store.require_writable()  # told before a model is loaded
         report = ingest(

@@ -86,8 +86,11 @@ class AllowList:
             await send({"type": "websocket.close", "code": 1008})
             return
         method, path = scope["method"], scope["path"]
-        route = _ROUTES.get(method)
-        if route is None or route.fullmatch(path) is None:
+        taken = [one for one, route in _ROUTES.items() if route.fullmatch(path)]
+        if taken and method not in taken:
+            allow = {"Allow": ", ".join(sorted(taken))}
+            raise HTTPException(405, f"{method[:20]} is no method of {path[:200]!r}", allow)
+        if not taken:
             raise HTTPException(404, f"{method[:20]} {path[:200]!r} is no request of the page")
         # The scope is changed in place: the metrics read from it which route Gradio took.
         query, scope["query_string"] = scope["query_string"], b""
@@ -104,7 +107,7 @@ class AllowList:
             length = (b"content-length", str(len(checked)).encode())
             scope["headers"] = [*kept, (b"content-type", b"application/json"), length]
             receive = _given(checked, receive)
-        await self.app(scope, receive, send)
+        await self.app(scope, receive, _in_our_form(path, send))
 
     def _checked(self, body: bytes) -> bytes:
         """The body of a call, written anew. Raises ConfigError."""
@@ -125,6 +128,18 @@ class AllowList:
             "event_data": _event(call.get("event_data")) if function.takes_event else None,
         }
         return json.dumps(written).encode()
+
+
+def _in_our_form(path: str, send: Send) -> Send:
+    """Errors of Gradio reach nobody in its own words."""
+
+    async def sent(message: Message) -> None:
+        status = message.get("status", 200)
+        if message["type"] == "http.response.start" and status >= 400:
+            raise HTTPException(status, f"the page has no answer to {path[:200]!r}")
+        await send(message)
+
+    return sent
 
 
 def _field(place: int, component: Any) -> _Field:

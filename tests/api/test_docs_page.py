@@ -1,8 +1,14 @@
 """/docs shows every route and loads nothing from anywhere."""
 
 import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
 
 from seesay.api.pictures import PICTURE
+from seesay.api.routes import embeddings
+from seesay.weights.catalog import find
 
 
 def test_the_page_of_the_api_shows_every_route_and_loads_nothing(client):
@@ -29,3 +35,25 @@ def test_pictures_are_classified(client):
     assert len(answer["predictions"][0]["ranked"]) == 1
     for wrong in ({"labels": []}, {"images": [PICTURE] * 33}, {"labels": ["a", "a"]}):
         assert client.post("/v1/classify", json={**body, **wrong}).status_code in (400, 422)
+
+
+@pytest.mark.parametrize("smallest", [0, 8])
+def test_vectors_are_cut_only_where_the_model_was_trained_for_it(client, monkeypatch, smallest):
+    entry = replace(find("seesay-mini"), smallest_dim=smallest)
+    monkeypatch.setattr(embeddings, "find", lambda _: entry)
+    body = {"input": "a cat", "model": "seesay-mini"}
+
+    def asked(**more):
+        return client.post("/v1/embeddings", json={**body, **more})
+
+    whole = np.array(asked().json()["data"][0]["embedding"])
+    same = asked(dimensions=len(whole)).json()["data"][0]["embedding"]
+    assert same == whole.tolist()
+    part = asked(dimensions=16)
+    if not smallest:
+        assert part.status_code == 400
+        assert "was not trained" in part.json()["error"]["message"]
+        return
+    cut = np.array(part.json()["data"][0]["embedding"])
+    np.testing.assert_allclose(cut, whole[:16] / np.linalg.norm(whole[:16]), atol=1e-6)
+    assert asked(dimensions=7).status_code == asked(dimensions=100_000).status_code == 400

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -22,6 +23,7 @@ from PIL import Image
 
 from live_server import live
 from photographs import photographs
+from seesay.api.bodies import SearchBody
 from seesay.api.config import ServerConfig
 from seesay.api.mcp import build_mcp
 from seesay.api.mcp.tools import MOST_TEXT
@@ -290,3 +292,29 @@ def test_no_tool_takes_the_name_of_a_file(library):
         *("words", "without", "folder", "since", "until", "type", "count"),
         *("unit", "size", "collection", "exact", "offset"),
     }
+
+
+def test_arguments_are_named_as_in_the_api_and_old_names_are_still_taken(library, home):
+    (tool,) = (one for one in asyncio.run(build_mcp(library).list_tools()) if one.name == "search")
+    taken = set(tool.input_schema["properties"])
+    assert taken == set(SearchBody.model_fields) - {"images", "lanes"}
+    notes = str(home / "notes")
+    new = found(library, query="火箭", folders=[notes], where=["file.folder~notes"], offset=0)
+    assert new == found(library, words="火箭", folder=notes)
+
+
+def test_an_assistant_is_answered_before_anything_heavy_is_imported():
+    code = (
+        "import sys, seesay.api.mcp, seesay.search.library;"
+        "print(*{'torch', 'fastapi', 'faiss', 'gradio'} & sys.modules.keys())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == ""
+
+
+def test_models_are_prepared_once_the_tools_were_read(library):
+    warmed = threading.Event()
+    server = build_mcp(library, warm_up=warmed.set)
+    assert not warmed.is_set()
+    asyncio.run(server.list_tools())
+    assert warmed.wait(60) and server.warm_up is None

@@ -30,6 +30,10 @@ from seesay.api.service import Service
 from seesay.search.library import Library
 
 _log = logging.getLogger("seesay.api")
+_ROUTES = (
+    *(search_routes, collection_routes, unit_routes),
+    *(embedding_routes, label_routes, server_routes),
+)
 _ABOUT = """Find pictures and texts by words and by pictures, in Chinese and English.
 
 Where the server has a token, every request brings it: `Authorization: Bearer TOKEN`. Every answer
@@ -57,18 +61,12 @@ def create_app(
         redoc_url=None,
         lifespan=_running(service),
     )
-    for routes in (
-        search_routes,
-        collection_routes,
-        unit_routes,
-        embedding_routes,
-        label_routes,
-        server_routes,
-    ):
-        app.include_router(routes(service))
+    routers = [routes(service) for routes in _ROUTES]
+    for router in routers:
+        app.include_router(router)
     add_docs_page(app)
     add_handlers(app)
-    app.add_middleware(Methods, routes=app.router.routes)
+    app.add_middleware(Methods, routes=[app.router.routes, *(router.routes for router in routers)])
     app.add_middleware(Guard, config=config)
     app.add_middleware(CancelWhenGone)
     app.add_middleware(Measured, metrics=service.metrics)  # the outermost: counts refusals too

@@ -4,6 +4,9 @@ Frameworks answer such a request with what the first route of that address takes
 once another application is mounted below all routes, as the page is: that takes it for its own.
 """
 
+from collections.abc import Sequence
+from itertools import chain
+
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,9 +15,9 @@ from seesay.api.failures import RefusedError, as_answer
 
 
 class Methods:
-    """ASGI middleware around the router of these routes."""
+    """ASGI middleware around the router of these lists of routes, which may still grow."""
 
-    def __init__(self, app: ASGIApp, routes: list[BaseRoute]) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[list[BaseRoute]]) -> None:
         self._app = app
         self._routes = routes
 
@@ -22,7 +25,7 @@ class Methods:
         if scope["type"] == "http":
             here = [
                 route
-                for route in self._routes
+                for route in chain.from_iterable(self._routes)
                 if isinstance(route, Route) and route.path_regex.match(scope["path"])
             ]
             taken = {method for route in here for method in route.methods or ()}

@@ -5,9 +5,9 @@
 
 Wall and processor time and peak memory of `seesay --help`, of a cold `seesay search`, and of
 `seesay mcp` until it answers `initialize`, each in a process of its own, beside a bare Python, one
-that imports torch (which none may do), and rclip where that is installed and has its model. Without a folder, the photographs of scikit-image are
-searched. Goals: --help within 0.3 s; a search within 0.7 s of processor time and
-120 MB; `seesay mcp` ready within 1 s.
+that imports torch (which none may do), and rclip where that is installed and has its model. Without
+a folder, the photographs of scikit-image are searched. Goals: --help within 0.3 s; a search within
+0.7 s of processor time and 120 MB; `seesay mcp` ready within 1 s.
 """
 
 import argparse

@@ -107,7 +107,10 @@ class AllowList:
             length = (b"content-length", str(len(checked)).encode())
             scope["headers"] = [*kept, (b"content-type", b"application/json"), length]
             receive = _given(checked, receive)
-        await self.app(scope, receive, _in_our_form(path, send))
+        refused: list[int] = []
+        await self.app(scope, receive, _unless_refused(send, refused))
+        if refused:  # told in our form, and not in Gradio's words
+            raise HTTPException(refused[0], f"the page has no answer to {path[:200]!r}")
 
     def _checked(self, body: bytes) -> bytes:
         """The body of a call, written anew. Raises ConfigError."""
@@ -130,14 +133,14 @@ class AllowList:
         return json.dumps(written).encode()
 
 
-def _in_our_form(path: str, send: Send) -> Send:
-    """Errors of Gradio reach nobody in its own words."""
+def _unless_refused(send: Send, refused: list[int]) -> Send:
+    """Sends an answer, and of an error only puts the status into a list."""
 
     async def sent(message: Message) -> None:
-        status = message.get("status", 200)
-        if message["type"] == "http.response.start" and status >= 400:
-            raise HTTPException(status, f"the page has no answer to {path[:200]!r}")
-        await send(message)
+        if message["type"] == "http.response.start" and message["status"] >= 400:
+            refused.append(message["status"])
+        if not refused:
+            await send(message)
 
     return sent
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict, JsonValue
 
 from seesay.api.config import ServerConfig
 from seesay.api.limits import (
@@ -47,9 +48,9 @@ FolderPath = Annotated[str, Field(min_length=1, max_length=MAX_PATH)]
 Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
-def _like(**example: object) -> ConfigDict:
+def _like(**example: JsonValue) -> ConfigDict:
     """The settings of a body that names no field in vain, with an example of it."""
-    shown = {"examples": [example]}
+    shown: JsonDict = {"examples": [example]}
     return ConfigDict(extra="forbid", use_attribute_docstrings=True, json_schema_extra=shown)
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -43,7 +43,7 @@ def several_images(given: object) -> Iterable[object]:
     for the pictures below it. A folder without any stays, so that reading it tells what is wrong.
     """
     if isinstance(given, np.ndarray | TensorLike):
-        return given if given.ndim >= 4 else [given]
+        return cast(Iterable[object], given) if given.ndim >= 4 else [given]
     if isinstance(given, str | Path | bytes | Image.Image):
         given = [given]
     assert isinstance(given, Iterable)

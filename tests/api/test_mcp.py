@@ -287,10 +287,10 @@ def test_no_tool_takes_the_name_of_a_file(library):
             return (await client.list_tools()).tools
 
     taken = {name for tool in asyncio.run(tools()) for name in tool.input_schema["properties"]}
-    # `folder` narrows what is found; nothing is opened by it.
+    # `folders` narrow what is found; nothing is opened by them.
     assert taken == {
-        *("words", "without", "folder", "since", "until", "type", "count"),
-        *("unit", "size", "collection", "exact", "offset"),
+        *("query", "without", "where", "folders", "since", "until", "type", "count"),
+        *("unit", "size", "collection", "exact", "offset", "min_confidence"),
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.errors import ConfigError
+from seesay.inference.cancelling import check_cancelled
 from seesay.inference.classifier import PLAIN, ensemble
 from seesay.inference.embedder import Embedder
 from seesay.inference.prompts import concepts, detect_language, fill, templates
@@ -121,6 +122,7 @@ def _tagged(
     counts: Counter[str] = Counter()
     tagged = 0
     for start in range(0, len(units), _BATCH):
+        check_cancelled()
         numbers, vectors = store.vectors.get(space.id, units[start : start + _BATCH])
         given = labels.fitting(lanes, vectors, lanes.sample("image").size)
         with store.writing("tag"):

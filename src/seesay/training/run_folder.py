@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seesay.data.atomic import write_whole
-from seesay.errors import ConfigError, SeesayError
-from seesay.training.distributed import Processes, gather_objects
+from seesay.errors import ConfigError
+from seesay.training.distributed import Processes, in_all
 from seesay.weights.own import check_replaceable
 
 RUN = "seesay-run.json"
@@ -38,17 +38,14 @@ def claim_run_folder(folder: Path, model: Path, processes: Processes, *, known: 
     every process, where something else is in the way.
     """
 
-    outcome: str | SeesayError = ""
-    if processes.first:
-        try:
-            outcome = claim_folder(folder, RUN, ("model",) if known else RUN_FILES)
-            check_replaceable(model, outcome)
-        except SeesayError as error:
-            outcome = error
-    outcome = gather_objects(outcome)[0]
-    if isinstance(outcome, SeesayError):
-        raise outcome
-    return outcome
+    def claim() -> str:
+        if not processes.first:
+            return ""
+        own = claim_folder(folder, RUN, ("model",) if known else RUN_FILES)
+        check_replaceable(model, own)
+        return own
+
+    return in_all(claim)[0]
 
 
 def claim_folder(folder: Path, mark: str, files: Sequence[str]) -> str:

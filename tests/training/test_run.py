@@ -145,7 +145,12 @@ def test_the_best_model_is_kept_and_exported(recipe, tmp_path, monkeypatch):
     assert trained.before == {"score": 0.9, "other": 1.0}
     assert same(weights(trained.folder), saved[8])
     rows = [row for row in read_log(tmp_path / "run" / "log.jsonl") if "score" in row]
-    assert [(row["step"], row["score"]) for row in rows] == [(0, 0.9), (4, 0.1), (8, 0.8), (12, 0.3)]
+    assert [(row["step"], row["score"]) for row in rows] == [
+        (0, 0.9),
+        (4, 0.1),
+        (8, 0.8),
+        (12, 0.3),
+    ]
 
 
 def test_measuring_does_not_change_the_training(recipe, tmp_path):

@@ -99,7 +99,12 @@ def _print_gain(trained: "Trained") -> None:
     from seesay.cli.output import print_table
 
     rows = [
-        [name, f"{trained.before[name]:.3f}", f"{value:.3f}", f"{value - trained.before[name]:+.3f}"]
+        [
+            name,
+            f"{trained.before[name]:.3f}",
+            f"{value:.3f}",
+            f"{value - trained.before[name]:+.3f}",
+        ]
         for name, value in trained.measured.items()
         if name in trained.before
     ]

@@ -130,7 +130,8 @@ def used_records(config: RecordsConfig, length: int, damaged: Sequence[Damaged] 
     if not length and damaged:
         raise DataError(
             f"{config.path} holds no record that can be used, expected at least one: "
-            f"{len(damaged)} were left out, the first, {damaged[0].key}, because {damaged[0].reason}"
+            f"{len(damaged)} were left out, the first, {damaged[0].key}, because "
+            f"{damaged[0].reason}"
         )
     stop = length if config.stop is None else min(config.stop, length)
     if config.start >= stop:

@@ -83,8 +83,8 @@ class Samples:
                 index = int(rng.integers(len(self._used)))
         raise DataError(
             f"{SUBSTITUTES} records of {place.source!r} in a row cannot be read, the last one "
-            f"because: {damaged[-1].reason}. Expected some that can; check data.{place.source}.path "
-            "and the format of this source, and where its pictures lie"
+            f"because: {damaged[-1].reason}. Expected some that can; check the path and the format "
+            "of this source, and where its pictures lie"
         )
 
     def _sample(self, place: Place, index: int, rng: np.random.Generator) -> Sample:

@@ -150,8 +150,8 @@ def _check_padding(recipe: Recipe, made: Checkpoint, batch: Batch) -> None:
         padding = source["ids"] == pad_id
         if bool((padding[:, :-1] & ~padding[:, 1:]).any()):
             raise ConfigError(
-                f"the padding token {pad_id} stands inside the texts of data.{name}, where it would "
-                "not be seen; expected one that fills the rest of a row and nothing else: set "
+                f"the padding token {pad_id} stands inside the texts of data.{name}, where it is "
+                "not seen; expected one that fills the rest of a row and nothing else: set "
                 "model.tokenizer.pad_id to the padding token of the vocabulary, and pad_id of "
                 "model.architecture.text alike"
             )

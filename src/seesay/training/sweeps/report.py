@@ -172,8 +172,8 @@ def _table(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         for row in rows
     )
     return (
-        f'<div class="scroll"><table><caption>{escape(title)}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="scroll"><table><caption>{escape(title)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

@@ -63,7 +63,6 @@ def train(
         return
     if recipe is None:
         raise ConfigError(_no_recipe())
-    from seesay.cli.output import print_json
     from seesay.training.keeper import check_best
     from seesay.training.recipes.classes import check_classes
     from seesay.training.recipes.recipe import read_recipe
@@ -73,9 +72,14 @@ def train(
     check_classes(settings)
     check_best(settings.evaluation.best, measure_names(settings.evaluation))
     trained = run(settings, resume=resume, evaluate=make_evaluate(settings.evaluation))
-    if not trained.first:  # of several processes one speaks
-        return
-    if json:
+    if trained.first:  # of several processes one speaks
+        _show(trained, as_json=json)
+
+
+def _show(trained: "Trained", *, as_json: bool) -> None:
+    from seesay.cli.output import print_json
+
+    if as_json:
         print_json(
             {
                 "model": str(trained.folder),
@@ -84,14 +88,14 @@ def train(
                 "dev": trained.measured,
             }
         )
-    else:
-        _print_gain(trained)
-        print(
-            say(
-                f"the model of step {trained.step} is in {trained.folder}",
-                f"第 {trained.step} 步的模型已存入 {trained.folder}",
-            )
+        return
+    _print_gain(trained)
+    print(
+        say(
+            f"the model of step {trained.step} is in {trained.folder}",
+            f"第 {trained.step} 步的模型已存入 {trained.folder}",
         )
+    )
 
 
 def _print_gain(trained: "Trained") -> None:

@@ -99,17 +99,13 @@ def train_probe(
     labelled = read_labelled(data)
     classes = check_classes(labelled.labels)
     others = None if test is None else _read_test(test, classes)
-    whole, failures = _embed(embedder, labelled, classes, on_progress)
-    rest, tested = np.arange(len(whole)), None
+    known, failures = _embed(embedder, labelled, classes, on_progress)
     if others is None:
-        rest, held = split(whole.targets, classes, PART, seed, least=3)
-        tested = whole.take(held)
+        known, tested = _hold_out(known, classes, seed, least=3)
     else:
         tested, more = _embed(embedder, others, classes, on_progress)
         failures += more
-    known = whole.take(rest)
-    inner, validation = split(known.targets, classes, PART, seed + 1, least=2)
-    l2, tried = choose_l2(known.take(inner), known.take(validation), len(classes))
+    l2, tried = choose_l2(*_hold_out(known, classes, seed + 1, least=2), len(classes))
     weight, bias = fit_probe(known.vectors, known.targets, len(classes), l2)
     probe = LinearProbe(
         labels=classes,
@@ -119,12 +115,9 @@ def train_probe(
         model=embedder.name,
         fingerprint=embedder.fingerprint(),
     )
-    learned = -probe.probabilities(tested.vectors)
-    words = {
-        label: (names or {}).get(label, word) for label, word in folder_labels(classes).items()
-    }
+    answers = np.argsort(-probe.probabilities(tested.vectors), axis=1, kind="stable")
+    words = {**folder_labels(classes), **{k: v for k, v in (names or {}).items() if k in classes}}
     asked = zero_shot_order(embedder, words, tested.vectors)
-    order = np.argsort(learned, axis=1, kind="stable")
     report = ProbeReport(
         model=embedder.name,
         data=str(data),
@@ -133,9 +126,9 @@ def train_probe(
         tested=len(tested),
         l2=l2,
         tried=tried,
-        probe=score(order, tested.targets),
+        probe=score(answers, tested.targets),
         zero_shot=score(asked, tested.targets),
-        classes=_recalls(classes, tested.targets, order, asked),
+        classes=_recalls(classes, tested.targets, answers, asked),
         failures=tuple(failures),
     )
     return probe, report
@@ -166,12 +159,11 @@ def score(order: Int[np.ndarray, "images labels"], targets: Int[np.ndarray, " im
 def split(
     targets: Int[np.ndarray, " images"],
     classes: Sequence[str],
-    part: float,
     seed: int,
     *,
     least: int,
 ) -> tuple[Int[np.ndarray, " rest"], Int[np.ndarray, " held"]]:
-    """Rows to learn from and rows held out: `part` of each class, at least one. Raises DataError
+    """Rows to learn from and rows held out: a fifth of each class, at least one. Raises DataError
     where a class has fewer than `least` pictures."""
     rng = np.random.default_rng(seed)
     rest, held = [], []
@@ -183,10 +175,17 @@ def split(
                 f"{least}: some to learn from and some to measure on; add pictures, remove the "
                 "class, or measure on others by --test"
             )
-        count = max(1, round(part * len(rows)))
+        count = max(1, round(PART * len(rows)))
         held.append(rows[:count])
         rest.append(rows[count:])
     return np.sort(np.concatenate(rest)), np.sort(np.concatenate(held))
+
+
+def _hold_out(
+    whole: _Part, classes: Sequence[str], seed: int, *, least: int
+) -> tuple[_Part, _Part]:
+    rest, held = split(whole.targets, classes, seed, least=least)
+    return whole.take(rest), whole.take(held)
 
 
 def choose_l2(

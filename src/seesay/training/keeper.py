@@ -13,7 +13,7 @@ from torch import Tensor
 from seesay.errors import ConfigError
 from seesay.training.checkpoints.state import TrainingState, whole_weights
 from seesay.training.checkpoints.store import Checkpoints
-from seesay.training.distributed import Processes, gather_objects, wait_for_all
+from seesay.training.distributed import Processes, in_all, wait_for_all
 from seesay.training.recipes.recipe import Recipe
 from seesay.weights.blank import blank_dual_encoder
 from seesay.weights.checkpoint import Checkpoint, save_dual_encoder
@@ -59,22 +59,31 @@ class Keeper:
         self._recipe, self._made, self._state = recipe, made, state
         self._processes, self._evaluate = processes, evaluate
         self._checkpoints = checkpoints_of(recipe)
+        self.before: Mapping[str, float] = {}
+        """What was measured before the first step."""
 
     def measure(self) -> Mapping[str, float]:
-        """What `evaluate` finds, of the running average where there is one."""
+        """What `evaluate` finds, of the running average where there is one. Raises what it raises,
+        in every process, and ConfigError where the recipe judges by something else."""
         if self._evaluate is None:
             return {}
-        weights = whole_weights(self._made.model, self._state.ema)
-        measured: Mapping[str, float] = {}
-        if self._processes.first:
-            measured = self._evaluate(self._with_weights(weights))
-        return gather_objects(measured)[0]
+        weights, evaluate = whole_weights(self._made.model, self._state.ema), self._evaluate
+
+        def measured() -> Mapping[str, float]:
+            if not self._processes.first:
+                return {}
+            found = evaluate(self._with_weights(weights))
+            if found:
+                check_best(self._recipe.evaluation.best, found)
+            return found
+
+        return in_all(measured)[0]
 
     def save(self, step: int, measured: Mapping[str, float], seconds: float) -> None:
-        """Keep the state after a step. Raises ConfigError where the recipe judges by a measure
-        that does not exist."""
+        """Keep the state after a step."""
         notes = {
             "recipe": describe(self._recipe),
+            "before": dict(self.before),
             "measured": dict(measured),
             "score": self._score(measured),
             "seconds": seconds,
@@ -95,7 +104,6 @@ class Keeper:
         best = self._recipe.evaluation.best
         if not best or not measured:
             return None
-        check_best(best, measured)
         return sum(measured[name] for name in best) / len(best)
 
     def _with_weights(self, weights: Mapping[str, Tensor]) -> Checkpoint:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from torch import Tensor
 from seesay.data.batches import Batches
 from seesay.data.batches_samples import Samples
 from seesay.data.transform import ImageTransform
-from seesay.errors import ConfigError
+from seesay.errors import ConfigError, SeesayError
 from seesay.training.build import make_model, make_objectives, make_towers
 from seesay.training.checkpoints.state import TrainingState
 from seesay.training.checkpoints.store import Checkpoints, Snapshot
+from seesay.training.checks import check_gradients, check_settings, check_vectors, first_batch
 from seesay.training.distributed import Processes, join_processes, wait_for_all
 from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
 from seesay.training.keeper import Evaluate, Keeper, checkpoints_of, describe, model_folder
@@ -49,6 +51,8 @@ class Trained:
     """Which step's weights it has: the best one's, where the recipe says what is best."""
     measured: Mapping[str, float]
     """What was measured at that step."""
+    before: Mapping[str, float]
+    """What was measured before the first step, so that the gain shows."""
     first: bool
     """Whether this process is the one that speaks for all."""
     already_finished: bool = False
@@ -58,9 +62,11 @@ class Trained:
 def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = None) -> Trained:
     """Train a model and export it.
 
-    `evaluate` measures a model, on the first process only; the recipe says how often. Raises
-    ConfigError where the run exists and `resume` is not set, or is of another recipe, or where its
-    folder holds files that no run wrote; TrainingError where the loss stops being finite.
+    `evaluate` measures a model, on the first process only: before the first step, and then as often
+    as the recipe says. Raises ConfigError where the run exists and `resume` is not set, or is of
+    another recipe, or where its folder holds files that no run wrote, or where the first batch
+    shows that nothing could be learned (`seesay.training.checks`); DataError where that batch
+    cannot be read; TrainingError where the loss stops being finite.
     """
     # One text at a time, beside workers that fill the cores: threads of its own only cost time.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -81,9 +87,15 @@ def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = N
             run.close()
         wait_for_all()
     step = checkpoints.chosen()
-    measured = checkpoints.notes(step)["measured"]
-    done = snapshot is not None and snapshot.step >= run.steps
-    return Trained(model_folder(recipe), step, measured, processes.first, already_finished=done)
+    notes = checkpoints.notes(step)
+    return Trained(
+        folder=model_folder(recipe),
+        step=step,
+        measured=notes["measured"],
+        before=notes.get("before", {}),  # which older versions did not measure
+        first=processes.first,
+        already_finished=snapshot is not None and snapshot.step >= run.steps,
+    )
 
 
 def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Snapshot | None:
@@ -118,7 +130,7 @@ class _Run:
         self._folder = Path(recipe.run.folder)
         self._made = make_model(recipe, self._folder.name)
         transform = ImageTransform(self._made.transform)
-        samples = {
+        self._samples = samples = {
             name: Samples(config, transform, self._made.tokenizer, recipe.run.seed)
             for name, config in recipe.data.items()
         }
@@ -136,21 +148,26 @@ class _Run:
         )
         self.steps = recipe.run.steps or max(1, round(recipe.run.epochs * len(first) / per_step))
         self._evaluate_every = recipe.evaluation.every or max(1, round(len(first) / per_step))
-        self._damage = DamageLog(self._folder / f"damaged-{processes.rank}.jsonl")
-        self._damage.add(d for s in samples.values() for d in s.source.damaged)
         self._log: RunLog | None = None
 
     def train(self, snapshot: Snapshot | None) -> None:
         recipe, model = self.recipe, self._made.model
         first = snapshot.step + 1 if snapshot else 1
         self._make_state(snapshot)
+        self._damage = self._begin_damage_log(snapshot)
         if self._processes.first:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._log = RunLog(self._folder, recipe.log, after=first - 1, steps=self.steps)
+            after = snapshot.step if snapshot else None
+            self._log = RunLog(self._folder, recipe.log, after=after, steps=self.steps)
             self._say(
                 f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, "
                 f"{self.steps} steps, {self._processes.count} x {self._processes.device}"
             )
+        if snapshot is None:
+            self._keeper.before = self._keeper.measure()
+            self._tell(0, self._keeper.before)
+        else:
+            self._keeper.before = snapshot.notes.get("before", {})
         self._meter = Meter(snapshot.notes.get("seconds", 0.0) if snapshot else 0.0)
         accumulate = recipe.run.accumulate
         config = LoopConfig(steps=self.steps, accumulate=accumulate, clip_norm=recipe.run.clip_norm)
@@ -169,9 +186,20 @@ class _Run:
     def _make_state(self, snapshot: Snapshot | None) -> None:
         recipe, model = self.recipe, self._made.model
         make_optimizer(model, recipe.optimizer)  # refuses wrong parts, and freezes
-        towers = make_towers(self._made, recipe.hardware, self._processes)
+        if snapshot is None:
+            check_settings(recipe, self._made, {n: len(s) for n, s in self._samples.items()})
         objectives = make_objectives(recipe, self._made, self._processes.device)
+        if snapshot is None:
+            batch = first_batch(self._batches)
+            model.to(self._processes.device)
+            check_vectors(recipe, self._made, [o for _, o in objectives.values()], batch)
+        towers = make_towers(self._made, recipe.hardware, self._processes)
         self._dual_step = DualEncoderStep(towers, model, objectives, recipe.hardware.micro_batch)
+        if snapshot is None:
+            # Compiling takes minutes, which a single batch is not worth.
+            compiling = recipe.hardware.compile
+            with torch.compiler.set_stance("force_eager") if compiling else nullcontext():
+                check_gradients(self._dual_step, model, batch)
         optimizer = make_optimizer(model, recipe.optimizer)
         keep_scale_in_range(optimizer, model)
         ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema is not None else None
@@ -181,6 +209,14 @@ class _Run:
         torch.manual_seed(recipe.run.seed + self._processes.rank)
         if snapshot is not None:
             self._state.load(snapshot, self._processes)
+
+    def _begin_damage_log(self, snapshot: Snapshot | None) -> DamageLog:
+        file = self._folder / f"damaged-{self._processes.rank}.jsonl"
+        if snapshot is None:
+            file.unlink(missing_ok=True)  # of an attempt that came to nothing
+        damage = DamageLog(file)
+        damage.add(d for s in self._samples.values() for d in s.source.damaged)
+        return damage
 
     def _lr_at(self, number: int) -> float:
         config = self.recipe.optimizer
@@ -227,7 +263,11 @@ class _Run:
         last = number == self.steps
         measured: Mapping[str, float] = {}
         if last or number % self._evaluate_every == 0:
-            measured = self._keeper.measure()
+            try:
+                measured = self._keeper.measure()
+            except SeesayError:  # what was learned is kept all the same, in every process
+                self._keeper.save(number, {}, self._meter.seconds)
+                raise
             self._tell(number, measured)
         if measured or last or number % self.recipe.checkpoint.every == 0:
             self._keeper.save(number, measured, self._meter.seconds)

@@ -14,9 +14,9 @@ from pathlib import Path
 from torch import Tensor
 
 from seesay.data.atomic import write_whole
-from seesay.errors import ConfigError, SeesayError, TrainingError
+from seesay.errors import ConfigError, TrainingError
 from seesay.training.checkpoints.store import Checkpoints
-from seesay.training.distributed import Processes, gather_objects
+from seesay.training.distributed import Processes, in_all
 from seesay.weights.own import check_replaceable, mark_run
 
 RUN = "seesay-run.json"
@@ -44,19 +44,16 @@ def claim_run_folder(
     model without an id counts as the run's if it has the weights of one of its checkpoints. Raises
     ConfigError, in every process, where something else is in the way.
     """
-    outcome: str | SeesayError = ""
-    if processes.first:
-        try:
-            known = bool(checkpoints.steps())
-            outcome = claim_folder(folder, RUN, () if known else RUN_FILES)
-            mark_run(model, outcome, _weights(checkpoints))
-            check_replaceable(model, outcome)
-        except SeesayError as error:
-            outcome = error
-    outcome = gather_objects(outcome)[0]
-    if isinstance(outcome, SeesayError):
-        raise outcome
-    return outcome
+
+    def claim() -> str:
+        if not processes.first:
+            return ""
+        own = claim_folder(folder, RUN, () if checkpoints.steps() else RUN_FILES)
+        mark_run(model, own, _weights(checkpoints))
+        check_replaceable(model, own)
+        return own
+
+    return in_all(claim)[0]
 
 
 def _weights(checkpoints: Checkpoints) -> Iterator[Mapping[str, Tensor]]:

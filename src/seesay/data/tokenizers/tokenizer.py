@@ -115,6 +115,11 @@ class Tokenizer:
         ids = (largest_id(self._backend), self.config.pad_id, *self.prefix, *self.suffix)
         return max(ids)
 
+    def same_vocabulary(self, other: "Tokenizer") -> bool:
+        """Whether every token has the same id in both, and the same ones stand around a text."""
+        ends = (self.prefix, self.suffix) == (other.prefix, other.suffix)
+        return ends and self._backend.get_vocab() == other._backend.get_vocab()
+
     def encode(self, texts: Sequence[str]) -> Tokens:
         """Ids of every text, each row [special tokens, text, special tokens, padding].
 

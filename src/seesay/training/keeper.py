@@ -2,8 +2,8 @@
 
 import difflib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,37 @@ def checkpoints_of(recipe: Recipe) -> Checkpoints:
 
 def describe(recipe: Recipe) -> dict[str, Any]:
     """A recipe as JSON gives it back."""
-    return json.loads(json.dumps(asdict(recipe), ensure_ascii=False))
+    description: dict[str, Any] = _plain(recipe)
+    return description
+
+
+def differences(now: Any, then: Any, name: str, *, only: Collection[str] = ()) -> Iterator[str]:
+    """Which settings differ from those of a description, in words. A setting that is newer than
+    the description has to have its default. `only` limits it to some of the settings."""
+    if is_dataclass(now) and isinstance(then, dict):
+        settings = [field for field in fields(now) if field.name in only or not only]
+        missing = {f.name: _plain(_default(f)) for f in settings if f.name not in then}
+        pairs = {field.name: getattr(now, field.name) for field in settings}
+    elif isinstance(now, Mapping) and isinstance(then, dict) and now.keys() == then.keys():
+        missing, pairs = {}, dict(now)
+    else:
+        present = _plain(now)
+        if present != then:
+            yield f"{name} was {then!r}, now {present!r}"
+        return
+    for key, value in pairs.items():
+        yield from differences(value, (missing | then)[key], f"{name}.{key}")
+
+
+def _default(field: "Field[Any]") -> Any:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return None if field.default is MISSING else field.default
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value, ensure_ascii=False, default=asdict))
 
 
 def check_best(best: Sequence[str], measured: Collection[str]) -> None:

@@ -21,7 +21,7 @@ from seesay.training.checkpoints.store import Checkpoints, Snapshot
 from seesay.training.checks import check_gradients, check_settings, check_vectors, first_batch
 from seesay.training.distributed import Processes, join_processes, wait_for_all
 from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
-from seesay.training.keeper import Evaluate, Keeper, checkpoints_of, describe, model_folder
+from seesay.training.keeper import Evaluate, Keeper, checkpoints_of, differences, model_folder
 from seesay.training.logs.damage import DamageLog
 from seesay.training.logs.meter import Meter, peak_memory_mib
 from seesay.training.logs.run_log import RunLog
@@ -108,12 +108,11 @@ def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Sn
             "go on with it by --resume, or choose another place by --set run.folder=..."
         )
     snapshot = checkpoints.load(steps[-1])
-    now, then = describe(recipe), snapshot.notes["recipe"]
+    then = snapshot.notes["recipe"]
     changed = [
-        f"{section}.{key} was {then[section][key]!r}, now {now[section].get(key)!r}"
+        difference
         for section, keys in SAME.items()
-        for key in keys or then[section]  # a setting that is newer than the run has its default
-        if key in then[section] and then[section][key] != now[section].get(key)
+        for difference in differences(getattr(recipe, section), then[section], section, only=keys)
     ]
     if changed:
         raise ConfigError(

@@ -66,7 +66,7 @@ class Collection:
     Any number of threads may read at once; one process at a time changes it. The model is loaded
     when it is first needed: statistics and checks need none.
 
-        with Collection.open(create=True) as collection:
+        with seesay.open(create=True) as collection:
             collection.index(["~/Pictures"])
             for hit in collection.search("一只狗在草地上奔跑").hits:
                 print(hit.confidence, hit.path)

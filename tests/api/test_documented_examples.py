@@ -10,6 +10,7 @@ from PIL import Image
 from live_server import serving
 from markdown_pages import ROOT, Page
 from photographs import folder
+from seesay.api.pictures import PICTURE
 
 TOKEN = "token-of-the-examples"
 ADDRESS = "http://127.0.0.1:8484"
@@ -72,6 +73,16 @@ def test_an_example_of_a_page_runs(block, locked, place, monkeypatch):
         assert "chelsea.png" in done.stdout.partition("}")[0]
 
 
+# What a request needs beside the field that is tried, by a field that only its kind has.
+BASES = {
+    "model": {"model": "seesay-mini", "input": "a cat"},
+    "labels": {"images": [PICTURE], "labels": ["cat", "dog"]},
+    "units": {"units": [1]},
+    "query": {"query": "a cat"},
+}
+CHANGES = {"/v1/collections/{name}/index", "/v1/tags", "/v1/remove"}  # see test_changing
+
+
 def test_every_example_of_the_schema_is_accepted(client):
     described = client.get("/openapi.json").json()
     schemas = described["components"]["schemas"]
@@ -80,15 +91,17 @@ def test_every_example_of_the_schema_is_accepted(client):
         if "requestBody" not in methods.get("post", {}):
             continue
         schema = methods["post"]["requestBody"]["content"]["application/json"]["schema"]
-        fields = schemas[schema["$ref"].rpartition("/")[2]]["properties"]
+        (reference,) = [one["$ref"] for one in schema.get("anyOf", [schema]) if "$ref" in one]
+        fields = schemas[reference.rpartition("/")[2]]["properties"]
         examples = {name: one["examples"] for name, one in fields.items() if "examples" in one}
         examples |= {
             name: [[one] for one in field["items"]["examples"]]
             for name, field in fields.items()
             if "examples" in field.get("items", {})
         }
-        needed = {"model": "seesay-mini"} if "model" in fields else {"units": [1]}
-        base = needed if needed.keys() <= fields.keys() else {"query": "a cat"}
+        if route in CHANGES:
+            continue
+        base = next(base for wanted, base in BASES.items() if wanted in fields)
         for name, values in examples.items():
             for value in values:
                 answer = client.post(route, json={**base, name: value})

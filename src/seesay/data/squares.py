@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
-import numpy as np
 from PIL import Image
 
 from seesay.errors import ConfigError
@@ -126,6 +125,8 @@ def _strip(image: Image.Image, config: ImageTransformConfig) -> Image.Image:
     rows, columns = _patch_grid(image.width, image.height, config)
     p = config.patch
     resized = image.resize((columns * p, rows * p), INTERPOLATIONS[config.interpolation])
+    import numpy as np  # takes longer to import than most pictures to decode
+
     patches = np.asarray(resized).reshape(rows, p, columns, p, 3).transpose(1, 0, 2, 3, 4)
     result = np.zeros((p, (1 + config.patches) * p, 3), dtype=np.uint8)
     result[:, p : (1 + rows * columns) * p] = patches.reshape(p, -1, 3)

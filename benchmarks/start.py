@@ -85,7 +85,9 @@ def main(folder: Path, home: Path) -> None:
     # Byte code is kept, as it is for anybody who starts a program twice.
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment = {**kept, "SEESAY_HOME": str(home)}
-    subprocess.run([sys.executable, "-c", CLI, "index", str(folder)], env=environment, check=True)
+    index = subprocess.run([sys.executable, "-c", CLI, "index", str(folder)], env=environment)
+    if index.returncode > 1:  # 1: a file could not be read
+        raise SystemExit("indexing failed")
     all_commands = commands(folder)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in all_commands}
     for warming in (True, *[False] * ROUNDS):  # in turn, so that a busy machine is unfair to none

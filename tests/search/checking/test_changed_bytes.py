@@ -16,6 +16,7 @@ from seesay.search.collection import Collection
 from seesay.search.store.store import FILE
 
 FLIPS = 150
+BLOCK = 1 << 16
 CAPTIONS = "file,caption,year,place\nchelsea.png,a cat,2019,Porto\nmoon.png,月亮,2020,\n"
 
 
@@ -97,6 +98,28 @@ def test_a_changed_byte_is_noticed_or_means_nothing(whole, model, tmp_path):
         if not noticed(folder, model) and everything(folder / FILE) != expected:
             missed.append(place)
     assert missed == []
+
+
+def test_with_a_zeroed_block_every_operation_ends_well_or_in_an_error_of_ours(
+    whole, model, tmp_path
+):
+    original = (whole / "c" / FILE).read_bytes()
+    folder = tmp_path / "c"
+    for place in range(0, len(original), BLOCK):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        block = bytes(len(original[place : place + BLOCK]))
+        (folder / FILE).write_bytes(original[:place] + block + original[place + len(block) :])
+        (whole / "files" / "new.txt").write_text(f"a note on block {place}")
+        with suppress(CollectionError), Collection.open(folder, model=model) as collection:
+            for operation in (
+                lambda c: c.index([whole / "files"]),
+                lambda c: c.search("a cat"),
+                lambda c: c.stats(),
+                lambda c: c.verify(deep=True),
+            ):
+                with suppress(CollectionError):
+                    operation(collection)
 
 
 # A word of the row -> its table, what becomes of it, and the column with the word.

@@ -5,7 +5,7 @@ here. A server that only reads has no such tab, and none of its functions."""
 
 from collections.abc import Callable
 from html import escape
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from seesay.errors import MissingExtraError, SeesayError
 
@@ -32,6 +32,7 @@ _LONGEST_PATH = 4096  # characters
 _FORBIDDEN, _CONFLICT = 403, 409
 
 
+@runtime_checkable
 class Jobs(Protocol):
     """The jobs of the server, one for each collection at a time. They refuse with an HTTPException:
     403 for a folder that may not be indexed, 409 where one runs."""

@@ -361,7 +361,7 @@ def test_a_server_that_only_reads_has_nothing_to_change_a_collection_with(visito
     config = visitor.get("/config").json()
     names = {one["props"].get("elem_id") for one in config["components"]}
     assert "go" in names and not {"update", "add-folder", "tag", "cancel"} & names
-    assert "data-do=\"remove" not in Desk(served.library, read_only=True).open(None)[1]
+    assert 'data-do="remove' not in Desk(served.library, read_only=True).open(None)[1]
     writing = build_page(served.library, jobs=Jobs(served.library))
     known = {one["id"] for one in config["dependencies"]}
     changing = {number: one for number, one in writing.fns.items() if number not in known}

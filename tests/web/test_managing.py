@@ -74,7 +74,7 @@ def test_a_folder_is_added_and_found_and_the_api_sees_the_same_job(visit, served
     assert httpx.get(served.address + INDEX).json()["report"]["added"] == 1
     expect(page.locator(".closing")).to_contain_text("4 pictures")
     ask(page, "a cup of coffee")
-    expect(page.locator("#results .card .name").first).to_have_text("coffee.png")
+    expect(page.locator("#results .card", has_text="coffee.png")).to_be_visible()
 
 
 def test_outside_of_the_allowed_folders_there_and_missing_ones_are_refused_alike(visit, photos):

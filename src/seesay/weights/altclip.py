@@ -28,7 +28,7 @@ TEXT_DEFAULTS: dict[str, Any] = {
     "project_dim": 768,
 }
 CONTEXT = 77
-"""Tokens in a text; the position table holds 512 (model card of BAAI/AltCLIP, max_length)."""
+"""Tokens in a text; the position table holds 512 (FlagAI, examples/AltCLIP: max_length)."""
 
 
 def read(config: dict[str, Any], preprocessing: dict[str, Any]) -> Blueprint:

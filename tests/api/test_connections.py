@@ -111,9 +111,13 @@ def test_whoever_began_a_request_is_told_why_it_is_closed():
 
 
 def test_a_connection_that_has_a_request_is_never_closed_for_being_silent():
-    with running(timeout_s=0.5, max_idle=4) as (up, go_on), connections(up, 10) as asking:
-        for one in asking:
+    with running(timeout_s=2.0, max_idle=4) as (up, go_on), ExitStack() as opened:
+        asking = []
+        for count in range(1, 11):  # one by one: until its head is read, each is silent too
+            (one,) = opened.enter_context(connections(up, 1))
             one.sendall(HEAD.replace(b"quick", b"slow"))
+            until(lambda count=count: len(up.server.server_state.tasks) == count)
+            asking.append(one)
         with connections(up, 20) as silent:
             until(lambda: len(ended(silent)) == 20)
         assert ended(asking) == []

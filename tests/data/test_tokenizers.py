@@ -8,6 +8,7 @@ import gzip
 import json
 import re
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +108,8 @@ class TestOnTheRealVocabularies:
     @given(text=some_text)
     def test_ids_of_an_open_clip_layout_equal_open_clip_on_any_text(self, text, cleaned, open_clip):
         assume(not SPECIAL.search(text))
+        # Whether a character of a newer Unicode is a letter depends on the version of each library.
+        assume(all(unicodedata.category(character) != "Cn" for character in text))
         assert ids_of(cleaned)(text)[1:-1] == open_clip.encode(text)
 
     @pytest.mark.parametrize("text", UNCLEAN)

@@ -182,7 +182,7 @@ class TagsBody(_Narrowed):
     model_config = _like(labels=["cat", "狗"], type="image")
 
     labels: list[Label] | None = Field(default=None, min_length=1, max_length=MAX_TAGS)
-    """Words that may fit; some 200 everyday ones in each language where they are left out."""
+    """Tags to choose from. Default: about 200 everyday words in each language."""
 
 
 class IndexBody(BaseModel):

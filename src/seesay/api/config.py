@@ -24,7 +24,7 @@ class ServerConfig:
     read_token: str | None = None
     """Another token, for requests that change nothing; None for no such thing."""
     index_folders: tuple[str, ...] = ()
-    """Folders that may be indexed by request, beside those that a collection has already."""
+    """Folders that requests may index, in addition to those the collection already has."""
     read_only: bool = False
     """Refuse whatever changes a collection."""
     hosts: tuple[str, ...] = LOOPBACK

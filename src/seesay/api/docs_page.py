@@ -121,6 +121,6 @@ def _table(title: str, rows: list[tuple[str, str, str]]) -> str:
 
 
 def _text(told: str) -> str:
-    """With what stands in backquotes as code."""
+    """Escapes the text for HTML and shows what is in backquotes as code."""
     parts = escape(told).split("`")
     return "".join(f"<code>{one}</code>" if odd % 2 else one for odd, one in enumerate(parts))

@@ -39,7 +39,7 @@ class Point:
 def measure_alphas(
     before: Checkpoint, after: Checkpoint, alphas: Iterable[float], data: Sequence[Path], **on: Any
 ) -> list[Point]:
-    """The measures of each model between `before` and `after`, on each data set: zero-shot accuracy
+    """Measures each interpolated model on each data set: zero-shot accuracy
     where it is a folder with a sub-folder per class, or a table of images and labels; recall where
     it holds captions (a table, or tar shards). `on` says on which device and in which dtype, as
     Embedder takes them. Raises DataError where a set cannot be measured, before any model is."""

@@ -223,7 +223,7 @@ class Lane:
         return followed(view, self._store.vectors, (self.space.id, self.modality), position)
 
     def _newest(self) -> View:
-        """A view of the newest generation, or an empty one where it cannot be used."""
+        """Opens the newest generation, or an empty view if that cannot be used."""
         generation, index, problem = None, None, None
         try:
             if number := generations.newest(self.folder):

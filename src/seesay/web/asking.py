@@ -69,7 +69,7 @@ def search(collection: Collection, asked: Asked, *, count: int = PAGE) -> Result
 
 
 def conditions(text: str) -> list[str]:
-    """The conditions in the field for metadata, which commas part."""
+    """Splits the metadata field at its commas into conditions."""
     return [one.strip() for one in text.replace("，", ",").split(",") if one.strip()]
 
 

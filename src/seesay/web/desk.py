@@ -35,7 +35,7 @@ _UNCHANGED = (gr.skip(),) * 7  # the filters of the form, folders among them
 
 
 class Desk:
-    """The functions behind the page. `remove` alone changes what a collection holds."""
+    """The functions behind the page. All but `remove` only read."""
 
     def __init__(
         self, library: Library, *, read_only: bool, searched: Callable[[str], None] | None = None
@@ -182,7 +182,7 @@ class Desk:
         return told, plane, "", now
 
     def pick(self, name: str | None, data: dict[str, Any]) -> str:
-        """What was chosen on the map."""
+        """Shows what was clicked on the map."""
         try:
             collection, name = self._get(name)
             units = [int(unit) for unit in data.get("units", ())]

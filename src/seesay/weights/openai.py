@@ -38,7 +38,7 @@ def read(tensors: Mapping[str, Tensor], file: Path) -> Blueprint:
 
 
 def _config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The same model as open_clip describes it."""
+    """The model's config in open_clip's terms, read from the shapes of its tensors."""
     width = tensors["ln_final.weight"].shape[0]
     return {
         "embed_dim": tensors["text_projection"].shape[1],

@@ -14,7 +14,7 @@ class FoldedHit:
 
     hit: Hit
     copies: tuple[Hit, ...] = ()
-    """Other sizes and formats; files of the same content are in `Hit.duplicates` of each."""
+    """The same picture in other sizes and formats. Identical files are in `Hit.duplicates`."""
 
     @property
     def count(self) -> int:

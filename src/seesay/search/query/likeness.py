@@ -152,7 +152,7 @@ def _picture(store: Store, thumbnail: ThumbnailOf, unit: int) -> Image.Image:
 
 
 def _of_twin(store: Store, thumbnail: ThumbnailOf, unit: int) -> bytes:
-    """Raises CollectionError where no file of this content is left."""
+    """Raises CollectionError if no file with this content is left."""
     contents = [
         item.content_hash for item in store.items.get(u.item for u in store.units.get([unit]))
     ]

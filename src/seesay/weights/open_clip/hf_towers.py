@@ -1,4 +1,4 @@
-"""Text towers that open_clip takes from transformers: BERT, RoBERTa, XLM-R and NLLB (hf_model.py).
+"""The text towers that open_clip loads from transformers: BERT, RoBERTa, XLM-R, NLLB (hf_model.py).
 
 Its configs name them by their repositories; the sizes are those of the repositories' config.json.
 """

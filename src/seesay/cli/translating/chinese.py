@@ -215,6 +215,11 @@ CHINESE = (
         "{hub} has no public model {name}",
         "{hub} 上没有公开的模型 {name}；请检查名称，可用的见 seesay models list",
     ),
+    (
+        "{place} is no folder; expected one with a sub-folder of pictures for each class; check "
+        "the path",
+        "{place} 不是文件夹；应为每个类别各有一个图片子文件夹的文件夹；请检查路径",
+    ),
 )
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from seesay.inference.none_of_these import NONE_ABOVE, NoneOfThese, unrelated
 
 from fakes import FakeEmbedder
 from seesay.inference.classifier import ZeroShotClassifier
-from seesay.inference.none_of_these import NONE_ABOVE, NoneOfThese, unrelated
 from seesay.inference.prompts import concepts
 
 LABELS = {"en": ["dog", "cat", "horse"], "zh": ["狗", "猫", "马"]}

@@ -2,6 +2,12 @@
 
 A name is put into every sentence of an ensemble (`prompts/`); the sentences are embedded, averaged
 and brought back to length one, and that vector is the class (CLIP, Radford et al., 2021, 3.1.4).
+
+Labels are compared with each other first: that alone decides which one is best. Only a picture that
+is far from all of them gets "none of these": where a search for each of the labels, among the
+pictures that are classified together, would find it with a chance of less than a tenth
+(`confidence`). A tenth and not a half, since those who name labels have mostly looked at their
+pictures. `benchmarks/classify.py` prints how often that is right.
 """
 
 from collections import Counter
@@ -9,15 +15,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from seesay.errors import ConfigError
+from seesay.inference.background import Backgrounds
+from seesay.inference.confidence import Chance, Level, how_much_of_a_sentence
 from seesay.inference.embedder import Embedder, Failure, Progress
-from seesay.inference.none_of_these import NONE_ABOVE, NoneOfThese
 from seesay.inference.prompts import Language, check_templates, detect_language, fill, templates
 from seesay.inference.text_embedder import TextEmbedder
 
-PLAIN = 3  # sentences per everyday word: see `none_of_these` for what more would bring
+NONE_ABOVE = 0.9
 CHUNK = 1024  # pictures scored at once: bounds memory at CHUNK x labels, whatever the folder holds
 
 
@@ -41,7 +48,7 @@ class Prediction:
     margin: float
     """How far the best label's probability is above the second one's."""
     chance: float | None
-    """How easily labels that have nothing to do with the picture would score as well (0 to 1)."""
+    """That none of the labels fits (0 to 1); None where the answer is a label in any case."""
     ranked: tuple[LabelScore, ...]
     """The best labels first; the best of them stays readable here where `label` is None."""
 
@@ -86,9 +93,7 @@ class ZeroShotClassifier:
         self._vectors = ensemble(
             embedder, self._sentences(words, self.languages), on_progress=on_progress
         )
-        self._none = (
-            None if none_above is None else NoneOfThese(words, self.languages, self._embed_plainly)
-        )
+        self._none = None if none_above is None else _NoneOfThese(embedder, words, self.languages)
 
     def classify(
         self,
@@ -109,17 +114,26 @@ class ZeroShotClassifier:
         self, vectors: Float[np.ndarray, "images embed"], *, top: int | None = None
     ) -> tuple[Prediction, ...]:
         """Classify pictures that are embedded already, by the same model."""
-        chunks = (vectors[start : start + CHUNK] for start in range(0, len(vectors), CHUNK))
-        return tuple(prediction for chunk in chunks for prediction in self._predict(chunk, top))
+        chances = None
+        if self._none is not None and len(vectors):
+            chances = self._none.chances(np.asarray(vectors, np.float32))
+        predictions: list[Prediction] = []
+        for start in range(0, len(vectors), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            some = None if chances is None else chances[chunk]
+            predictions += self._predict(vectors[chunk], some, top)
+        return tuple(predictions)
 
     def _predict(
-        self, vectors: Float[np.ndarray, "images embed"], top: int | None
+        self,
+        vectors: Float[np.ndarray, "images embed"],
+        chances: Float[np.ndarray, " images"] | None,
+        top: int | None,
     ) -> list[Prediction]:
         cosines = (vectors @ self._vectors.T).astype(np.float64)
         probabilities = _softmax(self.embedder.scale * cosines)
         # Stable, so that equal scores keep the order in which the labels were given.
         order = np.argsort(-cosines, axis=1, kind="stable")
-        chances = None if self._none is None else self._none.chances(vectors, order[:, 0])
         predictions = []
         for row, ranking in enumerate(order):
             chance = None if chances is None else float(chances[row])
@@ -162,19 +176,39 @@ class ZeroShotClassifier:
             ranked=tuple(ranked),
         )
 
-    def _sentences(
-        self, words: Sequence[str], languages: Sequence[Language], most: int | None = None
-    ) -> list[list[str]]:
-        """For each word its sentences, or the first few of them."""
+    def _sentences(self, words: Sequence[str], languages: Sequence[Language]) -> list[list[str]]:
+        """The sentences for each word."""
         return [
-            [fill(template, word) for template in (self.templates or templates(language))[:most]]
+            [fill(template, word) for template in self.templates or templates(language)]
             for word, language in zip(words, languages, strict=True)
         ]
 
-    def _embed_plainly(
-        self, words: Sequence[str], languages: Sequence[Language]
-    ) -> Float[np.ndarray, "texts embed"]:
-        return ensemble(self.embedder, self._sentences(words, languages, PLAIN))
+
+class _NoneOfThese:
+    """How likely it is that none of the labels fits."""
+
+    def __init__(
+        self, embedder: Embedder, words: Sequence[str], languages: Sequence[Language]
+    ) -> None:
+        vectors = embedder.embed_texts(words).vectors
+        sentences = [how_much_of_a_sentence(*pair) for pair in zip(words, languages, strict=True)]
+        backgrounds = Backgrounds(embedder)
+        self._labels = []
+        for language in sorted(set(languages)):
+            mine = np.array(languages) == language
+            background = backgrounds.of(language)
+            self._labels.append((background, vectors[mine], np.array(sentences)[mine]))
+
+    def chances(self, images: Float32[np.ndarray, "images embed"]) -> Float[np.ndarray, " images"]:
+        """For each of the pictures, which are judged together: shares of labels that the pictures
+        have in common say more than one picture does."""
+        best = np.zeros(len(images))
+        for background, vectors, sentences in self._labels:
+            level = Level.measured(background, images)
+            for scale in level.scales(vectors, sentences):
+                scores = scale.standard(images @ scale.direction)
+                np.maximum(best, Chance(scale.match, scores)(scores), out=best)
+        return 1 - best
 
 
 def ensemble(

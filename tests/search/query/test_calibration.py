@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from seesay.search.query.calibration import each_confidence, judged, level_of
 
 import made_collections as made
 from photographs import PHOTOGRAPHS, photographs
 from seesay.inference.load import load
 from seesay.search.query.asking import parse
-from seesay.search.query.calibration import each_confidence, judged, level_of
 from seesay.search.query.searcher import Searcher
 from seesay.search.store.filters.conditions import Where
 from seesay.search.store.store import Store

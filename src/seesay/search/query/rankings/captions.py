@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from seesay.search.query.asking import LaneName
-from seesay.search.query.calibration import THRESHOLD
+from seesay.search.query.confidence import THRESHOLD
 from seesay.search.query.hits import Found
 from seesay.search.query.rankings.fusion import Weighted
 from seesay.search.query.rankings.ranking import Answered

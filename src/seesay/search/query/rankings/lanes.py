@@ -1,18 +1,28 @@
-"""The vector lanes of the space in use, with a sample of each and what everyday things reach."""
+"""The vector lanes of the space in use, with a sample of each and what cosines mean there."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32
 
+from seesay.inference.background import Backgrounds
+from seesay.inference.confidence import Level
 from seesay.inference.prompts import Language
 from seesay.search.lane import Lane
-from seesay.search.query.calibration import SAMPLE, Level, level_of
-from seesay.search.query.everyday import Everyday
+from seesay.search.query.confidence import (
+    Judge,
+    Sampled,
+    judge_picture,
+    judge_words,
+    usual_cosines,
+)
+from seesay.search.query.embedding import Embedded
 from seesay.search.store.records import Modality, Space
 from seesay.search.store.store import Store
 
+SAMPLE = 2000
+"""Vectors of a lane that stand for all of it."""
 _DRIFT = 0.1  # of the lane: as many changes call for a new sample
 _PICTURES = 256  # that stand for all others when a picture is looked for
 
@@ -24,20 +34,22 @@ class Sample:
     vectors: Float32[np.ndarray, "rows embed"]
     size: int
     """Vectors of the lane when it was drawn."""
-    levels: dict[str, Level]
+    levels: dict[Language, tuple[Level, Sampled]] = field(default_factory=dict)
+    usual: list[tuple[float, float]] = field(default_factory=list)
+    """What pictures in general have with it, once it is known."""
 
 
 class SpaceLanes:
     """The lanes of one space. Any number of threads may use them."""
 
-    def __init__(self, store: Store, space: Space, everyday: Everyday) -> None:
+    def __init__(self, store: Store, space: Space, backgrounds: Backgrounds) -> None:
         self.space = space
         self.lanes: dict[Modality, Lane] = {
             "image": Lane(store, space, "image"),
             "text": Lane(store, space, "text"),
         }
         self.store = store
-        self._everyday = everyday
+        self.backgrounds = backgrounds
         self._samples: dict[Modality, Sample] = {}
         self._sizes: dict[Modality, tuple[int, int]] = {}
         self._mutex = threading.Lock()
@@ -49,19 +61,28 @@ class SpaceLanes:
             known = self._samples.get(modality)
             if known is None or abs(size - known.size) > _DRIFT * known.size:
                 vectors = self._drawn(modality, size)
-                known = self._samples[modality] = Sample(vectors, size, {})
+                known = self._samples[modality] = Sample(vectors, size)
             return known
 
-    def level(self, modality: Modality, kind: str) -> Level | None:
-        """What everyday things of a kind ("en", "zh", "image") reach in a lane; None where there is
-        too little to say."""
+    def judge(self, modality: Modality, part: Embedded) -> Judge:
+        """What the cosines of a part mean in a lane that is not empty."""
         sample = self.sample(modality)
-        if kind not in sample.levels:
-            things, own = self._things(kind), kind == modality
-            if not len(things) or not len(sample.vectors):
-                return None
-            sample.levels[kind] = level_of(kind, things, sample.vectors, own=own)
-        return sample.levels[kind]
+        if part.language is not None:
+            return judge_words(part, *self.level(modality, part.language))
+        if not sample.usual:
+            pictures = self.sample("image").vectors[:_PICTURES]
+            background = self.backgrounds.of("en")
+            sample.usual.append(usual_cosines(pictures, sample.vectors[:_PICTURES], background))
+        return judge_picture(part, sample.usual[0], Sampled(sample.vectors, sample.size, None))
+
+    def level(self, modality: Modality, language: Language) -> tuple[Level, Sampled]:
+        """What everyday words of a language have with a lane that is not empty."""
+        sample = self.sample(modality)
+        if language not in sample.levels:
+            level = Level.measured(self.backgrounds.of(language), sample.vectors)
+            lowered = level.lowered(sample.vectors) if modality == "text" else None
+            sample.levels[language] = level, Sampled(sample.vectors, sample.size, lowered)
+        return sample.levels[language]
 
     def close(self) -> None:
         """Let go of the indexes."""
@@ -77,12 +98,6 @@ class SpaceLanes:
             size = self.store.vectors.count(self.space.id, modality)
             self._sizes[modality] = (seq, size)
         return size
-
-    def _things(self, kind: str) -> Float32[np.ndarray, "things embed"]:
-        if kind == "image":
-            return self.sample("image").vectors[:_PICTURES]
-        language: Language = "zh" if kind == "zh" else "en"
-        return self._everyday.vectors(language)
 
     def _drawn(self, modality: Modality, size: int) -> Float32[np.ndarray, "rows embed"]:
         """Units in an order that has nothing to do with that of their numbers, the same each time:

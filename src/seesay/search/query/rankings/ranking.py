@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.search.planner import Ranking
-from seesay.search.query.calibration import each_confidence, judged
+from seesay.search.query.confidence import Judge
 from seesay.search.query.embedding import Embedded
 from seesay.search.query.hits import Found
 from seesay.search.query.rankings.combining import combined
 from seesay.search.query.rankings.fusion import WEIGHTS, Ranked
 from seesay.search.query.rankings.lanes import SpaceLanes
-from seesay.search.query.results import Background, LaneReport
+from seesay.search.query.results import Comparison, LaneReport
 from seesay.search.store.filters.conditions import Filter
 from seesay.search.store.records import Modality
 
@@ -40,9 +40,14 @@ def rank(
     sample = lanes.sample(modality)
     if not sample.size:
         return None
-    direction = combined(parts, sample.vectors)
+    judges = [lanes.judge(modality, part) for part in parts]
+    direction = combined(
+        [judge.searched for judge in judges],
+        [part.part.weight for part in parts],
+        sample.vectors,
+    )
     ranking = lanes.lanes[modality].search(direction, count, within=within)
-    sure, against = _sure(lanes, modality, parts, ranking)
+    sure, comparison = _sure(lanes, modality, parts, judges, ranking)
     found = Found(modality, ranking.units, ranking.scores, sure)
     weight = WEIGHTS[modality]
     report = LaneReport(
@@ -50,33 +55,33 @@ def rank(
         weight=weight,
         found=len(ranking.units),
         plan=ranking.plan,
-        background=against,
+        comparison=comparison,
     )
     return Answered(found, [(weight, (ranking.units, ranking.scores))], report)
 
 
 def _sure(
-    lanes: SpaceLanes, modality: Modality, parts: Sequence[Embedded], ranking: Ranking
-) -> tuple[Float32[np.ndarray, " found"], Background | None]:
+    lanes: SpaceLanes,
+    modality: Modality,
+    parts: Sequence[Embedded],
+    judges: Sequence[Judge],
+    ranking: Ranking,
+) -> tuple[Float32[np.ndarray, " found"], Comparison | None]:
+    """Every wanted part has to be there and none of the unwanted ones: the least of the wanted
+    ones' confidences, times the chance that an unwanted one is not there."""
     units, store, space = ranking.units, lanes.store, lanes.space
-    if not len(units):
-        return np.empty(0, np.float32), None
-    size = ranking.plan.matching
-    if len(parts) == 1 and not parts[0].part.negative:
-        level = lanes.level(modality, parts[0].kind)
-        numbers, vectors = store.vectors.get(space.id, units[:_FIRST].tolist(), lane=modality)
-        if level is None or not len(numbers):
-            return np.zeros(len(units), np.float32), None
-        vector = parts[0].vector
-        vectors = vectors[np.argsort(-(vectors @ vector))]
-        return judged(level, vector, ranking.scores, vectors, size)
-    numbers, vectors = store.vectors.get(space.id, units.tolist(), lane=modality)
+    alone = len(parts) == 1 and not parts[0].part.negative
+    looked_at = units[:_FIRST] if alone else units
+    numbers, vectors = store.vectors.get(space.id, looked_at.tolist(), lane=modality)
+    if not len(numbers):
+        return np.zeros(len(units), np.float32), None
+    if alone:
+        rank = {unit: place for place, unit in enumerate(looked_at.tolist())}
+        order = np.argsort([rank[number] for number in numbers.tolist()])
+        return judges[0].ranked(ranking.scores, vectors[order])
     sure = np.full(len(numbers), 100.0, np.float32)
-    for part in parts:
-        level = lanes.level(modality, part.kind)
-        if level is None:
-            continue
-        one = each_confidence(level, part.vector, vectors, size)
+    for part, judge in zip(parts, judges, strict=True):
+        one = judge.each(vectors)
         if part.part.negative:
             sure *= 1 - one / 100
         else:

@@ -15,6 +15,7 @@ import argparse
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ def by_word(embedder: Embedder) -> None:
 
 def reliability(yes: np.ndarray, no: np.ndarray) -> None:
     print("of hits for other words with a confidence of ..., so many show it")
-    for low, high in zip(BINS, BINS[1:], strict=False):
+    for low, high in pairwise(BINS):
         right, wrong = (int(((s >= low) & (s < high)).sum()) for s in (yes, no))
         print(f"  {low:3.0f} to {min(high, 100):3.0f}: {right / max(right + wrong, 1):.2f}")
 

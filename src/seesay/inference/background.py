@@ -42,18 +42,15 @@ Vectors = Float32[np.ndarray, "texts embed"]
 class Background:
     """Everyday words and scenes in one language, as unit vectors of one model."""
 
-    words: Vectors
-    scenes: Vectors
-
-    def shared(self, text: Float32[np.ndarray, "*texts embed"]) -> Float32[np.ndarray, "*texts 1"]:
-        """How much of the direction that all words share is to be taken off a text."""
-        return (_SHARED * np.einsum("...j,j->...", text, self.common)[..., None]).astype(np.float32)
+    words: Float32[np.ndarray, "words embed"]
+    scenes: Float32[np.ndarray, "scenes embed"]
 
     def direction(
         self, text: Float32[np.ndarray, "*texts embed"]
     ) -> Float32[np.ndarray, "*texts embed"]:
         """A text without most of what all words have in common; shorter than 1."""
-        return text - self.shared(text) * self.common
+        shared = np.einsum("...j,j->...", text, self.common)[..., None]
+        return (text - _SHARED * shared * self.common).astype(np.float32)
 
     def lows(self, directions: Float32[np.ndarray, "texts embed"]) -> Float32[np.ndarray, " texts"]:
         """What texts have with scenes that they do not fit."""
@@ -74,7 +71,7 @@ class Background:
         return (mean / max(float(np.linalg.norm(mean)), 1e-6)).astype(np.float32)
 
     @cached_property
-    def word_directions(self) -> Vectors:
+    def word_directions(self) -> Float32[np.ndarray, "words embed"]:
         return self.direction(self.words)
 
     @cached_property
@@ -120,20 +117,21 @@ class Backgrounds:
     def _vectors(self, texts: list[str]) -> Vectors:
         """Embedding takes a large model some seconds; the vectors on disk are good as long as the
         first one comes out the same."""
+        if self._folder is None:
+            return self._embedder.embed_texts(texts).vectors.astype(np.float32)
         facts = [self._embedder.name, self._embedder.revision, *texts]
         name = hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:24]
-        file = self._folder / f"{name}.npy" if self._folder else None
-        kept = _read(file, (len(texts), self._embedder.dim)) if file else None
+        file = self._folder / f"{name}.npy"
+        kept = _read(file, (len(texts), self._embedder.dim))
         if kept is not None:
             first = self._embedder.embed_texts(texts[:1]).vectors
             if float((first[0] * kept[0]).sum()) > _SAME:
                 return kept
         vectors = self._embedder.embed_texts(texts).vectors.astype(np.float32)
-        if file:
-            with suppress(OSError, DataError):  # no room or no right: embedded again next time
-                file.parent.mkdir(parents=True, exist_ok=True)
-                with write_whole(file) as unfinished, unfinished.open("wb") as stream:
-                    np.save(stream, vectors)
+        with suppress(OSError, DataError):  # no room or no right: embedded again next time
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with write_whole(file) as unfinished, unfinished.open("wb") as stream:
+                np.save(stream, vectors)
         return vectors
 
 

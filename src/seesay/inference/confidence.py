@@ -7,8 +7,8 @@ model that nobody has seen before.
 1. `Level`: where the cosines of everyday words lie with the pictures at hand, and how far apart.
 2. `Scale`: where those of this very query lie with pictures that do not show it, which is told by
    what the query has with the background's scenes; cosines become standard scores. What fits it
-   lies `match` spreads higher: three fifths of what the scenes that fit it best reach, and more for a
-   sentence, which says more than a word.
+   lies `match` spreads higher: three fifths of what the scenes that fit it best reach, and more
+   for a sentence, which says more than a word.
 3. `Chance`: two groups. Standard scores of a collection are a mixture of pictures that show
    the query, N(shift + match, 1), and of others, N(shift, 1). Which share of them show it is the
    collection's secret, and the scale is off by some `shift`; both are summed over, weighted by how
@@ -16,8 +16,9 @@ model that nobody has seen before.
    the probability of the first group is 1 - local false discovery rate, and the null is an
    empirical one; Saerens et al., Neural Computation 14, 2002: shares from unlabelled data). So
    "people" may be on nine of ten pictures and "giraffe" on none.
-4. Texts of which the model understands nothing are moved down (`lowered`): the words that it has
-   seen most lie near any such text.
+4. A text counts for less where none of the everyday words fits it (`Level.understood`): the model,
+   which has learnt from captions, does not understand it then, and puts it near to whatever it has
+   seen most. "Children" found a note about buying GPUs with 60%.
 
 The numbers below were fitted on 500 photographs of Flickr8k's dev split with seesay-mini, by words
 that people use of them in captions, and count in spreads, not in cosines. Around these values the
@@ -39,6 +40,7 @@ _OF_BEST = 0.6  # of what the best scenes reach is reached by pictures that fit
 _SENTENCE_SPREAD, _SENTENCE = 0.35, 0.5
 _WORDS, _SENTENCE_WORDS = 2, 6  # so many words are no sentence yet, and surely one
 _LEAST_MATCH = 2.5
+_TEXTS = 1.15  # times as far apart lie cosines with texts
 _SHIFTS = np.arange(-2, 1.75, 0.5)
 _SHIFT_SPREAD = 1.2
 _SHARES = (0.08, 0.2, 0.4, 0.6, 0.8, 0.95)  # and below them, evenly in their logarithm
@@ -48,8 +50,8 @@ _INDEPENDENT = 100  # scores count as no more than so many: pictures of a collec
 _STEP = 0.25
 _SCORES = np.arange(-6, 10 + _STEP, _STEP)
 # The best of 200 words reaches 2.8 with a text by chance, 3.0 with prose about software and 4.8
-# with captions, of which 5% lie below 3.2. Prose lies up to 4 too near to the most frequent words.
-_UNDERSTOOD, _STEEP, _LOWERED = 3.2, 3.5, 2.5
+# with captions, of which 5% lie below 3.2.
+_UNDERSTOOD, _STEEP = 3.2, 3.5
 
 Scores = Float32[np.ndarray, " scores"]
 
@@ -76,13 +78,19 @@ class Level:
     `offset` + `slope` times what they have with the scenes, with a `spread` around it."""
 
     background: Background
+    texts: bool
+    """Whether it was measured with texts."""
     offset: float
     slope: float
     spread: float
 
     @classmethod
     def measured(
-        cls, background: Background, vectors: Float32[np.ndarray, "rows embed"]
+        cls,
+        background: Background,
+        vectors: Float32[np.ndarray, "rows embed"],
+        *,
+        texts: bool = False,
     ) -> "Level":
         """One picture is enough: it is measured with 200 words."""
         products = vectors @ background.word_directions.T
@@ -90,17 +98,17 @@ class Level:
         expected = slope * background.word_lows
         offset = float(np.median(products - expected))
         spread = robust_spread(products - expected - offset)
-        return cls(background, offset, slope, spread)
+        return cls(background, texts, offset, slope, spread)
 
     def scales(
         self, texts: Float32[np.ndarray, "texts embed"], sentence: Float[np.ndarray, " texts"]
     ) -> list[Scale]:
-        """`sentence` tells for each text how much of a sentence it is (`how_much_of_a_sentence`)."""
+        """`sentence` is for each text `how_much_of_a_sentence` it is."""
         directions = self.background.direction(texts)
         nulls = self.offset + self.slope * self.background.lows(directions)
         best = self.offset + self.slope * self.background.highs(directions)
         matches = np.maximum(_OF_BEST * (best - nulls) / self.spread, _LEAST_MATCH)
-        wider = 1 + _SENTENCE_SPREAD * sentence
+        wider = (_TEXTS if self.texts else 1.0) * (1 + _SENTENCE_SPREAD * sentence)
         matches = (matches + _SENTENCE * sentence) / wider
         return [
             Scale(direction, float(null), float(spread), float(match))
@@ -109,14 +117,17 @@ class Level:
             )
         ]
 
-    def lowered(self, vectors: Float32[np.ndarray, "rows embed"]) -> Float32[np.ndarray, " rows"]:
-        """How much the standard scores of texts are to be lowered: most where none of the everyday
-        words fits the text, since then the model does not understand it."""
+    def understood(
+        self, vectors: Float32[np.ndarray, "rows embed"]
+    ) -> Float32[np.ndarray, " rows"]:
+        """How likely it is that the model understands texts, from 0 to 1: whether any of the
+        everyday words fits them better than chance would have it."""
         words = self.background
         products = np.einsum("ij,kj->ik", vectors, words.word_directions)
         expected = self.offset + self.slope * words.word_lows
         best = ((products - expected) / self.spread).max(axis=1)
-        return (_LOWERED / (1 + np.exp(_STEEP * (best - _UNDERSTOOD)))).astype(np.float32)
+        odds = np.exp(np.clip(_STEEP * (best - _UNDERSTOOD), -50, 50))
+        return (odds / (1 + odds)).astype(np.float32)
 
 
 class Chance:

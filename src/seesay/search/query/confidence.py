@@ -30,7 +30,7 @@ F1 is reached by taking those above half of it (Lipton et al., ECML 2014), here 
 # collection are kitchens and bathrooms; surfers, beaches, streets and the like 2.5 to 4.
 _MATCH = 2.25
 _PRIOR = 10  # pictures that the distance of scenes counts as
-_SELF = 0.9999
+_SELF, _COPY = 0.9999, 0.98  # cosines of a picture with itself, and with a copy of it
 
 Vectors = Float32[np.ndarray, "rows embed"]
 
@@ -42,8 +42,8 @@ class Judge:
     against: str
     """What the part is compared with: "en" and "zh" for everyday words, "image" for pictures."""
     searched: Float32[np.ndarray, " embed"]
-    """What the lane is searched with; not of length 1. Words are searched for without what all
-    words share, sentences as the model embeds them."""
+    """What the lane is searched with; not of length 1. A word or two are searched for without what
+    all words share, anything longer as the model embeds it."""
     scale: Scale
     chance: Chance
     level: Level | None
@@ -51,7 +51,11 @@ class Judge:
 
     def each(self, vectors: Vectors) -> Float32[np.ndarray, " rows"]:
         """The confidence of each vector by itself."""
-        return self._percent(self._scores(vectors))
+        # einsum, since matrix products wake threads of BLAS, which wait for each other where a
+        # server answers several searches and indexes beside them: a p95 was three times as long.
+        products = np.einsum("ij,j->i", vectors, self.scale.direction)
+        sure = self._sure(products)
+        return sure if self.level is None else sure * self.level.understood(vectors)
 
     def ranked(
         self, cosines: Float32[np.ndarray, " found"], first: Vectors
@@ -60,67 +64,60 @@ class Judge:
         be known of all is known of these."""
         products = cosines * float(np.linalg.norm(self.searched))
         products -= float((first @ (self.searched - self.scale.direction)).mean())
-        scores = self.scale.standard(products)
+        sure = self._sure(products)
         if self.level is not None:
-            lowered = self.level.lowered(first)
-            scores[: len(first)] -= lowered
-            scores[len(first) :] -= lowered.mean()
+            understood = self.level.understood(first)
+            sure[: len(first)] *= understood
+            sure[len(first) :] *= understood.mean()
         comparison = Comparison(
             against=self.against,
             null=self.scale.null,
             spread=self.scale.spread,
             match=self.scale.match,
-            best=float(scores.max()),
+            best=float(self.scale.standard(products).max()),
             share=self.chance.share,
         )
-        return self._percent(scores), comparison
+        return sure, comparison
 
-    def _scores(self, vectors: Vectors) -> Float32[np.ndarray, " rows"]:
-        # einsum, since matrix products wake threads of BLAS, which wait for each other where a
-        # server answers several searches and indexes beside them: a p95 was three times as long.
-        scores = self.scale.standard(np.einsum("ij,j->i", vectors, self.scale.direction))
-        return scores if self.level is None else scores - self.level.lowered(vectors)
-
-    def _percent(self, scores: Float32[np.ndarray, " rows"]) -> Float32[np.ndarray, " rows"]:
-        return 100 * self.chance(scores)
+    def _sure(self, products: Float32[np.ndarray, " rows"]) -> Float32[np.ndarray, " rows"]:
+        sure = 100 * self.chance(self.scale.standard(products))
+        if self.against == "image":
+            sure[products >= _COPY] = 100  # whatever the others are like
+        return sure
 
 
 @dataclass(frozen=True, eq=False)
-class Sampled:
-    """Vectors that stand for a lane, and what words or pictures in general have with them."""
+class Sample:
+    """Vectors that stand for a lane."""
 
     vectors: Vectors
     size: int
-    """Vectors of the lane."""
-    lowered: Float32[np.ndarray, " rows"] | None
-    """By how much the scores of texts are lowered; None for pictures."""
+    """Vectors of the lane when they were drawn."""
 
     def chance(self, scale: Scale) -> Chance:
+        """The chances of scores on this scale in the lane."""
         products = np.einsum("ij,j->i", self.vectors, scale.direction)
-        scores = scale.standard(products)
-        if self.lowered is not None:
-            scores = scores - self.lowered
-        return Chance(scale.match, scores, self.size)
+        return Chance(scale.match, scale.standard(products), self.size)
 
 
-def judge_words(part: Embedded, level: Level, sample: Sampled) -> Judge:
+def judge_words(part: Embedded, level: Level, sample: Sample) -> Judge:
     """A part that is a text, in a lane of pictures or of texts."""
     (scale,) = level.scales(part.vector[None], np.array([part.sentence]))
-    kept = part.sentence * level.background.shared(part.vector) * level.background.common
-    texts = level if sample.lowered is not None else None
-    against = str(part.language)
-    return Judge(against, scale.direction + kept, scale, sample.chance(scale), texts)
+    searched = part.vector if part.sentence else scale.direction
+    texts = level if level.texts else None
+    return Judge(str(part.language), searched, scale, sample.chance(scale), texts)
 
 
-def judge_picture(part: Embedded, usual: tuple[float, float], sample: Sampled) -> Judge:
+def judge_picture(part: Embedded, usual: tuple[float, float], sample: Sample) -> Judge:
     """A part that is a picture; `usual` is what pictures in general have with the lane."""
     scale = Scale(part.vector, *usual, _MATCH)
-    plain = Sampled(sample.vectors, sample.size, None)
-    return Judge("image", part.vector, scale, plain.chance(scale), None)
+    return Judge("image", part.vector, scale, sample.chance(scale), None)
 
 
 def usual_cosines(
-    pictures: Vectors, others: Vectors, background: Background
+    pictures: Float32[np.ndarray, "pictures embed"],
+    others: Float32[np.ndarray, "others embed"],
+    background: Background,
 ) -> tuple[float, float]:
     """Where the cosines lie that pictures have with what else is in a lane (the same pictures,
     perhaps) and does not resemble them, and how far apart: told by the lower half, since what

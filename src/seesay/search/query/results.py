@@ -34,7 +34,7 @@ class Hit:
     text: str | None
     """What is written in it; of a picture its captions, one a line."""
     score: float
-    """Reciprocal ranks of all lanes, weighted and added up: it orders hits that are equally sure."""
+    """Reciprocal ranks of all lanes, weighted and added up: the order of what is equally sure."""
     confidence: float
     """0-100: how likely this is what was asked for rather than the nearest of what is there."""
     lanes: tuple[LaneHit, ...]

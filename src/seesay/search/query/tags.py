@@ -89,10 +89,9 @@ def _measured(lanes: SpaceLanes, embedder: Embedder, words: Sequence[str]) -> li
     languages = [detect_language(word) for word in words]
     labels = []
     for word, language, vector in zip(words, languages, vectors, strict=True):
-        level, sample = lanes.level("image", language)
         sentence = np.array([how_much_of_a_sentence(word, language)])
-        (scale,) = level.scales(vector[None], sentence)
-        labels.append(_Label(word, language, scale, sample.chance(scale)))
+        (scale,) = lanes.level("image", language).scales(vector[None], sentence)
+        labels.append(_Label(word, language, scale, lanes.sample("image").chance(scale)))
     return labels
 
 

@@ -71,7 +71,8 @@ def confidences_of(
 ) -> Float[np.ndarray, " found"]:
     """For each unit the confidence of the lane that is surest of it; what a picture with captions
     shows and what is said of it are weighed against each other first. Where both together do not
-    fit, words that come near make it no surer than a picture without words would be."""
+    fit, words that come near make it no surer than a picture without words would be. In whole
+    percents, as they are shown: the rest of the digits says nothing."""
     by_lane: dict[LaneName, np.ndarray] = {}
     order = np.argsort(units)
     for lane in lanes:
@@ -84,4 +85,4 @@ def confidences_of(
         both = SHARES["image"] * shown + (1 - SHARES["image"]) * said
         both = np.where(both < THRESHOLD, np.minimum(both, shown), both)
         by_lane["image"], by_lane["text"] = np.where(has, both, shown), np.where(has, 0, said)
-    return np.maximum.reduce([np.zeros(len(units)), *by_lane.values()]).round(1)
+    return np.maximum.reduce([np.zeros(len(units)), *by_lane.values()]).round()

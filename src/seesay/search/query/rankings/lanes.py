@@ -12,7 +12,7 @@ from seesay.inference.prompts import Language
 from seesay.search.lane import Lane
 from seesay.search.query.confidence import (
     Judge,
-    Sampled,
+    Sample,
     judge_picture,
     judge_words,
     usual_cosines,
@@ -28,15 +28,13 @@ _PICTURES = 256  # that stand for all others when a picture is looked for
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
-    """Vectors that stand for a lane."""
+class _Measured:
+    """A sample of a lane, and what is known of its cosines so far."""
 
-    vectors: Float32[np.ndarray, "rows embed"]
-    size: int
-    """Vectors of the lane when it was drawn."""
-    levels: dict[Language, tuple[Level, Sampled]] = field(default_factory=dict)
+    sample: Sample
+    levels: dict[Language, Level] = field(default_factory=dict)
     usual: list[tuple[float, float]] = field(default_factory=list)
-    """What pictures in general have with it, once it is known."""
+    """What pictures in general have with it."""
 
 
 class SpaceLanes:
@@ -50,44 +48,48 @@ class SpaceLanes:
         }
         self.store = store
         self.backgrounds = backgrounds
-        self._samples: dict[Modality, Sample] = {}
+        self._measured: dict[Modality, _Measured] = {}
         self._sizes: dict[Modality, tuple[int, int]] = {}
         self._mutex = threading.Lock()
 
     def sample(self, modality: Modality) -> Sample:
         """Vectors of a lane, the same ones until it has changed by a tenth."""
-        size = self._size(modality)
-        with self._mutex:
-            known = self._samples.get(modality)
-            if known is None or abs(size - known.size) > _DRIFT * known.size:
-                vectors = self._drawn(modality, size)
-                known = self._samples[modality] = Sample(vectors, size)
-            return known
+        return self._known(modality).sample
 
     def judge(self, modality: Modality, part: Embedded) -> Judge:
         """What the cosines of a part mean in a lane that is not empty."""
-        sample = self.sample(modality)
+        known = self._known(modality)
         if part.language is not None:
-            return judge_words(part, *self.level(modality, part.language))
-        if not sample.usual:
+            return judge_words(part, self.level(modality, part.language), known.sample)
+        if not known.usual:
             pictures = self.sample("image").vectors[:_PICTURES]
-            background = self.backgrounds.of("en")
-            sample.usual.append(usual_cosines(pictures, sample.vectors[:_PICTURES], background))
-        return judge_picture(part, sample.usual[0], Sampled(sample.vectors, sample.size, None))
+            others, background = known.sample.vectors[:_PICTURES], self.backgrounds.of("en")
+            known.usual.append(usual_cosines(pictures, others, background))
+        return judge_picture(part, known.usual[0], known.sample)
 
-    def level(self, modality: Modality, language: Language) -> tuple[Level, Sampled]:
+    def level(self, modality: Modality, language: Language) -> Level:
         """What everyday words of a language have with a lane that is not empty."""
-        sample = self.sample(modality)
-        if language not in sample.levels:
-            level = Level.measured(self.backgrounds.of(language), sample.vectors)
-            lowered = level.lowered(sample.vectors) if modality == "text" else None
-            sample.levels[language] = level, Sampled(sample.vectors, sample.size, lowered)
-        return sample.levels[language]
+        known = self._known(modality)
+        if language not in known.levels:
+            background = self.backgrounds.of(language)
+            known.levels[language] = Level.measured(
+                background, known.sample.vectors, texts=modality == "text"
+            )
+        return known.levels[language]
 
     def close(self) -> None:
         """Let go of the indexes."""
         for lane in self.lanes.values():
             lane.close()
+
+    def _known(self, modality: Modality) -> _Measured:
+        size = self._size(modality)
+        with self._mutex:
+            known = self._measured.get(modality)
+            if known is None or abs(size - known.sample.size) > _DRIFT * known.sample.size:
+                sample = Sample(self._drawn(modality, size), size)
+                known = self._measured[modality] = _Measured(sample)
+            return known
 
     def _size(self, modality: Modality) -> int:
         """Vectors in a lane, counted again only after a change: counting takes longer than most

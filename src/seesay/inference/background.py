@@ -1,15 +1,14 @@
-"""Everyday words and scenes as a model sees them: what a cosine is compared with.
+"""A background vocabulary: everyday words and scenes, embedded by a model to compare cosines with.
 
-The level of a cosine differs from model to model, from language to language and from word to word:
-over the same photographs seesay-mini gives "person" a mean of 0.16 and "dog" one of -0.01, although
-people are on four of five and dogs on one of four. Pictures to measure a word's level on are not at
-hand for a model that somebody brings along, but texts are: what a word has with a hundred
-descriptions of photographs tells what it will have with photographs. With seesay-mini and 1,000
-photographs, the mean cosine of a word with those that do not show it is predicted with an error of
-0.04 (150 words in both languages; they differ by 0.05 from the mean of all, up to 0.15).
+The cosine that a text has with pictures that do not show it depends on the model, the language and
+the text itself: over the same photographs seesay-mini gives "person" a mean of 0.16 and "dog" one
+of -0.01. Pictures to measure this with do not come with a model, but captions can be written: the
+cosines of a word with a hundred captions predict its cosines with photographs. With seesay-mini,
+1,000 photographs and 150 words, the mean over photographs that do not show the word is predicted
+to 0.04; the words themselves differ by up to 0.15.
 
-Single words also share a direction that has nothing to do with what they mean; most of it is taken
-off. That raises the average precision of such a search from 0.68 to 0.71.
+Single words also share a component that says nothing about their meaning. Three quarters of it are
+removed, which raises the mean average precision of searches for a word from 0.68 to 0.71.
 """
 
 import hashlib
@@ -25,63 +24,65 @@ from jaxtyping import Float32
 
 from seesay.data.atomic import write_whole
 from seesay.errors import DataError
+from seesay.inference.cancelling import never_cancelled
 from seesay.inference.prompts import Language, concepts, scenes
 
 if TYPE_CHECKING:
     from seesay.inference.embedder import Embedder
+    from seesay.inference.text_embedder import TextEmbedder
 
-_SHARED = 0.75  # of the direction that all words share; 0.5 to 1 do about as well
-_LOW = 0.15  # quantile of a word's cosines with the scenes: below what fits, above mere noise
-_BEST = 3  # scenes that stand for what fits a word
-_SAME = 0.9999
+_REMOVED = 0.75  # of the shared component; 0.5 to 1 do about as well
+_NULL_QUANTILE = 0.15  # of the cosines with all scenes: most scenes do not show the word
+_MATCHES = 3  # scenes that are taken to show a word
+_SAME = 0.9999  # cosine of equal vectors
+SMALLEST = 1e-6  # stands for a spread of 0, which a model that is not trained may have
 
 Vectors = Float32[np.ndarray, "texts embed"]
 
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """Everyday words and scenes in one language, as unit vectors of one model."""
+    """The background vocabulary of one language, as unit vectors of one model."""
 
     words: Float32[np.ndarray, "words embed"]
     scenes: Float32[np.ndarray, "scenes embed"]
 
-    def direction(
+    def without_shared(
         self, text: Float32[np.ndarray, "*texts embed"]
     ) -> Float32[np.ndarray, "*texts embed"]:
-        """A text without most of what all words have in common; shorter than 1."""
-        shared = np.einsum("...j,j->...", text, self.common)[..., None]
-        return (text - _SHARED * shared * self.common).astype(np.float32)
+        """The vectors of words without most of what all words share; shorter than 1."""
+        length = np.einsum("...j,j->...", text, self.shared)[..., None]
+        return (text - _REMOVED * length * self.shared).astype(np.float32)
 
-    def lows(self, directions: Float32[np.ndarray, "texts embed"]) -> Float32[np.ndarray, " texts"]:
-        """What texts have with scenes that they do not fit."""
-        cosines = np.einsum("ij,kj->ik", directions, self.scenes)
-        return np.quantile(cosines, _LOW, axis=1).astype(np.float32)
+    def null_cosines(self, vectors: Vectors) -> Float32[np.ndarray, " texts"]:
+        """The cosine that each text has with scenes that do not show it."""
+        cosines = np.einsum("ij,kj->ik", vectors, self.scenes)
+        return np.quantile(cosines, _NULL_QUANTILE, axis=1).astype(np.float32)
 
-    def highs(
-        self, directions: Float32[np.ndarray, "texts embed"]
-    ) -> Float32[np.ndarray, " texts"]:
-        """What texts have with the scenes that they fit best."""
-        cosines = np.einsum("ij,kj->ik", directions, self.scenes)
-        return np.sort(cosines, axis=1)[:, -_BEST:].mean(axis=1)
+    def match_cosines(self, vectors: Vectors) -> Float32[np.ndarray, " texts"]:
+        """The cosine that each text has with the scenes nearest to it."""
+        cosines = np.einsum("ij,kj->ik", vectors, self.scenes)
+        return np.sort(cosines, axis=1)[:, -_MATCHES:].mean(axis=1)
 
     @cached_property
-    def common(self) -> Float32[np.ndarray, " embed"]:
+    def shared(self) -> Float32[np.ndarray, " embed"]:
         """The direction that all words share."""
         mean = self.words.mean(axis=0)
-        return (mean / max(float(np.linalg.norm(mean)), 1e-6)).astype(np.float32)
+        return (mean / max(float(np.linalg.norm(mean)), SMALLEST)).astype(np.float32)
 
     @cached_property
-    def word_directions(self) -> Float32[np.ndarray, "words embed"]:
-        return self.direction(self.words)
+    def directions(self) -> Float32[np.ndarray, "words embed"]:
+        """The words without what they share."""
+        return self.without_shared(self.words)
 
     @cached_property
-    def word_lows(self) -> Float32[np.ndarray, " words"]:
-        return self.lows(self.word_directions)
+    def word_nulls(self) -> Float32[np.ndarray, " words"]:
+        return self.null_cosines(self.directions)
 
     @cached_property
     def spread(self) -> float:
-        """How far the cosines of one word with the scenes lie apart."""
-        cosines = self.word_directions @ self.scenes.T
+        """The spread of the cosines that one word has with the scenes."""
+        cosines = self.directions @ self.scenes.T
         return robust_spread(cosines - np.median(cosines, axis=1, keepdims=True))
 
     @cached_property
@@ -92,15 +93,15 @@ class Background:
 
 
 def robust_spread(deviations: Float32[np.ndarray, "..."]) -> float:
-    """The standard deviation of most of them; a few outliers change nothing."""
-    return max(1.4826 * float(np.median(np.abs(deviations))), 1e-6)
+    """A standard deviation that outliers do not change, from the median absolute deviation."""
+    return max(1.4826 * float(np.median(np.abs(deviations))), SMALLEST)
 
 
 class Backgrounds:
-    """The backgrounds of a model, embedded when they are first needed. Any number of threads may
-    use it. With a `folder` the vectors are kept there for other processes."""
+    """The background vocabularies of a model, embedded at first use. Thread-safe. With a `folder`,
+    the vectors are kept on disk for other processes."""
 
-    def __init__(self, embedder: "Embedder", folder: Path | None = None) -> None:
+    def __init__(self, embedder: "Embedder | TextEmbedder", folder: Path | None = None) -> None:
         self._embedder = embedder
         self._folder = folder
         self._known: dict[Language, Background] = {}
@@ -110,13 +111,14 @@ class Backgrounds:
         with self._mutex:
             if language not in self._known:
                 words, sentences = concepts(language), scenes(language)
-                vectors = self._vectors([*words, *sentences])
+                with never_cancelled():  # every later search uses it
+                    vectors = self._vectors([*words, *sentences])
                 self._known[language] = Background(vectors[: len(words)], vectors[len(words) :])
             return self._known[language]
 
     def _vectors(self, texts: list[str]) -> Vectors:
-        """Embedding takes a large model some seconds; the vectors on disk are good as long as the
-        first one comes out the same."""
+        """Embedding takes a large model some seconds. Vectors on disk are used if the first text
+        still gets the same one."""
         if self._folder is None:
             return self._embedder.embed_texts(texts).vectors.astype(np.float32)
         facts = [self._embedder.name, self._embedder.revision, *texts]

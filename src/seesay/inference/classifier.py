@@ -3,11 +3,10 @@
 A name is put into every sentence of an ensemble (`prompts/`); the sentences are embedded, averaged
 and brought back to length one, and that vector is the class (CLIP, Radford et al., 2021, 3.1.4).
 
-Labels are compared with each other first: that alone decides which one is best. Only a picture that
-is far from all of them gets "none of these": where a search for each of the labels, among the
-pictures that are classified together, would find it with a chance of less than a tenth
-(`confidence`). A tenth and not a half, since those who name labels have mostly looked at their
-pictures. `benchmarks/classify.py` prints how often that is right.
+Labels compete with each other, which decides the best one. "None of these" is the answer only
+where every label is unlikely by itself (`confidence`): its probability is below a tenth, among the
+pictures that are classified together. A tenth rather than a half, since people choose labels after
+looking at their pictures. `benchmarks/classify.py` prints how often that is right.
 """
 
 from collections import Counter
@@ -19,7 +18,7 @@ from jaxtyping import Float, Float32
 
 from seesay.errors import ConfigError
 from seesay.inference.background import Backgrounds
-from seesay.inference.confidence import Chance, Level, how_much_of_a_sentence
+from seesay.inference.confidence import Calibration, Mixture, sentence_weight
 from seesay.inference.embedder import Embedder, Failure, Progress
 from seesay.inference.prompts import Language, check_templates, detect_language, fill, templates
 from seesay.inference.text_embedder import TextEmbedder
@@ -185,29 +184,26 @@ class ZeroShotClassifier:
 
 
 class _NoneOfThese:
-    """How likely it is that none of the labels fits."""
+    """The probability that none of the labels fits a picture."""
 
     def __init__(
         self, embedder: Embedder, words: Sequence[str], languages: Sequence[Language]
     ) -> None:
-        vectors = embedder.embed_texts(words).vectors
-        sentences = [how_much_of_a_sentence(*pair) for pair in zip(words, languages, strict=True)]
         backgrounds = Backgrounds(embedder)
-        self._labels = []
-        for language in sorted(set(languages)):
-            mine = np.array(languages) == language
-            background = backgrounds.of(language)
-            self._labels.append((background, vectors[mine], np.array(sentences)[mine]))
+        self._backgrounds = {language: backgrounds.of(language) for language in set(languages)}
+        self._labels = list(zip(words, languages, embedder.embed_texts(words).vectors, strict=True))
 
     def chances(self, images: Float32[np.ndarray, "images embed"]) -> Float[np.ndarray, " images"]:
-        """For each of the pictures, which are judged together: shares of labels that the pictures
-        have in common say more than one picture does."""
-        best = np.zeros(len(images))
-        for background, vectors, sentences in self._labels:
-            level = Level.measured(background, images)
-            for scale in level.scales(vectors, sentences):
-                scores = scale.standard(images @ scale.direction)
-                np.maximum(best, Chance(scale.match, scores)(scores), out=best)
+        """For all pictures together: how many of them show a label says something about each."""
+        calibrations = {
+            language: Calibration.measure(background, images)
+            for language, background in self._backgrounds.items()
+        }
+        best = np.zeros(len(images), np.float32)
+        for word, language, vector in self._labels:
+            scale = calibrations[language].scale(vector, sentence_weight(word, language))
+            scores = scale.scores(images)
+            np.maximum(best, Mixture(scale.match, scores)(scores), out=best)
         return 1 - best
 
 

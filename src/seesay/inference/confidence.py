@@ -1,29 +1,25 @@
-"""How likely it is that a picture, or a text, shows what was asked for: from cosines to chances.
+"""The probability that a picture, or a text, shows what a query asks for.
 
-A cosine says little by itself. Four steps make a probability of it; the first two need nothing but
-the model's own `Background`, so that they are the same in a collection of one picture and for a
-model that nobody has seen before.
+A cosine by itself says little. It becomes a probability in three steps. The first two need only the
+`Background` vocabulary, so they work for a collection of one picture and for any model.
 
-1. `Level`: where the cosines of everyday words lie with the pictures at hand, and how far apart.
-2. `Scale`: where those of this very query lie with pictures that do not show it, which is told by
-   what the query has with the background's scenes; cosines become standard scores. What fits it
-   lies `match` spreads higher: three fifths of what the scenes that fit it best reach, and more
-   for a sentence, which says more than a word.
-3. `Chance`: two groups. Standard scores of a collection are a mixture of pictures that show
-   the query, N(shift + match, 1), and of others, N(shift, 1). Which share of them show it is the
-   collection's secret, and the scale is off by some `shift`; both are summed over, weighted by how
-   well they explain the collection's scores (Efron, Large-Scale Inference, 2010, chapters 2 and 6:
-   the probability of the first group is 1 - local false discovery rate, and the null is an
-   empirical one; Saerens et al., Neural Computation 14, 2002: shares from unlabelled data). So
-   "people" may be on nine of ten pictures and "giraffe" on none.
-4. A text counts for less where none of the everyday words fits it (`Level.understood`): the model,
-   which has learnt from captions, does not understand it then, and puts it near to whatever it has
-   seen most. "Children" found a note about buying GPUs with 60%.
+1. `Calibration` measures the cosines of the background words with the vectors at hand.
+2. `Scale` predicts from it, and from the cosines of the query with the background scenes, which
+   cosines the query has with vectors that do not show it (the null). Cosines become standard
+   scores; a match is expected `match` spreads above the null.
+3. `Mixture` treats the scores of a collection as two groups, N(shift, 1) and N(shift + match, 1).
+   The share of the second one and the error of the predicted null are unknown, so the posterior
+   averages over both, weighted by how well they explain the scores: nine pictures of ten may show
+   "people", and none a "giraffe". (Efron, Large-Scale Inference, 2010, chapters 2 and 6: one minus
+   the local false discovery rate with an empirical null. Saerens et al., Neural Computation 14,
+   2002: class shares from unlabelled data.)
 
-The numbers below were fitted on 500 photographs of Flickr8k's dev split with seesay-mini, by words
-that people use of them in captions, and count in spreads, not in cosines. Around these values the
-result is flat. `benchmarks/confidence.py` prints what comes of it on photographs and with words
-that none of them was fitted to.
+A text of which the model understands nothing lies close to whatever the model saw most often: a
+note about buying GPUs was 60% "children". `Calibration.understood` lowers the confidence there.
+
+The constants are fitted on 500 photographs of Flickr8k's dev split, with seesay-mini and 43 words.
+They count in spreads rather than cosines, and the result is flat around them.
+`benchmarks/confidence.py` evaluates them on other photographs and other words.
 """
 
 from dataclasses import dataclass
@@ -34,129 +30,138 @@ from jaxtyping import Float, Float32
 from seesay.inference.background import Background, robust_spread
 from seesay.inference.prompts import Language
 
-_OF_BEST = 0.6  # of what the best scenes reach is reached by pictures that fit
-# What a sentence says is in many pictures in part, so that its cosines lie further apart, and those
-# of what fits lie so many spreads of a word higher.
-_SENTENCE_SPREAD, _SENTENCE = 0.35, 0.5
-_WORDS, _SENTENCE_WORDS = 2, 6  # so many words are no sentence yet, and surely one
+_OF_BEST = 0.6  # matches lie at this part of the way from the null to the nearest scenes
 _LEAST_MATCH = 2.5
-_TEXTS = 1.15  # times as far apart lie cosines with texts
+# Many pictures show a part of what a sentence says: the null is wider, and matches lie higher.
+_SENTENCE_SPREAD, _SENTENCE_MATCH = 0.35, 0.5
+_WORDS, _SENTENCE_WORDS = 2, 6  # up to two words are no sentence, six or more are one
+_TEXT_SPREAD = 1.15  # cosines with texts are spread this much more
+_SAMPLE = 2000  # vectors are enough to calibrate with
+# Prior of the mixture.
 _SHIFTS = np.arange(-2, 1.75, 0.5)
 _SHIFT_SPREAD = 1.2
-_SHARES = (0.08, 0.2, 0.4, 0.6, 0.8, 0.95)  # and below them, evenly in their logarithm
-_RARE, _RARE_SHARES = 0.001, 5
-_NOTHING = 2.0  # prior weight of "nothing shows it", where each share has 1
-_INDEPENDENT = 100  # scores count as no more than so many: pictures of a collection are alike
+_SHARES = (0.08, 0.2, 0.4, 0.6, 0.8, 0.95)
+_LEAST_SHARE, _LOW_SHARES = 0.001, 5  # below those, evenly in the logarithm
+_NO_MATCH = 2.0  # weight of "no vector matches"; each share has 1
+_INDEPENDENT = 100  # scores count as at most this many: pictures of a collection are alike
 _STEP = 0.25
 _SCORES = np.arange(-6, 10 + _STEP, _STEP)
-# The best of 200 words reaches 2.8 with a text by chance, 3.0 with prose about software and 4.8
-# with captions, of which 5% lie below 3.2.
-_UNDERSTOOD, _STEEP = 3.2, 3.5
+# The best of the background words has a score of 2.8 with a text by chance, 3.0 with prose about
+# software, and 4.8 with captions, 95% of which lie above 3.2.
+_UNDERSTOOD, _UNDERSTOOD_SLOPE = 3.2, 3.5
 
 Scores = Float32[np.ndarray, " scores"]
 
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """The standard scores of one query: its cosines, less `null`, in spreads."""
+    """The standard scores of one query."""
 
     direction: Float32[np.ndarray, " embed"]
-    """What vectors are multiplied with: the query without what all words share."""
+    """What vectors are multiplied with and searched for; not always of length 1."""
     null: float
+    """The product expected of vectors that do not match."""
     spread: float
     match: float
-    """Standard score of what fits."""
+    """The score expected of vectors that match."""
 
-    def standard(self, products: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
-        """From products with `direction`."""
+    def scores(self, vectors: Float[np.ndarray, "rows embed"]) -> Float32[np.ndarray, " rows"]:
+        # einsum, since matrix products wake the threads of BLAS, which wait for each other where a
+        # server answers several searches at once: a p95 was three times as long.
+        products = np.einsum("ij,j->i", vectors, self.direction)
         return ((products - self.null) / self.spread).astype(np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class Level:
-    """How the cosines of texts in one language lie with some pictures, or with some texts: at
-    `offset` + `slope` times what they have with the scenes, with a `spread` around it."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Calibration:
+    """The cosines of one language with a set of vectors: null cosines are `offset` + `slope` times
+    those with the background scenes, with a `spread` around it."""
 
     background: Background
-    texts: bool
-    """Whether it was measured with texts."""
+    of_texts: bool
+    """Whether the vectors are those of texts."""
     offset: float
     slope: float
     spread: float
+    shared: float
+    """The mean cosine of the vectors with what all words share."""
 
     @classmethod
-    def measured(
+    def measure(
         cls,
         background: Background,
         vectors: Float32[np.ndarray, "rows embed"],
         *,
-        texts: bool = False,
-    ) -> "Level":
-        """One picture is enough: it is measured with 200 words."""
-        products = vectors @ background.word_directions.T
+        of_texts: bool = False,
+    ) -> "Calibration":
+        """One vector is enough: it is compared with 200 words."""
+        vectors = vectors[:: -(-len(vectors) // _SAMPLE)]
+        products = vectors @ background.directions.T
         slope = robust_spread(products - np.median(products)) / background.spread
-        expected = slope * background.word_lows
-        offset = float(np.median(products - expected))
-        spread = robust_spread(products - expected - offset)
-        return cls(background, texts, offset, slope, spread)
+        predicted = slope * background.word_nulls
+        offset = float(np.median(products - predicted))
+        return cls(
+            background=background,
+            of_texts=of_texts,
+            offset=offset,
+            slope=slope,
+            spread=robust_spread(products - predicted - offset),
+            shared=float((vectors @ background.shared).mean()),
+        )
 
-    def scales(
-        self, texts: Float32[np.ndarray, "texts embed"], sentence: Float[np.ndarray, " texts"]
-    ) -> list[Scale]:
-        """`sentence` is for each text `how_much_of_a_sentence` it is."""
-        directions = self.background.direction(texts)
-        nulls = self.offset + self.slope * self.background.lows(directions)
-        best = self.offset + self.slope * self.background.highs(directions)
-        matches = np.maximum(_OF_BEST * (best - nulls) / self.spread, _LEAST_MATCH)
-        wider = (_TEXTS if self.texts else 1.0) * (1 + _SENTENCE_SPREAD * sentence)
-        matches = (matches + _SENTENCE * sentence) / wider
-        return [
-            Scale(direction, float(null), float(spread), float(match))
-            for direction, null, spread, match in zip(
-                directions, nulls, self.spread * wider, matches, strict=True
-            )
-        ]
+    def scale(self, text: Float32[np.ndarray, " embed"], sentence: float) -> Scale:
+        """`sentence` is the `sentence_weight` of the text. Words are searched for without what all
+        words share, anything longer as the model embeds it."""
+        background = self.background
+        direction = background.without_shared(text)
+        (low,) = background.null_cosines(direction[None])
+        (high,) = background.match_cosines(direction[None])
+        match = max(_OF_BEST * self.slope * float(high - low) / self.spread, _LEAST_MATCH)
+        wider = (_TEXT_SPREAD if self.of_texts else 1.0) * (1 + _SENTENCE_SPREAD * sentence)
+        null = self.offset + self.slope * float(low)
+        if sentence:
+            null += float((text - direction) @ background.shared) * self.shared
+            direction = text
+        match = (match + _SENTENCE_MATCH * sentence) / wider
+        return Scale(direction, null, self.spread * wider, match)
 
     def understood(
         self, vectors: Float32[np.ndarray, "rows embed"]
     ) -> Float32[np.ndarray, " rows"]:
-        """How likely it is that the model understands texts, from 0 to 1: whether any of the
-        everyday words fits them better than chance would have it."""
-        words = self.background
-        products = np.einsum("ij,kj->ik", vectors, words.word_directions)
-        expected = self.offset + self.slope * words.word_lows
-        best = ((products - expected) / self.spread).max(axis=1)
-        odds = np.exp(np.clip(_STEEP * (best - _UNDERSTOOD), -50, 50))
+        """How likely the model understands each text (0 to 1): whether the best background word
+        scores higher than by chance."""
+        products = np.einsum("ij,kj->ik", vectors, self.background.directions)
+        predicted = self.offset + self.slope * self.background.word_nulls
+        best = ((products - predicted) / self.spread).max(axis=1)
+        odds = np.exp(np.clip(_UNDERSTOOD_SLOPE * (best - _UNDERSTOOD), -50, 50))
         return (odds / (1 + odds)).astype(np.float32)
 
 
-class Chance:
-    """The probability of standard scores, given those of a collection. It never falls as the score
-    rises."""
+class Mixture:
+    """The posterior probability of a match, by standard score. It never falls as scores rise."""
 
     def __init__(self, match: float, scores: Scores, size: int | None = None) -> None:
-        """`scores` are those of a sample of `size` rows, or of all of them."""
-        size = len(scores) if size is None else size
-        shift, share, prior = _hypotheses(max(size, 1))
+        """`scores` are those of a whole collection, or of a sample from one of `size` vectors."""
+        shift, share, prior = _hypotheses(max(size or len(scores), 1))
         above = _SCORES[:, None] - shift
         with np.errstate(divide="ignore"):
             logit = np.log(share) - np.log1p(-share)
         odds = np.exp(np.clip(logit + match * (above - match / 2), None, 50))
-        explained = np.log1p(odds) + np.log1p(-share) - above**2 / 2
-        evidence = _counted(scores) @ explained
+        likelihood = np.log1p(odds) + np.log1p(-share) - above**2 / 2
+        evidence = _histogram(scores) @ likelihood
         weight = prior + min(1.0, _INDEPENDENT / max(len(scores), 1)) * evidence
         weight = np.exp(weight - weight.max())
         weight /= weight.sum()
-        self._curve = (odds / (1 + odds)) @ weight
+        self._posterior = (odds / (1 + odds)) @ weight
         self.share = float(share @ weight)
-        """How much of the collection shows it, as far as its scores tell."""
+        """The share of the collection that is expected to match."""
 
     def __call__(self, scores: Float[np.ndarray, "*rows"]) -> Float32[np.ndarray, "*rows"]:
-        return np.interp(scores, _SCORES, self._curve).astype(np.float32)
+        return np.interp(scores, _SCORES, self._posterior).astype(np.float32)
 
 
-def how_much_of_a_sentence(text: str, language: Language) -> float:
-    """0 for a word or two, 1 for a sentence; two Chinese characters count as a word."""
+def sentence_weight(text: str, language: Language) -> float:
+    """0 for up to two words, 1 for a sentence; two Chinese characters count as a word."""
     words = len("".join(text.split())) / 2 if language == "zh" else len(text.split())
     return float(np.clip((words - _WORDS) / (_SENTENCE_WORDS - _WORDS), 0, 1))
 
@@ -164,15 +169,14 @@ def how_much_of_a_sentence(text: str, language: Language) -> float:
 def _hypotheses(
     size: int,
 ) -> tuple[Float[np.ndarray, " h"], Float[np.ndarray, " h"], Float[np.ndarray, " h"]]:
-    """Shifts, shares and the logarithm of their prior weights. Shares reach down to one row."""
-    rare = np.geomspace(min(_RARE, 1 / size), 0.03, _RARE_SHARES)
-    shares = np.array([0.0, *rare, *_SHARES])
+    """Shifts, shares, and the logarithms of their prior weights. The least share is one vector."""
+    low = np.geomspace(min(_LEAST_SHARE, 1 / size), 0.03, _LOW_SHARES)
+    shares = np.array([0.0, *low, *_SHARES])
     shift, share = (grid.ravel() for grid in np.meshgrid(_SHIFTS, shares, indexing="ij"))
-    prior = -((shift / _SHIFT_SPREAD) ** 2) / 2 + np.where(share == 0, np.log(_NOTHING), 0.0)
+    prior = -((shift / _SHIFT_SPREAD) ** 2) / 2 + np.where(share == 0, np.log(_NO_MATCH), 0.0)
     return shift, share, prior
 
 
-def _counted(scores: Scores) -> Float[np.ndarray, " steps"]:
-    """How many scores lie at each of the steps."""
-    at = np.rint((scores - _SCORES[0]) / _STEP).astype(np.int64)
-    return np.bincount(np.clip(at, 0, len(_SCORES) - 1), minlength=len(_SCORES)).astype(float)
+def _histogram(scores: Scores) -> Float[np.ndarray, " steps"]:
+    at = np.rint((np.clip(scores, _SCORES[0], _SCORES[-1]) - _SCORES[0]) / _STEP).astype(np.int64)
+    return np.bincount(at, minlength=len(_SCORES)).astype(float)

@@ -93,7 +93,7 @@ def test_a_collection_of_pictures_is_ranked_as_the_model_ranks_it(pictures, embe
     for text in ("sunset over the sea", "海上的日落和帆船", "a dog", "两只鹦鹉"):
         asked = embedder.embed_texts([text]).vectors[0]
         if len(text) < 6:  # a word or two: without what all words share
-            asked = backgrounds.of("en" if text.isascii() else "zh").direction(asked)
+            asked = backgrounds.of("en" if text.isascii() else "zh").without_shared(asked)
         hits = searcher.search(parse(text)).hits
         assert [hit.unit for hit in hits] == units[np.argsort(-(halves @ asked))][:20].tolist()
         confidences = [hit.confidence for hit in hits]

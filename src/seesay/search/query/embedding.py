@@ -11,7 +11,6 @@ from jaxtyping import Float32
 
 from seesay.data.images import ImageSource, describe_source
 from seesay.errors import CollectionError
-from seesay.inference.confidence import how_much_of_a_sentence
 from seesay.inference.embedder import Embedder, Embeddings
 from seesay.inference.prompts import Language, detect_language
 from seesay.inference.text_embedder import TextEmbedder
@@ -33,13 +32,9 @@ class Embedded:
         text: str | None,
         report: PartReport,
     ) -> None:
-        """`text` of None means a picture."""
-        self.part, self.vector, self.report = part, vector, report
+        """`text` is None for a picture."""
+        self.part, self.vector, self.text, self.report = part, vector, text, report
         self.language: Language | None = None if text is None else detect_language(text)
-        self.sentence = 0.0
-        """How much of a sentence it is: 0 for a word, 1 for a sentence."""
-        if text is not None and self.language is not None:
-            self.sentence = how_much_of_a_sentence(text, self.language)
 
 
 class PartEmbedder:

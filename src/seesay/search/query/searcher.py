@@ -120,8 +120,8 @@ class Searcher:
         sure = confidences_of(units, founds, captioned)
         if not asked.parts:
             (units, scores), sure = self._listed(asked.timed, (units, scores), sure)
-        order = in_order(sure)
-        units, scores, sure = units[order], scores[order], sure[order]
+        order, sure = in_order(sure, None if pictures is None else np.isin(units, pictures))
+        units, scores = units[order], scores[order]
         keep = ~np.isin(units, np.asarray(without, np.int64))
         good = bool((sure[keep] >= THRESHOLD).any())
         if query.min_confidence is not None:

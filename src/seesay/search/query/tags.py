@@ -1,8 +1,7 @@
 """Tag the pictures of a collection with words that fit them, from their stored vectors.
 
-A tag is given where a search for the word would call the picture a good match (`confidence`), so
-that tags are as sure in a small collection and with any model, and `search dog` finds the pictures
-that `tags dog` tags.
+A picture gets a tag where a search for the word would call it likely (`confidence`): `search dog`
+and `tags dog` agree, in small collections and with any model.
 """
 
 from collections import Counter
@@ -14,10 +13,9 @@ from jaxtyping import Float32
 
 from seesay.errors import ConfigError
 from seesay.inference.background import Backgrounds
-from seesay.inference.confidence import Chance, Scale, how_much_of_a_sentence
 from seesay.inference.embedder import Embedder
 from seesay.inference.prompts import Language, concepts, detect_language
-from seesay.search.query.confidence import THRESHOLD
+from seesay.search.query.confidence import THRESHOLD, Confidence
 from seesay.search.query.rankings.lanes import SpaceLanes
 from seesay.search.store.filters.conditions import Filter, matching_units
 from seesay.search.store.keywords import cache_folder
@@ -79,38 +77,31 @@ def tag(
 class _Label:
     word: str
     language: Language
-    scale: Scale
-    chance: Chance
+    confidence: Confidence
 
 
-def _measured(lanes: SpaceLanes, embedder: Embedder, words: Sequence[str]) -> list[_Label]:
-    """The words with what their cosines mean among the pictures of the collection."""
-    vectors = embedder.embed_texts(words).vectors
-    languages = [detect_language(word) for word in words]
+def _labels(lanes: SpaceLanes, embedder: Embedder, words: Sequence[str]) -> list[_Label]:
     labels = []
-    for word, language, vector in zip(words, languages, vectors, strict=True):
-        sentence = np.array([how_much_of_a_sentence(word, language)])
-        (scale,) = lanes.level("image", language).scales(vector[None], sentence)
-        labels.append(_Label(word, language, scale, lanes.sample("image").chance(scale)))
+    for word, vector in zip(words, embedder.embed_texts(words).vectors, strict=True):
+        language = detect_language(word)
+        confidence = lanes.text_confidence("image", word, vector, language)
+        labels.append(_Label(word, language, confidence))
     return labels
 
 
 def _fitting(
     labels: Sequence[_Label], vectors: Float32[np.ndarray, "rows embed"]
 ) -> list[tuple[str, ...]]:
-    """The words for each picture, the surest first."""
-    sure = np.stack(
-        [100 * one.chance(one.scale.standard(vectors @ one.scale.direction)) for one in labels],
-        axis=1,
-    )
-    return [_best(labels, of_one) for of_one in sure]
+    """The words for each picture, the likeliest first."""
+    confidences = np.stack([label.confidence(vectors) for label in labels], axis=1)
+    return [_best(labels, of_one) for of_one in confidences]
 
 
-def _best(labels: Sequence[_Label], sure: Float32[np.ndarray, " labels"]) -> tuple[str, ...]:
+def _best(labels: Sequence[_Label], confidences: Float32[np.ndarray, " labels"]) -> tuple[str, ...]:
     chosen: Counter[str] = Counter()
     best = []
-    for row in np.argsort(-sure, kind="stable"):
-        if sure[row] < THRESHOLD:
+    for row in np.argsort(-confidences, kind="stable"):
+        if confidences[row] < THRESHOLD:
             break
         if chosen[labels[row].language] < MOST_TAGS:
             chosen[labels[row].language] += 1
@@ -127,7 +118,7 @@ def _tagged(
 ) -> TagReport:
     store, space = lanes.store, lanes.space
     units = _pictures(store, space, within)
-    labels = _measured(lanes, embedder, words) if units else []
+    labels = _labels(lanes, embedder, words) if units else []
     counts: Counter[str] = Counter()
     tagged = 0
     for start in range(0, len(units), _BATCH):

@@ -1,4 +1,4 @@
-"""The vector lanes of the space in use, with a sample of each and what cosines mean there."""
+"""The vector lanes of the space in use, with a sample of each and what calibrates cosines."""
 
 import threading
 from dataclasses import dataclass, field
@@ -7,15 +7,15 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.inference.background import Backgrounds
-from seesay.inference.confidence import Level
+from seesay.inference.confidence import Calibration
 from seesay.inference.prompts import Language
 from seesay.search.lane import Lane
 from seesay.search.query.confidence import (
-    Judge,
+    Confidence,
     Sample,
-    judge_picture,
-    judge_words,
-    usual_cosines,
+    of_picture,
+    of_text,
+    picture_null,
 )
 from seesay.search.query.embedding import Embedded
 from seesay.search.store.records import Modality, Space
@@ -24,17 +24,16 @@ from seesay.search.store.store import Store
 SAMPLE = 2000
 """Vectors of a lane that stand for all of it."""
 _DRIFT = 0.1  # of the lane: as many changes call for a new sample
-_PICTURES = 256  # that stand for all others when a picture is looked for
+_PICTURES = 256  # are compared with each other to calibrate searches by picture
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Measured:
-    """A sample of a lane, and what is known of its cosines so far."""
+    """A sample of a lane, and what has been measured with it so far."""
 
     sample: Sample
-    levels: dict[Language, Level] = field(default_factory=dict)
-    usual: list[tuple[float, float]] = field(default_factory=list)
-    """What pictures in general have with it."""
+    calibrations: dict[Language, Calibration] = field(default_factory=dict)
+    picture_null: tuple[float, float] | None = None
 
 
 class SpaceLanes:
@@ -56,26 +55,31 @@ class SpaceLanes:
         """Vectors of a lane, the same ones until it has changed by a tenth."""
         return self._known(modality).sample
 
-    def judge(self, modality: Modality, part: Embedded) -> Judge:
-        """What the cosines of a part mean in a lane that is not empty."""
-        known = self._known(modality)
+    def confidence(self, modality: Modality, part: Embedded) -> Confidence:
+        """For a lane that is not empty."""
         if part.language is not None:
-            return judge_words(part, self.level(modality, part.language), known.sample)
-        if not known.usual:
-            pictures = self.sample("image").vectors[:_PICTURES]
-            others, background = known.sample.vectors[:_PICTURES], self.backgrounds.of("en")
-            known.usual.append(usual_cosines(pictures, others, background))
-        return judge_picture(part, known.usual[0], known.sample)
-
-    def level(self, modality: Modality, language: Language) -> Level:
-        """What everyday words of a language have with a lane that is not empty."""
+            return self.text_confidence(modality, part.text or "", part.vector, part.language)
         known = self._known(modality)
-        if language not in known.levels:
-            background = self.backgrounds.of(language)
-            known.levels[language] = Level.measured(
-                background, known.sample.vectors, texts=modality == "text"
+        if known.picture_null is None:
+            pictures, others = self.sample("image").vectors, known.sample.vectors
+            known.picture_null = picture_null(
+                pictures[:_PICTURES], others[:_PICTURES], self.backgrounds.of("en")
             )
-        return known.levels[language]
+        return of_picture(part.vector, known.picture_null, known.sample)
+
+    def text_confidence(
+        self,
+        modality: Modality,
+        text: str,
+        vector: Float32[np.ndarray, " embed"],
+        language: Language,
+    ) -> Confidence:
+        known = self._known(modality)
+        if language not in known.calibrations:
+            known.calibrations[language] = Calibration.measure(
+                self.backgrounds.of(language), known.sample.vectors, of_texts=modality == "text"
+            )
+        return of_text(text, vector, language, known.calibrations[language], known.sample)
 
     def close(self) -> None:
         """Let go of the indexes."""

@@ -198,6 +198,6 @@ def test_a_model_that_gives_everything_the_same_vector_finds_nothing_and_breaks_
 def test_a_sample_of_many_pictures_calibrates_as_all_of_them_do(mini, backgrounds):
     vectors = mini.embed_images(photographs()).vectors
     background = backgrounds.of("en")
-    few, many = (Calibration.measure(background, np.tile(vectors, (n, 1))) for n in (1, 2000))
+    few, many = (Calibration.measure(background, np.repeat(vectors, n, 0)) for n in (1, 2000))
     assert many.offset == pytest.approx(few.offset, abs=0.1 * few.spread)
     assert many.spread == pytest.approx(few.spread, rel=0.1)

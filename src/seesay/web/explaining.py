@@ -70,8 +70,8 @@ def _rest(explain: Explain, results: Results) -> list[Bilingual]:
     if len(explain.lanes) > 1:
         told.append(
             (
-                f"In order {explain.fusion}.",
-                f"排列顺序：{explain.fusion}。",
+                f"Sorted {explain.fusion}.",
+                f"排序方式：{explain.fusion}。",
             )
         )
     told.append(

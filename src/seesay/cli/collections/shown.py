@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SNIPPET = 120  # characters of a text in the table
 LONG_PATH = 40
 _BESIDE_PATH = 24  # columns of a terminal that the match and the ways it was found take
-FUSION_ZH = "按匹配度排列；匹配度相同的按各通道“权重 /（60 + 名次）”之和，图片与文字交替"
+FUSION_ZH = "按匹配度；较可能的图片之间、文字之间按各通道“权重 /（60 + 名次）”之和"
 
 
 def show_results(

@@ -34,7 +34,7 @@ class Hit:
     text: str | None
     """What is written in it; of a picture its captions, one a line."""
     score: float
-    """Reciprocal ranks of all lanes, weighted and added up: the order of what is equally sure."""
+    """Reciprocal ranks of all lanes, weighted and added up: the order of likely hits."""
     confidence: float
     """0-100: how likely this is what was asked for rather than the nearest of what is there."""
     lanes: tuple[LaneHit, ...]
@@ -45,20 +45,20 @@ class Hit:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What the cosines of one lane are compared with; see `search/query/confidence.py`."""
+    """How the cosines of one lane were judged; see `search/query/confidence.py`."""
 
     against: str
-    """Everyday words ("en", "zh"), or for a picture other pictures ("image")."""
+    """The background vocabulary ("en", "zh"), or other pictures ("image")."""
     null: float
-    """The cosine to be expected of what does not fit."""
+    """The cosine expected of vectors that do not match."""
     spread: float
-    """How far such cosines lie apart."""
+    """The spread of such cosines."""
     match: float
-    """How many spreads above `null` what fits is to be expected."""
+    """How many spreads above `null` a match is expected."""
     best: float
     """How many spreads above `null` the best hit lies."""
     share: float
-    """How much of the lane fits, as far as its cosines tell (0 to 1)."""
+    """The share of the lane that is expected to match (0 to 1)."""
 
 
 @dataclass(frozen=True, kw_only=True)

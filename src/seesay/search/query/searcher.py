@@ -186,8 +186,8 @@ class Searcher:
             notes=asked.timed.notes + _problems(answered) + _uncut(query, answered),
             filter="" if asked.timed.within is None else as_text(asked.timed.within),
             threshold=THRESHOLD,
-            fusion="by confidence; what is equally sure by the sum over lanes of "
-            f"weight / ({K} + rank), pictures and texts in turn",
+            fusion="by confidence; likely pictures, and likely texts, by the sum over lanes of "
+            f"weight / ({K} + rank)",
             model=self._embedder.embedder.name,
         )
         return Results(

@@ -71,8 +71,8 @@ def confidences_of(
 ) -> Float[np.ndarray, " found"]:
     """For each unit the confidence of the lane that is surest of it; what a picture with captions
     shows and what is said of it are weighed against each other first. Where both together do not
-    fit, words that come near make it no surer than a picture without words would be. In whole
-    percents, as they are shown: the rest of the digits says nothing."""
+    fit, words that come near make it no surer than a picture without words would be. Rounded to
+    whole percents, as they are shown."""
     by_lane: dict[LaneName, np.ndarray] = {}
     order = np.argsort(units)
     for lane in lanes:

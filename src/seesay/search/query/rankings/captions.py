@@ -14,7 +14,7 @@ theirs: the right one was among the first ten so often (en / zh; first and last 
     pictures alone             0.68 / 0.50    0.62 / 0.47      0.68 / 0.45    0.64 / 0.49
     pictures + keywords        0.78 / 0.60    0.56 / 0.40      0.83 / 0.57    0.63 / 0.47
     all lanes, summed          0.92 / 0.78    0.49 / 0.33      0.99 / 0.86    0.58 / 0.42
-    all lanes, as here         0.84 / 0.69    0.61 / 0.46      0.90 / 0.70    0.63 / 0.47
+    all lanes, as here         0.77 / 0.65    0.65 / 0.51      0.79 / 0.61    0.64 / 0.49
 """
 
 from collections.abc import Mapping, Sequence

@@ -17,6 +17,12 @@ A cosine by itself says little. It becomes a probability in three steps. The fir
 A text of which the model understands nothing lies close to whatever the model saw most often: a
 note about buying GPUs was 60% "children". `Calibration.understood` lowers the confidence there.
 
+The mixture always finds the best pictures good where a query asks for something that the collection
+does not hold: some lie above the others, whatever is asked. `Calibration.presence` compares the
+best picture with the best ones of the background words, after subtracting what each picture has in
+common with all words. Where captions and words for what is there, and topics that are not, are told
+apart by it alone, the area under the curve is 0.91 in both languages (by the mixture 0.86).
+
 The constants are fitted on 500 photographs of Flickr8k's dev split, with seesay-mini and 43 words.
 They count in spreads rather than cosines, and the result is flat around them.
 `benchmarks/confidence.py` evaluates them on other photographs and other words.
@@ -27,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
-from seesay.inference.background import Background, robust_spread
+from seesay.inference.background import SMALLEST, Background, robust_spread
 from seesay.inference.prompts import Language
 
 _OF_BEST = 0.6  # matches lie at this part of the way from the null to the nearest scenes
@@ -49,6 +55,7 @@ _SCORES = np.arange(-6, 10 + _STEP, _STEP)
 # The best of the background words has a score of 2.8 with a text by chance, 3.0 with prose about
 # software, and 4.8 with captions, 95% of which lie above 3.2.
 _UNDERSTOOD, _UNDERSTOOD_SLOPE = 3.2, 3.5
+_PRESENT, _PRESENT_SLOPE = 0.8, 2.5  # in spreads above the best pictures of the background words
 
 Scores = Float32[np.ndarray, " scores"]
 
@@ -85,6 +92,9 @@ class Calibration:
     spread: float
     shared: float
     """The mean cosine of the vectors with what all words share."""
+    best: tuple[float, float]
+    """Mean and spread over words: how far the product with the best vector lies above the mean of
+    all words with that vector."""
 
     @classmethod
     def measure(
@@ -100,6 +110,7 @@ class Calibration:
         slope = robust_spread(products - np.median(products)) / background.spread
         predicted = slope * background.word_nulls
         offset = float(np.median(products - predicted))
+        best = (products - products.mean(axis=1, keepdims=True)).max(axis=0)
         return cls(
             background=background,
             of_texts=of_texts,
@@ -107,6 +118,7 @@ class Calibration:
             slope=slope,
             spread=robust_spread(products - predicted - offset),
             shared=float((vectors @ background.shared).mean()),
+            best=(float(best.mean()), max(float(best.std()), SMALLEST)),
         )
 
     def scale(self, text: Float32[np.ndarray, " embed"], sentence: float) -> Scale:
@@ -133,8 +145,29 @@ class Calibration:
         products = np.einsum("ij,kj->ik", vectors, self.background.directions)
         predicted = self.offset + self.slope * self.background.word_nulls
         best = ((products - predicted) / self.spread).max(axis=1)
-        odds = np.exp(np.clip(_UNDERSTOOD_SLOPE * (best - _UNDERSTOOD), -50, 50))
-        return (odds / (1 + odds)).astype(np.float32)
+        return _logistic(_UNDERSTOOD_SLOPE * (best - _UNDERSTOOD))
+
+    def presence(
+        self, text: Float32[np.ndarray, " embed"], sample: Float32[np.ndarray, "rows embed"]
+    ) -> "Presence":
+        """`sample` stands for the collection."""
+        direction = self.background.without_shared(text) - self.background.directions.mean(axis=0)
+        scale = Scale(direction, *self.best, match=0)
+        return Presence(scale, float(scale.scores(sample).max()))
+
+
+@dataclass(frozen=True, eq=False)
+class Presence:
+    """Whether a collection holds what a text asks for at all."""
+
+    scale: Scale
+    best: float
+    """The best score in a sample of the collection."""
+
+    def __call__(self, vectors: Float32[np.ndarray, "rows embed"]) -> Float32[np.ndarray, " rows"]:
+        """The probability (0 to 1); the only picture that shows it may not be in the sample."""
+        best = np.maximum(self.scale.scores(vectors), self.best)
+        return _logistic(_PRESENT_SLOPE * (best - _PRESENT))
 
 
 class Mixture:
@@ -158,6 +191,10 @@ class Mixture:
 
     def __call__(self, scores: Float[np.ndarray, "*rows"]) -> Float32[np.ndarray, "*rows"]:
         return np.interp(scores, _SCORES, self._posterior).astype(np.float32)
+
+
+def _logistic(values: Float32[np.ndarray, " rows"]) -> Float32[np.ndarray, " rows"]:
+    return (1 / (1 + np.exp(-np.clip(values, -50, 50)))).astype(np.float32)
 
 
 def sentence_weight(text: str, language: Language) -> float:

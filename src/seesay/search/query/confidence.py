@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from seesay.inference.background import SMALLEST, Background
-from seesay.inference.confidence import Calibration, Mixture, Scale, sentence_weight
+from seesay.inference.confidence import Calibration, Mixture, Presence, Scale, sentence_weight
 from seesay.inference.prompts import Language
 from seesay.search.query.results import Comparison
 
@@ -51,6 +51,8 @@ class Confidence:
     """What it is compared with: "en" and "zh" for background words, "image" for pictures."""
     scale: Scale
     mixture: Mixture
+    presence: Presence | None = None
+    """Where pictures are searched by words: whether anything shows them."""
     texts: Calibration | None = None
     """Where texts are searched by words: tells which of them the model understands."""
 
@@ -58,7 +60,11 @@ class Confidence:
         confidences = 100 * self.mixture(self.scale.scores(vectors))
         if self.against == "image":  # a copy is a copy, whatever the others are like
             confidences[np.einsum("ij,j->i", vectors, self.scale.direction) >= _COPY] = 100
-        return confidences if self.texts is None else confidences * self.texts.understood(vectors)
+        if self.presence is not None:
+            confidences *= self.presence(vectors)
+        if self.texts is not None:
+            confidences *= self.texts.understood(vectors)
+        return confidences
 
     def comparison(self, vectors: Vectors) -> Comparison:
         """What is told of the hits that have these vectors."""
@@ -80,8 +86,11 @@ def of_text(
     sample: Sample,
 ) -> Confidence:
     scale = calibration.scale(vector, sentence_weight(text, language))
-    texts = calibration if calibration.of_texts else None
-    return Confidence(language, scale, sample.mixture(scale), texts)
+    mixture = sample.mixture(scale)
+    if calibration.of_texts:
+        return Confidence(language, scale, mixture, texts=calibration)
+    presence = calibration.presence(vector, sample.vectors)
+    return Confidence(language, scale, mixture, presence=presence)
 
 
 def of_picture(

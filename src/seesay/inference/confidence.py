@@ -56,6 +56,7 @@ _SCORES = np.arange(-6, 10 + _STEP, _STEP)
 # software, and 4.8 with captions, 95% of which lie above 3.2.
 _UNDERSTOOD, _UNDERSTOOD_SLOPE = 3.2, 3.5
 _PRESENT, _PRESENT_SLOPE = 0.8, 2.5  # in spreads above the best pictures of the background words
+_LEAST_PRESENT = 0.5  # for up to two words: what most pictures show, as "people", never stands out
 
 Scores = Float32[np.ndarray, " scores"]
 
@@ -148,12 +149,15 @@ class Calibration:
         return _logistic(_UNDERSTOOD_SLOPE * (best - _UNDERSTOOD))
 
     def presence(
-        self, text: Float32[np.ndarray, " embed"], sample: Float32[np.ndarray, "rows embed"]
+        self,
+        text: Float32[np.ndarray, " embed"],
+        sentence: float,
+        sample: Float32[np.ndarray, "rows embed"],
     ) -> "Presence":
         """`sample` stands for the collection."""
         direction = self.background.without_shared(text) - self.background.directions.mean(axis=0)
         scale = Scale(direction, *self.best, match=0)
-        return Presence(scale, float(scale.scores(sample).max()))
+        return Presence(scale, float(scale.scores(sample).max()), 0 if sentence else _LEAST_PRESENT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,11 +167,14 @@ class Presence:
     scale: Scale
     best: float
     """The best score in a sample of the collection."""
+    least: float
 
     def __call__(self, vectors: Float32[np.ndarray, "rows embed"]) -> Float32[np.ndarray, " rows"]:
-        """The probability (0 to 1); the only picture that shows it may not be in the sample."""
+        """The probability, from `least` to 1; the only picture that shows it may not be in the
+        sample."""
         best = np.maximum(self.scale.scores(vectors), self.best)
-        return _logistic(_PRESENT_SLOPE * (best - _PRESENT))
+        present = _logistic(_PRESENT_SLOPE * (best - _PRESENT))
+        return self.least + (1 - self.least) * present
 
 
 class Mixture:

@@ -85,11 +85,12 @@ def of_text(
     calibration: Calibration,
     sample: Sample,
 ) -> Confidence:
-    scale = calibration.scale(vector, sentence_weight(text, language))
+    sentence = sentence_weight(text, language)
+    scale = calibration.scale(vector, sentence)
     mixture = sample.mixture(scale)
     if calibration.of_texts:
         return Confidence(language, scale, mixture, texts=calibration)
-    presence = calibration.presence(vector, sample.vectors)
+    presence = calibration.presence(vector, sentence, sample.vectors)
     return Confidence(language, scale, mixture, presence=presence)
 
 

@@ -156,8 +156,10 @@ class Calibration:
     ) -> "Presence":
         """`sample` stands for the collection."""
         direction = self.background.without_shared(text) - self.background.directions.mean(axis=0)
-        scale = Scale(direction, *self.best, match=0)
-        return Presence(scale, float(scale.scores(sample).max()), 0 if sentence else _LEAST_PRESENT)
+        scale = Scale(direction, *self.best, match=0.0)
+        return Presence(
+            scale, float(scale.scores(sample).max()), 0.0 if sentence else _LEAST_PRESENT
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,8 @@
-"""Makes the pictures of the page in docs/images: python docs/screenshots.py
+"""Makes the pictures of the page in docs/images, its icon and its preview: python
+docs/screenshots.py
 
 Starts a server of its own on a collection of scikit-image's photographs and the example notes, and
-looks at it with Chromium."""
+looks at it with Chromium. `--icon` makes the icon and the preview alone."""
 
 import io
 import shutil
@@ -29,12 +30,24 @@ HERE = Path(__file__).parent
 IMAGES = HERE / "images"
 DESK, PHONE = (1280, 900), (390, 844)
 MOST_BYTES = 300_000
+BROWSER = HERE.parent / "src" / "seesay" / "web" / "browser"
+ICON = """<svg viewBox="0 0 128 128" xmlns="http://www.w3.org/2000/svg">
+<rect width="128" height="128" rx="30" fill="#2f6fdb"/>
+<path d="M36 26h56a14 14 0 0 1 14 14v38a14 14 0 0 1-14 14H66L46 108V92H36a14 14 0 0 1-14-14V40a14 14
+ 0 0 1 14-14z" fill="#fff"/><circle cx="46" cy="46" r="8" fill="#e08e45"/>
+<path d="M28 84l24-25 15 15 14-16 19 22a8 8 0 0 1-8 6H36a8 8 0 0 1-8-2z" fill="#3fa796"/></svg>"""
 
 
 def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         sys.exit("chromium was not found, expected Debian's; install it: apt-get install chromium")
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        brand(browser)
+        browser.close()
+    if "--icon" in sys.argv:
+        return
     IMAGES.mkdir(exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as base,
@@ -50,6 +63,29 @@ def main() -> None:
         similar(browser, address)
         drawn(browser, address)
         browser.close()
+
+
+def brand(browser: Browser) -> None:
+    """The icon, and what a link to the page shows."""
+    page = browser.new_page(viewport={"width": 128, "height": 128})
+    page.set_content(f"<style>*{{margin:0}}svg{{display:block}}</style>{ICON}")
+    save(page.screenshot(omit_background=True), BROWSER / "icon.png")
+    page.set_viewport_size({"width": 1200, "height": 630})
+    page.set_content(
+        "<style>*{margin:0}body{display:flex;align-items:center;gap:70px;padding:0 110px;"
+        "height:630px;font-family:'Noto Sans CJK SC','Noto Sans SC','PingFang SC',sans-serif;"
+        "background:linear-gradient(120deg,#f4f7fd,#dfe9fb)}svg{width:280px;flex:none}"
+        "h1{font-size:120px;color:#16325f}p{font-size:40px;color:#4a5f82;line-height:1.5}</style>"
+        f"{ICON}<div><h1>看图说话</h1><p>seesay · 按内容查找图片和文字<br>"
+        "Find pictures by what is in them</p></div>"
+    )
+    save(page.screenshot(), BROWSER / "preview.png")
+    page.close()
+
+
+def save(screenshot: bytes, file: Path) -> None:
+    with Image.open(io.BytesIO(screenshot)) as taken:
+        taken.quantize(64, method=Image.Quantize.FASTOCTREE).save(file, optimize=True)
 
 
 @contextmanager
@@ -102,8 +138,7 @@ def similar(browser: Browser, address: str) -> None:
 def drawn(browser: Browser, address: str) -> None:
     page = opened(browser, address, "en-US", DESK)
     page.get_by_role("tab").nth(2).click()
-    page.wait_for_selector("#map .js-plotly-plot[data-hooked]")
-    page.wait_for_selector("#map .point")
+    page.wait_for_selector("#map .spot")
     keep(page, "map")
 
 

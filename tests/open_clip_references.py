@@ -23,8 +23,13 @@ VIT = dict(image_size=IMAGE_SIZE, patch_size=PATCH, width=32, layers=3, head_wid
 IMAGE_STAGES = layers("image.blocks", "visual.transformer.resblocks")
 
 
-def _open_clip(
-    folder: Path, model: nn.Module, config: dict, stages: dict[str, str], norms: float = 0.0
+def save_open_clip(
+    folder: Path,
+    model: nn.Module,
+    config: dict,
+    stages: dict[str, str],
+    norms: float = 0.0,
+    ids: torch.Tensor | None = None,
 ) -> Reference:
     from safetensors.torch import save_file
 
@@ -39,17 +44,28 @@ def _open_clip(
         embed_images=model.encode_image,
         embed_texts=model.encode_text,
         stages=stages,
-        ids=clip_ids(),
+        ids=clip_ids() if ids is None else ids,
         image_size=config["vision_cfg"]["image_size"],
     )
 
 
-def open_clip_vit(folder: Path) -> Reference:
+def open_clip_vit(
+    folder: Path,
+    *,
+    vision: dict | None = None,
+    text: dict | None = None,
+    quick_gelu: bool = True,
+) -> Reference:
     import open_clip
 
-    config = dict(embed_dim=16, quick_gelu=True, vision_cfg=VIT, text_cfg=OPEN_CLIP_TEXT)
+    config = dict(
+        embed_dim=16,
+        quick_gelu=quick_gelu,
+        vision_cfg=VIT | (vision or {}),
+        text_cfg=OPEN_CLIP_TEXT | (text or {}),
+    )
     stages = IMAGE_STAGES | layers("text.blocks", "transformer.resblocks")
-    return _open_clip(folder, open_clip.CLIP(**config), config, stages)
+    return save_open_clip(folder, open_clip.CLIP(**config), config, stages)
 
 
 def open_clip_resnet(folder: Path) -> Reference:
@@ -59,7 +75,7 @@ def open_clip_resnet(folder: Path) -> Reference:
     config = dict(embed_dim=16, vision_cfg=vision, text_cfg=OPEN_CLIP_TEXT)
     stages = {f"image.stages.{i}": f"visual.layer{i + 1}" for i in range(4)}
     stages |= layers("text.blocks", "transformer.resblocks")
-    return _open_clip(folder, open_clip.CLIP(**config), config, stages)
+    return save_open_clip(folder, open_clip.CLIP(**config), config, stages)
 
 
 def open_clip_coca(folder: Path) -> Reference:
@@ -75,13 +91,16 @@ def open_clip_coca(folder: Path) -> Reference:
     sections = {name: value for name, value in config.items() if name != "custom_text"}
     stages = IMAGE_STAGES | {"image.pool": "visual.attn_pool"}
     model = open_clip.CoCa(**sections)
-    reference = _open_clip(folder, model, config, stages, norms=1.0)
+    reference = save_open_clip(folder, model, config, stages, norms=1.0)
     reference.caption_logits = lambda images, ids: model(images, ids)["logits"]
     return reference
 
 
-def _with_timm(folder: Path, trunk: nn.Module, config: dict, pooled: str) -> Reference:
-    """open_clip around a tiny timm tower: its own builder knows only the published sizes."""
+def with_timm(
+    folder: Path, trunk: nn.Module, config: dict, head: nn.Module | None = None
+) -> Reference:
+    """open_clip around a tiny timm tower: its own builder knows only the published sizes. `head` is
+    its own map behind the tower."""
     import open_clip
 
     text = open_clip.model._build_text_tower(config["embed_dim"], config["text_cfg"])
@@ -92,11 +111,13 @@ def _with_timm(folder: Path, trunk: nn.Module, config: dict, pooled: str) -> Ref
     model.logit_scale = nn.Parameter(torch.zeros(()))
     if "init_logit_bias" in config:
         model.logit_bias = nn.Parameter(torch.zeros(()))
-    model.encode_image = lambda images: trunk(images)
+    if head is not None:
+        model.visual.head = head
+    model.encode_image = lambda images: trunk(images) if head is None else head(trunk(images))
     model.encode_text = lambda ids: text(ids)
-    stages = layers("image.blocks", "visual.trunk.blocks") | {"image": pooled}
+    stages = layers("image.blocks", "visual.trunk.blocks")
     stages |= layers("text.blocks", "text.transformer.resblocks")
-    return _open_clip(folder, model, config, stages)
+    return save_open_clip(folder, model, config, stages)
 
 
 def open_clip_siglip(folder: Path) -> Reference:
@@ -127,7 +148,9 @@ def open_clip_siglip(folder: Path) -> Reference:
     config = dict(
         embed_dim=32, init_logit_bias=-10, custom_text=True, vision_cfg=vision, text_cfg=text
     )
-    return _with_timm(folder, trunk, config, "visual.trunk")
+    reference = with_timm(folder, trunk, config)
+    reference.stages["image"] = "visual.trunk"
+    return reference
 
 
 def eva02_clip(folder: Path) -> Reference:
@@ -152,6 +175,4 @@ def eva02_clip(folder: Path) -> Reference:
     name = "eva02_base_patch8_clip_32"  # see shrink
     vision = dict(image_size=IMAGE_SIZE, timm_model_name=name, timm_pool="token", timm_proj=None)
     config = dict(embed_dim=16, custom_text=True, vision_cfg=vision, text_cfg=OPEN_CLIP_TEXT)
-    reference = _with_timm(folder, trunk, config, "visual.trunk")
-    del reference.stages["image"]  # theirs ends in the shared space, ours before it
-    return reference
+    return with_timm(folder, trunk, config)

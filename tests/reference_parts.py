@@ -32,6 +32,15 @@ class Reference:
     ids: Tensor
     image_folder: Path | None = None
     image_size: int = IMAGE_SIZE
+    images: Tensor | None = None
+    """Pictures in the tower's own form, where that is no square."""
+    pad: int | None = None
+    """What the text tower hides, where what the implementations compute at its place differs."""
+    gradients: torch.dtype = torch.float32
+    """The precision in which gradients are compared; rounding in the many batch norms of a FastViT
+    comes to 3e-5 in float32."""
+    published: Callable[[str], str] = str
+    """A parameter's name -> what the published files call it, where transformers has moved on."""
     caption_logits: Callable[[Tensor, Tensor], Tensor] | None = None
     """Of images and the texts so far, where the model writes captions."""
 

@@ -4,11 +4,14 @@ Default initialisation would hide swapped norms and biases: norms are 1 and bias
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from hf_references import HF_FAMILIES
+from open_clip_hf_references import BIOMED, HF_TEXT_FAMILIES, NLLB
 from open_clip_references import (
     eva02_clip,
     open_clip_coca,
@@ -31,6 +34,7 @@ from reference_parts import (
     randomise,
     write_tokenizer,
 )
+from timm_references import TIMM_FAMILIES
 
 
 def _hf_stages(text_layers: str = "text_model.encoder.layers") -> dict[str, str]:
@@ -190,7 +194,7 @@ def shrink(monkeypatch) -> None:
     from seesay.models.resnet import ResNetConfig
     from seesay.models.vit import VitConfig
     from seesay.weights import cn_clip
-    from seesay.weights.open_clip import timm_towers
+    from seesay.weights.open_clip import fastvit, hf_towers, timm_towers
 
     monkeypatch.setitem(timm_towers.SIGLIP_SIZES, "base", (32, 3, 4, 64))
     monkeypatch.setitem(timm_towers.EVA02_SIZES, "base", (32, 3, 4, 64))
@@ -199,6 +203,22 @@ def shrink(monkeypatch) -> None:
     text = BertConfig(vocab_size=VOCAB, context=CONTEXT, hidden=64, **size)
     resnet = ResNetConfig(image_size=64, layers=(2, 1, 1, 2), width=8, heads=8, output_dim=16)
     vit = VitConfig(image_size=IMAGE_SIZE, patch_size=PATCH, hidden=128, **size)
+    small = dict(size, image_size=IMAGE_SIZE, patch_size=PATCH, hidden=64)
+    for name, tower in timm_towers.NAMED.items():
+        parts = dict(small, rope_reference=6)
+        if tower.pool == "attention":
+            parts |= dict(pool_hidden=96)
+        if tower.stem == "convs":
+            parts |= dict(image_size=64, patch_size=16)
+        monkeypatch.setitem(timm_towers.NAMED, name, replace(tower, **parts))
+    for name, tower in fastvit.FASTVITS.items():
+        stages = len(tower.dims)
+        shape = dict(dims=(8, 16, 32, 64, 64)[:stages], layers=(1,) * (stages - 1) + (2,))
+        monkeypatch.setitem(fastvit.FASTVITS, name, replace(tower, mlp_ratio=2, **shape))
+    roberta = replace(text, first_position=2, pad_id=1, norm_eps=1e-5, token_types=1)
+    nllb = replace(hf_towers.NLLB_600M, vocab_size=VOCAB, context=CONTEXT, hidden=64, **size)
+    for name, tower in (("xlm-roberta-base", roberta), (BIOMED, text), (NLLB, nllb)):
+        monkeypatch.setitem(hf_towers.TOWERS, name, tower)
     for name, image in (("rn50", resnet), ("vit-b-16", vit)):
         config = DualEncoderConfig(
             image=image, text=text, embed_dim=16, project_image=image is not resnet
@@ -220,4 +240,7 @@ FAMILIES: dict[str, Callable[[Path], Reference]] = {
     "eva-02-clip": eva02_clip,
     "cn_clip resnet": cn_clip_resnet,
     "cn_clip vit": cn_clip_vit,
+    **HF_FAMILIES,
+    **HF_TEXT_FAMILIES,
+    **TIMM_FAMILIES,
 }

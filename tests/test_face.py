@@ -11,6 +11,8 @@ import pytest
 import seesay
 from photographs import photographs
 
+ORIGINALS = {"Classifier": "ZeroShotClassifier", "save": "save_dual_encoder"}
+
 
 def declared() -> dict[str, str]:
     """Each name that type checkers see, with the module that it comes from."""
@@ -24,7 +26,7 @@ def declared() -> dict[str, str]:
 def test_every_name_is_what_type_checkers_see():
     assert set(seesay.__all__) == declared().keys() == set(dir(seesay)) - {"__version__"}
     for name, module in declared().items():
-        original = {"Classifier": "ZeroShotClassifier"}.get(name, name)
+        original = ORIGINALS.get(name, name)
         expected = getattr(import_module(module), original, seesay.Collection.open)
         assert getattr(seesay, name) is expected
 

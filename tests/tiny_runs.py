@@ -44,7 +44,7 @@ hidden = 32
 
 [model.architecture.text]
 kind = "text"
-vocab_size = 40
+vocab_size = 31
 context = 12
 dim = 16
 depth = 1

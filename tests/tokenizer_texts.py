@@ -29,6 +29,18 @@ HARD = (
     "a quick brown fox jumps over the lazy dog " * 40,
 )
 
+# What open_clip's cleaning changes and transformers' does not.
+UNCLEAN = (
+    "don\u2019t",
+    "\uff24\uff4f\uff47",
+    "&amp;",
+    "&amp;lt;b&amp;gt;",
+    "\ufb01ne",
+    "schÃ¶n",
+    "ΟΔΟΣ",
+    "a\x1b[31mred",
+)
+
 # Surrogates cannot be passed to the references at all.
 anything = st.text(st.characters(exclude_categories=("Cs",)), max_size=60)
 wordlike = st.lists(

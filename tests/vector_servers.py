@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-MILVUS_READY_S, MILVUS_TRIES = 45, 5
+READY_S = 300  # a server that lives is waited for; one that ends fails at once
+# On a busy machine Milvus sometimes ends at once, or its parts miss each other and wait for ever.
+MILVUS_READY_S, MILVUS_TRIES = 150, 3
 
 
 def free_port() -> int:
@@ -24,27 +26,33 @@ def start_chroma(folder, port):
     """The process of a server that listens on this port of this machine."""
     program = str(Path(sys.executable).with_name("chroma"))
     command = [program, "run", "--host", "127.0.0.1", "--port", str(port), "--path", str(folder)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+    folder.mkdir(exist_ok=True)
+    log = folder.with_name(f"{folder.name} {port}.log")
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + READY_S
+    while server.poll() is None and time.monotonic() < deadline:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            break
+            return server
         time.sleep(0.2)
-    return server
+    ended = server.poll()
+    server.kill()
+    server.wait()
+    pytest.fail(f"{_outcome('Chroma', ended)}; its output:\n{log.read_text(errors='replace')}")
 
 
 def start_milvus(new_folder):
-    """Again where it does not come up: on a busy machine it sometimes ends at once, or its parts
-    miss each other and wait for ever."""
+    """A server that answers."""
+    told = ""
     for _ in range(MILVUS_TRIES):
-        server = try_to_start_milvus(new_folder())
+        server, told = try_to_start_milvus(new_folder())
         if server is not None:
             return server
-    pytest.fail(f"no Milvus server was ready within {MILVUS_READY_S} s, {MILVUS_TRIES} times")
+    pytest.fail(f"no Milvus server was ready in {MILVUS_TRIES} tries; the last one: {told}")
 
 
 def try_to_start_milvus(folder):
-    """None where it does not come up."""
+    """The server, or None and what became of it."""
     import milvus
 
     with warnings.catch_warnings():
@@ -55,14 +63,22 @@ def try_to_start_milvus(folder):
         server.start()
         gc.collect()
         deadline = time.monotonic() + MILVUS_READY_S
-        while time.monotonic() < deadline and server.server_proc.poll() is None:
+        while server.server_proc.poll() is None and time.monotonic() < deadline:
             with suppress(TimeoutError):
                 server.wait_started(timeout=1000)
-                return server
+                return server, ""
+    ended = server.server_proc.poll()
     stop_milvus(server)
-    return None
+    logs = "\n".join(log.read_text(errors="replace")[-5000:] for log in folder.rglob("*.log"))
+    return None, f"{_outcome('Milvus', ended)}; its output:\n{logs}"
 
 
 def stop_milvus(server):
     server.server_proc.kill()  # its own `stop` gives up after four seconds
     server.server_proc.wait()
+
+
+def _outcome(name, ended):
+    if ended is None:
+        return f"the {name} server was not ready in time"
+    return f"the {name} server ended with {ended} before it was ready"

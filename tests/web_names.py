@@ -1,5 +1,14 @@
 """Which finds the page shows, for tests in a browser."""
 
+DROP = """([name, type, data]) => {
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+  const dropped = new DataTransfer();
+  dropped.items.add(new File([bytes], name, {type}));
+  document.body.dispatchEvent(
+    new DragEvent("drop", {dataTransfer: dropped, bubbles: true, cancelable: true}));
+}"""
+"""Drops a file (name, type, base64) on the page."""
+
 
 def names(page) -> list[str]:
     """File names of all finds that are shown, in their order."""

@@ -53,10 +53,14 @@ class MissingExtraError(SeesayError):
     """An optional part of the package is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
+        self._given = package, extra
         super().__init__(
             f"{package} is not installed, expected seesay with its extra {extra!r}. "
             f"Install it with: pip install 'seesay[{extra}]'"
         )
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        return type(self), self._given  # errors travel between the processes of a training
 
 
 class CollectionError(SeesayError):

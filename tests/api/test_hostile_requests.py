@@ -18,12 +18,16 @@ from seesay.cli.serve import compose
 from seesay.inference.embedder import Embedder
 from seesay.search.library import Library
 
-POSTS = ("/v1/search", "/v1/similar", "/v1/embeddings", "/v1/collections/album/index")
+POSTS = (
+    *("/v1/search", "/v1/similar", "/v1/embeddings", "/v1/classify", "/v1/tags", "/v1/remove"),
+    "/v1/collections/album/index",
+)
 GETS = (
     *("/v1/units/{}", "/v1/units/{}/picture", "/v1/units/1/picture?size={}", "/v1/thumbnails/{}"),
     *("/v1/thumbnails/1?size={}", "/v1/collections/{}"),
     *("/v1/units/1?collection={}", "/v1/duplicates?threshold={}", "/v1/duplicates?count={}"),
     *("/v1/duplicates?offset={}", "/v1/collections/{}/index", "/v1/{}"),
+    "/v1/tags?collection={}",
 )
 RAW = {
     "nothing": b"",
@@ -47,6 +51,9 @@ SOUND = {
     "/v1/search": {"query": "a cat"},
     "/v1/similar": {"units": [1]},
     "/v1/embeddings": {"input": "a cat", "model": "seesay-mini"},
+    "/v1/classify": {"images": [PICTURE], "labels": ["cat"]},
+    "/v1/tags": {"labels": ["cat"]},
+    "/v1/remove": {"units": [1]},
 }
 
 
@@ -159,7 +166,10 @@ def test_assistants_may_send_anything_to_their_route(album):
 
 
 ARGUMENTS = {
-    "search": ({"words": "a cat"}, "words without folder since until type count collection"),
+    "search": (
+        {"query": "a cat"},
+        "query without where folders since until type count offset min_confidence collection",
+    ),
     "show": ({"unit": 1}, "unit size collection"),
     "describe": ({"unit": 1}, "unit collection"),
 }
@@ -199,12 +209,12 @@ def test_a_tool_and_an_argument_that_are_not_there_are_named_with_those_that_are
         with Library.open([album], read_only=True) as library:
             async with Client(build_mcp(library)) as client:
                 none = await client.call_tool("delete", {})
-                typo = await client.call_tool("search", {"words": "a cat", "folders": ["/a"]})
+                typo = await client.call_tool("search", {"query": "a cat", "folderz": ["/a"]})
                 return none.content[0].text, typo.content[0].text
 
     assert asyncio.run(talk()) == (
         "there is no tool 'delete'; expected one of search, show, describe, duplicates; "
         "call one of these",
-        "search was given 'folders'; expected only words, without, folder, since, until, type, "
-        "count, collection; leave it out",
+        "search was given 'folderz'; expected only query, without, where, folders, since, until, "
+        "type, count, offset, min_confidence, collection; leave it out",
     )

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -22,6 +23,7 @@ from PIL import Image
 
 from live_server import live
 from photographs import photographs
+from seesay.api.bodies import SearchBody
 from seesay.api.config import ServerConfig
 from seesay.api.mcp import build_mcp
 from seesay.api.mcp.tools import MOST_TEXT
@@ -77,8 +79,8 @@ def names(answer: dict[str, Any]) -> list[str]:
 async def whole_conversation(client: Client) -> dict[str, Any]:
     """What an assistant does: read the tools, search in both languages, look, describe."""
     tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    english = await client.call_tool("search", {"words": "a man with a camera on a tripod"})
-    chinese = await client.call_tool("search", {"words": "一只猫的脸", "type": "image"})
+    english = await client.call_tool("search", {"query": "a man with a camera on a tripod"})
+    chinese = await client.call_tool("search", {"query": "一只猫的脸", "type": "image"})
     cat = chinese.structured_content["hits"][0]["unit"]
     shown = await client.call_tool("show", {"unit": cat, "size": 128})
     told = await client.call_tool("describe", {"unit": cat})
@@ -154,7 +156,7 @@ def test_assistants_that_ask_too_much_at_once_are_told_so_and_keep_no_program_wa
 
         async def talk() -> None:
             async with Client(streamable_http_client(f"{up.url}/mcp")) as client:
-                calls = [client.call_tool("search", {"words": "wait"}) for _ in range(6)]
+                calls = [client.call_tool("search", {"query": "wait"}) for _ in range(6)]
                 answers = asyncio.as_completed(calls, timeout=20)
                 try:
                     for answer in islice(answers, 4):
@@ -225,37 +227,37 @@ def test_without_a_collection_the_reason_is_on_stderr_alone(tmp_path):
 
 
 def test_what_is_not_there_is_said_to_be_no_good_match(library):
-    answer = found(library, words="一群大象在河里洗澡", type="image")
+    answer = found(library, query="一群大象在河里洗澡", type="image")
     assert answer["no_good_match"] and answer["message"].startswith("No good match")
     assert all(hit["confidence"] < 50 for hit in answer["hits"])
 
 
 @pytest.mark.parametrize("words", ["how to take a picture of a cat", "怎样给猫拍照"])
 def test_notes_come_with_a_snippet(library, words):
-    hit = found(library, words=words, type="text")["hits"][0]
+    hit = found(library, query=words, type="text")["hits"][0]
     assert hit["path"].endswith("cat.md") and hit["snippet"].startswith("How to photograph a cat")
 
 
 def test_filters_hold(library, home):
-    notes = found(library, words="火箭", folder=str(home / "notes"))
+    notes = found(library, query="火箭", folders=[str(home / "notes")])
     assert notes["hits"] and all("/notes/" in hit["path"] for hit in notes["hits"])
-    assert len(found(library, words="a cat", count=2)["hits"]) == 2
-    none = found(library, words="a cat", until="1980")
+    assert len(found(library, query="a cat", count=2)["hits"]) == 2
+    none = found(library, query="a cat", until="1980")
     assert none["hits"] == [] and none["message"].startswith("Nothing was found")
 
 
 def test_what_is_unwanted_moves_down(library):
-    plain = names(found(library, words="a man with a camera", type="image"))
-    without = names(found(library, words="a man with a camera", without=["三脚架"], type="image"))
+    plain = names(found(library, query="a man with a camera", type="image"))
+    without = names(found(library, query="a man with a camera", without=["三脚架"], type="image"))
     assert (plain[0], without[0]) == ("camera.png", "astronaut.png")
 
 
 def test_more_finds_than_the_server_allows_are_not_returned(library):
-    assert len(found(library, words="a cat", count=1000)["hits"]) == 5
+    assert len(found(library, query="a cat", count=1000)["hits"]) == 5
 
 
 def test_a_note_is_shown_as_its_text(library):
-    unit = found(library, words="怎样给猫拍照", type="text")["hits"][0]["unit"]
+    unit = found(library, query="怎样给猫拍照", type="text")["hits"][0]["unit"]
     _, text = ask(library, "show", unit=unit).content
     assert text.text.startswith("How to photograph a cat") and len(text.text) <= MOST_TEXT
 
@@ -266,10 +268,10 @@ def test_a_note_is_shown_as_its_text(library):
         ("show", {"unit": 4321}, "no unit 4321"),
         ("describe", {"unit": 4321}, "no unit 4321"),
         ("describe", {"unit": 1, "collection": "defalt"}, "Did you mean 'default'"),
-        ("search", {"words": ""}, "say what to look for"),
-        ("search", {"words": "cat", "since": "soon"}, "is not a date"),
-        ("search", {"words": "c" * 5000}, "5,000 characters instead of at most 4,000"),
-        ("search", {"words": "cat", "count": 0}, "greater than or equal to 1"),
+        ("search", {"query": ""}, "say what to look for"),
+        ("search", {"query": "cat", "since": "soon"}, "is not a date"),
+        ("search", {"query": "c" * 5000}, "5,000 characters instead of at most 4,000"),
+        ("search", {"query": "cat", "count": 0}, "greater than or equal to 1"),
         ("show", {"unit": 1, "size": 10**9}, "less than or equal to 1024"),
     ],
 )
@@ -285,8 +287,34 @@ def test_no_tool_takes_the_name_of_a_file(library):
             return (await client.list_tools()).tools
 
     taken = {name for tool in asyncio.run(tools()) for name in tool.input_schema["properties"]}
-    # `folder` narrows what is found; nothing is opened by it.
+    # `folders` narrow what is found; nothing is opened by them.
     assert taken == {
-        *("words", "without", "folder", "since", "until", "type", "count"),
-        *("unit", "size", "collection", "exact", "offset"),
+        *("query", "without", "where", "folders", "since", "until", "type", "count"),
+        *("unit", "size", "collection", "exact", "offset", "min_confidence"),
     }
+
+
+def test_arguments_are_named_as_in_the_api_and_old_names_are_still_taken(library, home):
+    (tool,) = (one for one in asyncio.run(build_mcp(library).list_tools()) if one.name == "search")
+    taken = set(tool.input_schema["properties"])
+    assert taken == set(SearchBody.model_fields) - {"images", "lanes"}
+    notes = str(home / "notes")
+    new = found(library, query="火箭", folders=[notes], where=["file.folder~notes"], offset=0)
+    assert new == found(library, words="火箭", folder=notes)
+
+
+def test_an_assistant_is_answered_before_anything_heavy_is_imported():
+    code = (
+        "import sys, seesay.api.mcp, seesay.search.library;"
+        "print(*{'torch', 'fastapi', 'faiss', 'gradio'} & sys.modules.keys())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == ""
+
+
+def test_models_are_prepared_once_the_tools_were_read(library):
+    warmed = threading.Event()
+    server = build_mcp(library, warm_up=warmed.set)
+    assert not warmed.is_set()
+    asyncio.run(server.list_tools())
+    assert warmed.wait(60) and server.warm_up is None

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from live_server import until
-from seesay.api.indexing import Indexing
+from seesay.api.jobs import Jobs
 from seesay.api.work import Work
 from seesay.search.collection import Collection
 from seesay.search.library import Library
@@ -41,10 +41,10 @@ def test_indexing_gives_way_to_searches(own, monkeypatch):
 
     monkeypatch.setattr(Collection, "index", index)
     with Library.open([own]) as library:
-        indexing = Indexing(library)
-        indexing.start(library.names[0])
+        jobs = Jobs(library)
+        jobs.index(library.names[0], [])
         until(lambda: len(seen) == 2)
-        indexing.close()
+        jobs.close()
     here = os.getpriority(os.PRIO_PROCESS, 0)
     assert seen == [15, max(1, os.cpu_count() // 2)] and here < 15
     assert torch.get_num_threads() == before

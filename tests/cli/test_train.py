@@ -56,6 +56,7 @@ def test_train_twice_asks_for_resume_and_resume_is_at_its_end_at_once(recipe, tm
     assert run(["train", str(recipe)]) == 2
     assert "--resume" in capsys.readouterr().err
     assert run(["train", str(recipe), "--resume"]) == 0
+    assert "nothing was left to train; the model of step" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 import references
-from seesay.errors import ConfigError, DataError, ImageError
+from seesay.errors import ConfigError, ImageError
 from seesay.inference import devices
 from seesay.inference import embedder as embedder_module
 from seesay.inference.embedder import Embedder
@@ -192,9 +192,9 @@ def test_progress_counts_inputs_and_failures(embedder, small_batches, pictures):
     ["cat.jpg", b"bytes", np.zeros((4, 4, 3)), torch.zeros(3, 4, 4)],
     ids=lambda one: type(one).__name__,
 )
-def test_one_picture_in_place_of_several_is_refused(embedder, one):
-    with pytest.raises(DataError, match=r"Write \[image\]"):
-        embedder.embed_images(one)
+def test_one_picture_in_place_of_several_is_one(embedder, one):
+    for found in (embedder.embed_images(one), *embedder.stream_images(one)):
+        assert len(found.rows) + len(found.failures) == 1
 
 
 def test_a_batch_in_one_array_is_several_pictures(embedder):
@@ -290,9 +290,10 @@ def test_what_is_no_text_is_named_and_the_others_are_done(embedder):
     np.testing.assert_allclose(found.vectors, expected, rtol=0, atol=1e-6)
 
 
-def test_one_text_in_place_of_several_is_refused(embedder):
-    with pytest.raises(DataError, match=r"Write \[text\]"):
-        embedder.embed_texts("cat")
+def test_one_text_in_place_of_several_is_one(embedder):
+    expected = embedder.embed_texts(["a dog"]).vectors
+    for found in (embedder.embed_texts("a dog"), *embedder.stream_texts("a dog")):
+        np.testing.assert_array_equal(found.vectors, expected)
 
 
 # --- number formats and state --------------------------------------------------------------------

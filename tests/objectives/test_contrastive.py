@@ -162,6 +162,16 @@ def test_sigmoid_loss_against_the_definition():
 
 
 @both_losses
+@pytest.mark.parametrize(("images", "texts"), [(0, 0), (0, 3), (3, 0)])
+def test_the_loss_of_an_empty_batch_is_zero_and_so_are_its_gradients(loss, images, texts):
+    inputs = make_inputs(images, texts)
+    ids = PairIds(torch.arange(images), torch.arange(texts))
+    value, found = gradients(LOSSES[loss], inputs, ids)
+    assert value == 0
+    assert all(torch.equal(gradient, torch.zeros_like(gradient)) for gradient in found)
+
+
+@both_losses
 def test_a_batch_without_any_match_gives_a_finite_loss(loss):
     ids = PairIds(torch.arange(3), torch.arange(10, 14))
     value, found = gradients(LOSSES[loss], make_inputs(3, 4), ids)

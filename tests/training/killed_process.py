@@ -45,7 +45,7 @@ def ended(child: int) -> bool:
 
 def watch(child: int, run: Path, *, until_writing: bool, seconds: float) -> bool:
     """Wait for the moment to kill; whether the training ended before."""
-    deadline = time.monotonic() + (60 if until_writing else seconds)
+    deadline = time.monotonic() + (300 if until_writing else seconds)
     while time.monotonic() < deadline:
         if ended(child):
             return True

@@ -1,5 +1,6 @@
 """Started by torchrun: trains each of the given runs, one after the other. After an error the
-others still run, and the file for errors says which failed."""
+others still run, and the file for errors says which failed. In a run that is `unmeasurable`, the
+first process cannot evaluate, and each process notes what it was told."""
 
 import json
 import sys
@@ -8,8 +9,19 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from seesay.errors import DataError
 from seesay.training.recipes.recipe import read_recipe
 from seesay.training.run import train
+
+
+def note_refusal(recipe, file: Path) -> None:
+    def evaluate(checkpoint):
+        raise DataError("the dev set is gone")
+
+    try:
+        train(recipe, evaluate=evaluate)
+    except DataError as error:
+        file.write_text(str(error))
 
 
 def main(jobs: Path) -> None:
@@ -17,6 +29,9 @@ def main(jobs: Path) -> None:
     for job in json.loads(jobs.read_text()):
         try:
             recipe = read_recipe(Path(job["recipe"]), tuple(job["settings"]))
+            if job.get("unmeasurable"):
+                note_refusal(recipe, jobs.with_name(f"told-{dist.get_rank()}"))
+                continue
             train(recipe, resume=job.get("resume", False))
         except Exception:
             with jobs.with_suffix(".errors").open("a") as errors:

@@ -70,6 +70,8 @@ def folder(tmp_path_factory):
         {"recipe": str(recipe), "settings": [*settings, f"run.folder={folder / 'two' / name}"]}
         for name, settings in RUNS.items()
     ]
+    settings = [*EXACT, f"run.folder={folder / 'unmeasurable'}"]
+    jobs.append({"recipe": str(recipe), "settings": settings, "unmeasurable": True})
     (folder / "jobs.json").write_text(json.dumps(jobs))
     start(folder / "jobs.json")
     resumed = []
@@ -119,6 +121,10 @@ def test_two_processes_make_the_model_that_one_makes(folder, name):
     expected = weights(one)
     for key, value in weights(two).items():
         torch.testing.assert_close(value, expected[key], rtol=1e-6, atol=1e-7)
+
+
+def test_an_error_in_one_process_is_told_by_all_and_none_waits(folder):
+    assert [(folder / f"told-{rank}").read_text() for rank in (0, 1)] == ["the dev set is gone"] * 2
 
 
 @pytest.mark.parametrize("name", ["copies", "shards"])

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from seesay.errors import ConfigError
 from seesay.training.recipes.recipe import read_recipe
@@ -90,10 +91,26 @@ def put_another_runs_model(model):
     (model / "seesay.json").write_text(json.dumps(described | {"run": "another"}))
 
 
-def put_a_model_without_a_run(model):
+def remove_the_id(model):
     described = json.loads((model / "seesay.json").read_text())
     del described["run"]
     (model / "seesay.json").write_text(json.dumps(described))
+
+
+def put_other_weights_without_a_run(model):
+    remove_the_id(model)
+    other = {name: value + 1 for name, value in load_file(model / "model.safetensors").items()}
+    save_file(other, model / "model.safetensors")
+
+
+def put_notes_beside_a_model_without_a_run(model):
+    remove_the_id(model)
+    put_notes(model)
+
+
+def put_damaged_weights_without_a_run(model):
+    remove_the_id(model)
+    (model / "model.safetensors").write_bytes(b"years of work")
 
 
 def put_notes(model):
@@ -109,7 +126,9 @@ def put_a_file(model):
     ("put", "words"),
     [
         (put_another_runs_model, "holds the model of the run another"),
-        (put_a_model_without_a_run, "holds the model of an unknown run"),
+        (put_other_weights_without_a_run, "holds the model of an unknown run"),
+        (put_damaged_weights_without_a_run, "holds the model of an unknown run"),
+        (put_notes_beside_a_model_without_a_run, r"holds 'notes\.md', which no saved model has"),
         (put_notes, r"holds 'notes\.md', which no saved model has"),
         (put_a_file, "is not a folder"),
     ],
@@ -120,6 +139,21 @@ def test_a_model_that_is_not_the_runs_is_refused_before_it_resumes(place, put, w
     with pytest.raises(ConfigError, match=rf"model {words}; .* move it away"):
         train(recipe_of(place), resume=True)
     assert content(place) == before
+
+
+@pytest.mark.parametrize("export", ["float32", "float16"])
+@pytest.mark.parametrize("mark", [True, False])
+def test_a_model_without_an_id_is_the_runs_if_it_has_the_weights_of_a_checkpoint(
+    place, export, mark
+):
+    train(recipe_of(place, f"run.export={export}"), resume=True)
+    remove_the_id(place / "run" / "model")
+    if not mark:
+        (place / "run" / "seesay-run.json").unlink()
+    assert train(recipe_of(place, "run.steps=3"), resume=True).step == 3
+    described = json.loads((place / "run" / "model" / "seesay.json").read_text())
+    mark = json.loads((place / "run" / "seesay-run.json").read_text())
+    assert described["run"] == mark["id"]
 
 
 def test_a_model_that_comes_during_the_training_stays_and_the_run_can_be_finished(tmp_path):

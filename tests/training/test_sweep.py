@@ -13,6 +13,7 @@ from seesay.training.recipes.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.sweeps.line_charts import legend, line_chart, style, ticks
 from seesay.training.sweeps.report import (
+    first_rows,
     last_rows,
     measurements,
     shown,
@@ -143,11 +144,14 @@ def half_done(tmp_path_factory):
 def test_every_measurement_is_a_row_of_the_csv(half_done):
     _, cells = half_done
     rows = list(csv.DictReader(io.StringIO(sweep_csv(cells))))
-    assert [(row["run"], row["step"]) for row in rows[:3]] == [
+    assert [(row["run"], row["step"]) for row in rows[:4]] == [
+        ("softmax-small", "0"),
         ("softmax-small", "2"),
         ("softmax-small", "4"),
-        ("softmax-large", "2"),
+        ("softmax-large", "0"),
     ]
+    assert (rows[0]["epoch"], rows[0]["scale"]) == ("0.0", "") and float(rows[0]["zh_r10"]) > 0
+    rows = [row for row in rows if row["step"] != "0"]
     log = {line["step"]: line for line in cells[0].log if "loss" in line}
     assert float(rows[0]["loss"]) == log[2]["loss"]
     assert float(rows[0]["scale"]) == log[2]["scale"]
@@ -175,7 +179,16 @@ def test_the_table_holds_the_end_of_each_run(half_done):
     rows = last_rows(config, cells)
     assert [row["run"] for row in rows] == ["softmax-small", "softmax-large", "sigmoid-small"]
     assert list(rows[0]) == ["run", "zh_r10", "en_top5", "seconds", "memory_mib"]
-    assert rows[0]["zh_r10"] == measurements(cells)[1]["zh_r10"]
+    assert rows[0]["zh_r10"] == measurements(cells)[2]["zh_r10"]
+
+
+def test_what_was_measured_before_the_first_step_stands_beside_it(half_done):
+    config, cells = half_done
+    begun = first_rows(config, cells)
+    assert [row["run"] for row in begun] == [row["run"] for row in last_rows(config, cells)]
+    assert list(begun[0]) == ["run", "zh_r10", "en_top5"]
+    assert begun[0]["zh_r10"] == measurements(cells)[0]["zh_r10"]
+    assert "训练开始之前" in sweep_page(config, cells)
 
 
 def test_pages_of_documentation_get_the_ends_as_a_table(half_done):

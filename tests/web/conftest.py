@@ -36,9 +36,30 @@ class Served:
     """What stands before Gradio."""
 
 
+def travel_pictures(trip: Path) -> None:
+    """Two photographs of Hangzhou and one of Paris, with what a camera writes and a caption."""
+    trip.mkdir()
+    places = {
+        "rocket.jpg": (("N", (30, 16, 0)), ("E", (120, 9, 0))),
+        "chelsea.png": (("N", (30, 15, 0)), ("E", (120, 10, 0))),
+        "coffee.png": (("N", (48, 51, 24)), ("E", (2, 21, 0))),
+    }
+    for name, (latitude, longitude) in places.items():
+        exif = Image.Exif()
+        exif[271], exif[272] = "Canon", "EOS R5"
+        exif[0x8769] = {36867: "2023:07:08 10:11:12"}
+        exif[0x8825] = {1: latitude[0], 2: latitude[1], 3: longitude[0], 4: longitude[1]}
+        size = (200, 300) if name == "rocket.jpg" else (300, 200)
+        with Image.open(folder() / name) as picture:
+            picture.convert("RGB").resize(size).save(trip / f"{name[:-4]}.jpg", exif=exif)
+    table = "file,caption,tag\ncoffee.jpg,A cup in <b>Paris</b>,breakfast\n"
+    (trip / "captions.csv").write_text(table, encoding="utf-8")
+
+
 @pytest.fixture(scope="session")
 def served(tmp_path_factory):
-    """The server on two collections: "photographs", and "few" with a single one."""
+    """The server on three collections: "photographs", "few" with a single one, and "trip" with
+    three that say where they were taken."""
     base = tmp_path_factory.mktemp("served")
     made = base / "made"
     made.mkdir()
@@ -53,10 +74,14 @@ def served(tmp_path_factory):
         collection.index([*list_images(folder()), notes, made, copies])
     with Collection.open(base / "few", create=True) as collection:
         collection.index([folder() / "moon.png"])
-    with Library.open([base / "photographs", base / "few"]) as library:
+    travel_pictures(base / "travels")
+    with Collection.open(base / "trip", create=True) as collection:
+        collection.index([base / "travels"])
+    names = ("photographs", "few", "trip")
+    with Library.open([base / name for name in names]) as library:
         library.warm_up()
         app = compose(library, ServerConfig(read_only=True))
-        page = next(route.app for route in app.routes if isinstance(route, Mount))
+        page = next(route.app.app for route in app.routes if isinstance(route, Mount))
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -68,7 +93,7 @@ def served(tmp_path_factory):
         listener = socket.create_server(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.05)
         yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", library, page)

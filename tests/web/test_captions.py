@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import shutil
+from html import unescape
 
 import httpx
 import pytest
@@ -56,19 +57,23 @@ def test_captions_are_counted_apart_from_texts(collection):
 
 
 def test_on_the_map_of_texts_captions_are_seen_to_be_captions_of_their_picture(collection):
-    made, told = draw(collection, "text")
-    (dots,) = made.data
-    symbols = dict(zip(dots.text, dots.marker.symbol, strict=True))
-    assert symbols == {
-        f"chelsea.png: Zorro the &lt;b&gt;ginger&lt;/b&gt; tomcat {CHINESE}": "diamond",
-        "moon.png: Luna": "diamond",
-        "note.md: The rocket stands on the launch pad.": "circle",
-        "more.md: Tea needs three minutes.": "circle",
+    plane, told = draw(collection, "album", "text")
+    kinds = {label: kind for _, _, _, kind, label in points(plane)}
+    assert kinds == {
+        f"chelsea.png: Zorro the <b>ginger</b> tomcat {CHINESE}": "caption",
+        "moon.png: Luna": "caption",
+        "note.md: The rocket stands on the launch pad.": "text",
+        "more.md: Tea needs three minutes.": "text",
     }
+    assert "<b>ginger" not in plane
     assert "2 of the dots are captions" in told and "其中 2 个是图片说明" in told
-    made, told = draw(collection, "image")
-    assert set(made.data[0].marker.symbol) == {"circle"} and "captions" not in told
-    assert "chelsea.png" in made.data[0].text
+    plane, told = draw(collection, "album", "image")
+    assert {kind for _, _, _, kind, _ in points(plane)} == {"image"} and "captions" not in told
+    assert any(path.endswith("/chelsea.png") for *_, path in points(plane))
+
+
+def points(plane):
+    return json.loads(unescape(re.search(r'data-points="([^"]*)"', plane)[1]))
 
 
 @pytest.mark.parametrize("words", ["Zorro the tomcat", "佐罗"])

@@ -41,7 +41,9 @@ def value(given: object) -> str:
 
 def test_every_family_that_seesay_reads_is_there():
     expected = {"OpenAI CLIP", "LAION CLIP", "DataComp CLIP", "MetaCLIP", "DFN CLIP", "SigLIP"}
-    expected |= {"SigLIP 2", "Chinese-CLIP", "Taiyi-CLIP", "EVA-02-CLIP", "seesay"}
+    expected |= {"SigLIP 2", "Chinese-CLIP", "Taiyi-CLIP", "EVA-02-CLIP", "seesay", "EVA-01-CLIP"}
+    expected |= {"FG-CLIP 2", "MetaCLIP 2", "LAION XLM-R", "NLLB-CLIP", "M-CLIP", "AltCLIP"}
+    expected |= {"PE-Core", "MobileCLIP2", "TinyCLIP", "BiomedCLIP"}
     assert {entry.family for entry in ENTRIES} == expected
 
 

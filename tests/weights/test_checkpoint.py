@@ -155,7 +155,7 @@ DAMAGES = {
     damage_no_config: "has no config.json",
     damage_cut_config: "cannot be read as JSON",
     damage_config_is_a_list: "holds a list; expected a JSON object",
-    damage_other_family: "of type 'llama'; expected one of clip, siglip",
+    damage_other_family: "of type 'llama'; expected one of clip, metaclip_2, siglip",
     damage_wrong_type_in_config: "do not describe a model",
     damage_one_tensor_missing: "1 missing from the checkpoint: text_proj.weight",
     damage_one_tensor_renamed: "1 not in the rule table: text_projektion.weight",

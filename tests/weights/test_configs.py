@@ -7,17 +7,22 @@ import pytest
 import torch
 
 from seesay.models.dual_encoder import DualEncoder
+from seesay.models.fastvit import HEAD_DIM, FastVitConfig
 from seesay.models.vit import VitConfig
-from seesay.weights import chinese_clip, clip, cn_clip, open_clip, siglip
+from seesay.weights import altclip, chinese_clip, clip, cn_clip, open_clip, siglip
 from seesay.weights.mapping import rename
 
 
 def test_our_defaults_are_those_of_the_reference():
     """Published configs leave out what equals the default, so a wrong default is a wrong model."""
     from transformers import (
+        AltCLIPTextConfig,
+        AltCLIPVisionConfig,
         ChineseCLIPTextConfig,
         CLIPTextConfig,
         CLIPVisionConfig,
+        MetaClip2TextConfig,
+        MetaClip2VisionConfig,
         SiglipTextConfig,
         SiglipVisionConfig,
     )
@@ -28,6 +33,10 @@ def test_our_defaults_are_those_of_the_reference():
         (siglip.VISION_DEFAULTS, SiglipVisionConfig()),
         (siglip.TEXT_DEFAULTS | {"projection_size": 768}, SiglipTextConfig()),
         (chinese_clip.TEXT_DEFAULTS, ChineseCLIPTextConfig()),
+        (clip.VISION_DEFAULTS, MetaClip2VisionConfig()),
+        (clip.TEXT_DEFAULTS, MetaClip2TextConfig()),
+        (clip.VISION_DEFAULTS, AltCLIPVisionConfig()),
+        (altclip.TEXT_DEFAULTS, AltCLIPTextConfig()),
     ]
     for ours, theirs in pairs:
         assert {name: getattr(theirs, name) for name in ours} == ours
@@ -87,6 +96,17 @@ OPEN_CLIP = [
     "ViT-gopt-16-SigLIP2-384",
     "EVA02-B-16",
     "EVA02-L-14-336",
+    "ViT-H-14-CLIPA-336",
+    "ViT-L-14-worldwide",
+    "ViT-SO400M-16-SigLIP-i18n-256",
+    "coca_ViT-B-32",
+    "EVA01-g-14",
+    "PE-Core-T-16-384",
+    "PE-Core-bigG-14-448",
+    "MobileCLIP2-B",
+    "MobileCLIP2-L-14",
+    "MobileCLIP2-S2",
+    "MobileCLIP2-S4",
 ]
 
 
@@ -108,8 +128,17 @@ def test_each_open_clip_config_gives_the_shapes_of_its_model(name):
     assert actual == expected
     image = blueprint.model.image
     heads = [m.num_heads for m in theirs.visual.modules() if hasattr(m, "num_heads")]
-    assert heads and set(heads) == {image.heads}
+    assert heads and set(heads) == _heads(image)
     assert blueprint.transform.size == config["vision_cfg"]["image_size"]
+
+
+def _heads(image) -> set[int]:
+    """The numbers of heads in a tower."""
+    if isinstance(image, FastVitConfig):
+        return {dim // HEAD_DIM for dim in image.dims[-image.attention_stages :]}
+    queries = {"queries": getattr(image, "query_heads", 0)}
+    pool = {"attention": getattr(image, "pool_heads", 0) or image.heads} | queries
+    return {image.heads, pool.get(getattr(image, "pool", ""), image.heads)}
 
 
 def test_openai_and_laion_differ_in_their_activation():

@@ -18,6 +18,12 @@ INDEX = "model.safetensors.index.json"
 NAMES = [*HF, *OPEN_CLIP, *SHARDS, INDEX, "pytorch_model.bin", "seesay.json", "vocab.txt"]
 
 
+def test_a_repository_of_sentence_transformers_says_how_to_load_it():
+    names = ["modules.json", "0_CLIPModel/config.json", "0_CLIPModel/pytorch_model.bin"]
+    with pytest.raises(WeightsError, match=r"hf download a/b --local-dir FOLDER, and name FOLDER"):
+        choose(names, None, "a/b")
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

@@ -14,12 +14,15 @@ except ModuleNotFoundError:
 
 from seesay import __version__
 from seesay.api.config import ServerConfig
+from seesay.api.docs_page import add_docs_page
 from seesay.api.failures import add_handlers
 from seesay.api.guard import Guard
 from seesay.api.hanging_up import CancelWhenGone
+from seesay.api.methods import Methods
 from seesay.api.metrics import Measured
 from seesay.api.routes.collections import collection_routes
 from seesay.api.routes.embeddings import embedding_routes
+from seesay.api.routes.labels import label_routes
 from seesay.api.routes.searching import search_routes
 from seesay.api.routes.server import server_routes
 from seesay.api.routes.units import unit_routes
@@ -27,11 +30,16 @@ from seesay.api.service import Service
 from seesay.search.library import Library
 
 _log = logging.getLogger("seesay.api")
+_ROUTES = (
+    *(search_routes, collection_routes, unit_routes),
+    *(embedding_routes, label_routes, server_routes),
+)
 _ABOUT = """Find pictures and texts by words and by pictures, in Chinese and English.
 
 Where the server has a token, every request brings it: `Authorization: Bearer TOKEN`. Every answer
 that is not what was asked for is `{"error": {"type": ..., "message": ...}}`. Pictures are sent as
-data URLs; no address is fetched, and no request names a file."""
+data URLs, and no address is fetched. Only what is to be indexed is named by its path, and only in
+folders that the collection has or the server was started with."""
 
 
 def create_app(
@@ -49,19 +57,16 @@ def create_app(
         title="seesay",
         version=__version__,
         description=_ABOUT,
-        docs_url=None,  # its page would load scripts from elsewhere
+        docs_url=None,  # its page would load scripts from elsewhere; see `add_docs_page`
         redoc_url=None,
         lifespan=_running(service),
     )
-    for routes in (
-        search_routes,
-        collection_routes,
-        unit_routes,
-        embedding_routes,
-        server_routes,
-    ):
-        app.include_router(routes(service))
+    routers = [routes(service) for routes in _ROUTES]
+    for router in routers:
+        app.include_router(router)
+    add_docs_page(app)
     add_handlers(app)
+    app.add_middleware(Methods, routes=[app.router.routes, *(router.routes for router in routers)])
     app.add_middleware(Guard, config=config)
     app.add_middleware(CancelWhenGone)
     app.add_middleware(Measured, metrics=service.metrics)  # the outermost: counts refusals too

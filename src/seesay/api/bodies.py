@@ -4,14 +4,21 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict, JsonValue
 
 from seesay.api.config import ServerConfig
 from seesay.api.limits import (
+    MAX_CLASSIFIED,
     MAX_CONDITION,
     MAX_CONDITIONS,
     MAX_DATE,
     MAX_IMAGES,
+    MAX_LABEL,
+    MAX_LABELS,
     MAX_NAME,
+    MAX_PATH,
+    MAX_PATHS,
+    MAX_TAGS,
     MAX_UNITS,
     MAX_UNWANTED,
     MAX_UNWANTED_WORDS,
@@ -19,6 +26,7 @@ from seesay.api.limits import (
 )
 from seesay.api.pictures import PICTURE, is_picture, read_data_url
 from seesay.errors import ConfigError
+from seesay.inference.none_of_these import NONE_ABOVE
 from seesay.search.filtering import UnitType, make_filter
 from seesay.search.query.asking import MOST_HITS, NEGATIVE_WEIGHT, LaneName, Part, Query, parse
 from seesay.search.store.filters.conditions import Filter
@@ -35,11 +43,19 @@ DataUrl = Annotated[
         examples=[PICTURE],
     ),
 ]
+Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL)]
+FolderPath = Annotated[str, Field(min_length=1, max_length=MAX_PATH)]
 Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
-class _Filtered(BaseModel):
-    """What every search may be narrowed by."""
+def _like(**example: JsonValue) -> ConfigDict:
+    """The settings of a body that names no field in vain, with an example of it."""
+    shown: JsonDict = {"examples": [example]}
+    return ConfigDict(extra="forbid", use_attribute_docstrings=True, json_schema_extra=shown)
+
+
+class _Narrowed(BaseModel):
+    """What a request may be narrowed by."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -57,10 +73,6 @@ class _Filtered(BaseModel):
     """Only what is not newer than this day, month or year."""
     type: UnitType | None = None
     """Only pictures, texts, pages or moments."""
-    count: int = Field(default=20, ge=1, le=MOST_HITS)
-    """How many hits to answer with; the server may allow fewer than this at once."""
-    offset: int = Field(default=0, ge=0, le=MOST_HITS)
-    """How many of the first hits to leave out."""
     collection: Name | None = None
     """The name of a collection; the first one that is served where it is left out."""
 
@@ -70,6 +82,15 @@ class _Filtered(BaseModel):
         return make_filter(
             where=self.where, folders=folders, since=self.since, until=self.until, kind=self.type
         )
+
+
+class _Filtered(_Narrowed):
+    """What every search may be narrowed by."""
+
+    count: int = Field(default=20, ge=1, le=MOST_HITS)
+    """How many hits to answer with; the server may allow fewer than this at once."""
+    offset: int = Field(default=0, ge=0, le=MOST_HITS)
+    """How many of the first hits to leave out."""
 
     def check(self, config: ServerConfig) -> None:
         """Raises ConfigError for more than this server gives at once."""
@@ -82,6 +103,8 @@ class _Filtered(BaseModel):
 
 class SearchBody(_Filtered):
     """Words, pictures, or both."""
+
+    model_config = _like(query="a dog on the grass", without=["people"], since="2024", count=5)
 
     query: Words = Field(default="", examples=["a dog on the grass", "草地上的一只狗"])
     """What to look for, in Chinese or English; "in quotes" as it stands, -word or "without a word"
@@ -119,6 +142,8 @@ class SearchBody(_Filtered):
 class SimilarBody(_Filtered):
     """Units and pictures to be like, and units not to be like."""
 
+    model_config = _like(units=[1], unlike=[2], count=5)
+
     units: list[Number] = Field(default=[], max_length=MAX_UNITS)
     """Numbers of units that earlier hits have named."""
     images: list[DataUrl] = Field(default=[], max_length=MAX_IMAGES)
@@ -131,10 +156,68 @@ class SimilarBody(_Filtered):
         return [read_data_url(url, config.max_pixels) for url in self.images]
 
 
+class ClassifyBody(BaseModel):
+    """Pictures, and labels to choose from."""
+
+    model_config = _like(images=[PICTURE], labels=["cat", "dog", "red square"], top=2)
+
+    images: list[DataUrl] = Field(min_length=1, max_length=MAX_CLASSIFIED)
+    """The pictures."""
+    labels: list[Label] = Field(min_length=1, max_length=MAX_LABELS)
+    """What they may show, in Chinese or English; each once."""
+    templates: list[Label] | None = Field(default=None, min_length=1, max_length=8)
+    """Sentences in place of the built-in ones, as in "a photo of a {}"."""
+    top: int | None = Field(default=None, ge=1, le=MAX_LABELS)
+    """How many of the best labels to answer with; all where it is left out."""
+    none_above: float | None = Field(default=NONE_ABOVE, gt=0, lt=1)
+    """Above this chance that unrelated labels would fit as well the answer is none of these; null
+    to always answer with a label."""
+    collection: Name | None = None
+    """Whose model is used; the first collection's where it is left out."""
+
+
+class TagsBody(_Narrowed):
+    """Labels, and which pictures to tag with them."""
+
+    model_config = _like(labels=["cat", "狗"], type="image")
+
+    labels: list[Label] | None = Field(default=None, min_length=1, max_length=MAX_TAGS)
+    """Words that may fit; some 200 everyday ones in each language where they are left out."""
+
+
+class IndexBody(BaseModel):
+    """What to take in."""
+
+    model_config = _like(paths=[])
+
+    paths: list[FolderPath] = Field(default=[], max_length=MAX_PATHS)
+    """Full paths of files and folders on the server; without one, the folders of before. Only what
+    lies in a folder that the collection has, or that the server was started with."""
+
+
+class RemoveBody(BaseModel):
+    """What to take out of a collection."""
+
+    model_config = _like(units=[1])
+
+    units: list[Number] = Field(default=[], max_length=MAX_UNITS)
+    """Numbers of units; the whole file that each is of goes."""
+    folders: list[FolderPath] = Field(default=[], max_length=MAX_PATHS)
+    """Folders with all that was indexed in them and below, as hits name them. Compared with what is
+    stored as text: nothing is opened."""
+    collection: Name | None = None
+    """The name of a collection; the first one that is served where it is left out."""
+
+
 class EmbeddingsBody(BaseModel):
     """What the `openai` client sends."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "examples": [{"model": "seesay-mini", "input": ["a dog", "一只狗", PICTURE]}]
+        },
+    )
 
     input: str | list[str] = Field(examples=[["a dog on the grass", "草地上的一只狗", PICTURE]])
     """A text or several; one that begins with data:image/ is a picture."""
@@ -143,7 +226,8 @@ class EmbeddingsBody(BaseModel):
     encoding_format: Literal["float", "base64"] = "float"
     """Numbers as a list, or as the base64 of little-endian float32."""
     dimensions: int | None = Field(default=None, ge=1, le=2**31 - 1)
-    """Only the number that the model has."""
+    """How many numbers each vector has. Fewer than the model's own only where it was trained to
+    be cut (Matryoshka): the first ones, brought back to length 1."""
     user: Condition | None = None
     """Taken, and not used."""
 

@@ -21,6 +21,10 @@ class ServerConfig:
 
     token: str | None = None
     """What every request must bring, as `Authorization: Bearer TOKEN`; None for no such thing."""
+    read_token: str | None = None
+    """Another token, for requests that change nothing; None for no such thing."""
+    index_folders: tuple[str, ...] = ()
+    """Folders that may be indexed by request, beside those that a collection has already."""
     read_only: bool = False
     """Refuse whatever changes a collection."""
     hosts: tuple[str, ...] = LOOPBACK
@@ -64,22 +68,33 @@ class ServerConfig:
                 f"max_waiting={self.max_waiting} and threads={self.threads}; expected none below "
                 "0; leave them out for the usual"
             )
-        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
+        if self.read_token is not None and self.token in (None, self.read_token):
             raise ConfigError(
-                "the token holds characters that a header cannot carry; expected letters, digits "
-                "and marks of ASCII; choose another token"
+                "there is a token to read and none to write, or both are the same; expected two "
+                "different ones; set the token too, or use --read-only"
             )
-        if self.token is not None and len(self.token) < 8:
-            raise ConfigError(
-                f"the token has {len(self.token)} characters; expected at least 8, which nobody "
-                "can guess; make one: python -c 'import secrets; print(secrets.token_urlsafe())'"
-            )
+        for token in (self.token, self.read_token):
+            _check_token(token)
 
     @property
     def workers(self) -> int:
         """How many threads compute."""
         usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         return self.threads or usable or os.cpu_count() or 1
+
+
+def _check_token(token: str | None) -> None:
+    if token is not None:
+        if not (token.isascii() and token.isprintable()):
+            raise ConfigError(
+                "the token holds characters that a header cannot carry; expected letters, digits "
+                "and marks of ASCII; choose another token"
+            )
+        if len(token) < 8:
+            raise ConfigError(
+                f"the token has {len(token)} characters; expected at least 8, which nobody "
+                "can guess; make one: python -c 'import secrets; print(secrets.token_urlsafe())'"
+            )
 
 
 def needs_token(host: str) -> bool:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from seesay.errors import (
     CollectionBusyError,
@@ -102,8 +103,11 @@ def as_refusal(error: SeesayError) -> RefusedError:
     return RefusedError(status, type(error).__name__, str(error))
 
 
-def add_handlers(app: FastAPI) -> None:
+def add_handlers(app: Starlette) -> None:
     """Let every error of this application have that form."""
+    from fastapi.exceptions import (
+        RequestValidationError,
+    )  # assistants' own process has no use for it
 
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, RefusedError)

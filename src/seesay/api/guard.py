@@ -18,7 +18,10 @@ from seesay.api.config import ANY_HOST, ServerConfig
 from seesay.api.failures import RefusedError, error_body
 
 COOKIE = "seesay"
+MAY_WRITE = "seesay.may_write"
+"""In the scope of a request that may change collections."""
 _OPEN = "/health"
+_FOR_READ_TOKEN = ("/v1/", "/mcp", "/metrics", "/ready", "/openapi.json", "/docs")  # not the page
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -54,6 +57,8 @@ class Guard:
         token = config.token
         self._bearer = None if token is None else f"Bearer {token}".encode()
         self._cookie = "" if token is None else _derived(token)
+        read = config.read_token
+        self._read_bearer = None if read is None else f"Bearer {read}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -64,6 +69,7 @@ class Guard:
         if self._is_login(scope):
             await self._log_in(scope, send)
             return
+        scope[MAY_WRITE] = self._bearer is None or self._is_known(self._bearer, headers)
         refused = self._refusal(scope, headers)
         if refused is not None:
             await _refuse(kind, refused, receive, send)
@@ -90,7 +96,7 @@ class Guard:
                 f"the request comes from a page of {origin!r}, expected one of this server "
                 f"({host}); open this server's own page, or ask it from a program",
             )
-        if self._bearer is not None and not self._is_known(self._bearer, headers):
+        if not scope[MAY_WRITE] and not self._may_read(scope["path"], headers):
             return RefusedError(
                 401,
                 "Unauthorized",
@@ -107,6 +113,11 @@ class Guard:
         if hmac.compare_digest(headers.get(b"authorization", b""), bearer):
             return True
         return hmac.compare_digest(_cookie(headers.get(b"cookie", b"")), self._cookie)
+
+    def _may_read(self, path: str, headers: dict[bytes, bytes]) -> bool:
+        if self._read_bearer is None or not path.startswith(_FOR_READ_TOKEN):
+            return False
+        return hmac.compare_digest(headers.get(b"authorization", b""), self._read_bearer)
 
     def _is_login(self, scope: Scope) -> bool:
         asked = (scope["type"], scope["path"], scope.get("method"))

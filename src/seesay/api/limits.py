@@ -13,6 +13,18 @@ MAX_UNWANTED_WORDS = 1000
 """Characters of each."""
 MAX_IMAGES = 8
 """Pictures to look for."""
+MAX_CLASSIFIED = 32
+"""Pictures to classify."""
+MAX_LABELS = 128
+"""Labels to classify them by."""
+MAX_TAGS = 1000
+"""Labels to tag a collection with."""
+MAX_LABEL = 200
+"""Characters of each."""
+MAX_PATHS = 32
+"""Files and folders to index, or to remove."""
+MAX_PATH = 4096
+"""Characters of each."""
 MAX_UNITS = 64
 """Units to be like, or unlike."""
 MAX_CONDITIONS = 32

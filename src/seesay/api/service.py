@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from functools import partial
 
+from starlette.requests import Request
+
 from seesay.api.config import ServerConfig
 from seesay.api.failures import RefusedError
-from seesay.api.indexing import Indexing
+from seesay.api.guard import MAY_WRITE
+from seesay.api.jobs import Jobs
 from seesay.api.metrics import Metrics
 from seesay.api.work import Work
 from seesay.errors import CollectionError
@@ -28,7 +31,7 @@ class Service:
     def __init__(self, library: Library, config: ServerConfig) -> None:
         self.library = library
         self.config = config
-        self.indexing = Indexing(library)
+        self.jobs = Jobs(library, config.index_folders)
         self.metrics = Metrics()
         self.readiness = Readiness()
         self._works: dict[str, Work] = {}
@@ -42,7 +45,7 @@ class Service:
         self.metrics.watch(
             waiting={name: partial(getattr, work, "waiting") for name, work in works},
             working={name: partial(getattr, work, "working") for name, work in works},
-            indexing={name: partial(self.indexing.is_running, name) for name in library.names},
+            indexing={name: partial(self.jobs.is_running, name) for name in library.names},
             ready=lambda: self.readiness.is_ready,
         )
 
@@ -53,6 +56,26 @@ class Service:
             return name or self.library.names[0], self.library.get(name)
         except CollectionError as error:
             raise RefusedError(404, "UnknownCollection", str(error)) from None
+
+    def writable(self, request: Request, name: str | None) -> tuple[str, Collection]:
+        """The same, for a request that changes it. Raises RefusedError where the server or the
+        collection only reads, or the token of the request allows no more than that."""
+        known_as, collection = self.collection(name)
+        if self.config.read_only or collection.store.read_only:
+            raise RefusedError(
+                403,
+                "ReadOnly",
+                "this server only reads, expected one that may change collections; do it on the "
+                "machine itself, or start the server without --read-only",
+            )
+        if not request.scope.get(MAY_WRITE, False):
+            raise RefusedError(
+                403,
+                "ReadToken",
+                "the token of the request only reads, expected the one that may change "
+                "collections; send the token that the server was started with as --token",
+            )
+        return known_as, collection
 
     def warm_up(self) -> None:
         """Load everything; what goes wrong is told by /ready."""
@@ -71,7 +94,7 @@ class Service:
     def close(self) -> None:
         """End what runs in the background, once it has stored what is at hand."""
         self.stop()
-        self.indexing.close()
+        self.jobs.close()
         for work in self._works.values():
             work.close()
 

@@ -14,9 +14,11 @@ from seesay.cli.classify import classify
 from seesay.cli.collections.verbs import add_verbs
 from seesay.cli.embed import embed
 from seesay.cli.help import Command, Commands
+from seesay.cli.interpolate import interpolate
 from seesay.cli.messages import say
 from seesay.cli.models import app as models
 from seesay.cli.output import one_line, warn
+from seesay.cli.probe import probe
 from seesay.cli.serve.command import serve
 from seesay.cli.serve.mcp import mcp
 from seesay.cli.sweep import sweep
@@ -83,6 +85,23 @@ app.command(
         "改变若干设置分别训练，并在一份报告中对比结果。",
     ),
 )(sweep)
+
+app.command(
+    "interpolate",
+    cls=Command,
+    help=say(
+        "Find the model between one and what it became by training further.",
+        "在微调前后的两个模型之间插值，得到一个新模型。",
+    ),
+)(interpolate)
+app.command(
+    "probe",
+    cls=Command,
+    help=say(
+        "Fit a linear classifier to a model's frozen vectors, measure it, and use it.",
+        "在冻结的图片向量上训练线性分类器，测量并使用它。",
+    ),
+)(probe)
 
 
 def _print_version(wanted: bool) -> bool:

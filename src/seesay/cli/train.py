@@ -15,6 +15,7 @@ from seesay.cli.options import Json
 if TYPE_CHECKING:
     from seesay.training.keeper import Evaluate
     from seesay.training.recipes.recipe import EvaluationConfig
+    from seesay.training.run import Trained
     from seesay.weights.checkpoint import Checkpoint
 
 Set = Annotated[
@@ -62,7 +63,6 @@ def train(
         return
     if recipe is None:
         raise ConfigError(_no_recipe())
-    from seesay.cli.output import print_json
     from seesay.training.keeper import check_best
     from seesay.training.recipes.classes import check_classes
     from seesay.training.recipes.recipe import read_recipe
@@ -72,17 +72,52 @@ def train(
     check_classes(settings)
     check_best(settings.evaluation.best, measure_names(settings.evaluation))
     trained = run(settings, resume=resume, evaluate=make_evaluate(settings.evaluation))
-    if not trained.first:  # of several processes one speaks
-        return
-    if json:
-        print_json({"model": str(trained.folder), "step": trained.step, "dev": trained.measured})
-    else:
-        print(
-            say(
-                f"the model of step {trained.step} is in {trained.folder}",
-                f"第 {trained.step} 步的模型已存入 {trained.folder}",
-            )
+    if trained.first:  # of several processes one speaks
+        _show(trained, as_json=json)
+
+
+def _show(trained: "Trained", *, as_json: bool) -> None:
+    from seesay.cli.output import print_json
+
+    if as_json:
+        print_json(
+            {
+                "model": str(trained.folder),
+                "step": trained.step,
+                "before": trained.before,
+                "dev": trained.measured,
+            }
         )
+        return
+    _print_gain(trained)
+    step, folder = trained.step, trained.folder
+    if trained.already_finished:
+        told = say(
+            f"nothing was left to train; the model of step {step} is in {folder}",
+            f"训练早已完成，无需继续；第 {step} 步的模型在 {folder}",
+        )
+    else:
+        told = say(f"the model of step {step} is in {folder}", f"第 {step} 步的模型已存入 {folder}")
+    print(told)
+
+
+def _print_gain(trained: "Trained") -> None:
+    """What was measured before the first step and of the model that was kept, side by side."""
+    from seesay.cli.output import print_table
+
+    rows = [
+        [
+            name,
+            f"{trained.before[name]:.3f}",
+            f"{value:.3f}",
+            f"{value - trained.before[name]:+.3f}",
+        ]
+        for name, value in trained.measured.items()
+        if name in trained.before
+    ]
+    if rows:
+        heads = [say("measure", "指标"), say("before", "训练前"), say("after", "训练后")]
+        print_table([*heads, say("gain", "提升")], rows)
 
 
 def _no_recipe() -> str:
@@ -118,11 +153,29 @@ def make_evaluate(config: "EvaluationConfig") -> "Evaluate | None":
     """The measures of a recipe as one function of a model; None where it asks for none."""
     if config.retrieval is None and config.zero_shot is None:
         return None
-    from seesay.evaluation.dev_sets import measure_retrieval, measure_zero_shot, read_dev_set
+    from seesay.errors import DataError
+    from seesay.evaluation.dev_sets import (
+        check_retrieval,
+        check_zero_shot,
+        measure_retrieval,
+        measure_zero_shot,
+        read_dev_set,
+    )
     from seesay.inference.embedder import Embedder
 
-    wanted = ((config.retrieval, measure_retrieval), (config.zero_shot, measure_zero_shot))
-    sets = [(read_dev_set(records), measure) for records, measure in wanted if records is not None]
+    wanted = {
+        "retrieval": (check_retrieval, measure_retrieval),
+        "zero_shot": (check_zero_shot, measure_zero_shot),
+    }
+    sets = []
+    for section, (check, measure) in wanted.items():
+        if (records := getattr(config, section)) is not None:
+            try:
+                dev = read_dev_set(records)
+                check(dev)
+            except DataError as error:
+                raise DataError(f"[evaluation.{section}] {error}") from None
+            sets.append((dev, measure))
 
     def evaluate(checkpoint: "Checkpoint") -> Mapping[str, float]:
         embedder = Embedder(checkpoint)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from seesay.data.batches_order import Order, Place, share
 from seesay.data.batches_samples import Sample, Samples, stack
-from seesay.errors import ConfigError
+from seesay.errors import ConfigError, DataError
 
 Batch = dict[str, Any]
 
@@ -64,14 +64,25 @@ class Batches:
         batch = self.samples[order.name].config.batch
         return order.places(step * batch, (step + 1) * batch)
 
+    def beginning(self, most: int) -> Batch:
+        """Up to `most` rows of this process's share of each source in the first step, read here,
+        without the start of any worker. Raises DataError where nothing can be read."""
+        rows = [
+            self.samples[place.source][place]
+            for name, order in self._orders.items()
+            for place in self._global(order, 0)[self._shares[name]][:most]
+        ]
+        return {"step": 0, "sources": collate(rows)}
+
     def from_step(self, first: int, stop: int) -> Iterator[Batch]:
-        """The batches of the steps `first` up to `stop`, counted from 0."""
+        """The batches of the steps `first` up to `stop`, counted from 0. Raises DataError where
+        nothing can be read."""
         workers = self._config.workers
         loader = DataLoader(
             _Drawn(self.samples),
             batch_sampler=_Plan(self, first, stop),
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=_collate_or_error,
             prefetch_factor=self._config.prefetch if workers else None,
             multiprocessing_context=_worker_context() if workers else None,
             pin_memory=torch.cuda.is_available(),
@@ -79,6 +90,8 @@ class Batches:
             generator=torch.Generator(),
         )
         for step, of_sources in enumerate(loader, first):
+            if isinstance(of_sources, DataError):
+                raise of_sources
             yield {"step": step, "sources": of_sources}
 
 
@@ -90,12 +103,25 @@ class _Plan:
         return (self._batches.places(step) for step in self._steps)
 
 
-class _Drawn(Dataset[Sample]):
+class _Drawn(Dataset[Sample | DataError]):
     def __init__(self, samples: Mapping[str, Samples]) -> None:
         self._samples = samples
 
-    def __getitem__(self, place: Place) -> Sample:
-        return self._samples[place.source][place]
+    def __getitem__(self, place: Place) -> Sample | DataError:
+        """An error is handed on as a value: raised in a worker, it would arrive as a traceback."""
+        try:
+            return self._samples[place.source][place]
+        except DataError as error:
+            return error
+
+
+def _collate_or_error(samples: Sequence[Sample | DataError]) -> Batch | DataError:
+    read: list[Sample] = []
+    for sample in samples:
+        if isinstance(sample, DataError):
+            return sample
+        read.append(sample)
+    return collate(read)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

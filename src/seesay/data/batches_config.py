@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from seesay.data.augmentation import AugmentationConfig
 from seesay.data.formats.chinese_clip import ChineseClipSource
 from seesay.data.formats.parquet import ParquetSource
-from seesay.data.formats.records import COLUMNS, LANGUAGES, Source
+from seesay.data.formats.records import COLUMNS, LANGUAGES, Damaged, Source
 from seesay.data.formats.table import TableSource
 from seesay.data.formats.webdataset import WebDatasetSource
 from seesay.errors import ConfigError, DataError
@@ -124,8 +124,15 @@ def open_records(config: RecordsConfig) -> Source:
     return ParquetSource(config.path, config.columns)
 
 
-def used_records(config: RecordsConfig, length: int) -> range:
-    """The numbers of the records between `start` and `stop`. Raises DataError where none is."""
+def used_records(config: RecordsConfig, length: int, damaged: Sequence[Damaged] = ()) -> range:
+    """The numbers of the records between `start` and `stop`. Raises DataError where none is, with
+    the first reason where all were left out for being `damaged`."""
+    if not length and damaged:
+        raise DataError(
+            f"{config.path} holds no record that can be used, expected at least one: "
+            f"{len(damaged)} were left out, the first, {damaged[0].key}, because "
+            f"{damaged[0].reason}"
+        )
     stop = length if config.stop is None else min(config.stop, length)
     if config.start >= stop:
         raise DataError(

@@ -46,7 +46,7 @@ class Samples:
     ) -> None:
         self.config = config
         self.source = open_records(config)
-        self._used = used_records(config, len(self.source))
+        self._used = used_records(config, len(self.source), self.source.damaged)
         size = transform.config.size if config.size is None else config.size
         self._transform = ImageTransform(replace(transform.config, size=size))
         self._tokenizer = tokenizer
@@ -83,7 +83,8 @@ class Samples:
                 index = int(rng.integers(len(self._used)))
         raise DataError(
             f"{SUBSTITUTES} records of {place.source!r} in a row cannot be read, the last one "
-            f"because: {damaged[-1].reason}. Check the path and the format of this source"
+            f"because: {damaged[-1].reason}. Expected some that can; check the path and the format "
+            "of this source, and where its pictures lie"
         )
 
     def _sample(self, place: Place, index: int, rng: np.random.Generator) -> Sample:

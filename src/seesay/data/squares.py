@@ -1,10 +1,11 @@
-"""A picture of any shape -> the square that an image tower sees.
+"""A picture of any shape -> the square, or the strip of patches, that an image tower sees.
 
 Without torch, so that a process that only decodes pictures starts at once and stays small.
 Sources: as in `seesay.data.images`.
 """
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 from PIL import Image
@@ -32,8 +33,13 @@ class ImageTransformConfig:
 
     size: int = 224
     """Side of the square that the image tower sees, in pixels."""
-    resize: Literal["shortest", "squash"] = "shortest"
-    """Bring the shorter side to `size` and keep the shape, or press both sides to `size`."""
+    resize: Literal["shortest", "squash", "patches"] = "shortest"
+    """Bring the shorter side to `size` and keep the shape, press both sides to `size`, or keep the
+    shape and cut at most `patches` patches (SigLIP 2 NaFlex)."""
+    patch: int = 16
+    """Side of a patch, in pixels; used when resize is "patches"."""
+    patches: int = 256
+    """Most patches; used when resize is "patches"."""
     crop: bool = True
     """Cut the centre square out after resizing; needed with "shortest", no effect on "squash"."""
     crop_rounding: Literal["down", "half_even"] = "down"
@@ -55,9 +61,17 @@ class ImageTransformConfig:
                 f"size={self.size} leaves no pixel, expected at least 1: give that of the image "
                 "tower"
             )
-        if self.resize not in ("shortest", "squash"):
+        if self.resize not in ("shortest", "squash", "patches"):
             raise ConfigError(
-                f"resize={self.resize!r} is not known, expected shortest or squash: choose one"
+                f"resize={self.resize!r} is not known, expected shortest or squash or patches: "
+                "choose one"
+            )
+        if self.resize == "patches" and not (
+            1 <= self.patch <= self.size and 1 <= self.patches < 1 << 16
+        ):
+            raise ConfigError(
+                f"patch={self.patch} and patches={self.patches} stand beside size={self.size}, "
+                "expected patches that fit into the square, from 1 to 65,535: correct them"
             )
         if self.resize == "shortest" and not self.crop:
             raise ConfigError(
@@ -80,9 +94,50 @@ class ImageTransformConfig:
                 "those of std above 0: copy them from the checkpoint"
             )
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of what `square` gives."""
+        if self.resize == "patches":
+            return self.patch, (1 + self.patches) * self.patch
+        return self.size, self.size
+
+
+def _patch_grid(width: int, height: int, config: ImageTransformConfig) -> tuple[int, int]:
+    """Rows and columns of patches that keep a picture's shape best and are not too many: sides are
+    rounded up to whole patches (transformers, Siglip2ImageProcessor, whose search this repeats)."""
+
+    def grid(scale: float) -> tuple[int, int]:
+        rows, columns = (max(1, ceil(side * scale / config.patch)) for side in (height, width))
+        return rows, columns
+
+    low, high = 1e-6, 100.0
+    while high - low >= 1e-5:
+        middle = (low + high) / 2
+        rows, columns = grid(middle)
+        low, high = (middle, high) if rows * columns <= config.patches else (low, middle)
+    return grid(low)
+
+
+def _strip(image: Image.Image, config: ImageTransformConfig) -> Image.Image:
+    """A picture's patches side by side, row by row, so that pictures of any shape stand in one
+    batch. A further patch precedes them, whose first two pixels hold the numbers of rows and of
+    columns, each as two bytes; black fills the end."""
+    rows, columns = _patch_grid(image.width, image.height, config)
+    p = config.patch
+    resized = image.resize((columns * p, rows * p), INTERPOLATIONS[config.interpolation])
+    import numpy as np  # takes longer to import than most pictures to decode
+
+    patches = np.asarray(resized).reshape(rows, p, columns, p, 3).transpose(1, 0, 2, 3, 4)
+    result = np.zeros((p, (1 + config.patches) * p, 3), dtype=np.uint8)
+    result[:, p : (1 + rows * columns) * p] = patches.reshape(p, -1, 3)
+    result[0, :2, :2] = [divmod(rows, 256), divmod(columns, 256)]
+    return Image.fromarray(result)
+
 
 def square(image: Image.Image, config: ImageTransformConfig) -> Image.Image:
-    """Resized and cropped to `size` x `size`; the picture is RGB."""
+    """Resized and cropped to `config.shape`; the picture is RGB."""
+    if config.resize == "patches":
+        return _strip(image, config)
     width, height = _resized(image, config)
     left, top = _margin(width, config), _margin(height, config)
     side, interpolation = config.size, INTERPOLATIONS[config.interpolation]

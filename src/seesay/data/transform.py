@@ -26,7 +26,8 @@ class ImageTransform:
         return self.normalise(self.pixels(image)[None])[0]
 
     def pixels(self, image: Image.Image) -> UInt8[Tensor, "height width 3"]:
-        """The square that the image tower sees, before normalisation: a quarter of the bytes."""
+        """The square, or strip of patches, that the image tower sees, before normalisation: a
+        quarter of the bytes."""
         return torch.from_numpy(np.array(square(image, self.config)))
 
     def normalise(
@@ -38,4 +39,7 @@ class ImageTransform:
         """
         values = pixels.permute(0, 3, 1, 2).float()
         mean, std = self._mean.to(pixels.device), self._std.to(pixels.device)
-        return values.div_(255).sub_(mean).div_(std)
+        values.div_(255).sub_(mean).div_(std)
+        if self.config.resize == "patches":  # the grid is no colour, see squares.py
+            values[:, :, 0, :2] = pixels[:, 0, :2].transpose(1, 2).float()
+        return values

@@ -35,12 +35,48 @@ def read_dev_set(config: RecordsConfig) -> DevSet:
             f"{config.path} has {len(source.damaged)} damaged records, the first {first.key}: "
             f"{first.reason}. Figures on a part of a set mislead; repair or remove them"
         )
-    return DevSet(config, tuple(source[index] for index in used_records(config, len(source))))
+    used = used_records(config, len(source), source.damaged)
+    return DevSet(config, tuple(source[index] for index in used))
+
+
+def check_retrieval(dev: DevSet) -> None:
+    """Raises DataError where there are no captions in a language that is to be measured."""
+    counts = {
+        language: sum(bool(record.captions.get(language)) for record in dev.records)
+        for language in dev.config.languages
+    }
+    missing = [language for language, count in counts.items() if not count]
+    there = [language for language, count in counts.items() if count]
+    if missing:
+        remedy = f"set languages = {there}, or add captions" if there else "add captions"
+        raise DataError(
+            f"{dev.config.path} has no captions in {' or '.join(missing)} among its "
+            f"{len(dev.records)} records, expected some in each of languages = "
+            f"{list(dev.config.languages)}: {remedy}"
+        )
+
+
+def check_zero_shot(dev: DevSet) -> None:
+    """Raises DataError where a record has no class, or one without a name."""
+    if dev.config.classes is None:
+        raise DataError(
+            f"{dev.config.path} has no names for its classes, expected classes and templates: set "
+            "both"
+        )
+    count = len(read_classes(dev.config.classes))
+    labels = np.array([-1 if r.label is None else r.label for r in dev.records])
+    if (labels < 0).any() or (labels >= count).any():
+        raise DataError(
+            f"{dev.config.path} has labels from {labels.min()} to {labels.max()} (-1: none), "
+            f"expected 0 to {count - 1}, the classes in {dev.config.classes}: correct the labels, "
+            "or name the list that belongs to them"
+        )
 
 
 def measure_retrieval(embedder: Embedder, dev: DevSet) -> dict[str, float]:
     """Recall in both directions, for each language that the captions are in:
     `zh_text_to_image_r10` and so on."""
+    check_retrieval(dev)
     images = _embed_images(embedder, dev)
     measured: dict[str, float] = {}
     for language in dev.config.languages:
@@ -49,10 +85,6 @@ def measure_retrieval(embedder: Embedder, dev: DevSet) -> dict[str, float]:
             for owner, record in enumerate(dev.records)
             for text in record.captions.get(language, ())
         ]
-        if not texts:
-            raise DataError(
-                f"{dev.config.path} has no captions in {language!r}: remove it from languages"
-            )
         owners = np.array([owner for owner, _ in texts])
         vectors = embedder.embed_texts([text for _, text in texts]).vectors
         scores = retrieval_scores(images, vectors, owners)
@@ -63,15 +95,9 @@ def measure_retrieval(embedder: Embedder, dev: DevSet) -> dict[str, float]:
 def measure_zero_shot(embedder: Embedder, dev: DevSet) -> dict[str, float]:
     """Accuracy among the names of all classes, for each language that has templates:
     `zh_zero_shot_top1`, `zh_zero_shot_top5`."""
-    if dev.config.classes is None:
-        raise DataError(f"{dev.config.path} needs names for its classes: set classes and templates")
-    names = read_classes(dev.config.classes)
-    labels = np.array([-1 if r.label is None else r.label for r in dev.records])
-    if (labels < 0).any() or (labels >= len(names)).any():
-        raise DataError(
-            f"{dev.config.path} has labels from {labels.min()} to {labels.max()} (-1: none), "
-            f"expected 0 to {len(names) - 1}, the classes in {dev.config.classes}"
-        )
+    check_zero_shot(dev)
+    names = read_classes(str(dev.config.classes))
+    labels = np.array([r.label for r in dev.records])
     images = _embed_images(embedder, dev)
     measured: dict[str, float] = {}
     for language, templates in dev.config.templates.items():

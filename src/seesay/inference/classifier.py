@@ -10,7 +10,7 @@ looking at their pictures. `benchmarks/classify.py` prints how often that is rig
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,9 @@ class Prediction:
     ranked: tuple[LabelScore, ...]
     """The best labels first; the best of them stays readable here where `label` is None."""
 
+    def __repr__(self) -> str:
+        return f"Prediction({self.label or 'none of these'!r}, probability={self.probability:.3f})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
@@ -58,9 +61,16 @@ class Predictions:
     rows: tuple[int, ...]
     """Index of the input that each prediction belongs to; inputs that failed have none."""
     failures: tuple[Failure, ...]
+    sources: tuple[str, ...] = ()
+    """For each prediction the path of its picture, or what kind of thing it was."""
 
     def __len__(self) -> int:
         return len(self.predictions)
+
+    def __repr__(self) -> str:
+        labels = Counter(one.label or "none of these" for one in self.predictions)
+        told = ", ".join(f"{label}: {count}" for label, count in labels.most_common(5))
+        return f"Predictions({len(self)}: {told or 'nothing'}; {len(self.failures)} failed)"
 
 
 class ZeroShotClassifier:
@@ -75,14 +85,14 @@ class ZeroShotClassifier:
     def __init__(
         self,
         embedder: Embedder,
-        labels: Sequence[str] | Mapping[str, str],
+        labels: str | Sequence[str] | Mapping[str, str],
         *,
         templates: Sequence[str] | None = None,
         language: Language | None = None,
         none_above: float | None = NONE_ABOVE,
         on_progress: Progress | None = None,
     ) -> None:
-        self.names = _check_labels(labels)
+        self.names = _check_labels([labels] if isinstance(labels, str) else labels)
         self.labels = tuple(self.names)
         self.embedder = embedder
         self.none_above = _check_none_above(none_above)
@@ -94,18 +104,23 @@ class ZeroShotClassifier:
         )
         self._none = None if none_above is None else _NoneOfThese(embedder, words, self.languages)
 
+    def __repr__(self) -> str:
+        return f"ZeroShotClassifier({len(self.labels)} labels, {self.embedder.name!r})"
+
     def classify(
         self,
-        images: Iterable[object],
+        images: object,
         *,
         top: int | None = None,
         on_progress: Progress | None = None,
     ) -> Predictions:
-        """Classify paths, PIL images, arrays or tensors. `top` limits how many labels are kept."""
+        """Classify what `Embedder.embed_images` takes: paths, folders, pictures, one or several.
+        `top` limits how many labels are kept."""
         embeddings = self.embedder.embed_images(images, on_progress=on_progress)
         return Predictions(
             predictions=self.predict(embeddings.vectors, top=top),
             rows=embeddings.rows,
+            sources=embeddings.sources,
             failures=embeddings.failures,
         )
 

@@ -33,11 +33,17 @@ class Embeddings:
     """For each vector the index of its input."""
     failures: tuple[Failure, ...] = ()
     """The inputs without a vector, in order."""
+    sources: tuple[str, ...] = ()
+    """For each vector of a picture its path, or what kind of thing the picture was."""
     windows: tuple[int, ...] = ()
     """For each vector how many parts of its input were averaged: 1, or more for a long text."""
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def __repr__(self) -> str:
+        rows, dim = self.vectors.shape
+        return f"Embeddings({rows} x {dim}, {len(self.failures)} failed)"
 
     def __array__(
         self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
@@ -75,5 +81,6 @@ def join(parts: Sequence[Embeddings], dim: int) -> Embeddings:
         vectors=np.concatenate(vectors),
         rows=tuple(row for part in parts for row in part.rows),
         failures=tuple(failure for part in parts for failure in part.failures),
+        sources=tuple(source for part in parts for source in part.sources),
         windows=tuple(count for part in parts for count in part.windows),
     )

@@ -21,7 +21,7 @@ from seesay.data.folding import visible
 from seesay.data.model_files import read_json
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
-from seesay.errors import ConfigError, DataError, WeightsError
+from seesay.errors import ConfigError, WeightsError
 from seesay.inference.embedder import Progress
 from seesay.inference.embeddings import FINGERPRINTED, Embeddings, fingerprint, mean_of_windows
 from seesay.inference.load import load
@@ -94,14 +94,14 @@ class TextEmbedder:
             weights=_read_weights(self._file), **{name: text[name] for name in names}
         )
 
+    def __repr__(self) -> str:
+        return f"TextEmbedder({self.name!r}, dim={self.dim})"
+
     def embed_texts(
-        self, texts: Iterable[str], *, on_progress: Progress | None = None
+        self, texts: str | Iterable[str], *, on_progress: Progress | None = None
     ) -> Embeddings:
-        """As `Embedder.embed_texts`. Raises DataError for one text in place of several."""
-        if isinstance(texts, str):
-            raise DataError(
-                f"texts is the one text {texts[:40]!r}. Expected several. Write [text]."
-            )
+        """As `Embedder.embed_texts`."""
+        texts = [texts] if isinstance(texts, str) else texts
         given = [visible(text) for text in texts]
         tokens = self.tokenizer.encode(given)
         vectors = np.empty((len(tokens.ids), self.dim), np.float32)
@@ -115,7 +115,7 @@ class TextEmbedder:
             windows=tuple(np.bincount(tokens.owners, minlength=len(given)).tolist()),
         )
 
-    def embed_images(self, images: Iterable[object]) -> Embeddings:
+    def embed_images(self, images: object) -> Embeddings:
         """By the whole model, which loads torch."""
         return self._whole().embed_images(images)
 

@@ -1,4 +1,5 @@
-"""BERT, the text tower of Chinese-CLIP and Taiyi-CLIP (RoBERTa-wwm weights, BERT's shape)."""
+"""BERT and RoBERTa: the text towers of Chinese-CLIP, Taiyi-CLIP, M-CLIP, AltCLIP, BiomedCLIP and
+open_clip's XLM-R models."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -33,21 +34,30 @@ class BertConfig:
     """What LayerNorm adds to the variance."""
     token_types: int = 2
     """Rows of the table of sentence kinds; every token here is of kind 0."""
-    pool: Literal["first", "pooler"] = "first"
-    """The text's vector: its first token (Chinese-CLIP), or that through dense + tanh (Taiyi)."""
+    pool: Literal["first", "pooler", "mean"] = "first"
+    """The text's vector: its first token (Chinese-CLIP), that through dense + tanh (Taiyi), or the
+    mean of its tokens (open_clip's XLM-R, M-CLIP)."""
+    first_position: int = 0
+    """Row of the position table that belongs to the first token. RoBERTa's rows begin behind
+    `pad_id`; `context` does not count those before them."""
+    mapped_dim: int | None = None
+    """Width to which a LayerNorm and a linear map bring the text's vector (AltCLIP); none: no such
+    map."""
     pad_id: int = 0
     """The token that fills the place after a text's end; nothing looks at it."""
 
     def __post_init__(self) -> None:
         sizes = {"vocab_size": self.vocab_size, "context": self.context, "depth": self.depth}
         require_at_least(1, **sizes, token_types=self.token_types)
+        require_at_least(0, first_position=self.first_position)
+        require_at_least(1, mapped_dim=self.output_dim)
         require_token("pad_id", self.pad_id, self.vocab_size)
         _ = self.block  # which checks the rest
 
     @property
     def output_dim(self) -> int:
         """Width of the vector that stands for the text."""
-        return self.dim
+        return self.dim if self.mapped_dim is None else self.mapped_dim
 
     @property
     def block(self) -> BlockConfig:
@@ -69,18 +79,30 @@ class Bert(nn.Module):
         c = config
         self.config = config
         self.token_embed = nn.Embedding(c.vocab_size, c.dim)
-        self.positions = nn.Parameter(0.02 * torch.randn(c.context, c.dim))
+        self.positions = nn.Parameter(0.02 * torch.randn(c.first_position + c.context, c.dim))
         self.types = nn.Parameter(0.02 * torch.randn(c.token_types, c.dim))
         self.norm_in = nn.LayerNorm(c.dim, eps=c.norm_eps)
         self.blocks = nn.ModuleList(Block(c.block) for _ in range(c.depth))
         self.pooler = nn.Linear(c.dim, c.dim) if c.pool == "pooler" else None
+        self.map: nn.Module | None = None
+        if c.mapped_dim is not None:
+            norm = nn.LayerNorm(c.dim, eps=c.norm_eps)
+            self.map = nn.Sequential(norm, nn.Linear(c.dim, c.mapped_dim))
 
-    def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch dim"]:
-        x = self.token_embed(ids) + self.types[0] + self.positions[: ids.shape[1]]
-        x = self.norm_in(x)
-        mask = (ids != self.config.pad_id)[:, None, None, :]
+    def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch output_dim"]:
+        pooled = self._pooled(ids)
+        return pooled if self.map is None else self.map(pooled)
+
+    def _pooled(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch dim"]:
+        c, real = self.config, ids != self.config.pad_id
+        positions = self.positions[c.first_position :][: ids.shape[1]]
+        x = self.norm_in(self.token_embed(ids) + self.types[0] + positions)
+        mask = real[:, None, None, :]
         for block in self.blocks[:-1]:
             x = block(x, mask=mask)
+        if c.pool == "mean":
+            x = self.blocks[-1](x, mask=mask) * real[..., None]
+            return x.sum(dim=1) / real.sum(dim=1, keepdim=True)
         first = self.blocks[-1](x, mask=mask, first=1)[:, 0]
         return first if self.pooler is None else self.pooler(first).tanh()
 

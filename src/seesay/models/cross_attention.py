@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from seesay.models.layers import BlockConfig, Mlp
@@ -23,9 +23,11 @@ class CrossAttention(nn.Module):
         self,
         x: Float[Tensor, "batch tokens dim"],
         others: Float[Tensor, "batch others other_dim"],
+        mask: Bool[Tensor, "batch 1 1 others"] | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
+        """`mask` is true where the other sequence may be looked at."""
         q, k, v = self._split(self.query(x)), self._split(self.key(others)), self.value(others)
-        y = F.scaled_dot_product_attention(q, k, self._split(v))
+        y = F.scaled_dot_product_attention(q, k, self._split(v), attn_mask=mask)
         return self.out(y.transpose(1, 2).flatten(2))
 
     def _split(
@@ -44,8 +46,12 @@ class AttentionPool(nn.Module):
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
         self.mlp = Mlp(config)
 
-    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch dim"]:
-        y = self.attention(self.probe.expand(len(x), 1, -1), x)
+    def forward(
+        self,
+        x: Float[Tensor, "batch tokens dim"],
+        mask: Bool[Tensor, "batch 1 1 tokens"] | None = None,
+    ) -> Float[Tensor, "batch dim"]:
+        y = self.attention(self.probe.expand(len(x), 1, -1), x, mask)
         return (y + self.mlp(self.norm(y)))[:, 0]
 
 

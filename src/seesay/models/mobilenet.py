@@ -1,4 +1,5 @@
-"""MobileNetV2 (Sandler et al., 2018, Table 2), with batch norm folded into the convolutions.
+"""MobileNetV2 (Sandler et al., 2018, Table 2) and EfficientNet-Lite (Tan and Le, 2019, without
+squeeze-and-excitation and with ReLU6), with batch norm folded into the convolutions.
 
 Folded, because the published weights come that way and because a tower without running statistics
 gives each image the same vector whatever stands beside it, in training as in use.
@@ -31,6 +32,8 @@ class MobileNetConfig:
         (6, 320, 1, 1),
     )
     """Per stage: expansion factor, channels, number of blocks, stride of the first block."""
+    kernels: tuple[int, ...] = ()
+    """Per stage: side of the depthwise filters, an odd number; 3 in every stage where left out."""
     stem: int = 32
     """Channels after the first convolution, which halves the image."""
     dim: int = 1280
@@ -44,11 +47,34 @@ class MobileNetConfig:
                 f"stages={self.stages} cannot be built: each must be (expansion, channels, blocks, "
                 f"stride), whole numbers from 1, with a stride of 1 or 2; correct {wrong}"
             )
+        if self.kernels and (
+            len(self.kernels) != len(self.stages) or any(k < 1 or k % 2 == 0 for k in self.kernels)
+        ):
+            raise ConfigError(
+                f"kernels={self.kernels} do not fit {len(self.stages)} stages: expected one odd "
+                "number per stage, or none at all; correct them"
+            )
 
     @property
     def output_dim(self) -> int:
         """Width of the vector that stands for the image."""
         return self.dim
+
+
+# Width 1.1 and depth 1.2 of EfficientNet-B0; the first and the last stage keep their depth. Images
+# have 260 pixels.
+EFFICIENTNET_LITE2 = MobileNetConfig(
+    stages=(
+        (1, 16, 1, 1),
+        (6, 24, 3, 2),
+        (6, 48, 3, 2),
+        (6, 88, 4, 2),
+        (6, 120, 4, 1),
+        (6, 208, 5, 2),
+        (6, 352, 1, 1),
+    ),
+    kernels=(3, 3, 5, 3, 5, 5, 3),
+)
 
 
 class Convolution(nn.Conv2d):
@@ -82,11 +108,13 @@ class Convolution(nn.Conv2d):
 class InvertedResidual(nn.Module):
     """Widen, filter each channel by itself, narrow; the narrow ends are joined where they fit."""
 
-    def __init__(self, channels_in: int, channels_out: int, *, expansion: int, stride: int) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, *, expansion: int, stride: int, kernel: int
+    ) -> None:
         super().__init__()
         hidden = channels_in * expansion
         self.expand = Convolution(channels_in, hidden) if expansion > 1 else None
-        self.depthwise = Convolution(hidden, hidden, kernel=KERNEL, stride=stride, groups=hidden)
+        self.depthwise = Convolution(hidden, hidden, kernel=kernel, stride=stride, groups=hidden)
         self.project = Convolution(hidden, channels_out)
         self.residual = stride == 1 and channels_in == channels_out
 
@@ -105,10 +133,15 @@ class MobileNet(nn.Module):
         self.config = config
         self.stem = Convolution(3, c.stem, kernel=KERNEL, stride=2)
         blocks, width = [], c.stem
-        for expansion, channels, repeats, stride in c.stages:
+        kernels = c.kernels or (KERNEL,) * len(c.stages)
+        for (expansion, channels, repeats, stride), kernel in zip(c.stages, kernels, strict=True):
             for number in range(repeats):
                 step = stride if number == 0 else 1
-                blocks.append(InvertedResidual(width, channels, expansion=expansion, stride=step))
+                blocks.append(
+                    InvertedResidual(
+                        width, channels, expansion=expansion, stride=step, kernel=kernel
+                    )
+                )
                 width = channels
         self.blocks = nn.ModuleList(blocks)
         self.head = Convolution(width, c.dim)
@@ -127,7 +160,7 @@ class MobileNet(nn.Module):
 
 
 class MobileNetClassifier(nn.Module):
-    """The tower under its classifier; class 0 is the background, as TensorFlow counts."""
+    """The tower under its classifier. Of the 1,001 classes of MobileNetV2, 0 is the background."""
 
     def __init__(self, config: MobileNetConfig, classes: int = 1001) -> None:
         super().__init__()

@@ -19,11 +19,14 @@ class RopeTable(NamedTuple):
 
 @lru_cache(maxsize=8)
 def grid_rope(
-    grid: int, head_dim: int, *, reference: int, skip: int, device: torch.device
+    grid: int, head_dim: int, *, reference: int, skip: int, device: torch.device, pe: bool = False
 ) -> RopeTable:
     """Angles of a square grid of patches: half of each head turns with the row, half with the
     column (EVA-02). Positions are stretched to a `reference` grid, the one of pre-training, so
     that a finer grid lies between the places already learnt. The wavelengths run to 10,000.
+
+    With `pe` the columns come first and places count from `skip`, behind the class token
+    (Perception Encoder).
     """
     # A cached tensor must not be born under torch.inference_mode: training could not use it then.
     with torch.inference_mode(False), torch.no_grad():
@@ -31,11 +34,13 @@ def grid_rope(
         # In float32 and in this order, as the published weights were trained: the exact result
         # of the powers matters at 1e-5.
         frequency = 1.0 / (10000.0 ** (torch.arange(quarter, dtype=torch.float32) / quarter))
-        place = torch.arange(grid, dtype=torch.float32) / grid * reference
+        place = torch.arange(grid, dtype=torch.float32) + (skip if pe else 0)
+        place = place / grid * reference
         angle = place[:, None] * frequency  # grid x quarter
         rows = angle[:, None, :].expand(grid, grid, quarter)
         columns = angle[None, :, :].expand(grid, grid, quarter)
-        angles = torch.cat([rows, columns], dim=-1).flatten(0, 1).repeat_interleave(2, dim=-1)
+        halves = [columns, rows] if pe else [rows, columns]
+        angles = torch.cat(halves, dim=-1).flatten(0, 1).repeat_interleave(2, dim=-1)
         return RopeTable(angles.cos().to(device), angles.sin().to(device), skip)
 
 

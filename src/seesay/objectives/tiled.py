@@ -82,7 +82,10 @@ class ExpSums(NamedTuple):
         self.largest.copy_(largest)
 
     def log(self, dtype: torch.dtype) -> Float[Tensor, " rows"]:
-        return self.largest.to(dtype) + self.sums.to(dtype).log()
+        """0 where nothing was brought in, as beside an empty batch: its weight is 0, which an
+        infinite logarithm would turn into NaN."""
+        logarithms = self.largest.to(dtype) + self.sums.to(dtype).log()
+        return logarithms.masked_fill(self.largest == -torch.inf, 0)
 
 
 def add_gradient(

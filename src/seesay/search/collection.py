@@ -7,7 +7,9 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
+from seesay.data.folders import several, several_images
 from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
@@ -22,6 +24,7 @@ from seesay.search.ingest.filling import FillReport
 from seesay.search.ingest.indexing import ingest
 from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestReport, ReadLimits
 from seesay.search.ingest.spaces import fill
+from seesay.search.ingest.storing.excluding import remove
 from seesay.search.ingest.storing.known import known_roots
 from seesay.search.ingest.storing.upkeep import MODALITIES
 from seesay.search.ingest.walking import absolute
@@ -37,6 +40,7 @@ from seesay.search.query.duplicates import (
     duplicates,
     removable,
 )
+from seesay.search.query.folding import FoldedHit, fold
 from seesay.search.query.likeness import THRESHOLD
 from seesay.search.query.results import Hit, Results
 from seesay.search.query.searcher import Searcher
@@ -45,7 +49,7 @@ from seesay.search.rebuilding import BuiltLane, rebuild
 from seesay.search.report.description import Description, describe
 from seesay.search.report.export import export
 from seesay.search.report.facets import Facets, facets
-from seesay.search.report.map import MOST_POINTS, Map, draw_map
+from seesay.search.report.map import MOST_POINTS, Map, draw_map, draw_places
 from seesay.search.report.newest import newest
 from seesay.search.report.statistics import Statistics, gather
 from seesay.search.report.thumbnails import Thumbnails
@@ -62,7 +66,7 @@ class Collection:
     Any number of threads may read at once; one process at a time changes it. The model is loaded
     when it is first needed: statistics and checks need none.
 
-        with Collection.open(create=True) as collection:
+        with seesay.open(create=True) as collection:
             collection.index(["~/Pictures"])
             for hit in collection.search("一只狗在草地上奔跑").hits:
                 print(hit.confidence, hit.path)
@@ -83,6 +87,9 @@ class Collection:
         self._thumbnails = Thumbnails(store)
         self._mutex = threading.Lock()
         self._searcher: Searcher | None = None
+
+    def __repr__(self) -> str:
+        return f"Collection({str(self.store.folder)!r}, model={self.model.name!r})"
 
     @staticmethod
     def open(
@@ -110,15 +117,15 @@ class Collection:
 
     def index(
         self,
-        paths: Sequence[str | Path] = (),
+        paths: str | Path | Sequence[str | Path] = (),
         options: IngestOptions | None = None,
         *,
         on_progress: OnProgress | None = None,
         stop: threading.Event | None = None,
     ) -> IngestReport:
-        """Take in files and folders; without a path, bring the folders of before up to date. What
-        was committed stays whatever happens, and where `stop` is set; the same call goes on from
-        there. See `ingest`."""
+        """Take in a file, a folder, or several; without a path, bring the folders of before up to
+        date. What was committed stays whatever happens, and where `stop` is set; the same call goes
+        on from there. See `ingest`."""
         roots = self._roots(paths)
         self.store.require_writable()  # told before a model is loaded
         report = ingest(
@@ -129,7 +136,7 @@ class Collection:
 
     def watch(
         self,
-        paths: Sequence[str | Path] = (),
+        paths: str | Path | Sequence[str | Path] = (),
         options: IngestOptions | None = None,
         *,
         on_report: Callable[[IngestReport], None] | None = None,
@@ -182,7 +189,7 @@ class Collection:
 
     def tag(
         self,
-        labels: Sequence[str] | None = None,
+        labels: str | Sequence[str] | None = None,
         *,
         condition: Filter | None = None,
         on_progress: Callable[[int, int, int], None] | None = None,
@@ -191,7 +198,26 @@ class Collection:
         self._space()
         self.store.require_writable()
         self._check(condition)
+        labels = None if labels is None else several(labels)
         return tag(self.store, self.model.get(), labels, within=condition, on_progress=on_progress)
+
+    def remove(
+        self, paths: str | Path | Sequence[str | Path] = (), *, units: int | Sequence[int] = ()
+    ) -> int:
+        """Take files, whatever lies below folders, and the files that units are of out of the
+        collection; returns how many files. The files themselves stay where they are. `index` leaves
+        them out from now on, until one is named to it. Raises CollectionError for a unit that is
+        not there."""
+        self.store.require_writable()
+        numbers = [units] if isinstance(units, int) else list(units)
+        known = self.store.units.get(numbers)
+        if absent := sorted({*numbers} - {unit.id for unit in known}):
+            raise CollectionError(
+                f"there is no unit {absent[0]}, expected the number of one that was found; search "
+                "again"
+            )
+        files = self.store.items.get({unit.item for unit in known})
+        return remove(self.store, [*map(absolute, several(paths)), *(one.path for one in files)])
 
     def retry_errors(self) -> int:
         """Forget which files could not be read, so that the next `index` tries them again; returns
@@ -205,7 +231,7 @@ class Collection:
         self,
         query: str | Query = "",
         *,
-        images: Sequence[ImageSource] = (),
+        images: ImageSource | Sequence[ImageSource] = (),
         condition: Filter | None = None,
         count: int = 20,
     ) -> Results:
@@ -213,7 +239,8 @@ class Collection:
         than that. Raises ConfigError for a query that asks for nothing, CollectionError for an
         empty collection, ImageError for a picture that cannot be read."""
         if isinstance(query, str):
-            query = replace(parse(query, images=images), filter=condition, count=count)
+            asked = parse(query, images=cast(list[ImageSource], several_images(images)))
+            query = replace(asked, filter=condition, count=count)
         return self._searching().search(query)
 
     def expect(self, queries: Iterable[Query]) -> None:
@@ -222,11 +249,15 @@ class Collection:
         self._searching().expect(queries)
 
     def similar(
-        self, paths: Sequence[str | Path], *, condition: Filter | None = None, count: int = 20
+        self,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        condition: Filter | None = None,
+        count: int = 20,
     ) -> Results:
         """What is most like these files, which may be of the collection or not."""
         units, images = [], []
-        for path in paths:
+        for path in several(paths):
             own = self.units_of(path)
             units += own
             images += [] if own else [path]
@@ -234,10 +265,10 @@ class Collection:
 
     def more_like(
         self,
-        units: Sequence[int] = (),
+        units: int | Sequence[int] = (),
         *,
-        images: Sequence[ImageSource] = (),
-        unlike: Sequence[int] = (),
+        images: ImageSource | Sequence[ImageSource] = (),
+        unlike: int | Sequence[int] = (),
         condition: Filter | None = None,
         count: int = 20,
         offset: int = 0,
@@ -245,7 +276,12 @@ class Collection:
         """What is most like these units and pictures, and not like those of `unlike`; see
         `Searcher.similar`."""
         return self._searching().similar(
-            units, images=images, unlike=unlike, filter=condition, count=count, offset=offset
+            [units] if isinstance(units, int) else units,
+            images=cast(list[ImageSource], several_images(images)),
+            unlike=[unlike] if isinstance(unlike, int) else unlike,
+            filter=condition,
+            count=count,
+            offset=offset,
         )
 
     def duplicates(self, *, threshold: float | None = None, exact: bool = False) -> Duplicates:
@@ -260,9 +296,17 @@ class Collection:
         no file that this does not name."""
         return removable(self.store, groups)
 
+    def fold(self, hits: Sequence[Hit]) -> list[FoldedHit]:
+        """Hits with those that show the same picture folded into one; see `fold`."""
+        return fold(self.store, self.thumbnail, hits)
+
     def map(self, modality: Modality = "image", *, most: int = MOST_POINTS) -> Map:
         """Where pictures, or texts, lie when all that they differ in is shown in two numbers."""
         return draw_map(self.store, self._space(), modality, most=most)
+
+    def places(self, *, most: int = MOST_POINTS) -> Map:
+        """Where pictures were taken; see `draw_places`."""
+        return draw_places(self.store, most=most)
 
     def newest(self, count: int = 20) -> list[Hit]:
         """The pictures that came in last; see `newest`."""
@@ -368,8 +412,8 @@ class Collection:
         if condition is not None:
             check_filter(condition, self.store.units.metadata_types())
 
-    def _roots(self, paths: Sequence[str | Path]) -> list[str | Path]:
-        return list(paths) or [*self.known_roots()]
+    def _roots(self, paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
+        return several(paths) or [*self.known_roots()]
 
 
 def _is_missing(root: str) -> bool:

@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -73,6 +73,12 @@ def make_filter(
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else All(tuple(parts))
+
+
+def days_of(text: str) -> tuple[date, date]:
+    """The first and the last day of a day, month or year. Raises ConfigError for anything else."""
+    first, after = _period(text)
+    return first.date(), (after - timedelta(days=1)).date()
 
 
 def parse_where(text: str) -> Filter:

@@ -193,12 +193,12 @@ class Lane:
                 self._again_at = time.monotonic() + AGAIN_S
 
     def _is_current(self, view: View, stamp: int) -> bool:
-        """Whether no index came, and none is worth another try."""
+        """Whether there is neither a new index nor one that is worth another try."""
         lost = view.problem is not None and view.generation is not None
         return stamp == self._stamp and not (lost and time.monotonic() > self._again_at)
 
     def _current(self) -> View:
-        """The view after the newest change."""
+        """The view of the collection's present state."""
         view, stamp, ledger = self._view, self._folder_stamp(), self._store.ledger
         if view and self._is_current(view, stamp) and view.position == ledger.position():
             return view
@@ -215,7 +215,7 @@ class Lane:
                 nothing = opened(None, None, self.space.dim)
                 view = self._follow(replace(nothing, problem=problem), position)
             assert view is not None  # nothing is forgotten for those who begin with nothing
-            self._columns.follow(position.seq)
+            self._columns.follow(position)
             self._view, self._stamp = view, stamp
         return view
 
@@ -223,7 +223,7 @@ class Lane:
         return followed(view, self._store.vectors, (self.space.id, self.modality), position)
 
     def _newest(self) -> View:
-        """The newest generation, or nothing where it cannot be used."""
+        """A view of the newest generation, or an empty one where it cannot be used."""
         generation, index, problem = None, None, None
         try:
             if number := generations.newest(self.folder):
@@ -236,7 +236,8 @@ class Lane:
         return replace(view, problem=problem)
 
     def _load(self, number: int, *, every_byte: bool = False) -> Generation:
-        """A generation that was built from the past of this lane, and from nothing else."""
+        """Open a generation. Raises IndexDamagedError unless it was built from an earlier state of
+        this very lane."""
         generation = generations.load(self.folder, number, every_byte=every_byte)
         manifest, units = generation.manifest, generation.units
         known = self._store.ledger.has_passed(manifest.position)
@@ -247,7 +248,10 @@ class Lane:
             )
         fits = generation.vectors.shape[1] == self.space.dim
         if not fits or units.min(initial=1) < 1 or units.max(initial=1) > self._store.units.newest:
-            raise IndexDamagedError(f"{generation.folder} holds what this collection never had")
+            raise IndexDamagedError(
+                f"{generation.folder} holds vectors of another size, or of units that this "
+                "collection never had"
+            )
         return generation
 
     def _open(self, generation: Generation) -> OpenIndex | None:

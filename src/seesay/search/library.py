@@ -81,12 +81,14 @@ class Library:
             f"choose one of these.{ask}"
         )
 
-    def warm_up(self) -> None:
+    def warm_up(self, *, only_texts: bool = False) -> None:
         """Load every model and index, so that the first to ask waits for nothing. An empty
-        collection is fine."""
+        collection is fine. `only_texts` leaves out what only pictures to look for need, torch among
+        it, where a model's text half is enough."""
         load_faiss()
         for collection in self._collections.values():
-            collection.model.get()
+            if not only_texts:
+                collection.model.get()
             if collection.store.spaces.active() is not None:
                 for words in WARMING:
                     collection.search(words, count=1)

@@ -59,7 +59,7 @@ class CollectionModel:
         """The model, or its text half without torch where that is enough to begin with: a single
         search is answered in a tenth of the time that loading the model takes."""
         with self._mutex:
-            light = self._embedder is None and self._loader is None and self._device is None
+            light = self._embedder is None and self._device is None
             if light and self._texts is None:
                 self._texts = load_texts(self.name, self.get)
             if light and self._texts is not None:

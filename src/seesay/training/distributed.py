@@ -4,18 +4,20 @@ What only several processes need is imported by them: it costs a process alone a
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from seesay.errors import SeesayError
 from seesay.inference.devices import choose_device
 
+Result = TypeVar("Result")
 Sharing = Literal["copies", "shards"]
 EVALUATION = timedelta(hours=2)  # the others wait so long while the first process evaluates
 
@@ -143,6 +145,22 @@ def gather_objects(value: Any) -> list[Any]:
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def in_all(work: Callable[[], Result]) -> list[Result]:
+    """What `work` gives in each process, by rank; every process must ask. A SeesayError in one is
+    raised in every one, so that none waits for a process that has gone."""
+    outcome: Result | SeesayError
+    try:
+        outcome = work()
+    except SeesayError as error:
+        outcome = error
+    results: list[Result] = []
+    for one in gather_objects(outcome):
+        if isinstance(one, SeesayError):
+            raise one
+        results.append(one)
+    return results
 
 
 def wait_for_all() -> None:

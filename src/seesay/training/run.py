@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from torch import Tensor
 from seesay.data.batches import Batches
 from seesay.data.batches_samples import Samples
 from seesay.data.transform import ImageTransform
-from seesay.errors import ConfigError
+from seesay.errors import ConfigError, SeesayError
 from seesay.training.build import make_model, make_objectives, make_towers
 from seesay.training.checkpoints.state import TrainingState
 from seesay.training.checkpoints.store import Checkpoints, Snapshot
+from seesay.training.checks import check_gradients, check_settings, check_vectors, first_batch
 from seesay.training.distributed import Processes, join_processes, wait_for_all
 from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
-from seesay.training.keeper import Evaluate, Keeper, checkpoints_of, describe, model_folder
+from seesay.training.keeper import Evaluate, Keeper, checkpoints_of, differences, model_folder
 from seesay.training.logs.damage import DamageLog
 from seesay.training.logs.meter import Meter, peak_memory_mib
 from seesay.training.logs.run_log import RunLog
@@ -49,16 +51,22 @@ class Trained:
     """Which step's weights it has: the best one's, where the recipe says what is best."""
     measured: Mapping[str, float]
     """What was measured at that step."""
+    before: Mapping[str, float]
+    """What was measured before the first step, so that the gain shows."""
     first: bool
     """Whether this process is the one that speaks for all."""
+    already_finished: bool = False
+    """Whether the run had all of its steps before, so that nothing was left to train."""
 
 
 def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = None) -> Trained:
     """Train a model and export it.
 
-    `evaluate` measures a model, on the first process only; the recipe says how often. Raises
-    ConfigError where the run exists and `resume` is not set, or is of another recipe, or where its
-    folder holds files that no run wrote; TrainingError where the loss stops being finite.
+    `evaluate` measures a model, on the first process only: before the first step, and then as often
+    as the recipe says. Raises ConfigError where the run exists and `resume` is not set, or is of
+    another recipe, or where its folder holds files that no run wrote, or where the first batch
+    shows that nothing could be learned (`seesay.training.checks`); DataError where that batch
+    cannot be read; TrainingError where the loss stops being finite.
     """
     # One text at a time, beside workers that fill the cores: threads of its own only cost time.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -68,7 +76,7 @@ def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = N
         checkpoints = checkpoints_of(recipe)
         snapshot = _last_snapshot(recipe, checkpoints, resume)
         run_id = claim_run_folder(
-            Path(recipe.run.folder), model_folder(recipe), processes, known=snapshot is not None
+            Path(recipe.run.folder), model_folder(recipe), checkpoints, processes
         )
         run = _Run(recipe, processes, evaluate)
         try:
@@ -79,8 +87,15 @@ def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = N
             run.close()
         wait_for_all()
     step = checkpoints.chosen()
-    measured = checkpoints.notes(step)["measured"]
-    return Trained(model_folder(recipe), step, measured, processes.first)
+    notes = checkpoints.notes(step)
+    return Trained(
+        folder=model_folder(recipe),
+        step=step,
+        measured=notes["measured"],
+        before=notes.get("before", {}),  # which older versions did not measure
+        first=processes.first,
+        already_finished=snapshot is not None and snapshot.step >= run.steps,
+    )
 
 
 def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Snapshot | None:
@@ -93,12 +108,11 @@ def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Sn
             "go on with it by --resume, or choose another place by --set run.folder=..."
         )
     snapshot = checkpoints.load(steps[-1])
-    now, then = describe(recipe), snapshot.notes["recipe"]
+    then = snapshot.notes["recipe"]
     changed = [
-        f"{section}.{key} was {then[section][key]!r}, now {now[section].get(key)!r}"
+        difference
         for section, keys in SAME.items()
-        for key in keys or then[section]  # a setting that is newer than the run has its default
-        if key in then[section] and then[section][key] != now[section].get(key)
+        for difference in differences(getattr(recipe, section), then[section], section, only=keys)
     ]
     if changed:
         raise ConfigError(
@@ -115,7 +129,7 @@ class _Run:
         self._folder = Path(recipe.run.folder)
         self._made = make_model(recipe, self._folder.name)
         transform = ImageTransform(self._made.transform)
-        samples = {
+        self._samples = samples = {
             name: Samples(config, transform, self._made.tokenizer, recipe.run.seed)
             for name, config in recipe.data.items()
         }
@@ -133,21 +147,26 @@ class _Run:
         )
         self.steps = recipe.run.steps or max(1, round(recipe.run.epochs * len(first) / per_step))
         self._evaluate_every = recipe.evaluation.every or max(1, round(len(first) / per_step))
-        self._damage = DamageLog(self._folder / f"damaged-{processes.rank}.jsonl")
-        self._damage.add(d for s in samples.values() for d in s.source.damaged)
         self._log: RunLog | None = None
 
     def train(self, snapshot: Snapshot | None) -> None:
         recipe, model = self.recipe, self._made.model
         first = snapshot.step + 1 if snapshot else 1
         self._make_state(snapshot)
+        self._damage = self._begin_damage_log(snapshot)
         if self._processes.first:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._log = RunLog(self._folder, recipe.log, after=first - 1, steps=self.steps)
+            after = snapshot.step if snapshot else None
+            self._log = RunLog(self._folder, recipe.log, after=after, steps=self.steps)
             self._say(
                 f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, "
                 f"{self.steps} steps, {self._processes.count} x {self._processes.device}"
             )
+        if snapshot is None:
+            self._keeper.before = self._keeper.measure()
+            self._tell(0, self._keeper.before)
+        else:
+            self._keeper.before = snapshot.notes.get("before", {})
         self._meter = Meter(snapshot.notes.get("seconds", 0.0) if snapshot else 0.0)
         accumulate = recipe.run.accumulate
         config = LoopConfig(steps=self.steps, accumulate=accumulate, clip_norm=recipe.run.clip_norm)
@@ -166,9 +185,20 @@ class _Run:
     def _make_state(self, snapshot: Snapshot | None) -> None:
         recipe, model = self.recipe, self._made.model
         make_optimizer(model, recipe.optimizer)  # refuses wrong parts, and freezes
-        towers = make_towers(self._made, recipe.hardware, self._processes)
+        if snapshot is None:
+            check_settings(recipe, self._made, {n: len(s) for n, s in self._samples.items()})
         objectives = make_objectives(recipe, self._made, self._processes.device)
+        if snapshot is None:
+            batch = first_batch(self._batches)
+            model.to(self._processes.device)
+            check_vectors(recipe, self._made, [o for _, o in objectives.values()], batch)
+        towers = make_towers(self._made, recipe.hardware, self._processes)
         self._dual_step = DualEncoderStep(towers, model, objectives, recipe.hardware.micro_batch)
+        if snapshot is None:
+            # Compiling takes minutes, which a single batch is not worth.
+            compiling = recipe.hardware.compile
+            with torch.compiler.set_stance("force_eager") if compiling else nullcontext():
+                check_gradients(self._dual_step, model, batch)
         optimizer = make_optimizer(model, recipe.optimizer)
         keep_scale_in_range(optimizer, model)
         ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema is not None else None
@@ -178,6 +208,14 @@ class _Run:
         torch.manual_seed(recipe.run.seed + self._processes.rank)
         if snapshot is not None:
             self._state.load(snapshot, self._processes)
+
+    def _begin_damage_log(self, snapshot: Snapshot | None) -> DamageLog:
+        file = self._folder / f"damaged-{self._processes.rank}.jsonl"
+        if snapshot is None:
+            file.unlink(missing_ok=True)  # of an attempt that came to nothing
+        damage = DamageLog(file)
+        damage.add(d for s in self._samples.values() for d in s.source.damaged)
+        return damage
 
     def _lr_at(self, number: int) -> float:
         config = self.recipe.optimizer
@@ -224,7 +262,11 @@ class _Run:
         last = number == self.steps
         measured: Mapping[str, float] = {}
         if last or number % self._evaluate_every == 0:
-            measured = self._keeper.measure()
+            try:
+                measured = self._keeper.measure()
+            except SeesayError:  # what was learned is kept all the same, in every process
+                self._keeper.save(number, {}, self._meter.seconds)
+                raise
             self._tell(number, measured)
         if measured or last or number % self.recipe.checkpoint.every == 0:
             self._keeper.save(number, measured, self._meter.seconds)

@@ -7,13 +7,17 @@ before anything else, and only where none of the names is taken.
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from torch import Tensor
+
 from seesay.data.atomic import write_whole
-from seesay.errors import ConfigError, SeesayError
-from seesay.training.distributed import Processes, gather_objects
-from seesay.weights.own import check_replaceable
+from seesay.errors import ConfigError, TrainingError
+from seesay.training.checkpoints.store import Checkpoints
+from seesay.training.distributed import Processes, in_all
+from seesay.weights.own import check_replaceable, mark_run
 
 RUN = "seesay-run.json"
 """The mark of a run's folder."""
@@ -31,24 +35,33 @@ SWEEP = "seesay-sweep.json"
 SWEEP_FILES = ("report.html", "report.csv", "report.md")
 
 
-def claim_run_folder(folder: Path, model: Path, processes: Processes, *, known: bool) -> str:
+def claim_run_folder(
+    folder: Path, model: Path, checkpoints: Checkpoints, processes: Processes
+) -> str:
     """The id of the run in `folder`, which is marked with it on first use; every process must ask.
 
-    `known` says that the folder holds a run of a version without marks. Raises ConfigError, in
-    every process, where something else is in the way.
+    A folder with checkpoints is that of a run, also where version 0.1.0 left no mark. An exported
+    model without an id counts as the run's if it has the weights of one of its checkpoints. Raises
+    ConfigError, in every process, where something else is in the way.
     """
 
-    outcome: str | SeesayError = ""
-    if processes.first:
-        try:
-            outcome = claim_folder(folder, RUN, ("model",) if known else RUN_FILES)
-            check_replaceable(model, outcome)
-        except SeesayError as error:
-            outcome = error
-    outcome = gather_objects(outcome)[0]
-    if isinstance(outcome, SeesayError):
-        raise outcome
-    return outcome
+    def claim() -> str:
+        if not processes.first:
+            return ""
+        own = claim_folder(folder, RUN, () if checkpoints.steps() else RUN_FILES)
+        mark_run(model, own, _weights(checkpoints))
+        check_replaceable(model, own)
+        return own
+
+    return in_all(claim)[0]
+
+
+def _weights(checkpoints: Checkpoints) -> Iterator[Mapping[str, Tensor]]:
+    """What exporting each checkpoint would write, the newest first; damaged ones are left out."""
+    for step in reversed(checkpoints.steps()):
+        with suppress(TrainingError):
+            snapshot = checkpoints.load(step)
+            yield snapshot.average or snapshot.model
 
 
 def claim_folder(folder: Path, mark: str, files: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ def texts_of_records(config: RecordsConfig) -> Iterator[str]:
         yield from texts_of_classes(config.classes, config.templates)
         return
     source = open_records(config)
-    for number in used_records(config, len(source)):
+    for number in used_records(config, len(source), source.damaged):
         try:
             captions = source[number].captions
         except DataError:  # training will name it, and go on too

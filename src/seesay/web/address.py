@@ -8,6 +8,8 @@ from urllib.parse import parse_qs, urlencode
 
 from seesay.search.filtering import UnitType
 from seesay.search.store.sqlite.paths import path_to_text, text_to_path
+from seesay.text import to_unicode
+from seesay.web import words
 from seesay.web.asking import MOST_CHARACTERS, Asked
 
 LONGEST = MOST_CHARACTERS
@@ -17,6 +19,7 @@ _LAST_PAGE = 10_000
 _LAST_UNIT = 2**53
 _SHORT = 20  # characters of a day
 _WHERE = 500
+_TITLE = 80
 
 
 def to_address(asked: Asked) -> str:
@@ -59,11 +62,18 @@ def from_address(text: str) -> Asked:
     )
 
 
+def title_of(asked: str) -> str:
+    """What stands on the tab of the browser."""
+    short = " ".join(to_unicode(asked).split())[:_TITLE]
+    return f"{short} · {words.TITLE}" if short else words.TITLE
+
+
 def addressed(asked: Asked, restored: str | None = None) -> str:
     """A mark in the results by which the script sets the address; an answer that was `restored`
     from an address names it, and leaves the history as it is."""
     kind = "" if restored is None else f' data-restored="{escape(restored)}"'
-    return f'<span hidden data-address="{escape(to_address(asked))}"{kind}></span>'
+    address, title = escape(to_address(asked)), escape(title_of(asked.words))
+    return f'<span hidden data-address="{address}" data-title="{title}"{kind}></span>'
 
 
 @dataclass(frozen=True)

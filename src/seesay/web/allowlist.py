@@ -27,7 +27,8 @@ except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
 from seesay.web.address import LONGEST
-from seesay.web.asking import MOST_CHARACTERS, MOST_PICTURE
+from seesay.web.asking import MOST_CHARACTERS
+from seesay.web.uploads import MOST_PICTURE
 
 _JOIN, _EVENTS = "/gradio_api/queue/join", "/gradio_api/queue/data"
 _SESSION = r"[A-Za-z0-9_-]{1,64}"
@@ -86,8 +87,11 @@ class AllowList:
             await send({"type": "websocket.close", "code": 1008})
             return
         method, path = scope["method"], scope["path"]
-        route = _ROUTES.get(method)
-        if route is None or route.fullmatch(path) is None:
+        taken = [one for one, route in _ROUTES.items() if route.fullmatch(path)]
+        if taken and method not in taken:
+            allow = {"Allow": ", ".join(sorted(taken))}
+            raise HTTPException(405, f"{method[:20]} is no method of {path[:200]!r}", allow)
+        if not taken:
             raise HTTPException(404, f"{method[:20]} {path[:200]!r} is no request of the page")
         # The scope is changed in place: the metrics read from it which route Gradio took.
         query, scope["query_string"] = scope["query_string"], b""
@@ -104,7 +108,10 @@ class AllowList:
             length = (b"content-length", str(len(checked)).encode())
             scope["headers"] = [*kept, (b"content-type", b"application/json"), length]
             receive = _given(checked, receive)
-        await self.app(scope, receive, send)
+        refused: list[int] = []
+        await self.app(scope, receive, _unless_refused(send, refused))
+        if refused:  # told in our form, and not in Gradio's words
+            raise HTTPException(refused[0], f"the page has no answer to {path[:200]!r}")
 
     def _checked(self, body: bytes) -> bytes:
         """The body of a call, written anew. Raises ConfigError."""
@@ -125,6 +132,18 @@ class AllowList:
             "event_data": _event(call.get("event_data")) if function.takes_event else None,
         }
         return json.dumps(written).encode()
+
+
+def _unless_refused(send: Send, refused: list[int]) -> Send:
+    """Sends an answer, and of an error only puts the status into a list."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= 400:
+            refused.append(message["status"])
+        if not refused:
+            await send(message)
+
+    return sent
 
 
 def _field(place: int, component: Any) -> _Field:
@@ -178,7 +197,7 @@ def _value(field: _Field, value: Any) -> Any:
 
 
 _EVENT: Mapping[str, Check] = {  # what browser/script.py sends of a click
-    **dict.fromkeys(("do", "unit", "page", "words"), _is_text),
+    **dict.fromkeys(("do", "unit", "page", "words", "filter", "value"), _is_text),
     "units": _are_numbers,
     "address": lambda one: _is_text(one, LONGEST),
 }

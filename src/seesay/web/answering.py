@@ -5,12 +5,14 @@ from html import escape
 from seesay.errors import CollectionError, ImageError, SeesayError
 from seesay.search.collection import Collection
 from seesay.search.query.results import Results
+from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
 from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.asking import PAGE, Asked, search
 from seesay.web.cards import button, grid, notice, picture
 from seesay.web.explaining import explanation
+from seesay.web.uploads import refusal
 
 
 def answer(collection: Collection, name: str, asked: Asked) -> str:
@@ -18,9 +20,11 @@ def answer(collection: Collection, name: str, asked: Asked) -> str:
     try:
         if asked.nothing:
             return notice(words.NOTHING_ASKED, kind="hint") + newest(collection, name)
+        if asked.picture is not None and (why := refusal(asked.picture)):
+            return refused(why, asked.picture_name)
         return _found(collection, name, asked, search(collection, asked))
-    except ImageError as error:
-        return notice(words.BAD_PICTURE, detail=str(error), kind="wrong")
+    except ImageError:
+        return refused(words.PICTURE_DAMAGED, asked.picture_name)
     except SeesayError as error:
         return notice(words.FAILED, detail=str(error), kind="wrong")
 
@@ -43,17 +47,25 @@ def failed(error: SeesayError) -> str:
     return notice(words.FAILED, detail=str(error), kind="wrong")
 
 
+def refused(why: Bilingual, name: str) -> str:
+    """A picture that cannot be searched with: which one, and why."""
+    en, zh = (name, name) if name else words.THIS_FILE
+    head = words.BAD_PICTURE[0].format(name=en), words.BAD_PICTURE[1].format(name=zh)
+    return notice(head, why, kind="wrong")
+
+
 def newest(collection: Collection, name: str) -> str:
     """The pictures that came in last."""
     hits = collection.newest(PAGE)
     if not hits:
         return notice(words.EMPTY, kind="hint")
-    return f"<h3>{both(words.NEWEST)}</h3>{grid(hits, name)}"
+    return f"<h3>{both(words.NEWEST)}</h3>{grid(collection.fold(hits), name)}"
 
 
 def _found(collection: Collection, name: str, asked: Asked, results: Results) -> str:
-    hits, more = results.hits[:PAGE], len(results.hits) > PAGE
-    likely = [hit for hit in hits if hit.confidence >= results.explain.threshold]
+    more = len(results.hits) > PAGE
+    hits = collection.fold(results.hits[:PAGE])
+    likely = [one for one in hits if one.hit.confidence >= results.explain.threshold]
     unlikely = hits[len(likely) :]  # whatever fits comes first, see Searcher
     head = _head(collection, name, asked)
     if not hits:

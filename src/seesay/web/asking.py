@@ -1,10 +1,8 @@
 """What a visitor asks, and the query that follows from it."""
 
-import base64
-import binascii
 from dataclasses import dataclass, replace
 
-from seesay.errors import ConfigError, ImageError
+from seesay.errors import ConfigError
 from seesay.search.collection import Collection
 from seesay.search.filtering import UnitType, make_filter
 from seesay.search.query.asking import NEGATIVE_WEIGHT, Part, Query, parse
@@ -15,8 +13,6 @@ PAGE = 24
 """Hits on one page."""
 MOST_CHARACTERS = 4000
 """Of one field, the picture aside."""
-MOST_PICTURE = 16 << 20
-"""Characters of a picture as a data URL; the page makes large ones smaller before it sends them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +23,8 @@ class Asked:
     words: str = ""
     without: str = ""
     picture: bytes | None = None
+    picture_name: str = ""
+    """Of the file that the picture came from."""
     unit: int | None = None
     """Look for what is like this one."""
     min_match: float = 0.0
@@ -49,31 +47,6 @@ class Asked:
         return any((self.kind, self.folders, self.since, self.until, self.where))
 
 
-def decode_picture(url: str | None) -> bytes | None:
-    """The bytes of a picture that came as a data URL. Nothing is fetched, and no other kind of URL
-    means anything. Raises ImageError."""
-    if not url:
-        return None
-    head, _, body = url.partition(",")
-    if not head.startswith("data:") or not head.endswith(";base64"):
-        raise ImageError(
-            f"the picture is given as {url[:20]!r}; expected a data URL, as in "
-            "data:image/jpeg;base64,...; send the picture itself"
-        )
-    if len(url) > MOST_PICTURE:
-        raise ImageError(
-            f"the picture takes {len(url)} characters; expected at most {MOST_PICTURE}; "
-            "make it smaller first"
-        )
-    try:
-        return base64.b64decode(body, validate=True)
-    except binascii.Error as error:
-        raise ImageError(
-            f"the picture is no base64 ({error}); expected what follows the comma of a data URL to "
-            "be; encode it again"
-        ) from error
-
-
 def search(collection: Collection, asked: Asked, *, count: int = PAGE) -> Results:
     """The page of hits that is asked for, and one more where there are further ones.
 
@@ -93,6 +66,11 @@ def search(collection: Collection, asked: Asked, *, count: int = PAGE) -> Result
             min_confidence=asked.min_match or None,
         )
     )
+
+
+def conditions(text: str) -> list[str]:
+    """The conditions in the field for metadata, which commas part."""
+    return [one.strip() for one in text.replace("，", ",").split(",") if one.strip()]
 
 
 def _query(collection: Collection, asked: Asked) -> Query:
@@ -127,7 +105,7 @@ def _similar(collection: Collection, unit: int, condition: Filter | None) -> Que
 
 def _condition(asked: Asked) -> Filter | None:
     return make_filter(
-        where=[one for one in asked.where.replace("，", ",").split(",") if one.strip()],
+        where=conditions(asked.where),
         folders=asked.folders,
         since=asked.since.strip() or None,
         until=asked.until.strip() or None,

@@ -6,9 +6,11 @@ from html import escape
 from pathlib import PurePath
 from urllib.parse import quote
 
+from seesay.search.query.folding import FoldedHit
 from seesay.search.query.results import Hit
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
+from seesay.search.store.records import Unit
 from seesay.text import to_unicode
 from seesay.web import words
 
@@ -20,18 +22,17 @@ def thumbnail(unit: int, collection: str, size: int = 256) -> str:
     return f"/v1/thumbnails/{unit}?collection={quote(collection, safe='')}&size={size}"
 
 
-def grid(hits: Iterable[Hit], collection: str, *, far: bool = False) -> str:
+def grid(hits: Iterable[FoldedHit], collection: str, *, far: bool = False) -> str:
     """Finds side by side; `far` says that they are probably not what was asked for."""
-    cards = "".join(card(hit, collection) for hit in hits)
+    cards = "".join(card(one, collection) for one in hits)
     return f'<ul class="cards{" far" if far else ""}">{cards}</ul>' if cards else ""
 
 
-def card(hit: Hit, collection: str) -> str:
-    """One find: what it shows, how sure it is, and what can be done with it."""
+def card(folded: FoldedHit, collection: str) -> str:
+    """One find: what it shows, how sure it is, its copies, and what can be done with it."""
+    hit = folded.hit
     share = "" if not hit.lanes else _sure(hit.confidence)
-    copies = words.told(words.COPIES, count=len(hit.duplicates))
-    notes = f'<span class="note">{both(copies)}</span>' if hit.duplicates else ""
-    notes += _caption(hit)
+    notes = _caption(hit) + _copies(folded, collection)
     name = _name(hit.path)
     return (
         f'<li class="card" data-unit="{hit.unit}">{shown(hit, collection)}<div class="told">'
@@ -59,6 +60,15 @@ def picture(unit: int, path: str, collection: str) -> str:
     )
 
 
+def picked_card(unit: Unit, path: str, collection: str) -> str:
+    """A small card of what was chosen on a map."""
+    if unit.kind == "text":
+        inside = f"<blockquote>{_safe(_cut(unit.text))}</blockquote>"
+    else:
+        inside = picture(unit.id, path, collection)
+    return f'<li class="card">{inside}</li>'
+
+
 def button(label: Bilingual, *, kind: str = "", **data: object) -> str:
     """A button that the page's script reports, with these data, to the server."""
     told = " ".join(f'data-{name}="{_safe(str(value))}"' for name, value in data.items())
@@ -72,6 +82,27 @@ def notice(head: Bilingual, told: Bilingual = ("", ""), detail: str = "", kind: 
     return (
         f'<div class="notice {kind}" role="status"><strong>{both(head)}</strong>{more}{exact}</div>'
     )
+
+
+def _copies(folded: FoldedHit, collection: str) -> str:
+    """Other files of the same picture, which unfold."""
+    if not folded.count:
+        return ""
+    label = words.COPY if folded.count == 1 else words.told(words.COPIES, count=folded.count)
+    looked = "".join(
+        f"<li>{picture(one.unit, one.path, collection)}{_file(one.path)}</li>"
+        for one in folded.copies
+    )
+    same = "".join(
+        f"<li>{_file(path)}</li>" for hit in (folded.hit, *folded.copies) for path in hit.duplicates
+    )
+    return (
+        f'<details class="same"><summary>{both(label)}</summary><ul>{looked}{same}</ul></details>'
+    )
+
+
+def _file(path: str) -> str:
+    return f'<span title="{_safe(path)}">{_safe(_name(path))}</span>'
 
 
 def _sure(confidence: float) -> str:

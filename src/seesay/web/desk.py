@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from html import escape
 from typing import Any
 
-from seesay.errors import MissingExtraError, SeesayError
+from seesay.errors import ConfigError, MissingExtraError, SeesayError
 
 try:
     import gradio as gr
@@ -13,21 +12,26 @@ except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
 from seesay.search.collection import Collection
+from seesay.search.filtering import days_of
 from seesay.search.library import Library
+from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
 from seesay.search.report.plain import sendable
 from seesay.search.store.sqlite.paths import path_to_text, text_to_path
 from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.address import addressed, from_address
-from seesay.web.answering import answer, failed, welcome
-from seesay.web.asking import Asked, decode_picture, search
+from seesay.web.answering import answer, failed, refused, welcome
+from seesay.web.asking import Asked, search
 from seesay.web.cards import notice
+from seesay.web.chips import chips, without
 from seesay.web.copies import duplicates_told
-from seesay.web.mapping import draw, picked
+from seesay.web.mapping import Shown, draw, picked
+from seesay.web.uploads import MOST_SENT, decode_picture, name_of, size_of_unsent
 
 _MOST_FOLDERS = 200
 _MOST_FOUND = 200  # hits that a program may ask for at once
+_UNCHANGED = (gr.skip(),) * 7  # the filters of the form, folders among them
 
 
 class Desk:
@@ -43,7 +47,8 @@ class Desk:
 
     def open(self, name: str | None) -> list[Any]:
         """A collection as it is first seen: folders to choose from, results, the closing line, and
-        nothing yet of duplicates (html), map (line, figure, picked) and the last question."""
+        nothing yet of duplicates (html), map (line, map, picked, what is drawn) and the last
+        question."""
         shown = self._opened(name)
         shown[1] += self._addressed(Asked(collection=name))
         return shown
@@ -65,8 +70,7 @@ class Desk:
         folders = gr.update(choices=[*known, *more], value=chosen)
         served = asked.collection in self._library.names
         name = asked.collection if served else self._library.names[0]
-        fields = [name, asked.words, "", asked.without, asked.min_match, asked.kind or ""]
-        fields += [asked.since, asked.until, asked.where]
+        fields = [name, asked.words, "", *_filters_of(asked)]
         shown += addressed(asked, address or "")
         return [folders, shown, *rest, replace(asked, collection=name), *fields]
 
@@ -80,14 +84,16 @@ class Desk:
         except SeesayError as error:
             folders, shown, closing = [], failed(error), ""
         choices = gr.update(choices=folders, value=[])
-        return [choices, shown, closing, "", "", None, _named(name), None]
+        return [choices, shown, closing, "", "", "", "", None, None]
 
     def search(self, *form: Any) -> tuple[str, Asked | None]:
         """Answer what is on the form."""
+        if (size := size_of_unsent(form[2])) is not None:
+            return refused(_too_large(size), name_of(form[2])), None
         try:
             asked = _read(*form)
         except SeesayError as error:
-            return notice(words.BAD_PICTURE, detail=str(error), kind="wrong"), None
+            return failed(error), None
         return self._answer(asked) + self._addressed(asked), asked
 
     def refine(self, *form: Any) -> tuple[str, Asked | None]:
@@ -99,7 +105,7 @@ class Desk:
 
     def act(self, data: dict[str, Any], asked: Asked | None, *form: Any) -> tuple[Any, ...]:
         """A button among the results, which says of itself what it does: similar, another page,
-        back to the words, or an example."""
+        back to the words, an example, or without one of the filters."""
         do = data.get("do")
         try:
             now = _read(*form)
@@ -109,15 +115,17 @@ class Desk:
                 now = replace(asked or now, page=max(0, int(data["page"])))
             elif do == "try":
                 now = replace(now, words=str(data["words"])[:200])
+            elif do == "drop":
+                now = without(asked or now, str(data["filter"]), str(data.get("value", "")))
         except (SeesayError, ValueError, KeyError) as error:
-            return notice(words.FAILED, detail=str(error), kind="wrong"), asked, gr.skip()
+            shown = notice(words.FAILED, detail=str(error), kind="wrong")
+            return shown, asked, gr.skip(), *_UNCHANGED
+        fields = (now.words if do == "try" else gr.skip(), *_UNCHANGED)
+        if do == "drop":
+            fields = (now.words, *_filters_of(now), list(map(path_to_text, now.folders)))
         if now.nothing:
-            return self.open(now.collection)[1], now, gr.skip()
-        return (
-            self._answer(now) + self._addressed(now),
-            now,
-            now.words if do == "try" else gr.skip(),
-        )
+            return self.open(now.collection)[1], now, *fields
+        return self._answer(now) + self._addressed(now), now, *fields
 
     def duplicates(self, name: str | None, shown: str) -> str:
         """The groups; they stay as they are until another collection is chosen."""
@@ -129,25 +137,28 @@ class Desk:
             return failed(error)
         return duplicates_told(collection, name)
 
-    def draw_once(self, name: str | None, modality: str, told: str) -> tuple[Any, Any, Any]:
-        """The map, where it is not there yet."""
-        return (gr.skip(), gr.skip(), gr.skip()) if told else self.draw(name, modality)
-
-    def draw(self, name: str | None, modality: str) -> tuple[Any, Any, Any]:
-        """The map of pictures or of texts."""
+    def draw(
+        self, name: str | None, shown: str, drawn: tuple[str, str] | None
+    ) -> tuple[Any, Any, Any, Any]:
+        """The map of pictures, of texts, or of places, where it is not `drawn` already: a line
+        about it, the map, nothing picked, and what is drawn now."""
+        now = (name or self._library.names[0], shown)
+        if drawn == now:
+            return (gr.skip(),) * 4
         try:
             collection, name = self._get(name)
-            made, told = draw(collection, "text" if modality == "text" else "image")
+            known: dict[str, Shown] = {"text": "text", "place": "place"}
+            plane, told = draw(collection, name, known.get(shown, "image"))
         except SeesayError as error:
-            made, told = None, failed(error)
-        return told, made, _named(name or "")
+            plane, told = "", failed(error)
+        return told, plane, "", now
 
     def pick(self, name: str | None, data: dict[str, Any]) -> str:
-        """What was drawn around on the map."""
+        """What was chosen on the map."""
         try:
             collection, name = self._get(name)
             units = [int(unit) for unit in data.get("units", ())]
-            return _named(name) + picked(collection, name, units)
+            return picked(collection, name, units)
         except SeesayError as error:
             return failed(error)
 
@@ -206,7 +217,7 @@ class Desk:
             return failed(error)
         if not asked.nothing:
             self._searched(name)
-        return answer(collection, name, asked)
+        return chips(asked) + answer(collection, name, asked)
 
     def _addressed(self, asked: Asked) -> str:
         """An address names no collection where the default one is meant."""
@@ -234,6 +245,7 @@ def _read(*form: Any) -> Asked:
         words=str(wanted or ""),
         without=str(without or ""),
         picture=decode_picture(str(picture or "")),
+        picture_name=name_of(str(picture or "")),
         min_match=min(max(float(min_match or 0), 0.0), 100.0),
         kind=kind if kind in ("image", "text") else None,
         folders=tuple(text_to_path(str(one)) for one in folders or ()),
@@ -243,6 +255,20 @@ def _read(*form: Any) -> Asked:
     )
 
 
-def _named(name: str) -> str:
-    """Tells the map's script where thumbnails are."""
-    return f'<span data-name="{escape(name)}"></span>'
+def _filters_of(asked: Asked) -> list[Any]:
+    """The values of `Form.filters`."""
+    days = _day(asked.since, 0), _day(asked.until, 1)
+    return [asked.without, asked.min_match, asked.kind or "", *days, asked.where]
+
+
+def _day(text: str, edge: int) -> str:
+    """The first or last day of what may be a month or a year, as the picker for dates holds it."""
+    try:
+        return days_of(text)[edge].isoformat()
+    except ConfigError:
+        return ""
+
+
+def _too_large(size: int) -> Bilingual:
+    sizes = {"size": f"{size / 1e6:.0f}", "most": f"{MOST_SENT / 1e6:.0f}"}
+    return words.told(words.PICTURE_TOO_LARGE, **sizes)

@@ -10,8 +10,13 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
+from seesay.search.report.cards import Bilingual
+from seesay.search.report.page import both
 from seesay.web import words
 from seesay.web.browser import script
+
+LONGEST_DAY = 20
+"""Characters."""
 
 Label = tuple[Any, dict[str, Any]]
 """A component, and its texts in both languages by the name of the property that shows them."""
@@ -94,9 +99,8 @@ class Form:
                 [], value=[], multiselect=True, label=words.FOLDERS[0], elem_id="folders"
             )
         with gr.Row():
-            day: dict[str, Any] = {"placeholder": words.DAY[0], "max_lines": 1, "max_length": 20}
-            self.since = gr.Textbox(label=words.SINCE[0], elem_id="since", **day)
-            self.until = gr.Textbox(label=words.UNTIL[0], elem_id="until", **day)
+            self.since = _day(words.SINCE, "since")
+            self.until = _day(words.UNTIL, "until")
             self.where = gr.Textbox(
                 label=words.WHERE[0],
                 placeholder=words.WHERE_EXAMPLE[0],
@@ -114,15 +118,19 @@ class Form:
         ]
 
     @property
+    def filters(self) -> list[Any]:
+        """What a chip stands for, folders aside."""
+        return [self.without, self.min_match, self.kind, self.since, self.until, self.where]
+
+    @property
     def fields(self) -> list[Any]:
         """What an address restores, in the order of `Desk.restore`; folders come with their
         collection."""
-        return [one for one in self.inputs if one is not self.folders]
+        return [self.collection, self.words, self.picture, *self.filters]
 
     @property
     def labels(self) -> list[Label]:
         """All that has a text in a language."""
-        day = words.DAY
         return [
             (self.collection, {"label": words.COLLECTION}),
             (self.words, {"label": words.ASK, "placeholder": words.ASK}),
@@ -132,10 +140,21 @@ class Form:
             (self.min_match, {"label": words.MIN_MATCH}),
             (self.kind, {"label": words.KIND, "choices": words.KINDS}),
             (self.folders, {"label": words.FOLDERS}),
-            (self.since, {"label": words.SINCE, "placeholder": day}),
-            (self.until, {"label": words.UNTIL, "placeholder": day}),
             (self.where, {"label": words.WHERE, "placeholder": words.WHERE_EXAMPLE}),
         ]
+
+
+def _day(label: Bilingual, name: str) -> Any:
+    """The browser's own picker for a date, which phones know how to show."""
+    day: Any = gr.HTML(
+        "",
+        html_template=f'<label class="day"><span>{both(label)}</span><input type="date"></label>',
+        js_on_load=script.DAY,
+        padding=False,
+        elem_id=name,
+    )
+    day.max_length = LONGEST_DAY  # for the allow-list
+    return day
 
 
 def choices(options: Sequence[tuple[Any, str]], language: str) -> list[tuple[str, str]]:

@@ -20,9 +20,11 @@ from seesay.web.address import LONGEST
 from seesay.web.allowlist import AllowList
 from seesay.web.asking import Asked
 from seesay.web.browser import script
+from seesay.web.browser.plane import PLANE
 from seesay.web.browser.style import STYLE
 from seesay.web.browser.viewer import VIEWER
 from seesay.web.desk import Desk
+from seesay.web.document import ICON, Document
 from seesay.web.form import Form, Head, Label, choices, said
 
 _WAITING, _SESSIONS = 128, 500
@@ -55,10 +57,10 @@ class _Page:
                     elem_id="modality",
                 )
                 self._told = gr.HTML(padding=False, apply_default_css=False, elem_id="told")
-                self._plot = gr.Plot(show_label=False, container=False, elem_id="map")
-                self._picked = _html("picked", "found", VIEWER + script.MAP)
+                self._plane = _html("map", "", PLANE)
+                self._picked = _html("picked", "found", VIEWER)
         self._closing = gr.HTML(padding=False, apply_default_css=False)
-        self._asked = gr.State(None)
+        self._asked, self._drawn = gr.State(None), gr.State(None)
         self._address = gr.Textbox(visible=False, max_length=LONGEST, label="Address")
         self._labels: list[Label] = [
             *self._form.labels,
@@ -75,23 +77,27 @@ class _Page:
         self._connect_head(page)
         self._connect_search()
         desk, collection = self._desk, self._head.collection
-        drawn = [self._told, self._plot, self._picked]
         self._doubling.select(desk.duplicates, [collection, self._copies], self._copies, **_QUIET)
-        self._mapping.select(
-            desk.draw_once, [collection, self._modality, self._told], drawn, **_QUIET
+        # One after the other: a map that is slow to draw must not replace the one asked for last.
+        gr.on(
+            [self._mapping.select, self._modality.input],
+            desk.draw,
+            [collection, self._modality, self._drawn],
+            [self._told, self._plane, self._picked, self._drawn],
+            trigger_mode="always_last",
+            **_QUIET,
         )
-        self._modality.input(desk.draw, [collection, self._modality], drawn, **_QUIET)
 
         def pick(name: str | None, event: gr.EventData) -> str:
             return desk.pick(name, event._data)
 
-        self._picked.select(pick, collection, self._picked, **_QUIET)
+        self._plane.select(pick, collection, self._picked, **_QUIET)
         self._connect_history()
 
     def _connect_head(self, page: gr.Blocks) -> None:
         desk, head, labels = self._desk, self._head, self._labels
         opened = [self._form.folders, self._results, self._closing, self._copies]
-        opened += [self._told, self._plot, self._picked, self._asked]
+        opened += [self._told, self._plane, self._picked, self._drawn, self._asked]
         spoken = [component for component, _ in labels]
 
         def speak(language: str) -> list[Any]:
@@ -121,7 +127,7 @@ class _Page:
         desk, form, results, asked = self._desk, self._form, self._results, self._asked
         asks = [form.words.submit, form.go.click, form.picture.input]
         refines = [form.kind.input, form.folders.input, form.min_match.input, form.picture.clear]
-        refines += [form.since.submit, form.until.submit, form.where.submit]
+        refines += [form.since.input, form.until.input, form.where.submit]
         gr.on(asks, desk.search, form.inputs, [results, asked], **_QUIET)
         gr.on([form.without.submit], desk.search, form.inputs, [results, asked], **_QUIET)
         # While the slider is drawn only its last place counts.
@@ -137,7 +143,7 @@ class _Page:
         def act(event: gr.EventData, last: Asked | None, *values: Any) -> tuple[Any, ...]:
             return desk.act(event._data, last, *values)
 
-        found = [results, asked, form.words]
+        found = [results, asked, form.words, *form.filters, form.folders]
         acted = results.click(act, [asked, *form.inputs], found, **_QUIET)
         acted.then(None, js=script.TO_TOP, **_QUIET)
 
@@ -149,8 +155,7 @@ def build_page(
     each search.
 
     It only ever reads. Pictures to look for come as data, never as a file that a visitor names."""
-    title = "看图说话 seesay"
-    with gr.Blocks(title=title, analytics_enabled=False) as page:
+    with gr.Blocks(title=words.TITLE, analytics_enabled=False) as page:
         desk = Desk(library, read_only=read_only, searched=searched)
         _Page(library, desk).connect(page)
     page.queue(default_concurrency_limit=max(2, os.cpu_count() or 1), max_size=_WAITING)
@@ -174,6 +179,7 @@ def mount(app: FastAPI, page: gr.Blocks) -> FastAPI:
         path="/",
         theme=theme,
         css=STYLE,
+        favicon_path=str(ICON),
         allowed_paths=[],
         footer_links=[],
         run_history=False,
@@ -186,7 +192,7 @@ def mount(app: FastAPI, page: gr.Blocks) -> FastAPI:
     page.has_launched = True
     mounted: Any = next(one for one in app.routes if isinstance(one, Mount))
     app.state.end_streams = mounted.app.stop_event.set
-    mounted.app = AllowList(mounted.app, page)
+    mounted.app = Document(AllowList(mounted.app, page))
     return app
 
 

@@ -2,6 +2,11 @@
 
 from seesay.search.report.cards import Bilingual
 
+TITLE = "看图说话 seesay"
+ABOUT: Bilingual = (
+    "Find pictures and texts by what is in them, in Chinese and English.",
+    "按内容查找图片和文字，中英文都可以。",
+)
 ASK: Bilingual = (
     "Describe a picture, or drop one here",
     "描述想找的画面，或把图片拖到这里",
@@ -20,14 +25,22 @@ KINDS: tuple[tuple[Bilingual, str], ...] = (
 FOLDERS: Bilingual = ("Folders", "文件夹")
 SINCE: Bilingual = ("From", "开始日期")
 UNTIL: Bilingual = ("Until", "结束日期")
-DAY: Bilingual = ("2024, 2024-05 or 2024-05-31", "2024、2024-05 或 2024-05-31")
 WHERE: Bilingual = ("Metadata", "元数据")
 WHERE_EXAMPLE: Bilingual = ("camera=Canon, width>=1000", "camera=Canon, width>=1000")
 COLLECTION: Bilingual = ("Collection", "资料库")
 DUPLICATES: Bilingual = ("Duplicates", "重复文件")
 MAP: Bilingual = ("Map", "地图")
 SHOWN: Bilingual = ("Shown on the map", "地图内容")
-PLACES: tuple[tuple[Bilingual, str], ...] = KINDS[1:]
+PLACES: tuple[tuple[Bilingual, str], ...] = (
+    *KINDS[1:],
+    (("Where taken", "拍摄地点"), "place"),
+)
+PLANE_LABELS: dict[str, Bilingual] = {
+    "map": ("Map", "地图"),
+    "closer": ("Zoom in", "放大"),
+    "further": ("Zoom out", "缩小"),
+    "all": ("Show all", "显示全部"),
+}
 
 NEWEST: Bilingual = ("New in this collection", "最近加入")
 EXAMPLES = ("a dog on the grass", "一只猫", "stars in the sky", "城市夜景")
@@ -55,10 +68,47 @@ NONE_LEFT: Bilingual = (
 )
 END: Bilingual = ("There is no more.", "没有更多了。")
 LESS_LIKELY: Bilingual = ("Less likely", "可能性较低")
-BAD_PICTURE: Bilingual = (
-    "This file cannot be read as a picture. Use a JPEG, PNG or WebP, for instance.",
-    "这个文件无法作为图片读取。请使用 JPEG、PNG 或 WebP 等格式。",
+BAD_PICTURE: Bilingual = ("{name} cannot be searched with", "{name} 无法用于查找")
+THIS_FILE: Bilingual = ("This file", "这个文件")
+PICTURE_EMPTY: Bilingual = (
+    "The file is empty. Copy or download it again.",
+    "文件是空的。请重新复制或下载。",
 )
+PICTURE_IS: Bilingual = (
+    "It is {kind}, not a picture. Use a JPEG, PNG or WebP, for instance, or a screenshot of it.",
+    "文件类型：{kind}，不是图片。请使用 JPEG、PNG 或 WebP 等格式，或截一张图。",
+)
+PICTURE_IS_HEIC: Bilingual = (
+    "It is a HEIC picture, and this server has no decoder for these. Save it as JPEG. Whoever runs "
+    "the server can add the decoder: pip install 'seesay[heif]'",
+    "它是 HEIC 图片，而这台服务器没有相应的解码器。请另存为 JPEG。服务器管理员可以安装解码器："
+    "pip install 'seesay[heif]'",
+)
+PICTURE_DAMAGED: Bilingual = (
+    "The picture is damaged or incomplete. Copy or download it again, or save it as JPEG or PNG.",
+    "图片已损坏或不完整。请重新复制或下载，或另存为 JPEG 或 PNG。",
+)
+PICTURE_UNKNOWN: Bilingual = (
+    "It does not begin like any picture that can be read here ({formats}, HEIF). Check that it is "
+    "a picture, and save it as JPEG or PNG.",
+    "它不是这里能读取的图片格式（{formats}、HEIF）。请确认它是图片，并另存为 JPEG 或 PNG。",
+)
+PICTURE_TOO_MANY: Bilingual = (
+    "It has {width} x {height} pixels; at most {most} in all can be read. Save it smaller.",
+    "它有 {width} x {height} 像素，最多只能读取共 {most} 像素。请缩小后再试。",
+)
+PICTURE_TOO_LARGE: Bilingual = (
+    "It has {size} MB, and your browser cannot make it smaller; at most {most} MB can be sent. "
+    "Save it as a smaller JPEG.",
+    "它有 {size} MB，而浏览器无法将它缩小；最多只能发送 {most} MB。请另存为较小的 JPEG。",
+)
+CLEAR: Bilingual = ("Clear all", "全部清除")
+FILTERED: Bilingual = ("Filters in use", "正在使用的筛选条件")
+TAKE_AWAY: Bilingual = ("remove", "移除")
+CHIP_WITHOUT: Bilingual = ("without “{text}”", "排除“{text}”")
+CHIP_SINCE: Bilingual = ("from {day}", "{day} 起")
+CHIP_UNTIL: Bilingual = ("until {day}", "至 {day}")
+CHIP_MIN_MATCH: Bilingual = ("match of at least {share}%", "匹配度不低于 {share}%")
 FAILED: Bilingual = ("This could not be answered.", "无法回答这个请求。")
 EMPTY: Bilingual = (
     "This collection is empty. Fill it with: seesay index FOLDER",
@@ -70,7 +120,8 @@ SIMILAR_TO: Bilingual = ("Similar to", "相似于")
 BACK: Bilingual = ("Back to words", "返回")
 WHY: Bilingual = ("Why?", "依据")
 MATCH: Bilingual = ("match {share}%", "匹配度 {share}%")
-COPIES: Bilingual = ("+{count} of the same content", "另有 {count} 个内容相同的文件")
+COPY: Bilingual = ("+1 copy", "另有 1 个副本")
+COPIES: Bilingual = ("+{count} copies", "另有 {count} 个副本")
 PREVIOUS: Bilingual = ("Previous", "上一页")
 NEXT: Bilingual = ("Next", "下一页")
 PAGE: Bilingual = ("Page {page}", "第 {page} 页")
@@ -130,12 +181,27 @@ MORE_GROUPS: Bilingual = (
 
 MAP_TOLD: Bilingual = (
     "{shown} of {total}. What is alike lies close together; these two axes show {share}% of what "
-    "differs. Click a dot to look at it, or draw around some with the lasso.",
-    "共 {total} 个，显示 {shown} 个。相似的内容彼此靠近；两条轴反映了 {share}% 的差异。"
-    "点击圆点可查看，也可用套索圈选。",
+    "differs.",
+    "共 {total} 个，显示 {shown} 个。相似的内容彼此靠近；两条轴反映了 {share}% 的差异。",
+)
+CLICK_PICTURES: Bilingual = (
+    "Click a picture to look at it, a stack to see what is in it.",
+    "点击图片可查看，点击一叠图片可展开。",
+)
+CLICK_TEXTS: Bilingual = (
+    "Point at a dot to read how its text begins, click it to read on.",
+    "指向圆点可看文字开头，点击可看更多。",
+)
+PLACES_TOLD: Bilingual = (
+    "{shown} of {total} pictures that say where they were taken.",
+    "共 {total} 张图片带有拍摄位置，显示 {shown} 张。",
+)
+NO_PLACES: Bilingual = (
+    "No picture here says where it was taken.",
+    "这里的图片都没有拍摄位置信息。",
 )
 CAPTIONS_TOLD: Bilingual = (
-    " {captions} of the dots are captions of pictures, drawn as diamonds.",
+    "{captions} of the dots are captions of pictures, drawn as diamonds.",
     "其中 {captions} 个是图片说明，用菱形表示。",
 )
 NOTHING_ON_MAP: Bilingual = ("There is nothing of this type here.", "这里没有这一类内容。")

@@ -1,6 +1,6 @@
 """What a checkpoint folder's config files tell about it, before any tensor is read."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from pathlib import Path
@@ -11,6 +11,7 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import ConfigError, WeightsError
 from seesay.models.dual_encoder import DualEncoderConfig
+from seesay.models.fastvit import FastVitConfig
 from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.weights.mapping import Rules
@@ -38,15 +39,6 @@ def activation(published: str) -> str:
             "This checkpoint is of a family that seesay does not have"
         )
     return ACTIVATIONS[published]
-
-
-def section(config: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """One half of a Hugging Face config, completed by the family's defaults.
-
-    Published configs leave out what equals the default. Old ones hold the half twice, and then
-    `{name}_dict` wins (transformers, CLIPConfig).
-    """
-    return {**defaults, **(config.get(name) or {}), **(config.get(f"{name}_dict") or {})}
 
 
 MOST = 1 << 24
@@ -86,7 +78,7 @@ def block_count(config: DualEncoderConfig) -> int:
 
 def _depth(tower: Any) -> int:
     match tower:
-        case ResNetConfig():
+        case ResNetConfig() | FastVitConfig():
             return sum(tower.layers)
         case MobileNetConfig():
             return sum(stage[2] for stage in tower.stages)

@@ -4,15 +4,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from seesay.data.model_files import is_there, read_json
+from seesay.data.model_files import MOST_CONFIG, is_there, parse_json, read_json, read_text
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, load_tokenizer
+from seesay.data.transform import ImageTransform
 from seesay.errors import WeightsError
 from seesay.models.dual_encoder import DualEncoder
-from seesay.weights import chinese_clip, clip, cn_clip, open_clip, own, siglip, taiyi
+from seesay.weights import (
+    altclip,
+    chinese_clip,
+    clip,
+    cn_clip,
+    m_clip,
+    open_clip,
+    openai,
+    own,
+    siglip,
+    taiyi,
+)
 from seesay.weights.blank import blank_dual_encoder
 from seesay.weights.blueprint import Blueprint, block_count, described
 from seesay.weights.files import has_weights, read_file, read_tensors
@@ -20,8 +34,20 @@ from seesay.weights.mapping import load_weights
 
 DIFFERENT = ("a cat", "狗")
 SAME = 1e-5  # far above rounding, far below what a word makes
+SENTENCE_TRANSFORMERS = "0_CLIPModel"
+"""Where sentence-transformers keeps CLIP in a folder of modules; the rest is its own index."""
 # config.json's "model_type" -> the family that reads it
-FAMILIES = {"clip": clip.read, "siglip": siglip.read, "chinese_clip": chinese_clip.read}
+FAMILIES = {
+    "clip": clip.read,
+    "metaclip_2": clip.read,
+    "siglip": siglip.read,
+    "siglip2": siglip.read,
+    "fgclip2": siglip.read,
+    "chinese_clip": chinese_clip.read,
+    "altclip": altclip.read,
+}
+# Those that are published without the image half
+TEXT_HALVES = {"bert": ("Taiyi-CLIP", taiyi.read), "M-CLIP": ("M-CLIP", m_clip.read)}
 
 
 @dataclass(frozen=True)
@@ -44,13 +70,17 @@ def load_dual_encoder(
     name: str | None = None,
     revision: str = "",
 ) -> Checkpoint:
-    """Load a checkpoint folder in Hugging Face, open_clip, Chinese-CLIP or seesay's own layout.
+    """Load a checkpoint folder in the layout of Hugging Face, sentence-transformers, open_clip,
+    OpenAI, Chinese-CLIP or seesay.
 
-    `image_folder` is for Taiyi-CLIP, whose image half is published apart. The weights come back in
-    float32 and in evaluation mode. Raises WeightsError, with the reason, for anything that does
-    not fit to the last tensor. A folder may come from anyone: its sizes are compared with its
-    weights before any memory is taken, and nothing in it is run.
+    `image_folder` is for Taiyi-CLIP and M-CLIP, whose image half is published apart. The weights
+    come back in float32 and in evaluation mode. Raises WeightsError, with the reason, for anything
+    that does not fit to the last tensor. A folder may come from anyone: its sizes are compared with
+    its weights before any memory is taken, and nothing in it is run.
     """
+    if is_there(folder / SENTENCE_TRANSFORMERS) and not is_there(folder / "config.json"):
+        _check_modules(folder)
+        folder, name = folder / SENTENCE_TRANSFORMERS, name or str(folder)
     blueprint, tensors = _read(folder, image_folder)
     if (layers := block_count(blueprint.model)) > len(tensors):
         raise WeightsError(
@@ -69,7 +99,7 @@ def load_dual_encoder(
         )
     model.eval()
     if blueprint.rules is not None:  # our own layout leaves nothing to misread
-        _check_differences(model, blueprint.transform.size, tokenizer, folder)
+        _check_differences(model, blueprint.transform, tokenizer, folder)
     return Checkpoint(
         model=model,
         transform=blueprint.transform,
@@ -80,15 +110,20 @@ def load_dual_encoder(
 
 
 @torch.inference_mode()
-def _check_differences(model: DualEncoder, size: int, tokenizer: Tokenizer, folder: Path) -> None:
+def _check_differences(
+    model: DualEncoder, transform: ImageTransformConfig, tokenizer: Tokenizer, folder: Path
+) -> None:
     """Raises WeightsError where different texts, or different pictures, have the same vector: then
     a setting is not what it seems, whatever the tables say of it."""
     # A small vocabulary may know none of them.
     ids = torch.from_numpy(tokenizer.encode(DIFFERENT).ids).unique(dim=0)
-    pictures = torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size)
+    size, see = transform.size, ImageTransform(transform)
+    colours = np.linspace(0, 255, 3 * size * size).astype(np.uint8)
+    picture = Image.fromarray(np.ascontiguousarray(colours.reshape(3, size, size).T))
+    pictures = torch.stack([see(picture), see(picture.rotate(180))])
     vectors = {
         "texts": model.embed_texts(model.text.trim(ids)),  # type: ignore[operator]
-        "pictures": model.embed_images(torch.cat([pictures, pictures.flip(1, 3)])),
+        "pictures": model.embed_images(pictures),
     }
     for what, found in vectors.items():
         if len(found) > 1 and not (found - found[:1]).abs().max() > SAME:
@@ -128,23 +163,56 @@ def _read(folder: Path, image_folder: Path | None) -> tuple[Blueprint, dict[str,
     if _is_open_clip(folder):
         published = read_json(folder / "open_clip_config.json")
         blueprint = described(lambda: open_clip.read(published), folder)
-        return blueprint, read_tensors(folder, "open_clip")
-    if not is_there(folder / "config.json") and (files := sorted(folder.glob("clip_cn_*.pt"))):
-        blueprint = described(lambda: cn_clip.read(files[0]), folder)
-        return blueprint, cn_clip.unwrap(read_file(files[0]))
+        tensors = read_tensors(folder, "open_clip")
+        return blueprint, open_clip.fit_positions(tensors, blueprint.model)
+    if is_there(folder / "config.json"):
+        return _read_hugging_face(folder, image_folder)
+    if files := sorted(folder.glob("clip_cn_*.pt")) or sorted(folder.glob("*.pt")):
+        return _read_one_file(files[0], folder)
+    return _read_hugging_face(folder, image_folder)  # which says what is missing
+
+
+def _read_hugging_face(
+    folder: Path, image_folder: Path | None
+) -> tuple[Blueprint, dict[str, Tensor]]:
     config = read_json(folder / "config.json")
     family = config.get("model_type")
-    if family == "bert":
-        return _read_taiyi(folder, config, image_folder)
-    if not isinstance(family, str) or family not in FAMILIES:
+    if not isinstance(family, str) or family not in {**FAMILIES, **TEXT_HALVES}:
         raise WeightsError(
             f"{folder} holds a model of type {family!r:.60}; expected one of "
-            f"{', '.join((*FAMILIES, 'bert (Taiyi-CLIP)'))}, or open_clip's or seesay's own layout"
-            "; choose another model: seesay models list"
+            f"{', '.join((*FAMILIES, 'bert (Taiyi-CLIP)', 'M-CLIP'))}, or open_clip's or seesay's "
+            "own layout; choose another model: seesay models list"
         )
+    if family in TEXT_HALVES:
+        return _read_halves(folder, config, image_folder)
     preprocessing = _preprocessing(folder)
     blueprint = described(lambda: FAMILIES[family](config, preprocessing), folder)
     return blueprint, read_tensors(folder)
+
+
+def _read_one_file(file: Path, folder: Path) -> tuple[Blueprint, dict[str, Tensor]]:
+    """A file that is published alone: Chinese-CLIP's, which its name describes, or OpenAI's."""
+    if file.name.startswith("clip_cn_"):
+        return described(lambda: cn_clip.read(file), folder), read_file(file)
+    tensors = read_file(file)
+    return described(lambda: openai.read(tensors, file), folder), tensors
+
+
+def _check_modules(folder: Path) -> None:
+    """Raises WeightsError where sentence-transformers does more with a vector than CLIP does."""
+    path = folder / "modules.json"
+    listed = f'{{"modules": {read_text(path, MOST_CONFIG)}}}'  # the file is a list
+    modules = parse_json(listed, path)["modules"]
+    if not isinstance(modules, list) or not all(isinstance(one, dict) for one in modules):
+        raise WeightsError(
+            f"{path} is no list of modules; expected the file as published: download it again"
+        )
+    kinds = [str(module.get("type")).rpartition(".")[2] for module in modules]
+    if others := [kind for kind in kinds[1:] if kind != "Normalize"]:
+        raise WeightsError(
+            f"{path} lists {others[0]:.60} behind CLIP, which seesay does not have; expected "
+            "CLIPModel, and at most Normalize; choose another model: seesay models list"
+        )
 
 
 def _is_open_clip(folder: Path) -> bool:
@@ -159,17 +227,18 @@ def _is_open_clip(folder: Path) -> bool:
     return has_weights(folder, "open_clip") and not has_weights(folder, "hf", safe=True)
 
 
-def _read_taiyi(
+def _read_halves(
     folder: Path, config: dict[str, Any], image_folder: Path | None
 ) -> tuple[Blueprint, dict[str, Tensor]]:
+    name, read = TEXT_HALVES[config["model_type"]]
     if image_folder is None:
         raise WeightsError(
-            f"{folder} holds only the text half of Taiyi-CLIP; expected the image half too: load "
-            "it by its catalogue name, or give image_folder= the OpenAI CLIP folder it belongs to"
+            f"{folder} holds only the text half of {name}; expected the image half too: load it "
+            "by its catalogue name, or give image_folder= the OpenAI CLIP folder it belongs to"
         )
     image_config = read_json(image_folder / "config.json")
     preprocessing = _preprocessing(image_folder)
-    blueprint = described(lambda: taiyi.read(config, image_config, preprocessing), folder)
+    blueprint = described(lambda: read(config, image_config, preprocessing), folder)
     return blueprint, {**read_tensors(image_folder), **read_tensors(folder)}
 
 

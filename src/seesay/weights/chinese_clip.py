@@ -8,9 +8,10 @@ from seesay.data.tokenizers import TokenizerConfig
 from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.weights import clip
-from seesay.weights.blueprint import Blueprint, activation, section
+from seesay.weights.blueprint import Blueprint, activation
 from seesay.weights.mapping import Rule, Rules, both
 from seesay.weights.preprocessing import transform_from_hf
+from seesay.weights.settings import Known, Settings, every_setting
 
 # What transformers' ChineseCLIPTextConfig and BertConfig fill in; a test compares them.
 TEXT_DEFAULTS: dict[str, Any] = {
@@ -25,14 +26,33 @@ TEXT_DEFAULTS: dict[str, Any] = {
     "layer_norm_eps": 1e-12,
     "pad_token_id": 0,
 }
+BERT_KNOWN: Known = {
+    "position_embedding_type": ("absolute",),
+    "directionality": "a note: is_decoder decides",
+    **dict.fromkeys(
+        (
+            "pooler_fc_size",
+            "pooler_num_attention_heads",
+            "pooler_num_fc_layers",
+            "pooler_size_per_head",
+            "pooler_type",
+        ),
+        "of Google's own code",
+    ),
+}
 CONTEXT = 52
 """Tokens that Chinese-CLIP was trained with; its tables hold 512 (cn_clip, tokenize)."""
 
 
 def read(config: dict[str, Any], preprocessing: dict[str, Any]) -> Blueprint:
     """The blueprint of a folder whose config.json says `"model_type": "chinese_clip"`."""
-    text = section(config, "text_config", TEXT_DEFAULTS)
-    image = clip.vit(section(config, "vision_config", clip.VISION_DEFAULTS))
+    with every_setting(config, "config.json", {**clip.KNOWN, **BERT_KNOWN}) as settings:
+        return _read(settings, preprocessing)
+
+
+def _read(config: Settings, preprocessing: dict[str, Any]) -> Blueprint:
+    text = config.section("text_config", TEXT_DEFAULTS)
+    image = clip.vit(config.section("vision_config", clip.VISION_DEFAULTS))
     return Blueprint(
         model=DualEncoderConfig(
             image=image, text=bert(text), embed_dim=config.get("projection_dim", 512)
@@ -53,7 +73,7 @@ def read(config: dict[str, Any], preprocessing: dict[str, Any]) -> Blueprint:
     )
 
 
-def bert(t: dict[str, Any]) -> BertConfig:
+def bert(t: Settings) -> BertConfig:
     """BERT as its transformers config describes it."""
     return BertConfig(
         vocab_size=t["vocab_size"],

@@ -4,11 +4,7 @@ three-layer RBT3 is published in this form only.
 Sizes: Chinese-CLIP, cn_clip/clip/model_configs and utils.py (the pairs of towers).
 """
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
-
-from torch import Tensor
 
 from seesay.data.squares import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig
@@ -80,8 +76,3 @@ def read(file: Path) -> Blueprint:
         ),
         tokenizer=TokenizerConfig(context=min(CONTEXT, model.text.context), pad_id=0, clean="none"),
     )
-
-
-def unwrap(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file was saved by distributed training, which put `module.` before every name."""
-    return {re.sub(r"^module\.", "", name): tensor for name, tensor in published.items()}

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from seesay.data.model_files import MIB, is_there, plain_size, read_json
 from seesay.errors import WeightsError
+from seesay.weights.torchscript import is_torchscript, read_torchscript
 
 # By layout, best first. An index names shards beside it. Both layouts may stand side by side, as
 # LAION publishes them and as a shared cache ends up.
@@ -37,6 +38,9 @@ NAMES = {
 }
 SAFE = ".safetensors", ".safetensors.index.json"
 
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+WRAPPERS = ("module.", "_orig_mod.")
+"""What distributed training and torch.compile put before every name."""
 # The largest published dual encoders have 2,000 tensors, and 200 bytes about each.
 MOST_HEADER = 8 * MIB
 MOST_SHARDS = 1000
@@ -58,6 +62,14 @@ def read_tensors(folder: Path, layout: Literal["hf", "open_clip"] = "hf") -> dic
         path = folder / name
         if is_there(path):
             return _read_shards(path) if name.endswith(".json") else read_file(path)
+    others = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    if len(others) == 1:  # a training program's own name, such as epoch_32.pt
+        return read_file(others[0])
+    if others:
+        raise WeightsError(
+            f"{folder} has several files of weights ({', '.join(p.name for p in others[:3])}); "
+            f"expected one, or one of these names: {', '.join(NAMES[layout])}. Leave one of them"
+        )
     raise WeightsError(
         f"{folder} has no weights; expected one of {', '.join(NAMES[layout])}. "
         "Was the download interrupted?"
@@ -65,7 +77,17 @@ def read_tensors(folder: Path, layout: Literal["hf", "open_clip"] = "hf") -> dic
 
 
 def read_file(path: Path) -> dict[str, Tensor]:
-    """One file of tensors. Safetensors are mapped into memory, not copied."""
+    """One file of tensors, by the names that they have in the model. Safetensors are mapped into
+    memory, not copied."""
+    tensors = _read_file(path)
+    while tensors and (prefix := next(iter(tensors)).partition(".")[0] + ".") in WRAPPERS:
+        if not all(name.startswith(prefix) for name in tensors):
+            break
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
     size = plain_size(path)
     if path.suffix == ".safetensors":
         try:
@@ -77,7 +99,8 @@ def read_file(path: Path) -> dict[str, Tensor]:
                 "another format or damaged: delete it and download it again"
             ) from None
     try:
-        _check_pickle(path, size)
+        if _check_pickle(path, size):
+            return _only_tensors(read_torchscript(path), path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols; what matters is raised
             published = torch.load(path, map_location="cpu", weights_only=True)
@@ -98,13 +121,14 @@ def _check_header(path: Path, size: int) -> None:
         raise ValueError(f"its header would have {length:,} bytes")
 
 
-def _check_pickle(path: Path, size: int) -> None:
-    """Raises ValueError for a pickle that would take more memory than it is large. A zip, as
-    torch.save writes, holds its parts as they are; anything else may unpack to any size."""
+def _check_pickle(path: Path, size: int) -> bool:
+    """Whether it is a TorchScript archive. Raises ValueError for a pickle that would take more
+    memory than it is large. A zip, as torch.save writes, holds its parts as they are; anything else
+    may unpack to any size."""
     if not zipfile.is_zipfile(path):  # the older format
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
             _refuse(m.find(FILLED) >= 0, FILLED.decode())
-        return
+        return False
     _refuse(_directory_size(path, size) > MOST_HEADER, "a list of parts longer than it can be")
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
@@ -113,6 +137,7 @@ def _check_pickle(path: Path, size: int) -> None:
             if part.filename.endswith(".pkl"):
                 _refuse(part.file_size > MOST_HEADER, "a description longer than it can be")
                 _refuse(FILLED in archive.read(part), FILLED.decode())
+        return is_torchscript(archive)
 
 
 def _refuse(found: bool, what: str) -> None:

@@ -3,12 +3,14 @@ writes it, and the built-in model is shipped in it."""
 
 import json
 import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from seesay.data.atomic import write_whole_folder
 from seesay.data.model_files import read_json
@@ -18,12 +20,14 @@ from seesay.errors import ConfigError, WeightsError
 from seesay.models.bert import BertConfig
 from seesay.models.captioner import CaptionerConfig
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
+from seesay.models.fastvit import FastVitConfig
 from seesay.models.mean_text import MeanTextConfig
 from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
 from seesay.weights.blueprint import Blueprint
+from seesay.weights.files import read_tensors
 
 FILE = "seesay.json"
 FORMAT = 1
@@ -32,6 +36,7 @@ TOWERS: dict[str, type] = {
     "vit": VitConfig,
     "resnet": ResNetConfig,
     "mobilenet": MobileNetConfig,
+    "fastvit": FastVitConfig,
     "text": TextConfig,
     "bert": BertConfig,
     "mean_text": MeanTextConfig,
@@ -111,6 +116,34 @@ def check_replaceable(folder: Path, run: str = "") -> None:
     raise ConfigError(
         f"{folder} {problem}; expected no such folder, or the model that is to be replaced, since "
         "replacing it removes all that is in it; move it away, or choose another folder"
+    )
+
+
+def mark_run(folder: Path, run: str, candidates: Iterable[Mapping[str, Tensor]]) -> None:
+    """Write the id of a run into a model that names none, if its weights equal one of the
+    candidates, which are weights of that run. Version 0.1.0 exported models without an id.
+
+    Leaves anything else as it is. Raises DataError where the folder cannot be written.
+    """
+    try:
+        described = read_json(folder / FILE)
+        if "run" in described or {path.name for path in folder.iterdir()} != FILES:
+            return
+        weights = read_tensors(folder)
+    except WeightsError:
+        return
+    if not any(_equal(weights, candidate) for candidate in candidates):
+        return
+    with write_whole_folder(folder, replace=True) as unfinished:
+        shutil.copytree(folder, unfinished, dirs_exist_ok=True)
+        text = json.dumps({**described, "run": run}, indent=1) + "\n"
+        (unfinished / FILE).write_text(text, encoding="utf-8")
+
+
+def _equal(saved: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> bool:
+    """Whether saving the trained weights in the number format of the saved ones gives these."""
+    return saved.keys() == trained.keys() and all(
+        torch.equal(value, trained[name].to(value.dtype)) for name, value in saved.items()
     )
 
 

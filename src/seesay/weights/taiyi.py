@@ -10,9 +10,10 @@ from typing import Any
 
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.weights import clip
-from seesay.weights.blueprint import Blueprint, section
-from seesay.weights.chinese_clip import TEXT_DEFAULTS, bert, bert_rules
+from seesay.weights.blueprint import Blueprint
+from seesay.weights.chinese_clip import BERT_KNOWN, TEXT_DEFAULTS, bert, bert_rules
 from seesay.weights.mapping import Rules, both
+from seesay.weights.settings import HUGGING_FACE, every_setting
 
 
 def read(
@@ -20,15 +21,16 @@ def read(
 ) -> Blueprint:
     """`config` is the text half's config.json; the other two come from the image half's folder."""
     image = clip.read(image_config, preprocessing)
-    text = section({"text": config}, "text", TEXT_DEFAULTS)
-    return Blueprint(
-        model=replace(image.model, text=replace(bert(text), pool="pooler"), text_bias=True),
-        rules=RULES,
-        transform=image.transform,
-        tokenizer=TokenizerConfig(
-            context=text["max_position_embeddings"], pad_id=text["pad_token_id"], clean="none"
-        ),
-    )
+    published = {**TEXT_DEFAULTS, **config}
+    with every_setting(published, "config.json", {**HUGGING_FACE, **BERT_KNOWN}) as text:
+        return Blueprint(
+            model=replace(image.model, text=replace(bert(text), pool="pooler"), text_bias=True),
+            rules=RULES,
+            transform=image.transform,
+            tokenizer=TokenizerConfig(
+                context=text["max_position_embeddings"], pad_id=text["pad_token_id"], clean="none"
+            ),
+        )
 
 
 RULES: Rules = {

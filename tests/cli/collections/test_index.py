@@ -270,7 +270,7 @@ def units() -> int:
 
 
 def wait_for_units(count: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while units() < count:
         assert time.monotonic() < deadline, "nothing was indexed"
         time.sleep(0.01)

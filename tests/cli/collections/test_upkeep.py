@@ -6,10 +6,8 @@ import os
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from socket import gethostname
 
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 
 from made_collections import read_only
+from raw_rows import raw_rows
 from seesay.cli.collections.upkeep.errors import STAGES
 from seesay.cli.main import run
 from seesay.search import ingest
@@ -125,7 +124,7 @@ def test_a_damaged_index_is_found_and_can_be_built_again(indexed, capsys):
 
 
 def test_verify_names_the_command_that_mends_what_was_lost(indexed, capsys, language):
-    with closing(sqlite3.connect(next(indexed.rglob("collection.sqlite")))) as file, file:
+    with raw_rows(next(indexed.rglob("collection.sqlite"))) as file:
         file.execute("DELETE FROM vectors WHERE unit < 3")
     assert run(["verify", "--json"]) == 1
     (problem,) = json.loads(capsys.readouterr().out)["problems"]

@@ -10,6 +10,7 @@ import pytest
 
 import made_collections as made
 from made_files import write_photo
+from raw_rows import raw_rows
 from seesay.cli.collections.verify import CHINESE
 from seesay.search.checking.files import check_files
 from seesay.search.checking.findings import WORDS, Finding
@@ -19,6 +20,7 @@ from seesay.search.indexes import faiss, generations
 from seesay.search.indexes.rows import Rows
 from seesay.search.lane import Lane
 from seesay.search.store.records import ItemDraft, UnitDraft
+from seesay.search.store.sqlite.schema import KEYWORD_TABLE, KEYWORDS
 from seesay.search.store.store import FILE, Store
 
 pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
@@ -57,7 +59,7 @@ def lane(store):
 
 def damage(folder, *statements):
     """Change rows as no command of ours does."""
-    with closing(sqlite3.connect(folder / FILE)) as connection, connection:
+    with raw_rows(folder / FILE) as connection:
         for statement in statements:
             connection.execute(*([statement] if isinstance(statement, str) else statement))
 
@@ -86,8 +88,8 @@ DAMAGES = {
                      [("missing vectors", 7)], "index"),
     "vectors of captions gone": (["DELETE FROM vectors WHERE unit < 4 AND modality = 'text'"],
                                  [("missing captions", 3)], "index"),
-    "units gone": (["DROP TRIGGER unit_deleted", "DELETE FROM units WHERE id IN (300, 301)"],
-                   [("orphans", 4), ("orphans", 2)][1:], "rebuild"),
+    "units gone": (["DROP TRIGGER unit_deleted", "DELETE FROM units WHERE id IN (300, 301)",
+                    KEYWORDS.removeprefix(KEYWORD_TABLE)], [("orphans", 2)], "rebuild"),
     "items gone": (["DELETE FROM items WHERE id = 7"], [("orphans", 1)], "rebuild"),
     "texts of keywords gone": (["DELETE FROM keywords_content WHERE id = 7"],
                                [("keyword index", 1), ("missing keywords", 1)], "rebuild"),
@@ -122,6 +124,13 @@ def test_damaged_rows_are_found_and_taken_out(folder, name):
         assert {finding.kind for finding in check_truth(store, deep=True)} <= FILLED
         assert set(store.keywords.search("parrot", 99)[0]) >= set(range(12, 60))
         assert mend(store) == 0
+
+
+def test_a_missing_trigger_is_found(folder):
+    damage(folder, "DROP TRIGGER unit_deleted")
+    with Store(folder) as store:
+        (finding,) = check_truth(store, deep=True)
+    assert finding.kind == "pages" and "unit_deleted" in finding.detail
 
 
 def test_a_page_that_sqlite_cannot_read_is_a_finding_and_no_failure(folder):

@@ -1,20 +1,25 @@
-"""An index is believed only by the history it was built from: every picture finds itself, whatever
-was put back, copied halfway or exchanged."""
+"""A collection uses an index only if it was built from its own past: every picture finds itself,
+whatever was restored, copied halfway or swapped."""
 
 import contextlib
 import json
 import shutil
+import sqlite3
 import zlib
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 import made_collections as made
 from seesay.search.indexes import generations
+from seesay.search.indexes.checksums import FileRecord
 from seesay.search.indexes.engines import engine_of, use_engine
 from seesay.search.indexes.faiss import FaissIndex
 from seesay.search.ingest.storing.upkeep import keep_up
 from seesay.search.lane import Lane
+from seesay.search.store.filters import columns
+from seesay.search.store.filters.conditions import Where
 from seesay.search.store.store import FILE, Store
 
 pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
@@ -78,7 +83,7 @@ def reach_the_same_number(folder, last):
     """Other photographs come until the counter of changes is where the lost ones had brought it."""
     with Store(folder) as store:
         first = 5000
-        while store.ledger.head() <= last:
+        while store.ledger.head() < last:
             made.add_photos(store, store.spaces.get(1), made.unit_vectors(45, DIM, first), first)
             first += 45
 
@@ -90,7 +95,7 @@ def assert_each_finds_itself(store, searched, step=1):
 
 
 def assert_not_believed(folder, step=1):
-    """The index that is there is not used, `verify` says so, and the next run builds another."""
+    """The index is not used, `verify` says so, and the next run builds another."""
     words = "another state of the collection"
     with Store(folder) as store, lane(store) as searched:
         assert words in searched.search(VECTORS[60], 3).plan.problem
@@ -121,6 +126,40 @@ def test_nor_does_it_with_any_engine_when_others_have_come_since_and_the_counter
     put_back(folder)
     reach_the_same_number(folder, last)
     assert_not_believed(folder, step=1 if engine.name == "faiss" else 13)
+
+
+def restore(folder):
+    """As the shell of SQLite does: the file stays, and programs may have it open."""
+    with (
+        contextlib.closing(sqlite3.connect(folder / "before")) as before,
+        contextlib.closing(sqlite3.connect(folder / FILE)) as database,
+    ):
+        before.backup(database)
+
+
+@pytest.mark.parametrize("counters_meet", [False, True])
+def test_a_database_that_is_restored_while_it_is_open_is_searched_as_it_is_now(
+    folder, counters_meet, monkeypatch
+):
+    monkeypatch.setattr(columns, "NARROW", 0)  # filters keep the values of a field in memory
+    removed, added = Where("number", "<", 50), Where("number", ">=", 20_000)
+    with Store(folder) as store, lane(store) as searched:
+
+        def counts():
+            return [
+                len(searched.search(VECTORS[0], 100, within=one).units) for one in (removed, added)
+            ]
+
+        last = store.ledger.head()
+        assert counts() == [0, 90]
+        restore(folder)
+        if counters_meet:
+            reach_the_same_number(folder, last)
+            assert store.ledger.head() == last
+        assert counts() == [50, 0]
+        assert "another state of the collection" in searched.search(VECTORS[0], 3).plan.problem
+        assert_each_finds_itself(store, searched, step=7)
+        assert searched.verify() != []
 
 
 def test_a_whole_copy_believes_its_index_and_goes_on(folder):
@@ -173,7 +212,7 @@ def test_the_indexes_of_pictures_and_texts_are_not_taken_for_each_other(folder):
 @pytest.mark.parametrize("name", ["faiss", "chroma"])
 @pytest.mark.parametrize("part", [0.0, 0.75])
 def test_an_index_that_was_copied_halfway_loses_nothing(tmp_path, name, part):
-    """Of each file in turn the rest is zeros, as some programs leave it."""
+    """The end of each file in turn is zeros, as an interrupted copy may leave it."""
     if name == "chroma":
         pytest.importorskip("chromadb")
     rows = ROWS if name == "faiss" else 300
@@ -189,10 +228,9 @@ def test_an_index_that_was_copied_halfway_loses_nothing(tmp_path, name, part):
             assert_each_finds_itself(store, searched, step=7)
             file.unlink()
             file.write_bytes(whole)
-        searched.close()
-        problem = searched.search(VECTORS[60], 3).plan.problem
-        # Chroma's client, once it failed on a file, may stay so until the program ends.
-        assert problem is None or name == "chroma"
+            searched.close()
+            plan = searched.search(VECTORS[60], 3).plan
+            assert (plan.path, plan.problem) == ("index", None), file.name
 
 
 def test_an_index_of_an_older_version_is_built_anew_and_no_damage(folder):
@@ -253,6 +291,61 @@ def test_a_manifest_that_says_anything_else_with_a_valid_checksum_is_no_index(fo
         assert tried > 300
         assert believed == {"notes"}  # of which some is for people to read
         assert searched.build().problem is None  # whatever it cleans up
+
+
+UNFIT = {
+    "a unit 0": lambda rows, units: (rows, np.where(units == units[0], 0, units)),
+    "a unit that never was": lambda rows, units: (
+        rows,
+        np.where(units == units[0], 1 << 40, units),
+    ),
+    "half the numbers of each vector": lambda rows, units: (rows[:, : DIM // 2].copy(), units),
+    "a vector too few": lambda rows, units: (rows[1:], units),
+    "other numbers": lambda rows, units: (rows.astype(np.float32), units),
+    "columns in place of rows": lambda rows, units: (np.asfortranarray(rows), units),
+}
+
+
+@pytest.mark.parametrize("change", UNFIT.values(), ids=UNFIT)
+def test_arrays_that_no_index_of_this_collection_has_are_no_index(folder, change):
+    """The manifest is right about the files: somebody wrote both."""
+    with Store(folder) as store, lane(store) as searched:
+        (generation,) = generations.folders(searched.folder)
+        text = (generation / generations.MANIFEST).read_text().partition("\n")[2]
+        facts = json.loads(text)
+        names = (generations.ROWS, generations.UNITS)
+        arrays = change(*(np.load(generation / name) for name in names))
+        for name, array in zip(names, arrays, strict=True):
+            np.save(generation / name, array)
+            facts["files"][name] = asdict(FileRecord.of(generation / name))
+        write_raw(generation, facts)
+        assert searched.search(VECTORS[60], 3).plan.path == "scan"
+        assert_each_finds_itself(store, searched, step=13)
+        assert [finding.kind for finding in searched.verify()] == ["index files"]
+
+
+def test_a_manifest_with_one_wrong_letter_is_no_index(folder):
+    with Store(folder) as store, lane(store) as searched:
+        (generation,) = generations.folders(searched.folder)
+        manifest = generation / generations.MANIFEST
+        text = manifest.read_text()
+        manifest.write_text(text.replace('"kind": "IVF', '"kind": "IVG'))
+        assert manifest.read_text() != text
+        (finding,) = searched.verify()
+        assert "is not what was written" in finding.detail
+        assert searched.search(VECTORS[60], 5).plan.path == "scan"
+
+
+def test_a_manifest_that_names_files_outside_of_its_folder_is_no_index(folder):
+    with Store(folder) as store, lane(store) as searched:
+        (generation,) = generations.folders(searched.folder)
+        facts = json.loads((generation / generations.MANIFEST).read_text().partition("\n")[2])
+        (searched.folder / "x").write_text("anything")
+        facts["notes"]["files"].append("../x")
+        facts["files"]["../x"] = asdict(FileRecord.of(searched.folder / "x"))
+        write_raw(generation, facts)
+        assert searched.search(VECTORS[60], 5).plan.path == "scan"
+        assert [finding.kind for finding in searched.verify()] == ["index files"]
 
 
 def test_a_manifest_of_a_million_brackets_is_no_index(folder):

@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from made_files import write_photo
+from raw_rows import raw_rows
 from seesay.search.checking.annotations import check_annotations
 from seesay.search.checking.mending import mend
 from seesay.search.checking.truth import check_truth
@@ -48,7 +49,7 @@ def captioned(store):
 
 
 def damage(store, *statements):
-    with closing(sqlite3.connect(store.file)) as connection, connection:
+    with raw_rows(store.file) as connection:
         for statement in statements:
             connection.execute(statement)
 

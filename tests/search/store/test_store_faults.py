@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -140,3 +141,45 @@ def test_a_place_where_no_folder_can_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CollectionError, match="cannot be made"):
         Store(tmp_path / "file" / "c", create=True)
+
+
+def put_another_in_its_place(folder):
+    """The collection is moved away, and one with a single picture gets its name."""
+    folder.rename(folder.with_name("former"))
+    with Store(folder, create=True) as other:
+        made.add_photos(other, made.add_space(other), made.unit_vectors(1))
+
+
+def remove_the_database(folder):
+    (folder / FILE).unlink()
+
+
+@pytest.fixture
+def opened(tmp_path):
+    with Store(tmp_path / "c", create=True) as store:
+        made.add_photos(store, made.add_space(store), made.unit_vectors(3))
+        yield store
+
+
+INSTEAD = r"was replaced or removed while it was open.*start this program again"
+
+
+@pytest.mark.parametrize("become", [put_another_in_its_place, remove_the_database])
+def test_a_database_that_became_another_while_it_was_open_is_not_written_to(opened, become):
+    become(opened.folder)
+    with pytest.raises(CollectionError, match=INSTEAD), opened.writing("change"):
+        opened.settings.set("a", "lost")
+    opened.close()
+    if become is put_another_in_its_place:
+        with Store(opened.folder) as store:
+            assert store.settings.get("a") is None and store.vectors.count(1, "image") == 1
+            assert check_truth(store, deep=True) == []
+
+
+@pytest.mark.parametrize("become", [put_another_in_its_place, remove_the_database])
+def test_nor_do_two_threads_read_one_the_former_and_one_what_came_instead(opened, become):
+    with opened.database.snapshot(), ThreadPoolExecutor(1) as other_thread:
+        become(opened.folder)
+        with pytest.raises(CollectionError, match=INSTEAD):
+            other_thread.submit(opened.vectors.count, 1, "image").result()
+        assert opened.vectors.count(1, "image") == 3

@@ -117,7 +117,7 @@ def store(tmp_path_factory):
 def columns_of(store):
     answers = Columns(store.database)
     with store.database.snapshot():
-        answers.follow(store.ledger.head())
+        answers.follow(store.ledger.position())
     return answers
 
 
@@ -154,7 +154,7 @@ def test_what_changes_is_followed(tmp_path, monkeypatch):
 
         def follow():
             with store.database.snapshot():
-                answers.follow(store.ledger.head())
+                answers.follow(store.ledger.position())
             for condition in conditions:
                 units = set(matching_units(condition, store.database))
                 assert set(np.flatnonzero(answers.mask(condition))) - {0} == units, condition

@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -16,6 +17,7 @@ from seesay.search.store.store import FILE, Store
 DIGESTS = [
     *("e3f5f97f786347ef", "d27e395955018450", "a3bbdf86b9012664", "2c99b72edd492471"),
     *("f4fc718dd52f9cfc", "ddb5374d10353de6", "fc551e1b93c7c011", "884e113b2a665e4e"),
+    "19c5f9878aec709b",
 ]
 
 ROWS = {
@@ -36,6 +38,7 @@ ROWS = {
     6: "INSERT INTO tables VALUES (2, 1); INSERT INTO undescribed VALUES (1)",
     7: "INSERT INTO fingerprints VALUES (1, zeroblob(256))",
     8: "",
+    9: "",
 }
 
 
@@ -76,6 +79,14 @@ def test_keywords_of_older_formats_are_found_in_either_script(tmp_path):
         connection.commit()
     with Store(folder) as store:
         assert [list(store.keywords.search(text, 1)[0]) for text in ("龙井", "龍井")] == [[1], [1]]
+
+
+def test_two_copies_of_an_older_format_have_no_common_history_once_they_are_upgraded(tmp_path):
+    made_by(tmp_path / "one", 7)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+        position = one.ledger.position()
+        assert one.ledger.has_passed(position) and not two.ledger.has_passed(position)
 
 
 def test_all_formats_lead_to_the_same_tables(tmp_path):

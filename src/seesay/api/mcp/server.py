@@ -1,20 +1,20 @@
 """The MCP server around the tools, alone or behind the guard of the API."""
 
+import logging
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial, wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seesay import __version__
 from seesay.errors import MissingExtraError
-from seesay.search.library import Library
 
 try:
-    from fastapi import FastAPI
     from mcp.server.mcpserver import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
     from mcp.server.transport_security import TransportSecuritySettings
-    from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
+    from mcp.types import CallToolResult, InputRequiredResult, Tool, ToolAnnotations
     from pydantic import ValidationError
     from starlette.routing import Route
     from starlette.types import Receive, Scope, Send
@@ -23,9 +23,15 @@ except ModuleNotFoundError as error:
 
 from seesay.api.failures import RefusedError, explained
 from seesay.api.mcp.tools import Tools
-from seesay.api.service import Service
-from seesay.api.work import Work
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from seesay.api.service import Service
+    from seesay.api.work import Work
+    from seesay.search.library import Library
+
+_log = logging.getLogger("seesay.api")
 PATH = "/mcp"
 _SHOWN = 80  # characters of a name that is not known
 _READS = ToolAnnotations(
@@ -33,7 +39,13 @@ _READS = ToolAnnotations(
 )
 
 
-def build_mcp(library: Library, *, most: int = 50, service: Service | None = None) -> MCPServer:
+def build_mcp(
+    library: "Library",
+    *,
+    most: int = 50,
+    service: "Service | None" = None,
+    warm_up: Callable[[], None] | None = None,
+) -> MCPServer:
     """The server with its tools; `most` is how many finds a search returns at most. With a
     `service` the tools take their turn among its other requests, and are counted with them."""
     server = _Server(
@@ -47,6 +59,7 @@ def build_mcp(library: Library, *, most: int = 50, service: Service | None = Non
         ),
         log_level="WARNING",
     )
+    server.warm_up = warm_up
     tools = Tools(library, most, None if service is None else service.metrics.searched)
     searches, pictures, long = None, None, None
     if service is not None:
@@ -65,9 +78,19 @@ def build_mcp(library: Library, *, most: int = 50, service: Service | None = Non
 class _Server(MCPServer[Any]):
     """Whatever goes wrong is told as everywhere in seesay, not in the words of a library."""
 
+    warm_up: Callable[[], None] | None = None
+    """What is prepared, once, behind the back of an assistant that has read the tools."""
+
+    async def list_tools(self) -> list[Tool]:
+        warm_up, self.warm_up = self.warm_up, None
+        if warm_up is not None:
+            threading.Thread(target=_try, args=(warm_up,), daemon=True).start()
+        return await super().list_tools()
+
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Any = None
     ) -> CallToolResult | InputRequiredResult:
+        arguments = _renamed(name, arguments)
         tools = {tool.name: tool.input_schema["properties"] for tool in await self.list_tools()}
         if name not in tools:
             known = ", ".join(tools)
@@ -92,7 +115,27 @@ class _Server(MCPServer[Any]):
             raise ToolError(str(error.__cause__ or error)) from error
 
 
-def _in_turn(tool: Callable[..., Any], work: Work) -> Callable[..., Any]:
+def _try(warm_up: Callable[[], None]) -> None:
+    try:
+        warm_up()
+    except Exception:
+        _log.debug("warming up failed", exc_info=True)  # a search that needs it says why
+
+
+def _renamed(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `search` by the names that version 0.1 gave them."""
+    if tool != "search":
+        return arguments
+    named = dict(arguments)
+    if "words" in named and "query" not in named:
+        named["query"] = named.pop("words")
+    if "folder" in named and "folders" not in named:
+        folder = named.pop("folder")
+        named["folders"] = [] if folder is None else [folder]
+    return named
+
+
+def _in_turn(tool: Callable[..., Any], work: "Work") -> Callable[..., Any]:
     """A tool that is called in the threads of `work`; where these have too much to do already, or
     it takes too long, the assistant is told so."""
 
@@ -106,7 +149,7 @@ def _in_turn(tool: Callable[..., Any], work: Work) -> Callable[..., Any]:
     return called
 
 
-def mount_mcp(app: FastAPI, server: MCPServer, *, max_body_bytes: int = 1 << 20) -> FastAPI:
+def mount_mcp(app: "FastAPI", server: MCPServer, *, max_body_bytes: int = 1 << 20) -> "FastAPI":
     """Let `app` answer MCP at PATH, behind whatever guards `app`. Every request stands for itself:
     no session is kept, so that nothing grows and a restart is not noticed."""
     inner = server.streamable_http_app(
@@ -125,11 +168,12 @@ def mount_mcp(app: FastAPI, server: MCPServer, *, max_body_bytes: int = 1 << 20)
         await answered(scope, receive, send)
 
     route.app = named
+    route.methods = {"GET", "POST", "DELETE"}  # else a page below would take the others
     app.router.routes.append(route)
     before = app.router.lifespan_context
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+    async def lifespan(app: "FastAPI") -> AsyncIterator[Any]:
         async with before(app) as state, server.session_manager.run():
             yield state
 

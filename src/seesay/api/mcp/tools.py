@@ -8,13 +8,14 @@ import base64
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from seesay.api.limits import (
     MAX_CONDITION,
+    MAX_CONDITIONS,
     MAX_DATE,
     MAX_NAME,
     MAX_UNWANTED,
@@ -22,8 +23,7 @@ from seesay.api.limits import (
     MAX_WORDS,
 )
 from seesay.errors import MissingExtraError, SeesayError
-from seesay.search.filtering import make_filter
-from seesay.search.library import Library
+from seesay.search.filtering import UnitType, make_filter
 from seesay.search.query.asking import MOST_HITS, NEGATIVE_WEIGHT, Part, parse
 from seesay.search.query.results import Hit, Results
 from seesay.search.report.plain import sendable
@@ -34,6 +34,9 @@ try:
     from mcp.types import ContentBlock, ImageContent, TextContent
 except ModuleNotFoundError as error:
     raise MissingExtraError(str(error.name).partition(".")[0], "serve") from None
+
+if TYPE_CHECKING:
+    from seesay.search.library import Library
 
 MOST_TEXT = 20_000  # characters of a text unit that `show` hands over
 SNIPPET = 240  # characters of a text in a list of finds
@@ -57,11 +60,19 @@ Without = Annotated[
         description="What the finds should not show: ['people', '汽车'].",
     ),
 ]
-Folder = Annotated[
-    str | None,
+Conditions = list[Annotated[str, Field(max_length=MAX_CONDITION)]] | None
+Where = Annotated[
+    Conditions,
     Field(
-        max_length=MAX_CONDITION,
-        description="Only finds in this folder and below, as their paths name it.",
+        max_length=MAX_CONDITIONS,
+        description="Conditions on metadata, all of which must hold: ['width>=1000', 'tag=cat'].",
+    ),
+]
+Folders = Annotated[
+    Conditions,
+    Field(
+        max_length=MAX_CONDITIONS,
+        description="Only finds in one of these folders and below, as their paths name them.",
     ),
 ]
 Since = Annotated[
@@ -75,9 +86,7 @@ Until = Annotated[
     str | None,
     Field(max_length=MAX_DATE, description="Only up to this day, month or year, inclusive."),
 ]
-Type = Annotated[
-    Literal["image", "text"] | None, Field(description="Only pictures, or only texts.")
-]
+Type = Annotated[UnitType | None, Field(description="Only pictures, texts, pages or moments.")]
 CollectionName = Annotated[
     str | None,
     Field(
@@ -119,7 +128,7 @@ class Tools:
     """What assistants can call. The texts of the methods are what assistants read."""
 
     def __init__(
-        self, library: Library, most: int = 50, searched: Callable[[str], None] | None = None
+        self, library: "Library", most: int = 50, searched: Callable[[str], None] | None = None
     ) -> None:
         """`most` finds are returned at a time; `searched` is told the collection of each search."""
         self._library = library
@@ -128,15 +137,22 @@ class Tools:
 
     def search(  # noqa: PLR0913  # one for each thing that an assistant may want to say
         self,
-        words: Words,
+        query: Words,
         without: Without = None,
-        folder: Folder = None,
+        where: Where = None,
+        folders: Folders = None,
         since: Since = None,
         until: Until = None,
         type: Type = None,
         count: Annotated[
             int, Field(ge=1, le=MOST_HITS, description="How many finds at most.")
         ] = 10,
+        offset: Annotated[
+            int, Field(ge=0, le=MOST_HITS, description="How many of the first to leave out.")
+        ] = 0,
+        min_confidence: Annotated[
+            float | None, Field(ge=0, le=100, description="Leave out what is less sure (0-100).")
+        ] = None,
         collection: CollectionName = None,
     ) -> Found:
         """Find the user's own pictures and notes by what they show or say, in Chinese or English.
@@ -150,9 +166,9 @@ class Tools:
         """
         with _told():
             here = self._library.get(collection)
-            asked = parse(words)
+            asked = parse(query)
             condition = make_filter(
-                folders=[folder] if folder else (), since=since, until=until, kind=type
+                where=where or (), folders=folders or (), since=since, until=until, kind=type
             )
             unwanted = [Part(text=one, weight=NEGATIVE_WEIGHT) for one in without or () if one]
             results = here.search(
@@ -161,6 +177,8 @@ class Tools:
                     parts=(*asked.parts, *unwanted),
                     filter=condition,
                     count=min(count, self._most),
+                    offset=offset,
+                    min_confidence=min_confidence,
                 )
             )
         name = collection or self._library.names[0]

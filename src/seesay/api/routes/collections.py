@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Body, Path, Request, Response
 
+from seesay.api.bodies import IndexBody
 from seesay.api.documents import answer, model_of
-from seesay.api.failures import RefusedError, documented
-from seesay.api.indexing import IndexingStatus
+from seesay.api.failures import documented
+from seesay.api.jobs import IndexingStatus
 from seesay.api.service import Service
 from seesay.search.report.facets import Facets
 from seesay.search.report.statistics import Statistics
@@ -95,21 +96,18 @@ def _add_indexing(router: APIRouter, service: Service) -> None:
         response_model=None,
         responses={202: _STATUS, **documented(404, 409, 507)},
     )
-    async def index(name: Name) -> Response:
-        """Looks through the folders that the collection knows, in the background: takes in what is
-        new or changed, and removes what is gone. New folders are added on the machine itself."""
-        return await service.long(begun, name)
+    async def index(
+        request: Request, name: Name, body: Annotated[IndexBody | None, Body()] = None
+    ) -> Response:
+        """Looks through the folders that the collection knows, or through those named, in the
+        background: takes in what is new or changed, and removes what is gone. Only folders that the
+        collection has already, and those that the server was started with (`--allow-folder`), may
+        be named; a link that leads out of them is not followed, and no address is fetched."""
+        service.writable(request, name)
+        return await service.long(begun, name, [] if body is None else body.paths)
 
-    def begun(name: str) -> Response:
-        _, known = service.collection(name)
-        if service.config.read_only or known.store.read_only:
-            raise RefusedError(
-                403,
-                "ReadOnly",
-                "this server only reads, expected one that may change collections; index on the "
-                "machine itself, or start the server without --read-only",
-            )
-        return answer(service.indexing.start(name), 202)
+    def begun(name: str, paths: list[str]) -> Response:
+        return answer(service.jobs.index(name, paths), 202)
 
     @router.get(
         "/v1/collections/{name}/index",
@@ -120,7 +118,19 @@ def _add_indexing(router: APIRouter, service: Service) -> None:
     async def progress(name: Name) -> Response:
         """Of the last run that was begun through this server."""
         service.collection(name)
-        return answer(service.indexing.status(name))
+        return answer(service.jobs.status(name, IndexingStatus))
+
+    @router.delete(
+        "/v1/collections/{name}/index",
+        summary="Cancel indexing",
+        status_code=202,
+        response_model=None,
+        responses={202: _STATUS, **documented(404)},
+    )
+    async def cancel(request: Request, name: Name) -> Response:
+        """Ends the run after what is at hand has been stored; the next one goes on from there."""
+        service.writable(request, name)
+        return answer(service.jobs.cancel(name, IndexingStatus), 202)
 
 
 def _summary(service: Service, name: str) -> CollectionSummary:

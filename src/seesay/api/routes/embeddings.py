@@ -74,12 +74,8 @@ def embedding_routes(service: Service) -> APIRouter:
     def embedded(body: EmbeddingsBody) -> Response:
         inputs = body.inputs
         name, embedder = _model(service, body.model)
-        if body.dimensions not in (None, embedder.dim):
-            raise ConfigError(
-                f"dimensions is {body.dimensions}; expected {embedder.dim}, which {name} has; "
-                "leave it out"
-            )
-        vectors = _vectors(embedder, inputs, service.config.max_pixels)
+        dimensions = _dimensions(name, embedder.dim, body.dimensions)
+        vectors = _cut(_vectors(embedder, inputs, service.config.max_pixels), dimensions)
         data = tuple(
             Embedding(index=index, embedding=_encoded(vector, body.encoding_format))
             for index, vector in enumerate(vectors)
@@ -151,6 +147,29 @@ def _vectors(embedder: Embedder, inputs: list[str], max_pixels: int) -> np.ndarr
     if pictures:
         vectors[pictures] = _whole(embedder.embed_images(files))
     return vectors
+
+
+def _dimensions(name: str, dim: int, asked: int | None) -> int:
+    """Raises ConfigError for a number that vectors of this model cannot have."""
+    entry = find(name)
+    smallest = (0 if entry is None else entry.smallest_dim) or dim
+    if asked is not None and not smallest <= asked <= dim:
+        why = (
+            f"{dim}, since {name} was not trained to have a part of its vectors used"
+            if smallest == dim
+            else f"{smallest} to {dim}, for which {name} was trained"
+        )
+        raise ConfigError(f"dimensions is {asked}; expected {why}; leave it out")
+    return asked or dim
+
+
+def _cut(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+    """The first numbers of each, brought back to length 1."""
+    if dimensions == vectors.shape[1]:
+        return vectors
+    part = vectors[:, :dimensions]
+    lengths: np.ndarray = np.linalg.norm(part, axis=1, keepdims=True)
+    return part / np.maximum(lengths, np.finfo(np.float32).tiny)
 
 
 def _whole(found: Embeddings) -> np.ndarray:

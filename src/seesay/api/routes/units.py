@@ -1,10 +1,13 @@
 """Units by their numbers: what is known of them, their thumbnails, and what is there twice."""
 
 import hashlib
+import os
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from seesay.api.bodies import RemoveBody
 from seesay.api.documents import answer, model_of
 from seesay.api.failures import RefusedError, documented
 from seesay.api.service import Service
@@ -41,12 +44,21 @@ Count = Annotated[int, Query(description="How many groups to answer with.", ge=1
 Offset = Annotated[int, Query(description="How many to leave out before.", ge=0, le=10**9)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """What was taken out of a collection."""
+
+    files: int
+    """How many; they stay where they are on the disk."""
+
+
 def unit_routes(service: Service) -> APIRouter:
-    """/v1/units, /v1/thumbnails and /v1/duplicates."""
+    """/v1/units, /v1/thumbnails, /v1/duplicates and /v1/remove."""
     router = APIRouter(tags=["units"])
     _add_units(router, service)
     _add_thumbnails(router, service)
     _add_duplicates(router, service)
+    _add_remove(router, service)
     return router
 
 
@@ -137,6 +149,38 @@ def _add_duplicates(router: APIRouter, service: Service) -> None:
         """Files of the same content, and pictures that show the same, the best of a group first.
         Only a file of which `keep` is false may go."""
         return await service.long(found, collection, threshold, exact, count, offset)
+
+
+def _add_remove(router: APIRouter, service: Service) -> None:
+    def removed(name: str, body: RemoveBody) -> Response:
+        _, collection = service.collection(name)
+        folders = [folder for folder in body.folders if os.path.isabs(folder)]
+        if len(folders) < len(body.folders) or not (folders or body.units):
+            raise RefusedError(
+                400,
+                "ConfigError",
+                "the request names nothing, or a folder without its full path; expected units or "
+                "full paths of folders; take them from a hit of /v1/search",
+            )
+        try:
+            return answer(Removed(files=collection.remove(folders, units=body.units)))
+        except CollectionError as error:
+            raise _not_found(error) from error
+
+    @router.post(
+        "/v1/remove",
+        summary="Take files out of a collection",
+        response_model=None,
+        responses={
+            200: {"model": model_of(Removed), "description": "How many went."},
+            **documented(404, 409, 507),
+        },
+    )
+    async def remove(request: Request, body: RemoveBody) -> Response:
+        """Forgets files and all that is known of them; no file is deleted. Indexing leaves them out
+        from now on, until one is named to it."""
+        name, _ = service.writable(request, body.collection)
+        return await service.long(removed, name, body)
 
 
 def _not_found(error: CollectionError) -> Exception:

@@ -38,6 +38,11 @@ _BUILD = "请运行 `seesay rebuild`，用已存的内容重建。"
 _BOTH = "请先运行 `seesay rebuild` 清除，再运行 `seesay index` 重新计算。"
 CHINESE = {
     "pages": "{where} 已损坏：{detail}。请换回备份的文件夹，或把文件重新收录到新的资料库。",
+    "changed rows": "有 {count} 个文件（首个为 {where}）的存储内容与写入时不同，硬盘可能有故障。"
+    "请换回备份的文件夹；或先运行 `seesay rebuild` 去掉这些文件的记录，"
+    "再运行 `seesay index` 重新读取。",
+    "changed table": "表 {where} 的内容与写入时不同，硬盘可能有故障。"
+    "请换回备份的文件夹，或把文件重新收录到新的资料库。",
     "orphans": "表 {where} 中有 {count} 行无所归属（{detail}）。请运行 `seesay rebuild` 清除。",
     "short vectors": f"模型 {{where}} 有 {{count}} 个向量不完整。{_BOTH}",
     "unsound vectors": "模型 {where} 有 {count} 个向量长度不为 1 或含有非数值"

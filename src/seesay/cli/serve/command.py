@@ -1,5 +1,6 @@
 """`seesay serve`: the API, the page and MCP on one port, for this machine or behind a token."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +61,28 @@ ReadOnly = Annotated[
         help=say("Refuse whatever changes a collection.", "拒绝任何修改资料库的请求。"),
     ),
 ]
+ReadToken = Annotated[
+    str | None,
+    typer.Option(
+        "--read-token",
+        envvar="SEESAY_READ_TOKEN",
+        help=say(
+            "Another token, for programs that may search and change nothing.",
+            "另设一个令牌，供只检索、不修改的程序使用。",
+        ),
+    ),
+]
+AllowFolder = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--allow-folder",
+        help=say(
+            "Folder that programs may have indexed, beside those that were indexed before; "
+            "repeatable.",
+            "除已收录的文件夹外，允许程序请求收录的文件夹；可重复使用。",
+        ),
+    ),
+]
 NoPage = Annotated[
     bool, typer.Option("--no-page", help=say("API and MCP only.", "只提供 API 和 MCP，不要网页。"))
 ]
@@ -70,19 +93,25 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 8484,
     token: Token = None,
+    read_token: ReadToken = None,
     read_only: ReadOnly = False,
+    allow_folder: AllowFolder = None,
     device: Device = None,
     no_page: NoPage = False,
 ) -> None:
     import logging
     import sys
     from contextlib import closing
+    from dataclasses import replace
 
     from seesay.cli.serve.composing import compose
     from seesay.cli.serve.listening import address, listen, run
 
     logging.basicConfig(level=logging.WARNING, format="seesay: %(message)s")  # on stderr
-    config = configure(host, token, read_only)
+    folders = tuple(str(folder.expanduser().absolute()) for folder in allow_folder or ())
+    config = replace(
+        configure(host, token, read_only), read_token=read_token or None, index_folders=folders
+    )
     with closing(listen(host, port)) as listener:
         with working(say("opening collections and models", "正在打开资料库和模型")):
             from seesay.search.library import Library

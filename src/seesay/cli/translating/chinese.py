@@ -166,6 +166,12 @@ CHINESE = (
         "无法读取 {file}：{why}；应为每行一项的 UTF-8 文本文件；请检查路径，或另存为 UTF-8",
     ),
     (
+        "{folder} holds {name}, which no probe has; expected no such folder, or a probe that is to "
+        "be replaced; choose another folder",
+        "{folder} 里有 {name}，探针的文件夹里不会有它；应为尚不存在的文件夹，"
+        "或要替换掉的探针；请换一个文件夹",
+    ),
+    (
         "there is no engine {name}; expected faiss, chroma, chroma=HOST:PORT or "
         "milvus=http://HOST:PORT (https:// where the server speaks TLS); write it like one of "
         "these",

@@ -94,7 +94,7 @@ def label_from(fields: Mapping[str, Any]) -> int | None:
     except (TypeError, ValueError, OverflowError):
         raise DataError(
             f"the label {str(value)[:80]!r} is no number of a class, expected a whole one such as "
-            "0: correct it"
+            '0: number the classes, or read words as captions by columns = { caption = "label" }'
         ) from None
     return label
 

@@ -7,6 +7,7 @@ words: what was cut off silently could not be found again by any search.
     tokens.owners   # which text each window belongs to
 """
 
+import html
 import re
 import string
 from collections.abc import Sequence
@@ -24,7 +25,15 @@ from seesay.data.tokenizers.vocabularies import largest_id, read_vocabulary, spe
 from seesay.data.tokenizers.windows import windows
 from seesay.errors import ConfigError, DataError
 
-Clean = Literal["none", "clip", "siglip", "lower"]
+Clean = Literal[
+    "none",
+    "clip",
+    "siglip",
+    "lower",
+    "open_clip_lower",
+    "open_clip_canonicalize",
+    "open_clip_whitespace",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +44,13 @@ class TokenizerConfig:
 
     - "none": nothing.
     - "clip": Unicode NFC, white space to single spaces, lower case, as transformers' CLIPTokenizer.
-      open_clip's SimpleTokenizer (like OpenAI's original) runs ftfy.fix_text and html.unescape
-      first, which also straightens curly quotes, narrows full-width letters, repairs mis-decoded
-      text and turns "&amp;" into "&". We follow transformers, whose tokenizer.json is what the
-      checkpoints carry, so such characters get the tokens that they get there.
     - "siglip": "_" to a space, other ASCII punctuation deleted, lower case, white space to single
       spaces, ends stripped (big_vision's canonicalize_text, which SigLIP 1 was trained with).
     - "lower": lower case, nothing else (SigLIP 2).
+    - "open_clip_...": what open_clip and OpenAI's own code do to every text, ftfy.fix_text and
+      html.unescape, which straightens curly quotes, narrows full-width letters, repairs mis-decoded
+      text and turns "&amp;" into "&"; then white space to single spaces, ends stripped, and with
+      "lower" lower case, with "canonicalize" the same as "siglip" (open_clip, tokenizer.py).
     """
 
     context: int
@@ -50,6 +59,8 @@ class TokenizerConfig:
     """Id that fills a row up to the context, always on the right."""
     clean: Clean = "none"
     """What is done to a text before it is cut into tokens."""
+    end_mark: bool = True
+    """Whether the special tokens behind a text are kept; CLIPA has padding in their place."""
 
     def __post_init__(self) -> None:
         if self.context < 1 or self.pad_id < 0:
@@ -83,6 +94,8 @@ class Tokenizer:
         self._file_normalizer = backend.normalizer
         self._backend.normalizer = _cleaner(config.clean, backend.normalizer)
         self.prefix, self.suffix = special_ids(backend)
+        if not config.end_mark:
+            self.suffix = [config.pad_id] * len(self.suffix)
         self._capacity = config.context - len(self.prefix) - len(self.suffix)
         if self._capacity < 1:
             raise ConfigError(
@@ -101,6 +114,11 @@ class Tokenizer:
         """The largest id that stands in any row."""
         ids = (largest_id(self._backend), self.config.pad_id, *self.prefix, *self.suffix)
         return max(ids)
+
+    def same_vocabulary(self, other: "Tokenizer") -> bool:
+        """Whether every token has the same id in both, and the same ones stand around a text."""
+        ends = (self.prefix, self.suffix) == (other.prefix, other.suffix)
+        return ends and self._backend.get_vocab() == other._backend.get_vocab()
 
     def encode(self, texts: Sequence[str]) -> Tokens:
         """Ids of every text, each row [special tokens, text, special tokens, padding].
@@ -149,10 +167,14 @@ class Tokenizer:
         return [encoding.ids[span.start : span.stop] for span in spans]
 
     def _text(self, text: str) -> str:
-        if self.config.clean == "siglip":
-            text = _canonical(text)
         # Half of a surrogate pair (a file name in another encoding, broken JSON) is no character.
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        clean = self.config.clean
+        if clean.startswith("open_clip"):
+            text = " ".join(_repaired(text).split())
+        if clean in ("siglip", "open_clip_canonicalize"):
+            text = _canonical(text)
+        return text.lower() if clean == "open_clip_lower" else text
 
 
 def load_tokenizer(folder: Path, config: TokenizerConfig) -> Tokenizer:
@@ -170,17 +192,22 @@ def load_tokenizer(folder: Path, config: TokenizerConfig) -> Tokenizer:
 def _cleaner(clean: Clean, of_file: Any) -> Any:
     """The file's own normalizer with ours in front of it."""
     ours: dict[Clean, list[Any]] = {
-        "none": [],
         "clip": [
             normalizers.NFC(),
             normalizers.Replace(Regex(r"\s+"), " "),
             normalizers.Lowercase(),
         ],
-        "siglip": [],  # by _canonical: str.lower() knows the final sigma, Lowercase does not
         "lower": [normalizers.Lowercase()],
     }
-    steps = [*ours[clean], *([of_file] if of_file is not None else [])]
-    return normalizers.Sequence(steps) if ours[clean] else of_file
+    if clean not in ours:  # the others in _text: str.lower() knows the final sigma
+        return of_file
+    return normalizers.Sequence([*ours[clean], *([of_file] if of_file is not None else [])])
+
+
+def _repaired(text: str) -> str:
+    import ftfy  # takes 60 ms, and only these models need it
+
+    return html.unescape(html.unescape(ftfy.fix_text(text))).strip()
 
 
 def _canonical(text: str) -> str:

@@ -142,6 +142,12 @@ def _bert(path: Path) -> Tokenizer:
     """BERT's word pieces. A line of the file is one piece, whatever it holds: the Chinese list has
     U+2028 as a piece, which str.splitlines would take for the end of a line."""
     settings = _settings(path.parent)
+    if not settings.get("do_basic_tokenize", True):
+        raise WeightsError(
+            f"{path.parent / 'tokenizer_config.json'} sets do_basic_tokenize to false; expected "
+            "true, since texts are cut at spaces and signs here; choose another model: seesay "
+            "models list"
+        )
     lines = _lines(read_text(path, _MOST_LIST).removesuffix("\n"))
     vocab = {line: index for index, line in enumerate(lines)}
     backend = Tokenizer(WordPiece(vocab, unk_token="[UNK]"))

@@ -5,6 +5,8 @@ from typing import Literal
 
 Kind = Literal[
     "pages",
+    "changed rows",
+    "changed table",
     "orphans",
     "short vectors",
     "unsound vectors",
@@ -35,6 +37,17 @@ WORDS: dict[Kind, tuple[Remedy, str]] = {
         "restore",
         "{where} is damaged: {detail}. Expected what was written. Put back a copy of the folder, "
         "or index your files into a new collection.",
+    ),
+    "changed rows": (
+        "rebuild",
+        "what is stored of {count} files (the first is {where}) is not what was written: a disk "
+        "may be failing. Put back a copy of the folder; or run `seesay rebuild`, which forgets "
+        "these files, and then `seesay index`, which reads them again.",
+    ),
+    "changed table": (
+        "restore",
+        "rows of the table {where} are not what was written: a disk may be failing. Expected "
+        "their checksum. Put back a copy of the folder, or index your files into a new collection.",
     ),
     "orphans": (
         "rebuild",

@@ -2,6 +2,7 @@
 
 from seesay.search.checking.annotations import misdescribed
 from seesay.search.checking.metadata import mend_metadata
+from seesay.search.checking.rows import mend_rows
 from seesay.search.checking.truth import (
     WITHOUT_KEYWORDS,
     WITHOUT_UNIT,
@@ -30,14 +31,16 @@ _ORPHANS = (  # what others belong to comes first
 
 
 def mend(store: Store) -> int:
-    """Take out rows that belong to nothing, vectors and metadata that are none, put every text
-    into the keyword index again where that is damaged or lacks some, and let the next run describe
-    pictures that lack what tables say of them; returns how many rows that changed."""
+    """Take out files whose rows are not what was written, rows that belong to nothing, and vectors
+    and metadata that are none; put every text into the keyword index again where that is damaged or
+    lacks some; and let the next run describe pictures that lack what tables say of them. Returns
+    how many rows that changed."""
     damaged = keywords_are_damaged(store) is not None
     with store.writing("mend") as change:
         if damaged:
             store.database.run("DROP TABLE keywords")
             store.database.run(KEYWORD_TABLE)
+        mend_rows(store)
         for statement in _ORPHANS:
             store.database.run(statement)
         for space in store.spaces.all():

@@ -6,7 +6,9 @@ import numpy as np
 
 from seesay.errors import CollectionBusyError, CollectionDamagedError
 from seesay.search.checking.findings import Finding
+from seesay.search.checking.rows import check_rows
 from seesay.search.store.records import Space
+from seesay.search.store.sqlite.opening import DEFINITIONS, new_definitions
 from seesay.search.store.store import Store
 from seesay.search.store.vectors import HALF, NORM_TOLERANCE
 
@@ -29,7 +31,14 @@ def check_truth(store: Store, *, deep: bool = False) -> list[Finding]:
         _missing,
     ]
     if deep:
-        checks += [_unsound, _missing_captions, _keyword_index, _missing_keywords]
+        checks += [
+            _definitions,
+            check_rows,
+            _unsound,
+            _missing_captions,
+            _keyword_index,
+            _missing_keywords,
+        ]
     found: list[Finding] = []
     for check in checks:
         try:
@@ -84,6 +93,13 @@ def _orphans(store: Store) -> Iterator[Finding]:
     for table, some in rows.items():
         detail = "table without row numbers" if some[0] is None else f"row {some[0]}"
         yield Finding(kind="orphans", where=table, count=len(some), detail=detail)
+
+
+def _definitions(store: Store) -> Iterator[Finding]:
+    """Tables, indexes and triggers that are not those of a new collection."""
+    for _, name, _, _ in new_definitions() ^ set(store.database.rows(DEFINITIONS)):
+        detail = f"the definition of {(name or b'').decode('utf-8', 'replace')} is another one"
+        yield Finding(kind="pages", where=str(store.file), detail=detail)
 
 
 def _short(store: Store) -> Iterator[Finding]:

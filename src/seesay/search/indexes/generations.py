@@ -1,9 +1,9 @@
-"""The index of a lane on disk: whole folders with a number, the highest of which counts.
+"""The index of a lane on disk: numbered folders ("generations"), of which the highest is used.
 
-A generation is written beside its place, forced to the disk, and renamed into it; what is found
-under a number was complete once. It names the change it was built from, so that what came after can
-be added at a search, and what came of another history is not believed. Nothing here is needed to
-open a collection.
+A generation is written under a temporary name, synced and renamed, so a numbered folder was
+complete when it appeared. Its manifest names the position in the ledger that it was built from: a
+search adds what changed since, and ignores an index that was built from another history. A
+collection opens without any of this.
 """
 
 import json
@@ -26,7 +26,7 @@ from seesay.search.indexes.protocol import IndexDamagedError, IndexOutdatedError
 from seesay.search.store.ledger import Position
 from seesay.search.store.vectors import HALF
 
-FORMAT = 2  # 1 had no token: nothing tells which history it was built from
+FORMAT = 2  # 1 had no token, so that nothing tells which history it was built from
 ROWS, UNITS, MANIFEST = "rows.npy", "units.npy", "manifest.json"
 _UNFINISHED = ".unfinished-"
 _CHECKED_WHOLE = 1 << 28  # bytes: larger files are looked at here and there when they are opened
@@ -35,21 +35,21 @@ _FILE = re.compile(r"(\w[\w.-]*/)*\w[\w.-]*", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a generation says of itself."""
+    """What a generation was built from, by what, and its files."""
 
     format: int
     position: Position
-    """Where the collection stood: the index holds all of that, and nothing newer."""
+    """The state of the collection that the index holds, and nothing newer."""
     lane: str
     """The name of the lane's folder, which says the modality and the space."""
     engine: str
     """Its name: see `engine_of`."""
     place: str
-    """Where it was built: elsewhere it is a copy."""
+    """The machine and folder that it was built in: a generation found elsewhere is a copy."""
     notes: Mapping[str, Any]
-    """What the engine remembers."""
+    """What the engine needs to open it again."""
     files: Mapping[str, FileRecord]
-    """To tell whether each file is still the one that was written."""
+    """Size and checksums of each file, to find damage."""
 
     @property
     def kind(self) -> str:
@@ -128,8 +128,8 @@ def folder_of(lane: Path, number: int) -> Path:
 
 
 def load(lane: Path, number: int, *, every_byte: bool = False) -> Generation:
-    """Raises IndexDamagedError where it is missing or its rows are not what was written; the files
-    of its engine are another matter: see `check`."""
+    """Open a generation. Raises IndexDamagedError where it is missing or its rows are not what was
+    written. The files of its engine are not looked at: see `check`."""
     folder = folder_of(lane, number)
     manifest = manifest_of(lane, number)
     if manifest.format != FORMAT:
@@ -151,8 +151,8 @@ def check(generation: Generation, *, every_byte: bool = False) -> None:
 
 
 def remove_all_but(lane: Path, number: int) -> list[Manifest]:
-    """Remove the other generations; returns the manifests that could still be read, for their
-    engines to clean up. Whoever has one open keeps what it mapped."""
+    """Remove the other generations. Returns those manifests that can be read, so that engines can
+    clean up on their servers. A process that has one open keeps the files it mapped."""
     removed = []
     for folder in list(folders(lane)):
         if int(folder.name) == number:
@@ -175,7 +175,7 @@ def sync(path: Path) -> None:
 
 
 def manifest_of(lane: Path, number: int) -> Manifest:
-    """What a generation says of itself. Raises IndexDamagedError where that cannot be read."""
+    """Read a manifest. Raises IndexDamagedError where that fails."""
     folder = folder_of(lane, number)
     try:
         sum_of_it, _, text = (folder / MANIFEST).read_text("utf-8").partition("\n")
@@ -203,7 +203,8 @@ def _parsed(facts: Any) -> Manifest:
     own = {ROWS, UNITS, *(notes.get("files") or ())}
     if files.keys() != own or not all(map(_FILE.fullmatch, files)):
         raise ValueError("other files than an index has")
-    if not all(type(one) is int and 0 <= one < 1 << 63 for one in position):
+    # A token may be negative: upgraded collections have theirs from SQLite's random().
+    if not all(type(one) is int and -(1 << 63) <= one < 1 << 63 for one in position):
         raise ValueError("no position in a history")
     return Manifest(
         format=facts["format"],

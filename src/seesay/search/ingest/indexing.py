@@ -27,6 +27,7 @@ from seesay.search.ingest.spaces import require_active, space_of
 from seesay.search.ingest.storing.committing import Committing, Tally
 from seesay.search.ingest.storing.describing import describe
 from seesay.search.ingest.storing.embedding import Embedding
+from seesay.search.ingest.storing.excluding import admits, excluded, readmit
 from seesay.search.ingest.storing.known import ROOTS, is_below, known_roots
 from seesay.search.ingest.storing.removing import remove_aliases, remove_what_is_gone
 from seesay.search.ingest.storing.tables import Captions
@@ -140,6 +141,7 @@ class _Run:
             new = [p for p in folders if not any(is_below(p, root) for root in known)]
             if new:
                 self._store.settings.set(ROOTS, [*known, *new])
+            readmit(self._store, places)
             process = {"pid": os.getpid(), "host": gethostname()}  # by which a kill is noticed
             arguments = {"roots": [path_to_text(place) for place in places], **process}
             return self._store.runs.start("index", arguments)
@@ -200,6 +202,8 @@ class _Run:
 
     def _tasks(self, files: Iterator[Seen], stopping: Event) -> Iterator[Task]:
         """What of the files must be read: those that are new or have changed."""
+        admitted = admits(excluded(self._store), self._options.inside)
+        files = (file for file in files if admitted(file.path))
         while not stopping.is_set() and (some := list(islice(files, _LOOKED_UP))):
             items = self._store.items.by_path(file.path for file in some)
             bad = self._store.quarantine.by_path(file.path for file in some)

@@ -44,6 +44,8 @@ class IngestOptions:
     """Remove what is no longer there, below the folders given."""
     prune: bool = False
     """Remove it even where a whole folder given is gone or empty, as an unmounted disk is."""
+    inside: tuple[str, ...] | None = None
+    """Read nothing outside of these folders, wherever links and tables point; None to read all."""
     retry_failed: bool = False
     """Try files again that could not be read and have not changed since."""
 
@@ -101,6 +103,11 @@ class IngestReport:
     """Files of kinds that nothing reads yet, such as PDF and video: how many, by their ending."""
     index_problem: str | None = None
     """Why no index could be built: searching is slower without."""
+
+    def __repr__(self) -> str:
+        names = ("added", "updated", "moved", "unchanged", "removed", "failed")
+        counts = ", ".join(f"{getattr(self, name)} {name}" for name in names)
+        return f"IngestReport({counts}{', interrupted' if self.interrupted else ''})"
 
     @property
     def found_nothing(self) -> bool:

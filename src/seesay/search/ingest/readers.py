@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-import seesay
 from seesay.errors import CollectionError
 from seesay.search.ingest.reading.messages import Outcome, Setup, Task, outcome_of, receive, send
 
@@ -226,7 +225,7 @@ class _Process:
 
 
 def _start(setup: Setup) -> "subprocess.Popen[bytes]":
-    root = str(Path(seesay.__file__).parents[1])
+    root = str(Path(__file__).parents[3])
     command = [sys.executable, "-P", "-c", _START.format(root=root), setup.to_json()]
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen(

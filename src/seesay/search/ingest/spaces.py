@@ -22,6 +22,8 @@ from seesay.search.store.store import Store
 # Counted up when ordinary files would give other pixels, which makes every picture be read again.
 # Corrections for rare kinds of files leave it: their vectors were wrong, and all others would have
 # to be computed anew for them. `seesay index` reads such a file again when it changes.
+# As version 0.1.0 cleaned texts in open_clip's layouts: only unclean ones get another vector now.
+_CLEANED_BEFORE = {"open_clip_lower": "clip", "open_clip_canonicalize": "siglip"}
 _DECODE_RULES = 1
 
 
@@ -42,10 +44,18 @@ def space_of(store: Store, embedder: Embedder) -> Space:
 
 def draft_of(embedder: Embedder | TextEmbedder) -> SpaceDraft:
     """What makes this embedder's vectors comparable."""
+    # Settings that version 0.1.0 did not know are left out where they change nothing, so that its
+    # collections go on with the same model.
+    transform, texts = asdict(embedder.transform_config), asdict(embedder.tokenizer.config)
+    if transform["resize"] != "patches":
+        del transform["patch"], transform["patches"]
+    if texts["end_mark"]:
+        del texts["end_mark"]
+    texts["clean"] = _CLEANED_BEFORE.get(texts["clean"], texts["clean"])
     facts = {
         "decode": [_DECODE_RULES, embedder.reduce_large],
-        "transform": asdict(embedder.transform_config),
-        "tokenizer": [asdict(embedder.tokenizer.config), embedder.tokenizer.vocab_size],
+        "transform": transform,
+        "tokenizer": [texts, embedder.tokenizer.vocab_size],
     }
     text = json.dumps(facts, sort_keys=True)
     return SpaceDraft(

@@ -90,6 +90,17 @@ def candidates(pixels: UInt8[np.ndarray, "rows levels"]) -> list[Pair]:
     return sorted(found)
 
 
+def candidates_among(store: Store, units: Sequence[int]) -> list[Pair]:
+    """The same of these units, those that have a fingerprint; of a pair the first is named first
+    in `units`."""
+    prints = store.fingerprints.of_units(units)
+    known = [unit for unit in dict.fromkeys(units) if unit in prints]
+    if len(known) < 2:
+        return []
+    pixels = np.stack([prints[unit] for unit in known])
+    return [(known[a], known[b]) for a, b in candidates(pixels)]
+
+
 def own_metadata(store: Store, units: Iterable[int]) -> dict[int, Metadata]:
     """What the files of these units say themselves, whatever tables say of them."""
     units = list(units)

@@ -42,6 +42,9 @@ class Hit:
     """Paths of the same content, which were left out of the list."""
     metadata: Mapping[str, Value | tuple[Value, ...]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Hit({self.unit}, {self.path!r}, {self.kind}, confidence={self.confidence:.0f})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -121,3 +124,8 @@ class Results:
     """As it was understood; pictures by their names."""
     explain: Explain
     seconds: float
+
+    def __repr__(self) -> str:
+        best = f", best {self.hits[0]!r}" if self.hits else ""
+        fits = "no good match" if self.no_good_match else "a good match"
+        return f"Results({len(self.hits)} hits, {fits}{best})"

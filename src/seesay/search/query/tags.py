@@ -13,6 +13,7 @@ from jaxtyping import Float32
 
 from seesay.errors import ConfigError
 from seesay.inference.background import Backgrounds
+from seesay.inference.cancelling import check_cancelled
 from seesay.inference.embedder import Embedder
 from seesay.inference.prompts import Language, concepts, detect_language
 from seesay.search.query.confidence import THRESHOLD, Confidence
@@ -122,6 +123,7 @@ def _tagged(
     counts: Counter[str] = Counter()
     tagged = 0
     for start in range(0, len(units), _BATCH):
+        check_cancelled()
         numbers, vectors = store.vectors.get(space.id, units[start : start + _BATCH])
         given = _fitting(labels, vectors)
         with store.writing("tag"):

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import numpy as np
-
 from seesay.errors import CollectionError
-from seesay.search.query.likeness import ThumbnailOf, candidates, likenesses
+from seesay.search.query.likeness import ThumbnailOf, candidates_among, likenesses
 from seesay.search.query.searcher import Searcher
 from seesay.search.store.records import Locator, Space, Unit, Value
 from seesay.search.store.store import Store
@@ -84,11 +82,7 @@ def _near(
     if not len(store.vectors.get(space.id, [unit.id])[0]):
         return ()  # it came a moment ago, and its vector is still to come
     hits = [hit for hit in searcher.similar([unit.id], count=_NEAR).hits if hit.kind == "image"]
-    prints = store.fingerprints.of_units([unit.id, *(hit.unit for hit in hits)])
-    if unit.id not in prints:
-        return ()
-    others = [hit for hit in hits if hit.unit in prints]
-    pixels = np.stack([prints[number] for number in (unit.id, *(hit.unit for hit in others))])
-    pairs = [(unit.id, others[b - 1].unit) for a, b in candidates(pixels) if a == 0]
-    alike = {other for _, other in likenesses(store, thumbnail, pairs)}
-    return [hit.path for hit in others if hit.unit in alike]
+    pairs = candidates_among(store, [unit.id, *(hit.unit for hit in hits)])
+    own = [pair for pair in pairs if pair[0] == unit.id]
+    alike = {other for _, other in likenesses(store, thumbnail, own)}
+    return [hit.path for hit in hits if hit.unit in alike]

@@ -1,4 +1,5 @@
-"""A collection as a map: what is alike lies close together, as far as two numbers can say it."""
+"""A collection as a map: what is alike lies close together, as far as two numbers can say it, or
+pictures where they were taken."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,15 @@ from seesay.search.store.store import Store
 
 MOST_POINTS = 20_000
 _LEAST = 1e-6  # an axis along which nothing differs
+# Several values of a key, which a table may give, count as the first: a unit is one point.
+_PLACES = (
+    "SELECT a.unit, min(a.value), min(b.value) FROM metadata a"
+    " JOIN metadata_keys ka ON ka.id = a.key AND ka.name = 'latitude' AND ka.type = 'number'"
+    " JOIN metadata b ON b.unit = a.unit"
+    " JOIN metadata_keys kb ON kb.id = b.key AND kb.name = 'longitude' AND kb.type = 'number'"
+    " WHERE a.value BETWEEN -90 AND 90 AND b.value BETWEEN -180 AND 180"
+    " GROUP BY a.unit ORDER BY a.unit DESC"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +34,7 @@ class Point:
     text: str | None
     """What is written in it, its beginning."""
     x: float
-    """Between -1 and 1, as `y` is."""
+    """Between -1 and 1, as `y` is; on a map of places its longitude, and `y` its latitude."""
     y: float
 
 
@@ -47,11 +57,7 @@ def draw_map(
 ) -> Map:
     """The first two principal components of the vectors of a lane; of more than `most`, of some
     that are drawn evenly, and always the same. Raises ConfigError where `most` is below 1."""
-    if most < 1:
-        raise ConfigError(
-            f"the map is asked for {most} points; expected at least 1; leave the number out for "
-            f"{MOST_POINTS}"
-        )
+    _check_most(most)
     with store.database.snapshot():
         total = store.vectors.count(space.id, modality)
         units, vectors = _sampled(store, space, modality, total, most)
@@ -71,6 +77,38 @@ def draw_map(
         if number in known
     ]
     return Map(modality=modality, points=tuple(points), total=total, explained=explained)
+
+
+def draw_places(store: Store, *, most: int = MOST_POINTS) -> Map:
+    """Every picture with a position: `x` is its longitude and `y` its latitude, in degrees. Of more
+    than `most` the newest. Raises ConfigError where `most` is below 1."""
+    _check_most(most)
+    with store.database.snapshot():
+        rows = store.database.rows(_PLACES)
+        shown = {unit: (latitude, longitude) for unit, latitude, longitude in rows[:most]}
+        units = store.units.get(shown)
+        items = {one.id: one for one in store.items.get({unit.item for unit in units})}
+    points = tuple(
+        Point(
+            unit=unit.id,
+            path=items[unit.item].path,
+            kind=unit.kind,
+            text=None,
+            x=shown[unit.id][1],
+            y=shown[unit.id][0],
+        )
+        for unit in units
+        if unit.item in items
+    )
+    return Map(modality="image", points=points, total=len(rows), explained=1.0)
+
+
+def _check_most(most: int) -> None:
+    if most < 1:
+        raise ConfigError(
+            f"the map is asked for {most} points; expected at least 1; leave the number out for "
+            f"{MOST_POINTS}"
+        )
 
 
 def _sampled(

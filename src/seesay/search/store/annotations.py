@@ -14,6 +14,7 @@ from typing import Any
 
 from seesay.search.store.records import Metadata
 from seesay.search.store.sqlite.database import Database
+from seesay.search.store.sqlite.failures import decoded
 from seesay.search.store.sqlite.numbers import ANY_OF, as_list
 from seesay.search.store.sqlite.paths import path_to_text, text_to_path
 from seesay.search.store.values import sound
@@ -216,8 +217,8 @@ class Annotations:
         return {
             unit: OwnDescription(
                 text=None if text is None else text_to_path(text),
-                metadata=_read(metadata),
-                keys=json.loads(keys.decode("utf-8", "surrogatepass")),
+                metadata=decoded(_read, metadata),
+                keys=decoded(_read_keys, keys),
             )
             for unit, text, metadata, keys in rows
         }
@@ -297,12 +298,19 @@ def _stored(row: Annotation | OwnDescription) -> _Words:
 
 
 def _annotation(text: str | None, metadata: str) -> Annotation:
-    return Annotation(text=None if text is None else text_to_path(text), metadata=_read(metadata))
+    return Annotation(
+        text=None if text is None else text_to_path(text), metadata=decoded(_read, metadata)
+    )
 
 
 def _dated(value: object) -> object:
     assert isinstance(value, date)  # text, number and date are all that there is
     return {"time": value.isoformat()}
+
+
+def _read_keys(raw: bytes) -> list[str]:
+    keys: list[str] = json.loads(raw.decode("utf-8", "surrogatepass"))
+    return keys
 
 
 def _read(text: str) -> Metadata:

@@ -31,8 +31,8 @@ class Fingerprints:
     def put(self, fingerprints: Mapping[int, bytes]) -> None:
         """Store the fingerprints of units, by number; units that are gone are left out."""
         self._database.run_many(
-            "INSERT OR REPLACE INTO fingerprints (unit, pixels) SELECT id, ? FROM units"
-            " WHERE id = ?",
+            "INSERT INTO fingerprints (unit, pixels) SELECT id, ? FROM units WHERE id = ?"
+            " ON CONFLICT (unit) DO UPDATE SET pixels = excluded.pixels",
             ((pixels, unit) for unit, pixels in fingerprints.items()),
         )
 

@@ -7,16 +7,17 @@ from typing import Any, Literal, NamedTuple
 
 from seesay.search.store.records import LedgerEntry, Run
 from seesay.search.store.sqlite.database import Database
+from seesay.search.store.sqlite.failures import decoded
 
 
 class Position(NamedTuple):
-    """A point in the history of one collection, which no other history passes."""
+    """A state in the history of a collection. No other history contains it."""
 
     seq: int
     """The number of the newest change; 0 before the first."""
     token: int
-    """The random number of that change. A copy of the collection that is put back and goes on from
-    there reaches the same `seq` again, with another token."""
+    """The random number of that change. A backup that is restored and changed reaches the same
+    `seq` again, with another token."""
 
 
 START = Position(0, 0)
@@ -33,13 +34,13 @@ class Ledger:
         return self.position().seq
 
     def position(self) -> Position:
-        """Where the collection stands."""
+        """The present state."""
         newest = self._database.rows("SELECT seq, token FROM ledger ORDER BY seq DESC LIMIT 1")
         return Position(*newest[0]) if newest else START
 
     def has_passed(self, position: Position) -> bool:
-        """Whether the collection once stood there."""
-        if not position.token:  # that of an index, or of a program, that knows of no tokens
+        """Whether this was once the state of this collection."""
+        if not position.token:  # the beginning, or an index of a version without tokens
             return position == START
         sql = "SELECT 1 FROM ledger WHERE seq = ? AND token = ?"
         return bool(self._database.rows(sql, position))
@@ -95,9 +96,9 @@ def _run(*row: Any) -> Run:
     return Run(
         id=number,
         action=action,
-        arguments=json.loads(arguments),
+        arguments=decoded(json.loads, arguments),
         state=state,
         started_ns=started_ns,
         ended_ns=ended_ns,
-        counts=json.loads(counts),
+        counts=decoded(json.loads, counts),
     )

@@ -3,6 +3,7 @@
 import json
 
 from seesay.search.store.sqlite.database import Database
+from seesay.search.store.sqlite.failures import decoded
 
 
 class Settings:
@@ -14,7 +15,7 @@ class Settings:
     def get(self, name: str) -> object:
         """None where there is none."""
         found = self._database.rows("SELECT value FROM settings WHERE name = ?", (name,))
-        return json.loads(found[0][0]) if found else None
+        return decoded(json.loads, found[0][0]) if found else None
 
     def set(self, name: str, value: object) -> None:
         """Remember a value that JSON can hold."""

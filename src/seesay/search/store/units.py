@@ -11,6 +11,7 @@ from seesay.search.store.keyword_table import KeywordTable
 from seesay.search.store.metadata import MetadataTable
 from seesay.search.store.records import Locator, Metadata, Unit, UnitDraft, Value
 from seesay.search.store.sqlite.database import Database
+from seesay.search.store.sqlite.failures import decoded
 from seesay.search.store.sqlite.numbers import ANY_OF, as_list, next_number
 from seesay.search.store.sqlite.paths import path_to_text, text_to_path
 from seesay.search.store.values import ValueType, sound
@@ -155,7 +156,7 @@ def _unit(*row: Any) -> Unit:
         item=item,
         position=position,
         kind=kind,
-        locator=Locator.from_json(place),
+        locator=decoded(Locator.from_json, place),
         text=None if text is None else text_to_path(text),
     )
 

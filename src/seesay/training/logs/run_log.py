@@ -35,20 +35,20 @@ class LogConfig:
 
 
 class RunLog:
-    """The log of one run, begun anew or gone on with after a step."""
+    """The log of one run, gone on with after a step, or begun anew where `after` is None."""
 
-    def __init__(self, folder: Path, config: LogConfig, *, after: int, steps: int) -> None:
+    def __init__(self, folder: Path, config: LogConfig, *, after: int | None, steps: int) -> None:
         self.file = folder / "log.jsonl"
         self._config = config
         self._writers: list[Any] = []
         folder.mkdir(parents=True, exist_ok=True)
-        keep_until(self.file, after)
+        keep_until(self.file, -1 if after is None else after)
         if "tensorboard" in config.also:
-            self._writers.append(_tensorboard(folder / "tensorboard", after))
+            self._writers.append(_tensorboard(folder / "tensorboard", after or 0))
         if "wandb" in config.also:
             self._writers.append(_Wandb(folder))
         self._lines = self.file.open("a", encoding="utf-8")
-        self._bar = _Bar(after, steps)
+        self._bar = _Bar(after or 0, steps)
         self._speed = _Speed()
 
     def step(self, number: int, samples: int, values: Mapping[str, Any]) -> None:

@@ -70,14 +70,26 @@ def measures_of(config: SweepConfig, rows: Iterable[Mapping[str, Any]]) -> list[
 
 def last_rows(config: SweepConfig, cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """How each run ended."""
+    return _rows_of_runs(config, cells, -1, ("seconds", "memory_mib"))
+
+
+def first_rows(config: SweepConfig, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """How each run began: what was measured before its first step."""
+    rows = _rows_of_runs(config, cells, 0, ("step",))
+    return [{k: v for k, v in row.items() if k != "step"} for row in rows if row["step"] == 0]
+
+
+def _rows_of_runs(
+    config: SweepConfig, cells: Sequence[Cell], which: int, also: Sequence[str]
+) -> list[dict[str, Any]]:
     rows = measurements(cells)
-    ends = []
+    found = []
     for cell in cells:
         own = [row for row in rows if row["run"] == cell.name]
         if own:
-            wanted = ("run", *measures_of(config, rows), "seconds", "memory_mib")
-            ends.append({name: own[-1].get(name) for name in wanted})
-    return ends
+            wanted = ("run", *measures_of(config, rows), *also)
+            found.append({name: own[which].get(name) for name in wanted})
+    return found
 
 
 def sweep_markdown(config: SweepConfig, cells: Sequence[Cell]) -> str:
@@ -103,7 +115,7 @@ def sweep_page(config: SweepConfig, cells: Sequence[Cell]) -> str:
     ]
     if any("bias" in line for cell in cells for line in cell.log):
         charts.append(line_chart("bias 偏置", "epoch 轮次", _of_steps(cells, "bias")))
-    names = [cell.name for cell in cells]
+    names, begun = [cell.name for cell in cells], first_rows(config, cells)
     open_runs = [cell.name for cell in cells if not cell.finished]
     note = (
         f"<p class='note'>Not finished 未完成: {escape(', '.join(open_runs))}</p>"
@@ -115,7 +127,8 @@ def sweep_page(config: SweepConfig, cells: Sequence[Cell]) -> str:
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
             f"<title>{escape(config.title)}</title><style>{STYLE}</style></head><body>",
             f"<h1>{escape(config.title)}</h1>{note}",
-            _table(last_rows(config, cells)),
+            _table(last_rows(config, cells), "Last measurement of each run 每次训练的最终结果"),
+            _table(begun, "Before the first step 训练开始之前") if begun else "",
             legend(names),
             f'<div class="charts">{"".join(f"<div>{chart}</div>" for chart in charts)}</div>',
             "</body></html>",
@@ -150,7 +163,7 @@ def _temperatures(cells: Sequence[Cell]) -> dict[str, list[tuple[float, float]]]
     }
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+def _table(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     if not rows:
         return f"<p>{NOTHING}</p>"
     head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
@@ -158,10 +171,9 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
         "<tr>" + "".join(f"<td>{escape(shown(value))}</td>" for value in row.values()) + "</tr>"
         for row in rows
     )
-    caption = "<caption>Last measurement of each run 每次训练的最终结果</caption>"
     return (
-        f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="scroll"><table><caption>{escape(title)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

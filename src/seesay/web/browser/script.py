@@ -1,5 +1,7 @@
 """What the page does in the browser. Texts from files are only ever set as text."""
 
+from seesay.web.uploads import MOST_SENT
+
 LANGUAGE = """() => {
   const kept = localStorage.getItem("seesay-language");
   const asked = new URLSearchParams(location.search).get("lang");
@@ -47,6 +49,7 @@ new MutationObserver(() => {
   if (!mark || mark.dataset.seen) return;
   mark.dataset.seen = "yes";
   const query = new URLSearchParams(mark.dataset.address);
+  document.title = mark.dataset.title;
   if ("restored" in mark.dataset) {
     // An answer that was overtaken by another Back: what the address says now counts.
     if (mark.dataset.restored !== here()) setTimeout(restore, 50);
@@ -70,7 +73,7 @@ PICTURE_SHOWN = """${value ? `<span class="chosen">${value.startsWith("data:imag
   <span><span class="en">Picture</span><span class="zh">图片</span></span></label>`}"""
 
 PICTURE = """
-const SIDE = 1024, MOST = 2000000;
+const SIDE = 1024, MOST = 2000000, MOST_SENT = __MOST_SENT__;
 function read(blob) {
   return new Promise((done, failed) => {
     const reader = new FileReader();
@@ -96,9 +99,14 @@ async function smaller(file) {
 async function take(file) {
   if (!file) return;
   const blob = await smaller(file);
-  // What no browser can make smaller and is still large is no picture that could be searched with.
-  const url = blob.size > 8 * MOST / 2 ? "data:application/octet-stream;base64," : await read(blob);
-  props.value = url.startsWith("data:,") || url === "data:" ? "data:text/plain;base64," : url;
+  const given = [...file.name].slice(-80).join("").replace(/\\p{Surrogate}/gu, "");
+  const name = `;name=${encodeURIComponent(given)}`;
+  if (blob.size > MOST_SENT) {
+    props.value = `data:application/x-too-large;size=${blob.size}${name};base64,`;
+  } else {
+    const body = (await read(blob)).split(",")[1] || "";
+    props.value = `data:${blob.type || "application/octet-stream"}${name};base64,${body}`;
+  }
   setTimeout(() => trigger("input"), 60);
 }
 element.addEventListener("change", (event) => {
@@ -131,45 +139,26 @@ if (!window.seesayDrops) {
     if (file) { event.preventDefault(); take(file); }
   }, true);
 }
-"""
+""".replace("__MOST_SENT__", str(MOST_SENT))
 """Choosing, dropping and pasting; a large picture is made smaller before it is sent."""
 
-MAP = """
-let peek = null;
-const hide = () => { peek?.remove(); peek = null; };
-const address = (unit, size) => `/v1/thumbnails/${unit}?collection=` +
-  encodeURIComponent(element.querySelector("[data-name]")?.dataset.name || "") + `&size=${size}`;
-function hook(plot) {
-  plot.dataset.hooked = "yes";
-  plot.on("plotly_click", (event) => {
-    const [unit, path, kind] = event.points[0].customdata;
-    hide();
-    const name = element.querySelector("[data-name]")?.dataset.name || "";
-    if (kind === "image") window.seesayShow({unit, path, name});
-  });
-  plot.on("plotly_selected", (event) => {
-    if (event?.points?.length)
-      trigger("select", {units: event.points.slice(0, 1000).map((point) => point.customdata[0])});
-  });
-  plot.on("plotly_hover", (event) => {
-    const [unit, , kind] = event.points[0].customdata;
-    hide();
-    if (kind !== "image") return;
-    peek = document.createElement("div");
-    peek.className = "peek";
-    const image = document.createElement("img");
-    image.src = address(unit, 256);
-    image.alt = "";
-    peek.append(image);
-    peek.style.left = Math.min(event.event.clientX + 18, window.innerWidth - 200) + "px";
-    peek.style.top = Math.min(event.event.clientY + 26, window.innerHeight - 150) + "px";
-    document.querySelector(".gradio-container").append(peek);
-  });
-  plot.on("plotly_unhover", hide);
-}
-setInterval(() => {
-  for (const plot of document.querySelectorAll("#map .js-plotly-plot"))
-    if (plot.on && !plot.dataset.hooked) hook(plot);
-}, 250);
+DAY = """
+const field = () => element.querySelector("input");
+const put = () => { if (field().value !== (props.value || "")) field().value = props.value || ""; };
+let typing = 0;
+element.addEventListener("input", (event) => {
+  event.stopPropagation();
+  clearTimeout(typing);
+  // While a year is typed, each digit makes a date of its own.
+  typing = setTimeout(() => {
+    const day = field().value;
+    if (day === (props.value || "") || (day && day < "1000")) return;
+    props.value = day;
+    setTimeout(() => trigger("input"), 60);
+  }, 500);
+});
+element.addEventListener("change", (event) => event.stopPropagation());
+watch("value", put);
+put();
 """
-"""Dots of the map: hover to see, click to look, draw around to pick."""
+"""A date: what is chosen is told once it is whole."""

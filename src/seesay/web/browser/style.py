@@ -5,19 +5,22 @@ STYLE = """
 body{background:var(--body-background-fill)}
 .gradio-container{width:100%;max-width:1180px!important;margin:0 auto!important;
 padding:0!important}
-.main.fillable{padding:20px clamp(12px,3vw,32px) 48px!important}
+.main.fillable{padding:clamp(0px,2vw,16px) clamp(12px,3vw,32px) 48px!important}
 .html-container{padding:0!important}
-.gradio-container main{padding:10px 0 0!important;width:100%;max-width:none!important}
+.gradio-container main{padding:0!important;width:100%;max-width:none!important}
 .gradio-container main>.wrap{width:100%}
 span.en,span.zh{color:inherit!important}
 #results,#copies,#told,#picked{padding:0!important}
 footer{display:none!important}
 #head{align-items:center;gap:14px;flex-wrap:wrap;padding:10px 0 2px}
+#head>.block{margin:0!important}
+#head>:first-child{margin-right:auto!important;flex:0 0 auto!important;width:auto!important;
+min-width:0!important}
 #head>.block,#head>.form{border:0;box-shadow:none;background:transparent;padding:0}
 .brand{display:flex;align-items:baseline;gap:10px;white-space:nowrap}
 .brand b{font-size:1.5rem;letter-spacing:.02em}
 .brand span{color:var(--body-text-color-subdued);font-size:.95rem}
-#language{min-width:auto!important;flex:none!important;width:auto!important;margin-left:auto}
+#language{min-width:auto!important;flex:none!important;width:auto!important}
 #language .wrap{flex-wrap:nowrap;gap:0;border:1px solid var(--border-color-primary);
 border-radius:999px;overflow:hidden;background:var(--block-background-fill)}
 #language label{border:0;border-radius:999px;box-shadow:none;background:transparent;
@@ -51,13 +54,31 @@ color:var(--body-text-color-subdued);white-space:nowrap}
 .chosen img,.chosen .file{width:46px;height:46px;border-radius:10px;object-fit:cover;display:grid;
 place-items:center;background:var(--background-fill-secondary)}
 .chosen button{position:absolute;top:-7px;right:-7px;width:22px;height:22px;border-radius:50%;
-border:0;background:var(--body-text-color);color:var(--body-background-fill);line-height:1;
+padding:0;min-width:0;display:grid;place-items:center;font-size:.9rem;border:0;background:var(--body-text-color);color:var(--body-background-fill);line-height:1;
 cursor:pointer}
 #go{flex:none!important;min-width:104px!important;border-radius:12px;align-self:center;height:44px}
 #more{border:0!important;background:transparent!important;box-shadow:none!important;
 padding:0 4px!important}
 #more>button.label-wrap{padding:6px 4px;color:var(--body-text-color-subdued);font-weight:500;
 width:auto;gap:8px}
+.unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+.chips{display:flex;flex-wrap:wrap;gap:8px;margin:12px 0 14px}
+.chip{display:inline-flex;align-items:center;gap:6px;max-width:100%;border-color:transparent;
+background:color-mix(in srgb,var(--primary-500) 14%,transparent)}
+.chip>span:first-child{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.chip i{font-style:normal;font-size:1.1em;line-height:1}
+.do.clear{border-color:transparent;background:transparent;
+color:var(--body-text-color-subdued)}
+#more [data-testid=block-info],.day>span{background:none!important;padding:0!important;
+color:var(--body-text-color-subdued)!important;font-weight:500;font-size:.86rem!important;
+box-shadow:none!important;border:0!important}
+.day{display:flex;flex-direction:column;gap:var(--spacing-lg);font-size:var(--block-label-text-size)}
+.day input{font:inherit;font-size:var(--input-text-size);padding:var(--input-padding);
+border:var(--input-border-width) solid var(--input-border-color);min-height:42px;
+border-radius:var(--input-radius);background:var(--input-background-fill);
+color:var(--body-text-color);width:100%;color-scheme:light}
+.dark .day input{color-scheme:dark}
+#since,#until{padding:var(--block-padding)!important;background:var(--block-background-fill)}
 .found h3,.copies h3{font-size:1rem;font-weight:600;margin:22px 0 10px}
 .found .divider{display:flex;align-items:center;gap:14px;color:var(--body-text-color-subdued)}
 .found .divider:after{content:"";flex:1;border-top:1px solid var(--border-color-primary)}
@@ -97,6 +118,13 @@ overflow-wrap:anywhere;background:var(--background-fill-secondary);color:var(--b
 .why summary,.explain summary{cursor:pointer}
 .why ul{margin:6px 0 0!important;padding-left:16px!important}
 .why li{margin:2px 0!important;font-size:.8rem}
+.same{font-size:.8rem;color:var(--body-text-color-subdued)}
+.same summary{cursor:pointer;width:max-content;color:var(--primary-600);font-weight:500}
+.dark .same summary{color:var(--primary-300)}
+.same ul{list-style:none!important;margin:6px 0 0!important;padding:0!important}
+.same li{display:flex;align-items:center;gap:8px;margin:4px 0!important;min-width:0}
+.same li>span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.same .shown{width:48px;flex:none;border-radius:8px;overflow:hidden}
 .keep{background:var(--primary-600);color:#fff;border-radius:999px;padding:1px 9px;
 font-size:.76rem;margin-left:4px}
 .notice{border-radius:14px;padding:14px 18px;margin:14px 0;border:1px solid
@@ -126,19 +154,43 @@ vertical-align:top}
 .closing{color:var(--body-text-color-subdued);font-size:.82rem;text-align:center;margin-top:34px}
 #map{border:1px solid var(--border-color-primary);border-radius:14px;
 background:var(--block-background-fill)}
-.peek{position:fixed;z-index:40;pointer-events:none;width:180px;border-radius:12px;overflow:hidden;
+.plane{--land:#e3e9f2;--shore:#c3cede;--text:#2f6fdb;--caption:#e08e45;position:relative;
+height:clamp(360px,64vh,640px);overflow:hidden;border-radius:14px;touch-action:pan-y;cursor:grab;
+user-select:none}
+.dark .plane{--land:#2a3750;--shore:#42526f;--text:#7aa7f5;--caption:#efb27c}
+.plane:active{cursor:grabbing}
+.plane:focus-visible{outline:3px solid var(--primary-300);outline-offset:-3px}
+.plane canvas{position:absolute;inset:0;width:100%;height:100%}
+.spots{position:absolute;inset:0;pointer-events:none}
+.spot{position:absolute;left:0;top:0;width:60px;height:60px;padding:0;border-radius:10px;
+border:2px solid #fff;background:var(--background-fill-secondary);pointer-events:auto;
+cursor:pointer;box-shadow:0 2px 8px rgba(20,25,40,.28)}
+.dark .spot{border-color:#55637d}
+.spot img{width:100%;height:100%;object-fit:cover;border-radius:8px;display:block;
+margin:0!important;pointer-events:none}
+.spot span{position:absolute;top:-8px;right:-8px;min-width:20px;padding:0 5px;border-radius:10px;
+background:var(--primary-600);color:#fff;font-size:.72rem;line-height:20px;font-weight:600}
+.spot span:empty{display:none}
+.spot:hover,.spot:focus-visible{z-index:2;border-color:var(--primary-500);outline:0}
+.tools{position:absolute;right:10px;bottom:10px;display:flex;flex-direction:column;gap:6px}
+.tools .do{width:36px;height:36px;padding:0;font-size:1.1rem;border-radius:10px}
+.peek{position:absolute;left:0;top:0;z-index:4;pointer-events:none;max-width:220px;padding:6px 10px;
+border-radius:10px;font-size:.8rem;line-height:1.4;overflow-wrap:anywhere;
 background:var(--block-background-fill);border:1px solid var(--border-color-primary);
-box-shadow:0 8px 28px rgba(20,25,40,.22)}
-.peek img{width:100%;display:block;aspect-ratio:4/3;object-fit:cover}
-dialog.look{border:0;border-radius:18px;padding:0;width:min(1200px,96vw);max-width:96vw;
-max-height:96vh;max-height:96dvh;margin:auto;background:var(--block-background-fill);
+box-shadow:0 4px 16px rgba(20,25,40,.2)}
+.peek[hidden]{display:none}
+dialog.look{border:0;border-radius:18px;padding:0;width:min(1400px,96vw);max-width:96vw;
+height:94vh;height:94dvh;max-height:none;margin:auto;overflow:hidden;background:var(--block-background-fill);
 color:var(--body-text-color);box-shadow:0 20px 70px rgba(0,0,0,.45)}
 dialog.look::backdrop{background:rgba(12,14,20,.78)}
-.look .stage{position:relative;background:#0c0e14;display:grid;place-items:center;height:66vh}
-.look .stage img{display:block;max-width:100%;max-height:66vh;margin:0!important;
+dialog.look[open]{display:flex;flex-direction:column}
+.look .stage{position:relative;background:#0c0e14;flex:1 1 0;min-height:0;overflow:hidden}
+.look .stage img{position:absolute;inset:0;width:100%;height:100%;margin:auto!important;
 object-fit:contain}
+.look .close{width:36px;height:36px;padding:0;flex:none;font-size:1rem;line-height:1}
+.look .about{flex:none;max-height:38%;overflow-y:auto}
 .look .turn{position:absolute;top:0;bottom:0;width:56px;border:0;background:transparent;
-color:#fff;font-size:2.4rem;line-height:1;cursor:pointer;text-shadow:0 1px 6px #000}
+color:#fff;font-size:2.4rem;line-height:1;cursor:pointer;text-shadow:0 0 3px #000,0 0 14px #000}
 .look .turn:hover,.look .turn:focus-visible{background:rgba(255,255,255,.12);outline:0}
 .look .before{left:0}.look .after{right:0}
 .look header{display:flex;align-items:center;gap:8px 12px;padding:12px 18px 4px}
@@ -151,14 +203,17 @@ padding:4px 18px 16px;font-size:.88rem}
 .dropping:after{content:"";position:fixed;inset:10px;border:3px dashed var(--primary-500);
 border-radius:18px;pointer-events:none;z-index:50}
 @media (max-width:640px){
-#head{gap:8px}.brand b{font-size:1.25rem}.brand span{display:none}
+#head{gap:8px;flex-wrap:nowrap}#collection{flex:1 1 60px!important;min-width:60px!important}
+#language label{padding:5px 10px}.brand b{font-size:1.25rem}.brand span{display:none}
 #ask{flex-wrap:wrap;padding:6px 8px 8px 14px}#ask .form,#words{flex:1 1 100%!important}
 #picture{margin-right:auto}#go{min-width:96px!important}
+#more .row{flex-wrap:wrap}#more .form{flex-direction:column}
+#more .row>.form,#more .row>#where{flex:1 1 100%!important}
+#since,#until{flex:1 1 40%!important;min-width:0!important}
 ul.cards{grid-template-columns:repeat(2,minmax(0,1fr));gap:10px}
 ul.cards.small{grid-template-columns:repeat(3,minmax(0,1fr))}
-dialog.look{width:100vw;max-width:100vw;max-height:100dvh;height:100dvh;border-radius:0}
-.look .stage{height:56dvh}.look .stage img{max-height:56dvh}
-.look dl{grid-template-columns:1fr;gap:0 0}.look dd{margin-bottom:6px}
+dialog.look{width:100vw;max-width:100vw;height:100vh;height:100dvh;border-radius:0}
+.look dl{gap:3px 12px}
 .told{padding:8px 9px 10px}.like .shown{width:84px}
 }
 """

@@ -18,7 +18,7 @@ _LABELS = {
 
 VIEWER = """
 const LABELS = __LABELS__;
-const SIDE = 2048;
+const SIDE = 2048, ENLARGED = 3;
 function make(kind, name, text) {
   const made = document.createElement(kind);
   if (name) made.className = name;
@@ -65,7 +65,14 @@ function show(data, others = [data]) {
   stage.append(image, turn("Previous 上一张", "\\u2039", -1), turn("Next 下一张", "\\u203a", 1));
   const head = make("header");
   head.append(name, count, save, close);
-  box.append(stage, head, table);
+  const about = make("div", "about");
+  about.append(table);
+  box.append(stage, head, about);
+  // A small picture is shown larger, but not until nothing but its pixels is to be seen.
+  image.onload = () => {
+    image.style.maxWidth = `min(100%, ${ENLARGED * image.naturalWidth}px)`;
+    image.style.maxHeight = `min(100%, ${ENLARGED * image.naturalHeight}px)`;
+  };
   function go(step) {
     at = (at + step + others.length) % others.length;
     const {unit, name: collection, path} = others[at];
@@ -74,6 +81,7 @@ function show(data, others = [data]) {
     const file = path.slice(cut + 1);
     image.src = `/v1/units/${unit}/picture?${query}&size=${SIDE}`;
     image.alt = name.textContent = file;
+    box.setAttribute("aria-label", file);
     image.onerror = () => table.replaceChildren(both("gone"));
     count.textContent = others.length > 1 ? `${at + 1} / ${others.length}` : "";
     save.href = image.src;
@@ -102,15 +110,18 @@ function show(data, others = [data]) {
   });
   box.onclick = (event) => { if (event.target === box) box.close(); };
   box.onclose = () => box.remove();
-  document.querySelector(".gradio-container").append(box);
+  // Gradio scopes the rules of the style to what is inside of this.
+  document.querySelector(".gradio-container .contain").append(box);
   go(0);
   box.showModal();
+  close.focus();
 }
 window.seesayShow = show;
 element.addEventListener("click", (event) => {
   const looked = event.target.closest("[data-look]");
   if (!looked) return;
-  const all = [...element.querySelectorAll("[data-look]")].map((one) => one.dataset);
+  const all = [...element.querySelectorAll("[data-look]")]
+    .filter((one) => !one.closest("details:not([open])")).map((one) => one.dataset);
   show(all.find((one) => one === looked.dataset), all);
 });
 """.replace("__LABELS__", json.dumps(_LABELS, ensure_ascii=False))

@@ -45,6 +45,9 @@ class CatalogEntry:
     """The same in Chinese, where it is not a name."""
     languages: tuple[Language, ...]
     """Languages of its training captions; "multilingual" stands for many beside those named."""
+    smallest_dim: int = 0
+    """Fewest numbers that its vectors may be cut to, where it was trained so (Matryoshka); else 0.
+    """
     top1: float | None = None
     """Published zero-shot accuracy on ImageNet-1K in percent."""
     prompts: Literal["en", "zh"] = "en"

@@ -98,6 +98,12 @@ def choose(names: Collection[str], layout: Layout | None, where: str) -> list[st
             if kind == "hf":
                 beside += [name for name in _PREPROCESSING if name in names]
             return [*beside, *weights, *tokenizer_files(names)]
+    if "0_CLIPModel/config.json" in names:
+        raise WeightsError(
+            f"{where} holds its model in a folder of sentence-transformers; expected it in the "
+            "repository itself. Choose the one that it was made from (openai/clip-vit-base-patch32 "
+            f"for clip-ViT-B-32), or run: hf download {where} --local-dir FOLDER, and name FOLDER"
+        )
     kinds = ", ".join(dict.fromkeys(config for _, config, *_ in _LAYOUTS if config))
     raise WeightsError(
         f"{where} has no weights that seesay reads (it has {_some(names)}); expected {kinds} with "

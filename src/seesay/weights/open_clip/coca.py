@@ -3,22 +3,22 @@ class token, and a decoder upon both (coca_model.py)."""
 
 from typing import Any
 
-from seesay.errors import WeightsError
 from seesay.models.captioner import CaptionerConfig
 from seesay.weights.mapping import Rule, Rules, Transposed, both, fused
+from seesay.weights.settings import Settings
 
 PROJECTIONS = ("query", "key", "value")
 
 
-def pool_settings(vision: dict[str, Any], embed_dim: int) -> dict[str, Any]:
+def pool_settings(vision: Settings, embed_dim: int) -> dict[str, Any]:
     """What a VitConfig holds about the end of the tower."""
     if not (pool := vision.get("attentional_pool")):
+        vision.ignore("attn_pooler_queries", "attn_pooler_heads")
         return {}
     if pool is not True:
-        raise WeightsError(
-            f"this checkpoint's image tower has attentional_pool={pool!r}, expected true, as the "
-            "published CoCa models have it: choose one of these"
-        )
+        raise vision.refusal("attentional_pool", pool, True)
+    vision.one_of("pool_type", "tok")
+    vision.one_of("norm_kwargs", None)  # its pooling would not have them
     return {
         "pool": "queries",
         "queries": vision.get("attn_pooler_queries", 256),
@@ -27,10 +27,12 @@ def pool_settings(vision: dict[str, Any], embed_dim: int) -> dict[str, Any]:
     }
 
 
-def captioner(published: dict[str, Any]) -> CaptionerConfig | None:
+def captioner(published: Settings) -> CaptionerConfig | None:
     """The decoder, where the config describes one."""
     if (m := published.get("multimodal_cfg")) is None:
         return None
+    if not (pool := published["vision_cfg"].get("attentional_pool")):
+        raise published["vision_cfg"].refusal("attentional_pool", pool, True)
     return CaptionerConfig(
         depth=m.get("layers", 12),
         heads=m.get("heads", 8),

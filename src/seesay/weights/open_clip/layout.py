@@ -1,91 +1,197 @@
 """CLIP with a ViT or a ResNet; CoCa, whose own parts are in coca.py; SigLIP and EVA-02-CLIP, whose
 image towers open_clip takes from timm (timm_towers.py)."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
-from seesay.data.tokenizers import TokenizerConfig
-from seesay.errors import WeightsError
+from seesay.data.tokenizers import Clean, TokenizerConfig
+from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoderConfig
+from seesay.models.fastvit import FastVitConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
 from seesay.weights.blueprint import Blueprint
-from seesay.weights.mapping import Rule, Rules, Transposed, both, fused
+from seesay.weights.mapping import Rule, Rules, Transposed, batch_norm, both, fused
 from seesay.weights.open_clip.coca import COCA_RULES, captioner, pool_settings
+from seesay.weights.open_clip.fastvit import FASTVIT_RULES, FASTVITS
+from seesay.weights.open_clip.hf_towers import HF_RULES, hf_hidden, hf_text
 from seesay.weights.open_clip.timm_towers import TIMM_RULES, timm_vit
 from seesay.weights.preprocessing import transform_from_open_clip
+from seesay.weights.settings import Known, Settings, every_setting
 from seesay.weights.siglip import siglip_tokenizer
+
+SOURCE = "open_clip_config.json"
+KNOWN: Known = {
+    "preprocess_cfg.size": "open_clip takes that of the tower",
+    "preprocess_cfg.mode": ("RGB",),
+    "preprocess_cfg.fill_color": "for a resize_mode that is refused",
+    **dict.fromkeys(("init_logit_scale", "nonscalar_logit_scale"), "replaced by weights"),
+    **dict.fromkeys(("output_tokens", "output_dict"), "what else is returned"),
+    **dict.fromkeys(("patch_dropout", "timm_drop", "timm_drop_path"), "for training"),
+    **dict.fromkeys(("timm_model_pretrained", "hf_model_pretrained"), "replaced by weights"),
+    **dict.fromkeys(("hf_proj_type", "hf_pooler_type"), "for hf_model_name"),
+    "pos_embed_type": "replaced by weights",
+    "model_cfg.text_cfg.final_ln_after_pool": "open_clip does not read it",
+    **{
+        f"model_cfg.multimodal_cfg.{name}": "open_clip does not read it"
+        for name in ("mlp_ratio", "dim_head", "n_queries", "attn_pooler_heads", "vocab_size")
+    },
+    "model_cfg.multimodal_cfg.context_length": "size of a mask",
+    # Parts of other blocks, which no published model has.
+    "ls_init_value": (None,),
+    "block_type": (None, "default"),
+    "tokenizer_mode": (None, ""),
+    **dict.fromkeys(("qk_norm", "scaled_cosine_attn", "scale_heads"), (False,)),
+    **dict.fromkeys(("scale_attn_inner", "scale_attn", "scale_fc"), (False,)),
+}
+TIMM_ONLY = ("timm_pool", "timm_proj", "timm_proj_bias")
+VIT_ONLY = (
+    *("layers", "patch_size", "mlp_ratio", "no_ln_pre", "pool_type", "final_ln_after_pool"),
+    *("norm_kwargs", "act_kwargs", "attentional_pool", "attn_pooler_queries", "attn_pooler_heads"),
+)
+TEXT_ONLY = (
+    *("width", "heads", "layers", "mlp_ratio", "vocab_size", "pool_type", "eos_id", "pad_id"),
+    *("no_causal_mask", "embed_cls", "norm_kwargs", "act_kwargs"),
+)
+CLEAN: dict[str, Clean] = {
+    "lower": "open_clip_lower",
+    "canonicalize": "open_clip_canonicalize",
+    "whitespace": "open_clip_whitespace",
+}
+POOLS: dict[str, Literal["eos", "first", "last"]] = {
+    "argmax": "eos",
+    "eos": "eos",
+    "first": "first",
+    "last": "last",
+}
 
 
 def read(published: dict[str, Any]) -> Blueprint:
     """The blueprint of a folder with an open_clip_config.json."""
+    with every_setting(published, SOURCE, KNOWN) as settings:
+        return _read(settings)
+
+
+def _read(published: Settings) -> Blueprint:
     c = published["model_cfg"]
     v, t = c["vision_cfg"], c["text_cfg"]
-    if "hf_model_name" in t:
-        raise WeightsError(
-            f"this checkpoint's text tower is {t['hf_model_name']}, which seesay does not have; "
-            "expected open_clip's own text transformer"
-        )
     image, rules = _image_tower(c)
-    siglip = t.get("pool_type") == "last"
-    text = _text(t, bool(c.get("quick_gelu")))
+    bias = c.get("init_logit_bias")
+    text, text_rules = _text_tower(c)
     model = DualEncoderConfig(
         image=image,
         text=text,
         embed_dim=c["embed_dim"],
-        # ResNets end in the shared width by themselves, SigLIP needs no map
-        project_image=isinstance(image, VitConfig) and not siglip,
-        image_bias=isinstance(image, VitConfig) and image.eva,
+        **_image_map(v, image),
+        project_text=t.one_of("proj_type", "linear", "none") == "linear",
         text_bias=bool(t.get("proj_bias")),
-        scale_init=10.0 if siglip else 1 / 0.07,
-        bias_init=None if c.get("init_logit_bias") is None else float(c["init_logit_bias"]),
+        scale_init=1 / 0.07 if bias is None else 10.0,
+        bias_init=None if bias is None else float(bias),
+        text_hidden=hf_hidden(t, text, c["embed_dim"]),
         captioner=captioner(c),
     )
     if model.captioner is not None:
         rules = {**rules, **COCA_RULES}
+    siglip = isinstance(image, VitConfig) and image.pool == "attention" and not image.pe
     return Blueprint(
         model=model,
-        rules={**rules, **_text_rules("text." if c.get("custom_text") else "")},
+        rules={**rules, **text_rules},
         transform=transform_from_open_clip(
-            published.get("preprocess_cfg", {}), size=v["image_size"], squash=siglip
+            published.section("preprocess_cfg"), size=image.image_size, squash=siglip
         ),
-        tokenizer=siglip_tokenizer(text.context, text.vocab_size)
-        if siglip
-        else TokenizerConfig(context=text.context, pad_id=0, clean="clip"),
+        tokenizer=_tokenizer(t, text),
     )
 
 
-def _image_tower(c: dict[str, Any]) -> tuple[VitConfig | ResNetConfig, Rules]:
+def _text_tower(c: Settings) -> tuple[TextConfig | BertConfig, Rules]:
+    t = c["text_cfg"]
+    if (name := t.get("hf_model_name")) is not None:
+        if c.get("multimodal_cfg") is not None:  # CoCa's decoder needs causal layers before it
+            raise t.refusal("hf_model_name", name, None)
+        c.ignore("custom_text", "quick_gelu")
+        t.ignore(*TEXT_ONLY)
+        return hf_text(t), HF_RULES
+    return _text(t, bool(c.get("quick_gelu"))), _text_rules("text." if c.get("custom_text") else "")
+
+
+def _image_map(v: Settings, image: object) -> dict[str, bool]:
+    """Whether a map leads from the image tower into the space, and whether it has a bias."""
+    proj, bias = v.get("timm_proj", "linear"), bool(v.get("timm_proj_bias", False))
+    if v.get("timm_model_name") is None:
+        # ResNets end in the shared width by themselves.
+        return {"project_image": not isinstance(image, ResNetConfig), "image_bias": False}
+    # Without a map of open_clip's own it is timm's classifier, which has one.
+    return {"project_image": proj != "none", "image_bias": bias if proj == "linear" else not proj}
+
+
+def _timm_tower(v: Settings, name: str, image_size: int) -> tuple[VitConfig | FastVitConfig, Rules]:
+    v.ignore("width", "head_width", *VIT_ONLY)
+    if name in FASTVITS:
+        v.require("timm_pool", "avg", ("avg",))
+        v.require("timm_proj", "linear", (None, ""))
+        return replace(FASTVITS[name], image_size=image_size), FASTVIT_RULES
+    vit = timm_vit(name, image_size)
+    proj = v.get("timm_proj", "linear")
+    # A map of open_clip's own leaves the tower's pool as it is.
+    plain = ("token", "") if name.startswith("vit_") and proj == "linear" else ("token",)
+    v.require("timm_pool", "avg", ("map",) if vit.pool == "attention" else plain)
+    siglip = vit.pool == "attention" and not vit.pe
+    v.require("timm_proj", "linear", ("none",) if siglip else (None, "", "linear"))
+    return vit, TIMM_RULES
+
+
+def _image_tower(c: Settings) -> tuple[VitConfig | ResNetConfig | FastVitConfig, Rules]:
     v = c["vision_cfg"]
+    image_size = v.get("image_size", 224)
     if name := v.get("timm_model_name"):
-        return timm_vit(name, v["image_size"]), TIMM_RULES
+        return _timm_tower(v, name, image_size)
+    v.ignore(*TIMM_ONLY)
     width, head_width = v.get("width", 768), v.get("head_width", 64)
-    if isinstance(v["layers"], list):
+    if isinstance(layers := v.get("layers", 12), list):
+        v.ignore(*VIT_ONLY)
         resnet = ResNetConfig(
-            image_size=v["image_size"],
-            layers=tuple(v["layers"]),
+            image_size=image_size,
+            layers=tuple(layers),
             width=width,
             heads=width * 32 // head_width,
             output_dim=c["embed_dim"],
         )
         return resnet, RESNET_RULES
+    pool = v.one_of("pool_type", "tok", "avg")
+    ends = {
+        "pool": "cls" if pool == "tok" else "mean",
+        "norm_after_pool": bool(v.get("final_ln_after_pool")),
+        **pool_settings(v, c["embed_dim"]),
+    }
     vit = VitConfig(
-        image_size=v["image_size"],
-        patch_size=v["patch_size"],
+        image_size=image_size,
+        patch_size=v.get("patch_size", 16),
         dim=width,
-        depth=v["layers"],
+        depth=layers,
         heads=width // head_width,
         hidden=int(width * v.get("mlp_ratio", 4.0)),
-        activation="quick_gelu" if c.get("quick_gelu") else "gelu",
-        **pool_settings(v, c["embed_dim"]),
+        activation=_activation(v, bool(c.get("quick_gelu"))),
+        norm_eps=v.section("norm_kwargs").get("eps", 1e-5),
+        pre_norm=not v.get("no_ln_pre", False),
+        **ends,
     )
     return vit, VIT_RULES
 
 
-def _text(t: dict[str, Any], quick_gelu: bool) -> TextConfig:
-    tanh = (t.get("act_kwargs") or {}).get("approximate") == "tanh"
+def _activation(part: Settings, quick_gelu: bool) -> str:
+    """What `quick_gelu` and `act_kwargs`, which only the exact GELU takes, come to."""
+    others = () if quick_gelu else ("tanh",)
+    approximate = part.section("act_kwargs").one_of("approximate", "none", *others)
+    return "quick_gelu" if quick_gelu else "gelu_tanh" if approximate == "tanh" else "gelu"
+
+
+def _text(t: Settings, quick_gelu: bool) -> TextConfig:
     width = t.get("width", 512)
     vocab_size = t.get("vocab_size", 49408)
+    published = t.one_of("pool_type", "argmax", "eos", "first", "last")
+    eos_id, pad_id = t.get("eos_id", 2), t.get("pad_id", 0)
+    embed_cls = t.get("embed_cls", False)
     return TextConfig(
         vocab_size=vocab_size,
         context=t.get("context_length", 77),
@@ -93,19 +199,37 @@ def _text(t: dict[str, Any], quick_gelu: bool) -> TextConfig:
         depth=t.get("layers", 12),
         heads=t.get("heads", 8),
         hidden=int(width * t.get("mlp_ratio", 4.0)),
-        activation="quick_gelu" if quick_gelu else "gelu_tanh" if tanh else "gelu",
-        norm_eps=(t.get("norm_kwargs") or {}).get("eps", 1e-5),
+        activation=_activation(t, quick_gelu),
+        norm_eps=t.section("norm_kwargs").get("eps", 1e-5),
         causal=not t.get("no_causal_mask", False),
-        pool=_pool(t),
-        eos_id=vocab_size - 1,  # open_clip pools at the largest id, which ends every text
-        pad_id=t.get("pad_id", 0) if t.get("embed_cls") else None,
+        pool="cls" if embed_cls else POOLS[published],
+        # "argmax" looks for the largest id, which ends every text of open_clip's own vocabulary
+        eos_id=eos_id if published == "eos" else vocab_size - 1,
+        pad_id=pad_id if embed_cls else None,
     )
 
 
-def _pool(t: dict[str, Any]) -> Literal["eos", "last", "cls"]:
-    if t.get("embed_cls"):
-        return "cls"
-    return "last" if t.get("pool_type") == "last" else "eos"
+def _tokenizer(t: Settings, text: TextConfig | BertConfig) -> TokenizerConfig:
+    """open_clip's own tokenizer, or that of transformers which the folder holds."""
+    transformers = bool(t.get("hf_tokenizer_name"))
+    settings = t.section("tokenizer_kwargs")
+    default, *others = CLEAN if not transformers else reversed(CLEAN)
+    clean = CLEAN[settings.one_of("clean", default, *others)]
+    if t.get("hf_model_name") is not None:
+        context = t.get("context_length", 77)
+        return TokenizerConfig(context=context, pad_id=text.pad_id or 0, clean=clean)
+    assert isinstance(text, TextConfig)
+    bert = transformers and bool(settings.get("strip_sep_token"))
+    if transformers:
+        # Its end mark need not be the largest id, and its padding is known where it has an effect.
+        t.require("pool_type", "argmax", ("last", "eos") if text.causal else ("last",))
+    siglip = transformers and text.pool == "last" and not bert
+    return TokenizerConfig(
+        context=text.context,
+        pad_id=siglip_tokenizer(text.context, text.vocab_size).pad_id if siglip else 0,
+        clean=clean,
+        end_mark=not bert,
+    )
 
 
 def _blocks(theirs: str, ours: str) -> dict[str, Rule]:
@@ -145,11 +269,6 @@ VIT_RULES: Rules = {
 }
 
 
-def _batch_norm(theirs: str, ours: str) -> dict[str, Rule]:
-    names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    return {f"{theirs}.{name}": f"{ours}.{name}" for name in names}
-
-
 def _resnet_rules() -> Rules:
     rules: dict[str, Rule] = {"visual.attnpool.positional_embedding": "image.pool.positions"}
     parts = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "c_proj": "out"}
@@ -157,14 +276,14 @@ def _resnet_rules() -> Rules:
         rules |= both(f"visual.attnpool.{a}", f"image.pool.attention.{b}")
     for n in range(3):
         rules[f"visual.conv{n + 1}.weight"] = f"image.stem.{n}.0.weight"
-        rules |= _batch_norm(f"visual.bn{n + 1}", f"image.stem.{n}.1")
+        rules |= batch_norm(f"visual.bn{n + 1}", f"image.stem.{n}.1")
     for n in range(4):
         theirs, ours = f"visual.layer{n + 1}.{{}}", f"image.stages.{n}.{{}}"
         for i in (1, 2, 3):
             rules[f"{theirs}.conv{i}.weight"] = f"{ours}.conv{i}.0.weight"
-            rules |= _batch_norm(f"{theirs}.bn{i}", f"{ours}.conv{i}.1")
+            rules |= batch_norm(f"{theirs}.bn{i}", f"{ours}.conv{i}.1")
         # a convolution at .0 and its batch norm at .1; only the norm has more than a weight
-        rules |= _batch_norm(f"{theirs}.downsample.{{}}", f"{ours}.shortcut.{{}}")
+        rules |= batch_norm(f"{theirs}.downsample.{{}}", f"{ours}.shortcut.{{}}")
     return rules
 
 

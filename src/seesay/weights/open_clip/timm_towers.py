@@ -1,10 +1,12 @@
-"""Image towers that open_clip takes from timm: SigLIP's and EVA-02's."""
+"""Image towers that open_clip takes from timm: those of SigLIP, EVA, PE-Core, MobileCLIP-B and
+BiomedCLIP."""
 
 import re
+from dataclasses import replace
 
 from seesay.errors import WeightsError
 from seesay.models.vit import VitConfig
-from seesay.weights.mapping import Rules, both, fused
+from seesay.weights.mapping import Rules, batch_norm, both, fused
 
 # width, layers, heads, MLP width (timm, vision_transformer.py and eva.py)
 SIGLIP_SIZES = {
@@ -26,8 +28,42 @@ TANH_SIZES = {
 }
 
 
+PLAIN = VitConfig(activation="gelu", norm_eps=1e-6, patch_bias=True, pre_norm=False)
+PE = VitConfig(activation="gelu", pool="attention", class_token=True, pool_heads=8, pe=True)
+# timm, eva.py, vision_transformer.py and vision_transformer_hybrid.py
+NAMED = {
+    "vit_base_patch16_224": PLAIN,
+    "vit_base_mci_224": replace(PLAIN, stem="convs", class_position=False),
+    "vit_large_patch14_clip_224": VitConfig(
+        patch_size=14, dim=1024, depth=24, heads=16, hidden=4096, activation="gelu"
+    ),
+    "eva_giant_patch14_224": replace(
+        PLAIN, patch_size=14, dim=1408, depth=40, heads=16, hidden=6144, key_bias=False
+    ),
+    "vit_pe_core_tiny_patch16_384": replace(PE, dim=192, heads=3, hidden=768, rope_reference=24),
+    "vit_pe_core_small_patch16_384": replace(PE, dim=384, heads=6, hidden=1536, rope_reference=24),
+    "vit_pe_core_base_patch16_224": replace(PE, rope_reference=14),
+    "vit_pe_core_large_patch14_336": replace(
+        PE, patch_size=14, dim=1024, depth=24, heads=16, hidden=4096, rope_reference=24
+    ),
+    "vit_pe_core_gigantic_patch14_448": replace(
+        PE,
+        patch_size=14,
+        dim=1536,
+        depth=50,
+        heads=16,
+        hidden=8960,
+        pool_hidden=6144,
+        class_token=False,
+        rope_reference=32,
+    ),
+}
+
+
 def timm_vit(name: str, image_size: int) -> VitConfig:
     """`vit_base_patch16_siglip_256`, `eva02_large_patch14_clip_336`, ... -> the tower."""
+    if name in NAMED:
+        return replace(NAMED[name], image_size=image_size)
     if found := re.fullmatch(r"vit_((\w+)_patch(\d+)_siglip_\d+)", name):
         variant, size, patch = found.groups()
         if size in SIGLIP_SIZES:
@@ -49,8 +85,9 @@ def timm_vit(name: str, image_size: int) -> VitConfig:
     if found is None:
         raise WeightsError(
             f"this checkpoint's image tower is timm's {name}, which seesay does not have; "
-            f"expected a SigLIP tower ({', '.join(SIGLIP_SIZES)}) or an EVA-02-CLIP one "
-            f"({', '.join(EVA02_SIZES)})"
+            f"expected a SigLIP tower ({', '.join(SIGLIP_SIZES)}), an EVA-02-CLIP one "
+            f"({', '.join(EVA02_SIZES)}), or one of {', '.join(NAMED)}; "
+            "choose another model: seesay models list"
         )
     dim, depth, heads, hidden = EVA02_SIZES[found[1]]
     return VitConfig(
@@ -75,6 +112,10 @@ TIMM_RULES: Rules = {
     **both("visual.trunk.patch_embed.proj", "image.patch_embed"),
     **both("visual.trunk.norm", "image.norm_out"),
     **both("visual.trunk.head", "image_proj"),
+    **both("visual.head.proj", "image_proj"),
+    **both("visual.trunk.norm_pre", "image.norm_in"),
+    **both("visual.trunk.patch_embed.backbone.{}.conv", "image.patch_embed.{}.0"),
+    **batch_norm("visual.trunk.patch_embed.backbone.{}.bn", "image.patch_embed.{}.1"),
     **both(f"{_BLOCK}.norm1", f"{_OURS}.norm1"),
     **both(f"{_BLOCK}.norm2", f"{_OURS}.norm2"),
     **both(f"{_BLOCK}.attn.proj", f"{_OURS}.attention.out"),
@@ -89,6 +130,9 @@ TIMM_RULES: Rules = {
     **both(f"{_POOL}.norm", "image.pool.norm"),
     **both(f"{_POOL}.mlp.fc1", "image.pool.mlp.up"),
     **both(f"{_POOL}.mlp.fc2", "image.pool.mlp.down"),
+    # EVA-01
+    f"{_BLOCK}.attn.q_bias": f"{_OURS}.attention.query.bias",
+    f"{_BLOCK}.attn.v_bias": f"{_OURS}.attention.value.bias",
     # EVA-02
     **both(f"{_BLOCK}.attn.q_proj", f"{_OURS}.attention.query"),
     f"{_BLOCK}.attn.k_proj.weight": f"{_OURS}.attention.key.weight",

@@ -108,7 +108,7 @@ class ChromaIndex:
         quiet = chromadb.config.Settings(anonymized_telemetry=False)
         try:
             if self._server is None:
-                return chromadb.PersistentClient(str(folder / _FOLDER), settings=quiet)
+                return _of_files(chromadb, str(folder / _FOLDER), quiet)
             tls, place = self._server.startswith("https://"), self._server.removeprefix("https://")
             host, port = knock(place)
             headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
@@ -123,6 +123,18 @@ class ChromaIndex:
             return client
         except Exception as error:  # as above: a folder that cannot be written, no server there
             raise IndexDamagedError(f"Chroma cannot be reached: {error}") from error
+
+
+def _of_files(chromadb: Any, folder: str, settings: Any) -> Any:
+    """A client of the files in a folder. What cannot start stays in Chroma's cache, and the next
+    client of the same folder gets it, fails as well and removes it (1.5.9). Make that client now:
+    otherwise files that are restored could not be opened."""
+    try:
+        return chromadb.PersistentClient(folder, settings=settings)
+    except Exception:
+        with suppress(Exception):
+            _close(chromadb.PersistentClient(folder, settings=settings))
+        raise
 
 
 def _ask(collection: Any, query: Float32[np.ndarray, " embed"], wanted: int) -> list[str]:

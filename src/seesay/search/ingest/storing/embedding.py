@@ -89,10 +89,10 @@ class Embedding:
     def _images(self, pictures: list[Outcome]) -> Float[np.ndarray, "images embed"]:
         if not pictures:
             return np.empty((0, self._embedder.dim), np.float32)
-        side = self._embedder.transform_config.size
+        shape = self._embedder.transform_config.shape
         joined = bytearray().join(picture.square for picture in pictures)
         pixels = np.frombuffer(joined, dtype=np.uint8)
-        return self._embedder.encoder.images(pixels.reshape(len(pictures), side, side, 3))
+        return self._embedder.encoder.images(pixels.reshape(len(pictures), *shape, 3))
 
 
 def _without_pixels(outcome: Outcome) -> Outcome:

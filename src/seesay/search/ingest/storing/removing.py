@@ -9,8 +9,8 @@ from itertools import islice
 
 from seesay.search.ingest.options import IngestOptions
 from seesay.search.ingest.storing.committing import Tally
+from seesay.search.ingest.storing.excluding import remove_items
 from seesay.search.ingest.storing.known import holds_something, is_absent, is_below, is_nothing
-from seesay.search.ingest.storing.tables import forget_unnamed
 from seesay.search.ingest.walking import Walk
 from seesay.search.store.store import Store
 
@@ -64,13 +64,7 @@ def _gone(store: Store, root: str, unreadable: list[str]) -> Iterator[int]:
 
 
 def _remove(store: Store, numbers: Sequence[int]) -> int:
-    gone = [item for item in store.items.get(numbers) if is_absent(item.path)]
-    tables = [item.id for item in gone if item.kind == "table"]
-    named = [path for table in tables for path in store.annotations.absent(table)]
-    store.annotations.hand_over(item.id for item in gone)
-    count = store.items.remove(item.id for item in gone)
-    forget_unnamed(store, named)
-    return count
+    return remove_items(store, [i for i in store.items.get(numbers) if is_absent(i.path)])
 
 
 def _forget_failures(store: Store, roots: list[str], run: int) -> None:

@@ -18,6 +18,7 @@ from seesay.search.query.confidence import (
     picture_null,
 )
 from seesay.search.query.embedding import Embedded
+from seesay.search.store.ledger import START, Position
 from seesay.search.store.records import Modality, Space
 from seesay.search.store.store import Store
 
@@ -48,7 +49,7 @@ class SpaceLanes:
         self.store = store
         self.backgrounds = backgrounds
         self._measured: dict[Modality, _Measured] = {}
-        self._sizes: dict[Modality, tuple[int, int]] = {}
+        self._sizes: dict[Modality, tuple[Position, int]] = {}
         self._mutex = threading.Lock()
 
     def sample(self, modality: Modality) -> Sample:
@@ -98,11 +99,11 @@ class SpaceLanes:
     def _size(self, modality: Modality) -> int:
         """Vectors in a lane, counted again only after a change: counting takes longer than most
         searches."""
-        seq = self.store.ledger.head()
-        counted, size = self._sizes.get(modality, (-1, 0))
-        if counted != seq:
+        position = self.store.ledger.position()
+        counted, size = self._sizes.get(modality, (START, 0))
+        if counted != position:
             size = self.store.vectors.count(self.space.id, modality)
-            self._sizes[modality] = (seq, size)
+            self._sizes[modality] = (position, size)
         return size
 
     def _drawn(self, modality: Modality, size: int) -> Float32[np.ndarray, "rows embed"]:

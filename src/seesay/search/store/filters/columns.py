@@ -24,7 +24,7 @@ from seesay.search.store.filters.conditions import (
     source_of,
     spelled,
 )
-from seesay.search.store.ledger import Ledger
+from seesay.search.store.ledger import START, Ledger, Position
 from seesay.search.store.sqlite.database import Database
 from seesay.search.store.sqlite.numbers import next_number
 from seesay.search.store.values import READABLE
@@ -36,10 +36,10 @@ UnitMask = Bool[np.ndarray, " units"]
 
 
 class Columns:
-    """Evaluates filters; knows of every change up to `seq`. For one thread at a time."""
+    """Evaluates filters; knows of every change up to `position`. For one thread at a time."""
 
     def __init__(self, database: Database) -> None:
-        self.seq = 0
+        self.position = START
         self._database = database
         self._size = 0
         self._loaded: dict[Source, _Column] = {}
@@ -52,7 +52,7 @@ class Columns:
             self._masks.move_to_end(condition)
             return self._masks[condition]
         with self._database.snapshot():
-            self.follow(Ledger(self._database).head())
+            self.follow(Ledger(self._database).position())
             mask = self._evaluate(condition)
         mask.flags.writeable = False
         self._masks[condition] = mask
@@ -60,18 +60,23 @@ class Columns:
             self._masks.popitem(last=False)
         return mask
 
-    def follow(self, seq: int) -> None:
-        """Take in every change up to number `seq`, which the open snapshot shows."""
-        if seq <= self.seq:
+    def follow(self, position: Position) -> None:
+        """Take in every change up to `position`, which the open snapshot shows. Starts anew where
+        the snapshot does not lead on from what is known: a backup may have been restored."""
+        if position == self.position:
             return
+        if not Ledger(self._database).has_passed(self.position):
+            self._loaded.clear()
+            self.position = START
+        since = self.position.seq
         self._masks.clear()
         self._size = next_number(self._database, "units")  # numbers of units that are gone too
-        rows = self._database.rows("SELECT id FROM units WHERE seq > ?", (self.seq,))
+        rows = self._database.rows("SELECT id FROM units WHERE seq > ?", (since,))
         changed = np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
         for source, column in self._loaded.items():
             column.forget(changed, self._size)
-            self._read(source, column, since=self.seq)
-        self.seq = seq
+            self._read(source, column, since=since)
+        self.position = position
 
     def _evaluate(self, condition: Filter) -> UnitMask:
         match condition:

@@ -16,6 +16,7 @@ from typing import Any
 
 from seesay.data.folding import fold
 from seesay.errors import CollectionError
+from seesay.search.store.sqlite.checksums import checksum
 from seesay.search.store.sqlite.failures import FAILURES, explained, in_words
 
 PAGE_BYTES = 16384  # vectors of 0.5-4 kB waste a third of SQLite's usual 4096
@@ -104,7 +105,7 @@ class Database:
                 f"{action!r} began inside of another transaction, expected one at a time: "
                 "end the outer `with store.writing(...)` first"
             )
-        self._require_same_file()  # what is written to a file that was removed is lost
+        self._require_same_file()  # writes to a removed file are lost
         with self._borrowed("BEGIN IMMEDIATE") as connection, self._used_by_this_thread(connection):
             try:
                 self._local.change = change = self._numbered(connection, action, run)
@@ -180,7 +181,7 @@ class Database:
         with self._mutex:
             if self._idle:
                 return self._idle.pop()
-        self._require_same_file()  # else one thread would see the past of another's
+        self._require_same_file()  # else threads would read different files
         with explained(self.file):
             connection = connect(self.file, self.read_only, self._busy_timeout_s)
         with self._mutex:
@@ -196,7 +197,7 @@ class Database:
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """By which two files of the same name are told apart; None where there is none."""
+    """Device and inode, which tell two files of the same name apart; None where there is none."""
     try:
         facts = file.stat()
     except OSError:
@@ -228,6 +229,7 @@ def _configured(file: Path, options: str, busy_timeout_s: float) -> sqlite3.Conn
     )
     try:
         connection.create_function("fold", 1, _folded, deterministic=True)
+        connection.create_function("checksum", -1, checksum, deterministic=True)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")

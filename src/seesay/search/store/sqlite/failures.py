@@ -1,17 +1,22 @@
 """What SQLite says in a code, said in words: what happened, what was expected, what to do."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from seesay.errors import CollectionBusyError, CollectionDamagedError, CollectionError
+
+Stored = TypeVar("Stored")
+Value = TypeVar("Value")
 
 _KEPT = "everything that was reported as stored is still there"
 
 
-# What its module raises: of the last two, for a number beyond 64 bits, and for half an emoji.
-FAILURES = (sqlite3.Error, OverflowError, UnicodeEncodeError)
+# What its module raises. The last two are for a number beyond 64 bits, and for half an emoji or a
+# damaged name of a table.
+FAILURES = (sqlite3.Error, OverflowError, UnicodeError)
 
 
 @contextmanager
@@ -25,6 +30,11 @@ def explained(file: Path) -> Iterator[None]:
 
 def in_words(error: Exception, file: Path) -> CollectionError:
     """An error of SQLite as one of ours."""
+    if isinstance(error, UnicodeDecodeError) or "decode to UTF-8" in str(error):
+        return CollectionDamagedError(
+            f"{file}: a stored text is damaged ({error}); expected what was written; run "
+            "`seesay verify --deep`, which names what it belongs to"
+        )
     if not isinstance(error, sqlite3.Error):
         return CollectionError(
             f"{file}: a value cannot be stored ({error}); expected numbers of 64 bits, and text; "
@@ -33,6 +43,18 @@ def in_words(error: Exception, file: Path) -> CollectionError:
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # the rest refines it
     kind, what, advice = _WORDS.get(code, _UNKNOWN)
     return kind(f"{file}: {what} ({error}); {advice}")
+
+
+def decoded(read: Callable[[Stored], Value], stored: Stored) -> Value:
+    """What `read` makes of a stored value. Raises CollectionDamagedError where that is nothing that
+    was ever written: SQLite does not look into values."""
+    try:
+        return read(stored)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CollectionDamagedError(
+            f"a stored value is damaged ({stored!r:.60}: {error}); expected what was written; run "
+            "`seesay verify --deep`, which names what it belongs to"
+        ) from error
 
 
 _UNKNOWN = (

@@ -2,15 +2,26 @@
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 from seesay.data.folding import simplified
 from seesay.errors import CollectionDamagedError, CollectionError
+from seesay.search.store.sqlite.checksums import checksum
 from seesay.search.store.sqlite.database import PAGE_BYTES, connect
 from seesay.search.store.sqlite.failures import explained
 from seesay.search.store.sqlite.lock import WriterLock
 from seesay.search.store.sqlite.schema import APPLICATION_ID, MIGRATIONS, NEWEST
+
+# Every table, index and trigger, but those that FTS5 makes as its version does. As bytes, because a
+# damaged text may be no UTF-8; without the quotes that renaming puts around names.
+DEFINITIONS = (
+    "SELECT CAST(type AS BLOB), CAST(name AS BLOB), CAST(tbl_name AS BLOB),"
+    " CAST(replace(sql, '\"', '') AS BLOB)"
+    " FROM sqlite_schema WHERE name NOT LIKE 'keywords!_%' ESCAPE '!'"
+)
 
 
 def prepare(file: Path, lock: WriterLock, *, create: bool, read_only: bool, wait_s: float) -> None:
@@ -50,17 +61,30 @@ def migrate(file: Path, target: int) -> None:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # counts for a new file only
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.create_function("simplified", 1, lambda text: text.translate(simplified()))
         connection.execute("BEGIN IMMEDIATE")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for number in range(version + 1, target + 1):
-            for statement in _statements(MIGRATIONS[number - 1]):
-                connection.execute(statement)
+        _apply(connection, MIGRATIONS[version:target])
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {max(version, target)}")
         connection.execute("COMMIT")
     if os.name != "nt":
         _sync_folder(file.parent)  # the name of a new file survives a power cut too
+
+
+@cache
+def new_definitions() -> frozenset[tuple[bytes | None, ...]]:
+    """The DEFINITIONS of a new collection."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        _apply(connection, MIGRATIONS)
+        return frozenset(connection.execute(DEFINITIONS))
+
+
+def _apply(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
+    connection.create_function("simplified", 1, lambda text: text.translate(simplified()))
+    connection.create_function("checksum", -1, checksum, deterministic=True)
+    for migration in migrations:
+        for statement in _statements(migration):
+            connection.execute(statement)
 
 
 def _version(file: Path, read_only: bool) -> int:

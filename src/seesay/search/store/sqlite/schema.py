@@ -3,6 +3,8 @@
 Everything else about a collection (indexes, thumbnails) can be made again from these tables.
 """
 
+from seesay.search.store.sqlite.checksums import Checked, statements
+
 APPLICATION_ID = 0x73656573  # "sees": how a file is known to be a collection
 
 CATALOG = """
@@ -299,8 +301,33 @@ ALTER TABLE ledger ADD COLUMN token INTEGER NOT NULL DEFAULT 0;
 UPDATE ledger SET token = random();
 """
 
+# Whose columns change needs new triggers, in a migration of its own. The keyword index has checks
+# of its own.
+CHECKED = {
+    "items": Checked(
+        "id path folder name kind content_hash size mtime_ns status added_ns seq", "item", "id"
+    ),
+    "units": Checked("id item position kind locator text seq", "unit", "id"),
+    "metadata": Checked("key value unit", "unit", "unit"),
+    "vectors": Checked("id unit space modality seq vector", "unit", "unit"),
+    "fingerprints": Checked("unit pixels", "unit", "unit"),
+    "own_descriptions": Checked("unit text metadata keys", "unit", "unit"),
+    "annotations": Checked("id source path item text metadata", "item", "source"),
+    "tables": Checked("item rows", "item", "item"),
+    "settings": Checked("name value"),
+    "runs": Checked("id action arguments state started_ns ended_ns counts"),
+    "ledger": Checked("seq time_ns action run rows token"),
+    "metadata_keys": Checked("id name type"),
+    "quarantine": Checked("path content_hash size mtime_ns stage error tries first_ns last_ns"),
+    "spaces": Checked("id key model revision preprocessing dim state active created_ns"),
+    "removed_vectors": Checked("space modality seq unit"),
+    "forgotten_removals": Checked("space modality seq"),
+    "undescribed": Checked("item"),
+}
+CHECKSUMS = "DROP TABLE space_data;" + statements(CHECKED)
+
 MIGRATIONS = (  # the first is number 1
     *(CATALOG, VECTORS, KEYWORDS, CAPTIONS),
-    *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS, HISTORY),
+    *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS, HISTORY, CHECKSUMS),
 )
 NEWEST = len(MIGRATIONS)

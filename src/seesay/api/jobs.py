@@ -1,0 +1,215 @@
+"""What takes long and changes a collection runs in the background: one job for each at a time."""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from seesay.api.failures import RefusedError
+from seesay.api.work import use_torch_threads
+from seesay.errors import SeesayError
+from seesay.inference.cancelling import Cancelled, cancelled_by
+from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestReport
+from seesay.search.ingest.storing.known import is_below
+from seesay.search.library import Library
+from seesay.search.query.tags import TagReport
+from seesay.search.store.filters.conditions import Filter
+
+_log = logging.getLogger("seesay.api")
+_LOW_PRIORITY = 15  # of 19
+_PATIENCE_S = 60.0  # for what is at hand when the server ends
+
+State = Literal["idle", "running", "done", "interrupted", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexingStatus:
+    """How far indexing has come."""
+
+    collection: str
+    state: State
+    """Of the last run that this server began; "idle" before the first."""
+    progress: IngestProgress | None = None
+    report: IngestReport | None = None
+    """What became of the files, once it has ended."""
+    error: str | None = None
+    """Why it failed; what was stored before stays, and the next run goes on from there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggingProgress:
+    """Pictures that have been looked at."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggingStatus:
+    """How far tagging has come."""
+
+    collection: str
+    state: State
+    """Of the last run that this server began; "idle" before the first."""
+    progress: TaggingProgress | None = None
+    report: TagReport | None = None
+    """How many pictures got which tag, once it has ended."""
+    error: str | None = None
+    """Why it failed; tags that were stored before stay."""
+
+
+Status = IndexingStatus | TaggingStatus
+Kind = type[IndexingStatus] | type[TaggingStatus]
+_NAMES: dict[Kind, tuple[str, str]] = {
+    IndexingStatus: ("indexed", "IndexingRuns"),
+    TaggingStatus: ("tagged", "TaggingRuns"),
+}
+
+
+@dataclass
+class _Job:
+    status: Status
+    stop: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+
+
+class Jobs:
+    """The jobs of one server."""
+
+    def __init__(self, library: Library, folders: tuple[str, ...] = ()) -> None:
+        """`folders` may be indexed beside those that a collection has already."""
+        self._library = library
+        self._folders = folders
+        self._mutex = threading.Lock()
+        self._jobs: dict[tuple[str, Kind], _Job] = {}
+
+    def index(self, name: str, paths: list[str]) -> Status:
+        """Bring the folders of before up to date, or take in `paths`. Raises RefusedError for one
+        outside of the folders that may be indexed and where a job runs already, CollectionError
+        where the collection may only be read, ConfigError where it knows no folder."""
+        collection = self._library.get(name)
+        collection.store.require_writable()
+        inside = (*self._folders, *collection.stats().roots)
+        for path in paths:
+            _require_inside(path, inside)
+        if not paths:
+            collection.known_roots()
+        options = IngestOptions(workers=_workers(), inside=inside)
+
+        def work(job: _Job) -> IngestReport:
+            return collection.index(
+                paths,
+                options,
+                on_progress=lambda progress: _set(job, progress=progress),
+                stop=job.stop,
+            )
+
+        return self._start(name, IndexingStatus, work)
+
+    def tag(self, name: str, labels: list[str] | None, condition: Filter | None) -> Status:
+        """Tag pictures with those of the labels that fit. Raises as `index` does."""
+        collection = self._library.get(name)
+        collection.store.require_writable()
+
+        def work(job: _Job) -> TagReport:
+            def tell(done: int, total: int, _: int) -> None:
+                _set(job, progress=TaggingProgress(done=done, total=total))
+
+            with cancelled_by(job.stop):
+                return collection.tag(labels, condition=condition, on_progress=tell)
+
+        return self._start(name, TaggingStatus, work)
+
+    def status(self, name: str, kind: Kind) -> Status:
+        """How far the last job of this kind has come."""
+        job = self._jobs.get((name, kind))
+        return kind(collection=name, state="idle") if job is None else job.status
+
+    def cancel(self, name: str, kind: Kind) -> Status:
+        """Let a job end after what is at hand has been stored; nothing where none runs."""
+        job = self._jobs.get((name, kind))
+        if job is not None:
+            job.stop.set()
+        return self.status(name, kind)
+
+    def is_running(self, name: str, kind: Kind = IndexingStatus) -> bool:
+        return self.status(name, kind).state == "running"
+
+    def close(self) -> None:
+        """End every job after what is at hand has been stored."""
+        jobs = list(self._jobs.values())
+        for job in jobs:
+            job.stop.set()
+        for job in jobs:
+            if job.thread is not None:
+                job.thread.join(_PATIENCE_S)
+
+    def _start(self, name: str, kind: Kind, work: Callable[[_Job], Any]) -> Status:
+        with self._mutex:
+            for other, (verb, refused) in _NAMES.items():
+                if self.is_running(name, other):
+                    raise RefusedError(
+                        409,
+                        refused,
+                        f"{name} is being {verb} already, expected one job at a time; wait until "
+                        "it has ended, or cancel it with DELETE on the address that began it",
+                    )
+            job = self._jobs[name, kind] = _Job(kind(collection=name, state="running"))
+            job.thread = threading.Thread(target=_run, args=(name, job, work), daemon=True)
+            job.thread.start()
+        return job.status
+
+
+def _run(name: str, job: _Job, work: Callable[[_Job], Any]) -> None:
+    _give_way()
+    try:
+        report = work(job)
+    except Cancelled:
+        _set(job, state="interrupted")
+    except SeesayError as error:
+        _set(job, state="failed", error=str(error))
+    except Exception:
+        _log.exception("the job on %s failed", name)
+        told = "the server made a mistake; expected none; look into its log, and try again"
+        _set(job, state="failed", error=told)
+    else:
+        stopped = getattr(report, "interrupted", False)
+        _set(job, state="interrupted" if stopped else "done", report=report)
+
+
+def _set(job: _Job, **facts: Any) -> None:
+    job.status = replace(job.status, **facts)
+
+
+def _require_inside(path: str, folders: tuple[str, ...]) -> None:
+    """Raises RefusedError, before anything is looked up, for what is no full path, and with one and
+    the same answer for whatever is outside, whether it is there or not."""
+    try:
+        real = os.path.realpath(path) if os.path.isabs(path) else ""
+    except ValueError:  # a null byte, or half of a character
+        real = ""
+    if not (real and any(is_below(real, os.path.realpath(folder)) for folder in folders)):
+        raise RefusedError(
+            403,
+            "FolderNotAllowed",
+            f"{path[:200]!r} may not be indexed through this server; expected a full path in a "
+            "folder that the collection has or that the server was started with; start it with "
+            "--allow-folder FOLDER, or index on the machine itself",
+        )
+
+
+def _give_way() -> None:
+    """Let searches go first. On Linux a thread has a priority of its own, which the threads and the
+    processes that it starts take over; elsewhere it would be that of the whole server. Half of the
+    processors are left to searches in any case."""
+    use_torch_threads(_workers())
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
+
+
+def _workers() -> int:
+    """Half of the processors: the other half goes on answering."""
+    return max(1, (os.cpu_count() or 1) // 2)

@@ -1,0 +1,216 @@
+"""`seesay probe`: fit a linear classifier to a model's frozen vectors, measure it, and use it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seesay.cli.messages import say
+from seesay.cli.options import DEFAULT_MODEL, Device, Json
+
+if TYPE_CHECKING:
+    from seesay.evaluation.probing import ProbeReport
+    from seesay.inference.probe import ProbePrediction
+
+Paths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DATA",
+        help=say(
+            "A folder with a sub-folder per class, or a table with the columns image and label; "
+            "with --predict, pictures and folders.",
+            "每个类别一个子文件夹的目录，或含 image、label 两列的表格；"
+            "使用 --predict 时为图片或文件夹。",
+        ),
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help=say("Folder to write the probe to.", "保存探针的文件夹。")),
+]
+Test = Annotated[
+    Path | None,
+    typer.Option(
+        help=say(
+            "Measure on these pictures; else a fifth of each class is held out.",
+            "在这些图片上测量；默认从每个类别留出五分之一。",
+        ),
+    ),
+]
+Predict = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PROBE",
+        help=say("Fit nothing; classify DATA by this probe.", "不再训练，用这个探针给图片分类。"),
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        "-l",
+        help=say(
+            'What zero-shot calls the classes, as in "n02123045=tabby cat", or a file of such '
+            "lines; else by their own names.",
+            "零样本分类时各类别的叫法，如“n02123045=虎斑猫”，或每行一个的文件；默认用类别名。",
+        ),
+    ),
+]
+Top = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help=say("With --predict: how many classes to show.", "配合 --predict：显示前几个类别。"),
+    ),
+]
+Seed = Annotated[
+    int, typer.Option(min=0, help=say("Which pictures are held out.", "决定留出哪些图片。"))
+]
+ModelOrNone = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help=say(
+            f"Name from `seesay models`, hub repository, or folder; by default {DEFAULT_MODEL}, "
+            "with --predict that of the probe.",
+            f"模型名（见 `seesay models`）、仓库名或文件夹；默认为 {DEFAULT_MODEL}，"
+            "使用 --predict 时为探针自己的模型。",
+        ),
+    ),
+]
+
+
+def probe(
+    paths: Paths,
+    out: Out = None,
+    test: Test = None,
+    predict: Predict = None,
+    labels: Labels = None,
+    top: Top = 3,
+    seed: Seed = 0,
+    model: ModelOrNone = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    from seesay.cli.inputs import load_embedder
+    from seesay.cli.output import fail_unless_whole, print_json, progress
+    from seesay.errors import ConfigError
+    from seesay.evaluation.probing import train_probe
+    from seesay.inference.labels import read_labels
+    from seesay.inference.probe import check_replaceable
+
+    if predict is not None:
+        _predict(predict, paths, top, model, device, as_json=json)
+        return
+    if len(paths) != 1:
+        raise ConfigError(
+            say(
+                f"a probe is fitted to one set of pictures, and {len(paths)} paths were given; "
+                "expected a folder with a sub-folder per class, or a table; name one, or classify "
+                "them by --predict PROBE",
+                f"探针用一份图片训练，却给出了 {len(paths)} 个路径；"
+                "应为每个类别一个子文件夹的目录，或一张表格；请只给一个，"
+                "或用 --predict 探针 给它们分类",
+            )
+        )
+    if out is not None:
+        check_replaceable(out)
+    names = read_labels(labels) if labels is not None else None
+    embedder = load_embedder(model or DEFAULT_MODEL, device)
+    with progress(say("pictures", "图片")) as report_progress:
+        fitted, report = train_probe(
+            embedder, paths[0], test=test, names=names, seed=seed, on_progress=report_progress
+        )
+    if out is not None:
+        fitted.save(out, asdict(report))
+    if json:
+        print_json({**asdict(report), "out": None if out is None else str(out)})
+    else:
+        _show(report, out)
+    total = report.fitted + report.tested + len(report.failures)
+    fail_unless_whole(report.failures, total, listed=json)
+
+
+def _show(report: "ProbeReport", out: Path | None) -> None:
+    from seesay.cli.output import percent, print_table
+
+    one, two = report.probe, report.zero_shot
+    heads = [say("linear probe", "线性探针"), say("zero-shot", "零样本")]
+    measures = {
+        "top-1": (one.top1, two.top1),
+        "top-5": (one.top5, two.top5),
+        say("mean per class", "各类平均"): (one.mean_per_class, two.mean_per_class),
+    }
+    rows = [[name, *map(percent, pair)] for name, pair in measures.items() if None not in pair]
+    print_table([say("accuracy", "准确率"), *heads], rows)
+    classes = [[c.label, c.support, percent(c.probe), percent(c.zero_shot)] for c in report.classes]
+    print_table([say("class", "类别"), say("pictures", "图片数"), *heads], classes)
+    print(
+        say(
+            f"fitted to {report.fitted} pictures with l2 {report.l2:.3g}, tested on "
+            f"{report.tested} others",
+            f"用 {report.fitted} 张图片训练，l2 为 {report.l2:.3g}，"
+            f"在另外 {report.tested} 张上测试",
+        )
+    )
+    if out is not None:
+        print(say(f"the probe is in {out}", f"探针已存入 {out}"))
+
+
+def _predict(
+    folder: Path,
+    paths: Sequence[Path],
+    top: int,
+    model: str | None,
+    device: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    from seesay.cli.inputs import collect_images, load_embedder
+    from seesay.cli.output import fail_unless_whole, print_json, progress
+    from seesay.inference.probe import LinearProbe
+
+    fitted = LinearProbe.load(folder)
+    files, failures = collect_images(paths)
+    embedder = load_embedder(model or fitted.model, device)
+    with progress(say("pictures", "图片")) as report_progress:
+        result = fitted.classify(embedder, files, top=top, on_progress=report_progress)
+    failures += [(str(files[f.index]), str(f.error)) for f in result.failures]
+    sources = [str(files[row]) for row in result.rows]
+    if as_json:
+        images = [
+            {"source": source, **asdict(prediction)}
+            for source, prediction in zip(sources, result.predictions, strict=True)
+        ]
+        failed = [{"source": source, "error": error} for source, error in failures]
+        print_json(
+            {
+                "model": embedder.name,
+                "labels": list(fitted.labels),
+                "images": images,
+                "failures": failed,
+            }
+        )
+    else:
+        _draw(sources, result.predictions)
+    fail_unless_whole(failures, len(sources) + len(failures), listed=as_json)
+
+
+def _draw(sources: Sequence[str], predictions: "Sequence[ProbePrediction]") -> None:
+    from seesay.cli.output import percent, print_table
+
+    rows = [
+        [
+            source,
+            prediction.label,
+            percent(prediction.probability),
+            ", ".join(f"{score.label} {score.probability:.0%}" for score in prediction.ranked[1:]),
+        ]
+        for source, prediction in zip(sources, predictions, strict=True)
+    ]
+    if rows:
+        heads = [say("picture", "图片"), say("answer", "回答"), say("probability", "概率")]
+        print_table([*heads, say("next best", "其次")], rows)

@@ -1,0 +1,263 @@
+"""Fit a linear probe, choose its regularisation on held-out pictures, compare it with zero-shot.
+
+As CLIP's appendix does (Radford et al. 2021, A.3): the strength of the L2 regularisation is looked
+for from 1e-6 to 1e6, first in steps of two decades, then in ever smaller ones around the best, down
+to eight to a decade; the probe is then fitted to the training and the held-out pictures together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from seesay.errors import DataError
+from seesay.evaluation.labelled import LabelledImages, read_labelled
+from seesay.inference.classifier import ZeroShotClassifier
+from seesay.inference.embedder import Embedder, Progress
+from seesay.inference.labels import folder_labels
+from seesay.inference.probe import LinearProbe, check_classes, fit_probe
+
+DECADES = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
+FINEST = 0.125  # of a decade
+PART = 0.2  # of each class, for validation, and for testing where no test set is given
+TOP = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    top1: float
+    """Share of pictures whose first answer is right."""
+    top5: float | None
+    """Share with the right class among the first five; None where there are no more than five."""
+    mean_per_class: float
+    """The share of right first answers, averaged over the classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassRecall:
+    label: str
+    support: int
+    """Pictures of this class in the test."""
+    probe: float
+    zero_shot: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeReport:
+    """What a probe was fitted on, and how it does beside zero-shot on pictures it never saw."""
+
+    model: str
+    data: str
+    test: str | None
+    """Where the test pictures come from; None where they were held out of `data`."""
+    fitted: int
+    """Pictures that it was fitted to."""
+    tested: int
+    l2: float
+    """The strength that was chosen."""
+    tried: tuple[tuple[float, float], ...]
+    """Each strength with its accuracy on the validation pictures."""
+    probe: Scores
+    zero_shot: Scores
+    classes: tuple[ClassRecall, ...]
+    """Of those that the test has pictures of."""
+    failures: tuple[tuple[str, str], ...]
+    """File and reason for each picture that could not be read."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Embedded pictures with the numbers of their classes."""
+
+    vectors: Float[np.ndarray, "images embed"]
+    targets: Int[np.ndarray, " images"]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, rows: Int[np.ndarray, " some"]) -> "_Part":
+        return _Part(self.vectors[rows], self.targets[rows])
+
+
+def train_probe(
+    embedder: Embedder,
+    data: Path,
+    *,
+    test: Path | None = None,
+    names: Mapping[str, str] | None = None,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> tuple[LinearProbe, ProbeReport]:
+    """Fit a probe to a folder with a sub-folder per class, or to a table with `image` and `label`.
+
+    Without `test`, a fifth of each class is held out for it by `seed`. `names` says by which words
+    zero-shot asks for a class that is not called as people would say it. Raises DataError where
+    there are too few pictures or none can be read, ConfigError where there is only one class.
+    """
+    labelled = read_labelled(data)
+    classes = check_classes(labelled.labels)
+    others = None if test is None else _read_test(test, classes)
+    known, failures = _embed(embedder, labelled, classes, on_progress)
+    if others is None:
+        known, tested = _hold_out(known, classes, seed, least=3)
+    else:
+        tested, more = _embed(embedder, others, classes, on_progress)
+        failures += more
+    l2, tried = choose_l2(*_hold_out(known, classes, seed + 1, least=2), len(classes))
+    weight, bias = fit_probe(known.vectors, known.targets, len(classes), l2)
+    probe = LinearProbe(
+        labels=classes,
+        weight=weight.astype(np.float32),
+        bias=bias.astype(np.float32),
+        l2=l2,
+        model=embedder.name,
+        fingerprint=embedder.fingerprint(),
+    )
+    answers = np.argsort(-probe.probabilities(tested.vectors), axis=1, kind="stable")
+    words = {**folder_labels(classes), **{k: v for k, v in (names or {}).items() if k in classes}}
+    asked = zero_shot_order(embedder, words, tested.vectors)
+    report = ProbeReport(
+        model=embedder.name,
+        data=str(data),
+        test=None if test is None else str(test),
+        fitted=len(known),
+        tested=len(tested),
+        l2=l2,
+        tried=tried,
+        probe=score(answers, tested.targets),
+        zero_shot=score(asked, tested.targets),
+        classes=_recalls(classes, tested.targets, answers, asked),
+        failures=tuple(failures),
+    )
+    return probe, report
+
+
+def zero_shot_order(
+    embedder: Embedder, names: Mapping[str, str], vectors: Float[np.ndarray, "images embed"]
+) -> Int[np.ndarray, "images labels"]:
+    """The numbers of all labels for each picture, the most likely first, asked by their names."""
+    classifier = ZeroShotClassifier(embedder, names, none_above=None)
+    number = {label: n for n, label in enumerate(classifier.labels)}
+    predictions = classifier.predict(vectors)
+    return np.array([[number[score.label] for score in p.ranked] for p in predictions])
+
+
+def score(order: Int[np.ndarray, "images labels"], targets: Int[np.ndarray, " images"]) -> Scores:
+    """How often the first answers are right."""
+    hits = order == targets[:, None]
+    first = hits[:, 0]
+    per_class = [float(first[targets == one].mean()) for one in np.unique(targets)]
+    return Scores(
+        top1=float(first.mean()),
+        top5=float(hits[:, :TOP].any(axis=1).mean()) if order.shape[1] > TOP else None,
+        mean_per_class=float(np.mean(per_class)),
+    )
+
+
+def split(
+    targets: Int[np.ndarray, " images"],
+    classes: Sequence[str],
+    seed: int,
+    *,
+    least: int,
+) -> tuple[Int[np.ndarray, " rest"], Int[np.ndarray, " held"]]:
+    """Rows to learn from and rows held out: a fifth of each class, at least one. Raises DataError
+    where a class has fewer than `least` pictures."""
+    rng = np.random.default_rng(seed)
+    rest, held = [], []
+    for number, name in enumerate(classes):
+        rows = rng.permutation(np.flatnonzero(targets == number))
+        if len(rows) < least:
+            raise DataError(
+                f"the class {name} has {len(rows)} pictures that can be read, expected at least "
+                f"{least}: some to learn from and some to measure on; add pictures, remove the "
+                "class, or measure on others by --test"
+            )
+        count = max(1, round(PART * len(rows)))
+        held.append(rows[:count])
+        rest.append(rows[count:])
+    return np.sort(np.concatenate(rest)), np.sort(np.concatenate(held))
+
+
+def _hold_out(
+    whole: _Part, classes: Sequence[str], seed: int, *, least: int
+) -> tuple[_Part, _Part]:
+    rest, held = split(whole.targets, classes, seed, least=least)
+    return whole.take(rest), whole.take(held)
+
+
+def choose_l2(
+    known: _Part, validation: _Part, classes: int
+) -> tuple[float, tuple[tuple[float, float], ...]]:
+    """The strength with the best accuracy on the validation pictures, of equals the one with the
+    lower cross-entropy; and all that were tried, with their accuracy."""
+    found: dict[float, tuple[float, float]] = {}
+
+    def judge(exponent: float) -> None:
+        if exponent not in found and DECADES[0] <= exponent <= DECADES[-1]:
+            weight, bias = fit_probe(known.vectors, known.targets, classes, 10.0**exponent)
+            logits = validation.vectors @ weight.T + bias
+            right = logits[np.arange(len(validation)), validation.targets]
+            top = logits.max(axis=1)
+            entropy = np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top - right
+            accuracy = (logits.argmax(axis=1) == validation.targets).mean()
+            found[exponent] = float(accuracy), -float(entropy.mean())
+
+    for exponent in DECADES:
+        judge(exponent)
+    step = (DECADES[1] - DECADES[0]) / 2
+    while step >= FINEST:
+        best = max(found, key=lambda exponent: found[exponent])
+        judge(best - step)
+        judge(best + step)
+        step /= 2
+    best = max(found, key=lambda exponent: found[exponent])
+    return 10.0**best, tuple((10.0**exponent, found[exponent][0]) for exponent in sorted(found))
+
+
+def _read_test(test: Path, classes: Sequence[str]) -> LabelledImages:
+    labelled = read_labelled(test)
+    if unknown := sorted(set(labelled.labels) - set(classes)):
+        raise DataError(
+            f"{test} has pictures of {', '.join(unknown[:3])}, which the probe does not learn; "
+            f"expected some of {', '.join(classes[:10])}; call the classes alike in both"
+        )
+    return labelled
+
+
+def _embed(
+    embedder: Embedder,
+    labelled: LabelledImages,
+    classes: Sequence[str],
+    on_progress: Progress | None,
+) -> tuple[_Part, list[tuple[str, str]]]:
+    found = embedder.embed_images(labelled.images, on_progress=on_progress)
+    failures = [(str(labelled.images[f.index]), str(f.error)) for f in found.failures]
+    if not len(found):
+        raise DataError(
+            f"none of the {len(labelled)} pictures can be read, the first because: "
+            f"{failures[0][1]}; expected pictures; check the paths"
+        )
+    number = {label: n for n, label in enumerate(classes)}
+    targets = np.array([number[labelled.labels[row]] for row in found.rows])
+    return _Part(found.vectors, targets), failures
+
+
+def _recalls(
+    classes: Sequence[str],
+    targets: Int[np.ndarray, " images"],
+    probe: Int[np.ndarray, "images labels"],
+    zero_shot: Int[np.ndarray, "images labels"],
+) -> tuple[ClassRecall, ...]:
+    return tuple(
+        ClassRecall(
+            label=classes[number],
+            support=int(rows.sum()),
+            probe=float((probe[rows, 0] == number).mean()),
+            zero_shot=float((zero_shot[rows, 0] == number).mean()),
+        )
+        for number in np.unique(targets).tolist()
+        for rows in [targets == number]
+    )

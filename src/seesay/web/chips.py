@@ -1,0 +1,76 @@
+"""The filters in use, each of which can be taken away by itself."""
+
+from dataclasses import replace
+from html import escape
+from pathlib import PurePath
+from typing import Any
+
+from seesay.search.report.cards import Bilingual
+from seesay.search.report.page import both
+from seesay.search.store.sqlite.paths import path_to_text, text_to_path
+from seesay.text import to_unicode
+from seesay.web import words
+from seesay.web.asking import Asked, conditions
+
+_ALL = "all"
+_NONE: dict[str, Any] = {"without": "", "kind": None, "since": "", "until": "", "min_match": 0.0}
+"""The filters that have one value, and what they are without it."""
+
+
+def chips(asked: Asked) -> str:
+    """A button for each filter of a question; nothing where there is none."""
+    shown = [_chip(name, value, label) for name, value, label in _filters(asked)]
+    if not shown:
+        return ""
+    if len(shown) > 1:
+        shown.append(
+            f'<button type="button" class="do clear" data-do="drop" data-filter="{_ALL}">'
+            f"{both(words.CLEAR)}</button>"
+        )
+    label = escape(" ".join(words.FILTERED))
+    return f'<div class="chips" role="group" aria-label="{label}">{"".join(shown)}</div>'
+
+
+def without(asked: Asked, name: str, value: str) -> Asked:
+    """The question without one of its filters, or without any; its first page."""
+    asked = replace(asked, page=0)
+    if name == "folder":
+        dropped = text_to_path(value)
+        return replace(asked, folders=tuple(one for one in asked.folders if one != dropped))
+    if name == "where":
+        kept = [one for one in conditions(asked.where) if one != value]
+        return replace(asked, where=", ".join(kept))
+    if name == _ALL:
+        return replace(asked, folders=(), where="", **_NONE)
+    return replace(asked, **{name: _NONE[name]}) if name in _NONE else asked
+
+
+def _filters(asked: Asked) -> list[tuple[str, str, Bilingual]]:
+    """Name, value and label of each."""
+    found: list[tuple[str, str, Bilingual]] = []
+    if asked.without.strip():
+        found.append(("without", "", words.told(words.CHIP_WITHOUT, text=asked.without.strip())))
+    if asked.kind:
+        kinds = {kind: label for label, kind in words.KINDS}
+        found.append(("kind", "", kinds.get(asked.kind, (asked.kind, asked.kind))))
+    for folder in asked.folders:
+        name = to_unicode(PurePath(folder).name or folder)
+        found.append(("folder", path_to_text(folder), (name, name)))
+    if since := asked.since.strip():
+        found.append(("since", "", words.told(words.CHIP_SINCE, day=since)))
+    if until := asked.until.strip():
+        found.append(("until", "", words.told(words.CHIP_UNTIL, day=until)))
+    found += [("where", one, (one, one)) for one in conditions(asked.where)]
+    if asked.min_match:
+        share = f"{asked.min_match:.0f}"
+        found.append(("min_match", "", words.told(words.CHIP_MIN_MATCH, share=share)))
+    return found
+
+
+def _chip(name: str, value: str, label: Bilingual) -> str:
+    title = escape(to_unicode(value or " ".join(dict.fromkeys(label))))
+    return (
+        f'<button type="button" class="do chip" data-do="drop" data-filter="{name}"'
+        f' data-value="{escape(value)}" title="{title}"><span>{both(label)}</span>'
+        f'<i aria-hidden="true">×</i><span class="unseen">{both(words.TAKE_AWAY)}</span></button>'
+    )

@@ -18,9 +18,11 @@ import gradio as gr
 import httpx
 import pytest
 
+from seesay.api.jobs import Jobs
 from seesay.errors import ConfigError
 from seesay.web.allowlist import AllowList
 from seesay.web.desk import Desk
+from seesay.web.page import build_page
 from seesay.web.uploads import MOST_PICTURE
 
 SECRET = "the quick brown secret"
@@ -356,6 +358,27 @@ def test_what_stands_behind_a_question_mark_is_not_read(visitor):
     assert list(named["named_endpoints"]) == ["/search"]
     for query in ("", "?session_hash=", "?session_hash=..", "?session_hash=a&session_hash=b"):
         assert refused(visitor.get(f"/gradio_api/queue/data{query}"))
+
+
+def test_a_server_that_only_reads_has_nothing_to_change_a_collection_with(visitor, served):
+    config = visitor.get("/config").json()
+    names = {one["props"].get("elem_id") for one in config["components"]}
+    assert "go" in names and not {"update", "add-folder", "tag", "cancel"} & names
+    assert 'data-do="remove' not in Desk(served.library, read_only=True).open(None)[1]
+    writing = build_page(served.library, jobs=Jobs(served.library))
+    known = {one["id"] for one in config["dependencies"]}
+    changing = {number: one for number, one in writing.fns.items() if number not in known}
+    assert len(changing) == 7  # remove, update, add, tag, cancel, and two that ask for the state
+    for number, function in changing.items():
+        answer = call(visitor, number, [None] * len(function.inputs), event_data={"unit": "1"})
+        assert refused(answer) and "fn_index" in answer.text
+
+
+def test_removing_is_refused_by_the_function_itself_where_the_server_only_reads(served):
+    before = served.library.get("few").stats().units
+    told = Desk(served.library, read_only=True).remove({"unit": "1"}, None, "few")
+    assert "served to be read only" in told[1]
+    assert served.library.get("few").stats().units == before
 
 
 def test_a_collection_that_is_not_there_is_named_in_the_answer(served):

@@ -85,6 +85,7 @@ class Jobs:
         self._folders = folders
         self._mutex = threading.Lock()
         self._jobs: dict[tuple[str, Kind], _Job] = {}
+        self._latest: dict[str, _Job] = {}
 
     def index(self, name: str, paths: list[str]) -> Status:
         """Bring the folders of before up to date, or take in `paths`. Raises RefusedError for one
@@ -128,6 +129,17 @@ class Jobs:
         job = self._jobs.get((name, kind))
         return kind(collection=name, state="idle") if job is None else job.status
 
+    def latest(self, name: str) -> Status | None:
+        """How far the job that began last has come, of whatever kind."""
+        job = self._latest.get(name)
+        return None if job is None else job.status
+
+    def cancel_latest(self, name: str) -> None:
+        """Let it end after what is at hand has been stored."""
+        job = self._latest.get(name)
+        if job is not None:
+            job.stop.set()
+
     def cancel(self, name: str, kind: Kind) -> Status:
         """Let a job end after what is at hand has been stored; nothing where none runs."""
         job = self._jobs.get((name, kind))
@@ -158,6 +170,7 @@ class Jobs:
                         "it has ended, or cancel it with DELETE on the address that began it",
                     )
             job = self._jobs[name, kind] = _Job(kind(collection=name, state="running"))
+            self._latest[name] = job
             job.thread = threading.Thread(target=_run, args=(name, job, work), daemon=True)
             job.thread.start()
         return job.status

@@ -15,21 +15,23 @@ from seesay.web.explaining import explanation
 from seesay.web.uploads import refusal
 
 
-def answer(collection: Collection, name: str, asked: Asked) -> str:
-    """Never raises for what a visitor can get wrong: that is said in the page."""
+def answer(collection: Collection, name: str, asked: Asked, *, removable: bool = False) -> str:
+    """Never raises for what a visitor can get wrong: that is said in the page. `removable` offers
+    to take what is found out of the collection."""
     try:
         if asked.nothing:
-            return notice(words.NOTHING_ASKED, kind="hint") + newest(collection, name)
+            hint = notice(words.NOTHING_ASKED, kind="hint")
+            return hint + newest(collection, name, removable=removable)
         if asked.picture is not None and (why := refusal(asked.picture)):
             return refused(why, asked.picture_name)
-        return _found(collection, name, asked, search(collection, asked))
+        return _found(collection, name, asked, search(collection, asked), removable=removable)
     except ImageError:
         return refused(words.PICTURE_DAMAGED, asked.picture_name)
     except SeesayError as error:
         return notice(words.FAILED, detail=str(error), kind="wrong")
 
 
-def welcome(collection: Collection, name: str) -> str:
+def welcome(collection: Collection, name: str, *, removable: bool = False) -> str:
     """What is seen before anything is asked: questions to try, and what came in last."""
     try:
         tries = "".join(
@@ -37,7 +39,8 @@ def welcome(collection: Collection, name: str) -> str:
             f"{escape(one)}</button>"
             for one in words.EXAMPLES
         )
-        return f'<p class="tries">{both(words.TRY)} {tries}</p>{newest(collection, name)}'
+        shown = newest(collection, name, removable=removable)
+        return f'<p class="tries">{both(words.TRY)} {tries}</p>{shown}'
     except CollectionError as error:
         return failed(error)
 
@@ -54,15 +57,18 @@ def refused(why: Bilingual, name: str) -> str:
     return notice(head, why, kind="wrong")
 
 
-def newest(collection: Collection, name: str) -> str:
+def newest(collection: Collection, name: str, *, removable: bool = False) -> str:
     """The pictures that came in last."""
     hits = collection.newest(PAGE)
     if not hits:
         return notice(words.EMPTY, kind="hint")
-    return f"<h3>{both(words.NEWEST)}</h3>{grid(collection.fold(hits), name)}"
+    shown = grid(collection.fold(hits), name, removable=removable)
+    return f"<h3>{both(words.NEWEST)}</h3>{shown}"
 
 
-def _found(collection: Collection, name: str, asked: Asked, results: Results) -> str:
+def _found(
+    collection: Collection, name: str, asked: Asked, results: Results, *, removable: bool
+) -> str:
     more = len(results.hits) > PAGE
     hits = collection.fold(results.hits[:PAGE])
     likely = [one for one in hits if one.hit.confidence >= results.explain.threshold]
@@ -75,7 +81,8 @@ def _found(collection: Collection, name: str, asked: Asked, results: Results) ->
         head += notice(words.NO_GOOD_MATCH, near, kind="far")
     divider = f'<h3 class="divider">{both(words.LESS_LIKELY)}</h3>' if likely and unlikely else ""
     return (
-        f"{head}{grid(likely, name)}{divider}{grid(unlikely, name, far=True)}"
+        f"{head}{grid(likely, name, removable=removable)}{divider}"
+        f"{grid(unlikely, name, far=True, removable=removable)}"
         f"{_pager(asked.page, more)}{explanation(results)}"
     )
 

@@ -22,22 +22,26 @@ def thumbnail(unit: int, collection: str, size: int = 256) -> str:
     return f"/v1/thumbnails/{unit}?collection={quote(collection, safe='')}&size={size}"
 
 
-def grid(hits: Iterable[FoldedHit], collection: str, *, far: bool = False) -> str:
-    """Finds side by side; `far` says that they are probably not what was asked for."""
-    cards = "".join(card(one, collection) for one in hits)
+def grid(
+    hits: Iterable[FoldedHit], collection: str, *, far: bool = False, removable: bool = False
+) -> str:
+    """Finds side by side; `far` says that they are probably not what was asked for, `removable`
+    that they can be taken out of the collection."""
+    cards = "".join(card(one, collection, removable=removable) for one in hits)
     return f'<ul class="cards{" far" if far else ""}">{cards}</ul>' if cards else ""
 
 
-def card(folded: FoldedHit, collection: str) -> str:
+def card(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
     """One find: what it shows, how sure it is, its copies, and what can be done with it."""
     hit = folded.hit
     share = "" if not hit.lanes else _sure(hit.confidence)
     notes = _caption(hit) + _copies(folded, collection)
     name = _name(hit.path)
+    acts = _why(hit) + (_remove(hit) if removable else "")
     return (
         f'<li class="card" data-unit="{hit.unit}">{shown(hit, collection)}<div class="told">'
         f'<span class="name" title="{_safe(hit.path)}">{_safe(name)}</span>{share}{notes}'
-        f'<div class="acts">{button(words.SIMILAR, do="similar", unit=hit.unit)}{_why(hit)}</div>'
+        f'<div class="acts">{button(words.SIMILAR, do="similar", unit=hit.unit)}{acts}</div>'
         "</div></li>"
     )
 
@@ -119,6 +123,15 @@ def _why(hit: Hit) -> str:
         return ""
     rows = "".join(f"<li>{both(one)}</li>" for one in lanes_told(hit))
     return f'<details class="why"><summary>{both(words.WHY)}</summary><ul>{rows}</ul></details>'
+
+
+def _remove(hit: Hit) -> str:
+    """The way out of the collection: it unfolds into what that means, and a button that does it."""
+    act = button(words.REMOVE_NOW, kind="grave", do="remove", unit=hit.unit)
+    return (
+        f'<details class="why remove"><summary>{both(words.REMOVE)}</summary>'
+        f"<p>{both(words.REMOVE_TOLD)}</p>{act}</details>"
+    )
 
 
 def lanes_told(hit: Hit) -> list[Bilingual]:

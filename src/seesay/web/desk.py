@@ -35,7 +35,7 @@ _UNCHANGED = (gr.skip(),) * 7  # the filters of the form, folders among them
 
 
 class Desk:
-    """The functions behind the page. They only ever read."""
+    """The functions behind the page. `remove` alone changes what a collection holds."""
 
     def __init__(
         self, library: Library, *, read_only: bool, searched: Callable[[str], None] | None = None
@@ -80,7 +80,8 @@ class Desk:
             collection = self._library.get(name)
             named = [one.value for one in collection.facets().folders[:_MOST_FOLDERS]]
             folders = [(to_unicode(path), path_to_text(path)) for path in named]
-            shown, closing = welcome(collection, name), self._closing(collection)
+            shown = welcome(collection, name, removable=self._removable(collection))
+            closing = self._closing(collection)
         except SeesayError as error:
             folders, shown, closing = [], failed(error), ""
         choices = gr.update(choices=folders, value=[])
@@ -126,6 +127,33 @@ class Desk:
         if now.nothing:
             return self.open(now.collection)[1], now, *fields
         return self._answer(now) + self._addressed(now), now, *fields
+
+    def remove(self, data: dict[str, Any], asked: Asked | None, *form: Any) -> list[Any]:
+        """The file of a find leaves the collection, and stays on the disk. What `open` returns,
+        with the last question asked again."""
+        now = asked or Asked(collection=form[0])
+        try:
+            collection, name = self._get(now.collection)
+            if not self._removable(collection):
+                raise ConfigError(
+                    f"{name} is served to be read only; expected a server without --read-only; "
+                    "remove the file on the machine itself with: seesay remove"
+                )
+            collection.remove(units=int(data["unit"]))
+            told = notice(words.REMOVED, words.STAYS_ON_DISK)
+        except (SeesayError, ValueError, KeyError) as error:
+            told = notice(words.FAILED, detail=str(error), kind="wrong")
+        return self.again(now.collection, now, told)
+
+    def again(self, name: str | None, asked: Asked | None, told: str = "") -> list[Any]:
+        """What `open` returns, of the collection as it is now, with the last question asked again
+        and the filters as they are."""
+        folders, shown, *rest, _ = self._opened(name)
+        folders.pop("value")
+        if asked is not None and not asked.nothing:
+            shown = self._answer(asked)
+        mark = self._addressed(asked) if asked is not None else ""
+        return [folders, told + shown + mark, *rest, asked]
 
     def duplicates(self, name: str | None, shown: str) -> str:
         """The groups; they stay as they are until another collection is chosen."""
@@ -217,7 +245,11 @@ class Desk:
             return failed(error)
         if not asked.nothing:
             self._searched(name)
-        return chips(asked) + answer(collection, name, asked)
+        removable = self._removable(collection)
+        return chips(asked) + answer(collection, name, asked, removable=removable)
+
+    def _removable(self, collection: Collection) -> bool:
+        return not (self._read_only or collection.store.read_only)
 
     def _addressed(self, asked: Asked) -> str:
         """An address names no collection where the default one is meant."""

@@ -26,6 +26,7 @@ from seesay.web.browser.viewer import VIEWER
 from seesay.web.desk import Desk
 from seesay.web.document import ICON, Document
 from seesay.web.form import Form, Head, Label, choices, said
+from seesay.web.managing import Jobs, Manage
 
 _WAITING, _SESSIONS = 128, 500
 _SANS = (
@@ -38,7 +39,7 @@ _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"
 class _Page:
     """The components, and what happens between them."""
 
-    def __init__(self, library: Library, desk: Desk) -> None:
+    def __init__(self, library: Library, desk: Desk, jobs: Jobs | None) -> None:
         self._desk = desk
         self._head = Head(library.names)
         with gr.Tabs():
@@ -59,6 +60,7 @@ class _Page:
                 self._told = gr.HTML(padding=False, apply_default_css=False, elem_id="told")
                 self._plane = _html("map", "", PLANE)
                 self._picked = _html("picked", "found", VIEWER)
+            self._manage = None if jobs is None else Manage(jobs, library.names[0])
         self._closing = gr.HTML(padding=False, apply_default_css=False)
         self._asked, self._drawn = gr.State(None), gr.State(None)
         self._address = gr.Textbox(visible=False, max_length=LONGEST, label="Address")
@@ -68,6 +70,7 @@ class _Page:
             (searching, {"label": words.SEARCH}),
             (self._doubling, {"label": words.DUPLICATES}),
             (self._mapping, {"label": words.MAP}),
+            *(self._manage.labels if self._manage else ()),
         ]
 
     def connect(self, page: gr.Blocks) -> None:
@@ -93,11 +96,25 @@ class _Page:
 
         self._plane.select(pick, collection, self._picked, **_QUIET)
         self._connect_history()
+        if self._manage is not None:
+            self._connect_changing(self._manage)
+
+    def _connect_changing(self, manage: Manage) -> None:
+        """What changes a collection. A server that only reads has none of these functions."""
+        desk = self._desk
+
+        def remove(event: gr.EventData, last: Asked | None, *values: Any) -> list[Any]:
+            return desk.remove(event._data, last, *values)
+
+        inputs = [self._asked, *self._form.inputs]
+        self._results.delete(remove, inputs, self._opened, **_QUIET)
+        manage.connect(self._head.collection, desk.again, self._opened, **_QUIET)
 
     def _connect_head(self, page: gr.Blocks) -> None:
         desk, head, labels = self._desk, self._head, self._labels
         opened = [self._form.folders, self._results, self._closing, self._copies]
         opened += [self._told, self._plane, self._picked, self._drawn, self._asked]
+        self._opened = opened
         spoken = [component for component, _ in labels]
 
         def speak(language: str) -> list[Any]:
@@ -149,15 +166,18 @@ class _Page:
 
 
 def build_page(
-    library: Library, *, read_only: bool, searched: Callable[[str], None] | None = None
+    library: Library,
+    *,
+    jobs: Jobs | None = None,
+    searched: Callable[[str], None] | None = None,
 ) -> gr.Blocks:
-    """The page on the collections of a library; see `mount`. `searched` is told the collection of
-    each search.
+    """The page on the collections of a library; see `mount`. `jobs` are those of the server:
+    without them the page only reads. `searched` is told the collection of each search.
 
-    It only ever reads. Pictures to look for come as data, never as a file that a visitor names."""
+    Pictures to look for come as data, never as a file that a visitor names."""
     with gr.Blocks(title=words.TITLE, analytics_enabled=False) as page:
-        desk = Desk(library, read_only=read_only, searched=searched)
-        _Page(library, desk).connect(page)
+        desk = Desk(library, read_only=jobs is None, searched=searched)
+        _Page(library, desk, jobs).connect(page)
     page.queue(default_concurrency_limit=max(2, os.cpu_count() or 1), max_size=_WAITING)
     page.state_session_capacity = _SESSIONS
     return page

@@ -35,6 +35,75 @@ PLACES: tuple[tuple[Bilingual, str], ...] = (
     *KINDS[1:],
     (("Where taken", "拍摄地点"), "place"),
 )
+MANAGE: Bilingual = ("Manage", "管理")
+UPDATE: Bilingual = ("Update", "更新")
+UPDATE_TOLD: Bilingual = (
+    "Look through the folders of this collection: take in new and changed files, and drop those "
+    "that are gone.",
+    "检查这个资料库的文件夹：收录新增和修改过的文件，去掉已不存在的文件。",
+)
+ADD_FOLDER: Bilingual = ("Add folder", "添加文件夹")
+FOLDER_PATH: Bilingual = ("Full path of a folder on the server", "服务器上文件夹的完整路径")
+FOLDER_EXAMPLE: Bilingual = ("/home/me/Pictures", "/home/me/Pictures")
+TAG: Bilingual = ("Tag", "打标签")
+TAG_LABELS: Bilingual = (
+    "Labels, separated by commas; pictures get those that fit, and lose their former tags",
+    "标签，用逗号分隔；图片得到相符的标签，原有标签会被替换",
+)
+TAG_EXAMPLE: Bilingual = ("cat, beach, birthday", "猫, 海边, 生日")
+CANCEL: Bilingual = ("Cancel", "取消")
+NOT_ALLOWED: Bilingual = ("This folder cannot be indexed here.", "不能在这里收录这个文件夹。")
+WHICH_ALLOWED: Bilingual = (
+    "Give the full path of a folder in those that the collection has, or that the server was "
+    "started with (--allow-folder).",
+    "请填写完整路径，并且位于资料库已有的文件夹或启动服务时允许的文件夹（--allow-folder）之内。",
+)
+BUSY: Bilingual = ("Something is running already.", "已有任务在运行。")
+BUSY_TOLD: Bilingual = (
+    "Wait until it has ended, or cancel it.",
+    "请等它结束，或将它取消。",
+)
+NO_LABELS: Bilingual = ("There are no labels.", "没有填写标签。")
+NO_LABELS_TOLD: Bilingual = (
+    "Type one or more, separated by commas.",
+    "请填写一个或多个标签，用逗号分隔。",
+)
+COUNTING: Bilingual = ("Starting …", "正在开始……")
+INDEXING: Bilingual = (
+    "Indexing: {done} of {total} files, {failed} could not be read",
+    "正在收录：{done} / {total} 个文件，{failed} 个无法读取",
+)
+TAGGING: Bilingual = (
+    "Tagging: {done} of {total} pictures",
+    "正在打标签：{done} / {total} 张图片",
+)
+INDEXED: Bilingual = (
+    "Up to date: {added} added, {updated} updated, {removed} removed, {unchanged} unchanged, "
+    "{failed} could not be read.",
+    "已更新：新增 {added} 个，修改 {updated} 个，移除 {removed} 个，未变 {unchanged} 个，"
+    "无法读取 {failed} 个。",
+)
+NOT_THERE: Bilingual = ("Not there: {folders}", "找不到：{folders}")
+TAGGED: Bilingual = (
+    "{tagged} of {pictures} pictures have a tag now.",
+    "{pictures} 张图片中有 {tagged} 张有了标签。",
+)
+CANCELLED: Bilingual = ("Cancelled.", "已取消。")
+CANCELLED_TOLD: Bilingual = (
+    "What was done until then is kept.",
+    "此前完成的部分已保留。",
+)
+REMOVE: Bilingual = ("Remove from collection", "移出资料库")
+REMOVE_TOLD: Bilingual = (
+    "It will not be found any more. The file itself stays on the disk.",
+    "以后将找不到它。文件本身仍保留在磁盘上。",
+)
+REMOVE_NOW: Bilingual = ("Remove", "移出")
+REMOVED: Bilingual = ("Removed from the collection", "已移出资料库")
+STAYS_ON_DISK: Bilingual = (
+    "The file itself is still on the disk.",
+    "文件本身仍在磁盘上。",
+)
 PLANE_LABELS: dict[str, Bilingual] = {
     "map": ("Map", "地图"),
     "closer": ("Zoom in", "放大"),

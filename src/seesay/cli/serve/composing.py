@@ -24,7 +24,8 @@ def compose(library: "Library", config: "ServerConfig", page: bool = True) -> "F
         from seesay.web.page import mount as mount_page
 
         searched = service.metrics.searched
-        built = build_page(library, read_only=config.read_only, searched=searched)
+        jobs = None if config.read_only else service.jobs
+        built = build_page(library, jobs=jobs, searched=searched)
         return mount_page(app, built)
 
     return create_app(library, config, mount=mount)

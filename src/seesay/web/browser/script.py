@@ -31,7 +31,8 @@ TO_TOP = "() => { window.scrollTo({top: 0, behavior: 'smooth'}); }"
 RESULTS = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-do]");
-  if (button) trigger("click", {...button.dataset});
+  if (!button) return;
+  trigger(button.dataset.do === "remove" ? "delete" : "click", {...button.dataset});
 });
 """
 """Clicks on buttons are told to the server."""

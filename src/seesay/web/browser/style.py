@@ -115,6 +115,13 @@ overflow-wrap:anywhere;background:var(--background-fill-secondary);color:var(--b
 .acts{display:flex;flex-wrap:wrap;gap:6px 10px;align-items:center;margin-top:3px}
 .why{font-size:.82rem;color:var(--body-text-color-subdued)}
 .why[open]{flex-basis:100%}
+.remove p{margin:6px 0!important;font-size:.8rem}
+.grave{color:#b3261e;border-color:currentColor}.dark .grave{color:#ffb4ab}
+.line{align-items:center;gap:12px;margin:4px 0}.line p{margin:0!important}
+.line>button{align-self:end;flex:none!important;width:136px;min-width:136px!important;height:44px}
+.line>.block,.line>.form{flex:1 1 300px!important;min-width:0!important}
+#cancel{width:136px;min-width:136px}
+#job .chips small{color:var(--body-text-color-subdued)}#job a.do{text-decoration:none}
 .why summary,.explain summary{cursor:pointer}
 .why ul{margin:6px 0 0!important;padding-left:16px!important}
 .why li{margin:2px 0!important;font-size:.8rem}

@@ -1,0 +1,218 @@
+"""The tab for those who may change a collection: bring it up to date, add a folder, tag pictures.
+
+Each is a job of the server, the same that the API begins and asks after; only its progress is told
+here. A server that only reads has no such tab, and none of its functions."""
+
+from collections.abc import Callable
+from html import escape
+from typing import Any, Protocol, runtime_checkable
+
+from seesay.errors import MissingExtraError, SeesayError
+
+try:
+    import gradio as gr
+    from starlette.exceptions import HTTPException
+except ModuleNotFoundError:
+    raise MissingExtraError("gradio", "serve") from None
+
+from seesay.search.ingest.options import IngestProgress, IngestReport
+from seesay.search.query.tags import TagReport
+from seesay.search.report.cards import Bilingual
+from seesay.search.report.page import both
+from seesay.text import to_unicode
+from seesay.web import words
+from seesay.web.address import to_address
+from seesay.web.answering import failed
+from seesay.web.asking import Asked, conditions
+from seesay.web.cards import notice
+from seesay.web.form import Label
+
+_POLL_S = 0.7
+_LONGEST_PATH = 4096  # characters
+_FORBIDDEN, _CONFLICT = 403, 409
+
+
+@runtime_checkable
+class Jobs(Protocol):
+    """The jobs of the server, one for each collection at a time. They refuse with an HTTPException:
+    403 for a folder that may not be indexed, 409 where one runs."""
+
+    def index(self, name: str, paths: list[str]) -> Any: ...
+    def tag(self, name: str, labels: list[str] | None, condition: None) -> Any: ...
+    def latest(self, name: str) -> Any: ...
+    def cancel_latest(self, name: str) -> None: ...
+
+
+class Manage:
+    """The components of the tab, and what they do."""
+
+    def __init__(self, jobs: Jobs, default: str) -> None:
+        self._jobs, self._default = jobs, default
+        with gr.Tab(words.MANAGE[0], id="manage") as self.tab:
+            with gr.Row(elem_classes="line"):
+                gr.HTML(f"<p>{both(words.UPDATE_TOLD)}</p>", padding=False)
+                self._update = gr.Button(words.UPDATE[0], variant="primary", elem_id="update")
+            with gr.Row(elem_classes="line"):
+                self._path = _field(words.FOLDER_PATH, words.FOLDER_EXAMPLE, "folder-path")
+                self._add = gr.Button(words.ADD_FOLDER[0], elem_id="add-folder")
+            with gr.Row(elem_classes="line"):
+                self._tags = _field(words.TAG_LABELS, words.TAG_EXAMPLE, "tag-labels")
+                self._tag = gr.Button(words.TAG[0], elem_id="tag")
+            self._status = gr.HTML(padding=False, apply_default_css=False, elem_id="job")
+            self._cancel = gr.Button(words.CANCEL[0], visible=False, elem_id="cancel")
+            self._timer = gr.Timer(_POLL_S, active=False)
+
+    @property
+    def labels(self) -> list[Label]:
+        """All that has a text in a language."""
+        return [
+            (self.tab, {"label": words.MANAGE}),
+            (self._update, {"value": words.UPDATE}),
+            (self._path, {"label": words.FOLDER_PATH, "placeholder": words.FOLDER_EXAMPLE}),
+            (self._add, {"value": words.ADD_FOLDER}),
+            (self._tags, {"label": words.TAG_LABELS, "placeholder": words.TAG_EXAMPLE}),
+            (self._tag, {"value": words.TAG}),
+            (self._cancel, {"value": words.CANCEL}),
+        ]
+
+    def connect(
+        self,
+        collection: gr.Dropdown,
+        ended: Callable[..., list[Any]],
+        into: list[Any],
+        **quiet: Any,
+    ) -> None:
+        """`ended` is called with the name of the collection and the last question once a job has
+        ended; what it returns goes `into` these components, the last of which holds the question.
+        """
+        shown, asked = [self._status, self._cancel, self._timer], into[-1]
+
+        def follow(name: str | None, last: Asked | None) -> list[Any]:
+            now = self.status(name)
+            running = self._is_running(name)
+            return [*now, *([gr.skip()] * len(into) if running else ended(name, last))]
+
+        self._update.click(self.update, collection, shown, **quiet)
+        gr.on(
+            [self._add.click, self._path.submit],
+            self.add,
+            [collection, self._path],
+            shown,
+            **quiet,
+        )
+        gr.on(
+            [self._tag.click, self._tags.submit], self.tag, [collection, self._tags], shown, **quiet
+        )
+        self._cancel.click(self.cancel, collection, shown, **quiet)
+        gr.on([self.tab.select, collection.input], self.status, collection, shown, **quiet)
+        self._timer.tick(follow, [collection, asked], [*shown, *into], **quiet)
+
+    def update(self, name: str | None) -> list[Any]:
+        """Bring the folders of the collection up to date."""
+        return self._begin(name, lambda known: self._jobs.index(known, []))
+
+    def add(self, name: str | None, path: str | None) -> list[Any]:
+        """Take in a folder."""
+        return self._begin(name, lambda known: self._jobs.index(known, [(path or "").strip()]))
+
+    def tag(self, name: str | None, text: str | None) -> list[Any]:
+        """Tag the pictures with those of the labels that fit."""
+        labels = list(dict.fromkeys(conditions((text or "").replace("、", ","))))
+        if not labels:
+            return self._told(name, notice(words.NO_LABELS, words.NO_LABELS_TOLD, kind="wrong"))
+        return self._begin(name, lambda known: self._jobs.tag(known, labels, None))
+
+    def cancel(self, name: str | None) -> list[Any]:
+        """End the job after what is at hand."""
+        self._jobs.cancel_latest(name or self._default)
+        return self.status(name)
+
+    def status(self, name: str | None) -> list[Any]:
+        """How far the last job has come: a message, the button to cancel it, and the timer that
+        asks again."""
+        name = name or self._default
+        return self._told(name, _told(self._jobs.latest(name), name, name == self._default))
+
+    def _begin(self, name: str | None, begin: Callable[[str], Any]) -> list[Any]:
+        try:
+            begin(name or self._default)
+        except HTTPException as error:
+            refusals = {
+                _FORBIDDEN: (words.NOT_ALLOWED, words.WHICH_ALLOWED),
+                _CONFLICT: (words.BUSY, words.BUSY_TOLD),
+            }
+            return self._told(name, notice(*refusals[error.status_code], kind="wrong"))
+        except SeesayError as error:
+            return self._told(name, failed(error))
+        return self.status(name)
+
+    def _told(self, name: str | None, message: str) -> list[Any]:
+        running = self._is_running(name)
+        return [message, gr.update(visible=running), gr.update(active=running)]
+
+    def _is_running(self, name: str | None) -> bool:
+        job = self._jobs.latest(name or self._default)
+        return job is not None and job.state == "running"
+
+
+def _field(label: Bilingual, example: Bilingual, name: str) -> gr.Textbox:
+    return gr.Textbox(
+        label=label[0],
+        placeholder=example[0],
+        max_lines=1,
+        max_length=_LONGEST_PATH,
+        elem_id=name,
+    )
+
+
+def _told(job: Any, name: str, is_default: bool) -> str:
+    """What became of a job; nothing where there was none."""
+    if job is None:
+        return ""
+    match job.state, job.report:
+        case "running", _:
+            return notice(_progress(job.progress))
+        case "failed", _:
+            return notice(words.FAILED, detail=job.error, kind="wrong")
+        case "interrupted", _:
+            return notice(words.CANCELLED, words.CANCELLED_TOLD)
+        case _, IngestReport() as report:
+            return _indexed(report)
+        case _, TagReport() as report:
+            return _tagged(report, None if is_default else name)
+    return ""
+
+
+def _progress(progress: Any) -> Bilingual:
+    if progress is None:
+        return words.COUNTING
+    total = "?" if progress.total is None else progress.total
+    if isinstance(progress, IngestProgress):
+        counts = {"done": progress.done, "total": total, "failed": progress.failed}
+        return words.told(words.INDEXING, **counts)
+    return words.told(words.TAGGING, done=progress.done, total=total)
+
+
+def _indexed(report: IngestReport) -> str:
+    counts = ("added", "updated", "removed", "unchanged", "failed")
+    head = words.told(words.INDEXED, **{one: getattr(report, one) for one in counts})
+    if not report.missing_roots:
+        return notice(head)
+    folders = ", ".join(map(to_unicode, report.missing_roots))
+    return notice(head, words.told(words.NOT_THERE, folders=folders))
+
+
+def _tagged(report: TagReport, collection: str | None) -> str:
+    """How many pictures have which tag; each leads to them."""
+    head = words.told(words.TAGGED, tagged=report.tagged, pictures=report.pictures)
+    links = "".join(
+        f'<a class="do" href="{escape(to_address(_with_tag(label, collection)))}">'
+        f"{escape(to_unicode(label))} <small>{count}</small></a>"
+        for label, count in report.counts.items()
+        if count
+    )
+    return notice(head) + f'<p class="chips">{links}</p>'
+
+
+def _with_tag(label: str, collection: str | None) -> Asked:
+    return Asked(collection=collection, where=f"tag={label}")

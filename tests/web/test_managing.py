@@ -1,0 +1,189 @@
+"""Changing a collection from the page, in a real browser: folders, tags, and taking files out."""
+
+import re
+import shutil
+import threading
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from live_server import live
+from photographs import folder
+from seesay.api.config import ServerConfig
+from seesay.cli.serve import compose
+from seesay.search.collection import Collection
+from seesay.search.library import Library
+
+INDEX = "/v1/collections/own/index"
+JOIN = "/gradio_api/queue/join"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two folders side by side; only the first is in the collection when the server starts."""
+    place = tmp_path_factory.mktemp("photos")
+    for name, files in {
+        "first": ("chelsea.png", "rocket.jpg", "moon.png"),
+        "second": ("coffee.png",),
+        "secret": ("astronaut.png",),
+    }.items():
+        (place / name).mkdir()
+        for file in files:
+            shutil.copy(folder() / file, place / name)
+    return place
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, photos):
+    """A server that may change its collection, and index the second folder."""
+    own = tmp_path_factory.mktemp("home") / "own"
+    with Collection.open(own, create=True) as collection:
+        collection.index([photos / "first"])
+    config = ServerConfig(index_folders=(str(photos / "second"),))
+    with Library.open([own]) as library:
+        library.warm_up()
+        with live(compose(library, config), config) as up:
+            yield SimpleNamespace(address=up.url)
+
+
+def manage(page, label="Manage"):
+    page.get_by_role("tab", name=label).click()
+    expect(page.locator("#update")).to_be_visible()
+
+
+def ask(page, text):
+    page.get_by_role("tab").first.click()
+    page.locator("#words textarea, #words input").fill(text)
+    page.keyboard.press("Enter")
+    expect(page.locator("#results .explain")).to_contain_text(f"“{text}”")
+
+
+def add(page, path):
+    page.locator("#folder-path input, #folder-path textarea").fill(str(path))
+    page.keyboard.press("Enter")
+
+
+def test_a_folder_is_added_and_found_and_the_api_sees_the_same_job(visit, served, photos):
+    page = visit()
+    manage(page)
+    add(page, photos / "second")
+    expect(page.locator("#job .notice")).to_contain_text("1 added")
+    expect(page.locator("#cancel")).not_to_be_visible()
+    assert httpx.get(served.address + INDEX).json()["report"]["added"] == 1
+    expect(page.locator(".closing")).to_contain_text("4 pictures")
+    ask(page, "a cup of coffee")
+    expect(page.locator("#results .card", has_text="coffee.png")).to_be_visible()
+
+
+def test_outside_of_the_allowed_folders_there_and_missing_ones_are_refused_alike(visit, photos):
+    page = visit("zh-CN")
+    manage(page, "管理")
+    for path in (photos / "secret", photos / "missing", "second", photos / "first" / ".." / "x"):
+        add(page, "")
+        add(page, path)
+        told = page.locator("#job .notice.wrong strong")
+        expect(told).to_have_text("不能在这里收录这个文件夹。", use_inner_text=True)
+        expect(page.locator("#job .notice")).not_to_contain_text(str(path))
+
+
+def test_a_job_of_the_api_is_shown_and_another_refused_and_it_can_be_cancelled(
+    visit, served, monkeypatch
+):
+    began, whole = threading.Event(), Collection.index
+
+    def slow(collection, *arguments, stop, **options):
+        began.set()
+        stop.wait(60)
+        return whole(collection, *arguments, stop=stop, **options)
+
+    monkeypatch.setattr(Collection, "index", slow)
+    page = visit()
+    assert httpx.post(served.address + INDEX).status_code == 202
+    assert began.wait(60)
+    manage(page)
+    expect(page.locator("#job .notice")).to_contain_text("Starting")
+    expect(page.locator("#cancel")).to_be_visible()
+    with page.expect_request(re.compile(JOIN), timeout=40_000):  # it asks again by itself
+        pass
+    page.locator("#cancel").click()
+    expect(page.locator("#job .notice")).to_contain_text("Cancelled")
+    expect(page.locator("#cancel")).not_to_be_visible()
+    assert httpx.get(served.address + INDEX).json()["state"] == "interrupted"
+
+
+def test_while_a_job_runs_no_second_one_begins(visit, served, monkeypatch):
+    go_on, whole = threading.Event(), Collection.tag
+
+    def slow(*arguments, **options):
+        go_on.wait(60)
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(Collection, "tag", slow)
+    page = visit()
+    manage(page)
+    assert httpx.post(served.address + "/v1/tags", json={"labels": ["cat"]}).status_code == 202
+    page.locator("#update").click()
+    expect(page.locator("#job .notice.wrong")).to_contain_text("running already")
+    go_on.set()
+    expect(page.locator("#job .notice")).to_contain_text("have a tag now")
+
+
+def test_pictures_are_tagged_and_the_tag_filters_them(visit):
+    page = visit()
+    manage(page)
+    page.locator("#tag").click()
+    expect(page.locator("#job .notice.wrong")).to_contain_text("no labels")
+    page.locator("#tag-labels input, #tag-labels textarea").fill("cat， rocket")
+    page.keyboard.press("Enter")
+    tag = page.locator("#job a", has_text="cat")
+    expect(tag).to_contain_text("1")
+    tag.click()
+    expect(page.locator("#results .chip")).to_contain_text("tag=cat")
+    expect(page.locator("#results .card .name")).to_have_text(["chelsea.png"])
+    page.locator("#results .chip").click()
+    expect(page.locator("#results .chip")).to_have_count(0)
+    expect(page.locator("#results .card")).not_to_have_count(1)
+
+
+def test_a_file_is_removed_after_a_question_and_stays_on_the_disk(visit, photos):
+    page = visit()
+    ask(page, "the moon in the night sky")
+    card = page.locator("#results .card", has_text="moon.png")
+    card.locator(".remove summary").focus()
+    page.keyboard.press("Enter")
+    expect(card.locator(".remove p")).to_contain_text("stays on the disk")
+    expect(card).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#results .notice").first).to_contain_text("Removed from the collection")
+    expect(page.locator("#results .explain")).to_contain_text("“the moon in the night sky”")
+    expect(card).to_have_count(0)
+    assert (photos / "first" / "moon.png").is_file()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_tab_fits_on_the_screen(visit, width):
+    page = visit("en-US", width, 844)
+    manage(page)
+    for name in ("#update", "#add-folder", "#tag", "#folder-path", "#tag-labels"):
+        box = page.locator(name).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_its_functions_take_texts_only(served):
+    """As the rest of the page: no file data, no other types."""
+    with httpx.Client(base_url=served.address, timeout=30) as visitor:
+        config = visitor.get("/config").json()
+        file = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+        functions = [one for one in config["dependencies"] if one["backend_fn"]]
+        assert any("tick" in str(one["targets"]) for one in functions)
+        for one in functions:
+            for place in range(len(one["inputs"])):
+                for attack in (file, [file], {"a": 1}):
+                    data = [None] * len(one["inputs"])
+                    data[place] = attack
+                    body = {"fn_index": one["id"], "data": data, "session_hash": "attacker"}
+                    assert visitor.post(JOIN, json=body).status_code == 400

@@ -8,8 +8,8 @@ are not (but others like them may be: Flickr8k shows the same few scenes again a
 that no photograph of Flickr8k shows; words without a meaning. By size also plain words ("a dog",
 "狗"), for what at least three of five people name in a photograph that is there, and for what
 nobody names in any, and captions of photographs that have no word in common with one there. These
-are asked of the half of the photographs, topics and words that `benchmarks/confidence.py` does not
-fit the curve on; 1,000 photographs are both halves.
+are asked of the half of the photographs that the constants in `inference/confidence.py` are not
+fitted with; 1,000 photographs are both halves.
 """
 
 import argparse
@@ -98,11 +98,11 @@ def words_of(caption: str) -> set[str]:
 
 
 def asked(
-    embedder: Embedder, sizes: list[int], half: int, photographs: int
+    embedder: Embedder, sizes: list[int], photographs: int
 ) -> Iterator[tuple[int, str, Searcher, dict[str, list[str]]]]:
-    """Collections of these sizes out of a half of the photographs (0, 1), and for each language
-    what is asked of them: the first two kinds fit, the others do not. The collections of one size
-    hold as many photographs together."""
+    """Collections of these sizes out of every other photograph, and for each language what is asked
+    of them: the first two kinds fit, the others do not. The collections of one size hold as many
+    photographs together."""
     pictures, captions = read(DATA)
     vectors = embedder.embed_images(pictures).vectors
     lists = json.loads(TOPICS.read_text(encoding="utf-8"))
@@ -111,7 +111,7 @@ def asked(
     named = np.array([[sum(map(bool, map(p.search, c["en"]))) for p in patterns] for c in captions])
     rng = np.random.default_rng(5)
     for size in sizes:
-        from_ = np.arange(half, len(vectors), 2)
+        from_ = np.arange(0, len(vectors), 2)
         from_ = from_ if size <= len(from_) else np.arange(len(vectors))
         for _ in range(max(1 + photographs // 300, min(50, photographs // size))):
             chosen = rng.choice(from_, size, replace=False)
@@ -124,13 +124,13 @@ def asked(
             ):
                 searcher = Searcher(store, embedder)
                 for language in ("en", "zh"):
-                    topics = lists[language]["held out" if half else "topics"]
+                    topics = lists[language]["topics"]
                     words = [word[language] for word in lists["words"]]
                     texts = {
                         "captions": [captions[n][language][rng.integers(5)] for n in chosen[:60]],
                         "words": [words[n] for n in rng.permutation(there)[:8]],
                         "topics": rng.choice(topics, 10, replace=False).tolist(),
-                        "no meaning": lists[language]["nonsense"][half::2],
+                        "no meaning": lists[language]["nonsense"],
                         "other words": [words[n] for n in rng.permutation(absent)[:8]],
                         "other captions": [captions[n][language][0] for n in others[:8]],
                     }
@@ -142,7 +142,7 @@ def by_size(embedder: Embedder, sizes: list[int]) -> None:
     """In collections of these sizes: what is accepted that fits, and refused that does not."""
     said: dict[tuple[int, str, str], list[float]] = defaultdict(list)
     kinds: list[str] = []
-    for size, language, searcher, texts in asked(embedder, sizes, half=0, photographs=600):
+    for size, language, searcher, texts in asked(embedder, sizes, photographs=600):
         kinds = list(texts)
         for kind, some in texts.items():
             if some:

@@ -58,9 +58,9 @@ NoneAbove = Annotated[
     float | None,
     typer.Option(
         help=say(
-            'Answer "none of these" where the chance that unrelated labels would score as well is '
-            "above this (0 to 1; usual 0.05).",
-            "若无关的类别也能得到同样分数的可能性高于此值，就回答“都不是”（0 到 1，通常 0.05）。",
+            'Answer "none of these" where the chance that no label fits is above this '
+            "(0 to 1; usual 0.9).",
+            "若所有类别都不符合的可能性高于此值，就回答“都不是”（0 到 1，通常 0.9）。",
         )
     ),
 ]
@@ -105,9 +105,8 @@ def classify(
     from seesay.cli.inputs import load_embedder, warn_about_language
     from seesay.cli.output import progress
     from seesay.data.atomic import check_folder
-    from seesay.inference.classifier import ZeroShotClassifier
+    from seesay.inference.classifier import NONE_ABOVE, ZeroShotClassifier
     from seesay.inference.labels import read_lines
-    from seesay.inference.none_of_these import NONE_ABOVE
 
     for file in filter(None, (csv, html)):
         check_folder(file)

@@ -46,7 +46,8 @@ class ZeroShotReport:
     mean_recall: float | None
     """Recall averaged over classes, each counting the same however many pictures it has."""
     none_above: float | None
-    """The chance above which the answer was "none of these"; None where that was switched off."""
+    """The chance that no label fits above which the answer was "none of these"; None where that
+    was switched off."""
     answers: tuple[str, ...]
     """Labels in the order given, then "none of these": both axes of the confusion matrix."""
     classes: tuple[ClassScore, ...]

@@ -2,6 +2,11 @@
 
 A name is put into every sentence of an ensemble (`prompts/`); the sentences are embedded, averaged
 and brought back to length one, and that vector is the class (CLIP, Radford et al., 2021, 3.1.4).
+
+Labels compete with each other, which decides the best one. "None of these" is the answer only
+where every label is unlikely by itself (`confidence`): its probability is below a tenth, among the
+pictures that are classified together. A tenth rather than a half, since people choose labels after
+looking at their pictures. `benchmarks/classify.py` prints how often that is right.
 """
 
 from collections import Counter
@@ -9,15 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from seesay.errors import ConfigError
+from seesay.inference.background import Backgrounds
+from seesay.inference.confidence import Calibration, Mixture, sentence_weight
 from seesay.inference.embedder import Embedder, Failure, Progress
-from seesay.inference.none_of_these import NONE_ABOVE, NoneOfThese
 from seesay.inference.prompts import Language, check_templates, detect_language, fill, templates
 from seesay.inference.text_embedder import TextEmbedder
 
-PLAIN = 3  # sentences per everyday word: see `none_of_these` for what more would bring
+NONE_ABOVE = 0.9
 CHUNK = 1024  # pictures scored at once: bounds memory at CHUNK x labels, whatever the folder holds
 
 
@@ -41,7 +47,7 @@ class Prediction:
     margin: float
     """How far the best label's probability is above the second one's."""
     chance: float | None
-    """How easily labels that have nothing to do with the picture would score as well (0 to 1)."""
+    """That none of the labels fits (0 to 1); None where the answer is a label in any case."""
     ranked: tuple[LabelScore, ...]
     """The best labels first; the best of them stays readable here where `label` is None."""
 
@@ -96,9 +102,7 @@ class ZeroShotClassifier:
         self._vectors = ensemble(
             embedder, self._sentences(words, self.languages), on_progress=on_progress
         )
-        self._none = (
-            None if none_above is None else NoneOfThese(words, self.languages, self._embed_plainly)
-        )
+        self._none = None if none_above is None else _NoneOfThese(embedder, words, self.languages)
 
     def __repr__(self) -> str:
         return f"ZeroShotClassifier({len(self.labels)} labels, {self.embedder.name!r})"
@@ -124,17 +128,26 @@ class ZeroShotClassifier:
         self, vectors: Float[np.ndarray, "images embed"], *, top: int | None = None
     ) -> tuple[Prediction, ...]:
         """Classify pictures that are embedded already, by the same model."""
-        chunks = (vectors[start : start + CHUNK] for start in range(0, len(vectors), CHUNK))
-        return tuple(prediction for chunk in chunks for prediction in self._predict(chunk, top))
+        chances = None
+        if self._none is not None and len(vectors):
+            chances = self._none.chances(np.asarray(vectors, np.float32))
+        predictions: list[Prediction] = []
+        for start in range(0, len(vectors), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            some = None if chances is None else chances[chunk]
+            predictions += self._predict(vectors[chunk], some, top)
+        return tuple(predictions)
 
     def _predict(
-        self, vectors: Float[np.ndarray, "images embed"], top: int | None
+        self,
+        vectors: Float[np.ndarray, "images embed"],
+        chances: Float[np.ndarray, " images"] | None,
+        top: int | None,
     ) -> list[Prediction]:
         cosines = (vectors @ self._vectors.T).astype(np.float64)
         probabilities = _softmax(self.embedder.scale * cosines)
         # Stable, so that equal scores keep the order in which the labels were given.
         order = np.argsort(-cosines, axis=1, kind="stable")
-        chances = None if self._none is None else self._none.chances(vectors, order[:, 0])
         predictions = []
         for row, ranking in enumerate(order):
             chance = None if chances is None else float(chances[row])
@@ -177,19 +190,36 @@ class ZeroShotClassifier:
             ranked=tuple(ranked),
         )
 
-    def _sentences(
-        self, words: Sequence[str], languages: Sequence[Language], most: int | None = None
-    ) -> list[list[str]]:
-        """For each word its sentences, or the first few of them."""
+    def _sentences(self, words: Sequence[str], languages: Sequence[Language]) -> list[list[str]]:
+        """The sentences for each word."""
         return [
-            [fill(template, word) for template in (self.templates or templates(language))[:most]]
+            [fill(template, word) for template in self.templates or templates(language)]
             for word, language in zip(words, languages, strict=True)
         ]
 
-    def _embed_plainly(
-        self, words: Sequence[str], languages: Sequence[Language]
-    ) -> Float[np.ndarray, "texts embed"]:
-        return ensemble(self.embedder, self._sentences(words, languages, PLAIN))
+
+class _NoneOfThese:
+    """The probability that none of the labels fits a picture."""
+
+    def __init__(
+        self, embedder: Embedder, words: Sequence[str], languages: Sequence[Language]
+    ) -> None:
+        backgrounds = Backgrounds(embedder)
+        self._backgrounds = {language: backgrounds.of(language) for language in set(languages)}
+        self._labels = list(zip(words, languages, embedder.embed_texts(words).vectors, strict=True))
+
+    def chances(self, images: Float32[np.ndarray, "images embed"]) -> Float[np.ndarray, " images"]:
+        """For all pictures together: how many of them show a label says something about each."""
+        calibrations = {
+            language: Calibration.measure(background, images)
+            for language, background in self._backgrounds.items()
+        }
+        best = np.zeros(len(images), np.float32)
+        for word, language, vector in self._labels:
+            scale = calibrations[language].scale(vector, sentence_weight(word, language))
+            scores = scale.scores(images)
+            np.maximum(best, Mixture(scale.match, scores)(scores), out=best)
+        return 1 - best
 
 
 def ensemble(

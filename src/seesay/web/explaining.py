@@ -52,17 +52,16 @@ def _lane(lane: LaneReport) -> Bilingual:
     english, chinese = words.LANES[lane.lane]
     en = f"By {english}: {lane.found} candidates"
     zh = f"按{chinese}：{lane.found} 个候选"
-    known = lane.background
+    known = lane.comparison
     if known is None:
         return en + ".", zh + "。"
-    # "Everyday" queries are what scores are held against; see search/query/calibration.py.
-    above = "above" if known.lift >= 0 else "below"
-    over = "高于" if known.lift >= 0 else "低于"
+    above = "above" if known.best >= 0 else "below"
+    over = "高" if known.best >= 0 else "低"
     return (
-        f"{en}; the best lies {abs(known.lift):.1f} spreads {above} what everyday queries reach "
-        f"here ({known.top_mean:.3f} ± {known.top_spread:.3f}).",
-        f"{zh}；最好的一个比日常查询在这里能达到的水平（{known.top_mean:.3f} ± "
-        f"{known.top_spread:.3f}）{over} {abs(known.lift):.1f} 个标准差。",
+        f"{en}; the best lies {abs(known.best):.1f} spreads {above} what does not fit "
+        f"({known.null:.3f} ± {known.spread:.3f}); what fits is expected {known.match:.1f} above.",
+        f"{zh}；最好的一个比不相符的内容（{known.null:.3f} ± {known.spread:.3f}）{over} "
+        f"{abs(known.best):.1f} 个标准差，相符的内容预计高 {known.match:.1f} 个。",
     )
 
 
@@ -71,8 +70,8 @@ def _rest(explain: Explain, results: Results) -> list[Bilingual]:
     if len(explain.lanes) > 1:
         told.append(
             (
-                f"The rankings were added up: {explain.fusion}.",
-                f"各排名相加得到顺序：{explain.fusion}。",
+                f"Sorted {explain.fusion}.",
+                f"排序方式：{explain.fusion}。",
             )
         )
     told.append(

@@ -11,7 +11,7 @@ from seesay.search.query.results import LaneReport
 
 def answered(lane, *units: int) -> Answered:
     found, scores = np.array(units, np.int64), np.linspace(1, 0.5, len(units), dtype=np.float32)
-    report = LaneReport(lane=lane, weight=1.0, found=len(units), plan=None, background=None)
+    report = LaneReport(lane=lane, weight=1.0, found=len(units), plan=None, comparison=None)
     return Answered(Found(lane, found, scores, scores), [(1.0, (found, scores))], report)
 
 

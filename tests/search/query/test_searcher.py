@@ -6,6 +6,7 @@ import pytest
 
 import made_collections as made
 from seesay.errors import CollectionError, ConfigError
+from seesay.inference.background import Backgrounds
 from seesay.inference.load import load
 from seesay.search.query.asking import Part, Query, parse
 from seesay.search.query.searcher import Searcher
@@ -88,10 +89,13 @@ def test_a_collection_of_pictures_is_ranked_as_the_model_ranks_it(pictures, embe
     searcher, vectors = pictures
     units = np.array(list(vectors))
     halves = np.stack(list(vectors.values())).astype(np.float16).astype(np.float32)
-    for text in ("a dog", "两只鹦鹉", "sunset over the sea"):
-        scores = halves @ embedder.embed_texts([text]).vectors[0]
+    backgrounds = Backgrounds(embedder)
+    for text in ("sunset over the sea", "海上的日落和帆船", "a dog", "两只鹦鹉"):
+        asked = embedder.embed_texts([text]).vectors[0]
+        if len(text) < 6:  # a word or two: without what all words share
+            asked = backgrounds.of("en" if text.isascii() else "zh").without_shared(asked)
         hits = searcher.search(parse(text)).hits
-        assert [hit.unit for hit in hits] == units[np.argsort(-scores)][:20].tolist()
+        assert [hit.unit for hit in hits] == units[np.argsort(-(halves @ asked))][:20].tolist()
         confidences = [hit.confidence for hit in hits]
         assert confidences == sorted(confidences, reverse=True)
 
@@ -258,7 +262,7 @@ def test_the_explain_view_tells_everything(pictures):
     assert {lane.lane for lane in explain.lanes} == {"image"}  # there is no text
     (image,) = (lane for lane in searcher.search(parse("a dog")).explain.lanes if lane.plan)
     assert image.plan.matching == 300
-    assert image.background.everyday == "en"
+    assert image.comparison.against == "en" and 0 <= image.comparison.share <= 1
 
 
 def test_everyday_words_are_embedded_once_for_all_processes(
@@ -266,7 +270,7 @@ def test_everyday_words_are_embedded_once_for_all_processes(
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     Searcher(pictures[0]._store, embedder).search(parse("a dog"))
-    (file,) = (tmp_path / "cache" / "seesay" / "everyday").glob("*.npy")
+    (file,) = (tmp_path / "cache" / "seesay" / "background").glob("*.npy")
     assert np.load(file).shape[1] == embedder.dim
     Path(file).write_bytes(b"damaged")
     again = Searcher(pictures[0]._store, embedder)

@@ -104,7 +104,8 @@ def test_a_time_without_pictures_is_searched_for_as_words_and_said(searcher):
     )
     text = next(hit for hit in results.hits if hit.kind == "text")
     assert text.text.startswith("a car from 1965") and text.confidence >= 90
-    assert results.hits.index(text) <= 1  # pictures and texts come in turn
+    surer = [hit for hit in results.hits if hit.confidence > text.confidence]
+    assert results.hits.index(text) <= len(surer) + 1  # of equal ones, pictures and texts in turn
 
 
 def test_a_time_that_was_asked_for_by_a_filter_stays_hard(searcher):

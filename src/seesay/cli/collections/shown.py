@@ -22,13 +22,13 @@ from seesay.text import printable
 
 if TYPE_CHECKING:
     from seesay.search.collection import Collection
-    from seesay.search.query.results import Hit, LaneReport, Results
+    from seesay.search.query.results import Comparison, Hit, LaneReport, Results
     from seesay.search.report.cards import Card
 
 SNIPPET = 120  # characters of a text in the table
 LONG_PATH = 40
 _BESIDE_PATH = 24  # columns of a terminal that the match and the ways it was found take
-FUSION_ZH = "各通道“权重 /（60 + 名次）”之和，图片与文字交替排列；不太相符的按匹配度排列"
+FUSION_ZH = "按匹配度；较可能的图片之间、文字之间按各通道“权重 /（60 + 名次）”之和"
 
 
 def show_results(
@@ -145,7 +145,7 @@ def draw_explanation(results: "Results") -> None:
         heads = [say("asked for", "查询内容"), say("kind", "类型"), say("weight", "权重")]
         print_table(heads, parts)
     heads = [say("lane", "通道"), say("weight", "权重"), say("found", "找到"), say("how", "方式")]
-    heads += [say("background", "背景分数"), say("evidence", "证据")]
+    heads += [say("does not fit", "不相符"), say("fits", "相符"), say("best", "最好")]
     print_table(heads, [_lane_row(lane) for lane in explain.lanes])
     ranks = [[_short(hit.path), f"{hit.score:.4f}", _places(hit)] for hit in results.hits]
     print_table([say("file", "文件"), say("fused", "融合分数"), say("lanes", "各通道名次")], ranks)
@@ -165,15 +165,19 @@ def _lane_row(lane: "LaneReport") -> list[str]:
         "index": say("by the index", "经索引"),
         "nothing": say("nothing to compare", "无可比较"),
     }
-    known = lane.background
+    known = lane.comparison
     return [
         lane_name(lane.lane)[_spoken()],
         f"{lane.weight:g}",
         str(lane.found),
         ways[lane.plan.path] if lane.plan else _words(lane.expression or ""),
-        "" if known is None else f"{known.top_mean:.3f} ± {known.top_spread:.3f}",
-        "" if known is None else f"{known.evidence:+.2f}",
+        *(["", "", ""] if known is None else _compared(known)),
     ]
+
+
+def _compared(known: "Comparison") -> list[str]:
+    """The cosine of what does not fit; how many spreads above it lie what fits, and the best."""
+    return [f"{known.null:.3f} ± {known.spread:.3f}", f"{known.match:+.1f}", f"{known.best:+.1f}"]
 
 
 def _words(expression: str) -> str:

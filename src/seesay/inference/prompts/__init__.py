@@ -1,4 +1,4 @@
-"""The sentences that a class name is put into, and the everyday words that it has to beat.
+"""The sentences that a class name is put into, and the everyday words and scenes it has to beat.
 
 One data file per language. A template holds exactly one `{}`; `a(n)` before it becomes "a" or
 "an", whichever the name asks for, and goes away where the name brings an article of its own.
@@ -38,6 +38,11 @@ def concepts(language: Language) -> tuple[str, ...]:
     """Some 200 everyday words, from animals to textures."""
     groups = _read(language)["concepts"]
     return tuple(word for words in groups.values() for word in words)
+
+
+def scenes(language: Language) -> tuple[str, ...]:
+    """A hundred short descriptions of everyday photographs, the same ones in each language."""
+    return tuple(_read(language)["scenes"])
 
 
 def check_templates(given: Sequence[str]) -> tuple[str, ...]:

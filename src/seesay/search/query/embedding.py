@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from seesay.data.images import ImageSource, describe_source
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder, Embeddings
-from seesay.inference.prompts import detect_language
+from seesay.inference.prompts import Language, detect_language
 from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.query.asking import Part
 from seesay.search.query.results import PartReport
@@ -26,11 +26,15 @@ class Embedded:
     """A part of a query with its direction."""
 
     def __init__(
-        self, part: Part, vector: Float32[np.ndarray, " embed"], kind: str, report: PartReport
+        self,
+        part: Part,
+        vector: Float32[np.ndarray, " embed"],
+        text: str | None,
+        report: PartReport,
     ) -> None:
-        self.part, self.vector, self.report = part, vector, report
-        self.kind = kind
-        """What everyday things it is held against: "en", "zh" or "image"."""
+        """`text` is None for a picture."""
+        self.part, self.vector, self.text, self.report = part, vector, text, report
+        self.language: Language | None = None if text is None else detect_language(text)
 
 
 class PartEmbedder:
@@ -49,17 +53,17 @@ class PartEmbedder:
             return self._of_unit(part, space)
         if part.image is not None:
             vector, _ = self._remembered(_key(part.image), part)
-            shown, kind, windows = describe_source(part.image), "image", 1
+            shown, windows = describe_source(part.image), 1
         else:
             vector, windows = self._remembered(part.text, part)
-            shown, kind = str(part.text), detect_language(str(part.text))
+            shown = str(part.text)
         report = PartReport(
             kind="text" if part.text is not None else "image",
             shown=shown,
             weight=part.weight,
             windows=windows,
         )
-        return Embedded(part, vector, kind, report)
+        return Embedded(part, vector, part.text, report)
 
     def expect(self, texts: Iterable[str]) -> None:
         """Embed texts that are asked for in a moment, all at once: together each takes a quarter of
@@ -83,9 +87,9 @@ class PartEmbedder:
             )
         (unit,) = self._store.units.get([part.unit])
         (item,) = self._store.items.get([unit.item])
-        kind = "image" if unit.modality == "image" else detect_language(unit.text or "")
+        text = None if unit.modality == "image" else unit.text or ""
         report = PartReport(kind="unit", shown=item.path, weight=part.weight)
-        return Embedded(part, vectors[0].astype(np.float32), kind, report)
+        return Embedded(part, vectors[0].astype(np.float32), text, report)
 
     def _remembered(self, key: object, part: Part) -> tuple[Float32[np.ndarray, " embed"], int]:
         with self._mutex:

@@ -34,7 +34,7 @@ class Hit:
     text: str | None
     """What is written in it; of a picture its captions, one a line."""
     score: float
-    """Reciprocal ranks of all lanes, weighted and added up: it orders the hits that fit."""
+    """Reciprocal ranks of all lanes, weighted and added up: the order of likely hits."""
     confidence: float
     """0-100: how likely this is what was asked for rather than the nearest of what is there."""
     lanes: tuple[LaneHit, ...]
@@ -47,23 +47,21 @@ class Hit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Background:
-    """What scores say in one lane: those of everyday words, or for a picture of other pictures."""
+class Comparison:
+    """How the cosines of one lane were judged; see `search/query/confidence.py`."""
 
-    everyday: str
-    """What the query was held against: "en", "zh" or "image"."""
-    top_mean: float
-    """Mean of the best cosines that the everyday ones reach in the lane."""
-    top_spread: float
-    lift: float
-    """How far the best hit lies above `top_mean`, in spreads."""
-    fit: float
-    """How far its cosine lies above what everyday ones have with it, less what these have with
-    their own best hits, in spreads."""
-    contrast: float
-    """How much more the query tells the units of the lane apart than everyday ones do."""
-    evidence: float
-    """`lift` + `fit` + `contrast`; the mean with the next hits where these have more."""
+    against: str
+    """The background vocabulary ("en", "zh"), or other pictures ("image")."""
+    null: float
+    """The cosine expected of vectors that do not match."""
+    spread: float
+    """The spread of such cosines."""
+    match: float
+    """How many spreads above `null` a match is expected."""
+    best: float
+    """How many spreads above `null` the best hit lies."""
+    share: float
+    """The share of the lane that is expected to match (0 to 1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +73,7 @@ class LaneReport:
     found: int
     plan: Plan | None
     """How vectors were searched; None for keywords."""
-    background: Background | None
+    comparison: Comparison | None
     expression: str | None = None
     """What the keyword index was asked."""
 

@@ -11,13 +11,13 @@ from jaxtyping import Float, Int
 
 from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
+from seesay.inference.background import Backgrounds
 from seesay.inference.embedder import Embedder
 from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.filtering import as_text, check_filter
 from seesay.search.query.asking import LANES, MOST_HITS, LaneName, Part, Query, without_pictures
-from seesay.search.query.calibration import THRESHOLD
+from seesay.search.query.confidence import THRESHOLD, in_order
 from seesay.search.query.embedding import Embedded, PartEmbedder
-from seesay.search.query.everyday import Everyday
 from seesay.search.query.hits import make_hits
 from seesay.search.query.rankings.captions import captioned_of, confidences_of, weighed
 from seesay.search.query.rankings.fusion import K, Ranked, fused, in_turn
@@ -27,7 +27,7 @@ from seesay.search.query.rankings.ranking import Answered, rank
 from seesay.search.query.results import Explain, Hit, Note, Results
 from seesay.search.query.timing import Timed, use_period
 from seesay.search.store.filters.conditions import Filter, matching_units
-from seesay.search.store.keywords import cuts_words, holds_chinese
+from seesay.search.store.keywords import cache_folder, cuts_words, holds_chinese
 from seesay.search.store.records import Space
 from seesay.search.store.store import Store
 
@@ -51,7 +51,7 @@ class Searcher:
     def __init__(self, store: Store, embedder: Embedder | TextEmbedder) -> None:
         self._store = store
         self._embedder = PartEmbedder(store, embedder)
-        self._everyday = Everyday(embedder)
+        self._backgrounds = Backgrounds(embedder, cache_folder() / "background")
         self._mutex = threading.Lock()
         self._lanes: SpaceLanes | None = None
 
@@ -120,8 +120,8 @@ class Searcher:
         sure = confidences_of(units, founds, captioned)
         if not asked.parts:
             (units, scores), sure = self._listed(asked.timed, (units, scores), sure)
-        order = _fitting_first(sure)
-        units, scores, sure = units[order], scores[order], sure[order]
+        order, sure = in_order(sure, None if pictures is None else np.isin(units, pictures))
+        units, scores = units[order], scores[order]
         keep = ~np.isin(units, np.asarray(without, np.int64))
         good = bool((sure[keep] >= THRESHOLD).any())
         if query.min_confidence is not None:
@@ -186,8 +186,8 @@ class Searcher:
             notes=asked.timed.notes + _problems(answered) + _uncut(query, answered),
             filter="" if asked.timed.within is None else as_text(asked.timed.within),
             threshold=THRESHOLD,
-            fusion=f"sum over lanes of weight / ({K} + rank), then pictures and texts in turn; "
-            "what does not fit by confidence",
+            fusion="by confidence; likely pictures, and likely texts, by the sum over lanes of "
+            f"weight / ({K} + rank)",
             model=self._embedder.embedder.name,
         )
         return Results(
@@ -229,7 +229,7 @@ class Searcher:
             if self._lanes is None or self._lanes.space.id != space.id:
                 if self._lanes is not None:
                     self._lanes.close()
-                self._lanes = SpaceLanes(self._store, space, self._everyday)
+                self._lanes = SpaceLanes(self._store, space, self._backgrounds)
             return self._lanes
 
 
@@ -260,12 +260,3 @@ def _uncut(query: Query, answered: Sequence[Answered]) -> tuple[Note, ...]:
             zh="没有安装 jieba，中文关键词按相邻两字比较；pip install 'seesay[search]' 后按词比较",
         ),
     )
-
-
-def _fitting_first(sure: Float[np.ndarray, " found"]) -> Int[np.ndarray, " found"]:
-    """What fits comes before what does not, whichever lane found it, and the rest by how sure it
-    is, to a percent, as people read it. Within a lane, where confidence falls with the rank, this
-    changes nothing."""
-    low = np.flatnonzero(sure < THRESHOLD)
-    low = low[np.argsort(-sure[low].round(), kind="stable")]
-    return np.concatenate([np.flatnonzero(sure >= THRESHOLD), low])

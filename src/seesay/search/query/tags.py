@@ -1,7 +1,7 @@
 """Tag the pictures of a collection with words that fit them, from their stored vectors.
 
-A tag is given where a search for the word would call the picture a good match (`calibration`), so
-that tags are as sure in a small collection and with any model.
+A picture gets a tag where a search for the word would call it likely (`confidence`): `search dog`
+and `tags dog` agree, in small collections and with any model.
 """
 
 from collections import Counter
@@ -12,14 +12,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.errors import ConfigError
+from seesay.inference.background import Backgrounds
 from seesay.inference.cancelling import check_cancelled
-from seesay.inference.classifier import PLAIN, ensemble
 from seesay.inference.embedder import Embedder
-from seesay.inference.prompts import concepts, detect_language, fill, templates
-from seesay.search.query.calibration import THRESHOLD, each_confidence
-from seesay.search.query.everyday import Everyday
+from seesay.inference.prompts import Language, concepts, detect_language
+from seesay.search.query.confidence import THRESHOLD, Confidence
 from seesay.search.query.rankings.lanes import SpaceLanes
 from seesay.search.store.filters.conditions import Filter, matching_units
+from seesay.search.store.keywords import cache_folder
 from seesay.search.store.records import Space
 from seesay.search.store.store import Store
 
@@ -67,72 +67,73 @@ def tag(
     space = store.spaces.active()
     if space is None:
         return TagReport(pictures=0, tagged=0, counts={})
-    lanes = SpaceLanes(store, space, Everyday(embedder))
+    lanes = SpaceLanes(store, space, Backgrounds(embedder, cache_folder() / "background"))
     try:
-        return _tagged(lanes, _Labels(embedder, words), within, on_progress)
+        return _tagged(lanes, embedder, words, within, on_progress)
     finally:
         lanes.close()
 
 
-class _Labels:
-    """Words with their vectors."""
+@dataclass(frozen=True)
+class _Label:
+    word: str
+    language: Language
+    confidence: Confidence
 
-    def __init__(self, embedder: Embedder, words: Sequence[str]) -> None:
-        self.words = words
-        self.languages = [detect_language(word) for word in words]
-        self.vectors = ensemble(
-            embedder,
-            [
-                [fill(template, word) for template in templates(language)[:PLAIN]]
-                for word, language in zip(words, self.languages, strict=True)
-            ],
-        )
 
-    def fitting(
-        self, lanes: SpaceLanes, vectors: Float32[np.ndarray, "rows embed"], size: int
-    ) -> list[tuple[str, ...]]:
-        """The words for each picture, the surest first."""
-        sure = np.zeros((len(self.words), len(vectors)))
-        for row, (language, vector) in enumerate(zip(self.languages, self.vectors, strict=True)):
-            level = lanes.level("image", language)
-            if level is not None:
-                sure[row] = each_confidence(level, vector, vectors, size)
-        return [self._best(of_one) for of_one in sure.T]
+def _labels(lanes: SpaceLanes, embedder: Embedder, words: Sequence[str]) -> list[_Label]:
+    labels = []
+    for word, vector in zip(words, embedder.embed_texts(words).vectors, strict=True):
+        language = detect_language(word)
+        confidence = lanes.text_confidence("image", word, vector, language)
+        labels.append(_Label(word, language, confidence))
+    return labels
 
-    def _best(self, sure: np.ndarray) -> tuple[str, ...]:
-        chosen: Counter[str] = Counter()
-        best = []
-        for row in np.argsort(-sure, kind="stable"):
-            if sure[row] < THRESHOLD:
-                break
-            if chosen[self.languages[row]] < MOST_TAGS:
-                chosen[self.languages[row]] += 1
-                best.append(self.words[row])
-        return tuple(best)
+
+def _fitting(
+    labels: Sequence[_Label], vectors: Float32[np.ndarray, "rows embed"]
+) -> list[tuple[str, ...]]:
+    """The words for each picture, the likeliest first."""
+    confidences = np.stack([label.confidence(vectors) for label in labels], axis=1)
+    return [_best(labels, of_one) for of_one in confidences]
+
+
+def _best(labels: Sequence[_Label], confidences: Float32[np.ndarray, " labels"]) -> tuple[str, ...]:
+    chosen: Counter[str] = Counter()
+    best = []
+    for row in np.argsort(-confidences, kind="stable"):
+        if confidences[row] < THRESHOLD:
+            break
+        if chosen[labels[row].language] < MOST_TAGS:
+            chosen[labels[row].language] += 1
+            best.append(labels[row].word)
+    return tuple(best)
 
 
 def _tagged(
     lanes: SpaceLanes,
-    labels: _Labels,
+    embedder: Embedder,
+    words: Sequence[str],
     within: Filter | None,
     on_progress: Callable[[int, int, int], None] | None,
 ) -> TagReport:
     store, space = lanes.store, lanes.space
     units = _pictures(store, space, within)
+    labels = _labels(lanes, embedder, words) if units else []
     counts: Counter[str] = Counter()
     tagged = 0
     for start in range(0, len(units), _BATCH):
         check_cancelled()
         numbers, vectors = store.vectors.get(space.id, units[start : start + _BATCH])
-        given = labels.fitting(lanes, vectors, lanes.sample("image").size)
+        given = _fitting(labels, vectors)
         with store.writing("tag"):
             metadata = store.units.metadata(numbers.tolist())  # those that went since are left out
             there = {unit.id for unit in store.units.get(numbers)}
-            for unit, words in zip(numbers.tolist(), given, strict=True):
-                if unit in there and {*words} != _former(metadata[unit].get(TAG_KEY)):
-                    store.units.describe(unit, metadata={**metadata[unit], TAG_KEY: words})
-        counts.update(word for words in given for word in words)
-        tagged += sum(bool(words) for words in given)
+            for unit, tags in zip(numbers.tolist(), given, strict=True):
+                if unit in there and {*tags} != _former(metadata[unit].get(TAG_KEY)):
+                    store.units.describe(unit, metadata={**metadata[unit], TAG_KEY: tags})
+        counts.update(word for tags in given for word in tags)
+        tagged += sum(bool(tags) for tags in given)
         if on_progress is not None:
             on_progress(min(start + _BATCH, len(units)), len(units), 0)
     return TagReport(pictures=len(units), tagged=tagged, counts=dict(counts.most_common()))

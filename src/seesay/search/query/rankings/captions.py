@@ -14,7 +14,7 @@ theirs: the right one was among the first ten so often (en / zh; first and last 
     pictures alone             0.68 / 0.50    0.62 / 0.47      0.68 / 0.45    0.64 / 0.49
     pictures + keywords        0.78 / 0.60    0.56 / 0.40      0.83 / 0.57    0.63 / 0.47
     all lanes, summed          0.92 / 0.78    0.49 / 0.33      0.99 / 0.86    0.58 / 0.42
-    all lanes, as here         0.84 / 0.69    0.61 / 0.46      0.90 / 0.70    0.63 / 0.47
+    all lanes, as here         0.77 / 0.65    0.65 / 0.51      0.79 / 0.61    0.64 / 0.49
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from seesay.search.query.asking import LaneName
-from seesay.search.query.calibration import THRESHOLD
+from seesay.search.query.confidence import THRESHOLD
 from seesay.search.query.hits import Found
 from seesay.search.query.rankings.fusion import Weighted
 from seesay.search.query.rankings.ranking import Answered
@@ -71,7 +71,8 @@ def confidences_of(
 ) -> Float[np.ndarray, " found"]:
     """For each unit the confidence of the lane that is surest of it; what a picture with captions
     shows and what is said of it are weighed against each other first. Where both together do not
-    fit, words that come near make it no surer than a picture without words would be."""
+    fit, words that come near make it no surer than a picture without words would be. Rounded to
+    whole percents, as they are shown."""
     by_lane: dict[LaneName, np.ndarray] = {}
     order = np.argsort(units)
     for lane in lanes:
@@ -84,4 +85,4 @@ def confidences_of(
         both = SHARES["image"] * shown + (1 - SHARES["image"]) * said
         both = np.where(both < THRESHOLD, np.minimum(both, shown), both)
         by_lane["image"], by_lane["text"] = np.where(has, both, shown), np.where(has, 0, said)
-    return np.maximum.reduce([np.zeros(len(units)), *by_lane.values()]).round(1)
+    return np.maximum.reduce([np.zeros(len(units)), *by_lane.values()]).round()

@@ -10,20 +10,19 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from seesay.search.query.embedding import Embedded
-
 
 def combined(
-    parts: Sequence[Embedded], sample: Float32[np.ndarray, "rows embed"]
+    directions: Sequence[Float32[np.ndarray, " embed"]],
+    weights: Sequence[float],
+    sample: Float32[np.ndarray, "rows embed"],
 ) -> Float32[np.ndarray, " embed"]:
-    """The direction of the parts together, of length 1; `sample` are vectors of the lane."""
-    if len(parts) == 1 and not parts[0].part.negative:
-        return parts[0].vector
-    total = np.zeros_like(parts[0].vector)
-    for part in parts:
-        spread = float(np.einsum("ij,j->i", sample, part.vector).std()) if len(sample) > 1 else 1.0
-        total += part.part.weight * part.vector / max(spread, 1e-6)
-    length = float(np.linalg.norm(total))
-    if length < 1e-6:  # the same thing wanted and unwanted
-        return parts[0].vector
-    return total / length
+    """One direction for all parts; `sample` are vectors of the lane."""
+    if len(directions) == 1 and weights[0] > 0:
+        return directions[0]
+    total = np.zeros_like(directions[0])
+    for direction, weight in zip(directions, weights, strict=True):
+        spread = float(np.einsum("ij,j->i", sample, direction).std()) if len(sample) > 1 else 1.0
+        total += weight * direction / max(spread, 1e-6)
+    if float(np.linalg.norm(total)) < 1e-6:  # the same thing wanted and unwanted
+        return directions[0]
+    return total

@@ -15,6 +15,9 @@ Taking the mean of each modality off all vectors (GR-CLIP, arXiv 2507.19054) is 
 texts and pictures meet. Where they meet by rank it brings nothing, and within a lane it costs
 recall: R@10 among 1,000 photographs goes from 0.637 to 0.632 (en) and from 0.495 to 0.488 (zh).
 
+Hits are shown by confidence (`search/query/confidence.py`): the fused order decides among likely
+ones of one kind, and pictures and texts come in turn where they are equally likely.
+
 Within a lane nothing is changed, so a collection of pictures alone is ranked as the model does.
 """
 

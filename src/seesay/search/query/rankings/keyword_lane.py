@@ -53,7 +53,7 @@ def search_keywords(
         weight=weight,
         found=len(units),
         plan=None,
-        background=None,
+        comparison=None,
         expression=strict,
     )
     return Answered(found, rankings, report)

@@ -1,73 +1,100 @@
-"""The vector lanes of the space in use, with a sample of each and what everyday things reach."""
+"""The vector lanes of the space in use, with a sample of each and what calibrates cosines."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32
 
+from seesay.inference.background import Backgrounds
+from seesay.inference.confidence import Calibration
 from seesay.inference.prompts import Language
 from seesay.search.lane import Lane
-from seesay.search.query.calibration import SAMPLE, Level, level_of
-from seesay.search.query.everyday import Everyday
+from seesay.search.query.confidence import (
+    Confidence,
+    Sample,
+    of_picture,
+    of_text,
+    picture_null,
+)
+from seesay.search.query.embedding import Embedded
 from seesay.search.store.ledger import START, Position
 from seesay.search.store.records import Modality, Space
 from seesay.search.store.store import Store
 
+SAMPLE = 2000
+"""Vectors of a lane that stand for all of it."""
 _DRIFT = 0.1  # of the lane: as many changes call for a new sample
-_PICTURES = 256  # that stand for all others when a picture is looked for
+_PICTURES = 256  # are compared with each other to calibrate searches by picture
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Vectors that stand for a lane."""
+@dataclass(eq=False)
+class _Measured:
+    """A sample of a lane, and what has been measured with it so far."""
 
-    vectors: Float32[np.ndarray, "rows embed"]
-    size: int
-    """Vectors of the lane when it was drawn."""
-    levels: dict[str, Level]
+    sample: Sample
+    calibrations: dict[Language, Calibration] = field(default_factory=dict)
+    picture_null: tuple[float, float] | None = None
 
 
 class SpaceLanes:
     """The lanes of one space. Any number of threads may use them."""
 
-    def __init__(self, store: Store, space: Space, everyday: Everyday) -> None:
+    def __init__(self, store: Store, space: Space, backgrounds: Backgrounds) -> None:
         self.space = space
         self.lanes: dict[Modality, Lane] = {
             "image": Lane(store, space, "image"),
             "text": Lane(store, space, "text"),
         }
         self.store = store
-        self._everyday = everyday
-        self._samples: dict[Modality, Sample] = {}
+        self.backgrounds = backgrounds
+        self._measured: dict[Modality, _Measured] = {}
         self._sizes: dict[Modality, tuple[Position, int]] = {}
         self._mutex = threading.Lock()
 
     def sample(self, modality: Modality) -> Sample:
         """Vectors of a lane, the same ones until it has changed by a tenth."""
-        size = self._size(modality)
-        with self._mutex:
-            known = self._samples.get(modality)
-            if known is None or abs(size - known.size) > _DRIFT * known.size:
-                vectors = self._drawn(modality, size)
-                known = self._samples[modality] = Sample(vectors, size, {})
-            return known
+        return self._known(modality).sample
 
-    def level(self, modality: Modality, kind: str) -> Level | None:
-        """What everyday things of a kind ("en", "zh", "image") reach in a lane; None where there is
-        too little to say."""
-        sample = self.sample(modality)
-        if kind not in sample.levels:
-            things, own = self._things(kind), kind == modality
-            if not len(things) or not len(sample.vectors):
-                return None
-            sample.levels[kind] = level_of(kind, things, sample.vectors, own=own)
-        return sample.levels[kind]
+    def confidence(self, modality: Modality, part: Embedded) -> Confidence:
+        """For a lane that is not empty."""
+        if part.language is not None:
+            return self.text_confidence(modality, part.text or "", part.vector, part.language)
+        known = self._known(modality)
+        if known.picture_null is None:
+            pictures, others = self.sample("image").vectors, known.sample.vectors
+            known.picture_null = picture_null(
+                pictures[:_PICTURES], others[:_PICTURES], self.backgrounds.of("en")
+            )
+        return of_picture(part.vector, known.picture_null, known.sample)
+
+    def text_confidence(
+        self,
+        modality: Modality,
+        text: str,
+        vector: Float32[np.ndarray, " embed"],
+        language: Language,
+    ) -> Confidence:
+        known = self._known(modality)
+        if language not in known.calibrations:
+            known.calibrations[language] = Calibration.measure(
+                self.backgrounds.of(language), known.sample.vectors, of_texts=modality == "text"
+            )
+        return of_text(text, vector, language, known.calibrations[language], known.sample)
 
     def close(self) -> None:
         """Let go of the indexes."""
         for lane in self.lanes.values():
             lane.close()
+
+    def _known(self, modality: Modality) -> _Measured:
+        size = self._size(modality)
+        with self._mutex:
+            known = self._measured.get(modality)
+            if known is None or abs(size - known.sample.size) > _DRIFT * known.sample.size:
+                sample = Sample(self._drawn(modality, size), size)
+                known = self._measured[modality] = _Measured(sample)
+            return known
 
     def _size(self, modality: Modality) -> int:
         """Vectors in a lane, counted again only after a change: counting takes longer than most
@@ -78,12 +105,6 @@ class SpaceLanes:
             size = self.store.vectors.count(self.space.id, modality)
             self._sizes[modality] = (position, size)
         return size
-
-    def _things(self, kind: str) -> Float32[np.ndarray, "things embed"]:
-        if kind == "image":
-            return self.sample("image").vectors[:_PICTURES]
-        language: Language = "zh" if kind == "zh" else "en"
-        return self._everyday.vectors(language)
 
     def _drawn(self, modality: Modality, size: int) -> Float32[np.ndarray, "rows embed"]:
         """Units in an order that has nothing to do with that of their numbers, the same each time:

@@ -1,0 +1,145 @@
+"""A background vocabulary: everyday words and scenes, embedded by a model to compare cosines with.
+
+The cosine that a text has with pictures that do not show it depends on the model, the language and
+the text itself: over the same photographs seesay-mini gives "person" a mean of 0.16 and "dog" one
+of -0.01. Pictures to measure this with do not come with a model, but captions can be written: the
+cosines of a word with a hundred captions predict its cosines with photographs. With seesay-mini,
+1,000 photographs and 150 words, the mean over photographs that do not show the word is predicted
+to 0.04; the words themselves differ by up to 0.15.
+
+Single words also share a component that says nothing about their meaning. Three quarters of it are
+removed, which raises the mean average precision of searches for a word from 0.68 to 0.71.
+"""
+
+import hashlib
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32
+
+from seesay.data.atomic import write_whole
+from seesay.errors import DataError
+from seesay.inference.cancelling import never_cancelled
+from seesay.inference.prompts import Language, concepts, scenes
+
+if TYPE_CHECKING:
+    from seesay.inference.embedder import Embedder
+    from seesay.inference.text_embedder import TextEmbedder
+
+_REMOVED = 0.75  # of the shared component; 0.5 to 1 do about as well
+_NULL_QUANTILE = 0.15  # of the cosines with all scenes: most scenes do not show the word
+_MATCHES = 3  # scenes that are taken to show a word
+_SAME = 0.9999  # cosine of equal vectors
+SMALLEST = 1e-6  # stands for a spread of 0, which a model that is not trained may have
+
+Vectors = Float32[np.ndarray, "texts embed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """The background vocabulary of one language, as unit vectors of one model."""
+
+    words: Float32[np.ndarray, "words embed"]
+    scenes: Float32[np.ndarray, "scenes embed"]
+
+    def without_shared(
+        self, text: Float32[np.ndarray, "*texts embed"]
+    ) -> Float32[np.ndarray, "*texts embed"]:
+        """The vectors of words without most of what all words share; shorter than 1."""
+        length = np.einsum("...j,j->...", text, self.shared)[..., None]
+        return (text - _REMOVED * length * self.shared).astype(np.float32)
+
+    def null_cosines(self, vectors: Vectors) -> Float32[np.ndarray, " texts"]:
+        """The cosine that each text has with scenes that do not show it."""
+        cosines = np.einsum("ij,kj->ik", vectors, self.scenes)
+        return np.quantile(cosines, _NULL_QUANTILE, axis=1).astype(np.float32)
+
+    def match_cosines(self, vectors: Vectors) -> Float32[np.ndarray, " texts"]:
+        """The cosine that each text has with the scenes nearest to it."""
+        cosines = np.einsum("ij,kj->ik", vectors, self.scenes)
+        return np.sort(cosines, axis=1)[:, -_MATCHES:].mean(axis=1)
+
+    @cached_property
+    def shared(self) -> Float32[np.ndarray, " embed"]:
+        """The direction that all words share."""
+        mean = self.words.mean(axis=0)
+        return (mean / max(float(np.linalg.norm(mean)), SMALLEST)).astype(np.float32)
+
+    @cached_property
+    def directions(self) -> Float32[np.ndarray, "words embed"]:
+        """The words without what they share."""
+        return self.without_shared(self.words)
+
+    @cached_property
+    def word_nulls(self) -> Float32[np.ndarray, " words"]:
+        return self.null_cosines(self.directions)
+
+    @cached_property
+    def spread(self) -> float:
+        """The spread of the cosines that one word has with the scenes."""
+        cosines = self.directions @ self.scenes.T
+        return robust_spread(cosines - np.median(cosines, axis=1, keepdims=True))
+
+    @cached_property
+    def between_scenes(self) -> Float32[np.ndarray, " pairs"]:
+        """The cosines between different scenes."""
+        cosines: Float32[np.ndarray, "scenes scenes"] = self.scenes @ self.scenes.T
+        return cosines[np.triu_indices(len(self.scenes), 1)]
+
+
+def robust_spread(deviations: Float32[np.ndarray, "..."]) -> float:
+    """A standard deviation that outliers do not change, from the median absolute deviation."""
+    return max(1.4826 * float(np.median(np.abs(deviations))), SMALLEST)
+
+
+class Backgrounds:
+    """The background vocabularies of a model, embedded at first use. Thread-safe. With a `folder`,
+    the vectors are kept on disk for other processes."""
+
+    def __init__(self, embedder: "Embedder | TextEmbedder", folder: Path | None = None) -> None:
+        self._embedder = embedder
+        self._folder = folder
+        self._known: dict[Language, Background] = {}
+        self._mutex = threading.Lock()
+
+    def of(self, language: Language) -> Background:
+        with self._mutex:
+            if language not in self._known:
+                words, sentences = concepts(language), scenes(language)
+                with never_cancelled():  # every later search uses it
+                    vectors = self._vectors([*words, *sentences])
+                self._known[language] = Background(vectors[: len(words)], vectors[len(words) :])
+            return self._known[language]
+
+    def _vectors(self, texts: list[str]) -> Vectors:
+        """Embedding takes a large model some seconds. Vectors on disk are used if the first text
+        still gets the same one."""
+        if self._folder is None:
+            return self._embedder.embed_texts(texts).vectors.astype(np.float32)
+        facts = [self._embedder.name, self._embedder.revision, *texts]
+        name = hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+        file = self._folder / f"{name}.npy"
+        kept = _read(file, (len(texts), self._embedder.dim))
+        if kept is not None:
+            first = self._embedder.embed_texts(texts[:1]).vectors
+            if float((first[0] * kept[0]).sum()) > _SAME:
+                return kept
+        vectors = self._embedder.embed_texts(texts).vectors.astype(np.float32)
+        with suppress(OSError, DataError):  # no room or no right: embedded again next time
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with write_whole(file) as unfinished, unfinished.open("wb") as stream:
+                np.save(stream, vectors)
+        return vectors
+
+
+def _read(file: Path, shape: tuple[int, int]) -> Vectors | None:
+    try:
+        vectors = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return vectors if vectors.shape == shape and vectors.dtype == np.float32 else None

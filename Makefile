@@ -28,7 +28,7 @@ test: $(VENV)/.installed-dev ## run every test that needs no network and no acce
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not network and not gpu and not slow" $(ARGS)
 
 crash: $(VENV)/.installed-dev ## kill indexing, alone and by two at once, 200 times each, with builds and fillings, and look for what is lost
-	$(BIN)/python -m pytest -q -s -m slow $(ARGS) tests/search/ingest/test_crashes.py
+	$(BIN)/python -m pytest -q -s -m slow $(ARGS) tests/search/indexing/test_crashes.py
 
 check: $(VENV)/.installed-dev ## format, lint, types, layers, ceilings
 	$(BIN)/ruff format --check .

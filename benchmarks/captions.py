@@ -17,7 +17,7 @@ import numpy as np
 from no_good_match import DATA, read
 
 from seesay.search.collection import Collection
-from seesay.search.ingest.options import IngestOptions
+from seesay.search.indexing.options import IngestOptions
 
 LANGUAGES = ("en", "zh")
 SHARES = (1.0, 0.5, 0.1)

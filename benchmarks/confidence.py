@@ -25,9 +25,9 @@ from shown import ABSENT, SHOWN, Word, read_coco, read_flickr, read_words, table
 
 import seesay
 from seesay.inference.embedder import Embedder
-from seesay.search.query.asking import Part, Query
-from seesay.search.query.confidence import THRESHOLD
-from seesay.search.query.searcher import Searcher
+from seesay.search.asking.asking import Part, Query
+from seesay.search.asking.confidence import THRESHOLD
+from seesay.search.asking.searcher import Searcher
 
 PRECISION = 0.85
 PLAIN = ("dog", "people", "child", "car", "beach", "water")

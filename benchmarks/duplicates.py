@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from seesay.search.asking.likeness import THRESHOLD, candidates, likenesses
 from seesay.search.collection import Collection
-from seesay.search.query.likeness import THRESHOLD, candidates, likenesses
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "flickr8k-bilingual" / "dev-000000.tar"
 ORIGINAL = "original"

@@ -27,10 +27,10 @@ import numpy as np
 
 import seesay
 from seesay.inference.embedder import Embedder
-from seesay.search.query.asking import Part, Query
-from seesay.search.query.searcher import Searcher
-from seesay.search.store.records import ItemDraft, SpaceDraft, UnitDraft
-from seesay.search.store.store import Store
+from seesay.search.asking.asking import Part, Query
+from seesay.search.asking.searcher import Searcher
+from seesay.search.catalog.records import ItemDraft, SpaceDraft, UnitDraft
+from seesay.search.catalog.store import Store
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "flickr8k-bilingual" / "dev-000000.tar"
 TOPICS = Path(__file__).with_name("no_good_match.json")

@@ -18,8 +18,8 @@ from no_good_match import DATA, read
 
 import seesay
 from seesay.inference.embedder import Embedder
+from seesay.search.asking.asking import parse
 from seesay.search.collection import Collection
-from seesay.search.query.asking import parse
 
 DEPTHS = (1, 5, 10)
 BATCH = 200  # captions that are embedded together

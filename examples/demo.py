@@ -17,9 +17,9 @@ from seesay.cli.collections.shown import to_card
 from seesay.cli.messages import language, say
 from seesay.cli.output import print_table, progress, write_text
 from seesay.data.folders import list_images
+from seesay.search.asking.results import Results
 from seesay.search.collection import Collection
 from seesay.search.filtering import make_filter
-from seesay.search.query.results import Results
 from seesay.search.report.cards import Bilingual, Section
 from seesay.search.report.page import to_page
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from seesay.data.squares import ImageTransformConfig
-from seesay.search.ingest.options import ReadLimits
-from seesay.search.ingest.reading.messages import Setup, Task
-from seesay.search.ingest.reading.process import read
-from seesay.search.ingest.walking import expected_of
-from seesay.search.store.records import ItemDraft, Space, SpaceDraft, UnitDraft
-from seesay.search.store.store import Store
+from seesay.search.catalog.records import ItemDraft, Space, SpaceDraft, UnitDraft
+from seesay.search.catalog.store import Store
+from seesay.search.indexing.options import ReadLimits
+from seesay.search.indexing.walking import expected_of
+from seesay.search.reading.messages import Setup, Task
+from seesay.search.reading.process import read
 
 DIM = 16
 

@@ -20,10 +20,10 @@ from seesay.data.decoding import open_header
 from seesay.data.images import open_image
 from seesay.data.squares import ImageTransformConfig
 from seesay.errors import ImageError
-from seesay.search.ingest.options import ReadLimits
-from seesay.search.ingest.reading.files import Content, RefusedError
-from seesay.search.ingest.reading.messages import Setup
-from seesay.search.ingest.reading.pictures import is_picture, read_picture
+from seesay.search.indexing.options import ReadLimits
+from seesay.search.reading.files import Content, RefusedError
+from seesay.search.reading.messages import Setup
+from seesay.search.reading.pictures import is_picture, read_picture
 
 
 def png(side: int) -> bytes:

@@ -25,8 +25,8 @@ def embedder_alone(folder: str) -> Run:
 def seesay_index(folder: str) -> Run:
     """Files to committed vectors, with hashes, EXIF, an index and everything else."""
     import seesay
-    from seesay.search.ingest.indexing import ingest
-    from seesay.search.store.store import Store
+    from seesay.search.catalog.store import Store
+    from seesay.search.indexing.indexing import ingest
 
     embedder = seesay.load(folder, device="cpu")
 

@@ -86,12 +86,12 @@ class Seesay(Engine):
     def load_libraries(self):
         import faiss  # noqa: F401
 
-        from seesay.search import lane  # noqa: F401
-        from seesay.search.store import records  # noqa: F401
+        from seesay.search.vectors import lane  # noqa: F401
+        from seesay.search.catalog import records  # noqa: F401
 
     def fill(self, vectors, numbers):
-        from seesay.search.store.records import SpaceDraft
-        from seesay.search.store.store import Store
+        from seesay.search.catalog.records import SpaceDraft
+        from seesay.search.catalog.store import Store
 
         self.store = Store(self.folder, create=True)
         draft = SpaceDraft(model="m", revision="1", preprocessing="p", dim=vectors.shape[1])
@@ -108,25 +108,25 @@ class Seesay(Engine):
         self.lane().build()
 
     def lane(self):
-        from seesay.search.lane import Lane
+        from seesay.search.vectors.lane import Lane
 
         return Lane(self.store, self.store.spaces.get(1), "image")
 
     def open(self):
-        from seesay.search.store.store import Store
+        from seesay.search.catalog.store import Store
 
         self.store = Store(self.folder)
         self.opened = self.lane()
 
     def ask(self, query, limit, effort):
-        from seesay.search.store.filters.conditions import Where
+        from seesay.search.catalog.filters.conditions import Where
 
         within = None if limit is None else Where("number", "<", limit)
         return self.opened.search(query, TOP, within=within).units - 1  # units count from 1
 
 
 def photo(row, number):
-    from seesay.search.store.records import ItemDraft, UnitDraft
+    from seesay.search.catalog.records import ItemDraft, UnitDraft
 
     return ItemDraft(
         path=f"/photos/{row % 1000}/{row}.jpg",

@@ -10,8 +10,8 @@ import seesay
 from seesay.cli.main import run
 from seesay.cli.translating.chinese import CHINESE, in_chinese
 from seesay.errors import CollectionError
+from seesay.search.catalog.store import Store
 from seesay.search.filtering import check_filter, parse_where
-from seesay.search.store.store import Store
 
 PLACE = re.compile(r"\{\w+\}")
 CLAUSE = re.compile(r"\{\w+\}|[;:.?] ")

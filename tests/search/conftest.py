@@ -4,10 +4,10 @@ import fcntl
 
 import pytest
 
-from seesay.search.indexes import faiss
-from seesay.search.indexes.faiss import FaissIndex
-from seesay.search.indexes.outside.chroma import ChromaIndex
-from seesay.search.indexes.outside.milvus import MilvusIndex
+from seesay.search.vectors import faiss
+from seesay.search.vectors.faiss import FaissIndex
+from seesay.search.vectors.outside.chroma import ChromaIndex
+from seesay.search.vectors.outside.milvus import MilvusIndex
 from vector_servers import free_port, start_chroma, start_milvus, stop_milvus
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import made_collections as made
-from seesay.search.indexes.rows import Rows
+from seesay.search.vectors.rows import Rows
 
 WITHOUT = (
     "import sys; sys.modules['faiss'] = sys.modules['jieba'] = None; "

@@ -7,6 +7,9 @@ import pytest
 
 from made_collections import photo
 from seesay.errors import CollectionError, ConfigError
+from seesay.search.catalog.filters.conditions import matching_units
+from seesay.search.catalog.records import ItemDraft, UnitDraft
+from seesay.search.catalog.store import Store
 from seesay.search.filtering import (
     as_text,
     check_filter,
@@ -14,9 +17,6 @@ from seesay.search.filtering import (
     make_filter,
     parse_where,
 )
-from seesay.search.store.filters.conditions import matching_units
-from seesay.search.store.records import ItemDraft, UnitDraft
-from seesay.search.store.store import Store
 
 
 def at(*day: int) -> datetime:

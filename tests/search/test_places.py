@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from seesay.errors import CollectionError, ConfigError
+from seesay.search.catalog.store import Store
 from seesay.search.places import find_collection, home, list_collections, resolve_collection
-from seesay.search.store.store import Store
 
 
 @pytest.fixture

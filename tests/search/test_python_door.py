@@ -8,7 +8,7 @@ from photographs import folder
 from seesay.inference.classifier import ZeroShotClassifier
 from seesay.inference.load import load
 from seesay.search.collection import Collection
-from seesay.search.ingest.options import IngestOptions
+from seesay.search.indexing.options import IngestOptions
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from seesay.api.failures import RefusedError
 from seesay.api.work import use_torch_threads
 from seesay.errors import SeesayError
 from seesay.inference.cancelling import Cancelled, cancelled_by
-from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestReport
-from seesay.search.ingest.storing.known import is_below
+from seesay.search.asking.tags import TagReport
+from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.indexing.options import IngestOptions, IngestProgress, IngestReport
+from seesay.search.indexing.storing.known import is_below
 from seesay.search.library import Library
-from seesay.search.query.tags import TagReport
-from seesay.search.store.filters.conditions import Filter
 
 _log = logging.getLogger("seesay.api")
 _LOW_PRIORITY = 15  # of 19

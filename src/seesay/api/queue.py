@@ -11,8 +11,8 @@ from contextlib import suppress
 
 from seesay.api.bodies import SearchBody
 from seesay.errors import SeesayError
+from seesay.search.asking.asking import Query
 from seesay.search.collection import Collection
-from seesay.search.query.asking import Query
 
 _TOGETHER, _SHORT = 32, 500  # searches, and characters of each
 

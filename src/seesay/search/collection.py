@@ -14,37 +14,39 @@ from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
-from seesay.search.checking.annotations import check_annotations
-from seesay.search.checking.files import check_files
-from seesay.search.checking.findings import Finding
-from seesay.search.checking.metadata import check_metadata
-from seesay.search.checking.truth import check_truth
-from seesay.search.filtering import check_filter
-from seesay.search.ingest.filling import FillReport
-from seesay.search.ingest.indexing import ingest
-from seesay.search.ingest.options import IngestOptions, IngestProgress, IngestReport, ReadLimits
-from seesay.search.ingest.spaces import fill
-from seesay.search.ingest.storing.excluding import remove
-from seesay.search.ingest.storing.known import known_roots
-from seesay.search.ingest.storing.upkeep import MODALITIES
-from seesay.search.ingest.walking import absolute
-from seesay.search.ingest.watching import watch
-from seesay.search.lane import Lane
-from seesay.search.model import CollectionModel, Loader, model_id
-from seesay.search.places import find_collection, resolve_collection
-from seesay.search.query.asking import Query, parse
-from seesay.search.query.duplicates import (
+from seesay.search.asking.asking import Query, parse
+from seesay.search.asking.duplicates import (
     DuplicateGroup,
     Duplicates,
     Removable,
     duplicates,
     removable,
 )
-from seesay.search.query.folding import FoldedHit, fold
-from seesay.search.query.likeness import THRESHOLD
-from seesay.search.query.results import Hit, Results
-from seesay.search.query.searcher import Searcher
-from seesay.search.query.tags import TagReport, tag
+from seesay.search.asking.folding import FoldedHit, fold
+from seesay.search.asking.likeness import THRESHOLD
+from seesay.search.asking.results import Hit, Results
+from seesay.search.asking.searcher import Searcher
+from seesay.search.asking.tags import TagReport, tag
+from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.catalog.records import Modality, Quarantined, Space
+from seesay.search.catalog.store import Store
+from seesay.search.checking.annotations import check_annotations
+from seesay.search.checking.files import check_files
+from seesay.search.checking.findings import Finding
+from seesay.search.checking.metadata import check_metadata
+from seesay.search.checking.truth import check_truth
+from seesay.search.filtering import check_filter
+from seesay.search.indexing.filling import FillReport
+from seesay.search.indexing.indexing import ingest
+from seesay.search.indexing.options import IngestOptions, IngestProgress, IngestReport, ReadLimits
+from seesay.search.indexing.spaces import fill
+from seesay.search.indexing.storing.excluding import remove
+from seesay.search.indexing.storing.known import known_roots
+from seesay.search.indexing.storing.upkeep import MODALITIES
+from seesay.search.indexing.walking import absolute
+from seesay.search.indexing.watching import watch
+from seesay.search.model import CollectionModel, Loader, model_id
+from seesay.search.places import find_collection, resolve_collection
 from seesay.search.rebuilding import BuiltLane, rebuild
 from seesay.search.report.description import Description, describe
 from seesay.search.report.export import export
@@ -53,9 +55,7 @@ from seesay.search.report.map import MOST_POINTS, Map, draw_map, draw_places
 from seesay.search.report.newest import newest
 from seesay.search.report.statistics import Statistics, gather
 from seesay.search.report.thumbnails import Thumbnails
-from seesay.search.store.filters.conditions import Filter
-from seesay.search.store.records import Modality, Quarantined, Space
-from seesay.search.store.store import Store
+from seesay.search.vectors.lane import Lane
 
 OnProgress = Callable[[IngestProgress], None]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from seesay.errors import CollectionError, ConfigError
-from seesay.search.store.filters.conditions import (
+from seesay.search.catalog.filters.conditions import (
     CHANGED,
     FACTS,
     All,
@@ -23,8 +23,8 @@ from seesay.search.store.filters.conditions import (
     Operator,
     Where,
 )
-from seesay.search.store.records import Value
-from seesay.search.store.values import DATE_KEY, ValueType, type_of
+from seesay.search.catalog.records import Value
+from seesay.search.catalog.values import DATE_KEY, ValueType, type_of
 
 _OF_TEXT = ("contains", "starts", "under")
 _TYPES = {

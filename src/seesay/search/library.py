@@ -11,8 +11,8 @@ from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
 from seesay.search.collection import Collection
-from seesay.search.indexes.rows import load_faiss
 from seesay.search.places import DEFAULT, find_collection, list_collections
+from seesay.search.vectors.rows import load_faiss
 from seesay.text import to_unicode
 
 WARMING = ("a dog on the grass", "草地上的一只狗")

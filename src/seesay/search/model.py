@@ -9,10 +9,10 @@ from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
 from seesay.inference.text_embedder import TextEmbedder, load_texts
-from seesay.search.ingest.spaces import draft_of
-from seesay.search.store.records import Space
-from seesay.search.store.spaces import key_of
-from seesay.search.store.store import Store
+from seesay.search.catalog.records import Space
+from seesay.search.catalog.spaces import key_of
+from seesay.search.catalog.store import Store
+from seesay.search.indexing.spaces import draft_of
 from seesay.weights.catalog import BUILT_IN, find, unknown_model
 from seesay.weights.hub import is_repository
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seesay.errors import CollectionError, ConfigError
-from seesay.search.store.store import FILE
+from seesay.search.catalog.store import FILE
 
 DEFAULT = "default"
 """The collection that is used where none is named."""

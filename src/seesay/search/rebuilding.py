@@ -3,12 +3,12 @@
 import time
 from dataclasses import dataclass
 
+from seesay.search.catalog.records import Modality, Space
+from seesay.search.catalog.store import Store
 from seesay.search.checking.mending import mend
-from seesay.search.indexes.engines import engine_in_use, reached, use_engine
-from seesay.search.ingest.storing.upkeep import MODALITIES
-from seesay.search.lane import Lane, LaneStatus
-from seesay.search.store.records import Modality, Space
-from seesay.search.store.store import Store
+from seesay.search.indexing.storing.upkeep import MODALITIES
+from seesay.search.vectors.engines import engine_in_use, reached, use_engine
+from seesay.search.vectors.lane import Lane, LaneStatus
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 from html import escape
 
 from seesay.errors import CollectionError, ImageError, SeesayError
+from seesay.search.asking.results import Results
 from seesay.search.collection import Collection
-from seesay.search.query.results import Results
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
 from seesay.text import to_unicode

@@ -6,11 +6,11 @@ from html import escape
 from pathlib import PurePath
 from urllib.parse import quote
 
-from seesay.search.query.folding import FoldedHit
-from seesay.search.query.results import Hit
+from seesay.search.asking.folding import FoldedHit
+from seesay.search.asking.results import Hit
+from seesay.search.catalog.records import Unit
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
-from seesay.search.store.records import Unit
 from seesay.text import to_unicode
 from seesay.web import words
 

@@ -4,8 +4,8 @@ from html import escape
 from pathlib import PurePath
 
 from seesay.errors import SeesayError
+from seesay.search.asking.duplicates import DuplicateFile, DuplicateGroup, Duplicates
 from seesay.search.collection import Collection
-from seesay.search.query.duplicates import DuplicateFile, DuplicateGroup, Duplicates
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
 from seesay.text import to_unicode

@@ -11,13 +11,13 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
+from seesay.search.catalog.sqlite.paths import path_to_text, text_to_path
 from seesay.search.collection import Collection
 from seesay.search.filtering import days_of
 from seesay.search.library import Library
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
 from seesay.search.report.plain import sendable
-from seesay.search.store.sqlite.paths import path_to_text, text_to_path
 from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.address import addressed, from_address

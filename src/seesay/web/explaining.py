@@ -3,7 +3,7 @@
 from html import escape
 from pathlib import PurePath
 
-from seesay.search.query.results import Explain, LaneReport, PartReport, Results
+from seesay.search.asking.results import Explain, LaneReport, PartReport, Results
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
 from seesay.text import to_unicode

@@ -15,8 +15,8 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
-from seesay.search.ingest.options import IngestProgress, IngestReport
-from seesay.search.query.tags import TagReport
+from seesay.search.asking.tags import TagReport
+from seesay.search.indexing.options import IngestProgress, IngestReport
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
 from seesay.text import to_unicode

@@ -14,8 +14,8 @@ from PIL import Image
 from photographs import folder
 from seesay.cli.collections.duplicates import SIMILARITY
 from seesay.cli.main import run
+from seesay.search.asking.likeness import THRESHOLD
 from seesay.search.collection import Collection
-from seesay.search.query.likeness import THRESHOLD
 
 PHOTOGRAPHS = ("coffee.png", "chelsea.png", "rocket.jpg")
 STRANGE = os.fsdecode(b"\xff\xfe copy.jpg")

@@ -10,8 +10,8 @@ from PIL import Image
 from photographs import folder, photographs
 from seesay.cli.main import run
 from seesay.inference.load import load
+from seesay.search.asking.tags import TagReport
 from seesay.search.collection import Collection
-from seesay.search.query.tags import TagReport
 
 
 def found(capsys) -> list[str]:

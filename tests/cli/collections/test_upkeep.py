@@ -76,7 +76,7 @@ def test_stats_tell_a_run_that_goes_on_from_one_that_was_killed(indexed):
     code = """
 import os, signal
 from seesay.search.collection import Collection
-from seesay.search.ingest import indexing
+from seesay.search.indexing import indexing
 indexing.Walk = lambda **_: os.kill(os.getpid(), signal.SIGKILL)
 Collection.open().index()
 """

@@ -12,8 +12,8 @@ from photographs import photographs
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
+from seesay.search.catalog.store import FILE
 from seesay.search.collection import Collection
-from seesay.search.store.store import FILE
 
 FLIPS = 150
 BLOCK = 1 << 16

@@ -12,16 +12,16 @@ import made_collections as made
 from made_files import write_photo
 from raw_rows import raw_rows
 from seesay.cli.collections.verify import CHINESE
+from seesay.search.catalog.records import ItemDraft, UnitDraft
+from seesay.search.catalog.sqlite.schema import KEYWORD_TABLE, KEYWORDS
+from seesay.search.catalog.store import FILE, Store
 from seesay.search.checking.files import check_files
 from seesay.search.checking.findings import WORDS, Finding
 from seesay.search.checking.mending import mend
 from seesay.search.checking.truth import check_truth
-from seesay.search.indexes import faiss, generations
-from seesay.search.indexes.rows import Rows
-from seesay.search.lane import Lane
-from seesay.search.store.records import ItemDraft, UnitDraft
-from seesay.search.store.sqlite.schema import KEYWORD_TABLE, KEYWORDS
-from seesay.search.store.store import FILE, Store
+from seesay.search.vectors import faiss, generations
+from seesay.search.vectors.lane import Lane
+from seesay.search.vectors.rows import Rows
 
 pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
 

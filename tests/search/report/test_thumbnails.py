@@ -11,10 +11,10 @@ from PIL import Image, ImageCms
 from made_collections import read_only
 from photographs import folder
 from seesay.errors import CollectionError
-from seesay.search.ingest.reading.files import content_hash
+from seesay.search.catalog.records import ItemDraft, UnitDraft
+from seesay.search.catalog.store import Store
+from seesay.search.reading.files import content_hash
 from seesay.search.report.thumbnails import Thumbnails
-from seesay.search.store.records import ItemDraft, UnitDraft
-from seesay.search.store.store import Store
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from seesay.api.documents import answer, model_of
 from seesay.api.failures import RefusedError, documented
 from seesay.api.queue import SearchQueue, Waiting
 from seesay.api.service import Service
+from seesay.search.asking.results import Results
 from seesay.search.collection import Collection
-from seesay.search.query.results import Results
 
 _RESULTS: dict[int | str, dict[str, Any]] = {
     200: {"model": model_of(Results), "description": "The hits, the best first."}

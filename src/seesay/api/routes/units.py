@@ -12,8 +12,8 @@ from seesay.api.documents import answer, model_of
 from seesay.api.failures import RefusedError, documented
 from seesay.api.service import Service
 from seesay.errors import CollectionBusyError, CollectionDamagedError, CollectionError
-from seesay.search.query.duplicates import Duplicates
-from seesay.search.query.likeness import THRESHOLD
+from seesay.search.asking.duplicates import Duplicates
+from seesay.search.asking.likeness import THRESHOLD
 from seesay.search.report.description import Description
 from seesay.search.report.thumbnails import SIZES
 

@@ -9,7 +9,7 @@ from seesay.cli.messages import say
 from seesay.cli.options import Json
 
 if TYPE_CHECKING:
-    from seesay.search.query.duplicates import DuplicateFile, Duplicates
+    from seesay.search.asking.duplicates import DuplicateFile, Duplicates
 
 SIMILARITY = 0.98  # that of `likeness`, which help must not load
 

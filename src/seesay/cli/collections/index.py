@@ -10,7 +10,7 @@ from seesay.cli.options import Device, Json
 
 if TYPE_CHECKING:
     from seesay.search.collection import Collection as Opened
-    from seesay.search.ingest.options import IngestReport
+    from seesay.search.indexing.options import IngestReport
 
 ENDING = 12  # characters of an ending that are shown
 STOPPED = 130  # the exit code after Ctrl-C
@@ -90,7 +90,7 @@ def index(
     from seesay.cli.collections.opened import advise_model, started
     from seesay.cli.collections.switching import switch
     from seesay.cli.output import progress
-    from seesay.search.ingest.options import IngestOptions
+    from seesay.search.indexing.options import IngestOptions
 
     limits = read_limits(max_pixels, max_file_size, seconds)
     if model is not None and not paths:

@@ -23,7 +23,7 @@ from seesay.cli.messages import say
 from seesay.cli.options import Device, Json
 
 if TYPE_CHECKING:
-    from seesay.search.query.asking import Query
+    from seesay.search.asking.asking import Query
 
 Words = Annotated[
     list[str] | None,
@@ -146,7 +146,7 @@ def _ask(words: str, images: list[Path], without: list[str], *, alone: bool) -> 
     enough."""
     from dataclasses import replace
 
-    from seesay.search.query.asking import NEGATIVE_WEIGHT, Part, Query, parse
+    from seesay.search.asking.asking import NEGATIVE_WEIGHT, Part, Query, parse
 
     bare = alone and not (words or images or without)
     asked = Query(parts=()) if bare else parse(words, images=images)

@@ -21,8 +21,8 @@ from seesay.cli.output import (
 from seesay.text import printable
 
 if TYPE_CHECKING:
+    from seesay.search.asking.results import Comparison, Hit, LaneReport, Results
     from seesay.search.collection import Collection
-    from seesay.search.query.results import Comparison, Hit, LaneReport, Results
     from seesay.search.report.cards import Card
 
 SNIPPET = 120  # characters of a text in the table

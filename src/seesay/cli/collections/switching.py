@@ -7,7 +7,7 @@ import typer
 from seesay.cli.messages import say
 
 if TYPE_CHECKING:
-    from seesay.search.ingest.options import ReadLimits
+    from seesay.search.indexing.options import ReadLimits
 
 
 def switch(

@@ -30,7 +30,7 @@ def watch(
     from seesay.cli.collections.limits import read_limits
     from seesay.cli.collections.opened import started
     from seesay.cli.output import print_json, warn
-    from seesay.search.ingest.options import IngestOptions
+    from seesay.search.indexing.options import IngestOptions
     from seesay.search.report.plain import to_plain
 
     options = IngestOptions(limits=read_limits(max_pixels, max_file_size, seconds))

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 
 from seesay.data.squares import ImageTransformConfig
 from seesay.errors import CollectionDamagedError
+from seesay.search.catalog.annotations import Table
+from seesay.search.catalog.store import Store
 from seesay.search.checking.findings import Finding
-from seesay.search.ingest.options import ReadLimits
-from seesay.search.ingest.readers import Readers
-from seesay.search.ingest.reading.messages import Outcome, Setup, Task
-from seesay.search.ingest.storing.known import is_as_stored
-from seesay.search.ingest.storing.rows import rows_by_path
-from seesay.search.store.annotations import Table
-from seesay.search.store.store import Store
+from seesay.search.indexing.options import ReadLimits
+from seesay.search.indexing.readers import Readers
+from seesay.search.indexing.storing.known import is_as_stored
+from seesay.search.indexing.storing.rows import rows_by_path
+from seesay.search.reading.messages import Outcome, Setup, Task
 
 
 def check_annotations(store: Store, *, deep: bool = False) -> list[Finding]:

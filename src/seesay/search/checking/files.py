@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Iterator
 
 from seesay.data.opening import open_file
+from seesay.search.catalog.store import Store
 from seesay.search.checking.findings import Finding
-from seesay.search.ingest.storing.known import is_as_stored
-from seesay.search.store.store import Store
+from seesay.search.indexing.storing.known import is_as_stored
 
 _BLOCK = 1 << 20
 

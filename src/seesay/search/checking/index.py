@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import HALF
 from seesay.search.checking.findings import Finding, Kind
-from seesay.search.indexes.view import View
-from seesay.search.store.store import Store
-from seesay.search.store.vectors import HALF
+from seesay.search.vectors.view import View
 
 if TYPE_CHECKING:
-    from seesay.search.lane import Lane
+    from seesay.search.vectors.lane import Lane
 
 _ASKED, _NEAREST = 100, 10
 _RECALL = 0.95  # an index is tuned for 0.99: less than this is not chance

@@ -1,5 +1,7 @@
 """Take out what is unsound, so that the rest fits together and the next run can fill the gaps."""
 
+from seesay.search.catalog.sqlite.schema import KEYWORD_TABLE
+from seesay.search.catalog.store import Store
 from seesay.search.checking.annotations import misdescribed
 from seesay.search.checking.metadata import mend_metadata
 from seesay.search.checking.rows import mend_rows
@@ -9,8 +11,6 @@ from seesay.search.checking.truth import (
     keywords_are_damaged,
     unsound_vectors,
 )
-from seesay.search.store.sqlite.schema import KEYWORD_TABLE
-from seesay.search.store.store import Store
 
 _AT_ONCE = 1000  # texts
 _ORPHANS = (  # what others belong to comes first

@@ -4,13 +4,11 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from seesay.errors import CollectionDamagedError
-from seesay.search.checking.findings import Finding
-from seesay.search.ingest.reading.dates import read_day
-from seesay.search.store.records import Value
-from seesay.search.store.sqlite.numbers import ANY_OF, as_list
-from seesay.search.store.sqlite.paths import text_to_path
-from seesay.search.store.store import Store
-from seesay.search.store.values import (
+from seesay.search.catalog.records import Value
+from seesay.search.catalog.sqlite.numbers import ANY_OF, as_list
+from seesay.search.catalog.sqlite.paths import text_to_path
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.values import (
     DATE_KEY,
     EARLIEST,
     LATEST,
@@ -21,6 +19,8 @@ from seesay.search.store.values import (
     read,
     sound,
 )
+from seesay.search.checking.findings import Finding
+from seesay.search.reading.dates import read_day
 
 Stored = tuple[int, str, ValueType, object]
 """A unit, a key with its type, and what is stored."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from seesay.search.catalog.sqlite.checksums import differing
+from seesay.search.catalog.sqlite.numbers import ANY_OF, as_list
+from seesay.search.catalog.sqlite.schema import CHECKED
+from seesay.search.catalog.store import Store
 from seesay.search.checking.findings import Finding
-from seesay.search.store.sqlite.checksums import differing
-from seesay.search.store.sqlite.numbers import ANY_OF, as_list
-from seesay.search.store.sqlite.schema import CHECKED
-from seesay.search.store.store import Store
 
 _AT_ONCE = 100_000  # numbers of items and units
 _LAST = "SELECT max(coalesce(max(id), 0), (SELECT coalesce(max(id), 0) FROM checksums)) FROM units"

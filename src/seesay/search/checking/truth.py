@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from seesay.errors import CollectionBusyError, CollectionDamagedError
+from seesay.search.catalog.records import Space
+from seesay.search.catalog.sqlite.opening import DEFINITIONS, new_definitions
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import HALF, NORM_TOLERANCE
 from seesay.search.checking.findings import Finding
 from seesay.search.checking.rows import check_rows
-from seesay.search.store.records import Space
-from seesay.search.store.sqlite.opening import DEFINITIONS, new_definitions
-from seesay.search.store.store import Store
-from seesay.search.store.vectors import HALF, NORM_TOLERANCE
 
 INTEGRITY = "INSERT INTO keywords (keywords) VALUES ('integrity-check')"
 # Every text is found by its words, so that each needs a row there.

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from seesay.errors import CollectionError
-from seesay.search.query.likeness import ThumbnailOf, candidates_among, likenesses
-from seesay.search.query.searcher import Searcher
-from seesay.search.store.records import Locator, Space, Unit, Value
-from seesay.search.store.store import Store
-from seesay.search.store.values import DATE_KEY, EPOCH, local_time
+from seesay.search.asking.likeness import ThumbnailOf, candidates_among, likenesses
+from seesay.search.asking.searcher import Searcher
+from seesay.search.catalog.records import Locator, Space, Unit, Value
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.values import DATE_KEY, EPOCH, local_time
 
 _NEAR = 20  # of the nearest, as many are looked at
 

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from seesay.data.atomic import write_whole
 from seesay.data.tables import EXPORTED, write_csv
 from seesay.errors import ConfigError, MissingExtraError
-from seesay.search.store.filters.conditions import All, Filter, matching_units
-from seesay.search.store.records import Space
-from seesay.search.store.store import Store
+from seesay.search.catalog.filters.conditions import All, Filter, matching_units
+from seesay.search.catalog.records import Space
+from seesay.search.catalog.store import Store
 from seesay.text import to_unicode
 
 _PAGE = 2000

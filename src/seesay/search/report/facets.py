@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from seesay.search.store.sqlite.paths import text_to_path
-from seesay.search.store.store import Store
-from seesay.search.store.values import (
+from seesay.search.catalog.sqlite.paths import text_to_path
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.values import (
     DATE_KEY,
     EARLIEST,
     LATEST,

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int
 
 from seesay.errors import ConfigError
-from seesay.search.store.records import Modality, Space
-from seesay.search.store.store import Store
+from seesay.search.catalog.records import Modality, Space
+from seesay.search.catalog.store import Store
 
 MOST_POINTS = 20_000
 _LEAST = 1e-6  # an axis along which nothing differs

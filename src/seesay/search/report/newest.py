@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from seesay.search.query.hits import make_hits
-from seesay.search.query.results import Hit
-from seesay.search.store.store import Store
+from seesay.search.asking.hits import make_hits
+from seesay.search.asking.results import Hit
+from seesay.search.catalog.store import Store
 
 
 def newest(store: Store, count: int) -> list[Hit]:

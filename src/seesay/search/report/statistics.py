@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import gethostname
 
-from seesay.search.indexes import generations
-from seesay.search.indexes.building import lane_folder
-from seesay.search.indexes.engines import engine_in_use
-from seesay.search.indexes.protocol import IndexDamagedError
+from seesay.search.catalog.records import Modality, Run, Space
+from seesay.search.catalog.sqlite.paths import text_to_path
+from seesay.search.catalog.store import FILE, Store
 from seesay.search.report.thumbnails import FOLDER
-from seesay.search.store.records import Modality, Run, Space
-from seesay.search.store.sqlite.paths import text_to_path
-from seesay.search.store.store import FILE, Store
+from seesay.search.vectors import generations
+from seesay.search.vectors.building import lane_folder
+from seesay.search.vectors.engines import engine_in_use
+from seesay.search.vectors.protocol import IndexDamagedError
 
 _MODALITIES: tuple[Modality, ...] = ("image", "text")
 

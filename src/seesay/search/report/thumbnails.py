@@ -15,9 +15,9 @@ from PIL import Image
 from seesay.data.images import open_image
 from seesay.data.opening import open_file
 from seesay.errors import CollectionError, DataError, ImageError
-from seesay.search.ingest.reading.files import RefusedError, read_file
-from seesay.search.store.records import Item
-from seesay.search.store.store import Store
+from seesay.search.catalog.records import Item
+from seesay.search.catalog.store import Store
+from seesay.search.reading.files import RefusedError, read_file
 
 FOLDER = "thumbnails"
 SIZES = (128, 256, 512, 1024, 2048)

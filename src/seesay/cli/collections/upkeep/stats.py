@@ -9,8 +9,8 @@ from seesay.cli.options import Json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from seesay.search.catalog.records import Run
     from seesay.search.report.statistics import SpaceStatistics, Statistics
-    from seesay.search.store.records import Run
 
 
 def stats(collection: Collection = None, json: Json = False) -> None:

@@ -1,0 +1,158 @@
+"""The confidence of a hit (0 to 100): how likely it is what was asked for.
+
+`seesay.inference.confidence` makes probabilities of cosines. A text is calibrated by the background
+vocabulary. A picture has no such vocabulary, so it is compared with the cosines that pictures
+usually have: with the vectors of the collection and, as far as there are few of these, those that
+captions of different scenes have with each other.
+
+Confidence depends on the whole collection rather than on what a filter leaves: a picture shows a
+dog or does not, whichever folder is searched.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+
+from seesay.inference.background import SMALLEST, Background
+from seesay.inference.confidence import Calibration, Mixture, Presence, Scale, sentence_weight
+from seesay.inference.prompts import Language
+from seesay.search.asking.results import Comparison
+
+THRESHOLD = 40.0
+"""Confidence below which a hit is unlikely. The best F1 is reached by accepting what lies above
+half of it (Lipton et al., ECML 2014), and the best F1 is about 0.8 here."""
+
+# Score of pictures of the same kind: 2.1 for kitchens where a third of the collection are kitchens
+# and bathrooms; 2.5 to 4 for surfers, beaches, streets and the like.
+_MATCH = 2.25
+_PRIOR = 10  # vectors that the cosines between scenes count as much as
+_SELF, _COPY = 0.9999, 0.98  # cosines of a picture with itself, and with a copy of it
+
+Vectors = Float32[np.ndarray, "rows embed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Vectors that stand for all `size` vectors of one kind."""
+
+    vectors: Vectors
+    size: int
+
+    def mixture(self, scale: Scale) -> Mixture:
+        return Mixture(scale.match, scale.scores(self.vectors), self.size)
+
+
+@dataclass(frozen=True, eq=False)
+class Confidence:
+    """Of one part of a query, for the vectors of one kind."""
+
+    against: str
+    """What it is compared with: "en" and "zh" for background words, "image" for pictures."""
+    scale: Scale
+    mixture: Mixture
+    presence: Presence | None = None
+    """Where pictures are searched by words: whether anything shows them."""
+    texts: Calibration | None = None
+    """Where texts are searched by words: tells which of them the model understands."""
+
+    def __call__(self, vectors: Vectors) -> Float32[np.ndarray, " rows"]:
+        confidences = 100 * self.mixture(self.scale.scores(vectors))
+        if self.against == "image":  # a copy is a copy, whatever the others are like
+            confidences[np.einsum("ij,j->i", vectors, self.scale.direction) >= _COPY] = 100
+        if self.presence is not None:
+            confidences *= self.presence(vectors)
+        if self.texts is not None:
+            confidences *= self.texts.understood(vectors)
+        return confidences
+
+    def comparison(self, vectors: Vectors) -> Comparison:
+        """What is told of the hits that have these vectors."""
+        return Comparison(
+            against=self.against,
+            null=self.scale.null,
+            spread=self.scale.spread,
+            match=self.scale.match,
+            best=float(self.scale.scores(vectors).max()),
+            share=self.mixture.share,
+        )
+
+
+def of_text(
+    text: str,
+    vector: Float32[np.ndarray, " embed"],
+    language: Language,
+    calibration: Calibration,
+    sample: Sample,
+) -> Confidence:
+    sentence = sentence_weight(text, language)
+    scale = calibration.scale(vector, sentence)
+    mixture = sample.mixture(scale)
+    if calibration.of_texts:
+        return Confidence(language, scale, mixture, texts=calibration)
+    presence = calibration.presence(vector, sentence, sample.vectors)
+    return Confidence(language, scale, mixture, presence=presence)
+
+
+def of_picture(
+    vector: Float32[np.ndarray, " embed"], null: tuple[float, float], sample: Sample
+) -> Confidence:
+    """`null` is what `picture_null` tells."""
+    scale = Scale(vector, *null, _MATCH)
+    return Confidence("image", scale, sample.mixture(scale))
+
+
+def picture_null(
+    pictures: Float32[np.ndarray, "pictures embed"],
+    others: Float32[np.ndarray, "others embed"],
+    background: Background,
+) -> tuple[float, float]:
+    """The mean and spread of the cosines that pictures have with vectors that do not resemble them.
+    Taken from the lower half of all, since those that resemble them are in the upper half."""
+    mean, spread = _lower_half(background.between_scenes)
+    cosines = (pictures @ others.T).ravel() if len(pictures) else np.empty(0, np.float32)
+    cosines = cosines[cosines < _SELF]  # the others may be the same pictures
+    if not len(cosines):
+        return mean, spread
+    weight = len(others) / (len(others) + _PRIOR)
+    own_mean, own_spread = _lower_half(cosines)
+    own_spread = max(own_spread, spread / 2)  # a few pictures may be alike by chance
+    return weight * own_mean + (1 - weight) * mean, weight * own_spread + (1 - weight) * spread
+
+
+def _lower_half(cosines: Float32[np.ndarray, " pairs"]) -> tuple[float, float]:
+    """The median and, as a spread, its distance to the quantile one standard deviation lower."""
+    low, middle = np.quantile(cosines, [0.1587, 0.5])
+    return float(middle), max(float(middle - low), SMALLEST)
+
+
+def in_order(
+    confidences: Float[np.ndarray, " found"], pictures: Bool[np.ndarray, " found"] | None
+) -> tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
+    """The order in which hits are shown, and the confidences to show, from the best to the worst.
+
+    The hits come as the lanes rank them together, which says more about likely hits than their
+    confidence does: so these stay in that order, pictures and texts each by themselves, and where
+    a lower one is surer, those that contradict each other get their mean (isotonic regression).
+    """
+    shown = np.array(confidences, float)
+    for kind in (pictures, ~pictures) if pictures is not None else (np.full(len(shown), True),):
+        likely = np.flatnonzero(kind & (shown >= THRESHOLD))
+        shown[likely] = _falling(shown[likely]).round()
+    order = np.argsort(-shown, kind="stable")
+    return order, shown[order]
+
+
+def _falling(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The nearest values that never rise (pool adjacent violators)."""
+    means: list[float] = []
+    counts: list[int] = []
+    for value in values.tolist():
+        mean, count = value, 1
+        while means and means[-1] < mean:
+            mean = (mean * count + means[-1] * counts[-1]) / (count + counts[-1])
+            count += counts.pop()
+            means.pop()
+        means.append(mean)
+        counts.append(count)
+    return np.repeat(means, counts)

@@ -1,0 +1,154 @@
+"""Tag the pictures of a collection with words that fit them, from their stored vectors.
+
+A picture gets a tag where a search for the word would call it likely (`confidence`): `search dog`
+and `tags dog` agree, in small collections and with any model.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from seesay.errors import ConfigError
+from seesay.inference.background import Backgrounds
+from seesay.inference.cancelling import check_cancelled
+from seesay.inference.embedder import Embedder
+from seesay.inference.prompts import Language, concepts, detect_language
+from seesay.search.asking.confidence import THRESHOLD, Confidence
+from seesay.search.asking.rankings.lanes import SpaceLanes
+from seesay.search.catalog.filters.conditions import Filter, matching_units
+from seesay.search.catalog.keywords import cache_folder
+from seesay.search.catalog.records import Space
+from seesay.search.catalog.store import Store
+
+TAG_KEY = "tag"
+MOST_TAGS = 5  # of each language, for one picture
+_BATCH = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagReport:
+    """What tagging did."""
+
+    pictures: int
+    """That were looked at."""
+    tagged: int
+    """That got at least one tag."""
+    counts: Mapping[str, int]
+    """Pictures by tag, the most frequent first."""
+
+
+def default_labels() -> tuple[str, ...]:
+    """Some 200 everyday words in each language."""
+    return (*concepts("en"), *concepts("zh"))
+
+
+def tag(
+    store: Store,
+    embedder: Embedder,
+    labels: Sequence[str] | None = None,
+    *,
+    within: Filter | None = None,
+    on_progress: Callable[[int, int, int], None] | None = None,
+) -> TagReport:
+    """Tag the pictures that `within` takes, or all, with those of `labels` that fit; their former
+    tags go. Filters find tags under the key "tag".
+
+    `on_progress` gets the pictures done, their number, and 0. Raises ConfigError for empty labels.
+    """
+    words = tuple(dict.fromkeys(label.strip() for label in labels or default_labels()))
+    if not all(words):
+        raise ConfigError(
+            f"the labels {list(words)} hold an empty one; expected words; "
+            "give them as in 'cat,dog' or '猫,狗'"
+        )
+    space = store.spaces.active()
+    if space is None:
+        return TagReport(pictures=0, tagged=0, counts={})
+    lanes = SpaceLanes(store, space, Backgrounds(embedder, cache_folder() / "background"))
+    try:
+        return _tagged(lanes, embedder, words, within, on_progress)
+    finally:
+        lanes.close()
+
+
+@dataclass(frozen=True)
+class _Label:
+    word: str
+    language: Language
+    confidence: Confidence
+
+
+def _labels(lanes: SpaceLanes, embedder: Embedder, words: Sequence[str]) -> list[_Label]:
+    labels = []
+    for word, vector in zip(words, embedder.embed_texts(words).vectors, strict=True):
+        language = detect_language(word)
+        confidence = lanes.text_confidence("image", word, vector, language)
+        labels.append(_Label(word, language, confidence))
+    return labels
+
+
+def _fitting(
+    labels: Sequence[_Label], vectors: Float32[np.ndarray, "rows embed"]
+) -> list[tuple[str, ...]]:
+    """The words for each picture, the likeliest first."""
+    confidences = np.stack([label.confidence(vectors) for label in labels], axis=1)
+    return [_best(labels, of_one) for of_one in confidences]
+
+
+def _best(labels: Sequence[_Label], confidences: Float32[np.ndarray, " labels"]) -> tuple[str, ...]:
+    chosen: Counter[str] = Counter()
+    best = []
+    for row in np.argsort(-confidences, kind="stable"):
+        if confidences[row] < THRESHOLD:
+            break
+        if chosen[labels[row].language] < MOST_TAGS:
+            chosen[labels[row].language] += 1
+            best.append(labels[row].word)
+    return tuple(best)
+
+
+def _tagged(
+    lanes: SpaceLanes,
+    embedder: Embedder,
+    words: Sequence[str],
+    within: Filter | None,
+    on_progress: Callable[[int, int, int], None] | None,
+) -> TagReport:
+    store, space = lanes.store, lanes.space
+    units = _pictures(store, space, within)
+    labels = _labels(lanes, embedder, words) if units else []
+    counts: Counter[str] = Counter()
+    tagged = 0
+    for start in range(0, len(units), _BATCH):
+        check_cancelled()
+        numbers, vectors = store.vectors.get(space.id, units[start : start + _BATCH])
+        given = _fitting(labels, vectors)
+        with store.writing("tag"):
+            metadata = store.units.metadata(numbers.tolist())  # those that went since are left out
+            there = {unit.id for unit in store.units.get(numbers)}
+            for unit, tags in zip(numbers.tolist(), given, strict=True):
+                if unit in there and {*tags} != _former(metadata[unit].get(TAG_KEY)):
+                    store.units.describe(unit, metadata={**metadata[unit], TAG_KEY: tags})
+        counts.update(word for tags in given for word in tags)
+        tagged += sum(bool(tags) for tags in given)
+        if on_progress is not None:
+            on_progress(min(start + _BATCH, len(units)), len(units), 0)
+    return TagReport(pictures=len(units), tagged=tagged, counts=dict(counts.most_common()))
+
+
+def _former(value: object) -> set[object]:
+    return set(value) if isinstance(value, tuple) else {value} - {None}
+
+
+def _pictures(store: Store, space: Space, within: Filter | None) -> list[int]:
+    rows = store.database.rows(
+        "SELECT unit FROM vectors WHERE space = ? AND modality = 'image' ORDER BY unit", (space.id,)
+    )
+    units = [unit for (unit,) in rows]
+    if within is None:
+        return units
+    allowed = set(matching_units(within, store.database).tolist())
+    return [unit for unit in units if unit in allowed]

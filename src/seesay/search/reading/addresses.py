@@ -1,0 +1,140 @@
+"""Fetch a picture from the web, and from nowhere else.
+
+An address comes from a table that anybody may have written. So it must not make this machine ask
+its own services or its neighbours: every name is resolved once, what it resolves to is judged, and
+that very address is connected to; redirects are judged anew (CVE-2026-24779 is what happens where
+the one who judges and the one who connects read an address differently).
+"""
+
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from urllib.parse import quote, urljoin, urlsplit
+
+from seesay.search.indexing.options import ReadLimits
+from seesay.search.reading.files import Content, RefusedError, content_hash
+
+_PORTS: Mapping[str, int] = {"http": 80, "https": 443}
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 5
+_PIECE = 1 << 16
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # an IPv4 address in disguise, as in 6to4 and Teredo
+
+Allowed = Callable[[str], bool]
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is of the open internet: not of this machine, its network, a cloud's
+    inner services, or many machines at once."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return is_public(str(ip.ipv4_mapped))
+        if ip.sixtofour or ip.teredo or ip in _NAT64:
+            return False
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def fetch(url: str, limits: ReadLimits, *, allowed: Allowed = is_public) -> Content:
+    """What lies at an address. Raises RefusedError for one that is not allowed, does not answer in
+    time, or answers with too much or nothing."""
+    deadline = time.monotonic() + limits.seconds
+    try:
+        data = _followed(url, limits.max_file_bytes, deadline, allowed)
+    except (OSError, HTTPException, ValueError) as error:
+        raise RefusedError(
+            "fetch",
+            f"the address did not answer ({error or type(error).__name__}). Expected a picture. "
+            "Check it in a browser, or try again later.",
+        ) from None
+    return Content(path=url, data=data, content_hash=content_hash(data), size=len(data), mtime_ns=0)
+
+
+def _followed(url: str, most: int, deadline: float, allowed: Allowed) -> bytes:
+    for _ in range(1 + _MOST_REDIRECTS):
+        connection = _Connection(url, deadline, allowed)
+        with closing(connection), closing(connection.ask()) as answer:
+            if answer.status in _REDIRECTS:
+                url = urljoin(url, answer.getheader("Location") or "")
+                continue
+            if answer.status != 200:
+                raise OSError(f"status {answer.status}")
+            return _body(answer, connection, most, deadline)
+    raise OSError(f"more than {_MOST_REDIRECTS} redirects")
+
+
+def _body(answer: HTTPResponse, connection: "_Connection", most: int, deadline: float) -> bytes:
+    parts, length = [], 0
+    while part := answer.read1(_PIECE):
+        parts.append(part)
+        length += len(part)
+        if length > most:
+            raise RefusedError(
+                "size",
+                f"the address answers with more than {most:,} bytes. Expected fewer. "
+                "Let it through with --max-file-size if you trust it.",
+            )
+        connection.hurry(deadline)
+    return b"".join(parts)
+
+
+class _Connection(HTTPConnection):
+    """To one address, that was judged before."""
+
+    def __init__(self, url: str, deadline: float, allowed: Allowed) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:
+            raise _forbidden(url, "it is no plain http or https address")
+        self._secure = parts.scheme == "https"
+        self._ip = _resolved(url, parts.hostname, parts.port or _PORTS[parts.scheme], allowed)
+        self._deadline = deadline
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        super().__init__(parts.hostname, parts.port or _PORTS[parts.scheme])
+
+    def connect(self) -> None:
+        """To the address that was judged, and never to the name."""
+        self.sock = socket.create_connection((self._ip, self.port), timeout=self._left())
+        if self._secure:
+            context = ssl.create_default_context()
+            self.sock = context.wrap_socket(self.sock, server_hostname=self.host)
+
+    def ask(self) -> HTTPResponse:
+        """The head of the answer."""
+        headers = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "seesay"}
+        self.request("GET", _quoted(self._target), headers=headers)
+        return self.getresponse()
+
+    def hurry(self, deadline: float) -> None:
+        """Wait no longer than there is time left."""
+        if time.monotonic() > deadline:
+            raise TimeoutError("it took too long")
+        if self.sock is not None:
+            self.sock.settimeout(self._left())
+
+    def _left(self) -> float:
+        return max(self._deadline - time.monotonic(), 0.001)
+
+
+def _resolved(url: str, host: str, port: int, allowed: Allowed) -> str:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(entry[4][0]) for entry in found]
+    if not addresses or not all(allowed(address) for address in addresses):
+        raise _forbidden(url, "it leads to this machine or its network, not to the open internet")
+    return addresses[0]
+
+
+def _forbidden(url: str, why: str) -> RefusedError:
+    return RefusedError(
+        "address",
+        f"{url[:200]!r} is not fetched: {why}. Expected a public web address. "
+        "Download the picture yourself if you trust it.",
+    )
+
+
+def _quoted(target: str) -> str:
+    """Spaces and Chinese as browsers send them."""
+    return quote(target, safe="/%:=&?~#+!$,;'@()*[]")

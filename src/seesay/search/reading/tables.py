@@ -1,0 +1,244 @@
+"""Tables that describe pictures: a path on each line, a caption, further columns.
+
+A column has one type: numbers where its cells are numbers, else dates, else text. One cell that is
+neither costs itself and not the column.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from seesay.data.tables import EXPORTED, MOST_COLUMNS, MOST_NAME, Table, restored
+from seesay.errors import DataError
+from seesay.search.catalog.records import Value
+from seesay.search.catalog.values import DATE_KEY, MOST_TEXT, RESERVED, problem_of
+from seesay.search.reading.dates import is_like_date, read_date, read_day
+from seesay.search.reading.files import RefusedError
+from seesay.search.reading.messages import Row
+
+PATHS = (
+    *("path", "file", "filename", "file_name", "filepath", "file_path"),
+    *("image", "image_path", "img", "url", "路径", "文件", "文件名", "图片", "source"),
+)
+CAPTIONS = (
+    *("caption", "captions", "text", "description", "title", "alt"),
+    *("描述", "说明", "标题", "文字", "图片说明"),
+)
+_OF_EXPORT = frozenset(("unit", "kind", "locator", "vector", "model"))
+_MISSING = frozenset(("nan", "null", "none", "n/a", "na", "#n/a", "-", "?"))
+_MOST_DIGITS = 15  # of a number that a float holds; longer ones are names, such as of a tweet
+_MOST_PATH = 4096
+_MOST_NAMED = 5
+
+Cell = str | tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """What one line says."""
+
+    number: int
+    path: str
+    caption: str
+    others: Mapping[str, Cell]
+
+
+@dataclass(kw_only=True)
+class _Unusable:
+    """What was left out, by number of line."""
+
+    lines: list[int] = field(default_factory=list)
+    cells: dict[str, list[int]] = field(default_factory=dict)
+    """By column."""
+
+
+def read_table(data: bytes, name: str) -> tuple[tuple[Row, ...], str | None]:
+    """The rows that name a picture, several of one picture joined; and what could not be used.
+    Raises RefusedError where nothing names pictures."""
+    try:
+        table = Table(data, name, wanted={*PATHS, *CAPTIONS}, inner="metadata")
+    except DataError as error:
+        raise RefusedError("text", str(error)) from None
+    rows = [(number, _cells(row)) for number, row in table]
+    head = table.head or [*dict.fromkeys(name for _, cells in rows for name in cells)]
+    path, caption = _find(head, PATHS), _find(head, CAPTIONS)
+    if path is None:
+        raise _without_paths(table, head)
+    unusable = _Unusable(lines=[number for number, _ in table.unusable])
+    exported = {*EXPORTED}.issubset(head)
+    lines = []
+    for number, cells in rows:
+        if exported and cells.get("kind") != "image":
+            continue
+        picture, said = cells.pop(path, ""), cells.pop(caption, "") if caption else ""
+        if not isinstance(picture, str) or not 0 < len(picture) <= _MOST_PATH:
+            unusable.lines.append(number)
+            continue
+        said = said if isinstance(said, str) else "\n".join(said)
+        others = {k: v for k, v in cells.items() if k and not (exported and k in _OF_EXPORT)}
+        lines.append(_Line(number=number, path=restored(picture), caption=said, others=others))
+    return _joined(lines, unusable), _complaint(table, unusable)
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Cell]:
+    """As they would stand in a CSV; what is no text and no number is left out."""
+    found = {name: _cell(value) for name, value in row.items()}
+    return {name: cell for name, cell in found.items() if cell is not None}
+
+
+def _cell(value: object) -> Cell | None:
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return tuple(filter(None, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _find(head: Sequence[str], names: Sequence[str]) -> str | None:
+    """Which of the columns has one of these names; the first of these counts."""
+    found = [(names.index(name.lower()), i) for i, name in enumerate(head) if name.lower() in names]
+    return head[min(found)[1]] if found else None
+
+
+def _without_paths(table: Table, head: Sequence[str]) -> RefusedError:
+    if not head:
+        what = "no JSON object. Expected one on each line, with a path in it"
+        what = what if table.is_json else "no line. Expected a heading and rows"
+        return RefusedError("table", f"it holds {what}. Correct it, or leave the file out.")
+    what = "names are" if table.is_json else "heading is"
+    return RefusedError(
+        "table",
+        f"its {what} {', '.join(head)[:120]!r}. Expected one that stands for pictures, such as "
+        f"{', '.join(PATHS[:3])}. Add one, or leave the file out.",
+    )
+
+
+def _joined(lines: Sequence[_Line], unusable: _Unusable) -> tuple[Row, ...]:
+    """What is said of each picture; where lines contradict each other the first counts."""
+    columns: dict[str, dict[int, Cell]] = {}
+    for line in lines:
+        for name, cell in line.others.items():
+            if cell:
+                columns.setdefault(name, {})[line.number] = cell
+    typed = {name: _typed(name, cells, unusable) for name, cells in columns.items()}
+    captions: dict[str, list[str]] = {}
+    metadata: dict[str, dict[str, Value | tuple[Value, ...]]] = {}
+    for line in lines:
+        said = captions.setdefault(line.path, [])
+        if line.caption and line.caption not in said:
+            said.append(restored(line.caption))
+        known = metadata.setdefault(line.path, {})
+        for name in line.others:
+            if line.number in typed.get(name, ()):
+                known.setdefault(_key(name), typed[name][line.number])
+    return tuple(
+        Row(path=path, caption="\n".join(said), metadata=metadata[path])
+        for path, said in captions.items()
+    )
+
+
+def _typed(
+    name: str, cells: Mapping[int, Cell], unusable: _Unusable
+) -> Mapping[int, Value | tuple[Value, ...]]:
+    """The values of a column by line; what has none in it is counted."""
+    texts = {number: cell for number, cell in cells.items() if isinstance(cell, str)}
+    values: Mapping[int, Value | tuple[Value, ...] | None] | None = None
+    if name == DATE_KEY:
+        values = {number: read_day(cell) for number, cell in texts.items()}
+    elif len(texts) == len(cells):
+        values = _numbers(texts) or _dates(texts)
+    if values is None:
+        values = {
+            number: restored(cell) if isinstance(cell, str) else tuple(map(restored, cell))
+            for number, cell in cells.items()
+        }
+    sound = {n: value for n, value in values.items() if value is not None and _fits(name, value)}
+    missing = {n for n, cell in texts.items() if cell.lower() in _MISSING}
+    if bad := cells.keys() - sound.keys() - missing:
+        unusable.cells[name] = sorted(bad)
+    return sound
+
+
+def _fits(name: str, value: Value | tuple[Value, ...]) -> bool:
+    values = value if isinstance(value, tuple) else (value,)
+    return not any(problem_of(name, one) for one in values)
+
+
+def _numbers(cells: Mapping[int, str]) -> Mapping[int, float | None] | None:
+    """Where every cell holds a number, or says that there is none."""
+    names = sum(len(cell) > _MOST_DIGITS and cell.lstrip("+-").isdigit() for cell in cells.values())
+    return None if names > len(cells) / 2 else _all_read(cells, _number)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _dates(cells: Mapping[int, str]) -> Mapping[int, Value | None] | None:
+    """Where every cell is written like a date, and some are one."""
+    return _all_read(cells, read_date, is_like_date)
+
+
+def _all_read(
+    cells: Mapping[int, str],
+    read: Callable[[str], Any],
+    passes: Callable[[str], bool] = lambda cell: False,
+) -> dict[int, Any] | None:
+    """The values that are read, None for cells that only pass; None for all where one does not, or
+    nothing is read."""
+    found = {}
+    for number, cell in cells.items():
+        value = read(cell)
+        if value is None and cell.lower() not in _MISSING and not passes(cell):
+            return None
+        found[number] = value
+    return found if any(value is not None for value in found.values()) else None
+
+
+def _key(name: str) -> str:
+    """A column's name as a key of metadata; a few beginnings belong to the facts of files."""
+    return f"table.{name}" if name.startswith(RESERVED) else name
+
+
+def _complaint(table: Table, unusable: _Unusable) -> str | None:
+    """What is said of all that could not be used; None where everything was."""
+    told = []
+    if unusable.lines:
+        width = len(table.head)
+        each = "a JSON object with a path on each line" if table.is_json else "a path in each"
+        told.append(
+            f"{_named(unusable.lines)} cannot be used. Expected "
+            f"{each if table.is_json else f'{width} cells and {each}'}. "
+            "Correct them; the other lines were used."
+        )
+    if unusable.cells:
+        count = sum(map(len, unusable.cells.values()))
+        columns = ", ".join(repr(name) for name in [*unusable.cells][:_MOST_NAMED])
+        first = _named(next(iter(unusable.cells.values())))
+        told.append(
+            f"{count} cell{'s' if count > 1 else ''} of {columns} ({first}) cannot be used. "
+            "Expected dates such as 2024-05-31, numbers that are finite, and texts of at "
+            f"most {MOST_TEXT:,} characters. Correct them; the other cells were used."
+        )
+    if table.left_out:
+        told.append(
+            f"{len(table.left_out):,} of its columns were left out. Expected at most "
+            f"{MOST_COLUMNS:,}, with names of at most {MOST_NAME} characters. Take out what is not "
+            "needed."
+        )
+    if table.undecodable:
+        told.append(
+            f"{_named(table.undecodable)} holds bytes in another encoding, read as \ufffd. "
+            "Expected one encoding. Save the table as UTF-8."
+        )
+    return " ".join(told) or None
+
+
+def _named(lines: Iterable[int]) -> str:
+    """The first of the lines."""
+    numbers = sorted(set(lines))
+    more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
+    return f"line {', '.join(map(str, numbers[:_MOST_NAMED]))}{more}"

@@ -1,0 +1,82 @@
+"""A text file's bytes -> pieces that are embedded and found on their own."""
+
+import re
+from collections.abc import Iterator
+
+from seesay.data.encodings import decode_text
+from seesay.errors import DataError
+from seesay.search.catalog.records import Locator, UnitDraft
+from seesay.search.reading.files import RefusedError
+
+PIECE = 600  # of a Latin text, about a hundred words: two windows of CLIP's context
+_WIDE = 3  # letters that a Chinese character counts for
+
+_WIDE_SCRIPT = re.compile("[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
+_BLANK = re.compile(r"\n[ \t]*\n+|\n(?=#{1,6} )")
+_SENTENCE = re.compile(r"(?<=[.!?;。！？；…\n])(?![.!?;。！？；…'\"”\u2019)）」』])\s*")
+_SPACE = re.compile(r"\s+")
+
+
+def read_text(data: bytes) -> tuple[UnitDraft, ...]:
+    """The pieces of a text file. Raises RefusedError for what is no text."""
+    try:
+        return text_units(decode_text(data))
+    except DataError as error:
+        raise RefusedError("text", str(error)) from None
+
+
+def text_units(text: str) -> tuple[UnitDraft, ...]:
+    """The pieces of a text, with where they lie. Raises RefusedError where there is none."""
+    units = tuple(
+        UnitDraft(kind="text", text=text[a:b], locator=Locator(offsets=(a, b)))
+        for a, b in pieces(text)
+    )
+    if not units:
+        raise RefusedError("text", "it holds no text. Expected some words. Leave it, or fill it.")
+    return units
+
+
+def pieces(text: str) -> Iterator[tuple[int, int]]:
+    """Where each piece begins and ends. They break where a paragraph does, else a sentence, else a
+    word, else anywhere; short paragraphs are put together."""
+    start = end = size = 0
+    for a, b in _parts(text, 0, len(text), (_BLANK, _SENTENCE, _SPACE)):
+        width = _width(text[a:b])
+        if size and size + width > PIECE:
+            yield from _stripped(text, start, end)
+            start, size = a, 0
+        end, size = b, size + width
+    yield from _stripped(text, start, end)
+
+
+def _parts(
+    text: str, start: int, end: int, breaks: tuple[re.Pattern[str], ...]
+) -> Iterator[tuple[int, int]]:
+    """Parts of a text that are short enough, divided no finer than needed."""
+    if _width(text[start:end]) <= PIECE:
+        yield start, end
+        return
+    if not breaks:
+        step = PIECE // _WIDE
+        yield from ((a, min(a + step, end)) for a in range(start, end, step))
+        return
+    before = start
+    for found in breaks[0].finditer(text, start, end):
+        if found.end() > before:
+            yield from _parts(text, before, found.end(), breaks[1:])
+            before = found.end()
+    if before < end:
+        yield from _parts(text, before, end, breaks[1:])
+
+
+def _stripped(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    piece = text[start:end]
+    start += len(piece) - len(piece.lstrip())
+    if stripped := piece.strip():
+        yield start, start + len(stripped)
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return len(text) + (_WIDE - 1) * len(_WIDE_SCRIPT.findall(text))

@@ -1,0 +1,209 @@
+"""Vectors in half precision, one after the other, scanned exactly.
+
+They lie in memory or are mapped from a file, and are never copied or widened as a whole: FAISS
+computes on the halves as they are. All scores come from its one kernel, whichever way a row was
+found, so that equal vectors have equal scores to the last bit.
+
+Where FAISS is not installed, numpy does the same, a few times slower. It also does for small
+collections as long as FAISS is not loaded: loading it takes longer than one such search.
+"""
+
+import sys
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float16, Float32, Int
+
+from seesay.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from seesay.search.vectors.protocol import Allowed
+
+_FEW = 0.05  # a smaller part of the rows is faster copied out than picked out while passing all
+_COPIED_AT_ONCE = 16_384
+_SCORED_AT_ONCE = 256  # FAISS sorts what it returns, which is slow for thousands
+_SMALL = 20_000  # rows that numpy passes in about the time that loading FAISS takes
+_WIDENED_AT_ONCE = 4096  # rows, for numpy
+
+Found = tuple[Int[np.ndarray, " found"], Float32[np.ndarray, " found"]]
+
+
+class Rows:
+    """Unit vectors by row number. Any number of threads may use it at once."""
+
+    def __init__(self, vectors: Float16[np.ndarray, "rows embed"]) -> None:
+        self.vectors = vectors
+        self._codes = vectors.view(np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+        return self.vectors.shape[1]
+
+    @cached_property
+    def flat(self) -> Any:
+        """All rows as an index of FAISS, which reads them here and must not outlive this."""
+        index = empty_index(self.dim)
+        _lend(index, self._codes)
+        return index
+
+    def score(
+        self, query: Float32[np.ndarray, " embed"], numbers: Int[np.ndarray, " found"]
+    ) -> Float32[np.ndarray, " found"]:
+        """The inner product of the query with each of these rows."""
+        if self._by_numpy:
+            return _products(self.vectors[numbers], query)
+        scores = np.empty(len(numbers), np.float32)
+        for start in range(0, len(numbers), _SCORED_AT_ONCE):
+            some = numbers[start : start + _SCORED_AT_ONCE]
+            found, order = self._copied(some).search(query[None], len(some))
+            scores[start + order[0]] = found[0]
+        return scores
+
+    def best(
+        self,
+        query: Float32[np.ndarray, " embed"],
+        count: int,
+        allowed: "Allowed | None" = None,
+    ) -> Found:
+        """The nearest `count` allowed rows and their scores, in no order; more where others are
+        exactly as near as the last of them."""
+        if self._by_numpy:
+            numbers = np.arange(len(self)) if allowed is None else allowed.numbers
+            rows = self.vectors if allowed is None else self.vectors[numbers]
+            return _cut(numbers, _products(rows, query), count)
+        if allowed is not None and allowed.count < max(_FEW * len(self), _SCORED_AT_ONCE):
+            return self._best_of_copied(query, count, allowed.numbers)
+        in_this_thread()
+        return _nearest(self.flat, query, count, allowed)
+
+    @property
+    def _by_numpy(self) -> bool:
+        return sys.modules.get("faiss") is None and (len(self) <= _SMALL or not load_faiss())
+
+    def _best_of_copied(
+        self,
+        query: Float32[np.ndarray, " embed"],
+        count: int,
+        allowed: Int[np.ndarray, " allowed"],
+    ) -> Found:
+        numbers, scores = np.empty(0, np.int64), np.empty(0, np.float32)
+        for start in range(0, len(allowed), _COPIED_AT_ONCE):
+            some = allowed[start : start + _COPIED_AT_ONCE]
+            found, of_found = _nearest(self._copied(some), query, count, None)
+            numbers = np.concatenate([numbers, some[found]])
+            scores = np.concatenate([scores, of_found])
+        return _cut(numbers, scores, count)
+
+    def _copied(self, numbers: Int[np.ndarray, " found"]) -> Any:
+        """An index of some rows, until this thread asks for the next one. They go to memory that
+        is kept: asking the system for a megabyte at each query took ten times as long as the rest.
+        """
+        size = len(numbers) * self._codes.shape[1]
+        if len(getattr(_SCRATCH, "memory", ())) < size:
+            _SCRATCH.memory = np.empty(size, np.uint8)
+        copied = _SCRATCH.memory[:size].reshape(len(numbers), self._codes.shape[1])
+        np.take(self._codes, numbers, axis=0, out=copied, mode="clip")  # "raise" would buffer it
+        index = empty_index(self.dim)
+        _lend(index, copied)
+        return index
+
+
+_SCRATCH = threading.local()
+
+
+def empty_index(dim: int) -> Any:
+    """An index of FAISS that keeps halves and compares by inner product."""
+    faiss = in_this_thread()
+    kind = faiss.ScalarQuantizer.QT_fp16
+    return faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
+
+
+def selector(allowed: "Allowed") -> Any:
+    """What lets only allowed rows through a search of FAISS."""
+    if "selector" not in allowed.kept:
+        faiss = import_faiss()
+        # FAISS holds no more than the address of the bits, which `allowed` keeps.
+        bits = faiss.swig_ptr(allowed.bits)
+        allowed.kept["selector"] = faiss.IDSelectorBitmap(len(allowed.bits), bits)
+    return allowed.kept["selector"]
+
+
+def import_faiss() -> Any:
+    """Raises MissingExtraError where FAISS is not installed."""
+    try:
+        import faiss
+    except ModuleNotFoundError:
+        raise MissingExtraError("faiss-cpu", "search") from None
+    return faiss
+
+
+def load_faiss() -> bool:
+    """Load FAISS where it is installed, as a program does that searches more than once."""
+    try:
+        import_faiss()
+    except MissingExtraError:
+        return False
+    return True
+
+
+def in_this_thread() -> Any:
+    """FAISS, computing in the calling thread alone: one query is too short to be shared out."""
+    faiss = import_faiss()
+    faiss.omp_set_num_threads(1)
+    return faiss
+
+
+def _lend(index: Any, codes: np.ndarray) -> None:
+    """Let an index read rows where they are. What FAISS does for the files it maps itself; the
+    caller keeps `codes` alive."""
+    start = import_faiss().swig_ptr(codes)
+    held = index.codes
+    held.is_owned = False
+    held.view_data = held.c_ptr = start
+    held.view_size = held.c_size = codes.size
+    index.ntotal = len(codes)
+
+
+def _nearest(
+    index: Any,
+    query: Float32[np.ndarray, " embed"],
+    count: int,
+    allowed: "Allowed | None",
+) -> Found:
+    """The nearest `count` rows of an index with all that are as near as the last of them."""
+    possible = index.ntotal if allowed is None else allowed.count
+    only = None if allowed is None else import_faiss().SearchParameters(sel=selector(allowed))
+    wanted = min(count, possible)
+    scores, numbers = np.empty(0, np.float32), np.empty(0, np.int64)
+    while len(scores) < possible and (len(scores) < count or scores[-1] == scores[count - 1]):
+        wanted = min(2 * wanted, possible)
+        (scores,), (numbers,) = index.search(query[None], wanted, params=only)
+    return _cut(numbers, scores, count)
+
+
+def _products(
+    rows: Float16[np.ndarray, "rows embed"], query: Float32[np.ndarray, " embed"]
+) -> Float32[np.ndarray, " rows"]:
+    """Of each row with the query. Summed row by row, since a product of matrices may round equal
+    rows differently."""
+    scores = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _WIDENED_AT_ONCE):
+        some = slice(start, start + _WIDENED_AT_ONCE)
+        scores[some] = (rows[some].astype(np.float32) * query).sum(axis=1)
+    return scores
+
+
+def _cut(
+    numbers: Int[np.ndarray, " given"], scores: Float32[np.ndarray, " given"], count: int
+) -> Found:
+    """The best `count`, and all that are as good as the last of them."""
+    if len(scores) <= count:
+        return numbers, scores
+    kept = scores >= np.partition(scores, -count)[-count]
+    return numbers[kept], scores[kept]

@@ -1,0 +1,147 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+import made_collections as made
+from seesay.search.catalog.filters.conditions import Where
+from seesay.search.catalog.keywords import match_expression, segment
+from seesay.search.catalog.store import Store
+
+SENTENCES = [
+    "南京市长江大桥在夜晚灯火通明",
+    "两只鹦鹉站在树枝上，一只是绿色的",
+    "北京烤鸭和豆汁儿都是老北京的味道",
+    "一只猫趴在窗台上晒太阳",
+    "我在清华大学的图书馆里看书，旁边放着 iPhone 15 手机",
+    "The old stone bridge over the river at night",
+    "草地上有一只棕色的狗在奔跑",
+    "会议记录：三月份的销售额比去年增长了百分之十",
+]
+PROBES = [  # (query, the sentence it must put first)
+    ("桥", 0),  # one character, inside of a longer word
+    ("长江", 0),  # two characters, where "市长" and "江大" overlap them
+    ("猫", 3),  # one character, a word of its own
+    ("北京", 2),
+    ("鹦鹉", 1),
+    ("大学", 4),  # a word inside of another
+    ("销售额 增长", 7),  # words that do not touch
+    ("长江大桥", 0),
+    ("清华大学图书馆", 4),  # a phrase that the text writes with a word between
+    ("手机 iphone", 4),  # both scripts, other capitals
+    ("狗奔跑", 6),
+]
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "c", create=True) as store:
+        with store.writing("index"):
+            store.items.put([made.photo(n, text=text) for n, text in enumerate(SENTENCES)])
+        yield store
+
+
+def found(store, query, **more):
+    return [int(unit) - 1 for unit in store.keywords.search(query, 9, **more)[0]]
+
+
+@pytest.mark.parametrize(("query", "row"), PROBES, ids=[query for query, _ in PROBES])
+def test_chinese_words_of_one_two_and_more_characters_find_their_row_first(store, query, row):
+    assert found(store, query)[:1] == [row]
+
+
+@pytest.mark.parametrize(
+    ("query", "row"),
+    [("鸚鵡", 1), ("北京烤鴨", 2), ("銷售額 增長", 7), ("ＳＴＯＮＥ　ＢＲＩＤＧＥ", 5)],
+)
+def test_script_and_width_make_no_difference(store, query, row):
+    assert found(store, query)[0] == row
+    with store.writing("index"):
+        store.items.put([made.photo(8, text="龍井茶，２０２３年")])
+    assert found(store, "龙井") == found(store, "龍\u200b井") == [8]
+    assert found(store, "2023年")[0] == 8
+    assert found(store, "a", phrases=["龙井"]) == [8]
+
+
+def test_english_is_found_in_any_form_and_without_its_empty_words(store):
+    assert found(store, "bridges") == [5]
+    assert found(store, "a bridge at the river") == [5]
+    assert found(store, "the") == [5]  # where there is nothing else to look for
+    full_width = "".join(chr(ord(letter) + 0xFEE0) for letter in "bridge")
+    assert found(store, full_width) == [5]
+
+
+def test_a_phrase_must_stand_as_it_is_and_what_is_excluded_must_not(store):
+    assert found(store, "", phrases=["长江大桥"]) == [0]
+    assert found(store, "", phrases=["大桥长江"]) == []
+    assert found(store, "", phrases=["stone bridge"]) == [5]
+    assert found(store, "", phrases=["bridge stone"]) == []
+    assert found(store, "", phrases=["iPhone 15", "看书"]) == [4]
+    assert set(found(store, "一只")) == {1, 3, 6}
+    assert set(found(store, "一只", excluded=["猫", "绿色"])) == {6}
+
+
+def test_a_filter_narrows_the_keyword_search(store):
+    assert set(found(store, "北京 长江")) == {0, 2}
+    assert found(store, "北京 长江", within=Where("number", ">", 1)) == [2]
+
+
+@pytest.mark.parametrize("query", ["", "。！？", '"', "* OR (", "\udce9"])
+def test_a_query_without_words_finds_nothing_and_breaks_nothing(store, query):
+    assert found(store, query, excluded=["!", '"']) == []
+
+
+@pytest.mark.parametrize("query", ['"猫"', "NEAR(猫 窗台)", "猫 AND OR", "words:猫", "猫*", "-猫"])
+def test_what_looks_like_a_search_language_is_plain_text(store, query):
+    assert found(store, query)[:1] == [3]
+
+
+def test_scores_fall_and_ties_are_in_the_order_of_the_units(store):
+    with store.writing("index"):
+        store.items.put([made.photo(n, text="熊猫 熊猫") for n in range(20, 25)])
+    units, scores = store.keywords.search("熊猫", 9)
+    assert list(units) == sorted(units)
+    assert len(set(scores)) == 1
+    _, scores = store.keywords.search("北京 猫 桥 狗 鹦鹉", 9)
+    assert list(scores) == sorted(scores, reverse=True)
+
+
+def test_what_was_changed_or_removed_is_no_longer_found(store):
+    with store.writing("change"):
+        store.items.put([made.photo(3, text="一匹马")])
+        store.items.remove(item.id for item in store.items.under("/photos/0"))
+    assert found(store, "猫") == []
+    assert found(store, "桥") == []
+    assert store.database.rows("SELECT count(*) FROM keywords") == [(5,)]
+    with store.writing("check"):
+        store.database.run("INSERT INTO keywords (keywords) VALUES ('integrity-check')")
+
+
+def test_words_and_characters_are_indexed_both():
+    words, characters = segment("南京市长江大桥 Bridge")
+    assert {"南京市", "长江", "大桥", "bridge"} <= set(words.split())
+    assert characters.split()[:4] == ["南", "京", "市", "长"]
+    assert {"南京", "江大", "大桥"} <= set(characters.split())
+    assert match_expression("...") is None
+
+
+def test_the_segmenter_says_nothing_and_writes_to_the_users_cache_alone(tmp_path):
+    code = "from seesay.search.catalog.keywords import segment; assert segment('我爱北京').words"
+    temporary, cache = tmp_path / "tmp", tmp_path / "cache"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(cache)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert run.stdout + run.stderr == ""
+    assert list(temporary.iterdir()) == []
+    assert [file.name for file in (cache / "seesay" / "jieba").iterdir()] == ["jieba.cache"]
+
+
+def test_english_alone_never_loads_the_segmenter():
+    code = (
+        "import sys; from seesay.search.catalog.keywords import segment, match_expression;"
+        "segment('a dog'); match_expression('dogs'); sys.exit('jieba' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,12 +1,14 @@
 """Text that every encoder takes, and lines that no file name can break."""
 
 import os
+import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seesay.text import printable, to_unicode
+from seesay.errors import DataError
+from seesay.text import Text, printable, to_unicode
 
 ANY = st.text(st.characters(exclude_categories=()))  # lone surrogates among them
 
@@ -38,3 +40,15 @@ def test_a_printable_text_is_one_line_without_control_characters(text):
 )
 def test_a_byte_of_a_name_half_a_character_and_controls_are_escaped(text, valid, line):
     assert (to_unicode(text), printable(text)) == (valid, line)
+
+
+def test_a_message_is_in_both_languages_and_errors_carry_it_through_processes():
+    error = DataError(Text("a.csv is empty", "a.csv 是空的"))
+    assert str(error) == "a.csv is empty" and error.text.in_language("zh") == "a.csv 是空的"
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is DataError and copy.text == error.text
+    quoted = Text.of(error)
+    assert (
+        Text(f"data: {quoted.en}", f"数据：{quoted.zh}").in_language("fr") == "data: a.csv is empty"
+    )
+    assert Text.of(OSError("disk full")) == Text("disk full", "disk full")

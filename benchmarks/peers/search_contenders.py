@@ -86,8 +86,8 @@ class Seesay(Engine):
     def load_libraries(self):
         import faiss  # noqa: F401
 
-        from seesay.search.vectors import lane  # noqa: F401
         from seesay.search.catalog import records  # noqa: F401
+        from seesay.search.vectors import lane  # noqa: F401
 
     def fill(self, vectors, numbers):
         from seesay.search.catalog.records import SpaceDraft

@@ -13,12 +13,23 @@ SeesayError
     ├── CollectionBusyError     another process is writing it
     └── CollectionDamagedError  its file is not what was written
 
-A message has three parts: what is wrong with the values, what was expected, what to do next.
+A message has three parts: what is wrong with the values, what was expected, what to do next. It is
+a Text in both languages; `str(error)` is the English one, so that it can be searched for.
 """
+
+from seesay.text import Text
 
 
 class SeesayError(Exception):
     """Base class: catch this one to catch everything below."""
+
+    def __init__(self, message: Text | str) -> None:
+        super().__init__(message)
+        self.text = Text.of(message)
+        """The message in both languages."""
+
+    def __str__(self) -> str:
+        return self.text.en
 
 
 class ConfigError(SeesayError):
@@ -55,8 +66,12 @@ class MissingExtraError(SeesayError):
     def __init__(self, package: str, extra: str) -> None:
         self._given = package, extra
         super().__init__(
-            f"{package} is not installed, expected seesay with its extra {extra!r}. "
-            f"Install it with: pip install 'seesay[{extra}]'"
+            Text(
+                f"{package} is not installed, expected seesay with its extra {extra!r}. "
+                f"Install it with: pip install 'seesay[{extra}]'",
+                f"没有安装 {package}；应装好 seesay 的附加包 {extra}。"
+                f"安装命令：pip install 'seesay[{extra}]'",
+            )
         )
 
     def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Text that anybody can take, whatever it was before.
+"""What people read, in English and Chinese, and text that any encoder takes.
 
 A file name is bytes. Python spells each byte that is not UTF-8 as a lone surrogate (PEP 383), and a
 broken table or a request may hold lone surrogates of its own. No encoder takes them: one such name
@@ -7,8 +7,43 @@ screen, a file, a log or another program, goes through one of these functions.
 """
 
 import re
+from dataclasses import dataclass
+from typing import Literal
 
+Language = Literal["en", "zh"]
+
+# CJK ideographs: the unified block, extension A, the compatibility block and the planes above.
+HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Text:
+    """One message in both languages. Whoever shows it chooses: `text.in_language("zh")`."""
+
+    en: str
+    zh: str
+
+    def __str__(self) -> str:
+        return self.en
+
+    def in_language(self, language: str) -> str:
+        """Chinese for "zh", English for any other language."""
+        return self.zh if language == "zh" else self.en
+
+    @staticmethod
+    def of(value: object) -> "Text":
+        """The text of an error that has one, a Text as it is, anything else as it prints: for a
+        message that quotes another."""
+        if isinstance(value, Text):
+            return value
+        text = getattr(value, "text", None)
+        return text if isinstance(text, Text) else Text(str(value), str(value))
+
+
+def detect_language(text: str) -> Language:
+    """Chinese where any Chinese character stands in the text, else English."""
+    return "zh" if HAN.search(text) else "en"
 
 
 def to_unicode(text: str) -> str:

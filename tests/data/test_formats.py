@@ -11,9 +11,10 @@ import pytest
 
 from seesay.data.batches_config import RecordsConfig, open_records, read_classes, used_records
 from seesay.data.batches_samples import number_of
-from seesay.data.formats.records import Damaged, captions_from, label_from, language_of
+from seesay.data.formats.records import Damaged, captions_from, label_from
 from seesay.data.formats.tar_members import members
 from seesay.errors import ConfigError, DataError, MissingExtraError
+from seesay.text import detect_language
 from seesay.training.logs.damage import DamageLog
 from tiny_runs import write_squares
 
@@ -256,7 +257,7 @@ def test_chinese_clip_without_its_texts_is_refused(tmp_path):
 
 
 def test_a_caption_without_a_language_is_told_by_its_characters():
-    assert language_of("雪地里的狗 dog") == "zh"
+    assert detect_language("雪地里的狗 dog") == "zh"
     assert captions_from({"caption": ["a dog", "狗", " "], "en": "one", "text": None}) == {
         "en": ("a dog", "one"),
         "zh": ("狗",),

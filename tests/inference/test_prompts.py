@@ -2,7 +2,8 @@
 
 import pytest
 
-from seesay.inference.prompts import concepts, detect_language, fill, templates
+from seesay.inference.prompts import concepts, fill, templates
+from seesay.text import detect_language
 
 LANGUAGES = ["en", "zh"]
 

@@ -57,7 +57,7 @@ def embed_texts(embedder: "Embedder", texts: Sequence[str]) -> "Embeddings":
 def warn_about_language(model: str, texts: Iterable[str]) -> None:
     """Say so where a catalogued model never saw a language that it is asked in: it answers all the
     same, and the answers are close to noise."""
-    from seesay.inference.prompts import detect_language
+    from seesay.text import detect_language
     from seesay.weights.catalog import find
 
     entry = find(model)

@@ -15,7 +15,7 @@ from seesay.cli.collections.verbs import add_verbs
 from seesay.cli.embed import embed
 from seesay.cli.help import Command, Commands
 from seesay.cli.interpolate import interpolate
-from seesay.cli.messages import say
+from seesay.cli.messages import language, say
 from seesay.cli.models import app as models
 from seesay.cli.output import one_line, warn
 from seesay.cli.probe import probe
@@ -156,7 +156,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _report(error: SeesayError | typer.TyperException, *, as_json: bool) -> None:
     """One line on stderr, or one JSON object there."""
-    text, kind = in_chinese(str(error)), type(error).__name__
+    text, kind = str(error), type(error).__name__
+    if isinstance(error, SeesayError):
+        text = in_chinese(error.text.in_language(language()))
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         see = f"{context.command_path} --help" if context else "seesay --help"

@@ -25,7 +25,8 @@ from jaxtyping import Float32
 from seesay.data.atomic import write_whole
 from seesay.errors import DataError
 from seesay.inference.cancelling import never_cancelled
-from seesay.inference.prompts import Language, concepts, scenes
+from seesay.inference.prompts import concepts, scenes
+from seesay.text import Language
 
 if TYPE_CHECKING:
     from seesay.inference.embedder import Embedder

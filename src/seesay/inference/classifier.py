@@ -20,8 +20,9 @@ from seesay.errors import ConfigError
 from seesay.inference.background import Backgrounds
 from seesay.inference.confidence import Calibration, Mixture, sentence_weight
 from seesay.inference.embedder import Embedder, Failure, Progress
-from seesay.inference.prompts import Language, check_templates, detect_language, fill, templates
+from seesay.inference.prompts import check_templates, fill, templates
 from seesay.inference.text_embedder import TextEmbedder
+from seesay.text import Language, detect_language
 
 NONE_ABOVE = 0.9
 CHUNK = 1024  # pictures scored at once: bounds memory at CHUNK x labels, whatever the folder holds

@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from seesay.inference.background import SMALLEST, Background, robust_spread
-from seesay.inference.prompts import Language
+from seesay.text import Language
 
 _OF_BEST = 0.6  # matches lie at this part of the way from the null to the nearest scenes
 _LEAST_MATCH = 2.5

@@ -14,11 +14,11 @@ import made_collections as made
 from photographs import photographs
 from seesay.cli.main import run
 from seesay.errors import CollectionError, ConfigError, MissingExtraError
-from seesay.search.vectors import lane as lanes
 from seesay.search.catalog.store import Store
 from seesay.search.collection import Collection
 from seesay.search.indexing.storing.upkeep import keep_up
 from seesay.search.vectors import generations
+from seesay.search.vectors import lane as lanes
 from seesay.search.vectors.engines import engine_of, reached, use_engine
 from seesay.search.vectors.outside import chroma
 from seesay.search.vectors.outside.servers import CHOSEN, choose, token_for

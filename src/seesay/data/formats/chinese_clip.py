@@ -7,9 +7,10 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
-from seesay.data.formats.records import Damaged, Record, find_files, language_of
+from seesay.data.formats.records import Damaged, Record, find_files
 from seesay.data.tables import Table
 from seesay.errors import DataError
+from seesay.text import detect_language
 
 IMAGES, TEXTS = "_imgs.tsv", "_texts.jsonl"
 
@@ -90,6 +91,6 @@ class ChineseClipSource:
             ) from None
         captions: dict[str, tuple[str, ...]] = {}
         for text in self._texts[index]:
-            language = language_of(text)
+            language = detect_language(text)
             captions[language] = (*captions.get(language, ()), text)
         return Record(key=name, image=image, captions=captions)

@@ -6,7 +6,6 @@ in the middle of an epoch without reading what came before.
 
 import difflib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob
@@ -15,8 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from seesay.data.encodings import clean_text, decode_text
 from seesay.errors import DataError
+from seesay.text import detect_language
 
-HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 PLAIN_CAPTIONS = ("caption", "captions", "text", "texts", "txt")
 LANGUAGES = ("en", "zh")
 COLUMNS = ("image", *LANGUAGES, *PLAIN_CAPTIONS, "label", "cls", "key")
@@ -64,11 +63,6 @@ class Source(Protocol):
         """Raises DataError, naming the record, where this one is damaged."""
 
 
-def language_of(text: str) -> str:
-    """ "zh" where there is a Chinese character, else "en"."""
-    return "zh" if HAN.search(text) else "en"
-
-
 def captions_from(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Captions by language from the fields of a row: `en` and `zh`, and `caption` or `text`, whose
     language is told by their characters. Each may be one text or a list. Empty ones are dropped."""
@@ -77,7 +71,7 @@ def captions_from(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         if name in LANGUAGES or name in PLAIN_CAPTIONS:
             for text in value if isinstance(value, list | tuple) else [value]:
                 if isinstance(text, str) and (text := clean_text(text).strip()):
-                    language = name if name in LANGUAGES else language_of(text)
+                    language = name if name in LANGUAGES else detect_language(text)
                     found.setdefault(language, []).append(text)
     return {language: tuple(texts) for language, texts in found.items()}
 

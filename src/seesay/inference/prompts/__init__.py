@@ -9,24 +9,16 @@ import tomllib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 from seesay.errors import ConfigError
+from seesay.text import Language
 
-Language = Literal["en", "zh"]
-
-# CJK ideographs: the unified block, extension A, the compatibility block and the planes above.
-_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 # "an" goes by sound: an hour, but a unicorn, a European, a ukulele, a one-way street.
 _VOWEL = re.compile(
     r"(?!uni(?!m|n)|us(?:[aeu]|b?\b)|eu|uk|one\b|once\b)[aeiou]|hour|honest|heir", re.I
 )
 _ARTICLE = re.compile(r"(a|an|the)\s", re.I)
-
-
-def detect_language(text: str) -> Language:
-    """Chinese where any Chinese character stands in the text, else English."""
-    return "zh" if _HAN.search(text) else "en"
 
 
 def templates(language: Language) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from seesay.inference.background import SMALLEST, Background
 from seesay.inference.confidence import Calibration, Mixture, Presence, Scale, sentence_weight
-from seesay.inference.prompts import Language
 from seesay.search.asking.results import Comparison
+from seesay.text import Language
 
 THRESHOLD = 40.0
 """Confidence below which a hit is unlikely. The best F1 is reached by accepting what lies above

@@ -12,12 +12,12 @@ from jaxtyping import Float32
 from seesay.data.images import ImageSource, describe_source
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder, Embeddings
-from seesay.inference.prompts import Language, detect_language
 from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.asking.asking import Part
 from seesay.search.asking.results import PartReport
 from seesay.search.catalog.records import Space
 from seesay.search.catalog.store import Store
+from seesay.text import Language, detect_language
 
 REMEMBERED = 256
 

@@ -15,13 +15,14 @@ from seesay.errors import ConfigError
 from seesay.inference.background import Backgrounds
 from seesay.inference.cancelling import check_cancelled
 from seesay.inference.embedder import Embedder
-from seesay.inference.prompts import Language, concepts, detect_language
+from seesay.inference.prompts import concepts
 from seesay.search.asking.confidence import THRESHOLD, Confidence
 from seesay.search.asking.rankings.lanes import SpaceLanes
 from seesay.search.catalog.filters.conditions import Filter, matching_units
 from seesay.search.catalog.keywords import cache_folder
 from seesay.search.catalog.records import Space
 from seesay.search.catalog.store import Store
+from seesay.text import Language, detect_language
 
 TAG_KEY = "tag"
 MOST_TAGS = 5  # of each language, for one picture

@@ -8,7 +8,6 @@ from jaxtyping import Float32
 
 from seesay.inference.background import Backgrounds
 from seesay.inference.confidence import Calibration
-from seesay.inference.prompts import Language
 from seesay.search.asking.confidence import (
     Confidence,
     Sample,
@@ -21,6 +20,7 @@ from seesay.search.catalog.ledger import START, Position
 from seesay.search.catalog.records import Modality, Space
 from seesay.search.catalog.store import Store
 from seesay.search.vectors.lane import Lane
+from seesay.text import Language
 
 SAMPLE = 2000
 """Vectors of a lane that stand for all of it."""

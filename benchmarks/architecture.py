@@ -2,6 +2,7 @@
 
     python benchmarks/architecture.py
     python benchmarks/architecture.py --against OTHER_CHECKOUT
+    python benchmarks/architecture.py --functions "answer a query"
 
 Counts files, lines, the lengths of files and functions, and small files that only one other file
 imports. Then traces four actions, each in a process of its own: indexing one picture, answering a
@@ -134,8 +135,8 @@ def size(checkout: Path) -> dict[str, float]:
     }
 
 
-def trace(checkout: Path, name: str) -> dict[str, float]:
-    """How many functions, files and folders one action passes through."""
+def passed_through(checkout: Path, name: str) -> list[tuple[str, str]]:
+    """The file and name of each function that one action passes through."""
     sys.path.insert(0, str(ROOT / "examples"))
     from photographs import photographs
 
@@ -154,7 +155,13 @@ def trace(checkout: Path, name: str) -> dict[str, float]:
         run = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
         if run.returncode or not (home / "trace.json").exists():
             raise SystemExit(f"{name} failed in {checkout}:\n{run.stdout}{run.stderr}")
-        passed = json.loads((home / "trace.json").read_text())
+        return [
+            (file, function) for file, function in json.loads((home / "trace.json").read_text())
+        ]
+
+
+def trace(checkout: Path, name: str) -> dict[str, float]:
+    passed = passed_through(checkout, name)
     files = {file for file, _ in passed}
     return {
         f"{name}: functions": len(passed),
@@ -173,7 +180,12 @@ def measured(checkout: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", type=Path, help="another checkout, measured beside this one")
+    parser.add_argument("--functions", choices=ACTIONS, help="list what one action passes through")
     arguments = parser.parse_args()
+    if arguments.functions:
+        for file, function in passed_through(ROOT, arguments.functions):
+            print(f"{file:50}{function}")
+        return
     here = measured(ROOT)
     other = measured(arguments.against.resolve()) if arguments.against else {}
     print(f"{'':45}{'here':>9}" + (f"{'other':>9}" if other else ""))

@@ -73,7 +73,7 @@ ACTIONS = {
     "train one step": (TRAINING, "run(['train', 'recipe.toml'])"),
 }
 TRACE = """
-import json, sys, threading
+import inspect, json, sys, threading
 from pathlib import Path
 from seesay import __file__ as package
 home = Path.cwd()
@@ -86,7 +86,8 @@ def watch(frame, event, argument):
         return
     if code.co_name == "step" and "/torch/optim/" in code.co_filename:
         trained.append(True)
-    if code.co_filename.startswith(inside) and not code.co_name.startswith("<"):
+    function = code.co_flags & inspect.CO_OPTIMIZED  # a class body, run on import, is none
+    if function and code.co_filename.startswith(inside) and not code.co_name.startswith("<"):
         passed.add((code.co_filename[len(inside):], code.co_qualname))
 threading.setprofile(watch)
 sys.setprofile(watch)

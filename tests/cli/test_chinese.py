@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import seesay
+from seesay.cli.chinese import CHINESE, in_chinese
 from seesay.cli.main import run
-from seesay.cli.translating.chinese import CHINESE, in_chinese
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import Store
 from seesay.search.filtering import check_filter, parse_where

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from seesay.cli.collections.options import Collection, Folder, Where
 from seesay.cli.messages import say
-from seesay.cli.options import Device, Json
+from seesay.cli.options import Collection, Device, Folder, Json, Where
 
 Labels = Annotated[
     str | None,
@@ -29,7 +28,7 @@ def tags(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.collections.opened import load_model, opened
+    from seesay.cli.opening import load_model, opened
     from seesay.cli.output import print_json, print_table, progress, warn
     from seesay.inference.labels import read_labels
     from seesay.search.filtering import make_filter

@@ -16,7 +16,7 @@ import pytest
 
 from made_collections import read_only
 from raw_rows import raw_rows
-from seesay.cli.collections.upkeep.errors import STAGES
+from seesay.cli.errors import STAGES
 from seesay.cli.main import run
 from seesay.search import ingest
 from seesay.search.collection import Collection

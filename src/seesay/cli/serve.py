@@ -10,7 +10,11 @@ from seesay.cli.options import Device
 from seesay.cli.output import working
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from seesay.api.config import ServerConfig
+    from seesay.api.service import Service
+    from seesay.search.library import Library
 
 AUTO = "auto"
 
@@ -104,8 +108,7 @@ def serve(
     from contextlib import closing
     from dataclasses import replace
 
-    from seesay.cli.serve.composing import compose
-    from seesay.cli.serve.listening import address, listen, run
+    from seesay.cli.listening import address, listen, run
 
     logging.basicConfig(level=logging.WARNING, format="seesay: %(message)s")  # on stderr
     folders = tuple(str(folder.expanduser().absolute()) for folder in allow_folder or ())
@@ -150,3 +153,37 @@ def configure(host: str, token: str | None, read_only: bool) -> "ServerConfig":
         # A page under a name of its own cannot know the token; without one, names are what tells.
         hosts=(ANY_HOST,) if token else LOOPBACK,
     )
+
+
+def compose(library: "Library", config: "ServerConfig", page: bool = True) -> "FastAPI":
+    """Everything on one port, behind one guard. Raises MissingExtraError where a package for
+    serving is missing."""
+    from seesay.api.app import create_app
+    from seesay.api.mcp import build_mcp, mount_mcp
+
+    def mount(app: "FastAPI", service: "Service") -> "FastAPI":
+        app = mount_mcp(app, build_mcp(library, most=config.max_count, service=service))
+        if not page:
+            return app
+        from seesay.web.page import build_page
+        from seesay.web.page import mount as mount_page
+
+        searched = service.metrics.searched
+        jobs = None if config.read_only else service.jobs
+        built = build_page(library, jobs=jobs, searched=searched)
+        return mount_page(app, built)
+
+    return create_app(library, config, mount=mount)
+
+
+def mcp(collection: Served = None, device: Device = None) -> None:
+    """Nothing but the protocol may stand on stdout: the assistant reads it."""
+    import logging
+    from functools import partial
+
+    logging.basicConfig(level=logging.WARNING, format="seesay: %(message)s")  # on stderr
+    from seesay.api.mcp import build_mcp
+    from seesay.search.library import Library
+
+    with Library.open(collection or (), device=device, read_only=True) as library:
+        build_mcp(library, warm_up=partial(library.warm_up, only_texts=True)).run("stdio")

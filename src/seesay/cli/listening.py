@@ -16,13 +16,14 @@ from seesay.cli.messages import say
 from seesay.cli.output import warn
 from seesay.errors import ConfigError, MissingExtraError
 
+if TYPE_CHECKING:
+    from seesay.api.config import ServerConfig
+
 try:
     import uvicorn
 except ModuleNotFoundError:
     raise MissingExtraError("uvicorn", "serve") from None
 
-if TYPE_CHECKING:
-    from seesay.api.config import ServerConfig
 
 GRACE_S = 10  # for requests in flight when the server is told to stop
 GIVING_UP_S = 5  # for those that were not answered by then, to be told so

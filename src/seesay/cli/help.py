@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from seesay.cli.messages import language, say
 from seesay.errors import ConfigError
+from seesay.text import Text
 
 WIDEST = 100  # columns; longer lines are hard to read
 NAMES = 30  # columns for names; a longer one has its explanation below
@@ -67,7 +68,7 @@ def _refuse_bare_minus(args: Sequence[str]) -> None:
     for before, word in pairwise(["", *args[:end]]):
         if _MINUS_WORD.fullmatch(word) and word != "-help" and not before.startswith("-"):
             raise ConfigError(
-                say(
+                Text(
                     f"{word} reads as an option; expected a query in quotes; write "
                     f"'beach {word}', or beach --not {word[1:]}",
                     f"{word} 会被当作选项；带减号的查询要加引号：写成 '海滩 {word}'，"
@@ -147,15 +148,15 @@ def columns(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _unknown(name: str, names: Sequence[str]) -> str:
+def _unknown(name: str, names: Sequence[str]) -> Text:
     near = difflib.get_close_matches(name, names, n=1)
     known = ", ".join(names)
     if near:
-        return say(
+        return Text(
             f"there is no command {name!r}; did you mean {near[0]!r}? The commands are: {known}",
             f"没有命令 {name!r}；是不是想用 {near[0]!r}？可用的命令：{known}",
         )
-    return say(
+    return Text(
         f"there is no command {name!r}; expected one of: {known}; see seesay --help",
         f"没有命令 {name!r}；可用的命令：{known}；参见 seesay --help",
     )

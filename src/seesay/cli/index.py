@@ -16,6 +16,7 @@ from seesay.cli.options import (
     Seconds,
 )
 from seesay.errors import ConfigError
+from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.search.collection import Collection as Opened
@@ -259,7 +260,7 @@ def _amount(text: str | None, option: str) -> int | None:
     amount = float(found[1]) * _TIMES[found[2]] if found else 0
     if not 1 <= amount <= _MOST:
         raise ConfigError(
-            say(
+            Text(
                 f"{option} {text} is no amount; expected a number from 1 to 1000000G; write it as "
                 "in 200M or 2G",
                 f"{option} {text} 不能用；应为 1 到 1000000G 之间的数；请写成 200M 或 2G 这样",

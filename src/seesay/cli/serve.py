@@ -8,6 +8,7 @@ import typer
 from seesay.cli.messages import say
 from seesay.cli.options import Device
 from seesay.cli.output import working
+from seesay.text import Text
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -140,7 +141,7 @@ def configure(host: str, token: str | None, read_only: bool) -> "ServerConfig":
 
     if needs_token(host) and not token:
         raise ConfigError(
-            say(
+            Text(
                 f"--host {host} lets other machines in, and there is no token; expected one, for "
                 "whoever comes in sees every picture; add --token auto, or set SEESAY_TOKEN",
                 f"--host {host} 让其他机器也能访问，却没有令牌；应设一个，"

@@ -7,6 +7,7 @@ import typer
 
 from seesay.cli.messages import say
 from seesay.cli.options import Collection, Device, Folder, Json, Where
+from seesay.text import Text
 
 Labels = Annotated[
     str | None,
@@ -63,7 +64,7 @@ def _words(read: Mapping[str, str], given: str) -> list[str]:
 
     if not read or not all(read):
         raise ConfigError(
-            say(
+            Text(
                 f"the labels {given!r} hold {'an empty word' if read else 'no word'}; expected "
                 'words such as "cat,dog" or "猫，狗"; name some, or leave them out for everyday '
                 "words",

@@ -255,7 +255,8 @@ def check_sheet(file: Path | None) -> None:
             Text(
                 f"--sheet {file} ends in {file.suffix or 'nothing'}; expected .png or .html; "
                 "choose a name with one of these endings",
-                f"--sheet {file} 的扩展名是 {file.suffix or '空的'}；应为 .png 或 .html；请换成这样的文件名",
+                f"--sheet {file} 的扩展名是 {file.suffix or '空的'}；应为 .png 或 .html；"
+                "请换成这样的文件名",
             )
         )
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from seesay.data.encodings import clean_text, decode_text
 from seesay.errors import DataError
-from seesay.text import detect_language
+from seesay.text import Text, detect_language
 
 PLAIN_CAPTIONS = ("caption", "captions", "text", "texts", "txt")
 LANGUAGES = ("en", "zh")
@@ -87,8 +87,14 @@ def label_from(fields: Mapping[str, Any]) -> int | None:
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise DataError(
-            f"the label {str(value)[:80]!r} is no number of a class, expected a whole one such as "
-            '0: number the classes, or read words as captions by columns = { caption = "label" }'
+            Text(
+                f"the label {str(value)[:80]!r} is no number of a class, expected a whole one "
+                "such as "
+                "0: number the classes, or read words as captions by columns = { caption = "
+                '"label" }',
+                f"标签 {str(value)[:80]!r} 不是类别编号；应为整数，如 0；请给类别编号，或用 "
+                'columns = { caption = "label" } 把文字当作说明读取',
+            )
         ) from None
     return label
 
@@ -137,11 +143,18 @@ def parse_json(content: bytes, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError, DataError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise DataError(
-            f"{where} is not JSON ({reason}), expected a JSON object {{...}}: correct or remove it"
+            Text(
+                f"{where} is not JSON ({reason}), expected a JSON object {{...}}: correct or "
+                "remove it",
+                f"{where} 不是 JSON（{reason}）；应为 JSON 对象 {{...}}；请改正或删除",
+            )
         ) from None
     if not isinstance(value, dict):
         raise DataError(
-            f"{where} holds {type(value).__name__}, expected a JSON object {{...}}: correct or "
-            "remove it"
+            Text(
+                f"{where} holds {type(value).__name__}, expected a JSON object {{...}}: correct or "
+                "remove it",
+                f"{where} 是 {type(value).__name__}；应为 JSON 对象 {{...}}；请改正或删除",
+            )
         )
     return value

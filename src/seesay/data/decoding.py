@@ -151,14 +151,18 @@ def check_size(image: Image.Image, label: str, limits: DecodeLimits) -> None:
     ):
         if count > most:
             raise too_large(
-                f"{label}: is too large: decoding this {image.format or 'picture'} means "
-                f"{count:,} pixels ({width:,} x {height:,}). Expected at most {most:,}. "
-                "Save it smaller with a picture editor.",
+                Text(
+                    f"{label}: is too large: decoding this {image.format or 'picture'} means "
+                    f"{count:,} pixels ({width:,} x {height:,}). Expected at most {most:,}. "
+                    "Save it smaller with a picture editor.",
+                    f"{label}：过大：解码这张 {image.format or '图片'} 需要 {count:,} 像素"
+                    f"（{width:,} x {height:,}）；最多应为 {most:,}；请用图片编辑软件缩小",
+                ),
                 **{name: count},
             )
 
 
-def too_large(message: str, **limit: int) -> ImageError:
+def too_large(message: Text, **limit: int) -> ImageError:
     """The refusal of a picture, with a note for those who program how to let it through."""
     error = ImageError(message)
     ((name, count),) = limit.items()

@@ -45,7 +45,7 @@ def duplicates(
     from seesay.cli.collections.opened import opened
     from seesay.cli.collections.shown import print_paths
     from seesay.cli.output import print_json, working
-    from seesay.search.report.plain import to_plain
+    from seesay.search.plain import to_plain
 
     with opened(collection) as here, working(say("comparing", "正在比较")):
         found = here.duplicates(threshold=threshold, exact=exact)

@@ -126,7 +126,7 @@ def _show(here: "Opened", report: "IngestReport", *, as_json: bool) -> None:
     from seesay.cli.output import print_json, warn
 
     if as_json:
-        from seesay.search.report.plain import to_plain
+        from seesay.search.plain import to_plain
 
         print_json({"collection": str(here.store.folder), **to_plain(report)})
         return

@@ -29,7 +29,7 @@ def switch(
                 on_progress=lambda p: tell(p.done, p.total or 0, p.failed),
             )
         if as_json:
-            from seesay.search.report.plain import to_plain
+            from seesay.search.plain import to_plain
 
             print_json({"model": here.model.name, "former": former, **to_plain(report)})
         elif report.complete:

@@ -31,7 +31,7 @@ def watch(
     from seesay.cli.collections.opened import started
     from seesay.cli.output import print_json, warn
     from seesay.search.indexing.options import IngestOptions
-    from seesay.search.report.plain import to_plain
+    from seesay.search.plain import to_plain
 
     options = IngestOptions(limits=read_limits(max_pixels, max_file_size, seconds))
     with started(collection, paths or [], device=device) as here:

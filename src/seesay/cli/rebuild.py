@@ -45,7 +45,7 @@ def rebuild(
 ) -> None:
     from seesay.cli.opening import opened
     from seesay.cli.output import print_json, working
-    from seesay.search.report.plain import to_plain
+    from seesay.search.plain import to_plain
 
     with opened(collection) as here, working(say("building the indexes", "正在重建索引")):
         forgotten = here.forget_unused() if forget_unused else []

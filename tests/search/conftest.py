@@ -5,9 +5,9 @@ import fcntl
 import pytest
 
 from seesay.search.vectors import faiss
-from seesay.search.vectors.faiss import FaissIndex
-from seesay.search.vectors.outside.chroma import ChromaIndex
-from seesay.search.vectors.outside.milvus import MilvusIndex
+from seesay.search.vectors.faiss import FaissEngine
+from seesay.search.vectors.outside.chroma import ChromaEngine
+from seesay.search.vectors.outside.milvus import MilvusEngine
 from vector_servers import free_port, start_chroma, start_milvus, stop_milvus
 
 
@@ -63,10 +63,10 @@ def engine(request):
         if request.param == "chroma server":
             address = request.getfixturevalue("chroma_server")
             patch.setenv("SEESAY_CHROMA_TOKEN", f"{address}=")
-            yield ChromaIndex(address)
+            yield ChromaEngine(address)
         elif request.param == "milvus":
             address = request.getfixturevalue("milvus_server")
             patch.setenv("SEESAY_MILVUS_TOKEN", f"{address}=")
-            yield MilvusIndex(address)
+            yield MilvusEngine(address)
         else:
-            yield FaissIndex() if request.param == "faiss" else ChromaIndex()
+            yield FaissEngine() if request.param == "faiss" else ChromaEngine()

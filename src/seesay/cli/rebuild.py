@@ -8,7 +8,7 @@ from seesay.cli.messages import say
 from seesay.cli.options import Collection, Json
 
 if TYPE_CHECKING:
-    from seesay.search.rebuilding import BuiltLane
+    from seesay.search.rebuilding import BuiltIndex
 
 Engine = Annotated[
     str | None,
@@ -65,7 +65,7 @@ def index_kind(kind: str) -> str:
     )
 
 
-def _show(built: "list[BuiltLane]") -> None:
+def _show(built: "list[BuiltIndex]") -> None:
     from seesay.cli.output import print_table, warn
     from seesay.cli.results import duration, lane_name
 

@@ -50,10 +50,10 @@ from seesay.search.indexing.walking import absolute
 from seesay.search.indexing.watching import watch
 from seesay.search.model import CollectionModel, Loader, model_id
 from seesay.search.places import find_collection, resolve_collection
-from seesay.search.rebuilding import BuiltLane, rebuild
+from seesay.search.rebuilding import BuiltIndex, rebuild
 from seesay.search.statistics import Facets, Statistics, facets, gather
 from seesay.search.thumbnails import Thumbnails
-from seesay.search.vectors.lane import Lane
+from seesay.search.vectors.vector_index import VectorIndex
 
 OnProgress = Callable[[IngestProgress], None]
 
@@ -176,10 +176,10 @@ class Collection:
                 self.store.spaces.drop(space.id)
         for space in unused:
             for modality in MODALITIES:
-                Lane(self.store, space, modality).discard()
+                VectorIndex(self.store, space, modality).discard()
         return unused
 
-    def rebuild(self, engine: str | None = None) -> list[BuiltLane]:
+    def rebuild(self, engine: str | None = None) -> list[BuiltIndex]:
         """Build the indexes anew from the stored vectors; searches go on meanwhile. An engine that
         is named is used from now on.
         What `verify` finds unsound among the vectors is taken out first. See `rebuild`."""
@@ -353,7 +353,7 @@ class Collection:
         found += check_annotations(self.store, deep=deep)
         for space in self.store.spaces.all():
             for modality in MODALITIES:
-                with closing(Lane(self.store, space, modality)) as lane:
+                with closing(VectorIndex(self.store, space, modality)) as lane:
                     found += lane.verify(deep=deep)
         return found + (check_files(self.store) if files else [])
 

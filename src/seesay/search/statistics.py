@@ -24,9 +24,9 @@ from seesay.search.catalog.values import (
 )
 from seesay.search.thumbnails import FOLDER
 from seesay.search.vectors import generations
-from seesay.search.vectors.building import lane_folder
+from seesay.search.vectors.building import index_folder
+from seesay.search.vectors.engine import IndexDamagedError
 from seesay.search.vectors.engines import engine_in_use
-from seesay.search.vectors.protocol import IndexDamagedError
 
 _MODALITIES: tuple[Modality, ...] = ("image", "text")
 
@@ -155,7 +155,7 @@ def _space(store: Store, space: Space) -> SpaceStatistics:
 
 def _indexes(store: Store, space: Space) -> Iterator[IndexStatistics]:
     for modality in _MODALITIES:
-        lane = lane_folder(store, space, modality)
+        lane = index_folder(store, space, modality)
         with suppress(IndexDamagedError):  # none, or one that `verify` has more to say about
             number = generations.newest(lane)
             manifest = generations.manifest_of(lane, number)

@@ -11,11 +11,11 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-import torchvision_shim  # noqa: F401  # before open_clip
 
+import torchvision_shim  # noqa: F401  # before open_clip
 from seesay.data.squares import ImageTransformConfig
 from seesay.models.dual_encoder import DualEncoderConfig
-from seesay.weights import altclip, clip, cn_clip, m_clip, open_clip, own, taiyi
+from seesay.weights import altclip, cn_clip, m_clip, open_clip, own, taiyi
 from seesay.weights.blank import blank_dual_encoder
 from seesay.weights.catalog import BUILT_IN, CATALOG, CatalogEntry
 
@@ -142,7 +142,7 @@ BIOMED = {  # open_clip_config.json of its repository
 
 
 @cache
-def implied(alias: str) -> tuple[DualEncoderConfig, ImageTransformConfig]:
+def implied(alias: str) -> tuple[DualEncoderConfig, ImageTransformConfig]:  # noqa: C901  # a case for each family
     """The model of an entry, from configs that others publish."""
     match alias:
         case "seesay-mini":

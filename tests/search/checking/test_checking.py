@@ -11,7 +11,7 @@ import pytest
 import made_collections as made
 from made_files import write_photo
 from raw_rows import raw_rows
-from seesay.cli.collections.verify import CHINESE
+from seesay.cli.verify import CHINESE
 from seesay.search.catalog.records import ItemDraft, UnitDraft
 from seesay.search.catalog.sqlite.schema import KEYWORD_TABLE, KEYWORDS
 from seesay.search.catalog.store import FILE, Store

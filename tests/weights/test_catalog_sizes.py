@@ -17,6 +17,7 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.weights import altclip, cn_clip, m_clip, open_clip, own, taiyi
 from seesay.weights.blank import blank_dual_encoder
+from seesay.weights.blueprint import Blueprint
 from seesay.weights.catalog import BUILT_IN, CATALOG, CatalogEntry
 
 # alias -> the config of the same architecture that open_clip ships
@@ -141,35 +142,37 @@ BIOMED = {  # open_clip_config.json of its repository
 }
 
 
-@cache
-def implied(alias: str) -> tuple[DualEncoderConfig, ImageTransformConfig]:  # noqa: C901  # a case for each family
-    """The model of an entry, from configs that others publish."""
-    match alias:
-        case "seesay-mini":
-            file = Path(own.__file__).parent / BUILT_IN / "seesay.json"
-            blueprint = own.read(json.loads(file.read_text()), file)
-        case "tinyclip-8m":
-            blueprint = open_clip.read({"model_cfg": TINY})
-        case "biomedclip-b16":
-            blueprint = open_clip.read({"model_cfg": BIOMED})
-        case "altclip-l14":
-            blueprint = altclip.read({"model_type": "altclip", **VIT_L14}, {})
-        case "m-clip-b32" | "m-clip-l14":
-            image = VIT_B32 if alias == "m-clip-b32" else VIT_L14
-            blueprint = m_clip.read({"modelBase": "xlm-roberta-large"}, image, {})
-        case "taiyi-clip-b32":
-            blueprint = taiyi.read(ROBERTA, VIT_B32, {})
-        case "taiyi-clip-l14":
-            blueprint = taiyi.read({**ROBERTA, **ROBERTA_LARGE}, VIT_L14, {})
-        case _ if alias in CN_CLIP:
-            model = cn_clip.MODELS[CN_CLIP[alias]]
-            return model, ImageTransformConfig(size=model.image.image_size)
-        case _:
-            import open_clip as reference
+def built_in() -> Blueprint:
+    file = Path(own.__file__).parent / BUILT_IN / "seesay.json"
+    return own.read(json.loads(file.read_text()), file)
 
-            folder = resources.files(reference) / "model_configs"
-            config = json.loads((folder / f"{SHIPPED[alias]}.json").read_text())
-            blueprint = open_clip.read({"model_cfg": config})
+
+def shipped(name: str) -> Blueprint:
+    import open_clip as reference
+
+    file = resources.files(reference) / "model_configs" / f"{name}.json"
+    return open_clip.read({"model_cfg": json.loads(file.read_text())})
+
+
+OTHERS = {
+    BUILT_IN: built_in,
+    "tinyclip-8m": lambda: open_clip.read({"model_cfg": TINY}),
+    "biomedclip-b16": lambda: open_clip.read({"model_cfg": BIOMED}),
+    "altclip-l14": lambda: altclip.read({"model_type": "altclip", **VIT_L14}, {}),
+    "m-clip-b32": lambda: m_clip.read({"modelBase": "xlm-roberta-large"}, VIT_B32, {}),
+    "m-clip-l14": lambda: m_clip.read({"modelBase": "xlm-roberta-large"}, VIT_L14, {}),
+    "taiyi-clip-b32": lambda: taiyi.read(ROBERTA, VIT_B32, {}),
+    "taiyi-clip-l14": lambda: taiyi.read({**ROBERTA, **ROBERTA_LARGE}, VIT_L14, {}),
+}
+
+
+@cache
+def implied(alias: str) -> tuple[DualEncoderConfig, ImageTransformConfig]:  # a case for each family
+    """The model of an entry, from configs that others publish."""
+    if alias in CN_CLIP:
+        model = cn_clip.MODELS[CN_CLIP[alias]]
+        return model, ImageTransformConfig(size=model.image.image_size)
+    blueprint = OTHERS[alias]() if alias in OTHERS else shipped(SHIPPED[alias])
     return blueprint.model, blueprint.transform
 
 

@@ -28,15 +28,20 @@ from seesay.search.asking.results import Hit, Results
 from seesay.search.asking.searcher import Searcher
 from seesay.search.asking.tags import TagReport, tag
 from seesay.search.catalog.export import export
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.catalog.files import Quarantined
+from seesay.search.catalog.filters import Filter
 from seesay.search.catalog.map import MOST_POINTS, Map, draw_map, draw_places
-from seesay.search.catalog.records import Modality, Quarantined, Space
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.checking.annotations import check_annotations
-from seesay.search.checking.files import check_files
+from seesay.search.catalog.vectors import Space
 from seesay.search.checking.findings import Finding
-from seesay.search.checking.metadata import check_metadata
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.repair import BuiltLane, rebuild
+from seesay.search.checking.verify import (
+    check_annotations,
+    check_files,
+    check_metadata,
+    check_truth,
+)
 from seesay.search.description import Description, describe, newest
 from seesay.search.filtering import check_filter
 from seesay.search.indexing.filling import FillReport
@@ -50,7 +55,6 @@ from seesay.search.indexing.walking import absolute
 from seesay.search.indexing.watching import watch
 from seesay.search.model import CollectionModel, Loader, model_id
 from seesay.search.places import find_collection, resolve_collection
-from seesay.search.rebuilding import BuiltLane, rebuild
 from seesay.search.statistics import Facets, Statistics, facets, gather
 from seesay.search.thumbnails import Thumbnails
 from seesay.search.vectors.lane import Lane

@@ -9,10 +9,8 @@ from datetime import date
 from pathlib import Path
 from socket import gethostname
 
-from seesay.search.catalog.records import Modality, Run, Space
-from seesay.search.catalog.sqlite.paths import text_to_path
-from seesay.search.catalog.store import FILE, Store
-from seesay.search.catalog.values import (
+from seesay.search.catalog.ledger import Run
+from seesay.search.catalog.metadata import (
     DATE_KEY,
     EARLIEST,
     LATEST,
@@ -22,6 +20,10 @@ from seesay.search.catalog.values import (
     moment,
     read,
 )
+from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.paths import text_to_path
+from seesay.search.catalog.store import FILE, Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.thumbnails import FOLDER
 from seesay.search.vectors import generations
 from seesay.search.vectors.building import lane_folder

@@ -7,9 +7,11 @@ import pytest
 
 import made_collections as made
 from seesay.errors import CollectionError
-from seesay.search.catalog.records import ItemDraft, Locator, SpaceDraft, UnitDraft
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.passages import Locator, UnitDraft
 from seesay.search.catalog.store import Store
-from seesay.search.checking.truth import check_truth
+from seesay.search.catalog.vectors import SpaceDraft
+from seesay.search.checking.verify import check_truth
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import made_collections as made
-from seesay.search.catalog.filters.conditions import Where
+from seesay.search.catalog.filters import Where
 from seesay.search.catalog.keywords import match_expression, segment
 from seesay.search.catalog.store import Store
 

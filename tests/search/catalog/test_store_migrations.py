@@ -7,10 +7,10 @@ import pytest
 
 import made_collections as made
 from seesay.errors import CollectionError
-from seesay.search.catalog.sqlite import opening, schema
+from seesay.search.catalog import schema
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.mending import mend
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.repair import mend
+from seesay.search.checking.verify import check_truth
 
 # A migration that has been released is never edited: a collection made by it would differ from one
 # made by the edited one. Add another migration instead, and its digest here.
@@ -46,7 +46,7 @@ def made_by(folder, version):
     """A collection as version `version` left it, with rows in every table it knew."""
     folder.mkdir()
     for number in range(1, version + 1):
-        opening.migrate(folder / FILE, number)
+        schema.migrate(folder / FILE, number)
         with closing(sqlite3.connect(folder / FILE)) as connection:
             connection.executescript(ROWS[number])
     return folder
@@ -100,7 +100,7 @@ def test_all_formats_lead_to_the_same_tables(tmp_path):
 def test_a_migration_that_fails_leaves_the_old_format_whole(tmp_path, monkeypatch):
     folder = made_by(tmp_path / "c", 1)
     broken = (*schema.MIGRATIONS[:2], "CREATE TABLE half (a) STRICT; SELECT * FROM missing;")
-    monkeypatch.setattr(opening, "MIGRATIONS", broken)
+    monkeypatch.setattr(schema, "MIGRATIONS", broken)
     with pytest.raises(CollectionError):
         Store(folder)
     monkeypatch.undo()

@@ -211,7 +211,7 @@ def _short(path: str) -> str:
 
 def write_sheet(collection: "Collection", file: Path, asked: str, results: "Results") -> None:
     """The finds as a PNG or a page, by the ending of the file."""
-    from seesay.cli.collections.contact_sheet import shows_chinese, write_contact_sheet
+    from seesay.cli.contact_sheet import shows_chinese, write_contact_sheet
     from seesay.web.report import Section, to_page
 
     cards = tuple(to_card(collection, hit) for hit in results.hits)

@@ -9,7 +9,7 @@ from seesay.cli.messages import language, say
 from seesay.cli.options import Json
 
 if TYPE_CHECKING:
-    from seesay.search.catalog.records import Quarantined
+    from seesay.search.catalog.files import Quarantined
 
 Retry = Annotated[
     bool,

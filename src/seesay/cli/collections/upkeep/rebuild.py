@@ -9,7 +9,7 @@ from seesay.cli.messages import say
 from seesay.cli.options import Json
 
 if TYPE_CHECKING:
-    from seesay.search.rebuilding import BuiltLane
+    from seesay.search.checking.repair import BuiltLane
 
 Engine = Annotated[
     str | None,

@@ -13,8 +13,8 @@ from seesay.search.asking.rankings.combining import combined
 from seesay.search.asking.rankings.fusion import WEIGHTS, Ranked
 from seesay.search.asking.rankings.lanes import SpaceLanes
 from seesay.search.asking.results import LaneReport
-from seesay.search.catalog.filters.conditions import Filter
-from seesay.search.catalog.records import Modality
+from seesay.search.catalog.filters import Filter
+from seesay.search.catalog.passages import Modality
 
 
 @dataclass(frozen=True, eq=False)

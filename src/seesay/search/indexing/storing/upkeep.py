@@ -1,8 +1,9 @@
 """What searching wants after a change: an index."""
 
 from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
-from seesay.search.catalog.records import Modality, Space
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.vectors.lane import Lane
 
 MODALITIES: tuple[Modality, ...] = ("image", "text")

@@ -43,20 +43,15 @@ def checksum(*values: object) -> int:
     """The CRC-32 of a row. Texts come as bytes: a damaged one may be no UTF-8."""
     total = 0
     for value in values:
-        total = crc32(_as_bytes(value), total)
+        if isinstance(value, str):
+            value = value.encode("utf-8", "surrogatepass")
+        if isinstance(value, bytes):
+            total = crc32(b"b%d:" % len(value) + value, total)
+        elif isinstance(value, float):
+            total = crc32(b"f" + struct.pack("<d", value), total)
+        else:
+            total = crc32(b"%a;" % (value,), total)
     return total
-
-
-def _as_bytes(value: object) -> bytes:
-    match value:
-        case bytes():
-            return b"b%d:" % len(value) + value
-        case str():
-            return _as_bytes(value.encode("utf-8", "surrogatepass"))
-        case float():
-            return b"f" + struct.pack("<d", value)
-        case _:
-            return b"%a;" % (value,)
 
 
 def statements(tables: Tables) -> str:

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from photographs import folder
-from seesay.cli.collections import contact_sheet
-from seesay.cli.collections.contact_sheet import draw, write_contact_sheet
+from seesay.cli import contact_sheet
+from seesay.cli.contact_sheet import draw, write_contact_sheet
 from seesay.errors import DataError
 from seesay.web.report import Card
 

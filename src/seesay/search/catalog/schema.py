@@ -3,7 +3,16 @@
 Everything else about a collection (indexes, thumbnails) can be made again from these tables.
 """
 
-from seesay.search.catalog.sqlite.checksums import Checked, statements
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+
+from seesay.data.folding import simplified
+from seesay.search.catalog.checksums import Checked, checksum, statements
+from seesay.search.catalog.database import PAGE_BYTES
 
 APPLICATION_ID = 0x73656573  # "sees": how a file is known to be a collection
 
@@ -331,3 +340,57 @@ MIGRATIONS = (  # the first is number 1
     *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS, HISTORY, CHECKSUMS),
 )
 NEWEST = len(MIGRATIONS)
+
+# Every table, index and trigger, but those that FTS5 makes as its version does. As bytes, because a
+# damaged text may be no UTF-8; without the quotes that renaming puts around names.
+DEFINITIONS = (
+    "SELECT CAST(type AS BLOB), CAST(name AS BLOB), CAST(tbl_name AS BLOB),"
+    " CAST(replace(sql, '\"', '') AS BLOB)"
+    " FROM sqlite_schema WHERE name NOT LIKE 'keywords!_%' ESCAPE '!'"
+)
+
+
+def migrate(file: Path, target: int = NEWEST) -> None:
+    """Apply the migrations up to number `target`, all in one transaction."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # counts for a new file only
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        _apply(connection, MIGRATIONS[version:target])
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {max(version, target)}")
+        connection.execute("COMMIT")
+    if os.name != "nt":
+        handle = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)  # the name of a new file survives a power cut too
+        finally:
+            os.close(handle)
+
+
+@cache
+def new_definitions() -> frozenset[tuple[bytes | None, ...]]:
+    """The DEFINITIONS of a new collection."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        _apply(connection, MIGRATIONS)
+        return frozenset(connection.execute(DEFINITIONS))
+
+
+def _apply(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
+    connection.create_function("simplified", 1, lambda text: text.translate(simplified()))
+    connection.create_function("checksum", -1, checksum, deterministic=True)
+    for migration in migrations:
+        for statement in _statements(migration):
+            connection.execute(statement)
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script; `executescript` would commit the transaction it runs in."""
+    statements, start = [], 0
+    for end, character in enumerate(script, start=1):
+        if character == ";" and sqlite3.complete_statement(script[start:end]):
+            statements.append(script[start:end])
+            start = end
+    return statements

@@ -50,7 +50,6 @@ from seesay.search.indexing.options import IngestOptions, IngestProgress, Ingest
 from seesay.search.indexing.spaces import fill
 from seesay.search.indexing.storing.excluding import remove
 from seesay.search.indexing.storing.known import known_roots
-from seesay.search.indexing.storing.upkeep import MODALITIES
 from seesay.search.indexing.walking import absolute
 from seesay.search.indexing.watching import watch
 from seesay.search.model import CollectionModel, Loader, model_id
@@ -176,10 +175,11 @@ class Collection:
         """Remove the vectors of every model but the one in use; returns what was removed."""
         with self.store.writing("forget models"):
             unused = [space for space in self.store.spaces.all() if not space.active]
+            indexed = [(one, self.store.vectors.modalities(one.id)) for one in unused]
             for space in unused:
                 self.store.spaces.drop(space.id)
-        for space in unused:
-            for modality in MODALITIES:
+        for space, modalities in indexed:
+            for modality in modalities:
                 Lane(self.store, space, modality).discard()
         return unused
 
@@ -356,7 +356,7 @@ class Collection:
         found += check_metadata(self.store, deep=deep)
         found += check_annotations(self.store, deep=deep)
         for space in self.store.spaces.all():
-            for modality in MODALITIES:
+            for modality in self.store.vectors.modalities(space.id):
                 with closing(Lane(self.store, space, modality)) as lane:
                     found += lane.verify(deep=deep)
         return found + (check_files(self.store) if files else [])

@@ -30,8 +30,6 @@ from seesay.search.vectors.building import lane_folder
 from seesay.search.vectors.engines import engine_in_use
 from seesay.search.vectors.protocol import IndexDamagedError
 
-_MODALITIES: tuple[Modality, ...] = ("image", "text")
-
 
 @dataclass(frozen=True, kw_only=True)
 class IndexStatistics:
@@ -140,7 +138,6 @@ def _by_kind(store: Store, table: str) -> Mapping[str, int]:
 
 
 def _space(store: Store, space: Space) -> SpaceStatistics:
-    counts = {one: store.vectors.count(space.id, one) for one in _MODALITIES}
     captions = store.vectors.count_captions(space.id)
     return SpaceStatistics(
         model=space.model,
@@ -148,15 +145,15 @@ def _space(store: Store, space: Space) -> SpaceStatistics:
         dim=space.dim,
         active=space.active,
         state=space.state,
-        images=counts["image"],
-        texts=counts["text"] - captions,
+        images=store.vectors.count(space.id, "image"),
+        texts=store.vectors.count(space.id, "text") - captions,
         captions=captions,
         indexes=tuple(_indexes(store, space)),
     )
 
 
 def _indexes(store: Store, space: Space) -> Iterator[IndexStatistics]:
-    for modality in _MODALITIES:
+    for modality in store.vectors.modalities(space.id):
         lane = lane_folder(store, space, modality)
         with suppress(IndexDamagedError):  # none, or one that `verify` has more to say about
             number = generations.newest(lane)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -13,10 +13,12 @@ from seesay.search.catalog.keywords import KeywordTable
 from seesay.search.catalog.metadata import Metadata, MetadataTable, Value, ValueType, sound
 from seesay.search.catalog.paths import path_to_text, text_to_path
 
-Modality = Literal["image", "text"]
-UnitKind = Literal["image", "page", "moment", "text"]
+Modality = str
+"""Which encoder embeds a unit: "image", "text", or another that a reader and a model agree on."""
+UnitKind = str
+"""What a unit is: "image", "page", "moment", "text", "table" ..."""
 
-_COLUMNS = "id, item, position, kind, locator, text"
+_COLUMNS = "id, item, position, kind, modality, locator, text"
 FINGERPRINT_SIDE = 16
 """A fingerprint of a picture is as many grey levels squared, a byte each, row by row."""
 
@@ -39,6 +41,10 @@ class Locator:
     start_s: float | None = None
     end_s: float | None = None
     """Moment of a video: seconds from its beginning."""
+    sheet: str | None = None
+    """Name of the sheet of a workbook."""
+    cells: str | None = None
+    """Range of cells in the sheet, such as "A1:D20"."""
 
     def to_json(self) -> str:
         """Only what is set."""
@@ -64,6 +70,8 @@ class UnitDraft:
     """A unit to be stored: what is embedded, found and shown as one."""
 
     kind: UnitKind
+    modality: Modality = ""
+    """Empty for the one that goes with the kind."""
     locator: Locator = field(default_factory=Locator)
     text: str | None = None
     """The text itself, or what is written in or about the picture."""
@@ -81,13 +89,9 @@ class Unit:
     position: int
     """Order within the item, from 0."""
     kind: UnitKind
+    modality: Modality
     locator: Locator
     text: str | None
-
-    @property
-    def modality(self) -> Modality:
-        """Which encoder embeds it."""
-        return modality_of(self.kind)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,11 +187,13 @@ class Units:
             numbers.append(tuple(range(number, number + len(units))))
             for position, unit in enumerate(units):
                 text = None if unit.text is None else path_to_text(unit.text)
-                rows.append((number, item, position, unit.kind, unit.locator.to_json(), text, seq))
+                modality = unit.modality or modality_of(unit.kind)
+                place = unit.locator.to_json()
+                rows.append((number, item, position, unit.kind, modality, place, text, seq))
                 number += 1
         self._database.run_many(
-            "INSERT INTO units (id, item, position, kind, locator, text, seq)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO units (id, item, position, kind, modality, locator, text, seq)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
         self._metadata.put(ids, [unit.metadata for unit in flat])
@@ -274,16 +280,17 @@ class Units:
         )
 
     def _select(self, condition: str, *values: object) -> list[Unit]:
-        sql = f"SELECT {_COLUMNS} FROM units WHERE {condition}"
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM units WHERE {condition}", values)
         return [
             Unit(
                 id=number,
                 item=item,
                 position=position,
                 kind=kind,
+                modality=modality,
                 locator=decoded(Locator.from_json, place),
                 # The spelling of paths: a text made of a file name may hold bytes that are no UTF-8
                 text=None if text is None else text_to_path(text),
             )
-            for number, item, position, kind, place, text in self._database.rows(sql, values)
+            for number, item, position, kind, modality, place, text in rows
         ]

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from seesay.data.folding import simplified
-from seesay.search.catalog.checksums import Checked, checksum, statements
+from seesay.search.catalog.checksums import Checked, changed_columns, checksum, statements, triggers
 from seesay.search.catalog.database import PAGE_BYTES
 
 APPLICATION_ID = 0x73656573  # "sees": how a file is known to be a collection
@@ -310,13 +310,13 @@ ALTER TABLE ledger ADD COLUMN token INTEGER NOT NULL DEFAULT 0;
 UPDATE ledger SET token = random();
 """
 
-# Whose columns change needs new triggers, in a migration of its own. The keyword index has checks
-# of its own.
+# Whose columns change needs new sums and triggers: see MODALITIES. The keyword index has checks of
+# its own.
 CHECKED = {
     "items": Checked(
         "id path folder name kind content_hash size mtime_ns status added_ns seq", "item", "id"
     ),
-    "units": Checked("id item position kind locator text seq", "unit", "id"),
+    "units": Checked("id item position kind modality locator text seq", "unit", "id"),
     "metadata": Checked("key value unit", "unit", "unit"),
     "vectors": Checked("id unit space modality seq vector", "unit", "unit"),
     "fingerprints": Checked("unit pixels", "unit", "unit"),
@@ -333,11 +333,40 @@ CHECKED = {
     "forgotten_removals": Checked("space modality seq"),
     "undescribed": Checked("item"),
 }
-CHECKSUMS = "DROP TABLE space_data;" + statements(CHECKED)
+_UNITS_BEFORE = Checked("id item position kind locator text seq", "unit", "id")
+CHECKSUMS = "DROP TABLE space_data;" + statements({**CHECKED, "units": _UNITS_BEFORE})
+
+# Units of any kind and any modality: what they are is for readers to say.
+MODALITIES = f"""{changed_columns("units", _UNITS_BEFORE, CHECKED["units"])}
+CREATE TABLE open_units (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    item INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    modality TEXT NOT NULL,
+    locator TEXT NOT NULL,
+    text TEXT,
+    seq INTEGER NOT NULL,
+    UNIQUE (item, position)
+) STRICT;
+INSERT INTO open_units SELECT id, item, position, kind, modality, locator, text, seq FROM units;
+DELETE FROM sqlite_sequence WHERE name = 'open_units';
+INSERT INTO sqlite_sequence (name, seq)
+SELECT 'open_units', seq FROM sqlite_sequence WHERE name = 'units';
+DROP TABLE units;
+ALTER TABLE open_units RENAME TO units;
+CREATE INDEX units_by_change ON units (seq);
+CREATE TRIGGER unit_deleted AFTER DELETE ON units
+BEGIN
+    DELETE FROM keywords WHERE rowid = OLD.id;
+END;
+{triggers("units", CHECKED["units"])}
+"""
 
 MIGRATIONS = (  # the first is number 1
     *(CATALOG, VECTORS, KEYWORDS, CAPTIONS),
     *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS, HISTORY, CHECKSUMS),
+    MODALITIES,
 )
 NEWEST = len(MIGRATIONS)
 

@@ -29,7 +29,7 @@ _WITHOUT_OWN = (
 )
 _BLANK = "".join(filter(str.isspace, map(chr, range(0x3001))))  # the last is that of Chinese
 _WITHOUT_CAPTION = (
-    "modality = 'image' AND trim(text, ?) != '' AND NOT EXISTS (SELECT 1 FROM vectors v"
+    "modality != 'text' AND trim(text, ?) != '' AND NOT EXISTS (SELECT 1 FROM vectors v"
     " WHERE v.unit = units.id AND v.space = ? AND v.modality = 'text')"
 )
 _COLUMNS = "id, key, model, revision, preprocessing, dim, state, active"
@@ -235,7 +235,7 @@ class Vectors:
         """Those of these units that are pictures with captions in the lane of texts."""
         rows = self._database.rows(
             "SELECT u.id FROM units u JOIN vectors v ON v.unit = u.id AND v.space = ? AND"
-            f" v.modality = 'text' WHERE u.id IN {ANY_OF} AND u.modality = 'image'",
+            f" v.modality = 'text' WHERE u.id IN {ANY_OF} AND u.modality != 'text'",
             (space, as_list(units)),
         )
         return np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
@@ -253,11 +253,24 @@ class Vectors:
         )
         return count
 
+    def modalities(self, space: int) -> list[Modality]:
+        """The modalities that have vectors in this space, and those of pictures and texts."""
+        # One seek of the index for each, however many vectors there are.
+        rows = self._database.rows(
+            "WITH RECURSIVE known (modality) AS ("
+            "SELECT min(modality) FROM vectors WHERE space = :space UNION ALL"
+            " SELECT (SELECT min(modality) FROM vectors WHERE space = :space AND modality >"
+            " known.modality) FROM known WHERE modality IS NOT NULL)"
+            " SELECT modality FROM known WHERE modality IS NOT NULL",
+            {"space": space},
+        )
+        return list(dict.fromkeys(("image", "text", *(modality for (modality,) in rows))))
+
     def count_captions(self, space: int) -> int:
         """How many of the vectors in the lane of texts are those of pictures' captions."""
         ((count,),) = self._database.rows(
             "SELECT count(*) FROM vectors v JOIN units u ON u.id = v.unit"
-            " WHERE v.space = ? AND v.modality = 'text' AND u.modality = 'image'",
+            " WHERE v.space = ? AND v.modality = 'text' AND u.modality != 'text'",
             (space,),
         )
         return count

@@ -23,7 +23,6 @@ from seesay.search.checking.verify import (
     unsound_values,
     unsound_vectors,
 )
-from seesay.search.indexing.storing.upkeep import MODALITIES
 from seesay.search.reading.dates import read_day
 from seesay.search.vectors.engines import engine_in_use, reached, use_engine
 from seesay.search.vectors.lane import Lane, LaneStatus
@@ -73,13 +72,14 @@ def rebuild(store: Store, space: Space, engine: str | None = None) -> list[Built
     wanted = engine_in_use(store.settings) if engine is None else engine
     chosen = reached(wanted, chosen=engine is not None).name
     mend(store)
-    built = [_built(store, space, modality, chosen) for modality in MODALITIES]
+    modalities = store.vectors.modalities(space.id)
+    built = [_built(store, space, modality, chosen) for modality in modalities]
     if engine is not None:
         with store.writing("choose an engine"):
             use_engine(store.settings, chosen)
         for other in store.spaces.all():
             if other.id != space.id:
-                for modality in MODALITIES:
+                for modality in store.vectors.modalities(other.id):
                     _forget_others(Lane(store, other, modality), chosen)
     return built
 

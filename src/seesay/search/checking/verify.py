@@ -67,7 +67,7 @@ def check_truth(store: Store, *, deep: bool = False) -> list[Finding]:
     if deep:
         checks += [
             _definitions,
-            _changed,
+            check_rows,
             _unsound,
             _missing_captions,
             _keyword_index,
@@ -186,7 +186,7 @@ def _damaged(store: Store, error: CollectionDamagedError) -> Finding:
     return Finding(kind="pages", where=str(store.file), detail=str(error.__cause__))
 
 
-def _changed(store: Store) -> Iterator[Finding]:
+def check_rows(store: Store) -> Iterator[Finding]:
     """Files and tables of which a row is not what was written."""
     items, _, tables = changed_rows(store)
     if items:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from seesay.search.asking.asking import LaneName
 from seesay.search.asking.confidence import Confidence
 from seesay.search.asking.embedding import Embedded
 from seesay.search.asking.hits import Found
@@ -14,7 +15,6 @@ from seesay.search.asking.rankings.fusion import WEIGHTS, Ranked
 from seesay.search.asking.rankings.lanes import SpaceLanes
 from seesay.search.asking.results import LaneReport
 from seesay.search.catalog.filters import Filter
-from seesay.search.catalog.passages import Modality
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Answered:
 
 def rank(
     lanes: SpaceLanes,
-    modality: Modality,
+    modality: LaneName,
     parts: Sequence[Embedded],
     count: int,
     within: Filter | None,

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photographs import folder
-from seesay.cli.collections.index import summary
-from seesay.cli.collections.shown import to_card
+from seesay.cli.index import summary
 from seesay.cli.messages import language, say
 from seesay.cli.output import print_table, progress, write_text
+from seesay.cli.results import to_card
 from seesay.data.folders import list_images
 from seesay.search.asking.results import Results
 from seesay.search.collection import Collection

@@ -35,7 +35,7 @@ from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import Space
 from seesay.search.checking.findings import Finding
-from seesay.search.checking.repair import BuiltLane, rebuild
+from seesay.search.checking.repair import BuiltIndex, rebuild
 from seesay.search.checking.verify import (
     check_annotations,
     check_files,
@@ -56,7 +56,7 @@ from seesay.search.model import CollectionModel, Loader, model_id
 from seesay.search.places import find_collection, resolve_collection
 from seesay.search.statistics import Facets, Statistics, facets, gather
 from seesay.search.thumbnails import Thumbnails
-from seesay.search.vectors.lane import Lane
+from seesay.search.vectors.vector_index import VectorIndex
 
 OnProgress = Callable[[IngestProgress], None]
 
@@ -180,10 +180,10 @@ class Collection:
                 self.store.spaces.drop(space.id)
         for space, modalities in indexed:
             for modality in modalities:
-                Lane(self.store, space, modality).discard()
+                VectorIndex(self.store, space, modality).discard()
         return unused
 
-    def rebuild(self, engine: str | None = None) -> list[BuiltLane]:
+    def rebuild(self, engine: str | None = None) -> list[BuiltIndex]:
         """Build the indexes anew from the stored vectors; searches go on meanwhile. An engine that
         is named is used from now on.
         What `verify` finds unsound among the vectors is taken out first. See `rebuild`."""
@@ -357,7 +357,7 @@ class Collection:
         found += check_annotations(self.store, deep=deep)
         for space in self.store.spaces.all():
             for modality in self.store.vectors.modalities(space.id):
-                with closing(Lane(self.store, space, modality)) as lane:
+                with closing(VectorIndex(self.store, space, modality)) as lane:
                     found += lane.verify(deep=deep)
         return found + (check_files(self.store) if files else [])
 

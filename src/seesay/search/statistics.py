@@ -26,9 +26,9 @@ from seesay.search.catalog.store import FILE, Store
 from seesay.search.catalog.vectors import Space
 from seesay.search.thumbnails import FOLDER
 from seesay.search.vectors import generations
-from seesay.search.vectors.building import lane_folder
+from seesay.search.vectors.building import index_folder
+from seesay.search.vectors.engine import IndexDamagedError
 from seesay.search.vectors.engines import engine_in_use
-from seesay.search.vectors.protocol import IndexDamagedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ def _space(store: Store, space: Space) -> SpaceStatistics:
 
 def _indexes(store: Store, space: Space) -> Iterator[IndexStatistics]:
     for modality in store.vectors.modalities(space.id):
-        lane = lane_folder(store, space, modality)
+        lane = index_folder(store, space, modality)
         with suppress(IndexDamagedError):  # none, or one that `verify` has more to say about
             number = generations.newest(lane)
             manifest = generations.manifest_of(lane, number)

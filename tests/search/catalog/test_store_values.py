@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 import made_collections as made
-from seesay.cli.collections.verify import CHINESE
+from seesay.cli.verify import CHINESE
 from seesay.errors import CollectionError
 from seesay.search.catalog import filter_masks
 from seesay.search.catalog import metadata as metadata_module

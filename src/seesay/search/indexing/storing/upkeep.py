@@ -3,7 +3,7 @@
 from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import Space
-from seesay.search.vectors.lane import Lane
+from seesay.search.vectors.vector_index import VectorIndex
 
 
 def keep_up(store: Store, space: Space) -> str | None:
@@ -12,7 +12,7 @@ def keep_up(store: Store, space: Space) -> str | None:
     that another process is building just now is left to it."""
     problem = None
     for modality in store.vectors.modalities(space.id):
-        lane = Lane(store, space, modality)
+        lane = VectorIndex(store, space, modality)
         try:
             if lane.status().needs_build:
                 lane.build()

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from seesay.cli.collections.options import Collection, Folder, Since, Type, Until, Where
 from seesay.cli.messages import say
-from seesay.cli.options import Json
+from seesay.cli.options import Collection, Folder, Json, Since, Type, Until, Where
 
 File = Annotated[
     Path,
@@ -31,7 +30,7 @@ def export(
     collection: Collection = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.collections.opened import opened
+    from seesay.cli.opening import opened
     from seesay.cli.output import print_json, working
     from seesay.data.atomic import check_folder
     from seesay.search.catalog.export import writer_for

@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from seesay.cli.collections.options import Collection
 from seesay.cli.messages import say
-from seesay.cli.options import Json
+from seesay.cli.options import Collection, Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def stats(collection: Collection = None, json: Json = False) -> None:
-    from seesay.cli.collections.opened import opened
+    from seesay.cli.opening import opened
     from seesay.cli.output import print_json, print_table
 
     with opened(collection) as here:
@@ -37,7 +36,7 @@ def stats(collection: Collection = None, json: Json = False) -> None:
 
 
 def _facts(found: "Statistics") -> list[tuple[str, str]]:
-    from seesay.cli.collections.shown import names, size
+    from seesay.cli.results import names, size
 
     run = found.last_run
     facts = [
@@ -78,8 +77,8 @@ def _space(space: "SpaceStatistics") -> list[str]:
 
 
 def _indexes(space: "SpaceStatistics") -> "Iterator[list[str]]":
-    from seesay.cli.collections.shown import lane_name, shown_path
-    from seesay.cli.collections.upkeep.rebuild import index_kind
+    from seesay.cli.rebuild import index_kind
+    from seesay.cli.results import lane_name, shown_path
 
     for one in space.indexes:
         lane, kind = say(*lane_name(one.modality)), index_kind(one.kind)

@@ -1,7 +1,7 @@
 """What the library says of values that were typed on the command line, in Chinese.
 
-They are told apart by their words, as those of `usage` are; names in braces are what stands in
-their place. What the library says of pictures, models and files that do not do stays English.
+For errors that do not carry their Chinese yet. They are told apart by their words; names in braces
+are what stands in their place.
 """
 
 import re

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from photographs import folder
-from seesay.cli.collections.duplicates import SIMILARITY
+from seesay.cli.duplicates import SIMILARITY
 from seesay.cli.main import run
 from seesay.search.asking.likeness import THRESHOLD
 from seesay.search.collection import Collection

@@ -1,16 +1,26 @@
 """`seesay index`: files and folders into a collection, as often as one likes."""
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.collections.options import Collection, MaxFileSize, MaxPixels, Model, Seconds
 from seesay.cli.messages import say
-from seesay.cli.options import Device, Json
+from seesay.cli.options import (
+    Collection,
+    CollectionModel,
+    Device,
+    Json,
+    MaxFileSize,
+    MaxPixels,
+    Seconds,
+)
+from seesay.errors import ConfigError
+from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.search.collection import Collection as Opened
-    from seesay.search.indexing.options import IngestReport
+    from seesay.search.indexing.options import IngestReport, ReadLimits
 
 ENDING = 12  # characters of an ending that are shown
 STOPPED = 130  # the exit code after Ctrl-C
@@ -74,7 +84,7 @@ Prune = Annotated[
 def index(
     paths: Paths = None,
     collection: Collection = None,
-    model: Model = None,
+    model: CollectionModel = None,
     device: Device = None,
     recursive: Recursive = True,
     workers: Workers = None,
@@ -86,9 +96,7 @@ def index(
     seconds: Seconds = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.collections.limits import read_limits
-    from seesay.cli.collections.opened import advise_model, started
-    from seesay.cli.collections.switching import switch
+    from seesay.cli.opening import advise_model, started
     from seesay.cli.output import progress
     from seesay.search.indexing.options import IngestOptions
 
@@ -165,7 +173,7 @@ def _show(here: "Opened", report: "IngestReport", *, as_json: bool) -> None:
 
 def summary(report: "IngestReport") -> str:
     """One line: indexed 9,981 · unchanged 70,012 · skipped 7 (see `seesay errors`)."""
-    from seesay.cli.collections.shown import duration
+    from seesay.cli.results import duration
 
     skipped = report.failed + report.skipped
     counts = [
@@ -215,3 +223,137 @@ def say_how_to_go_on() -> None:
             "已完成的部分已保存；再次运行同一命令即可继续",
         )
     )
+
+
+_MOST = 10**15
+_TIMES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_BESIDE = 2**30  # bytes that a process needs besides the file and its pixels
+_COPIES, _PIXEL_BYTES = 4, 8  # that are in memory at the worst moment
+
+
+def read_limits(
+    max_pixels: str | None, max_file_size: str | None, seconds: float | None
+) -> "ReadLimits":
+    """The limits, None for what is usual. Who allows larger files allows the memory for them.
+    Raises ConfigError for what is no amount."""
+    from seesay.search.indexing.options import ReadLimits
+
+    usual = ReadLimits()
+    pixels = _amount(max_pixels, "--max-pixels") or usual.max_pixels
+    size = _amount(max_file_size, "--max-file-size")
+    largest = size or usual.max_file_bytes
+    return ReadLimits(
+        max_file_bytes=largest,
+        max_text_bytes=size or usual.max_text_bytes,
+        max_pixels=pixels,
+        memory_bytes=max(
+            usual.memory_bytes, _BESIDE + _PIXEL_BYTES * pixels, _BESIDE + _COPIES * largest
+        ),
+        seconds=usual.seconds if seconds is None else seconds,
+    )
+
+
+def _amount(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", text.strip().lower())
+    amount = float(found[1]) * _TIMES[found[2]] if found else 0
+    if not 1 <= amount <= _MOST:
+        raise ConfigError(
+            Text(
+                f"{option} {text} is no amount; expected a number from 1 to 1000000G; write it as "
+                "in 200M or 2G",
+                f"{option} {text} 不能用；应为 1 到 1000000G 之间的数；请写成 200M 或 2G 这样",
+            )
+        )
+    return round(amount)
+
+
+def switch(
+    name: str | None, model: str, device: str | None, *, limits: "ReadLimits", as_json: bool
+) -> None:
+    """Embed the whole collection with this model; searches use the former one until then."""
+    from seesay.cli.opening import opened
+    from seesay.cli.output import print_json, progress, warn
+    from seesay.cli.results import duration
+
+    with opened(name, device=device) as here:
+        former = here.model.name
+        bring(model)
+        with progress(say("files", "文件")) as tell:
+            report = here.switch_model(
+                model,
+                limits=limits,
+                on_progress=lambda p: tell(p.done, p.total or 0, p.failed),
+            )
+        if as_json:
+            from seesay.search.plain import to_plain
+
+            print_json({"model": here.model.name, "former": former, **to_plain(report)})
+        elif report.complete:
+            took = duration(report.seconds)
+            print(
+                say(
+                    f"searches use {here.model.name} now: embedded {report.embedded:,} · skipped "
+                    f"{report.failed:,} · {took}",
+                    f"现在使用 {here.model.name} 查找：已计算 {report.embedded:,} · 跳过 "
+                    f"{report.failed:,} · {took}",
+                )
+            )
+            if former != here.model.name:
+                warn(
+                    say(
+                        f"the vectors of {former} are kept for switching back; to remove them: "
+                        "seesay rebuild --forget-unused",
+                        f"{former} 的向量仍保留，便于换回；移除：seesay rebuild --forget-unused",
+                    )
+                )
+    if not report.complete:
+        say_how_to_go_on()
+        raise typer.Exit(STOPPED)
+
+
+def bring(model: str) -> None:
+    """Download a model that is not here yet, with a bar."""
+    from seesay.cli.models import bytes_bar
+    from seesay.weights.hub import locate
+
+    with bytes_bar(model) as on_progress:
+        locate(model, on_progress=on_progress)
+
+
+Watched = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATHS",
+        help=say("Folders; without any, those of before.", "文件夹；不写则为以前收录过的。"),
+    ),
+]
+
+
+def watch(
+    paths: Watched = None,
+    collection: Collection = None,
+    device: Device = None,
+    max_pixels: MaxPixels = None,
+    max_file_size: MaxFileSize = None,
+    seconds: Seconds = None,
+    json: Json = False,
+) -> None:
+    from seesay.cli.opening import started
+    from seesay.cli.output import print_json, warn
+    from seesay.search.indexing.options import IngestOptions
+    from seesay.search.plain import to_plain
+
+    options = IngestOptions(limits=read_limits(max_pixels, max_file_size, seconds))
+    with started(collection, paths or [], device=device) as here:
+        warn(say("watching; Ctrl-C ends it", "正在留意变化；按 Ctrl-C 结束"))
+        here.watch(
+            paths or [],
+            options,
+            on_report=lambda report: (
+                print_json(to_plain(report), compact=True)
+                if json
+                else print(summary(report), flush=True)
+            ),
+        )

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from seesay.cli.collections.options import Collection, Folder, Where
 from seesay.cli.messages import say
-from seesay.cli.options import Device, Json
+from seesay.cli.options import Collection, Device, Folder, Json, Where
+from seesay.text import Text
 
 Labels = Annotated[
     str | None,
@@ -29,7 +29,7 @@ def tags(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.collections.opened import load_model, opened
+    from seesay.cli.opening import load_model, opened
     from seesay.cli.output import print_json, print_table, progress, warn
     from seesay.inference.labels import read_labels
     from seesay.search.filtering import make_filter
@@ -64,7 +64,7 @@ def _words(read: Mapping[str, str], given: str) -> list[str]:
 
     if not read or not all(read):
         raise ConfigError(
-            say(
+            Text(
                 f"the labels {given!r} hold {'an empty word' if read else 'no word'}; expected "
                 'words such as "cat,dog" or "猫，狗"; name some, or leave them out for everyday '
                 "words",

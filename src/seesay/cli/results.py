@@ -18,7 +18,7 @@ from seesay.cli.output import (
     warn,
     write_text,
 )
-from seesay.text import printable
+from seesay.text import Text, printable
 
 if TYPE_CHECKING:
     from seesay.search.asking.results import Comparison, Hit, LaneReport, Results
@@ -250,12 +250,12 @@ def check_sheet(file: Path | None) -> None:
         return
     check_folder(file)
     if file.suffix.lower() not in (".png", ".html", ".htm"):
-        ending = repr(file.suffix) if file.suffix else say("nothing", "空的")
         raise ConfigError(
-            say(
-                f"--sheet {file} ends in {ending}; expected .png or .html; choose a name with "
-                "one of these endings",
-                f"--sheet {file} 的扩展名是 {ending}；应为 .png 或 .html；请换成这样的文件名",
+            Text(
+                f"--sheet {file} ends in {file.suffix or 'nothing'}; expected .png or .html; "
+                "choose a name with one of these endings",
+                f"--sheet {file} 的扩展名是 {file.suffix or '空的'}；应为 .png 或 .html；"
+                "请换成这样的文件名",
             )
         )
 

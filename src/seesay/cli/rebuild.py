@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.collections.options import Collection
 from seesay.cli.messages import say
-from seesay.cli.options import Json
+from seesay.cli.options import Collection, Json
 
 if TYPE_CHECKING:
-    from seesay.search.checking.repair import BuiltLane
+    from seesay.search.checking.repair import BuiltIndex
 
 Engine = Annotated[
     str | None,
@@ -44,7 +43,7 @@ def rebuild(
     collection: Collection = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.collections.opened import opened
+    from seesay.cli.opening import opened
     from seesay.cli.output import print_json, working
     from seesay.search.plain import to_plain
 
@@ -66,9 +65,9 @@ def index_kind(kind: str) -> str:
     )
 
 
-def _show(built: "list[BuiltLane]") -> None:
-    from seesay.cli.collections.shown import duration, lane_name
+def _show(built: "list[BuiltIndex]") -> None:
     from seesay.cli.output import print_table, warn
+    from seesay.cli.results import duration, lane_name
 
     heads = [
         say("model", "模型"),

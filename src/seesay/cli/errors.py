@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.collections.options import Collection, PathsOnly, Zero
 from seesay.cli.messages import language, say
-from seesay.cli.options import Json
+from seesay.cli.options import Collection, Json, PathsOnly, Zero
 
 if TYPE_CHECKING:
     from seesay.search.catalog.files import Quarantined
@@ -46,9 +45,9 @@ def errors(
     collection: Collection = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.collections.opened import opened
-    from seesay.cli.collections.shown import print_paths
+    from seesay.cli.opening import opened
     from seesay.cli.output import print_json, print_table, warn
+    from seesay.cli.results import print_paths
 
     with opened(collection) as here:
         bad = here.errors()
@@ -82,7 +81,7 @@ def errors(
 
 def _table(bad: "list[Quarantined]") -> tuple[list[str], list[list[str]]]:
     """Chinese readers get what to do beside what is told in English."""
-    from seesay.cli.collections.shown import shown_path
+    from seesay.cli.results import shown_path
 
     if language() == "zh":
         rows = [[shown_path(one.path), "：".join(STAGES[one.stage]), one.error] for one in bad]

@@ -15,14 +15,16 @@ from urllib.parse import quote
 from seesay.cli.messages import say
 from seesay.cli.output import warn
 from seesay.errors import ConfigError, MissingExtraError
+from seesay.text import Text
+
+if TYPE_CHECKING:
+    from seesay.api.config import ServerConfig
 
 try:
     import uvicorn
 except ModuleNotFoundError:
     raise MissingExtraError("uvicorn", "serve") from None
 
-if TYPE_CHECKING:
-    from seesay.api.config import ServerConfig
 
 GRACE_S = 10  # for requests in flight when the server is told to stop
 GIVING_UP_S = 5  # for those that were not answered by then, to be told so
@@ -49,26 +51,26 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _no_address(host: str, error: OSError) -> str:
-    return say(
+def _no_address(host: str, error: OSError) -> Text:
+    return Text(
         f"--host {host} cannot be listened on ({error.strerror}); expected an address of this "
         "machine; leave it out for 127.0.0.1",
         f"--host {host} 无法监听（{error.strerror}）；应为本机的地址；不写则为 127.0.0.1",
     )
 
 
-def _no_port(host: str, port: int, error: OSError) -> str:
+def _no_port(host: str, port: int, error: OSError) -> Text:
     """Another port helps only where this one is taken, or is for the system alone."""
     other = port + 1 if port < 65535 else 0
     if error.errno == errno.EADDRINUSE:
-        return say(
+        return Text(
             f"port {port} of {host} is in use by another program, perhaps another seesay serve; "
             f"expected a free one; stop that program, or choose another: --port {other}",
             f"{host} 的端口 {port} 已被其他程序占用，也许是另一个 seesay serve；应为空闲的端口；"
             f"请停止那个程序，或换一个：--port {other}",
         )
     if error.errno == errno.EACCES:
-        return say(
+        return Text(
             f"port {port} is for the system alone ({error.strerror}); expected one from 1024 on; "
             "leave it out for 8484",
             f"端口 {port} 只有系统能用（{error.strerror}）；应不小于 1024；不写则为 8484",

@@ -187,7 +187,7 @@ def test_similar_takes_files_of_the_collection_and_others(library, tmp_path, cap
         (["search", "x", "--where", "width>abc"], 2, "width holds numbers such as 640; expected"),
         (["search", "x", "--where", "colour=red"], 2, "asks for colour, which nothing"),
         (["search", "x", "--since", "soon"], 2, "'soon' is not a date"),
-        (["search", "x", "--sheet", "s.pdf"], 2, "--sheet s.pdf ends in '.pdf'; expected .png"),
+        (["search", "x", "--sheet", "s.pdf"], 2, "--sheet s.pdf ends in .pdf; expected .png"),
         (["search", "x", "--sheet", "no/s.png"], 2, "s.png cannot be written: there is no folder"),
         (["export", "no/a.npz"], 2, "a.npz cannot be written: there is no folder"),
         (["search", "x", "-c", "a/b"], 2, "a/b); to make it: seesay index FOLDER --collection a/b"),

@@ -16,9 +16,9 @@ import pytest
 
 from made_collections import read_only
 from raw_rows import raw_rows
-from seesay.cli.collections.upkeep.errors import STAGES
+from seesay import search
+from seesay.cli.errors import STAGES
 from seesay.cli.main import run
-from seesay.search import ingest
 from seesay.search.collection import Collection
 
 
@@ -42,7 +42,7 @@ def test_errors_say_which_file_and_why(library, capsys, language):
 
 
 def test_every_stage_at_which_a_file_may_fail_has_a_name_in_chinese():
-    sources = "".join(path.read_text("utf-8") for path in Path(ingest.__path__[0]).rglob("*.py"))
+    sources = "".join(path.read_text("utf-8") for path in Path(search.__path__[0]).rglob("*.py"))
     stages = {*re.findall(r'RefusedError\(\s*"(\w+)"', sources)}
     stages |= {*re.findall(r'_failed\(\s*task,\s*content,\s*"(\w+)"', sources)}
     stages |= {*re.findall(r'stage(?:, \w+)? = "(\w+)"', sources)}

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.collections.options import Collection, PathsOnly, Zero
 from seesay.cli.messages import say
-from seesay.cli.options import Json
+from seesay.cli.options import Collection, Json, PathsOnly, Zero
 
 if TYPE_CHECKING:
     from seesay.search.asking.duplicates import DuplicateFile, Duplicates
@@ -42,9 +41,9 @@ def duplicates(
 ) -> None:
     """Bare paths are those of files that may go: each is a copy of one that stays and lacks
     nothing of it. They are read once more before they are printed."""
-    from seesay.cli.collections.opened import opened
-    from seesay.cli.collections.shown import print_paths
+    from seesay.cli.opening import opened
     from seesay.cli.output import print_json, working
+    from seesay.cli.results import print_paths
     from seesay.search.plain import to_plain
 
     with opened(collection) as here, working(say("comparing", "正在比较")):
@@ -99,8 +98,8 @@ def _warn_of_left_out(paths: tuple[str, ...]) -> None:
 
 
 def _draw(found: "Duplicates") -> None:
-    from seesay.cli.collections.shown import shown_path
     from seesay.cli.output import print_table
+    from seesay.cli.results import shown_path
 
     rows = []
     for number, group in enumerate(found.groups, start=1):

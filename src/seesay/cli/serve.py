@@ -8,9 +8,14 @@ import typer
 from seesay.cli.messages import say
 from seesay.cli.options import Device
 from seesay.cli.output import working
+from seesay.text import Text
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from seesay.api.config import ServerConfig
+    from seesay.api.service import Service
+    from seesay.search.library import Library
 
 AUTO = "auto"
 
@@ -104,8 +109,7 @@ def serve(
     from contextlib import closing
     from dataclasses import replace
 
-    from seesay.cli.serve.composing import compose
-    from seesay.cli.serve.listening import address, listen, run
+    from seesay.cli.listening import address, listen, run
 
     logging.basicConfig(level=logging.WARNING, format="seesay: %(message)s")  # on stderr
     folders = tuple(str(folder.expanduser().absolute()) for folder in allow_folder or ())
@@ -137,7 +141,7 @@ def configure(host: str, token: str | None, read_only: bool) -> "ServerConfig":
 
     if needs_token(host) and not token:
         raise ConfigError(
-            say(
+            Text(
                 f"--host {host} lets other machines in, and there is no token; expected one, for "
                 "whoever comes in sees every picture; add --token auto, or set SEESAY_TOKEN",
                 f"--host {host} 让其他机器也能访问，却没有令牌；应设一个，"
@@ -150,3 +154,37 @@ def configure(host: str, token: str | None, read_only: bool) -> "ServerConfig":
         # A page under a name of its own cannot know the token; without one, names are what tells.
         hosts=(ANY_HOST,) if token else LOOPBACK,
     )
+
+
+def compose(library: "Library", config: "ServerConfig", page: bool = True) -> "FastAPI":
+    """Everything on one port, behind one guard. Raises MissingExtraError where a package for
+    serving is missing."""
+    from seesay.api.app import create_app
+    from seesay.api.mcp import build_mcp, mount_mcp
+
+    def mount(app: "FastAPI", service: "Service") -> "FastAPI":
+        app = mount_mcp(app, build_mcp(library, most=config.max_count, service=service))
+        if not page:
+            return app
+        from seesay.web.page import build_page
+        from seesay.web.page import mount as mount_page
+
+        searched = service.metrics.searched
+        jobs = None if config.read_only else service.jobs
+        built = build_page(library, jobs=jobs, searched=searched)
+        return mount_page(app, built)
+
+    return create_app(library, config, mount=mount)
+
+
+def mcp(collection: Served = None, device: Device = None) -> None:
+    """Nothing but the protocol may stand on stdout: the assistant reads it."""
+    import logging
+    from functools import partial
+
+    logging.basicConfig(level=logging.WARNING, format="seesay: %(message)s")  # on stderr
+    from seesay.api.mcp import build_mcp
+    from seesay.search.library import Library
+
+    with Library.open(collection or (), device=device, read_only=True) as library:
+        build_mcp(library, warm_up=partial(library.warm_up, only_texts=True)).run("stdio")

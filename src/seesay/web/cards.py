@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from seesay.search.asking.folding import FoldedHit
 from seesay.search.asking.results import Hit
-from seesay.search.catalog.records import Unit
+from seesay.search.catalog.passages import Unit
 from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.report import Bilingual, both

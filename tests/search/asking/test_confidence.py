@@ -17,7 +17,7 @@ from seesay.inference.load import load
 from seesay.search.asking.asking import parse
 from seesay.search.asking.confidence import THRESHOLD, in_order, picture_null
 from seesay.search.asking.searcher import Searcher
-from seesay.search.catalog.filters.conditions import Where
+from seesay.search.catalog.filters import Where
 from seesay.search.catalog.store import Store
 
 NAMES = list(PHOTOGRAPHS)

@@ -15,10 +15,18 @@ from jaxtyping import Int
 from seesay.data.folding import fold
 from seesay.data.spelling import spellings
 from seesay.errors import CollectionError
-from seesay.search.catalog.metadata import MetadataTable
-from seesay.search.catalog.records import Value
-from seesay.search.catalog.sqlite.database import Database
-from seesay.search.catalog.values import DATE_KEY, RESERVED, ValueType, stored, stored_here, type_of
+from seesay.search.catalog.database import Database
+from seesay.search.catalog.metadata import (
+    DATE_KEY,
+    RESERVED,
+    MetadataTable,
+    Value,
+    ValueType,
+    stored,
+    stored_here,
+    type_of,
+)
+from seesay.text import Text
 
 Operator = Literal["=", "<", "<=", ">", ">=", "in", "under", "starts", "contains", "exists"]
 
@@ -74,14 +82,23 @@ class Where:
             else isinstance(self.value, tuple) or (self.value is None) != (not self._takes_value)
         )
         if wrong or (texts and not isinstance(self.value, str)):
+            expected = _EXPECTED.get(self.operator, Text("one value", "一个值"))
             raise CollectionError(
-                f"the filter {self.field!r} {self.operator} got {self.value!r}, expected "
-                f"{_EXPECTED.get(self.operator, 'one value')}: correct the filter"
+                Text(
+                    f"the filter {self.field!r} {self.operator} got {self.value!r}, expected "
+                    f"{expected}: correct the filter",
+                    f"筛选条件 {self.field!r} {self.operator} 的值是 {self.value!r}；"
+                    f"应为{expected.zh}；请改正",
+                )
             )
         if len({type_of(value) for value in values}) > 1:
             raise CollectionError(
-                f"the filter {self.field!r} lists {values!r}, expected values of one type: "
-                "combine one filter for each type with AnyOf"
+                Text(
+                    f"the filter {self.field!r} lists {values!r}, expected values of one type: "
+                    "combine one filter for each type with AnyOf",
+                    f"筛选条件 {self.field!r} 列出了 {values!r}；各个值的类型应相同；"
+                    "请为每种类型各写一个条件，再用 AnyOf 合并",
+                )
             )
 
     @property
@@ -120,11 +137,11 @@ class Not:
 Filter = Where | All | AnyOf | Not
 
 _EXPECTED = {
-    "in": "a tuple of values",
-    "under": "a folder",
-    "starts": "a text",
-    "contains": "a text",
-    "exists": "no value",
+    "in": Text("a tuple of values", "由值组成的元组"),
+    "under": Text("a folder", "文件夹"),
+    "starts": Text("a text", "文字"),
+    "contains": Text("a text", "文字"),
+    "exists": Text("no value", "空，不带值"),
 }
 
 
@@ -228,8 +245,12 @@ def _fact(where: Where, kind: ValueType | None) -> Source:
     if not value or kind not in (None, expected):
         known = ", ".join(f"{name} ({of})" for name, (of, _) in FACTS.items())
         raise CollectionError(
-            f"the filter {where.field!r} {where.operator} {where.value!r} names no such fact, "
-            f"expected one of {known}: correct the name, or the type of the value"
+            Text(
+                f"the filter {where.field!r} {where.operator} {where.value!r} names no such fact, "
+                f"expected one of {known}: correct the name, or the type of the value",
+                f"筛选条件 {where.field!r} {where.operator} {where.value!r} 没有对应的文件信息；"
+                f"应为以下之一：{known}；请改正名称，或值的类型",
+            )
         )
     tables = "units u" if value.startswith("u.") else "units u JOIN items i ON i.id = u.item"
     return Source("u.id", value, tables, "true", ())

@@ -3,7 +3,16 @@
 Everything else about a collection (indexes, thumbnails) can be made again from these tables.
 """
 
-from seesay.search.catalog.sqlite.checksums import Checked, statements
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+
+from seesay.data.folding import simplified
+from seesay.search.catalog.checksums import Checked, changed_columns, checksum, statements, triggers
+from seesay.search.catalog.database import PAGE_BYTES
 
 APPLICATION_ID = 0x73656573  # "sees": how a file is known to be a collection
 
@@ -301,13 +310,13 @@ ALTER TABLE ledger ADD COLUMN token INTEGER NOT NULL DEFAULT 0;
 UPDATE ledger SET token = random();
 """
 
-# Whose columns change needs new triggers, in a migration of its own. The keyword index has checks
-# of its own.
+# Whose columns change needs new sums and triggers: see MODALITIES. The keyword index has checks of
+# its own.
 CHECKED = {
     "items": Checked(
         "id path folder name kind content_hash size mtime_ns status added_ns seq", "item", "id"
     ),
-    "units": Checked("id item position kind locator text seq", "unit", "id"),
+    "units": Checked("id item position kind modality locator text seq", "unit", "id"),
     "metadata": Checked("key value unit", "unit", "unit"),
     "vectors": Checked("id unit space modality seq vector", "unit", "unit"),
     "fingerprints": Checked("unit pixels", "unit", "unit"),
@@ -324,10 +333,93 @@ CHECKED = {
     "forgotten_removals": Checked("space modality seq"),
     "undescribed": Checked("item"),
 }
-CHECKSUMS = "DROP TABLE space_data;" + statements(CHECKED)
+_UNITS_BEFORE = Checked("id item position kind locator text seq", "unit", "id")
+CHECKSUMS = "DROP TABLE space_data;" + statements({**CHECKED, "units": _UNITS_BEFORE})
+
+# Units of any kind and any modality: what they are is for readers to say.
+MODALITIES = f"""{changed_columns("units", _UNITS_BEFORE, CHECKED["units"])}
+CREATE TABLE open_units (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    item INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    modality TEXT NOT NULL,
+    locator TEXT NOT NULL,
+    text TEXT,
+    seq INTEGER NOT NULL,
+    UNIQUE (item, position)
+) STRICT;
+INSERT INTO open_units SELECT id, item, position, kind, modality, locator, text, seq FROM units;
+DELETE FROM sqlite_sequence WHERE name = 'open_units';
+INSERT INTO sqlite_sequence (name, seq)
+SELECT 'open_units', seq FROM sqlite_sequence WHERE name = 'units';
+DROP TABLE units;
+ALTER TABLE open_units RENAME TO units;
+CREATE INDEX units_by_change ON units (seq);
+CREATE TRIGGER unit_deleted AFTER DELETE ON units
+BEGIN
+    DELETE FROM keywords WHERE rowid = OLD.id;
+END;
+{triggers("units", CHECKED["units"])}
+"""
 
 MIGRATIONS = (  # the first is number 1
     *(CATALOG, VECTORS, KEYWORDS, CAPTIONS),
     *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS, HISTORY, CHECKSUMS),
+    MODALITIES,
 )
 NEWEST = len(MIGRATIONS)
+
+# Every table, index and trigger, but those that FTS5 makes as its version does. As bytes, because a
+# damaged text may be no UTF-8; without the quotes that renaming puts around names.
+DEFINITIONS = (
+    "SELECT CAST(type AS BLOB), CAST(name AS BLOB), CAST(tbl_name AS BLOB),"
+    " CAST(replace(sql, '\"', '') AS BLOB)"
+    " FROM sqlite_schema WHERE name NOT LIKE 'keywords!_%' ESCAPE '!'"
+)
+
+
+def migrate(file: Path, target: int = NEWEST) -> None:
+    """Apply the migrations up to number `target`, all in one transaction."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # counts for a new file only
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        _apply(connection, MIGRATIONS[version:target])
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {max(version, target)}")
+        connection.execute("COMMIT")
+    if os.name != "nt":
+        handle = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)  # the name of a new file survives a power cut too
+        finally:
+            os.close(handle)
+
+
+@cache
+def new_definitions() -> frozenset[tuple[bytes | None, ...]]:
+    """The DEFINITIONS of a new collection."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        _apply(connection, MIGRATIONS)
+        return frozenset(connection.execute(DEFINITIONS))
+
+
+def _apply(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
+    connection.create_function("simplified", 1, lambda text: text.translate(simplified()))
+    connection.create_function("checksum", -1, checksum, deterministic=True)
+    for migration in migrations:
+        for statement in _statements(migration):
+            connection.execute(statement)
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script; `executescript` would commit the transaction it runs in."""
+    statements, start = [], 0
+    for end, character in enumerate(script, start=1):
+        if character == ";" and sqlite3.complete_statement(script[start:end]):
+            statements.append(script[start:end])
+            start = end
+    return statements

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from seesay.errors import CollectionBusyError, CollectionError
+from seesay.text import Text
 
 _POLL_S = 0.005
 _POLL_MOST_S = 0.1
@@ -65,7 +66,6 @@ class WriterLock:
         handle = self._open()
         pause = _POLL_S
         try:
-            _refuse_foreign(handle, self.file)
             while not _try_lock(handle, self.file):
                 if time.monotonic() >= deadline:
                     raise self._busy(wait_s)
@@ -91,34 +91,48 @@ class WriterLock:
             self._handle = None
 
     def _open(self) -> int:
+        """Raises CollectionError for a file that holds something else than a note of a holder,
+        which taking the lock would write over."""
         try:
-            return os.open(self.file, os.O_RDWR | os.O_CREAT, 0o666)
+            handle = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise CollectionError(
-                f"{self.file} cannot be written ({error.strerror}), expected the right to write in "
-                "the folder of the collection; searching needs none; change its rights, or copy it"
+                Text(
+                    f"{self.file} cannot be written ({error.strerror}), expected the right to "
+                    "write in the folder of the collection; searching needs none; change its "
+                    "rights, or copy it",
+                    f"无法写入 {self.file}（{error.strerror}）；应有资料库文件夹的写入权限"
+                    "（搜索不需要）；请修改权限，或复制一份",
+                )
             ) from error
+        if os.read(handle, len(_NOTE)) in (b"", _NOTE):
+            return handle
+        os.close(handle)
+        raise CollectionError(
+            Text(
+                f"{self.file} belongs to another program, expected no file of this name, or the "
+                "lock of a collection; move it away, or keep the collection in another folder",
+                f"{self.file} 属于其他程序；应没有这个文件，或是资料库的锁；"
+                "请将其移走，或把资料库放到另一个文件夹",
+            )
+        )
 
     def _busy(self, wait_s: float) -> CollectionBusyError:
         try:
             holder = json.loads(self.file.read_text())
-            who = "process {pid} on {host} ({action}, since {since})".format(**holder)
+            who = Text(
+                "process {pid} on {host} ({action}, since {since})".format(**holder),
+                "{host} 上的进程 {pid}（{action}，始于 {since}）".format(**holder),
+            )
         except (OSError, ValueError, KeyError):
-            who = "another process or thread"
+            who = Text("another process or thread", "另一个进程或线程")
         return CollectionBusyError(
-            f"{self.file.parent} is being written by {who}; waited {wait_s:g} s for it to finish; "
-            "let it finish, stop it, or wait longer"
-        )
-
-
-def _refuse_foreign(handle: int, file: Path) -> None:
-    """Raises CollectionError for a file that holds something else than a note of a holder, which
-    taking the lock would write over."""
-    os.lseek(handle, 0, os.SEEK_SET)
-    if os.read(handle, len(_NOTE)) not in (b"", _NOTE):
-        raise CollectionError(
-            f"{file} belongs to another program, expected no file of this name, or the lock of a "
-            "collection; move it away, or keep the collection in another folder"
+            Text(
+                f"{self.file.parent} is being written by {who.en}; waited {wait_s:g} s for it to "
+                "finish; let it finish, stop it, or wait longer",
+                f"{who.zh}正在写入 {self.file.parent}；已等待 {wait_s:g} 秒；"
+                "请等它结束或将其停止，或延长等待时间",
+            )
         )
 
 
@@ -161,8 +175,12 @@ else:
             return False
         except OSError as error:
             raise CollectionError(
-                f"{file} cannot be locked ({error.strerror}), expected a file system with locks; "
-                "keep the collection on a local disk"
+                Text(
+                    f"{file} cannot be locked ({error.strerror}), expected a file system with "
+                    "locks; keep the collection on a local disk",
+                    f"{file} 无法加锁（{error.strerror}）；应为支持文件锁的文件系统；"
+                    "请把资料库放到本地磁盘",
+                )
             ) from error
         return True
 

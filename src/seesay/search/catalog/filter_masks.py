@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from seesay.data.folding import fold
-from seesay.search.catalog.filters.conditions import (
+from seesay.search.catalog.database import Database
+from seesay.search.catalog.filters import (
     All,
     AnyOf,
     Filter,
@@ -25,9 +26,7 @@ from seesay.search.catalog.filters.conditions import (
     spelled,
 )
 from seesay.search.catalog.ledger import START, Ledger, Position
-from seesay.search.catalog.sqlite.database import Database
-from seesay.search.catalog.sqlite.numbers import next_number
-from seesay.search.catalog.values import READABLE
+from seesay.search.catalog.metadata import READABLE
 
 NARROW = 10_000  # units that SQLite hands over in a few milliseconds
 REMEMBERED = 32
@@ -70,7 +69,7 @@ class Columns:
             self.position = START
         since = self.position.seq
         self._masks.clear()
-        self._size = next_number(self._database, "units")  # numbers of units that are gone too
+        self._size = self._database.next_number("units")  # numbers of units that are gone too
         rows = self._database.rows("SELECT id FROM units WHERE seq > ?", (since,))
         changed = np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
         for source, column in self._loaded.items():

@@ -43,20 +43,15 @@ def checksum(*values: object) -> int:
     """The CRC-32 of a row. Texts come as bytes: a damaged one may be no UTF-8."""
     total = 0
     for value in values:
-        total = crc32(_as_bytes(value), total)
+        if isinstance(value, str):
+            value = value.encode("utf-8", "surrogatepass")
+        if isinstance(value, bytes):
+            total = crc32(b"b%d:" % len(value) + value, total)
+        elif isinstance(value, float):
+            total = crc32(b"f" + struct.pack("<d", value), total)
+        else:
+            total = crc32(b"%a;" % (value,), total)
     return total
-
-
-def _as_bytes(value: object) -> bytes:
-    match value:
-        case bytes():
-            return b"b%d:" % len(value) + value
-        case str():
-            return _as_bytes(value.encode("utf-8", "surrogatepass"))
-        case float():
-            return b"f" + struct.pack("<d", value)
-        case _:
-            return b"%a;" % (value,)
 
 
 def statements(tables: Tables) -> str:
@@ -70,7 +65,7 @@ def statements(tables: Tables) -> str:
         f"INSERT INTO checksums SELECT owner, id, sum(sum) FROM ({rows}) GROUP BY owner, id;\n"
         f"INSERT INTO checksums SELECT '{COUNTERS}', 0, ({_SUM_OF_COUNTERS});\n"
     )
-    return TABLE + fill + "\n".join(_triggers(table, c) for table, c in tables.items())
+    return TABLE + fill + "\n".join(triggers(table, c) for table, c in tables.items())
 
 
 def differing(tables: Tables) -> str:
@@ -97,7 +92,20 @@ def _of_row(table: str, checked: Checked, row: str = "") -> str:
     return f"checksum('{table}', {', '.join(values)})"
 
 
-def _triggers(table: str, checked: Checked) -> str:
+def changed_columns(table: str, before: Checked, after: Checked) -> str:
+    """SQL that makes the sums of a table whose rows have the columns of both fit the new ones. A
+    row that was damaged before stays so."""
+    return f"""
+INSERT INTO checksums (owner, id, sum)
+SELECT '{after.owner or table}', {after.id or 0}, {_of_row(table, after)} - {_of_row(table, before)}
+FROM {table} WHERE true
+ON CONFLICT (owner, id) DO UPDATE SET sum = sum + excluded.sum;
+"""
+
+
+def triggers(table: str, checked: Checked) -> str:
+    """SQL for the triggers that keep the sums of a table."""
+
     def change(row: str, sign: str) -> str:
         # An upsert works whatever the statement that fires the trigger does with conflicts.
         return f"""

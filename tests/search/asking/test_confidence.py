@@ -154,6 +154,15 @@ def test_likely_hits_stay_as_they_were_ranked_and_contradictions_are_averaged():
     assert [some.tolist() for some in in_order(np.empty(0), None)] == [[], []]
 
 
+def test_pictures_and_texts_that_are_about_as_likely_come_in_turn():
+    pictures = np.array([False, False, True, True, False, True])
+    order, shown = in_order(np.array([100.0, 99, 90, 88, 35, 5]), pictures)
+    assert order.tolist() == [0, 2, 1, 3, 4, 5]
+    assert shown.tolist() == [100, 94, 94, 88, 35, 5]
+    order, shown = in_order(np.array([60.0, 59, 90, 88, 12, 20]), pictures)
+    assert order.tolist() == [2, 3, 0, 1, 5, 4]
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_second_photograph_of_the_same_is_as_sure_as_where_it_is_the_only_one(
     searcher_of, language

@@ -20,8 +20,7 @@ from seesay.data.folders import list_images
 from seesay.search.asking.results import Results
 from seesay.search.collection import Collection
 from seesay.search.filtering import make_filter
-from seesay.search.report.cards import Bilingual, Section
-from seesay.search.report.page import to_page
+from seesay.web.report import Bilingual, Section, to_page
 
 HERE = Path(__file__).parent
 COUNT = 5

@@ -87,7 +87,7 @@ class Seesay(Engine):
         import faiss  # noqa: F401
 
         from seesay.search.catalog import records  # noqa: F401
-        from seesay.search.vectors import lane  # noqa: F401
+        from seesay.search.vectors import vector_index  # noqa: F401
 
     def fill(self, vectors, numbers):
         from seesay.search.catalog.records import SpaceDraft
@@ -108,9 +108,9 @@ class Seesay(Engine):
         self.lane().build()
 
     def lane(self):
-        from seesay.search.vectors.lane import Lane
+        from seesay.search.vectors.vector_index import VectorIndex
 
-        return Lane(self.store, self.store.spaces.get(1), "image")
+        return VectorIndex(self.store, self.store.spaces.get(1), "image")
 
     def open(self):
         from seesay.search.catalog.store import Store

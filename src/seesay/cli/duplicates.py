@@ -44,7 +44,7 @@ def duplicates(
     from seesay.cli.opening import opened
     from seesay.cli.output import print_json, working
     from seesay.cli.results import print_paths
-    from seesay.search.report.plain import to_plain
+    from seesay.search.plain import to_plain
 
     with opened(collection) as here, working(say("comparing", "正在比较")):
         found = here.duplicates(threshold=threshold, exact=exact)

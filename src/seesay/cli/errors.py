@@ -54,7 +54,7 @@ def errors(
         if retry:
             here.retry_errors()
     if json:
-        from seesay.search.report.plain import to_plain
+        from seesay.search.plain import to_plain
 
         print_json(to_plain(bad))
     elif paths or zero:

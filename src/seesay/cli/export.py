@@ -33,8 +33,8 @@ def export(
     from seesay.cli.opening import opened
     from seesay.cli.output import print_json, working
     from seesay.data.atomic import check_folder
+    from seesay.search.catalog.export import writer_for
     from seesay.search.filtering import make_filter
-    from seesay.search.report.export import writer_for
 
     writer_for(file)  # a wrong ending or folder is told before the work
     check_folder(file)

@@ -134,7 +134,7 @@ def _show(here: "Opened", report: "IngestReport", *, as_json: bool) -> None:
     from seesay.cli.output import print_json, warn
 
     if as_json:
-        from seesay.search.report.plain import to_plain
+        from seesay.search.plain import to_plain
 
         print_json({"collection": str(here.store.folder), **to_plain(report)})
         return
@@ -287,7 +287,7 @@ def switch(
                 on_progress=lambda p: tell(p.done, p.total or 0, p.failed),
             )
         if as_json:
-            from seesay.search.report.plain import to_plain
+            from seesay.search.plain import to_plain
 
             print_json({"model": here.model.name, "former": former, **to_plain(report)})
         elif report.complete:
@@ -343,7 +343,7 @@ def watch(
     from seesay.cli.opening import started
     from seesay.cli.output import print_json, warn
     from seesay.search.indexing.options import IngestOptions
-    from seesay.search.report.plain import to_plain
+    from seesay.search.plain import to_plain
 
     options = IngestOptions(limits=read_limits(max_pixels, max_file_size, seconds))
     with started(collection, paths or [], device=device) as here:

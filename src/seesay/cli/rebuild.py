@@ -8,7 +8,7 @@ from seesay.cli.messages import say
 from seesay.cli.options import Collection, Json
 
 if TYPE_CHECKING:
-    from seesay.search.rebuilding import BuiltLane
+    from seesay.search.rebuilding import BuiltIndex
 
 Engine = Annotated[
     str | None,
@@ -45,7 +45,7 @@ def rebuild(
 ) -> None:
     from seesay.cli.opening import opened
     from seesay.cli.output import print_json, working
-    from seesay.search.report.plain import to_plain
+    from seesay.search.plain import to_plain
 
     with opened(collection) as here, working(say("building the indexes", "正在重建索引")):
         forgotten = here.forget_unused() if forget_unused else []
@@ -65,7 +65,7 @@ def index_kind(kind: str) -> str:
     )
 
 
-def _show(built: "list[BuiltLane]") -> None:
+def _show(built: "list[BuiltIndex]") -> None:
     from seesay.cli.output import print_table, warn
     from seesay.cli.results import duration, lane_name
 

@@ -23,7 +23,7 @@ from seesay.text import Text, printable
 if TYPE_CHECKING:
     from seesay.search.asking.results import Comparison, Hit, LaneReport, Results
     from seesay.search.collection import Collection
-    from seesay.search.report.cards import Card
+    from seesay.web.report import Card
 
 SNIPPET = 120  # characters of a text in the table
 LONG_PATH = 40
@@ -43,7 +43,7 @@ def show_results(
     """The finds in the form that was asked for; `misfits` is how many of those that hardly fit are
     shown, None for all of them. JSON has them all, and says how sure each is."""
     if as_json:
-        from seesay.search.report.plain import to_plain
+        from seesay.search.plain import to_plain
 
         print_json(to_plain(results))
         return
@@ -211,9 +211,8 @@ def _short(path: str) -> str:
 
 def write_sheet(collection: "Collection", file: Path, asked: str, results: "Results") -> None:
     """The finds as a PNG or a page, by the ending of the file."""
-    from seesay.search.report.cards import Section
-    from seesay.search.report.contact_sheet import shows_chinese, write_contact_sheet
-    from seesay.search.report.page import to_page
+    from seesay.cli.contact_sheet import shows_chinese, write_contact_sheet
+    from seesay.web.report import Section, to_page
 
     cards = tuple(to_card(collection, hit) for hit in results.hits)
     if file.suffix.lower() == ".png":
@@ -264,8 +263,7 @@ def check_sheet(file: Path | None) -> None:
 def to_card(collection: "Collection", hit: "Hit") -> "Card":
     """A find as it is drawn, with its thumbnail where there can be one."""
     from seesay.errors import CollectionError
-    from seesay.search.report.cards import Card
-    from seesay.search.report.page import file_link
+    from seesay.web.report import Card, file_link
 
     picture = None
     if hit.kind != "text":

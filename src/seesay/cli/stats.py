@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from seesay.search.catalog.records import Run
-    from seesay.search.report.statistics import SpaceStatistics, Statistics
+    from seesay.search.statistics import SpaceStatistics, Statistics
 
 
 def stats(collection: Collection = None, json: Json = False) -> None:
@@ -19,7 +19,7 @@ def stats(collection: Collection = None, json: Json = False) -> None:
     with opened(collection) as here:
         found = here.stats()
     if json:
-        from seesay.search.report.plain import to_plain
+        from seesay.search.plain import to_plain
 
         print_json(to_plain(found))
         return

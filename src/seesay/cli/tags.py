@@ -33,7 +33,7 @@ def tags(
     from seesay.cli.output import print_json, print_table, progress, warn
     from seesay.inference.labels import read_labels
     from seesay.search.filtering import make_filter
-    from seesay.search.report.plain import to_plain
+    from seesay.search.plain import to_plain
 
     wanted = None if labels is None else _words(read_labels(labels), labels)
     condition = make_filter(where=where or (), folders=folder or ())

@@ -8,20 +8,20 @@ from seesay.search.catalog.store import Store
 from seesay.search.checking.mending import mend
 from seesay.search.indexing.storing.upkeep import MODALITIES
 from seesay.search.vectors.engines import engine_in_use, reached, use_engine
-from seesay.search.vectors.lane import Lane, LaneStatus
+from seesay.search.vectors.vector_index import IndexStatus, VectorIndex
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuiltLane:
+class BuiltIndex:
     """One index after `rebuild`."""
 
     model: str
     modality: Modality
-    status: LaneStatus
+    status: IndexStatus
     seconds: float
 
 
-def rebuild(store: Store, space: Space, engine: str | None = None) -> list[BuiltLane]:
+def rebuild(store: Store, space: Space, engine: str | None = None) -> list[BuiltIndex]:
     """Build the indexes of a space from the stored vectors: nothing is embedded again. Searches
     use the former ones until each is complete; then those are removed.
     What is unsound among the vectors is taken out first.
@@ -45,21 +45,21 @@ def rebuild(store: Store, space: Space, engine: str | None = None) -> list[Built
         for other in store.spaces.all():
             if other.id != space.id:
                 for modality in MODALITIES:
-                    _forget_others(Lane(store, other, modality), chosen)
+                    _forget_others(VectorIndex(store, other, modality), chosen)
     return built
 
 
-def _built(store: Store, space: Space, modality: Modality, engine: str) -> BuiltLane:
+def _built(store: Store, space: Space, modality: Modality, engine: str) -> BuiltIndex:
     start = time.perf_counter()
-    lane = Lane(store, space, modality)
+    lane = VectorIndex(store, space, modality)
     try:
         status = lane.build(engine)
     finally:
         lane.close()
     seconds = time.perf_counter() - start
-    return BuiltLane(model=space.model, modality=modality, status=status, seconds=seconds)
+    return BuiltIndex(model=space.model, modality=modality, status=status, seconds=seconds)
 
 
-def _forget_others(lane: Lane, engine: str) -> None:
+def _forget_others(lane: VectorIndex, engine: str) -> None:
     if lane.engine not in (None, engine):
         lane.discard()

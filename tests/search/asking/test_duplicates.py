@@ -17,7 +17,7 @@ from seesay.search.asking.keeping import CopyFile, has_copy_mark, loss, sort_key
 from seesay.search.asking.likeness import IDENTICAL, Likeness
 from seesay.search.catalog.records import Item
 from seesay.search.catalog.store import Store
-from seesay.search.report.thumbnails import Thumbnails
+from seesay.search.thumbnails import Thumbnails
 
 ALIKE = Likeness(similarity=0.99, same_colours=True)
 

@@ -13,6 +13,7 @@ import made_collections as made
 from seesay.cli.verify import CHINESE
 from seesay.errors import CollectionError
 from seesay.search.catalog import metadata as metadata_module
+from seesay.search.catalog.export import export
 from seesay.search.catalog.filters import columns
 from seesay.search.catalog.filters.columns import Columns
 from seesay.search.catalog.filters.conditions import Where, matching_units
@@ -22,9 +23,8 @@ from seesay.search.catalog.values import MOST_KEY, MOST_TEXT, sound
 from seesay.search.checking.mending import mend
 from seesay.search.checking.metadata import check_metadata
 from seesay.search.filtering import make_filter
-from seesay.search.report.export import export
-from seesay.search.report.facets import facets
-from seesay.search.report.plain import to_json
+from seesay.search.plain import to_json
+from seesay.search.statistics import facets
 
 TAKEN = datetime(2021, 5, 4, 10, 11, 12, tzinfo=UTC)
 ANYTHING = some.text(alphabet=some.characters(codec=None, exclude_categories=()), max_size=20)

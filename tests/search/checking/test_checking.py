@@ -20,8 +20,8 @@ from seesay.search.checking.findings import WORDS, Finding
 from seesay.search.checking.mending import mend
 from seesay.search.checking.truth import check_truth
 from seesay.search.vectors import faiss, generations
-from seesay.search.vectors.lane import Lane
 from seesay.search.vectors.rows import Rows
+from seesay.search.vectors.vector_index import VectorIndex
 
 pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
 
@@ -54,7 +54,7 @@ def folder(whole, tmp_path):
 
 
 def lane(store):
-    return Lane(store, store.spaces.get(1), "image")
+    return VectorIndex(store, store.spaces.get(1), "image")
 
 
 def damage(folder, *statements):
@@ -211,7 +211,7 @@ def test_an_index_that_finds_something_else_is_found(folder):
     with Store(folder) as store:
         view = lane(store)._current()
         other = Rows(np.ascontiguousarray(view.base.rows.vectors[::-1]))
-        faiss.FaissIndex().build(other, view.generation.folder, "")
+        faiss.FaissEngine().build(other, view.generation.folder, "")
         rewritten(store)
         ((kind, count),) = deep_kinds(store)
         assert (kind, count) == ("index recall", 100)

@@ -16,7 +16,7 @@ from seesay.search.filtering import make_filter
 from seesay.search.indexing.indexing import ingest
 from seesay.search.indexing.options import IngestOptions
 from seesay.search.indexing.watching import watch
-from seesay.search.report.facets import facets
+from seesay.search.statistics import facets
 
 ONE = IngestOptions(workers=1)
 

@@ -20,7 +20,7 @@ from seesay.search.checking.truth import check_truth
 from seesay.search.collection import Collection
 from seesay.search.filtering import make_filter
 from seesay.search.indexing.options import IngestOptions
-from seesay.search.report.plain import to_json
+from seesay.search.plain import to_json
 
 TABLES, COLLECTIONS, PICTURES = 1000, 4, 60
 COLUMNS = ({}, {"image": "path", "label": "rating"}, {"image": "file", "caption": "text"})

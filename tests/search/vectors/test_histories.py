@@ -19,8 +19,8 @@ from seesay.search.indexing.storing.upkeep import keep_up
 from seesay.search.vectors import generations
 from seesay.search.vectors.checksums import FileRecord
 from seesay.search.vectors.engines import engine_of, use_engine
-from seesay.search.vectors.faiss import FaissIndex
-from seesay.search.vectors.lane import Lane
+from seesay.search.vectors.faiss import FaissEngine
+from seesay.search.vectors.vector_index import VectorIndex
 
 pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
 
@@ -35,7 +35,7 @@ def write_raw(generation, facts):
 
 
 def lane(store, modality="image"):
-    return contextlib.closing(Lane(store, store.spaces.get(1), modality))
+    return contextlib.closing(VectorIndex(store, store.spaces.get(1), modality))
 
 
 def collection(folder, engine, vectors):
@@ -63,7 +63,7 @@ def go_on(folder, new):
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """A collection with an index, and beside it the database as it was before."""
-    folder = collection(tmp_path_factory.mktemp("kept") / "c", FaissIndex(), VECTORS[:ROWS])
+    folder = collection(tmp_path_factory.mktemp("kept") / "c", FaissEngine(), VECTORS[:ROWS])
     shutil.copy(folder / FILE, folder / "before")
     go_on(folder, VECTORS[ROWS:])
     return folder
@@ -172,7 +172,7 @@ def test_a_whole_copy_believes_its_index_and_goes_on(folder):
 
 def test_two_collections_whose_indexes_were_exchanged_believe_neither(folder, tmp_path):
     """They are of the same model, and have seen as many changes."""
-    other = collection(tmp_path / "other", FaissIndex(), VECTORS[::-1][:ROWS])
+    other = collection(tmp_path / "other", FaissEngine(), VECTORS[::-1][:ROWS])
     go_on(other, VECTORS[:90])
     (folder / "indexes").rename(tmp_path / "mine")
     (other / "indexes").rename(folder / "indexes")

@@ -5,11 +5,9 @@ make up for each other: jieba's words know that 长江 is one; single characters
 find what the dictionary cuts otherwise (桥 in 长江大桥).
 """
 
-import logging
 import os
 import re
 import sys
-import warnings
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from seesay.data.folding import fold
 
 if TYPE_CHECKING:
-    from jieba import Tokenizer
+    from seesay.search.catalog.segmenter import Segmenter
 
 # Han, kana, hangul: scripts whose words no space parts, or whose endings cling to them.
 _CJK = re.compile(
@@ -76,17 +74,17 @@ def _telling(text: str) -> tuple[str, ...]:
 def _words(text: str, *, for_index: bool) -> list[str]:
     if not _CJK.search(text):
         return _WORD.findall(text)
-    tokenizer = _jieba()
-    if tokenizer is None:
+    segmenter = _segmenter()
+    if segmenter is None:
         others = _WORD.findall(_CJK.sub(" ", text))
         return others if for_index else [*others, *_characters(text)]
-    cut = tokenizer.cut_for_search(text) if for_index else tokenizer.cut(text)
+    cut = segmenter.cut_for_search(text) if for_index else segmenter.cut(text)
     return [word for word in cut if _WORD.search(word)]
 
 
 def cuts_words() -> bool:
     """Whether Chinese is cut into words; without jieba it is found by pairs of characters."""
-    return _jieba() is not None
+    return _segmenter() is not None
 
 
 def holds_chinese(text: str) -> bool:
@@ -128,29 +126,13 @@ def _quoted(tokens: str) -> str:
 
 
 @cache
-def _jieba() -> "Tokenizer | None":
-    """The segmenter, loaded when the first Chinese text comes (half a second); None where it is not
-    installed.
-
-    It would write its cache to the folder of temporary files, which others can write to, and read
-    it from there with `marshal`: it is given the user's own cache folder instead.
-    """
+def _segmenter() -> "Segmenter | None":
+    """Loaded when the first Chinese text comes; None where jieba is not installed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its own use of pkg_resources and escapes
-            import jieba
+        from seesay.search.catalog.segmenter import Segmenter
     except ModuleNotFoundError:
         return None
-    jieba.setLogLevel(logging.CRITICAL)  # it reports its loading on the error stream
-    tokenizer = jieba.Tokenizer()
-    folder = cache_folder() / "jieba"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(os.devnull)  # no cache: it then loads in a second
-    tokenizer.tmp_dir = str(folder)
-    tokenizer.initialize()
-    return tokenizer
+    return Segmenter()
 
 
 def cache_folder() -> Path:

@@ -3,7 +3,7 @@
 from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
 from seesay.search.catalog.records import Modality, Space
 from seesay.search.catalog.store import Store
-from seesay.search.vectors.lane import Lane
+from seesay.search.vectors.vector_index import VectorIndex
 
 MODALITIES: tuple[Modality, ...] = ("image", "text")
 
@@ -14,7 +14,7 @@ def keep_up(store: Store, space: Space) -> str | None:
     that another process is building just now is left to it."""
     problem = None
     for modality in MODALITIES:
-        lane = Lane(store, space, modality)
+        lane = VectorIndex(store, space, modality)
         try:
             if lane.status().needs_build:
                 lane.build()

@@ -1,20 +1,32 @@
 """What a collection holds and what it takes: counted, without loading a model."""
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from socket import gethostname
 
 from seesay.search.catalog.records import Modality, Run, Space
 from seesay.search.catalog.sqlite.paths import text_to_path
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.report.thumbnails import FOLDER
+from seesay.search.catalog.values import (
+    DATE_KEY,
+    EARLIEST,
+    LATEST,
+    READABLE,
+    ValueType,
+    local_time,
+    moment,
+    read,
+)
+from seesay.search.thumbnails import FOLDER
 from seesay.search.vectors import generations
-from seesay.search.vectors.building import lane_folder
+from seesay.search.vectors.building import index_folder
+from seesay.search.vectors.engine import IndexDamagedError
 from seesay.search.vectors.engines import engine_in_use
-from seesay.search.vectors.protocol import IndexDamagedError
 
 _MODALITIES: tuple[Modality, ...] = ("image", "text")
 
@@ -143,7 +155,7 @@ def _space(store: Store, space: Space) -> SpaceStatistics:
 
 def _indexes(store: Store, space: Space) -> Iterator[IndexStatistics]:
     for modality in _MODALITIES:
-        lane = lane_folder(store, space, modality)
+        lane = index_folder(store, space, modality)
         with suppress(IndexDamagedError):  # none, or one that `verify` has more to say about
             number = generations.newest(lane)
             manifest = generations.manifest_of(lane, number)
@@ -165,3 +177,113 @@ def _size(file: Path) -> int:
 
 def _size_below(folder: Path) -> int:
     return sum(_size(Path(root, name)) for root, _, names in os.walk(folder) for name in names)
+
+
+_FINITE = sys.float_info.max
+_FOLDERS, _VALUES = 1000, 20  # as many are named, the fullest first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A value that a filter may ask for."""
+
+    value: str
+    count: int
+    """Units that have it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyFacet:
+    """A key of metadata."""
+
+    name: str
+    type: ValueType
+    count: int
+    """Units that have it."""
+    values: tuple[Choice, ...]
+    """The most frequent values of a key of texts."""
+    least: float | None
+    """Of a key of numbers the smallest, of one of dates seconds since 1970."""
+    most: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facets:
+    """What there is to choose from."""
+
+    folders: tuple[Choice, ...]
+    """Those with files of their own, the fullest first."""
+    kinds: tuple[Choice, ...]
+    """"image", "text" and so on."""
+    first: date | None
+    """Day of the oldest, by when a picture was taken or else its file was last changed."""
+    last: date | None
+    keys: tuple[KeyFacet, ...]
+
+
+def facets(store: Store) -> Facets:
+    """All of one state of the collection."""
+    rows = store.database.rows
+    with store.database.snapshot():
+        folders = rows(
+            "SELECT i.folder, count(*) FROM units u JOIN items i ON i.id = u.item"
+            " GROUP BY i.folder ORDER BY count(*) DESC, i.folder LIMIT ?",
+            (_FOLDERS,),
+        )
+        kinds = rows("SELECT kind, count(*) FROM units GROUP BY kind ORDER BY count(*) DESC, kind")
+        days = _days(store)
+        keys = rows("SELECT id, name, type FROM metadata_keys ORDER BY name, type")
+        known = [_key(store, *row) for row in keys]
+    return Facets(
+        folders=_choices(folders),
+        kinds=_choices(kinds),
+        first=min(days, default=None),
+        last=max(days, default=None),
+        keys=tuple(key for key in known if key.count),
+    )
+
+
+def _days(store: Store) -> set[date]:
+    """The first and last day, of pictures taken at a known time and of other files."""
+    dated = (
+        "SELECT m.value, m.unit FROM metadata m JOIN metadata_keys k ON k.id = m.key"
+        " WHERE k.name = ? AND k.type = 'date' AND m.value BETWEEN ? AND ?"
+    )
+    known = (DATE_KEY, EARLIEST, LATEST)
+    ((first, last),) = store.database.rows(f"SELECT min(value), max(value) FROM ({dated})", known)
+    ((oldest, newest),) = store.database.rows(
+        "SELECT min(i.mtime_ns), max(i.mtime_ns) FROM units u JOIN items i ON i.id = u.item"
+        f" WHERE u.id NOT IN (SELECT unit FROM ({dated}))",
+        known,
+    )
+    taken = [moment(seconds) for seconds in (first, last) if seconds is not None]
+    changed = [local_time(mtime_ns) for mtime_ns in (oldest, newest) if mtime_ns is not None]
+    return {one.date() for one in (*taken, *changed) if one is not None}
+
+
+def _key(store: Store, number: int, name: str, kind: ValueType) -> KeyFacet:
+    ((count, least, most),) = store.database.rows(
+        "SELECT count(DISTINCT unit), min(value), max(value) FROM metadata WHERE key = ?"
+        " AND (? OR value BETWEEN ? AND ?)",
+        (number, kind == "text", *((EARLIEST, LATEST) if kind == "date" else (-_FINITE, _FINITE))),
+    )
+    values: list[tuple[object, int]] = []
+    if kind == "text":
+        values = store.database.rows(
+            f"SELECT {READABLE.format('value')}, count(*) FROM metadata WHERE key = ?"
+            " GROUP BY value"
+            " ORDER BY count(*) DESC, value LIMIT ?",
+            (number, _VALUES),
+        )
+    return KeyFacet(
+        name=text_to_path(name),
+        type=kind,
+        count=count,
+        values=_choices(values),
+        least=None if kind == "text" else least,
+        most=None if kind == "text" else most,
+    )
+
+
+def _choices(rows: Sequence[tuple[object, int]]) -> tuple[Choice, ...]:
+    return tuple(Choice(value=str(read("text", value)), count=count) for value, count in rows)

@@ -65,7 +65,7 @@ class OpenIndex(Protocol):
 
 
 @runtime_checkable
-class VectorIndex(Protocol):
+class Engine(Protocol):
     """An engine: builds indexes of numbered rows and opens them again."""
 
     @property

@@ -1,19 +1,33 @@
 """A contact sheet: one PNG with a grid of what was found and captions below."""
 
 import io
+import os
+import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from seesay.data.atomic import write_whole
-from seesay.search.report.cards import Card
-from seesay.search.report.fonts import Font, chinese_font, load_font
+from seesay.web.report import Card
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 COLUMNS, CELL, GAP = 5, 256, 16
 _TEXT, _FAINT, _PAPER, _FRAME = "#1c1c1e", "#6b6b70", "#ffffff", "#f1f1f3"
 _CAPTION, _HEAD = 15, 22  # heights of letters
 _CLOSING = tuple("，。；：！？、）”…")  # never begin a line
 _LINES = 9  # of a text that was found
+
+# Files of fonts that hold the characters of both scripts, the better looking first.
+_CHINESE = (
+    *("NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "NotoSansSC-Regular.otf"),
+    *("NotoSansSC-Regular.ttf", "SourceHanSansSC-Regular.otf", "SourceHanSansCN-Regular.otf"),
+    *("PingFang.ttc", "Hiragino Sans GB.ttc", "STHeiti Light.ttc", "msyh.ttc", "Deng.ttf"),
+    *("wqy-microhei.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf", "DroidSansFallback.ttf"),
+    *("simhei.ttf", "simsun.ttc", "uming.ttc", "ArialUni.ttf", "Arial Unicode.ttf"),
+)
 
 
 def write_contact_sheet(file: Path, title: str, cards: tuple[Card, ...]) -> None:
@@ -98,3 +112,37 @@ def _drawable(text: str) -> str:
     """Without what the font has no shape for: a box of Pillow says less than a question mark."""
     known = 0x10FFFF if chinese_font() else 0x2000
     return "".join(c if c.isprintable() and ord(c) <= known else "?" for c in text)
+
+
+@cache
+def chinese_font() -> Path | None:
+    """The file of a font with Chinese characters, where this machine has one."""
+    wanted = {name.casefold(): place for place, name in enumerate(_CHINESE)}
+    found = [
+        (wanted[name.casefold()], Path(root, name))
+        for folder in _folders()
+        for root, _, names in os.walk(folder)
+        for name in names
+        if name.casefold() in wanted
+    ]
+    return min(found)[1] if found else None
+
+
+@cache
+def load_font(size: int) -> Font:
+    """A font of this size in pixels."""
+    file = chinese_font()
+    if file is not None:
+        return ImageFont.truetype(str(file), size)
+    return ImageFont.load_default(size)
+
+
+def _folders() -> Iterator[Path]:
+    if sys.platform == "win32":
+        yield Path(os.environ.get("WINDIR", r"C:\Windows")) / "Fonts"
+    elif sys.platform == "darwin":
+        yield from (Path("/System/Library/Fonts"), Path("/Library/Fonts"))
+        yield Path.home() / "Library" / "Fonts"
+    else:
+        yield from (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
+        yield from (Path.home() / ".local" / "share" / "fonts", Path.home() / ".fonts")

@@ -5,9 +5,9 @@ import pytest
 
 from made_collections import add_photos, add_space, unit_vectors
 from seesay.errors import ConfigError
+from seesay.search.catalog.map import draw_map
 from seesay.search.catalog.store import Store
-from seesay.search.report.map import draw_map
-from seesay.search.report.newest import newest
+from seesay.search.description import newest
 
 
 @pytest.fixture

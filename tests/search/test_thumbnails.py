@@ -14,7 +14,7 @@ from seesay.errors import CollectionError
 from seesay.search.catalog.records import ItemDraft, UnitDraft
 from seesay.search.catalog.store import Store
 from seesay.search.reading.files import content_hash
-from seesay.search.report.thumbnails import Thumbnails
+from seesay.search.thumbnails import Thumbnails
 
 
 @pytest.fixture

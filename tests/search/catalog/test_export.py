@@ -11,12 +11,12 @@ import pytest
 
 from made_collections import DIM, add_photos, add_space, unit_vectors
 from seesay.errors import ConfigError, DataError
+from seesay.search.catalog.export import export
 from seesay.search.catalog.records import ItemDraft, Locator, UnitDraft
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.values import sound
 from seesay.search.filtering import make_filter
 from seesay.search.reading.tables import read_table
-from seesay.search.report.export import export
 
 DAY = datetime(2024, 5, 31, tzinfo=UTC)
 NOTE = UnitDraft(kind="text", text="a note")

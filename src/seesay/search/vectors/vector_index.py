@@ -19,10 +19,10 @@ from seesay.search.catalog.store import Store
 from seesay.search.checking.findings import Finding
 from seesay.search.checking.index import check_recall, check_rows
 from seesay.search.vectors import building, generations
+from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError, OpenIndex
 from seesay.search.vectors.engines import EngineOf, engine_in_use, engine_of
 from seesay.search.vectors.generations import Generation
 from seesay.search.vectors.planner import Question, Ranking, answer
-from seesay.search.vectors.protocol import IndexDamagedError, IndexOutdatedError, OpenIndex
 from seesay.search.vectors.rows import Rows
 from seesay.search.vectors.view import View, followed, opened, row_count
 
@@ -32,7 +32,7 @@ AGAIN_S = 30.0  # an index that could not be used is left alone for as long: a s
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaneStatus:
+class IndexStatus:
     """What a lane holds, and whether a new index would be worth building."""
 
     vectors: int
@@ -54,7 +54,7 @@ class LaneStatus:
     """After a build: engines that could not remove the former index, as their server is away."""
 
 
-class Lane:
+class VectorIndex:
     """The vectors of one modality in one space. Any number of threads may search at once."""
 
     def __init__(
@@ -70,7 +70,7 @@ class Lane:
         `columns` may be shared by the lanes of one thread."""
         self.space = space
         self.modality: Modality = modality
-        self.folder = building.lane_folder(store, space, modality)
+        self.folder = building.index_folder(store, space, modality)
         self._store = store
         self._engines = engines
         self._columns = columns or Columns(store.database)
@@ -102,7 +102,7 @@ class Lane:
             self._do_without(view, ranking.plan.problem)
         return ranking
 
-    def build(self, engine: str | None = None, *, wait_s: float = 0.0) -> LaneStatus:
+    def build(self, engine: str | None = None, *, wait_s: float = 0.0) -> IndexStatus:
         """Build the index anew from what is stored, and use it; with the collection's engine, or
         the one of this name. Raises CollectionBusyError where another process is building it,
         CollectionError where there is no room, no right, or no server that answers."""
@@ -125,14 +125,14 @@ class Lane:
                 self._remove_all_but(0)
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def status(self) -> LaneStatus:
+    def status(self) -> IndexStatus:
         """What the lane holds now."""
         view = self._current()
         generation, gone, recent = view.generation, view.base.dead, len(view.recent.rows)
         engine = engine_in_use(self._store.settings)
         stale = generation is not None and generation.manifest.engine != engine
         churned = gone + recent > max(CHURN_LEAST, CHURN * len(view.base.rows))
-        return LaneStatus(
+        return IndexStatus(
             vectors=row_count((view.base, view.recent)),
             indexed=len(view.base.rows),
             recent=recent - view.recent.dead,

@@ -15,7 +15,7 @@ from seesay.search.catalog.store import Store
 from seesay.search.vectors import faiss, generations
 from seesay.search.vectors.building import building
 from seesay.search.vectors.engines import use_engine
-from seesay.search.vectors.lane import Lane
+from seesay.search.vectors.vector_index import VectorIndex
 
 pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
 
@@ -60,7 +60,7 @@ def lane(store, engine=None):
     if engine is not None:
         with store.writing("choose an engine"):
             use_engine(store.settings, engine.name)
-    return Lane(store, store.spaces.get(1), "image")
+    return VectorIndex(store, store.spaces.get(1), "image")
 
 
 def truth(query, kept, count=10):
@@ -250,10 +250,10 @@ def test_a_generation_is_forced_to_the_disk_before_it_has_its_name(tmp_path, mon
 def test_what_a_manifest_calls_its_own_on_a_server_is_removed_only_if_it_can_be(
     chroma_server, copied, monkeypatch
 ):
-    from seesay.search.vectors.outside.chroma import ChromaIndex, _close
+    from seesay.search.vectors.outside.chroma import ChromaEngine, _close
 
     monkeypatch.setenv("SEESAY_CHROMA_TOKEN", f"{chroma_server}=")
-    engine = ChromaIndex(chroma_server)
+    engine = ChromaEngine(chroma_server)
     client = engine._client(Path())
     client.create_collection("customers", embedding_function=None)
     with Store(copied) as store, contextlib.closing(lane(store, engine)) as searched:
@@ -279,10 +279,10 @@ def test_what_a_manifest_calls_its_own_on_a_server_is_removed_only_if_it_can_be(
 def test_a_copy_that_is_built_anew_leaves_the_first_ones_index_on_a_server_alone(
     chroma_server, copied, tmp_path, monkeypatch
 ):
-    from seesay.search.vectors.outside.chroma import ChromaIndex
+    from seesay.search.vectors.outside.chroma import ChromaEngine
 
     monkeypatch.setenv("SEESAY_CHROMA_TOKEN", f"{chroma_server}=")
-    engine = ChromaIndex(chroma_server)
+    engine = ChromaEngine(chroma_server)
     with Store(copied) as store, contextlib.closing(lane(store, engine)) as searched:
         searched.build()
     shutil.copytree(copied, tmp_path / "second")

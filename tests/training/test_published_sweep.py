@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from seesay.training.sweeps.report import NOTHING, shown
-from seesay.training.sweeps.sweep import cells_of, read_sweep
+from seesay.training.sweep import cells_of, read_sweep
+from seesay.training.sweep_report import NOTHING, shown
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "softmax-vs-sigmoid"

@@ -5,9 +5,9 @@ import math
 import pytest
 
 from seesay.errors import ConfigError
-from seesay.training.logs.run_log import read_log
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
+from seesay.training.run_log import read_log
 from seesay.weights.checkpoint import load_dual_encoder
 from tiny_runs import weights, write_run
 

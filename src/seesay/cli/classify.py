@@ -132,7 +132,7 @@ def classify(
 
 def _labels(given: str | None, paths: list[Path], *, evaluate: bool) -> dict[str, str]:
     from seesay.errors import ConfigError
-    from seesay.evaluation.zero_shot import find_classes
+    from seesay.evaluation.data_sets import find_classes
     from seesay.inference.labels import folder_labels, read_labels
 
     if evaluate and len(paths) != 1:

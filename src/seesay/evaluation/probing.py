@@ -13,11 +13,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from seesay.errors import DataError
-from seesay.evaluation.labelled import LabelledImages, read_labelled
+from seesay.evaluation.data_sets import LabelledImages, read_labelled
 from seesay.inference.classifier import ZeroShotClassifier
 from seesay.inference.embedder import Embedder, Progress
 from seesay.inference.labels import folder_labels
 from seesay.inference.probe import LinearProbe, check_classes, fit_probe
+from seesay.text import Text
 
 DECADES = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
 FINEST = 0.125  # of a decade
@@ -171,9 +172,13 @@ def split(
         rows = rng.permutation(np.flatnonzero(targets == number))
         if len(rows) < least:
             raise DataError(
-                f"the class {name} has {len(rows)} pictures that can be read, expected at least "
-                f"{least}: some to learn from and some to measure on; add pictures, remove the "
-                "class, or measure on others by --test"
+                Text(
+                    f"the class {name} has {len(rows)} pictures that can be read, expected at "
+                    f"least {least}: some to learn from and some to measure on; add pictures, "
+                    "remove the class, or measure on others by --test",
+                    f"类别 {name} 有 {len(rows)} 张能读取的图片；至少应有 {least} 张，"
+                    "分别用于学习和测量；请补充图片、去掉这个类别，或用 --test 在别的图片上测量",
+                )
             )
         count = max(1, round(PART * len(rows)))
         held.append(rows[:count])
@@ -221,8 +226,12 @@ def _read_test(test: Path, classes: Sequence[str]) -> LabelledImages:
     labelled = read_labelled(test)
     if unknown := sorted(set(labelled.labels) - set(classes)):
         raise DataError(
-            f"{test} has pictures of {', '.join(unknown[:3])}, which the probe does not learn; "
-            f"expected some of {', '.join(classes[:10])}; call the classes alike in both"
+            Text(
+                f"{test} has pictures of {', '.join(unknown[:3])}, which the probe does not learn; "
+                f"expected some of {', '.join(classes[:10])}; call the classes alike in both",
+                f"{test} 里有 {'、'.join(unknown[:3])} 的图片，探针没有学过；"
+                f"应属于：{'、'.join(classes[:10])}；请让两边的类别名一致",
+            )
         )
     return labelled
 
@@ -236,9 +245,14 @@ def _embed(
     found = embedder.embed_images(labelled.images, on_progress=on_progress)
     failures = [(str(labelled.images[f.index]), str(f.error)) for f in found.failures]
     if not len(found):
+        reason = Text.of(found.failures[0].error)
         raise DataError(
-            f"none of the {len(labelled)} pictures can be read, the first because: "
-            f"{failures[0][1]}; expected pictures; check the paths"
+            Text(
+                f"none of the {len(labelled)} pictures can be read, the first because: "
+                f"{reason.en}; expected pictures; check the paths",
+                f"{len(labelled)} 张图片都无法读取，第一张的原因：{reason.zh}；应为图片；"
+                "请检查路径",
+            )
         )
     number = {label: n for n, label in enumerate(classes)}
     targets = np.array([number[labelled.labels[row]] for row in found.rows])

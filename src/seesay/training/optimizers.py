@@ -66,10 +66,10 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ada
     check_names(names, config)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if any(_belongs(name, part) for part in config.freeze):
+        if any(belongs(name, part) for part in config.freeze):
             parameter.requires_grad_(False)
         if parameter.requires_grad:
-            parts = [part for part in config.multipliers if _belongs(name, part)]
+            parts = [part for part in config.multipliers if belongs(name, part)]
             factor = config.multipliers[max(parts, key=len)] if parts else 1.0
             groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
     if not groups:
@@ -89,11 +89,12 @@ def check_names(names: Sequence[str], config: OptimizerConfig) -> None:
     """Raises ConfigError where `freeze` or `multipliers` names none of a model's parameters."""
     for setting, parts in (("freeze", config.freeze), ("multipliers", config.multipliers)):
         for part in parts:
-            if not any(_belongs(name, part) for name in names):
+            if not any(belongs(name, part) for name in names):
                 raise ConfigError(f"optimizer.{setting}: {_no_such_part(part, names)}")
 
 
-def _belongs(name: str, part: str) -> bool:
+def belongs(name: str, part: str) -> bool:
+    """Whether a parameter is of a part of the model, which may be itself."""
     return name == part or name.startswith(part + ".")
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from seesay.data.atomic import write_whole
 from seesay.errors import ConfigError, TrainingError
-from seesay.training.checkpoints.store import Checkpoints
+from seesay.training.checkpoints import Checkpoints
 from seesay.training.distributed import Processes, in_all
 from seesay.weights.own import check_replaceable, mark_run
 

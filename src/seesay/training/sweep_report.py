@@ -7,8 +7,8 @@ from html import escape
 from typing import Any
 
 from seesay.data.tables import write_csv
-from seesay.training.sweeps.line_charts import legend, line_chart
-from seesay.training.sweeps.sweep import Cell, SweepConfig
+from seesay.training.line_charts import legend, line_chart
+from seesay.training.sweep import Cell, SweepConfig
 
 # Of each step, beside what is measured: in the log under these names.
 KNOWN = ("step", "loss", "scale", "bias", "seconds", "memory_mib")

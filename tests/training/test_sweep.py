@@ -9,18 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seesay.errors import ConfigError, TrainingError
-from seesay.training.line_charts import legend, line_chart, style, ticks
+from seesay.evaluation.pages import shown
 from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.sweep import cells_of, read_sweep, run_sweep
 from seesay.training.sweep_report import (
     first_rows,
     last_rows,
+    legend,
+    line_chart,
     measurements,
     shown,
+    style,
     sweep_csv,
     sweep_markdown,
     sweep_page,
+    ticks,
 )
 from tiny_runs import measured_by, write_run
 

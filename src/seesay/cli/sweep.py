@@ -30,6 +30,7 @@ def sweep(
     json: Json = False,
 ) -> None:
     from seesay.cli.output import print_json, print_table, warn, write_text
+    from seesay.evaluation.pages import shown
     from seesay.training.sweep import (
         Cell,
         cells_of,
@@ -37,13 +38,7 @@ def sweep(
         read_sweep,
         run_sweep,
     )
-    from seesay.training.sweep_report import (
-        last_rows,
-        shown,
-        sweep_csv,
-        sweep_markdown,
-        sweep_page,
-    )
+    from seesay.training.sweep_report import last_rows, sweep_csv, sweep_markdown, sweep_page
 
     config = read_sweep(file)
     cells = cells_of(config, file)

@@ -1,31 +1,28 @@
-"""What a sweep found: a CSV with every measurement, a page with curves that stands alone, and a
-table for pages of documentation, so that no figure is copied by hand."""
+"""What a sweep measured: a CSV with every value, a page of tables and curves that stands alone, and
+a table for pages of documentation, so that no figure is copied by hand."""
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
+from math import floor, isfinite, log10
 from typing import Any
 
 from seesay.data.tables import write_csv
-from seesay.training.line_charts import legend, line_chart
+from seesay.evaluation.pages import Table, html_page, html_table, markdown_table, shown
 from seesay.training.sweep import Cell, SweepConfig
 
 # Of each step, beside what is measured: in the log under these names.
 KNOWN = ("step", "loss", "scale", "bias", "seconds", "memory_mib")
 NOTHING = "No measurement yet 还没有结果"
-OF_STEPS = {*KNOWN, "gradient_norm", "lr", "damaged", "samples_per_s"}
+Points = Sequence[tuple[float, float]]
 
-STYLE = """
-body { font: 15px/1.5 system-ui, "Noto Sans CJK SC", sans-serif; margin: 2em auto;
-       max-width: 1120px; padding: 0 1em; color: #222; background: #fff }
-svg text { font: 12px system-ui, sans-serif; fill: #444 } svg .title { font-weight: 600 }
-svg .grid { stroke: #e4e4e4 } .charts { display: grid; gap: 1.2em;
-  grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)) }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } caption { text-align: left }
-th, td { padding: .25em .8em; border-bottom: 1px solid #ddd; text-align: right }
-th:first-child, td:first-child { text-align: left } .legend span { margin-right: 1.2em }
-.scroll { overflow-x: auto } .note { color: #555 }
-"""
+WIDTH, HEIGHT = 520, 300
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 40
+# Colour-blind safe (Okabe and Ito, 2008).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+DASHES = ("", "6 3", "2 3")
+OF_STEPS = {*KNOWN, "gradient_norm", "lr", "damaged", "samples_per_s"}
 
 
 def measurements(cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -97,9 +94,8 @@ def sweep_markdown(config: SweepConfig, cells: Sequence[Cell]) -> str:
     ends = last_rows(config, cells)
     if not ends:
         return f"{NOTHING}\n"
-    head, *body = ([name, *(shown(end[name]) for end in ends)] for name in ends[0])
-    ruler = ["---", *["---:"] * len(ends)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ruler, *body))
+    head, *rows = ([name, *(shown(end[name]) for end in ends)] for name in ends[0])
+    return markdown_table(Table("", head, rows))
 
 
 def sweep_page(config: SweepConfig, cells: Sequence[Cell]) -> str:
@@ -115,25 +111,14 @@ def sweep_page(config: SweepConfig, cells: Sequence[Cell]) -> str:
     ]
     if any("bias" in line for cell in cells for line in cell.log):
         charts.append(line_chart("bias 偏置", "epoch 轮次", _of_steps(cells, "bias")))
-    names, begun = [cell.name for cell in cells], first_rows(config, cells)
-    open_runs = [cell.name for cell in cells if not cell.finished]
-    note = (
-        f"<p class='note'>Not finished 未完成: {escape(', '.join(open_runs))}</p>"
-        if open_runs
-        else ""
-    )
-    return "\n".join(
-        [
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            f"<title>{escape(config.title)}</title><style>{STYLE}</style></head><body>",
-            f"<h1>{escape(config.title)}</h1>{note}",
-            _table(last_rows(config, cells), "Last measurement of each run 每次训练的最终结果"),
-            _table(begun, "Before the first step 训练开始之前") if begun else "",
-            legend(names),
-            f'<div class="charts">{"".join(f"<div>{chart}</div>" for chart in charts)}</div>',
-            "</body></html>",
-        ]
-    )
+    parts = [_table(last_rows(config, cells), "Last measurement of each run 每次训练的最终结果")]
+    if begun := first_rows(config, cells):
+        parts.append(_table(begun, "Before the first step 训练开始之前"))
+    parts.append(legend([cell.name for cell in cells]))
+    parts.append(f'<div class="charts">{"".join(f"<div>{c}</div>" for c in charts)}</div>')
+    running = ", ".join(cell.name for cell in cells if not cell.finished)
+    note = f"Not finished 未完成: {running}" if running else ""
+    return html_page(config.title, "\n".join(parts), note=note)
 
 
 def _by_run(
@@ -166,21 +151,104 @@ def _temperatures(cells: Sequence[Cell]) -> dict[str, list[tuple[float, float]]]
 def _table(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     if not rows:
         return f"<p>{NOTHING}</p>"
-    head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(shown(value))}</td>" for value in row.values()) + "</tr>"
-        for row in rows
-    )
+    cells = [[shown(value) for value in row.values()] for row in rows]
+    return html_table(Table(title, list(rows[0]), cells))
+
+
+# Line charts, without any script or library
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The ranges of a chart, and where a value stands in it."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        across = (x - self.x[0]) / (self.x[1] - self.x[0])
+        up = (y - self.y[0]) / (self.y[1] - self.y[0])
+        return (
+            LEFT + across * (WIDTH - LEFT - RIGHT),
+            HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM),
+        )
+
+
+def line_chart(title: str, x_label: str, lines: Mapping[str, Points]) -> str:
+    """An SVG image with a line for each name. Values that are not finite leave a gap."""
+    points = [p for line in lines.values() for p in line if isfinite(p[0]) and isfinite(p[1])]
+    frame = Frame(_range([x for x, _ in points]), _range([y for _, y in points]))
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+        f"<title>{escape(title)}</title>",
+        f'<text x="{LEFT}" y="18" class="title">{escape(title)}</text>',
+        *_grid(frame),
+        f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">'
+        f"{escape(x_label)}</text>",
+    ]
+    for number, line in enumerate(lines.values()):
+        parts.append(_line(frame, line, *style(number)))
+    return "\n".join([*parts, "</svg>"])
+
+
+def style(number: int) -> tuple[str, str]:
+    """Colour and dashes of the line of a number: the same in every chart of a page."""
+    return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+
+
+def legend(names: Sequence[str]) -> str:
+    """HTML that says which line is which."""
+    entries = []
+    for number, name in enumerate(names):
+        colour, dashes = style(number)
+        entries.append(
+            f'<span><svg width="28" height="8"><line x1="0" y1="4" x2="28" y2="4" '
+            f'stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dashes}"/></svg> '
+            f"{escape(name)}</span>"
+        )
+    return f'<p class="legend">{" ".join(entries)}</p>'
+
+
+def _line(frame: Frame, points: Points, colour: str, dashes: str) -> str:
+    path, pen = [], "M"
+    for x, y in points:
+        if isfinite(x) and isfinite(y):
+            path.append("{}{:.1f} {:.1f}".format(pen, *frame.at(x, y)))
+            pen = "L"
+        else:
+            pen = "M"
     return (
-        f'<div class="scroll"><table><caption>{escape(title)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<path d="{" ".join(path)}" fill="none" stroke="{colour}" stroke-width="2" '
+        f'stroke-dasharray="{dashes}" stroke-linejoin="round" stroke-linecap="round"/>'
     )
 
 
-def shown(value: Any) -> str:
-    """A value as a person reads it."""
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) < 10 else f"{value:.0f}"
-    return str(value)
+def _grid(frame: Frame) -> list[str]:
+    parts = []
+    for value in ticks(*frame.y):
+        x, y = frame.at(frame.x[0], value)
+        parts.append(
+            f'<line x1="{x}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" class="grid"/>'
+        )
+        parts.append(f'<text x="{x - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
+    for value in ticks(*frame.x):
+        x, y = frame.at(value, frame.y[0])
+        parts.append(f'<text x="{x:.1f}" y="{y + 16}" text-anchor="middle">{value:g}</text>')
+    return parts
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """A little more than from the least to the most; never empty."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    margin = (high - low) * 0.04 or abs(high) * 0.1 or 1.0
+    return low - margin, high + margin
+
+
+def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Round values inside a range, about as many as wanted."""
+    raw = (high - low) / wanted
+    size = 10.0 ** floor(log10(raw))
+    step = min((size * factor for factor in (1, 2, 5, 10)), key=lambda s: abs(s - raw))
+    first = floor(low / step) + 1
+    count = floor(high / step) - first + 1
+    return [round((first + i) * step, 12) for i in range(count)]

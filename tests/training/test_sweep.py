@@ -19,7 +19,6 @@ from seesay.training.sweep_report import (
     legend,
     line_chart,
     measurements,
-    shown,
     style,
     sweep_csv,
     sweep_markdown,

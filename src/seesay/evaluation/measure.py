@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from seesay.errors import ConfigError, DataError
+from seesay.evaluation.probing import ProbeAccuracy
 from seesay.evaluation.retrieval import Retrieval
 from seesay.evaluation.zero_shot import ZeroShot
 from seesay.inference.embedder import Embedder
@@ -26,7 +27,11 @@ class Measure(Protocol):
         """Each name with its value; higher is better."""
 
 
-MEASURES: dict[str, type[Measure]] = {"retrieval": Retrieval, "zero_shot": ZeroShot}
+MEASURES: dict[str, type[Measure]] = {
+    "retrieval": Retrieval,
+    "zero_shot": ZeroShot,
+    "probe": ProbeAccuracy,
+}
 """By the name of the section of [evaluation] that asks for it."""
 
 

@@ -86,7 +86,7 @@ class Seesay(Engine):
     def load_libraries(self):
         import faiss  # noqa: F401
 
-        from seesay.search.catalog import records  # noqa: F401
+        from seesay.search.catalog import passages  # noqa: F401
         from seesay.search.vectors import vector_index  # noqa: F401
 
     def fill(self, vectors, numbers):

@@ -8,7 +8,7 @@ import pytest
 from hostile_tables import hostile_table
 from made_files import write_photo
 from seesay.cli.errors import STAGES
-from seesay.data.batches_config import RecordsConfig, open_records
+from seesay.data.sources import RecordsConfig, open_records
 from seesay.errors import SeesayError
 from seesay.search.asking.asking import parse
 from seesay.search.catalog.filter_masks import Columns

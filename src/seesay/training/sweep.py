@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from seesay.errors import ConfigError, TrainingError
-from seesay.training.keeper import model_folder
-from seesay.training.logs.run_log import read_log
-from seesay.training.recipes.files import read_toml, refuse_other_kind
-from seesay.training.recipes.recipe import Recipe, read_recipe, sentence
-from seesay.training.recipes.settings import build
+from seesay.text import Text
+from seesay.training.recipe import Recipe, model_folder, read_recipe, sentence
 from seesay.training.run_folder import SWEEP, SWEEP_FILES, claim_folder
+from seesay.training.run_log import read_log
+from seesay.training.settings import build, read_toml, refuse_other_kind
 from seesay.weights.bundle import FILE
 
 Setting = bool | int | float | str
@@ -43,8 +42,12 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         if not self.axes or not all(self.axes.values()):
+            axes = dict(self.axes)
             raise ConfigError(
-                f"axes={dict(self.axes)} vary nothing: name at least one axis and one choice on it"
+                Text(
+                    f"axes={axes} vary nothing: name at least one axis and one choice on it",
+                    f"axes={axes} 没有要对比的；至少应有一个维度和其中一个取值；请写上",
+                )
             )
 
 
@@ -80,7 +83,13 @@ def read_sweep(file: Path) -> SweepConfig:
     try:
         return build(SweepConfig, table)
     except ConfigError as error:
-        raise ConfigError(f"{file} cannot be used: {sentence(error)} Correct this there") from None
+        reason = sentence(error)
+        raise ConfigError(
+            Text(
+                f"{file} cannot be used: {reason.en} Correct this there",
+                f"{file} 不能用：{reason.zh}请在文件里改正",
+            )
+        ) from None
 
 
 def cells_of(config: SweepConfig, file: Path) -> list[Cell]:
@@ -127,6 +136,11 @@ def run_sweep(
         run(recipe, cell.assignments)
         if not cell.finished:
             raise TrainingError(
-                f"the run {cell.name} of the sweep did not come to its end; what it said stands "
-                "above. Correct the cause and start the sweep again: it goes on from here"
+                Text(
+                    f"the run {cell.name} of the sweep did not come to its end; what it said "
+                    "stands above. Correct the cause and start the sweep again: it goes on from "
+                    "here",
+                    f"对比实验中的 {cell.name} 没有训练完；原因见上面的输出；"
+                    "请改正后重新运行对比实验，会从这里继续",
+                )
             )

@@ -1,7 +1,8 @@
-"""Checkpoints that exist as a whole or not at all, whenever the process is killed.
+"""Checkpoints: the state of a training, taken out whole and put back to the last bit.
 
-A checkpoint is a folder. It is written under a temporary name, brought to the disk file by file and
-only then given its own name, which file systems do in one step. Deleting goes the other way round.
+A checkpoint is a folder that exists as a whole or not at all, whenever the process is killed. It is
+written under a temporary name, brought to the disk file by file and only then given its own name,
+which file systems do in one step. Deleting goes the other way round.
 """
 
 import json
@@ -17,9 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from seesay.errors import ConfigError, TrainingError
+from seesay.objectives.exchange import gather_objects
+from seesay.text import Text
+from seesay.training.distributed import Processes, like, whole
+from seesay.training.optimizers import Ema
 
 NAME = re.compile(r"step-(\d{8,})")
 UNFINISHED = ".unfinished-"
@@ -36,9 +41,13 @@ class CheckpointConfig:
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.keep < 1:
+            given = f"every={self.every}", f"keep={self.keep}"
             raise ConfigError(
-                f"every={self.every} and keep={self.keep} would leave nothing to go on from, "
-                "expected at least 1 each: raise them"
+                Text(
+                    f"{' and '.join(given)} would leave nothing to go on from, expected at least "
+                    "1 each: raise them",
+                    f"{'、'.join(given)} 留不下可继续训练的检查点；两者都至少为 1；请调大",
+                )
             )
 
 
@@ -147,9 +156,14 @@ class Checkpoints:
             shutil.rmtree(doomed)
 
     def _unreadable(self, step: int, error: Exception) -> TrainingError:
+        path, reason = self.path(step), type(error).__name__
         return TrainingError(
-            f"the checkpoint {self.path(step)} is damaged ({type(error).__name__}), expected one "
-            "written to the end: check the disk, delete this folder and resume from the one before"
+            Text(
+                f"the checkpoint {path} is damaged ({reason}), expected one written to the end: "
+                "check the disk, delete this folder and resume from the one before",
+                f"检查点 {path} 已损坏（{reason}）；应为完整写入的检查点；"
+                "请检查硬盘，删除这个文件夹，再从前一个检查点继续",
+            )
         )
 
 
@@ -192,3 +206,68 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     version, internal, gauss_next = state["python"]
     random.setstate((version, tuple(internal.tolist()), gauss_next))
+
+
+class TrainingState:
+    """Model, optimizer and running average of one training, in one process or cut over many."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None) -> None:
+        self.model, self.optimizer, self.ema = model, optimizer, ema
+
+    def snapshot(self, step: int, notes: dict[str, Any]) -> Snapshot:
+        """The state after a step; every process must ask."""
+        return Snapshot(
+            step=step,
+            model=_in_memory(self.model.state_dict()),
+            average=_in_memory(self.ema.weights) if self.ema is not None else {},
+            optimizer={
+                name: _in_memory(self.optimizer.state[parameter])
+                for name, parameter in self.model.named_parameters()
+                if parameter in self.optimizer.state
+            },
+            random=gather_objects(random_state()),
+            notes=notes,
+        )
+
+    def load(self, snapshot: Snapshot, processes: Processes) -> None:
+        """Go back to a snapshot, taken by any number of processes.
+        Raises TrainingError where it is of another model."""
+        _fill(self.model.state_dict(), snapshot.model, "weights")
+        if self.ema is not None:
+            _fill(self.ema.weights, snapshot.average, "running average")
+        for name, parameter in self.model.named_parameters():
+            if name in snapshot.optimizer:
+                self.optimizer.state[parameter] = {
+                    key: tensor if key == "step" else like(parameter.detach(), tensor)
+                    for key, tensor in snapshot.optimizer[name].items()
+                }
+        if len(snapshot.random) == processes.count:
+            restore_random_state(snapshot.random[processes.rank])
+        else:  # masks of dropout differ then, and nothing else
+            torch.manual_seed(snapshot.step * processes.count + processes.rank)
+
+
+def whole_weights(model: nn.Module, ema: Ema | None) -> dict[str, Tensor]:
+    """What is evaluated: the running average where there is one. Every process must ask."""
+    weights = ema.weights if ema is not None else model.state_dict()
+    return {name: whole(tensor).detach() for name, tensor in weights.items()}
+
+
+def _in_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: whole(t).detach().cpu().contiguous() for name, t in tensors.items()}
+
+
+@torch.no_grad()
+def _fill(targets: Mapping[str, Tensor], values: Mapping[str, Tensor], what: str) -> None:
+    if different := sorted(targets.keys() ^ values.keys()):
+        names = ", ".join(different[:5])
+        raise TrainingError(
+            Text(
+                f"the checkpoint's {what} are those of another model: {names} stand on one side "
+                "only; resume with the recipe and the version that the run was begun with",
+                f"检查点里的参数（{what}）属于另一个模型：{names} 只在一边有；"
+                "应与开始训练时一致；请用当时的配方和版本继续",
+            )
+        )
+    for name, target in targets.items():
+        target.copy_(like(target, values[name]))

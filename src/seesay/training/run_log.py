@@ -1,20 +1,27 @@
-"""What a training run tells while it goes on: log.jsonl, TensorBoard, Weights & Biases, a bar."""
+"""What a training run reports on its way: log.jsonl, TensorBoard, Weights & Biases and a progress
+bar; the samples that could not be read; the time and memory it took."""
 
 import json
+import resource
+import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from seesay.data.atomic import write_whole
+from seesay.data.formats.records import Damaged
 from seesay.errors import ConfigError, MissingExtraError
+from seesay.text import Text
 
+MIB = 2**20
 QUIET_S = 30.0  # between two lines where there is no terminal to draw a bar on
 
 
@@ -30,7 +37,10 @@ class LogConfig:
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ConfigError(
-                f"every={self.every} is no number of steps, expected at least 1: raise it"
+                Text(
+                    f"every={self.every} is no number of steps, expected at least 1: raise it",
+                    f"every={self.every} 不是步数；至少为 1；请调大",
+                )
             )
 
 
@@ -181,3 +191,49 @@ class _Wandb:
 
     def close(self) -> None:
         self._run.finish()
+
+
+class DamageLog:
+    """A file with a line per damaged sample: its name and the reason."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._known = {row["key"] for row in read_log(file)} if file.exists() else set()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, damaged: Iterable[Damaged]) -> None:
+        """Write down those that are not known yet."""
+        for one in damaged:
+            if one.key in self._known:
+                continue
+            self._known.add(one.key)
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("a", encoding="utf-8", errors="backslashreplace") as lines:
+                row = {"key": one.key, "reason": one.reason}
+                lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+class Meter:
+    """A stopwatch that can be stopped while a model is measured or saved."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        """Time until the last stop, with that of earlier parts of the run."""
+        self._since = time.perf_counter()
+
+    def stop(self) -> float:
+        self.seconds += time.perf_counter() - self._since
+        return self.seconds
+
+    def go_on(self) -> None:
+        self._since = time.perf_counter()
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Most memory so far: of the tensors on a GPU, elsewhere of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / MIB
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB

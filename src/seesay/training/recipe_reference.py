@@ -7,10 +7,10 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
 from itertools import pairwise
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
-from seesay.training.recipes.recipe import Recipe
-from seesay.training.recipes.settings import SCALARS, kind_of
+from seesay.training.recipe import Recipe
+from seesay.training.settings import SCALARS, choices, hints_of
 
 
 def recipe_reference() -> str:
@@ -55,29 +55,27 @@ def _markdown(section: Section) -> str:
     return "\n\n".join([*parts, "\n".join(table)] if section.settings else parts)
 
 
-def _sections(kind: Any, at: tuple[str, ...], about: str = "") -> Iterator[Section]:
-    hints, notes = get_type_hints(kind), setting_notes(kind)
+def _sections(config: Any, at: tuple[str, ...], about: str = "") -> Iterator[Section]:
+    notes = setting_notes(config)
     inner: list[tuple[Any, tuple[str, ...], str]] = []
     rows = []
-    for field in fields(kind):
-        configs = list(_configs(hints[field.name], (*at, field.name)))
-        if configs:
-            inner += [(*config, notes.get(field.name, "")) for config in configs]
+    defaults = {field.name: field for field in fields(config)}
+    for name, hint in hints_of(config).items():
+        if configs := list(_configs(hint, (*at, name))):
+            inner += [(*one, notes.get(name, "")) for one in configs]
         else:
-            value, note = _type(hints[field.name]), notes.get(field.name, "")
-            rows.append(Setting(field.name, value, _default(field), note))
-    own = inspect.cleandoc(kind.__doc__ or "")
-    words = [about, "" if own.startswith(f"{kind.__name__}(") else own]
-    said = tuple(dict.fromkeys(word for word in words if word))
-    yield Section(".".join(at), said, tuple(rows))
-    for config, path, note in inner:
-        yield from _sections(config, path, note)
+            rows.append(Setting(name, _type(hint), _default(defaults[name]), notes.get(name, "")))
+    own = inspect.cleandoc(config.__doc__ or "")
+    words = [about, "" if own.startswith(f"{config.__name__}(") else own]
+    yield Section(".".join(at), tuple(dict.fromkeys(filter(None, words))), tuple(rows))
+    for one, path, note in inner:
+        yield from _sections(one, path, note)
 
 
-def setting_notes(kind: Any) -> dict[str, str]:
+def setting_notes(config: Any) -> dict[str, str]:
     """The docstring line under each setting of a config, inherited ones included."""
     notes: dict[str, str] = {}
-    for owner in reversed(kind.__mro__):
+    for owner in reversed(config.__mro__):
         if not is_dataclass(owner):
             continue
         source: Any = owner
@@ -98,12 +96,12 @@ def _configs(hint: Any, at: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, .
     """The sections that a setting stands for, where it stands for any."""
     if is_dataclass(hint):
         yield hint, at
+    elif by_kind := choices(hint):
+        for kind, config in by_kind.items():
+            yield config, (*at[:-1], f'{at[-1]} (kind = "{kind}")')
     elif get_origin(hint) in (Union, types.UnionType):
-        options: list[Any] = [option for option in get_args(hint) if is_dataclass(option)]
-        for option in options:
-            # With alternatives, the section's heading says by which kind this one is chosen.
-            chosen = f'{at[-1]} (kind = "{kind_of(option)}")'
-            yield option, at if len(options) == 1 else (*at[:-1], chosen)
+        for option in get_args(hint):
+            yield from _configs(option, at) if is_dataclass(option) else ()
     elif get_origin(hint) in (dict, Mapping):
         yield from _configs(get_args(hint)[1], (*at, "NAME"))
 
@@ -120,7 +118,7 @@ def _type(hint: Any) -> str:
         return "list: " + ", ".join(_type(a) for a in arguments)
     if get_origin(hint) in (dict, Mapping):
         return f"table of {_type(arguments[1])}"
-    return SCALARS.get(hint, str(hint))
+    return str(SCALARS.get(hint, hint))
 
 
 def _default(field: "Field[Any]") -> str | None:

@@ -1,17 +1,19 @@
-"""Learn from a finished model of both kinds of towers, which sees the same images and texts."""
+"""Learn from a finished model of both kinds of towers, which sees the same images and texts.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+It loads its teacher, which needs higher floors than `seesay.objectives`, where the losses are.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from math import log
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seesay.data.batches_config import RecordsConfig, SourceConfig, read_classes
-from seesay.data.batches_samples import number_of
+from seesay.data.sources import check_templates, read_classes, texts_of_classes
 from seesay.data.tokenizers import Tokenizer
 from seesay.errors import ConfigError
 from seesay.inference.load import load
@@ -20,17 +22,21 @@ from seesay.objectives.distillation import (
     relation_distillation,
     soft_label_distillation,
 )
-from seesay.training.objectives import IMAGES, TEXTS, Batch, check_weight
-from seesay.training.texts import check_templates, texts_of_classes, texts_of_records
-from seesay.weights.bundle import Bundle
+from seesay.objectives.objective import (
+    TOWERS,
+    Batch,
+    Objective,
+    ObjectiveConfig,
+    ObjectiveContext,
+    View,
+)
+from seesay.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillationConfig:
+class DistillationConfig(ObjectiveConfig):
     """Images and texts are told apart as a finished model does (CLIP-KD, Yang et al. 2024)."""
 
-    source: str
-    """Which section of [data] gives the images and texts."""
     teacher: str
     """A catalogue name or folder of the model to learn from; it keeps its own tokenizer."""
     relation: float = 1.0
@@ -47,94 +53,109 @@ class DistillationConfig:
     """Per language, texts with {} for the name of a class; one is drawn each time."""
     names: int = 256
     """Classes in a step, drawn at random."""
-    weight: float = 1.0
-    """Factor in the sum of all objectives."""
 
     def __post_init__(self) -> None:
-        check_weight(self.weight)
+        super().__post_init__()
         terms = (self.relation, self.embedding, self.soft_labels)
         if min(terms) < 0 or not sum(terms) > 0:
+            given = f"relation={self.relation}, embedding={self.embedding}"
             raise ConfigError(
-                f"relation={self.relation}, embedding={self.embedding} and "
-                f"soft_labels={self.soft_labels} let nothing be learned, expected numbers from 0, "
-                "one of them above: raise them"
+                Text(
+                    f"{given} and soft_labels={self.soft_labels} let nothing be learned, expected "
+                    "numbers from 0, one of them above: raise them",
+                    f"{given}, soft_labels={self.soft_labels} 学不到任何东西；都不能小于 0，"
+                    "且至少一项大于 0；请调大",
+                )
             )
         if (self.soft_labels > 0) is not (self.classes is not None):
+            given = f"soft_labels={self.soft_labels}"
             raise ConfigError(
-                f"soft_labels={self.soft_labels} and classes={self.classes!r} contradict each "
-                "other, expected both or neither: set the other one too, or remove this one"
+                Text(
+                    f"{given} and classes={self.classes!r} contradict each other, expected both or "
+                    "neither: set the other one too, or remove this one",
+                    f"{given} 与 classes={self.classes!r} 矛盾；两者应都写或都不写；"
+                    "请补上另一项，或去掉这一项",
+                )
             )
         if self.names < 2:
             raise ConfigError(
-                f"names={self.names} leaves nothing to tell apart, expected at least 2: raise it"
+                Text(
+                    f"names={self.names} leaves nothing to tell apart, expected at least 2: raise "
+                    "it",
+                    f"names={self.names} 没有可区分的类别；至少为 2；请调大",
+                )
             )
         check_templates(self.templates)
+
+    @property
+    def trains(self) -> tuple[str, ...]:
+        # Embeddings alone know nothing of the scale of logits.
+        scaled = self.relation > 0 or self.soft_labels > 0
+        return (*TOWERS, *(("log_scale",) if scaled else ()))
+
+    def make(self, context: ObjectiveContext) -> Objective:
+        return Distillation(self, context)
+
+    def texts(self) -> Iterable[str]:
+        return () if self.classes is None else texts_of_classes(self.classes, self.templates)
 
 
 class Distillation:
     """The objective of DistillationConfig. The teacher sees the student's own crops, resized to
     what it takes, and the words of each text."""
 
-    def __init__(
-        self,
-        name: str,
-        config: DistillationConfig,
-        made: Bundle[Any],
-        source: SourceConfig,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self._name, self._config, self._seed = f"objective {name}", config, seed
-        self._device = device
-        self._teacher = load(config.teacher, device=device)
-        self._teacher_scale = torch.tensor(log(self._teacher.scale), device=device)
-        self._turn = fixed_rotation(self._teacher.dim, made.model.config.embed_dim).to(device)
-        self._tokenizer: Tokenizer = made.tokenizer
-        # A batch holds the student's ids and the number of each text, not its words.
-        needs_texts = config.relation > 0 or config.embedding > 0
-        self._texts = {number_of(t): t for t in _texts(source)} if needs_texts else {}
+    def __init__(self, config: DistillationConfig, context: ObjectiveContext) -> None:
+        self._config, self._seed, self._device = config, context.seed, context.device
+        self._teacher = load(config.teacher, device=self._device)
+        self._teacher_scale = torch.tensor(log(self._teacher.scale), device=self._device)
+        width = context.bundle.model.config.embed_dim
+        self._turn = fixed_rotation(self._teacher.dim, width).to(self._device)
+        self._tokenizer: Tokenizer = context.bundle.tokenizer
+        self._sees_texts = config.relation > 0 or config.embedding > 0
         self._classes = [] if config.classes is None else read_classes(config.classes)
+        own = f"objective {context.name}"
+        self._images, self._texts = View("images", config.source), View("texts", config.source)
+        self._names = View("texts", own)
+        self._taught = {
+            name: View("given", f"{own}: {name}") for name in ("images", "texts", "names")
+        }
 
-    def inputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        source = self._config.source
-        own = batch["sources"][source]
-        taught = {"images": self._teacher_images(own["images"])}
-        wanted = {source + IMAGES: own["images"]}
-        if self._texts:
-            wanted[source + TEXTS] = own["ids"]
-            words = [self._texts[number] for number in own["text_numbers"].tolist()]
-            taught["texts"] = self._teacher_texts(words)
+    def inputs(self, batch: Batch) -> Mapping[View, Tensor]:
+        own = batch.sources[self._config.source]
+        wanted = {self._images: own.images}
+        wanted[self._taught["images"]] = self._teacher_images(own.images)
+        if self._sees_texts:
+            wanted[self._texts] = own.ids
+            wanted[self._taught["texts"]] = self._teacher_texts(list(own.texts))
         if self._classes:
-            texts = self._class_texts(batch["step"])
+            texts = self._class_texts(batch.step)
             tokens = self._tokenizer.encode(texts)
             first = np.unique(tokens.owners, return_index=True)[1]
-            wanted[f"{self._name}.names"] = torch.from_numpy(tokens.ids[first])
-            taught["names"] = self._teacher_texts(texts)
-        batch[self._name] = taught  # for `loss`, which sees the same batch
+            wanted[self._names] = torch.from_numpy(tokens.ids[first])
+            wanted[self._taught["names"]] = self._teacher_texts(texts)
         return wanted
 
     def loss(
         self,
-        embeds: Mapping[str, Tensor],
+        outputs: Mapping[View, Tensor],
         batch: Batch,
         log_scale: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        c, taught = self._config, batch[self._name]
-        images = embeds[c.source + IMAGES]
-        total = 0 * log_scale  # of which an embedding alone knows nothing, and DDP must see it
-        if self._texts:
-            texts = embeds[c.source + TEXTS]
-            teacher = taught["images"], taught["texts"]
+        c, images = self._config, outputs[self._images]
+        taught = {name: outputs[view] for name, view in self._taught.items() if view in outputs}
+        terms = []
+        if self._sees_texts:
+            texts, teacher = outputs[self._texts], (taught["images"], taught["texts"])
             if c.relation > 0:
                 sides = (images, texts, log_scale, *teacher, self._teacher_scale)
-                total = total + c.relation * relation_distillation(*sides)
+                terms.append(c.relation * relation_distillation(*sides))
             if c.embedding > 0:
                 pairs = zip((images, texts), (side @ self._turn for side in teacher), strict=True)
                 parts = [embedding_distillation(*pair) for pair in pairs]
-                total = total + c.embedding * torch.stack(parts).mean()
+                terms.append(c.embedding * torch.stack(parts).mean())
         if self._classes:
-            ours = embeds[f"{self._name}.names"].split(self._count)
+            ours = outputs[self._names].split(self._count)
             theirs = taught["names"].split(self._count)
             parts = [
                 soft_label_distillation(
@@ -142,8 +163,8 @@ class Distillation:
                 )
                 for mine, other in zip(ours, theirs, strict=True)
             ]
-            total = total + c.soft_labels * torch.stack(parts).mean()
-        return total
+            terms.append(c.soft_labels * torch.stack(parts).mean())
+        return torch.stack(terms).sum()
 
     @property
     def _count(self) -> int:
@@ -170,14 +191,6 @@ class Distillation:
             for language, templates in self._config.templates.items()
             for number in chosen
         ]
-
-
-def _texts(source: SourceConfig) -> Iterator[str]:
-    """All that a source may draw."""
-    plain: RecordsConfig = replace(source, classes=None, templates={})
-    yield from texts_of_records(plain)
-    if source.classes is not None:
-        yield from texts_of_classes(source.classes, source.templates)
 
 
 def fixed_rotation(rows: int, columns: int) -> Tensor:

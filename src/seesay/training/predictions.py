@@ -1,33 +1,37 @@
 """Learn the names of things from a classifier: its predictions for an image, tied to the names of
 its classes in both languages (soft labels, Hinton et al. 2015)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from seesay.data.batches_config import read_classes
+from seesay.data.sources import check_templates, read_classes, texts_of_classes
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
 from seesay.objectives.distillation import soft_label_distillation
-from seesay.training.distributed import gather_objects
+from seesay.objectives.exchange import gather_objects
+from seesay.objectives.objective import (
+    TOWERS,
+    Batch,
+    Objective,
+    ObjectiveConfig,
+    ObjectiveContext,
+    View,
+)
+from seesay.text import Text
 from seesay.training.dual_encoder import channels_last
-from seesay.training.objectives import IMAGES, Batch, check_weight
-from seesay.training.texts import check_templates
-from seesay.weights.bundle import Bundle
 from seesay.weights.mobilenet import MEAN, STD, load_classifier
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionsConfig:
+class PredictionsConfig(ObjectiveConfig):
     """An image is as near to the name of each class as a finished classifier finds it likely."""
 
-    source: str
-    """Which section of [data] gives the images."""
     classifier: str
     """A safetensors file of MobileNetV2 with its 1,001 outputs, of which the first is unused."""
     classes: str
@@ -42,72 +46,85 @@ class PredictionsConfig:
     """Most likely classes of each image whose names are in a step."""
     names: int = 256
     """Class names in a step; the rest beside the likely ones is drawn at random."""
-    weight: float = 1.0
-    """Factor in the sum of all objectives."""
 
     def __post_init__(self) -> None:
-        check_weight(self.weight)
+        super().__post_init__()
         if not self.temperature > 0:
             raise ConfigError(
-                f"temperature={self.temperature} divides by nothing, expected a number above 0: "
-                "raise it"
+                Text(
+                    f"temperature={self.temperature} divides by nothing, expected a number above "
+                    "0: raise it",
+                    f"temperature={self.temperature} 不能作除数；应大于 0；请调大",
+                )
             )
         if self.likely < 1 or self.names < 2:
+            given = f"likely={self.likely}", f"names={self.names}"
             raise ConfigError(
-                f"likely={self.likely} and names={self.names} are too few to choose among, "
-                "expected at least 1 and 2: raise them"
+                Text(
+                    f"{' and '.join(given)} are too few to choose among, expected at least 1 and "
+                    "2: raise them",
+                    f"{'、'.join(given)} 太少，无法选择；应分别至少为 1 和 2；请调大",
+                )
             )
         check_templates(self.templates)
+
+    @property
+    def trains(self) -> tuple[str, ...]:
+        return (*TOWERS, "log_scale")
+
+    def make(self, context: ObjectiveContext) -> Objective:
+        return Predictions(self, context)
+
+    def texts(self) -> Iterable[str]:
+        return texts_of_classes(self.classes, self.templates)
 
 
 class Predictions:
     """The objective of PredictionsConfig. Every process draws the same names in a step."""
 
-    def __init__(
-        self,
-        name: str,
-        config: PredictionsConfig,
-        made: Bundle[Any],
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self._name, self._config = f"objective {name}", config
-        self._seed, self._device = seed, device
-        self._tokenizer = made.tokenizer
-        self._transform = ImageTransform(replace(made.transform, mean=MEAN, std=STD))
+    def __init__(self, config: PredictionsConfig, context: ObjectiveContext) -> None:
+        bundle, own = context.bundle, f"objective {context.name}"
+        self._config, self._seed, self._device = config, context.seed, context.device
+        self._tokenizer = bundle.tokenizer
+        self._images, self._texts = View("images", config.source), View("texts", own)
+        self._judged = View("given", own)
+        self._transform = ImageTransform(replace(bundle.transform, mean=MEAN, std=STD))
         self._classifier = load_classifier(Path(config.classifier).expanduser()).eval()
         self._classifier.requires_grad_(False)
-        channels_last(self._classifier.to(device))
+        channels_last(self._classifier.to(self._device))
         self._names = read_classes(config.classes)
         outputs = self._classifier.classifier.out_features - 1
         if outputs != len(self._names):
             raise ConfigError(
-                f"{config.classes} names {len(self._names)} classes, and the classifier knows "
-                f"{outputs}: give the list that belongs to it"
+                Text(
+                    f"{config.classes} names {len(self._names)} classes, and the classifier knows "
+                    f"{outputs}: give the list that belongs to it",
+                    f"{config.classes} 里有 {len(self._names)} 个类别，分类器有 {outputs} 个；"
+                    "两者应一致；请给出与它配套的类别表",
+                )
             )
 
-    def inputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        images = batch["sources"][self._config.source]["images"]
+    def inputs(self, batch: Batch) -> Mapping[View, Tensor]:
+        images = batch.sources[self._config.source].images
         judgement = self._judge(images)
-        chosen = self._choose(judgement, batch["step"])
-        batch[self._name] = judgement[:, chosen]  # for `loss`, which sees the same batch
+        chosen = self._choose(judgement, batch.step)
         return {
-            self._config.source + IMAGES: images,
-            f"{self._name}.names": self._tokens(chosen, batch["step"]),
+            self._images: images,
+            self._texts: self._tokens(chosen, batch.step),
+            self._judged: judgement[:, chosen],
         }
 
     def loss(
         self,
-        embeds: Mapping[str, Tensor],
+        outputs: Mapping[View, Tensor],
         batch: Batch,
         log_scale: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        images = embeds[self._config.source + IMAGES]
-        judgement = batch[self._name].to(images.device)
+        images, judgement = outputs[self._images], outputs[self._judged]
         losses = [
             soft_label_distillation(images, names, log_scale, judgement)
-            for names in embeds[f"{self._name}.names"].split(judgement.shape[1])
+            for names in outputs[self._texts].split(judgement.shape[1])
         ]
         return torch.stack(losses).mean()
 

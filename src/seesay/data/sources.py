@@ -1,11 +1,11 @@
-"""Where records come from, and what training draws of them."""
+"""The settings of a data source: where its records are, and what training draws of them."""
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from seesay.data.augmentation import AugmentationConfig
 from seesay.data.formats.chinese_clip import ChineseClipSource
@@ -14,6 +14,7 @@ from seesay.data.formats.records import COLUMNS, LANGUAGES, Damaged, Source
 from seesay.data.formats.table import TableSource
 from seesay.data.formats.webdataset import WebDatasetSource
 from seesay.errors import ConfigError, DataError
+from seesay.text import Text
 
 Format = Literal["webdataset", "table", "parquet", "chinese-clip"]
 NAMED = ("table", "parquet")  # the formats whose files name their columns
@@ -47,30 +48,40 @@ class RecordsConfig:
         _check_names("templates", self.templates, self.languages)
         if not self.languages:
             raise ConfigError(
-                "languages=() leaves no text, expected 'en', 'zh' or both: name one, or leave the "
-                "setting out"
+                Text(
+                    "languages=() leaves no text, expected 'en', 'zh' or both: name one, or leave "
+                    "the setting out",
+                    "languages=() 没有任何语言；应为 'en'、'zh' 或两者；请写上，或去掉这一项",
+                )
             )
         if self.columns and self.format not in NAMED:
+            columns, form = f"columns={dict(self.columns)}", f"format={self.format!r}"
             raise ConfigError(
-                f"columns={dict(self.columns)} stands beside format={self.format!r}, expected one "
-                f"of {', '.join(NAMED)}, whose files name their columns: correct the format, or "
-                "remove the columns"
+                Text(
+                    f"{columns} stands beside {form}, expected one of {', '.join(NAMED)}, whose "
+                    "files name their columns: correct the format, or remove the columns",
+                    f"{columns} 与 {form} 不能同时用；只有 {'、'.join(NAMED)} 的文件有列名；"
+                    "请改正 format，或去掉 columns",
+                )
             )
         if self.start < 0 or (self.stop is not None and self.stop <= self.start):
+            given = f"start={self.start}", f"stop={self.stop}"
             raise ConfigError(
-                f"start={self.start} and stop={self.stop} leave no record, expected a start of at "
-                "least 0 and a stop above it: correct them"
-            )
-        for language, texts in self.templates.items():
-            if not texts or any("{}" not in text for text in texts):
-                raise ConfigError(
-                    f"templates.{language}={texts} cannot be filled, expected texts that hold {{}} "
-                    "for the name of a class: correct them"
+                Text(
+                    f"{' and '.join(given)} leave no record, expected a start of at least 0 and a "
+                    "stop above it: correct them",
+                    f"{'、'.join(given)} 之间没有记录；start 至少为 0，stop 应大于 start；请改正",
                 )
+            )
+        check_templates(self.templates)
         if self.classes is not None and not self.templates:
             raise ConfigError(
-                f"classes={self.classes!r} stands without templates, expected a text with {{}} for "
-                "the name: add templates, e.g. en = ['a photo of a {}']"
+                Text(
+                    f"classes={self.classes!r} stands without templates, expected a text with {{}} "
+                    "for the name: add templates, e.g. en = ['a photo of a {}']",
+                    f"classes={self.classes!r} 没有配上 templates；应有含 {{}} 的句子来填类别名；"
+                    "请加上 templates，如 zh = ['一张{}的照片']",
+                )
             )
 
 
@@ -92,13 +103,19 @@ class SourceConfig(RecordsConfig):
         super().__post_init__()
         if self.size is not None and self.size < 1:
             raise ConfigError(
-                f"size={self.size} leaves no pixel, expected a side of at least 1: raise it, or "
-                "leave it out"
+                Text(
+                    f"size={self.size} leaves no pixel, expected a side of at least 1: raise it, "
+                    "or leave it out",
+                    f"size={self.size} 没有像素；边长至少为 1；请调大，或去掉这一项",
+                )
             )
         if self.batch < 1 or self.captions < 1:
+            given = f"batch={self.batch}", f"captions={self.captions}"
             raise ConfigError(
-                f"batch={self.batch} and captions={self.captions} draw nothing, expected at least "
-                "1 of each: raise them"
+                Text(
+                    f"{' and '.join(given)} draw nothing, expected at least 1 of each: raise them",
+                    f"{'、'.join(given)} 取不到样本；两者都至少为 1；请调大",
+                )
             )
 
 
@@ -107,9 +124,15 @@ def _check_names(setting: str, names: Iterable[str], known: Sequence[str]) -> No
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+            ending = Text("choose one of these", "请从中选一个")
+            if near:
+                ending = Text(f"did you mean {near[0]!r}?", f"是不是想用 {near[0]!r}？")
+            names = [repr(one) for one in known]
             raise ConfigError(
-                f"{setting} names {name!r}, expected {' or '.join(map(repr, known))}: "
-                + (f"did you mean {near[0]!r}?" if near else "choose one of these")
+                Text(
+                    f"{setting} names {name!r}, expected {' or '.join(names)}: {ending.en}",
+                    f"{setting} 里的 {name!r} 不能用；应为 {'、'.join(names)} 之一；{ending.zh}",
+                )
             )
 
 
@@ -128,16 +151,24 @@ def used_records(config: RecordsConfig, length: int, damaged: Sequence[Damaged] 
     """The numbers of the records between `start` and `stop`. Raises DataError where none is, with
     the first reason where all were left out for being `damaged`."""
     if not length and damaged:
+        first = damaged[0]
         raise DataError(
-            f"{config.path} holds no record that can be used, expected at least one: "
-            f"{len(damaged)} were left out, the first, {damaged[0].key}, because "
-            f"{damaged[0].reason}"
+            Text(
+                f"{config.path} holds no record that can be used, expected at least one: "
+                f"{len(damaged)} were left out, the first, {first.key}, because {first.reason}",
+                f"{config.path} 里没有能用的记录；至少应有一条；已略去 {len(damaged)} 条，"
+                f"第一条 {first.key} 的原因：{first.reason}",
+            )
         )
     stop = length if config.stop is None else min(config.stop, length)
     if config.start >= stop:
         raise DataError(
-            f"{config.path} holds {length} records, none from start={config.start} on, expected at "
-            "least one: correct the path or the start"
+            Text(
+                f"{config.path} holds {length} records, none from start={config.start} on, "
+                "expected at least one: correct the path or the start",
+                f"{config.path} 里有 {length} 条记录，从 start={config.start} 起一条也没有；"
+                "至少应有一条；请改正 path 或 start",
+            )
         )
     return range(config.start, stop)
 
@@ -148,7 +179,33 @@ def read_classes(file: str) -> list[Mapping[str, str]]:
         classes = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
         return [{language: str(row[language]) for language in ("en", "zh")} for row in classes]
     except (OSError, ValueError, KeyError, TypeError) as error:
+        form = '{"en": ..., "zh": ...}'
         raise DataError(
-            f"{file} holds no class names ({error!r}), expected a JSON list of "
-            '{"en": ..., "zh": ...}: correct the path or the file'
+            Text(
+                f"{file} holds no class names ({error!r}), expected a JSON list of {form}: correct "
+                "the path or the file",
+                f"{file} 里没有类别名（{error!r}）；应为 JSON 列表，每项形如 {form}；"
+                "请改正路径或文件",
+            )
         ) from None
+
+
+def texts_of_classes(file: str, templates: Mapping[Any, Sequence[str]]) -> Iterator[str]:
+    """The name of every class in every template of its language. Raises what read_classes does."""
+    for row in read_classes(file):
+        for language, texts in templates.items():
+            for text in texts:
+                yield text.replace("{}", row[language])
+
+
+def check_templates(templates: Mapping[Any, Sequence[str]]) -> None:
+    """Raises ConfigError where a text has no place for the name of a class."""
+    for language, texts in templates.items():
+        if not texts or any("{}" not in text for text in texts):
+            raise ConfigError(
+                Text(
+                    f"templates.{language}={texts} cannot be filled, expected texts that hold {{}} "
+                    "for the name of a class: correct them",
+                    f"templates.{language}={texts} 无法填入类别名；每句都应含有 {{}}；请改正",
+                )
+            )

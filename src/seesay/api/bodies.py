@@ -27,7 +27,7 @@ from seesay.errors import ConfigError
 from seesay.inference.classifier import NONE_ABOVE
 from seesay.search.asking.asking import MOST_HITS, NEGATIVE_WEIGHT, LaneName, Part, Query, parse
 from seesay.search.asking.tags import LONGEST_LABEL, MOST_LABELS
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.catalog.filters import Filter
 from seesay.search.filtering import UnitType, make_filter
 from seesay.text import Text
 

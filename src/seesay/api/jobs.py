@@ -13,7 +13,7 @@ from seesay.api.work import use_torch_threads
 from seesay.errors import SeesayError
 from seesay.inference.cancelling import Cancelled, cancelled_by
 from seesay.search.asking.tags import TagReport, check_labels
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.catalog.filters import Filter
 from seesay.search.indexing.options import IngestOptions, IngestProgress, IngestReport
 from seesay.search.indexing.storing.known import is_below
 from seesay.search.library import Library

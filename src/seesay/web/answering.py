@@ -5,13 +5,12 @@ from html import escape
 from seesay.errors import CollectionError, ImageError, SeesayError
 from seesay.search.asking.results import Results
 from seesay.search.collection import Collection
-from seesay.search.report.cards import Bilingual
-from seesay.search.report.page import both
 from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.asking import PAGE, Asked, search
 from seesay.web.cards import button, grid, notice, picture
 from seesay.web.explaining import explanation
+from seesay.web.report import Bilingual, both
 from seesay.web.uploads import refusal
 
 

@@ -8,11 +8,10 @@ from urllib.parse import quote
 
 from seesay.search.asking.folding import FoldedHit
 from seesay.search.asking.results import Hit
-from seesay.search.catalog.records import Unit
-from seesay.search.report.cards import Bilingual
-from seesay.search.report.page import both
+from seesay.search.catalog.passages import Unit
 from seesay.text import Text, to_unicode
 from seesay.web import words
+from seesay.web.report import Bilingual, both
 
 _SNIPPET = 220  # characters of a text on its card
 

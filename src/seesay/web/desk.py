@@ -11,13 +11,11 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
-from seesay.search.catalog.sqlite.paths import path_to_text, text_to_path
+from seesay.search.catalog.paths import path_to_text, text_to_path
 from seesay.search.collection import Collection
 from seesay.search.filtering import days_of
 from seesay.search.library import Library
-from seesay.search.report.cards import Bilingual
-from seesay.search.report.page import both
-from seesay.search.report.plain import sendable
+from seesay.search.plain import sendable
 from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.address import addressed, from_address
@@ -27,6 +25,7 @@ from seesay.web.cards import notice
 from seesay.web.chips import chips, without
 from seesay.web.copies import duplicates_told
 from seesay.web.mapping import Shown, draw, picked
+from seesay.web.report import Bilingual, both
 from seesay.web.uploads import MOST_SENT, decode_picture, name_of, size_of_unsent
 
 _MOST_FOLDERS = 200

@@ -17,8 +17,6 @@ except ModuleNotFoundError:
 
 from seesay.search.asking.tags import LONGEST_LABEL, MOST_LABELS, TagReport
 from seesay.search.indexing.options import IngestProgress, IngestReport
-from seesay.search.report.cards import Bilingual
-from seesay.search.report.page import both
 from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.address import to_address
@@ -26,6 +24,7 @@ from seesay.web.answering import failed
 from seesay.web.asking import Asked, conditions
 from seesay.web.cards import notice
 from seesay.web.form import Label
+from seesay.web.report import Bilingual, both
 
 _POLL_S = 0.7
 _LONGEST_PATH = 4096  # characters

@@ -18,10 +18,10 @@ from seesay.inference.embedder import Embedder
 from seesay.inference.prompts import concepts
 from seesay.search.asking.confidence import THRESHOLD, Confidence
 from seesay.search.asking.rankings.lanes import SpaceLanes
-from seesay.search.catalog.filters.conditions import Filter, matching_units
+from seesay.search.catalog.filters import Filter, matching_units
 from seesay.search.catalog.keywords import cache_folder
-from seesay.search.catalog.records import Space
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.text import Language, Text, detect_language
 
 TAG_KEY = "tag"

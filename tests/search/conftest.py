@@ -5,9 +5,9 @@ import fcntl
 import pytest
 
 from seesay.search.vectors import faiss
+from seesay.search.vectors.chroma import ChromaEngine
 from seesay.search.vectors.faiss import FaissEngine
-from seesay.search.vectors.outside.chroma import ChromaEngine
-from seesay.search.vectors.outside.milvus import MilvusEngine
+from seesay.search.vectors.milvus import MilvusEngine
 from vector_servers import free_port, start_chroma, start_milvus, stop_milvus
 
 

@@ -8,8 +8,8 @@ import pytest
 
 import made_collections as made
 from seesay.search.vectors import faiss
-from seesay.search.vectors.engine import Allowed, IndexDamagedError
-from seesay.search.vectors.rows import Rows
+from seesay.search.vectors.engine import IndexDamagedError
+from seesay.search.vectors.rows import Allowed, Rows
 
 ROWS, DIM = 4000, 32
 

@@ -12,9 +12,9 @@ from seesay.search.catalog.sqlite.paths import text_to_path
 from seesay.search.catalog.store import FILE, Store
 from seesay.search.report.thumbnails import FOLDER
 from seesay.search.vectors import generations
-from seesay.search.vectors.building import index_folder
 from seesay.search.vectors.engine import IndexDamagedError
 from seesay.search.vectors.engines import engine_in_use
+from seesay.search.vectors.generations import index_folder
 
 _MODALITIES: tuple[Modality, ...] = ("image", "text")
 

@@ -5,7 +5,7 @@ Over several processes: torchrun --nproc-per-node 4 --no-python seesay train REC
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from seesay.training.keeper import Evaluate
     from seesay.training.recipes.recipe import EvaluationConfig
     from seesay.training.run import Trained
-    from seesay.weights.checkpoint import Checkpoint
+    from seesay.weights.bundle import Bundle
 
 Set = Annotated[
     list[str] | None,
@@ -178,8 +178,8 @@ def make_evaluate(config: "EvaluationConfig") -> "Evaluate | None":
                 raise DataError(f"[evaluation.{section}] {error}") from None
             sets.append((dev, measure))
 
-    def evaluate(checkpoint: "Checkpoint") -> Mapping[str, float]:
-        embedder = Embedder(checkpoint)
+    def evaluate(bundle: "Bundle[Any]") -> Mapping[str, float]:
+        embedder = Embedder(bundle)
         return {
             name: value for dev, measure in sets for name, value in measure(embedder, dev).items()
         }

@@ -1,15 +1,18 @@
-"""catalog.toml as frozen records, looked up by alias or hub id."""
+"""The published models that are known by name, what they need and for whom they are: catalog.toml
+as frozen records."""
 
 import difflib
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from seesay.errors import ConfigError, UnknownModelError
+from seesay.text import Text
 
 BUILT_IN = "seesay-mini"
 
@@ -99,8 +102,12 @@ def read_catalog(path: Path) -> dict[str, CatalogEntry]:
         ]
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"{path} is no catalogue ({error!r}); expected [[family]] tables with checkpoints = "
-            "[{...}, ...]; compare it with the one that comes with seesay"
+            Text(
+                f"{path} is no catalogue ({error!r}); expected [[family]] tables with checkpoints "
+                "= [{...}, ...]; compare it with the one that comes with seesay",
+                f"{path} 不是模型目录（{error!r}）；应为 [[family]] 表，其中 checkpoints = "
+                "[{...}, ...]；请与 seesay 自带的对照",
+            )
         ) from None
     entries: dict[str, CatalogEntry] = {}
     for values in merged:
@@ -115,10 +122,16 @@ def read_catalog(path: Path) -> dict[str, CatalogEntry]:
     return entries
 
 
+@cache
+def published_models() -> dict[str, CatalogEntry]:
+    """The entries of the catalogue that comes with seesay, by alias."""
+    return read_catalog(Path(__file__).with_name("catalog.toml"))
+
+
 def find(name: str) -> CatalogEntry | None:
     """The entry with this alias or hub id, in upper or lower case."""
     wanted = name.strip().casefold()
-    for entry in CATALOG.values():
+    for entry in published_models().values():
         if wanted in (entry.alias.casefold(), entry.repo.casefold(), entry.modelscope.casefold()):
             return entry if wanted else None
     return None
@@ -126,20 +139,28 @@ def find(name: str) -> CatalogEntry | None:
 
 def nearest(name: str, count: int = 3) -> list[str]:
     """Aliases and hub ids that look like `name`, best first."""
-    names = {known.casefold(): known for e in CATALOG.values() for known in (e.alias, e.repo)}
+    names = {
+        known.casefold(): known for e in published_models().values() for known in (e.alias, e.repo)
+    }
     # A person who forgets the owner should still be understood.
     names |= {key.split("/")[-1]: known for key, known in names.items() if "/" in key}
     near = difflib.get_close_matches(name.strip().casefold(), names, n=2 * count, cutoff=0.5)
     return list(dict.fromkeys(names[key] for key in near))[:count]
 
 
-def unknown_model(name: str, told: str = "") -> UnknownModelError:
+def unknown_model(name: str, reason: Text | None = None) -> UnknownModelError:
     """The error for a name that means nothing, with the names that may have been meant."""
     near = nearest(name)
     ask = f" Did you mean {' or '.join(near)}?" if near else ""
+    ask_zh = f"是不是想用 {' 或 '.join(near)}？" if near else ""
     return UnknownModelError(
-        f"there is no model {name!r}{f' ({told})' if told else ''}; expected a name of the "
-        f"catalogue, a hub repository (owner/name) or a folder.{ask} See: seesay models list"
+        Text(
+            f"there is no model {name!r}{f' ({reason.en})' if reason else ''}; expected a name of "
+            f"the catalogue, a hub repository (owner/name) or a folder.{ask} See: seesay models "
+            "list",
+            f"没有模型 {name!r}{f'（{reason.zh}）' if reason else ''}；应为目录里的名字、"
+            f"模型站点上的仓库（owner/name）或文件夹。{ask_zh}可用的见 seesay models list",
+        )
     )
 
 
@@ -175,8 +196,9 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def _wrong(alias: str, problem: str, expected: str) -> ConfigError:
     return ConfigError(
-        f"catalogue entry {alias!r} has {problem}; expected {expected}; correct it in the catalogue"
+        Text(
+            f"catalogue entry {alias!r} has {problem}; expected {expected}; correct it in the "
+            "catalogue",
+            f"目录条目 {alias!r} 有误（{problem}）；应为 {expected}；请在目录里改正",
+        )
     )
-
-
-CATALOG = read_catalog(Path(__file__).with_name("catalog.toml"))

@@ -16,7 +16,8 @@ from seesay.errors import ConfigError, DataError, WeightsError
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
-from seesay.weights.checkpoint import load_dual_encoder, save_dual_encoder
+from seesay.weights.bundle import load_bundle
+from seesay.weights.saving import save_bundle
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def folder(published, tmp_path):
 
 
 def vectors(folder) -> torch.Tensor:
-    model = load_dual_encoder(folder).model
+    model = load_bundle(folder).model
     images = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
     with torch.no_grad():
         return model.embed_images(images)
@@ -53,7 +54,7 @@ def test_shards_load_like_one_file(folder):
 
     (folder / "b.safetensors").unlink()
     with pytest.raises(WeightsError, match=r"names the shard b\.safetensors, which is not beside"):
-        load_dual_encoder(folder)
+        load_bundle(folder)
 
 
 def test_a_pickle_of_tensors_loads_like_safetensors(folder):
@@ -67,7 +68,7 @@ def test_half_precision_weights_come_back_in_float32(folder):
     tensors = load_file(folder / "model.safetensors")
     half = {name: value.half() for name, value in tensors.items()}
     save_file(half, folder / "model.safetensors")
-    model = load_dual_encoder(folder).model
+    model = load_bundle(folder).model
     assert {value.dtype for value in model.parameters()} == {torch.float32}
 
 
@@ -167,7 +168,7 @@ DAMAGES = {
 def test_a_damaged_folder_gives_one_clear_error_and_runs_nothing(damage, folder, capfd):
     damage(folder)
     with pytest.raises(WeightsError, match=DAMAGES[damage]) as error:
-        load_dual_encoder(folder)
+        load_bundle(folder)
     assert "weights_only" not in str(error.value)  # torch's advice to run the code after all
     assert error.value.__cause__ is None  # one error, not a chain
     assert "code from a checkpoint ran" not in capfd.readouterr().out
@@ -175,20 +176,20 @@ def test_a_damaged_folder_gives_one_clear_error_and_runs_nothing(damage, folder,
 
 def test_a_missing_folder_is_said(tmp_path):
     with pytest.raises(WeightsError, match="is not a folder"):
-        load_dual_encoder(tmp_path / "nowhere")
+        load_bundle(tmp_path / "nowhere")
 
 
 def test_the_text_half_of_taiyi_asks_for_its_image_half(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(WeightsError, match="only the text half of Taiyi-CLIP"):
-        load_dual_encoder(tmp_path)
+        load_bundle(tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_our_own_layout_gives_back_what_was_saved(published, tmp_path, dtype):
-    saved = load_dual_encoder(published, name="ours")
-    save_dual_encoder(tmp_path / "own", saved, dtype)
-    loaded = load_dual_encoder(tmp_path / "own")
+    saved = load_bundle(published, name="ours")
+    save_bundle(tmp_path / "own", saved, dtype)
+    loaded = load_bundle(tmp_path / "own")
     assert loaded.model.config == saved.model.config
     assert loaded.transform == saved.transform
     assert loaded.tokenizer.config == saved.tokenizer.config
@@ -200,23 +201,23 @@ def test_our_own_layout_gives_back_what_was_saved(published, tmp_path, dtype):
 
 
 def test_saving_over_a_folder_replaces_it_and_leaves_nothing_unfinished(published, tmp_path):
-    checkpoint = load_dual_encoder(published)
+    bundle = load_bundle(published)
     for _ in range(2):
-        save_dual_encoder(tmp_path / "own", checkpoint)
+        save_bundle(tmp_path / "own", bundle)
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
 
 def test_a_failed_save_leaves_the_old_folder(published, tmp_path, monkeypatch):
-    checkpoint = load_dual_encoder(published)
-    save_dual_encoder(tmp_path / "own", checkpoint)
+    bundle = load_bundle(published)
+    save_bundle(tmp_path / "own", bundle)
     before = (tmp_path / "own" / "model.safetensors").read_bytes()
 
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("seesay.weights.own.save_file", full)
+    monkeypatch.setattr("seesay.weights.saving.save_file", full)
     with pytest.raises(DataError, match="No space left"):
-        save_dual_encoder(tmp_path / "own", checkpoint)
+        save_bundle(tmp_path / "own", bundle)
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
     assert (tmp_path / "own" / "model.safetensors").read_bytes() == before
 
@@ -234,7 +235,7 @@ def test_saving_never_replaces_a_folder_that_is_no_saved_model(published, tmp_pa
     for name, text in files.items():
         (tmp_path / "own" / name).write_text(text)
     with pytest.raises(ConfigError, match=words):
-        save_dual_encoder(tmp_path / "own", load_dual_encoder(published))
+        save_bundle(tmp_path / "own", load_bundle(published))
     assert {path.name: path.read_text() for path in (tmp_path / "own").iterdir()} == files
 
 
@@ -247,7 +248,7 @@ def test_saving_never_replaces_a_folder_that_is_no_saved_model(published, tmp_pa
     ],
 )
 def test_an_own_folder_from_another_version_is_refused(tmp_path, published, change, words):
-    save_dual_encoder(tmp_path / "own", load_dual_encoder(published))
+    save_bundle(tmp_path / "own", load_bundle(published))
     described = json.loads((tmp_path / "own" / "seesay.json").read_text())
     for key, value in change.items():
         if isinstance(value, dict):
@@ -256,12 +257,12 @@ def test_an_own_folder_from_another_version_is_refused(tmp_path, published, chan
             described[key] = value
     (tmp_path / "own" / "seesay.json").write_text(json.dumps(described))
     with pytest.raises(WeightsError, match=words):
-        load_dual_encoder(tmp_path / "own")
+        load_bundle(tmp_path / "own")
 
 
 def test_a_fresh_model_can_be_saved_without_any_published_folder(tmp_path):
     from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
-    from seesay.weights.checkpoint import Checkpoint
+    from seesay.weights.bundle import Bundle
 
     write_tokenizer(tmp_path)
     size = dict(dim=16, depth=1, heads=2, hidden=32)
@@ -279,18 +280,19 @@ def test_a_fresh_model_can_be_saved_without_any_published_folder(tmp_path):
         std=(0.5, 0.5, 0.5),
     )
     tokenizer = load_tokenizer(tmp_path, TokenizerConfig(context=8, pad_id=0))
-    checkpoint = Checkpoint(DualEncoder(config), transform, tokenizer, "fresh", "")
-    save_dual_encoder(tmp_path / "fresh", checkpoint)
-    assert load_dual_encoder(tmp_path / "fresh").transform == transform
+    model = DualEncoder(config)
+    bundle = Bundle(model=model, transform=transform, tokenizer=tokenizer, name="fresh")
+    save_bundle(tmp_path / "fresh", bundle)
+    assert load_bundle(tmp_path / "fresh").transform == transform
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of files are POSIX's")
 @pytest.mark.parametrize("umask, rights", [(0o022, (0o755, 0o644)), (0o077, (0o700, 0o600))])
 def test_a_saved_model_may_be_read_by_whom_the_umask_lets_read(published, tmp_path, umask, rights):
-    checkpoint = load_dual_encoder(published)
+    bundle = load_bundle(published)
     before = os.umask(umask)
     try:
-        save_dual_encoder(tmp_path / "own", checkpoint)
+        save_bundle(tmp_path / "own", bundle)
     finally:
         os.umask(before)
     paths = (tmp_path / "own", *(tmp_path / "own").iterdir())
@@ -343,4 +345,4 @@ def test_a_model_to_which_all_is_the_same_is_refused(folder, part, words, value)
     tensors[part] = torch.full_like(tensors[part], value)
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(WeightsError, match=f"{words} the same vector"):
-        load_dual_encoder(folder)
+        load_bundle(folder)

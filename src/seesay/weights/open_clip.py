@@ -1,25 +1,41 @@
-"""CLIP with a ViT or a ResNet; CoCa, whose own parts are in coca.py; SigLIP and EVA-02-CLIP, whose
-image towers open_clip takes from timm (timm_towers.py)."""
+"""open_clip's layout: open_clip_config.json beside one file of weights.
 
+CLIP with a ViT or a ResNet; CoCa (coca_model.py), whose image tower ends in queries and whose text
+tower ends in a class token, with a decoder upon both; and the towers of open_clip_towers.py.
+"""
+
+import logging
 from dataclasses import replace
+from math import isqrt
 from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from seesay.data.tokenizers import Clean, TokenizerConfig
 from seesay.models.bert import BertConfig
+from seesay.models.captioner import CaptionerConfig
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.models.fastvit import FastVitConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
-from seesay.weights.blueprint import Blueprint
-from seesay.weights.mapping import Rule, Rules, Transposed, batch_norm, both, fused
-from seesay.weights.open_clip.coca import COCA_RULES, captioner, pool_settings
-from seesay.weights.open_clip.fastvit import FASTVIT_RULES, FASTVITS
-from seesay.weights.open_clip.hf_towers import HF_RULES, hf_hidden, hf_text
-from seesay.weights.open_clip.timm_towers import TIMM_RULES, timm_vit
+from seesay.weights.bundle import Blueprint
+from seesay.weights.open_clip_towers import (
+    FASTVIT_RULES,
+    FASTVITS,
+    HF_RULES,
+    TIMM_RULES,
+    hf_hidden,
+    hf_text,
+    timm_vit,
+)
 from seesay.weights.preprocessing import transform_from_open_clip
 from seesay.weights.settings import Known, Settings, every_setting
 from seesay.weights.siglip import siglip_tokenizer
+from seesay.weights.tensors import Rule, Rules, Tensors, Transposed, batch_norm, both, fused
 
 SOURCE = "open_clip_config.json"
 KNOWN: Known = {
@@ -288,3 +304,115 @@ def _resnet_rules() -> Rules:
 
 
 RESNET_RULES = _resnet_rules()
+
+
+# CoCa
+
+PROJECTIONS = ("query", "key", "value")
+
+
+def pool_settings(vision: Settings, embed_dim: int) -> dict[str, Any]:
+    """What a VitConfig holds about the end of the tower."""
+    if not (pool := vision.get("attentional_pool")):
+        vision.ignore("attn_pooler_queries", "attn_pooler_heads")
+        return {}
+    if pool is not True:
+        raise vision.refusal("attentional_pool", pool, True)
+    vision.one_of("pool_type", "tok")
+    vision.one_of("norm_kwargs", None)  # its pooling would not have them
+    return {
+        "pool": "queries",
+        "queries": vision.get("attn_pooler_queries", 256),
+        "query_dim": embed_dim,
+        "query_heads": vision.get("attn_pooler_heads", 8),
+    }
+
+
+def captioner(published: Settings) -> CaptionerConfig | None:
+    """The decoder, where the config describes one."""
+    if (m := published.get("multimodal_cfg")) is None:
+        return None
+    if not (pool := published["vision_cfg"].get("attentional_pool")):
+        raise published["vision_cfg"].refusal("attentional_pool", pool, True)
+    return CaptionerConfig(
+        depth=m.get("layers", 12),
+        heads=m.get("heads", 8),
+        hidden=4 * m.get("width", 512),  # MultimodalTransformer's own, whatever mlp_ratio says
+        activation="quick_gelu" if published.get("quick_gelu") else "gelu",
+    )
+
+
+def _layer(theirs: str, ours: str) -> dict[str, Rule]:
+    return {
+        **fused(f"{theirs}.attn.in_proj", f"{ours}.attention", PROJECTIONS, "_"),
+        **both(f"{theirs}.attn.out_proj", f"{ours}.attention.out"),
+        **both(f"{theirs}.ln_1", f"{ours}.norm1"),
+        **both(f"{theirs}.ln_1_kv", f"{ours}.norm_image"),
+        **both(f"{theirs}.ln_2", f"{ours}.norm2"),
+        **both(f"{theirs}.mlp.c_fc", f"{ours}.mlp.up"),
+        **both(f"{theirs}.mlp.c_proj", f"{ours}.mlp.down"),
+    }
+
+
+COCA_RULES: Rules = {
+    "visual.attn_pool.query": "image.pool.queries",
+    **both("visual.attn_pool.ln_q", "image.pool.norm_queries"),
+    **both("visual.attn_pool.ln_k", "image.pool.norm_patches"),
+    # Apart where the patches have a width of their own, in one tensor where they have not.
+    **{
+        f"visual.attn_pool.attn.{p[0]}_proj_weight": f"image.pool.attention.{p}.weight"
+        for p in PROJECTIONS
+    },
+    **fused("visual.attn_pool.attn.in_proj", "image.pool.attention", PROJECTIONS, "_"),
+    **both("visual.attn_pool.attn.out_proj", "image.pool.attention.out"),
+    "text.cls_emb": "text.cls_token",
+    **_layer("text_decoder.resblocks.{}", "captioner.blocks.{}.read"),
+    **_layer("text_decoder.cross_attn.{}", "captioner.blocks.{}.look"),
+    **both("text_decoder.ln_final", "captioner.norm_out"),
+    "text_decoder.text_projection": Transposed("captioner.vocab.weight"),
+}
+
+
+# Positions that were learnt on another grid, or for another length of text, than the config says:
+# open_clip interpolates them when it loads (model.py, resize_pos_embed and resize_text_pos_embed).
+# transformers, timm and cn_clip refuse such weights, so in their layouts seesay does too.
+
+_log = logging.getLogger("seesay.weights")
+
+
+def fit_positions(tensors: Tensors, model: DualEncoderConfig) -> Tensors:
+    """The tensors with positions as many as the model has. What is no square grid, or has another
+    width, stays, and loading then says that it is of another shape."""
+    fitted = dict(tensors)
+    image, text = model.image, model.text
+    old = tensors.get("visual.positional_embedding")
+    if isinstance(image, VitConfig) and old is not None:
+        side = isqrt(max(len(old) - 1, 0)) if old.ndim == 2 else 0
+        if side and len(old) == side**2 + 1 and side != image.grid:
+            fitted["visual.positional_embedding"] = _grid(old, side, image.grid)
+            _note("pictures", f"a grid of {side} x {side}", f"{image.grid} x {image.grid}")
+    for name in ("positional_embedding", "text.positional_embedding"):
+        old = tensors.get(name)
+        if old is None or old.ndim != 2 or not isinstance(text, TextConfig) or text.pool == "cls":
+            continue
+        if len(old) not in (0, text.context):
+            fitted[name] = F.interpolate(old.float().T[None], text.context, mode="linear")[0].T
+            _note("texts", f"{len(old)} tokens", str(text.context))
+    return fitted
+
+
+def _grid(
+    old: Float[Tensor, "old_positions dim"], side: int, wanted: int
+) -> Float[Tensor, "positions dim"]:
+    squares = old[1:].float().T.reshape(1, -1, side, side)
+    fitted = F.interpolate(squares, (wanted, wanted), mode="bicubic", antialias=True)
+    return torch.cat([old[:1].float(), fitted.flatten(2)[0].T])
+
+
+def _note(what: str, old: str, new: str) -> None:
+    _log.warning(
+        "the positions of %s were learnt on %s and are interpolated to %s, as the config says",
+        what,
+        old,
+        new,
+    )

@@ -12,8 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
-from seesay.models.layers import Attention, BlockConfig
-from seesay.models.ranges import require_at_least
+from seesay.models.layers import Attention, BlockConfig, require_range
 
 Map = Float[Tensor, "batch _ _ _"]  # channels, height, width
 HEAD_DIM = 32
@@ -43,9 +42,9 @@ class FastVitConfig:
                 f"layers={self.layers} and dims={self.dims} describe different numbers of stages, "
                 "expected one number for each stage in both: make them equally long"
             )
-        require_at_least(1, image_size=self.image_size, mlp_ratio=self.mlp_ratio)
+        require_range(1, image_size=self.image_size, mlp_ratio=self.mlp_ratio)
         for layers, dim in zip(self.layers, self.dims, strict=True):
-            require_at_least(1, layers=layers, dims=dim)
+            require_range(1, layers=layers, dims=dim)
         attending = self.dims[len(self.dims) - self.attention_stages :]
         if not 0 <= self.attention_stages <= len(self.dims) or any(d % HEAD_DIM for d in attending):
             raise ConfigError(

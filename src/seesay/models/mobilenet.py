@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
-from seesay.models.ranges import require_at_least
+from seesay.models.layers import require_range
 
 KERNEL = 3
 
@@ -40,7 +40,7 @@ class MobileNetConfig:
     """Channels of the last convolution, and so of the vector of an image."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, stem=self.stem, dim=self.dim)
+        require_range(1, stem=self.stem, dim=self.dim)
         wrong = [stage for stage in self.stages if min(stage) < 1 or stage[3] > 2]
         if wrong or not self.stages:
             raise ConfigError(

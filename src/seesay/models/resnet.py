@@ -11,8 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
-from seesay.models.layers import Attention, BlockConfig
-from seesay.models.ranges import require_at_least
+from seesay.models.layers import Attention, BlockConfig, require_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +30,7 @@ class ResNetConfig:
     """Width of the vector that stands for the image."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, heads=self.heads, output_dim=self.output_dim)
+        require_range(1, heads=self.heads, output_dim=self.output_dim)
         if self.width < 2 or self.width % 2:
             raise ConfigError(
                 f"width={self.width} cannot be halved for the stem, expected an even number from "

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from seesay.errors import ConfigError
 from seesay.models.layers import Block, BlockConfig, require_range
+from seesay.text import Text
 
 GROUP = 64  # texts of about equal length that pass the layers together
 
@@ -53,8 +54,11 @@ class MeanTextConfig:
         for name in ("dropout", "word_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(
-                    f"{name}={getattr(self, name)} leaves nothing to learn from: set it to at "
-                    "least 0 and below 1"
+                    Text(
+                        f"{name}={getattr(self, name)} leaves nothing to learn from: set it to at "
+                        "least 0 and below 1",
+                        f"{name}={getattr(self, name)} 学不到任何东西：请设为不小于 0、小于 1 的数",
+                    )
                 )
 
     @property

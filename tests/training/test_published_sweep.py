@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from seesay.training.sweeps.report import NOTHING, shown
-from seesay.training.sweeps.sweep import cells_of, read_sweep
+from seesay.evaluation.pages import shown
+from seesay.training.sweep import cells_of, read_sweep
+from seesay.training.sweep_report import NOTHING
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "softmax-vs-sigmoid"

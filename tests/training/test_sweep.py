@@ -9,20 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seesay.errors import ConfigError, TrainingError
-from seesay.training.recipes.recipe import read_recipe
+from seesay.evaluation.pages import shown
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
-from seesay.training.sweeps.line_charts import legend, line_chart, style, ticks
-from seesay.training.sweeps.report import (
+from seesay.training.sweep import cells_of, read_sweep, run_sweep
+from seesay.training.sweep_report import (
     first_rows,
     last_rows,
+    legend,
+    line_chart,
     measurements,
-    shown,
+    style,
     sweep_csv,
     sweep_markdown,
     sweep_page,
+    ticks,
 )
-from seesay.training.sweeps.sweep import cells_of, read_sweep, run_sweep
-from tiny_runs import write_run
+from tiny_runs import measured_by, write_run
 
 SWEEP = """
 recipe = "recipe.toml"
@@ -57,12 +60,13 @@ def sweep(tmp_path):
     return make_sweep(tmp_path)
 
 
-def measure(checkpoint):
-    return {"zh_r10": float(checkpoint.model.log_scale.detach()) / 10, "en_top5": 0.5}
+def measure(embedder):
+    return {"zh_r10": float(embedder.model.log_scale.detach()) / 10, "en_top5": 0.5}
 
 
 def run_here(recipe, assignments):
-    train(read_recipe(recipe, tuple(assignments)), resume=True, evaluate=measure)
+    settings = measured_by(read_recipe(recipe, tuple(assignments)), measure, "zh_r10", "en_top5")
+    train(settings, resume=True)
 
 
 def test_every_combination_is_a_run_of_its_own(sweep, tmp_path):

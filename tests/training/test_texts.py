@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from seesay.data.batches_config import RecordsConfig
+from seesay.data.sources import RecordsConfig
 from seesay.errors import ConfigError
 from seesay.training.build import make_model
-from seesay.training.recipes.recipe import Recipe
-from seesay.training.recipes.settings import build
-from seesay.training.texts import texts_of_classes, texts_of_records
+from seesay.training.recipe import Recipe
+from seesay.training.settings import build
+from seesay.training.tokenizer import texts_of_classes, texts_of_records
 
 
 def shard(path: Path, rows: list[dict[str, list[str]] | str]) -> str:

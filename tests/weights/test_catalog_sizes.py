@@ -16,7 +16,7 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.weights import open_clip
 from seesay.weights.bert_clip import read_altclip, read_m_clip, read_taiyi
-from seesay.weights.bundle import load_bundle
+from seesay.weights.bundle import Blueprint, load_bundle
 from seesay.weights.catalog import BUILT_IN, CatalogEntry, published_models
 from seesay.weights.hub import resolve
 from seesay.weights.pt_files import CHINESE_CLIPS
@@ -144,35 +144,34 @@ BIOMED = {  # open_clip_config.json of its repository
 }
 
 
-@cache
-def implied(alias: str) -> tuple[DualEncoderConfig, ImageTransformConfig]:  # noqa: C901  # a case for each family
-    """The model of an entry, from configs that others publish."""
-    match alias:
-        case "seesay-mini":
-            bundle = load_bundle(resolve(BUILT_IN))
-            return bundle.config, bundle.transform
-        case "tinyclip-8m":
-            blueprint = open_clip.read({"model_cfg": TINY})
-        case "biomedclip-b16":
-            blueprint = open_clip.read({"model_cfg": BIOMED})
-        case "altclip-l14":
-            blueprint = read_altclip({"model_type": "altclip", **VIT_L14}, {})
-        case "m-clip-b32" | "m-clip-l14":
-            image = VIT_B32 if alias == "m-clip-b32" else VIT_L14
-            blueprint = read_m_clip({"modelBase": "xlm-roberta-large"}, image, {})
-        case "taiyi-clip-b32":
-            blueprint = read_taiyi(ROBERTA, VIT_B32, {})
-        case "taiyi-clip-l14":
-            blueprint = read_taiyi({**ROBERTA, **ROBERTA_LARGE}, VIT_L14, {})
-        case _ if alias in CN_CLIP:
-            model = CHINESE_CLIPS[CN_CLIP[alias]]
-            return model, ImageTransformConfig(size=model.image.image_size)
-        case _:
-            import open_clip as reference
+def shipped(name: str) -> Blueprint:
+    import open_clip as reference
 
-            folder = resources.files(reference) / "model_configs"
-            config = json.loads((folder / f"{SHIPPED[alias]}.json").read_text())
-            blueprint = open_clip.read({"model_cfg": config})
+    file = resources.files(reference) / "model_configs" / f"{name}.json"
+    return open_clip.read({"model_cfg": json.loads(file.read_text())})
+
+
+OTHERS = {
+    "tinyclip-8m": lambda: open_clip.read({"model_cfg": TINY}),
+    "biomedclip-b16": lambda: open_clip.read({"model_cfg": BIOMED}),
+    "altclip-l14": lambda: read_altclip({"model_type": "altclip", **VIT_L14}, {}),
+    "m-clip-b32": lambda: read_m_clip({"modelBase": "xlm-roberta-large"}, VIT_B32, {}),
+    "m-clip-l14": lambda: read_m_clip({"modelBase": "xlm-roberta-large"}, VIT_L14, {}),
+    "taiyi-clip-b32": lambda: read_taiyi(ROBERTA, VIT_B32, {}),
+    "taiyi-clip-l14": lambda: read_taiyi({**ROBERTA, **ROBERTA_LARGE}, VIT_L14, {}),
+}
+
+
+@cache
+def implied(alias: str) -> tuple[DualEncoderConfig, ImageTransformConfig]:
+    """The model of an entry, from configs that others publish."""
+    if alias == BUILT_IN:
+        bundle = load_bundle(resolve(BUILT_IN))
+        return bundle.config, bundle.transform
+    if alias in CN_CLIP:
+        model = CHINESE_CLIPS[CN_CLIP[alias]]
+        return model, ImageTransformConfig(size=model.image.image_size)
+    blueprint = OTHERS[alias]() if alias in OTHERS else shipped(SHIPPED[alias])
     return blueprint.model, blueprint.transform
 
 

@@ -2,9 +2,10 @@
 
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from io import BufferedIOBase
 from typing import IO, cast
@@ -12,7 +13,6 @@ from typing import IO, cast
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from seesay.data.pixel_modes import to_rgb, to_srgb
-from seesay.data.readers import CORRECTED
 from seesay.errors import ConfigError, ImageError, MissingExtraError
 from seesay.text import Text
 
@@ -20,8 +20,8 @@ from seesay.text import Text
 # starts Ghostscript for EPS. TGA stands last because it has no signature to tell it by.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA")
 _PLUGINS = "Jpeg Png WebP Gif Bmp Tiff Avif Jpeg2K Ppm Ico Tga"
-for _plugin in _PLUGINS.split():  # each enters its reader into Image.OPEN
-    import_module(f"PIL.{_plugin}ImagePlugin")
+_Reader = Callable[[IO[bytes], str], ImageFile.ImageFile]
+_Accepts = Callable[[bytes], bool | str] | None
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 # What Pillow's readers raise on damaged files (fuzzing their chunk, tag and box parsers).
@@ -183,6 +183,20 @@ def upright_rgb(
         return to_rgb(image, label)
 
 
+@cache
+def _readers() -> dict[str, tuple[_Reader, _Accepts]]:
+    """What opens each format, and what knows it by its first bytes. Imported for the first picture:
+    a search for words needs none of it."""
+    from seesay.data.readers import CORRECTED
+
+    for plugin in _PLUGINS.split():  # each enters its reader into Image.OPEN
+        import_module(f"PIL.{plugin}ImagePlugin")
+    known = {name: Image.OPEN[name] for name in FORMATS}
+    return {
+        name: (CORRECTED.get(name, reader), accepts) for name, (reader, accepts) in known.items()
+    }
+
+
 def _open(stream: BufferedIOBase, label: str) -> Image.Image:
     """What Image.open does, for FORMATS only and without the check described in `check_size`."""
     prefix = stream.read(16)
@@ -193,13 +207,12 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
                 f"{label}：是空文件（0 字节）；应为图片；请重新复制或下载",
             )
         )
-    for name in FORMATS:
-        reader, accepts = Image.OPEN[name]
+    for name, (reader, accepts) in _readers().items():
         if accepts is not None and accepts(prefix) is not True:
             continue  # another format, or text: Pillow was built without that library
         stream.seek(0)
         try:
-            return CORRECTED.get(name, reader)(cast(IO[bytes], stream), "")
+            return reader(cast(IO[bytes], stream), "")
         except _DAMAGE as error:  # SyntaxError is how a reader says that the file is not its own
             if accepts is not None:  # though it begins like one
                 raise ImageError(

@@ -43,6 +43,15 @@ def mean_over_processes(
     return share + (everyones / counts.clamp(min=1) - share.detach())
 
 
+def gather_objects(value: Any) -> list[Any]:
+    """Each process's value, in every process, by rank."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 class Exchange(ABC):
     """What all processes know: who they are and how many images and texts each one holds."""
 

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import get_device_states, set_device_states
 
 from seesay.errors import ConfigError
+from seesay.text import Text
 
 Chunk = TypeVar("Chunk")
 
@@ -41,8 +42,11 @@ def cached_backward(
     """
     if not chunks:
         raise ConfigError(
-            "there are 0 chunks in the batch, and at least 1 is needed: "
-            "skip the step, or drop the data's empty last batch"
+            Text(
+                "there are 0 chunks in the batch, and at least 1 is needed: skip the step, or drop "
+                "the data's empty last batch",
+                "这一批分成了 0 块；至少应有 1 块；请跳过这一步，或去掉数据末尾的空批次",
+            )
         )
     states, pieces = _embed_without_gradients(model, encode, chunks)
     leaves = [torch.cat(parts).requires_grad_() for parts in zip(*pieces, strict=True)]

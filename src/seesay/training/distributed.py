@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from seesay.errors import SeesayError
 from seesay.inference.devices import choose_device
+from seesay.objectives.exchange import gather_objects
 
 Result = TypeVar("Result")
 Sharing = Literal["copies", "shards"]
@@ -136,15 +137,6 @@ def mean_over_processes(value: float) -> float:
     tensor = torch.tensor(value, dtype=torch.float64, device=_collective_device())
     dist.all_reduce(tensor)
     return float(tensor) / dist.get_world_size()
-
-
-def gather_objects(value: Any) -> list[Any]:
-    """Each process's value, in every process, by rank."""
-    if not dist.is_initialized():
-        return [value]
-    values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
-    return values
 
 
 def in_all(work: Callable[[], Result]) -> list[Result]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
+from seesay.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,26 +38,42 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.eps <= 0 or self.weight_decay < 0:
+            given = f"lr={self.lr}, eps={self.eps}"
             raise ConfigError(
-                f"lr={self.lr}, eps={self.eps} and weight_decay={self.weight_decay} cannot be "
-                "used, expected the first two above 0 and the last at least 0: raise them"
+                Text(
+                    f"{given} and weight_decay={self.weight_decay} cannot be used, expected the "
+                    "first two above 0 and the last at least 0: raise them",
+                    f"{given}, weight_decay={self.weight_decay} 不能用；前两项应大于 0，"
+                    "最后一项至少为 0；请调大",
+                )
             )
         for name in ("warmup", "final"):
-            if not 0 <= getattr(self, name) <= 1:
+            if not 0 <= (share := getattr(self, name)) <= 1:
                 raise ConfigError(
-                    f"{name}={getattr(self, name)} is no part of a whole, expected a number "
-                    "between 0 and 1: set one"
+                    Text(
+                        f"{name}={share} is no part of a whole, expected a number between 0 and "
+                        "1: set one",
+                        f"{name}={share} 不是比例；应在 0 到 1 之间；请改正",
+                    )
                 )
         if not all(0 <= beta < 1 for beta in (*self.betas, self.ema or 0)):
+            given = f"betas={self.betas}"
             raise ConfigError(
-                f"betas={self.betas} and ema={self.ema} are no decays, expected numbers of at "
-                "least 0 and below 1: set such"
+                Text(
+                    f"{given} and ema={self.ema} are no decays, expected numbers of at least 0 "
+                    "and below 1: set such",
+                    f"{given}, ema={self.ema} 不是衰减率；应至少为 0 且小于 1；请改正",
+                )
             )
         for name, factor in self.multipliers.items():
             if factor <= 0:
                 raise ConfigError(
-                    f"multipliers.{name}={factor} is no factor, expected a number above 0: raise "
-                    "it, or lock the part by freeze"
+                    Text(
+                        f"multipliers.{name}={factor} is no factor, expected a number above 0: "
+                        "raise it, or lock the part by freeze",
+                        f"multipliers.{name}={factor} 不能作倍数；应大于 0；"
+                        "请调大，或用 freeze 锁定这一部分",
+                    )
                 )
 
 
@@ -66,14 +83,19 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ada
     check_names(names, config)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if any(_belongs(name, part) for part in config.freeze):
+        if any(belongs(name, part) for part in config.freeze):
             parameter.requires_grad_(False)
         if parameter.requires_grad:
-            parts = [part for part in config.multipliers if _belongs(name, part)]
+            parts = [part for part in config.multipliers if belongs(name, part)]
             factor = config.multipliers[max(parts, key=len)] if parts else 1.0
             groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
     if not groups:
-        raise ConfigError(f"freeze={config.freeze} leaves nothing to learn: free a part")
+        raise ConfigError(
+            Text(
+                f"freeze={config.freeze} leaves nothing to learn: free a part",
+                f"freeze={config.freeze} 锁定了所有要学习的部分；请放开一部分",
+            )
+        )
     return torch.optim.AdamW(
         [
             {"params": parameters, "factor": factor, "weight_decay": config.weight_decay * decays}
@@ -89,20 +111,27 @@ def check_names(names: Sequence[str], config: OptimizerConfig) -> None:
     """Raises ConfigError where `freeze` or `multipliers` names none of a model's parameters."""
     for setting, parts in (("freeze", config.freeze), ("multipliers", config.multipliers)):
         for part in parts:
-            if not any(_belongs(name, part) for name in names):
-                raise ConfigError(f"optimizer.{setting}: {_no_such_part(part, names)}")
+            if not any(belongs(name, part) for name in names):
+                raise ConfigError(_no_such_part(setting, part, names))
 
 
-def _belongs(name: str, part: str) -> bool:
+def belongs(name: str, part: str) -> bool:
+    """Whether a parameter is of a part of the model, which may be itself."""
     return name == part or name.startswith(part + ".")
 
 
-def _no_such_part(part: str, names: Iterable[str]) -> str:
+def _no_such_part(setting: str, part: str, names: Iterable[str]) -> Text:
     parts = {".".join(n.split(".")[:depth]) for n in names for depth in range(1, n.count(".") + 2)}
-    near = difflib.get_close_matches(part, parts, n=1)
-    top = ", ".join(sorted({name.split(".")[0] for name in names}))
-    return f"the model has no part {part!r}: " + (
-        f"did you mean {near[0]!r}?" if near else f"name one of {top}, or a part of these"
+    top = sorted({name.split(".")[0] for name in names})
+    remedy = Text(
+        f"name one of {', '.join(top)}, or a part of these",
+        f"应为 {'、'.join(top)} 之一，或其中的一部分",
+    )
+    if near := difflib.get_close_matches(part, parts, n=1):
+        remedy = Text(f"did you mean {near[0]!r}?", f"是不是想用 {near[0]!r}？")
+    return Text(
+        f"optimizer.{setting}: the model has no part {part!r}: {remedy.en}",
+        f"optimizer.{setting}：模型里没有 {part!r} 这一部分；{remedy.zh}",
     )
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from seesay.data.atomic import write_whole
 from seesay.errors import ConfigError, TrainingError
-from seesay.training.checkpoints.store import Checkpoints
+from seesay.text import Text
+from seesay.training.checkpoints import Checkpoints
 from seesay.training.distributed import Processes, in_all
 from seesay.weights.saving import check_replaceable, mark_run
 
@@ -75,9 +76,14 @@ def claim_folder(folder: Path, mark: str, files: Sequence[str]) -> str:
     taken = sorted(path.name for pattern in files for path in folder.glob(pattern))
     if taken:
         raise ConfigError(
-            f"{folder} holds {', '.join(taken[:3])}, which seesay did not put there as far as it "
-            "knows; expected a folder without that, since it would be replaced; move it away, or "
-            "choose another folder (run.folder in a recipe, folder in a sweep)"
+            Text(
+                f"{folder} holds {', '.join(taken[:3])}, which seesay did not put there as far as "
+                "it knows; expected a folder without that, since it would be replaced; move it "
+                "away, or choose another folder (run.folder in a recipe, folder in a sweep)",
+                f"{folder} 里有 {'、'.join(taken[:3])}，似乎不是 seesay 写的，会被覆盖；"
+                "应为没有这些文件的文件夹；请移走它们，或换一个文件夹"
+                "（配方里的 run.folder，对比实验里的 folder）",
+            )
         )
     folder.mkdir(parents=True, exist_ok=True)
     own = secrets.token_hex(8)
@@ -94,6 +100,10 @@ def _read(mark: Path) -> str:
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         pass
     raise ConfigError(
-        f"{mark} is not a mark that seesay wrote; expected that, or no such file; move it away, or "
-        "choose another folder"
+        Text(
+            f"{mark} is not a mark that seesay wrote; expected that, or no such file; move it "
+            "away, or choose another folder",
+            f"{mark} 不是 seesay 写的标记；应为它写的标记，或没有这个文件；"
+            "请移走它，或换一个文件夹",
+        )
     )

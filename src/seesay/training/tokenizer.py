@@ -14,7 +14,9 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, 
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
+from seesay.data.sources import RecordsConfig, open_records, texts_of_classes, used_records
 from seesay.errors import ConfigError, DataError
+from seesay.text import Text
 
 PAD = "<pad>"
 PAD_ID = 0
@@ -40,9 +42,14 @@ class VocabularyConfig:
     def __post_init__(self) -> None:
         least = len(self.reserved)
         if self.size <= least or self.min_frequency < 1:
+            given = f"size={self.size}", f"min_frequency={self.min_frequency}"
             raise ConfigError(
-                f"size={self.size} and min_frequency={self.min_frequency} make no vocabulary: "
-                f"padding and bytes alone take {least}, and a frequency is at least 1"
+                Text(
+                    f"{' and '.join(given)} make no vocabulary: padding and bytes alone take "
+                    f"{least}, and a frequency is at least 1: raise them",
+                    f"{'、'.join(given)} 建不成词表：仅填充和字节就占 {least} 个，"
+                    "min_frequency 至少为 1；请调大",
+                )
             )
 
     @property
@@ -78,11 +85,21 @@ def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer
     )
     tokenizer.train_from_iterator(_noting(texts, cleaning, characters), trainer)
     if not characters:
-        raise DataError("there are 0 texts to make a vocabulary from: add captions or class names")
+        raise DataError(
+            Text(
+                "there are 0 texts to make a vocabulary from: add captions or class names",
+                "有 0 段文字可用来建词表；至少应有一段；请补上描述或类别名",
+            )
+        )
     if (needed := len(config.reserved) + len(characters)) > config.size:
         raise DataError(
-            f"these texts have {len(characters)} different characters, which with padding and "
-            f"bytes make {needed} tokens, more than size={config.size}: set it to {needed} or more"
+            Text(
+                f"these texts have {len(characters)} different characters, which with padding and "
+                f"bytes make {needed} tokens, more than size={config.size}: set it to {needed} or "
+                "more",
+                f"这些文字有 {len(characters)} 个不同的字符，加上填充和字节共 {needed} 个词元，"
+                f"超过了 size={config.size}；请至少设为 {needed}",
+            )
         )
     if config.written:
         _write_whole_texts(tokenizer)
@@ -122,3 +139,18 @@ def _without_special_bytes(tokenizer: Tokenizer) -> Tokenizer:
     kept = (PAD, START, END)
     content["added_tokens"] = [one for one in content["added_tokens"] if one["content"] in kept]
     return Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
+
+
+def texts_of_records(config: RecordsConfig) -> Iterator[str]:
+    """The captions of a source, or the names of its classes in each template."""
+    if config.classes is not None:
+        yield from texts_of_classes(config.classes, config.templates)
+        return
+    source = open_records(config)
+    for number in used_records(config, len(source), source.damaged):
+        try:
+            captions = source[number].captions
+        except DataError:  # training will name it, and go on too
+            continue
+        for language in config.languages:
+            yield from captions.get(language, ())

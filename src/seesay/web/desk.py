@@ -11,7 +11,7 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
-from seesay.search.catalog.sqlite.paths import path_to_text, text_to_path
+from seesay.search.catalog.paths import path_to_text, text_to_path
 from seesay.search.collection import Collection
 from seesay.search.filtering import days_of
 from seesay.search.library import Library
@@ -118,8 +118,7 @@ class Desk:
             elif do == "drop":
                 now = without(asked or now, str(data["filter"]), str(data.get("value", "")))
         except (SeesayError, ValueError, KeyError) as error:
-            shown = notice(words.FAILED, detail=str(error), kind="wrong")
-            return shown, asked, gr.skip(), *_UNCHANGED
+            return failed(error), asked, gr.skip(), *_UNCHANGED
         fields = (now.words if do == "try" else gr.skip(), *_UNCHANGED)
         if do == "drop":
             fields = (now.words, *_filters_of(now), list(map(path_to_text, now.folders)))
@@ -141,7 +140,7 @@ class Desk:
             collection.remove(units=int(data["unit"]))
             told = notice(words.REMOVED, words.STAYS_ON_DISK)
         except (SeesayError, ValueError, KeyError) as error:
-            told = notice(words.FAILED, detail=str(error), kind="wrong")
+            told = failed(error)
         return self.again(now.collection, now, told)
 
     def again(self, name: str | None, asked: Asked | None, told: str = "") -> list[Any]:

@@ -15,7 +15,7 @@ from seesay.errors import ConfigError
 from seesay.search.asking.duplicates import duplicates, removable
 from seesay.search.asking.keeping import CopyFile, has_copy_mark, loss, sort_key, why_before
 from seesay.search.asking.likeness import IDENTICAL, Likeness
-from seesay.search.catalog.records import Item
+from seesay.search.catalog.files import Item
 from seesay.search.catalog.store import Store
 from seesay.search.thumbnails import Thumbnails
 

@@ -12,9 +12,10 @@ import pytest
 from made_collections import DIM, add_photos, add_space, unit_vectors
 from seesay.errors import ConfigError, DataError
 from seesay.search.catalog.export import export
-from seesay.search.catalog.records import ItemDraft, Locator, UnitDraft
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.metadata import sound
+from seesay.search.catalog.passages import Locator, UnitDraft
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.values import sound
 from seesay.search.filtering import make_filter
 from seesay.search.reading.tables import read_table
 

@@ -30,11 +30,10 @@ import torch
 
 from made_files import write_photo
 from seesay.inference.load import load
-from seesay.search.catalog.records import Space
-from seesay.search.catalog.sqlite.database import Change
+from seesay.search.catalog.database import Change
 from seesay.search.catalog.store import Store
-from seesay.search.checking.annotations import check_annotations
-from seesay.search.checking.truth import check_truth
+from seesay.search.catalog.vectors import Space
+from seesay.search.checking.verify import check_annotations, check_truth
 from seesay.search.indexing import filling
 from seesay.search.indexing.indexing import ingest
 from seesay.search.indexing.options import IngestOptions

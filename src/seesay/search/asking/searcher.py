@@ -25,10 +25,10 @@ from seesay.search.asking.rankings.lanes import SpaceLanes
 from seesay.search.asking.rankings.ranking import Answered, rank
 from seesay.search.asking.results import Explain, Hit, Note, Results
 from seesay.search.asking.timing import Timed, use_period
-from seesay.search.catalog.filters.conditions import Filter, matching_units
+from seesay.search.catalog.filters import Filter, matching_units
 from seesay.search.catalog.keywords import cache_folder, cuts_words, holds_chinese
-from seesay.search.catalog.records import Space
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.filtering import as_text, check_filter
 
 _DEPTH = 500  # units that each lane names: pages of the first 400 hits are cut from one ranking

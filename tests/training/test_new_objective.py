@@ -3,10 +3,10 @@
 import ast
 from pathlib import Path
 
-import margin_objective
 import pytest
 import torch
 
+import margin_objective
 from seesay.errors import ConfigError
 from seesay.training.recipe import OBJECTIVES, read_recipe
 from seesay.training.recipe_reference import recipe_reference

@@ -38,7 +38,7 @@ class Positives:
         self.images_with_texts = torch.isin(images, texts).sum()
         self.texts_with_images = self.texts_have_images.sum()
 
-    def within(
+    def pairs_in(
         self, place: slice, tile: Tile
     ) -> tuple[Int[Tensor, " matches"], Int[Tensor, " matches"]]:
         """Row and column in the tile of each pair of the tile that belongs together.

@@ -28,12 +28,12 @@ from seesay.training.optimizers import OptimizerConfig, check_names
 from seesay.training.predictions import PredictionsConfig
 from seesay.training.run_log import LogConfig
 from seesay.training.settings import (
-    ByKind,
-    ByName,
+    ChosenByKind,
+    SectionsByName,
     build,
+    check_file_type,
     override,
     read_toml,
-    refuse_other_kind,
 )
 from seesay.training.tokenizer import VocabularyConfig
 from seesay.weights.blank import blank_dual_encoder
@@ -179,7 +179,9 @@ class EvaluationConfig:
     best: tuple[str, ...] = ()
     """Measures whose mean decides which checkpoint is the best, and so is exported; none: the last
     one is. Their names are those in log.jsonl."""
-    measures: Annotated[Mapping[str, Measure], ByName(MEASURES)] = field(default_factory=dict)
+    measures: Annotated[Mapping[str, Measure], SectionsByName(MEASURES)] = field(
+        default_factory=dict
+    )
     """What is measured, by name. In Python any Measure will do."""
 
     def __post_init__(self) -> None:
@@ -231,7 +233,7 @@ class Recipe:
     """What is trained."""
     data: Mapping[str, SourceConfig]
     """Sources of samples by a name of your choice; every step draws a batch of each."""
-    objective: Mapping[str, Annotated[ObjectiveConfig, ByKind(OBJECTIVES)]]
+    objective: Mapping[str, Annotated[ObjectiveConfig, ChosenByKind(OBJECTIVES)]]
     """Losses by a name of your choice; their weighted sum is minimised."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How the weights move."""
@@ -273,7 +275,7 @@ def read_recipe(file: Path, assignments: tuple[str, ...] = ()) -> Recipe:
     """The recipe in a TOML file, changed by `section.key=value` assignments.
     Raises ConfigError, listing all that is wrong, before any data or weights are touched."""
     table = read_toml(file)
-    refuse_other_kind(file, table, sweep=False)
+    check_file_type(file, table, sweep=False)
     try:
         recipe = build(Recipe, override(table, assignments))
         check_parts(recipe)

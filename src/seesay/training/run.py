@@ -20,7 +20,7 @@ from seesay.training.checkpoints import Checkpoints, Snapshot, TrainingState
 from seesay.training.checks import check_gradients, check_settings, check_vectors, first_batch
 from seesay.training.distributed import Processes, in_all, join_processes, wait_for_all
 from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
-from seesay.training.loop import Done, Learner, LoopConfig, fit
+from seesay.training.loop import FinishedStep, Learner, LoopConfig, fit
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
 from seesay.training.outputs import Outputs, checkpoints_of
 from seesay.training.recipe import Recipe, check_class_lists, differences, model_folder
@@ -247,7 +247,7 @@ class _Run:
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / name).write_text(json.dumps(about, ensure_ascii=False, indent=1))
 
-    def _after_step(self, done: Done) -> None:
+    def _after_step(self, done: FinishedStep) -> None:
         model, number = self._bundle.model, done.number
         seconds = self._meter.stop()
         if self._state.ema is not None:
@@ -279,7 +279,7 @@ class _Run:
             self._tell(number, measured)
         if measured or last or number % self.recipe.checkpoint.every == 0:
             self._outputs.save(number, measured, self._meter.seconds)
-        self._meter.go_on()
+        self._meter.start()
 
     def _tell(self, number: int, measured: Mapping[str, float]) -> None:
         if self._log is not None and measured:

@@ -227,7 +227,7 @@ class Meter:
         self.seconds += time.perf_counter() - self._since
         return self.seconds
 
-    def go_on(self) -> None:
+    def start(self) -> None:
         self._since = time.perf_counter()
 
 

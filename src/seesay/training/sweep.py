@@ -15,7 +15,7 @@ from seesay.text import Text
 from seesay.training.recipe import Recipe, model_folder, read_recipe, sentence
 from seesay.training.run_folder import SWEEP, SWEEP_FILES, claim_folder
 from seesay.training.run_log import read_log
-from seesay.training.settings import build, read_toml, refuse_other_kind
+from seesay.training.settings import build, check_file_type, read_toml
 from seesay.weights import own
 
 Setting = bool | int | float | str
@@ -79,7 +79,7 @@ class Cell:
 def read_sweep(file: Path) -> SweepConfig:
     """Raises ConfigError, listing all that is wrong."""
     table = read_toml(file)
-    refuse_other_kind(file, table, sweep=True)
+    check_file_type(file, table, sweep=True)
     try:
         return build(SweepConfig, table)
     except ConfigError as error:

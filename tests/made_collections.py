@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from seesay.data.squares import ImageTransformConfig
-from seesay.search.catalog.records import ItemDraft, Space, SpaceDraft, UnitDraft
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.passages import UnitDraft
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space, SpaceDraft
 from seesay.search.indexing.options import ReadLimits
 from seesay.search.indexing.walking import expected_of
 from seesay.search.reading.messages import Setup, Task

@@ -1,13 +1,18 @@
-"""The engines that may hold an index, those that are servers started once for all tests."""
+"""A tiny model, an empty collection and photographs; and the engines that may hold an index, those
+that are servers started once for all tests."""
 
 import fcntl
 
 import pytest
 
+from made_files import write_photo
+from seesay.inference.load import load
+from seesay.search.catalog.store import Store
 from seesay.search.vectors import faiss
-from seesay.search.vectors.faiss import FaissIndex
-from seesay.search.vectors.outside.chroma import ChromaIndex
-from seesay.search.vectors.outside.milvus import MilvusIndex
+from seesay.search.vectors.faiss import FaissEngine
+from seesay.search.vectors.outside.chroma import ChromaEngine
+from seesay.search.vectors.outside.milvus import MilvusEngine
+from tiny_checkpoint import write_checkpoint
 from vector_servers import free_port, start_chroma, start_milvus, stop_milvus
 
 
@@ -63,10 +68,45 @@ def engine(request):
         if request.param == "chroma server":
             address = request.getfixturevalue("chroma_server")
             patch.setenv("SEESAY_CHROMA_TOKEN", f"{address}=")
-            yield ChromaIndex(address)
+            yield ChromaEngine(address)
         elif request.param == "milvus":
             address = request.getfixturevalue("milvus_server")
             patch.setenv("SEESAY_MILVUS_TOKEN", f"{address}=")
-            yield MilvusIndex(address)
+            yield MilvusEngine(address)
         else:
-            yield FaissIndex() if request.param == "faiss" else ChromaIndex()
+            yield FaissEngine() if request.param == "faiss" else ChromaEngine()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def embedder(model_folder):
+    return load(model_folder, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def other_embedder(tmp_path_factory, embedder):
+    """A second model: the same layers with other weights."""
+    other = load(write_checkpoint(tmp_path_factory.mktemp("other")), device="cpu", dtype="float32")
+    for parameter in other.model.parameters():
+        parameter.data.mul_(1.5)
+    other.name = "other"
+    return other
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "collection", create=True) as store:
+        yield store
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Six pictures in three folders."""
+    folder = tmp_path / "photos"
+    for number in range(6):
+        write_photo(folder / "abc"[number % 3] / f"{number}.jpg", number)
+    return folder

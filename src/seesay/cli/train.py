@@ -10,6 +10,7 @@ import typer
 
 from seesay.cli.messages import say
 from seesay.cli.options import Json
+from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.training.run import Trained
@@ -111,8 +112,8 @@ def _print_gain(trained: "Trained") -> None:
         print_table([*heads, say("gain", "提升")], rows)
 
 
-def _no_recipe() -> str:
-    return say(
+def _no_recipe() -> Text:
+    return Text(
         "there is no recipe; expected a TOML file, such as those in recipes/; name one, or see "
         "what it may hold: seesay train --reference",
         "没有给出配方；应为 TOML 文件，如 recipes/ 里的；请写上一个，"

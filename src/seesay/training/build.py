@@ -24,18 +24,18 @@ from seesay.training.dual_encoder import Towers
 from seesay.training.optimizers import belongs
 from seesay.training.recipe import HardwareConfig, ModelConfig, Recipe, check_model
 from seesay.training.tokenizer import texts_of_records, train_tokenizer
-from seesay.weights.checkpoint import Checkpoint, load_dual_encoder
+from seesay.weights.bundle import Bundle, load_bundle
 from seesay.weights.mobilenet import load_mobilenet
 
 
-def make_model(recipe: Recipe, name: str) -> Checkpoint:
+def make_model(recipe: Recipe, name: str) -> Bundle[Any]:
     """The untrained model of a recipe, with its tokenizer and image preparation. What none of the
     objectives trains is frozen."""
     if recipe.model.start is not None:
         from seesay.weights.hub import locate
 
         place = locate(recipe.model.start)
-        bundle = load_dual_encoder(place.folder, image_folder=place.image_folder, name=name)
+        bundle = load_bundle(place.folder, image_folder=place.image_folder, name=name)
         names = [n for n, _ in bundle.model.named_parameters()]
         check_model(recipe, bundle.model.config, names)
         _add_bias(bundle.model, _initial(recipe))
@@ -51,7 +51,7 @@ def make_model(recipe: Recipe, name: str) -> Checkpoint:
     return bundle
 
 
-def _from_parts(recipe: Recipe, name: str) -> Checkpoint:
+def _from_parts(recipe: Recipe, name: str) -> Bundle[Any]:
     c = recipe.model
     assert c.architecture and c.transform  # ModelConfig
     tokenizer = _tokenizer(recipe)
@@ -59,9 +59,7 @@ def _from_parts(recipe: Recipe, name: str) -> Checkpoint:
     torch.manual_seed(recipe.run.seed)
     initial: Any = _initial(recipe) if c.architecture.bias_init is None else {}
     model = DualEncoder(replace(c.architecture, **initial))
-    return Checkpoint(
-        model=model, transform=c.transform, tokenizer=tokenizer, name=name, revision=""
-    )
+    return Bundle(model=model, transform=c.transform, tokenizer=tokenizer, name=name)
 
 
 def _initial(recipe: Recipe) -> dict[str, float]:
@@ -135,7 +133,7 @@ def _load_image_tower(model: DualEncoder, file: Path) -> None:
 
 
 def make_objectives(
-    recipe: Recipe, bundle: Checkpoint, device: torch.device
+    recipe: Recipe, bundle: Bundle[Any], device: torch.device
 ) -> dict[str, tuple[float, Objective]]:
     """The objectives of a recipe with their weights, by name."""
     return {
@@ -147,7 +145,7 @@ def make_objectives(
     }
 
 
-def make_towers(bundle: Checkpoint, config: HardwareConfig, processes: Processes) -> nn.Module:
+def make_towers(bundle: Bundle[Any], config: HardwareConfig, processes: Processes) -> nn.Module:
     """The model as it is trained: in its precision, compiled, shared between processes."""
     model = bundle.model
     autocast = choose_autocast(config.precision, processes.device)

@@ -22,14 +22,15 @@ from seesay.text import Text
 from seesay.training.distributed import in_all, is_sharded
 from seesay.training.dual_encoder import DualEncoderStep
 from seesay.training.recipe import Recipe
-from seesay.weights.checkpoint import SAME, Checkpoint
+from seesay.weights.bundle import Bundle
+from seesay.weights.dual_encoder import SAME
 
 PICTURES, TEXTS = Text("pictures", "图片"), Text("texts", "文字")
 ROWS = 32
 """Images and texts of each source that are checked."""
 
 
-def check_settings(recipe: Recipe, bundle: Checkpoint, records: Mapping[str, int]) -> None:
+def check_settings(recipe: Recipe, bundle: Bundle[Any], records: Mapping[str, int]) -> None:
     """Raises ConfigError where the settings do not fit the vocabulary or the data; `records` is the
     number of records by source. A finished model brings a vocabulary that fits."""
     for name, count in records.items():
@@ -51,7 +52,7 @@ def check_settings(recipe: Recipe, bundle: Checkpoint, records: Mapping[str, int
         _check_end(bundle.model.config.text, bundle.tokenizer)
 
 
-def _check_vocab_size(recipe: Recipe, bundle: Checkpoint) -> None:
+def _check_vocab_size(recipe: Recipe, bundle: Bundle[Any]) -> None:
     size, vocabulary = bundle.model.config.text.vocab_size, recipe.model.vocabulary
     if vocabulary is not None:
         expected, source = vocabulary.size, "model.vocabulary"
@@ -108,7 +109,7 @@ def first_batch(batches: Batches) -> Batch:
 
 
 def check_vectors(
-    recipe: Recipe, bundle: Checkpoint, objectives: Sequence[Objective], batch: Batch
+    recipe: Recipe, bundle: Bundle[Any], objectives: Sequence[Objective], batch: Batch
 ) -> None:
     """Raises ConfigError, in every process, where different texts or different pictures of a batch
     get the same vectors."""
@@ -117,7 +118,7 @@ def check_vectors(
 
 @torch.no_grad()
 def _check_vectors(
-    recipe: Recipe, bundle: Checkpoint, objectives: Sequence[Objective], batch: Batch
+    recipe: Recipe, bundle: Bundle[Any], objectives: Sequence[Objective], batch: Batch
 ) -> None:
     inputs = {view: rows for one in objectives for view, rows in one.inputs(batch).items()}
     _check_padding(bundle, batch, writes=any(view.role == "captions" for view in inputs))
@@ -175,7 +176,7 @@ def _about_texts(recipe: Recipe) -> Text:
     )
 
 
-def _check_padding(bundle: Checkpoint, batch: Batch, *, writes: bool) -> None:
+def _check_padding(bundle: Bundle[Any], batch: Batch, *, writes: bool) -> None:
     """The padding token must not occur inside a text, where the tower would ignore it."""
     pad_id = bundle.tokenizer.config.pad_id
     if getattr(bundle.model.config.text, "pad_id", None) is None and not writes:

@@ -1,8 +1,8 @@
 """What a run produces: measurements and checkpoints on its way, and the exported model."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +12,8 @@ from seesay.inference.embedder import Embedder
 from seesay.training.checkpoints import Checkpoints, TrainingState, whole_weights
 from seesay.training.distributed import Processes, in_all, wait_for_all
 from seesay.training.recipe import Recipe, describe, model_folder
-from seesay.weights.blank import blank_dual_encoder
-from seesay.weights.checkpoint import Checkpoint, save_dual_encoder
+from seesay.weights.bundle import Bundle
+from seesay.weights.saving import save_bundle
 
 
 def checkpoints_of(recipe: Recipe) -> Checkpoints:
@@ -24,7 +24,7 @@ class Outputs:
     """Every process calls it; the first one measures and writes."""
 
     def __init__(
-        self, recipe: Recipe, bundle: Checkpoint, state: TrainingState, processes: Processes
+        self, recipe: Recipe, bundle: Bundle[Any], state: TrainingState, processes: Processes
     ) -> None:
         self._recipe, self._bundle, self._state = recipe, bundle, state
         self._processes = processes
@@ -66,7 +66,7 @@ class Outputs:
         snapshot = self._checkpoints.load(self._checkpoints.chosen())
         bundle = self._with_weights(snapshot.average or snapshot.model)
         dtype = getattr(torch, self._recipe.run.export)
-        save_dual_encoder(model_folder(self._recipe), bundle, dtype, run=run_id)
+        save_bundle(model_folder(self._recipe), bundle, dtype, run=run_id)
 
     def _score(self, measured: Mapping[str, float]) -> float | None:
         best = self._recipe.evaluation.best
@@ -74,8 +74,6 @@ class Outputs:
             return None
         return sum(measured[name] for name in best) / len(best)
 
-    def _with_weights(self, weights: Mapping[str, Tensor]) -> Checkpoint:
+    def _with_weights(self, weights: Mapping[str, Tensor]) -> Bundle[Any]:
         """The model apart from its training, so that measuring it cannot disturb that."""
-        apart = blank_dual_encoder(self._bundle.model.config)
-        apart.load_state_dict({name: t.clone() for name, t in weights.items()}, assign=True)
-        return replace(self._bundle, model=apart.eval())
+        return self._bundle.with_weights({name: t.clone() for name, t in weights.items()})

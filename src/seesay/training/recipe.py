@@ -17,7 +17,7 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import ConfigError
 from seesay.evaluation.measure import MEASURES, Measure, measure_names
-from seesay.models.dual_encoder import DualEncoderConfig
+from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.objectives.captioning import CaptioningConfig
 from seesay.objectives.contrastive import ContrastiveConfig
 from seesay.objectives.objective import ObjectiveConfig
@@ -36,7 +36,7 @@ from seesay.training.settings import (
     read_toml,
 )
 from seesay.training.tokenizer import VocabularyConfig
-from seesay.weights.blank import blank_dual_encoder
+from seesay.weights.tensors import blank_model
 
 OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "contrastive": ContrastiveConfig,
@@ -316,7 +316,7 @@ def check_parts(recipe: Recipe) -> None:
         return
     _check_texts(recipe.model, architecture.text)
     _check_images(recipe.model, architecture.image)
-    names = [name for name, _ in blank_dual_encoder(architecture).named_parameters()]
+    names = [name for name, _ in blank_model(DualEncoder, architecture).named_parameters()]
     check_model(recipe, architecture, names)
 
 

@@ -16,7 +16,7 @@ from seesay.training.recipe import Recipe, model_folder, read_recipe, sentence
 from seesay.training.run_folder import SWEEP, SWEEP_FILES, claim_folder
 from seesay.training.run_log import read_log
 from seesay.training.settings import build, check_file_type, read_toml
-from seesay.weights import own
+from seesay.weights.bundle import FILE
 
 Setting = bool | int | float | str
 Runner = Callable[[Path, Sequence[str]], None]
@@ -73,7 +73,7 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        return (model_folder(self.recipe) / own.FILE).is_file()
+        return (model_folder(self.recipe) / FILE).is_file()
 
 
 def read_sweep(file: Path) -> SweepConfig:

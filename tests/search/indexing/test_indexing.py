@@ -12,7 +12,7 @@ from made_files import write_photo
 from reader_processes import reader_processes
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.verify import check_truth
 from seesay.search.indexing.indexing import ingest
 from seesay.search.indexing.options import IngestOptions
 from seesay.search.indexing.spaces import fill, space_of

@@ -8,8 +8,10 @@ from threading import Event
 import numpy as np
 
 from seesay.inference.embedder import Embedder
-from seesay.search.catalog.records import Item, Space, Unit
+from seesay.search.catalog.files import Item
+from seesay.search.catalog.passages import Unit
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.indexing.options import IngestProgress
 from seesay.search.indexing.readers import Readers
 from seesay.search.indexing.storing.captions import fill_captions

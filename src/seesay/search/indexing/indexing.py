@@ -12,9 +12,10 @@ from typing import Literal
 
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
-from seesay.search.catalog.records import Item, Quarantined, Space
-from seesay.search.catalog.sqlite.paths import path_to_text
+from seesay.search.catalog.files import Item, Quarantined
+from seesay.search.catalog.paths import path_to_text
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.indexing.filling import Filling
 from seesay.search.indexing.interrupting import stopped_by_ctrl_c
 from seesay.search.indexing.options import (

@@ -10,9 +10,8 @@ from threading import Event
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
 from seesay.inference.text_embedder import TextEmbedder
-from seesay.search.catalog.records import Space, SpaceDraft
-from seesay.search.catalog.spaces import key_of
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space, SpaceDraft, key_of
 from seesay.search.indexing.filling import Filling, FillReport
 from seesay.search.indexing.interrupting import stopped_by_ctrl_c
 from seesay.search.indexing.options import IngestProgress, ReadLimits, default_workers

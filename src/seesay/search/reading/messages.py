@@ -12,8 +12,8 @@ from typing import IO, Any, Literal
 
 from seesay.data.encodings import clean_text
 from seesay.data.squares import ImageTransformConfig
-from seesay.search.catalog.records import Locator, Metadata, UnitDraft
-from seesay.search.catalog.values import sound
+from seesay.search.catalog.metadata import Metadata, sound
+from seesay.search.catalog.passages import Locator, UnitDraft
 from seesay.search.indexing.options import ReadLimits
 
 Kind = Literal["image", "text", "table"]

@@ -9,7 +9,7 @@ from seesay.data.decoding import DecodeLimits, check_size, decode, open_header, 
 from seesay.data.encodings import decode_text
 from seesay.data.squares import square
 from seesay.errors import DataError, ImageError, MissingExtraError
-from seesay.search.catalog.records import FINGERPRINT_SIDE, UnitDraft
+from seesay.search.catalog.passages import FINGERPRINT_SIDE, UnitDraft
 from seesay.search.indexing.options import ReadLimits
 from seesay.search.reading.exif import details
 from seesay.search.reading.files import Content, RefusedError, millions

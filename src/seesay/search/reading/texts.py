@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from seesay.data.encodings import decode_text
 from seesay.errors import DataError
-from seesay.search.catalog.records import Locator, UnitDraft
+from seesay.search.catalog.passages import Locator, UnitDraft
 from seesay.search.reading.files import RefusedError
 
 PIECE = 600  # of a Latin text, about a hundred words: two windows of CLIP's context

@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Float
 
 from seesay.inference.embedder import Embedder
-from seesay.search.catalog.records import Modality, Space
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 
 _AT_ONCE = 384  # pictures, and so in a transaction
 LANE: Modality = "text"

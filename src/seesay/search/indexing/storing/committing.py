@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from seesay.search.catalog.records import Item, ItemDraft, Space
+from seesay.search.catalog.files import Item, ItemDraft
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.indexing.storing.embedding import Embedded
 from seesay.search.indexing.storing.known import (
     Vectors,

@@ -4,8 +4,8 @@ import os
 from dataclasses import replace
 
 from seesay.data.spelling import as_on_disk
+from seesay.search.catalog.metadata import MOST_KEYS
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.values import MOST_KEYS
 from seesay.search.reading.messages import Outcome, Row
 
 _SCHEMES = ("http://", "https://")

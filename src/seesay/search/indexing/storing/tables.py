@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from seesay.search.catalog.annotations import Annotation, Table
-from seesay.search.catalog.records import ItemDraft, Quarantined
+from seesay.search.catalog.files import ItemDraft, Quarantined
 from seesay.search.catalog.store import Store
 from seesay.search.indexing.readers import Readers
 from seesay.search.indexing.storing.committing import Tally

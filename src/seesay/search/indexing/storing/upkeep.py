@@ -1,11 +1,9 @@
 """What searching wants after a change: an index."""
 
 from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
-from seesay.search.catalog.records import Modality, Space
 from seesay.search.catalog.store import Store
-from seesay.search.vectors.lane import Lane
-
-MODALITIES: tuple[Modality, ...] = ("image", "text")
+from seesay.search.catalog.vectors import Space
+from seesay.search.vectors.vector_index import VectorIndex
 
 
 def keep_up(store: Store, space: Space) -> str | None:
@@ -13,8 +11,8 @@ def keep_up(store: Store, space: Space) -> str | None:
     without room, or a server that gets no token: everything is found all the same, more slowly. One
     that another process is building just now is left to it."""
     problem = None
-    for modality in MODALITIES:
-        lane = Lane(store, space, modality)
+    for modality in store.vectors.modalities(space.id):
+        lane = VectorIndex(store, space, modality)
         try:
             if lane.status().needs_build:
                 lane.build()

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from seesay.errors import ConfigError, TrainingError
 from seesay.objectives.exchange import gather_objects
 from seesay.text import Text
-from seesay.training.distributed import Processes, like, whole
+from seesay.training.distributed import Processes, sharded_like, unsharded
 from seesay.training.optimizers import Ema
 
 NAME = re.compile(r"step-(\d{8,})")
@@ -240,7 +240,7 @@ class TrainingState:
         for name, parameter in self.model.named_parameters():
             if name in snapshot.optimizer:
                 self.optimizer.state[parameter] = {
-                    key: tensor if key == "step" else like(parameter.detach(), tensor)
+                    key: tensor if key == "step" else sharded_like(parameter.detach(), tensor)
                     for key, tensor in snapshot.optimizer[name].items()
                 }
         if len(snapshot.random) == processes.count:
@@ -252,11 +252,11 @@ class TrainingState:
 def whole_weights(model: nn.Module, ema: Ema | None) -> dict[str, Tensor]:
     """The weights to evaluate: the running average if there is one. Collective."""
     weights = ema.weights if ema is not None else model.state_dict()
-    return {name: whole(tensor).detach() for name, tensor in weights.items()}
+    return {name: unsharded(tensor).detach() for name, tensor in weights.items()}
 
 
 def _in_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: whole(t).detach().cpu().contiguous() for name, t in tensors.items()}
+    return {name: unsharded(t).detach().cpu().contiguous() for name, t in tensors.items()}
 
 
 @torch.no_grad()
@@ -272,4 +272,4 @@ def _fill(targets: Mapping[str, Tensor], values: Mapping[str, Tensor], what: str
             )
         )
     for name, target in targets.items():
-        target.copy_(like(target, values[name]))
+        target.copy_(sharded_like(target, values[name]))

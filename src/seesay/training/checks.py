@@ -19,7 +19,7 @@ from seesay.models.dual_encoder import DualEncoder
 from seesay.models.text_encoder import TextConfig
 from seesay.objectives.objective import Objective
 from seesay.text import Text
-from seesay.training.distributed import in_all, is_sharded
+from seesay.training.distributed import in_every_process, is_sharded
 from seesay.training.dual_encoder import DualEncoderStep
 from seesay.training.recipe import Recipe
 from seesay.weights.bundle import Bundle
@@ -104,7 +104,7 @@ def first_batch(batches: Batches) -> Batch:
     """The beginning of the first batch; collective. Raises DataError, in every process, where
     nothing can be read."""
     read: list[Batch] = []
-    in_all(lambda: read.append(batches.beginning(ROWS)))
+    in_every_process(lambda: read.append(batches.beginning(ROWS)))
     return read[0]
 
 
@@ -113,7 +113,7 @@ def check_vectors(
 ) -> None:
     """Raises ConfigError, in every process, where different texts or different pictures of a batch
     get the same vectors."""
-    in_all(lambda: _check_vectors(recipe, bundle, objectives, batch))
+    in_every_process(lambda: _check_vectors(recipe, bundle, objectives, batch))
 
 
 @torch.no_grad()
@@ -205,7 +205,7 @@ def check_gradients(step: DualEncoderStep, model: DualEncoder, batch: Batch) -> 
     if loss.requires_grad:
         loss.backward()
     learning = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    found = in_all(lambda: (_with_gradient(learning), _moved(learning)))
+    found = in_every_process(lambda: (_with_gradient(learning), _moved(learning)))
     reached, moved = (set().union(*sets) for sets in zip(*found, strict=True))
     model.zero_grad(set_to_none=True)
     for buffer, before in statistics:

@@ -103,12 +103,12 @@ def is_sharded(tensor: Any) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-def whole(tensor: Any) -> Tensor:
+def unsharded(tensor: Any) -> Tensor:
     """A tensor gathered from its shards, or as it is if it is not sharded. Collective."""
     return tensor.full_tensor() if is_sharded(tensor) else tensor
 
 
-def like(template: Any, tensor: Tensor) -> Tensor:
+def sharded_like(template: Any, tensor: Tensor) -> Tensor:
     """A whole tensor, placed and sharded like `template`."""
     if is_sharded(template):
         from torch.distributed.tensor import distribute_tensor
@@ -124,7 +124,7 @@ def clip_gradients(parameters: Sequence[Tensor], largest: float) -> float:
     before."""
     gradients: list[Any] = [p.grad for p in parameters if p.grad is not None]
     kinds = [[g for g in gradients if is_sharded(g) is sharded] for sharded in (False, True)]
-    norms = [whole(nn.utils.get_total_norm(kind)) for kind in kinds if kind]
+    norms = [unsharded(nn.utils.get_total_norm(kind)) for kind in kinds if kind]
     norm = float(torch.stack([n.double() for n in norms]).square().sum().sqrt()) if norms else 0.0
     if norm > largest:
         for gradient in gradients:
@@ -141,7 +141,7 @@ def mean_over_processes(value: float) -> float:
     return float(tensor) / dist.get_world_size()
 
 
-def in_all(work: Callable[[], Result]) -> list[Result]:
+def in_every_process(work: Callable[[], Result]) -> list[Result]:
     """Runs `work` in each process and returns all results, by rank; collective. A SeesayError in
     one process is raised in all, so that none waits for one that has ended."""
     outcome: Result | SeesayError

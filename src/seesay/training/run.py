@@ -18,7 +18,7 @@ from seesay.text import Text
 from seesay.training.build import make_model, make_objectives, make_towers
 from seesay.training.checkpoints import Checkpoints, Snapshot, TrainingState
 from seesay.training.checks import check_gradients, check_settings, check_vectors, first_batch
-from seesay.training.distributed import Processes, in_all, join_processes, wait_for_all
+from seesay.training.distributed import Processes, in_every_process, join_processes, wait_for_all
 from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
 from seesay.training.loop import FinishedStep, Learner, LoopConfig, fit
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
@@ -72,7 +72,9 @@ def train(recipe: Recipe, *, resume: bool = False) -> Trained:
         torch.set_num_threads(recipe.hardware.threads)
     check_class_lists(recipe)
     with join_processes(recipe.hardware.device) as processes:
-        in_all(lambda: check_measures(recipe.evaluation.measures) if processes.first else None)
+        in_every_process(
+            lambda: check_measures(recipe.evaluation.measures) if processes.first else None
+        )
         checkpoints = checkpoints_of(recipe)
         snapshot = _last_snapshot(recipe, checkpoints, resume)
         run_id = claim_run_folder(

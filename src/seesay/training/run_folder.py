@@ -17,7 +17,7 @@ from seesay.data.atomic import write_whole
 from seesay.errors import ConfigError, TrainingError
 from seesay.text import Text
 from seesay.training.checkpoints import Checkpoints
-from seesay.training.distributed import Processes, in_all
+from seesay.training.distributed import Processes, in_every_process
 from seesay.weights.saving import check_replaceable, mark_run
 
 RUN = "seesay-run.json"
@@ -55,7 +55,7 @@ def claim_run_folder(
         check_replaceable(model, own)
         return own
 
-    return in_all(claim)[0]
+    return in_every_process(claim)[0]
 
 
 def _weights(checkpoints: Checkpoints) -> Iterator[Mapping[str, Tensor]]:

@@ -52,7 +52,7 @@ class RunLog:
         self._config = config
         self._writers: list[Any] = []
         folder.mkdir(parents=True, exist_ok=True)
-        keep_until(self.file, -1 if after is None else after)
+        truncate_log(self.file, -1 if after is None else after)
         if "tensorboard" in config.also:
             self._writers.append(_tensorboard(folder / "tensorboard", after or 0))
         if "wandb" in config.also:
@@ -89,7 +89,7 @@ class RunLog:
             writer.close()
 
 
-def keep_until(file: Path, step: int) -> None:
+def truncate_log(file: Path, step: int) -> None:
     """Drops the lines after a step, which a resumed run writes again, and an incomplete last
     line."""
     if not file.exists():

@@ -19,7 +19,7 @@ from seesay.cli.main import run
 from seesay.errors import ConfigError
 from seesay.inference.load import load
 from seesay.search.collection import Collection
-from seesay.search.indexing.storing.upkeep import MODALITIES
+from seesay.search.indexing.fill import MODALITIES
 from seesay.training.logs.run_log import read_log
 from seesay.training.recipes.recipe import read_recipe
 from seesay.training.run import train

@@ -12,7 +12,7 @@ from seesay.inference.text_embedder import TextEmbedder, load_texts
 from seesay.search.catalog.records import Space
 from seesay.search.catalog.spaces import key_of
 from seesay.search.catalog.store import Store
-from seesay.search.indexing.spaces import draft_of
+from seesay.search.indexing.embed import draft_of
 from seesay.weights.catalog import BUILT_IN, find, unknown_model
 from seesay.weights.hub import is_repository
 

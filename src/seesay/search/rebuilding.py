@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from seesay.search.catalog.records import Modality, Space
 from seesay.search.catalog.store import Store
 from seesay.search.checking.mending import mend
-from seesay.search.indexing.storing.upkeep import MODALITIES
+from seesay.search.indexing.fill import MODALITIES
 from seesay.search.vectors.engines import engine_in_use, reached, use_engine
 from seesay.search.vectors.lane import Lane, LaneStatus
 

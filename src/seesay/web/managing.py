@@ -16,7 +16,7 @@ except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
 from seesay.search.asking.tags import TagReport
-from seesay.search.indexing.options import IngestProgress, IngestReport
+from seesay.search.indexing.options import IndexProgress, IndexReport
 from seesay.search.report.cards import Bilingual
 from seesay.search.report.page import both
 from seesay.text import to_unicode
@@ -176,7 +176,7 @@ def _told(job: Any, name: str, is_default: bool) -> str:
             return notice(words.FAILED, detail=job.error, kind="wrong")
         case "interrupted", _:
             return notice(words.CANCELLED, words.CANCELLED_TOLD)
-        case _, IngestReport() as report:
+        case _, IndexReport() as report:
             return _indexed(report)
         case _, TagReport() as report:
             return _tagged(report, None if is_default else name)
@@ -187,13 +187,13 @@ def _progress(progress: Any) -> Bilingual:
     if progress is None:
         return words.COUNTING
     total = "?" if progress.total is None else progress.total
-    if isinstance(progress, IngestProgress):
+    if isinstance(progress, IndexProgress):
         counts = {"done": progress.done, "total": total, "failed": progress.failed}
         return words.told(words.INDEXING, **counts)
     return words.told(words.TAGGING, done=progress.done, total=total)
 
 
-def _indexed(report: IngestReport) -> str:
+def _indexed(report: IndexReport) -> str:
     counts = ("added", "updated", "removed", "unchanged", "failed")
     head = words.told(words.INDEXED, **{one: getattr(report, one) for one in counts})
     if not report.missing_roots:

@@ -10,7 +10,7 @@ from seesay.cli.options import Device, Json
 
 if TYPE_CHECKING:
     from seesay.search.collection import Collection as Opened
-    from seesay.search.indexing.options import IngestReport
+    from seesay.search.indexing.options import IndexReport
 
 ENDING = 12  # characters of an ending that are shown
 STOPPED = 130  # the exit code after Ctrl-C
@@ -90,13 +90,13 @@ def index(
     from seesay.cli.collections.opened import advise_model, started
     from seesay.cli.collections.switching import switch
     from seesay.cli.output import progress
-    from seesay.search.indexing.options import IngestOptions
+    from seesay.search.indexing.options import IndexOptions
 
     limits = read_limits(max_pixels, max_file_size, seconds)
     if model is not None and not paths:
         switch(collection, model, device, limits=limits, as_json=json)
         return
-    options = IngestOptions(
+    options = IndexOptions(
         recursive=recursive,
         workers=workers,
         urls=urls,
@@ -122,7 +122,7 @@ def index(
         raise typer.Exit(1)
 
 
-def _show(here: "Opened", report: "IngestReport", *, as_json: bool) -> None:
+def _show(here: "Opened", report: "IndexReport", *, as_json: bool) -> None:
     from seesay.cli.output import print_json, warn
 
     if as_json:
@@ -163,7 +163,7 @@ def _show(here: "Opened", report: "IngestReport", *, as_json: bool) -> None:
         )
 
 
-def summary(report: "IngestReport") -> str:
+def summary(report: "IndexReport") -> str:
     """One line: indexed 9,981 · unchanged 70,012 · skipped 7 (see `seesay errors`)."""
     from seesay.cli.collections.shown import duration
 
@@ -183,7 +183,7 @@ def summary(report: "IngestReport") -> str:
     return f"{line}{_left_out(report)} · {duration(report.seconds)}"
 
 
-def _left_out(report: "IngestReport") -> str:
+def _left_out(report: "IndexReport") -> str:
     """How many files are of kinds that nothing reads, and which those are."""
     kinds = sorted(report.left_out.items(), key=lambda kind: (-kind[1], kind[0]))
     if not kinds:

@@ -7,7 +7,7 @@ from seesay.cli.messages import say
 from seesay.errors import ConfigError
 
 if TYPE_CHECKING:
-    from seesay.search.indexing.options import ReadLimits
+    from seesay.search.reading.files import ReadLimits
 
 _MOST = 10**15
 _TIMES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
@@ -20,7 +20,7 @@ def read_limits(
 ) -> "ReadLimits":
     """The limits, None for what is usual. Who allows larger files allows the memory for them.
     Raises ConfigError for what is no amount."""
-    from seesay.search.indexing.options import ReadLimits
+    from seesay.search.reading.files import ReadLimits
 
     usual = ReadLimits()
     pixels = _amount(max_pixels, "--max-pixels") or usual.max_pixels

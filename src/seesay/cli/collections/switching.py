@@ -7,7 +7,7 @@ import typer
 from seesay.cli.messages import say
 
 if TYPE_CHECKING:
-    from seesay.search.indexing.options import ReadLimits
+    from seesay.search.reading.files import ReadLimits
 
 
 def switch(

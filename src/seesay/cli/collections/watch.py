@@ -30,10 +30,10 @@ def watch(
     from seesay.cli.collections.limits import read_limits
     from seesay.cli.collections.opened import started
     from seesay.cli.output import print_json, warn
-    from seesay.search.indexing.options import IngestOptions
+    from seesay.search.indexing.options import IndexOptions
     from seesay.search.report.plain import to_plain
 
-    options = IngestOptions(limits=read_limits(max_pixels, max_file_size, seconds))
+    options = IndexOptions(limits=read_limits(max_pixels, max_file_size, seconds))
     with started(collection, paths or [], device=device) as here:
         warn(say("watching; Ctrl-C ends it", "正在留意变化；按 Ctrl-C 结束"))
         here.watch(

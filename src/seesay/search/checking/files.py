@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from seesay.data.opening import open_file
 from seesay.search.catalog.store import Store
 from seesay.search.checking.findings import Finding
-from seesay.search.indexing.storing.known import is_as_stored
+from seesay.search.indexing.walk import is_as_stored
 
 _BLOCK = 1 << 20
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from seesay.data.squares import ImageTransformConfig
-from seesay.search.catalog.records import ItemDraft, Space, SpaceDraft, UnitDraft
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.passages import UnitDraft
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space, SpaceDraft
 from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import ListedFile, ReadSettings
 from seesay.search.reading.process import read

@@ -11,7 +11,7 @@ import pytest
 import seesay
 from photographs import photographs
 
-ORIGINALS = {"Classifier": "ZeroShotClassifier", "save": "save_dual_encoder"}
+ORIGINALS = {"Classifier": "ZeroShotClassifier", "save": "save_bundle"}
 
 
 def declared() -> dict[str, str]:

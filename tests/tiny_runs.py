@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor
 
 from seesay.training.logs.run_log import read_log
-from seesay.weights.checkpoint import load_dual_encoder
+from seesay.weights.bundle import load_bundle
 
 COLOURS = {
     "red": ("红色", (220, 30, 30)),
@@ -142,7 +142,7 @@ def write_run(folder: Path, copies: int = 2) -> Path:
 
 def weights(folder: Path) -> dict[str, Tensor]:
     """Of a model folder."""
-    return load_dual_encoder(folder).model.state_dict()
+    return load_bundle(folder).model.state_dict()
 
 
 def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:

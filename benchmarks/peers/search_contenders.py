@@ -87,11 +87,11 @@ class Seesay(Engine):
         import faiss  # noqa: F401
 
         from seesay.search.catalog import records  # noqa: F401
-        from seesay.search.vectors import lane  # noqa: F401
+        from seesay.search.vectors import vector_index  # noqa: F401
 
     def fill(self, vectors, numbers):
-        from seesay.search.catalog.records import SpaceDraft
         from seesay.search.catalog.store import Store
+        from seesay.search.catalog.vectors import SpaceDraft
 
         self.store = Store(self.folder, create=True)
         draft = SpaceDraft(model="m", revision="1", preprocessing="p", dim=vectors.shape[1])
@@ -108,9 +108,9 @@ class Seesay(Engine):
         self.lane().build()
 
     def lane(self):
-        from seesay.search.vectors.lane import Lane
+        from seesay.search.vectors.vector_index import VectorIndex
 
-        return Lane(self.store, self.store.spaces.get(1), "image")
+        return VectorIndex(self.store, self.store.spaces.get(1), "image")
 
     def open(self):
         from seesay.search.catalog.store import Store
@@ -119,14 +119,15 @@ class Seesay(Engine):
         self.opened = self.lane()
 
     def ask(self, query, limit, effort):
-        from seesay.search.catalog.filters.conditions import Where
+        from seesay.search.catalog.filters import Where
 
         within = None if limit is None else Where("number", "<", limit)
         return self.opened.search(query, TOP, within=within).units - 1  # units count from 1
 
 
 def photo(row, number):
-    from seesay.search.catalog.records import ItemDraft, UnitDraft
+    from seesay.search.catalog.files import ItemDraft
+    from seesay.search.catalog.passages import UnitDraft
 
     return ItemDraft(
         path=f"/photos/{row % 1000}/{row}.jpg",

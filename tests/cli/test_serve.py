@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from seesay.cli.listening import GRACE_S, address, listen
 from seesay.cli.main import run
-from seesay.cli.serve.command import configure
-from seesay.cli.serve.listening import GRACE_S, address, listen
+from seesay.cli.serve import configure
 from seesay.errors import ConfigError
 from served import Served, command, make_collection, served, surroundings
 
@@ -107,7 +107,7 @@ def test_an_open_page_does_not_keep_it_from_stopping(home):
 
 ENDLESS = """
 import torch
-import seesay.cli.serve.listening as listening
+import seesay.cli.listening as listening
 from seesay.inference import encoder
 usual = encoder.by_length
 def endless(ids, rows):

@@ -9,9 +9,9 @@ from made_files import write_photo
 from seesay.inference.load import load
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import faiss
-from seesay.search.vectors.faiss import FaissIndex
-from seesay.search.vectors.outside.chroma import ChromaIndex
-from seesay.search.vectors.outside.milvus import MilvusIndex
+from seesay.search.vectors.faiss import FaissEngine
+from seesay.search.vectors.outside.chroma import ChromaEngine
+from seesay.search.vectors.outside.milvus import MilvusEngine
 from tiny_checkpoint import write_checkpoint
 from vector_servers import free_port, start_chroma, start_milvus, stop_milvus
 
@@ -68,13 +68,13 @@ def engine(request):
         if request.param == "chroma server":
             address = request.getfixturevalue("chroma_server")
             patch.setenv("SEESAY_CHROMA_TOKEN", f"{address}=")
-            yield ChromaIndex(address)
+            yield ChromaEngine(address)
         elif request.param == "milvus":
             address = request.getfixturevalue("milvus_server")
             patch.setenv("SEESAY_MILVUS_TOKEN", f"{address}=")
-            yield MilvusIndex(address)
+            yield MilvusEngine(address)
         else:
-            yield FaissIndex() if request.param == "faiss" else ChromaIndex()
+            yield FaissEngine() if request.param == "faiss" else ChromaEngine()
 
 
 @pytest.fixture(scope="session")

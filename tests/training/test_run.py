@@ -18,8 +18,9 @@ from seesay.training import run as module
 from seesay.training.logs.run_log import read_log
 from seesay.training.recipes.recipe import read_recipe
 from seesay.training.run import train
-from seesay.weights.checkpoint import load_dual_encoder, save_dual_encoder
+from seesay.weights.bundle import load_bundle
 from seesay.weights.hub import IMAGE_HALF
+from seesay.weights.saving import save_bundle
 from tiny_runs import RECIPE, losses, same, weights, write_run, write_squares
 
 
@@ -37,7 +38,7 @@ def test_a_run_learns_and_its_model_loads(recipe, tmp_path):
     trained = train(recipe("run.steps=60", "optimizer.lr=0.003", "optimizer.warmup=0.1", *easy))
     of_run = losses(tmp_path / "run")
     assert sum(of_run[step] for step in range(56, 61)) / 5 < of_run[1] - 0.3
-    embedder = Embedder(load_dual_encoder(trained.folder))
+    embedder = Embedder(load_bundle(trained.folder))
     rows = [json.loads(line) for line in (tmp_path / "squares.jsonl").read_text().splitlines()]
     images = embedder.embed_images([tmp_path / row["image"] for row in rows]).vectors
     texts = embedder.embed_texts([row["zh"][0] for row in rows]).vectors
@@ -92,7 +93,7 @@ def test_a_model_published_in_two_halves_can_be_begun_from(tmp_path):
     model = f'[model]\nstart = "{halves.folder}"\n\n'
     (tmp_path / "recipe.toml").write_text((beginning + model + ending).format(folder=tmp_path))
     trained = train(read_recipe(tmp_path / "recipe.toml", ("run.steps=1", "optimizer.lr=1e-9")))
-    before = load_dual_encoder(halves.folder, image_folder=halves.folder / IMAGE_HALF).model
+    before = load_bundle(halves.folder, image_folder=halves.folder / IMAGE_HALF).model
     after = weights(trained.folder)
     for name, value in before.state_dict().items():
         if name != "log_scale":  # drawn outside the range that training holds it in
@@ -314,7 +315,7 @@ def test_a_tower_for_any_size_is_trained_on_smaller_images_than_it_is_used_on(
     small = ("model.transform.size=40", "data.squares.size=32", "run.steps=1")
     trained = train(read_recipe(tmp_path / "any.toml", small))
     assert set(seen) == {32}
-    assert load_dual_encoder(trained.folder).transform.size == 40
+    assert load_bundle(trained.folder).transform.size == 40
 
 
 def test_a_batch_of_several_sources_and_objectives_trains(recipe, tmp_path):
@@ -374,8 +375,8 @@ def test_a_compiled_model_learns_the_same(recipe, tmp_path):
 
 def test_the_exported_folder_is_the_one_of_own_layout(recipe, tmp_path):
     trained = train(recipe())
-    made = load_dual_encoder(trained.folder)
-    save_dual_encoder(tmp_path / "again", made)
+    made = load_bundle(trained.folder)
+    save_bundle(tmp_path / "again", made)
     assert sorted(path.name for path in trained.folder.iterdir()) == sorted(
         path.name for path in (tmp_path / "again").iterdir()
     )

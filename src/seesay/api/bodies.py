@@ -13,12 +13,10 @@ from seesay.api.limits import (
     MAX_CONDITIONS,
     MAX_DATE,
     MAX_IMAGES,
-    MAX_LABEL,
     MAX_LABELS,
     MAX_NAME,
     MAX_PATH,
     MAX_PATHS,
-    MAX_TAGS,
     MAX_UNITS,
     MAX_UNWANTED,
     MAX_UNWANTED_WORDS,
@@ -28,7 +26,8 @@ from seesay.api.pictures import PICTURE, is_picture, read_data_url
 from seesay.errors import ConfigError
 from seesay.inference.classifier import NONE_ABOVE
 from seesay.search.asking.asking import MOST_HITS, NEGATIVE_WEIGHT, LaneName, Part, Query, parse
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.asking.tags import LONGEST_LABEL, MOST_LABELS
+from seesay.search.catalog.filters import Filter
 from seesay.search.filtering import UnitType, make_filter
 
 Words = Annotated[str, Field(max_length=MAX_WORDS)]
@@ -43,7 +42,7 @@ DataUrl = Annotated[
         examples=[PICTURE],
     ),
 ]
-Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL)]
+Label = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL)]
 FolderPath = Annotated[str, Field(min_length=1, max_length=MAX_PATH)]
 Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
@@ -181,7 +180,7 @@ class TagsBody(_Narrowed):
 
     model_config = _like(labels=["cat", "狗"], type="image")
 
-    labels: list[Label] | None = Field(default=None, min_length=1, max_length=MAX_TAGS)
+    labels: list[Label] | None = Field(default=None, min_length=1, max_length=MOST_LABELS)
     """Tags to choose from. Default: about 200 everyday words in each language."""
 
 

@@ -12,11 +12,12 @@ from seesay.api.failures import RefusedError
 from seesay.api.work import use_torch_threads
 from seesay.errors import SeesayError
 from seesay.inference.cancelling import Cancelled, cancelled_by
-from seesay.search.asking.tags import TagReport
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.asking.tags import TagReport, check_labels
+from seesay.search.catalog.filters import Filter
 from seesay.search.indexing.options import IndexOptions, IndexProgress, IndexReport
 from seesay.search.indexing.walk import is_below
 from seesay.search.library import Library
+from seesay.text import Text
 
 _log = logging.getLogger("seesay.api")
 _LOW_PRIORITY = 15  # of 19
@@ -74,6 +75,8 @@ class _Job:
     status: Status
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
+    problem: Text | None = None
+    """Why it failed; `status.error` is the English half."""
 
 
 class Jobs:
@@ -111,7 +114,9 @@ class Jobs:
         return self._start(name, IndexingStatus, work)
 
     def tag(self, name: str, labels: list[str] | None, condition: Filter | None) -> Status:
-        """Tag pictures with those of the labels that fit. Raises as `index` does."""
+        """Tag pictures with those of the labels that fit. Raises as `index` does, and ConfigError
+        for labels that are too many or too long."""
+        check_labels(labels or ())
         collection = self._library.get(name)
         collection.store.require_writable()
 
@@ -133,6 +138,11 @@ class Jobs:
         """How far the job that began last has come, of whatever kind."""
         job = self._latest.get(name)
         return None if job is None else job.status
+
+    def problem(self, name: str) -> Text | None:
+        """Why the job that began last has failed; None where it has not."""
+        job = self._latest.get(name)
+        return None if job is None else job.problem
 
     def cancel_latest(self, name: str) -> None:
         """Let it end after what is at hand has been stored."""
@@ -183,14 +193,24 @@ def _run(name: str, job: _Job, work: Callable[[_Job], Any]) -> None:
     except Cancelled:
         _set(job, state="interrupted")
     except SeesayError as error:
-        _set(job, state="failed", error=str(error))
+        _fail(job, error.text)
     except Exception:
         _log.exception("the job on %s failed", name)
-        told = "the server made a mistake; expected none; look into its log, and try again"
-        _set(job, state="failed", error=told)
+        _fail(
+            job,
+            Text(
+                "the server failed; expected the job to end; look into its log, and try again",
+                "服务器内部出错，任务没有完成；请查看服务器日志后重试",
+            ),
+        )
     else:
         stopped = getattr(report, "interrupted", False)
         _set(job, state="interrupted" if stopped else "done", report=report)
+
+
+def _fail(job: _Job, problem: Text) -> None:
+    job.problem = problem
+    _set(job, state="failed", error=problem.en)
 
 
 def _set(job: _Job, **facts: Any) -> None:

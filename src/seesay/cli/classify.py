@@ -9,6 +9,7 @@ import typer
 from seesay.cli.messages import language as spoken_language
 from seesay.cli.messages import say
 from seesay.cli.options import DEFAULT_MODEL, Device, Json, Model
+from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.inference.classifier import Prediction, ZeroShotClassifier
@@ -137,7 +138,7 @@ def _labels(given: str | None, paths: list[Path], *, evaluate: bool) -> dict[str
 
     if evaluate and len(paths) != 1:
         raise ConfigError(
-            say(
+            Text(
                 f"--evaluate got {len(paths)} paths; expected one folder with a sub-folder per "
                 "class; give that folder alone",
                 f"--evaluate 得到了 {len(paths)} 个路径；应为一个文件夹，其中每个类别一个子文件夹；"
@@ -148,7 +149,7 @@ def _labels(given: str | None, paths: list[Path], *, evaluate: bool) -> dict[str
         return read_labels(given)
     if not evaluate:
         raise ConfigError(
-            say(
+            Text(
                 "no labels were given; expected class names; "
                 'add them as in --labels "cat,dog" or --labels "猫，狗"',
                 "没有给出类别；应有类别名；请补上，如 --labels “猫，狗”",

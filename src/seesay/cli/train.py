@@ -5,18 +5,19 @@ Over several processes: torchrun --nproc-per-node 4 --no-python seesay train REC
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from seesay.cli.messages import say
 from seesay.cli.options import Json
+from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.training.keeper import Evaluate
     from seesay.training.recipes.recipe import EvaluationConfig
     from seesay.training.run import Trained
-    from seesay.weights.checkpoint import Checkpoint
+    from seesay.weights.bundle import Bundle
 
 Set = Annotated[
     list[str] | None,
@@ -120,8 +121,8 @@ def _print_gain(trained: "Trained") -> None:
         print_table([*heads, say("gain", "提升")], rows)
 
 
-def _no_recipe() -> str:
-    return say(
+def _no_recipe() -> Text:
+    return Text(
         "there is no recipe; expected a TOML file, such as those in recipes/; name one, or see "
         "what it may hold: seesay train --reference",
         "没有给出配方；应为 TOML 文件，如 recipes/ 里的；请写上一个，"
@@ -177,8 +178,8 @@ def make_evaluate(config: "EvaluationConfig") -> "Evaluate | None":
                 raise DataError(f"[evaluation.{section}] {error}") from None
             sets.append((dev, measure))
 
-    def evaluate(checkpoint: "Checkpoint") -> Mapping[str, float]:
-        embedder = Embedder(checkpoint)
+    def evaluate(bundle: "Bundle[Any]") -> Mapping[str, float]:
+        embedder = Embedder(bundle)
         return {
             name: value for dev, measure in sets for name, value in measure(embedder, dev).items()
         }

@@ -16,7 +16,7 @@ from seesay.evaluation.labelled import TABLES, LabelledImages, read_labelled
 from seesay.evaluation.probing import score, zero_shot_order
 from seesay.inference.embedder import Embedder
 from seesay.inference.labels import folder_labels
-from seesay.weights.checkpoint import Checkpoint
+from seesay.weights.bundle import Bundle
 from seesay.weights.interpolation import interpolate
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -37,7 +37,11 @@ class Point:
 
 
 def measure_alphas(
-    before: Checkpoint, after: Checkpoint, alphas: Iterable[float], data: Sequence[Path], **on: Any
+    before: Bundle[Any],
+    after: Bundle[Any],
+    alphas: Iterable[float],
+    data: Sequence[Path],
+    **on: Any,
 ) -> list[Point]:
     """Measures each interpolated model on each data set: zero-shot accuracy
     where it is a folder with a sub-folder per class, or a table of images and labels; recall where

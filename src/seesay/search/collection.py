@@ -27,16 +27,24 @@ from seesay.search.asking.likeness import THRESHOLD
 from seesay.search.asking.results import Hit, Results
 from seesay.search.asking.searcher import Searcher
 from seesay.search.asking.tags import TagReport, tag
-from seesay.search.catalog.filters.conditions import Filter
-from seesay.search.catalog.records import Modality, Quarantined, Space
+from seesay.search.catalog.export import export
+from seesay.search.catalog.files import Quarantined
+from seesay.search.catalog.filters import Filter
+from seesay.search.catalog.map import MOST_POINTS, Map, draw_map, draw_places
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.checking.annotations import check_annotations
-from seesay.search.checking.files import check_files
+from seesay.search.catalog.vectors import Space
 from seesay.search.checking.findings import Finding
-from seesay.search.checking.metadata import check_metadata
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.repair import BuiltIndex, rebuild
+from seesay.search.checking.verify import (
+    check_annotations,
+    check_files,
+    check_metadata,
+    check_truth,
+)
+from seesay.search.description import Description, describe, newest
 from seesay.search.filtering import check_filter
-from seesay.search.indexing.fill import MODALITIES, FillReport, fill
+from seesay.search.indexing.fill import FillReport, fill
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions, IndexProgress, IndexReport
 from seesay.search.indexing.remove import known_roots, remove
@@ -45,15 +53,9 @@ from seesay.search.indexing.watch import watch
 from seesay.search.model import CollectionModel, Loader, model_id
 from seesay.search.places import find_collection, resolve_collection
 from seesay.search.reading.files import ReadLimits
-from seesay.search.rebuilding import BuiltLane, rebuild
-from seesay.search.report.description import Description, describe
-from seesay.search.report.export import export
-from seesay.search.report.facets import Facets, facets
-from seesay.search.report.map import MOST_POINTS, Map, draw_map, draw_places
-from seesay.search.report.newest import newest
-from seesay.search.report.statistics import Statistics, gather
-from seesay.search.report.thumbnails import Thumbnails
-from seesay.search.vectors.lane import Lane
+from seesay.search.statistics import Facets, Statistics, facets, gather
+from seesay.search.thumbnails import Thumbnails
+from seesay.search.vectors.vector_index import VectorIndex
 
 OnProgress = Callable[[IndexProgress], None]
 
@@ -172,14 +174,15 @@ class Collection:
         """Remove the vectors of every model but the one in use; returns what was removed."""
         with self.store.writing("forget models"):
             unused = [space for space in self.store.spaces.all() if not space.active]
+            indexed = [(one, self.store.vectors.modalities(one.id)) for one in unused]
             for space in unused:
                 self.store.spaces.drop(space.id)
-        for space in unused:
-            for modality in MODALITIES:
-                Lane(self.store, space, modality).discard()
+        for space, modalities in indexed:
+            for modality in modalities:
+                VectorIndex(self.store, space, modality).discard()
         return unused
 
-    def rebuild(self, engine: str | None = None) -> list[BuiltLane]:
+    def rebuild(self, engine: str | None = None) -> list[BuiltIndex]:
         """Build the indexes anew from the stored vectors; searches go on meanwhile. An engine that
         is named is used from now on.
         What `verify` finds unsound among the vectors is taken out first. See `rebuild`."""
@@ -352,8 +355,8 @@ class Collection:
         found += check_metadata(self.store, deep=deep)
         found += check_annotations(self.store, deep=deep)
         for space in self.store.spaces.all():
-            for modality in MODALITIES:
-                with closing(Lane(self.store, space, modality)) as lane:
+            for modality in self.store.vectors.modalities(space.id):
+                with closing(VectorIndex(self.store, space, modality)) as lane:
                     found += lane.verify(deep=deep)
         return found + (check_files(self.store) if files else [])
 

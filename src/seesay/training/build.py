@@ -29,17 +29,17 @@ from seesay.training.teachers.distillation import Distillation, DistillationConf
 from seesay.training.teachers.predictions import Predictions, PredictionsConfig
 from seesay.training.texts import texts_of_classes, texts_of_records
 from seesay.training.tokenizer import train_tokenizer
-from seesay.weights.checkpoint import Checkpoint, load_dual_encoder
+from seesay.weights.bundle import Bundle, load_bundle
 from seesay.weights.mobilenet import load_mobilenet
 
 
-def make_model(recipe: Recipe, name: str) -> Checkpoint:
+def make_model(recipe: Recipe, name: str) -> Bundle[Any]:
     """The untrained model of a recipe, with its tokenizer and image preparation."""
     if recipe.model.start is not None:
         from seesay.weights.hub import locate
 
         found = locate(recipe.model.start)
-        made = load_dual_encoder(found.folder, image_folder=found.image_folder, name=name)
+        made = load_bundle(found.folder, image_folder=found.image_folder, name=name)
         check_names([n for n, _ in made.model.named_parameters()], recipe.optimizer)
         check_captioner(recipe, made.model.config)
         _add_bias(made.model, recipe)
@@ -68,16 +68,14 @@ def _hold_what_no_loss_reaches(model: DualEncoder, recipe: Recipe) -> None:
             part.requires_grad_(False)
 
 
-def _from_parts(recipe: Recipe, name: str) -> Checkpoint:
+def _from_parts(recipe: Recipe, name: str) -> Bundle[Any]:
     c = recipe.model
     assert c.architecture and c.transform  # ModelConfig
     tokenizer = _tokenizer(recipe)
     _check_vocabulary(c.architecture, c, tokenizer.vocab_size)
     torch.manual_seed(recipe.run.seed)
     model = DualEncoder(_with_bias(c.architecture, recipe))
-    return Checkpoint(
-        model=model, transform=c.transform, tokenizer=tokenizer, name=name, revision=""
-    )
+    return Bundle(model=model, transform=c.transform, tokenizer=tokenizer, name=name)
 
 
 def _tokenizer(recipe: Recipe) -> Tokenizer:
@@ -150,7 +148,7 @@ def _begin_image_tower(model: DualEncoder, file: Path) -> None:
 
 
 def make_objectives(
-    recipe: Recipe, made: Checkpoint, device: torch.device
+    recipe: Recipe, made: Bundle[Any], device: torch.device
 ) -> dict[str, tuple[float, Objective]]:
     """The objectives of a recipe with their weights, by name."""
     objectives: dict[str, tuple[float, Objective]] = {}
@@ -168,7 +166,7 @@ def make_objectives(
     return objectives
 
 
-def make_towers(made: Checkpoint, config: HardwareConfig, processes: Processes) -> nn.Module:
+def make_towers(made: Bundle[Any], config: HardwareConfig, processes: Processes) -> nn.Module:
     """The model as it is trained: in its precision, compiled, shared between processes."""
     model = made.model
     autocast = choose_autocast(config.precision, processes.device)

@@ -22,13 +22,14 @@ from seesay.training.distributed import in_all, is_sharded
 from seesay.training.dual_encoder import DualEncoderStep
 from seesay.training.objectives import CAPTIONS, Batch, Objective
 from seesay.training.recipes.recipe import Recipe
-from seesay.weights.checkpoint import SAME, Checkpoint
+from seesay.weights.bundle import Bundle
+from seesay.weights.dual_encoder import SAME
 
 ROWS = 32
 """Images of each source that are looked at, and texts: a few show what all would."""
 
 
-def check_settings(recipe: Recipe, made: Checkpoint, records: Mapping[str, int]) -> None:
+def check_settings(recipe: Recipe, made: Bundle[Any], records: Mapping[str, int]) -> None:
     """Raises ConfigError where the settings do not fit the vocabulary or the data; `records` is how
     many each source has. A finished model that is trained further brings a vocabulary that fits."""
     for name, count in records.items():
@@ -44,7 +45,7 @@ def check_settings(recipe: Recipe, made: Checkpoint, records: Mapping[str, int])
         _check_end(made.model.config.text, made.tokenizer)
 
 
-def _check_vocab_size(recipe: Recipe, made: Checkpoint) -> None:
+def _check_vocab_size(recipe: Recipe, made: Bundle[Any]) -> None:
     size, vocabulary = made.model.config.text.vocab_size, recipe.model.vocabulary
     if vocabulary is not None:
         expected, of = vocabulary.size, "model.vocabulary.size"
@@ -88,7 +89,7 @@ def first_batch(batches: Batches) -> Batch:
 
 
 def check_vectors(
-    recipe: Recipe, made: Checkpoint, objectives: Sequence[Objective], batch: Batch
+    recipe: Recipe, made: Bundle[Any], objectives: Sequence[Objective], batch: Batch
 ) -> None:
     """Raises ConfigError, in every process, where a model gives different texts or different
     pictures of a batch the same vectors."""
@@ -97,7 +98,7 @@ def check_vectors(
 
 @torch.no_grad()
 def _check_vectors(
-    recipe: Recipe, made: Checkpoint, objectives: Sequence[Objective], batch: Batch
+    recipe: Recipe, made: Bundle[Any], objectives: Sequence[Objective], batch: Batch
 ) -> None:
     _check_padding(recipe, made, batch)
     model, device = made.model.eval(), made.model.log_scale.device
@@ -140,7 +141,7 @@ def _about_texts(recipe: Recipe) -> str:
     return "correct pool and eos_id in model.architecture.text, or the vocabulary"
 
 
-def _check_padding(recipe: Recipe, made: Checkpoint, batch: Batch) -> None:
+def _check_padding(recipe: Recipe, made: Bundle[Any], batch: Batch) -> None:
     """What fills a row must not stand within a text, where the tower would not see it."""
     pad_id = made.tokenizer.config.pad_id
     writes = any(isinstance(o, CaptioningConfig) for o in recipe.objective.values())

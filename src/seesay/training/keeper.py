@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from seesay.training.checkpoints.state import TrainingState, whole_weights
 from seesay.training.checkpoints.store import Checkpoints
 from seesay.training.distributed import Processes, in_all, wait_for_all
 from seesay.training.recipes.recipe import Recipe
-from seesay.weights.blank import blank_dual_encoder
-from seesay.weights.checkpoint import Checkpoint, save_dual_encoder
+from seesay.weights.bundle import Bundle
+from seesay.weights.saving import save_bundle
 
-Evaluate = Callable[[Checkpoint], Mapping[str, float]]
+Evaluate = Callable[[Bundle[Any]], Mapping[str, float]]
 
 
 def model_folder(recipe: Recipe) -> Path:
@@ -81,7 +81,7 @@ class Keeper:
     def __init__(
         self,
         recipe: Recipe,
-        made: Checkpoint,
+        made: Bundle[Any],
         state: TrainingState,
         processes: Processes,
         evaluate: Evaluate | None,
@@ -128,7 +128,7 @@ class Keeper:
         snapshot = self._checkpoints.load(self._checkpoints.chosen())
         model = self._with_weights(snapshot.average or snapshot.model)
         dtype = getattr(torch, self._recipe.run.export)
-        save_dual_encoder(model_folder(self._recipe), model, dtype, run=run_id)
+        save_bundle(model_folder(self._recipe), model, dtype, run=run_id)
 
     def _score(self, measured: Mapping[str, float]) -> float | None:
         best = self._recipe.evaluation.best
@@ -136,8 +136,6 @@ class Keeper:
             return None
         return sum(measured[name] for name in best) / len(best)
 
-    def _with_weights(self, weights: Mapping[str, Tensor]) -> Checkpoint:
+    def _with_weights(self, weights: Mapping[str, Tensor]) -> Bundle[Any]:
         """The model apart from its training, so that measuring it cannot disturb that."""
-        apart = blank_dual_encoder(self._made.model.config)
-        apart.load_state_dict({name: t.clone() for name, t in weights.items()}, assign=True)
-        return replace(self._made, model=apart.eval())
+        return self._made.with_weights({name: t.clone() for name, t in weights.items()})

@@ -17,7 +17,7 @@ from seesay.data.atomic import write_whole
 from seesay.errors import ConfigError, TrainingError
 from seesay.training.checkpoints.store import Checkpoints
 from seesay.training.distributed import Processes, in_all
-from seesay.weights.own import check_replaceable, mark_run
+from seesay.weights.saving import check_replaceable, mark_run
 
 RUN = "seesay-run.json"
 """The mark of a run's folder."""

@@ -1,11 +1,12 @@
 """What a visitor asks, and the query that follows from it."""
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 from seesay.errors import ConfigError
-from seesay.search.asking.asking import NEGATIVE_WEIGHT, Part, Query, parse
+from seesay.search.asking.asking import NEGATIVE_WEIGHT, LaneName, Part, Query, parse
 from seesay.search.asking.results import Results
-from seesay.search.catalog.filters.conditions import All, Filter, Not, Where
+from seesay.search.catalog.filters import All, Filter, Not, Where
 from seesay.search.collection import Collection
 from seesay.search.filtering import UnitType, make_filter
 
@@ -99,7 +100,7 @@ def _similar(collection: Collection, unit: int, condition: Filter | None) -> Que
     return Query(
         parts=(Part(unit=unit),),
         filter=others if condition is None else All((others, condition)),
-        lanes=(known[0].modality,),
+        lanes=(cast(LaneName, known[0].modality),),
     )
 
 

@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 from seesay.data.decoding import DEFAULT_LIMITS, FORMATS, open_header
 from seesay.errors import ImageError, MissingExtraError
-from seesay.search.report.cards import Bilingual
 from seesay.web import words
+from seesay.web.report import Bilingual
 
 MOST_PICTURE = 16 << 20
 """Characters of a picture as a data URL; the page makes large ones smaller before it sends them."""

@@ -18,8 +18,7 @@ from seesay.models.mobilenet import (
     MobileNetClassifier,
     MobileNetConfig,
 )
-from seesay.weights.files import read_file
-from seesay.weights.mapping import Rules, load_weights
+from seesay.weights.tensors import Rules, load_weights, read_file
 
 MEAN = STD = (0.5, 0.5, 0.5)
 LITE2_SIZE = 260

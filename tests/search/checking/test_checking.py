@@ -11,17 +11,16 @@ import pytest
 import made_collections as made
 from made_files import write_photo
 from raw_rows import raw_rows
-from seesay.cli.collections.verify import CHINESE
-from seesay.search.catalog.records import ItemDraft, UnitDraft
-from seesay.search.catalog.sqlite.schema import KEYWORD_TABLE, KEYWORDS
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.passages import UnitDraft
+from seesay.search.catalog.schema import KEYWORD_TABLE, KEYWORDS
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.files import check_files
 from seesay.search.checking.findings import WORDS, Finding
-from seesay.search.checking.mending import mend
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.repair import mend
+from seesay.search.checking.verify import check_files, check_truth
 from seesay.search.vectors import faiss, generations
-from seesay.search.vectors.lane import Lane
 from seesay.search.vectors.rows import Rows
+from seesay.search.vectors.vector_index import VectorIndex
 
 pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
 
@@ -54,7 +53,7 @@ def folder(whole, tmp_path):
 
 
 def lane(store):
-    return Lane(store, store.spaces.get(1), "image")
+    return VectorIndex(store, store.spaces.get(1), "image")
 
 
 def damage(folder, *statements):
@@ -211,7 +210,7 @@ def test_an_index_that_finds_something_else_is_found(folder):
     with Store(folder) as store:
         view = lane(store)._current()
         other = Rows(np.ascontiguousarray(view.base.rows.vectors[::-1]))
-        faiss.FaissIndex().build(other, view.generation.folder, "")
+        faiss.FaissEngine().build(other, view.generation.folder, "")
         rewritten(store)
         ((kind, count),) = deep_kinds(store)
         assert (kind, count) == ("index recall", 100)
@@ -277,10 +276,9 @@ def indexed(file):
 
 
 def test_every_finding_is_told_in_both_languages_with_what_it_found():
-    assert CHINESE.keys() == WORDS.keys()
     for kind, (remedy, _) in WORDS.items():
         finding = Finding(kind=kind, where="here", count=12345, detail="as an example")
-        english, chinese = str(finding), CHINESE[kind].format(**vars(finding))
+        english, chinese = finding.message.en, finding.message.zh
         for fact in ("here", "12345", "as an example"):
             assert (fact in english) == (fact in chinese), (kind, fact)
         if remedy in ("index", "rebuild"):

@@ -30,17 +30,15 @@ import torch
 
 from made_files import write_photo
 from seesay.inference.load import load
-from seesay.search.catalog.records import Space
-from seesay.search.catalog.sqlite.database import Change
+from seesay.search.catalog.database import Change
 from seesay.search.catalog.store import Store
-from seesay.search.checking.annotations import check_annotations
-from seesay.search.checking.truth import check_truth
+from seesay.search.catalog.vectors import Space
+from seesay.search.checking.verify import check_annotations, check_truth
 from seesay.search.indexing import captions, commit, fill
 from seesay.search.indexing.embed import space_of
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions
 from seesay.search.vectors import faiss
-from seesay.search.vectors.lane import Lane
 
 ONE = IndexOptions(workers=1)
 NAMES, TABLES = 40, 3
@@ -216,7 +214,7 @@ class Driver:
         built = [int(line) for line in lines if line.isdecimal()]
         self._count("build", lines, len(built))
         with Store(self.collection) as store:
-            lane = Lane(store, self.active(store), "image")
+            lane = VectorIndex(store, self.active(store), "image")
             status = lane.status()
             assert status.problem is None and (status.generation or 0) >= max(built, default=0)
             assert lane.verify(deep=True) == []
@@ -323,7 +321,7 @@ class Driver:
     def _build(self, pipe: int) -> None:
         faiss.SCANNED_ROWS = 10  # so that FAISS writes files
         with Store(self.collection) as store:
-            lane = Lane(store, self.active(store), "image")
+            lane = VectorIndex(store, self.active(store), "image")
             for _ in range(20):
                 say(pipe, "begin")
                 say(pipe, str(lane.build().generation or 0))

@@ -10,7 +10,7 @@ import pytest
 from made_files import write_photo
 from seesay.search.asking.asking import parse
 from seesay.search.asking.searcher import Searcher
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.verify import check_truth
 from seesay.search.indexing import fill, read
 from seesay.search.indexing.captions import caption_vectors
 from seesay.search.indexing.index import index

@@ -14,7 +14,7 @@ import made_collections as made
 from made_files import write_photo
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.verify import check_truth
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions
 

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from made_files import write_photo
-from seesay.search.catalog.filters.columns import Columns
-from seesay.search.catalog.filters.conditions import matching_units
-from seesay.search.checking.files import check_files
+from seesay.search.catalog.filter_masks import Columns
+from seesay.search.catalog.filters import matching_units
+from seesay.search.checking.verify import check_files
 from seesay.search.filtering import make_filter
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions
 from seesay.search.indexing.watch import watch
-from seesay.search.report.facets import facets
+from seesay.search.statistics import facets
 
 ONE = IndexOptions(workers=1)
 

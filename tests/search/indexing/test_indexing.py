@@ -12,7 +12,7 @@ from made_files import write_photo
 from reader_processes import reader_processes
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.verify import check_truth
 from seesay.search.indexing.embed import space_of
 from seesay.search.indexing.fill import fill
 from seesay.search.indexing.index import index

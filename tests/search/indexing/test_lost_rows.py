@@ -10,11 +10,10 @@ import pytest
 
 from made_files import write_photo
 from raw_rows import raw_rows
-from seesay.search.catalog.sqlite import opening
+from seesay.search.catalog import schema
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.annotations import check_annotations
-from seesay.search.checking.mending import mend
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.repair import mend
+from seesay.search.checking.verify import check_annotations, check_truth
 from seesay.search.collection import Collection
 from seesay.search.indexing import captions as describing
 from seesay.search.indexing.index import index
@@ -171,7 +170,7 @@ def as_version_0_1_0(store, *more):
     store.close()
     old = store.folder.parent / "old"
     old.mkdir()
-    opening.migrate(old / FILE, 4)
+    schema.migrate(old / FILE, 4)
     with closing(sqlite3.connect(old / FILE)) as connection:
         connection.execute("ATTACH ? AS now", (str(store.file),))
         for name in _SAME:

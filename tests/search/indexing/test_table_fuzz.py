@@ -7,20 +7,19 @@ import pytest
 
 from hostile_tables import hostile_table
 from made_files import write_photo
-from seesay.cli.collections.upkeep.errors import STAGES
+from seesay.cli.errors import STAGES
 from seesay.data.batches_config import RecordsConfig, open_records
 from seesay.errors import SeesayError
 from seesay.search.asking.asking import parse
-from seesay.search.catalog.filters.columns import Columns
-from seesay.search.catalog.filters.conditions import Where, matching_units
+from seesay.search.catalog.filter_masks import Columns
+from seesay.search.catalog.filters import Where, matching_units
+from seesay.search.catalog.metadata import MOST_KEY, MOST_TEXT
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.values import MOST_KEY, MOST_TEXT
-from seesay.search.checking.metadata import check_metadata
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.verify import check_metadata, check_truth
 from seesay.search.collection import Collection
 from seesay.search.filtering import make_filter
 from seesay.search.indexing.options import IndexOptions
-from seesay.search.report.plain import to_json
+from seesay.search.plain import to_json
 
 TABLES, COLLECTIONS, PICTURES = 1000, 4, 60
 COLUMNS = ({}, {"image": "path", "label": "rating"}, {"image": "file", "caption": "text"})

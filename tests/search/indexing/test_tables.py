@@ -6,8 +6,8 @@ from PIL import Image
 from made_files import write_photo
 from seesay.data.tables import MOST_COLUMNS
 from seesay.search.catalog import metadata
-from seesay.search.catalog.filters.columns import Columns
-from seesay.search.catalog.filters.conditions import matching_units
+from seesay.search.catalog.filter_masks import Columns
+from seesay.search.catalog.filters import matching_units
 from seesay.search.filtering import make_filter
 from seesay.search.indexing import tables
 from seesay.search.indexing.index import index

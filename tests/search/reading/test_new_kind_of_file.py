@@ -18,7 +18,7 @@ READER = '''
 import re
 
 from seesay.data.encodings import decode_text
-from seesay.search.catalog.records import Locator
+from seesay.search.catalog.drafts import Locator
 from seesay.search.reading.messages import FileContent, FileReader, Passage
 
 _TIME = r"(\\d+):(\\d\\d):(\\d\\d),(\\d{3})"
@@ -36,7 +36,8 @@ def _passage(parts: tuple[str, ...]) -> Passage:
         int(h) * 3600 + int(m) * 60 + int(s) + int(ms) / 1000
         for h, m, s, ms in (times[:4], times[4:])
     )
-    return Passage(kind="text", text=text, locator=Locator(start_s=start, end_s=end))
+    place = Locator(start_s=start, end_s=end)
+    return Passage(kind="subtitle", modality="text", text=text, locator=place)
 
 
 READER = FileReader(
@@ -63,7 +64,7 @@ with Collection.open(sys.argv[1], create=True, model=sys.argv[2]) as collection:
     hit = collection.search("harbour").hits[0]
     report = [first.added, first.texts, first.failed, again.unchanged]
     kinds = sorted(item.kind for item in collection.store.items.all())
-    facts = [hit.path, hit.text, hit.locator.start_s, hit.locator.end_s]
+    facts = [hit.path, hit.kind, hit.text, hit.locator.start_s, hit.locator.end_s]
     print(json.dumps([report, kinds, facts]))
 """
 
@@ -98,11 +99,11 @@ def test_subtitles_are_indexed_and_found_with_their_time(changed_package, model_
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    report, kinds, (path, text, start, end) = json.loads(run.stdout)
+    report, kinds, (path, kind, text, start, end) = json.loads(run.stdout)
     assert report == [3, 5, 0, 3]
     assert kinds == ["subtitles", "subtitles", "text"]
     assert Path(path).name in ("film.srt", "by its bytes") and "kite" in text
-    assert (start, end) == (1.5, 4.0)
+    assert (kind, start, end) == ("subtitle", 1.5, 4.0)
 
 
 def test_every_reader_has_endings_and_a_type_of_its_own():

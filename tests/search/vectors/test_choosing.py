@@ -17,8 +17,7 @@ from seesay.errors import CollectionError, ConfigError, MissingExtraError
 from seesay.search.catalog.store import Store
 from seesay.search.collection import Collection
 from seesay.search.indexing.fill import keep_up
-from seesay.search.vectors import generations
-from seesay.search.vectors import lane as lanes
+from seesay.search.vectors import generations, vector_index
 from seesay.search.vectors.engines import engine_of, reached, use_engine
 from seesay.search.vectors.outside import chroma
 from seesay.search.vectors.outside.servers import CHOSEN, choose, token_for
@@ -135,8 +134,8 @@ def test_what_is_indexed_later_goes_into_the_engine_that_was_chosen(
     home, ask, made_home, monkeypatch
 ):
     assert run(["rebuild", "--engine", "chroma"]) == 0
-    monkeypatch.setattr(lanes, "CHURN", 0.0)
-    monkeypatch.setattr(lanes, "CHURN_LEAST", 0)
+    monkeypatch.setattr(vector_index, "CHURN", 0.0)
+    monkeypatch.setattr(vector_index, "CHURN_LEAST", 0)
     picture = made_home / "photos" / "again.png"
     shutil.copy(made_home / "photos" / "chelsea.png", picture)
     try:
@@ -367,7 +366,7 @@ def test_a_server_that_goes_away_and_comes_back_changes_no_answer(
         found, explain = search()
         assert plan(explain).path == "index" and found == exact
         stop(servers)
-        monkeypatch.setattr(lanes, "AGAIN_S", -1.0)  # every search tries it again
+        monkeypatch.setattr(vector_index, "AGAIN_S", -1.0)  # every search tries it again
         for _ in range(2):
             found, explain = search()
             assert found == exact and plan(explain).path == "scan"

@@ -8,7 +8,7 @@ import pytest
 
 import made_collections as made
 from seesay.search.vectors import faiss
-from seesay.search.vectors.protocol import Allowed, IndexDamagedError
+from seesay.search.vectors.engine import Allowed, IndexDamagedError
 from seesay.search.vectors.rows import Rows
 
 ROWS, DIM = 4000, 32

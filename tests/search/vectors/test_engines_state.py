@@ -17,10 +17,10 @@ from hypothesis.stateful import (
 )
 
 import made_collections as made
-from seesay.search.catalog.filters.conditions import Not, Where
+from seesay.search.catalog.filters import Not, Where
 from seesay.search.catalog.store import Store
 from seesay.search.vectors.engines import engine_of, use_engine
-from seesay.search.vectors.lane import Lane
+from seesay.search.vectors.vector_index import VectorIndex
 
 pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
 
@@ -65,7 +65,7 @@ def counted(name):
     return engine
 
 
-class LaneMachine(RuleBasedStateMachine):
+class IndexMachine(RuleBasedStateMachine):
     """A lane, and beside it a dict that says what must be found."""
 
     engine = None
@@ -88,7 +88,7 @@ class LaneMachine(RuleBasedStateMachine):
     def open(self):
         self.store = Store(self.folder)
         self.space = self.store.spaces.get(1)
-        self.lane = Lane(self.store, self.space, "image", engines=counted)
+        self.lane = VectorIndex(self.store, self.space, "image", engines=counted)
 
     def teardown(self):
         self.lane.discard()
@@ -199,7 +199,7 @@ def template(engine, tmp_path_factory):
             store.vectors.put(space.id, units, POOL[:rows])
             use_engine(store.settings, engine.name)
         if "=" not in engine.name:
-            lane = Lane(store, space, "image")
+            lane = VectorIndex(store, space, "image")
             lane.build()
             lane.close()
     return folder
@@ -207,7 +207,7 @@ def template(engine, tmp_path_factory):
 
 def test_any_history_is_answered_as_plain_arithmetic_would(engine, template, monkeypatch):
     facts = {"engine": engine, "template": template, "on_a_server": "=" in engine.name}
-    machine = type("Machine", (LaneMachine,), facts)
+    machine = type("Machine", (IndexMachine,), facts)
     _, examples, steps = effort(engine)
     monkeypatch.setattr(CountedIndex, "named", 0)
     run_state_machine_as_test(

@@ -9,7 +9,7 @@ import made_collections as made
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import building
-from seesay.search.vectors.lane import Lane
+from seesay.search.vectors.vector_index import VectorIndex
 
 
 def test_a_disk_that_fills_while_an_index_is_written_leaves_the_former_one(tmp_path, monkeypatch):
@@ -24,7 +24,7 @@ def test_a_disk_that_fills_while_an_index_is_written_leaves_the_former_one(tmp_p
         with Store(disk / "c", create=True) as store:
             space = made.add_space(store, dim=512)
             made.add_photos(store, space, vectors[:100])
-            lane = Lane(store, space, "image")
+            lane = VectorIndex(store, space, "image")
             first = lane.build()
             made.add_photos(store, space, vectors[100:], first=100)
             for full in (True, False):

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 import made_collections as made
-from seesay.search.catalog.filters import columns
-from seesay.search.catalog.filters.conditions import Where
+from seesay.search.catalog import filter_masks
+from seesay.search.catalog.filters import Where
 from seesay.search.catalog.store import FILE, Store
 from seesay.search.indexing.fill import keep_up
 from seesay.search.vectors import generations
 from seesay.search.vectors.checksums import FileRecord
 from seesay.search.vectors.engines import engine_of, use_engine
-from seesay.search.vectors.faiss import FaissIndex
-from seesay.search.vectors.lane import Lane
+from seesay.search.vectors.faiss import FaissEngine
+from seesay.search.vectors.vector_index import VectorIndex
 
 pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
 
@@ -35,7 +35,7 @@ def write_raw(generation, facts):
 
 
 def lane(store, modality="image"):
-    return contextlib.closing(Lane(store, store.spaces.get(1), modality))
+    return contextlib.closing(VectorIndex(store, store.spaces.get(1), modality))
 
 
 def collection(folder, engine, vectors):
@@ -63,7 +63,7 @@ def go_on(folder, new):
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """A collection with an index, and beside it the database as it was before."""
-    folder = collection(tmp_path_factory.mktemp("kept") / "c", FaissIndex(), VECTORS[:ROWS])
+    folder = collection(tmp_path_factory.mktemp("kept") / "c", FaissEngine(), VECTORS[:ROWS])
     shutil.copy(folder / FILE, folder / "before")
     go_on(folder, VECTORS[ROWS:])
     return folder
@@ -141,7 +141,7 @@ def restore(folder):
 def test_a_database_that_is_restored_while_it_is_open_is_searched_as_it_is_now(
     folder, counters_meet, monkeypatch
 ):
-    monkeypatch.setattr(columns, "NARROW", 0)  # filters keep the values of a field in memory
+    monkeypatch.setattr(filter_masks, "NARROW", 0)  # filters keep the values of a field in memory
     removed, added = Where("number", "<", 50), Where("number", ">=", 20_000)
     with Store(folder) as store, lane(store) as searched:
 
@@ -172,7 +172,7 @@ def test_a_whole_copy_believes_its_index_and_goes_on(folder):
 
 def test_two_collections_whose_indexes_were_exchanged_believe_neither(folder, tmp_path):
     """They are of the same model, and have seen as many changes."""
-    other = collection(tmp_path / "other", FaissIndex(), VECTORS[::-1][:ROWS])
+    other = collection(tmp_path / "other", FaissEngine(), VECTORS[::-1][:ROWS])
     go_on(other, VECTORS[:90])
     (folder / "indexes").rename(tmp_path / "mine")
     (other / "indexes").rename(folder / "indexes")

@@ -14,8 +14,8 @@ from seesay.api.service import Service
 from seesay.errors import CollectionBusyError, CollectionDamagedError, CollectionError
 from seesay.search.asking.duplicates import Duplicates
 from seesay.search.asking.likeness import THRESHOLD
-from seesay.search.report.description import Description
-from seesay.search.report.thumbnails import SIZES
+from seesay.search.description import Description
+from seesay.search.thumbnails import SIZES
 
 Unit = Annotated[int, Path(description="The number of a unit.", ge=1, le=2**63 - 1)]
 Name = Annotated[

@@ -11,14 +11,14 @@ from seesay.search.checking.findings import Finding, Kind
 from seesay.search.vectors.view import View
 
 if TYPE_CHECKING:
-    from seesay.search.vectors.lane import Lane
+    from seesay.search.vectors.vector_index import VectorIndex
 
 _ASKED, _NEAREST = 100, 10
 _RECALL = 0.95  # an index is tuned for 0.99: less than this is not chance
 _ALIKE = 1e-5  # scores of copies of a picture
 
 
-def check_rows(lane: "Lane", view: View, store: Store) -> Iterator[Finding]:
+def check_rows(lane: "VectorIndex", view: View, store: Store) -> Iterator[Finding]:
     """Whether the rows that count are those stored, each with the vector of its unit. Every vector
     is read; the caller holds a snapshot that the view belongs to."""
     held = [part.units[part.alive] for part in (view.base, view.recent)]
@@ -47,7 +47,7 @@ def check_rows(lane: "Lane", view: View, store: Store) -> Iterator[Finding]:
     yield from _of("index vectors", different, lane)
 
 
-def check_recall(lane: "Lane", view: View, store: Store) -> Iterator[Finding]:
+def check_recall(lane: "VectorIndex", view: View, store: Store) -> Iterator[Finding]:
     """Whether it finds some vectors, and what is nearest to them, as a scan does."""
     if view.base.index is None:
         return
@@ -70,6 +70,6 @@ def check_recall(lane: "Lane", view: View, store: Store) -> Iterator[Finding]:
         )
 
 
-def _of(kind: Kind, units: list[int], lane: "Lane") -> Iterator[Finding]:
+def _of(kind: Kind, units: list[int], lane: "VectorIndex") -> Iterator[Finding]:
     if units:
         yield Finding(kind=kind, where=str(lane.folder), count=len(units), detail=str(min(units)))

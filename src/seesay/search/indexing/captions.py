@@ -23,8 +23,10 @@ import numpy as np
 
 from seesay.inference.embedder import Embedder
 from seesay.search.catalog.annotations import Annotation, OwnDescription
-from seesay.search.catalog.records import Metadata, Space, Unit
+from seesay.search.catalog.metadata import Metadata
+from seesay.search.catalog.passages import Unit
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.indexing.embed import Vectors
 
 ADOPTED = "captions_adopted"  # the setting of collections from before annotations were kept apart

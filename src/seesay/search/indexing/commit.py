@@ -7,8 +7,9 @@ from pathlib import PurePath
 
 import numpy as np
 
-from seesay.search.catalog.records import Item, ItemDraft, Space
+from seesay.search.catalog.files import Item, ItemDraft
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.indexing.embed import EmbeddedFile
 from seesay.search.indexing.options import RunState
 from seesay.search.indexing.remove import known_roots

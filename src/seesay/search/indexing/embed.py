@@ -13,9 +13,8 @@ from jaxtyping import Float
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
 from seesay.inference.text_embedder import TextEmbedder
-from seesay.search.catalog.records import Space, SpaceDraft
-from seesay.search.catalog.spaces import key_of
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space, SpaceDraft, key_of
 from seesay.search.reading.messages import Passage, ReadResult
 from seesay.text import Text
 
@@ -165,10 +164,9 @@ def _embed(embedder: Embedder, batch: _Batch) -> _Batch:
     new = [(file, content) for file, content, is_new in batch if is_new]
     passages = [passage for file, _ in new for passage in file.passages]
     vectors = np.empty((len(passages), embedder.dim), np.float32)
-    for modality, encode in _ENCODERS.items():
+    for modality in {passage.modality for passage in passages}:
         rows = [row for row, passage in enumerate(passages) if passage.modality == modality]
-        if rows:
-            vectors[rows] = encode(embedder, [passages[row] for row in rows])
+        vectors[rows] = _ENCODERS[modality](embedder, [passages[row] for row in rows])
     at = 0
     for _, content in new:
         content.vectors = vectors[at : at + content.count]

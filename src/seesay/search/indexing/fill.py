@@ -13,8 +13,10 @@ import numpy as np
 
 from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
 from seesay.inference.embedder import Embedder
-from seesay.search.catalog.records import Item, Modality, Space, Unit
+from seesay.search.catalog.files import Item
+from seesay.search.catalog.passages import Unit
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.indexing.captions import fill_captions
 from seesay.search.indexing.embed import embed_files, space_of
 from seesay.search.indexing.options import IndexProgress, default_workers
@@ -23,9 +25,8 @@ from seesay.search.indexing.walk import SCHEMES
 from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
 from seesay.search.reading.process import stored_vectors
-from seesay.search.vectors.lane import Lane
+from seesay.search.vectors.vector_index import VectorIndex
 
-MODALITIES: tuple[Modality, ...] = ("image", "text")
 _AT_ONCE = 384  # passages, and so in a transaction
 
 
@@ -78,17 +79,17 @@ def keep_up(store: Store, space: Space) -> str | None:
     disk, or a server that gets no token: searches find everything all the same, more slowly. An
     index that another process is building just now is left to it."""
     problem = None
-    for modality in MODALITIES:
-        lane = Lane(store, space, modality)
+    for modality in store.vectors.modalities(space.id):
+        vector_index = VectorIndex(store, space, modality)
         try:
-            if lane.status().needs_build:
-                lane.build()
+            if vector_index.status().needs_build:
+                vector_index.build()
         except CollectionBusyError:
             continue
         except (CollectionError, ConfigError, MissingExtraError) as error:
             problem = str(error)
         finally:
-            lane.close()
+            vector_index.close()
     return problem
 
 

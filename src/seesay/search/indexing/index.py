@@ -12,9 +12,10 @@ from typing import Literal
 
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
-from seesay.search.catalog.records import Item, Quarantined, Space
-from seesay.search.catalog.sqlite.paths import path_to_text
+from seesay.search.catalog.files import Item, Quarantined
+from seesay.search.catalog.paths import path_to_text
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.indexing.captions import describe
 from seesay.search.indexing.commit import Writer
 from seesay.search.indexing.embed import embed_files, require_active, space_of
@@ -242,19 +243,23 @@ def _was_counted(walk: Walk, file: ListedFile, known: Item | Quarantined | None)
     another name of that."""
     if known is None:
         return file.path in walk.aliases
-    return file.is_stored_as(known) and walk.passes(file)
+    return _is_same_state(file, known) and walk.passes(file)
 
 
 def _is_unchanged(file: ListedFile, item: Item) -> bool:
     if file.expected == "address":
         return True  # an address is fetched once
-    return file.problem is None and item.status == "ready" and file.is_stored_as(item)
+    return file.problem is None and item.status == "ready" and _is_same_state(file, item)
 
 
 def _is_left_alone(file: ListedFile, failure: Quarantined, options: IndexOptions) -> bool:
     raised = failure.stage in _LIMITED and options.limits != ReadLimits()
     again = options.retry_failed or failure.stage in _MACHINE or raised
-    return file.is_stored_as(failure) and not again
+    return _is_same_state(file, failure) and not again
+
+
+def _is_same_state(file: ListedFile, known: Item | Quarantined) -> bool:
+    return (file.size, file.mtime_ns) == (known.size, known.mtime_ns)
 
 
 def _not_fetched(address: str) -> CollectionError:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from seesay.search.catalog.records import Item
+from seesay.search.catalog.files import Item
 from seesay.search.catalog.store import Store
 from seesay.search.indexing.options import IndexOptions, RunState
 from seesay.search.indexing.walk import Walk, holds_something, is_absent, is_below, is_nothing

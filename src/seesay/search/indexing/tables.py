@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from seesay.data.spelling import as_on_disk
 from seesay.search.catalog.annotations import Annotation
-from seesay.search.catalog.records import ItemDraft, Quarantined
+from seesay.search.catalog.files import ItemDraft, Quarantined
+from seesay.search.catalog.metadata import MOST_KEYS
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.values import MOST_KEYS
 from seesay.search.indexing.commit import is_outdated
 from seesay.search.indexing.options import RunState
 from seesay.search.indexing.read import ReadingProcesses

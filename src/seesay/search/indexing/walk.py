@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from seesay.search.catalog.records import Item
+from seesay.search.catalog.files import Item
 from seesay.search.catalog.store import FILE
 from seesay.search.reading.files import size_and_time
 from seesay.search.reading.messages import ListedFile

@@ -12,16 +12,8 @@ from typing import IO, Any
 
 from seesay.data.encodings import clean_text
 from seesay.data.squares import ImageTransformConfig
-from seesay.search.catalog.records import (
-    Item,
-    Locator,
-    Metadata,
-    Modality,
-    Quarantined,
-    UnitDraft,
-    modality_of,
-)
-from seesay.search.catalog.values import sound
+from seesay.search.catalog.drafts import Locator, UnitDraft
+from seesay.search.catalog.metadata import Metadata, sound
 from seesay.search.reading.files import FileData, ReadLimits
 
 _LENGTHS = struct.Struct("<II")
@@ -71,23 +63,14 @@ class ListedFile:
     decode: bool = False
     """Decode the file even where vectors of its content are stored."""
 
-    def is_stored_as(self, known: Item | Quarantined) -> bool:
-        """Whether it has not changed since."""
-        return (self.size, self.mtime_ns) == (known.size, known.mtime_ns)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Passage(UnitDraft):
-    """A part of a file that is embedded and found by itself."""
+    """A part of a file that is embedded and found by itself. Its modality says by which encoder."""
 
     payload: bytes = field(default=b"", repr=False)
     """What the encoder of its modality takes where that is not the text: the pixels of a picture
     as the model sees it, where it was decoded."""
-
-    @property
-    def modality(self) -> Modality:
-        """Which encoder embeds it."""
-        return modality_of(self.kind)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from seesay.data.decoding import (
 from seesay.data.encodings import decode_text
 from seesay.data.squares import square
 from seesay.errors import DataError, ImageError, MissingExtraError
-from seesay.search.catalog.records import FINGERPRINT_SIDE
+from seesay.search.catalog.drafts import FINGERPRINT_SIDE
 from seesay.search.reading.exif import details
 from seesay.search.reading.files import FileData, ReadLimits, RefusedError, millions
 from seesay.search.reading.messages import FileContent, FileReader, Passage, ReadSettings
@@ -30,7 +30,7 @@ def read_picture(file: FileData, settings: ReadSettings, decode_pixels: bool) ->
         header = open_header(io.BytesIO(file.data), label)
         width, height = upright_size(header)
         metadata = {**details(header), "width": width, "height": height}
-        passage = Passage(kind="image", metadata=metadata)
+        passage = Passage(kind="image", modality="image", metadata=metadata)
         if decode_pixels:
             target = settings.transform.size if settings.reduce_large else None
             _refuse_large(header, target, limits)

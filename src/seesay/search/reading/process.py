@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from seesay.search.catalog.sqlite.database import Database
+from seesay.search.catalog.database import Database
 from seesay.search.reading.files import FileData, RefusedError, read_file
 from seesay.search.reading.messages import (
     ListedFile,

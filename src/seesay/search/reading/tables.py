@@ -18,8 +18,7 @@ from seesay.data.tables import (
     restored,
 )
 from seesay.errors import DataError
-from seesay.search.catalog.records import Value
-from seesay.search.catalog.values import DATE_KEY, MOST_TEXT, RESERVED, problem_of
+from seesay.search.catalog.metadata import DATE_KEY, MOST_TEXT, RESERVED, Value, problem_of
 from seesay.search.reading.dates import is_like_date, read_date, read_day
 from seesay.search.reading.files import RefusedError
 from seesay.search.reading.messages import FileContent, FileReader, Row

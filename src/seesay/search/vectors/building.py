@@ -10,19 +10,19 @@ import numpy as np
 
 from seesay.errors import CollectionError, MissingExtraError
 from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.records import Modality, Space
-from seesay.search.catalog.sqlite.lock import WriterLock
+from seesay.search.catalog.lock import WriterLock
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import HALF
+from seesay.search.catalog.vectors import HALF, Space
 from seesay.search.vectors import generations
-from seesay.search.vectors.protocol import IndexDamagedError, VectorIndex
+from seesay.search.vectors.engine import Engine, IndexDamagedError
 from seesay.search.vectors.rows import Rows
 
 _SPARE_BYTES = 64 << 20
 _LOCK = "build.lock"
 
 
-def lane_folder(store: Store, space: Space, modality: Modality) -> Path:
+def index_folder(store: Store, space: Space, modality: Modality) -> Path:
     """Where the generations of a lane lie."""
     return store.folder / "indexes" / f"{space.key}-{modality}"
 
@@ -39,10 +39,10 @@ def building(folder: Path, wait_s: float) -> Iterator[None]:
         yield
 
 
-def build(store: Store, space: Space, modality: Modality, engine: VectorIndex) -> int | None:
+def build(store: Store, space: Space, modality: Modality, engine: Engine) -> int | None:
     """The number of the new generation, which is complete on disk; None for a lane without
     vectors. The caller holds `building`. Raises CollectionError where there is no room."""
-    folder = lane_folder(store, space, modality)
+    folder = index_folder(store, space, modality)
     number = generations.newest(folder) + 1
     count = store.vectors.count(space.id, modality)
     if not count:

@@ -7,25 +7,25 @@ faiss | chroma | chroma=HOST:PORT | milvus=http://HOST:PORT
 from collections.abc import Callable
 
 from seesay.errors import CollectionError, ConfigError
-from seesay.search.catalog.settings import Settings
-from seesay.search.vectors.faiss import FaissIndex
-from seesay.search.vectors.outside.chroma import ChromaIndex
-from seesay.search.vectors.outside.milvus import MilvusIndex
+from seesay.search.catalog.ledger import Settings
+from seesay.search.vectors.engine import Engine, IndexDamagedError
+from seesay.search.vectors.faiss import FaissEngine
+from seesay.search.vectors.outside.chroma import ChromaEngine
+from seesay.search.vectors.outside.milvus import MilvusEngine
 from seesay.search.vectors.outside.servers import choose, place_of, token_for, variable_of
-from seesay.search.vectors.protocol import IndexDamagedError, VectorIndex
 
-EngineOf = Callable[[str], VectorIndex]
+EngineOf = Callable[[str], Engine]
 """Makes an engine from its name."""
 
 _SETTING = "engine"
-_LOCAL: dict[str, Callable[[], VectorIndex]] = {"faiss": FaissIndex, "chroma": ChromaIndex}
-_SERVERS: dict[str, Callable[[str, str], VectorIndex]] = {
-    "chroma": lambda address, token: ChromaIndex(address.removeprefix("http://"), token=token),
-    "milvus": lambda address, token: MilvusIndex(address, token=token),
+_LOCAL: dict[str, Callable[[], Engine]] = {"faiss": FaissEngine, "chroma": ChromaEngine}
+_SERVERS: dict[str, Callable[[str, str], Engine]] = {
+    "chroma": lambda address, token: ChromaEngine(address.removeprefix("http://"), token=token),
+    "milvus": lambda address, token: MilvusEngine(address, token=token),
 }
 
 
-def engine_of(name: str, *, chosen: bool = False) -> VectorIndex:
+def engine_of(name: str, *, chosen: bool = False) -> Engine:
     """The engine of this name; nothing is connected to yet. The same place has the same name,
     however it was written. Raises ConfigError for a name that cannot be one, for a server that this
     user did not choose, now (`chosen`) or before, and where all tokens in the environment are for
@@ -41,7 +41,7 @@ def engine_of(name: str, *, chosen: bool = False) -> VectorIndex:
     )
 
 
-def reached(name: str, *, chosen: bool = False) -> VectorIndex:
+def reached(name: str, *, chosen: bool = False) -> Engine:
     """The engine of this name, which answers; if the user chose it just now, that is remembered.
     Raises ConfigError as `engine_of` does, MissingExtraError where its package is missing,
     CollectionError where nothing answers."""
@@ -60,7 +60,7 @@ def reached(name: str, *, chosen: bool = False) -> VectorIndex:
 
 def engine_in_use(settings: Settings) -> str:
     """The name of the engine that the next index is built with."""
-    return str(settings.get(_SETTING) or FaissIndex.name)
+    return str(settings.get(_SETTING) or FaissEngine.name)
 
 
 def use_engine(settings: Settings, name: str) -> None:

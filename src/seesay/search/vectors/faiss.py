@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from seesay.search.vectors import tuning
-from seesay.search.vectors.protocol import Allowed, IndexDamagedError, Notes, OpenIndex
+from seesay.search.vectors.engine import Allowed, IndexDamagedError, Notes, OpenIndex
 from seesay.search.vectors.rows import Found, Rows, import_faiss, in_this_thread, selector
 from seesay.search.vectors.tuning import Effort
 
@@ -31,7 +31,7 @@ _NEARLY_ALL = 0.8  # a filter that keeps this much is like none
 _MUCH = 0.2  # of a list: so much is never missing by chance
 
 
-class FaissIndex:
+class FaissEngine:
     """Builds and opens indexes of FAISS; building uses every core."""
 
     name = "faiss"

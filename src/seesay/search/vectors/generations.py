@@ -24,7 +24,7 @@ import numpy as np
 from seesay.search.catalog.ledger import Position
 from seesay.search.catalog.vectors import HALF
 from seesay.search.vectors.checksums import FileRecord
-from seesay.search.vectors.protocol import IndexDamagedError, IndexOutdatedError
+from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError
 
 FORMAT = 2  # 1 had no token, so that nothing tells which history it was built from
 ROWS, UNITS, MANIFEST = "rows.npy", "units.npy", "manifest.json"

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, Int
 
-from seesay.search.vectors.protocol import Allowed, IndexDamagedError
+from seesay.search.vectors.engine import Allowed, IndexDamagedError
 from seesay.search.vectors.view import Part, View, row_count
 
 _ROUNDS = 3

@@ -19,7 +19,7 @@ from jaxtyping import Float16, Float32, Int
 from seesay.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from seesay.search.vectors.protocol import Allowed
+    from seesay.search.vectors.engine import Allowed
 
 _FEW = 0.05  # a smaller part of the rows is faster copied out than picked out while passing all
 _COPIED_AT_ONCE = 16_384

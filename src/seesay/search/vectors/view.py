@@ -11,12 +11,12 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float16, Int
 
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.catalog.filters import Filter
 from seesay.search.catalog.ledger import START, Position
-from seesay.search.catalog.records import Modality
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.vectors import HALF, Vectors
+from seesay.search.vectors.engine import Allowed, OpenIndex
 from seesay.search.vectors.generations import Generation
-from seesay.search.vectors.protocol import Allowed, OpenIndex
 from seesay.search.vectors.rows import Rows
 
 _REMEMBERED = 32  # filters whose rows are kept

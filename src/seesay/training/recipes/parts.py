@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from seesay.errors import ConfigError
-from seesay.models.dual_encoder import DualEncoderConfig
+from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.training.captioning import CaptioningConfig
 from seesay.training.optimizers import check_names
-from seesay.weights.blank import blank_dual_encoder
+from seesay.weights.tensors import blank_model
 
 if TYPE_CHECKING:
     from seesay.training.recipes.recipe import ModelConfig, Recipe
@@ -23,7 +23,7 @@ def check_parts(recipe: "Recipe") -> None:
     _check_texts(recipe.model, architecture.text)
     _check_images(recipe.model, architecture.image)
     check_captioner(recipe, architecture)
-    names: Sequence[str] = [n for n, _ in blank_dual_encoder(architecture).named_parameters()]
+    names: Sequence[str] = [n for n, _ in blank_model(DualEncoder, architecture).named_parameters()]
     check_names(names, recipe.optimizer)
 
 

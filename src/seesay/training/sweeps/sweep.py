@@ -17,7 +17,7 @@ from seesay.training.recipes.files import read_toml, refuse_other_kind
 from seesay.training.recipes.recipe import Recipe, read_recipe, sentence
 from seesay.training.recipes.settings import build
 from seesay.training.run_folder import SWEEP, SWEEP_FILES, claim_folder
-from seesay.weights import own
+from seesay.weights.bundle import FILE
 
 Setting = bool | int | float | str
 Runner = Callable[[Path, Sequence[str]], None]
@@ -70,7 +70,7 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        return (model_folder(self.recipe) / own.FILE).is_file()
+        return (model_folder(self.recipe) / FILE).is_file()
 
 
 def read_sweep(file: Path) -> SweepConfig:

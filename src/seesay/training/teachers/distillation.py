@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import log
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from seesay.objectives.distillation import (
 )
 from seesay.training.objectives import IMAGES, TEXTS, Batch, check_weight
 from seesay.training.texts import check_templates, texts_of_classes, texts_of_records
-from seesay.weights.checkpoint import Checkpoint
+from seesay.weights.bundle import Bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class Distillation:
         self,
         name: str,
         config: DistillationConfig,
-        made: Checkpoint,
+        made: Bundle[Any],
         source: SourceConfig,
         seed: int,
         device: torch.device,

@@ -4,7 +4,7 @@ its classes in both languages (soft labels, Hinton et al. 2015)."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from seesay.training.distributed import gather_objects
 from seesay.training.dual_encoder import channels_last
 from seesay.training.objectives import IMAGES, Batch, check_weight
 from seesay.training.texts import check_templates
-from seesay.weights.checkpoint import Checkpoint
+from seesay.weights.bundle import Bundle
 from seesay.weights.mobilenet import MEAN, STD, load_classifier
 
 
@@ -67,7 +67,7 @@ class Predictions:
         self,
         name: str,
         config: PredictionsConfig,
-        made: Checkpoint,
+        made: Bundle[Any],
         seed: int,
         device: torch.device,
     ) -> None:

@@ -17,9 +17,10 @@ from seesay.search.asking.confidence import (
 )
 from seesay.search.asking.embedding import Embedded
 from seesay.search.catalog.ledger import START, Position
-from seesay.search.catalog.records import Modality, Space
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.vectors.lane import Lane
+from seesay.search.catalog.vectors import Space
+from seesay.search.vectors.vector_index import VectorIndex
 from seesay.text import Language
 
 SAMPLE = 2000
@@ -42,9 +43,9 @@ class SpaceLanes:
 
     def __init__(self, store: Store, space: Space, backgrounds: Backgrounds) -> None:
         self.space = space
-        self.lanes: dict[Modality, Lane] = {
-            "image": Lane(store, space, "image"),
-            "text": Lane(store, space, "text"),
+        self.lanes: dict[Modality, VectorIndex] = {
+            "image": VectorIndex(store, space, "image"),
+            "text": VectorIndex(store, space, "text"),
         }
         self.store = store
         self.backgrounds = backgrounds

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int
 
-from seesay.search.vectors.protocol import Allowed, IndexDamagedError, OpenIndex
+from seesay.search.vectors.engine import Allowed, IndexDamagedError, OpenIndex
 from seesay.search.vectors.rows import Found, Rows
 
 _SPARE = 2  # so many times what should be enough, since filters and neighbours go together

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.errors import MissingExtraError
+from seesay.search.vectors.engine import IndexDamagedError, Notes, OpenIndex
 from seesay.search.vectors.outside.asking import OpenOutside, check, knock
-from seesay.search.vectors.protocol import IndexDamagedError, Notes, OpenIndex
 from seesay.search.vectors.rows import Rows
 
 _FOLDER = "chroma"
@@ -29,7 +29,7 @@ _IN_FILES = {**_HNSW, "sync_threshold": 2, "batch_size": 2}  # written when adde
 _SYNCED = "index_metadata.pickle"  # beside the files of a graph that is on the disk
 
 
-class ChromaIndex:
+class ChromaEngine:
     """Builds and opens indexes of Chroma. `server` is "host:port", with "https://" before it where
     it speaks TLS; None keeps them in files."""
 

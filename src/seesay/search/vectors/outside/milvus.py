@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.errors import MissingExtraError
+from seesay.search.vectors.engine import IndexDamagedError, Notes, OpenIndex
 from seesay.search.vectors.outside.asking import OpenOutside, check, knock
-from seesay.search.vectors.protocol import IndexDamagedError, Notes, OpenIndex
 from seesay.search.vectors.rows import Rows
 
 _MOST = 16_384  # results of one query: the server's own limit
@@ -20,7 +20,7 @@ _ANSWER_S = 10.0  # scanning a large collection takes no longer
 _HNSW = {"M": 32, "efConstruction": 200}
 
 
-class MilvusIndex:
+class MilvusEngine:
     """Builds and opens indexes of Milvus at an address such as "http://127.0.0.1:19530"."""
 
     def __init__(self, address: str, *, token: str = "", timeout_s: float = 60.0) -> None:

@@ -14,8 +14,8 @@ from seesay.errors import SeesayError
 from seesay.inference.cancelling import Cancelled, cancelled_by
 from seesay.search.asking.tags import TagReport, check_labels
 from seesay.search.catalog.filters import Filter
-from seesay.search.indexing.options import IngestOptions, IngestProgress, IngestReport
-from seesay.search.indexing.storing.known import is_below
+from seesay.search.indexing.options import IndexOptions, IndexProgress, IndexReport
+from seesay.search.indexing.walk import is_below
 from seesay.search.library import Library
 from seesay.text import Text
 
@@ -33,8 +33,8 @@ class IndexingStatus:
     collection: str
     state: State
     """Of the last run that this server began; "idle" before the first."""
-    progress: IngestProgress | None = None
-    report: IngestReport | None = None
+    progress: IndexProgress | None = None
+    report: IndexReport | None = None
     """What became of the files, once it has ended."""
     error: str | None = None
     """Why it failed; what was stored before stays, and the next run goes on from there."""
@@ -101,9 +101,9 @@ class Jobs:
             _require_inside(path, inside)
         if not paths:
             collection.known_roots()
-        options = IngestOptions(workers=_workers(), inside=inside)
+        options = IndexOptions(workers=_workers(), inside=inside)
 
-        def work(job: _Job) -> IngestReport:
+        def work(job: _Job) -> IndexReport:
             return collection.index(
                 paths,
                 options,

@@ -15,7 +15,7 @@ import made_collections as made
 from seesay.search.catalog import filter_masks
 from seesay.search.catalog.filters import Where
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.indexing.storing.upkeep import keep_up
+from seesay.search.indexing.fill import keep_up
 from seesay.search.vectors import generations
 from seesay.search.vectors.engines import engine_of, use_engine
 from seesay.search.vectors.faiss import FaissEngine

@@ -137,7 +137,7 @@ def _recall(
 
 
 def _queries(
-    rows: Rows, rng: np.random.Generator
+    rows: Rows, rng: "np.random.Generator"
 ) -> tuple[Float32[np.ndarray, "queries embed"], Int[np.ndarray, " queries"]]:
     """Rows, and mixtures of two: a real query, of another modality above all, lies where no row
     does. With each the row that is not to count as found."""

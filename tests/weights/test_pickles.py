@@ -132,7 +132,15 @@ def parts(*given: tuple[str, bytes, int]) -> bytes:
 
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
-PLAIN = parts(("x/data.pkl", pickle.dumps({}, protocol=2), STORED), ("x/version", b"3\n", STORED))
+VERSION = ("x/version", b"3\n", STORED)
+PLAIN = parts(("x/data.pkl", pickle.dumps({}, protocol=2), STORED), VERSION)
+
+
+def old_format() -> bytes:
+    """A file of torch's older format without its last two pickles, what it holds and its parts."""
+    stream = io.BytesIO()
+    torch.save({}, stream, _use_new_zipfile_serialization=False)
+    return stream.getvalue().removesuffix(b"\x80\x02}q\x00." + b"\x80\x02]q\x00.")
 
 
 def two_directories() -> bytes:
@@ -169,7 +177,7 @@ def lying() -> bytes:
 ARCHIVES = {
     "a compressed description": (parts(("x/data.pkl", FILLS, DEFLATED)), "compressed parts"),
     "a size that is a lie": (lying(), "compressed parts"),
-    "a description in capitals": (parts(("x/DATA.PKL", FILLS, STORED)), "bytearray"),
+    "a description in capitals": (parts(("x/DATA.PKL", FILLS, STORED), VERSION), "bytearray"),
     "two descriptions": (
         parts(("x/data.pkl", FILLS, STORED), ("x/DATA.pkl", b"N.", STORED)),
         "two parts of one name",
@@ -180,7 +188,7 @@ ARCHIVES = {
     ),
     "an end after the end": (PLAIN + b"PK\x05\x06" + bytes(8), "after its list of parts"),
     "a comment": (PLAIN[:-2] + b"\x03\x00abc", "after its list of parts"),
-    "something before a zip": (pickle.dumps({}, protocol=2) + FILLS + PLAIN, "bytearray"),
+    "something before a zip": (old_format() + FILLS + PLAIN, "bytearray"),
     "a zip before a zip": (PLAIN + PLAIN, "before its first part"),
     "two lists of parts": (two_directories(), "two lists of parts"),
     "the middle of a zip": (PLAIN[:60], "after its list of parts"),

@@ -57,7 +57,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationConfig:
-    """How a model writes where the caller does not say."""
+    """How a model writes unless the caller asks for something else."""
 
     beams: int = 1
     """Beginnings that are followed at once; 1 takes the likeliest token each time."""
@@ -90,7 +90,7 @@ class Bundle(Generic[Model]):
 
 @dataclass(frozen=True, kw_only=True)
 class Blueprint:
-    """What the config files of a folder say, before any tensor is read."""
+    """What the config files of a folder describe, before any tensor is read."""
 
     model: Any
     """The config of the model."""
@@ -113,7 +113,7 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Family(Generic[Model]):
-    """What each family of models brings."""
+    """What each family of models has to provide."""
 
     model: type[Model]
     """Built from a config: `model(config)`."""
@@ -121,14 +121,14 @@ class Family(Generic[Model]):
     parts: Mapping[str, type[Any]]
     """The configs that may stand in one place of `config`, by their names in seesay.json."""
     model_types: tuple[str, ...]
-    """What "model_type" in a config.json may say."""
+    """The values of "model_type" in a config.json that it reads."""
     read: Callable[[Path, Path | None], Published | None]
     """Read a published folder, and the folder of its image half where that is apart; None where
     the folder is of another family."""
     misfits: Callable[[Blueprint, Tokenizer], list[Text]]
     """How model, image preparation and tokenizer contradict each other."""
     check: Callable[[Bundle[Model], Path], None]
-    """Raises WeightsError where a published model does not do what such a model does."""
+    """Raises WeightsError where a loaded model does not behave as such a model does."""
 
 
 def load_bundle(
@@ -180,7 +180,7 @@ def _read_published(folder: Path, image_folder: Path | None) -> tuple[Family[Any
     for family in map(_family, FAMILIES):
         if (found := family.read(folder, image_folder)) is not None:
             return family, found
-    unknown = read_json(folder / "config.json").get("model_type")  # which says if it is missing
+    unknown = read_json(folder / "config.json").get("model_type")  # raises if it is missing
     known = ", ".join(name for one in map(_family, FAMILIES) for name in one.model_types)
     raise WeightsError(
         Text(
@@ -237,7 +237,8 @@ def undescribed(folder: Path, wrong: Iterable[Text]) -> WeightsError:
 
 
 def _wrong(value: Any, hint: Any, place: str) -> list[str]:
-    """Settings of another type than their dataclass says, or beyond all sense."""
+    """Settings whose type is not the one that their dataclass declares, or that are absurdly
+    large."""
     origin, inner = get_origin(hint), get_args(hint)
     if is_dataclass(value):
         hints = get_type_hints(type(value))

@@ -30,8 +30,8 @@ from seesay.text import Text
 MOST_DESCRIPTION = 8 * MIB
 """The largest published dual encoders have 2,000 tensors, and 200 bytes about each."""
 FILLED = b"bytearray"
-"""All that torch's reader of plain pickles calls is harmless, and of that only this one fills as
-much memory as it is told to. No tensor needs it."""
+"""All that torch's reader of plain pickles calls is harmless, but this one fills as much memory as
+the pickle asks for. No tensor needs it."""
 
 STORAGES = {
     "ByteStorage": torch.uint8,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seesay.evaluation.pages import shown
+from seesay.evaluation.pages import format_value
 from seesay.training.sweep import cells_of, read_sweep
 from seesay.training.sweep_report import NOTHING
 
@@ -52,7 +52,7 @@ def test_the_table_and_the_page_of_curves_hold_the_figures_of_the_csv(table, end
         assert list(figures) == list(ends)
         for run, figure in figures.items():
             given = ends[run][measure]
-            assert figure == shown(float(given) if "." in given else int(given))
+            assert figure == format_value(float(given) if "." in given else int(given))
             assert f"<td>{figure}</td>" in page
 
 

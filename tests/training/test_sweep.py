@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seesay.errors import ConfigError, TrainingError
-from seesay.evaluation.pages import shown
+from seesay.evaluation.pages import format_value
 from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.sweep import cells_of, read_sweep, run_sweep
@@ -201,7 +201,7 @@ def test_pages_of_documentation_get_the_ends_as_a_table(half_done):
     assert lines[0] == "| run | softmax-small | softmax-large | sigmoid-small |"
     assert lines[1] == "| --- | ---: | ---: | ---: |"
     ends = last_rows(config, cells)
-    assert lines[2] == f"| zh_r10 | {' | '.join(shown(end['zh_r10']) for end in ends)} |"
+    assert lines[2] == f"| zh_r10 | {' | '.join(format_value(end['zh_r10']) for end in ends)} |"
     assert [line.split()[1] for line in lines[3:]] == ["en_top5", "seconds", "memory_mib"]
 
 
@@ -212,7 +212,13 @@ def test_a_report_without_any_result_says_so(sweep):
 
 
 def test_numbers_are_shown_as_people_read_them():
-    assert [shown(v) for v in (None, 0.12345, 1234.5, 7, "a")] == ["–", "0.123", "1234", "7", "a"]
+    assert [format_value(v) for v in (None, 0.12345, 1234.5, 7, "a")] == [
+        "–",
+        "0.123",
+        "1234",
+        "7",
+        "a",
+    ]
 
 
 # Charts

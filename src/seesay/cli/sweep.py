@@ -30,7 +30,7 @@ def sweep(
     json: Json = False,
 ) -> None:
     from seesay.cli.output import print_json, print_table, warn, write_text
-    from seesay.evaluation.pages import shown
+    from seesay.evaluation.pages import format_value
     from seesay.training.sweep import (
         Cell,
         cells_of,
@@ -58,7 +58,9 @@ def sweep(
     if json:
         print_json({"report": str(folder / "report.html"), "runs": rows})
     elif rows:
-        print_table(list(rows[0]), [[shown(value) for value in row.values()] for row in rows])
+        print_table(
+            list(rows[0]), [[format_value(value) for value in row.values()] for row in rows]
+        )
         print(say(f"report: {folder / 'report.html'}", f"报告：{folder / 'report.html'}"))
 
 

@@ -32,7 +32,7 @@ SUBSTITUTES = 20  # records tried in place of a damaged one
 
 
 class Place(NamedTuple):
-    """One draw of one record. Everything random about it follows from these numbers."""
+    """One draw of one record, which determines everything random about it."""
 
     source: str
     epoch: int
@@ -40,7 +40,7 @@ class Place(NamedTuple):
 
 
 class Order:
-    """An endless walk through a source, epoch after epoch, each in an order of its own.
+    """The endless order of a source's records, shuffled anew for every epoch.
 
     A batch may hold the end of one epoch and the beginning of the next, so no batch is ever short
     and every record is drawn exactly once per epoch.
@@ -63,7 +63,7 @@ class Order:
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     def places(self, start: int, stop: int) -> list[Place]:
-        """The draws number `start` up to `stop` since the beginning of training."""
+        """The draws from number `start` up to `stop` of the training."""
         places = []
         for position in range(start, stop):
             epoch, at = divmod(position, self.length)
@@ -87,7 +87,8 @@ class Order:
 
 
 def share(batch: int, rank: int, processes: int) -> slice:
-    """The rows of a global batch that one process takes. Raises ConfigError where it is uneven."""
+    """The rows of a global batch that a process takes. Raises ConfigError if they differ in
+    number."""
     if batch % processes:
         nearest = max(batch - batch % processes, processes)
         larger = batch - batch % processes + processes
@@ -119,8 +120,8 @@ class Sample:
 
 
 class Samples:
-    """What a source's records become. The draw of a place depends on the place and seed alone, not
-    on the process, the worker or what was drawn before."""
+    """The samples of a source. A sample depends on its place and the seed alone, not on the
+    process, the worker or earlier draws."""
 
     def __init__(
         self, config: SourceConfig, transform: ImageTransform, tokenizer: Tokenizer, seed: int = 0
@@ -139,7 +140,7 @@ class Samples:
 
     @property
     def blocks(self) -> Sequence[int]:
-        """As the source's, cut to the records used."""
+        """The sizes of the source's blocks, cut to the records in use."""
         cut, begin = [], 0
         for size in self.source.blocks:
             used = min(begin + size, self._used.stop) - max(begin, self._used.start)
@@ -149,8 +150,8 @@ class Samples:
         return cut
 
     def __getitem__(self, place: Place) -> Sample:
-        """The sample of a place; where its record is damaged, another one, drawn the same way
-        everywhere, and the damage noted. Raises DataError if nothing can be read."""
+        """The sample of a place. A damaged record is noted and replaced by another, the same in
+        every process. Raises DataError if nothing can be read."""
         name = int.from_bytes(place.source.encode()[:8], "little")
         rng = np.random.default_rng([self._seed, name, place.epoch, place.record])
         damaged: list[Damaged] = []
@@ -230,7 +231,7 @@ class Samples:
 
 
 def number_of(name: str) -> int:
-    """A number that stands for a name in every process, unlike `hash`."""
+    """A number for a name, the same in every process, unlike `hash`."""
     raw = name.encode(errors="surrogatepass")  # a name in a tar file need not be UTF-8
     return int.from_bytes(hashlib.blake2b(raw, digest_size=7).digest(), "little")
 
@@ -292,12 +293,12 @@ def stack(samples: Sequence[Sample]) -> SourceBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadingConfig:
-    """How samples are read beside the training itself."""
+    """How samples are read in the background."""
 
     workers: int = 2
-    """Processes that decode images, per training process; 0: the training process does it."""
+    """Processes that decode images, for each training process; 0: it decodes them itself."""
     prefetch: int = 2
-    """Batches that each worker keeps ready."""
+    """Batches that each worker reads ahead."""
 
     def __post_init__(self) -> None:
         if self.workers < 0 or self.prefetch < 1:
@@ -332,7 +333,7 @@ class Batches:
         }
 
     def places(self, step: int) -> list[Place]:
-        """What this process draws in a step, counted from 0."""
+        """The places that this process draws in a step, counted from 0."""
         return [
             place
             for name, order in self._orders.items()
@@ -344,8 +345,8 @@ class Batches:
         return order.places(step * batch, (step + 1) * batch)
 
     def beginning(self, most: int) -> Batch:
-        """Up to `most` rows of this process's share of each source in the first step, read here,
-        without the start of any worker. Raises DataError where nothing can be read."""
+        """Up to `most` rows of each source in this process's first step, read without any worker.
+        Raises DataError where nothing can be read."""
         rows = [
             self.samples[place.source][place]
             for name, order in self._orders.items()
@@ -354,7 +355,7 @@ class Batches:
         return Batch(0, collate(rows))
 
     def from_step(self, first: int, stop: int) -> Iterator[Batch]:
-        """The batches of the steps `first` up to `stop`, counted from 0. Raises DataError where
+        """The batches from step `first` up to `stop`, counted from 0. Raises DataError where
         nothing can be read."""
         workers = self._config.workers
         loader = DataLoader(
@@ -387,7 +388,7 @@ class _Drawn(Dataset[Sample | DataError]):
         self._samples = samples
 
     def __getitem__(self, place: Place) -> Sample | DataError:
-        """An error is handed on as a value: raised in a worker, it would arrive as a traceback."""
+        """Returns errors as values: raised in a worker, they would arrive as tracebacks."""
         try:
             return self._samples[place.source][place]
         except DataError as error:
@@ -414,7 +415,7 @@ def collate(samples: Sequence[Sample]) -> dict[str, SourceBatch]:
 
 
 def _worker_context() -> Any:
-    """A way to start workers that is safe beside threads, as a plain fork is not."""
+    """A way to start workers that is safe with threads, which a plain fork is not."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -22,24 +22,24 @@ NAMED = ("table", "parquet")  # the formats whose files name their columns
 
 @dataclass(frozen=True, kw_only=True)
 class RecordsConfig:
-    """Files with images and what is known about them."""
+    """Files with images, and their texts or classes."""
 
     path: str
     """The files, as a path or a glob pattern such as "shards/train-*.tar"."""
     format: Format = "webdataset"
     """Layout of the files; `table` is a folder of images with a CSV, TSV or JSONL file."""
     languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
-    """Languages whose texts are used; an image without any text in them counts as damaged."""
+    """Languages of the texts to use; an image without text in them counts as damaged."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Our names for columns that a table or Parquet file calls otherwise: image = "filepath"."""
+    """Columns of a table or Parquet file that have other names: image = "filepath"."""
     classes: str | None = None
-    """JSON list of {"en": name, "zh": name}: numbers of classes become texts."""
+    """JSON list of {"en": name, "zh": name}, which turns class numbers into texts."""
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Per language, texts with {} for the name of a class."""
+    """By language, sentences with {} for the name of a class."""
     start: int = 0
-    """First record used, counted from 0 in the order of the files."""
+    """First record to use, counted from 0 in the order of the files."""
     stop: int | None = None
-    """First record no longer used; none: all that follow."""
+    """Record to stop before; none: use all."""
 
     def __post_init__(self) -> None:
         _check_names("format", [self.format], get_args(Format))
@@ -92,7 +92,7 @@ class SourceConfig(RecordsConfig):
     batch: int = 256
     """Images per optimizer step, over all processes."""
     captions: int = 1
-    """Texts drawn per image and language, at most as many as there are."""
+    """Texts drawn for each image and language, if there are as many."""
     size: int | None = None
     """Side in pixels of the images while training, for towers that take any; none: the model's.
     Smaller ones train faster, and crops show things larger than use will (Touvron et al., 2019)."""

@@ -1,4 +1,4 @@
-"""How good the models between two others are: the measures of a data set for several alphas."""
+"""Measures the models between two others, for several alphas."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ class Point:
 
     alpha: float
     measures: Mapping[str, float]
-    """By name, that of the data set first."""
+    """By name, which begins with that of the data set."""
 
     @property
     def mean(self) -> float:
@@ -64,7 +64,7 @@ def measure_alphas(
 
 
 def best_point(points: Sequence[Point]) -> Point:
-    """The one with the highest mean of all measures; the first of equals."""
+    """The point with the highest mean of all measures; the first in a tie."""
     if not points:
         raise ConfigError(
             Text(
@@ -76,7 +76,7 @@ def best_point(points: Sequence[Point]) -> Point:
 
 
 def measure_on(path: Path) -> Measure:
-    """What to measure on a data set, which is read now. Raises DataError where it is none."""
+    """The measure that fits a data set, which is read at once. Raises DataError where none does."""
     table = path.suffix.lower() in TABLES and not path.is_dir()
     if path.is_dir() or (table and not _has_captions(path)):
         labelled = LabelledAccuracy(path=path)
@@ -142,7 +142,7 @@ def _has_captions(file: Path) -> bool:
 
 
 def _names(data: Sequence[Path]) -> dict[str, Path]:
-    """Short names where they tell the sets apart."""
+    """Short names of the data sets where these are unique, else their paths."""
     short = [path.stem if not path.is_dir() else path.name for path in data]
     unique = len(set(short)) == len(short)
     return {name if unique else str(path): path for name, path in zip(short, data, strict=True)}

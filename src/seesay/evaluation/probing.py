@@ -1,8 +1,8 @@
-"""Fit a linear probe, choose its regularisation on held-out pictures, compare it with zero-shot.
+"""Fits a linear probe, chooses its regularisation on held-out pictures, compares it with zero-shot.
 
-As CLIP's appendix does (Radford et al. 2021, A.3): the strength of the L2 regularisation is looked
-for from 1e-6 to 1e6, first in steps of two decades, then in ever smaller ones around the best, down
-to eight to a decade; the probe is then fitted to the training and the held-out pictures together.
+After CLIP's appendix (Radford et al. 2021, A.3): the strength of the L2 regularisation is searched
+from 1e-6 to 1e6, first in steps of two decades, then in ever smaller ones around the best, down to
+eight a decade; the probe is then fitted to the training and the held-out pictures together.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ WITH_TEST, WITHOUT_TEST = 3, 2  # pictures of a class: one to learn from and one
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeAccuracy:
-    """Labelled pictures, to be told by a linear classifier on the model's vectors (`probe_top1`,
+    """The accuracy of a linear classifier on the vectors of labelled pictures (`probe_top1`,
     `probe_mean_per_class`)."""
 
     path: str
@@ -88,7 +88,7 @@ class ClassRecall:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeReport:
-    """What a probe was fitted on, and how it does beside zero-shot on pictures it never saw."""
+    """What a probe was fitted to, and its accuracy beside zero-shot on other pictures."""
 
     model: str
     data: str
@@ -134,8 +134,8 @@ def train_probe(
 ) -> tuple[LinearProbe, ProbeReport]:
     """Fit a probe to a folder with a sub-folder per class, or to a table with `image` and `label`.
 
-    Without `test`, a fifth of each class is held out for it by `seed`. `names` says by which words
-    zero-shot asks for a class that is not called as people would say it. Raises DataError where
+    Without `test`, a fifth of each class is held out for it by `seed`. `names` gives zero-shot
+    other words for a class than its name. Raises DataError where
     there are too few pictures or none can be read, ConfigError where there is only one class.
     """
     labelled = read_labelled(data)
@@ -179,7 +179,7 @@ def train_probe(
 def zero_shot_order(
     embedder: Embedder, names: Mapping[str, str], vectors: Float[np.ndarray, "images embed"]
 ) -> Int[np.ndarray, "images labels"]:
-    """The numbers of all labels for each picture, the most likely first, asked by their names."""
+    """For each picture, the numbers of all labels by zero-shot likelihood, highest first."""
     classifier = ZeroShotClassifier(embedder, names, none_above=None)
     number = {label: n for n, label in enumerate(classifier.labels)}
     predictions = classifier.predict(vectors)

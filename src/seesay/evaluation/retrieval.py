@@ -1,8 +1,8 @@
-"""Recall of retrieval: how often something relevant is among the first k found.
+"""Retrieval: recall at k, as CLIP defines it.
 
-CLIP's definition: a query counts as answered if at least one relevant item is among the first k.
-Of equally near items the one that comes first in the gallery is found first, so a model that finds
-everything equally near scores as chance would. Memory is that of one block of scores.
+A query counts as answered if at least one relevant item is among the first k. Ties are broken by
+the order of the gallery, so a model to which all is equal scores as chance does. Memory is that of
+one block of scores.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,8 +26,8 @@ DIRECTIONS = ("text_to_image", "image_to_text")
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval(RecordsConfig):
-    """Images with captions, to find one by the other: recall in both directions, for each language
-    (`zh_text_to_image_r10` and so on)."""
+    """Recall at 1, 5 and 10 between images and their captions, in both directions, for each
+    language (`zh_text_to_image_r10` and so on)."""
 
     @cached_property
     def records(self) -> tuple[Record, ...]:
@@ -78,8 +78,8 @@ def first_ranks(
     query_things: Int[np.ndarray, " queries"],
     gallery_things: Int[np.ndarray, " gallery"],
 ) -> Int[np.ndarray, " queries"]:
-    """Place, from 0, of the first relevant item in each query's list; the length of the gallery
-    where it holds none. An item is relevant where it is about the same thing as the query."""
+    """Rank, from 0, of the first relevant item for each query; the length of the gallery where
+    there is none. An item is relevant if it has the same number as the query."""
     ranks = np.full(len(queries), len(gallery))
     for start in range(0, len(queries), BLOCK):
         rows = slice(start, start + BLOCK)
@@ -99,7 +99,7 @@ def _best_relevant(
     query_things: Int[np.ndarray, " rows"],
     gallery_things: Int[np.ndarray, " gallery"],
 ) -> tuple[Float[np.ndarray, " rows"], Int[np.ndarray, " rows"]]:
-    """Score and number of the nearest relevant item; the first of equals."""
+    """Score and number of the best relevant item; the first in a tie."""
     score = np.full(len(queries), -np.inf, dtype=queries.dtype)
     at = np.full(len(queries), len(gallery))
     for columns, scores in _blocks(queries, gallery):
@@ -122,7 +122,7 @@ def _blocks(
 
 
 def recalls(ranks: Int[np.ndarray, " queries"], ks: Sequence[int] = KS) -> dict[int, float]:
-    """Part of the queries answered within the first k, by k."""
+    """Share of the queries answered within the first k, by k."""
     if not len(ranks):
         raise DataError(
             Text(
@@ -138,7 +138,7 @@ def retrieval_scores(
     texts: Float[np.ndarray, "texts embed"],
     owners: Int[np.ndarray, " texts"],
 ) -> dict[str, float]:
-    """Recall at 1, 5 and 10 in both directions; `owners` is the image that each text is of."""
+    """Recall at 1, 5 and 10 in both directions; `owners` is the number of each text's image."""
     numbers = np.arange(len(images))
     ranks = (
         first_ranks(texts, images, owners, numbers),

@@ -23,8 +23,8 @@ TOP = 5
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroShot(RecordsConfig):
-    """Images of classes, to be told by the names of the classes: accuracy among all of them, for
-    each language that has templates (`zh_zero_shot_top1`, `zh_zero_shot_top5`)."""
+    """Zero-shot accuracy on images with classes, for each language that has templates
+    (`zh_zero_shot_top1`, `zh_zero_shot_top5`)."""
 
     @cached_property
     def records(self) -> tuple[Record, ...]:
@@ -87,7 +87,7 @@ class ClassScore:
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroShotReport:
-    """Prints as tables through `seesay.evaluation.report`; `dataclasses.asdict` gives the JSON."""
+    """`seesay.evaluation.report` turns it into tables and pages, `dataclasses.asdict` into JSON."""
 
     model: str
     folder: str
@@ -120,10 +120,10 @@ def evaluate_zero_shot(
     *,
     on_progress: Progress | None = None,
 ) -> ZeroShotReport:
-    """Classify every picture of a labelled folder and count.
+    """Classifies every picture of a labelled folder and counts right answers.
 
-    Sub-folders are called as the classifier's labels. One that is called otherwise holds pictures
-    of something else: right for them is "none of these". Raises ConfigError where that answer is
+    Sub-folders are named after the classifier's labels. Any other sub-folder holds pictures of
+    something else, for which "none of these" is right. Raises ConfigError where that answer is
     switched off, DataError where no picture can be read.
     """
     classes = find_classes(folder)

@@ -24,7 +24,7 @@ from seesay.text import Text
 
 @dataclass(frozen=True, kw_only=True)
 class CaptioningConfig(ObjectiveConfig):
-    """Each token of a text is told from the image and the tokens before it (CoCa, Yu et al. 2022).
+    """Predict each token of a text from the image and the tokens before it (CoCa, Yu et al. 2022).
     The model needs [model.architecture.captioner]. CoCa has a weight of 2 beside a contrastive
     objective of 1."""
 

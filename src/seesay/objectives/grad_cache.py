@@ -87,7 +87,7 @@ def _push(pairs: list[tuple[Tensor, Tensor]]) -> None:
 def _by_chunk(
     gradients: Sequence[Tensor], pieces: Sequence[tuple[Tensor, ...]]
 ) -> list[list[Tensor]]:
-    """Cut the gradients of the joined embeddings where the chunks were joined."""
+    """Splits the gradients of the joined embeddings into chunks."""
     cut = [
         gradient.split([len(piece[kind]) for piece in pieces])
         for kind, gradient in enumerate(gradients)
@@ -96,7 +96,7 @@ def _by_chunk(
 
 
 class _RandomState:
-    """The random generators of the CPU and the model's device, kept to draw the same again."""
+    """The state of the random generators of the CPU and the model's device, to be restored."""
 
     def __init__(self, model: nn.Module) -> None:
         parameter = next(model.parameters())
@@ -112,7 +112,7 @@ class _RandomState:
 
 @contextmanager
 def _statistics_held_still(model: nn.Module) -> Iterator[None]:
-    """Let BatchNorm use its batch but not remember it: the second pass will."""
+    """Keeps BatchNorm's running statistics in the first pass; the second one updates them."""
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

@@ -14,7 +14,7 @@ from seesay.text import Text
 
 
 class PairIds(NamedTuple):
-    """What each image and each text is about: equal numbers belong together."""
+    """A number for each image and each text; equal numbers belong together."""
 
     images: Int[Tensor, " images"]
     texts: Int[Tensor, " texts"]
@@ -38,7 +38,7 @@ class Positives:
         self.images_with_texts = torch.isin(images, texts).sum()
         self.texts_with_images = self.texts_have_images.sum()
 
-    def within(
+    def pairs_in(
         self, place: slice, tile: Tile
     ) -> tuple[Int[Tensor, " matches"], Int[Tensor, " matches"]]:
         """Row and column in the tile of each pair of the tile that belongs together.
@@ -65,7 +65,7 @@ def _position(numbers: Int[Tensor, " numbers"], things: Int[Tensor, " groups"]) 
 
 
 def checked_ids(ids: PairIds | None, images: Tensor, texts: Tensor, exchange: Exchange) -> PairIds:
-    """The given ids checked, or those of a batch whose row i of both sides belongs together.
+    """The given ids, checked, or those of a batch whose rows match one to one.
 
     Raises ConfigError if the numbers of rows do not fit.
     """
@@ -96,8 +96,8 @@ def checked_ids(ids: PairIds | None, images: Tensor, texts: Tensor, exchange: Ex
 
 
 def ids_of_batch(groups: Tensor, owners: Tensor, text_numbers: Tensor) -> PairIds:
-    """Which images and texts belong together: those of one group, and of all groups that share a
-    text, because a repeated caption is true of both its images. Agrees over all processes.
+    """Ids of the images and texts that belong together: those of one group, and of all groups that
+    share a text, since a repeated caption is true of both images. The same in all processes.
 
     groups (images): equal where images share their texts; owners (texts): each text's image;
     text_numbers (texts): equal for equal texts.

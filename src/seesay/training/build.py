@@ -1,4 +1,4 @@
-"""A recipe's model and objectives, and the towers as they are trained."""
+"""Builds what a recipe describes: the model, its objectives, and the towers as they are trained."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -63,7 +63,8 @@ def _from_parts(recipe: Recipe, name: str) -> Bundle[Any]:
 
 
 def _initial(recipe: Recipe) -> dict[str, float]:
-    """What the objectives begin with; of several, the one with the largest batch decides."""
+    """Initial values that the objectives ask for; the one with the largest batch takes
+    precedence."""
     initial: dict[str, float] = {}
     for objective in sorted(recipe.objective.values(), key=lambda o: recipe.data[o.source].batch):
         initial |= objective.initial(recipe.data[objective.source].batch)
@@ -71,7 +72,7 @@ def _initial(recipe: Recipe) -> dict[str, float]:
 
 
 def _add_bias(model: DualEncoder, initial: Mapping[str, float]) -> None:
-    """For the sigmoid loss, a bias for a model that was trained without one; its scale stays."""
+    """Adds the bias that the sigmoid loss needs to a model trained without one; its scale stays."""
     bias = initial.get("bias_init")
     if model.bias is None and bias is not None:
         model.config = replace(model.config, bias_init=bias)
@@ -79,7 +80,8 @@ def _add_bias(model: DualEncoder, initial: Mapping[str, float]) -> None:
 
 
 def _tokenizer(recipe: Recipe) -> Tokenizer:
-    """The vocabulary of a folder, or a new one: the same in every process and after a restart."""
+    """The tokenizer from a folder, or one trained on the recipe's texts. Training it is
+    deterministic, so all processes and restarts get the same one."""
     c = recipe.model
     assert c.tokenizer  # ModelConfig
     if c.vocabulary is None:
@@ -149,7 +151,7 @@ def make_towers(bundle: Bundle[Any], config: HardwareConfig, processes: Processe
     autocast = choose_autocast(config.precision, processes.device)
     dtype = torch.float64 if config.precision == "float64" else torch.float32
     model.to(processes.device, dtype).train()
-    _hold_frozen_still(model)
+    _freeze_dropout(model)
     if config.recompute:
         for block in transformer_blocks(model):
             block.forward = partial(compute_twice, block.forward, use_reentrant=False)
@@ -162,15 +164,15 @@ def make_towers(bundle: Bundle[Any], config: HardwareConfig, processes: Processe
     return share_model(towers, config.sharing, scalars)
 
 
-def _hold_frozen_still(model: DualEncoder) -> None:
-    """A locked tower is used as it will be: without dropout."""
+def _freeze_dropout(model: DualEncoder) -> None:
+    """Puts frozen towers into evaluation mode, so that they have no dropout."""
     for tower in (model.image, model.text):
         if not any(p.requires_grad for p in tower.parameters()):
             tower.eval()
 
 
 def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
-    """The number format for the towers' arithmetic, None for that of the weights."""
+    """The dtype of the towers' arithmetic; None for that of the weights."""
     if precision == "bfloat16" or (precision == "auto" and has_bfloat16(device)):
         return torch.bfloat16
     return None

@@ -1,8 +1,8 @@
-"""Checkpoints: the state of a training, taken out whole and put back to the last bit.
+"""Checkpoints: the whole state of a training, saved and restored bit for bit.
 
-A checkpoint is a folder that exists as a whole or not at all, whenever the process is killed. It is
-written under a temporary name, brought to the disk file by file and only then given its own name,
-which file systems do in one step. Deleting goes the other way round.
+A checkpoint is a folder that is either complete or absent, whenever the process is killed. It is
+written under a temporary name, synced file by file and then renamed, which file systems do
+atomically. Deletion renames first.
 """
 
 import json
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from seesay.errors import ConfigError, TrainingError
 from seesay.objectives.exchange import gather_objects
 from seesay.text import Text
-from seesay.training.distributed import Processes, like, whole
+from seesay.training.distributed import Processes, sharded_like, unsharded
 from seesay.training.optimizers import Ema
 
 NAME = re.compile(r"step-(\d{8,})")
@@ -32,12 +32,12 @@ UNFINISHED = ".unfinished-"
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """How often the state of training is kept, and how many of them."""
+    """How often a checkpoint is written, and how many are kept."""
 
     every: int = 1000
     """Steps between two checkpoints; the last step always makes one."""
     keep: int = 2
-    """Newest checkpoints that are kept, beside the best one."""
+    """How many of the newest checkpoints are kept, besides the best one."""
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.keep < 1:
@@ -55,7 +55,7 @@ class CheckpointConfig:
 class Snapshot:
     """The state of a training after a step, as whole tensors in main memory.
 
-    On a CPU they are the trained ones themselves: save them before the next step.
+    On a CPU they share memory with the model in training: save them before the next step.
     """
 
     step: int
@@ -67,11 +67,11 @@ class Snapshot:
     random: list[dict[str, Any]]
     """Generators' states, one per process."""
     notes: dict[str, Any]
-    """What fits into JSON: metrics, the score to compare checkpoints by, the recipe."""
+    """JSON: metrics, the score that checkpoints are compared by, the recipe."""
 
     @property
     def score(self) -> float | None:
-        """How good it is, by the recipe's measure; higher is better."""
+        """The mean of the measures that the recipe names as `best`; higher is better."""
         return self.notes.get("score")
 
 
@@ -83,7 +83,7 @@ class Checkpoints:
         self._keep = config.keep
 
     def steps(self) -> list[int]:
-        """The steps there are checkpoints of, ascending."""
+        """The steps that have a checkpoint, ascending."""
         names = self.folder.iterdir() if self.folder.is_dir() else ()
         return sorted(int(m[1]) for path in names if (m := NAME.fullmatch(path.name)))
 
@@ -91,13 +91,14 @@ class Checkpoints:
         return self.folder / f"step-{step:08d}"
 
     def best(self) -> int | None:
-        """The step with the highest score, the earliest of equals; None where none has one."""
+        """The step with the highest score, the earliest in a tie; None if no checkpoint has a
+        score."""
         scores = {step: self.notes(step).get("score") for step in self.steps()}
         known = {step: score for step, score in scores.items() if score is not None}
         return max(known, key=lambda step: (known[step], -step)) if known else None
 
     def chosen(self) -> int:
-        """The step whose weights are the result: the best one, or else the last."""
+        """The step whose weights are exported: the best one if there is one, else the last."""
         best = self.best()
         return self.steps()[-1] if best is None else best
 
@@ -108,7 +109,7 @@ class Checkpoints:
             raise self._unreadable(step, error) from None
 
     def save(self, snapshot: Snapshot) -> None:
-        """Write a checkpoint, then remove those no longer wanted."""
+        """Writes a checkpoint, then deletes those beyond the limit."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.clear_unfinished()
         path = self.path(snapshot.step)
@@ -144,7 +145,7 @@ class Checkpoints:
             raise self._unreadable(step, error) from None
 
     def clear_unfinished(self) -> None:
-        """Remove what a killed process left half written or half deleted."""
+        """Deletes what a killed process left half written or half deleted."""
         for path in self.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(path)
 
@@ -168,7 +169,7 @@ class Checkpoints:
 
 
 def publish(unfinished: Path, path: Path) -> None:
-    """Bring a folder to the disk, then give it its name in one step."""
+    """Syncs a folder to the disk, then renames it atomically."""
     for file in (*unfinished.iterdir(), unfinished):
         _to_disk(file)
     unfinished.rename(path)
@@ -184,8 +185,8 @@ def _to_disk(path: Path) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every generator of this process, in types that load without a pickle. Long
-    rows of numbers are tensors, which are written a hundred times as fast as lists."""
+    """The state of every random generator of this process, in types that load without a pickle.
+    Long rows of numbers are tensors, which are written a hundred times as fast as lists."""
     name, keys, position, has_gauss, gauss = np.random.get_state()
     words = torch.tensor([int(key) for key in keys])
     version, internal, gauss_next = random.getstate()
@@ -198,7 +199,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Go on drawing where `random_state` was taken."""
+    """Sets every random generator back to a state from `random_state`."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -209,13 +210,14 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
 
 
 class TrainingState:
-    """Model, optimizer and running average of one training, in one process or cut over many."""
+    """Model, optimizer and running average of a training, in one process or sharded over
+    several."""
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None) -> None:
         self.model, self.optimizer, self.ema = model, optimizer, ema
 
     def snapshot(self, step: int, notes: dict[str, Any]) -> Snapshot:
-        """The state after a step; every process must ask."""
+        """The state after a step; collective."""
         return Snapshot(
             step=step,
             model=_in_memory(self.model.state_dict()),
@@ -230,7 +232,7 @@ class TrainingState:
         )
 
     def load(self, snapshot: Snapshot, processes: Processes) -> None:
-        """Go back to a snapshot, taken by any number of processes.
+        """Restores a snapshot, whatever the number of processes that took it.
         Raises TrainingError where it is of another model."""
         _fill(self.model.state_dict(), snapshot.model, "weights")
         if self.ema is not None:
@@ -238,7 +240,7 @@ class TrainingState:
         for name, parameter in self.model.named_parameters():
             if name in snapshot.optimizer:
                 self.optimizer.state[parameter] = {
-                    key: tensor if key == "step" else like(parameter.detach(), tensor)
+                    key: tensor if key == "step" else sharded_like(parameter.detach(), tensor)
                     for key, tensor in snapshot.optimizer[name].items()
                 }
         if len(snapshot.random) == processes.count:
@@ -248,13 +250,13 @@ class TrainingState:
 
 
 def whole_weights(model: nn.Module, ema: Ema | None) -> dict[str, Tensor]:
-    """What is evaluated: the running average where there is one. Every process must ask."""
+    """The weights to evaluate: the running average if there is one. Collective."""
     weights = ema.weights if ema is not None else model.state_dict()
-    return {name: whole(tensor).detach() for name, tensor in weights.items()}
+    return {name: unsharded(tensor).detach() for name, tensor in weights.items()}
 
 
 def _in_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: whole(t).detach().cpu().contiguous() for name, t in tensors.items()}
+    return {name: unsharded(t).detach().cpu().contiguous() for name, t in tensors.items()}
 
 
 @torch.no_grad()
@@ -270,4 +272,4 @@ def _fill(targets: Mapping[str, Tensor], values: Mapping[str, Tensor], what: str
             )
         )
     for name, target in targets.items():
-        target.copy_(like(target, values[name]))
+        target.copy_(sharded_like(target, values[name]))

@@ -1,8 +1,8 @@
-"""Whether a recipe can learn anything, asked before the first step.
+"""Checks, before the first step, that a recipe can learn anything.
 
-What the settings alone show is compared with the vocabulary and the data. The rest is seen on a
-real batch: different texts and pictures must get different vectors, and the gradient of the loss
-must reach every part that is to learn. Every process comes to the same answer.
+The settings are compared with the vocabulary and the data. The first batch shows the rest:
+different texts and pictures must get different vectors, and the gradient of the loss must reach
+every part that is trained. All processes reach the same verdict.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from seesay.models.dual_encoder import DualEncoder
 from seesay.models.text_encoder import TextConfig
 from seesay.objectives.objective import Objective
 from seesay.text import Text
-from seesay.training.distributed import in_all, is_sharded
+from seesay.training.distributed import in_every_process, is_sharded
 from seesay.training.dual_encoder import DualEncoderStep
 from seesay.training.recipe import Recipe
 from seesay.weights.bundle import Bundle
@@ -27,12 +27,12 @@ from seesay.weights.dual_encoder import SAME
 
 PICTURES, TEXTS = Text("pictures", "图片"), Text("texts", "文字")
 ROWS = 32
-"""Images of each source that are looked at, and texts: a few show what all would."""
+"""Images and texts of each source that are checked."""
 
 
 def check_settings(recipe: Recipe, bundle: Bundle[Any], records: Mapping[str, int]) -> None:
-    """Raises ConfigError where the settings do not fit the vocabulary or the data; `records` is how
-    many each source has. A finished model that is trained further brings a vocabulary that fits."""
+    """Raises ConfigError where the settings do not fit the vocabulary or the data; `records` is the
+    number of records by source. A finished model brings a vocabulary that fits."""
     for name, count in records.items():
         batch = recipe.data[name].batch
         if batch > count:
@@ -71,7 +71,7 @@ def _check_vocab_size(recipe: Recipe, bundle: Bundle[Any]) -> None:
 
 
 def _check_end(text: Any, tokenizer: Tokenizer) -> None:
-    """Where the text tower reads a text at its end, the tokenizer must put that end there."""
+    """A text tower that pools at the end token needs a tokenizer that adds it."""
     if not isinstance(text, TextConfig) or text.pool != "eos":
         return
     ends = [one for one in tokenizer.suffix if one not in tokenizer.prefix]
@@ -101,19 +101,19 @@ def _check_end(text: Any, tokenizer: Tokenizer) -> None:
 
 
 def first_batch(batches: Batches) -> Batch:
-    """The beginning of the first batch; every process must ask. Raises DataError, in every process,
-    where nothing can be read."""
+    """The beginning of the first batch; collective. Raises DataError, in every process, where
+    nothing can be read."""
     read: list[Batch] = []
-    in_all(lambda: read.append(batches.beginning(ROWS)))
+    in_every_process(lambda: read.append(batches.beginning(ROWS)))
     return read[0]
 
 
 def check_vectors(
     recipe: Recipe, bundle: Bundle[Any], objectives: Sequence[Objective], batch: Batch
 ) -> None:
-    """Raises ConfigError, in every process, where a model gives different texts or different
-    pictures of a batch the same vectors."""
-    in_all(lambda: _check_vectors(recipe, bundle, objectives, batch))
+    """Raises ConfigError, in every process, where different texts or different pictures of a batch
+    get the same vectors."""
+    in_every_process(lambda: _check_vectors(recipe, bundle, objectives, batch))
 
 
 @torch.no_grad()
@@ -136,7 +136,7 @@ def _check_vectors(
 
 
 def _check_different(what: Text, source: str, vectors: Tensor, remedy: Text) -> None:
-    """Some may meet by chance, as two orders of the same words do in a bag of words."""
+    """Some may coincide, as two orders of the same words do in a bag of words."""
     apart = torch.cdist(vectors.double(), vectors.double(), p=torch.inf)
     same = (apart <= SAME).tril(-1).any(dim=1)  # as one that stands before it
     count, different = len(vectors), len(vectors) - int(same.sum())
@@ -177,7 +177,7 @@ def _about_texts(recipe: Recipe) -> Text:
 
 
 def _check_padding(bundle: Bundle[Any], batch: Batch, *, writes: bool) -> None:
-    """What fills a row must not stand within a text, where the tower would not see it."""
+    """The padding token must not occur inside a text, where the tower would ignore it."""
     pad_id = bundle.tokenizer.config.pad_id
     if getattr(bundle.model.config.text, "pad_id", None) is None and not writes:
         return
@@ -199,13 +199,13 @@ def _check_padding(bundle: Bundle[Any], batch: Batch, *, writes: bool) -> None:
 
 def check_gradients(step: DualEncoderStep, model: DualEncoder, batch: Batch) -> None:
     """Raises ConfigError, in every process, where the loss of a batch has no gradient for a part
-    that is to learn. Weights, running statistics and gradients are left as they were."""
+    that is trained. Weights, running statistics and gradients are unchanged afterwards."""
     statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]
     loss = step(batch)
     if loss.requires_grad:
         loss.backward()
     learning = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    found = in_all(lambda: (_with_gradient(learning), _moved(learning)))
+    found = in_every_process(lambda: (_with_gradient(learning), _moved(learning)))
     reached, moved = (set().union(*sets) for sets in zip(*found, strict=True))
     model.zero_grad(set_to_none=True)
     for buffer, before in statistics:
@@ -235,7 +235,7 @@ def _with_gradient(parameters: Mapping[str, Tensor]) -> set[str]:
 
 
 def _moved(parameters: Mapping[str, Tensor]) -> set[str]:
-    """Those of which this process has a gradient that is not zero."""
+    """The names of parameters with a non-zero gradient in this process."""
     return {name for name, gradient in _gradients(parameters) if bool(gradient.any())}
 
 

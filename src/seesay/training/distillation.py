@@ -1,6 +1,6 @@
-"""Learn from a finished model of both kinds of towers, which sees the same images and texts.
+"""Distillation from a finished dual encoder, which sees the same images and texts.
 
-It loads its teacher, which needs higher floors than `seesay.objectives`, where the losses are.
+The objective lives here because it loads its teacher; its losses are in `seesay.objectives`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,10 +35,11 @@ from seesay.text import Text
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationConfig(ObjectiveConfig):
-    """Images and texts are told apart as a finished model does (CLIP-KD, Yang et al. 2024)."""
+    """Match a finished model's similarities, embeddings or judgement of classes (CLIP-KD, Yang et
+    al. 2024)."""
 
     teacher: str
-    """A catalogue name or folder of the model to learn from; it keeps its own tokenizer."""
+    """Catalogue name or folder of the model to learn from; it keeps its own tokenizer."""
     relation: float = 1.0
     """Factor of the divergence between both models' probabilities over the batch; 0: none."""
     embedding: float = 0.0
@@ -50,7 +51,7 @@ class DistillationConfig(ObjectiveConfig):
     templates: Mapping[Literal["en", "zh"], tuple[str, ...]] = field(
         default_factory=lambda: {"en": ("{}",), "zh": ("{}",)}
     )
-    """Per language, texts with {} for the name of a class; one is drawn each time."""
+    """By language, sentences with {} for the name of a class; one is drawn each time."""
     names: int = 256
     """Classes in a step, drawn at random."""
 
@@ -183,7 +184,7 @@ class Distillation:
         return torch.from_numpy(self._teacher.embed_texts(texts).vectors).to(self._device)
 
     def _class_texts(self, step: int) -> list[str]:
-        """A text for each class of a step, one language after the other: every process's alike."""
+        """A text for each class of a step, language by language; the same in every process."""
         rng = np.random.default_rng([self._seed, step, 2])
         chosen = sorted(rng.permutation(len(self._classes))[: self._count].tolist())
         return [
@@ -194,8 +195,9 @@ class Distillation:
 
 
 def fixed_rotation(rows: int, columns: int) -> Tensor:
-    """A matrix that turns vectors into another width, the same always. A larger width keeps every
-    cosine; a smaller one keeps them as well as a random projection can. Equal widths: none."""
+    """A fixed matrix that maps vectors to another width. A larger width preserves all cosines, a
+    smaller one preserves them as well as a random projection can; equal widths give the
+    identity."""
     if rows == columns:
         return torch.eye(rows)
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""AdamW with the customary exceptions, its learning rate over time, and the running average."""
+"""AdamW, its learning rate schedule, and the running average of the weights."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,26 +15,27 @@ from seesay.text import Text
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW, warm-up and cosine, and which parts learn how fast."""
+    """AdamW with warm-up and cosine decay, and the learning rates of parts of the model."""
 
     lr: float = 5e-4
     """Highest learning rate, reached after the warm-up."""
     warmup: float = 0.05
-    """Part of all steps in which the learning rate rises from 0."""
+    """Share of all steps in which the learning rate rises from 0."""
     final: float = 0.0
-    """Part of the highest learning rate that is left at the end of the cosine."""
+    """Learning rate at the end of the cosine, as a share of the highest."""
     betas: tuple[float, float] = (0.9, 0.98)
-    """How slowly AdamW's averages of the gradient and its square move."""
+    """Decay of AdamW's averages of the gradient and of its square."""
     eps: float = 1e-6
-    """What AdamW adds to the root of the squares."""
+    """Added to the root of the averaged squares."""
     weight_decay: float = 0.2
-    """Decay of matrices and kernels; norms, biases, scales and other vectors have none."""
+    """Decay of matrices and kernels; norms, biases, scales and other vectors are not decayed."""
     multipliers: Mapping[str, float] = field(default_factory=dict)
-    """Learning rate of a part of the model, as a multiple: image = 0.1. The longest name counts."""
+    """Learning rate of a part of the model, as a multiple: image = 0.1. The longest name wins."""
     freeze: tuple[str, ...] = ()
-    """Parts of the model that do not learn: "image" locks the image tower."""
+    """Parts of the model that are not trained: "image" freezes the image tower."""
     ema: float | None = None
-    """Decay of a running average of the weights, which is then evaluated and exported; 0.999."""
+    """Decay of a running average of the weights, such as 0.999; the average is evaluated and
+    exported in place of the weights. None: no average."""
 
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.eps <= 0 or self.weight_decay < 0:
@@ -78,7 +79,7 @@ class OptimizerConfig:
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over what is not frozen. Raises ConfigError where a part does not exist."""
+    """AdamW over the parameters that are not frozen. Raises ConfigError for unknown parts."""
     names = [name for name, _ in model.named_parameters()]
     check_names(names, config)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
@@ -116,7 +117,7 @@ def check_names(names: Sequence[str], config: OptimizerConfig) -> None:
 
 
 def belongs(name: str, part: str) -> bool:
-    """Whether a parameter is of a part of the model, which may be itself."""
+    """Whether a parameter belongs to a part of the model, or is it."""
     return name == part or name.startswith(part + ".")
 
 
@@ -136,7 +137,7 @@ def _no_such_part(setting: str, part: str, names: Iterable[str]) -> Text:
 
 
 def lr_factor(config: OptimizerConfig, step: int, steps: int) -> float:
-    """Part of the highest learning rate in a step, counted from 1."""
+    """The learning rate of a step, counted from 1, as a share of the highest."""
     warmup = round(config.warmup * steps)
     if step <= warmup:
         return step / warmup
@@ -147,7 +148,7 @@ def lr_factor(config: OptimizerConfig, step: int, steps: int) -> float:
 class Ema:
     """A running average of a model's weights, in their own precision and place.
 
-    Its decay starts low, so that the average does not remember the untrained weights
+    Its decay starts low, so that the untrained weights are soon forgotten
     (tensorflow's ExponentialMovingAverage with num_updates).
     """
 
@@ -159,7 +160,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Move towards the weights after a step, counted from 1."""
+        """Moves towards the weights after a step, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, tensor in model.state_dict().items():
             average: Any = self.weights[name]

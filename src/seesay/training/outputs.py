@@ -10,7 +10,7 @@ from torch import Tensor
 from seesay.evaluation.measure import evaluate
 from seesay.inference.embedder import Embedder
 from seesay.training.checkpoints import Checkpoints, TrainingState, whole_weights
-from seesay.training.distributed import Processes, in_all, wait_for_all
+from seesay.training.distributed import Processes, in_every_process, wait_for_all
 from seesay.training.recipe import Recipe, describe, model_folder
 from seesay.weights.bundle import Bundle
 from seesay.weights.saving import save_bundle
@@ -45,7 +45,7 @@ class Outputs:
                 return {}
             return evaluate(Embedder(self._with_weights(weights)), measures)
 
-        return in_all(measured)[0]
+        return in_every_process(measured)[0]
 
     def save(self, step: int, measured: Mapping[str, float], seconds: float) -> None:
         """Write a checkpoint of the state after a step."""

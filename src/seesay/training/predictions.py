@@ -1,5 +1,8 @@
-"""Learn the names of things from a classifier: its predictions for an image, tied to the names of
-its classes in both languages (soft labels, Hinton et al. 2015)."""
+"""Soft labels from an image classifier, tied to the names of its classes in both languages (Hinton
+et al. 2015).
+
+The objective lives here because it loads the classifier; its loss is in `seesay.objectives`.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,7 +33,8 @@ from seesay.weights.mobilenet import MEAN, STD, load_classifier
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionsConfig(ObjectiveConfig):
-    """An image is as near to the name of each class as a finished classifier finds it likely."""
+    """Match a finished classifier's probabilities by the similarities of an image to the names of
+    the classes."""
 
     classifier: str
     """A safetensors file of MobileNetV2 with its 1,001 outputs, of which the first is unused."""
@@ -39,13 +43,13 @@ class PredictionsConfig(ObjectiveConfig):
     templates: Mapping[Literal["en", "zh"], tuple[str, ...]] = field(
         default_factory=lambda: {"en": ("{}",), "zh": ("{}",)}
     )
-    """Per language, texts with {} for the name of a class; one is drawn each time."""
+    """By language, sentences with {} for the name of a class; one is drawn each time."""
     temperature: float = 1.0
-    """What the classifier's logits are divided by: above 1, unlikely classes count more."""
+    """Divides the classifier's logits: above 1, unlikely classes count more."""
     likely: int = 3
-    """Most likely classes of each image whose names are in a step."""
+    """How many of the most likely classes of each image are in a step."""
     names: int = 256
-    """Class names in a step; the rest beside the likely ones is drawn at random."""
+    """Class names in a step; those besides the likely ones are drawn at random."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,7 +84,7 @@ class PredictionsConfig(ObjectiveConfig):
 
 
 class Predictions:
-    """The objective of PredictionsConfig. Every process draws the same names in a step."""
+    """The objective of PredictionsConfig. All processes draw the same names in a step."""
 
     def __init__(self, config: PredictionsConfig, context: ObjectiveContext) -> None:
         bundle, own = context.bundle, f"objective {context.name}"
@@ -136,7 +140,8 @@ class Predictions:
         return self._classifier(images)[:, 1:].float().cpu() / self._config.temperature
 
     def _choose(self, judgement: Tensor, step: int) -> list[int]:
-        """The classes of a step: the likely ones of all processes' images, and others."""
+        """The classes of a step: the likely ones of all images of all processes, and random
+        others."""
         likely = judgement.topk(self._config.likely).indices.flatten().tolist()
         wanted = sorted({one for each in gather_objects(set(likely)) for one in each})
         rng = np.random.default_rng([self._seed, step])
@@ -145,7 +150,7 @@ class Predictions:
         return wanted + sorted(rng.permutation(others)[:more].tolist())
 
     def _tokens(self, chosen: list[int], step: int) -> Tensor:
-        """Ids of a text for each class, one language after the other."""
+        """The ids of a text for each class, language by language."""
         rng = np.random.default_rng([self._seed, step, 1])
         texts = [
             str(rng.choice(templates)).replace("{}", self._names[number][language])

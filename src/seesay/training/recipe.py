@@ -1,7 +1,7 @@
-"""What a training recipe may set: sections of a TOML file, as frozen dataclasses.
+"""Training recipes: the sections of a TOML file as frozen dataclasses.
 
-A recipe is checked when it is read, before any data or weights are touched, and compared with the
-one that a run was begun with when the run is resumed.
+A recipe is checked when it is read, before any data or weights are loaded. When a run is resumed,
+its recipe is compared with the one in its last checkpoint.
 """
 
 import difflib
@@ -28,12 +28,12 @@ from seesay.training.optimizers import OptimizerConfig, check_names
 from seesay.training.predictions import PredictionsConfig
 from seesay.training.run_log import LogConfig
 from seesay.training.settings import (
-    ByKind,
-    ByName,
+    ChosenByKind,
+    SectionsByName,
     build,
+    check_file_type,
     override,
     read_toml,
-    refuse_other_kind,
 )
 from seesay.training.tokenizer import VocabularyConfig
 from seesay.weights.tensors import blank_model
@@ -49,20 +49,20 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """How long to train, and where everything is written."""
+    """How long to train, and where the results go."""
 
     folder: str
     """Where checkpoints, logs and the finished model go."""
     epochs: float = 1.0
-    """Passes through the first source in [data]; decides the number of steps."""
+    """Passes over the first source in [data], which sets the number of steps."""
     steps: int | None = None
-    """Number of optimizer steps, in place of epochs."""
+    """Number of optimizer steps, instead of epochs."""
     accumulate: int = 1
     """Batches per optimizer step, each with a loss of its own; see also hardware.micro_batch."""
     clip_norm: float = 1.0
-    """Largest gradient norm let through."""
+    """Largest gradient norm; larger gradients are scaled down."""
     seed: int = 0
-    """All randomness follows from it: first weights, order of data, crops, choice of captions."""
+    """Seed of everything random: initial weights, order of data, crops, choice of captions."""
     export: Literal["float32", "float16", "bfloat16"] = "float32"
     """Number format of the finished model's file."""
 
@@ -89,7 +89,7 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HardwareConfig:
-    """What the computation runs on. The result is the same up to rounding."""
+    """What the training runs on. The result is the same up to rounding."""
 
     device: str = "auto"
     """"cpu", "cuda", "mps"; "auto" takes an accelerator where there is one."""
@@ -101,11 +101,11 @@ class HardwareConfig:
     """Most rows that pass a tower at once. Larger batches go in parts, with the exact gradient of
     the whole (gradient caching), for a second forward pass."""
     recompute: bool = False
-    """Keep only the input of each layer and compute it again for the gradient: less memory."""
+    """Keep only the input of each layer and recompute the rest for the gradient: less memory."""
     compile: bool = False
     """Compile the towers with torch.compile: minutes at the start, faster steps."""
     threads: int | None = None
-    """Threads of the computation on a CPU; none: torch's own choice."""
+    """CPU threads; none: torch's default."""
 
     def __post_init__(self) -> None:
         for name in ("micro_batch", "threads"):
@@ -121,16 +121,17 @@ class HardwareConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The model that is trained: continued from a finished one, or built from its parts."""
+    """The model to train: a finished one, or one built from its parts."""
 
     start: str | None = None
-    """A catalogue name or folder to go on from, with its tokenizer and image preparation."""
+    """Catalogue name or folder of the model to start from, with its tokenizer and image
+    transform."""
     image_weights: str | None = None
-    """A safetensors file of MobileNetV2 to begin the image tower with."""
+    """A safetensors file of MobileNetV2 to initialise the image tower with."""
     tokenizer_folder: str | None = None
-    """Where tokenizer.json lies, for a model built from its parts."""
+    """Folder of tokenizer.json, for a model built from its parts."""
     vocabulary: VocabularyConfig | None = None
-    """In place of a tokenizer_folder, a vocabulary made from the texts that are trained on."""
+    """Instead of a tokenizer_folder, a vocabulary built from the training texts."""
     architecture: DualEncoderConfig | None = None
     """Both towers."""
     tokenizer: TokenizerConfig | None = None
@@ -175,11 +176,13 @@ class EvaluationConfig:
     """What is measured during training, on data that is not trained on."""
 
     every: int | None = None
-    """Steps between two evaluations; none: once per epoch."""
+    """Steps between two evaluations; none: once an epoch."""
     best: tuple[str, ...] = ()
-    """Measures whose mean decides which checkpoint is the best, and so is exported; none: the last
-    one is. Their names are those in log.jsonl."""
-    measures: Annotated[Mapping[str, Measure], ByName(MEASURES)] = field(default_factory=dict)
+    """Names of measured values, as in log.jsonl; the checkpoint with the best mean of them is
+    exported. None: the last one is."""
+    measures: Annotated[Mapping[str, Measure], SectionsByName(MEASURES)] = field(
+        default_factory=dict
+    )
     """What is measured, by name. In Python any Measure will do."""
 
     def __post_init__(self) -> None:
@@ -230,21 +233,21 @@ class Recipe:
     model: ModelConfig
     """What is trained."""
     data: Mapping[str, SourceConfig]
-    """Sources of samples by a name of your choice; every step draws a batch of each."""
-    objective: Mapping[str, Annotated[ObjectiveConfig, ByKind(OBJECTIVES)]]
-    """Losses by a name of your choice; their weighted sum is minimised."""
+    """Sources of samples, by a name of your choice; every step draws a batch from each."""
+    objective: Mapping[str, Annotated[ObjectiveConfig, ChosenByKind(OBJECTIVES)]]
+    """Losses, by a name of your choice; their weighted sum is minimised."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """How the weights move."""
+    """How the weights are updated."""
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
-    """What it runs on."""
+    """Device, precision and memory."""
     loading: LoadingConfig = field(default_factory=LoadingConfig)
     """How samples are read."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    """What is kept to go on from."""
+    """When checkpoints are written, and how many are kept."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """What is measured on the way."""
+    """What is measured during training."""
     log: LogConfig = field(default_factory=LogConfig)
-    """What is written down."""
+    """What is logged."""
 
     def __post_init__(self) -> None:
         if not self.data or not self.objective:
@@ -273,7 +276,7 @@ def read_recipe(file: Path, assignments: tuple[str, ...] = ()) -> Recipe:
     """The recipe in a TOML file, changed by `section.key=value` assignments.
     Raises ConfigError, listing all that is wrong, before any data or weights are touched."""
     table = read_toml(file)
-    refuse_other_kind(file, table, sweep=False)
+    check_file_type(file, table, sweep=False)
     try:
         recipe = build(Recipe, override(table, assignments))
         check_parts(recipe)
@@ -291,13 +294,13 @@ def read_recipe(file: Path, assignments: tuple[str, ...] = ()) -> Recipe:
 
 
 def sentence(error: ConfigError) -> Text:
-    """Its words up to an end."""
+    """The message as a sentence, with its full stop."""
     en, zh = error.text.en, error.text.zh
     return Text(en if en.endswith("?") else f"{en}.", zh if zh.endswith("？") else f"{zh}。")
 
 
 def model_folder(recipe: Recipe) -> Path:
-    """Where the finished model is; the folder exists from the end of the run on."""
+    """Where the finished model is written at the end of the run."""
     return Path(recipe.run.folder) / "model"
 
 
@@ -384,14 +387,15 @@ def _check_images(model: ModelConfig, image: Any) -> None:
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as JSON gives it back."""
+    """The recipe as JSON values, as stored in a checkpoint."""
     description: dict[str, Any] = _plain(recipe)
     return description
 
 
 def differences(now: Any, then: Any, name: str, *, only: Collection[str] = ()) -> Iterator[Text]:
-    """Which settings differ from those of a description, in words. A setting that is newer than
-    the description has to have its default. `only` limits it to some of the settings."""
+    """What differs between a config and an earlier description of it. A setting that the
+    description does not know must have its default. `only` limits the comparison to some
+    settings."""
     if is_dataclass(now) and isinstance(then, dict):
         settings = [field for field in fields(now) if field.name in only or not only]
         missing = {f.name: _plain(_default(f)) for f in settings if f.name not in then}
@@ -416,7 +420,7 @@ def _default(field: "Field[Any]") -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
+    """The value as it comes back from JSON."""
 
     def described(inner: Any) -> Any:  # a measure of one's own may be anything
         known = is_dataclass(inner) and not isinstance(inner, type)

@@ -1,4 +1,4 @@
-"""The reference of everything a recipe may set, from the docstrings of its settings."""
+"""The reference of all recipe settings, generated from their docstrings."""
 
 import ast
 import inspect
@@ -19,7 +19,7 @@ def recipe_reference() -> str:
 
 
 def recipe_settings() -> list[dict[str, Any]]:
-    """The same for programs: each section with its settings."""
+    """The same as data: each section with its settings."""
     return [asdict(section) for section in _sections(Recipe, ()) if section.path]
 
 
@@ -93,7 +93,7 @@ def setting_notes(config: Any) -> dict[str, str]:
 
 
 def _configs(hint: Any, at: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """The sections that a setting stands for, where it stands for any."""
+    """The sections that a setting is written as, if any."""
     if is_dataclass(hint):
         yield hint, at
     elif by_kind := choices(hint):

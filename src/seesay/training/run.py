@@ -1,4 +1,4 @@
-"""One training run from a recipe: it begins, goes on after a kill, and ends in a model folder."""
+"""A training run: starts from a recipe, resumes after a kill, ends with an exported model."""
 
 import json
 import os
@@ -18,17 +18,17 @@ from seesay.text import Text
 from seesay.training.build import make_model, make_objectives, make_towers
 from seesay.training.checkpoints import Checkpoints, Snapshot, TrainingState
 from seesay.training.checks import check_gradients, check_settings, check_vectors, first_batch
-from seesay.training.distributed import Processes, in_all, join_processes, wait_for_all
+from seesay.training.distributed import Processes, in_every_process, join_processes, wait_for_all
 from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
-from seesay.training.loop import Done, Learner, LoopConfig, fit
+from seesay.training.loop import FinishedStep, Learner, LoopConfig, fit
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
 from seesay.training.outputs import Outputs, checkpoints_of
 from seesay.training.recipe import Recipe, check_class_lists, differences, model_folder
 from seesay.training.run_folder import claim_run_folder
 from seesay.training.run_log import DamageLog, Meter, RunLog, peak_memory_mib
 
-# A resumed run must agree with its beginning in these settings, none meaning the whole section;
-# the others do not change what is learned from a batch.
+# A resumed run must have the same settings here (none: the whole section). The others do not change
+# what is learned from a batch.
 SAME: dict[str, tuple[str, ...]] = {
     "model": (),
     "data": (),
@@ -43,17 +43,18 @@ class Trained:
     """A finished run."""
 
     folder: Path
-    """Where the model is, in seesay's own layout."""
+    """Folder of the model, in seesay's own layout."""
     step: int
-    """Which step's weights it has: the best one's, where the recipe says what is best."""
+    """The step whose weights were exported: the best one if the recipe names measures, else the
+    last."""
     measured: Mapping[str, float]
     """What was measured at that step."""
     before: Mapping[str, float]
-    """What was measured before the first step, so that the gain shows."""
+    """What was measured before the first step, to compare with."""
     first: bool
-    """Whether this process is the one that speaks for all."""
+    """Whether this is the first of several processes, which prints for all."""
     already_finished: bool = False
-    """Whether the run had all of its steps before, so that nothing was left to train."""
+    """Whether the run was complete already, so that nothing was trained."""
 
 
 def train(recipe: Recipe, *, resume: bool = False) -> Trained:
@@ -65,13 +66,15 @@ def train(recipe: Recipe, *, resume: bool = False) -> Trained:
     batch shows that nothing could be learned (`seesay.training.checks`); DataError where that batch
     or the data to measure on cannot be read; TrainingError where the loss stops being finite.
     """
-    # One text at a time, beside workers that fill the cores: threads of its own only cost time.
+    # Workers fill the cores and encode one text at a time, which threads would only slow down.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if recipe.hardware.threads is not None:
         torch.set_num_threads(recipe.hardware.threads)
     check_class_lists(recipe)
     with join_processes(recipe.hardware.device) as processes:
-        in_all(lambda: check_measures(recipe.evaluation.measures) if processes.first else None)
+        in_every_process(
+            lambda: check_measures(recipe.evaluation.measures) if processes.first else None
+        )
         checkpoints = checkpoints_of(recipe)
         snapshot = _last_snapshot(recipe, checkpoints, resume)
         run_id = claim_run_folder(
@@ -237,7 +240,8 @@ class _Run:
         return loss
 
     def _note_failure(self, batch: Batch) -> None:
-        """All samples of a batch without a finite loss, of which the error shows the first."""
+        """Writes down all samples of a batch without a finite loss; the error names the first
+        ones."""
         about = {
             "parts": self._dual_step.parts,
             "scale": float(self._bundle.model.log_scale.detach().exp()),
@@ -247,7 +251,7 @@ class _Run:
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / name).write_text(json.dumps(about, ensure_ascii=False, indent=1))
 
-    def _after_step(self, done: Done) -> None:
+    def _after_step(self, done: FinishedStep) -> None:
         model, number = self._bundle.model, done.number
         seconds = self._meter.stop()
         if self._state.ema is not None:
@@ -279,7 +283,7 @@ class _Run:
             self._tell(number, measured)
         if measured or last or number % self.recipe.checkpoint.every == 0:
             self._outputs.save(number, measured, self._meter.seconds)
-        self._meter.go_on()
+        self._meter.start()
 
     def _tell(self, number: int, measured: Mapping[str, float]) -> None:
         if self._log is not None and measured:

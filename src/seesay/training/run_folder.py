@@ -1,8 +1,8 @@
-"""Which folder a training run or a sweep may write in: one that it has marked as its own.
+"""The folder of a training run or sweep, marked as its own.
 
-A run cuts its log back when it resumes, removes old checkpoints and replaces its exported model. In
-a folder that held something else, those would be another program's files. So the mark is written
-before anything else, and only where none of the names is taken.
+A run truncates its log when it resumes, deletes old checkpoints and replaces its exported model. In
+a folder with other contents, these could be someone else's files. So the mark is written first, and
+only where none of these names is taken.
 """
 
 import json
@@ -17,7 +17,7 @@ from seesay.data.atomic import write_whole
 from seesay.errors import ConfigError, TrainingError
 from seesay.text import Text
 from seesay.training.checkpoints import Checkpoints
-from seesay.training.distributed import Processes, in_all
+from seesay.training.distributed import Processes, in_every_process
 from seesay.weights.saving import check_replaceable, mark_run
 
 RUN = "seesay-run.json"
@@ -39,10 +39,11 @@ SWEEP_FILES = ("report.html", "report.csv", "report.md")
 def claim_run_folder(
     folder: Path, model: Path, checkpoints: Checkpoints, processes: Processes
 ) -> str:
-    """The id of the run in `folder`, which is marked with it on first use; every process must ask.
+    """The id of the run in `folder`, which is marked with it on first use; collective.
 
-    A folder with checkpoints is that of a run, also where version 0.1.0 left no mark. An exported
-    model without an id counts as the run's if it has the weights of one of its checkpoints. Raises
+    A folder with checkpoints belongs to a run even without a mark, which version 0.1.0 did not
+    write. An exported model without an id belongs to the run if it has the weights of one of its
+    checkpoints. Raises
     ConfigError, in every process, where something else is in the way.
     """
 
@@ -54,11 +55,11 @@ def claim_run_folder(
         check_replaceable(model, own)
         return own
 
-    return in_all(claim)[0]
+    return in_every_process(claim)[0]
 
 
 def _weights(checkpoints: Checkpoints) -> Iterator[Mapping[str, Tensor]]:
-    """What exporting each checkpoint would write, the newest first; damaged ones are left out."""
+    """The weights that each checkpoint would export, newest first, without damaged checkpoints."""
     for step in reversed(checkpoints.steps()):
         with suppress(TrainingError):
             snapshot = checkpoints.load(step)
@@ -66,10 +67,10 @@ def _weights(checkpoints: Checkpoints) -> Iterator[Mapping[str, Tensor]]:
 
 
 def claim_folder(folder: Path, mark: str, files: Sequence[str]) -> str:
-    """The id in the file `mark`, which is written first where it is missing.
+    """The id in the file `mark`, which is created if it is missing.
 
-    Raises ConfigError where it is missing and one of `files`, which are names and patterns, is
-    there, or where it is not a mark.
+    Raises ConfigError where it is missing and something matches one of the patterns `files`, or
+    where it is not a mark.
     """
     if (folder / mark).exists():
         return _read(folder / mark)

@@ -1,5 +1,5 @@
-"""What a training run reports on its way: log.jsonl, TensorBoard, Weights & Biases and a progress
-bar; the samples that could not be read; the time and memory it took."""
+"""The logs of a training run: log.jsonl, TensorBoard, Weights & Biases and a progress bar; samples
+that could not be read; time and memory."""
 
 import json
 import resource
@@ -22,17 +22,17 @@ from seesay.errors import ConfigError, MissingExtraError
 from seesay.text import Text
 
 MIB = 2**20
-QUIET_S = 30.0  # between two lines where there is no terminal to draw a bar on
+QUIET_S = 30.0  # between two lines where there is no terminal for a progress bar
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogConfig:
-    """Where the course of a run is written down, beside log.jsonl."""
+    """What is logged besides log.jsonl, and how often."""
 
     every: int = 10
     """Steps between two lines."""
     also: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    """Further places: TensorBoard files in the run's folder, or Weights & Biases."""
+    """Further logs: TensorBoard files in the run's folder, or Weights & Biases."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -45,14 +45,14 @@ class LogConfig:
 
 
 class RunLog:
-    """The log of one run, gone on with after a step, or begun anew where `after` is None."""
+    """The log of a run, continued after a step, or started anew where `after` is None."""
 
     def __init__(self, folder: Path, config: LogConfig, *, after: int | None, steps: int) -> None:
         self.file = folder / "log.jsonl"
         self._config = config
         self._writers: list[Any] = []
         folder.mkdir(parents=True, exist_ok=True)
-        keep_until(self.file, -1 if after is None else after)
+        truncate_log(self.file, -1 if after is None else after)
         if "tensorboard" in config.also:
             self._writers.append(_tensorboard(folder / "tensorboard", after or 0))
         if "wandb" in config.also:
@@ -62,15 +62,15 @@ class RunLog:
         self._speed = _Speed()
 
     def step(self, number: int, samples: int, values: Mapping[str, Any]) -> None:
-        """Note a step; `samples` is how many it learned from. `values` hold its loss, and the
-        seconds spent on all steps so far."""
+        """Logs a step on `samples` images; `values` include its loss and the seconds spent on all
+        steps so far."""
         speed = self._speed.after(samples, values["seconds"])
         self._bar.advance(number, values["loss"], speed, samples)
         if number % self._config.every == 0:
             self.write(number, {**values, "samples_per_s": round(speed, 2)})
 
     def write(self, number: int, values: Mapping[str, Any]) -> None:
-        """One line, whatever the step."""
+        """Writes a line, whatever the step."""
         self._lines.write(json.dumps({"step": number, **values}, ensure_ascii=False) + "\n")
         self._lines.flush()
         for name, value in values.items():
@@ -79,7 +79,7 @@ class RunLog:
                     writer.add_scalar(name, value, number)
 
     def say(self, text: str) -> None:
-        """Tell the person who watches."""
+        """Prints a line beside the progress bar."""
         self._bar.say(text)
 
     def close(self) -> None:
@@ -89,9 +89,9 @@ class RunLog:
             writer.close()
 
 
-def keep_until(file: Path, step: int) -> None:
-    """Drop the lines after a step, and a last line that was cut off: a resumed run writes them
-    again."""
+def truncate_log(file: Path, step: int) -> None:
+    """Drops the lines after a step, which a resumed run writes again, and an incomplete last
+    line."""
     if not file.exists():
         return
     with write_whole(file) as whole:
@@ -106,7 +106,7 @@ def keep_until(file: Path, step: int) -> None:
 
 
 def read_log(file: Path) -> list[dict[str, Any]]:
-    """The lines of a log.jsonl, without one that was cut off."""
+    """The lines of a log.jsonl, without an incomplete last one."""
     rows = []
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
@@ -117,7 +117,7 @@ def read_log(file: Path) -> list[dict[str, Any]]:
 
 
 class _Speed:
-    """Samples per second over the last steps; without what is measured and saved in between."""
+    """Samples per second over the last steps, without evaluation and checkpoints."""
 
     def __init__(self) -> None:
         self._last: deque[tuple[int, float]] = deque(maxlen=20)
@@ -130,7 +130,7 @@ class _Speed:
 
 
 class _Bar:
-    """Progress with samples per second and the time left; lines where there is no terminal."""
+    """A progress bar with samples per second and the time left; plain lines without a terminal."""
 
     def __init__(self, after: int, steps: int) -> None:
         self._console = Console(stderr=True)
@@ -194,7 +194,7 @@ class _Wandb:
 
 
 class DamageLog:
-    """A file with a line per damaged sample: its name and the reason."""
+    """A file with a line for each damaged sample: its name and the reason."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -204,7 +204,7 @@ class DamageLog:
         return len(self._known)
 
     def add(self, damaged: Iterable[Damaged]) -> None:
-        """Write down those that are not known yet."""
+        """Logs those that are not in the file yet."""
         for one in damaged:
             if one.key in self._known:
                 continue
@@ -216,23 +216,23 @@ class DamageLog:
 
 
 class Meter:
-    """A stopwatch that can be stopped while a model is measured or saved."""
+    """A stopwatch that stands still while the model is evaluated or saved."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
-        """Time until the last stop, with that of earlier parts of the run."""
+        """Time until the last stop, including earlier parts of the run."""
         self._since = time.perf_counter()
 
     def stop(self) -> float:
         self.seconds += time.perf_counter() - self._since
         return self.seconds
 
-    def go_on(self) -> None:
+    def start(self) -> None:
         self._since = time.perf_counter()
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Most memory so far: of the tensors on a GPU, elsewhere of the whole process."""
+    """Peak memory: of tensors on a GPU, elsewhere of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MIB
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes

@@ -119,7 +119,7 @@ def _other_files(file: Path) -> Text:
     )
 
 
-def refuse_other_kind(file: Path, table: Table, *, sweep: bool) -> None:
+def check_file_type(file: Path, table: Table, *, sweep: bool) -> None:
     """Raises ConfigError for a recipe in the place of a sweep, and the other way round."""
     if sweep and "axes" not in table and "run" in table:
         raise ConfigError(
@@ -183,14 +183,14 @@ def _parse(value: str) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class ByKind:
+class ChosenByKind:
     """In an annotation, the configs that a section may be, by what its `kind` says."""
 
     configs: Mapping[str, type]
 
 
 @dataclass(frozen=True, eq=False)
-class ByName:
+class SectionsByName:
     """In the annotation of a mapping, the configs that it may hold. They stand as sections beside
     the other settings, each under its own name."""
 
@@ -202,12 +202,12 @@ def choices(hint: Any) -> dict[str, Any]:
     if get_origin(hint) is Annotated:
         return dict(hint.__metadata__[0].configs)
     options: list[Any] = [one for one in _options(hint) if is_dataclass(one)]
-    return {kind_of(one): one for one in options} if len(options) > 1 else {}
+    return {config_name(one): one for one in options} if len(options) > 1 else {}
 
 
 def named_sections(hint: Any) -> dict[str, Any]:
     """By name, the configs that stand beside the other settings in place of this one."""
-    named = get_origin(hint) is Annotated and isinstance(hint.__metadata__[0], ByName)
+    named = get_origin(hint) is Annotated and isinstance(hint.__metadata__[0], SectionsByName)
     return dict(hint.__metadata__[0].configs) if named else {}
 
 
@@ -223,7 +223,7 @@ def hints_of(config: Any) -> dict[str, Any]:
     }
 
 
-def kind_of(config: type) -> str:
+def config_name(config: type) -> str:
     """What `kind` a recipe gives a class among alternatives: "vit" for VitConfig."""
     return config.__name__.removesuffix("Config").lower()
 

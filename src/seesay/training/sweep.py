@@ -1,7 +1,7 @@
-"""The same training many times, with a few settings varied: every combination, one after another.
+"""Sweeps: one recipe trained with every combination of a few settings.
 
-Each combination is a run of its own in its own process, so that its memory is its own, and goes on
-where it was when the sweep was stopped.
+Each combination is a run in a process of its own, so that memory is measured for it alone. A sweep
+that was stopped resumes where it was.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from seesay.text import Text
 from seesay.training.recipe import Recipe, model_folder, read_recipe, sentence
 from seesay.training.run_folder import SWEEP, SWEEP_FILES, claim_folder
 from seesay.training.run_log import read_log
-from seesay.training.settings import build, read_toml, refuse_other_kind
+from seesay.training.settings import build, check_file_type, read_toml
 from seesay.weights.bundle import FILE
 
 Setting = bool | int | float | str
@@ -24,19 +24,19 @@ Runner = Callable[[Path, Sequence[str]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig:
-    """Which recipe is varied, and how."""
+    """The recipe to vary, and its variations."""
 
     recipe: str
     """The recipe, beside this file."""
     folder: str
     """Where the runs and the report go."""
     title: str = "Sweep"
-    """What the report is called."""
+    """Title of the report."""
     axes: Mapping[str, Mapping[str, Mapping[str, Setting]]]
-    """What is varied: by axis, and by a name for each choice, the settings it makes, as
+    """By axis, the choices by name with their settings, as in
     [axes.batch] small = {"data.captions.batch" = 64}. Every combination is run."""
     curves: tuple[str, ...] = ()
-    """Measures that the report draws and lists first; none: all there are."""
+    """Measured values that the report shows; none: all."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
     """Settings of all runs that differ from the recipe."""
 
@@ -56,9 +56,9 @@ class Cell:
     """One combination."""
 
     choices: Mapping[str, str]
-    """By axis, the name of the choice."""
+    """The name of the choice, by axis."""
     assignments: tuple[str, ...]
-    """What it changes in the recipe, as `section.key=value`."""
+    """Its changes to the recipe, as `section.key=value`."""
     recipe: Recipe
 
     @property
@@ -67,7 +67,7 @@ class Cell:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """The lines of its log so far."""
+        """Its log so far."""
         file = Path(self.recipe.run.folder) / "log.jsonl"
         return read_log(file) if file.exists() else []
 
@@ -79,7 +79,7 @@ class Cell:
 def read_sweep(file: Path) -> SweepConfig:
     """Raises ConfigError, listing all that is wrong."""
     table = read_toml(file)
-    refuse_other_kind(file, table, sweep=True)
+    check_file_type(file, table, sweep=True)
     try:
         return build(SweepConfig, table)
     except ConfigError as error:
@@ -93,7 +93,7 @@ def read_sweep(file: Path) -> SweepConfig:
 
 
 def cells_of(config: SweepConfig, file: Path) -> list[Cell]:
-    """Every combination, its recipe checked. Raises ConfigError before any is run."""
+    """Every combination, with its recipe. Raises ConfigError if one of them is invalid."""
     cells = []
     for names in itertools.product(*config.axes.values()):
         choices = dict(zip(config.axes, names, strict=True))
@@ -113,7 +113,7 @@ def cells_of(config: SweepConfig, file: Path) -> list[Cell]:
 
 
 def claim_sweep_folder(config: SweepConfig, cells: Sequence[Cell]) -> Path:
-    """The folder of the reports, marked as the sweep's. Raises ConfigError where reports are there
+    """The folder of the reports, marked as the sweep's. Raises ConfigError where it holds reports
     that no sweep wrote."""
     folder = Path(config.folder)
     known = any(cell.log for cell in cells)  # a sweep of a version without marks
@@ -127,8 +127,8 @@ def run_sweep(
     run: Runner,
     on_cell: Callable[[Cell, int], None] = lambda cell, number: None,
 ) -> None:
-    """Run what is not finished yet. `run` trains a recipe with assignments in a process of its
-    own; `on_cell` is told before each. Raises TrainingError, naming the run, where one fails."""
+    """Runs what is not finished yet. `run` trains a recipe with assignments in a process of its
+    own; `on_cell` is called before each. Raises TrainingError, naming the run, where one fails."""
     for number, cell in enumerate(cells, start=1):
         on_cell(cell, number)
         if cell.finished:

@@ -9,7 +9,7 @@ from math import floor, isfinite, log10
 from typing import Any
 
 from seesay.data.tables import write_csv
-from seesay.evaluation.pages import Table, html_page, html_table, markdown_table, shown
+from seesay.evaluation.pages import Table, format_value, html_page, html_table, markdown_table
 from seesay.training.sweep import Cell, SweepConfig
 
 # Of each step, beside what is measured: in the log under these names.
@@ -94,7 +94,7 @@ def sweep_markdown(config: SweepConfig, cells: Sequence[Cell]) -> str:
     ends = last_rows(config, cells)
     if not ends:
         return f"{NOTHING}\n"
-    head, *rows = ([name, *(shown(end[name]) for end in ends)] for name in ends[0])
+    head, *rows = ([name, *(format_value(end[name]) for end in ends)] for name in ends[0])
     return markdown_table(Table("", head, rows))
 
 
@@ -151,7 +151,7 @@ def _temperatures(cells: Sequence[Cell]) -> dict[str, list[tuple[float, float]]]
 def _table(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     if not rows:
         return f"<p>{NOTHING}</p>"
-    cells = [[shown(value) for value in row.values()] for row in rows]
+    cells = [[format_value(value) for value in row.values()] for row in rows]
     return html_table(Table(title, list(rows[0]), cells))
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import torch
 from torch import Tensor, nn
 
 from seesay.data.model_files import read_json
@@ -115,6 +116,8 @@ class Published:
 class Family(Generic[Model]):
     """What each family of models has to provide."""
 
+    name: str
+    """As in seesay.json."""
     model: type[Model]
     """Built from a config: `model(config)`."""
     config: type[Any]
@@ -129,6 +132,9 @@ class Family(Generic[Model]):
     """How model, image preparation and tokenizer contradict each other."""
     check: Callable[[Bundle[Model], Path], None]
     """Raises WeightsError where a loaded model does not behave as such a model does."""
+    step: Callable[[Bundle[Model], torch.dtype | None], nn.Module]
+    """The model as objectives call it, with arithmetic in a dtype of its own or in that of the
+    weights: a module that takes views of a batch (`seesay.objectives.objective.View`)."""
 
 
 def load_bundle(
@@ -192,9 +198,9 @@ def _read_published(folder: Path, image_folder: Path | None) -> tuple[Family[Any
     )
 
 
-def family_of(model: nn.Module) -> tuple[str, Family[Any]]:
-    """The family of a model, and its name."""
-    return next((n, one) for n in FAMILIES if isinstance(model, (one := _family(n)).model))
+def family_of(model: nn.Module) -> Family[Any]:
+    """The family that a model is of."""
+    return next(family for family in map(_family, FAMILIES) if isinstance(model, family.model))
 
 
 def _family(name: str) -> Family[Any]:

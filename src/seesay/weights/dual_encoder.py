@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from seesay.data.model_files import MOST_CONFIG, is_there, parse_json, read_json, read_text
 from seesay.data.tokenizers import Tokenizer
@@ -234,7 +235,15 @@ def check(bundle: Bundle[DualEncoder], folder: Path) -> None:
             )
 
 
+def step(bundle: Bundle[DualEncoder], autocast: torch.dtype | None) -> nn.Module:
+    """Both towers behind one call; what only training needs is imported by it."""
+    from seesay.weights.dual_encoder_step import Towers
+
+    return Towers(bundle, autocast)
+
+
 FAMILY = Family(
+    name="dual_encoder",
     model=DualEncoder,
     config=DualEncoderConfig,
     parts={
@@ -250,4 +259,5 @@ FAMILY = Family(
     read=read,
     misfits=misfits,
     check=check,
+    step=step,
 )

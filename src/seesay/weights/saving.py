@@ -49,11 +49,11 @@ def save_bundle(
 
 def _description(bundle: Bundle[Any]) -> dict[str, Any]:
     """What seesay.json holds."""
-    name, family = family_of(bundle.model)
+    family = family_of(bundle.model)
     names = {kind: part for part, kind in family.parts.items()}
     described = {
         "format": FORMAT,
-        "family": name,
+        "family": family.name,
         "model": _plain(bundle.config, names),
         "transform": asdict(bundle.transform),
         "tokenizer": asdict(bundle.tokenizer.config),

@@ -51,7 +51,7 @@ def likeliest(model, seen, beginning):
 
 @torch.no_grad()
 def test_enough_beams_find_the_likeliest_caption_of_all(model):
-    seen = model.see(torch.randn(3, 3, 16, 16))[1]
+    seen = model.embed_with_tokens(torch.randn(3, 3, 16, 16))[1]
     beginning = torch.tensor([START, 4, 3])
     found = beam_search(
         caption_logits(model, seen, beams=80), beginning.expand(3, -1), beams=80, **SETTINGS
@@ -63,7 +63,7 @@ def test_enough_beams_find_the_likeliest_caption_of_all(model):
 
 @torch.no_grad()
 def test_one_beam_takes_the_likeliest_token_each_time(model):
-    seen = model.see(torch.randn(3, 3, 16, 16))[1]
+    seen = model.embed_with_tokens(torch.randn(3, 3, 16, 16))[1]
     found = beam_search(caption_logits(model, seen, beams=1), torch.full((3, 1), START), **SETTINGS)
     for row, ids in enumerate(found):
         for place in range(1, len(ids)):

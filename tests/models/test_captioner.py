@@ -31,14 +31,14 @@ def model() -> DualEncoder:
 @torch.no_grad()
 def test_a_token_is_told_from_the_image_and_what_stands_before_it(model):
     images, ids = torch.randn(2, 3, 16, 16), torch.randint(1, 5, (2, 6))
-    logits = model.caption_logits(model.see(images)[1], ids)
+    logits = model.caption_logits(model.embed_with_tokens(images)[1], ids)
     assert logits.shape == (2, 6, 5)
     later = ids.clone()
     later[:, 4:] = 3
-    changed = model.caption_logits(model.see(images)[1], later)
+    changed = model.caption_logits(model.embed_with_tokens(images)[1], later)
     torch.testing.assert_close(changed[:, :4], logits[:, :4])
     assert not torch.allclose(changed[:, 4:], logits[:, 4:])
-    other = model.caption_logits(model.see(images.flip(0))[1], ids)
+    other = model.caption_logits(model.embed_with_tokens(images.flip(0))[1], ids)
     assert (other - logits).abs().amax(2).min() > 1e-4  # at every place
 
 

@@ -5,14 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from seesay.data.batches import Batch, SourceBatch
-from seesay.data.transform import ImageTransform
 from seesay.models.dual_encoder import DualEncoder
 from seesay.objectives.contrastive import LOSSES, Contrastive, ContrastiveConfig
 from seesay.objectives.objective import View
 from seesay.objectives.positives import ids_of_batch
 from seesay.training.build import make_model, make_objectives
-from seesay.training.dual_encoder import DualEncoderStep, Towers, keep_scale_in_range
+from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
 from seesay.training.recipe import read_recipe
+from seesay.weights.dual_encoder_step import Towers
 from tiny_runs import write_run
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def made(tmp_path):
 
 
 def step_of(made, micro_batch=None, loss="softmax"):
-    towers = Towers(made.model, ImageTransform(made.transform))
+    towers = Towers(made)
     objectives = {
         "first": (1.0, Contrastive(ContrastiveConfig(source="a", loss=loss))),
         "second": (0.5, Contrastive(ContrastiveConfig(source="a", languages="together"))),

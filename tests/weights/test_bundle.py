@@ -292,6 +292,7 @@ def test_a_new_family_is_a_module_and_a_line_of_the_table(published, tmp_path, m
         return Published(blueprint=blueprint, tensors={"w": torch.ones(3)}, folder=published)
 
     family = Family(
+        name="other",
         model=Other,
         config=OtherConfig,
         parts={"part": OtherPart, "another": AnotherPart},
@@ -299,6 +300,7 @@ def test_a_new_family_is_a_module_and_a_line_of_the_table(published, tmp_path, m
         read=read,
         misfits=lambda blueprint, tokenizer: [],
         check=lambda bundle, folder: None,
+        step=lambda bundle, autocast: bundle.model,
     )
     module = ModuleType("other_family")
     module.FAMILY = family

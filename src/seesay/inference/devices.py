@@ -36,7 +36,7 @@ CPU_ROWS = 400
 GPU_ROWS = 16_384
 GPU_MEMORY_SHARE = 0.4  # of what is free; the rest is for the allocator and for others
 MAX_WORKERS = 16  # beyond this, threads wait for the interpreter more than they decode
-WAITING_PER_WORKER = 1  # batches that lie ready beside those being worked on
+WAITING_PER_WORKER = 1  # batches that are ready, on top of those in work
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,8 +56,8 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        if reason.startswith("Expected one of"):  # every kind that any torch was ever built for
-            reason = "torch knows no such kind"
+        if reason.startswith("Expected one of"):  # a list of all device types of any torch
+            reason = "torch knows no such type"
         raise ConfigError(
             Text(
                 f"device={str(device)!r} cannot be used ({reason}). Expected cpu, cuda, cuda:1, "

@@ -138,7 +138,7 @@ def _captions(
         pixels = transform.normalise(torch.stack(squares).to(embedder.device))
         with torch.inference_mode():
             ids = beam_search(
-                caption_logits(model, model.see(pixels.to(embedder.dtype))[1], beams),
+                caption_logits(model, model.embed_with_tokens(pixels.to(embedder.dtype))[1], beams),
                 start.expand(len(chosen), -1),
                 length=model.config.text.context,
                 end_id=tokenizer.suffix[0],
@@ -151,7 +151,7 @@ def _captions(
 def caption_logits(
     model: DualEncoder, seen: Float[Tensor, "images seen image_dim"], beams: int
 ) -> NextLogits:
-    """What a captioner says next. Every step computes the whole text again: fine for captions, slow
-    for long texts."""
+    """The next tokens of a captioner. Every step computes the whole text again: fine for captions,
+    slow for long texts."""
     every = seen.repeat_interleave(beams, dim=0)
     return lambda ids, _: (model.caption_logits(every, ids)[:, -1], None)

@@ -69,7 +69,7 @@ def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "Tex
 class TextEmbedder:
     """Texts -> unit vectors. Safe to use from several threads."""
 
-    reduce_large = True  # as in an Embedder that nothing else was asked of
+    reduce_large = True  # as in an Embedder with its defaults
 
     def __init__(
         self,

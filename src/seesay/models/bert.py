@@ -32,7 +32,7 @@ class BertConfig:
     norm_eps: float = 1e-12
     """What LayerNorm adds to the variance."""
     token_types: int = 2
-    """Rows of the table of sentence kinds; every token here is of kind 0."""
+    """Rows of the table of token types; every token here is of type 0."""
     pool: Literal["first", "pooler", "mean"] = "first"
     """The text's vector: its first token (Chinese-CLIP), that through dense + tanh (Taiyi), or the
     mean of its tokens (open_clip's XLM-R, M-CLIP)."""
@@ -40,10 +40,9 @@ class BertConfig:
     """Row of the position table that belongs to the first token. RoBERTa's rows begin behind
     `pad_id`; `context` does not count those before them."""
     mapped_dim: int | None = None
-    """Width to which a LayerNorm and a linear map bring the text's vector (AltCLIP); none: no such
-    map."""
+    """Width of a LayerNorm and linear map behind the text's vector (AltCLIP); none: no such map."""
     pad_id: int = 0
-    """The token that fills the place after a text's end; nothing looks at it."""
+    """The token that fills the place after a text's end; nothing attends to it."""
 
     def __post_init__(self) -> None:
         sizes = {"vocab_size": self.vocab_size, "context": self.context, "depth": self.depth}

@@ -25,7 +25,7 @@ class CrossAttention(nn.Module):
         others: Float[Tensor, "batch others other_dim"],
         mask: Bool[Tensor, "batch 1 1 others"] | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """`mask` is true where the other sequence may be looked at."""
+        """`mask` is true where the other sequence may be attended to."""
         q, k, v = self._split(self.query(x)), self._split(self.key(others)), self.value(others)
         y = F.scaled_dot_product_attention(q, k, self._split(v), attn_mask=mask)
         return self.out(y.transpose(1, 2).flatten(2))

@@ -114,7 +114,7 @@ class Branches(nn.Module):
         return sum(others, start=first)
 
 
-class Smaller(nn.Module):
+class Downsample(nn.Module):
     """From one stage to the next: half the sides, other channels."""
 
     def __init__(self, dim: int, out: int, *, gate: bool) -> None:
@@ -163,7 +163,7 @@ class AttentionMixer(nn.Module):
         )
 
     def forward(self, x: Map) -> Map:
-        last = isinstance(self.norm, nn.LayerNorm)  # which wants the channels last
+        last = isinstance(self.norm, nn.LayerNorm)  # which needs the channels last
         tokens = x.flatten(2).transpose(1, 2) if last else self.norm(x).flatten(2).transpose(1, 2)
         y = self.attention(self.norm(tokens) if last else tokens)
         return y.transpose(1, 2).unflatten(2, x.shape[2:])
@@ -190,7 +190,7 @@ class Stage(nn.Module):
         self.smaller: nn.Module = nn.Identity()
         if number:
             gate = not c.large and number > last - 2
-            self.smaller = Smaller(c.dims[number - 1], dim, gate=gate)
+            self.smaller = Downsample(c.dims[number - 1], dim, gate=gate)
         self.positions = nn.Conv2d(dim, dim, 7, padding=3, groups=dim) if attends else None
         self.blocks = nn.Sequential(
             *(

@@ -44,7 +44,7 @@ class MeanTextConfig:
     word_dropout: float = 0.0
     """Part of the tokens left out of a text in training, though never all of them."""
     pad_id: int = 0
-    """The token that fills the place after a text's end; nothing looks at it."""
+    """The token that fills the place after a text's end; nothing attends to it."""
 
     def __post_init__(self) -> None:
         require_range(1, vocab_size=self.vocab_size, context=self.context)
@@ -121,8 +121,8 @@ class MeanTextEncoder(nn.Module):
         return F.dropout((x * weights).sum(dim=1), c.dropout, self.training)
 
     def _kept(self, ids: Int[Tensor, "batch tokens"]) -> Tensor:
-        """Which tokens count. Of a text without any token its first padding does, however long its
-        neighbours are."""
+        """Which tokens count. In a text without any token its first padding does, so that the
+        length of its neighbours does not matter."""
         words = ids != self.config.pad_id
         if self.training and self.config.word_dropout:
             fewer = words & (torch.rand(ids.shape, device=ids.device) >= self.config.word_dropout)

@@ -12,7 +12,6 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint as compute_twice
 
 from seesay.data.tokenizers import Tokenizer, load_tokenizer
-from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
 from seesay.inference.devices import has_bfloat16
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
@@ -20,11 +19,10 @@ from seesay.models.mobilenet import MobileNet
 from seesay.objectives.objective import Objective, ObjectiveContext
 from seesay.text import Text
 from seesay.training.distributed import Processes, share_model, transformer_blocks
-from seesay.training.dual_encoder import Towers
 from seesay.training.optimizers import belongs
 from seesay.training.recipe import HardwareConfig, ModelConfig, Recipe, check_model
 from seesay.training.tokenizer import texts_of_records, train_tokenizer
-from seesay.weights.bundle import Bundle, load_bundle
+from seesay.weights.bundle import Bundle, family_of, load_bundle
 from seesay.weights.mobilenet import load_mobilenet
 
 
@@ -158,8 +156,7 @@ def make_towers(bundle: Bundle[Any], config: HardwareConfig, processes: Processe
     if config.compile:
         model.image.compile()
         model.text.compile()
-    pad_id = bundle.tokenizer.config.pad_id
-    towers = Towers(model, ImageTransform(bundle.transform), autocast, pad_id)
+    towers = family_of(model).step(bundle, autocast)
     scalars = [p for p in (model.log_scale, model.bias) if p is not None]
     return share_model(towers, config.sharing, scalars)
 

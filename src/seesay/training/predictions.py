@@ -27,7 +27,7 @@ from seesay.objectives.objective import (
     View,
 )
 from seesay.text import Text
-from seesay.training.dual_encoder import channels_last
+from seesay.weights.dual_encoder_step import channels_last
 from seesay.weights.mobilenet import MEAN, STD, load_classifier
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import torch
 from torch import Tensor, nn
 
 from seesay.data.model_files import read_json
@@ -57,7 +58,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationConfig:
-    """How a model writes where the caller does not say."""
+    """How a model writes unless the caller asks for something else."""
 
     beams: int = 1
     """Beginnings that are followed at once; 1 takes the likeliest token each time."""
@@ -90,7 +91,7 @@ class Bundle(Generic[Model]):
 
 @dataclass(frozen=True, kw_only=True)
 class Blueprint:
-    """What the config files of a folder say, before any tensor is read."""
+    """What the config files of a folder describe, before any tensor is read."""
 
     model: Any
     """The config of the model."""
@@ -113,22 +114,27 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Family(Generic[Model]):
-    """What each family of models brings."""
+    """What each family of models has to provide."""
 
+    name: str
+    """As in seesay.json."""
     model: type[Model]
     """Built from a config: `model(config)`."""
     config: type[Any]
     parts: Mapping[str, type[Any]]
     """The configs that may stand in one place of `config`, by their names in seesay.json."""
     model_types: tuple[str, ...]
-    """What "model_type" in a config.json may say."""
+    """The values of "model_type" in a config.json that it reads."""
     read: Callable[[Path, Path | None], Published | None]
     """Read a published folder, and the folder of its image half where that is apart; None where
     the folder is of another family."""
     misfits: Callable[[Blueprint, Tokenizer], list[Text]]
     """How model, image preparation and tokenizer contradict each other."""
     check: Callable[[Bundle[Model], Path], None]
-    """Raises WeightsError where a published model does not do what such a model does."""
+    """Raises WeightsError where a loaded model does not behave as such a model does."""
+    step: Callable[[Bundle[Model], torch.dtype | None], nn.Module]
+    """The model as objectives call it, with arithmetic in a dtype of its own or in that of the
+    weights: a module that takes views of a batch (`seesay.objectives.objective.View`)."""
 
 
 def load_bundle(
@@ -180,7 +186,7 @@ def _read_published(folder: Path, image_folder: Path | None) -> tuple[Family[Any
     for family in map(_family, FAMILIES):
         if (found := family.read(folder, image_folder)) is not None:
             return family, found
-    unknown = read_json(folder / "config.json").get("model_type")  # which says if it is missing
+    unknown = read_json(folder / "config.json").get("model_type")  # raises if it is missing
     known = ", ".join(name for one in map(_family, FAMILIES) for name in one.model_types)
     raise WeightsError(
         Text(
@@ -192,9 +198,9 @@ def _read_published(folder: Path, image_folder: Path | None) -> tuple[Family[Any
     )
 
 
-def family_of(model: nn.Module) -> tuple[str, Family[Any]]:
-    """The family of a model, and its name."""
-    return next((n, one) for n in FAMILIES if isinstance(model, (one := _family(n)).model))
+def family_of(model: nn.Module) -> Family[Any]:
+    """The family that a model is of."""
+    return next(family for family in map(_family, FAMILIES) if isinstance(model, family.model))
 
 
 def _family(name: str) -> Family[Any]:
@@ -237,7 +243,8 @@ def undescribed(folder: Path, wrong: Iterable[Text]) -> WeightsError:
 
 
 def _wrong(value: Any, hint: Any, place: str) -> list[str]:
-    """Settings of another type than their dataclass says, or beyond all sense."""
+    """Settings whose type is not the one that their dataclass declares, or that are absurdly
+    large."""
     origin, inner = get_origin(hint), get_args(hint)
     if is_dataclass(value):
         hints = get_type_hints(type(value))

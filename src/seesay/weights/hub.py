@@ -118,7 +118,7 @@ def in_cache(entry: CatalogEntry) -> Path | None:
 
 
 class _Fetch:
-    """One call's way to the chosen hub."""
+    """Downloads from the chosen hub, for one call."""
 
     def __init__(self, hub: str | None, on_progress: OnProgress | None) -> None:
         self._name = _hub_name(hub)
@@ -145,7 +145,7 @@ class _Fetch:
                 return whole
             raise
         names = choose([file.name for file in listing.files], layout, repo)
-        folder = self._bring(repo, listing, names)
+        folder = self._download(repo, listing, names)
         if entry is not None and entry.tokenizer and not tokenizer_files(names_in(folder)):
             self._add_tokenizer(folder, entry.tokenizer)
         return folder
@@ -156,7 +156,7 @@ class _Fetch:
         repo = self._repo(entry, alias)
         listing = self._listing(repo, self._revision(entry))
         names = tokenizer_files([file.name for file in listing.files])
-        source = self._bring(repo, listing, names)
+        source = self._download(repo, listing, names)
         for name in names:
             unfinished = folder / f".{name}.part"
             shutil.copyfile(source / name, unfinished)
@@ -176,8 +176,8 @@ class _Fetch:
             )
         return self._hub.listing(repo, revision)
 
-    def _bring(self, repo: str, listing: Listing, names: list[str]) -> Path:
-        """Download what the cache lacks of `names`, and compare it with the listing."""
+    def _download(self, repo: str, listing: Listing, names: list[str]) -> Path:
+        """Download the files of `names` that the cache lacks, and compare them with the listing."""
         cached = self._hub.cached(repo, listing.revision)
         there = names_in(cached) if cached is not None else set()
         missing = [f for f in listing.files if f.name in names and f.name not in there]
@@ -273,8 +273,8 @@ def _commit(folder: Path) -> str:
 
 # The files of a repository
 
-# The layouts in the order in which they are taken, safetensors before pickles: the file that must
-# be there beside the weights, the weights as a pattern, and the index if they are in shards.
+# The layouts in order of preference, safetensors before pickles: the config that must be there, the
+# weights as a pattern, and the index if they are in shards.
 _LAYOUTS: tuple[tuple[Layout, str, str, str], ...] = (
     ("seesay", "seesay.json", r"model\.safetensors", ""),
     ("open_clip", "open_clip_config.json", r"open_clip(_pytorch)?_model\.safetensors", ""),
@@ -286,7 +286,7 @@ _LAYOUTS: tuple[tuple[Layout, str, str, str], ...] = (
     ("cn_clip", "", r"clip_cn_[\w.-]+\.pt", ""),
 )
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
-# One set is enough, and the first is the smallest trouble.
+# One set is enough; the simplest to read comes first.
 _TOKENIZERS = (
     ("tokenizer.json",),
     ("vocab.json", "merges.txt"),
@@ -358,7 +358,7 @@ def is_whole(folder: Path, layout: Layout | None) -> bool:
 
 
 def check(folder: Path, listing: Listing, names: Iterable[str]) -> None:
-    """Compare files that were just downloaded with what the hub says of them.
+    """Compare files that were just downloaded with the hub's listing.
 
     A file of another size or content is deleted, from the cache's store too, so that nothing reads
     it and the next run downloads it again. Raises DownloadError.

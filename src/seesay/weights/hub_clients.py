@@ -33,7 +33,7 @@ class HubFile:
     name: str
     size: int
     sha256: str = ""
-    """Of the content; empty where the hub does not say."""
+    """Of the content; empty where the hub does not list it."""
     git_id: str = ""
     """Git's own hash of the content, which hubs give for small files instead."""
 
@@ -45,7 +45,7 @@ class Listing:
     asked: str
     """The branch, tag or commit that was asked for."""
     revision: str
-    """The commit that it is, as far as the hub tells; else the same."""
+    """The commit that this is, if the hub tells; else the same."""
     files: tuple[HubFile, ...]
 
 
@@ -70,7 +70,7 @@ class Hub(Protocol):
         ...
 
     def working_folder(self, repo: str) -> Path:
-        """Where files grow while they come, to show progress."""
+        """Where files grow while they are downloaded, to show progress."""
         ...
 
 
@@ -135,7 +135,7 @@ def _folder_size(folder: Path) -> int:
 
 
 def offline() -> bool:
-    """Whether the user forbade asking any hub. Read when it is asked, not when it is imported."""
+    """Whether the user forbids using any hub. Reads the environment at each call."""
     return os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
 
 
@@ -217,7 +217,7 @@ class HuggingFace:
             raise self._failure(repo, error) from error
 
     def _failure(self, repo: str, error: Exception) -> Exception:
-        """What became of a download; the error itself if it is none of these."""
+        """Why a download failed, in our words; the error itself if it is none of these."""
         if getattr(error, "errno", None) == errno.ENOSPC:
             return no_room(_cache(), 0)
         if "onsistency check" in str(error):  # the library's word for a wrong size
@@ -274,7 +274,7 @@ def _file(sibling: Any) -> HubFile:
 
 
 def _remember(repo: str, listing: Listing) -> None:
-    """Note in the cache which commit a branch was, as the library does: for use without the hub."""
+    """Note in the cache which commit a branch is, as the library does: for use without the hub."""
     if listing.asked != listing.revision:
         note = _cache() / f"models--{repo.replace('/', '--')}" / "refs" / listing.asked
         note.parent.mkdir(parents=True, exist_ok=True)
@@ -316,7 +316,7 @@ class ModelScope:
             from modelscope_hub import HubApi, HubConfig
         except ModuleNotFoundError:
             raise MissingExtraError("modelscope-hub", extra="modelscope") from None
-        getLogger("modelscope_hub").setLevel(WARNING)  # it tells of every file otherwise
+        getLogger("modelscope_hub").setLevel(WARNING)  # else it logs every file
         self._api = HubApi(HubConfig())  # a new one, which reads the environment now
         self.endpoint = str(HubConfig().endpoint)
 

@@ -1,4 +1,4 @@
-"""ImageNet classifiers of the MobileNet kind.
+"""ImageNet classifiers: MobileNetV2 and EfficientNet-Lite.
 
 - MobileNetV2 1.0/224 in its folded form: names as in our model, 1,001 classes, of which 0 is the
   background. Each image goes in as RGB, x / 127.5 - 1.

@@ -36,8 +36,8 @@ LONGEST_NAME = 500
 """Characters of a tensor's name."""
 MOST_AXES = 8
 FILLED = b"bytearray"
-"""All that torch's reader of plain pickles calls is harmless, and of that only this one fills as
-much memory as it is told to. No tensor needs it."""
+"""All that torch's reader of plain pickles calls is harmless, but this one fills as much memory as
+the pickle asks for. No tensor needs it."""
 
 STORAGES = {
     "ByteStorage": torch.uint8,

@@ -1,4 +1,4 @@
-"""What a checkpoint says about its pictures -> our ImageTransformConfig."""
+"""How a checkpoint wants its pictures prepared -> our ImageTransformConfig."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -114,7 +114,7 @@ def _edge_and_crop(published: Settings, size: int, default_crop: bool) -> tuple[
 
 
 def _mean_and_std(published: Settings, mean: Triple, std: Triple) -> tuple[Triple, Triple]:
-    """Mean and std of values from 0 to 1, which stand for all that becomes of a pixel."""
+    """Mean and std of values from 0 to 1, with all other scaling of pixels folded in."""
     given = published.get("image_mean", mean), published.get("image_std", std)
     if not published.get("do_normalize", True):
         given = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)

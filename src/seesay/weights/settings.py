@@ -92,7 +92,7 @@ class Settings(Mapping[str, Any]):
         )
 
     def ignore(self, *names: str) -> None:
-        """Mark settings that have no effect beside the values of others."""
+        """Mark settings that have no effect, given the values of others."""
         self._read |= set(names)
 
     def _part(

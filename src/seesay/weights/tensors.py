@@ -23,8 +23,8 @@ from seesay.errors import WeightsError
 from seesay.text import Text
 
 Layout = Literal["hf", "open_clip"]
-# By layout, best first. An index names shards beside it. Both layouts may stand side by side, as
-# LAION publishes them and as a shared cache ends up.
+# By layout, best first. An index lists shards in the same folder. Both layouts may stand side by
+# side, as LAION publishes them and as a shared cache ends up.
 NAMES: dict[Layout, tuple[str, ...]] = {
     "hf": (
         "model.safetensors",
@@ -114,8 +114,8 @@ def rename(published: Mapping[str, Tensor], rules: Rules) -> tuple[Tensors, dict
 
 
 def _parts(tensor: Tensor, rule: Rule) -> list[tuple[str, Tensor]]:
-    """Where a tensor goes. One that cannot be turned or cut goes there whole, where its shape is
-    found to be wrong."""
+    """Where a tensor goes. One that cannot be transposed or cut goes there whole, where its shape
+    is reported."""
     match rule:
         case None:
             return []
@@ -160,8 +160,8 @@ def blank_model(kind: Callable[[Config], Model], config: Config, most: int | Non
 
 
 class _Undrawn(TorchFunctionMode):
-    """Leaves first weights undrawn and unscaled: random numbers and products on the "meta" device,
-    which come to nothing there, make torch import its compiler, which takes longer than reading a
+    """Skips the initialisation of weights: on the "meta" device it has no effect, but random
+    numbers and products make torch import its compiler there, which takes longer than reading a
     small model. Counts the tensors, since a config may ask for 10^9 layers."""
 
     most: int | None = None

@@ -78,7 +78,7 @@ class AugmentationConfig:
 
 
 def augment(
-    image: Image.Image, config: AugmentationConfig, size: int, rng: "np.random.Generator"
+    image: Image.Image, config: AugmentationConfig, size: int, rng: np.random.Generator
 ) -> Image.Image:
     """A random variant of an RGB image; size x size pixels where the config crops."""
     if config.crop_scale != (1.0, 1.0):
@@ -93,7 +93,7 @@ def augment(
 
 
 def random_crop(
-    image: Image.Image, config: AugmentationConfig, size: int, rng: "np.random.Generator"
+    image: Image.Image, config: AugmentationConfig, size: int, rng: np.random.Generator
 ) -> Image.Image:
     """A crop of random area and shape, brought to size x size (Szegedy et al., 2014)."""
     width, height = image.size
@@ -113,7 +113,7 @@ def random_crop(
 
 
 def change_colours(
-    image: Image.Image, config: AugmentationConfig, rng: "np.random.Generator"
+    image: Image.Image, config: AugmentationConfig, rng: np.random.Generator
 ) -> Image.Image:
     """Brightness, contrast, saturation and hue, each by a random amount."""
     enhancers = (

@@ -173,7 +173,7 @@ class Samples:
             )
         )
 
-    def _sample(self, place: Place, index: int, rng: "np.random.Generator") -> Sample:
+    def _sample(self, place: Place, index: int, rng: np.random.Generator) -> Sample:
         record = self.source[index]
         texts = self._draw_texts(record, rng)
         size, augmentation = self._transform.config.size, self.config.augmentation
@@ -195,7 +195,7 @@ class Samples:
             label=-1 if record.label is None else record.label,
         )
 
-    def _draw_texts(self, record: Record, rng: "np.random.Generator") -> list[tuple[str, str]]:
+    def _draw_texts(self, record: Record, rng: np.random.Generator) -> list[tuple[str, str]]:
         drawn: list[tuple[str, str]] = []
         for language in self.config.languages:
             texts = [*record.captions.get(language, ()), *self._class_texts(record, language)]

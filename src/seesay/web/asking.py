@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 
 from seesay.errors import ConfigError
-from seesay.search.asking.asking import NEGATIVE_WEIGHT, Part, Query, parse
+from seesay.search.asking.query import Part, Query, parse
 from seesay.search.asking.results import Results
+from seesay.search.asking.words import NEGATIVE_WEIGHT
 from seesay.search.catalog.filters.conditions import All, Filter, Not, Where
 from seesay.search.collection import Collection
 from seesay.search.filtering import UnitType, make_filter

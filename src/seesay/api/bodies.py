@@ -25,8 +25,9 @@ from seesay.api.limits import (
 from seesay.api.pictures import PICTURE, is_picture, read_data_url
 from seesay.errors import ConfigError
 from seesay.inference.classifier import NONE_ABOVE
-from seesay.search.asking.asking import MOST_HITS, NEGATIVE_WEIGHT, LaneName, Part, Query, parse
+from seesay.search.asking.query import MOST_HITS, Part, Query, RetrieverName, parse
 from seesay.search.asking.tags import LONGEST_LABEL, MOST_LABELS
+from seesay.search.asking.words import NEGATIVE_WEIGHT
 from seesay.search.catalog.filters import Filter
 from seesay.search.filtering import UnitType, make_filter
 from seesay.text import Text
@@ -119,7 +120,7 @@ class SearchBody(_Filtered):
     """Pictures that the hits should be like."""
     min_confidence: float | None = Field(default=None, ge=0, le=100)
     """Leave out what matches less than this (0-100)."""
-    lanes: list[LaneName] | None = Field(default=None, min_length=1, max_length=3)
+    lanes: list[RetrieverName] | None = Field(default=None, min_length=1, max_length=3)
     """Search only by pictures ("image"), by the meaning of texts ("text"), or by keywords."""
 
     def to_query(self, config: ServerConfig) -> Query:

@@ -25,7 +25,7 @@ from seesay.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from seesay.search.asking.asking import Query
+    from seesay.search.asking.query import Query
 
 Words = Annotated[
     list[str] | None,
@@ -150,7 +150,8 @@ def _ask(words: str, images: list[Path], without: list[str], *, alone: bool) -> 
     enough."""
     from dataclasses import replace
 
-    from seesay.search.asking.asking import NEGATIVE_WEIGHT, Part, Query, parse
+    from seesay.search.asking.query import Part, Query, parse
+    from seesay.search.asking.words import NEGATIVE_WEIGHT
 
     bare = alone and not (words or images or without)
     asked = Query(parts=()) if bare else parse(words, images=images)

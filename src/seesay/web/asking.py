@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from seesay.errors import ConfigError
-from seesay.search.asking.asking import NEGATIVE_WEIGHT, LaneName, Part, Query, parse
+from seesay.search.asking.query import Part, Query, RetrieverName, parse
 from seesay.search.asking.results import Results
+from seesay.search.asking.words import NEGATIVE_WEIGHT
 from seesay.search.catalog.filters import All, Filter, Not, Where
 from seesay.search.collection import Collection
 from seesay.search.filtering import UnitType, make_filter
@@ -107,7 +108,7 @@ def _similar(collection: Collection, unit: int, condition: Filter | None) -> Que
     return Query(
         parts=(Part(unit=unit),),
         filter=others if condition is None else All((others, condition)),
-        lanes=(cast(LaneName, known[0].modality),),
+        lanes=(cast(RetrieverName, known[0].modality),),
     )
 
 

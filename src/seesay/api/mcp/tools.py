@@ -23,8 +23,9 @@ from seesay.api.limits import (
     MAX_WORDS,
 )
 from seesay.errors import MissingExtraError, SeesayError
-from seesay.search.asking.asking import MOST_HITS, NEGATIVE_WEIGHT, Part, parse
+from seesay.search.asking.query import MOST_HITS, Part, parse
 from seesay.search.asking.results import Hit, Results
+from seesay.search.asking.words import NEGATIVE_WEIGHT
 from seesay.search.filtering import UnitType, make_filter
 from seesay.search.plain import sendable
 from seesay.text import to_unicode

@@ -17,7 +17,7 @@ def keep_up(store: Store, space: Space) -> str | None:
         lane = VectorIndex(store, space, modality)
         try:
             if lane.status().needs_build:
-                lane.build()
+                lane.update()
         except CollectionBusyError:
             continue
         except (CollectionError, ConfigError, MissingExtraError) as error:

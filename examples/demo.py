@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photographs import folder
-from seesay.cli.collections.index import summary
-from seesay.cli.collections.shown import to_card
+from seesay.cli.index import summary
 from seesay.cli.messages import language, say
 from seesay.cli.output import print_table, progress, write_text
+from seesay.cli.results import to_card
 from seesay.data.folders import list_images
 from seesay.search.asking.results import Results
 from seesay.search.collection import Collection
 from seesay.search.filtering import make_filter
-from seesay.search.report.cards import Bilingual, Section
-from seesay.search.report.page import to_page
+from seesay.web.report import Bilingual, Section, to_page
 
 HERE = Path(__file__).parent
 COUNT = 5

@@ -12,7 +12,7 @@ import numpy as np
 
 import made_collections as made
 from seesay.errors import CollectionError
-from seesay.search.catalog.filters.conditions import All, AnyOf, Not, Where
+from seesay.search.catalog.filters import All, AnyOf, Not, Where
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import building
 from seesay.search.vectors.engine import (

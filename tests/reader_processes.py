@@ -10,6 +10,6 @@ def reader_processes() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-            if "ingest.reading.process" in " ".join(child.cmdline()):
+            if "seesay.search.reading.process" in " ".join(child.cmdline()):
                 found.append(child)
     return found

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import seesay
+from seesay.cli.chinese import CHINESE, in_chinese
 from seesay.cli.main import run
-from seesay.cli.translating.chinese import CHINESE, in_chinese
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import Store
 from seesay.search.filtering import check_filter, parse_where
@@ -70,7 +70,7 @@ def test_every_value_of_a_sentence_is_in_the_english_one_too():
             ["search", "猫", "--where", "width>>400"],
             "条件 'width>>400' 用 '>400' 与 width 比较；应为",
         ),
-        (["search", "猫", "--sheet", "a.doc"], "--sheet a.doc 的扩展名是 '.doc'"),
+        (["search", "猫", "--sheet", "a.doc"], "--sheet a.doc 的扩展名是 .doc"),
         (["index", "没有的", "-c", "neu"], "没有的 不存在；应为已有的文件或文件夹"),
         (["index", "-c", "work"], "没有给出文件或文件夹"),
         (["index", "http://a/b.png", "-c", "work"], "http://a/b.png 是网址"),

@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from seesay.cli.listening import GRACE_S, address, listen
 from seesay.cli.main import run
-from seesay.cli.serve.command import configure
-from seesay.cli.serve.listening import GRACE_S, address, listen
+from seesay.cli.serve import configure
 from seesay.errors import ConfigError
 from served import Served, command, make_collection, served, surroundings
 
@@ -107,15 +107,15 @@ def test_an_open_page_does_not_keep_it_from_stopping(home):
 
 ENDLESS = """
 import torch
-import seesay.cli.serve.listening as listening
-from seesay.inference import encoder
-usual = encoder.by_length
+import seesay.cli.listening as listening
+from seesay.inference import devices
+usual = devices.by_length
 def endless(ids, rows):
     while len(ids) > 20:
         STEP
         yield torch.arange(1)
     yield from usual(ids, rows)
-encoder.by_length = endless
+devices.by_length = endless
 """
 
 

@@ -1,14 +1,19 @@
-"""The engines that may hold an index, those that are servers started once for all tests."""
+"""A tiny model, an empty collection and photographs; and the engines that may hold an index, those
+that are servers started once for all tests."""
 
 import fcntl
 
 import pytest
 
+from made_files import write_photo
+from seesay.inference.load import load
+from seesay.search.catalog.store import Store
 from seesay.search.vectors import engine as engines
 from seesay.search.vectors import faiss
 from seesay.search.vectors.chroma import ChromaEngine, ChromaServer
 from seesay.search.vectors.faiss import FaissEngine
 from seesay.search.vectors.milvus import MilvusEngine
+from tiny_checkpoint import write_checkpoint
 from vector_servers import free_port, start_chroma, start_milvus, stop_milvus
 
 
@@ -72,3 +77,38 @@ def engine(request):
             yield MilvusEngine(address)
         else:
             yield FaissEngine() if request.param == "faiss" else ChromaEngine()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def embedder(model_folder):
+    return load(model_folder, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def other_embedder(tmp_path_factory, embedder):
+    """A second model: the same layers with other weights."""
+    other = load(write_checkpoint(tmp_path_factory.mktemp("other")), device="cpu", dtype="float32")
+    for parameter in other.model.parameters():
+        parameter.data.mul_(1.5)
+    other.name = "other"
+    return other
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "collection", create=True) as store:
+        yield store
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Six pictures in three folders."""
+    folder = tmp_path / "photos"
+    for number in range(6):
+        write_photo(folder / "abc"[number % 3] / f"{number}.jpg", number)
+    return folder

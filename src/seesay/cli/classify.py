@@ -9,6 +9,7 @@ import typer
 from seesay.cli.messages import language as spoken_language
 from seesay.cli.messages import say
 from seesay.cli.options import DEFAULT_MODEL, Device, Json, Model
+from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.inference.classifier import Prediction, ZeroShotClassifier
@@ -132,12 +133,12 @@ def classify(
 
 def _labels(given: str | None, paths: list[Path], *, evaluate: bool) -> dict[str, str]:
     from seesay.errors import ConfigError
-    from seesay.evaluation.zero_shot import find_classes
+    from seesay.evaluation.data_sets import find_classes
     from seesay.inference.labels import folder_labels, read_labels
 
     if evaluate and len(paths) != 1:
         raise ConfigError(
-            say(
+            Text(
                 f"--evaluate got {len(paths)} paths; expected one folder with a sub-folder per "
                 "class; give that folder alone",
                 f"--evaluate 得到了 {len(paths)} 个路径；应为一个文件夹，其中每个类别一个子文件夹；"
@@ -148,7 +149,7 @@ def _labels(given: str | None, paths: list[Path], *, evaluate: bool) -> dict[str
         return read_labels(given)
     if not evaluate:
         raise ConfigError(
-            say(
+            Text(
                 "no labels were given; expected class names; "
                 'add them as in --labels "cat,dog" or --labels "猫，狗"',
                 "没有给出类别；应有类别名；请补上，如 --labels “猫，狗”",
@@ -165,7 +166,7 @@ def _evaluate(
     *,
     as_json: bool,
 ) -> None:
-    from seesay.cli.output import fail_unless_whole, print_json, print_rich, progress, write_text
+    from seesay.cli.output import fail_unless_whole, print_json, print_table, progress, write_text
     from seesay.evaluation.report import tables, to_csv, to_html
     from seesay.evaluation.zero_shot import evaluate_zero_shot
 
@@ -178,7 +179,8 @@ def _evaluate(
     if as_json:
         print_json(asdict(report))
     else:
-        print_rich(*tables(report, spoken_language()))
+        for table in tables(report, spoken_language()):
+            print_table(table.head, table.rows, table.title)
     total = report.images + len(report.failures)
     fail_unless_whole(report.failures, total, listed=as_json)
 

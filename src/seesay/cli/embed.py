@@ -8,6 +8,7 @@ import typer
 
 from seesay.cli.messages import say
 from seesay.cli.options import DEFAULT_MODEL, Device, Json, Model
+from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.inference.vector_files import VectorTable
@@ -22,7 +23,7 @@ Paths = Annotated[
         help=say("Pictures, or folders with pictures in them.", "图片，或者含有图片的文件夹。"),
     ),
 ]
-Text = Annotated[
+GivenText = Annotated[
     list[str] | None,
     typer.Option("--text", "-t", help=say("A text; repeatable.", "一段文字；可重复使用。")),
 ]
@@ -45,7 +46,7 @@ Out = Annotated[
 
 def embed(
     paths: Paths = None,
-    text: Text = None,
+    text: GivenText = None,
     texts_file: TextsFile = None,
     model: Model = DEFAULT_MODEL,
     out: Out = None,
@@ -71,7 +72,7 @@ def embed(
     texts = [*(text or ()), *(read_lines(texts_file) if texts_file else ())]
     if not paths and not texts:
         raise ConfigError(
-            say(
+            Text(
                 "there is nothing to embed; expected pictures, folders, --text or --texts-file; "
                 "see seesay embed --help",
                 "没有要计算的内容；应给出图片、文件夹、--text 或 --texts-file；"
@@ -80,7 +81,7 @@ def embed(
         )
     if not all(map(str.strip, texts)):
         raise ConfigError(
-            say(
+            Text(
                 "a text is empty; expected words in each; fill it, or leave it out",
                 "有一段文字是空的；每段都应有内容；请补上，或去掉它",
             )

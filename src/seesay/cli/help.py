@@ -14,8 +14,9 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from seesay.cli.messages import say
+from seesay.cli.messages import language, say
 from seesay.errors import ConfigError
+from seesay.text import Text
 
 WIDEST = 100  # columns; longer lines are hard to read
 NAMES = 30  # columns for names; a longer one has its explanation below
@@ -67,7 +68,7 @@ def _refuse_bare_minus(args: Sequence[str]) -> None:
     for before, word in pairwise(["", *args[:end]]):
         if _MINUS_WORD.fullmatch(word) and word != "-help" and not before.startswith("-"):
             raise ConfigError(
-                say(
+                Text(
                     f"{word} reads as an option; expected a query in quotes; write "
                     f"'beach {word}', or beach --not {word[1:]}",
                     f"{word} 会被当作选项；带减号的查询要加引号：写成 '海滩 {word}'，"
@@ -147,15 +148,49 @@ def columns(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _unknown(name: str, names: Sequence[str]) -> str:
+def _unknown(name: str, names: Sequence[str]) -> Text:
     near = difflib.get_close_matches(name, names, n=1)
     known = ", ".join(names)
     if near:
-        return say(
+        return Text(
             f"there is no command {name!r}; did you mean {near[0]!r}? The commands are: {known}",
             f"没有命令 {name!r}；是不是想用 {near[0]!r}？可用的命令：{known}",
         )
-    return say(
+    return Text(
         f"there is no command {name!r}; expected one of: {known}; see seesay --help",
         f"没有命令 {name!r}；可用的命令：{known}；参见 seesay --help",
     )
+
+
+# What Typer says -> the same in Chinese; a name in quotation marks stays.
+CHINESE = (
+    (r"No such option: (\S+) \(Possible options: (.*)\)", r"没有选项 \1；是不是想用 \2"),
+    (r"No such option: (\S+)", r"没有选项 \1"),
+    (r"Missing \w+ (.+?)(?:\. .*)?", r"缺少 \1，必须给出"),
+    (r"Option '?(\S+?)'? requires an argument", r"选项 \1 后面要有一个值"),
+    (r"Got unexpected extra arguments? \((.*)\)", r"多余的参数：\1"),
+    (r"Got unexpected extra argument\(s\) \((.*)\)", r"多余的参数：\1"),
+    (r"Invalid value for (.+?): (.*)", r"\1 的值不对：\2"),
+    (r"Invalid value: (.*)", r"值不对：\1"),
+)
+REASONS = (
+    (r"Input should be greater than or equal to (\S+)", r"应不小于 \1"),
+    (r"Input should be less than or equal to (\S+)", r"应不大于 \1"),
+    (r"Input should be a valid integer.*", r"应为整数"),
+    (r"Input should be a valid number.*", r"应为数"),
+    (r"(.+) is not one of (.+)", r"\1 不是以下之一：\2"),
+)
+
+
+def wrong_use(told: str) -> str:
+    """What Typer told, in the language of the command line, without the full stop."""
+    told = told.rstrip(".").replace("Value error, ", "")
+    if language() != "zh":
+        return told
+    for english, chinese in CHINESE:
+        if match := re.fullmatch(english, told, re.DOTALL):
+            found = match.expand(chinese).replace(", ", "、")
+            for reason, translated in REASONS:
+                found = re.sub(f"(?<=：){reason}$", translated, found)
+            return found
+    return told

@@ -9,6 +9,7 @@ import typer
 
 from seesay.cli.messages import say
 from seesay.cli.options import Device, Json
+from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.evaluation.interpolation import Point
@@ -76,13 +77,13 @@ def interpolate(
     from seesay.cli.output import print_json, working
     from seesay.evaluation.interpolation import best_point, measure_alphas
     from seesay.inference.devices import choose_device
-    from seesay.weights.checkpoint import save_dual_encoder
-    from seesay.weights.interpolation import interpolate, load_checkpoint
+    from seesay.weights.interpolation import interpolate, load_by_name
+    from seesay.weights.saving import save_bundle
 
     numbers = _numbers(alphas)
     _check(out, data, (before, after))
     with working(say("loading both models", "正在加载两个模型")):
-        first, second = load_checkpoint(before), load_checkpoint(after)
+        first, second = load_by_name(before), load_by_name(after)
         mixed = interpolate(first, second, 0.5 if alpha is None else alpha)  # which refuses two
     points: list[Point] = []
     if data:
@@ -93,7 +94,7 @@ def interpolate(
         mixed = interpolate(first, second, alpha)
     alpha = 0.5 if alpha is None else alpha
     if out is not None:
-        save_dual_encoder(out, mixed)
+        save_bundle(out, mixed)
     if json:
         place = None if out is None else str(out)
         print_json({"alpha": alpha, "model": place, "points": [asdict(p) for p in points]})
@@ -113,7 +114,7 @@ def _numbers(given: str | None) -> list[float]:
         numbers = []
     if not numbers or not all(0 <= number <= 1 for number in numbers):
         raise ConfigError(
-            say(
+            Text(
                 f"--alphas is {given!r}; expected numbers from 0 to 1; write them as in 0,0.5,1",
                 f"--alphas 的值是 {given!r}；应为 0 到 1 的数；请写成 0,0.5,1 这样",
             )
@@ -123,11 +124,11 @@ def _numbers(given: str | None) -> list[float]:
 
 def _check(out: Path | None, data: Sequence[Path] | None, models: Sequence[str]) -> None:
     from seesay.errors import ConfigError
-    from seesay.weights.own import check_replaceable
+    from seesay.weights.saving import check_replaceable
 
     if out is None and not data:
         raise ConfigError(
-            say(
+            Text(
                 "there is nothing to do with the models between these; expected a folder to write "
                 "one to, or data to measure them on; add --out FOLDER or --data PATH",
                 "没有说明要做什么；应给出存放新模型的文件夹，或用来测量的数据；"
@@ -138,7 +139,7 @@ def _check(out: Path | None, data: Sequence[Path] | None, models: Sequence[str])
         return
     if any(Path(model).expanduser().resolve() == out.resolve() for model in models):
         raise ConfigError(
-            say(
+            Text(
                 f"--out is {out}, one of the two models; expected another folder, since both are "
                 "still needed; choose one",
                 f"--out 是 {out}，即两个模型之一；两者都还要用，应写到别处；请换一个文件夹",

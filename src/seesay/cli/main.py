@@ -3,32 +3,113 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from seesay import __version__
+from seesay.cli.chinese import in_chinese
 from seesay.cli.classify import classify
-from seesay.cli.collections.verbs import add_verbs
+from seesay.cli.duplicates import duplicates
 from seesay.cli.embed import embed
-from seesay.cli.help import Command, Commands
+from seesay.cli.errors import errors
+from seesay.cli.export import export
+from seesay.cli.help import Command, Commands, wrong_use
+from seesay.cli.index import index, watch
 from seesay.cli.interpolate import interpolate
 from seesay.cli.messages import language, say
 from seesay.cli.models import app as models
 from seesay.cli.output import one_line, warn
 from seesay.cli.probe import probe
-from seesay.cli.serve.command import serve
-from seesay.cli.serve.mcp import mcp
+from seesay.cli.rebuild import rebuild
+from seesay.cli.search import search, similar
+from seesay.cli.serve import mcp, serve
+from seesay.cli.stats import stats
 from seesay.cli.sweep import sweep
+from seesay.cli.tags import tags
 from seesay.cli.train import train
-from seesay.cli.translating.chinese import in_chinese
-from seesay.cli.translating.usage import wrong_use
+from seesay.cli.verify import verify
 from seesay.errors import SeesayError, UnknownModelError
 
 NOT_ALL_DONE, WRONG_USE, STOPPED = 1, 2, 130
 
+
+# In the order in which a person meets them.
+COLLECTION_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
+    (
+        index,
+        say(
+            "Take pictures and texts into a collection, or bring it up to date.",
+            "把图片和文字收进资料库，或更新资料库。",
+        ),
+    ),
+    (search, say("Find by words, by pictures, or by both.", "用文字、图片或二者一起查找。")),
+    (similar, say("Find what looks or reads like a file.", "查找与某个文件相似的内容。")),
+    (duplicates, say("Find files that show the same.", "查找重复或几乎相同的图片。")),
+    (
+        tags,
+        say(
+            "Tag pictures with your words, without training.", "用你给的词给图片加标签，无需训练。"
+        ),
+    ),
+    (watch, say("Keep a collection up to date while files change.", "文件一有变化就更新资料库。")),
+    (errors, say("List files that could not be read, and why.", "列出无法读取的文件及原因。")),
+    (stats, say("Say what a collection holds.", "显示资料库里有什么。")),
+    (export, say("Write vectors and metadata to a file.", "把向量和元数据导出到文件。")),
+    (verify, say("Check a collection for damage.", "检查资料库是否损坏。")),
+    (
+        rebuild,
+        say("Build the indexes again; nothing is embedded again.", "重建索引，无需重新计算向量。"),
+    ),
+    (
+        serve,
+        say(
+            "Serve collections: a page for people, an API for programs, MCP for assistants.",
+            "提供资料库服务：给人用的网页、给程序用的 API、给智能助手用的 MCP。",
+        ),
+    ),
+    (
+        mcp,
+        say(
+            "Give an assistant tools to search, show and describe, over stdin and stdout.",
+            "通过标准输入输出，让智能助手调用查找、查看、说明等工具。",
+        ),
+    ),
+    (embed, say("Turn pictures and texts into vectors.", "把图片和文字变成向量。")),
+    (
+        classify,
+        say(
+            "Say which of your labels fits each picture, or that none does.",
+            "说出每张图片最符合你给的哪个类别，或者都不符合。",
+        ),
+    ),
+)
+MODEL_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
+    (train, say("Train a model from a recipe.", "按照配方训练模型。")),
+    (
+        sweep,
+        say(
+            "Train with some settings varied, and compare the runs in one report.",
+            "改变若干设置分别训练，并在一份报告中对比结果。",
+        ),
+    ),
+    (
+        interpolate,
+        say(
+            "Find the model between one and what it became by training further.",
+            "在微调前后的两个模型之间插值，得到一个新模型。",
+        ),
+    ),
+    (
+        probe,
+        say(
+            "Fit a linear classifier to a model's frozen vectors, measure it, and use it.",
+            "在冻结的图片向量上训练线性分类器，测量并使用它。",
+        ),
+    ),
+)
 
 app = typer.Typer(
     cls=Commands,
@@ -41,67 +122,16 @@ app = typer.Typer(
     ),
     epilog=say("中文说明：SEESAY_LANG=zh seesay --help", "English: SEESAY_LANG=en seesay --help"),
 )
-add_verbs(app)
-app.command(
-    "serve",
-    cls=Command,
-    help=say(
-        "Serve collections: a page for people, an API for programs, MCP for assistants.",
-        "提供资料库服务：给人用的网页、给程序用的 API、给智能助手用的 MCP。",
-    ),
-)(serve)
-app.command(
-    "mcp",
-    cls=Command,
-    help=say(
-        "Give an assistant tools to search, show and describe, over stdin and stdout.",
-        "通过标准输入输出，让智能助手调用查找、查看、说明等工具。",
-    ),
-)(mcp)
-app.command(
-    "embed",
-    cls=Command,
-    help=say("Turn pictures and texts into vectors.", "把图片和文字变成向量。"),
-)(embed)
-app.command(
-    "classify",
-    cls=Command,
-    help=say(
-        "Say which of your labels fits each picture, or that none does.",
-        "说出每张图片最符合你给的哪个类别，或者都不符合。",
-    ),
-)(classify)
-app.add_typer(models, name="models")
-app.command(
-    "train",
-    cls=Command,
-    help=say("Train a model from a recipe.", "按照配方训练模型。"),
-)(train)
-app.command(
-    "sweep",
-    cls=Command,
-    help=say(
-        "Train with some settings varied, and compare the runs in one report.",
-        "改变若干设置分别训练，并在一份报告中对比结果。",
-    ),
-)(sweep)
 
-app.command(
-    "interpolate",
-    cls=Command,
-    help=say(
-        "Find the model between one and what it became by training further.",
-        "在微调前后的两个模型之间插值，得到一个新模型。",
-    ),
-)(interpolate)
-app.command(
-    "probe",
-    cls=Command,
-    help=say(
-        "Fit a linear classifier to a model's frozen vectors, measure it, and use it.",
-        "在冻结的图片向量上训练线性分类器，测量并使用它。",
-    ),
-)(probe)
+
+def _add(commands: tuple[tuple[Callable[..., Any], str], ...]) -> None:
+    for function, meaning in commands:
+        app.command(function.__name__, cls=Command, help=meaning)(function)
+
+
+_add(COLLECTION_COMMANDS)
+app.add_typer(models, name="models")
+_add(MODEL_COMMANDS)
 
 
 def _print_version(wanted: bool) -> bool:

@@ -10,6 +10,7 @@ import typer
 from seesay.cli.help import Command, Commands
 from seesay.cli.messages import say
 from seesay.cli.options import Json
+from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.weights.catalog import CatalogEntry
@@ -54,9 +55,11 @@ def list_models(
     json: Json = False,
 ) -> None:
     from seesay.cli.output import console, print_json, print_table
-    from seesay.weights.catalog import CATALOG
+    from seesay.weights.catalog import published_models
 
-    entries = [e for e in CATALOG.values() if language is None or language in e.languages]
+    entries = [
+        e for e in published_models().values() if language is None or language in e.languages
+    ]
     if json:
         print_json([_record(entry) for entry in entries])
         return
@@ -194,7 +197,7 @@ def _refuse_existing(folder: Path) -> None:
 
     if folder.exists():
         raise ConfigError(
-            say(
+            Text(
                 f"--to {folder} is there already; expected the name of a new folder. Choose "
                 "another, or delete this one",
                 f"--to {folder} 已经存在；应为一个新文件夹的名字；请换一个，或删掉它",

@@ -1,6 +1,7 @@
 """Options that several commands share, so that they are called and explained the same."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,3 +30,155 @@ Device = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help=say("Print JSON on stdout.", "在标准输出打印 JSON。"))
 ]
+
+
+Collection = Annotated[
+    str | None,
+    typer.Option(
+        "--collection",
+        "-c",
+        metavar="NAME",
+        help=say(
+            "Name of a collection, or the path of its folder; else the one named default.",
+            "资料库的名称，或其文件夹的路径；默认使用名为 default 的资料库。",
+        ),
+    ),
+]
+CollectionModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help=say(
+            "Name from `seesay models`, hub repository, or folder; else that of the collection.",
+            "模型名（见 `seesay models`）、仓库名或文件夹；默认沿用资料库的模型。",
+        ),
+    ),
+]
+RESULTS, MISFITS = 20, 5  # at most, where no count is given
+Count = Annotated[
+    int | None,
+    typer.Option(
+        "--count",
+        "-n",
+        min=1,
+        help=say(
+            f"How many results at most; {RESULTS} by default, of which {MISFITS} that hardly fit.",
+            f"最多显示多少条结果；默认 {RESULTS} 条，其中不太相符的最多 {MISFITS} 条。",
+        ),
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        "-w",
+        metavar="CONDITION",
+        help=say(
+            "Only what fits, as in width>=1000, camera=Canon, camera~canon (contains), date=2024; "
+            "repeatable.",
+            "只要符合条件的，如 width>=1000、camera=Canon、camera~canon（包含）、date=2024；"
+            "可重复使用。",
+        ),
+    ),
+]
+Folder = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--folder",
+        "-f",
+        help=say("Only in this folder and below; repeatable.", "只在此文件夹及其下；可重复使用。"),
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATE",
+        help=say(
+            "Only from this day, month or year on, as in 2024-05.",
+            "只要此日、月或年以来的，如 2024-05。",
+        ),
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATE",
+        help=say("Only up to this day, month or year.", "只要到此日、月或年为止的。"),
+    ),
+]
+Type = Annotated[
+    Literal["image", "text"] | None,
+    typer.Option(
+        "--type", "-t", help=say("Only pictures, or only texts.", "只要图片，或只要文字。")
+    ),
+]
+PathsOnly = Annotated[
+    bool,
+    typer.Option("--paths", help=say("Print paths alone, one per line.", "只打印路径，每行一个。")),
+]
+Zero = Annotated[
+    bool,
+    typer.Option(
+        "--print0",
+        "-0",
+        help=say(
+            "Print paths alone, each ended by a zero byte, for xargs -0.",
+            "只打印路径，以零字节结尾，供 xargs -0 使用。",
+        ),
+    ),
+]
+MaxPixels = Annotated[
+    str | None,
+    typer.Option(
+        "--max-pixels",
+        metavar="NUMBER",
+        help=say(
+            "Most pixels of a picture that is decoded, as in 300M; 134M by default.",
+            "一张图片最多解码多少像素，如 300M；默认 134M。",
+        ),
+    ),
+]
+MaxFileSize = Annotated[
+    str | None,
+    typer.Option(
+        "--max-file-size",
+        metavar="BYTES",
+        help=say(
+            "Largest file that is opened, as in 2G; by default 268M, for texts and tables 8.4M.",
+            "最大读取多大的文件，如 2G；默认 268M，文字和表格默认 8.4M。",
+        ),
+    ),
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option(
+        "--seconds",
+        metavar="SECONDS",
+        min=0.1,
+        max=86_400.0,
+        help=say(
+            "Longest that one file may take to read; 30 by default.",
+            "读取一个文件最多用多少秒；默认 30。",
+        ),
+    ),
+]
+Sheet = Annotated[
+    Path | None,
+    typer.Option(
+        "--sheet",
+        metavar="FILE",
+        help=say(
+            "Write a contact sheet too: .png, or .html with the pictures inside.",
+            "另存为缩略图总览：.png，或内嵌图片的 .html。",
+        ),
+    ),
+]
+
+
+def most_misfits(count: int | None, *, paths: bool) -> int | None:
+    """How many results that hardly fit are shown; None for all, since their number was asked for.
+    Bare paths go on to other programs, and are those of what fits."""
+    if paths:
+        return 0
+    return MISFITS if count is None else None

@@ -9,6 +9,7 @@ import typer
 
 from seesay.cli.messages import say
 from seesay.cli.options import DEFAULT_MODEL, Device, Json
+from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.evaluation.probing import ProbeReport
@@ -107,7 +108,7 @@ def probe(
         return
     if len(paths) != 1:
         raise ConfigError(
-            say(
+            Text(
                 f"a probe is fitted to one set of pictures, and {len(paths)} paths were given; "
                 "expected a folder with a sub-folder per class, or a table; name one, or classify "
                 "them by --predict PROBE",

@@ -7,6 +7,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from seesay.errors import ImageError
+from seesay.text import Text
 
 
 @runtime_checkable
@@ -33,8 +34,13 @@ def picture_from_numbers(source: Any, label: str) -> Image.Image:
         pixels = source
     else:
         raise ImageError(
-            f"{label}: is not a picture. Expected a path, the bytes of a file, a Pillow image, an "
-            "array or a tensor. Convert it to one of these."
+            Text(
+                f"{label}: is not a picture. Expected a path, the bytes of a file, a Pillow "
+                "image, an "
+                "array or a tensor. Convert it to one of these.",
+                f"{label}：不是图片；应为路径、文件的字节、Pillow 图片、数组或张量；请转换为其中"
+                "一种",
+            )
         )
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
@@ -42,9 +48,14 @@ def picture_from_numbers(source: Any, label: str) -> Image.Image:
         pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] in (3, 4))
     ):
         raise ImageError(
-            f"{label}: has no picture's shape. Expected an array (height, width, 3) or a tensor "
-            "(3, height, width), also with 1 or 4 channels, and no side of 0. "
-            "Move its axes, or pass the pictures of a batch one by one."
+            Text(
+                f"{label}: has no picture's shape. Expected an array (height, width, 3) or a "
+                "tensor "
+                "(3, height, width), also with 1 or 4 channels, and no side of 0. "
+                "Move its axes, or pass the pictures of a batch one by one.",
+                f"{label}：形状不是图片的形状；应为数组 (高, 宽, 3) 或张量 (3, 高, 宽)，也可为 1 "
+                "或 4 个通道，且各边不为 0；请调整轴的顺序，或把一批图片逐张传入",
+            )
         )
     return Image.fromarray(np.ascontiguousarray(_as_bytes(pixels, label)))
 
@@ -56,6 +67,11 @@ def _as_bytes(pixels: np.ndarray, label: str) -> UInt8[np.ndarray, "..."]:
     if np.issubdtype(pixels.dtype, np.floating) and pixels.min() >= 0 and pixels.max() <= 1:
         return np.rint(pixels * 255.0).astype(np.uint8)
     raise ImageError(
-        f"{label}: holds {pixels.dtype} from {pixels.min()} to {pixels.max()}. Expected uint8 from "
-        "0 to 255, or floating values from 0 to 1. Scale it, then convert it to uint8."
+        Text(
+            f"{label}: holds {pixels.dtype} from {pixels.min()} to {pixels.max()}. Expected uint8 "
+            "from "
+            "0 to 255, or floating values from 0 to 1. Scale it, then convert it to uint8.",
+            f"{label}：取值类型为 {pixels.dtype}，范围 {pixels.min()} 到 {pixels.max()}；应为 0 "
+            "到 255 的 uint8，或 0 到 1 的浮点数；请先缩放，再转换为 uint8",
+        )
     )

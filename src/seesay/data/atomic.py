@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from seesay.errors import DataError
+from seesay.text import Text
 
 
 @contextmanager
@@ -56,9 +57,14 @@ def write_whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]
         _sync(folder.parent)
     except OSError as error:
         raise DataError(
-            f"the folder {folder} cannot be written: {error.strerror or error}; expected a place "
-            "with room and the right to write, and nothing of this name there; choose another "
-            "path, or make room"
+            Text(
+                f"the folder {folder} cannot be written: {error.strerror or error}; expected a "
+                "place "
+                "with room and the right to write, and nothing of this name there; choose another "
+                "path, or make room",
+                f"无法写入文件夹 {folder}：{error.strerror or error}；应为有空间、有写权限且没有"
+                "同名文件的位置；请换一个路径，或腾出空间",
+            )
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -5,6 +5,7 @@ from jaxtyping import Num, UInt8
 from PIL import Image
 
 from seesay.errors import ImageError
+from seesay.text import Text
 
 _STRIP_PIXELS = 1 << 20  # scaled at a time
 
@@ -28,8 +29,11 @@ def _from_any_range(
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         raise ImageError(
-            f"{label}: holds pixels that are infinite or not a number. Expected finite values. "
-            "Replace them before saving."
+            Text(
+                f"{label}: holds pixels that are infinite or not a number. Expected finite values. "
+                "Replace them before saving.",
+                f"{label}：含有无穷大或非数值的像素；应为有限的数；请在保存前替换它们",
+            )
         )
     whole = np.issubdtype(values.dtype, np.integer)
     for top in (255.0, 65535.0) if whole else (1.0, 255.0, 65535.0):

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from seesay.errors import DataError
+from seesay.text import Text
 
 _BLOCK = 1 << 20
 _MARKS = (
@@ -38,10 +39,14 @@ _MUCH_KANA = 0.1  # of them are kana
 _TELLING = 30  # characters, of which some must be frequent
 # Hardly a sentence goes without some of these, and few of them come up in one that is misread.
 _FREQUENT_CHINESE = frozenset(
-    "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可她里"
-    "后小么心多天而能好都然没日于起还发成事只作当想看文无开手十用主行方又如前所本见经头面同三已老从动两长"
-    "知样现分将外但身些与高意进把法此实回二理美点月明其种声工己话儿者向情部正名定女问力等几很业间新打便位"
-    "這個說們為時會著過學對裡麼沒於發當無開進樣將長見經頭動實現與點種聲話兒問幾業間狗貓图片圖照車车花草水山"
+    "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对"
+    "可她里"
+    "后小么心多天而能好都然没日于起还发成事只作当想看文无开手十用主行方又如前所本见经头面同三已老"
+    "从动两长"
+    "知样现分将外但身些与高意进把法此实回二理美点月明其种声工己话儿者向情部正名定女问力等几很业间"
+    "新打便位"
+    "這個說們為時會著過學對裡麼沒於發當無開進樣將長見經頭動實現與點種聲話兒問幾業間狗貓图片圖照車"
+    "车花草水山"
 )
 _KANA = frozenset(map(chr, range(0x3041, 0x30FF)))
 _FREQUENT_KOREAN = frozenset("이다는에의가을고하지한로사기도를은서그나자시어아리일인해으")
@@ -61,8 +66,12 @@ def find_encoding(stream: io.BufferedIOBase) -> str:
         found = None if failed is None else _by_zero_bytes(head) or _by_characters(failed)
         if found is None:
             raise DataError(
-                "its bytes are no text in UTF-8, UTF-16, GB18030 or Big5. Expected one of these. "
-                "Save it as UTF-8."
+                Text(
+                    "its bytes are no text in UTF-8, UTF-16, GB18030 or Big5. Expected one of "
+                    "these. "
+                    "Save it as UTF-8.",
+                    "内容不是 UTF-8、UTF-16、GB18030 或 Big5 文本；应为其中一种；请另存为 UTF-8",
+                )
             )
         return _checked(head, found)
     finally:
@@ -111,13 +120,20 @@ def _checked(head: bytes, name: str) -> str:
     text = head.decode(name, on_error(name))
     if len(_CONTROL.findall(text)) > max(_FEW, _MOST_CONTROLS * len(text)):
         raise DataError(
-            f"it begins like {name} but holds bytes that no text has. Expected a text file. "
-            "Check that it is one and whole."
+            Text(
+                f"it begins like {name} but holds bytes that no text has. Expected a text file. "
+                "Check that it is one and whole.",
+                f"开头像 {name}，却含有文本中不会出现的字节；应为文本文件；请确认它是文本且完整",
+            )
         )
     if name == "utf-8-sig" and not _is_mostly(head, name):
         raise DataError(
-            "it begins with the mark of UTF-8 and goes on in another encoding. Expected one. Save "
-            "it as UTF-8."
+            Text(
+                "it begins with the mark of UTF-8 and goes on in another encoding. Expected one. "
+                "Save "
+                "it as UTF-8.",
+                "开头有 UTF-8 的标记，后面却是另一种编码；应为同一种编码；请另存为 UTF-8",
+            )
         )
     return name
 

@@ -24,6 +24,7 @@ from seesay.data.decoding import (
 )
 from seesay.data.opening import NoFileError, open_file
 from seesay.errors import ImageError
+from seesay.text import Text
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | TensorLike
 
@@ -79,20 +80,38 @@ def _opened(path: str | Path, label: str) -> BufferedReader:
         return open_file(path)
     except NoFileError as error:
         if error.errno == errno.EISDIR:
-            what, remedy = "is a folder", "Name the files inside it"
+            what, remedy = (
+                Text("is a folder", "是文件夹"),
+                Text("Name the files inside it", "请指定其中的文件"),
+            )
         else:
-            what, remedy = "is a device or pipe", "Save the picture to one"
+            what, remedy = (
+                Text("is a device or pipe", "是设备或管道"),
+                Text("Save the picture to one", "请把图片存成文件"),
+            )
     except PermissionError as error:
-        what, remedy = f"cannot be read ({error.strerror})", "Check its permissions"
+        what = Text(f"cannot be read ({error.strerror})", f"无法读取（{error.strerror}）")
+        remedy = Text("Check its permissions", "请检查权限")
     except OSError as error:
-        what, remedy = f"cannot be found ({error.strerror or error})", "Check the path"
-    raise ImageError(f"{label}: {what}. Expected a picture file. {remedy}.")
+        reason = error.strerror or error
+        what = Text(f"cannot be found ({reason})", f"找不到（{reason}）")
+        remedy = Text("Check the path", "请检查路径")
+    raise ImageError(
+        Text(
+            f"{label}: {what.en}. Expected a picture file. {remedy.en}.",
+            f"{label}：{what.zh}；应为图片文件；{remedy.zh}",
+        )
+    )
 
 
 def _check_bytes(size: int, label: str, limits: DecodeLimits) -> None:
     if size > limits.max_file_bytes:
         raise too_large(
-            f"{label}: is {size:,} bytes long. Expected at most {limits.max_file_bytes:,}. "
-            "Save it smaller with a picture editor.",
+            Text(
+                f"{label}: is {size:,} bytes long. Expected at most {limits.max_file_bytes:,}. "
+                "Save it smaller with a picture editor.",
+                f"{label}：有 {size:,} 字节；最多应为 {limits.max_file_bytes:,}；"
+                "请用图片编辑软件缩小",
+            ),
             max_file_bytes=size,
         )

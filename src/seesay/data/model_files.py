@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from seesay.errors import WeightsError
+from seesay.text import Text
 
 MIB = 1 << 20
 MOST_CONFIG = 16 * MIB
@@ -31,8 +32,14 @@ def plain_size(path: Path, most: int | None = None) -> int:
         facts = path.stat()
     except FileNotFoundError:
         raise WeightsError(
-            f"{path.parent} has no {path.name}; expected a checkpoint folder as a hub publishes it"
-            "; name the folder that holds it, or download it again: seesay models download NAME"
+            Text(
+                f"{path.parent} has no {path.name}; expected a checkpoint folder as a hub "
+                "publishes it"
+                "; name the folder that holds it, or download it again: seesay models download "
+                "NAME",
+                f"{path.parent} 里没有 {path.name}；应为模型站点发布的检查点文件夹；请指定含有它"
+                "的文件夹，或重新下载：seesay models download NAME",
+            )
         ) from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, f"({getattr(error, 'strerror', None) or error})") from None
@@ -84,7 +91,10 @@ def parse_json(text: str, path: Path) -> dict[str, Any]:
         raise _unreadable(path, f"as JSON ({error})") from None
     if not isinstance(value, dict):
         raise WeightsError(
-            f"{path} holds a {type(value).__name__}; expected a JSON object. Download it again"
+            Text(
+                f"{path} holds a {type(value).__name__}; expected a JSON object. Download it again",
+                f"{path} 的内容是 {type(value).__name__}；应为 JSON 对象；请重新下载",
+            )
         )
     return value
 

@@ -11,6 +11,7 @@ from typing import Literal
 from PIL import Image
 
 from seesay.errors import ConfigError
+from seesay.text import Text
 
 _LONGEST = 16  # long side over short side, beyond which only the square itself is computed
 
@@ -58,40 +59,70 @@ class ImageTransformConfig:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ConfigError(
-                f"size={self.size} leaves no pixel, expected at least 1: give that of the image "
-                "tower"
+                Text(
+                    f"size={self.size} leaves no pixel, expected at least 1: give that of the "
+                    "image "
+                    "tower",
+                    f"size={self.size} 不剩任何像素；应至少为 1；请填图像塔的输入大小",
+                )
             )
         if self.resize not in ("shortest", "squash", "patches"):
             raise ConfigError(
-                f"resize={self.resize!r} is not known, expected shortest or squash or patches: "
-                "choose one"
+                Text(
+                    f"resize={self.resize!r} is not known, expected shortest or squash or patches: "
+                    "choose one",
+                    f"resize={self.resize!r} 无法识别；应为 shortest、squash 或 patches；请选一个",
+                )
             )
         if self.resize == "patches" and not (
             1 <= self.patch <= self.size and 1 <= self.patches < 1 << 16
         ):
             raise ConfigError(
-                f"patch={self.patch} and patches={self.patches} stand beside size={self.size}, "
-                "expected patches that fit into the square, from 1 to 65,535: correct them"
+                Text(
+                    f"patch={self.patch} and patches={self.patches} stand beside size={self.size}, "
+                    "expected patches that fit into the square, from 1 to 65,535: correct them",
+                    f"patch={self.patch}、patches={self.patches} 与 size={self.size} 不相配；图块"
+                    "应能放进正方形，数目为 1 到 65,535；请改正",
+                )
             )
         if self.resize == "shortest" and not self.crop:
             raise ConfigError(
-                "resize='shortest' with crop=False gives pictures of different shapes, expected "
-                "one shape for a batch: set crop=True or resize='squash'"
+                Text(
+                    "resize='shortest' with crop=False gives pictures of different shapes, "
+                    "expected "
+                    "one shape for a batch: set crop=True or resize='squash'",
+                    "resize='shortest' 且 crop=False 会得到形状不同的图片；一批图片的形状应相"
+                    "同；请设 crop=True 或 resize='squash'",
+                )
             )
         if self.crop_rounding not in ("down", "half_even"):
             raise ConfigError(
-                f"crop_rounding={self.crop_rounding!r} is not known, expected down or half_even: "
-                "choose one"
+                Text(
+                    f"crop_rounding={self.crop_rounding!r} is not known, expected down or "
+                    "half_even: "
+                    "choose one",
+                    f"crop_rounding={self.crop_rounding!r} 无法识别；应为 down 或 half_even；请选"
+                    "一个",
+                )
             )
         if self.interpolation not in INTERPOLATIONS:
             raise ConfigError(
-                f"interpolation={self.interpolation!r} is not known, expected "
-                f"{' or '.join(INTERPOLATIONS)}: choose one"
+                Text(
+                    f"interpolation={self.interpolation!r} is not known, expected "
+                    f"{' or '.join(INTERPOLATIONS)}: choose one",
+                    f"interpolation={self.interpolation!r} 无法识别；应为 "
+                    f"{' 或 '.join(INTERPOLATIONS)}；请选一个",
+                )
             )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ConfigError(
-                f"mean={self.mean} and std={self.std} cannot be used, expected three numbers each, "
-                "those of std above 0: copy them from the checkpoint"
+                Text(
+                    f"mean={self.mean} and std={self.std} cannot be used, expected three numbers "
+                    "each, "
+                    "those of std above 0: copy them from the checkpoint",
+                    f"mean={self.mean} 和 std={self.std} 不能用；应各为三个数，std 的都大于 0；请"
+                    "照检查点的设置填写",
+                )
             )
 
     @property

@@ -27,14 +27,14 @@ def load(
     Raises UnknownModelError, DownloadError, WeightsError or ConfigError.
     """
     from seesay.inference.devices import choose_device, choose_dtype
-    from seesay.weights.checkpoint import load_dual_encoder
+    from seesay.weights.bundle import load_bundle
 
     chosen = choose_device(device)  # a wrong setting is told before anything is downloaded
     # In bfloat16 a text of seesay-mini moves by a cosine of up to 0.005, and 6 % of captions get
     # another first hit; published models stay within 0.0001.
     number = choose_dtype(chosen, "float32" if dtype is None and str(name) == BUILT_IN else dtype)
     found = locate(str(name), revision=revision)
-    checkpoint = load_dual_encoder(
+    bundle = load_bundle(
         found.folder, image_folder=found.image_folder, name=str(name), revision=found.revision
     )
-    return Embedder(checkpoint, device=chosen, dtype=number)
+    return Embedder(bundle, device=chosen, dtype=number)

@@ -1,4 +1,5 @@
-"""Learn from a teacher: its embeddings, its judgement of classes, or how it sees a batch related.
+"""Losses that match a teacher: its embeddings, its class probabilities, or the similarities that it
+finds within a batch.
 
 Every loss is a mean over the rows of all processes, and its gradient averaged over processes is
 exact. Teachers get no gradient. A teacher of another width needs a projection of the student.
@@ -45,7 +46,7 @@ def soft_label_distillation(
     teacher_logits: Float[Tensor, "images classes"],
     temperature: float = 1.0,
 ) -> Float[Tensor, ""]:
-    """How far the student's softmax over classes is from a classifier's, as KL(teacher, student).
+    """KL(teacher, student) between the softmax over classes of a classifier and of the student.
 
     The student's logits are its scaled products of images and class texts. Log-probabilities serve
     as `teacher_logits`. A `temperature` above 1 softens both sides and the loss is multiplied by
@@ -67,7 +68,7 @@ def relation_distillation(
     teacher_text_embeds: Float[Tensor, "texts teacher_embed"],
     teacher_log_scale: Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
-    """How far the student's probabilities over the batch are from the teacher's, both ways.
+    """KL(teacher, student) between the probabilities over the batch, in both directions.
 
     The mean over images of KL(teacher, student) over all texts, and the other way round, averaged:
     CLIP-KD's contrastive relational distillation (arXiv 2307.12732, section 3.2). Its interactive

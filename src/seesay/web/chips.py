@@ -5,12 +5,11 @@ from html import escape
 from pathlib import PurePath
 from typing import Any
 
-from seesay.search.catalog.sqlite.paths import path_to_text, text_to_path
-from seesay.search.report.cards import Bilingual
-from seesay.search.report.page import both
+from seesay.search.catalog.paths import path_to_text, text_to_path
 from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.asking import Asked, conditions
+from seesay.web.report import Bilingual, both
 
 _ALL = "all"
 _NONE: dict[str, Any] = {"without": "", "kind": None, "since": "", "until": "", "min_match": 0.0}

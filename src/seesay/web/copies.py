@@ -6,12 +6,11 @@ from pathlib import PurePath
 from seesay.errors import SeesayError
 from seesay.search.asking.duplicates import DuplicateFile, DuplicateGroup, Duplicates
 from seesay.search.collection import Collection
-from seesay.search.report.cards import Bilingual
-from seesay.search.report.page import both
 from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.answering import failed
 from seesay.web.cards import notice, picture
+from seesay.web.report import Bilingual, both
 
 _MOST = 60  # groups on the page
 _MEMBERS = 12

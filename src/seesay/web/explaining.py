@@ -4,11 +4,10 @@ from html import escape
 from pathlib import PurePath
 
 from seesay.search.asking.results import Explain, LaneReport, PartReport, Results
-from seesay.search.report.cards import Bilingual
-from seesay.search.report.page import both
 from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.cards import lanes_told
+from seesay.web.report import Bilingual, both
 
 
 def explanation(results: Results) -> str:

@@ -10,10 +10,9 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
-from seesay.search.report.cards import Bilingual
-from seesay.search.report.page import both
 from seesay.web import words
 from seesay.web.browser import script
+from seesay.web.report import Bilingual, both
 
 LONGEST_DAY = 20
 """Characters."""

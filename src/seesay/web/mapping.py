@@ -6,13 +6,12 @@ from html import escape
 from pathlib import PurePath
 from typing import Literal
 
+from seesay.search.catalog.map import Map, Point
 from seesay.search.collection import Collection
-from seesay.search.report.cards import Bilingual
-from seesay.search.report.map import Map, Point
-from seesay.search.report.page import both
 from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.cards import notice, picked_card
+from seesay.web.report import Bilingual, both
 
 Shown = Literal["image", "text", "place"]
 _MOST_PICKED = 48

@@ -1,6 +1,6 @@
 """What the page says, in English and in Chinese."""
 
-from seesay.search.report.cards import Bilingual
+from seesay.web.report import Bilingual
 
 TITLE = "看图说话 seesay"
 ABOUT: Bilingual = (

@@ -17,7 +17,7 @@ from seesay.inference.load import load
 from seesay.search.asking.asking import parse
 from seesay.search.asking.confidence import THRESHOLD, in_order, picture_null
 from seesay.search.asking.searcher import Searcher
-from seesay.search.catalog.filters.conditions import Where
+from seesay.search.catalog.filters import Where
 from seesay.search.catalog.store import Store
 
 NAMES = list(PHOTOGRAPHS)
@@ -77,7 +77,7 @@ def test_a_photograph_alone_is_found_by_what_it_shows_and_by_nothing_else(
 ):
     searcher = searcher_of(name)
     assert not searcher.search(parse(PHOTOGRAPHS[name][SAID[language]])).no_good_match
-    assert sum(searcher.search(parse(text)).no_good_match for text in ABSENT[language]) >= 2
+    assert all(searcher.search(parse(text)).no_good_match for text in ABSENT[language])
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -90,7 +90,7 @@ def test_among_six_a_caption_finds_its_photograph_and_others_have_no_good_match(
         assert not results.no_good_match
         assert results.hits[0].metadata["number"] == NAMES.index(name)
         assert results.hits[0].confidence > 85 > 1.5 * results.hits[1].confidence
-    assert sum(searcher.search(parse(text)).no_good_match for text in ABSENT[language]) >= 2
+    assert sum(searcher.search(parse(text)).no_good_match for text in ABSENT[language]) >= 3
 
 
 @pytest.mark.parametrize("names", [("chelsea.png",), ("chelsea.png", "moon.png"), tuple(NAMES)])
@@ -152,6 +152,15 @@ def test_likely_hits_stay_as_they_were_ranked_and_contradictions_are_averaged():
     assert order.tolist() == [0, 1, 2, 3]
     assert shown.tolist() == [90, 70, 70, 70]
     assert [some.tolist() for some in in_order(np.empty(0), None)] == [[], []]
+
+
+def test_pictures_and_texts_that_are_about_as_likely_come_in_turn():
+    pictures = np.array([False, False, True, True, False, True])
+    order, shown = in_order(np.array([100.0, 99, 90, 88, 35, 5]), pictures)
+    assert order.tolist() == [0, 2, 1, 3, 4, 5]
+    assert shown.tolist() == [100, 94, 94, 88, 35, 5]
+    order, shown = in_order(np.array([60.0, 59, 90, 88, 12, 20]), pictures)
+    assert order.tolist() == [2, 3, 0, 1, 5, 4]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -243,20 +252,64 @@ SHOWN = {
 }
 
 
+TOPICS = {
+    "en": [
+        *(
+            "a stethoscope on a prescription pad",
+            "a blast furnace pouring steel",
+            "a bank vault door",
+        ),
+        *("a page of Arabic calligraphy", "a plate of spaghetti carbonara", "an ultrasound scan"),
+        *("a loom weaving cloth", "an aquarium with jellyfish", "a weather map with isobars"),
+        *(
+            "a stack of newspapers",
+            "an octopus",
+            "a bottle of pills",
+            "a fountain pen on parchment",
+        ),
+        *("a bathtub with bubbles", "a zebra at a waterhole", "a pair of knitting needles"),
+    ],
+    "zh": [
+        *("处方笺上的听诊器", "高炉里流出的钢水", "银行金库的大门", "一页阿拉伯书法"),
+        *("一盘意大利面", "超声波检查图", "织布机", "水族馆里的水母", "标着等压线的天气图"),
+        *("一摞报纸", "一只章鱼", "一瓶药片", "羊皮纸上的钢笔", "满是泡泡的浴缸"),
+        *("水塘边的斑马", "一副毛线针"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def flickr(shared, embedder, tmp_path_factory):
+    """A searcher over 250 photographs that the numbers were not fitted to, and their captions."""
+    pictures, captions = read_photographs(shared / "flickr8k-bilingual" / "dev-000000.tar", 250)
+    with Store(tmp_path_factory.mktemp("flickr") / "c", create=True) as store:
+        space = made.add_space(store, dim=embedder.dim)
+        with store.writing("activate"):
+            store.spaces.set_ready(space.id)
+            store.spaces.activate(space.id)
+        made.add_photos(store, space, embedder.embed_images(pictures).vectors)
+        searcher = Searcher(store, embedder)
+        yield searcher, captions
+        searcher.close()
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_plain_words_accept_most_of_the_photographs_that_show_them_and_few_others(
-    shared, embedder, tmp_path, language
-):
-    """Of 250 that the numbers were not fitted to. Those that some captions name are left out."""
-    pictures, captions = read_photographs(shared / "flickr8k-bilingual" / "dev-000000.tar", 250)
-    store = Store(tmp_path / "c", create=True)
-    space = made.add_space(store, dim=embedder.dim)
-    with store.writing("activate"):
-        store.spaces.set_ready(space.id)
-        store.spaces.activate(space.id)
-    made.add_photos(store, space, embedder.embed_images(pictures).vectors)
-    searcher = Searcher(store, embedder)
+def test_a_collection_is_asked_first_whether_it_holds_what_is_wanted(flickr, language):
+    searcher, captions = flickr
+
+    def refused(texts):
+        return np.mean([searcher.search(parse(text)).no_good_match for text in texts])
+
+    assert refused(TOPICS[language]) >= 0.8
+    assert refused([one[language][0] for one in captions[:60]]) <= 0.15
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_plain_words_accept_most_of_the_photographs_that_show_them_and_few_others(flickr, language):
+    """Those that some captions name are left out."""
+    searcher, captions = flickr
     shown = right = wrong = 0
     for word, pattern in SHOWN[language].items():
         named = np.array(
@@ -267,8 +320,6 @@ def test_plain_words_accept_most_of_the_photographs_that_show_them_and_few_other
         shown += (named >= 2).sum()
         right += (named[taken] >= 2).sum()
         wrong += (named[taken] == 0).sum()
-    searcher.close()
-    store.close()
     assert right / shown >= 0.85 and right / (right + wrong) >= 0.75
 
 

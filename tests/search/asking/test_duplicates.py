@@ -15,9 +15,9 @@ from seesay.errors import ConfigError
 from seesay.search.asking.duplicates import duplicates, removable
 from seesay.search.asking.keeping import CopyFile, has_copy_mark, loss, sort_key, why_before
 from seesay.search.asking.likeness import IDENTICAL, Likeness
-from seesay.search.catalog.records import Item
+from seesay.search.catalog.files import Item
 from seesay.search.catalog.store import Store
-from seesay.search.report.thumbnails import Thumbnails
+from seesay.search.thumbnails import Thumbnails
 
 ALIKE = Likeness(similarity=0.99, same_colours=True)
 

@@ -1,12 +1,18 @@
+import io
+import json
 import os
 import subprocess
 import sys
+import tarfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import made_collections as made
-from seesay.search.catalog.filters.conditions import Where
+from seesay.search.catalog.filters import Where
 from seesay.search.catalog.keywords import match_expression, segment
+from seesay.search.catalog.segmenter import Segmenter, jieba
 from seesay.search.catalog.store import Store
 
 SENTENCES = [
@@ -126,7 +132,7 @@ def test_words_and_characters_are_indexed_both():
     assert match_expression("...") is None
 
 
-def test_the_segmenter_says_nothing_and_writes_to_the_users_cache_alone(tmp_path):
+def test_the_segmenter_says_nothing_and_writes_nothing(tmp_path):
     code = "from seesay.search.catalog.keywords import segment; assert segment('我爱北京').words"
     temporary, cache = tmp_path / "tmp", tmp_path / "cache"
     temporary.mkdir()
@@ -136,7 +142,61 @@ def test_the_segmenter_says_nothing_and_writes_to_the_users_cache_alone(tmp_path
     )
     assert run.stdout + run.stderr == ""
     assert list(temporary.iterdir()) == []
-    assert [file.name for file in (cache / "seesay" / "jieba").iterdir()] == ["jieba.cache"]
+    assert not cache.exists()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    tokenizer = jieba.Tokenizer()
+    tokenizer.tmp_dir = str(tmp_path_factory.mktemp("jieba"))
+    tokenizer.initialize()
+    return tokenizer
+
+
+def test_a_sentence_reads_from_the_dictionary_the_words_of_its_characters_alone(reference):
+    segmenter = Segmenter()
+    assert list(segmenter.cut(SENTENCES[0])) == list(reference.cut(SENTENCES[0]))
+    assert len(segmenter._tokenizer.FREQ) < len(reference.FREQ) / 20
+
+
+@given(st.text(st.sampled_from("".join(SENTENCES) + "𠮷龥가 a1.\n\udce9")))
+def test_any_text_is_cut_as_jieba_cuts_it(reference, text):
+    segmenter = Segmenter()
+    assert list(segmenter.cut(text)) == list(reference.cut(text))
+    assert list(segmenter.cut_for_search(text)) == list(reference.cut_for_search(text))
+
+
+def test_words_have_the_frequencies_that_jieba_gives_them(reference):
+    chosen = set(sorted({word[0] for word in reference.FREQ})[::25])
+    segmenter = Segmenter()
+    segmenter._learn("".join(chosen))
+    table = segmenter._tokenizer.FREQ
+    expected = {word: count for word, count in reference.FREQ.items() if word[0] in chosen}
+    assert {word: count for word, count in table.items() if word[0] in chosen} == expected
+    assert reference.total == segmenter._tokenizer.total
+
+
+def test_a_dictionary_of_another_release_is_read_whole(monkeypatch):
+    other = "上海 5 ns\n一江 2 n\n上海市 7 ns\n".encode()  # not sorted
+    monkeypatch.setattr(jieba.Tokenizer, "get_dict_file", lambda self: io.BytesIO(other))
+    segmenter = Segmenter()
+    assert list(segmenter.cut_for_search("一江上海市")) == ["一江", "上海", "上海市"]
+    assert segmenter._tokenizer.total == 14
+
+
+@pytest.mark.shared
+def test_captions_that_people_wrote_are_cut_as_jieba_cuts_them(reference, shared):
+    segmenter = Segmenter()
+    with tarfile.open(next((shared / "flickr8k-bilingual").glob("dev-*.tar"))) as shard:
+        texts = [
+            caption
+            for member in shard
+            if member.name.endswith(".json")
+            for caption in json.load(shard.extractfile(member))["zh"]
+        ]
+    assert len(texts) > 1000
+    for text in texts:
+        assert list(segmenter.cut_for_search(text)) == list(reference.cut_for_search(text))
 
 
 def test_english_alone_never_loads_the_segmenter():

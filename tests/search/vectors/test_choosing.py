@@ -15,7 +15,7 @@ from seesay.cli.main import run
 from seesay.errors import CollectionError, ConfigError, MissingExtraError
 from seesay.search.catalog.store import Store
 from seesay.search.collection import Collection
-from seesay.search.indexing.storing.upkeep import keep_up
+from seesay.search.indexing.fill import keep_up
 from seesay.search.vectors import chroma, generations, vector_index
 from seesay.search.vectors.engines import engine_of, reached, use_engine
 from seesay.search.vectors.servers import CHOSEN, choose, token_for

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 import made_collections as made
-from seesay.search.catalog.filters.conditions import Not, Where
+from seesay.search.catalog.filters import Not, Where
 from seesay.search.catalog.store import Store
 from seesay.search.vectors.engines import use_engine
 from seesay.search.vectors.vector_index import VectorIndex

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import made_collections as made
-from seesay.search.catalog.filters import columns
-from seesay.search.catalog.filters.conditions import Where
+from seesay.search.catalog import filter_masks
+from seesay.search.catalog.filters import Where
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.indexing.storing.upkeep import keep_up
+from seesay.search.indexing.fill import keep_up
 from seesay.search.vectors import generations
 from seesay.search.vectors.engines import engine_of, use_engine
 from seesay.search.vectors.faiss import FaissEngine
@@ -141,7 +141,7 @@ def restore(folder):
 def test_a_database_that_is_restored_while_it_is_open_is_searched_as_it_is_now(
     folder, counters_meet, monkeypatch
 ):
-    monkeypatch.setattr(columns, "NARROW", 0)  # filters keep the values of a field in memory
+    monkeypatch.setattr(filter_masks, "NARROW", 0)  # filters keep the values of a field in memory
     removed, added = Where("number", "<", 50), Where("number", ">=", 20_000)
     with Store(folder) as store, index_of(store) as searched:
 

@@ -9,7 +9,7 @@ import pytest
 
 import made_collections as made
 from engine_contract import CONTRACT, HOLDING_CONTRACT, build, held
-from seesay.search.catalog.filters.conditions import Where
+from seesay.search.catalog.filters import Where
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import engines, generations
 from seesay.search.vectors.engine import HoldingEngine, LocalEngine

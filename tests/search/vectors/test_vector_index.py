@@ -10,7 +10,7 @@ import pytest
 
 import made_collections as made
 from seesay.errors import CollectionBusyError, CollectionError
-from seesay.search.catalog.filters.conditions import Not, Where
+from seesay.search.catalog.filters import Not, Where
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import faiss, generations
 from seesay.search.vectors.building import build_lock

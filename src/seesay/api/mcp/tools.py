@@ -26,7 +26,7 @@ from seesay.errors import MissingExtraError, SeesayError
 from seesay.search.asking.asking import MOST_HITS, NEGATIVE_WEIGHT, Part, parse
 from seesay.search.asking.results import Hit, Results
 from seesay.search.filtering import UnitType, make_filter
-from seesay.search.report.plain import sendable
+from seesay.search.plain import sendable
 from seesay.text import to_unicode
 
 try:

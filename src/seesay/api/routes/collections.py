@@ -10,8 +10,7 @@ from seesay.api.documents import answer, model_of
 from seesay.api.failures import documented
 from seesay.api.jobs import IndexingStatus
 from seesay.api.service import Service
-from seesay.search.report.facets import Facets
-from seesay.search.report.statistics import Statistics
+from seesay.search.statistics import Facets, Statistics
 
 Name = Annotated[str, Path(description="The name of a collection.", max_length=200)]
 _STATUS = {"model": model_of(IndexingStatus), "description": "How far it has come."}

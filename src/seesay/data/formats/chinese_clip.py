@@ -10,7 +10,7 @@ from pathlib import Path
 from seesay.data.formats.records import Damaged, Record, find_files
 from seesay.data.tables import Table
 from seesay.errors import DataError
-from seesay.text import detect_language
+from seesay.text import Text, detect_language
 
 IMAGES, TEXTS = "_imgs.tsv", "_texts.jsonl"
 
@@ -32,13 +32,17 @@ class ChineseClipSource:
         file = images.with_name(images.name.removesuffix(IMAGES) + TEXTS)
         if not images.name.endswith(IMAGES) or not file.is_file():
             raise DataError(
-                f"{images} has no texts: expected a name that ends in {IMAGES} and, beside it, "
-                f"{file.name}; correct the path, or use the format `table` for another TSV"
+                Text(
+                    f"{images} has no texts: expected a name that ends in {IMAGES} and, beside it, "
+                    f"{file.name}; correct the path, or use the format `table` for another TSV",
+                    f"{images} 没有对应的文本；文件名应以 {IMAGES} 结尾，旁边应有 {file.name}；请"
+                    "改正路径，其他 TSV 请用 table 格式",
+                )
             )
         try:
             table = Table(file, file.name)
         except (DataError, OSError) as error:
-            raise DataError(f"{file}: {error}") from None
+            raise DataError(Text(f"{file}: {error}", f"{file}：{Text.of(error).zh}")) from None
         texts: dict[str, list[str]] = {}
         bad: list[tuple[int, str]] = []
         for number, row in table:
@@ -86,8 +90,12 @@ class ChineseClipSource:
             )
         except binascii.Error as error:
             raise DataError(
-                f"{file.name} image {name} is not base64 ({error}), expected an encoded "
-                "image: write the file again"
+                Text(
+                    f"{file.name} image {name} is not base64 ({error}), expected an encoded "
+                    "image: write the file again",
+                    f"{file.name} 的图片 {name} 不是 base64（{error}）；应为编码后的图片；请重新"
+                    "写出该文件",
+                )
             ) from None
         captions: dict[str, tuple[str, ...]] = {}
         for text in self._texts[index]:

@@ -18,6 +18,7 @@ from seesay.data.formats.records import (
 )
 from seesay.data.spelling import as_on_disk
 from seesay.errors import DataError, MissingExtraError
+from seesay.text import Text
 
 KEPT = 8  # row groups held in memory: a sample's neighbours are drawn soon after it (see Order)
 
@@ -46,8 +47,12 @@ class ParquetSource:
         names = rename_columns(metadata.schema.to_arrow_schema().names, self._columns, file)
         if "image" not in names.values():
             raise DataError(
-                f"{file} has the columns {', '.join(names)}, expected one called `image`: say "
-                "which one it is by columns.image"
+                Text(
+                    f"{file} has the columns {', '.join(names)}, expected one called `image`: say "
+                    "which one it is by columns.image",
+                    f"{file} 的列是 {'、'.join(names)}；应有一列名为 `image`；请用 columns.image "
+                    "指明是哪一列",
+                )
             )
         for group in range(metadata.num_row_groups):
             self._groups.append((file, group))
@@ -65,7 +70,7 @@ class ParquetSource:
         try:
             image, label = _image_of(row["image"], file.parent), label_from(row)
         except DataError as error:
-            raise DataError(f"{key}: {error}") from None
+            raise DataError(Text(f"{key}: {error}", f"{key}：{Text.of(error).zh}")) from None
         return Record(key=key, image=image, captions=captions_from(row), label=label)
 
     def _read(self, group: int) -> list[dict[str, Any]]:
@@ -80,8 +85,13 @@ class ParquetSource:
                 rows = _rows(table.rename_columns([used[name] for name in table.column_names]))
             except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
                 raise DataError(
-                    f"{file} row group {number} cannot be read ({error}), expected a whole file: "
-                    "fetch it again"
+                    Text(
+                        f"{file} row group {number} cannot be read ({error}), expected a whole "
+                        "file: "
+                        "fetch it again",
+                        f"{file} 的第 {number} 个行组无法读取（{error}）；应为完整的文件；请重新"
+                        "下载",
+                    )
                 ) from None
             self._kept[group] = rows
             if len(self._kept) > KEPT:
@@ -121,8 +131,12 @@ def _image_of(value: Any, folder: Path) -> bytes | Path:
     if isinstance(value, str) and value:
         return Path(as_on_disk(str(folder / value)))
     raise DataError(
-        f"the image is {type(value).__name__}, expected encoded bytes, a path or both: "
-        "correct or remove the row"
+        Text(
+            f"the image is {type(value).__name__}, expected encoded bytes, a path or both: "
+            "correct or remove the row",
+            f"图片是 {type(value).__name__}；应为编码后的字节、路径，或二者都有；请改正或删除这一"
+            "行",
+        )
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from seesay.data.encodings import clean_text, decode_text
 from seesay.errors import DataError
-from seesay.text import detect_language
+from seesay.text import Text, detect_language
 
 PLAIN_CAPTIONS = ("caption", "captions", "text", "texts", "txt")
 LANGUAGES = ("en", "zh")
@@ -87,8 +87,13 @@ def label_from(fields: Mapping[str, Any]) -> int | None:
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise DataError(
-            f"the label {str(value)[:80]!r} is no number of a class, expected a whole one such as "
-            '0: number the classes, or read words as captions by columns = { caption = "label" }'
+            Text(
+                f"the label {str(value)[:80]!r} is no number of a class, expected a whole one "
+                "such as 0: number the classes, or read words as captions by "
+                'columns = { caption = "label" }',
+                f"标签 {str(value)[:80]!r} 不是类别编号；应为整数，如 0；请给类别编号，或用 "
+                'columns = { caption = "label" } 把文字当作说明读取',
+            )
         ) from None
     return label
 
@@ -98,20 +103,25 @@ def find_files(pattern: str, suffixes: Sequence[str]) -> list[Path]:
     files = [Path(name) for name in sorted(glob(str(Path(pattern).expanduser()), recursive=True))]
     fitting = [file for file in files if file.suffix.lower() in suffixes]
     if not fitting:
-        found = files[0].name if files else "nothing"
+        near = _most_alike(Path(pattern).expanduser(), suffixes)
+        en = f"did you mean {near}?" if near else "correct the path"
+        zh = f"是不是 {near}？" if near else "请改正路径"
         raise DataError(
-            f"{pattern} names {found}, expected files that end in {' or '.join(suffixes)}: "
-            + (_meant(Path(pattern).expanduser(), suffixes) or "correct the path")
-            + f" (relative paths start at {Path.cwd()})"
+            Text(
+                f"{pattern} names {files[0].name if files else 'nothing'}, expected files that end "
+                f"in {' or '.join(suffixes)}: {en} (relative paths start at {Path.cwd()})",
+                f"{pattern} 指的是 {files[0].name if files else '不存在的文件'}；"
+                f"应为以 {' 或 '.join(suffixes)} 结尾的文件；{zh}（相对路径从 {Path.cwd()} 算起）",
+            )
         )
     return fitting
 
 
-def _meant(pattern: Path, suffixes: Sequence[str]) -> str:
-    """The question about the file beside whose name is most alike."""
+def _most_alike(pattern: Path, suffixes: Sequence[str]) -> Path | None:
+    """The file beside it whose name is most like it."""
     there = [p.name for p in pattern.parent.glob("*") if p.suffix.lower() in suffixes]
     near = difflib.get_close_matches(pattern.name, there, n=1)
-    return f"did you mean {pattern.parent / near[0]}?" if near else ""
+    return pattern.parent / near[0] if near else None
 
 
 def rename_columns(found: Iterable[str], columns: Mapping[str, str], file: Path) -> dict[str, str]:
@@ -121,10 +131,16 @@ def rename_columns(found: Iterable[str], columns: Mapping[str, str], file: Path)
     for theirs in columns.values():
         if theirs not in found:
             near = difflib.get_close_matches(theirs, found, n=1, cutoff=0)
+            names = [repr(one) for one in found]
             raise DataError(
-                f"{file} has no column {theirs!r}, expected one of its own, "
-                f"{', '.join(map(repr, found)) or 'of which it has none'}: "
-                + (f"did you mean {near[0]!r}?" if near else "write a first line of names")
+                Text(
+                    f"{file} has no column {theirs!r}, expected one of its own, "
+                    f"{', '.join(names) or 'of which it has none'}: "
+                    + (f"did you mean {near[0]!r}?" if near else "write a first line of names"),
+                    f"{file} 没有 {theirs!r} 这一列；应为它已有的"
+                    f"列（{'、'.join(names) or '一列也没有'}）；"
+                    + (f"是不是 {near[0]!r}？" if near else "请在第一行写上列名"),
+                )
             )
     ours = {theirs: mine for mine, theirs in columns.items()}
     return {name: ours.get(name, name) for name in found}
@@ -137,11 +153,18 @@ def parse_json(content: bytes, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError, DataError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise DataError(
-            f"{where} is not JSON ({reason}), expected a JSON object {{...}}: correct or remove it"
+            Text(
+                f"{where} is not JSON ({reason}), expected a JSON object {{...}}: correct or "
+                "remove it",
+                f"{where} 不是 JSON（{reason}）；应为 JSON 对象 {{...}}；请改正或删除",
+            )
         ) from None
     if not isinstance(value, dict):
         raise DataError(
-            f"{where} holds {type(value).__name__}, expected a JSON object {{...}}: correct or "
-            "remove it"
+            Text(
+                f"{where} holds {type(value).__name__}, expected a JSON object {{...}}: correct or "
+                "remove it",
+                f"{where} 是 {type(value).__name__}；应为 JSON 对象 {{...}}；请改正或删除",
+            )
         )
     return value

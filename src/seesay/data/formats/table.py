@@ -18,6 +18,7 @@ from seesay.data.formats.records import (
 from seesay.data.spelling import as_on_disk
 from seesay.data.tables import DELIMITED, JSON_LINES, Table, restored
 from seesay.errors import DataError
+from seesay.text import Text
 
 
 class TableSource:
@@ -39,7 +40,7 @@ class TableSource:
         try:
             table = Table(file, file.name, wanted={*COLUMNS, *columns.values()})
         except (DataError, OSError) as error:
-            raise DataError(f"{file}: {error}") from None
+            raise DataError(Text(f"{file}: {error}", f"{file}：{Text.of(error).zh}")) from None
         ours = {theirs: mine for mine, theirs in columns.items()}
         if not table.is_json:
             ours = rename_columns(table.head, columns, file)
@@ -56,8 +57,13 @@ class TableSource:
         name = row.get("image")
         if not isinstance(name, str) or not name:
             raise DataError(
-                f"the row has {', '.join(row)[:120] or 'nothing'}, expected a path in `image`: add "
-                "it, or say which column it is by columns.image"
+                Text(
+                    f"the row has {', '.join(row)[:120] or 'nothing'}, expected a path in "
+                    "`image`: add "
+                    "it, or say which column it is by columns.image",
+                    f"这一行只有 {'、'.join(row)[:120] or '空内容'}；`image` 列应为路径；请补上，"
+                    "或用 columns.image 指明是哪一列",
+                )
             )
         captions, label = captions_from(row), label_from(row)
         key = unicodedata.normalize("NFC", name)

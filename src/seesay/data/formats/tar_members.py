@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seesay.errors import DataError
+from seesay.text import Text
 
 BLOCK = 512
 FILE = (b"0", b"\0", b"7")
@@ -26,7 +27,12 @@ def members(file: Path) -> Iterator[Member]:
     """The plain files in a tar file, in order. Raises DataError where it is damaged or cut off,
     after all members before that place."""
     if not file.stat().st_size:
-        raise DataError(f"{file} is empty, expected a tar file: fetch it again")
+        raise DataError(
+            Text(
+                f"{file} is empty, expected a tar file: fetch it again",
+                f"{file} 是空的；应为 tar 文件；请重新下载",
+            )
+        )
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as tar:
         start, long_name = 0, ""
         for header, content, stop in _entries(tar, file):
@@ -48,12 +54,21 @@ def _entries(tar: mmap.mmap, file: Path) -> Iterator[tuple[bytes, int, int]]:
         size = _size(header, file, position)
         content = position + BLOCK
         if content + size > len(tar):
-            raise DataError(f"{file} ends in the middle of a file: fetch it again")
+            raise DataError(
+                Text(
+                    f"{file} ends in the middle of a file: fetch it again",
+                    f"{file} 在某个文件中途结束；应为完整的 tar 文件；请重新下载",
+                )
+            )
         position = content + -(-size // BLOCK) * BLOCK
         yield header, content, position
     if position + BLOCK > len(tar):
         raise DataError(
-            f"{file} ends without a tar file's zeros: fetch it again, unpack a compressed one"
+            Text(
+                f"{file} ends without a tar file's zeros: fetch it again, unpack a compressed one",
+                f"{file} 结尾没有 tar 文件应有的零字节；应为完整的未压缩 tar 文件；请重新下载，压"
+                "缩过的请先解压",
+            )
         )
 
 
@@ -70,8 +85,12 @@ def _size(header: bytes, file: Path, position: int) -> int:
         return size
     except ValueError as error:
         raise DataError(
-            f"{file} is no uncompressed tar file at byte {position} ({error}): "
-            "unpack a compressed one, fetch a damaged one again"
+            Text(
+                f"{file} is no uncompressed tar file at byte {position} ({error}): "
+                "unpack a compressed one, fetch a damaged one again",
+                f"{file} 在第 {position} 字节处不是未压缩的 tar（{error}）；应为完整的未压缩 tar "
+                "文件；压缩过的请先解压，损坏的请重新下载",
+            )
         ) from None
 
 

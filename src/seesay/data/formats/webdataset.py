@@ -20,6 +20,7 @@ from seesay.data.formats.records import (
 )
 from seesay.data.formats.tar_members import members
 from seesay.errors import DataError
+from seesay.text import Text
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "heic", "avif")
 
@@ -76,7 +77,11 @@ class WebDatasetSource:
                 key = _split(files[0].name)[0]
         except (tarfile.TarError, ValueError, IndexError) as error:
             raise DataError(
-                f"{where} is damaged ({error}), expected a whole tar file: fetch the shard again"
+                Text(
+                    f"{where} is damaged ({error}), expected a whole tar file: fetch the shard "
+                    "again",
+                    f"{where} 已损坏（{error}）；应为完整的 tar 文件；请重新下载该分片",
+                )
             ) from None
         return record_from(key, parts)
 
@@ -87,8 +92,12 @@ def record_from(key: str, parts: dict[str, bytes]) -> Record:
     image = next((parts[extension] for extension in IMAGES if extension in parts), None)
     if image is None:
         raise DataError(
-            f"{key} holds {', '.join(parts) or 'nothing'} and no image, expected one of "
-            f"{', '.join(IMAGES)}: add it or remove the sample"
+            Text(
+                f"{key} holds {', '.join(parts) or 'nothing'} and no image, expected one of "
+                f"{', '.join(IMAGES)}: add it or remove the sample",
+                f"{key} 里有 {'、'.join(parts) or '空内容'}，没有图片；应有 {'、'.join(IMAGES)} "
+                "之一；请补上，或删除这个样本",
+            )
         )
     fields = parse_json(parts["json"], f"{key}.json") if "json" in parts else {}
     try:
@@ -100,7 +109,7 @@ def record_from(key: str, parts: dict[str, bytes]) -> Record:
                 fields[language] = decode_text(parts[f"{language}.txt"]).splitlines()
         label = label_from(fields)
     except DataError as error:
-        raise DataError(f"{key}: {error}") from None
+        raise DataError(Text(f"{key}: {error}", f"{key}：{Text.of(error).zh}")) from None
     return Record(key=key, image=image, captions=captions_from(fields), label=label)
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from seesay.errors import SeesayError, WeightsError
+from seesay.text import Text
 
 MOST_TOKENS = 1_000_000
 MOST_GROWTH = 16
@@ -31,9 +32,14 @@ def library_errors(source: str) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise WeightsError(
-            f"{source} cannot be read as a vocabulary ({error or type(error).__name__}); expected "
-            "the file as it was published. Download it again, or copy it from the checkpoint's "
-            "source."
+            Text(
+                f"{source} cannot be read as a vocabulary ({error or type(error).__name__}); "
+                "expected "
+                "the file as it was published. Download it again, or copy it from the checkpoint's "
+                "source.",
+                f"{source} 不能作为词表读取（{error or type(error).__name__}）；应为发布时的原文"
+                "件；请重新下载，或从检查点的来源复制",
+            )
         ) from None
 
 

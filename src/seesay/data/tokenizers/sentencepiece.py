@@ -17,6 +17,7 @@ from tokenizers.models import Unigram
 from seesay.data.model_files import MIB, read_bytes
 from seesay.data.tokenizers.limits import MOST_TOKENS, check_charsmap
 from seesay.errors import WeightsError
+from seesay.text import Text
 
 _MOST_BYTES = 16 * MIB  # multilingual T5's 250,000 pieces take 4 MB
 _UNIGRAM = 1  # trainer_spec.model_type; 2 is BPE
@@ -32,8 +33,12 @@ def unigram(path: Path) -> Tokenizer:
     trainer, normalizer = (_last(_bytes(message, number)) for number in (2, 3))
     if (kind := _number(trainer, 3, _UNIGRAM)) != _UNIGRAM:
         raise WeightsError(
-            f"{path} is a SentencePiece model of type {kind}; only type {_UNIGRAM} (unigram) "
-            "can be read from it. Put the checkpoint's tokenizer.json beside it."
+            Text(
+                f"{path} is a SentencePiece model of type {kind}; only type {_UNIGRAM} (unigram) "
+                "can be read from it. Put the checkpoint's tokenizer.json beside it.",
+                f"{path} 是第 {kind} 类 SentencePiece 模型；只能读取第 {_UNIGRAM} 类（unigram）；"
+                "请把检查点的 tokenizer.json 放在它旁边",
+            )
         )
     pieces = [_piece(raw) for raw in _bytes(message, 1)]
     vocab = [(piece, score) for piece, score, _ in pieces]

@@ -24,6 +24,7 @@ from seesay.data.tokenizers.limits import library_errors
 from seesay.data.tokenizers.vocabularies import largest_id, read_vocabulary, special_ids
 from seesay.data.tokenizers.windows import windows
 from seesay.errors import ConfigError, DataError
+from seesay.text import Text
 
 Clean = Literal[
     "none",
@@ -65,8 +66,14 @@ class TokenizerConfig:
     def __post_init__(self) -> None:
         if self.context < 1 or self.pad_id < 0:
             raise ConfigError(
-                f"context={self.context} and pad_id={self.pad_id} cannot describe a row of ids; "
-                "the context is at least 1 and an id at least 0. Correct the checkpoint's settings."
+                Text(
+                    f"context={self.context} and pad_id={self.pad_id} cannot describe a row of "
+                    "ids; "
+                    "the context is at least 1 and an id at least 0. Correct the checkpoint's "
+                    "settings.",
+                    f"context={self.context} 和 pad_id={self.pad_id} 不能描述一行编号；上下文长度"
+                    "应至少为 1，编号应至少为 0；请改正检查点的设置",
+                )
             )
 
 
@@ -99,9 +106,13 @@ class Tokenizer:
         self._capacity = config.context - len(self.prefix) - len(self.suffix)
         if self._capacity < 1:
             raise ConfigError(
-                f"a context of {config.context} has no room for text beside "
-                f"{len(self.prefix) + len(self.suffix)} special tokens; "
-                "give the tokenizer the context that its text tower was built with."
+                Text(
+                    f"a context of {config.context} has no room for text beside "
+                    f"{len(self.prefix) + len(self.suffix)} special tokens; "
+                    "give the tokenizer the context that its text tower was built with.",
+                    f"上下文长度 {config.context} 除去 {len(self.prefix) + len(self.suffix)} 个特"
+                    "殊词元后放不下文本；应为文本塔构建时的上下文长度；请改用该值",
+                )
             )
 
     @property
@@ -220,6 +231,9 @@ def _canonical(text: str) -> str:
 def _checked(texts: Sequence[str]) -> Sequence[str]:
     if isinstance(texts, str):
         raise DataError(
-            f"texts is the one text {texts[:40]!r}; expected a list of texts. Write [text]."
+            Text(
+                f"texts is the one text {texts[:40]!r}; expected a list of texts. Write [text].",
+                f"texts 是一段文本 {texts[:40]!r}；应为文本的列表；请写成 [text]",
+            )
         )
     return texts

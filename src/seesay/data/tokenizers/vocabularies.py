@@ -20,6 +20,7 @@ from seesay.data.tokenizers.limits import (
 )
 from seesay.data.tokenizers.sentencepiece import unigram
 from seesay.errors import WeightsError
+from seesay.text import Text
 
 # Gemma's tokenizer.json, the largest of a dual encoder, has 34 MB.
 _MOST_JSON, _MOST_LIST = 64 * MIB, 16 * MIB
@@ -47,8 +48,12 @@ def read_vocabulary(folder: Path) -> Tokenizer:
                 return read(*paths)
     kinds = ", ".join(" with ".join(names) for names in readers)
     raise WeightsError(
-        f"{folder} holds no tokenizer; expected one of: {kinds}. "
-        "Copy the tokenizer files that belong to the checkpoint into this folder."
+        Text(
+            f"{folder} holds no tokenizer; expected one of: {kinds}. "
+            "Copy the tokenizer files that belong to the checkpoint into this folder.",
+            f"{folder} 里没有分词器；应有以下之一：{kinds}；请把该检查点的分词器文件复制到这个文"
+            "件夹",
+        )
     )
 
 
@@ -144,9 +149,14 @@ def _bert(path: Path) -> Tokenizer:
     settings = _settings(path.parent)
     if not settings.get("do_basic_tokenize", True):
         raise WeightsError(
-            f"{path.parent / 'tokenizer_config.json'} sets do_basic_tokenize to false; expected "
-            "true, since texts are cut at spaces and signs here; choose another model: seesay "
-            "models list"
+            Text(
+                f"{path.parent / 'tokenizer_config.json'} sets do_basic_tokenize to false; "
+                "expected "
+                "true, since texts are cut at spaces and signs here; choose another model: seesay "
+                "models list",
+                f"{path.parent / 'tokenizer_config.json'} 把 do_basic_tokenize 设为 false；应为 "
+                "true，因为这里按空格和标点切分文本；请换一个模型：seesay models list",
+            )
         )
     lines = _lines(read_text(path, _MOST_LIST).removesuffix("\n"))
     vocab = {line: index for index, line in enumerate(lines)}
@@ -165,8 +175,13 @@ def _frame(backend: Tokenizer, first: str, last: str) -> None:
     """Put one special token before and one after every text."""
     if missing := [name for name in (first, last) if backend.token_to_id(name) is None]:
         raise WeightsError(
-            f"the vocabulary has no {' and no '.join(missing)}; expected both {first} and {last}. "
-            "It belongs to another kind of model: use the files that the checkpoint came with."
+            Text(
+                f"the vocabulary has no {' and no '.join(missing)}; expected both {first} and "
+                f"{last}. "
+                "It belongs to another kind of model: use the files that the checkpoint came with.",
+                f"词表里没有 {'、'.join(missing)}；应同时有 {first} 和 {last}；它属于另一种模型，"
+                "请使用检查点自带的文件",
+            )
         )
     backend.add_special_tokens([AddedToken(name, normalized=False) for name in (first, last)])
     backend.post_processor = processors.TemplateProcessing(

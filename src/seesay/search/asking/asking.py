@@ -11,7 +11,7 @@ from seesay.data.images import ImageSource, describe_source
 from seesay.errors import ConfigError
 from seesay.search.asking.reading.dates import Period, find_period
 from seesay.search.asking.reading.wording import NEGATIVE_WEIGHT, read_wording
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.catalog.filters import Filter
 
 LaneName = Literal["image", "text", "keyword"]
 LANES: tuple[LaneName, ...] = ("image", "text", "keyword")

@@ -26,6 +26,8 @@ half of it (Lipton et al., ECML 2014), and the best F1 is about 0.8 here."""
 # Score of pictures of the same kind: 2.1 for kitchens where a third of the collection are kitchens
 # and bathrooms; 2.5 to 4 for surfers, beaches, streets and the like.
 _MATCH = 2.25
+# Confidences of a picture and of a text that differ by less do not tell which of them fits better.
+_CLOSE = 20
 _PRIOR = 10  # vectors that the cosines between scenes count as much as
 _SELF, _COPY = 0.9999, 0.98  # cosines of a picture with itself, and with a copy of it
 
@@ -131,16 +133,41 @@ def in_order(
 ) -> tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
     """The order in which hits are shown, and the confidences to show, from the best to the worst.
 
-    The hits come as the lanes rank them together, which says more about likely hits than their
-    confidence does: so these stay in that order, pictures and texts each by themselves, and where
-    a lower one is surer, those that contradict each other get their mean (isotonic regression).
+    The hits come in their fused order, which says more about likely hits of one kind than their
+    confidence does, so these stay in it; the others are sorted by confidence. Pictures and texts
+    that are about as likely come in turn (`pictures` is None where all hits are of one kind). Where
+    a lower hit has the higher confidence, the hits in between get their mean (isotonic regression).
     """
-    shown = np.array(confidences, float)
-    for kind in (pictures, ~pictures) if pictures is not None else (np.full(len(shown), True),):
-        likely = np.flatnonzero(kind & (shown >= THRESHOLD))
-        shown[likely] = _falling(shown[likely]).round()
-    order = np.argsort(-shown, kind="stable")
-    return order, shown[order]
+    values = np.array(confidences, float)
+    likely, unlikely = np.flatnonzero(values >= THRESHOLD), np.flatnonzero(values < THRESHOLD)
+    unlikely = unlikely[np.argsort(-values[unlikely], kind="stable")]
+    order = []
+    for rows in (likely, unlikely):
+        if pictures is not None:
+            rows = _in_turn(rows[pictures[rows]], rows[~pictures[rows]], values)
+        values[rows] = _falling(values[rows]).round()
+        order.append(rows)
+    rows = np.concatenate(order)
+    return rows, values[rows]
+
+
+def _in_turn(
+    pictures: Int[np.ndarray, " pictures"],
+    texts: Int[np.ndarray, " texts"],
+    values: Float[np.ndarray, " found"],
+) -> Int[np.ndarray, " both"]:
+    """The rows of both kinds, each kind in its order: in turn while their confidences are close,
+    the surer one first where they are not."""
+    levels = _falling(values[pictures]).tolist(), _falling(values[texts]).tolist()
+    rows = pictures.tolist(), texts.tolist()
+    merged, at, last = list[int](), [0, 0], None
+    while at[0] < len(rows[0]) and at[1] < len(rows[1]):
+        lead = levels[0][at[0]] - levels[1][at[1]]
+        kind = 1 - last if last is not None and abs(lead) < _CLOSE else int(lead < 0)
+        merged.append(rows[kind][at[kind]])
+        at[kind] += 1
+        last = kind
+    return np.array([*merged, *rows[0][at[0] :], *rows[1][at[1] :]], np.int64)
 
 
 def _falling(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

@@ -21,7 +21,7 @@ from seesay.search.asking.likeness import (
     likenesses,
 )
 from seesay.search.asking.results import Note
-from seesay.search.catalog.records import Item
+from seesay.search.catalog.files import Item
 from seesay.search.catalog.store import Store
 from seesay.search.reading.files import RefusedError, read_file, size_and_time
 

@@ -8,7 +8,8 @@ from jaxtyping import Float, Float32, Int
 
 from seesay.search.asking.asking import LaneName
 from seesay.search.asking.results import Hit, LaneHit
-from seesay.search.catalog.records import Item, Unit
+from seesay.search.catalog.files import Item
+from seesay.search.catalog.passages import Unit
 from seesay.search.catalog.store import Store
 
 Ranked = tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"], Float[np.ndarray, " found"]]

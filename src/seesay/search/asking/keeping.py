@@ -12,7 +12,8 @@ from seesay.data.opening import open_file
 from seesay.search.asking.likeness import IDENTICAL, Likeness, own_metadata
 from seesay.search.asking.results import Note
 from seesay.search.asking.tags import TAG_KEY
-from seesay.search.catalog.records import Item, Metadata
+from seesay.search.catalog.files import Item
+from seesay.search.catalog.metadata import Metadata
 from seesay.search.catalog.store import Store
 
 _CAMERA_KEYS = frozenset(("camera", "date", "latitude"))

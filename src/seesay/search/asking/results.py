@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from seesay.search.asking.asking import LaneName, Query
-from seesay.search.catalog.records import Locator, Value
+from seesay.search.catalog.metadata import Value
+from seesay.search.catalog.passages import Locator
 from seesay.search.vectors.planner import Plan
 
 

@@ -19,16 +19,16 @@ from seesay.search.asking.confidence import THRESHOLD, in_order
 from seesay.search.asking.embedding import Embedded, PartEmbedder
 from seesay.search.asking.hits import make_hits
 from seesay.search.asking.rankings.captions import captioned_of, confidences_of, weighed
-from seesay.search.asking.rankings.fusion import K, Ranked, fused, in_turn
+from seesay.search.asking.rankings.fusion import K, Ranked, fused
 from seesay.search.asking.rankings.keyword_lane import search_keywords
 from seesay.search.asking.rankings.lanes import SpaceLanes
 from seesay.search.asking.rankings.ranking import Answered, rank
 from seesay.search.asking.results import Explain, Hit, Note, Results
 from seesay.search.asking.timing import Timed, use_period
-from seesay.search.catalog.filters.conditions import Filter, matching_units
+from seesay.search.catalog.filters import Filter, matching_units
 from seesay.search.catalog.keywords import cache_folder, cuts_words, holds_chinese
-from seesay.search.catalog.records import Space
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.filtering import as_text, check_filter
 
 _DEPTH = 500  # units that each lane names: pages of the first 400 hits are cut from one ranking
@@ -114,8 +114,6 @@ class Searcher:
         captioned = captioned_of(answered, self._store, lanes.space)
         units, scores = fused(weighed(answered, captioned))
         pictures = self._pictures(answered, units)
-        if pictures is not None:
-            units, scores = in_turn((units, scores), np.isin(units, pictures))
         founds = [lane.found for lane in answered]
         sure = confidences_of(units, founds, captioned)
         if not asked.parts:
@@ -187,7 +185,7 @@ class Searcher:
             filter="" if asked.timed.within is None else as_text(asked.timed.within),
             threshold=THRESHOLD,
             fusion="by confidence; likely pictures, and likely texts, by the sum over lanes of "
-            f"weight / ({K} + rank)",
+            f"weight / ({K} + rank), and in turn where they are about as likely",
             model=self._embedder.embedder.name,
         )
         return Results(

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from seesay.search.asking.asking import Part, Query
 from seesay.search.asking.reading.dates import Period
 from seesay.search.asking.results import Note
-from seesay.search.catalog.filters.conditions import All, AnyOf, Filter, Not, Where, matching_units
-from seesay.search.catalog.sqlite.database import Database
-from seesay.search.catalog.values import DATE_KEY
+from seesay.search.catalog.database import Database
+from seesay.search.catalog.filters import All, AnyOf, Filter, Not, Where, matching_units
+from seesay.search.catalog.metadata import DATE_KEY
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,24 +1,27 @@
-"""Cut text into what the keyword index holds, and a query into what it is asked for.
+"""The keyword index: which units hold the words of a query, best first.
 
 SQLite's tokenizer takes a run of Chinese for one word. So text is cut beforehand, in two ways that
 make up for each other: jieba's words know that 长江 is one; single characters and pairs of them
 find what the dictionary cuts otherwise (桥 in 长江大桥).
 """
 
-import logging
 import os
 import re
 import sys
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from jaxtyping import Float, Int
+
 from seesay.data.folding import fold
+from seesay.search.catalog.database import ANY_OF, Database, as_list
+from seesay.search.catalog.filters import Filter, compile_filter
 
 if TYPE_CHECKING:
-    from jieba import Tokenizer
+    from seesay.search.catalog.segmenter import Segmenter
 
 # Han, kana, hangul: scripts whose words no space parts, or whose endings cling to them.
 _CJK = re.compile(
@@ -30,6 +33,61 @@ _WORD = re.compile(r"\w+")
 _EMPTY_EN = "a an and are as at be by for from in is it of on or that the this to was were with"
 _EMPTY_ZH = "的 了 着 过 是 在 和 与 及 或 有 一 一个 一只 一张 这 那 这个 那个 上 里 中 也 都 就"
 _EMPTY = frozenset(f"{_EMPTY_EN} {_EMPTY_ZH}".split())
+
+_WEIGHTS = "1.0, 0.5"  # a word counts more than the characters it is made of
+
+
+class KeywordTable:
+    """The full-text index of a collection."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, units: Iterable[int], texts: Sequence[str]) -> None:
+        """Index what each unit is found by; units of an empty text are left out."""
+        cut = [(unit, segment(text)) for unit, text in zip(units, texts, strict=True) if text]
+        self._database.run_many(
+            "INSERT INTO keywords (rowid, words, characters) VALUES (?, ?, ?)",
+            ((unit, *segments) for unit, segments in cut),
+        )
+
+    def is_empty(self) -> bool:
+        """Whether nothing can be found by words."""
+        return not self._database.rows("SELECT 1 FROM keywords_content LIMIT 1")
+
+    def remove(self, units: Iterable[int]) -> None:
+        """Take units out of the index."""
+        self._database.run(f"DELETE FROM keywords WHERE rowid IN {ANY_OF}", (as_list(units),))
+
+    def search(
+        self,
+        text: str,
+        count: int,
+        *,
+        phrases: Sequence[str] = (),
+        excluded: Sequence[str] = (),
+        every: bool = False,
+        within: Filter | None = None,
+    ) -> tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
+        """Units and their BM25 scores (higher is better, without a scale), at most `count`.
+
+        Any word of `text` finds a unit (with `every` only all of them do), every one of `phrases`
+        must stand in it, none of `excluded` may. Ties are in the order of the units.
+        """
+        expression = match_expression(text, phrases, excluded, every=every)
+        if expression is None:
+            return np.empty(0, np.int64), np.empty(0)
+        condition, values = "", tuple[object, ...]()
+        if within is not None:
+            sql, values = compile_filter(within, self._database)
+            condition = f" AND rowid IN ({sql})"
+        rows = self._database.rows(
+            f"SELECT rowid, -bm25(keywords, {_WEIGHTS}) AS score FROM keywords"
+            f" WHERE keywords MATCH ?{condition} ORDER BY score DESC, rowid LIMIT ?",
+            (expression, *values, count),
+        )
+        units, scores = zip(*rows, strict=True) if rows else ((), ())
+        return np.array(units, np.int64), np.array(scores, np.float64)
 
 
 class Segments(NamedTuple):
@@ -76,17 +134,17 @@ def _telling(text: str) -> tuple[str, ...]:
 def _words(text: str, *, for_index: bool) -> list[str]:
     if not _CJK.search(text):
         return _WORD.findall(text)
-    tokenizer = _jieba()
-    if tokenizer is None:
+    segmenter = _segmenter()
+    if segmenter is None:
         others = _WORD.findall(_CJK.sub(" ", text))
         return others if for_index else [*others, *_characters(text)]
-    cut = tokenizer.cut_for_search(text) if for_index else tokenizer.cut(text)
+    cut = segmenter.cut_for_search(text) if for_index else segmenter.cut(text)
     return [word for word in cut if _WORD.search(word)]
 
 
 def cuts_words() -> bool:
     """Whether Chinese is cut into words; without jieba it is found by pairs of characters."""
-    return _jieba() is not None
+    return _segmenter() is not None
 
 
 def holds_chinese(text: str) -> bool:
@@ -128,29 +186,13 @@ def _quoted(tokens: str) -> str:
 
 
 @cache
-def _jieba() -> "Tokenizer | None":
-    """The segmenter, loaded when the first Chinese text comes (half a second); None where it is not
-    installed.
-
-    It would write its cache to the folder of temporary files, which others can write to, and read
-    it from there with `marshal`: it is given the user's own cache folder instead.
-    """
+def _segmenter() -> "Segmenter | None":
+    """Loaded when the first Chinese text comes; None where jieba is not installed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its own use of pkg_resources and escapes
-            import jieba
+        from seesay.search.catalog.segmenter import Segmenter
     except ModuleNotFoundError:
         return None
-    jieba.setLogLevel(logging.CRITICAL)  # it reports its loading on the error stream
-    tokenizer = jieba.Tokenizer()
-    folder = cache_folder() / "jieba"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(os.devnull)  # no cache: it then loads in a second
-    tokenizer.tmp_dir = str(folder)
-    tokenizer.initialize()
-    return tokenizer
+    return Segmenter()
 
 
 def cache_folder() -> Path:

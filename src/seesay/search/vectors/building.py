@@ -15,10 +15,10 @@ from jaxtyping import Int
 
 from seesay.errors import CollectionError, MissingExtraError
 from seesay.search.catalog.ledger import START, Position
-from seesay.search.catalog.records import Modality, Space
-from seesay.search.catalog.sqlite.lock import WriterLock
+from seesay.search.catalog.lock import WriterLock
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import HALF
+from seesay.search.catalog.vectors import HALF, Space
 from seesay.search.vectors.engine import (
     Batch,
     Engine,

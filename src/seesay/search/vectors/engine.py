@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from seesay.errors import SeesayError
-from seesay.search.catalog.filters.conditions import Operator
+from seesay.search.catalog.filters import Operator
 from seesay.search.catalog.ledger import Position
 from seesay.search.vectors.pushdown import Expression, FilterColumns
 from seesay.search.vectors.rows import Allowed, Rows, ScoredRows, StoredRows

@@ -22,13 +22,10 @@ from typing import Any
 import numpy as np
 
 from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.records import Modality, Space
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import HALF
-from seesay.search.vectors.engine import (
-    IndexDamagedError,
-    IndexOutdatedError,
-)
+from seesay.search.catalog.vectors import HALF, Space
+from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError
 from seesay.text import Text
 
 FORMAT = 2  # 1 had no token, so nothing tells which history it was built from

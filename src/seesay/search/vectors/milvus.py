@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.errors import MissingExtraError
-from seesay.search.catalog.filters.conditions import Operator
+from seesay.search.catalog.filters import Operator
 from seesay.search.catalog.ledger import START, Position
 from seesay.search.vectors.engine import (
     Batch,

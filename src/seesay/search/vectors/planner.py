@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.catalog.filters import Filter
 from seesay.search.catalog.ledger import START, Position
-from seesay.search.catalog.records import Modality, Space
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import HALF
+from seesay.search.catalog.vectors import HALF, Space
 from seesay.search.vectors.engine import IndexDamagedError, OpenIndex
 from seesay.search.vectors.generations import Generation
 from seesay.search.vectors.pushdown import Expression

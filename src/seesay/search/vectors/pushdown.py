@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
-from seesay.search.catalog.filters.conditions import (
+from seesay.search.catalog.database import ANY_OF, Database, as_list
+from seesay.search.catalog.filters import (
     FACTS,
     All,
     AnyOf,
@@ -28,10 +29,8 @@ from seesay.search.catalog.filters.conditions import (
     operands,
     spelled,
 )
-from seesay.search.catalog.sqlite.database import Database
-from seesay.search.catalog.sqlite.numbers import ANY_OF, as_list
-from seesay.search.catalog.sqlite.paths import text_to_path
-from seesay.search.catalog.values import DATE_KEY, READABLE, type_of
+from seesay.search.catalog.metadata import DATE_KEY, READABLE, type_of
+from seesay.search.catalog.paths import text_to_path
 
 EVERY = "*"
 OPERATORS: frozenset[Operator] = frozenset(("=", "in", "<", "<=", ">", ">=", "under", "exists"))

@@ -19,8 +19,8 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, Int, UInt8
 
 from seesay.errors import MissingExtraError
-from seesay.search.catalog.records import Modality, Space
-from seesay.search.catalog.vectors import Vectors
+from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.vectors import Space, Vectors
 from seesay.search.vectors.pushdown import Expression
 
 _FEW = 0.05  # copying a smaller part of the rows out is faster than skipping the others

@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
-from seesay.search.catalog.filters.columns import Columns
-from seesay.search.catalog.filters.conditions import Filter, Operator
+from seesay.search.catalog.filter_masks import Columns
+from seesay.search.catalog.filters import Filter, Operator
 from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.records import Modality, Space
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.checking.findings import Finding
 from seesay.search.vectors import building, generations
 from seesay.search.vectors.building import build_lock

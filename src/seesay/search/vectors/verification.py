@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Float32
 
-from seesay.search.catalog.records import Modality, Space
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import HALF
+from seesay.search.catalog.vectors import HALF, Space
 from seesay.search.checking.findings import Finding, Kind
 from seesay.search.vectors.planner import Part, Ranking, View
 

@@ -27,8 +27,8 @@ from seesay.search.asking.confidence import THRESHOLD
 from seesay.search.asking.hits import Found
 from seesay.search.asking.rankings.fusion import Weighted
 from seesay.search.asking.rankings.ranking import Answered
-from seesay.search.catalog.records import Space
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 
 SHARES: Mapping[LaneName, float] = {"image": 0.45, "text": 0.54, "keyword": 0.1}
 """What each lane counts for in a picture with captions; 1 in any other. The first two are just

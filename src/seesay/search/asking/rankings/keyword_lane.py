@@ -10,7 +10,7 @@ from seesay.search.asking.hits import Found
 from seesay.search.asking.rankings.fusion import LOOSE, WEIGHTS, Ranked
 from seesay.search.asking.rankings.ranking import Answered
 from seesay.search.asking.results import LaneReport
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.catalog.filters import Filter
 from seesay.search.catalog.keywords import match_expression
 from seesay.search.catalog.store import Store
 

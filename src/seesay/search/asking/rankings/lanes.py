@@ -17,8 +17,9 @@ from seesay.search.asking.confidence import (
 )
 from seesay.search.asking.embedding import Embedded
 from seesay.search.catalog.ledger import START, Position
-from seesay.search.catalog.records import Modality, Space
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.vectors.vector_index import VectorIndex
 from seesay.text import Language
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from seesay.search.asking.asking import LaneName
 from seesay.search.asking.confidence import Confidence
 from seesay.search.asking.embedding import Embedded
 from seesay.search.asking.hits import Found
@@ -13,8 +14,7 @@ from seesay.search.asking.rankings.combining import combined
 from seesay.search.asking.rankings.fusion import WEIGHTS, Ranked
 from seesay.search.asking.rankings.lanes import SpaceLanes
 from seesay.search.asking.results import LaneReport
-from seesay.search.catalog.filters.conditions import Filter
-from seesay.search.catalog.records import Modality
+from seesay.search.catalog.filters import Filter
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Answered:
 
 def rank(
     lanes: SpaceLanes,
-    modality: Modality,
+    modality: LaneName,
     parts: Sequence[Embedded],
     count: int,
     within: Filter | None,

@@ -10,8 +10,8 @@ from datetime import date, timedelta
 
 from seesay.data.folding import fold_each
 from seesay.search.asking.reading.wording import hide_quotes
-from seesay.search.catalog.filters.conditions import All, Filter, Where
-from seesay.search.catalog.values import DATE_KEY
+from seesay.search.catalog.filters import All, Filter, Where
+from seesay.search.catalog.metadata import DATE_KEY
 
 _MONTHS = "january february march april may june july august september october november december"
 _MONTH = {name: number for number, name in enumerate(_MONTHS.split(), 1)}

@@ -1,0 +1,53 @@
+"""`seesay export`: vectors with what they stand for, for other programs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seesay.cli.messages import say
+from seesay.cli.options import Collection, Folder, Json, Since, Type, Until, Where
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help=say(
+            "Where to: .npz, .parquet, .jsonl, or .csv (without the vectors).",
+            "导出到：.npz、.parquet、.jsonl 或 .csv（不含向量）。",
+        ),
+    ),
+]
+
+
+def export(
+    file: File,
+    where: Where = None,
+    folder: Folder = None,
+    since: Since = None,
+    until: Until = None,
+    type: Type = None,
+    collection: Collection = None,
+    json: Json = False,
+) -> None:
+    from seesay.cli.opening import opened
+    from seesay.cli.output import print_json, working
+    from seesay.data.atomic import check_folder
+    from seesay.search.catalog.export import writer_for
+    from seesay.search.filtering import make_filter
+
+    writer_for(file)  # a wrong ending or folder is told before the work
+    check_folder(file)
+    condition = make_filter(
+        where=where or (),
+        folders=folder or (),
+        since=since,
+        until=until,
+        kind=type,
+    )
+    with opened(collection) as here, working(say("writing", "正在写入")):
+        count = here.export(file, condition=condition)
+    if json:
+        print_json({"file": str(file), "units": count})
+    else:
+        print(say(f"{count:,} units -> {file}", f"已导出 {count:,} 条 -> {file}"))

@@ -1,0 +1,360 @@
+"""`seesay index`: files and folders into a collection, as often as one likes."""
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seesay.cli.messages import say
+from seesay.cli.options import (
+    Collection,
+    CollectionModel,
+    Device,
+    Json,
+    MaxFileSize,
+    MaxPixels,
+    Seconds,
+)
+from seesay.errors import ConfigError
+from seesay.text import Text
+
+if TYPE_CHECKING:
+    from seesay.search.collection import Collection as Opened
+    from seesay.search.indexing.options import IndexReport
+    from seesay.search.reading.files import ReadLimits
+
+ENDING = 12  # characters of an ending that are shown
+STOPPED = 130  # the exit code after Ctrl-C
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATHS",
+        help=say(
+            "Files and folders; without any, the folders of before are brought up to date.",
+            "文件和文件夹；不写则更新以前收录过的文件夹。",
+        ),
+    ),
+]
+Recursive = Annotated[
+    bool,
+    typer.Option(
+        "--recursive/--no-recursive",
+        help=say("Look into folders below, too.", "也查看下级文件夹。"),
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help=say(
+            "Processes that read files; by default one a processor.",
+            "读取文件的进程数；默认每个处理器一个。",
+        ),
+    ),
+]
+Urls = Annotated[
+    bool,
+    typer.Option(
+        "--urls",
+        help=say(
+            "Fetch web addresses that are given or that tables name.",
+            "下载给出的或表格中列出的网址。",
+        ),
+    ),
+]
+KeepMissing = Annotated[
+    bool,
+    typer.Option(
+        "--keep-missing",
+        help=say("Keep what is no longer there.", "保留文件已不存在的条目。"),
+    ),
+]
+Prune = Annotated[
+    bool,
+    typer.Option(
+        "--prune",
+        help=say(
+            "Remove what is gone even where a whole folder is missing or empty.",
+            "即使整个文件夹不见了或变空了，也移除其中的条目。",
+        ),
+    ),
+]
+
+
+def index(
+    paths: Paths = None,
+    collection: Collection = None,
+    model: CollectionModel = None,
+    device: Device = None,
+    recursive: Recursive = True,
+    workers: Workers = None,
+    urls: Urls = False,
+    keep_missing: KeepMissing = False,
+    prune: Prune = False,
+    max_pixels: MaxPixels = None,
+    max_file_size: MaxFileSize = None,
+    seconds: Seconds = None,
+    json: Json = False,
+) -> None:
+    from seesay.cli.opening import advise_model, started
+    from seesay.cli.output import progress
+    from seesay.search.indexing.options import IndexOptions
+
+    limits = read_limits(max_pixels, max_file_size, seconds)
+    if model is not None and not paths:
+        switch(collection, model, device, limits=limits, as_json=json)
+        return
+    options = IndexOptions(
+        recursive=recursive,
+        workers=workers,
+        urls=urls,
+        delete_missing=not keep_missing,
+        prune=prune,
+        limits=limits,
+    )
+    with started(collection, paths or [], model=model, device=device) as here:
+        with progress(say("files", "文件")) as tell:
+            report = here.index(
+                paths or [],
+                options,
+                on_progress=lambda p: tell(p.done, p.total or 0, p.failed),
+            )
+        _show(here, report, as_json=json)
+        something = report.added or report.updated or report.unchanged
+        if something and not (json or report.interrupted):
+            advise_model(here, collection)
+    if report.interrupted:
+        say_how_to_go_on()
+        raise typer.Exit(STOPPED)
+    if report.failed or report.missing_roots:
+        raise typer.Exit(1)
+
+
+def _show(here: "Opened", report: "IndexReport", *, as_json: bool) -> None:
+    from seesay.cli.output import print_json, warn
+
+    if as_json:
+        from seesay.search.plain import to_plain
+
+        print_json({"collection": str(here.store.folder), **to_plain(report)})
+        return
+    for root in report.missing_roots:
+        warn(
+            say(
+                f"{root} is not there; what was known of it is kept (--prune removes it)",
+                f"{root} 不存在；若曾收录过，其内容予以保留（加 --prune 可移除）",
+            )
+        )
+    for root in report.empty_roots:
+        warn(
+            say(
+                f"{root} is empty; what is known of it was kept (--prune removes it)",
+                f"{root} 是空的；其中已收录的内容予以保留（加 --prune 可移除）",
+            )
+        )
+    print(summary(report))
+    if report.found_nothing:
+        warn(
+            say(
+                "found nothing to index; expected pictures, texts (.txt, .md) or tables "
+                "(.csv, .tsv, .jsonl); name a folder that holds some",
+                "没有找到可收录的文件；应为图片、文字（.txt、.md）或表格（.csv、.tsv、.jsonl）；"
+                "请换一个文件夹",
+            )
+        )
+    if report.index_problem:
+        warn(
+            say(
+                f"no index was built, so searches compare all vectors: {report.index_problem}",
+                f"没有建成索引，查找时会逐一比较全部向量：{report.index_problem}",
+            )
+        )
+
+
+def summary(report: "IndexReport") -> str:
+    """One line: indexed 9,981 · unchanged 70,012 · skipped 7 (see `seesay errors`)."""
+    from seesay.cli.results import duration
+
+    skipped = report.failed + report.skipped
+    counts = [
+        (say("indexed", "已收录"), report.added + report.updated, True),
+        (say("moved", "已移动"), report.moved, False),
+        (say("removed", "已移除"), report.removed, False),
+        (say("refilled", "已补算"), report.refilled, False),
+        (say("unchanged", "未变"), report.unchanged, True),
+        (say("links", "链接"), report.links, False),
+        (say("skipped", "跳过"), skipped, True),
+    ]
+    line = " · ".join(f"{name} {count:,}" for name, count, always in counts if count or always)
+    if skipped:
+        line += say(" (see `seesay errors`)", "（详见 `seesay errors`）")
+    return f"{line}{_left_out(report)} · {duration(report.seconds)}"
+
+
+def _left_out(report: "IndexReport") -> str:
+    """How many files are of kinds that nothing reads, and which those are."""
+    kinds = sorted(report.left_out.items(), key=lambda kind: (-kind[1], kind[0]))
+    if not kinds:
+        return ""
+    named = [f"{_shown(ending)} {n:,}" for ending, n in kinds]
+    count = sum(report.left_out.values())
+    return say(
+        f" · not read {count:,} ({', '.join(named)})",
+        f" · 不支持 {count:,}（{'、'.join(named)}）",
+    )
+
+
+def _shown(ending: str) -> str:
+    """What stands behind the last full stop of a name may be anything."""
+    from seesay.text import printable
+
+    told = printable(ending)
+    told = told if len(told) <= ENDING else told[: ENDING - 1] + "…"
+    return told or say("without ending", "无扩展名")
+
+
+def say_how_to_go_on() -> None:
+    """After Ctrl-C."""
+    from seesay.cli.output import warn
+
+    warn(
+        say(
+            "what was done is kept; resume with the same command",
+            "已完成的部分已保存；再次运行同一命令即可继续",
+        )
+    )
+
+
+_MOST = 10**15
+_TIMES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_BESIDE = 2**30  # bytes that a process needs besides the file and its pixels
+_COPIES, _PIXEL_BYTES = 4, 8  # that are in memory at the worst moment
+
+
+def read_limits(
+    max_pixels: str | None, max_file_size: str | None, seconds: float | None
+) -> "ReadLimits":
+    """The limits, None for what is usual. Who allows larger files allows the memory for them.
+    Raises ConfigError for what is no amount."""
+    from seesay.search.reading.files import ReadLimits
+
+    usual = ReadLimits()
+    pixels = _amount(max_pixels, "--max-pixels") or usual.max_pixels
+    size = _amount(max_file_size, "--max-file-size")
+    largest = size or usual.max_file_bytes
+    return ReadLimits(
+        max_file_bytes=largest,
+        max_text_bytes=size or usual.max_text_bytes,
+        max_pixels=pixels,
+        memory_bytes=max(
+            usual.memory_bytes, _BESIDE + _PIXEL_BYTES * pixels, _BESIDE + _COPIES * largest
+        ),
+        seconds=usual.seconds if seconds is None else seconds,
+    )
+
+
+def _amount(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", text.strip().lower())
+    amount = float(found[1]) * _TIMES[found[2]] if found else 0
+    if not 1 <= amount <= _MOST:
+        raise ConfigError(
+            Text(
+                f"{option} {text} is no amount; expected a number from 1 to 1000000G; write it as "
+                "in 200M or 2G",
+                f"{option} {text} 不能用；应为 1 到 1000000G 之间的数；请写成 200M 或 2G 这样",
+            )
+        )
+    return round(amount)
+
+
+def switch(
+    name: str | None, model: str, device: str | None, *, limits: "ReadLimits", as_json: bool
+) -> None:
+    """Embed the whole collection with this model; searches use the former one until then."""
+    from seesay.cli.opening import opened
+    from seesay.cli.output import print_json, progress, warn
+    from seesay.cli.results import duration
+
+    with opened(name, device=device) as here:
+        former = here.model.name
+        bring(model)
+        with progress(say("files", "文件")) as tell:
+            report = here.switch_model(
+                model,
+                limits=limits,
+                on_progress=lambda p: tell(p.done, p.total or 0, p.failed),
+            )
+        if as_json:
+            from seesay.search.plain import to_plain
+
+            print_json({"model": here.model.name, "former": former, **to_plain(report)})
+        elif report.complete:
+            took = duration(report.seconds)
+            print(
+                say(
+                    f"searches use {here.model.name} now: embedded {report.embedded:,} · skipped "
+                    f"{report.failed:,} · {took}",
+                    f"现在使用 {here.model.name} 查找：已计算 {report.embedded:,} · 跳过 "
+                    f"{report.failed:,} · {took}",
+                )
+            )
+            if former != here.model.name:
+                warn(
+                    say(
+                        f"the vectors of {former} are kept for switching back; to remove them: "
+                        "seesay rebuild --forget-unused",
+                        f"{former} 的向量仍保留，便于换回；移除：seesay rebuild --forget-unused",
+                    )
+                )
+    if not report.complete:
+        say_how_to_go_on()
+        raise typer.Exit(STOPPED)
+
+
+def bring(model: str) -> None:
+    """Download a model that is not here yet, with a bar."""
+    from seesay.cli.models import bytes_bar
+    from seesay.weights.hub import locate
+
+    with bytes_bar(model) as on_progress:
+        locate(model, on_progress=on_progress)
+
+
+Watched = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATHS",
+        help=say("Folders; without any, those of before.", "文件夹；不写则为以前收录过的。"),
+    ),
+]
+
+
+def watch(
+    paths: Watched = None,
+    collection: Collection = None,
+    device: Device = None,
+    max_pixels: MaxPixels = None,
+    max_file_size: MaxFileSize = None,
+    seconds: Seconds = None,
+    json: Json = False,
+) -> None:
+    from seesay.cli.opening import started
+    from seesay.cli.output import print_json, warn
+    from seesay.search.indexing.options import IndexOptions
+    from seesay.search.plain import to_plain
+
+    options = IndexOptions(limits=read_limits(max_pixels, max_file_size, seconds))
+    with started(collection, paths or [], device=device) as here:
+        warn(say("watching; Ctrl-C ends it", "正在留意变化；按 Ctrl-C 结束"))
+        here.watch(
+            paths or [],
+            options,
+            on_report=lambda report: (
+                print_json(to_plain(report), compact=True)
+                if json
+                else print(summary(report), flush=True)
+            ),
+        )

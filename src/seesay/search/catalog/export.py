@@ -1,0 +1,184 @@
+"""Write a collection to a file that other programs read: vectors with what they stand for."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from seesay.data.atomic import write_whole
+from seesay.data.tables import EXPORTED, write_csv
+from seesay.errors import ConfigError, MissingExtraError
+from seesay.search.catalog.filters import All, Filter, matching_units
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
+from seesay.text import Text, to_unicode
+
+_PAGE = 2000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Row:
+    """One unit, as it is written."""
+
+    unit: int
+    kind: str
+    source: str
+    """Path of the file."""
+    locator: Mapping[str, object]
+    """Where in the file the unit lies."""
+    text: str | None
+    metadata: Mapping[str, object]
+    """Values that JSON can hold; dates in ISO 8601."""
+    vector: Float[np.ndarray, " embed"]
+
+
+def export(store: Store, space: Space, file: Path, condition: Filter | None = None) -> int:
+    """Write every unit that has a vector in `space`, or those that the filter takes; returns how
+    many. The ending chooses the format: .npz, .parquet, .jsonl, or .csv, which leaves the vectors
+    out. The whole file is written or none of it.
+
+    Raises ConfigError for another ending, MissingExtraError where a package is missing, DataError
+    where the file cannot be written."""
+    write = writer_for(file)
+    with store.database.snapshot(), write_whole(file) as unfinished:
+        return write(unfinished, _rows(store, space, condition), space)
+
+
+def writer_for(file: Path) -> Callable[[Path, Iterator[Row], Space], int]:
+    """How to write this file."""
+    if (ending := file.suffix.lower()) not in _WRITERS:
+        raise ConfigError(
+            Text(
+                f"{file} ends in {ending or 'nothing'!r}; expected one of {', '.join(_WRITERS)}; "
+                "choose a name with one of these endings",
+                f"{file} 的扩展名是 {ending or '空'!r}；应为以下之一：{'、'.join(_WRITERS)}；"
+                "请换成这样的文件名",
+            )
+        )
+    if ending == ".parquet":
+        _pyarrow()
+    return _WRITERS[ending]
+
+
+def _rows(store: Store, space: Space, condition: Filter | None) -> Iterator[Row]:
+    numbers = iter(np.sort(matching_units(condition or All(()), store.database)).tolist())
+    while page := list(islice(numbers, _PAGE)):
+        have, vectors = store.vectors.get(space.id, page)
+        units = store.units.get(have.tolist())
+        paths = {item.id: item.path for item in store.items.get({unit.item for unit in units})}
+        metadata = store.units.metadata(unit.id for unit in units)
+        for unit, vector in zip(units, vectors, strict=True):
+            yield Row(
+                unit=unit.id,
+                kind=unit.kind,
+                source=to_unicode(paths[unit.item]),
+                locator=json.loads(unit.locator.to_json()),
+                text=None if unit.text is None else to_unicode(unit.text),
+                metadata={to_unicode(k): _json(value) for k, value in metadata[unit.id].items()},
+                vector=vector,
+            )
+
+
+def _json(value: Any) -> object:
+    if isinstance(value, tuple):
+        return [_json(one) for one in value]
+    if isinstance(value, str):
+        return to_unicode(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _dumped(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _write_npz(file: Path, rows: Iterator[Row], space: Space) -> int:
+    kept, vectors = [], []
+    for row in rows:
+        kept.append((row.unit, row.kind, row.source, row.text or "", row.locator, row.metadata))
+        vectors.append(row.vector.astype(np.float16))  # as exact as what is stored
+    units, kinds, sources, texts, locators, metadata = zip(*kept, strict=True) if kept else [()] * 6
+    with file.open("wb") as stream:
+        np.savez(
+            stream,
+            vectors=np.array(vectors, np.float16).reshape(len(kept), space.dim),
+            units=np.array(units, np.int64),
+            kinds=np.array(kinds, np.str_),
+            sources=np.array(sources, np.str_),
+            texts=np.array(texts, np.str_),
+            locators=np.array([_dumped(one) for one in locators], np.str_),
+            metadata=np.array([_dumped(one) for one in metadata], np.str_),
+            model=np.array(space.model),
+        )
+    return len(kept)
+
+
+def _write_jsonl(file: Path, rows: Iterator[Row], space: Space) -> int:
+    count = 0
+    with file.open("w", encoding="utf-8") as stream:
+        for row in rows:
+            count += 1
+            line = {**vars(row), "vector": row.vector.tolist(), "model": space.model}
+            stream.write(_dumped(line) + "\n")
+    return count
+
+
+def _write_csv(file: Path, rows: Iterator[Row], space: Space) -> int:
+    """Without vectors; a column for every key of metadata. With the mark by which spreadsheets know
+    UTF-8, and an apostrophe before text that they would take for a formula."""
+    kept = []
+    for row in rows:  # without the vectors, which would fill the memory
+        locator = _dumped(row.locator) if row.locator else ""
+        kept.append(([row.unit, row.kind, row.source, row.text or "", locator], row.metadata))
+    keys = sorted({key for _, metadata in kept for key in metadata})
+    with file.open("w", encoding="utf-8-sig", newline="") as stream:
+        write_csv(stream, [[*EXPORTED, *keys]])
+        write_csv(
+            stream,
+            ((*facts, *(_cell(data.get(key)) for key in keys)) for facts, data in kept),
+        )
+    return len(kept)
+
+
+def _cell(value: object) -> object:
+    return "; ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _write_parquet(file: Path, rows: Iterator[Row], space: Space) -> int:
+    arrow, parquet = _pyarrow()
+    texts = [(name, arrow.string()) for name in ("kind", "source", "text", "locator", "metadata")]
+    vector = arrow.list_(arrow.float32(), space.dim)
+    schema = arrow.schema([("unit", arrow.int64()), *texts, ("vector", vector)])
+    schema = schema.with_metadata({"model": space.model})
+    count = 0
+    with parquet.ParquetWriter(file, schema) as writer:
+        while page := list(islice(rows, _PAGE)):
+            lines = [
+                {**vars(row), "locator": _dumped(row.locator), "metadata": _dumped(row.metadata)}
+                for row in page
+            ]
+            writer.write_table(arrow.Table.from_pylist(lines, schema))
+            count += len(page)
+    return count
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise MissingExtraError("pyarrow", "train") from None
+    return pyarrow, pyarrow.parquet
+
+
+_WRITERS: dict[str, Callable[[Path, Iterator[Row], Space], int]] = {
+    ".npz": _write_npz,
+    ".parquet": _write_parquet,
+    ".jsonl": _write_jsonl,
+    ".csv": _write_csv,
+}

@@ -1,0 +1,158 @@
+"""A collection as a map: what is alike lies close together, as far as two numbers can say it, or
+pictures where they were taken."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int
+
+from seesay.errors import ConfigError
+from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
+from seesay.text import Text
+
+MOST_POINTS = 20_000
+_LEAST = 1e-6  # an axis along which nothing differs
+# Several values of a key, which a table may give, count as the first: a unit is one point.
+_PLACES = (
+    "SELECT a.unit, min(a.value), min(b.value) FROM metadata a"
+    " JOIN metadata_keys ka ON ka.id = a.key AND ka.name = 'latitude' AND ka.type = 'number'"
+    " JOIN metadata b ON b.unit = a.unit"
+    " JOIN metadata_keys kb ON kb.id = b.key AND kb.name = 'longitude' AND kb.type = 'number'"
+    " WHERE a.value BETWEEN -90 AND 90 AND b.value BETWEEN -180 AND 180"
+    " GROUP BY a.unit ORDER BY a.unit DESC"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A unit on the map."""
+
+    unit: int
+    path: str
+    kind: str
+    text: str | None
+    """What is written in it, its beginning."""
+    x: float
+    """Between -1 and 1, as `y` is; on a map of places its longitude, and `y` its latitude."""
+    y: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Map:
+    """The map of one lane: pictures and texts lie in regions of their own, and what tells them
+    apart would hide what tells pictures apart."""
+
+    modality: Modality
+    """Of the lane; in that of texts, captions lie as points of their pictures."""
+    points: tuple[Point, ...]
+    total: int
+    """Units of the lane; more than there are points where they were sampled."""
+    explained: float
+    """Share (0-1) of the differences that the two axes show."""
+
+
+def draw_map(
+    store: Store, space: Space, modality: Modality = "image", *, most: int = MOST_POINTS
+) -> Map:
+    """The first two principal components of the vectors of a lane; of more than `most`, of some
+    that are drawn evenly, and always the same. Raises ConfigError where `most` is below 1."""
+    _check_most(most)
+    with store.database.snapshot():
+        total = store.vectors.count(space.id, modality)
+        units, vectors = _sampled(store, space, modality, total, most)
+        known = {unit.id: unit for unit in store.units.get(units)}
+        items = {one.id: one for one in store.items.get({u.item for u in known.values()})}
+    places, explained = _flattened(vectors)
+    points = [
+        Point(
+            unit=number,
+            path=items[known[number].item].path,
+            kind=known[number].kind,
+            text=(known[number].text or "")[:80] or None,
+            x=round(float(x), 4),
+            y=round(float(y), 4),
+        )
+        for number, (x, y) in zip(units.tolist(), places, strict=True)
+        if number in known
+    ]
+    return Map(modality=modality, points=tuple(points), total=total, explained=explained)
+
+
+def draw_places(store: Store, *, most: int = MOST_POINTS) -> Map:
+    """Every picture with a position: `x` is its longitude and `y` its latitude, in degrees. Of more
+    than `most` the newest. Raises ConfigError where `most` is below 1."""
+    _check_most(most)
+    with store.database.snapshot():
+        rows = store.database.rows(_PLACES)
+        shown = {unit: (latitude, longitude) for unit, latitude, longitude in rows[:most]}
+        units = store.units.get(shown)
+        items = {one.id: one for one in store.items.get({unit.item for unit in units})}
+    points = tuple(
+        Point(
+            unit=unit.id,
+            path=items[unit.item].path,
+            kind=unit.kind,
+            text=None,
+            x=shown[unit.id][1],
+            y=shown[unit.id][0],
+        )
+        for unit in units
+        if unit.item in items
+    )
+    return Map(modality="image", points=points, total=len(rows), explained=1.0)
+
+
+def _check_most(most: int) -> None:
+    if most < 1:
+        raise ConfigError(
+            Text(
+                f"the map is asked for {most} points; expected at least 1; leave the number out "
+                f"for {MOST_POINTS}",
+                f"地图要求显示 {most} 个点；应至少 1 个；不写数目则为 {MOST_POINTS}",
+            )
+        )
+
+
+def _sampled(
+    store: Store, space: Space, modality: Modality, total: int, most: int
+) -> tuple[Int[np.ndarray, " rows"], Float32[np.ndarray, "rows embed"]]:
+    """Rows of the lane, a page at a time, so that a large collection is never in memory whole."""
+    keep = np.arange(total)
+    if total > most:
+        keep = np.sort(np.random.default_rng(0).choice(total, most, replace=False))
+    numbers, rows = [np.empty(0, np.int64)], [np.empty((0, space.dim), np.float32)]
+    for start, units, vectors in _pages(store, space, modality):
+        own = keep[(keep >= start) & (keep < start + len(units))] - start
+        numbers.append(units[own])
+        rows.append(vectors[own].astype(np.float32))
+    return np.concatenate(numbers), np.concatenate(rows)
+
+
+def _pages(
+    store: Store, space: Space, modality: Modality
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    start = 0
+    for units, vectors in store.vectors.written_since(space.id, modality, 0):
+        yield start, units, vectors
+        start += len(units)
+
+
+def _flattened(
+    vectors: Float32[np.ndarray, "rows embed"],
+) -> tuple[Float64[np.ndarray, "rows 2"], float]:
+    """Rows on their first two principal axes, in -1 to 1, and the share these have of all."""
+    if len(vectors) < 2:
+        return np.zeros((len(vectors), 2)), 1.0
+    away = (vectors - vectors.mean(axis=0)).astype(np.float64)
+    spreads, axes = np.linalg.eigh(away.T @ away)  # ascending; dim x dim, however many rows
+    axes, all_of_it = axes[:, :-3:-1], float(spreads.clip(0).sum())
+    if axes.shape[1] < 2 or all_of_it < _LEAST:
+        return np.zeros((len(vectors), 2)), 1.0
+    # An axis may point either way: the same data is to give the same map on every machine.
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    places = away @ axes
+    places /= np.maximum(np.abs(places).max(axis=0), _LEAST)
+    return places, round(float(spreads[-2:].sum()) / all_of_it, 4)

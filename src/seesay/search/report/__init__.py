@@ -1,1 +1,0 @@
-"""What is drawn of a collection: thumbnails, contact sheets, pages."""

@@ -1,0 +1,135 @@
+"""Small pictures of what was found: made when first asked for, and kept beside the collection.
+
+Asked for by the number of a unit, never by a path: nothing can be read through here that is not in
+the collection, and no file that was put in the place of one that is.
+"""
+
+import io
+import re
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from PIL import Image
+
+from seesay.data.images import open_image
+from seesay.data.opening import open_file
+from seesay.errors import CollectionError, DataError, ImageError
+from seesay.search.catalog.files import Item
+from seesay.search.catalog.store import Store
+from seesay.search.reading.files import RefusedError, read_file
+from seesay.text import Text
+
+FOLDER = "thumbnails"
+SIZES = (128, 256, 512, 1024, 2048)
+"""Longest side in pixels; few, so that the cache holds each picture few times."""
+LIMIT_BYTES = 1 << 30
+"""How large the cache may grow before its oldest files go."""
+
+_RULES = 2  # counted up when the same file would give another thumbnail
+_NAME = re.compile(r"[0-9a-f]{64}-\d+(-\d+)?\.webp")  # what `get` writes, now or before
+_PRUNE_EVERY = 200  # thumbnails made
+
+
+class Thumbnails:
+    """The thumbnails of a collection. Any number of threads may ask at once."""
+
+    def __init__(self, store: Store, *, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.folder = store.folder / FOLDER
+        self._store = store
+        self._limit_bytes = limit_bytes
+        self._made = 0
+
+    def get(self, unit: int, size: int = 256) -> bytes:
+        """A WebP picture whose longest side is the next of SIZES that is not below `size`.
+
+        Raises CollectionError where there is no such unit, where it is not a whole picture, and
+        where the file is gone or was changed since it was indexed."""
+        item = self._item(unit)
+        side = next((one for one in SIZES if one >= size), SIZES[-1])
+        file = self.folder / item.content_hash[:2] / f"{item.content_hash}-{side}-{_RULES}.webp"
+        with suppress(OSError), open_file(file) as kept:
+            return kept.read()
+        made = _shrunk(_content(item), item, side)
+        self._keep(file, made)
+        return made
+
+    def _item(self, unit: int) -> Item:
+        known, item = self._store.unit_with_item(unit)
+        if known.kind != "image":
+            raise CollectionError(
+                Text(
+                    f"unit {unit} of {item.path} is {known.kind}, expected a picture; show its "
+                    "text instead",
+                    f"{item.path} 的条目 {unit} 类型是 {known.kind}；应为图片；请改为显示其文字",
+                )
+            )
+        return item
+
+    def _keep(self, file: Path, made: bytes) -> None:
+        """Whole or not at all; a folder that cannot be written only makes the next time slower. A
+        power cut may lose it: it can be made again, so nothing waits for the disk here."""
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = file.with_name(f".{secrets.token_hex(8)}")
+            try:
+                unfinished.write_bytes(made)
+                unfinished.replace(file)
+            finally:
+                unfinished.unlink(missing_ok=True)
+            self._made += 1
+            if self._made % _PRUNE_EVERY == 0:
+                self.prune()
+
+    def prune(self) -> None:
+        """Bring the cache below its limit; the oldest go first. A collection may lie in any
+        folder, so a file that is no thumbnail may be somebody's picture: it stays."""
+        known = []
+        for file in self.folder.glob("??/*.webp"):
+            if not _NAME.fullmatch(file.name):
+                continue
+            with suppress(OSError):
+                facts = file.stat()
+                known.append((facts.st_mtime_ns, facts.st_size, file))
+        spare = sum(size for _, size, _ in known) - self._limit_bytes
+        for _, size, file in sorted(known):
+            if spare <= 0:
+                break
+            with suppress(OSError):
+                file.unlink()
+            spare -= size
+
+
+def _content(item: Item) -> bytes:
+    """The bytes of a file, which are those that were indexed."""
+    changed = CollectionError(
+        Text(
+            f"{item.path} was changed since it was indexed, expected the same; index it again",
+            f"{item.path} 收录后有改动；应与收录时相同；请重新收录",
+        )
+    )
+    try:
+        content = read_file(item.path, item.size)  # a larger one is another, and may be huge
+    except RefusedError as error:
+        raise (changed if error.stage == "size" else _unreadable(item, error)) from error
+    if content.content_hash != item.content_hash:
+        raise changed
+    return content.data
+
+
+def _unreadable(item: Item, error: Exception) -> CollectionError:
+    reason = Text.of(error)
+    return CollectionError(Text(f"{item.path}: {reason.en}", f"{item.path}：{reason.zh}"))
+
+
+def _shrunk(content: bytes, item: Item, side: int) -> bytes:
+    try:
+        # For people, so in the colours of a screen. The model has seen the same file without that
+        # conversion: published models are trained on the numbers as they stand in the file.
+        picture = open_image(content, target=side, srgb=True)
+    except (ImageError, DataError) as error:
+        raise _unreadable(item, error) from error
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    stream = io.BytesIO()
+    picture.save(stream, "WEBP", quality=80)
+    return stream.getvalue()

@@ -195,7 +195,7 @@ def test_an_index_of_rows_that_an_older_version_sent_to_a_server_is_built_anew(c
         generations.folder_of(index.folder, number),
         position=manifest.position,
         engine=collection.engine.name,
-        notes=manifest.notes,
+        notes={**manifest.notes, "collection": "as it was"},
     )
     index.close()
     collection.assert_right(path="scan")

@@ -100,13 +100,13 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class HoldingEngine(Engine, Protocol):
-    """Holds the vectors by passage, and what filters compare, so that searches need no copy on this
-    machine; changes are sent to it. What it returns is checked against the collection, so it may
-    lag behind: see `Progress`."""
+    """Holds the vectors by passage, and what filters compare, so that searches need no copy of them
+    in the memory of this machine. Changes are sent to it. It may lag behind, as `Progress` says:
+    what it returns is checked against the collection."""
 
     @property
     def operators(self) -> Collection[Operator]:
-        """Those of filters that it applies itself."""
+        """The operators of filters that it applies itself."""
 
     def create(self, name: str, dim: int) -> Notes:
         """Make an empty index. Raises IndexDamagedError where that fails."""
@@ -114,12 +114,12 @@ class HoldingEngine(Engine, Protocol):
     def send(
         self, notes: Notes, progress: Progress, batches: Iterable[Batch], gone: Sequence[int]
     ) -> None:
-        """Store the batches and remove the passages that are gone. `progress` is noted before the
-        first, and that `sending` is reached after the last is visible to searches. May be repeated
-        after a failure. Raises IndexDamagedError where it fails."""
+        """Record `progress`, store the batches and remove the passages that are gone; when searches
+        see all of it, record that `sending` is reached. Repeating it after a failure does no harm.
+        Raises IndexDamagedError where it fails."""
 
     def open(self, rows: StoredRows, notes: Notes) -> "CandidateIndex":
-        """Open the index. Raises IndexDamagedError where it is not there, or has lost rows."""
+        """Open the index, which the caller checks. Raises IndexDamagedError where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -83,7 +83,8 @@ class MilvusEngine:
                 ]
                 for start in range(0, len(rows), page):
                     client.upsert(name, rows[start : start + page])
-            client.flush(name)
+            if progress.filled == START:
+                client.flush(name)  # what was stored is safe before; this has it indexed at once
             _count(client, name)
             _note(client, name, dim, Progress(progress.sending, progress.sending))
 

@@ -35,7 +35,7 @@ from seesay.search.catalog.paths import text_to_path
 EVERY = "*"
 OPERATORS: frozenset[Operator] = frozenset(("=", "in", "<", "<=", ">", ">=", "under", "exists"))
 """All that can be reduced. On text the four that order cannot."""
-_MOST_TOKENS = 1000  # of a passage: Milvus takes 64 KB in a JSON field
+_MOST_TOKENS = 600  # of a passage: with its numbers, Milvus takes 64 KB in a JSON field
 _FOLDER = "file.folder"
 _TYPES = ("text", "number", "date")
 _INVERSE: Mapping[str, Literal["<", "<=", ">", ">="]] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}

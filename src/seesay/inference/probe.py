@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from seesay.data.atomic import write_whole_folder
+from seesay.data.files import write_whole_folder
 from seesay.data.model_files import read_json
 from seesay.errors import ConfigError, WeightsError
 from seesay.inference.embedder import Embedder, Failure, Progress

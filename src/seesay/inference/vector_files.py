@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from seesay.data.atomic import write_whole
+from seesay.data.files import write_whole
 from seesay.errors import ConfigError, MissingExtraError
 from seesay.text import Text, to_unicode
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from seesay.data.folding import fold
+from seesay.data.spelling import fold
 from seesay.errors import CollectionBusyError, CollectionDamagedError, CollectionError
 from seesay.search.catalog.checksums import checksum
 from seesay.text import Text

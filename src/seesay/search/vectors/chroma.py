@@ -5,7 +5,6 @@ no error (measured, 1.5.9). Here it is written once, by one process, and only re
 still finds what it was given is tried when it is opened.
 """
 
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -112,6 +111,8 @@ class ChromaEngine:
                 _close(client)
 
     def _client(self, folder: Path, timeout_s: float = _ANSWER_S) -> Any:
+        import urllib.request
+
         chromadb = _import_chromadb()
         quiet = chromadb.config.Settings(anonymized_telemetry=False)
         try:

@@ -397,7 +397,7 @@ def _recall(
 
 
 def _queries(
-    rows: Rows, rng: np.random.Generator
+    rows: Rows, rng: "np.random.Generator"
 ) -> tuple[Float32[np.ndarray, "queries embed"], Int[np.ndarray, " queries"]]:
     """Rows, and mixtures of two rows, since a real query, above all one of another modality, lies
     where no row does. With each query comes the row that does not count."""

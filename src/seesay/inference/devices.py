@@ -32,7 +32,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 # them again (10,000 page faults an image) costs a tenth of the time.
 CPU_ROWS = 400
 # On a GPU: enough rows for every multiprocessor to have several tiles of a product, few enough for
-# the next batches to be decoded meanwhile. Reckoned, not measured.
+# the next batches to be decoded meanwhile. Estimated, not measured.
 GPU_ROWS = 16_384
 GPU_MEMORY_SHARE = 0.4  # of what is free; the rest is for the allocator and for others
 MAX_WORKERS = 16  # beyond this, threads wait for the interpreter more than they decode
@@ -254,7 +254,7 @@ def _divide_torch_threads(pool: ThreadPoolExecutor, workers: int, threads: int) 
     share, all_started = max(1, threads // workers), Barrier(workers)
 
     def start() -> None:
-        torch.get_num_threads()  # asks: else the last line below would reach this thread too
+        torch.get_num_threads()  # else the last line below would set this thread's too
         torch.set_num_threads(share)
         all_started.wait()  # no thread may take two of these tasks
 

@@ -1,4 +1,4 @@
-"""Read class names and templates as people give them: on one line, or in a file."""
+"""Read class names and templates from one line or from a file."""
 
 import re
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ _SEPARATORS = re.compile("[,，、;；]")
 
 
 def read_labels(given: str) -> dict[str, str]:
-    """Name to show -> words to put into the sentences, from "cat,dog", "猫、狗" or a file's lines.
+    """Label -> words to put into the sentences, from "cat,dog", "猫、狗" or the lines of a file.
 
     "n02123045=tabby cat" shows (and as a folder is called) n02123045 and asks for a tabby cat.
     """
@@ -42,7 +42,7 @@ def folder_labels(names: Iterable[str]) -> dict[str, str]:
 def read_lines(file: Path) -> list[str]:
     """The lines of a UTF-8 file without the empty ones and those that start with #."""
     try:
-        text = file.read_text(encoding="utf-8-sig")  # editors on Windows put a mark in front
+        text = file.read_text(encoding="utf-8-sig")  # with or without a mark
     except (OSError, UnicodeDecodeError) as error:
         reason = Text("it is not UTF-8 text", "它不是 UTF-8 文本")
         if isinstance(error, OSError):
@@ -62,5 +62,5 @@ def read_lines(file: Path) -> list[str]:
 def _is_file(given: str) -> bool:
     try:
         return Path(given).is_file()
-    except (OSError, ValueError):  # a long list of labels is no possible file name
+    except (OSError, ValueError):  # too long for a file name
         return False

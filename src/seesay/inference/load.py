@@ -30,7 +30,7 @@ def load(
     from seesay.weights.bundle import load_bundle
 
     chosen = choose_device(device)  # a wrong setting fails before anything is downloaded
-    # In bfloat16 a text of seesay-mini moves by a cosine of up to 0.005, and 6 % of captions get
+    # In bfloat16 the texts of seesay-mini move by a cosine of up to 0.005, and 6 % of captions get
     # another first hit; published models stay within 0.0001.
     number = choose_dtype(chosen, "float32" if dtype is None and str(name) == BUILT_IN else dtype)
     found = locate(str(name), revision=revision)

@@ -29,7 +29,7 @@ MOST_STEPS = 1000  # of L-BFGS, as CLIP's appendix has it
 class ProbeScore:
     label: str
     probability: float
-    """Among all classes of the probe, which together make 1."""
+    """Among all classes of the probe, which add up to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class ProbePrediction:
 class ProbePredictions:
     predictions: tuple[ProbePrediction, ...]
     rows: tuple[int, ...]
-    """Index of the input that each prediction belongs to; inputs that failed have none."""
+    """Index of the input of each prediction; inputs that failed have none."""
     failures: tuple[Failure, ...]
 
     def __len__(self) -> int:
@@ -61,9 +61,9 @@ class LinearProbe:
     l2: float
     """Strength of the regularisation that it was fitted with, as in `fit_probe`."""
     model: str
-    """What the model is called."""
+    """Name of the model."""
     fingerprint: str
-    """Of the model's weights."""
+    """Fingerprint of the model's weights."""
 
     def classify(
         self,
@@ -112,7 +112,7 @@ class LinearProbe:
     def probabilities(
         self, vectors: Float[np.ndarray, "images embed"]
     ) -> Float[np.ndarray, "images labels"]:
-        """Of each class, for each picture."""
+        """Probability of each class, for each picture."""
         logits = vectors.astype(np.float64) @ self.weight.T + self.bias
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)

@@ -16,7 +16,7 @@ from seesay.text import Text, to_unicode
 
 @dataclass(frozen=True, kw_only=True)
 class VectorTable:
-    """Vectors with what each was made from; all columns are of one length."""
+    """Vectors with their sources; all columns have the same length."""
 
     model: str
     kinds: tuple[str, ...]
@@ -24,7 +24,7 @@ class VectorTable:
     sources: tuple[str, ...]
     """The path of the picture, or the text itself."""
     windows: tuple[int, ...]
-    """Into how many pieces a text was cut for being longer than the model reads; else 1."""
+    """How many windows a text was divided into because it exceeds the context; else 1."""
     vectors: Float[np.ndarray, "rows embed"]
 
 
@@ -71,7 +71,7 @@ def _write_npy(file: Path, table: VectorTable) -> None:
 
 
 def _write_jsonl(file: Path, table: VectorTable) -> None:
-    # A file name that is no UTF-8 becomes an escape, which JSON readers take back.
+    # A file name that is not UTF-8 becomes an escape, which JSON readers decode.
     with file.open("w", encoding="utf-8", errors="backslashreplace") as stream:
         for row in zip(*_columns(table), strict=True):
             line = dict(zip(("kind", "source", "windows", "vector"), row, strict=True))

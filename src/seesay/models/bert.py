@@ -50,7 +50,7 @@ class BertConfig:
         require_range(0, first_position=self.first_position)
         require_range(1, mapped_dim=self.output_dim)
         require_range(0, self.vocab_size - 1, pad_id=self.pad_id)
-        _ = self.block  # which checks the rest
+        _ = self.block  # checks the rest
 
     @property
     def output_dim(self) -> int:

@@ -29,7 +29,7 @@ class CaptionerConfig:
 
     def __post_init__(self) -> None:
         require_range(1, depth=self.depth, heads=self.heads, hidden=self.hidden)
-        _ = self.block(self.heads)  # which checks the rest
+        _ = self.block(self.heads)  # checks the rest
 
     def block(self, dim: int) -> BlockConfig:
         """One layer, for a text tower of a width."""
@@ -81,7 +81,7 @@ class CaptionerBlock(nn.Module):
 
 
 class Captioner(nn.Module):
-    """Tokens of a text and of its image -> for each token, logits of the one that follows."""
+    """Tokens of a text and of its image -> for each token, logits of the next one."""
 
     def __init__(
         self, config: CaptionerConfig, *, dim: int, image_dim: int, vocab_size: int

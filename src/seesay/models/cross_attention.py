@@ -1,4 +1,4 @@
-"""Attention of one sequence to another, and the pools that gather an image's patches by it."""
+"""Attention of one sequence to another, and poolings of patches that use it."""
 
 import torch
 import torch.nn.functional as F
@@ -56,8 +56,8 @@ class AttentionPool(nn.Module):
 
 
 class QueryPool(nn.Module):
-    """CoCa's attentional pooler: so many learned queries each gather from every patch (Yu et al.
-    2022, arXiv 2205.01917, section 3.2)."""
+    """CoCa's attentional pooler: several learned queries, each of which attends to every patch (Yu
+    et al. 2022, arXiv 2205.01917, section 3.2)."""
 
     def __init__(self, config: BlockConfig, queries: int, patch_dim: int) -> None:
         super().__init__()

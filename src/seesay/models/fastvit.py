@@ -115,7 +115,7 @@ class Branches(nn.Module):
 
 
 class Downsample(nn.Module):
-    """From one stage to the next: half the sides, other channels."""
+    """From one stage to the next: half the height and width, other channels."""
 
     def __init__(self, dim: int, out: int, *, gate: bool) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class ConvMlp(nn.Module):
 
 
 class ConvMixer(nn.Module):
-    """What a convolution adds to a pixel beyond what a batch norm makes of it."""
+    """A convolution of each channel minus a batch norm of the input, as RepMixer is trained."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

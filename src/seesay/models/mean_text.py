@@ -1,4 +1,4 @@
-"""A small text tower whose vector is a weighted mean of its tokens'.
+"""A small text tower: the vector of a text is a weighted mean of its tokens.
 
 With no layers it is a bag of words, which little data teaches fast. The layers are added to that,
 and before training they add nothing.
@@ -50,7 +50,7 @@ class MeanTextConfig:
         require_range(1, vocab_size=self.vocab_size, context=self.context)
         require_range(0, depth=self.depth)
         require_range(0, self.vocab_size - 1, pad_id=self.pad_id)
-        _ = self.block  # which checks the rest
+        _ = self.block  # checks the rest
         for name in ("dropout", "word_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(
@@ -87,7 +87,7 @@ class MeanTextEncoder(nn.Module):
         self.token_embed = nn.Embedding(c.vocab_size, c.dim)
         nn.init.normal_(self.token_embed.weight, std=0.02)
         self.positions = nn.Parameter(0.002 * torch.randn(c.context, c.dim))
-        # Brings the words to the scale of what the layers add, which would else drown them.
+        # Scales the words to the size of what the layers add, which would swamp them otherwise.
         self.norm_in = nn.LayerNorm(c.dim, eps=c.norm_eps)
         self.blocks = nn.ModuleList(Block(c.block) for _ in range(c.depth))
         self.norm_out = nn.LayerNorm(c.dim, eps=c.norm_eps)
@@ -99,7 +99,7 @@ class MeanTextEncoder(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch dim"]:
-        # Captions are short and their lengths differ: among its likes, a text is padded little.
+        # Captions differ in length: among texts of similar length little is padded.
         order = (ids != self.config.pad_id).sum(dim=1).argsort(stable=True)
         vectors = [self._embed(self.trim(part)) for part in ids[order].split(GROUP)]
         return torch.cat(vectors)[order.argsort()]

@@ -110,13 +110,13 @@ class Convolution(nn.Conv2d):
         if self.stride[0] == 1:
             return super().forward(x)
         # Where the size is even, TensorFlow pads only after the last pixel. A row and a column of
-        # zeros before the weights moves the windows just so, and spares a copy of a large image.
+        # zeros before the weights shift the windows in the same way, without copying the image.
         rows, columns = (1 - size % 2 for size in x.shape[-2:])
         return self._conv_forward(x, F.pad(self.weight, (columns, 0, rows, 0)), self.bias)
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter each channel by itself, narrow; the narrow ends are joined where they fit."""
+    """Widen, filter each channel by itself, narrow; a residual connection where shapes allow."""
 
     def __init__(
         self, channels_in: int, channels_out: int, *, expansion: int, stride: int, kernel: int

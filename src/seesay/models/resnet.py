@@ -56,7 +56,7 @@ class ResNetConfig:
                     f"image_size={self.image_size} 不能减半五次；应为 32 的倍数：请修改",
                 )
             )
-        _ = self.attention  # which checks the rest
+        _ = self.attention  # checks the rest
 
     @property
     def attention(self) -> BlockConfig:
@@ -84,7 +84,7 @@ class ConvNorm(nn.Sequential):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1. A stride is an average pool, so that no pixel is skipped."""
+    """Convolutions of 1x1, 3x3 and 1x1. Strides are average pools, so that no pixel is skipped."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class ResNet(nn.Module):
 
 
 class MeanAttentionPool(nn.Module):
-    """The mean of all places asks, and every place answers; then on to the output width."""
+    """The mean of all positions attends to every position; then a map to the output width."""
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()

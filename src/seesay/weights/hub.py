@@ -42,7 +42,7 @@ IMAGE_HALF = "image_half"
 
 @dataclass(frozen=True)
 class Located:
-    """Where a model lies on this machine."""
+    """The folders of a model on this machine."""
 
     folder: Path
     image_folder: Path | None
@@ -74,7 +74,7 @@ def locate(
     hub: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Located:
-    """Where the parts of a model are, downloaded first if they have to be.
+    """Find a model on this machine, or download it first.
 
     `revision` is a branch, tag or commit and replaces the catalogue's; `hub` is "huggingface" or
     "modelscope" (else SEESAY_HUB, else Hugging Face); `on_progress` is called with the bytes

@@ -54,7 +54,7 @@ class Unreachable(DownloadError):
 
 
 class Hub(Protocol):
-    """A place that publishes checkpoints. All its methods raise DownloadError or
+    """A site that publishes models. All its methods raise DownloadError or
     UnknownModelError only."""
 
     def listing(self, repo: str, revision: str) -> Listing:
@@ -99,7 +99,7 @@ def free_bytes(folder: Path) -> int:
 
 @contextmanager
 def watched(folder: Path, total: int, on_progress: OnProgress | None) -> Iterator[None]:
-    """Report while the block runs how much `folder` has grown, and all of it at a good end. The
+    """Report how much `folder` has grown while the block runs, and the total when it succeeds. The
     hubs' libraries each report in their own way, but all of them write into a folder."""
     if on_progress is None or total == 0:
         yield
@@ -220,7 +220,7 @@ class HuggingFace:
         """Why a download failed, in our words; the error itself if it is none of these."""
         if getattr(error, "errno", None) == errno.ENOSPC:
             return no_room(_cache(), 0)
-        if "onsistency check" in str(error):  # the library's word for a wrong size
+        if "onsistency check" in str(error):  # the library's message for a wrong size
             return DownloadError(
                 Text(
                     f"a file of {repo} came from {self.endpoint} cut short ({_reason(error)}); "
@@ -317,7 +317,7 @@ class ModelScope:
         except ModuleNotFoundError:
             raise MissingExtraError("modelscope-hub", extra="modelscope") from None
         getLogger("modelscope_hub").setLevel(WARNING)  # else it logs every file
-        self._api = HubApi(HubConfig())  # a new one, which reads the environment now
+        self._api = HubApi(HubConfig())  # a new one reads the environment now
         self.endpoint = str(HubConfig().endpoint)
 
     def listing(self, repo: str, revision: str) -> Listing:

@@ -22,7 +22,7 @@ KNOWN: Known = {
         ("image_processor_type", "feature_extractor_type", "processor_class"), "names the class"
     ),
     "do_convert_rgb": "every picture is RGB here",
-    "do_resize": (True,),  # else pictures have to come in the right size
+    "do_resize": (True,),  # otherwise pictures must already have the right size
     "do_pad": (False,),
     **dict.fromkeys(
         ("data_format", "input_data_format", "return_tensors", "device", "disable_grouping"),

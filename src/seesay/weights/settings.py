@@ -1,5 +1,5 @@
-"""Read a published config so that no setting in it is overlooked: each is read, known to change no
-number, or refused by its name, as tensors are (mapping.py).
+"""Read a published config without overlooking a setting: each is read, known to change no number,
+or refused by its name, as tensors are (tensors.py).
 
     with every_setting(published, "config.json", KNOWN) as config:
         text = config.section("text_config", TEXT_DEFAULTS)

@@ -1,4 +1,4 @@
-"""The sentences that a class name is put into, and the everyday words and scenes it has to beat.
+"""The sentences that a class name is put into, and everyday words and scenes to compare it with.
 
 One data file per language. A template holds exactly one `{}`; `a(n)` before it becomes "a" or
 "an", whichever the name asks for, and goes away where the name brings an article of its own.
@@ -22,7 +22,7 @@ _ARTICLE = re.compile(r"(a|an|the)\s", re.I)
 
 
 def templates(language: Language) -> tuple[str, ...]:
-    """Our own ensemble for this language, plain sentences first."""
+    """The built-in ensemble of a language, plain sentences first."""
     return tuple(_read(language)["templates"])
 
 
@@ -38,7 +38,7 @@ def scenes(language: Language) -> tuple[str, ...]:
 
 
 def check_templates(given: Sequence[str]) -> tuple[str, ...]:
-    """The templates as they came. Raises ConfigError where one cannot take a name."""
+    """Returns the templates. Raises ConfigError where one has no place for a name, or several."""
     if not given:
         raise ConfigError(
             Text(

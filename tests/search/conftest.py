@@ -9,9 +9,9 @@ from made_files import write_photo
 from seesay.inference.load import load
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import faiss
+from seesay.search.vectors.chroma import ChromaEngine
 from seesay.search.vectors.faiss import FaissEngine
-from seesay.search.vectors.outside.chroma import ChromaEngine
-from seesay.search.vectors.outside.milvus import MilvusEngine
+from seesay.search.vectors.milvus import MilvusEngine
 from tiny_checkpoint import write_checkpoint
 from vector_servers import free_port, start_chroma, start_milvus, stop_milvus
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 import seesay
 from photographs import folder as of_scikit_image
 from seesay.errors import ConfigError
-from seesay.inference.captions import caption
+from seesay.inference.generation import caption
 from seesay.objectives.captioning import texts_by_image
 from seesay.training.build import make_model
 from seesay.training.recipe import Recipe, check_parts, read_recipe

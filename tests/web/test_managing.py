@@ -17,7 +17,7 @@ from seesay.api.jobs import IndexingStatus, Jobs
 from seesay.cli.serve import compose
 from seesay.errors import CollectionError
 from seesay.search.collection import Collection
-from seesay.search.indexing.options import IngestProgress
+from seesay.search.indexing.options import IndexProgress
 from seesay.search.library import Library
 from seesay.text import Text
 from seesay.web.managing import Manage
@@ -122,7 +122,7 @@ def test_a_job_of_the_api_is_shown_and_another_refused_and_it_can_be_cancelled(
         stop.wait(60)
         return whole(collection, *arguments, stop=stop, on_progress=on_progress, **options)
 
-    progress = IngestProgress(done=2, total=9, failed=1, unchanged=0, seconds=1.0, path="a.jpg")
+    progress = IndexProgress(done=2, total=9, failed=1, unchanged=0, seconds=1.0, path="a.jpg")
     goes_on = threading.Event()
     monkeypatch.setattr(Collection, "index", slow)
     page = visit()

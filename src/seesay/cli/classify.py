@@ -105,7 +105,7 @@ def classify(
 ) -> None:
     from seesay.cli.inputs import load_embedder, warn_about_language
     from seesay.cli.output import progress
-    from seesay.data.atomic import check_folder
+    from seesay.data.files import check_folder
     from seesay.inference.classifier import NONE_ABOVE, ZeroShotClassifier
     from seesay.inference.labels import read_lines
 

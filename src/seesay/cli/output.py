@@ -170,7 +170,7 @@ def _is_number(cell: str) -> bool:
 
 def write_text(file: Path, text: str) -> None:
     """A whole UTF-8 file or none; with the mark by which spreadsheets know UTF-8 in a CSV."""
-    from seesay.data.atomic import write_whole
+    from seesay.data.files import write_whole
 
     encoding = "utf-8-sig" if file.suffix.lower() == ".csv" else "utf-8"
     with write_whole(file) as unfinished:

@@ -24,6 +24,15 @@ _Reader = Callable[[IO[bytes], str], ImageFile.ImageFile]
 _Accepts = Callable[[bytes], bool | str] | None
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
+# What counts as a picture inside a folder. A file that is named outright is always tried.
+SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"),
+        *("heic", "heif", "avif", "jp2", "ppm", "pgm", "tga", "ico"),
+    )
+)
+
 # What Pillow's readers raise on damaged files (fuzzing their chunk, tag and box parsers).
 _DAMAGE = (
     OSError,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
-from seesay.data.atomic import write_whole
+from seesay.data.files import write_whole
 from seesay.errors import DataError
 from seesay.inference.cancelling import never_cancelled
 from seesay.inference.prompts import concepts, scenes

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 
-from seesay.data.folding import visible
 from seesay.data.model_files import read_json
+from seesay.data.spelling import visible
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, WeightsError

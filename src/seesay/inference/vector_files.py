@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from seesay.data.atomic import write_whole
+from seesay.data.files import write_whole
 from seesay.errors import ConfigError, MissingExtraError
-from seesay.text import to_unicode
+from seesay.text import Text, to_unicode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,14 @@ def writer_for(file: Path) -> Callable[[Path, VectorTable], None]:
     """How to write this file. Raises ConfigError for an ending that is not known, and
     MissingExtraError where its package is missing: before hours of work, not after them."""
     if (ending := file.suffix.lower()) not in _WRITERS:
+        endings = ", ".join(_WRITERS)
         raise ConfigError(
-            f"{file} ends in {ending or 'nothing'!r}; expected one of {', '.join(_WRITERS)}; "
-            "choose a name with one of these endings"
+            Text(
+                f"{file} ends in {ending or 'nothing'!r}; expected one of {endings}; choose a name "
+                "with one of these endings",
+                f"{file} 的扩展名是 {ending or '空'!r}；应为以下之一：{endings}；"
+                "请换成这样的文件名",
+            )
         )
     if ending == ".parquet":
         _pyarrow()

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from seesay.models.layers import Block, BlockConfig
-from seesay.models.ranges import require_at_least, require_token
+from seesay.models.layers import Block, BlockConfig, require_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +47,10 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         sizes = {"vocab_size": self.vocab_size, "context": self.context, "depth": self.depth}
-        require_at_least(1, **sizes, token_types=self.token_types)
-        require_at_least(0, first_position=self.first_position)
-        require_at_least(1, mapped_dim=self.output_dim)
-        require_token("pad_id", self.pad_id, self.vocab_size)
+        require_range(1, **sizes, token_types=self.token_types)
+        require_range(0, first_position=self.first_position)
+        require_range(1, mapped_dim=self.output_dim)
+        require_range(0, self.vocab_size - 1, pad_id=self.pad_id)
         _ = self.block  # which checks the rest
 
     @property

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seesay.models.cross_attention import CrossAttention
-from seesay.models.layers import Block, BlockConfig, Mlp
-from seesay.models.ranges import require_at_least
+from seesay.models.layers import Block, BlockConfig, Mlp, require_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,7 @@ class CaptionerConfig:
     """What LayerNorm adds to the variance."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, depth=self.depth, heads=self.heads, hidden=self.hidden)
+        require_range(1, depth=self.depth, heads=self.heads, hidden=self.hidden)
         _ = self.block(self.heads)  # which checks the rest
 
     def block(self, dim: int) -> BlockConfig:

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
-from seesay.models.layers import Block, BlockConfig
-from seesay.models.ranges import require_at_least, require_token
+from seesay.models.layers import Block, BlockConfig, require_range
+from seesay.text import Text
 
 GROUP = 64  # texts of about equal length that pass the layers together
 
@@ -47,15 +47,18 @@ class MeanTextConfig:
     """The token that fills the place after a text's end; nothing looks at it."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, vocab_size=self.vocab_size, context=self.context)
-        require_at_least(0, depth=self.depth)
-        require_token("pad_id", self.pad_id, self.vocab_size)
+        require_range(1, vocab_size=self.vocab_size, context=self.context)
+        require_range(0, depth=self.depth)
+        require_range(0, self.vocab_size - 1, pad_id=self.pad_id)
         _ = self.block  # which checks the rest
         for name in ("dropout", "word_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(
-                    f"{name}={getattr(self, name)} leaves nothing to learn from: set it to at "
-                    "least 0 and below 1"
+                    Text(
+                        f"{name}={getattr(self, name)} leaves nothing to learn from: set it to at "
+                        "least 0 and below 1",
+                        f"{name}={getattr(self, name)} 学不到任何东西：请设为不小于 0、小于 1 的数",
+                    )
                 )
 
     @property

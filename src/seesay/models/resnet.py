@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
-from seesay.models.layers import Attention, BlockConfig
-from seesay.models.ranges import require_at_least
+from seesay.models.layers import Attention, BlockConfig, require_range
+from seesay.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,21 +31,30 @@ class ResNetConfig:
     """Width of the vector that stands for the image."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, heads=self.heads, output_dim=self.output_dim)
+        require_range(1, heads=self.heads, output_dim=self.output_dim)
         if self.width < 2 or self.width % 2:
             raise ConfigError(
-                f"width={self.width} cannot be halved for the stem, expected an even number from "
-                "2: set one"
+                Text(
+                    f"width={self.width} cannot be halved for the stem, expected an even number "
+                    "from 2: set one",
+                    f"width={self.width} 不能减半给 stem；应为从 2 起的偶数：请修改",
+                )
             )
         if len(self.layers) != 4 or min(self.layers) < 1:
             raise ConfigError(
-                f"layers={self.layers} cannot be built, expected the number of blocks, from 1, in "
-                "each of four stages: give four numbers"
+                Text(
+                    f"layers={self.layers} cannot be built, expected the number of blocks, from 1, "
+                    "in each of four stages: give four numbers",
+                    f"layers={self.layers} 无法建立；应为四级各自的块数，至少为 1：请给出四个数",
+                )
             )
         if self.image_size < 32 or self.image_size % 32:
             raise ConfigError(
-                f"image_size={self.image_size} does not halve five times, expected a multiple of "
-                "32: set one"
+                Text(
+                    f"image_size={self.image_size} does not halve five times, expected a multiple "
+                    "of 32: set one",
+                    f"image_size={self.image_size} 不能减半五次；应为 32 的倍数：请修改",
+                )
             )
         _ = self.attention  # which checks the rest
 

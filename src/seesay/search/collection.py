@@ -44,21 +44,20 @@ from seesay.search.checking.verify import (
 )
 from seesay.search.description import Description, describe, newest
 from seesay.search.filtering import check_filter
-from seesay.search.indexing.filling import FillReport
-from seesay.search.indexing.indexing import ingest
-from seesay.search.indexing.options import IngestOptions, IngestProgress, IngestReport, ReadLimits
-from seesay.search.indexing.spaces import fill
-from seesay.search.indexing.storing.excluding import remove
-from seesay.search.indexing.storing.known import known_roots
-from seesay.search.indexing.walking import absolute
-from seesay.search.indexing.watching import watch
+from seesay.search.indexing.fill import FillReport, fill
+from seesay.search.indexing.index import index
+from seesay.search.indexing.options import IndexOptions, IndexProgress, IndexReport
+from seesay.search.indexing.remove import known_roots, remove
+from seesay.search.indexing.walk import absolute
+from seesay.search.indexing.watch import watch
 from seesay.search.model import CollectionModel, Loader, model_id
 from seesay.search.places import find_collection, resolve_collection
+from seesay.search.reading.files import ReadLimits
 from seesay.search.statistics import Facets, Statistics, facets, gather
 from seesay.search.thumbnails import Thumbnails
 from seesay.search.vectors.vector_index import VectorIndex
 
-OnProgress = Callable[[IngestProgress], None]
+OnProgress = Callable[[IndexProgress], None]
 
 
 class Collection:
@@ -119,17 +118,17 @@ class Collection:
     def index(
         self,
         paths: str | Path | Sequence[str | Path] = (),
-        options: IngestOptions | None = None,
+        options: IndexOptions | None = None,
         *,
         on_progress: OnProgress | None = None,
         stop: threading.Event | None = None,
-    ) -> IngestReport:
+    ) -> IndexReport:
         """Take in a file, a folder, or several; without a path, bring the folders of before up to
         date. What was committed stays whatever happens, and where `stop` is set; the same call goes
-        on from there. See `ingest`."""
+        on from there. See `indexing.index`."""
         roots = self._roots(paths)
         self.store.require_writable()  # told before a model is loaded
-        report = ingest(
+        report = index(
             self.store, self.model.get(), roots, options, on_progress=on_progress, stop=stop
         )
         missing = dict.fromkeys((*report.missing_roots, *filter(_is_missing, map(absolute, roots))))
@@ -138,9 +137,9 @@ class Collection:
     def watch(
         self,
         paths: str | Path | Sequence[str | Path] = (),
-        options: IngestOptions | None = None,
+        options: IndexOptions | None = None,
         *,
-        on_report: Callable[[IngestReport], None] | None = None,
+        on_report: Callable[[IndexReport], None] | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         """Index, and again whenever files change, until `stop` is set or Ctrl-C is pressed."""

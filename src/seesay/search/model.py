@@ -12,7 +12,7 @@ from seesay.inference.load import load
 from seesay.inference.text_embedder import TextEmbedder, load_texts
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import Space, key_of
-from seesay.search.indexing.spaces import draft_of
+from seesay.search.indexing.embed import draft_of
 from seesay.text import Text
 from seesay.weights.catalog import BUILT_IN, find, unknown_model
 from seesay.weights.hub import is_repository

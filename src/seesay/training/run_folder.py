@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seesay.data.atomic import write_whole
+from seesay.data.files import write_whole
 from seesay.errors import ConfigError, TrainingError
 from seesay.text import Text
 from seesay.training.checkpoints import Checkpoints

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from seesay.data.atomic import write_whole
+from seesay.data.files import write_whole
 from seesay.data.formats.records import Damaged
 from seesay.errors import ConfigError, MissingExtraError
 from seesay.text import Text

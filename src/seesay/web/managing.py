@@ -16,7 +16,7 @@ except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
 from seesay.search.asking.tags import LONGEST_LABEL, MOST_LABELS, TagReport
-from seesay.search.indexing.options import IngestProgress, IngestReport
+from seesay.search.indexing.options import IndexProgress, IndexReport
 from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.address import to_address
@@ -183,7 +183,7 @@ def _told(job: Any, collection: str | None) -> str:
             return notice(_progress(job.progress))
         case "interrupted", _:
             return notice(words.CANCELLED, words.CANCELLED_TOLD)
-        case _, IngestReport() as report:
+        case _, IndexReport() as report:
             return _indexed(report)
         case _, TagReport() as report:
             return _tagged(report, collection)
@@ -194,13 +194,13 @@ def _progress(progress: Any) -> Bilingual:
     if progress is None:
         return words.COUNTING
     total = "?" if progress.total is None else progress.total
-    if isinstance(progress, IngestProgress):
+    if isinstance(progress, IndexProgress):
         counts = {"done": progress.done, "total": total, "failed": progress.failed}
         return words.told(words.INDEXING, **counts)
     return words.told(words.TAGGING, done=progress.done, total=total)
 
 
-def _indexed(report: IngestReport) -> str:
+def _indexed(report: IndexReport) -> str:
     counts = ("added", "updated", "removed", "unchanged", "failed")
     head = words.told(words.INDEXED, **{one: getattr(report, one) for one in counts})
     if not report.missing_roots:

@@ -86,7 +86,10 @@ def locate(
     nothing that a later call takes for whole.
     """
     if name.strip().casefold() == BUILT_IN:
-        return Located(_built_in(), None, "")
+        folder = Path(__file__).with_name(BUILT_IN)
+        if not folder.is_dir():
+            raise _not_installed(folder)
+        return Located(folder, None, "")
     if (local := _local(name)) is not None:
         image_half = local / IMAGE_HALF
         return Located(local, image_half if image_half.is_dir() else None, "")
@@ -226,19 +229,15 @@ def _local(name: str) -> Path | None:
     return None
 
 
-def _built_in() -> Path:
-    folder = Path(__file__).with_name(BUILT_IN)
-    if not folder.is_dir():
-        raise WeightsError(
-            Text(
-                f"{BUILT_IN} is not in this installation ({folder} is missing); expected it to "
-                "come with seesay. Install seesay again, or choose a model from: seesay models "
-                "list",
-                f"安装的 seesay 里没有 {BUILT_IN}（缺少 {folder}）；它应随 seesay 一起安装。"
-                "请重新安装 seesay，或选用 seesay models list 里的模型",
-            )
+def _not_installed(folder: Path) -> WeightsError:
+    return WeightsError(
+        Text(
+            f"{BUILT_IN} is not in this installation ({folder} is missing); expected it to come "
+            "with seesay. Install seesay again, or choose a model from: seesay models list",
+            f"安装的 seesay 里没有 {BUILT_IN}（缺少 {folder}）；它应随 seesay 一起安装。"
+            "请重新安装 seesay，或选用 seesay models list 里的模型",
         )
-    return folder
+    )
 
 
 def _hub_name(hub: str | None) -> HubName:

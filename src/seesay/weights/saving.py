@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from seesay.data.atomic import write_whole_folder
+from seesay.data.files import write_whole_folder
 from seesay.data.model_files import read_json
 from seesay.errors import ConfigError, WeightsError
 from seesay.text import Text

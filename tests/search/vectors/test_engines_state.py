@@ -66,7 +66,7 @@ def counted(name):
 
 
 class IndexMachine(RuleBasedStateMachine):
-    """A lane, and beside it a dict that says what must be found."""
+    """A vector index, and beside it a dict that says what must be found."""
 
     engine = None
     template = None
@@ -83,15 +83,15 @@ class IndexMachine(RuleBasedStateMachine):
         self.known = {n + 1: [n, n % 1000] for n in range(self.next)}  # unit: vector, number
         self.open()
         if self.on_a_server:  # the index is not in the folder that was copied
-            self.lane.build()
+            self.index.build()
 
     def open(self):
         self.store = Store(self.folder)
         self.space = self.store.spaces.get(1)
-        self.lane = VectorIndex(self.store, self.space, "image", engines=counted)
+        self.index = VectorIndex(self.store, self.space, "image", engines=counted)
 
     def teardown(self):
-        self.lane.discard()
+        self.index.discard()
         self.store.close()
         shutil.rmtree(self.folder)
 
@@ -134,19 +134,19 @@ class IndexMachine(RuleBasedStateMachine):
 
     @rule()
     def rebuild(self):
-        self.lane.build()
+        self.index.build()
 
     @rule()
     def open_again(self):
-        self.lane.close()
+        self.index.close()
         self.store.close()
         self.open()
 
     @precondition(lambda self: self.engine.name == "faiss")
     @rule(name=st.sampled_from(["rows.npy", "codes.faiss", "manifest.json", "units.npy"]))
     def damage_the_index(self, name):
-        for file in self.lane.folder.glob(f"0*/{name}"):
-            copy = file.read_bytes()  # in place would change what the open lane has mapped
+        for file in self.index.folder.glob(f"0*/{name}"):
+            copy = file.read_bytes()  # in place would change what the open index has mapped
             file.unlink()
             file.write_bytes(copy[: len(copy) // 2])
         self.open_again()
@@ -162,7 +162,7 @@ class IndexMachine(RuleBasedStateMachine):
         self.compare(self.steps % len(QUERIES), 10, *FILTERS[number])
 
     def compare(self, query, count, condition, takes):
-        ranking = self.lane.search(QUERIES[query], count, within=condition)
+        ranking = self.index.search(QUERIES[query], count, filter=condition)
         matching = np.array([u for u, (_, number) in self.known.items() if takes(number)], int)
         rows = [self.known[unit][0] for unit in matching]
         halves = POOL[rows].astype(np.float16).astype(np.float32)
@@ -199,9 +199,9 @@ def template(engine, tmp_path_factory):
             store.vectors.put(space.id, units, POOL[:rows])
             use_engine(store.settings, engine.name)
         if "=" not in engine.name:
-            lane = VectorIndex(store, space, "image")
-            lane.build()
-            lane.close()
+            index = VectorIndex(store, space, "image")
+            index.build()
+            index.close()
     return folder
 
 

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from seesay.errors import ConfigError
-from seesay.text import Language
+from seesay.text import Language, Text
 
 # "an" goes by sound: an hour, but a unicorn, a European, a ukulele, a one-way street.
 _VOWEL = re.compile(
@@ -41,14 +41,21 @@ def check_templates(given: Sequence[str]) -> tuple[str, ...]:
     """The templates as they came. Raises ConfigError where one cannot take a name."""
     if not given:
         raise ConfigError(
-            "no template was given; expected at least one sentence such as 'a photograph of {}'; "
-            "add one, or leave the templates out to use the built-in ones"
+            Text(
+                "no template was given; expected at least one sentence such as 'a photograph of "
+                "{}'; add one, or leave the templates out to use the built-in ones",
+                "没有给出模板；至少应有一句，如“一张{}的照片”；请添加，或不写模板而用内置的",
+            )
         )
     for template in given:
         if (places := template.count("{}")) != 1:
             raise ConfigError(
-                f"the template {template!r} has {places} places for the class name; "
-                "expected exactly one {}; write it as in 'a photograph of {}' or '一张{}的照片'"
+                Text(
+                    f"the template {template!r} has {places} places for the class name; expected "
+                    "exactly one {}; write it as in 'a photograph of {}' or '一张{}的照片'",
+                    f"模板 {template!r} 里有 {places} 处放类别名；应正好有一个 "
+                    "{}；请写成“一张{}的照片”这样",
+                )
             )
     return tuple(given)
 

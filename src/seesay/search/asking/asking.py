@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
-from seesay.data.folding import visible
 from seesay.data.images import ImageSource, describe_source
+from seesay.data.spelling import visible
 from seesay.errors import ConfigError
 from seesay.search.asking.reading.dates import Period, find_period
 from seesay.search.asking.reading.wording import NEGATIVE_WEIGHT, read_wording

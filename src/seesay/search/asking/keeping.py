@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from seesay.data.decoding import open_header
-from seesay.data.opening import open_file
+from seesay.data.files import open_file
 from seesay.search.asking.likeness import IDENTICAL, Likeness, own_metadata
 from seesay.search.asking.results import Note
 from seesay.search.asking.tags import TAG_KEY

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from seesay.data.opening import open_file
+from seesay.data.files import open_file
 from seesay.data.squares import ImageTransformConfig
 from seesay.errors import CollectionBusyError, CollectionDamagedError
 from seesay.search.catalog.annotations import Table
@@ -27,11 +27,11 @@ from seesay.search.catalog.schema import CHECKED, DEFINITIONS, new_definitions
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import HALF, NORM_TOLERANCE, Space
 from seesay.search.checking.findings import Finding
-from seesay.search.indexing.options import ReadLimits
-from seesay.search.indexing.readers import Readers
-from seesay.search.indexing.storing.known import is_as_stored
-from seesay.search.indexing.storing.rows import rows_by_path
-from seesay.search.reading.messages import Outcome, Setup, Task
+from seesay.search.indexing.read import ReadingProcesses
+from seesay.search.indexing.tables import rows_by_path
+from seesay.search.indexing.walk import is_as_stored
+from seesay.search.reading.files import ReadLimits
+from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
 
 INTEGRITY = "INSERT INTO keywords (keywords) VALUES ('integrity-check')"
 # Every text is found by its words, so that each needs a row there.
@@ -280,9 +280,9 @@ def _lost_rows(store: Store) -> Iterator[Finding]:
     tables = [table for table in store.annotations.tables() if not table.is_whole]
     counted = {table: table.rows for table in tables if table.rows is not None}
     lost = {table: abs(rows - table.stored) + table.detached for table, rows in counted.items()}
-    for table, outcome in _read(store, [table for table in tables if table.rows is None]):
-        counted[table] = len(rows_by_path(outcome))
-        lost[table] = _lost_of(store, table, outcome)
+    for table, result in _read(store, [table for table in tables if table.rows is None]):
+        counted[table] = len(rows_by_path(result))
+        lost[table] = _lost_of(store, table, result)
     for table, count in lost.items():
         if count:
             yield Finding(
@@ -293,23 +293,25 @@ def _lost_rows(store: Store) -> Iterator[Finding]:
             )
 
 
-def _read(store: Store, tables: Sequence[Table]) -> Iterator[tuple[Table, Outcome]]:
+def _read(store: Store, tables: Sequence[Table]) -> Iterator[tuple[Table, ReadResult]]:
     """The files of those that have not changed since: the next run reads the others."""
     items = store.items.get(table.item for table in tables)
     there = [item.path for item in items if is_as_stored(item)]
     if not there:
         return
     by_path = {table.path: table for table in tables}
-    setup = Setup(transform=ImageTransformConfig(), reduce_large=False, limits=ReadLimits())
-    with Readers(setup, 1) as readers:
-        for outcome in readers.read(Task(path=path, expected="table") for path in there):
-            if outcome.stage is None:
-                yield by_path[outcome.path], outcome
+    settings = ReadSettings(
+        transform=ImageTransformConfig(), reduce_large=False, limits=ReadLimits()
+    )
+    with ReadingProcesses(settings, 1) as processes:
+        for result in processes.read(ListedFile(path=path, expected="table") for path in there):
+            if result.stage is None:
+                yield by_path[result.path], result
 
 
-def _lost_of(store: Store, table: Table, outcome: Outcome) -> int:
+def _lost_of(store: Store, table: Table, result: ReadResult) -> int:
     """How many pictures are there and lack their row: version 0.1.0 kept no others."""
-    named = rows_by_path(outcome)
+    named = rows_by_path(result)
     there = store.items.by_path(named)
     pictures = [item for item in there.values() if item.kind == "image"]
     known = store.annotations.paths(table.item)

@@ -1,9 +1,9 @@
-"""The index of a lane on disk: numbered folders ("generations"), of which the highest is used.
+"""A vector index on disk: numbered folders ("generations"), of which the highest is used.
 
-A generation is written under a temporary name, synced and renamed, so a numbered folder was
-complete when it appeared. Its manifest names the position in the ledger that it was built from: a
-search adds what changed since, and ignores an index that was built from another history. A
-collection opens without any of this.
+A generation is built from the stored vectors, so nothing is embedded again. It is written under a
+temporary name, synced and renamed: a numbered folder was complete when it appeared. Its manifest
+names the position in the ledger that it was built from. A search adds what changed since, and
+ignores an index that was built from another history. A collection opens without any of this.
 """
 
 import json
@@ -21,27 +21,70 @@ from typing import Any
 
 import numpy as np
 
+from seesay.errors import CollectionError, MissingExtraError
 from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.vectors import HALF
-from seesay.search.vectors.checksums import FileRecord
-from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError
+from seesay.search.catalog.lock import WriterLock
+from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import HALF, Space
+from seesay.search.vectors.engine import Engine, IndexDamagedError, IndexOutdatedError
+from seesay.search.vectors.rows import Rows
+from seesay.text import Text
 
-FORMAT = 2  # 1 had no token, so that nothing tells which history it was built from
+FORMAT = 2  # 1 had no token, so nothing tells which history it was built from
 ROWS, UNITS, MANIFEST = "rows.npy", "units.npy", "manifest.json"
+_LOCK = "build.lock"
 _UNFINISHED = ".unfinished-"
-_CHECKED_WHOLE = 1 << 28  # bytes: larger files are looked at here and there when they are opened
+_SPARE_BYTES = 64 << 20  # left free on the disk
+_CHECKED_WHOLE = 1 << 28  # bytes: larger files are sampled when they are opened
+_BLOCK = 1 << 18  # bytes per checksum
+_SAMPLED = 64  # blocks that a quick check reads of a large file
 _FILE = re.compile(r"(\w[\w.-]*/)*\w[\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """The size of a file and a checksum of each block, to tell later whether it changed."""
+
+    bytes: int
+    crc32: list[int]
+
+    def __post_init__(self) -> None:
+        whole = type(self.bytes) is int and self.bytes >= 0 and isinstance(self.crc32, list)
+        if not whole or len(self.crc32) != -(-self.bytes // _BLOCK):
+            raise ValueError(f"a record of {self.bytes!r:.40} bytes has other blocks")
+
+    @staticmethod
+    def of(file: Path) -> "FileRecord":
+        """Reads the whole file."""
+        with file.open("rb") as stream:
+            sums = [zlib.crc32(block) for block in iter(lambda: stream.read(_BLOCK), b"")]
+        return FileRecord(bytes=file.stat().st_size, crc32=sums)
+
+    def fits(self, file: Path, *, every_block: bool) -> bool:
+        """Whether a file is as recorded. Without `every_block` only the beginning, the end and some
+        blocks between are read, which finds what was cut off or zeroed."""
+        if not file.is_file() or file.stat().st_size != self.bytes:
+            return False
+        count = len(self.crc32)
+        step = 1 if every_block else max(1, count // _SAMPLED)
+        with file.open("rb") as stream:
+            for number in sorted({*range(0, count, step), count - 1} - {-1}):
+                stream.seek(number * _BLOCK)
+                if zlib.crc32(stream.read(_BLOCK)) != self.crc32[number]:
+                    return False
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a generation was built from, by what, and its files."""
+    """Describes a generation: what it was built from, the engine, and the files."""
 
     format: int
     position: Position
     """The state of the collection that the index holds, and nothing newer."""
     lane: str
-    """The name of the lane's folder, which says the modality and the space."""
+    """The name of the index's folder, which names the modality and the embedding space."""
     engine: str
     """Its name: see `engine_of`."""
     place: str
@@ -53,13 +96,13 @@ class Manifest:
 
     @property
     def kind(self) -> str:
-        """What the engine built: "scan" where it built nothing."""
+        """The type of index that the engine built: "scan" for none."""
         return str(self.notes["kind"])
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One index on disk. Its rows are mapped, so that opening it reads almost nothing."""
+    """One index on disk. Its rows are memory-mapped, so opening it reads almost nothing."""
 
     folder: Path
     number: int
@@ -67,23 +110,112 @@ class Generation:
     vectors: np.ndarray
     """Float16, "rows embed"."""
     units: np.ndarray
-    """Int64, "rows": the unit of each row."""
+    """Int64, "rows": the passage of each row."""
+
+
+def index_folder(store: Store, space: Space, modality: Modality) -> Path:
+    """The folder of the generations of one vector index."""
+    return store.folder / "indexes" / f"{space.key}-{modality}"
+
+
+def server_prefix(store: Store, space: Space, modality: Modality) -> str:
+    """What the names begin with under which servers store the indexes of one modality."""
+    return f"seesay_{store.key}_{space.key}_{modality}_"
 
 
 @contextmanager
-def written(lane: Path, number: int) -> Iterator[Path]:
-    """A folder to fill; when the block ends well it is generation `number` of the lane."""
-    lane.mkdir(parents=True, exist_ok=True)
-    for abandoned in lane.glob(f"{_UNFINISHED}*"):  # only one process builds at a time
+def build_lock(folder: Path, wait_s: float) -> Iterator[None]:
+    """Lets one process at a time build an index. Raises CollectionBusyError where another one does
+    not finish within `wait_s`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    with WriterLock(folder / _LOCK).held("building an index", wait_s):
+        yield
+
+
+def build(store: Store, space: Space, modality: Modality, engine: Engine) -> int | None:
+    """Build a generation from the stored vectors and return its number; None where there are no
+    vectors. The caller holds the `build_lock`. Raises CollectionError where the disk is full."""
+    folder = index_folder(store, space, modality)
+    number = newest(folder) + 1
+    count = store.vectors.count(space.id, modality)
+    if not count:
+        return None
+    _check_room(folder, 3 * count * space.dim * HALF.itemsize // 2)
+    try:
+        engine.reach()
+        with written(folder, number) as unfinished:
+            position = _write_rows(store, space, modality, unfinished)
+            rows = Rows(np.load(unfinished / ROWS, mmap_mode="r"))
+            # A copy of the folder has the same key, and must not get the same name on a server.
+            name = f"{server_prefix(store, space, modality)}{number}_{secrets.token_hex(4)}"
+            notes = engine.build(rows, unfinished, name)
+            write_manifest(unfinished, position=position, engine=engine.name, notes=notes)
+    except (OSError, IndexDamagedError, MissingExtraError) as error:
+        raise _unwritable(folder, error) from error
+    return number
+
+
+def _write_rows(store: Store, space: Space, modality: Modality, folder: Path) -> Position:
+    """Stream the vectors to their file, a page at a time, in the order of their changes; returns
+    the position of the collection."""
+    with store.database.snapshot(), (folder / ROWS).open("wb") as stream:
+        position = store.ledger.position()
+        count = store.vectors.count(space.id, modality)
+        facts = {"descr": HALF.str, "fortran_order": False, "shape": (count, space.dim)}
+        np.lib.format.write_array_header_2_0(stream, facts)
+        units = [np.empty(0, np.int64)]
+        for some, raw in store.vectors.written_since(space.id, modality, 0):
+            stream.write(raw.astype(HALF).tobytes())
+            units.append(some)
+    np.save(folder / UNITS, np.concatenate(units))
+    return position
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free / 1e6
+    expected = (needed + _SPARE_BYTES) / 1e6
+    if free < expected:
+        raise CollectionError(
+            Text(
+                f"the disk of {folder} has {free:.0f} MB left, expected {expected:.0f} MB for the "
+                "index; free some space; searching goes on, more slowly",
+                f"{folder} 所在的磁盘只剩 {free:.0f} MB；建索引应有 {expected:.0f} MB；"
+                "请腾出空间；在此之前仍可查找，只是慢一些",
+            )
+        )
+
+
+def _unwritable(folder: Path, error: Exception) -> CollectionError:
+    reason = Text.of(getattr(error, "strerror", None) or error)
+    return CollectionError(
+        Text(
+            f"an index could not be written to {folder}: {reason.en}; expected room, the right to "
+            "write, and the engine's server where it has one; searching goes on, more slowly; see "
+            "to these and build it again",
+            f"无法把索引写入 {folder}：{reason.zh}；应有空间和写入权限，"
+            "引擎若有服务器也应可用；"
+            "在此之前仍可查找，只是慢一些；请处理后重新建立",
+        )
+    )
+
+
+@contextmanager
+def written(index: Path, number: int) -> Iterator[Path]:
+    """A folder to fill; when the block ends without error it becomes generation `number`."""
+    index.mkdir(parents=True, exist_ok=True)
+    for abandoned in index.glob(f"{_UNFINISHED}*"):  # only one process builds at a time
         shutil.rmtree(abandoned, ignore_errors=True)
-    unfinished = lane / f"{_UNFINISHED}{secrets.token_hex(4)}"
+    unfinished = index / f"{_UNFINISHED}{secrets.token_hex(4)}"
     unfinished.mkdir()
     try:
         yield unfinished
         for path in (*unfinished.rglob("*"), unfinished):
             sync(path)
-        unfinished.rename(folder_of(lane, number))
-        sync(lane)
+        unfinished.rename(folder_of(index, number))
+        sync(index)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -91,7 +223,7 @@ def written(lane: Path, number: int) -> Iterator[Path]:
 def write_manifest(
     folder: Path, *, position: Position, engine: str, notes: Mapping[str, Any]
 ) -> None:
-    """Describe the generation in `folder`: the last file to be written. `notes` may name under
+    """Describe the generation in `folder`; the last file to be written. `notes` may list under
     "files" what the engine wrote there and does not change when it opens."""
     manifest = Manifest(
         format=FORMAT,
@@ -106,63 +238,6 @@ def write_manifest(
     (folder / MANIFEST).write_text(f"{zlib.crc32(text.encode()):08x}\n{text}", "utf-8")
 
 
-def newest(lane: Path) -> int:
-    """The highest number in use; 0 where there is no generation."""
-    return max((int(path.name) for path in folders(lane)), default=0)
-
-
-def place_of(lane: Path) -> str:
-    """This machine and folder."""
-    return f"{socket.gethostname()}:{lane.resolve()}"
-
-
-def folders(lane: Path) -> Iterator[Path]:
-    """The folder of each generation."""
-    if lane.is_dir():
-        yield from (path for path in lane.iterdir() if path.name.isdecimal() and path.is_dir())
-
-
-def folder_of(lane: Path, number: int) -> Path:
-    """Where generation `number` lies."""
-    return lane / f"{number:08d}"
-
-
-def load(lane: Path, number: int, *, every_byte: bool = False) -> Generation:
-    """Open a generation. Raises IndexDamagedError where it is missing or its rows are not what was
-    written. The files of its engine are not looked at: see `check`."""
-    folder = folder_of(lane, number)
-    manifest = manifest_of(lane, number)
-    if manifest.format != FORMAT:
-        raise IndexOutdatedError(
-            f"the index in {folder} was built by an older version of seesay: the next "
-            "`seesay index` builds it again, or `seesay rebuild` does now"
-        )
-    _check(folder, manifest, (ROWS, UNITS), every_byte)
-    vectors, units = _array(folder / ROWS, HALF, 2), _array(folder / UNITS, np.dtype(np.int64), 1)
-    if len(vectors) != len(units):
-        raise IndexDamagedError(f"{folder} has {len(vectors)} vectors of {len(units)} units")
-    return Generation(folder, number, manifest, vectors, units)
-
-
-def check(generation: Generation, *, every_byte: bool = False) -> None:
-    """Raises IndexDamagedError where a file of the engine is not what was written."""
-    own = generation.manifest.files.keys() - {ROWS, UNITS}
-    _check(generation.folder, generation.manifest, sorted(own), every_byte)
-
-
-def remove_all_but(lane: Path, number: int) -> list[Manifest]:
-    """Remove the other generations. Returns those manifests that can be read, so that engines can
-    clean up on their servers. A process that has one open keeps the files it mapped."""
-    removed = []
-    for folder in list(folders(lane)):
-        if int(folder.name) == number:
-            continue
-        with suppress(IndexDamagedError):
-            removed.append(manifest_of(lane, int(folder.name)))
-        shutil.rmtree(folder, ignore_errors=True)
-    return removed
-
-
 def sync(path: Path) -> None:
     """Force a file, or the names in a folder, to the disk."""
     if path.is_dir() and os.name == "nt":
@@ -174,19 +249,89 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def manifest_of(lane: Path, number: int) -> Manifest:
+def newest(index: Path) -> int:
+    """The highest number in use; 0 where there is no generation."""
+    return max((int(path.name) for path in folders(index)), default=0)
+
+
+def place_of(index: Path) -> str:
+    """This machine and folder."""
+    return f"{socket.gethostname()}:{index.resolve()}"
+
+
+def folders(index: Path) -> Iterator[Path]:
+    """The folder of each generation."""
+    if index.is_dir():
+        yield from (path for path in index.iterdir() if path.name.isdecimal() and path.is_dir())
+
+
+def folder_of(index: Path, number: int) -> Path:
+    """The folder of generation `number`."""
+    return index / f"{number:08d}"
+
+
+def load(index: Path, number: int, *, every_byte: bool = False) -> Generation:
+    """Open a generation. Raises IndexDamagedError where it is missing or its rows are not what was
+    written. `check` looks at the files of its engine."""
+    folder = folder_of(index, number)
+    manifest = manifest_of(index, number)
+    if manifest.format != FORMAT:
+        raise IndexOutdatedError(
+            Text(
+                f"the index in {folder} was built by an older version of seesay: the next "
+                "`seesay index` builds it again, or `seesay rebuild` does now",
+                f"{folder} 里的索引由旧版 seesay 建立；下次 `seesay index` 会重建，"
+                "也可现在运行 `seesay rebuild`",
+            )
+        )
+    _check(folder, manifest, (ROWS, UNITS), every_byte)
+    vectors, units = _array(folder / ROWS, HALF, 2), _array(folder / UNITS, np.dtype(np.int64), 1)
+    if len(vectors) != len(units):
+        raise IndexDamagedError(
+            Text(
+                f"{folder} has {len(vectors)} vectors of {len(units)} passages",
+                f"{folder} 里有 {len(vectors)} 个向量，却对应 {len(units)} 个段落",
+            )
+        )
+    return Generation(folder, number, manifest, vectors, units)
+
+
+def check(generation: Generation, *, every_byte: bool = False) -> None:
+    """Raises IndexDamagedError where a file of the engine is not what was written."""
+    own = generation.manifest.files.keys() - {ROWS, UNITS}
+    _check(generation.folder, generation.manifest, sorted(own), every_byte)
+
+
+def remove_all_but(index: Path, number: int) -> list[Manifest]:
+    """Remove the other generations. Returns those manifests that can be read, so that engines can
+    clean up on their servers. A process that has one open keeps the files it mapped."""
+    removed = []
+    for folder in list(folders(index)):
+        if int(folder.name) == number:
+            continue
+        with suppress(IndexDamagedError):
+            removed.append(manifest_of(index, int(folder.name)))
+        shutil.rmtree(folder, ignore_errors=True)
+    return removed
+
+
+def manifest_of(index: Path, number: int) -> Manifest:
     """Read a manifest. Raises IndexDamagedError where that fails."""
-    folder = folder_of(lane, number)
+    file = folder_of(index, number) / MANIFEST
     try:
-        sum_of_it, _, text = (folder / MANIFEST).read_text("utf-8").partition("\n")
+        checksum, _, text = file.read_text("utf-8").partition("\n")
     except (OSError, ValueError) as error:
-        raise IndexDamagedError(f"{folder} has no manifest: {error}") from error
-    if sum_of_it != f"{zlib.crc32(text.encode()):08x}":
-        raise IndexDamagedError(f"{folder / MANIFEST} is not what was written")
+        raise IndexDamagedError(
+            Text(f"{file.parent} has no manifest: {error}", f"{file.parent} 没有清单：{error}")
+        ) from error
+    if checksum != f"{zlib.crc32(text.encode()):08x}":
+        raise _changed(file)
     try:
         return _parsed(json.loads(text))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise IndexDamagedError(f"{folder / MANIFEST} is no manifest: {error!r:.200}") from error
+        raise IndexDamagedError(
+            Text(f"{file} is no manifest: {error!r:.200}", f"{file} 不是清单：{error!r:.200}")
+        ) from error
 
 
 def _parsed(facts: Any) -> Manifest:
@@ -217,9 +362,9 @@ def _parsed(facts: Any) -> Manifest:
     )
 
 
-def _part(facts: Any, name: str, kind: type) -> Any:
-    if not isinstance(facts, dict) or type(facts[name]) is not kind:
-        raise TypeError(f"{name} is not of the type {kind.__name__}")
+def _part(facts: Any, name: str, of: type) -> Any:
+    if not isinstance(facts, dict) or type(facts[name]) is not of:
+        raise TypeError(f"{name} is not of the type {of.__name__}")
     return facts[name]
 
 
@@ -227,10 +372,14 @@ def _array(file: Path, dtype: np.dtype, ndim: int) -> np.ndarray:
     try:
         array = np.load(file, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise IndexDamagedError(f"{file} cannot be read: {error}") from error
+        raise IndexDamagedError(
+            Text(f"{file} cannot be read: {error}", f"无法读取 {file}：{error}")
+        ) from error
     fits = isinstance(array, np.ndarray) and (array.dtype, array.ndim) == (dtype, ndim)
     if not fits or not array.flags.c_contiguous:
-        raise IndexDamagedError(f"{file} holds something else than an index does")
+        raise IndexDamagedError(
+            Text(f"{file} holds something else than an index does", f"{file} 不是索引的文件")
+        )
     return array
 
 
@@ -239,4 +388,8 @@ def _check(folder: Path, manifest: Manifest, names: Iterable[str], every_byte: b
         record = manifest.files[name]
         whole = every_byte or (record.bytes <= _CHECKED_WHOLE and name != ROWS)
         if not record.fits(folder / name, every_block=whole):
-            raise IndexDamagedError(f"{folder / name} is not what was written")
+            raise _changed(folder / name)
+
+
+def _changed(file: Path) -> IndexDamagedError:
+    return IndexDamagedError(Text(f"{file} is not what was written", f"{file} 的内容与写入时不同"))

@@ -1,4 +1,4 @@
-"""A lane: the vectors of one modality in one space, searched and indexed."""
+"""The vectors of one modality in one embedding space: searched, indexed, verified."""
 
 import math
 import shutil
@@ -18,45 +18,46 @@ from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import Space
 from seesay.search.checking.findings import Finding
-from seesay.search.checking.index import check_recall, check_rows
-from seesay.search.vectors import building, generations
+from seesay.search.vectors import generations
 from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError, OpenIndex
 from seesay.search.vectors.engines import EngineOf, engine_in_use, engine_of
-from seesay.search.vectors.generations import Generation
-from seesay.search.vectors.planner import Question, Ranking, answer
+from seesay.search.vectors.generations import Generation, build_lock, server_prefix
+from seesay.search.vectors.planner import Question, Ranking, View, answer
 from seesay.search.vectors.rows import Rows
-from seesay.search.vectors.view import View, followed, opened, row_count
+from seesay.search.vectors.verification import check_recall, check_rows
+from seesay.text import Text
 
-CHURN = 0.15  # of the rows: as many new and gone ones call for a new index
-CHURN_LEAST = 2000  # rows that are scanned in no time whatever they are a part of
-AGAIN_S = 30.0  # an index that could not be used is left alone for as long: a server may come back
+CHURN = 0.15  # new and removed rows, as a part of all, that call for a new index
+CHURN_LEAST = 2000  # fewer rows are scanned in no time
+AGAIN_S = 30.0  # until an index that could not be used is tried again: a server may come back
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexStatus:
-    """What a lane holds, and whether a new index would be worth building."""
+    """What a vector index holds, and whether building it again would help."""
 
     vectors: int
     indexed: int
-    """Rows of the index, those that are gone included."""
+    """Rows of the index, removed ones included."""
     recent: int
     """Vectors that came after it was built."""
     gone: int
-    """Rows of the index whose unit was removed or changed."""
+    """Rows of the index whose passage was removed or changed."""
     engine: str | None
-    """Name of the engine that built it."""
+    """The name of the engine that built it."""
     kind: str | None
-    """What it built: "scan" where it built nothing, since scanning is as good; "HNSW"."""
+    """The type of index, such as "HNSW"; "scan" for none, where scanning is as fast."""
     generation: int | None
     needs_build: bool
     problem: str | None
     """Why the newest index is not used."""
     left: tuple[str, ...] = ()
-    """After a build: engines that could not remove the former index, as their server is away."""
+    """After a build: engines that could not remove the previous index, as their server is away."""
 
 
 class VectorIndex:
-    """The vectors of one modality in one space. Any number of threads may search at once."""
+    """The vectors of one modality in one embedding space. Any number of threads may search at
+    once."""
 
     def __init__(
         self,
@@ -67,11 +68,11 @@ class VectorIndex:
         engines: EngineOf = engine_of,
         columns: Columns | None = None,
     ) -> None:
-        """An index is opened with the engine that built it, which `engines` makes from its name.
-        `columns` may be shared by the lanes of one thread."""
+        """`engines` makes the engine that built an index from its name. `columns` may be shared by
+        the indexes of one thread."""
         self.space = space
         self.modality: Modality = modality
-        self.folder = building.index_folder(store, space, modality)
+        self.folder = generations.index_folder(store, space, modality)
         self._store = store
         self._engines = engines
         self._columns = columns or Columns(store.database)
@@ -85,32 +86,32 @@ class VectorIndex:
         query: Float[np.ndarray, " embed"],
         count: int,
         *,
-        within: Filter | None = None,
+        filter: Filter | None = None,
         exact: bool = False,
     ) -> Ranking:
-        """The nearest `count` units of those that the filter `within` takes.
+        """The nearest `count` passages that the filter keeps. `exact` scans in any case.
 
-        `exact` scans in any case. Raises CollectionError for a query that is not a
-        direction in this space. An index that cannot be used is no error: its plan says so.
+        Raises CollectionError for a query that is not a direction in this embedding space. An index
+        that cannot be used is no error: the plan says so.
         """
         view = self._current()
         direction = self._direction(query)
         with self._mutex:
-            units = None if within is None else self._columns.mask(within)
-            allowed = (view.base.allowed(within, units), view.recent.allowed(within, units))
+            units = None if filter is None else self._columns.mask(filter)
+            allowed = (view.base.allowed(filter, units), view.recent.allowed(filter, units))
         ranking = answer(view, Question(direction, count, exact), allowed)
         if ranking.plan.problem is not None and view.problem is None:
             self._do_without(view, ranking.plan.problem)
         return ranking
 
     def build(self, engine: str | None = None, *, wait_s: float = 0.0) -> IndexStatus:
-        """Build the index anew from what is stored, and use it; with the collection's engine, or
+        """Build the index anew from the stored vectors and use it, with the collection's engine or
         the one of this name. Raises CollectionBusyError where another process is building it,
-        CollectionError where there is no room, no right, or no server that answers."""
+        CollectionError where the disk is full or read-only, or no server answers."""
         self._store.require_writable()
         chosen = self._engines(engine or engine_in_use(self._store.settings))
-        with building.building(self.folder, wait_s):
-            number = building.build(self._store, self.space, self.modality, chosen)
+        with build_lock(self.folder, wait_s):
+            number = generations.build(self._store, self.space, self.modality, chosen)
             left = self._remove_all_but(number or 0)
             if number is not None:
                 self._forget_removals(number)
@@ -118,23 +119,23 @@ class VectorIndex:
         return replace(self.status(), left=left)
 
     def discard(self) -> None:
-        """Remove the index, wherever it is: all is scanned from now on. Raises CollectionBusyError
-        where another process goes on building it."""
+        """Remove the index, also from its server: from now on all vectors are scanned. Raises
+        CollectionBusyError where another process keeps building it."""
         self.close()
         if self.folder.is_dir():
-            with building.building(self.folder, 10.0):
+            with build_lock(self.folder, 10.0):
                 self._remove_all_but(0)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def status(self) -> IndexStatus:
-        """What the lane holds now."""
+        """What the index holds now."""
         view = self._current()
         generation, gone, recent = view.generation, view.base.dead, len(view.recent.rows)
         engine = engine_in_use(self._store.settings)
         stale = generation is not None and generation.manifest.engine != engine
         churned = gone + recent > max(CHURN_LEAST, CHURN * len(view.base.rows))
         return IndexStatus(
-            vectors=row_count((view.base, view.recent)),
+            vectors=view.row_count,
             indexed=len(view.base.rows),
             recent=recent - view.recent.dead,
             gone=gone,
@@ -147,16 +148,16 @@ class VectorIndex:
 
     @property
     def engine(self) -> str | None:
-        """Name of the engine that built the index, which is not opened; None without an index."""
+        """The name of the engine that built the index, which is not opened; None without one."""
         with suppress(IndexDamagedError):
             if number := generations.newest(self.folder):
                 return generations.manifest_of(self.folder, number).engine
         return None
 
     def verify(self, *, deep: bool = False) -> list[Finding]:
-        """What is wrong with the index, every byte of it read; nothing where all is well. `deep`
-        compares its rows with what is stored, and looks for some of them."""
-        number = generations.newest(self.folder)
+        """What is wrong with the index, after reading every byte of it; empty where nothing is.
+        `deep` also compares its rows with those stored, and searches for some of them."""
+        number, where = generations.newest(self.folder), str(self.folder)
         try:
             if number:
                 generation = self._load(number, every_byte=True)
@@ -166,30 +167,35 @@ class VectorIndex:
         except IndexOutdatedError:
             return []  # nothing is lost
         except IndexDamagedError as error:
-            return [Finding(kind="index files", where=str(self.folder), detail=str(error))]
+            return [Finding(kind="index files", where=where, detail=str(error))]
         if not deep:
             return []
         with self._store.database.snapshot():
             view = self._current()
-            found = list(check_rows(self, view, self._store))
-            return found or list(check_recall(self, view, self._store))
+            rows = list(check_rows(self._store, self.space, self.modality, view, where))
+            return rows or list(
+                check_recall(self._store, self.space, view.base, self._search, where)
+            )
 
     def close(self) -> None:
-        """Let go of the index."""
+        """Release the index."""
         with self._mutex:
-            self._let_go()
+            self._release()
 
-    def _let_go(self) -> None:
-        """Another thread that is just asking the index falls back to scanning."""
+    def _search(self, query: Float32[np.ndarray, " embed"], count: int, exact: bool) -> Ranking:
+        return self.search(query, count, exact=exact)
+
+    def _release(self) -> None:
+        """Another thread that is using the index falls back to scanning."""
         if self._view is not None and self._view.base.index is not None:
             self._view.base.index.close()
         self._view = None
 
     def _do_without(self, view: View, problem: str) -> None:
-        """Ask the index of a view no more, unless another view is in use by now."""
+        """Stop using the index of a view, unless another view replaced it already."""
         with self._mutex:
             if self._view is view:
-                self._let_go()
+                self._release()
                 self._view = view.without_index(problem)
                 self._again_at = time.monotonic() + AGAIN_S
 
@@ -209,22 +215,22 @@ class VectorIndex:
             known = view and self._is_current(view, stamp) and ledger.has_passed(view.position)
             view = self._follow(view, position) if view and known else None
             if view is None:
-                self._let_go()
+                self._release()
                 view = self._follow(self._newest(), position)
             if view is None:
                 problem = "the index is older than what is known of removals"
-                nothing = opened(None, None, self.space.dim)
+                nothing = View.of(None, None, self.space.dim)
                 view = self._follow(replace(nothing, problem=problem), position)
-            assert view is not None  # nothing is forgotten for those who begin with nothing
+            assert view is not None  # an empty view can always follow
             self._columns.follow(position)
             self._view, self._stamp = view, stamp
         return view
 
     def _follow(self, view: View, position: Position) -> View | None:
-        return followed(view, self._store.vectors, (self.space.id, self.modality), position)
+        return view.followed(self._store.vectors, self.space.id, self.modality, position)
 
     def _newest(self) -> View:
-        """Opens the newest generation, or an empty view if that cannot be used."""
+        """Open the newest generation; an empty view where that cannot be used."""
         generation, index, problem = None, None, None
         try:
             if number := generations.newest(self.folder):
@@ -233,25 +239,31 @@ class VectorIndex:
         except IndexDamagedError as error:
             problem = str(error)
         self._again_at = time.monotonic() + AGAIN_S
-        view = opened(generation, index, self.space.dim)
-        return replace(view, problem=problem)
+        return replace(View.of(generation, index, self.space.dim), problem=problem)
 
     def _load(self, number: int, *, every_byte: bool = False) -> Generation:
         """Open a generation. Raises IndexDamagedError unless it was built from an earlier state of
-        this very lane."""
+        these very vectors."""
         generation = generations.load(self.folder, number, every_byte=every_byte)
-        manifest, units = generation.manifest, generation.units
+        manifest, units, folder = generation.manifest, generation.units, generation.folder
         known = self._store.ledger.has_passed(manifest.position)
         if not known or manifest.lane != self.folder.name:
             raise IndexDamagedError(
-                f"the index in {generation.folder} belongs to another state of the collection: a "
-                "copy of the database was put back, or the index comes from another collection"
+                Text(
+                    f"the index in {folder} belongs to another state of the collection: a copy of "
+                    "the database was put back, or the index comes from another collection",
+                    f"{folder} 里的索引对应资料库的另一个状态：可能是放回了旧的数据库，"
+                    "或索引来自别的资料库",
+                )
             )
         fits = generation.vectors.shape[1] == self.space.dim
         if not fits or units.min(initial=1) < 1 or units.max(initial=1) > self._store.units.newest:
             raise IndexDamagedError(
-                f"{generation.folder} holds vectors of another size, or of units that this "
-                "collection never had"
+                Text(
+                    f"{folder} holds vectors of another size, or of passages that this collection "
+                    "never had",
+                    f"{folder} 里的向量维数不对，或对应的段落这个资料库从来没有过",
+                )
             )
         return generation
 
@@ -262,15 +274,15 @@ class VectorIndex:
             engine = self._engines(manifest.engine)
             return engine.open(Rows(generation.vectors), generation.folder, manifest.notes)
         except (ConfigError, MissingExtraError) as error:
-            raise IndexDamagedError(str(error)) from error
+            raise IndexDamagedError(error.text) from error
 
     def _remove_all_but(self, number: int) -> tuple[str, ...]:
-        """Remove what generation `number` replaces; returns the engines that still keep some."""
+        """Remove what generation `number` replaces; returns the engines that still hold some."""
         here, left = generations.place_of(self.folder), []
-        own = building.names_begin(self._store, self.space, self.modality)
+        own = server_prefix(self._store, self.space, self.modality)
         for old in generations.remove_all_but(self.folder, number):
-            # A copy of a collection names on a server what the first one still uses, and one of a
-            # stranger may name anything.
+            # A copy of a collection names on a server what the original still uses, and a
+            # stranger's may name anything.
             if old.place == here and str(old.notes.get("collection", own)).startswith(own):
                 try:
                     self._engines(old.engine).drop(old.notes)
@@ -279,9 +291,9 @@ class VectorIndex:
         return tuple(left)
 
     def _forget_removals(self, number: int) -> None:
-        """Forget which removals generation `number` knows of already."""
+        """Forget the removals that generation `number` knows of."""
         seq = generations.manifest_of(self.folder, number).position.seq
-        # Whoever is writing just now has more important things to do: the next build cleans up.
+        # A writer must not wait for this: otherwise the next build cleans up.
         with suppress(CollectionBusyError), self._store.writing("forget removals", wait_s=0.0):
             self._store.vectors.forget_removals(self.space.id, self.modality, seq)
 
@@ -294,8 +306,13 @@ class VectorIndex:
     def _direction(self, query: Float[np.ndarray, " embed"]) -> Float32[np.ndarray, " embed"]:
         length = math.sqrt(np.vdot(query, query))
         if query.shape != (self.space.dim,) or not math.isfinite(length) or not length:
+            dim, model = self.space.dim, self.space.model
             raise CollectionError(
-                f"the query has shape {query.shape} and length {length:g}, expected "
-                f"{self.space.dim} numbers that are not all zero: embed it with {self.space.model}"
+                Text(
+                    f"the query has shape {query.shape} and length {length:g}, expected {dim} "
+                    f"numbers that are not all zero: embed it with {model}",
+                    f"查询向量的形状为 {query.shape}、长度为 {length:g}；"
+                    f"应为 {dim} 个不全为零的数；请用 {model} 计算向量",
+                )
             )
         return (query / length).astype(np.float32)

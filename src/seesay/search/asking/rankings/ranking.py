@@ -43,7 +43,7 @@ def rank(
         [part.part.weight for part in parts],
         sample,
     )
-    ranking = lanes.lanes[modality].search(direction, count, within=within)
+    ranking = lanes.lanes[modality].search(direction, count, filter=within)
     numbers, vectors = lanes.store.vectors.get(
         lanes.space.id, ranking.units.tolist(), lane=modality
     )

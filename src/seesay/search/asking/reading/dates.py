@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from seesay.data.folding import fold_each
+from seesay.data.spelling import fold_each
 from seesay.search.asking.reading.wording import hide_quotes
 from seesay.search.catalog.filters import All, Filter, Where
 from seesay.search.catalog.metadata import DATE_KEY

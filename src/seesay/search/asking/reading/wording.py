@@ -14,7 +14,7 @@ a space mean nothing.
 import re
 from dataclasses import dataclass
 
-from seesay.data.folding import fold_each
+from seesay.data.spelling import fold_each
 from seesay.search.asking.reading.denials import take_denials
 
 # Measured on 1,000 Flickr8k photographs, 14 pairs such as a dog without grass: of the first 20 hits

@@ -16,8 +16,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.errors import MissingExtraError
-from seesay.search.vectors.engine import IndexDamagedError, Notes, OpenIndex
-from seesay.search.vectors.outside.asking import OpenOutside, check, knock
+from seesay.search.vectors.engine import (
+    CandidateIndex,
+    IndexDamagedError,
+    Notes,
+    OpenIndex,
+    connect,
+    failed,
+)
 from seesay.search.vectors.rows import Rows
 
 _FOLDER = "chroma"
@@ -66,7 +72,7 @@ class ChromaEngine:
         except Exception as error:  # Chroma's own, those of its transport, and of its Rust half
             with suppress(Exception):
                 client.delete_collection(name)
-            raise IndexDamagedError(f"Chroma cannot build the index: {error}") from error
+            raise failed(error, "Chroma cannot build the index", "Chroma 无法建立索引") from error
         finally:
             _close(client)
         return {"collection": name, "kind": "HNSW", "files": _lasting(folder)}
@@ -76,20 +82,20 @@ class ChromaEngine:
         client = self._client(folder)
         try:
             collection = client.get_collection(notes["collection"], embedding_function=None)
-            index = OpenOutside(
+            index = CandidateIndex(
                 engine="Chroma",
                 rows=rows,
                 most=_MOST,
                 ask=partial(_ask, collection),
                 close=partial(_close, client),
             )
-            check(index, rows, held=collection.count())
+            index.check(collection.count())
         except IndexDamagedError:
             _close(client)
             raise
         except Exception as error:  # as above
             _close(client)
-            raise IndexDamagedError(f"Chroma cannot open the index: {error}") from error
+            raise failed(error, "Chroma cannot open the index", "Chroma 无法打开索引") from error
         return index
 
     def drop(self, notes: Notes) -> None:
@@ -99,7 +105,9 @@ class ChromaEngine:
             try:
                 client.delete_collection(notes["collection"])
             except Exception as error:  # as above
-                raise IndexDamagedError(f"Chroma cannot drop the index: {error}") from error
+                raise failed(
+                    error, "Chroma cannot drop the index", "Chroma 无法删除索引"
+                ) from error
             finally:
                 _close(client)
 
@@ -110,7 +118,7 @@ class ChromaEngine:
             if self._server is None:
                 return _of_files(chromadb, str(folder / _FOLDER), quiet)
             tls, place = self._server.startswith("https://"), self._server.removeprefix("https://")
-            host, port = knock(place)
+            host, port = connect(place)
             headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
             # Its own client waits for ever for a server that accepts and says nothing (1.5.9).
             alive = urllib.request.Request(
@@ -122,7 +130,7 @@ class ChromaEngine:
                 session.timeout = timeout_s
             return client
         except Exception as error:  # as above: a folder that cannot be written, no server there
-            raise IndexDamagedError(f"Chroma cannot be reached: {error}") from error
+            raise failed(error, "Chroma cannot be reached", "无法连接 Chroma") from error
 
 
 def _of_files(chromadb: Any, folder: str, settings: Any) -> Any:

@@ -9,8 +9,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from seesay.errors import MissingExtraError
-from seesay.search.vectors.engine import IndexDamagedError, Notes, OpenIndex
-from seesay.search.vectors.outside.asking import OpenOutside, check, knock
+from seesay.search.vectors.engine import (
+    CandidateIndex,
+    IndexDamagedError,
+    Notes,
+    OpenIndex,
+    connect,
+    failed,
+)
 from seesay.search.vectors.rows import Rows
 
 _MOST = 16_384  # results of one query: the server's own limit
@@ -39,7 +45,7 @@ class MilvusEngine:
         try:
             client.list_collections(timeout=_CONNECT_S)
         except Exception as error:  # pymilvus's own, and those of its transport
-            raise IndexDamagedError(f"Milvus does not answer: {error}") from error
+            raise failed(error, "Milvus does not answer", "Milvus 没有应答") from error
         finally:
             client.close()
 
@@ -65,7 +71,7 @@ class MilvusEngine:
         except Exception as error:  # as above
             with suppress(Exception):
                 client.drop_collection(name)
-            raise IndexDamagedError(f"Milvus cannot build the index: {error}") from error
+            raise failed(error, "Milvus cannot build the index", "Milvus 无法建立索引") from error
         finally:
             client.close()
         return {"collection": name, "kind": "HNSW"}
@@ -76,20 +82,20 @@ class MilvusEngine:
         try:
             name = notes["collection"]
             client.load_collection(name, timeout=self._timeout_s)
-            index = OpenOutside(
+            index = CandidateIndex(
                 engine="Milvus",
                 rows=rows,
                 most=_MOST,
                 ask=partial(_ask, client, name),
                 close=client.close,
             )
-            check(index, rows, held=int(client.get_collection_stats(name)["row_count"]))
+            index.check(int(client.get_collection_stats(name)["row_count"]))
         except IndexDamagedError:
             client.close()
             raise
         except Exception as error:  # as above
             client.close()
-            raise IndexDamagedError(f"Milvus cannot open the index: {error}") from error
+            raise failed(error, "Milvus cannot open the index", "Milvus 无法打开索引") from error
         return index
 
     def drop(self, notes: Notes) -> None:
@@ -98,7 +104,7 @@ class MilvusEngine:
         try:
             client.drop_collection(notes["collection"])
         except Exception as error:  # as above
-            raise IndexDamagedError(f"Milvus cannot drop the index: {error}") from error
+            raise failed(error, "Milvus cannot drop the index", "Milvus 无法删除索引") from error
         finally:
             client.close()
 
@@ -108,10 +114,10 @@ class MilvusEngine:
         except ModuleNotFoundError:
             raise MissingExtraError("pymilvus", "milvus") from None
         try:
-            knock(self._address.partition("://")[2])
+            connect(self._address.partition("://")[2])
             client = pymilvus.MilvusClient(uri=self._address, token=self._token, timeout=_CONNECT_S)
         except Exception as error:  # as above
-            raise IndexDamagedError(f"Milvus cannot be reached: {error}") from error
+            raise failed(error, "Milvus cannot be reached", "无法连接 Milvus") from error
         return pymilvus, client
 
 

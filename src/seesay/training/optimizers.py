@@ -39,7 +39,7 @@ class OptimizerConfig:
     exported in place of the weights. None: no average."""
 
     def __post_init__(self) -> None:
-        require_finite(above=0, lr=self.lr, eps=self.eps)
+        require_finite(above=0.0, lr=self.lr, eps=self.eps)
         if self.weight_decay < 0:
             raise ConfigError(
                 Text(
@@ -67,7 +67,7 @@ class OptimizerConfig:
                 )
             )
         factors = {f"multipliers.{name}": factor for name, factor in self.multipliers.items()}
-        require_finite(above=0, **factors)
+        require_finite(above=0.0, **factors)
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:

@@ -54,7 +54,7 @@ class PredictionsConfig(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_finite(above=0, temperature=self.temperature)
+        require_finite(above=0.0, temperature=self.temperature)
         require_range(1, likely=self.likely)
         require_range(2, names=self.names)
         check_templates(self.templates)

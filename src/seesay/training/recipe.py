@@ -79,7 +79,7 @@ class RunConfig:
             )
         require_range(1, accumulate=self.accumulate)
         require_range(0, seed=self.seed)
-        require_finite(above=0, clip_norm=self.clip_norm)
+        require_finite(above=0.0, clip_norm=self.clip_norm)
 
 
 @dataclass(frozen=True, kw_only=True)

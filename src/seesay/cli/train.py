@@ -15,7 +15,7 @@ from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.training.keeper import Evaluate
-    from seesay.training.recipes.recipe import EvaluationConfig
+    from seesay.training.recipes.recipe import EvaluationConfig, Recipe
     from seesay.training.run import Trained
     from seesay.weights.bundle import Bundle
 
@@ -72,9 +72,32 @@ def train(
     settings = read_recipe(recipe, tuple(set_ or ()))
     check_classes(settings)
     check_best(settings.evaluation.best, measure_names(settings.evaluation))
-    trained = run(settings, resume=resume, evaluate=make_evaluate(settings.evaluation))
+    try:
+        trained = run(settings, resume=resume, evaluate=make_evaluate(settings.evaluation))
+    except ConfigError:
+        raise
+    except BaseException:
+        _tell_how_to_go_on(settings)
+        raise
     if trained.first:  # of several processes one speaks
         _show(trained, as_json=json)
+
+
+def _tell_how_to_go_on(recipe: "Recipe") -> None:
+    from os import environ
+
+    from seesay.cli.output import warn
+    from seesay.training.keeper import checkpoints_of
+
+    steps = checkpoints_of(recipe).steps()
+    if steps and environ.get("RANK", "0") == "0":  # of several processes one speaks
+        warn(
+            say(
+                f"the training stopped; its state after step {steps[-1]} is kept: go on with the "
+                "same command and --resume",
+                f"训练已停止，第 {steps[-1]} 步的状态已保存；在同一命令后加上 --resume 即可继续",
+            )
+        )
 
 
 def _show(trained: "Trained", *, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from seesay.training.loop import Done, Learner, LoopConfig, fit, keys_of
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
 from seesay.training.recipes.recipe import Recipe
 from seesay.training.run_folder import claim_run_folder
+from seesay.training.stopping import StopRequest
 
 # A resumed run must agree with its beginning in these settings, none meaning the whole section;
 # the others do not change what is learned from a batch.
@@ -148,6 +149,8 @@ class _Run:
         self.steps = recipe.run.steps or max(1, round(recipe.run.epochs * len(first) / per_step))
         self._evaluate_every = recipe.evaluation.every or max(1, round(len(first) / per_step))
         self._log: RunLog | None = None
+        self._stop = StopRequest()
+        self._unsaved: int | None = None
 
     def train(self, snapshot: Snapshot | None) -> None:
         recipe, model = self.recipe, self._made.model
@@ -173,7 +176,23 @@ class _Run:
         learner = Learner(self._step, self._state.optimizer, self._lr_at)
         if first <= self.steps:
             batches = self._batches.from_step((first - 1) * accumulate, self.steps * accumulate)
-            fit(learner, batches, config, on_step=self._after_step, first=first)
+            try:
+                with self._stop:
+                    fit(learner, batches, config, on_step=self._after_step, first=first)
+            except Exception:
+                self._save_unsaved()
+                raise
+
+    def _save_unsaved(self) -> None:
+        """What was learned until the next batch could not be read or a log not be written is kept,
+        if it can be. Within a step, and with other processes that still compute, it cannot."""
+        if self._unsaved is not None and self._processes.count == 1:
+            with suppress(Exception):  # the first reason is the one to tell
+                self._save(self._unsaved, {})
+
+    def _save(self, number: int, measured: Mapping[str, float]) -> None:
+        self._keeper.save(number, measured, self._meter.seconds)
+        self._unsaved = None
 
     def export(self, run_id: str) -> None:
         self._keeper.export(run_id)
@@ -222,6 +241,7 @@ class _Run:
         return config.lr * lr_factor(config, number, self.steps)
 
     def _step(self, batch: dict[str, Any]) -> Tensor:
+        self._unsaved = None
         loss = self._dual_step(batch)
         if not torch.isfinite(loss.detach()):
             self._note_failure(batch)
@@ -243,6 +263,7 @@ class _Run:
         seconds = self._meter.stop()
         if self._state.ema is not None:
             self._state.ema.update(model, number)
+        self._unsaved = number
         for batch in done.batches:
             for of_source in batch["sources"].values():
                 self._damage.add(of_source["damaged"])
@@ -259,18 +280,23 @@ class _Run:
                 "memory_mib": round(peak_memory_mib(self._processes.device)),
             }
             self._log.step(number, self._images_per_step, values)
-        last = number == self.steps
+        self._measure_and_save(number)
+        self._meter.go_on()
+
+    def _measure_and_save(self, number: int) -> None:
+        last, stopping = number == self.steps, self._stop.is_made()
         measured: Mapping[str, float] = {}
-        if last or number % self._evaluate_every == 0:
+        if last or (number % self._evaluate_every == 0 and not stopping):
             try:
                 measured = self._keeper.measure()
             except SeesayError:  # what was learned is kept all the same, in every process
-                self._keeper.save(number, {}, self._meter.seconds)
+                self._save(number, {})
                 raise
             self._tell(number, measured)
-        if measured or last or number % self.recipe.checkpoint.every == 0:
-            self._keeper.save(number, measured, self._meter.seconds)
-        self._meter.go_on()
+        if measured or last or stopping or number % self.recipe.checkpoint.every == 0:
+            self._save(number, measured)
+        if stopping and not last:
+            self._stop.leave()
 
     def _tell(self, number: int, measured: Mapping[str, float]) -> None:
         if self._log is not None and measured:

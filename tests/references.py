@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from hf_references import HF_FAMILIES
-from open_clip_hf_references import BIOMED, HF_TEXT_FAMILIES, NLLB
 from open_clip_references import (
+    BIOMED,
+    HF_TEXT_FAMILIES,
+    NLLB,
     eva02_clip,
     open_clip_coca,
     open_clip_resnet,

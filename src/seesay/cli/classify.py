@@ -1,8 +1,10 @@
 """`seesay classify`: which of the given labels fits each picture, and how often that is right."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -128,7 +130,18 @@ def classify(
     if evaluate:
         _evaluate(classifier, paths[0], csv, html, as_json=json)
     else:
-        _classify(classifier, paths, top, csv, as_json=json)
+        print_answers(
+            partial(classifier.classify, top=top),
+            paths,
+            about={
+                "model": classifier.embedder.name,
+                "labels": list(classifier.labels),
+                "none_above": classifier.none_above,
+            },
+            measure=say("share", "占比"),
+            csv=csv,
+            as_json=json,
+        )
 
 
 def _labels(given: str | None, paths: list[Path], *, evaluate: bool) -> dict[str, str]:
@@ -185,43 +198,40 @@ def _evaluate(
     fail_unless_whole(report.failures, total, listed=as_json)
 
 
-def _classify(
-    classifier: "ZeroShotClassifier",
-    paths: list[Path],
-    top: int,
-    csv: Path | None,
+def print_answers(
+    ask: Callable[..., Any],
+    paths: Sequence[Path],
     *,
+    about: Mapping[str, Any],
+    measure: str,
+    csv: Path | None = None,
     as_json: bool,
 ) -> None:
+    """Asks for a prediction for each picture and prints them: `about` stands first in the JSON,
+    `measure` says in the table what the numbers are."""
     from seesay.cli.inputs import collect_images
     from seesay.cli.output import fail_unless_whole, print_json, progress, write_text
 
     files, failures = collect_images(paths)
     with progress(say("pictures", "图片")) as report_progress:
-        result = classifier.classify(files, top=top, on_progress=report_progress)
+        result = ask(files, on_progress=report_progress)
     failures += [(str(files[f.index]), str(f.error)) for f in result.failures]
     sources = [str(files[row]) for row in result.rows]
     if csv is not None:
         write_text(csv, _to_csv(sources, result.predictions, failures))
     if as_json:
-        print_json(
-            {
-                "model": classifier.embedder.name,
-                "labels": list(classifier.labels),
-                "none_above": classifier.none_above,
-                "images": [
-                    {"source": source, **asdict(prediction)}
-                    for source, prediction in zip(sources, result.predictions, strict=True)
-                ],
-                "failures": [{"source": source, "error": error} for source, error in failures],
-            }
-        )
+        images = [
+            {"source": source, **asdict(prediction)}
+            for source, prediction in zip(sources, result.predictions, strict=True)
+        ]
+        failed = [{"source": source, "error": error} for source, error in failures]
+        print_json({**about, "images": images, "failures": failed})
     else:
-        _draw(sources, result.predictions)
+        _print_table(sources, result.predictions, measure)
     fail_unless_whole(failures, len(sources) + len(failures), listed=as_json)
 
 
-def _draw(sources: list[str], predictions: "tuple[Prediction, ...]") -> None:
+def _print_table(sources: list[str], predictions: Sequence[Any], measure: str) -> None:
     from seesay.cli.output import percent, print_table
 
     rows = []
@@ -234,7 +244,7 @@ def _draw(sources: list[str], predictions: "tuple[Prediction, ...]") -> None:
             rest = ", ".join(scores[1:])
             rows.append([source, prediction.label, percent(prediction.probability), rest])
     if rows:
-        heads = [say("picture", "图片"), say("answer", "回答"), say("share", "占比")]
+        heads = [say("picture", "图片"), say("answer", "回答"), measure]
         print_table([*heads, say("next best", "其次")], rows)
 
 

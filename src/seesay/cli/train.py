@@ -13,6 +13,7 @@ from seesay.cli.options import Json
 from seesay.text import Text
 
 if TYPE_CHECKING:
+    from seesay.training.recipe import Recipe
     from seesay.training.run import Trained
 
 Set = Annotated[
@@ -63,9 +64,33 @@ def train(
     from seesay.training.recipe import read_recipe
     from seesay.training.run import train as run
 
-    trained = run(read_recipe(recipe, tuple(set_ or ())), resume=resume)
+    settings = read_recipe(recipe, tuple(set_ or ()))
+    try:
+        trained = run(settings, resume=resume)
+    except ConfigError:
+        raise
+    except BaseException:
+        _tell_how_to_go_on(settings)
+        raise
     if trained.first:  # of several processes one speaks
         _show(trained, as_json=json)
+
+
+def _tell_how_to_go_on(recipe: "Recipe") -> None:
+    from os import environ
+
+    from seesay.cli.output import warn
+    from seesay.training.outputs import checkpoints_of
+
+    steps = checkpoints_of(recipe).steps()
+    if steps and environ.get("RANK", "0") == "0":  # of several processes one speaks
+        warn(
+            say(
+                f"the training stopped; its state after step {steps[-1]} is kept: go on with the "
+                "same command and --resume",
+                f"训练已停止，第 {steps[-1]} 步的状态已保存；在同一命令后加上 --resume 即可继续",
+            )
+        )
 
 
 def _show(trained: "Trained", *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ same global batches.
 
 import hashlib
 import multiprocessing
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -365,6 +366,7 @@ class Batches:
             collate_fn=_collate_or_error,
             prefetch_factor=self._config.prefetch if workers else None,
             multiprocessing_context=_worker_context() if workers else None,
+            worker_init_fn=_ignore_interrupt,
             pin_memory=torch.cuda.is_available(),
             # Without one of its own, the loader would draw its seed from the run's generator.
             generator=torch.Generator(),
@@ -412,6 +414,11 @@ def collate(samples: Sequence[Sample]) -> dict[str, SourceBatch]:
     for sample in samples:
         by_source.setdefault(sample.place.source, []).append(sample)
     return {source: stack(of_source) for source, of_source in by_source.items()}
+
+
+def _ignore_interrupt(_: int) -> None:
+    """Ctrl-C reaches workers too, and the step at hand still needs them: the training ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _worker_context() -> Any:

@@ -1,11 +1,15 @@
-"""A training run: starts from a recipe, resumes after a kill, ends with an exported model."""
+"""One training run from a recipe: it begins, goes on after a kill, and ends in a model folder."""
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -14,11 +18,18 @@ from seesay.data.batches import Batch, Batches, Samples
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, SeesayError
 from seesay.evaluation.measure import check_measures
+from seesay.objectives.exchange import gather_objects
 from seesay.text import Text
 from seesay.training.build import make_model, make_objectives, make_towers
 from seesay.training.checkpoints import Checkpoints, Snapshot, TrainingState
 from seesay.training.checks import check_gradients, check_settings, check_vectors, first_batch
-from seesay.training.distributed import Processes, in_every_process, join_processes, wait_for_all
+from seesay.training.distributed import (
+    Processes,
+    in_every_process,
+    join_processes,
+    mean_over_processes,
+    wait_for_all,
+)
 from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
 from seesay.training.loop import FinishedStep, Learner, LoopConfig, fit
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
@@ -26,6 +37,40 @@ from seesay.training.outputs import Outputs, checkpoints_of
 from seesay.training.recipe import Recipe, check_class_lists, differences, model_folder
 from seesay.training.run_folder import claim_run_folder
 from seesay.training.run_log import DamageLog, Meter, RunLog, peak_memory_mib
+
+_STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """Within its block the first signal is only noted; a second one acts at once, as usual."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._usual: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():  # only there Python allows it
+            self._usual = {kind: signal.signal(kind, self._note) for kind in _STOPPING_SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for kind, handler in self._usual.items():
+            signal.signal(kind, handler)
+
+    def is_made(self) -> bool:
+        """Whether any process of the training was told to stop; all of them ask after each step."""
+        return mean_over_processes(float(self._signal is not None)) > 0
+
+    def leave(self) -> NoReturn:
+        """Ends the program as the signal would, with everything closed in good order."""
+        if signal.SIGTERM in gather_objects(self._signal):
+            raise SystemExit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self._signal = number
+        self.__exit__()
+
 
 # A resumed run must have the same settings here (none: the whole section). The others do not change
 # what is learned from a batch.
@@ -160,6 +205,8 @@ class _Run:
         self.steps = recipe.run.steps or max(1, round(recipe.run.epochs * len(first) / per_step))
         self._evaluate_every = recipe.evaluation.every or max(1, round(len(first) / per_step))
         self._log: RunLog | None = None
+        self._stop = StopRequest()
+        self._unsaved: int | None = None
 
     def train(self, snapshot: Snapshot | None) -> None:
         recipe, model = self.recipe, self._bundle.model
@@ -185,7 +232,23 @@ class _Run:
         learner = Learner(self._step, self._state.optimizer, self._lr_at)
         if first <= self.steps:
             batches = self._batches.from_step((first - 1) * accumulate, self.steps * accumulate)
-            fit(learner, batches, config, on_step=self._after_step, first=first)
+            try:
+                with self._stop:
+                    fit(learner, batches, config, on_step=self._after_step, first=first)
+            except Exception:
+                self._save_unsaved()
+                raise
+
+    def _save_unsaved(self) -> None:
+        """What was learned until the next batch could not be read or a log not be written is kept,
+        if it can be. Within a step, and with other processes that still compute, it cannot."""
+        if self._unsaved is not None and self._processes.count == 1:
+            with suppress(Exception):  # the first reason is the one to tell
+                self._save(self._unsaved, {})
+
+    def _save(self, number: int, measured: Mapping[str, float]) -> None:
+        self._outputs.save(number, measured, self._meter.seconds)
+        self._unsaved = None
 
     def export(self, run_id: str) -> None:
         self._outputs.export(run_id)
@@ -234,6 +297,7 @@ class _Run:
         return config.lr * lr_factor(config, number, self.steps)
 
     def _step(self, batch: Batch) -> Tensor:
+        self._unsaved = None
         loss = self._dual_step(batch)
         if not torch.isfinite(loss.detach()):
             self._note_failure(batch)
@@ -256,6 +320,7 @@ class _Run:
         seconds = self._meter.stop()
         if self._state.ema is not None:
             self._state.ema.update(model, number)
+        self._unsaved = number
         for batch in done.batches:
             for source in batch.sources.values():
                 self._damage.add(source.damaged)
@@ -272,18 +337,23 @@ class _Run:
                 "memory_mib": round(peak_memory_mib(self._processes.device)),
             }
             self._log.step(number, self._images_per_step, values)
-        last = number == self.steps
+        self._measure_and_save(number)
+        self._meter.start()
+
+    def _measure_and_save(self, number: int) -> None:
+        last, stopping = number == self.steps, self._stop.is_made()
         measured: Mapping[str, float] = {}
-        if last or number % self._evaluate_every == 0:
+        if last or (number % self._evaluate_every == 0 and not stopping):
             try:
                 measured = self._outputs.measure()
             except SeesayError:  # what was learned is kept all the same, in every process
-                self._outputs.save(number, {}, self._meter.seconds)
+                self._save(number, {})
                 raise
             self._tell(number, measured)
-        if measured or last or number % self.recipe.checkpoint.every == 0:
-            self._outputs.save(number, measured, self._meter.seconds)
-        self._meter.start()
+        if measured or last or stopping or number % self.recipe.checkpoint.every == 0:
+            self._save(number, measured)
+        if stopping and not last:
+            self._stop.leave()
 
     def _tell(self, number: int, measured: Mapping[str, float]) -> None:
         if self._log is not None and measured:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from seesay.inference.background import Backgrounds
 from seesay.inference.confidence import Calibration
@@ -82,8 +82,11 @@ class VectorRetrievers:
         parts: Sequence[EmbeddedPart],
         count: int,
         filter: Filter | None,
+        *,
+        worded: Sequence[int] | Int[np.ndarray, " worded"] = (),
     ) -> Ranking | None:
-        """The nearest `count` passages; None if there are no vectors of this modality."""
+        """The nearest `count` passages; None if there are no vectors of this modality. `worded` are
+        those that hold words of the query."""
         sample = self._measure(modality).sample.vectors
         if not len(sample):
             return None
@@ -97,7 +100,7 @@ class VectorRetrievers:
         known = np.isin(found.units, numbers)  # the others have been removed since
         confidence = np.zeros(len(found.units), np.float32)
         at = np.searchsorted(numbers, found.units[known])
-        confidence[known] = _of_all(confidences, weights, vectors)[at]
+        confidence[known] = _of_all(confidences, weights, vectors, np.isin(numbers, worded))[at]
         alone = len(parts) == 1 and weights[0] > 0 and len(numbers)
         report = RetrieverReport(
             lane=modality,
@@ -218,13 +221,16 @@ def _combined(
 
 
 def _of_all(
-    confidences: Sequence[Confidence], weights: Sequence[float], vectors: Vectors
+    confidences: Sequence[Confidence],
+    weights: Sequence[float],
+    vectors: Vectors,
+    worded: Bool[np.ndarray, " rows"],
 ) -> Float32[np.ndarray, " rows"]:
     """Every wanted part has to be there and none of the unwanted ones: the least confidence of the
     wanted ones, times the probability that each unwanted one is absent."""
     total = np.full(len(vectors), 100.0, np.float32)
     for confidence, weight in zip(confidences, weights, strict=True):
-        one = confidence(vectors)
+        one = confidence(vectors, worded)
         if weight < 0:
             total *= 1 - one / 100
         else:

@@ -155,7 +155,8 @@ class Searcher:
             depth = _FIRST_PAGE
         for name in names:
             if name != "keyword" and parts:
-                rankings[name] = retrievers.rank(name, parts, depth, scope.filter)
+                worded = () if keywords is None else keywords.units
+                rankings[name] = retrievers.rank(name, parts, depth, scope.filter, worded=worded)
         return [found for name in names if (found := rankings.get(name)) is not None]
 
     def _ranked(self, rankings: Sequence[Ranking], space: int, listed: Filter | None) -> Ranked:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tokenizers import Tokenizer
 
-from seesay.data.sources import RecordsConfig
+from seesay.data.sources import RecordsConfig, texts_of_classes
 from seesay.data.tokenizers import Tokenizer as Words
 from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, DataError
@@ -24,7 +24,6 @@ from seesay.training.tokenizer import (
     PAD,
     PAD_ID,
     VocabularyConfig,
-    texts_of_classes,
     texts_of_records,
     train_tokenizer,
 )

@@ -1,6 +1,5 @@
 """What requests may hold. Nothing in them names a file or an address to be opened."""
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,7 +24,7 @@ from seesay.api.limits import (
 from seesay.api.pictures import PICTURE, is_picture, read_data_url
 from seesay.errors import ConfigError
 from seesay.inference.classifier import NONE_ABOVE
-from seesay.search.asking.asking import MOST_HITS, NEGATIVE_WEIGHT, LaneName, Part, Query, parse
+from seesay.search.asking.query import MOST_HITS, Query, RetrieverName
 from seesay.search.asking.tags import LONGEST_LABEL, MOST_LABELS
 from seesay.search.catalog.filters import Filter
 from seesay.search.filtering import UnitType, make_filter
@@ -119,27 +118,21 @@ class SearchBody(_Filtered):
     """Pictures that the hits should be like."""
     min_confidence: float | None = Field(default=None, ge=0, le=100)
     """Leave out what matches less than this (0-100)."""
-    lanes: list[LaneName] | None = Field(default=None, min_length=1, max_length=3)
+    lanes: list[RetrieverName] | None = Field(default=None, min_length=1, max_length=3)
     """Search only by pictures ("image"), by the meaning of texts ("text"), or by keywords."""
 
     def to_query(self, config: ServerConfig) -> Query:
         """As search knows it. Raises ConfigError and ImageError for what cannot be asked."""
         self.check(config)
-        images = [read_data_url(url, config.max_pixels) for url in self.images]
-        condition = self.condition()
-        if self.query.strip() or images or not (self.without or condition):
-            asked = parse(self.query, images=images)
-        else:
-            asked = Query(parts=())
-        unwanted = tuple(Part(text=text, weight=NEGATIVE_WEIGHT) for text in self.without if text)
-        return replace(
-            asked,
-            parts=(*asked.parts, *unwanted),
-            filter=condition,
+        return Query.of(
+            self.query,
+            images=[read_data_url(url, config.max_pixels) for url in self.images],
+            without=self.without,
+            where=self.condition() or (),
             count=self.count,
             offset=self.offset,
             min_confidence=self.min_confidence,
-            lanes=None if self.lanes is None else tuple(dict.fromkeys(self.lanes)),
+            lanes=self.lanes,
         )
 
 

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 
 from seesay.errors import ConfigError
-from seesay.search.asking.asking import MOST_HITS
+from seesay.search.asking.query import MOST_HITS
 from seesay.text import Text
 
 _POSITIVE = (

@@ -52,8 +52,8 @@ class Order:
                 Text(
                     f"the source {name!r} holds 0 records, at least 1 was expected: correct its "
                     "path, start and stop",
-                    f"数据来源 {name!r} 里有 0 条记录；至少应有 1 条；"
-                    "请改正它的 path、start 和 stop",
+                    f"数据来源 {name!r} 里有 0 条记录；至少应有 1 条；请改正它的 path、start 和 "
+                    "stop",
                 )
             )
         self.name = name
@@ -96,8 +96,8 @@ def share(batch: int, rank: int, processes: int) -> slice:
             Text(
                 f"a batch of {batch} does not split evenly over {processes} processes, expected a "
                 f"multiple of their number: use {nearest} or {larger}",
-                f"{batch} 张一批不能平均分给 {processes} 个进程；应为进程数的倍数；"
-                f"请改用 {nearest} 或 {larger}",
+                f"{batch} 张一批不能平均分给 {processes} 个进程；应为进程数的倍数；请改用 "
+                f"{nearest} 或 {larger}",
             )
         )
     each = batch // processes
@@ -222,8 +222,8 @@ class Samples:
                 Text(
                     f"{record.key} is of class {record.label}, expected 0 to {last}, the names in "
                     f"{names}: correct the label or the list",
-                    f"{record.key} 的类别号是 {record.label}；应在 0 到 {last} 之间，即 {names} "
-                    "里的类别；请改正标签或类别表",
+                    f"{record.key} 的类别号是 {record.label}；应在 0 到 {last} 之间，即 {names} 里"
+                    "的类别；请改正标签或类别表",
                 )
             )
         name = self._names[record.label][language]

@@ -101,11 +101,10 @@ def write_whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]
         raise DataError(
             Text(
                 f"the folder {folder} cannot be written: {error.strerror or error}; expected a "
-                "place "
-                "with room and the right to write, and nothing of this name there; choose another "
-                "path, or make room",
-                f"无法写入文件夹 {folder}：{error.strerror or error}；应为有空间、有写权限且没有"
-                "同名文件的位置；请换一个路径，或腾出空间",
+                "place with room and the right to write, and nothing of this name there; choose "
+                "another path, or make room",
+                f"无法写入文件夹 {folder}：{error.strerror or error}；应为有空间、有写权限且没有同"
+                "名文件的位置；请换一个路径，或腾出空间",
             )
         ) from error
     finally:

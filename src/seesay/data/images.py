@@ -124,8 +124,8 @@ def _check_bytes(size: int, label: str, limits: DecodeLimits) -> None:
             Text(
                 f"{label}: is {size:,} bytes long. Expected at most {limits.max_file_bytes:,}. "
                 "Save it smaller with a picture editor.",
-                f"{label}：有 {size:,} 字节；最多应为 {limits.max_file_bytes:,}；"
-                "请用图片编辑软件缩小",
+                f"{label}：有 {size:,} 字节；最多应为 {limits.max_file_bytes:,}；请用图片编辑软件"
+                "缩小",
             ),
             max_file_bytes=size,
         )
@@ -144,10 +144,9 @@ def picture_from_numbers(source: Any, label: str) -> Image.Image:
         raise ImageError(
             Text(
                 f"{label}: is not a picture. Expected a path, the bytes of a file, a Pillow "
-                "image, an "
-                "array or a tensor. Convert it to one of these.",
-                f"{label}：不是图片；应为路径、文件的字节、Pillow 图片、数组或张量；请转换为其中"
-                "一种",
+                "image, an array or a tensor. Convert it to one of these.",
+                f"{label}：不是图片；应为路径、文件的字节、Pillow 图片、数组或张量；请转换为其中一"
+                "种",
             )
         )
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
@@ -158,9 +157,8 @@ def picture_from_numbers(source: Any, label: str) -> Image.Image:
         raise ImageError(
             Text(
                 f"{label}: has no picture's shape. Expected an array (height, width, 3) or a "
-                "tensor "
-                "(3, height, width), also with 1 or 4 channels, and no side of 0. "
-                "Move its axes, or pass the pictures of a batch one by one.",
+                "tensor (3, height, width), also with 1 or 4 channels, and no side of 0. Move "
+                "its axes, or pass the pictures of a batch one by one.",
                 f"{label}：形状不是图片的形状；应为数组 (高, 宽, 3) 或张量 (3, 高, 宽)，也可为 1 "
                 "或 4 个通道，且各边不为 0；请调整轴的顺序，或把一批图片逐张传入",
             )
@@ -177,8 +175,7 @@ def _as_bytes(pixels: np.ndarray, label: str) -> UInt8[np.ndarray, "..."]:
     raise ImageError(
         Text(
             f"{label}: holds {pixels.dtype} from {pixels.min()} to {pixels.max()}. Expected uint8 "
-            "from "
-            "0 to 255, or floating values from 0 to 1. Scale it, then convert it to uint8.",
+            "from 0 to 255, or floating values from 0 to 1. Scale it, then convert it to uint8.",
             f"{label}：取值类型为 {pixels.dtype}，范围 {pixels.min()} 到 {pixels.max()}；应为 0 "
             "到 255 的 uint8，或 0 到 1 的浮点数；请先缩放，再转换为 uint8",
         )

@@ -49,8 +49,8 @@ class RecordsConfig:
         if not self.languages:
             raise ConfigError(
                 Text(
-                    "languages=() leaves no text, expected 'en', 'zh' or both: name one, or leave "
-                    "the setting out",
+                    "languages=() leaves no text, expected 'en', 'zh' or both: name one, or "
+                    "leave the setting out",
                     "languages=() 没有任何语言；应为 'en'、'zh' 或两者；请写上，或去掉这一项",
                 )
             )
@@ -60,8 +60,8 @@ class RecordsConfig:
                 Text(
                     f"{columns} stands beside {form}, expected one of {', '.join(NAMED)}, whose "
                     "files name their columns: correct the format, or remove the columns",
-                    f"{columns} 与 {form} 不能同时用；只有 {'、'.join(NAMED)} 的文件有列名；"
-                    "请改正 format，或去掉 columns",
+                    f"{columns} 与 {form} 不能同时用；只有 {'、'.join(NAMED)} 的文件有列名；请改"
+                    "正 format，或去掉 columns",
                 )
             )
         if self.start < 0 or (self.stop is not None and self.stop <= self.start):
@@ -77,8 +77,8 @@ class RecordsConfig:
         if self.classes is not None and not self.templates:
             raise ConfigError(
                 Text(
-                    f"classes={self.classes!r} stands without templates, expected a text with {{}} "
-                    "for the name: add templates, e.g. en = ['a photo of a {}']",
+                    f"classes={self.classes!r} stands without templates, expected a text with "
+                    "{} for the name: add templates, e.g. en = ['a photo of a {}']",
                     f"classes={self.classes!r} 没有配上 templates；应有含 {{}} 的句子来填类别名；"
                     "请加上 templates，如 zh = ['一张{}的照片']",
                 )
@@ -156,8 +156,8 @@ def used_records(config: RecordsConfig, length: int, damaged: Sequence[Damaged] 
             Text(
                 f"{config.path} holds no record that can be used, expected at least one: "
                 f"{len(damaged)} were left out, the first, {first.key}, because {first.reason}",
-                f"{config.path} 里没有能用的记录；至少应有一条；已略去 {len(damaged)} 条，"
-                f"第一条 {first.key} 的原因：{first.reason}",
+                f"{config.path} 里没有能用的记录；至少应有一条；已略去 {len(damaged)} 条，第一条 "
+                f"{first.key} 的原因：{first.reason}",
             )
         )
     stop = length if config.stop is None else min(config.stop, length)
@@ -166,8 +166,8 @@ def used_records(config: RecordsConfig, length: int, damaged: Sequence[Damaged] 
             Text(
                 f"{config.path} holds {length} records, none from start={config.start} on, "
                 "expected at least one: correct the path or the start",
-                f"{config.path} 里有 {length} 条记录，从 start={config.start} 起一条也没有；"
-                "至少应有一条；请改正 path 或 start",
+                f"{config.path} 里有 {length} 条记录，从 start={config.start} 起一条也没有；至少应"
+                "有一条；请改正 path 或 start",
             )
         )
     return range(config.start, stop)
@@ -182,10 +182,10 @@ def read_classes(file: str) -> list[Mapping[str, str]]:
         form = '{"en": ..., "zh": ...}'
         raise DataError(
             Text(
-                f"{file} holds no class names ({error!r}), expected a JSON list of {form}: correct "
-                "the path or the file",
-                f"{file} 里没有类别名（{error!r}）；应为 JSON 列表，每项形如 {form}；"
-                "请改正路径或文件",
+                f"{file} holds no class names ({error!r}), expected a JSON list of {form}: "
+                "correct the path or the file",
+                f"{file} 里没有类别名（{error!r}）；应为 JSON 列表，每项形如 {form}；请改正路径或"
+                "文件",
             )
         ) from None
 
@@ -204,8 +204,8 @@ def check_templates(templates: Mapping[Any, Sequence[str]]) -> None:
         if not texts or any("{}" not in text for text in texts):
             raise ConfigError(
                 Text(
-                    f"templates.{language}={texts} cannot be filled, expected texts that hold {{}} "
-                    "for the name of a class: correct them",
+                    f"templates.{language}={texts} cannot be filled, expected texts that hold "
+                    "{} for the name of a class: correct them",
                     f"templates.{language}={texts} 无法填入类别名；每句都应含有 {{}}；请改正",
                 )
             )

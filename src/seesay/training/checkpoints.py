@@ -20,7 +20,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from seesay.errors import ConfigError, TrainingError
+from seesay.errors import TrainingError
+from seesay.models.layers import require_range
 from seesay.objectives.exchange import gather_objects
 from seesay.text import Text
 from seesay.training.distributed import Processes, sharded_like, unsharded
@@ -40,15 +41,7 @@ class CheckpointConfig:
     """How many of the newest checkpoints are kept, besides the best one."""
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.keep < 1:
-            given = f"every={self.every}", f"keep={self.keep}"
-            raise ConfigError(
-                Text(
-                    f"{' and '.join(given)} would leave nothing to go on from, expected at least "
-                    "1 each: raise them",
-                    f"{'、'.join(given)} 留不下可继续训练的检查点；两者都至少为 1；请调大",
-                )
-            )
+        require_range(1, every=self.every, keep=self.keep)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from seesay.data.sources import check_templates, read_classes, texts_of_classes
 from seesay.data.tokenizers import Tokenizer
 from seesay.errors import ConfigError
 from seesay.inference.load import load
+from seesay.models.layers import require_range
 from seesay.objectives.distillation import (
     embedding_distillation,
     relation_distillation,
@@ -78,14 +79,7 @@ class DistillationConfig(ObjectiveConfig):
                     "请补上另一项，或去掉这一项",
                 )
             )
-        if self.names < 2:
-            raise ConfigError(
-                Text(
-                    f"names={self.names} leaves nothing to tell apart, expected at least 2: raise "
-                    "it",
-                    f"names={self.names} 没有可区分的类别；至少为 2；请调大",
-                )
-            )
+        require_range(2, names=self.names)
         check_templates(self.templates)
 
     @property

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
+from seesay.models.layers import require_finite
 from seesay.text import Text
 
 
@@ -38,14 +39,13 @@ class OptimizerConfig:
     exported in place of the weights. None: no average."""
 
     def __post_init__(self) -> None:
-        if self.lr <= 0 or self.eps <= 0 or self.weight_decay < 0:
-            given = f"lr={self.lr}, eps={self.eps}"
+        require_finite(above=0.0, lr=self.lr, eps=self.eps)
+        if self.weight_decay < 0:
             raise ConfigError(
                 Text(
-                    f"{given} and weight_decay={self.weight_decay} cannot be used, expected the "
-                    "first two above 0 and the last at least 0: raise them",
-                    f"{given}, weight_decay={self.weight_decay} 不能用；前两项应大于 0，"
-                    "最后一项至少为 0；请调大",
+                    f"weight_decay={self.weight_decay} would let weights grow, expected at least "
+                    "0: raise it",
+                    f"weight_decay={self.weight_decay} 会使参数越来越大；至少为 0；请调大",
                 )
             )
         for name in ("warmup", "final"):
@@ -66,16 +66,8 @@ class OptimizerConfig:
                     f"{given}, ema={self.ema} 不是衰减率；应至少为 0 且小于 1；请改正",
                 )
             )
-        for name, factor in self.multipliers.items():
-            if factor <= 0:
-                raise ConfigError(
-                    Text(
-                        f"multipliers.{name}={factor} is no factor, expected a number above 0: "
-                        "raise it, or lock the part by freeze",
-                        f"multipliers.{name}={factor} 不能作倍数；应大于 0；"
-                        "请调大，或用 freeze 锁定这一部分",
-                    )
-                )
+        factors = {f"multipliers.{name}": factor for name, factor in self.multipliers.items()}
+        require_finite(above=0.0, **factors)
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:

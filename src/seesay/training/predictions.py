@@ -16,6 +16,7 @@ from torch import Tensor
 from seesay.data.sources import check_templates, read_classes, texts_of_classes
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
+from seesay.models.layers import require_finite, require_range
 from seesay.objectives.distillation import soft_label_distillation
 from seesay.objectives.exchange import gather_objects
 from seesay.objectives.objective import (
@@ -53,23 +54,9 @@ class PredictionsConfig(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.temperature > 0:
-            raise ConfigError(
-                Text(
-                    f"temperature={self.temperature} divides by nothing, expected a number above "
-                    "0: raise it",
-                    f"temperature={self.temperature} 不能作除数；应大于 0；请调大",
-                )
-            )
-        if self.likely < 1 or self.names < 2:
-            given = f"likely={self.likely}", f"names={self.names}"
-            raise ConfigError(
-                Text(
-                    f"{' and '.join(given)} are too few to choose among, expected at least 1 and "
-                    "2: raise them",
-                    f"{'、'.join(given)} 太少，无法选择；应分别至少为 1 和 2；请调大",
-                )
-            )
+        require_finite(above=0.0, temperature=self.temperature)
+        require_range(1, likely=self.likely)
+        require_range(2, names=self.names)
         check_templates(self.templates)
 
     @property

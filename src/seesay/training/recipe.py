@@ -18,6 +18,7 @@ from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import ConfigError
 from seesay.evaluation.measure import MEASURES, Measure, measure_names
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
+from seesay.models.layers import require_finite, require_range
 from seesay.objectives.captioning import CaptioningConfig
 from seesay.objectives.contrastive import ContrastiveConfig
 from seesay.objectives.objective import ObjectiveConfig
@@ -76,15 +77,9 @@ class RunConfig:
                     "steps 至少为 1 或不写；请调大",
                 )
             )
-        if self.accumulate < 1 or self.clip_norm <= 0 or self.seed < 0:
-            given = f"accumulate={self.accumulate}, clip_norm={self.clip_norm}"
-            raise ConfigError(
-                Text(
-                    f"{given} and seed={self.seed} cannot be used, expected at least 1, above 0 "
-                    "and at least 0: raise them",
-                    f"{given}, seed={self.seed} 不能用；应分别至少为 1、大于 0、至少为 0；请调大",
-                )
-            )
+        require_range(1, accumulate=self.accumulate)
+        require_range(0, seed=self.seed)
+        require_finite(above=0.0, clip_norm=self.clip_norm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,15 +103,8 @@ class HardwareConfig:
     """CPU threads; none: torch's default."""
 
     def __post_init__(self) -> None:
-        for name in ("micro_batch", "threads"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ConfigError(
-                    Text(
-                        f"{name}={value} computes nothing, expected at least 1: raise it, or leave "
-                        "it out",
-                        f"{name}={value} 无法计算；至少为 1；请调大，或去掉这一项",
-                    )
-                )
+        given = {"micro_batch": self.micro_batch, "threads": self.threads}
+        require_range(1, **{name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,14 +174,8 @@ class EvaluationConfig:
     """What is measured, by name. In Python any Measure will do."""
 
     def __post_init__(self) -> None:
-        if self.every is not None and self.every < 1:
-            raise ConfigError(
-                Text(
-                    f"every={self.every} is no number of steps, expected at least 1: raise it, or "
-                    "leave it out",
-                    f"every={self.every} 不是步数；至少为 1；请调大，或去掉这一项",
-                )
-            )
+        if self.every is not None:
+            require_range(1, every=self.every)
         measured = self.names
         if self.best and not measured:
             sections = [f"[evaluation.{name}]" for name in MEASURES]

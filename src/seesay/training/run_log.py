@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from seesay.data.files import write_whole
 from seesay.data.formats.records import Damaged
-from seesay.errors import ConfigError, MissingExtraError
-from seesay.text import Text
+from seesay.errors import MissingExtraError
+from seesay.models.layers import require_range
 
 MIB = 2**20
 QUIET_S = 30.0  # between two lines where there is no terminal for a progress bar
@@ -35,13 +35,7 @@ class LogConfig:
     """Further logs: TensorBoard files in the run's folder, or Weights & Biases."""
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ConfigError(
-                Text(
-                    f"every={self.every} is no number of steps, expected at least 1: raise it",
-                    f"every={self.every} 不是步数；至少为 1；请调大",
-                )
-            )
+        require_range(1, every=self.every)
 
 
 class RunLog:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from seesay.errors import ConfigError
-from seesay.search.asking.asking import NEGATIVE_WEIGHT, LaneName, Part, Query, parse
+from seesay.search.asking.query import Part, Query, RetrieverName
 from seesay.search.asking.results import Results
 from seesay.search.catalog.filters import All, Filter, Not, Where
 from seesay.search.collection import Collection
@@ -82,14 +82,12 @@ def _query(collection: Collection, asked: Asked) -> Query:
     condition = _condition(asked)
     if asked.unit is not None:
         return _similar(collection, asked.unit, condition)
-    pictures = () if asked.picture is None else (asked.picture,)
-    query = Query(parts=())
-    if asked.words.strip() or pictures:
-        query = parse(asked.words, images=pictures)
-    unwanted: tuple[Part, ...] = ()
-    if asked.without.strip():
-        unwanted = (Part(text=asked.without.strip(), weight=NEGATIVE_WEIGHT),)
-    return replace(query, parts=(*query.parts, *unwanted), filter=condition)
+    return Query.of(
+        asked.words,
+        images=() if asked.picture is None else (asked.picture,),
+        without=asked.without,
+        where=condition or (),
+    )
 
 
 def _similar(collection: Collection, unit: int, condition: Filter | None) -> Query:
@@ -107,7 +105,7 @@ def _similar(collection: Collection, unit: int, condition: Filter | None) -> Que
     return Query(
         parts=(Part(unit=unit),),
         filter=others if condition is None else All((others, condition)),
-        lanes=(cast(LaneName, known[0].modality),),
+        lanes=(cast(RetrieverName, known[0].modality),),
     )
 
 

@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -90,10 +89,9 @@ def kept(spec, home):
 def names_on_server(spec):
     engine = engine_of(spec, chosen=True)
     if "milvus" in spec:
-        _, client = engine._connect()
-        with contextlib.closing(client):
+        with contextlib.closing(engine._connected()) as client:
             return set(client.list_collections())
-    client = engine._client(Path())
+    client = engine._client()
     try:
         return {collection.name for collection in client.list_collections()}
     finally:

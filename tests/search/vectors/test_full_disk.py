@@ -8,7 +8,7 @@ import pytest
 import made_collections as made
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import Store
-from seesay.search.vectors import generations
+from seesay.search.vectors import building
 from seesay.search.vectors.vector_index import VectorIndex
 
 
@@ -18,7 +18,7 @@ def test_a_disk_that_fills_while_an_index_is_written_leaves_the_former_one(tmp_p
     mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(disk)]
     if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("may not mount a file system here")
-    monkeypatch.setattr(generations, "_SPARE_BYTES", -(1 << 30))  # else it is refused beforehand
+    monkeypatch.setattr(building, "_SPARE_BYTES", -(1 << 30))  # else it is refused beforehand
     vectors = made.unit_vectors(3000, dim=512)
     try:
         with Store(disk / "c", create=True) as store:

@@ -2,16 +2,17 @@
 
 import contextlib
 import importlib.util
+import inspect
 
 import numpy as np
 import pytest
 
 import made_collections as made
-from engine_contract import CONTRACT, build
+from engine_contract import CONTRACT, HOLDING_CONTRACT, build, held
 from seesay.search.catalog.filters import Where
 from seesay.search.catalog.store import Store
-from seesay.search.vectors import engines
-from seesay.search.vectors.engine import Engine
+from seesay.search.vectors import engines, generations
+from seesay.search.vectors.engine import HoldingEngine, LocalEngine
 from seesay.search.vectors.vector_index import VectorIndex
 
 NEW_FILE = '''
@@ -63,21 +64,145 @@ class OpenMatrix:
 '''
 
 
-@pytest.fixture
-def engine(tmp_path, monkeypatch):
-    file = tmp_path / "matrix.py"
-    file.write_text(NEW_FILE, "utf-8")
-    spec = importlib.util.spec_from_file_location("matrix", file)
+NEW_FILE_OF_A_SERVER = '''
+"""Dicts, as a server that holds the vectors."""
+
+import operator
+from functools import partial
+
+import numpy as np
+
+from seesay.search.catalog.ledger import START
+from seesay.search.vectors.engine import CandidateIndex, IndexDamagedError, Progress
+from seesay.search.vectors.pushdown import OPERATORS, Every, Number, Some, Token
+from seesay.text import Text
+
+SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+INDEXES = {}
+
+
+class DictServer:
+    operators = OPERATORS
+
+    def __init__(self, address, token):
+        self.name = f"dicts={address}"
+
+    def reach(self):
+        pass
+
+    def create(self, name, dim):
+        INDEXES[name] = {"progress": Progress(START, START), "passages": {}}
+        return {"collection": name, "kind": "dict"}
+
+    def send(self, notes, progress, batches, gone):
+        index = INDEXES[notes["collection"]]
+        index["progress"] = progress
+        for unit in gone:
+            index["passages"].pop(unit, None)
+        for batch in batches:
+            for unit, vector, columns in zip(*batch):
+                index["passages"][int(unit)] = vector, columns
+        index["progress"] = Progress(progress.sending, progress.sending)
+
+    def open(self, rows, notes):
+        if notes["collection"] not in INDEXES:
+            raise IndexDamagedError(Text("there is no such index", "没有这个索引"))
+        index = INDEXES[notes["collection"]]
+        return CandidateIndex(
+            engine="Dicts",
+            rows=rows,
+            most=10_000,
+            ask=partial(ask, index["passages"]),
+            close=lambda: None,
+            held=lambda: len(index["passages"]),
+            read_progress=lambda: index["progress"],
+        )
+
+    def drop(self, notes):
+        INDEXES.pop(notes["collection"], None)
+
+
+def ask(passages, query, count, expression):
+    scores = {unit: v @ query for unit, (v, c) in passages.items() if fits(c, expression)}
+    return sorted(scores, key=scores.get, reverse=True)[:count]
+
+
+def fits(columns, expression):
+    match expression:
+        case None:
+            return True
+        case Token(token, has):
+            return (token in columns.tokens) == has
+        case Number(name, sign, value):
+            return name in columns.numbers and SIGNS[sign](columns.numbers[name], value)
+        case Every(parts):
+            return all(fits(columns, part) for part in parts)
+        case Some(parts):
+            return any(fits(columns, part) for part in parts)
+'''
+
+
+def load(name, text, folder):
+    file = folder / f"{name}.py"
+    file.write_text(text, "utf-8")
+    spec = importlib.util.spec_from_file_location(name, file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def engine(tmp_path, monkeypatch):
+    module = load("matrix", NEW_FILE, tmp_path)
     monkeypatch.setitem(engines.LOCAL, "matrix", module.MatrixEngine)
     return engines.engine_of("matrix")
 
 
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory, index_from_few_rows_on):
+    """With an index on a server."""
+    folder = tmp_path_factory.mktemp("dicts")
+    module = load("dicts", NEW_FILE_OF_A_SERVER, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(engines.SERVERS, "dicts", module.DictServer)
+        patch.setenv("SEESAY_DICTS_TOKEN", "http://127.0.0.1:9=")
+        built = held(engines.engine_of("dicts=127.0.0.1:9"), folder / "collection")
+        yield built
+        built.index.discard()
+        built.store.close()
+
+
 @pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
 def test_a_new_engine_keeps_the_contract(engine, check, tmp_path):
-    assert isinstance(engine, Engine)
+    assert isinstance(engine, LocalEngine)
     check(build(engine, tmp_path / "index"))
+
+
+@pytest.mark.parametrize("check", HOLDING_CONTRACT, ids=lambda check: check.__name__)
+def test_a_new_engine_on_a_server_keeps_the_contract(collection, check, request):
+    assert isinstance(collection.engine, HoldingEngine)
+    more = list(inspect.signature(check).parameters)[1:]
+    check(collection, *(request.getfixturevalue(name) for name in more))
+
+
+def test_an_index_of_rows_that_an_older_version_sent_to_a_server_is_built_anew(collection):
+    index = collection.index
+    index.discard()
+    index.build("faiss")
+    number = generations.newest(index.folder)
+    manifest = generations.manifest_of(index.folder, number)
+    generations.write_manifest(
+        generations.folder_of(index.folder, number),
+        position=manifest.position,
+        engine=collection.engine.name,
+        notes={**manifest.notes, "collection": "as it was"},
+    )
+    index.close()
+    collection.assert_right(path="scan")
+    assert "older version" in index.status().problem
+    assert index.verify(deep=True) == []
+    assert index.update().problem is None
+    collection.assert_right()
 
 
 def test_a_collection_searches_with_a_new_engine(engine, tmp_path):

@@ -13,8 +13,8 @@ from seesay.errors import CollectionBusyError, CollectionError
 from seesay.search.catalog.filters import Not, Where
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import faiss, generations
+from seesay.search.vectors.building import build_lock
 from seesay.search.vectors.engines import use_engine
-from seesay.search.vectors.generations import build_lock
 from seesay.search.vectors.vector_index import VectorIndex
 
 pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
@@ -250,11 +250,11 @@ def test_a_generation_is_forced_to_the_disk_before_it_has_its_name(tmp_path, mon
 def test_what_a_manifest_calls_its_own_on_a_server_is_removed_only_if_it_can_be(
     chroma_server, copied, monkeypatch
 ):
-    from seesay.search.vectors.chroma import ChromaEngine, _close
+    from seesay.search.vectors.chroma import ChromaServer, _close
 
     monkeypatch.setenv("SEESAY_CHROMA_TOKEN", f"{chroma_server}=")
-    engine = ChromaEngine(chroma_server)
-    client = engine._client(Path())
+    engine = ChromaServer(chroma_server)
+    client = engine._client()
     client.create_collection("customers", embedding_function=None)
     with Store(copied) as store, contextlib.closing(index_of(store, engine)) as searched:
         searched.build()
@@ -279,10 +279,10 @@ def test_what_a_manifest_calls_its_own_on_a_server_is_removed_only_if_it_can_be(
 def test_a_copy_that_is_built_anew_leaves_the_first_ones_index_on_a_server_alone(
     chroma_server, copied, tmp_path, monkeypatch
 ):
-    from seesay.search.vectors.chroma import ChromaEngine
+    from seesay.search.vectors.chroma import ChromaServer
 
     monkeypatch.setenv("SEESAY_CHROMA_TOKEN", f"{chroma_server}=")
-    engine = ChromaEngine(chroma_server)
+    engine = ChromaServer(chroma_server)
     with Store(copied) as store, contextlib.closing(index_of(store, engine)) as searched:
         searched.build()
     shutil.copytree(copied, tmp_path / "second")

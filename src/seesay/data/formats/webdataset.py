@@ -98,8 +98,8 @@ def record_from(key: str, parts: dict[str, bytes]) -> Record:
             Text(
                 f"{key} holds {', '.join(parts) or 'nothing'} and no image, expected one of "
                 f"{', '.join(IMAGES)}: add it or remove the sample",
-                f"{key} 里有 {'、'.join(parts) or '空内容'}，没有图片；应有 {'、'.join(IMAGES)} "
-                "之一；请补上，或删除这个样本",
+                f"{key} 里有 {'、'.join(parts) or '空内容'}，没有图片；应有 {'、'.join(IMAGES)} 之"
+                "一；请补上，或删除这个样本",
             )
         )
     fields = parse_json(parts["json"], f"{key}.json") if "json" in parts else {}
@@ -212,8 +212,8 @@ def _size(header: bytes, file: Path, position: int) -> int:
     except ValueError as error:
         raise DataError(
             Text(
-                f"{file} is no uncompressed tar file at byte {position} ({error}): "
-                "unpack a compressed one, fetch a damaged one again",
+                f"{file} is no uncompressed tar file at byte {position} ({error}): unpack a "
+                "compressed one, fetch a damaged one again",
                 f"{file} 在第 {position} 字节处不是未压缩的 tar（{error}）；应为完整的未压缩 tar "
                 "文件；压缩过的请先解压，损坏的请重新下载",
             )

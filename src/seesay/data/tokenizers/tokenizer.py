@@ -69,9 +69,8 @@ class TokenizerConfig:
             raise ConfigError(
                 Text(
                     f"context={self.context} and pad_id={self.pad_id} cannot describe a row of "
-                    "ids; "
-                    "the context is at least 1 and an id at least 0. Correct the checkpoint's "
-                    "settings.",
+                    "ids; the context is at least 1 and an id at least 0. Correct the "
+                    "checkpoint's settings.",
                     f"context={self.context} 和 pad_id={self.pad_id} 不能描述一行编号；上下文长度"
                     "应至少为 1，编号应至少为 0；请改正检查点的设置",
                 )
@@ -109,8 +108,8 @@ class Tokenizer:
             raise ConfigError(
                 Text(
                     f"a context of {config.context} has no room for text beside "
-                    f"{len(self.prefix) + len(self.suffix)} special tokens; "
-                    "give the tokenizer the context that its text tower was built with.",
+                    f"{len(self.prefix) + len(self.suffix)} special tokens; give the tokenizer "
+                    "the context that its text tower was built with.",
                     f"上下文长度 {config.context} 除去 {len(self.prefix) + len(self.suffix)} 个特"
                     "殊词元后放不下文本；应为文本塔构建时的上下文长度；请改用该值",
                 )

@@ -1,16 +1,19 @@
 """What an engine must do to build and search the vector indexes of a collection."""
 
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 
 from seesay.errors import SeesayError
-from seesay.search.vectors.rows import Allowed, Rows, ScoredRows
+from seesay.search.catalog.filters import Operator
+from seesay.search.catalog.ledger import Position
+from seesay.search.vectors.pushdown import Expression, FilterColumns
+from seesay.search.vectors.rows import Allowed, Rows, ScoredRows, StoredRows
 from seesay.text import Text
 
 Notes = Mapping[str, Any]
@@ -19,7 +22,9 @@ Notes = Mapping[str, Any]
 _SPARE = 2  # times the expected need, since filters correlate with neighbourhoods
 _LEAST = 50
 _TRIED = 25  # an index that lost a part of its rows misses about as large a part of these
+_READ = 2000  # stored rows that are read and scanned about as fast as a server answers
 _CONNECT_S = 3.0
+_Answer = TypeVar("_Answer")
 
 
 class IndexDamagedError(SeesayError):
@@ -48,7 +53,7 @@ class OpenIndex(Protocol):
 
 @runtime_checkable
 class Engine(Protocol):
-    """Builds indexes of numbered rows and opens them again."""
+    """Builds and opens indexes. It is either a `LocalEngine` or a `HoldingEngine`."""
 
     @property
     def name(self) -> str:
@@ -58,85 +63,155 @@ class Engine(Protocol):
         """Check that the engine can be used now. Raises IndexDamagedError where its server does
         not answer, MissingExtraError where its package is not installed."""
 
+    def drop(self, notes: Notes) -> None:
+        """Remove what is stored outside the folder of a generation; the caller removes the folder.
+        Raises IndexDamagedError where that fails."""
+
+
+@runtime_checkable
+class LocalEngine(Engine, Protocol):
+    """Indexes numbered rows, which lie on this machine and never change."""
+
     def build(self, rows: Rows, folder: Path, name: str) -> Notes:
-        """Index all rows. Files go into `folder`; an engine that stores data elsewhere stores it
-        under `name`, which is unique. The notes say under "kind" what was built, "scan" for
-        nothing. Raises IndexDamagedError where building fails."""
+        """Index all rows into files in `folder`. `name` is unique. The notes say under "kind" what
+        was built, "scan" for nothing. Raises IndexDamagedError where building fails."""
 
     def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
         """Open what `build` made; None where it made nothing because scanning is as fast. Raises
         IndexDamagedError where it is not what was built."""
 
-    def drop(self, notes: Notes) -> None:
-        """Remove what `build` stored outside the folder; the caller removes the folder. Raises
-        IndexDamagedError where that fails."""
+
+class Progress(NamedTuple):
+    """Up to which state of the collection an engine holds its vectors."""
+
+    filled: Position
+    """Nothing up to here is missing."""
+    sending: Position
+    """Changes up to here may have arrived; the same as `filled` when all have."""
+
+
+class Batch(NamedTuple):
+    """Some passages to be stored or replaced."""
+
+    units: Int[np.ndarray, " rows"]
+    vectors: Float32[np.ndarray, "rows embed"]
+    columns: Sequence[FilterColumns]
+
+
+@runtime_checkable
+class HoldingEngine(Engine, Protocol):
+    """Holds the vectors by passage, and what filters compare, so that searches need no copy of them
+    in the memory of this machine. Changes are sent to it. It may lag behind, as `Progress` says:
+    what it returns is checked against the collection."""
+
+    @property
+    def operators(self) -> Collection[Operator]:
+        """The operators of filters that it applies itself."""
+
+    def create(self, name: str, dim: int) -> Notes:
+        """Make an empty index. Raises IndexDamagedError where that fails."""
+
+    def send(
+        self, notes: Notes, progress: Progress, batches: Iterable[Batch], gone: Sequence[int]
+    ) -> None:
+        """Record `progress`, store the batches and remove the passages that are gone; when searches
+        see all of it, record that `sending` is reached. Repeating it after a failure does no harm.
+        Raises IndexDamagedError where it fails."""
+
+    def open(self, rows: StoredRows, notes: Notes) -> "CandidateIndex":
+        """Open the index, which the caller checks. Raises IndexDamagedError where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CandidateIndex:
-    """An open index of an engine that returns row numbers and knows nothing of our filters: it is
-    asked for more rows than needed, which are filtered and scored here."""
+    """An open index of an engine that returns numbers: it is asked for more rows than needed, and
+    what it returns is checked and scored here."""
 
     engine: str
     """Its name in messages."""
-    rows: Rows
+    rows: Rows | StoredRows
     most: int
     """The most results that one query may ask for."""
-    ask: Callable[[Float32[np.ndarray, " embed"], int], Iterable[object]]
-    """Returns the numbers of that many rows, nearest first; may raise anything."""
+    ask: Callable[[Float32[np.ndarray, " embed"], int, Expression | None], Iterable[object]]
+    """Returns that many row numbers, nearest first, or passages where the engine holds them; may
+    raise anything."""
     close: Callable[[], None]
+    held: Callable[[], int]
+    """How many rows the engine has; may raise anything."""
+    read_progress: Callable[[], Progress] | None = None
+    """Of a holding engine; may raise anything."""
 
     def search(
         self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
     ) -> ScoredRows | None:
         """The allowed rows among the nearest, of which enough should be allowed."""
-        wanted = _how_many(count, allowed, len(self.rows), self.most)
+        wanted = self._how_many(count, allowed)
         if wanted is None:
             return None
-        try:
-            named = np.array(list(self.ask(query, wanted)), np.int64)
-        except Exception as error:  # the engine's own, and those of its transport
-            raise failed(
-                error, f"{self.engine} does not answer", f"{self.engine} 没有应答"
-            ) from error
-        known = named[(named >= 0) & (named < len(self.rows))]
-        numbers = known if allowed is None else known[allowed.mask[known]]
+        expression = None if allowed is None else allowed.expression
+        named = self._answer(lambda: np.array([*self.ask(query, wanted, expression)], np.int64))
+        if isinstance(self.rows, StoredRows):
+            numbers = self.rows.numbers_of(named)
+        else:
+            numbers = named[(named >= 0) & (named < len(self.rows))]
+        if allowed is not None:
+            numbers = numbers[allowed.mask[numbers]]
         scores = self.rows.score(query, numbers)
         order = np.argsort(-scores)
         return numbers[order], scores[order]
 
-    def check(self, held: int) -> None:
-        """Raises IndexDamagedError where the index does not hold all rows, or does not find some
-        of them by their own vectors. One miss in twelve is forgiven: a graph may lose a row."""
-        missed, tried = 0, np.unique(np.linspace(0, len(self.rows) - 1, _TRIED).astype(int))
-        for number in tried:
-            vector = self.rows.vectors[number].astype(np.float32)
+    def progress(self) -> Progress:
+        """How far a holding engine has come. Raises IndexDamagedError where it does not answer."""
+        assert self.read_progress is not None
+        return self._answer(self.read_progress)
+
+    def check(
+        self, unchanged: Int[np.ndarray, " rows"] | None = None, *, counted: bool = True
+    ) -> None:
+        """Raises IndexDamagedError where the index does not find some of the rows (None: of all) by
+        their own vectors, or does not hold as many (`counted`). One miss in twelve is forgiven: a
+        graph may lose a row."""
+        rows = np.arange(len(self.rows)) if unchanged is None else unchanged
+        missed, tried = 0, rows[np.unique(np.linspace(0, len(rows) - 1, _TRIED).astype(int))]
+        for vector in self.rows.take(tried).astype(np.float32):
             found = self.search(vector, 1, None)
             if found is not None:  # otherwise there are so few rows that no search uses the index
                 missed += int(found[1].max(initial=-1) < 0.999)  # it, or an equal row
-        if held != len(self.rows) or missed > len(tried) // 12:
+        expected = len(self.rows)
+        held = self._answer(self.held) if counted else expected
+        if held != expected or missed > len(tried) // 12:
             raise IndexDamagedError(
                 Text(
-                    f"the index holds {held} rows, expected {len(self.rows)}, and missed {missed} "
-                    f"of {len(tried)}",
-                    f"索引里有 {held} 行，应为 {len(self.rows)} 行；抽查 {len(tried)} 行，"
+                    f"the index holds {held} rows, expected {expected}, and missed {missed} of "
+                    f"{len(tried)}",
+                    f"索引里有 {held} 行，应为 {expected} 行；抽查 {len(tried)} 行，"
                     f"有 {missed} 行没有找到",
                 )
             )
 
+    def _how_many(self, count: int, allowed: Allowed | None) -> int | None:
+        """How many rows to ask for so that they include the nearest `count` allowed ones; None
+        where scanning the allowed rows is better.
 
-def _how_many(count: int, allowed: Allowed | None, rows: int, most: int) -> int | None:
-    """How many rows to ask for so that they include the nearest `count` allowed ones; None where
-    scanning the allowed rows is better.
+        The engine also returned everything nearer than the last row it returned. So if enough of
+        the rows are allowed, these are the nearest allowed ones.
+        """
+        rows = len(self.rows)
+        share = 1.0 if allowed is None or allowed.expression else allowed.share
+        wanted = max(_LEAST, round(_SPARE * count / max(share, 1e-9)))
+        if isinstance(self.rows, StoredRows):
+            scanned = rows if allowed is None else allowed.count
+            return None if wanted > self.most or scanned <= _READ else min(wanted, rows)
+        if wanted > self.most or wanted > max(rows // 10, _LEAST):
+            return None
+        return min(wanted, rows)
 
-    The engine also returned everything nearer than the last row it returned. So if enough of the
-    rows are allowed, these are the nearest allowed ones.
-    """
-    share = 1.0 if allowed is None else allowed.share
-    wanted = max(_LEAST, round(_SPARE * count / max(share, 1e-9)))
-    if wanted > most or wanted > max(rows // 10, _LEAST):
-        return None
-    return min(wanted, rows)
+    def _answer(self, ask: "Callable[[], _Answer]") -> "_Answer":
+        try:
+            return ask()
+        except Exception as error:  # the engine's own, and those of its transport
+            en, zh = f"{self.engine} does not answer", f"{self.engine} 没有应答"
+            raise failed(error, en, zh) from error
 
 
 def failed(error: Exception, en: str, zh: str) -> IndexDamagedError:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from seesay.errors import CollectionError, ConfigError
 from seesay.search.catalog.ledger import Settings
-from seesay.search.vectors.chroma import ChromaEngine
+from seesay.search.vectors.chroma import ChromaEngine, ChromaServer
 from seesay.search.vectors.engine import Engine, IndexDamagedError
 from seesay.search.vectors.faiss import FaissEngine
 from seesay.search.vectors.milvus import MilvusEngine
@@ -21,7 +21,7 @@ EngineOf = Callable[[str], Engine]
 LOCAL: dict[str, Callable[[], Engine]] = {"faiss": FaissEngine, "chroma": ChromaEngine}
 """Engines in this process."""
 SERVERS: dict[str, Callable[[str, str], Engine]] = {
-    "chroma": lambda address, token: ChromaEngine(address.removeprefix("http://"), token=token),
+    "chroma": lambda address, token: ChromaServer(address.removeprefix("http://"), token=token),
     "milvus": lambda address, token: MilvusEngine(address, token=token),
 }
 """Engines on a server, from its address and token."""

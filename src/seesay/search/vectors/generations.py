@@ -1,9 +1,9 @@
 """A vector index on disk: numbered folders ("generations"), of which the highest is used.
 
-A generation is built from the stored vectors, so nothing is embedded again. It is written under a
-temporary name, synced and renamed: a numbered folder was complete when it appeared. Its manifest
-names the position in the ledger that it was built from. A search adds what changed since, and
-ignores an index that was built from another history. A collection opens without any of this.
+A generation is written under a temporary name, synced and renamed: a numbered folder was complete
+when it appeared. Its manifest names the position in the ledger that it was built from. A search
+adds what changed since, and ignores an index that was built from another history. A collection
+opens without any of this.
 """
 
 import json
@@ -21,21 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from seesay.errors import CollectionError, MissingExtraError
 from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.lock import WriterLock
 from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import HALF, Space
-from seesay.search.vectors.engine import Engine, IndexDamagedError, IndexOutdatedError
-from seesay.search.vectors.rows import Rows
+from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError
 from seesay.text import Text
 
 FORMAT = 2  # 1 had no token, so nothing tells which history it was built from
 ROWS, UNITS, MANIFEST = "rows.npy", "units.npy", "manifest.json"
-_LOCK = "build.lock"
 _UNFINISHED = ".unfinished-"
-_SPARE_BYTES = 64 << 20  # left free on the disk
 _CHECKED_WHOLE = 1 << 28  # bytes: larger files are sampled when they are opened
 _BLOCK = 1 << 18  # bytes per checksum
 _SAMPLED = 64  # blocks that a quick check reads of a large file
@@ -99,6 +94,11 @@ class Manifest:
         """The type of index that the engine built: "scan" for none."""
         return str(self.notes["kind"])
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the engine holds the vectors, so that they are not among the files."""
+        return ROWS not in self.files
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -107,10 +107,10 @@ class Generation:
     folder: Path
     number: int
     manifest: Manifest
-    vectors: np.ndarray
-    """Float16, "rows embed"."""
+    vectors: np.ndarray | None
+    """Float16, "rows embed"; None where the engine holds them."""
     units: np.ndarray
-    """Int64, "rows": the passage of each row."""
+    """Int64, "rows": the passage of each row; ascending where the engine holds the vectors."""
 
 
 def index_folder(store: Store, space: Space, modality: Modality) -> Path:
@@ -121,85 +121,6 @@ def index_folder(store: Store, space: Space, modality: Modality) -> Path:
 def server_prefix(store: Store, space: Space, modality: Modality) -> str:
     """What the names begin with under which servers store the indexes of one modality."""
     return f"seesay_{store.key}_{space.key}_{modality}_"
-
-
-@contextmanager
-def build_lock(folder: Path, wait_s: float) -> Iterator[None]:
-    """Lets one process at a time build an index. Raises CollectionBusyError where another one does
-    not finish within `wait_s`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    with WriterLock(folder / _LOCK).held("building an index", wait_s):
-        yield
-
-
-def build(store: Store, space: Space, modality: Modality, engine: Engine) -> int | None:
-    """Build a generation from the stored vectors and return its number; None where there are no
-    vectors. The caller holds the `build_lock`. Raises CollectionError where the disk is full."""
-    folder = index_folder(store, space, modality)
-    number = newest(folder) + 1
-    count = store.vectors.count(space.id, modality)
-    if not count:
-        return None
-    _check_room(folder, 3 * count * space.dim * HALF.itemsize // 2)
-    try:
-        engine.reach()
-        with written(folder, number) as unfinished:
-            position = _write_rows(store, space, modality, unfinished)
-            rows = Rows(np.load(unfinished / ROWS, mmap_mode="r"))
-            # A copy of the folder has the same key, and must not get the same name on a server.
-            name = f"{server_prefix(store, space, modality)}{number}_{secrets.token_hex(4)}"
-            notes = engine.build(rows, unfinished, name)
-            write_manifest(unfinished, position=position, engine=engine.name, notes=notes)
-    except (OSError, IndexDamagedError, MissingExtraError) as error:
-        raise _unwritable(folder, error) from error
-    return number
-
-
-def _write_rows(store: Store, space: Space, modality: Modality, folder: Path) -> Position:
-    """Stream the vectors to their file, a page at a time, in the order of their changes; returns
-    the position of the collection."""
-    with store.database.snapshot(), (folder / ROWS).open("wb") as stream:
-        position = store.ledger.position()
-        count = store.vectors.count(space.id, modality)
-        facts = {"descr": HALF.str, "fortran_order": False, "shape": (count, space.dim)}
-        np.lib.format.write_array_header_2_0(stream, facts)
-        units = [np.empty(0, np.int64)]
-        for some, raw in store.vectors.written_since(space.id, modality, 0):
-            stream.write(raw.astype(HALF).tobytes())
-            units.append(some)
-    np.save(folder / UNITS, np.concatenate(units))
-    return position
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free / 1e6
-    expected = (needed + _SPARE_BYTES) / 1e6
-    if free < expected:
-        raise CollectionError(
-            Text(
-                f"the disk of {folder} has {free:.0f} MB left, expected {expected:.0f} MB for the "
-                "index; free some space; searching goes on, more slowly",
-                f"{folder} 所在的磁盘只剩 {free:.0f} MB；建索引应有 {expected:.0f} MB；"
-                "请腾出空间；在此之前仍可查找，只是慢一些",
-            )
-        )
-
-
-def _unwritable(folder: Path, error: Exception) -> CollectionError:
-    reason = Text.of(getattr(error, "strerror", None) or error)
-    return CollectionError(
-        Text(
-            f"an index could not be written to {folder}: {reason.en}; expected room, the right to "
-            "write, and the engine's server where it has one; searching goes on, more slowly; see "
-            "to these and build it again",
-            f"无法把索引写入 {folder}：{reason.zh}；应有空间和写入权限，"
-            "引擎若有服务器也应可用；"
-            "在此之前仍可查找，只是慢一些；请处理后重新建立",
-        )
-    )
 
 
 @contextmanager
@@ -225,6 +146,9 @@ def write_manifest(
 ) -> None:
     """Describe the generation in `folder`; the last file to be written. `notes` may list under
     "files" what the engine wrote there and does not change when it opens."""
+    names = {UNITS, *notes.get("files", ())}
+    if (folder / ROWS).exists():
+        names.add(ROWS)
     manifest = Manifest(
         format=FORMAT,
         position=position,
@@ -232,7 +156,7 @@ def write_manifest(
         engine=engine,
         place=place_of(folder.parent),
         notes=dict(notes),
-        files={n: FileRecord.of(folder / n) for n in (ROWS, UNITS, *notes.get("files", ()))},
+        files={n: FileRecord.of(folder / n) for n in sorted(names)},
     )
     text = json.dumps(asdict(manifest), sort_keys=True)
     (folder / MANIFEST).write_text(f"{zlib.crc32(text.encode()):08x}\n{text}", "utf-8")
@@ -276,17 +200,12 @@ def load(index: Path, number: int, *, every_byte: bool = False) -> Generation:
     folder = folder_of(index, number)
     manifest = manifest_of(index, number)
     if manifest.format != FORMAT:
-        raise IndexOutdatedError(
-            Text(
-                f"the index in {folder} was built by an older version of seesay: the next "
-                "`seesay index` builds it again, or `seesay rebuild` does now",
-                f"{folder} 里的索引由旧版 seesay 建立；下次 `seesay index` 会重建，"
-                "也可现在运行 `seesay rebuild`",
-            )
-        )
-    _check(folder, manifest, (ROWS, UNITS), every_byte)
-    vectors, units = _array(folder / ROWS, HALF, 2), _array(folder / UNITS, np.dtype(np.int64), 1)
-    if len(vectors) != len(units):
+        raise outdated(folder)
+    own = (UNITS,) if manifest.is_held else (ROWS, UNITS)
+    _check(folder, manifest, own, every_byte)
+    vectors = None if manifest.is_held else _array(folder / ROWS, HALF, 2)
+    units = _array(folder / UNITS, np.dtype(np.int64), 1)
+    if vectors is not None and len(vectors) != len(units):
         raise IndexDamagedError(
             Text(
                 f"{folder} has {len(vectors)} vectors of {len(units)} passages",
@@ -345,8 +264,8 @@ def _parsed(facts: Any) -> Manifest:
         raise ValueError(f"format {facts['format']}, not {FORMAT}")
     files, notes = _part(facts, "files", dict), _part(facts, "notes", dict)
     _part(notes, "kind", str)
-    own = {ROWS, UNITS, *(notes.get("files") or ())}
-    if files.keys() != own or not all(map(_FILE.fullmatch, files)):
+    own = {UNITS, *(notes.get("files") or ())}
+    if files.keys() - {ROWS} != own or not all(map(_FILE.fullmatch, files)):
         raise ValueError("other files than an index has")
     # A token may be negative: upgraded collections have theirs from SQLite's random().
     if not all(type(one) is int and -(1 << 63) <= one < 1 << 63 for one in position):
@@ -389,6 +308,18 @@ def _check(folder: Path, manifest: Manifest, names: Iterable[str], every_byte: b
         whole = every_byte or (record.bytes <= _CHECKED_WHOLE and name != ROWS)
         if not record.fits(folder / name, every_block=whole):
             raise _changed(folder / name)
+
+
+def outdated(folder: Path) -> IndexOutdatedError:
+    """Of a generation that this version builds differently."""
+    return IndexOutdatedError(
+        Text(
+            f"the index in {folder} was built by an older version of seesay: the next "
+            "`seesay index` builds it again, or `seesay rebuild` does now",
+            f"{folder} 里的索引由旧版 seesay 建立；下次 `seesay index` 会重建，"
+            "也可现在运行 `seesay rebuild`",
+        )
+    )
 
 
 def _changed(file: Path) -> IndexDamagedError:

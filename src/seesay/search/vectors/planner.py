@@ -6,48 +6,57 @@ enough of the rows it returns pass the filter, and all scores are those of the s
 changed since the index was built is scanned as well.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float16, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from seesay.search.catalog.filters import Filter
 from seesay.search.catalog.ledger import START, Position
 from seesay.search.catalog.passages import Modality
-from seesay.search.catalog.vectors import HALF, Vectors
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import HALF, Space
 from seesay.search.vectors.engine import IndexDamagedError, OpenIndex
 from seesay.search.vectors.generations import Generation
-from seesay.search.vectors.rows import Allowed, Rows
+from seesay.search.vectors.pushdown import Expression
+from seesay.search.vectors.rows import Allowed, Rows, StoredRows
 
 _ROUNDS = 3
 _REMEMBERED = 32  # filters per part
+
+Page = tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows embed"]]
+"""Passages and their vectors."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
     """Some rows, the passage of each, and which rows still count."""
 
-    rows: Rows
+    rows: Rows | StoredRows
     units: Int[np.ndarray, " rows"]
     alive: Bool[np.ndarray, " rows"]
     index: OpenIndex | None = None
     remembered: dict[Filter | None, Allowed | None] = field(default_factory=dict)
 
     def allowed(
-        self, filter: Filter | None, units: Bool[np.ndarray, " units"] | None
+        self,
+        filter: Filter | None,
+        units: Bool[np.ndarray, " units"] | None,
+        expression: Expression | None = None,
     ) -> Allowed | None:
         """The rows that count and whose passages a filter keeps, by the mask `units`; None for all
-        rows."""
+        rows. `expression` is the same filter for an engine that can apply it."""
         if filter not in self.remembered:
             if len(self.remembered) >= _REMEMBERED:
                 self.remembered.pop(next(iter(self.remembered)), None)
             mask = self.alive if units is None else self.alive & units[self.units]
             count = int(np.count_nonzero(mask))
             every = units is None and count == len(mask)
-            self.remembered[filter] = None if every else Allowed(mask, count)
+            self.remembered[filter] = None if every else Allowed(mask, count, expression)
         return self.remembered[filter]
 
     def without(self, units: Int[np.ndarray, " gone"]) -> "Part":
@@ -81,36 +90,49 @@ class View:
     """Why the newest index is not used."""
 
     @staticmethod
-    def of(generation: Generation | None, index: OpenIndex | None, dim: int) -> "View":
-        """A generation as it was built; an empty view for None."""
+    def empty(dim: int) -> "View":
+        """A view of nothing, which can always follow."""
         buffer = Buffer(dim)
-        recent = buffer.part(np.empty(0, bool))
-        if generation is None:
-            return View(START, recent, recent, None, buffer)
+        recent = buffer.extended(np.empty(0, bool), ())
+        return View(START, recent, recent, None, buffer)
+
+    @staticmethod
+    def of(generation: Generation, rows: Rows | StoredRows, index: OpenIndex | None) -> "View":
+        """A generation as it was built."""
         alive = np.ones(len(generation.units), bool)
-        base = Part(Rows(generation.vectors), generation.units, alive, index)
-        return View(generation.manifest.position, base, recent, generation, buffer)
+        base = Part(rows, generation.units, alive, index)
+        position = generation.manifest.position
+        return replace(View.empty(rows.dim), position=position, base=base, generation=generation)
 
     def followed(
-        self, vectors: Vectors, space: int, modality: Modality, position: Position
+        self, store: Store, space: Space, modality: Modality, position: Position
     ) -> "View | None":
         """The view at a later position, which the open snapshot shows. None where it is too old to
         learn what was removed since."""
-        since = self.position.seq
+        since, vectors = self.position.seq, store.vectors
         nothing = np.empty(0, np.int64)
-        removed = vectors.removed_since(space, modality, since) if since else nothing
+        removed = vectors.removed_since(space.id, modality, since) if since else nothing
         if removed is None:
             return None
-        alive = self.recent.without(removed).alive
-        self.buffer.cut(len(alive))
-        for units, raw in vectors.written_since(space, modality, since):
-            self.buffer.add(units, raw.astype(HALF))
-        recent = self.buffer.part(alive)
-        return replace(self, position=position, base=self.base.without(removed), recent=recent)
+        base = self.base.without(removed)
+        pages: Iterator[Page] = vectors.written_since(space.id, modality, since)
+        if isinstance(base.rows, StoredRows):
+            # The engine filters these passages by what they were described with before.
+            rows = base.rows.numbers_of(described_since(store, space, modality, since))
+            described = base.units[rows[base.alive[rows]]]
+            pages = chain(pages, [vectors.get(space.id, described.tolist(), lane=modality)])
+            base = base.without(described)
+        recent = self.buffer.extended(self.recent.without(removed).alive, pages)
+        return replace(self, position=position, base=base, recent=recent)
 
     def without_index(self, problem: str) -> "View":
         """The same where the index can no longer be searched."""
         return replace(self, base=replace(self.base, index=None), problem=problem)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an engine holds the vectors."""
+        return isinstance(self.base.rows, StoredRows)
 
     @property
     def row_count(self) -> int:
@@ -125,29 +147,34 @@ class Buffer:
     def __init__(self, dim: int) -> None:
         self._vectors = np.empty((0, dim), HALF)
         self._units = np.empty(0, np.int64)
-        self._size = 0
 
-    def cut(self, size: int) -> None:
-        """Take back what was appended after the first `size` rows and never came into use."""
-        self._size = size
+    def extended(self, alive: Bool[np.ndarray, " earlier"], pages: Iterable[Page]) -> Part:
+        """The first rows, as many as `alive` speaks of, and after them those of the pages."""
+        size = len(alive)
+        for units, vectors in pages:
+            end = size + len(units)
+            if end > len(self._units):
+                room = max(2 * len(self._units), end)
+                self._vectors = _grown(self._vectors, room)
+                self._units = _grown(self._units, room)
+            self._vectors[size:end] = vectors.astype(HALF)
+            self._units[size:end] = units
+            size = end
+        added = np.ones(size - len(alive), bool)
+        rows = Rows(self._vectors[:size])
+        return Part(rows, self._units[:size], np.concatenate([alive, added]))
 
-    def add(
-        self, units: Int[np.ndarray, " rows"], vectors: Float16[np.ndarray, "rows embed"]
-    ) -> None:
-        end = self._size + len(units)
-        if end > len(self._units):
-            room = max(2 * len(self._units), end)
-            self._vectors = _grown(self._vectors, room)
-            self._units = _grown(self._units, room)
-        self._vectors[self._size : end] = vectors
-        self._units[self._size : end] = units
-        self._size = end
 
-    def part(self, alive: Bool[np.ndarray, " earlier"]) -> Part:
-        """All rows. `alive` covers those that were there before; the others count."""
-        added = np.ones(self._size - len(alive), bool)
-        vectors, units = self._vectors[: self._size], self._units[: self._size]
-        return Part(Rows(vectors), units, np.concatenate([alive, added]))
+def described_since(
+    store: Store, space: Space, modality: Modality, seq: int
+) -> Int[np.ndarray, " units"]:
+    """The passages with a vector of which anything that filters compare changed after `seq`."""
+    rows = store.database.rows(
+        "SELECT v.unit FROM units u JOIN vectors v ON v.unit = u.id AND v.space = ?"
+        " AND v.modality = ? WHERE u.seq > ?",
+        (space.id, modality, seq),
+    )
+    return np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
 
 
 def _grown(array: np.ndarray, size: int) -> np.ndarray:

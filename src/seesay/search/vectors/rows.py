@@ -1,8 +1,9 @@
 """Unit vectors in half precision, scanned exactly.
 
-They lie in memory or are mapped from a file, and are never copied or widened as a whole: FAISS
-computes on the halves directly. All scores come from its one kernel, so equal vectors get equal
-scores to the last bit, however a row was found.
+They lie in memory, are mapped from a file, or, where an engine holds them on its server, stay in
+the collection's own file. They are never copied or widened as a whole: FAISS computes on the halves
+directly. All scores come from its one kernel, so equal vectors get equal scores to the last bit,
+however a row was found.
 
 Where FAISS is not installed, numpy does the same several times slower. numpy also serves small
 collections while FAISS is not loaded: loading it takes longer than one such search.
@@ -18,6 +19,9 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, Int, UInt8
 
 from seesay.errors import MissingExtraError
+from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.vectors import Space, Vectors
+from seesay.search.vectors.pushdown import Expression
 
 _FEW = 0.05  # copying a smaller part of the rows out is faster than skipping the others
 _COPIED_AT_ONCE = 16_384
@@ -36,6 +40,8 @@ class Allowed:
 
     mask: Bool[np.ndarray, " rows"]
     count: int
+    expression: Expression | None = None
+    """The filter that the mask follows from, for an engine that can apply it."""
     kept: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -68,6 +74,10 @@ class Rows:
     def dim(self) -> int:
         """The length of a vector."""
         return self.vectors.shape[1]
+
+    def take(self, numbers: Int[np.ndarray, " taken"]) -> Float16[np.ndarray, "taken embed"]:
+        """The vectors of these rows."""
+        return self.vectors[numbers]
 
     @cached_property
     def flat(self) -> Any:
@@ -139,6 +149,72 @@ class Rows:
 
 
 _SCRATCH = threading.local()
+
+
+class StoredRows:
+    """Unit vectors that are read from the collection's file when they are needed, by row number in
+    the ascending order of their passages. Within one snapshot, any number of threads may use them
+    at once."""
+
+    def __init__(
+        self, vectors: Vectors, space: Space, modality: Modality, units: Int[np.ndarray, " rows"]
+    ) -> None:
+        self.units = units
+        self.dim = space.dim
+        """The length of a vector."""
+        self._vectors = vectors
+        self._space = space.id
+        self._modality = modality
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def numbers_of(self, units: Int[np.ndarray, " units"]) -> Int[np.ndarray, " known"]:
+        """The rows of those passages that have one."""
+        places = np.searchsorted(self.units, units)
+        known = places < len(self.units)
+        known[known] = self.units[places[known]] == units[known]
+        return places[known]
+
+    def take(self, numbers: Int[np.ndarray, " taken"]) -> Float16[np.ndarray, "taken embed"]:
+        """The vectors of these rows; zeros where one is gone."""
+        wanted = self.units[numbers]
+        stored, vectors = self._vectors.get(self._space, wanted.tolist(), lane=self._modality)
+        taken = np.zeros((len(wanted), self.dim), np.float16)
+        if len(stored):
+            places = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
+            there = stored[places] == wanted
+            taken[there] = vectors[places[there]].astype(np.float16)
+        return taken
+
+    def score(
+        self, query: Float32[np.ndarray, " embed"], numbers: Int[np.ndarray, " found"]
+    ) -> Float32[np.ndarray, " found"]:
+        """The inner product of the query with each of these rows."""
+        self._choose_kernel()
+        return Rows(self.take(numbers)).score(query, np.arange(len(numbers)))
+
+    def best(
+        self,
+        query: Float32[np.ndarray, " embed"],
+        count: int,
+        allowed: Allowed | None = None,
+    ) -> ScoredRows:
+        """As `Rows.best`. Reads a page at a time."""
+        self._choose_kernel()
+        candidates = np.arange(len(self)) if allowed is None else allowed.numbers
+        numbers, scores = np.empty(0, np.int64), np.empty(0, np.float32)
+        for start in range(0, len(candidates), _COPIED_AT_ONCE):
+            some = candidates[start : start + _COPIED_AT_ONCE]
+            found, of_found = Rows(self.take(some)).best(query, count)
+            numbers = np.concatenate([numbers, some[found]])
+            scores = np.concatenate([scores, of_found])
+        return _cut(numbers, scores, count)
+
+    def _choose_kernel(self) -> None:
+        """Score every page with FAISS where there are as many rows as call for it at once."""
+        if len(self) > _SMALL:
+            load_faiss()
 
 
 def empty_index(dim: int) -> Any:

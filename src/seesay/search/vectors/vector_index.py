@@ -4,6 +4,7 @@ import math
 import shutil
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -12,18 +13,29 @@ from jaxtyping import Float, Float32
 
 from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
 from seesay.search.catalog.filter_masks import Columns
-from seesay.search.catalog.filters import Filter
+from seesay.search.catalog.filters import Filter, Operator
 from seesay.search.catalog.ledger import Position
 from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import Space
 from seesay.search.checking.findings import Finding
-from seesay.search.vectors import generations
-from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError, OpenIndex
+from seesay.search.vectors import building, generations
+from seesay.search.vectors.building import build_lock
+from seesay.search.vectors.engine import (
+    CandidateIndex,
+    Engine,
+    HoldingEngine,
+    IndexDamagedError,
+    IndexOutdatedError,
+    LocalEngine,
+    OpenIndex,
+    Progress,
+)
 from seesay.search.vectors.engines import EngineOf, engine_in_use, engine_of
-from seesay.search.vectors.generations import Generation, build_lock, server_prefix
+from seesay.search.vectors.generations import Generation, server_prefix
 from seesay.search.vectors.planner import Question, Ranking, View, answer
-from seesay.search.vectors.rows import Rows
+from seesay.search.vectors.pushdown import pushed_down
+from seesay.search.vectors.rows import Rows, StoredRows
 from seesay.search.vectors.verification import check_recall, check_rows
 from seesay.text import Text
 
@@ -80,6 +92,7 @@ class VectorIndex:
         self._view: View | None = None
         self._stamp = 0
         self._again_at = 0.0
+        self._operators: Collection[Operator] = ()
 
     def search(
         self,
@@ -94,12 +107,22 @@ class VectorIndex:
         Raises CollectionError for a query that is not a direction in this embedding space. An index
         that cannot be used is no error: the plan says so.
         """
+        question = Question(self._direction(query), count, exact)
         view = self._current()
-        direction = self._direction(query)
+        if view.is_held:  # the vectors are read from the file, at one state of the collection
+            with self._store.database.snapshot():
+                return self._answer(self._known(self._current()), question, filter)
+        return self._answer(view, question, filter)
+
+    def _answer(self, view: View, question: Question, filter: Filter | None) -> Ranking:
         with self._mutex:
             units = None if filter is None else self._columns.mask(filter)
-            allowed = (view.base.allowed(filter, units), view.recent.allowed(filter, units))
-        ranking = answer(view, Question(direction, count, exact), allowed)
+            expression = None
+            if filter is not None and view.is_held:
+                expression = pushed_down(filter, self._operators)
+            base = view.base.allowed(filter, units, expression)
+            recent = view.recent.allowed(filter, units)
+        ranking = answer(view, question, (base, recent))
         if ranking.plan.problem is not None and view.problem is None:
             self._do_without(view, ranking.plan.problem)
         return ranking
@@ -108,15 +131,38 @@ class VectorIndex:
         """Build the index anew from the stored vectors and use it, with the collection's engine or
         the one of this name. Raises CollectionBusyError where another process is building it,
         CollectionError where the disk is full or read-only, or no server answers."""
-        self._store.require_writable()
         chosen = self._engines(engine or engine_in_use(self._store.settings))
+        return self._build(chosen, wait_s, anew=True)
+
+    def update(self, *, wait_s: float = 0.0) -> IndexStatus:
+        """Take in what changed: it is sent to an engine that holds the vectors, and otherwise the
+        index is built anew. Raises as `build` does."""
+        chosen = self._engines(engine_in_use(self._store.settings))
+        return self._build(chosen, wait_s, anew=False)
+
+    def _build(self, engine: Engine, wait_s: float, *, anew: bool) -> IndexStatus:
+        self._store.require_writable()
+        where = self._store, self.space, self.modality
         with build_lock(self.folder, wait_s):
-            number = generations.build(self._store, self.space, self.modality, chosen)
+            held = None if anew else self._held_by(engine)
+            if held is not None and isinstance(engine, HoldingEngine):
+                number: int | None = building.send_changes(*where, engine, held)
+            else:
+                number = building.build(*where, engine)
             left = self._remove_all_but(number or 0)
             if number is not None:
                 self._forget_removals(number)
         self.close()
         return replace(self.status(), left=left)
+
+    def _held_by(self, engine: Engine) -> Generation | None:
+        """The generation to which changes can be sent; None where one must be built anew, such as
+        in a copy of a collection, whose index on the server belongs to the original."""
+        view = self._current()
+        if not view.is_held or view.base.index is None or view.generation is None:
+            return None
+        manifest, here = view.generation.manifest, generations.place_of(self.folder)
+        return view.generation if (manifest.engine, manifest.place) == (engine.name, here) else None
 
     def discard(self) -> None:
         """Remove the index, also from its server: from now on all vectors are scanned. Raises
@@ -133,7 +179,8 @@ class VectorIndex:
         generation, gone, recent = view.generation, view.base.dead, len(view.recent.rows)
         engine = engine_in_use(self._store.settings)
         stale = generation is not None and generation.manifest.engine != engine
-        churned = gone + recent > max(CHURN_LEAST, CHURN * len(view.base.rows))
+        scanned = 0 if view.is_held else max(CHURN_LEAST, CHURN * len(view.base.rows))
+        churned = gone + recent > scanned
         return IndexStatus(
             vectors=view.row_count,
             indexed=len(view.base.rows),
@@ -207,39 +254,44 @@ class VectorIndex:
     def _current(self) -> View:
         """The view of the collection's present state."""
         view, stamp, ledger = self._view, self._folder_stamp(), self._store.ledger
+        where = self._store, self.space, self.modality
         if view and self._is_current(view, stamp) and view.position == ledger.position():
             return view
         with self._mutex, self._store.database.snapshot():
             position = ledger.position()
             view = self._view
             known = view and self._is_current(view, stamp) and ledger.has_passed(view.position)
-            view = self._follow(view, position) if view and known else None
+            view = view.followed(*where, position) if view and known else None
             if view is None:
                 self._release()
-                view = self._follow(self._newest(), position)
+                view = self._newest().followed(*where, position)
             if view is None:
                 problem = "the index is older than what is known of removals"
-                nothing = View.of(None, None, self.space.dim)
-                view = self._follow(replace(nothing, problem=problem), position)
+                view = replace(View.empty(self.space.dim), problem=problem)
+                view = view.followed(*where, position)
             assert view is not None  # an empty view can always follow
             self._columns.follow(position)
             self._view, self._stamp = view, stamp
         return view
 
-    def _follow(self, view: View, position: Position) -> View | None:
-        return view.followed(self._store.vectors, self.space.id, self.modality, position)
-
     def _newest(self) -> View:
         """Open the newest generation; an empty view where that cannot be used."""
-        generation, index, problem = None, None, None
+        view = View.empty(self.space.dim)
         try:
             if number := generations.newest(self.folder):
                 generation = self._load(number)
+                view = View.of(generation, self._rows(generation), None)
                 index = self._open(generation)
+                view = replace(view, base=replace(view.base, index=index))
         except IndexDamagedError as error:
-            problem = str(error)
+            view = replace(view, problem=str(error))
         self._again_at = time.monotonic() + AGAIN_S
-        return replace(View.of(generation, index, self.space.dim), problem=problem)
+        return view
+
+    def _rows(self, generation: Generation) -> Rows | StoredRows:
+        if generation.vectors is not None:
+            return Rows(generation.vectors)
+        return StoredRows(self._store.vectors, self.space, self.modality, generation.units)
 
     def _load(self, number: int, *, every_byte: bool = False) -> Generation:
         """Open a generation. Raises IndexDamagedError unless it was built from an earlier state of
@@ -256,7 +308,7 @@ class VectorIndex:
                     "或索引来自别的资料库",
                 )
             )
-        fits = generation.vectors.shape[1] == self.space.dim
+        fits = generation.vectors is None or generation.vectors.shape[1] == self.space.dim
         if not fits or units.min(initial=1) < 1 or units.max(initial=1) > self._store.units.newest:
             raise IndexDamagedError(
                 Text(
@@ -269,21 +321,72 @@ class VectorIndex:
 
     def _open(self, generation: Generation) -> OpenIndex | None:
         generations.check(generation)
-        manifest = generation.manifest
+        manifest, rows = generation.manifest, self._rows(generation)
         try:
             engine = self._engines(manifest.engine)
-            return engine.open(Rows(generation.vectors), generation.folder, manifest.notes)
+            if isinstance(engine, LocalEngine) and isinstance(rows, Rows):
+                return engine.open(rows, generation.folder, manifest.notes)
+            if isinstance(engine, HoldingEngine) and isinstance(rows, StoredRows):
+                self._operators = engine.operators
+                return self._checked(engine.open(rows, manifest.notes), generation)
         except (ConfigError, MissingExtraError) as error:
             raise IndexDamagedError(error.text) from error
+        raise generations.outdated(generation.folder)
+
+    def _checked(self, index: CandidateIndex, generation: Generation) -> CandidateIndex:
+        """Raises IndexDamagedError, and closes the index, unless its server holds what it should
+        and nothing of another history."""
+        position, units = generation.manifest.position, generation.units
+        try:
+            progress = self._progress(index, position)
+            removed = self._store.vectors.removed_since(self.space.id, self.modality, position.seq)
+            unchanged = np.flatnonzero(~np.isin(units, [] if removed is None else removed))
+            index.check(unchanged, counted=progress == (position, position))
+        except IndexDamagedError:
+            index.close()
+            raise
+        return index
+
+    def _progress(self, index: CandidateIndex, position: Position) -> Progress:
+        progress = index.progress()
+        known = map(self._store.ledger.has_passed, progress)
+        if not all(known) or progress.filled.seq < position.seq:
+            raise IndexDamagedError(
+                Text(
+                    "the server's index belongs to another state of the collection: a copy of the "
+                    "collection or of the server's data was put back",
+                    "服务器上的索引对应资料库的另一个状态：可能放回过旧的资料库，"
+                    "或恢复过服务器的旧数据",
+                )
+            )
+        return progress
+
+    def _known(self, view: View) -> View:
+        """The view, without its index where the original of this copy of a collection has gone on
+        and taken the index along."""
+        index, generation = view.base.index, view.generation
+        if not isinstance(index, CandidateIndex) or generation is None:
+            return view
+        if generation.manifest.place == generations.place_of(self.folder):
+            return view
+        try:
+            self._progress(index, generation.manifest.position)
+        except IndexDamagedError as error:
+            self._do_without(view, str(error))
+            return view.without_index(str(error))
+        return view
 
     def _remove_all_but(self, number: int) -> tuple[str, ...]:
         """Remove what generation `number` replaces; returns the engines that still hold some."""
-        here, left = generations.place_of(self.folder), []
+        here, left, kept = generations.place_of(self.folder), [], None
         own = server_prefix(self._store, self.space, self.modality)
+        if number:
+            kept = generations.manifest_of(self.folder, number).notes.get("collection")
         for old in generations.remove_all_but(self.folder, number):
             # A copy of a collection names on a server what the original still uses, and a
             # stranger's may name anything.
-            if old.place == here and str(old.notes.get("collection", own)).startswith(own):
+            name = str(old.notes.get("collection", own))
+            if old.place == here and name.startswith(own) and name != kept:
                 try:
                     self._engines(old.engine).drop(old.notes)
                 except (IndexDamagedError, ConfigError, MissingExtraError):

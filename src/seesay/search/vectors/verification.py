@@ -39,8 +39,8 @@ def check_rows(
         at = order[places[known]]
         first = at < len(rows[0])
         found = np.empty_like(expected)
-        found[first] = view.base.rows.vectors[rows[0][at[first]]]
-        found[~first] = view.recent.rows.vectors[rows[1][at[~first] - len(rows[0])]]
+        found[first] = view.base.rows.take(rows[0][at[first]])
+        found[~first] = view.recent.rows.take(rows[1][at[~first] - len(rows[0])])
         different += some[known][~(found == expected).all(axis=1)].tolist()
     absent += units[~met].tolist()  # a passage twice is one too many
     yield from _finding("index rows", absent, where)

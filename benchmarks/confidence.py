@@ -25,8 +25,8 @@ from shown import ABSENT, SHOWN, Word, read_coco, read_flickr, read_words, table
 
 import seesay
 from seesay.inference.embedder import Embedder
-from seesay.search.asking.asking import Part, Query
 from seesay.search.asking.confidence import THRESHOLD
+from seesay.search.asking.query import Part, Query
 from seesay.search.asking.searcher import Searcher
 
 PRECISION = 0.85

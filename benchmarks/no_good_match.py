@@ -27,7 +27,7 @@ import numpy as np
 
 import seesay
 from seesay.inference.embedder import Embedder
-from seesay.search.asking.asking import Part, Query
+from seesay.search.asking.query import Part, Query
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.files import ItemDraft
 from seesay.search.catalog.passages import UnitDraft

@@ -18,7 +18,6 @@ from no_good_match import DATA, read
 
 import seesay
 from seesay.inference.embedder import Embedder
-from seesay.search.asking.asking import parse
 from seesay.search.collection import Collection
 
 DEPTHS = (1, 5, 10)

@@ -86,7 +86,7 @@ class Seesay(Engine):
     def load_libraries(self):
         import faiss  # noqa: F401
 
-        from seesay.search.catalog import records  # noqa: F401
+        from seesay.search.catalog import passages  # noqa: F401
         from seesay.search.vectors import vector_index  # noqa: F401
 
     def fill(self, vectors, numbers):
@@ -122,7 +122,7 @@ class Seesay(Engine):
         from seesay.search.catalog.filters import Where
 
         within = None if limit is None else Where("number", "<", limit)
-        return self.opened.search(query, TOP, within=within).units - 1  # units count from 1
+        return self.opened.search(query, TOP, filter=within).units - 1  # units count from 1
 
 
 def photo(row, number):

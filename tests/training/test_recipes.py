@@ -7,8 +7,8 @@ import pytest
 
 from seesay.cli.main import run
 from seesay.training.build import make_model
-from seesay.training.recipes.recipe import read_recipe
-from seesay.training.texts import texts_of_records
+from seesay.training.recipe import read_recipe
+from seesay.training.tokenizer import texts_of_records
 from seesay.weights.bundle import load_bundle
 from tiny_runs import losses, write_squares
 

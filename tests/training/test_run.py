@@ -11,17 +11,18 @@ import pytest
 import torch
 
 import references
+import seesay
 from seesay.errors import ConfigError, DataError, TrainingError
 from seesay.inference.embedder import Embedder
 from seesay.models.mobilenet import MobileNet
 from seesay.training import run as module
-from seesay.training.logs.run_log import read_log
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
+from seesay.training.run_log import read_log
 from seesay.weights.bundle import load_bundle
 from seesay.weights.hub import IMAGE_HALF
 from seesay.weights.saving import save_bundle
-from tiny_runs import RECIPE, losses, same, weights, write_run, write_squares
+from tiny_runs import RECIPE, losses, measured_by, same, weights, write_run, write_squares
 
 
 @pytest.fixture
@@ -120,15 +121,10 @@ def test_a_locked_tower_stays_as_it_was(recipe, tmp_path, monkeypatch):
 def measure_by(scores):
     """A measure that gives these scores one after the other."""
     given = iter(scores)
-    return lambda checkpoint: {"score": next(given), "other": 1.0}
+    return lambda embedder: {"score": next(given), "other": 1.0}
 
 
-BEST = (
-    "evaluation.every=4",
-    "evaluation.best=['score']",
-    "evaluation.retrieval.path=x",
-    "checkpoint.every=100",
-)
+BEST = ("evaluation.every=4", "checkpoint.every=100")
 
 
 def test_the_best_model_is_kept_and_exported(recipe, tmp_path, monkeypatch):
@@ -141,7 +137,8 @@ def test_the_best_model_is_kept_and_exported(recipe, tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(module.TrainingState, "snapshot", remember)
-    trained = train(recipe(*BEST), evaluate=measure_by([0.9, 0.1, 0.8, 0.3]))
+    by = measure_by([0.9, 0.1, 0.8, 0.3])
+    trained = train(measured_by(recipe(*BEST), by, "score", "other", best=("score",)))
     assert trained.step == 8 and trained.measured == {"score": 0.8, "other": 1.0}
     assert trained.before == {"score": 0.9, "other": 1.0}
     assert same(weights(trained.folder), saved[8])
@@ -155,14 +152,14 @@ def test_the_best_model_is_kept_and_exported(recipe, tmp_path, monkeypatch):
 
 
 def test_measuring_does_not_change_the_training(recipe, tmp_path):
-    def disturbing(checkpoint):
+    def disturbing(embedder):
         torch.rand(5)
-        for parameter in checkpoint.model.parameters():
+        for parameter in embedder.model.parameters():
             parameter.data.zero_()
-        assert not checkpoint.model.training
+        assert not embedder.model.training
         return {"score": 0.0}
 
-    measured = train(recipe(*BEST[:3]), evaluate=disturbing)
+    measured = train(measured_by(recipe(BEST[0]), disturbing, "score", best=("score",)))
     plain = train(recipe(f"run.folder={tmp_path / 'plain'}"))
     assert losses(tmp_path / "run") == losses(tmp_path / "plain")
     assert measured.step == 4  # the earliest of equals
@@ -172,11 +169,11 @@ def test_measuring_does_not_change_the_training(recipe, tmp_path):
 def test_the_running_average_is_what_is_measured_and_exported(recipe, tmp_path):
     seen = []
 
-    def watch(checkpoint):
-        seen.append({n: p.detach().clone() for n, p in checkpoint.model.named_parameters()})
+    def watch(embedder):
+        seen.append({n: p.detach().clone() for n, p in embedder.model.named_parameters()})
         return {}
 
-    trained = train(recipe("optimizer.ema=0.99", "evaluation.every=12"), evaluate=watch)
+    trained = train(measured_by(recipe("optimizer.ema=0.99", "evaluation.every=12"), watch))
     plain = train(recipe(f"run.folder={tmp_path / 'plain'}"))
     assert same(weights(trained.folder), seen[-1])
     assert not same(weights(trained.folder), weights(plain.folder))
@@ -184,7 +181,15 @@ def test_the_running_average_is_what_is_measured_and_exported(recipe, tmp_path):
 
 def test_a_measure_that_is_not_given_is_refused(recipe):
     with pytest.raises(ConfigError, match="best names score, which is not measured"):
-        train(recipe(*BEST), evaluate=lambda checkpoint: {"other": 1.0})
+        measured_by(recipe(), lambda embedder: {"other": 1.0}, "other", best=("score",))
+
+
+def test_python_measures_what_the_recipe_asks_for(recipe, tmp_path):
+    dev = f"evaluation.retrieval={{ path = '{tmp_path / 'squares.jsonl'}', format = 'table' }}"
+    settings = recipe(dev, "run.steps=2")
+    trained = seesay.train(settings)
+    assert list(trained.measured) == list(trained.before) == settings.evaluation.names
+    assert 0 < trained.measured["zh_text_to_image_r10"] <= 1
 
 
 # When things go wrong
@@ -196,7 +201,7 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_keeps_the_last_checkpoint
     call = module.DualEncoderStep.__call__
 
     def spoilt(step, batch):
-        return call(step, batch) * (math.nan if batch["step"] == 7 else 1)
+        return call(step, batch) * (math.nan if batch.step == 7 else 1)
 
     with monkeypatch.context() as patched:
         patched.setattr(module.DualEncoderStep, "__call__", spoilt)
@@ -362,7 +367,7 @@ def test_a_compiled_model_learns_the_same(recipe, tmp_path):
     # In a process of its own: the checks of shapes in tests and the compiler disturb each other.
     code = (
         "import sys; from pathlib import Path\n"
-        "from seesay.training.recipes.recipe import read_recipe\n"
+        "from seesay.training.recipe import read_recipe\n"
         "from seesay.training.run import train\n"
         "train(read_recipe(Path(sys.argv[1]), tuple(sys.argv[2:])))"
     )

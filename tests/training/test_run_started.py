@@ -5,9 +5,9 @@ import math
 import pytest
 
 from seesay.errors import ConfigError
-from seesay.training.logs.run_log import read_log
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
+from seesay.training.run_log import read_log
 from seesay.weights.bundle import load_bundle
 from tiny_runs import weights, write_run
 

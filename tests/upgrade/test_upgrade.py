@@ -19,9 +19,9 @@ from seesay.cli.main import run
 from seesay.errors import ConfigError
 from seesay.inference.load import load
 from seesay.search.collection import Collection
-from seesay.training.logs.run_log import read_log
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
+from seesay.training.run_log import read_log
 from tiny_runs import same, weights
 
 HERE = Path(__file__).parent

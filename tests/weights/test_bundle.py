@@ -4,6 +4,10 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from types import ModuleType
 
 import pytest
 import torch
@@ -16,7 +20,15 @@ from seesay.errors import ConfigError, DataError, WeightsError
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
-from seesay.weights.bundle import load_bundle
+from seesay.weights import bundle as bundle_module
+from seesay.weights.bundle import (
+    Blueprint,
+    Bundle,
+    Family,
+    GenerationConfig,
+    Published,
+    load_bundle,
+)
 from seesay.weights.saving import save_bundle
 
 
@@ -239,9 +251,102 @@ def test_saving_never_replaces_a_folder_that_is_no_saved_model(published, tmp_pa
     assert {path.name: path.read_text() for path in (tmp_path / "own").iterdir()} == files
 
 
+def test_settings_for_writing_are_saved_with_the_model(published, tmp_path):
+    bundle = replace(load_bundle(published), generation=GenerationConfig(beams=4))
+    save_bundle(tmp_path / "own", bundle)
+    assert load_bundle(tmp_path / "own").generation == GenerationConfig(beams=4)
+
+
+def test_a_folder_names_its_family_and_those_of_version_0_1_0_are_dual_encoders(
+    published, tmp_path
+):
+    save_bundle(tmp_path / "own", load_bundle(published))
+    file = tmp_path / "own" / "seesay.json"
+    described = json.loads(file.read_text())
+    assert described.pop("family") == "dual_encoder"
+    file.write_text(json.dumps(described))
+    assert isinstance(load_bundle(tmp_path / "own").model, DualEncoder)
+
+
+def test_a_family_that_is_not_needed_is_not_imported():
+    code = "import seesay, sys; seesay.load('seesay-mini'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ours = {name for name in done.stdout.split() if name.startswith("seesay.weights.")}
+    names = ("bundle", "catalog", "dual_encoder", "hub", "hub_clients", "tensors")
+    assert ours == {f"seesay.weights.{name}" for name in names}
+
+
+def test_a_new_family_is_a_module_and_a_line_of_the_table(published, tmp_path, monkeypatch):
+    """One that has a model of its own, reads folders of its own, and is saved as ours are."""
+    known = load_bundle(published)
+
+    def read(folder, image_folder):
+        if not (folder / "other.bin").exists():
+            return None
+        blueprint = Blueprint(
+            model=OtherConfig(image=OtherPart(width=3)),
+            rules={"w": "weight"},
+            transform=known.transform,
+            tokenizer=known.tokenizer.config,
+        )
+        return Published(blueprint=blueprint, tensors={"w": torch.ones(3)}, folder=published)
+
+    family = Family(
+        name="other",
+        model=Other,
+        config=OtherConfig,
+        parts={"part": OtherPart, "another": AnotherPart},
+        model_types=("other",),
+        read=read,
+        misfits=lambda blueprint, tokenizer: [],
+        check=lambda bundle, folder: None,
+        step=lambda bundle, autocast: bundle.model,
+    )
+    module = ModuleType("other_family")
+    module.FAMILY = family
+    monkeypatch.setitem(sys.modules, "other_family", module)
+    monkeypatch.setitem(bundle_module.FAMILIES, "other", "other_family")
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published" / "other.bin").touch()
+    loaded = load_bundle(tmp_path / "published")
+    assert (type(loaded.model), loaded.model.weight.tolist()) == (Other, [1, 1, 1])
+    doubled = loaded.with_weights({"weight": 2 * torch.ones(3)})
+    assert (doubled.model.weight.tolist(), loaded.model.weight.tolist()) == ([2] * 3, [1] * 3)
+    save_bundle(tmp_path / "own", doubled)
+    assert json.loads((tmp_path / "own" / "seesay.json").read_text())["family"] == "other"
+    again = load_bundle(tmp_path / "own")
+    assert (again.config, again.model.weight.tolist()) == (loaded.config, [2, 2, 2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherPart:
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnotherPart:
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherConfig:
+    image: OtherPart | AnotherPart
+
+
+class Other(torch.nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.weight = torch.nn.Parameter(torch.empty(config.image.width))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (
+            {"family": "dancer"},
+            "is of the family 'dancer'; this version of seesay has dual_encoder",
+        ),
         ({"format": 2}, "is of format 2; this version of seesay reads format 1"),
         ({"model": {"image": {"tower": "vit", "sides": 3}}}, "setting 'sides' that VitConfig"),
         ({"transform": None}, "do not describe a model"),
@@ -262,7 +367,6 @@ def test_an_own_folder_from_another_version_is_refused(tmp_path, published, chan
 
 def test_a_fresh_model_can_be_saved_without_any_published_folder(tmp_path):
     from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
-    from seesay.weights.bundle import Bundle
 
     write_tokenizer(tmp_path)
     size = dict(dim=16, depth=1, heads=2, hidden=32)

@@ -1,6 +1,5 @@
 """What requests may hold. Nothing in them names a file or an address to be opened."""
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,10 +24,11 @@ from seesay.api.limits import (
 from seesay.api.pictures import PICTURE, is_picture, read_data_url
 from seesay.errors import ConfigError
 from seesay.inference.classifier import NONE_ABOVE
-from seesay.search.asking.asking import MOST_HITS, NEGATIVE_WEIGHT, LaneName, Part, Query, parse
+from seesay.search.asking.query import MOST_HITS, Query, RetrieverName
 from seesay.search.asking.tags import LONGEST_LABEL, MOST_LABELS
 from seesay.search.catalog.filters import Filter
 from seesay.search.filtering import UnitType, make_filter
+from seesay.text import Text
 
 Words = Annotated[str, Field(max_length=MAX_WORDS)]
 Unwanted = Annotated[str, Field(max_length=MAX_UNWANTED_WORDS)]
@@ -95,8 +95,12 @@ class _Filtered(_Narrowed):
         """Raises ConfigError for more than this server gives at once."""
         if self.count > config.max_count:
             raise ConfigError(
-                f"count is {self.count}; expected at most {config.max_count}, which is what this "
-                "server answers at once; ask for the next ones with offset"
+                Text(
+                    f"count is {self.count}; expected at most {config.max_count}, which is what "
+                    "this server answers at once; ask for the next ones with offset",
+                    f"count 为 {self.count}；这台服务器一次最多返回 {config.max_count} 个；"
+                    "其余的请用 offset 获取",
+                )
             )
 
 
@@ -114,27 +118,21 @@ class SearchBody(_Filtered):
     """Pictures that the hits should be like."""
     min_confidence: float | None = Field(default=None, ge=0, le=100)
     """Leave out what matches less than this (0-100)."""
-    lanes: list[LaneName] | None = Field(default=None, min_length=1, max_length=3)
+    lanes: list[RetrieverName] | None = Field(default=None, min_length=1, max_length=3)
     """Search only by pictures ("image"), by the meaning of texts ("text"), or by keywords."""
 
     def to_query(self, config: ServerConfig) -> Query:
         """As search knows it. Raises ConfigError and ImageError for what cannot be asked."""
         self.check(config)
-        images = [read_data_url(url, config.max_pixels) for url in self.images]
-        condition = self.condition()
-        if self.query.strip() or images or not (self.without or condition):
-            asked = parse(self.query, images=images)
-        else:
-            asked = Query(parts=())
-        unwanted = tuple(Part(text=text, weight=NEGATIVE_WEIGHT) for text in self.without if text)
-        return replace(
-            asked,
-            parts=(*asked.parts, *unwanted),
-            filter=condition,
+        return Query.of(
+            self.query,
+            images=[read_data_url(url, config.max_pixels) for url in self.images],
+            without=self.without,
+            where=self.condition() or (),
             count=self.count,
             offset=self.offset,
             min_confidence=self.min_confidence,
-            lanes=None if self.lanes is None else tuple(dict.fromkeys(self.lanes)),
+            lanes=self.lanes,
         )
 
 
@@ -240,19 +238,30 @@ class EmbeddingsBody(BaseModel):
         count, most = len(self.inputs), config.max_inputs
         if not 0 < count <= most:
             raise ConfigError(
-                f"the request has {count:,} inputs; expected 1 to {most:,} (max_inputs); send them "
-                "in several requests"
+                Text(
+                    f"the request has {count:,} inputs; expected 1 to {most:,} (max_inputs); send "
+                    "them in several requests",
+                    f"请求有 {count} 个输入；应为 1 到 {most} 个（max_inputs）；请分几次发送",
+                )
             )
         lengths = [0 if is_picture(one) else len(one) for one in self.inputs]
         longest, total = max(lengths), sum(lengths)
         if longest > config.max_input_characters:
             raise ConfigError(
-                f"input {lengths.index(longest)} has {longest:,} characters; expected at most "
-                f"{config.max_input_characters:,} (max_input_characters); divide the text"
+                Text(
+                    f"input {lengths.index(longest)} has {longest:,} characters; expected at most "
+                    f"{config.max_input_characters:,} (max_input_characters); divide the text",
+                    f"第 {lengths.index(longest)} 个输入（从 0 数起）有 {longest} 个字符；最多 "
+                    f"{config.max_input_characters} 个（max_input_characters）；请拆分文本",
+                )
             )
         if total > config.max_request_characters:
             raise ConfigError(
-                f"the texts of the request have {total:,} characters; expected at most "
-                f"{config.max_request_characters:,} (max_request_characters); send them in several "
-                "requests"
+                Text(
+                    f"the texts of the request have {total:,} characters; expected at most "
+                    f"{config.max_request_characters:,} (max_request_characters); send them in "
+                    "several requests",
+                    f"请求中的文本共 {total} 个字符；最多 {config.max_request_characters} 个"
+                    "（max_request_characters）；请分几次发送",
+                )
             )

@@ -64,9 +64,9 @@ class TaggingStatus:
 
 Status = IndexingStatus | TaggingStatus
 Kind = type[IndexingStatus] | type[TaggingStatus]
-_NAMES: dict[Kind, tuple[str, str]] = {
-    IndexingStatus: ("indexed", "IndexingRuns"),
-    TaggingStatus: ("tagged", "TaggingRuns"),
+_NAMES: dict[Kind, tuple[Text, str]] = {
+    IndexingStatus: (Text("indexed", "收录"), "IndexingRuns"),
+    TaggingStatus: (Text("tagged", "打标签"), "TaggingRuns"),
 }
 
 
@@ -173,12 +173,7 @@ class Jobs:
         with self._mutex:
             for other, (verb, refused) in _NAMES.items():
                 if self.is_running(name, other):
-                    raise RefusedError(
-                        409,
-                        refused,
-                        f"{name} is being {verb} already, expected one job at a time; wait until "
-                        "it has ended, or cancel it with DELETE on the address that began it",
-                    )
+                    raise RefusedError(409, refused, _busy(name, verb))
             job = self._jobs[name, kind] = _Job(kind(collection=name, state="running"))
             self._latest[name] = job
             job.thread = threading.Thread(target=_run, args=(name, job, work), daemon=True)
@@ -217,6 +212,14 @@ def _set(job: _Job, **facts: Any) -> None:
     job.status = replace(job.status, **facts)
 
 
+def _busy(name: str, verb: Text) -> Text:
+    return Text(
+        f"{name} is being {verb.en} already, expected one job at a time; wait until it has ended, "
+        "or cancel it with DELETE on the address that began it",
+        f"{name} 正在{verb.zh}；一次只能有一个任务；请等它结束，或对启动它的地址发送 DELETE 来取消",
+    )
+
+
 def _require_inside(path: str, folders: tuple[str, ...]) -> None:
     """Raises RefusedError, before anything is looked up, for what is no full path, and with one and
     the same answer for whatever is outside, whether it is there or not."""
@@ -228,9 +231,14 @@ def _require_inside(path: str, folders: tuple[str, ...]) -> None:
         raise RefusedError(
             403,
             "FolderNotAllowed",
-            f"{path[:200]!r} may not be indexed through this server; expected a full path in a "
-            "folder that the collection has or that the server was started with; start it with "
-            "--allow-folder FOLDER, or index on the machine itself",
+            Text(
+                f"{path[:200]!r} may not be indexed through this server; expected a full path in "
+                "a folder that the collection has or that the server was started with; start it "
+                "with --allow-folder FOLDER, or index on the machine itself",
+                f"不能通过这台服务器收录 {path[:200]!r}；应为完整路径，并且位于资料库已有的"
+                "文件夹或启动服务时允许的文件夹之内；请在启动时加上 --allow-folder 文件夹，"
+                "或在本机上收录",
+            ),
         )
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from seesay.api.bodies import SearchBody
 from seesay.errors import SeesayError
-from seesay.search.asking.asking import Query
+from seesay.search.asking.query import Query
 from seesay.search.collection import Collection
 
 _TOGETHER, _SHORT = 32, 500  # searches, and characters of each

@@ -105,7 +105,7 @@ def classify(
 ) -> None:
     from seesay.cli.inputs import load_embedder, warn_about_language
     from seesay.cli.output import progress
-    from seesay.data.atomic import check_folder
+    from seesay.data.files import check_folder
     from seesay.inference.classifier import NONE_ABOVE, ZeroShotClassifier
     from seesay.inference.labels import read_lines
 
@@ -133,7 +133,7 @@ def classify(
 
 def _labels(given: str | None, paths: list[Path], *, evaluate: bool) -> dict[str, str]:
     from seesay.errors import ConfigError
-    from seesay.evaluation.zero_shot import find_classes
+    from seesay.evaluation.data_sets import find_classes
     from seesay.inference.labels import folder_labels, read_labels
 
     if evaluate and len(paths) != 1:
@@ -166,7 +166,7 @@ def _evaluate(
     *,
     as_json: bool,
 ) -> None:
-    from seesay.cli.output import fail_unless_whole, print_json, print_rich, progress, write_text
+    from seesay.cli.output import fail_unless_whole, print_json, print_table, progress, write_text
     from seesay.evaluation.report import tables, to_csv, to_html
     from seesay.evaluation.zero_shot import evaluate_zero_shot
 
@@ -179,7 +179,8 @@ def _evaluate(
     if as_json:
         print_json(asdict(report))
     else:
-        print_rich(*tables(report, spoken_language()))
+        for table in tables(report, spoken_language()):
+            print_table(table.head, table.rows, table.title)
     total = report.images + len(report.failures)
     fail_unless_whole(report.failures, total, listed=as_json)
 

@@ -21,14 +21,13 @@ from seesay.cli.output import (
 from seesay.text import Text, printable
 
 if TYPE_CHECKING:
-    from seesay.search.asking.results import Comparison, Hit, LaneReport, Results
+    from seesay.search.asking.results import Comparison, Hit, Results, RetrieverReport
     from seesay.search.collection import Collection
     from seesay.web.report import Card
 
 SNIPPET = 120  # characters of a text in the table
 LONG_PATH = 40
 _BESIDE_PATH = 24  # columns of a terminal that the match and the ways it was found take
-FUSION_ZH = "按匹配度；较可能的图片之间、文字之间按各通道“权重 /（60 + 名次）”之和"
 
 
 def show_results(
@@ -134,6 +133,8 @@ def _draw(results: "Results") -> None:
 
 def draw_explanation(results: "Results") -> None:
     """What each lane did with the query, and where it put each find."""
+    from seesay.search.asking.fusion import METHOD
+
     explain = results.explain
     kinds = {
         "text": say("words", "文字"),
@@ -151,7 +152,7 @@ def draw_explanation(results: "Results") -> None:
     print_table([say("file", "文件"), say("fused", "融合分数"), say("lanes", "各通道名次")], ranks)
     told = [
         say("threshold", "阈值") + f" {explain.threshold:.0f}%",
-        say(explain.fusion, FUSION_ZH),
+        say(METHOD.en, METHOD.zh),
         explain.filter and say("filter", "筛选") + f" {explain.filter}",
         say("model", "模型") + f" {explain.model}",
         say(f"{1000 * results.seconds:.1f} ms", f"{1000 * results.seconds:.1f} 毫秒"),
@@ -159,7 +160,7 @@ def draw_explanation(results: "Results") -> None:
     print(printable(" · ".join(part for part in told if part)))
 
 
-def _lane_row(lane: "LaneReport") -> list[str]:
+def _lane_row(lane: "RetrieverReport") -> list[str]:
     ways = {
         "scan": say("all compared", "逐一比较"),
         "index": say("by the index", "经索引"),
@@ -243,7 +244,7 @@ def _say_where(file: Path) -> None:
 def check_sheet(file: Path | None) -> None:
     """Raises ConfigError for an ending that is no picture and no page, and DataError for a folder
     that is not there: before the work."""
-    from seesay.data.atomic import check_folder
+    from seesay.data.files import check_folder
     from seesay.errors import ConfigError
 
     if file is None:

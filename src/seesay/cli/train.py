@@ -3,9 +3,8 @@
 Over several processes: torchrun --nproc-per-node 4 --no-python seesay train RECIPE
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +13,7 @@ from seesay.cli.options import Json
 from seesay.text import Text
 
 if TYPE_CHECKING:
-    from seesay.training.keeper import Evaluate
-    from seesay.training.recipes.recipe import EvaluationConfig
     from seesay.training.run import Trained
-    from seesay.weights.bundle import Bundle
 
 Set = Annotated[
     list[str] | None,
@@ -64,15 +60,10 @@ def train(
         return
     if recipe is None:
         raise ConfigError(_no_recipe())
-    from seesay.training.keeper import check_best
-    from seesay.training.recipes.classes import check_classes
-    from seesay.training.recipes.recipe import read_recipe
+    from seesay.training.recipe import read_recipe
     from seesay.training.run import train as run
 
-    settings = read_recipe(recipe, tuple(set_ or ()))
-    check_classes(settings)
-    check_best(settings.evaluation.best, measure_names(settings.evaluation))
-    trained = run(settings, resume=resume, evaluate=make_evaluate(settings.evaluation))
+    trained = run(read_recipe(recipe, tuple(set_ or ())), resume=resume)
     if trained.first:  # of several processes one speaks
         _show(trained, as_json=json)
 
@@ -132,56 +123,9 @@ def _no_recipe() -> Text:
 
 def _print_reference(json: bool) -> None:
     from seesay.cli.output import print_json
-    from seesay.training.recipes.reference import recipe_reference, recipe_settings
+    from seesay.training.recipe_reference import recipe_reference, recipe_settings
 
     if json:
         print_json(recipe_settings())
     else:
         print(recipe_reference())
-
-
-def measure_names(config: "EvaluationConfig") -> list[str]:
-    """What the measures of a recipe are called, before anything is measured."""
-    retrieval = () if config.retrieval is None else config.retrieval.languages
-    zero_shot = () if config.zero_shot is None else tuple(config.zero_shot.templates)
-    ways = ("text_to_image", "image_to_text")
-    return [f"{one}_{way}_r{k}" for one in retrieval for way in ways for k in (1, 5, 10)] + [
-        f"{one}_zero_shot_top{k}" for one in zero_shot for k in (1, 5)
-    ]
-
-
-def make_evaluate(config: "EvaluationConfig") -> "Evaluate | None":
-    """The measures of a recipe as one function of a model; None where it asks for none."""
-    if config.retrieval is None and config.zero_shot is None:
-        return None
-    from seesay.errors import DataError
-    from seesay.evaluation.dev_sets import (
-        check_retrieval,
-        check_zero_shot,
-        measure_retrieval,
-        measure_zero_shot,
-        read_dev_set,
-    )
-    from seesay.inference.embedder import Embedder
-
-    wanted = {
-        "retrieval": (check_retrieval, measure_retrieval),
-        "zero_shot": (check_zero_shot, measure_zero_shot),
-    }
-    sets = []
-    for section, (check, measure) in wanted.items():
-        if (records := getattr(config, section)) is not None:
-            try:
-                dev = read_dev_set(records)
-                check(dev)
-            except DataError as error:
-                raise DataError(f"[evaluation.{section}] {error}") from None
-            sets.append((dev, measure))
-
-    def evaluate(bundle: "Bundle[Any]") -> Mapping[str, float]:
-        embedder = Embedder(bundle)
-        return {
-            name: value for dev, measure in sets for name, value in measure(embedder, dev).items()
-        }
-
-    return evaluate

@@ -162,8 +162,8 @@ def check_size(image: Image.Image, label: str, limits: DecodeLimits) -> None:
             raise too_large(
                 Text(
                     f"{label}: is too large: decoding this {image.format or 'picture'} means "
-                    f"{count:,} pixels ({width:,} x {height:,}). Expected at most {most:,}. "
-                    "Save it smaller with a picture editor.",
+                    f"{count:,} pixels ({width:,} x {height:,}). Expected at most {most:,}. Save "
+                    "it smaller with a picture editor.",
                     f"{label}：过大：解码这张 {image.format or '图片'} 需要 {count:,} 像素"
                     f"（{width:,} x {height:,}）；最多应为 {most:,}；请用图片编辑软件缩小",
                 ),
@@ -229,8 +229,8 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
                         f"{label}: begins like {name}, but is damaged or of a kind of {name} that "
                         f"cannot be read ({error}). Expected a whole picture of a usual kind. "
                         "Save it as PNG or JPEG, or copy it again.",
-                        f"{label}：开头像 {name}，但已损坏，或属于读不了的 {name} 变体（{error}）"
-                        "；应为完整的常见图片；请另存为 PNG 或 JPEG，或重新复制",
+                        f"{label}：开头像 {name}，但已损坏，或属于读不了的 {name} 变体"
+                        f"（{error}）；应为完整的常见图片；请另存为 PNG 或 JPEG，或重新复制",
                     )
                 ) from None
     if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
@@ -266,11 +266,11 @@ def _damage_is_an_image_error(label: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ImageError(
             Text(
-                f"{label}: does not begin like any picture. "
-                f"Expected one of {', '.join(FORMATS)} or HEIF, whatever the name ends in. "
-                "Check that it is a picture and not, for instance, a saved web page.",
-                f"{label}：开头不像任何图片格式；应为 {'、'.join(FORMATS)} 或 HEIF，与扩展名无"
-                "关；请确认它是图片，而不是保存下来的网页之类",
+                f"{label}: does not begin like any picture. Expected one of {', '.join(FORMATS)} "
+                "or HEIF, whatever the name ends in. Check that it is a picture and not, for "
+                "instance, a saved web page.",
+                f"{label}：开头不像任何图片格式；应为 {'、'.join(FORMATS)} 或 HEIF，与扩展名无关；"
+                "请确认它是图片，而不是保存下来的网页之类",
             )
         ) from None
     except Image.DecompressionBombError as error:  # the few readers that look for themselves
@@ -284,16 +284,16 @@ def _damage_is_an_image_error(label: str) -> Iterator[None]:
     except MemoryError:
         raise ImageError(
             Text(
-                f"{label}: does not fit into memory. Expected room for every pixel. "
-                "Make it smaller, or free memory.",
+                f"{label}: does not fit into memory. Expected room for every pixel. Make it "
+                "smaller, or free memory.",
                 f"{label}：内存放不下；应能容纳所有像素；请缩小图片，或腾出内存",
             )
         ) from None
     except _DAMAGE as error:
         raise ImageError(
             Text(
-                f"{label}: is truncated or damaged ({error}). Expected a whole picture. "
-                "Copy, download or export it again.",
+                f"{label}: is truncated or damaged ({error}). Expected a whole picture. Copy, "
+                "download or export it again.",
                 f"{label}：不完整或已损坏（{error}）；应为完整的图片；请重新复制、下载或导出",
             )
         ) from error

@@ -9,8 +9,8 @@ from typing import TypeVar, cast
 import numpy as np
 from PIL import Image
 
-from seesay.data.arrays import TensorLike
 from seesay.data.decoding import SUFFIXES
+from seesay.data.images import TensorLike
 
 One = TypeVar("One")
 

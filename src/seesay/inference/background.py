@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
-from seesay.data.atomic import write_whole
+from seesay.data.files import write_whole
 from seesay.errors import DataError
 from seesay.inference.cancelling import never_cancelled
 from seesay.inference.prompts import concepts, scenes
@@ -58,7 +58,7 @@ class Background:
     def null_cosines(self, vectors: Vectors) -> Float32[np.ndarray, " texts"]:
         """The cosine that each text has with scenes that do not show it."""
         cosines = np.einsum("ij,kj->ik", vectors, self.scenes)
-        return np.quantile(cosines, _NULL_QUANTILE, axis=1).astype(np.float32)
+        return quantile(cosines, _NULL_QUANTILE)
 
     def match_cosines(self, vectors: Vectors) -> Float32[np.ndarray, " texts"]:
         """The cosine that each text has with the scenes nearest to it."""
@@ -84,7 +84,7 @@ class Background:
     def spread(self) -> float:
         """The spread of the cosines that one word has with the scenes."""
         cosines = self.directions @ self.scenes.T
-        return robust_spread(cosines - np.quantile(cosines, 0.5, axis=1, keepdims=True))
+        return robust_spread(cosines - quantile(cosines, 0.5)[:, None])
 
     @cached_property
     def between_scenes(self) -> Float32[np.ndarray, " pairs"]:
@@ -99,8 +99,20 @@ def robust_spread(deviations: Float32[np.ndarray, "..."]) -> float:
 
 
 def median(values: Float32[np.ndarray, "..."]) -> float:
-    """`np.median` imports numpy.ma, which takes longer than everything a search computes."""
-    return float(np.quantile(values, 0.5))
+    return float(quantile(values.ravel(), 0.5))
+
+
+def quantile(
+    values: Float32[np.ndarray, "*rows columns"], share: float
+) -> Float32[np.ndarray, "*rows"]:
+    """Along the last axis. `np.quantile` and `np.median` do the same, but import numpy.ma, which
+    takes longer than all that a search computes."""
+    last = values.shape[-1] - 1
+    low = int(share * last)
+    high = min(low + 1, last)
+    ordered = np.partition(values, (low, high), axis=-1)
+    below, above = ordered[..., low], ordered[..., high]
+    return np.asarray(below + np.float32(share * last - low) * (above - below))
 
 
 class Backgrounds:

@@ -14,7 +14,6 @@ from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
-from seesay.search.asking.asking import Query, parse
 from seesay.search.asking.duplicates import (
     DuplicateGroup,
     Duplicates,
@@ -22,8 +21,8 @@ from seesay.search.asking.duplicates import (
     duplicates,
     removable,
 )
-from seesay.search.asking.folding import FoldedHit, fold
-from seesay.search.asking.likeness import THRESHOLD
+from seesay.search.asking.likeness import THRESHOLD, FoldedHit, fold
+from seesay.search.asking.query import Query
 from seesay.search.asking.results import Hit, Results
 from seesay.search.asking.searcher import Searcher
 from seesay.search.asking.tags import TagReport, tag
@@ -43,7 +42,7 @@ from seesay.search.checking.verify import (
     check_truth,
 )
 from seesay.search.description import Description, describe, newest
-from seesay.search.filtering import check_filter
+from seesay.search.filtering import UnitType, check_filter
 from seesay.search.indexing.fill import FillReport, fill
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions, IndexProgress, IndexReport
@@ -228,20 +227,41 @@ class Collection:
 
     # What asks it
 
-    def search(
+    def search(  # noqa: PLR0913  # all that can be asked for
         self,
         query: str | Query = "",
         *,
         images: ImageSource | Sequence[ImageSource] = (),
-        condition: Filter | None = None,
+        without: str | Sequence[str] = (),
+        where: Filter | str | Sequence[str] = (),
+        folders: str | Path | Sequence[str | Path] = (),
+        since: str | None = None,
+        until: str | None = None,
+        media: UnitType | None = None,
         count: int = 20,
+        offset: int = 0,
+        min_confidence: float | None = None,
+        condition: Filter | None = None,
     ) -> Results:
-        """What fits the words and pictures best, of what the filter takes. A Query can ask for more
-        than that. Raises ConfigError for a query that asks for nothing, CollectionError for an
-        empty collection, ImageError for a picture that cannot be read."""
+        """The passages that fit best; `Query.of` says what each argument means. `condition` is the
+        former name of `where`. A Query is searched for as it is, whatever else is given.
+
+        Raises ConfigError for a query that asks for nothing, CollectionError for an empty
+        collection, ImageError for a picture that cannot be read."""
         if isinstance(query, str):
-            asked = parse(query, images=cast(list[ImageSource], several_images(images)))
-            query = replace(asked, filter=condition, count=count)
+            query = Query.of(
+                query,
+                images=images,
+                without=without,
+                where=where if condition is None else condition,
+                folders=folders,
+                since=since,
+                until=until,
+                media=media,
+                count=count,
+                offset=offset,
+                min_confidence=min_confidence,
+            )
         return self._searching().search(query)
 
     def expect(self, queries: Iterable[Query]) -> None:

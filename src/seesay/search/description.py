@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from seesay.search.asking.hits import make_hits
 from seesay.search.asking.likeness import ThumbnailOf, candidates_among, likenesses
-from seesay.search.asking.results import Hit
+from seesay.search.asking.results import Hit, Ranked, make_hits
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.metadata import DATE_KEY, EPOCH, Value, local_time
 from seesay.search.catalog.passages import Locator, Unit
@@ -95,6 +94,6 @@ def newest(store: Store, count: int) -> list[Hit]:
         )
         if rows:
             units = np.array([number for (number,) in rows], np.int64)
-            ranked = units, np.zeros(len(units)), np.full(len(units), 100.0)
-            return make_hits(store, ranked, [], slice(0, count))
+            ranked = Ranked(units, np.zeros(len(units)), np.full(len(units), 100.0))
+            return make_hits(store, ranked, slice(0, count))
     return []

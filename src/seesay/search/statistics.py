@@ -26,9 +26,9 @@ from seesay.search.catalog.store import FILE, Store
 from seesay.search.catalog.vectors import Space
 from seesay.search.thumbnails import FOLDER
 from seesay.search.vectors import generations
-from seesay.search.vectors.building import index_folder
 from seesay.search.vectors.engine import IndexDamagedError
 from seesay.search.vectors.engines import engine_in_use
+from seesay.search.vectors.generations import index_folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from seesay.data.files import open_file
 from seesay.data.images import open_image
-from seesay.data.opening import open_file
 from seesay.errors import CollectionError, DataError, ImageError
 from seesay.search.catalog.files import Item
 from seesay.search.catalog.store import Store

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import PurePath
 from urllib.parse import quote
 
-from seesay.search.asking.folding import FoldedHit
+from seesay.search.asking.likeness import FoldedHit
 from seesay.search.asking.results import Hit
 from seesay.search.catalog.passages import Unit
 from seesay.text import Text, to_unicode

@@ -16,7 +16,7 @@ from seesay.search.collection import Collection
 from seesay.search.filtering import days_of
 from seesay.search.library import Library
 from seesay.search.plain import sendable
-from seesay.text import to_unicode
+from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.address import addressed, from_address
 from seesay.web.answering import answer, failed, refused, welcome
@@ -134,8 +134,12 @@ class Desk:
             collection, name = self._get(now.collection)
             if not self._removable(collection):
                 raise ConfigError(
-                    f"{name} is served to be read only; expected a server without --read-only; "
-                    "remove the file on the machine itself with: seesay remove"
+                    Text(
+                        f"{name} is served to be read only; expected a server without --read-only; "
+                        "remove the file on the machine itself with: seesay remove",
+                        f"资料库 {name} 以只读方式提供；请在启动服务时不加 --read-only，"
+                        "或在本机上运行 seesay remove 移出文件",
+                    )
                 )
             collection.remove(units=int(data["unit"]))
             told = notice(words.REMOVED, words.STAYS_ON_DISK)

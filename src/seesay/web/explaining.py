@@ -3,7 +3,7 @@
 from html import escape
 from pathlib import PurePath
 
-from seesay.search.asking.results import Explain, LaneReport, PartReport, Results
+from seesay.search.asking.results import Explain, PartReport, Results, RetrieverReport
 from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.cards import lanes_told
@@ -47,7 +47,7 @@ def _part(part: PartReport) -> Bilingual:
     return f"Asked for: the {english} {shown}{counts}.", f"要找的{chinese}：{shown}{weighs}。"
 
 
-def _lane(lane: LaneReport) -> Bilingual:
+def _lane(lane: RetrieverReport) -> Bilingual:
     english, chinese = words.LANES[lane.lane]
     en = f"By {english}: {lane.found} candidates"
     zh = f"按{chinese}：{lane.found} 个候选"

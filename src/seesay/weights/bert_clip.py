@@ -1,4 +1,4 @@
-"""CLIP image towers with a BERT that learned to meet them: AltCLIP, Taiyi-CLIP and M-CLIP.
+"""CLIP image towers with a BERT that was trained to match them: AltCLIP, Taiyi-CLIP and M-CLIP.
 
 Taiyi-CLIP and M-CLIP are published as the text half alone. Taiyi's is transformers'
 BertForSequenceClassification, whose "classes" are the axes of CLIP's space (model card of
@@ -79,7 +79,7 @@ ALTCLIP_RULES: Rules = {
     **both("text_model.transformation", "text.map.1"),
 }
 
-# CLIP's own text half comes with the image half; it is not wanted.
+# The folder of the image half holds CLIP's own text half as well, which is not wanted.
 HALF_RULES: Rules = {
     **{name: None for name in clip.RULES if name.startswith("text_")},
     **clip.IMAGE_RULES,

@@ -9,14 +9,16 @@ models does in its own way stands in its `Family`, whose module is imported when
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib import import_module
+from itertools import chain
 from math import isfinite
 from pathlib import Path
 from types import UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import torch
 from torch import Tensor, nn
 
 from seesay.data.model_files import read_json
@@ -46,12 +48,17 @@ MOST = 1 << 24
 """No size, number of layers or id of a published model comes near; what is larger is a slip or a
 trap, which costs time before any tensor can be compared."""
 
+NUMBERS: dict[Any, Callable[[Any], bool]] = {
+    int: lambda value: type(value) is int and abs(value) <= MOST,
+    float: lambda value: type(value) in (int, float) and abs(value) < 1e38 and isfinite(value),
+}
+
 Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationConfig:
-    """How a model writes where the caller does not say."""
+    """How a model writes unless the caller asks for something else."""
 
     beams: int = 1
     """Beginnings that are followed at once; 1 takes the likeliest token each time."""
@@ -84,7 +91,7 @@ class Bundle(Generic[Model]):
 
 @dataclass(frozen=True, kw_only=True)
 class Blueprint:
-    """What the config files of a folder say, before any tensor is read."""
+    """What the config files of a folder describe, before any tensor is read."""
 
     model: Any
     """The config of the model."""
@@ -107,22 +114,27 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Family(Generic[Model]):
-    """What each family of models brings."""
+    """What each family of models has to provide."""
 
+    name: str
+    """As in seesay.json."""
     model: type[Model]
     """Built from a config: `model(config)`."""
     config: type[Any]
     parts: Mapping[str, type[Any]]
     """The configs that may stand in one place of `config`, by their names in seesay.json."""
     model_types: tuple[str, ...]
-    """What "model_type" in a config.json may say."""
+    """The values of "model_type" in a config.json that it reads."""
     read: Callable[[Path, Path | None], Published | None]
     """Read a published folder, and the folder of its image half where that is apart; None where
     the folder is of another family."""
     misfits: Callable[[Blueprint, Tokenizer], list[Text]]
     """How model, image preparation and tokenizer contradict each other."""
     check: Callable[[Bundle[Model], Path], None]
-    """Raises WeightsError where a published model does not do what such a model does."""
+    """Raises WeightsError where a loaded model does not behave as such a model does."""
+    step: Callable[[Bundle[Model], torch.dtype | None], nn.Module]
+    """The model as objectives call it, with arithmetic in a dtype of its own or in that of the
+    weights: a module that takes views of a batch (`seesay.objectives.objective.View`)."""
 
 
 def load_bundle(
@@ -171,11 +183,10 @@ def load_bundle(
 
 
 def _read_published(folder: Path, image_folder: Path | None) -> tuple[Family[Any], Published]:
-    families = (_family(name) for name in FAMILIES)
-    for family in families:
+    for family in map(_family, FAMILIES):
         if (found := family.read(folder, image_folder)) is not None:
             return family, found
-    unknown = read_json(folder / "config.json").get("model_type")  # which says if it is missing
+    unknown = read_json(folder / "config.json").get("model_type")  # raises if it is missing
     known = ", ".join(name for one in map(_family, FAMILIES) for name in one.model_types)
     raise WeightsError(
         Text(
@@ -187,9 +198,9 @@ def _read_published(folder: Path, image_folder: Path | None) -> tuple[Family[Any
     )
 
 
-def family_of(model: nn.Module) -> tuple[str, Family[Any]]:
-    """The family of a model, and its name."""
-    return next((n, one) for n in FAMILIES if isinstance(model, (one := _family(n)).model))
+def family_of(model: nn.Module) -> Family[Any]:
+    """The family that a model is of."""
+    return next(family for family in map(_family, FAMILIES) if isinstance(model, family.model))
 
 
 def _family(name: str) -> Family[Any]:
@@ -207,7 +218,7 @@ def described(read: Callable[[], Blueprint], folder: Path) -> Blueprint:
             Text.of(one)
             for name, config in settings.items()
             if config is not None
-            for one in _wrong(config, name)
+            for one in _wrong(config, type(config), name)
         ]
     except ConfigError as error:
         wrong = [error.text]
@@ -231,35 +242,27 @@ def undescribed(folder: Path, wrong: Iterable[Text]) -> WeightsError:
     )
 
 
-def _wrong(config: Any, place: str) -> Iterator[str]:
-    """Settings of another type than their dataclass says, or beyond all sense."""
-    hints = get_type_hints(type(config))
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            yield from _wrong(value, f"{place}.{field.name}")
-        elif not _fits(value, hints[field.name]):
-            yield f"{place}.{field.name}={value!r:.60}"
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, one) for one in get_args(hint))
-    if get_origin(hint) is Literal:
-        return isinstance(value, str) and value in get_args(hint)
-    if get_origin(hint) is tuple:
-        inner = get_args(hint)
-        if not isinstance(value, tuple):
-            return False
-        if inner[-1] is Ellipsis:
-            return len(value) < 1000 and all(_fits(one, inner[0]) for one in value)
-        return len(value) == len(inner) and all(map(_fits, value, inner))
-    if hint is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and abs(value) < 1e38 and isfinite(value)
-    if hint is int:
-        return type(value) is int and abs(value) <= MOST
-    return isinstance(value, hint)
+def _wrong(value: Any, hint: Any, place: str) -> list[str]:
+    """Settings whose type is not the one that their dataclass declares, or that are absurdly
+    large."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if is_dataclass(value):
+        hints = get_type_hints(type(value))
+        names = [field.name for field in fields(value)]
+        parts = [_wrong(getattr(value, name), hints[name], f"{place}.{name}") for name in names]
+        return list(chain.from_iterable(parts))
+    if origin in (Union, UnionType):
+        fits = [] in [_wrong(value, one, place) for one in inner]
+    elif origin is Literal:
+        fits = isinstance(value, str) and value in inner
+    elif origin is tuple:
+        several = isinstance(value, tuple) and len(value) < 1000
+        kinds = inner[:1] * len(value) if several and inner[-1] is Ellipsis else inner
+        fits = several and len(value) == len(kinds)
+        fits = fits and not any(map(_wrong, value, kinds, [place] * len(kinds)))
+    else:
+        fits = NUMBERS.get(hint, lambda value: isinstance(value, hint))(value)
+    return [] if fits else [f"{place}={value!r:.60}"]
 
 
 # Our own layout; saving.py writes it
@@ -287,7 +290,7 @@ def _read_own(folder: Path) -> tuple[Family[Any], Published]:
                 "文件由更新的 seesay 写出：请升级",
             )
         )
-    family = _family(name)
+    family: Family[Any] = import_module(FAMILIES[name]).FAMILY
     blueprint = described(
         lambda: Blueprint(
             model=_config(family.config, published["model"], family.parts, path),

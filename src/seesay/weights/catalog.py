@@ -47,10 +47,10 @@ class CatalogEntry:
     licence_zh: str = ""
     """The same in Chinese, where it is not a name."""
     languages: tuple[Language, ...]
-    """Languages of its training captions; "multilingual" stands for many beside those named."""
+    """Languages of its training captions; "multilingual" stands for many more than those named."""
     smallest_dim: int = 0
-    """Fewest numbers that its vectors may be cut to, where it was trained so (Matryoshka); else 0.
-    """
+    """Fewest numbers that its vectors may be cut to, if it was trained for it (Matryoshka); else
+    0."""
     top1: float | None = None
     """Published zero-shot accuracy on ImageNet-1K in percent."""
     prompts: Literal["en", "zh"] = "en"
@@ -62,7 +62,7 @@ class CatalogEntry:
     tokenizer: str = ""
     """Catalogue name of the checkpoint with the tokenizer files, if its own repository has none."""
     recommended_en: str = ""
-    """For whom it is the one to take; empty for the others."""
+    """For whom it is recommended; empty for the others."""
     recommended_zh: str = ""
     """The same in Chinese."""
 
@@ -142,7 +142,7 @@ def nearest(name: str, count: int = 3) -> list[str]:
     names = {
         known.casefold(): known for e in published_models().values() for known in (e.alias, e.repo)
     }
-    # A person who forgets the owner should still be understood.
+    # People forget the owner.
     names |= {key.split("/")[-1]: known for key, known in names.items() if "/" in key}
     near = difflib.get_close_matches(name.strip().casefold(), names, n=2 * count, cutoff=0.5)
     return list(dict.fromkeys(names[key] for key in near))[:count]

@@ -1,5 +1,5 @@
-"""The family of CLIP and its relatives: which folders hold one, who reads them, and what must hold
-of what was read."""
+"""The family of CLIP and its relatives: how published folders are recognised and read, and what is
+checked before a model is used."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from seesay.data.model_files import MOST_CONFIG, is_there, parse_json, read_json, read_text
 from seesay.data.tokenizers import Tokenizer
@@ -146,8 +147,8 @@ def _check_modules(folder: Path) -> None:
 
 
 def _is_open_clip(folder: Path) -> bool:
-    """Whether to read open_clip's layout, which may stand beside Hugging Face's: the one with
-    safetensors, and where both have them, open_clip's, as the download chooses too."""
+    """Whether to read open_clip's layout. A folder may hold Hugging Face's as well: then the one
+    with safetensors is read, and open_clip's if both have them, as the download chooses too."""
     if not is_there(folder / "open_clip_config.json"):
         return False
     if not is_there(folder / "config.json") or not has_weights(folder, "hf"):
@@ -208,15 +209,15 @@ def misfits(blueprint: Blueprint, tokenizer: Tokenizer) -> list[Text]:
 
 @torch.inference_mode()
 def check(bundle: Bundle[DualEncoder], folder: Path) -> None:
-    """Raises WeightsError where different texts, or different pictures, have the same vector: then
-    a setting is not what it seems, whatever the tables say of it."""
+    """Raises WeightsError where different texts, or different pictures, get the same vector: then a
+    setting or a weight is wrong although every tensor has its place."""
     model = bundle.model
-    # A small vocabulary may know none of them.
+    # A small vocabulary may have none of these words.
     ids = torch.from_numpy(bundle.tokenizer.encode(DIFFERENT).ids).unique(dim=0)
-    size, see = bundle.transform.size, ImageTransform(bundle.transform)
+    size, prepare = bundle.transform.size, ImageTransform(bundle.transform)
     colours = np.linspace(0, 255, 3 * size * size).astype(np.uint8)
     picture = Image.fromarray(np.ascontiguousarray(colours.reshape(3, size, size).T))
-    pictures = torch.stack([see(picture), see(picture.rotate(180))])
+    pictures = torch.stack([prepare(picture), prepare(picture.rotate(180))])
     texts = model.embed_texts(model.text.trim(ids))  # type: ignore[operator]
     for what, zh, found in (
         ("texts", "文字", texts),
@@ -234,7 +235,15 @@ def check(bundle: Bundle[DualEncoder], folder: Path) -> None:
             )
 
 
+def step(bundle: Bundle[DualEncoder], autocast: torch.dtype | None) -> nn.Module:
+    """Both towers behind one call; what only training needs is imported by it."""
+    from seesay.weights.dual_encoder_step import Towers
+
+    return Towers(bundle, autocast)
+
+
 FAMILY = Family(
+    name="dual_encoder",
     model=DualEncoder,
     config=DualEncoderConfig,
     parts={
@@ -250,4 +259,5 @@ FAMILY = Family(
     read=read,
     misfits=misfits,
     check=check,
+    step=step,
 )

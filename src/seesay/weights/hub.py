@@ -42,7 +42,7 @@ IMAGE_HALF = "image_half"
 
 @dataclass(frozen=True)
 class Located:
-    """Where a model lies on this machine."""
+    """The folders of a model on this machine."""
 
     folder: Path
     image_folder: Path | None
@@ -74,7 +74,7 @@ def locate(
     hub: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Located:
-    """Where the parts of a model are, downloaded first if they have to be.
+    """Find a model on this machine, or download it first.
 
     `revision` is a branch, tag or commit and replaces the catalogue's; `hub` is "huggingface" or
     "modelscope" (else SEESAY_HUB, else Hugging Face); `on_progress` is called with the bytes
@@ -86,7 +86,10 @@ def locate(
     nothing that a later call takes for whole.
     """
     if name.strip().casefold() == BUILT_IN:
-        return Located(_built_in(), None, "")
+        folder = Path(__file__).with_name(BUILT_IN)
+        if not folder.is_dir():
+            raise _not_installed(folder)
+        return Located(folder, None, "")
     if (local := _local(name)) is not None:
         image_half = local / IMAGE_HALF
         return Located(local, image_half if image_half.is_dir() else None, "")
@@ -115,7 +118,7 @@ def in_cache(entry: CatalogEntry) -> Path | None:
 
 
 class _Fetch:
-    """One call's way to the chosen hub."""
+    """Downloads from the chosen hub, for one call."""
 
     def __init__(self, hub: str | None, on_progress: OnProgress | None) -> None:
         self._name = _hub_name(hub)
@@ -142,7 +145,7 @@ class _Fetch:
                 return whole
             raise
         names = choose([file.name for file in listing.files], layout, repo)
-        folder = self._bring(repo, listing, names)
+        folder = self._download(repo, listing, names)
         if entry is not None and entry.tokenizer and not tokenizer_files(names_in(folder)):
             self._add_tokenizer(folder, entry.tokenizer)
         return folder
@@ -153,7 +156,7 @@ class _Fetch:
         repo = self._repo(entry, alias)
         listing = self._listing(repo, self._revision(entry))
         names = tokenizer_files([file.name for file in listing.files])
-        source = self._bring(repo, listing, names)
+        source = self._download(repo, listing, names)
         for name in names:
             unfinished = folder / f".{name}.part"
             shutil.copyfile(source / name, unfinished)
@@ -173,8 +176,8 @@ class _Fetch:
             )
         return self._hub.listing(repo, revision)
 
-    def _bring(self, repo: str, listing: Listing, names: list[str]) -> Path:
-        """Download what the cache lacks of `names`, and compare it with the listing."""
+    def _download(self, repo: str, listing: Listing, names: list[str]) -> Path:
+        """Download the files of `names` that the cache lacks, and compare them with the listing."""
         cached = self._hub.cached(repo, listing.revision)
         there = names_in(cached) if cached is not None else set()
         missing = [f for f in listing.files if f.name in names and f.name not in there]
@@ -226,19 +229,15 @@ def _local(name: str) -> Path | None:
     return None
 
 
-def _built_in() -> Path:
-    folder = Path(__file__).with_name(BUILT_IN)
-    if not folder.is_dir():
-        raise WeightsError(
-            Text(
-                f"{BUILT_IN} is not in this installation ({folder} is missing); expected it to "
-                "come with seesay. Install seesay again, or choose a model from: seesay models "
-                "list",
-                f"安装的 seesay 里没有 {BUILT_IN}（缺少 {folder}）；它应随 seesay 一起安装。"
-                "请重新安装 seesay，或选用 seesay models list 里的模型",
-            )
+def _not_installed(folder: Path) -> WeightsError:
+    return WeightsError(
+        Text(
+            f"{BUILT_IN} is not in this installation ({folder} is missing); expected it to come "
+            "with seesay. Install seesay again, or choose a model from: seesay models list",
+            f"安装的 seesay 里没有 {BUILT_IN}（缺少 {folder}）；它应随 seesay 一起安装。"
+            "请重新安装 seesay，或选用 seesay models list 里的模型",
         )
-    return folder
+    )
 
 
 def _hub_name(hub: str | None) -> HubName:
@@ -274,8 +273,8 @@ def _commit(folder: Path) -> str:
 
 # The files of a repository
 
-# The layouts in the order in which they are taken, safetensors before pickles: the file that must
-# be there beside the weights, the weights as a pattern, and the index if they are in shards.
+# The layouts in order of preference, safetensors before pickles: the config that must be there, the
+# weights as a pattern, and the index if they are in shards.
 _LAYOUTS: tuple[tuple[Layout, str, str, str], ...] = (
     ("seesay", "seesay.json", r"model\.safetensors", ""),
     ("open_clip", "open_clip_config.json", r"open_clip(_pytorch)?_model\.safetensors", ""),
@@ -287,7 +286,7 @@ _LAYOUTS: tuple[tuple[Layout, str, str, str], ...] = (
     ("cn_clip", "", r"clip_cn_[\w.-]+\.pt", ""),
 )
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
-# One set is enough, and the first is the smallest trouble.
+# One set is enough; the simplest to read comes first.
 _TOKENIZERS = (
     ("tokenizer.json",),
     ("vocab.json", "merges.txt"),
@@ -359,7 +358,7 @@ def is_whole(folder: Path, layout: Layout | None) -> bool:
 
 
 def check(folder: Path, listing: Listing, names: Iterable[str]) -> None:
-    """Compare files that were just downloaded with what the hub says of them.
+    """Compare files that were just downloaded with the hub's listing.
 
     A file of another size or content is deleted, from the cache's store too, so that nothing reads
     it and the next run downloads it again. Raises DownloadError.

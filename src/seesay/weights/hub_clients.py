@@ -33,7 +33,7 @@ class HubFile:
     name: str
     size: int
     sha256: str = ""
-    """Of the content; empty where the hub does not say."""
+    """Of the content; empty where the hub does not list it."""
     git_id: str = ""
     """Git's own hash of the content, which hubs give for small files instead."""
 
@@ -45,7 +45,7 @@ class Listing:
     asked: str
     """The branch, tag or commit that was asked for."""
     revision: str
-    """The commit that it is, as far as the hub tells; else the same."""
+    """The commit that this is, if the hub tells; else the same."""
     files: tuple[HubFile, ...]
 
 
@@ -54,7 +54,7 @@ class Unreachable(DownloadError):
 
 
 class Hub(Protocol):
-    """A place that publishes checkpoints. All its methods raise DownloadError or
+    """A site that publishes models. All its methods raise DownloadError or
     UnknownModelError only."""
 
     def listing(self, repo: str, revision: str) -> Listing:
@@ -70,7 +70,7 @@ class Hub(Protocol):
         ...
 
     def working_folder(self, repo: str) -> Path:
-        """Where files grow while they come, to show progress."""
+        """Where files grow while they are downloaded, to show progress."""
         ...
 
 
@@ -99,7 +99,7 @@ def free_bytes(folder: Path) -> int:
 
 @contextmanager
 def watched(folder: Path, total: int, on_progress: OnProgress | None) -> Iterator[None]:
-    """Report while the block runs how much `folder` has grown, and all of it at a good end. The
+    """Report how much `folder` has grown while the block runs, and the total when it succeeds. The
     hubs' libraries each report in their own way, but all of them write into a folder."""
     if on_progress is None or total == 0:
         yield
@@ -135,7 +135,7 @@ def _folder_size(folder: Path) -> int:
 
 
 def offline() -> bool:
-    """Whether the user forbade asking any hub. Read when it is asked, not when it is imported."""
+    """Whether the user forbids using any hub. Reads the environment at each call."""
     return os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
 
 
@@ -217,10 +217,10 @@ class HuggingFace:
             raise self._failure(repo, error) from error
 
     def _failure(self, repo: str, error: Exception) -> Exception:
-        """What became of a download; the error itself if it is none of these."""
+        """Why a download failed, in our words; the error itself if it is none of these."""
         if getattr(error, "errno", None) == errno.ENOSPC:
             return no_room(_cache(), 0)
-        if "onsistency check" in str(error):  # the library's word for a wrong size
+        if "onsistency check" in str(error):  # the library's message for a wrong size
             return DownloadError(
                 Text(
                     f"a file of {repo} came from {self.endpoint} cut short ({_reason(error)}); "
@@ -274,7 +274,7 @@ def _file(sibling: Any) -> HubFile:
 
 
 def _remember(repo: str, listing: Listing) -> None:
-    """Note in the cache which commit a branch was, as the library does: for use without the hub."""
+    """Note in the cache which commit a branch is, as the library does: for use without the hub."""
     if listing.asked != listing.revision:
         note = _cache() / f"models--{repo.replace('/', '--')}" / "refs" / listing.asked
         note.parent.mkdir(parents=True, exist_ok=True)
@@ -316,8 +316,8 @@ class ModelScope:
             from modelscope_hub import HubApi, HubConfig
         except ModuleNotFoundError:
             raise MissingExtraError("modelscope-hub", extra="modelscope") from None
-        getLogger("modelscope_hub").setLevel(WARNING)  # it tells of every file otherwise
-        self._api = HubApi(HubConfig())  # a new one, which reads the environment now
+        getLogger("modelscope_hub").setLevel(WARNING)  # else it logs every file
+        self._api = HubApi(HubConfig())  # a new one reads the environment now
         self.endpoint = str(HubConfig().endpoint)
 
     def listing(self, repo: str, revision: str) -> Listing:

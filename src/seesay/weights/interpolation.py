@@ -19,8 +19,8 @@ from seesay.weights.bundle import Bundle, load_bundle
 from seesay.weights.hub import locate
 
 BEGINNINGS = ("scale_init", "bias_init")
-"""Settings that say how a weight began, and not which weights there are. A bias may have been added
-by the sigmoid loss: then it is that of the model after."""
+"""Settings of initial values, which do not decide which weights there are. The sigmoid loss may
+have added a bias: then it is taken from the model after."""
 
 
 def interpolate(

@@ -337,7 +337,7 @@ def captioner(published: Settings) -> CaptionerConfig | None:
     return CaptionerConfig(
         depth=m.get("layers", 12),
         heads=m.get("heads", 8),
-        hidden=4 * m.get("width", 512),  # MultimodalTransformer's own, whatever mlp_ratio says
+        hidden=4 * m.get("width", 512),  # as MultimodalTransformer has it, which ignores mlp_ratio
         activation="quick_gelu" if published.get("quick_gelu") else "gelu",
     )
 
@@ -381,8 +381,8 @@ _log = logging.getLogger("seesay.weights")
 
 
 def fit_positions(tensors: Tensors, model: DualEncoderConfig) -> Tensors:
-    """The tensors with positions as many as the model has. What is no square grid, or has another
-    width, stays, and loading then says that it is of another shape."""
+    """The tensors with as many positions as the model has. What is not a square grid, or has
+    another width, stays, and loading then reports its shape."""
     fitted = dict(tensors)
     image, text = model.image, model.text
     old = tensors.get("visual.positional_embedding")

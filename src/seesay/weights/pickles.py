@@ -13,9 +13,10 @@ import mmap
 import pickle
 import re
 import struct
+import sys
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -27,11 +28,16 @@ from seesay.data.model_files import MIB
 from seesay.errors import WeightsError
 from seesay.text import Text
 
-MOST_DESCRIPTION = 8 * MIB
-"""The largest published dual encoders have 2,000 tensors, and 200 bytes about each."""
+MOST_DESCRIPTION = 2 * MIB
+"""Of a pickle, and of a zip's list of parts. The largest published dual encoders have 2,000
+tensors, and 200 bytes about each, three times that beside an optimizer. In memory it takes up to 80
+times as much: a mark of one byte becomes a list."""
+LONGEST_NAME = 500
+"""Characters of a tensor's name."""
+MOST_AXES = 8
 FILLED = b"bytearray"
-"""All that torch's reader of plain pickles calls is harmless, and of that only this one fills as
-much memory as it is told to. No tensor needs it."""
+"""All that torch's reader of plain pickles calls is harmless, but this one fills as much memory as
+the pickle asks for. No tensor needs it."""
 
 STORAGES = {
     "ByteStorage": torch.uint8,
@@ -71,16 +77,19 @@ def _is_torchscript(path: Path, size: int) -> bool:
     """Whether it is a TorchScript archive. Raises ValueError for a pickle that would take more
     memory than it is large. A zip, as torch.save writes, holds its parts as they are; anything else
     may unpack to any size."""
-    if not zipfile.is_zipfile(path):  # the older format
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
-            _refuse(m.find(FILLED) >= 0, FILLED.decode())
-        return False
-    _refuse(_directory_size(path, size) > MOST_DESCRIPTION, "a list of parts longer than it can be")
+    with path.open("rb") as stream:
+        if (
+            stream.read(4) != b"PK\x03\x04"
+        ):  # by which torch, too, tells a zip from the older format
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+                _refuse(whole.find(FILLED) >= 0, FILLED.decode())
+            return False
+    _check_directory(path, size)
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
-        _refuse(sum(part.file_size for part in parts) > size, "compressed parts")
+        _check_parts(parts, size)
         for part in parts:
-            if part.filename.endswith(".pkl"):
+            if part.filename.casefold().endswith(".pkl"):
                 _refuse(part.file_size > MOST_DESCRIPTION, "a description longer than it can be")
                 _refuse(FILLED in archive.read(part), FILLED.decode())
         return _part(archive, "constants.pkl") is not None
@@ -91,15 +100,38 @@ def _refuse(found: bool, what: str) -> None:
         raise ValueError(f"it holds {what}")
 
 
-def _directory_size(path: Path, size: int) -> int:
-    """Length of a zip's list of parts, by what its end says."""
+def _check_directory(path: Path, size: int) -> None:
+    """Raises ValueError for a zip that another reader may read otherwise. What is checked here with
+    Python's is read by torch with its own, and the two differ in where they look for the list of
+    parts. torch writes it last, with the end after it and no comment."""
     with path.open("rb") as stream:
-        stream.seek(max(0, size - 2**16 - 98))
-        tail = stream.read()
-    at = tail.rfind(b"PK\x05\x06")
-    if tail[max(0, at - 76) : at].startswith(b"PK\x06\x06"):  # zip64, as for 4 GB and more
-        return struct.unpack_from("<Q", tail, at - 36)[0]
-    return struct.unpack_from("<L", tail, at + 12)[0]
+        stream.seek(max(0, size - 98))
+        tail = stream.read().rjust(98, b"\0")
+    end64, locator, end = tail[:56], tail[56:76], tail[76:]
+    _refuse(end[:4] != b"PK\x05\x06" or end[-2:] != b"\0\0", "something after its list of parts")
+    length, start = struct.unpack_from("<LL", end, 12)
+    at = size - 22
+    if locator.startswith(b"PK\x06\x07"):  # zip64, as for 4 GB and more
+        at = size - 98
+        (said,) = struct.unpack_from("<Q", locator, 8)
+        _refuse(said != at or end64[:4] != b"PK\x06\x06", "two lists of parts")
+        length, start = struct.unpack_from("<QQ", end64, 40)
+    _refuse(start + length != at, "something before its first part")
+    _refuse(length > MOST_DESCRIPTION, "a list of parts longer than it can be")
+
+
+def _check_parts(parts: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """Raises ValueError for parts that unpack to more than the file, or that a reader which ignores
+    case could mistake for each other."""
+    names = {part.filename.casefold() for part in parts}
+    _refuse(len(names) < len(parts), "two parts of one name")
+    for part in parts:
+        odd = part.orig_filename != part.filename or not part.filename.isascii()
+        _refuse(odd, "a part with an odd name")
+        # TorchScript compresses its code, which is not read here.
+        is_code = part.filename.split("/")[1:2] == ["code"]
+        _refuse(part.compress_type != zipfile.ZIP_STORED and not is_code, "compressed parts")
+    _refuse(sum(part.file_size for part in parts) > size, "parts that overlap")
 
 
 def _reason(error: Exception) -> str:
@@ -108,7 +140,8 @@ def _reason(error: Exception) -> str:
     telling = [
         line for line in lines if not re.search("weights.only load|weights_only", line, re.I)
     ]
-    return telling[0].split(" Please ")[0].rstrip(".") if telling else type(error).__name__
+    reason = telling[0].split(" Please ")[0].rstrip(".") if telling else type(error).__name__
+    return reason[:200]
 
 
 def _only_tensors(published: Any, path: Path) -> dict[str, Tensor]:
@@ -153,6 +186,9 @@ def _read_torchscript(path: Path) -> dict[str, Tensor]:
     with zipfile.ZipFile(path) as archive:
         if (described := _part(archive, "data.pkl")) is None:
             raise ValueError("it has no data.pkl")
+        order = described.removesuffix("data.pkl") + "byteorder"
+        if order in archive.namelist() and archive.read(order).decode() != sys.byteorder:
+            raise ValueError("its numbers are in the byte order of another kind of machine")
         root = _Reader(archive, described).load()
     return dict(_tensors(root, "", set()))
 
@@ -180,6 +216,21 @@ class _Storage(NamedTuple):
     numbers: int
 
 
+# The instructions that TorchScript writes (torch/csrc/jit/serialization/pickler.cpp). Others make a
+# dict of keys that nobody has looked at, call a class, or ask the whole program for an object.
+WRITTEN = b"".join(
+    (
+        *(pickle.PROTO, pickle.STOP, pickle.MARK, pickle.GLOBAL, pickle.BINPERSID),
+        *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT, pickle.BININT1),
+        *(pickle.BININT2, pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE),
+        *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
+        *(pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS, pickle.EMPTY_DICT),
+        *(pickle.BINPUT, pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET),
+        *(pickle.REDUCE, pickle.NEWOBJ),
+    )
+)
+
+
 # The unpickler in Python rather than the one in C: that one takes as much memory as a pickle asks
 # for, before it has read any of it. Its type is not declared in full.
 _Unpickler: Any = pickle._Unpickler
@@ -205,27 +256,29 @@ class _Reader(_Unpickler):  # type: ignore[misc]
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, name, _device, count = pid
-        if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(name, str):
+        known = kind == "storage" and isinstance(dtype, torch.dtype) and _is_size(count)
+        if not known or not isinstance(name, str) or not (name.isascii() and name.isdigit()):
             raise ValueError("a tensor in it is stored in an unknown way")
         return _Storage(dtype, name, count)
 
-    # A tensor has methods of the names that these three call, which could fill all memory.
+    # A tensor has methods of the names that these three call, which could fill all memory. And a
+    # tuple of tuples of tuples takes a few bytes, and for ever to be the key of a dict.
     def load_build(self) -> None:
         self._only(self.stack[-2], _Object)
         super().load_build()
 
     def load_setitem(self) -> None:
         self._only(self.stack[-3], dict)
+        self._only(self.stack[-2], str)
         super().load_setitem()
 
     def load_setitems(self) -> None:
         self._only(self.metastack[-1][-1], dict)
+        for key in self.stack[::2]:
+            self._only(key, str)
         super().load_setitems()
 
-    # TorchScript writes version 2 of the format; later ones have more of such instructions.
-    dispatch: ClassVar = {
-        code: step for code, step in _Unpickler.dispatch.items() if code <= pickle.LONG4[0]
-    } | {
+    dispatch: ClassVar = {code: _Unpickler.dispatch[code] for code in WRITTEN} | {
         pickle.BUILD[0]: load_build,
         pickle.SETITEM[0]: load_setitem,
         pickle.SETITEMS[0]: load_setitems,
@@ -248,11 +301,13 @@ class _Reader(_Unpickler):  # type: ignore[misc]
     ) -> Tensor:
         if not isinstance(storage, _Storage):
             raise ValueError("a tensor in it has no storage")
+        numbers = (offset, *size, *stride)
+        if not all(map(_is_size, numbers)) or len(size) > MOST_AXES:
+            raise ValueError("a tensor in it has no such shape as tensors have")
         content = self._content(storage)
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        count = prod(int(n) for n in size)
-        inside = min((offset, *size, *stride)) >= 0 and last < storage.numbers
-        if count > storage.numbers or (count and not inside):
+        count = prod(size)
+        if count > storage.numbers or (count and last >= storage.numbers):
             raise ValueError("a tensor in it is larger than its storage")
         if not count:
             return torch.empty(0, dtype=storage.dtype)
@@ -269,10 +324,18 @@ class _Reader(_Unpickler):  # type: ignore[misc]
         return content
 
 
+def _is_size(value: Any) -> bool:
+    """Whether it is a whole number that torch can hold; a pickle may hold one of millions of
+    digits."""
+    return type(value) is int and 0 <= value < 1 << 63
+
+
 def _tensors(value: Any, place: str, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
+    if len(place) > LONGEST_NAME:
+        raise ValueError("a tensor in it has a longer name than tensors have")
     if isinstance(value, Tensor):
         yield place, value
     elif isinstance(value, _Object) and id(value) not in seen:
         seen.add(id(value))
         for name, inner in value.attributes.items():
-            yield from _tensors(inner, f"{place}.{name}" if place else str(name), seen)
+            yield from _tensors(inner, f"{place}.{name}" if place else name, seen)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from seesay.data.atomic import write_whole_folder
+from seesay.data.files import write_whole_folder
 from seesay.data.model_files import read_json
 from seesay.errors import ConfigError, WeightsError
 from seesay.text import Text
@@ -49,11 +49,11 @@ def save_bundle(
 
 def _description(bundle: Bundle[Any]) -> dict[str, Any]:
     """What seesay.json holds."""
-    name, family = family_of(bundle.model)
+    family = family_of(bundle.model)
     names = {kind: part for part, kind in family.parts.items()}
     described = {
         "format": FORMAT,
-        "family": name,
+        "family": family.name,
         "model": _plain(bundle.config, names),
         "transform": asdict(bundle.transform),
         "tokenizer": asdict(bundle.tokenizer.config),
@@ -64,7 +64,7 @@ def _description(bundle: Bundle[Any]) -> dict[str, Any]:
 
 
 def _plain(config: Any, names: Mapping[type[Any], str]) -> dict[str, Any]:
-    """A config as JSON has it; where one of several may stand, "tower" says which it is."""
+    """A config as JSON; "tower" names it where one of several may stand."""
     values = {field.name: getattr(config, field.name) for field in fields(config)}
     plain = {n: _plain(v, names) if is_dataclass(v) else v for n, v in values.items()}
     return ({"tower": names[type(config)]} if type(config) in names else {}) | plain

@@ -23,8 +23,8 @@ from seesay.errors import WeightsError
 from seesay.text import Text
 
 Layout = Literal["hf", "open_clip"]
-# By layout, best first. An index names shards beside it. Both layouts may stand side by side, as
-# LAION publishes them and as a shared cache ends up.
+# By layout, best first. An index lists shards in the same folder. Both layouts may stand side by
+# side, as LAION publishes them and as a shared cache ends up.
 NAMES: dict[Layout, tuple[str, ...]] = {
     "hf": (
         "model.safetensors",
@@ -114,8 +114,8 @@ def rename(published: Mapping[str, Tensor], rules: Rules) -> tuple[Tensors, dict
 
 
 def _parts(tensor: Tensor, rule: Rule) -> list[tuple[str, Tensor]]:
-    """Where a tensor goes. One that cannot be turned or cut goes there whole, where its shape is
-    found to be wrong."""
+    """Where a tensor goes. One that cannot be transposed or cut goes there whole, where its shape
+    is reported."""
     match rule:
         case None:
             return []
@@ -144,7 +144,8 @@ def blank_model(kind: Callable[[Config], Model], config: Config, most: int | Non
     needs more than `most` tensors.
     """
     try:
-        with torch.device("meta"), _Undrawn(most):
+        with torch.device("meta"), _Undrawn() as mode:
+            mode.most = most
             return kind(config)
     except (RuntimeError, ArithmeticError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0][:100]
@@ -159,13 +160,12 @@ def blank_model(kind: Callable[[Config], Model], config: Config, most: int | Non
 
 
 class _Undrawn(TorchFunctionMode):
-    """Leaves first weights undrawn and unscaled: random numbers and products on the "meta" device,
-    which come to nothing there, make torch import its compiler, which takes longer than reading a
+    """Skips the initialisation of weights: on the "meta" device it has no effect, but random
+    numbers and products make torch import its compiler there, which takes longer than reading a
     small model. Counts the tensors, since a config may ask for 10^9 layers."""
 
-    def __init__(self, most: int | None) -> None:
-        super().__init__()
-        self._most, self._count = most, 0
+    most: int | None = None
+    count = 0
 
     def __torch_function__(
         self,
@@ -180,9 +180,9 @@ class _Undrawn(TorchFunctionMode):
         if function in (torch.Tensor.mul, torch.Tensor.__rmul__):
             return args[0] if isinstance(args[0], Tensor) else args[1]
         if function in (torch.empty, torch.randn):
-            self._count += 1
-            if self._most is not None and self._count > self._most:
-                raise ValueError(f"more than {self._most:,} of them")
+            self.count += 1
+            if self.most is not None and self.count > self.most:
+                raise ValueError(f"more than {self.most:,} of them")
             function = torch.empty
         return function(*args, **kwargs)
 

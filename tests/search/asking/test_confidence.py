@@ -14,8 +14,9 @@ import made_collections as made
 from photographs import PHOTOGRAPHS, photographs
 from seesay.inference.background import Background, Backgrounds
 from seesay.inference.load import load
-from seesay.search.asking.asking import parse
-from seesay.search.asking.confidence import THRESHOLD, in_order, picture_null
+from seesay.search.asking.confidence import THRESHOLD, picture_null
+from seesay.search.asking.fusion import in_order
+from seesay.search.asking.query import Query
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.filters import Where
 from seesay.search.catalog.store import Store
@@ -76,8 +77,8 @@ def test_a_photograph_alone_is_found_by_what_it_shows_and_by_nothing_else(
     searcher_of, name, language
 ):
     searcher = searcher_of(name)
-    assert not searcher.search(parse(PHOTOGRAPHS[name][SAID[language]])).no_good_match
-    assert all(searcher.search(parse(text)).no_good_match for text in ABSENT[language])
+    assert not searcher.search(Query.of(PHOTOGRAPHS[name][SAID[language]])).no_good_match
+    assert all(searcher.search(Query.of(text)).no_good_match for text in ABSENT[language])
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -86,11 +87,11 @@ def test_among_six_a_caption_finds_its_photograph_and_others_have_no_good_match(
 ):
     searcher = searcher_of(*NAMES)
     for name in KNOWN:
-        results = searcher.search(parse(PHOTOGRAPHS[name][SAID[language]]))
+        results = searcher.search(Query.of(PHOTOGRAPHS[name][SAID[language]]))
         assert not results.no_good_match
         assert results.hits[0].metadata["number"] == NAMES.index(name)
         assert results.hits[0].confidence > 85 > 1.5 * results.hits[1].confidence
-    assert sum(searcher.search(parse(text)).no_good_match for text in ABSENT[language]) >= 3
+    assert sum(searcher.search(Query.of(text)).no_good_match for text in ABSENT[language]) >= 3
 
 
 @pytest.mark.parametrize("names", [("chelsea.png",), ("chelsea.png", "moon.png"), tuple(NAMES)])
@@ -98,18 +99,18 @@ def test_a_picture_is_like_its_own_crop_whether_there_are_others_or_not(searcher
     searcher = searcher_of(*names)
     with Image.open(photographs()[NAMES.index("chelsea.png")]) as cat:
         crop = ImageOps.mirror(cat.convert("RGB").crop((60, 40, 400, 280)))
-    found = searcher.search(parse("", images=[crop]))
+    found = searcher.search(Query.of("", images=[crop]))
     assert not found.no_good_match and found.hits[0].metadata["number"] == names.index(
         "chelsea.png"
     )
     if len(names) < 3:  # the rocket is like neither of the two
         rocket = photographs()[NAMES.index("rocket.jpg")]
-        assert searcher.search(parse("", images=[rocket])).no_good_match
+        assert searcher.search(Query.of("", images=[rocket])).no_good_match
 
 
 def test_a_picture_is_as_sure_under_a_filter_as_without(searcher_of):
     searcher = searcher_of(*NAMES)
-    asked = parse("the face of a cat")
+    asked = Query.of("the face of a cat")
     cat = NAMES.index("chelsea.png")
     (whole,) = (h for h in searcher.search(asked).hits if h.metadata["number"] == cat)
     query = type(asked)(parts=asked.parts, filter=Where("number", "=", cat))
@@ -136,7 +137,7 @@ def test_results_stand_in_the_order_of_the_number_that_is_shown(searcher_of, emb
     if notes:
         add_notes(searcher._store, embedder)
     for text in QUERIES:
-        sure = [hit.confidence for hit in searcher.search(parse(text)).hits]
+        sure = [hit.confidence for hit in searcher.search(Query.of(text)).hits]
         assert len(sure) >= len(NAMES) and sure == sorted(sure, reverse=True), text
     for unit in range(1, len(NAMES) + 1):
         sure = [hit.confidence for hit in searcher.similar([unit]).hits]
@@ -167,7 +168,7 @@ def test_pictures_and_texts_that_are_about_as_likely_come_in_turn():
 def test_a_second_photograph_of_the_same_is_as_sure_as_where_it_is_the_only_one(
     searcher_of, language
 ):
-    asked = parse(PHOTOGRAPHS["chelsea.png"][SAID[language]])
+    asked = Query.of(PHOTOGRAPHS["chelsea.png"][SAID[language]])
     alone = searcher_of(*NAMES).search(asked).hits[0].confidence
     first, second, third = searcher_of("chelsea.png", *NAMES).search(asked).hits[:3]
     assert first.confidence == second.confidence > 1.5 * third.confidence
@@ -178,9 +179,9 @@ def test_a_second_photograph_of_the_same_is_as_sure_as_where_it_is_the_only_one(
 def test_in_a_collection_of_nothing_but_cats_all_are_cats_and_none_is_a_car(searcher_of, language):
     searcher = searcher_of(*["chelsea.png"] * 8)
     here, absent = {"en": ("cat", "car"), "zh": ("猫", "汽车")}[language]
-    sure = [hit.confidence for hit in searcher.search(parse(here)).hits]
+    sure = [hit.confidence for hit in searcher.search(Query.of(here)).hits]
     assert sure and min(sure) >= THRESHOLD
-    assert searcher.search(parse(absent)).no_good_match
+    assert searcher.search(Query.of(absent)).no_good_match
 
 
 PROSE = [
@@ -222,7 +223,7 @@ def test_notes_that_no_everyday_word_fits_are_hardly_ever_likely(searcher_of, em
             space = next(iter(searcher._store.spaces.all()))
             searcher._store.vectors.put(space.id, [stored.units[0]], vector[None])
         for asked in EVERYDAY:
-            (hit,) = (h for h in searcher.search(parse(asked)).hits if h.kind == "text")
+            (hit,) = (h for h in searcher.search(Query.of(asked)).hits if h.kind == "text")
             likely.append(hit.confidence >= THRESHOLD)
     assert np.mean(likely) <= 0.05
 
@@ -299,7 +300,7 @@ def test_a_collection_is_asked_first_whether_it_holds_what_is_wanted(flickr, lan
     searcher, captions = flickr
 
     def refused(texts):
-        return np.mean([searcher.search(parse(text)).no_good_match for text in texts])
+        return np.mean([searcher.search(Query.of(text)).no_good_match for text in texts])
 
     assert refused(TOPICS[language]) >= 0.8
     assert refused([one[language][0] for one in captions[:60]]) <= 0.15
@@ -315,7 +316,7 @@ def test_plain_words_accept_most_of_the_photographs_that_show_them_and_few_other
         named = np.array(
             [sum(bool(re.search(pattern, c, re.I)) for c in one[language]) for one in captions]
         )
-        hits = searcher.search(replace(parse(word), count=len(captions))).hits
+        hits = searcher.search(replace(Query.of(word), count=len(captions))).hits
         taken = np.array([h.metadata["number"] for h in hits if h.confidence >= THRESHOLD], int)
         shown += (named >= 2).sum()
         right += (named[taken] >= 2).sum()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seesay.search.asking.asking import parse
+from seesay.search.asking.query import Query
 
 LITERAL = [
     *("a no parking sign", "no smoking sign", "a no dogs allowed sign", "no entry", "No. 5 bus"),
@@ -77,8 +77,8 @@ DENIED = [  # (query, wanted, unwanted)
 
 
 def said(text):
-    parts = parse(text).parts
-    return [p.text for p in parts if not p.negative], [p.text for p in parts if p.negative]
+    parts = Query.of(text).parts
+    return [p.text for p in parts if p.weight > 0], [p.text for p in parts if p.weight < 0]
 
 
 @pytest.mark.parametrize("text", LITERAL)

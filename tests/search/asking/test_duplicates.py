@@ -12,8 +12,15 @@ from PIL import Image
 from made_collections import add_files
 from photographs import folder
 from seesay.errors import ConfigError
-from seesay.search.asking.duplicates import duplicates, removable
-from seesay.search.asking.keeping import CopyFile, has_copy_mark, loss, sort_key, why_before
+from seesay.search.asking.duplicates import (
+    CopyFile,
+    duplicates,
+    has_copy_mark,
+    loss,
+    removable,
+    sort_key,
+    why_before,
+)
 from seesay.search.asking.likeness import IDENTICAL, Likeness
 from seesay.search.catalog.files import Item
 from seesay.search.catalog.store import Store

@@ -9,7 +9,7 @@ import pytest
 
 import made_collections as made
 from seesay.inference.load import load
-from seesay.search.asking.asking import Query, parse
+from seesay.search.asking.query import Query
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.store import Store
 
@@ -65,7 +65,7 @@ def compare(searcher, embedder, vectors, units, texts):
     own, ours, same = [], [], 0
     for start in range(0, len(texts), 200):
         some = texts[start : start + 200]
-        queries = [parse(text) for text in some]
+        queries = [Query.of(text) for text in some]
         searcher.expect(queries)
         scores = embedder.embed_texts(some).vectors @ vectors.T
         for number, (query, row) in enumerate(zip(queries, scores, strict=True), start):

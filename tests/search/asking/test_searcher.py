@@ -8,7 +8,7 @@ import made_collections as made
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.background import Backgrounds
 from seesay.inference.load import load
-from seesay.search.asking.asking import Part, Query, parse
+from seesay.search.asking.query import Part, Query
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.files import ItemDraft
 from seesay.search.catalog.filters import Where
@@ -95,7 +95,7 @@ def test_a_collection_of_pictures_is_ranked_as_the_model_ranks_it(pictures, embe
         asked = embedder.embed_texts([text]).vectors[0]
         if len(text) < 6:  # a word or two: without what all words share
             asked = backgrounds.of("en" if text.isascii() else "zh").without_shared(asked)
-        hits = searcher.search(parse(text)).hits
+        hits = searcher.search(Query.of(text)).hits
         assert [hit.unit for hit in hits] == units[np.argsort(-(halves @ asked))][:20].tolist()
         confidences = [hit.confidence for hit in hits]
         assert confidences == sorted(confidences, reverse=True)
@@ -140,11 +140,11 @@ def test_what_is_unwanted_goes_down(pictures):
 def test_chinese_words_find_their_text_first_by_keyword(store, embedder, query, row):
     units = add_texts(store, start(store, embedder), embedder, TEXTS)
     searcher = Searcher(store, embedder)
-    results = searcher.search(Query(parts=parse(query).parts, lanes=("keyword",)))
+    results = searcher.search(Query(parts=Query.of(query).parts, lanes=("keyword",)))
     assert results.hits[0].unit == units[row]
     assert results.hits[0].confidence >= 90 or len(query) > 3
     # Among all lanes, with vectors that mean nothing, it is still among the first.
-    first = [hit.unit for hit in searcher.search(parse(query)).hits[:3]]
+    first = [hit.unit for hit in searcher.search(Query.of(query)).hits[:3]]
     assert units[row] in first
     searcher.close()
 
@@ -187,19 +187,19 @@ def test_copies_are_folded_into_the_first(store, embedder):
 def test_filters_hold_in_every_lane_and_unknown_keys_are_named(pictures):
     searcher, _ = pictures
     found = searcher.search(
-        Query(parts=parse("a dog").parts, filter=Where("number", "<", 5), count=50)
+        Query(parts=Query.of("a dog").parts, filter=Where("number", "<", 5), count=50)
     )
     assert len(found.hits) == 5
     assert all(hit.metadata["number"] < 5 for hit in found.hits)
     with pytest.raises(CollectionError, match=r"asks for colour.*number"):
-        searcher.search(Query(parts=parse("a dog").parts, filter=Where("colour", "=", "red")))
+        searcher.search(Query(parts=Query.of("a dog").parts, filter=Where("colour", "=", "red")))
     alone = searcher.search(Query(parts=(), filter=Where("number", "<", 5)))
     assert len(alone.hits) == 5
 
 
 def test_a_time_is_a_filter_only_where_something_has_a_date(pictures):
     searcher, _ = pictures
-    results = searcher.search(parse("a dog in May 2021"))
+    results = searcher.search(Query.of("a dog in May 2021"))
     assert len(results.hits) == 20
     (note,) = results.explain.notes
     assert "nothing in this collection has a date" in note.en and "都没有日期" in note.zh
@@ -208,8 +208,8 @@ def test_a_time_is_a_filter_only_where_something_has_a_date(pictures):
 def test_odd_queries_have_an_answer(pictures):
     searcher, _ = pictures
     for text in ("😀", "'; DROP TABLE items; --", '" OR 1=1', "words:*", "a " * 5000, "没有人"):
-        assert len(searcher.search(parse(text)).hits) == 20
-    (part,) = searcher.search(parse("a dog " * 500)).explain.parts
+        assert len(searcher.search(Query.of(text)).hits) == 20
+    (part,) = searcher.search(Query.of("a dog " * 500)).explain.parts
     assert part.windows > 1
     with pytest.raises(ConfigError, match="no words and no picture"):
         searcher.search(Query(parts=()))
@@ -217,15 +217,15 @@ def test_odd_queries_have_an_answer(pictures):
 
 def test_an_empty_collection_says_so(store, embedder):
     with pytest.raises(CollectionError, match="is empty"):
-        Searcher(store, embedder).search(parse("a dog"))
+        Searcher(store, embedder).search(Query.of("a dog"))
     start(store, embedder)
-    assert Searcher(store, embedder).search(parse("a dog")).hits == ()
+    assert Searcher(store, embedder).search(Query.of("a dog")).hits == ()
 
 
 def test_another_models_collection_is_refused(store, embedder):
     made.add_space(store, dim=embedder.dim + 1)
     with pytest.raises(CollectionError, match="switch the collection"):
-        Searcher(store, embedder).search(parse("a dog"))
+        Searcher(store, embedder).search(Query.of("a dog"))
 
 
 def test_threads_search_while_another_one_writes(pictures, store):
@@ -236,7 +236,7 @@ def test_threads_search_while_another_one_writes(pictures, store):
     def ask(number):
         try:
             for _ in range(6):
-                assert len(searcher.search(parse(f"a dog {number % 2}")).hits) == 20
+                assert len(searcher.search(Query.of(f"a dog {number % 2}")).hits) == 20
         except Exception as error:
             failures.append(error)
 
@@ -258,10 +258,10 @@ def test_threads_search_while_another_one_writes(pictures, store):
 
 def test_the_explain_view_tells_everything(pictures):
     searcher, _ = pictures
-    explain = searcher.search(parse("a dog -cat")).explain
+    explain = searcher.search(Query.of("a dog -cat")).explain
     assert [(part.shown, part.weight) for part in explain.parts] == [("a dog", 1), ("cat", -0.5)]
     assert {lane.lane for lane in explain.lanes} == {"image"}  # there is no text
-    (image,) = (lane for lane in searcher.search(parse("a dog")).explain.lanes if lane.plan)
+    (image,) = (lane for lane in searcher.search(Query.of("a dog")).explain.lanes if lane.plan)
     assert image.plan.matching == 300
     assert image.comparison.against == "en" and 0 <= image.comparison.share <= 1
 
@@ -270,10 +270,10 @@ def test_everyday_words_are_embedded_once_for_all_processes(
     pictures, tmp_path, embedder, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    Searcher(pictures[0]._store, embedder).search(parse("a dog"))
+    Searcher(pictures[0]._store, embedder).search(Query.of("a dog"))
     (file,) = (tmp_path / "cache" / "seesay" / "background").glob("*.npy")
     assert np.load(file).shape[1] == embedder.dim
     Path(file).write_bytes(b"damaged")
     again = Searcher(pictures[0]._store, embedder)
-    assert again.search(parse("a dog")).hits
+    assert again.search(Query.of("a dog")).hits
     assert np.load(file).shape[1] == embedder.dim

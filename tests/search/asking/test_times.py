@@ -6,7 +6,7 @@ import pytest
 
 import made_collections as made
 from seesay.inference.load import load
-from seesay.search.asking.asking import Query, parse
+from seesay.search.asking.query import Query
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.store import Store
 from seesay.search.filtering import make_filter
@@ -38,7 +38,7 @@ TODAY = date(2026, 11, 24)
     ],
 )
 def test_times_are_read_and_the_words_stay(text, rest, first, end):
-    query = parse(text, today=TODAY)
+    query = Query.of(text, today=TODAY)
     assert [part.text for part in query.parts] == [text]
     assert query.period.cut_from(text) == rest
     assert (query.period.first, query.period.end) == (date(*first, 1), date(*end, 1))
@@ -48,7 +48,7 @@ def test_times_are_read_and_the_words_stay(text, rest, first, end):
     "text", ['"in 2021" sign', "「2021年」的牌子", "room 2021", "in may", "blade runner 2049"]
 )
 def test_numbers_and_months_alone_are_no_times(text):
-    assert parse(text, today=TODAY).period is None
+    assert Query.of(text, today=TODAY).period is None
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def searcher(tmp_path_factory):
 
 
 def ask(searcher, text, **asked):
-    query = parse(text, today=TODAY)
+    query = Query.of(text, today=TODAY)
     return searcher.search(Query(parts=query.parts, period=query.period, count=100, **asked))
 
 

@@ -3,14 +3,14 @@ from datetime import date
 import pytest
 
 from seesay.errors import ConfigError
-from seesay.search.asking.asking import Part, Query, parse
+from seesay.search.asking.query import Part, Query
 
 TODAY = date(2026, 11, 24)
 
 
 def said(text):
-    parts = parse(text, today=TODAY).parts
-    return [p.text for p in parts if not p.negative], [p.text for p in parts if p.negative]
+    parts = Query.of(text, today=TODAY).parts
+    return [p.text for p in parts if p.weight > 0], [p.text for p in parts if p.weight < 0]
 
 
 @pytest.mark.parametrize(
@@ -33,28 +33,28 @@ def test_words_are_searched_for_as_they_were_typed(text):
 
 
 def test_quotes_are_held_by_keywords_alone_and_leave_the_sentence_whole():
-    (part,) = parse('a sign that says "no dogs" by “the door”').parts
+    (part,) = Query.of('a sign that says "no dogs" by “the door”').parts
     assert part.text == 'a sign that says "no dogs" by “the door”'
     assert part.phrases == ("no dogs", "the door")
 
 
 def test_nothing_but_quotes_are_texts_of_their_own_without_the_marks():
-    assert [(p.text, p.phrases) for p in parse("“红色的车” 「街道」").parts] == [
+    assert [(p.text, p.phrases) for p in Query.of("“红色的车” 「街道」").parts] == [
         ("红色的车", ("红色的车",)),
         ("街道", ("街道",)),
     ]
-    (part,) = parse('"no parking sign"').parts
+    (part,) = Query.of('"no parking sign"').parts
     assert (part.text, part.phrases, part.weight) == ("no parking sign", ("no parking sign",), 1)
 
 
 def test_weights_follow_a_caret():
-    assert [(p.text, p.weight) for p in parse('sunset^2 "red car"^0.5 mountains').parts] == [
+    assert [(p.text, p.weight) for p in Query.of('sunset^2 "red car"^0.5 mountains').parts] == [
         ("sunset", 2),
         ("red car", 0.5),
         ("mountains", 1),
     ]
-    assert [p.weight for p in parse("beach -people^3").parts] == [1, -1.5]
-    assert [p.text for p in parse("a beach + a dog").parts] == ["a beach", "a dog"]
+    assert [p.weight for p in Query.of("beach -people^3").parts] == [1, -1.5]
+    assert [p.text for p in Query.of("a beach + a dog").parts] == ["a beach", "a dog"]
 
 
 @pytest.mark.parametrize("dash", "-－–—−‐‑﹣")
@@ -71,9 +71,9 @@ def test_a_dash_that_stands_elsewhere_stays_as_it_was_typed(text):
 
 
 def test_signs_of_full_width_mean_what_the_narrow_ones_do():
-    assert [(p.text, p.weight) for p in parse("日落＾２ 山").parts] == [("日落", 2), ("山", 1)]
-    assert [p.text for p in parse("ＤＯＧ ＋ 貓").parts] == ["ＤＯＧ", "貓"]
-    assert parse("＂紅色的車＂").parts[0].phrases == ("紅色的車",)
+    assert [(p.text, p.weight) for p in Query.of("日落＾２ 山").parts] == [("日落", 2), ("山", 1)]
+    assert [p.text for p in Query.of("ＤＯＧ ＋ 貓").parts] == ["ＤＯＧ", "貓"]
+    assert Query.of("＂紅色的車＂").parts[0].phrases == ("紅色的車",)
 
 
 def test_denials_are_read_in_traditional_characters():
@@ -86,8 +86,8 @@ def test_what_nobody_can_see_is_left_out_of_a_query():
 
 
 def test_pictures_are_wanted_as_much_as_words():
-    assert [p.weight for p in parse("a dog", images=["a.jpg"]).parts] == [1, 1]
-    assert [p.image for p in parse("", images=["a.jpg"]).parts] == ["a.jpg"]
+    assert [p.weight for p in Query.of("a dog", images=["a.jpg"]).parts] == [1, 1]
+    assert [p.image for p in Query.of("", images=["a.jpg"]).parts] == ["a.jpg"]
 
 
 def test_invisible_characters_are_taken_out_but_not_those_of_an_emoji():
@@ -98,7 +98,7 @@ def test_invisible_characters_are_taken_out_but_not_those_of_an_emoji():
 @pytest.mark.parametrize("text", ["", "  ", "-", '""', "...", "\u200b"])
 def test_a_query_of_nothing_is_refused(text):
     with pytest.raises(ConfigError, match="expected words or a picture"):
-        parse(text)
+        Query.of(text)
 
 
 def test_impossible_queries_are_refused_with_their_values():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from made_files import write_photo
-from seesay.search.asking.asking import parse
+from seesay.search.asking.query import Query
 from seesay.search.asking.searcher import Searcher
 from seesay.search.checking.verify import check_truth
 from seesay.search.indexing import fill, read
@@ -45,7 +45,7 @@ def test_a_caption_finds_its_picture_as_one_hit_of_two_lanes(store, embedder, ph
     expected /= np.linalg.norm(expected)
     assert np.allclose(said_of(store, "0.jpg"), expected, atol=1e-3)
     searcher = Searcher(store, embedder)
-    hits = searcher.search(parse("A dog on the grass")).hits
+    hits = searcher.search(Query.of("A dog on the grass")).hits
     searcher.close()
     assert len({hit.item for hit in hits}) == len(hits) == 6
     (hit,) = [hit for hit in hits if hit.path.endswith("0.jpg")]

@@ -8,9 +8,9 @@ import pytest
 from hostile_tables import hostile_table
 from made_files import write_photo
 from seesay.cli.errors import STAGES
-from seesay.data.batches_config import RecordsConfig, open_records
+from seesay.data.sources import RecordsConfig, open_records
 from seesay.errors import SeesayError
-from seesay.search.asking.asking import parse
+from seesay.search.asking.query import Query
 from seesay.search.catalog.filter_masks import Columns
 from seesay.search.catalog.filters import Where, matching_units
 from seesay.search.catalog.metadata import MOST_KEY, MOST_TEXT
@@ -59,7 +59,7 @@ def _check_everything(collection, folder):
     for ending in ("csv", "jsonl", "npz", "parquet"):
         assert collection.export(folder / f"e.{ending}") > 0
     for words in ("a dog", "一只狗 -猫", "last summer"):
-        results = collection.search(replace(parse(words), count=100))
+        results = collection.search(replace(Query.of(words), count=100))
         json.loads(to_json(results))
         for hit in results.hits[:20]:
             json.loads(to_json(collection.describe(hit.unit)))

@@ -1,1 +1,1 @@
-"""Words and pictures in, hits out."""
+"""From a query to its results: query, retrievers, fusion, confidence; duplicates and tags."""

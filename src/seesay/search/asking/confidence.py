@@ -12,7 +12,7 @@ dog or does not, whichever folder is searched.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Float32
 
 from seesay.inference.background import SMALLEST, Background
 from seesay.inference.confidence import Calibration, Mixture, Presence, Scale, sentence_weight
@@ -26,8 +26,6 @@ half of it (Lipton et al., ECML 2014), and the best F1 is about 0.8 here."""
 # Score of pictures of the same kind: 2.1 for kitchens where a third of the collection are kitchens
 # and bathrooms; 2.5 to 4 for surfers, beaches, streets and the like.
 _MATCH = 2.25
-# Confidences of a picture and of a text that differ by less do not tell which of them fits better.
-_CLOSE = 20
 _PRIOR = 10  # vectors that the cosines between scenes count as much as
 _SELF, _COPY = 0.9999, 0.98  # cosines of a picture with itself, and with a copy of it
 
@@ -36,27 +34,24 @@ Vectors = Float32[np.ndarray, "rows embed"]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Vectors that stand for all `size` vectors of one kind."""
+    """Vectors that stand for all `size` vectors of one modality."""
 
     vectors: Vectors
     size: int
 
-    def mixture(self, scale: Scale) -> Mixture:
-        return Mixture(scale.match, scale.scores(self.vectors), self.size)
-
 
 @dataclass(frozen=True, eq=False)
 class Confidence:
-    """Of one part of a query, for the vectors of one kind."""
+    """Of one part of a query, for the vectors of one modality."""
 
     against: str
     """What it is compared with: "en" and "zh" for background words, "image" for pictures."""
     scale: Scale
     mixture: Mixture
     presence: Presence | None = None
-    """Where pictures are searched by words: whether anything shows them."""
+    """For pictures searched by words: whether any of them shows it."""
     texts: Calibration | None = None
-    """Where texts are searched by words: tells which of them the model understands."""
+    """For texts searched by words: tells which of them the model understands."""
 
     def __call__(self, vectors: Vectors) -> Float32[np.ndarray, " rows"]:
         confidences = 100 * self.mixture(self.scale.scores(vectors))
@@ -69,7 +64,7 @@ class Confidence:
         return confidences
 
     def comparison(self, vectors: Vectors) -> Comparison:
-        """What is told of the hits that have these vectors."""
+        """How the hits that have these vectors were judged."""
         return Comparison(
             against=self.against,
             null=self.scale.null,
@@ -89,7 +84,7 @@ def of_text(
 ) -> Confidence:
     sentence = sentence_weight(text, language)
     scale = calibration.scale(vector, sentence)
-    mixture = sample.mixture(scale)
+    mixture = Mixture(scale.match, scale.scores(sample.vectors), sample.size)
     if calibration.of_texts:
         return Confidence(language, scale, mixture, texts=calibration)
     presence = calibration.presence(vector, sentence, sample.vectors)
@@ -99,9 +94,10 @@ def of_text(
 def of_picture(
     vector: Float32[np.ndarray, " embed"], null: tuple[float, float], sample: Sample
 ) -> Confidence:
-    """`null` is what `picture_null` tells."""
+    """`null` is what `picture_null` returns."""
     scale = Scale(vector, *null, _MATCH)
-    return Confidence("image", scale, sample.mixture(scale))
+    mixture = Mixture(scale.match, scale.scores(sample.vectors), sample.size)
+    return Confidence("image", scale, mixture)
 
 
 def picture_null(
@@ -126,60 +122,3 @@ def _lower_half(cosines: Float32[np.ndarray, " pairs"]) -> tuple[float, float]:
     """The median and, as a spread, its distance to the quantile one standard deviation lower."""
     low, middle = np.quantile(cosines, [0.1587, 0.5])
     return float(middle), max(float(middle - low), SMALLEST)
-
-
-def in_order(
-    confidences: Float[np.ndarray, " found"], pictures: Bool[np.ndarray, " found"] | None
-) -> tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
-    """The order in which hits are shown, and the confidences to show, from the best to the worst.
-
-    The hits come in their fused order, which says more about likely hits of one kind than their
-    confidence does, so these stay in it; the others are sorted by confidence. Pictures and texts
-    that are about as likely come in turn (`pictures` is None where all hits are of one kind). Where
-    a lower hit has the higher confidence, the hits in between get their mean (isotonic regression).
-    """
-    values = np.array(confidences, float)
-    likely, unlikely = np.flatnonzero(values >= THRESHOLD), np.flatnonzero(values < THRESHOLD)
-    unlikely = unlikely[np.argsort(-values[unlikely], kind="stable")]
-    order = []
-    for rows in (likely, unlikely):
-        if pictures is not None:
-            rows = _in_turn(rows[pictures[rows]], rows[~pictures[rows]], values)
-        values[rows] = _falling(values[rows]).round()
-        order.append(rows)
-    rows = np.concatenate(order)
-    return rows, values[rows]
-
-
-def _in_turn(
-    pictures: Int[np.ndarray, " pictures"],
-    texts: Int[np.ndarray, " texts"],
-    values: Float[np.ndarray, " found"],
-) -> Int[np.ndarray, " both"]:
-    """The rows of both kinds, each kind in its order: in turn while their confidences are close,
-    the surer one first where they are not."""
-    levels = _falling(values[pictures]).tolist(), _falling(values[texts]).tolist()
-    rows = pictures.tolist(), texts.tolist()
-    merged, at, last = list[int](), [0, 0], None
-    while at[0] < len(rows[0]) and at[1] < len(rows[1]):
-        lead = levels[0][at[0]] - levels[1][at[1]]
-        kind = 1 - last if last is not None and abs(lead) < _CLOSE else int(lead < 0)
-        merged.append(rows[kind][at[kind]])
-        at[kind] += 1
-        last = kind
-    return np.array([*merged, *rows[0][at[0] :], *rows[1][at[1] :]], np.int64)
-
-
-def _falling(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """The nearest values that never rise (pool adjacent violators)."""
-    means: list[float] = []
-    counts: list[int] = []
-    for value in values.tolist():
-        mean, count = value, 1
-        while means and means[-1] < mean:
-            mean = (mean * count + means[-1] * counts[-1]) / (count + counts[-1])
-            count += counts.pop()
-            means.pop()
-        means.append(mean)
-        counts.append(count)
-    return np.repeat(means, counts)

@@ -5,13 +5,16 @@ content, or compared with it and alike. So no chain of likenesses leads to a fil
 """
 
 import os
+import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
+from seesay.data.decoding import open_header
+from seesay.data.files import open_file
 from seesay.errors import ConfigError
-from seesay.search.asking.keeping import CopyFile, copy_files, loss, sort_key, why_before
 from seesay.search.asking.likeness import (
     IDENTICAL,
     THRESHOLD,
@@ -19,13 +22,16 @@ from seesay.search.asking.likeness import (
     ThumbnailOf,
     candidates,
     likenesses,
+    own_metadata,
 )
-from seesay.search.asking.results import Note
+from seesay.search.asking.tags import TAG_KEY
 from seesay.search.catalog.files import Item
+from seesay.search.catalog.metadata import Metadata
 from seesay.search.catalog.store import Store
 from seesay.search.reading.files import RefusedError, read_file, size_and_time
+from seesay.text import Text
 
-_OTHER_NAMES = Note(en="other names of the same file", zh="同一文件还有其他名称")
+_OTHER_NAMES = Text(en="other names of the same file", zh="同一文件还有其他名称")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +51,7 @@ class DuplicateFile:
     """Of a file that may go: the path of the one to keep in its place."""
     similarity: float
     """With that file, or of one to keep with the first of the group; 1 for the same content."""
-    reason: Note
+    reason: Text
     """What the file to keep has before this one; of one to keep, what it has before the others."""
     other_names: tuple[str, ...]
     """Paths in the collection that are names of the same file."""
@@ -90,6 +96,62 @@ class Removable:
     """Files that may not, since they or the file to keep have changed."""
 
 
+_CAMERA_KEYS = frozenset(("camera", "date", "latitude"))
+_LOSSLESS = 3
+_FORMATS = {
+    **dict.fromkeys((".png", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga"), _LOSSLESS),
+    **dict.fromkeys((".heic", ".heif"), 2),  # as phones write them; JPEG is made of them
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".jp2"), 1),
+}
+"""Endings, the nearer to the original the higher; 0 for WebP and what else is made for the web."""
+_MORE_BYTES = 1.2  # times those of the other file: what is less may be metadata
+
+_COPY_MARKS = re.compile(
+    r"""^(?:copy|kopie|copie|copia)(?:\ \(\d+\))?\ (?:of|von|de|di)\ |^(?:副本|复件|复制|拷贝)
+    |[\ _.-](?:copy|kopie|copie|copia)[\ _]?[(]?\d{0,3}[)]?$
+    |(?:副本|复件|复制|拷贝)[\ _]?[(（]?\d{0,3}[)）]?$
+    |[(（]\d{1,3}[)）]$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyFile:
+    """A file that others are copies of, or the other way round."""
+
+    item: Item
+    other_names: tuple[str, ...] = ()
+    """Paths in the collection that are names of the same file."""
+    annotated: bool = False
+    """Whether it has a caption, tags, or anything else that a table says."""
+    width: int = 0
+    height: int = 0
+    camera_data: frozenset[str] = frozenset()
+    """What its EXIF says of camera, time and place."""
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def format(self) -> int:
+        """How near to the original files of this ending are; see _FORMATS."""
+        return _FORMATS.get(self.ending, 0)
+
+    @property
+    def ending(self) -> str:
+        return os.path.splitext(self.item.path)[1].lower()
+
+    @cached_property
+    def frames(self) -> int:
+        """Pages, or pictures of an animation."""
+        try:
+            with open_file(self.item.path) as stream:
+                return int(getattr(open_header(stream, self.item.path), "n_frames", 1))
+        except Exception:  # whatever a damaged file makes a library do
+            return 1
+
+
 Near = Mapping[str, Mapping[str, Likeness]]
 """By content, what is alike."""
 
@@ -102,8 +164,12 @@ def duplicates(
     Raises ConfigError for a threshold that is not above 0 and at most 1."""
     if not 0 < threshold <= 1:
         raise ConfigError(
-            f"the threshold is {threshold:g}; expected a similarity above 0 and up to 1; "
-            f"{THRESHOLD} finds pictures that were made smaller or saved again"
+            Text(
+                f"the threshold is {threshold:g}; expected a similarity above 0 and up to 1; "
+                f"{THRESHOLD} finds pictures that were made smaller or saved again",
+                f"阈值为 {threshold:g}；应为大于 0、不超过 1 的相似度；"
+                f"{THRESHOLD} 可找出缩小过或重新保存过的图片",
+            )
         )
     near = {} if exact else _near(store, thumbnail, threshold)
     items = store.items.by_hash({*store.items.repeated_contents(), *near})
@@ -217,9 +283,9 @@ def _group(members: Sequence[CopyFile], near: Near) -> DuplicateGroup:
     kept: list[CopyFile] = []
     files = []
     for file in members:
-        told = _described(file, kept, members, near)
-        files.append(told)
-        if told.keep:
+        judged = _judged(file, kept, members, near)
+        files.append(judged)
+        if judged.keep:
             kept.append(file)
     contents = {file.item.content_hash for file in members}
     return DuplicateGroup(
@@ -229,24 +295,24 @@ def _group(members: Sequence[CopyFile], near: Near) -> DuplicateGroup:
     )
 
 
-def _described(
+def _judged(
     file: CopyFile, kept: Sequence[CopyFile], members: Sequence[CopyFile], near: Near
 ) -> DuplicateFile:
     """A file may go if one of those to keep is alike and lacks nothing of it."""
     alike = [(one, likeness) for one in kept if (likeness := _likeness(one, file, near))]
     if not alike:
-        return _told(file, IDENTICAL, why_before(file, members[1]))
+        return _listed(file, IDENTICAL, why_before(file, members[1]))
     losses = []
     for one, likeness in alike:
         lost = _OTHER_NAMES if file.other_names else loss(one, file, likeness)
         if lost is None:
-            return _told(file, likeness, why_before(one, file), copy_of=one.item.path)
+            return _listed(file, likeness, why_before(one, file), copy_of=one.item.path)
         losses.append(lost)
-    return _told(file, alike[0][1], losses[0])
+    return _listed(file, alike[0][1], losses[0])
 
 
-def _told(
-    file: CopyFile, likeness: Likeness, reason: Note, copy_of: str | None = None
+def _listed(
+    file: CopyFile, likeness: Likeness, reason: Text, copy_of: str | None = None
 ) -> DuplicateFile:
     return DuplicateFile(
         item=file.item.id,
@@ -266,3 +332,109 @@ def _likeness(one: CopyFile, other: CopyFile, near: Near) -> Likeness | None:
     if one.item.content_hash == other.item.content_hash:
         return IDENTICAL
     return near.get(one.item.content_hash, {}).get(other.item.content_hash)
+
+
+def copy_files(store: Store, items: Sequence[Item]) -> list[CopyFile]:
+    """What the order of files depends on, as far as the collection knows it."""
+    pictures = [item.id for item in items if item.kind == "image"]
+    units = {u.item: u for u in store.units.of_items(pictures) if u.kind == "image"}
+    numbers = [unit.id for unit in units.values()]
+    known, own = store.units.metadata(numbers), own_metadata(store, numbers)
+    annotated = store.annotations.own(numbers)
+    files = []
+    for item in items:
+        if (unit := units.get(item.id)) is None:
+            files.append(CopyFile(item=item))
+            continue
+        facts = own[unit.id]
+        tagged = unit.id in annotated or TAG_KEY in known[unit.id]
+        files.append(
+            CopyFile(
+                item=item,
+                annotated=tagged or bool((unit.text or "").strip()),
+                width=_number(facts, "width"),
+                height=_number(facts, "height"),
+                camera_data=_CAMERA_KEYS.intersection(facts),
+            )
+        )
+    return files
+
+
+def sort_key(file: CopyFile) -> tuple[Any, ...]:
+    """Files in this order have the one to keep first."""
+    return tuple(key(file) for key, _ in _ORDER)
+
+
+def why_before(kept: CopyFile, other: CopyFile) -> Text:
+    """What the file that comes first has before another."""
+    return next(note(kept) for key, note in _ORDER if key(kept) != key(other))
+
+
+def loss(kept: CopyFile, other: CopyFile, likeness: Likeness) -> Text | None:
+    """What would be gone without `other`, though `kept` comes before it; None for nothing."""
+    if likeness is IDENTICAL:
+        return None
+    if other.pixels > kept.pixels:
+        return _pixels(other)
+    if other.camera_data - kept.camera_data:
+        return _CAMERA
+    if not likeness.same_colours:
+        return Text(en="other colours", zh="颜色不同")
+    if other.pixels == kept.pixels and (better := _better_kept(kept, other)):
+        return better
+    if other.frames > kept.frames:
+        return Text(en=f"{other.frames} pages or frames", zh=f"有 {other.frames} 页或帧")
+    return None
+
+
+def _better_kept(kept: CopyFile, other: CopyFile) -> Text | None:
+    """What the format of `other`, of as many pixels, keeps of the picture and that of `kept` may
+    not. Which of two was made from the other nobody can tell: it may be the older one, or the one
+    of more bytes. Where these disagree, neither may go."""
+    if other.format > kept.format:
+        return _format(other)
+    comparable = other.ending == kept.ending or other.format == kept.format != _LOSSLESS
+    if comparable and other.item.size > _MORE_BYTES * kept.item.size:
+        return Text(en="more bytes for as many pixels", zh="像素相同而文件更大")
+    return None
+
+
+def has_copy_mark(path: str) -> bool:
+    """Whether a name says that the file is a copy: "copy of x.jpg", "x (1).jpg", "x - 副本.jpg"."""
+    return _COPY_MARKS.search(os.path.splitext(os.path.basename(path))[0]) is not None
+
+
+def _number(metadata: Metadata, key: str) -> int:
+    value = metadata.get(key)
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def _pixels(file: CopyFile) -> Text:
+    size = f"{file.width} x {file.height}"
+    return Text(en=f"more pixels ({size})", zh=f"像素更多（{size}）")
+
+
+def _format(file: CopyFile) -> Text:
+    if file.format == _LOSSLESS:
+        return Text(en="a lossless format", zh="无损格式")
+    return Text(en="a format nearer to the original", zh="格式更接近原件")
+
+
+_CAMERA = Text(en="camera data", zh="有相机信息")
+
+# Each with how it is said of the file that comes first. The path is different in any case.
+_ORDER: tuple[tuple[Callable[[CopyFile], Any], Callable[[CopyFile], Text]], ...] = (
+    (
+        lambda file: not file.annotated,
+        lambda _: Text(en="a caption or tags", zh="有说明或标签"),
+    ),
+    (lambda file: -file.pixels, _pixels),
+    (lambda file: not file.camera_data, lambda _: _CAMERA),
+    (lambda file: -file.format, _format),
+    (lambda file: file.item.mtime_ns, lambda _: Text(en="older", zh="更早")),
+    (
+        lambda file: has_copy_mark(file.item.path),
+        lambda _: Text(en="a name without a copy mark", zh="名称没有副本标记"),
+    ),
+    (lambda file: file.item.path, lambda _: Text(en="the first path", zh="路径排在前面")),
+)

@@ -1,9 +1,10 @@
-"""The vectors of a query's parts: embedded once, remembered, or taken from the collection."""
+"""The vectors of a query's parts: embedded once and remembered, or taken from the collection."""
 
 import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,116 +12,108 @@ from jaxtyping import Float32
 
 from seesay.data.images import ImageSource, describe_source
 from seesay.errors import CollectionError
-from seesay.inference.embedder import Embedder, Embeddings
+from seesay.inference.embedder import Embedder
 from seesay.inference.text_embedder import TextEmbedder
-from seesay.search.asking.asking import Part
+from seesay.search.asking.query import Part
 from seesay.search.asking.results import PartReport
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import Space
-from seesay.text import Language, detect_language
+from seesay.text import Text
 
-REMEMBERED = 256
+_REMEMBERED = 256
+
+Vector = Float32[np.ndarray, " embed"]
 
 
-class Embedded:
-    """A part of a query with its direction."""
-
-    def __init__(
-        self,
-        part: Part,
-        vector: Float32[np.ndarray, " embed"],
-        text: str | None,
-        report: PartReport,
-    ) -> None:
-        """`text` is None for a picture."""
-        self.part, self.vector, self.text, self.report = part, vector, text, report
-        self.language: Language | None = None if text is None else detect_language(text)
+@dataclass(frozen=True, eq=False)
+class EmbeddedPart:
+    part: Part
+    vector: Vector
+    text: str | None
+    """None for a picture."""
+    report: PartReport
 
 
 class PartEmbedder:
-    """Embeds parts of queries. Any number of threads may use it."""
+    """Embeds the parts of queries. Any number of threads may use it."""
 
     def __init__(self, store: Store, embedder: Embedder | TextEmbedder) -> None:
         self.embedder = embedder
         self._store = store
-        self._known: OrderedDict[object, tuple[Float32[np.ndarray, " embed"], int]] = OrderedDict()
+        self._known: OrderedDict[object, tuple[Vector, int]] = OrderedDict()
         self._mutex = threading.Lock()
 
-    def embed(self, part: Part, space: Space) -> Embedded:
-        """Raises ImageError for a picture that cannot be read, CollectionError for a unit that has
-        no vector."""
+    def embed(self, part: Part, space: Space) -> EmbeddedPart:
+        """Raises ImageError for a picture that cannot be read, CollectionError for a passage that
+        has no vector."""
         if part.unit is not None:
-            return self._of_unit(part, space)
-        if part.image is not None:
-            vector, _ = self._remembered(_key(part.image), part)
-            shown, windows = describe_source(part.image), 1
+            return self._of_passage(part.unit, part, space)
+        text = part.text
+        if text is None:
+            key, shown = _key(part.image), describe_source(part.image)
         else:
-            vector, windows = self._remembered(part.text, part)
-            shown = str(part.text)
+            key, shown = text, text
+        with self._mutex:
+            known = None if key is None else self._known.get(key)
+            if known is not None:
+                self._known.move_to_end(key)
+        if known is None:
+            found = (
+                self.embedder.embed_images([part.image])
+                if text is None
+                else self.embedder.embed_texts([text])
+            )
+            for failure in found.failures:
+                raise failure.error
+            known = found.vectors[0], found.windows[0]
+            self._remember({key: known})
+        vector, windows = known
         report = PartReport(
-            kind="text" if part.text is not None else "image",
+            kind="image" if text is None else "text",
             shown=shown,
             weight=part.weight,
             windows=windows,
         )
-        return Embedded(part, vector, part.text, report)
+        return EmbeddedPart(part, vector, text, report)
 
     def expect(self, texts: Iterable[str]) -> None:
-        """Embed texts that are asked for in a moment, all at once: together each takes a quarter of
-        what it takes alone."""
+        """Embed texts that will be asked for soon, all at once: together each takes a quarter of
+        the time that it takes alone."""
         with self._mutex:
             fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if len(fresh) < 2:
-            return
-        found = self.embedder.embed_texts(fresh)
-        with self._mutex:
-            for row, vector, windows in zip(found.rows, found.vectors, found.windows, strict=True):
-                self._remember(fresh[row], (vector, windows))
+        if len(fresh) > 1:
+            found = self.embedder.embed_texts(fresh)
+            embedded = zip(found.rows, found.vectors, found.windows, strict=True)
+            self._remember({fresh[row]: (vector, windows) for row, vector, windows in embedded})
 
-    def _of_unit(self, part: Part, space: Space) -> Embedded:
-        assert part.unit is not None
-        numbers, vectors = self._store.vectors.get(space.id, [part.unit])
+    def _of_passage(self, number: int, part: Part, space: Space) -> EmbeddedPart:
+        numbers, vectors = self._store.vectors.get(space.id, [number])
         if not len(numbers):
             raise CollectionError(
-                f"unit {part.unit} has no vector of {space.model}, expected one of a search's "
-                "hits; search again, since it may have changed"
+                Text(
+                    f"unit {number} has no vector of {space.model}, expected one of a search's "
+                    "hits; search again, since it may have changed",
+                    f"条目 {number} 没有 {space.model} 的向量；应为某次搜索结果中的条目；"
+                    "它可能已经改变，请重新搜索",
+                )
             )
-        (unit,) = self._store.units.get([part.unit])
+        (unit,) = self._store.units.get([number])
         (item,) = self._store.items.get([unit.item])
         text = None if unit.modality == "image" else unit.text or ""
         report = PartReport(kind="unit", shown=item.path, weight=part.weight)
-        return Embedded(part, vectors[0].astype(np.float32), text, report)
+        return EmbeddedPart(part, vectors[0].astype(np.float32), text, report)
 
-    def _remembered(self, key: object, part: Part) -> tuple[Float32[np.ndarray, " embed"], int]:
+    def _remember(self, embedded: dict[object, tuple[Vector, int]]) -> None:
         with self._mutex:
-            if key is not None and key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
-        found = self._made(part)
-        result = found.vectors[0], found.windows[0]
-        if key is not None:
-            with self._mutex:
-                self._remember(key, result)
-        return result
-
-    def _remember(self, key: object, result: tuple[Float32[np.ndarray, " embed"], int]) -> None:
-        self._known[key] = result
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
-
-    def _made(self, part: Part) -> Embeddings:
-        if part.image is not None:
-            found = self.embedder.embed_images([part.image])
-        else:
-            found = self.embedder.embed_texts([str(part.text)])
-        for failure in found.failures:
-            raise failure.error
-        return found
+            self._known.update(embedded)
+            self._known.pop(None, None)
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
 
 
-def _key(image: ImageSource) -> object:
-    """What a picture is known by while it stays the same; None where that would take longer than
-    looking at it."""
+def _key(image: ImageSource | None) -> object:
+    """Identifies a picture as long as it stays the same; None if finding out would take longer than
+    embedding it."""
     if isinstance(image, bytes):
         return hashlib.sha256(image).digest()
     if isinstance(image, str | Path):

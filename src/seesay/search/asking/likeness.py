@@ -20,9 +20,11 @@ from PIL import Image
 
 from seesay.errors import CollectionError, SeesayError
 from seesay.inference.cancelling import check_cancelled
+from seesay.search.asking.results import Hit
 from seesay.search.catalog.metadata import DATE_KEY, Metadata
 from seesay.search.catalog.store import Store
 from seesay.search.indexing.options import default_workers
+from seesay.text import Text
 
 THRESHOLD = 0.98
 """Similarity from which on two pictures are copies. Over 1,000 photographs the copies had 0.985 and
@@ -58,6 +60,21 @@ class Likeness:
 IDENTICAL = Likeness(similarity=1.0, same_colours=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FoldedHit:
+    """A hit with those after it that show the same picture."""
+
+    hit: Hit
+    copies: tuple[Hit, ...] = ()
+    """The same picture in other sizes and formats. Identical files are in `Hit.duplicates`."""
+
+    @property
+    def count(self) -> int:
+        """How many files show the same, this one aside."""
+        others = (self.hit, *self.copies)
+        return len(self.copies) + sum(len(hit.duplicates) for hit in others)
+
+
 def likenesses(
     store: Store, thumbnail: ThumbnailOf, pairs: Sequence[Pair], threshold: float = THRESHOLD
 ) -> dict[Pair, Likeness]:
@@ -72,6 +89,25 @@ def likenesses(
     with ThreadPoolExecutor(default_workers()) as pool:
         found = zip(asked, pool.map(partial(_compared, picture), asked), strict=True)
         return {pair: one for pair, one in found if one and one.similarity >= threshold}
+
+
+def fold(store: Store, thumbnail: ThumbnailOf, hits: Sequence[Hit]) -> list[FoldedHit]:
+    """The hits in their order, each picture once. A copy is one of the hit that stands for it, not
+    of another copy, so that no chain of likenesses leads to a picture that differs.
+
+    Fingerprints tell in microseconds that two pictures differ; only those that may be the same are
+    compared, by thumbnails."""
+    pairs = candidates_among(store, [hit.unit for hit in hits if hit.kind == "image"])
+    alike = {frozenset(pair) for pair in likenesses(store, thumbnail, pairs)} if pairs else set()
+    copies: dict[int, list[Hit]] = {}
+    shown: list[Hit] = []
+    for hit in hits:
+        first = next((one for one in shown if frozenset((one.unit, hit.unit)) in alike), None)
+        if first is None:
+            shown.append(hit)
+        else:
+            copies.setdefault(first.unit, []).append(hit)
+    return [FoldedHit(hit=hit, copies=tuple(copies.get(hit.unit, ()))) for hit in shown]
 
 
 def candidates(pixels: UInt8[np.ndarray, "rows levels"]) -> list[Pair]:
@@ -161,7 +197,11 @@ def _of_twin(store: Store, thumbnail: ThumbnailOf, unit: int) -> bytes:
             with suppress(SeesayError):
                 return thumbnail(twin.id, _SIDE)
     raise CollectionError(
-        f"no file that unit {unit} was indexed from is left as it was, expected one; index again"
+        Text(
+            f"no file that unit {unit} was indexed from is left as it was, expected one; index "
+            "again",
+            f"收录条目 {unit} 时的文件都已改变或不在了，至少应有一个保持原样；请重新收录",
+        )
     )
 
 

@@ -1,20 +1,26 @@
-"""What a search answers: hits, how sure each is, and how it came about."""
+"""The answer to a query: hits with their confidence, and how they were found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from seesay.search.asking.asking import LaneName, Query
+import numpy as np
+from jaxtyping import Float, Int
+
+from seesay.search.asking.query import Query, RetrieverName
+from seesay.search.catalog.files import Item
 from seesay.search.catalog.metadata import Value
-from seesay.search.catalog.passages import Locator
+from seesay.search.catalog.passages import Locator, Unit
+from seesay.search.catalog.store import Store
 from seesay.search.vectors.planner import Plan
+from seesay.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaneHit:
-    """Where one lane put a unit."""
+class RetrieverRank:
+    """Where one retriever ranked a hit."""
 
-    lane: LaneName
+    lane: RetrieverName
     """"text" and "keyword" of a picture are about its captions."""
     rank: int
     """From 1."""
@@ -24,23 +30,23 @@ class LaneHit:
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """A unit that was found."""
+    """A passage that was found."""
 
     unit: int
     item: int
     path: str
     kind: str
-    """What the unit is: "image", "page", "moment" or "text"."""
+    """What it is: "image", "page", "moment" or "text"."""
     locator: Locator
     text: str | None
-    """What is written in it; of a picture its captions, one a line."""
+    """Its text; of a picture the captions, one a line."""
     score: float
-    """Reciprocal ranks of all lanes, weighted and added up: the order of likely hits."""
+    """The sum of its weighted reciprocal ranks: the order of likely hits."""
     confidence: float
-    """0-100: how likely this is what was asked for rather than the nearest of what is there."""
-    lanes: tuple[LaneHit, ...]
+    """0-100: how likely this is what was asked for, rather than the nearest of what is there."""
+    lanes: tuple[RetrieverRank, ...]
     duplicates: tuple[str, ...] = ()
-    """Paths of the same content, which were left out of the list."""
+    """Paths of files with the same content, which are left out of the list."""
     metadata: Mapping[str, Value | tuple[Value, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -49,7 +55,7 @@ class Hit:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """How the cosines of one lane were judged; see `search/asking/confidence.py`."""
+    """How the cosines of one retriever were judged; see `search/asking/confidence.py`."""
 
     against: str
     """The background vocabulary ("en", "zh"), or other pictures ("image")."""
@@ -62,26 +68,26 @@ class Comparison:
     best: float
     """How many spreads above `null` the best hit lies."""
     share: float
-    """The share of the lane that is expected to match (0 to 1)."""
+    """The share of its passages that is expected to match (0 to 1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaneReport:
-    """What one lane did."""
+class RetrieverReport:
+    """What one retriever did."""
 
-    lane: LaneName
-    weight: float
+    lane: RetrieverName
+    weight: float = 1.0
     found: int
-    plan: Plan | None
+    plan: Plan | None = None
     """How vectors were searched; None for keywords."""
-    comparison: Comparison | None
+    comparison: Comparison | None = None
     expression: str | None = None
     """What the keyword index was asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartReport:
-    """A part of the query as it was used."""
+    """A part of the query as it was searched for."""
 
     kind: Literal["text", "image", "unit"]
     shown: str
@@ -91,21 +97,13 @@ class PartReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note:
-    """Something that the person who asked should know, in both languages."""
-
-    en: str
-    zh: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Explain:
-    """How an answer came about."""
+    """How the hits were found."""
 
     parts: tuple[PartReport, ...]
-    lanes: tuple[LaneReport, ...]
-    notes: tuple[Note, ...]
-    """What was understood beyond the words, such as a date."""
+    lanes: tuple[RetrieverReport, ...]
+    notes: tuple[Text, ...]
+    """What people should know, such as a time that was understood."""
     filter: str
     """The filter in use, as text; empty without one."""
     threshold: float
@@ -120,9 +118,9 @@ class Results:
 
     hits: tuple[Hit, ...]
     no_good_match: bool
-    """Whether nothing in the collection fits: the hits are then only the nearest there are."""
+    """Whether nothing in the collection fits: the hits are only the nearest there are."""
     query: Query
-    """As it was understood; pictures by their names."""
+    """As it was understood."""
     explain: Explain
     seconds: float
 
@@ -130,3 +128,79 @@ class Results:
         best = f", best {self.hits[0]!r}" if self.hits else ""
         fits = "no good match" if self.no_good_match else "a good match"
         return f"Results({len(self.hits)} hits, {fits}{best})"
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Passages in the order in which they are shown."""
+
+    units: Int[np.ndarray, " found"]
+    scores: Float[np.ndarray, " found"]
+    confidences: Float[np.ndarray, " found"]
+    places: Mapping[RetrieverName, tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]] = field(
+        default_factory=dict
+    )
+    """What each retriever found, with its scores, the best first."""
+
+
+_SLACK = 3
+
+
+def make_hits(store: Store, ranked: Ranked, page: slice) -> list[Hit]:
+    """The hits of one page of a ranking in which copies are folded into the first of them. Passages
+    that have been removed since are left out."""
+    looked_at = page.stop + _SLACK
+    with store.database.snapshot():
+        while True:
+            units = {unit.id: unit for unit in store.units.get(ranked.units[:looked_at])}
+            items = {i.id: i for i in store.items.get({u.item for u in units.values()})}
+            folded = _fold(units, items, ranked.units[:looked_at].tolist())
+            # Copies of a hit come right after it: with one more hit, those of the last are there.
+            if len(folded) > page.stop or looked_at >= len(ranked.units):
+                break
+            looked_at *= 2
+        folded = folded[page]
+        metadata = store.units.metadata([number for number, _ in folded])
+    rows = {number: row for row, number in enumerate(ranked.units[:looked_at].tolist())}
+    places = {
+        name: ({unit: place for place, unit in enumerate(found.tolist())}, scores)
+        for name, (found, scores) in ranked.places.items()
+    }
+    return [
+        Hit(
+            unit=number,
+            item=units[number].item,
+            path=items[units[number].item].path,
+            kind=units[number].kind,
+            locator=units[number].locator,
+            text=units[number].text,
+            score=float(ranked.scores[rows[number]]),
+            confidence=float(ranked.confidences[rows[number]]),
+            lanes=tuple(
+                RetrieverRank(lane=name, rank=at[number] + 1, score=float(scores[at[number]]))
+                for name, (at, scores) in places.items()
+                if number in at
+            ),
+            duplicates=tuple(copies),
+            metadata=metadata[number],
+        )
+        for number, copies in folded
+    ]
+
+
+def _fold(
+    units: Mapping[int, Unit], items: Mapping[int, Item], order: Sequence[int]
+) -> list[tuple[int, list[str]]]:
+    """Passages with the paths of their copies; the same place in the same content is a copy."""
+    folded: dict[tuple[str, int], tuple[int, list[str]]] = {}
+    for number in order:
+        unit = units.get(number)
+        if unit is None or unit.item not in items:
+            continue
+        item = items[unit.item]
+        key = (item.content_hash or f"item {item.id}", unit.position)
+        if key in folded:
+            folded[key][1].append(item.path)
+        else:
+            folded[key] = (number, [])
+    return list(folded.values())

@@ -17,7 +17,7 @@ from seesay.inference.cancelling import check_cancelled
 from seesay.inference.embedder import Embedder
 from seesay.inference.prompts import concepts
 from seesay.search.asking.confidence import THRESHOLD, Confidence
-from seesay.search.asking.rankings.lanes import SpaceLanes
+from seesay.search.asking.retrievers import VectorRetrievers
 from seesay.search.catalog.filters import Filter, matching_units
 from seesay.search.catalog.keywords import cache_folder
 from seesay.search.catalog.store import Store
@@ -33,12 +33,12 @@ _BATCH = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class TagReport:
-    """What tagging did."""
+    """The result of tagging."""
 
     pictures: int
-    """That were looked at."""
+    """How many were looked at."""
     tagged: int
-    """That got at least one tag."""
+    """How many have at least one tag."""
     counts: Mapping[str, int]
     """Pictures by tag, the most frequent first."""
 
@@ -88,17 +88,22 @@ def tag(
     words = tuple(dict.fromkeys(label.strip() for label in labels or default_labels()))
     if not all(words):
         raise ConfigError(
-            f"the labels {list(words)} hold an empty one; expected words; "
-            "give them as in 'cat,dog' or '猫,狗'"
+            Text(
+                f"the labels {list(words)} hold an empty one; expected words; "
+                "give them as in 'cat,dog' or '猫,狗'",
+                f"标签 {list(words)} 中有空标签；应为词语；请写成 'cat,dog' 或 '猫,狗' 的形式",
+            )
         )
     space = store.spaces.active()
     if space is None:
         return TagReport(pictures=0, tagged=0, counts={})
-    lanes = SpaceLanes(store, space, Backgrounds(embedder, cache_folder() / "background"))
+    retrievers = VectorRetrievers(
+        store, space, Backgrounds(embedder, cache_folder() / "background")
+    )
     try:
-        return _tagged(lanes, embedder, words, within, on_progress)
+        return _tagged(retrievers, embedder, words, within, on_progress)
     finally:
-        lanes.close()
+        retrievers.close()
 
 
 @dataclass(frozen=True)
@@ -108,12 +113,11 @@ class _Label:
     confidence: Confidence
 
 
-def _labels(lanes: SpaceLanes, embedder: Embedder, words: Sequence[str]) -> list[_Label]:
+def _labels(retrievers: VectorRetrievers, embedder: Embedder, words: Sequence[str]) -> list[_Label]:
     labels = []
     for word, vector in zip(words, embedder.embed_texts(words).vectors, strict=True):
-        language = detect_language(word)
-        confidence = lanes.text_confidence("image", word, vector, language)
-        labels.append(_Label(word, language, confidence))
+        confidence = retrievers.confidence_of_text("image", word, vector)
+        labels.append(_Label(word, detect_language(word), confidence))
     return labels
 
 
@@ -138,15 +142,15 @@ def _best(labels: Sequence[_Label], confidences: Float32[np.ndarray, " labels"])
 
 
 def _tagged(
-    lanes: SpaceLanes,
+    retrievers: VectorRetrievers,
     embedder: Embedder,
     words: Sequence[str],
     within: Filter | None,
     on_progress: Callable[[int, int, int], None] | None,
 ) -> TagReport:
-    store, space = lanes.store, lanes.space
+    store, space = retrievers.store, retrievers.space
     units = _pictures(store, space, within)
-    labels = _labels(lanes, embedder, words) if units else []
+    labels = _labels(retrievers, embedder, words) if units else []
     counts: Counter[str] = Counter()
     tagged = 0
     for start in range(0, len(units), _BATCH):

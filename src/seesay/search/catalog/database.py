@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from seesay.data.folding import fold
+from seesay.data.spelling import fold
 from seesay.errors import CollectionBusyError, CollectionDamagedError, CollectionError
 from seesay.search.catalog.checksums import checksum
 from seesay.text import Text
@@ -46,12 +46,13 @@ class Database:
     def __init__(self, file: Path, *, read_only: bool, busy_timeout_s: float = 10.0) -> None:
         self.file = file
         self.read_only = read_only
-        self._identity = _identity(file)
+        self._identity: tuple[int, int] | None = None
         self._busy_timeout_s = busy_timeout_s
         self._idle: list[sqlite3.Connection] = []
         self._open: list[sqlite3.Connection] = []
         self._mutex = threading.Lock()
         self._local = threading.local()
+        self._require_same_file()
 
     def rows(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
         """All rows of a query, from one state: fetching all at once takes no transaction."""
@@ -189,7 +190,14 @@ class Database:
         return connection
 
     def _require_same_file(self) -> None:
-        if _identity(self.file) != self._identity:
+        """Device and inode tell two files of the same name apart."""
+        try:
+            facts = self.file.stat()
+            found = facts.st_dev, facts.st_ino
+        except OSError:
+            found = None
+        self._identity = self._identity or found
+        if found is None or found != self._identity:
             raise CollectionError(
                 Text(
                     f"{self.file} was replaced or removed while it was open, expected the same "
@@ -244,15 +252,6 @@ def _configured(file: Path, options: str, busy_timeout_s: float) -> sqlite3.Conn
 def _folded(value: bytes | None) -> str | None:
     """As bytes, because damaged text is no valid UTF-8 and would end the query."""
     return None if value is None else fold(value.decode("utf-8", "replace"))
-
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    """Device and inode, which tell two files of the same name apart; None where there is none."""
-    try:
-        facts = file.stat()
-    except OSError:
-        return None
-    return facts.st_dev, facts.st_ino
 
 
 # What SQLite's module raises. The last two are for a number beyond 64 bits, and for half an emoji

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from seesay.data.atomic import write_whole
+from seesay.data.files import write_whole
 from seesay.data.tables import EXPORTED, write_csv
 from seesay.errors import ConfigError, MissingExtraError
 from seesay.search.catalog.filters import All, Filter, matching_units

@@ -4,7 +4,6 @@ files that could not be read, which are recorded, shown, and left alone until th
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Literal
 
 from seesay.errors import CollectionError
@@ -15,7 +14,9 @@ from seesay.text import Text
 
 ItemStatus = Literal["pending", "ready", "missing"]
 
-_COLUMNS = "id, path, kind, content_hash, size, mtime_ns, status, added_ns, seq"
+_SELECT = (
+    "SELECT id, path, kind, content_hash, size, mtime_ns, status, added_ns, seq FROM items WHERE"
+)
 _BAD = "path, content_hash, size, mtime_ns, stage, error, tries, first_ns, last_ns"
 
 
@@ -117,17 +118,24 @@ class Items:
     def get(self, ids: Iterable[int]) -> list[Item]:
         """In the order of `ids`; those that are gone are left out."""
         ids = list(ids)
-        found = {item.id: item for item in self._select(f"id IN {ANY_OF}", as_list(ids))}
+        rows = self._database.rows(f"{_SELECT} id IN {ANY_OF}", (as_list(ids),))
+        found = {item.id: item for item in _items(rows)}
         return [found[number] for number in ids if number in found]
 
     def by_path(self, paths: Iterable[str]) -> dict[str, Item]:
         """The items that have one of these paths, by path."""
         texts = as_list(path_to_text(path) for path in paths)
-        return {item.path: item for item in self._select(f"path IN {ANY_OF}", texts)}
+        rows = self._database.rows(f"{_SELECT} path IN {ANY_OF}", (texts,))
+        return {item.path: item for item in _items(rows)}
 
     def by_hash(self, hashes: Iterable[str]) -> list[Item]:
         """Every item with one of these contents, the first stored first."""
-        return self._select(f"content_hash IN {ANY_OF} ORDER BY id", as_list(hashes))
+        sql = f"{_SELECT} content_hash IN {ANY_OF} ORDER BY id"
+        return _items(self._database.rows(sql, (as_list(hashes),)))
+
+    def by_status(self, status: ItemStatus) -> list[Item]:
+        """Every item of this status, the first stored first."""
+        return _items(self._database.rows(f"{_SELECT} status = ? ORDER BY id", (status,)))
 
     def repeated_contents(self) -> list[str]:
         """The contents that several items have."""
@@ -137,18 +145,17 @@ class Items:
         )
         return [content for (content,) in rows]
 
-    def by_status(self, status: ItemStatus) -> list[Item]:
-        """Every item of this status, the first stored first."""
-        return self._select("status = ? ORDER BY id", status)
-
     def under(self, folder: str) -> Iterator[Item]:
         """The items in a folder and below it, in the order of their paths, from one state."""
         text = path_to_text(folder).rstrip("/") + "/"
-        return self._pages("path > ? AND path < ? ORDER BY path", (text, text[:-1] + "0"))
+        sql = f"{_SELECT} path > ? AND path < ? ORDER BY path"
+        for page in self._database.pages(sql, (text, text[:-1] + "0")):
+            yield from _items(page)
 
     def all(self) -> Iterator[Item]:
         """Every item, the first stored first, from one state."""
-        return self._pages("true ORDER BY id", ())
+        for page in self._database.pages(f"{_SELECT} true ORDER BY id"):
+            yield from _items(page)
 
     def move(self, paths: Mapping[int, str]) -> None:
         """Give items, by number, new paths: what is known of them stays."""
@@ -186,29 +193,23 @@ class Items:
         """Remove items with all their units, vectors, keywords and metadata; returns how many."""
         return self._database.run(f"DELETE FROM items WHERE id IN {ANY_OF}", (as_list(ids),))
 
-    def _select(self, condition: str, *values: object) -> list[Item]:
-        sql = f"SELECT {_COLUMNS} FROM items WHERE {condition}"
-        return [_item(row) for row in self._database.rows(sql, values)]
 
-    def _pages(self, condition: str, values: Sequence[object]) -> Iterator[Item]:
-        pages = self._database.pages(f"SELECT {_COLUMNS} FROM items WHERE {condition}", values)
-        return map(_item, chain.from_iterable(pages))
-
-
-def _item(row: tuple[Any, ...]) -> Item:
+def _items(rows: Iterable[tuple[Any, ...]]) -> list[Item]:
     # Name by name, since a server makes thousands of these a second.
-    number, path, kind, content_hash, size, mtime_ns, status, added_ns, seq = row
-    return Item(
-        id=number,
-        path=text_to_path(path),
-        kind=kind,
-        content_hash=content_hash,
-        size=size,
-        mtime_ns=mtime_ns,
-        status=status,
-        added_ns=added_ns,
-        seq=seq,
-    )
+    return [
+        Item(
+            id=number,
+            path=text_to_path(path),
+            kind=kind,
+            content_hash=content_hash,
+            size=size,
+            mtime_ns=mtime_ns,
+            status=status,
+            added_ns=added_ns,
+            seq=seq,
+        )
+        for number, path, kind, content_hash, size, mtime_ns, status, added_ns, seq in rows
+    ]
 
 
 def _repeated(drafts: Sequence[ItemDraft]) -> CollectionError:

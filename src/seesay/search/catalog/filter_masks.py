@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from seesay.data.folding import fold
+from seesay.data.spelling import fold
 from seesay.search.catalog.database import Database
 from seesay.search.catalog.filters import (
     All,

@@ -12,8 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from seesay.data.folding import fold
-from seesay.data.spelling import spellings
+from seesay.data.spelling import fold, spellings
 from seesay.errors import CollectionError
 from seesay.search.catalog.database import Database
 from seesay.search.catalog.metadata import (

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from seesay.data.folding import fold
+from seesay.data.spelling import fold
 from seesay.search.catalog.database import ANY_OF, Database, as_list
 from seesay.search.catalog.filters import Filter, compile_filter
 

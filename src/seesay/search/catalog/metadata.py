@@ -146,19 +146,16 @@ def sound(metadata: Mapping[str, Any]) -> Sound:
     texts, dates in UTC, several values of a key in order. Anything else is left out."""
     found: Sound = {}
     for name, given in metadata.items():
-        key = sound_key(name)
-        known = set() if key is None else {*_values(key, given)}
+        key = unicodedata.normalize("NFC", clean_text(name)).strip()
+        if not 0 < len(key) <= MOST_KEY:
+            continue
         # As SQLite orders values: numbers before texts.
-        values = sorted(known, key=lambda value: (isinstance(value, str), stored(value)))
-        if key is not None and values:
+        values = sorted(
+            {*_values(key, given)}, key=lambda value: (isinstance(value, str), stored(value))
+        )
+        if values:
             found[key] = values[0] if len(values) == 1 else tuple(values[:MOST_VALUES])
     return found
-
-
-def sound_key(name: str) -> str | None:
-    """A name as a key of metadata; None for one that is empty or absurdly long."""
-    key = unicodedata.normalize("NFC", clean_text(name)).strip()
-    return key if 0 < len(key) <= MOST_KEY else None
 
 
 def _values(key: str, given: Any) -> Iterator[Value]:

@@ -10,7 +10,7 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
-from seesay.data.folding import simplified
+from seesay.data.spelling import simplified
 from seesay.search.catalog.checksums import Checked, changed_columns, checksum, statements, triggers
 from seesay.search.catalog.database import PAGE_BYTES
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from seesay.data.opening import open_file
+from seesay.data.files import open_file
 from seesay.data.squares import ImageTransformConfig
 from seesay.errors import CollectionBusyError, CollectionDamagedError
 from seesay.search.catalog.annotations import Table

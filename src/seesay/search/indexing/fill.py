@@ -84,7 +84,7 @@ def keep_up(store: Store, space: Space) -> str | None:
         vector_index = VectorIndex(store, space, modality)
         try:
             if vector_index.status().needs_build:
-                vector_index.build()
+                vector_index.update()
         except CollectionBusyError:
             continue
         except (CollectionError, ConfigError, MissingExtraError) as error:

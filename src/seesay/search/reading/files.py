@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from io import BufferedReader
 
-from seesay.data.opening import NoFileError, open_file
+from seesay.data.files import NoFileError, open_file
 from seesay.errors import ConfigError
 from seesay.text import Text
 

@@ -1,1 +1,0 @@
-"""Each lane asked for itself, and their rankings made one."""

@@ -1,1 +1,0 @@
-"""What a typed query says: wanted, unwanted, and when."""

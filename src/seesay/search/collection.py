@@ -55,6 +55,7 @@ from seesay.search.reading.files import ReadLimits
 from seesay.search.statistics import Facets, Statistics, facets, gather
 from seesay.search.thumbnails import Thumbnails
 from seesay.search.vectors.vector_index import VectorIndex
+from seesay.text import Text
 
 OnProgress = Callable[[IndexProgress], None]
 
@@ -213,8 +214,11 @@ class Collection:
         known = self.store.units.get(numbers)
         if absent := sorted({*numbers} - {unit.id for unit in known}):
             raise CollectionError(
-                f"there is no unit {absent[0]}, expected the number of one that was found; search "
-                "again"
+                Text(
+                    f"there is no unit {absent[0]}, expected the number of one that was found; "
+                    "search again",
+                    f"没有条目 {absent[0]}；应为查找结果中的编号；请重新查找",
+                )
             )
         files = self.store.items.get({unit.item for unit in known})
         return remove(self.store, [*map(absolute, several(paths)), *(one.path for one in files)])
@@ -355,8 +359,12 @@ class Collection:
         roots = known_roots(self.store)
         if not roots:
             raise ConfigError(
-                f"no files and folders were named, and {self.store.folder} knows none of before; "
-                "expected at least one path: seesay index FOLDER"
+                Text(
+                    f"no files and folders were named, and {self.store.folder} knows none of "
+                    "before; expected at least one path: seesay index FOLDER",
+                    f"没有给出文件或文件夹，{self.store.folder} 里也没有收录过的；"
+                    "至少应给出一个：seesay index 文件夹",
+                )
             )
         return list(roots)
 
@@ -424,8 +432,12 @@ class Collection:
         space = self.store.spaces.active()
         if space is None:
             raise CollectionError(
-                f"{self.store.folder} is empty, expected a collection with something in it; index "
-                "some pictures and texts first: seesay index FOLDER"
+                Text(
+                    f"{self.store.folder} is empty, expected a collection with something in it; "
+                    "index some pictures and texts first: seesay index FOLDER",
+                    f"{self.store.folder} 是空的；应为有内容的资料库；请先收录图片和文字："
+                    "seesay index 文件夹",
+                )
             )
         return space
 

@@ -11,7 +11,7 @@ from seesay import errors
 from seesay.cli.main import run
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import Store
-from seesay.search.filtering import check_filter, parse_where
+from seesay.search.filtering import check_filter, parse_filter
 from seesay.text import HAN
 
 
@@ -103,5 +103,5 @@ def test_a_condition_that_can_hold_for_nothing_is_told_in_chinese(monkeypatch):
     types = {"width": {"number"}, "camera": {"text"}, "date": {"date"}}
     for condition, holds in (("width>a", "数字"), ("camera>5", "文字"), ("date>a", "日期")):
         with pytest.raises(CollectionError) as told:
-            check_filter(parse_where(condition), types)
+            check_filter(parse_filter(condition), types)
         assert f"的值是{holds}" in told.value.text.zh

@@ -100,7 +100,7 @@ def test_nothing_outside_of_the_folders_that_are_allowed_is_read(tmp_path, embed
     (inside / "captions.csv").write_text(table)
     with Collection.open(tmp_path / "mine", create=True, model=embedder) as mine:
         mine.index(inside, IndexOptions(inside=(str(inside),)))
-        assert [one.path for one in mine.store.items.all() if one.kind == "image"] == [
+        assert [one.path for one in mine.store.files.all() if one.media_type == "image"] == [
             str(inside / "moon.png")
         ]
         assert mine.errors() == []

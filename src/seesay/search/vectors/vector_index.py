@@ -309,6 +309,8 @@ class VectorIndex:
                 )
             )
         fits = generation.vectors is None or generation.vectors.shape[1] == self.space.dim
+        if generation.manifest.is_held:
+            fits = bool((units[1:] > units[:-1]).all())
         if (
             not fits
             or units.min(initial=1) < 1

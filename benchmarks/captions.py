@@ -17,7 +17,7 @@ import numpy as np
 from no_good_match import DATA, read
 
 from seesay.search.collection import Collection
-from seesay.search.indexing.options import IngestOptions
+from seesay.search.indexing.options import IndexOptions
 
 LANGUAGES = ("en", "zh")
 SHARES = (1.0, 0.5, 0.1)
@@ -54,13 +54,13 @@ def main() -> None:
         for row, data in enumerate(pictures):
             (folder / f"{row:04d}.jpg").write_bytes(data)
         with Collection.open(Path(place, "c"), create=True, model=chosen.model) as here:
-            here.index([folder], IngestOptions())
+            here.index([folder], IndexOptions())
             asked = {name: [one[name][ASKED] for one in captions] for name in LANGUAGES}
             alone = {name: found(here, asked[name]) for name in LANGUAGES}
             for share in SHARES:
                 rows = np.sort(order[: round(share * len(order))])
                 write_table(folder / "captions.csv", captions, rows)
-                here.index([folder], IngestOptions())
+                here.index([folder], IndexOptions())
                 has = np.isin(np.arange(len(order)), rows)
                 for name in LANGUAGES:
                     now = found(here, asked[name])

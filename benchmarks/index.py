@@ -31,7 +31,8 @@ from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
-from seesay.weights.checkpoint import Checkpoint, save_dual_encoder
+from seesay.weights.bundle import Bundle
+from seesay.weights.saving import save_bundle
 
 SCRIPT = Path(__file__).parent / "peers" / "index_contenders.py"
 SMALL, LARGE = "500x375", "4000x3000"
@@ -78,8 +79,9 @@ def save_model(name: str, folder: Path) -> Path:
     folder.mkdir()
     byte_tokenizer().save(str(folder / "tokenizer.json"))
     tokenizer = load_tokenizer(folder, TokenizerConfig(context=64, pad_id=PAD))
-    save_dual_encoder(
-        folder / "saved", Checkpoint(model, ImageTransformConfig(), tokenizer, name, "")
+    save_bundle(
+        folder / "saved",
+        Bundle(model=model, transform=ImageTransformConfig(), tokenizer=tokenizer, name=name),
     )
     return folder / "saved"
 

@@ -14,13 +14,14 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import seesay
-from seesay.evaluation.dev_sets import measure_retrieval, measure_zero_shot, read_dev_set
+from seesay.evaluation.measure import evaluate
 from seesay.inference.embedder import Embedder
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 3
@@ -42,18 +43,19 @@ POINTS, LOAD_S, IMAGES_PER_S = 5.0, 0.5, 60.0
 
 def measured_quality(embedder: Embedder, data: Path) -> dict[str, float]:
     """The measures of the recipe, by the recipe's own dev sets."""
-    evaluation = read_recipe(ROOT / "recipes" / "seesay-mini.toml").evaluation
-    found: dict[str, float] = {}
-    measures = (
-        (evaluation.retrieval, measure_retrieval),
-        (evaluation.zero_shot, measure_zero_shot),
+    return evaluate(embedder, list(measures(data).values()))
+
+
+def measures(data: Path) -> dict[str, Any]:
+    """Those of the recipe, on data that lies elsewhere."""
+    of_recipe: dict[str, Any] = dict(
+        read_recipe(ROOT / "recipes" / "seesay-mini.toml").evaluation.measures
     )
-    for config, measure in measures:
-        assert config is not None
-        classes = config.classes and config.classes.replace("../shared/data", str(data))
-        path = config.path.replace("../shared/data", str(data))
-        found |= measure(embedder, read_dev_set(replace(config, path=path, classes=classes)))
-    return found
+    for name, measure in of_recipe.items():
+        classes = measure.classes and measure.classes.replace("../shared/data", str(data))
+        path = measure.path.replace("../shared/data", str(data))
+        of_recipe[name] = replace(measure, path=path, classes=classes)
+    return of_recipe
 
 
 def loading_seconds(model: str) -> float:
@@ -65,10 +67,7 @@ def loading_seconds(model: str) -> float:
 
 def images_per_second(embedder: Embedder, data: Path) -> float:
     """From encoded JPEG to vectors, in the quickest of three rounds."""
-    config = read_recipe(ROOT / "recipes" / "seesay-mini.toml").evaluation.retrieval
-    assert config is not None
-    path = config.path.replace("../shared/data", str(data))
-    images = read_dev_set(replace(config, path=path)).images
+    images = [record.image for record in measures(data)["retrieval"].records]
     seconds = []
     for _ in range(ROUNDS):
         start = time.perf_counter()

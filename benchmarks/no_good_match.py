@@ -29,8 +29,10 @@ import seesay
 from seesay.inference.embedder import Embedder
 from seesay.search.asking.query import Part, Query
 from seesay.search.asking.searcher import Searcher
-from seesay.search.catalog.records import ItemDraft, SpaceDraft, UnitDraft
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.passages import UnitDraft
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import SpaceDraft
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "flickr8k-bilingual" / "dev-000000.tar"
 TOPICS = Path(__file__).with_name("no_good_match.json")

@@ -26,7 +26,7 @@ from pathlib import Path
 GOAL_HELP_S, GOAL_SEARCH_S, GOAL_SEARCH_MB = 0.3, 0.7, 120
 GOAL_MCP_S = 1.0
 ROUNDS = 15
-CLI = "import sys; from seesay.cli.main import run; sys.exit(run(sys.argv[1:]))"
+CLI = "from seesay.cli.main import main; main()"
 PEAK = "import os, resource, subprocess, sys; code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"  # noqa: E501
 
 

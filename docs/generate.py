@@ -134,13 +134,13 @@ CHECKPOINT_COLUMNS = (
 
 def checkpoints_page(language: str) -> str:
     """One table per family."""
-    from seesay.weights.catalog import CATALOG
+    from seesay.weights.catalog import published_models
 
     lines = [f"# {word('checkpoints', language)}", "", word("checkpoints_note", language)]
     columns = CHECKPOINT_COLUMNS[LANGUAGES.index(language)]
-    for family in dict.fromkeys(entry.family for entry in CATALOG.values()):
+    for family in dict.fromkeys(entry.family for entry in published_models().values()):
         lines += ["", f"## {family}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-        of_family = [entry for entry in CATALOG.values() if entry.family == family]
+        of_family = [entry for entry in published_models().values() if entry.family == family]
         lines += [checkpoint_row(entry, language) for entry in of_family]
     return "\n".join(lines) + "\n"
 

@@ -18,7 +18,8 @@ from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
-from seesay.weights.checkpoint import Checkpoint, save_dual_encoder
+from seesay.weights.bundle import Bundle
+from seesay.weights.saving import save_bundle
 
 PAD, BEGIN, END = 256, 257, 258
 
@@ -47,14 +48,13 @@ def write_random_model(folder: Path, seed: int = 0) -> Path:
     with tempfile.TemporaryDirectory() as vocabulary:
         byte_tokenizer().save(str(Path(vocabulary) / "tokenizer.json"))
         tokenizer = load_tokenizer(Path(vocabulary), TokenizerConfig(context=64, pad_id=PAD))
-    checkpoint = Checkpoint(
+    bundle = Bundle(
         model=model,
         transform=ImageTransformConfig(size=image.image_size),
         tokenizer=tokenizer,
         name="random",
-        revision="",
     )
-    save_dual_encoder(folder, checkpoint)
+    save_bundle(folder, bundle)
     return folder
 
 

@@ -478,12 +478,12 @@ def peak_mib() -> int:
 
 
 def main(folders: list[str]) -> None:
-    from seesay.weights.checkpoint import load_dual_encoder
+    from seesay.weights.bundle import load_bundle
 
     for folder in folders:
         start = time.process_time()
         try:
-            load_dual_encoder(Path(folder))
+            load_bundle(Path(folder))
             kinds, message = ["loaded"], ""
         except BaseException as error:
             kinds, message = [kind.__name__ for kind in type(error).__mro__], str(error)

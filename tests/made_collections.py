@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from seesay.data.squares import ImageTransformConfig
-from seesay.search.catalog.records import ItemDraft, Space, SpaceDraft, UnitDraft
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.passages import UnitDraft
 from seesay.search.catalog.store import Store
-from seesay.search.indexing.options import ReadLimits
-from seesay.search.indexing.walking import expected_of
-from seesay.search.reading.messages import Setup, Task
+from seesay.search.catalog.vectors import Space, SpaceDraft
+from seesay.search.reading.files import ReadLimits
+from seesay.search.reading.messages import ListedFile, ReadSettings
 from seesay.search.reading.process import read
+from seesay.search.reading.registry import media_type_of
 
 DIM = 16
 
@@ -96,9 +98,11 @@ def read_only(folder: Path) -> Iterator[bool]:
 
 def add_files(store: Store, paths: Iterable[Path]) -> None:
     """Files as indexing stores them, whatever else they are names of, without vectors."""
-    setup = Setup(transform=ImageTransformConfig(), reduce_large=True, limits=ReadLimits())
-    outcomes = [
-        read(Task(path=str(path), expected=expected_of(str(path)) or "any"), setup)
+    settings = ReadSettings(
+        transform=ImageTransformConfig(), reduce_large=True, limits=ReadLimits()
+    )
+    results = [
+        read(ListedFile(path=str(path), expected=media_type_of(str(path)) or "any"), settings)
         for path in paths
     ]
     with store.writing("index"):
@@ -106,12 +110,12 @@ def add_files(store: Store, paths: Iterable[Path]) -> None:
             [
                 ItemDraft(
                     path=one.path,
-                    kind=one.kind or one.error,
-                    content_hash=one.content_hash or "",
+                    kind=one.media_type or one.error,
+                    content_hash=one.content_hash,
                     size=one.size,
                     mtime_ns=one.mtime_ns,
-                    units=one.units,
+                    units=one.passages,
                 )
-                for one in outcomes
+                for one in results
             ]
         )

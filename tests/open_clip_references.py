@@ -1,4 +1,4 @@
-"""Tiny models of open_clip, saved in its layout."""
+"""Tiny models of open_clip, saved in its layout; the text towers of some are transformers'."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from hf_references import PAD, ROBERTA, roberta_ids
 from reference_parts import (
     CONTEXT,
     IMAGE_SIZE,
     PATCH,
+    TEXT,
     VOCAB,
     Reference,
+    bert_ids,
     clip_ids,
     layers,
     randomise,
@@ -21,6 +24,8 @@ from reference_parts import (
 OPEN_CLIP_TEXT = dict(context_length=CONTEXT, vocab_size=VOCAB, width=32, heads=4, layers=3)
 VIT = dict(image_size=IMAGE_SIZE, patch_size=PATCH, width=32, layers=3, head_width=8)
 IMAGE_STAGES = layers("image.blocks", "visual.transformer.resblocks")
+BIOMED = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
+NLLB = "facebook/nllb-200-distilled-600M"
 
 
 def save_open_clip(
@@ -176,3 +181,69 @@ def eva02_clip(folder: Path) -> Reference:
     vision = dict(image_size=IMAGE_SIZE, timm_model_name=name, timm_pool="token", timm_proj=None)
     config = dict(embed_dim=16, custom_text=True, vision_cfg=vision, text_cfg=OPEN_CLIP_TEXT)
     return with_timm(folder, trunk, config)
+
+
+def _with_hf_text(folder: Path, name: str, hf_config, ids, text: dict, blocks: str) -> Reference:
+    """Built from the config alone; `name` is what the published config calls the text tower."""
+    import open_clip
+
+    hf_config.save_pretrained(folder / "hf")
+    settings = dict(text, context_length=CONTEXT)
+    local = dict(settings, hf_model_name=str(folder / "hf"), hf_model_pretrained=False)
+    model: nn.Module = open_clip.CustomTextCLIP(embed_dim=16, vision_cfg=VIT, text_cfg=local)
+    published = dict(settings, hf_model_name=name, hf_tokenizer_name=name)
+    config = dict(embed_dim=16, vision_cfg=VIT, text_cfg=published)
+    stages = IMAGE_STAGES | layers("text.blocks", f"text.transformer.{blocks}")
+    reference = save_open_clip(folder, model, config, stages, ids=ids)
+    reference.pad = hf_config.pad_token_id
+    return reference
+
+
+def xlm_r(folder: Path) -> Reference:
+    from transformers import XLMRobertaConfig
+
+    text = dict(hf_pooler_type="mean_pooler")
+    config = XLMRobertaConfig(**ROBERTA)
+    return _with_hf_text(folder, "xlm-roberta-base", config, roberta_ids(), text, "encoder.layer")
+
+
+def biomed_clip(folder: Path) -> Reference:
+    """The text half; its image tower is a reference of its own."""
+    from transformers import BertConfig
+
+    text = dict(hf_pooler_type="cls_last_hidden_state_pooler", hf_proj_type="mlp")
+    return _with_hf_text(folder, BIOMED, BertConfig(**TEXT), bert_ids(), text, "encoder.layer")
+
+
+def bert_pooler(folder: Path) -> Reference:
+    from transformers import BertConfig
+
+    text = dict(hf_pooler_type="cls_pooler", hf_proj_type="linear")
+    return _with_hf_text(folder, BIOMED, BertConfig(**TEXT), bert_ids(), text, "encoder.layer")
+
+
+def nllb(folder: Path) -> Reference:
+    from transformers import M2M100Config
+
+    config = M2M100Config(
+        vocab_size=VOCAB,
+        max_position_embeddings=CONTEXT,
+        d_model=32,
+        encoder_layers=3,
+        encoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_layers=1,
+        decoder_attention_heads=4,
+        decoder_ffn_dim=64,
+        pad_token_id=PAD,
+    )
+    text = dict(hf_pooler_type="cls_pooler", hf_proj_type="linear")
+    return _with_hf_text(folder, NLLB, config, roberta_ids(), text, "layers")
+
+
+HF_TEXT_FAMILIES = {
+    "open_clip xlm-r": xlm_r,
+    "open_clip nllb": nllb,
+    "open_clip bert": biomed_clip,
+    "open_clip bert with pooler": bert_pooler,
+}

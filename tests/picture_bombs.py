@@ -20,9 +20,8 @@ from seesay.data.decoding import open_header
 from seesay.data.images import open_image
 from seesay.data.squares import ImageTransformConfig
 from seesay.errors import ImageError
-from seesay.search.indexing.options import ReadLimits
-from seesay.search.reading.files import Content, RefusedError
-from seesay.search.reading.messages import Setup
+from seesay.search.reading.files import FileData, ReadLimits, RefusedError
+from seesay.search.reading.messages import ReadSettings
 from seesay.search.reading.pictures import is_picture, read_picture
 
 
@@ -80,8 +79,10 @@ def bombs() -> dict[str, bytes]:
 def refusals(data: bytes) -> list[str]:
     """What each way that a picture takes into the program says of it."""
     said = []
-    setup = Setup(transform=ImageTransformConfig(), reduce_large=True, limits=ReadLimits())
-    content = Content(path="it", data=data, content_hash="", size=len(data), mtime_ns=0)
+    settings = ReadSettings(
+        transform=ImageTransformConfig(), reduce_large=True, limits=ReadLimits()
+    )
+    content = FileData(path="it", data=data, content_hash="", size=len(data), mtime_ns=0)
     is_picture(data)
     try:
         open_header(io.BytesIO(data), "it").getexif()
@@ -90,7 +91,7 @@ def refusals(data: bytes) -> list[str]:
         said.append(str(error))
     for decoded in (False, True):
         try:
-            read_picture(content, setup, decoded=decoded)
+            read_picture(content, settings, decoded)
         except RefusedError as error:
             said.append(str(error))
     return said

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from hf_references import HF_FAMILIES
-from open_clip_hf_references import BIOMED, HF_TEXT_FAMILIES, NLLB
 from open_clip_references import (
+    BIOMED,
+    HF_TEXT_FAMILIES,
+    NLLB,
     eva02_clip,
     open_clip_coca,
     open_clip_resnet,
@@ -193,37 +195,37 @@ def shrink(monkeypatch) -> None:
     from seesay.models.dual_encoder import DualEncoderConfig
     from seesay.models.resnet import ResNetConfig
     from seesay.models.vit import VitConfig
-    from seesay.weights import cn_clip
-    from seesay.weights.open_clip import fastvit, hf_towers, timm_towers
+    from seesay.weights import open_clip_towers as towers
+    from seesay.weights.pt_files import CHINESE_CLIPS
 
-    monkeypatch.setitem(timm_towers.SIGLIP_SIZES, "base", (32, 3, 4, 64))
-    monkeypatch.setitem(timm_towers.EVA02_SIZES, "base", (32, 3, 4, 64))
-    monkeypatch.setattr(timm_towers, "TANH_SIZES", {"base_patch8_siglip_32"})
+    monkeypatch.setitem(towers.SIGLIP_SIZES, "base", (32, 3, 4, 64))
+    monkeypatch.setitem(towers.EVA02_SIZES, "base", (32, 3, 4, 64))
+    monkeypatch.setattr(towers, "TANH_SIZES", {"base_patch8_siglip_32"})
     size = dict(dim=32, depth=3, heads=4)
     text = BertConfig(vocab_size=VOCAB, context=CONTEXT, hidden=64, **size)
     resnet = ResNetConfig(image_size=64, layers=(2, 1, 1, 2), width=8, heads=8, output_dim=16)
     vit = VitConfig(image_size=IMAGE_SIZE, patch_size=PATCH, hidden=128, **size)
     small = dict(size, image_size=IMAGE_SIZE, patch_size=PATCH, hidden=64)
-    for name, tower in timm_towers.NAMED.items():
+    for name, tower in towers.NAMED.items():
         parts = dict(small, rope_reference=6)
         if tower.pool == "attention":
             parts |= dict(pool_hidden=96)
         if tower.stem == "convs":
             parts |= dict(image_size=64, patch_size=16)
-        monkeypatch.setitem(timm_towers.NAMED, name, replace(tower, **parts))
-    for name, tower in fastvit.FASTVITS.items():
+        monkeypatch.setitem(towers.NAMED, name, replace(tower, **parts))
+    for name, tower in towers.FASTVITS.items():
         stages = len(tower.dims)
         shape = dict(dims=(8, 16, 32, 64, 64)[:stages], layers=(1,) * (stages - 1) + (2,))
-        monkeypatch.setitem(fastvit.FASTVITS, name, replace(tower, mlp_ratio=2, **shape))
+        monkeypatch.setitem(towers.FASTVITS, name, replace(tower, mlp_ratio=2, **shape))
     roberta = replace(text, first_position=2, pad_id=1, norm_eps=1e-5, token_types=1)
-    nllb = replace(hf_towers.NLLB_600M, vocab_size=VOCAB, context=CONTEXT, hidden=64, **size)
+    nllb = replace(towers.NLLB_600M, vocab_size=VOCAB, context=CONTEXT, hidden=64, **size)
     for name, tower in (("xlm-roberta-base", roberta), (BIOMED, text), (NLLB, nllb)):
-        monkeypatch.setitem(hf_towers.TOWERS, name, tower)
+        monkeypatch.setitem(towers.HF_TOWERS, name, tower)
     for name, image in (("rn50", resnet), ("vit-b-16", vit)):
         config = DualEncoderConfig(
             image=image, text=text, embed_dim=16, project_image=image is not resnet
         )
-        monkeypatch.setitem(cn_clip.MODELS, name, config)
+        monkeypatch.setitem(CHINESE_CLIPS, name, config)
 
 
 FAMILIES: dict[str, Callable[[Path], Reference]] = {

@@ -11,7 +11,7 @@ import pytest
 import seesay
 from photographs import photographs
 
-ORIGINALS = {"Classifier": "ZeroShotClassifier", "save": "save_dual_encoder"}
+ORIGINALS = {"Classifier": "ZeroShotClassifier", "save": "save_bundle"}
 
 
 def declared() -> dict[str, str]:
@@ -47,6 +47,6 @@ def test_a_collection_is_opened_searched_and_its_errors_caught_by_the_face_alone
         seesay.open(tmp_path / "none")
     with seesay.open(tmp_path / "album", create=True) as collection:
         report = collection.index(photographs())
-        assert isinstance(report, seesay.IngestReport) and report.added == len(photographs())
+        assert isinstance(report, seesay.IndexReport) and report.added == len(photographs())
         hits = collection.search("a cat").hits
         assert hits[0].path.endswith("chelsea.png") and isinstance(hits[0], seesay.Hit)

@@ -1,12 +1,16 @@
 """Text that every encoder takes, and lines that no file name can break."""
 
+import ast
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import seesay
+from seesay import errors
 from seesay.errors import DataError
 from seesay.text import Text, printable, to_unicode
 
@@ -52,3 +56,21 @@ def test_a_message_is_in_both_languages_and_errors_carry_it_through_processes():
         Text(f"data: {quoted.en}", f"数据：{quoted.zh}").in_language("fr") == "data: a.csv is empty"
     )
     assert Text.of(OSError("disk full")) == Text("disk full", "disk full")
+
+
+@pytest.mark.parametrize("room", ["api", "web"])
+def test_every_error_of_a_door_is_raised_in_both_languages(room):
+    """A message is a Text, or comes from one, and never a string of one language."""
+    ours = {name for name in dir(errors) if name.endswith("Error")} - {"MissingExtraError"}
+    one_language = []
+    for file in (Path(seesay.__file__).parent / room).rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ours | {
+                "RefusedError"
+            }:
+                message = call.args[2 if call.func.id == "RefusedError" else 0]
+                if isinstance(message, ast.Constant | ast.JoinedStr | ast.BinOp) or (
+                    isinstance(message, ast.Call) and getattr(message.func, "id", "") == "str"
+                ):
+                    one_language.append(f"{file.name}:{call.lineno}")
+    assert one_language == []

@@ -9,7 +9,8 @@ from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
-from seesay.weights.checkpoint import Checkpoint, save_dual_encoder
+from seesay.weights.bundle import Bundle
+from seesay.weights.saving import save_bundle
 from tiny_runs import write_tokenizer
 
 CONTEXT = 12
@@ -30,6 +31,7 @@ def write_checkpoint(folder: Path) -> Path:
     for parameter in model.parameters():
         if parameter.ndim:
             torch.nn.init.normal_(parameter, std=0.5)
-    checkpoint = Checkpoint(model, ImageTransformConfig(size=16), tokenizer, "tiny", "")
-    save_dual_encoder(folder / "tiny", checkpoint)
+    transform = ImageTransformConfig(size=16)
+    bundle = Bundle(model=model, transform=transform, tokenizer=tokenizer, name="tiny")
+    save_bundle(folder / "tiny", bundle)
     return folder / "tiny"

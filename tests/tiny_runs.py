@@ -1,6 +1,8 @@
 """A training run of a second: coloured squares, their names in two languages, tiny towers."""
 
 import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -8,8 +10,10 @@ from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
-from seesay.training.logs.run_log import read_log
-from seesay.weights.checkpoint import load_dual_encoder
+from seesay.inference.embedder import Embedder
+from seesay.training.recipe import Recipe
+from seesay.training.run_log import read_log
+from seesay.weights.bundle import load_bundle
 
 COLOURS = {
     "red": ("红色", (220, 30, 30)),
@@ -142,7 +146,7 @@ def write_run(folder: Path, copies: int = 2) -> Path:
 
 def weights(folder: Path) -> dict[str, Tensor]:
     """Of a model folder."""
-    return load_dual_encoder(folder).model.state_dict()
+    return load_bundle(folder).model.state_dict()
 
 
 def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
@@ -153,3 +157,31 @@ def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 def losses(run: Path) -> dict[int, float]:
     """By step."""
     return {row["step"]: row["loss"] for row in read_log(run / "log.jsonl") if "loss" in row}
+
+
+@dataclass(frozen=True)
+class ByFunction:
+    """A measure whose values a function of the model gives."""
+
+    function: Callable[[Embedder], Mapping[str, float]]
+    value_names: tuple[str, ...]
+
+    def names(self) -> tuple[str, ...]:
+        return self.value_names
+
+    def check(self) -> None:
+        pass
+
+    def measure(self, embedder: Embedder) -> Iterator[tuple[str, float]]:
+        yield from self.function(embedder).items()
+
+
+def measured_by(
+    recipe: Recipe,
+    function: Callable[[Embedder], Mapping[str, float]],
+    *names: str,
+    best: tuple[str, ...] = (),
+) -> Recipe:
+    """The recipe, measured by a function."""
+    measures = {"function": ByFunction(function, names)}
+    return replace(recipe, evaluation=replace(recipe.evaluation, measures=measures, best=best))

@@ -9,7 +9,7 @@ import torch
 from seesay.data.images import open_image
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.transform import ImageTransform
-from seesay.weights.checkpoint import load_dual_encoder
+from seesay.weights.bundle import load_bundle
 from seesay.weights.mobilenet import MEAN, STD, load_mobilenet
 
 # Trained weights, where the data folder lies beside the project: random ones tell less.
@@ -21,7 +21,7 @@ Encode = Callable[[torch.Tensor], torch.Tensor]
 def draft_effect(saved: Path, files: Sequence[str], device: str) -> dict[str, dict[str, float]]:
     """Per network the cosines between the vectors of the same file decoded both ways, and for
     comparison the mean cosine between different files."""
-    checkpoint = load_dual_encoder(saved)
+    checkpoint = load_bundle(saved)
     networks: dict[str, tuple[Encode, ImageTransformConfig]] = {
         "random CLIP": (checkpoint.model.to(device).embed_images, checkpoint.transform)
     }

@@ -79,8 +79,7 @@ def seesay_encode_only(folder: str, device: str) -> Run:
     import torch
 
     from seesay.data.images import open_image
-    from seesay.inference.devices import images_per_batch, worker_count
-    from seesay.inference.workers import map_in_order
+    from seesay.inference.devices import images_per_batch, map_in_order, worker_count
 
     embedder = _seesay(folder, device)
     squares: dict[str, torch.Tensor] = {}

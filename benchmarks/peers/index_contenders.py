@@ -26,7 +26,7 @@ def seesay_index(folder: str) -> Run:
     """Files to committed vectors, with hashes, EXIF, an index and everything else."""
     import seesay
     from seesay.search.catalog.store import Store
-    from seesay.search.indexing.indexing import ingest
+    from seesay.search.indexing.index import index
 
     embedder = seesay.load(folder, device="cpu")
 
@@ -35,7 +35,7 @@ def seesay_index(folder: str) -> Run:
             tempfile.TemporaryDirectory() as place,
             Store(Path(place) / "collection", create=True) as store,
         ):
-            return ingest(store, embedder, [str(Path(files[0]).parent)]).added
+            return index(store, embedder, [str(Path(files[0]).parent)]).added
 
     return run
 

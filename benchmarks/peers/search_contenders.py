@@ -86,12 +86,12 @@ class Seesay(Engine):
     def load_libraries(self):
         import faiss  # noqa: F401
 
-        from seesay.search.catalog import records  # noqa: F401
+        from seesay.search.catalog import passages  # noqa: F401
         from seesay.search.vectors import vector_index  # noqa: F401
 
     def fill(self, vectors, numbers):
-        from seesay.search.catalog.records import SpaceDraft
         from seesay.search.catalog.store import Store
+        from seesay.search.catalog.vectors import SpaceDraft
 
         self.store = Store(self.folder, create=True)
         draft = SpaceDraft(model="m", revision="1", preprocessing="p", dim=vectors.shape[1])
@@ -119,14 +119,15 @@ class Seesay(Engine):
         self.opened = self.lane()
 
     def ask(self, query, limit, effort):
-        from seesay.search.catalog.filters.conditions import Where
+        from seesay.search.catalog.filters import Where
 
         within = None if limit is None else Where("number", "<", limit)
-        return self.opened.search(query, TOP, within=within).units - 1  # units count from 1
+        return self.opened.search(query, TOP, filter=within).units - 1  # units count from 1
 
 
 def photo(row, number):
-    from seesay.search.catalog.records import ItemDraft, UnitDraft
+    from seesay.search.catalog.files import ItemDraft
+    from seesay.search.catalog.passages import UnitDraft
 
     return ItemDraft(
         path=f"/photos/{row % 1000}/{row}.jpg",

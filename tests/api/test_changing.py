@@ -142,8 +142,9 @@ def check_methods(client: httpx.Client) -> None:
 
 def test_two_tokens_have_to_differ():
     for settings in ({"read_token": READ}, {"token": READ, "read_token": READ}):
-        with pytest.raises(ConfigError, match="expected two different ones"):
+        with pytest.raises(ConfigError, match="expected two different ones") as refused:
             ServerConfig(**settings)
+        assert "应设两个不同的令牌" in refused.value.text.zh
 
 
 def test_a_server_that_only_reads_changes_nothing(album):

@@ -12,9 +12,9 @@ import torch
 from live_server import live, serving, until
 from seesay.api.app import create_app
 from seesay.api.config import ServerConfig
-from seesay.inference import encoder
+from seesay.inference import devices
 from seesay.inference.cancelling import Cancelled, cancelled_by, check_cancelled, never_cancelled
-from seesay.inference.workers import map_in_order
+from seesay.inference.devices import map_in_order
 from seesay.search.library import Library
 
 SHORT = {"model": "seesay-mini", "input": "a cat"}
@@ -26,7 +26,7 @@ def endless(monkeypatch):
     """A text of many windows takes until the end of the test, batch after batch. Yields the batches
     that were begun."""
     begun: list[int] = []
-    usual, over = encoder.by_length, threading.Event()
+    usual, over = devices.by_length, threading.Event()
 
     def batches(ids, rows):
         while len(ids) > 20 and not over.is_set():
@@ -34,7 +34,7 @@ def endless(monkeypatch):
             yield torch.arange(1)
         yield from usual(ids, rows)
 
-    monkeypatch.setattr(encoder, "by_length", batches)
+    monkeypatch.setattr(devices, "by_length", batches)
     yield begun
     over.set()
 

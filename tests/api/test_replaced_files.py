@@ -9,7 +9,7 @@ from live_server import serving
 from made_files import write_photo
 from odd_places import REPLACED
 from seesay.cli.main import run
-from seesay.search.checking.files import check_files
+from seesay.search.checking.verify import check_files
 from seesay.search.collection import Collection
 
 pytestmark = pytest.mark.timeout(120)
@@ -66,7 +66,7 @@ def test_verify_names_what_cannot_be_read_and_waits_for_nothing(place, monkeypat
     """Even where size and time are those of the file that was indexed."""
     with Collection.open(place / "mine") as collection:
         collection.verify(deep=True, files=True)
-        monkeypatch.setattr("seesay.search.checking.files.is_as_stored", lambda _: True)
+        monkeypatch.setattr("seesay.search.checking.verify.is_as_stored", lambda _: True)
         changed, unreadable = check_files(collection.store)
     assert (changed.kind, changed.count) == ("silent changes", 2)
     assert (unreadable.kind, unreadable.count) == ("unreadable files", len(REPLACED))

@@ -105,7 +105,7 @@ def test_a_full_disk_is_told_and_searches_go_on(tmp_path, monkeypatch):
     command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)]
     if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("cannot mount a small disk here")
-    monkeypatch.setattr("seesay.search.indexing.storing.committing.UNITS", 50)
+    monkeypatch.setattr("seesay.search.indexing.commit.PASSAGES", 50)
     try:
         folder = tmp_path / "p"
         write_photo(folder / "0.png", 0)

@@ -114,7 +114,7 @@ def test_a_file_that_takes_too_long_names_the_option_that_lets_it_through(place,
 
 
 def test_that_no_index_could_be_built_is_said(place, model, capsys, monkeypatch, language):
-    monkeypatch.setattr("seesay.search.indexing.indexing.keep_up", lambda *_: "the disk is full")
+    monkeypatch.setattr("seesay.search.indexing.index.keep_up", lambda *_: "the disk is full")
     assert run(["index", "photos", "--model", model]) == 1
     told = {"en": "no index was built, so searches compare", "zh": "没有建成索引，查找时会逐一比较"}
     err = capsys.readouterr().err

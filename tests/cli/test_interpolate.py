@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from seesay.cli.main import run
-from seesay.weights.checkpoint import load_dual_encoder, save_dual_encoder
+from seesay.weights.bundle import load_bundle
+from seesay.weights.saving import save_bundle
 from tiny_checkpoint import write_checkpoint
 from tiny_runs import COLOURS, weights, write_squares
 
@@ -16,12 +17,12 @@ from tiny_runs import COLOURS, weights, write_squares
 def place(tmp_path_factory):
     """Two models, and pictures both in a table with captions and sorted by colour."""
     folder = tmp_path_factory.mktemp("interpolate")
-    before = load_dual_encoder(write_checkpoint(folder))
+    before = load_bundle(write_checkpoint(folder))
     torch.manual_seed(3)
     with torch.no_grad():
         for parameter in before.model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-    save_dual_encoder(folder / "after", before)
+    save_bundle(folder / "after", before)
     write_squares(folder, copies=1)
     for colour in COLOURS:
         (folder / "sorted" / colour).mkdir(parents=True)

@@ -11,7 +11,7 @@ import pytest
 
 from hub_server import COMMIT, HubState, hub_server
 from seesay.cli.main import run
-from seesay.weights.catalog import CATALOG
+from seesay.weights.catalog import published_models
 from seesay.weights.hub import locate
 
 FILES = {
@@ -41,9 +41,9 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubState
 def test_the_list_names_every_model_with_whom_it_is_for(capsys):
     assert run(["models", "list"]) == 0
     shown = capsys.readouterr()
-    assert all(alias in shown.out for alias in CATALOG)
+    assert all(alias in shown.out for alias in published_models())
     assert "CC-BY-NC-4.0" in shown.out
-    assert CATALOG["siglip2-b16-224"].recommended_en in shown.out
+    assert published_models()["siglip2-b16-224"].recommended_en in shown.out
     assert shown.err == ""
 
 
@@ -52,7 +52,7 @@ def test_on_a_narrow_terminal_names_and_figures_stay_whole(capsys, monkeypatch, 
     monkeypatch.setenv("COLUMNS", columns)
     assert run(["models", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for entry in CATALOG.values():
+    for entry in published_models().values():
         (line,) = (line for line in lines if line.split()[:1] == [entry.alias])
         assert "–" in line if entry.top1 is None else f"{entry.top1:.1f}%" in line
     assert max(map(len, lines[:-1])) <= int(columns)
@@ -62,14 +62,16 @@ def test_the_list_speaks_chinese(capsys, monkeypatch):
     monkeypatch.setenv("SEESAY_LANG", "zh")
     assert run(["models", "list"]) == 0
     shown = capsys.readouterr().out
-    assert CATALOG["chinese-clip-h14"].recommended_zh in shown
-    assert CATALOG["chinese-clip-h14"].recommended_en not in shown
+    assert published_models()["chinese-clip-h14"].recommended_zh in shown
+    assert published_models()["chinese-clip-h14"].recommended_en not in shown
 
 
 def test_the_list_can_be_narrowed_to_a_language(capsys):
     run(["models", "list", "--language", "zh", "--json"])
     shown = {record["alias"] for record in json.loads(capsys.readouterr().out)}
-    assert shown == {alias for alias, entry in CATALOG.items() if "zh" in entry.languages}
+    assert shown == {
+        alias for alias, entry in published_models().items() if "zh" in entry.languages
+    }
     assert {"siglip2-b16-224", "chinese-clip-b16"} < shown
     assert "clip-b32" not in shown
 
@@ -84,7 +86,7 @@ def test_without_a_command_models_lists(capsys):
 def test_json_holds_every_fact_of_the_catalogue(capsys):
     assert run(["models", "show", "OpenAI/clip-vit-base-patch32", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    entry = CATALOG["clip-b32"]
+    entry = published_models()["clip-b32"]
     assert shown["name"] == entry.repo
     assert {key: shown[key] for key in ("revision", "licence", "top1", "source", "megabytes")} == {
         "revision": entry.revision,
@@ -168,9 +170,9 @@ def test_a_copy_holds_files_of_its_own(server, capsys, tmp_path):
 
 
 def test_a_copy_of_a_model_in_two_halves_is_found_as_one(server, capsys, tmp_path):
-    taiyi = CATALOG["taiyi-clip-b32"]
+    taiyi = published_models()["taiyi-clip-b32"]
     server.repos[taiyi.repo] = {"config.json": b"{}", "pytorch_model.bin": b"w", "vocab.txt": b"a"}
-    server.repos[CATALOG["clip-b32"].repo] = dict(FILES)
+    server.repos[published_models()["clip-b32"].repo] = dict(FILES)
     copy = tmp_path / "taiyi"
     assert run(["models", "download", "taiyi-clip-b32", "--to", str(copy)]) == 0
     found = locate(str(copy))

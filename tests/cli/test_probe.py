@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from seesay.cli.main import run
-from seesay.weights.checkpoint import load_dual_encoder, save_dual_encoder
+from seesay.weights.bundle import load_bundle
+from seesay.weights.saving import save_bundle
 from tiny_checkpoint import write_checkpoint
 from tiny_runs import COLOURS, write_squares
 
@@ -83,9 +84,9 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_rest_is_done(place, tmp_
 
 
 def test_a_probe_of_another_state_of_the_model_is_refused(place, tmp_path, capsys):
-    other = load_dual_encoder(place / "tiny")
+    other = load_bundle(place / "tiny")
     other.model.image_proj.weight.data.mul_(-1)
-    save_dual_encoder(tmp_path / "other", other)
+    save_bundle(tmp_path / "other", other)
     arguments = ["red-left-0.png", "--predict", "colours", "-m", str(tmp_path / "other")]
     assert run(["probe", *arguments]) == 2
     error = capsys.readouterr().err

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -118,6 +120,43 @@ def test_what_is_there_is_shown_without_a_warning_and_as_a_path(real, capsys, la
     assert path.endswith("chelsea.png") and len(others) <= 2  # of five
     assert run([*asked, "--paths", "--min-match", "0"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+def test_a_first_search_imports_nothing_that_words_do_not_need(real, language):
+    spared = {"torch", "faiss", "huggingface_hub", "urllib.request", "PIL.TiffImagePlugin"}
+    spared |= {"numpy.ma", "numpy.random", "jieba"}
+    code = (
+        "import sys; from seesay.cli.main import run; run(sys.argv[1:]);"
+        f"sys.exit(', '.join({spared} & set(sys.modules)) or 0)"
+    )
+    command = [sys.executable, "-c", code, "search", THERE[language], "-c", real]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "chelsea.png" in done.stdout
+
+
+def test_a_search_ends_at_once_when_all_is_written(real):
+    code = (
+        "import atexit; atexit.register(print, 'a usual exit');"
+        "from seesay.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", code, "search", THERE["en"], "-c", real]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "chelsea.png" in done.stdout and "a usual exit" not in done.stdout
+    command[-1] += "-not-there"
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "") and "no collection" in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_search_whose_results_cannot_be_written_fails(real):
+    code = "from seesay.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "search", THERE["en"], "-c", real]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
 
 
 def test_every_result_is_shown_where_their_number_was_asked_for(real, capsys):

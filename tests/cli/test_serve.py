@@ -108,14 +108,14 @@ def test_an_open_page_does_not_keep_it_from_stopping(home):
 ENDLESS = """
 import torch
 import seesay.cli.listening as listening
-from seesay.inference import encoder
-usual = encoder.by_length
+from seesay.inference import devices
+usual = devices.by_length
 def endless(ids, rows):
     while len(ids) > 20:
         STEP
         yield torch.arange(1)
     yield from usual(ids, rows)
-encoder.by_length = endless
+devices.by_length = endless
 """
 
 

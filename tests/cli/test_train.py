@@ -5,8 +5,7 @@ import json
 import pytest
 
 from seesay.cli.main import run
-from seesay.cli.train import measure_names
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 from tiny_runs import write_run
 
 
@@ -47,7 +46,7 @@ def test_train_measures_in_both_languages_and_says_where_the_model_is(recipe, tm
         "zh_zero_shot_top5",
     }
     assert told["dev"]["en_zero_shot_top5"] == 1.0  # of four classes
-    assert list(told["dev"]) == measure_names(read_recipe(recipe).evaluation)
+    assert list(told["dev"]) == read_recipe(recipe).evaluation.names
 
 
 def test_train_twice_asks_for_resume_and_resume_is_at_its_end_at_once(recipe, tmp_path, capsys):

@@ -44,7 +44,7 @@ def test_errors_say_which_file_and_why(library, capsys, language):
 def test_every_stage_at_which_a_file_may_fail_has_a_name_in_chinese():
     sources = "".join(path.read_text("utf-8") for path in Path(search.__path__[0]).rglob("*.py"))
     stages = {*re.findall(r'RefusedError\(\s*"(\w+)"', sources)}
-    stages |= {*re.findall(r'_failed\(\s*task,\s*content,\s*"(\w+)"', sources)}
+    stages |= {*re.findall(r'_failed\(\s*task,\s*file,\s*"(\w+)"', sources)}
     stages |= {*re.findall(r'stage(?:, \w+)? = "(\w+)"', sources)}
     assert stages == set(STAGES)
 
@@ -76,8 +76,8 @@ def test_stats_tell_a_run_that_goes_on_from_one_that_was_killed(indexed):
     code = """
 import os, signal
 from seesay.search.collection import Collection
-from seesay.search.indexing import indexing
-indexing.Walk = lambda **_: os.kill(os.getpid(), signal.SIGKILL)
+from seesay.search.indexing import index
+index.Walk = lambda **_: os.kill(os.getpid(), signal.SIGKILL)
 Collection.open().index()
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from seesay.data.atomic import write_whole, write_whole_folder
+from seesay.data.files import write_whole, write_whole_folder
 from seesay.errors import DataError
 
 

@@ -8,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seesay.data.augmentation import AugmentationConfig
-from seesay.data.batches import Batches, LoadingConfig
-from seesay.data.batches_config import SourceConfig
-from seesay.data.batches_order import Order, share
-from seesay.data.batches_samples import Place, Samples, number_of
+from seesay.data.batches import Batches, LoadingConfig, Order, Place, Samples, number_of, share
 from seesay.data.images import open_image
+from seesay.data.sources import SourceConfig
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
 from seesay.data.transform import ImageTransform
@@ -37,12 +35,14 @@ def samples(folder, seed=0, **settings):
 
 
 def drawn(batches, first, stop):
-    return [batch["sources"]["squares"] for batch in batches.from_step(first, stop)]
+    return [batch.sources["squares"] for batch in batches.from_step(first, stop)]
 
 
 def same(one, two):
     tensors = ("images", "ids", "owners", "groups", "labels", "text_numbers")
-    return one["keys"] == two["keys"] and all(torch.equal(one[t], two[t]) for t in tensors)
+    return one.keys == two.keys and all(
+        torch.equal(getattr(one, t), getattr(two, t)) for t in tensors
+    )
 
 
 # Order
@@ -103,10 +103,10 @@ def test_a_batch_of_several_processes_is_that_of_one(folder):
     whole = drawn(Batches(of, HERE), 0, 5)
     parts = [drawn(Batches(of, HERE, rank=rank, processes=2), 0, 5) for rank in range(2)]
     for step in range(5):
-        keys = parts[0][step]["keys"] + parts[1][step]["keys"]
-        images = torch.cat([parts[0][step]["images"], parts[1][step]["images"]])
-        assert keys == whole[step]["keys"]
-        assert torch.equal(images, whole[step]["images"])
+        keys = parts[0][step].keys + parts[1][step].keys
+        images = torch.cat([parts[0][step].images, parts[1][step].images])
+        assert keys == whole[step].keys
+        assert torch.equal(images, whole[step].images)
 
 
 def test_workers_change_nothing(folder):
@@ -121,8 +121,8 @@ def test_going_on_in_the_middle_of_an_epoch_gives_the_same_batches(folder):
     assert len(of["squares"]) == 32
     whole = drawn(Batches(of, HERE), 0, 9)
     rest = list(Batches(of, HERE).from_step(6, 9))
-    assert [batch["step"] for batch in rest] == [6, 7, 8]
-    assert all(same(a["sources"]["squares"], b) for a, b in zip(rest, whole[6:], strict=True))
+    assert [batch.step for batch in rest] == [6, 7, 8]
+    assert all(same(a.sources["squares"], b) for a, b in zip(rest, whole[6:], strict=True))
 
 
 def test_drawing_batches_leaves_the_generators_of_the_run_alone(folder):
@@ -145,16 +145,16 @@ def test_a_record_changes_from_epoch_to_epoch_and_not_otherwise(folder):
 
 def test_sources_are_drawn_side_by_side(folder):
     of = {"one": samples(folder, batch=4), "two": samples(folder, batch=6, captions=2)}
-    batch = next(Batches(of, HERE).from_step(0, 1))["sources"]
-    assert len(batch["one"]["images"]) == 4 and len(batch["two"]["images"]) == 6
-    assert len(batch["one"]["ids"]) == 8  # a text in each language
-    assert len(batch["two"]["ids"]) == 18  # two in English, one in Chinese: there is only one
-    assert batch["two"]["owners"].tolist() == [i for i in range(6) for _ in range(3)]
+    batch = next(Batches(of, HERE).from_step(0, 1)).sources
+    assert len(batch["one"].images) == 4 and len(batch["two"].images) == 6
+    assert len(batch["one"].ids) == 8  # a text in each language
+    assert len(batch["two"].ids) == 18  # two in English, one in Chinese: there is only one
+    assert batch["two"].owners.tolist() == [i for i in range(6) for _ in range(3)]
 
 
 def test_texts_of_one_language_alone_can_be_asked_for(folder):
     batch = drawn(Batches({"squares": samples(folder, languages=("zh",))}, HERE), 0, 1)[0]
-    assert set(batch["languages"]) == {"zh"} and len(batch["ids"]) == 8
+    assert set(batch.languages) == {"zh"} and len(batch.ids) == 8
 
 
 def test_classes_become_texts_and_share_a_group(folder):
@@ -195,7 +195,7 @@ def test_large_photographs_are_decoded_no_larger_than_their_crops_need(folder, m
         asked.append(target)
         return open_image(source, target=target)
 
-    monkeypatch.setattr("seesay.data.batches_samples.open_image", watched)
+    monkeypatch.setattr("seesay.data.batches.open_image", watched)
     for scale in ((0.25, 1.0), (1.0, 1.0)):
         samples(folder, augmentation=AugmentationConfig(crop_scale=scale))[Place("squares", 0, 0)]
     assert asked == [32, 16]
@@ -208,9 +208,9 @@ def test_images_have_the_side_that_their_source_asks_for(folder, scale):
         "small": samples(folder, size=8, augmentation=crops),
         "squares": samples(folder, augmentation=crops),
     }
-    batch = next(Batches(of, HERE).from_step(0, 1))["sources"]
-    assert batch["small"]["images"].shape == (8, 8, 8, 3)
-    assert batch["squares"]["images"].shape == (8, 16, 16, 3)  # the model's own
+    batch = next(Batches(of, HERE).from_step(0, 1)).sources
+    assert batch["small"].images.shape == (8, 8, 8, 3)
+    assert batch["squares"].images.shape == (8, 16, 16, 3)  # the model's own
 
 
 # Damage
@@ -231,8 +231,8 @@ def test_a_damaged_sample_is_replaced_and_named(folder):
     again = of[Place("squares", 0, 0)]
     assert again.key == replaced.key and torch.equal(again.image, replaced.image)
     batches = drawn(Batches({"squares": of}, HERE), 0, 4)
-    assert [d.key for batch in batches for d in batch["damaged"]] == ["squares[0]"]
-    assert all(len(batch["images"]) == 8 for batch in batches)
+    assert [d.key for batch in batches for d in batch.damaged] == ["squares[0]"]
+    assert all(len(batch.images) == 8 for batch in batches)
 
 
 def test_a_source_without_any_readable_sample_is_refused(folder):

@@ -9,13 +9,13 @@ import tarfile
 
 import pytest
 
-from seesay.data.batches_config import RecordsConfig, open_records, read_classes, used_records
-from seesay.data.batches_samples import number_of
+from seesay.data.batches import number_of
 from seesay.data.formats.records import Damaged, captions_from, label_from
-from seesay.data.formats.tar_members import members
+from seesay.data.formats.webdataset import members
+from seesay.data.sources import RecordsConfig, open_records, read_classes, used_records
 from seesay.errors import ConfigError, DataError, MissingExtraError
 from seesay.text import detect_language
-from seesay.training.logs.damage import DamageLog
+from seesay.training.run_log import DamageLog
 from tiny_runs import write_squares
 
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
 from picture_bombs import (
-    Content,
+    FileData,
     ImageTransformConfig,
     ReadLimits,
-    Setup,
+    ReadSettings,
     read_picture,
     transparent,
 )
@@ -50,9 +50,10 @@ def test_small_files_that_would_cost_much_are_refused_at_every_door(measured):
 
 def read(data: bytes, *, decoded: bool):
     """As indexing reads a picture."""
-    content = Content(path="it", data=data, content_hash="", size=len(data), mtime_ns=0)
-    setup = Setup(transform=ImageTransformConfig(size=32), reduce_large=True, limits=ReadLimits())
-    return read_picture(content, setup, decoded=decoded)[0]
+    content = FileData(path="it", data=data, content_hash="", size=len(data), mtime_ns=0)
+    transform = ImageTransformConfig(size=32)
+    settings = ReadSettings(transform=transform, reduce_large=True, limits=ReadLimits())
+    return read_picture(content, settings, decoded).passages[0]
 
 
 def with_late_exif(image: np.ndarray) -> bytes:

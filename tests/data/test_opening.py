@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from odd_places import REPLACED
-from seesay.data import opening
+from seesay.data import files as opening
+from seesay.data.files import NoFileError, open_file
 from seesay.data.images import open_image
-from seesay.data.opening import NoFileError, open_file
 from seesay.errors import ImageError
 
 pytestmark = pytest.mark.timeout(60)  # a pipe without a writer would be waited for

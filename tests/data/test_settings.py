@@ -7,7 +7,7 @@ import pytest
 
 from seesay.data.augmentation import AugmentationConfig
 from seesay.data.batches import LoadingConfig
-from seesay.data.batches_config import RecordsConfig, SourceConfig
+from seesay.data.sources import RecordsConfig, SourceConfig
 from seesay.data.squares import ImageTransformConfig
 from seesay.errors import ConfigError
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig
-from seesay.data.tokenizers.windows import windows
+from seesay.data.tokenizers.tokenizer import windows
 from seesay.errors import ConfigError, DataError
 from tokenizer_texts import HARD, anything
 

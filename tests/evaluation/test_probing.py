@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seesay.errors import ConfigError, DataError
-from seesay.evaluation.labelled import read_labelled
+from seesay.evaluation.data_sets import read_labelled
 from seesay.evaluation.probing import DECADES, _Part, choose_l2, score, split
 from seesay.inference.probe import LinearProbe, fit_probe
 

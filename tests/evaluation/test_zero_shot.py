@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict
 
 import pytest
-from rich.console import Console
 
 from fakes import FakeEmbedder
+from seesay.cli.output import print_table
 from seesay.errors import ConfigError, DataError
 from seesay.evaluation.report import tables, to_csv, to_html, worst_errors
 from seesay.evaluation.zero_shot import NONE, evaluate_zero_shot, find_classes
@@ -119,11 +119,16 @@ def test_the_csv_has_a_row_per_class_with_its_answers(report):
     assert rows[2]["precision"] == ""
 
 
-def shown(report, language: str) -> str:
-    console = Console(width=80, record=True, file=io.StringIO())
-    for table in tables(report, language):
-        console.print(table)
-    return console.export_text()
+@pytest.fixture
+def shown(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def show(report, language):
+        for table in tables(report, language):
+            print_table(table.head, table.rows, table.title)
+        return capsys.readouterr().out
+
+    return show
 
 
 @pytest.mark.parametrize(
@@ -133,14 +138,14 @@ def shown(report, language: str) -> str:
         ("zh", ["准确率", "63.6%", "都不是", "混淆矩阵：行为真实类别，列为回答", "无法读取"]),
     ],
 )
-def test_the_tables_fit_80_columns_in_both_languages(report, language, words):
+def test_the_tables_fit_80_columns_in_both_languages(report, shown, language, words):
     text = shown(report, language)
     for word in words:
         assert word in text
     assert "…" not in text
 
 
-def test_many_labels_show_their_worst_errors_instead_of_a_matrix(folder):
+def test_many_labels_show_their_worst_errors_instead_of_a_matrix(folder, shown):
     labels = ["dog", "cat", "horse", *(f"thing{i}" for i in range(20))]
     report = evaluate_zero_shot(ZeroShotClassifier(FakeEmbedder(), labels), folder)
     assert ("dog", "cat", 1) in worst_errors(report)

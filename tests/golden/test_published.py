@@ -13,7 +13,7 @@ import seesay
 from photographs import folder
 from seesay.errors import DownloadError
 from seesay.inference.embedder import Embedder
-from seesay.weights.catalog import CATALOG
+from seesay.weights.catalog import published_models
 
 pytestmark = pytest.mark.network
 
@@ -51,12 +51,14 @@ def published(request) -> Embedder:
 
 
 def test_every_family_has_a_checkpoint_here():
-    named = {CATALOG[alias].family for alias in CHECKPOINTS}
-    assert named == {entry.family for entry in CATALOG.values()} - {"seesay"}
+    named = {published_models()[alias].family for alias in CHECKPOINTS}
+    assert named == {entry.family for entry in published_models().values()} - {"seesay"}
 
 
 def test_each_photograph_fits_its_own_words_best(published):
-    languages = [code for code in ("en", "zh") if code in CATALOG[alias_of(published)].languages]
+    languages = [
+        code for code in ("en", "zh") if code in published_models()[alias_of(published)].languages
+    ]
     files = [folder() / name for name in OBVIOUS]
     pictures = published.embed_images(files).vectors
     for language in languages:
@@ -86,5 +88,7 @@ def test_sigmoid_models_have_a_bias_below_zero_and_the_others_none(published):
 
 def alias_of(published: Embedder) -> str:
     return next(
-        e.alias for e in CATALOG.values() if published.name in (e.alias, e.repo, e.modelscope)
+        e.alias
+        for e in published_models().values()
+        if published.name in (e.alias, e.repo, e.modelscope)
     )

@@ -26,7 +26,7 @@ def test_a_device_that_is_not_there_is_refused_by_name(name):
 
 
 def test_a_kind_of_device_that_torch_does_not_know_is_refused_without_a_list_of_all():
-    with pytest.raises(ConfigError, match=r"torch knows no such kind\)\. Expected cpu, cuda"):
+    with pytest.raises(ConfigError, match=r"torch knows no such type\)\. Expected cpu, cuda"):
         devices.choose_device("tpu")
 
 

@@ -17,7 +17,7 @@ from seesay.errors import ConfigError, ImageError
 from seesay.inference import devices
 from seesay.inference import embedder as embedder_module
 from seesay.inference.embedder import Embedder
-from seesay.weights.checkpoint import load_dual_encoder
+from seesay.weights.bundle import load_bundle
 
 SIDE = references.IMAGE_SIZE
 NAMES = ("astronaut", "chelsea", "coffee", "rocket")
@@ -31,7 +31,7 @@ def published(tmp_path_factory) -> references.Reference:
 
 @pytest.fixture(scope="module")
 def checkpoint(published):
-    return load_dual_encoder(published.folder)
+    return load_bundle(published.folder)
 
 
 @pytest.fixture(params=[1, 3], ids=["one worker", "three workers"])

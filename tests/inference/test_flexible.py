@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 import hf_references
 from seesay.errors import ConfigError
 from seesay.inference.embedder import Embedder
-from seesay.weights.checkpoint import load_dual_encoder
+from seesay.weights.bundle import load_bundle
 
 PATCH, MOST = hf_references.PATCH, 16
 SHAPES = ((200, 150), (90, 400), (512, 512), (7, 5))
@@ -37,12 +37,12 @@ def test_vectors_equal_those_of_the_published_code_from_pixels_on(published, pic
     inputs["pixel_values"] = inputs["pixel_values"].float()
     theirs = published.model.get_image_features(**inputs).pooler_output
 
-    ours = Embedder(load_dual_encoder(published.folder)).embed_images(pictures).vectors
+    ours = Embedder(load_bundle(published.folder)).embed_images(pictures).vectors
 
     np.testing.assert_allclose(ours, normalize(theirs, dim=-1).numpy(), atol=5e-7)
 
 
 def test_a_square_is_refused_where_strips_are_expected(published):
-    model = load_dual_encoder(published.folder).model
+    model = load_bundle(published.folder).model
     with pytest.raises(ConfigError, match="expected strips of patches of height 8"):
         model.embed_images(torch.zeros(1, 3, 32, 32))

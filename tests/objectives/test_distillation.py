@@ -1,4 +1,3 @@
-import pytest
 import torch
 import torch.nn.functional as F
 
@@ -25,18 +24,14 @@ def test_embedding_distillation_measures_the_distance_to_the_teacher():
     student, teacher = units(5), units(5, seed=1)
     cosines = torch.stack([s @ t for s, t in zip(student, teacher, strict=True)])
     torch.testing.assert_close(embedding_distillation(student, teacher), 1 - cosines.mean())
-    torch.testing.assert_close(
-        embedding_distillation(student, teacher, "squared"), 2 * (1 - cosines.mean())
-    )
 
 
-@pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_soft_labels_are_learned_by_their_divergence(temperature):
+def test_soft_labels_are_learned_by_their_divergence():
     images, classes, scale = units(4), units(10, seed=1), torch.tensor(2.0, requires_grad=True)
     teacher_logits = 3 * torch.randn(4, 10, dtype=torch.float64)
-    student = (scale.exp() * images @ classes.T / temperature).softmax(1)
-    expected = kl((teacher_logits / temperature).softmax(1), student) * temperature**2
-    found = soft_label_distillation(images, classes, scale, teacher_logits, temperature)
+    student = (scale.exp() * images @ classes.T).softmax(1)
+    expected = kl(teacher_logits.softmax(1), student)
+    found = soft_label_distillation(images, classes, scale, teacher_logits)
     torch.testing.assert_close(found, expected)
 
 
@@ -44,8 +39,8 @@ def test_log_probabilities_serve_as_the_teachers_logits():
     images, classes, scale = units(4), units(10, seed=1), torch.tensor(2.0)
     logits = torch.randn(4, 10, dtype=torch.float64)
     torch.testing.assert_close(
-        soft_label_distillation(images, classes, scale, logits.log_softmax(1), 2.0),
-        soft_label_distillation(images, classes, scale, logits, 2.0),
+        soft_label_distillation(images, classes, scale, logits.log_softmax(1)),
+        soft_label_distillation(images, classes, scale, logits),
     )
 
 

@@ -36,7 +36,7 @@ def embedding(images, texts, embeds, log_scale):
 
 
 def soft_label(images, texts, embeds, log_scale):
-    return soft_label_distillation(embeds[0], fixed(7, 16), log_scale, images[:, :7], 2.0)
+    return soft_label_distillation(embeds[0], fixed(7, 16), log_scale, images[:, :7])
 
 
 def relation(images, texts, embeds, log_scale):

@@ -8,10 +8,11 @@ import pytest
 from made_files import write_photo
 from seesay.inference.load import load
 from seesay.search.catalog.store import Store
+from seesay.search.vectors import engine as engines
 from seesay.search.vectors import faiss
+from seesay.search.vectors.chroma import ChromaEngine, ChromaServer
 from seesay.search.vectors.faiss import FaissEngine
-from seesay.search.vectors.outside.chroma import ChromaEngine
-from seesay.search.vectors.outside.milvus import MilvusEngine
+from seesay.search.vectors.milvus import MilvusEngine
 from tiny_checkpoint import write_checkpoint
 from vector_servers import free_port, start_chroma, start_milvus, stop_milvus
 
@@ -55,9 +56,10 @@ def milvus_server(tmp_path_factory, worker_id):
 
 @pytest.fixture(scope="module")
 def index_from_few_rows_on():
-    """FAISS builds an index where it would otherwise find a scan as good."""
+    """FAISS builds an index, and servers are asked, where a scan would be as fast."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(faiss, "SCANNED_ROWS", 1000)
+        patch.setattr(engines, "_READ", 20)
         yield
 
 
@@ -68,7 +70,7 @@ def engine(request):
         if request.param == "chroma server":
             address = request.getfixturevalue("chroma_server")
             patch.setenv("SEESAY_CHROMA_TOKEN", f"{address}=")
-            yield ChromaEngine(address)
+            yield ChromaServer(address)
         elif request.param == "milvus":
             address = request.getfixturevalue("milvus_server")
             patch.setenv("SEESAY_MILVUS_TOKEN", f"{address}=")

@@ -7,8 +7,9 @@ import pytest
 
 from made_collections import photo
 from seesay.errors import CollectionError, ConfigError
-from seesay.search.catalog.filters.conditions import matching_units
-from seesay.search.catalog.records import ItemDraft, UnitDraft
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.filters import matching_units
+from seesay.search.catalog.passages import UnitDraft
 from seesay.search.catalog.store import Store
 from seesay.search.filtering import (
     as_text,

@@ -8,7 +8,7 @@ from photographs import folder
 from seesay.inference.classifier import ZeroShotClassifier
 from seesay.inference.load import load
 from seesay.search.collection import Collection
-from seesay.search.indexing.options import IngestOptions
+from seesay.search.indexing.options import IndexOptions
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_nothing_outside_of_the_folders_that_are_allowed_is_read(tmp_path, embed
     table = f"path,caption\n{photos / 'rocket.jpg'},a rocket\nmoon.png,the moon\n"
     (inside / "captions.csv").write_text(table)
     with Collection.open(tmp_path / "mine", create=True, model=embedder) as mine:
-        mine.index(inside, IngestOptions(inside=(str(inside),)))
+        mine.index(inside, IndexOptions(inside=(str(inside),)))
         assert [one.path for one in mine.store.items.all() if one.kind == "image"] == [
             str(inside / "moon.png")
         ]

@@ -11,7 +11,8 @@ from PIL import Image, ImageCms
 from made_collections import read_only
 from photographs import folder
 from seesay.errors import CollectionError
-from seesay.search.catalog.records import ItemDraft, UnitDraft
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.passages import UnitDraft
 from seesay.search.catalog.store import Store
 from seesay.search.reading.files import content_hash
 from seesay.search.thumbnails import Thumbnails

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 
 PROMPT_S = 0.001  # how often the folder is looked at, to kill within a write

@@ -12,13 +12,12 @@ from PIL import Image, ImageOps
 import seesay
 from photographs import folder as of_scikit_image
 from seesay.errors import ConfigError
-from seesay.inference.captions import caption
+from seesay.inference.generation import caption
+from seesay.objectives.captioning import texts_by_image
 from seesay.training.build import make_model
-from seesay.training.captioning import texts_by_image
-from seesay.training.recipes.parts import check_parts
-from seesay.training.recipes.recipe import Recipe, read_recipe
-from seesay.training.recipes.settings import build
+from seesay.training.recipe import Recipe, check_parts, read_recipe
 from seesay.training.run import train
+from seesay.training.settings import build
 from tiny_runs import CAPTIONS, write_run
 
 DOCS = Path(__file__).parents[2] / "docs"

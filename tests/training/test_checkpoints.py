@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from seesay.errors import ConfigError, TrainingError
-from seesay.training.checkpoints import store as module
-from seesay.training.checkpoints.state import TrainingState
-from seesay.training.checkpoints.store import (
+from seesay.training import checkpoints as module
+from seesay.training.checkpoints import (
     CheckpointConfig,
     Checkpoints,
     Snapshot,
+    TrainingState,
     random_state,
     restore_random_state,
 )

@@ -10,9 +10,9 @@ from seesay.errors import ConfigError, DataError
 from seesay.models.dual_encoder import DualEncoder
 from seesay.models.vit import Vit
 from seesay.training import run as module
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
-from tiny_runs import losses, same, weights, write_run
+from tiny_runs import losses, measured_by, same, weights, write_run
 
 
 @pytest.fixture(scope="module")
@@ -187,24 +187,23 @@ def test_languages_without_captions_are_refused_before_the_run(place, tmp_path, 
 def test_what_was_learned_is_kept_where_the_evaluation_fails(recipe, tmp_path):
     given = iter([{"score": 0.1}])
 
-    def evaluate(checkpoint):
+    def evaluate(embedder):
         if (found := next(given, None)) is None:
             raise DataError("the disk with the dev set is gone")
         return found
 
     settings = recipe("checkpoint.every=1000", "run.steps=4", "evaluation.every=4")
+    settings = measured_by(settings, evaluate, "score")
     with pytest.raises(DataError, match="is gone"):
-        train(settings, evaluate=evaluate)
-    trained = train(settings, resume=True, evaluate=evaluate)
+        train(settings)
+    trained = train(settings, resume=True)
     assert trained.step == 4 and trained.before == {"score": 0.1}
 
 
 def test_the_gain_survives_a_break(recipe, tmp_path, monkeypatch):
-    settings = recipe("checkpoint.every=2", "run.steps=4", "evaluation.every=4")
     scores = iter([0.1, 0.7])
-
-    def evaluate(checkpoint):
-        return {"score": next(scores)}
+    settings = recipe("checkpoint.every=2", "run.steps=4", "evaluation.every=4")
+    settings = measured_by(settings, lambda embedder: {"score": next(scores)}, "score")
 
     after = module._Run._after_step
 
@@ -216,8 +215,8 @@ def test_the_gain_survives_a_break(recipe, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(module._Run, "_after_step", stop)
         with pytest.raises(KeyboardInterrupt):
-            train(settings, evaluate=evaluate)
-    trained = train(settings, resume=True, evaluate=evaluate)
+            train(settings)
+    trained = train(settings, resume=True)
     assert (trained.before, trained.measured) == ({"score": 0.1}, {"score": 0.7})
     lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     scored = [(row["step"], row["score"]) for row in map(json.loads, lines) if "score" in row]

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from seesay.errors import ConfigError
-from seesay.training.logs.run_log import read_log
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.distillation import DistillationConfig, fixed_rotation
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
-from seesay.training.teachers.distillation import DistillationConfig, fixed_rotation
+from seesay.training.run_log import read_log
 from tiny_runs import losses, same, weights, write_run
 
 KIND = ("objective.pairs.kind=distillation", "objective.pairs.teacher=seesay-mini")

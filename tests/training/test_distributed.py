@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from seesay.training.logs.run_log import read_log
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
-from seesay.weights.checkpoint import load_dual_encoder
+from seesay.training.run_log import read_log
+from seesay.weights.bundle import load_bundle
 from tiny_runs import CAPTIONS, write_run
 
 CLIP = 0.05
@@ -46,7 +46,7 @@ RUNS = {
 
 
 def weights(run):
-    return load_dual_encoder(run / "model").model.state_dict()
+    return load_bundle(run / "model").model.state_dict()
 
 
 def losses(run, name="loss"):

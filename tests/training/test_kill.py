@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from seesay.training.logs.run_log import read_log
+from seesay.training.run_log import read_log
 from tiny_runs import write_run
 
 KILLS = 20

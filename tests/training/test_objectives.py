@@ -4,19 +4,22 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from seesay.data.transform import ImageTransform
+from seesay.data.batches import Batch, SourceBatch
 from seesay.models.dual_encoder import DualEncoder
+from seesay.objectives.contrastive import LOSSES, Contrastive, ContrastiveConfig
+from seesay.objectives.objective import View
+from seesay.objectives.positives import ids_of_batch
 from seesay.training.build import make_model, make_objectives
-from seesay.training.dual_encoder import DualEncoderStep, Towers, keep_scale_in_range
-from seesay.training.objectives import LOSSES, Contrastive, ContrastiveConfig, pair_ids
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
+from seesay.training.recipe import read_recipe
+from seesay.weights.dual_encoder_step import Towers
 from tiny_runs import write_run
 
 CPU = torch.device("cpu")
 
 
 def test_ids_say_who_belongs_together():
-    ids = pair_ids(torch.tensor([5, 6]), torch.tensor([0, 0, 1]), torch.tensor([1, 2, 3]))
+    ids = ids_of_batch(torch.tensor([5, 6]), torch.tensor([0, 0, 1]), torch.tensor([1, 2, 3]))
     assert ids.images.tolist() == [5, 6]
     assert ids.texts.tolist() == [5, 5, 6]
 
@@ -24,36 +27,35 @@ def test_ids_say_who_belongs_together():
 def test_images_with_a_caption_in_common_belong_together():
     groups, owners = torch.tensor([9, 3, 7, 5]), torch.tensor([0, 1, 1, 2, 3])
     numbers = torch.tensor([11, 11, 12, 12, 13])  # 9 and 3 share one, 3 and 7 another
-    ids = pair_ids(groups, owners, numbers)
+    ids = ids_of_batch(groups, owners, numbers)
     assert len(set(ids.images[:3].tolist())) == 1
     assert ids.images[3] == 5
     assert ids.texts.tolist() == ids.images[owners].tolist()
 
 
-def batch_of(images=4, languages=("en", "zh")):
+def batch_of(images=4, languages=("en", "zh"), name="a", step=0):
     torch.manual_seed(1)
     count = images * len(languages)
-    return {
-        "step": 0,
-        "sources": {
-            "a": {
-                "images": torch.randint(0, 255, (images, 16, 16, 3), dtype=torch.uint8),
-                "ids": torch.randint(3, 30, (count, 12)).index_fill(1, torch.tensor([11]), 2),
-                "owners": torch.arange(images).repeat_interleave(len(languages)),
-                "groups": torch.arange(images),
-                "text_numbers": torch.arange(count),
-                "languages": list(languages) * images,
-                "keys": [str(i) for i in range(images)],
-            }
-        },
-    }
+    source = SourceBatch(
+        images=torch.randint(0, 255, (images, 16, 16, 3), dtype=torch.uint8),
+        ids=torch.randint(3, 30, (count, 12)).index_fill(1, torch.tensor([11]), 2),
+        owners=torch.arange(images).repeat_interleave(len(languages)),
+        groups=torch.arange(images),
+        labels=torch.zeros(images),
+        text_numbers=torch.arange(count),
+        texts=[str(i) for i in range(count)],
+        languages=list(languages) * images,
+        keys=[str(i) for i in range(images)],
+        damaged=[],
+    )
+    return Batch(step, {name: source})
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_languages_apart_is_the_mean_of_each_alone(loss):
     torch.manual_seed(0)
     images, texts = (F.normalize(torch.randn(n, 6), dim=1) for n in (4, 8))
-    embeds = {"a.images": images, "a.texts": texts}
+    embeds = {View("images", "a"): images, View("texts", "a"): texts}
     scale, bias = torch.tensor(2.0), torch.tensor(-1.0)
     both = Contrastive(ContrastiveConfig(source="a", loss=loss))
     expected = sum(LOSSES[loss](images, texts[i::2], scale, bias) for i in (0, 1)) / 2
@@ -69,7 +71,7 @@ def made(tmp_path):
 
 
 def step_of(made, micro_batch=None, loss="softmax"):
-    towers = Towers(made.model, ImageTransform(made.transform))
+    towers = Towers(made)
     objectives = {
         "first": (1.0, Contrastive(ContrastiveConfig(source="a", loss=loss))),
         "second": (0.5, Contrastive(ContrastiveConfig(source="a", languages="together"))),
@@ -139,9 +141,7 @@ def predictions(tmp_path, monkeypatch):
 
     torch.manual_seed(0)
     classifier = Classifier()
-    monkeypatch.setattr(
-        "seesay.training.teachers.predictions.load_classifier", lambda file: classifier
-    )
+    monkeypatch.setattr("seesay.training.predictions.load_classifier", lambda file: classifier)
     names = [
         {"en": e, "zh": z}
         for e, z in zip(("red", "green", "blue", "white"), "红绿蓝白", strict=True)
@@ -167,17 +167,21 @@ def predictions(tmp_path, monkeypatch):
 
 def test_an_image_is_drawn_to_the_names_of_its_likely_classes(predictions):
     objective, classifier = predictions
-    batch = {"step": 4, "sources": {"squares": batch_of()["sources"]["a"]}}
+    batch = batch_of(name="squares", step=4)
     inputs = objective.inputs(batch)
-    ids = inputs["objective names.names"]
+    ids = inputs[View("texts", "objective names")]
     assert len(ids) == 6  # three names in two languages
     judgement = classifier(classifier.inputs[0])[:, 1:].detach() / 2
     assert (classifier.inputs[0].min() >= -1) and (classifier.inputs[0].max() <= 1)
     images = F.normalize(torch.randn(4, 8), dim=1)
     texts = F.normalize(torch.randn(6, 8), dim=1)
     scale = torch.tensor(1.5)
-    embeds = {"squares.images": images, "objective names.names": texts}
-    found = objective.loss(embeds, batch, scale, None)
+    outputs = {
+        **inputs,
+        View("images", "squares"): images,
+        View("texts", "objective names"): texts,
+    }
+    found = objective.loss(outputs, batch, scale, None)
     chosen = objective._choose(judgement, 4)
     assert set(judgement.argmax(dim=1).tolist()) <= set(chosen) and len(chosen) == 3
     target = judgement[:, chosen].softmax(dim=1)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from seesay.training.sweeps.report import NOTHING, shown
-from seesay.training.sweeps.sweep import cells_of, read_sweep
+from seesay.evaluation.pages import format_value
+from seesay.training.sweep import cells_of, read_sweep
+from seesay.training.sweep_report import NOTHING
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "softmax-vs-sigmoid"
@@ -51,7 +52,7 @@ def test_the_table_and_the_page_of_curves_hold_the_figures_of_the_csv(table, end
         assert list(figures) == list(ends)
         for run, figure in figures.items():
             given = ends[run][measure]
-            assert figure == shown(float(given) if "." in given else int(given))
+            assert figure == format_value(float(given) if "." in given else int(given))
             assert f"<td>{figure}</td>" in page
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from seesay.cli.main import run
 from seesay.training.build import make_model
-from seesay.training.recipes.recipe import read_recipe
-from seesay.training.texts import texts_of_records
-from seesay.weights.checkpoint import load_dual_encoder
+from seesay.training.recipe import read_recipe
+from seesay.training.tokenizer import texts_of_records
+from seesay.weights.bundle import load_bundle
 from tiny_runs import losses, write_squares
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -55,7 +55,7 @@ def test_a_recipe_from_scratch_learns_in_a_small_size(name, tmp_path, capsys):
     assert told["before"].keys() == told["dev"].keys()
     of_run = losses(tmp_path / "run")
     assert sum(of_run[step] for step in range(16, 21)) / 5 < 0.95 * of_run[1]
-    trained = load_dual_encoder(Path(told["model"]))
+    trained = load_bundle(Path(told["model"]))
     assert (trained.model.bias is not None) == (name == "siglip-flickr8k")
 
 

@@ -11,16 +11,18 @@ import pytest
 import torch
 
 import references
+import seesay
 from seesay.errors import ConfigError, DataError, TrainingError
 from seesay.inference.embedder import Embedder
 from seesay.models.mobilenet import MobileNet
 from seesay.training import run as module
-from seesay.training.logs.run_log import read_log
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
-from seesay.weights.checkpoint import load_dual_encoder, save_dual_encoder
+from seesay.training.run_log import read_log
+from seesay.weights.bundle import load_bundle
 from seesay.weights.hub import IMAGE_HALF
-from tiny_runs import RECIPE, losses, same, weights, write_run, write_squares
+from seesay.weights.saving import save_bundle
+from tiny_runs import RECIPE, losses, measured_by, same, weights, write_run, write_squares
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def test_a_run_learns_and_its_model_loads(recipe, tmp_path):
     trained = train(recipe("run.steps=60", "optimizer.lr=0.003", "optimizer.warmup=0.1", *easy))
     of_run = losses(tmp_path / "run")
     assert sum(of_run[step] for step in range(56, 61)) / 5 < of_run[1] - 0.3
-    embedder = Embedder(load_dual_encoder(trained.folder))
+    embedder = Embedder(load_bundle(trained.folder))
     rows = [json.loads(line) for line in (tmp_path / "squares.jsonl").read_text().splitlines()]
     images = embedder.embed_images([tmp_path / row["image"] for row in rows]).vectors
     texts = embedder.embed_texts([row["zh"][0] for row in rows]).vectors
@@ -92,7 +94,7 @@ def test_a_model_published_in_two_halves_can_be_begun_from(tmp_path):
     model = f'[model]\nstart = "{halves.folder}"\n\n'
     (tmp_path / "recipe.toml").write_text((beginning + model + ending).format(folder=tmp_path))
     trained = train(read_recipe(tmp_path / "recipe.toml", ("run.steps=1", "optimizer.lr=1e-9")))
-    before = load_dual_encoder(halves.folder, image_folder=halves.folder / IMAGE_HALF).model
+    before = load_bundle(halves.folder, image_folder=halves.folder / IMAGE_HALF).model
     after = weights(trained.folder)
     for name, value in before.state_dict().items():
         if name != "log_scale":  # drawn outside the range that training holds it in
@@ -119,15 +121,10 @@ def test_a_locked_tower_stays_as_it_was(recipe, tmp_path, monkeypatch):
 def measure_by(scores):
     """A measure that gives these scores one after the other."""
     given = iter(scores)
-    return lambda checkpoint: {"score": next(given), "other": 1.0}
+    return lambda embedder: {"score": next(given), "other": 1.0}
 
 
-BEST = (
-    "evaluation.every=4",
-    "evaluation.best=['score']",
-    "evaluation.retrieval.path=x",
-    "checkpoint.every=100",
-)
+BEST = ("evaluation.every=4", "checkpoint.every=100")
 
 
 def test_the_best_model_is_kept_and_exported(recipe, tmp_path, monkeypatch):
@@ -140,7 +137,8 @@ def test_the_best_model_is_kept_and_exported(recipe, tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(module.TrainingState, "snapshot", remember)
-    trained = train(recipe(*BEST), evaluate=measure_by([0.9, 0.1, 0.8, 0.3]))
+    by = measure_by([0.9, 0.1, 0.8, 0.3])
+    trained = train(measured_by(recipe(*BEST), by, "score", "other", best=("score",)))
     assert trained.step == 8 and trained.measured == {"score": 0.8, "other": 1.0}
     assert trained.before == {"score": 0.9, "other": 1.0}
     assert same(weights(trained.folder), saved[8])
@@ -154,14 +152,14 @@ def test_the_best_model_is_kept_and_exported(recipe, tmp_path, monkeypatch):
 
 
 def test_measuring_does_not_change_the_training(recipe, tmp_path):
-    def disturbing(checkpoint):
+    def disturbing(embedder):
         torch.rand(5)
-        for parameter in checkpoint.model.parameters():
+        for parameter in embedder.model.parameters():
             parameter.data.zero_()
-        assert not checkpoint.model.training
+        assert not embedder.model.training
         return {"score": 0.0}
 
-    measured = train(recipe(*BEST[:3]), evaluate=disturbing)
+    measured = train(measured_by(recipe(BEST[0]), disturbing, "score", best=("score",)))
     plain = train(recipe(f"run.folder={tmp_path / 'plain'}"))
     assert losses(tmp_path / "run") == losses(tmp_path / "plain")
     assert measured.step == 4  # the earliest of equals
@@ -171,11 +169,11 @@ def test_measuring_does_not_change_the_training(recipe, tmp_path):
 def test_the_running_average_is_what_is_measured_and_exported(recipe, tmp_path):
     seen = []
 
-    def watch(checkpoint):
-        seen.append({n: p.detach().clone() for n, p in checkpoint.model.named_parameters()})
+    def watch(embedder):
+        seen.append({n: p.detach().clone() for n, p in embedder.model.named_parameters()})
         return {}
 
-    trained = train(recipe("optimizer.ema=0.99", "evaluation.every=12"), evaluate=watch)
+    trained = train(measured_by(recipe("optimizer.ema=0.99", "evaluation.every=12"), watch))
     plain = train(recipe(f"run.folder={tmp_path / 'plain'}"))
     assert same(weights(trained.folder), seen[-1])
     assert not same(weights(trained.folder), weights(plain.folder))
@@ -183,7 +181,15 @@ def test_the_running_average_is_what_is_measured_and_exported(recipe, tmp_path):
 
 def test_a_measure_that_is_not_given_is_refused(recipe):
     with pytest.raises(ConfigError, match="best names score, which is not measured"):
-        train(recipe(*BEST), evaluate=lambda checkpoint: {"other": 1.0})
+        measured_by(recipe(), lambda embedder: {"other": 1.0}, "other", best=("score",))
+
+
+def test_python_measures_what_the_recipe_asks_for(recipe, tmp_path):
+    dev = f"evaluation.retrieval={{ path = '{tmp_path / 'squares.jsonl'}', format = 'table' }}"
+    settings = recipe(dev, "run.steps=2")
+    trained = seesay.train(settings)
+    assert list(trained.measured) == list(trained.before) == settings.evaluation.names
+    assert 0 < trained.measured["zh_text_to_image_r10"] <= 1
 
 
 # When things go wrong
@@ -195,7 +201,7 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_keeps_the_last_checkpoint
     call = module.DualEncoderStep.__call__
 
     def spoilt(step, batch):
-        return call(step, batch) * (math.nan if batch["step"] == 7 else 1)
+        return call(step, batch) * (math.nan if batch.step == 7 else 1)
 
     with monkeypatch.context() as patched:
         patched.setattr(module.DualEncoderStep, "__call__", spoilt)
@@ -314,7 +320,7 @@ def test_a_tower_for_any_size_is_trained_on_smaller_images_than_it_is_used_on(
     small = ("model.transform.size=40", "data.squares.size=32", "run.steps=1")
     trained = train(read_recipe(tmp_path / "any.toml", small))
     assert set(seen) == {32}
-    assert load_dual_encoder(trained.folder).transform.size == 40
+    assert load_bundle(trained.folder).transform.size == 40
 
 
 def test_a_batch_of_several_sources_and_objectives_trains(recipe, tmp_path):
@@ -361,7 +367,7 @@ def test_a_compiled_model_learns_the_same(recipe, tmp_path):
     # In a process of its own: the checks of shapes in tests and the compiler disturb each other.
     code = (
         "import sys; from pathlib import Path\n"
-        "from seesay.training.recipes.recipe import read_recipe\n"
+        "from seesay.training.recipe import read_recipe\n"
         "from seesay.training.run import train\n"
         "train(read_recipe(Path(sys.argv[1]), tuple(sys.argv[2:])))"
     )
@@ -374,8 +380,8 @@ def test_a_compiled_model_learns_the_same(recipe, tmp_path):
 
 def test_the_exported_folder_is_the_one_of_own_layout(recipe, tmp_path):
     trained = train(recipe())
-    made = load_dual_encoder(trained.folder)
-    save_dual_encoder(tmp_path / "again", made)
+    made = load_bundle(trained.folder)
+    save_bundle(tmp_path / "again", made)
     assert sorted(path.name for path in trained.folder.iterdir()) == sorted(
         path.name for path in (tmp_path / "again").iterdir()
     )

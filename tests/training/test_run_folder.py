@@ -7,10 +7,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from seesay.errors import ConfigError
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
-from seesay.training.sweeps.sweep import cells_of, claim_sweep_folder, read_sweep
-from tiny_runs import write_run
+from seesay.training.sweep import cells_of, claim_sweep_folder, read_sweep
+from tiny_runs import measured_by, write_run
 
 
 @pytest.fixture(scope="module")
@@ -160,13 +160,13 @@ def test_a_model_that_comes_during_the_training_stays_and_the_run_can_be_finishe
     write_run(tmp_path)
     theirs = tmp_path / "run" / "model" / "thesis.txt"
 
-    def arrive(checkpoint):
+    def arrive(embedder):
         theirs.parent.mkdir(exist_ok=True)
         theirs.write_text("years of work")
         return {}
 
     with pytest.raises(ConfigError, match=r"holds 'thesis\.txt'"):
-        train(recipe_of(tmp_path), evaluate=arrive)
+        train(measured_by(recipe_of(tmp_path), arrive))
     assert theirs.read_text() == "years of work"
     shutil.move(theirs.parent, tmp_path / "theirs")
     assert train(recipe_of(tmp_path), resume=True).step == 2

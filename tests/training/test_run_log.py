@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from seesay.errors import ConfigError
-from seesay.training.logs.run_log import LogConfig, RunLog, _Speed, keep_until, read_log
+from seesay.training.run_log import LogConfig, RunLog, _Speed, read_log, truncate_log
 
 
 def log(folder, after=0, steps=10, **settings):
@@ -41,7 +41,7 @@ def test_going_on_drops_what_will_be_written_again(tmp_path):
 
 
 def test_a_log_that_is_not_there_yet_is_fine(tmp_path):
-    keep_until(tmp_path / "log.jsonl", 3)
+    truncate_log(tmp_path / "log.jsonl", 3)
     assert not (tmp_path / "log.jsonl").exists()
 
 
@@ -56,7 +56,7 @@ def test_speed_is_that_of_the_last_steps_without_the_start():
 
 
 def test_whoever_watches_without_a_terminal_gets_lines(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("seesay.training.logs.run_log.QUIET_S", -1.0)
+    monkeypatch.setattr("seesay.training.run_log.QUIET_S", -1.0)
     one = log(tmp_path, steps=4)
     for number in (1, 2):
         one.step(number, 8, values(0.25, 2.0 * number))

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from seesay.data.batches_samples import Samples
+from seesay.data.batches import Samples
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoder
 from seesay.training import run as module
-from seesay.training.logs.run_log import read_log
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
+from seesay.training.run_log import read_log
 from tiny_runs import losses, same, weights, write_run
 
 

@@ -5,10 +5,10 @@ import math
 import pytest
 
 from seesay.errors import ConfigError
-from seesay.training.logs.run_log import read_log
-from seesay.training.recipes.recipe import read_recipe
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
-from seesay.weights.checkpoint import load_dual_encoder
+from seesay.training.run_log import read_log
+from seesay.weights.bundle import load_bundle
 from tiny_runs import weights, write_run
 
 
@@ -31,7 +31,7 @@ def test_the_sigmoid_loss_gives_a_finished_model_without_a_bias_one(recipe, tmp_
     assert rows[0]["bias"] == pytest.approx(-math.log(7), abs=0.02)  # one step of lr = 0.01
     assert rows[0]["scale"] == pytest.approx(before["scale"], rel=0.02)
     assert rows[1]["bias"] != rows[0]["bias"]
-    loaded = load_dual_encoder(second.folder).model
+    loaded = load_bundle(second.folder).model
     assert loaded.bias.item() == pytest.approx(rows[1]["bias"])
     assert "bias" not in weights(first.folder)
 

@@ -8,16 +8,15 @@ from typing import Literal
 import pytest
 
 from seesay.errors import ConfigError
-from seesay.training.recipes.files import read_toml
-from seesay.training.recipes.recipe import read_recipe
-from seesay.training.recipes.reference import (
+from seesay.training.recipe import read_recipe
+from seesay.training.recipe_reference import (
     recipe_reference,
     recipe_settings,
     setting_notes,
     toml,
 )
-from seesay.training.recipes.settings import build, override
-from seesay.training.sweeps.sweep import read_sweep
+from seesay.training.settings import build, override, read_toml
+from seesay.training.sweep import read_sweep
 from tiny_runs import write_run
 
 

@@ -9,20 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seesay.errors import ConfigError, TrainingError
-from seesay.training.recipes.recipe import read_recipe
+from seesay.evaluation.pages import format_value
+from seesay.training.recipe import read_recipe
 from seesay.training.run import train
-from seesay.training.sweeps.line_charts import legend, line_chart, style, ticks
-from seesay.training.sweeps.report import (
+from seesay.training.sweep import cells_of, read_sweep, run_sweep
+from seesay.training.sweep_report import (
     first_rows,
     last_rows,
+    legend,
+    line_chart,
     measurements,
-    shown,
+    style,
     sweep_csv,
     sweep_markdown,
     sweep_page,
+    ticks,
 )
-from seesay.training.sweeps.sweep import cells_of, read_sweep, run_sweep
-from tiny_runs import write_run
+from tiny_runs import measured_by, write_run
 
 SWEEP = """
 recipe = "recipe.toml"
@@ -57,12 +60,13 @@ def sweep(tmp_path):
     return make_sweep(tmp_path)
 
 
-def measure(checkpoint):
-    return {"zh_r10": float(checkpoint.model.log_scale.detach()) / 10, "en_top5": 0.5}
+def measure(embedder):
+    return {"zh_r10": float(embedder.model.log_scale.detach()) / 10, "en_top5": 0.5}
 
 
 def run_here(recipe, assignments):
-    train(read_recipe(recipe, tuple(assignments)), resume=True, evaluate=measure)
+    settings = measured_by(read_recipe(recipe, tuple(assignments)), measure, "zh_r10", "en_top5")
+    train(settings, resume=True)
 
 
 def test_every_combination_is_a_run_of_its_own(sweep, tmp_path):
@@ -197,7 +201,7 @@ def test_pages_of_documentation_get_the_ends_as_a_table(half_done):
     assert lines[0] == "| run | softmax-small | softmax-large | sigmoid-small |"
     assert lines[1] == "| --- | ---: | ---: | ---: |"
     ends = last_rows(config, cells)
-    assert lines[2] == f"| zh_r10 | {' | '.join(shown(end['zh_r10']) for end in ends)} |"
+    assert lines[2] == f"| zh_r10 | {' | '.join(format_value(end['zh_r10']) for end in ends)} |"
     assert [line.split()[1] for line in lines[3:]] == ["en_top5", "seconds", "memory_mib"]
 
 
@@ -208,7 +212,13 @@ def test_a_report_without_any_result_says_so(sweep):
 
 
 def test_numbers_are_shown_as_people_read_them():
-    assert [shown(v) for v in (None, 0.12345, 1234.5, 7, "a")] == ["–", "0.123", "1234", "7", "a"]
+    assert [format_value(v) for v in (None, 0.12345, 1234.5, 7, "a")] == [
+        "–",
+        "0.123",
+        "1234",
+        "7",
+        "a",
+    ]
 
 
 # Charts

@@ -17,8 +17,9 @@ from seesay.api.jobs import IndexingStatus, Jobs
 from seesay.cli.serve import compose
 from seesay.errors import CollectionError
 from seesay.search.collection import Collection
-from seesay.search.indexing.options import IngestProgress
+from seesay.search.indexing.options import IndexProgress
 from seesay.search.library import Library
+from seesay.text import Text
 from seesay.web.managing import Manage
 
 INDEX = "/v1/collections/own/index"
@@ -121,7 +122,7 @@ def test_a_job_of_the_api_is_shown_and_another_refused_and_it_can_be_cancelled(
         stop.wait(60)
         return whole(collection, *arguments, stop=stop, on_progress=on_progress, **options)
 
-    progress = IngestProgress(done=2, total=9, failed=1, unchanged=0, seconds=1.0, path="a.jpg")
+    progress = IndexProgress(done=2, total=9, failed=1, unchanged=0, seconds=1.0, path="a.jpg")
     goes_on = threading.Event()
     monkeypatch.setattr(Collection, "index", slow)
     page = visit()
@@ -198,14 +199,31 @@ def test_the_folders_of_the_chosen_collection_are_brought_up_to_date(visit, serv
 
 def test_a_job_that_fails_says_why(visit, monkeypatch):
     def full(*_, **__):
-        raise CollectionError("the disk is full; expected room for 3 MB; delete something")
+        raise CollectionError(Text("the disk is full", "磁盘已满"))
 
     monkeypatch.setattr(Collection, "index", full)
-    page = visit()
-    manage(page)
+    page = visit("zh-CN")
+    manage(page, "管理")
     page.locator("#update").click()
-    expect(page.locator("#job .notice.wrong")).to_contain_text("the disk is full")
+    told = page.locator("#job .notice.wrong .detail")
+    expect(told).to_have_text("磁盘已满", use_inner_text=True)
     expect(page.locator("#cancel")).not_to_be_visible()
+
+
+def test_too_many_or_too_long_labels_are_refused_as_in_the_api(visit, served):
+    many, long = [f"label {number}" for number in range(1001)], "猫" * 201
+    for labels in (many, [long]):
+        answer = httpx.post(served.address + "/v1/tags", json={"labels": labels})
+        assert answer.status_code == 422
+    page = visit("zh-CN")
+    manage(page, "管理")
+    field, told = page.locator("#tag-labels input, #tag-labels textarea"), page.locator("#job")
+    field.fill(", ".join(many))
+    page.keyboard.press("Enter")
+    expect(told).to_contain_text("有 1001 个标签，最多只能有 1000 个")
+    field.fill(f"狗、{long}")
+    page.keyboard.press("Enter")
+    expect(told).to_contain_text("有 201 个字符，最多只能有 200 个")
 
 
 def test_a_file_is_removed_after_a_question_and_stays_on_the_disk(visit, photos):
@@ -241,6 +259,7 @@ def test_the_page_asks_again_only_while_a_job_runs(job, asks_again):
     with gr.Blocks(analytics_enabled=False):
         jobs = create_autospec(Jobs, instance=True)
         jobs.latest.return_value = status
+        jobs.problem.return_value = Text("no", "不行") if job == "failed" else None
         manage = Manage(jobs, "own")
     _, button, timer = manage.status("own")
     assert (button["visible"], timer["active"]) == (asks_again, asks_again)

@@ -85,7 +85,7 @@ def test_pages_of_a_program_have_as_many_hits_as_it_asks_for(client):
         ({"picture": "/etc/passwd"}, "expected a data URL"),
         ({"picture": "file:///etc/passwd"}, "expected a data URL"),
         ({"picture": "http://127.0.0.1:1/x.png"}, "expected a data URL"),
-        ({"picture": "data:image/png;base64,###"}, "no base64"),
+        ({"picture": "data:image/png;base64,###"}, "not base64"),
         ({"picture": "data:image/png;base64,aGVsbG8="}, "."),
         ({"words": "x" * 5000}, "at most 4000"),
         ({"words": "x", "where": "width>1," * 1000}, "at most 4000"),

@@ -8,16 +8,19 @@ import json
 from dataclasses import replace
 from functools import cache
 from importlib import resources
-from pathlib import Path
 
 import pytest
 
 import torchvision_shim  # noqa: F401  # before open_clip
 from seesay.data.squares import ImageTransformConfig
-from seesay.models.dual_encoder import DualEncoderConfig
-from seesay.weights import altclip, cn_clip, m_clip, open_clip, own, taiyi
-from seesay.weights.blank import blank_dual_encoder
-from seesay.weights.catalog import BUILT_IN, CATALOG, CatalogEntry
+from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
+from seesay.weights import open_clip
+from seesay.weights.bert_clip import read_altclip, read_m_clip, read_taiyi
+from seesay.weights.bundle import Blueprint, load_bundle
+from seesay.weights.catalog import BUILT_IN, CatalogEntry, published_models
+from seesay.weights.hub import resolve
+from seesay.weights.pt_files import CHINESE_CLIPS
+from seesay.weights.tensors import blank_model
 
 # alias -> the config of the same architecture that open_clip ships
 SHIPPED = {
@@ -141,41 +144,40 @@ BIOMED = {  # open_clip_config.json of its repository
 }
 
 
-@cache
-def implied(alias: str) -> tuple[DualEncoderConfig, ImageTransformConfig]:  # noqa: C901  # a case for each family
-    """The model of an entry, from configs that others publish."""
-    match alias:
-        case "seesay-mini":
-            file = Path(own.__file__).parent / BUILT_IN / "seesay.json"
-            blueprint = own.read(json.loads(file.read_text()), file)
-        case "tinyclip-8m":
-            blueprint = open_clip.read({"model_cfg": TINY})
-        case "biomedclip-b16":
-            blueprint = open_clip.read({"model_cfg": BIOMED})
-        case "altclip-l14":
-            blueprint = altclip.read({"model_type": "altclip", **VIT_L14}, {})
-        case "m-clip-b32" | "m-clip-l14":
-            image = VIT_B32 if alias == "m-clip-b32" else VIT_L14
-            blueprint = m_clip.read({"modelBase": "xlm-roberta-large"}, image, {})
-        case "taiyi-clip-b32":
-            blueprint = taiyi.read(ROBERTA, VIT_B32, {})
-        case "taiyi-clip-l14":
-            blueprint = taiyi.read({**ROBERTA, **ROBERTA_LARGE}, VIT_L14, {})
-        case _ if alias in CN_CLIP:
-            model = cn_clip.MODELS[CN_CLIP[alias]]
-            return model, ImageTransformConfig(size=model.image.image_size)
-        case _:
-            import open_clip as reference
+def shipped(name: str) -> Blueprint:
+    import open_clip as reference
 
-            folder = resources.files(reference) / "model_configs"
-            config = json.loads((folder / f"{SHIPPED[alias]}.json").read_text())
-            blueprint = open_clip.read({"model_cfg": config})
+    file = resources.files(reference) / "model_configs" / f"{name}.json"
+    return open_clip.read({"model_cfg": json.loads(file.read_text())})
+
+
+OTHERS = {
+    "tinyclip-8m": lambda: open_clip.read({"model_cfg": TINY}),
+    "biomedclip-b16": lambda: open_clip.read({"model_cfg": BIOMED}),
+    "altclip-l14": lambda: read_altclip({"model_type": "altclip", **VIT_L14}, {}),
+    "m-clip-b32": lambda: read_m_clip({"modelBase": "xlm-roberta-large"}, VIT_B32, {}),
+    "m-clip-l14": lambda: read_m_clip({"modelBase": "xlm-roberta-large"}, VIT_L14, {}),
+    "taiyi-clip-b32": lambda: read_taiyi(ROBERTA, VIT_B32, {}),
+    "taiyi-clip-l14": lambda: read_taiyi({**ROBERTA, **ROBERTA_LARGE}, VIT_L14, {}),
+}
+
+
+@cache
+def implied(alias: str) -> tuple[DualEncoderConfig, ImageTransformConfig]:
+    """The model of an entry, from configs that others publish."""
+    if alias == BUILT_IN:
+        bundle = load_bundle(resolve(BUILT_IN))
+        return bundle.config, bundle.transform
+    if alias in CN_CLIP:
+        model = CHINESE_CLIPS[CN_CLIP[alias]]
+        return model, ImageTransformConfig(size=model.image.image_size)
+    blueprint = OTHERS[alias]() if alias in OTHERS else shipped(SHIPPED[alias])
     return blueprint.model, blueprint.transform
 
 
 @cache
 def parameters(alias: str, *, text_only: bool = False) -> int:
-    model = blank_dual_encoder(implied(alias)[0])
+    model = blank_model(DualEncoder, implied(alias)[0])
     return sum(
         value.numel()
         for name, value in model.named_parameters()
@@ -192,7 +194,7 @@ def mistakes(entry: CatalogEntry) -> list[str]:
     # transformers says 384 where 27 patches of 14 pixels see 378 of them.
     if entry.image_size not in (size, size + 6 * (size == 378)):
         told.append(f"image_size={entry.image_size}, expected {size}")
-    half = CATALOG[entry.image_half].megabytes if entry.image_half else 0
+    half = published_models()[entry.image_half].megabytes if entry.image_half else 0
     bytes_each = 2 if entry.family.startswith(("EVA", "seesay")) else 4
     stored = parameters(entry.alias, text_only=bool(half)) * bytes_each / 1e6 + half
     more = 1.023 if entry.family == "FG-CLIP 2" else 1.002  # its heads for long texts and regions
@@ -201,14 +203,14 @@ def mistakes(entry: CatalogEntry) -> list[str]:
     return told
 
 
-@pytest.mark.parametrize("alias", CATALOG)
+@pytest.mark.parametrize("alias", published_models())
 def test_sizes_are_those_of_the_config(alias):
-    assert mistakes(CATALOG[alias]) == []
+    assert mistakes(published_models()[alias]) == []
 
 
 @pytest.mark.parametrize("name", ["parameters_m", "image_size", "megabytes"])
 def test_a_wrong_size_is_a_mistake(name):
-    for entry in CATALOG.values():
+    for entry in published_models().values():
         for factor in (0.9, 1.1):
             wrong = replace(entry, **{name: round(getattr(entry, name) * factor)})
             assert any(name in one for one in mistakes(wrong)), entry.alias

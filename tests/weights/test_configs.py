@@ -9,8 +9,9 @@ import torch
 from seesay.models.dual_encoder import DualEncoder
 from seesay.models.fastvit import HEAD_DIM, FastVitConfig
 from seesay.models.vit import VitConfig
-from seesay.weights import altclip, chinese_clip, clip, cn_clip, open_clip, siglip
-from seesay.weights.mapping import rename
+from seesay.weights import bert_clip, chinese_clip, clip, open_clip, siglip
+from seesay.weights.pt_files import CHINESE_CLIPS
+from seesay.weights.tensors import rename
 
 
 def test_our_defaults_are_those_of_the_reference():
@@ -36,13 +37,13 @@ def test_our_defaults_are_those_of_the_reference():
         (clip.VISION_DEFAULTS, MetaClip2VisionConfig()),
         (clip.TEXT_DEFAULTS, MetaClip2TextConfig()),
         (clip.VISION_DEFAULTS, AltCLIPVisionConfig()),
-        (altclip.TEXT_DEFAULTS, AltCLIPTextConfig()),
+        (bert_clip.ALTCLIP_DEFAULTS, AltCLIPTextConfig()),
     ]
     for ours, theirs in pairs:
         assert {name: getattr(theirs, name) for name in ours} == ours
 
 
-@pytest.mark.parametrize("name", cn_clip.MODELS)
+@pytest.mark.parametrize("name", CHINESE_CLIPS)
 def test_chinese_clips_own_sizes_are_those_of_its_authors(name):
     """The `clip_cn_*.pt` files come without a config: cn_clip's own names the towers and sizes."""
     pytest.importorskip("cn_clip")
@@ -53,7 +54,7 @@ def test_chinese_clips_own_sizes_are_those_of_its_authors(name):
         json.loads((resources.files("cn_clip") / f"clip/model_configs/{half}.json").read_text())
         for half in published["struct"].split("@")
     )
-    ours, bert = cn_clip.MODELS[name], cn_clip.MODELS[name].text
+    ours, bert = CHINESE_CLIPS[name], CHINESE_CLIPS[name].text
     image = ours.image
     assert ours.embed_dim == vision["embed_dim"]
     assert image.image_size == vision["image_resolution"] == published["input_resolution"]

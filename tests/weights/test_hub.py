@@ -18,7 +18,7 @@ from seesay.errors import (
     UnknownModelError,
     WeightsError,
 )
-from seesay.weights.catalog import CATALOG
+from seesay.weights.catalog import published_models
 from seesay.weights.hub import locate, resolve
 
 CLIP = {
@@ -178,7 +178,7 @@ class TestEveryHub:
         assert seen == sorted(seen)
 
     def test_a_catalogue_name_brings_its_repository(self, server, hub):
-        entry = CATALOG["chinese-clip-b16"]
+        entry = published_models()["chinese-clip-b16"]
         files = {"config.json": b"{}", "pytorch_model.bin": b"w", "vocab.txt": b"[PAD]"}
         server.repos[entry.repo if hub == "huggingface" else entry.modelscope] = files
         assert names(resolve("Chinese-CLIP-B16", hub=hub)) == files.keys()
@@ -186,7 +186,7 @@ class TestEveryHub:
     def test_a_missing_tokenizer_comes_from_the_checkpoint_that_has_it(
         self, server, hub, monkeypatch
     ):
-        rn50, b16 = CATALOG["chinese-clip-rn50"], CATALOG["chinese-clip-b16"]
+        rn50, b16 = published_models()["chinese-clip-rn50"], published_models()["chinese-clip-b16"]
         which = "repo" if hub == "huggingface" else "modelscope"
         server.repos[getattr(rn50, which)] = {"clip_cn_rn50.pt": b"weights"}
         server.repos[getattr(b16, which)] = {"pytorch_model.bin": b"x", "vocab.txt": b"[PAD]\n"}
@@ -197,7 +197,7 @@ class TestEveryHub:
         assert resolve("chinese-clip-rn50", hub=hub) == folder
 
     def test_a_model_in_two_halves_is_located_with_both(self, server, hub):
-        taiyi, clip = CATALOG["taiyi-clip-b32"], CATALOG["clip-b32"]
+        taiyi, clip = published_models()["taiyi-clip-b32"], published_models()["clip-b32"]
         server.repos[taiyi.repo] = {"config.json": b"{}", "pytorch_model.bin": b"w"}
         server.repos[taiyi.repo]["vocab.txt"] = b"[PAD]"
         server.repos[clip.repo if hub == "huggingface" else clip.modelscope] = dict(CLIP)
@@ -214,7 +214,7 @@ class TestHuggingFace:
         assert server.requests == []
 
     def test_the_catalogues_commit_is_what_is_brought(self, server):
-        entry = CATALOG["clip-b32"]
+        entry = published_models()["clip-b32"]
         server.repos[entry.repo] = dict(CLIP)
         located = locate("clip-b32")
         assert located.revision == located.folder.name == entry.revision

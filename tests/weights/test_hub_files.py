@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seesay.errors import DownloadError, WeightsError
-from seesay.weights.hub.files import HubFile, Listing, check, choose, is_whole
+from seesay.weights.hub import check, choose, is_whole
+from seesay.weights.hub_clients import HubFile, Listing
 
 HF = ["config.json", "model.safetensors", "tokenizer.json"]
 OPEN_CLIP = ["open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json"]

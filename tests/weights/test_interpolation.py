@@ -8,7 +8,7 @@ import torch
 from seesay.data.tokenizers import load_tokenizer
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoder
-from seesay.weights.checkpoint import load_dual_encoder
+from seesay.weights.bundle import load_bundle
 from seesay.weights.interpolation import interpolate
 from tiny_checkpoint import write_checkpoint
 from tiny_runs import same
@@ -16,7 +16,7 @@ from tiny_runs import same
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory):
-    return load_dual_encoder(write_checkpoint(tmp_path_factory.mktemp("before")))
+    return load_bundle(write_checkpoint(tmp_path_factory.mktemp("before")))
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from PIL import Image
 from open_clip_references import OPEN_CLIP_TEXT, VIT, open_clip_vit
 from seesay.data.transform import ImageTransform
 from seesay.errors import WeightsError
-from seesay.weights import checkpoint, chinese_clip, clip, open_clip, siglip
-from seesay.weights.blank import blank_dual_encoder
-from seesay.weights.mapping import load_weights
+from seesay.models.dual_encoder import DualEncoder
+from seesay.weights import chinese_clip, clip, dual_encoder, open_clip, siglip
 from seesay.weights.preprocessing import transform_from_hf
 from seesay.weights.settings import every_setting
+from seesay.weights.tensors import blank_model, load_weights
 
 CLIPA = dict(pool_type="avg", no_ln_pre=True, final_ln_after_pool=True)
 VARIANTS = {
@@ -50,8 +50,9 @@ def test_settings_of_open_clip_have_the_effect_that_they_have_there(name, tmp_pa
     torch.manual_seed(0)
     variant = {"quick_gelu": False} | VARIANTS[name]
     reference = open_clip_vit(tmp_path / "model", **variant)
-    blueprint, tensors = checkpoint._read(reference.folder, None)
-    model = blank_dual_encoder(blueprint.model).eval()
+    published = dual_encoder.read(reference.folder, None)
+    blueprint, tensors = published.blueprint, published.tensors
+    model = blank_model(DualEncoder, blueprint.model).eval()
     load_weights(model, tensors, blueprint.rules)
     images, ids = torch.randn(3, 3, 32, 32), reference.ids.clone()
     if name == "own end mark":

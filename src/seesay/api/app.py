@@ -15,10 +15,9 @@ except ModuleNotFoundError:
 from seesay import __version__
 from seesay.api.config import ServerConfig
 from seesay.api.docs_page import add_docs_page
-from seesay.api.failures import add_handlers
+from seesay.api.failures import Methods, add_handlers
 from seesay.api.guard import Guard
 from seesay.api.hanging_up import CancelWhenGone
-from seesay.api.methods import Methods
 from seesay.api.metrics import Measured
 from seesay.api.routes.collections import collection_routes
 from seesay.api.routes.embeddings import embedding_routes

@@ -1,6 +1,5 @@
 """What requests may hold. Nothing in them names a file or an address to be opened."""
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,12 +12,10 @@ from seesay.api.limits import (
     MAX_CONDITIONS,
     MAX_DATE,
     MAX_IMAGES,
-    MAX_LABEL,
     MAX_LABELS,
     MAX_NAME,
     MAX_PATH,
     MAX_PATHS,
-    MAX_TAGS,
     MAX_UNITS,
     MAX_UNWANTED,
     MAX_UNWANTED_WORDS,
@@ -27,10 +24,11 @@ from seesay.api.limits import (
 from seesay.api.pictures import PICTURE, is_picture, read_data_url
 from seesay.errors import ConfigError
 from seesay.inference.classifier import NONE_ABOVE
-from seesay.search.asking.query import MOST_HITS, Part, Query, RetrieverName, parse
-from seesay.search.asking.words import NEGATIVE_WEIGHT
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.asking.query import MOST_HITS, Query, RetrieverName
+from seesay.search.asking.tags import LONGEST_LABEL, MOST_LABELS
+from seesay.search.catalog.filters import Filter
 from seesay.search.filtering import UnitType, make_filter
+from seesay.text import Text
 
 Words = Annotated[str, Field(max_length=MAX_WORDS)]
 Unwanted = Annotated[str, Field(max_length=MAX_UNWANTED_WORDS)]
@@ -44,7 +42,7 @@ DataUrl = Annotated[
         examples=[PICTURE],
     ),
 ]
-Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL)]
+Label = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL)]
 FolderPath = Annotated[str, Field(min_length=1, max_length=MAX_PATH)]
 Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
@@ -97,8 +95,12 @@ class _Filtered(_Narrowed):
         """Raises ConfigError for more than this server gives at once."""
         if self.count > config.max_count:
             raise ConfigError(
-                f"count is {self.count}; expected at most {config.max_count}, which is what this "
-                "server answers at once; ask for the next ones with offset"
+                Text(
+                    f"count is {self.count}; expected at most {config.max_count}, which is what "
+                    "this server answers at once; ask for the next ones with offset",
+                    f"count 为 {self.count}；这台服务器一次最多返回 {config.max_count} 个；"
+                    "其余的请用 offset 获取",
+                )
             )
 
 
@@ -122,21 +124,15 @@ class SearchBody(_Filtered):
     def to_query(self, config: ServerConfig) -> Query:
         """As search knows it. Raises ConfigError and ImageError for what cannot be asked."""
         self.check(config)
-        images = [read_data_url(url, config.max_pixels) for url in self.images]
-        condition = self.condition()
-        if self.query.strip() or images or not (self.without or condition):
-            asked = parse(self.query, images=images)
-        else:
-            asked = Query(parts=())
-        unwanted = tuple(Part(text=text, weight=NEGATIVE_WEIGHT) for text in self.without if text)
-        return replace(
-            asked,
-            parts=(*asked.parts, *unwanted),
-            filter=condition,
+        return Query.of(
+            self.query,
+            images=[read_data_url(url, config.max_pixels) for url in self.images],
+            without=self.without,
+            where=self.condition() or (),
             count=self.count,
             offset=self.offset,
             min_confidence=self.min_confidence,
-            lanes=None if self.lanes is None else tuple(dict.fromkeys(self.lanes)),
+            lanes=self.lanes,
         )
 
 
@@ -182,7 +178,7 @@ class TagsBody(_Narrowed):
 
     model_config = _like(labels=["cat", "狗"], type="image")
 
-    labels: list[Label] | None = Field(default=None, min_length=1, max_length=MAX_TAGS)
+    labels: list[Label] | None = Field(default=None, min_length=1, max_length=MOST_LABELS)
     """Tags to choose from. Default: about 200 everyday words in each language."""
 
 
@@ -242,19 +238,30 @@ class EmbeddingsBody(BaseModel):
         count, most = len(self.inputs), config.max_inputs
         if not 0 < count <= most:
             raise ConfigError(
-                f"the request has {count:,} inputs; expected 1 to {most:,} (max_inputs); send them "
-                "in several requests"
+                Text(
+                    f"the request has {count:,} inputs; expected 1 to {most:,} (max_inputs); send "
+                    "them in several requests",
+                    f"请求有 {count} 个输入；应为 1 到 {most} 个（max_inputs）；请分几次发送",
+                )
             )
         lengths = [0 if is_picture(one) else len(one) for one in self.inputs]
         longest, total = max(lengths), sum(lengths)
         if longest > config.max_input_characters:
             raise ConfigError(
-                f"input {lengths.index(longest)} has {longest:,} characters; expected at most "
-                f"{config.max_input_characters:,} (max_input_characters); divide the text"
+                Text(
+                    f"input {lengths.index(longest)} has {longest:,} characters; expected at most "
+                    f"{config.max_input_characters:,} (max_input_characters); divide the text",
+                    f"第 {lengths.index(longest)} 个输入（从 0 数起）有 {longest} 个字符；最多 "
+                    f"{config.max_input_characters} 个（max_input_characters）；请拆分文本",
+                )
             )
         if total > config.max_request_characters:
             raise ConfigError(
-                f"the texts of the request have {total:,} characters; expected at most "
-                f"{config.max_request_characters:,} (max_request_characters); send them in several "
-                "requests"
+                Text(
+                    f"the texts of the request have {total:,} characters; expected at most "
+                    f"{config.max_request_characters:,} (max_request_characters); send them in "
+                    "several requests",
+                    f"请求中的文本共 {total} 个字符；最多 {config.max_request_characters} 个"
+                    "（max_request_characters）；请分几次发送",
+                )
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from seesay.errors import ConfigError
 from seesay.search.asking.query import MOST_HITS
+from seesay.text import Text
 
 _POSITIVE = (
     *("max_body_bytes", "max_pixels", "max_count", "max_inputs", "max_input_characters"),
@@ -13,6 +14,7 @@ _POSITIVE = (
 )
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANY_HOST = "*"
+_MAKE_TOKEN = "python -c 'import secrets; print(secrets.token_urlsafe())'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,23 +57,37 @@ class ServerConfig:
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise ConfigError(
-                    f"{name}={getattr(self, name)} lets nothing through; expected more than 0; "
-                    "leave it out for the usual"
+                    Text(
+                        f"{name}={getattr(self, name)} lets nothing through; expected more than "
+                        "0; leave it out for the default",
+                        f"{name}={getattr(self, name)} 会拒绝一切请求；应大于 0；不写则用默认值",
+                    )
                 )
         if self.max_count > MOST_HITS:
             raise ConfigError(
-                f"max_count={self.max_count} is more than the {MOST_HITS} that a search can find; "
-                "expected no more; choose a smaller one"
+                Text(
+                    f"max_count={self.max_count} is more than the {MOST_HITS} that a search can "
+                    "find; expected no more; choose a smaller one",
+                    f"max_count={self.max_count} 超过一次检索最多能找到的 {MOST_HITS} 个；请改小",
+                )
             )
         if self.max_waiting < 0 or self.threads < 0:
             raise ConfigError(
-                f"max_waiting={self.max_waiting} and threads={self.threads}; expected none below "
-                "0; leave them out for the usual"
+                Text(
+                    f"max_waiting={self.max_waiting} and threads={self.threads}; expected none "
+                    "below 0; leave them out for the default",
+                    f"max_waiting={self.max_waiting}，threads={self.threads}；都不应小于 0；"
+                    "不写则用默认值",
+                )
             )
         if self.read_token is not None and self.token in (None, self.read_token):
             raise ConfigError(
-                "there is a token to read and none to write, or both are the same; expected two "
-                "different ones; set the token too, or use --read-only"
+                Text(
+                    "there is a read token (--read-token) and no other token, or both are the "
+                    "same; expected two different ones; set --token too, or use --read-only",
+                    "设了只读令牌（--read-token）却没有设令牌（--token），或两者相同；"
+                    "应设两个不同的令牌；请同时设 --token，或改用 --read-only",
+                )
             )
         for token in (self.token, self.read_token):
             _check_token(token)
@@ -87,13 +103,20 @@ def _check_token(token: str | None) -> None:
     if token is not None:
         if not (token.isascii() and token.isprintable()):
             raise ConfigError(
-                "the token holds characters that a header cannot carry; expected letters, digits "
-                "and marks of ASCII; choose another token"
+                Text(
+                    "the token holds characters that a header cannot carry; expected ASCII "
+                    "letters, digits and punctuation; choose another token",
+                    "令牌中有 HTTP 头不能传送的字符；应只含 ASCII 字母、数字和标点；请换一个",
+                )
             )
         if len(token) < 8:
             raise ConfigError(
-                f"the token has {len(token)} characters; expected at least 8, which nobody "
-                "can guess; make one: python -c 'import secrets; print(secrets.token_urlsafe())'"
+                Text(
+                    f"the token has {len(token)} characters; expected at least 8, which nobody "
+                    f"can guess; make one: {_MAKE_TOKEN}",
+                    f"令牌只有 {len(token)} 个字符；至少应有 8 个，且无法猜到；"
+                    f"可用命令生成：{_MAKE_TOKEN}",
+                )
             )
 
 

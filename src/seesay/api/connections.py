@@ -16,6 +16,7 @@ import h11
 from seesay.api.config import ServerConfig
 from seesay.api.failures import RefusedError, error_body
 from seesay.errors import MissingExtraError
+from seesay.text import Text
 
 try:
     import uvicorn
@@ -59,16 +60,22 @@ class _Idle:
         return RefusedError(
             408,
             "TooLate",
-            f"the head of the request did not arrive; expected it within {self._timeout_s:g} s; "
-            "send it again",
+            Text(
+                f"the head of the request did not arrive; expected it within {self._timeout_s:g} "
+                "s; send it again",
+                f"请求头没有在 {self._timeout_s:g} 秒内发送完；请重新发送",
+            ),
         )
 
     def _too_many(self) -> RefusedError:
         return RefusedError(
             503,
             "Busy",
-            f"more than {self._most} connections wait to send a request; expected fewer; send the "
-            "request as soon as there is a connection",
+            Text(
+                f"more than {self._most} connections wait to send a request; expected fewer; send "
+                "the request as soon as there is a connection",
+                f"空闲连接超过 {self._most} 个；请在建立连接后立即发送请求",
+            ),
         )
 
 
@@ -99,7 +106,7 @@ class _LimitedProtocol(H11Protocol):
         self.idle.remove(self)
         if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
             error = reason()
-            body = error_body(error.kind, error.message)
+            body = error_body(error.kind, error.text.en)
             head = (
                 f"HTTP/1.1 {error.status} {error.kind}\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"

@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from seesay.search.catalog.filters.conditions import All, AnyOf, Not, Where
+from seesay.search.catalog.filters import All, AnyOf, Not, Where
 from seesay.search.plain import to_json
 
 _PLAIN = (str, int, float, bool, NoneType, Any, date, datetime)

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -11,6 +12,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from seesay.errors import (
     CollectionBusyError,
@@ -24,7 +27,7 @@ from seesay.errors import (
     SeesayError,
     UnknownModelError,
 )
-from seesay.text import printable, to_unicode
+from seesay.text import Text, printable, to_unicode
 
 _log = logging.getLogger("seesay.api")
 _MOST_PROBLEMS, _MOST_PLACE, _MOST_TOLD = 5, 100, 200  # problems, and characters of each
@@ -61,10 +64,10 @@ class RefusedError(HTTPException):
     from where it reads a request."""
 
     def __init__(
-        self, status: int, kind: str, message: str, headers: Mapping[str, str] | None = None
+        self, status: int, kind: str, text: Text, headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(status, message, dict(headers or {}))
-        self.status, self.kind, self.message = status, kind, message
+        super().__init__(status, text.en, dict(headers or {}))
+        self.status, self.kind, self.text = status, kind, text
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -91,7 +94,7 @@ def explained(problems: Sequence[Mapping[str, Any]]) -> str:
 
 def as_answer(error: RefusedError) -> Response:
     """A refusal as it is sent."""
-    body = error_body(error.kind, error.message)
+    body = error_body(error.kind, error.text.en)
     return Response(body, error.status, dict(error.headers or {}), media_type="application/json")
 
 
@@ -100,7 +103,7 @@ def as_refusal(error: SeesayError) -> RefusedError:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     if isinstance(error, CollectionError) and "disk is full" in str(error):
         status = 507
-    return RefusedError(status, type(error).__name__, str(error))
+    return RefusedError(status, type(error).__name__, error.text)
 
 
 def add_handlers(app: Starlette) -> None:
@@ -120,28 +123,76 @@ def add_handlers(app: Starlette) -> None:
     async def http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         kind = HTTPStatus(error.status_code).phrase.replace(" ", "")
-        message = f"{error.detail}; expected a path and method of this API; see /openapi.json"
-        return as_answer(RefusedError(error.status_code, kind, message, error.headers))
+        text = Text(
+            f"{error.detail}; expected a path and method of this API; see /openapi.json",
+            f"{error.detail}；应为本 API 的路径和方法；参见 /openapi.json",
+        )
+        return as_answer(RefusedError(error.status_code, kind, text, error.headers))
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         told = explained(error.errors())
-        message = f"{told}; expected what /openapi.json says of this request; correct it"
-        return as_answer(RefusedError(422, "InvalidRequest", message))
+        text = Text(
+            f"{told}; expected what /openapi.json says of this request; correct it",
+            f"{told}；请求应符合 /openapi.json 的说明；请改正",
+        )
+        return as_answer(RefusedError(422, "InvalidRequest", text))
 
     async def unknown(request: Request, error: Exception) -> Response:
         _log.error("%s %s failed", request.method, printable(request.url.path), exc_info=error)
-        message = (
-            "the server made a mistake; expected an answer; ask again, and if it stays so, look "
-            "into the server's log"
+        text = Text(
+            "the server failed; expected an answer; ask again, and if it fails again, look into "
+            "the server's log",
+            "服务器内部出错；请重试，若仍然出错，请查看服务器日志",
         )
-        return as_answer(RefusedError(500, "InternalError", message))
+        return as_answer(RefusedError(500, "InternalError", text))
 
     app.add_exception_handler(RefusedError, refused)
     app.add_exception_handler(SeesayError, known)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unknown)
+
+
+class Methods:
+    """ASGI middleware around the router of these lists of routes, which may still grow: a known
+    address that is asked by another method is told which ones it takes.
+
+    Frameworks answer such a request with what the first route of that address takes, and not at all
+    once another application is mounted below all routes, as the page is: that takes it for its own.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Sequence[list[BaseRoute]]) -> None:
+        self._app = app
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            here = [
+                route
+                for route in chain.from_iterable(self._routes)
+                if isinstance(route, Route) and route.path_regex.match(scope["path"])
+            ]
+            taken = {method for route in here for method in route.methods or ()}
+            if taken and scope["method"] not in taken:
+                scope["route"] = here[0]  # figures are kept by route
+                await as_answer(_wrong_method(Request(scope), taken))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _wrong_method(request: Request, taken: set[str]) -> RefusedError:
+    method, path, known = request.method[:20], request.url.path[:200], ", ".join(sorted(taken))
+    return RefusedError(
+        405,
+        "MethodNotAllowed",
+        Text(
+            f"{method} is no method of {path}; expected {known}; use one of these, see "
+            "/openapi.json",
+            f"{path} 不支持 {method}；应为 {known}；参见 /openapi.json",
+        ),
+        {"Allow": known},
+    )
 
 
 def _problem(error: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seesay.api.config import ANY_HOST, ServerConfig
 from seesay.api.failures import RefusedError, error_body
+from seesay.text import Text
 
 COOKIE = "seesay"
 MAY_WRITE = "seesay.may_write"
@@ -84,24 +85,31 @@ class Guard:
             return RefusedError(
                 403,
                 "ForeignHost",
-                f"this server was asked as {host!r}, expected one of "
-                f"{', '.join(sorted(self._hosts))}; use one of these names, or allow the other one "
-                "when the server is started",
+                _foreign_host(host, ", ".join(sorted(self._hosts))),
             )
         if _is_foreign(host, headers):
             origin = headers.get(b"origin", b"another site").decode("latin-1")
             return RefusedError(
                 403,
                 "ForeignOrigin",
-                f"the request comes from a page of {origin!r}, expected one of this server "
-                f"({host}); open this server's own page, or ask it from a program",
+                Text(
+                    f"the request comes from a page of {origin!r}, expected one of this server "
+                    f"({host}); open this server's own page, or ask it from a program",
+                    f"请求来自 {origin!r} 的网页，而不是这台服务器（{host}）的网页；"
+                    "请打开这台服务器自己的网页，或由程序请求",
+                ),
             )
         if not scope[MAY_WRITE] and not self._may_read(scope["path"], headers):
             return RefusedError(
                 401,
                 "Unauthorized",
-                "the request has no token, or a wrong one; expected the one that the server was "
-                "started with; send `Authorization: Bearer TOKEN`, or open /?token=TOKEN once",
+                Text(
+                    "the request has no token, or a wrong one; expected the one that the server "
+                    "was started with; send `Authorization: Bearer TOKEN`, or open /?token=TOKEN "
+                    "once",
+                    "请求没有令牌或令牌不对；应为启动服务时设置的令牌；请发送 "
+                    "`Authorization: Bearer 令牌`，或先打开一次 /?token=令牌",
+                ),
                 {"WWW-Authenticate": "Bearer"},
             )
         length = headers.get(b"content-length", b"0")
@@ -167,15 +175,27 @@ class Guard:
 
 
 def _too_large(most: int) -> RefusedError:
-    message = f"the request is too large; expected at most {most:,} bytes; send less at once"
-    return RefusedError(413, "TooLarge", message, _HANG_UP)
+    text = Text(
+        f"the request is too large; expected at most {most:,} bytes; send less at once",
+        f"请求过大；最多 {most:,} 字节；请分几次发送",
+    )
+    return RefusedError(413, "TooLarge", text, _HANG_UP)
 
 
 def _too_late(timeout_s: float) -> RefusedError:
-    message = (
-        f"the request did not arrive; expected all of it within {timeout_s:g} s; send it again"
+    text = Text(
+        f"the request did not arrive; expected all of it within {timeout_s:g} s; send it again",
+        f"请求没有在 {timeout_s:g} 秒内发送完；请重新发送",
     )
-    return RefusedError(408, "TooLate", message, _HANG_UP)
+    return RefusedError(408, "TooLate", text, _HANG_UP)
+
+
+def _foreign_host(host: str, known: str) -> Text:
+    return Text(
+        f"this server was asked as {host!r}, expected one of {known}; use one of these names, or "
+        "allow the other one when the server is started",
+        f"请求所用的主机名是 {host!r}，应为 {known} 之一；请改用这些名称，或在启动服务时允许它",
+    )
 
 
 def _derived(token: str) -> str:
@@ -226,7 +246,7 @@ async def _refuse(kind: str, error: RefusedError, receive: Receive, send: Send) 
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": error.kind})
         return
-    body = error_body(error.kind, error.message)
+    body = error_body(error.kind, error.text.en)
     extra = [(k.lower().encode(), v.encode()) for k, v in (error.headers or {}).items()]
     headers = [
         (b"content-type", b"application/json"),

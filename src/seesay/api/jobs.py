@@ -12,11 +12,12 @@ from seesay.api.failures import RefusedError
 from seesay.api.work import use_torch_threads
 from seesay.errors import SeesayError
 from seesay.inference.cancelling import Cancelled, cancelled_by
-from seesay.search.asking.tags import TagReport
-from seesay.search.catalog.filters.conditions import Filter
-from seesay.search.indexing.options import IngestOptions, IngestProgress, IngestReport
-from seesay.search.indexing.storing.known import is_below
+from seesay.search.asking.tags import TagReport, check_labels
+from seesay.search.catalog.filters import Filter
+from seesay.search.indexing.options import IndexOptions, IndexProgress, IndexReport
+from seesay.search.indexing.walk import is_below
 from seesay.search.library import Library
+from seesay.text import Text
 
 _log = logging.getLogger("seesay.api")
 _LOW_PRIORITY = 15  # of 19
@@ -32,8 +33,8 @@ class IndexingStatus:
     collection: str
     state: State
     """Of the last run that this server began; "idle" before the first."""
-    progress: IngestProgress | None = None
-    report: IngestReport | None = None
+    progress: IndexProgress | None = None
+    report: IndexReport | None = None
     """What became of the files, once it has ended."""
     error: str | None = None
     """Why it failed; what was stored before stays, and the next run goes on from there."""
@@ -63,9 +64,9 @@ class TaggingStatus:
 
 Status = IndexingStatus | TaggingStatus
 Kind = type[IndexingStatus] | type[TaggingStatus]
-_NAMES: dict[Kind, tuple[str, str]] = {
-    IndexingStatus: ("indexed", "IndexingRuns"),
-    TaggingStatus: ("tagged", "TaggingRuns"),
+_NAMES: dict[Kind, tuple[Text, str]] = {
+    IndexingStatus: (Text("indexed", "收录"), "IndexingRuns"),
+    TaggingStatus: (Text("tagged", "打标签"), "TaggingRuns"),
 }
 
 
@@ -74,6 +75,8 @@ class _Job:
     status: Status
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
+    problem: Text | None = None
+    """Why it failed; `status.error` is the English half."""
 
 
 class Jobs:
@@ -98,9 +101,9 @@ class Jobs:
             _require_inside(path, inside)
         if not paths:
             collection.known_roots()
-        options = IngestOptions(workers=_workers(), inside=inside)
+        options = IndexOptions(workers=_workers(), inside=inside)
 
-        def work(job: _Job) -> IngestReport:
+        def work(job: _Job) -> IndexReport:
             return collection.index(
                 paths,
                 options,
@@ -111,7 +114,9 @@ class Jobs:
         return self._start(name, IndexingStatus, work)
 
     def tag(self, name: str, labels: list[str] | None, condition: Filter | None) -> Status:
-        """Tag pictures with those of the labels that fit. Raises as `index` does."""
+        """Tag pictures with those of the labels that fit. Raises as `index` does, and ConfigError
+        for labels that are too many or too long."""
+        check_labels(labels or ())
         collection = self._library.get(name)
         collection.store.require_writable()
 
@@ -133,6 +138,11 @@ class Jobs:
         """How far the job that began last has come, of whatever kind."""
         job = self._latest.get(name)
         return None if job is None else job.status
+
+    def problem(self, name: str) -> Text | None:
+        """Why the job that began last has failed; None where it has not."""
+        job = self._latest.get(name)
+        return None if job is None else job.problem
 
     def cancel_latest(self, name: str) -> None:
         """Let it end after what is at hand has been stored."""
@@ -163,12 +173,7 @@ class Jobs:
         with self._mutex:
             for other, (verb, refused) in _NAMES.items():
                 if self.is_running(name, other):
-                    raise RefusedError(
-                        409,
-                        refused,
-                        f"{name} is being {verb} already, expected one job at a time; wait until "
-                        "it has ended, or cancel it with DELETE on the address that began it",
-                    )
+                    raise RefusedError(409, refused, _busy(name, verb))
             job = self._jobs[name, kind] = _Job(kind(collection=name, state="running"))
             self._latest[name] = job
             job.thread = threading.Thread(target=_run, args=(name, job, work), daemon=True)
@@ -183,18 +188,36 @@ def _run(name: str, job: _Job, work: Callable[[_Job], Any]) -> None:
     except Cancelled:
         _set(job, state="interrupted")
     except SeesayError as error:
-        _set(job, state="failed", error=str(error))
+        _fail(job, error.text)
     except Exception:
         _log.exception("the job on %s failed", name)
-        told = "the server made a mistake; expected none; look into its log, and try again"
-        _set(job, state="failed", error=told)
+        _fail(
+            job,
+            Text(
+                "the server failed; expected the job to end; look into its log, and try again",
+                "服务器内部出错，任务没有完成；请查看服务器日志后重试",
+            ),
+        )
     else:
         stopped = getattr(report, "interrupted", False)
         _set(job, state="interrupted" if stopped else "done", report=report)
 
 
+def _fail(job: _Job, problem: Text) -> None:
+    job.problem = problem
+    _set(job, state="failed", error=problem.en)
+
+
 def _set(job: _Job, **facts: Any) -> None:
     job.status = replace(job.status, **facts)
+
+
+def _busy(name: str, verb: Text) -> Text:
+    return Text(
+        f"{name} is being {verb.en} already, expected one job at a time; wait until it has ended, "
+        "or cancel it with DELETE on the address that began it",
+        f"{name} 正在{verb.zh}；一次只能有一个任务；请等它结束，或对启动它的地址发送 DELETE 来取消",
+    )
 
 
 def _require_inside(path: str, folders: tuple[str, ...]) -> None:
@@ -208,9 +231,14 @@ def _require_inside(path: str, folders: tuple[str, ...]) -> None:
         raise RefusedError(
             403,
             "FolderNotAllowed",
-            f"{path[:200]!r} may not be indexed through this server; expected a full path in a "
-            "folder that the collection has or that the server was started with; start it with "
-            "--allow-folder FOLDER, or index on the machine itself",
+            Text(
+                f"{path[:200]!r} may not be indexed through this server; expected a full path in "
+                "a folder that the collection has or that the server was started with; start it "
+                "with --allow-folder FOLDER, or index on the machine itself",
+                f"不能通过这台服务器收录 {path[:200]!r}；应为完整路径，并且位于资料库已有的"
+                "文件夹或启动服务时允许的文件夹之内；请在启动时加上 --allow-folder 文件夹，"
+                "或在本机上收录",
+            ),
         )
 
 

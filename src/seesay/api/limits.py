@@ -17,10 +17,6 @@ MAX_CLASSIFIED = 32
 """Pictures to classify."""
 MAX_LABELS = 128
 """Labels to classify them by."""
-MAX_TAGS = 1000
-"""Labels to tag a collection with."""
-MAX_LABEL = 200
-"""Characters of each."""
 MAX_PATHS = 32
 """Files and folders to index, or to remove."""
 MAX_PATH = 4096

@@ -6,6 +6,7 @@ import io
 
 from seesay.data.decoding import DecodeLimits, check_size, open_header
 from seesay.errors import ImageError
+from seesay.text import Text
 
 PICTURE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mP8z4AdMDEMKQkA"
@@ -27,16 +28,22 @@ def read_data_url(url: str, max_pixels: int) -> bytes:
     head, comma, data = url.partition(",")
     if not (is_picture(head) and comma and head.lower().endswith(";base64")):
         raise ImageError(
-            f"{url[:40]!r} is no picture; expected one as data:image/png;base64,..., since "
-            "addresses are never fetched and files of the server are never named; send the picture "
-            "itself"
+            Text(
+                f"{url[:40]!r} is no picture; expected data:image/png;base64,..., since addresses "
+                "are never fetched and files of the server are never read; send the picture itself",
+                f"{url[:40]!r} 不是图片；应为 data:image/png;base64,...，因为服务器不会下载网址，"
+                "也不会读取本机文件；请直接发送图片",
+            )
         )
     try:
         content = base64.b64decode("".join(data.split()), validate=True)  # lines are often wrapped
     except (binascii.Error, ValueError):
         raise ImageError(
-            f"{url[:40]!r} holds something other than base64; expected the letters, digits, + and "
-            "/ of it; encode the bytes of the picture file"
+            Text(
+                f"{url[:40]!r} holds something other than base64; expected its letters, digits, + "
+                "and /; encode the bytes of the picture file",
+                f"{url[:40]!r} 不是 base64；应只含字母、数字、+ 和 /；请对图片文件的字节编码",
+            )
         ) from None
     limits = DecodeLimits(max_pixels=max_pixels, max_source_pixels=max_pixels)
     label = f"<{len(content)} bytes>"

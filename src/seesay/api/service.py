@@ -14,6 +14,7 @@ from seesay.api.work import Work
 from seesay.errors import CollectionError
 from seesay.search.collection import Collection
 from seesay.search.library import Library
+from seesay.text import Text
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Readiness:
     """Whether everything is loaded."""
 
     is_ready: bool = False
-    problem: str | None = None
+    problem: Text | None = None
     """Why it never will be."""
 
 
@@ -55,7 +56,7 @@ class Service:
         try:
             return name or self.library.names[0], self.library.get(name)
         except CollectionError as error:
-            raise RefusedError(404, "UnknownCollection", str(error)) from None
+            raise RefusedError(404, "UnknownCollection", error.text) from None
 
     def writable(self, request: Request, name: str | None) -> tuple[str, Collection]:
         """The same, for a request that changes it. Raises RefusedError where the server or the
@@ -65,15 +66,21 @@ class Service:
             raise RefusedError(
                 403,
                 "ReadOnly",
-                "this server only reads, expected one that may change collections; do it on the "
-                "machine itself, or start the server without --read-only",
+                Text(
+                    "this server only reads, expected one that may change collections; do it on "
+                    "the machine itself, or start the server without --read-only",
+                    "这台服务器只读，不能修改资料库；请在本机上操作，或启动服务时不加 --read-only",
+                ),
             )
         if not request.scope.get(MAY_WRITE, False):
             raise RefusedError(
                 403,
                 "ReadToken",
-                "the token of the request only reads, expected the one that may change "
-                "collections; send the token that the server was started with as --token",
+                Text(
+                    "the token of the request only reads, expected the one that may change "
+                    "collections; send the token that the server was started with as --token",
+                    "请求所带的令牌只能读取；修改资料库应使用启动服务时以 --token 设置的令牌",
+                ),
             )
         return known_as, collection
 
@@ -82,7 +89,7 @@ class Service:
         try:
             self.library.warm_up()
         except Exception as error:
-            self.readiness.problem = str(error)
+            self.readiness.problem = Text.of(error)
             raise
         self.readiness.is_ready = True
 

@@ -16,6 +16,7 @@ import torch
 
 from seesay.api.failures import RefusedError
 from seesay.inference.cancelling import Cancelled, cancelled_by
+from seesay.text import Text
 
 Answer = TypeVar("Answer")
 ENDING_S = 5.0  # for the step that a thread is at, when the server stops
@@ -52,8 +53,11 @@ class Work:
             raise RefusedError(
                 503,
                 "Busy",
-                f"{self._most} requests are being worked on or wait already; expected fewer; ask "
-                "again in a second",
+                Text(
+                    f"{self._most} requests are being worked on or waiting; expected fewer; ask "
+                    "again in a second",
+                    f"已有 {self._most} 个请求在处理或等待；请一秒后重试",
+                ),
                 {"Retry-After": "1"},
             )
         given_up = threading.Event()
@@ -69,8 +73,11 @@ class Work:
             raise RefusedError(
                 504,
                 "TooSlow",
-                f"the answer was not there within {self._timeout_s:g} s; expected it sooner; ask "
-                "for less at once, or again later",
+                Text(
+                    f"the answer was not ready within {self._timeout_s:g} s; expected it sooner; "
+                    "ask for less at once, or again later",
+                    f"{self._timeout_s:g} 秒内没有得出结果；请减少一次请求的内容，或稍后重试",
+                ),
             )
         if future.cancelled() or isinstance(future.exception(), Cancelled):
             raise _stopping()
@@ -110,8 +117,11 @@ class Work:
 
 
 def _stopping() -> RefusedError:
-    message = "the server stops; expected it to run; ask again once it has been started again"
-    return RefusedError(503, "Stopping", message, {"Retry-After": "5", "Connection": "close"})
+    text = Text(
+        "the server is stopping; expected it to run; ask again once it has been started again",
+        "服务器正在停止；请等它重新启动后再试",
+    )
+    return RefusedError(503, "Stopping", text, {"Retry-After": "5", "Connection": "close"})
 
 
 def use_torch_threads(count: int) -> None:

@@ -1,8 +1,10 @@
 """`seesay classify`: which of the given labels fits each picture, and how often that is right."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -105,7 +107,7 @@ def classify(
 ) -> None:
     from seesay.cli.inputs import load_embedder, warn_about_language
     from seesay.cli.output import progress
-    from seesay.data.atomic import check_folder
+    from seesay.data.files import check_folder
     from seesay.inference.classifier import NONE_ABOVE, ZeroShotClassifier
     from seesay.inference.labels import read_lines
 
@@ -128,12 +130,23 @@ def classify(
     if evaluate:
         _evaluate(classifier, paths[0], csv, html, as_json=json)
     else:
-        _classify(classifier, paths, top, csv, as_json=json)
+        print_answers(
+            partial(classifier.classify, top=top),
+            paths,
+            about={
+                "model": classifier.embedder.name,
+                "labels": list(classifier.labels),
+                "none_above": classifier.none_above,
+            },
+            measure=say("share", "占比"),
+            csv=csv,
+            as_json=json,
+        )
 
 
 def _labels(given: str | None, paths: list[Path], *, evaluate: bool) -> dict[str, str]:
     from seesay.errors import ConfigError
-    from seesay.evaluation.zero_shot import find_classes
+    from seesay.evaluation.data_sets import find_classes
     from seesay.inference.labels import folder_labels, read_labels
 
     if evaluate and len(paths) != 1:
@@ -166,7 +179,7 @@ def _evaluate(
     *,
     as_json: bool,
 ) -> None:
-    from seesay.cli.output import fail_unless_whole, print_json, print_rich, progress, write_text
+    from seesay.cli.output import fail_unless_whole, print_json, print_table, progress, write_text
     from seesay.evaluation.report import tables, to_csv, to_html
     from seesay.evaluation.zero_shot import evaluate_zero_shot
 
@@ -179,48 +192,46 @@ def _evaluate(
     if as_json:
         print_json(asdict(report))
     else:
-        print_rich(*tables(report, spoken_language()))
+        for table in tables(report, spoken_language()):
+            print_table(table.head, table.rows, table.title)
     total = report.images + len(report.failures)
     fail_unless_whole(report.failures, total, listed=as_json)
 
 
-def _classify(
-    classifier: "ZeroShotClassifier",
-    paths: list[Path],
-    top: int,
-    csv: Path | None,
+def print_answers(
+    ask: Callable[..., Any],
+    paths: Sequence[Path],
     *,
+    about: Mapping[str, Any],
+    measure: str,
+    csv: Path | None = None,
     as_json: bool,
 ) -> None:
+    """Asks for a prediction for each picture and prints them: `about` stands first in the JSON,
+    `measure` says in the table what the numbers are."""
     from seesay.cli.inputs import collect_images
     from seesay.cli.output import fail_unless_whole, print_json, progress, write_text
 
     files, failures = collect_images(paths)
     with progress(say("pictures", "图片")) as report_progress:
-        result = classifier.classify(files, top=top, on_progress=report_progress)
+        result = ask(files, on_progress=report_progress)
     failures += [(str(files[f.index]), str(f.error)) for f in result.failures]
     sources = [str(files[row]) for row in result.rows]
     if csv is not None:
         write_text(csv, _to_csv(sources, result.predictions, failures))
     if as_json:
-        print_json(
-            {
-                "model": classifier.embedder.name,
-                "labels": list(classifier.labels),
-                "none_above": classifier.none_above,
-                "images": [
-                    {"source": source, **asdict(prediction)}
-                    for source, prediction in zip(sources, result.predictions, strict=True)
-                ],
-                "failures": [{"source": source, "error": error} for source, error in failures],
-            }
-        )
+        images = [
+            {"source": source, **asdict(prediction)}
+            for source, prediction in zip(sources, result.predictions, strict=True)
+        ]
+        failed = [{"source": source, "error": error} for source, error in failures]
+        print_json({**about, "images": images, "failures": failed})
     else:
-        _draw(sources, result.predictions)
+        _print_table(sources, result.predictions, measure)
     fail_unless_whole(failures, len(sources) + len(failures), listed=as_json)
 
 
-def _draw(sources: list[str], predictions: "tuple[Prediction, ...]") -> None:
+def _print_table(sources: list[str], predictions: Sequence[Any], measure: str) -> None:
     from seesay.cli.output import percent, print_table
 
     rows = []
@@ -233,7 +244,7 @@ def _draw(sources: list[str], predictions: "tuple[Prediction, ...]") -> None:
             rest = ", ".join(scores[1:])
             rows.append([source, prediction.label, percent(prediction.probability), rest])
     if rows:
-        heads = [say("picture", "图片"), say("answer", "回答"), say("share", "占比")]
+        heads = [say("picture", "图片"), say("answer", "回答"), measure]
         print_table([*heads, say("next best", "其次")], rows)
 
 

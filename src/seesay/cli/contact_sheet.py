@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from seesay.data.atomic import write_whole
+from seesay.data.files import write_whole
 from seesay.web.report import Card
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

@@ -61,7 +61,7 @@ def embed(
         warn_about_language,
     )
     from seesay.cli.output import fail_unless_whole
-    from seesay.data.atomic import check_folder
+    from seesay.data.files import check_folder
     from seesay.errors import ConfigError
     from seesay.inference.labels import read_lines
     from seesay.inference.vector_files import save_vectors, writer_for

@@ -8,7 +8,7 @@ from seesay.cli.messages import language, say
 from seesay.cli.options import Collection, Json, PathsOnly, Zero
 
 if TYPE_CHECKING:
-    from seesay.search.catalog.records import Quarantined
+    from seesay.search.catalog.files import Quarantined
 
 Retry = Annotated[
     bool,

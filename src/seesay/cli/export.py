@@ -32,7 +32,7 @@ def export(
 ) -> None:
     from seesay.cli.opening import opened
     from seesay.cli.output import print_json, working
-    from seesay.data.atomic import check_folder
+    from seesay.data.files import check_folder
     from seesay.search.catalog.export import writer_for
     from seesay.search.filtering import make_filter
 

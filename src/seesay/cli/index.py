@@ -20,7 +20,8 @@ from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.search.collection import Collection as Opened
-    from seesay.search.indexing.options import IngestReport, ReadLimits
+    from seesay.search.indexing.options import IndexReport
+    from seesay.search.reading.files import ReadLimits
 
 ENDING = 12  # characters of an ending that are shown
 STOPPED = 130  # the exit code after Ctrl-C
@@ -98,13 +99,13 @@ def index(
 ) -> None:
     from seesay.cli.opening import advise_model, started
     from seesay.cli.output import progress
-    from seesay.search.indexing.options import IngestOptions
+    from seesay.search.indexing.options import IndexOptions
 
     limits = read_limits(max_pixels, max_file_size, seconds)
     if model is not None and not paths:
         switch(collection, model, device, limits=limits, as_json=json)
         return
-    options = IngestOptions(
+    options = IndexOptions(
         recursive=recursive,
         workers=workers,
         urls=urls,
@@ -130,7 +131,7 @@ def index(
         raise typer.Exit(1)
 
 
-def _show(here: "Opened", report: "IngestReport", *, as_json: bool) -> None:
+def _show(here: "Opened", report: "IndexReport", *, as_json: bool) -> None:
     from seesay.cli.output import print_json, warn
 
     if as_json:
@@ -171,7 +172,7 @@ def _show(here: "Opened", report: "IngestReport", *, as_json: bool) -> None:
         )
 
 
-def summary(report: "IngestReport") -> str:
+def summary(report: "IndexReport") -> str:
     """One line: indexed 9,981 · unchanged 70,012 · skipped 7 (see `seesay errors`)."""
     from seesay.cli.results import duration
 
@@ -191,7 +192,7 @@ def summary(report: "IngestReport") -> str:
     return f"{line}{_left_out(report)} · {duration(report.seconds)}"
 
 
-def _left_out(report: "IngestReport") -> str:
+def _left_out(report: "IndexReport") -> str:
     """How many files are of kinds that nothing reads, and which those are."""
     kinds = sorted(report.left_out.items(), key=lambda kind: (-kind[1], kind[0]))
     if not kinds:
@@ -236,7 +237,7 @@ def read_limits(
 ) -> "ReadLimits":
     """The limits, None for what is usual. Who allows larger files allows the memory for them.
     Raises ConfigError for what is no amount."""
-    from seesay.search.indexing.options import ReadLimits
+    from seesay.search.reading.files import ReadLimits
 
     usual = ReadLimits()
     pixels = _amount(max_pixels, "--max-pixels") or usual.max_pixels
@@ -342,10 +343,10 @@ def watch(
 ) -> None:
     from seesay.cli.opening import started
     from seesay.cli.output import print_json, warn
-    from seesay.search.indexing.options import IngestOptions
+    from seesay.search.indexing.options import IndexOptions
     from seesay.search.plain import to_plain
 
-    options = IngestOptions(limits=read_limits(max_pixels, max_file_size, seconds))
+    options = IndexOptions(limits=read_limits(max_pixels, max_file_size, seconds))
     with started(collection, paths or [], device=device) as here:
         warn(say("watching; Ctrl-C ends it", "正在留意变化；按 Ctrl-C 结束"))
         here.watch(

@@ -77,13 +77,13 @@ def interpolate(
     from seesay.cli.output import print_json, working
     from seesay.evaluation.interpolation import best_point, measure_alphas
     from seesay.inference.devices import choose_device
-    from seesay.weights.checkpoint import save_dual_encoder
-    from seesay.weights.interpolation import interpolate, load_checkpoint
+    from seesay.weights.interpolation import interpolate, load_by_name
+    from seesay.weights.saving import save_bundle
 
     numbers = _numbers(alphas)
     _check(out, data, (before, after))
     with working(say("loading both models", "正在加载两个模型")):
-        first, second = load_checkpoint(before), load_checkpoint(after)
+        first, second = load_by_name(before), load_by_name(after)
         mixed = interpolate(first, second, 0.5 if alpha is None else alpha)  # which refuses two
     points: list[Point] = []
     if data:
@@ -94,7 +94,7 @@ def interpolate(
         mixed = interpolate(first, second, alpha)
     alpha = 0.5 if alpha is None else alpha
     if out is not None:
-        save_dual_encoder(out, mixed)
+        save_bundle(out, mixed)
     if json:
         place = None if out is None else str(out)
         print_json({"alpha": alpha, "model": place, "points": [asdict(p) for p in points]})
@@ -124,7 +124,7 @@ def _numbers(given: str | None) -> list[float]:
 
 def _check(out: Path | None, data: Sequence[Path] | None, models: Sequence[str]) -> None:
     from seesay.errors import ConfigError
-    from seesay.weights.own import check_replaceable
+    from seesay.weights.saving import check_replaceable
 
     if out is None and not data:
         raise ConfigError(

@@ -1,9 +1,11 @@
 """The `seesay` command. Each command imports what it needs when it runs, so --help is instant."""
 
+import gc
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Annotated, Any
 
@@ -159,11 +161,17 @@ def root(
 def main() -> None:
     """Run the command line and leave with 0 (fine), 1 (some inputs failed), 2 (wrong use or an
     error, in one line on stderr) or 130 (stopped by Ctrl-C)."""
+    brief = sys.argv[1:2] == ["search"]
+    if brief:
+        gc.disable()  # it would go through all that is imported and free nothing: 0.05 s
     code = run(sys.argv[1:])
-    if code == STOPPED:
-        # Everything is tidied up by now; a usual exit would still wait for pictures being read.
-        sys.stdout.flush()
-        os._exit(code)
+    # Everything is tidied up by now. A usual exit would still wait for pictures being read, and
+    # takes the modules apart one by one, which is a sixth of the time of a search.
+    if code == STOPPED or brief:
+        with suppress(OSError):  # a usual exit reports it
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
     sys.exit(code)
 
 

@@ -55,9 +55,11 @@ def list_models(
     json: Json = False,
 ) -> None:
     from seesay.cli.output import console, print_json, print_table
-    from seesay.weights.catalog import CATALOG
+    from seesay.weights.catalog import published_models
 
-    entries = [e for e in CATALOG.values() if language is None or language in e.languages]
+    entries = [
+        e for e in published_models().values() if language is None or language in e.languages
+    ]
     if json:
         print_json([_record(entry) for entry in entries])
         return

@@ -98,8 +98,8 @@ def advise_model(collection: "Collection", name: str | None) -> None:
 
 def better_model() -> "CatalogEntry | None":
     """The published model that the catalogue recommends first for both languages."""
-    from seesay.weights.catalog import CATALOG
+    from seesay.weights.catalog import published_models
 
     both = {"en", "zh"}
-    recommended = (e for e in CATALOG.values() if e.repo and e.recommended_en)
+    recommended = (e for e in published_models().values() if e.repo and e.recommended_en)
     return next((entry for entry in recommended if both <= set(entry.languages)), None)

@@ -37,17 +37,22 @@ def print_json(value: Any, *, compact: bool = False) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """A plain table; columns whose cells are all numbers or percentages stand to the right."""
+    """A plain table; columns whose cells are all numbers or percentages stand to the right. Empty
+    names of columns are not shown."""
+    from rich.text import Text
+
+    if title:  # as the table's own it would be folded to the width of a narrow table
+        print_rich(Text(printable(title), style="bold"))
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    print_rich(table([printable(name) for name in columns], cells, printable(title)))
+    print_rich(table([printable(name) for name in columns], cells))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> "RenderableType":
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "RenderableType":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    drawn = Table(box=box.SIMPLE_HEAD, show_header=any(columns), pad_edge=False)
     for index, name in enumerate(columns):
         right = bool(rows) and all(_is_number(row[index]) for row in rows)
         whole = index == 0 and max((len(row[0]) for row in rows), default=0) <= NAME
@@ -160,12 +165,12 @@ def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
 
 
 def _is_number(cell: str) -> bool:
-    return cell.rstrip("%").lstrip("-").replace(".", "", 1).isdigit() or cell in ("", "–")
+    return cell.rstrip("%").lstrip("-").replace(".", "", 1).isdigit() or cell in ("", "–", "·")
 
 
 def write_text(file: Path, text: str) -> None:
     """A whole UTF-8 file or none; with the mark by which spreadsheets know UTF-8 in a CSV."""
-    from seesay.data.atomic import write_whole
+    from seesay.data.files import write_whole
 
     encoding = "utf-8-sig" if file.suffix.lower() == ".csv" else "utf-8"
     with write_whole(file) as unfinished:

@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seesay.cli.classify import print_answers
 from seesay.cli.messages import say
 from seesay.cli.options import DEFAULT_MODEL, Device, Json
 from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.evaluation.probing import ProbeReport
-    from seesay.inference.probe import ProbePrediction
 
 Paths = Annotated[
     list[Path],
@@ -170,48 +171,15 @@ def _predict(
     *,
     as_json: bool,
 ) -> None:
-    from seesay.cli.inputs import collect_images, load_embedder
-    from seesay.cli.output import fail_unless_whole, print_json, progress
+    from seesay.cli.inputs import load_embedder
     from seesay.inference.probe import LinearProbe
 
     fitted = LinearProbe.load(folder)
-    files, failures = collect_images(paths)
     embedder = load_embedder(model or fitted.model, device)
-    with progress(say("pictures", "图片")) as report_progress:
-        result = fitted.classify(embedder, files, top=top, on_progress=report_progress)
-    failures += [(str(files[f.index]), str(f.error)) for f in result.failures]
-    sources = [str(files[row]) for row in result.rows]
-    if as_json:
-        images = [
-            {"source": source, **asdict(prediction)}
-            for source, prediction in zip(sources, result.predictions, strict=True)
-        ]
-        failed = [{"source": source, "error": error} for source, error in failures]
-        print_json(
-            {
-                "model": embedder.name,
-                "labels": list(fitted.labels),
-                "images": images,
-                "failures": failed,
-            }
-        )
-    else:
-        _draw(sources, result.predictions)
-    fail_unless_whole(failures, len(sources) + len(failures), listed=as_json)
-
-
-def _draw(sources: Sequence[str], predictions: "Sequence[ProbePrediction]") -> None:
-    from seesay.cli.output import percent, print_table
-
-    rows = [
-        [
-            source,
-            prediction.label,
-            percent(prediction.probability),
-            ", ".join(f"{score.label} {score.probability:.0%}" for score in prediction.ranked[1:]),
-        ]
-        for source, prediction in zip(sources, predictions, strict=True)
-    ]
-    if rows:
-        heads = [say("picture", "图片"), say("answer", "回答"), say("probability", "概率")]
-        print_table([*heads, say("next best", "其次")], rows)
+    print_answers(
+        partial(fitted.classify, embedder, top=top),
+        paths,
+        about={"model": embedder.name, "labels": list(fitted.labels)},
+        measure=say("probability", "概率"),
+        as_json=as_json,
+    )

@@ -8,7 +8,7 @@ from seesay.cli.messages import say
 from seesay.cli.options import Collection, Json
 
 if TYPE_CHECKING:
-    from seesay.search.rebuilding import BuiltIndex
+    from seesay.search.checking.repair import BuiltIndex
 
 Engine = Annotated[
     str | None,

@@ -244,7 +244,7 @@ def _say_where(file: Path) -> None:
 def check_sheet(file: Path | None) -> None:
     """Raises ConfigError for an ending that is no picture and no page, and DataError for a folder
     that is not there: before the work."""
-    from seesay.data.atomic import check_folder
+    from seesay.data.files import check_folder
     from seesay.errors import ConfigError
 
     if file is None:

@@ -1,5 +1,6 @@
 """`seesay search`: words, pictures, or both; what is found, how sure, and why."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,7 +25,7 @@ from seesay.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from seesay.search.asking.query import Query
+    pass
 
 Words = Annotated[
     list[str] | None,
@@ -102,25 +103,24 @@ def search(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    from dataclasses import replace
+    # A second thread would spend a tenth of the processor time of a search waiting for the first.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     from seesay.cli.opening import load_model, opened
     from seesay.cli.results import check_sheet, show_results, write_sheet
-    from seesay.search.filtering import make_filter
+    from seesay.search.asking.query import Query
 
     check_sheet(sheet)
-    condition = make_filter(
-        where=where or (),
-        folders=folder or (),
+    words = " ".join(query or ())
+    asked = Query.of(
+        words,
+        images=image or [],
+        without=without or [],
+        where=where or [],
+        folders=folder or [],
         since=since,
         until=until,
-        kind=type,
-    )
-    words = " ".join(query or ())
-    asked = _ask(words, image or [], without or [], alone=condition is not None)
-    asked = replace(
-        asked,
-        filter=condition,
+        media=type,
         count=count or RESULTS,
         min_confidence=min_confidence,
         lanes=None if only is None else (only,),
@@ -140,20 +140,6 @@ def search(
         )
         if sheet is not None:
             write_sheet(here, sheet, words, results)
-
-
-def _ask(words: str, images: list[Path], without: list[str], *, alone: bool) -> "Query":
-    """The query; what is unwanted stands after what is wanted. `alone` says that a filter asks for
-    enough."""
-    from dataclasses import replace
-
-    from seesay.search.asking.query import Part, Query, parse
-    from seesay.search.asking.words import NEGATIVE_WEIGHT
-
-    bare = alone and not (words or images or without)
-    asked = Query(parts=()) if bare else parse(words, images=images)
-    unwanted = tuple(Part(text=text, weight=NEGATIVE_WEIGHT) for text in without)
-    return replace(asked, parts=(*asked.parts, *unwanted))
 
 
 Files = Annotated[

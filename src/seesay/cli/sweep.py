@@ -30,20 +30,15 @@ def sweep(
     json: Json = False,
 ) -> None:
     from seesay.cli.output import print_json, print_table, warn, write_text
-    from seesay.training.sweeps.report import (
-        last_rows,
-        shown,
-        sweep_csv,
-        sweep_markdown,
-        sweep_page,
-    )
-    from seesay.training.sweeps.sweep import (
+    from seesay.evaluation.pages import format_value
+    from seesay.training.sweep import (
         Cell,
         cells_of,
         claim_sweep_folder,
         read_sweep,
         run_sweep,
     )
+    from seesay.training.sweep_report import last_rows, sweep_csv, sweep_markdown, sweep_page
 
     config = read_sweep(file)
     cells = cells_of(config, file)
@@ -63,7 +58,9 @@ def sweep(
     if json:
         print_json({"report": str(folder / "report.html"), "runs": rows})
     elif rows:
-        print_table(list(rows[0]), [[shown(value) for value in row.values()] for row in rows])
+        print_table(
+            list(rows[0]), [[format_value(value) for value in row.values()] for row in rows]
+        )
         print(say(f"report: {folder / 'report.html'}", f"报告：{folder / 'report.html'}"))
 
 

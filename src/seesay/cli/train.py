@@ -3,7 +3,6 @@
 Over several processes: torchrun --nproc-per-node 4 --no-python seesay train RECIPE
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +13,8 @@ from seesay.cli.options import Json
 from seesay.text import Text
 
 if TYPE_CHECKING:
-    from seesay.training.keeper import Evaluate
-    from seesay.training.recipes.recipe import EvaluationConfig
+    from seesay.training.recipe import Recipe
     from seesay.training.run import Trained
-    from seesay.weights.checkpoint import Checkpoint
 
 Set = Annotated[
     list[str] | None,
@@ -64,17 +61,36 @@ def train(
         return
     if recipe is None:
         raise ConfigError(_no_recipe())
-    from seesay.training.keeper import check_best
-    from seesay.training.recipes.classes import check_classes
-    from seesay.training.recipes.recipe import read_recipe
+    from seesay.training.recipe import read_recipe
     from seesay.training.run import train as run
 
     settings = read_recipe(recipe, tuple(set_ or ()))
-    check_classes(settings)
-    check_best(settings.evaluation.best, measure_names(settings.evaluation))
-    trained = run(settings, resume=resume, evaluate=make_evaluate(settings.evaluation))
+    try:
+        trained = run(settings, resume=resume)
+    except ConfigError:
+        raise
+    except BaseException:
+        _tell_how_to_go_on(settings)
+        raise
     if trained.first:  # of several processes one speaks
         _show(trained, as_json=json)
+
+
+def _tell_how_to_go_on(recipe: "Recipe") -> None:
+    from os import environ
+
+    from seesay.cli.output import warn
+    from seesay.training.outputs import checkpoints_of
+
+    steps = checkpoints_of(recipe).steps()
+    if steps and environ.get("RANK", "0") == "0":  # of several processes one speaks
+        warn(
+            say(
+                f"the training stopped; its state after step {steps[-1]} is kept: go on with the "
+                "same command and --resume",
+                f"训练已停止，第 {steps[-1]} 步的状态已保存；在同一命令后加上 --resume 即可继续",
+            )
+        )
 
 
 def _show(trained: "Trained", *, as_json: bool) -> None:
@@ -132,56 +148,9 @@ def _no_recipe() -> Text:
 
 def _print_reference(json: bool) -> None:
     from seesay.cli.output import print_json
-    from seesay.training.recipes.reference import recipe_reference, recipe_settings
+    from seesay.training.recipe_reference import recipe_reference, recipe_settings
 
     if json:
         print_json(recipe_settings())
     else:
         print(recipe_reference())
-
-
-def measure_names(config: "EvaluationConfig") -> list[str]:
-    """What the measures of a recipe are called, before anything is measured."""
-    retrieval = () if config.retrieval is None else config.retrieval.languages
-    zero_shot = () if config.zero_shot is None else tuple(config.zero_shot.templates)
-    ways = ("text_to_image", "image_to_text")
-    return [f"{one}_{way}_r{k}" for one in retrieval for way in ways for k in (1, 5, 10)] + [
-        f"{one}_zero_shot_top{k}" for one in zero_shot for k in (1, 5)
-    ]
-
-
-def make_evaluate(config: "EvaluationConfig") -> "Evaluate | None":
-    """The measures of a recipe as one function of a model; None where it asks for none."""
-    if config.retrieval is None and config.zero_shot is None:
-        return None
-    from seesay.errors import DataError
-    from seesay.evaluation.dev_sets import (
-        check_retrieval,
-        check_zero_shot,
-        measure_retrieval,
-        measure_zero_shot,
-        read_dev_set,
-    )
-    from seesay.inference.embedder import Embedder
-
-    wanted = {
-        "retrieval": (check_retrieval, measure_retrieval),
-        "zero_shot": (check_zero_shot, measure_zero_shot),
-    }
-    sets = []
-    for section, (check, measure) in wanted.items():
-        if (records := getattr(config, section)) is not None:
-            try:
-                dev = read_dev_set(records)
-                check(dev)
-            except DataError as error:
-                raise DataError(f"[evaluation.{section}] {error}") from None
-            sets.append((dev, measure))
-
-    def evaluate(checkpoint: "Checkpoint") -> Mapping[str, float]:
-        embedder = Embedder(checkpoint)
-        return {
-            name: value for dev, measure in sets for name, value in measure(embedder, dev).items()
-        }
-
-    return evaluate

@@ -41,8 +41,7 @@ class AugmentationConfig:
                 raise ConfigError(
                     Text(
                         f"{name}={getattr(self, name)} is out of range, expected a number between "
-                        "0 "
-                        "and 1: set one",
+                        "0 and 1: set one",
                         f"{name}={getattr(self, name)} 超出范围；应为 0 到 1 之间的数；请改正",
                     )
                 )
@@ -50,8 +49,7 @@ class AugmentationConfig:
             raise ConfigError(
                 Text(
                     f"hue={self.hue} is out of range, expected a number between 0 and 0.5, half "
-                    "the "
-                    "colour circle: set one",
+                    "the colour circle: set one",
                     f"hue={self.hue} 超出范围；应为 0 到 0.5 之间的数，0.5 是半个色环；请改正",
                 )
             )
@@ -59,18 +57,17 @@ class AugmentationConfig:
         if not 0 < low <= high <= 1:
             raise ConfigError(
                 Text(
-                    f"crop_scale={self.crop_scale} is no range of areas, expected two parts of the "
-                    "whole, above 0 and up to 1, the smaller first: correct them",
-                    f"crop_scale={self.crop_scale} 不是面积范围；应为两个大于 0、不超过 1 的比"
-                    "例，小的在前；请改正",
+                    f"crop_scale={self.crop_scale} is no range of areas, expected two parts of "
+                    "the whole, above 0 and up to 1, the smaller first: correct them",
+                    f"crop_scale={self.crop_scale} 不是面积范围；应为两个大于 0、不超过 1 的比例，"
+                    "小的在前；请改正",
                 )
             )
         if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
             raise ConfigError(
                 Text(
                     f"crop_ratio={self.crop_ratio} is no range of shapes, expected two ratios "
-                    "above 0, "
-                    "the smaller first: correct them",
+                    "above 0, the smaller first: correct them",
                     f"crop_ratio={self.crop_ratio} 不是宽高比范围；应为两个大于 0 的比例，小的在"
                     "前；请改正",
                 )

@@ -2,9 +2,10 @@
 
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from io import BufferedIOBase
 from typing import IO, cast
@@ -12,7 +13,6 @@ from typing import IO, cast
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from seesay.data.pixel_modes import to_rgb, to_srgb
-from seesay.data.readers import CORRECTED
 from seesay.errors import ConfigError, ImageError, MissingExtraError
 from seesay.text import Text
 
@@ -20,9 +20,18 @@ from seesay.text import Text
 # starts Ghostscript for EPS. TGA stands last because it has no signature to tell it by.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA")
 _PLUGINS = "Jpeg Png WebP Gif Bmp Tiff Avif Jpeg2K Ppm Ico Tga"
-for _plugin in _PLUGINS.split():  # each enters its reader into Image.OPEN
-    import_module(f"PIL.{_plugin}ImagePlugin")
+_Reader = Callable[[IO[bytes], str], ImageFile.ImageFile]
+_Accepts = Callable[[bytes], bool | str] | None
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+# What counts as a picture inside a folder. A file that is named outright is always tried.
+SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"),
+        *("heic", "heif", "avif", "jp2", "ppm", "pgm", "tga", "ico"),
+    )
+)
 
 # What Pillow's readers raise on damaged files (fuzzing their chunk, tag and box parsers).
 _DAMAGE = (
@@ -153,8 +162,8 @@ def check_size(image: Image.Image, label: str, limits: DecodeLimits) -> None:
             raise too_large(
                 Text(
                     f"{label}: is too large: decoding this {image.format or 'picture'} means "
-                    f"{count:,} pixels ({width:,} x {height:,}). Expected at most {most:,}. "
-                    "Save it smaller with a picture editor.",
+                    f"{count:,} pixels ({width:,} x {height:,}). Expected at most {most:,}. Save "
+                    "it smaller with a picture editor.",
                     f"{label}：过大：解码这张 {image.format or '图片'} 需要 {count:,} 像素"
                     f"（{width:,} x {height:,}）；最多应为 {most:,}；请用图片编辑软件缩小",
                 ),
@@ -183,6 +192,20 @@ def upright_rgb(
         return to_rgb(image, label)
 
 
+@cache
+def _readers() -> dict[str, tuple[_Reader, _Accepts]]:
+    """What opens each format, and what knows it by its first bytes. Imported for the first picture:
+    a search for words needs none of it."""
+    from seesay.data.readers import CORRECTED
+
+    for plugin in _PLUGINS.split():  # each enters its reader into Image.OPEN
+        import_module(f"PIL.{plugin}ImagePlugin")
+    known = {name: Image.OPEN[name] for name in FORMATS}
+    return {
+        name: (CORRECTED.get(name, reader), accepts) for name, (reader, accepts) in known.items()
+    }
+
+
 def _open(stream: BufferedIOBase, label: str) -> Image.Image:
     """What Image.open does, for FORMATS only and without the check described in `check_size`."""
     prefix = stream.read(16)
@@ -193,13 +216,12 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
                 f"{label}：是空文件（0 字节）；应为图片；请重新复制或下载",
             )
         )
-    for name in FORMATS:
-        reader, accepts = Image.OPEN[name]
+    for name, (reader, accepts) in _readers().items():
         if accepts is not None and accepts(prefix) is not True:
             continue  # another format, or text: Pillow was built without that library
         stream.seek(0)
         try:
-            return CORRECTED.get(name, reader)(cast(IO[bytes], stream), "")
+            return reader(cast(IO[bytes], stream), "")
         except _DAMAGE as error:  # SyntaxError is how a reader says that the file is not its own
             if accepts is not None:  # though it begins like one
                 raise ImageError(
@@ -207,8 +229,8 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
                         f"{label}: begins like {name}, but is damaged or of a kind of {name} that "
                         f"cannot be read ({error}). Expected a whole picture of a usual kind. "
                         "Save it as PNG or JPEG, or copy it again.",
-                        f"{label}：开头像 {name}，但已损坏，或属于读不了的 {name} 变体（{error}）"
-                        "；应为完整的常见图片；请另存为 PNG 或 JPEG，或重新复制",
+                        f"{label}：开头像 {name}，但已损坏，或属于读不了的 {name} 变体"
+                        f"（{error}）；应为完整的常见图片；请另存为 PNG 或 JPEG，或重新复制",
                     )
                 ) from None
     if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
@@ -244,11 +266,11 @@ def _damage_is_an_image_error(label: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ImageError(
             Text(
-                f"{label}: does not begin like any picture. "
-                f"Expected one of {', '.join(FORMATS)} or HEIF, whatever the name ends in. "
-                "Check that it is a picture and not, for instance, a saved web page.",
-                f"{label}：开头不像任何图片格式；应为 {'、'.join(FORMATS)} 或 HEIF，与扩展名无"
-                "关；请确认它是图片，而不是保存下来的网页之类",
+                f"{label}: does not begin like any picture. Expected one of {', '.join(FORMATS)} "
+                "or HEIF, whatever the name ends in. Check that it is a picture and not, for "
+                "instance, a saved web page.",
+                f"{label}：开头不像任何图片格式；应为 {'、'.join(FORMATS)} 或 HEIF，与扩展名无关；"
+                "请确认它是图片，而不是保存下来的网页之类",
             )
         ) from None
     except Image.DecompressionBombError as error:  # the few readers that look for themselves
@@ -262,16 +284,16 @@ def _damage_is_an_image_error(label: str) -> Iterator[None]:
     except MemoryError:
         raise ImageError(
             Text(
-                f"{label}: does not fit into memory. Expected room for every pixel. "
-                "Make it smaller, or free memory.",
+                f"{label}: does not fit into memory. Expected room for every pixel. Make it "
+                "smaller, or free memory.",
                 f"{label}：内存放不下；应能容纳所有像素；请缩小图片，或腾出内存",
             )
         ) from None
     except _DAMAGE as error:
         raise ImageError(
             Text(
-                f"{label}: is truncated or damaged ({error}). Expected a whole picture. "
-                "Copy, download or export it again.",
+                f"{label}: is truncated or damaged ({error}). Expected a whole picture. Copy, "
+                "download or export it again.",
                 f"{label}：不完整或已损坏（{error}）；应为完整的图片；请重新复制、下载或导出",
             )
         ) from error

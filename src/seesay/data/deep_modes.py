@@ -30,8 +30,8 @@ def _from_any_range(
     if not np.isfinite([low, high]).all():
         raise ImageError(
             Text(
-                f"{label}: holds pixels that are infinite or not a number. Expected finite values. "
-                "Replace them before saving.",
+                f"{label}: holds pixels that are infinite or not a number. Expected finite "
+                "values. Replace them before saving.",
                 f"{label}：含有无穷大或非数值的像素；应为有限的数；请在保存前替换它们",
             )
         )

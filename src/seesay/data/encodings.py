@@ -68,8 +68,7 @@ def find_encoding(stream: io.BufferedIOBase) -> str:
             raise DataError(
                 Text(
                     "its bytes are no text in UTF-8, UTF-16, GB18030 or Big5. Expected one of "
-                    "these. "
-                    "Save it as UTF-8.",
+                    "these. Save it as UTF-8.",
                     "内容不是 UTF-8、UTF-16、GB18030 或 Big5 文本；应为其中一种；请另存为 UTF-8",
                 )
             )
@@ -130,8 +129,7 @@ def _checked(head: bytes, name: str) -> str:
         raise DataError(
             Text(
                 "it begins with the mark of UTF-8 and goes on in another encoding. Expected one. "
-                "Save "
-                "it as UTF-8.",
+                "Save it as UTF-8.",
                 "开头有 UTF-8 的标记，后面却是另一种编码；应为同一种编码；请另存为 UTF-8",
             )
         )

@@ -9,18 +9,10 @@ from typing import TypeVar, cast
 import numpy as np
 from PIL import Image
 
-from seesay.data.arrays import TensorLike
+from seesay.data.decoding import SUFFIXES
+from seesay.data.images import TensorLike
 
 One = TypeVar("One")
-
-# What counts as a picture inside a folder. A file that is named outright is always tried.
-SUFFIXES = frozenset(
-    f".{ending}"
-    for ending in (
-        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"),
-        *("heic", "heif", "avif", "jp2", "ppm", "pgm", "tga", "ico"),
-    )
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,11 +34,10 @@ def plain_size(path: Path, most: int | None = None) -> int:
         raise WeightsError(
             Text(
                 f"{path.parent} has no {path.name}; expected a checkpoint folder as a hub "
-                "publishes it"
-                "; name the folder that holds it, or download it again: seesay models download "
-                "NAME",
-                f"{path.parent} 里没有 {path.name}；应为模型站点发布的检查点文件夹；请指定含有它"
-                "的文件夹，或重新下载：seesay models download NAME",
+                "publishes it; name the folder that holds it, or download it again: seesay "
+                "models download NAME",
+                f"{path.parent} 里没有 {path.name}；应为模型站点发布的检查点文件夹；请指定含有它的"
+                "文件夹，或重新下载：seesay models download NAME",
             )
         ) from None
     except (OSError, ValueError) as error:

@@ -61,16 +61,15 @@ class ImageTransformConfig:
             raise ConfigError(
                 Text(
                     f"size={self.size} leaves no pixel, expected at least 1: give that of the "
-                    "image "
-                    "tower",
+                    "image tower",
                     f"size={self.size} 不剩任何像素；应至少为 1；请填图像塔的输入大小",
                 )
             )
         if self.resize not in ("shortest", "squash", "patches"):
             raise ConfigError(
                 Text(
-                    f"resize={self.resize!r} is not known, expected shortest or squash or patches: "
-                    "choose one",
+                    f"resize={self.resize!r} is not known, expected shortest or squash or "
+                    "patches: choose one",
                     f"resize={self.resize!r} 无法识别；应为 shortest、squash 或 patches；请选一个",
                 )
             )
@@ -89,18 +88,19 @@ class ImageTransformConfig:
             raise ConfigError(
                 Text(
                     "resize='shortest' with crop=False gives pictures of different shapes, "
-                    "expected "
-                    "one shape for a batch: set crop=True or resize='squash'",
-                    "resize='shortest' 且 crop=False 会得到形状不同的图片；一批图片的形状应相"
-                    "同；请设 crop=True 或 resize='squash'",
+                    "expected one shape for a batch: set crop=True or resize='squash'",
+                    "resize='shortest' 且 crop=False 会得到形状不同的图片；一批图片的形状应相同；"
+                    "请设 crop=True 或 resize='squash'",
                 )
             )
+        self._check_pixels()
+
+    def _check_pixels(self) -> None:
         if self.crop_rounding not in ("down", "half_even"):
             raise ConfigError(
                 Text(
                     f"crop_rounding={self.crop_rounding!r} is not known, expected down or "
-                    "half_even: "
-                    "choose one",
+                    "half_even: choose one",
                     f"crop_rounding={self.crop_rounding!r} 无法识别；应为 down 或 half_even；请选"
                     "一个",
                 )
@@ -118,8 +118,7 @@ class ImageTransformConfig:
             raise ConfigError(
                 Text(
                     f"mean={self.mean} and std={self.std} cannot be used, expected three numbers "
-                    "each, "
-                    "those of std above 0: copy them from the checkpoint",
+                    "each, those of std above 0: copy them from the checkpoint",
                     f"mean={self.mean} 和 std={self.std} 不能用；应各为三个数，std 的都大于 0；请"
                     "照检查点的设置填写",
                 )

@@ -1,26 +1,28 @@
-"""How good the models between two others are: the measures of a data set for several alphas."""
+"""Measures the models between two others, for several alphas."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from seesay.data.batches_config import RecordsConfig
 from seesay.data.formats.records import LANGUAGES, captions_from
 from seesay.data.tables import Table
 from seesay.errors import ConfigError, DataError
-from seesay.evaluation.dev_sets import DevSet, check_retrieval, measure_retrieval, read_dev_set
-from seesay.evaluation.labelled import TABLES, LabelledImages, read_labelled
+from seesay.evaluation.data_sets import TABLES, LabelledImages, read_labelled
+from seesay.evaluation.measure import Measure
 from seesay.evaluation.probing import score, zero_shot_order
+from seesay.evaluation.retrieval import Retrieval
 from seesay.inference.embedder import Embedder
 from seesay.inference.labels import folder_labels
-from seesay.weights.checkpoint import Checkpoint
+from seesay.text import Text
+from seesay.weights.bundle import Bundle
 from seesay.weights.interpolation import interpolate
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
-Measure = Callable[[Embedder], Mapping[str, float]]
+SHOWN = ("top1", "mean_per_class", "r10")  # how the names of values end that tell models apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class Point:
 
     alpha: float
     measures: Mapping[str, float]
-    """By name, that of the data set first."""
+    """By name, which begins with that of the data set."""
 
     @property
     def mean(self) -> float:
@@ -37,7 +39,11 @@ class Point:
 
 
 def measure_alphas(
-    before: Checkpoint, after: Checkpoint, alphas: Iterable[float], data: Sequence[Path], **on: Any
+    before: Bundle[Any],
+    after: Bundle[Any],
+    alphas: Iterable[float],
+    data: Sequence[Path],
+    **on: Any,
 ) -> list[Point]:
     """Measures each interpolated model on each data set: zero-shot accuracy
     where it is a folder with a sub-folder per class, or a table of images and labels; recall where
@@ -50,47 +56,77 @@ def measure_alphas(
         measures = {
             f"{name} {measured}": value
             for name, measure in named
-            for measured, value in measure(embedder).items()
+            for measured, value in measure.measure(embedder)
+            if measured.endswith(SHOWN)
         }
         points.append(Point(alpha=alpha, measures=measures))
     return points
 
 
 def best_point(points: Sequence[Point]) -> Point:
-    """The one with the highest mean of all measures; the first of equals."""
+    """The point with the highest mean of all measures; the first in a tie."""
     if not points:
-        raise ConfigError("there are 0 alphas to choose among; expected at least one; name some")
+        raise ConfigError(
+            Text(
+                "there are 0 alphas to choose among; expected at least one; name some",
+                "有 0 个 alpha 可选；至少应有一个；请写上",
+            )
+        )
     return max(points, key=lambda point: point.mean)
 
 
 def measure_on(path: Path) -> Measure:
-    """What to measure on a data set, which is read now. Raises DataError where it is none."""
+    """The measure that fits a data set, which is read at once. Raises DataError where none does."""
     table = path.suffix.lower() in TABLES and not path.is_dir()
     if path.is_dir() or (table and not _has_captions(path)):
-        labelled = read_labelled(path)
-        names = folder_labels(labelled.counts)
-        return lambda embedder: _zero_shot(embedder, labelled, names)
-    dev = _captions(path, "table" if table else "webdataset")
-    return lambda embedder: {
-        name: value for name, value in measure_retrieval(embedder, dev).items() if "_r10" in name
-    }
+        labelled = LabelledAccuracy(path=path)
+        labelled.check()
+        return labelled
+    measure = Retrieval(path=str(path), format="table" if table else "webdataset")
+    there = [one for one in LANGUAGES if any(r.captions.get(one) for r in measure.records)]
+    if not there:
+        measure.check()  # which says what is missing
+    languages: Any = tuple(there)
+    return replace(measure, languages=languages)
 
 
-def _zero_shot(
-    embedder: Embedder, labelled: LabelledImages, names: Mapping[str, str]
-) -> dict[str, float]:
-    found = embedder.embed_images(labelled.images)
-    if found.failures:
-        first = found.failures[0]
-        raise DataError(
-            f"{len(found.failures)} of {len(labelled)} pictures cannot be read, the first because: "
-            f"{first.error} Expected all, since figures on a part of a set mislead; repair or "
-            "remove them"
-        )
-    numbers = {name: number for number, name in enumerate(names)}
-    targets = np.array([numbers[label] for label in labelled.labels])
-    scores = score(zero_shot_order(embedder, names, found.vectors), targets)
-    return {"top1": scores.top1, "mean_per_class": scores.mean_per_class}
+@dataclass(frozen=True, kw_only=True)
+class LabelledAccuracy:
+    """Zero-shot accuracy on a folder with a sub-folder per class, or a table of images and
+    labels."""
+
+    path: Path
+
+    @cached_property
+    def pictures(self) -> LabelledImages:
+        return read_labelled(self.path)
+
+    def names(self) -> Sequence[str]:
+        return "top1", "mean_per_class"
+
+    def check(self) -> None:
+        """Raises DataError where there is nothing to measure on."""
+        _ = self.pictures
+
+    def measure(self, embedder: Embedder) -> Iterator[tuple[str, float]]:
+        names = folder_labels(self.pictures.counts)
+        embeddings = embedder.embed_images(self.pictures.images)
+        if embeddings.failures:
+            count, reason = len(embeddings.failures), Text.of(embeddings.failures[0].error)
+            raise DataError(
+                Text(
+                    f"{count} of {len(self.pictures)} pictures cannot be read, the first because: "
+                    f"{reason.en} Expected all, since figures on a part of a set mislead; repair "
+                    "or remove them",
+                    f"{len(self.pictures)} 张图片中有 {count} 张无法读取，第一张的原因："
+                    f"{reason.zh}应全部能读，只用一部分得出的数字会误导；请修复或删除它们",
+                )
+            )
+        numbers = {name: number for number, name in enumerate(names)}
+        targets = np.array([numbers[label] for label in self.pictures.labels])
+        scores = score(zero_shot_order(embedder, names, embeddings.vectors), targets)
+        yield "top1", scores.top1
+        yield "mean_per_class", scores.mean_per_class
 
 
 def _has_captions(file: Path) -> bool:
@@ -98,21 +134,15 @@ def _has_captions(file: Path) -> bool:
         return any(captions_from(row) for _, row in Table(file, file.name))
     except OSError as error:
         raise DataError(
-            f"{file} cannot be read: {error.strerror}; expected a table; check the path"
+            Text(
+                f"{file} cannot be read: {error.strerror}; expected a table; check the path",
+                f"无法读取 {file}：{error.strerror}；应为表格；请检查路径",
+            )
         ) from None
 
 
-def _captions(path: Path, form: Literal["table", "webdataset"]) -> DevSet:
-    dev = read_dev_set(RecordsConfig(path=str(path), format=form))
-    there = [one for one in LANGUAGES if any(r.captions.get(one) for r in dev.records)]
-    if not there:
-        check_retrieval(dev)  # which says what is missing
-    languages: Any = tuple(there)
-    return replace(dev, config=replace(dev.config, languages=languages))
-
-
 def _names(data: Sequence[Path]) -> dict[str, Path]:
-    """Short names where they tell the sets apart."""
+    """Short names of the data sets where these are unique, else their paths."""
     short = [path.stem if not path.is_dir() else path.name for path in data]
     unique = len(set(short)) == len(short)
     return {name if unique else str(path): path for name, path in zip(short, data, strict=True)}

@@ -1,11 +1,11 @@
-"""Fit a linear probe, choose its regularisation on held-out pictures, compare it with zero-shot.
+"""Fits a linear probe, chooses its regularisation on held-out pictures, compares it with zero-shot.
 
-As CLIP's appendix does (Radford et al. 2021, A.3): the strength of the L2 regularisation is looked
-for from 1e-6 to 1e6, first in steps of two decades, then in ever smaller ones around the best, down
-to eight to a decade; the probe is then fitted to the training and the held-out pictures together.
+After CLIP's appendix (Radford et al. 2021, A.3): the strength of the L2 regularisation is searched
+from 1e-6 to 1e6, first in steps of two decades, then in ever smaller ones around the best, down to
+eight a decade; the probe is then fitted to the training and the held-out pictures together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +13,58 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from seesay.errors import DataError
-from seesay.evaluation.labelled import LabelledImages, read_labelled
+from seesay.evaluation.data_sets import LabelledImages, read_labelled
 from seesay.inference.classifier import ZeroShotClassifier
 from seesay.inference.embedder import Embedder, Progress
 from seesay.inference.labels import folder_labels
 from seesay.inference.probe import LinearProbe, check_classes, fit_probe
+from seesay.text import Text
 
 DECADES = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
 FINEST = 0.125  # of a decade
 PART = 0.2  # of each class, for validation, and for testing where no test set is given
 TOP = 5
+WITH_TEST, WITHOUT_TEST = 3, 2  # pictures of a class: one to learn from and one or two held out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeAccuracy:
+    """The accuracy of a linear classifier on the vectors of labelled pictures (`probe_top1`,
+    `probe_mean_per_class`)."""
+
+    path: str
+    """A folder with a sub-folder for each class, or a table with the columns image and label."""
+    test: str | None = None
+    """The same to measure on; none: a fifth of each class."""
+    seed: int = 0
+    """Which pictures are held out."""
+
+    def names(self) -> tuple[str, ...]:
+        return "probe_top1", "probe_mean_per_class"
+
+    def check(self) -> None:
+        """Raises DataError where there are too few pictures, ConfigError where there is only one
+        class."""
+        labelled = read_labelled(Path(self.path))
+        classes = check_classes(labelled.labels)
+        if self.test is not None:
+            _read_test(Path(self.test), classes)
+        _check_counts(labelled.counts, WITH_TEST if self.test is None else WITHOUT_TEST)
+
+    def measure(self, embedder: Embedder) -> Iterator[tuple[str, float]]:
+        test = None if self.test is None else Path(self.test)
+        _, report = train_probe(embedder, Path(self.path), test=test, seed=self.seed)
+        if report.failures:
+            (file, reason), count = report.failures[0], len(report.failures)
+            raise DataError(
+                Text(
+                    f"{count} pictures of {self.path} cannot be read, the first {file}: {reason}. "
+                    "Figures on a part of a set mislead; repair or remove them",
+                    f"{self.path} 有 {count} 张图片无法读取，第一张 {file}：{reason}。"
+                    "只用一部分得出的数字会误导；请修复或删除它们",
+                )
+            )
+        yield from zip(self.names(), (report.probe.top1, report.probe.mean_per_class), strict=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +88,7 @@ class ClassRecall:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeReport:
-    """What a probe was fitted on, and how it does beside zero-shot on pictures it never saw."""
+    """What a probe was fitted to, and its accuracy beside zero-shot on other pictures."""
 
     model: str
     data: str
@@ -92,8 +134,8 @@ def train_probe(
 ) -> tuple[LinearProbe, ProbeReport]:
     """Fit a probe to a folder with a sub-folder per class, or to a table with `image` and `label`.
 
-    Without `test`, a fifth of each class is held out for it by `seed`. `names` says by which words
-    zero-shot asks for a class that is not called as people would say it. Raises DataError where
+    Without `test`, a fifth of each class is held out for it by `seed`. `names` gives zero-shot
+    other words for a class than its name. Raises DataError where
     there are too few pictures or none can be read, ConfigError where there is only one class.
     """
     labelled = read_labelled(data)
@@ -101,11 +143,11 @@ def train_probe(
     others = None if test is None else _read_test(test, classes)
     known, failures = _embed(embedder, labelled, classes, on_progress)
     if others is None:
-        known, tested = _hold_out(known, classes, seed, least=3)
+        known, tested = _hold_out(known, classes, seed, least=WITH_TEST)
     else:
         tested, more = _embed(embedder, others, classes, on_progress)
         failures += more
-    l2, tried = choose_l2(*_hold_out(known, classes, seed + 1, least=2), len(classes))
+    l2, tried = choose_l2(*_hold_out(known, classes, seed + 1, least=WITHOUT_TEST), len(classes))
     weight, bias = fit_probe(known.vectors, known.targets, len(classes), l2)
     probe = LinearProbe(
         labels=classes,
@@ -137,7 +179,7 @@ def train_probe(
 def zero_shot_order(
     embedder: Embedder, names: Mapping[str, str], vectors: Float[np.ndarray, "images embed"]
 ) -> Int[np.ndarray, "images labels"]:
-    """The numbers of all labels for each picture, the most likely first, asked by their names."""
+    """For each picture, the numbers of all labels by zero-shot likelihood, highest first."""
     classifier = ZeroShotClassifier(embedder, names, none_above=None)
     number = {label: n for n, label in enumerate(classifier.labels)}
     predictions = classifier.predict(vectors)
@@ -165,20 +207,29 @@ def split(
 ) -> tuple[Int[np.ndarray, " rest"], Int[np.ndarray, " held"]]:
     """Rows to learn from and rows held out: a fifth of each class, at least one. Raises DataError
     where a class has fewer than `least` pictures."""
+    _check_counts({name: int((targets == n).sum()) for n, name in enumerate(classes)}, least)
     rng = np.random.default_rng(seed)
     rest, held = [], []
-    for number, name in enumerate(classes):
+    for number in range(len(classes)):
         rows = rng.permutation(np.flatnonzero(targets == number))
-        if len(rows) < least:
-            raise DataError(
-                f"the class {name} has {len(rows)} pictures that can be read, expected at least "
-                f"{least}: some to learn from and some to measure on; add pictures, remove the "
-                "class, or measure on others by --test"
-            )
         count = max(1, round(PART * len(rows)))
         held.append(rows[:count])
         rest.append(rows[count:])
     return np.sort(np.concatenate(rest)), np.sort(np.concatenate(held))
+
+
+def _check_counts(counts: Mapping[str, int], least: int) -> None:
+    for name, count in counts.items():
+        if count < least:
+            raise DataError(
+                Text(
+                    f"the class {name} has {count} pictures that can be read, expected at least "
+                    f"{least}: some to learn from and some to measure on; add pictures, remove "
+                    "the class, or measure on others by --test",
+                    f"类别 {name} 有 {count} 张能读取的图片；至少应有 {least} 张，"
+                    "分别用于学习和测量；请补充图片、去掉这个类别，或用 --test 在别的图片上测量",
+                )
+            )
 
 
 def _hold_out(
@@ -221,8 +272,12 @@ def _read_test(test: Path, classes: Sequence[str]) -> LabelledImages:
     labelled = read_labelled(test)
     if unknown := sorted(set(labelled.labels) - set(classes)):
         raise DataError(
-            f"{test} has pictures of {', '.join(unknown[:3])}, which the probe does not learn; "
-            f"expected some of {', '.join(classes[:10])}; call the classes alike in both"
+            Text(
+                f"{test} has pictures of {', '.join(unknown[:3])}, which the probe does not learn; "
+                f"expected some of {', '.join(classes[:10])}; call the classes alike in both",
+                f"{test} 里有 {'、'.join(unknown[:3])} 的图片，探针没有学过；"
+                f"应属于：{'、'.join(classes[:10])}；请让两边的类别名一致",
+            )
         )
     return labelled
 
@@ -236,9 +291,14 @@ def _embed(
     found = embedder.embed_images(labelled.images, on_progress=on_progress)
     failures = [(str(labelled.images[f.index]), str(f.error)) for f in found.failures]
     if not len(found):
+        reason = Text.of(found.failures[0].error)
         raise DataError(
-            f"none of the {len(labelled)} pictures can be read, the first because: "
-            f"{failures[0][1]}; expected pictures; check the paths"
+            Text(
+                f"none of the {len(labelled)} pictures can be read, the first because: "
+                f"{reason.en}; expected pictures; check the paths",
+                f"{len(labelled)} 张图片都无法读取，第一张的原因：{reason.zh}；应为图片；"
+                "请检查路径",
+            )
         )
     number = {label: n for n, label in enumerate(classes)}
     targets = np.array([number[labelled.labels[row]] for row in found.rows])

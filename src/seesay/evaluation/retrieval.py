@@ -1,19 +1,75 @@
-"""Recall of retrieval: how often something relevant is among the first k found.
+"""Retrieval: recall at k, as CLIP defines it.
 
-CLIP's definition: a query counts as answered if at least one relevant item is among the first k.
-Of equally near items the one that comes first in the gallery is found first, so a model that finds
-everything equally near scores as chance would. Memory is that of one block of scores.
+A query counts as answered if at least one relevant item is among the first k. Ties are broken by
+the order of the gallery, so a model to which all is equal scores as chance does. Memory is that of
+one block of scores.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from seesay.data.formats.records import Record
+from seesay.data.sources import RecordsConfig
 from seesay.errors import DataError
+from seesay.evaluation.data_sets import embed_records, read_records
+from seesay.inference.embedder import Embedder
+from seesay.text import Text
 
 KS = (1, 5, 10)
 BLOCK = 2048
+DIRECTIONS = ("text_to_image", "image_to_text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieval(RecordsConfig):
+    """Recall at 1, 5 and 10 between images and their captions, in both directions, for each
+    language (`zh_text_to_image_r10` and so on)."""
+
+    @cached_property
+    def records(self) -> tuple[Record, ...]:
+        return read_records(self)
+
+    def names(self) -> list[str]:
+        return [f"{one}_{way}_r{k}" for one in self.languages for way in DIRECTIONS for k in KS]
+
+    def check(self) -> None:
+        """Raises DataError where there are no captions in a language."""
+        records = self.records
+        there = [one for one in self.languages if any(r.captions.get(one) for r in records)]
+        missing = [one for one in self.languages if one not in there]
+        if missing:
+            remedy = Text("add captions", "请补上描述")
+            if there:
+                remedy = Text(
+                    f"set languages = {there}, or add captions",
+                    f"请设 languages = {there}，或补上描述",
+                )
+            languages = f"languages = {list(self.languages)}"
+            raise DataError(
+                Text(
+                    f"{self.path} has no captions in {' or '.join(missing)} among its "
+                    f"{len(records)} records, expected some in each of {languages}: {remedy.en}",
+                    f"{self.path} 的 {len(records)} 条记录里没有 {'、'.join(missing)} 的描述；"
+                    f"{languages} 里的每种语言都应有；{remedy.zh}",
+                )
+            )
+
+    def measure(self, embedder: Embedder) -> Iterator[tuple[str, float]]:
+        images = embed_records(embedder, self, self.records)
+        for language in self.languages:
+            texts = [
+                (owner, text)
+                for owner, record in enumerate(self.records)
+                for text in record.captions.get(language, ())
+            ]
+            owners = np.array([owner for owner, _ in texts])
+            vectors = embedder.embed_texts([text for _, text in texts]).vectors
+            for name, value in retrieval_scores(images, vectors, owners).items():
+                yield f"{language}_{name}", value
 
 
 def first_ranks(
@@ -22,8 +78,8 @@ def first_ranks(
     query_things: Int[np.ndarray, " queries"],
     gallery_things: Int[np.ndarray, " gallery"],
 ) -> Int[np.ndarray, " queries"]:
-    """Place, from 0, of the first relevant item in each query's list; the length of the gallery
-    where it holds none. An item is relevant where it is about the same thing as the query."""
+    """Rank, from 0, of the first relevant item for each query; the length of the gallery where
+    there is none. An item is relevant if it has the same number as the query."""
     ranks = np.full(len(queries), len(gallery))
     for start in range(0, len(queries), BLOCK):
         rows = slice(start, start + BLOCK)
@@ -43,7 +99,7 @@ def _best_relevant(
     query_things: Int[np.ndarray, " rows"],
     gallery_things: Int[np.ndarray, " gallery"],
 ) -> tuple[Float[np.ndarray, " rows"], Int[np.ndarray, " rows"]]:
-    """Score and number of the nearest relevant item; the first of equals."""
+    """Score and number of the best relevant item; the first in a tie."""
     score = np.full(len(queries), -np.inf, dtype=queries.dtype)
     at = np.full(len(queries), len(gallery))
     for columns, scores in _blocks(queries, gallery):
@@ -66,9 +122,14 @@ def _blocks(
 
 
 def recalls(ranks: Int[np.ndarray, " queries"], ks: Sequence[int] = KS) -> dict[int, float]:
-    """Part of the queries answered within the first k, by k."""
+    """Share of the queries answered within the first k, by k."""
     if not len(ranks):
-        raise DataError("there are 0 queries, at least 1 was expected: check the data set's texts")
+        raise DataError(
+            Text(
+                "there are 0 queries, at least 1 was expected: check the data set's texts",
+                "有 0 条查询；至少应有 1 条；请检查数据集里的文字",
+            )
+        )
     return {k: float((ranks < k).mean()) for k in ks}
 
 
@@ -77,14 +138,14 @@ def retrieval_scores(
     texts: Float[np.ndarray, "texts embed"],
     owners: Int[np.ndarray, " texts"],
 ) -> dict[str, float]:
-    """Recall at 1, 5 and 10 in both directions; `owners` is the image that each text is of."""
+    """Recall at 1, 5 and 10 in both directions; `owners` is the number of each text's image."""
     numbers = np.arange(len(images))
-    found = {
-        "text_to_image": first_ranks(texts, images, owners, numbers),
-        "image_to_text": first_ranks(images, texts, numbers, owners),
-    }
+    ranks = (
+        first_ranks(texts, images, owners, numbers),
+        first_ranks(images, texts, numbers, owners),
+    )
     return {
         f"{direction}_r{k}": recall
-        for direction, ranks in found.items()
-        for k, recall in recalls(ranks).items()
+        for direction, of_queries in zip(DIRECTIONS, ranks, strict=True)
+        for k, recall in recalls(of_queries).items()
     }

@@ -1,17 +1,73 @@
-"""How often a zero-shot classifier is right, over a folder whose sub-folders are the classes."""
+"""How often zero-shot classification is right: a measure of records with classes, and a report on a
+folder whose sub-folders are the classes."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from seesay.data.folders import list_images
+import numpy as np
+
+from seesay.data.formats.records import Record
+from seesay.data.sources import RecordsConfig, read_classes
 from seesay.errors import ConfigError, DataError
-from seesay.inference.classifier import Prediction, ZeroShotClassifier
-from seesay.inference.embedder import Progress
+from seesay.evaluation.data_sets import embed_records, find_classes, read_records
+from seesay.inference.classifier import Prediction, ZeroShotClassifier, ensemble
+from seesay.inference.embedder import Embedder, Progress
+from seesay.text import Text
 
 NONE = "none of these"  # the answer, and the truth for sub-folders that are no label
 TOP = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroShot(RecordsConfig):
+    """Zero-shot accuracy on images with classes, for each language that has templates
+    (`zh_zero_shot_top1`, `zh_zero_shot_top5`)."""
+
+    @cached_property
+    def records(self) -> tuple[Record, ...]:
+        return read_records(self)
+
+    def names(self) -> list[str]:
+        return [f"{language}_zero_shot_top{k}" for language in self.templates for k in (1, TOP)]
+
+    def check(self) -> None:
+        """Raises DataError where a record has no class, or one without a name."""
+        if self.classes is None:
+            raise DataError(
+                Text(
+                    f"{self.path} has no names for its classes, expected classes and templates: "
+                    "set both",
+                    f"{self.path} 的类别没有名称；应有 classes 和 templates；请都写上",
+                )
+            )
+        last = len(read_classes(self.classes)) - 1
+        labels = [-1 if r.label is None else r.label for r in self.records]
+        if min(labels) < 0 or max(labels) > last:
+            raise DataError(
+                Text(
+                    f"{self.path} has labels from {min(labels)} to {max(labels)} (-1: none), "
+                    f"expected 0 to {last}, the classes in {self.classes}: correct the labels, or "
+                    "name the list that belongs to them",
+                    f"{self.path} 的类别号从 {min(labels)} 到 {max(labels)}（-1 表示没有）；"
+                    f"应在 0 到 {last} 之间，即 {self.classes} 里的类别；"
+                    "请改正类别号，或换成配套的类别表",
+                )
+            )
+
+    def measure(self, embedder: Embedder) -> Iterator[tuple[str, float]]:
+        names = read_classes(str(self.classes))
+        labels = np.array([record.label for record in self.records])
+        images = embed_records(embedder, self, self.records)
+        for language, templates in self.templates.items():
+            texts = [[t.replace("{}", name[language]) for t in templates] for name in names]
+            logits = images @ ensemble(embedder, texts).T
+            order = np.argsort(-logits, axis=1, kind="stable")
+            for k in (1, TOP):
+                hits = (order[:, :k] == labels[:, None]).any(axis=1)
+                yield f"{language}_zero_shot_top{k}", float(hits.mean())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +87,7 @@ class ClassScore:
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroShotReport:
-    """Prints as tables through `seesay.evaluation.report`; `dataclasses.asdict` gives the JSON."""
+    """`seesay.evaluation.report` turns it into tables and pages, `dataclasses.asdict` into JSON."""
 
     model: str
     folder: str
@@ -58,33 +114,16 @@ class ZeroShotReport:
     """File and reason for each picture that could not be read."""
 
 
-def find_classes(folder: Path) -> dict[str, list[Path]]:
-    """Pictures by sub-folder, both sorted. Raises DataError where there are none."""
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder} is no folder; expected one with a sub-folder of pictures for each class; "
-            "check the path"
-        )
-    inside = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    classes = {path.name: images for path in inside if (images := list_images(path))}
-    if not classes:
-        raise DataError(
-            f"{folder} has no sub-folder with pictures in it; expected one for each class, such as "
-            f"{folder / 'cat'}; move the pictures of each class into a folder of its own"
-        )
-    return classes
-
-
 def evaluate_zero_shot(
     classifier: ZeroShotClassifier,
     folder: Path,
     *,
     on_progress: Progress | None = None,
 ) -> ZeroShotReport:
-    """Classify every picture of a labelled folder and count.
+    """Classifies every picture of a labelled folder and counts right answers.
 
-    Sub-folders are called as the classifier's labels. One that is called otherwise holds pictures
-    of something else: right for them is "none of these". Raises ConfigError where that answer is
+    Sub-folders are named after the classifier's labels. Any other sub-folder holds pictures of
+    something else, for which "none of these" is right. Raises ConfigError where that answer is
     switched off, DataError where no picture can be read.
     """
     classes = find_classes(folder)
@@ -93,9 +132,14 @@ def evaluate_zero_shot(
     result = classifier.classify([file for file, _ in files], top=TOP, on_progress=on_progress)
     failures = tuple((str(files[f.index][0]), str(f.error)) for f in result.failures)
     if not result.predictions:
+        reason = Text.of(result.failures[0].error)
         raise DataError(
-            f"none of the {len(files)} pictures in {folder} could be read; the first: "
-            f"{failures[0][1]}; expected pictures; check the folder"
+            Text(
+                f"none of the {len(files)} pictures in {folder} could be read; the first: "
+                f"{reason.en}; expected pictures; check the folder",
+                f"{folder} 里的 {len(files)} 张图片都无法读取，第一张：{reason.zh}；"
+                "应为图片；请检查文件夹",
+            )
         )
     truths = [_truth(files[row][1], classifier.labels) for row in result.rows]
     return _report(classifier, folder, truths, result.predictions, failures)
@@ -161,21 +205,34 @@ def _truth(name: str, labels: Sequence[str]) -> str:
 
 
 def _check_classes(classes: Mapping[str, object], classifier: ZeroShotClassifier) -> None:
-    if NONE in classifier.labels:
+    labels = classifier.labels
+    if NONE in labels:
         raise ConfigError(
-            f"the label {NONE!r} is what the report calls pictures that no label fits; expected "
-            "another name; rename the folder or the label"
+            Text(
+                f"the label {NONE!r} is what the report calls pictures that no label fits; "
+                "expected another name; rename the folder or the label",
+                f"类别名 {NONE!r} 在报告里表示“都不是”；应为别的名称；请给文件夹或类别改名",
+            )
         )
-    strange = sorted(set(classes) - set(classifier.labels))
+    strange = sorted(set(classes) - set(labels))
     if len(strange) == len(classes):
         raise ConfigError(
-            f"no sub-folder is called as a label: the folders are {', '.join(strange[:5])}, the "
-            f"labels {', '.join(classifier.labels[:5])}; expected equal names; give labels as "
-            "'folder=words', or leave the labels out to use the folders' names"
+            Text(
+                f"no sub-folder is called as a label: the folders are {', '.join(strange[:5])}, "
+                f"the labels {', '.join(labels[:5])}; expected equal names; give labels as "
+                "'folder=words', or leave the labels out to use the folders' names",
+                f"没有与类别同名的子文件夹：文件夹有 {'、'.join(strange[:5])}，类别有 "
+                f"{'、'.join(labels[:5])}；名称应相同；请把类别写成“文件夹名=叫法”，"
+                "或不写类别而直接用文件夹名",
+            )
         )
     if strange and classifier.none_above is None:
         raise ConfigError(
-            f"the sub-folders {', '.join(strange[:5])} are no label, so that only 'none of these' "
-            "is right for them, and that answer is switched off; add them to the labels, or "
-            "switch it on"
+            Text(
+                f"the sub-folders {', '.join(strange[:5])} are no label, so that only 'none of "
+                "these' is right for them, and that answer is switched off; add them to the "
+                "labels, or switch it on",
+                f"子文件夹 {'、'.join(strange[:5])} 不在类别里，只有“都不是”才算答对，"
+                "而这个回答已关闭；请把它们加入类别，或打开这个回答",
+            )
         )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
-from seesay.data.atomic import write_whole
+from seesay.data.files import write_whole
 from seesay.errors import DataError
 from seesay.inference.cancelling import never_cancelled
 from seesay.inference.prompts import concepts, scenes
@@ -59,7 +59,7 @@ class Background:
         # that one word has with all scenes.
         self.word_nulls, _ = self.levels(self.directions)
         cosines = self.directions @ scenes.T
-        self.spread = robust_spread(cosines - np.median(cosines, axis=1, keepdims=True))
+        self.spread = robust_spread(cosines - quantile(cosines, 0.5)[:, None])
 
     def without_shared(
         self, text: Float32[np.ndarray, "*texts embed"]
@@ -73,9 +73,9 @@ class Background:
     ) -> tuple[Float32[np.ndarray, " texts"], Float32[np.ndarray, " texts"]]:
         """The cosine that each text has with scenes that do not show it, and with those nearest to
         it."""
-        cosines = np.sort(np.einsum("ij,kj->ik", vectors, self.scenes), axis=1)
-        low = np.quantile(cosines, _NULL_QUANTILE, axis=1).astype(np.float32)
-        return low, cosines[:, -_MATCHES:].mean(axis=1)
+        cosines = np.einsum("ij,kj->ik", vectors, self.scenes)
+        nearest = np.sort(cosines, axis=1)[:, -_MATCHES:]
+        return quantile(cosines, _NULL_QUANTILE), nearest.mean(axis=1)
 
     @cached_property
     def between_scenes(self) -> Float32[np.ndarray, " pairs"]:
@@ -86,7 +86,24 @@ class Background:
 
 def robust_spread(deviations: Float32[np.ndarray, "..."]) -> float:
     """A standard deviation that outliers do not change, from the median absolute deviation."""
-    return max(1.4826 * float(np.median(np.abs(deviations))), SMALLEST)
+    return max(1.4826 * median(np.abs(deviations)), SMALLEST)
+
+
+def median(values: Float32[np.ndarray, "..."]) -> float:
+    return float(quantile(values.ravel(), 0.5))
+
+
+def quantile(
+    values: Float32[np.ndarray, "*rows columns"], share: float
+) -> Float32[np.ndarray, "*rows"]:
+    """Along the last axis. `np.quantile` and `np.median` do the same, but import numpy.ma, which
+    takes longer than all that a search computes."""
+    last = values.shape[-1] - 1
+    low = int(share * last)
+    high = min(low + 1, last)
+    ordered = np.partition(values, (low, high), axis=-1)
+    below, above = ordered[..., low], ordered[..., high]
+    return np.asarray(below + np.float32(share * last - low) * (above - below))
 
 
 class Backgrounds:

@@ -1,12 +1,12 @@
-"""Give up work that runs in a thread, from another one.
+"""Give up work in a thread from another thread.
 
     given_up = threading.Event()
     with cancelled_by(given_up):
         embedder.embed_texts(texts)  # raises Cancelled soon after given_up.set()
 
-A thread cannot be stopped from outside, so every long loop asks `check_cancelled` between its
+A thread cannot be stopped from outside, so every long loop calls `check_cancelled` between its
 steps. The event is part of the context (`contextvars`) rather than an argument: the loops lie many
-calls below whoever gives up, and who never does need not know of it.
+calls below the code that gives up.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _given_up: ContextVar[Event | None] = ContextVar("given_up", default=None)
 
 
 class Cancelled(BaseException):  # so that no `except Exception` takes it
-    """The work was given up: nobody waits for its result any more."""
+    """The work was given up: nobody is waiting for its result any more."""
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def cancelled_by(given_up: Event) -> Iterator[None]:
 
 @contextmanager
 def never_cancelled() -> Iterator[None]:
-    """For what others wait for as well, or what is kept: it is finished, whoever asked first."""
+    """For work whose result others wait for, or that is kept: it is finished in any case."""
     token = _given_up.set(None)
     try:
         yield

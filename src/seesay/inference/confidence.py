@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
-from seesay.inference.background import SMALLEST, Background, robust_spread
+from seesay.inference.background import SMALLEST, Background, median, robust_spread
 from seesay.text import Language
 
 _OF_BEST = 0.6  # matches lie at this part of the way from the null to the nearest scenes
@@ -108,9 +108,9 @@ class Calibration:
         """One vector is enough: it is compared with 200 words."""
         vectors = vectors[:: -(-len(vectors) // _SAMPLE)]
         products = vectors @ background.directions.T
-        slope = robust_spread(products - np.median(products)) / background.spread
+        slope = robust_spread(products - median(products)) / background.spread
         predicted = slope * background.word_nulls
-        offset = float(np.median(products - predicted))
+        offset = median(products - predicted)
         best = (products - products.mean(axis=1, keepdims=True)).max(axis=0)
         return cls(
             background=background,

@@ -1,11 +1,28 @@
-"""Where a model runs, in which number format, and in batches of what size."""
+"""Where a model runs: on which device, in which number format, in batches of what size, and in how
+many threads."""
 
 import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from itertools import islice
+from threading import Barrier, Lock
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
 
+from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
-from seesay.models.dual_encoder import DualEncoderConfig
+from seesay.inference.cancelling import check_cancelled
+from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
+from seesay.text import Text
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -15,10 +32,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 # them again (10,000 page faults an image) costs a tenth of the time.
 CPU_ROWS = 400
 # On a GPU: enough rows for every multiprocessor to have several tiles of a product, few enough for
-# the next batches to be decoded meanwhile. Reckoned, not measured.
+# the next batches to be decoded meanwhile. Estimated, not measured.
 GPU_ROWS = 16_384
 GPU_MEMORY_SHARE = 0.4  # of what is free; the rest is for the allocator and for others
 MAX_WORKERS = 16  # beyond this, threads wait for the interpreter more than they decode
+WAITING_PER_WORKER = 1  # batches that are ready, on top of those in work
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
@@ -35,11 +56,15 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        if reason.startswith("Expected one of"):  # every kind that any torch was ever built for
-            reason = "torch knows no such kind"
+        if reason.startswith("Expected one of"):  # a list of all device types of any torch
+            reason = "torch knows no such type"
         raise ConfigError(
-            f"device={str(device)!r} cannot be used ({reason}). Expected cpu, cuda, cuda:1, mps or "
-            "another that this torch build supports. Leave it out to have one chosen."
+            Text(
+                f"device={str(device)!r} cannot be used ({reason}). Expected cpu, cuda, cuda:1, "
+                "mps or another that this torch build supports. Leave it out to have one chosen.",
+                f"device={str(device)!r} 不能用（{reason}）。应为 cpu、cuda、cuda:1、mps，"
+                "或所装 torch 支持的其他设备。不写则自动选择。",
+            )
         ) from None
     return chosen
 
@@ -55,8 +80,12 @@ def choose_dtype(device: torch.device, dtype: str | torch.dtype | None = None) -
     chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if chosen is None or chosen not in DTYPES.values():
         raise ConfigError(
-            f"dtype={str(dtype)!r} is not a format to embed in. Expected {', '.join(DTYPES)}. "
-            "Leave it out to have one chosen."
+            Text(
+                f"dtype={str(dtype)!r} is not a format to embed in. Expected {', '.join(DTYPES)}. "
+                "Leave it out to have one chosen.",
+                f"dtype={str(dtype)!r} 不是可用的数值格式。应为 {'、'.join(DTYPES)}。"
+                "不写则自动选择。",
+            )
         )
     return chosen
 
@@ -117,3 +146,118 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoder:
+    """A dual encoder that takes batches from several threads at once."""
+
+    model: DualEncoder
+    """On `device`, in `dtype`."""
+    transform: ImageTransform
+    device: torch.device
+    dtype: torch.dtype
+    _turn: AbstractContextManager[Any] = field(default_factory=Lock, repr=False)
+    """One batch at a time on a GPU, whose memory is planned for one; decoding goes on meanwhile."""
+
+    def images(
+        self, pixels: UInt8[np.ndarray, "batch height width 3"]
+    ) -> Float[np.ndarray, "batch embed"]:
+        """Unit float32 vectors of squares that the transform made."""
+        squares = torch.from_numpy(pixels)
+        if self.device.type == "cuda":
+            squares = squares.pin_memory()
+        check_cancelled()
+        try:
+            with torch.inference_mode(), self._alone():
+                images = self.transform.normalise(squares.to(self.device, non_blocking=True))
+                return _unit(self.model.embed_images(images.to(self.dtype)))
+        except torch.OutOfMemoryError:
+            if len(pixels) == 1:
+                raise
+        halves = np.array_split(pixels, 2)  # others use the GPU too: less is free than it seemed
+        return np.concatenate([self.images(half) for half in halves])
+
+    def texts(self, ids: Int[np.ndarray, "windows tokens"]) -> Float[np.ndarray, "windows embed"]:
+        """Unit float32 vectors of rows that the tokenizer made, in their order."""
+        vectors = np.empty((len(ids), self.model.config.embed_dim), dtype=np.float32)
+        windows = torch.from_numpy(ids)
+        for batch in by_length(windows, rows_per_batch(self.device)):
+            check_cancelled()
+            rows = self.model.text.trim(windows[batch]).to(self.device)  # type: ignore[operator]
+            with torch.inference_mode(), self._alone():
+                vectors[batch.numpy()] = _unit(self.model.embed_texts(rows))
+        return vectors
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.device.type == "cpu" else self._turn
+
+
+def by_length(ids: Int[Tensor, "windows tokens"], rows: int) -> Iterator[Int[Tensor, " batch"]]:
+    """Indices of windows in batches of about `rows` tokens, each of windows of similar length, so
+    that little is computed for padding.
+
+    Padding stands at the end, in one value: whatever differs from the last token counts.
+    """
+    lengths, order = (ids != ids[:, -1:]).sum(dim=1).sort(descending=True, stable=True)
+    start = 0
+    while start < len(order):
+        stop = start + max(1, rows // (int(lengths[start]) + 1))
+        yield order[start:stop]
+        start = stop
+
+
+def _unit(embeds: Float[Tensor, "batch embed"]) -> Float[np.ndarray, "batch embed"]:
+    """Normalised once more, in float32: in bfloat16 a length is one only to within 1/256."""
+    return F.normalize(embeds.float(), dim=-1).cpu().numpy()
+
+
+def map_in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], *, workers: int
+) -> Iterator[Result]:
+    """Yield work(item) for every item, in their order, from `workers` threads.
+
+    Torch's threads are divided among the workers: on a processor, several batches side by side
+    with one thread each finish sooner than one batch with all threads, because nobody waits for
+    the slowest at every layer, and while one worker decodes its pictures the others encode theirs.
+    Items are drawn only as results are taken, so endless iterables and slow consumers are fine.
+    The workers see the context of the caller, and so whether its work was given up.
+    """
+    if workers == 1:
+        yield from map(work, items)
+        return
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="seesay-embed")
+    try:
+        _divide_torch_threads(pool, workers, threads)
+        remaining = iter(items)
+        first = islice(remaining, workers * (1 + WAITING_PER_WORKER))
+        running: deque[Future[Result]] = deque(_submit(pool, work, item) for item in first)
+        while running:
+            result = running.popleft().result()
+            running.extend(_submit(pool, work, item) for item in islice(remaining, 1))
+            yield result
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(pool: ThreadPoolExecutor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
+    return pool.submit(copy_context().run, work, item)
+
+
+def _divide_torch_threads(pool: ThreadPoolExecutor, workers: int, threads: int) -> None:
+    """Give every thread of the pool its share, and leave the process's setting as it was.
+
+    torch.set_num_threads acts on the calling thread, and on every thread that has not yet asked for
+    its number.
+    """
+    share, all_started = max(1, threads // workers), Barrier(workers)
+
+    def start() -> None:
+        torch.get_num_threads()  # else the last line below would set this thread's too
+        torch.set_num_threads(share)
+        all_started.wait()  # no thread may take two of these tasks
+
+    for started in [pool.submit(start) for _ in range(workers)]:
+        started.result()
+    torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""What embedding returns: vectors, and for every input what became of it."""
+"""The result of embedding: vectors, and the inputs that have none."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -18,9 +18,9 @@ class Failure:
     index: int
     """Which input it was, counted from 0."""
     source: str
-    """Its path, or what kind of thing it was."""
+    """Its path, or its type."""
     error: SeesayError
-    """Why; its text is meant to be shown."""
+    """Why; its text is for people to read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Embeddings:
     failures: tuple[Failure, ...] = ()
     """The inputs without a vector, in order."""
     sources: tuple[str, ...] = ()
-    """For each vector of a picture its path, or what kind of thing the picture was."""
+    """For each vector of a picture its path, or its type."""
     windows: tuple[int, ...] = ()
     """For each vector how many parts of its input were averaged: 1, or more for a long text."""
 
@@ -52,13 +52,13 @@ class Embeddings:
 
 
 FINGERPRINTED = 16
-"""Numbers of every parameter that `fingerprint` looks at, in bfloat16."""
+"""How many numbers of every parameter `fingerprint` reads, in bfloat16."""
 
 
 def fingerprint(
     weights: Iterable[tuple[str, tuple[int, ...], Float[np.ndarray, " some"]]],
 ) -> str:
-    """Of names, shapes and first numbers in the order of the names."""
+    """A hash of names, shapes and first numbers, in the order of the names."""
     digest = hashlib.sha256()
     for name, shape, some in weights:
         digest.update(f"{name} {shape}".encode() + some.tobytes())

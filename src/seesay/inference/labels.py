@@ -1,16 +1,17 @@
-"""Read class names and templates as people give them: on one line, or in a file."""
+"""Read class names and templates from one line or from a file."""
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from seesay.errors import ConfigError
+from seesay.text import Text
 
 _SEPARATORS = re.compile("[,，、;；]")
 
 
 def read_labels(given: str) -> dict[str, str]:
-    """Name to show -> words to put into the sentences, from "cat,dog", "猫、狗" or a file's lines.
+    """Label -> words to put into the sentences, from "cat,dog", "猫、狗" or the lines of a file.
 
     "n02123045=tabby cat" shows (and as a folder is called) n02123045 and asks for a tabby cat.
     """
@@ -23,8 +24,11 @@ def read_labels(given: str) -> dict[str, str]:
         shown, _, words = (piece.strip() for piece in part.partition("="))
         if shown in labels:
             raise ConfigError(
-                f"the label {shown!r} is given more than once; expected each label once; "
-                "remove the repetition"
+                Text(
+                    f"the label {shown!r} is given more than once; expected each label once; "
+                    "remove the repetition",
+                    f"标签 {shown!r} 重复了；每个标签应只出现一次；请去掉重复的",
+                )
             )
         labels[shown] = words or shown
     return labels
@@ -38,12 +42,18 @@ def folder_labels(names: Iterable[str]) -> dict[str, str]:
 def read_lines(file: Path) -> list[str]:
     """The lines of a UTF-8 file without the empty ones and those that start with #."""
     try:
-        text = file.read_text(encoding="utf-8-sig")  # editors on Windows put a mark in front
+        text = file.read_text(encoding="utf-8-sig")  # with or without a mark
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = Text("it is not UTF-8 text", "它不是 UTF-8 文本")
+        if isinstance(error, OSError):
+            reason = Text.of(error.strerror)
         raise ConfigError(
-            f"{file} cannot be read: {reason}; expected a UTF-8 text file with one entry per line; "
-            "check the path, or save the file as UTF-8"
+            Text(
+                f"{file} cannot be read: {reason.en}; expected a UTF-8 text file with one entry "
+                "per line; check the path, or save the file as UTF-8",
+                f"无法读取 {file}：{reason.zh}；应为每行一项的 UTF-8 文本文件；请检查路径，"
+                "或另存为 UTF-8",
+            )
         ) from error
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
@@ -52,5 +62,5 @@ def read_lines(file: Path) -> list[str]:
 def _is_file(given: str) -> bool:
     try:
         return Path(given).is_file()
-    except (OSError, ValueError):  # a long list of labels is no possible file name
+    except (OSError, ValueError):  # too long for a file name
         return False

@@ -1,4 +1,4 @@
-"""A model by its name or folder, ready for use."""
+"""Load a model by its name or folder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ def load(
     dtype: "str | torch.dtype | None" = None,
     revision: str | None = None,
 ) -> Embedder:
-    """An Embedder for a catalogued model, a hub repository or a checkpoint folder.
+    """An Embedder for a catalogued model, a hub repository or a model folder.
 
     `device` is chosen when left out (CUDA, Apple's MPS, processor), and so is `dtype`: bfloat16
     where the hardware computes in it, float32 elsewhere and for the built-in model. `revision` is a
@@ -27,14 +27,14 @@ def load(
     Raises UnknownModelError, DownloadError, WeightsError or ConfigError.
     """
     from seesay.inference.devices import choose_device, choose_dtype
-    from seesay.weights.checkpoint import load_dual_encoder
+    from seesay.weights.bundle import load_bundle
 
-    chosen = choose_device(device)  # a wrong setting is told before anything is downloaded
-    # In bfloat16 a text of seesay-mini moves by a cosine of up to 0.005, and 6 % of captions get
+    chosen = choose_device(device)  # a wrong setting fails before anything is downloaded
+    # In bfloat16 the texts of seesay-mini move by a cosine of up to 0.005, and 6 % of captions get
     # another first hit; published models stay within 0.0001.
     number = choose_dtype(chosen, "float32" if dtype is None and str(name) == BUILT_IN else dtype)
     found = locate(str(name), revision=revision)
-    checkpoint = load_dual_encoder(
+    bundle = load_bundle(
         found.folder, image_folder=found.image_folder, name=str(name), revision=found.revision
     )
-    return Embedder(checkpoint, device=chosen, dtype=number)
+    return Embedder(bundle, device=chosen, dtype=number)

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from seesay.data.atomic import write_whole_folder
+from seesay.data.files import write_whole_folder
 from seesay.data.model_files import read_json
 from seesay.errors import ConfigError, WeightsError
 from seesay.inference.embedder import Embedder, Failure, Progress
+from seesay.text import Text
 
 FILE, TENSORS = "probe.json", "probe.safetensors"
 FORMAT = 1
@@ -28,7 +29,7 @@ MOST_STEPS = 1000  # of L-BFGS, as CLIP's appendix has it
 class ProbeScore:
     label: str
     probability: float
-    """Among all classes of the probe, which together make 1."""
+    """Among all classes of the probe, which add up to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class ProbePrediction:
 class ProbePredictions:
     predictions: tuple[ProbePrediction, ...]
     rows: tuple[int, ...]
-    """Index of the input that each prediction belongs to; inputs that failed have none."""
+    """Index of the input of each prediction; inputs that failed have none."""
     failures: tuple[Failure, ...]
 
     def __len__(self) -> int:
@@ -60,9 +61,9 @@ class LinearProbe:
     l2: float
     """Strength of the regularisation that it was fitted with, as in `fit_probe`."""
     model: str
-    """What the model is called."""
+    """Name of the model."""
     fingerprint: str
-    """Of the model's weights."""
+    """Fingerprint of the model's weights."""
 
     def classify(
         self,
@@ -76,9 +77,13 @@ class LinearProbe:
         Raises ConfigError where `embedder` is not the model that the probe belongs to."""
         if embedder.fingerprint() != self.fingerprint:
             raise ConfigError(
-                f"the probe was fitted on vectors of {self.model}, and {embedder.name} is another "
-                "model or another state of it; expected the same weights; load that model, or fit "
-                "the probe again"
+                Text(
+                    f"the probe was fitted on vectors of {self.model}, and {embedder.name} is "
+                    "another model or another state of it; expected the same weights; load that "
+                    "model, or fit the probe again",
+                    f"探针是用 {self.model} 的向量训练的，而 {embedder.name} 是另一个模型，"
+                    "或它的另一状态；权重应相同；请载入那个模型，或重新训练探针",
+                )
             )
         embeddings = embedder.embed_images(images, on_progress=on_progress)
         return ProbePredictions(
@@ -107,7 +112,7 @@ class LinearProbe:
     def probabilities(
         self, vectors: Float[np.ndarray, "images embed"]
     ) -> Float[np.ndarray, "images labels"]:
-        """Of each class, for each picture."""
+        """Probability of each class, for each picture."""
         logits = vectors.astype(np.float64) @ self.weight.T + self.bias
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
@@ -154,8 +159,12 @@ class LinearProbe:
                 raise ValueError(f"it has {len(probe.labels)} labels for {len(probe.weight)} rows")
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise WeightsError(
-                f"{folder} holds no whole probe ({error}); expected {FILE} and {TENSORS} as "
-                "seesay probe --out writes them; fit it again"
+                Text(
+                    f"{folder} holds no whole probe ({error}); expected {FILE} and {TENSORS} as "
+                    "seesay probe --out writes them; fit it again",
+                    f"{folder} 里没有完整的探针（{error}）；应有 seesay probe --out 写出的 {FILE} "
+                    f"和 {TENSORS}；请重新训练",
+                )
             ) from None
         return probe
 
@@ -167,8 +176,12 @@ def check_replaceable(folder: Path) -> None:
     inside = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else [folder.name]
     if others := [name for name in inside if not folder.is_dir() or name not in (FILE, TENSORS)]:
         raise ConfigError(
-            f"{folder} holds {others[0]!r}, which no probe has; expected no such folder, or a "
-            "probe that is to be replaced; choose another folder"
+            Text(
+                f"{folder} holds {others[0]!r}, which no probe has; expected no such folder, or a "
+                "probe that is to be replaced; choose another folder",
+                f"{folder} 里有 {others[0]!r}，探针的文件夹里不会有它；应为尚不存在的文件夹，"
+                "或要替换掉的探针；请换一个文件夹",
+            )
         )
 
 
@@ -212,7 +225,11 @@ def check_classes(labels: Sequence[str]) -> tuple[str, ...]:
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise ConfigError(
-            f"there are pictures of {', '.join(classes) or 'no class'} alone; expected at least "
-            "two classes, or there is nothing to tell apart; add pictures of another"
+            Text(
+                f"there are pictures of {', '.join(classes) or 'no class'} alone; expected at "
+                "least two classes, or there is nothing to tell apart; add pictures of another",
+                f"图片的类别只有：{'、'.join(classes) or '无'}；至少应有两个类别，否则无从区分；"
+                "请加入另一类的图片",
+            )
         )
     return classes

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 
-from seesay.data.folding import visible
 from seesay.data.model_files import read_json
+from seesay.data.spelling import visible
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, WeightsError
@@ -48,8 +48,8 @@ Weights = dict[str, Float[np.ndarray, "..."]]
 
 def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "TextEmbedder | None":
     """The text half of a model by its name or folder; None where it cannot be run in numpy, or
-    where its files are not whole, which `load` explains. `whole` brings the model itself where a
-    picture is to be embedded after all.
+    where its files are damaged, which `load` reports. `whole` loads the complete model if a picture
+    has to be embedded after all.
 
     Raises UnknownModelError or DownloadError.
     """
@@ -69,7 +69,7 @@ def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "Tex
 class TextEmbedder:
     """Texts -> unit vectors. Safe to use from several threads."""
 
-    reduce_large = True  # as in an Embedder that nothing else was asked of
+    reduce_large = True  # as in an Embedder with its defaults
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class TextEmbedder:
         name: str,
         whole: "Callable[[], Embedder]",
     ) -> None:
-        """`described` is what seesay.json of the folder holds."""
+        """`described` is the content of the folder's seesay.json."""
         self.name, self.revision = name, located.revision
         self._whole, self._file = whole, located.folder / "model.safetensors"
         self.dim: int = described["model"]["embed_dim"]
@@ -116,14 +116,14 @@ class TextEmbedder:
         )
 
     def embed_images(self, images: object) -> Embeddings:
-        """By the whole model, which loads torch."""
+        """Loads the whole model, and torch with it."""
         return self._whole().embed_images(images)
 
     def fingerprint(self) -> str:
-        """That of `Embedder`."""
+        """The same as `Embedder.fingerprint`."""
         with safe_open(self._file, framework="numpy") as tensors:
-            weights = ((name, tensors.get_tensor(name)) for name in sorted(tensors.keys()))
-            return fingerprint((n, w.shape, _as_bfloat16(w.ravel())) for n, w in weights)
+            weights = ((name, tensors.get_slice(name)) for name in sorted(tensors.keys()))
+            return fingerprint((n, tuple(w.get_shape()), _first(w)) for n, w in weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,15 +214,17 @@ ACTIVATIONS = {"gelu": gelu, "gelu_tanh": gelu_tanh, "quick_gelu": quick_gelu, "
 
 
 def _read_weights(file: Path) -> Weights:
-    """Those of the text half alone, in float32."""
+    """The weights of the text half, in float32."""
     with safe_open(file, framework="numpy") as tensors:
         names = [n for n in tensors.keys() if n.startswith(("text.", "text_proj."))]  # noqa: SIM118
         return {name: tensors.get_tensor(name).astype(np.float32) for name in names}
 
 
-def _as_bfloat16(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " some"]:
-    """The first numbers, rounded to bfloat16 (to nearest, ties to even)."""
-    bits = values[:FINGERPRINTED].astype(np.float32).view(np.uint32)
+def _first(tensor: Any) -> Float[np.ndarray, " some"]:
+    """The first numbers of a tensor in a file, rounded to bfloat16 (to nearest, ties to even)."""
+    shape = tensor.get_shape()
+    values = tensor[: min(FINGERPRINTED, shape[0])] if shape else tensor[...]
+    bits = values.ravel()[:FINGERPRINTED].astype(np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
@@ -230,7 +232,7 @@ def _of_equal_length(
     ids: Int[np.ndarray, "windows tokens"], pad_id: int
 ) -> Iterator[Int[np.ndarray, " some"]]:
     lengths = (ids != pad_id).sum(axis=1)
-    for length in np.unique(lengths):
+    for length in sorted(set(lengths.tolist())):  # np.unique imports numpy.ma: 20 ms
         same = np.flatnonzero(lengths == length)
         yield from np.array_split(same, -(-len(same) // ROWS))
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from seesay.data.atomic import write_whole
+from seesay.data.files import write_whole
 from seesay.errors import ConfigError, MissingExtraError
-from seesay.text import to_unicode
+from seesay.text import Text, to_unicode
 
 
 @dataclass(frozen=True, kw_only=True)
 class VectorTable:
-    """Vectors with what each was made from; all columns are of one length."""
+    """Vectors with their sources; all columns have the same length."""
 
     model: str
     kinds: tuple[str, ...]
@@ -24,7 +24,7 @@ class VectorTable:
     sources: tuple[str, ...]
     """The path of the picture, or the text itself."""
     windows: tuple[int, ...]
-    """Into how many pieces a text was cut for being longer than the model reads; else 1."""
+    """How many windows a text was divided into because it exceeds the context; else 1."""
     vectors: Float[np.ndarray, "rows embed"]
 
 
@@ -39,9 +39,14 @@ def writer_for(file: Path) -> Callable[[Path, VectorTable], None]:
     """How to write this file. Raises ConfigError for an ending that is not known, and
     MissingExtraError where its package is missing: before hours of work, not after them."""
     if (ending := file.suffix.lower()) not in _WRITERS:
+        endings = ", ".join(_WRITERS)
         raise ConfigError(
-            f"{file} ends in {ending or 'nothing'!r}; expected one of {', '.join(_WRITERS)}; "
-            "choose a name with one of these endings"
+            Text(
+                f"{file} ends in {ending or 'nothing'!r}; expected one of {endings}; choose a name "
+                "with one of these endings",
+                f"{file} 的扩展名是 {ending or '空'!r}；应为以下之一：{endings}；"
+                "请换成这样的文件名",
+            )
         )
     if ending == ".parquet":
         _pyarrow()
@@ -66,7 +71,7 @@ def _write_npy(file: Path, table: VectorTable) -> None:
 
 
 def _write_jsonl(file: Path, table: VectorTable) -> None:
-    # A file name that is no UTF-8 becomes an escape, which JSON readers take back.
+    # A file name that is not UTF-8 becomes an escape, which JSON readers decode.
     with file.open("w", encoding="utf-8", errors="backslashreplace") as stream:
         for row in zip(*_columns(table), strict=True):
             line = dict(zip(("kind", "source", "windows", "vector"), row, strict=True))

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from seesay.models.layers import Block, BlockConfig
-from seesay.models.ranges import require_at_least, require_token
+from seesay.models.layers import Block, BlockConfig, require_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class BertConfig:
     norm_eps: float = 1e-12
     """What LayerNorm adds to the variance."""
     token_types: int = 2
-    """Rows of the table of sentence kinds; every token here is of kind 0."""
+    """Rows of the table of token types; every token here is of type 0."""
     pool: Literal["first", "pooler", "mean"] = "first"
     """The text's vector: its first token (Chinese-CLIP), that through dense + tanh (Taiyi), or the
     mean of its tokens (open_clip's XLM-R, M-CLIP)."""
@@ -41,18 +40,17 @@ class BertConfig:
     """Row of the position table that belongs to the first token. RoBERTa's rows begin behind
     `pad_id`; `context` does not count those before them."""
     mapped_dim: int | None = None
-    """Width to which a LayerNorm and a linear map bring the text's vector (AltCLIP); none: no such
-    map."""
+    """Width of a LayerNorm and linear map behind the text's vector (AltCLIP); none: no such map."""
     pad_id: int = 0
-    """The token that fills the place after a text's end; nothing looks at it."""
+    """The token that fills the place after a text's end; nothing attends to it."""
 
     def __post_init__(self) -> None:
         sizes = {"vocab_size": self.vocab_size, "context": self.context, "depth": self.depth}
-        require_at_least(1, **sizes, token_types=self.token_types)
-        require_at_least(0, first_position=self.first_position)
-        require_at_least(1, mapped_dim=self.output_dim)
-        require_token("pad_id", self.pad_id, self.vocab_size)
-        _ = self.block  # which checks the rest
+        require_range(1, **sizes, token_types=self.token_types)
+        require_range(0, first_position=self.first_position)
+        require_range(1, mapped_dim=self.output_dim)
+        require_range(0, self.vocab_size - 1, pad_id=self.pad_id)
+        _ = self.block  # checks the rest
 
     @property
     def output_dim(self) -> int:

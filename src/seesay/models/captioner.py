@@ -1,4 +1,4 @@
-"""The half of CoCa that writes: a decoder upon the text tower's tokens, which looks at the image.
+"""CoCa's decoder: it goes on from the text tower's tokens and attends to the image.
 
 Yu et al. 2022 (arXiv 2205.01917), section 3.2, in the shape that open_clip's models have.
 """
@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seesay.models.cross_attention import CrossAttention
-from seesay.models.layers import Block, BlockConfig, Mlp
-from seesay.models.ranges import require_at_least
+from seesay.models.layers import Block, BlockConfig, Mlp, require_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +17,7 @@ class CaptionerConfig:
     """The defaults are those of CoCa's ViT-B/32. Its width is that of the text tower."""
 
     depth: int = 12
-    """Number of layers, each of which reads the text so far and then looks at the image."""
+    """Number of layers, each of which attends to the text so far and then to the image."""
     heads: int = 8
     """Attention heads; they share the text tower's width equally."""
     hidden: int = 2048
@@ -29,8 +28,8 @@ class CaptionerConfig:
     """What LayerNorm adds to the variance."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, depth=self.depth, heads=self.heads, hidden=self.hidden)
-        _ = self.block(self.heads)  # which checks the rest
+        require_range(1, depth=self.depth, heads=self.heads, hidden=self.hidden)
+        _ = self.block(self.heads)  # checks the rest
 
     def block(self, dim: int) -> BlockConfig:
         """One layer, for a text tower of a width."""
@@ -44,8 +43,8 @@ class CaptionerConfig:
         )
 
 
-class Look(nn.Module):
-    """What a text gathers from its image, then an MLP, each added to what came in."""
+class ImageAttention(nn.Module):
+    """Attention of a text to its image, then an MLP, each added to its input."""
 
     def __init__(self, config: BlockConfig, image_dim: int) -> None:
         super().__init__()
@@ -66,12 +65,12 @@ class Look(nn.Module):
 
 
 class CaptionerBlock(nn.Module):
-    """Reads the text so far, then looks at the image."""
+    """Attention to the text so far, then to the image."""
 
     def __init__(self, config: BlockConfig, image_dim: int) -> None:
         super().__init__()
         self.read = Block(config)
-        self.look = Look(config, image_dim)
+        self.look = ImageAttention(config, image_dim)
 
     def forward(
         self,
@@ -82,7 +81,7 @@ class CaptionerBlock(nn.Module):
 
 
 class Captioner(nn.Module):
-    """Tokens of a text and of its image -> for each token, logits of the one that follows."""
+    """Tokens of a text and of its image -> for each token, logits of the next one."""
 
     def __init__(
         self, config: CaptionerConfig, *, dim: int, image_dim: int, vocab_size: int

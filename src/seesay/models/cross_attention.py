@@ -1,4 +1,4 @@
-"""Attention of one sequence to another, and the pools that gather an image's patches by it."""
+"""Attention of one sequence to another, and poolings of patches that use it."""
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ class CrossAttention(nn.Module):
         others: Float[Tensor, "batch others other_dim"],
         mask: Bool[Tensor, "batch 1 1 others"] | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """`mask` is true where the other sequence may be looked at."""
+        """`mask` is true where the other sequence may be attended to."""
         q, k, v = self._split(self.query(x)), self._split(self.key(others)), self.value(others)
         y = F.scaled_dot_product_attention(q, k, self._split(v), attn_mask=mask)
         return self.out(y.transpose(1, 2).flatten(2))
@@ -56,8 +56,8 @@ class AttentionPool(nn.Module):
 
 
 class QueryPool(nn.Module):
-    """CoCa's attentional pooler: so many learned queries each gather from every patch (Yu et al.
-    2022, arXiv 2205.01917, section 3.2)."""
+    """CoCa's attentional pooler: several learned queries, each of which attends to every patch (Yu
+    et al. 2022, arXiv 2205.01917, section 3.2)."""
 
     def __init__(self, config: BlockConfig, queries: int, patch_dim: int) -> None:
         super().__init__()

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
-from seesay.models.layers import Attention, BlockConfig
-from seesay.models.ranges import require_at_least
+from seesay.models.layers import Attention, BlockConfig, require_range
+from seesay.text import Text
 
 Map = Float[Tensor, "batch _ _ _"]  # channels, height, width
 HEAD_DIM = 32
@@ -40,17 +40,25 @@ class FastVitConfig:
     def __post_init__(self) -> None:
         if len(self.layers) != len(self.dims) or not self.layers:
             raise ConfigError(
-                f"layers={self.layers} and dims={self.dims} describe different numbers of stages, "
-                "expected one number for each stage in both: make them equally long"
+                Text(
+                    f"layers={self.layers} and dims={self.dims} describe different numbers of "
+                    "stages, expected one number for each stage in both: make them equally long",
+                    f"layers={self.layers} 和 dims={self.dims} 的级数不同；两者都应每级一个数："
+                    "请改为同样长",
+                )
             )
-        require_at_least(1, image_size=self.image_size, mlp_ratio=self.mlp_ratio)
+        require_range(1, image_size=self.image_size, mlp_ratio=self.mlp_ratio)
         for layers, dim in zip(self.layers, self.dims, strict=True):
-            require_at_least(1, layers=layers, dims=dim)
+            require_range(1, layers=layers, dims=dim)
         attending = self.dims[len(self.dims) - self.attention_stages :]
         if not 0 <= self.attention_stages <= len(self.dims) or any(d % HEAD_DIM for d in attending):
             raise ConfigError(
-                f"attention_stages={self.attention_stages} stands beside dims={self.dims}, "
-                f"expected at most as many and multiples of {HEAD_DIM} there: change them"
+                Text(
+                    f"attention_stages={self.attention_stages} stands beside dims={self.dims}, "
+                    f"expected at most as many and multiples of {HEAD_DIM} there: change them",
+                    f"attention_stages={self.attention_stages} 与 dims={self.dims} 不符；"
+                    f"级数不应超过 dims，这些级的 dims 应为 {HEAD_DIM} 的倍数：请修改",
+                )
             )
 
     @property
@@ -106,8 +114,8 @@ class Branches(nn.Module):
         return sum(others, start=first)
 
 
-class Smaller(nn.Module):
-    """From one stage to the next: half the sides, other channels."""
+class Downsample(nn.Module):
+    """From one stage to the next: half the height and width, other channels."""
 
     def __init__(self, dim: int, out: int, *, gate: bool) -> None:
         super().__init__()
@@ -135,7 +143,7 @@ class ConvMlp(nn.Module):
 
 
 class ConvMixer(nn.Module):
-    """What a convolution adds to a pixel beyond what a batch norm makes of it."""
+    """A convolution of each channel minus a batch norm of the input, as RepMixer is trained."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -155,7 +163,7 @@ class AttentionMixer(nn.Module):
         )
 
     def forward(self, x: Map) -> Map:
-        last = isinstance(self.norm, nn.LayerNorm)  # which wants the channels last
+        last = isinstance(self.norm, nn.LayerNorm)  # which needs the channels last
         tokens = x.flatten(2).transpose(1, 2) if last else self.norm(x).flatten(2).transpose(1, 2)
         y = self.attention(self.norm(tokens) if last else tokens)
         return y.transpose(1, 2).unflatten(2, x.shape[2:])
@@ -182,7 +190,7 @@ class Stage(nn.Module):
         self.smaller: nn.Module = nn.Identity()
         if number:
             gate = not c.large and number > last - 2
-            self.smaller = Smaller(c.dims[number - 1], dim, gate=gate)
+            self.smaller = Downsample(c.dims[number - 1], dim, gate=gate)
         self.positions = nn.Conv2d(dim, dim, 7, padding=3, groups=dim) if attends else None
         self.blocks = nn.Sequential(
             *(

@@ -1,4 +1,4 @@
-"""A small text tower whose vector is a weighted mean of its tokens'.
+"""A small text tower: the vector of a text is a weighted mean of its tokens.
 
 With no layers it is a bag of words, which little data teaches fast. The layers are added to that,
 and before training they add nothing.
@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
-from seesay.models.layers import Block, BlockConfig
-from seesay.models.ranges import require_at_least, require_token
+from seesay.models.layers import Block, BlockConfig, require_range
+from seesay.text import Text
 
 GROUP = 64  # texts of about equal length that pass the layers together
 
@@ -44,18 +44,21 @@ class MeanTextConfig:
     word_dropout: float = 0.0
     """Part of the tokens left out of a text in training, though never all of them."""
     pad_id: int = 0
-    """The token that fills the place after a text's end; nothing looks at it."""
+    """The token that fills the place after a text's end; nothing attends to it."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, vocab_size=self.vocab_size, context=self.context)
-        require_at_least(0, depth=self.depth)
-        require_token("pad_id", self.pad_id, self.vocab_size)
-        _ = self.block  # which checks the rest
+        require_range(1, vocab_size=self.vocab_size, context=self.context)
+        require_range(0, depth=self.depth)
+        require_range(0, self.vocab_size - 1, pad_id=self.pad_id)
+        _ = self.block  # checks the rest
         for name in ("dropout", "word_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(
-                    f"{name}={getattr(self, name)} leaves nothing to learn from: set it to at "
-                    "least 0 and below 1"
+                    Text(
+                        f"{name}={getattr(self, name)} leaves nothing to learn from: set it to at "
+                        "least 0 and below 1",
+                        f"{name}={getattr(self, name)} 学不到任何东西：请设为不小于 0、小于 1 的数",
+                    )
                 )
 
     @property
@@ -84,7 +87,7 @@ class MeanTextEncoder(nn.Module):
         self.token_embed = nn.Embedding(c.vocab_size, c.dim)
         nn.init.normal_(self.token_embed.weight, std=0.02)
         self.positions = nn.Parameter(0.002 * torch.randn(c.context, c.dim))
-        # Brings the words to the scale of what the layers add, which would else drown them.
+        # Scales the words to the size of what the layers add, which would swamp them otherwise.
         self.norm_in = nn.LayerNorm(c.dim, eps=c.norm_eps)
         self.blocks = nn.ModuleList(Block(c.block) for _ in range(c.depth))
         self.norm_out = nn.LayerNorm(c.dim, eps=c.norm_eps)
@@ -96,7 +99,7 @@ class MeanTextEncoder(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch dim"]:
-        # Captions are short and their lengths differ: among its likes, a text is padded little.
+        # Captions differ in length: among texts of similar length little is padded.
         order = (ids != self.config.pad_id).sum(dim=1).argsort(stable=True)
         vectors = [self._embed(self.trim(part)) for part in ids[order].split(GROUP)]
         return torch.cat(vectors)[order.argsort()]
@@ -118,8 +121,8 @@ class MeanTextEncoder(nn.Module):
         return F.dropout((x * weights).sum(dim=1), c.dropout, self.training)
 
     def _kept(self, ids: Int[Tensor, "batch tokens"]) -> Tensor:
-        """Which tokens count. Of a text without any token its first padding does, however long its
-        neighbours are."""
+        """Which tokens count. In a text without any token its first padding does, so that the
+        length of its neighbours does not matter."""
         words = ids != self.config.pad_id
         if self.training and self.config.word_dropout:
             fewer = words & (torch.rand(ids.shape, device=ids.device) >= self.config.word_dropout)

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
-from seesay.models.ranges import require_at_least
+from seesay.models.layers import require_range
+from seesay.text import Text
 
 KERNEL = 3
 
@@ -40,19 +41,28 @@ class MobileNetConfig:
     """Channels of the last convolution, and so of the vector of an image."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, stem=self.stem, dim=self.dim)
+        require_range(1, stem=self.stem, dim=self.dim)
         wrong = [stage for stage in self.stages if min(stage) < 1 or stage[3] > 2]
         if wrong or not self.stages:
             raise ConfigError(
-                f"stages={self.stages} cannot be built: each must be (expansion, channels, blocks, "
-                f"stride), whole numbers from 1, with a stride of 1 or 2; correct {wrong}"
+                Text(
+                    f"stages={self.stages} cannot be built: each must be (expansion, channels, "
+                    "blocks, stride), whole numbers from 1, with a stride of 1 or 2; correct "
+                    f"{wrong}",
+                    f"stages={self.stages} 无法建立：每级应为（扩张倍数、通道数、块数、步长），"
+                    f"都是从 1 起的整数，步长为 1 或 2；请改正 {wrong}",
+                )
             )
         if self.kernels and (
             len(self.kernels) != len(self.stages) or any(k < 1 or k % 2 == 0 for k in self.kernels)
         ):
             raise ConfigError(
-                f"kernels={self.kernels} do not fit {len(self.stages)} stages: expected one odd "
-                "number per stage, or none at all; correct them"
+                Text(
+                    f"kernels={self.kernels} do not fit {len(self.stages)} stages: expected one "
+                    "odd number per stage, or none at all; correct them",
+                    f"kernels={self.kernels} 与 {len(self.stages)} 级不符；应每级一个奇数，"
+                    "或一个也不写：请改正",
+                )
             )
 
     @property
@@ -100,13 +110,13 @@ class Convolution(nn.Conv2d):
         if self.stride[0] == 1:
             return super().forward(x)
         # Where the size is even, TensorFlow pads only after the last pixel. A row and a column of
-        # zeros before the weights moves the windows just so, and spares a copy of a large image.
+        # zeros before the weights shift the windows in the same way, without copying the image.
         rows, columns = (1 - size % 2 for size in x.shape[-2:])
         return self._conv_forward(x, F.pad(self.weight, (columns, 0, rows, 0)), self.bias)
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter each channel by itself, narrow; the narrow ends are joined where they fit."""
+    """Widen, filter each channel by itself, narrow; a residual connection where shapes allow."""
 
     def __init__(
         self, channels_in: int, channels_out: int, *, expansion: int, stride: int, kernel: int

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
-from seesay.models.layers import Attention, BlockConfig
-from seesay.models.ranges import require_at_least
+from seesay.models.layers import Attention, BlockConfig, require_range
+from seesay.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,23 +31,32 @@ class ResNetConfig:
     """Width of the vector that stands for the image."""
 
     def __post_init__(self) -> None:
-        require_at_least(1, heads=self.heads, output_dim=self.output_dim)
+        require_range(1, heads=self.heads, output_dim=self.output_dim)
         if self.width < 2 or self.width % 2:
             raise ConfigError(
-                f"width={self.width} cannot be halved for the stem, expected an even number from "
-                "2: set one"
+                Text(
+                    f"width={self.width} cannot be halved for the stem, expected an even number "
+                    "from 2: set one",
+                    f"width={self.width} 不能减半给 stem；应为从 2 起的偶数：请修改",
+                )
             )
         if len(self.layers) != 4 or min(self.layers) < 1:
             raise ConfigError(
-                f"layers={self.layers} cannot be built, expected the number of blocks, from 1, in "
-                "each of four stages: give four numbers"
+                Text(
+                    f"layers={self.layers} cannot be built, expected the number of blocks, from 1, "
+                    "in each of four stages: give four numbers",
+                    f"layers={self.layers} 无法建立；应为四级各自的块数，至少为 1：请给出四个数",
+                )
             )
         if self.image_size < 32 or self.image_size % 32:
             raise ConfigError(
-                f"image_size={self.image_size} does not halve five times, expected a multiple of "
-                "32: set one"
+                Text(
+                    f"image_size={self.image_size} does not halve five times, expected a multiple "
+                    "of 32: set one",
+                    f"image_size={self.image_size} 不能减半五次；应为 32 的倍数：请修改",
+                )
             )
-        _ = self.attention  # which checks the rest
+        _ = self.attention  # checks the rest
 
     @property
     def attention(self) -> BlockConfig:
@@ -75,7 +84,7 @@ class ConvNorm(nn.Sequential):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1. A stride is an average pool, so that no pixel is skipped."""
+    """Convolutions of 1x1, 3x3 and 1x1. Strides are average pools, so that no pixel is skipped."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -130,7 +139,7 @@ class ResNet(nn.Module):
 
 
 class MeanAttentionPool(nn.Module):
-    """The mean of all places asks, and every place answers; then on to the output width."""
+    """The mean of all positions attends to every position; then a map to the output width."""
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
-"""Rotary positions: each pair of numbers in a query or key is turned by an angle that grows with
-its place, so that attention sees only distances (RoFormer, arXiv 2104.09864)."""
+"""Rotary positions: each pair of numbers in a query or key is rotated by an angle that grows with
+its position, so that attention depends on distances alone (RoFormer, arXiv 2104.09864)."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class RopeTable(NamedTuple):
-    """Cosine and sine of every position's angles; the first `skip` tokens are not turned."""
+    """Cosine and sine of every position's angles; the first `skip` tokens are not rotated."""
 
     cos: Float[Tensor, "positions head_dim"]
     sin: Float[Tensor, "positions head_dim"]
@@ -21,14 +21,15 @@ class RopeTable(NamedTuple):
 def grid_rope(
     grid: int, head_dim: int, *, reference: int, skip: int, device: torch.device, pe: bool = False
 ) -> RopeTable:
-    """Angles of a square grid of patches: half of each head turns with the row, half with the
+    """Angles of a square grid of patches: half of each head rotates with the row, half with the
     column (EVA-02). Positions are stretched to a `reference` grid, the one of pre-training, so
     that a finer grid lies between the places already learnt. The wavelengths run to 10,000.
 
     With `pe` the columns come first and places count from `skip`, behind the class token
     (Perception Encoder).
     """
-    # A cached tensor must not be born under torch.inference_mode: training could not use it then.
+    # A cached tensor must not be created under torch.inference_mode: training could not use it
+    # then.
     with torch.inference_mode(False), torch.no_grad():
         quarter = head_dim // 4
         # In float32 and in this order, as the published weights were trained: the exact result
@@ -47,7 +48,7 @@ def grid_rope(
 def rotate(
     x: Float[Tensor, "batch heads tokens head_dim"], rope: RopeTable
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
-    """Turn neighbouring pairs of numbers by the angles of their position, counted from 0."""
+    """Rotate neighbouring pairs of numbers by the angles of their position, counted from 0."""
     still, x = x[:, :, : rope.skip], x[:, :, rope.skip :]
     turned = torch.stack([-x[..., 1::2], x[..., ::2]], dim=-1).flatten(-2)
     cos, sin = (table[: x.shape[2]].to(x.dtype) for table in (rope.cos, rope.sin))

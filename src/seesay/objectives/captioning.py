@@ -1,11 +1,103 @@
 """Learn to write captions: CoCa (Yu et al. 2022, arXiv 2205.01917), section 3.2."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from seesay.errors import ConfigError
 from seesay.objectives.exchange import mean_over_processes
+from seesay.objectives.objective import (
+    Batch,
+    Objective,
+    ObjectiveConfig,
+    ObjectiveContext,
+    View,
+)
 from seesay.objectives.tiled import at_least_float32
+from seesay.text import Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptioningConfig(ObjectiveConfig):
+    """Predict each token of a text from the image and the tokens before it (CoCa, Yu et al. 2022).
+    The model needs [model.architecture.captioner]. CoCa has a weight of 2 beside a contrastive
+    objective of 1."""
+
+    @property
+    def trains(self) -> tuple[str, ...]:
+        """Not the text tower's class token and last norm, which only its embedding needs."""
+        return ("image", "text.token_embed", "text.positions", "text.blocks", "captioner")
+
+    def make(self, context: ObjectiveContext) -> Objective:
+        return Captioning(self, context.bundle.tokenizer)
+
+    def check(self, name: str, architecture: Any) -> None:
+        if architecture.captioner is None:
+            raise ConfigError(
+                Text(
+                    f"objective.{name} learns to write captions, expected a model that has a "
+                    'captioner: add [model.architecture.captioner], with pool = "queries" in the '
+                    "image tower, or start from a CoCa",
+                    f"objective.{name} 要学写图片描述；应有带 captioner 的模型；"
+                    "请加上 [model.architecture.captioner]，并在图像编码器里设 "
+                    'pool = "queries"，或从 CoCa 开始训练',
+                )
+            )
+
+
+class Captioning:
+    """The objective of CaptioningConfig. All texts of an image stand in one row with it, so that a
+    batch can be cut anywhere."""
+
+    def __init__(self, config: CaptioningConfig, tokenizer: Any) -> None:
+        """Raises ConfigError where nothing in the vocabulary could end a caption."""
+        self._source, self._pad_id = config.source, tokenizer.config.pad_id
+        self._captions = View("captions", config.source)
+        end = tokenizer.suffix
+        if not end or end[0] == self._pad_id:
+            raise ConfigError(
+                Text(
+                    f"the vocabulary ends a text by the tokens {end} and pads it by "
+                    f"{self._pad_id}, expected a token at the end that is not the padding, or no "
+                    "caption would learn to end: set model.vocabulary.written = true, or another "
+                    "model.tokenizer.pad_id",
+                    f"词表用词元 {end} 结束文字，用 {self._pad_id} 填充；结尾应有不同于填充的词元，"
+                    "否则学不会在哪里结束；请设 model.vocabulary.written = true，"
+                    "或换一个 model.tokenizer.pad_id",
+                )
+            )
+
+    def inputs(self, batch: Batch) -> Mapping[View, Tensor]:
+        own = batch.sources[self._source]
+        rows = texts_by_image(own.ids, own.owners, len(own.images), self._pad_id)
+        return {View("images", self._source): own.images, self._captions: rows}
+
+    def loss(
+        self,
+        outputs: Mapping[View, Tensor],
+        batch: Batch,
+        log_scale: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
+        # Of each text, every token but the first is asked for.
+        ids = batch.sources[self._source].ids
+        return caption_loss(outputs[self._captions], int((ids[:, 1:] != self._pad_id).sum()))
+
+
+def texts_by_image(ids: Tensor, owners: Tensor, images: int, pad_id: int) -> Tensor:
+    """Ids (texts tokens) of which each belongs to an image -> (images most tokens): an image with
+    fewer texts than another has rows of padding, and no token is kept that is padding in all."""
+    counts = torch.bincount(owners, minlength=images)
+    length = int((ids != pad_id).any(0).nonzero().max()) + 1
+    rows = ids.new_full((images, int(counts.max()), length), pad_id)
+    first = counts.cumsum(0) - counts
+    rows[owners, torch.arange(len(ids)) - first[owners]] = ids[:, :length]
+    return rows
 
 
 def caption_losses(

@@ -1,10 +1,9 @@
-"""Learn from a teacher: its embeddings, its judgement of classes, or how it sees a batch related.
+"""Losses that match a teacher: its embeddings, its class probabilities, or the similarities that it
+finds within a batch.
 
 Every loss is a mean over the rows of all processes, and its gradient averaged over processes is
 exact. Teachers get no gradient. A teacher of another width needs a projection of the student.
 """
-
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,20 +20,14 @@ Sides = tuple[Tensor, Tensor]  # the student's, the teacher's
 
 
 def embedding_distillation(
-    embeds: Float[Tensor, "batch embed"],
-    teacher_embeds: Float[Tensor, "batch embed"],
-    measure: Literal["cosine", "squared"] = "cosine",
+    embeds: Float[Tensor, "batch embed"], teacher_embeds: Float[Tensor, "batch embed"]
 ) -> Float[Tensor, ""]:
-    """1 - cosine to the teacher's embedding, or the squared distance to it.
+    """1 - cosine to the teacher's embedding: half the squared distance between unit vectors.
 
-    The squared distance is summed over the embedding; between unit vectors it is twice the other.
     CLIP-KD (Yang et al. 2024, arXiv 2307.12732) found it the best single signal of a CLIP teacher.
     """
     embeds, teacher = at_least_float32(embeds), at_least_float32(teacher_embeds.detach())
-    if measure == "cosine":
-        total = (1 - F.cosine_similarity(embeds, teacher, dim=-1)).sum()
-    else:
-        total = (embeds - teacher).square().sum()
+    total = (1 - F.cosine_similarity(embeds, teacher, dim=-1)).sum()
     return mean_over_processes(total, len(embeds))
 
 
@@ -43,20 +36,17 @@ def soft_label_distillation(
     class_embeds: Float[Tensor, "classes embed"],
     log_scale: Float[Tensor, ""],
     teacher_logits: Float[Tensor, "images classes"],
-    temperature: float = 1.0,
 ) -> Float[Tensor, ""]:
-    """How far the student's softmax over classes is from a classifier's, as KL(teacher, student).
+    """KL(teacher, student) between the softmax over classes of a classifier and of the student.
 
     The student's logits are its scaled products of images and class texts. Log-probabilities serve
-    as `teacher_logits`. A `temperature` above 1 softens both sides and the loss is multiplied by
-    its square, which keeps the gradient's size (Hinton et al. 2015, arXiv 1503.02531, section 2).
+    as `teacher_logits` (soft labels, Hinton et al. 2015, arXiv 1503.02531).
     """
     with torch.autocast(image_embeds.device.type, enabled=False):
         images, classes = at_least_float32(image_embeds), at_least_float32(class_embeds)
-        student = (log_scale.exp() * images @ classes.T / temperature).log_softmax(-1)
-    teacher = (at_least_float32(teacher_logits.detach()) / temperature).softmax(-1)
-    total = F.kl_div(student, teacher, reduction="sum") * temperature**2
-    return mean_over_processes(total, len(image_embeds))
+        student = (log_scale.exp() * images @ classes.T).log_softmax(-1)
+    teacher = at_least_float32(teacher_logits.detach()).softmax(-1)
+    return mean_over_processes(F.kl_div(student, teacher, reduction="sum"), len(image_embeds))
 
 
 def relation_distillation(
@@ -67,7 +57,7 @@ def relation_distillation(
     teacher_text_embeds: Float[Tensor, "texts teacher_embed"],
     teacher_log_scale: Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
-    """How far the student's probabilities over the batch are from the teacher's, both ways.
+    """KL(teacher, student) between the probabilities over the batch, in both directions.
 
     The mean over images of KL(teacher, student) over all texts, and the other way round, averaged:
     CLIP-KD's contrastive relational distillation (arXiv 2307.12732, section 3.2). Its interactive

@@ -1,4 +1,4 @@
-"""How the processes of one run see each other's texts, and send their gradients back.
+"""The exchange of texts between processes, and of their gradients.
 
 Images stay where they are and texts travel, so a process holds its own images against every text.
 Each process may hold a different number of rows. With one process nothing is sent.
@@ -43,6 +43,15 @@ def mean_over_processes(
     return share + (everyones / counts.clamp(min=1) - share.detach())
 
 
+def gather_objects(value: Any) -> list[Any]:
+    """Each process's value, in every process, by rank."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 class Exchange(ABC):
     """What all processes know: who they are and how many images and texts each one holds."""
 
@@ -71,11 +80,11 @@ class Exchange(ABC):
     def every_image(
         self, images: Float[Tensor, "images embed"]
     ) -> Float[Tensor, "all_images embed"]:
-        """The images of every process in order; gradients go home to the process they belong to."""
+        """The images of every process in order; gradients return to the process they belong to."""
         return _Everyones.apply(images, self.image_counts, self)
 
     def every_text(self, texts: Float[Tensor, "texts embed"]) -> Float[Tensor, "all_texts embed"]:
-        """The texts of every process in order; gradients go home to the process they belong to."""
+        """The texts of every process in order; gradients return to the process they belong to."""
         return _Everyones.apply(texts, self.text_counts, self)
 
     def total(self, value: Tensor) -> Tensor:
@@ -120,7 +129,7 @@ class Exchange(ABC):
         return own[: counts[self.rank]]
 
     def _padded(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
-        """Collectives move equal shares: fill up to the largest."""
+        """Rows padded to the largest share, since collectives need equal shares."""
         padded = rows.new_zeros(max(counts), *rows.shape[1:])
         padded[: len(rows)] = rows
         return padded

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import get_device_states, set_device_states
 
 from seesay.errors import ConfigError
+from seesay.text import Text
 
 Chunk = TypeVar("Chunk")
 
@@ -41,8 +42,11 @@ def cached_backward(
     """
     if not chunks:
         raise ConfigError(
-            "there are 0 chunks in the batch, and at least 1 is needed: "
-            "skip the step, or drop the data's empty last batch"
+            Text(
+                "there are 0 chunks in the batch, and at least 1 is needed: skip the step, or drop "
+                "the data's empty last batch",
+                "这一批分成了 0 块；至少应有 1 块；请跳过这一步，或去掉数据末尾的空批次",
+            )
         )
     states, pieces = _embed_without_gradients(model, encode, chunks)
     leaves = [torch.cat(parts).requires_grad_() for parts in zip(*pieces, strict=True)]
@@ -83,7 +87,7 @@ def _push(pairs: list[tuple[Tensor, Tensor]]) -> None:
 def _by_chunk(
     gradients: Sequence[Tensor], pieces: Sequence[tuple[Tensor, ...]]
 ) -> list[list[Tensor]]:
-    """Cut the gradients of the joined embeddings where the chunks were joined."""
+    """Splits the gradients of the joined embeddings into chunks."""
     cut = [
         gradient.split([len(piece[kind]) for piece in pieces])
         for kind, gradient in enumerate(gradients)
@@ -92,7 +96,7 @@ def _by_chunk(
 
 
 class _RandomState:
-    """The random generators of the CPU and the model's device, kept to draw the same again."""
+    """The state of the random generators of the CPU and the model's device, to be restored."""
 
     def __init__(self, model: nn.Module) -> None:
         parameter = next(model.parameters())
@@ -108,7 +112,7 @@ class _RandomState:
 
 @contextmanager
 def _statistics_held_still(model: nn.Module) -> Iterator[None]:
-    """Let BatchNorm use its batch but not remember it: the second pass will."""
+    """Keeps BatchNorm's running statistics in the first pass; the second one updates them."""
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

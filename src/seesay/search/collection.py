@@ -27,34 +27,36 @@ from seesay.search.asking.results import Hit, Results
 from seesay.search.asking.searcher import Searcher
 from seesay.search.asking.tags import TagReport, tag
 from seesay.search.catalog.export import export
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.catalog.files import Quarantined
+from seesay.search.catalog.filters import Filter
 from seesay.search.catalog.map import MOST_POINTS, Map, draw_map, draw_places
-from seesay.search.catalog.records import Modality, Quarantined, Space
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.checking.annotations import check_annotations
-from seesay.search.checking.files import check_files
+from seesay.search.catalog.vectors import Space
 from seesay.search.checking.findings import Finding
-from seesay.search.checking.metadata import check_metadata
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.repair import BuiltIndex, rebuild
+from seesay.search.checking.verify import (
+    check_annotations,
+    check_files,
+    check_metadata,
+    check_truth,
+)
 from seesay.search.description import Description, describe, newest
 from seesay.search.filtering import UnitType, check_filter
-from seesay.search.indexing.filling import FillReport
-from seesay.search.indexing.indexing import ingest
-from seesay.search.indexing.options import IngestOptions, IngestProgress, IngestReport, ReadLimits
-from seesay.search.indexing.spaces import fill
-from seesay.search.indexing.storing.excluding import remove
-from seesay.search.indexing.storing.known import known_roots
-from seesay.search.indexing.storing.upkeep import MODALITIES
-from seesay.search.indexing.walking import absolute
-from seesay.search.indexing.watching import watch
+from seesay.search.indexing.fill import FillReport, fill
+from seesay.search.indexing.index import index
+from seesay.search.indexing.options import IndexOptions, IndexProgress, IndexReport
+from seesay.search.indexing.remove import known_roots, remove
+from seesay.search.indexing.walk import absolute
+from seesay.search.indexing.watch import watch
 from seesay.search.model import CollectionModel, Loader, model_id
 from seesay.search.places import find_collection, resolve_collection
-from seesay.search.rebuilding import BuiltIndex, rebuild
+from seesay.search.reading.files import ReadLimits
 from seesay.search.statistics import Facets, Statistics, facets, gather
 from seesay.search.thumbnails import Thumbnails
 from seesay.search.vectors.vector_index import VectorIndex
 
-OnProgress = Callable[[IngestProgress], None]
+OnProgress = Callable[[IndexProgress], None]
 
 
 class Collection:
@@ -115,17 +117,17 @@ class Collection:
     def index(
         self,
         paths: str | Path | Sequence[str | Path] = (),
-        options: IngestOptions | None = None,
+        options: IndexOptions | None = None,
         *,
         on_progress: OnProgress | None = None,
         stop: threading.Event | None = None,
-    ) -> IngestReport:
+    ) -> IndexReport:
         """Take in a file, a folder, or several; without a path, bring the folders of before up to
         date. What was committed stays whatever happens, and where `stop` is set; the same call goes
-        on from there. See `ingest`."""
+        on from there. See `indexing.index`."""
         roots = self._roots(paths)
         self.store.require_writable()  # told before a model is loaded
-        report = ingest(
+        report = index(
             self.store, self.model.get(), roots, options, on_progress=on_progress, stop=stop
         )
         missing = dict.fromkeys((*report.missing_roots, *filter(_is_missing, map(absolute, roots))))
@@ -134,9 +136,9 @@ class Collection:
     def watch(
         self,
         paths: str | Path | Sequence[str | Path] = (),
-        options: IngestOptions | None = None,
+        options: IndexOptions | None = None,
         *,
-        on_report: Callable[[IngestReport], None] | None = None,
+        on_report: Callable[[IndexReport], None] | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         """Index, and again whenever files change, until `stop` is set or Ctrl-C is pressed."""
@@ -171,10 +173,11 @@ class Collection:
         """Remove the vectors of every model but the one in use; returns what was removed."""
         with self.store.writing("forget models"):
             unused = [space for space in self.store.spaces.all() if not space.active]
+            indexed = [(one, self.store.vectors.modalities(one.id)) for one in unused]
             for space in unused:
                 self.store.spaces.drop(space.id)
-        for space in unused:
-            for modality in MODALITIES:
+        for space, modalities in indexed:
+            for modality in modalities:
                 VectorIndex(self.store, space, modality).discard()
         return unused
 
@@ -372,7 +375,7 @@ class Collection:
         found += check_metadata(self.store, deep=deep)
         found += check_annotations(self.store, deep=deep)
         for space in self.store.spaces.all():
-            for modality in MODALITIES:
+            for modality in self.store.vectors.modalities(space.id):
                 with closing(VectorIndex(self.store, space, modality)) as lane:
                     found += lane.verify(deep=deep)
         return found + (check_files(self.store) if files else [])

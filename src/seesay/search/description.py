@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from seesay.errors import CollectionError
 from seesay.search.asking.likeness import ThumbnailOf, candidates_among, likenesses
 from seesay.search.asking.results import Hit, Ranked, make_hits
 from seesay.search.asking.searcher import Searcher
-from seesay.search.catalog.records import Locator, Space, Unit, Value
+from seesay.search.catalog.metadata import DATE_KEY, EPOCH, Value, local_time
+from seesay.search.catalog.passages import Locator, Unit
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.values import DATE_KEY, EPOCH, local_time
+from seesay.search.catalog.vectors import Space
 
 _NEAR = 20  # of the nearest, as many are looked at
 
@@ -49,14 +49,7 @@ def describe(
 ) -> Description:
     """Raises CollectionError where there is no such unit."""
     with store.database.snapshot():
-        found = store.units.get([unit])
-        items = store.items.get([one.item for one in found])
-        if not items:
-            raise CollectionError(
-                f"there is no unit {unit} in {store.folder}, expected the number of one that a "
-                "search has found; search again: it may have been removed since"
-            )
-        known, item = found[0], items[0]
+        known, item = store.unit_with_item(unit)
         metadata = store.units.metadata([unit])[unit]
         same = store.items.by_hash([item.content_hash] if item.content_hash else [])
     copies = tuple(one.path for one in same if one.id != item.id)

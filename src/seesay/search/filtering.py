@@ -14,24 +14,15 @@ from typing import Literal
 
 from seesay.data.folders import several
 from seesay.errors import CollectionError, ConfigError
-from seesay.search.catalog.filters.conditions import (
-    CHANGED,
-    FACTS,
-    All,
-    AnyOf,
-    Filter,
-    Not,
-    Operator,
-    Where,
-)
-from seesay.search.catalog.records import Value
-from seesay.search.catalog.values import DATE_KEY, ValueType, type_of
+from seesay.search.catalog.filters import CHANGED, FACTS, All, AnyOf, Filter, Not, Operator, Where
+from seesay.search.catalog.metadata import DATE_KEY, Value, ValueType, type_of
+from seesay.text import Text
 
 _OF_TEXT = ("contains", "starts", "under")
 _TYPES = {
-    "text": " holds texts",
-    "number": " holds numbers such as 640",
-    "date": " holds dates such as 2024-05-31",
+    "text": Text("texts", "文字"),
+    "number": Text("numbers such as 640", "数字（如 640）"),
+    "date": Text("dates such as 2024-05-31", "日期（如 2024-05-31）"),
 }
 _MOST_NAMED = 50
 
@@ -63,8 +54,11 @@ def make_filter(
         parts.append(AnyOf(tuple(Where("file.folder", "under", folder) for folder in full)))
     if since is not None and until is not None and _period(since)[0] >= _period(until)[1]:
         raise ConfigError(
-            f"there is no day from {since} to {until}; expected the earlier one first; "
-            "exchange them"
+            Text(
+                f"there is no day from {since} to {until}; expected the earlier one first; "
+                "exchange them",
+                f"从 {since} 到 {until} 没有任何一天；起始应不晚于结束；请把两者对调",
+            )
         )
     if since is not None:
         parts.append(_dated(">=", _period(since)[0]))
@@ -90,15 +84,23 @@ def parse_where(text: str) -> Filter:
     if found is None:
         if not text.strip() or text.strip()[0] in "=<>!~":
             raise ConfigError(
-                f"the condition {text!r} names no key; expected one such as width>=1000, "
-                "camera=Canon, name~part, or a key alone; see seesay search --help"
+                Text(
+                    f"the condition {text!r} names no key; expected one such as width>=1000, "
+                    "camera=Canon, name~part, or a key alone; see seesay search --help",
+                    f"条件 {text!r} 没有写键名；应如 width>=1000、camera=Canon、name~片段，"
+                    "或只写键名；参见 seesay search --help",
+                )
             )
         return Where(text.strip())
     field, sign, value = found["field"], found["sign"], found["value"].strip()
     if value[:1] in _SIGN_MARKS or (not value and sign in _SIGNS):
         raise ConfigError(
-            f"the condition {text!r} compares {field} with {value!r}; expected one sign of = != > "
-            ">= < <= ~ and then a value; correct it, or put the value in quotes"
+            Text(
+                f"the condition {text!r} compares {field} with {value!r}; expected one sign of = "
+                "!= > >= < <= ~ and then a value; correct it, or put the value in quotes",
+                f"条件 {text!r} 用 {value!r} 与 {field} 比较；应为 = != > >= < <= ~ 之一，"
+                "后面接一个值；请改正，或给值加上引号",
+            )
         )
     value = value.strip("\"'")
     if sign == "~":
@@ -116,19 +118,23 @@ def check_filter(condition: Filter, types: Mapping[str, Collection[ValueType]]) 
     known = {**types, **{name: (kind,) for name, (kind, _) in FACTS.items()}}
     unknown = sorted(set(fields_of(condition)) - known.keys())
     if unknown:
-        names = sorted(known)
-        near = difflib.get_close_matches(unknown[0], names, n=1)
-        more = ", …" if len(names) > _MOST_NAMED else ""
+        some = sorted(known)
+        near = difflib.get_close_matches(unknown[0], some, n=1)
+        names = ", ".join(some[:_MOST_NAMED]) + (", …" if len(some) > _MOST_NAMED else "")
         raise CollectionError(
-            f"the filter asks for {', '.join(unknown)}, which nothing in the collection has; "
-            f"expected some of {', '.join(names[:_MOST_NAMED])}{more}; "
-            + (f"did you mean {near[0]}?" if near else "correct the name")
+            Text(
+                f"the filter asks for {', '.join(unknown)}, which nothing in the collection has; "
+                f"expected some of {names}; "
+                + (f"did you mean {near[0]}?" if near else "correct the name"),
+                f"筛选条件用了 {', '.join(unknown)}，资料库里没有这一项；应为以下之一：{names}；"
+                + (f"是不是想用 {near[0]}？" if near else "请改正名称"),
+            )
         )
     if problem := _mismatch(condition, known):
         raise CollectionError(problem)
 
 
-def _mismatch(condition: Filter, known: Mapping[str, Collection[ValueType]]) -> str | None:
+def _mismatch(condition: Filter, known: Mapping[str, Collection[ValueType]]) -> Text | None:
     """Why a condition can hold for nothing; where one of several is enough, for all of them."""
     match condition:
         case Where(field, operator, _):
@@ -136,10 +142,13 @@ def _mismatch(condition: Filter, known: Mapping[str, Collection[ValueType]]) -> 
             asked = {"text"} if operator in _OF_TEXT else {*map(type_of, condition.values)}
             if not of or not asked or asked.intersection(of):
                 return None
-            words = " or".join(_TYPES[kind] for kind in sorted(of))
-            return (
-                f"the condition {as_text(condition)} can hold for nothing, since {field}{words}; "
-                "expected one of these; correct the value"
+            held = [_TYPES[kind] for kind in sorted(of)]
+            return Text(
+                f"the condition {as_text(condition)} can hold for nothing, since {field} holds "
+                f"{' or holds '.join(one.en for one in held)}; expected one of these; correct the "
+                "value",
+                f"条件 {as_text(condition)} 不可能成立：{field} 的值是"
+                f"{'或'.join(one.zh for one in held)}；应与这样的值比较；请改正条件里的值",
             )
         case Not(part):
             return _mismatch(part, known)
@@ -247,8 +256,11 @@ def _period(text: str) -> tuple[datetime, datetime]:
         return first, datetime(after[0] + (after[1] > 12), (after[1] - 1) % 12 + 1, 1)
     except (ValueError, OverflowError):
         raise ConfigError(
-            f"{text!r} is not a date; expected a day, month or year such as 2024-05-31, 2024-05 or "
-            "2024; write it like that"
+            Text(
+                f"{text!r} is not a date; expected a day, month or year such as 2024-05-31, "
+                "2024-05 or 2024; write it like that",
+                f"{text!r} 不是日期；应为某日、某月或某年；请写成 2024-05-31、2024-05 或 2024",
+            )
         ) from None
 
 

@@ -13,7 +13,7 @@ from seesay.inference.load import load
 from seesay.search.collection import Collection
 from seesay.search.places import DEFAULT, find_collection, list_collections
 from seesay.search.vectors.rows import load_faiss
-from seesay.text import to_unicode
+from seesay.text import Text, to_unicode
 
 WARMING = ("a dog on the grass", "草地上的一只狗")
 """What is searched for while a server warms up: both languages, for each has words of its own."""
@@ -56,8 +56,12 @@ class Library:
                 if known_as in opened:
                     other = opened[known_as].store.folder
                     raise ConfigError(
-                        f"{folder} and {other} would both be called {known_as!r}, expected a "
-                        "name for each; leave one out, or rename its folder"
+                        Text(
+                            f"{folder} and {other} would both be called {known_as!r}, expected a "
+                            "name for each; leave one out, or rename its folder",
+                            f"{folder} 和 {other} 的名称都会是 {known_as!r}；名称应各不相同；"
+                            "请去掉其中一个，或给它的文件夹改名",
+                        )
                     )
                 opened[known_as] = collection
             undo.pop_all()
@@ -75,10 +79,13 @@ class Library:
         if known is not None:
             return known
         near = difflib.get_close_matches(str(name), self.names, n=1)
-        ask = f" Did you mean {near[0]!r}?" if near else ""
         raise CollectionError(
-            f"there is no collection {name!r} here, expected one of {', '.join(self.names)}; "
-            f"choose one of these.{ask}"
+            Text(
+                f"there is no collection {name!r} here, expected one of {', '.join(self.names)}; "
+                "choose one of these." + (f" Did you mean {near[0]!r}?" if near else ""),
+                f"这里没有资料库 {name!r}；应为以下之一：{'、'.join(self.names)}；请从中选择。"
+                + (f"是不是想用 {near[0]!r}？" if near else ""),
+            )
         )
 
     def warm_up(self, *, only_texts: bool = False) -> None:

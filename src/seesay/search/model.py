@@ -3,16 +3,17 @@
 import shlex
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
 from seesay.inference.text_embedder import TextEmbedder, load_texts
-from seesay.search.catalog.records import Space
-from seesay.search.catalog.spaces import key_of
 from seesay.search.catalog.store import Store
-from seesay.search.indexing.spaces import draft_of
+from seesay.search.catalog.vectors import Space, key_of
+from seesay.search.indexing.embed import draft_of
+from seesay.text import Text
 from seesay.weights.catalog import BUILT_IN, find, unknown_model
 from seesay.weights.hub import is_repository
 
@@ -51,7 +52,8 @@ class CollectionModel:
         now is not what the vectors of the collection were made with."""
         with self._mutex:
             if self._embedder is None:
-                self._embedder = self._loaded()
+                loader = self._loader or partial(load, device=self._device)
+                self._embedder = loader(self.name)
             self._check(self._embedder)
             return self._embedder
 
@@ -72,11 +74,6 @@ class CollectionModel:
         if space is not None and key_of(draft_of(embedder)) != space.key:
             raise _changed(self._store, space, embedder)
 
-    def _loaded(self) -> Embedder:
-        if self._loader is not None:
-            return self._loader(self.name)
-        return load(self.name, device=self._device)
-
 
 def model_id(name: str) -> str:
     """One name for each model: its alias in the catalogue, or the full path of its folder.
@@ -96,18 +93,30 @@ def model_id(name: str) -> str:
 
 def _another(store: Store, known: str, given: str) -> CollectionError:
     return CollectionError(
-        f"{store.folder} was indexed with {known}, and {given} was asked for: vectors of two "
-        "models cannot be compared, expected the same one. Leave --model out to go on with it; to "
-        f"bring everything over to the other one: seesay index --model {shlex.quote(given)} "
-        "(without paths)"
+        Text(
+            f"{store.folder} was indexed with {known}, and {given} was asked for: vectors of two "
+            "models cannot be compared, expected the same one. Leave --model out to go on with it; "
+            "to bring everything over to the other one: "
+            f"seesay index --model {shlex.quote(given)} (without paths)",
+            f"{store.folder} 是用 {known} 收录的，现在却指定了 {given}：两个模型的向量无法比较，"
+            "应为同一个。不写 --model 就沿用原来的；要全部换过去，请运行 "
+            f"seesay index --model {shlex.quote(given)}（不写路径）",
+        )
     )
 
 
 def _changed(store: Store, space: Space, embedder: Embedder | TextEmbedder) -> CollectionError:
+    again = f"seesay index --model {shlex.quote(space.model)}"
     return CollectionError(
-        f"{store.folder} was indexed with {space.model}, revision {space.revision or 'unknown'}, "
-        f"and what has this name here is another (revision {embedder.revision or 'unknown'}, "
-        f"{embedder.dim} numbers instead of {space.dim}, or other preprocessing): their vectors "
-        "cannot be compared. Bring the former one back, or embed everything again: "
-        f"seesay index --model {shlex.quote(space.model)} (without paths)"
+        Text(
+            f"{store.folder} was indexed with {space.model}, revision "
+            f"{space.revision or 'unknown'}, and what has this name here is another (revision "
+            f"{embedder.revision or 'unknown'}, {embedder.dim} numbers instead of {space.dim}, or "
+            "other preprocessing): their vectors cannot be compared. Bring the former one back, or "
+            f"embed everything again: {again} (without paths)",
+            f"{store.folder} 是用 {space.model} 的版本 {space.revision or '（未知）'} 收录的，"
+            f"现在同名的却是另一个模型（版本 {embedder.revision or '（未知）'}，{embedder.dim} 维，"
+            f"原为 {space.dim} 维，或预处理不同）：两者的向量无法比较。"
+            f"请换回原来的模型，或全部重新计算：{again}（不写路径）",
+        )
     )

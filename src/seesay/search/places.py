@@ -15,6 +15,7 @@ from pathlib import Path
 
 from seesay.errors import CollectionError, ConfigError
 from seesay.search.catalog.store import FILE
+from seesay.text import Text
 
 DEFAULT = "default"
 """The collection that is used where none is named."""
@@ -49,8 +50,13 @@ def resolve_collection(name_or_path: str | Path | None = None) -> Path:
         return Path(given).expanduser().absolute()
     if not _NAME.fullmatch(given) or _DEVICES.fullmatch(given) or given.endswith("."):
         raise ConfigError(
-            f"the collection name {given!r} cannot be used; expected letters, digits, - _ and . "
-            "(64 at most, a letter or digit first), or a path such as ./name; choose another name"
+            Text(
+                f"the collection name {given!r} cannot be used; expected letters, digits, - _ and "
+                ". (64 at most, a letter or digit first), or a path such as ./name; choose another "
+                "name",
+                f"资料库名称 {given!r} 不能用；应由文字、数字、-、_ 和 . 组成（最多 64 个，"
+                "以文字或数字开头），或者是 ./name 这样的路径；请换一个名称",
+            )
         )
     return home() / "collections" / given
 
@@ -63,9 +69,13 @@ def is_there(name_or_path: str | Path | None = None) -> bool:
 def check_paths(paths: Sequence[str]) -> None:
     """Raises CollectionError where none of them is there: no collection need be made for them."""
     if not any("://" in path or os.path.lexists(path) for path in paths):
+        names = ", ".join(paths)
         raise CollectionError(
-            f"{', '.join(paths)}: not there, expected files or folders that are; nothing was made; "
-            "check the names, or connect the disk"
+            Text(
+                f"{names}: not there, expected files or folders that are; nothing was made; check "
+                "the names, or connect the disk",
+                f"{names} 不存在；应为已有的文件或文件夹；没有建立资料库；请检查名称，或接上硬盘",
+            )
         )
 
 
@@ -75,16 +85,31 @@ def find_collection(name_or_path: str | Path | None = None) -> Path:
     folder = resolve_collection(name_or_path)
     if (folder / FILE).is_file():
         return folder
+    others = ", ".join(list_collections())
     if name_or_path is None:
         raise CollectionError(
-            f"there is no collection yet (expected one in {folder}); make it from your pictures "
-            f"and texts: seesay index FOLDER{_others()}"
+            Text(
+                f"there is no collection yet (expected one in {folder}); make it from your "
+                "pictures and texts: seesay index FOLDER"
+                + (f". There are: {others}" if others else ""),
+                f"还没有{'默认的' if others else ''}资料库（应在 {folder}）；请用图片和文字建立："
+                "seesay index 文件夹"
+                + (f"，或用 --collection 指定已有的：{others}" if others else ""),
+            )
         )
-    near = difflib.get_close_matches(str(name_or_path), list_collections(), n=1)
-    ask = f"did you mean {near[0]!r}? To" if near else "to"
+    name = str(name_or_path)
+    near = difflib.get_close_matches(name, list_collections(), n=1)
     raise CollectionError(
-        f"there is no collection {str(name_or_path)!r} (expected one in {folder}); {ask} make it: "
-        f"seesay index FOLDER --collection {shlex.quote(str(name_or_path))}{_others()}"
+        Text(
+            f"there is no collection {name!r} (expected one in {folder}); "
+            + (f"did you mean {near[0]!r}? To" if near else "to")
+            + f" make it: seesay index FOLDER --collection {shlex.quote(name)}"
+            + (f". There are: {others}" if others else ""),
+            f"没有资料库 {name!r}（应在 {folder}）；"
+            + (f"是不是想用 {near[0]!r}？" if near else "")
+            + f"要新建请运行：seesay index 文件夹 --collection {shlex.quote(name)}"
+            + (f"。已有的资料库：{others}" if others else ""),
+        )
     )
 
 
@@ -100,8 +125,3 @@ def list_collections() -> list[str]:
 def _is_path(text: str) -> bool:
     separators = {os.sep, os.altsep or os.sep, "/"}
     return text.startswith((".", "~")) or any(mark in text for mark in separators)
-
-
-def _others() -> str:
-    names = list_collections()
-    return f". There are: {', '.join(names)}" if names else ""

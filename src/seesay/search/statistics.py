@@ -9,10 +9,8 @@ from datetime import date
 from pathlib import Path
 from socket import gethostname
 
-from seesay.search.catalog.records import Modality, Run, Space
-from seesay.search.catalog.sqlite.paths import text_to_path
-from seesay.search.catalog.store import FILE, Store
-from seesay.search.catalog.values import (
+from seesay.search.catalog.ledger import Run
+from seesay.search.catalog.metadata import (
     DATE_KEY,
     EARLIEST,
     LATEST,
@@ -22,13 +20,15 @@ from seesay.search.catalog.values import (
     moment,
     read,
 )
+from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.paths import text_to_path
+from seesay.search.catalog.store import FILE, Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.thumbnails import FOLDER
 from seesay.search.vectors import generations
-from seesay.search.vectors.building import index_folder
 from seesay.search.vectors.engine import IndexDamagedError
 from seesay.search.vectors.engines import engine_in_use
-
-_MODALITIES: tuple[Modality, ...] = ("image", "text")
+from seesay.search.vectors.generations import index_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,6 @@ def _by_kind(store: Store, table: str) -> Mapping[str, int]:
 
 
 def _space(store: Store, space: Space) -> SpaceStatistics:
-    counts = {one: store.vectors.count(space.id, one) for one in _MODALITIES}
     captions = store.vectors.count_captions(space.id)
     return SpaceStatistics(
         model=space.model,
@@ -146,15 +145,15 @@ def _space(store: Store, space: Space) -> SpaceStatistics:
         dim=space.dim,
         active=space.active,
         state=space.state,
-        images=counts["image"],
-        texts=counts["text"] - captions,
+        images=store.vectors.count(space.id, "image"),
+        texts=store.vectors.count(space.id, "text") - captions,
         captions=captions,
         indexes=tuple(_indexes(store, space)),
     )
 
 
 def _indexes(store: Store, space: Space) -> Iterator[IndexStatistics]:
-    for modality in _MODALITIES:
+    for modality in store.vectors.modalities(space.id):
         lane = index_folder(store, space, modality)
         with suppress(IndexDamagedError):  # none, or one that `verify` has more to say about
             number = generations.newest(lane)

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from seesay.data.files import open_file
 from seesay.data.images import open_image
-from seesay.data.opening import open_file
 from seesay.errors import CollectionError, DataError, ImageError
-from seesay.search.catalog.records import Item
+from seesay.search.catalog.files import Item
 from seesay.search.catalog.store import Store
 from seesay.search.reading.files import RefusedError, read_file
+from seesay.text import Text
 
 FOLDER = "thumbnails"
 SIZES = (128, 256, 512, 1024, 2048)
@@ -54,19 +55,16 @@ class Thumbnails:
         return made
 
     def _item(self, unit: int) -> Item:
-        found = self._store.units.get([unit])
-        items = self._store.items.get([one.item for one in found])
-        if not items:
+        known, item = self._store.unit_with_item(unit)
+        if known.kind != "image":
             raise CollectionError(
-                f"there is no unit {unit} in {self._store.folder}, expected the number of one that "
-                "a search has found; search again: it may have been removed since"
+                Text(
+                    f"unit {unit} of {item.path} is {known.kind}, expected a picture; show its "
+                    "text instead",
+                    f"{item.path} 的条目 {unit} 类型是 {known.kind}；应为图片；请改为显示其文字",
+                )
             )
-        if found[0].kind != "image":
-            raise CollectionError(
-                f"unit {unit} of {items[0].path} is {found[0].kind}, expected a picture; "
-                "show its text instead"
-            )
-        return items[0]
+        return item
 
     def _keep(self, file: Path, made: bytes) -> None:
         """Whole or not at all; a folder that cannot be written only makes the next time slower. A
@@ -105,16 +103,23 @@ class Thumbnails:
 def _content(item: Item) -> bytes:
     """The bytes of a file, which are those that were indexed."""
     changed = CollectionError(
-        f"{item.path} was changed since it was indexed, expected the same; index it again"
+        Text(
+            f"{item.path} was changed since it was indexed, expected the same; index it again",
+            f"{item.path} 收录后有改动；应与收录时相同；请重新收录",
+        )
     )
     try:
         content = read_file(item.path, item.size)  # a larger one is another, and may be huge
     except RefusedError as error:
-        refusal = CollectionError(f"{item.path}: {error}")
-        raise (changed if error.stage == "size" else refusal) from error
+        raise (changed if error.stage == "size" else _unreadable(item, error)) from error
     if content.content_hash != item.content_hash:
         raise changed
     return content.data
+
+
+def _unreadable(item: Item, error: Exception) -> CollectionError:
+    reason = Text.of(error)
+    return CollectionError(Text(f"{item.path}: {reason.en}", f"{item.path}：{reason.zh}"))
 
 
 def _shrunk(content: bytes, item: Item, side: int) -> bytes:
@@ -123,7 +128,7 @@ def _shrunk(content: bytes, item: Item, side: int) -> bytes:
         # conversion: published models are trained on the numbers as they stand in the file.
         picture = open_image(content, target=side, srgb=True)
     except (ImageError, DataError) as error:
-        raise CollectionError(f"{item.path}: {error}") from error
+        raise _unreadable(item, error) from error
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
     stream = io.BytesIO()
     picture.save(stream, "WEBP", quality=80)

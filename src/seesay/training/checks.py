@@ -1,8 +1,8 @@
-"""Whether a recipe can learn anything, asked before the first step.
+"""Checks, before the first step, that a recipe can learn anything.
 
-What the settings alone show is compared with the vocabulary and the data. The rest is seen on a
-real batch: different texts and pictures must get different vectors, and the gradient of the loss
-must reach every part that is to learn. Every process comes to the same answer.
+The settings are compared with the vocabulary and the data. The first batch shows the rest:
+different texts and pictures must get different vectors, and the gradient of the loss must reach
+every part that is trained. All processes reach the same verdict.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,161 +11,201 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seesay.data.batches import Batches
+from seesay.data.batches import Batch, Batches
 from seesay.data.tokenizers import Tokenizer
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoder
 from seesay.models.text_encoder import TextConfig
-from seesay.training.captioning import CaptioningConfig
-from seesay.training.distributed import in_all, is_sharded
+from seesay.objectives.objective import Objective
+from seesay.text import Text
+from seesay.training.distributed import in_every_process, is_sharded
 from seesay.training.dual_encoder import DualEncoderStep
-from seesay.training.objectives import CAPTIONS, Batch, Objective
-from seesay.training.recipes.recipe import Recipe
-from seesay.weights.checkpoint import SAME, Checkpoint
+from seesay.training.recipe import Recipe
+from seesay.weights.bundle import Bundle
+from seesay.weights.dual_encoder import SAME
 
+PICTURES, TEXTS = Text("pictures", "图片"), Text("texts", "文字")
 ROWS = 32
-"""Images of each source that are looked at, and texts: a few show what all would."""
+"""Images and texts of each source that are checked."""
 
 
-def check_settings(recipe: Recipe, made: Checkpoint, records: Mapping[str, int]) -> None:
-    """Raises ConfigError where the settings do not fit the vocabulary or the data; `records` is how
-    many each source has. A finished model that is trained further brings a vocabulary that fits."""
+def check_settings(recipe: Recipe, bundle: Bundle[Any], records: Mapping[str, int]) -> None:
+    """Raises ConfigError where the settings do not fit the vocabulary or the data; `records` is the
+    number of records by source. A finished model brings a vocabulary that fits."""
     for name, count in records.items():
         batch = recipe.data[name].batch
         if batch > count:
+            path = recipe.data[name].path
             raise ConfigError(
-                f"data.{name}.batch={batch} is larger than the {count} records in "
-                f"{recipe.data[name].path}, so a batch would hold the same picture twice; expected "
-                f"at most {count}: set data.{name}.batch={count} or lower"
+                Text(
+                    f"data.{name}.batch={batch} is larger than the {count} records in {path}, so a "
+                    f"batch would hold the same picture twice; expected at most {count}: set "
+                    f"data.{name}.batch={count} or lower",
+                    f"data.{name}.batch={batch} 超过了 {path} 里的 {count} 条记录，"
+                    f"同一批里会有重复的图片；最多为 {count}；"
+                    f"请设为 data.{name}.batch={count} 或更小",
+                )
             )
     if recipe.model.architecture is not None:
-        _check_vocab_size(recipe, made)
-        _check_end(made.model.config.text, made.tokenizer)
+        _check_vocab_size(recipe, bundle)
+        _check_end(bundle.model.config.text, bundle.tokenizer)
 
 
-def _check_vocab_size(recipe: Recipe, made: Checkpoint) -> None:
-    size, vocabulary = made.model.config.text.vocab_size, recipe.model.vocabulary
+def _check_vocab_size(recipe: Recipe, bundle: Bundle[Any]) -> None:
+    size, vocabulary = bundle.model.config.text.vocab_size, recipe.model.vocabulary
     if vocabulary is not None:
-        expected, of = vocabulary.size, "model.vocabulary.size"
+        expected, source = vocabulary.size, "model.vocabulary"
     else:
-        expected, of = made.tokenizer.largest_id + 1, f"{recipe.model.tokenizer_folder} has"
+        expected, source = bundle.tokenizer.largest_id + 1, str(recipe.model.tokenizer_folder)
     if size != expected:
+        setting = "model.architecture.text.vocab_size"
         raise ConfigError(
-            f"model.architecture.text.vocab_size={size} is not the {expected} tokens that {of}, "
-            f"expected the same: set model.architecture.text.vocab_size={expected}"
+            Text(
+                f"{setting}={size} is not the {expected} tokens that {source} has, expected the "
+                f"same: set {setting}={expected}",
+                f"{setting}={size} 与 {source} 的 {expected} 个词元不一致；应相同；"
+                f"请设 {setting}={expected}",
+            )
         )
 
 
 def _check_end(text: Any, tokenizer: Tokenizer) -> None:
-    """Where the text tower reads a text at its end, the tokenizer must put that end there."""
+    """A text tower that pools at the end token needs a tokenizer that adds it."""
     if not isinstance(text, TextConfig) or text.pool != "eos":
         return
     ends = [one for one in tokenizer.suffix if one not in tokenizer.prefix]
     if text.eos_id in ends:
         return
+    written = "model.vocabulary.written=true", "model.architecture.text.eos_id=2"
+    last = 'model.architecture.text.pool="last"'
+    remedy = Text(
+        f"let the vocabulary end its texts, by {written[0]} and {written[1]}, or set {last}",
+        f"请用 {written[0]} 和 {written[1]} 让词表给文字加上结尾，或设 {last}",
+    )
     if ends:
-        remedy = f"set model.architecture.text.eos_id={ends[0]}"
-    else:
-        remedy = (
-            "let the vocabulary end its texts, by model.vocabulary.written=true and "
-            'model.architecture.text.eos_id=2, or set model.architecture.text.pool="last"'
-        )
+        setting = f"model.architecture.text.eos_id={ends[0]}"
+        remedy = Text(f"set {setting}", f"请设 {setting}")
+    given, before, after = text.eos_id, list(tokenizer.prefix), list(tokenizer.suffix)
     raise ConfigError(
-        f"model.architecture.text.eos_id={text.eos_id} does not mark the end of a text: the "
-        f"vocabulary puts the tokens {list(tokenizer.prefix)} before a text and "
-        f"{list(tokenizer.suffix)} behind it, so pool='eos' would read the first token of every "
-        f"text and no other; expected a token that stands at the end alone: {remedy}"
+        Text(
+            f"model.architecture.text.eos_id={given} does not mark the end of a text: the "
+            f"vocabulary puts the tokens {before} before a text and {after} behind it, so "
+            "pool='eos' would read the first token of every text and no other; expected a token "
+            f"that stands at the end alone: {remedy.en}",
+            f"model.architecture.text.eos_id={given} 不是文字的结尾：词表在文字前加 {before}，"
+            f"后加 {after}，pool='eos' 就只会读到每段文字的第一个词元；应为只出现在结尾的词元；"
+            f"{remedy.zh}",
+        )
     )
 
 
 def first_batch(batches: Batches) -> Batch:
-    """The beginning of the first batch; every process must ask. Raises DataError, in every process,
-    where nothing can be read."""
+    """The beginning of the first batch; collective. Raises DataError, in every process, where
+    nothing can be read."""
     read: list[Batch] = []
-    in_all(lambda: read.append(batches.beginning(ROWS)))
+    in_every_process(lambda: read.append(batches.beginning(ROWS)))
     return read[0]
 
 
 def check_vectors(
-    recipe: Recipe, made: Checkpoint, objectives: Sequence[Objective], batch: Batch
+    recipe: Recipe, bundle: Bundle[Any], objectives: Sequence[Objective], batch: Batch
 ) -> None:
-    """Raises ConfigError, in every process, where a model gives different texts or different
-    pictures of a batch the same vectors."""
-    in_all(lambda: _check_vectors(recipe, made, objectives, batch))
+    """Raises ConfigError, in every process, where different texts or different pictures of a batch
+    get the same vectors."""
+    in_every_process(lambda: _check_vectors(recipe, bundle, objectives, batch))
 
 
 @torch.no_grad()
 def _check_vectors(
-    recipe: Recipe, made: Checkpoint, objectives: Sequence[Objective], batch: Batch
+    recipe: Recipe, bundle: Bundle[Any], objectives: Sequence[Objective], batch: Batch
 ) -> None:
-    _check_padding(recipe, made, batch)
-    model, device = made.model.eval(), made.model.log_scale.device
-    inputs = {n: t for one in objectives for n, t in one.inputs(batch).items()}
-    transform = ImageTransform(made.transform)
-    for name, tensor in inputs.items():
-        if name.endswith(CAPTIONS):
+    inputs = {view: rows for one in objectives for view, rows in one.inputs(batch).items()}
+    _check_padding(bundle, batch, writes=any(view.role == "captions" for view in inputs))
+    model, device = bundle.model.eval(), bundle.model.log_scale.device
+    transform = ImageTransform(bundle.transform)
+    for view, rows in inputs.items():
+        if view.role not in ("images", "texts"):
             continue
-        rows = tensor.unique(dim=0)[: 2 * ROWS].to(device)
-        if tensor.dtype == torch.uint8:
+        rows = rows.unique(dim=0)[: 2 * ROWS].to(device)
+        if view.role == "images":
             vectors = model.embed_images(transform.normalise(rows).to(model.log_scale.dtype))
-            _check_different("pictures", name, vectors, _about_images(recipe))
+            _check_different(PICTURES, view.source, vectors, _about_images(recipe))
         else:
-            _check_different("texts", name, model.embed_texts(rows), _about_texts(recipe))
+            _check_different(TEXTS, view.source, model.embed_texts(rows), _about_texts(recipe))
 
 
-def _check_different(what: str, name: str, vectors: Tensor, remedy: str) -> None:
-    """Some may meet by chance, as two orders of the same words do in a bag of words."""
+def _check_different(what: Text, source: str, vectors: Tensor, remedy: Text) -> None:
+    """Some may coincide, as two orders of the same words do in a bag of words."""
     apart = torch.cdist(vectors.double(), vectors.double(), p=torch.inf)
     same = (apart <= SAME).tril(-1).any(dim=1)  # as one that stands before it
-    different = len(vectors) - int(same.sum())
-    if len(vectors) > 1 and 2 * different <= len(vectors):
+    count, different = len(vectors), len(vectors) - int(same.sum())
+    if count > 1 and 2 * different <= count:
         raise ConfigError(
-            f"the model gives {len(vectors)} different {what} of the first batch "
-            f"({name.rpartition('.')[0]}) only {different} different "
-            f"vector{'s' if different > 1 else ''}, so it cannot learn to tell them apart; "
-            f"expected one of its own for each: {remedy}"
+            Text(
+                f"the model gives {count} different {what.en} of the first batch ({source}) only "
+                f"{different} different vector{'s' if different > 1 else ''}, so it cannot learn "
+                f"to tell them apart; expected one of its own for each: {remedy.en}",
+                f"第一批（{source}）里 {count} 个不同的{what.zh}，模型只给出 {different} "
+                f"个不同的向量，学不会区分它们；应各有各的向量；{remedy.zh}",
+            )
         )
 
 
-def _about_images(recipe: Recipe) -> str:
-    if recipe.model.start is not None:
-        return f"start from another model than {recipe.model.start}, whose weights are damaged"
-    return "correct model.architecture.image, or model.image_weights"
+def _about_images(recipe: Recipe) -> Text:
+    if (start := recipe.model.start) is not None:
+        return Text(
+            f"start from another model than {start}, whose weights are damaged",
+            f"{start} 的参数已损坏，请换一个模型开始",
+        )
+    return Text(
+        "correct model.architecture.image, or model.image_weights",
+        "请改正 model.architecture.image 或 model.image_weights",
+    )
 
 
-def _about_texts(recipe: Recipe) -> str:
-    if recipe.model.start is not None:
-        return f"start from another model than {recipe.model.start}, whose tokenizer does not fit"
-    return "correct pool and eos_id in model.architecture.text, or the vocabulary"
+def _about_texts(recipe: Recipe) -> Text:
+    if (start := recipe.model.start) is not None:
+        return Text(
+            f"start from another model than {start}, whose tokenizer does not fit",
+            f"{start} 的分词器不匹配，请换一个模型开始",
+        )
+    return Text(
+        "correct pool and eos_id in model.architecture.text, or the vocabulary",
+        "请改正 model.architecture.text 里的 pool 和 eos_id，或词表",
+    )
 
 
-def _check_padding(recipe: Recipe, made: Checkpoint, batch: Batch) -> None:
-    """What fills a row must not stand within a text, where the tower would not see it."""
-    pad_id = made.tokenizer.config.pad_id
-    writes = any(isinstance(o, CaptioningConfig) for o in recipe.objective.values())
-    if getattr(made.model.config.text, "pad_id", None) is None and not writes:
+def _check_padding(bundle: Bundle[Any], batch: Batch, *, writes: bool) -> None:
+    """The padding token must not occur inside a text, where the tower would ignore it."""
+    pad_id = bundle.tokenizer.config.pad_id
+    if getattr(bundle.model.config.text, "pad_id", None) is None and not writes:
         return
-    for name, source in batch["sources"].items():
-        padding = source["ids"] == pad_id
+    for name, source in batch.sources.items():
+        padding = source.ids == pad_id
         if bool((padding[:, :-1] & ~padding[:, 1:]).any()):
             raise ConfigError(
-                f"the padding token {pad_id} stands inside the texts of data.{name}, where it is "
-                "not seen; expected one that fills the rest of a row and nothing else: set "
-                "model.tokenizer.pad_id to the padding token of the vocabulary, and pad_id of "
-                "model.architecture.text alike"
+                Text(
+                    f"the padding token {pad_id} stands inside the texts of data.{name}, where it "
+                    "is not seen; expected one that fills the rest of a row and nothing else: set "
+                    "model.tokenizer.pad_id to the padding token of the vocabulary, and pad_id of "
+                    "model.architecture.text alike",
+                    f"填充词元 {pad_id} 出现在 data.{name} 的文字中间，会被略过；"
+                    "填充词元只应出现在行尾；请把 model.tokenizer.pad_id 设为词表的填充词元，"
+                    "model.architecture.text 的 pad_id 也一样",
+                )
             )
 
 
 def check_gradients(step: DualEncoderStep, model: DualEncoder, batch: Batch) -> None:
     """Raises ConfigError, in every process, where the loss of a batch has no gradient for a part
-    that is to learn. Weights, running statistics and gradients are left as they were."""
+    that is trained. Weights, running statistics and gradients are unchanged afterwards."""
     statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]
     loss = step(batch)
     if loss.requires_grad:
         loss.backward()
     learning = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    found = in_all(lambda: (_with_gradient(learning), _moved(learning)))
+    found = in_every_process(lambda: (_with_gradient(learning), _moved(learning)))
     reached, moved = (set().union(*sets) for sets in zip(*found, strict=True))
     model.zero_grad(set_to_none=True)
     for buffer, before in statistics:
@@ -176,11 +216,17 @@ def check_gradients(step: DualEncoderStep, model: DualEncoder, batch: Batch) -> 
     parts = dict.fromkeys(n.split(".")[0] for n, p in learning.items() if p.ndim)
     missing += [part for part in parts if not any(n.split(".")[0] == part for n in moved)]
     if missing:
+        names, freeze = ", ".join(missing[:5]), f"optimizer.freeze={[missing[0]]}"
         raise ConfigError(
-            f"no gradient reaches {', '.join(missing[:5])} in the first batch, so nothing is "
-            "learned there; expected one in every part that is not locked: give the objectives "
-            "batches of at least 2 with different texts and weights above 0, or lock the part by "
-            f"optimizer.freeze={[missing[0]]}"
+            Text(
+                f"no gradient reaches {names} in the first batch, so nothing is learned there; "
+                "expected one in every part that is not locked: give the objectives batches of at "
+                "least 2 with different texts and weights above 0, or lock the part by "
+                f"{freeze}",
+                f"第一批里没有梯度传到 {names}，那里学不到东西；未锁定的部分都应有梯度；"
+                "请给每个目标至少 2 张图片、文字各不相同的批次和大于 0 的权重，"
+                f"或用 {freeze} 锁定它",
+            )
         )
 
 
@@ -189,7 +235,7 @@ def _with_gradient(parameters: Mapping[str, Tensor]) -> set[str]:
 
 
 def _moved(parameters: Mapping[str, Tensor]) -> set[str]:
-    """Those of which this process has a gradient that is not zero."""
+    """The names of parameters with a non-zero gradient in this process."""
     return {name for name, gradient in _gradients(parameters) if bool(gradient.any())}
 
 

@@ -1,6 +1,6 @@
-"""One training over several processes: who they are, how they share a model, how they agree.
+"""Training in several processes: who they are, how they share a model, how they agree.
 
-What only several processes need is imported by them: it costs a process alone a second.
+What only several processes need is imported where it is used: it takes a second to import.
 """
 
 import os
@@ -16,15 +16,16 @@ from torch import Tensor, nn
 
 from seesay.errors import SeesayError
 from seesay.inference.devices import choose_device
+from seesay.objectives.exchange import gather_objects
 
 Result = TypeVar("Result")
 Sharing = Literal["copies", "shards"]
-EVALUATION = timedelta(hours=2)  # the others wait so long while the first process evaluates
+EVALUATION = timedelta(hours=2)  # how long the others wait while the first process evaluates
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of one training, and the device it computes on."""
+    """This process among those of a training, and its device."""
 
     rank: int
     count: int
@@ -32,13 +33,13 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and shows."""
+        """Whether this process writes and prints for all."""
         return self.rank == 0
 
 
 @contextmanager
 def join_processes(device: str = "auto") -> Iterator[Processes]:
-    """Join the processes that torchrun started; alone where it did not start any."""
+    """Joins the processes that torchrun started; a single process if it was not used."""
     chosen = choose_device(None if device == "auto" else device)
     if chosen.type == "cuda" and chosen.index is None:
         chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
@@ -58,7 +59,8 @@ def join_processes(device: str = "auto") -> Iterator[Processes]:
 
 
 def share_model(towers: nn.Module, sharing: Sharing, scalars: Sequence[nn.Parameter]) -> nn.Module:
-    """A model whose gradients are averaged over the processes; as it is, in a process alone.
+    """Wraps a model so that its gradients are averaged over the processes; a single process gets it
+    back unchanged.
 
     "copies" keeps it whole in each process (DDP); "shards" keeps a part of it in each (FSDP2).
     `scalars` are the parameters without dimensions, which cannot be cut into shards.
@@ -87,7 +89,7 @@ def _average_gradient(parameter: Tensor) -> None:
 
 
 def transformer_blocks(model: nn.Module) -> list[nn.Module]:
-    """The layers that repeat: what is sharded, or computed twice to save memory, as one."""
+    """The repeated layers: the unit of sharding and of recomputation."""
     return [
         block
         for name, module in model.named_modules()
@@ -101,13 +103,13 @@ def is_sharded(tensor: Any) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-def whole(tensor: Any) -> Tensor:
-    """A tensor put together from its shards; every process must ask. As it is, if it is whole."""
+def unsharded(tensor: Any) -> Tensor:
+    """A tensor gathered from its shards, or as it is if it is not sharded. Collective."""
     return tensor.full_tensor() if is_sharded(tensor) else tensor
 
 
-def like(template: Any, tensor: Tensor) -> Tensor:
-    """A whole tensor, placed and cut as `template` is."""
+def sharded_like(template: Any, tensor: Tensor) -> Tensor:
+    """A whole tensor, placed and sharded like `template`."""
     if is_sharded(template):
         from torch.distributed.tensor import distribute_tensor
 
@@ -118,10 +120,11 @@ def like(template: Any, tensor: Tensor) -> Tensor:
 
 @torch.no_grad()
 def clip_gradients(parameters: Sequence[Tensor], largest: float) -> float:
-    """Scale all gradients down together if their norm is above `largest`; returns the norm."""
+    """Scales all gradients down so that their norm is at most `largest`; returns the norm
+    before."""
     gradients: list[Any] = [p.grad for p in parameters if p.grad is not None]
     kinds = [[g for g in gradients if is_sharded(g) is sharded] for sharded in (False, True)]
-    norms = [whole(nn.utils.get_total_norm(kind)) for kind in kinds if kind]
+    norms = [unsharded(nn.utils.get_total_norm(kind)) for kind in kinds if kind]
     norm = float(torch.stack([n.double() for n in norms]).square().sum().sqrt()) if norms else 0.0
     if norm > largest:
         for gradient in gradients:
@@ -138,18 +141,9 @@ def mean_over_processes(value: float) -> float:
     return float(tensor) / dist.get_world_size()
 
 
-def gather_objects(value: Any) -> list[Any]:
-    """Each process's value, in every process, by rank."""
-    if not dist.is_initialized():
-        return [value]
-    values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
-    return values
-
-
-def in_all(work: Callable[[], Result]) -> list[Result]:
-    """What `work` gives in each process, by rank; every process must ask. A SeesayError in one is
-    raised in every one, so that none waits for a process that has gone."""
+def in_every_process(work: Callable[[], Result]) -> list[Result]:
+    """Runs `work` in each process and returns all results, by rank; collective. A SeesayError in
+    one process is raised in all, so that none waits for one that has ended."""
     outcome: Result | SeesayError
     try:
         outcome = work()
@@ -164,7 +158,7 @@ def in_all(work: Callable[[], Result]) -> list[Result]:
 
 
 def wait_for_all() -> None:
-    """Return once every process has come here."""
+    """Returns once every process has called it."""
     if dist.is_initialized():
         dist.barrier()
 

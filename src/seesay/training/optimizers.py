@@ -1,4 +1,4 @@
-"""AdamW with the customary exceptions, its learning rate over time, and the running average."""
+"""AdamW, its learning rate schedule, and the running average of the weights."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,70 +10,85 @@ import torch
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
+from seesay.models.layers import require_finite
+from seesay.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW, warm-up and cosine, and which parts learn how fast."""
+    """AdamW with warm-up and cosine decay, and the learning rates of parts of the model."""
 
     lr: float = 5e-4
     """Highest learning rate, reached after the warm-up."""
     warmup: float = 0.05
-    """Part of all steps in which the learning rate rises from 0."""
+    """Share of all steps in which the learning rate rises from 0."""
     final: float = 0.0
-    """Part of the highest learning rate that is left at the end of the cosine."""
+    """Learning rate at the end of the cosine, as a share of the highest."""
     betas: tuple[float, float] = (0.9, 0.98)
-    """How slowly AdamW's averages of the gradient and its square move."""
+    """Decay of AdamW's averages of the gradient and of its square."""
     eps: float = 1e-6
-    """What AdamW adds to the root of the squares."""
+    """Added to the root of the averaged squares."""
     weight_decay: float = 0.2
-    """Decay of matrices and kernels; norms, biases, scales and other vectors have none."""
+    """Decay of matrices and kernels; norms, biases, scales and other vectors are not decayed."""
     multipliers: Mapping[str, float] = field(default_factory=dict)
-    """Learning rate of a part of the model, as a multiple: image = 0.1. The longest name counts."""
+    """Learning rate of a part of the model, as a multiple: image = 0.1. The longest name wins."""
     freeze: tuple[str, ...] = ()
-    """Parts of the model that do not learn: "image" locks the image tower."""
+    """Parts of the model that are not trained: "image" freezes the image tower."""
     ema: float | None = None
-    """Decay of a running average of the weights, which is then evaluated and exported; 0.999."""
+    """Decay of a running average of the weights, such as 0.999; the average is evaluated and
+    exported in place of the weights. None: no average."""
 
     def __post_init__(self) -> None:
-        if self.lr <= 0 or self.eps <= 0 or self.weight_decay < 0:
+        require_finite(above=0.0, lr=self.lr, eps=self.eps)
+        if self.weight_decay < 0:
             raise ConfigError(
-                f"lr={self.lr}, eps={self.eps} and weight_decay={self.weight_decay} cannot be "
-                "used, expected the first two above 0 and the last at least 0: raise them"
+                Text(
+                    f"weight_decay={self.weight_decay} would let weights grow, expected at least "
+                    "0: raise it",
+                    f"weight_decay={self.weight_decay} 会使参数越来越大；至少为 0；请调大",
+                )
             )
         for name in ("warmup", "final"):
-            if not 0 <= getattr(self, name) <= 1:
+            if not 0 <= (share := getattr(self, name)) <= 1:
                 raise ConfigError(
-                    f"{name}={getattr(self, name)} is no part of a whole, expected a number "
-                    "between 0 and 1: set one"
+                    Text(
+                        f"{name}={share} is no part of a whole, expected a number between 0 and "
+                        "1: set one",
+                        f"{name}={share} 不是比例；应在 0 到 1 之间；请改正",
+                    )
                 )
         if not all(0 <= beta < 1 for beta in (*self.betas, self.ema or 0)):
+            given = f"betas={self.betas}"
             raise ConfigError(
-                f"betas={self.betas} and ema={self.ema} are no decays, expected numbers of at "
-                "least 0 and below 1: set such"
-            )
-        for name, factor in self.multipliers.items():
-            if factor <= 0:
-                raise ConfigError(
-                    f"multipliers.{name}={factor} is no factor, expected a number above 0: raise "
-                    "it, or lock the part by freeze"
+                Text(
+                    f"{given} and ema={self.ema} are no decays, expected numbers of at least 0 "
+                    "and below 1: set such",
+                    f"{given}, ema={self.ema} 不是衰减率；应至少为 0 且小于 1；请改正",
                 )
+            )
+        factors = {f"multipliers.{name}": factor for name, factor in self.multipliers.items()}
+        require_finite(above=0.0, **factors)
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over what is not frozen. Raises ConfigError where a part does not exist."""
+    """AdamW over the parameters that are not frozen. Raises ConfigError for unknown parts."""
     names = [name for name, _ in model.named_parameters()]
     check_names(names, config)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if any(_belongs(name, part) for part in config.freeze):
+        if any(belongs(name, part) for part in config.freeze):
             parameter.requires_grad_(False)
         if parameter.requires_grad:
-            parts = [part for part in config.multipliers if _belongs(name, part)]
+            parts = [part for part in config.multipliers if belongs(name, part)]
             factor = config.multipliers[max(parts, key=len)] if parts else 1.0
             groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
     if not groups:
-        raise ConfigError(f"freeze={config.freeze} leaves nothing to learn: free a part")
+        raise ConfigError(
+            Text(
+                f"freeze={config.freeze} leaves nothing to learn: free a part",
+                f"freeze={config.freeze} 锁定了所有要学习的部分；请放开一部分",
+            )
+        )
     return torch.optim.AdamW(
         [
             {"params": parameters, "factor": factor, "weight_decay": config.weight_decay * decays}
@@ -89,25 +104,32 @@ def check_names(names: Sequence[str], config: OptimizerConfig) -> None:
     """Raises ConfigError where `freeze` or `multipliers` names none of a model's parameters."""
     for setting, parts in (("freeze", config.freeze), ("multipliers", config.multipliers)):
         for part in parts:
-            if not any(_belongs(name, part) for name in names):
-                raise ConfigError(f"optimizer.{setting}: {_no_such_part(part, names)}")
+            if not any(belongs(name, part) for name in names):
+                raise ConfigError(_no_such_part(setting, part, names))
 
 
-def _belongs(name: str, part: str) -> bool:
+def belongs(name: str, part: str) -> bool:
+    """Whether a parameter belongs to a part of the model, or is it."""
     return name == part or name.startswith(part + ".")
 
 
-def _no_such_part(part: str, names: Iterable[str]) -> str:
+def _no_such_part(setting: str, part: str, names: Iterable[str]) -> Text:
     parts = {".".join(n.split(".")[:depth]) for n in names for depth in range(1, n.count(".") + 2)}
-    near = difflib.get_close_matches(part, parts, n=1)
-    top = ", ".join(sorted({name.split(".")[0] for name in names}))
-    return f"the model has no part {part!r}: " + (
-        f"did you mean {near[0]!r}?" if near else f"name one of {top}, or a part of these"
+    top = sorted({name.split(".")[0] for name in names})
+    remedy = Text(
+        f"name one of {', '.join(top)}, or a part of these",
+        f"应为 {'、'.join(top)} 之一，或其中的一部分",
+    )
+    if near := difflib.get_close_matches(part, parts, n=1):
+        remedy = Text(f"did you mean {near[0]!r}?", f"是不是想用 {near[0]!r}？")
+    return Text(
+        f"optimizer.{setting}: the model has no part {part!r}: {remedy.en}",
+        f"optimizer.{setting}：模型里没有 {part!r} 这一部分；{remedy.zh}",
     )
 
 
 def lr_factor(config: OptimizerConfig, step: int, steps: int) -> float:
-    """Part of the highest learning rate in a step, counted from 1."""
+    """The learning rate of a step, counted from 1, as a share of the highest."""
     warmup = round(config.warmup * steps)
     if step <= warmup:
         return step / warmup
@@ -118,7 +140,7 @@ def lr_factor(config: OptimizerConfig, step: int, steps: int) -> float:
 class Ema:
     """A running average of a model's weights, in their own precision and place.
 
-    Its decay starts low, so that the average does not remember the untrained weights
+    Its decay starts low, so that the untrained weights are soon forgotten
     (tensorflow's ExponentialMovingAverage with num_updates).
     """
 
@@ -130,7 +152,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Move towards the weights after a step, counted from 1."""
+        """Moves towards the weights after a step, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, tensor in model.state_dict().items():
             average: Any = self.weights[name]

@@ -2,36 +2,78 @@
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
-from seesay.data.batches import Batches
-from seesay.data.batches_samples import Samples
+from seesay.data.batches import Batch, Batches, Samples
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, SeesayError
+from seesay.evaluation.measure import check_measures
+from seesay.objectives.exchange import gather_objects
+from seesay.text import Text
 from seesay.training.build import make_model, make_objectives, make_towers
-from seesay.training.checkpoints.state import TrainingState
-from seesay.training.checkpoints.store import Checkpoints, Snapshot
+from seesay.training.checkpoints import Checkpoints, Snapshot, TrainingState
 from seesay.training.checks import check_gradients, check_settings, check_vectors, first_batch
-from seesay.training.distributed import Processes, join_processes, wait_for_all
+from seesay.training.distributed import (
+    Processes,
+    in_every_process,
+    join_processes,
+    mean_over_processes,
+    wait_for_all,
+)
 from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
-from seesay.training.keeper import Evaluate, Keeper, checkpoints_of, differences, model_folder
-from seesay.training.logs.damage import DamageLog
-from seesay.training.logs.meter import Meter, peak_memory_mib
-from seesay.training.logs.run_log import RunLog
-from seesay.training.loop import Done, Learner, LoopConfig, fit, keys_of
+from seesay.training.loop import FinishedStep, Learner, LoopConfig, fit
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
-from seesay.training.recipes.recipe import Recipe
+from seesay.training.outputs import Outputs, checkpoints_of
+from seesay.training.recipe import Recipe, check_class_lists, differences, model_folder
 from seesay.training.run_folder import claim_run_folder
+from seesay.training.run_log import DamageLog, Meter, RunLog, peak_memory_mib
 
-# A resumed run must agree with its beginning in these settings, none meaning the whole section;
-# the others do not change what is learned from a batch.
+_STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """Within its block the first signal is only noted; a second one acts at once, as usual."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._usual: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():  # only there Python allows it
+            self._usual = {kind: signal.signal(kind, self._note) for kind in _STOPPING_SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for kind, handler in self._usual.items():
+            signal.signal(kind, handler)
+
+    def is_made(self) -> bool:
+        """Whether any process of the training was told to stop; all of them ask after each step."""
+        return mean_over_processes(float(self._signal is not None)) > 0
+
+    def leave(self) -> NoReturn:
+        """Ends the program as the signal would, with everything closed in good order."""
+        if signal.SIGTERM in gather_objects(self._signal):
+            raise SystemExit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self._signal = number
+        self.__exit__()
+
+
+# A resumed run must have the same settings here (none: the whole section). The others do not change
+# what is learned from a batch.
 SAME: dict[str, tuple[str, ...]] = {
     "model": (),
     "data": (),
@@ -46,39 +88,44 @@ class Trained:
     """A finished run."""
 
     folder: Path
-    """Where the model is, in seesay's own layout."""
+    """Folder of the model, in seesay's own layout."""
     step: int
-    """Which step's weights it has: the best one's, where the recipe says what is best."""
+    """The step whose weights were exported: the best one if the recipe names measures, else the
+    last."""
     measured: Mapping[str, float]
     """What was measured at that step."""
     before: Mapping[str, float]
-    """What was measured before the first step, so that the gain shows."""
+    """What was measured before the first step, to compare with."""
     first: bool
-    """Whether this process is the one that speaks for all."""
+    """Whether this is the first of several processes, which prints for all."""
     already_finished: bool = False
-    """Whether the run had all of its steps before, so that nothing was left to train."""
+    """Whether the run was complete already, so that nothing was trained."""
 
 
-def train(recipe: Recipe, *, resume: bool = False, evaluate: Evaluate | None = None) -> Trained:
-    """Train a model and export it.
+def train(recipe: Recipe, *, resume: bool = False) -> Trained:
+    """Train a model, measure what [evaluation] asks for, and export it.
 
-    `evaluate` measures a model, on the first process only: before the first step, and then as often
-    as the recipe says. Raises ConfigError where the run exists and `resume` is not set, or is of
-    another recipe, or where its folder holds files that no run wrote, or where the first batch
-    shows that nothing could be learned (`seesay.training.checks`); DataError where that batch
-    cannot be read; TrainingError where the loss stops being finite.
+    It is measured before the first step, and then as often as the recipe says; under torchrun by
+    the first process alone. Raises ConfigError where the run exists and `resume` is not set, or
+    is of another recipe, or where its folder holds files that no run wrote, or where the first
+    batch shows that nothing could be learned (`seesay.training.checks`); DataError where that batch
+    or the data to measure on cannot be read; TrainingError where the loss stops being finite.
     """
-    # One text at a time, beside workers that fill the cores: threads of its own only cost time.
+    # Workers fill the cores and encode one text at a time, which threads would only slow down.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if recipe.hardware.threads is not None:
         torch.set_num_threads(recipe.hardware.threads)
+    check_class_lists(recipe)
     with join_processes(recipe.hardware.device) as processes:
+        in_every_process(
+            lambda: check_measures(recipe.evaluation.measures) if processes.first else None
+        )
         checkpoints = checkpoints_of(recipe)
         snapshot = _last_snapshot(recipe, checkpoints, resume)
         run_id = claim_run_folder(
             Path(recipe.run.folder), model_folder(recipe), checkpoints, processes
         )
-        run = _Run(recipe, processes, evaluate)
+        run = _Run(recipe, processes)
         try:
             run.train(snapshot)
             if processes.first:
@@ -103,9 +150,14 @@ def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Sn
     if not steps:
         return None
     if not resume:
+        folder = recipe.run.folder
         raise ConfigError(
-            f"{recipe.run.folder} already holds a run of {steps[-1]} steps, expected none: "
-            "go on with it by --resume, or choose another place by --set run.folder=..."
+            Text(
+                f"{folder} already holds a run of {steps[-1]} steps, expected none: go on with it "
+                "by --resume, or choose another place by --set run.folder=...",
+                f"{folder} 里已有 {steps[-1]} 步的训练；应为尚未训练过的文件夹；"
+                "请用 --resume 继续，或用 --set run.folder=... 换一个位置",
+            )
         )
     snapshot = checkpoints.load(steps[-1])
     then = snapshot.notes["recipe"]
@@ -115,22 +167,27 @@ def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Sn
         for difference in differences(getattr(recipe, section), then[section], section, only=keys)
     ]
     if changed:
+        folder, en = recipe.run.folder, "; ".join(difference.en for difference in changed)
         raise ConfigError(
-            f"{recipe.run.folder} was begun with another recipe: {'; '.join(changed)}. "
-            "Set these back, or begin a new run in another folder"
+            Text(
+                f"{folder} was begun with another recipe: {en}. Set these back, or begin a new run "
+                "in another folder",
+                f"{folder} 是用另一份配方开始的：{'；'.join(d.zh for d in changed)}。"
+                "请改回这些设置，或换一个文件夹重新训练",
+            )
         )
     return snapshot
 
 
 class _Run:
-    def __init__(self, recipe: Recipe, processes: Processes, evaluate: Evaluate | None) -> None:
+    def __init__(self, recipe: Recipe, processes: Processes) -> None:
         self.recipe = recipe
-        self._processes, self._evaluate = processes, evaluate
+        self._processes = processes
         self._folder = Path(recipe.run.folder)
-        self._made = make_model(recipe, self._folder.name)
-        transform = ImageTransform(self._made.transform)
+        self._bundle = make_model(recipe, self._folder.name)
+        transform = ImageTransform(self._bundle.transform)
         self._samples = samples = {
-            name: Samples(config, transform, self._made.tokenizer, recipe.run.seed)
+            name: Samples(config, transform, self._bundle.tokenizer, recipe.run.seed)
             for name, config in recipe.data.items()
         }
         self._batches = Batches(
@@ -148,9 +205,11 @@ class _Run:
         self.steps = recipe.run.steps or max(1, round(recipe.run.epochs * len(first) / per_step))
         self._evaluate_every = recipe.evaluation.every or max(1, round(len(first) / per_step))
         self._log: RunLog | None = None
+        self._stop = StopRequest()
+        self._unsaved: int | None = None
 
     def train(self, snapshot: Snapshot | None) -> None:
-        recipe, model = self.recipe, self._made.model
+        recipe, model = self.recipe, self._bundle.model
         first = snapshot.step + 1 if snapshot else 1
         self._make_state(snapshot)
         self._damage = self._begin_damage_log(snapshot)
@@ -163,36 +222,52 @@ class _Run:
                 f"{self.steps} steps, {self._processes.count} x {self._processes.device}"
             )
         if snapshot is None:
-            self._keeper.before = self._keeper.measure()
-            self._tell(0, self._keeper.before)
+            self._outputs.before = self._outputs.measure()
+            self._tell(0, self._outputs.before)
         else:
-            self._keeper.before = snapshot.notes.get("before", {})
+            self._outputs.before = snapshot.notes.get("before", {})
         self._meter = Meter(snapshot.notes.get("seconds", 0.0) if snapshot else 0.0)
         accumulate = recipe.run.accumulate
         config = LoopConfig(steps=self.steps, accumulate=accumulate, clip_norm=recipe.run.clip_norm)
         learner = Learner(self._step, self._state.optimizer, self._lr_at)
         if first <= self.steps:
             batches = self._batches.from_step((first - 1) * accumulate, self.steps * accumulate)
-            fit(learner, batches, config, on_step=self._after_step, first=first)
+            try:
+                with self._stop:
+                    fit(learner, batches, config, on_step=self._after_step, first=first)
+            except Exception:
+                self._save_unsaved()
+                raise
+
+    def _save_unsaved(self) -> None:
+        """What was learned until the next batch could not be read or a log not be written is kept,
+        if it can be. Within a step, and with other processes that still compute, it cannot."""
+        if self._unsaved is not None and self._processes.count == 1:
+            with suppress(Exception):  # the first reason is the one to tell
+                self._save(self._unsaved, {})
+
+    def _save(self, number: int, measured: Mapping[str, float]) -> None:
+        self._outputs.save(number, measured, self._meter.seconds)
+        self._unsaved = None
 
     def export(self, run_id: str) -> None:
-        self._keeper.export(run_id)
+        self._outputs.export(run_id)
 
     def close(self) -> None:
         if self._log is not None:
             self._log.close()
 
     def _make_state(self, snapshot: Snapshot | None) -> None:
-        recipe, model = self.recipe, self._made.model
+        recipe, model = self.recipe, self._bundle.model
         make_optimizer(model, recipe.optimizer)  # refuses wrong parts, and freezes
         if snapshot is None:
-            check_settings(recipe, self._made, {n: len(s) for n, s in self._samples.items()})
-        objectives = make_objectives(recipe, self._made, self._processes.device)
+            check_settings(recipe, self._bundle, {n: len(s) for n, s in self._samples.items()})
+        objectives = make_objectives(recipe, self._bundle, self._processes.device)
         if snapshot is None:
             batch = first_batch(self._batches)
             model.to(self._processes.device)
-            check_vectors(recipe, self._made, [o for _, o in objectives.values()], batch)
-        towers = make_towers(self._made, recipe.hardware, self._processes)
+            check_vectors(recipe, self._bundle, [o for _, o in objectives.values()], batch)
+        towers = make_towers(self._bundle, recipe.hardware, self._processes)
         self._dual_step = DualEncoderStep(towers, model, objectives, recipe.hardware.micro_batch)
         if snapshot is None:
             # Compiling takes minutes, which a single batch is not worth.
@@ -203,7 +278,7 @@ class _Run:
         keep_scale_in_range(optimizer, model)
         ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema is not None else None
         self._state = TrainingState(model, optimizer, ema)
-        self._keeper = Keeper(recipe, self._made, self._state, self._processes, self._evaluate)
+        self._outputs = Outputs(recipe, self._bundle, self._state, self._processes)
         # Each process draws its own dropout masks, after all have drawn the same first weights.
         torch.manual_seed(recipe.run.seed + self._processes.rank)
         if snapshot is not None:
@@ -221,31 +296,34 @@ class _Run:
         config = self.recipe.optimizer
         return config.lr * lr_factor(config, number, self.steps)
 
-    def _step(self, batch: dict[str, Any]) -> Tensor:
+    def _step(self, batch: Batch) -> Tensor:
+        self._unsaved = None
         loss = self._dual_step(batch)
         if not torch.isfinite(loss.detach()):
             self._note_failure(batch)
         return loss
 
-    def _note_failure(self, batch: dict[str, Any]) -> None:
-        """All samples of a batch without a finite loss, of which the error shows the first."""
+    def _note_failure(self, batch: Batch) -> None:
+        """Writes down all samples of a batch without a finite loss; the error names the first
+        ones."""
         about = {
             "parts": self._dual_step.parts,
-            "scale": float(self._made.model.log_scale.detach().exp()),
-            "samples": keys_of(batch),
+            "scale": float(self._bundle.model.log_scale.detach().exp()),
+            "samples": batch.keys,
         }
-        name = f"not-finite-step-{batch['step'] + 1}-process-{self._processes.rank}.json"
+        name = f"not-finite-step-{batch.step + 1}-process-{self._processes.rank}.json"
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / name).write_text(json.dumps(about, ensure_ascii=False, indent=1))
 
-    def _after_step(self, done: Done) -> None:
-        model, number = self._made.model, done.number
+    def _after_step(self, done: FinishedStep) -> None:
+        model, number = self._bundle.model, done.number
         seconds = self._meter.stop()
         if self._state.ema is not None:
             self._state.ema.update(model, number)
+        self._unsaved = number
         for batch in done.batches:
-            for of_source in batch["sources"].values():
-                self._damage.add(of_source["damaged"])
+            for source in batch.sources.values():
+                self._damage.add(source.damaged)
         if self._log is not None:
             values = {
                 "loss": done.loss,
@@ -259,18 +337,23 @@ class _Run:
                 "memory_mib": round(peak_memory_mib(self._processes.device)),
             }
             self._log.step(number, self._images_per_step, values)
-        last = number == self.steps
+        self._measure_and_save(number)
+        self._meter.start()
+
+    def _measure_and_save(self, number: int) -> None:
+        last, stopping = number == self.steps, self._stop.is_made()
         measured: Mapping[str, float] = {}
-        if last or number % self._evaluate_every == 0:
+        if last or (number % self._evaluate_every == 0 and not stopping):
             try:
-                measured = self._keeper.measure()
+                measured = self._outputs.measure()
             except SeesayError:  # what was learned is kept all the same, in every process
-                self._keeper.save(number, {}, self._meter.seconds)
+                self._save(number, {})
                 raise
             self._tell(number, measured)
-        if measured or last or number % self.recipe.checkpoint.every == 0:
-            self._keeper.save(number, measured, self._meter.seconds)
-        self._meter.go_on()
+        if measured or last or stopping or number % self.recipe.checkpoint.every == 0:
+            self._save(number, measured)
+        if stopping and not last:
+            self._stop.leave()
 
     def _tell(self, number: int, measured: Mapping[str, float]) -> None:
         if self._log is not None and measured:

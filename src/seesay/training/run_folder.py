@@ -1,8 +1,8 @@
-"""Which folder a training run or a sweep may write in: one that it has marked as its own.
+"""The folder of a training run or sweep, marked as its own.
 
-A run cuts its log back when it resumes, removes old checkpoints and replaces its exported model. In
-a folder that held something else, those would be another program's files. So the mark is written
-before anything else, and only where none of the names is taken.
+A run truncates its log when it resumes, deletes old checkpoints and replaces its exported model. In
+a folder with other contents, these could be someone else's files. So the mark is written first, and
+only where none of these names is taken.
 """
 
 import json
@@ -13,11 +13,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seesay.data.atomic import write_whole
+from seesay.data.files import write_whole
 from seesay.errors import ConfigError, TrainingError
-from seesay.training.checkpoints.store import Checkpoints
-from seesay.training.distributed import Processes, in_all
-from seesay.weights.own import check_replaceable, mark_run
+from seesay.text import Text
+from seesay.training.checkpoints import Checkpoints
+from seesay.training.distributed import Processes, in_every_process
+from seesay.weights.saving import check_replaceable, mark_run
 
 RUN = "seesay-run.json"
 """The mark of a run's folder."""
@@ -38,10 +39,11 @@ SWEEP_FILES = ("report.html", "report.csv", "report.md")
 def claim_run_folder(
     folder: Path, model: Path, checkpoints: Checkpoints, processes: Processes
 ) -> str:
-    """The id of the run in `folder`, which is marked with it on first use; every process must ask.
+    """The id of the run in `folder`, which is marked with it on first use; collective.
 
-    A folder with checkpoints is that of a run, also where version 0.1.0 left no mark. An exported
-    model without an id counts as the run's if it has the weights of one of its checkpoints. Raises
+    A folder with checkpoints belongs to a run even without a mark, which version 0.1.0 did not
+    write. An exported model without an id belongs to the run if it has the weights of one of its
+    checkpoints. Raises
     ConfigError, in every process, where something else is in the way.
     """
 
@@ -53,11 +55,11 @@ def claim_run_folder(
         check_replaceable(model, own)
         return own
 
-    return in_all(claim)[0]
+    return in_every_process(claim)[0]
 
 
 def _weights(checkpoints: Checkpoints) -> Iterator[Mapping[str, Tensor]]:
-    """What exporting each checkpoint would write, the newest first; damaged ones are left out."""
+    """The weights that each checkpoint would export, newest first, without damaged checkpoints."""
     for step in reversed(checkpoints.steps()):
         with suppress(TrainingError):
             snapshot = checkpoints.load(step)
@@ -65,19 +67,24 @@ def _weights(checkpoints: Checkpoints) -> Iterator[Mapping[str, Tensor]]:
 
 
 def claim_folder(folder: Path, mark: str, files: Sequence[str]) -> str:
-    """The id in the file `mark`, which is written first where it is missing.
+    """The id in the file `mark`, which is created if it is missing.
 
-    Raises ConfigError where it is missing and one of `files`, which are names and patterns, is
-    there, or where it is not a mark.
+    Raises ConfigError where it is missing and something matches one of the patterns `files`, or
+    where it is not a mark.
     """
     if (folder / mark).exists():
         return _read(folder / mark)
     taken = sorted(path.name for pattern in files for path in folder.glob(pattern))
     if taken:
         raise ConfigError(
-            f"{folder} holds {', '.join(taken[:3])}, which seesay did not put there as far as it "
-            "knows; expected a folder without that, since it would be replaced; move it away, or "
-            "choose another folder (run.folder in a recipe, folder in a sweep)"
+            Text(
+                f"{folder} holds {', '.join(taken[:3])}, which seesay did not put there as far as "
+                "it knows; expected a folder without that, since it would be replaced; move it "
+                "away, or choose another folder (run.folder in a recipe, folder in a sweep)",
+                f"{folder} 里有 {'、'.join(taken[:3])}，似乎不是 seesay 写的，会被覆盖；"
+                "应为没有这些文件的文件夹；请移走它们，或换一个文件夹"
+                "（配方里的 run.folder，对比实验里的 folder）",
+            )
         )
     folder.mkdir(parents=True, exist_ok=True)
     own = secrets.token_hex(8)
@@ -94,6 +101,10 @@ def _read(mark: Path) -> str:
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         pass
     raise ConfigError(
-        f"{mark} is not a mark that seesay wrote; expected that, or no such file; move it away, or "
-        "choose another folder"
+        Text(
+            f"{mark} is not a mark that seesay wrote; expected that, or no such file; move it "
+            "away, or choose another folder",
+            f"{mark} 不是 seesay 写的标记；应为它写的标记，或没有这个文件；"
+            "请移走它，或换一个文件夹",
+        )
     )

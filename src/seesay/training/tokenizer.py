@@ -1,8 +1,8 @@
-"""Make a vocabulary for English and Chinese from the texts a model is to be trained on.
+"""Builds a vocabulary for English and Chinese from the training texts.
 
-English words are built up from byte pairs. A Chinese character is a token by itself: merged into
-words, the few thousand captions of a small data set leave too many tokens seen once or twice, and
-the words that overlap (小女孩, 女孩) share nothing.
+English words are made of byte pairs. Each Chinese character is a token: merged into words, the few
+thousand captions of a small data set would leave too many tokens seen once or twice, and words that
+overlap (小女孩, 女孩) would share nothing.
 """
 
 import json
@@ -14,49 +14,56 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, 
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
+from seesay.data.sources import RecordsConfig, open_records, texts_of_classes, used_records
 from seesay.errors import ConfigError, DataError
+from seesay.text import Text
 
 PAD = "<pad>"
 PAD_ID = 0
 START, END = "<s>", "</s>"  # tokens 1 and 2 of a vocabulary to write with
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _HAN = Regex(r"\p{Han}")
-# A query is seldom typed with the full stop that captions end with, and means the same.
+# Captions end with a full stop that queries seldom have, and mean the same without.
 _MARKS = Regex(r"[\p{P}\p{S}]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularyConfig:
-    """A vocabulary of our own."""
+    """A vocabulary built from the training texts."""
 
     size: int = 8192
-    """Tokens in all: padding, 256 bytes for characters never seen, characters, and words."""
+    """Number of tokens: padding, 256 bytes for unseen characters, characters, and words."""
     min_frequency: int = 2
-    """How often two parts must stand together before they become one token."""
+    """How often two parts must occur together to become one token."""
     written: bool = False
-    """Whether texts are to be written in it, as a captioner does: a token stands at each end, with
-    ids 1 and 2, and it is known where a word begins."""
+    """Whether the model generates text in it, as a captioner does: texts then begin and end with
+    the tokens 1 and 2, and the beginnings of words are kept."""
 
     def __post_init__(self) -> None:
         least = len(self.reserved)
         if self.size <= least or self.min_frequency < 1:
+            given = f"size={self.size}", f"min_frequency={self.min_frequency}"
             raise ConfigError(
-                f"size={self.size} and min_frequency={self.min_frequency} make no vocabulary: "
-                f"padding and bytes alone take {least}, and a frequency is at least 1"
+                Text(
+                    f"{' and '.join(given)} make no vocabulary: padding and bytes alone take "
+                    f"{least}, and a frequency is at least 1: raise them",
+                    f"{'、'.join(given)} 建不成词表：仅填充和字节就占 {least} 个，"
+                    "min_frequency 至少为 1；请调大",
+                )
             )
 
     @property
     def reserved(self) -> tuple[str, ...]:
-        """The first tokens, whatever the texts."""
+        """The first tokens, which do not depend on the texts."""
         return (PAD, *((START, END) if self.written else ()), *BYTES)
 
 
 def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer:
-    """The vocabulary of these texts; the same texts in the same order give the same file.
+    """The tokenizer of these texts; the same texts in the same order give the same file.
 
-    Texts become NFKC (full-width letters are narrow ones) and lower case, and lose punctuation and
-    symbols. Padding is token 0. Raises DataError where there is no text, or more different
-    characters than the vocabulary has room for.
+    Texts are normalised to NFKC and lower case, without punctuation and symbols. Padding is token
+    0. Raises DataError where there is no text, or more different characters than the vocabulary has
+    room for.
     """
     tokenizer = Tokenizer(BPE(byte_fallback=True))
     cleaning = _cleaning(config)
@@ -78,11 +85,21 @@ def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer
     )
     tokenizer.train_from_iterator(_noting(texts, cleaning, characters), trainer)
     if not characters:
-        raise DataError("there are 0 texts to make a vocabulary from: add captions or class names")
+        raise DataError(
+            Text(
+                "there are 0 texts to make a vocabulary from: add captions or class names",
+                "有 0 段文字可用来建词表；至少应有一段；请补上描述或类别名",
+            )
+        )
     if (needed := len(config.reserved) + len(characters)) > config.size:
         raise DataError(
-            f"these texts have {len(characters)} different characters, which with padding and "
-            f"bytes make {needed} tokens, more than size={config.size}: set it to {needed} or more"
+            Text(
+                f"these texts have {len(characters)} different characters, which with padding and "
+                f"bytes make {needed} tokens, more than size={config.size}: set it to {needed} or "
+                "more",
+                f"这些文字有 {len(characters)} 个不同的字符，加上填充和字节共 {needed} 个词元，"
+                f"超过了 size={config.size}；请至少设为 {needed}",
+            )
         )
     if config.written:
         _write_whole_texts(tokenizer)
@@ -107,9 +124,9 @@ def _write_whole_texts(tokenizer: Tokenizer) -> None:
 
 
 def _noting(texts: Iterable[str], cleaning: Any, characters: set[str]) -> Iterator[str]:
-    """The texts as they come; which characters they hold is noted on the way.
+    """Passes the texts on and collects their characters.
 
-    The tokenizer itself must not be asked: it is locked while it is being trained.
+    The tokenizer cannot be asked for them: it is locked while it is trained.
     """
     for text in texts:
         characters.update("".join(cleaning.normalize_str(text).split()))
@@ -117,8 +134,23 @@ def _noting(texts: Iterable[str], cleaning: Any, characters: set[str]) -> Iterat
 
 
 def _without_special_bytes(tokenizer: Tokenizer) -> Tokenizer:
-    """The trainer marks all reserved tokens as special; a byte is an ordinary part of a text."""
+    """Makes bytes ordinary tokens; the trainer marks all reserved tokens as special."""
     content = json.loads(tokenizer.to_str())
     kept = (PAD, START, END)
     content["added_tokens"] = [one for one in content["added_tokens"] if one["content"] in kept]
     return Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
+
+
+def texts_of_records(config: RecordsConfig) -> Iterator[str]:
+    """The captions of a source, or the names of its classes in every template."""
+    if config.classes is not None:
+        yield from texts_of_classes(config.classes, config.templates)
+        return
+    source = open_records(config)
+    for number in used_records(config, len(source), source.damaged):
+        try:
+            captions = source[number].captions
+        except DataError:  # training will name it, and go on too
+            continue
+        for language in config.languages:
+            yield from captions.get(language, ())

@@ -26,6 +26,7 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
+from seesay.text import Text
 from seesay.web.address import LONGEST
 from seesay.web.asking import MOST_CHARACTERS
 from seesay.web.uploads import MOST_PICTURE
@@ -162,8 +163,11 @@ def _field(place: int, component: Any) -> _Field:
         case "array" if takes["items"].get("type") == "string":
             return _Field(label=label, expected="a list of texts", check=_are_texts)
     raise ConfigError(
-        f"the component at {label} takes {takes}; expected text, a number or a list of texts; "
-        "let the page send it as text"
+        Text(
+            f"the component at {label} takes {takes}; expected text, a number or a list of texts; "
+            "let the page send it as text",
+            f"组件 {label} 接收 {takes}；应为文本、数字或文本列表；请让网页以文本发送",
+        )
     )
 
 
@@ -235,7 +239,15 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 def _refused(what: str, expected: str) -> ConfigError:
-    return ConfigError(f"{what}; expected {expected}; reload the page, or ask /v1/search")
+    """Only a program that does not use the page sends such a request, so what it sent is named in
+    the words of the protocol in both languages."""
+    return ConfigError(
+        Text(
+            f"{what}; expected {expected}; reload the page, or ask /v1/search",
+            f"请求不符合网页的格式（{what}; expected {expected}）；请重新加载网页，"
+            "或改用 /v1/search",
+        )
+    )
 
 
 def _shown(value: Any) -> str:

@@ -5,7 +5,7 @@ from html import escape
 from seesay.errors import CollectionError, ImageError, SeesayError
 from seesay.search.asking.results import Results
 from seesay.search.collection import Collection
-from seesay.text import to_unicode
+from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.asking import PAGE, Asked, search
 from seesay.web.cards import button, grid, notice, picture
@@ -27,7 +27,7 @@ def answer(collection: Collection, name: str, asked: Asked, *, removable: bool =
     except ImageError:
         return refused(words.PICTURE_DAMAGED, asked.picture_name)
     except SeesayError as error:
-        return notice(words.FAILED, detail=str(error), kind="wrong")
+        return failed(error)
 
 
 def welcome(collection: Collection, name: str, *, removable: bool = False) -> str:
@@ -44,9 +44,9 @@ def welcome(collection: Collection, name: str, *, removable: bool = False) -> st
         return failed(error)
 
 
-def failed(error: SeesayError) -> str:
+def failed(error: Exception) -> str:
     """An error as a message in the page."""
-    return notice(words.FAILED, detail=str(error), kind="wrong")
+    return notice(words.FAILED, detail=Text.of(error), kind="wrong")
 
 
 def refused(why: Bilingual, name: str) -> str:

@@ -1,14 +1,15 @@
 """What a visitor asks, and the query that follows from it."""
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 from seesay.errors import ConfigError
-from seesay.search.asking.query import Part, Query, parse
+from seesay.search.asking.query import Part, Query, RetrieverName
 from seesay.search.asking.results import Results
-from seesay.search.asking.words import NEGATIVE_WEIGHT
-from seesay.search.catalog.filters.conditions import All, Filter, Not, Where
+from seesay.search.catalog.filters import All, Filter, Not, Where
 from seesay.search.collection import Collection
 from seesay.search.filtering import UnitType, make_filter
+from seesay.text import Text
 
 PAGE = 24
 """Hits on one page."""
@@ -55,8 +56,11 @@ def search(collection: Collection, asked: Asked, *, count: int = PAGE) -> Result
     texts = (asked.words, asked.without, asked.where, asked.since, asked.until, *asked.folders)
     if (longest := max(map(len, texts))) > MOST_CHARACTERS:
         raise ConfigError(
-            f"the longest field has {longest} characters; expected at most {MOST_CHARACTERS}; "
-            "shorten it"
+            Text(
+                f"the longest field has {longest} characters; expected at most {MOST_CHARACTERS}; "
+                "shorten it",
+                f"最长的一栏有 {longest} 个字符，最多 {MOST_CHARACTERS} 个；请缩短",
+            )
         )
     query = _query(collection, asked)
     return collection.search(
@@ -78,14 +82,12 @@ def _query(collection: Collection, asked: Asked) -> Query:
     condition = _condition(asked)
     if asked.unit is not None:
         return _similar(collection, asked.unit, condition)
-    pictures = () if asked.picture is None else (asked.picture,)
-    query = Query(parts=())
-    if asked.words.strip() or pictures:
-        query = parse(asked.words, images=pictures)
-    unwanted: tuple[Part, ...] = ()
-    if asked.without.strip():
-        unwanted = (Part(text=asked.without.strip(), weight=NEGATIVE_WEIGHT),)
-    return replace(query, parts=(*query.parts, *unwanted), filter=condition)
+    return Query.of(
+        asked.words,
+        images=() if asked.picture is None else (asked.picture,),
+        without=asked.without,
+        where=condition or (),
+    )
 
 
 def _similar(collection: Collection, unit: int, condition: Filter | None) -> Query:
@@ -93,14 +95,17 @@ def _similar(collection: Collection, unit: int, condition: Filter | None) -> Que
     known = collection.store.units.get([unit])
     if not known:
         raise ConfigError(
-            f"there is no unit {unit} any more; expected one that is still in the collection; "
-            "search again"
+            Text(
+                f"there is no unit {unit} any more; expected one that is still in the collection; "
+                "search again",
+                f"条目 {unit} 已不在资料库中；请重新查找",
+            )
         )
     others = Not(Where("unit.item", "=", known[0].item))
     return Query(
         parts=(Part(unit=unit),),
         filter=others if condition is None else All((others, condition)),
-        lanes=(known[0].modality,),
+        lanes=(cast(RetrieverName, known[0].modality),),
     )
 
 

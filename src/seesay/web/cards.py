@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from seesay.search.asking.likeness import FoldedHit
 from seesay.search.asking.results import Hit
-from seesay.search.catalog.records import Unit
-from seesay.text import to_unicode
+from seesay.search.catalog.passages import Unit
+from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.report import Bilingual, both
 
@@ -78,10 +78,12 @@ def button(label: Bilingual, *, kind: str = "", **data: object) -> str:
     return f'<button type="button" class="do {kind}" {told}>{both(label)}</button>'
 
 
-def notice(head: Bilingual, told: Bilingual = ("", ""), detail: str = "", kind: str = "") -> str:
+def notice(
+    head: Bilingual, told: Bilingual = ("", ""), detail: Text | None = None, kind: str = ""
+) -> str:
     """A message in the page."""
     more = f"<p>{both(told)}</p>" if any(told) else ""
-    exact = f'<p class="detail">{_safe(detail)}</p>' if detail else ""
+    exact = f'<p class="detail">{both((detail.en, detail.zh))}</p>' if detail else ""
     return (
         f'<div class="notice {kind}" role="status"><strong>{both(head)}</strong>{more}{exact}</div>'
     )

@@ -11,12 +11,12 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
-from seesay.search.catalog.sqlite.paths import path_to_text, text_to_path
+from seesay.search.catalog.paths import path_to_text, text_to_path
 from seesay.search.collection import Collection
 from seesay.search.filtering import days_of
 from seesay.search.library import Library
 from seesay.search.plain import sendable
-from seesay.text import to_unicode
+from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.address import addressed, from_address
 from seesay.web.answering import answer, failed, refused, welcome
@@ -118,8 +118,7 @@ class Desk:
             elif do == "drop":
                 now = without(asked or now, str(data["filter"]), str(data.get("value", "")))
         except (SeesayError, ValueError, KeyError) as error:
-            shown = notice(words.FAILED, detail=str(error), kind="wrong")
-            return shown, asked, gr.skip(), *_UNCHANGED
+            return failed(error), asked, gr.skip(), *_UNCHANGED
         fields = (now.words if do == "try" else gr.skip(), *_UNCHANGED)
         if do == "drop":
             fields = (now.words, *_filters_of(now), list(map(path_to_text, now.folders)))
@@ -135,13 +134,17 @@ class Desk:
             collection, name = self._get(now.collection)
             if not self._removable(collection):
                 raise ConfigError(
-                    f"{name} is served to be read only; expected a server without --read-only; "
-                    "remove the file on the machine itself with: seesay remove"
+                    Text(
+                        f"{name} is served to be read only; expected a server without --read-only; "
+                        "remove the file on the machine itself with: seesay remove",
+                        f"资料库 {name} 以只读方式提供；请在启动服务时不加 --read-only，"
+                        "或在本机上运行 seesay remove 移出文件",
+                    )
                 )
             collection.remove(units=int(data["unit"]))
             told = notice(words.REMOVED, words.STAYS_ON_DISK)
         except (SeesayError, ValueError, KeyError) as error:
-            told = notice(words.FAILED, detail=str(error), kind="wrong")
+            told = failed(error)
         return self.again(now.collection, now, told)
 
     def again(self, name: str | None, asked: Asked | None, told: str = "") -> list[Any]:

@@ -15,9 +15,9 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
-from seesay.search.asking.tags import TagReport
-from seesay.search.indexing.options import IngestProgress, IngestReport
-from seesay.text import to_unicode
+from seesay.search.asking.tags import LONGEST_LABEL, MOST_LABELS, TagReport
+from seesay.search.indexing.options import IndexProgress, IndexReport
+from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.address import to_address
 from seesay.web.answering import failed
@@ -28,6 +28,8 @@ from seesay.web.report import Bilingual, both
 
 _POLL_S = 0.7
 _LONGEST_PATH = 4096  # characters
+# A browser cuts what is pasted at the length of its field; more labels than that are to be named.
+_LONGEST_LABELS = 2 * MOST_LABELS * LONGEST_LABEL
 _FORBIDDEN, _CONFLICT = 403, 409
 
 
@@ -39,6 +41,7 @@ class Jobs(Protocol):
     def index(self, name: str, paths: list[str]) -> Any: ...
     def tag(self, name: str, labels: list[str] | None, condition: None) -> Any: ...
     def latest(self, name: str) -> Any: ...
+    def problem(self, name: str) -> Text | None: ...
     def cancel_latest(self, name: str) -> None: ...
 
 
@@ -52,10 +55,14 @@ class Manage:
                 gr.HTML(f"<p>{both(words.UPDATE_TOLD)}</p>", padding=False)
                 self._update = gr.Button(words.UPDATE[0], variant="primary", elem_id="update")
             with gr.Row(elem_classes="line"):
-                self._path = _field(words.FOLDER_PATH, words.FOLDER_EXAMPLE, "folder-path")
+                self._path = _field(
+                    words.FOLDER_PATH, words.FOLDER_EXAMPLE, "folder-path", _LONGEST_PATH
+                )
                 self._add = gr.Button(words.ADD_FOLDER[0], elem_id="add-folder")
             with gr.Row(elem_classes="line"):
-                self._tags = _field(words.TAG_LABELS, words.TAG_EXAMPLE, "tag-labels")
+                self._tags = _field(
+                    words.TAG_LABELS, words.TAG_EXAMPLE, "tag-labels", _LONGEST_LABELS
+                )
                 self._tag = gr.Button(words.TAG[0], elem_id="tag")
             self._status = gr.HTML(padding=False, apply_default_css=False, elem_id="job")
             self._cancel = gr.Button(words.CANCEL[0], visible=False, elem_id="cancel")
@@ -130,7 +137,10 @@ class Manage:
         """How far the last job has come: a message, the button to cancel it, and the timer that
         asks again."""
         name = name or self._default
-        return self._told(name, _told(self._jobs.latest(name), name, name == self._default))
+        job, problem = self._jobs.latest(name), self._jobs.problem(name)
+        if problem is not None:
+            return self._told(name, notice(words.FAILED, detail=problem, kind="wrong"))
+        return self._told(name, _told(job, None if name == self._default else name))
 
     def _begin(self, name: str | None, begin: Callable[[str], Any]) -> list[Any]:
         try:
@@ -154,31 +164,29 @@ class Manage:
         return job is not None and job.state == "running"
 
 
-def _field(label: Bilingual, example: Bilingual, name: str) -> gr.Textbox:
+def _field(label: Bilingual, example: Bilingual, name: str, longest: int) -> gr.Textbox:
     return gr.Textbox(
         label=label[0],
         placeholder=example[0],
         max_lines=1,
-        max_length=_LONGEST_PATH,
+        max_length=longest,
         elem_id=name,
     )
 
 
-def _told(job: Any, name: str, is_default: bool) -> str:
-    """What became of a job; nothing where there was none."""
+def _told(job: Any, collection: str | None) -> str:
+    """What became of a job; nothing where there was none. `collection` is None for the default."""
     if job is None:
         return ""
     match job.state, job.report:
         case "running", _:
             return notice(_progress(job.progress))
-        case "failed", _:
-            return notice(words.FAILED, detail=job.error, kind="wrong")
         case "interrupted", _:
             return notice(words.CANCELLED, words.CANCELLED_TOLD)
-        case _, IngestReport() as report:
+        case _, IndexReport() as report:
             return _indexed(report)
         case _, TagReport() as report:
-            return _tagged(report, None if is_default else name)
+            return _tagged(report, collection)
     return ""
 
 
@@ -186,13 +194,13 @@ def _progress(progress: Any) -> Bilingual:
     if progress is None:
         return words.COUNTING
     total = "?" if progress.total is None else progress.total
-    if isinstance(progress, IngestProgress):
+    if isinstance(progress, IndexProgress):
         counts = {"done": progress.done, "total": total, "failed": progress.failed}
         return words.told(words.INDEXING, **counts)
     return words.told(words.TAGGING, done=progress.done, total=total)
 
 
-def _indexed(report: IngestReport) -> str:
+def _indexed(report: IndexReport) -> str:
     counts = ("added", "updated", "removed", "unchanged", "failed")
     head = words.told(words.INDEXED, **{one: getattr(report, one) for one in counts})
     if not report.missing_roots:

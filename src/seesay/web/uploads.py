@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from seesay.data.decoding import DEFAULT_LIMITS, FORMATS, open_header
 from seesay.errors import ImageError, MissingExtraError
+from seesay.text import Text
 from seesay.web import words
 from seesay.web.report import Bilingual
 
@@ -43,20 +44,30 @@ def decode_picture(url: str | None) -> bytes | None:
     head, _, body = url.partition(",")
     if not head.startswith("data:") or not head.endswith(";base64"):
         raise ImageError(
-            f"the picture is given as {url[:20]!r}; expected a data URL, as in "
-            "data:image/jpeg;base64,...; send the picture itself"
+            Text(
+                f"the picture is given as {url[:20]!r}; expected a data URL, as in "
+                "data:image/jpeg;base64,...; send the picture itself",
+                f"给出的图片是 {url[:20]!r}；应为 data:image/jpeg;base64,... 这样的数据；"
+                "请直接发送图片",
+            )
         )
     if len(url) > MOST_PICTURE:
         raise ImageError(
-            f"the picture takes {len(url)} characters; expected at most {MOST_PICTURE}; "
-            "make it smaller first"
+            Text(
+                f"the picture takes {len(url):,} characters; expected at most {MOST_PICTURE:,}; "
+                "make it smaller first",
+                f"图片占 {len(url)} 个字符，最多 {MOST_PICTURE} 个；请先缩小图片",
+            )
         )
     try:
         return base64.b64decode(body, validate=True)
     except binascii.Error as error:
         raise ImageError(
-            f"the picture is no base64 ({error}); expected what follows the comma of a data URL to "
-            "be; encode it again"
+            Text(
+                f"the picture is not base64 ({error}); expected base64 after the comma of the data "
+                "URL; encode it again",
+                f"图片不是 base64（{error}）；数据的逗号之后应为 base64；请重新编码",
+            )
         ) from error
 
 

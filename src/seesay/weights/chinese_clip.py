@@ -1,5 +1,5 @@
-"""Chinese-CLIP (ViT image tower, RoBERTa-wwm text tower) in its Hugging Face form, and the BERT
-rules that it shares with Taiyi-CLIP."""
+"""Chinese-CLIP (ViT image tower, RoBERTa-wwm text tower) in its Hugging Face form, and the rules
+for a BERT that it shares with its relatives."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from seesay.data.tokenizers import TokenizerConfig
 from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.weights import clip
-from seesay.weights.blueprint import Blueprint, activation
-from seesay.weights.mapping import Rule, Rules, both
+from seesay.weights.bundle import Blueprint
 from seesay.weights.preprocessing import transform_from_hf
 from seesay.weights.settings import Known, Settings, every_setting
+from seesay.weights.tensors import Rule, Rules, both
 
 # What transformers' ChineseCLIPTextConfig and BertConfig fill in; a test compares them.
 TEXT_DEFAULTS: dict[str, Any] = {
@@ -82,7 +82,7 @@ def bert(t: Settings) -> BertConfig:
         depth=t["num_hidden_layers"],
         heads=t["num_attention_heads"],
         hidden=t["intermediate_size"],
-        activation=activation(t["hidden_act"]),
+        activation=clip.activation(t["hidden_act"]),
         norm_eps=t["layer_norm_eps"],
         token_types=t["type_vocab_size"],
         pad_id=t["pad_token_id"],

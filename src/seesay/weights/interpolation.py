@@ -5,7 +5,8 @@ straight line between its weights and those it began with holds models that keep
 (WiSE-FT, Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
 """
 
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +14,34 @@ import torch
 from torch import Tensor
 
 from seesay.errors import ConfigError
-from seesay.weights.blank import blank_dual_encoder
-from seesay.weights.checkpoint import Checkpoint, load_dual_encoder
+from seesay.text import Text
+from seesay.weights.bundle import Bundle, load_bundle
 from seesay.weights.hub import locate
+
+BEGINNINGS = ("scale_init", "bias_init")
+"""Settings of initial values, which do not decide which weights there are. The sigmoid loss may
+have added a bias: then it is taken from the model after."""
 
 
 def interpolate(
-    before: Checkpoint | str | Path, after: Checkpoint | str | Path, alpha: float = 0.5
-) -> Checkpoint:
+    before: Bundle[Any] | str | Path, after: Bundle[Any] | str | Path, alpha: float = 0.5
+) -> Bundle[Any]:
     """The model with the weights (1 - alpha) * before + alpha * after: 0 gives `before`, 1 `after`.
 
-    Each is a checkpoint, or a name or folder as `seesay.load` takes it; the result has the name,
-    the tokenizer and the image preparation of `after`. Raises ConfigError where alpha is not from 0
-    to 1, or where the two are not of one architecture with one vocabulary.
+    Each is a bundle, or a name or folder as `seesay.load` takes it; the result has the name, the
+    tokenizer and the image preparation of `after`. Raises ConfigError where alpha is not from 0 to
+    1, or where the two are not of one architecture with one vocabulary.
     """
     if not 0 <= alpha <= 1:
         raise ConfigError(
-            f"alpha is {alpha}; expected a number from 0 (before) to 1 (after); 0.5 lies halfway"
+            Text(
+                f"alpha is {alpha}; expected a number from 0 (before) to 1 (after); 0.5 lies "
+                "halfway",
+                f"alpha 是 {alpha}；应为 0（训练前）到 1（训练后）之间的数；0.5 居中",
+            )
         )
     first, second = (
-        model if isinstance(model, Checkpoint) else load_checkpoint(model)
-        for model in (before, after)
+        model if isinstance(model, Bundle) else load_by_name(model) for model in (before, after)
     )
     _check_same_kind(first, second)
     theirs = first.model.state_dict()
@@ -41,20 +49,15 @@ def interpolate(
         name: _between(theirs.get(name, value), value, alpha)
         for name, value in second.model.state_dict().items()
     }
-    model = blank_dual_encoder(second.model.config)
-    model.load_state_dict(weights, assign=True)
-    return replace(second, model=model.eval(), revision="")
+    return replace(second.with_weights(weights), revision="")
 
 
-def load_checkpoint(name: str | Path) -> Checkpoint:
+def load_by_name(name: str | Path) -> Bundle[Any]:
     """A catalogued model, a hub repository or a folder, to work on its weights.
     Raises UnknownModelError, DownloadError or WeightsError."""
     found = locate(str(name))
-    return load_dual_encoder(
-        found.folder,
-        image_folder=found.image_folder,
-        name=str(name),
-        revision=found.revision,
+    return load_bundle(
+        found.folder, image_folder=found.image_folder, name=str(name), revision=found.revision
     )
 
 
@@ -64,39 +67,42 @@ def _between(before: Tensor, after: Tensor, alpha: float) -> Tensor:
     return torch.lerp(before, after, alpha)  # exact at both ends
 
 
-def _check_same_kind(before: Checkpoint, after: Checkpoint) -> None:
-    for what, one, two in (
-        ("architecture", _architecture(before), _architecture(after)),
-        ("image preparation", asdict(before.transform), asdict(after.transform)),
-        ("tokenizer", asdict(before.tokenizer.config), asdict(after.tokenizer.config)),
+def _check_same_kind(before: Bundle[Any], after: Bundle[Any]) -> None:
+    for what, zh, first, second in (
+        ("architecture", "结构", before.config, after.config),
+        ("image preparation", "图片处理", before.transform, after.transform),
+        ("tokenizer", "分词器", before.tokenizer.config, after.tokenizer.config),
     ):
+        one, two = dict(_settings(first)), dict(_settings(second))
         if different := sorted(key for key in {*one, *two} if one.get(key) != two.get(key)):
             key = different[0]
-            raise _refusal(before, after, f"{what}: {key} is {one.get(key)} and {two.get(key)}")
+            difference = Text(
+                f"{what}: {key} is {one.get(key)} and {two.get(key)}",
+                f"{zh}不同：{key} 分别是 {one.get(key)} 和 {two.get(key)}",
+            )
+            raise _refusal(before, after, difference)
     if not before.tokenizer.same_vocabulary(after.tokenizer):
-        raise _refusal(before, after, "vocabulary")
+        raise _refusal(before, after, Text("vocabulary", "词表不同"))
 
 
-def _architecture(checkpoint: Checkpoint) -> dict[str, Any]:
-    """All that decides which weights there are. How temperature and bias began does not, and a bias
-    may have been added by the sigmoid loss: then it is that of the model after."""
-    config = checkpoint.model.config
-    described = asdict(replace(config, scale_init=1.0, bias_init=None))
-    return {
-        **{k: v for k, v in described.items() if not isinstance(v, dict)},
-        **{
-            f"{half}.{key}": value
-            for half in ("image", "text", "captioner")
-            for key, value in (described[half] or {}).items()
-        },
-        "image": type(config.image).__name__,
-        "text": type(config.text).__name__,
-    }
+def _settings(config: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """All that decides which weights there are, by its path in the config."""
+    yield place.rstrip("."), type(config).__name__
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            yield from _settings(value, f"{place}{field.name}.")
+        elif field.name not in BEGINNINGS:
+            yield place + field.name, value
 
 
-def _refusal(before: Checkpoint, after: Checkpoint, difference: str) -> ConfigError:
+def _refusal(before: Bundle[Any], after: Bundle[Any], difference: Text) -> ConfigError:
     return ConfigError(
-        f"{before.name} and {after.name} differ in their {difference}; expected a model and what "
-        "it became by training further, since weights of two others have nothing between them; "
-        "name the model that the second one was trained from (model.start in its recipe)"
+        Text(
+            f"{before.name} and {after.name} differ in their {difference.en}; expected a model and "
+            "what it became by training further, since weights of two others have nothing between "
+            "them; name the model that the second one was trained from (model.start in its recipe)",
+            f"{before.name} 和 {after.name} 的{difference.zh}；应为一个模型和它继续训练后的结果，"
+            "两个无关模型的权重之间没有意义；请给出后者训练时所用的起点（配方里的 model.start）",
+        )
     )

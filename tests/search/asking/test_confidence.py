@@ -18,7 +18,7 @@ from seesay.search.asking.confidence import THRESHOLD, picture_null
 from seesay.search.asking.fusion import in_order
 from seesay.search.asking.query import Query
 from seesay.search.asking.searcher import Searcher
-from seesay.search.catalog.filters.conditions import Where
+from seesay.search.catalog.filters import Where
 from seesay.search.catalog.store import Store
 
 NAMES = list(PHOTOGRAPHS)

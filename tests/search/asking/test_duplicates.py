@@ -22,7 +22,7 @@ from seesay.search.asking.duplicates import (
     why_before,
 )
 from seesay.search.asking.likeness import IDENTICAL, Likeness
-from seesay.search.catalog.records import Item
+from seesay.search.catalog.files import Item
 from seesay.search.catalog.store import Store
 from seesay.search.thumbnails import Thumbnails
 

@@ -10,8 +10,9 @@ from seesay.inference.background import Backgrounds
 from seesay.inference.load import load
 from seesay.search.asking.query import Part, Query
 from seesay.search.asking.searcher import Searcher
-from seesay.search.catalog.filters.conditions import Where
-from seesay.search.catalog.records import ItemDraft, UnitDraft
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.filters import Where
+from seesay.search.catalog.passages import UnitDraft
 from seesay.search.catalog.store import Store
 from tiny_checkpoint import write_checkpoint
 

@@ -5,7 +5,7 @@ from photographs import PHOTOGRAPHS, photographs
 from seesay.errors import ConfigError
 from seesay.inference.load import load
 from seesay.search.asking.tags import tag
-from seesay.search.catalog.filters.conditions import Where, matching_units
+from seesay.search.catalog.filters import Where, matching_units
 from seesay.search.catalog.store import Store
 
 

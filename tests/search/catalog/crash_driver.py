@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from seesay.search.catalog.records import ItemDraft, SpaceDraft, UnitDraft
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.passages import UnitDraft
 from seesay.search.catalog.store import Store
-from seesay.search.checking.truth import check_truth
+from seesay.search.catalog.vectors import SpaceDraft
+from seesay.search.checking.verify import check_truth
 
 DIM = 64
 PATHS = 12  # few, so that most writes replace or remove something

@@ -12,9 +12,10 @@ import pytest
 from made_collections import DIM, add_photos, add_space, unit_vectors
 from seesay.errors import ConfigError, DataError
 from seesay.search.catalog.export import export
-from seesay.search.catalog.records import ItemDraft, Locator, UnitDraft
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.metadata import sound
+from seesay.search.catalog.passages import Locator, UnitDraft
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.values import sound
 from seesay.search.filtering import make_filter
 from seesay.search.reading.tables import read_table
 
@@ -160,8 +161,8 @@ def test_no_cell_is_a_formula_and_a_table_of_it_restores_every_text(tmp_path, st
     for row in list(csv.reader(raw.read_text("utf-8-sig").splitlines(keepends=True)))[1:]:
         assert not any(re.match("[=+@\t\r]|-(?![0-9.]+$)", cell) for cell in row)
         assert row[5:8] in (["1.5", DAY.isoformat(), "-2.5"], ["", "", ""])
-    rows, complaint = read_table(raw.read_bytes(), "c.csv")
-    assert complaint is None
-    assert [row.path for row in rows] == [str(tmp_path / name) for name in pictures]
-    assert [row.caption for row in rows] == texts
-    assert [sound(row.metadata) for row in rows] == list(known.values())
+    table = read_table(raw.read_bytes(), "c.csv")
+    assert table.complaint is None
+    assert [row.path for row in table.rows] == [str(tmp_path / name) for name in pictures]
+    assert [row.caption for row in table.rows] == texts
+    assert [sound(row.metadata) for row in table.rows] == list(known.values())

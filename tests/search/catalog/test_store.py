@@ -7,9 +7,12 @@ import pytest
 
 import made_collections as made
 from seesay.errors import CollectionError
-from seesay.search.catalog.records import ItemDraft, Locator, SpaceDraft, UnitDraft
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.filters import Where, matching_units
+from seesay.search.catalog.passages import Locator, UnitDraft
 from seesay.search.catalog.store import Store
-from seesay.search.checking.truth import check_truth
+from seesay.search.catalog.vectors import SpaceDraft
+from seesay.search.checking.verify import check_truth
 
 
 @pytest.fixture
@@ -42,6 +45,29 @@ def document(**changes):
 def counts(store):
     tables = ("items", "units", "vectors", "metadata", "keywords")
     return {table: store.database.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
+
+
+def test_units_of_any_kind_and_modality_are_kept_and_have_vectors(store, space):
+    sheet = Locator(sheet="Sales", cells="A1:D20")
+    units = (
+        UnitDraft(kind="table", modality="text", locator=sheet, text="a, b"),
+        UnitDraft(kind="audio", modality="audio", locator=Locator(start_s=0.0), text="spoken"),
+    )
+    with store.writing("index"):
+        (stored,) = store.items.put([document(units=units)])
+        table, sound = stored.units
+        assert store.vectors.missing(space.id, 9) == [table, sound]
+        store.vectors.put(space.id, stored.units, made.unit_vectors(2))
+        assert store.vectors.without_caption(space.id, 9) == [sound]
+    found = [(unit.kind, unit.modality) for unit in store.units.get(stored.units)]
+    assert found == [("table", "text"), ("audio", "audio")]
+    assert store.units.get([table])[0].locator == sheet
+    assert store.vectors.modalities(space.id) == ["image", "text", "audio"]
+    assert [store.vectors.count(space.id, one) for one in ("audio", "text", "image")] == [1, 1, 0]
+    ((numbers, _),) = store.vectors.written_since(space.id, "audio", 0)
+    assert numbers.tolist() == [sound]
+    assert matching_units(Where("unit.modality", "=", "audio"), store.database).tolist() == [sound]
+    assert check_truth(store, deep=True) == []
 
 
 def test_an_item_and_its_units_come_back_as_they_went_in(store):

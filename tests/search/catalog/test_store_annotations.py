@@ -6,9 +6,9 @@ import pytest
 
 import made_collections as made
 from seesay.search.catalog.annotations import Annotation, OwnDescription
-from seesay.search.catalog.records import ItemDraft
+from seesay.search.catalog.files import ItemDraft
 from seesay.search.catalog.store import Store
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.verify import check_truth
 
 FACTS = {"content_hash": "table", "size": 1, "mtime_ns": 1}
 

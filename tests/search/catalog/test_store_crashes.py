@@ -12,7 +12,7 @@ import pytest
 import made_collections as made
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.verify import check_truth
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
 ROUNDS = 200

@@ -11,7 +11,7 @@ import pytest
 import made_collections as made
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.verify import check_truth
 
 ROOT = Path(__file__).parents[3]
 FILL = """

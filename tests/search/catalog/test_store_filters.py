@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 import made_collections as made
 from seesay.errors import CollectionError
-from seesay.search.catalog.filters import columns
-from seesay.search.catalog.filters.columns import Columns
-from seesay.search.catalog.filters.conditions import All, AnyOf, Not, Where, matching_units
+from seesay.search.catalog import filter_masks
+from seesay.search.catalog.filter_masks import Columns
+from seesay.search.catalog.filters import All, AnyOf, Not, Where, matching_units
 from seesay.search.catalog.store import Store
 
 COLOURS = ("red", "Red", "紅", "red wine", "")
@@ -124,9 +124,9 @@ def columns_of(store):
 @pytest.fixture(scope="module", params=[0, 10_000], ids=["arrays", "sqlite"])
 def answers(request, store):
     """Both ways of answering: 0 lets no filter be narrow enough for SQLite."""
-    narrow, columns.NARROW = columns.NARROW, request.param
+    narrow, filter_masks.NARROW = filter_masks.NARROW, request.param
     yield columns_of(store)
-    columns.NARROW = narrow
+    filter_masks.NARROW = narrow
 
 
 @given(drawn=FILTER)
@@ -142,7 +142,7 @@ def test_sqlite_and_the_arrays_answer_every_filter_as_python_would(store, answer
 
 
 def test_what_changes_is_followed(tmp_path, monkeypatch):
-    monkeypatch.setattr(columns, "NARROW", 0)
+    monkeypatch.setattr(filter_masks, "NARROW", 0)
     with Store(tmp_path / "c", create=True) as store:
         made.add_photos(store, made.add_space(store), made.unit_vectors(6))
         with store.writing("index"):

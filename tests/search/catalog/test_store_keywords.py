@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import made_collections as made
-from seesay.search.catalog.filters.conditions import Where
+from seesay.search.catalog.filters import Where
 from seesay.search.catalog.keywords import match_expression, segment
 from seesay.search.catalog.segmenter import Segmenter, jieba
 from seesay.search.catalog.store import Store

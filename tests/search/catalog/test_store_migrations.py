@@ -6,18 +6,20 @@ from contextlib import closing
 import pytest
 
 import made_collections as made
+from raw_rows import raw_rows
 from seesay.errors import CollectionError
-from seesay.search.catalog.sqlite import opening, schema
+from seesay.search.catalog import schema
+from seesay.search.catalog.passages import Locator
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.mending import mend
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.repair import mend
+from seesay.search.checking.verify import check_rows, check_truth
 
 # A migration that has been released is never edited: a collection made by it would differ from one
 # made by the edited one. Add another migration instead, and its digest here.
 DIGESTS = [
     *("e3f5f97f786347ef", "d27e395955018450", "a3bbdf86b9012664", "2c99b72edd492471"),
     *("f4fc718dd52f9cfc", "ddb5374d10353de6", "fc551e1b93c7c011", "884e113b2a665e4e"),
-    "19c5f9878aec709b",
+    *("19c5f9878aec709b", "bdaae3d0963a02b2"),
 ]
 
 ROWS = {
@@ -39,6 +41,7 @@ ROWS = {
     7: "INSERT INTO fingerprints VALUES (1, zeroblob(256))",
     8: "",
     9: "",
+    10: "",
 }
 
 
@@ -46,7 +49,7 @@ def made_by(folder, version):
     """A collection as version `version` left it, with rows in every table it knew."""
     folder.mkdir()
     for number in range(1, version + 1):
-        opening.migrate(folder / FILE, number)
+        schema.migrate(folder / FILE, number)
         with closing(sqlite3.connect(folder / FILE)) as connection:
             connection.executescript(ROWS[number])
     return folder
@@ -97,10 +100,39 @@ def test_all_formats_lead_to_the_same_tables(tmp_path):
     assert len(schemas) == 1
 
 
+def test_units_keep_their_numbers_and_sums_when_any_modality_comes_in(tmp_path):
+    folder = made_by(tmp_path / "c", 9)
+    with raw_rows(folder / FILE) as connection:
+        connection.execute(
+            "INSERT INTO units (id, item, position, kind, locator, text, seq)"
+            " VALUES (7, 1, 1, 'page', '{\"page\":2}', NULL, 1), (8, 2, 0, 'text', '{}', 'b', 1)"
+        )
+        connection.execute("DELETE FROM units WHERE id = 8")
+        connection.execute("UPDATE ledger SET rows = 3")  # as every change of ours does
+    with Store(folder) as store:
+        found = [(unit.id, unit.kind, unit.modality, unit.text) for unit in store.units.get([1, 7])]
+        assert found == [(1, "image", "image", "a cat"), (7, "page", "image", None)]
+        assert store.units.get([7])[0].locator == Locator(page=2)
+        assert store.units.newest == 8  # a number that was given once is not given again
+        assert list(check_rows(store)) == []
+
+
+def test_a_row_that_was_damaged_before_an_upgrade_is_still_named_after_it(tmp_path):
+    folder = made_by(tmp_path / "c", 9)
+    with closing(sqlite3.connect(folder / FILE)) as connection:
+        (sums,) = connection.execute(
+            "SELECT sql FROM sqlite_schema WHERE name = 'units_update_sum'"
+        ).fetchone()
+        connection.executescript("DROP TRIGGER units_update_sum; UPDATE units SET text = 'a bat'")
+        connection.executescript(f"{sums};")
+    with Store(folder) as store:
+        assert [finding.kind for finding in check_rows(store)] == ["changed rows"]
+
+
 def test_a_migration_that_fails_leaves_the_old_format_whole(tmp_path, monkeypatch):
     folder = made_by(tmp_path / "c", 1)
     broken = (*schema.MIGRATIONS[:2], "CREATE TABLE half (a) STRICT; SELECT * FROM missing;")
-    monkeypatch.setattr(opening, "MIGRATIONS", broken)
+    monkeypatch.setattr(schema, "MIGRATIONS", broken)
     with pytest.raises(CollectionError):
         Store(folder)
     monkeypatch.undo()

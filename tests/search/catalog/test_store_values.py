@@ -10,18 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 import made_collections as made
-from seesay.cli.verify import CHINESE
 from seesay.errors import CollectionError
+from seesay.search.catalog import filter_masks
 from seesay.search.catalog import metadata as metadata_module
 from seesay.search.catalog.export import export
-from seesay.search.catalog.filters import columns
-from seesay.search.catalog.filters.columns import Columns
-from seesay.search.catalog.filters.conditions import Where, matching_units
-from seesay.search.catalog.sqlite.paths import path_to_text
+from seesay.search.catalog.filter_masks import Columns
+from seesay.search.catalog.filters import Where, matching_units
+from seesay.search.catalog.metadata import MOST_KEY, MOST_TEXT, sound
+from seesay.search.catalog.paths import path_to_text
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.values import MOST_KEY, MOST_TEXT, sound
-from seesay.search.checking.mending import mend
-from seesay.search.checking.metadata import check_metadata
+from seesay.search.checking.repair import mend
+from seesay.search.checking.verify import check_metadata
 from seesay.search.filtering import make_filter
 from seesay.search.plain import to_json
 from seesay.search.statistics import facets
@@ -149,7 +148,7 @@ def test_a_bad_value_is_shown_as_text_everywhere_and_nothing_fails(damaged, tmp_
         assert export(damaged, damaged.spaces.all()[0], tmp_path / f"e.{ending}") == 3
     for broad in (False, True):
         if broad:
-            monkeypatch.setattr(columns, "NARROW", 0)
+            monkeypatch.setattr(filter_masks, "NARROW", 0)
         masks = Columns(damaged.database)
         for key, _ in BAD:
             masks.mask(Where(key))
@@ -175,7 +174,7 @@ def test_bad_values_are_named_with_count_and_remedy_and_taken_out(damaged):
     (note,) = [f for f in check_metadata(damaged, deep=True) if f.where == "note"]
     assert (note.count, note.remedy) == (2, "rebuild")
     assert "2 values of note are none of their type" in str(note) and "seesay rebuild" in str(note)
-    assert "note" in CHINESE["metadata"].format(**vars(note))
+    assert "键 note 有 2 个值与其类型不符" in note.message.zh
     mend(damaged)
     assert check_metadata(damaged, deep=True) == []
     shown = damaged.units.metadata([1, 2, 3])

@@ -11,14 +11,13 @@ import pytest
 import made_collections as made
 from made_files import write_photo
 from raw_rows import raw_rows
-from seesay.cli.verify import CHINESE
-from seesay.search.catalog.records import ItemDraft, UnitDraft
-from seesay.search.catalog.sqlite.schema import KEYWORD_TABLE, KEYWORDS
+from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.passages import UnitDraft
+from seesay.search.catalog.schema import KEYWORD_TABLE, KEYWORDS
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.files import check_files
 from seesay.search.checking.findings import WORDS, Finding
-from seesay.search.checking.mending import mend
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.repair import mend
+from seesay.search.checking.verify import check_files, check_truth
 from seesay.search.vectors import faiss, generations
 from seesay.search.vectors.rows import Rows
 from seesay.search.vectors.vector_index import VectorIndex
@@ -277,10 +276,9 @@ def indexed(file):
 
 
 def test_every_finding_is_told_in_both_languages_with_what_it_found():
-    assert CHINESE.keys() == WORDS.keys()
     for kind, (remedy, _) in WORDS.items():
         finding = Finding(kind=kind, where="here", count=12345, detail="as an example")
-        english, chinese = str(finding), CHINESE[kind].format(**vars(finding))
+        english, chinese = finding.message.en, finding.message.zh
         for fact in ("here", "12345", "as an example"):
             assert (fact in english) == (fact in chinese), (kind, fact)
         if remedy in ("index", "rebuild"):

@@ -1,7 +1,7 @@
 """Kills with SIGKILL at random moments what changes a collection, and compares what is left with a
 ledger of what had been acknowledged. Run by test_crashes; ends with an error where they differ.
 
-Four kinds of work are killed: `ingest` while files and tables are added, changed, renamed and
+Four kinds of work are killed: `index` while files and tables are added, changed, renamed and
 deleted; two of these at once, or one of two; the building of an index; the filling of a second
 model's space, and the switch to it.
 
@@ -30,22 +30,19 @@ import torch
 
 from made_files import write_photo
 from seesay.inference.load import load
-from seesay.search.catalog.records import Space
-from seesay.search.catalog.sqlite.database import Change
+from seesay.search.catalog.database import Change
 from seesay.search.catalog.store import Store
-from seesay.search.checking.annotations import check_annotations
-from seesay.search.checking.truth import check_truth
-from seesay.search.indexing import filling
-from seesay.search.indexing.indexing import ingest
-from seesay.search.indexing.options import IngestOptions
-from seesay.search.indexing.spaces import fill, space_of
-from seesay.search.indexing.storing import committing, describing
+from seesay.search.catalog.vectors import Space
+from seesay.search.checking.verify import check_annotations, check_truth
+from seesay.search.indexing import captions, commit, fill
+from seesay.search.indexing.embed import space_of
+from seesay.search.indexing.index import index
+from seesay.search.indexing.options import IndexOptions
 from seesay.search.vectors import faiss
-from seesay.search.vectors.vector_index import VectorIndex
 
-ONE = IngestOptions(workers=1)
+ONE = IndexOptions(workers=1)
 NAMES, TABLES = 40, 3
-EXTRA, BUILDS = 3, 4  # after so many kills of `ingest` so many of builds, and one of filling
+EXTRA, BUILDS = 3, 4  # after so many kills of `index` so many of builds, and one of filling
 Known = dict[str, str]  # path -> hash of its content
 Work = Callable[[int], None]  # of a child, which says on a pipe how far it has come
 
@@ -181,7 +178,7 @@ class Driver:
         assert space is not None
         return space
 
-    def kill_ingest(self, *more: Path) -> None:
+    def kill_index(self, *more: Path) -> None:
         """Of every path, what is stored is what was there before the run or what the file holds,
         and never the former again once the latter had been acknowledged; so with paths that are
         gone. Further writers index `more` at the same time."""
@@ -189,13 +186,13 @@ class Driver:
         disk = self.on_disk()
         with Store(self.collection) as store:
             before = known(store)
-        works = [partial(self._ingest, folder) for folder in (self.folder, *more)]
+        works = [partial(self._index, folder) for folder in (self.folder, *more)]
         said = killed(works, self.rng, 24 * len(works))
         with Store(self.collection) as store:
             now = known(store)
             for lines in said:
                 states = [json.loads(line) for line in lines if line.startswith("{")]
-                self._count("pair" if more else "ingest", lines, len(states))
+                self._count("pair" if more else "index", lines, len(states))
                 state = before
                 for later in (*states, now):
                     for path in state.keys() | later.keys():
@@ -209,7 +206,7 @@ class Driver:
 
     def kill_pair(self) -> None:
         """The same with two writers, of whom the second has the same files or others."""
-        self.kill_ingest(self.rng.choice((self.folder, self.elsewhere)))
+        self.kill_index(self.rng.choice((self.folder, self.elsewhere)))
 
     def kill_build(self) -> None:
         """The newest index is whole and no older than the newest that had been acknowledged."""
@@ -260,7 +257,7 @@ class Driver:
         """After a run to the end: the collection holds the files, and their vectors."""
         with Store(self.collection) as store:
             space = self.active(store).id
-            ingest(store, self.spaces[space], [self.folder, self.elsewhere], ONE)
+            index(store, self.spaces[space], [self.folder, self.elsewhere], ONE)
             assert known(store) == self.on_disk()
             assert check_truth(store, deep=True) == check_annotations(store, deep=True) == []
             self.check_captions(store)
@@ -304,8 +301,8 @@ class Driver:
             assert unit.id in self.excused or disk.get(item.path) != item.content_hash, item
             self.excused.add(unit.id)
 
-    def _ingest(self, folder: Path, pipe: int) -> None:
-        committing.UNITS = describing.AT_ONCE = 3
+    def _index(self, folder: Path, pipe: int) -> None:
+        commit.PASSAGES = captions.AT_ONCE = 3
         writing = Store.writing
 
         def saying(self: Store, *of: object, **options: object) -> AbstractContextManager[Change]:
@@ -318,7 +315,7 @@ class Driver:
             def tell(_: object) -> None:
                 say(pipe, json.dumps(known(store)))
 
-            ingest(store, self.spaces[self.active(store).id], [folder], ONE, on_progress=tell)
+            index(store, self.spaces[self.active(store).id], [folder], ONE, on_progress=tell)
             tell(None)
 
     def _build(self, pipe: int) -> None:
@@ -330,20 +327,20 @@ class Driver:
                 say(pipe, str(lane.build().generation or 0))
 
     def _fill(self, pipe: int, space: int) -> None:
-        filling._AT_ONCE = 3
-        embed = filling.Filling._embed
+        fill._AT_ONCE = 3
+        embed = fill.Filler._embed
 
-        def saying(self: filling.Filling, units: object) -> None:
+        def saying(self: fill.Filler, units: object) -> None:
             say(pipe, "begin")
             embed(self, units)
 
-        filling.Filling._embed = saying
+        fill.Filler._embed = saying
         with Store(self.collection) as store:
 
             def tell(_: object) -> None:
                 say(pipe, str(self._vectors(store, space)))
 
-            fill(store, self.spaces[space], on_progress=tell)
+            fill.fill(store, self.spaces[space], on_progress=tell)
 
     def _vectors(self, store: Store, space: int) -> int:
         return store.vectors.count(space, "image") + store.vectors.count(space, "text")
@@ -359,7 +356,7 @@ def main(top: Path, model: Path, rounds: int, seed: int) -> None:
     torch.set_num_threads(1)  # a child that is forked must not wait for threads it has not got
     driver = Driver(top, model, seed)
     for number in range(1, rounds + 1):
-        driver.kill_ingest()
+        driver.kill_index()
         driver.kill_pair()
         if number % EXTRA == 0:
             for _ in range(BUILDS):  # they are short, so that a kill easily misses what matters

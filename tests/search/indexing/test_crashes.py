@@ -14,12 +14,12 @@ import made_collections as made
 from made_files import write_photo
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.truth import check_truth
-from seesay.search.indexing.indexing import ingest
-from seesay.search.indexing.options import IngestOptions
+from seesay.search.checking.verify import check_truth
+from seesay.search.indexing.index import index
+from seesay.search.indexing.options import IndexOptions
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
-ONE = IngestOptions(workers=1)
+ONE = IndexOptions(workers=1)
 
 
 def drive(tmp_path, model_folder, rounds):
@@ -40,8 +40,8 @@ def drive(tmp_path, model_folder, rounds):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the driver forks what it kills")
 def test_what_is_killed_again_and_again_loses_nothing(tmp_path, model_folder):
     report = drive(tmp_path, model_folder, 6)
-    assert (report["ingest kills"], report["build kills"], report["fill kills"]) == (6, 8, 2)
-    assert report["ingest acknowledged"] > 3 and report["ingest unfinished"] > 1
+    assert (report["index kills"], report["build kills"], report["fill kills"]) == (6, 8, 2)
+    assert report["index acknowledged"] > 3 and report["index unfinished"] > 1
     assert report["pair kills"] == 2 * 6 and report["rows of tables"] > report["rows lost"] == 0
 
 
@@ -53,11 +53,11 @@ def test_indexing_and_building_killed_200_times_and_filling_60_times_loses_nothi
 ):
     report = drive(tmp_path, model_folder, 200)
     sys.stderr.write(f"{report}\n")
-    assert (report["ingest kills"], report["build kills"], report["fill kills"]) == (200, 264, 66)
+    assert (report["index kills"], report["build kills"], report["fill kills"]) == (200, 264, 66)
     assert report["pair kills"] == 2 * 200 and report["pair unfinished"] > 100
     assert report["rows of tables"] > 100 and report["rows lost"] == 0
-    assert report["ingest acknowledged"] > 100 and report["ingest unfinished"] > 40
-    assert report["ingest inside"] > 20  # in the middle of a write
+    assert report["index acknowledged"] > 100 and report["index unfinished"] > 40
+    assert report["index inside"] > 20  # in the middle of a write
     assert report["build inside"] > 50 and report["fill inside"] > 5
     assert report["fill unfinished"] > 5 and report["switched"] > 5
 
@@ -65,10 +65,10 @@ def test_indexing_and_building_killed_200_times_and_filling_60_times_loses_nothi
 def test_a_torn_last_page_loses_the_last_batch_whole_and_the_same_call_brings_it_back(
     store, embedder, photos, tmp_path
 ):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     first = (store.folder / f"{FILE}-wal").stat().st_size
     write_photo(photos / "late.jpg", 77)
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     shutil.copytree(store.folder, tmp_path / "cut")
     log = tmp_path / "cut" / f"{FILE}-wal"
     raw = log.read_bytes()
@@ -78,18 +78,18 @@ def test_a_torn_last_page_loses_the_last_batch_whole_and_the_same_call_brings_it
     with Store(tmp_path / "cut") as cut:
         assert check_truth(cut, deep=True) == []
         assert len(list(cut.items.all())) == 6
-        assert ingest(cut, embedder, [photos], ONE).added == 1
+        assert index(cut, embedder, [photos], ONE).added == 1
 
 
 def test_a_folder_that_may_only_be_read_is_refused_before_anything_is_read(store, embedder, photos):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     store.close()
     with made.read_only(store.folder) as works:
         if not works:
             pytest.skip("cannot make a folder read-only here")
         with Store(store.folder) as locked:
             with pytest.raises(CollectionError, match="reading alone"):
-                ingest(locked, embedder, [photos], ONE)
+                index(locked, embedder, [photos], ONE)
             assert len(list(locked.items.all())) == 6
 
 
@@ -101,7 +101,7 @@ def test_a_full_disk_ends_the_run_keeps_what_was_stored_and_the_rest_comes_later
     command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)]
     if subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("cannot mount a small disk here")
-    monkeypatch.setattr("seesay.search.indexing.storing.committing.UNITS", 50)
+    monkeypatch.setattr("seesay.search.indexing.commit.PASSAGES", 50)
     try:
         folder = tmp_path / "p"
         for number in range(100):
@@ -110,14 +110,14 @@ def test_a_full_disk_ends_the_run_keeps_what_was_stored_and_the_rest_comes_later
             (folder / f"{number}.txt").write_text(f"number{number} some words " * 200)
         with Store(small / "c", create=True) as store:
             with pytest.raises(CollectionError, match="full"):
-                ingest(store, embedder, [folder], ONE)
+                index(store, embedder, [folder], ONE)
             there = len(list(store.items.all()))
             assert 0 < there < 500
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
         with Store(small / "c") as store:
             assert check_truth(store, deep=True) == []
             assert len(list(store.items.all())) == there
-            report = ingest(store, embedder, [folder], ONE)
+            report = index(store, embedder, [folder], ONE)
             assert report.added == 500 - there
             assert "left" in report.index_problem  # 64 MB to spare is what an index asks for
     finally:

@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 from made_files import write_photo
-from seesay.search.catalog.filters.columns import Columns
-from seesay.search.catalog.filters.conditions import matching_units
-from seesay.search.checking.files import check_files
+from seesay.search.catalog.filter_masks import Columns
+from seesay.search.catalog.filters import matching_units
+from seesay.search.checking.verify import check_files
 from seesay.search.filtering import make_filter
-from seesay.search.indexing.indexing import ingest
-from seesay.search.indexing.options import IngestOptions
-from seesay.search.indexing.watching import watch
+from seesay.search.indexing.index import index
+from seesay.search.indexing.options import IndexOptions
+from seesay.search.indexing.watch import watch
 from seesay.search.statistics import facets
 
-ONE = IngestOptions(workers=1)
+ONE = IndexOptions(workers=1)
 
 
 @pytest.fixture
@@ -57,14 +57,14 @@ def test_a_file_of_any_time_is_indexed_once_and_found(store, embedder, tmp_path,
     changed_at(tmp_path / "photos" / "bad.jpg", seconds)
     (tmp_path / "photos" / "t.csv").write_text("file,caption\na.jpg,A dog\n")
     changed_at(tmp_path / "photos" / "t.csv", seconds)
-    report = ingest(store, embedder, [tmp_path / "photos"], ONE)
+    report = index(store, embedder, [tmp_path / "photos"], ONE)
     assert (report.added, report.failed) == (1, 1)
-    again = ingest(store, embedder, [tmp_path / "photos"], ONE)
+    again = index(store, embedder, [tmp_path / "photos"], ONE)
     assert (again.unchanged, again.skipped, again.updated) == (2, 1, 0)
     assert check_files(store) == []
     photo.write_bytes(photo.read_bytes() + b"x")
     changed_at(photo, seconds + 5)
-    assert ingest(store, embedder, [tmp_path / "photos"], ONE).updated == 1
+    assert index(store, embedder, [tmp_path / "photos"], ONE).updated == 1
     assert facets(store).first.year == min(year, 2262)
     assert len(found(store, since=str(min(year, 2262)))) == 1
     assert len(found(store, until=str(year))) == 1
@@ -86,7 +86,7 @@ def test_watching_takes_in_a_file_of_any_time(store, embedder, tmp_path):
 def test_the_day_of_a_file_is_that_on_the_wall(store, embedder, tmp_path, zone, name, day):
     photo = write_photo(tmp_path / "photos" / "a.jpg", 1)
     changed_at(photo, int(datetime(2023, 12, 31, 23, tzinfo=UTC).timestamp()))
-    ingest(store, embedder, [tmp_path / "photos"], ONE)
+    index(store, embedder, [tmp_path / "photos"], ONE)
     zone(name)
     year = day[:4]
     for asked in ({"since": day, "until": day}, {"where": [f"file.modified={day}"]}):
@@ -103,7 +103,7 @@ def test_a_day_of_which_the_clock_skips_an_hour_is_whole(store, embedder, tmp_pa
         photo = write_photo(tmp_path / "photos" / f"{number}.jpg", number)
         moment = datetime(2024, 3, 30 + (number > 0), hour, tzinfo=UTC)
         changed_at(photo, int(moment.timestamp()))
-    ingest(store, embedder, [tmp_path / "photos"], ONE)
+    index(store, embedder, [tmp_path / "photos"], ONE)
     assert len(found(store, since="2024-03-31", until="2024-03-31")) == 3
 
 
@@ -114,6 +114,6 @@ def test_the_day_of_a_camera_is_that_on_its_clock_in_every_zone(store, embedder,
     (tmp_path / "photos" / "t.csv").write_text("file,seen\na.jpg,2024-01-01T00:30:00+09:00\n")
     for name in ("Asia/Tokyo", "America/Los_Angeles"):
         zone(name)
-        ingest(store, embedder, [tmp_path / "photos"], ONE)
+        index(store, embedder, [tmp_path / "photos"], ONE)
         for asked in ({"since": "2024"}, {"where": ["seen=2024-01-01"]}):
             assert len(found(store, **asked)) == 1

@@ -12,13 +12,14 @@ from made_files import write_photo
 from reader_processes import reader_processes
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.truth import check_truth
-from seesay.search.indexing.indexing import ingest
-from seesay.search.indexing.options import IngestOptions
-from seesay.search.indexing.spaces import fill, space_of
-from seesay.search.indexing.walking import count_files
+from seesay.search.checking.verify import check_truth
+from seesay.search.indexing.embed import space_of
+from seesay.search.indexing.fill import fill
+from seesay.search.indexing.index import index
+from seesay.search.indexing.options import IndexOptions
+from seesay.search.indexing.walk import count_files
 
-ONE = IngestOptions(workers=1)
+ONE = IndexOptions(workers=1)
 
 
 def paths(store):
@@ -44,7 +45,7 @@ def counted(embedder, monkeypatch):
 
 
 def test_vectors_are_those_of_the_embedder(store, embedder, photos):
-    report = ingest(store, embedder, [photos], ONE)
+    report = index(store, embedder, [photos], ONE)
     assert (report.added, report.images, report.failed) == (6, 6, 0)
     for path, vectors in vectors_by_path(store, embedder).items():
         expected = embedder.embed_images([path]).vectors
@@ -52,33 +53,33 @@ def test_vectors_are_those_of_the_embedder(store, embedder, photos):
 
 
 def test_what_is_known_is_not_read_again(store, embedder, photos, counted):
-    ingest(store, embedder, [photos], ONE)
-    again = ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
+    again = index(store, embedder, [photos], ONE)
     assert (again.unchanged, again.added, sum(counted)) == (6, 0, 6)
 
 
 def test_a_touched_file_is_unchanged_and_is_not_read_a_third_time(store, embedder, photos, counted):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     os.utime(photos / "a" / "0.jpg", ns=(1, 1))
-    assert ingest(store, embedder, [photos], ONE).unchanged == 6
+    assert index(store, embedder, [photos], ONE).unchanged == 6
     assert store.items.by_path([str(photos / "a" / "0.jpg")]).popitem()[1].mtime_ns == 1
     assert sum(counted) == 6
 
 
 def test_a_changed_file_gets_a_new_vector(store, embedder, photos):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     changed = write_photo(photos / "a" / "0.jpg", 99)
-    assert ingest(store, embedder, [photos], ONE).updated == 1
+    assert index(store, embedder, [photos], ONE).updated == 1
     found = vectors_by_path(store, embedder)[str(changed)]
     np.testing.assert_allclose(found, embedder.embed_images([changed]).vectors, atol=1e-3)
     assert len(paths(store)) == 6
 
 
 def test_a_renamed_folder_keeps_items_and_vectors(store, embedder, photos, counted):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     before = {item.id for item in store.items.all()}
     (photos / "a").rename(photos / "z")
-    report = ingest(store, embedder, [photos], ONE)
+    report = index(store, embedder, [photos], ONE)
     assert (report.moved, report.removed, report.added) == (2, 0, 0)
     assert {item.id for item in store.items.all()} == before
     assert str(photos / "z" / "0.jpg") in paths(store)
@@ -88,7 +89,7 @@ def test_a_renamed_folder_keeps_items_and_vectors(store, embedder, photos, count
 def test_two_files_that_change_names_with_each_other_are_not_embedded_again(
     store, embedder, photos, counted
 ):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     before = vectors_by_path(store, embedder)
     one, other = photos / "a" / "0.jpg", photos / "b" / "1.jpg"
     one.rename(photos / "x")
@@ -96,7 +97,7 @@ def test_two_files_that_change_names_with_each_other_are_not_embedded_again(
     (photos / "x").rename(other)
     os.utime(one, ns=(1, 1))
     os.utime(other, ns=(2, 2))
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     after = vectors_by_path(store, embedder)
     np.testing.assert_array_equal(after[str(one)], before[str(other)])
     np.testing.assert_array_equal(after[str(other)], before[str(one)])
@@ -107,58 +108,58 @@ def test_copies_share_one_embedding_in_one_run_and_later(store, embedder, tmp_pa
     content = write_photo(tmp_path / "p" / "0.jpg", 0).read_bytes()
     for number in range(1, 40):
         (tmp_path / "p" / f"{number}.jpg").write_bytes(content)
-    report = ingest(store, embedder, [tmp_path / "p"], IngestOptions(workers=2))
+    report = index(store, embedder, [tmp_path / "p"], IndexOptions(workers=2))
     assert (report.added, report.images, report.reused) == (40, 1, 39)
     (tmp_path / "p" / "late.jpg").write_bytes(content)
-    assert ingest(store, embedder, [tmp_path / "p"], ONE).reused == 1
+    assert index(store, embedder, [tmp_path / "p"], ONE).reused == 1
     assert sum(counted) == 1
 
 
 def test_deleted_files_are_removed_below_the_given_folder_only(store, embedder, photos):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     (photos / "a" / "0.jpg").unlink()
     (photos / "b" / "1.jpg").unlink()
-    assert ingest(store, embedder, [photos / "a"], ONE).removed == 1
-    assert ingest(store, embedder, [photos], IngestOptions(delete_missing=False)).removed == 0
+    assert index(store, embedder, [photos / "a"], ONE).removed == 1
+    assert index(store, embedder, [photos], IndexOptions(delete_missing=False)).removed == 0
     assert len(paths(store)) == 5
-    assert ingest(store, embedder, [photos], ONE).removed == 1
+    assert index(store, embedder, [photos], ONE).removed == 1
 
 
 @pytest.mark.parametrize("left", ["nothing", "an empty folder"])
 def test_an_unmounted_disk_deletes_nothing_and_is_reported(store, embedder, photos, left):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     photos.rename(photos.with_name("away"))
     if left == "an empty folder":
         photos.mkdir()
-    report = ingest(store, embedder, [photos], ONE)
+    report = index(store, embedder, [photos], ONE)
     assert report.removed == 0
     assert (report.missing_roots or report.empty_roots) == (str(photos),)
     assert len(paths(store)) == 6
-    assert ingest(store, embedder, [photos], IngestOptions(prune=True)).removed == 6
+    assert index(store, embedder, [photos], IndexOptions(prune=True)).removed == 6
 
 
 def test_a_file_that_turns_bad_is_quarantined_and_its_old_picture_no_longer_found(
     store, embedder, photos
 ):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     bad = photos / "a" / "0.jpg"
     bad.write_bytes(b"no picture")
-    assert ingest(store, embedder, [photos], ONE).failed == 1
+    assert index(store, embedder, [photos], ONE).failed == 1
     assert str(bad) not in paths(store)
-    assert ingest(store, embedder, [photos], ONE).skipped == 1
+    assert index(store, embedder, [photos], ONE).skipped == 1
     write_photo(bad, 0)
-    assert ingest(store, embedder, [photos], ONE).added == 1
+    assert index(store, embedder, [photos], ONE).added == 1
     assert store.quarantine.all() == []
 
 
 def test_bad_files_are_tried_again_when_asked_to_and_forgotten_when_gone(store, embedder, photos):
     (photos / "bad.jpg").write_bytes(b"no picture")
-    ingest(store, embedder, [photos], ONE)
-    again = IngestOptions(retry_failed=True, workers=1)
-    ingest(store, embedder, [photos], again)
+    index(store, embedder, [photos], ONE)
+    again = IndexOptions(retry_failed=True, workers=1)
+    index(store, embedder, [photos], again)
     assert len(store.quarantine.all()) == 1
     (photos / "bad.jpg").unlink()
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     assert store.quarantine.all() == []
 
 
@@ -175,13 +176,13 @@ def test_stopping_keeps_what_is_stored_and_the_same_call_goes_on(store, embedder
 
     embedder.encoder.images = Stopping()
     try:
-        report = ingest(store, embedder, [tmp_path / "p"], ONE, stop=stop)
+        report = index(store, embedder, [tmp_path / "p"], ONE, stop=stop)
     finally:
         del embedder.encoder.images
     assert report.interrupted
     assert 0 < report.added < 600
     assert store.runs.newest(1)[0].state == "interrupted"
-    rest = ingest(store, embedder, [tmp_path / "p"], ONE)
+    rest = index(store, embedder, [tmp_path / "p"], ONE)
     assert (rest.unchanged, rest.added) == (report.added, 600 - report.added)
 
 
@@ -189,13 +190,13 @@ RUN = """
 import sys
 from pathlib import Path
 from seesay.inference.load import load
-from seesay.search.indexing.indexing import ingest
-from seesay.search.indexing.options import IngestOptions
-from seesay.search.indexing.walking import count_files
+from seesay.search.indexing.index import index
+from seesay.search.indexing.options import IndexOptions
+from seesay.search.indexing.walk import count_files
 from seesay.search.catalog.store import FILE, Store
 embedder = load(sys.argv[2], device="cpu", dtype="float32")
 with Store(Path(sys.argv[1]), create=True) as store:
-    report = ingest(store, embedder, [sys.argv[3]], IngestOptions(workers=1),
+    report = index(store, embedder, [sys.argv[3]], IndexOptions(workers=1),
                     on_progress=lambda p: print(p.done, flush=True))
     print("interrupted" if report.interrupted else "done")
 """
@@ -244,7 +245,7 @@ def test_what_is_stored_can_be_searched_while_the_rest_is_read(store, embedder, 
         write_photo(tmp_path / "p" / f"{number}.bmp", number)
     seen = []
     space = space_of(store, embedder).id
-    ingest(
+    index(
         store,
         embedder,
         [tmp_path / "p"],
@@ -255,9 +256,9 @@ def test_what_is_stored_can_be_searched_while_the_rest_is_read(store, embedder, 
 
 def test_a_second_model_is_filled_and_then_used(store, embedder, other_embedder, photos):
     (photos / "note.txt").write_text("A dog runs over the grass.")
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     with pytest.raises(CollectionError, match="searched with"):
-        ingest(store, other_embedder, [photos], ONE)
+        index(store, other_embedder, [photos], ONE)
     first, second = space_of(store, embedder), space_of(store, other_embedder)
     assert (store.spaces.active().id, second.state) == (first.id, "filling")
     (photos / "b" / "1.jpg").unlink()
@@ -272,7 +273,7 @@ def test_a_second_model_is_filled_and_then_used(store, embedder, other_embedder,
 
 
 def test_filling_goes_on_where_it_was_stopped(store, embedder, other_embedder, photos):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     stop = threading.Event()
     stop.set()
     assert not fill(store, other_embedder, stop=stop).complete
@@ -283,8 +284,8 @@ def test_filling_goes_on_where_it_was_stopped(store, embedder, other_embedder, p
 
 def test_an_address_is_refused_unless_it_was_asked_for(store, embedder):
     with pytest.raises(CollectionError, match="address"):
-        ingest(store, embedder, ["http://127.0.0.1/a.jpg"], ONE)
-    report = ingest(store, embedder, ["http://127.0.0.1/a.jpg"], IngestOptions(urls=True))
+        index(store, embedder, ["http://127.0.0.1/a.jpg"], ONE)
+    report = index(store, embedder, ["http://127.0.0.1/a.jpg"], IndexOptions(urls=True))
     assert report.failed == 1
     assert store.quarantine.all()[0].stage == "address"
 
@@ -300,8 +301,8 @@ def test_a_reading_process_that_is_killed_costs_nothing(store, embedder, tmp_pat
             for child in killed:
                 child.kill()
 
-    monkeypatch.setattr("seesay.search.indexing.storing.committing.UNITS", 16)
-    report = ingest(store, embedder, [tmp_path / "p"], ONE, on_progress=kill)
+    monkeypatch.setattr("seesay.search.indexing.commit.PASSAGES", 16)
+    report = index(store, embedder, [tmp_path / "p"], ONE, on_progress=kill)
     assert killed
     assert (report.added, report.failed) == (200, 0)
 
@@ -311,11 +312,11 @@ def test_a_collection_among_the_files_is_not_taken_for_pictures(store, embedder,
         write_photo(photos / inner / "of it.webp", 70)
     (photos / "made" / FILE).touch()
     write_photo(photos / "thumbnails" / "mine.jpg", 71)
-    report = ingest(store, embedder, [photos], ONE)
+    report = index(store, embedder, [photos], ONE)
     assert report.added == 7  # a folder that is only called so is the user's own
     assert count_files([str(photos)], True, lambda: False) == 7
     (photos / FILE).touch()
-    assert ingest(store, embedder, [photos], ONE).unchanged == 6
+    assert index(store, embedder, [photos], ONE).unchanged == 6
     assert count_files([str(photos)], True, lambda: False) == 6
 
 
@@ -323,17 +324,17 @@ def test_vectors_that_were_lost_come_back_with_the_next_run_and_nothing_else_is_
     store, embedder, photos
 ):
     (photos / "note.txt").write_text("a dog on the grass")
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     space = store.spaces.active().id
     units = [unit.id for unit in store.units.of_items(item.id for item in store.items.all())]
     _, before = store.vectors.get(space, units)
     with store.writing("lose"):
         store.vectors.remove(space, units[2:])
     assert check_truth(store)[0].remedy == "index"
-    report = ingest(store, embedder, [photos], ONE)
+    report = index(store, embedder, [photos], ONE)
     assert (report.refilled, report.unchanged, report.updated) == (len(units) - 2, 7, 0)
     assert check_truth(store, deep=True) == []
     numbers, after = store.vectors.get(space, units)
     assert list(numbers) == units
     np.testing.assert_allclose(after, before, atol=2e-3)
-    assert ingest(store, embedder, [photos], ONE).refilled == 0
+    assert index(store, embedder, [photos], ONE).refilled == 0

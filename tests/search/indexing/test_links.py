@@ -7,10 +7,10 @@ import pytest
 
 from made_collections import add_files
 from made_files import write_photo
-from seesay.search.indexing.indexing import ingest
-from seesay.search.indexing.options import IngestOptions
+from seesay.search.indexing.index import index
+from seesay.search.indexing.options import IndexOptions
 
-ONE = IngestOptions(workers=1)
+ONE = IndexOptions(workers=1)
 
 
 def names(store, folder):
@@ -40,31 +40,31 @@ def linked(tmp_path):
 def test_links_and_hard_links_are_indexed_once_under_the_name_that_is_no_link(
     store, embedder, linked
 ):
-    report = ingest(store, embedder, [linked], ONE)
+    report = index(store, embedder, [linked], ONE)
     assert (report.added, report.links, report.failed) == (2, 3, 0)
     assert names(store, linked) == {"c.jpg", "far.jpg"}
-    again = ingest(store, embedder, [linked], ONE)
+    again = index(store, embedder, [linked], ONE)
     assert (again.added, again.unchanged, again.removed, again.links) == (0, 2, 0, 3)
 
 
 def test_a_link_that_is_named_first_does_not_take_the_place_of_the_file(store, embedder, linked):
-    report = ingest(store, embedder, [linked / "a" / "link.jpg", linked / "b" / "real.jpg"], ONE)
+    report = index(store, embedder, [linked / "a" / "link.jpg", linked / "b" / "real.jpg"], ONE)
     assert (report.added, report.links) == (1, 1)
     assert names(store, linked) == {"b/real.jpg"}
 
 
 def test_another_name_that_a_later_run_meets_is_not_indexed_again(store, embedder, linked):
-    ingest(store, embedder, [linked / "b"], ONE)
+    index(store, embedder, [linked / "b"], ONE)
     for place in (linked / "a", linked / "c.jpg"):
-        report = ingest(store, embedder, [place], ONE)
+        report = index(store, embedder, [place], ONE)
         assert (report.added, report.links, report.images) == (0, 1, 0)
     assert names(store, linked) == {"b/real.jpg"}
 
 
 def test_a_file_known_by_a_link_gets_its_own_name_and_keeps_its_number(store, embedder, linked):
-    ingest(store, embedder, [linked / "a"], ONE)
+    index(store, embedder, [linked / "a"], ONE)
     before = {item.id for item in store.items.all()}
-    assert ingest(store, embedder, [linked / "b"], ONE).moved == 1
+    assert index(store, embedder, [linked / "b"], ONE).moved == 1
     assert names(store, linked) == {"b/real.jpg"}
     assert {item.id for item in store.items.all()} == before
 
@@ -74,13 +74,13 @@ def test_a_collection_that_has_every_name_keeps_one_and_what_was_said_of_the_oth
 ):
     (linked / "a" / "table.csv").write_text("path,caption\nlink.jpg,a harbour\n")
     (linked / "table.csv").write_text("path,caption\nb/real.jpg,by the sea\n")
-    ingest(store, embedder, [linked], ONE)
+    index(store, embedder, [linked], ONE)
     add_files(store, [linked / "a" / "link.jpg", linked / "b" / "real.jpg"])
-    report = ingest(store, embedder, [linked], ONE)
+    report = index(store, embedder, [linked], ONE)
     assert report.removed == 2
     assert names(store, linked) == {"c.jpg", "far.jpg", "a/table.csv", "table.csv"}
     assert caption(store, linked / "c.jpg").splitlines() == ["a harbour", "by the sea"]
-    again = ingest(store, embedder, [linked], ONE)
+    again = index(store, embedder, [linked], ONE)
     assert (again.removed, again.updated) == (0, 0)
     assert caption(store, linked / "c.jpg").splitlines() == ["a harbour", "by the sea"]
 
@@ -92,19 +92,19 @@ def test_copies_that_became_one_file_are_one_and_copies_that_are_two_stay_two(
     write_photo(folder / "1.jpg", 1)
     for number in "23":
         shutil.copy2(folder / "1.jpg", folder / f"{number}.jpg")
-    assert ingest(store, embedder, [folder], ONE).added == 3
+    assert index(store, embedder, [folder], ONE).added == 3
     (folder / "2.jpg").unlink()
     os.link(folder / "1.jpg", folder / "2.jpg")
-    report = ingest(store, embedder, [folder], ONE)
+    report = index(store, embedder, [folder], ONE)
     assert (report.removed, report.links) == (1, 1)
     assert names(store, folder) == {"1.jpg", "3.jpg"}
 
 
 def test_a_name_is_taken_up_when_the_one_that_was_indexed_goes(store, embedder, linked):
-    ingest(store, embedder, [linked], ONE)
+    index(store, embedder, [linked], ONE)
     before = {item.id for item in store.items.all()}
     (linked / "c.jpg").unlink()
-    report = ingest(store, embedder, [linked], ONE)
+    report = index(store, embedder, [linked], ONE)
     assert (report.moved, report.removed) == (1, 0)
     assert names(store, linked) == {"b/real.jpg", "far.jpg"}
     assert {item.id for item in store.items.all()} == before
@@ -117,7 +117,7 @@ def test_a_table_that_is_linked_into_two_folders_describes_the_pictures_of_both(
         write_photo(tmp_path / "photos" / place / "1.jpg", number)
     (tmp_path / "photos" / "a" / "table.csv").write_text("path,caption\n1.jpg,a bridge\n")
     (tmp_path / "photos" / "b" / "table.csv").symlink_to(tmp_path / "photos" / "a" / "table.csv")
-    ingest(store, embedder, [tmp_path / "photos"], ONE)
+    index(store, embedder, [tmp_path / "photos"], ONE)
     for place in "ab":
         assert caption(store, tmp_path / "photos" / place / "1.jpg") == "a bridge"
 
@@ -125,13 +125,13 @@ def test_a_table_that_is_linked_into_two_folders_describes_the_pictures_of_both(
 def test_pictures_of_an_older_collection_get_their_fingerprint_without_being_embedded(
     store, embedder, photos, monkeypatch
 ):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     before = store.fingerprints.of_contents()
     assert len(before.contents) == 6 and store.fingerprints.missing() == []
     with store.writing("as older versions did"):
         store.database.run("DELETE FROM fingerprints WHERE unit > 2")
     assert len(store.fingerprints.missing()) == 4
     monkeypatch.setattr(embedder.encoder, "images", None)
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     after = store.fingerprints.of_contents()
     assert after.pixels.tolist() == before.pixels.tolist() and store.fingerprints.missing() == []

@@ -10,17 +10,16 @@ import pytest
 
 from made_files import write_photo
 from raw_rows import raw_rows
-from seesay.search.catalog.sqlite import opening
+from seesay.search.catalog import schema
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.checking.annotations import check_annotations
-from seesay.search.checking.mending import mend
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.repair import mend
+from seesay.search.checking.verify import check_annotations, check_truth
 from seesay.search.collection import Collection
-from seesay.search.indexing.indexing import ingest
-from seesay.search.indexing.options import IngestOptions
-from seesay.search.indexing.storing import describing
+from seesay.search.indexing import captions as describing
+from seesay.search.indexing.index import index
+from seesay.search.indexing.options import IndexOptions
 
-ONE = IngestOptions(workers=1)
+ONE = IndexOptions(workers=1)
 CAPTIONED = {f"{number}.jpg": (f"dog {number}", float(number)) for number in range(6)}
 
 
@@ -33,7 +32,7 @@ def table(photos):
 
 @pytest.fixture
 def indexed(store, embedder, photos, table):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     assert check_annotations(store, deep=True) == []
     return store
 
@@ -74,7 +73,7 @@ def test_rows_that_are_lost_are_found_and_indexing_brings_them_back(
     assert (finding.kind, finding.count, finding.remedy) == ("missing annotations", count, "index")
     assert f"of the 6 rows of the table {table}" in str(finding)
     assert (undescribed.kind, undescribed.count) == ("undescribed pictures", count)
-    ingest(indexed, embedder, [photos / "a"], ONE)  # wherever the table lies
+    index(indexed, embedder, [photos / "a"], ONE)  # wherever the table lies
     assert check_annotations(indexed, deep=True) == []
     assert captioned(indexed) == CAPTIONED
 
@@ -92,7 +91,7 @@ def test_pictures_that_lost_their_description_are_found_by_a_deep_check_and_desc
     assert findings(indexed, deep=True) == [("wrong descriptions", 3, "rebuild")]
     mend(indexed)  # as `rebuild` does
     assert findings(indexed) == [("undescribed pictures", 3, "index")]
-    ingest(indexed, embedder, [photos], ONE)
+    index(indexed, embedder, [photos], ONE)
     assert check_annotations(indexed, deep=True) == []
     assert captioned(indexed) == CAPTIONED
     assert mend(indexed) == 0
@@ -110,11 +109,11 @@ def test_a_run_that_ends_before_all_is_described_is_found_and_the_next_goes_on(
 
     monkeypatch.setattr(describing, "AT_ONCE", 2)
     monkeypatch.setattr(describing, "caption_vectors", stopping)
-    assert ingest(store, embedder, [photos], ONE, stop=stop).interrupted
+    assert index(store, embedder, [photos], ONE, stop=stop).interrupted
     assert findings(store, deep=True) == [("undescribed pictures", 4, "index")]
     (finding,) = Collection(store, embedder).verify()
     assert finding.kind == "undescribed pictures"
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     assert captioned(store) == CAPTIONED
 
 
@@ -130,9 +129,9 @@ def test_a_table_whose_rows_are_not_all_stored_is_not_stored_at_all(
     with monkeypatch.context() as patch:
         patch.setattr(store.annotations, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            ingest(store, embedder, [photos], ONE)
+            index(store, embedder, [photos], ONE)
     assert store.annotations.tables() == [] and store.annotations.is_empty()
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     assert captioned(store) == CAPTIONED
 
 
@@ -171,7 +170,7 @@ def as_version_0_1_0(store, *more):
     store.close()
     old = store.folder.parent / "old"
     old.mkdir()
-    opening.migrate(old / FILE, 4)
+    schema.migrate(old / FILE, 4)
     with closing(sqlite3.connect(old / FILE)) as connection:
         connection.execute("ATTACH ? AS now", (str(store.file),))
         for name in _SAME:
@@ -196,7 +195,7 @@ def test_captions_that_version_0_1_0_lost_are_found_and_indexing_brings_them_bac
             str(table),
             3,
         )
-        report = ingest(store, embedder, [photos], ONE)
+        report = index(store, embedder, [photos], ONE)
         assert (report.added, report.updated, report.images) == (0, 0, 0)
         assert check_annotations(store, deep=True) == check_truth(store, deep=True) == []
         assert captioned(store) == CAPTIONED
@@ -208,7 +207,7 @@ def test_a_collection_of_version_0_1_0_goes_on_as_it_was(indexed, embedder, phot
         assert check_annotations(store, deep=True) == []
         assert captioned(store) == before
         head = store.ledger.head()
-        ingest(store, embedder, [photos], ONE)
+        index(store, embedder, [photos], ONE)
         actions = [one.action for one in store.ledger.since(head)]
         assert actions == [
             "begin",
@@ -218,7 +217,7 @@ def test_a_collection_of_version_0_1_0_goes_on_as_it_was(indexed, embedder, phot
         ]  # counted, and nothing described again
         assert captioned(store) == before and check_annotations(store, deep=True) == []
         table.unlink()
-        ingest(store, embedder, [photos], ONE)
+        index(store, embedder, [photos], ONE)
         assert set(captioned(store).values()) == {(None, None)}
 
 
@@ -226,11 +225,11 @@ def test_a_picture_that_was_renamed_under_version_0_1_0_keeps_its_caption(
     indexed, embedder, photos
 ):
     os.rename(photos / "a" / "0.jpg", photos / "new.jpg")
-    ingest(indexed, embedder, [photos], ONE)
+    index(indexed, embedder, [photos], ONE)
     with as_version_0_1_0(indexed) as store:
         for number in range(2):
             write_photo(photos / f"late{number}.jpg", 70 + number)
-            ingest(store, embedder, [photos], ONE)
+            index(store, embedder, [photos], ONE)
             assert captioned(store)["new.jpg"] == ("dog 0", 0.0)
             assert check_annotations(store, deep=True) == []
 
@@ -242,7 +241,7 @@ def test_a_table_that_version_0_1_0_was_killed_in_is_taken_back_and_taken_in_aga
         "DELETE FROM items WHERE kind = 'table'; DELETE FROM said WHERE unit > 2 AND source > ''"
     )
     with as_version_0_1_0(indexed, killed) as store:
-        ingest(store, embedder, [photos / "a"], ONE)
+        index(store, embedder, [photos / "a"], ONE)
         assert captioned(store)["0.jpg"] == (None, None)
-        ingest(store, embedder, [photos], ONE)
+        index(store, embedder, [photos], ONE)
         assert captioned(store) == CAPTIONED

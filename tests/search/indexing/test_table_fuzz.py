@@ -8,18 +8,17 @@ import pytest
 from hostile_tables import hostile_table
 from made_files import write_photo
 from seesay.cli.errors import STAGES
-from seesay.data.batches_config import RecordsConfig, open_records
+from seesay.data.sources import RecordsConfig, open_records
 from seesay.errors import SeesayError
 from seesay.search.asking.query import Query
-from seesay.search.catalog.filters.columns import Columns
-from seesay.search.catalog.filters.conditions import Where, matching_units
+from seesay.search.catalog.filter_masks import Columns
+from seesay.search.catalog.filters import Where, matching_units
+from seesay.search.catalog.metadata import MOST_KEY, MOST_TEXT
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.values import MOST_KEY, MOST_TEXT
-from seesay.search.checking.metadata import check_metadata
-from seesay.search.checking.truth import check_truth
+from seesay.search.checking.verify import check_metadata, check_truth
 from seesay.search.collection import Collection
 from seesay.search.filtering import make_filter
-from seesay.search.indexing.options import IngestOptions
+from seesay.search.indexing.options import IndexOptions
 from seesay.search.plain import to_json
 
 TABLES, COLLECTIONS, PICTURES = 1000, 4, 60
@@ -40,14 +39,14 @@ def test_hostile_tables_cost_themselves_and_nothing_else(part, pictures, embedde
     for name, content in tables:
         (folder / name).write_bytes(content)
     with Collection(Store(tmp_path / "c", create=True), embedder) as collection:
-        report = collection.index([folder], IngestOptions(workers=2))
+        report = collection.index([folder], IndexOptions(workers=2))
         assert report.added > PICTURES / 2
         bad = collection.errors()
         assert not [one for one in bad if one.error.startswith("reading it failed")]
         assert {one.stage for one in bad} <= STAGES.keys()
         _check_everything(collection, tmp_path)
         head = collection.store.ledger.head()
-        collection.index([folder], IngestOptions(workers=2))
+        collection.index([folder], IndexOptions(workers=2))
         since = {entry.action for entry in collection.store.ledger.since(head)}
         assert since <= {"begin", "end", "index"}  # what failed is tried again
 

@@ -10,12 +10,12 @@ import pytest
 from made_files import write_photo
 from seesay.search.asking.tags import TAG_KEY
 from seesay.search.catalog.store import Store
-from seesay.search.indexing.indexing import ingest
-from seesay.search.indexing.options import IngestOptions
-from seesay.search.indexing.storing import describing
-from seesay.search.indexing.storing.known import known_roots
+from seesay.search.indexing import captions as describing
+from seesay.search.indexing.index import index
+from seesay.search.indexing.options import IndexOptions
+from seesay.search.indexing.remove import known_roots, remove
 
-ONE = IngestOptions(workers=1)
+ONE = IndexOptions(workers=1)
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_a_table_that_is_being_described_loses_nothing_to_another_writer(
     store, other, embedder, photos, elsewhere, monkeypatch
 ):
     write_table(photos, "dog")
-    before_embedding(monkeypatch, 3, lambda: ingest(other, embedder, [elsewhere], ONE))
-    ingest(store, embedder, [photos], ONE)
+    before_embedding(monkeypatch, 3, lambda: index(other, embedder, [elsewhere], ONE))
+    index(store, embedder, [photos], ONE)
     assert captions(store) == {**six("dog"), "x.png": None}
 
 
@@ -102,7 +102,7 @@ def test_a_table_that_is_being_described_loses_nothing_to_another_process(
 
     write_table(photos, "dog")
     before_embedding(monkeypatch, 3, run)
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     assert captions(store) == {**six("dog"), "x.png": None}
 
 
@@ -114,10 +114,10 @@ def test_a_picture_that_another_writer_brings_while_its_table_comes_in_is_descri
 
     def bring():
         write_photo(elsewhere / "y.png", 100)
-        ingest(other, embedder, [elsewhere], ONE)
+        index(other, embedder, [elsewhere], ONE)
 
     before_change(monkeypatch, store, "table", bring)
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     assert captions(store)["y.png"] == "A ship"
 
 
@@ -129,13 +129,13 @@ def test_a_table_read_before_another_writer_took_in_a_newer_one_changes_nothing(
 
     def overtake():
         write_table(photos, "a newer cat")
-        ingest(other, embedder, [photos], ONE)
+        index(other, embedder, [photos], ONE)
 
     if moment == "before it is described":
         before_embedding(monkeypatch, 1, overtake)
     else:
         before_change(monkeypatch, store, "table", overtake)
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     assert captions(store) == six("a newer cat")
 
 
@@ -146,27 +146,27 @@ def test_a_table_that_is_away_for_a_moment_while_it_is_described_is_described_ag
 
     def take_away():
         (photos / "captions.csv").rename(tmp_path / "kept.csv")
-        ingest(other, embedder, [photos], ONE)
+        index(other, embedder, [photos], ONE)
         (tmp_path / "kept.csv").rename(photos / "captions.csv")
 
     before_embedding(monkeypatch, 3, take_away)
-    ingest(store, embedder, [photos], ONE)
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     assert captions(store) == six("dog")
 
 
 def test_two_writers_that_begin_with_a_folder_each_both_remember_theirs(
     store, other, embedder, photos, elsewhere, monkeypatch
 ):
-    before_change(monkeypatch, store, "begin", lambda: ingest(other, embedder, [elsewhere], ONE))
-    ingest(store, embedder, [photos], ONE)
+    before_change(monkeypatch, store, "begin", lambda: index(other, embedder, [elsewhere], ONE))
+    index(store, embedder, [photos], ONE)
     assert set(known_roots(store)) == {str(photos), str(elsewhere)}
 
 
 def test_a_picture_that_another_writer_found_renamed_is_not_removed_under_its_old_name(
     store, other, embedder, photos, monkeypatch
 ):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     (item,) = store.items.by_path([str(photos / "a" / "0.jpg")]).values()
     (unit,) = store.units.of_items([item.id])
     with store.writing("tag"):
@@ -174,11 +174,11 @@ def test_a_picture_that_another_writer_found_renamed_is_not_removed_under_its_ol
 
     def find_again():
         (photos.parent / "away.jpg").rename(photos / "b" / "0.jpg")
-        ingest(other, embedder, [photos], ONE)
+        index(other, embedder, [photos], ONE)
 
     (photos / "a" / "0.jpg").rename(photos.parent / "away.jpg")
     before_change(monkeypatch, store, "remove", find_again)
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     (found,) = store.items.by_path([str(photos / "b" / "0.jpg")]).values()
     assert found.id == item.id
     assert store.units.metadata([unit.id])[unit.id][TAG_KEY] == "dog"
@@ -187,15 +187,34 @@ def test_a_picture_that_another_writer_found_renamed_is_not_removed_under_its_ol
 def test_what_was_read_before_another_writer_took_in_a_newer_file_changes_nothing(
     store, other, embedder, photos, monkeypatch
 ):
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     write_photo(photos / "a" / "0.jpg", 50)
 
     def overtake():
         write_photo(photos / "a" / "0.jpg", 51)
-        ingest(other, embedder, [photos], ONE)
+        index(other, embedder, [photos], ONE)
 
     before_change(monkeypatch, store, "index", overtake)
-    ingest(store, embedder, [photos], ONE)
+    index(store, embedder, [photos], ONE)
     (item,) = store.items.by_path([str(photos / "a" / "0.jpg")]).values()
     facts = (photos / "a" / "0.jpg").stat()
     assert (item.size, item.mtime_ns) == (facts.st_size, facts.st_mtime_ns)
+
+
+def test_a_copy_whose_original_another_writer_removes_meanwhile_is_stored_with_its_vector(
+    store, other, embedder, photos, tmp_path, monkeypatch
+):
+    index(store, embedder, [photos], ONE)
+    space = store.spaces.active().id
+    (original,) = store.items.by_path([str(photos / "a" / "0.jpg")]).values()
+    _, expected = store.vectors.get(space, [store.units.of_items([original.id])[0].id])
+    copy = tmp_path / "copies" / "0.jpg"
+    copy.parent.mkdir()
+    copy.write_bytes((photos / "a" / "0.jpg").read_bytes())
+    monkeypatch.setattr(embedder.encoder, "images", None)  # nothing may be embedded again
+    before_change(monkeypatch, store, "index", lambda: remove(other, [original.path]))
+    report = index(store, embedder, [copy], ONE)
+    assert (report.added, report.reused) == (1, 1)
+    (item,) = store.items.by_path([str(copy)]).values()
+    _, found = store.vectors.get(space, [store.units.of_items([item.id])[0].id])
+    assert found.tolist() == expected.tolist()

@@ -6,9 +6,9 @@ import pytest
 from made_files import write_photo
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import Store
-from seesay.search.indexing import watching
-from seesay.search.indexing.options import IngestOptions
-from seesay.search.indexing.watching import watch
+from seesay.search.indexing import watch as watching
+from seesay.search.indexing.options import IndexOptions
+from seesay.search.indexing.watch import watch
 
 
 @pytest.fixture(params=["notified", "polling"])
@@ -21,7 +21,7 @@ def watched(request, tmp_path, embedder, photos, monkeypatch):
     with Store(photos / ".seesay", create=True) as store:  # its own files change all the time
         thread = threading.Thread(
             target=watch,
-            args=(store, embedder, [photos], IngestOptions(workers=1)),
+            args=(store, embedder, [photos], IndexOptions(workers=1)),
             kwargs={"on_report": reports.put, "stop": stop},
         )
         thread.start()

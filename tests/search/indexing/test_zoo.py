@@ -9,8 +9,9 @@ from PIL import Image
 from made_documents import write_documents
 from made_files import write_oddities, write_photo, write_zoo
 from reader_processes import reader_processes
-from seesay.search.indexing.indexing import ingest
-from seesay.search.indexing.options import IngestOptions, ReadLimits
+from seesay.search.indexing.index import index
+from seesay.search.indexing.options import IndexOptions
+from seesay.search.reading.files import ReadLimits
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="pipes, devices and links in the zoo")
 MEGABYTE = 2**20
@@ -51,9 +52,7 @@ def test_everything_bad_is_recorded_nothing_is_fatal_and_memory_is_bounded(
     sound = write_oddities(tmp_path / "zoo" / "odd")
     limits = ReadLimits(max_pixels=16 * MEGABYTE, memory_bytes=512 * MEGABYTE, seconds=10.0)
     with PeakMemory() as peak:
-        report = ingest(
-            store, embedder, [tmp_path / "zoo"], IngestOptions(workers=2, limits=limits)
-        )
+        report = index(store, embedder, [tmp_path / "zoo"], IndexOptions(workers=2, limits=limits))
     listed = {entry.path: entry for entry in store.quarantine.all()}
     assert set(listed) == {str(path) for path in bad.values()}
     assert all(entry.error and entry.stage for entry in listed.values())
@@ -74,9 +73,9 @@ def test_kinds_that_nothing_reads_yet_are_counted_and_refused_where_they_are_nam
     pdf_named_text = photos / "page.txt"
     pdf_named_text.write_bytes(files[0].read_bytes())
     with PeakMemory() as peak:
-        report = ingest(store, embedder, [photos], IngestOptions(workers=1))
+        report = index(store, embedder, [photos], IndexOptions(workers=1))
         assert (report.left_out, report.added) == ({".pdf": 2, ".mp4": 1}, 6)
-        named = ingest(store, embedder, files, IngestOptions(workers=1))
+        named = index(store, embedder, files, IndexOptions(workers=1))
     assert (named.added, named.failed) == (0, 3)
     listed = {entry.path: entry.error for entry in store.quarantine.all()}
     assert set(listed) == {str(path) for path in (*files, pdf_named_text)}
@@ -93,7 +92,7 @@ def test_a_picture_of_many_frames_costs_no_more_than_its_first(store, embedder, 
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "moving.gif").write_bytes(data[:head] + data[head:-1] * 250 + data[-1:])
     with PeakMemory() as peak:
-        report = ingest(store, embedder, [tmp_path / "p"], IngestOptions(workers=1))
+        report = index(store, embedder, [tmp_path / "p"], IndexOptions(workers=1))
     assert (report.added, report.failed) == (1, 0)
     assert peak.readers < 300 * MEGABYTE  # all frames in RGB would be 600 MB
 
@@ -101,21 +100,21 @@ def test_a_picture_of_many_frames_costs_no_more_than_its_first(store, embedder, 
 def test_the_zoo_is_left_alone_until_it_changes(store, embedder, tmp_path):
     bad = write_zoo(tmp_path / "zoo")
     write_photo(tmp_path / "zoo" / "odd" / "0.jpg", 0)
-    ingest(store, embedder, [tmp_path / "zoo"], IngestOptions(workers=1))
+    index(store, embedder, [tmp_path / "zoo"], IndexOptions(workers=1))
     before = {entry.path: entry.tries for entry in store.quarantine.all()}
-    again = ingest(store, embedder, [tmp_path / "zoo"], IngestOptions(workers=1))
+    again = index(store, embedder, [tmp_path / "zoo"], IndexOptions(workers=1))
     assert again.failed == 0
     assert {entry.path: entry.tries for entry in store.quarantine.all()} == before
     bad["zero-byte"].unlink()
     write_photo(bad["zero-byte"], 5)
-    mended = ingest(store, embedder, [tmp_path / "zoo"], IngestOptions(workers=1))
+    mended = index(store, embedder, [tmp_path / "zoo"], IndexOptions(workers=1))
     assert (mended.added, mended.failed) == (1, 0)
 
 
 def test_a_folder_that_cannot_be_listed_is_recorded_and_keeps_what_is_known_below_it(
     store, embedder, photos, monkeypatch
 ):
-    ingest(store, embedder, [photos], IngestOptions(workers=1))
+    index(store, embedder, [photos], IndexOptions(workers=1))
     real = os.scandir
 
     def refusing(folder):
@@ -125,11 +124,11 @@ def test_a_folder_that_cannot_be_listed_is_recorded_and_keeps_what_is_known_belo
 
     monkeypatch.setattr(os, "scandir", refusing)
     (photos / "a" / "0.jpg").unlink()
-    report = ingest(store, embedder, [photos], IngestOptions(workers=1))
+    report = index(store, embedder, [photos], IndexOptions(workers=1))
     assert report.removed == 0
     assert [entry.path for entry in store.quarantine.all()] == [str(photos / "a")]
     monkeypatch.setattr(os, "scandir", real)
-    assert ingest(store, embedder, [photos], IngestOptions(workers=1)).removed == 1
+    assert index(store, embedder, [photos], IndexOptions(workers=1)).removed == 1
 
 
 def test_a_path_too_long_to_open_is_recorded(store, embedder, tmp_path):
@@ -145,6 +144,6 @@ def test_a_path_too_long_to_open_is_recorded(store, embedder, tmp_path):
             stream.write((top / "0.jpg").read_bytes())
     finally:
         os.chdir(here)
-    report = ingest(store, embedder, [top], IngestOptions(workers=1))
+    report = index(store, embedder, [top], IndexOptions(workers=1))
     assert (report.added, report.failed) == (1, 1)
     assert "too long" in store.quarantine.all()[0].error

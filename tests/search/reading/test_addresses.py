@@ -7,9 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-from seesay.search.indexing.options import ReadLimits
 from seesay.search.reading.addresses import fetch, is_public
-from seesay.search.reading.files import RefusedError
+from seesay.search.reading.files import ReadLimits, RefusedError
 
 
 class Site(http.server.BaseHTTPRequestHandler):

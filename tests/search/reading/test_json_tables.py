@@ -5,8 +5,8 @@ from datetime import datetime
 
 import pytest
 
-from seesay.search.indexing.indexing import ingest
-from seesay.search.indexing.options import IngestOptions
+from seesay.search.indexing.index import index
+from seesay.search.indexing.options import IndexOptions
 from seesay.search.reading import tables
 from seesay.search.reading.files import RefusedError
 
@@ -36,7 +36,7 @@ def test_a_line_says_what_a_row_of_a_csv_says():
         {"caption": "A cat", "file": " b.jpg "},
     )
     assert read_json_lines(same) == read_table(csv, tabs=False)
-    first = read_json_lines(same)[0][0]
+    first = read_json_lines(same).rows[0]
     assert first.metadata == {"year": 2019.0, "taken": datetime(2019, 7, 6), "place": "杭州"}
 
 
@@ -53,8 +53,9 @@ def test_captions_may_be_a_list_and_metadata_an_object_and_the_rest_is_left_out(
         },
         {"image": "a.jpg", "captions": "Another", "metadata": {"camera": "X200"}},
     )
-    ((row,), complaint) = read_json_lines(text)
-    assert (row.path, row.caption, complaint) == ("a.jpg", "A dog\n一只狗\nAnother", None)
+    table = read_json_lines(text)
+    (row,) = table.rows
+    assert (row.path, row.caption, table.complaint) == ("a.jpg", "A dog\n一只狗\nAnother", None)
     assert row.metadata == {"camera": "X100", "sharp": "true"}
 
 
@@ -62,9 +63,11 @@ def test_what_is_no_object_or_names_no_picture_is_named_and_the_rest_is_used():
     text = (
         '{"path": "a.jpg", "caption": "A\\u2028dog"}\r\n\n[1]\n{"path": ""}\n{"caption": "x"}\n{"pa'
     )
-    rows, complaint = read_json_lines(text + "\n" + "[" * 100_000)
-    assert [row.path for row in rows] == ["a.jpg"]
-    assert complaint.startswith("line 3, 4, 5, 6, 7 cannot be used. Expected a JSON object with")
+    table = read_json_lines(text + "\n" + "[" * 100_000)
+    assert [row.path for row in table.rows] == ["a.jpg"]
+    assert table.complaint.startswith(
+        "line 3, 4, 5, 6, 7 cannot be used. Expected a JSON object with"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,7 @@ def test_what_is_no_table_is_refused(text, told):
 def test_a_collection_takes_it_in_as_a_table(store, embedder, photos):
     (photos / "captions.jsonl").write_text(lines({"path": "a/0.jpg", "caption": "一只狗在草地上"}))
     (photos / "log.JSONL").write_text(lines({"level": "info"}))
-    report = ingest(store, embedder, [photos], IngestOptions(workers=1))
+    report = index(store, embedder, [photos], IndexOptions(workers=1))
     assert (report.added, report.failed, report.left_out) == (6, 1, {})
     units = store.keywords.search("草地", 9)[0]
     assert [unit.text for unit in store.units.get(units)] == ["一只狗在草地上"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from seesay.search.reading.files import RefusedError
-from seesay.search.reading.texts import PIECE, pieces, read_text, text_units
+from seesay.search.reading.texts import PIECE, pieces, read_text, text_passages
 
 CHINESE = "一只狗在草地上奔跑，长江大桥的夜景很美。"
 
@@ -33,13 +33,13 @@ def test_pieces_break_at_paragraphs_then_sentences_then_words():
     found = [text[a:b] for a, b in pieces(text)]
     assert found == [paragraphs[0], paragraphs[1] + "\n\n" + paragraphs[2]]
     long = "One sentence of some words stands here. " * 40
-    assert all(text_units(long)[i].text.endswith("here.") for i in range(len(text_units(long))))
+    assert all(passage.text.endswith("here.") for passage in text_passages(long))
 
 
 def test_a_chinese_piece_is_shorter_than_a_latin_one():
-    (unit, *_) = text_units(CHINESE * 100)
-    assert PIECE / 6 < len(unit.text) <= PIECE / 3
-    assert unit.text.endswith("。")
+    (passage, *_) = text_passages(CHINESE * 100)
+    assert PIECE / 6 < len(passage.text) <= PIECE / 3
+    assert passage.text.endswith("。")
 
 
 @given(some.text(alphabet="ab。. \n#中文é", max_size=3000))
@@ -53,4 +53,4 @@ def test_pieces_hold_all_that_is_not_space_in_order_and_know_where_it_lies(text)
 
 def test_a_text_of_spaces_is_refused():
     with pytest.raises(RefusedError, match="no text"):
-        text_units(" \n\t ")
+        text_passages(" \n\t ")

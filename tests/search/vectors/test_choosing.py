@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -16,11 +15,10 @@ from seesay.cli.main import run
 from seesay.errors import CollectionError, ConfigError, MissingExtraError
 from seesay.search.catalog.store import Store
 from seesay.search.collection import Collection
-from seesay.search.indexing.storing.upkeep import keep_up
-from seesay.search.vectors import generations, vector_index
+from seesay.search.indexing.fill import keep_up
+from seesay.search.vectors import chroma, generations, vector_index
 from seesay.search.vectors.engines import engine_of, reached, use_engine
-from seesay.search.vectors.outside import chroma
-from seesay.search.vectors.outside.servers import CHOSEN, choose, token_for
+from seesay.search.vectors.servers import CHOSEN, choose, token_for
 from vector_servers import free_port, start_chroma
 
 MORE = 3000  # so many that an index is asked at all
@@ -91,10 +89,9 @@ def kept(spec, home):
 def names_on_server(spec):
     engine = engine_of(spec, chosen=True)
     if "milvus" in spec:
-        _, client = engine._connect()
-        with contextlib.closing(client):
+        with contextlib.closing(engine._connected()) as client:
             return set(client.list_collections())
-    client = engine._client(Path())
+    client = engine._client()
     try:
         return {collection.name for collection in client.list_collections()}
     finally:
@@ -233,11 +230,11 @@ def test_a_server_that_this_user_did_not_choose_is_never_asked_and_the_way_to_ag
     with Collection.open() as collection:
         collection.rebuild("chroma")
         space = collection.store.spaces.active()
-        (lane,) = (home / "indexes").glob("*-image")
-        number = generations.newest(lane)
-        manifest = generations.manifest_of(lane, number)
+        (folder,) = (home / "indexes").glob("*-image")
+        number = generations.newest(folder)
+        manifest = generations.manifest_of(folder, number)
         generations.write_manifest(
-            generations.folder_of(lane, number),
+            generations.folder_of(folder, number),
             position=manifest.position,
             engine=f"chroma={server}",
             notes=manifest.notes,

@@ -24,8 +24,8 @@ def test_a_disk_that_fills_while_an_index_is_written_leaves_the_former_one(tmp_p
         with Store(disk / "c", create=True) as store:
             space = made.add_space(store, dim=512)
             made.add_photos(store, space, vectors[:100])
-            lane = VectorIndex(store, space, "image")
-            first = lane.build()
+            index = VectorIndex(store, space, "image")
+            first = index.build()
             made.add_photos(store, space, vectors[100:], first=100)
             for full in (True, False):
                 stuffing = disk / "stuffing"
@@ -33,15 +33,15 @@ def test_a_disk_that_fills_while_an_index_is_written_leaves_the_former_one(tmp_p
                     free = os.statvfs(disk)
                     stuffing.write_bytes(bytes(free.f_bavail * free.f_frsize - (1 << 20)))
                     with pytest.raises(CollectionError, match=r"could not be written.*No space"):
-                        lane.build()
+                        index.build()
                 else:
                     stuffing.unlink()
-                    assert lane.build().generation > first.generation
-                assert [path.name for path in lane.folder.iterdir() if path.is_dir()] == [
+                    assert index.build().generation > first.generation
+                assert [path.name for path in index.folder.iterdir() if path.is_dir()] == [
                     f"{first.generation + (not full):08d}"
                 ]
-                assert lane.verify(deep=True) == []
-                assert lane.search(vectors[2500], 1).units.tolist() == [2501]
-            lane.close()
+                assert index.verify(deep=True) == []
+                assert index.search(vectors[2500], 1).units.tolist() == [2501]
+            index.close()
     finally:
         subprocess.run(["umount", disk], check=True)

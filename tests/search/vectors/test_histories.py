@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import made_collections as made
-from seesay.search.catalog.filters import columns
-from seesay.search.catalog.filters.conditions import Where
+from seesay.search.catalog import filter_masks
+from seesay.search.catalog.filters import Where
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.indexing.storing.upkeep import keep_up
+from seesay.search.indexing.fill import keep_up
 from seesay.search.vectors import generations
-from seesay.search.vectors.checksums import FileRecord
 from seesay.search.vectors.engines import engine_of, use_engine
 from seesay.search.vectors.faiss import FaissEngine
+from seesay.search.vectors.generations import FileRecord
 from seesay.search.vectors.vector_index import VectorIndex
 
 pytestmark = pytest.mark.usefixtures("index_from_few_rows_on")
@@ -34,7 +34,7 @@ def write_raw(generation, facts):
     (generation / generations.MANIFEST).write_text(f"{zlib.crc32(text.encode()):08x}\n{text}")
 
 
-def lane(store, modality="image"):
+def index_of(store, modality="image"):
     return contextlib.closing(VectorIndex(store, store.spaces.get(1), modality))
 
 
@@ -52,7 +52,7 @@ def collection(folder, engine, vectors):
 
 def go_on(folder, new):
     """Some photographs go, others come, and an index is built of what is there then."""
-    with Store(folder) as store, lane(store) as searched:
+    with Store(folder) as store, index_of(store) as searched:
         with store.writing("remove"):
             store.items.remove(range(1, 51))
         made.add_photos(store, store.spaces.get(1), new, first=20_000)
@@ -97,7 +97,7 @@ def assert_each_finds_itself(store, searched, step=1):
 def assert_not_believed(folder, step=1):
     """The index is not used, `verify` says so, and the next run builds another."""
     words = "another state of the collection"
-    with Store(folder) as store, lane(store) as searched:
+    with Store(folder) as store, index_of(store) as searched:
         assert words in searched.search(VECTORS[60], 3).plan.problem
         assert_each_finds_itself(store, searched, step)
         (finding,) = searched.verify()
@@ -141,13 +141,13 @@ def restore(folder):
 def test_a_database_that_is_restored_while_it_is_open_is_searched_as_it_is_now(
     folder, counters_meet, monkeypatch
 ):
-    monkeypatch.setattr(columns, "NARROW", 0)  # filters keep the values of a field in memory
+    monkeypatch.setattr(filter_masks, "NARROW", 0)  # filters keep the values of a field in memory
     removed, added = Where("number", "<", 50), Where("number", ">=", 20_000)
-    with Store(folder) as store, lane(store) as searched:
+    with Store(folder) as store, index_of(store) as searched:
 
         def counts():
             return [
-                len(searched.search(VECTORS[0], 100, within=one).units) for one in (removed, added)
+                len(searched.search(VECTORS[0], 100, filter=one).units) for one in (removed, added)
             ]
 
         last = store.ledger.head()
@@ -163,7 +163,7 @@ def test_a_database_that_is_restored_while_it_is_open_is_searched_as_it_is_now(
 
 
 def test_a_whole_copy_believes_its_index_and_goes_on(folder):
-    with Store(folder) as store, lane(store) as searched:
+    with Store(folder) as store, index_of(store) as searched:
         made.add_photos(store, store.spaces.get(1), made.unit_vectors(20, DIM), first=7000)
         assert searched.search(VECTORS[60], 3).plan.path == "index"
         assert_each_finds_itself(store, searched)
@@ -183,7 +183,7 @@ def test_two_collections_whose_indexes_were_exchanged_believe_neither(folder, tm
 
 def test_a_copy_with_other_vectors_does_not_hand_its_index_back(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
-    with Store(tmp_path / "copy") as store, lane(store) as searched:
+    with Store(tmp_path / "copy") as store, index_of(store) as searched:
         with store.writing("replace"):
             store.vectors.put(1, range(100, 200), VECTORS[500:600])
         searched.build()
@@ -193,7 +193,7 @@ def test_a_copy_with_other_vectors_does_not_hand_its_index_back(folder, tmp_path
 
 
 def test_the_indexes_of_pictures_and_texts_are_not_taken_for_each_other(folder):
-    with Store(folder) as store, lane(store) as pictures, lane(store, "text") as texts:
+    with Store(folder) as store, index_of(store) as pictures, index_of(store, "text") as texts:
         with store.writing("captions"):
             store.vectors.put(1, range(60, ROWS), VECTORS[100 : ROWS + 40], lane="text")
         pictures.build()
@@ -218,7 +218,7 @@ def test_an_index_that_was_copied_halfway_loses_nothing(tmp_path, name, part):
     rows = ROWS if name == "faiss" else 300
     folder = collection(tmp_path / "c", engine_of(name), VECTORS[:rows])
     go_on(folder, VECTORS[rows : rows + 90])
-    with Store(folder) as store, lane(store) as searched:
+    with Store(folder) as store, index_of(store) as searched:
         (generation,) = generations.folders(searched.folder)
         for file in sorted(path for path in generation.rglob("*") if path.is_file()):
             whole = file.read_bytes()
@@ -234,7 +234,7 @@ def test_an_index_that_was_copied_halfway_loses_nothing(tmp_path, name, part):
 
 
 def test_an_index_of_an_older_version_is_built_anew_and_no_damage(folder):
-    with Store(folder) as store, lane(store) as searched:
+    with Store(folder) as store, index_of(store) as searched:
         (generation,) = generations.folders(searched.folder)
         old = generations.manifest_of(searched.folder, int(generation.name))
         facts = {"seq": old.position.seq, "files": asdict(old)["files"]}
@@ -272,7 +272,7 @@ def altered(facts, path=()):
 
 
 def test_a_manifest_that_says_anything_else_with_a_valid_checksum_is_no_index(folder):
-    with Store(folder) as store, lane(store) as searched:
+    with Store(folder) as store, index_of(store) as searched:
         (generation,) = generations.folders(searched.folder)
         text = (generation / generations.MANIFEST).read_text().partition("\n")[2]
         nearest = searched.search(VECTORS[60], 5, exact=True).units.tolist()
@@ -309,7 +309,7 @@ UNFIT = {
 @pytest.mark.parametrize("change", UNFIT.values(), ids=UNFIT)
 def test_arrays_that_no_index_of_this_collection_has_are_no_index(folder, change):
     """The manifest is right about the files: somebody wrote both."""
-    with Store(folder) as store, lane(store) as searched:
+    with Store(folder) as store, index_of(store) as searched:
         (generation,) = generations.folders(searched.folder)
         text = (generation / generations.MANIFEST).read_text().partition("\n")[2]
         facts = json.loads(text)
@@ -325,7 +325,7 @@ def test_arrays_that_no_index_of_this_collection_has_are_no_index(folder, change
 
 
 def test_a_manifest_with_one_wrong_letter_is_no_index(folder):
-    with Store(folder) as store, lane(store) as searched:
+    with Store(folder) as store, index_of(store) as searched:
         (generation,) = generations.folders(searched.folder)
         manifest = generation / generations.MANIFEST
         text = manifest.read_text()
@@ -337,7 +337,7 @@ def test_a_manifest_with_one_wrong_letter_is_no_index(folder):
 
 
 def test_a_manifest_that_names_files_outside_of_its_folder_is_no_index(folder):
-    with Store(folder) as store, lane(store) as searched:
+    with Store(folder) as store, index_of(store) as searched:
         (generation,) = generations.folders(searched.folder)
         facts = json.loads((generation / generations.MANIFEST).read_text().partition("\n")[2])
         (searched.folder / "x").write_text("anything")
@@ -349,7 +349,7 @@ def test_a_manifest_that_names_files_outside_of_its_folder_is_no_index(folder):
 
 
 def test_a_manifest_of_a_million_brackets_is_no_index(folder):
-    with Store(folder) as store, lane(store) as searched:
+    with Store(folder) as store, index_of(store) as searched:
         (generation,) = generations.folders(searched.folder)
         text = "[" * 1_000_000
         whole = f"{zlib.crc32(text.encode()):08x}\n{text}"

@@ -1,4 +1,4 @@
-"""A lane finds what is nearest, whatever the filter, and whatever becomes of its index."""
+"""A vector index finds what is nearest, whatever the filter, and whatever becomes of its index."""
 
 import contextlib
 import multiprocessing
@@ -10,10 +10,10 @@ import pytest
 
 import made_collections as made
 from seesay.errors import CollectionBusyError, CollectionError
-from seesay.search.catalog.filters.conditions import Not, Where
+from seesay.search.catalog.filters import Not, Where
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import faiss, generations
-from seesay.search.vectors.building import building
+from seesay.search.vectors.building import build_lock
 from seesay.search.vectors.engines import use_engine
 from seesay.search.vectors.vector_index import VectorIndex
 
@@ -45,7 +45,7 @@ def built(stored, tmp_path_factory):
     folder = tmp_path_factory.mktemp("built") / "collection"
     shutil.copytree(stored, folder)
     with Store(folder) as store:
-        lane(store).build()
+        index_of(store).build()
     return folder
 
 
@@ -55,7 +55,7 @@ def indexed(built, tmp_path):
     return tmp_path / "indexed"
 
 
-def lane(store, engine=None):
+def index_of(store, engine=None):
     """With the engine of the collection, or this one from now on."""
     if engine is not None:
         with store.writing("choose an engine"):
@@ -74,14 +74,14 @@ def recall(searched, within=None, kept=None, queries=QUERIES):
     shares = []
     for query in queries:
         nearest = truth(query, kept)
-        ranking = searched.search(query, 10, within=within)
+        ranking = searched.search(query, 10, filter=within)
         shares.append(len(nearest & set(ranking.units - 1)) / len(nearest))
     return float(np.mean(shares))
 
 
 def test_no_filter_loses_recall_with_any_engine(engine, copied):
     with Store(copied) as store:
-        searched = lane(store, engine)
+        searched = index_of(store, engine)
         assert searched.build().problem is None
         assert searched.search(QUERIES[0], 10).plan.path == "index"
         queries = QUERIES[:10] if "milvus" in engine.name else QUERIES  # its answers take longer
@@ -103,13 +103,13 @@ def test_a_filter_that_keeps_only_what_lies_far_from_the_query_loses_nothing(ind
         with store.writing("mark"):
             for number in near:
                 store.units.describe(int(number) + 1, metadata={"number": -1})
-        searched = lane(store)
+        searched = index_of(store)
         kept = np.setdiff1d(np.arange(ROWS), near)
         found = []
         for query in made.clustered(30, DIM, seed=5, centres=30):
             query = query + 2 * centre
             query /= np.linalg.norm(query)
-            ranking = searched.search(query, 10, within=Where("number", ">=", 0))
+            ranking = searched.search(query, 10, filter=Where("number", ">=", 0))
             found.append(len(truth(query, kept) & set(ranking.units - 1)) / 10)
         assert np.mean(found) >= 0.99
 
@@ -126,7 +126,7 @@ def test_a_filter_that_keeps_only_what_lies_far_from_the_query_loses_nothing(ind
 )
 def test_a_damaged_index_is_reported_and_everything_still_found(indexed, name, how):
     with Store(indexed) as store:
-        file = next(lane(store).folder.glob(f"0*/{name}"))
+        file = next(index_of(store).folder.glob(f"0*/{name}"))
         whole = file.read_bytes()
         file.unlink()  # in place would change what others have mapped
         if how == "cut":
@@ -135,7 +135,7 @@ def test_a_damaged_index_is_reported_and_everything_still_found(indexed, name, h
             file.write_bytes(whole[:-4096] + bytes(4096))
         elif how == "another's":
             file.write_bytes(bytes(reversed(whole)))
-        searched = lane(store)
+        searched = index_of(store)
         ranking = searched.search(QUERIES[0], 10)
         assert set(ranking.units - 1) == truth(QUERIES[0], np.arange(ROWS))
         assert ranking.plan.path == "scan"
@@ -149,17 +149,17 @@ def test_a_damaged_index_is_reported_and_everything_still_found(indexed, name, h
 
 def test_one_wrong_bit_is_found_by_verify(indexed):
     with Store(indexed) as store:
-        file = next(lane(store).folder.glob("0*/rows.npy"))
+        file = next(index_of(store).folder.glob("0*/rows.npy"))
         data = bytearray(file.read_bytes())
         data[len(data) // 3] ^= 1
         file.unlink()
         file.write_bytes(data)
-        assert any("rows.npy" in str(problem) for problem in lane(store).verify())
+        assert any("rows.npy" in str(problem) for problem in index_of(store).verify())
 
 
 def test_a_manifest_that_names_an_older_change_than_is_remembered_is_not_used(indexed):
     with Store(indexed) as store:
-        first = lane(store)
+        first = index_of(store)
         old = next(generations.folders(first.folder))
         shutil.copytree(old, indexed / "kept")
         with store.writing("remove"):
@@ -167,14 +167,14 @@ def test_a_manifest_that_names_an_older_change_than_is_remembered_is_not_used(in
         first.build()
         (folder,) = generations.folders(first.folder)
         (indexed / "kept").rename(first.folder / f"{int(folder.name) + 1:08d}")
-        searched = lane(store)
+        searched = index_of(store)
         assert 1 not in searched.search(VECTORS[0], 5).units
         assert "older" in searched.status().problem
 
 
 def test_what_is_added_replaced_and_removed_after_the_build_counts_at_once(indexed):
     with Store(indexed) as store:
-        searched = lane(store)
+        searched = index_of(store)
         searched.search(QUERIES[0], 1)
         (unit,) = made.add_photos(store, store.spaces.get(1), QUERIES[:1], first=ROWS)
         assert searched.search(QUERIES[0], 1).units.tolist() == [unit]
@@ -190,13 +190,13 @@ def test_what_is_added_replaced_and_removed_after_the_build_counts_at_once(index
 
 def test_a_filter_that_was_asked_before_sees_what_is_known_since(indexed):
     with Store(indexed) as store:
-        searched = lane(store)
+        searched = index_of(store)
         within = Where("number", "<", 3)
-        assert set(searched.search(QUERIES[0], 9, within=within).units) == {1, 2, 3}
+        assert set(searched.search(QUERIES[0], 9, filter=within).units) == {1, 2, 3}
         with store.writing("describe"):
             store.units.describe(50, metadata={"number": 0})
             store.units.describe(2, metadata={"number": 7})
-        assert set(searched.search(QUERIES[0], 9, within=within).units) == {1, 3, 50}
+        assert set(searched.search(QUERIES[0], 9, filter=within).units) == {1, 3, 50}
 
 
 @pytest.mark.parametrize("least", [0, ROWS // 2], ids=["a broad filter", "a narrow filter"])
@@ -204,14 +204,14 @@ def test_a_filter_works_where_the_newest_units_are_gone(indexed, least):
     with Store(indexed) as store:
         with store.writing("remove"):
             store.items.remove(range(ROWS - 20, ROWS + 1))
-        ranking = lane(store).search(QUERIES[0], 10, within=Where("number", ">=", least))
+        ranking = index_of(store).search(QUERIES[0], 10, filter=Where("number", ">=", least))
         assert len(ranking.units) == 10
         assert ranking.plan.matching == ROWS - 21 - least
 
 
 def test_building_anew_reads_stored_vectors_alone_and_leaves_one_generation(indexed, monkeypatch):
     with Store(indexed) as store:
-        searched = lane(store)
+        searched = index_of(store)
         before = searched.status().generation
         put = []
         monkeypatch.setattr(store.vectors, "put", lambda *args: put.append(args))
@@ -223,7 +223,7 @@ def test_building_anew_reads_stored_vectors_alone_and_leaves_one_generation(inde
 
 def test_what_a_killed_build_left_is_removed_by_the_next(indexed):
     with Store(indexed) as store:
-        searched = lane(store)
+        searched = index_of(store)
         left = searched.folder / ".unfinished-dead"
         left.mkdir()
         (left / "rows.npy").write_bytes(b"half")
@@ -242,21 +242,21 @@ def test_a_generation_is_forced_to_the_disk_before_it_has_its_name(tmp_path, mon
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", noted)
-    with generations.written(tmp_path / "lane", 1) as folder:
+    with generations.written(tmp_path / "index", 1) as folder:
         (folder / "rows.npy").write_bytes(b"x")
-    assert events == ["rows.npy", folder.name, "renamed", "lane"]
+    assert events == ["rows.npy", folder.name, "renamed", "index"]
 
 
 def test_what_a_manifest_calls_its_own_on_a_server_is_removed_only_if_it_can_be(
     chroma_server, copied, monkeypatch
 ):
-    from seesay.search.vectors.outside.chroma import ChromaEngine, _close
+    from seesay.search.vectors.chroma import ChromaServer, _close
 
     monkeypatch.setenv("SEESAY_CHROMA_TOKEN", f"{chroma_server}=")
-    engine = ChromaEngine(chroma_server)
-    client = engine._client(Path())
+    engine = ChromaServer(chroma_server)
+    client = engine._client()
     client.create_collection("customers", embedding_function=None)
-    with Store(copied) as store, contextlib.closing(lane(store, engine)) as searched:
+    with Store(copied) as store, contextlib.closing(index_of(store, engine)) as searched:
         searched.build()
         manifest = generations.manifest_of(searched.folder, 1)
         generations.write_manifest(
@@ -279,18 +279,18 @@ def test_what_a_manifest_calls_its_own_on_a_server_is_removed_only_if_it_can_be(
 def test_a_copy_that_is_built_anew_leaves_the_first_ones_index_on_a_server_alone(
     chroma_server, copied, tmp_path, monkeypatch
 ):
-    from seesay.search.vectors.outside.chroma import ChromaEngine
+    from seesay.search.vectors.chroma import ChromaServer
 
     monkeypatch.setenv("SEESAY_CHROMA_TOKEN", f"{chroma_server}=")
-    engine = ChromaEngine(chroma_server)
-    with Store(copied) as store, contextlib.closing(lane(store, engine)) as searched:
+    engine = ChromaServer(chroma_server)
+    with Store(copied) as store, contextlib.closing(index_of(store, engine)) as searched:
         searched.build()
     shutil.copytree(copied, tmp_path / "second")
     with (
         Store(copied) as first,
         Store(tmp_path / "second") as second,
-        contextlib.closing(lane(first, engine)) as of_first,
-        contextlib.closing(lane(second, engine)) as of_second,
+        contextlib.closing(index_of(first, engine)) as of_first,
+        contextlib.closing(index_of(second, engine)) as of_second,
     ):
         assert first.key == second.key
         with second.writing("remove"):
@@ -310,7 +310,7 @@ def test_a_copy_that_is_built_anew_leaves_the_first_ones_index_on_a_server_alone
 def build_elsewhere(folder, answers):
     faiss.SCANNED_ROWS = 1000
     with Store(Path(folder)) as store:
-        answers.put(lane(store).build(wait_s=60).generation)
+        answers.put(index_of(store).build(wait_s=60).generation)
 
 
 def test_two_processes_that_build_at_once_build_one_after_the_other(copied):
@@ -327,7 +327,7 @@ def test_two_processes_that_build_at_once_build_one_after_the_other(copied):
         assert builder.exitcode == 0
     assert len(set(numbers)) == 2
     with Store(copied) as store:
-        searched = lane(store)
+        searched = index_of(store)
         assert searched.verify() == []
         assert searched.status().generation == numbers[-1]
         assert recall(searched) >= 0.99
@@ -335,24 +335,24 @@ def test_two_processes_that_build_at_once_build_one_after_the_other(copied):
 
 def test_a_builder_that_does_not_want_to_wait_is_told_who_builds(indexed):
     with Store(indexed) as store:
-        searched = lane(store)
+        searched = index_of(store)
         other = Store(indexed)
-        with building(searched.folder, 0.0), pytest.raises(CollectionBusyError, match="building"):
-            lane(other).build()
+        with build_lock(searched.folder, 0.0), pytest.raises(CollectionBusyError, match="building"):
+            index_of(other).build()
         other.close()
 
 
 def test_a_question_that_is_no_direction_of_the_space_is_refused(indexed):
     with Store(indexed) as store:
-        searched = lane(store)
+        searched = index_of(store)
         for query in (np.ones(3), np.zeros(DIM), np.full(DIM, np.nan)):
             with pytest.raises(CollectionError, match="expected 64 numbers"):
                 searched.search(query, 5)
 
 
-def test_a_lane_without_vectors_finds_nothing_and_builds_nothing(tmp_path):
+def test_an_index_without_vectors_finds_nothing_and_builds_nothing(tmp_path):
     with Store(tmp_path, create=True) as store:
         made.add_space(store, dim=DIM)
-        searched = lane(store)
+        searched = index_of(store)
         assert searched.build().generation is None
         assert searched.search(QUERIES[0], 5).plan.path == "nothing"

@@ -104,7 +104,7 @@ class _Server(MCPServer[Any]):
             return await super().call_tool(name, arguments, context)
         except UnexpectedToolError as error:
             raise UnexpectedToolError(
-                f"the server made a mistake in {name}; expected an answer; ask otherwise, or look "
+                f"the server failed in {name}; expected an answer; ask otherwise, or look "
                 "into the server's log"
             ) from error.__cause__
         except ToolError as error:
@@ -144,7 +144,7 @@ def _in_turn(tool: Callable[..., Any], work: "Work") -> Callable[..., Any]:
         try:
             return await work(partial(tool, **arguments))
         except RefusedError as error:
-            raise ToolError(error.message) from error
+            raise ToolError(error.text.en) from error
 
     return called
 

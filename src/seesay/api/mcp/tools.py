@@ -7,7 +7,6 @@ changes anything.
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -23,10 +22,9 @@ from seesay.api.limits import (
     MAX_WORDS,
 )
 from seesay.errors import MissingExtraError, SeesayError
-from seesay.search.asking.query import MOST_HITS, Part, parse
+from seesay.search.asking.query import MOST_HITS, Query
 from seesay.search.asking.results import Hit, Results
-from seesay.search.asking.words import NEGATIVE_WEIGHT
-from seesay.search.filtering import UnitType, make_filter
+from seesay.search.filtering import UnitType
 from seesay.search.plain import sendable
 from seesay.text import to_unicode
 
@@ -167,21 +165,19 @@ class Tools:
         """
         with _told():
             here = self._library.get(collection)
-            asked = parse(query)
-            condition = make_filter(
-                where=where or (), folders=folders or (), since=since, until=until, kind=type
+            asked = Query.of(
+                query,
+                without=without or (),
+                where=where or (),
+                folders=folders or (),
+                since=since,
+                until=until,
+                media=type,
+                count=min(count, self._most),
+                offset=offset,
+                min_confidence=min_confidence,
             )
-            unwanted = [Part(text=one, weight=NEGATIVE_WEIGHT) for one in without or () if one]
-            results = here.search(
-                replace(
-                    asked,
-                    parts=(*asked.parts, *unwanted),
-                    filter=condition,
-                    count=min(count, self._most),
-                    offset=offset,
-                    min_confidence=min_confidence,
-                )
-            )
+            results = here.search(asked)
         name = collection or self._library.names[0]
         self._searched(name)
         return _found(results, name)

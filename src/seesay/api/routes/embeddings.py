@@ -15,7 +15,7 @@ from seesay.api.service import Service
 from seesay.errors import ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.inference.embeddings import Embeddings
-from seesay.text import to_unicode
+from seesay.text import Text, to_unicode
 from seesay.weights.catalog import find
 
 
@@ -132,8 +132,11 @@ def _model(service: Service, asked: str) -> tuple[str, Embedder]:
     raise RefusedError(
         404,
         "UnknownModel",
-        f"the model {asked[:80]!r} is not served here, expected one of {', '.join(served)}; name "
-        "one of these",
+        Text(
+            f"the model {asked[:80]!r} is not served here, expected one of {', '.join(served)}; "
+            "name one of these",
+            f"这里不提供模型 {asked[:80]!r}；应为 {'、'.join(served)} 之一",
+        ),
     )
 
 
@@ -154,12 +157,22 @@ def _dimensions(name: str, dim: int, asked: int | None) -> int:
     entry = find(name)
     smallest = (0 if entry is None else entry.smallest_dim) or dim
     if asked is not None and not smallest <= asked <= dim:
-        why = (
-            f"{dim}, since {name} was not trained to have a part of its vectors used"
-            if smallest == dim
-            else f"{smallest} to {dim}, for which {name} was trained"
+        if smallest == dim:
+            why = Text(
+                f"expected {dim}, since {name} was not trained to have its vectors cut",
+                f"应为 {dim}，因为 {name} 没有为截短向量训练过",
+            )
+        else:
+            why = Text(
+                f"expected {smallest} to {dim}, for which {name} was trained",
+                f"{name} 训练时支持 {smallest} 到 {dim}",
+            )
+        raise ConfigError(
+            Text(
+                f"dimensions is {asked}; {why.en}; leave it out",
+                f"dimensions 为 {asked}；{why.zh}；请不要写这一项",
+            )
         )
-        raise ConfigError(f"dimensions is {asked}; expected {why}; leave it out")
     return asked or dim
 
 

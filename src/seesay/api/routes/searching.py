@@ -12,6 +12,7 @@ from seesay.api.queue import SearchQueue, Waiting
 from seesay.api.service import Service
 from seesay.search.asking.results import Results
 from seesay.search.collection import Collection
+from seesay.text import Text
 
 _RESULTS: dict[int | str, dict[str, Any]] = {
     200: {"model": model_of(Results), "description": "The hits, the best first."}
@@ -53,8 +54,12 @@ def search_routes(service: Service) -> APIRouter:
             raise RefusedError(
                 400,
                 "ConfigError",
-                "the request names no unit and no picture; expected at least one to be like; take "
-                "the number of a hit of /v1/search",
+                Text(
+                    "the request names no unit and no picture; expected at least one to be like; "
+                    "take the number of a hit of /v1/search",
+                    "请求没有指定条目或图片；至少应有一个作为比较对象；编号可从 /v1/search "
+                    "的结果中取得",
+                ),
             )
         return answer(
             collection.more_like(

@@ -9,6 +9,7 @@ from seesay.api.documents import answer, model_of
 from seesay.api.failures import ErrorAnswer, RefusedError, documented
 from seesay.api.metrics import CONTENT_TYPE
 from seesay.api.service import Service
+from seesay.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,12 @@ def server_routes(service: Service) -> APIRouter:
         state = service.readiness
         if state.is_ready:
             return answer(Ready())
-        told = state.problem or "models and indexes are being loaded, expected them to be there"
-        message = f"{told}; ask again in a moment"
-        raise RefusedError(503, "NotReady", message, {"Retry-After": "1"})
+        told = state.problem or Text(
+            "models and indexes are being loaded, expected them to be ready",
+            "模型和索引正在加载，尚未就绪",
+        )
+        text = Text(f"{told.en}; ask again in a moment", f"{told.zh}；请稍后重试")
+        raise RefusedError(503, "NotReady", text, {"Retry-After": "1"})
 
     @router.get(
         "/metrics",

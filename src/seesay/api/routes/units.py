@@ -16,6 +16,7 @@ from seesay.search.asking.duplicates import Duplicates
 from seesay.search.asking.likeness import THRESHOLD
 from seesay.search.description import Description
 from seesay.search.thumbnails import SIZES
+from seesay.text import Text
 
 Unit = Annotated[int, Path(description="The number of a unit.", ge=1, le=2**63 - 1)]
 Name = Annotated[
@@ -159,8 +160,12 @@ def _add_remove(router: APIRouter, service: Service) -> None:
             raise RefusedError(
                 400,
                 "ConfigError",
-                "the request names nothing, or a folder without its full path; expected units or "
-                "full paths of folders; take them from a hit of /v1/search",
+                Text(
+                    "the request names nothing, or a folder without its full path; expected units "
+                    "or full paths of folders; take them from a hit of /v1/search",
+                    "请求没有指定任何内容，或文件夹不是完整路径；应为 units 或文件夹的完整路径；"
+                    "可从 /v1/search 的结果中取得",
+                ),
             )
         try:
             return answer(Removed(files=collection.remove(folders, units=body.units)))
@@ -187,4 +192,4 @@ def _not_found(error: CollectionError) -> Exception:
     """Where a unit was asked for, most that goes wrong means that it is not there."""
     if isinstance(error, CollectionBusyError | CollectionDamagedError):
         return error
-    return RefusedError(404, "NotFound", str(error))
+    return RefusedError(404, "NotFound", error.text)

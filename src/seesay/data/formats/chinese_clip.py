@@ -33,8 +33,8 @@ class ChineseClipSource:
         if not images.name.endswith(IMAGES) or not file.is_file():
             raise DataError(
                 Text(
-                    f"{images} has no texts: expected a name that ends in {IMAGES} and, beside it, "
-                    f"{file.name}; correct the path, or use the format `table` for another TSV",
+                    f"{images} has no texts: expected a name that ends in {IMAGES} and, beside "
+                    f"it, {file.name}; correct the path, or use the format `table` for another TSV",
                     f"{images} 没有对应的文本；文件名应以 {IMAGES} 结尾，旁边应有 {file.name}；请"
                     "改正路径，其他 TSV 请用 table 格式",
                 )
@@ -93,8 +93,8 @@ class ChineseClipSource:
                 Text(
                     f"{file.name} image {name} is not base64 ({error}), expected an encoded "
                     "image: write the file again",
-                    f"{file.name} 的图片 {name} 不是 base64（{error}）；应为编码后的图片；请重新"
-                    "写出该文件",
+                    f"{file.name} 的图片 {name} 不是 base64（{error}）；应为编码后的图片；请重新写"
+                    "出该文件",
                 )
             ) from None
         captions: dict[str, tuple[str, ...]] = {}

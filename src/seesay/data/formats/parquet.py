@@ -87,10 +87,9 @@ class ParquetSource:
                 raise DataError(
                     Text(
                         f"{file} row group {number} cannot be read ({error}), expected a whole "
-                        "file: "
-                        "fetch it again",
-                        f"{file} 的第 {number} 个行组无法读取（{error}）；应为完整的文件；请重新"
-                        "下载",
+                        "file: fetch it again",
+                        f"{file} 的第 {number} 个行组无法读取（{error}）；应为完整的文件；请重新下"
+                        "载",
                     )
                 ) from None
             self._kept[group] = rows

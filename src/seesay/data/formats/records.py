@@ -108,10 +108,10 @@ def find_files(pattern: str, suffixes: Sequence[str]) -> list[Path]:
         zh = f"是不是 {near}？" if near else "请改正路径"
         raise DataError(
             Text(
-                f"{pattern} names {files[0].name if files else 'nothing'}, expected files that end "
-                f"in {' or '.join(suffixes)}: {en} (relative paths start at {Path.cwd()})",
-                f"{pattern} 指的是 {files[0].name if files else '不存在的文件'}；"
-                f"应为以 {' 或 '.join(suffixes)} 结尾的文件；{zh}（相对路径从 {Path.cwd()} 算起）",
+                f"{pattern} names {files[0].name if files else 'nothing'}, expected files that "
+                f"end in {' or '.join(suffixes)}: {en} (relative paths start at {Path.cwd()})",
+                f"{pattern} 指的是 {files[0].name if files else '不存在的文件'}；应为以 "
+                f"{' 或 '.join(suffixes)} 结尾的文件；{zh}（相对路径从 {Path.cwd()} 算起）",
             )
         )
     return fitting
@@ -137,8 +137,8 @@ def rename_columns(found: Iterable[str], columns: Mapping[str, str], file: Path)
                     f"{file} has no column {theirs!r}, expected one of its own, "
                     f"{', '.join(names) or 'of which it has none'}: "
                     + (f"did you mean {near[0]!r}?" if near else "write a first line of names"),
-                    f"{file} 没有 {theirs!r} 这一列；应为它已有的"
-                    f"列（{'、'.join(names) or '一列也没有'}）；"
+                    f"{file} 没有 {theirs!r} 这一列；应为它已有的列"
+                    f"（{'、'.join(names) or '一列也没有'}）；"
                     + (f"是不是 {near[0]!r}？" if near else "请在第一行写上列名"),
                 )
             )
@@ -162,8 +162,8 @@ def parse_json(content: bytes, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(
             Text(
-                f"{where} holds {type(value).__name__}, expected a JSON object {{...}}: correct or "
-                "remove it",
+                f"{where} holds {type(value).__name__}, expected a JSON object {{...}}: correct "
+                "or remove it",
                 f"{where} 是 {type(value).__name__}；应为 JSON 对象 {{...}}；请改正或删除",
             )
         )

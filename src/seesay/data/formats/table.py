@@ -59,8 +59,7 @@ class TableSource:
             raise DataError(
                 Text(
                     f"the row has {', '.join(row)[:120] or 'nothing'}, expected a path in "
-                    "`image`: add "
-                    "it, or say which column it is by columns.image",
+                    "`image`: add it, or say which column it is by columns.image",
                     f"这一行只有 {'、'.join(row)[:120] or '空内容'}；`image` 列应为路径；请补上，"
                     "或用 columns.image 指明是哪一列",
                 )

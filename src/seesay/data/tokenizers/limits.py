@@ -34,9 +34,8 @@ def library_errors(source: str) -> Iterator[None]:
         raise WeightsError(
             Text(
                 f"{source} cannot be read as a vocabulary ({error or type(error).__name__}); "
-                "expected "
-                "the file as it was published. Download it again, or copy it from the checkpoint's "
-                "source.",
+                "expected the file as it was published. Download it again, or copy it from the "
+                "checkpoint's source.",
                 f"{source} 不能作为词表读取（{error or type(error).__name__}）；应为发布时的原文"
                 "件；请重新下载，或从检查点的来源复制",
             )

@@ -8,8 +8,10 @@ words: what was cut off silently could not be found again by any search.
 """
 
 import html
+import math
 import re
 import string
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,6 @@ from tokenizers import Tokenizer as Backend
 
 from seesay.data.tokenizers.limits import library_errors
 from seesay.data.tokenizers.vocabularies import largest_id, read_vocabulary, special_ids
-from seesay.data.tokenizers.windows import windows
 from seesay.errors import ConfigError, DataError
 from seesay.text import Text
 
@@ -68,9 +69,8 @@ class TokenizerConfig:
             raise ConfigError(
                 Text(
                     f"context={self.context} and pad_id={self.pad_id} cannot describe a row of "
-                    "ids; "
-                    "the context is at least 1 and an id at least 0. Correct the checkpoint's "
-                    "settings.",
+                    "ids; the context is at least 1 and an id at least 0. Correct the "
+                    "checkpoint's settings.",
                     f"context={self.context} 和 pad_id={self.pad_id} 不能描述一行编号；上下文长度"
                     "应至少为 1，编号应至少为 0；请改正检查点的设置",
                 )
@@ -108,8 +108,8 @@ class Tokenizer:
             raise ConfigError(
                 Text(
                     f"a context of {config.context} has no room for text beside "
-                    f"{len(self.prefix) + len(self.suffix)} special tokens; "
-                    "give the tokenizer the context that its text tower was built with.",
+                    f"{len(self.prefix) + len(self.suffix)} special tokens; give the tokenizer "
+                    "the context that its text tower was built with.",
                     f"上下文长度 {config.context} 除去 {len(self.prefix) + len(self.suffix)} 个特"
                     "殊词元后放不下文本；应为文本塔构建时的上下文长度；请改用该值",
                 )
@@ -237,3 +237,66 @@ def _checked(texts: Sequence[str]) -> Sequence[str]:
             )
         )
     return texts
+
+
+Offsets = Sequence[tuple[int, int]]
+
+# Scripts written without spaces between words: Han, kana, and the marks that belong to them.
+_SPACELESS = (
+    (0x2E80, 0x2FDF),
+    (0x3005, 0x3007),
+    (0x3040, 0x30FF),
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x3FFFF),
+)
+_JOINER = "\u200d"  # between the parts of one emoji
+
+
+def windows(text: str, offsets: Offsets, capacity: int) -> list[range]:
+    """Ranges of tokens, in order and without gap or overlap, each of 1 to `capacity` tokens.
+
+    `offsets` are the [start, stop) characters of each token in `text`. A cut falls between words;
+    in a word only where one word alone is longer than the capacity; in a character only where one
+    character alone is. The windows are of about equal length, because their embeddings are averaged
+    with equal weight and a last window of three words would count as much as a full one.
+    """
+    spans = []
+    start, total = 0, len(offsets)
+    while total - start > capacity:
+        left = total - start
+        target = start + math.ceil(left / math.ceil(left / capacity))
+        cuts = range(start + 1, start + capacity + 1)
+        cut = max(cuts, key=lambda at: (_quality(text, offsets, at), -abs(at - target)))
+        spans.append(range(start, cut))
+        start = cut
+    return [*spans, range(start, total)]
+
+
+def _quality(text: str, offsets: Offsets, at: int) -> int:
+    """Of a cut before token `at`: 2 between words, 1 between characters, 0 inside a character."""
+    before, after = offsets[at - 1], offsets[at]
+    if after[0] < before[1]:
+        return 0
+    if before[1] < after[0] or after[0] == after[1] or not 0 < after[0] < len(text):
+        return 2  # the tokenizer itself dropped what stands between: white space
+    left, right = text[after[0] - 1], text[after[0]]
+    if right == _JOINER or left == _JOINER or _kind(right) == "M":
+        return 1
+    inside_a_word = _joins(left) and _joins(right)
+    return 1 if inside_a_word and not (_spaceless(left) or _spaceless(right)) else 2
+
+
+def _kind(character: str) -> str:
+    return unicodedata.category(character)[0]
+
+
+def _joins(character: str) -> bool:
+    """Whether a word goes on through this character: letters, their marks, digits, apostrophes."""
+    return _kind(character) in "LMN" or character in "'\u2019_"
+
+
+def _spaceless(character: str) -> bool:
+    return any(first <= ord(character) <= last for first, last in _SPACELESS)

@@ -49,10 +49,10 @@ def read_vocabulary(folder: Path) -> Tokenizer:
     kinds = ", ".join(" with ".join(names) for names in readers)
     raise WeightsError(
         Text(
-            f"{folder} holds no tokenizer; expected one of: {kinds}. "
-            "Copy the tokenizer files that belong to the checkpoint into this folder.",
-            f"{folder} 里没有分词器；应有以下之一：{kinds}；请把该检查点的分词器文件复制到这个文"
-            "件夹",
+            f"{folder} holds no tokenizer; expected one of: {kinds}. Copy the tokenizer files "
+            "that belong to the checkpoint into this folder.",
+            f"{folder} 里没有分词器；应有以下之一：{kinds}；请把该检查点的分词器文件复制到这个文件"
+            "夹",
         )
     )
 
@@ -151,9 +151,8 @@ def _bert(path: Path) -> Tokenizer:
         raise WeightsError(
             Text(
                 f"{path.parent / 'tokenizer_config.json'} sets do_basic_tokenize to false; "
-                "expected "
-                "true, since texts are cut at spaces and signs here; choose another model: seesay "
-                "models list",
+                "expected true, since texts are cut at spaces and signs here; choose another "
+                "model: seesay models list",
                 f"{path.parent / 'tokenizer_config.json'} 把 do_basic_tokenize 设为 false；应为 "
                 "true，因为这里按空格和标点切分文本；请换一个模型：seesay models list",
             )
@@ -177,8 +176,8 @@ def _frame(backend: Tokenizer, first: str, last: str) -> None:
         raise WeightsError(
             Text(
                 f"the vocabulary has no {' and no '.join(missing)}; expected both {first} and "
-                f"{last}. "
-                "It belongs to another kind of model: use the files that the checkpoint came with.",
+                f"{last}. It belongs to another kind of model: use the files that the checkpoint "
+                "came with.",
                 f"词表里没有 {'、'.join(missing)}；应同时有 {first} 和 {last}；它属于另一种模型，"
                 "请使用检查点自带的文件",
             )

@@ -1,4 +1,4 @@
-"""The sentences that a class name is put into, and the everyday words and scenes it has to beat.
+"""The sentences that a class name is put into, and everyday words and scenes to compare it with.
 
 One data file per language. A template holds exactly one `{}`; `a(n)` before it becomes "a" or
 "an", whichever the name asks for, and goes away where the name brings an article of its own.
@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from seesay.errors import ConfigError
-from seesay.text import Language
+from seesay.text import Language, Text
 
 # "an" goes by sound: an hour, but a unicorn, a European, a ukulele, a one-way street.
 _VOWEL = re.compile(
@@ -22,7 +22,7 @@ _ARTICLE = re.compile(r"(a|an|the)\s", re.I)
 
 
 def templates(language: Language) -> tuple[str, ...]:
-    """Our own ensemble for this language, plain sentences first."""
+    """The built-in ensemble of a language, plain sentences first."""
     return tuple(_read(language)["templates"])
 
 
@@ -38,17 +38,24 @@ def scenes(language: Language) -> tuple[str, ...]:
 
 
 def check_templates(given: Sequence[str]) -> tuple[str, ...]:
-    """The templates as they came. Raises ConfigError where one cannot take a name."""
+    """Returns the templates. Raises ConfigError where one has no place for a name, or several."""
     if not given:
         raise ConfigError(
-            "no template was given; expected at least one sentence such as 'a photograph of {}'; "
-            "add one, or leave the templates out to use the built-in ones"
+            Text(
+                "no template was given; expected at least one sentence such as 'a photograph of "
+                "{}'; add one, or leave the templates out to use the built-in ones",
+                "没有给出模板；至少应有一句，如“一张{}的照片”；请添加，或不写模板而用内置的",
+            )
         )
     for template in given:
         if (places := template.count("{}")) != 1:
             raise ConfigError(
-                f"the template {template!r} has {places} places for the class name; "
-                "expected exactly one {}; write it as in 'a photograph of {}' or '一张{}的照片'"
+                Text(
+                    f"the template {template!r} has {places} places for the class name; expected "
+                    "exactly one {}; write it as in 'a photograph of {}' or '一张{}的照片'",
+                    f"模板 {template!r} 里有 {places} 处放类别名；应正好有一个 "
+                    "{}；请写成“一张{}的照片”这样",
+                )
             )
     return tuple(given)
 

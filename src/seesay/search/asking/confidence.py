@@ -12,7 +12,7 @@ dog or does not, whichever folder is searched.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from seesay.inference.background import SMALLEST, Background
 from seesay.inference.confidence import Calibration, Mixture, Presence, Scale, sentence_weight
@@ -53,14 +53,18 @@ class Confidence:
     texts: Calibration | None = None
     """For texts searched by words: tells which of them the model understands."""
 
-    def __call__(self, vectors: Vectors) -> Float32[np.ndarray, " rows"]:
+    def __call__(
+        self, vectors: Vectors, worded: Bool[np.ndarray, " rows"] | bool = False
+    ) -> Float32[np.ndarray, " rows"]:
+        """`worded` says which texts hold words of the query: these are about it, even where the
+        model knows none of their other words."""
         confidences = 100 * self.mixture(self.scale.scores(vectors))
         if self.against == "image":  # a copy is a copy, whatever the others are like
             confidences[np.einsum("ij,j->i", vectors, self.scale.direction) >= _COPY] = 100
         if self.presence is not None:
             confidences *= self.presence(vectors)
         if self.texts is not None:
-            confidences *= self.texts.understood(vectors)
+            confidences *= np.where(worded, 1, self.texts.understood(vectors))
         return confidences
 
     def comparison(self, vectors: Vectors) -> Comparison:

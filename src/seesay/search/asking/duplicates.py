@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from seesay.data.decoding import open_header
-from seesay.data.opening import open_file
+from seesay.data.files import open_file
 from seesay.errors import ConfigError
 from seesay.search.asking.likeness import (
     IDENTICAL,
@@ -25,7 +25,8 @@ from seesay.search.asking.likeness import (
     own_metadata,
 )
 from seesay.search.asking.tags import TAG_KEY
-from seesay.search.catalog.records import Item, Metadata
+from seesay.search.catalog.files import Item
+from seesay.search.catalog.metadata import Metadata
 from seesay.search.catalog.store import Store
 from seesay.search.reading.files import RefusedError, read_file, size_and_time
 from seesay.text import Text

@@ -16,8 +16,8 @@ from seesay.inference.embedder import Embedder
 from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.asking.query import Part
 from seesay.search.asking.results import PartReport
-from seesay.search.catalog.records import Space
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.text import Text
 
 _REMEMBERED = 256

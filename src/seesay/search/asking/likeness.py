@@ -21,9 +21,8 @@ from PIL import Image
 from seesay.errors import CollectionError, SeesayError
 from seesay.inference.cancelling import check_cancelled
 from seesay.search.asking.results import Hit
-from seesay.search.catalog.records import Metadata
+from seesay.search.catalog.metadata import DATE_KEY, Metadata
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.values import DATE_KEY
 from seesay.search.indexing.options import default_workers
 from seesay.text import Text
 

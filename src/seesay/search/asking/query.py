@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal, cast
 
 from seesay.data.folders import several, several_images
-from seesay.data.folding import visible
 from seesay.data.images import ImageSource
+from seesay.data.spelling import visible
 from seesay.errors import ConfigError
 from seesay.search.asking.words import NEGATIVE_WEIGHT, Period, find_period, read_clauses
-from seesay.search.catalog.filters.conditions import All, AnyOf, Filter, Not, Where, matching_units
-from seesay.search.catalog.sqlite.database import Database
-from seesay.search.catalog.values import DATE_KEY
+from seesay.search.catalog.database import Database
+from seesay.search.catalog.filters import All, AnyOf, Filter, Not, Where, matching_units
+from seesay.search.catalog.metadata import DATE_KEY
 from seesay.search.filtering import UnitType, make_filter
 from seesay.text import Text
 
@@ -117,9 +117,9 @@ class Query:
         """A query as people ask it.
 
         `words` may name a time and what is unwanted, and hold quotes and weights; see `words`.
-        `images` are wanted as much as the words, `without` is unwanted. `where` is a filter, or conditions as in "width>=1000", all of which must hold;
-        `folders`, `since`, `until` and `media` are those of `make_filter`. `today` is what "last
-        year" counts from.
+        `images` are wanted as much as the words, `without` is unwanted. `where` is a filter, or
+        conditions as in "width>=1000", all of which must hold; `folders`, `since`, `until` and
+        `media` are those of `make_filter`. `today` is what "last year" counts from.
 
         Raises ConfigError if nothing is asked for, and for conditions that cannot be read.
         """
@@ -149,11 +149,6 @@ class Query:
             lanes=None if lanes is None else tuple(dict.fromkeys(lanes)),
             period=find_period(words, today or date.today()),
         )
-
-
-def parse(text: str, *, images: Sequence[ImageSource] = (), today: date | None = None) -> Query:
-    """`Query.of` for words and pictures alone."""
-    return Query.of(text, images=images, today=today)
 
 
 @dataclass(frozen=True, eq=False)

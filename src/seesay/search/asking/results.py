@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from seesay.search.asking.query import Query, RetrieverName
-from seesay.search.catalog.records import Item, Locator, Unit, Value
+from seesay.search.catalog.files import Item
+from seesay.search.catalog.metadata import Value
+from seesay.search.catalog.passages import Locator, Unit
 from seesay.search.catalog.store import Store
 from seesay.search.vectors.planner import Plan
 from seesay.text import Text

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from seesay.inference.background import Backgrounds
 from seesay.inference.confidence import Calibration
@@ -14,11 +14,12 @@ from seesay.search.asking.confidence import Confidence, Sample, of_picture, of_t
 from seesay.search.asking.embedding import EmbeddedPart
 from seesay.search.asking.query import Part, RetrieverName
 from seesay.search.asking.results import RetrieverReport
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.catalog.drafts import Modality
+from seesay.search.catalog.filters import Filter
 from seesay.search.catalog.keywords import match_expression
 from seesay.search.catalog.ledger import START, Position
-from seesay.search.catalog.records import Modality, Space
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.vectors.vector_index import VectorIndex
 from seesay.text import Language, detect_language
 
@@ -77,26 +78,29 @@ class VectorRetrievers:
 
     def rank(
         self,
-        modality: Modality,
+        modality: RetrieverName,
         parts: Sequence[EmbeddedPart],
         count: int,
         filter: Filter | None,
+        *,
+        worded: Sequence[int] | Int[np.ndarray, " worded"] = (),
     ) -> Ranking | None:
-        """The nearest `count` passages; None if there are no vectors of this modality."""
+        """The nearest `count` passages; None if there are no vectors of this modality. `worded` are
+        those that hold words of the query."""
         sample = self._measure(modality).sample.vectors
         if not len(sample):
             return None
         confidences = [self._confidence(modality, part) for part in parts]
         weights = [part.part.weight for part in parts]
         direction = _combined([one.scale.direction for one in confidences], weights, sample)
-        found = self._indexes[modality].search(direction, count, within=filter)
+        found = self._indexes[modality].search(direction, count, filter=filter)
         numbers, vectors = self.store.vectors.get(
             self.space.id, found.units.tolist(), lane=modality
         )
         known = np.isin(found.units, numbers)  # the others have been removed since
         confidence = np.zeros(len(found.units), np.float32)
         at = np.searchsorted(numbers, found.units[known])
-        confidence[known] = _of_all(confidences, weights, vectors)[at]
+        confidence[known] = _of_all(confidences, weights, vectors, np.isin(numbers, worded))[at]
         alone = len(parts) == 1 and weights[0] > 0 and len(numbers)
         report = RetrieverReport(
             lane=modality,
@@ -217,13 +221,16 @@ def _combined(
 
 
 def _of_all(
-    confidences: Sequence[Confidence], weights: Sequence[float], vectors: Vectors
+    confidences: Sequence[Confidence],
+    weights: Sequence[float],
+    vectors: Vectors,
+    worded: Bool[np.ndarray, " rows"],
 ) -> Float32[np.ndarray, " rows"]:
     """Every wanted part has to be there and none of the unwanted ones: the least confidence of the
     wanted ones, times the probability that each unwanted one is absent."""
     total = np.full(len(vectors), 100.0, np.float32)
     for confidence, weight in zip(confidences, weights, strict=True):
-        one = confidence(vectors)
+        one = confidence(vectors, worded)
         if weight < 0:
             total *= 1 - one / 100
         else:

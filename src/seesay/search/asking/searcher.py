@@ -18,7 +18,7 @@ from seesay.search.asking.fusion import METHOD, captioned_among, fuse, fused_con
 from seesay.search.asking.query import MOST_HITS, RETRIEVERS, Part, Query, RetrieverName, Scope
 from seesay.search.asking.results import Explain, Ranked, Results, make_hits
 from seesay.search.asking.retrievers import Ranking, VectorRetrievers, rank_by_keywords
-from seesay.search.catalog.filters.conditions import Filter, matching_units
+from seesay.search.catalog.filters import Filter, matching_units
 from seesay.search.catalog.keywords import cache_folder, cuts_words, holds_chinese
 from seesay.search.catalog.store import Store
 from seesay.search.filtering import as_text, check_filter
@@ -155,7 +155,8 @@ class Searcher:
             depth = _FIRST_PAGE
         for name in names:
             if name != "keyword" and parts:
-                rankings[name] = retrievers.rank(name, parts, depth, scope.filter)
+                worded = () if keywords is None else keywords.units
+                rankings[name] = retrievers.rank(name, parts, depth, scope.filter, worded=worded)
         return [found for name in names if (found := rankings.get(name)) is not None]
 
     def _ranked(self, rankings: Sequence[Ranking], space: int, listed: Filter | None) -> Ranked:

@@ -18,13 +18,15 @@ from seesay.inference.embedder import Embedder
 from seesay.inference.prompts import concepts
 from seesay.search.asking.confidence import THRESHOLD, Confidence
 from seesay.search.asking.retrievers import VectorRetrievers
-from seesay.search.catalog.filters.conditions import Filter, matching_units
+from seesay.search.catalog.filters import Filter, matching_units
 from seesay.search.catalog.keywords import cache_folder
-from seesay.search.catalog.records import Space
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.text import Language, Text, detect_language
 
 TAG_KEY = "tag"
+MOST_LABELS = 1000
+LONGEST_LABEL = 200  # characters
 MOST_TAGS = 5  # of each language, for one picture
 _BATCH = 1000
 
@@ -44,6 +46,30 @@ class TagReport:
 def default_labels() -> tuple[str, ...]:
     """Some 200 everyday words in each language."""
     return (*concepts("en"), *concepts("zh"))
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Raises ConfigError for more or longer labels than a server takes from its clients: a longer
+    one is a sentence or a mistake, and each has to be embedded."""
+    if len(labels) > MOST_LABELS:
+        raise ConfigError(
+            Text(
+                f"there are {len(labels):,} labels; expected at most {MOST_LABELS:,}; leave some "
+                "out",
+                f"有 {len(labels)} 个标签，最多只能有 {MOST_LABELS} 个，请减少一些",
+            )
+        )
+    longest = max(labels, key=len, default="")
+    if len(longest) > LONGEST_LABEL:
+        start = f"{longest[:30]}…"
+        raise ConfigError(
+            Text(
+                f"the label {start!r} has {len(longest):,} characters; expected at most "
+                f"{LONGEST_LABEL}; shorten it, or separate labels with commas",
+                f"标签“{start}”有 {len(longest)} 个字符，最多只能有 {LONGEST_LABEL} 个，"
+                "请缩短，或用逗号分隔各个标签",
+            )
+        )
 
 
 def tag(

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from seesay.data.atomic import write_whole
+from seesay.data.files import write_whole
 from seesay.data.tables import EXPORTED, write_csv
 from seesay.errors import ConfigError, MissingExtraError
-from seesay.search.catalog.filters.conditions import All, Filter, matching_units
-from seesay.search.catalog.records import Space
+from seesay.search.catalog.filters import All, Filter, matching_units
 from seesay.search.catalog.store import Store
-from seesay.text import to_unicode
+from seesay.search.catalog.vectors import Space
+from seesay.text import Text, to_unicode
 
 _PAGE = 2000
 
@@ -54,8 +54,12 @@ def writer_for(file: Path) -> Callable[[Path, Iterator[Row], Space], int]:
     """How to write this file."""
     if (ending := file.suffix.lower()) not in _WRITERS:
         raise ConfigError(
-            f"{file} ends in {ending or 'nothing'!r}; expected one of {', '.join(_WRITERS)}; "
-            "choose a name with one of these endings"
+            Text(
+                f"{file} ends in {ending or 'nothing'!r}; expected one of {', '.join(_WRITERS)}; "
+                "choose a name with one of these endings",
+                f"{file} 的扩展名是 {ending or '空'!r}；应为以下之一：{'、'.join(_WRITERS)}；"
+                "请换成这样的文件名",
+            )
         )
     if ending == ".parquet":
         _pyarrow()

@@ -1,13 +1,13 @@
-"""Every committed change by its number, and every start of a command."""
+"""What a collection remembers of itself: every committed change by its number, every start of a
+command, and settings by name."""
 
 import json
 import time
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
-from seesay.search.catalog.records import LedgerEntry, Run
-from seesay.search.catalog.sqlite.database import Database
-from seesay.search.catalog.sqlite.failures import decoded
+from seesay.search.catalog.database import Database, decoded
 
 
 class Position(NamedTuple):
@@ -21,6 +21,30 @@ class Position(NamedTuple):
 
 
 START = Position(0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerEntry:
+    """One committed change."""
+
+    seq: int
+    time_ns: int
+    action: str
+    run: int | None
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One start of a command that changes the collection."""
+
+    id: int
+    action: str
+    arguments: Mapping[str, object]
+    state: Literal["running", "done", "failed", "interrupted"]
+    started_ns: int
+    ended_ns: int | None
+    counts: Mapping[str, int]
 
 
 class Ledger:
@@ -88,17 +112,36 @@ class Runs:
             " ORDER BY id DESC LIMIT ?",
             (count,),
         )
-        return [_run(*row) for row in rows]
+        return [
+            Run(
+                id=number,
+                action=action,
+                arguments=decoded(json.loads, arguments),
+                state=state,
+                started_ns=started_ns,
+                ended_ns=ended_ns,
+                counts=decoded(json.loads, counts),
+            )
+            for number, action, arguments, state, started_ns, ended_ns, counts in rows
+        ]
 
 
-def _run(*row: Any) -> Run:
-    number, action, arguments, state, started_ns, ended_ns, counts = row
-    return Run(
-        id=number,
-        action=action,
-        arguments=decoded(json.loads, arguments),
-        state=state,
-        started_ns=started_ns,
-        ended_ns=ended_ns,
-        counts=decoded(json.loads, counts),
-    )
+class Settings:
+    """JSON values by name: which folders were indexed, how, and so on. What changes something works
+    inside `store.writing` only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, name: str) -> object:
+        """None where there is none."""
+        found = self._database.rows("SELECT value FROM settings WHERE name = ?", (name,))
+        return decoded(json.loads, found[0][0]) if found else None
+
+    def set(self, name: str, value: object) -> None:
+        """Remember a value that JSON can hold."""
+        self._database.run(
+            "INSERT INTO settings (name, value) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, json.dumps(value)),
+        )

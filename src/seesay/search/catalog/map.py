@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int
 
 from seesay.errors import ConfigError
-from seesay.search.catalog.records import Modality, Space
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
+from seesay.text import Text
 
 MOST_POINTS = 20_000
 _LEAST = 1e-6  # an axis along which nothing differs
@@ -106,8 +108,11 @@ def draw_places(store: Store, *, most: int = MOST_POINTS) -> Map:
 def _check_most(most: int) -> None:
     if most < 1:
         raise ConfigError(
-            f"the map is asked for {most} points; expected at least 1; leave the number out for "
-            f"{MOST_POINTS}"
+            Text(
+                f"the map is asked for {most} points; expected at least 1; leave the number out "
+                f"for {MOST_POINTS}",
+                f"地图要求显示 {most} 个点；应至少 1 个；不写数目则为 {MOST_POINTS}",
+            )
         )
 
 

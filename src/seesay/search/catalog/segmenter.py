@@ -34,14 +34,15 @@ class Segmenter:
         jieba.setLogLevel(logging.CRITICAL)  # it reports its loading on the error stream
         self._tokenizer = jieba.Tokenizer()
         with self._tokenizer.get_dict_file() as file:
-            dictionary = file.read()
-        at = dictionary.find(_SORTED_FROM) + 1
-        if zlib.crc32(dictionary) != _CHECKSUM:  # one that this file knows nothing about
-            at = len(dictionary)
-        self._sorted = dictionary[at:]
-        self._known: set[str] = set()  # characters whose words are in the tokenizer's table
-        self._tokenizer.FREQ, total = self._table(dictionary[:at])
-        self._tokenizer.total = _TOTAL if self._sorted else total
+            self._dictionary: bytes = file.read()
+        known = zlib.crc32(self._dictionary) == _CHECKSUM
+        self._sorted = range(
+            self._dictionary.find(_SORTED_FROM) + 1 if known else len(self._dictionary),
+            len(self._dictionary),
+        )
+        self._read: set[str] = set()  # characters whose words are in the tokenizer's table
+        self._tokenizer.FREQ, total = self._table(0, self._sorted.start)
+        self._tokenizer.total = _TOTAL if known else total
         self._tokenizer.initialized = True  # else it would read the whole dictionary
 
     def cut(self, text: str) -> Iterator[str]:
@@ -56,25 +57,26 @@ class Segmenter:
 
     def _learn(self, text: str) -> None:
         """Read the words that begin with a character of the text. Two threads may do so at once."""
-        for character in set(text) - self._known:
+        for character in set(text) - self._read:
             first = character.encode("utf-8", "surrogatepass")
-            words, _ = self._table(self._sorted[self._line(first) : self._line(first + b"\xff")])
+            words, _ = self._table(self._line(first), self._line(first + b"\xff"))
             self._tokenizer.FREQ.update(words)
-            self._known.add(character)
+            self._read.add(character)
 
     def _line(self, first: bytes) -> int:
-        """Where the first line begins that is not before these bytes."""
-        at = bisect_left(
-            range(len(self._sorted)),
-            first,
-            key=lambda at: self._sorted[(start := self._start(at)) : start + 4] or b"\xff",
-        )
-        return self._start(at)
+        """Where the first line begins that does not come before these bytes."""
 
-    def _start(self, at: int) -> int:
-        """Where the first line begins that begins at a byte or after it."""
-        return self._sorted.find(b"\n", at - 1) + 1 if at else 0
+        def beginning(at: int) -> bytes:
+            start = self._next_line(at)
+            return self._dictionary[start : start + 4] or b"\xff"
 
-    def _table(self, lines: bytes) -> tuple[dict[str, int], int]:
+        at = bisect_left(self._sorted, first, key=beginning)
+        return self._next_line(self._sorted.start + at)
+
+    def _next_line(self, at: int) -> int:
+        """Where the first line begins that does not begin before this byte."""
+        return self._dictionary.find(b"\n", at - 1) + 1
+
+    def _table(self, start: int, end: int) -> tuple[dict[str, int], int]:
         """Words and beginnings of words with their frequencies, and the sum of these."""
-        return self._tokenizer.gen_pfdict(io.BytesIO(lines))
+        return self._tokenizer.gen_pfdict(io.BytesIO(self._dictionary[start:end]))

@@ -1,16 +1,25 @@
-"""The vectors, float16, and what an index must know of changes: for each space one of each unit,
-and of pictures that have captions a second one, of these, in the lane of texts."""
+"""Embedding spaces and the vectors in them, float16, with what an index must know of changes.
 
+A space has one vector of each unit, and of pictures that have captions a second one, of these, in
+the lane of texts. One space is the one that searches use.
+"""
+
+import hashlib
+import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float16, Int
 
 from seesay.errors import CollectionError
-from seesay.search.catalog.records import Modality
-from seesay.search.catalog.spaces import Spaces
-from seesay.search.catalog.sqlite.database import Database
-from seesay.search.catalog.sqlite.numbers import ANY_OF, as_list
+from seesay.search.catalog.database import ANY_OF, Database, as_list
+from seesay.search.catalog.passages import Modality
+from seesay.text import Text
+
+SpaceState = Literal["filling", "ready"]
 
 HALF = np.dtype("<f2")
 NORM_TOLERANCE = 0.01
@@ -20,9 +29,120 @@ _WITHOUT_OWN = (
 )
 _BLANK = "".join(filter(str.isspace, map(chr, range(0x3001))))  # the last is that of Chinese
 _WITHOUT_CAPTION = (
-    "modality = 'image' AND trim(text, ?) != '' AND NOT EXISTS (SELECT 1 FROM vectors v"
+    "modality != 'text' AND trim(text, ?) != '' AND NOT EXISTS (SELECT 1 FROM vectors v"
     " WHERE v.unit = units.id AND v.space = ? AND v.modality = 'text')"
 )
+_COLUMNS = "id, key, model, revision, preprocessing, dim, state, active"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceDraft:
+    """What makes vectors comparable: two spaces that differ in any of this are never mixed."""
+
+    model: str
+    revision: str
+    preprocessing: str
+    """A hash of everything done to an input before the model."""
+    dim: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space(SpaceDraft):
+    """A set of vectors of one model."""
+
+    id: int
+    key: str
+    """Short hash of what makes it; the same in every collection."""
+    state: SpaceState
+    active: bool
+    """Whether searches use it."""
+
+
+class Spaces:
+    """The spaces of a collection. What changes something works inside `store.writing` only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, draft: SpaceDraft) -> Space:
+        """The space of this model, made where there is none yet; it begins as "filling"."""
+        found = self._select("key = ?", key_of(draft))
+        if found:
+            return found[0]
+        facts = (draft.model, draft.revision, draft.preprocessing, draft.dim)
+        self._database.run(
+            "INSERT INTO spaces (key, model, revision, preprocessing, dim, state, created_ns)"
+            " VALUES (?, ?, ?, ?, ?, 'filling', ?)",
+            (key_of(draft), *facts, time.time_ns()),
+        )
+        return self._select("key = ?", key_of(draft))[0]
+
+    def all(self) -> list[Space]:
+        """Every space, the first made first."""
+        return self._select("true ORDER BY id")
+
+    def get(self, number: int) -> Space:
+        """Raises CollectionError where there is none of this number."""
+        found = self._select("id = ?", number)
+        if not found:
+            known = ", ".join(f"{space.id} ({space.model})" for space in self.all())
+            raise CollectionError(
+                Text(
+                    f"there is no space {number}, expected one of: {known or 'none'}; index with "
+                    "this model first",
+                    f"没有编号为 {number} 的向量空间；应为以下之一：{known or '（没有）'}；"
+                    "请先用这个模型收录",
+                )
+            )
+        return found[0]
+
+    def active(self) -> Space | None:
+        """The one that searches use."""
+        found = self._select("active = 1")
+        return found[0] if found else None
+
+    def set_ready(self, number: int) -> None:
+        """Say that every unit that can have a vector in it has one."""
+        self._database.run("UPDATE spaces SET state = 'ready' WHERE id = ?", (number,))
+
+    def activate(self, number: int) -> None:
+        """Let searches use this one, and no other. Raises CollectionError where it is not ready."""
+        space = self.get(number)
+        if space.state != "ready":
+            raise CollectionError(
+                Text(
+                    f"the space of {space.model} is still being filled, expected a complete one; "
+                    "let the same `seesay index` command finish first",
+                    f"模型 {space.model} 的向量空间尚未填完；应已完整；"
+                    "请先让同样的 `seesay index` 命令运行到结束",
+                )
+            )
+        self._database.run("UPDATE spaces SET active = 0 WHERE active = 1")
+        self._database.run("UPDATE spaces SET active = 1 WHERE id = ?", (number,))
+
+    def drop(self, number: int) -> None:
+        """Remove a space with all its vectors. Raises CollectionError for the one in use."""
+        if self.get(number).active:
+            raise CollectionError(
+                Text(
+                    f"space {number} is the one that searches use, expected another; activate "
+                    "another one first",
+                    f"搜索正在使用向量空间 {number}；应为其他空间；请先启用另一个",
+                )
+            )
+        self._database.run("DELETE FROM spaces WHERE id = ?", (number,))
+
+    def _select(self, condition: str, *values: object) -> list[Space]:
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM spaces WHERE {condition}", values)
+        names = _COLUMNS.split(", ")
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        return [Space(**{**fields, "active": bool(fields["active"])}) for fields in found]
+
+
+def key_of(draft: SpaceDraft) -> str:
+    """A short hash of what makes vectors comparable."""
+    facts = [draft.model, draft.revision, draft.preprocessing, draft.dim]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 class Vectors:
@@ -62,8 +182,12 @@ class Vectors:
         )
         if written != len(units):
             raise CollectionError(
-                f"{len(units) - written} of {len(units)} vectors belong to units that are not in "
-                "the collection, expected units that are; store the items first"
+                Text(
+                    f"{len(units) - written} of {len(units)} vectors belong to units that are not "
+                    "in the collection, expected units that are; store the items first",
+                    f"{len(units)} 个向量中有 {len(units) - written} 个所属的条目不在资料库里；"
+                    "应为已有的条目；请先存入文件",
+                )
             )
 
     def get(
@@ -111,7 +235,7 @@ class Vectors:
         """Those of these units that are pictures with captions in the lane of texts."""
         rows = self._database.rows(
             "SELECT u.id FROM units u JOIN vectors v ON v.unit = u.id AND v.space = ? AND"
-            f" v.modality = 'text' WHERE u.id IN {ANY_OF} AND u.modality = 'image'",
+            f" v.modality = 'text' WHERE u.id IN {ANY_OF} AND u.modality != 'text'",
             (space, as_list(units)),
         )
         return np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
@@ -129,11 +253,24 @@ class Vectors:
         )
         return count
 
+    def modalities(self, space: int) -> list[Modality]:
+        """The modalities that have vectors in this space, and those of pictures and texts."""
+        # One seek of the index for each, however many vectors there are.
+        rows = self._database.rows(
+            "WITH RECURSIVE known (modality) AS ("
+            "SELECT min(modality) FROM vectors WHERE space = :space UNION ALL"
+            " SELECT (SELECT min(modality) FROM vectors WHERE space = :space AND modality >"
+            " known.modality) FROM known WHERE modality IS NOT NULL)"
+            " SELECT modality FROM known WHERE modality IS NOT NULL",
+            {"space": space},
+        )
+        return list(dict.fromkeys(("image", "text", *(modality for (modality,) in rows))))
+
     def count_captions(self, space: int) -> int:
         """How many of the vectors in the lane of texts are those of pictures' captions."""
         ((count,),) = self._database.rows(
             "SELECT count(*) FROM vectors v JOIN units u ON u.id = v.unit"
-            " WHERE v.space = ? AND v.modality = 'text' AND u.modality = 'image'",
+            " WHERE v.space = ? AND v.modality = 'text' AND u.modality != 'text'",
             (space,),
         )
         return count
@@ -191,15 +328,24 @@ class Vectors:
         dim = self._spaces.get(space).dim
         if vectors.shape != (units, dim):
             raise CollectionError(
-                f"the vectors are {vectors.shape[0]} x {vectors.shape[1]}, expected {units} x "
-                f"{dim}: one for each unit, from the model of this space; embed with that model"
+                Text(
+                    f"the vectors are {vectors.shape[0]} x {vectors.shape[1]}, expected {units} x "
+                    f"{dim}: one for each unit, from the model of this space; embed with that "
+                    "model",
+                    f"向量的形状是 {vectors.shape[0]} x {vectors.shape[1]}；应为 {units} x {dim}："
+                    "每个条目一个，由这个空间的模型计算；请用该模型计算",
+                )
             )
         norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
         wrong = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))  # NaN is wrong too
         if len(wrong):
             raise CollectionError(
-                f"{len(wrong)} of {units} vectors are not of length 1 (row {wrong[0]} has "
-                f"{norms[wrong[0]]:g}), expected unit vectors: normalise them, or look for NaN"
+                Text(
+                    f"{len(wrong)} of {units} vectors are not of length 1 (row {wrong[0]} has "
+                    f"{norms[wrong[0]]:g}), expected unit vectors: normalise them, or look for NaN",
+                    f"{units} 个向量中有 {len(wrong)} 个长度不为 1（第 {wrong[0]} 行为 "
+                    f"{norms[wrong[0]]:g}）；应为单位向量；请归一化，或检查是否有 NaN",
+                )
             )
 
 

@@ -1,41 +1,23 @@
-"""What a person may ask of indexing, and what indexing says it did."""
+"""What a user can ask of indexing, and what indexing reports."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from seesay.errors import ConfigError
+from seesay.search.reading.files import ReadLimits
+from seesay.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadLimits:
-    """What one file may cost. The defaults let every camera's files through."""
-
-    max_file_bytes: int = 256 * 2**20
-    """Largest picture that is opened."""
-    max_text_bytes: int = 8 * 2**20
-    """Largest text or table that is opened."""
-    max_pixels: int = 128 * 2**20
-    """Most pixels that are decoded into memory."""
-    memory_bytes: int = 2 * 2**30
-    """Most memory that a reading process may take, where the system can hold it to that."""
-    seconds: float = 30.0
-    """Longest that one file may take, or one address to answer."""
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value <= 0:
-                raise ConfigError(f"{name}={value} lets no file through; give a positive number")
-
-
-@dataclass(frozen=True, kw_only=True)
-class IngestOptions:
+class IndexOptions:
     """How to index."""
 
     recursive: bool = True
     """Look into folders below, too."""
     workers: int | None = None
-    """Processes that read files; None for one a processor."""
+    """Processes that read files; None for one per processor."""
     limits: ReadLimits = field(default_factory=ReadLimits)
     """What one file may cost."""
     urls: bool = False
@@ -51,12 +33,19 @@ class IngestOptions:
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"workers={self.workers} reads nothing; give at least 1, or None")
+            raise ConfigError(
+                Text(
+                    f"workers={self.workers} reads nothing; expected at least 1, or None; leave it "
+                    "out for one per processor",
+                    f"workers={self.workers} 无法读取任何文件；至少应为 1，或为 None；"
+                    "不写则每个处理器一个",
+                )
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestProgress:
-    """How far it has come. Every count is of files."""
+class IndexProgress:
+    """How far indexing has come. Every count is of files."""
 
     done: int
     total: int | None
@@ -69,7 +58,7 @@ class IngestProgress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestReport:
+class IndexReport:
     """What became of the files."""
 
     added: int
@@ -107,25 +96,37 @@ class IngestReport:
     def __repr__(self) -> str:
         names = ("added", "updated", "moved", "unchanged", "removed", "failed")
         counts = ", ".join(f"{getattr(self, name)} {name}" for name in names)
-        return f"IngestReport({counts}{', interrupted' if self.interrupted else ''})"
+        return f"IndexReport({counts}{', interrupted' if self.interrupted else ''})"
 
     @property
     def found_nothing(self) -> bool:
         """Whether there was no file that seesay reads, now or before."""
-        known = (
-            self.added,
-            self.updated,
-            self.moved,
-            self.unchanged,
-            self.removed,
-            self.failed,
-            self.links,
-        )
+        files = (self.added, self.updated, self.moved, self.unchanged, self.removed, self.failed)
         absent = self.interrupted or self.missing_roots or self.empty_roots
-        return not (any(known) or self.skipped or absent)
+        return not (any(files) or self.links or self.skipped or absent)
+
+
+@dataclass(kw_only=True)
+class RunState:
+    """What has become of the files of one run so far."""
+
+    number: int
+    """Of the run, in the catalogue."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """By the names of IndexReport."""
+    path: str = ""
+    """The last file that was stored."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Other names that were met of files of the collection, each with the name it has there."""
+
+    @property
+    def done(self) -> int:
+        """Files."""
+        names = ("added", "updated", "moved", "unchanged", "failed", "skipped", "links")
+        return sum(self.counts[name] for name in names)
 
 
 def default_workers() -> int:
-    """One process a processor this program may use."""
+    """One process for each processor that this program may use."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(usable or 1, 16))

@@ -1,9 +1,9 @@
 """Fetch a picture from the web, and from nowhere else.
 
-An address comes from a table that anybody may have written. So it must not make this machine ask
-its own services or its neighbours: every name is resolved once, what it resolves to is judged, and
-that very address is connected to; redirects are judged anew (CVE-2026-24779 is what happens where
-the one who judges and the one who connects read an address differently).
+Anybody may have written the table that an address comes from, so an address must not make this
+machine ask its own services or its neighbours. Every name is resolved once, the result is checked,
+and exactly that is connected to; redirects are checked anew (CVE-2026-24779 is what happens where
+the check and the connection read an address differently).
 """
 
 import ipaddress
@@ -15,8 +15,7 @@ from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from urllib.parse import quote, urljoin, urlsplit
 
-from seesay.search.indexing.options import ReadLimits
-from seesay.search.reading.files import Content, RefusedError, content_hash
+from seesay.search.reading.files import FileData, ReadLimits, RefusedError, content_hash
 
 _PORTS: Mapping[str, int] = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -28,8 +27,8 @@ Allowed = Callable[[str], bool]
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is of the open internet: not of this machine, its network, a cloud's
-    inner services, or many machines at once."""
+    """Whether an IP address belongs to the open internet: not to this machine, its network, the
+    internal services of a cloud, or a group of machines."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
@@ -39,9 +38,9 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
-def fetch(url: str, limits: ReadLimits, *, allowed: Allowed = is_public) -> Content:
-    """What lies at an address. Raises RefusedError for one that is not allowed, does not answer in
-    time, or answers with too much or nothing."""
+def fetch(url: str, limits: ReadLimits, *, allowed: Allowed = is_public) -> FileData:
+    """The picture at an address. Raises RefusedError for an address that is not allowed, does not
+    answer in time, or answers with too much or nothing."""
     deadline = time.monotonic() + limits.seconds
     try:
         data = _followed(url, limits.max_file_bytes, deadline, allowed)
@@ -51,7 +50,9 @@ def fetch(url: str, limits: ReadLimits, *, allowed: Allowed = is_public) -> Cont
             f"the address did not answer ({error or type(error).__name__}). Expected a picture. "
             "Check it in a browser, or try again later.",
         ) from None
-    return Content(path=url, data=data, content_hash=content_hash(data), size=len(data), mtime_ns=0)
+    return FileData(
+        path=url, data=data, content_hash=content_hash(data), size=len(data), mtime_ns=0
+    )
 
 
 def _followed(url: str, most: int, deadline: float, allowed: Allowed) -> bytes:
@@ -83,7 +84,7 @@ def _body(answer: HTTPResponse, connection: "_Connection", most: int, deadline: 
 
 
 class _Connection(HTTPConnection):
-    """To one address, that was judged before."""
+    """A connection to one address, which was checked before."""
 
     def __init__(self, url: str, deadline: float, allowed: Allowed) -> None:
         parts = urlsplit(url)
@@ -96,20 +97,20 @@ class _Connection(HTTPConnection):
         super().__init__(parts.hostname, parts.port or _PORTS[parts.scheme])
 
     def connect(self) -> None:
-        """To the address that was judged, and never to the name."""
+        """Connect to the address that was checked, never to the name."""
         self.sock = socket.create_connection((self._ip, self.port), timeout=self._left())
         if self._secure:
             context = ssl.create_default_context()
             self.sock = context.wrap_socket(self.sock, server_hostname=self.host)
 
     def ask(self) -> HTTPResponse:
-        """The head of the answer."""
+        """Send the request; returns the head of the answer."""
         headers = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "seesay"}
         self.request("GET", _quoted(self._target), headers=headers)
         return self.getresponse()
 
     def hurry(self, deadline: float) -> None:
-        """Wait no longer than there is time left."""
+        """Wait no longer than the time that is left."""
         if time.monotonic() > deadline:
             raise TimeoutError("it took too long")
         if self.sock is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from seesay.search.catalog.records import Value
+from seesay.search.catalog.metadata import Value
 from seesay.search.reading.dates import read_day
 
 _MAKE, _MODEL, _CHANGED, _TAKEN, _DIGITISED = 271, 272, 306, 36867, 36868

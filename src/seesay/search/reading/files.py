@@ -1,11 +1,40 @@
-"""A file's bytes, read once, with its hash, and only if it held still meanwhile."""
+"""The bytes of a file with their hash, read once and only if the file holds still meanwhile."""
 
 import hashlib
 import os
 from dataclasses import dataclass
 from io import BufferedReader
 
-from seesay.data.opening import NoFileError, open_file
+from seesay.data.files import NoFileError, open_file
+from seesay.errors import ConfigError
+from seesay.text import Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadLimits:
+    """What one file may cost. The defaults let every camera's files through."""
+
+    max_file_bytes: int = 256 * 2**20
+    """Largest picture that is opened."""
+    max_text_bytes: int = 8 * 2**20
+    """Largest text or table that is opened."""
+    max_pixels: int = 128 * 2**20
+    """Most pixels that are decoded into memory."""
+    memory_bytes: int = 2 * 2**30
+    """Most memory that a reading process may take, where the system can enforce it."""
+    seconds: float = 30.0
+    """Longest time that one file may take, or one address to answer."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise ConfigError(
+                    Text(
+                        f"{name}={value} lets no file through; expected a positive number; "
+                        "raise it, or leave it out",
+                        f"{name}={value} 会挡住所有文件；应为正数；请改大，或者不写",
+                    )
+                )
 
 
 class RefusedError(Exception):
@@ -17,8 +46,8 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Content:
-    """What a file held."""
+class FileData:
+    """The bytes of a file, and what the file system says of it."""
 
     path: str
     data: bytes
@@ -28,30 +57,30 @@ class Content:
 
 
 def size_and_time(facts: os.stat_result) -> tuple[int, int]:
-    """Bytes and time of the last change in nanoseconds, as every part of a collection compares and
+    """Bytes, and the time of the last change in nanoseconds, as the whole collection compares and
     stores them: SQLite's integers hold the years 1677 to 2262, and a file of 2300 counts as one of
     2262."""
     return facts.st_size, min(max(facts.st_mtime_ns, -(2**63)), 2**63 - 1)
 
 
 def content_hash(data: bytes) -> str:
-    """What two files of the same content have in common."""
+    """The same for two files of the same content."""
     return hashlib.sha256(data).hexdigest()
 
 
 def millions(amount: int) -> str:
-    """At least so many, as a limit is typed: 8101M."""
+    """An amount as a limit is typed, rounded up: 8101M."""
     return f"{-(-amount // 10**6)}M"
 
 
-def read_file(path: str, most: int) -> Content:
+def read_file(path: str, most: int) -> FileData:
     """Raises RefusedError for what cannot be read, is larger than `most` bytes, is no file, or
     changes again and again while it is read."""
     for _ in range(2):
         before, data, after = _read(path, most)
         size, mtime_ns = size_and_time(after)
         if size_and_time(before) == (size, mtime_ns) and len(data) == size:
-            return Content(
+            return FileData(
                 path=path,
                 data=data,
                 content_hash=content_hash(data),

@@ -1,68 +1,81 @@
-"""What the main process and a reading process say to each other: a JSON header, then raw bytes.
+"""What the main process and a reading process exchange: a JSON header, then raw bytes.
 
-Not pickles: a picture that takes over its decoder must not be able to reach further.
+Not pickles: a picture that takes over its decoder must not reach further.
 """
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from seesay.data.encodings import clean_text
 from seesay.data.squares import ImageTransformConfig
-from seesay.search.catalog.records import Locator, Metadata, UnitDraft
-from seesay.search.catalog.values import sound
-from seesay.search.indexing.options import ReadLimits
+from seesay.search.catalog.drafts import Locator, UnitDraft
+from seesay.search.catalog.metadata import Metadata, sound
+from seesay.search.reading.files import FileData, ReadLimits
 
-Kind = Literal["image", "text", "table"]
-Expected = Literal["image", "text", "table", "any", "address"]
 _LENGTHS = struct.Struct("<II")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class ReadSettings:
     """What a reading process must know."""
 
     transform: ImageTransformConfig
     reduce_large: bool
     limits: ReadLimits
     collection: str | None = None
-    """The collection's file: contents that have vectors there are not decoded again."""
+    """The file of the collection whose stored vectors are used again."""
     space: int = 0
+    """The embedding space of these vectors."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
     @staticmethod
-    def from_json(text: str) -> "Setup":
+    def from_json(text: str) -> "ReadSettings":
         known: dict[str, Any] = json.loads(text)
         known["limits"] = ReadLimits(**known["limits"])
         transform = known["transform"]
         colours = {name: tuple(transform[name]) for name in ("mean", "std")}
         known["transform"] = ImageTransformConfig(**{**transform, **colours})
-        return Setup(**known)
+        return ReadSettings(**known)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """A file to read."""
+class ListedFile:
+    """A file that a walk, a user or a table names, and that is to be read."""
 
     path: str
-    expected: Expected
-    again: bool = False
-    """Decode the picture even where a vector of its content is known."""
+    expected: str
+    """A media type of the registry; "any" to judge by the bytes, "address" to fetch it first."""
     size: int = 0
     mtime_ns: int = 0
-    """As the walk found it; what a failure is recorded with."""
+    """As the file system said when it was listed; a failure is recorded with it."""
     problem: str | None = None
     """Why it need not be opened."""
+    identity: int | None = None
+    """The same for all names of a file: links, and what a disk that is mounted twice shows again.
+    None where the file system does not number its files. Includes size and time, since some
+    network disks number carelessly: two files would be taken for one."""
+    decode: bool = False
+    """Decode the file even where vectors of its content are stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passage(UnitDraft):
+    """A part of a file that is embedded and found by itself. Its modality says by which encoder."""
+
+    payload: bytes = field(default=b"", repr=False)
+    """What the encoder of its modality takes where that is not the text: the pixels of a picture
+    as the model sees it, where it was decoded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A line of a table: a picture, and what is said of it."""
+    """A line of a table: a picture, its caption and what else the table says of it."""
 
     path: str
     caption: str
@@ -70,22 +83,47 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of a file. Either `stage` and `error` say what went wrong, or `kind` is set."""
+class FileContent:
+    """What a reader gets out of a file."""
+
+    passages: tuple[Passage, ...] = ()
+    rows: tuple[Row, ...] = ()
+    """Of a table that describes pictures."""
+    complaint: str | None = None
+    """What was wrong with a part of the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileReader:
+    """How one kind of file is read. `registry.READERS` lists them."""
+
+    media_type: str
+    """What the catalogue calls such a file."""
+    endings: frozenset[str]
+    """Lower case, with the dot."""
+    read: Callable[[FileData, ReadSettings, bool], FileContent]
+    """The last argument says whether payloads are needed. Raises RefusedError."""
+    recognises: Callable[[bytes], bool] = lambda data: False
+    """Whether a file of an unknown ending is of this kind, by its bytes."""
+    is_text: bool = True
+    """Whether the limit of the size of texts holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadResult(FileContent):
+    """What became of a file. Either `stage` and `error` say what went wrong, or `media_type` is
+    set."""
 
     path: str
     size: int = 0
     mtime_ns: int = 0
-    content_hash: str | None = None
-    kind: Kind | None = None
-    units: tuple[UnitDraft, ...] = ()
-    rows: tuple[Row, ...] = ()
-    complaint: str | None = None
-    """What was wrong with a part of a table."""
+    content_hash: str = ""
+    """Empty where the file could not be read at all."""
+    media_type: str = ""
+    vectors: bytes = field(default=b"", repr=False)
+    """One float16 vector for each passage, where the collection had those of this content."""
     stage: str | None = None
     error: str = ""
-    square: bytes = field(default=b"", repr=False)
-    """The pixels that the model sees, where the picture was decoded."""
 
 
 def send(stream: IO[bytes], header: Mapping[str, Any], raw: bytes = b"") -> None:
@@ -108,17 +146,23 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
     return json.loads(text), raw
 
 
-def send_outcome(stream: IO[bytes], outcome: Outcome) -> None:
-    """Write an outcome, without what has its default."""
-    fields = {**vars(outcome), "square": b""}
-    fields["units"] = [_unit_fields(unit) for unit in outcome.units]
-    fields["rows"] = [vars(row) for row in outcome.rows]
-    send(stream, {k: v for k, v in fields.items() if v or k == "path"}, outcome.square)
+def send_result(stream: IO[bytes], result: ReadResult) -> None:
+    """Write a result, without the fields that have their default. The raw bytes are the vectors,
+    or else the payloads one after the other."""
+    fields = {**vars(result), "vectors": len(result.vectors)}
+    fields["passages"] = [_passage_fields(passage) for passage in result.passages]
+    fields["rows"] = [vars(row) for row in result.rows]
+    raw = result.vectors or b"".join(passage.payload for passage in result.passages)
+    send(stream, {name: value for name, value in fields.items() if value}, raw)
 
 
-def outcome_of(header: Mapping[str, Any], square: bytes) -> Outcome:
-    """The outcome that a message holds."""
-    units = tuple(_unit(fields) for fields in header.get("units", ()))
+def result_of(header: Mapping[str, Any], raw: bytes) -> ReadResult:
+    """The result in a message."""
+    at, passages = 0, []
+    for fields in header.get("passages", ()):
+        end = at + fields.pop("payload", 0)
+        passages.append(_passage(fields, raw[at:end]))
+        at = end
     rows = tuple(
         Row(
             path=clean_text(row["path"]),
@@ -127,26 +171,30 @@ def outcome_of(header: Mapping[str, Any], square: bytes) -> Outcome:
         )
         for row in header.get("rows", ())
     )
-    return Outcome(**{**header, "units": units, "rows": rows}, square=square)
+    vectors = raw if header.get("vectors") else b""
+    return ReadResult(**{**header, "passages": tuple(passages), "rows": rows, "vectors": vectors})
 
 
-def _unit_fields(unit: UnitDraft) -> dict[str, Any]:
-    fields = {**vars(unit), "locator": unit.locator.to_json()}
-    fields["fingerprint"] = (unit.fingerprint or b"").hex()
+def _passage_fields(passage: Passage) -> dict[str, Any]:
+    fields = {**vars(passage), "locator": passage.locator.to_json()}
+    fields["fingerprint"] = (passage.fingerprint or b"").hex()
+    fields["payload"] = len(passage.payload)
     return {name: value for name, value in fields.items() if value}
 
 
-def _unit(fields: Mapping[str, Any]) -> UnitDraft:
-    locator = Locator.from_json(fields["locator"])
-    metadata = _metadata(fields.get("metadata", {}))
-    text = clean_text(fields["text"]) if "text" in fields else None
-    fingerprint = bytes.fromhex(fields.get("fingerprint", "")) or None
-    changed = {"locator": locator, "metadata": metadata, "text": text, "fingerprint": fingerprint}
-    return UnitDraft(**{**fields, **changed})
+def _passage(fields: Mapping[str, Any], payload: bytes) -> Passage:
+    changed = {
+        "locator": Locator.from_json(fields["locator"]),
+        "metadata": _metadata(fields.get("metadata", {})),
+        "text": clean_text(fields["text"]) if "text" in fields else None,
+        "fingerprint": bytes.fromhex(fields.get("fingerprint", "")) or None,
+        "payload": payload,
+    }
+    return Passage(**{**fields, **changed})
 
 
 def _metadata(fields: Mapping[str, Any]) -> Metadata:
-    """What a collection can hold of it: what comes from a reading process is not believed."""
+    """What a collection can hold of it: a reading process is not trusted."""
     return sound(
         {
             name: datetime.fromisoformat(value["time"]) if isinstance(value, dict) else value

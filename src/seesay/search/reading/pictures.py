@@ -1,55 +1,60 @@
-"""A picture file's bytes -> the square that the model sees, and what is known of the picture."""
+"""Picture files: one passage, with the pixels as the model sees them and the facts of the EXIF."""
 
 import io
 from dataclasses import replace
 
 from PIL.Image import Image, Resampling
 
-from seesay.data.decoding import DecodeLimits, check_size, decode, open_header, upright_size
+from seesay.data.decoding import (
+    SUFFIXES,
+    DecodeLimits,
+    check_size,
+    decode,
+    open_header,
+    upright_size,
+)
 from seesay.data.encodings import decode_text
 from seesay.data.squares import square
 from seesay.errors import DataError, ImageError, MissingExtraError
-from seesay.search.catalog.records import FINGERPRINT_SIDE, UnitDraft
-from seesay.search.indexing.options import ReadLimits
+from seesay.search.catalog.drafts import FINGERPRINT_SIDE
 from seesay.search.reading.exif import details
-from seesay.search.reading.files import Content, RefusedError, millions
-from seesay.search.reading.messages import Setup
+from seesay.search.reading.files import FileData, ReadLimits, RefusedError, millions
+from seesay.search.reading.messages import FileContent, FileReader, Passage, ReadSettings
 
 
-def read_picture(content: Content, setup: Setup, *, decoded: bool) -> tuple[UnitDraft, bytes]:
-    """The picture's unit, and its pixels where they are wanted. Raises RefusedError."""
-    limits = _decode_limits(setup.limits)
+def read_picture(file: FileData, settings: ReadSettings, decode_pixels: bool) -> FileContent:
+    """One passage, with its pixels where they are needed. Raises RefusedError."""
+    limits = _decode_limits(settings.limits)
     label = "the picture"
     try:
-        header = open_header(io.BytesIO(content.data), label)
+        header = open_header(io.BytesIO(file.data), label)
         width, height = upright_size(header)
-        known = details(header)
-        unit = UnitDraft(kind="image", metadata={**known, "width": width, "height": height})
-        if not decoded:
-            return unit, b""
-        target = setup.transform.size if setup.reduce_large else None
-        _refuse_large(header, target, limits)
-        image = decode(io.BytesIO(content.data), label, target, limits)
-        return replace(unit, fingerprint=fingerprint(image)), square(
-            image, setup.transform
-        ).tobytes()
+        metadata = {**details(header), "width": width, "height": height}
+        passage = Passage(kind="image", modality="image", metadata=metadata)
+        if decode_pixels:
+            target = settings.transform.size if settings.reduce_large else None
+            _refuse_large(header, target, limits)
+            image = decode(io.BytesIO(file.data), label, target, limits)
+            pixels = square(image, settings.transform).tobytes()
+            passage = replace(passage, fingerprint=fingerprint(image), payload=pixels)
+        return FileContent(passages=(passage,))
     except MissingExtraError as error:
         raise RefusedError("codec", str(error)) from None
     except ImageError as error:
-        if _is_text(content.data):
+        if _is_text(file.data):
             raise RefusedError(
                 "kind",
                 "it holds text, perhaps a saved web page, whatever its name says. Expected a "
                 "picture. Download the picture itself, or end the name in .txt to have it found "
                 "as a text.",
             ) from None
-        told = str(error).removeprefix(f"{label}: ")
-        raise RefusedError("decode", f"it {told}") from None
+        reason = str(error).removeprefix(f"{label}: ")
+        raise RefusedError("decode", f"it {reason}") from None
 
 
 def fingerprint(image: Image) -> bytes:
-    """See `Fingerprints`. The mean of each field hardly depends on the size that the picture was
-    decoded at."""
+    """See `Fingerprints`. The mean of each field hardly depends on the size at which the picture
+    was decoded."""
     return image.resize((FINGERPRINT_SIDE, FINGERPRINT_SIDE), Resampling.BOX).convert("L").tobytes()
 
 
@@ -63,7 +68,7 @@ def _decode_limits(limits: ReadLimits) -> DecodeLimits:
 
 
 def _refuse_large(header: Image, target: int | None, limits: DecodeLimits) -> None:
-    """As `decode` does, and says which option lets it through."""
+    """As `decode` does, with the option that lets the picture through."""
     width, height = header.size
     if target is not None:
         header.draft(None, (2 * target, 2 * target))
@@ -86,7 +91,7 @@ def _is_text(data: bytes) -> bool:
 
 
 def is_picture(data: bytes) -> bool:
-    """Whether it begins like a picture, whatever its name."""
+    """Whether a file begins like a picture, whatever its name."""
     try:
         open_header(io.BytesIO(data), "")
     except MissingExtraError:
@@ -94,3 +99,12 @@ def is_picture(data: bytes) -> bool:
     except ImageError:
         return False
     return True
+
+
+READER = FileReader(
+    media_type="image",
+    endings=SUFFIXES,
+    read=read_picture,
+    recognises=is_picture,
+    is_text=False,
+)

@@ -1,6 +1,6 @@
 """The main function of a reading process.
 
-It reads one file after the other and may die of any of them: its parent starts another one.
+It reads one file after the other and may die of any of them: its parent starts another process.
 """
 
 import logging
@@ -10,139 +10,150 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from seesay.search.catalog.sqlite.database import Database
-from seesay.search.reading.files import Content, RefusedError, read_file
+from seesay.search.catalog.database import Database
+from seesay.search.reading.files import FileData, RefusedError, read_file
 from seesay.search.reading.messages import (
-    Outcome,
-    Setup,
-    Task,
+    ListedFile,
+    ReadResult,
+    ReadSettings,
     receive,
     send,
-    send_outcome,
+    send_result,
 )
-from seesay.search.reading.pictures import is_picture, read_picture
-from seesay.search.reading.tables import read_table
-from seesay.search.reading.texts import read_text
+from seesay.search.reading.registry import reader_of
 
 READY = {"ready": True}
 _PDF = b"%PDF-"  # parts of it look like text
-_GRACE_S = 5.0  # after the parent should have ended it
-_PIPE_BYTES = 2**20  # the most that Linux lets anybody ask for; usual is less than half a square
+_GRACE_S = 5.0  # after the time at which the parent ends the process
+_PIPE_BYTES = 2**20  # the most that Linux lets anybody ask for; the default is less than a picture
+
+# Of the first file of this content and type that has vectors, all passages in order. CROSS JOIN
+# keeps SQLite from beginning with all vectors of the space.
+_STORED = """
+SELECT v.vector FROM units u LEFT JOIN vectors v
+    ON v.unit = u.id AND v.space = :space AND v.modality = u.modality
+WHERE u.item = (
+    SELECT i.id FROM items i CROSS JOIN units u ON u.item = i.id CROSS JOIN vectors v
+        ON v.unit = u.id AND v.space = :space AND v.modality = u.modality
+    WHERE i.content_hash = :content AND i.kind = :media_type ORDER BY i.id LIMIT 1
+)
+ORDER BY u.position
+"""
 
 
 def main() -> None:
-    """Answer tasks on standard input until it ends. The setup is the first argument."""
-    setup = Setup.from_json(sys.argv[1])
+    """Answer tasks on standard input until it ends. The settings are the first argument."""
+    settings = ReadSettings.from_json(sys.argv[1])
     answers = _silence()
     _widen(answers)
-    _limit_memory(setup.limits.memory_bytes)
-    known = _Known(setup)
+    _limit_memory(settings.limits.memory_bytes)
+    database = None
+    if settings.collection is not None:
+        database = Database(Path(settings.collection), read_only=True)
     send(answers, READY)
     while (message := receive(sys.stdin.buffer)) is not None:
-        task = Task(**message[0])
-        _alarm(setup.limits.seconds + _GRACE_S)
-        outcome = read(task, setup, known)
+        task = ListedFile(**message[0])
+        _alarm(settings.limits.seconds + _GRACE_S)
+        result = read(task, settings, database)
         _alarm(0)
-        send_outcome(answers, outcome)
+        send_result(answers, result)
 
 
-class _Known:
-    """Which contents have vectors already."""
-
-    def __init__(self, setup: Setup) -> None:
-        self._space = setup.space
-        self._database = None
-        if setup.collection is not None:
-            self._database = Database(Path(setup.collection), read_only=True)
-
-    def __contains__(self, content_hash: str) -> bool:
-        if self._database is None:
-            return False
-        sql = (
-            "SELECT 1 FROM items i JOIN units u ON u.item = i.id JOIN vectors v ON v.unit = u.id"
-            " WHERE i.content_hash = ? AND v.space = ? LIMIT 1"
-        )
-        return bool(self._database.rows(sql, (content_hash, self._space)))
-
-
-def read(task: Task, setup: Setup, known: "_Known | frozenset[str]" = frozenset()) -> Outcome:
-    """What a file holds. Never raises."""
-    content: Content | None = None
+def read(task: ListedFile, settings: ReadSettings, database: Database | None = None) -> ReadResult:
+    """The passages of a file, with their vectors where `database` has them. Never raises."""
+    file: FileData | None = None
     try:
         if task.problem is not None:
             raise RefusedError("read", task.problem)
-        content = _content(task, setup)
-        return _understood(task, content, setup, known)
+        file = _file(task, settings)
+        return _understood(task, file, settings, database)
     except RefusedError as error:
-        return _failed(task, content, error.stage, str(error))
+        return _failed(task, file, error.stage, str(error))
     except MemoryError:
         return _failed(
             task,
-            content,
+            file,
             "memory",
             "it needs more memory than a file may take. Expected a smaller one. "
             "Make it smaller, or allow more with --max-pixels or --max-file-size if you trust it.",
         )
-    except Exception as error:  # whatever a damaged file makes a library do
+    except Exception as error:  # whatever a damaged file makes a library raise
         return _failed(
             task,
-            content,
+            file,
             "read",
             f"reading it failed ({type(error).__name__}: {error}). Expected a sound file. "
             "Copy, download or export it again.",
         )
 
 
-def _content(task: Task, setup: Setup) -> Content:
+def stored_vectors(
+    database: Database, space: int, content_hash: str, media_type: str
+) -> tuple[bytes, ...]:
+    """The vectors (float16) of this content in this embedding space, one for each passage; none
+    where the content is not known, or one of them is lost.
+
+    Nothing else asks whether a content is known: the vectors travel with the file from here on, so
+    that it does not matter whether the collection still has them when the file is stored."""
+    names = {"space": space, "content": content_hash, "media_type": media_type}
+    rows = database.rows(_STORED, names)
+    vectors = tuple(vector for (vector,) in rows)
+    return () if None in vectors else vectors
+
+
+def _file(task: ListedFile, settings: ReadSettings) -> FileData:
+    limits = settings.limits
     if task.expected == "address":
         from seesay.search.reading.addresses import fetch  # it takes a while to import
 
-        return fetch(task.path, setup.limits)
-    limits = setup.limits
-    as_picture = task.expected in ("image", "any")
-    return read_file(task.path, limits.max_file_bytes if as_picture else limits.max_text_bytes)
+        return fetch(task.path, limits)
+    is_text = task.expected != "any" and reader_of(task.expected, b"").is_text
+    return read_file(task.path, limits.max_text_bytes if is_text else limits.max_file_bytes)
 
 
 def _understood(
-    task: Task, content: Content, setup: Setup, known: "_Known | frozenset[str]"
-) -> Outcome:
-    facts: dict[str, Any] = {
-        "path": task.path,
-        "size": content.size,
-        "mtime_ns": content.mtime_ns,
-        "content_hash": content.content_hash,
-    }
-    if content.data.startswith(_PDF):
+    task: ListedFile, file: FileData, settings: ReadSettings, database: Database | None
+) -> ReadResult:
+    # A fetched address is always taken for a picture.
+    reader = reader_of("image" if task.expected == "address" else task.expected, file.data)
+    if file.data.startswith(_PDF) and ".pdf" not in reader.endings:
         raise RefusedError(
             "kind",
             "it is a PDF, which is not read yet. Expected a picture, text or table. Save its pages "
             "as pictures, or its text as a text file.",
         )
-    if task.expected == "text" or (task.expected == "any" and not is_picture(content.data)):
-        return Outcome(kind="text", units=read_text(content.data), **facts)
-    if task.expected == "table":
-        rows, complaint = read_table(content.data, task.path)
-        return Outcome(kind="table", rows=rows, complaint=complaint, **facts)
-    decoded = task.again or content.content_hash not in known
-    unit, pixels = read_picture(content, setup, decoded=decoded)
-    return Outcome(kind="image", units=(unit,), square=pixels, **facts)
-
-
-def _failed(task: Task, content: Content | None, stage: str, error: str) -> Outcome:
-    return Outcome(
+    vectors: tuple[bytes, ...] = ()
+    if database is not None and not task.decode:
+        vectors = stored_vectors(database, settings.space, file.content_hash, reader.media_type)
+    content = reader.read(file, settings, not vectors)
+    if vectors and len(vectors) != len(content.passages):  # stored by a reader that cut otherwise
+        vectors, content = (), reader.read(file, settings, True)
+    return ReadResult(
+        **vars(content),
         path=task.path,
-        size=content.size if content else task.size,
-        mtime_ns=content.mtime_ns if content else task.mtime_ns,
-        content_hash=content.content_hash if content else None,
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        content_hash=file.content_hash,
+        media_type=reader.media_type,
+        vectors=b"".join(vectors),
+    )
+
+
+def _failed(task: ListedFile, file: FileData | None, stage: str, error: str) -> ReadResult:
+    return ReadResult(
+        path=task.path,
+        size=file.size if file else task.size,
+        mtime_ns=file.mtime_ns if file else task.mtime_ns,
+        content_hash=file.content_hash if file else "",
         stage=stage,
         error=error,
     )
 
 
 def _silence() -> IO[bytes]:
-    """Libraries of C print what they think of a file; only answers go to standard output."""
+    """C libraries print what they think of a file: only answers go to standard output."""
     warnings.simplefilter("ignore")
     logging.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends in good order
@@ -154,7 +165,8 @@ def _silence() -> IO[bytes]:
 
 
 def _widen(pipe: IO[bytes]) -> None:
-    """Let whole squares lie in the pipe, so that writing one waits for nobody. Linux alone can."""
+    """Let the pixels of a whole picture fit into the pipe, so that writing them does not wait for
+    the reader. Only Linux can."""
     if not sys.platform.startswith("linux"):
         return
     import fcntl
@@ -164,7 +176,7 @@ def _widen(pipe: IO[bytes]) -> None:
 
 
 def _limit_memory(allowance: int) -> None:
-    """What the process takes beyond what it has now. macOS and Windows know no such limit."""
+    """Limit what the process takes beyond what it has now. macOS and Windows have no such limit."""
     if not sys.platform.startswith("linux"):
         return
     import resource

@@ -8,13 +8,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from seesay.data.tables import EXPORTED, MOST_COLUMNS, MOST_NAME, Table, restored
+from seesay.data.tables import (
+    DELIMITED,
+    EXPORTED,
+    JSON_LINES,
+    MOST_COLUMNS,
+    MOST_NAME,
+    Table,
+    restored,
+)
 from seesay.errors import DataError
-from seesay.search.catalog.records import Value
-from seesay.search.catalog.values import DATE_KEY, MOST_TEXT, RESERVED, problem_of
+from seesay.search.catalog.metadata import DATE_KEY, MOST_TEXT, RESERVED, Value, problem_of
 from seesay.search.reading.dates import is_like_date, read_date, read_day
 from seesay.search.reading.files import RefusedError
-from seesay.search.reading.messages import Row
+from seesay.search.reading.messages import FileContent, FileReader, Row
 
 PATHS = (
     *("path", "file", "filename", "file_name", "filepath", "file_path"),
@@ -52,9 +59,9 @@ class _Unusable:
     """By column."""
 
 
-def read_table(data: bytes, name: str) -> tuple[tuple[Row, ...], str | None]:
-    """The rows that name a picture, several of one picture joined; and what could not be used.
-    Raises RefusedError where nothing names pictures."""
+def read_table(data: bytes, name: str) -> FileContent:
+    """The rows that name a picture, several of one picture joined, with a complaint of what could
+    not be used. Raises RefusedError where nothing names pictures."""
     try:
         table = Table(data, name, wanted={*PATHS, *CAPTIONS}, inner="metadata")
     except DataError as error:
@@ -70,14 +77,14 @@ def read_table(data: bytes, name: str) -> tuple[tuple[Row, ...], str | None]:
     for number, cells in rows:
         if exported and cells.get("kind") != "image":
             continue
-        picture, said = cells.pop(path, ""), cells.pop(caption, "") if caption else ""
+        picture, words = cells.pop(path, ""), cells.pop(caption, "") if caption else ""
         if not isinstance(picture, str) or not 0 < len(picture) <= _MOST_PATH:
             unusable.lines.append(number)
             continue
-        said = said if isinstance(said, str) else "\n".join(said)
+        words = words if isinstance(words, str) else "\n".join(words)
         others = {k: v for k, v in cells.items() if k and not (exported and k in _OF_EXPORT)}
-        lines.append(_Line(number=number, path=restored(picture), caption=said, others=others))
-    return _joined(lines, unusable), _complaint(table, unusable)
+        lines.append(_Line(number=number, path=restored(picture), caption=words, others=others))
+    return FileContent(rows=_joined(lines, unusable), complaint=_complaint(table, unusable))
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, Cell]:
@@ -114,7 +121,7 @@ def _without_paths(table: Table, head: Sequence[str]) -> RefusedError:
 
 
 def _joined(lines: Sequence[_Line], unusable: _Unusable) -> tuple[Row, ...]:
-    """What is said of each picture; where lines contradict each other the first counts."""
+    """One row for each picture; where lines contradict each other the first counts."""
     columns: dict[str, dict[int, Cell]] = {}
     for line in lines:
         for name, cell in line.others.items():
@@ -124,16 +131,16 @@ def _joined(lines: Sequence[_Line], unusable: _Unusable) -> tuple[Row, ...]:
     captions: dict[str, list[str]] = {}
     metadata: dict[str, dict[str, Value | tuple[Value, ...]]] = {}
     for line in lines:
-        said = captions.setdefault(line.path, [])
-        if line.caption and line.caption not in said:
-            said.append(restored(line.caption))
+        words = captions.setdefault(line.path, [])
+        if line.caption and line.caption not in words:
+            words.append(restored(line.caption))
         known = metadata.setdefault(line.path, {})
         for name in line.others:
             if line.number in typed.get(name, ()):
                 known.setdefault(_key(name), typed[name][line.number])
     return tuple(
-        Row(path=path, caption="\n".join(said), metadata=metadata[path])
-        for path, said in captions.items()
+        Row(path=path, caption="\n".join(words), metadata=metadata[path])
+        for path, words in captions.items()
     )
 
 
@@ -204,12 +211,12 @@ def _key(name: str) -> str:
 
 
 def _complaint(table: Table, unusable: _Unusable) -> str | None:
-    """What is said of all that could not be used; None where everything was."""
-    told = []
+    """Names all that could not be used; None where everything was."""
+    parts = []
     if unusable.lines:
         width = len(table.head)
         each = "a JSON object with a path on each line" if table.is_json else "a path in each"
-        told.append(
+        parts.append(
             f"{_named(unusable.lines)} cannot be used. Expected "
             f"{each if table.is_json else f'{width} cells and {each}'}. "
             "Correct them; the other lines were used."
@@ -218,23 +225,23 @@ def _complaint(table: Table, unusable: _Unusable) -> str | None:
         count = sum(map(len, unusable.cells.values()))
         columns = ", ".join(repr(name) for name in [*unusable.cells][:_MOST_NAMED])
         first = _named(next(iter(unusable.cells.values())))
-        told.append(
+        parts.append(
             f"{count} cell{'s' if count > 1 else ''} of {columns} ({first}) cannot be used. "
             "Expected dates such as 2024-05-31, numbers that are finite, and texts of at "
             f"most {MOST_TEXT:,} characters. Correct them; the other cells were used."
         )
     if table.left_out:
-        told.append(
+        parts.append(
             f"{len(table.left_out):,} of its columns were left out. Expected at most "
             f"{MOST_COLUMNS:,}, with names of at most {MOST_NAME} characters. Take out what is not "
             "needed."
         )
     if table.undecodable:
-        told.append(
+        parts.append(
             f"{_named(table.undecodable)} holds bytes in another encoding, read as \ufffd. "
             "Expected one encoding. Save the table as UTF-8."
         )
-    return " ".join(told) or None
+    return " ".join(parts) or None
 
 
 def _named(lines: Iterable[int]) -> str:
@@ -242,3 +249,10 @@ def _named(lines: Iterable[int]) -> str:
     numbers = sorted(set(lines))
     more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
     return f"line {', '.join(map(str, numbers[:_MOST_NAMED]))}{more}"
+
+
+READER = FileReader(
+    media_type="table",
+    endings=frozenset((*DELIMITED, JSON_LINES)),
+    read=lambda file, settings, needed: read_table(file.data, file.path),
+)

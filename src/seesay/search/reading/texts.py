@@ -1,12 +1,13 @@
-"""A text file's bytes -> pieces that are embedded and found on their own."""
+"""Text files: pieces that are embedded and found by themselves."""
 
 import re
 from collections.abc import Iterator
 
 from seesay.data.encodings import decode_text
 from seesay.errors import DataError
-from seesay.search.catalog.records import Locator, UnitDraft
+from seesay.search.catalog.drafts import Locator
 from seesay.search.reading.files import RefusedError
+from seesay.search.reading.messages import FileContent, FileReader, Passage
 
 PIECE = 600  # of a Latin text, about a hundred words: two windows of CLIP's context
 _WIDE = 3  # letters that a Chinese character counts for
@@ -17,23 +18,23 @@ _SENTENCE = re.compile(r"(?<=[.!?;。！？；…\n])(?![.!?;。！？；…'\"�
 _SPACE = re.compile(r"\s+")
 
 
-def read_text(data: bytes) -> tuple[UnitDraft, ...]:
+def read_text(data: bytes) -> FileContent:
     """The pieces of a text file. Raises RefusedError for what is no text."""
     try:
-        return text_units(decode_text(data))
+        return FileContent(passages=text_passages(decode_text(data)))
     except DataError as error:
         raise RefusedError("text", str(error)) from None
 
 
-def text_units(text: str) -> tuple[UnitDraft, ...]:
-    """The pieces of a text, with where they lie. Raises RefusedError where there is none."""
-    units = tuple(
-        UnitDraft(kind="text", text=text[a:b], locator=Locator(offsets=(a, b)))
+def text_passages(text: str) -> tuple[Passage, ...]:
+    """The pieces of a text, with their places in it. Raises RefusedError where there are none."""
+    passages = tuple(
+        Passage(kind="text", modality="text", text=text[a:b], locator=Locator(offsets=(a, b)))
         for a, b in pieces(text)
     )
-    if not units:
+    if not passages:
         raise RefusedError("text", "it holds no text. Expected some words. Leave it, or fill it.")
-    return units
+    return passages
 
 
 def pieces(text: str) -> Iterator[tuple[int, int]]:
@@ -80,3 +81,11 @@ def _width(text: str) -> int:
     if text.isascii():
         return len(text)
     return len(text) + (_WIDE - 1) * len(_WIDE_SCRIPT.findall(text))
+
+
+READER = FileReader(
+    media_type="text",
+    endings=frozenset((".txt", ".text", ".md", ".markdown", ".mdown", ".rst")),
+    read=lambda file, settings, needed: read_text(file.data),
+    recognises=lambda data: True,
+)

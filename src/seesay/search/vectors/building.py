@@ -1,78 +1,171 @@
-"""Build a generation of a lane from the vectors that are stored: nothing is embedded again."""
+"""Builds the generations of a vector index from the stored vectors: nothing is embedded again.
+
+An engine that holds the vectors itself is sent what changed instead, and the next generation has
+the same index on the server.
+"""
 
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
 from seesay.errors import CollectionError, MissingExtraError
-from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.records import Modality, Space
-from seesay.search.catalog.sqlite.lock import WriterLock
+from seesay.search.catalog.ledger import START, Position
+from seesay.search.catalog.lock import WriterLock
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import HALF
-from seesay.search.vectors import generations
-from seesay.search.vectors.engine import Engine, IndexDamagedError
+from seesay.search.catalog.vectors import HALF, Space
+from seesay.search.vectors.engine import (
+    Batch,
+    Engine,
+    HoldingEngine,
+    IndexDamagedError,
+    LocalEngine,
+    Notes,
+    Progress,
+)
+from seesay.search.vectors.generations import (
+    ROWS,
+    UNITS,
+    Generation,
+    index_folder,
+    newest,
+    server_prefix,
+    write_manifest,
+    written,
+)
+from seesay.search.vectors.planner import described_since
+from seesay.search.vectors.pushdown import filter_columns
 from seesay.search.vectors.rows import Rows
+from seesay.text import Text
 
-_SPARE_BYTES = 64 << 20
 _LOCK = "build.lock"
-
-
-def index_folder(store: Store, space: Space, modality: Modality) -> Path:
-    """Where the generations of a lane lie."""
-    return store.folder / "indexes" / f"{space.key}-{modality}"
+_SPARE_BYTES = 64 << 20  # left free on the disk
+_SENT_AT_ONCE = 1000  # passages
 
 
 @contextmanager
-def building(folder: Path, wait_s: float) -> Iterator[None]:
-    """One process at a time builds a lane. Raises CollectionBusyError where another one does not
-    finish within `wait_s`."""
+def build_lock(folder: Path, wait_s: float) -> Iterator[None]:
+    """Lets one process at a time build an index. Raises CollectionBusyError where another one does
+    not finish within `wait_s`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _refused(folder, error) from error
+        raise _unwritable(folder, error) from error
     with WriterLock(folder / _LOCK).held("building an index", wait_s):
         yield
 
 
 def build(store: Store, space: Space, modality: Modality, engine: Engine) -> int | None:
-    """The number of the new generation, which is complete on disk; None for a lane without
-    vectors. The caller holds `building`. Raises CollectionError where there is no room."""
+    """Build a generation from the stored vectors and return its number; None where there are no
+    vectors. The caller holds the `build_lock`. Raises CollectionError where the disk is full."""
     folder = index_folder(store, space, modality)
-    number = generations.newest(folder) + 1
+    number = newest(folder) + 1
     count = store.vectors.count(space.id, modality)
     if not count:
         return None
-    _check_room(folder, 3 * count * space.dim * HALF.itemsize // 2)
+    _check_room(folder, 0 if isinstance(engine, HoldingEngine) else 3 * count * space.dim)
+    # A copy of the folder has the same key, and must not get the same name on a server.
+    name = f"{server_prefix(store, space, modality)}{number}_{secrets.token_hex(4)}"
     try:
         engine.reach()
-        with generations.written(folder, number) as unfinished:
-            position = _write_rows(store, space, modality, unfinished)
-            rows = Rows(np.load(unfinished / generations.ROWS, mmap_mode="r"))
-            # A copy of the folder has the same key, and must not get the same name on a server.
-            name = f"{names_begin(store, space, modality)}{number}_{secrets.token_hex(4)}"
-            notes = engine.build(rows, unfinished, name)
-            generations.write_manifest(
-                unfinished, position=position, engine=engine.name, notes=notes
-            )
+        with written(folder, number) as unfinished:
+            if isinstance(engine, HoldingEngine):
+                notes = engine.create(name, space.dim)
+                try:
+                    position, units = _send(store, space, modality, (engine, notes), START)
+                except IndexDamagedError:
+                    with suppress(IndexDamagedError):
+                        engine.drop(notes)
+                    raise
+                np.save(unfinished / UNITS, units)
+            elif isinstance(engine, LocalEngine):
+                position = _write_rows(store, space, modality, unfinished)
+                rows = Rows(np.load(unfinished / ROWS, mmap_mode="r"))
+                notes = engine.build(rows, unfinished, name)
+            write_manifest(unfinished, position=position, engine=engine.name, notes=notes)
     except (OSError, IndexDamagedError, MissingExtraError) as error:
-        raise _refused(folder, error) from error
+        raise _unwritable(folder, error) from error
     return number
 
 
-def names_begin(store: Store, space: Space, modality: Modality) -> str:
-    """How the names begin under which servers keep the indexes of a lane."""
-    return f"seesay_{store.key}_{space.key}_{modality}_"
+def send_changes(
+    store: Store, space: Space, modality: Modality, engine: HoldingEngine, held: Generation
+) -> int:
+    """Send what changed since a generation, and return the number of the next one, which has the
+    same index on the server. The caller holds the `build_lock`. Raises CollectionError as `build`
+    does."""
+    folder, manifest = index_folder(store, space, modality), held.manifest
+    number = newest(folder) + 1
+    try:
+        with written(folder, number) as unfinished:
+            sent = (engine, manifest.notes)
+            position, units = _send(store, space, modality, sent, manifest.position)
+            np.save(unfinished / UNITS, units)
+            write_manifest(unfinished, position=position, engine=engine.name, notes=manifest.notes)
+    except (OSError, IndexDamagedError, MissingExtraError) as error:
+        raise _unwritable(folder, error) from error
+    return number
+
+
+def _send(
+    store: Store,
+    space: Space,
+    modality: Modality,
+    to: tuple[HoldingEngine, Notes],
+    since: Position,
+) -> tuple[Position, Int[np.ndarray, " units"]]:
+    """Send what changed since a position. Returns the position that was reached, and the passages
+    that have a vector there."""
+    engine, notes = to
+    with store.database.snapshot():
+        position = store.ledger.position()
+        rows = store.database.rows(
+            "SELECT unit FROM vectors WHERE space = ? AND modality = ? AND seq > 0 ORDER BY unit",
+            (space.id, modality),
+        )
+        units = np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
+        changed = units if since == START else _changed_since(store, space, modality, since.seq)
+        present, gone = np.intersect1d(changed, units), np.setdiff1d(changed, units)
+        batches = (
+            _batch(store, space, modality, present[start : start + _SENT_AT_ONCE])
+            for start in range(0, len(present), _SENT_AT_ONCE)
+        )
+        engine.send(notes, Progress(since, position), batches, gone.tolist())
+    return position, units
+
+
+def _changed_since(
+    store: Store, space: Space, modality: Modality, seq: int
+) -> Int[np.ndarray, " units"]:
+    removed = store.vectors.removed_since(space.id, modality, seq)
+    if removed is None:
+        raise IndexDamagedError(
+            Text(
+                "the index is older than what is known of removals",
+                "索引太旧，此后删除过什么已无从得知",
+            )
+        )
+    written = [units for units, _ in store.vectors.written_since(space.id, modality, seq)]
+    described = described_since(store, space, modality, seq)
+    return np.unique(np.concatenate([removed, described, *written]))
+
+
+def _batch(
+    store: Store, space: Space, modality: Modality, units: Int[np.ndarray, " units"]
+) -> Batch:
+    numbers, vectors = store.vectors.get(space.id, units.tolist(), lane=modality)
+    return Batch(numbers, vectors, filter_columns(store.database, numbers.tolist()))
 
 
 def _write_rows(store: Store, space: Space, modality: Modality, folder: Path) -> Position:
     """Stream the vectors to their file, a page at a time, in the order of their changes; returns
-    where the collection stood."""
-    with store.database.snapshot(), (folder / generations.ROWS).open("wb") as stream:
+    the position of the collection."""
+    with store.database.snapshot(), (folder / ROWS).open("wb") as stream:
         position = store.ledger.position()
         count = store.vectors.count(space.id, modality)
         facts = {"descr": HALF.str, "fortran_order": False, "shape": (count, space.dim)}
@@ -81,24 +174,33 @@ def _write_rows(store: Store, space: Space, modality: Modality, folder: Path) ->
         for some, raw in store.vectors.written_since(space.id, modality, 0):
             stream.write(raw.astype(HALF).tobytes())
             units.append(some)
-    np.save(folder / generations.UNITS, np.concatenate(units))
+    np.save(folder / UNITS, np.concatenate(units))
     return position
 
 
 def _check_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed + _SPARE_BYTES:
+    free = shutil.disk_usage(folder).free / 1e6
+    expected = (needed + _SPARE_BYTES) / 1e6
+    if free < expected:
         raise CollectionError(
-            f"the disk of {folder} has {free / 1e6:.0f} MB left, expected "
-            f"{(needed + _SPARE_BYTES) / 1e6:.0f} MB for the index; free some space; searching "
-            "goes on, more slowly"
+            Text(
+                f"the disk of {folder} has {free:.0f} MB left, expected {expected:.0f} MB for the "
+                "index; free some space; searching goes on, more slowly",
+                f"{folder} 所在的磁盘只剩 {free:.0f} MB；建索引应有 {expected:.0f} MB；"
+                "请腾出空间；在此之前仍可查找，只是慢一些",
+            )
         )
 
 
-def _refused(folder: Path, error: Exception) -> CollectionError:
-    reason = getattr(error, "strerror", None) or error
+def _unwritable(folder: Path, error: Exception) -> CollectionError:
+    reason = Text.of(getattr(error, "strerror", None) or error)
     return CollectionError(
-        f"an index could not be written to {folder}: {reason}; expected room, the right to write, "
-        "and the engine's server where it has one; searching goes on, more slowly; see to these "
-        "and build it again"
+        Text(
+            f"an index could not be written to {folder}: {reason.en}; expected room, the right to "
+            "write, and the engine's server where it has one; searching goes on, more slowly; see "
+            "to these and build it again",
+            f"无法把索引写入 {folder}：{reason.zh}；应有空间和写入权限，"
+            "引擎若有服务器也应可用；"
+            "在此之前仍可查找，只是慢一些；请处理后重新建立",
+        )
     )

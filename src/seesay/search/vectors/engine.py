@@ -1,90 +1,230 @@
-"""What an engine must do to serve as the index of a collection."""
+"""What an engine must do to build and search the vector indexes of a collection."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+import socket
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Float32, Int
 
-from seesay.search.vectors.rows import Found, Rows
+from seesay.errors import SeesayError
+from seesay.search.catalog.filters import Operator
+from seesay.search.catalog.ledger import Position
+from seesay.search.vectors.pushdown import Expression, FilterColumns
+from seesay.search.vectors.rows import Allowed, Rows, ScoredRows, StoredRows
+from seesay.text import Text
 
 Notes = Mapping[str, Any]
-"""What an engine wants to remember of an index it built: JSON."""
+"""What an engine needs to open an index again, as JSON."""
+
+_SPARE = 2  # times the expected need, since filters correlate with neighbourhoods
+_LEAST = 50
+_TRIED = 25  # an index that lost a part of its rows misses about as large a part of these
+_READ = 2000  # stored rows that are read and scanned about as fast as a server answers
+_CONNECT_S = 3.0
+_Answer = TypeVar("_Answer")
 
 
-class IndexDamagedError(Exception):
-    """An index is missing, damaged or cannot be reached. Searches go on without it, and say so."""
+class IndexDamagedError(SeesayError):
+    """An index is missing, damaged or cannot be reached. Searches scan all vectors instead."""
 
 
 class IndexOutdatedError(IndexDamagedError):
-    """Nothing is wrong with an index but that an older version built it."""
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """Which rows may be found. The same object comes again with the same filter, so that an engine
-    may keep in `kept` what it worked out for it."""
-
-    mask: Bool[np.ndarray, " rows"]
-    count: int
-    kept: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def share(self) -> float:
-        """How large a part of all rows it is."""
-        return self.count / max(len(self.mask), 1)
-
-    @cached_property
-    def bits(self) -> UInt8[np.ndarray, " bytes"]:
-        """The mask, a bit for each row, the lowest bit first."""
-        return np.packbits(self.mask, bitorder="little")
-
-    @cached_property
-    def numbers(self) -> Int[np.ndarray, " allowed"]:
-        """The allowed rows, ascending."""
-        return np.flatnonzero(self.mask)
+    """An older version built the index; nothing else is wrong with it."""
 
 
 @runtime_checkable
 class OpenIndex(Protocol):
-    """An index that is ready to be asked."""
+    """An index that can be searched. Any number of threads may search at once."""
 
     def search(
         self, query: Float[np.ndarray, " embed"], count: int, allowed: Allowed | None
-    ) -> Found | None:
-        """Allowed rows among which the nearest `count` are, as far as it can tell, the best first,
-        with the scores that `Rows` gives them. None says that scanning the allowed rows is better.
-        Raises IndexDamagedError when it cannot be asked any more.
+    ) -> ScoredRows | None:
+        """Allowed rows that should include the nearest `count`, best first, with the scores that
+        `Rows` computes. None where scanning the allowed rows is better. Raises IndexDamagedError
+        where the index can no longer be searched.
         """
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Release files and connections."""
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """An engine: builds indexes of numbered rows and opens them again."""
+    """Builds and opens indexes. It is either a `LocalEngine` or a `HoldingEngine`."""
 
     @property
     def name(self) -> str:
-        """What the generations it built are marked with, and `engine_of` makes it from again."""
+        """The name that manifests and settings store; `engine_of` turns it into the engine."""
 
     def reach(self) -> None:
-        """See whether it can be used now. Raises IndexDamagedError where its server does not
-        answer, MissingExtraError where its package is not installed."""
-
-    def build(self, rows: Rows, folder: Path, name: str) -> Notes:
-        """Index all rows. Files go into `folder`; an engine that keeps its data elsewhere keeps it
-        under `name`, which nothing else has. The notes tell under "kind" what was built; "scan"
-        says that it was nothing. Raises IndexDamagedError where it cannot be built."""
-
-    def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
-        """Open what `build` made; None where it made nothing since scanning is as good.
-        Raises IndexDamagedError where it is not what was built."""
+        """Check that the engine can be used now. Raises IndexDamagedError where its server does
+        not answer, MissingExtraError where its package is not installed."""
 
     def drop(self, notes: Notes) -> None:
-        """Remove what `build` keeps elsewhere; the folder is removed by others. Raises
-        IndexDamagedError where it cannot be removed."""
+        """Remove what is stored outside the folder of a generation; the caller removes the folder.
+        Raises IndexDamagedError where that fails."""
+
+
+@runtime_checkable
+class LocalEngine(Engine, Protocol):
+    """Indexes numbered rows, which lie on this machine and never change."""
+
+    def build(self, rows: Rows, folder: Path, name: str) -> Notes:
+        """Index all rows into files in `folder`. `name` is unique. The notes say under "kind" what
+        was built, "scan" for nothing. Raises IndexDamagedError where building fails."""
+
+    def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
+        """Open what `build` made; None where it made nothing because scanning is as fast. Raises
+        IndexDamagedError where it is not what was built."""
+
+
+class Progress(NamedTuple):
+    """Up to which state of the collection an engine holds its vectors."""
+
+    filled: Position
+    """Nothing up to here is missing."""
+    sending: Position
+    """Changes up to here may have arrived; the same as `filled` when all have."""
+
+
+class Batch(NamedTuple):
+    """Some passages to be stored or replaced."""
+
+    units: Int[np.ndarray, " rows"]
+    vectors: Float32[np.ndarray, "rows embed"]
+    columns: Sequence[FilterColumns]
+
+
+@runtime_checkable
+class HoldingEngine(Engine, Protocol):
+    """Holds the vectors by passage, and what filters compare, so that searches need no copy of them
+    in the memory of this machine. Changes are sent to it. It may lag behind, as `Progress` says:
+    what it returns is checked against the collection."""
+
+    @property
+    def operators(self) -> Collection[Operator]:
+        """The operators of filters that it applies itself."""
+
+    def create(self, name: str, dim: int) -> Notes:
+        """Make an empty index. Raises IndexDamagedError where that fails."""
+
+    def send(
+        self, notes: Notes, progress: Progress, batches: Iterable[Batch], gone: Sequence[int]
+    ) -> None:
+        """Record `progress`, store the batches and remove the passages that are gone; when searches
+        see all of it, record that `sending` is reached. Repeating it after a failure does no harm.
+        Raises IndexDamagedError where it fails."""
+
+    def open(self, rows: StoredRows, notes: Notes) -> "CandidateIndex":
+        """Open the index, which the caller checks. Raises IndexDamagedError where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CandidateIndex:
+    """An open index of an engine that returns numbers: it is asked for more rows than needed, and
+    what it returns is checked and scored here."""
+
+    engine: str
+    """Its name in messages."""
+    rows: Rows | StoredRows
+    most: int
+    """The most results that one query may ask for."""
+    ask: Callable[[Float32[np.ndarray, " embed"], int, Expression | None], Iterable[object]]
+    """Returns that many row numbers, nearest first, or passages where the engine holds them; may
+    raise anything."""
+    close: Callable[[], None]
+    held: Callable[[], int]
+    """How many rows the engine has; may raise anything."""
+    read_progress: Callable[[], Progress] | None = None
+    """Of a holding engine; may raise anything."""
+
+    def search(
+        self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
+    ) -> ScoredRows | None:
+        """The allowed rows among the nearest, of which enough should be allowed."""
+        wanted = self._how_many(count, allowed)
+        if wanted is None:
+            return None
+        expression = None if allowed is None else allowed.expression
+        named = self._answer(lambda: np.array([*self.ask(query, wanted, expression)], np.int64))
+        if isinstance(self.rows, StoredRows):
+            numbers = self.rows.numbers_of(named)
+        else:
+            numbers = named[(named >= 0) & (named < len(self.rows))]
+        if allowed is not None:
+            numbers = numbers[allowed.mask[numbers]]
+        scores = self.rows.score(query, numbers)
+        order = np.argsort(-scores)
+        return numbers[order], scores[order]
+
+    def progress(self) -> Progress:
+        """How far a holding engine has come. Raises IndexDamagedError where it does not answer."""
+        assert self.read_progress is not None
+        return self._answer(self.read_progress)
+
+    def check(
+        self, unchanged: Int[np.ndarray, " rows"] | None = None, *, counted: bool = True
+    ) -> None:
+        """Raises IndexDamagedError where the index does not find some of the rows (None: of all) by
+        their own vectors, or does not hold as many (`counted`). One miss in twelve is forgiven: a
+        graph may lose a row."""
+        rows = np.arange(len(self.rows)) if unchanged is None else unchanged
+        missed, tried = 0, rows[np.unique(np.linspace(0, len(rows) - 1, _TRIED).astype(int))]
+        for vector in self.rows.take(tried).astype(np.float32):
+            found = self.search(vector, 1, None)
+            if found is not None:  # otherwise there are so few rows that no search uses the index
+                missed += int(found[1].max(initial=-1) < 0.999)  # it, or an equal row
+        expected = len(self.rows)
+        held = self._answer(self.held) if counted else expected
+        if held != expected or missed > len(tried) // 12:
+            raise IndexDamagedError(
+                Text(
+                    f"the index holds {held} rows, expected {expected}, and missed {missed} of "
+                    f"{len(tried)}",
+                    f"索引里有 {held} 行，应为 {expected} 行；抽查 {len(tried)} 行，"
+                    f"有 {missed} 行没有找到",
+                )
+            )
+
+    def _how_many(self, count: int, allowed: Allowed | None) -> int | None:
+        """How many rows to ask for so that they include the nearest `count` allowed ones; None
+        where scanning the allowed rows is better.
+
+        The engine also returned everything nearer than the last row it returned. So if enough of
+        the rows are allowed, these are the nearest allowed ones.
+        """
+        rows = len(self.rows)
+        share = 1.0 if allowed is None or allowed.expression else allowed.share
+        wanted = max(_LEAST, round(_SPARE * count / max(share, 1e-9)))
+        if isinstance(self.rows, StoredRows):
+            scanned = rows if allowed is None else allowed.count
+            return None if wanted > self.most or scanned <= _READ else min(wanted, rows)
+        if wanted > self.most or wanted > max(rows // 10, _LEAST):
+            return None
+        return min(wanted, rows)
+
+    def _answer(self, ask: "Callable[[], _Answer]") -> "_Answer":
+        try:
+            return ask()
+        except Exception as error:  # the engine's own, and those of its transport
+            en, zh = f"{self.engine} does not answer", f"{self.engine} 没有应答"
+            raise failed(error, en, zh) from error
+
+
+def failed(error: Exception, en: str, zh: str) -> IndexDamagedError:
+    """What an engine's client raised, as the error that searches understand."""
+    if isinstance(error, IndexDamagedError):
+        return error
+    reason = Text.of(error)
+    return IndexDamagedError(Text(f"{en}: {reason.en}", f"{zh}：{reason.zh}"))
+
+
+def connect(place: str) -> tuple[str, int]:
+    """The host and port of "host:port", at which a server listens. Raises OSError within seconds
+    where none does: the clients of servers keep trying for a minute."""
+    host, _, port = place.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    return host, int(port)

@@ -1,43 +1,86 @@
-"""FAISS, the default engine: a plain scan where that is fast, else lists of one-bit codes.
+"""FAISS, the default engine: an exact scan where that is fast, otherwise lists of one-bit codes.
 
-From 20,000 rows on the vectors are sorted into lists around centres, and each keeps one bit a
-dimension of what sets it apart from its centre (RaBitQ, arXiv 2405.12497). The codes name
-candidates, and the halves, which the generation keeps anyway, score them exactly. Beside HNSW, at
-50,000 x 512, this was as fast at the same recall, was built in a sixth of the time, took a tenth of
-the memory, and can pass over what a filter excludes without losing its way.
+From 20,000 rows on, the vectors are sorted into lists around centres, and each row keeps one bit
+per dimension of its difference from the centre (RaBitQ, arXiv 2405.12497). The codes name
+candidates, and the halves, which the generation stores anyway, score them exactly. Compared with
+HNSW at 50,000 x 512, this was as fast at the same recall, was built in a sixth of the time, took a
+tenth of the memory, and can skip what a filter excludes without losing its way.
+
+No single setting of how far to look is right for every collection. So when an index is built, some
+queries are answered both exactly and by the index, for all rows and for random parts of them, and
+the cheapest effort that finds what is there is stored with it.
 """
 
 import os
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
-from seesay.search.vectors import tuning
-from seesay.search.vectors.engine import Allowed, IndexDamagedError, Notes, OpenIndex
-from seesay.search.vectors.rows import Found, Rows, import_faiss, in_this_thread, selector
-from seesay.search.vectors.tuning import Effort
+from seesay.search.vectors.engine import IndexDamagedError, Notes, OpenIndex, failed
+from seesay.search.vectors.rows import (
+    Allowed,
+    Rows,
+    ScoredRows,
+    import_faiss,
+    in_this_thread,
+    selector,
+)
+from seesay.text import Text
 
-SCANNED_ROWS = 20_000  # fewer are scanned in some milliseconds, and need no index
+SCANNED_ROWS = 20_000  # fewer are scanned in milliseconds and need no index
+RECALL = 0.997  # of the nearest, over the queries tried; searches must find at least 0.99
 _CODES, _LISTS = "codes.faiss", "lists.npy"
 _POINTS_PER_LIST = 40
 _PAGE = 16_384
-_NEARLY_ALL = 0.8  # a filter that keeps this much is like none
+_NEARLY_ALL = 0.8  # a filter that keeps this much is treated as none
 _MUCH = 0.2  # of a list: so much is never missing by chance
+
+_TOPS = (10, 100)
+_CANDIDATES = (50, 100, 200, 400, 800, 1600)
+_QUERIES = 96
+_COMPARED_AT_ONCE = 8192
+
+# Seconds on one core of a small machine: only their ratios matter.
+_PER_LIST = 2e-8
+_PER_CODE = 2e-8
+_PER_CANDIDATE = 2e-7
+_PER_EXACT_ROW = 1.3e-7
+
+Queries = Float32[np.ndarray, "queries embed"]
+Trial = Callable[[Queries, int, int, Bool[np.ndarray, " rows"]], np.ndarray]
+"""Queries, lists to look into, candidates, allowed rows -> row numbers ("queries candidates"), best
+first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How far to look to find the nearest `top` of a part of the rows."""
+
+    share: float
+    """The size of the part; 1 is all rows."""
+    top: int
+    lists: int
+    """Lists to look into, of all."""
+    candidates: int
+    """Rows to score exactly."""
+    recall: float
+    """As measured."""
 
 
 class FaissEngine:
-    """Builds and opens indexes of FAISS; building uses every core."""
+    """Builds and opens indexes of FAISS. Building uses every core."""
 
     name = "faiss"
 
     def reach(self) -> None:
-        """FAISS works in this process."""
+        """FAISS runs in this process."""
         import_faiss()
 
     def build(self, rows: Rows, folder: Path, name: str) -> Notes:
@@ -55,17 +98,17 @@ class FaissEngine:
                 index.add(rows.vectors[start : start + _PAGE].astype(np.float32))
             faiss.write_index(index, str(folder / _CODES))
             np.save(folder / _LISTS, _list_of_row(index))
-            efforts = tuning.measure(rows, _trial(index), lists, _shares(len(rows)))
+            efforts = _measured(rows, _trial(index), lists)
         finally:
             faiss.omp_set_num_threads(1)
         return {
             "kind": kind,
             "files": [_CODES, _LISTS],
-            "efforts": tuning.as_notes(efforts),
+            "efforts": [asdict(effort) for effort in efforts],
         }
 
     def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
-        """Codes that would fill memory are mapped instead, which is slower."""
+        """Codes that would fill the memory are mapped instead, which is slower."""
         if notes.get("kind") == "scan":
             return None
         faiss = import_faiss()
@@ -74,22 +117,32 @@ class FaissEngine:
             flags = faiss.IO_FLAG_MMAP if file.stat().st_size > _memory_bytes() / 8 else 0
             index = faiss.read_index(str(file), flags)
         except (OSError, RuntimeError) as error:
-            raise IndexDamagedError(f"{file} cannot be read: {error}") from error
+            raise failed(error, f"{file} cannot be read", f"无法读取 {file}") from error
         if index.ntotal != len(rows) or index.d != rows.dim:
-            raise IndexDamagedError(f"{file} holds {index.ntotal} rows, expected {len(rows)}")
+            raise IndexDamagedError(
+                Text(
+                    f"{file} holds {index.ntotal} rows, expected {len(rows)}",
+                    f"{file} 里有 {index.ntotal} 行，应为 {len(rows)} 行",
+                )
+            )
         try:
-            efforts = tuning.from_notes(notes["efforts"], index.nlist)
+            efforts = _efforts(notes["efforts"], index.nlist)
             list_of_row = np.load(folder / _LISTS, mmap_mode="r")
             if list_of_row.shape != (len(rows),) or list_of_row.dtype != np.int32:
                 raise ValueError(f"{_LISTS} has the shape {list_of_row.shape}")
             if len(rows) and not 0 <= list_of_row.min() <= list_of_row.max() < index.nlist:
                 raise ValueError(f"{_LISTS} names lists that are not there")
         except (OSError, EOFError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise IndexDamagedError(f"{folder} holds no index of FAISS: {error!r:.200}") from error
+            raise IndexDamagedError(
+                Text(
+                    f"{folder} holds no index of FAISS: {error!r:.200}",
+                    f"{folder} 里不是 FAISS 的索引：{error!r:.200}",
+                )
+            ) from error
         return _OpenCodes(index, rows, list_of_row, efforts)
 
     def drop(self, notes: Notes) -> None:
-        """Everything lies in the folder."""
+        """Everything is in the folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +154,7 @@ class _Usual:
 
 
 class _OpenCodes:
-    """Codes in lists; any number of threads may ask at once."""
+    """Codes in lists."""
 
     def __init__(
         self,
@@ -116,12 +169,12 @@ class _OpenCodes:
         self._list_of_row = list_of_row
         self._efforts = {(effort.share, effort.top): effort for effort in efforts}
         self._shares = sorted({effort.share for effort in efforts})
-        self._kept: dict[str, Any] = {}  # what `Allowed.kept` is where there is no filter
+        self._kept: dict[str, Any] = {}  # replaces `Allowed.kept` where there is no filter
 
     def search(
         self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
-    ) -> Found | None:
-        """The rows whose codes are nearest, scored, and the best of them."""
+    ) -> ScoredRows | None:
+        """Score the rows whose codes are nearest, and return the best of them."""
         kept = self._kept if allowed is None else allowed.kept
         if (key := f"nearest {count}") not in kept:
             kept[key] = self._usual(count, allowed)
@@ -139,10 +192,10 @@ class _OpenCodes:
         return numbers[:found], scores[:found]
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """There is nothing to release."""
 
     def _usual(self, count: int, allowed: Allowed | None) -> "_Usual | None":
-        """What it takes to find so many where a filter keeps what it keeps as if by chance."""
+        """The effort to find that many where a filter keeps rows as if at random."""
         effort = self._effort(count, 1.0 if allowed is None else allowed.share)
         if effort is None:
             return None
@@ -151,17 +204,17 @@ class _OpenCodes:
         return _Usual(candidates, lists, self._parameters(count, candidates, lists, allowed))
 
     def _effort(self, count: int, share: float) -> Effort | None:
-        """What was measured for the next smaller part and the next larger top."""
+        """The effort measured for the next smaller share and the next larger top."""
         known = bisect_left(self._shares, 1.0 if share >= _NEARLY_ALL else share)
         if known == len(self._shares) or self._shares[known] > share:
             known -= 1
         if known < 0:
             return None
-        tops = [top for top in tuning.TOPS if top >= count] or [tuning.TOPS[-1]]
+        tops = [top for top in _TOPS if top >= count] or [_TOPS[-1]]
         return self._efforts.get((self._shares[known], tops[0]))
 
     def _parameters(self, count: int, candidates: int, lists: int, allowed: Allowed | None) -> Any:
-        """For the best of the candidates, twice as many as are asked for: others may be as near."""
+        """FAISS returns twice as many rows as asked for: others may be as near as the last."""
         faiss = import_faiss()
         most = len(self._rows) if allowed is None else allowed.count
         within = {} if allowed is None else {"sel": selector(allowed)}
@@ -171,8 +224,8 @@ class _OpenCodes:
         )
 
     def _is_even(self, allowed: Allowed) -> bool:
-        """Whether a filter keeps about the same part of every list, as if by chance: then the
-        nearest lists hold as many allowed rows as they usually do."""
+        """Whether a filter keeps about the same part of every list, as if at random: then the
+        nearest lists hold as many allowed rows as usual."""
         if "even" not in allowed.kept:
             usual = allowed.share * self._sizes
             chance = 3 * np.sqrt(usual * (1 - allowed.share))
@@ -184,17 +237,17 @@ class _OpenCodes:
     def _among(
         self, query: Float32[np.ndarray, " embed"], usual: "_Usual", allowed: Allowed
     ) -> tuple[int, int]:
-        """Candidates and lists for a filter that may keep nothing of what lies near the query, and
-        all of what lies elsewhere: as many of the nearest lists as hold the allowed rows that so
-        many lists usually hold."""
+        """Candidates and lists for a filter that may exclude everything near the query and keep
+        everything elsewhere: the nearest lists that together hold as many allowed rows as the
+        usual number of lists does."""
         candidates, lists = usual.candidates, usual.lists
         _, order = self._index.quantizer.search(query[None], self._index.nlist)
         held = np.cumsum(self._per_list(allowed)[order[0]])
         enough = allowed.count * lists / self._index.nlist
         needed = int(np.searchsorted(held, enough)) + 1
-        farther = needed / lists  # what the filter keeps lies that much farther away than usual
+        farther = needed / lists  # than allowed rows usually lie
         if farther > 1:
-            # The nearest are then spread thinly over many lists, which no measurement foresaw.
+            # The nearest are spread thinly over many lists, which was not measured.
             candidates = round(candidates * farther**2)
             needed = int(np.searchsorted(held, enough * farther**2)) + 1
         return candidates, min(needed, len(held))
@@ -211,14 +264,14 @@ class _OpenCodes:
 
 
 def _train(index: Any, rows: Rows, lists: int) -> None:
-    """Find the centres from some of the rows."""
+    """Compute the centres from some of the rows."""
     rng = np.random.default_rng(0)
     size = min(len(rows), _POINTS_PER_LIST * lists)
     some = np.sort(rng.choice(len(rows), size, replace=False))
     index.cp.niter = 8
     index.cp.seed = 0
     index.cp.max_points_per_centroid = _POINTS_PER_LIST
-    index.cp.min_points_per_centroid = 1  # else FAISS prints that it would like more
+    index.cp.min_points_per_centroid = 1  # otherwise FAISS prints a warning
     index.train(rows.vectors[some].astype(np.float32))
 
 
@@ -232,8 +285,8 @@ def _list_of_row(index: Any) -> Int[np.ndarray, " rows"]:
     return found
 
 
-def _trial(index: Any) -> tuning.Search:
-    """How `tuning` asks the index."""
+def _trial(index: Any) -> Trial:
+    """Searches the index with a given effort."""
 
     def search(
         queries: Float32[np.ndarray, "queries embed"],
@@ -249,7 +302,7 @@ def _trial(index: Any) -> tuning.Search:
 
 
 def _shares(rows: int) -> list[float]:
-    """Parts to measure: 1, 0.5, 0.2 ... down to where a scan takes no longer."""
+    """Shares to measure: 1, 0.5, 0.2 ... down to where a scan is as fast."""
     steps = [step / 10**power for power in range(4) for step in (10, 5, 2)]
     return [share / 10 for share in steps if share / 10 * rows >= 2000]
 
@@ -259,3 +312,135 @@ def _memory_bytes() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError):
         return 8 << 30
+
+
+def _measured(rows: Rows, search: Trial, lists: int) -> list[Effort]:
+    """The cheapest effort for each share and top that reaches RECALL; none where scanning is as
+    cheap, or where no effort finds enough."""
+    rng = np.random.default_rng(0)
+    shares = _shares(len(rows))
+    queries, own = _queries(rows, rng)
+    masks = [rng.random(len(rows)) < share for share in shares]
+    truth = _nearest(rows, queries, own, masks)
+    efforts = []
+    for share, mask, nearest in zip(shares, masks, truth, strict=True):
+        tried = {
+            looked: search(queries, looked, min(_CANDIDATES[-1], len(rows)), mask)
+            for looked in _ladder(lists)
+        }
+        for top in _TOPS:
+            best = _cheapest(tried, nearest[:, :top], _Setting(len(rows), lists, share, top))
+            efforts += [best] if best else []
+    return efforts
+
+
+def _efforts(notes: object, lists: int) -> list[Effort]:
+    """The efforts in the notes of an index with that many lists. Raises TypeError or ValueError for
+    anything that was not measured."""
+    if not isinstance(notes, list):
+        raise TypeError("efforts are not a list")
+    efforts = [Effort(**effort) for effort in notes]
+    for effort in efforts:
+        looked = type(effort.lists) is int and 1 <= effort.lists <= lists
+        if not looked or effort.top not in _TOPS or effort.candidates not in _CANDIDATES:
+            raise ValueError(f"{effort} is none that was measured")
+        if type(effort.share) is not float or not 0 < effort.share <= 1:
+            raise ValueError(f"{effort} is of no part of the rows")
+    return efforts
+
+
+@dataclass(frozen=True)
+class _Setting:
+    rows: int
+    lists: int
+    share: float
+    top: int
+
+
+def _ladder(lists: int) -> list[int]:
+    """Numbers of lists to try, up to all of them."""
+    steps = [4 * 2**step for step in range(20)]
+    return [*(step for step in steps if step < lists), lists]
+
+
+def _cheapest(
+    tried: dict[int, Int[np.ndarray, "queries candidates"]],
+    nearest: Int[np.ndarray, "queries top"],
+    setting: _Setting,
+) -> Effort | None:
+    best, lowest = None, setting.rows * setting.share * _PER_EXACT_ROW
+    for looked, candidates in product(tried, _CANDIDATES):
+        if candidates < 2 * setting.top:
+            continue
+        codes = looked / setting.lists * setting.rows * setting.share
+        cost = setting.lists * _PER_LIST + codes * _PER_CODE + candidates * _PER_CANDIDATE
+        if cost >= lowest:
+            continue
+        recall = _recall(tried[looked][:, :candidates], nearest)
+        if recall >= RECALL:
+            lowest = cost
+            best = Effort(
+                share=setting.share,
+                top=setting.top,
+                lists=looked,
+                candidates=candidates,
+                recall=recall,
+            )
+    return best
+
+
+def _recall(
+    found: Int[np.ndarray, "queries candidates"], nearest: Int[np.ndarray, "queries top"]
+) -> float:
+    pairs = zip(found, nearest, strict=True)
+    return float(np.mean([np.isin(true[true >= 0], some).mean() for some, true in pairs]))
+
+
+def _queries(
+    rows: Rows, rng: "np.random.Generator"
+) -> tuple[Float32[np.ndarray, "queries embed"], Int[np.ndarray, " queries"]]:
+    """Rows, and mixtures of two rows, since a real query, above all one of another modality, lies
+    where no row does. With each query comes the row that does not count."""
+    count = min(_QUERIES, len(rows))
+    own = rng.choice(len(rows), count, replace=False)
+    others = rng.choice(len(rows), count)
+    queries = rows.vectors[own].astype(np.float32)
+    mixed = np.arange(count) % 2 == 1
+    queries[mixed] += 0.7 * rows.vectors[others[mixed]].astype(np.float32)
+    return queries / np.linalg.norm(queries, axis=1, keepdims=True), own
+
+
+def _nearest(
+    rows: Rows,
+    queries: Float32[np.ndarray, "queries embed"],
+    own: Int[np.ndarray, " queries"],
+    masks: Sequence[Bool[np.ndarray, " rows"]],
+) -> list[Int[np.ndarray, "queries top"]]:
+    """The nearest rows of each query within each mask, without its own row; -1 where there are too
+    few."""
+    top = _TOPS[-1]
+    empty = np.full((len(queries), top), -np.inf, np.float32), np.full((len(queries), top), -1)
+    best = [empty for _ in masks]
+    for start in range(0, len(rows), _COMPARED_AT_ONCE):
+        page = rows.vectors[start : start + _COMPARED_AT_ONCE].astype(np.float32)
+        scores = queries @ page.T
+        numbers = np.arange(start, start + len(page))
+        scores[own[:, None] == numbers] = -np.inf
+        for number, mask in enumerate(masks):
+            here = mask[start : start + len(page)]
+            best[number] = _merged(best[number], scores[:, here], numbers[here])
+    return [np.where(np.isfinite(scores), found, -1) for scores, found in best]
+
+
+def _merged(
+    best: tuple[np.ndarray, np.ndarray], scores: np.ndarray, numbers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best of those known and of a page, best first."""
+    top = best[0].shape[1]
+    known = np.concatenate([best[0], scores], axis=1)
+    named = np.concatenate([best[1], np.broadcast_to(numbers, scores.shape)], axis=1)
+    kept = np.argpartition(-known, top - 1, axis=1)[:, :top]
+    kept = np.take_along_axis(
+        kept, np.argsort(-np.take_along_axis(known, kept, axis=1), axis=1), axis=1
+    )
+    return np.take_along_axis(known, kept, axis=1), np.take_along_axis(named, kept, axis=1)

@@ -1,9 +1,9 @@
-"""The index of a lane on disk: numbered folders ("generations"), of which the highest is used.
+"""A vector index on disk: numbered folders ("generations"), of which the highest is used.
 
-A generation is written under a temporary name, synced and renamed, so a numbered folder was
-complete when it appeared. Its manifest names the position in the ledger that it was built from: a
-search adds what changed since, and ignores an index that was built from another history. A
-collection opens without any of this.
+A generation is written under a temporary name, synced and renamed: a numbered folder was complete
+when it appeared. Its manifest names the position in the ledger that it was built from. A search
+adds what changed since, and ignores an index that was built from another history. A collection
+opens without any of this.
 """
 
 import json
@@ -22,26 +22,64 @@ from typing import Any
 import numpy as np
 
 from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.vectors import HALF
-from seesay.search.vectors.checksums import FileRecord
+from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import HALF, Space
 from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError
+from seesay.text import Text
 
-FORMAT = 2  # 1 had no token, so that nothing tells which history it was built from
+FORMAT = 2  # 1 had no token, so nothing tells which history it was built from
 ROWS, UNITS, MANIFEST = "rows.npy", "units.npy", "manifest.json"
 _UNFINISHED = ".unfinished-"
-_CHECKED_WHOLE = 1 << 28  # bytes: larger files are looked at here and there when they are opened
+_CHECKED_WHOLE = 1 << 28  # bytes: larger files are sampled when they are opened
+_BLOCK = 1 << 18  # bytes per checksum
+_SAMPLED = 64  # blocks that a quick check reads of a large file
 _FILE = re.compile(r"(\w[\w.-]*/)*\w[\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """The size of a file and a checksum of each block, to tell later whether it changed."""
+
+    bytes: int
+    crc32: list[int]
+
+    def __post_init__(self) -> None:
+        whole = type(self.bytes) is int and self.bytes >= 0 and isinstance(self.crc32, list)
+        if not whole or len(self.crc32) != -(-self.bytes // _BLOCK):
+            raise ValueError(f"a record of {self.bytes!r:.40} bytes has other blocks")
+
+    @staticmethod
+    def of(file: Path) -> "FileRecord":
+        """Reads the whole file."""
+        with file.open("rb") as stream:
+            sums = [zlib.crc32(block) for block in iter(lambda: stream.read(_BLOCK), b"")]
+        return FileRecord(bytes=file.stat().st_size, crc32=sums)
+
+    def fits(self, file: Path, *, every_block: bool) -> bool:
+        """Whether a file is as recorded. Without `every_block` only the beginning, the end and some
+        blocks between are read, which finds what was cut off or zeroed."""
+        if not file.is_file() or file.stat().st_size != self.bytes:
+            return False
+        count = len(self.crc32)
+        step = 1 if every_block else max(1, count // _SAMPLED)
+        with file.open("rb") as stream:
+            for number in sorted({*range(0, count, step), count - 1} - {-1}):
+                stream.seek(number * _BLOCK)
+                if zlib.crc32(stream.read(_BLOCK)) != self.crc32[number]:
+                    return False
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a generation was built from, by what, and its files."""
+    """Describes a generation: what it was built from, the engine, and the files."""
 
     format: int
     position: Position
     """The state of the collection that the index holds, and nothing newer."""
     lane: str
-    """The name of the lane's folder, which says the modality and the space."""
+    """The name of the index's folder, which names the modality and the embedding space."""
     engine: str
     """Its name: see `engine_of`."""
     place: str
@@ -53,37 +91,52 @@ class Manifest:
 
     @property
     def kind(self) -> str:
-        """What the engine built: "scan" where it built nothing."""
+        """The type of index that the engine built: "scan" for none."""
         return str(self.notes["kind"])
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the engine holds the vectors, so that they are not among the files."""
+        return ROWS not in self.files
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One index on disk. Its rows are mapped, so that opening it reads almost nothing."""
+    """One index on disk. Its rows are memory-mapped, so opening it reads almost nothing."""
 
     folder: Path
     number: int
     manifest: Manifest
-    vectors: np.ndarray
-    """Float16, "rows embed"."""
+    vectors: np.ndarray | None
+    """Float16, "rows embed"; None where the engine holds them."""
     units: np.ndarray
-    """Int64, "rows": the unit of each row."""
+    """Int64, "rows": the passage of each row; ascending where the engine holds the vectors."""
+
+
+def index_folder(store: Store, space: Space, modality: Modality) -> Path:
+    """The folder of the generations of one vector index."""
+    return store.folder / "indexes" / f"{space.key}-{modality}"
+
+
+def server_prefix(store: Store, space: Space, modality: Modality) -> str:
+    """What the names begin with under which servers store the indexes of one modality."""
+    return f"seesay_{store.key}_{space.key}_{modality}_"
 
 
 @contextmanager
-def written(lane: Path, number: int) -> Iterator[Path]:
-    """A folder to fill; when the block ends well it is generation `number` of the lane."""
-    lane.mkdir(parents=True, exist_ok=True)
-    for abandoned in lane.glob(f"{_UNFINISHED}*"):  # only one process builds at a time
+def written(index: Path, number: int) -> Iterator[Path]:
+    """A folder to fill; when the block ends without error it becomes generation `number`."""
+    index.mkdir(parents=True, exist_ok=True)
+    for abandoned in index.glob(f"{_UNFINISHED}*"):  # only one process builds at a time
         shutil.rmtree(abandoned, ignore_errors=True)
-    unfinished = lane / f"{_UNFINISHED}{secrets.token_hex(4)}"
+    unfinished = index / f"{_UNFINISHED}{secrets.token_hex(4)}"
     unfinished.mkdir()
     try:
         yield unfinished
         for path in (*unfinished.rglob("*"), unfinished):
             sync(path)
-        unfinished.rename(folder_of(lane, number))
-        sync(lane)
+        unfinished.rename(folder_of(index, number))
+        sync(index)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -91,8 +144,11 @@ def written(lane: Path, number: int) -> Iterator[Path]:
 def write_manifest(
     folder: Path, *, position: Position, engine: str, notes: Mapping[str, Any]
 ) -> None:
-    """Describe the generation in `folder`: the last file to be written. `notes` may name under
+    """Describe the generation in `folder`; the last file to be written. `notes` may list under
     "files" what the engine wrote there and does not change when it opens."""
+    names = {UNITS, *notes.get("files", ())}
+    if (folder / ROWS).exists():
+        names.add(ROWS)
     manifest = Manifest(
         format=FORMAT,
         position=position,
@@ -100,67 +156,10 @@ def write_manifest(
         engine=engine,
         place=place_of(folder.parent),
         notes=dict(notes),
-        files={n: FileRecord.of(folder / n) for n in (ROWS, UNITS, *notes.get("files", ()))},
+        files={n: FileRecord.of(folder / n) for n in sorted(names)},
     )
     text = json.dumps(asdict(manifest), sort_keys=True)
     (folder / MANIFEST).write_text(f"{zlib.crc32(text.encode()):08x}\n{text}", "utf-8")
-
-
-def newest(lane: Path) -> int:
-    """The highest number in use; 0 where there is no generation."""
-    return max((int(path.name) for path in folders(lane)), default=0)
-
-
-def place_of(lane: Path) -> str:
-    """This machine and folder."""
-    return f"{socket.gethostname()}:{lane.resolve()}"
-
-
-def folders(lane: Path) -> Iterator[Path]:
-    """The folder of each generation."""
-    if lane.is_dir():
-        yield from (path for path in lane.iterdir() if path.name.isdecimal() and path.is_dir())
-
-
-def folder_of(lane: Path, number: int) -> Path:
-    """Where generation `number` lies."""
-    return lane / f"{number:08d}"
-
-
-def load(lane: Path, number: int, *, every_byte: bool = False) -> Generation:
-    """Open a generation. Raises IndexDamagedError where it is missing or its rows are not what was
-    written. The files of its engine are not looked at: see `check`."""
-    folder = folder_of(lane, number)
-    manifest = manifest_of(lane, number)
-    if manifest.format != FORMAT:
-        raise IndexOutdatedError(
-            f"the index in {folder} was built by an older version of seesay: the next "
-            "`seesay index` builds it again, or `seesay rebuild` does now"
-        )
-    _check(folder, manifest, (ROWS, UNITS), every_byte)
-    vectors, units = _array(folder / ROWS, HALF, 2), _array(folder / UNITS, np.dtype(np.int64), 1)
-    if len(vectors) != len(units):
-        raise IndexDamagedError(f"{folder} has {len(vectors)} vectors of {len(units)} units")
-    return Generation(folder, number, manifest, vectors, units)
-
-
-def check(generation: Generation, *, every_byte: bool = False) -> None:
-    """Raises IndexDamagedError where a file of the engine is not what was written."""
-    own = generation.manifest.files.keys() - {ROWS, UNITS}
-    _check(generation.folder, generation.manifest, sorted(own), every_byte)
-
-
-def remove_all_but(lane: Path, number: int) -> list[Manifest]:
-    """Remove the other generations. Returns those manifests that can be read, so that engines can
-    clean up on their servers. A process that has one open keeps the files it mapped."""
-    removed = []
-    for folder in list(folders(lane)):
-        if int(folder.name) == number:
-            continue
-        with suppress(IndexDamagedError):
-            removed.append(manifest_of(lane, int(folder.name)))
-        shutil.rmtree(folder, ignore_errors=True)
-    return removed
 
 
 def sync(path: Path) -> None:
@@ -174,19 +173,84 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def manifest_of(lane: Path, number: int) -> Manifest:
+def newest(index: Path) -> int:
+    """The highest number in use; 0 where there is no generation."""
+    return max((int(path.name) for path in folders(index)), default=0)
+
+
+def place_of(index: Path) -> str:
+    """This machine and folder."""
+    return f"{socket.gethostname()}:{index.resolve()}"
+
+
+def folders(index: Path) -> Iterator[Path]:
+    """The folder of each generation."""
+    if index.is_dir():
+        yield from (path for path in index.iterdir() if path.name.isdecimal() and path.is_dir())
+
+
+def folder_of(index: Path, number: int) -> Path:
+    """The folder of generation `number`."""
+    return index / f"{number:08d}"
+
+
+def load(index: Path, number: int, *, every_byte: bool = False) -> Generation:
+    """Open a generation. Raises IndexDamagedError where it is missing or its rows are not what was
+    written. `check` looks at the files of its engine."""
+    folder = folder_of(index, number)
+    manifest = manifest_of(index, number)
+    if manifest.format != FORMAT:
+        raise outdated(folder)
+    own = (UNITS,) if manifest.is_held else (ROWS, UNITS)
+    _check(folder, manifest, own, every_byte)
+    vectors = None if manifest.is_held else _array(folder / ROWS, HALF, 2)
+    units = _array(folder / UNITS, np.dtype(np.int64), 1)
+    if vectors is not None and len(vectors) != len(units):
+        raise IndexDamagedError(
+            Text(
+                f"{folder} has {len(vectors)} vectors of {len(units)} passages",
+                f"{folder} 里有 {len(vectors)} 个向量，却对应 {len(units)} 个段落",
+            )
+        )
+    return Generation(folder, number, manifest, vectors, units)
+
+
+def check(generation: Generation, *, every_byte: bool = False) -> None:
+    """Raises IndexDamagedError where a file of the engine is not what was written."""
+    own = generation.manifest.files.keys() - {ROWS, UNITS}
+    _check(generation.folder, generation.manifest, sorted(own), every_byte)
+
+
+def remove_all_but(index: Path, number: int) -> list[Manifest]:
+    """Remove the other generations. Returns those manifests that can be read, so that engines can
+    clean up on their servers. A process that has one open keeps the files it mapped."""
+    removed = []
+    for folder in list(folders(index)):
+        if int(folder.name) == number:
+            continue
+        with suppress(IndexDamagedError):
+            removed.append(manifest_of(index, int(folder.name)))
+        shutil.rmtree(folder, ignore_errors=True)
+    return removed
+
+
+def manifest_of(index: Path, number: int) -> Manifest:
     """Read a manifest. Raises IndexDamagedError where that fails."""
-    folder = folder_of(lane, number)
+    file = folder_of(index, number) / MANIFEST
     try:
-        sum_of_it, _, text = (folder / MANIFEST).read_text("utf-8").partition("\n")
+        checksum, _, text = file.read_text("utf-8").partition("\n")
     except (OSError, ValueError) as error:
-        raise IndexDamagedError(f"{folder} has no manifest: {error}") from error
-    if sum_of_it != f"{zlib.crc32(text.encode()):08x}":
-        raise IndexDamagedError(f"{folder / MANIFEST} is not what was written")
+        raise IndexDamagedError(
+            Text(f"{file.parent} has no manifest: {error}", f"{file.parent} 没有清单：{error}")
+        ) from error
+    if checksum != f"{zlib.crc32(text.encode()):08x}":
+        raise _changed(file)
     try:
         return _parsed(json.loads(text))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise IndexDamagedError(f"{folder / MANIFEST} is no manifest: {error!r:.200}") from error
+        raise IndexDamagedError(
+            Text(f"{file} is no manifest: {error!r:.200}", f"{file} 不是清单：{error!r:.200}")
+        ) from error
 
 
 def _parsed(facts: Any) -> Manifest:
@@ -200,8 +264,8 @@ def _parsed(facts: Any) -> Manifest:
         raise ValueError(f"format {facts['format']}, not {FORMAT}")
     files, notes = _part(facts, "files", dict), _part(facts, "notes", dict)
     _part(notes, "kind", str)
-    own = {ROWS, UNITS, *(notes.get("files") or ())}
-    if files.keys() != own or not all(map(_FILE.fullmatch, files)):
+    own = {UNITS, *(notes.get("files") or ())}
+    if files.keys() - {ROWS} != own or not all(map(_FILE.fullmatch, files)):
         raise ValueError("other files than an index has")
     # A token may be negative: upgraded collections have theirs from SQLite's random().
     if not all(type(one) is int and -(1 << 63) <= one < 1 << 63 for one in position):
@@ -217,9 +281,9 @@ def _parsed(facts: Any) -> Manifest:
     )
 
 
-def _part(facts: Any, name: str, kind: type) -> Any:
-    if not isinstance(facts, dict) or type(facts[name]) is not kind:
-        raise TypeError(f"{name} is not of the type {kind.__name__}")
+def _part(facts: Any, name: str, of: type) -> Any:
+    if not isinstance(facts, dict) or type(facts[name]) is not of:
+        raise TypeError(f"{name} is not of the type {of.__name__}")
     return facts[name]
 
 
@@ -227,10 +291,14 @@ def _array(file: Path, dtype: np.dtype, ndim: int) -> np.ndarray:
     try:
         array = np.load(file, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise IndexDamagedError(f"{file} cannot be read: {error}") from error
+        raise IndexDamagedError(
+            Text(f"{file} cannot be read: {error}", f"无法读取 {file}：{error}")
+        ) from error
     fits = isinstance(array, np.ndarray) and (array.dtype, array.ndim) == (dtype, ndim)
     if not fits or not array.flags.c_contiguous:
-        raise IndexDamagedError(f"{file} holds something else than an index does")
+        raise IndexDamagedError(
+            Text(f"{file} holds something else than an index does", f"{file} 不是索引的文件")
+        )
     return array
 
 
@@ -239,4 +307,20 @@ def _check(folder: Path, manifest: Manifest, names: Iterable[str], every_byte: b
         record = manifest.files[name]
         whole = every_byte or (record.bytes <= _CHECKED_WHOLE and name != ROWS)
         if not record.fits(folder / name, every_block=whole):
-            raise IndexDamagedError(f"{folder / name} is not what was written")
+            raise _changed(folder / name)
+
+
+def outdated(folder: Path) -> IndexOutdatedError:
+    """Of a generation that this version builds differently."""
+    return IndexOutdatedError(
+        Text(
+            f"the index in {folder} was built by an older version of seesay: the next "
+            "`seesay index` builds it again, or `seesay rebuild` does now",
+            f"{folder} 里的索引由旧版 seesay 建立；下次 `seesay index` 会重建，"
+            "也可现在运行 `seesay rebuild`",
+        )
+    )
+
+
+def _changed(file: Path) -> IndexDamagedError:
+    return IndexDamagedError(Text(f"{file} is not what was written", f"{file} 的内容与写入时不同"))

@@ -1,21 +1,186 @@
-"""Answer a search: scan what a filter keeps where that is little, ask the index where it is much.
+"""Answers a search: scans the rows that a filter keeps where they are few, else asks the index.
 
-An index alone forgets rows when a filter keeps few of them (measured with HNSW: 3 of 100 found
-where it keeps one in a thousand). So small parts are scanned exactly, the index is asked for more
-until enough rows that pass the filter are named, and all scores are those of the stored vectors.
-What changed since it was built is scanned too.
+An index alone misses rows when a filter keeps few of them (measured with HNSW: 3 of 100 found where
+it keeps one in a thousand). So small parts are scanned exactly, the index is asked for more until
+enough of the rows it returns pass the filter, and all scores are those of the stored vectors. What
+changed since the index was built is scanned as well.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
-from seesay.search.vectors.engine import Allowed, IndexDamagedError
-from seesay.search.vectors.view import Part, View, row_count
+from seesay.search.catalog.filters import Filter
+from seesay.search.catalog.ledger import START, Position
+from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import HALF, Space
+from seesay.search.vectors.engine import IndexDamagedError, OpenIndex
+from seesay.search.vectors.generations import Generation
+from seesay.search.vectors.pushdown import Expression
+from seesay.search.vectors.rows import Allowed, Rows, StoredRows
 
 _ROUNDS = 3
+_REMEMBERED = 32  # filters per part
+
+Page = tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows embed"]]
+"""Passages and their vectors."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some rows, the passage of each, and which rows still count."""
+
+    rows: Rows | StoredRows
+    units: Int[np.ndarray, " rows"]
+    alive: Bool[np.ndarray, " rows"]
+    index: OpenIndex | None = None
+    remembered: dict[Filter | None, Allowed | None] = field(default_factory=dict)
+
+    def allowed(
+        self,
+        filter: Filter | None,
+        units: Bool[np.ndarray, " units"] | None,
+        expression: Expression | None = None,
+    ) -> Allowed | None:
+        """The rows that count and whose passages a filter keeps, by the mask `units`; None for all
+        rows. `expression` is the same filter for an engine that can apply it."""
+        if filter not in self.remembered:
+            if len(self.remembered) >= _REMEMBERED:
+                self.remembered.pop(next(iter(self.remembered)), None)
+            mask = self.alive if units is None else self.alive & units[self.units]
+            count = int(np.count_nonzero(mask))
+            every = units is None and count == len(mask)
+            self.remembered[filter] = None if every else Allowed(mask, count, expression)
+        return self.remembered[filter]
+
+    def without(self, units: Int[np.ndarray, " gone"]) -> "Part":
+        """The same rows after a change; those of `units` no longer count. The results of filters
+        are forgotten: the change may have been one of metadata."""
+        alive = self.alive
+        if len(units) and len(self.units):
+            gone = np.zeros(max(int(units.max()), int(self.units.max())) + 1, bool)
+            gone[units] = True
+            alive = alive & ~gone[self.units]
+        return Part(self.rows, self.units, alive, self.index)
+
+    @cached_property
+    def dead(self) -> int:
+        """How many rows no longer count."""
+        return len(self.alive) - int(np.count_nonzero(self.alive))
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A vector index when the collection was at `position`: the rows of a generation, those that
+    came after it, and which are gone. It never changes, so threads may search it while another one
+    makes the next."""
+
+    position: Position
+    base: Part
+    recent: Part
+    generation: Generation | None
+    buffer: "Buffer"
+    problem: str | None = None
+    """Why the newest index is not used."""
+
+    @staticmethod
+    def empty(dim: int) -> "View":
+        """A view of nothing, which can always follow."""
+        buffer = Buffer(dim)
+        recent = buffer.extended(np.empty(0, bool), ())
+        return View(START, recent, recent, None, buffer)
+
+    @staticmethod
+    def of(generation: Generation, rows: Rows | StoredRows, index: OpenIndex | None) -> "View":
+        """A generation as it was built."""
+        alive = np.ones(len(generation.units), bool)
+        base = Part(rows, generation.units, alive, index)
+        position = generation.manifest.position
+        return replace(View.empty(rows.dim), position=position, base=base, generation=generation)
+
+    def followed(
+        self, store: Store, space: Space, modality: Modality, position: Position
+    ) -> "View | None":
+        """The view at a later position, which the open snapshot shows. None where it is too old to
+        learn what was removed since."""
+        since, vectors = self.position.seq, store.vectors
+        nothing = np.empty(0, np.int64)
+        removed = vectors.removed_since(space.id, modality, since) if since else nothing
+        if removed is None:
+            return None
+        base = self.base.without(removed)
+        pages: Iterator[Page] = vectors.written_since(space.id, modality, since)
+        if isinstance(base.rows, StoredRows):
+            # The engine filters these passages by what they were described with before.
+            rows = base.rows.numbers_of(described_since(store, space, modality, since))
+            described = base.units[rows[base.alive[rows]]]
+            pages = chain(pages, [vectors.get(space.id, described.tolist(), lane=modality)])
+            base = base.without(described)
+        recent = self.buffer.extended(self.recent.without(removed).alive, pages)
+        return replace(self, position=position, base=base, recent=recent)
+
+    def without_index(self, problem: str) -> "View":
+        """The same where the index can no longer be searched."""
+        return replace(self, base=replace(self.base, index=None), problem=problem)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an engine holds the vectors."""
+        return isinstance(self.base.rows, StoredRows)
+
+    @property
+    def row_count(self) -> int:
+        """Rows that count."""
+        return sum(len(part.alive) - part.dead for part in (self.base, self.recent))
+
+
+class Buffer:
+    """Rows in memory, to which more are appended. What was appended stays in place for those who
+    still use it."""
+
+    def __init__(self, dim: int) -> None:
+        self._vectors = np.empty((0, dim), HALF)
+        self._units = np.empty(0, np.int64)
+
+    def extended(self, alive: Bool[np.ndarray, " earlier"], pages: Iterable[Page]) -> Part:
+        """The first rows, as many as `alive` speaks of, and after them those of the pages."""
+        size = len(alive)
+        for units, vectors in pages:
+            end = size + len(units)
+            if end > len(self._units):
+                room = max(2 * len(self._units), end)
+                self._vectors = _grown(self._vectors, room)
+                self._units = _grown(self._units, room)
+            self._vectors[size:end] = vectors.astype(HALF)
+            self._units[size:end] = units
+            size = end
+        added = np.ones(size - len(alive), bool)
+        rows = Rows(self._vectors[:size])
+        return Part(rows, self._units[:size], np.concatenate([alive, added]))
+
+
+def described_since(
+    store: Store, space: Space, modality: Modality, seq: int
+) -> Int[np.ndarray, " units"]:
+    """The passages with a vector of which anything that filters compare changed after `seq`."""
+    rows = store.database.rows(
+        "SELECT v.unit FROM units u JOIN vectors v ON v.unit = u.id AND v.space = ?"
+        " AND v.modality = ? WHERE u.seq > ?",
+        (space.id, modality, seq),
+    )
+    return np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
+
+
+def _grown(array: np.ndarray, size: int) -> np.ndarray:
+    larger = np.empty((size, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,24 +191,24 @@ class Plan:
     """Whether the index named candidates, or all rows that the filter keeps were compared."""
     reason: str
     rows: int
-    """Vectors in the lane."""
+    """All vectors of this index."""
     matching: int
     """Those that the filter keeps."""
     scored: int
-    """Those that competed: all that match, or those that the index named."""
+    """Those that were scored: all that match, or those that the index named."""
     rounds: int
     """How often the index was asked."""
     recent: int
     """Vectors that came after the index was built, and were scanned."""
     generation: int | None
-    """Number of the index on disk."""
+    """The number of the index on disk."""
     problem: str | None
-    """Why an index that is there was not used: then all was scanned, and nothing is missing."""
+    """Why an existing index was not used: then all was scanned, and nothing is missing."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
-    """Units, the nearest first; equally near ones in the order of their numbers."""
+    """Passages, nearest first; equally near ones in the order of their numbers."""
 
     units: Int[np.ndarray, " found"]
     scores: Float32[np.ndarray, " found"]
@@ -53,7 +218,7 @@ class Ranking:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What is asked of every part of a lane."""
+    """What every part is searched for."""
 
     direction: Float32[np.ndarray, " embed"]
     count: int
@@ -62,22 +227,27 @@ class Question:
 
 
 def answer(view: View, question: Question, allowed: tuple[Allowed | None, ...]) -> Ranking:
-    """The nearest units of a view; `allowed` are the rows that may be found, of its base and of
-    what is recent."""
-    parts = (view.base, view.recent)
-    found = [
-        _of_part(part, question, may_be)
-        for part, may_be in zip(parts, allowed, strict=True)
+    """The nearest passages of a view. `allowed` are the rows that may be returned of its base and
+    of its recent rows."""
+    results = [
+        _of_part(part, question, rows)
+        for part, rows in zip((view.base, view.recent), allowed, strict=True)
         if len(part.rows)
     ]
-    units, scores = _together(found)
+    if len(results) == 1:
+        units, scores = results[0].units, results[0].scores
+    else:
+        units = np.concatenate([np.empty(0, np.int64), *(one.units for one in results)])
+        scores = np.concatenate([np.empty(0, np.float32), *(one.scores for one in results)])
     order = np.lexsort((units, -scores))[: question.count]
-    plan = _plan(view, found, question.exact)
+    plan = _plan(view, results, question.exact)
     return Ranking(units=units[order], scores=scores[order], plan=plan)
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
+class _Result:
+    """What one part answered."""
+
     units: Int[np.ndarray, " found"]
     scores: Float32[np.ndarray, " found"]
     matching: int
@@ -86,33 +256,23 @@ class _Found:
     problem: str | None = None
 
 
-def _together(
-    found: list[_Found],
-) -> tuple[Int[np.ndarray, " found"], Float32[np.ndarray, " found"]]:
-    if len(found) == 1:
-        return found[0].units, found[0].scores
-    units = np.concatenate([np.empty(0, np.int64), *(part.units for part in found)])
-    scores = np.concatenate([np.empty(0, np.float32), *(part.scores for part in found)])
-    return units, scores
-
-
-def _of_part(part: Part, question: Question, allowed: Allowed | None) -> _Found:
+def _of_part(part: Part, question: Question, allowed: Allowed | None) -> _Result:
     possible, problem = len(part.rows) if allowed is None else allowed.count, None
     if part.index is not None and possible > question.count and not question.exact:
         try:
-            named = _from_index(part, question, allowed, possible)
+            result = _from_index(part, question, allowed, possible)
         except IndexDamagedError as error:  # such as a server that went away
-            named, problem = None, str(error)
-        if named is not None:
-            return named
+            result, problem = None, str(error)
+        if result is not None:
+            return result
     numbers, scores = part.rows.best(question.direction, question.count, allowed)
-    return _Found(part.units[numbers], scores, possible, possible, problem=problem)
+    return _Result(part.units[numbers], scores, possible, possible, problem=problem)
 
 
 def _from_index(
     part: Part, question: Question, allowed: Allowed | None, possible: int
-) -> _Found | None:
-    """Ask the index for more until enough passes the filter; None where scanning is better."""
+) -> _Result | None:
+    """Ask the index for more until enough rows pass the filter; None where scanning is better."""
     assert part.index is not None
     wanted, scored = question.count, 0
     for rounds in range(1, _ROUNDS + 1):
@@ -122,27 +282,28 @@ def _from_index(
         numbers, scores = named
         scored += len(numbers)
         if _is_enough(scores, question.count):
-            return _Found(part.units[numbers], scores, possible, scored, rounds)
+            return _Result(part.units[numbers], scores, possible, scored, rounds)
         wanted *= 4
     return None
 
 
 def _is_enough(scores: Float32[np.ndarray, " found"], count: int) -> bool:
-    """Whether there are enough, and the last one is beaten by the last that counts: rows as near as
-    that might be missing, and the choice among them must not be the index's."""
+    """Whether there are enough, and the last row is worse than the last that counts: otherwise rows
+    as near as that may be missing, and the index must not choose among them."""
     return len(scores) > count and bool(scores[-1] < scores[count - 1])
 
 
-def _plan(view: View, found: list[_Found], exact: bool) -> Plan:
-    rounds = sum(part.rounds for part in found)
-    matching = sum(part.matching for part in found)
-    problem = next((part.problem for part in found if part.problem), view.problem)
+def _plan(view: View, results: Iterable[_Result], exact: bool) -> Plan:
+    results = list(results)
+    rounds = sum(one.rounds for one in results)
+    matching = sum(one.matching for one in results)
+    problem = next((one.problem for one in results if one.problem), view.problem)
     return Plan(
         path="index" if rounds else "scan" if matching else "nothing",
         reason="a scan was asked for" if exact else _reason(view, rounds, matching, problem),
-        rows=row_count((view.base, view.recent)),
+        rows=view.row_count,
         matching=matching,
-        scored=sum(part.scored for part in found),
+        scored=sum(one.scored for one in results),
         rounds=rounds,
         recent=len(view.recent.rows),
         generation=view.generation.number if view.generation else None,

@@ -1,37 +1,67 @@
-"""Vectors in half precision, one after the other, scanned exactly.
+"""Unit vectors in half precision, scanned exactly.
 
-They lie in memory or are mapped from a file, and are never copied or widened as a whole: FAISS
-computes on the halves as they are. All scores come from its one kernel, whichever way a row was
-found, so that equal vectors have equal scores to the last bit.
+They lie in memory, are mapped from a file, or, where an engine holds them on its server, stay in
+the collection's own file. They are never copied or widened as a whole: FAISS computes on the halves
+directly. All scores come from its one kernel, so equal vectors get equal scores to the last bit,
+however a row was found.
 
-Where FAISS is not installed, numpy does the same, a few times slower. It also does for small
-collections as long as FAISS is not loaded: loading it takes longer than one such search.
+Where FAISS is not installed, numpy does the same several times slower. numpy also serves small
+collections while FAISS is not loaded: loading it takes longer than one such search.
 """
 
 import sys
 import threading
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float16, Float32, Int
+from jaxtyping import Bool, Float16, Float32, Int, UInt8
 
 from seesay.errors import MissingExtraError
+from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.vectors import Space, Vectors
+from seesay.search.vectors.pushdown import Expression
 
-if TYPE_CHECKING:
-    from seesay.search.vectors.engine import Allowed
-
-_FEW = 0.05  # a smaller part of the rows is faster copied out than picked out while passing all
+_FEW = 0.05  # copying a smaller part of the rows out is faster than skipping the others
 _COPIED_AT_ONCE = 16_384
 _SCORED_AT_ONCE = 256  # FAISS sorts what it returns, which is slow for thousands
-_SMALL = 20_000  # rows that numpy passes in about the time that loading FAISS takes
+_SMALL = 20_000  # rows that numpy scans in about the time that loading FAISS takes
 _WIDENED_AT_ONCE = 4096  # rows, for numpy
 
-Found = tuple[Int[np.ndarray, " found"], Float32[np.ndarray, " found"]]
+ScoredRows = tuple[Int[np.ndarray, " found"], Float32[np.ndarray, " found"]]
+"""Row numbers, and the inner product of each row with the query."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The rows that a search may return. One object serves all searches with the same filter, so an
+    engine may cache in `kept` what it derives from it."""
+
+    mask: Bool[np.ndarray, " rows"]
+    count: int
+    expression: Expression | None = None
+    """The filter that the mask follows from, for an engine that can apply it."""
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        """The allowed part of all rows, 0 to 1."""
+        return self.count / max(len(self.mask), 1)
+
+    @cached_property
+    def bits(self) -> UInt8[np.ndarray, " bytes"]:
+        """The mask with one bit per row, lowest bit first."""
+        return np.packbits(self.mask, bitorder="little")
+
+    @cached_property
+    def numbers(self) -> Int[np.ndarray, " allowed"]:
+        """The allowed rows, ascending."""
+        return np.flatnonzero(self.mask)
 
 
 class Rows:
-    """Unit vectors by row number. Any number of threads may use it at once."""
+    """Unit vectors by row number. Any number of threads may use them at once."""
 
     def __init__(self, vectors: Float16[np.ndarray, "rows embed"]) -> None:
         self.vectors = vectors
@@ -42,12 +72,16 @@ class Rows:
 
     @property
     def dim(self) -> int:
-        """Numbers in a vector."""
+        """The length of a vector."""
         return self.vectors.shape[1]
+
+    def take(self, numbers: Int[np.ndarray, " taken"]) -> Float16[np.ndarray, "taken embed"]:
+        """The vectors of these rows."""
+        return self.vectors[numbers]
 
     @cached_property
     def flat(self) -> Any:
-        """All rows as an index of FAISS, which reads them here and must not outlive this."""
+        """All rows as an index of FAISS, which reads them in place and must not outlive this."""
         index = empty_index(self.dim)
         _lend(index, self._codes)
         return index
@@ -69,8 +103,8 @@ class Rows:
         self,
         query: Float32[np.ndarray, " embed"],
         count: int,
-        allowed: "Allowed | None" = None,
-    ) -> Found:
+        allowed: Allowed | None = None,
+    ) -> ScoredRows:
         """The nearest `count` allowed rows and their scores, in no order; more where others are
         exactly as near as the last of them."""
         if self._by_numpy:
@@ -91,7 +125,7 @@ class Rows:
         query: Float32[np.ndarray, " embed"],
         count: int,
         allowed: Int[np.ndarray, " allowed"],
-    ) -> Found:
+    ) -> ScoredRows:
         numbers, scores = np.empty(0, np.int64), np.empty(0, np.float32)
         for start in range(0, len(allowed), _COPIED_AT_ONCE):
             some = allowed[start : start + _COPIED_AT_ONCE]
@@ -101,8 +135,8 @@ class Rows:
         return _cut(numbers, scores, count)
 
     def _copied(self, numbers: Int[np.ndarray, " found"]) -> Any:
-        """An index of some rows, until this thread asks for the next one. They go to memory that
-        is kept: asking the system for a megabyte at each query took ten times as long as the rest.
+        """An index of some rows, valid until this thread asks for the next one. They are copied
+        to memory that is kept: allocating a megabyte per query took ten times as long as the rest.
         """
         size = len(numbers) * self._codes.shape[1]
         if len(getattr(_SCRATCH, "memory", ())) < size:
@@ -117,18 +151,84 @@ class Rows:
 _SCRATCH = threading.local()
 
 
+class StoredRows:
+    """Unit vectors that are read from the collection's file when they are needed, by row number in
+    the ascending order of their passages. Within one snapshot, any number of threads may use them
+    at once."""
+
+    def __init__(
+        self, vectors: Vectors, space: Space, modality: Modality, units: Int[np.ndarray, " rows"]
+    ) -> None:
+        self.units = units
+        self.dim = space.dim
+        """The length of a vector."""
+        self._vectors = vectors
+        self._space = space.id
+        self._modality = modality
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def numbers_of(self, units: Int[np.ndarray, " units"]) -> Int[np.ndarray, " known"]:
+        """The rows of those passages that have one."""
+        places = np.searchsorted(self.units, units)
+        known = places < len(self.units)
+        known[known] = self.units[places[known]] == units[known]
+        return places[known]
+
+    def take(self, numbers: Int[np.ndarray, " taken"]) -> Float16[np.ndarray, "taken embed"]:
+        """The vectors of these rows; zeros where one is gone."""
+        wanted = self.units[numbers]
+        stored, vectors = self._vectors.get(self._space, wanted.tolist(), lane=self._modality)
+        taken = np.zeros((len(wanted), self.dim), np.float16)
+        if len(stored):
+            places = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
+            there = stored[places] == wanted
+            taken[there] = vectors[places[there]].astype(np.float16)
+        return taken
+
+    def score(
+        self, query: Float32[np.ndarray, " embed"], numbers: Int[np.ndarray, " found"]
+    ) -> Float32[np.ndarray, " found"]:
+        """The inner product of the query with each of these rows."""
+        self._choose_kernel()
+        return Rows(self.take(numbers)).score(query, np.arange(len(numbers)))
+
+    def best(
+        self,
+        query: Float32[np.ndarray, " embed"],
+        count: int,
+        allowed: Allowed | None = None,
+    ) -> ScoredRows:
+        """As `Rows.best`. Reads a page at a time."""
+        self._choose_kernel()
+        candidates = np.arange(len(self)) if allowed is None else allowed.numbers
+        numbers, scores = np.empty(0, np.int64), np.empty(0, np.float32)
+        for start in range(0, len(candidates), _COPIED_AT_ONCE):
+            some = candidates[start : start + _COPIED_AT_ONCE]
+            found, of_found = Rows(self.take(some)).best(query, count)
+            numbers = np.concatenate([numbers, some[found]])
+            scores = np.concatenate([scores, of_found])
+        return _cut(numbers, scores, count)
+
+    def _choose_kernel(self) -> None:
+        """Score every page with FAISS where there are as many rows as call for it at once."""
+        if len(self) > _SMALL:
+            load_faiss()
+
+
 def empty_index(dim: int) -> Any:
-    """An index of FAISS that keeps halves and compares by inner product."""
+    """An empty index of FAISS that stores halves and compares by inner product."""
     faiss = in_this_thread()
     kind = faiss.ScalarQuantizer.QT_fp16
     return faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
 
 
-def selector(allowed: "Allowed") -> Any:
-    """What lets only allowed rows through a search of FAISS."""
+def selector(allowed: Allowed) -> Any:
+    """Restricts a search of FAISS to the allowed rows."""
     if "selector" not in allowed.kept:
         faiss = import_faiss()
-        # FAISS holds no more than the address of the bits, which `allowed` keeps.
+        # FAISS stores only the address of the bits, which `allowed` keeps alive.
         bits = faiss.swig_ptr(allowed.bits)
         allowed.kept["selector"] = faiss.IDSelectorBitmap(len(allowed.bits), bits)
     return allowed.kept["selector"]
@@ -144,7 +244,7 @@ def import_faiss() -> Any:
 
 
 def load_faiss() -> bool:
-    """Load FAISS where it is installed, as a program does that searches more than once."""
+    """Load FAISS where it is installed; for programs that search more than once."""
     try:
         import_faiss()
     except MissingExtraError:
@@ -153,15 +253,15 @@ def load_faiss() -> bool:
 
 
 def in_this_thread() -> Any:
-    """FAISS, computing in the calling thread alone: one query is too short to be shared out."""
+    """FAISS, computing in the calling thread only: one query is too short for several."""
     faiss = import_faiss()
     faiss.omp_set_num_threads(1)
     return faiss
 
 
 def _lend(index: Any, codes: np.ndarray) -> None:
-    """Let an index read rows where they are. What FAISS does for the files it maps itself; the
-    caller keeps `codes` alive."""
+    """Let an index read rows in place, as FAISS does for files that it maps itself. The caller
+    keeps `codes` alive."""
     start = import_faiss().swig_ptr(codes)
     held = index.codes
     held.is_owned = False
@@ -174,9 +274,9 @@ def _nearest(
     index: Any,
     query: Float32[np.ndarray, " embed"],
     count: int,
-    allowed: "Allowed | None",
-) -> Found:
-    """The nearest `count` rows of an index with all that are as near as the last of them."""
+    allowed: Allowed | None,
+) -> ScoredRows:
+    """The nearest `count` rows of an index, and all that are as near as the last of them."""
     possible = index.ntotal if allowed is None else allowed.count
     only = None if allowed is None else import_faiss().SearchParameters(sel=selector(allowed))
     wanted = min(count, possible)
@@ -190,8 +290,7 @@ def _nearest(
 def _products(
     rows: Float16[np.ndarray, "rows embed"], query: Float32[np.ndarray, " embed"]
 ) -> Float32[np.ndarray, " rows"]:
-    """Of each row with the query. Summed row by row, since a product of matrices may round equal
-    rows differently."""
+    """Inner products, summed row by row: a product of matrices may round equal rows differently."""
     scores = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _WIDENED_AT_ONCE):
         some = slice(start, start + _WIDENED_AT_ONCE)
@@ -201,7 +300,7 @@ def _products(
 
 def _cut(
     numbers: Int[np.ndarray, " given"], scores: Float32[np.ndarray, " given"], count: int
-) -> Found:
+) -> ScoredRows:
     """The best `count`, and all that are as good as the last of them."""
     if len(scores) <= count:
         return numbers, scores

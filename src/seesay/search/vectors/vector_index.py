@@ -1,9 +1,10 @@
-"""A lane: the vectors of one modality in one space, searched and indexed."""
+"""The vectors of one modality in one embedding space: searched, indexed, verified."""
 
 import math
 import shutil
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -11,51 +12,64 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
-from seesay.search.catalog.filters.columns import Columns
-from seesay.search.catalog.filters.conditions import Filter
+from seesay.search.catalog.filter_masks import Columns
+from seesay.search.catalog.filters import Filter, Operator
 from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.records import Modality, Space
+from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
 from seesay.search.checking.findings import Finding
-from seesay.search.checking.index import check_recall, check_rows
 from seesay.search.vectors import building, generations
-from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError, OpenIndex
+from seesay.search.vectors.building import build_lock
+from seesay.search.vectors.engine import (
+    CandidateIndex,
+    Engine,
+    HoldingEngine,
+    IndexDamagedError,
+    IndexOutdatedError,
+    LocalEngine,
+    OpenIndex,
+    Progress,
+)
 from seesay.search.vectors.engines import EngineOf, engine_in_use, engine_of
-from seesay.search.vectors.generations import Generation
-from seesay.search.vectors.planner import Question, Ranking, answer
-from seesay.search.vectors.rows import Rows
-from seesay.search.vectors.view import View, followed, opened, row_count
+from seesay.search.vectors.generations import Generation, server_prefix
+from seesay.search.vectors.planner import Question, Ranking, View, answer
+from seesay.search.vectors.pushdown import pushed_down
+from seesay.search.vectors.rows import Rows, StoredRows
+from seesay.search.vectors.verification import check_recall, check_rows
+from seesay.text import Text
 
-CHURN = 0.15  # of the rows: as many new and gone ones call for a new index
-CHURN_LEAST = 2000  # rows that are scanned in no time whatever they are a part of
-AGAIN_S = 30.0  # an index that could not be used is left alone for as long: a server may come back
+CHURN = 0.15  # new and removed rows, as a part of all, that call for a new index
+CHURN_LEAST = 2000  # fewer rows are scanned in no time
+AGAIN_S = 30.0  # until an index that could not be used is tried again: a server may come back
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexStatus:
-    """What a lane holds, and whether a new index would be worth building."""
+    """What a vector index holds, and whether building it again would help."""
 
     vectors: int
     indexed: int
-    """Rows of the index, those that are gone included."""
+    """Rows of the index, removed ones included."""
     recent: int
     """Vectors that came after it was built."""
     gone: int
-    """Rows of the index whose unit was removed or changed."""
+    """Rows of the index whose passage was removed or changed."""
     engine: str | None
-    """Name of the engine that built it."""
+    """The name of the engine that built it."""
     kind: str | None
-    """What it built: "scan" where it built nothing, since scanning is as good; "HNSW"."""
+    """The type of index, such as "HNSW"; "scan" for none, where scanning is as fast."""
     generation: int | None
     needs_build: bool
     problem: str | None
     """Why the newest index is not used."""
     left: tuple[str, ...] = ()
-    """After a build: engines that could not remove the former index, as their server is away."""
+    """After a build: engines that could not remove the previous index, as their server is away."""
 
 
 class VectorIndex:
-    """The vectors of one modality in one space. Any number of threads may search at once."""
+    """The vectors of one modality in one embedding space. Any number of threads may search at
+    once."""
 
     def __init__(
         self,
@@ -66,11 +80,11 @@ class VectorIndex:
         engines: EngineOf = engine_of,
         columns: Columns | None = None,
     ) -> None:
-        """An index is opened with the engine that built it, which `engines` makes from its name.
-        `columns` may be shared by the lanes of one thread."""
+        """`engines` makes the engine that built an index from its name. `columns` may be shared by
+        the indexes of one thread."""
         self.space = space
         self.modality: Modality = modality
-        self.folder = building.index_folder(store, space, modality)
+        self.folder = generations.index_folder(store, space, modality)
         self._store = store
         self._engines = engines
         self._columns = columns or Columns(store.database)
@@ -78,62 +92,97 @@ class VectorIndex:
         self._view: View | None = None
         self._stamp = 0
         self._again_at = 0.0
+        self._operators: Collection[Operator] = ()
 
     def search(
         self,
         query: Float[np.ndarray, " embed"],
         count: int,
         *,
-        within: Filter | None = None,
+        filter: Filter | None = None,
         exact: bool = False,
     ) -> Ranking:
-        """The nearest `count` units of those that the filter `within` takes.
+        """The nearest `count` passages that the filter keeps. `exact` scans in any case.
 
-        `exact` scans in any case. Raises CollectionError for a query that is not a
-        direction in this space. An index that cannot be used is no error: its plan says so.
+        Raises CollectionError for a query that is not a direction in this embedding space. An index
+        that cannot be used is no error: the plan says so.
         """
+        question = Question(self._direction(query), count, exact)
         view = self._current()
-        direction = self._direction(query)
+        if view.is_held:  # the vectors are read from the file, at one state of the collection
+            with self._store.database.snapshot():
+                return self._answer(self._known(self._current()), question, filter)
+        return self._answer(view, question, filter)
+
+    def _answer(self, view: View, question: Question, filter: Filter | None) -> Ranking:
         with self._mutex:
-            units = None if within is None else self._columns.mask(within)
-            allowed = (view.base.allowed(within, units), view.recent.allowed(within, units))
-        ranking = answer(view, Question(direction, count, exact), allowed)
+            units = None if filter is None else self._columns.mask(filter)
+            expression = None
+            if filter is not None and view.is_held:
+                expression = pushed_down(filter, self._operators)
+            base = view.base.allowed(filter, units, expression)
+            recent = view.recent.allowed(filter, units)
+        ranking = answer(view, question, (base, recent))
         if ranking.plan.problem is not None and view.problem is None:
             self._do_without(view, ranking.plan.problem)
         return ranking
 
     def build(self, engine: str | None = None, *, wait_s: float = 0.0) -> IndexStatus:
-        """Build the index anew from what is stored, and use it; with the collection's engine, or
+        """Build the index anew from the stored vectors and use it, with the collection's engine or
         the one of this name. Raises CollectionBusyError where another process is building it,
-        CollectionError where there is no room, no right, or no server that answers."""
-        self._store.require_writable()
+        CollectionError where the disk is full or read-only, or no server answers."""
         chosen = self._engines(engine or engine_in_use(self._store.settings))
-        with building.building(self.folder, wait_s):
-            number = building.build(self._store, self.space, self.modality, chosen)
+        return self._build(chosen, wait_s, anew=True)
+
+    def update(self, *, wait_s: float = 0.0) -> IndexStatus:
+        """Take in what changed: it is sent to an engine that holds the vectors, and otherwise the
+        index is built anew. Raises as `build` does."""
+        chosen = self._engines(engine_in_use(self._store.settings))
+        return self._build(chosen, wait_s, anew=False)
+
+    def _build(self, engine: Engine, wait_s: float, *, anew: bool) -> IndexStatus:
+        self._store.require_writable()
+        where = self._store, self.space, self.modality
+        with build_lock(self.folder, wait_s):
+            held = None if anew else self._held_by(engine)
+            if held is not None and isinstance(engine, HoldingEngine):
+                number: int | None = building.send_changes(*where, engine, held)
+            else:
+                number = building.build(*where, engine)
             left = self._remove_all_but(number or 0)
             if number is not None:
                 self._forget_removals(number)
         self.close()
         return replace(self.status(), left=left)
 
+    def _held_by(self, engine: Engine) -> Generation | None:
+        """The generation to which changes can be sent; None where one must be built anew, such as
+        in a copy of a collection, whose index on the server belongs to the original."""
+        view = self._current()
+        if not view.is_held or view.base.index is None or view.generation is None:
+            return None
+        manifest, here = view.generation.manifest, generations.place_of(self.folder)
+        return view.generation if (manifest.engine, manifest.place) == (engine.name, here) else None
+
     def discard(self) -> None:
-        """Remove the index, wherever it is: all is scanned from now on. Raises CollectionBusyError
-        where another process goes on building it."""
+        """Remove the index, also from its server: from now on all vectors are scanned. Raises
+        CollectionBusyError where another process keeps building it."""
         self.close()
         if self.folder.is_dir():
-            with building.building(self.folder, 10.0):
+            with build_lock(self.folder, 10.0):
                 self._remove_all_but(0)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def status(self) -> IndexStatus:
-        """What the lane holds now."""
+        """What the index holds now."""
         view = self._current()
         generation, gone, recent = view.generation, view.base.dead, len(view.recent.rows)
         engine = engine_in_use(self._store.settings)
         stale = generation is not None and generation.manifest.engine != engine
-        churned = gone + recent > max(CHURN_LEAST, CHURN * len(view.base.rows))
+        scanned = 0 if view.is_held else max(CHURN_LEAST, CHURN * len(view.base.rows))
+        churned = gone + recent > scanned
         return IndexStatus(
-            vectors=row_count((view.base, view.recent)),
+            vectors=view.row_count,
             indexed=len(view.base.rows),
             recent=recent - view.recent.dead,
             gone=gone,
@@ -146,16 +195,16 @@ class VectorIndex:
 
     @property
     def engine(self) -> str | None:
-        """Name of the engine that built the index, which is not opened; None without an index."""
+        """The name of the engine that built the index, which is not opened; None without one."""
         with suppress(IndexDamagedError):
             if number := generations.newest(self.folder):
                 return generations.manifest_of(self.folder, number).engine
         return None
 
     def verify(self, *, deep: bool = False) -> list[Finding]:
-        """What is wrong with the index, every byte of it read; nothing where all is well. `deep`
-        compares its rows with what is stored, and looks for some of them."""
-        number = generations.newest(self.folder)
+        """What is wrong with the index, after reading every byte of it; empty where nothing is.
+        `deep` also compares its rows with those stored, and searches for some of them."""
+        number, where = generations.newest(self.folder), str(self.folder)
         try:
             if number:
                 generation = self._load(number, every_byte=True)
@@ -165,30 +214,35 @@ class VectorIndex:
         except IndexOutdatedError:
             return []  # nothing is lost
         except IndexDamagedError as error:
-            return [Finding(kind="index files", where=str(self.folder), detail=str(error))]
+            return [Finding(kind="index files", where=where, detail=str(error))]
         if not deep:
             return []
         with self._store.database.snapshot():
             view = self._current()
-            found = list(check_rows(self, view, self._store))
-            return found or list(check_recall(self, view, self._store))
+            rows = list(check_rows(self._store, self.space, self.modality, view, where))
+            return rows or list(
+                check_recall(self._store, self.space, view.base, self._search, where)
+            )
 
     def close(self) -> None:
-        """Let go of the index."""
+        """Release the index."""
         with self._mutex:
-            self._let_go()
+            self._release()
 
-    def _let_go(self) -> None:
-        """Another thread that is just asking the index falls back to scanning."""
+    def _search(self, query: Float32[np.ndarray, " embed"], count: int, exact: bool) -> Ranking:
+        return self.search(query, count, exact=exact)
+
+    def _release(self) -> None:
+        """Another thread that is using the index falls back to scanning."""
         if self._view is not None and self._view.base.index is not None:
             self._view.base.index.close()
         self._view = None
 
     def _do_without(self, view: View, problem: str) -> None:
-        """Ask the index of a view no more, unless another view is in use by now."""
+        """Stop using the index of a view, unless another view replaced it already."""
         with self._mutex:
             if self._view is view:
-                self._let_go()
+                self._release()
                 self._view = view.without_index(problem)
                 self._again_at = time.monotonic() + AGAIN_S
 
@@ -200,77 +254,139 @@ class VectorIndex:
     def _current(self) -> View:
         """The view of the collection's present state."""
         view, stamp, ledger = self._view, self._folder_stamp(), self._store.ledger
+        where = self._store, self.space, self.modality
         if view and self._is_current(view, stamp) and view.position == ledger.position():
             return view
         with self._mutex, self._store.database.snapshot():
             position = ledger.position()
             view = self._view
             known = view and self._is_current(view, stamp) and ledger.has_passed(view.position)
-            view = self._follow(view, position) if view and known else None
+            view = view.followed(*where, position) if view and known else None
             if view is None:
-                self._let_go()
-                view = self._follow(self._newest(), position)
+                self._release()
+                view = self._newest().followed(*where, position)
             if view is None:
                 problem = "the index is older than what is known of removals"
-                nothing = opened(None, None, self.space.dim)
-                view = self._follow(replace(nothing, problem=problem), position)
-            assert view is not None  # nothing is forgotten for those who begin with nothing
+                view = replace(View.empty(self.space.dim), problem=problem)
+                view = view.followed(*where, position)
+            assert view is not None  # an empty view can always follow
             self._columns.follow(position)
             self._view, self._stamp = view, stamp
         return view
 
-    def _follow(self, view: View, position: Position) -> View | None:
-        return followed(view, self._store.vectors, (self.space.id, self.modality), position)
-
     def _newest(self) -> View:
-        """Opens the newest generation, or an empty view if that cannot be used."""
-        generation, index, problem = None, None, None
+        """Open the newest generation; an empty view where that cannot be used."""
+        view = View.empty(self.space.dim)
         try:
             if number := generations.newest(self.folder):
                 generation = self._load(number)
+                view = View.of(generation, self._rows(generation), None)
                 index = self._open(generation)
+                view = replace(view, base=replace(view.base, index=index))
         except IndexDamagedError as error:
-            problem = str(error)
+            view = replace(view, problem=str(error))
         self._again_at = time.monotonic() + AGAIN_S
-        view = opened(generation, index, self.space.dim)
-        return replace(view, problem=problem)
+        return view
+
+    def _rows(self, generation: Generation) -> Rows | StoredRows:
+        if generation.vectors is not None:
+            return Rows(generation.vectors)
+        return StoredRows(self._store.vectors, self.space, self.modality, generation.units)
 
     def _load(self, number: int, *, every_byte: bool = False) -> Generation:
         """Open a generation. Raises IndexDamagedError unless it was built from an earlier state of
-        this very lane."""
+        these very vectors."""
         generation = generations.load(self.folder, number, every_byte=every_byte)
-        manifest, units = generation.manifest, generation.units
+        manifest, units, folder = generation.manifest, generation.units, generation.folder
         known = self._store.ledger.has_passed(manifest.position)
         if not known or manifest.lane != self.folder.name:
             raise IndexDamagedError(
-                f"the index in {generation.folder} belongs to another state of the collection: a "
-                "copy of the database was put back, or the index comes from another collection"
+                Text(
+                    f"the index in {folder} belongs to another state of the collection: a copy of "
+                    "the database was put back, or the index comes from another collection",
+                    f"{folder} 里的索引对应资料库的另一个状态：可能是放回了旧的数据库，"
+                    "或索引来自别的资料库",
+                )
             )
-        fits = generation.vectors.shape[1] == self.space.dim
+        fits = generation.vectors is None or generation.vectors.shape[1] == self.space.dim
         if not fits or units.min(initial=1) < 1 or units.max(initial=1) > self._store.units.newest:
             raise IndexDamagedError(
-                f"{generation.folder} holds vectors of another size, or of units that this "
-                "collection never had"
+                Text(
+                    f"{folder} holds vectors of another size, or of passages that this collection "
+                    "never had",
+                    f"{folder} 里的向量维数不对，或对应的段落这个资料库从来没有过",
+                )
             )
         return generation
 
     def _open(self, generation: Generation) -> OpenIndex | None:
         generations.check(generation)
-        manifest = generation.manifest
+        manifest, rows = generation.manifest, self._rows(generation)
         try:
             engine = self._engines(manifest.engine)
-            return engine.open(Rows(generation.vectors), generation.folder, manifest.notes)
+            if isinstance(engine, LocalEngine) and isinstance(rows, Rows):
+                return engine.open(rows, generation.folder, manifest.notes)
+            if isinstance(engine, HoldingEngine) and isinstance(rows, StoredRows):
+                self._operators = engine.operators
+                return self._checked(engine.open(rows, manifest.notes), generation)
         except (ConfigError, MissingExtraError) as error:
-            raise IndexDamagedError(str(error)) from error
+            raise IndexDamagedError(error.text) from error
+        raise generations.outdated(generation.folder)
+
+    def _checked(self, index: CandidateIndex, generation: Generation) -> CandidateIndex:
+        """Raises IndexDamagedError, and closes the index, unless its server holds what it should
+        and nothing of another history."""
+        position, units = generation.manifest.position, generation.units
+        try:
+            progress = self._progress(index, position)
+            removed = self._store.vectors.removed_since(self.space.id, self.modality, position.seq)
+            unchanged = np.flatnonzero(~np.isin(units, [] if removed is None else removed))
+            index.check(unchanged, counted=progress == (position, position))
+        except IndexDamagedError:
+            index.close()
+            raise
+        return index
+
+    def _progress(self, index: CandidateIndex, position: Position) -> Progress:
+        progress = index.progress()
+        known = map(self._store.ledger.has_passed, progress)
+        if not all(known) or progress.filled.seq < position.seq:
+            raise IndexDamagedError(
+                Text(
+                    "the server's index belongs to another state of the collection: a copy of the "
+                    "collection or of the server's data was put back",
+                    "服务器上的索引对应资料库的另一个状态：可能放回过旧的资料库，"
+                    "或恢复过服务器的旧数据",
+                )
+            )
+        return progress
+
+    def _known(self, view: View) -> View:
+        """The view, without its index where the original of this copy of a collection has gone on
+        and taken the index along."""
+        index, generation = view.base.index, view.generation
+        if not isinstance(index, CandidateIndex) or generation is None:
+            return view
+        if generation.manifest.place == generations.place_of(self.folder):
+            return view
+        try:
+            self._progress(index, generation.manifest.position)
+        except IndexDamagedError as error:
+            self._do_without(view, str(error))
+            return view.without_index(str(error))
+        return view
 
     def _remove_all_but(self, number: int) -> tuple[str, ...]:
-        """Remove what generation `number` replaces; returns the engines that still keep some."""
-        here, left = generations.place_of(self.folder), []
-        own = building.names_begin(self._store, self.space, self.modality)
+        """Remove what generation `number` replaces; returns the engines that still hold some."""
+        here, left, kept = generations.place_of(self.folder), [], None
+        own = server_prefix(self._store, self.space, self.modality)
+        if number:
+            kept = generations.manifest_of(self.folder, number).notes.get("collection")
         for old in generations.remove_all_but(self.folder, number):
-            # A copy of a collection names on a server what the first one still uses, and one of a
-            # stranger may name anything.
-            if old.place == here and str(old.notes.get("collection", own)).startswith(own):
+            # A copy of a collection names on a server what the original still uses, and a
+            # stranger's may name anything.
+            name = str(old.notes.get("collection", own))
+            if old.place == here and name.startswith(own) and name != kept:
                 try:
                     self._engines(old.engine).drop(old.notes)
                 except (IndexDamagedError, ConfigError, MissingExtraError):
@@ -278,9 +394,9 @@ class VectorIndex:
         return tuple(left)
 
     def _forget_removals(self, number: int) -> None:
-        """Forget which removals generation `number` knows of already."""
+        """Forget the removals that generation `number` knows of."""
         seq = generations.manifest_of(self.folder, number).position.seq
-        # Whoever is writing just now has more important things to do: the next build cleans up.
+        # A writer must not wait for this: otherwise the next build cleans up.
         with suppress(CollectionBusyError), self._store.writing("forget removals", wait_s=0.0):
             self._store.vectors.forget_removals(self.space.id, self.modality, seq)
 
@@ -293,8 +409,13 @@ class VectorIndex:
     def _direction(self, query: Float[np.ndarray, " embed"]) -> Float32[np.ndarray, " embed"]:
         length = math.sqrt(np.vdot(query, query))
         if query.shape != (self.space.dim,) or not math.isfinite(length) or not length:
+            dim, model = self.space.dim, self.space.model
             raise CollectionError(
-                f"the query has shape {query.shape} and length {length:g}, expected "
-                f"{self.space.dim} numbers that are not all zero: embed it with {self.space.model}"
+                Text(
+                    f"the query has shape {query.shape} and length {length:g}, expected {dim} "
+                    f"numbers that are not all zero: embed it with {model}",
+                    f"查询向量的形状为 {query.shape}、长度为 {length:g}；"
+                    f"应为 {dim} 个不全为零的数；请用 {model} 计算向量",
+                )
             )
         return (query / length).astype(np.float32)

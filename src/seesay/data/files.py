@@ -1,0 +1,144 @@
+"""Open files that may have become anything, and write files whole or not at all.
+
+A path that was seen before may lead to a folder by now, a pipe that nobody writes to, a device that
+never ends, or a file without the right to read it: each has to end in an OSError at once, never in
+a wait.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+
+from seesay.errors import DataError
+from seesay.text import Text
+
+# Neither waits for the writer of a pipe nor takes a terminal over. Both mean nothing to a file.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_FLAGS |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class NoFileError(OSError):
+    """Something is there, and it is no regular file: `strerror` says what."""
+
+
+def open_file(path: str | Path) -> BufferedReader:
+    """A regular file, or what a link to one leads to, for reading its bytes.
+
+    Raises NoFileError for a folder, pipe, socket or device, and OSError where nothing is there or
+    it may not be read; each with a `strerror` to be shown."""
+    try:
+        _check(os.stat(path))  # before it is opened: that alone may start a device or a writer
+        handle = os.open(path, _FLAGS)
+    except ValueError:  # a zero byte
+        raise FileNotFoundError(
+            errno.ENOENT, "a name cannot hold a null character", str(path)
+        ) from None
+    try:
+        _check(os.fstat(handle))  # it may have been replaced between the two
+        return open(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def _check(facts: os.stat_result) -> None:
+    if stat.S_ISDIR(facts.st_mode):
+        raise NoFileError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(facts.st_mode):
+        raise NoFileError(errno.EINVAL, "it is a device, pipe or socket")
+
+
+@contextmanager
+def write_whole(file: Path) -> Iterator[Path]:
+    """Yields the path to write to; `file` appears, or is replaced, when the block ends well.
+
+    After an error or a kill the old `file` is untouched. Raises DataError where there is no such
+    folder, no right to write there, no room, or something else than a plain file in the place.
+    """
+    file = Path(os.path.realpath(file))  # replace what a link points to, not the link
+    if file.exists() and not file.is_file():
+        raise _refusal(file, "a folder or a device has this name")
+    unfinished = file.with_name(f".{file.name[:40]}-{secrets.token_hex(4)}")
+    try:
+        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        yield unfinished
+        _sync(unfinished)
+        unfinished.replace(file)
+        _sync(file.parent)  # the new name too survives a power cut
+    except OSError as error:
+        raise _refusal(file, error.strerror or str(error)) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yields a new folder to fill; it gets the name `folder` when the block ends well.
+
+    Only with `replace` does a folder of that name go, whatever is in it: see first that it may.
+    After an error or a kill it is still there, under its own name or as `.NAME-...-former` beside
+    it. Raises DataError where the folder cannot be written.
+    """
+    folder = Path(os.path.realpath(folder))
+    unfinished = folder.with_name(f".{folder.name[:40]}-{secrets.token_hex(4)}")
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        for path in (*unfinished.rglob("*"), unfinished):
+            _sync(path)
+        if replace and folder.exists():
+            _swap(unfinished, folder)
+        else:
+            unfinished.rename(folder)  # which fails where a folder with files has this name
+        _sync(folder.parent)
+    except OSError as error:
+        raise DataError(
+            Text(
+                f"the folder {folder} cannot be written: {error.strerror or error}; expected a "
+                "place with room and the right to write, and nothing of this name there; choose "
+                "another path, or make room",
+                f"无法写入文件夹 {folder}：{error.strerror or error}；应为有空间、有写权限且没有同"
+                "名文件的位置；请换一个路径，或腾出空间",
+            )
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Give `new` the name of `folder`, and remove what had it before."""
+    former = new.with_name(f"{new.name}-former")
+    folder.rename(former)
+    try:
+        new.rename(folder)
+    except OSError:
+        former.rename(folder)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def check_folder(file: Path) -> None:
+    """Raises DataError where the folder that `file` is to stand in is not there."""
+    if not (folder := file.absolute().parent).is_dir():
+        raise _refusal(file, f"there is no folder {folder}")
+
+
+def _refusal(file: Path, reason: str) -> DataError:
+    return DataError(
+        f"{file} cannot be written: {reason}; expected the path of a file in a folder that exists, "
+        "with room and the right to write; choose another path, or create the folder"
+    )
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

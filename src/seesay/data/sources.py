@@ -1,0 +1,211 @@
+"""The settings of a data source: where its records are, and what training draws of them."""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from seesay.data.augmentation import AugmentationConfig
+from seesay.data.formats.chinese_clip import ChineseClipSource
+from seesay.data.formats.parquet import ParquetSource
+from seesay.data.formats.records import COLUMNS, LANGUAGES, Damaged, Source
+from seesay.data.formats.table import TableSource
+from seesay.data.formats.webdataset import WebDatasetSource
+from seesay.errors import ConfigError, DataError
+from seesay.text import Text
+
+Format = Literal["webdataset", "table", "parquet", "chinese-clip"]
+NAMED = ("table", "parquet")  # the formats whose files name their columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordsConfig:
+    """Files with images, and their texts or classes."""
+
+    path: str
+    """The files, as a path or a glob pattern such as "shards/train-*.tar"."""
+    format: Format = "webdataset"
+    """Layout of the files; `table` is a folder of images with a CSV, TSV or JSONL file."""
+    languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
+    """Languages of the texts to use; an image without text in them counts as damaged."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Columns of a table or Parquet file that have other names: image = "filepath"."""
+    classes: str | None = None
+    """JSON list of {"en": name, "zh": name}, which turns class numbers into texts."""
+    templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By language, sentences with {} for the name of a class."""
+    start: int = 0
+    """First record to use, counted from 0 in the order of the files."""
+    stop: int | None = None
+    """Record to stop before; none: use all."""
+
+    def __post_init__(self) -> None:
+        _check_names("format", [self.format], get_args(Format))
+        _check_names("languages", self.languages, LANGUAGES)
+        _check_names("columns", self.columns, COLUMNS)
+        _check_names("templates", self.templates, self.languages)
+        if not self.languages:
+            raise ConfigError(
+                Text(
+                    "languages=() leaves no text, expected 'en', 'zh' or both: name one, or "
+                    "leave the setting out",
+                    "languages=() 没有任何语言；应为 'en'、'zh' 或两者；请写上，或去掉这一项",
+                )
+            )
+        if self.columns and self.format not in NAMED:
+            columns, form = f"columns={dict(self.columns)}", f"format={self.format!r}"
+            raise ConfigError(
+                Text(
+                    f"{columns} stands beside {form}, expected one of {', '.join(NAMED)}, whose "
+                    "files name their columns: correct the format, or remove the columns",
+                    f"{columns} 与 {form} 不能同时用；只有 {'、'.join(NAMED)} 的文件有列名；请改"
+                    "正 format，或去掉 columns",
+                )
+            )
+        if self.start < 0 or (self.stop is not None and self.stop <= self.start):
+            given = f"start={self.start}", f"stop={self.stop}"
+            raise ConfigError(
+                Text(
+                    f"{' and '.join(given)} leave no record, expected a start of at least 0 and a "
+                    "stop above it: correct them",
+                    f"{'、'.join(given)} 之间没有记录；start 至少为 0，stop 应大于 start；请改正",
+                )
+            )
+        check_templates(self.templates)
+        if self.classes is not None and not self.templates:
+            raise ConfigError(
+                Text(
+                    f"classes={self.classes!r} stands without templates, expected a text with "
+                    "{} for the name: add templates, e.g. en = ['a photo of a {}']",
+                    f"classes={self.classes!r} 没有配上 templates；应有含 {{}} 的句子来填类别名；"
+                    "请加上 templates，如 zh = ['一张{}的照片']",
+                )
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig(RecordsConfig):
+    """A stream of training samples."""
+
+    batch: int = 256
+    """Images per optimizer step, over all processes."""
+    captions: int = 1
+    """Texts drawn for each image and language, if there are as many."""
+    size: int | None = None
+    """Side in pixels of the images while training, for towers that take any; none: the model's.
+    Smaller ones train faster, and crops show things larger than use will (Touvron et al., 2019)."""
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """How the images are varied."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size is not None and self.size < 1:
+            raise ConfigError(
+                Text(
+                    f"size={self.size} leaves no pixel, expected a side of at least 1: raise it, "
+                    "or leave it out",
+                    f"size={self.size} 没有像素；边长至少为 1；请调大，或去掉这一项",
+                )
+            )
+        if self.batch < 1 or self.captions < 1:
+            given = f"batch={self.batch}", f"captions={self.captions}"
+            raise ConfigError(
+                Text(
+                    f"{' and '.join(given)} draw nothing, expected at least 1 of each: raise them",
+                    f"{'、'.join(given)} 取不到样本；两者都至少为 1；请调大",
+                )
+            )
+
+
+def _check_names(setting: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Raises ConfigError, with the name that was probably meant, where one is not known."""
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+            ending = Text("choose one of these", "请从中选一个")
+            if near:
+                ending = Text(f"did you mean {near[0]!r}?", f"是不是想用 {near[0]!r}？")
+            names = [repr(one) for one in known]
+            raise ConfigError(
+                Text(
+                    f"{setting} names {name!r}, expected {' or '.join(names)}: {ending.en}",
+                    f"{setting} 里的 {name!r} 不能用；应为 {'、'.join(names)} 之一；{ending.zh}",
+                )
+            )
+
+
+def open_records(config: RecordsConfig) -> Source:
+    """All records in the files. Raises DataError where the files are not what the config says."""
+    if config.format == "webdataset":
+        return WebDatasetSource(config.path)
+    if config.format == "chinese-clip":
+        return ChineseClipSource(config.path)
+    if config.format == "table":
+        return TableSource(config.path, config.columns)
+    return ParquetSource(config.path, config.columns)
+
+
+def used_records(config: RecordsConfig, length: int, damaged: Sequence[Damaged] = ()) -> range:
+    """The numbers of the records between `start` and `stop`. Raises DataError where none is, with
+    the first reason where all were left out for being `damaged`."""
+    if not length and damaged:
+        first = damaged[0]
+        raise DataError(
+            Text(
+                f"{config.path} holds no record that can be used, expected at least one: "
+                f"{len(damaged)} were left out, the first, {first.key}, because {first.reason}",
+                f"{config.path} 里没有能用的记录；至少应有一条；已略去 {len(damaged)} 条，第一条 "
+                f"{first.key} 的原因：{first.reason}",
+            )
+        )
+    stop = length if config.stop is None else min(config.stop, length)
+    if config.start >= stop:
+        raise DataError(
+            Text(
+                f"{config.path} holds {length} records, none from start={config.start} on, "
+                "expected at least one: correct the path or the start",
+                f"{config.path} 里有 {length} 条记录，从 start={config.start} 起一条也没有；至少应"
+                "有一条；请改正 path 或 start",
+            )
+        )
+    return range(config.start, stop)
+
+
+def read_classes(file: str) -> list[Mapping[str, str]]:
+    """The names of classes by number. Raises DataError where the file holds no such list."""
+    try:
+        classes = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
+        return [{language: str(row[language]) for language in ("en", "zh")} for row in classes]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        form = '{"en": ..., "zh": ...}'
+        raise DataError(
+            Text(
+                f"{file} holds no class names ({error!r}), expected a JSON list of {form}: "
+                "correct the path or the file",
+                f"{file} 里没有类别名（{error!r}）；应为 JSON 列表，每项形如 {form}；请改正路径或"
+                "文件",
+            )
+        ) from None
+
+
+def texts_of_classes(file: str, templates: Mapping[Any, Sequence[str]]) -> Iterator[str]:
+    """The name of every class in every template of its language. Raises what read_classes does."""
+    for row in read_classes(file):
+        for language, texts in templates.items():
+            for text in texts:
+                yield text.replace("{}", row[language])
+
+
+def check_templates(templates: Mapping[Any, Sequence[str]]) -> None:
+    """Raises ConfigError where a text has no place for the name of a class."""
+    for language, texts in templates.items():
+        if not texts or any("{}" not in text for text in texts):
+            raise ConfigError(
+                Text(
+                    f"templates.{language}={texts} cannot be filled, expected texts that hold "
+                    "{} for the name of a class: correct them",
+                    f"templates.{language}={texts} 无法填入类别名；每句都应含有 {{}}；请改正",
+                )
+            )

@@ -1,0 +1,157 @@
+"""Texts that a model writes, token by token: the search for the likeliest one, and captions of
+pictures (CoCa)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from seesay.data.images import ImageSource, open_image
+from seesay.errors import ConfigError
+from seesay.inference.embedder import Embedder
+from seesay.models.dual_encoder import DualEncoder
+from seesay.text import Text
+
+IMAGES_AT_ONCE = 16
+
+
+class Cache(Protocol):
+    """What a model has computed of each row's tokens, so that only the last one is new."""
+
+    def select(self, rows: Int[Tensor, " rows"]) -> "Cache":
+        """The same for these rows, in this order."""
+        ...
+
+
+NextLogits = Callable[
+    [Int[Tensor, "rows tokens"], Cache | None], tuple[Float[Tensor, "rows vocab"], Cache | None]
+]
+"""Rows of ids, and what the last call returned for them -> logits of the token that follows each
+row, and the cache for the next call; None where nothing is kept."""
+
+
+@torch.no_grad()
+def beam_search(
+    next_logits: NextLogits,
+    begin: Int[Tensor, "texts begun"],
+    *,
+    length: int,
+    end_id: int,
+    pad_id: int,
+    beams: int = 1,
+) -> Int[Tensor, "texts tokens"]:
+    """Ids of one text per row of `begin`, of at most `length` tokens and padded after its end.
+
+    `beams` continuations of each row are followed at once, and of those that have ended the one
+    with the likeliest tokens on average is taken; 1 takes the likeliest token each time. Rows stand
+    beam by beam of the first text, then of the second, as in `begin.repeat_interleave(beams, 0)`.
+    """
+    texts, begun = begin.shape
+    ids = begin[:, None].repeat(1, beams, 1)
+    scores = torch.zeros(texts, beams, device=begin.device)
+    scores[:, 1:] = -torch.inf  # all begin alike, so one goes on
+    ended = torch.zeros_like(scores, dtype=torch.bool)
+    first = beams * torch.arange(texts, device=begin.device)[:, None]
+    cache: Cache | None = None
+    while ids.shape[2] < length and not ended.all():
+        logits, cache = next_logits(ids.flatten(0, 1), cache)
+        steps = _steps(logits.float().log_softmax(-1).unflatten(0, (texts, beams)), ended, pad_id)
+        vocab = steps.shape[2]
+        scores, best = (scores[..., None] + steps).flatten(1).topk(beams)
+        beam, token = best // vocab, best % vocab
+        ids = torch.cat([ids.take_along_dim(beam[..., None], 1), token[..., None]], dim=2)
+        ended = ended.take_along_dim(beam, 1) | (token == end_id)
+        if cache is not None:
+            cache = cache.select((first + beam).flatten())
+    lengths = (ids[..., begun:] != pad_id).sum(2).clamp(min=1)
+    # What has not ended by the end is cut off: any that has is better.
+    chosen = (scores / lengths - 1e9 * ~ended).argmax(1)
+    return ids[torch.arange(texts, device=ids.device), chosen]
+
+
+def _steps(
+    log_probabilities: Float[Tensor, "texts beams vocab"],
+    ended: Bool[Tensor, "texts beams"],
+    pad_id: int,
+) -> Float[Tensor, "texts beams vocab"]:
+    """What each next token adds to a score: padding, only and for nothing, after an end."""
+    steps = log_probabilities.masked_fill(ended[..., None], -torch.inf)
+    steps[..., pad_id] = torch.where(ended, 0.0, -torch.inf)
+    return steps
+
+
+def caption(
+    embedder: Embedder,
+    images: Sequence[ImageSource],
+    *,
+    begin: str = "",
+    beams: int | None = None,
+) -> Iterator[str]:
+    """One caption per image, in their order; `begin` is how each begins.
+
+        embedder = seesay.load("runs/captions/model")
+        print(*caption(embedder, ["cat.jpg"], beams=3))
+
+    `beams` continuations are followed at once, and the likeliest is taken; left out, as many as the
+    model's own settings say, or 1. Raises ConfigError where the model writes no captions,
+    ImageError where a picture is damaged.
+    """
+    model, tokenizer = embedder.model, embedder.tokenizer
+    if beams is None:
+        settings = embedder.bundle.generation
+        beams = 1 if settings is None else settings.beams
+    if model.captioner is None or not tokenizer.suffix or beams < 1:
+        raise ConfigError(
+            Text(
+                f"{embedder.name} was asked for captions with beams={beams}, expected a model with "
+                "a captioner, a vocabulary with a token that ends a text, and at least 1: train "
+                'one with an objective of kind = "captioning"',
+                f"要 {embedder.name} 用 beams={beams} 写描述；应为带描述解码器的模型，词表里有结束"
+                '词元，且 beams 至少为 1：请用 kind = "captioning" 的目标训练一个',
+            )
+        )
+    words = tokenizer.encode([begin]).ids[0].tolist()
+    start = torch.tensor(words[: words.index(tokenizer.suffix[0])], device=embedder.device)
+    if not len(start):
+        raise ConfigError(
+            Text(
+                "a caption was asked for with begin='', expected at least a word, since texts of "
+                f'{embedder.name} begin with no token of their own: give one, such as "a"',
+                f"要写描述，但 begin=''；至少应有一个词，因为 {embedder.name} 的文字没有开头词元："
+                '请给出一个，如 "a"',
+            )
+        )
+    return _captions(embedder, images, start, beams)
+
+
+def _captions(
+    embedder: Embedder, images: Sequence[ImageSource], start: Int[Tensor, " begun"], beams: int
+) -> Iterator[str]:
+    model, tokenizer, transform = embedder.model, embedder.tokenizer, embedder.transform
+    for first in range(0, len(images), IMAGES_AT_ONCE):
+        chosen = images[first : first + IMAGES_AT_ONCE]
+        squares = [
+            transform.pixels(open_image(one, target=transform.config.size)) for one in chosen
+        ]
+        pixels = transform.normalise(torch.stack(squares).to(embedder.device))
+        with torch.inference_mode():
+            ids = beam_search(
+                caption_logits(model, model.embed_with_tokens(pixels.to(embedder.dtype))[1], beams),
+                start.expand(len(chosen), -1),
+                length=model.config.text.context,
+                end_id=tokenizer.suffix[0],
+                pad_id=tokenizer.config.pad_id,
+                beams=beams,
+            )
+        yield from (tokenizer.decode(row) for row in ids.tolist())
+
+
+def caption_logits(
+    model: DualEncoder, seen: Float[Tensor, "images seen image_dim"], beams: int
+) -> NextLogits:
+    """The next tokens of a captioner. Every step computes the whole text again: fine for captions,
+    slow for long texts."""
+    every = seen.repeat_interleave(beams, dim=0)
+    return lambda ids, _: (model.caption_logits(every, ids)[:, -1], None)

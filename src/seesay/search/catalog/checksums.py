@@ -1,0 +1,133 @@
+"""Checksums of rows, so that a byte that a disk or a cable changed does not pass for data.
+
+SQLite notices damage to its own structure, not to what a row says. So each row has a CRC-32, and
+the table `checksums` keeps the sum of these for every file, every unit, and every table that
+belongs to neither. Triggers add and subtract within the transaction that changes the row: no writer
+can forget it, and a crash leaves both or neither. A table with a sum of 0 has no entry.
+"""
+
+import struct
+from collections.abc import Mapping
+from typing import NamedTuple
+from zlib import crc32
+
+TABLE = """
+CREATE TABLE checksums (
+    owner TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    sum INTEGER NOT NULL,
+    PRIMARY KEY (owner, id)
+) STRICT, WITHOUT ROWID;
+"""
+COUNTERS = "sqlite_sequence"
+"""Where SQLite keeps the last number of each table. It takes no triggers; its sum is renewed at the
+end of every transaction, which writes the ledger."""
+_SUM_OF_COUNTERS = f"SELECT coalesce(sum(checksum(name, seq)), 0) FROM {COUNTERS}"
+
+
+class Checked(NamedTuple):
+    """How the rows of a table are summed up."""
+
+    columns: str
+    """All of them that are stored."""
+    owner: str = ""
+    """"item" or "unit"; of a table of its own, nothing."""
+    id: str = ""
+    """The column with the number of that item or unit."""
+
+
+Tables = Mapping[str, Checked]
+
+
+def checksum(*values: object) -> int:
+    """The CRC-32 of a row. Texts come as bytes: a damaged one may be no UTF-8."""
+    total = 0
+    for value in values:
+        if isinstance(value, str):
+            value = value.encode("utf-8", "surrogatepass")
+        if isinstance(value, bytes):
+            total = crc32(b"b%d:" % len(value) + value, total)
+        elif isinstance(value, float):
+            total = crc32(b"f" + struct.pack("<d", value), total)
+        else:
+            total = crc32(b"%a;" % (value,), total)
+    return total
+
+
+def statements(tables: Tables) -> str:
+    """SQL that makes the table of sums from what is stored, and the triggers that keep it."""
+    rows = "\nUNION ALL ".join(
+        f"SELECT '{checked.owner or table}' AS owner, {checked.id or 0} AS id,"
+        f" {_of_row(table, checked)} AS sum FROM {table}"
+        for table, checked in tables.items()
+    )
+    fill = (
+        f"INSERT INTO checksums SELECT owner, id, sum(sum) FROM ({rows}) GROUP BY owner, id;\n"
+        f"INSERT INTO checksums SELECT '{COUNTERS}', 0, ({_SUM_OF_COUNTERS});\n"
+    )
+    return TABLE + fill + "\n".join(triggers(table, c) for table, c in tables.items())
+
+
+def differing(tables: Tables) -> str:
+    """SQL for the owners between two numbers (`:first`, `:last`) whose rows are not those that the
+    sums were made of. Tables of their own have the number 0."""
+    parts = [
+        f"SELECT '{c.owner or table}' AS owner, {c.id or 0} AS id, {_of_row(table, c)} AS sum"
+        f" FROM {table} WHERE {c.id or 0} BETWEEN :first AND :last"
+        for table, c in tables.items()
+    ]
+    parts.append(f"SELECT '{COUNTERS}', 0, ({_SUM_OF_COUNTERS}) WHERE :first <= 0")
+    parts.append("SELECT owner, id, -sum FROM checksums WHERE id BETWEEN :first AND :last")
+    rows = " UNION ALL ".join(parts)
+    return f"SELECT owner, id FROM ({rows}) GROUP BY owner, id HAVING sum(sum) != 0"
+
+
+def _of_row(table: str, checked: Checked, row: str = "") -> str:
+    """SQL for the checksum of a row: OLD or NEW in a trigger, else the one at hand."""
+    prefix = f"{row}." if row else ""
+    values = (
+        f"CASE typeof({prefix}{c}) WHEN 'text' THEN CAST({prefix}{c} AS BLOB) ELSE {prefix}{c} END"
+        for c in checked.columns.split()
+    )
+    return f"checksum('{table}', {', '.join(values)})"
+
+
+def changed_columns(table: str, before: Checked, after: Checked) -> str:
+    """SQL that makes the sums of a table whose rows have the columns of both fit the new ones. A
+    row that was damaged before stays so."""
+    return f"""
+INSERT INTO checksums (owner, id, sum)
+SELECT '{after.owner or table}', {after.id or 0}, {_of_row(table, after)} - {_of_row(table, before)}
+FROM {table} WHERE true
+ON CONFLICT (owner, id) DO UPDATE SET sum = sum + excluded.sum;
+"""
+
+
+def triggers(table: str, checked: Checked) -> str:
+    """SQL for the triggers that keep the sums of a table."""
+
+    def change(row: str, sign: str) -> str:
+        # An upsert works whatever the statement that fires the trigger does with conflicts.
+        return f"""
+    INSERT INTO checksums (owner, id, sum)
+    VALUES ('{checked.owner or table}', {_id(checked, row)}, {sign}{_of_row(table, checked, row)})
+    ON CONFLICT (owner, id) DO UPDATE SET sum = sum + excluded.sum;"""
+
+    empty = f"""
+    DELETE FROM checksums
+    WHERE owner = '{checked.owner or table}' AND id = {_id(checked, "OLD")} AND sum = 0;"""
+    counters = f"""
+    UPDATE checksums SET sum = ({_SUM_OF_COUNTERS}) WHERE owner = '{COUNTERS}';"""
+    add, subtract = change("NEW", ""), change("OLD", "-")
+    last = counters if table == "ledger" else ""
+    return f"""
+CREATE TRIGGER {table}_insert_sum AFTER INSERT ON {table} BEGIN{add}
+END;
+CREATE TRIGGER {table}_delete_sum AFTER DELETE ON {table} BEGIN{subtract}{empty}
+END;
+CREATE TRIGGER {table}_update_sum AFTER UPDATE ON {table} BEGIN{subtract}{add}{empty}{last}
+END;"""
+
+
+def _id(checked: Checked, row: str) -> str:
+    return f"{row}.{checked.id}" if checked.id else "0"

@@ -1,0 +1,213 @@
+"""Filters over a million units in a millisecond: the values of a field as arrays, by unit number.
+
+SQLite finds the few units of a narrow filter at once, but hands over a broad one row by row. So the
+first broad filter on a field reads all its values into an array, and later changes amend it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from seesay.data.spelling import fold
+from seesay.search.catalog.database import Database
+from seesay.search.catalog.filters import (
+    All,
+    AnyOf,
+    Filter,
+    Not,
+    Source,
+    Where,
+    matching_units,
+    operands,
+    source_of,
+    spelled,
+)
+from seesay.search.catalog.ledger import START, Ledger, Position
+from seesay.search.catalog.metadata import READABLE
+
+NARROW = 10_000  # units that SQLite hands over in a few milliseconds
+REMEMBERED = 32
+
+UnitMask = Bool[np.ndarray, " units"]
+
+
+class Columns:
+    """Evaluates filters; knows of every change up to `position`. For one thread at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self.position = START
+        self._database = database
+        self._size = 0
+        self._loaded: dict[Source, _Column] = {}
+        self._masks: OrderedDict[Filter, UnitMask] = OrderedDict()
+
+    def mask(self, condition: Filter) -> Bool[np.ndarray, " units"]:
+        """Which units a filter takes: an array by unit number, not to be written to. It also has
+        numbers of units that are gone; what it says of those means nothing."""
+        if condition in self._masks:
+            self._masks.move_to_end(condition)
+            return self._masks[condition]
+        with self._database.snapshot():
+            self.follow(Ledger(self._database).position())
+            mask = self._evaluate(condition)
+        mask.flags.writeable = False
+        self._masks[condition] = mask
+        if len(self._masks) > REMEMBERED:
+            self._masks.popitem(last=False)
+        return mask
+
+    def follow(self, position: Position) -> None:
+        """Take in every change up to `position`, which the open snapshot shows. Starts anew where
+        the snapshot does not lead on from what is known: a backup may have been restored."""
+        if position == self.position:
+            return
+        if not Ledger(self._database).has_passed(self.position):
+            self._loaded.clear()
+            self.position = START
+        since = self.position.seq
+        self._masks.clear()
+        self._size = self._database.next_number("units")  # numbers of units that are gone too
+        rows = self._database.rows("SELECT id FROM units WHERE seq > ?", (since,))
+        changed = np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
+        for source, column in self._loaded.items():
+            column.forget(changed, self._size)
+            self._read(source, column, since=since)
+        self.position = position
+
+    def _evaluate(self, condition: Filter) -> UnitMask:
+        match condition:
+            case Where():
+                masks = [self._compare(where) for where in spelled(condition)]
+                return masks[0] if len(masks) == 1 else np.logical_or.reduce(masks)
+            case Not(part):
+                return ~self._evaluate(part)
+            case All(parts):
+                return self._combined(np.logical_and, parts, True)
+            case AnyOf(parts):
+                return self._combined(np.logical_or, parts, False)
+
+    def _combined(self, combine: np.ufunc, parts: Iterable[Filter], start: bool) -> UnitMask:
+        mask = np.full(self._size, start)
+        for part in parts:
+            combine(mask, self._evaluate(part), out=mask)
+        return mask
+
+    def _compare(self, where: Where) -> UnitMask:
+        source = source_of(where, self._database)
+        if source not in self._loaded:
+            few = matching_units(where, self._database, most=NARROW + 1)
+            if len(few) <= NARROW:
+                mask = np.zeros(self._size, bool)
+                mask[few] = True
+                return mask
+            column = _Column(self._size)
+            self._read(source, column, since=0)
+            self._loaded[source] = column
+        return self._loaded[source].compare(where)
+
+    def _read(self, source: Source, column: "_Column", since: int) -> None:
+        of_changed = f" AND {source.unit} IN (SELECT id FROM units WHERE seq > ?)" if since else ""
+        value = READABLE.format(source.value) if source.tables == "metadata" else source.value
+        sql = (
+            f"SELECT {source.unit}, {value} FROM {source.tables}"
+            f" WHERE {source.condition}{of_changed}"
+        )
+        for page in self._database.pages(sql, (*source.values, *((since,) if since else ()))):
+            units, values = zip(*page, strict=True)
+            column.add(np.array(units, np.int64), map(_readable, values))
+
+
+class _Column:
+    """The values of one field: a code for each unit, and what each code stands for.
+
+    Code 0 says that a unit has no value. A unit of several values has its first in the array and
+    the others beside it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._codes = np.zeros(size, np.int32)
+        self._code_of: dict[str | float | int, int] = {}
+        self._values: list[str | float | int] = []
+        self._more: list[tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]] = []
+        self._numbers = np.empty(0)
+
+    def add(self, units: Int[np.ndarray, " pairs"], values: Iterable[str | float | int]) -> None:
+        """Add pairs of unit and value."""
+        codes = np.fromiter((self._code(value) for value in values), np.int32, len(units))
+        _, at = np.unique(units, return_index=True)
+        first = np.zeros(len(units), bool)
+        first[at] = True
+        first &= self._codes[units] == 0
+        self._codes[units[first]] = codes[first]
+        if not first.all():
+            self._more.append((units[~first], codes[~first]))
+
+    def forget(self, units: Int[np.ndarray, " units"], size: int) -> None:
+        """Take the values of these units away, and make room for numbers below `size`."""
+        self._codes = np.concatenate([self._codes, np.zeros(size - len(self._codes), np.int32)])
+        gone = np.zeros(size, bool)
+        gone[units] = True
+        self._codes[gone] = 0
+        self._more = [(u[~gone[u]], codes[~gone[u]]) for u, codes in self._more]
+
+    def compare(self, where: Where) -> UnitMask:
+        """Which units have a value that compares."""
+        hit = np.zeros(len(self._values) + 1, bool)
+        if where.operator in ("=", "in"):
+            hit[[self._code_of.get(value, 0) for value in operands(where)]] = True
+        else:
+            hit[1:] = self._satisfying(where)
+        hit[0] = False
+        mask = hit[self._codes]
+        for units, codes in self._more:
+            mask[units[hit[codes]]] = True
+        return mask
+
+    def _satisfying(self, where: Where) -> Bool[np.ndarray, " values"] | bool:
+        """Which values compare."""
+        if where.operator == "exists":
+            return True
+        given = operands(where)
+        if isinstance(given[0], float):
+            if len(self._numbers) < len(self._values):
+                numbers = (np.nan if isinstance(v, str) else float(v) for v in self._values)
+                self._numbers = np.fromiter(numbers, np.float64, len(self._values))
+            return _NUMBERS[where.operator](self._numbers, given[0])
+        return np.fromiter(_texts(where, given, self._values), bool, len(self._values))
+
+    def _code(self, value: str | float | int) -> int:
+        code = self._code_of.get(value)
+        if code is None:
+            self._values.append(value)
+            code = self._code_of[value] = len(self._values)
+        return code
+
+
+_NUMBERS = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
+
+
+def _readable(value: Any) -> str | float | int:
+    """A stored value, though it be damaged: what is no number compares with none."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _texts(where: Where, given: tuple[str | float, ...], values: list[Any]) -> Iterator[bool]:
+    first, values = str(given[0]), [str(value) for value in values]
+    match where.operator:
+        case "<":
+            return (value < first for value in values)
+        case "<=":
+            return (value <= first for value in values)
+        case ">":
+            return (value > first for value in values)
+        case ">=":
+            return (value >= first for value in values)
+        case "starts":
+            return (value.startswith(first) for value in values)
+        case "under":
+            return (value == first or value.startswith(given[1]) for value in values)
+        case _:
+            return (first in fold(value) for value in values)

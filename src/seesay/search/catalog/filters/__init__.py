@@ -1,1 +1,0 @@
-"""Conditions on units, answered by SQLite where few units match and by arrays where many do."""

@@ -1,1 +1,0 @@
-"""The file of a collection: its tables, connections, transactions, and the lock of its writer."""

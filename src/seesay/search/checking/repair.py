@@ -1,0 +1,171 @@
+"""Take out what is unsound, so that the rest fits together and the next run can fill the gaps; and
+build the indexes of a collection anew, with the engine it has or with another one."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from seesay.search.catalog.database import ANY_OF, as_list
+from seesay.search.catalog.metadata import DATE_KEY, Value, ValueType, is_sound, read, sound
+from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.paths import text_to_path
+from seesay.search.catalog.schema import KEYWORD_TABLE
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
+from seesay.search.checking.verify import (
+    WITHOUT_KEYWORDS,
+    WITHOUT_UNIT,
+    changed_rows,
+    keywords_are_damaged,
+    misdescribed,
+    select_values,
+    unsound_values,
+    unsound_vectors,
+)
+from seesay.search.reading.dates import read_day
+from seesay.search.vectors.engines import engine_in_use, reached, use_engine
+from seesay.search.vectors.vector_index import IndexStatus, VectorIndex
+
+_AT_ONCE = 1000  # texts
+_ORPHANS = (  # what others belong to comes first
+    "DELETE FROM units WHERE item NOT IN (SELECT id FROM items)",
+    "DELETE FROM metadata WHERE unit NOT IN (SELECT id FROM units)"
+    " OR key NOT IN (SELECT id FROM metadata_keys)",
+    "DELETE FROM vectors WHERE unit NOT IN (SELECT id FROM units)"
+    " OR space NOT IN (SELECT id FROM spaces)",
+    "DELETE FROM own_descriptions WHERE unit NOT IN (SELECT id FROM units)",
+    "DELETE FROM annotations WHERE source NOT IN (SELECT id FROM items)",
+    "UPDATE annotations SET item = NULL WHERE item NOT IN (SELECT id FROM items)",
+    "DELETE FROM tables WHERE item NOT IN (SELECT id FROM items)",
+    "DELETE FROM undescribed WHERE item NOT IN (SELECT id FROM items)",
+    "DELETE FROM fingerprints WHERE unit NOT IN (SELECT id FROM units)",
+    f"DELETE FROM keywords WHERE rowid IN ({WITHOUT_UNIT})",
+    "DELETE FROM vectors WHERE length(vector) != (SELECT 2 * dim FROM spaces WHERE id = space)",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltIndex:
+    """One index after `rebuild`."""
+
+    model: str
+    modality: Modality
+    status: IndexStatus
+    seconds: float
+
+
+def rebuild(store: Store, space: Space, engine: str | None = None) -> list[BuiltIndex]:
+    """Build the indexes of a space from the stored vectors: nothing is embedded again. Searches
+    use the former ones until each is complete; then those are removed.
+    What is unsound among the vectors is taken out first.
+
+    `engine` is one of `engine_of`, and from then on the collection's; its server is one that this
+    user's collections may ask. What other spaces have of another engine is removed: it is built
+    again when it is needed.
+
+    Raises ConfigError, MissingExtraError and CollectionError as `reached` does, before anything is
+    changed; CollectionBusyError where another process is building; CollectionError where a server
+    goes away in the middle: the collection then keeps its engine.
+    """
+    store.require_writable()
+    wanted = engine_in_use(store.settings) if engine is None else engine
+    chosen = reached(wanted, chosen=engine is not None).name
+    mend(store)
+    modalities = store.vectors.modalities(space.id)
+    built = [_built(store, space, modality, chosen) for modality in modalities]
+    if engine is not None:
+        with store.writing("choose an engine"):
+            use_engine(store.settings, chosen)
+        for other in store.spaces.all():
+            if other.id != space.id:
+                for modality in store.vectors.modalities(other.id):
+                    _forget_others(VectorIndex(store, other, modality), chosen)
+    return built
+
+
+def _built(store: Store, space: Space, modality: Modality, engine: str) -> BuiltIndex:
+    start = time.perf_counter()
+    lane = VectorIndex(store, space, modality)
+    try:
+        status = lane.build(engine)
+    finally:
+        lane.close()
+    seconds = time.perf_counter() - start
+    return BuiltIndex(model=space.model, modality=modality, status=status, seconds=seconds)
+
+
+def _forget_others(lane: VectorIndex, engine: str) -> None:
+    if lane.engine not in (None, engine):
+        lane.discard()
+
+
+def mend(store: Store) -> int:
+    """Take out files whose rows are not what was written, rows that belong to nothing, and vectors
+    and metadata that are none; put every text into the keyword index again where that is damaged or
+    lacks some; and let the next run describe pictures that lack what tables say of them. Returns
+    how many rows that changed."""
+    damaged = keywords_are_damaged(store) is not None
+    with store.writing("mend") as change:
+        if damaged:
+            store.database.run("DROP TABLE keywords")
+            store.database.run(KEYWORD_TABLE)
+        _mend_rows(store)
+        for statement in _ORPHANS:
+            store.database.run(statement)
+        for space in store.spaces.all():
+            wrong = list(unsound_vectors(store, space))
+            store.vectors.remove(space.id, wrong)
+        units = [unit for (unit,) in store.database.rows(WITHOUT_KEYWORDS)]
+        for start in range(0, len(units), _AT_ONCE):
+            some = store.units.get(units[start : start + _AT_ONCE])
+            store.keywords.put([unit.id for unit in some], [unit.text or "" for unit in some])
+        _mend_metadata(store)
+        store.annotations.set_undescribed(list(misdescribed(store)))
+        return change.rows
+
+
+def _mend_rows(store: Store) -> None:
+    """Forget the files of which a row is not what was written, so that the next run reads them
+    again. Only inside `store.writing`."""
+    items, units, _ = changed_rows(store)
+    units |= {unit.id for unit in store.units.of_items(items)}
+    store.items.remove(sorted(items))
+    for owner, ids in (("item", items), ("unit", units)):
+        store.database.run(
+            f"DELETE FROM checksums WHERE owner = ? AND id IN {ANY_OF}",
+            (owner, as_list(sorted(ids))),
+        )
+
+
+def _mend_metadata(store: Store) -> None:
+    """Take such values out. A text in the place of the date is read as one; where that fails, the
+    date that the picture itself has comes back. Keys that nothing has go. Only inside `writing`."""
+    units = sorted({unit for unit, _ in unsound_values(store, deep=True)})
+    own = store.annotations.own(units)
+    for unit, rows in groupby(list(_values_of(store, units)), key=lambda row: row[0]):
+        values: dict[str, list[Value]] = {}
+        for _, key, kind, value in rows:
+            mended = _mended(key, kind, value)
+            if mended is not None:
+                values.setdefault(key, []).append(mended)
+        known = sound(values)
+        if DATE_KEY not in known and unit in own:
+            known |= sound({DATE_KEY: own[unit].metadata.get(DATE_KEY)})
+        store.units.describe(unit, metadata=known)
+    store.units.forget_unused_keys()
+
+
+def _mended(key: str, kind: ValueType, value: object) -> Value | None:
+    found = read(kind, value)
+    if is_sound(key, kind, value):
+        return found
+    return read_day(found) if key == DATE_KEY and isinstance(found, str) else None
+
+
+def _values_of(store: Store, units: Iterable[int]) -> Iterator[tuple[int, str, ValueType, object]]:
+    rows = store.database.rows(
+        f"{select_values(f'm.unit IN {ANY_OF}')} ORDER BY m.unit", (as_list(units),)
+    )
+    for unit, name, kind, value in rows:
+        yield unit, text_to_path(name), kind, value

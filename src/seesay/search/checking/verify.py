@@ -1,0 +1,365 @@
+"""Is what a collection holds what was written, and does it fit together?
+
+`check_truth` looks at the stored rows, `check_metadata` at the values, `check_annotations` at what
+tables say, `check_files` at the files themselves. What can be mended, `repair` mends.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from seesay.data.files import open_file
+from seesay.data.squares import ImageTransformConfig
+from seesay.errors import CollectionBusyError, CollectionDamagedError
+from seesay.search.catalog.annotations import Table
+from seesay.search.catalog.checksums import differing
+from seesay.search.catalog.metadata import (
+    DATE_KEY,
+    EARLIEST,
+    LATEST,
+    MOST_TEXT,
+    READABLE,
+    is_sound,
+)
+from seesay.search.catalog.paths import text_to_path
+from seesay.search.catalog.schema import CHECKED, DEFINITIONS, new_definitions
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import HALF, NORM_TOLERANCE, Space
+from seesay.search.checking.findings import Finding
+from seesay.search.indexing.read import ReadingProcesses
+from seesay.search.indexing.tables import rows_by_path
+from seesay.search.indexing.walk import is_as_stored
+from seesay.search.reading.files import ReadLimits
+from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
+
+INTEGRITY = "INSERT INTO keywords (keywords) VALUES ('integrity-check')"
+# Every text is found by its words, so that each needs a row there.
+WITHOUT_KEYWORDS = (
+    "SELECT id FROM units WHERE coalesce(text, '') != ''"
+    " AND id NOT IN (SELECT id FROM keywords_content)"
+)
+WITHOUT_UNIT = "SELECT id FROM keywords_content WHERE id NOT IN (SELECT id FROM units)"
+_AT_ONCE = 100_000  # numbers of items and units
+_LAST = "SELECT max(coalesce(max(id), 0), (SELECT coalesce(max(id), 0) FROM checksums)) FROM units"
+# A value of another type than its key, no finite number, a date that no calendar has, an absurdly
+# long text: SQLite looks through millions of rows for them, Python only at what it finds.
+_SUSPECT = f"""(
+    (k.type = 'text') != (typeof(m.value) = 'text')
+    OR k.type != 'text' AND (typeof(m.value) NOT IN ('real', 'integer') OR abs(m.value) > 1e308)
+    OR k.type = 'date' AND NOT m.value BETWEEN {EARLIEST} AND {LATEST}
+    OR k.type = 'text' AND length(m.value) > {MOST_TEXT}
+    OR k.name = '{DATE_KEY}' AND k.type != 'date'
+)"""
+_TEXT = "k.type = 'text'"  # may hold bytes that are no text
+_BLOCK = 1 << 20
+
+
+def check_truth(store: Store, *, deep: bool = False) -> list[Finding]:
+    """What is wrong with the stored rows; nothing where all is well. `deep` reads every page and
+    vector."""
+    checks: list[Callable[[Store], Iterator[Finding]]] = [
+        _whole_pages if deep else _pages,
+        _orphans,
+        _short,
+        _missing,
+    ]
+    if deep:
+        checks += [
+            _definitions,
+            check_rows,
+            _unsound,
+            _missing_captions,
+            _keyword_index,
+            _missing_keywords,
+        ]
+    found: list[Finding] = []
+    for check in checks:
+        try:
+            found += check(store)
+        except CollectionDamagedError as error:
+            found.append(_damaged(store, error))
+    return list(dict.fromkeys(found))
+
+
+def unsound_vectors(store: Store, space: Space) -> Iterator[int]:
+    """Units whose vector in this space is not of length 1, or has something else than numbers."""
+    sql = "SELECT unit, vector FROM vectors WHERE space = ? AND length(vector) = ?"
+    width = HALF.itemsize * space.dim
+    for page in store.database.pages(sql, (space.id, width)):
+        raw = np.frombuffer(b"".join(vector for _, vector in page), HALF)
+        lengths = np.linalg.norm(raw.reshape(len(page), space.dim).astype(np.float32), axis=1)
+        wrong = ~(np.abs(lengths - 1) <= NORM_TOLERANCE)  # NaN is wrong too
+        yield from (page[row][0] for row in np.flatnonzero(wrong))
+
+
+def keywords_are_damaged(store: Store) -> str | None:
+    """What FTS5 says of its index, compared with the texts it keeps; None where all is well. It
+    takes the right to write, though nothing is written: without that it is not asked."""
+    if store.read_only:
+        return None
+    try:
+        with store.writing("verify"):
+            store.database.rows(INTEGRITY)
+    except CollectionDamagedError as error:
+        return str(error.__cause__)
+    except CollectionBusyError:
+        return None  # who is writing just now will not wait for a check
+    return None
+
+
+def _pages(store: Store, pragma: str = "quick_check") -> Iterator[Finding]:
+    for (text,) in store.database.rows(f"PRAGMA {pragma}"):
+        if text != "ok":
+            yield Finding(kind="pages", where=str(store.file), detail=text.replace("\n", " "))
+
+
+def _whole_pages(store: Store) -> Iterator[Finding]:
+    return _pages(store, "integrity_check")
+
+
+def _orphans(store: Store) -> Iterator[Finding]:
+    rows: dict[str, list[int]] = {}
+    for table, row, *_ in store.database.rows("PRAGMA foreign_key_check"):
+        rows.setdefault(table, []).append(row)
+    for (row,) in store.database.rows(WITHOUT_UNIT):
+        rows.setdefault("keywords", []).append(row)
+    for table, some in rows.items():
+        detail = "table without row numbers" if some[0] is None else f"row {some[0]}"
+        yield Finding(kind="orphans", where=table, count=len(some), detail=detail)
+
+
+def _definitions(store: Store) -> Iterator[Finding]:
+    """Tables, indexes and triggers that are not those of a new collection."""
+    for _, name, _, _ in new_definitions() ^ set(store.database.rows(DEFINITIONS)):
+        detail = f"the definition of {(name or b'').decode('utf-8', 'replace')} is another one"
+        yield Finding(kind="pages", where=str(store.file), detail=detail)
+
+
+def _short(store: Store) -> Iterator[Finding]:
+    wrong = store.database.rows(
+        "SELECT s.model, count(*) FROM vectors v JOIN spaces s ON s.id = v.space"
+        " WHERE length(v.vector) != 2 * s.dim GROUP BY s.id"
+    )
+    for model, count in wrong:
+        yield Finding(kind="short vectors", where=model, count=count)
+
+
+def _missing(store: Store) -> Iterator[Finding]:
+    """Only in the space that searches use: another one is filled when it is switched to."""
+    space = store.spaces.active()
+    if space is not None and (count := store.vectors.count_missing(space.id)):
+        first = store.vectors.missing(space.id, 1)
+        yield Finding(kind="missing vectors", where=space.model, count=count, detail=str(first[0]))
+
+
+def _unsound(store: Store) -> Iterator[Finding]:
+    for space in store.spaces.all():
+        units = list(unsound_vectors(store, space))
+        if units:
+            yield Finding(
+                kind="unsound vectors", where=space.model, count=len(units), detail=str(units[0])
+            )
+
+
+def _missing_captions(store: Store) -> Iterator[Finding]:
+    space = store.spaces.active()
+    if space is not None and (count := store.vectors.count_without_caption(space.id)):
+        first = store.vectors.without_caption(space.id, 1)
+        yield Finding(kind="missing captions", where=space.model, count=count, detail=str(first[0]))
+
+
+def _keyword_index(store: Store) -> Iterator[Finding]:
+    if problem := keywords_are_damaged(store):
+        yield Finding(kind="keyword index", where=str(store.file), detail=problem)
+
+
+def _missing_keywords(store: Store) -> Iterator[Finding]:
+    units = [unit for (unit,) in store.database.rows(WITHOUT_KEYWORDS)]
+    if units:
+        yield Finding(
+            kind="missing keywords", where=str(store.file), count=len(units), detail=str(units[0])
+        )
+
+
+def _damaged(store: Store, error: CollectionDamagedError) -> Finding:
+    return Finding(kind="pages", where=str(store.file), detail=str(error.__cause__))
+
+
+def check_rows(store: Store) -> Iterator[Finding]:
+    """Files and tables of which a row is not what was written."""
+    items, _, tables = changed_rows(store)
+    if items:
+        paths = [item.path for item in store.items.get(sorted(items))]
+        yield Finding(
+            kind="changed rows", where=paths[0] if paths else str(store.file), count=len(items)
+        )
+    for table in sorted(tables):
+        yield Finding(kind="changed table", where=table)
+
+
+def changed_rows(store: Store) -> tuple[set[int], set[int], set[str]]:
+    """Numbers of items and units, and names of tables, whose rows do not have their checksums; of
+    each unit the item too."""
+    items: set[int] = set()
+    units: set[int] = set()
+    tables: set[str] = set()
+    ((last,),) = store.database.rows(_LAST)
+    sql = differing(CHECKED)
+    for first in range(0, last + 1, _AT_ONCE):
+        bounds = {"first": first, "last": first + _AT_ONCE - 1}
+        for owner, number in store.database.rows(sql, bounds):
+            if owner == "item":
+                items.add(number)
+            elif owner == "unit":
+                units.add(number)
+            else:
+                tables.add(owner)
+    items |= {unit.item for unit in store.units.get(sorted(units))}
+    return items, units, tables
+
+
+def check_metadata(store: Store, *, deep: bool = False) -> list[Finding]:
+    """Values that are shown as text, since they are none of their type.
+    `deep` also looks for texts whose bytes are damaged."""
+    found: dict[str, list[int]] = {}
+    try:
+        for unit, key in unsound_values(store, deep=deep):
+            found.setdefault(key, []).append(unit)
+    except CollectionDamagedError as error:
+        return [Finding(kind="pages", where=str(store.file), detail=str(error.__cause__))]
+    return [
+        Finding(kind="metadata", where=key, count=len(units), detail=str(units[0]))
+        for key, units in found.items()
+    ]
+
+
+def unsound_values(store: Store, *, deep: bool) -> Iterator[tuple[int, str]]:
+    """Units and keys of values that are none of their type."""
+    for page in store.database.pages(select_values(f"{_SUSPECT} OR {_TEXT}" if deep else _SUSPECT)):
+        for unit, name, kind, value in page:
+            if not is_sound(text_to_path(name), kind, value):
+                yield unit, text_to_path(name)
+
+
+def select_values(condition: str) -> str:
+    """SQL for unit, key, type and value of metadata."""
+    return (
+        f"SELECT m.unit, k.name, k.type, {READABLE.format('m.value')} FROM metadata m"
+        f" JOIN metadata_keys k ON k.id = m.key WHERE {condition}"
+    )
+
+
+def check_annotations(store: Store, *, deep: bool = False) -> list[Finding]:
+    """What is lost of what tables say; nothing where all is well. Counts rows; the file of a table
+    is read only where version 0.1.0 took it in, which did not count. `deep` compares the text and
+    the columns of every picture with its rows."""
+    try:
+        return [*_lost_rows(store), *_undescribed(store), *(_misdescribed(store) if deep else ())]
+    except CollectionDamagedError as error:
+        return [Finding(kind="pages", where=str(store.file), detail=str(error.__cause__))]
+
+
+def misdescribed(store: Store) -> Iterator[int]:
+    """Pictures without a caption or column that a table gives them, those aside that the next run
+    describes in any case."""
+    waiting = set(store.annotations.undescribed(store.annotations.count_undescribed()))
+    for items in store.annotations.annotated():
+        rows = store.annotations.of_items(items)
+        units = [unit for unit in store.units.of_items(items) if unit.kind == "image"]
+        known = store.units.metadata(unit.id for unit in units)
+        for unit in units:
+            lines = {line for row in rows[unit.item] for line in _lines(row.text)}
+            keys = {key for row in rows[unit.item] for key in row.metadata}
+            lost = lines - _lines(unit.text) or keys - known[unit.id].keys()
+            if lost and unit.item not in waiting:
+                yield unit.item
+
+
+def _lost_rows(store: Store) -> Iterator[Finding]:
+    tables = [table for table in store.annotations.tables() if not table.is_whole]
+    counted = {table: table.rows for table in tables if table.rows is not None}
+    lost = {table: abs(rows - table.stored) + table.detached for table, rows in counted.items()}
+    for table, result in _read(store, [table for table in tables if table.rows is None]):
+        counted[table] = len(rows_by_path(result))
+        lost[table] = _lost_of(store, table, result)
+    for table, count in lost.items():
+        if count:
+            yield Finding(
+                kind="missing annotations",
+                where=table.path,
+                count=count,
+                detail=str(counted[table]),
+            )
+
+
+def _read(store: Store, tables: Sequence[Table]) -> Iterator[tuple[Table, ReadResult]]:
+    """The files of those that have not changed since: the next run reads the others."""
+    items = store.items.get(table.item for table in tables)
+    there = [item.path for item in items if is_as_stored(item)]
+    if not there:
+        return
+    by_path = {table.path: table for table in tables}
+    settings = ReadSettings(
+        transform=ImageTransformConfig(), reduce_large=False, limits=ReadLimits()
+    )
+    with ReadingProcesses(settings, 1) as processes:
+        for result in processes.read(ListedFile(path=path, expected="table") for path in there):
+            if result.stage is None:
+                yield by_path[result.path], result
+
+
+def _lost_of(store: Store, table: Table, result: ReadResult) -> int:
+    """How many pictures are there and lack their row: version 0.1.0 kept no others."""
+    named = rows_by_path(result)
+    there = store.items.by_path(named)
+    pictures = [item for item in there.values() if item.kind == "image"]
+    known = store.annotations.paths(table.item)
+    return sum(item.path not in known for item in pictures)
+
+
+def _undescribed(store: Store) -> Iterator[Finding]:
+    if count := store.annotations.count_undescribed():
+        first = store.items.get(store.annotations.undescribed(1))
+        where = first[0].path if first else ""
+        yield Finding(kind="undescribed pictures", where=where, count=count)
+
+
+def _misdescribed(store: Store) -> Iterator[Finding]:
+    items = list(misdescribed(store))
+    if items:
+        (first,) = store.items.get(items[:1])
+        yield Finding(kind="wrong descriptions", where=first.path, count=len(items))
+
+
+def _lines(text: str | None) -> set[str]:
+    return {line for line in (text or "").splitlines() if line.strip()}
+
+
+def check_files(store: Store) -> list[Finding]:
+    """Files that are there, of the size and time that they had, and hold something else or cannot
+    be read. What was changed in the usual way, or removed, is the business of the next run."""
+    changed, unreadable = [], []
+    for item in store.items.all():
+        try:
+            if is_as_stored(item) and _content_hash(item.path) != item.content_hash:
+                changed.append(item.path)
+        except OSError as error:
+            unreadable.append((item.path, error.strerror or str(error)))
+    return list(_findings(changed, unreadable))
+
+
+def _findings(changed: list[str], unreadable: list[tuple[str, str]]) -> Iterator[Finding]:
+    if changed:
+        yield Finding(kind="silent changes", where=changed[0], count=len(changed))
+    if unreadable:
+        (path, reason), count = unreadable[0], len(unreadable)
+        yield Finding(kind="unreadable files", where=path, count=count, detail=reason)
+
+
+def _content_hash(path: str) -> str:
+    digest = hashlib.sha256()
+    with open_file(path) as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

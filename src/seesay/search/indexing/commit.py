@@ -1,0 +1,235 @@
+"""Store files that were read and embedded: batches, each in one transaction."""
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
+
+import numpy as np
+
+from seesay.search.catalog.files import Item, ItemDraft
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
+from seesay.search.indexing.embed import EmbeddedFile
+from seesay.search.indexing.options import RunState
+from seesay.search.indexing.remove import known_roots
+from seesay.search.indexing.walk import holds_something, is_absent, is_as_stored, is_below
+from seesay.search.reading.messages import ReadResult
+
+PASSAGES = 384  # in a batch: large enough that syncing the disk costs little of the time
+SECONDS = 3.0  # after which a smaller batch is stored, so that it can be searched
+_COPIES = 16  # files of the same content that are looked at to find one that was renamed
+
+
+class Writer:
+    """Collects embedded files, and stores them when it is time."""
+
+    def __init__(self, store: Store, space: Space, run: RunState) -> None:
+        self._store = store
+        self._space = space
+        self._run = run
+        self._batch: dict[str, EmbeddedFile] = {}
+        self._passages = 0
+        self._since = time.monotonic()
+
+    def add(self, embedded: EmbeddedFile) -> bool:
+        """Returns whether files were stored just now."""
+        self._batch[embedded.file.path] = embedded  # the last one of a path counts
+        self._passages += len(embedded.file.passages) or 1
+        due = self._passages >= PASSAGES or time.monotonic() - self._since >= SECONDS
+        if due:
+            self.flush()
+        return due
+
+    def flush(self) -> None:
+        """Store what there is."""
+        batch, self._batch, self._passages = self._batch, {}, 0
+        if batch:
+            with self._store.writing("index", run=self._run.number):
+                self._commit(list(batch.values()))
+                self._store.runs.note(self._run.number, dict(self._run.counts))
+            self._run.path = next(reversed(batch))
+        self._since = time.monotonic()
+
+    def _commit(self, batch: Sequence[EmbeddedFile]) -> None:
+        items = self._store.items.by_path(embedded.file.path for embedded in batch)
+        failed, same, changed = [], [], []
+        for embedded in batch:
+            file, item = embedded.file, items.get(embedded.file.path)
+            if item is not None and is_outdated(file, item):
+                self._run.counts["unchanged"] += 1
+            elif file.stage is not None:
+                failed.append(file)
+            elif item is not None and _content(item) == _content(file):
+                same.append(file)
+            else:
+                changed.append(embedded)
+        if failed:
+            self._record_failures(failed, items)
+        if same:
+            self._note_same(same, items)
+        if changed:
+            self._commit_changed(changed, items)
+
+    def _commit_changed(self, changed: Sequence[EmbeddedFile], items: Mapping[str, Item]) -> None:
+        """Files that are new, or hold something else than before."""
+        copies: dict[str, list[Item]] = {}
+        for item in self._store.items.by_hash({embedded.file.content_hash for embedded in changed}):
+            copies.setdefault(item.content_hash, []).append(item)
+        known = self._move(changed, items, copies) if copies else set()
+        rest = [embedded for embedded in changed if embedded.file.path not in known]
+        known |= self._link(rest, items, copies)
+        self._put([embedded for embedded in rest if embedded.file.path not in known], items)
+
+    def _record_failures(self, failed: Sequence[ReadResult], items: Mapping[str, Item]) -> None:
+        known = self._store.quarantine.by_path(file.path for file in failed)
+        names = ("size", "mtime_ns", "stage", "error", "content_hash")
+        for file in failed:
+            now = {name: getattr(file, name) or None for name in names}
+            before = known.get(file.path)
+            if before is not None and now == {n: getattr(before, n) or None for n in names}:
+                self._run.counts["skipped"] += 1
+                continue
+            self._store.quarantine.add(
+                file.path,
+                size=file.size,
+                mtime_ns=file.mtime_ns,
+                stage=file.stage or "",
+                error=file.error,
+                content_hash=file.content_hash or None,
+            )
+            self._run.counts["failed"] += 1
+        # What cannot even be opened may be as it was; anything else is no longer what is stored.
+        self._store.items.remove(
+            items[file.path].id for file in failed if file.stage != "read" and file.path in items
+        )
+
+    def _note_same(self, same: Sequence[ReadResult], items: Mapping[str, Item]) -> None:
+        for file in same:
+            item = items[file.path]
+            if (item.size, item.mtime_ns) != (file.size, file.mtime_ns):
+                self._store.items.set_file(item.id, size=file.size, mtime_ns=file.mtime_ns)
+            if item.status != "ready":
+                self._store.items.set_status([item.id], "ready")
+            self._run.counts["unchanged"] += 1
+        self._store.quarantine.release(file.path for file in same)
+
+    def _move(
+        self,
+        changed: Sequence[EmbeddedFile],
+        items: Mapping[str, Item],
+        copies: Mapping[str, Sequence[Item]],
+    ) -> set[str]:
+        """Give files that were renamed, or were known by a link, their new path; returns the
+        paths."""
+        moves: dict[int, ReadResult] = {}
+        roots = known_roots(self._store)
+        for file in (embedded.file for embedded in changed):
+            name = PurePath(file.path).name
+            some = [c for c in copies.get(file.content_hash, ()) if _content(c) == _content(file)]
+            some.sort(key=lambda copy: PurePath(copy.path).name != name)
+            for copy in some[:_COPIES]:
+                gone = _is_gone(copy.path, roots) or _is_link_to(copy.path, file.path)
+                if copy.id not in moves and gone:
+                    moves[copy.id] = file
+                    break
+        if moves:
+            self._store.items.remove(items[f.path].id for f in moves.values() if f.path in items)
+            self._store.items.move({number: file.path for number, file in moves.items()})
+            for number, file in moves.items():
+                self._store.items.set_file(number, size=file.size, mtime_ns=file.mtime_ns)
+            self._store.quarantine.release(file.path for file in moves.values())
+            self._run.counts["moved"] += len(moves)
+        return {file.path for file in moves.values()}
+
+    def _link(
+        self,
+        changed: Sequence[EmbeddedFile],
+        items: Mapping[str, Item],
+        copies: Mapping[str, Sequence[Item]],
+    ) -> set[str]:
+        """Note the paths that are another name of a file that the collection has, or has in a
+        moment; returns them."""
+        fresh: dict[str, list[ReadResult]] = {}
+        aliases = {}
+        for file in (embedded.file for embedded in changed):
+            own = fresh.setdefault(file.content_hash, [])
+            others: Sequence[Item | ReadResult] = (*copies.get(file.content_hash, ()), *own)
+            name = next((other.path for other in others if _is_one_file(other, file)), None)
+            if name is None:
+                own.append(file)
+            else:
+                aliases[file.path] = name
+        if aliases:
+            self._store.items.remove(items[path].id for path in aliases if path in items)
+            self._store.quarantine.release(aliases)
+            self._run.aliases |= aliases
+            self._run.counts["links"] += len(aliases)
+        return set(aliases)
+
+    def _put(self, changed: Sequence[EmbeddedFile], items: Mapping[str, Item]) -> None:
+        if not changed:
+            return
+        stored = self._store.items.put(
+            [
+                ItemDraft(
+                    path=file.path,
+                    kind=file.media_type,
+                    content_hash=file.content_hash,
+                    size=file.size,
+                    mtime_ns=file.mtime_ns,
+                    units=file.passages,
+                )
+                for file in (embedded.file for embedded in changed)
+            ]
+        )
+        vectors = [one.vectors for one in changed if one.vectors is not None]
+        if vectors:
+            passages = [passage for one in stored for passage in one.units]
+            self._store.vectors.put(self._space.id, passages, np.concatenate(vectors))
+        for embedded in changed:
+            file = embedded.file
+            self._run.counts["updated" if file.path in items else "added"] += 1
+            for passage in file.passages:
+                self._run.counts[f"{passage.modality}s" if embedded.is_new else "reused"] += 1
+
+
+def is_outdated(file: ReadResult, item: Item) -> bool:
+    """Whether a file changed after it was read, and another writer has stored what it holds now."""
+    same = (file.size, file.mtime_ns) == (item.size, item.mtime_ns)
+    try:
+        return not same and item.status == "ready" and is_as_stored(item)
+    except OSError:
+        return False
+
+
+def _content(known: Item | ReadResult) -> tuple[str, str]:
+    media_type = known.kind if isinstance(known, Item) else known.media_type
+    return known.content_hash, media_type
+
+
+def _is_gone(path: str, roots: Iterable[str]) -> bool:
+    """Whether a file was really removed, and not only the disk it lies on: the folder that was
+    indexed must be there, and hold something."""
+    if not is_absent(path):
+        return False
+    above = [root for root in roots if is_below(path, root)]
+    return bool(above) and all(holds_something(root) for root in above)
+
+
+def _is_one_file(known: Item | ReadResult, file: ReadResult) -> bool:
+    """Whether two paths are names of one file."""
+    same = (known.size, known.mtime_ns) == (file.size, file.mtime_ns)
+    return same and known.path != file.path and _is_same_file(known.path, file.path)
+
+
+def _is_link_to(known: str, path: str) -> bool:
+    """Whether what was known is a link to a file that has come in by its own name."""
+    return os.path.islink(known) and not os.path.islink(path) and _is_same_file(known, path)
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # one is gone, or an address
+        return False

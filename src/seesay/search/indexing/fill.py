@@ -1,0 +1,246 @@
+"""Give passages the vectors, and pictures the fingerprints, that they lack; build indexes.
+
+Another model gets an embedding space of its own, which is filled while searches use the former
+one, and used when it is complete. In the space in use, what was lost comes back.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from threading import Event
+
+import numpy as np
+
+from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
+from seesay.inference.embedder import Embedder
+from seesay.search.catalog.files import Item
+from seesay.search.catalog.passages import Unit
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
+from seesay.search.indexing.captions import fill_captions
+from seesay.search.indexing.embed import embed_files, space_of
+from seesay.search.indexing.options import IndexProgress, default_workers
+from seesay.search.indexing.read import ReadingProcesses, stopped_by_ctrl_c
+from seesay.search.indexing.walk import SCHEMES
+from seesay.search.reading.files import ReadLimits
+from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
+from seesay.search.reading.process import stored_vectors
+from seesay.search.vectors.vector_index import VectorIndex
+
+_AT_ONCE = 384  # passages, and so in a transaction
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillReport:
+    """How filling an embedding space went."""
+
+    embedded: int
+    """Passages that have a vector now and had none."""
+    failed: int
+    """Passages whose file could not be read, or has changed since it was indexed."""
+    complete: bool
+    """Whether the collection is searched with this space now."""
+    seconds: float
+
+
+def fill(
+    store: Store,
+    embedder: Embedder,
+    *,
+    on_progress: Callable[[IndexProgress], None] | None = None,
+    stop: Event | None = None,
+    limits: ReadLimits | None = None,
+) -> FillReport:
+    """Embed every passage that has no vector in the embedding space of this model, and then search
+    with it.
+
+    The space in use serves meanwhile, and may be added to: what comes is filled in too. Stopped by
+    Ctrl-C, `stop` or a kill, the same call goes on where it was. Passages whose file cannot be read
+    do not keep the space from being used: indexing again adds or removes them.
+
+    Raises CollectionError where the collection cannot be written.
+    """
+    store.require_writable()
+    space = space_of(store, embedder)
+    settings = ReadSettings(
+        transform=embedder.transform_config,
+        reduce_large=embedder.reduce_large,
+        limits=limits or ReadLimits(),
+    )
+    with (
+        stopped_by_ctrl_c(stop or Event()) as stopping,
+        ReadingProcesses(settings, default_workers()) as processes,
+    ):
+        return Filler(store, embedder, space, processes, on_progress).complete(stopping)
+
+
+def keep_up(store: Store, space: Space) -> str | None:
+    """Build the indexes that are worth building. Returns why one could not be built, such as a full
+    disk, or a server that gets no token: searches find everything all the same, more slowly. An
+    index that another process is building just now is left to it."""
+    problem = None
+    for modality in store.vectors.modalities(space.id):
+        vector_index = VectorIndex(store, space, modality)
+        try:
+            if vector_index.status().needs_build:
+                vector_index.update()
+        except CollectionBusyError:
+            continue
+        except (CollectionError, ConfigError, MissingExtraError) as error:
+            problem = str(error)
+        finally:
+            vector_index.close()
+    return problem
+
+
+class Filler:
+    """Fills one embedding space."""
+
+    def __init__(
+        self,
+        store: Store,
+        embedder: Embedder,
+        space: Space,
+        processes: ReadingProcesses,
+        on_progress: Callable[[IndexProgress], None] | None,
+    ) -> None:
+        self._store = store
+        self._embedder = embedder
+        self._space = space
+        self._processes = processes
+        self._on_progress = on_progress
+        self._began = time.monotonic()
+        self._embedded = 0
+        self._failed: set[int] = set()
+
+    def complete(self, stopping: Event) -> FillReport:
+        """Fill the space, and use it when nothing is missing."""
+        complete = False
+        while not stopping.is_set() and not complete:
+            self._fill(stopping)
+            if not stopping.is_set():
+                fill_captions(self._store, self._embedder, self._space, stopping)
+                keep_up(self._store, self._space)  # before searches come
+                complete = self._switched()
+        return FillReport(
+            embedded=self._embedded,
+            failed=len(self._failed),
+            complete=complete,
+            seconds=time.monotonic() - self._began,
+        )
+
+    def restore(self, stopping: Event) -> int:
+        """Bring back what is missing in the space in use: vectors that were lost, or never came
+        since a file could not be read at the time, and the fingerprints of pictures that were
+        indexed before there were any. Returns how many vectors came."""
+        if missing := self._store.fingerprints.missing():
+            self._fingerprint(missing, stopping)
+        if self._store.vectors.count_missing(self._space.id):
+            self._fill(stopping)
+        return self._embedded + fill_captions(self._store, self._embedder, self._space, stopping)
+
+    def _fingerprint(self, missing: Sequence[int], stopping: Event) -> None:
+        """The files are read for it, and nothing is embedded."""
+        for start in range(0, len(missing), _AT_ONCE):
+            if stopping.is_set():
+                return
+            some = missing[start : start + _AT_ONCE]
+            units = self._store.units.get(some)
+            items = {item.id: item for item in self._store.items.get(unit.item for unit in units)}
+            unit_of = {items[unit.item].path: unit.id for unit in units if unit.item in items}
+            found = {
+                unit_of[result.path]: result.passages[0].fingerprint
+                for result in self._read(list(items.values()))
+            }
+            if found:
+                with self._store.writing("fingerprint"):
+                    self._store.fingerprints.put({n: one for n, one in found.items() if one})
+            self._tell(start + len(some), len(missing))
+
+    def _fill(self, stopping: Event) -> None:
+        after, total = 0, len(self._missing())
+        while not stopping.is_set():
+            some = self._store.vectors.missing(self._space.id, _AT_ONCE, after)
+            if not some:
+                return
+            after = some[-1]
+            self._embed(self._store.units.get(some))
+            self._tell(self._embedded + len(self._failed), total)
+
+    def _switched(self) -> bool:
+        """Use the space, unless something was added while the last of it was filled."""
+        with self._store.writing("switch"):
+            if self._missing() - self._failed:
+                return False
+            if self._store.vectors.without_caption(self._space.id, 1):
+                return False
+            self._store.spaces.set_ready(self._space.id)
+            self._store.spaces.activate(self._space.id)
+            return True
+
+    def _missing(self) -> set[int]:
+        missing: set[int] = set()
+        after = 0
+        while some := self._store.vectors.missing(self._space.id, 10_000, after):
+            missing.update(some)
+            after = some[-1]
+        return missing
+
+    def _embed(self, units: Sequence[Unit]) -> None:
+        texts = [unit for unit in units if unit.modality == "text"]
+        vectors = self._embedder.embed_texts([unit.text or "" for unit in texts]).vectors
+        found = dict(zip((unit.id for unit in texts), vectors, strict=True))
+        found |= self._embed_files([unit for unit in units if unit.modality != "text"])
+        self._failed.update({unit.id for unit in units} - found.keys())
+        with self._store.writing("fill"):
+            there = [unit.id for unit in self._store.units.get(found)]
+            if there:
+                rows = np.stack([found[number] for number in there])
+                self._store.vectors.put(self._space.id, there, rows)
+        self._embedded += len(there)
+
+    def _embed_files(self, units: Sequence[Unit]) -> dict[int, np.ndarray]:
+        """The vectors of passages whose file must be read, and still holds what it held."""
+        items = {item.id: item for item in self._store.items.get(unit.item for unit in units)}
+        files = {item.content_hash: item for item in items.values()}
+        known: dict[str, np.ndarray] = {}
+        for content, item in files.items():
+            if some := stored_vectors(self._store.database, self._space.id, content, item.kind):
+                known[content] = np.stack([np.frombuffer(one, "<f2") for one in some])
+        results = self._read([item for content, item in files.items() if content not in known])
+        for embedded in embed_files(self._embedder, results):
+            if embedded.vectors is not None:
+                known[embedded.file.content_hash] = embedded.vectors
+        found = {}
+        for unit in units:
+            vectors = known.get(items[unit.item].content_hash) if unit.item in items else None
+            if vectors is not None and unit.position < len(vectors):
+                found[unit.id] = vectors[unit.position].astype(np.float32)
+        return found
+
+    def _read(self, items: Sequence[Item]) -> Iterator[ReadResult]:
+        """The files that can be read and still hold what they held."""
+        known = {item.path: item.content_hash for item in items}
+        tasks = [
+            ListedFile(
+                path=item.path,
+                expected="address" if item.path.startswith(SCHEMES) else item.kind,
+                decode=True,
+            )
+            for item in items
+        ]
+        for result in self._processes.read(tasks):
+            if result.stage is None and result.content_hash == known[result.path]:
+                yield result
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._on_progress is not None:
+            progress = IndexProgress(
+                done=done,
+                total=total,
+                failed=len(self._failed),
+                unchanged=0,
+                seconds=time.monotonic() - self._began,
+                path="",
+            )
+            self._on_progress(progress)

@@ -1,0 +1,272 @@
+"""`index`: bring a collection up to date with files and folders, as often as one likes."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from socket import gethostname
+from threading import Event, Thread
+from typing import Literal
+
+from seesay.errors import CollectionError
+from seesay.inference.embedder import Embedder
+from seesay.search.catalog.files import Item, Quarantined
+from seesay.search.catalog.paths import path_to_text
+from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import Space
+from seesay.search.indexing.captions import describe
+from seesay.search.indexing.commit import Writer
+from seesay.search.indexing.embed import embed_files, require_active, space_of
+from seesay.search.indexing.fill import Filler, keep_up
+from seesay.search.indexing.options import (
+    IndexOptions,
+    IndexProgress,
+    IndexReport,
+    RunState,
+    default_workers,
+)
+from seesay.search.indexing.read import ReadingProcesses, stopped_by_ctrl_c
+from seesay.search.indexing.remove import admission, remember_roots, remove_aliases, remove_gone
+from seesay.search.indexing.tables import Tables
+from seesay.search.indexing.walk import SCHEMES, Walk, absolute, count_files
+from seesay.search.reading.files import ReadLimits
+from seesay.search.reading.messages import ListedFile, ReadSettings
+from seesay.text import Text
+
+OnProgress = Callable[[IndexProgress], None]
+_COUNTS = (
+    *("added", "updated", "moved", "unchanged", "removed", "failed", "skipped"),
+    *("links", "images", "texts", "reused"),
+)
+_AT_ONCE = 256  # files that are looked up together
+_LIMITED = ("size", "time", "memory")  # stages at which larger limits may help
+_MACHINE = ("read", "codec")  # stages at which trying again may help though the file is the same
+
+
+def index(
+    store: Store,
+    embedder: Embedder,
+    roots: Sequence[str | Path],
+    options: IndexOptions | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    stop: Event | None = None,
+) -> IndexReport:
+    """Bring the collection up to date with these files and folders.
+
+    What was committed stays, whatever happens; the same call goes on where an earlier one ended.
+    Ctrl-C, or setting `stop`, ends it after what is at hand has been stored.
+
+    Raises CollectionError where the collection cannot be written, is searched with another model,
+    or where an address is given and `options.urls` does not allow that.
+    """
+    options = options or IndexOptions()
+    places = list(dict.fromkeys(absolute(root) for root in roots))
+    addresses = [place for place in places if place.startswith(SCHEMES)]
+    if addresses and not options.urls:
+        raise _not_fetched(addresses[0])
+    store.require_writable()
+    space = space_of(store, embedder)
+    require_active(store, space)
+    settings = ReadSettings(
+        transform=embedder.transform_config,
+        reduce_large=embedder.reduce_large,
+        limits=options.limits,
+        collection=str(store.file),
+        space=space.id,
+    )
+    with (
+        stopped_by_ctrl_c(stop or Event()) as stopping,
+        ReadingProcesses(settings, options.workers or default_workers()) as processes,
+    ):
+        run = _Run(
+            store=store,
+            embedder=embedder,
+            space=space,
+            options=options,
+            places=places,
+            processes=processes,
+            stopping=stopping,
+            on_progress=on_progress,
+        )
+        return run()
+
+
+@dataclass(kw_only=True, eq=False)
+class _Run:
+    """One call of `index`."""
+
+    store: Store
+    embedder: Embedder
+    space: Space
+    options: IndexOptions
+    places: Sequence[str]
+    processes: ReadingProcesses
+    stopping: Event
+    on_progress: OnProgress | None
+    state: RunState = field(init=False)
+    began: float = field(default_factory=time.monotonic)
+    total: int | None = None
+    """Of files; None while they are counted."""
+    tables: list[ListedFile] = field(default_factory=list)
+    """Tables that are new or have changed."""
+    walk: Walk | None = None
+    """The walk through the folders, once it is over: the files that it met are counted."""
+    named: set[str] = field(default_factory=set)
+    """Pictures that tables name, and that were looked at."""
+
+    def __call__(self) -> IndexReport:
+        with self.store.writing("begin"):
+            remember_roots(self.store, self.places)
+            process = {"pid": os.getpid(), "host": gethostname()}  # by which a kill is noticed
+            roots = [path_to_text(place) for place in self.places]
+            number = self.store.runs.start("index", {"roots": roots, **process})
+        self.state = RunState(number=number)
+        state: Literal["done", "failed", "interrupted"] = "failed"
+        try:
+            missing, empty = self._work()
+            state = "interrupted" if self.stopping.is_set() else "done"
+        finally:
+            with self.store.writing("end", run=number):
+                self.store.runs.note(number, dict(self.state.counts))
+                self.store.runs.finish(number, state)
+        refilled, problem = 0, None
+        if state == "done":
+            some = (self.store, self.embedder, self.space, self.processes, self.on_progress)
+            refilled = Filler(*some).restore(self.stopping)
+            problem = keep_up(self.store, self.space)
+        return IndexReport(
+            **{name: self.state.counts[name] for name in _COUNTS},
+            seconds=time.monotonic() - self.began,
+            interrupted=state == "interrupted",
+            missing_roots=missing,
+            empty_roots=empty,
+            refilled=refilled,
+            left_out=dict(self.walk.left_out) if self.walk else {},
+            index_problem=problem,
+        )
+
+    def _work(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Returns the roots that are missing and those that are empty, where files were known."""
+        walk = Walk(roots=self.places, recursive=self.options.recursive)
+        Thread(target=self._count, daemon=True).start()
+        self._take_in(walk.files())
+        self.walk = walk
+        if walk.aliases and not self.stopping.is_set():
+            remove_aliases(self.store, walk.aliases, self.state)
+        if self.tables or self.store.annotations.tables():
+            self._take_in_tables()
+        if self.stopping.is_set():
+            return (), ()
+        if self.state.aliases:
+            with self.store.writing("links", run=self.state.number):
+                self.store.annotations.attach_aliases(self.state.aliases)
+        kept = remove_gone(self.store, walk, self.options, self.state)
+        describe(
+            self.store, self.embedder, self.space, run=self.state.number, stopping=self.stopping
+        )
+        return kept
+
+    def _take_in_tables(self) -> None:
+        """First the pictures that tables name, then their rows."""
+        fetching = self.places if self.options.urls else []
+        tables = Tables(self.store, self.processes, self.state, self.tables, fetching)
+        if not self.stopping.is_set():
+            self._take_in(self._once(tables.awaited(self.places)))
+        for table in list(tables.read()):
+            if not self.stopping.is_set():
+                self._take_in(self._once(tables.pictures(table)))
+            if not self.stopping.is_set():
+                tables.commit(table)
+
+    def _take_in(self, files: Iterator[ListedFile]) -> None:
+        """Read, embed and store the files that are new or have changed."""
+        writer = Writer(self.store, self.space, self.state)
+        results = self.processes.read(self._changed(files))
+        for embedded in embed_files(self.embedder, results):
+            if writer.add(embedded):
+                self._tell()
+        writer.flush()
+        self._tell()
+
+    def _changed(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
+        """The files that must be read; tables are put aside."""
+        admitted = admission(self.store, self.options.inside)
+        files = (file for file in files if admitted(file.path))
+        while not self.stopping.is_set() and (some := list(islice(files, _AT_ONCE))):
+            items = self.store.items.by_path(file.path for file in some)
+            bad = self.store.quarantine.by_path(file.path for file in some)
+            for file in some:
+                if self.stopping.is_set():
+                    return
+                item, failure = items.get(file.path), bad.get(file.path)
+                if self.walk is not None and _was_counted(self.walk, file, item or failure):
+                    continue
+                if item is not None and _is_unchanged(file, item):
+                    self.state.counts["unchanged"] += 1
+                elif failure is not None and _is_left_alone(file, failure, self.options):
+                    self.state.counts["skipped"] += 1
+                elif file.expected == "table" and file.problem is None:
+                    self.tables.append(file)
+                else:
+                    yield file
+
+    def _once(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
+        """Each picture that tables name, though several may."""
+        for file in files:
+            if file.path not in self.named:
+                self.named.add(file.path)
+                yield file
+
+    def _count(self) -> None:
+        self.total = count_files(self.places, self.options.recursive, self.stopping.is_set)
+
+    def _tell(self) -> None:
+        if self.on_progress is None:
+            return
+        done, counts = self.state.done, self.state.counts
+        progress = IndexProgress(
+            done=done,
+            total=None if self.total is None else max(self.total, done),
+            failed=counts["failed"],
+            unchanged=counts["unchanged"],
+            seconds=time.monotonic() - self.began,
+            path=self.state.path,
+        )
+        self.on_progress(progress)
+
+
+def _was_counted(walk: Walk, file: ListedFile, known: Item | Quarantined | None) -> bool:
+    """Whether a picture that a table names is what the walk has just taken in or refused, or
+    another name of that."""
+    if known is None:
+        return file.path in walk.aliases
+    return _is_same_state(file, known) and walk.passes(file)
+
+
+def _is_unchanged(file: ListedFile, item: Item) -> bool:
+    if file.expected == "address":
+        return True  # an address is fetched once
+    return file.problem is None and item.status == "ready" and _is_same_state(file, item)
+
+
+def _is_left_alone(file: ListedFile, failure: Quarantined, options: IndexOptions) -> bool:
+    raised = failure.stage in _LIMITED and options.limits != ReadLimits()
+    again = options.retry_failed or failure.stage in _MACHINE or raised
+    return _is_same_state(file, failure) and not again
+
+
+def _is_same_state(file: ListedFile, known: Item | Quarantined) -> bool:
+    return (file.size, file.mtime_ns) == (known.size, known.mtime_ns)
+
+
+def _not_fetched(address: str) -> CollectionError:
+    return CollectionError(
+        Text(
+            f"{address} is an address, expected files and folders, since fetching was not "
+            "allowed; allow it with --urls, or download it first",
+            f"{address} 是网址；没有允许下载时，应为文件或文件夹；请加上 --urls，或先自行下载",
+        )
+    )

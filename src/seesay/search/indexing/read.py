@@ -1,0 +1,274 @@
+"""The processes that read files: a few at once, each with one file at a time in hand."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from seesay.errors import CollectionError
+from seesay.search.reading.messages import (
+    ListedFile,
+    ReadResult,
+    ReadSettings,
+    receive,
+    result_of,
+    send,
+)
+from seesay.text import Text
+
+_AHEAD = 2  # tasks a process has at hand, so that it never waits for the next one
+_START_S = 120.0
+_START = (
+    "import sys; sys.path.append({root!r}); from seesay.search.reading.process import main; main()"
+)
+
+
+class ReadingProcesses:
+    """Reads files in other processes, which end with the block:
+
+        with ReadingProcesses(settings, 4) as processes:
+            for result in processes.read(tasks): ...
+
+    A process that dies or takes too long costs the file it had in hand: that file is reported as
+    failed, and another process goes on with the rest.
+    """
+
+    def __init__(self, settings: ReadSettings, workers: int) -> None:
+        self._processes = [_Process(settings) for _ in range(workers)]
+        self._closed = threading.Event()
+        self._watchdog = threading.Thread(target=self._watch, name="seesay-watchdog", daemon=True)
+        self._watchdog.start()
+
+    def read(self, tasks: Iterable[ListedFile]) -> Iterator[ReadResult]:
+        """The result of each task, in the order in which they are done. Tasks are drawn only as
+        results are taken. Raises CollectionError where no reading process can be started."""
+        shared = _Shared(iter(tasks), len(self._processes))
+        threads = [
+            threading.Thread(target=shared.serve, args=(one,), name="seesay-reader", daemon=True)
+            for one in self._processes
+        ]
+        running = len(threads)
+        for thread in threads:
+            thread.start()
+        try:
+            while running:
+                result = shared.done.get()
+                if isinstance(result, BaseException):
+                    raise result
+                if result is None:
+                    running -= 1
+                else:
+                    yield result
+        finally:
+            if running:
+                self._abandon(shared, running)
+            for thread in threads:
+                thread.join()
+
+    def _abandon(self, shared: "_Shared", running: int) -> None:
+        """End the threads that still read: nobody takes their results."""
+        shared.abandoned.set()
+        for process in self._processes:
+            process.interrupt()
+        while running:  # a thread may wait for room in the queue
+            running -= shared.done.get() is None
+        for process in self._processes:
+            process.kill()
+
+    def __enter__(self) -> "ReadingProcesses":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._watchdog.join()
+        for process in self._processes:
+            process.kill()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(0.1):
+            for process in self._processes:
+                process.end_if_late()
+
+
+class _Shared:
+    """What the threads of one `read` share."""
+
+    def __init__(self, tasks: Iterator[ListedFile], workers: int) -> None:
+        self.done: queue.Queue[ReadResult | BaseException | None] = queue.Queue(2 * workers)
+        """Results; None from each thread that has ended."""
+        self.abandoned = threading.Event()
+        self._tasks = tasks
+        self._drawing = threading.Lock()
+
+    def serve(self, process: "_Process") -> None:
+        """One thread: keeps one process busy until there is no task left."""
+        try:
+            waiting: deque[ListedFile] = deque()
+            while not self.abandoned.is_set():
+                while len(waiting) < _AHEAD:
+                    with self._drawing:
+                        task = next(self._tasks, None)
+                    if task is None:
+                        break
+                    waiting.append(task)
+                    process.send(task)
+                if not waiting:
+                    break
+                self.done.put(process.result(waiting))
+        except BaseException as error:  # also of the tasks: it must reach the caller
+            self.done.put(error)
+        self.done.put(None)
+
+
+class _Process:
+    """One process at a time; used by one thread at a time, apart from the watchdog."""
+
+    def __init__(self, settings: ReadSettings) -> None:
+        self._settings = settings
+        self._child: subprocess.Popen[bytes] | None = None
+        self._deadline: float | None = None
+        self._late = False
+        self._interrupted = False
+        self._deaths = 0
+        """Of processes that had the present task in hand."""
+
+    def send(self, task: ListedFile) -> None:
+        """Hand over a task."""
+        with suppress(OSError):  # it has just died: `result` notices, and hands everything over
+            send(self._pipes()[0], vars(task))
+
+    def result(self, waiting: deque[ListedFile]) -> ReadResult:
+        """The result of the first waiting task, which is taken away."""
+        while True:
+            _, results = self._pipes()
+            self._late = False
+            self._deadline = time.monotonic() + self._settings.limits.seconds
+            try:
+                message = receive(results)
+            finally:
+                self._deadline = None
+            found = self._died(waiting) if message is None else result_of(*message)
+            if found is not None:
+                waiting.popleft()
+                self._deaths = 0
+                return found
+
+    def interrupt(self) -> None:
+        """End the process, from another thread: nobody waits for its results any more."""
+        self._interrupted = True
+        if (child := self._child) is not None:
+            child.kill()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._interrupted = False
+        child = self._child
+        if child is not None:
+            child.kill()
+            child.wait()
+            for pipe in filter(None, (child.stdin, child.stdout)):
+                with suppress(OSError):  # what it had not taken yet
+                    pipe.close()
+            self._child = None
+
+    def end_if_late(self) -> None:
+        """For the watchdog: a file takes longer than it may."""
+        deadline, child = self._deadline, self._child
+        if deadline is not None and time.monotonic() > deadline and child is not None:
+            self._late = True
+            child.kill()
+
+    def _died(self, waiting: deque[ListedFile]) -> ReadResult | None:
+        """The failure of the first task, unless it deserves another try: somebody who was short of
+        memory may have ended the process, too."""
+        late, code = self._late, self._child.wait() if self._child else 0
+        interrupted = self._interrupted
+        self._deaths += 1
+        self.kill()
+        failed = None
+        if late or self._deaths > 1 or interrupted:
+            failed = _failure(waiting[0], late, code, self._settings.limits.seconds)
+        if not interrupted:
+            for task in list(waiting)[1 if failed else 0 :]:
+                self.send(task)
+        return failed
+
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        """To and from the process, which is started where there is none. Raises CollectionError
+        where it does not start."""
+        child = self._child
+        if child is None:
+            root = str(Path(__file__).parents[3])
+            program = _START.format(root=root)
+            one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+            self._child = child = subprocess.Popen(
+                [sys.executable, "-P", "-c", program, self._settings.to_json()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, **one_thread},
+                start_new_session=os.name != "nt",  # Ctrl-C in the terminal is for the parent alone
+            )
+            self._deadline = time.monotonic() + _START_S
+            ready = receive(child.stdout) if child.stdout else None
+            self._deadline = None
+            if ready is None:
+                raise _start_failed(child.wait())
+        assert child.stdin is not None and child.stdout is not None
+        return child.stdin, child.stdout
+
+
+@contextmanager
+def stopped_by_ctrl_c(stop: threading.Event) -> Iterator[threading.Event]:
+    """In the block, the first Ctrl-C sets `stop`, so that work ends in good order, and the second
+    raises KeyboardInterrupt. Does nothing in other threads than the main one, which alone may
+    catch signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def first(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _start_failed(code: int) -> CollectionError:
+    return CollectionError(
+        Text(
+            f"the process that reads files ended with code {code} before it began, expected it to "
+            "run; see whether memory is short, or reinstall the package",
+            f"读取文件的进程还没开始就结束了（代码 {code}）；它应能运行；"
+            "请检查内存是否不足，或重新安装本软件包",
+        )
+    )
+
+
+def _failure(task: ListedFile, late: bool, code: int, seconds: float) -> ReadResult:
+    stage, remedy = "crash", "or make it smaller"
+    what = f"the process that read it was ended twice (code {code})"
+    if late:
+        stage, remedy = "time", "make it smaller, or allow more with --seconds"
+        what = f"reading it took longer than {seconds:g} s"
+    return ReadResult(
+        path=task.path,
+        size=task.size,
+        mtime_ns=task.mtime_ns,
+        stage=stage,
+        error=f"{what}. Expected a sound file of usual size. Save it anew, {remedy}.",
+    )

@@ -1,0 +1,169 @@
+"""Which folders a collection is made of, and what is taken out of it.
+
+Files that are no longer there are removed, unless a whole disk seems to be away. What was seen to
+be gone is checked again inside the transaction that removes it: another writer may have found it
+under another name since.
+
+A file that a user removed while it stays on the disk would come back with the next run over its
+folder, so what was removed is remembered. Naming such a file or folder to `index` brings it back.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from seesay.search.catalog.files import Item
+from seesay.search.catalog.store import Store
+from seesay.search.indexing.options import IndexOptions, RunState
+from seesay.search.indexing.walk import Walk, holds_something, is_absent, is_below, is_nothing
+
+ROOTS = "roots"  # the setting that lists every folder ever indexed
+EXCLUDED = "excluded"  # the setting that lists files and folders that were removed
+_AT_ONCE = 500
+
+
+def known_roots(store: Store) -> list[str]:
+    """Every folder that was ever indexed."""
+    roots = store.settings.get(ROOTS)
+    return [str(root) for root in roots] if isinstance(roots, list) else []
+
+
+def remember_roots(store: Store, places: Sequence[str]) -> None:
+    """Add folders to those that were indexed, and let files and folders that are named again come
+    back. Works inside `store.writing` only."""
+    known = known_roots(store)
+    new = [p for p in places if os.path.isdir(p) and not any(is_below(p, root) for root in known)]
+    if new:
+        store.settings.set(ROOTS, [*known, *new])
+    out = _excluded(store)
+    still = [one for one in out if not any(is_below(place, one) for place in places)]
+    if len(still) < len(out):
+        store.settings.set(EXCLUDED, still)
+
+
+def admission(store: Store, inside: Sequence[str] | None) -> Callable[[str], bool]:
+    """Tells whether a run may read a path: nobody removed it and, where `inside` names folders, it
+    lies in one of them after every link is followed."""
+    out = frozenset(_excluded(store))
+    folders = None if inside is None else [os.path.realpath(folder) for folder in inside]
+
+    def admitted(path: str) -> bool:
+        if out and (path in out or any(parent in out for parent in _parents(path))):
+            return False
+        if folders is None:
+            return True
+        real = os.path.realpath(path)
+        return any(is_below(real, folder) for folder in folders)
+
+    return admitted
+
+
+def remove(store: Store, paths: Iterable[str]) -> int:
+    """Take files, and everything below folders, out of the collection; returns how many files.
+
+    A folder that was indexed is no longer looked through. The files themselves stay."""
+    paths = list(dict.fromkeys(paths))
+    with store.writing("exclude"):  # first: a run that goes on meanwhile must not bring them back
+        roots = [r for r in known_roots(store) if not any(is_below(r, path) for path in paths)]
+        store.settings.set(ROOTS, roots)
+        known = [one for one in _excluded(store) if not any(is_below(one, path) for path in paths)]
+        below = [path for path in paths if any(is_below(path, root) for root in roots)]
+        store.settings.set(EXCLUDED, [*known, *below])
+    removed = 0
+    for path in paths:
+        items = _items(store, path)
+        while some := list(islice(items, _AT_ONCE)):
+            with store.writing("remove"):
+                removed += _remove_items(store, some)
+    return removed
+
+
+def remove_gone(
+    store: Store, walk: Walk, options: IndexOptions, run: RunState
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Remove items below the roots of a finished walk whose file is gone. Returns the roots that
+    are missing, and those that are empty, where something was known and was kept."""
+    if not options.delete_missing:
+        return (), ()
+    missing = [root for root in walk.missing if _knows(store, root)]
+    empty = [root for root in walk.counts if not holds_something(root) and _knows(store, root)]
+    kept = [] if options.prune else [*missing, *empty]
+    for root in (*walk.counts, *walk.missing):
+        if root in kept:
+            continue
+        gone = _gone(store, root, walk.unreadable)
+        while some := list(islice(gone, _AT_ONCE)):
+            with store.writing("remove", run=run.number):
+                still = [item for item in store.items.get(some) if is_absent(item.path)]
+                run.counts["removed"] += _remove_items(store, still)
+    _forget_failures(store, [root for root in walk.counts if root not in kept], run)
+    return (tuple(missing), tuple(empty)) if kept else ((), ())
+
+
+def remove_aliases(store: Store, aliases: Mapping[str, str], run: RunState) -> None:
+    """Remove items that are another name of a file that the collection has, by the names that a
+    finished walk met: one of two files has become a link since, or links were once followed twice.
+    What tables say of such a name goes to the file."""
+    run.aliases |= aliases
+    run.counts["links"] += len(aliases)
+    names = iter(aliases.items())
+    while some := dict(islice(names, _AT_ONCE)):
+        known = store.items.by_path([*some, *some.values()])
+        numbers = [known[a].id for a, name in some.items() if a in known and name in known]
+        if numbers:
+            with store.writing("remove", run=run.number):
+                store.annotations.hand_over(numbers)
+                run.counts["removed"] += store.items.remove(numbers)
+
+
+def forget_unnamed(store: Store, paths: Iterable[str]) -> None:
+    """Take pictures that are not there out of the quarantine where no table names them any more.
+    Works inside `store.writing` only."""
+    bad = [path for path in store.quarantine.by_path(paths) if is_nothing(path)]
+    store.quarantine.release({*bad} - store.annotations.named(bad))
+
+
+def _remove_items(store: Store, items: Sequence[Item]) -> int:
+    """What tables say of a picture goes to a copy that stays."""
+    named = [p for one in items if one.kind == "table" for p in store.annotations.absent(one.id)]
+    store.annotations.hand_over(item.id for item in items)
+    count = store.items.remove(item.id for item in items)
+    forget_unnamed(store, named)
+    return count
+
+
+def _forget_failures(store: Store, roots: Sequence[str], run: RunState) -> None:
+    """Bad files that are gone need not be listed any more, unless a table names them."""
+    bad = [one.path for one in store.quarantine.all()]
+    gone = [p for p in bad if any(is_below(p, root) for root in roots) and is_nothing(p)]
+    if set(gone) - store.annotations.named(gone):
+        with store.writing("release", run=run.number):
+            forget_unnamed(store, gone)
+
+
+def _gone(store: Store, root: str, unreadable: Sequence[str]) -> Iterator[int]:
+    for item in _items(store, root):
+        hidden = any(is_below(item.path, folder) for folder in unreadable)
+        if not hidden and is_absent(item.path):
+            yield item.id
+
+
+def _items(store: Store, path: str) -> Iterator[Item]:
+    """A file, or everything below a folder."""
+    yield from store.items.by_path([path]).values()
+    yield from store.items.under(path)
+
+
+def _knows(store: Store, root: str) -> bool:
+    return next(_items(store, root), None) is not None
+
+
+def _excluded(store: Store) -> list[str]:
+    paths = store.settings.get(EXCLUDED)
+    return [str(path) for path in paths] if isinstance(paths, list) else []
+
+
+def _parents(path: str) -> Iterator[str]:
+    while (parent := os.path.dirname(path)) != path:
+        yield parent
+        path = parent

@@ -1,0 +1,179 @@
+"""Tables that describe pictures: their rows are stored, and the pictures that they name come in."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from seesay.data.spelling import as_on_disk
+from seesay.search.catalog.annotations import Annotation
+from seesay.search.catalog.files import ItemDraft, Quarantined
+from seesay.search.catalog.metadata import MOST_KEYS
+from seesay.search.catalog.store import Store
+from seesay.search.indexing.commit import is_outdated
+from seesay.search.indexing.options import RunState
+from seesay.search.indexing.read import ReadingProcesses
+from seesay.search.indexing.remove import forget_unnamed
+from seesay.search.indexing.walk import SCHEMES, is_below, is_nothing, listed
+from seesay.search.reading.messages import ListedFile, ReadResult, Row
+
+
+class Tables:
+    """The tables of one run."""
+
+    def __init__(
+        self,
+        store: Store,
+        processes: ReadingProcesses,
+        run: RunState,
+        changed: Sequence[ListedFile],
+        fetching: Sequence[str],
+    ) -> None:
+        """`changed` are the tables that must be read. Addresses are fetched for tables below the
+        places `fetching`."""
+        self._store = store
+        self._processes = processes
+        self._run = run
+        self._changed = {table.path: table for table in changed}
+        self._fetching = fetching
+
+    def awaited(self, places: Sequence[str]) -> Iterator[ListedFile]:
+        """The pictures that the collection does not have though tables below these places name
+        them; those of the tables that changed are left to `pictures`."""
+        for table in self._store.annotations.tables():
+            if table.path not in self._changed and any(is_below(table.path, p) for p in places):
+                for path in self._store.annotations.absent(table.item):
+                    if not path.startswith(SCHEMES):
+                        yield _named(path, table.path)
+
+    def read(self) -> Iterator[ReadResult]:
+        """The tables that changed, those of which rows are lost, and where addresses may be
+        fetched, those that name some which were not."""
+        due = dict(self._changed)
+        for table in self._store.annotations.tables():
+            is_there = not is_nothing(table.path)
+            unfetched = self._fetches(table.path) and any(self._addresses(table.item))
+            if is_there and (unfetched or not table.is_whole):
+                due.setdefault(table.path, listed(table.path, "table"))
+        yield from self._processes.read(due.values())
+
+    def pictures(self, table: ReadResult) -> Iterator[ListedFile]:
+        """The pictures that a table names."""
+        for path in rows_by_path(table):
+            if not path.startswith(SCHEMES):
+                yield _named(path, table.path)
+            elif self._fetches(table.path):
+                yield ListedFile(path=path, expected="address")
+
+    def commit(self, table: ReadResult) -> None:
+        """Store a table with all of its rows, in one transaction."""
+        table = self._within_limit(table)
+        rows = {
+            path: Annotation(text=row.caption or None, metadata=row.metadata)
+            for path, row in rows_by_path(table).items()
+        }
+        with self._store.writing("table", run=self._run.number):
+            item = self._store.items.by_path([table.path]).get(table.path)
+            if item is not None and is_outdated(table, item):
+                return  # another writer has read a newer one
+            before = self._store.quarantine.by_path([table.path]).get(table.path)
+            if table.stage is not None:
+                self._fail(table, table.stage, table.error, before)
+                return
+            draft = ItemDraft(
+                path=table.path,
+                kind="table",
+                content_hash=table.content_hash,
+                size=table.size,
+                mtime_ns=table.mtime_ns,
+            )
+            (stored,) = self._store.items.put([draft])
+            forget_unnamed(self._store, self._store.annotations.replace(stored.item, rows))
+            complaints = [table.complaint] if table.complaint else []
+            addresses = self._addresses(stored.item)
+            if addresses and not self._fetches(table.path):
+                complaints.append(
+                    f"it names {len(addresses)} addresses that were not fetched. Expected paths of "
+                    "files, or leave to fetch. Allow it with --urls, or download them."
+                )
+            if complaints:
+                self._fail(table, "table", " ".join(complaints), before)
+
+    def _fail(self, table: ReadResult, stage: str, error: str, before: Quarantined | None) -> None:
+        """Counted once: a table that was refused before, and is as it was, counts as skipped."""
+        same = before is not None and (before.error, before.size, before.mtime_ns) == (
+            *(error, table.size, table.mtime_ns),
+        )
+        if not same or not self._store.quarantine.by_path([table.path]):  # put took it out
+            self._store.quarantine.add(
+                table.path,
+                size=table.size,
+                mtime_ns=table.mtime_ns,
+                stage=stage,
+                error=error,
+                content_hash=table.content_hash or None,
+            )
+        if not same:
+            self._run.counts["failed"] += 1
+        elif table.path in self._changed:
+            self._run.counts["skipped"] += 1
+
+    def _within_limit(self, table: ReadResult) -> ReadResult:
+        """The table without the columns for which the collection has no room."""
+        names = list(dict.fromkeys(name for row in table.rows for name in row.metadata))
+        if len(self._store.units.metadata_keys().union(names)) <= MOST_KEYS:
+            return table
+        with self._store.writing("make room"):
+            known = self._store.units.room_for_keys(names)
+        left_out = len(set(names) - known)
+        if not left_out:
+            return table
+        rows = (
+            replace(row, metadata={key: row.metadata[key] for key in row.metadata if key in known})
+            for row in table.rows
+        )
+        complaint = (
+            f"{left_out:,} of its columns were left out, since the collection has {MOST_KEYS:,} "
+            "keys already. Expected no more. Take out what is not needed of this table or of "
+            "others."
+        )
+        if table.complaint:
+            complaint = f"{table.complaint} {complaint}"
+        return replace(table, rows=tuple(rows), complaint=complaint)
+
+    def _fetches(self, table: str) -> bool:
+        return any(is_below(table, place) for place in self._fetching)
+
+    def _addresses(self, table: int) -> list[str]:
+        """Those that a table names and that were not fetched."""
+        return [path for path in self._store.annotations.absent(table) if path.startswith(SCHEMES)]
+
+
+def rows_by_path(table: ReadResult) -> dict[str, Row]:
+    """The rows of a table by the path of their picture, which is relative to the folder of the
+    table, in the spelling that the disk has. Rows of one path are one, in which the first counts.
+    """
+    folder = os.path.dirname(table.path)
+    rows: dict[str, Row] = {}
+    for row in table.rows:
+        path = row.path
+        if not path.startswith(SCHEMES):
+            path = as_on_disk(os.path.normpath(os.path.join(folder, path)))
+        first = rows.get(path)
+        if first is None:
+            rows[path] = row
+            continue
+        lines = dict.fromkeys([*first.caption.splitlines(), *row.caption.splitlines()])
+        metadata = {**row.metadata, **first.metadata}
+        rows[path] = replace(first, caption="\n".join(lines), metadata=metadata)
+    return rows
+
+
+def _named(path: str, table: str) -> ListedFile:
+    """A picture that a table names."""
+    if not is_nothing(path):
+        return listed(path, "image")
+    problem = (
+        f"it is not there, though {os.path.basename(table)} names it. Expected a picture. "
+        "Put it there, or correct its path in the table."
+    )
+    return ListedFile(path=path, expected="image", problem=problem)

@@ -1,0 +1,247 @@
+"""Find the files to index, each once, and ask the file system about single ones."""
+
+import errno
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from seesay.search.catalog.files import Item
+from seesay.search.catalog.store import FILE
+from seesay.search.reading.files import size_and_time
+from seesay.search.reading.messages import ListedFile
+from seesay.search.reading.registry import media_type_of
+
+SCHEMES = ("http://", "https://")
+_OWN = ("indexes", "thumbnails")  # folders of a collection, where it lies among the files
+
+
+@dataclass(kw_only=True)
+class Walk:
+    """One walk through the given files and folders, and what it met."""
+
+    roots: Sequence[str]
+    """Absolute paths, and addresses."""
+    recursive: bool = True
+    missing: list[str] = field(default_factory=list)
+    """Roots that are not there."""
+    unreadable: list[str] = field(default_factory=list)
+    """Folders that could not be listed: what is known below them may still be there."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many files each root that is a folder holds."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Files of kinds that nothing reads, by their ending."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Other names of files that were met, each with the name that was met first."""
+
+    def files(self) -> Iterator[ListedFile]:
+        """Every file once, in the order of the roots and the names. Links come last, and only
+        those that lead out of all roots; so a loop is walked once."""
+        first: dict[int, str] = {}
+        links: list[ListedFile] = []
+        for file in self._names():
+            if os.path.islink(file.path):
+                links.append(file)
+            elif self._is_new(file, first):
+                yield file
+        yield from (file for file in links if self._is_new(file, first))
+
+    def passes(self, file: ListedFile) -> bool:
+        """Whether the whole walk comes by a file that is there."""
+        if file.problem is not None or media_type_of(file.path) is None:
+            return False
+        below = [file.path[len(root) :] for root in self.counts if is_below(file.path, root)]
+        inner = [path.strip(os.sep).split(os.sep) for path in below]
+        return file.path in self.roots or any(
+            (self.recursive or len(parts) == 1) and not any(part[0] == "." for part in parts)
+            for parts in inner
+        )
+
+    def _is_new(self, file: ListedFile, first: dict[int, str]) -> bool:
+        if file.identity is None or file.expected == "table":
+            return True  # the paths in a table are relative to its folder
+        if (name := first.get(file.identity)) is None:
+            first[file.identity] = file.path
+        elif name != file.path:
+            self.aliases[file.path] = name
+        return name is None
+
+    def _names(self) -> Iterator[ListedFile]:
+        visited: set[tuple[int, int]] = set()
+        links: list[tuple[str, str]] = []
+        for root in self.roots:
+            if root.startswith(SCHEMES):
+                yield ListedFile(path=root, expected="address")
+            elif os.path.isdir(root):
+                self.counts[root] = 0
+                yield from self._below(root, root, visited, links)
+            elif os.path.lexists(root):
+                yield listed(root, media_type_of(root) or "any")
+            else:
+                self.missing.append(root)
+        while links and self.recursive:
+            root, folder = links.pop(0)
+            yield from self._below(root, folder, visited, links)
+
+    def _below(
+        self,
+        root: str,
+        top: str,
+        visited: set[tuple[int, int]],
+        links: list[tuple[str, str]],
+    ) -> Iterator[ListedFile]:
+        folders = [top]
+        while folders:
+            folder = folders.pop()
+            try:
+                facts = os.stat(folder)
+                if (facts.st_dev, facts.st_ino) in visited:
+                    continue
+                visited.add((facts.st_dev, facts.st_ino))
+                with os.scandir(folder) as listing:
+                    entries = sorted(listing, key=lambda entry: entry.name)
+            except OSError as error:
+                self.unreadable.append(folder)
+                yield ListedFile(path=folder, expected="any", problem=_unlisted(error))
+                continue
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            if any(entry.name == FILE for entry in visible):
+                if folder != root:
+                    continue  # a collection: its thumbnails are no pictures of the user's
+                visible = [entry for entry in visible if entry.name not in _OWN]
+            inner = [entry.path for entry in visible if _is_folder(entry)]
+            links += [(root, e.path) for e in visible if e.is_symlink() and os.path.isdir(e.path)]
+            yield from self._files(root, visible, {*inner, *(path for _, path in links)})
+            if self.recursive:
+                folders.extend(reversed(inner))
+
+    def _files(
+        self, root: str, entries: Sequence["os.DirEntry[str]"], folders: set[str]
+    ) -> Iterator[ListedFile]:
+        for entry in entries:
+            if entry.path in folders:
+                continue
+            expected = media_type_of(entry.name)
+            if expected is None:
+                self.left_out[os.path.splitext(entry.name)[1].lower()] += 1
+            else:
+                self.counts[root] += 1
+                yield listed(entry.path, expected)
+
+
+def listed(path: str, expected: str) -> ListedFile:
+    """A file with what the file system says of it."""
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return ListedFile(
+            path=path,
+            expected=expected,
+            problem=f"it cannot be found ({reason}). Expected a file. Check the path or the link.",
+        )
+    problem = None
+    if not stat.S_ISREG(facts.st_mode):
+        problem = "it is a folder, device or pipe. Expected a file. Save the picture to one."
+    size, mtime_ns = size_and_time(facts)
+    numbered = facts.st_ino and problem is None
+    return ListedFile(
+        path=path,
+        expected=expected,
+        size=size,
+        mtime_ns=mtime_ns,
+        problem=problem,
+        identity=hash((facts.st_dev, facts.st_ino, size, facts.st_mtime_ns)) if numbered else None,
+    )
+
+
+def absolute(root: str | Path) -> str:
+    """How a root is spelled in the collection: links in it stay as the user wrote them."""
+    text = os.fspath(root)
+    return text if text.lower().startswith(SCHEMES) else os.path.abspath(text)
+
+
+def count_files(roots: Sequence[str], recursive: bool, stopped: Callable[[], bool]) -> int | None:
+    """About how many files a walk will list, without looking at any; None where it was stopped."""
+    count = 0
+    for root in roots:
+        if not os.path.isdir(root):
+            count += 1
+            continue
+        for folder, folders, names in os.walk(root):
+            own = _OWN if FILE in names else ()
+            folders[:] = [
+                n for n in folders if recursive and not n.startswith(".") and n not in own
+            ]
+            if own and folder != root:
+                folders.clear()
+                continue
+            count += sum(not n.startswith(".") and media_type_of(n) is not None for n in names)
+            if stopped():
+                return None
+    return count
+
+
+# Questions about single files and folders
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies below it."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def is_absent(path: str) -> bool:
+    """Whether the file system says that there is no such file. A file that may not be asked for is
+    not absent."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError) as error:
+        return _is_denial(error)
+
+
+def is_nothing(path: str) -> bool:
+    """Whether not even a folder, a pipe or a broken link is there."""
+    try:
+        os.lstat(path)
+    except (OSError, ValueError) as error:
+        return _is_denial(error)
+    return False
+
+
+def is_as_stored(item: Item) -> bool:
+    """Whether a file is there and has the size and time that are stored."""
+    try:
+        facts = os.stat(item.path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False  # ValueError: an address
+    return size_and_time(facts) == (item.size, item.mtime_ns)
+
+
+def holds_something(folder: str) -> bool:
+    """Whether a folder can be listed and is not empty, as the mount point of an absent disk is."""
+    try:
+        with os.scandir(folder) as listing:
+            return next(listing, None) is not None
+    except OSError:
+        return False
+
+
+def _is_denial(error: Exception) -> bool:
+    absent = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+    return not isinstance(error, OSError) or error.errno in absent
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _unlisted(error: OSError) -> str:
+    return (
+        f"the folder cannot be listed ({error.strerror}). Expected a readable one. "
+        "Check its rights and the length of its path."
+    )

@@ -1,0 +1,200 @@
+"""Distillation from a finished dual encoder, which sees the same images and texts.
+
+The objective lives here because it loads its teacher; its losses are in `seesay.objectives`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import log
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seesay.data.sources import check_templates, read_classes, texts_of_classes
+from seesay.data.tokenizers import Tokenizer
+from seesay.errors import ConfigError
+from seesay.inference.load import load
+from seesay.models.layers import require_range
+from seesay.objectives.distillation import (
+    embedding_distillation,
+    relation_distillation,
+    soft_label_distillation,
+)
+from seesay.objectives.objective import (
+    TOWERS,
+    Batch,
+    Objective,
+    ObjectiveConfig,
+    ObjectiveContext,
+    View,
+)
+from seesay.text import Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationConfig(ObjectiveConfig):
+    """Match a finished model's similarities, embeddings or judgement of classes (CLIP-KD, Yang et
+    al. 2024)."""
+
+    teacher: str
+    """Catalogue name or folder of the model to learn from; it keeps its own tokenizer."""
+    relation: float = 1.0
+    """Factor of the divergence between both models' probabilities over the batch; 0: none."""
+    embedding: float = 0.0
+    """Factor of 1 - cosine to the teacher's embeddings, in the student's width; 0: none."""
+    soft_labels: float = 0.0
+    """Factor of the divergence between both models' zero-shot judgement of classes; 0: none."""
+    classes: str | None = None
+    """JSON list of {"en": name, "zh": name} for soft_labels."""
+    templates: Mapping[Literal["en", "zh"], tuple[str, ...]] = field(
+        default_factory=lambda: {"en": ("{}",), "zh": ("{}",)}
+    )
+    """By language, sentences with {} for the name of a class; one is drawn each time."""
+    names: int = 256
+    """Classes in a step, drawn at random."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        terms = (self.relation, self.embedding, self.soft_labels)
+        if min(terms) < 0 or not sum(terms) > 0:
+            given = f"relation={self.relation}, embedding={self.embedding}"
+            raise ConfigError(
+                Text(
+                    f"{given} and soft_labels={self.soft_labels} let nothing be learned, expected "
+                    "numbers from 0, one of them above: raise them",
+                    f"{given}, soft_labels={self.soft_labels} 学不到任何东西；都不能小于 0，"
+                    "且至少一项大于 0；请调大",
+                )
+            )
+        if (self.soft_labels > 0) is not (self.classes is not None):
+            given = f"soft_labels={self.soft_labels}"
+            raise ConfigError(
+                Text(
+                    f"{given} and classes={self.classes!r} contradict each other, expected both or "
+                    "neither: set the other one too, or remove this one",
+                    f"{given} 与 classes={self.classes!r} 矛盾；两者应都写或都不写；"
+                    "请补上另一项，或去掉这一项",
+                )
+            )
+        require_range(2, names=self.names)
+        check_templates(self.templates)
+
+    @property
+    def trains(self) -> tuple[str, ...]:
+        # Embeddings alone know nothing of the scale of logits.
+        scaled = self.relation > 0 or self.soft_labels > 0
+        return (*TOWERS, *(("log_scale",) if scaled else ()))
+
+    def make(self, context: ObjectiveContext) -> Objective:
+        return Distillation(self, context)
+
+    def texts(self) -> Iterable[str]:
+        return () if self.classes is None else texts_of_classes(self.classes, self.templates)
+
+
+class Distillation:
+    """The objective of DistillationConfig. The teacher sees the student's own crops, resized to
+    what it takes, and the words of each text."""
+
+    def __init__(self, config: DistillationConfig, context: ObjectiveContext) -> None:
+        self._config, self._seed, self._device = config, context.seed, context.device
+        self._teacher = load(config.teacher, device=self._device)
+        self._teacher_scale = torch.tensor(log(self._teacher.scale), device=self._device)
+        width = context.bundle.model.config.embed_dim
+        self._turn = fixed_rotation(self._teacher.dim, width).to(self._device)
+        self._tokenizer: Tokenizer = context.bundle.tokenizer
+        self._sees_texts = config.relation > 0 or config.embedding > 0
+        self._classes = [] if config.classes is None else read_classes(config.classes)
+        own = f"objective {context.name}"
+        self._images, self._texts = View("images", config.source), View("texts", config.source)
+        self._names = View("texts", own)
+        self._taught = {
+            name: View("given", f"{own}: {name}") for name in ("images", "texts", "names")
+        }
+
+    def inputs(self, batch: Batch) -> Mapping[View, Tensor]:
+        own = batch.sources[self._config.source]
+        wanted = {self._images: own.images}
+        wanted[self._taught["images"]] = self._teacher_images(own.images)
+        if self._sees_texts:
+            wanted[self._texts] = own.ids
+            wanted[self._taught["texts"]] = self._teacher_texts(list(own.texts))
+        if self._classes:
+            texts = self._class_texts(batch.step)
+            tokens = self._tokenizer.encode(texts)
+            first = np.unique(tokens.owners, return_index=True)[1]
+            wanted[self._names] = torch.from_numpy(tokens.ids[first])
+            wanted[self._taught["names"]] = self._teacher_texts(texts)
+        return wanted
+
+    def loss(
+        self,
+        outputs: Mapping[View, Tensor],
+        batch: Batch,
+        log_scale: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
+        c, images = self._config, outputs[self._images]
+        taught = {name: outputs[view] for name, view in self._taught.items() if view in outputs}
+        terms = []
+        if self._sees_texts:
+            texts, teacher = outputs[self._texts], (taught["images"], taught["texts"])
+            if c.relation > 0:
+                sides = (images, texts, log_scale, *teacher, self._teacher_scale)
+                terms.append(c.relation * relation_distillation(*sides))
+            if c.embedding > 0:
+                pairs = zip((images, texts), (side @ self._turn for side in teacher), strict=True)
+                parts = [embedding_distillation(*pair) for pair in pairs]
+                terms.append(c.embedding * torch.stack(parts).mean())
+        if self._classes:
+            ours = outputs[self._names].split(self._count)
+            theirs = taught["names"].split(self._count)
+            parts = [
+                soft_label_distillation(
+                    images, mine, log_scale, self._teacher.scale * taught["images"] @ other.T
+                )
+                for mine, other in zip(ours, theirs, strict=True)
+            ]
+            terms.append(c.soft_labels * torch.stack(parts).mean())
+        return torch.stack(terms).sum()
+
+    @property
+    def _count(self) -> int:
+        """Classes in a step."""
+        return min(self._config.names, len(self._classes))
+
+    def _teacher_images(self, images: Tensor) -> Tensor:
+        """The teacher's embeddings of squares of any size, in bytes."""
+        size, pixels = self._teacher.transform_config.size, images.permute(0, 3, 1, 2).float()
+        if pixels.shape[-1] != size:
+            pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True)
+        bytes_ = pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return torch.from_numpy(self._teacher.encoder.images(bytes_.cpu().numpy())).to(self._device)
+
+    def _teacher_texts(self, texts: list[str]) -> Tensor:
+        return torch.from_numpy(self._teacher.embed_texts(texts).vectors).to(self._device)
+
+    def _class_texts(self, step: int) -> list[str]:
+        """A text for each class of a step, language by language; the same in every process."""
+        rng = np.random.default_rng([self._seed, step, 2])
+        chosen = sorted(rng.permutation(len(self._classes))[: self._count].tolist())
+        return [
+            str(rng.choice(templates)).replace("{}", self._classes[number][language])
+            for language, templates in self._config.templates.items()
+            for number in chosen
+        ]
+
+
+def fixed_rotation(rows: int, columns: int) -> Tensor:
+    """A fixed matrix that maps vectors to another width. A larger width preserves all cosines, a
+    smaller one preserves them as well as a random projection can; equal widths give the
+    identity."""
+    if rows == columns:
+        return torch.eye(rows)
+    generator = torch.Generator().manual_seed(0)
+    draw = torch.randn(max(rows, columns), min(rows, columns), generator=generator)
+    basis = torch.linalg.qr(draw.double())[0].float()
+    return basis if rows > columns else basis.T.contiguous()

@@ -1,0 +1,254 @@
+"""What a sweep measured: a CSV with every value, a page of tables and curves that stands alone, and
+a table for pages of documentation, so that no figure is copied by hand."""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from math import floor, isfinite, log10
+from typing import Any
+
+from seesay.data.tables import write_csv
+from seesay.evaluation.pages import Table, format_value, html_page, html_table, markdown_table
+from seesay.training.sweep import Cell, SweepConfig
+
+# Of each step, beside what is measured: in the log under these names.
+KNOWN = ("step", "loss", "scale", "bias", "seconds", "memory_mib")
+NOTHING = "No measurement yet 还没有结果"
+Points = Sequence[tuple[float, float]]
+
+WIDTH, HEIGHT = 520, 300
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 40
+# Colour-blind safe (Okabe and Ito, 2008).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+DASHES = ("", "6 3", "2 3")
+OF_STEPS = {*KNOWN, "gradient_norm", "lr", "damaged", "samples_per_s"}
+
+
+def measurements(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """A row for every measurement of every run: what was measured, with the state of that step."""
+    rows = []
+    for cell in cells:
+        at_step: dict[str, Any] = {}
+        for line in cell.log:
+            if "loss" in line:
+                at_step = line
+                continue
+            state = (
+                {k: at_step.get(k) for k in KNOWN} if at_step.get("step") == line["step"] else {}
+            )
+            rows.append(
+                {"run": cell.name, **cell.choices, **state, **line, "epoch": _epoch(cell, line)}
+            )
+    return rows
+
+
+def _epoch(cell: Cell, line: Mapping[str, Any]) -> float:
+    """How much of the run's length has passed, in epochs."""
+    last = max((row["step"] for row in cell.log), default=1)
+    return round(cell.recipe.run.epochs * line["step"] / last, 4)
+
+
+def sweep_csv(cells: Sequence[Cell]) -> str:
+    """Every measurement as CSV, a column for each value."""
+    rows = measurements(cells)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    write_csv(text, [columns, *([row.get(name) for name in columns] for row in rows)])
+    return text.getvalue()
+
+
+def measures_of(config: SweepConfig, rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The measures to show, in order."""
+    found = dict.fromkeys(name for row in rows for name in row)
+    others = {"run", "epoch", *config.axes, *OF_STEPS}
+    return list(config.curves) or [name for name in found if name not in others]
+
+
+def last_rows(config: SweepConfig, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """How each run ended."""
+    return _rows_of_runs(config, cells, -1, ("seconds", "memory_mib"))
+
+
+def first_rows(config: SweepConfig, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """How each run began: what was measured before its first step."""
+    rows = _rows_of_runs(config, cells, 0, ("step",))
+    return [{k: v for k, v in row.items() if k != "step"} for row in rows if row["step"] == 0]
+
+
+def _rows_of_runs(
+    config: SweepConfig, cells: Sequence[Cell], which: int, also: Sequence[str]
+) -> list[dict[str, Any]]:
+    rows = measurements(cells)
+    found = []
+    for cell in cells:
+        own = [row for row in rows if row["run"] == cell.name]
+        if own:
+            wanted = ("run", *measures_of(config, rows), *also)
+            found.append({name: own[which].get(name) for name in wanted})
+    return found
+
+
+def sweep_markdown(config: SweepConfig, cells: Sequence[Cell]) -> str:
+    """How each run ended, as a table in Markdown with a line for each measure."""
+    ends = last_rows(config, cells)
+    if not ends:
+        return f"{NOTHING}\n"
+    head, *rows = ([name, *(format_value(end[name]) for end in ends)] for name in ends[0])
+    return markdown_table(Table("", head, rows))
+
+
+def sweep_page(config: SweepConfig, cells: Sequence[Cell]) -> str:
+    """The report as one HTML file."""
+    rows = measurements(cells)
+    charts = [
+        line_chart(name, "epoch 轮次", _by_run(cells, rows, name))
+        for name in measures_of(config, rows)
+    ]
+    charts += [
+        line_chart("training loss 训练损失", "epoch 轮次", _of_steps(cells, "loss")),
+        line_chart("temperature 1/scale 温度", "epoch 轮次", _temperatures(cells)),
+    ]
+    if any("bias" in line for cell in cells for line in cell.log):
+        charts.append(line_chart("bias 偏置", "epoch 轮次", _of_steps(cells, "bias")))
+    parts = [_table(last_rows(config, cells), "Last measurement of each run 每次训练的最终结果")]
+    if begun := first_rows(config, cells):
+        parts.append(_table(begun, "Before the first step 训练开始之前"))
+    parts.append(legend([cell.name for cell in cells]))
+    parts.append(f'<div class="charts">{"".join(f"<div>{c}</div>" for c in charts)}</div>')
+    running = ", ".join(cell.name for cell in cells if not cell.finished)
+    note = f"Not finished 未完成: {running}" if running else ""
+    return html_page(config.title, "\n".join(parts), note=note)
+
+
+def _by_run(
+    cells: Sequence[Cell], rows: Sequence[Mapping[str, Any]], name: str
+) -> dict[str, list[tuple[float, float]]]:
+    return {
+        cell.name: [
+            (row["epoch"], row[name])
+            for row in rows
+            if row["run"] == cell.name and row.get(name) is not None
+        ]
+        for cell in cells
+    }
+
+
+def _of_steps(cells: Sequence[Cell], name: str) -> dict[str, list[tuple[float, float]]]:
+    return {
+        cell.name: [(_epoch(cell, row), row[name]) for row in cell.log if name in row]
+        for cell in cells
+    }
+
+
+def _temperatures(cells: Sequence[Cell]) -> dict[str, list[tuple[float, float]]]:
+    return {
+        name: [(epoch, 1 / scale) for epoch, scale in line]
+        for name, line in _of_steps(cells, "scale").items()
+    }
+
+
+def _table(rows: Sequence[Mapping[str, Any]], title: str) -> str:
+    if not rows:
+        return f"<p>{NOTHING}</p>"
+    cells = [[format_value(value) for value in row.values()] for row in rows]
+    return html_table(Table(title, list(rows[0]), cells))
+
+
+# Line charts, without any script or library
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The ranges of a chart, and where a value stands in it."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        across = (x - self.x[0]) / (self.x[1] - self.x[0])
+        up = (y - self.y[0]) / (self.y[1] - self.y[0])
+        return (
+            LEFT + across * (WIDTH - LEFT - RIGHT),
+            HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM),
+        )
+
+
+def line_chart(title: str, x_label: str, lines: Mapping[str, Points]) -> str:
+    """An SVG image with a line for each name. Values that are not finite leave a gap."""
+    points = [p for line in lines.values() for p in line if isfinite(p[0]) and isfinite(p[1])]
+    frame = Frame(_range([x for x, _ in points]), _range([y for _, y in points]))
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+        f"<title>{escape(title)}</title>",
+        f'<text x="{LEFT}" y="18" class="title">{escape(title)}</text>',
+        *_grid(frame),
+        f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">'
+        f"{escape(x_label)}</text>",
+    ]
+    for number, line in enumerate(lines.values()):
+        parts.append(_line(frame, line, *style(number)))
+    return "\n".join([*parts, "</svg>"])
+
+
+def style(number: int) -> tuple[str, str]:
+    """Colour and dashes of the line of a number: the same in every chart of a page."""
+    return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+
+
+def legend(names: Sequence[str]) -> str:
+    """HTML that says which line is which."""
+    entries = []
+    for number, name in enumerate(names):
+        colour, dashes = style(number)
+        entries.append(
+            f'<span><svg width="28" height="8"><line x1="0" y1="4" x2="28" y2="4" '
+            f'stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dashes}"/></svg> '
+            f"{escape(name)}</span>"
+        )
+    return f'<p class="legend">{" ".join(entries)}</p>'
+
+
+def _line(frame: Frame, points: Points, colour: str, dashes: str) -> str:
+    path, pen = [], "M"
+    for x, y in points:
+        if isfinite(x) and isfinite(y):
+            path.append("{}{:.1f} {:.1f}".format(pen, *frame.at(x, y)))
+            pen = "L"
+        else:
+            pen = "M"
+    return (
+        f'<path d="{" ".join(path)}" fill="none" stroke="{colour}" stroke-width="2" '
+        f'stroke-dasharray="{dashes}" stroke-linejoin="round" stroke-linecap="round"/>'
+    )
+
+
+def _grid(frame: Frame) -> list[str]:
+    parts = []
+    for value in ticks(*frame.y):
+        x, y = frame.at(frame.x[0], value)
+        parts.append(
+            f'<line x1="{x}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" class="grid"/>'
+        )
+        parts.append(f'<text x="{x - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
+    for value in ticks(*frame.x):
+        x, y = frame.at(value, frame.y[0])
+        parts.append(f'<text x="{x:.1f}" y="{y + 16}" text-anchor="middle">{value:g}</text>')
+    return parts
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """A little more than from the least to the most; never empty."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    margin = (high - low) * 0.04 or abs(high) * 0.1 or 1.0
+    return low - margin, high + margin
+
+
+def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Round values inside a range, about as many as wanted."""
+    raw = (high - low) / wanted
+    size = 10.0 ** floor(log10(raw))
+    step = min((size * factor for factor in (1, 2, 5, 10)), key=lambda s: abs(s - raw))
+    first = floor(low / step) + 1
+    count = floor(high / step) - first + 1
+    return [round((first + i) * step, 12) for i in range(count)]

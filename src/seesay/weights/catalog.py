@@ -1,0 +1,204 @@
+"""The published models that are known by name, what they need and for whom they are: catalog.toml
+as frozen records."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from seesay.errors import ConfigError, UnknownModelError
+from seesay.text import Text
+
+BUILT_IN = "seesay-mini"
+
+Layout = Literal["seesay", "hf", "open_clip", "cn_clip"]
+Language = Literal["en", "zh", "multilingual"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogEntry:
+    """One published checkpoint."""
+
+    alias: str
+    """Short name, for the command line."""
+    family: str
+    """Whose model it is, such as "Chinese-CLIP"."""
+    repo: str = ""
+    """Repository on Hugging Face; empty for the model that comes with seesay."""
+    modelscope: str = ""
+    """Repository on ModelScope, where a copy is known."""
+    revision: str = "main"
+    """Commit on Hugging Face, or "main" where none could be verified."""
+    layout: Layout | None = None
+    """Which of the repository's layouts to read, where the best is not the first that is there."""
+    megabytes: int
+    """Size of the download (10^6 bytes), all parts together."""
+    parameters_m: int
+    """Millions of parameters."""
+    image_size: int
+    """Side of the square that the image tower sees, in pixels."""
+    licence: str
+    """Terms of the weights."""
+    licence_zh: str = ""
+    """The same in Chinese, where it is not a name."""
+    languages: tuple[Language, ...]
+    """Languages of its training captions; "multilingual" stands for many more than those named."""
+    smallest_dim: int = 0
+    """Fewest numbers that its vectors may be cut to, if it was trained for it (Matryoshka); else
+    0."""
+    top1: float | None = None
+    """Published zero-shot accuracy on ImageNet-1K in percent."""
+    prompts: Literal["en", "zh"] = "en"
+    """Language of the prompts of that figure."""
+    source: str = ""
+    """Where the figure was published."""
+    image_half: str = ""
+    """Catalogue name of the checkpoint whose image tower belongs to this one, if it is apart."""
+    tokenizer: str = ""
+    """Catalogue name of the checkpoint with the tokenizer files, if its own repository has none."""
+    recommended_en: str = ""
+    """For whom it is recommended; empty for the others."""
+    recommended_zh: str = ""
+    """The same in Chinese."""
+
+    def __post_init__(self) -> None:
+        numbers = (self.megabytes, self.parameters_m, self.image_size, self.top1 or 1)
+        if min(numbers) <= 0 or numbers[-1] > 100:
+            raise _wrong(self.alias, f"the numbers {numbers}", "sizes above 0, percent up to 100")
+        if not re.fullmatch(r"main|[0-9a-f]{40}", self.revision):
+            raise _wrong(self.alias, f"revision={self.revision!r}", "main or a 40-digit commit")
+        if (self.top1 is None) != (not self.source):
+            raise _wrong(self.alias, f"top1={self.top1}, source={self.source!r}", "both or none")
+        if bool(self.recommended_en) != bool(self.recommended_zh):
+            raise _wrong(self.alias, "a recommendation in one language", "it in en and zh")
+
+    @property
+    def name(self) -> str:
+        """The hub id, or the alias of the built-in model."""
+        return self.repo or self.alias
+
+
+def read_catalog(path: Path) -> dict[str, CatalogEntry]:
+    """The entries of a catalogue file by alias.
+
+    The file has one [[family]] table for each family: values that its checkpoints share, and
+    `checkpoints`, one inline table for each. ConfigError for a wrong key or value.
+    """
+    try:
+        families = tomllib.loads(path.read_text(encoding="utf-8"))["family"]
+        merged = [
+            {
+                name: value
+                for name, value in (*family.items(), *own.items())
+                if name != "checkpoints"
+            }
+            for family in families
+            for own in family["checkpoints"]
+        ]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            Text(
+                f"{path} is no catalogue ({error!r}); expected [[family]] tables with checkpoints "
+                "= [{...}, ...]; compare it with the one that comes with seesay",
+                f"{path} 不是模型目录（{error!r}）；应为 [[family]] 表，其中 checkpoints = "
+                "[{...}, ...]；请与 seesay 自带的对照",
+            )
+        ) from None
+    entries: dict[str, CatalogEntry] = {}
+    for values in merged:
+        entry = _entry(values)
+        if entry.alias in entries:
+            raise _wrong(entry.alias, "two checkpoints of this name", "one")
+        entries[entry.alias] = entry
+    for entry in entries.values():
+        for other in (entry.image_half, entry.tokenizer):
+            if other and other not in entries:
+                raise _wrong(entry.alias, f"a reference to {other!r}", "the alias of an entry")
+    return entries
+
+
+@cache
+def published_models() -> dict[str, CatalogEntry]:
+    """The entries of the catalogue that comes with seesay, by alias."""
+    return read_catalog(Path(__file__).with_name("catalog.toml"))
+
+
+def find(name: str) -> CatalogEntry | None:
+    """The entry with this alias or hub id, in upper or lower case."""
+    wanted = name.strip().casefold()
+    for entry in published_models().values():
+        if wanted in (entry.alias.casefold(), entry.repo.casefold(), entry.modelscope.casefold()):
+            return entry if wanted else None
+    return None
+
+
+def nearest(name: str, count: int = 3) -> list[str]:
+    """Aliases and hub ids that look like `name`, best first."""
+    names = {
+        known.casefold(): known for e in published_models().values() for known in (e.alias, e.repo)
+    }
+    # People forget the owner.
+    names |= {key.split("/")[-1]: known for key, known in names.items() if "/" in key}
+    near = difflib.get_close_matches(name.strip().casefold(), names, n=2 * count, cutoff=0.5)
+    return list(dict.fromkeys(names[key] for key in near))[:count]
+
+
+def unknown_model(name: str, reason: Text | None = None) -> UnknownModelError:
+    """The error for a name that means nothing, with the names that may have been meant."""
+    near = nearest(name)
+    ask = f" Did you mean {' or '.join(near)}?" if near else ""
+    ask_zh = f"是不是想用 {' 或 '.join(near)}？" if near else ""
+    return UnknownModelError(
+        Text(
+            f"there is no model {name!r}{f' ({reason.en})' if reason else ''}; expected a name of "
+            f"the catalogue, a hub repository (owner/name) or a folder.{ask} See: seesay models "
+            "list",
+            f"没有模型 {name!r}{f'（{reason.zh}）' if reason else ''}；应为目录里的名字、"
+            f"模型站点上的仓库（owner/name）或文件夹。{ask_zh}可用的见 seesay models list",
+        )
+    )
+
+
+def _entry(values: Mapping[str, Any]) -> CatalogEntry:
+    alias = str(values.get("alias", "an entry without alias"))
+    known = {field.name: field for field in fields(CatalogEntry)}
+    if unknown := sorted(values.keys() - known.keys()):
+        raise _wrong(alias, f"a key {unknown[0]!r}", ", ".join(known))
+    needed = [name for name, field in known.items() if field.default is MISSING]
+    if missing := [name for name in needed if name not in values]:
+        raise _wrong(alias, f"no {missing[0]!r}", ", ".join(needed))
+    tuples: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    for name, value in tuples.items():
+        if not _fits(value, known[name].type):
+            raise _wrong(alias, f"{name}={value!r}", str(known[name].type))
+    return CatalogEntry(**tuples)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of an annotated type; a whole number may stand for a fraction."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value in parts
+    if origin in (Union, UnionType):  # X | None of a Literal is the older kind
+        return any(_fits(value, part) for part in parts)
+    if origin is tuple:
+        return isinstance(value, tuple) and value != () and all(_fits(v, parts[0]) for v in value)
+    allowed = (int, float) if kind is float else kind
+    return isinstance(value, allowed) and not isinstance(value, bool)
+
+
+def _wrong(alias: str, problem: str, expected: str) -> ConfigError:
+    return ConfigError(
+        Text(
+            f"catalogue entry {alias!r} has {problem}; expected {expected}; correct it in the "
+            "catalogue",
+            f"目录条目 {alias!r} 有误（{problem}）；应为 {expected}；请在目录里改正",
+        )
+    )

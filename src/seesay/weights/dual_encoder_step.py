@@ -1,0 +1,81 @@
+"""A dual encoder as objectives call it: rows of a batch in, embeddings and caption losses out."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seesay.data.transform import ImageTransform
+from seesay.models.dual_encoder import DualEncoder
+from seesay.models.vit import VitConfig
+from seesay.objectives.captioning import caption_losses
+from seesay.objectives.objective import View
+from seesay.weights.bundle import Bundle
+
+
+class Towers(nn.Module):
+    """Both towers behind one forward call, which is what DDP and FSDP2 hook into. With `autocast`,
+    their arithmetic is in that dtype."""
+
+    def __init__(self, bundle: Bundle[DualEncoder], autocast: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.model = bundle.model
+        self._transform = ImageTransform(bundle.transform)
+        self._pad_id = bundle.tokenizer.config.pad_id
+        self._autocast = autocast
+        # Convolutions run faster with the channels last; for patches it makes no difference.
+        self._last = not isinstance(bundle.config.image, VitConfig)
+        if self._last:
+            channels_last(self.model.image)
+
+    def forward(self, inputs: Mapping[View, Tensor]) -> tuple[Tensor, ...]:
+        """By view, rows -> an embedding per row, or a sum of losses per image, in float32 or
+        wider."""
+        with self._context(next(iter(inputs.values())).device.type):
+            images = {
+                view.source: self._embed(view.source, rows, inputs)
+                for view, rows in inputs.items()
+                if view.role == "images"
+            }
+            outputs = [self._output(view, rows, images) for view, rows in inputs.items()]
+        return tuple(rows if rows.dtype == torch.float64 else rows.float() for rows in outputs)
+
+    def _embed(
+        self, source: str, rows: Tensor, inputs: Mapping[View, Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """The embeddings of images, and what the captioner reads if they have captions."""
+        images = self._transform.normalise(rows).to(self.model.log_scale.dtype)
+        if self._last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        if View("captions", source) in inputs:
+            return self.model.embed_with_tokens(images)
+        return self.model.embed_images(images), None
+
+    def _output(
+        self, view: View, rows: Tensor, images: Mapping[str, tuple[Tensor, Tensor | None]]
+    ) -> Tensor:
+        if view.role == "texts":
+            return self.model.embed_texts(rows)
+        embeds, tokens = images[view.source]
+        if view.role == "images":
+            return embeds
+        assert tokens is not None
+        return self._caption_losses(tokens, rows)
+
+    def _caption_losses(self, tokens: Tensor, ids: Tensor) -> Tensor:
+        count, most = ids.shape[:2]
+        rows = ids.flatten(0, 1)
+        logits = self.model.caption_logits(tokens.repeat_interleave(most, 0), rows[:, :-1])
+        return caption_losses(logits, rows[:, 1:], self._pad_id).view(count, most).sum(1)
+
+    def _context(self, device: str) -> AbstractContextManager[Any]:
+        return torch.autocast(device, self._autocast) if self._autocast else nullcontext()
+
+
+def channels_last(module: nn.Module) -> None:
+    """Stores a module's kernels channels last, as its images are."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

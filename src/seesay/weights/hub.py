@@ -1,0 +1,414 @@
+"""From the name of a model to a local folder: the catalogue, two hubs, or any folder.
+
+    resolve("siglip2-b16-224")                      # an alias of the catalogue
+    resolve("openai/clip-vit-base-patch32")         # any repository of the hub
+    resolve("~/models/mine")                        # a folder, as it is
+    resolve("chinese-clip-b16", hub="modelscope")   # or SEESAY_HUB=modelscope
+
+Pinned models that are in the cache are found without asking anybody.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from seesay.errors import ConfigError, DownloadError, UnknownModelError, WeightsError
+from seesay.text import Text
+from seesay.weights.catalog import BUILT_IN, CatalogEntry, Layout, find, unknown_model
+from seesay.weights.hub_clients import (
+    Hub,
+    HubFile,
+    HuggingFace,
+    Listing,
+    ModelScope,
+    OnProgress,
+    Unreachable,
+    free_bytes,
+    no_room,
+    offline,
+    watched,
+)
+
+HubName = Literal["huggingface", "modelscope"]
+
+IMAGE_HALF = "image_half"
+"""Subfolder of a local copy with the other half of a model that is published in two."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """The folders of a model on this machine."""
+
+    folder: Path
+    image_folder: Path | None
+    """The image half, for models that are published in two (Taiyi-CLIP)."""
+    revision: str
+    """The commit that the folder holds, as far as it is known; else empty."""
+
+
+def resolve(
+    name: str,
+    *,
+    revision: str | None = None,
+    hub: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """The folder of a model, downloaded first if it has to be. See `locate`."""
+    return locate(name, revision=revision, hub=hub, on_progress=on_progress).folder
+
+
+def is_repository(name: str) -> bool:
+    """Whether the name has the form of a hub's repositories: owner/name."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None
+
+
+def locate(
+    name: str,
+    *,
+    revision: str | None = None,
+    hub: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Located:
+    """Find a model on this machine, or download it first.
+
+    `revision` is a branch, tag or commit and replaces the catalogue's; `hub` is "huggingface" or
+    "modelscope" (else SEESAY_HUB, else Hugging Face); `on_progress` is called with the bytes
+    downloaded and the bytes to download.
+
+    Raises UnknownModelError for a name that means nothing, DownloadError if the hub cannot be
+    reached, refuses, or sends damaged files, WeightsError if a repository holds no model that
+    seesay reads, MissingExtraError for ModelScope without its extra. A download that fails leaves
+    nothing that a later call takes for whole.
+    """
+    if name.strip().casefold() == BUILT_IN:
+        folder = Path(__file__).with_name(BUILT_IN)
+        if not folder.is_dir():
+            raise _not_installed(folder)
+        return Located(folder, None, "")
+    if (local := _local(name)) is not None:
+        image_half = local / IMAGE_HALF
+        return Located(local, image_half if image_half.is_dir() else None, "")
+    entry = find(name)
+    if entry is None and not is_repository(name):
+        raise unknown_model(name)
+    fetch, image_folder = _Fetch(hub, on_progress), None
+    try:
+        folder = fetch.model(entry, name, revision)
+        if entry is not None and entry.image_half:
+            image_folder = fetch.model(find(entry.image_half), entry.image_half, None)
+    except UnknownModelError as error:
+        raise unknown_model(name, error.text) from None
+    except Unreachable as error:
+        raise DownloadError(error.text) from error.__cause__
+    return Located(folder, image_folder, _commit(folder))
+
+
+def in_cache(entry: CatalogEntry) -> Path | None:
+    """The folder of a catalogued model that is whole on this machine. Asks no hub."""
+    if entry.alias == BUILT_IN:
+        folder = Path(__file__).with_name(BUILT_IN)
+    else:
+        folder = HuggingFace().cached(entry.repo, entry.revision) or Path()
+    return folder if is_whole(folder, entry.layout) else None
+
+
+class _Fetch:
+    """Downloads from the chosen hub, for one call."""
+
+    def __init__(self, hub: str | None, on_progress: OnProgress | None) -> None:
+        self._name = _hub_name(hub)
+        self._on_progress = on_progress
+        self._hub: Hub = (
+            ModelScope()
+            if self._name == "modelscope"
+            else HuggingFace(quiet=on_progress is not None)
+        )
+
+    def model(self, entry: CatalogEntry | None, name: str, revision: str | None) -> Path:
+        """The folder of one repository, with all that a checkpoint needs."""
+        repo = self._repo(entry, name)
+        wanted = revision or self._revision(entry)
+        layout = _layout(entry, repo)
+        cached = self._hub.cached(repo, wanted)
+        whole = cached if cached is not None and is_whole(cached, layout) else None
+        if whole is not None and (_is_commit(wanted) or offline()):
+            return whole
+        try:
+            listing = self._listing(repo, wanted)
+        except Unreachable:
+            if whole is not None:
+                return whole
+            raise
+        names = choose([file.name for file in listing.files], layout, repo)
+        folder = self._download(repo, listing, names)
+        if entry is not None and entry.tokenizer and not tokenizer_files(names_in(folder)):
+            self._add_tokenizer(folder, entry.tokenizer)
+        return folder
+
+    def _add_tokenizer(self, folder: Path, alias: str) -> None:
+        """Put the tokenizer of another checkpoint into a folder whose repository has none."""
+        entry = find(alias)
+        repo = self._repo(entry, alias)
+        listing = self._listing(repo, self._revision(entry))
+        names = tokenizer_files([file.name for file in listing.files])
+        source = self._download(repo, listing, names)
+        for name in names:
+            unfinished = folder / f".{name}.part"
+            shutil.copyfile(source / name, unfinished)
+            unfinished.replace(folder / name)
+
+    def _listing(self, repo: str, revision: str) -> Listing:
+        if offline():
+            cache = self._hub.working_folder(repo)
+            raise Unreachable(
+                Text(
+                    f"{repo} is not whole in the cache ({cache}), and HF_HUB_OFFLINE forbids "
+                    "asking for it; expected a cached copy or a connection. Unset HF_HUB_OFFLINE, "
+                    "or give the folder of a copy instead of the name",
+                    f"缓存（{cache}）里没有完整的 {repo}，而 HF_HUB_OFFLINE 又禁止联网；应有缓存或"
+                    "网络连接。请取消 HF_HUB_OFFLINE，或直接给出已有模型文件夹的路径",
+                )
+            )
+        return self._hub.listing(repo, revision)
+
+    def _download(self, repo: str, listing: Listing, names: list[str]) -> Path:
+        """Download the files of `names` that the cache lacks, and compare them with the listing."""
+        cached = self._hub.cached(repo, listing.revision)
+        there = names_in(cached) if cached is not None else set()
+        missing = [f for f in listing.files if f.name in names and f.name not in there]
+        needed = sum(file.size for file in missing)
+        working = self._hub.working_folder(repo)
+        if needed > free_bytes(working):
+            raise no_room(working, needed)
+        with watched(working, needed, self._on_progress):
+            folder = self._hub.download(repo, listing, names)
+        check(folder, listing, [file.name for file in missing])
+        return folder
+
+    def _repo(self, entry: CatalogEntry | None, name: str) -> str:
+        if entry is None:
+            return name
+        return (entry.modelscope if self._name == "modelscope" else "") or entry.repo
+
+    def _revision(self, entry: CatalogEntry | None) -> str:
+        if self._name == "modelscope":
+            return "master"  # the catalogue's commits are Hugging Face's
+        return entry.revision if entry is not None else "main"
+
+
+def _local(name: str) -> Path | None:
+    """A folder that the name is meant to be. An alias of the catalogue is one only as ./alias."""
+    if not re.search(r"[/\\]", name) and find(name) is not None:
+        return None
+    if not name.strip():  # which Path would take for the current folder
+        raise unknown_model(name)
+    path = Path(os.path.expanduser(name))  # Path's own raises for a user that is not there
+    if os.path.isdir(path):  # Path.is_dir would raise for a name that is too long
+        return path
+    if os.path.isfile(path):
+        raise UnknownModelError(
+            Text(
+                f"{path} is a file; expected a model folder. Give {path.parent}",
+                f"{path} 是文件；应为模型文件夹。请改用 {path.parent}",
+            )
+        )
+    if re.match(r"[./~\\]|[A-Za-z]:\\", name) or name.count("/") > 1:
+        raise UnknownModelError(
+            Text(
+                f"there is no folder {name}; expected a model folder. Correct the path, or choose "
+                "a model from: seesay models list",
+                f"没有文件夹 {name}；应为模型文件夹。请改正路径，或选用 seesay models list "
+                "里的模型",
+            )
+        )
+    return None
+
+
+def _not_installed(folder: Path) -> WeightsError:
+    return WeightsError(
+        Text(
+            f"{BUILT_IN} is not in this installation ({folder} is missing); expected it to come "
+            "with seesay. Install seesay again, or choose a model from: seesay models list",
+            f"安装的 seesay 里没有 {BUILT_IN}（缺少 {folder}）；它应随 seesay 一起安装。"
+            "请重新安装 seesay，或选用 seesay models list 里的模型",
+        )
+    )
+
+
+def _hub_name(hub: str | None) -> HubName:
+    given = hub or os.environ.get("SEESAY_HUB") or "huggingface"
+    for name in get_args(HubName):
+        if given.lower() == name:
+            return name
+    raise ConfigError(
+        Text(
+            f"there is no hub {given!r}; expected {' or '.join(get_args(HubName))}. Correct the "
+            "argument hub (--hub on the command line) or the variable SEESAY_HUB",
+            f"没有模型站点 {given!r}；应为 {' 或 '.join(get_args(HubName))}。请改正参数 hub"
+            "（命令行上是 --hub）或变量 SEESAY_HUB",
+        )
+    )
+
+
+def _layout(entry: CatalogEntry | None, repo: str) -> Layout | None:
+    if entry is not None:
+        return entry.layout
+    # timm publishes image towers and whole CLIPs in one repository; the whole is open_clip's.
+    return "open_clip" if repo.startswith("timm/") else None
+
+
+def _is_commit(revision: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
+
+
+def _commit(folder: Path) -> str:
+    """Hugging Face's cache keeps each commit in a folder of its name."""
+    return folder.name if _is_commit(folder.name) else ""
+
+
+# The files of a repository
+
+# The layouts in order of preference, safetensors before pickles: the config that must be there, the
+# weights as a pattern, and the index if they are in shards.
+_LAYOUTS: tuple[tuple[Layout, str, str, str], ...] = (
+    ("seesay", "seesay.json", r"model\.safetensors", ""),
+    ("open_clip", "open_clip_config.json", r"open_clip(_pytorch)?_model\.safetensors", ""),
+    ("hf", "config.json", r"model\.safetensors", ""),
+    ("hf", "config.json", r"model-\d+-of-(\d+)\.safetensors", "model.safetensors.index.json"),
+    ("open_clip", "open_clip_config.json", r"open_clip_pytorch_model\.bin", ""),
+    ("hf", "config.json", r"pytorch_model\.bin", ""),
+    ("hf", "config.json", r"pytorch_model-\d+-of-(\d+)\.bin", "pytorch_model.bin.index.json"),
+    ("cn_clip", "", r"clip_cn_[\w.-]+\.pt", ""),
+)
+_PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
+# One set is enough; the simplest to read comes first.
+_TOKENIZERS = (
+    ("tokenizer.json",),
+    ("vocab.json", "merges.txt"),
+    ("vocab.txt", "tokenizer_config.json"),
+    ("bpe_simple_vocab_16e6.txt.gz",),
+    ("spiece.model",),
+)
+
+
+def choose(names: Collection[str], layout: Layout | None, where: str) -> list[str]:
+    """The files to download from a repository with these names: one layout, one set of weights.
+
+    Two layouts side by side, as LAION publishes them, would be read as a mixture, so only the files
+    of one are taken. Raises WeightsError if `where` has no checkpoint that seesay reads.
+    """
+    for kind, config, pattern, index in _LAYOUTS:
+        if layout not in (None, kind) or (config and config not in names):
+            continue
+        if weights := _weights(names, pattern, index):
+            beside = [config] if config else []
+            if kind == "hf":
+                beside += [name for name in _PREPROCESSING if name in names]
+            return [*beside, *weights, *tokenizer_files(names)]
+    if "0_CLIPModel/config.json" in names:
+        raise WeightsError(
+            Text(
+                f"{where} holds its model in a folder of sentence-transformers; expected it in the "
+                "repository itself. Choose the one that it was made from "
+                "(openai/clip-vit-base-patch32 for clip-ViT-B-32), or run: hf download "
+                f"{where} --local-dir FOLDER, and name FOLDER",
+                f"{where} 的模型在 sentence-transformers 的子文件夹里；应直接在仓库里。请用它的来源"
+                "（clip-ViT-B-32 的来源是 openai/clip-vit-base-patch32），或运行 hf download "
+                f"{where} --local-dir 文件夹，再给出该文件夹",
+            )
+        )
+    configs = ", ".join(dict.fromkeys(config for _, config, *_ in _LAYOUTS if config))
+    raise WeightsError(
+        Text(
+            f"{where} has no weights that seesay reads (it has {_some(names)}); expected {configs} "
+            "with safetensors, or PyTorch files, beside it. Choose a model from: seesay models "
+            "list",
+            f"{where} 没有 seesay 能读的权重（有 {_some(names)}）；应有 {configs} 之一，旁边是 "
+            "safetensors 或 PyTorch 文件。请选用 seesay models list 里的模型",
+        )
+    )
+
+
+def tokenizer_files(names: Collection[str]) -> list[str]:
+    """The first set of tokenizer files that is there; empty if none is."""
+    for needed, *optional in _TOKENIZERS:
+        if needed in names:
+            return [needed, *(name for name in optional if name in names)]
+    return []
+
+
+def names_in(folder: Path) -> set[str]:
+    """The files of a folder, without those of its subfolders."""
+    return {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+
+
+def is_whole(folder: Path, layout: Layout | None) -> bool:
+    """Whether a folder of the cache has all that a checkpoint needs."""
+    names = names_in(folder)
+    try:
+        choose(names, layout, str(folder))
+    except WeightsError:
+        return False
+    return bool(tokenizer_files(names))
+
+
+def check(folder: Path, listing: Listing, names: Iterable[str]) -> None:
+    """Compare files that were just downloaded with the hub's listing.
+
+    A file of another size or content is deleted, from the cache's store too, so that nothing reads
+    it and the next run downloads it again. Raises DownloadError.
+    """
+    described = {file.name: file for file in listing.files}
+    wrong = {name: p for name in names if (p := _problem(folder / name, described[name]))}
+    for name in wrong:
+        path = folder / name
+        path.resolve().unlink(missing_ok=True)  # hubs keep the content apart and link to it
+        path.unlink(missing_ok=True)
+    if wrong:
+        english = "; ".join(f"{name} {problem.en}" for name, problem in wrong.items())
+        chinese = "；".join(f"{name} {problem.zh}" for name, problem in wrong.items())
+        raise DownloadError(
+            Text(
+                f"{len(wrong)} of the downloaded files are damaged ({english}); expected what the "
+                "hub lists. They were deleted: run the same command again, and if that does not "
+                "help, choose another hub or mirror",
+                f"下载的文件有 {len(wrong)} 个损坏（{chinese}）；应与站点的清单一致。已删除它们："
+                "请重新运行同一条命令；如果仍不行，请换一个站点或镜像",
+            )
+        )
+
+
+def _problem(path: Path, file: HubFile) -> Text | None:
+    if not path.is_file():
+        return Text("is missing", "缺失")
+    if (size := path.stat().st_size) != file.size:
+        return Text(f"has {size} bytes of {file.size}", f"只有 {size} 字节，应为 {file.size}")
+    if file.sha256:
+        with path.open("rb") as stream:
+            right = hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
+    elif file.git_id:
+        content = path.read_bytes()
+        head = b"blob %d\0" % len(content)
+        right = hashlib.sha1(head + content, usedforsecurity=False).hexdigest() == file.git_id
+    else:
+        right = True
+    return None if right else Text("has other content", "内容不符")
+
+
+def _weights(names: Collection[str], pattern: str, index: str) -> list[str]:
+    """One weights file, or an index and all its shards; none of them if a part is missing."""
+    matches = [match for name in sorted(names) if (match := re.fullmatch(pattern, name))]
+    if not index:
+        return [match.string for match in matches[:1]]
+    whole = matches and index in names and len(matches) == int(matches[0].group(1))
+    return [index, *(match.string for match in matches)] if whole else []
+
+
+def _some(names: Collection[str], most: int = 6) -> str:
+    shown = ", ".join(sorted(names)[:most]) or "no files"
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -1,0 +1,135 @@
+"""Save a model in seesay's own layout, which `load_bundle` reads: seesay.json, model.safetensors
+and tokenizer.json in one folder."""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from seesay.data.files import write_whole_folder
+from seesay.data.model_files import read_json
+from seesay.errors import ConfigError, WeightsError
+from seesay.text import Text
+from seesay.weights.bundle import FILE, FORMAT, WEIGHTS, Bundle, family_of
+from seesay.weights.tensors import read_safetensors
+
+FILES = frozenset({FILE, WEIGHTS, "tokenizer.json"})
+
+
+def save_bundle(
+    folder: Path, bundle: Bundle[Any], dtype: torch.dtype = torch.float32, *, run: str = ""
+) -> None:
+    """Write a whole model folder in seesay's own layout, or nothing: it appears under its name when
+    it is complete.
+
+    `dtype` is what the weights are stored in; torch.float16 halves the size. `run` is the id of the
+    training run that the model comes from. A model that is in `folder` is replaced; with `run`,
+    only that of the same run. Raises ConfigError where anything else is there, DataError where the
+    folder cannot be written.
+    """
+    check_replaceable(folder, run)
+    described = _description(bundle) | ({"run": run} if run else {})
+    tensors = {
+        name: (value.to(dtype) if value.is_floating_point() else value).detach().contiguous()
+        for name, value in bundle.model.state_dict().items()
+    }
+    with write_whole_folder(folder, replace=True) as unfinished:
+        (unfinished / FILE).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        bundle.tokenizer.save(unfinished)
+        save_file(tensors, unfinished / WEIGHTS)
+        shutil.copymode(unfinished / FILE, unfinished / WEIGHTS)  # else nobody else may read them
+        check_replaceable(folder, run)  # again: writing a large model takes minutes
+
+
+def _description(bundle: Bundle[Any]) -> dict[str, Any]:
+    """What seesay.json holds."""
+    family = family_of(bundle.model)
+    names = {kind: part for part, kind in family.parts.items()}
+    described = {
+        "format": FORMAT,
+        "family": family.name,
+        "model": _plain(bundle.config, names),
+        "transform": asdict(bundle.transform),
+        "tokenizer": asdict(bundle.tokenizer.config),
+    }
+    if bundle.generation is not None:
+        described["generation"] = asdict(bundle.generation)
+    return described
+
+
+def _plain(config: Any, names: Mapping[type[Any], str]) -> dict[str, Any]:
+    """A config as JSON; "tower" names it where one of several may stand."""
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    plain = {n: _plain(v, names) if is_dataclass(v) else v for n, v in values.items()}
+    return ({"tower": names[type(config)]} if type(config) in names else {}) | plain
+
+
+def check_replaceable(folder: Path, run: str = "") -> None:
+    """Raises ConfigError where writing a model to `folder` would remove anything but a model that
+    seesay wrote there; with `run`, anything but the model of this run."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if (problem := _obstacle(folder, run)) is not None:
+        raise ConfigError(
+            Text(
+                f"{folder} {problem.en}; expected no such folder, or the model that is to be "
+                "replaced, since replacing it removes all that is in it; move it away, or choose "
+                "another folder",
+                f"{folder} {problem.zh}；应为尚不存在的文件夹，或要替换掉的模型，因为替换会删除其中"
+                "所有内容；请移走，或换一个文件夹",
+            )
+        )
+
+
+def _obstacle(folder: Path, run: str) -> Text | None:
+    """Why a folder may not be replaced."""
+    if not folder.is_dir():
+        return Text("is not a folder", "不是文件夹")
+    if others := sorted({path.name for path in folder.iterdir()} - FILES):
+        return Text(
+            f"holds {others[0]!r}, which no saved model has",
+            f"里有 {others[0]!r}，保存的模型里不会有它",
+        )
+    try:
+        by = read_json(folder / FILE).get("run", "")
+    except WeightsError:
+        return Text(f"has no {FILE} that can be read", f"里没有能读的 {FILE}")
+    if not run or by == run:
+        return None
+    if by:
+        return Text(f"holds the model of the run {by}", f"里是训练 {by} 的模型")
+    return Text("holds the model of an unknown run", "里的模型来自未知的训练")
+
+
+def mark_run(folder: Path, run: str, candidates: Iterable[Mapping[str, Tensor]]) -> None:
+    """Write the id of a run into a model that names none, if its weights equal one of the
+    candidates, which are weights of that run. Version 0.1.0 exported models without an id.
+
+    Leaves anything else as it is. Raises DataError where the folder cannot be written.
+    """
+    try:
+        described = read_json(folder / FILE)
+        if "run" in described or {path.name for path in folder.iterdir()} != FILES:
+            return
+        weights = read_safetensors(folder / WEIGHTS)
+    except WeightsError:
+        return
+    if not any(_equal(weights, candidate) for candidate in candidates):
+        return
+    with write_whole_folder(folder, replace=True) as unfinished:
+        shutil.copytree(folder, unfinished, dirs_exist_ok=True)
+        text = json.dumps({**described, "run": run}, indent=1) + "\n"
+        (unfinished / FILE).write_text(text, encoding="utf-8")
+
+
+def _equal(saved: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> bool:
+    """Whether saving the trained weights in the number format of the saved ones gives these."""
+    return saved.keys() == trained.keys() and all(
+        torch.equal(value, trained[name].to(value.dtype)) for name, value in saved.items()
+    )

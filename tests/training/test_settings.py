@@ -194,7 +194,7 @@ def test_recipes_and_sweeps_are_told_from_each_other(tmp_path):
         ("checkpoint.keep=0", "keep=0"),
         ("log.every=0", "every=0"),
         ("model.architecture.image.kind=vti", "did you mean 'vit'?"),
-        ("model.architecture.image.patch_size=32", "image_size=16 is smaller"),
+        ("model.architecture.image.patch_size=32", "image_size=16 and patch_size=32"),
         ("optimizer.lr=nan", "optimizer.lr = nan must be a finite number"),
         ("optimizer.lr=inf", "optimizer.lr = inf must be a finite number"),
         ("optimizer.weight_decay=nan", "optimizer.weight_decay = nan must be a finite number"),

@@ -161,7 +161,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """What is measured during training, on data that is not trained on."""
+    """When to measure on held-out data, and which checkpoint is the best by it."""
 
     every: int | None = None
     """Steps between two evaluations; none: once an epoch."""

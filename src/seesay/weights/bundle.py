@@ -25,6 +25,7 @@ from seesay.data.model_files import read_json
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, WeightsError
+from seesay.models.layers import require_range
 from seesay.text import Text
 from seesay.weights.tensors import (
     MOST_PARTS,
@@ -61,7 +62,10 @@ class GenerationConfig:
     """How a model writes unless the caller asks for something else."""
 
     beams: int = 1
-    """Beginnings that are followed at once; 1 takes the likeliest token each time."""
+    """Continuations that are followed at once; 1 takes the likeliest token each time."""
+
+    def __post_init__(self) -> None:
+        require_range(1, beams=self.beams)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,17 +212,21 @@ def _family(name: str) -> Family[Any]:
     return family
 
 
-def described(read: Callable[[], Blueprint], folder: Path) -> Blueprint:
-    """`read()`, checked. Raises WeightsError for configs that lack or twist a value."""
+def described(read: Callable[[], Blueprint], folder: Path, config: type[Any]) -> Blueprint:
+    """`read()`, which gives a model's `config`, checked. Raises WeightsError for files that lack or
+    twist a value."""
     try:
         blueprint = read()
-        settings = {"model": blueprint.model, "transform": blueprint.transform}
-        settings |= {"tokenizer": blueprint.tokenizer, "generation": blueprint.generation}
+        kinds: dict[str, Any] = {
+            "model": config,
+            "transform": ImageTransformConfig,
+            "tokenizer": TokenizerConfig,
+            "generation": GenerationConfig | None,
+        }
         wrong = [
             Text.of(one)
-            for name, config in settings.items()
-            if config is not None
-            for one in _wrong(config, type(config), name)
+            for name, kind in kinds.items()
+            for one in _wrong(getattr(blueprint, name), kind, name)
         ]
     except ConfigError as error:
         wrong = [error.text]
@@ -300,6 +308,7 @@ def _read_own(folder: Path) -> tuple[Family[Any], Published]:
             generation=_config(GenerationConfig, published.get("generation"), {}, path),
         ),
         folder,
+        family.config,
     )
     tensors = read_safetensors(folder / WEIGHTS)
     return family, Published(blueprint=blueprint, tensors=tensors, folder=folder)

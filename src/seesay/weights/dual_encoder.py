@@ -76,7 +76,7 @@ def _read_open_clip(folder: Path) -> Published:
     from seesay.weights import open_clip
 
     published = read_json(folder / "open_clip_config.json")
-    blueprint = described(lambda: open_clip.read(published), folder)
+    blueprint = described(lambda: open_clip.read(published), folder, DualEncoderConfig)
     tensors = open_clip.fit_positions(read_tensors(folder, "open_clip"), blueprint.model)
     return Published(blueprint=blueprint, tensors=tensors, folder=folder)
 
@@ -89,7 +89,9 @@ def _read_hugging_face(folder: Path, image_folder: Path | None) -> Published | N
     if kind in TEXT_HALVES:
         return _read_halves(folder, config, image_folder)
     preprocessing = _preprocessing(folder)
-    blueprint = described(lambda: _reader(READERS[kind])(config, preprocessing), folder)
+    blueprint = described(
+        lambda: _reader(READERS[kind])(config, preprocessing), folder, DualEncoderConfig
+    )
     return Published(blueprint=blueprint, tensors=read_tensors(folder), folder=folder)
 
 
@@ -107,7 +109,9 @@ def _read_halves(folder: Path, config: dict[str, Any], image_folder: Path | None
         )
     image_config = read_json(image_folder / "config.json")
     preprocessing = _preprocessing(image_folder)
-    blueprint = described(lambda: _reader(reader)(config, image_config, preprocessing), folder)
+    blueprint = described(
+        lambda: _reader(reader)(config, image_config, preprocessing), folder, DualEncoderConfig
+    )
     tensors = {**read_tensors(image_folder), **read_tensors(folder)}
     return Published(blueprint=blueprint, tensors=tensors, folder=folder)
 
@@ -115,10 +119,14 @@ def _read_halves(folder: Path, config: dict[str, Any], image_folder: Path | None
 def _read_one_file(file: Path, folder: Path) -> Published:
     """A file that is published alone: Chinese-CLIP's, which its name describes, or OpenAI's."""
     if file.name.startswith("clip_cn_"):
-        blueprint = described(lambda: _reader("pt_files.read_chinese_clip")(file), folder)
+        blueprint = described(
+            lambda: _reader("pt_files.read_chinese_clip")(file), folder, DualEncoderConfig
+        )
         return Published(blueprint=blueprint, tensors=read_file(file), folder=folder)
     tensors = read_file(file)
-    blueprint = described(lambda: _reader("pt_files.read_openai")(tensors, file), folder)
+    blueprint = described(
+        lambda: _reader("pt_files.read_openai")(tensors, file), folder, DualEncoderConfig
+    )
     return Published(blueprint=blueprint, tensors=tensors, folder=folder)
 
 

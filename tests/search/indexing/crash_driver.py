@@ -39,6 +39,7 @@ from seesay.search.indexing.embed import space_of
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions
 from seesay.search.vectors import faiss
+from seesay.search.vectors.vector_index import VectorIndex
 
 ONE = IndexOptions(workers=1)
 NAMES, TABLES = 40, 3

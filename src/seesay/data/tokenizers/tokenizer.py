@@ -23,7 +23,7 @@ from tokenizers import Regex, normalizers
 from tokenizers import Tokenizer as Backend
 
 from seesay.data.tokenizers.limits import library_errors
-from seesay.data.tokenizers.vocabularies import largest_id, read_vocabulary, special_ids
+from seesay.data.tokenizers.vocabularies import read_vocabulary, special_ids
 from seesay.errors import ConfigError, DataError
 from seesay.text import Text
 
@@ -123,8 +123,10 @@ class Tokenizer:
     @property
     def largest_id(self) -> int:
         """The largest id that stands in any row."""
-        ids = (largest_id(self._backend), self.config.pad_id, *self.prefix, *self.suffix)
-        return max(ids)
+        added = self._backend.get_added_tokens_decoder()
+        special = {number for number, token in added.items() if token.special}
+        texts = set(self._backend.get_vocab().values()) - special  # others only frame texts
+        return max(texts | {self.config.pad_id, *self.prefix, *self.suffix})
 
     def same_vocabulary(self, other: "Tokenizer") -> bool:
         """Whether every token has the same id in both, and the same ones stand around a text."""

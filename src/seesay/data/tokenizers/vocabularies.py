@@ -67,12 +67,6 @@ def special_ids(backend: Tokenizer) -> tuple[list[int], list[int]]:
     raise ValueError(f"the text 'a' becomes {plain[:5]} by itself and {whole[:5]} in its frame")
 
 
-def largest_id(backend: Tokenizer) -> int:
-    """The largest id that a text can become; tokens that only frame texts do not count."""
-    special = {n for n, token in backend.get_added_tokens_decoder().items() if token.special}
-    return max((n for n in backend.get_vocab().values() if n not in special), default=-1)
-
-
 def _from_json(path: Path) -> Tokenizer:
     text = read_text(path, _MOST_JSON)
     check_description(parse_json(text, path))

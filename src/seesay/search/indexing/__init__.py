@@ -1,1 +1,5 @@
-"""Files to items, units and vectors: whatever a folder holds, however often, however it ends."""
+"""From files to committed vectors, as often as one likes, however a run ends.
+
+`index`, `watch`, `fill` and `remove` are what collections call, with IndexOptions, IndexProgress,
+IndexReport and FillReport.
+"""

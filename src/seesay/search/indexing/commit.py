@@ -78,7 +78,8 @@ class Writer:
             copies.setdefault(item.content_hash, []).append(item)
         known = self._move(changed, items, copies) if copies else set()
         rest = [embedded for embedded in changed if embedded.file.path not in known]
-        known |= self._link(rest, items, copies)
+        if copies or len({embedded.file.content_hash for embedded in rest}) < len(rest):
+            known |= self._link(rest, items, copies)
         self._put([embedded for embedded in rest if embedded.file.path not in known], items)
 
     def _record_failures(self, failed: Sequence[ReadResult], items: Mapping[str, Item]) -> None:

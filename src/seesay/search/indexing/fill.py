@@ -28,6 +28,7 @@ from seesay.search.reading.process import stored_vectors
 from seesay.search.vectors.vector_index import VectorIndex
 
 _AT_ONCE = 384  # passages, and so in a transaction
+_ALL = 2**62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,7 @@ class Filler:
             self._tell(start + len(some), len(missing))
 
     def _fill(self, stopping: Event) -> None:
-        after, total = 0, len(self._missing())
+        after, total = 0, self._store.vectors.count_missing(self._space.id)
         while not stopping.is_set():
             some = self._store.vectors.missing(self._space.id, _AT_ONCE, after)
             if not some:
@@ -170,21 +171,14 @@ class Filler:
     def _switched(self) -> bool:
         """Use the space, unless something was added while the last of it was filled."""
         with self._store.writing("switch"):
-            if self._missing() - self._failed:
+            missing = self._store.vectors.missing(self._space.id, _ALL)
+            if not self._failed.issuperset(missing):
                 return False
             if self._store.vectors.without_caption(self._space.id, 1):
                 return False
             self._store.spaces.set_ready(self._space.id)
             self._store.spaces.activate(self._space.id)
             return True
-
-    def _missing(self) -> set[int]:
-        missing: set[int] = set()
-        after = 0
-        while some := self._store.vectors.missing(self._space.id, 10_000, after):
-            missing.update(some)
-            after = some[-1]
-        return missing
 
     def _embed(self, units: Sequence[Unit]) -> None:
         texts = [unit for unit in units if unit.modality == "text"]

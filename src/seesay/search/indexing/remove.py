@@ -96,7 +96,9 @@ def remove_gone(
             with store.writing("remove", run=run.number):
                 still = [item for item in store.items.get(some) if is_absent(item.path)]
                 run.counts["removed"] += _remove_items(store, still)
-    _forget_failures(store, [root for root in walk.counts if root not in kept], run)
+    if bad := store.quarantine.all():
+        roots = [root for root in walk.counts if root not in kept]
+        _forget_failures(store, [one.path for one in bad], roots, run)
     return (tuple(missing), tuple(empty)) if kept else ((), ())
 
 
@@ -132,9 +134,8 @@ def _remove_items(store: Store, items: Sequence[Item]) -> int:
     return count
 
 
-def _forget_failures(store: Store, roots: Sequence[str], run: RunState) -> None:
+def _forget_failures(store: Store, bad: Sequence[str], roots: Sequence[str], run: RunState) -> None:
     """Bad files that are gone need not be listed any more, unless a table names them."""
-    bad = [one.path for one in store.quarantine.all()]
     gone = [p for p in bad if any(is_below(p, root) for root in roots) and is_nothing(p)]
     if set(gone) - store.annotations.named(gone):
         with store.writing("release", run=run.number):

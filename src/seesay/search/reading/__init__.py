@@ -1,1 +1,5 @@
-"""What runs in a process of its own: untrusted bytes to text, metadata and small pictures."""
+"""From the bytes of a file to passages, in processes of their own, since no file is trusted.
+
+`registry.READERS` lists the kinds of files, each of which has a module here; `process.read` reads
+one file, and `messages` is what crosses the pipe: ListedFile, ReadSettings, ReadResult, Passage.
+"""

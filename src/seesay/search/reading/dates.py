@@ -2,9 +2,8 @@
 
     2021:05:04 10:11:12     2021-05-04T10:11:12.5+08:00     2021/5/4 10:11     2021年5月4日
 
-A date is when the clock on the wall said so: a zone that stands behind it is left out, since what
-counts is the day on which a picture was taken where it was taken. What may be read in two ways,
-such as 4/5/2021, is no date.
+A date is local time: a zone behind it is left out, since the day that counts is the one where the
+picture was taken. What can be read in two ways, such as 4/5/2021, is no date.
 """
 
 import re
@@ -30,8 +29,8 @@ _LONGEST = 64
 
 
 def read_date(text: str) -> datetime | None:
-    """The date and time of a text, without a zone; None where it is none that a calendar has. A
-    day alone begins at midnight; 24:08:19 belongs to the day after."""
+    """The date and time in a text, without a zone; None where no calendar has it. A day alone
+    begins at midnight; 24:08:19 belongs to the day after."""
     plain = _plain(text)
     found = _DATE.fullmatch(plain)
     if found is None:
@@ -49,7 +48,7 @@ def read_date(text: str) -> datetime | None:
 
 
 def read_day(text: str) -> datetime | None:
-    """As `read_date`, and also where nothing but a date can be meant: a year, a month, 20210504,
+    """As `read_date`, for places that hold nothing but dates: also a year, a month, 20210504 or
     20210504_101112."""
     plain = _plain(text)
     if found := _COMPACT.fullmatch(plain):
@@ -61,7 +60,7 @@ def read_day(text: str) -> datetime | None:
 
 
 def is_like_date(text: str) -> bool:
-    """Whether it is written like a date, though perhaps none that there is: 0000:00:00 00:00:00."""
+    """Whether a text is written like a date, even an impossible one: 0000:00:00 00:00:00."""
     return _LIKE_DATE.fullmatch(_plain(text)) is not None
 
 
@@ -70,7 +69,7 @@ def _plain(text: str) -> str:
 
 
 def _in_iso_format(text: str) -> datetime | None:
-    """What else ISO 8601 knows, such as weeks."""
+    """Other dates of ISO 8601, such as weeks."""
     try:
         return datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:

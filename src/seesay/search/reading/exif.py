@@ -35,7 +35,7 @@ _XMP = tuple(
 
 
 def details(image: Image.Image) -> dict[str, Value]:
-    """`date`, `camera`, `latitude` and `longitude`: those that are there and make sense."""
+    """`date`, `camera`, `latitude` and `longitude`, where they are there and make sense."""
     found: dict[str, Value | None] = {}
     tags = _directory(lambda: image.getexif())
     inner = _directory(lambda: image.getexif().get_ifd(_EXIF))
@@ -64,7 +64,7 @@ def _text(value: object) -> str:
 
 
 def _camera(make: str, model: str) -> str | None:
-    """Maker and model, the maker once: models often begin with it."""
+    """Maker and model; the maker once, since models often begin with it."""
     first = make.split(" ")[0].lower()
     if not first or model.lower().startswith(first):
         return model or make or None
@@ -72,7 +72,7 @@ def _camera(make: str, model: str) -> str | None:
 
 
 def _date(exif: Mapping[int, Any], inner: Mapping[int, Any], xmp: str) -> datetime | None:
-    """When the picture was taken, or else scanned, or else changed, by the clock of the camera.
+    """When the picture was taken, else scanned, else changed, in the local time of the camera.
     Cameras without a battery write zeros or 1970."""
     places: Sequence[tuple[Mapping[int, Any], int]] = (
         (inner, _TAKEN),
@@ -90,7 +90,7 @@ def _date(exif: Mapping[int, Any], inner: Mapping[int, Any], xmp: str) -> dateti
 
 
 def _xmp(image: Image.Image) -> str:
-    """The XMP of a picture, as far as it may be long."""
+    """The XMP of a picture, up to a limit."""
     packet = image.info.get("xmp", b"")
     raw = packet.encode(errors="replace") if isinstance(packet, str) else packet
     return raw[:_MOST_XMP].decode(errors="replace") if isinstance(raw, bytes) else ""

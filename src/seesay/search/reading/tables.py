@@ -42,7 +42,7 @@ Cell = str | tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class _Line:
-    """What one line says."""
+    """One line of a table."""
 
     number: int
     path: str
@@ -88,7 +88,7 @@ def read_table(data: bytes, name: str) -> FileContent:
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, Cell]:
-    """As they would stand in a CSV; what is no text and no number is left out."""
+    """The cells as they would stand in a CSV; other values than texts and numbers are left out."""
     found = {name: _cell(value) for name, value in row.items()}
     return {name: cell for name, cell in found.items() if cell is not None}
 
@@ -172,7 +172,7 @@ def _fits(name: str, value: Value | tuple[Value, ...]) -> bool:
 
 
 def _numbers(cells: Mapping[int, str]) -> Mapping[int, float | None] | None:
-    """Where every cell holds a number, or says that there is none."""
+    """The numbers, where every cell holds one or says that there is none."""
     names = sum(len(cell) > _MOST_DIGITS and cell.lstrip("+-").isdigit() for cell in cells.values())
     return None if names > len(cells) / 2 else _all_read(cells, _number)
 
@@ -185,7 +185,7 @@ def _number(cell: str) -> float | None:
 
 
 def _dates(cells: Mapping[int, str]) -> Mapping[int, Value | None] | None:
-    """Where every cell is written like a date, and some are one."""
+    """The dates, where every cell is written like one and some are."""
     return _all_read(cells, read_date, is_like_date)
 
 
@@ -206,7 +206,7 @@ def _all_read(
 
 
 def _key(name: str) -> str:
-    """A column's name as a key of metadata; a few beginnings belong to the facts of files."""
+    """The name of a column as a key of metadata; some prefixes belong to the facts of files."""
     return f"table.{name}" if name.startswith(RESERVED) else name
 
 

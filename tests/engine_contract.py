@@ -375,7 +375,7 @@ def follows_when_all_vectors_are_replaced_and_then_removed(held):
     held.index.update()
     held.assert_right()
     with held.store.writing("remove"):
-        held.store.items.remove({unit.item for unit in held.store.units.get(living)})
+        held.store.files.remove({one.file for one in held.store.passages.get(living)})
     for step in (held.index.close, held.index.update, held.index.close):
         step()
         assert not len(held.index.search(queries()[0], 10).units)

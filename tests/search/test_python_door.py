@@ -7,6 +7,7 @@ import pytest
 from photographs import folder
 from seesay.inference.classifier import ZeroShotClassifier
 from seesay.inference.load import load
+from seesay.search.catalog.filters import Compare
 from seesay.search.collection import Collection
 from seesay.search.indexing.options import IndexOptions
 
@@ -59,6 +60,21 @@ def test_a_collection_takes_one_where_it_takes_several(collection, photos):
     assert collection.similar(str(cat)).hits
     assert collection.more_like(1, unlike=2).hits
     assert collection.tag("cat").pictures == 3
+
+
+def test_a_search_takes_every_filter_by_name(collection, photos):
+    cat = str(photos / "chelsea.png")
+    (narrow,) = collection.search(where="file.name=chelsea.png", media="image", folders=photos).hits
+    assert narrow.path == cat
+    assert len(collection.search(condition=Compare("width", ">=", 1)).hits) == 3
+    wanted = collection.search("a cat", count=3)
+    assert [hit.path for hit in collection.search("a cat", offset=1).hits] == [
+        hit.path for hit in wanted.hits[1:]
+    ]
+    assert [hit.path for hit in collection.search("a cat", min_confidence=60.0).hits] == [cat]
+    unlike = collection.search("a picture", without="a cat", count=3)
+    assert unlike.hits[-1].path == cat
+    assert collection.search("a cat", until="1990").hits == ()
 
 
 def test_what_is_printed_is_one_short_line(collection, embedder, photos):

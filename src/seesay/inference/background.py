@@ -14,7 +14,6 @@ removed, which raises the mean average precision of searches for a word from 0.6
 import hashlib
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,12 +40,26 @@ SMALLEST = 1e-6  # stands for a spread of 0, which a model that is not trained m
 Vectors = Float32[np.ndarray, "texts embed"]
 
 
-@dataclass(frozen=True, eq=False)
 class Background:
     """The background vocabulary of one language, as unit vectors of one model."""
 
-    words: Float32[np.ndarray, "words embed"]
-    scenes: Float32[np.ndarray, "scenes embed"]
+    def __init__(
+        self,
+        words: Float32[np.ndarray, "words embed"],
+        scenes: Float32[np.ndarray, "scenes embed"],
+    ) -> None:
+        self.scenes = scenes
+        mean = words.mean(axis=0)
+        # The direction that all words share, and the words without it.
+        self.shared: Float32[np.ndarray, " embed"] = (
+            mean / max(float(np.linalg.norm(mean)), SMALLEST)
+        ).astype(np.float32)
+        self.directions = self.without_shared(words)
+        # The cosine of each word with scenes that do not show it, and the spread of the cosines
+        # that one word has with all scenes.
+        self.word_nulls, _ = self.levels(self.directions)
+        cosines = self.directions @ scenes.T
+        self.spread = robust_spread(cosines - quantile(cosines, 0.5)[:, None])
 
     def without_shared(
         self, text: Float32[np.ndarray, "*texts embed"]
@@ -55,36 +68,14 @@ class Background:
         length = np.einsum("...j,j->...", text, self.shared)[..., None]
         return (text - _REMOVED * length * self.shared).astype(np.float32)
 
-    def null_cosines(self, vectors: Vectors) -> Float32[np.ndarray, " texts"]:
-        """The cosine that each text has with scenes that do not show it."""
+    def levels(
+        self, vectors: Vectors
+    ) -> tuple[Float32[np.ndarray, " texts"], Float32[np.ndarray, " texts"]]:
+        """The cosine that each text has with scenes that do not show it, and with those nearest to
+        it."""
         cosines = np.einsum("ij,kj->ik", vectors, self.scenes)
-        return quantile(cosines, _NULL_QUANTILE)
-
-    def match_cosines(self, vectors: Vectors) -> Float32[np.ndarray, " texts"]:
-        """The cosine that each text has with the scenes nearest to it."""
-        cosines = np.einsum("ij,kj->ik", vectors, self.scenes)
-        return np.sort(cosines, axis=1)[:, -_MATCHES:].mean(axis=1)
-
-    @cached_property
-    def shared(self) -> Float32[np.ndarray, " embed"]:
-        """The direction that all words share."""
-        mean = self.words.mean(axis=0)
-        return (mean / max(float(np.linalg.norm(mean)), SMALLEST)).astype(np.float32)
-
-    @cached_property
-    def directions(self) -> Float32[np.ndarray, "words embed"]:
-        """The words without what they share."""
-        return self.without_shared(self.words)
-
-    @cached_property
-    def word_nulls(self) -> Float32[np.ndarray, " words"]:
-        return self.null_cosines(self.directions)
-
-    @cached_property
-    def spread(self) -> float:
-        """The spread of the cosines that one word has with the scenes."""
-        cosines = self.directions @ self.scenes.T
-        return robust_spread(cosines - quantile(cosines, 0.5)[:, None])
+        nearest = np.sort(cosines, axis=1)[:, -_MATCHES:]
+        return quantile(cosines, _NULL_QUANTILE), nearest.mean(axis=1)
 
     @cached_property
     def between_scenes(self) -> Float32[np.ndarray, " pairs"]:
@@ -142,22 +133,15 @@ class Backgrounds:
         facts = [self._embedder.name, self._embedder.revision, *texts]
         name = hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:24]
         file = self._folder / f"{name}.npy"
-        kept = _read(file, (len(texts), self._embedder.dim))
-        if kept is not None:
-            first = self._embedder.embed_texts(texts[:1]).vectors
-            if float((first[0] * kept[0]).sum()) > _SAME:
-                return kept
+        with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
+            known: Vectors = np.load(file, allow_pickle=False)
+            if known.shape == (len(texts), self._embedder.dim) and known.dtype == np.float32:
+                first = self._embedder.embed_texts(texts[:1]).vectors
+                if float((first[0] * known[0]).sum()) > _SAME:
+                    return known
         vectors = self._embedder.embed_texts(texts).vectors.astype(np.float32)
         with suppress(OSError, DataError):  # no room or no right: embedded again next time
             self._folder.mkdir(parents=True, exist_ok=True)
             with write_whole(file) as unfinished, unfinished.open("wb") as stream:
                 np.save(stream, vectors)
         return vectors
-
-
-def _read(file: Path, shape: tuple[int, int]) -> Vectors | None:
-    try:
-        vectors = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return vectors if vectors.shape == shape and vectors.dtype == np.float32 else None

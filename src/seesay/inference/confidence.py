@@ -127,8 +127,7 @@ class Calibration:
         words share, anything longer as the model embeds it."""
         background = self.background
         direction = background.without_shared(text)
-        (low,) = background.null_cosines(direction[None])
-        (high,) = background.match_cosines(direction[None])
+        (low,), (high,) = background.levels(direction[None])
         match = max(_OF_BEST * self.slope * float(high - low) / self.spread, _LEAST_MATCH)
         wider = (_TEXT_SPREAD if self.of_texts else 1.0) * (1 + _SENTENCE_SPREAD * sentence)
         null = self.offset + self.slope * float(low)
@@ -190,7 +189,9 @@ class Mixture:
             logit = np.log(share) - np.log1p(-share)
         odds = np.exp(np.clip(logit + match * (above - match / 2), None, 50))
         likelihood = np.log1p(odds) + np.log1p(-share) - above**2 / 2
-        evidence = _histogram(scores) @ likelihood
+        clipped = np.clip(scores, _SCORES[0], _SCORES[-1])
+        steps = np.rint((clipped - _SCORES[0]) / _STEP).astype(np.int64)
+        evidence = np.bincount(steps, minlength=len(_SCORES)).astype(float) @ likelihood
         weight = prior + min(1.0, _INDEPENDENT / max(len(scores), 1)) * evidence
         weight = np.exp(weight - weight.max())
         weight /= weight.sum()
@@ -221,8 +222,3 @@ def _hypotheses(
     shift, share = (grid.ravel() for grid in np.meshgrid(_SHIFTS, shares, indexing="ij"))
     prior = -((shift / _SHIFT_SPREAD) ** 2) / 2 + np.where(share == 0, np.log(_NO_MATCH), 0.0)
     return shift, share, prior
-
-
-def _histogram(scores: Scores) -> Float[np.ndarray, " steps"]:
-    at = np.rint((np.clip(scores, _SCORES[0], _SCORES[-1]) - _SCORES[0]) / _STEP).astype(np.int64)
-    return np.bincount(at, minlength=len(_SCORES)).astype(float)

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from seesay.data.folders import several
 from seesay.errors import CollectionError, ConfigError
 from seesay.search.catalog.filters import CHANGED, FACTS, All, AnyOf, Compare, Filter, Not, Operator
 from seesay.search.catalog.metadata import DATE_KEY, Value, ValueType, type_of
@@ -35,20 +36,21 @@ _SIGNS: dict[str, Operator] = {">=": ">=", "<=": "<=", ">": ">", "<": "<"}
 
 def make_filter(
     *,
-    where: Sequence[str] = (),
-    folders: Sequence[str | Path] = (),
+    where: Filter | str | Sequence[str] = (),
+    folders: str | Path | Sequence[str | Path] = (),
     since: str | None = None,
     until: str | None = None,
     kind: PassageType | None = None,
 ) -> Filter | None:
-    """All of these together; several folders as "one of them". None where nothing is asked.
+    """All of these together; several folders as "one of them". None where nothing is asked. `where`
+    is a filter, or conditions as `parse_where` reads them.
 
     `since` and `until` are days, months or years (2024, 2024-05, 2024-05-31), both inclusive. They
     count for the day a picture was taken, or for the last change of a file that does not say.
     Raises ConfigError for what cannot be read."""
-    parts = [parse_filter(text) for text in where]
+    parts = [where] if isinstance(where, Filter) else [*map(parse_filter, several(where))]
     if folders:
-        full = (os.path.abspath(os.path.expanduser(folder)) for folder in folders)
+        full = (os.path.abspath(os.path.expanduser(folder)) for folder in several(folders))
         parts.append(AnyOf(tuple(Compare("file.folder", "under", folder) for folder in full)))
     if since is not None and until is not None and _period(since)[0] >= _period(until)[1]:
         raise ConfigError(

@@ -73,13 +73,14 @@ def fuse(
     Captions are ranked among captions: longer texts about the same are no rivals of pictures."""
     if not any(len(one.units) for one in rankings):
         return np.empty(0, np.int64), np.empty(0)
-    points = []
-    for one in rankings:
-        has = np.isin(one.units, captioned)
-        points.append(np.where(has, _SHARES[one.retriever] * one.points, one.points))
-        if one.retriever == "text" and has.any():
-            points[-1][has] = _SHARES["text"] * reciprocal_ranks(int(has.sum()))
-            points[-1][~has] = reciprocal_ranks(int((~has).sum()))
+    points = [one.points.copy() for one in rankings]
+    if len(captioned):
+        for one, some in zip(rankings, points, strict=True):
+            has = np.isin(one.units, captioned)
+            if one.retriever == "text":
+                some[has] = reciprocal_ranks(int(has.sum()))
+                some[~has] = reciprocal_ranks(int((~has).sum()))
+            some[has] *= _SHARES[one.retriever]
     units = np.concatenate([one.units for one in rankings])
     distinct, first, place = np.unique(units, return_index=True, return_inverse=True)
     scores = np.bincount(place, np.concatenate(points), minlength=len(distinct))

@@ -11,7 +11,7 @@ from seesay.data.folders import several, several_images
 from seesay.data.images import ImageSource
 from seesay.data.spelling import visible
 from seesay.errors import ConfigError
-from seesay.search.asking.words import NEGATIVE_WEIGHT, Clause, Period, find_period, read_clauses
+from seesay.search.asking.words import NEGATIVE_WEIGHT, Period, find_period, read_clauses
 from seesay.search.catalog.database import Database
 from seesay.search.catalog.filters import All, AnyOf, Compare, Filter, Not, matching_passages
 from seesay.search.catalog.metadata import DATE_KEY
@@ -116,26 +116,21 @@ class Query:
     ) -> "Query":
         """A query as people ask it.
 
-        `words` are read as typed (see `words`), and words that ask for nothing in particular are
-        searched for as they are. `images` are wanted as much as the words, `without` names what is
-        unwanted. `where` is a filter, or conditions as in "width>=1000", all of which must hold;
-        `folders`, `since`, `until` and `media` are those of `make_filter`. `today` is what "last
-        year" counts from.
+        `words` may name a time and what is unwanted, and hold quotes and weights; see `words`.
+        `images` are wanted as much as the words, `without` is unwanted. `where` is a filter, or
+        conditions as in "width>=1000", all of which must hold; `folders`, `since`, `until` and
+        `media` are those of `make_filter`. `today` is what "last year" counts from.
 
         Raises ConfigError if nothing is asked for, and for conditions that cannot be read.
         """
-        filter = filter_of(where, folders=folders, since=since, until=until, media=media)
-        plain = visible(words).strip()
-        clauses = read_clauses(plain)
-        clauses += [
-            Clause(text=text.strip(), weight=NEGATIVE_WEIGHT)
-            for text in several(without)
-            if text.strip()
-        ]
-        parts = [Part(text=c.text, weight=c.weight, phrases=c.phrases) for c in clauses]
-        wanted = sum(part.weight > 0 for part in parts)
+        filter = make_filter(where=where, folders=folders, since=since, until=until, kind=media)
+        words = visible(words).strip()
         pictures = cast(list[ImageSource], several_images(images))
-        parts[wanted:wanted] = [Part(image=image) for image in pictures]
+        parts = (
+            *(Part(text=c.text, weight=c.weight, phrases=c.phrases) for c in read_clauses(words)),
+            *(Part(image=image) for image in pictures),
+            *(Part(text=text, weight=NEGATIVE_WEIGHT) for text in several(without) if text.strip()),
+        )
         if not parts and filter is None:
             raise ConfigError(
                 Text(
@@ -146,38 +141,14 @@ class Query:
                 )
             )
         return cls(
-            parts=tuple(parts),
+            parts=parts,
             filter=filter,
             count=count,
             offset=offset,
             min_confidence=min_confidence,
             lanes=None if lanes is None else tuple(dict.fromkeys(lanes)),
-            period=find_period(plain, today or date.today()),
+            period=find_period(words, today or date.today()),
         )
-
-
-def filter_of(
-    where: Filter | str | Sequence[str] = (),
-    *,
-    folders: str | Path | Sequence[str | Path] = (),
-    since: str | None = None,
-    until: str | None = None,
-    media: PassageType | None = None,
-) -> Filter | None:
-    """The filter that `Query.of` makes of these."""
-    filter = make_filter(
-        where=() if isinstance(where, Filter) else several(where),
-        folders=several(folders),
-        since=since,
-        until=until,
-        kind=media,
-    )
-    return _both(filter, where) if isinstance(where, Filter) else filter
-
-
-def parse(text: str, *, images: Sequence[ImageSource] = (), today: date | None = None) -> Query:
-    """`Query.of` for words and pictures alone."""
-    return Query.of(text, images=images, today=today)
 
 
 @dataclass(frozen=True, eq=False)

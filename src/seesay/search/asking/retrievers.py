@@ -90,7 +90,7 @@ class VectorRetrievers:
         sample = self._measure(modality).sample.vectors
         if not len(sample):
             return None
-        confidences = [self._confidence(modality, part) for part in parts]
+        confidences = [self.confidence(modality, part.text, part.vector) for part in parts]
         weights = [part.part.weight for part in parts]
         direction = _combined([one.scale.direction for one in confidences], weights, sample)
         found = self._indexes[modality].search(direction, count, filter=filter)
@@ -111,13 +111,20 @@ class VectorRetrievers:
         points = reciprocal_ranks(len(found.units))
         return Ranking(modality, found.units, found.scores, confidence, points, report)
 
-    def confidence_of_text(
-        self, modality: Modality, text: str, vector: Float32[np.ndarray, " embed"]
+    def confidence(
+        self, modality: Modality, text: str | None, vector: Float32[np.ndarray, " embed"]
     ) -> Confidence:
-        """How likely passages of this modality are what a text asks for. There must be vectors of
-        the modality."""
-        language = detect_language(text)
+        """How likely passages of this modality are what a text, or with None a picture, asks for.
+        There must be vectors of the modality."""
         measured = self._measure(modality)
+        if text is None:
+            if measured.picture_null is None:
+                pictures, others = self._measure("image").sample.vectors, measured.sample.vectors
+                measured.picture_null = picture_null(
+                    pictures[:_PICTURES], others[:_PICTURES], self._backgrounds.of("en")
+                )
+            return of_picture(vector, measured.picture_null, measured.sample)
+        language = detect_language(text)
         if language not in measured.calibrations:
             measured.calibrations[language] = Calibration.measure(
                 self._backgrounds.of(language), measured.sample.vectors, of_texts=modality == "text"
@@ -128,17 +135,6 @@ class VectorRetrievers:
         """Close the indexes."""
         for index in self._indexes.values():
             index.close()
-
-    def _confidence(self, modality: Modality, part: EmbeddedPart) -> Confidence:
-        if part.text is not None:
-            return self.confidence_of_text(modality, part.text, part.vector)
-        measured = self._measure(modality)
-        if measured.picture_null is None:
-            pictures, others = self._measure("image").sample.vectors, measured.sample.vectors
-            measured.picture_null = picture_null(
-                pictures[:_PICTURES], others[:_PICTURES], self._backgrounds.of("en")
-            )
-        return of_picture(part.vector, measured.picture_null, measured.sample)
 
     def _measure(self, modality: Modality) -> _Measured:
         """The same sample until the vectors have changed by a tenth. They are counted only after a

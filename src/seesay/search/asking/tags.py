@@ -116,7 +116,7 @@ class _Label:
 def _labels(retrievers: VectorRetrievers, embedder: Embedder, words: Sequence[str]) -> list[_Label]:
     labels = []
     for word, vector in zip(words, embedder.embed_texts(words).vectors, strict=True):
-        confidence = retrievers.confidence_of_text("image", word, vector)
+        confidence = retrievers.confidence("image", word, vector)
         labels.append(_Label(word, detect_language(word), confidence))
     return labels
 

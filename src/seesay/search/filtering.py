@@ -43,7 +43,7 @@ def make_filter(
     kind: PassageType | None = None,
 ) -> Filter | None:
     """All of these together; several folders as "one of them". None where nothing is asked. `where`
-    is a filter, or conditions as `parse_where` reads them.
+    is a filter, or conditions as `parse_filter` reads them.
 
     `since` and `until` are days, months or years (2024, 2024-05, 2024-05-31), both inclusive. They
     count for the day a picture was taken, or for the last change of a file that does not say.

@@ -39,8 +39,13 @@ def vectors_by_path(store, embedder):
 def counted(embedder, monkeypatch):
     """How many pictures were embedded."""
     rows = []
-    images = embedder.encoder.images
-    monkeypatch.setattr(embedder.encoder, "images", lambda p: rows.append(len(p)) or images(p))
+    embed = embedder.encoder.images
+
+    def counting(_, pixels):
+        rows.append(len(pixels))
+        return embed(pixels)
+
+    monkeypatch.setattr(type(embedder.encoder), "images", counting)
     return rows
 
 
@@ -163,22 +168,21 @@ def test_bad_files_are_tried_again_when_asked_to_and_forgotten_when_gone(store, 
     assert store.quarantine.all() == []
 
 
-def test_stopping_keeps_what_is_stored_and_the_same_call_goes_on(store, embedder, tmp_path):
+def test_stopping_keeps_what_is_stored_and_the_same_call_goes_on(
+    store, embedder, tmp_path, monkeypatch
+):
     for number in range(600):
         write_photo(tmp_path / "p" / f"{number}.bmp", number)
     stop = threading.Event()
     embed = embedder.encoder.images
 
-    class Stopping:
-        def __call__(self, pixels):
-            stop.set()
-            return embed(pixels)
+    def stopping(_, pixels):
+        stop.set()
+        return embed(pixels)
 
-    embedder.encoder.images = Stopping()
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(type(embedder.encoder), "images", stopping)
         report = index(store, embedder, [tmp_path / "p"], ONE, stop=stop)
-    finally:
-        del embedder.encoder.images
     assert report.interrupted
     assert 0 < report.added < 600
     assert store.runs.newest(1)[0].state == "interrupted"

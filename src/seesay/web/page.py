@@ -34,6 +34,9 @@ _SANS = (
     *("Noto Sans CJK SC", "WenQuanYi Micro Hei", "sans-serif"),
 )
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+_LAST: dict[str, Any] = {"trigger_mode": "always_last"}
+"""What is asked while an answer is on its way is answered next; else Gradio drops it. Of several
+such questions only the last counts, as while a slider is drawn."""
 
 
 class _Page:
@@ -81,13 +84,12 @@ class _Page:
         self._connect_search()
         desk, collection = self._desk, self._head.collection
         self._doubling.select(desk.duplicates, [collection, self._copies], self._copies, **_QUIET)
-        # One after the other: a map that is slow to draw must not replace the one asked for last.
         gr.on(
             [self._mapping.select, self._modality.input],
             desk.draw,
             [collection, self._modality, self._drawn],
             [self._told, self._plane, self._picked, self._drawn],
-            trigger_mode="always_last",
+            **_LAST,
             **_QUIET,
         )
 
@@ -127,7 +129,7 @@ class _Page:
         self._restored = [*opened, *self._form.fields]
         page.load(desk.restore, self._address, self._restored, js=script.ADDRESS, **_QUIET)
         head.language.input(speak, head.language, spoken, js=script.SPEAK, **_QUIET)
-        head.collection.input(desk.open, head.collection, opened, **_QUIET)
+        head.collection.input(desk.open, head.collection, opened, **_LAST, **_QUIET)
 
     def _connect_history(self) -> None:
         """Back and Forward."""
@@ -145,17 +147,9 @@ class _Page:
         asks = [form.words.submit, form.go.click, form.picture.input]
         refines = [form.kind.input, form.folders.input, form.min_match.input, form.picture.clear]
         refines += [form.since.input, form.until.input, form.where.submit]
-        gr.on(asks, desk.search, form.inputs, [results, asked], **_QUIET)
-        gr.on([form.without.submit], desk.search, form.inputs, [results, asked], **_QUIET)
-        # While the slider is drawn only its last place counts.
-        gr.on(
-            refines,
-            desk.refine,
-            form.inputs,
-            [results, asked],
-            trigger_mode="always_last",
-            **_QUIET,
-        )
+        shown: list[Any] = [results, asked]
+        gr.on([*asks, form.without.submit], desk.search, form.inputs, shown, **_LAST, **_QUIET)
+        gr.on(refines, desk.refine, form.inputs, shown, **_LAST, **_QUIET)
 
         def act(event: gr.EventData, last: Asked | None, *values: Any) -> tuple[Any, ...]:
             return desk.act(event._data, last, *values)

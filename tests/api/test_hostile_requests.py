@@ -10,10 +10,9 @@ import pytest
 from mcp import Client
 
 from live_server import live, serving
-from seesay.api.config import ServerConfig
-from seesay.api.limits import MAX_CONDITION, MAX_NAME, MAX_UNWANTED_WORDS, MAX_WORDS
+from seesay.api.bodies import PICTURE
+from seesay.api.config import MAX_CONDITION, MAX_NAME, MAX_UNWANTED_WORDS, MAX_WORDS, ServerConfig
 from seesay.api.mcp import build_mcp
-from seesay.api.pictures import PICTURE
 from seesay.cli.serve import compose
 from seesay.inference.embedder import Embedder
 from seesay.search.library import Library

@@ -88,7 +88,7 @@ def test_what_cannot_be_asked_is_told(client, body, status, said):
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        ({"content": b"{"}, "the body is not JSON"),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, "is not JSON ("),
         ({"data": {"query": "x"}}, "was not sent as Content-Type: application/json"),
         ({"json": [1]}, "the body is not a JSON object"),
     ],

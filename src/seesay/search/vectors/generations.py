@@ -91,7 +91,7 @@ class Manifest:
     """Size and checksums of each file, to find damage."""
 
     @property
-    def kind(self) -> str:
+    def index_type(self) -> str:
         """The type of index that the engine built: "scan" for none."""
         return str(self.notes["kind"])
 

@@ -187,7 +187,7 @@ class VectorIndex:
             recent=recent - view.recent.dead,
             gone=gone,
             engine=generation.manifest.engine if generation else None,
-            kind=generation.manifest.kind if generation else None,
+            kind=generation.manifest.index_type if generation else None,
             generation=generation.number if generation else None,
             needs_build=churned or stale or view.problem is not None,
             problem=view.problem,

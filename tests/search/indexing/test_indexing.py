@@ -311,6 +311,24 @@ def test_a_reading_process_that_is_killed_costs_nothing(store, embedder, tmp_pat
     assert (report.added, report.failed) == (200, 0)
 
 
+def test_a_run_that_fails_leaves_no_thread_and_no_reading_process_behind(
+    store, embedder, tmp_path, monkeypatch
+):
+    for number in range(200):
+        write_photo(tmp_path / "p" / f"{number}.bmp", number)
+
+    def fail(_):
+        raise CollectionError("the disk is full")
+
+    monkeypatch.setattr("seesay.search.indexing.commit.PASSAGES", 16)
+    monkeypatch.setattr(store.items, "put", fail)
+    with pytest.raises(CollectionError, match="full") as failure:
+        index(store, embedder, [tmp_path / "p"], ONE)
+    assert failure.tb is not None  # which holds all that the run held
+    assert [one for one in threading.enumerate() if one.name == "seesay-reader"] == []
+    assert reader_processes() == []
+
+
 def test_a_collection_among_the_files_is_not_taken_for_pictures(store, embedder, photos):
     for inner in ("made", "made/thumbnails"):
         write_photo(photos / inner / "of it.webp", 70)

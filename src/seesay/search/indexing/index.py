@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -184,10 +185,11 @@ class _Run:
     def _take_in(self, files: Iterator[ListedFile]) -> None:
         """Read, embed and store the files that are new or have changed."""
         writer = Writer(self.store, self.space, self.state)
-        results = self.processes.read(self._changed(files))
-        for embedded in embed_files(self.embedder, results):
-            if writer.add(embedded):
-                self._tell()
+        # Closed at once where storing fails: its threads would wait for it.
+        with closing(self.processes.read(self._changed(files))) as results:
+            for embedded in embed_files(self.embedder, results):
+                if writer.add(embedded):
+                    self._tell()
         writer.flush()
         self._tell()
 

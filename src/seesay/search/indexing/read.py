@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -48,7 +48,7 @@ class ReadingProcesses:
         self._watchdog = threading.Thread(target=self._watch, name="seesay-watchdog", daemon=True)
         self._watchdog.start()
 
-    def read(self, tasks: Iterable[ListedFile]) -> Iterator[ReadResult]:
+    def read(self, tasks: Iterable[ListedFile]) -> Generator[ReadResult, None, None]:
         """The result of each task, in the order in which they are done. Tasks are drawn only as
         results are taken. Raises CollectionError where no reading process can be started."""
         shared = _Shared(iter(tasks), len(self._processes))

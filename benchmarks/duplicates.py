@@ -92,10 +92,10 @@ def compare(collection: Collection) -> None:
     """By threshold: the share of copies that are as alike to their original, and the pairs of
     different photographs."""
     store = collection.store
-    items = {item.id: Path(item.path) for item in store.items.all()}
-    units = {unit.id: items[unit.item] for unit in store.units.of_items(items)}
+    items = {item.id: Path(item.path) for item in store.files.all()}
+    units = {unit.id: items[unit.file] for unit in store.passages.of_files(items)}
     known = store.fingerprints.of_contents()
-    pairs = [(int(known.units[a]), int(known.units[b])) for a, b in candidates(known.pixels)]
+    pairs = [(int(known.passages[a]), int(known.passages[b])) for a, b in candidates(known.pixels)]
     found = likenesses(store, collection.thumbnail, pairs, threshold=0.5)
     names = [(units[a], units[b]) for a, b in found]
     pixels = np.array([one.similarity for one in found.values()])

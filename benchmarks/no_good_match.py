@@ -29,10 +29,10 @@ import seesay
 from seesay.inference.embedder import Embedder
 from seesay.search.asking.query import Part, Query
 from seesay.search.asking.searcher import Searcher
-from seesay.search.catalog.files import ItemDraft
-from seesay.search.catalog.passages import UnitDraft
+from seesay.search.catalog.drafts import PassageDraft
+from seesay.search.catalog.files import FileDraft
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import SpaceDraft
+from seesay.search.catalog.vectors import EmbeddingSpaceDraft
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "flickr8k-bilingual" / "dev-000000.tar"
 TOPICS = Path(__file__).with_name("no_good_match.json")
@@ -54,21 +54,23 @@ def read(file: Path) -> tuple[list[bytes], list[dict[str, list[str]]]]:
 
 def make_collection(folder: Path, embedder: Embedder, vectors: np.ndarray) -> Store:
     store = Store(folder, create=True)
-    draft = SpaceDraft(model=embedder.name, revision="", preprocessing="", dim=embedder.dim)
+    draft = EmbeddingSpaceDraft(
+        model=embedder.name, revision="", preprocessing="", dim=embedder.dim
+    )
     with store.writing("index"):
         space = store.spaces.add(draft)
         drafts = [
-            ItemDraft(
+            FileDraft(
                 path=f"/{number}.jpg",
-                kind="image",
+                media_type="image",
                 content_hash=str(number),
                 size=1,
                 mtime_ns=1,
-                units=(UnitDraft(kind="image"),),
+                passages=(PassageDraft(modality="image"),),
             )
             for number in range(len(vectors))
         ]
-        units = [stored.units[0] for stored in store.items.put(drafts)]
+        units = [stored.passages[0] for stored in store.files.put(drafts)]
         store.vectors.put(space.id, units, vectors)
         store.spaces.set_ready(space.id)
         store.spaces.activate(space.id)

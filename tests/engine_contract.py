@@ -12,7 +12,7 @@ import numpy as np
 
 import made_collections as made
 from seesay.errors import CollectionError
-from seesay.search.catalog.filters import All, AnyOf, Not, Where
+from seesay.search.catalog.filters import All, AnyOf, Compare, Not
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import building
 from seesay.search.vectors.engine import (
@@ -176,23 +176,23 @@ class Held:
         made.add_photos(self.store, self.space, made.clustered(60, DIM, seed=3), self.next)
         self.next += 60
         with self.store.writing("change"):
-            items = {unit.item for unit in self.store.units.get(removed)}
-            self.store.items.remove(items)
+            items = {unit.file for unit in self.store.passages.get(removed)}
+            self.store.files.remove(items)
             self.store.vectors.put(self.space.id, moved, made.clustered(40, DIM, seed=4))
             for unit in described:
-                self.store.units.describe(unit, metadata={"number": -1, "tag": "described"})
+                self.store.passages.describe(unit, metadata={"number": -1, "tag": "described"})
         return moved, described
 
     def living(self):
-        units, _ = self.store.vectors.get(self.space.id, range(self.store.units.newest + 1))
+        units, _ = self.store.vectors.get(self.space.id, range(self.store.passages.newest + 1))
         return units.tolist()
 
     def assert_right(self, index=None, path="index"):
         """Whatever the filter, the index returns what a scan does."""
         index = index or self.index
-        removed = set(range(self.store.units.newest + 1)) - set(self.living())
-        rare = Where("number", "=", -1)
-        for filter in (None, Where("number", "<", 1500), rare):
+        removed = set(range(self.store.passages.newest + 1)) - set(self.living())
+        rare = Compare("number", "=", -1)
+        for filter in (None, Compare("number", "<", 1500), rare):
             shares = []
             for query in queries()[:6]:
                 found = index.search(query, 10, filter=filter)
@@ -216,7 +216,7 @@ def held(engine, folder):
     space = made.add_space(store, dim=DIM)
     with store.writing("index"):
         drafts = [made.photo(n, metadata=_metadata(n)) for n in range(COUNT // 2)]
-        units = [stored.units[0] for stored in store.items.put(drafts)]
+        units = [stored.passages[0] for stored in store.files.put(drafts)]
         store.vectors.put(space.id, units, made.clustered(len(units), DIM))
         use_engine(store.settings, engine.name)
     held = Held(engine, store)
@@ -235,33 +235,33 @@ def _metadata(number):
     return metadata
 
 
-FEW = Where("number", "<", 90)  # so few that an engine can return all of them
+FEW = Compare("number", "<", 90)  # so few that an engine can return all of them
 FILTERS = (
-    Where("text", "=", HARD_TEXT[0]),
-    *(Where("text", "in", (text, "no such text")) for text in HARD_TEXT[1:]),
-    Where("text", "=", "\u00e9"),
-    Where("tag", "=", "beach"),
-    Where("several", "<", 3),
-    Where("several", "<=", 3.0),
-    Where("several", ">", 105.5),
-    Where("several", ">=", 105.5),
-    Where("several", "=", 100.5),
-    Where("several", "in", (1, 2, 110.5)),
-    Where("date", ">=", datetime(2024, 6, 5)),
-    Where("date", "<", datetime(2024, 6, 5)),
-    Where("date"),
-    Where("many"),
-    Where("many", "=", "value 3"),
-    Where("no such key"),
-    Where("file.folder", "under", "/photos/1"),
-    Where("file.folder", "under", "/"),
-    Where("file.folder", "=", "/photos/2"),
-    Where("file.path", "=", "/photos/1/7.jpg"),
-    Where("file.size", ">", 1040),
-    Where("file.modified", "<", datetime(1970, 1, 1, 0, 0, 30, tzinfo=UTC)),
-    Where("unit.kind", "=", "image"),
-    All((Where("tag", "=", "sea"), Where("several", "<", 2))),
-    AnyOf((Where("number", "=", 3), All((Not(Where("date")), Where("several", ">", 108))))),
+    Compare("text", "=", HARD_TEXT[0]),
+    *(Compare("text", "in", (text, "no such text")) for text in HARD_TEXT[1:]),
+    Compare("text", "=", "\u00e9"),
+    Compare("tag", "=", "beach"),
+    Compare("several", "<", 3),
+    Compare("several", "<=", 3.0),
+    Compare("several", ">", 105.5),
+    Compare("several", ">=", 105.5),
+    Compare("several", "=", 100.5),
+    Compare("several", "in", (1, 2, 110.5)),
+    Compare("date", ">=", datetime(2024, 6, 5)),
+    Compare("date", "<", datetime(2024, 6, 5)),
+    Compare("date"),
+    Compare("many"),
+    Compare("many", "=", "value 3"),
+    Compare("no such key"),
+    Compare("file.folder", "under", "/photos/1"),
+    Compare("file.folder", "under", "/"),
+    Compare("file.folder", "=", "/photos/2"),
+    Compare("file.path", "=", "/photos/1/7.jpg"),
+    Compare("file.size", ">", 1040),
+    Compare("file.modified", "<", datetime(1970, 1, 1, 0, 0, 30, tzinfo=UTC)),
+    Compare("unit.kind", "=", "image"),
+    All((Compare("tag", "=", "sea"), Compare("several", "<", 2))),
+    AnyOf((Compare("number", "=", 3), All((Not(Compare("date")), Compare("several", ">", 108))))),
     All(()),
     AnyOf(()),
 )
@@ -282,7 +282,7 @@ def applies_filters_as_the_mask_does(held):
 
 
 def leaves_filters_that_it_cannot_express_to_the_mask(held):
-    for filter in (Where("text", "contains", "a"), Not(Where("text", "<", "n"))):
+    for filter in (Compare("text", "contains", "a"), Not(Compare("text", "<", "n"))):
         assert pushed_down(filter, held.engine.operators) is None
         found = held.index.search(queries()[0], 10, filter=filter)
         exact = held.index.search(queries()[0], 10, filter=filter, exact=True)
@@ -306,7 +306,9 @@ def is_sent_what_changed_and_nothing_else(held):
     assert (status.recent, status.gone, status.needs_build) == (0, 0, False)
     held.assert_right()
     assert held.index.verify(deep=True) == []
-    assert held.index.search(queries()[0], 300, filter=Where("tag", "=", "described")).plan.matching
+    assert held.index.search(
+        queries()[0], 300, filter=Compare("tag", "=", "described")
+    ).plan.matching
 
 
 def is_right_after_a_transfer_that_broke_off(held, monkeypatch):

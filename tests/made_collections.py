@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from seesay.data.squares import ImageTransformConfig
-from seesay.search.catalog.files import ItemDraft
-from seesay.search.catalog.passages import UnitDraft
+from seesay.search.catalog.drafts import PassageDraft
+from seesay.search.catalog.files import FileDraft
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space, SpaceDraft
+from seesay.search.catalog.vectors import EmbeddingSpace, EmbeddingSpaceDraft
 from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import ListedFile, ReadSettings
 from seesay.search.reading.process import read
@@ -36,42 +36,46 @@ def clustered(count: int, dim: int, seed: int = 0, centres: int = 50) -> np.ndar
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def photo(number: int, **changes: object) -> ItemDraft:
+def photo(number: int, **changes: object) -> FileDraft:
     """A photograph; `changes` go to its one unit."""
-    return ItemDraft(
+    return FileDraft(
         path=f"/photos/{number % 3}/{number}.jpg",
-        kind="image",
+        media_type="image",
         content_hash=f"{number:032x}",
         size=1000 + number,
         mtime_ns=number * 1_000_000_000,
-        units=(UnitDraft(**{"kind": "image", "metadata": {"number": number}, **changes}),),
+        passages=(
+            PassageDraft(**{"modality": "image", "metadata": {"number": number}, **changes}),
+        ),
     )
 
 
-def note(name: str, text: str) -> ItemDraft:
+def note(name: str, text: str) -> FileDraft:
     """A file that holds this text."""
-    return ItemDraft(
+    return FileDraft(
         path=f"/notes/{name}.txt",
-        kind="text",
+        media_type="text",
         content_hash=f"note {name}",
         size=1,
         mtime_ns=1,
-        units=(UnitDraft(kind="text", text=text),),
+        passages=(PassageDraft(modality="text", text=text),),
     )
 
 
-def add_space(store: Store, dim: int = DIM, model: str = "small") -> Space:
+def add_space(store: Store, dim: int = DIM, model: str = "small") -> EmbeddingSpace:
     with store.writing("space"):
         return store.spaces.add(
-            SpaceDraft(model=model, revision="1", preprocessing="none", dim=dim)
+            EmbeddingSpaceDraft(model=model, revision="1", preprocessing="none", dim=dim)
         )
 
 
-def add_photos(store: Store, space: Space, vectors: np.ndarray, first: int = 0) -> list[int]:
+def add_photos(
+    store: Store, space: EmbeddingSpace, vectors: np.ndarray, first: int = 0
+) -> list[int]:
     """A photograph for each vector; returns the numbers of their units."""
     with store.writing("index"):
-        stored = store.items.put([photo(first + number) for number in range(len(vectors))])
-        units = [one.units[0] for one in stored]
+        stored = store.files.put([photo(first + number) for number in range(len(vectors))])
+        units = [one.passages[0] for one in stored]
         store.vectors.put(space.id, units, vectors)
     return units
 
@@ -106,15 +110,15 @@ def add_files(store: Store, paths: Iterable[Path]) -> None:
         for path in paths
     ]
     with store.writing("index"):
-        store.items.put(
+        store.files.put(
             [
-                ItemDraft(
+                FileDraft(
                     path=one.path,
-                    kind=one.media_type or one.error,
+                    media_type=one.media_type or one.error,
                     content_hash=one.content_hash,
                     size=one.size,
                     mtime_ns=one.mtime_ns,
-                    units=one.passages,
+                    passages=one.passages,
                 )
                 for one in results
             ]

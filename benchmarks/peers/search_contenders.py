@@ -91,17 +91,19 @@ class Seesay(Engine):
 
     def fill(self, vectors, numbers):
         from seesay.search.catalog.store import Store
-        from seesay.search.catalog.vectors import SpaceDraft
+        from seesay.search.catalog.vectors import EmbeddingSpaceDraft
 
         self.store = Store(self.folder, create=True)
-        draft = SpaceDraft(model="m", revision="1", preprocessing="p", dim=vectors.shape[1])
+        draft = EmbeddingSpaceDraft(
+            model="m", revision="1", preprocessing="p", dim=vectors.shape[1]
+        )
         with self.store.writing("space"):
             space = self.store.spaces.add(draft)
         for start in range(0, len(vectors), PAGE):
             drafts = [photo(start + n, int(v)) for n, v in enumerate(numbers[start : start + PAGE])]
             with self.store.writing("index"):
-                stored = self.store.items.put(drafts)
-                units = [one.units[0] for one in stored]
+                stored = self.store.files.put(drafts)
+                units = [one.passages[0] for one in stored]
                 self.store.vectors.put(space.id, units, vectors[start : start + PAGE])
 
     def index(self):
@@ -119,23 +121,23 @@ class Seesay(Engine):
         self.opened = self.lane()
 
     def ask(self, query, limit, effort):
-        from seesay.search.catalog.filters import Where
+        from seesay.search.catalog.filters import Compare
 
-        within = None if limit is None else Where("number", "<", limit)
+        within = None if limit is None else Compare("number", "<", limit)
         return self.opened.search(query, TOP, filter=within).units - 1  # units count from 1
 
 
 def photo(row, number):
-    from seesay.search.catalog.files import ItemDraft
-    from seesay.search.catalog.passages import UnitDraft
+    from seesay.search.catalog.drafts import PassageDraft
+    from seesay.search.catalog.files import FileDraft
 
-    return ItemDraft(
+    return FileDraft(
         path=f"/photos/{row % 1000}/{row}.jpg",
-        kind="image",
+        media_type="image",
         content_hash=f"{row:032x}",
         size=row,
         mtime_ns=row,
-        units=(UnitDraft(kind="image", metadata={"number": number}),),
+        passages=(PassageDraft(modality="image", metadata={"number": number}),),
     )
 
 

@@ -68,7 +68,7 @@ def build_seesay(folder: Path) -> None:
         for start in range(0, len(vectors), PAGE):
             drafts = [photo(start + n, int(v)) for n, v in enumerate(numbers[start : start + PAGE])]
             with store.writing("index"):
-                units = [one.units[0] for one in store.items.put(drafts)]
+                units = [one.passages[0] for one in store.files.put(drafts)]
                 store.vectors.put(space.id, units, vectors[start : start + PAGE])
         collection.rebuild()
 

@@ -90,9 +90,9 @@ def test_xargs_rm_leaves_every_content_once_and_then_the_best_of_every_photograp
 
 def test_a_copy_is_found_though_the_file_that_stands_for_its_content_is_gone(attic, model):
     with Collection.open(model=model) as collection:
-        standing = collection.store.fingerprints.of_contents().units.tolist()
-        units = collection.store.units.get(standing)
-        items = collection.store.items.get(unit.item for unit in units)
+        standing = collection.store.fingerprints.of_contents().passages.tolist()
+        units = collection.store.passages.get(standing)
+        items = collection.store.files.get(unit.file for unit in units)
         names = ("1.jpg", "copy of 1.jpg", STRANGE)
         gone = [item.path for item in items if os.path.basename(item.path) in names]
         assert len(gone) == len(PHOTOGRAPHS)

@@ -183,7 +183,7 @@ def test_explain_is_in_one_language_and_keywords_have_no_score(library, capsys, 
     assert run(["search", "长江大桥", "--explain", "--type", "text"]) == 0
     out = capsys.readouterr().out
     assert "关键词 #1" in out and "关键词 #1 (" not in out and "unit.kind=text" in out
-    for english in ("scan", "sum over", "words :", "Where(", " ms", "text  "):
+    for english in ("scan", "sum over", "words :", "Compare(", " ms", "text  "):
         assert english not in out
 
 

@@ -7,16 +7,16 @@ import pytest
 
 from made_collections import photo
 from seesay.errors import CollectionError, ConfigError
-from seesay.search.catalog.files import ItemDraft
-from seesay.search.catalog.filters import matching_units
-from seesay.search.catalog.passages import UnitDraft
+from seesay.search.catalog.drafts import PassageDraft
+from seesay.search.catalog.files import FileDraft
+from seesay.search.catalog.filters import matching_passages
 from seesay.search.catalog.store import Store
 from seesay.search.filtering import (
     as_text,
     check_filter,
     fields_of,
     make_filter,
-    parse_where,
+    parse_filter,
 )
 
 
@@ -36,21 +36,21 @@ def store(tmp_path_factory):
     with Store(tmp_path_factory.mktemp("filters") / "c", create=True) as store:
         drafts = [photo(number, metadata=data) for number, data in PICTURES.items()]
         changed = int(at(2024, 6, 15).timestamp() * 1e9)
-        note = ItemDraft(
+        note = FileDraft(
             path="/notes/a.md",
-            kind="text",
+            media_type="text",
             content_hash="f" * 32,
             size=10,
             mtime_ns=changed,
-            units=(UnitDraft(kind="text", text="a note"),),
+            passages=(PassageDraft(modality="text", text="a note"),),
         )
         with store.writing("index"):
-            store.items.put([*drafts, note])
+            store.files.put([*drafts, note])
         yield store
 
 
 def found(store: Store, **asked) -> list[int]:
-    return sorted(matching_units(make_filter(**asked), store.database).tolist())
+    return sorted(matching_passages(make_filter(**asked), store.database).tolist())
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_nothing_asked_is_no_filter():
 @pytest.mark.parametrize("text", ["", " ", "=3", "~x"])
 def test_a_condition_without_a_key_is_refused(text):
     with pytest.raises(ConfigError, match="names no key; expected one such as width>=1000"):
-        parse_where(text)
+        parse_filter(text)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2024-13", "2024-02-30", "0000", "9999-12-31"])
@@ -141,12 +141,12 @@ def test_the_fields_of_a_filter_are_known():
 @pytest.mark.parametrize("text", ["width>>400", "width=>400", "width==400", "width>", "width>= <3"])
 def test_a_condition_of_two_signs_or_without_a_value_is_refused(text):
     with pytest.raises(ConfigError, match=r"compares width with .*; expected one sign of"):
-        parse_where(text)
+        parse_filter(text)
 
 
 def test_a_value_in_quotes_may_begin_with_a_sign():
-    assert as_text(parse_where("camera='>400'")) == "camera=>400"
-    assert as_text(parse_where("camera=")) == "camera="
+    assert as_text(parse_filter("camera='>400'")) == "camera=>400"
+    assert as_text(parse_filter("camera=")) == "camera="
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_a_value_in_quotes_may_begin_with_a_sign():
     ],
 )
 def test_a_condition_that_can_hold_for_nothing_is_refused(store, text, holds):
-    types = store.units.metadata_types()
+    types = store.metadata.types()
     with pytest.raises(CollectionError, match=rf"can hold for nothing, since .* holds {holds}"):
-        check_filter(parse_where(text), types)
+        check_filter(parse_filter(text), types)
 
 
 @pytest.mark.parametrize(
@@ -178,11 +178,11 @@ def test_a_condition_that_can_hold_for_nothing_is_refused(store, text, holds):
     ],
 )
 def test_a_condition_that_may_hold_passes(store, text):
-    check_filter(parse_where(text), store.units.metadata_types())
+    check_filter(parse_filter(text), store.metadata.types())
 
 
 def test_many_unknown_names_are_not_all_told():
     types = {f"key{n}": {"number"} for n in range(5000)}
     with pytest.raises(CollectionError, match=r"did you mean key77\?") as told:
-        check_filter(parse_where("kee77=1"), types)
+        check_filter(parse_filter("kee77=1"), types)
     assert len(str(told.value)) < 1500

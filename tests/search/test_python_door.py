@@ -7,7 +7,7 @@ import pytest
 from photographs import folder
 from seesay.inference.classifier import ZeroShotClassifier
 from seesay.inference.load import load
-from seesay.search.catalog.filters import Where
+from seesay.search.catalog.filters import Compare
 from seesay.search.collection import Collection
 from seesay.search.indexing.options import IndexOptions
 
@@ -66,7 +66,7 @@ def test_a_search_takes_every_filter_by_name(collection, photos):
     cat = str(photos / "chelsea.png")
     (narrow,) = collection.search(where="file.name=chelsea.png", media="image", folders=photos).hits
     assert narrow.path == cat
-    assert len(collection.search(condition=Where("width", ">=", 1)).hits) == 3
+    assert len(collection.search(condition=Compare("width", ">=", 1)).hits) == 3
     wanted = collection.search("a cat", count=3)
     assert [hit.path for hit in collection.search("a cat", offset=1).hits] == [
         hit.path for hit in wanted.hits[1:]
@@ -116,7 +116,7 @@ def test_nothing_outside_of_the_folders_that_are_allowed_is_read(tmp_path, embed
     (inside / "captions.csv").write_text(table)
     with Collection.open(tmp_path / "mine", create=True, model=embedder) as mine:
         mine.index(inside, IndexOptions(inside=(str(inside),)))
-        assert [one.path for one in mine.store.items.all() if one.kind == "image"] == [
+        assert [one.path for one in mine.store.files.all() if one.media_type == "image"] == [
             str(inside / "moon.png")
         ]
         assert mine.errors() == []

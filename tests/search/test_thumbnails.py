@@ -11,8 +11,8 @@ from PIL import Image, ImageCms
 from made_collections import read_only
 from photographs import folder
 from seesay.errors import CollectionError
-from seesay.search.catalog.files import ItemDraft
-from seesay.search.catalog.passages import UnitDraft
+from seesay.search.catalog.drafts import PassageDraft
+from seesay.search.catalog.files import FileDraft
 from seesay.search.catalog.store import Store
 from seesay.search.reading.files import content_hash
 from seesay.search.thumbnails import Thumbnails
@@ -36,16 +36,16 @@ def store(place):
 def add(store: Store, file) -> int:
     facts = file.stat()
     kind = "text" if file.suffix == ".md" else "image"
-    draft = ItemDraft(
+    draft = FileDraft(
         path=str(file),
-        kind=kind,
+        media_type=kind,
         content_hash=content_hash(file.read_bytes()),
         size=facts.st_size,
         mtime_ns=facts.st_mtime_ns,
-        units=(UnitDraft(kind=kind),),
+        passages=(PassageDraft(modality=kind),),
     )
     with store.writing("index"):
-        return store.items.put([draft])[0].units[0]
+        return store.files.put([draft])[0].passages[0]
 
 
 def size_of(picture: bytes) -> tuple[int, int]:

@@ -93,12 +93,12 @@ def vectors_of(collection):
 
 def metadata_of(collection, name):
     (unit,) = collection.units_of(Path("pictures") / name)
-    return collection.store.units.metadata([unit])[unit]
+    return collection.store.metadata.get([unit])[unit]
 
 
 def caption_of(collection, name):
     (unit,) = collection.units_of(Path("pictures") / name)
-    return collection.store.units.get([unit])[0].text
+    return collection.store.passages.get([unit])[0].text
 
 
 def counts(report):

@@ -110,7 +110,7 @@ def test_programs_and_assistants_are_given_the_caption(folder, library):
         (statistics,) = client.get("/v1/collections/album").json()["statistics"]["spaces"]
         assert statistics["captions"] == 2
         shown = client.get("/openapi.json").json()["components"]["schemas"]
-        assert "captions" in shown["SpaceStatistics"]["properties"]
+        assert "captions" in shown["EmbeddingSpaceStatistics"]["properties"]
 
     async def talk():
         async with Client(build_mcp(library)) as assistant:

@@ -166,7 +166,7 @@ DAMAGES = {
     damage_text_as_pickle: "cannot be read as plain tensors",
     damage_no_weights: "has no weights; expected one of model.safetensors",
     damage_no_config: "has no config.json",
-    damage_cut_config: "cannot be read as JSON",
+    damage_cut_config: "not JSON",
     damage_config_is_a_list: "holds a list; expected a JSON object",
     damage_other_family: "of type 'llama'; expected one of clip, metaclip_2, siglip",
     damage_wrong_type_in_config: "do not describe a model",

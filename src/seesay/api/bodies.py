@@ -27,7 +27,7 @@ from seesay.inference.classifier import NONE_ABOVE
 from seesay.search.asking.query import MOST_HITS, Query, RetrieverName
 from seesay.search.asking.tags import LONGEST_LABEL, MOST_LABELS
 from seesay.search.catalog.filters import Filter
-from seesay.search.filtering import UnitType, make_filter
+from seesay.search.filtering import PassageType, make_filter
 from seesay.text import Text
 
 Words = Annotated[str, Field(max_length=MAX_WORDS)]
@@ -70,7 +70,7 @@ class _Narrowed(BaseModel):
     """Only what is not older than this day, month or year: 2024-05-31, 2024-05 or 2024."""
     until: Day | None = None
     """Only what is not newer than this day, month or year."""
-    type: UnitType | None = None
+    type: PassageType | None = None
     """Only pictures, texts, pages or moments."""
     collection: Name | None = None
     """The name of a collection; the first one that is served where it is left out."""

@@ -16,11 +16,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from seesay.search.catalog.filters import All, AnyOf, Not, Where
+from seesay.search.catalog.filters import All, AnyOf, Compare, Not
 from seesay.search.plain import to_json
 
 _PLAIN = (str, int, float, bool, NoneType, Any, date, datetime)
-_FILTERS = (Where, All, AnyOf, Not)  # each may hold others, to any depth
+_FILTERS = (Compare, All, AnyOf, Not)  # each may hold others, to any depth
 
 
 def answer(result: Any, status: int = 200) -> Response:

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from seesay import __version__
-from seesay.cli.chinese import in_chinese
 from seesay.cli.classify import classify
 from seesay.cli.duplicates import duplicates
 from seesay.cli.embed import embed
@@ -196,7 +195,7 @@ def _report(error: SeesayError | typer.TyperException, *, as_json: bool) -> None
     """One line on stderr, or one JSON object there."""
     text, kind = str(error), type(error).__name__
     if isinstance(error, SeesayError):
-        text = in_chinese(error.text.in_language(language()))
+        text = error.text.in_language(language())
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         see = f"{context.command_path} --help" if context else "seesay --help"

@@ -225,9 +225,13 @@ def _copy(located: "Located", to: Path) -> Path:
             shutil.rmtree(unfinished, ignore_errors=True)
     except (OSError, shutil.Error) as error:
         raise DownloadError(
-            f"{to} cannot be written ({error}); expected a place with room and the right to "
-            f"write. The model itself is in {located.folder}: use it from there, or choose another "
-            "folder"
+            Text(
+                f"{to} cannot be written ({error}); expected a place with room and the right to "
+                f"write. The model itself is in {located.folder}: use it from there, or choose "
+                "another folder",
+                f"无法写入 {to}（{error}）；应为有空间、有写权限的位置；模型已在 "
+                f"{located.folder}：可直接使用，或换一个文件夹",
+            )
         ) from error
     return to
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from seesay.search.catalog.ledger import Run
-    from seesay.search.statistics import SpaceStatistics, Statistics
+    from seesay.search.statistics import EmbeddingSpaceStatistics, Statistics
 
 
 def stats(collection: Collection = None, json: Json = False) -> None:
@@ -65,7 +65,7 @@ def _run(run: "Run") -> str:
     return f"{action}{say(': ', '：')}{states[run.state]}"
 
 
-def _space(space: "SpaceStatistics") -> list[str]:
+def _space(space: "EmbeddingSpaceStatistics") -> list[str]:
     states = {
         "active": say("in use", "使用中"),
         "ready": say("kept", "保留"),
@@ -76,7 +76,7 @@ def _space(space: "SpaceStatistics") -> list[str]:
     return [space.model, str(space.dim), *counts, state]
 
 
-def _indexes(space: "SpaceStatistics") -> "Iterator[list[str]]":
+def _indexes(space: "EmbeddingSpaceStatistics") -> "Iterator[list[str]]":
     from seesay.cli.rebuild import index_kind
     from seesay.cli.results import lane_name, shown_path
 

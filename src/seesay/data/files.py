@@ -63,7 +63,7 @@ def write_whole(file: Path) -> Iterator[Path]:
     """
     file = Path(os.path.realpath(file))  # replace what a link points to, not the link
     if file.exists() and not file.is_file():
-        raise _refusal(file, "a folder or a device has this name")
+        raise _refusal(file, Text("a folder or a device has this name", "已有同名的文件夹或设备"))
     unfinished = file.with_name(f".{file.name[:40]}-{secrets.token_hex(4)}")
     try:
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
@@ -72,7 +72,7 @@ def write_whole(file: Path) -> Iterator[Path]:
         unfinished.replace(file)
         _sync(file.parent)  # the new name too survives a power cut
     except OSError as error:
-        raise _refusal(file, error.strerror or str(error)) from error
+        raise _refusal(file, Text.of(error.strerror or error)) from error
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -126,13 +126,17 @@ def _swap(new: Path, folder: Path) -> None:
 def check_folder(file: Path) -> None:
     """Raises DataError where the folder that `file` is to stand in is not there."""
     if not (folder := file.absolute().parent).is_dir():
-        raise _refusal(file, f"there is no folder {folder}")
+        raise _refusal(file, Text(f"there is no folder {folder}", f"没有文件夹 {folder}"))
 
 
-def _refusal(file: Path, reason: str) -> DataError:
+def _refusal(file: Path, reason: Text) -> DataError:
     return DataError(
-        f"{file} cannot be written: {reason}; expected the path of a file in a folder that exists, "
-        "with room and the right to write; choose another path, or create the folder"
+        Text(
+            f"{file} cannot be written: {reason.en}; expected the path of a file in a folder that "
+            "exists, with room and the right to write; choose another path, or create the folder",
+            f"无法写入 {file}：{reason.zh}；应为已有文件夹中的文件路径，有空间和写权限；"
+            "请换一个路径，或先建好文件夹",
+        )
     )
 
 

@@ -41,12 +41,23 @@ def plain_size(path: Path, most: int | None = None) -> int:
             )
         ) from None
     except (OSError, ValueError) as error:
-        raise _unreadable(path, f"({getattr(error, 'strerror', None) or error})") from None
+        raise _unreadable(path, Text.of(getattr(error, "strerror", None) or error)) from None
     if not stat.S_ISREG(facts.st_mode):
         folder = stat.S_ISDIR(facts.st_mode)
-        raise _unreadable(path, f"(it is a {'folder' if folder else 'device or pipe'})")
+        raise _unreadable(
+            path,
+            Text("it is a folder", "它是文件夹")
+            if folder
+            else Text("it is a device or pipe", "它是设备或管道"),
+        )
     if most is not None and facts.st_size > most:
-        raise _unreadable(path, f"({facts.st_size:,} bytes, where {most:,} are enough)")
+        raise _unreadable(
+            path,
+            Text(
+                f"{facts.st_size:,} bytes, where {most:,} are enough",
+                f"有 {facts.st_size:,} 字节，而 {most:,} 已足够",
+            ),
+        )
     return facts.st_size
 
 
@@ -57,9 +68,11 @@ def read_bytes(path: Path, most: int) -> bytes:
         with path.open("rb") as stream:
             content = stream.read(most + 1)  # some files, as in /proc, hide their size
     except OSError as error:
-        raise _unreadable(path, f"({error.strerror or error})") from None
+        raise _unreadable(path, Text.of(error.strerror or error)) from None
     if len(content) > most:
-        raise _unreadable(path, f"(over {most:,} bytes, which are enough)")
+        raise _unreadable(
+            path, Text(f"over {most:,} bytes, which are enough", f"超过足够用的 {most:,} 字节")
+        )
     return content
 
 
@@ -68,7 +81,13 @@ def read_text(path: Path, most: int) -> str:
     try:
         return read_bytes(path, most).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _unreadable(path, f"as UTF-8 ({error.reason} at byte {error.start})") from None
+        raise _unreadable(
+            path,
+            Text(
+                f"not UTF-8: {error.reason} at byte {error.start}",
+                f"不是 UTF-8：第 {error.start} 字节处 {error.reason}",
+            ),
+        ) from None
 
 
 def read_json(path: Path, most: int = MOST_CONFIG) -> dict[str, Any]:
@@ -79,15 +98,21 @@ def read_json(path: Path, most: int = MOST_CONFIG) -> dict[str, Any]:
 def parse_json(text: str, path: Path) -> dict[str, Any]:
     """The same from the text that `path` held."""
     if max(text.count(","), text.count("["), text.count("{")) > MOST_VALUES:
-        raise _unreadable(path, f"(over {MOST_VALUES:,} values, which are enough)")
+        raise _unreadable(
+            path,
+            Text(
+                f"over {MOST_VALUES:,} values, which are enough",
+                f"超过足够用的 {MOST_VALUES:,} 个值",
+            ),
+        )
     try:
         value = json.loads(
             text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite
         )
     except RecursionError:
-        raise _unreadable(path, "as JSON (it is nested too deeply)") from None
+        raise _unreadable(path, Text("JSON that is nested too deeply", "JSON 嵌套过深")) from None
     except ValueError as error:
-        raise _unreadable(path, f"as JSON ({error})") from None
+        raise _unreadable(path, Text(f"not JSON: {error}", f"不是 JSON：{error}")) from None
     if not isinstance(value, dict):
         raise WeightsError(
             Text(
@@ -113,8 +138,12 @@ def _finite(text: str) -> float:
     return number
 
 
-def _unreadable(path: Path, reason: str) -> WeightsError:
+def _unreadable(path: Path, reason: Text) -> WeightsError:
     return WeightsError(
-        f"{path} cannot be read {reason}; expected the plain file that the checkpoint was "
-        "published with. Download it again, or copy it from the checkpoint's source"
+        Text(
+            f"{path} cannot be read ({reason.en}); expected the plain file that the checkpoint was "
+            "published with. Download it again, or copy it from the checkpoint's source",
+            f"无法读取 {path}（{reason.zh}）；应为检查点发布时的普通文件；"
+            "请重新下载，或从检查点的来源复制",
+        )
     )

@@ -22,7 +22,7 @@ from seesay.inference.confidence import Calibration, Mixture, sentence_weight
 from seesay.inference.embedder import Embedder, Failure, Progress
 from seesay.inference.prompts import check_templates, fill, templates
 from seesay.inference.text_embedder import TextEmbedder
-from seesay.text import Language, detect_language
+from seesay.text import Language, Text, detect_language
 
 NONE_ABOVE = 0.9
 CHUNK = 1024  # pictures scored at once: bounds memory at CHUNK x labels, whatever the folder holds
@@ -248,13 +248,19 @@ def _check_labels(labels: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     names = [label for label, _ in pairs]
     if repeated := [label for label, count in Counter(names).items() if count > 1]:
         raise ConfigError(
-            f"the labels {repeated} are given more than once; expected each label once; "
-            "remove the repetitions"
+            Text(
+                f"the labels {repeated} are given more than once; expected each label once; "
+                "remove the repetitions",
+                f"标签 {repeated} 重复出现；每个标签应只写一次；请去掉重复的",
+            )
         )
     if not pairs or not all(label and name for label, name in pairs):
         raise ConfigError(
-            f"the labels {names} are empty or hold an empty one; expected at least one name; "
-            "give them as in 'cat,dog' or '猫,狗'"
+            Text(
+                f"the labels {names} are empty or hold an empty one; expected at least one name; "
+                "give them as in 'cat,dog' or '猫,狗'",
+                f"标签 {names} 为空，或含有空的标签；应至少有一个名称；请写成“猫,狗”这样",
+            )
         )
     return dict(pairs)
 
@@ -262,7 +268,12 @@ def _check_labels(labels: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
 def _check_none_above(none_above: float | None) -> float | None:
     if none_above is not None and not 0 < none_above < 1:
         raise ConfigError(
-            f"none_above is {none_above}; expected a chance above 0 and below 1 "
-            f"(usual: {NONE_ABOVE}), or None to always answer with a label; choose one of these"
+            Text(
+                f"none_above is {none_above}; expected a chance above 0 and below 1 "
+                f"(usual: {NONE_ABOVE}), or None to always answer with a label; choose one of "
+                "these",
+                f"none_above 为 {none_above}；应为 0 到 1 之间的概率（通常为 {NONE_ABOVE}），"
+                "或用 None 表示总要选一个标签；请改正",
+            )
         )
     return none_above

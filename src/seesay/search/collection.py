@@ -26,13 +26,13 @@ from seesay.search.asking.query import Query
 from seesay.search.asking.results import Hit, Results
 from seesay.search.asking.searcher import Searcher
 from seesay.search.asking.tags import TagReport, tag
+from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.export import export
 from seesay.search.catalog.files import Quarantined
 from seesay.search.catalog.filters import Filter
 from seesay.search.catalog.map import MOST_POINTS, Map, draw_map, draw_places
-from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.checking.findings import Finding
 from seesay.search.checking.repair import BuiltIndex, rebuild
 from seesay.search.checking.verify import (
@@ -42,7 +42,7 @@ from seesay.search.checking.verify import (
     check_truth,
 )
 from seesay.search.description import Description, describe, newest
-from seesay.search.filtering import UnitType, check_filter
+from seesay.search.filtering import PassageType, check_filter
 from seesay.search.indexing.fill import FillReport, fill
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions, IndexProgress, IndexReport
@@ -55,6 +55,7 @@ from seesay.search.reading.files import ReadLimits
 from seesay.search.statistics import Facets, Statistics, facets, gather
 from seesay.search.thumbnails import Thumbnails
 from seesay.search.vectors.vector_index import VectorIndex
+from seesay.text import Text
 
 OnProgress = Callable[[IndexProgress], None]
 
@@ -169,7 +170,7 @@ class Collection:
                 self.model = CollectionModel(self.store, embedder, device=self._device)
         return report
 
-    def forget_unused(self) -> list[Space]:
+    def forget_unused(self) -> list[EmbeddingSpace]:
         """Remove the vectors of every model but the one in use; returns what was removed."""
         with self.store.writing("forget models"):
             unused = [space for space in self.store.spaces.all() if not space.active]
@@ -210,13 +211,16 @@ class Collection:
         not there."""
         self.store.require_writable()
         numbers = [units] if isinstance(units, int) else list(units)
-        known = self.store.units.get(numbers)
+        known = self.store.passages.get(numbers)
         if absent := sorted({*numbers} - {unit.id for unit in known}):
             raise CollectionError(
-                f"there is no unit {absent[0]}, expected the number of one that was found; search "
-                "again"
+                Text(
+                    f"there is no unit {absent[0]}, expected the number of one that was found; "
+                    "search again",
+                    f"没有条目 {absent[0]}；应为查找结果中的编号；请重新查找",
+                )
             )
-        files = self.store.items.get({unit.item for unit in known})
+        files = self.store.files.get({unit.file for unit in known})
         return remove(self.store, [*map(absolute, several(paths)), *(one.path for one in files)])
 
     def retry_errors(self) -> int:
@@ -237,7 +241,7 @@ class Collection:
         folders: str | Path | Sequence[str | Path] = (),
         since: str | None = None,
         until: str | None = None,
-        media: UnitType | None = None,
+        media: PassageType | None = None,
         count: int = 20,
         offset: int = 0,
         min_confidence: float | None = None,
@@ -347,16 +351,20 @@ class Collection:
 
     def units_of(self, path: str | Path) -> list[int]:
         """The numbers of the units of a file; none where it is not in the collection."""
-        items = self.store.items.by_path([absolute(path)])
-        return [unit.id for unit in self.store.units.of_items(i.id for i in items.values())]
+        items = self.store.files.by_path([absolute(path)])
+        return [unit.id for unit in self.store.passages.of_files(i.id for i in items.values())]
 
     def known_roots(self) -> list[str]:
         """The folders that were indexed before. Raises ConfigError where there are none."""
         roots = known_roots(self.store)
         if not roots:
             raise ConfigError(
-                f"no files and folders were named, and {self.store.folder} knows none of before; "
-                "expected at least one path: seesay index FOLDER"
+                Text(
+                    f"no files and folders were named, and {self.store.folder} knows none of "
+                    "before; expected at least one path: seesay index FOLDER",
+                    f"没有给出文件或文件夹，{self.store.folder} 里也没有收录过的；"
+                    "至少应给出一个：seesay index 文件夹",
+                )
             )
         return list(roots)
 
@@ -419,19 +427,23 @@ class Collection:
             self._searcher.close()
             self._searcher = None
 
-    def _space(self) -> Space:
+    def _space(self) -> EmbeddingSpace:
         """The one in use. Raises CollectionError where nothing was indexed yet."""
         space = self.store.spaces.active()
         if space is None:
             raise CollectionError(
-                f"{self.store.folder} is empty, expected a collection with something in it; index "
-                "some pictures and texts first: seesay index FOLDER"
+                Text(
+                    f"{self.store.folder} is empty, expected a collection with something in it; "
+                    "index some pictures and texts first: seesay index FOLDER",
+                    f"{self.store.folder} 是空的；应为有内容的资料库；请先收录图片和文字："
+                    "seesay index 文件夹",
+                )
             )
         return space
 
     def _check(self, condition: Filter | None) -> None:
         if condition is not None:
-            check_filter(condition, self.store.units.metadata_types())
+            check_filter(condition, self.store.metadata.types())
 
     def _roots(self, paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
         return several(paths) or [*self.known_roots()]

@@ -1,4 +1,4 @@
-"""All that is known of one unit: what a person or an assistant asks after finding it."""
+"""All that is known of one passage: what a person or an assistant asks after finding it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,26 +9,27 @@ import numpy as np
 from seesay.search.asking.likeness import ThumbnailOf, candidates_among, likenesses
 from seesay.search.asking.results import Hit, Ranked, make_hits
 from seesay.search.asking.searcher import Searcher
+from seesay.search.catalog.drafts import Place
 from seesay.search.catalog.metadata import DATE_KEY, EPOCH, Value, local_time
-from seesay.search.catalog.passages import Locator, Unit
+from seesay.search.catalog.passages import Passage
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 
 _NEAR = 20  # of the nearest, as many are looked at
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """A unit, the file it belongs to, and what looks the same."""
+    """A passage, the file it belongs to, and what looks the same."""
 
     unit: int
     item: int
     path: str
     kind: str
-    """What the unit is: "image", "page", "moment" or "text"."""
+    """What the passage is: "image", "page", "moment" or "text"."""
     file_kind: str
     """What the file is: "image", "text" and so on."""
-    locator: Locator
+    locator: Place
     text: str | None
     metadata: Mapping[str, Value | tuple[Value, ...]]
     size: int
@@ -45,55 +46,59 @@ class Description:
 
 
 def describe(
-    store: Store, space: Space, searcher: Searcher, unit: int, thumbnail: ThumbnailOf
+    store: Store, space: EmbeddingSpace, searcher: Searcher, passage: int, thumbnail: ThumbnailOf
 ) -> Description:
-    """Raises CollectionError where there is no such unit."""
+    """Raises CollectionError where there is no such passage."""
     with store.database.snapshot():
-        known, item = store.unit_with_item(unit)
-        metadata = store.units.metadata([unit])[unit]
-        same = store.items.by_hash([item.content_hash] if item.content_hash else [])
-    copies = tuple(one.path for one in same if one.id != item.id)
+        known, file = store.passage_with_file(passage)
+        metadata = store.metadata.get([passage])[passage]
+        same = store.files.by_hash([file.content_hash] if file.content_hash else [])
+    copies = tuple(one.path for one in same if one.id != file.id)
     taken = metadata.get(DATE_KEY)
-    near = _near(store, space, searcher, known, thumbnail) if known.kind == "image" else ()
+    near = _near(store, space, searcher, known, thumbnail) if known.media_type == "image" else ()
     return Description(
-        unit=unit,
-        item=item.id,
-        path=item.path,
-        kind=known.kind,
-        file_kind=item.kind,
-        locator=known.locator,
+        unit=passage,
+        item=file.id,
+        path=file.path,
+        kind=known.media_type,
+        file_kind=file.media_type,
+        locator=known.place,
         text=known.text,
         metadata=metadata,
-        size=item.size,
-        date=taken if isinstance(taken, datetime) else local_time(item.mtime_ns),
-        modified=EPOCH + timedelta(microseconds=item.mtime_ns // 1000),
+        size=file.size,
+        date=taken if isinstance(taken, datetime) else local_time(file.mtime_ns),
+        modified=EPOCH + timedelta(microseconds=file.mtime_ns // 1000),
         copies=copies,
-        near_duplicates=tuple(path for path in near if path not in {item.path, *copies}),
+        near_duplicates=tuple(path for path in near if path not in {file.path, *copies}),
     )
 
 
 def _near(
-    store: Store, space: Space, searcher: Searcher, unit: Unit, thumbnail: ThumbnailOf
+    store: Store,
+    space: EmbeddingSpace,
+    searcher: Searcher,
+    passage: Passage,
+    thumbnail: ThumbnailOf,
 ) -> Sequence[str]:
-    if not len(store.vectors.get(space.id, [unit.id])[0]):
+    if not len(store.vectors.get(space.id, [passage.id])[0]):
         return ()  # it came a moment ago, and its vector is still to come
-    hits = [hit for hit in searcher.similar([unit.id], count=_NEAR).hits if hit.kind == "image"]
-    pairs = candidates_among(store, [unit.id, *(hit.unit for hit in hits)])
-    own = [pair for pair in pairs if pair[0] == unit.id]
+    hits = [hit for hit in searcher.similar([passage.id], count=_NEAR).hits if hit.kind == "image"]
+    pairs = candidates_among(store, [passage.id, *(hit.unit for hit in hits)])
+    own = [pair for pair in pairs if pair[0] == passage.id]
     alike = {other for _, other in likenesses(store, thumbnail, own)}
     return [hit.path for hit in hits if hit.unit in alike]
 
 
 def newest(store: Store, count: int) -> list[Hit]:
     """The pictures that came last, the last first, copies folded; where there is no picture, the
-    same of texts. Numbers of units only grow, so the order is that of coming in."""
+    same of texts. Numbers of passages only grow, so the order is that of coming in."""
     for modality in ("image", "text"):
         rows = store.database.rows(
             "SELECT id FROM units WHERE modality = ? ORDER BY id DESC LIMIT ?",
             (modality, 2 * count),
         )
         if rows:
-            units = np.array([number for (number,) in rows], np.int64)
-            ranked = Ranked(units, np.zeros(len(units)), np.full(len(units), 100.0))
+            passages = np.array([number for (number,) in rows], np.int64)
+            ranked = Ranked(passages, np.zeros(len(passages)), np.full(len(passages), 100.0))
             return make_hits(store, ranked, slice(0, count))
     return []

@@ -14,7 +14,7 @@ from typing import Literal
 
 from seesay.data.folders import several
 from seesay.errors import CollectionError, ConfigError
-from seesay.search.catalog.filters import CHANGED, FACTS, All, AnyOf, Filter, Not, Operator, Where
+from seesay.search.catalog.filters import CHANGED, FACTS, All, AnyOf, Compare, Filter, Not, Operator
 from seesay.search.catalog.metadata import DATE_KEY, Value, ValueType, type_of
 from seesay.text import Text
 
@@ -26,7 +26,7 @@ _TYPES = {
 }
 _MOST_NAMED = 50
 
-UnitType = Literal["image", "text", "page", "moment"]
+PassageType = Literal["image", "text", "page", "moment"]
 
 _CONDITION = re.compile(r"(?P<field>[^=<>!~]+?)\s*(?P<sign>>=|<=|!=|=|>|<|~)\s*(?P<value>.*)", re.S)
 _DAY = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
@@ -40,18 +40,18 @@ def make_filter(
     folders: str | Path | Sequence[str | Path] = (),
     since: str | None = None,
     until: str | None = None,
-    kind: UnitType | None = None,
+    kind: PassageType | None = None,
 ) -> Filter | None:
     """All of these together; several folders as "one of them". None where nothing is asked. `where`
-    is a filter, or conditions as `parse_where` reads them.
+    is a filter, or conditions as `parse_filter` reads them.
 
     `since` and `until` are days, months or years (2024, 2024-05, 2024-05-31), both inclusive. They
     count for the day a picture was taken, or for the last change of a file that does not say.
     Raises ConfigError for what cannot be read."""
-    parts = [where] if isinstance(where, Filter) else [*map(parse_where, several(where))]
+    parts = [where] if isinstance(where, Filter) else [*map(parse_filter, several(where))]
     if folders:
         full = (os.path.abspath(os.path.expanduser(folder)) for folder in several(folders))
-        parts.append(AnyOf(tuple(Where("file.folder", "under", folder) for folder in full)))
+        parts.append(AnyOf(tuple(Compare("file.folder", "under", folder) for folder in full)))
     if since is not None and until is not None and _period(since)[0] >= _period(until)[1]:
         raise ConfigError(
             Text(
@@ -65,7 +65,7 @@ def make_filter(
     if until is not None:
         parts.append(_dated("<", _period(until)[1]))
     if kind is not None:
-        parts.append(Where("unit.kind", "=", kind))
+        parts.append(Compare("unit.kind", "=", kind))
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else All(tuple(parts))
@@ -77,7 +77,7 @@ def days_of(text: str) -> tuple[date, date]:
     return first.date(), (after - timedelta(days=1)).date()
 
 
-def parse_where(text: str) -> Filter:
+def parse_filter(text: str) -> Filter:
     """One condition: `key=value`, `key!=value`, `key>value` (also >= < <=), `key~part` (contains),
     or `key` alone (has it at all). A date may be a day, a month or a year."""
     found = _CONDITION.fullmatch(text.strip())
@@ -91,7 +91,7 @@ def parse_where(text: str) -> Filter:
                     "或只写键名；参见 seesay search --help",
                 )
             )
-        return Where(text.strip())
+        return Compare(text.strip())
     field, sign, value = found["field"], found["sign"], found["value"].strip()
     if value[:1] in _SIGN_MARKS or (not value and sign in _SIGNS):
         raise ConfigError(
@@ -104,7 +104,7 @@ def parse_where(text: str) -> Filter:
         )
     value = value.strip("\"'")
     if sign == "~":
-        return Where(field, "contains", value)
+        return Compare(field, "contains", value)
     if sign == "!=":
         return Not(_equal(field, value))
     if sign == "=":
@@ -112,11 +112,11 @@ def parse_where(text: str) -> Filter:
     return _compared(field, _SIGNS[sign], value)
 
 
-def check_filter(condition: Filter, types: Mapping[str, Collection[ValueType]]) -> None:
+def check_filter(filter: Filter, types: Mapping[str, Collection[ValueType]]) -> None:
     """`types` are the keys of a collection with the types of their values. Raises CollectionError
     for a key that nothing has, and for a value of a type that no value of the key is of."""
     known = {**types, **{name: (kind,) for name, (kind, _) in FACTS.items()}}
-    unknown = sorted(set(fields_of(condition)) - known.keys())
+    unknown = sorted(set(fields_of(filter)) - known.keys())
     if unknown:
         some = sorted(known)
         near = difflib.get_close_matches(unknown[0], some, n=1)
@@ -130,41 +130,41 @@ def check_filter(condition: Filter, types: Mapping[str, Collection[ValueType]]) 
                 + (f"是不是想用 {near[0]}？" if near else "请改正名称"),
             )
         )
-    if problem := _mismatch(condition, known):
+    if problem := _mismatch(filter, known):
         raise CollectionError(problem)
 
 
-def _mismatch(condition: Filter, known: Mapping[str, Collection[ValueType]]) -> Text | None:
+def _mismatch(filter: Filter, known: Mapping[str, Collection[ValueType]]) -> Text | None:
     """Why a condition can hold for nothing; where one of several is enough, for all of them."""
-    match condition:
-        case Where(field, operator, _):
+    match filter:
+        case Compare(field, operator, _):
             of = known.get(field, ())
-            asked = {"text"} if operator in _OF_TEXT else {*map(type_of, condition.values)}
+            asked = {"text"} if operator in _OF_TEXT else {*map(type_of, filter.values)}
             if not of or not asked or asked.intersection(of):
                 return None
             held = [_TYPES[kind] for kind in sorted(of)]
             return Text(
-                f"the condition {as_text(condition)} can hold for nothing, since {field} holds "
+                f"the condition {as_text(filter)} can hold for nothing, since {field} holds "
                 f"{' or holds '.join(one.en for one in held)}; expected one of these; correct the "
                 "value",
-                f"条件 {as_text(condition)} 不可能成立：{field} 的值是"
+                f"条件 {as_text(filter)} 不可能成立：{field} 的值是"
                 f"{'或'.join(one.zh for one in held)}；应与这样的值比较；请改正条件里的值",
             )
         case Not(part):
             return _mismatch(part, known)
         case All(parts) | AnyOf(parts):
             problems = [problem for part in parts if (problem := _mismatch(part, known))]
-            enough = 1 if isinstance(condition, All) else max(len(parts), 1)
+            enough = 1 if isinstance(filter, All) else max(len(parts), 1)
             return problems[0] if len(problems) >= enough else None
 
 
-def fields_of(condition: Filter) -> Iterable[str]:
+def fields_of(filter: Filter) -> Iterable[str]:
     """The name of every field that a filter asks for; but not the date, which `since` and `until`
     ask for whether anything has one or not."""
-    match condition:
-        case Where():
-            if condition.field != DATE_KEY:
-                yield condition.field
+    match filter:
+        case Compare():
+            if filter.field != DATE_KEY:
+                yield filter.field
         case Not(part):
             yield from fields_of(part)
         case All(parts) | AnyOf(parts):
@@ -172,10 +172,10 @@ def fields_of(condition: Filter) -> Iterable[str]:
                 yield from fields_of(part)
 
 
-def as_text(condition: Filter) -> str:
+def as_text(filter: Filter) -> str:
     """A filter in signs that need no language: `date>=2021-05-01 & date<2021-06-01`."""
-    match condition:
-        case Where(field, operator, value):
+    match filter:
+        case Compare(field, operator, value):
             if operator == "exists":
                 return field
             if operator == "under":
@@ -207,26 +207,26 @@ def _equal(field: str, value: str) -> Filter:
     """A key has values of one type or another: `2024` may be a number, a text or a year."""
     ways: list[Filter] = []
     if (number := _number(value)) is not None and _may_be(field, "number"):
-        ways.append(Where(field, "=", number))
+        ways.append(Compare(field, "=", number))
     if _DAY.fullmatch(value) and _may_be(field, "date"):
         first, after = _period(value)
-        ways.append(All((Where(field, ">=", first), Where(field, "<", after))))
+        ways.append(All((Compare(field, ">=", first), Compare(field, "<", after))))
     if _may_be(field, "text") or not ways:
-        ways.append(Where(field, "=", value))
+        ways.append(Compare(field, "=", value))
     return ways[0] if len(ways) == 1 else AnyOf(tuple(ways))
 
 
 def _compared(field: str, sign: Operator, value: str) -> Filter:
     ways: list[Filter] = []
     if (number := _number(value)) is not None and _may_be(field, "number"):
-        ways.append(Where(field, sign, number))
+        ways.append(Compare(field, sign, number))
     if _DAY.fullmatch(value) and _may_be(field, "date"):
         first, after = _period(value)
         # After a day means after the whole of it, and up to a day includes it.
         edge, way = {">": (after, ">="), "<=": (after, "<")}.get(sign, (first, sign))
-        ways.append(Where(field, way, edge))  # type: ignore[arg-type]
+        ways.append(Compare(field, way, edge))  # type: ignore[arg-type]
     if not ways:
-        ways.append(Where(field, sign, value))
+        ways.append(Compare(field, sign, value))
     return ways[0] if len(ways) == 1 else AnyOf(tuple(ways))
 
 
@@ -237,8 +237,8 @@ def _may_be(field: str, kind: str) -> bool:
 
 def _dated(sign: Operator, moment: datetime) -> Filter:
     """What was not taken at a known time counts by its file."""
-    changed = Where(CHANGED, sign, moment)
-    return AnyOf((Where(DATE_KEY, sign, moment), All((Not(Where(DATE_KEY)), changed))))
+    changed = Compare(CHANGED, sign, moment)
+    return AnyOf((Compare(DATE_KEY, sign, moment), All((Not(Compare(DATE_KEY)), changed))))
 
 
 def _period(text: str) -> tuple[datetime, datetime]:

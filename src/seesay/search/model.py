@@ -11,7 +11,7 @@ from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
 from seesay.inference.text_embedder import TextEmbedder, load_texts
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space, key_of
+from seesay.search.catalog.vectors import EmbeddingSpace, key_of
 from seesay.search.indexing.embed import draft_of
 from seesay.text import Text
 from seesay.weights.catalog import BUILT_IN, find, unknown_model
@@ -105,7 +105,9 @@ def _another(store: Store, known: str, given: str) -> CollectionError:
     )
 
 
-def _changed(store: Store, space: Space, embedder: Embedder | TextEmbedder) -> CollectionError:
+def _changed(
+    store: Store, space: EmbeddingSpace, embedder: Embedder | TextEmbedder
+) -> CollectionError:
     again = f"seesay index --model {shlex.quote(space.model)}"
     return CollectionError(
         Text(

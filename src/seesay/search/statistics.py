@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from socket import gethostname
 
+from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.ledger import Run
 from seesay.search.catalog.metadata import (
     DATE_KEY,
@@ -20,10 +21,9 @@ from seesay.search.catalog.metadata import (
     moment,
     read,
 )
-from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.paths import text_to_path
 from seesay.search.catalog.store import FILE, Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.thumbnails import FOLDER
 from seesay.search.vectors import generations
 from seesay.search.vectors.engine import IndexDamagedError
@@ -45,7 +45,7 @@ class IndexStatistics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpaceStatistics:
+class EmbeddingSpaceStatistics:
     """The vectors of one model."""
 
     model: str
@@ -76,7 +76,7 @@ class Statistics:
     """Files that are known and not there."""
     failed: int
     """Files that could not be read."""
-    spaces: tuple[SpaceStatistics, ...]
+    spaces: tuple[EmbeddingSpaceStatistics, ...]
     engine: str
     """What the next index is built with: see `engine_of`."""
     roots: tuple[str, ...]
@@ -137,9 +137,9 @@ def _by_kind(store: Store, table: str) -> Mapping[str, int]:
     )
 
 
-def _space(store: Store, space: Space) -> SpaceStatistics:
+def _space(store: Store, space: EmbeddingSpace) -> EmbeddingSpaceStatistics:
     captions = store.vectors.count_captions(space.id)
-    return SpaceStatistics(
+    return EmbeddingSpaceStatistics(
         model=space.model,
         revision=space.revision,
         dim=space.dim,
@@ -152,7 +152,7 @@ def _space(store: Store, space: Space) -> SpaceStatistics:
     )
 
 
-def _indexes(store: Store, space: Space) -> Iterator[IndexStatistics]:
+def _indexes(store: Store, space: EmbeddingSpace) -> Iterator[IndexStatistics]:
     for modality in store.vectors.modalities(space.id):
         lane = index_folder(store, space, modality)
         with suppress(IndexDamagedError):  # none, or one that `verify` has more to say about
@@ -188,7 +188,7 @@ class Choice:
 
     value: str
     count: int
-    """Units that have it."""
+    """Passages that have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +198,7 @@ class KeyFacet:
     name: str
     type: ValueType
     count: int
-    """Units that have it."""
+    """Passages that have it."""
     values: tuple[Choice, ...]
     """The most frequent values of a key of texts."""
     least: float | None

@@ -1,7 +1,7 @@
 """Small pictures of what was found: made when first asked for, and kept beside the collection.
 
-Asked for by the number of a unit, never by a path: nothing can be read through here that is not in
-the collection, and no file that was put in the place of one that is.
+Asked for by the number of a passage, never by a path: nothing can be read through here that is not
+in the collection, and no file that was put in the place of one that is.
 """
 
 import io
@@ -15,7 +15,7 @@ from PIL import Image
 from seesay.data.files import open_file
 from seesay.data.images import open_image
 from seesay.errors import CollectionError, DataError, ImageError
-from seesay.search.catalog.files import Item
+from seesay.search.catalog.files import File
 from seesay.search.catalog.store import Store
 from seesay.search.reading.files import RefusedError, read_file
 from seesay.text import Text
@@ -40,31 +40,33 @@ class Thumbnails:
         self._limit_bytes = limit_bytes
         self._made = 0
 
-    def get(self, unit: int, size: int = 256) -> bytes:
+    def get(self, passage: int, size: int = 256) -> bytes:
         """A WebP picture whose longest side is the next of SIZES that is not below `size`.
 
-        Raises CollectionError where there is no such unit, where it is not a whole picture, and
+        Raises CollectionError where there is no such passage, where it is not a whole picture, and
         where the file is gone or was changed since it was indexed."""
-        item = self._item(unit)
+        source = self._picture(passage)
         side = next((one for one in SIZES if one >= size), SIZES[-1])
-        file = self.folder / item.content_hash[:2] / f"{item.content_hash}-{side}-{_RULES}.webp"
+        name = f"{source.content_hash}-{side}-{_RULES}.webp"
+        file = self.folder / source.content_hash[:2] / name
         with suppress(OSError), open_file(file) as kept:
             return kept.read()
-        made = _shrunk(_content(item), item, side)
+        made = _shrunk(_content(source), source, side)
         self._keep(file, made)
         return made
 
-    def _item(self, unit: int) -> Item:
-        known, item = self._store.unit_with_item(unit)
-        if known.kind != "image":
+    def _picture(self, passage: int) -> File:
+        known, file = self._store.passage_with_file(passage)
+        if known.media_type != "image":
             raise CollectionError(
                 Text(
-                    f"unit {unit} of {item.path} is {known.kind}, expected a picture; show its "
-                    "text instead",
-                    f"{item.path} 的条目 {unit} 类型是 {known.kind}；应为图片；请改为显示其文字",
+                    f"unit {passage} of {file.path} is {known.media_type}, expected a picture; "
+                    "show its text instead",
+                    f"{file.path} 的条目 {passage} 类型是 {known.media_type}；应为图片；"
+                    "请改为显示其文字",
                 )
             )
-        return item
+        return file
 
     def _keep(self, file: Path, made: bytes) -> None:
         """Whole or not at all; a folder that cannot be written only makes the next time slower. A
@@ -100,35 +102,35 @@ class Thumbnails:
             spare -= size
 
 
-def _content(item: Item) -> bytes:
+def _content(file: File) -> bytes:
     """The bytes of a file, which are those that were indexed."""
     changed = CollectionError(
         Text(
-            f"{item.path} was changed since it was indexed, expected the same; index it again",
-            f"{item.path} 收录后有改动；应与收录时相同；请重新收录",
+            f"{file.path} was changed since it was indexed, expected the same; index it again",
+            f"{file.path} 收录后有改动；应与收录时相同；请重新收录",
         )
     )
     try:
-        content = read_file(item.path, item.size)  # a larger one is another, and may be huge
+        content = read_file(file.path, file.size)  # a larger one is another, and may be huge
     except RefusedError as error:
-        raise (changed if error.stage == "size" else _unreadable(item, error)) from error
-    if content.content_hash != item.content_hash:
+        raise (changed if error.stage == "size" else _unreadable(file, error)) from error
+    if content.content_hash != file.content_hash:
         raise changed
     return content.data
 
 
-def _unreadable(item: Item, error: Exception) -> CollectionError:
+def _unreadable(file: File, error: Exception) -> CollectionError:
     reason = Text.of(error)
-    return CollectionError(Text(f"{item.path}: {reason.en}", f"{item.path}：{reason.zh}"))
+    return CollectionError(Text(f"{file.path}: {reason.en}", f"{file.path}：{reason.zh}"))
 
 
-def _shrunk(content: bytes, item: Item, side: int) -> bytes:
+def _shrunk(content: bytes, file: File, side: int) -> bytes:
     try:
         # For people, so in the colours of a screen. The model has seen the same file without that
         # conversion: published models are trained on the numbers as they stand in the file.
         picture = open_image(content, target=side, srgb=True)
     except (ImageError, DataError) as error:
-        raise _unreadable(item, error) from error
+        raise _unreadable(file, error) from error
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
     stream = io.BytesIO()
     picture.save(stream, "WEBP", quality=80)

@@ -7,7 +7,7 @@ from html import escape
 from urllib.parse import parse_qs, urlencode
 
 from seesay.search.catalog.paths import path_to_text, text_to_path
-from seesay.search.filtering import UnitType
+from seesay.search.filtering import PassageType
 from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.asking import MOST_CHARACTERS, Asked
@@ -46,7 +46,7 @@ def from_address(text: str) -> Asked:
     """What an address asks for. It may be anything that somebody typed: a value that cannot be
     meant is left out."""
     known = _Values(parse_qs(text[:LONGEST].lstrip("?"), errors="replace"))
-    kinds: dict[str, UnitType] = {"image": "image", "text": "text"}
+    kinds: dict[str, PassageType] = {"image": "image", "text": "text"}
     return Asked(
         collection=known.text("collection", 200) or None,
         words=known.text("q", MOST_CHARACTERS),

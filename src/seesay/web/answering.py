@@ -98,12 +98,12 @@ def _nothing(asked: Asked) -> str:
 def _head(collection: Collection, name: str, asked: Asked) -> str:
     if asked.unit is None:
         return ""
-    (known,) = collection.store.units.get([asked.unit]) or (None,)
-    items = collection.store.items.get([known.item]) if known else []
+    (known,) = collection.store.passages.get([asked.unit]) or (None,)
+    items = collection.store.files.get([known.file]) if known else []
     if not known or not items:
         return ""
     path = items[0].path
-    shown = "" if known.kind == "text" else picture(known.id, path, name)
+    shown = "" if known.media_type == "text" else picture(known.id, path, name)
     label = escape(to_unicode(path.replace("\\", "/").rsplit("/", 1)[-1]))
     back = button(words.BACK, do="back")
     return (

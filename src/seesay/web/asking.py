@@ -6,9 +6,9 @@ from typing import cast
 from seesay.errors import ConfigError
 from seesay.search.asking.query import Part, Query, RetrieverName
 from seesay.search.asking.results import Results
-from seesay.search.catalog.filters import All, Filter, Not, Where
+from seesay.search.catalog.filters import All, Compare, Filter, Not
 from seesay.search.collection import Collection
-from seesay.search.filtering import UnitType, make_filter
+from seesay.search.filtering import PassageType, make_filter
 from seesay.text import Text
 
 PAGE = 24
@@ -30,7 +30,7 @@ class Asked:
     unit: int | None = None
     """Look for what is like this one."""
     min_match: float = 0.0
-    kind: UnitType | None = None
+    kind: PassageType | None = None
     folders: tuple[str, ...] = ()
     since: str = ""
     until: str = ""
@@ -92,7 +92,7 @@ def _query(collection: Collection, asked: Asked) -> Query:
 
 def _similar(collection: Collection, unit: int, condition: Filter | None) -> Query:
     """What is like a unit, in other files; pictures bring pictures, texts bring texts."""
-    known = collection.store.units.get([unit])
+    known = collection.store.passages.get([unit])
     if not known:
         raise ConfigError(
             Text(
@@ -101,7 +101,7 @@ def _similar(collection: Collection, unit: int, condition: Filter | None) -> Que
                 f"条目 {unit} 已不在资料库中；请重新查找",
             )
         )
-    others = Not(Where("unit.item", "=", known[0].item))
+    others = Not(Compare("unit.item", "=", known[0].file))
     return Query(
         parts=(Part(unit=unit),),
         filter=others if condition is None else All((others, condition)),

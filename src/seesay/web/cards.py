@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from seesay.search.asking.likeness import FoldedHit
 from seesay.search.asking.results import Hit
-from seesay.search.catalog.passages import Unit
+from seesay.search.catalog.passages import Passage
 from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.report import Bilingual, both
@@ -63,9 +63,9 @@ def picture(unit: int, path: str, collection: str) -> str:
     )
 
 
-def picked_card(unit: Unit, path: str, collection: str) -> str:
+def picked_card(unit: Passage, path: str, collection: str) -> str:
     """A small card of what was chosen on a map."""
-    if unit.kind == "text":
+    if unit.media_type == "text":
         inside = f"<blockquote>{_safe(_cut(unit.text))}</blockquote>"
     else:
         inside = picture(unit.id, path, collection)

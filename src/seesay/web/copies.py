@@ -49,7 +49,7 @@ def _group(collection: Collection, name: str, group: DuplicateGroup) -> str:
 
 def _file(collection: Collection, name: str, file: DuplicateFile, *, first: bool) -> str:
     units = collection.units_of(file.path)
-    kinds = [unit.kind for unit in collection.store.units.get(units[:1])]
+    kinds = [unit.media_type for unit in collection.store.passages.get(units[:1])]
     is_picture = kinds == ["image"]
     shown = picture(units[0], file.path, name) if is_picture else "<blockquote>…</blockquote>"
     path = PurePath(file.path)

@@ -38,10 +38,10 @@ def draw(collection: Collection, name: str, shown: Shown) -> tuple[str, str]:
 
 def picked(collection: Collection, name: str, units: Sequence[int]) -> str:
     """Those that were chosen on a map."""
-    known = collection.store.units.get(units[:_MOST_PICKED])
-    items = {one.id: one for one in collection.store.items.get({unit.item for unit in known})}
+    known = collection.store.passages.get(units[:_MOST_PICKED])
+    items = {one.id: one for one in collection.store.files.get({unit.file for unit in known})}
     cards = "".join(
-        picked_card(unit, items[unit.item].path, name) for unit in known if unit.item in items
+        picked_card(unit, items[unit.file].path, name) for unit in known if unit.file in items
     )
     told = both(words.told(words.PICKED, count=len(units)))
     return f'<h3>{told}</h3><ul class="cards small">{cards}</ul>' if units else ""

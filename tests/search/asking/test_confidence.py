@@ -18,7 +18,7 @@ from seesay.search.asking.confidence import THRESHOLD, picture_null
 from seesay.search.asking.fusion import in_order
 from seesay.search.asking.query import Query
 from seesay.search.asking.searcher import Searcher
-from seesay.search.catalog.filters import Where
+from seesay.search.catalog.filters import Compare
 from seesay.search.catalog.store import Store
 
 NAMES = list(PHOTOGRAPHS)
@@ -66,7 +66,7 @@ def searcher_of(tmp_path_factory, embedder):
 def add_notes(store, embedder):
     drafts = [made.note(str(n), text) for n, text in enumerate(NOTES)]
     with store.writing("index"):
-        units = [stored.units[0] for stored in store.items.put(drafts)]
+        units = [stored.passages[0] for stored in store.files.put(drafts)]
         space = next(iter(store.spaces.all()))
         store.vectors.put(space.id, units, embedder.embed_texts(NOTES).vectors)
 
@@ -113,7 +113,7 @@ def test_a_picture_is_as_sure_under_a_filter_as_without(searcher_of):
     asked = Query.of("the face of a cat")
     cat = NAMES.index("chelsea.png")
     (whole,) = (h for h in searcher.search(asked).hits if h.metadata["number"] == cat)
-    query = type(asked)(parts=asked.parts, filter=Where("number", "=", cat))
+    query = type(asked)(parts=asked.parts, filter=Compare("number", "=", cat))
     (alone,) = searcher.search(query).hits
     assert alone.confidence == pytest.approx(whole.confidence, abs=1)
 
@@ -219,9 +219,9 @@ def test_notes_that_no_everyday_word_fits_are_hardly_ever_likely(searcher_of, em
     for note, vector in zip(PROSE, vectors, strict=True):
         searcher = searcher_of("moon.png")
         with searcher._store.writing("index"):
-            (stored,) = searcher._store.items.put([made.note("only", note)])
+            (stored,) = searcher._store.files.put([made.note("only", note)])
             space = next(iter(searcher._store.spaces.all()))
-            searcher._store.vectors.put(space.id, [stored.units[0]], vector[None])
+            searcher._store.vectors.put(space.id, [stored.passages[0]], vector[None])
         for asked in EVERYDAY:
             (hit,) = (h for h in searcher.search(Query.of(asked)).hits if h.kind == "text")
             likely.append(hit.confidence >= THRESHOLD)

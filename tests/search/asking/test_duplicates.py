@@ -22,7 +22,7 @@ from seesay.search.asking.duplicates import (
     why_before,
 )
 from seesay.search.asking.likeness import IDENTICAL, Likeness
-from seesay.search.catalog.files import Item
+from seesay.search.catalog.files import File
 from seesay.search.catalog.store import Store
 from seesay.search.thumbnails import Thumbnails
 
@@ -76,10 +76,10 @@ def may_go(store, found):
 
 
 def file(path="/a.jpg", size=1000, mtime_ns=5, **facts):
-    item = Item(
+    item = File(
         id=1,
         path=path,
-        kind="image",
+        media_type="image",
         content_hash=path,
         size=size,
         mtime_ns=mtime_ns,
@@ -222,10 +222,10 @@ def test_a_captioned_copy_is_kept_first_and_the_larger_original_all_the_same(sto
     shutil.copy2(place / "large.jpg", place / "large again.jpg")
     write(place / "small.jpg", 300)
     add_files(store, sorted(place.iterdir()))
-    item = store.items.by_path([str(place / "small.jpg")])[str(place / "small.jpg")]
-    (unit,) = store.units.of_items([item.id])
+    item = store.files.by_path([str(place / "small.jpg")])[str(place / "small.jpg")]
+    (unit,) = store.passages.of_files([item.id])
     with store.writing("describe"):
-        store.units.describe(unit.id, text="coffee")
+        store.passages.describe(unit.id, text="coffee")
     found = duplicates(store, Thumbnails(store).get)
     told = {Path(f.path).name: (f.keep, f.reason.en) for f in found.groups[0].files}
     assert told["small.jpg"] == (True, "a caption or tags")

@@ -4,7 +4,7 @@ import pytest
 
 from seesay.errors import ConfigError
 from seesay.search.asking.query import Query
-from seesay.search.catalog.filters import Where
+from seesay.search.catalog.filters import Compare
 from seesay.search.filtering import as_text, make_filter
 
 
@@ -36,7 +36,7 @@ def test_one_call_takes_words_pictures_and_every_filter():
 
 def test_a_filter_or_what_is_unwanted_is_enough_to_ask_for():
     assert Query.of(where=["width>=400"]).parts == ()
-    assert Query.of(media="text").filter == Where("unit.kind", "=", "text")
+    assert Query.of(media="text").filter == Compare("unit.kind", "=", "text")
     (part,) = Query.of(without="people").parts
     assert part.weight < 0
     with pytest.raises(ConfigError, match="or a filter"):
@@ -44,5 +44,5 @@ def test_a_filter_or_what_is_unwanted_is_enough_to_ask_for():
 
 
 def test_a_filter_object_is_joined_with_the_others():
-    query = Query.of("a dog", where=Where("width", ">=", 400), media="image")
+    query = Query.of("a dog", where=Compare("width", ">=", 400), media="image")
     assert query.filter == make_filter(where="width>=400", kind="image")

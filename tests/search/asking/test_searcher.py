@@ -10,9 +10,9 @@ from seesay.inference.background import Backgrounds
 from seesay.inference.load import load
 from seesay.search.asking.query import Part, Query
 from seesay.search.asking.searcher import Searcher
-from seesay.search.catalog.files import ItemDraft
-from seesay.search.catalog.filters import Where
-from seesay.search.catalog.passages import UnitDraft
+from seesay.search.catalog.drafts import PassageDraft
+from seesay.search.catalog.files import FileDraft
+from seesay.search.catalog.filters import Compare
 from seesay.search.catalog.store import Store
 from tiny_checkpoint import write_checkpoint
 
@@ -69,8 +69,8 @@ def start(store, embedder):
 def add_texts(store, space, embedder, texts):
     drafts = [made.note(str(n), text) for n, text in enumerate(texts)]
     with store.writing("index"):
-        stored = store.items.put(drafts)
-        units = [one.units[0] for one in stored]
+        stored = store.files.put(drafts)
+        units = [one.passages[0] for one in stored]
         store.vectors.put(space.id, units, embedder.embed_texts(texts).vectors)
     return units
 
@@ -166,17 +166,17 @@ def test_copies_are_folded_into_the_first(store, embedder):
     space = start(store, embedder)
     with store.writing("index"):
         drafts = [
-            ItemDraft(
+            FileDraft(
                 path=f"/{name}.jpg",
-                kind="image",
+                media_type="image",
                 content_hash="same" if name < "c" else name,
                 size=1,
                 mtime_ns=1,
-                units=(UnitDraft(kind="image"),),
+                passages=(PassageDraft(modality="image"),),
             )
             for name in "abcd"
         ]
-        units = [one.units[0] for one in store.items.put(drafts)]
+        units = [one.passages[0] for one in store.files.put(drafts)]
         vectors = made.unit_vectors(3, embedder.dim)
         store.vectors.put(space.id, units, vectors[[0, 0, 1, 2]])
     hits = Searcher(store, embedder).search(Query(parts=(Part(unit=units[0]),))).hits
@@ -187,13 +187,13 @@ def test_copies_are_folded_into_the_first(store, embedder):
 def test_filters_hold_in_every_lane_and_unknown_keys_are_named(pictures):
     searcher, _ = pictures
     found = searcher.search(
-        Query(parts=Query.of("a dog").parts, filter=Where("number", "<", 5), count=50)
+        Query(parts=Query.of("a dog").parts, filter=Compare("number", "<", 5), count=50)
     )
     assert len(found.hits) == 5
     assert all(hit.metadata["number"] < 5 for hit in found.hits)
     with pytest.raises(CollectionError, match=r"asks for colour.*number"):
-        searcher.search(Query(parts=Query.of("a dog").parts, filter=Where("colour", "=", "red")))
-    alone = searcher.search(Query(parts=(), filter=Where("number", "<", 5)))
+        searcher.search(Query(parts=Query.of("a dog").parts, filter=Compare("colour", "=", "red")))
+    alone = searcher.search(Query(parts=(), filter=Compare("number", "<", 5)))
     assert len(alone.hits) == 5
 
 
@@ -247,10 +247,10 @@ def test_threads_search_while_another_one_writes(pictures, store):
         vectors = made.unit_vectors(50, space.dim, seed=batch + 1)
         made.add_photos(store, space, vectors, first=1000 + 50 * batch)
         with store.writing("remove"):
-            gone = store.items.by_path(
+            gone = store.files.by_path(
                 [f"/photos/{n % 3}/{n}.jpg" for n in range(batch * 9, batch * 9 + 9)]
             )
-            store.items.remove(item.id for item in gone.values())
+            store.files.remove(item.id for item in gone.values())
     for thread in threads:
         thread.join()
     assert failures == []

@@ -5,7 +5,7 @@ from photographs import PHOTOGRAPHS, photographs
 from seesay.errors import ConfigError
 from seesay.inference.load import load
 from seesay.search.asking.tags import tag
-from seesay.search.catalog.filters import Where, matching_units
+from seesay.search.catalog.filters import Compare, matching_passages
 from seesay.search.catalog.store import Store
 
 
@@ -25,10 +25,10 @@ def test_tags_are_kept_as_metadata_and_replaced(store):
     units = made.add_photos(store, space, embedder.embed_images(photographs()).vectors)
     cat = units[list(PHOTOGRAPHS).index("chelsea.png")]
     report = tag(store, embedder, ["cat", "猫", "giraffe"])
-    tagged = set(matching_units(Where("tag"), store.database).tolist())
+    tagged = set(matching_passages(Compare("tag"), store.database).tolist())
     assert report.pictures == len(PHOTOGRAPHS)
     assert cat in tagged and report.tagged == len(tagged) < len(PHOTOGRAPHS)
-    known = store.units.metadata([cat])[cat]
+    known = store.metadata.get([cat])[cat]
     assert set(known["tag"]) == {"cat", "猫"}
     assert known["number"] == 1  # the rest stays
     again = tag(store, embedder, ["cat", "猫", "giraffe"])

@@ -63,7 +63,7 @@ def searcher(tmp_path_factory):
         space = made.add_space(store, dim=embedder.dim)
         vectors = made.unit_vectors(60, embedder.dim)
         with store.writing("index"):
-            units = [stored.units[0] for stored in store.items.put(drafts)]
+            units = [stored.passages[0] for stored in store.files.put(drafts)]
             store.vectors.put(space.id, units[:60], vectors)
             store.vectors.put(space.id, units[60:], embedder.embed_texts(list(words)).vectors)
             store.spaces.set_ready(space.id)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from seesay.search.catalog.files import ItemDraft
-from seesay.search.catalog.passages import UnitDraft
+from seesay.search.catalog.drafts import PassageDraft
+from seesay.search.catalog.files import FileDraft
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import SpaceDraft
+from seesay.search.catalog.vectors import EmbeddingSpaceDraft
 from seesay.search.checking.verify import check_truth
 
 DIM = 64
@@ -26,14 +26,16 @@ PATHS = 12  # few, so that most writes replace or remove something
 State = dict[int, int]  # number of the path -> version of what lies there
 
 
-def draft(path: int, version: int) -> ItemDraft:
+def draft(path: int, version: int) -> FileDraft:
     """Everything of an item follows from its path and version."""
     units = tuple(
-        UnitDraft(kind="image", text=f"word{path} version{version}", metadata={"version": version})
+        PassageDraft(
+            modality="image", text=f"word{path} version{version}", metadata={"version": version}
+        )
         for _ in range(1 + version % 3)
     )
     facts = {"content_hash": f"{path}-{version}", "size": version, "mtime_ns": version}
-    return ItemDraft(path=f"/c/{path}.jpg", kind="image", units=units, **facts)
+    return FileDraft(path=f"/c/{path}.jpg", media_type="image", passages=units, **facts)
 
 
 def vector(path: int, version: int, position: int) -> np.ndarray:
@@ -44,14 +46,14 @@ def vector(path: int, version: int, position: int) -> np.ndarray:
 def apply(store: Store, space: int, puts: State, removals: list[int]) -> None:
     """One transaction that ingests, updates and deletes."""
     with store.writing("change"):
-        known = store.items.by_path(f"/c/{path}.jpg" for path in removals)
-        store.items.remove(item.id for item in known.values())
-        stored = store.items.put([draft(path, version) for path, version in puts.items()])
-        units = [unit for one in stored for unit in one.units]
+        known = store.files.by_path(f"/c/{path}.jpg" for path in removals)
+        store.files.remove(item.id for item in known.values())
+        stored = store.files.put([draft(path, version) for path, version in puts.items()])
+        units = [unit for one in stored for unit in one.passages]
         rows = [
             vector(path, version, position)
             for (path, version), one in zip(puts.items(), stored, strict=True)
-            for position in range(len(one.units))
+            for position in range(len(one.passages))
         ]
         if rows:
             store.vectors.put(space, units, np.stack(rows))
@@ -102,16 +104,16 @@ def after(state: State, line: str) -> State:
 def what_is_there(store: Store, space: int) -> State:
     """The state of the store; every item must be whole."""
     state: State = {}
-    for item in store.items.all():
+    for item in store.files.all():
         path, version = int(Path(item.path).stem), item.size
         state[path] = version
-        units = store.units.of_items([item.id])
+        units = store.passages.of_files([item.id])
         expected = draft(path, version)
         numbers, vectors = store.vectors.get(space, [unit.id for unit in units])
         rows = [vector(path, version, unit.position) for unit in units]
         found = sorted(store.keywords.search(f"version{version}", 9)[0])
-        metadata = store.units.metadata([unit.id for unit in units]).values()
-        assert [unit.text for unit in units] == [unit.text for unit in expected.units], item
+        metadata = store.metadata.get([unit.id for unit in units]).values()
+        assert [unit.text for unit in units] == [unit.text for unit in expected.passages], item
         assert found == [unit.id for unit in units] == list(numbers), item
         assert all(known == {"version": float(version)} for known in metadata), item
         assert np.array_equal(vectors, np.stack(rows).astype(np.float16)), item
@@ -122,7 +124,7 @@ def main(folder: Path, rounds: int, seed: int) -> None:
     rng = random.Random(seed)
     with Store(folder, create=True) as store, store.writing("space"):
         facts = {"model": "m", "revision": "1", "preprocessing": "p", "dim": DIM}
-        space = store.spaces.add(SpaceDraft(**facts)).id
+        space = store.spaces.add(EmbeddingSpaceDraft(**facts)).id
     state: State = {}
     acknowledged = kills_inside = 0
     for number in range(rounds):

@@ -11,16 +11,16 @@ import pytest
 
 from made_collections import DIM, add_photos, add_space, unit_vectors
 from seesay.errors import ConfigError, DataError
+from seesay.search.catalog.drafts import PassageDraft, Place
 from seesay.search.catalog.export import export
-from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.files import FileDraft
 from seesay.search.catalog.metadata import sound
-from seesay.search.catalog.passages import Locator, UnitDraft
 from seesay.search.catalog.store import Store
 from seesay.search.filtering import make_filter
 from seesay.search.reading.tables import read_table
 
 DAY = datetime(2024, 5, 31, tzinfo=UTC)
-NOTE = UnitDraft(kind="text", text="a note")
+NOTE = PassageDraft(modality="text", text="a note")
 VECTORS = unit_vectors(4)
 
 
@@ -29,24 +29,24 @@ def store(tmp_path_factory):
     with Store(tmp_path_factory.mktemp("export") / "c", create=True) as store:
         space = add_space(store)
         add_photos(store, space, VECTORS[:3])
-        note = ItemDraft(
+        note = FileDraft(
             path="/笔记/\udcff.md",
-            kind="text",
+            media_type="text",
             content_hash="f" * 32,
             size=10,
             mtime_ns=0,
-            units=(
-                UnitDraft(
-                    kind="text",
+            passages=(
+                PassageDraft(
+                    modality="text",
                     text="第一行\nline, two",
-                    locator=Locator(offsets=(0, 12)),
+                    place=Place(offsets=(0, 12)),
                     metadata={"date": datetime(2024, 5, 31, tzinfo=UTC), "tag": ["a", "猫"]},
                 ),
             ),
         )
         with store.writing("index"):
-            (stored,) = store.items.put([note])
-            store.vectors.put(space.id, stored.units, VECTORS[3:])
+            (stored,) = store.files.put([note])
+            store.vectors.put(space.id, stored.passages, VECTORS[3:])
         yield store
 
 
@@ -132,15 +132,15 @@ def test_no_cell_is_a_formula_and_a_table_of_it_restores_every_text(tmp_path, st
     with Store(tmp_path / "c", create=True) as other:
         space = add_space(other)
         drafts = [
-            ItemDraft(
+            FileDraft(
                 path=str(tmp_path / name),
-                kind="image",
+                media_type="image",
                 content_hash=name,
                 size=1,
                 mtime_ns=1,
-                units=(
-                    UnitDraft(
-                        kind="image",
+                passages=(
+                    PassageDraft(
+                        modality="image",
                         text=text,
                         metadata={"said": text, "=key": 1.5, "low": -2.5, "date": DAY},
                     ),
@@ -149,15 +149,15 @@ def test_no_cell_is_a_formula_and_a_table_of_it_restores_every_text(tmp_path, st
             for name, text in zip(pictures, texts, strict=True)
         ]
         with other.writing("index"):
-            units = [stored.units[0] for stored in other.items.put(drafts)]
+            units = [stored.passages[0] for stored in other.files.put(drafts)]
             other.vectors.put(space.id, units, unit_vectors(len(units)))
-            (stored,) = other.items.put(
-                [replace(drafts[0], path="/n.md", kind="text", units=(NOTE,))]
+            (stored,) = other.files.put(
+                [replace(drafts[0], path="/n.md", media_type="text", passages=(NOTE,))]
             )
-            other.vectors.put(space.id, stored.units, VECTORS[:1])
+            other.vectors.put(space.id, stored.passages, VECTORS[:1])
         raw = tmp_path / "c.csv"
         assert export(other, space, raw) == len(texts) + 1
-        known = other.units.metadata(units)
+        known = other.metadata.get(units)
     for row in list(csv.reader(raw.read_text("utf-8-sig").splitlines(keepends=True)))[1:]:
         assert not any(re.match("[=+@\t\r]|-(?![0-9.]+$)", cell) for cell in row)
         assert row[5:8] in (["1.5", DAY.isoformat(), "-2.5"], ["", "", ""])

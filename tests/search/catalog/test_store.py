@@ -7,11 +7,11 @@ import pytest
 
 import made_collections as made
 from seesay.errors import CollectionError
-from seesay.search.catalog.files import ItemDraft
-from seesay.search.catalog.filters import Where, matching_units
-from seesay.search.catalog.passages import Locator, UnitDraft
+from seesay.search.catalog.drafts import PassageDraft, Place
+from seesay.search.catalog.files import FileDraft
+from seesay.search.catalog.filters import Compare, matching_passages
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import SpaceDraft
+from seesay.search.catalog.vectors import EmbeddingSpaceDraft
 from seesay.search.checking.verify import check_truth
 
 
@@ -28,18 +28,20 @@ def space(store):
 
 def document(**changes):
     units = (
-        UnitDraft(kind="page", locator=Locator(page=2, box=(0.0, 0.5, 1.0, 0.75))),
-        UnitDraft(kind="text", locator=Locator(page=2, offsets=(0, 9)), text="南京市长江大桥"),
-        UnitDraft(kind="moment", locator=Locator(start_s=1.5, end_s=2.5)),
+        PassageDraft(
+            modality="image", media_type="page", place=Place(page=2, box=(0.0, 0.5, 1.0, 0.75))
+        ),
+        PassageDraft(modality="text", place=Place(page=2, offsets=(0, 9)), text="南京市长江大桥"),
+        PassageDraft(modality="image", media_type="moment", place=Place(start_s=1.5, end_s=2.5)),
     )
     draft = {
         "path": "/docs/报告.pdf",
-        "kind": "document",
+        "media_type": "document",
         "content_hash": "ab",
         "size": 7,
         "mtime_ns": 5,
     }
-    return ItemDraft(**{**draft, "units": units, **changes})
+    return FileDraft(**{**draft, "passages": units, **changes})
 
 
 def counts(store):
@@ -48,39 +50,46 @@ def counts(store):
 
 
 def test_units_of_any_kind_and_modality_are_kept_and_have_vectors(store, space):
-    sheet = Locator(sheet="Sales", cells="A1:D20")
+    sheet = Place(sheet="Sales", cells="A1:D20")
     units = (
-        UnitDraft(kind="table", modality="text", locator=sheet, text="a, b"),
-        UnitDraft(kind="audio", modality="audio", locator=Locator(start_s=0.0), text="spoken"),
+        PassageDraft(media_type="table", modality="text", place=sheet, text="a, b"),
+        PassageDraft(media_type="audio", modality="audio", place=Place(start_s=0.0), text="spoken"),
     )
     with store.writing("index"):
-        (stored,) = store.items.put([document(units=units)])
-        table, sound = stored.units
+        (stored,) = store.files.put([document(passages=units)])
+        table, sound = stored.passages
         assert store.vectors.missing(space.id, 9) == [table, sound]
-        store.vectors.put(space.id, stored.units, made.unit_vectors(2))
+        store.vectors.put(space.id, stored.passages, made.unit_vectors(2))
         assert store.vectors.without_caption(space.id, 9) == [sound]
-    found = [(unit.kind, unit.modality) for unit in store.units.get(stored.units)]
+    found = [(unit.media_type, unit.modality) for unit in store.passages.get(stored.passages)]
     assert found == [("table", "text"), ("audio", "audio")]
-    assert store.units.get([table])[0].locator == sheet
+    assert store.passages.get([table])[0].place == sheet
     assert store.vectors.modalities(space.id) == ["image", "text", "audio"]
     assert [store.vectors.count(space.id, one) for one in ("audio", "text", "image")] == [1, 1, 0]
     ((numbers, _),) = store.vectors.written_since(space.id, "audio", 0)
     assert numbers.tolist() == [sound]
-    assert matching_units(Where("unit.modality", "=", "audio"), store.database).tolist() == [sound]
+    assert matching_passages(Compare("unit.modality", "=", "audio"), store.database).tolist() == [
+        sound
+    ]
     assert check_truth(store, deep=True) == []
 
 
 def test_an_item_and_its_units_come_back_as_they_went_in(store):
     with store.writing("index"):
-        (stored,) = store.items.put([document()])
-    item = store.items.by_path(["/docs/报告.pdf"])["/docs/报告.pdf"]
-    assert (item.id, item.kind, item.content_hash, item.size) == (stored.item, "document", "ab", 7)
-    units = store.units.get(stored.units)
-    assert [(u.kind, u.locator, u.text) for u in units] == [
-        (u.kind, u.locator, u.text) for u in document().units
+        (stored,) = store.files.put([document()])
+    item = store.files.by_path(["/docs/报告.pdf"])["/docs/报告.pdf"]
+    assert (item.id, item.media_type, item.content_hash, item.size) == (
+        stored.file,
+        "document",
+        "ab",
+        7,
+    )
+    units = store.passages.get(stored.passages)
+    assert [(u.media_type, u.place, u.text) for u in units] == [
+        (u.media_type or u.modality, u.place, u.text) for u in document().passages
     ]
     assert [unit.modality for unit in units] == ["image", "text", "image"]
-    assert store.units.of_items([stored.item]) == units
+    assert store.passages.of_files([stored.file]) == units
 
 
 def test_names_that_are_not_utf8_survive_and_stay_apart(store):
@@ -88,18 +97,18 @@ def test_names_that_are_not_utf8_survive_and_stay_apart(store):
     names += [b"caf\xf4\x8f\xbb\xa9.jpg", b"\xe9\xf4\x8f\xbb\xa9\xe9", "图片.jpg".encode()]
     paths = [os.fsdecode(b"/photos/" + name) for name in dict.fromkeys(names)]
     with store.writing("index"):
-        store.items.put([document(path=path) for path in paths])
-    assert sorted(store.items.by_path(paths)) == sorted(paths)
-    assert {item.path for item in store.items.under("/photos")} == set(paths)
+        store.files.put([document(path=path) for path in paths])
+    assert sorted(store.files.by_path(paths)) == sorted(paths)
+    assert {item.path for item in store.files.under("/photos")} == set(paths)
 
 
 def test_a_block_that_fails_leaves_no_trace(store, space):
     made.add_photos(store, space, made.unit_vectors(3))
     before, head = counts(store), store.ledger.head()
     with pytest.raises(RuntimeError), store.writing("index"):
-        stored = store.items.put([document(), made.photo(0, text="new")])
-        store.vectors.put(space.id, stored[0].units, made.unit_vectors(3))
-        assert store.items.by_path(["/docs/报告.pdf"])  # the block sees its own writes
+        stored = store.files.put([document(), made.photo(0, text="new")])
+        store.vectors.put(space.id, stored[0].passages, made.unit_vectors(3))
+        assert store.files.by_path(["/docs/报告.pdf"])  # the block sees its own writes
         raise RuntimeError
     assert counts(store) == before
     assert store.ledger.head() == head
@@ -112,8 +121,8 @@ def test_others_see_a_change_when_it_is_whole_and_not_before(store, space):
         seen.append(counts(store))
 
     with store.writing("index"):
-        stored = store.items.put([document()])
-        store.vectors.put(space.id, stored[0].units, made.unit_vectors(3))
+        stored = store.files.put([document()])
+        store.vectors.put(space.id, stored[0].passages, made.unit_vectors(3))
         reader = threading.Thread(target=look)
         reader.start()
         reader.join()
@@ -137,65 +146,68 @@ def test_a_snapshot_shows_one_state_while_others_write(store, space):
 
 def test_an_item_stored_again_keeps_its_number_and_its_old_units_go(store, space):
     with store.writing("index"):
-        (old,) = store.items.put([document()])
-        store.vectors.put(space.id, old.units, made.unit_vectors(3))
+        (old,) = store.files.put([document()])
+        store.vectors.put(space.id, old.passages, made.unit_vectors(3))
     with store.writing("index"):
-        (new,) = store.items.put([document(content_hash="cd", units=document().units[1:2])])
-    assert new.item == old.item
-    assert not set(new.units) & set(old.units)
+        (new,) = store.files.put([document(content_hash="cd", passages=document().passages[1:2])])
+    assert new.file == old.file
+    assert not set(new.passages) & set(old.passages)
     assert counts(store) == {"items": 1, "units": 1, "vectors": 0, "metadata": 0, "keywords": 1}
-    assert sorted(store.vectors.removed_since(space.id, "image", 0)) == [old.units[0], old.units[2]]
-    assert list(store.vectors.removed_since(space.id, "text", 0)) == [old.units[1]]
+    assert sorted(store.vectors.removed_since(space.id, "image", 0)) == [
+        old.passages[0],
+        old.passages[2],
+    ]
+    assert list(store.vectors.removed_since(space.id, "text", 0)) == [old.passages[1]]
 
 
 def test_removing_an_item_takes_everything_of_it_along(store, space):
     with store.writing("index"):
-        (stored,) = store.items.put([document()])
-        store.vectors.put(space.id, stored.units, made.unit_vectors(3))
-        store.units.describe(stored.units[0], metadata={"a": 1})
+        (stored,) = store.files.put([document()])
+        store.vectors.put(space.id, stored.passages, made.unit_vectors(3))
+        store.passages.describe(stored.passages[0], metadata={"a": 1})
     with store.writing("remove"):
-        assert store.items.remove([stored.item]) == 1
+        assert store.files.remove([stored.file]) == 1
     assert set(counts(store).values()) == {0}
     assert check_truth(store, deep=True) == []
 
 
 def test_numbers_are_never_used_twice(store, space):
     with store.writing("index"):
-        (first,) = store.items.put([document()])
+        (first,) = store.files.put([document()])
     with store.writing("remove"):
-        store.items.remove([first.item])
+        store.files.remove([first.file])
     with store.writing("index"):
-        (second,) = store.items.put([document()])
-    assert second.item > first.item
-    assert min(second.units) > max(first.units)
+        (second,) = store.files.put([document()])
+    assert second.file > first.file
+    assert min(second.passages) > max(first.passages)
 
 
 def test_files_may_exchange_their_names(store):
     with store.writing("index"):
-        a, b = store.items.put([made.photo(1), made.photo(2)])
+        a, b = store.files.put([made.photo(1), made.photo(2)])
     with store.writing("move"):
-        store.items.move({a.item: "/photos/2/2.jpg", b.item: "/else/1.jpg"})
-    assert store.items.by_path(["/photos/2/2.jpg"])["/photos/2/2.jpg"].id == a.item
-    assert [item.id for item in store.items.under("/else")] == [b.item]
-    assert store.units.of_items([a.item])[0].id == a.units[0]
+        store.files.move({a.file: "/photos/2/2.jpg", b.file: "/else/1.jpg"})
+    assert store.files.by_path(["/photos/2/2.jpg"])["/photos/2/2.jpg"].id == a.file
+    assert [item.id for item in store.files.under("/else")] == [b.file]
+    assert store.passages.of_files([a.file])[0].id == a.passages[0]
 
 
 def test_a_folder_holds_what_is_in_it_and_not_what_begins_alike(store):
     paths = ["/a/b/1", "/a/b/c/2", "/a/b.jpg", "/a/bc/3", "/a/b0"]
     with store.writing("index"):
-        store.items.put([document(path=path) for path in paths])
-    assert [item.path for item in store.items.under("/a/b")] == paths[:2]
-    assert [item.path for item in store.items.under("/a/b/")] == paths[:2]
-    assert len(list(store.items.under("/"))) == 5
-    assert len(list(store.items.all())) == 5
+        store.files.put([document(path=path) for path in paths])
+    assert [item.path for item in store.files.under("/a/b")] == paths[:2]
+    assert [item.path for item in store.files.under("/a/b/")] == paths[:2]
+    assert len(list(store.files.under("/"))) == 5
+    assert len(list(store.files.all())) == 5
 
 
 def test_metadata_comes_back_by_type_with_several_values_and_dates(store):
     taken = datetime(2024, 5, 1, 12, 30, tzinfo=UTC)
     metadata = {"tags": ["b", "a"], "iso": 100, "taken": taken, "day": date(2024, 5, 1), "n": "1"}
     with store.writing("index"):
-        (stored,) = store.items.put([made.photo(1, metadata=metadata)])
-    assert store.units.metadata(stored.units)[stored.units[0]] == {
+        (stored,) = store.files.put([made.photo(1, metadata=metadata)])
+    assert store.metadata.get(stored.passages)[stored.passages[0]] == {
         "tags": ("a", "b"),
         "iso": 100.0,
         "taken": taken,
@@ -207,17 +219,17 @@ def test_metadata_comes_back_by_type_with_several_values_and_dates(store):
 @pytest.mark.parametrize("metadata", [{"x": float("nan")}, {"file.size": 1}, {"": "x"}])
 def test_metadata_that_cannot_be_filtered_by_is_refused(store, metadata):
     with pytest.raises(CollectionError, match=r"expected"), store.writing("index"):
-        store.items.put([made.photo(1, metadata=metadata)])
+        store.files.put([made.photo(1, metadata=metadata)])
 
 
 def test_describing_a_unit_replaces_what_was_known(store):
     with store.writing("index"):
-        (stored,) = store.items.put([made.photo(1, text="a cat", metadata={"a": 1})])
-    (unit,) = stored.units
+        (stored,) = store.files.put([made.photo(1, text="a cat", metadata={"a": 1})])
+    (unit,) = stored.passages
     with store.writing("describe"):
-        store.units.describe(unit, text="两只鹦鹉", metadata={"b": 2})
-    assert store.units.get([unit])[0].text == "两只鹦鹉"
-    assert store.units.metadata([unit])[unit] == {"b": 2.0}
+        store.passages.describe(unit, text="两只鹦鹉", metadata={"b": 2})
+    assert store.passages.get([unit])[0].text == "两只鹦鹉"
+    assert store.metadata.get([unit])[unit] == {"b": 2.0}
     assert list(store.keywords.search("cat", 5)[0]) == []
     assert list(store.keywords.search("鹦鹉", 5)[0]) == [unit]
 
@@ -261,12 +273,12 @@ def test_vectors_come_back_in_half_precision_and_a_new_one_replaces_the_old(stor
 def test_removals_are_forgotten_for_old_indexes_only(store, space):
     units = made.add_photos(store, space, made.unit_vectors(4))
     with store.writing("remove"):
-        store.items.remove([1])
+        store.files.remove([1])
     seq = store.ledger.head()
     with store.writing("forget"):
         store.vectors.forget_removals(space.id, "image", seq)
     with store.writing("remove"):
-        store.items.remove([2])
+        store.files.remove([2])
     assert store.vectors.removed_since(space.id, "image", seq - 1) is None
     assert list(store.vectors.removed_since(space.id, "image", seq)) == [units[1]]
 
@@ -299,9 +311,9 @@ def test_a_second_model_fills_its_own_space_and_then_takes_over(store, space):
 def test_spaces_differ_when_anything_of_the_model_differs(store):
     first = {"model": "m", "revision": "1", "preprocessing": "p", "dim": 4}
     with store.writing("space"):
-        keys = {store.spaces.add(SpaceDraft(**first)).key}
+        keys = {store.spaces.add(EmbeddingSpaceDraft(**first)).key}
         for change in ({"model": "n"}, {"revision": "2"}, {"preprocessing": "q"}, {"dim": 5}):
-            keys.add(store.spaces.add(SpaceDraft(**{**first, **change})).key)
+            keys.add(store.spaces.add(EmbeddingSpaceDraft(**{**first, **change})).key)
     assert len(keys) == 5
 
 
@@ -313,14 +325,14 @@ def test_a_bad_file_is_listed_with_its_tries_until_it_is_stored(store):
     (bad,) = store.quarantine.all()
     assert (bad.tries, bad.error, bad.stage) == (2, "still truncated", "decode")
     with store.writing("index"):
-        store.items.put([document(path="/bad.jpg")])
+        store.files.put([document(path="/bad.jpg")])
     assert store.quarantine.all() == []
 
 
 def test_the_ledger_has_one_number_for_every_change_and_none_for_nothing(store, space):
     head = store.ledger.head()
     with store.writing("index") as change:
-        store.items.put([document()])
+        store.files.put([document()])
     with store.writing("nothing"):
         pass
     (entry,) = store.ledger.since(head)
@@ -346,12 +358,12 @@ def test_a_run_that_was_killed_is_known_as_interrupted_when_the_next_begins(stor
 
 def test_a_batch_with_a_path_twice_is_refused(store):
     with pytest.raises(CollectionError, match="more than once"), store.writing("index"):
-        store.items.put([document(), document()])
+        store.files.put([document(), document()])
 
 
 def test_writing_outside_of_a_transaction_or_in_two_at_once_is_refused(store):
     with pytest.raises(CollectionError, match="outside of a transaction"):
-        store.items.put([document()])
+        store.files.put([document()])
     with (
         pytest.raises(CollectionError, match="inside of another"),
         store.writing("one"),
@@ -372,10 +384,10 @@ def test_settings_and_the_key_are_kept(store, tmp_path):
 
 def test_a_loop_over_all_items_may_change_them(store):
     with store.writing("index"):
-        store.items.put([made.photo(number) for number in range(30)])
-    for item in store.items.all():
+        store.files.put([made.photo(number) for number in range(30)])
+    for item in store.files.all():
         with store.writing("remove"):
-            store.items.remove([item.id])
+            store.files.remove([item.id])
     assert counts(store)["items"] == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import made_collections as made
 from seesay.search.catalog.annotations import Annotation, OwnDescription
-from seesay.search.catalog.files import ItemDraft
+from seesay.search.catalog.files import FileDraft
 from seesay.search.catalog.store import Store
 from seesay.search.checking.verify import check_truth
 
@@ -21,20 +21,22 @@ def store(tmp_path):
 
 def put_photos(store, *numbers, **changes):
     with store.writing("index"):
-        return [one.item for one in store.items.put([made.photo(n, **changes) for n in numbers])]
+        return [one.file for one in store.files.put([made.photo(n, **changes) for n in numbers])]
 
 
 def put_table(store, rows, name="t.csv"):
     """Texts by the number of the photograph."""
     with store.writing("table"):
-        (stored,) = store.items.put([ItemDraft(path=f"/photos/{name}", kind="table", **FACTS)])
+        (stored,) = store.files.put(
+            [FileDraft(path=f"/photos/{name}", media_type="table", **FACTS)]
+        )
         named = {made.photo(n).path: Annotation(text=text) for n, text in rows.items()}
-        store.annotations.replace(stored.item, named)
-    return stored.item
+        store.annotations.replace(stored.file, named)
+    return stored.file
 
 
 def texts(store, item):
-    return [row.text for row in store.annotations.of_items([item])[item]]
+    return [row.text for row in store.annotations.of_files([item])[item]]
 
 
 def changed(store):
@@ -74,10 +76,10 @@ def test_the_rows_of_a_table_go_with_it_whoever_removes_it(store):
     other = put_table(store, {1: "a pet"}, "u.csv")
     changed(store)
     with store.writing("remove"):
-        store.items.remove([table, items[1]])
+        store.files.remove([table, items[1]])
     assert changed(store) == items[:1]
     assert texts(store, items[0]) == ["a pet"]
-    assert [one.item for one in store.annotations.tables()] == [other]
+    assert [one.file for one in store.annotations.tables()] == [other]
     assert check_truth(store) == []
 
 
@@ -86,10 +88,10 @@ def test_a_picture_that_moves_keeps_its_row_until_its_path_has_another_one(store
     put_table(store, {1: "a dog", 2: "a cat", 3: "a hen"})
     changed(store)
     with store.writing("move"):
-        store.items.move({first: "/photos/new.jpg"})
+        store.files.move({first: "/photos/new.jpg"})
     assert (texts(store, first), changed(store)) == (["a dog"], [first])
     with store.writing("move"):
-        store.items.move({first: made.photo(3).path, second: "/photos/new.jpg"})
+        store.files.move({first: made.photo(3).path, second: "/photos/new.jpg"})
     assert (texts(store, first), texts(store, second)) == (["a hen"], ["a cat"])
     (third,) = put_photos(store, 1)
     assert (texts(store, third), texts(store, first)) == (["a dog"], ["a hen"])
@@ -97,14 +99,14 @@ def test_a_picture_that_moves_keeps_its_row_until_its_path_has_another_one(store
 
 
 def test_a_copy_takes_over_the_rows_of_what_is_removed_unless_it_has_its_own(store):
-    copies = [ItemDraft(**{**vars(made.photo(1)), "path": f"/photos/{n}.jpg"}) for n in "ab"]
+    copies = [FileDraft(**{**vars(made.photo(1)), "path": f"/photos/{n}.jpg"}) for n in "ab"]
     (first,) = put_photos(store, 1)
     put_table(store, {1: "a dog"})
     with store.writing("index"):
-        _, kept = (stored.item for stored in store.items.put(copies))
-        gone = store.items.by_path(["/photos/a.jpg"])["/photos/a.jpg"].id
+        _, kept = (stored.file for stored in store.files.put(copies))
+        gone = store.files.by_path(["/photos/a.jpg"])["/photos/a.jpg"].id
         store.annotations.hand_over([first, gone])
-        store.items.remove([first, gone])
+        store.files.remove([first, gone])
     assert (texts(store, kept), changed(store)) == (["a dog"], [kept])
 
 

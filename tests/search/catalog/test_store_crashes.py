@@ -55,8 +55,8 @@ def folder_with_two_changes(tmp_path):
 def items_in(folder):
     with Store(folder) as store:
         assert check_truth(store, deep=True) == []
-        assert len(store.database.rows("SELECT 1 FROM vectors")) == len(list(store.items.all()))
-        return len(list(store.items.all()))
+        assert len(store.database.rows("SELECT 1 FROM vectors")) == len(list(store.files.all()))
+        return len(list(store.files.all()))
 
 
 @pytest.mark.parametrize("damage", ["cut off", "zeros", "noise"])

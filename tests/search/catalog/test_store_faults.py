@@ -56,7 +56,7 @@ def small_disk(folder, size):
 
 def assert_holds(folder, batches):
     with Store(folder) as store:
-        assert len(list(store.items.all())) == store.vectors.count(1, "image") == 50 * batches
+        assert len(list(store.files.all())) == store.vectors.count(1, "image") == 50 * batches
         assert check_truth(store, deep=True) == []
 
 
@@ -91,13 +91,13 @@ def test_a_read_only_folder_can_be_read_and_says_why_it_cannot_be_written(tmp_pa
             pytest.skip("cannot make a folder read-only here")
         with Store(folder) as store:
             assert store.read_only
-            assert len(list(store.items.all())) == 5
+            assert len(list(store.files.all())) == 5
             assert store.vectors.count(1, "image") == 5
             with pytest.raises(CollectionError, match=r"for reading alone.*change the rights"):
                 made.add_space(store)
     with Store(folder) as store:
         made.add_photos(store, store.spaces.get(1), made.unit_vectors(5), 5)
-        assert len(list(store.items.all())) == 10
+        assert len(list(store.files.all())) == 10
 
 
 def test_a_place_that_is_read_only_is_no_collection_of_an_old_format(tmp_path):
@@ -120,7 +120,7 @@ def test_a_read_only_folder_whose_writer_was_killed_shows_all_it_had_stored(tmp_
         if not possible:
             pytest.skip("cannot make a folder read-only here")
         with Store(tmp_path / "killed") as store:
-            assert len(list(store.items.all())) == 5
+            assert len(list(store.files.all())) == 5
 
 
 def test_a_read_only_folder_with_a_log_but_without_its_memory_file_says_what_to_do(tmp_path):

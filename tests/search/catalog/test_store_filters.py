@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 import made_collections as made
 from seesay.errors import CollectionError
 from seesay.search.catalog import filter_masks
-from seesay.search.catalog.filter_masks import Columns
-from seesay.search.catalog.filters import All, AnyOf, Not, Where, matching_units
+from seesay.search.catalog.filter_masks import FilterMasks
+from seesay.search.catalog.filters import All, AnyOf, Compare, Not, matching_passages
 from seesay.search.catalog.store import Store
 
 COLOURS = ("red", "Red", "紅", "red wine", "")
@@ -75,7 +75,7 @@ WHERE = st.one_of(
     TEXT,
 )
 FILTER = st.recursive(
-    WHERE.map(lambda arguments: (Where, *arguments)),
+    WHERE.map(lambda arguments: (Compare, *arguments)),
     lambda inner: st.one_of(
         inner.map(lambda part: (Not, part)),
         st.lists(inner, max_size=3).map(lambda parts: (All, tuple(parts))),
@@ -91,12 +91,12 @@ def build(drawn):
         return Not(build(rest[0]))
     if kind in (All, AnyOf):
         return kind(tuple(build(part) for part in rest[0]))
-    return Where(*rest)
+    return Compare(*rest)
 
 
 def oracle(number, condition):
     match condition:
-        case Where():
+        case Compare():
             return matches(number, condition)
         case Not(part):
             return not oracle(number, part)
@@ -110,12 +110,12 @@ def oracle(number, condition):
 def store(tmp_path_factory):
     with Store(tmp_path_factory.mktemp("filters") / "c", create=True) as store:
         with store.writing("index"):
-            store.items.put([made.photo(n, metadata=metadata_of(n)) for n in range(60)])
+            store.files.put([made.photo(n, metadata=metadata_of(n)) for n in range(60)])
         yield store
 
 
 def columns_of(store):
-    answers = Columns(store.database)
+    answers = FilterMasks(store.database)
     with store.database.snapshot():
         answers.follow(store.ledger.position())
     return answers
@@ -134,7 +134,7 @@ def answers(request, store):
 def test_sqlite_and_the_arrays_answer_every_filter_as_python_would(store, answers, drawn):
     condition = build(drawn)
     expected = {number + 1 for number in range(60) if oracle(number, condition)}
-    units = matching_units(condition, store.database)
+    units = matching_passages(condition, store.database)
     assert len(units) == len(set(units))
     assert set(units) == expected
     mask = answers.mask(condition)
@@ -146,31 +146,31 @@ def test_what_changes_is_followed(tmp_path, monkeypatch):
     with Store(tmp_path / "c", create=True) as store:
         made.add_photos(store, made.add_space(store), made.unit_vectors(6))
         with store.writing("index"):
-            store.items.put([made.photo(7, metadata={"tags": ["a2", "b"]})])
+            store.files.put([made.photo(7, metadata={"tags": ["a2", "b"]})])
         answers = columns_of(store)
-        small, tagged = Where("number", "<", 3), Where("tags", "in", ("a", "b"))
-        below = Where("file.folder", "under", "/photos/1")
-        conditions = (small, tagged, below, Where("tags"), Not(small))
+        small, tagged = Compare("number", "<", 3), Compare("tags", "in", ("a", "b"))
+        below = Compare("file.folder", "under", "/photos/1")
+        conditions = (small, tagged, below, Compare("tags"), Not(small))
 
         def follow():
             with store.database.snapshot():
                 answers.follow(store.ledger.position())
             for condition in conditions:
-                units = set(matching_units(condition, store.database))
+                units = set(matching_passages(condition, store.database))
                 assert set(np.flatnonzero(answers.mask(condition))) - {0} == units, condition
 
         follow()
         with store.writing("change"):
-            store.units.describe(1, metadata={"number": 9, "tags": ["a", "b"]})
-            store.units.describe(5, metadata={"number": 0})
-            store.items.put([made.photo(8, metadata={"tags": "b", "number": 2})])
-            store.items.move({3: "/photos/1/moved.jpg"})
+            store.passages.describe(1, metadata={"number": 9, "tags": ["a", "b"]})
+            store.passages.describe(5, metadata={"number": 0})
+            store.files.put([made.photo(8, metadata={"tags": "b", "number": 2})])
+            store.files.move({3: "/photos/1/moved.jpg"})
         follow()
-        assert set(matching_units(tagged, store.database)) == {1, 7, 8}
+        assert set(matching_passages(tagged, store.database)) == {1, 7, 8}
         with store.writing("change"):
-            store.units.describe(1, metadata={"tags": "z"})
+            store.passages.describe(1, metadata={"tags": "z"})
         follow()
-        assert set(matching_units(tagged, store.database)) == {7, 8}
+        assert set(matching_passages(tagged, store.database)) == {7, 8}
 
 
 @pytest.mark.parametrize(
@@ -186,13 +186,13 @@ def test_what_changes_is_followed(tmp_path, monkeypatch):
 )
 def test_a_filter_that_makes_no_sense_is_refused_when_it_is_written(arguments, words):
     with pytest.raises(CollectionError, match=words):
-        Where(*arguments)
+        Compare(*arguments)
 
 
 def test_facts_are_named_and_typed(store):
-    for wrong in (Where("file.colour", "=", "x"), Where("file.size", "=", "x")):
+    for wrong in (Compare("file.colour", "=", "x"), Compare("file.size", "=", "x")):
         with pytest.raises(CollectionError, match=r"file\.size \(number\)"):
-            matching_units(wrong, store.database)
+            matching_passages(wrong, store.database)
 
 
 def test_a_narrow_filter_over_many_units_reads_the_index_alone(store):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import made_collections as made
-from seesay.search.catalog.filters import Where
+from seesay.search.catalog.filters import Compare
 from seesay.search.catalog.keywords import match_expression, segment
 from seesay.search.catalog.segmenter import Segmenter, jieba
 from seesay.search.catalog.store import Store
@@ -44,7 +44,7 @@ PROBES = [  # (query, the sentence it must put first)
 def store(tmp_path):
     with Store(tmp_path / "c", create=True) as store:
         with store.writing("index"):
-            store.items.put([made.photo(n, text=text) for n, text in enumerate(SENTENCES)])
+            store.files.put([made.photo(n, text=text) for n, text in enumerate(SENTENCES)])
         yield store
 
 
@@ -64,7 +64,7 @@ def test_chinese_words_of_one_two_and_more_characters_find_their_row_first(store
 def test_script_and_width_make_no_difference(store, query, row):
     assert found(store, query)[0] == row
     with store.writing("index"):
-        store.items.put([made.photo(8, text="龍井茶，２０２３年")])
+        store.files.put([made.photo(8, text="龍井茶，２０２３年")])
     assert found(store, "龙井") == found(store, "龍\u200b井") == [8]
     assert found(store, "2023年")[0] == 8
     assert found(store, "a", phrases=["龙井"]) == [8]
@@ -90,7 +90,7 @@ def test_a_phrase_must_stand_as_it_is_and_what_is_excluded_must_not(store):
 
 def test_a_filter_narrows_the_keyword_search(store):
     assert set(found(store, "北京 长江")) == {0, 2}
-    assert found(store, "北京 长江", within=Where("number", ">", 1)) == [2]
+    assert found(store, "北京 长江", filter=Compare("number", ">", 1)) == [2]
 
 
 @pytest.mark.parametrize("query", ["", "。！？", '"', "* OR (", "\udce9"])
@@ -105,7 +105,7 @@ def test_what_looks_like_a_search_language_is_plain_text(store, query):
 
 def test_scores_fall_and_ties_are_in_the_order_of_the_units(store):
     with store.writing("index"):
-        store.items.put([made.photo(n, text="熊猫 熊猫") for n in range(20, 25)])
+        store.files.put([made.photo(n, text="熊猫 熊猫") for n in range(20, 25)])
     units, scores = store.keywords.search("熊猫", 9)
     assert list(units) == sorted(units)
     assert len(set(scores)) == 1
@@ -115,8 +115,8 @@ def test_scores_fall_and_ties_are_in_the_order_of_the_units(store):
 
 def test_what_was_changed_or_removed_is_no_longer_found(store):
     with store.writing("change"):
-        store.items.put([made.photo(3, text="一匹马")])
-        store.items.remove(item.id for item in store.items.under("/photos/0"))
+        store.files.put([made.photo(3, text="一匹马")])
+        store.files.remove(item.id for item in store.files.under("/photos/0"))
     assert found(store, "猫") == []
     assert found(store, "桥") == []
     assert store.database.rows("SELECT count(*) FROM keywords") == [(5,)]

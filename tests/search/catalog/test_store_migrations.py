@@ -9,7 +9,7 @@ import made_collections as made
 from raw_rows import raw_rows
 from seesay.errors import CollectionError
 from seesay.search.catalog import schema
-from seesay.search.catalog.passages import Locator
+from seesay.search.catalog.drafts import Place
 from seesay.search.catalog.store import FILE, Store
 from seesay.search.checking.repair import mend
 from seesay.search.checking.verify import check_rows, check_truth
@@ -59,13 +59,13 @@ def made_by(folder, version):
 def test_a_collection_of_every_older_format_opens_with_all_it_held(tmp_path, version):
     with Store(made_by(tmp_path / "c", version)) as store:
         assert store.database.rows("PRAGMA user_version") == [(schema.NEWEST,)]
-        assert store.units.get([1])[0].text == "a cat"
-        assert store.units.metadata([1]) == {1: {"year": 2020.0}}
+        assert store.passages.get([1])[0].text == "a cat"
+        assert store.metadata.get([1]) == {1: {"year": 2020.0}}
         if version >= 2:
             assert store.vectors.get(1, [1])[1].tolist() == [[1.0, 0.0]]
         if version >= 4:
-            assert store.vectors.get(1, [1], lane="text")[1].tolist() == [[0.0, 1.0]]
-            assert [row.text for row in store.annotations.of_items([1])[1]] == ["a cat"]
+            assert store.vectors.get(1, [1], modality="text")[1].tolist() == [[0.0, 1.0]]
+            assert [row.text for row in store.annotations.of_files([1])[1]] == ["a cat"]
             assert store.annotations.own([1])[1].text is None
         assert store.fingerprints.missing() == ([] if version >= 7 else [1])
         made.add_photos(store, made.add_space(store), made.unit_vectors(3), first=1)
@@ -110,10 +110,13 @@ def test_units_keep_their_numbers_and_sums_when_any_modality_comes_in(tmp_path):
         connection.execute("DELETE FROM units WHERE id = 8")
         connection.execute("UPDATE ledger SET rows = 3")  # as every change of ours does
     with Store(folder) as store:
-        found = [(unit.id, unit.kind, unit.modality, unit.text) for unit in store.units.get([1, 7])]
+        found = [
+            (unit.id, unit.media_type, unit.modality, unit.text)
+            for unit in store.passages.get([1, 7])
+        ]
         assert found == [(1, "image", "image", "a cat"), (7, "page", "image", None)]
-        assert store.units.get([7])[0].locator == Locator(page=2)
-        assert store.units.newest == 8  # a number that was given once is not given again
+        assert store.passages.get([7])[0].place == Place(page=2)
+        assert store.passages.newest == 8  # a number that was given once is not given again
         assert list(check_rows(store)) == []
 
 
@@ -137,7 +140,7 @@ def test_a_migration_that_fails_leaves_the_old_format_whole(tmp_path, monkeypatc
         Store(folder)
     monkeypatch.undo()
     with Store(folder) as store:
-        assert store.units.get([1])[0].text == "a cat"
+        assert store.passages.get([1])[0].text == "a cat"
 
 
 def test_a_newer_format_is_refused_with_both_numbers_and_what_to_do(tmp_path):

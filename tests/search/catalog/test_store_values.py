@@ -14,8 +14,8 @@ from seesay.errors import CollectionError
 from seesay.search.catalog import filter_masks
 from seesay.search.catalog import metadata as metadata_module
 from seesay.search.catalog.export import export
-from seesay.search.catalog.filter_masks import Columns
-from seesay.search.catalog.filters import Where, matching_units
+from seesay.search.catalog.filter_masks import FilterMasks
+from seesay.search.catalog.filters import Compare, matching_passages
 from seesay.search.catalog.metadata import MOST_KEY, MOST_TEXT, sound
 from seesay.search.catalog.paths import path_to_text
 from seesay.search.catalog.store import Store
@@ -45,8 +45,8 @@ def test_what_is_left_of_any_metadata_comes_back_from_the_store_as_it_is(metadat
     kept = {key: value for key, value in sound(metadata).items() if key[:5] not in RESERVED}
     assert sound(kept) == kept
     with STORE.writing("describe"):
-        STORE.units.describe(1, metadata=kept)
-    assert STORE.units.metadata([1])[1] == kept
+        STORE.passages.describe(1, metadata=kept)
+    assert STORE.metadata.get([1])[1] == kept
     json.loads(to_json(kept))
 
 
@@ -75,7 +75,7 @@ def _store(tmp_path_factory):
 def test_what_cannot_be_read_again_is_left_out_and_refused_by_the_store(value):
     assert sound({"key": value, "other": 1}) == {"other": 1.0}
     with STORE.writing("describe"), pytest.raises(CollectionError, match="expected a"):
-        STORE.units._metadata.put([1], [{"key": value}])
+        STORE.metadata.put([1], [{"key": value}])
 
 
 def test_keys_and_texts_are_clean():
@@ -120,7 +120,7 @@ def damaged(tmp_path):
         with store.writing("damage"):
             store.spaces.set_ready(space.id)
             store.spaces.activate(space.id)
-            store.units.describe(3, metadata={"date": TAKEN, "rating": 3, "note": "ok"})
+            store.passages.describe(3, metadata={"date": TAKEN, "rating": 3, "note": "ok"})
             for number, ((key, kind), value) in enumerate(BAD.items(), start=100):
                 store.database.run(
                     "INSERT OR IGNORE INTO metadata_keys VALUES (?, ?, ?)", (number, key, kind)
@@ -138,7 +138,7 @@ def damaged(tmp_path):
 
 
 def test_a_bad_value_is_shown_as_text_everywhere_and_nothing_fails(damaged, tmp_path, monkeypatch):
-    shown = damaged.units.metadata([1, 2])
+    shown = damaged.metadata.get([1, 2])
     assert shown[1]["taken"] == "253402300800.0" and shown[1]["rating"] == "inf"
     assert (shown[1]["width"], shown[1]["note"]) == ("four hundred", "7.5")
     assert shown[2]["note"] == "a\ufffd"
@@ -149,13 +149,13 @@ def test_a_bad_value_is_shown_as_text_everywhere_and_nothing_fails(damaged, tmp_
     for broad in (False, True):
         if broad:
             monkeypatch.setattr(filter_masks, "NARROW", 0)
-        masks = Columns(damaged.database)
+        masks = FilterMasks(damaged.database)
         for key, _ in BAD:
-            masks.mask(Where(key))
-        assert masks.mask(Where("rating", ">", 2.0))[[1, 3]].tolist() == [True, True]
-        assert masks.mask(Where("width", ">", 2.0))[[1, 3]].tolist() == [False, False]
-        assert masks.mask(Where("note", "contains", "ok"))[[1, 2, 3]].tolist() == [0, 0, 1]
-    since = matching_units(make_filter(since="1960", until="2100"), damaged.database)
+            masks.mask(Compare(key))
+        assert masks.mask(Compare("rating", ">", 2.0))[[1, 3]].tolist() == [True, True]
+        assert masks.mask(Compare("width", ">", 2.0))[[1, 3]].tolist() == [False, False]
+        assert masks.mask(Compare("note", "contains", "ok"))[[1, 2, 3]].tolist() == [0, 0, 1]
+    since = matching_passages(make_filter(since="1960", until="2100"), damaged.database)
     assert sorted(since) == [1, 2, 3]  # a text in the place of a date is no date
 
 
@@ -177,11 +177,11 @@ def test_bad_values_are_named_with_count_and_remedy_and_taken_out(damaged):
     assert "键 note 有 2 个值与其类型不符" in note.message.zh
     mend(damaged)
     assert check_metadata(damaged, deep=True) == []
-    shown = damaged.units.metadata([1, 2, 3])
+    shown = damaged.metadata.get([1, 2, 3])
     assert shown[1] == {"number": 0.0, "date": datetime(2021, 5, 4, tzinfo=UTC)}
     assert shown[2]["date"] == TAKEN  # its own again
     assert shown[3] == {"date": TAKEN, "rating": 3.0, "note": "ok"}
-    assert damaged.units.metadata_keys() == {"number", "date", "rating", "note"}
+    assert set(damaged.metadata.types()) == {"number", "date", "rating", "note"}
     assert mend(damaged) == 0
 
 
@@ -190,10 +190,10 @@ def test_a_collection_takes_no_more_keys_than_it_has_room_for(tmp_path, monkeypa
     with Store(tmp_path / "c", create=True) as store:
         made.add_photos(store, made.add_space(store), made.unit_vectors(2))  # key "number"
         with store.writing("describe"):
-            store.units.describe(1, metadata={"a": 1, "b": 2})
-            store.units.describe(1, metadata={"b": 2})
-            assert store.units.room_for_keys(["b", "c", "d", "e"]) == {"b", "c", "d"}  # "a" is gone
-        assert store.units.metadata_keys() == {"number", "b"}
+            store.passages.describe(1, metadata={"a": 1, "b": 2})
+            store.passages.describe(1, metadata={"b": 2})
+            assert store.metadata.room(["b", "c", "d", "e"]) == {"b", "c", "d"}  # "a" is gone
+        assert set(store.metadata.types()) == {"number", "b"}
 
 
 def test_a_number_beyond_64_bits_is_an_error_that_says_so(tmp_path):
@@ -201,4 +201,4 @@ def test_a_number_beyond_64_bits_is_an_error_that_says_so(tmp_path):
         with store.writing("x"), pytest.raises(CollectionError, match="a value cannot be stored"):
             store.database.run("INSERT INTO ledger (time_ns, action) VALUES (?, ?)", (2**63, "x"))
         with pytest.raises(CollectionError, match="expected a number that can be compared"):
-            matching_units(Where("number", ">", 10**400), store.database)
+            matching_passages(Compare("number", ">", 10**400), store.database)

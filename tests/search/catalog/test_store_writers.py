@@ -57,7 +57,7 @@ def test_three_writers_at_once_lose_nothing(tmp_path):
     errors = [writer.communicate()[1] for writer in writers]
     assert errors == [""] * 3
     with Store(folder) as store:
-        assert len(list(store.items.all())) == 3 * 30 * 4
+        assert len(list(store.files.all())) == 3 * 30 * 4
         assert store.vectors.count(1, "image") == 3 * 30 * 4
         assert [entry.seq for entry in store.ledger.since(0)] == list(range(1, 3 * 30 + 2))
         assert check_truth(store, deep=True) == []
@@ -70,7 +70,7 @@ def test_a_second_writer_is_told_who_writes_and_readers_are_not_kept_waiting(sto
     assert "(index, since " in str(caught.value)
     assert store.ledger.head() == 0
     with Store(store.folder) as reader:
-        assert list(reader.items.all()) == []
+        assert list(reader.files.all()) == []
 
 
 def test_a_second_writer_waits_as_long_as_it_is_told(store, holder):
@@ -123,7 +123,7 @@ def test_threads_write_one_after_the_other(store):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(list(store.items.all())) == 30
+    assert len(list(store.files.all())) == 30
     store.close()
 
 

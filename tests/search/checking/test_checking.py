@@ -11,8 +11,8 @@ import pytest
 import made_collections as made
 from made_files import write_photo
 from raw_rows import raw_rows
-from seesay.search.catalog.files import ItemDraft
-from seesay.search.catalog.passages import UnitDraft
+from seesay.search.catalog.drafts import PassageDraft
+from seesay.search.catalog.files import FileDraft
 from seesay.search.catalog.schema import KEYWORD_TABLE, KEYWORDS
 from seesay.search.catalog.store import FILE, Store
 from seesay.search.checking.findings import WORDS, Finding
@@ -38,10 +38,10 @@ def whole(tmp_path_factory):
             store.spaces.set_ready(space.id)
             store.spaces.activate(space.id)
             for unit in range(1, 60):
-                store.units.describe(unit, text=f"第{unit}只鹦鹉 a parrot")
+                store.passages.describe(unit, text=f"第{unit}只鹦鹉 a parrot")
             vectors = made.unit_vectors(59, 64, seed=1)
-            store.vectors.put(space.id, range(1, 60), vectors, lane="text")
-            store.units.describe(60, text="\u3000\n")  # says nothing
+            store.vectors.put(space.id, range(1, 60), vectors, modality="text")
+            store.passages.describe(60, text="\u3000\n")  # says nothing
         lane(store).build()
     return folder
 
@@ -169,7 +169,7 @@ def test_an_index_of_other_units_is_found(folder):
     with Store(folder) as store:
         (gone,) = made.add_photos(store, store.spaces.get(1), made.unit_vectors(1, 64), first=5000)
         with store.writing("remove"):
-            store.items.remove([gone])
+            store.files.remove([gone])
         lane(store).build()
         units = np.array(lane(store)._current().base.units)
         units[17] = gone
@@ -223,7 +223,7 @@ def test_what_was_added_and_removed_after_the_index_was_built_is_no_finding(fold
         space = store.spaces.get(1)
         made.add_photos(store, space, made.unit_vectors(30, 64, seed=3), first=5000)
         with store.writing("remove"):
-            store.items.remove([3, 4, ROWS + 2])
+            store.files.remove([3, 4, ROWS + 2])
             store.vectors.put(1, [8], made.unit_vectors(1, 64, seed=4))
         assert deep_kinds(store) == []
 
@@ -247,7 +247,7 @@ def test_a_file_that_changed_behind_its_time_is_found_and_one_that_was_edited_is
     files = [write_photo(tmp_path / f"{number}.bmp", number) for number in range(3)]
     with Store(tmp_path / "c", create=True) as store:
         with store.writing("index"):
-            store.items.put([indexed(file) for file in files])
+            store.files.put([indexed(file) for file in files])
         assert check_files(store) == []
         rotten = bytearray(files[0].read_bytes())
         rotten[-1] ^= 1
@@ -265,13 +265,13 @@ def indexed(file):
     import hashlib
 
     facts = file.stat()
-    return ItemDraft(
+    return FileDraft(
         path=str(file),
-        kind="image",
+        media_type="image",
         content_hash=hashlib.sha256(file.read_bytes()).hexdigest(),
         size=facts.st_size,
         mtime_ns=facts.st_mtime_ns,
-        units=(UnitDraft(kind="image"),),
+        passages=(PassageDraft(modality="image"),),
     )
 
 

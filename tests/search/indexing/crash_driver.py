@@ -32,7 +32,7 @@ from made_files import write_photo
 from seesay.inference.load import load
 from seesay.search.catalog.database import Change
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.checking.verify import check_annotations, check_truth
 from seesay.search.indexing import captions, commit, fill
 from seesay.search.indexing.embed import space_of
@@ -82,7 +82,7 @@ def rows_of(text: str, folder: Path) -> dict[str, tuple[str, float]]:
 
 
 def known(store: Store) -> Known:
-    return {item.path: item.content_hash for item in store.items.all()}
+    return {item.path: item.content_hash for item in store.files.all()}
 
 
 def say(pipe: int, line: str) -> None:
@@ -174,7 +174,7 @@ class Driver:
         self.excused: set[int] = set()
         """Units that a switch left without a vector, since their file had gone or changed."""
 
-    def active(self, store: Store) -> Space:
+    def active(self, store: Store) -> EmbeddingSpace:
         space = store.spaces.active()
         assert space is not None
         return space
@@ -242,11 +242,11 @@ class Driver:
         space = self.active(store).id
         findings = check_annotations(store, deep=True)
         assert {finding.kind for finding in findings} <= {"undescribed pictures"}, findings
-        for item in store.items.all():
-            if item.kind == "table":
+        for item in store.files.all():
+            if item.media_type == "table":
                 assert store.annotations.paths(item.id) == self.tables[item.content_hash].keys()
                 continue
-            units = store.units.of_items([item.id])
+            units = store.passages.of_files([item.id])
             numbers, _ = store.vectors.get(space, [unit.id for unit in units])
             assert units and {unit.id for unit in units} - {*numbers} <= self.excused, item
             for unit in units:
@@ -264,19 +264,19 @@ class Driver:
             self.check_captions(store)
             pictures = [path for path in known(store) if path.endswith(".bmp")]
             expected = self.spaces[space].embed_images(pictures).vectors
-            items = store.items.by_path(pictures)
+            items = store.files.by_path(pictures)
             for path, vector in zip(pictures, expected, strict=True):
-                units = [unit.id for unit in store.units.of_items([items[path].id])]
+                units = [unit.id for unit in store.passages.of_files([items[path].id])]
                 np.testing.assert_allclose(store.vectors.get(space, units)[1][0], vector, atol=2e-3)
 
     def check_captions(self, store: Store) -> None:
         """Every row of every table that is there stands with its picture, if that is there."""
-        items = store.items.by_path(known(store))
+        items = store.files.by_path(known(store))
         for table in self.folder.glob("*.csv"):
             for path, (caption, _) in rows_of(table.read_text(), self.folder).items():
                 if path in items:
-                    (unit,) = store.units.of_items([items[path].id])
-                    metadata = store.units.metadata([unit.id])[unit.id]
+                    (unit,) = store.passages.of_files([items[path].id])
+                    metadata = store.metadata.get([unit.id])[unit.id]
                     self.counts["rows of tables"] += 1
                     found = caption in (unit.text or "").split() and "year" in metadata
                     self.counts["rows lost"] += not found
@@ -297,8 +297,8 @@ class Driver:
     def _excuse(self, store: Store) -> None:
         """Only what could not be read as it is stored may lack a vector in the space in use."""
         disk = self.on_disk()
-        for unit in store.units.get(store.vectors.missing(self.active(store).id, 1000)):
-            (item,) = store.items.get([unit.item])
+        for unit in store.passages.get(store.vectors.missing(self.active(store).id, 1000)):
+            (item,) = store.files.get([unit.file])
             assert unit.id in self.excused or disk.get(item.path) != item.content_hash, item
             self.excused.add(unit.id)
 

@@ -24,18 +24,20 @@ def table(photos, text, name="captions.csv"):
 
 
 def picture(store, name):
-    (item,) = [item for item in store.items.all() if item.path.endswith(f"/{name}")]
-    (unit,) = store.units.of_items([item.id])
+    (item,) = [item for item in store.files.all() if item.path.endswith(f"/{name}")]
+    (unit,) = store.passages.of_files([item.id])
     return unit
 
 
 def said_of(store, name):
     """Vectors of what is said of a picture."""
-    return store.vectors.get(store.spaces.active().id, [picture(store, name).id], lane="text")[1]
+    return store.vectors.get(store.spaces.active().id, [picture(store, name).id], modality="text")[
+        1
+    ]
 
 
 def columns(store, name):
-    return store.units.metadata([picture(store, name).id])[picture(store, name).id]
+    return store.metadata.get([picture(store, name).id])[picture(store, name).id]
 
 
 def test_a_caption_finds_its_picture_as_one_hit_of_two_lanes(store, embedder, photos):
@@ -202,7 +204,7 @@ def test_a_tag_under_the_name_of_a_column_is_back_when_the_table_goes(store, emb
     index(store, embedder, [photos], ONE)
     with store.writing("tag"):
         unit = picture(store, "0.jpg").id
-        store.units.describe(unit, metadata={**columns(store, "0.jpg"), "tag": ("a", "b")})
+        store.passages.describe(unit, metadata={**columns(store, "0.jpg"), "tag": ("a", "b")})
     table(photos, "file,tag\na/0.jpg,mine\n", "tags.csv")
     index(store, embedder, [photos], ONE)
     assert columns(store, "0.jpg")["tag"] == "mine"
@@ -274,7 +276,7 @@ def test_a_caption_that_comes_just_before_the_switch_gets_its_vector_first(
     def describe_too(*of):
         while late:
             with store.writing("describe"):
-                store.units.describe(late.pop(), text="A dog")
+                store.passages.describe(late.pop(), text="A dog")
         return kept_up(*of)
 
     monkeypatch.setattr(fill, "keep_up", describe_too)

@@ -77,7 +77,7 @@ def test_a_torn_last_page_loses_the_last_batch_whole_and_the_same_call_brings_it
     (tmp_path / "cut" / f"{FILE}-shm").unlink()
     with Store(tmp_path / "cut") as cut:
         assert check_truth(cut, deep=True) == []
-        assert len(list(cut.items.all())) == 6
+        assert len(list(cut.files.all())) == 6
         assert index(cut, embedder, [photos], ONE).added == 1
 
 
@@ -90,7 +90,7 @@ def test_a_folder_that_may_only_be_read_is_refused_before_anything_is_read(store
         with Store(store.folder) as locked:
             with pytest.raises(CollectionError, match="reading alone"):
                 index(locked, embedder, [photos], ONE)
-            assert len(list(locked.items.all())) == 6
+            assert len(list(locked.files.all())) == 6
 
 
 def test_a_full_disk_ends_the_run_keeps_what_was_stored_and_the_rest_comes_later(
@@ -111,12 +111,12 @@ def test_a_full_disk_ends_the_run_keeps_what_was_stored_and_the_rest_comes_later
         with Store(small / "c", create=True) as store:
             with pytest.raises(CollectionError, match="full"):
                 index(store, embedder, [folder], ONE)
-            there = len(list(store.items.all()))
+            there = len(list(store.files.all()))
             assert 0 < there < 500
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
         with Store(small / "c") as store:
             assert check_truth(store, deep=True) == []
-            assert len(list(store.items.all())) == there
+            assert len(list(store.files.all())) == there
             report = index(store, embedder, [folder], ONE)
             assert report.added == 500 - there
             assert "left" in report.index_problem  # 64 MB to spare is what an index asks for

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from made_files import write_photo
-from seesay.search.catalog.filter_masks import Columns
-from seesay.search.catalog.filters import matching_units
+from seesay.search.catalog.filter_masks import FilterMasks
+from seesay.search.catalog.filters import matching_passages
 from seesay.search.checking.verify import check_files
 from seesay.search.filtering import make_filter
 from seesay.search.indexing.index import index
@@ -43,8 +43,8 @@ def changed_at(path, seconds):
 
 def found(store, **asked):
     condition = make_filter(**asked)
-    units = sorted(matching_units(condition, store.database).tolist())
-    assert Columns(store.database).mask(condition).nonzero()[0].tolist() == units
+    units = sorted(matching_passages(condition, store.database).tolist())
+    assert FilterMasks(store.database).mask(condition).nonzero()[0].tolist() == units
     return units
 
 

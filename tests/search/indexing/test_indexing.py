@@ -23,14 +23,14 @@ ONE = IndexOptions(workers=1)
 
 
 def paths(store):
-    return sorted(item.path for item in store.items.all())
+    return sorted(item.path for item in store.files.all())
 
 
 def vectors_by_path(store, embedder):
     space = space_of(store, embedder).id
     found = {}
-    for item in store.items.all():
-        units = [unit.id for unit in store.units.of_items([item.id])]
+    for item in store.files.all():
+        units = [unit.id for unit in store.passages.of_files([item.id])]
         found[item.path] = store.vectors.get(space, units)[1]
     return found
 
@@ -62,7 +62,7 @@ def test_a_touched_file_is_unchanged_and_is_not_read_a_third_time(store, embedde
     index(store, embedder, [photos], ONE)
     os.utime(photos / "a" / "0.jpg", ns=(1, 1))
     assert index(store, embedder, [photos], ONE).unchanged == 6
-    assert store.items.by_path([str(photos / "a" / "0.jpg")]).popitem()[1].mtime_ns == 1
+    assert store.files.by_path([str(photos / "a" / "0.jpg")]).popitem()[1].mtime_ns == 1
     assert sum(counted) == 6
 
 
@@ -77,11 +77,11 @@ def test_a_changed_file_gets_a_new_vector(store, embedder, photos):
 
 def test_a_renamed_folder_keeps_items_and_vectors(store, embedder, photos, counted):
     index(store, embedder, [photos], ONE)
-    before = {item.id for item in store.items.all()}
+    before = {item.id for item in store.files.all()}
     (photos / "a").rename(photos / "z")
     report = index(store, embedder, [photos], ONE)
     assert (report.moved, report.removed, report.added) == (2, 0, 0)
-    assert {item.id for item in store.items.all()} == before
+    assert {item.id for item in store.files.all()} == before
     assert str(photos / "z" / "0.jpg") in paths(store)
     assert sum(counted) == 6
 
@@ -326,7 +326,7 @@ def test_vectors_that_were_lost_come_back_with_the_next_run_and_nothing_else_is_
     (photos / "note.txt").write_text("a dog on the grass")
     index(store, embedder, [photos], ONE)
     space = store.spaces.active().id
-    units = [unit.id for unit in store.units.of_items(item.id for item in store.items.all())]
+    units = [unit.id for unit in store.passages.of_files(item.id for item in store.files.all())]
     _, before = store.vectors.get(space, units)
     with store.writing("lose"):
         store.vectors.remove(space, units[2:])

@@ -14,12 +14,12 @@ ONE = IndexOptions(workers=1)
 
 
 def names(store, folder):
-    return {os.path.relpath(item.path, folder) for item in store.items.all()}
+    return {os.path.relpath(item.path, folder) for item in store.files.all()}
 
 
 def caption(store, path):
-    item = store.items.by_path([str(path)])[str(path)]
-    return store.units.of_items([item.id])[0].text
+    item = store.files.by_path([str(path)])[str(path)]
+    return store.passages.of_files([item.id])[0].text
 
 
 @pytest.fixture
@@ -63,10 +63,10 @@ def test_another_name_that_a_later_run_meets_is_not_indexed_again(store, embedde
 
 def test_a_file_known_by_a_link_gets_its_own_name_and_keeps_its_number(store, embedder, linked):
     index(store, embedder, [linked / "a"], ONE)
-    before = {item.id for item in store.items.all()}
+    before = {item.id for item in store.files.all()}
     assert index(store, embedder, [linked / "b"], ONE).moved == 1
     assert names(store, linked) == {"b/real.jpg"}
-    assert {item.id for item in store.items.all()} == before
+    assert {item.id for item in store.files.all()} == before
 
 
 def test_a_collection_that_has_every_name_keeps_one_and_what_was_said_of_the_others(
@@ -102,12 +102,12 @@ def test_copies_that_became_one_file_are_one_and_copies_that_are_two_stay_two(
 
 def test_a_name_is_taken_up_when_the_one_that_was_indexed_goes(store, embedder, linked):
     index(store, embedder, [linked], ONE)
-    before = {item.id for item in store.items.all()}
+    before = {item.id for item in store.files.all()}
     (linked / "c.jpg").unlink()
     report = index(store, embedder, [linked], ONE)
     assert (report.moved, report.removed) == (1, 0)
     assert names(store, linked) == {"b/real.jpg", "far.jpg"}
-    assert {item.id for item in store.items.all()} == before
+    assert {item.id for item in store.files.all()} == before
 
 
 def test_a_table_that_is_linked_into_two_folders_describes_the_pictures_of_both(

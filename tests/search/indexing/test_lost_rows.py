@@ -40,9 +40,9 @@ def indexed(store, embedder, photos, table):
 def captioned(store):
     """Caption and year of every picture, by the name of its file."""
     found = {}
-    for item in store.items.all():
-        for unit in store.units.of_items([item.id]):
-            year = store.units.metadata([unit.id])[unit.id].get("year")
+    for item in store.files.all():
+        for unit in store.passages.of_files([item.id]):
+            year = store.metadata.get([unit.id])[unit.id].get("year")
             found[item.path.rpartition("/")[2]] = (unit.text, year)
     return found
 

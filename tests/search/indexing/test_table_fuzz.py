@@ -11,8 +11,8 @@ from seesay.cli.errors import STAGES
 from seesay.data.sources import RecordsConfig, open_records
 from seesay.errors import SeesayError
 from seesay.search.asking.query import Query
-from seesay.search.catalog.filter_masks import Columns
-from seesay.search.catalog.filters import Where, matching_units
+from seesay.search.catalog.filter_masks import FilterMasks
+from seesay.search.catalog.filters import Compare, matching_passages
 from seesay.search.catalog.metadata import MOST_KEY, MOST_TEXT
 from seesay.search.catalog.store import Store
 from seesay.search.checking.verify import check_metadata, check_truth
@@ -67,16 +67,16 @@ def _check_everything(collection, folder):
 
 
 def _check_filters(store):
-    columns, types = Columns(store.database), store.units.metadata_types()
+    columns, types = FilterMasks(store.database), store.metadata.types()
     for key in list(types)[:: max(len(types) // 60, 1)]:
         assert len(key) <= MOST_KEY and key.encode().decode().isprintable()
-        for where in (Where(key), Where(key, ">", 0.0), Where(key, "contains", "a")):
-            units = sorted(matching_units(where, store.database).tolist())
+        for where in (Compare(key), Compare(key, ">", 0.0), Compare(key, "contains", "a")):
+            units = sorted(matching_passages(where, store.database).tolist())
             assert columns.mask(where).nonzero()[0].tolist() == units
     for asked in ({"since": "0001"}, {"until": "9999-12-30"}, {"where": ["date=2021-05-04"]}):
-        matching_units(make_filter(**asked), store.database)
+        matching_passages(make_filter(**asked), store.database)
     units = [unit for (unit,) in store.database.rows("SELECT id FROM units")]
-    for values in store.units.metadata(units).values():
+    for values in store.metadata.get(units).values():
         assert all(len(str(value)) <= MOST_TEXT * 9 for value in values.values())
 
 

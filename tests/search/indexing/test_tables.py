@@ -6,8 +6,8 @@ from PIL import Image
 from made_files import write_photo
 from seesay.data.tables import MOST_COLUMNS
 from seesay.search.catalog import metadata
-from seesay.search.catalog.filter_masks import Columns
-from seesay.search.catalog.filters import matching_units
+from seesay.search.catalog.filter_masks import FilterMasks
+from seesay.search.catalog.filters import matching_passages
 from seesay.search.filtering import make_filter
 from seesay.search.indexing import tables
 from seesay.search.indexing.index import index
@@ -19,9 +19,9 @@ ONE = IndexOptions(workers=1)
 def described(store):
     """Text and metadata of every picture, by the name of its file."""
     found = {}
-    for item in store.items.all():
-        for unit in store.units.of_items([item.id]):
-            metadata = store.units.metadata([unit.id])[unit.id]
+    for item in store.files.all():
+        for unit in store.passages.of_files([item.id]):
+            metadata = store.metadata.get([unit.id])[unit.id]
             extra = {k: v for k, v in metadata.items() if k not in ("width", "height")}
             found[item.path.rpartition("/")[2]] = (unit.text, extra)
     return found
@@ -49,7 +49,7 @@ def test_captions_and_columns_stay_with_their_pictures(store, embedder, photos):
     assert found["1.jpg"] == ("A cat, asleep", {"taken": datetime(2020, 1, 2, tzinfo=UTC)})
     assert found["2.jpg"] == (None, {})
     units = store.keywords.search("草地", 9)[0]
-    assert store.units.get(units)[0].text.startswith("一只狗")
+    assert store.passages.get(units)[0].text.startswith("一只狗")
 
 
 def test_nothing_is_written_again_while_nothing_changes(store, embedder, photos):
@@ -247,15 +247,15 @@ def test_a_name_is_the_same_in_either_spelling(store, embedder, photos):
         f"./{apart}.jpg,Three,4\n{composed}-gone.jpg,none,5\n",
     )
     assert index(store, embedder, [photos], ONE).failed == 1
-    text = {item.path: store.units.of_items([item.id]) for item in store.items.all()}
+    text = {item.path: store.passages.of_files([item.id]) for item in store.files.all()}
     assert [unit.text for unit in text[str(photos / f"{apart}.jpg")]] == ["three\nThree"]
     assert [bad.path for bad in store.quarantine.all()] == [str(photos / f"{composed}-gone.jpg")]
     for name in (composed, apart):
         for asked in (f"file.name~{name}", f"file.name={name}.jpg"):
             condition = make_filter(where=[asked])
-            mask = Columns(store.database).mask(condition)
-            assert len(matching_units(condition, store.database)) == mask.sum() == 3
-        assert len(matching_units(make_filter(folders=[photos / name]), store.database)) == 2
+            mask = FilterMasks(store.database).mask(condition)
+            assert len(matching_passages(condition, store.database)) == mask.sum() == 3
+        assert len(matching_passages(make_filter(folders=[photos / name]), store.database)) == 2
 
 
 def test_columns_beyond_the_room_of_a_collection_are_left_out_and_told(
@@ -273,5 +273,5 @@ def test_a_table_of_very_many_columns_leaves_few_keys(store, embedder, photos):
     head = ",".join(f"c{n}" for n in range(20_000))
     table(photos, f"{head},file\n{'1,' * 20_000}a/0.jpg\n")
     index(store, embedder, [photos], ONE)
-    assert len(store.units.metadata_keys()) == MOST_COLUMNS + 2
+    assert len(set(store.metadata.types())) == MOST_COLUMNS + 2
     assert "19,000 of its columns were left out. Expected at most 1,000" in complaint(store)

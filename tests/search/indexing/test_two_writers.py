@@ -69,9 +69,9 @@ def write_table(photos, word, name="captions.csv", numbers=range(6)):
 def captions(store):
     """By the name of the file."""
     units = {
-        item.path.rpartition("/")[2]: store.units.of_items([item.id])[0]
-        for item in store.items.all()
-        if item.kind == "image"
+        item.path.rpartition("/")[2]: store.passages.of_files([item.id])[0]
+        for item in store.files.all()
+        if item.media_type == "image"
     }
     return {name: unit.text for name, unit in units.items()}
 
@@ -167,10 +167,10 @@ def test_a_picture_that_another_writer_found_renamed_is_not_removed_under_its_ol
     store, other, embedder, photos, monkeypatch
 ):
     index(store, embedder, [photos], ONE)
-    (item,) = store.items.by_path([str(photos / "a" / "0.jpg")]).values()
-    (unit,) = store.units.of_items([item.id])
+    (item,) = store.files.by_path([str(photos / "a" / "0.jpg")]).values()
+    (unit,) = store.passages.of_files([item.id])
     with store.writing("tag"):
-        store.units.describe(unit.id, metadata={TAG_KEY: "dog"})
+        store.passages.describe(unit.id, metadata={TAG_KEY: "dog"})
 
     def find_again():
         (photos.parent / "away.jpg").rename(photos / "b" / "0.jpg")
@@ -179,9 +179,9 @@ def test_a_picture_that_another_writer_found_renamed_is_not_removed_under_its_ol
     (photos / "a" / "0.jpg").rename(photos.parent / "away.jpg")
     before_change(monkeypatch, store, "remove", find_again)
     index(store, embedder, [photos], ONE)
-    (found,) = store.items.by_path([str(photos / "b" / "0.jpg")]).values()
+    (found,) = store.files.by_path([str(photos / "b" / "0.jpg")]).values()
     assert found.id == item.id
-    assert store.units.metadata([unit.id])[unit.id][TAG_KEY] == "dog"
+    assert store.metadata.get([unit.id])[unit.id][TAG_KEY] == "dog"
 
 
 def test_what_was_read_before_another_writer_took_in_a_newer_file_changes_nothing(
@@ -196,7 +196,7 @@ def test_what_was_read_before_another_writer_took_in_a_newer_file_changes_nothin
 
     before_change(monkeypatch, store, "index", overtake)
     index(store, embedder, [photos], ONE)
-    (item,) = store.items.by_path([str(photos / "a" / "0.jpg")]).values()
+    (item,) = store.files.by_path([str(photos / "a" / "0.jpg")]).values()
     facts = (photos / "a" / "0.jpg").stat()
     assert (item.size, item.mtime_ns) == (facts.st_size, facts.st_mtime_ns)
 
@@ -206,8 +206,8 @@ def test_a_copy_whose_original_another_writer_removes_meanwhile_is_stored_with_i
 ):
     index(store, embedder, [photos], ONE)
     space = store.spaces.active().id
-    (original,) = store.items.by_path([str(photos / "a" / "0.jpg")]).values()
-    _, expected = store.vectors.get(space, [store.units.of_items([original.id])[0].id])
+    (original,) = store.files.by_path([str(photos / "a" / "0.jpg")]).values()
+    _, expected = store.vectors.get(space, [store.passages.of_files([original.id])[0].id])
     copy = tmp_path / "copies" / "0.jpg"
     copy.parent.mkdir()
     copy.write_bytes((photos / "a" / "0.jpg").read_bytes())
@@ -215,6 +215,6 @@ def test_a_copy_whose_original_another_writer_removes_meanwhile_is_stored_with_i
     before_change(monkeypatch, store, "index", lambda: remove(other, [original.path]))
     report = index(store, embedder, [copy], ONE)
     assert (report.added, report.reused) == (1, 1)
-    (item,) = store.items.by_path([str(copy)]).values()
-    _, found = store.vectors.get(space, [store.units.of_items([item.id])[0].id])
+    (item,) = store.files.by_path([str(copy)]).values()
+    _, found = store.vectors.get(space, [store.passages.of_files([item.id])[0].id])
     assert found.tolist() == expected.tolist()

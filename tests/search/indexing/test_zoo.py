@@ -58,7 +58,7 @@ def test_everything_bad_is_recorded_nothing_is_fatal_and_memory_is_bounded(
     assert all(entry.error and entry.stage for entry in listed.values())
     text = listed[str(bad["text"])]
     assert text.stage == "kind" and "end the name in .txt" in text.error
-    items = [item for item in store.items.all() if item.kind != "table"]
+    items = [item for item in store.files.all() if item.media_type != "table"]
     assert len(items) == sound == report.added
     assert not report.interrupted
     assert capfd.readouterr() == ("", "")

@@ -89,6 +89,6 @@ def test_a_collection_takes_it_in_as_a_table(store, embedder, photos):
     report = index(store, embedder, [photos], IndexOptions(workers=1))
     assert (report.added, report.failed, report.left_out) == (6, 1, {})
     units = store.keywords.search("草地", 9)[0]
-    assert [unit.text for unit in store.units.get(units)] == ["一只狗在草地上"]
+    assert [unit.text for unit in store.passages.get(units)] == ["一只狗在草地上"]
     (bad,) = store.quarantine.all()
     assert bad.stage == "table" and bad.path.endswith("log.JSONL")

@@ -18,7 +18,7 @@ READER = '''
 import re
 
 from seesay.data.encodings import decode_text
-from seesay.search.catalog.drafts import Locator
+from seesay.search.catalog.drafts import Place
 from seesay.search.reading.messages import FileContent, FileReader, Passage
 
 _TIME = r"(\\d+):(\\d\\d):(\\d\\d),(\\d{3})"
@@ -36,8 +36,8 @@ def _passage(parts: tuple[str, ...]) -> Passage:
         int(h) * 3600 + int(m) * 60 + int(s) + int(ms) / 1000
         for h, m, s, ms in (times[:4], times[4:])
     )
-    place = Locator(start_s=start, end_s=end)
-    return Passage(kind="subtitle", modality="text", text=text, locator=place)
+    place = Place(start_s=start, end_s=end)
+    return Passage(media_type="subtitle", modality="text", text=text, place=place)
 
 
 READER = FileReader(
@@ -63,7 +63,7 @@ with Collection.open(sys.argv[1], create=True, model=sys.argv[2]) as collection:
     again = collection.index(sys.argv[3:])
     hit = collection.search("harbour").hits[0]
     report = [first.added, first.texts, first.failed, again.unchanged]
-    kinds = sorted(item.kind for item in collection.store.items.all())
+    kinds = sorted(item.media_type for item in collection.store.files.all())
     facts = [hit.path, hit.kind, hit.text, hit.locator.start_s, hit.locator.end_s]
     print(json.dumps([report, kinds, facts]))
 """

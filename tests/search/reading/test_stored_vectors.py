@@ -15,11 +15,11 @@ TEXT = b"A dog runs over the grass."
 def add(store, space, *texts, vectors):
     """A text file with these passages, the first of which have vectors."""
     note = made.note("a", "")
-    units = tuple(made.note("a", text).units[0] for text in texts)
-    note = replace(note, units=units, content_hash=content_hash(TEXT))
+    units = tuple(made.note("a", text).passages[0] for text in texts)
+    note = replace(note, passages=units, content_hash=content_hash(TEXT))
     with store.writing("index"):
-        (stored,) = store.items.put([note])
-        store.vectors.put(space.id, stored.units[:vectors], made.unit_vectors(vectors))
+        (stored,) = store.files.put([note])
+        store.vectors.put(space.id, stored.passages[:vectors], made.unit_vectors(vectors))
 
 
 def read_text(store, space, tmp_path, **options):

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 import made_collections as made
-from seesay.search.catalog.filters import Not, Where
+from seesay.search.catalog.filters import Compare, Not
 from seesay.search.catalog.store import Store
 from seesay.search.vectors.engines import use_engine
 from seesay.search.vectors.vector_index import VectorIndex
@@ -29,10 +29,10 @@ POOL = made.clustered(5000, DIM, centres=40)  # vectors to store
 QUERIES = made.clustered(50, DIM, seed=1, centres=40)
 FILTERS = (
     (None, lambda number: True),
-    (Where("number", "<", 500), lambda number: number < 500),
-    (Where("number", ">=", 40), lambda number: number >= 40),
-    (Not(Where("number", "<", 990)), lambda number: number >= 990),
-    (Where("number", "=", -1), lambda number: False),
+    (Compare("number", "<", 500), lambda number: number < 500),
+    (Compare("number", ">=", 40), lambda number: number >= 40),
+    (Not(Compare("number", "<", 990)), lambda number: number >= 990),
+    (Compare("number", "=", -1), lambda number: False),
 )
 EFFORT = {"faiss": (2500, 8, 15), "chroma": (600, 6, 15), "milvus": (600, 2, 10)}
 
@@ -81,9 +81,9 @@ class IndexMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 60))
     def remove(self, count):
         units = self.some(count)
-        items = {unit.item for unit in self.store.units.get(units)}
+        items = {unit.file for unit in self.store.passages.get(units)}
         with self.store.writing("remove"):
-            self.store.items.remove(items)
+            self.store.files.remove(items)
         for unit in units:
             del self.known[unit]
 
@@ -101,7 +101,7 @@ class IndexMachine(RuleBasedStateMachine):
         (unit,) = self.some(1) or [None]
         if unit is not None:
             with self.store.writing("describe"):
-                self.store.units.describe(unit, metadata={"number": number})
+                self.store.passages.describe(unit, metadata={"number": number})
             self.known[unit][1] = number
 
     @rule()
@@ -172,7 +172,7 @@ def template(engine, tmp_path_factory):
         space = made.add_space(store, dim=DIM)
         with store.writing("index"):
             drafts = [made.photo(n, metadata={"number": n % 1000}) for n in range(rows)]
-            units = [stored.units[0] for stored in store.items.put(drafts)]
+            units = [stored.passages[0] for stored in store.files.put(drafts)]
             store.vectors.put(space.id, units, POOL[:rows])
             use_engine(store.settings, engine.name)
         if "=" not in engine.name:

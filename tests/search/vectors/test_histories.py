@@ -13,7 +13,7 @@ import pytest
 
 import made_collections as made
 from seesay.search.catalog import filter_masks
-from seesay.search.catalog.filters import Where
+from seesay.search.catalog.filters import Compare
 from seesay.search.catalog.store import FILE, Store
 from seesay.search.indexing.fill import keep_up
 from seesay.search.vectors import generations
@@ -54,7 +54,7 @@ def go_on(folder, new):
     """Some photographs go, others come, and an index is built of what is there then."""
     with Store(folder) as store, index_of(store) as searched:
         with store.writing("remove"):
-            store.items.remove(range(1, 51))
+            store.files.remove(range(1, 51))
         made.add_photos(store, store.spaces.get(1), new, first=20_000)
         searched.build()
         assert searched.search(new[0], 3).plan.path == "index"
@@ -89,7 +89,7 @@ def reach_the_same_number(folder, last):
 
 
 def assert_each_finds_itself(store, searched, step=1):
-    units, vectors = store.vectors.get(1, range(1, store.units.newest + 1))
+    units, vectors = store.vectors.get(1, range(1, store.passages.newest + 1))
     pairs = list(zip(units.tolist(), vectors, strict=True))[::step]
     assert [unit for unit, v in pairs if unit not in searched.search(v, 1).units] == []
 
@@ -142,7 +142,7 @@ def test_a_database_that_is_restored_while_it_is_open_is_searched_as_it_is_now(
     folder, counters_meet, monkeypatch
 ):
     monkeypatch.setattr(filter_masks, "NARROW", 0)  # filters keep the values of a field in memory
-    removed, added = Where("number", "<", 50), Where("number", ">=", 20_000)
+    removed, added = Compare("number", "<", 50), Compare("number", ">=", 20_000)
     with Store(folder) as store, index_of(store) as searched:
 
         def counts():
@@ -195,7 +195,7 @@ def test_a_copy_with_other_vectors_does_not_hand_its_index_back(folder, tmp_path
 def test_the_indexes_of_pictures_and_texts_are_not_taken_for_each_other(folder):
     with Store(folder) as store, index_of(store) as pictures, index_of(store, "text") as texts:
         with store.writing("captions"):
-            store.vectors.put(1, range(60, ROWS), VECTORS[100 : ROWS + 40], lane="text")
+            store.vectors.put(1, range(60, ROWS), VECTORS[100 : ROWS + 40], modality="text")
         pictures.build()
         texts.build()
         pictures.close()

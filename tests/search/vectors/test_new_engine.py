@@ -9,7 +9,7 @@ import pytest
 
 import made_collections as made
 from engine_contract import CONTRACT, HOLDING_CONTRACT, build, held
-from seesay.search.catalog.filters import Where
+from seesay.search.catalog.filters import Compare
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import engines, generations
 from seesay.search.vectors.engine import HoldingEngine, LocalEngine
@@ -213,7 +213,7 @@ def test_a_collection_searches_with_a_new_engine(engine, tmp_path):
         with contextlib.closing(VectorIndex(store, space, "image")) as index:
             assert index.build("matrix").kind == "matrix"
             made.add_photos(store, space, vectors[:9], first=500)
-            for filter in (None, Where("number", "<", 200)):
+            for filter in (None, Compare("number", "<", 200)):
                 for query in vectors[::50]:
                     found = index.search(query, 5, filter=filter)
                     exact = index.search(query, 5, filter=filter, exact=True)

@@ -10,7 +10,7 @@ import pytest
 
 import made_collections as made
 from seesay.errors import CollectionBusyError, CollectionError
-from seesay.search.catalog.filters import Not, Where
+from seesay.search.catalog.filters import Compare, Not
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import faiss, generations
 from seesay.search.vectors.building import build_lock
@@ -89,8 +89,8 @@ def test_no_filter_loses_recall_with_any_engine(engine, copied):
         for share in (0.5, 0.2, 0.05, 0.01, 0.001):
             least = int(share * ROWS)
             for within, kept in (
-                (Where("number", "<", least), np.arange(least)),
-                (Not(Where("number", "<", ROWS - least)), np.arange(ROWS - least, ROWS)),
+                (Compare("number", "<", least), np.arange(least)),
+                (Not(Compare("number", "<", ROWS - least)), np.arange(ROWS - least, ROWS)),
             ):
                 assert recall(searched, within, kept, queries) >= 0.99, share
         searched.discard()
@@ -102,14 +102,14 @@ def test_a_filter_that_keeps_only_what_lies_far_from_the_query_loses_nothing(ind
     with Store(indexed) as store:
         with store.writing("mark"):
             for number in near:
-                store.units.describe(int(number) + 1, metadata={"number": -1})
+                store.passages.describe(int(number) + 1, metadata={"number": -1})
         searched = index_of(store)
         kept = np.setdiff1d(np.arange(ROWS), near)
         found = []
         for query in made.clustered(30, DIM, seed=5, centres=30):
             query = query + 2 * centre
             query /= np.linalg.norm(query)
-            ranking = searched.search(query, 10, filter=Where("number", ">=", 0))
+            ranking = searched.search(query, 10, filter=Compare("number", ">=", 0))
             found.append(len(truth(query, kept) & set(ranking.units - 1)) / 10)
         assert np.mean(found) >= 0.99
 
@@ -163,7 +163,7 @@ def test_a_manifest_that_names_an_older_change_than_is_remembered_is_not_used(in
         old = next(generations.folders(first.folder))
         shutil.copytree(old, indexed / "kept")
         with store.writing("remove"):
-            store.items.remove([1])
+            store.files.remove([1])
         first.build()
         (folder,) = generations.folders(first.folder)
         (indexed / "kept").rename(first.folder / f"{int(folder.name) + 1:08d}")
@@ -179,7 +179,7 @@ def test_what_is_added_replaced_and_removed_after_the_build_counts_at_once(index
         (unit,) = made.add_photos(store, store.spaces.get(1), QUERIES[:1], first=ROWS)
         assert searched.search(QUERIES[0], 1).units.tolist() == [unit]
         with store.writing("remove"):
-            store.items.remove([store.units.get([unit])[0].item])
+            store.files.remove([store.passages.get([unit])[0].file])
         assert unit not in searched.search(QUERIES[0], 3).units
         with store.writing("again"):
             store.vectors.put(1, [7], QUERIES[:1])
@@ -191,11 +191,11 @@ def test_what_is_added_replaced_and_removed_after_the_build_counts_at_once(index
 def test_a_filter_that_was_asked_before_sees_what_is_known_since(indexed):
     with Store(indexed) as store:
         searched = index_of(store)
-        within = Where("number", "<", 3)
+        within = Compare("number", "<", 3)
         assert set(searched.search(QUERIES[0], 9, filter=within).units) == {1, 2, 3}
         with store.writing("describe"):
-            store.units.describe(50, metadata={"number": 0})
-            store.units.describe(2, metadata={"number": 7})
+            store.passages.describe(50, metadata={"number": 0})
+            store.passages.describe(2, metadata={"number": 7})
         assert set(searched.search(QUERIES[0], 9, filter=within).units) == {1, 3, 50}
 
 
@@ -203,8 +203,8 @@ def test_a_filter_that_was_asked_before_sees_what_is_known_since(indexed):
 def test_a_filter_works_where_the_newest_units_are_gone(indexed, least):
     with Store(indexed) as store:
         with store.writing("remove"):
-            store.items.remove(range(ROWS - 20, ROWS + 1))
-        ranking = index_of(store).search(QUERIES[0], 10, filter=Where("number", ">=", least))
+            store.files.remove(range(ROWS - 20, ROWS + 1))
+        ranking = index_of(store).search(QUERIES[0], 10, filter=Compare("number", ">=", least))
         assert len(ranking.units) == 10
         assert ranking.plan.matching == ROWS - 21 - least
 
@@ -294,7 +294,7 @@ def test_a_copy_that_is_built_anew_leaves_the_first_ones_index_on_a_server_alone
     ):
         assert first.key == second.key
         with second.writing("remove"):
-            second.items.remove([1])
+            second.files.remove([1])
         of_second.build()
         of_first.close()  # it is opened anew
         for searched in (of_first, of_second):

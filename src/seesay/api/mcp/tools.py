@@ -24,7 +24,7 @@ from seesay.api.limits import (
 from seesay.errors import MissingExtraError, SeesayError
 from seesay.search.asking.query import MOST_HITS, Query
 from seesay.search.asking.results import Hit, Results
-from seesay.search.filtering import UnitType
+from seesay.search.filtering import PassageType
 from seesay.search.plain import sendable
 from seesay.text import to_unicode
 
@@ -85,7 +85,7 @@ Until = Annotated[
     str | None,
     Field(max_length=MAX_DATE, description="Only up to this day, month or year, inclusive."),
 ]
-Type = Annotated[UnitType | None, Field(description="Only pictures, texts, pages or moments.")]
+Type = Annotated[PassageType | None, Field(description="Only pictures, texts, pages or moments.")]
 CollectionName = Annotated[
     str | None,
     Field(

@@ -25,7 +25,7 @@ from seesay.search.asking.likeness import (
     own_metadata,
 )
 from seesay.search.asking.tags import TAG_KEY
-from seesay.search.catalog.files import Item
+from seesay.search.catalog.files import File
 from seesay.search.catalog.metadata import Metadata
 from seesay.search.catalog.store import Store
 from seesay.search.reading.files import RefusedError, read_file, size_and_time
@@ -119,7 +119,7 @@ _COPY_MARKS = re.compile(
 class CopyFile:
     """A file that others are copies of, or the other way round."""
 
-    item: Item
+    item: File
     other_names: tuple[str, ...] = ()
     """Paths in the collection that are names of the same file."""
     annotated: bool = False
@@ -172,7 +172,7 @@ def duplicates(
             )
         )
     near = {} if exact else _near(store, thumbnail, threshold)
-    items = store.items.by_hash({*store.items.repeated_contents(), *near})
+    items = store.files.by_hash({*store.files.repeated_contents(), *near})
     files, changed = _files(store, items)
     groups = sorted(_groups(files, near), key=lambda group: group.kind != "exact")
     return Duplicates(
@@ -188,7 +188,7 @@ def removable(store: Store, groups: Iterable[DuplicateGroup]) -> Removable:
     was replaced by a link, changed, damaged or removed since is left out."""
     paths, left_out = list[str](), list[str]()
     for group in groups:
-        items = {item.path: item for item in store.items.get(file.item for file in group.files)}
+        items = {item.path: item for item in store.files.get(file.item for file in group.files)}
         read: dict[str, os.stat_result | None] = {}
         for file in group.files:
             if file.copy_of is None:
@@ -203,8 +203,8 @@ def removable(store: Store, groups: Iterable[DuplicateGroup]) -> Removable:
 
 def _near(store: Store, thumbnail: ThumbnailOf, threshold: float) -> Near:
     known = store.fingerprints.of_contents()
-    pairs = [(int(known.units[a]), int(known.units[b])) for a, b in candidates(known.pixels)]
-    contents = dict(zip(known.units.tolist(), known.contents, strict=True))
+    pairs = [(int(known.passages[a]), int(known.passages[b])) for a, b in candidates(known.pixels)]
+    contents = dict(zip(known.passages.tolist(), known.contents, strict=True))
     near: dict[str, dict[str, Likeness]] = {}
     for (a, b), likeness in likenesses(store, thumbnail, pairs, threshold).items():
         one, other = contents[a], contents[b]
@@ -212,7 +212,7 @@ def _near(store: Store, thumbnail: ThumbnailOf, threshold: float) -> Near:
     return near
 
 
-def _files(store: Store, items: Sequence[Item]) -> tuple[list[CopyFile], int]:
+def _files(store: Store, items: Sequence[File]) -> tuple[list[CopyFile], int]:
     """The files among these that are as they were indexed, each once, and how many are not.
 
     A table is none of them, since its paths are meant from its own folder, nor is an address; a
@@ -220,7 +220,7 @@ def _files(store: Store, items: Sequence[Item]) -> tuple[list[CopyFile], int]:
     files: dict[int, list[CopyFile]] = {}
     links: dict[int, list[str]] = {}
     changed = 0
-    for file in copy_files(store, [item for item in items if item.kind != "table"]):
+    for file in copy_files(store, [item for item in items if item.media_type != "table"]):
         path = file.item.path
         if "://" in path:
             continue
@@ -243,7 +243,7 @@ def _files(store: Store, items: Sequence[Item]) -> tuple[list[CopyFile], int]:
     return found, changed
 
 
-def _unchanged(item: Item, *, follow: bool = False) -> os.stat_result | None:
+def _unchanged(item: File, *, follow: bool = False) -> os.stat_result | None:
     """What the system says of a file that has the size and time that it was indexed with."""
     try:
         facts = os.stat(item.path, follow_symlinks=follow)
@@ -253,7 +253,7 @@ def _unchanged(item: Item, *, follow: bool = False) -> os.stat_result | None:
     return facts if same and stat.S_ISREG(facts.st_mode) else None
 
 
-def _read_again(item: Item) -> os.stat_result | None:
+def _read_again(item: File) -> os.stat_result | None:
     """The same for one that holds every byte that was indexed, too."""
     facts = _unchanged(item)
     try:
@@ -334,12 +334,12 @@ def _likeness(one: CopyFile, other: CopyFile, near: Near) -> Likeness | None:
     return near.get(one.item.content_hash, {}).get(other.item.content_hash)
 
 
-def copy_files(store: Store, items: Sequence[Item]) -> list[CopyFile]:
+def copy_files(store: Store, items: Sequence[File]) -> list[CopyFile]:
     """What the order of files depends on, as far as the collection knows it."""
-    pictures = [item.id for item in items if item.kind == "image"]
-    units = {u.item: u for u in store.units.of_items(pictures) if u.kind == "image"}
+    pictures = [item.id for item in items if item.media_type == "image"]
+    units = {u.file: u for u in store.passages.of_files(pictures) if u.media_type == "image"}
     numbers = [unit.id for unit in units.values()]
-    known, own = store.units.metadata(numbers), own_metadata(store, numbers)
+    known, own = store.metadata.get(numbers), own_metadata(store, numbers)
     annotated = store.annotations.own(numbers)
     files = []
     for item in items:

@@ -17,7 +17,7 @@ from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.asking.query import Part
 from seesay.search.asking.results import PartReport
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.text import Text
 
 _REMEMBERED = 256
@@ -43,7 +43,7 @@ class PartEmbedder:
         self._known: OrderedDict[object, tuple[Vector, int]] = OrderedDict()
         self._mutex = threading.Lock()
 
-    def embed(self, part: Part, space: Space) -> EmbeddedPart:
+    def embed(self, part: Part, space: EmbeddingSpace) -> EmbeddedPart:
         """Raises ImageError for a picture that cannot be read, CollectionError for a passage that
         has no vector."""
         if part.unit is not None:
@@ -86,7 +86,7 @@ class PartEmbedder:
             embedded = zip(found.rows, found.vectors, found.windows, strict=True)
             self._remember({fresh[row]: (vector, windows) for row, vector, windows in embedded})
 
-    def _of_passage(self, number: int, part: Part, space: Space) -> EmbeddedPart:
+    def _of_passage(self, number: int, part: Part, space: EmbeddingSpace) -> EmbeddedPart:
         numbers, vectors = self._store.vectors.get(space.id, [number])
         if not len(numbers):
             raise CollectionError(
@@ -97,8 +97,8 @@ class PartEmbedder:
                     "它可能已经改变，请重新搜索",
                 )
             )
-        (unit,) = self._store.units.get([number])
-        (item,) = self._store.items.get([unit.item])
+        (unit,) = self._store.passages.get([number])
+        (item,) = self._store.files.get([unit.file])
         text = None if unit.modality == "image" else unit.text or ""
         report = PartReport(kind="unit", shown=item.path, weight=part.weight)
         return EmbeddedPart(part, vectors[0].astype(np.float32), text, report)

@@ -128,7 +128,7 @@ def candidates(pixels: UInt8[np.ndarray, "rows levels"]) -> list[Pair]:
 def candidates_among(store: Store, units: Sequence[int]) -> list[Pair]:
     """The same of these units, those that have a fingerprint; of a pair the first is named first
     in `units`."""
-    prints = store.fingerprints.of_units(units)
+    prints = store.fingerprints.of_passages(units)
     known = [unit for unit in dict.fromkeys(units) if unit in prints]
     if len(known) < 2:
         return []
@@ -139,7 +139,7 @@ def candidates_among(store: Store, units: Sequence[int]) -> list[Pair]:
 def own_metadata(store: Store, units: Iterable[int]) -> dict[int, Metadata]:
     """What the files of these units say themselves, whatever tables say of them."""
     units = list(units)
-    own, known = store.annotations.own(units), store.units.metadata(units)
+    own, known = store.annotations.own(units), store.metadata.get(units)
     return {n: own[n].metadata_of(known[n]) if n in own else known[n] for n in units}
 
 
@@ -189,10 +189,10 @@ def _picture(store: Store, thumbnail: ThumbnailOf, unit: int) -> Image.Image:
 def _of_twin(store: Store, thumbnail: ThumbnailOf, unit: int) -> bytes:
     """Raises CollectionError if no file with this content is left."""
     contents = [
-        item.content_hash for item in store.items.get(u.item for u in store.units.get([unit]))
+        item.content_hash for item in store.files.get(u.file for u in store.passages.get([unit]))
     ]
-    twins = [item.id for item in store.items.by_hash(contents)]
-    for twin in store.units.of_items(twins):
+    twins = [item.id for item in store.files.by_hash(contents)]
+    for twin in store.passages.of_files(twins):
         if twin.id != unit:
             with suppress(SeesayError):
                 return thumbnail(twin.id, _SIDE)

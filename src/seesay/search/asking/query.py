@@ -13,9 +13,9 @@ from seesay.data.spelling import visible
 from seesay.errors import ConfigError
 from seesay.search.asking.words import NEGATIVE_WEIGHT, Period, find_period, read_clauses
 from seesay.search.catalog.database import Database
-from seesay.search.catalog.filters import All, AnyOf, Filter, Not, Where, matching_units
+from seesay.search.catalog.filters import All, AnyOf, Compare, Filter, Not, matching_passages
 from seesay.search.catalog.metadata import DATE_KEY
-from seesay.search.filtering import UnitType, make_filter
+from seesay.search.filtering import PassageType, make_filter
 from seesay.text import Text
 
 RetrieverName = Literal["image", "text", "keyword"]
@@ -107,7 +107,7 @@ class Query:
         folders: str | Path | Sequence[str | Path] = (),
         since: str | None = None,
         until: str | None = None,
-        media: UnitType | None = None,
+        media: PassageType | None = None,
         count: int = 20,
         offset: int = 0,
         min_confidence: float | None = None,
@@ -177,9 +177,9 @@ class Scope:
         if DATE_KEY not in keys:
             return replace(as_typed, notes=(_undated(period),))
         taken_then = _both(query.filter, period.as_filter())
-        if not len(matching_units(taken_then, database, most=1)):
+        if not len(matching_passages(taken_then, database, most=1)):
             return replace(as_typed, notes=(_nothing_then(period),))
-        undated_text = All((Where("unit.modality", "=", "text"), Not(Where(DATE_KEY))))
+        undated_text = All((Compare("unit.modality", "=", "text"), Not(Compare(DATE_KEY))))
         filter = _both(query.filter, AnyOf((period.as_filter(), undated_text)))
         parts = query.parts
         if query.lanes != ("keyword",):

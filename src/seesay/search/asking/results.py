@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from seesay.search.asking.query import Query, RetrieverName
-from seesay.search.catalog.files import Item
+from seesay.search.catalog.drafts import Place
+from seesay.search.catalog.files import File
 from seesay.search.catalog.metadata import Value
-from seesay.search.catalog.passages import Locator, Unit
+from seesay.search.catalog.passages import Passage
 from seesay.search.catalog.store import Store
 from seesay.search.vectors.planner import Plan
 from seesay.text import Text
@@ -37,7 +38,7 @@ class Hit:
     path: str
     kind: str
     """What it is: "image", "page", "moment" or "text"."""
-    locator: Locator
+    locator: Place
     text: str | None
     """Its text; of a picture the captions, one a line."""
     score: float
@@ -152,15 +153,15 @@ def make_hits(store: Store, ranked: Ranked, page: slice) -> list[Hit]:
     looked_at = page.stop + _SLACK
     with store.database.snapshot():
         while True:
-            units = {unit.id: unit for unit in store.units.get(ranked.units[:looked_at])}
-            items = {i.id: i for i in store.items.get({u.item for u in units.values()})}
+            units = {unit.id: unit for unit in store.passages.get(ranked.units[:looked_at])}
+            items = {i.id: i for i in store.files.get({u.file for u in units.values()})}
             folded = _fold(units, items, ranked.units[:looked_at].tolist())
             # Copies of a hit come right after it: with one more hit, those of the last are there.
             if len(folded) > page.stop or looked_at >= len(ranked.units):
                 break
             looked_at *= 2
         folded = folded[page]
-        metadata = store.units.metadata([number for number, _ in folded])
+        metadata = store.metadata.get([number for number, _ in folded])
     rows = {number: row for row, number in enumerate(ranked.units[:looked_at].tolist())}
     places = {
         name: ({unit: place for place, unit in enumerate(found.tolist())}, scores)
@@ -169,10 +170,10 @@ def make_hits(store: Store, ranked: Ranked, page: slice) -> list[Hit]:
     return [
         Hit(
             unit=number,
-            item=units[number].item,
-            path=items[units[number].item].path,
-            kind=units[number].kind,
-            locator=units[number].locator,
+            item=units[number].file,
+            path=items[units[number].file].path,
+            kind=units[number].media_type,
+            locator=units[number].place,
             text=units[number].text,
             score=float(ranked.scores[rows[number]]),
             confidence=float(ranked.confidences[rows[number]]),
@@ -189,15 +190,15 @@ def make_hits(store: Store, ranked: Ranked, page: slice) -> list[Hit]:
 
 
 def _fold(
-    units: Mapping[int, Unit], items: Mapping[int, Item], order: Sequence[int]
+    units: Mapping[int, Passage], items: Mapping[int, File], order: Sequence[int]
 ) -> list[tuple[int, list[str]]]:
     """Passages with the paths of their copies; the same place in the same content is a copy."""
     folded: dict[tuple[str, int], tuple[int, list[str]]] = {}
     for number in order:
         unit = units.get(number)
-        if unit is None or unit.item not in items:
+        if unit is None or unit.file not in items:
             continue
-        item = items[unit.item]
+        item = items[unit.file]
         key = (item.content_hash or f"item {item.id}", unit.position)
         if key in folded:
             folded[key][1].append(item.path)

@@ -19,7 +19,7 @@ from seesay.search.catalog.filters import Filter
 from seesay.search.catalog.keywords import match_expression
 from seesay.search.catalog.ledger import START, Position
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.vectors.vector_index import VectorIndex
 from seesay.text import Language, detect_language
 
@@ -64,7 +64,7 @@ class _Measured:
 class VectorRetrievers:
     """The retrievers by vectors of one embedding space. Any number of threads may use them."""
 
-    def __init__(self, store: Store, space: Space, backgrounds: Backgrounds) -> None:
+    def __init__(self, store: Store, space: EmbeddingSpace, backgrounds: Backgrounds) -> None:
         self.store = store
         self.space = space
         self._backgrounds = backgrounds
@@ -95,7 +95,7 @@ class VectorRetrievers:
         direction = _combined([one.scale.direction for one in confidences], weights, sample)
         found = self._indexes[modality].search(direction, count, filter=filter)
         numbers, vectors = self.store.vectors.get(
-            self.space.id, found.units.tolist(), lane=modality
+            self.space.id, found.units.tolist(), modality=modality
         )
         known = np.isin(found.units, numbers)  # the others have been removed since
         confidence = np.zeros(len(found.units), np.float32)
@@ -160,7 +160,7 @@ class VectorRetrievers:
             (self.space.id, modality, 2**32 * min(1.2 * _SAMPLE / max(size, 1), 1.0), 2 * _SAMPLE),
         )
         units = [unit for (unit,) in rows][:_SAMPLE]
-        _, vectors = self.store.vectors.get(self.space.id, units, lane=modality)
+        _, vectors = self.store.vectors.get(self.space.id, units, modality=modality)
         return vectors.astype(np.float32)
 
 
@@ -179,13 +179,13 @@ def rank_by_keywords(
     if expression is None:
         return None
     units, scores = store.keywords.search(
-        text, count, phrases=phrases, excluded=excluded, within=filter, every=True
+        text, count, phrases=phrases, excluded=excluded, filter=filter, every=True
     )
     confidences, points = np.full(len(units), LITERAL, np.float32), reciprocal_ranks(len(units))
     loose = match_expression(text, phrases, excluded)
     if loose != expression and len(units) < count:
         some, of_some = store.keywords.search(
-            text, count, phrases=phrases, excluded=excluded, within=filter
+            text, count, phrases=phrases, excluded=excluded, filter=filter
         )
         fresh = ~np.isin(some, units)
         some, of_some = some[fresh], of_some[fresh]

@@ -18,7 +18,7 @@ from seesay.search.asking.fusion import METHOD, captioned_among, fuse, fused_con
 from seesay.search.asking.query import MOST_HITS, RETRIEVERS, Part, Query, RetrieverName, Scope
 from seesay.search.asking.results import Explain, Ranked, Results, make_hits
 from seesay.search.asking.retrievers import Ranking, VectorRetrievers, rank_by_keywords
-from seesay.search.catalog.filters import Filter, matching_units
+from seesay.search.catalog.filters import Filter, matching_passages
 from seesay.search.catalog.keywords import cache_folder, cuts_words, holds_chinese
 from seesay.search.catalog.store import Store
 from seesay.search.filtering import as_text, check_filter
@@ -49,7 +49,7 @@ class Searcher:
         """
         start = time.perf_counter()
         retrievers = self._current()
-        types = self._store.units.metadata_types()
+        types = self._store.metadata.types()
         if query.filter is not None:
             check_filter(query.filter, types)
         scope = Scope.of(query, types.keys(), self._store.database)
@@ -112,7 +112,7 @@ class Searcher:
             *(Part(image=image) for image in images),
             *(Part(unit=unit, weight=-0.5) for unit in unlike),
         )
-        modalities = {unit.modality for unit in self._store.units.get(units)}
+        modalities = {unit.modality for unit in self._store.passages.get(units)}
         names = cast(
             tuple[RetrieverName, ...], tuple(modalities | ({"image"} if images else set()))
         )
@@ -167,9 +167,9 @@ class Searcher:
         confidences = fused_confidences(units, rankings, captioned)
         pictures = None
         if sum(len(one.units) > 0 for one in rankings) > 1:
-            pictures = np.isin(units, self._store.units.pictures(units))
+            pictures = np.isin(units, self._store.passages.pictures(units))
         if listed is not None:
-            taken = np.sort(matching_units(listed, self._store.database))
+            taken = np.sort(matching_passages(listed, self._store.database))
             more = (confidences >= THRESHOLD) & ~np.isin(units, taken)
             units = np.concatenate([taken, units[more]])
             scores = np.concatenate([np.zeros(len(taken)), scores[more]])

@@ -18,10 +18,10 @@ from seesay.inference.embedder import Embedder
 from seesay.inference.prompts import concepts
 from seesay.search.asking.confidence import THRESHOLD, Confidence
 from seesay.search.asking.retrievers import VectorRetrievers
-from seesay.search.catalog.filters import Filter, matching_units
+from seesay.search.catalog.filters import Filter, matching_passages
 from seesay.search.catalog.keywords import cache_folder
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.text import Language, Text, detect_language
 
 TAG_KEY = "tag"
@@ -158,11 +158,11 @@ def _tagged(
         numbers, vectors = store.vectors.get(space.id, units[start : start + _BATCH])
         given = _fitting(labels, vectors)
         with store.writing("tag"):
-            metadata = store.units.metadata(numbers.tolist())  # those that went since are left out
-            there = {unit.id for unit in store.units.get(numbers)}
+            metadata = store.metadata.get(numbers.tolist())  # those that went since are left out
+            there = {unit.id for unit in store.passages.get(numbers)}
             for unit, tags in zip(numbers.tolist(), given, strict=True):
                 if unit in there and {*tags} != _former(metadata[unit].get(TAG_KEY)):
-                    store.units.describe(unit, metadata={**metadata[unit], TAG_KEY: tags})
+                    store.passages.describe(unit, metadata={**metadata[unit], TAG_KEY: tags})
         counts.update(word for tags in given for word in tags)
         tagged += sum(bool(tags) for tags in given)
         if on_progress is not None:
@@ -174,12 +174,12 @@ def _former(value: object) -> set[object]:
     return set(value) if isinstance(value, tuple) else {value} - {None}
 
 
-def _pictures(store: Store, space: Space, within: Filter | None) -> list[int]:
+def _pictures(store: Store, space: EmbeddingSpace, within: Filter | None) -> list[int]:
     rows = store.database.rows(
         "SELECT unit FROM vectors WHERE space = ? AND modality = 'image' ORDER BY unit", (space.id,)
     )
     units = [unit for (unit,) in rows]
     if within is None:
         return units
-    allowed = set(matching_units(within, store.database).tolist())
+    allowed = set(matching_passages(within, store.database).tolist())
     return [unit for unit in units if unit in allowed]

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from seesay.data.spelling import fold_each
-from seesay.search.catalog.filters import All, Filter, Where
+from seesay.search.catalog.filters import All, Compare, Filter
 from seesay.search.catalog.metadata import DATE_KEY
 
 # Measured on 1,000 Flickr8k photographs, 14 pairs such as a dog without grass: of the first 20 hits
@@ -229,7 +229,7 @@ class Period:
 
     def as_filter(self) -> Filter:
         """A filter that takes what was taken within it."""
-        return All((Where(DATE_KEY, ">=", self.first), Where(DATE_KEY, "<", self.end)))
+        return All((Compare(DATE_KEY, ">=", self.first), Compare(DATE_KEY, "<", self.end)))
 
     def cut_from(self, text: str) -> str:
         """The text without the words of the time; empty if only "photos" or the like is left."""

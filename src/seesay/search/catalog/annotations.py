@@ -1,6 +1,6 @@
 """What tables say of pictures, row by row, and which picture each row describes.
 
-A table and all of its rows are written in one transaction, and rows go with the item of their
+A table and all of its rows are written in one transaction, and rows go with the file of their
 table: a part of a table is never stored. Triggers of the schema attach rows to pictures, whichever
 of the two comes first and whoever brings it, and list in `undescribed` every picture whose rows
 have changed since it was last described.
@@ -49,7 +49,7 @@ class OwnDescription:
 class Table:
     """A table of the collection."""
 
-    item: int
+    file: int
     path: str
     rows: int | None
     """How many pictures its file names; None where version 0.1.0 took it in and did not count."""
@@ -85,8 +85,8 @@ class Annotations:
             " ORDER BY t.path"
         )
         return [
-            Table(item=item, path=text_to_path(path), rows=count, stored=stored, detached=detached)
-            for item, path, count, stored, detached in rows
+            Table(file=file, path=text_to_path(path), rows=count, stored=stored, detached=detached)
+            for file, path, count, stored, detached in rows
         ]
 
     def replace(self, table: int, rows: Mapping[str, Annotation]) -> list[str]:
@@ -117,28 +117,28 @@ class Annotations:
         )
         return [text_to_path(path) for path in gone]
 
-    def of_items(self, items: Iterable[int]) -> dict[int, list[Annotation]]:
+    def of_files(self, files: Iterable[int]) -> dict[int, list[Annotation]]:
         """What each of these pictures is annotated with, in the order of the tables' paths. A
         picture that was renamed keeps its row while the table has none of its present path."""
-        items = list(items)
+        files = list(files)
         rows = self._database.rows(
             "SELECT a.item, t.path, a.path = p.path, a.text, a.metadata FROM annotations a"
             " JOIN items t ON t.id = a.source JOIN items p ON p.id = a.item"
             f" WHERE a.item IN {ANY_OF} ORDER BY t.path, a.path",
-            (as_list(items),),
+            (as_list(files),),
         )
-        exact = {(item, table) for item, table, is_exact, *_ in rows if is_exact}
-        found: dict[int, list[Annotation]] = {item: [] for item in items}
-        for item, table, is_exact, text, metadata in rows:
-            if is_exact or (item, table) not in exact:
-                found[item].append(_annotation(text, metadata))
+        exact = {(file, table) for file, table, is_exact, *_ in rows if is_exact}
+        found: dict[int, list[Annotation]] = {file: [] for file in files}
+        for file, table, is_exact, text, metadata in rows:
+            if is_exact or (file, table) not in exact:
+                found[file].append(_annotation(text, metadata))
         return found
 
     def annotated(self, size: int = 500) -> Iterator[list[int]]:
         """Every picture with annotations, `size` at a time, from one state."""
         sql = "SELECT DISTINCT item FROM annotations WHERE item > 0 ORDER BY item"
         for page in self._database.pages(sql, (), size):
-            yield [item for (item,) in page]
+            yield [file for (file,) in page]
 
     def paths(self, table: int) -> set[str]:
         """The paths and addresses that a table names."""
@@ -160,10 +160,10 @@ class Annotations:
         )
         return {text_to_path(path) for (path,) in rows}
 
-    def hand_over(self, items: Iterable[int]) -> None:
+    def hand_over(self, files: Iterable[int]) -> None:
         """Attach the rows of pictures that are about to be removed to a copy of each, if there is
         one that stays and that the table says nothing of."""
-        gone = as_list(items)
+        gone = as_list(files)
         self._database.run(
             "UPDATE annotations AS a SET item = (SELECT copy.id FROM items gone JOIN items copy"
             " ON copy.content_hash = gone.content_hash AND copy.kind = gone.kind"
@@ -185,49 +185,49 @@ class Annotations:
     def undescribed(self, count: int) -> list[int]:
         """The first `count` pictures whose rows changed since they were last described."""
         rows = self._database.rows("SELECT item FROM undescribed ORDER BY item LIMIT ?", (count,))
-        return [item for (item,) in rows]
+        return [file for (file,) in rows]
 
     def count_undescribed(self) -> int:
         """How many pictures wait to be described."""
         ((count,),) = self._database.rows("SELECT count(*) FROM undescribed")
         return count
 
-    def set_undescribed(self, items: Iterable[int]) -> None:
+    def set_undescribed(self, files: Iterable[int]) -> None:
         """Let the next run describe these pictures again."""
         self._database.run(
             f"INSERT OR IGNORE INTO undescribed SELECT id FROM items WHERE id IN {ANY_OF}",
-            (as_list(items),),
+            (as_list(files),),
         )
 
-    def set_described(self, items: Iterable[int]) -> None:
+    def set_described(self, files: Iterable[int]) -> None:
         """These pictures are described by the rows that they have now."""
-        self._database.run(f"DELETE FROM undescribed WHERE item IN {ANY_OF}", (as_list(items),))
+        self._database.run(f"DELETE FROM undescribed WHERE item IN {ANY_OF}", (as_list(files),))
 
-    def own(self, units: Iterable[int]) -> dict[int, OwnDescription]:
-        """What is known apart from annotations, of those of these units that have some."""
+    def own(self, passages: Iterable[int]) -> dict[int, OwnDescription]:
+        """What is known apart from annotations, of those of these passages that have some."""
         rows = self._database.rows(
             # As bytes: half a surrogate pair in a key is no valid UTF-8.
             "SELECT unit, text, metadata, CAST(keys AS BLOB) FROM own_descriptions"
             f" WHERE unit IN {ANY_OF}",
-            (as_list(units),),
+            (as_list(passages),),
         )
         return {
-            unit: OwnDescription(
+            passage: OwnDescription(
                 text=None if text is None else text_to_path(text),
                 metadata=decoded(_read, metadata),
                 keys=decoded(_read_keys, keys),
             )
-            for unit, text, metadata, keys in rows
+            for passage, text, metadata, keys in rows
         }
 
     def set_own(self, own: Mapping[int, OwnDescription | None]) -> None:
-        """Keep what is known of units apart from their annotations; None where they have none."""
+        """Store what is known of passages apart from annotations; None where they have none."""
         self._database.run(f"DELETE FROM own_descriptions WHERE unit IN {ANY_OF}", (as_list(own),))
         self._database.run_many(
             "INSERT INTO own_descriptions (unit, text, metadata, keys) VALUES (?, ?, ?, ?)",
             (
-                (unit, *_stored(one), json.dumps(list(one.keys)))
-                for unit, one in own.items()
+                (passage, *_stored(one), json.dumps(list(one.keys)))
+                for passage, one in own.items()
                 if one is not None
             ),
         )

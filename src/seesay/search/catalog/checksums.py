@@ -1,7 +1,7 @@
 """Checksums of rows, so that a byte that a disk or a cable changed does not pass for data.
 
 SQLite notices damage to its own structure, not to what a row says. So each row has a CRC-32, and
-the table `checksums` keeps the sum of these for every file, every unit, and every table that
+the table `checksums` keeps the sum of these for every file, every passage, and every table that
 belongs to neither. Triggers add and subtract within the transaction that changes the row: no writer
 can forget it, and a crash leaves both or neither. A table with a sum of 0 has no entry.
 """
@@ -33,7 +33,7 @@ class Checked(NamedTuple):
     owner: str = ""
     """"item" or "unit"; of a table of its own, nothing."""
     id: str = ""
-    """The column with the number of that item or unit."""
+    """The column with the number of that file or passage."""
 
 
 Tables = Mapping[str, Checked]

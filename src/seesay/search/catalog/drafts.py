@@ -10,29 +10,22 @@ from typing import Any
 from seesay.search.catalog.metadata import Metadata
 
 Modality = str
-"""Which encoder embeds a unit: "image", "text", or another that a reader and a model agree on."""
-UnitKind = str
-"""What a unit is: "image", "page", "moment", "text", "table" ..."""
+"""What embeds a passage: "image", "text", or another that a reader and a model agree on."""
 
 FINGERPRINT_SIDE = 16
 """A fingerprint of a picture is as many grey levels squared, a byte each, row by row."""
 
 
-def modality_of(kind: UnitKind) -> Modality:
-    """Which encoder embeds a unit of this kind."""
-    return "text" if kind == "text" else "image"
-
-
 @dataclass(frozen=True, kw_only=True)
-class Locator:
-    """Where in its item a unit lies; all empty for the whole of it."""
+class Place:
+    """Where in its file a passage lies; all empty for the whole of it."""
 
     page: int | None = None
     """Number of the page, from 1."""
     box: tuple[float, float, float, float] | None = None
     """Left, top, right, bottom, as shares of width and height (0-1)."""
     offsets: tuple[int, int] | None = None
-    """First character and the one after the last, in the text of the item or page."""
+    """First character and the one after the last, in the text of the file or page."""
     start_s: float | None = None
     end_s: float | None = None
     """Moment of a video: seconds from its beginning."""
@@ -47,27 +40,27 @@ class Locator:
         return json.dumps(known, separators=(",", ":"))
 
     @staticmethod
-    def from_json(text: str) -> "Locator":
+    def from_json(text: str) -> "Place":
         if text == "{}":
             return _WHOLE  # as most are
         known: dict[str, Any] = json.loads(text)
         for name in ("box", "offsets"):  # JSON has no tuples
             if name in known:
                 known[name] = tuple(known[name])
-        return Locator(**known)
+        return Place(**known)
 
 
-_WHOLE = Locator()
+_WHOLE = Place()
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitDraft:
-    """A unit to be stored: what is embedded, found and shown as one."""
+class PassageDraft:
+    """A passage to be stored: what is embedded, found and shown as one."""
 
-    kind: UnitKind
-    modality: Modality = ""
-    """Empty for the one that goes with the kind."""
-    locator: Locator = field(default_factory=Locator)
+    modality: Modality
+    media_type: str = ""
+    """What it is, where that says more than its modality: "page", "moment", "table" ..."""
+    place: Place = field(default_factory=Place)
     text: str | None = None
     """The text itself, or what is written in or about the picture."""
     metadata: Metadata = field(default_factory=dict)

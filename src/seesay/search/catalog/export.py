@@ -14,9 +14,9 @@ from jaxtyping import Float
 from seesay.data.files import write_whole
 from seesay.data.tables import EXPORTED, write_csv
 from seesay.errors import ConfigError, MissingExtraError
-from seesay.search.catalog.filters import All, Filter, matching_units
+from seesay.search.catalog.filters import All, Filter, matching_passages
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.text import Text, to_unicode
 
 _PAGE = 2000
@@ -24,22 +24,22 @@ _PAGE = 2000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
-    """One unit, as it is written."""
+    """One passage, as it is written."""
 
     unit: int
     kind: str
     source: str
     """Path of the file."""
     locator: Mapping[str, object]
-    """Where in the file the unit lies."""
+    """Where in the file the passage lies."""
     text: str | None
     metadata: Mapping[str, object]
     """Values that JSON can hold; dates in ISO 8601."""
     vector: Float[np.ndarray, " embed"]
 
 
-def export(store: Store, space: Space, file: Path, condition: Filter | None = None) -> int:
-    """Write every unit that has a vector in `space`, or those that the filter takes; returns how
+def export(store: Store, space: EmbeddingSpace, file: Path, filter: Filter | None = None) -> int:
+    """Write every passage that has a vector in `space`, or those that the filter takes; returns how
     many. The ending chooses the format: .npz, .parquet, .jsonl, or .csv, which leaves the vectors
     out. The whole file is written or none of it.
 
@@ -47,10 +47,10 @@ def export(store: Store, space: Space, file: Path, condition: Filter | None = No
     where the file cannot be written."""
     write = writer_for(file)
     with store.database.snapshot(), write_whole(file) as unfinished:
-        return write(unfinished, _rows(store, space, condition), space)
+        return write(unfinished, _rows(store, space, filter), space)
 
 
-def writer_for(file: Path) -> Callable[[Path, Iterator[Row], Space], int]:
+def writer_for(file: Path) -> Callable[[Path, Iterator[Row], EmbeddingSpace], int]:
     """How to write this file."""
     if (ending := file.suffix.lower()) not in _WRITERS:
         raise ConfigError(
@@ -66,21 +66,23 @@ def writer_for(file: Path) -> Callable[[Path, Iterator[Row], Space], int]:
     return _WRITERS[ending]
 
 
-def _rows(store: Store, space: Space, condition: Filter | None) -> Iterator[Row]:
-    numbers = iter(np.sort(matching_units(condition or All(()), store.database)).tolist())
+def _rows(store: Store, space: EmbeddingSpace, filter: Filter | None) -> Iterator[Row]:
+    numbers = iter(np.sort(matching_passages(filter or All(()), store.database)).tolist())
     while page := list(islice(numbers, _PAGE)):
         have, vectors = store.vectors.get(space.id, page)
-        units = store.units.get(have.tolist())
-        paths = {item.id: item.path for item in store.items.get({unit.item for unit in units})}
-        metadata = store.units.metadata(unit.id for unit in units)
-        for unit, vector in zip(units, vectors, strict=True):
+        passages = store.passages.get(have.tolist())
+        paths = {
+            file.id: file.path for file in store.files.get({passage.file for passage in passages})
+        }
+        metadata = store.metadata.get(passage.id for passage in passages)
+        for passage, vector in zip(passages, vectors, strict=True):
             yield Row(
-                unit=unit.id,
-                kind=unit.kind,
-                source=to_unicode(paths[unit.item]),
-                locator=json.loads(unit.locator.to_json()),
-                text=None if unit.text is None else to_unicode(unit.text),
-                metadata={to_unicode(k): _json(value) for k, value in metadata[unit.id].items()},
+                unit=passage.id,
+                kind=passage.media_type,
+                source=to_unicode(paths[passage.file]),
+                locator=json.loads(passage.place.to_json()),
+                text=None if passage.text is None else to_unicode(passage.text),
+                metadata={to_unicode(k): _json(value) for k, value in metadata[passage.id].items()},
                 vector=vector,
             )
 
@@ -97,17 +99,19 @@ def _dumped(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _write_npz(file: Path, rows: Iterator[Row], space: Space) -> int:
+def _write_npz(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> int:
     kept, vectors = [], []
     for row in rows:
         kept.append((row.unit, row.kind, row.source, row.text or "", row.locator, row.metadata))
         vectors.append(row.vector.astype(np.float16))  # as exact as what is stored
-    units, kinds, sources, texts, locators, metadata = zip(*kept, strict=True) if kept else [()] * 6
+    passages, kinds, sources, texts, locators, metadata = (
+        zip(*kept, strict=True) if kept else [()] * 6
+    )
     with file.open("wb") as stream:
         np.savez(
             stream,
             vectors=np.array(vectors, np.float16).reshape(len(kept), space.dim),
-            units=np.array(units, np.int64),
+            units=np.array(passages, np.int64),
             kinds=np.array(kinds, np.str_),
             sources=np.array(sources, np.str_),
             texts=np.array(texts, np.str_),
@@ -118,7 +122,7 @@ def _write_npz(file: Path, rows: Iterator[Row], space: Space) -> int:
     return len(kept)
 
 
-def _write_jsonl(file: Path, rows: Iterator[Row], space: Space) -> int:
+def _write_jsonl(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> int:
     count = 0
     with file.open("w", encoding="utf-8") as stream:
         for row in rows:
@@ -128,7 +132,7 @@ def _write_jsonl(file: Path, rows: Iterator[Row], space: Space) -> int:
     return count
 
 
-def _write_csv(file: Path, rows: Iterator[Row], space: Space) -> int:
+def _write_csv(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> int:
     """Without vectors; a column for every key of metadata. With the mark by which spreadsheets know
     UTF-8, and an apostrophe before text that they would take for a formula."""
     kept = []
@@ -149,7 +153,7 @@ def _cell(value: object) -> object:
     return "; ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _write_parquet(file: Path, rows: Iterator[Row], space: Space) -> int:
+def _write_parquet(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> int:
     arrow, parquet = _pyarrow()
     texts = [(name, arrow.string()) for name in ("kind", "source", "text", "locator", "metadata")]
     vector = arrow.list_(arrow.float32(), space.dim)
@@ -176,7 +180,7 @@ def _pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-_WRITERS: dict[str, Callable[[Path, Iterator[Row], Space], int]] = {
+_WRITERS: dict[str, Callable[[Path, Iterator[Row], EmbeddingSpace], int]] = {
     ".npz": _write_npz,
     ".parquet": _write_parquet,
     ".jsonl": _write_jsonl,

@@ -1,5 +1,7 @@
-"""Files, and what else has a path: each with all of its units, stored and removed as one; and the
-files that could not be read, which are recorded, shown, and left alone until they change."""
+"""Files, each stored and removed with all of its passages, and the files that could not be read.
+
+The latter are in quarantine: recorded with the reason, and not read again until they change.
+"""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,11 +10,12 @@ from typing import Any, Literal
 
 from seesay.errors import CollectionError
 from seesay.search.catalog.database import ANY_OF, Database, as_list
-from seesay.search.catalog.passages import UnitDraft, Units
+from seesay.search.catalog.drafts import PassageDraft
+from seesay.search.catalog.passages import Passages
 from seesay.search.catalog.paths import folder_and_name, path_to_text, text_to_path
 from seesay.text import Text
 
-ItemStatus = Literal["pending", "ready", "missing"]
+FileStatus = Literal["pending", "ready", "missing"]
 
 _SELECT = (
     "SELECT id, path, kind, content_hash, size, mtime_ns, status, added_ns, seq FROM items WHERE"
@@ -21,41 +24,41 @@ _BAD = "path, content_hash, size, mtime_ns, stage, error, tries, first_ns, last_
 
 
 @dataclass(frozen=True, kw_only=True)
-class ItemDraft:
-    """A file, or something else with a path, to be stored with all of its units."""
+class FileDraft:
+    """A file, or something else with a path, to be stored with all of its passages."""
 
     path: str
     """As Python spells it (`os.fsdecode`), whatever its bytes; or a URL."""
-    kind: str
+    media_type: str
     """What the file is: "image", "text", "document", "video" ..."""
     content_hash: str
     size: int
     """Bytes."""
     mtime_ns: int
-    status: ItemStatus = "ready"
-    units: tuple[UnitDraft, ...] = ()
+    status: FileStatus = "ready"
+    passages: tuple[PassageDraft, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
+class StoredFile:
     """Which numbers a draft was given."""
 
-    item: int
-    units: tuple[int, ...]
+    file: int
+    passages: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class File:
     """A file as the collection knows it."""
 
     id: int
     path: str
-    kind: str
+    media_type: str
     content_hash: str
     size: int
     """Bytes."""
     mtime_ns: int
-    status: ItemStatus
+    status: FileStatus
     added_ns: int
     seq: int
     """The change that wrote it last."""
@@ -77,23 +80,22 @@ class Quarantined:
     last_ns: int
 
 
-class Items:
-    """The items of a collection. What changes something works inside `store.writing` only."""
+class Files:
+    """The files of a collection. What changes something works inside `store.writing` only."""
 
-    def __init__(self, database: Database, units: Units, quarantine: "Quarantine") -> None:
+    def __init__(self, database: Database, passages: Passages, quarantine: "Quarantine") -> None:
         self._database = database
-        self._units = units
+        self._passages = passages
         self._quarantine = quarantine
 
-    def put(self, drafts: Sequence[ItemDraft]) -> tuple[Stored, ...]:
-        """Store items with their units. One of a path that is known keeps its number, and its
-        former units go, with their vectors, keywords and metadata. What could be stored is no
+    def put(self, drafts: Sequence[FileDraft]) -> tuple[StoredFile, ...]:
+        """Store files with their passages. One of a path that is known keeps its number, and its
+        former passages go, with their vectors, keywords and metadata. What could be stored is no
         longer in quarantine."""
         texts = {draft.path: path_to_text(draft.path) for draft in drafts}
         if len(texts) < len(drafts):
             raise _repeated(drafts)
-        known = {path: item.id for path, item in self.by_path(texts).items()}
-        self._units.remove_of_items(known.values())
+        known = {path: file.id for path, file in self.by_path(texts).items()}
         seq, now = self._database.change.seq, time.time_ns()
         fresh = self._database.next_number("items")
         numbers, rows = [], []
@@ -102,7 +104,7 @@ class Items:
             fresh += number == fresh
             numbers.append(number)
             place = (texts[one.path], *folder_and_name(texts[one.path]))
-            facts = (one.kind, one.content_hash, one.size, one.mtime_ns, one.status)
+            facts = (one.media_type, one.content_hash, one.size, one.mtime_ns, one.status)
             rows.append((number, *place, *facts, now, seq))
         self._database.run_many(
             "INSERT INTO items (id, path, folder, name, kind, content_hash, size, mtime_ns, status,"
@@ -112,53 +114,53 @@ class Items:
             rows,
         )
         self._quarantine.release(texts)
-        units = self._units.put(numbers, [draft.units for draft in drafts])
-        return tuple(Stored(item=n, units=u) for n, u in zip(numbers, units, strict=True))
+        passages = self._passages.put(numbers, [draft.passages for draft in drafts])
+        return tuple(StoredFile(file=n, passages=u) for n, u in zip(numbers, passages, strict=True))
 
-    def get(self, ids: Iterable[int]) -> list[Item]:
+    def get(self, ids: Iterable[int]) -> list[File]:
         """In the order of `ids`; those that are gone are left out."""
         ids = list(ids)
         rows = self._database.rows(f"{_SELECT} id IN {ANY_OF}", (as_list(ids),))
-        found = {item.id: item for item in _items(rows)}
+        found = {file.id: file for file in _read(rows)}
         return [found[number] for number in ids if number in found]
 
-    def by_path(self, paths: Iterable[str]) -> dict[str, Item]:
-        """The items that have one of these paths, by path."""
+    def by_path(self, paths: Iterable[str]) -> dict[str, File]:
+        """The files that have one of these paths, by path."""
         texts = as_list(path_to_text(path) for path in paths)
         rows = self._database.rows(f"{_SELECT} path IN {ANY_OF}", (texts,))
-        return {item.path: item for item in _items(rows)}
+        return {file.path: file for file in _read(rows)}
 
-    def by_hash(self, hashes: Iterable[str]) -> list[Item]:
-        """Every item with one of these contents, the first stored first."""
+    def by_hash(self, hashes: Iterable[str]) -> list[File]:
+        """Every file with one of these contents, the first stored first."""
         sql = f"{_SELECT} content_hash IN {ANY_OF} ORDER BY id"
-        return _items(self._database.rows(sql, (as_list(hashes),)))
+        return _read(self._database.rows(sql, (as_list(hashes),)))
 
-    def by_status(self, status: ItemStatus) -> list[Item]:
-        """Every item of this status, the first stored first."""
-        return _items(self._database.rows(f"{_SELECT} status = ? ORDER BY id", (status,)))
+    def by_status(self, status: FileStatus) -> list[File]:
+        """Every file of this status, the first stored first."""
+        return _read(self._database.rows(f"{_SELECT} status = ? ORDER BY id", (status,)))
 
     def repeated_contents(self) -> list[str]:
-        """The contents that several items have."""
+        """The contents that several files have."""
         rows = self._database.rows(
             "SELECT content_hash FROM items WHERE content_hash != '' AND status = 'ready'"
             " GROUP BY content_hash HAVING count(*) > 1"
         )
         return [content for (content,) in rows]
 
-    def under(self, folder: str) -> Iterator[Item]:
-        """The items in a folder and below it, in the order of their paths, from one state."""
+    def under(self, folder: str) -> Iterator[File]:
+        """The files in a folder and below it, in the order of their paths, from one state."""
         text = path_to_text(folder).rstrip("/") + "/"
         sql = f"{_SELECT} path > ? AND path < ? ORDER BY path"
         for page in self._database.pages(sql, (text, text[:-1] + "0")):
-            yield from _items(page)
+            yield from _read(page)
 
-    def all(self) -> Iterator[Item]:
-        """Every item, the first stored first, from one state."""
+    def all(self) -> Iterator[File]:
+        """Every file, the first stored first, from one state."""
         for page in self._database.pages(f"{_SELECT} true ORDER BY id"):
-            yield from _items(page)
+            yield from _read(page)
 
     def move(self, paths: Mapping[int, str]) -> None:
-        """Give items, by number, new paths: what is known of them stays."""
+        """Give files, by number, new paths: what is known of them stays."""
         seq = self._database.change.seq
         rows = [(number, path_to_text(path)) for number, path in paths.items()]
         # By way of a name that no file has, so that two files may change names with each other.
@@ -169,7 +171,7 @@ class Items:
             "UPDATE items SET path = ?, folder = ?, name = ?, seq = ? WHERE id = ?",
             ((text, *folder_and_name(text), seq, number) for number, text in rows),
         )
-        self._units.touch_items(paths)
+        self._passages.touch_files(paths)
 
     def set_file(self, number: int, *, size: int, mtime_ns: int) -> None:
         """The file was touched and holds the same as before."""
@@ -178,29 +180,29 @@ class Items:
             "UPDATE items SET size = ?, mtime_ns = ?, seq = ? WHERE id = ?",
             (size, mtime_ns, seq, number),
         )
-        self._units.touch_items([number])
+        self._passages.touch_files([number])
 
-    def set_status(self, ids: Iterable[int], status: ItemStatus) -> None:
-        """Say that items are ready, pending or missing."""
+    def set_status(self, ids: Iterable[int], status: FileStatus) -> None:
+        """Say that files are ready, pending or missing."""
         ids = list(ids)
         self._database.run(
             f"UPDATE items SET status = ?, seq = ? WHERE id IN {ANY_OF}",
             (status, self._database.change.seq, as_list(ids)),
         )
-        self._units.touch_items(ids)
+        self._passages.touch_files(ids)
 
     def remove(self, ids: Iterable[int]) -> int:
-        """Remove items with all their units, vectors, keywords and metadata; returns how many."""
+        """Remove files with passages, vectors, keywords and metadata; returns how many."""
         return self._database.run(f"DELETE FROM items WHERE id IN {ANY_OF}", (as_list(ids),))
 
 
-def _items(rows: Iterable[tuple[Any, ...]]) -> list[Item]:
+def _read(rows: Iterable[tuple[Any, ...]]) -> list[File]:
     # Name by name, since a server makes thousands of these a second.
     return [
-        Item(
+        File(
             id=number,
             path=text_to_path(path),
-            kind=kind,
+            media_type=kind,
             content_hash=content_hash,
             size=size,
             mtime_ns=mtime_ns,
@@ -212,7 +214,7 @@ def _items(rows: Iterable[tuple[Any, ...]]) -> list[Item]:
     ]
 
 
-def _repeated(drafts: Sequence[ItemDraft]) -> CollectionError:
+def _repeated(drafts: Sequence[FileDraft]) -> CollectionError:
     paths = [draft.path for draft in drafts]
     twice = next(path for path in paths if paths.count(path) > 1)
     return CollectionError(

@@ -1,6 +1,6 @@
-"""Filters over a million units in a millisecond: the values of a field as arrays, by unit number.
+"""Filters over a million passages in a millisecond: the values of a field as an array.
 
-SQLite finds the few units of a narrow filter at once, but hands over a broad one row by row. So the
+SQLite finds the few passages of a narrow filter at once, but returns a broad one row by row. So the
 first broad filter on a field reads all its values into an array, and later changes amend it.
 """
 
@@ -16,11 +16,11 @@ from seesay.search.catalog.database import Database
 from seesay.search.catalog.filters import (
     All,
     AnyOf,
+    Compare,
     Filter,
     Not,
     Source,
-    Where,
-    matching_units,
+    matching_passages,
     operands,
     source_of,
     spelled,
@@ -28,13 +28,13 @@ from seesay.search.catalog.filters import (
 from seesay.search.catalog.ledger import START, Ledger, Position
 from seesay.search.catalog.metadata import READABLE
 
-NARROW = 10_000  # units that SQLite hands over in a few milliseconds
+NARROW = 10_000  # passages that SQLite hands over in a few milliseconds
 REMEMBERED = 32
 
-UnitMask = Bool[np.ndarray, " units"]
+PassageMask = Bool[np.ndarray, " passages"]
 
 
-class Columns:
+class FilterMasks:
     """Evaluates filters; knows of every change up to `position`. For one thread at a time."""
 
     def __init__(self, database: Database) -> None:
@@ -42,25 +42,25 @@ class Columns:
         self._database = database
         self._size = 0
         self._loaded: dict[Source, _Column] = {}
-        self._masks: OrderedDict[Filter, UnitMask] = OrderedDict()
+        self._masks: OrderedDict[Filter, PassageMask] = OrderedDict()
 
-    def mask(self, condition: Filter) -> Bool[np.ndarray, " units"]:
-        """Which units a filter takes: an array by unit number, not to be written to. It also has
-        numbers of units that are gone; what it says of those means nothing."""
-        if condition in self._masks:
-            self._masks.move_to_end(condition)
-            return self._masks[condition]
+    def mask(self, filter: Filter) -> Bool[np.ndarray, " passages"]:
+        """Which passages a filter takes, by their numbers: an array that is not to be written to.
+        Values at the numbers of passages that are gone mean nothing."""
+        if filter in self._masks:
+            self._masks.move_to_end(filter)
+            return self._masks[filter]
         with self._database.snapshot():
             self.follow(Ledger(self._database).position())
-            mask = self._evaluate(condition)
+            mask = self._evaluate(filter)
         mask.flags.writeable = False
-        self._masks[condition] = mask
+        self._masks[filter] = mask
         if len(self._masks) > REMEMBERED:
             self._masks.popitem(last=False)
         return mask
 
     def follow(self, position: Position) -> None:
-        """Take in every change up to `position`, which the open snapshot shows. Starts anew where
+        """Take in every change up to `position`, which the open snapshot shows. Starts anew compare
         the snapshot does not lead on from what is known: a backup may have been restored."""
         if position == self.position:
             return
@@ -69,18 +69,18 @@ class Columns:
             self.position = START
         since = self.position.seq
         self._masks.clear()
-        self._size = self._database.next_number("units")  # numbers of units that are gone too
+        self._size = self._database.next_number("units")  # numbers of passages that are gone too
         rows = self._database.rows("SELECT id FROM units WHERE seq > ?", (since,))
-        changed = np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
+        changed = np.fromiter((passage for (passage,) in rows), np.int64, len(rows))
         for source, column in self._loaded.items():
             column.forget(changed, self._size)
             self._read(source, column, since=since)
         self.position = position
 
-    def _evaluate(self, condition: Filter) -> UnitMask:
-        match condition:
-            case Where():
-                masks = [self._compare(where) for where in spelled(condition)]
+    def _evaluate(self, filter: Filter) -> PassageMask:
+        match filter:
+            case Compare():
+                masks = [self._compare(compare) for compare in spelled(filter)]
                 return masks[0] if len(masks) == 1 else np.logical_or.reduce(masks)
             case Not(part):
                 return ~self._evaluate(part)
@@ -89,16 +89,16 @@ class Columns:
             case AnyOf(parts):
                 return self._combined(np.logical_or, parts, False)
 
-    def _combined(self, combine: np.ufunc, parts: Iterable[Filter], start: bool) -> UnitMask:
+    def _combined(self, combine: np.ufunc, parts: Iterable[Filter], start: bool) -> PassageMask:
         mask = np.full(self._size, start)
         for part in parts:
             combine(mask, self._evaluate(part), out=mask)
         return mask
 
-    def _compare(self, where: Where) -> UnitMask:
-        source = source_of(where, self._database)
+    def _compare(self, compare: Compare) -> PassageMask:
+        source = source_of(compare, self._database)
         if source not in self._loaded:
-            few = matching_units(where, self._database, most=NARROW + 1)
+            few = matching_passages(compare, self._database, most=NARROW + 1)
             if len(few) <= NARROW:
                 mask = np.zeros(self._size, bool)
                 mask[few] = True
@@ -106,25 +106,26 @@ class Columns:
             column = _Column(self._size)
             self._read(source, column, since=0)
             self._loaded[source] = column
-        return self._loaded[source].compare(where)
+        return self._loaded[source].compare(compare)
 
     def _read(self, source: Source, column: "_Column", since: int) -> None:
-        of_changed = f" AND {source.unit} IN (SELECT id FROM units WHERE seq > ?)" if since else ""
+        of_changed = (
+            f" AND {source.passage} IN (SELECT id FROM units WHERE seq > ?)" if since else ""
+        )
         value = READABLE.format(source.value) if source.tables == "metadata" else source.value
         sql = (
-            f"SELECT {source.unit}, {value} FROM {source.tables}"
-            f" WHERE {source.condition}{of_changed}"
+            f"SELECT {source.passage}, {value} FROM {source.tables} WHERE {source.test}{of_changed}"
         )
         for page in self._database.pages(sql, (*source.values, *((since,) if since else ()))):
-            units, values = zip(*page, strict=True)
-            column.add(np.array(units, np.int64), map(_readable, values))
+            passages, values = zip(*page, strict=True)
+            column.add(np.array(passages, np.int64), map(_readable, values))
 
 
 class _Column:
-    """The values of one field: a code for each unit, and what each code stands for.
+    """The values of one field: a code for each passage, and what each code stands for.
 
-    Code 0 says that a unit has no value. A unit of several values has its first in the array and
-    the others beside it.
+    Code 0 says that a passage has no value. Of several values the first is in the array and the
+    others beside it.
     """
 
     def __init__(self, size: int) -> None:
@@ -134,49 +135,49 @@ class _Column:
         self._more: list[tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]] = []
         self._numbers = np.empty(0)
 
-    def add(self, units: Int[np.ndarray, " pairs"], values: Iterable[str | float | int]) -> None:
-        """Add pairs of unit and value."""
-        codes = np.fromiter((self._code(value) for value in values), np.int32, len(units))
-        _, at = np.unique(units, return_index=True)
-        first = np.zeros(len(units), bool)
+    def add(self, passages: Int[np.ndarray, " pairs"], values: Iterable[str | float | int]) -> None:
+        """Add pairs of passage and value."""
+        codes = np.fromiter((self._code(value) for value in values), np.int32, len(passages))
+        _, at = np.unique(passages, return_index=True)
+        first = np.zeros(len(passages), bool)
         first[at] = True
-        first &= self._codes[units] == 0
-        self._codes[units[first]] = codes[first]
+        first &= self._codes[passages] == 0
+        self._codes[passages[first]] = codes[first]
         if not first.all():
-            self._more.append((units[~first], codes[~first]))
+            self._more.append((passages[~first], codes[~first]))
 
-    def forget(self, units: Int[np.ndarray, " units"], size: int) -> None:
-        """Take the values of these units away, and make room for numbers below `size`."""
+    def forget(self, passages: Int[np.ndarray, " passages"], size: int) -> None:
+        """Take the values of these passages away, and make room for numbers below `size`."""
         self._codes = np.concatenate([self._codes, np.zeros(size - len(self._codes), np.int32)])
         gone = np.zeros(size, bool)
-        gone[units] = True
+        gone[passages] = True
         self._codes[gone] = 0
         self._more = [(u[~gone[u]], codes[~gone[u]]) for u, codes in self._more]
 
-    def compare(self, where: Where) -> UnitMask:
-        """Which units have a value that compares."""
+    def compare(self, compare: Compare) -> PassageMask:
+        """Which passages have a value that compares."""
         hit = np.zeros(len(self._values) + 1, bool)
-        if where.operator in ("=", "in"):
-            hit[[self._code_of.get(value, 0) for value in operands(where)]] = True
+        if compare.operator in ("=", "in"):
+            hit[[self._code_of.get(value, 0) for value in operands(compare)]] = True
         else:
-            hit[1:] = self._satisfying(where)
+            hit[1:] = self._satisfying(compare)
         hit[0] = False
         mask = hit[self._codes]
-        for units, codes in self._more:
-            mask[units[hit[codes]]] = True
+        for passages, codes in self._more:
+            mask[passages[hit[codes]]] = True
         return mask
 
-    def _satisfying(self, where: Where) -> Bool[np.ndarray, " values"] | bool:
+    def _satisfying(self, compare: Compare) -> Bool[np.ndarray, " values"] | bool:
         """Which values compare."""
-        if where.operator == "exists":
+        if compare.operator == "exists":
             return True
-        given = operands(where)
+        given = operands(compare)
         if isinstance(given[0], float):
             if len(self._numbers) < len(self._values):
                 numbers = (np.nan if isinstance(v, str) else float(v) for v in self._values)
                 self._numbers = np.fromiter(numbers, np.float64, len(self._values))
-            return _NUMBERS[where.operator](self._numbers, given[0])
-        return np.fromiter(_texts(where, given, self._values), bool, len(self._values))
+            return _NUMBERS[compare.operator](self._numbers, given[0])
+        return np.fromiter(_texts(compare, given, self._values), bool, len(self._values))
 
     def _code(self, value: str | float | int) -> int:
         code = self._code_of.get(value)
@@ -194,9 +195,9 @@ def _readable(value: Any) -> str | float | int:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def _texts(where: Where, given: tuple[str | float, ...], values: list[Any]) -> Iterator[bool]:
+def _texts(compare: Compare, given: tuple[str | float, ...], values: list[Any]) -> Iterator[bool]:
     first, values = str(given[0]), [str(value) for value in values]
-    match where.operator:
+    match compare.operator:
         case "<":
             return (value < first for value in values)
         case "<=":

@@ -1,6 +1,6 @@
-"""Conditions on units: what a filter is, and how SQLite answers it.
+"""Filters: what may be found, and how SQLite answers them.
 
-A field is a key of metadata, or one of FACTS, which every unit has. `Where` on a key compares with
+A field is a key of metadata, or one of FACTS, which every passage has. A comparison with a key sees
 values of its own type alone: "year" stored as text is not found by a number.
 """
 
@@ -61,8 +61,8 @@ _TESTS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Where:
-    """Units whose field compares with a value.
+class Compare:
+    """Passages whose field compares with a value.
 
     "in" takes a tuple of values; "under" a folder, with all below it; "contains" ignores case,
     width and whether characters are simplified; "exists" no value.
@@ -114,26 +114,26 @@ class Where:
 
 @dataclass(frozen=True)
 class All:
-    """Units that every part takes; all units where there is no part."""
+    """Passages that every part takes; all passages where there is no part."""
 
     parts: "tuple[Filter, ...]"
 
 
 @dataclass(frozen=True)
 class AnyOf:
-    """Units that at least one part takes."""
+    """Passages that at least one part takes."""
 
     parts: "tuple[Filter, ...]"
 
 
 @dataclass(frozen=True)
 class Not:
-    """Units that the part does not take, those without the field among them."""
+    """Passages that the part does not take, those without the field among them."""
 
     part: "Filter"
 
 
-Filter = Where | All | AnyOf | Not
+Filter = Compare | All | AnyOf | Not
 
 _EXPECTED = {
     "in": Text("a tuple of values", "由值组成的元组"),
@@ -145,33 +145,33 @@ _EXPECTED = {
 
 
 class Source(NamedTuple):
-    """Where SQLite finds the pairs of unit and value of a field."""
+    """Where SQLite finds the pairs of passage and value of a field."""
 
-    unit: str
+    passage: str
     value: str
     tables: str
-    condition: str
+    test: str
     values: tuple[object, ...]
 
 
-def source_of(where: Where, database: Database) -> Source:
+def source_of(compare: Compare, database: Database) -> Source:
     """Raises CollectionError for a fact that does not exist, or one of another type."""
-    kind = type_of(where.values[0]) if where.values else None
-    if where.field == DATE_KEY and kind is None:
+    kind = type_of(compare.values[0]) if compare.values else None
+    if compare.field == DATE_KEY and kind is None:
         kind = "date"  # of a collection of before it may also hold text
-    if where.field.startswith(RESERVED):
-        return _fact(where, kind)
+    if compare.field.startswith(RESERVED):
+        return _fact(compare, kind)
     keys = MetadataTable(database).keys()
-    numbers = [n for (name, of), n in keys.items() if name == where.field and kind in (None, of)]
+    numbers = [n for (name, of), n in keys.items() if name == compare.field and kind in (None, of)]
     marks = ", ".join("?" * len(numbers))
     return Source("unit", "value", "metadata", f"key IN ({marks})", tuple(numbers))
 
 
-def compile_filter(condition: Filter, database: Database) -> tuple[str, tuple[object, ...]]:
-    """A query for the numbers of the units that a filter takes, and its values."""
-    match condition:
-        case Where():
-            compiled = [_compile_where(where, database) for where in spelled(condition)]
+def compile_filter(filter: Filter, database: Database) -> tuple[str, tuple[object, ...]]:
+    """A query for the numbers of the passages that a filter takes, and its values."""
+    match filter:
+        case Compare():
+            compiled = [_compile_one(compare, database) for compare in spelled(filter)]
             tests = " UNION ALL ".join(sql for sql, _ in compiled)
             return tests, tuple(value for _, own in compiled for value in own)
         case Not(part):
@@ -179,76 +179,76 @@ def compile_filter(condition: Filter, database: Database) -> tuple[str, tuple[ob
             return f"SELECT id FROM units WHERE id NOT IN ({sql})", values
         case All(parts) | AnyOf(parts):
             compiled = [compile_filter(part, database) for part in parts]
-            word = " AND " if isinstance(condition, All) else " OR "
+            word = " AND " if isinstance(filter, All) else " OR "
             tests = word.join(f"id IN ({sql})" for sql, _ in compiled)
             values = tuple(value for _, own in compiled for value in own)
-            return f"SELECT id FROM units WHERE {tests or isinstance(condition, All)}", values
+            return f"SELECT id FROM units WHERE {tests or isinstance(filter, All)}", values
 
 
-def spelled(where: Where) -> list[Where]:
-    """The condition in every spelling of its text: a file from macOS has its name in another one
+def spelled(compare: Compare) -> list[Compare]:
+    """The comparison in every spelling of its text: a file from macOS has its name in another one
     than what is typed on Linux."""
-    if where.operator not in _SPELLED or not any(isinstance(one, str) for one in where.values):
-        return [where]
-    forms = [spellings(one) if isinstance(one, str) else (one,) for one in where.values]
-    if where.operator == "in":
-        return [replace(where, value=tuple(form for some in forms for form in some))]
-    return [replace(where, value=form) for form in forms[0]]
+    if compare.operator not in _SPELLED or not any(isinstance(one, str) for one in compare.values):
+        return [compare]
+    forms = [spellings(one) if isinstance(one, str) else (one,) for one in compare.values]
+    if compare.operator == "in":
+        return [replace(compare, value=tuple(form for some in forms for form in some))]
+    return [replace(compare, value=form) for form in forms[0]]
 
 
-def _compile_where(where: Where, database: Database) -> tuple[str, tuple[object, ...]]:
-    source = source_of(where, database)
-    test, compared = _test(where, source.value)
-    sql = f"SELECT {source.unit} FROM {source.tables} WHERE {source.condition} AND {test}"
+def _compile_one(compare: Compare, database: Database) -> tuple[str, tuple[object, ...]]:
+    source = source_of(compare, database)
+    test, compared = _test(compare, source.value)
+    sql = f"SELECT {source.passage} FROM {source.tables} WHERE {source.test} AND {test}"
     return sql, (*source.values, *compared)
 
 
-def matching_units(
-    condition: Filter, database: Database, most: int | None = None
-) -> Int[np.ndarray, " units"]:
-    """The units a filter takes, in no order, but no more than `most`."""
-    sql, values = compile_filter(condition, database)
+def matching_passages(
+    filter: Filter, database: Database, most: int | None = None
+) -> Int[np.ndarray, " passages"]:
+    """The passages a filter takes, in no order, but no more than `most`."""
+    sql, values = compile_filter(filter, database)
     limit = -1 if most is None else most
     rows = database.rows(f"SELECT DISTINCT * FROM ({sql}) LIMIT ?", (*values, limit))
-    return np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
+    return np.fromiter((passage for (passage,) in rows), np.int64, len(rows))
 
 
-def operands(where: Where) -> tuple[str | float, ...]:
-    """The values of a condition as they are compared: as stored, with the ends of ranges."""
-    read = stored_here if where.field == CHANGED else stored
-    values = tuple(read(value) for value in where.values)
-    if where.operator == "starts":
+def operands(compare: Compare) -> tuple[str | float, ...]:
+    """The values of a comparison as they are compared: as stored, with the ends of ranges."""
+    read = stored_here if compare.field == CHANGED else stored
+    values = tuple(read(value) for value in compare.values)
+    if compare.operator == "starts":
         return (values[0], f"{values[0]}{_LAST}")
-    if where.operator == "under":
+    if compare.operator == "under":
         folder = str(values[0]).rstrip(os.sep) or os.sep
         below = folder if folder == os.sep else folder + os.sep
         return (folder, below, below + _LAST)
-    if where.operator == "contains":
+    if compare.operator == "contains":
         return (fold(str(values[0])),)
     return values
 
 
-def _test(where: Where, value: str) -> tuple[str, tuple[str | float, ...]]:
-    values = operands(where)
-    if where.operator == "in":
+def _test(compare: Compare, value: str) -> tuple[str, tuple[str | float, ...]]:
+    values = operands(compare)
+    if compare.operator == "in":
         return f"{value} IN ({', '.join('?' * len(values))})", values
-    test = _TESTS[where.operator].format(value)
-    if where.operator in _ORDERED:  # to SQLite every text is more than every number
+    test = _TESTS[compare.operator].format(value)
+    if compare.operator in _ORDERED:  # to SQLite every text is more than every number
         bound = "<" if isinstance(values[0], float) else ">="
         test = f"({test} AND {value} {bound} '')"
     return test, values
 
 
-def _fact(where: Where, kind: ValueType | None) -> Source:
-    expected, value = FACTS.get(where.field, ("", ""))
+def _fact(compare: Compare, kind: ValueType | None) -> Source:
+    expected, value = FACTS.get(compare.field, ("", ""))
     if not value or kind not in (None, expected):
         known = ", ".join(f"{name} ({of})" for name, (of, _) in FACTS.items())
         raise CollectionError(
             Text(
-                f"the filter {where.field!r} {where.operator} {where.value!r} names no such fact, "
-                f"expected one of {known}: correct the name, or the type of the value",
-                f"筛选条件 {where.field!r} {where.operator} {where.value!r} 没有对应的文件信息；"
-                f"应为以下之一：{known}；请改正名称，或值的类型",
+                f"the filter {compare.field!r} {compare.operator} {compare.value!r} names no such "
+                f"fact, expected one of {known}: correct the name, or the type of the value",
+                f"筛选条件 {compare.field!r} {compare.operator} {compare.value!r} "
+                f"没有对应的文件信息；应为以下之一：{known}；请改正名称，或值的类型",
             )
         )
     tables = "units u" if value.startswith("u.") else "units u JOIN items i ON i.id = u.item"

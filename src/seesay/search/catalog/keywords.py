@@ -1,4 +1,4 @@
-"""The keyword index: which units hold the words of a query, best first.
+"""The keyword index: which passages hold the words of a query, best first.
 
 SQLite's tokenizer takes a run of Chinese for one word. So text is cut beforehand, in two ways that
 make up for each other: jieba's words know that 长江 is one; single characters and pairs of them
@@ -37,27 +37,29 @@ _EMPTY = frozenset(f"{_EMPTY_EN} {_EMPTY_ZH}".split())
 _WEIGHTS = "1.0, 0.5"  # a word counts more than the characters it is made of
 
 
-class KeywordTable:
+class KeywordIndex:
     """The full-text index of a collection."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, units: Iterable[int], texts: Sequence[str]) -> None:
-        """Index what each unit is found by; units of an empty text are left out."""
-        cut = [(unit, segment(text)) for unit, text in zip(units, texts, strict=True) if text]
+    def put(self, passages: Iterable[int], texts: Sequence[str]) -> None:
+        """Index what each passage is found by; passages of an empty text are left out."""
+        cut = [
+            (passage, segment(text)) for passage, text in zip(passages, texts, strict=True) if text
+        ]
         self._database.run_many(
             "INSERT INTO keywords (rowid, words, characters) VALUES (?, ?, ?)",
-            ((unit, *segments) for unit, segments in cut),
+            ((passage, *segments) for passage, segments in cut),
         )
 
     def is_empty(self) -> bool:
         """Whether nothing can be found by words."""
         return not self._database.rows("SELECT 1 FROM keywords_content LIMIT 1")
 
-    def remove(self, units: Iterable[int]) -> None:
-        """Take units out of the index."""
-        self._database.run(f"DELETE FROM keywords WHERE rowid IN {ANY_OF}", (as_list(units),))
+    def remove(self, passages: Iterable[int]) -> None:
+        """Take passages out of the index."""
+        self._database.run(f"DELETE FROM keywords WHERE rowid IN {ANY_OF}", (as_list(passages),))
 
     def search(
         self,
@@ -67,27 +69,27 @@ class KeywordTable:
         phrases: Sequence[str] = (),
         excluded: Sequence[str] = (),
         every: bool = False,
-        within: Filter | None = None,
+        filter: Filter | None = None,
     ) -> tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
-        """Units and their BM25 scores (higher is better, without a scale), at most `count`.
+        """Passages and their BM25 scores (higher is better, without a scale), at most `count`.
 
-        Any word of `text` finds a unit (with `every` only all of them do), every one of `phrases`
-        must stand in it, none of `excluded` may. Ties are in the order of the units.
+        Any word of `text` finds a passage; with `every` only all of them do. A passage must hold
+        every one of `phrases` and none of `excluded`. Ties are in the order of the passages.
         """
         expression = match_expression(text, phrases, excluded, every=every)
         if expression is None:
             return np.empty(0, np.int64), np.empty(0)
         condition, values = "", tuple[object, ...]()
-        if within is not None:
-            sql, values = compile_filter(within, self._database)
+        if filter is not None:
+            sql, values = compile_filter(filter, self._database)
             condition = f" AND rowid IN ({sql})"
         rows = self._database.rows(
             f"SELECT rowid, -bm25(keywords, {_WEIGHTS}) AS score FROM keywords"
             f" WHERE keywords MATCH ?{condition} ORDER BY score DESC, rowid LIMIT ?",
             (expression, *values, count),
         )
-        units, scores = zip(*rows, strict=True) if rows else ((), ())
-        return np.array(units, np.int64), np.array(scores, np.float64)
+        passages, scores = zip(*rows, strict=True) if rows else ((), ())
+        return np.array(passages, np.int64), np.array(scores, np.float64)
 
 
 class Segments(NamedTuple):

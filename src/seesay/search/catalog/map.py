@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int
 
 from seesay.errors import ConfigError
-from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.text import Text
 
 MOST_POINTS = 20_000
 _LEAST = 1e-6  # an axis along which nothing differs
-# Several values of a key, which a table may give, count as the first: a unit is one point.
+# Several values of a key, which a table may give, count as the first: a passage is one point.
 _PLACES = (
     "SELECT a.unit, min(a.value), min(b.value) FROM metadata a"
     " JOIN metadata_keys ka ON ka.id = a.key AND ka.name = 'latitude' AND ka.type = 'number'"
@@ -28,7 +28,7 @@ _PLACES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A unit on the map."""
+    """A passage on the map."""
 
     unit: int
     path: str
@@ -42,40 +42,40 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Map:
-    """The map of one lane: pictures and texts lie in regions of their own, and what tells them
+    """The map of one modality: pictures and texts lie in regions of their own, and what tells them
     apart would hide what tells pictures apart."""
 
     modality: Modality
-    """Of the lane; in that of texts, captions lie as points of their pictures."""
+    """On the map of texts, captions are points of their pictures."""
     points: tuple[Point, ...]
     total: int
-    """Units of the lane; more than there are points where they were sampled."""
+    """Passages of this modality; more than there are points where they were sampled."""
     explained: float
     """Share (0-1) of the differences that the two axes show."""
 
 
 def draw_map(
-    store: Store, space: Space, modality: Modality = "image", *, most: int = MOST_POINTS
+    store: Store, space: EmbeddingSpace, modality: Modality = "image", *, most: int = MOST_POINTS
 ) -> Map:
-    """The first two principal components of the vectors of a lane; of more than `most`, of some
+    """The first two principal components of the vectors; of more than `most`, of some
     that are drawn evenly, and always the same. Raises ConfigError where `most` is below 1."""
     _check_most(most)
     with store.database.snapshot():
         total = store.vectors.count(space.id, modality)
-        units, vectors = _sampled(store, space, modality, total, most)
-        known = {unit.id: unit for unit in store.units.get(units)}
-        items = {one.id: one for one in store.items.get({u.item for u in known.values()})}
+        passages, vectors = _sampled(store, space, modality, total, most)
+        known = {passage.id: passage for passage in store.passages.get(passages)}
+        files = {one.id: one for one in store.files.get({u.file for u in known.values()})}
     places, explained = _flattened(vectors)
     points = [
         Point(
             unit=number,
-            path=items[known[number].item].path,
-            kind=known[number].kind,
+            path=files[known[number].file].path,
+            kind=known[number].media_type,
             text=(known[number].text or "")[:80] or None,
             x=round(float(x), 4),
             y=round(float(y), 4),
         )
-        for number, (x, y) in zip(units.tolist(), places, strict=True)
+        for number, (x, y) in zip(passages.tolist(), places, strict=True)
         if number in known
     ]
     return Map(modality=modality, points=tuple(points), total=total, explained=explained)
@@ -87,20 +87,20 @@ def draw_places(store: Store, *, most: int = MOST_POINTS) -> Map:
     _check_most(most)
     with store.database.snapshot():
         rows = store.database.rows(_PLACES)
-        shown = {unit: (latitude, longitude) for unit, latitude, longitude in rows[:most]}
-        units = store.units.get(shown)
-        items = {one.id: one for one in store.items.get({unit.item for unit in units})}
+        shown = {passage: (latitude, longitude) for passage, latitude, longitude in rows[:most]}
+        passages = store.passages.get(shown)
+        files = {one.id: one for one in store.files.get({passage.file for passage in passages})}
     points = tuple(
         Point(
-            unit=unit.id,
-            path=items[unit.item].path,
-            kind=unit.kind,
+            unit=passage.id,
+            path=files[passage.file].path,
+            kind=passage.media_type,
             text=None,
-            x=shown[unit.id][1],
-            y=shown[unit.id][0],
+            x=shown[passage.id][1],
+            y=shown[passage.id][0],
         )
-        for unit in units
-        if unit.item in items
+        for passage in passages
+        if passage.file in files
     )
     return Map(modality="image", points=points, total=len(rows), explained=1.0)
 
@@ -117,27 +117,27 @@ def _check_most(most: int) -> None:
 
 
 def _sampled(
-    store: Store, space: Space, modality: Modality, total: int, most: int
+    store: Store, space: EmbeddingSpace, modality: Modality, total: int, most: int
 ) -> tuple[Int[np.ndarray, " rows"], Float32[np.ndarray, "rows embed"]]:
-    """Rows of the lane, a page at a time, so that a large collection is never in memory whole."""
+    """Some of the vectors, read in pages: a large collection is never in memory whole."""
     keep = np.arange(total)
     if total > most:
         keep = np.sort(np.random.default_rng(0).choice(total, most, replace=False))
     numbers, rows = [np.empty(0, np.int64)], [np.empty((0, space.dim), np.float32)]
-    for start, units, vectors in _pages(store, space, modality):
-        own = keep[(keep >= start) & (keep < start + len(units))] - start
-        numbers.append(units[own])
+    for start, passages, vectors in _pages(store, space, modality):
+        own = keep[(keep >= start) & (keep < start + len(passages))] - start
+        numbers.append(passages[own])
         rows.append(vectors[own].astype(np.float32))
     return np.concatenate(numbers), np.concatenate(rows)
 
 
 def _pages(
-    store: Store, space: Space, modality: Modality
+    store: Store, space: EmbeddingSpace, modality: Modality
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     start = 0
-    for units, vectors in store.vectors.written_since(space.id, modality, 0):
-        yield start, units, vectors
-        start += len(units)
+    for passages, vectors in store.vectors.written_since(space.id, modality, 0):
+        yield start, passages, vectors
+        start += len(passages)
 
 
 def _flattened(

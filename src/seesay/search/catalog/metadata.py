@@ -22,10 +22,10 @@ Value = str | int | float | datetime | date
 Metadata = Mapping[str, Value | Sequence[Value]]
 """Values by key; a key may have several, such as tags."""
 ValueType = Literal["text", "number", "date"]
-RESERVED = ("file.", "unit.")  # what filters call the facts that every item and unit has
+RESERVED = ("file.", "unit.")  # what filters call the facts that every file and passage has
 DATE_KEY = "date"  # of the day a picture was taken: the one key that holds dates alone
 MOST_KEYS = 10_000  # in a collection
-MOST_KEY, MOST_TEXT, MOST_VALUES = 256, 32_768, 1000  # characters; values of one key of a unit
+MOST_KEY, MOST_TEXT, MOST_VALUES = 256, 32_768, 1000  # characters; values of one key of a passage
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = (datetime(1, 1, 1, tzinfo=UTC) - EPOCH).total_seconds()
@@ -169,16 +169,16 @@ def _values(key: str, given: Any) -> Iterator[Value]:
 
 
 class MetadataTable:
-    """Values by unit and key."""
+    """Values by passage and key."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, units: Iterable[int], metadata: Sequence[Metadata]) -> None:
-        """Add values to units. Raises CollectionError for a key or value that cannot be stored."""
+    def put(self, passages: Iterable[int], metadata: Sequence[Metadata]) -> None:
+        """Add values to passages. Raises CollectionError for what cannot be stored."""
         pairs = [
-            (name, value, unit)
-            for unit, values in zip(units, metadata, strict=True)
+            (name, value, passage)
+            for passage, values in zip(passages, metadata, strict=True)
             for name, given in values.items()
             for value in (given if isinstance(given, list | tuple | set) else (given,))
         ]
@@ -195,34 +195,44 @@ class MetadataTable:
         keys = self._keys({(name, type_of(value)) for name, value, _ in pairs})
         self._database.run_many(
             "INSERT OR IGNORE INTO metadata (key, value, unit) VALUES (?, ?, ?)",
-            ((keys[name, type_of(value)], stored(value), unit) for name, value, unit in pairs),
+            (
+                (keys[name, type_of(value)], stored(value), passage)
+                for name, value, passage in pairs
+            ),
         )
 
-    def get(self, units: Iterable[int]) -> dict[int, dict[str, Value | tuple[Value, ...]]]:
-        """The values of each unit by key; several of a key as a tuple."""
-        units = [int(unit) for unit in units]
-        found: dict[int, dict[str, list[Value]]] = {unit: {} for unit in units}
+    def get(self, passages: Iterable[int]) -> dict[int, dict[str, Value | tuple[Value, ...]]]:
+        """The values of each passage by key; several of a key as a tuple."""
+        passages = [int(passage) for passage in passages]
+        found: dict[int, dict[str, list[Value]]] = {passage: {} for passage in passages}
         rows = self._database.rows(
             f"SELECT m.unit, k.name, k.type, {READABLE.format('m.value')}"
             " FROM metadata m JOIN metadata_keys k ON k.id = m.key"
             f" WHERE m.unit IN {ANY_OF} ORDER BY k.name, m.value",
-            (as_list(units),),
+            (as_list(passages),),
         )
-        for unit, name, kind, value in rows:
-            found[unit].setdefault(text_to_path(name), []).append(read(kind, value))
+        for passage, name, kind, value in rows:
+            found[passage].setdefault(text_to_path(name), []).append(read(kind, value))
         return {
-            unit: {name: v[0] if len(v) == 1 else tuple(v) for name, v in values.items()}
-            for unit, values in found.items()
+            passage: {name: v[0] if len(v) == 1 else tuple(v) for name, v in values.items()}
+            for passage, values in found.items()
         }
 
-    def remove(self, units: Iterable[int]) -> None:
-        """Remove all values of these units."""
-        self._database.run(f"DELETE FROM metadata WHERE unit IN {ANY_OF}", (as_list(units),))
+    def remove(self, passages: Iterable[int]) -> None:
+        """Remove all values of these passages."""
+        self._database.run(f"DELETE FROM metadata WHERE unit IN {ANY_OF}", (as_list(passages),))
 
     def keys(self) -> Mapping[tuple[str, ValueType], int]:
         """The number of every key and type that was ever used."""
         rows = self._database.rows("SELECT name, type, id FROM metadata_keys ORDER BY name, type")
         return {(text_to_path(name), kind): number for name, kind, number in rows}
+
+    def types(self) -> dict[str, set[ValueType]]:
+        """Every key that some passage has or had, with the types of its values."""
+        types: dict[str, set[ValueType]] = {}
+        for name, kind in self.keys():
+            types.setdefault(name, set()).add(kind)
+        return types
 
     def forget_unused(self) -> None:
         """Forget the keys that nothing has any more."""

@@ -1,6 +1,7 @@
 """The tables of a collection, as numbered migrations: each is applied once and never edited after.
 
-Everything else about a collection (indexes, thumbnails) can be made again from these tables.
+Everything else about a collection (indexes, thumbnails) can be made again from these tables. They
+keep the names of version 0.1.0: a file is an item, a passage a unit, its place a locator.
 """
 
 import os

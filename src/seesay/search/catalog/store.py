@@ -10,14 +10,14 @@ from types import TracebackType
 from seesay.errors import CollectionDamagedError, CollectionError
 from seesay.search.catalog.annotations import Annotations
 from seesay.search.catalog.database import Change, Database, connect, explained
-from seesay.search.catalog.files import Item, Items, Quarantine
-from seesay.search.catalog.keywords import KeywordTable
+from seesay.search.catalog.files import File, Files, Quarantine
+from seesay.search.catalog.keywords import KeywordIndex
 from seesay.search.catalog.ledger import Ledger, Runs, Settings
 from seesay.search.catalog.lock import WriterLock
 from seesay.search.catalog.metadata import MetadataTable
-from seesay.search.catalog.passages import Fingerprints, Unit, Units
+from seesay.search.catalog.passages import Fingerprints, Passage, Passages
 from seesay.search.catalog.schema import APPLICATION_ID, NEWEST, migrate
-from seesay.search.catalog.vectors import Spaces, Vectors
+from seesay.search.catalog.vectors import EmbeddingSpaces, Vectors
 from seesay.text import Text
 
 FILE = "collection.sqlite"
@@ -31,8 +31,8 @@ class Store:
     the block has ended, or leave no trace:
 
         with store.writing("index"):
-            stored = store.items.put(drafts)
-            store.vectors.put(space.id, units, vectors)
+            stored = store.files.put(drafts)
+            store.vectors.put(space.id, passages, vectors)
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Store:
         self.settings = Settings(database)
         self.ledger = Ledger(database)
         self.runs = Runs(database)
-        self.spaces = Spaces(database)
-        self.keywords = KeywordTable(database)
+        self.spaces = EmbeddingSpaces(database)
+        self.keywords = KeywordIndex(database)
         self.fingerprints = Fingerprints(database)
         self.metadata = MetadataTable(database)
-        self.units = Units(database, self.metadata, self.keywords, self.fingerprints)
+        self.passages = Passages(database, self.metadata, self.keywords, self.fingerprints)
         self.quarantine = Quarantine(database)
-        self.items = Items(database, self.units, self.quarantine)
+        self.files = Files(database, self.passages, self.quarantine)
         self.vectors = Vectors(database, self.spaces)
         self.annotations = Annotations(database)
 
@@ -106,11 +106,11 @@ class Store:
                 self.settings.set("key", known)
         return str(known)
 
-    def unit_with_item(self, number: int) -> tuple[Unit, Item]:
-        """A unit and the item that it is of. Raises CollectionError where there is none."""
-        found = self.units.get([number])
-        items = self.items.get([unit.item for unit in found])
-        if not items:
+    def passage_with_file(self, number: int) -> tuple[Passage, File]:
+        """A passage and the file that it is of. Raises CollectionError where there is none."""
+        found = self.passages.get([number])
+        files = self.files.get([passage.file for passage in found])
+        if not files:
             raise CollectionError(
                 Text(
                     f"there is no unit {number} in {self.folder}, expected the number of one that "
@@ -119,7 +119,7 @@ class Store:
                     "请重新搜索：它可能已被移除",
                 )
             )
-        return found[0], items[0]
+        return found[0], files[0]
 
     def close(self) -> None:
         """Close the file. The store cannot be used after."""

@@ -1,7 +1,7 @@
-"""Embedding spaces and the vectors in them, float16, with what an index must know of changes.
+"""Embedding spaces, the vectors in them (float16), and the changes that an index must follow.
 
-A space has one vector of each unit, and of pictures that have captions a second one, of these, in
-the lane of texts. One space is the one that searches use.
+A passage has one vector in each space. A picture with captions has a second one, that of its
+captions, among those of texts. Searches use one of the spaces.
 """
 
 import hashlib
@@ -16,10 +16,8 @@ from jaxtyping import Float, Float16, Int
 
 from seesay.errors import CollectionError
 from seesay.search.catalog.database import ANY_OF, Database, as_list
-from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.drafts import Modality
 from seesay.text import Text
-
-SpaceState = Literal["filling", "ready"]
 
 HALF = np.dtype("<f2")
 NORM_TOLERANCE = 0.01
@@ -36,7 +34,7 @@ _COLUMNS = "id, key, model, revision, preprocessing, dim, state, active"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpaceDraft:
+class EmbeddingSpaceDraft:
     """What makes vectors comparable: two spaces that differ in any of this are never mixed."""
 
     model: str
@@ -47,24 +45,24 @@ class SpaceDraft:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space(SpaceDraft):
+class EmbeddingSpace(EmbeddingSpaceDraft):
     """A set of vectors of one model."""
 
     id: int
     key: str
     """Short hash of what makes it; the same in every collection."""
-    state: SpaceState
+    state: Literal["filling", "ready"]
     active: bool
     """Whether searches use it."""
 
 
-class Spaces:
+class EmbeddingSpaces:
     """The spaces of a collection. What changes something works inside `store.writing` only."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, draft: SpaceDraft) -> Space:
+    def add(self, draft: EmbeddingSpaceDraft) -> EmbeddingSpace:
         """The space of this model, made where there is none yet; it begins as "filling"."""
         found = self._select("key = ?", key_of(draft))
         if found:
@@ -77,11 +75,11 @@ class Spaces:
         )
         return self._select("key = ?", key_of(draft))[0]
 
-    def all(self) -> list[Space]:
+    def all(self) -> list[EmbeddingSpace]:
         """Every space, the first made first."""
         return self._select("true ORDER BY id")
 
-    def get(self, number: int) -> Space:
+    def get(self, number: int) -> EmbeddingSpace:
         """Raises CollectionError where there is none of this number."""
         found = self._select("id = ?", number)
         if not found:
@@ -96,13 +94,13 @@ class Spaces:
             )
         return found[0]
 
-    def active(self) -> Space | None:
+    def active(self) -> EmbeddingSpace | None:
         """The one that searches use."""
         found = self._select("active = 1")
         return found[0] if found else None
 
     def set_ready(self, number: int) -> None:
-        """Say that every unit that can have a vector in it has one."""
+        """Say that every passage that can have a vector in it has one."""
         self._database.run("UPDATE spaces SET state = 'ready' WHERE id = ?", (number,))
 
     def activate(self, number: int) -> None:
@@ -132,14 +130,14 @@ class Spaces:
             )
         self._database.run("DELETE FROM spaces WHERE id = ?", (number,))
 
-    def _select(self, condition: str, *values: object) -> list[Space]:
+    def _select(self, condition: str, *values: object) -> list[EmbeddingSpace]:
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM spaces WHERE {condition}", values)
         names = _COLUMNS.split(", ")
         found = [dict(zip(names, row, strict=True)) for row in rows]
-        return [Space(**{**fields, "active": bool(fields["active"])}) for fields in found]
+        return [EmbeddingSpace(**{**fields, "active": bool(fields["active"])}) for fields in found]
 
 
-def key_of(draft: SpaceDraft) -> str:
+def key_of(draft: EmbeddingSpaceDraft) -> str:
     """A short hash of what makes vectors comparable."""
     facts = [draft.model, draft.revision, draft.preprocessing, draft.dim]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -148,30 +146,30 @@ def key_of(draft: SpaceDraft) -> str:
 class Vectors:
     """The vectors of a collection. What changes something works inside `store.writing` only."""
 
-    def __init__(self, database: Database, spaces: Spaces) -> None:
+    def __init__(self, database: Database, spaces: EmbeddingSpaces) -> None:
         self._database = database
         self._spaces = spaces
 
     def put(
         self,
         space: int,
-        units: Sequence[int] | Int[np.ndarray, " rows"],
+        passages: Sequence[int] | Int[np.ndarray, " rows"],
         vectors: Float[np.ndarray, "rows embed"],
         *,
-        lane: Modality | None = None,
+        modality: Modality | None = None,
     ) -> None:
-        """Store unit vectors; one that a unit already has in this space and lane is replaced.
-        `lane` of None is that of each unit.
+        """Store unit vectors among those of `modality`, by default that of each passage. A vector
+        that the passage already has there is replaced.
 
-        Raises CollectionError where dimension, length or number do not fit, or a unit is gone.
+        Raises CollectionError where dimension, length or number do not fit, or a passage is gone.
         """
-        self._check(space, len(units), vectors)
+        self._check(space, len(passages), vectors)
         raw = np.ascontiguousarray(vectors, HALF).tobytes()
         width = HALF.itemsize * vectors.shape[1]
         seq = self._database.change.seq
         rows = (
-            (space, lane, seq, raw[i * width : (i + 1) * width], int(unit))
-            for i, unit in enumerate(units)
+            (space, modality, seq, raw[i * width : (i + 1) * width], int(passage))
+            for i, passage in enumerate(passages)
         )
         written = self._database.run_many(
             "INSERT INTO vectors (unit, space, modality, seq, vector)"
@@ -180,50 +178,50 @@ class Vectors:
             " DO UPDATE SET vector = excluded.vector, seq = excluded.seq",
             rows,
         )
-        if written != len(units):
+        if written != len(passages):
             raise CollectionError(
                 Text(
-                    f"{len(units) - written} of {len(units)} vectors belong to units that are not "
-                    "in the collection, expected units that are; store the items first",
-                    f"{len(units)} 个向量中有 {len(units) - written} 个所属的条目不在资料库里；"
-                    "应为已有的条目；请先存入文件",
+                    f"{len(passages) - written} of {len(passages)} vectors belong to passages that "
+                    "are not in the collection, expected passages that are; store the files first",
+                    f"{len(passages)} 个向量中有 {len(passages) - written} 个所属的条目不在"
+                    "资料库里；应为已有的条目；请先存入文件",
                 )
             )
 
     def get(
-        self, space: int, units: Iterable[int], *, lane: Modality | None = None
+        self, space: int, passages: Iterable[int], *, modality: Modality | None = None
     ) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows embed"]]:
-        """Those of these units that have a vector in a lane (None: its own), in the order of their
-        numbers, and the vectors (float32)."""
+        """Those of these passages that have a vector of `modality` (by default their own), in the
+        order of their numbers, and the vectors (float32)."""
         rows = self._database.rows(
             f"SELECT unit, vector FROM vectors WHERE space = ? AND unit IN {ANY_OF} AND modality"
             " = coalesce(?, (SELECT modality FROM units WHERE id = unit)) ORDER BY unit",
-            (space, as_list(units), lane),
+            (space, as_list(passages), modality),
         )
         numbers, vectors = _arrays(rows, self._spaces.get(space).dim)
         return numbers, vectors.astype(np.float32)
 
     def missing(self, space: int, count: int, after: int = 0) -> list[int]:
-        """The first `count` units after number `after` that have no vector in this space."""
+        """The first `count` passages after number `after` that have no vector in this space."""
         rows = self._database.rows(
             f"SELECT id FROM units WHERE id > ? AND {_WITHOUT_OWN} ORDER BY id LIMIT ?",
             (after, space, count),
         )
-        return [unit for (unit,) in rows]
+        return [passage for (passage,) in rows]
 
     def count_missing(self, space: int) -> int:
-        """How many units have no vector in this space."""
+        """How many passages have no vector in this space."""
         sql = f"SELECT count(*) FROM units WHERE {_WITHOUT_OWN}"
         ((count,),) = self._database.rows(sql, (space,))
         return count
 
     def without_caption(self, space: int, count: int, after: int = 0) -> list[int]:
-        """The first `count` pictures after unit `after` whose captions have no vector here."""
+        """The first `count` pictures after passage `after` whose captions have no vector here."""
         rows = self._database.rows(
             f"SELECT id FROM units WHERE id > ? AND {_WITHOUT_CAPTION} ORDER BY id LIMIT ?",
             (after, _BLANK, space, count),
         )
-        return [unit for (unit,) in rows]
+        return [passage for (passage,) in rows]
 
     def count_without_caption(self, space: int) -> int:
         """How many pictures have captions without a vector here."""
@@ -231,23 +229,24 @@ class Vectors:
         ((count,),) = self._database.rows(sql, (_BLANK, space))
         return count
 
-    def captioned(self, space: int, units: Iterable[int]) -> Int[np.ndarray, " found"]:
-        """Those of these units that are pictures with captions in the lane of texts."""
+    def captioned(self, space: int, passages: Iterable[int]) -> Int[np.ndarray, " found"]:
+        """Those of these passages whose captions have a vector among those of texts."""
         rows = self._database.rows(
             "SELECT u.id FROM units u JOIN vectors v ON v.unit = u.id AND v.space = ? AND"
             f" v.modality = 'text' WHERE u.id IN {ANY_OF} AND u.modality != 'text'",
-            (space, as_list(units)),
+            (space, as_list(passages)),
         )
-        return np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
+        return np.fromiter((passage for (passage,) in rows), np.int64, len(rows))
 
-    def remove_captions(self, units: Iterable[int]) -> None:
+    def remove_captions(self, passages: Iterable[int]) -> None:
         """Take the vectors of these pictures' captions out of every space."""
         self._database.run(
-            f"DELETE FROM vectors WHERE unit IN {ANY_OF} AND modality = 'text'", (as_list(units),)
+            f"DELETE FROM vectors WHERE unit IN {ANY_OF} AND modality = 'text'",
+            (as_list(passages),),
         )
 
     def count(self, space: int, modality: Modality) -> int:
-        """How many vectors this lane has."""
+        """How many vectors of this modality there are."""
         ((count,),) = self._database.rows(
             "SELECT count(*) FROM vectors WHERE space = ? AND modality = ?", (space, modality)
         )
@@ -267,7 +266,7 @@ class Vectors:
         return list(dict.fromkeys(("image", "text", *(modality for (modality,) in rows))))
 
     def count_captions(self, space: int) -> int:
-        """How many of the vectors in the lane of texts are those of pictures' captions."""
+        """How many of the vectors of texts are those of captions."""
         ((count,),) = self._database.rows(
             "SELECT count(*) FROM vectors v JOIN units u ON u.id = v.unit"
             " WHERE v.space = ? AND v.modality = 'text' AND u.modality != 'text'",
@@ -275,17 +274,17 @@ class Vectors:
         )
         return count
 
-    def remove(self, space: int, units: Iterable[int]) -> int:
+    def remove(self, space: int, passages: Iterable[int]) -> int:
         """Take vectors out of this space; returns how many there were."""
         return self._database.run(
-            f"DELETE FROM vectors WHERE space = ? AND unit IN {ANY_OF}", (space, as_list(units))
+            f"DELETE FROM vectors WHERE space = ? AND unit IN {ANY_OF}", (space, as_list(passages))
         )
 
     def written_since(
         self, space: int, modality: Modality, seq: int
     ) -> Iterator[tuple[Int[np.ndarray, " rows"], Float16[np.ndarray, "rows embed"]]]:
-        """Units and raw vectors of a lane that were written after change `seq` and are still there,
-        in pages, in the order of the changes, from one state."""
+        """Passages and raw vectors that were written after change `seq` and are still there, in
+        pages, in the order of the changes, from one state."""
         dim = self._spaces.get(space).dim
         pages = self._database.pages(
             "SELECT unit, vector FROM vectors WHERE space = ? AND modality = ? AND seq > ?"
@@ -296,9 +295,9 @@ class Vectors:
 
     def removed_since(
         self, space: int, modality: Modality, seq: int
-    ) -> Int[np.ndarray, " units"] | None:
-        """Units of a lane whose vector was removed or replaced after change `seq`; None where that
-        is no longer known."""
+    ) -> Int[np.ndarray, " passages"] | None:
+        """Passages whose vector was removed or replaced after change `seq`; None where that is no
+        longer known."""
         forgotten = self._database.rows(
             "SELECT 1 FROM forgotten_removals WHERE space = ? AND modality = ? AND seq > ?",
             (space, modality, seq),
@@ -310,7 +309,7 @@ class Vectors:
             " AND seq > ?",
             (space, modality, seq),
         )
-        return np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
+        return np.fromiter((passage for (passage,) in rows), np.int64, len(rows))
 
     def forget_removals(self, space: int, modality: Modality, seq: int) -> None:
         """Drop the notes of removals up to change `seq`: no index older than that is in use."""
@@ -324,15 +323,16 @@ class Vectors:
             (space, modality, seq),
         )
 
-    def _check(self, space: int, units: int, vectors: np.ndarray) -> None:
+    def _check(self, space: int, passages: int, vectors: np.ndarray) -> None:
         dim = self._spaces.get(space).dim
-        if vectors.shape != (units, dim):
+        if vectors.shape != (passages, dim):
             raise CollectionError(
                 Text(
-                    f"the vectors are {vectors.shape[0]} x {vectors.shape[1]}, expected {units} x "
-                    f"{dim}: one for each unit, from the model of this space; embed with that "
-                    "model",
-                    f"向量的形状是 {vectors.shape[0]} x {vectors.shape[1]}；应为 {units} x {dim}："
+                    f"the vectors are {vectors.shape[0]} x {vectors.shape[1]}, expected "
+                    f"{passages} x {dim}: one for each passage, from the model of this space; "
+                    "embed with that model",
+                    f"向量的形状是 {vectors.shape[0]} x {vectors.shape[1]}；"
+                    f"应为 {passages} x {dim}："
                     "每个条目一个，由这个空间的模型计算；请用该模型计算",
                 )
             )
@@ -341,9 +341,9 @@ class Vectors:
         if len(wrong):
             raise CollectionError(
                 Text(
-                    f"{len(wrong)} of {units} vectors are not of length 1 (row {wrong[0]} has "
+                    f"{len(wrong)} of {passages} vectors are not of length 1 (row {wrong[0]} has "
                     f"{norms[wrong[0]]:g}), expected unit vectors: normalise them, or look for NaN",
-                    f"{units} 个向量中有 {len(wrong)} 个长度不为 1（第 {wrong[0]} 行为 "
+                    f"{passages} 个向量中有 {len(wrong)} 个长度不为 1（第 {wrong[0]} 行为 "
                     f"{norms[wrong[0]]:g}）；应为单位向量；请归一化，或检查是否有 NaN",
                 )
             )
@@ -352,6 +352,6 @@ class Vectors:
 def _arrays(
     rows: Sequence[tuple[int, bytes]], dim: int
 ) -> tuple[Int[np.ndarray, " rows"], Float16[np.ndarray, "rows embed"]]:
-    units = np.fromiter((unit for unit, _ in rows), np.int64, len(rows))
+    passages = np.fromiter((passage for passage, _ in rows), np.int64, len(rows))
     flat = np.frombuffer(b"".join(vector for _, vector in rows), HALF)
-    return units, flat.reshape(len(rows), dim)
+    return passages, flat.reshape(len(rows), dim)

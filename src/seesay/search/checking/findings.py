@@ -5,7 +5,7 @@ from typing import Literal
 
 from seesay.text import Text
 
-Kind = Literal[
+FindingType = Literal[
     "pages",
     "changed rows",
     "changed table",
@@ -37,7 +37,7 @@ _REBUILD_ZH = "请运行 `seesay rebuild`，用已存的内容重建。"
 _BOTH_ZH = "请先运行 `seesay rebuild` 清除，再运行 `seesay index` 重新计算。"
 
 # What is wrong, what was expected, what to do.
-WORDS: dict[Kind, tuple[Remedy, Text]] = {
+WORDS: dict[FindingType, tuple[Remedy, Text]] = {
     "pages": (
         "restore",
         Text(
@@ -227,7 +227,7 @@ WORDS: dict[Kind, tuple[Remedy, Text]] = {
 class Finding:
     """Something that is not as it was written. `str` says it in English."""
 
-    kind: Kind
+    kind: FindingType
     where: str
     """The file, folder, table or model that it is about."""
     count: int = 1

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from seesay.search.catalog.database import ANY_OF, as_list
+from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.metadata import DATE_KEY, Value, ValueType, is_sound, read, sound
-from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.paths import text_to_path
 from seesay.search.catalog.schema import KEYWORD_TABLE
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.checking.verify import (
     WITHOUT_KEYWORDS,
     WITHOUT_UNIT,
@@ -55,7 +55,7 @@ class BuiltIndex:
     seconds: float
 
 
-def rebuild(store: Store, space: Space, engine: str | None = None) -> list[BuiltIndex]:
+def rebuild(store: Store, space: EmbeddingSpace, engine: str | None = None) -> list[BuiltIndex]:
     """Build the indexes of a space from the stored vectors: nothing is embedded again. Searches
     use the former ones until each is complete; then those are removed.
     What is unsound among the vectors is taken out first.
@@ -84,20 +84,20 @@ def rebuild(store: Store, space: Space, engine: str | None = None) -> list[Built
     return built
 
 
-def _built(store: Store, space: Space, modality: Modality, engine: str) -> BuiltIndex:
+def _built(store: Store, space: EmbeddingSpace, modality: Modality, engine: str) -> BuiltIndex:
     start = time.perf_counter()
-    lane = VectorIndex(store, space, modality)
+    index = VectorIndex(store, space, modality)
     try:
-        status = lane.build(engine)
+        status = index.build(engine)
     finally:
-        lane.close()
+        index.close()
     seconds = time.perf_counter() - start
     return BuiltIndex(model=space.model, modality=modality, status=status, seconds=seconds)
 
 
-def _forget_others(lane: VectorIndex, engine: str) -> None:
-    if lane.engine not in (None, engine):
-        lane.discard()
+def _forget_others(index: VectorIndex, engine: str) -> None:
+    if index.engine not in (None, engine):
+        index.discard()
 
 
 def mend(store: Store) -> int:
@@ -116,10 +116,12 @@ def mend(store: Store) -> int:
         for space in store.spaces.all():
             wrong = list(unsound_vectors(store, space))
             store.vectors.remove(space.id, wrong)
-        units = [unit for (unit,) in store.database.rows(WITHOUT_KEYWORDS)]
-        for start in range(0, len(units), _AT_ONCE):
-            some = store.units.get(units[start : start + _AT_ONCE])
-            store.keywords.put([unit.id for unit in some], [unit.text or "" for unit in some])
+        passages = [passage for (passage,) in store.database.rows(WITHOUT_KEYWORDS)]
+        for start in range(0, len(passages), _AT_ONCE):
+            some = store.passages.get(passages[start : start + _AT_ONCE])
+            store.keywords.put(
+                [passage.id for passage in some], [passage.text or "" for passage in some]
+            )
         _mend_metadata(store)
         store.annotations.set_undescribed(list(misdescribed(store)))
         return change.rows
@@ -128,10 +130,10 @@ def mend(store: Store) -> int:
 def _mend_rows(store: Store) -> None:
     """Forget the files of which a row is not what was written, so that the next run reads them
     again. Only inside `store.writing`."""
-    items, units, _ = changed_rows(store)
-    units |= {unit.id for unit in store.units.of_items(items)}
-    store.items.remove(sorted(items))
-    for owner, ids in (("item", items), ("unit", units)):
+    files, passages, _ = changed_rows(store)
+    passages |= {passage.id for passage in store.passages.of_files(files)}
+    store.files.remove(sorted(files))
+    for owner, ids in (("item", files), ("unit", passages)):
         store.database.run(
             f"DELETE FROM checksums WHERE owner = ? AND id IN {ANY_OF}",
             (owner, as_list(sorted(ids))),
@@ -141,19 +143,19 @@ def _mend_rows(store: Store) -> None:
 def _mend_metadata(store: Store) -> None:
     """Take such values out. A text in the place of the date is read as one; where that fails, the
     date that the picture itself has comes back. Keys that nothing has go. Only inside `writing`."""
-    units = sorted({unit for unit, _ in unsound_values(store, deep=True)})
-    own = store.annotations.own(units)
-    for unit, rows in groupby(list(_values_of(store, units)), key=lambda row: row[0]):
+    passages = sorted({passage for passage, _ in unsound_values(store, deep=True)})
+    own = store.annotations.own(passages)
+    for passage, rows in groupby(list(_values_of(store, passages)), key=lambda row: row[0]):
         values: dict[str, list[Value]] = {}
         for _, key, kind, value in rows:
             mended = _mended(key, kind, value)
             if mended is not None:
                 values.setdefault(key, []).append(mended)
         known = sound(values)
-        if DATE_KEY not in known and unit in own:
-            known |= sound({DATE_KEY: own[unit].metadata.get(DATE_KEY)})
-        store.units.describe(unit, metadata=known)
-    store.units.forget_unused_keys()
+        if DATE_KEY not in known and passage in own:
+            known |= sound({DATE_KEY: own[passage].metadata.get(DATE_KEY)})
+        store.passages.describe(passage, metadata=known)
+    store.metadata.forget_unused()
 
 
 def _mended(key: str, kind: ValueType, value: object) -> Value | None:
@@ -163,9 +165,11 @@ def _mended(key: str, kind: ValueType, value: object) -> Value | None:
     return read_day(found) if key == DATE_KEY and isinstance(found, str) else None
 
 
-def _values_of(store: Store, units: Iterable[int]) -> Iterator[tuple[int, str, ValueType, object]]:
+def _values_of(
+    store: Store, passages: Iterable[int]
+) -> Iterator[tuple[int, str, ValueType, object]]:
     rows = store.database.rows(
-        f"{select_values(f'm.unit IN {ANY_OF}')} ORDER BY m.unit", (as_list(units),)
+        f"{select_values(f'm.unit IN {ANY_OF}')} ORDER BY m.unit", (as_list(passages),)
     )
-    for unit, name, kind, value in rows:
-        yield unit, text_to_path(name), kind, value
+    for passage, name, kind, value in rows:
+        yield passage, text_to_path(name), kind, value

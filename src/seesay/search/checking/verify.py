@@ -25,7 +25,7 @@ from seesay.search.catalog.metadata import (
 from seesay.search.catalog.paths import text_to_path
 from seesay.search.catalog.schema import CHECKED, DEFINITIONS, new_definitions
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import HALF, NORM_TOLERANCE, Space
+from seesay.search.catalog.vectors import HALF, NORM_TOLERANCE, EmbeddingSpace
 from seesay.search.checking.findings import Finding
 from seesay.search.indexing.read import ReadingProcesses
 from seesay.search.indexing.tables import rows_by_path
@@ -40,7 +40,7 @@ WITHOUT_KEYWORDS = (
     " AND id NOT IN (SELECT id FROM keywords_content)"
 )
 WITHOUT_UNIT = "SELECT id FROM keywords_content WHERE id NOT IN (SELECT id FROM units)"
-_AT_ONCE = 100_000  # numbers of items and units
+_AT_ONCE = 100_000  # numbers of files and passages
 _LAST = "SELECT max(coalesce(max(id), 0), (SELECT coalesce(max(id), 0) FROM checksums)) FROM units"
 # A value of another type than its key, no finite number, a date that no calendar has, an absurdly
 # long text: SQLite looks through millions of rows for them, Python only at what it finds.
@@ -82,8 +82,8 @@ def check_truth(store: Store, *, deep: bool = False) -> list[Finding]:
     return list(dict.fromkeys(found))
 
 
-def unsound_vectors(store: Store, space: Space) -> Iterator[int]:
-    """Units whose vector in this space is not of length 1, or has something else than numbers."""
+def unsound_vectors(store: Store, space: EmbeddingSpace) -> Iterator[int]:
+    """Passages whose vector in this space is not of length 1, or is not made of numbers."""
     sql = "SELECT unit, vector FROM vectors WHERE space = ? AND length(vector) = ?"
     width = HALF.itemsize * space.dim
     for page in store.database.pages(sql, (space.id, width)):
@@ -155,10 +155,13 @@ def _missing(store: Store) -> Iterator[Finding]:
 
 def _unsound(store: Store) -> Iterator[Finding]:
     for space in store.spaces.all():
-        units = list(unsound_vectors(store, space))
-        if units:
+        passages = list(unsound_vectors(store, space))
+        if passages:
             yield Finding(
-                kind="unsound vectors", where=space.model, count=len(units), detail=str(units[0])
+                kind="unsound vectors",
+                where=space.model,
+                count=len(passages),
+                detail=str(passages[0]),
             )
 
 
@@ -175,10 +178,13 @@ def _keyword_index(store: Store) -> Iterator[Finding]:
 
 
 def _missing_keywords(store: Store) -> Iterator[Finding]:
-    units = [unit for (unit,) in store.database.rows(WITHOUT_KEYWORDS)]
-    if units:
+    passages = [passage for (passage,) in store.database.rows(WITHOUT_KEYWORDS)]
+    if passages:
         yield Finding(
-            kind="missing keywords", where=str(store.file), count=len(units), detail=str(units[0])
+            kind="missing keywords",
+            where=str(store.file),
+            count=len(passages),
+            detail=str(passages[0]),
         )
 
 
@@ -188,21 +194,21 @@ def _damaged(store: Store, error: CollectionDamagedError) -> Finding:
 
 def check_rows(store: Store) -> Iterator[Finding]:
     """Files and tables of which a row is not what was written."""
-    items, _, tables = changed_rows(store)
-    if items:
-        paths = [item.path for item in store.items.get(sorted(items))]
+    files, _, tables = changed_rows(store)
+    if files:
+        paths = [file.path for file in store.files.get(sorted(files))]
         yield Finding(
-            kind="changed rows", where=paths[0] if paths else str(store.file), count=len(items)
+            kind="changed rows", where=paths[0] if paths else str(store.file), count=len(files)
         )
     for table in sorted(tables):
         yield Finding(kind="changed table", where=table)
 
 
 def changed_rows(store: Store) -> tuple[set[int], set[int], set[str]]:
-    """Numbers of items and units, and names of tables, whose rows do not have their checksums; of
-    each unit the item too."""
-    items: set[int] = set()
-    units: set[int] = set()
+    """Numbers of files and passages, and names of tables, whose rows do not fit their checksums.
+    The file of each such passage is among the files."""
+    files: set[int] = set()
+    passages: set[int] = set()
     tables: set[str] = set()
     ((last,),) = store.database.rows(_LAST)
     sql = differing(CHECKED)
@@ -210,13 +216,13 @@ def changed_rows(store: Store) -> tuple[set[int], set[int], set[str]]:
         bounds = {"first": first, "last": first + _AT_ONCE - 1}
         for owner, number in store.database.rows(sql, bounds):
             if owner == "item":
-                items.add(number)
+                files.add(number)
             elif owner == "unit":
-                units.add(number)
+                passages.add(number)
             else:
                 tables.add(owner)
-    items |= {unit.item for unit in store.units.get(sorted(units))}
-    return items, units, tables
+    files |= {passage.file for passage in store.passages.get(sorted(passages))}
+    return files, passages, tables
 
 
 def check_metadata(store: Store, *, deep: bool = False) -> list[Finding]:
@@ -224,26 +230,26 @@ def check_metadata(store: Store, *, deep: bool = False) -> list[Finding]:
     `deep` also looks for texts whose bytes are damaged."""
     found: dict[str, list[int]] = {}
     try:
-        for unit, key in unsound_values(store, deep=deep):
-            found.setdefault(key, []).append(unit)
+        for passage, key in unsound_values(store, deep=deep):
+            found.setdefault(key, []).append(passage)
     except CollectionDamagedError as error:
         return [Finding(kind="pages", where=str(store.file), detail=str(error.__cause__))]
     return [
-        Finding(kind="metadata", where=key, count=len(units), detail=str(units[0]))
-        for key, units in found.items()
+        Finding(kind="metadata", where=key, count=len(passages), detail=str(passages[0]))
+        for key, passages in found.items()
     ]
 
 
 def unsound_values(store: Store, *, deep: bool) -> Iterator[tuple[int, str]]:
-    """Units and keys of values that are none of their type."""
+    """Passages and keys of values that are none of their type."""
     for page in store.database.pages(select_values(f"{_SUSPECT} OR {_TEXT}" if deep else _SUSPECT)):
-        for unit, name, kind, value in page:
+        for passage, name, kind, value in page:
             if not is_sound(text_to_path(name), kind, value):
-                yield unit, text_to_path(name)
+                yield passage, text_to_path(name)
 
 
 def select_values(condition: str) -> str:
-    """SQL for unit, key, type and value of metadata."""
+    """SQL for passage, key, type and value of metadata."""
     return (
         f"SELECT m.unit, k.name, k.type, {READABLE.format('m.value')} FROM metadata m"
         f" JOIN metadata_keys k ON k.id = m.key WHERE {condition}"
@@ -264,16 +270,18 @@ def misdescribed(store: Store) -> Iterator[int]:
     """Pictures without a caption or column that a table gives them, those aside that the next run
     describes in any case."""
     waiting = set(store.annotations.undescribed(store.annotations.count_undescribed()))
-    for items in store.annotations.annotated():
-        rows = store.annotations.of_items(items)
-        units = [unit for unit in store.units.of_items(items) if unit.kind == "image"]
-        known = store.units.metadata(unit.id for unit in units)
-        for unit in units:
-            lines = {line for row in rows[unit.item] for line in _lines(row.text)}
-            keys = {key for row in rows[unit.item] for key in row.metadata}
-            lost = lines - _lines(unit.text) or keys - known[unit.id].keys()
-            if lost and unit.item not in waiting:
-                yield unit.item
+    for files in store.annotations.annotated():
+        rows = store.annotations.of_files(files)
+        passages = [
+            passage for passage in store.passages.of_files(files) if passage.media_type == "image"
+        ]
+        known = store.metadata.get(passage.id for passage in passages)
+        for passage in passages:
+            lines = {line for row in rows[passage.file] for line in _lines(row.text)}
+            keys = {key for row in rows[passage.file] for key in row.metadata}
+            lost = lines - _lines(passage.text) or keys - known[passage.id].keys()
+            if lost and passage.file not in waiting:
+                yield passage.file
 
 
 def _lost_rows(store: Store) -> Iterator[Finding]:
@@ -295,8 +303,8 @@ def _lost_rows(store: Store) -> Iterator[Finding]:
 
 def _read(store: Store, tables: Sequence[Table]) -> Iterator[tuple[Table, ReadResult]]:
     """The files of those that have not changed since: the next run reads the others."""
-    items = store.items.get(table.item for table in tables)
-    there = [item.path for item in items if is_as_stored(item)]
+    files = store.files.get(table.file for table in tables)
+    there = [file.path for file in files if is_as_stored(file)]
     if not there:
         return
     by_path = {table.path: table for table in tables}
@@ -312,24 +320,24 @@ def _read(store: Store, tables: Sequence[Table]) -> Iterator[tuple[Table, ReadRe
 def _lost_of(store: Store, table: Table, result: ReadResult) -> int:
     """How many pictures are there and lack their row: version 0.1.0 kept no others."""
     named = rows_by_path(result)
-    there = store.items.by_path(named)
-    pictures = [item for item in there.values() if item.kind == "image"]
-    known = store.annotations.paths(table.item)
-    return sum(item.path not in known for item in pictures)
+    there = store.files.by_path(named)
+    pictures = [file for file in there.values() if file.media_type == "image"]
+    known = store.annotations.paths(table.file)
+    return sum(file.path not in known for file in pictures)
 
 
 def _undescribed(store: Store) -> Iterator[Finding]:
     if count := store.annotations.count_undescribed():
-        first = store.items.get(store.annotations.undescribed(1))
+        first = store.files.get(store.annotations.undescribed(1))
         where = first[0].path if first else ""
         yield Finding(kind="undescribed pictures", where=where, count=count)
 
 
 def _misdescribed(store: Store) -> Iterator[Finding]:
-    items = list(misdescribed(store))
-    if items:
-        (first,) = store.items.get(items[:1])
-        yield Finding(kind="wrong descriptions", where=first.path, count=len(items))
+    files = list(misdescribed(store))
+    if files:
+        (first,) = store.files.get(files[:1])
+        yield Finding(kind="wrong descriptions", where=first.path, count=len(files))
 
 
 def _lines(text: str | None) -> set[str]:
@@ -340,12 +348,12 @@ def check_files(store: Store) -> list[Finding]:
     """Files that are there, of the size and time that they had, and hold something else or cannot
     be read. What was changed in the usual way, or removed, is the business of the next run."""
     changed, unreadable = [], []
-    for item in store.items.all():
+    for file in store.files.all():
         try:
-            if is_as_stored(item) and _content_hash(item.path) != item.content_hash:
-                changed.append(item.path)
+            if is_as_stored(file) and _content_hash(file.path) != file.content_hash:
+                changed.append(file.path)
         except OSError as error:
-            unreadable.append((item.path, error.strerror or str(error)))
+            unreadable.append((file.path, error.strerror or str(error)))
     return list(_findings(changed, unreadable))
 
 

@@ -24,9 +24,9 @@ import numpy as np
 from seesay.inference.embedder import Embedder
 from seesay.search.catalog.annotations import Annotation, OwnDescription
 from seesay.search.catalog.metadata import Metadata
-from seesay.search.catalog.passages import Unit
+from seesay.search.catalog.passages import Passage
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.embed import Vectors
 
 ADOPTED = "captions_adopted"  # the setting of collections from before annotations were kept apart
@@ -37,7 +37,7 @@ AT_ONCE = 500  # pictures, and so in a transaction
 class _Description:
     """The text and metadata that a picture is to have."""
 
-    passage: Unit
+    passage: Passage
     known: Metadata
     text: str | None
     metadata: Metadata
@@ -49,7 +49,9 @@ class _Description:
         return self.text != self.passage.text
 
 
-def describe(store: Store, embedder: Embedder, space: Space, *, run: int, stopping: Event) -> None:
+def describe(
+    store: Store, embedder: Embedder, space: EmbeddingSpace, *, run: int, stopping: Event
+) -> None:
     """Describe every picture whose annotations have changed."""
     while not stopping.is_set() and (items := store.annotations.undescribed(AT_ONCE)):
         vectors = _embedded(embedder, _descriptions(store, items), {})  # others need not wait yet
@@ -73,7 +75,7 @@ def caption_vectors(embedder: Embedder, texts: Sequence[str]) -> Vectors:
     return totals / np.maximum(np.linalg.norm(totals, axis=1, keepdims=True), 1e-6)
 
 
-def fill_captions(store: Store, embedder: Embedder, space: Space, stopping: Event) -> int:
+def fill_captions(store: Store, embedder: Embedder, space: EmbeddingSpace, stopping: Event) -> int:
     """Give every picture whose captions have no vector in this space one; returns how many."""
     after, done = 0, 0
     while not stopping.is_set():
@@ -81,22 +83,22 @@ def fill_captions(store: Store, embedder: Embedder, space: Space, stopping: Even
         if not some:
             break
         after = some[-1]
-        texts = {unit.id: unit.text or "" for unit in store.units.get(some)}
+        texts = {unit.id: unit.text or "" for unit in store.passages.get(some)}
         vectors = caption_vectors(embedder, list(texts.values()))
         with store.writing("fill captions"):
-            now = {unit.id: unit.text for unit in store.units.get(texts)}
+            now = {unit.id: unit.text for unit in store.passages.get(texts)}
             rows = {n: row for row, (n, text) in enumerate(texts.items()) if now.get(n) == text}
             if rows:
-                store.vectors.put(space.id, list(rows), vectors[[*rows.values()]], lane="text")
+                store.vectors.put(space.id, list(rows), vectors[[*rows.values()]], modality="text")
                 done += len(rows)
     return done
 
 
 def _descriptions(store: Store, items: Sequence[int]) -> list[_Description]:
-    pictures = [unit for unit in store.units.of_items(items) if unit.kind == "image"]
+    pictures = [unit for unit in store.passages.of_files(items) if unit.media_type == "image"]
     numbers = [picture.id for picture in pictures]
-    known, own = store.units.metadata(numbers), store.annotations.own(numbers)
-    rows = store.annotations.of_items(items)
+    known, own = store.metadata.get(numbers), store.annotations.own(numbers)
+    rows = store.annotations.of_files(items)
     adopt = bool(store.settings.get(ADOPTED))
     descriptions = []
     for picture in pictures:
@@ -105,13 +107,13 @@ def _descriptions(store: Store, items: Sequence[int]) -> list[_Description]:
         if picture.id in own:
             text, metadata = own[picture.id].text, own[picture.id].metadata_of(stored)
         elif adopt:
-            text, metadata = _without_rows(picture, stored, rows[picture.item])
-        descriptions.append(_description(picture, stored, (text, metadata), rows[picture.item]))
+            text, metadata = _without_rows(picture, stored, rows[picture.file])
+        descriptions.append(_description(picture, stored, (text, metadata), rows[picture.file]))
     return descriptions
 
 
 def _description(
-    passage: Unit, known: Metadata, own: tuple[str | None, Metadata], rows: Sequence[Annotation]
+    passage: Passage, known: Metadata, own: tuple[str | None, Metadata], rows: Sequence[Annotation]
 ) -> _Description:
     text, metadata = own[0], dict(own[1])
     if not rows:
@@ -128,7 +130,7 @@ def _description(
 
 
 def _without_rows(
-    passage: Unit, known: Metadata, rows: Sequence[Annotation]
+    passage: Passage, known: Metadata, rows: Sequence[Annotation]
 ) -> tuple[str | None, Metadata]:
     """The picture's own text and metadata where annotations were not kept apart: what a row says in
     the same words belongs to the row."""
@@ -150,7 +152,7 @@ def _embedded(
 
 def _write(
     store: Store,
-    space: Space,
+    space: EmbeddingSpace,
     descriptions: Sequence[_Description],
     vectors: Mapping[str, np.ndarray],
 ) -> None:
@@ -160,13 +162,13 @@ def _write(
         text = (one.text or "") if one.has_other_text else None
         metadata = one.metadata if one.metadata != one.known else None
         if text is not None or metadata is not None:
-            store.units.describe(one.passage.id, text=text, metadata=metadata)
+            store.passages.describe(one.passage.id, text=text, metadata=metadata)
     anew = [one for one in descriptions if one.has_other_text]
     store.vectors.remove_captions(one.passage.id for one in anew)
     captioned = {one.passage.id: vectors[one.text] for one in anew if one.text}
     if captioned:
         rows = np.stack(list(captioned.values()))
-        store.vectors.put(space.id, list(captioned), rows, lane="text")
+        store.vectors.put(space.id, list(captioned), rows, modality="text")
 
 
 def _joined(texts: Iterable[str | None]) -> str | None:

@@ -7,9 +7,9 @@ from pathlib import PurePath
 
 import numpy as np
 
-from seesay.search.catalog.files import Item, ItemDraft
+from seesay.search.catalog.files import File, FileDraft
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.embed import EmbeddedFile
 from seesay.search.indexing.options import RunState
 from seesay.search.indexing.remove import known_roots
@@ -24,7 +24,7 @@ _COPIES = 16  # files of the same content that are looked at to find one that wa
 class Writer:
     """Collects embedded files, and stores them when it is time."""
 
-    def __init__(self, store: Store, space: Space, run: RunState) -> None:
+    def __init__(self, store: Store, space: EmbeddingSpace, run: RunState) -> None:
         self._store = store
         self._space = space
         self._run = run
@@ -52,7 +52,7 @@ class Writer:
         self._since = time.monotonic()
 
     def _commit(self, batch: Sequence[EmbeddedFile]) -> None:
-        items = self._store.items.by_path(embedded.file.path for embedded in batch)
+        items = self._store.files.by_path(embedded.file.path for embedded in batch)
         failed, same, changed = [], [], []
         for embedded in batch:
             file, item = embedded.file, items.get(embedded.file.path)
@@ -71,10 +71,10 @@ class Writer:
         if changed:
             self._commit_changed(changed, items)
 
-    def _commit_changed(self, changed: Sequence[EmbeddedFile], items: Mapping[str, Item]) -> None:
+    def _commit_changed(self, changed: Sequence[EmbeddedFile], items: Mapping[str, File]) -> None:
         """Files that are new, or hold something else than before."""
-        copies: dict[str, list[Item]] = {}
-        for item in self._store.items.by_hash({embedded.file.content_hash for embedded in changed}):
+        copies: dict[str, list[File]] = {}
+        for item in self._store.files.by_hash({embedded.file.content_hash for embedded in changed}):
             copies.setdefault(item.content_hash, []).append(item)
         known = self._move(changed, items, copies) if copies else set()
         rest = [embedded for embedded in changed if embedded.file.path not in known]
@@ -82,7 +82,7 @@ class Writer:
             known |= self._link(rest, items, copies)
         self._put([embedded for embedded in rest if embedded.file.path not in known], items)
 
-    def _record_failures(self, failed: Sequence[ReadResult], items: Mapping[str, Item]) -> None:
+    def _record_failures(self, failed: Sequence[ReadResult], items: Mapping[str, File]) -> None:
         known = self._store.quarantine.by_path(file.path for file in failed)
         names = ("size", "mtime_ns", "stage", "error", "content_hash")
         for file in failed:
@@ -101,25 +101,25 @@ class Writer:
             )
             self._run.counts["failed"] += 1
         # What cannot even be opened may be as it was; anything else is no longer what is stored.
-        self._store.items.remove(
+        self._store.files.remove(
             items[file.path].id for file in failed if file.stage != "read" and file.path in items
         )
 
-    def _note_same(self, same: Sequence[ReadResult], items: Mapping[str, Item]) -> None:
+    def _note_same(self, same: Sequence[ReadResult], items: Mapping[str, File]) -> None:
         for file in same:
             item = items[file.path]
             if (item.size, item.mtime_ns) != (file.size, file.mtime_ns):
-                self._store.items.set_file(item.id, size=file.size, mtime_ns=file.mtime_ns)
+                self._store.files.set_file(item.id, size=file.size, mtime_ns=file.mtime_ns)
             if item.status != "ready":
-                self._store.items.set_status([item.id], "ready")
+                self._store.files.set_status([item.id], "ready")
             self._run.counts["unchanged"] += 1
         self._store.quarantine.release(file.path for file in same)
 
     def _move(
         self,
         changed: Sequence[EmbeddedFile],
-        items: Mapping[str, Item],
-        copies: Mapping[str, Sequence[Item]],
+        items: Mapping[str, File],
+        copies: Mapping[str, Sequence[File]],
     ) -> set[str]:
         """Give files that were renamed, or were known by a link, their new path; returns the
         paths."""
@@ -135,10 +135,10 @@ class Writer:
                     moves[copy.id] = file
                     break
         if moves:
-            self._store.items.remove(items[f.path].id for f in moves.values() if f.path in items)
-            self._store.items.move({number: file.path for number, file in moves.items()})
+            self._store.files.remove(items[f.path].id for f in moves.values() if f.path in items)
+            self._store.files.move({number: file.path for number, file in moves.items()})
             for number, file in moves.items():
-                self._store.items.set_file(number, size=file.size, mtime_ns=file.mtime_ns)
+                self._store.files.set_file(number, size=file.size, mtime_ns=file.mtime_ns)
             self._store.quarantine.release(file.path for file in moves.values())
             self._run.counts["moved"] += len(moves)
         return {file.path for file in moves.values()}
@@ -146,8 +146,8 @@ class Writer:
     def _link(
         self,
         changed: Sequence[EmbeddedFile],
-        items: Mapping[str, Item],
-        copies: Mapping[str, Sequence[Item]],
+        items: Mapping[str, File],
+        copies: Mapping[str, Sequence[File]],
     ) -> set[str]:
         """Note the paths that are another name of a file that the collection has, or has in a
         moment; returns them."""
@@ -155,38 +155,38 @@ class Writer:
         aliases = {}
         for file in (embedded.file for embedded in changed):
             own = fresh.setdefault(file.content_hash, [])
-            others: Sequence[Item | ReadResult] = (*copies.get(file.content_hash, ()), *own)
+            others: Sequence[File | ReadResult] = (*copies.get(file.content_hash, ()), *own)
             name = next((other.path for other in others if _is_one_file(other, file)), None)
             if name is None:
                 own.append(file)
             else:
                 aliases[file.path] = name
         if aliases:
-            self._store.items.remove(items[path].id for path in aliases if path in items)
+            self._store.files.remove(items[path].id for path in aliases if path in items)
             self._store.quarantine.release(aliases)
             self._run.aliases |= aliases
             self._run.counts["links"] += len(aliases)
         return set(aliases)
 
-    def _put(self, changed: Sequence[EmbeddedFile], items: Mapping[str, Item]) -> None:
+    def _put(self, changed: Sequence[EmbeddedFile], items: Mapping[str, File]) -> None:
         if not changed:
             return
-        stored = self._store.items.put(
+        stored = self._store.files.put(
             [
-                ItemDraft(
+                FileDraft(
                     path=file.path,
-                    kind=file.media_type,
+                    media_type=file.media_type,
                     content_hash=file.content_hash,
                     size=file.size,
                     mtime_ns=file.mtime_ns,
-                    units=file.passages,
+                    passages=file.passages,
                 )
                 for file in (embedded.file for embedded in changed)
             ]
         )
         vectors = [one.vectors for one in changed if one.vectors is not None]
         if vectors:
-            passages = [passage for one in stored for passage in one.units]
+            passages = [passage for one in stored for passage in one.passages]
             self._store.vectors.put(self._space.id, passages, np.concatenate(vectors))
         for embedded in changed:
             file = embedded.file
@@ -195,7 +195,7 @@ class Writer:
                 self._run.counts[f"{passage.modality}s" if embedded.is_new else "reused"] += 1
 
 
-def is_outdated(file: ReadResult, item: Item) -> bool:
+def is_outdated(file: ReadResult, item: File) -> bool:
     """Whether a file changed after it was read, and another writer has stored what it holds now."""
     same = (file.size, file.mtime_ns) == (item.size, item.mtime_ns)
     try:
@@ -204,9 +204,8 @@ def is_outdated(file: ReadResult, item: Item) -> bool:
         return False
 
 
-def _content(known: Item | ReadResult) -> tuple[str, str]:
-    media_type = known.kind if isinstance(known, Item) else known.media_type
-    return known.content_hash, media_type
+def _content(known: File | ReadResult) -> tuple[str, str]:
+    return known.content_hash, known.media_type
 
 
 def _is_gone(path: str, roots: Iterable[str]) -> bool:
@@ -218,7 +217,7 @@ def _is_gone(path: str, roots: Iterable[str]) -> bool:
     return bool(above) and all(holds_something(root) for root in above)
 
 
-def _is_one_file(known: Item | ReadResult, file: ReadResult) -> bool:
+def _is_one_file(known: File | ReadResult, file: ReadResult) -> bool:
     """Whether two paths are names of one file."""
     same = (known.size, known.mtime_ns) == (file.size, file.mtime_ns)
     return same and known.path != file.path and _is_same_file(known.path, file.path)

@@ -14,7 +14,7 @@ from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
 from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space, SpaceDraft, key_of
+from seesay.search.catalog.vectors import EmbeddingSpace, EmbeddingSpaceDraft, key_of
 from seesay.search.reading.messages import Passage, ReadResult
 from seesay.text import Text
 
@@ -32,7 +32,7 @@ _MOST_FILES = 64  # in a batch, with those that need no embedding
 _REMEMBERED = 8192  # passages whose vectors are kept for copies, which may be read already
 
 
-def space_of(store: Store, embedder: Embedder) -> Space:
+def space_of(store: Store, embedder: Embedder) -> EmbeddingSpace:
     """The embedding space of this model, added where there is none. The first of a collection is
     used at once; a later one is filled first (`fill`)."""
     draft = draft_of(embedder)
@@ -47,7 +47,7 @@ def space_of(store: Store, embedder: Embedder) -> Space:
         return store.spaces.get(space.id)
 
 
-def draft_of(embedder: Embedder | TextEmbedder) -> SpaceDraft:
+def draft_of(embedder: Embedder | TextEmbedder) -> EmbeddingSpaceDraft:
     """What makes the vectors of this model comparable."""
     # Settings that version 0.1.0 did not know are left out where they change nothing, so that its
     # collections go on with the same model.
@@ -63,7 +63,7 @@ def draft_of(embedder: Embedder | TextEmbedder) -> SpaceDraft:
         "tokenizer": [texts, embedder.tokenizer.vocab_size],
     }
     text = json.dumps(facts, sort_keys=True)
-    return SpaceDraft(
+    return EmbeddingSpaceDraft(
         model=embedder.name,
         revision=embedder.revision or embedder.fingerprint(),
         preprocessing=hashlib.sha256(text.encode()).hexdigest()[:16],
@@ -71,7 +71,7 @@ def draft_of(embedder: Embedder | TextEmbedder) -> SpaceDraft:
     )
 
 
-def require_active(store: Store, space: Space) -> None:
+def require_active(store: Store, space: EmbeddingSpace) -> None:
     """Raises CollectionError where searches use the embedding space of another model."""
     active = store.spaces.active()
     if active is not None and active.id != space.id:

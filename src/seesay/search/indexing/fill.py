@@ -13,10 +13,10 @@ import numpy as np
 
 from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
 from seesay.inference.embedder import Embedder
-from seesay.search.catalog.files import Item
-from seesay.search.catalog.passages import Unit
+from seesay.search.catalog.files import File
+from seesay.search.catalog.passages import Passage
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.captions import fill_captions
 from seesay.search.indexing.embed import embed_files, space_of
 from seesay.search.indexing.options import IndexProgress, default_workers
@@ -75,7 +75,7 @@ def fill(
         return Filler(store, embedder, space, processes, on_progress).complete(stopping)
 
 
-def keep_up(store: Store, space: Space) -> str | None:
+def keep_up(store: Store, space: EmbeddingSpace) -> str | None:
     """Build the indexes that are worth building. Returns why one could not be built, such as a full
     disk, or a server that gets no token: searches find everything all the same, more slowly. An
     index that another process is building just now is left to it."""
@@ -101,7 +101,7 @@ class Filler:
         self,
         store: Store,
         embedder: Embedder,
-        space: Space,
+        space: EmbeddingSpace,
         processes: ReadingProcesses,
         on_progress: Callable[[IndexProgress], None] | None,
     ) -> None:
@@ -146,9 +146,9 @@ class Filler:
             if stopping.is_set():
                 return
             some = missing[start : start + _AT_ONCE]
-            units = self._store.units.get(some)
-            items = {item.id: item for item in self._store.items.get(unit.item for unit in units)}
-            unit_of = {items[unit.item].path: unit.id for unit in units if unit.item in items}
+            units = self._store.passages.get(some)
+            items = {item.id: item for item in self._store.files.get(unit.file for unit in units)}
+            unit_of = {items[unit.file].path: unit.id for unit in units if unit.file in items}
             found = {
                 unit_of[result.path]: result.passages[0].fingerprint
                 for result in self._read(list(items.values()))
@@ -165,7 +165,7 @@ class Filler:
             if not some:
                 return
             after = some[-1]
-            self._embed(self._store.units.get(some))
+            self._embed(self._store.passages.get(some))
             self._tell(self._embedded + len(self._failed), total)
 
     def _switched(self) -> bool:
@@ -180,26 +180,28 @@ class Filler:
             self._store.spaces.activate(self._space.id)
             return True
 
-    def _embed(self, units: Sequence[Unit]) -> None:
+    def _embed(self, units: Sequence[Passage]) -> None:
         texts = [unit for unit in units if unit.modality == "text"]
         vectors = self._embedder.embed_texts([unit.text or "" for unit in texts]).vectors
         found = dict(zip((unit.id for unit in texts), vectors, strict=True))
         found |= self._embed_files([unit for unit in units if unit.modality != "text"])
         self._failed.update({unit.id for unit in units} - found.keys())
         with self._store.writing("fill"):
-            there = [unit.id for unit in self._store.units.get(found)]
+            there = [unit.id for unit in self._store.passages.get(found)]
             if there:
                 rows = np.stack([found[number] for number in there])
                 self._store.vectors.put(self._space.id, there, rows)
         self._embedded += len(there)
 
-    def _embed_files(self, units: Sequence[Unit]) -> dict[int, np.ndarray]:
+    def _embed_files(self, units: Sequence[Passage]) -> dict[int, np.ndarray]:
         """The vectors of passages whose file must be read, and still holds what it held."""
-        items = {item.id: item for item in self._store.items.get(unit.item for unit in units)}
+        items = {item.id: item for item in self._store.files.get(unit.file for unit in units)}
         files = {item.content_hash: item for item in items.values()}
         known: dict[str, np.ndarray] = {}
         for content, item in files.items():
-            if some := stored_vectors(self._store.database, self._space.id, content, item.kind):
+            if some := stored_vectors(
+                self._store.database, self._space.id, content, item.media_type
+            ):
                 known[content] = np.stack([np.frombuffer(one, "<f2") for one in some])
         results = self._read([item for content, item in files.items() if content not in known])
         for embedded in embed_files(self._embedder, results):
@@ -207,18 +209,18 @@ class Filler:
                 known[embedded.file.content_hash] = embedded.vectors
         found = {}
         for unit in units:
-            vectors = known.get(items[unit.item].content_hash) if unit.item in items else None
+            vectors = known.get(items[unit.file].content_hash) if unit.file in items else None
             if vectors is not None and unit.position < len(vectors):
                 found[unit.id] = vectors[unit.position].astype(np.float32)
         return found
 
-    def _read(self, items: Sequence[Item]) -> Iterator[ReadResult]:
+    def _read(self, items: Sequence[File]) -> Iterator[ReadResult]:
         """The files that can be read and still hold what they held."""
         known = {item.path: item.content_hash for item in items}
         tasks = [
             ListedFile(
                 path=item.path,
-                expected="address" if item.path.startswith(SCHEMES) else item.kind,
+                expected="address" if item.path.startswith(SCHEMES) else item.media_type,
                 decode=True,
             )
             for item in items

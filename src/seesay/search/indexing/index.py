@@ -12,10 +12,10 @@ from typing import Literal
 
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
-from seesay.search.catalog.files import Item, Quarantined
+from seesay.search.catalog.files import File, Quarantined
 from seesay.search.catalog.paths import path_to_text
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.captions import describe
 from seesay.search.indexing.commit import Writer
 from seesay.search.indexing.embed import embed_files, require_active, space_of
@@ -100,7 +100,7 @@ class _Run:
 
     store: Store
     embedder: Embedder
-    space: Space
+    space: EmbeddingSpace
     options: IndexOptions
     places: Sequence[str]
     processes: ReadingProcesses
@@ -196,7 +196,7 @@ class _Run:
         admitted = admission(self.store, self.options.inside)
         files = (file for file in files if admitted(file.path))
         while not self.stopping.is_set() and (some := list(islice(files, _AT_ONCE))):
-            items = self.store.items.by_path(file.path for file in some)
+            items = self.store.files.by_path(file.path for file in some)
             bad = self.store.quarantine.by_path(file.path for file in some)
             for file in some:
                 if self.stopping.is_set():
@@ -238,7 +238,7 @@ class _Run:
         self.on_progress(progress)
 
 
-def _was_counted(walk: Walk, file: ListedFile, known: Item | Quarantined | None) -> bool:
+def _was_counted(walk: Walk, file: ListedFile, known: File | Quarantined | None) -> bool:
     """Whether a picture that a table names is what the walk has just taken in or refused, or
     another name of that."""
     if known is None:
@@ -246,7 +246,7 @@ def _was_counted(walk: Walk, file: ListedFile, known: Item | Quarantined | None)
     return _is_same_state(file, known) and walk.passes(file)
 
 
-def _is_unchanged(file: ListedFile, item: Item) -> bool:
+def _is_unchanged(file: ListedFile, item: File) -> bool:
     if file.expected == "address":
         return True  # an address is fetched once
     return file.problem is None and item.status == "ready" and _is_same_state(file, item)
@@ -258,7 +258,7 @@ def _is_left_alone(file: ListedFile, failure: Quarantined, options: IndexOptions
     return _is_same_state(file, failure) and not again
 
 
-def _is_same_state(file: ListedFile, known: Item | Quarantined) -> bool:
+def _is_same_state(file: ListedFile, known: File | Quarantined) -> bool:
     return (file.size, file.mtime_ns) == (known.size, known.mtime_ns)
 
 

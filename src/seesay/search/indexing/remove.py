@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from seesay.search.catalog.files import Item
+from seesay.search.catalog.files import File
 from seesay.search.catalog.store import Store
 from seesay.search.indexing.options import IndexOptions, RunState
 from seesay.search.indexing.walk import Walk, holds_something, is_absent, is_below, is_nothing
@@ -94,7 +94,7 @@ def remove_gone(
         gone = _gone(store, root, walk.unreadable)
         while some := list(islice(gone, _AT_ONCE)):
             with store.writing("remove", run=run.number):
-                still = [item for item in store.items.get(some) if is_absent(item.path)]
+                still = [item for item in store.files.get(some) if is_absent(item.path)]
                 run.counts["removed"] += _remove_items(store, still)
     if bad := store.quarantine.all():
         roots = [root for root in walk.counts if root not in kept]
@@ -110,12 +110,12 @@ def remove_aliases(store: Store, aliases: Mapping[str, str], run: RunState) -> N
     run.counts["links"] += len(aliases)
     names = iter(aliases.items())
     while some := dict(islice(names, _AT_ONCE)):
-        known = store.items.by_path([*some, *some.values()])
+        known = store.files.by_path([*some, *some.values()])
         numbers = [known[a].id for a, name in some.items() if a in known and name in known]
         if numbers:
             with store.writing("remove", run=run.number):
                 store.annotations.hand_over(numbers)
-                run.counts["removed"] += store.items.remove(numbers)
+                run.counts["removed"] += store.files.remove(numbers)
 
 
 def forget_unnamed(store: Store, paths: Iterable[str]) -> None:
@@ -125,11 +125,13 @@ def forget_unnamed(store: Store, paths: Iterable[str]) -> None:
     store.quarantine.release({*bad} - store.annotations.named(bad))
 
 
-def _remove_items(store: Store, items: Sequence[Item]) -> int:
+def _remove_items(store: Store, items: Sequence[File]) -> int:
     """What tables say of a picture goes to a copy that stays."""
-    named = [p for one in items if one.kind == "table" for p in store.annotations.absent(one.id)]
+    named = [
+        p for one in items if one.media_type == "table" for p in store.annotations.absent(one.id)
+    ]
     store.annotations.hand_over(item.id for item in items)
-    count = store.items.remove(item.id for item in items)
+    count = store.files.remove(item.id for item in items)
     forget_unnamed(store, named)
     return count
 
@@ -149,10 +151,10 @@ def _gone(store: Store, root: str, unreadable: Sequence[str]) -> Iterator[int]:
             yield item.id
 
 
-def _items(store: Store, path: str) -> Iterator[Item]:
+def _items(store: Store, path: str) -> Iterator[File]:
     """A file, or everything below a folder."""
-    yield from store.items.by_path([path]).values()
-    yield from store.items.under(path)
+    yield from store.files.by_path([path]).values()
+    yield from store.files.under(path)
 
 
 def _knows(store: Store, root: str) -> bool:

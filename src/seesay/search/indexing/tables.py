@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from seesay.data.spelling import as_on_disk
 from seesay.search.catalog.annotations import Annotation
-from seesay.search.catalog.files import ItemDraft, Quarantined
+from seesay.search.catalog.files import FileDraft, Quarantined
 from seesay.search.catalog.metadata import MOST_KEYS
 from seesay.search.catalog.store import Store
 from seesay.search.indexing.commit import is_outdated
@@ -41,7 +41,7 @@ class Tables:
         them; those of the tables that changed are left to `pictures`."""
         for table in self._store.annotations.tables():
             if table.path not in self._changed and any(is_below(table.path, p) for p in places):
-                for path in self._store.annotations.absent(table.item):
+                for path in self._store.annotations.absent(table.file):
                     if not path.startswith(SCHEMES):
                         yield _named(path, table.path)
 
@@ -51,7 +51,7 @@ class Tables:
         due = dict(self._changed)
         for table in self._store.annotations.tables():
             is_there = not is_nothing(table.path)
-            unfetched = self._fetches(table.path) and any(self._addresses(table.item))
+            unfetched = self._fetches(table.path) and any(self._addresses(table.file))
             if is_there and (unfetched or not table.is_whole):
                 due.setdefault(table.path, listed(table.path, "table"))
         yield from self._processes.read(due.values())
@@ -72,24 +72,24 @@ class Tables:
             for path, row in rows_by_path(table).items()
         }
         with self._store.writing("table", run=self._run.number):
-            item = self._store.items.by_path([table.path]).get(table.path)
+            item = self._store.files.by_path([table.path]).get(table.path)
             if item is not None and is_outdated(table, item):
                 return  # another writer has read a newer one
             before = self._store.quarantine.by_path([table.path]).get(table.path)
             if table.stage is not None:
                 self._fail(table, table.stage, table.error, before)
                 return
-            draft = ItemDraft(
+            draft = FileDraft(
                 path=table.path,
-                kind="table",
+                media_type="table",
                 content_hash=table.content_hash,
                 size=table.size,
                 mtime_ns=table.mtime_ns,
             )
-            (stored,) = self._store.items.put([draft])
-            forget_unnamed(self._store, self._store.annotations.replace(stored.item, rows))
+            (stored,) = self._store.files.put([draft])
+            forget_unnamed(self._store, self._store.annotations.replace(stored.file, rows))
             complaints = [table.complaint] if table.complaint else []
-            addresses = self._addresses(stored.item)
+            addresses = self._addresses(stored.file)
             if addresses and not self._fetches(table.path):
                 complaints.append(
                     f"it names {len(addresses)} addresses that were not fetched. Expected paths of "
@@ -120,10 +120,10 @@ class Tables:
     def _within_limit(self, table: ReadResult) -> ReadResult:
         """The table without the columns for which the collection has no room."""
         names = list(dict.fromkeys(name for row in table.rows for name in row.metadata))
-        if len(self._store.units.metadata_keys().union(names)) <= MOST_KEYS:
+        if len(set(self._store.metadata.types()).union(names)) <= MOST_KEYS:
             return table
         with self._store.writing("make room"):
-            known = self._store.units.room_for_keys(names)
+            known = self._store.metadata.room(names)
         left_out = len(set(names) - known)
         if not left_out:
             return table

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from seesay.search.catalog.files import Item
+from seesay.search.catalog.files import File
 from seesay.search.catalog.store import FILE
 from seesay.search.reading.files import size_and_time
 from seesay.search.reading.messages import ListedFile
@@ -210,7 +210,7 @@ def is_nothing(path: str) -> bool:
     return False
 
 
-def is_as_stored(item: Item) -> bool:
+def is_as_stored(item: File) -> bool:
     """Whether a file is there and has the size and time that are stored."""
     try:
         facts = os.stat(item.path)

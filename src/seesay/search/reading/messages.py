@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from seesay.data.encodings import clean_text
 from seesay.data.squares import ImageTransformConfig
-from seesay.search.catalog.drafts import Locator, UnitDraft
+from seesay.search.catalog.drafts import PassageDraft, Place
 from seesay.search.catalog.metadata import Metadata, sound
 from seesay.search.reading.files import FileData, ReadLimits
 
@@ -65,7 +65,7 @@ class ListedFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passage(UnitDraft):
+class Passage(PassageDraft):
     """A part of a file that is embedded and found by itself. Its modality says by which encoder."""
 
     payload: bytes = field(default=b"", repr=False)
@@ -176,7 +176,7 @@ def result_of(header: Mapping[str, Any], raw: bytes) -> ReadResult:
 
 
 def _passage_fields(passage: Passage) -> dict[str, Any]:
-    fields = {**vars(passage), "locator": passage.locator.to_json()}
+    fields = {**vars(passage), "place": passage.place.to_json()}
     fields["fingerprint"] = (passage.fingerprint or b"").hex()
     fields["payload"] = len(passage.payload)
     return {name: value for name, value in fields.items() if value}
@@ -184,7 +184,7 @@ def _passage_fields(passage: Passage) -> dict[str, Any]:
 
 def _passage(fields: Mapping[str, Any], payload: bytes) -> Passage:
     changed = {
-        "locator": Locator.from_json(fields["locator"]),
+        "place": Place.from_json(fields["place"]),
         "metadata": _metadata(fields.get("metadata", {})),
         "text": clean_text(fields["text"]) if "text" in fields else None,
         "fingerprint": bytes.fromhex(fields.get("fingerprint", "")) or None,

@@ -30,7 +30,7 @@ def read_picture(file: FileData, settings: ReadSettings, decode_pixels: bool) ->
         header = open_header(io.BytesIO(file.data), label)
         width, height = upright_size(header)
         metadata = {**details(header), "width": width, "height": height}
-        passage = Passage(kind="image", modality="image", metadata=metadata)
+        passage = Passage(media_type="image", modality="image", metadata=metadata)
         if decode_pixels:
             target = settings.transform.size if settings.reduce_large else None
             _refuse_large(header, target, limits)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from seesay.data.encodings import decode_text
 from seesay.errors import DataError
-from seesay.search.catalog.drafts import Locator
+from seesay.search.catalog.drafts import Place
 from seesay.search.reading.files import RefusedError
 from seesay.search.reading.messages import FileContent, FileReader, Passage
 
@@ -29,7 +29,7 @@ def read_text(data: bytes) -> FileContent:
 def text_passages(text: str) -> tuple[Passage, ...]:
     """The pieces of a text, with their places in it. Raises RefusedError where there are none."""
     passages = tuple(
-        Passage(kind="text", modality="text", text=text[a:b], locator=Locator(offsets=(a, b)))
+        Passage(media_type="text", modality="text", text=text[a:b], place=Place(offsets=(a, b)))
         for a, b in pieces(text)
     )
     if not passages:

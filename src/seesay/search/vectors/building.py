@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Int
 
 from seesay.errors import CollectionError, MissingExtraError
+from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.ledger import START, Position
 from seesay.search.catalog.lock import WriterLock
-from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import HALF, Space
+from seesay.search.catalog.vectors import HALF, EmbeddingSpace
 from seesay.search.vectors.engine import (
     Batch,
     Engine,
@@ -60,7 +60,7 @@ def build_lock(folder: Path, wait_s: float) -> Iterator[None]:
         yield
 
 
-def build(store: Store, space: Space, modality: Modality, engine: Engine) -> int | None:
+def build(store: Store, space: EmbeddingSpace, modality: Modality, engine: Engine) -> int | None:
     """Build a generation from the stored vectors and return its number; None where there are no
     vectors. The caller holds the `build_lock`. Raises CollectionError where the disk is full."""
     folder = index_folder(store, space, modality)
@@ -94,7 +94,7 @@ def build(store: Store, space: Space, modality: Modality, engine: Engine) -> int
 
 
 def send_changes(
-    store: Store, space: Space, modality: Modality, engine: HoldingEngine, held: Generation
+    store: Store, space: EmbeddingSpace, modality: Modality, engine: HoldingEngine, held: Generation
 ) -> int:
     """Send what changed since a generation, and return the number of the next one, which has the
     same index on the server. The caller holds the `build_lock`. Raises CollectionError as `build`
@@ -114,7 +114,7 @@ def send_changes(
 
 def _send(
     store: Store,
-    space: Space,
+    space: EmbeddingSpace,
     modality: Modality,
     to: tuple[HoldingEngine, Notes],
     since: Position,
@@ -140,7 +140,7 @@ def _send(
 
 
 def _changed_since(
-    store: Store, space: Space, modality: Modality, seq: int
+    store: Store, space: EmbeddingSpace, modality: Modality, seq: int
 ) -> Int[np.ndarray, " units"]:
     removed = store.vectors.removed_since(space.id, modality, seq)
     if removed is None:
@@ -156,13 +156,13 @@ def _changed_since(
 
 
 def _batch(
-    store: Store, space: Space, modality: Modality, units: Int[np.ndarray, " units"]
+    store: Store, space: EmbeddingSpace, modality: Modality, units: Int[np.ndarray, " units"]
 ) -> Batch:
-    numbers, vectors = store.vectors.get(space.id, units.tolist(), lane=modality)
+    numbers, vectors = store.vectors.get(space.id, units.tolist(), modality=modality)
     return Batch(numbers, vectors, filter_columns(store.database, numbers.tolist()))
 
 
-def _write_rows(store: Store, space: Space, modality: Modality, folder: Path) -> Position:
+def _write_rows(store: Store, space: EmbeddingSpace, modality: Modality, folder: Path) -> Position:
     """Stream the vectors to their file, a page at a time, in the order of their changes; returns
     the position of the collection."""
     with store.database.snapshot(), (folder / ROWS).open("wb") as stream:

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import HALF, Space
+from seesay.search.catalog.vectors import HALF, EmbeddingSpace
 from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError
 from seesay.text import Text
 
@@ -113,12 +113,12 @@ class Generation:
     """Int64, "rows": the passage of each row; ascending where the engine holds the vectors."""
 
 
-def index_folder(store: Store, space: Space, modality: Modality) -> Path:
+def index_folder(store: Store, space: EmbeddingSpace, modality: Modality) -> Path:
     """The folder of the generations of one vector index."""
     return store.folder / "indexes" / f"{space.key}-{modality}"
 
 
-def server_prefix(store: Store, space: Space, modality: Modality) -> str:
+def server_prefix(store: Store, space: EmbeddingSpace, modality: Modality) -> str:
     """What the names begin with under which servers store the indexes of one modality."""
     return f"seesay_{store.key}_{space.key}_{modality}_"
 

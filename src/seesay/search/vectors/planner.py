@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
+from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.filters import Filter
 from seesay.search.catalog.ledger import START, Position
-from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import HALF, Space
+from seesay.search.catalog.vectors import HALF, EmbeddingSpace
 from seesay.search.vectors.engine import IndexDamagedError, OpenIndex
 from seesay.search.vectors.generations import Generation
 from seesay.search.vectors.pushdown import Expression
@@ -105,7 +105,7 @@ class View:
         return replace(View.empty(rows.dim), position=position, base=base, generation=generation)
 
     def followed(
-        self, store: Store, space: Space, modality: Modality, position: Position
+        self, store: Store, space: EmbeddingSpace, modality: Modality, position: Position
     ) -> "View | None":
         """The view at a later position, which the open snapshot shows. None where it is too old to
         learn what was removed since."""
@@ -120,7 +120,7 @@ class View:
             # The engine filters these passages by what they were described with before.
             rows = base.rows.numbers_of(described_since(store, space, modality, since))
             described = base.units[rows[base.alive[rows]]]
-            pages = chain(pages, [vectors.get(space.id, described.tolist(), lane=modality)])
+            pages = chain(pages, [vectors.get(space.id, described.tolist(), modality=modality)])
             base = base.without(described)
         recent = self.buffer.extended(self.recent.without(removed).alive, pages)
         return replace(self, position=position, base=base, recent=recent)
@@ -166,7 +166,7 @@ class Buffer:
 
 
 def described_since(
-    store: Store, space: Space, modality: Modality, seq: int
+    store: Store, space: EmbeddingSpace, modality: Modality, seq: int
 ) -> Int[np.ndarray, " units"]:
     """The passages with a vector of which anything that filters compare changed after `seq`."""
     rows = store.database.rows(

@@ -22,10 +22,10 @@ from seesay.search.catalog.filters import (
     FACTS,
     All,
     AnyOf,
+    Compare,
     Filter,
     Not,
     Operator,
-    Where,
     operands,
     spelled,
 )
@@ -137,7 +137,7 @@ def _reduced(filter: Filter, operators: Collection[Operator], wanted: bool) -> E
     match filter:
         case Not(part):
             return _reduced(part, operators, not wanted)
-        case Where():
+        case Compare():
             if filter.operator not in operators:
                 return None
             parts = [_compared(where, wanted) for where in spelled(filter)]
@@ -151,7 +151,7 @@ def _reduced(filter: Filter, operators: Collection[Operator], wanted: bool) -> E
     return known[0] if len(known) == 1 else Every(known) if every else Some(known)
 
 
-def _compared(where: Where, wanted: bool) -> Expression | None:
+def _compared(where: Compare, wanted: bool) -> Expression | None:
     name = where.field
     of = FACTS[name][0] if name in FACTS else type_of(where.values[0]) if where.values else ""
     values = operands(where)

@@ -19,8 +19,8 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, Int, UInt8
 
 from seesay.errors import MissingExtraError
-from seesay.search.catalog.passages import Modality
-from seesay.search.catalog.vectors import Space, Vectors
+from seesay.search.catalog.drafts import Modality
+from seesay.search.catalog.vectors import EmbeddingSpace, Vectors
 from seesay.search.vectors.pushdown import Expression
 
 _FEW = 0.05  # copying a smaller part of the rows out is faster than skipping the others
@@ -157,7 +157,11 @@ class StoredRows:
     at once."""
 
     def __init__(
-        self, vectors: Vectors, space: Space, modality: Modality, units: Int[np.ndarray, " rows"]
+        self,
+        vectors: Vectors,
+        space: EmbeddingSpace,
+        modality: Modality,
+        units: Int[np.ndarray, " rows"],
     ) -> None:
         self.units = units
         self.dim = space.dim
@@ -179,7 +183,7 @@ class StoredRows:
     def take(self, numbers: Int[np.ndarray, " taken"]) -> Float16[np.ndarray, "taken embed"]:
         """The vectors of these rows; zeros where one is gone."""
         wanted = self.units[numbers]
-        stored, vectors = self._vectors.get(self._space, wanted.tolist(), lane=self._modality)
+        stored, vectors = self._vectors.get(self._space, wanted.tolist(), modality=self._modality)
         taken = np.zeros((len(wanted), self.dim), np.float16)
         if len(stored):
             places = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)

@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from seesay.errors import CollectionBusyError, CollectionError, ConfigError, MissingExtraError
-from seesay.search.catalog.filter_masks import Columns
+from seesay.search.catalog.drafts import Modality
+from seesay.search.catalog.filter_masks import FilterMasks
 from seesay.search.catalog.filters import Filter, Operator
 from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.passages import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import Space
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.checking.findings import Finding
 from seesay.search.vectors import building, generations
 from seesay.search.vectors.building import build_lock
@@ -74,11 +74,11 @@ class VectorIndex:
     def __init__(
         self,
         store: Store,
-        space: Space,
+        space: EmbeddingSpace,
         modality: Modality,
         *,
         engines: EngineOf = engine_of,
-        columns: Columns | None = None,
+        columns: FilterMasks | None = None,
     ) -> None:
         """`engines` makes the engine that built an index from its name. `columns` may be shared by
         the indexes of one thread."""
@@ -87,7 +87,7 @@ class VectorIndex:
         self.folder = generations.index_folder(store, space, modality)
         self._store = store
         self._engines = engines
-        self._columns = columns or Columns(store.database)
+        self._columns = columns or FilterMasks(store.database)
         self._mutex = threading.Lock()
         self._view: View | None = None
         self._stamp = 0
@@ -309,7 +309,11 @@ class VectorIndex:
                 )
             )
         fits = generation.vectors is None or generation.vectors.shape[1] == self.space.dim
-        if not fits or units.min(initial=1) < 1 or units.max(initial=1) > self._store.units.newest:
+        if (
+            not fits
+            or units.min(initial=1) < 1
+            or units.max(initial=1) > self._store.passages.newest
+        ):
             raise IndexDamagedError(
                 Text(
                     f"{folder} holds vectors of another size, or of passages that this collection "

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Float32
 
-from seesay.search.catalog.passages import Modality
+from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import HALF, Space
-from seesay.search.checking.findings import Finding, Kind
+from seesay.search.catalog.vectors import HALF, EmbeddingSpace
+from seesay.search.checking.findings import Finding, FindingType
 from seesay.search.vectors.planner import Part, Ranking, View
 
 _QUERIES, _NEAREST = 100, 10
@@ -17,7 +17,7 @@ _ALIKE = 1e-5  # difference of the scores of copies of a picture
 
 
 def check_rows(
-    store: Store, space: Space, modality: Modality, view: View, where: str
+    store: Store, space: EmbeddingSpace, modality: Modality, view: View, where: str
 ) -> Iterator[Finding]:
     """Whether the rows that count are those stored, each with the vector of its passage. Reads
     every vector; the caller holds a snapshot at the view's position."""
@@ -49,7 +49,7 @@ def check_rows(
 
 def check_recall(
     store: Store,
-    space: Space,
+    space: EmbeddingSpace,
     base: Part,
     search: Callable[[Float32[np.ndarray, " embed"], int, bool], Ranking],
     where: str,
@@ -72,6 +72,6 @@ def check_recall(
         yield Finding(kind="index recall", where=where, count=len(shares), detail=percent)
 
 
-def _finding(kind: Kind, units: list[int], where: str) -> Iterator[Finding]:
+def _finding(kind: FindingType, units: list[int], where: str) -> Iterator[Finding]:
     if units:
         yield Finding(kind=kind, where=where, count=len(units), detail=str(min(units)))

@@ -25,7 +25,7 @@ demo: $(VENV)/.installed-demo ## run the main job on real photographs
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.installed-dev ## run every test that needs no network and no accelerator
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not network and not gpu and not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not network and not gpu and not slow" $(ARGS)
 
 crash: $(VENV)/.installed-dev ## kill indexing, alone and by two at once, 200 times each, with builds and fillings, and look for what is lost
 	$(BIN)/python -m pytest -q -s -m slow $(ARGS) tests/search/indexing/test_crashes.py

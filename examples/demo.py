@@ -107,7 +107,7 @@ def answer(collection: Collection, question: Question) -> Section:
         condition = make_filter(where=question.where)
         results = collection.search(question.words, condition=condition, count=COUNT)
     show(question, results)
-    units = [unit for picture in asked for unit in collection.units_of(picture)]
+    units = [unit for picture in asked for unit in collection.passages_of(picture)]
     return Section(
         title=question.shows,
         asked=question.words,

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import settings
 
 import torchvision_shim  # noqa: F401  # before anything imports transformers, timm or open_clip
+import type_checks  # noqa: F401  # before anything of seesay
 
 # The first call of a torch op can take a second. Cases are the same in every run, so that no run
 # fails for what another one passed; `--hypothesis-profile=new-cases` draws others.
@@ -11,7 +12,29 @@ settings.register_profile("new-cases", deadline=None)
 settings.register_profile("seesay", deadline=None, derandomize=True)
 settings.load_profile("seesay")
 
+# Files of few tests that take half a minute and more. `make test` gives whole files to two
+# processes: one that comes last keeps the other process waiting.
+LONG = (
+    "test_base_install.py",
+    "test_choosing.py",
+    "test_crashes.py",
+    "test_distributed.py",
+    "test_engines_state.py",
+    "test_histories.py",
+    "test_kill.py",
+    "test_mini.py",
+    "test_processes.py",
+    "test_recall.py",
+    "test_serve.py",
+    "test_server_crashes.py",
+    "test_store_crashes.py",
+)
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(scope="session")

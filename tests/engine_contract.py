@@ -365,6 +365,23 @@ def scans_where_the_index_was_dropped(held):
     held.assert_right()
 
 
+def follows_when_all_vectors_are_replaced_and_then_removed(held):
+    living = held.living()
+    with held.store.writing("replace"):
+        vectors = made.clustered(len(living), DIM, seed=7)
+        held.store.vectors.put(held.space.id, living, vectors)
+    held.index.close()
+    held.assert_right(path="scan")
+    held.index.update()
+    held.assert_right()
+    with held.store.writing("remove"):
+        held.store.files.remove({one.file for one in held.store.passages.get(living)})
+    for step in (held.index.close, held.index.update, held.index.close):
+        step()
+        assert not len(held.index.search(queries()[0], 10).units)
+        assert held.index.status().problem is None
+
+
 HOLDING_CONTRACT = (
     applies_filters_as_the_mask_does,
     leaves_filters_that_it_cannot_express_to_the_mask,
@@ -374,4 +391,5 @@ HOLDING_CONTRACT = (
     does_not_answer_a_copy_after_the_original_went_on,
     notices_that_the_server_lost_something,
     scans_where_the_index_was_dropped,
+    follows_when_all_vectors_are_replaced_and_then_removed,  # the last: nothing is left
 )

@@ -21,7 +21,7 @@ from seesay.cli.main import run
 from seesay.search.collection import Collection
 from seesay.search.library import Library
 from seesay.text import printable, to_unicode
-from seesay.web.desk import Desk
+from seesay.web.handlers import Handlers
 
 FOLDER = os.fsdecode(b"photos \xff\n2024")
 LATIN = os.fsdecode(b"caf\xe9.png")
@@ -209,30 +209,30 @@ def test_assistants_find_show_and_describe_them(library):
 
 
 def test_the_page_shows_them_everywhere(library, place):
-    desk = Desk(library, read_only=True)
-    opened = desk.open(None)
+    handlers = Handlers(library, read_only=True)
+    opened = handlers.open(None)
     ((label, value),) = opened[0]["choices"]
     assert label == to_unicode(str(place / FOLDER))
     units = [hit.unit for hit in library.get().newest(50)]
     empty = (None, "", "", "", 0, "", [], "", "", "")
     within = (None, "a square", "", "", 0, "", [value], "", "", "")
-    shown, asked = desk.search(*within)
+    shown, asked = handlers.search(*within)
     assert "caf\\xe9.png" in shown
-    made = [desk.draw(None, shown, None) for shown in ("image", "text")]
-    acted = [desk.act({"do": "similar", "unit": unit}, asked, *empty) for unit in units]
+    made = [handlers.draw(None, shown, None) for shown in ("image", "text")]
+    acted = [handlers.act({"do": "similar", "unit": unit}, asked, *empty) for unit in units]
     page = [opened, shown, made, *[[one[0], one[2]] for one in acted]]
     page += [
-        desk.duplicates(None, ""),
-        desk.pick(None, {"units": units}),
-        desk.find("a red square half"),
+        handlers.duplicates(None, ""),
+        handlers.pick(None, {"units": units}),
+        handlers.find("a red square half"),
     ]
     for one in page:
         check_sendable(one)
     assert all('class="plane"' in plane for _, plane, *_ in made)
-    dropped = desk.act({"do": "drop", "filter": "folder", "value": value}, asked, *within)
+    dropped = handlers.act({"do": "drop", "filter": "folder", "value": value}, asked, *within)
     assert "data-filter" in shown and "data-filter" not in dropped[0]
     check_sendable([dropped[0], dropped[-1]])
-    assert "caf\\xe9.png" in desk.duplicates(None, "")
+    assert "caf\\xe9.png" in handlers.duplicates(None, "")
 
 
 def test_a_collection_in_such_a_folder_has_a_name_that_can_be_asked_for(tmp_path, place):
@@ -243,4 +243,4 @@ def test_a_collection_in_such_a_folder_has_a_name_that_can_be_asked_for(tmp_path
     with closing(Library.open([folder])) as library:
         assert library.names == ("caf\\xe9",)
         assert library.get("caf\\xe9").stats().items == {"image": 1}
-        check_sendable(Desk(library, read_only=True).open(None))
+        check_sendable(Handlers(library, read_only=True).open(None))

@@ -77,6 +77,7 @@ def test_a_run_can_be_cancelled_and_does_not_block_others(own, monkeypatch):
 def test_pictures_are_tagged_and_found_by_their_tags(own):
     with serving(own) as up, httpx.Client(base_url=up.url, timeout=60) as client:
         assert client.get("/v1/tags").json()["state"] == "idle"
+        assert client.post("/v1/tags", json={"labels": ["cat", " "]}).status_code == 400
         assert client.post("/v1/tags", json={"labels": ["cat", "rocket"]}).status_code == 202
         told = ended(client, "/v1/tags")
         assert (told["state"], told["report"]["pictures"]) == ("done", 7)

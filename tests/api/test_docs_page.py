@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seesay.api.pictures import PICTURE
+from seesay.api.bodies import PICTURE
 from seesay.api.routes import embeddings
 from seesay.weights.catalog import find
 

@@ -10,7 +10,7 @@ from PIL import Image
 from live_server import serving
 from markdown_pages import ROOT, Page
 from photographs import folder
-from seesay.api.pictures import PICTURE
+from seesay.api.bodies import PICTURE
 
 TOKEN = "token-of-the-examples"
 ADDRESS = "http://127.0.0.1:8484"

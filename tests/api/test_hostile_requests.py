@@ -10,10 +10,9 @@ import pytest
 from mcp import Client
 
 from live_server import live, serving
-from seesay.api.config import ServerConfig
-from seesay.api.limits import MAX_CONDITION, MAX_NAME, MAX_UNWANTED_WORDS, MAX_WORDS
+from seesay.api.bodies import PICTURE
+from seesay.api.config import MAX_CONDITION, MAX_NAME, MAX_UNWANTED_WORDS, MAX_WORDS, ServerConfig
 from seesay.api.mcp import build_mcp
-from seesay.api.pictures import PICTURE
 from seesay.cli.serve import compose
 from seesay.inference.embedder import Embedder
 from seesay.search.library import Library
@@ -159,7 +158,11 @@ def test_assistants_may_send_anything_to_their_route(album):
             for version in ({}, {"mcp-protocol-version": "2025-06-18"}, {"mcp-session-id": "x"}):
                 answer = client.post("/mcp", content=body, headers={**TALK, **version})
                 assert answer.status_code < 500, (body[:200], answer.text[:500])
-                assert "Traceback" not in answer.text
+                assert "Traceback" not in answer.text and "pydantic" not in answer.text
+        told = client.post("/mcp", content=b"{}", headers=TALK).json()["error"]["message"]
+        assert told.startswith("the body is no message; expected one of JSON-RPC 2.0")
+        told = client.post("/mcp", content=b"{", headers=TALK).json()["error"]["message"]
+        assert told.startswith("the body is not JSON; expected")
         for method in ("GET", "PUT", "DELETE"):  # an answer may be a stream without an end
             with client.stream(method, "/mcp", headers=TALK) as answer:
                 assert answer.status_code < 500

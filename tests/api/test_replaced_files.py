@@ -54,7 +54,7 @@ def test_thumbnails_of_what_is_no_picture_any_more_are_not_found(place):
 
 def test_a_thumbnail_that_was_replaced_is_made_again(place, tmp_path):
     with Collection.open(shutil.copytree(place / "mine", tmp_path / "mine")) as collection:
-        (unit,) = collection.units_of(place / "photos" / "kept.png")
+        (unit,) = collection.passages_of(place / "photos" / "kept.png")
         made = collection.thumbnail(unit)
         (kept,) = (file for file in (tmp_path / "mine" / "thumbnails").rglob("*.webp"))
         for what in ("a pipe", "a device", "a folder"):

@@ -85,6 +85,20 @@ def test_what_cannot_be_asked_is_told(client, body, status, said):
     assert said in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, "is not JSON ("),
+        ({"data": {"query": "x"}}, "was not sent as Content-Type: application/json"),
+        ({"json": [1]}, "the body is not a JSON object"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_named_as_such(client, sent, said):
+    answer = client.post("/v1/search", **sent)
+    assert answer.status_code == 422
+    assert said in answer.json()["error"]["message"]
+
+
 def test_errors_have_one_form_wherever_they_come_from(client):
     for answer in (
         client.get("/nothing"),

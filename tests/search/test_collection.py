@@ -36,7 +36,9 @@ def test_looking_needs_no_model(place, monkeypatch):
     with Collection.open(place / "c") as collection:
         assert collection.stats().units == {"image": 3, "text": 1}
         assert collection.errors() == collection.verify(deep=True) == []
-        assert len(collection.thumbnail(collection.units_of(place / "photos" / "moon.png")[0])) > 99
+        assert (
+            len(collection.thumbnail(collection.passages_of(place / "photos" / "moon.png")[0])) > 99
+        )
 
 
 def test_the_model_is_remembered_by_its_full_path(place, models):

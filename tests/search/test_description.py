@@ -39,7 +39,7 @@ def collection(place):
 
 def test_a_picture_is_described_with_its_copies_and_what_looks_the_same(place, collection):
     photos = place / "photos"
-    (unit,) = collection.units_of(photos / "cat.png")
+    (unit,) = collection.passages_of(photos / "cat.png")
     told = collection.describe(unit)
     assert told.path == str(photos / "cat.png")
     assert (told.kind, told.file_kind, told.text) == ("image", "image", None)
@@ -52,14 +52,14 @@ def test_a_picture_is_described_with_its_copies_and_what_looks_the_same(place, c
 
 
 def test_the_day_a_picture_was_taken_is_its_date(place, collection):
-    (unit,) = collection.units_of(place / "photos" / "trip" / "taken.jpg")
+    (unit,) = collection.passages_of(place / "photos" / "trip" / "taken.jpg")
     told = collection.describe(unit)
     assert (told.date, told.copies, told.near_duplicates) == (TAKEN, (), ())
     assert told.modified > TAKEN
 
 
 def test_a_text_is_described_with_its_words(place, collection):
-    (unit,) = collection.units_of(place / "photos" / "note.txt")
+    (unit,) = collection.passages_of(place / "photos" / "note.txt")
     assert collection.describe(unit).text == "长江大桥"
     assert collection.describe(unit).near_duplicates == ()
 

@@ -92,10 +92,10 @@ def test_what_is_printed_is_one_short_line(collection, embedder, photos):
 def test_what_was_removed_stays_away_until_it_is_named(collection, photos):
     cat = photos / "chelsea.png"
     assert collection.remove(cat) == 1
-    assert collection.units_of(cat) == []
+    assert collection.passages_of(cat) == []
     assert collection.index().added == collection.index(photos).added == 0
     assert collection.index(cat).added == 1
-    (unit,) = collection.units_of(cat)
+    (unit,) = collection.passages_of(cat)
     assert collection.remove(units=unit) == 1
     assert cat.is_file()
 

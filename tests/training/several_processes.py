@@ -1,8 +1,10 @@
 """Started by torchrun: trains each of the given runs, one after the other. After an error the
-others still run, and the file for errors says which failed. In a run that is `unmeasurable`, the
-first process cannot evaluate, and each process notes what it was told."""
+others still run, and the file for errors says which failed. A run with `cut` goes on from a copy of
+another one, cut back. In a run that is `unmeasurable`, the first process cannot evaluate, and each
+process notes what it was told."""
 
 import json
+import shutil
 import sys
 import traceback
 from dataclasses import dataclass, replace
@@ -34,6 +36,14 @@ def note_refusal(recipe, file: Path) -> None:
         file.write_text(str(error))
 
 
+def cut_back(run: Path, step: int, to: Path) -> None:
+    """Copy a run as it looks when it was killed after a step."""
+    shutil.copytree(run, to, ignore=shutil.ignore_patterns("model", "tensorboard"))
+    for path in (to / "checkpoints").iterdir():
+        if int(path.name.removeprefix("step-")) > step:
+            shutil.rmtree(path)
+
+
 def main(jobs: Path) -> None:
     dist.init_process_group("gloo")
     for job in json.loads(jobs.read_text()):
@@ -42,7 +52,11 @@ def main(jobs: Path) -> None:
             if job.get("unmeasurable"):
                 note_refusal(recipe, jobs.with_name(f"told-{dist.get_rank()}"))
                 continue
-            train(recipe, resume=job.get("resume", False))
+            if cut := job.get("cut"):
+                if dist.get_rank() == 0:
+                    cut_back(Path(cut["run"]), cut["step"], Path(recipe.run.folder))
+                dist.barrier()
+            train(recipe, resume=cut is not None)
         except Exception:
             with jobs.with_suffix(".errors").open("a") as errors:
                 errors.write(f"{job}\n{traceback.format_exc()}\n")

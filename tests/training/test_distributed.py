@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from seesay.training.run import train
 from seesay.training.run_log import read_log
 from seesay.weights.bundle import load_bundle
 from tiny_runs import CAPTIONS, write_run
+from training.several_processes import cut_back
 
 CLIP = 0.05
 EXACT = (
@@ -53,14 +53,6 @@ def losses(run, name="loss"):
     return [row[name] for row in read_log(run / "log.jsonl")]
 
 
-def cut_back(run, step, to):
-    """As a run looks that was killed after a step."""
-    shutil.copytree(run, to, ignore=shutil.ignore_patterns("model", "tensorboard"))
-    for path in (to / "checkpoints").iterdir():
-        if int(path.name.removeprefix("step-")) > step:
-            shutil.rmtree(path)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """All runs of two processes, in one start of them, because a start takes longest."""
@@ -72,15 +64,12 @@ def folder(tmp_path_factory):
     ]
     settings = [*EXACT, f"run.folder={folder / 'unmeasurable'}"]
     jobs.append({"recipe": str(recipe), "settings": settings, "unmeasurable": True})
+    for name in ("copies", "shards"):
+        place = f"run.folder={folder / 'resumed' / name}"
+        cut = {"run": str(folder / "two" / name), "step": 2}
+        jobs.append({"recipe": str(recipe), "settings": [*RUNS[name], place], "cut": cut})
     (folder / "jobs.json").write_text(json.dumps(jobs))
     start(folder / "jobs.json")
-    resumed = []
-    for name in ("copies", "shards"):
-        cut_back(folder / "two" / name, 2, folder / "resumed" / name)
-        place = f"run.folder={folder / 'resumed' / name}"
-        resumed.append({"recipe": str(recipe), "settings": [*RUNS[name], place], "resume": True})
-    (folder / "resumed.json").write_text(json.dumps(resumed))
-    start(folder / "resumed.json")
     return folder
 
 

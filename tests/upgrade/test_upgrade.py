@@ -92,12 +92,12 @@ def vectors_of(collection):
 
 
 def metadata_of(collection, name):
-    (unit,) = collection.units_of(Path("pictures") / name)
+    (unit,) = collection.passages_of(Path("pictures") / name)
     return collection.store.metadata.get([unit])[unit]
 
 
 def caption_of(collection, name):
-    (unit,) = collection.units_of(Path("pictures") / name)
+    (unit,) = collection.passages_of(Path("pictures") / name)
     return collection.store.passages.get([unit])[0].text
 
 

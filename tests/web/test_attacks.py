@@ -21,7 +21,7 @@ import pytest
 from seesay.api.jobs import Jobs
 from seesay.errors import ConfigError
 from seesay.web.allowlist import AllowList
-from seesay.web.desk import Desk
+from seesay.web.handlers import Handlers
 from seesay.web.page import build_page
 from seesay.web.uploads import MOST_PICTURE
 
@@ -191,7 +191,7 @@ def test_an_event_brings_no_file_either(visitor, functions, trap):
 @pytest.mark.parametrize(
     "change",
     [
-        *({"fn_index": number} for number in (-1, 9, 999, 2**70, 1.0, "0", True, None, [0], {})),
+        *({"fn_index": number} for number in (-1, 8, 999, 2**70, 1.0, "0", True, None, [0], {})),
         *({"data": data} for data in (None, {}, "text", [], [None], [None] * 9, [None] * 11)),
         *({"session_hash": name} for name in (None, "", "../x", "a b", "x" * 65, 1, ["a"], {})),
         *({"trigger_id": number} for number in (-1, 3, 999, "8", True, [8])),
@@ -199,7 +199,7 @@ def test_an_event_brings_no_file_either(visitor, functions, trap):
 )
 def test_a_call_that_the_page_does_not_make_is_refused(visitor, functions, change):
     body = {"fn_index": 5, "data": [None] * 10, "session_hash": "attacker", **change}
-    assert len(functions[5]) == 10 and 9 not in functions
+    assert len(functions[5]) == 10 and 8 not in functions
     assert refused(visitor.post(JOIN, json=body))
 
 
@@ -209,7 +209,7 @@ def test_a_call_that_the_page_does_not_make_is_refused(visitor, functions, chang
         *(b"", b"{", b"null", b"[]", b'"x"', b"\xff\xfe", b"[" * 100_000, b'{"fn_index":' * 5000),
         b'{"fn_index": ' + b"9" * 5000 + b"}",
         b'{"fn_index":4,"session_hash":"a","data":["few"],"data":[{"path":"/etc/passwd"}]}',
-        b'{"fn_index":11,"session_hash":"a","data":["few",NaN,null]}',
+        b'{"fn_index":10,"session_hash":"a","data":["few",NaN,null]}',
         b'{"fn_index":4,"session_hash":"a","data":["\\udc00"]}',
     ],
 )
@@ -364,7 +364,7 @@ def test_a_server_that_only_reads_has_nothing_to_change_a_collection_with(visito
     config = visitor.get("/config").json()
     names = {one["props"].get("elem_id") for one in config["components"]}
     assert "go" in names and not {"update", "add-folder", "tag", "cancel"} & names
-    assert 'data-do="remove' not in Desk(served.library, read_only=True).open(None)[1]
+    assert 'data-do="remove' not in Handlers(served.library, read_only=True).open(None)[1]
     writing = build_page(served.library, jobs=Jobs(served.library))
     known = {one["id"] for one in config["dependencies"]}
     changing = {number: one for number, one in writing.fns.items() if number not in known}
@@ -376,19 +376,19 @@ def test_a_server_that_only_reads_has_nothing_to_change_a_collection_with(visito
 
 def test_removing_is_refused_by_the_function_itself_where_the_server_only_reads(served):
     before = served.library.get("few").stats().units
-    told = Desk(served.library, read_only=True).remove({"unit": "1"}, None, "few")
+    told = Handlers(served.library, read_only=True).remove({"unit": "1"}, None, "few")
     assert "served to be read only" in told[1]
     assert served.library.get("few").stats().units == before
 
 
 def test_a_collection_that_is_not_there_is_named_in_the_answer(served):
-    desk = Desk(served.library, read_only=True)
+    handlers = Handlers(served.library, read_only=True)
     event = {"units": [1]}
     for told in (
-        desk.duplicates("nowhere", ""),
-        desk.draw("nowhere", "image", None)[0],
-        desk.pick("nowhere", event),
-        desk.open("nowhere")[1],
+        handlers.duplicates("nowhere", ""),
+        handlers.draw("nowhere", "image", None)[0],
+        handlers.pick("nowhere", event),
+        handlers.open("nowhere")[1],
     ):
         assert "there is no collection" in told
 

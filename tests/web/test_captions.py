@@ -17,7 +17,7 @@ from seesay.search.collection import Collection
 from seesay.search.library import Library
 from seesay.web.answering import answer
 from seesay.web.asking import Asked
-from seesay.web.desk import Desk
+from seesay.web.handlers import Handlers
 from seesay.web.mapping import draw
 
 ENGLISH, CHINESE = "Zorro the <b>ginger</b> tomcat", "名叫佐罗的橘猫"
@@ -93,11 +93,11 @@ def test_the_page_says_that_a_picture_was_found_by_its_caption(collection, words
 
 def test_what_is_asked_on_the_page_is_counted_and_the_start_page_is_not(library):
     counted = []
-    desk = Desk(library, read_only=True, searched=counted.append)
+    handlers = Handlers(library, read_only=True, searched=counted.append)
     rest = ("", "", 0, None, [], "", "", "")
-    assert "moon.png" in desk.search("album", "the moon", *rest)[0]
+    assert "moon.png" in handlers.search("album", "the moon", *rest)[0]
     assert counted == ["album"]
-    desk.search("album", "", *rest)
+    handlers.search("album", "", *rest)
     assert counted == ["album"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from seesay.web.asking import Asked
-from seesay.web.chips import chips, without
+from seesay.web.filters import chips, without
 from web_names import names
 
 WORDS = "#words textarea, #words input"

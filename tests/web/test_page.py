@@ -2,11 +2,13 @@
 
 import base64
 import re
+import threading
 
 import pytest
 from playwright.sync_api import expect
 
 from photographs import folder
+from seesay.search.collection import Collection
 from web_names import DROP, first_names, names
 
 
@@ -103,6 +105,26 @@ def test_a_text_dropped_as_a_picture_gives_one_clear_message(visit):
     expect(page.locator("#results .notice")).to_have_count(1)
     expect(page.locator("#results .notice.wrong")).to_contain_text("notes.txt cannot be searched")
     expect(page.locator("#results .card")).to_have_count(0)
+
+
+def test_what_is_asked_before_an_answer_has_come_is_answered_next(visit, monkeypatch):
+    began, go_on, whole = threading.Event(), threading.Event(), Collection.search
+
+    def slow(collection, *arguments, **options):
+        began.set()
+        go_on.wait(60)
+        return whole(collection, *arguments, **options)
+
+    page = visit()
+    monkeypatch.setattr(Collection, "search", slow)
+    box = page.locator("#words textarea, #words input")
+    for words in ("a cup of coffee", "a dog", "the moon"):
+        box.fill(words)
+        page.keyboard.press("Enter")
+        assert began.wait(60)
+    go_on.set()
+    expect(page.locator("#results .explain")).to_contain_text("“the moon”")
+    expect(page).to_have_url(re.compile("q=the\\+moon"))
 
 
 def test_nothing_asked_gives_a_hint_and_the_newest_pictures(visit):

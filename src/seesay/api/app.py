@@ -17,7 +17,6 @@ from seesay.api.config import ServerConfig
 from seesay.api.docs_page import add_docs_page
 from seesay.api.failures import Methods, add_handlers
 from seesay.api.guard import Guard
-from seesay.api.hanging_up import CancelWhenGone
 from seesay.api.metrics import Measured
 from seesay.api.routes.collections import collection_routes
 from seesay.api.routes.embeddings import embedding_routes
@@ -26,6 +25,7 @@ from seesay.api.routes.searching import search_routes
 from seesay.api.routes.server import server_routes
 from seesay.api.routes.units import unit_routes
 from seesay.api.service import Service
+from seesay.api.work import CancelWhenGone
 from seesay.search.library import Library
 
 _log = logging.getLogger("seesay.api")

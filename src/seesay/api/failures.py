@@ -204,4 +204,8 @@ def _problem(error: Mapping[str, Any]) -> str:
     if error["type"] == "too_long":
         length, most = limits["actual_length"], limits["max_length"]
         return f"{place} has {length} entries instead of at most {most:,}"
+    if error["type"] == "json_invalid":
+        return f"the body is not JSON ({limits.get('error', 'it cannot be read')[:_MOST_TOLD]})"
+    if place == "body" and error["type"] == "model_attributes_type":
+        return "the body is not a JSON object, or was not sent as Content-Type: application/json"
     return f"{place}: {error['msg'][:_MOST_TOLD]}"

@@ -99,7 +99,7 @@ def _warn_of_left_out(paths: tuple[str, ...]) -> None:
 
 def _draw(found: "Duplicates") -> None:
     from seesay.cli.output import print_table
-    from seesay.cli.results import shown_path
+    from seesay.cli.results import short_path
 
     rows = []
     for number, group in enumerate(found.groups, start=1):
@@ -112,7 +112,7 @@ def _draw(found: "Duplicates") -> None:
                 [
                     str(number) if first else "",
                     alike if first or group.kind == "near" else "",
-                    shown_path(file.path),
+                    short_path(file.path),
                     _advice(file, first=first),
                 ]
             )

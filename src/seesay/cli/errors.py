@@ -81,10 +81,10 @@ def errors(
 
 def _table(bad: "list[Quarantined]") -> tuple[list[str], list[list[str]]]:
     """Chinese readers get what to do beside what is told in English."""
-    from seesay.cli.results import shown_path
+    from seesay.cli.results import short_path
 
     if language() == "zh":
-        rows = [[shown_path(one.path), "：".join(STAGES[one.stage]), one.error] for one in bad]
+        rows = [[short_path(one.path), "：".join(STAGES[one.stage]), one.error] for one in bad]
         return ["文件", "问题与办法", "详情（英文）"], rows
-    rows = [[shown_path(one.path), one.stage, one.error] for one in bad]
+    rows = [[short_path(one.path), one.stage, one.error] for one in bad]
     return ["file", "stage", "what is wrong, and what to do"], rows

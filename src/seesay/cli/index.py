@@ -154,7 +154,7 @@ def _show(here: "Opened", report: "IndexReport", *, as_json: bool) -> None:
             )
         )
     print(summary(report))
-    if report.found_nothing:
+    if report.has_no_file:
         warn(
             say(
                 "found nothing to index; expected pictures, texts (.txt, .md) or tables "

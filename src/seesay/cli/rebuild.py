@@ -58,7 +58,7 @@ def rebuild(
     _show(built)
 
 
-def index_kind(kind: str) -> str:
+def index_type_name(kind: str) -> str:
     """What was built, for people."""
     return (
         say("none: an exact scan is as fast", "无：逐个精确比较一样快") if kind == "scan" else kind
@@ -67,7 +67,7 @@ def index_kind(kind: str) -> str:
 
 def _show(built: "list[BuiltIndex]") -> None:
     from seesay.cli.output import print_table, warn
-    from seesay.cli.results import duration, lane_name
+    from seesay.cli.results import duration, retriever_name
 
     heads = [
         say("model", "模型"),
@@ -80,10 +80,10 @@ def _show(built: "list[BuiltIndex]") -> None:
     rows = [
         [
             one.model,
-            say(*lane_name(one.modality)),
+            say(*retriever_name(one.modality)),
             f"{one.status.vectors:,}",
             one.status.engine or "",
-            index_kind(one.status.kind or "") or say("nothing to index", "没有可索引的"),
+            index_type_name(one.status.kind or "") or say("nothing to index", "没有可索引的"),
             duration(one.seconds),
         ]
         for one in built

@@ -111,7 +111,7 @@ def _draw(results: "Results") -> None:
             )
         )
     rows = [
-        [f"{hit.confidence:.0f}%", shown_path(hit.path), _said(hit), found_by(hit)[_spoken()]]
+        [f"{hit.confidence:.0f}%", short_path(hit.path), _said(hit), retrievers_of(hit)[_spoken()]]
         for hit in results.hits
     ]
     heads = [
@@ -168,7 +168,7 @@ def _lane_row(lane: "RetrieverReport") -> list[str]:
     }
     known = lane.comparison
     return [
-        lane_name(lane.lane)[_spoken()],
+        retriever_name(lane.lane)[_spoken()],
         f"{lane.weight:g}",
         str(lane.found),
         ways[lane.plan.path] if lane.plan else _words(lane.expression or ""),
@@ -206,7 +206,7 @@ def _places(hit: "Hit") -> str:
 
 def _short(path: str) -> str:
     """Its folder and name, where the whole would be folded."""
-    shown = shown_path(path)
+    shown = short_path(path)
     return shown if len(shown) <= LONG_PATH else os.path.join("…", *Path(path).parts[-2:])
 
 
@@ -279,11 +279,11 @@ def to_card(collection: "Collection", hit: "Hit") -> "Card":
         text=hit.text,
         confidence=hit.confidence,
         link=file_link(hit.path),
-        note=found_by(hit),
+        note=retrievers_of(hit),
     )
 
 
-def found_by(hit: "Hit") -> tuple[str, str]:
+def retrievers_of(hit: "Hit") -> tuple[str, str]:
     """Which lanes found it, in English and in Chinese; how many copies were left out."""
     names = [_found_as(hit, one.lane) for one in hit.lanes]
     english, chinese = ", ".join(n for n, _ in names), "、".join(n for _, n in names)
@@ -295,11 +295,12 @@ def found_by(hit: "Hit") -> tuple[str, str]:
 
 
 def _found_as(hit: "Hit", lane: str) -> tuple[str, str]:
-    """What is in the lane of texts for a picture is its caption."""
-    return ("caption", "图片说明") if lane == "text" and hit.kind != "text" else lane_name(lane)
+    return (
+        ("caption", "图片说明") if lane == "text" and hit.kind != "text" else retriever_name(lane)
+    )
 
 
-def lane_name(lane: str) -> tuple[str, str]:
+def retriever_name(lane: str) -> tuple[str, str]:
     return {
         "image": ("picture", "画面"),
         "text": ("meaning", "文意"),
@@ -307,7 +308,7 @@ def lane_name(lane: str) -> tuple[str, str]:
     }[lane]
 
 
-def shown_path(path: str) -> str:
+def short_path(path: str) -> str:
     """Short where the file lies below the current folder."""
     here = os.getcwd().rstrip(os.sep) + os.sep
     return path.removeprefix(here)

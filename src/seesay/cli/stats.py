@@ -77,12 +77,12 @@ def _space(space: "EmbeddingSpaceStatistics") -> list[str]:
 
 
 def _indexes(space: "EmbeddingSpaceStatistics") -> "Iterator[list[str]]":
-    from seesay.cli.rebuild import index_kind
-    from seesay.cli.results import lane_name, shown_path
+    from seesay.cli.rebuild import index_type_name
+    from seesay.cli.results import retriever_name, short_path
 
     for one in space.indexes:
-        lane, kind = say(*lane_name(one.modality)), index_kind(one.kind)
-        yield [space.model, lane, one.engine, kind, shown_path(one.place)]
+        lane, kind = say(*retriever_name(one.modality)), index_type_name(one.kind)
+        yield [space.model, lane, one.engine, kind, short_path(one.place)]
 
 
 def _counts(counts: "Mapping[str, int]") -> str:

@@ -16,7 +16,7 @@ One = TypeVar("One")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class PictureFiles:
     files: tuple[Path, ...]
     """Each file once: in the order the paths came, sorted by name within a folder. Paths that do
     not exist are among them, so that reading them tells what is wrong, as for any other file."""
@@ -50,7 +50,7 @@ def _expanded(images: Iterable[object]) -> Iterator[object]:
         yield from inside or [image]
 
 
-def find_images(paths: Iterable[Path]) -> Found:
+def find_images(paths: Iterable[Path]) -> PictureFiles:
     """Walk the folders, leaving out what is hidden and not following links to other folders."""
     files: dict[Path, None] = {}
     empty = []
@@ -59,7 +59,7 @@ def find_images(paths: Iterable[Path]) -> Found:
         files.update(dict.fromkeys(inside))
         if not inside:
             empty.append(path)
-    return Found(files=tuple(files), empty=tuple(empty))
+    return PictureFiles(files=tuple(files), empty=tuple(empty))
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -251,7 +251,7 @@ def _check_labels(labels: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
             Text(
                 f"the labels {repeated} are given more than once; expected each label once; "
                 "remove the repetitions",
-                f"标签 {repeated} 重复出现；每个标签应只写一次；请去掉重复的",
+                f"标签 {repeated} 重复了；每个标签应只出现一次；请去掉重复的",
             )
         )
     if not pairs or not all(label and name for label, name in pairs):
@@ -259,7 +259,8 @@ def _check_labels(labels: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
             Text(
                 f"the labels {names} are empty or hold an empty one; expected at least one name; "
                 "give them as in 'cat,dog' or '猫,狗'",
-                f"标签 {names} 为空，或含有空的标签；应至少有一个名称；请写成“猫,狗”这样",
+                f"标签 {names} 是空的，或其中有空的；至少应有一个名称；请写成 'cat,dog' 或 '猫,狗' "
+                "这样",
             )
         )
     return dict(pairs)
@@ -269,11 +270,10 @@ def _check_none_above(none_above: float | None) -> float | None:
     if none_above is not None and not 0 < none_above < 1:
         raise ConfigError(
             Text(
-                f"none_above is {none_above}; expected a chance above 0 and below 1 "
-                f"(usual: {NONE_ABOVE}), or None to always answer with a label; choose one of "
-                "these",
-                f"none_above 为 {none_above}；应为 0 到 1 之间的概率（通常为 {NONE_ABOVE}），"
-                "或用 None 表示总要选一个标签；请改正",
+                f"none_above is {none_above}; expected a chance above 0 and below 1 (usual: "
+                f"{NONE_ABOVE}), or None to always answer with a label; choose one of these",
+                f"none_above 是 {none_above}；应为大于 0、小于 1 的概率（通常是 {NONE_ABOVE}），"
+                "或用 None 表示总要选出一个标签；请选其一",
             )
         )
     return none_above

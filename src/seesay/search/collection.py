@@ -283,7 +283,7 @@ class Collection:
         """What is most like these files, which may be of the collection or not."""
         units, images = [], []
         for path in several(paths):
-            own = self.units_of(path)
+            own = self.passages_of(path)
             units += own
             images += [] if own else [path]
         return self._searching().similar(units, images=images, filter=condition, count=count)
@@ -349,7 +349,7 @@ class Collection:
         """What filters may choose from."""
         return facets(self.store)
 
-    def units_of(self, path: str | Path) -> list[int]:
+    def passages_of(self, path: str | Path) -> list[int]:
         """The numbers of the units of a file; none where it is not in the collection."""
         items = self.store.files.by_path([absolute(path)])
         return [unit.id for unit in self.store.passages.of_files(i.id for i in items.values())]

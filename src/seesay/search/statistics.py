@@ -162,7 +162,7 @@ def _indexes(store: Store, space: EmbeddingSpace) -> Iterator[IndexStatistics]:
             yield IndexStatistics(
                 modality=modality,
                 engine=engine,
-                kind=manifest.kind,
+                kind=manifest.index_type,
                 place=address or str(generations.folder_of(lane, number)),
             )
 

@@ -29,7 +29,7 @@ from seesay.training.optimizers import OptimizerConfig, check_names
 from seesay.training.predictions import PredictionsConfig
 from seesay.training.run_log import LogConfig
 from seesay.training.settings import (
-    ChosenByKind,
+    ChosenByType,
     SectionsByName,
     build,
     check_file_type,
@@ -216,7 +216,7 @@ class Recipe:
     """What is trained."""
     data: Mapping[str, SourceConfig]
     """Sources of samples, by a name of your choice; every step draws a batch from each."""
-    objective: Mapping[str, Annotated[ObjectiveConfig, ChosenByKind(OBJECTIVES)]]
+    objective: Mapping[str, Annotated[ObjectiveConfig, ChosenByType(OBJECTIVES)]]
     """Losses, by a name of your choice; their weighted sum is minimised."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How the weights are updated."""

@@ -57,7 +57,7 @@ class StopRequest:
         for kind, handler in self._usual.items():
             signal.signal(kind, handler)
 
-    def is_made(self) -> bool:
+    def is_requested(self) -> bool:
         """Whether any process of the training was told to stop; all of them ask after each step."""
         return mean_over_processes(float(self._signal is not None)) > 0
 
@@ -341,7 +341,7 @@ class _Run:
         self._meter.start()
 
     def _measure_and_save(self, number: int) -> None:
-        last, stopping = number == self.steps, self._stop.is_made()
+        last, stopping = number == self.steps, self._stop.is_requested()
         measured: Mapping[str, float] = {}
         if last or (number % self._evaluate_every == 0 and not stopping):
             try:

@@ -183,7 +183,7 @@ def _parse(value: str) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class ChosenByKind:
+class ChosenByType:
     """In an annotation, the configs that a section may be, by what its `kind` says."""
 
     configs: Mapping[str, type]

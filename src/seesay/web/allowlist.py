@@ -93,7 +93,7 @@ class AllowList:
             allow = {"Allow": ", ".join(sorted(taken))}
             raise HTTPException(405, f"{method[:20]} is no method of {path[:200]!r}", allow)
         if not taken:
-            raise HTTPException(404, f"{method[:20]} {path[:200]!r} is no request of the page")
+            raise HTTPException(404, f"{method[:20]} {path[:200]!r} is no address of this server")
         # The scope is changed in place: the metrics read from it which route Gradio took.
         query, scope["query_string"] = scope["query_string"], b""
         if path == _EVENTS:

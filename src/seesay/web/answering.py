@@ -1,4 +1,4 @@
-"""The answer to what was asked, as the page shows it: finds, how to go on, or one clear message."""
+"""The results on the page: hits and how to go on, or one clear message."""
 
 from html import escape
 
@@ -15,8 +15,8 @@ from seesay.web.uploads import refusal
 
 
 def answer(collection: Collection, name: str, asked: Asked, *, removable: bool = False) -> str:
-    """Never raises for what a visitor can get wrong: that is said in the page. `removable` offers
-    to take what is found out of the collection."""
+    """The results of a query. A visitor's mistakes become messages, never exceptions. `removable`
+    adds buttons that remove hits from the collection."""
     try:
         if asked.nothing:
             hint = notice(words.NOTHING_ASKED, kind="hint")
@@ -31,7 +31,7 @@ def answer(collection: Collection, name: str, asked: Asked, *, removable: bool =
 
 
 def welcome(collection: Collection, name: str, *, removable: bool = False) -> str:
-    """What is seen before anything is asked: questions to try, and what came in last."""
+    """The start page: queries to try, and the newest pictures."""
     try:
         tries = "".join(
             f'<button type="button" class="do try" data-do="try" data-words="{escape(one)}">'
@@ -45,19 +45,19 @@ def welcome(collection: Collection, name: str, *, removable: bool = False) -> st
 
 
 def failed(error: Exception) -> str:
-    """An error as a message in the page."""
+    """An error as a message on the page."""
     return notice(words.FAILED, detail=Text.of(error), kind="wrong")
 
 
 def refused(why: Bilingual, name: str) -> str:
-    """A picture that cannot be searched with: which one, and why."""
+    """Which picture cannot be searched with, and why."""
     en, zh = (name, name) if name else words.THIS_FILE
     head = words.BAD_PICTURE[0].format(name=en), words.BAD_PICTURE[1].format(name=zh)
     return notice(head, why, kind="wrong")
 
 
 def newest(collection: Collection, name: str, *, removable: bool = False) -> str:
-    """The pictures that came in last."""
+    """The pictures that were added last."""
     hits = collection.newest(PAGE)
     if not hits:
         return notice(words.EMPTY, kind="hint")
@@ -71,7 +71,7 @@ def _found(
     more = len(results.hits) > PAGE
     hits = collection.fold(results.hits[:PAGE])
     likely = [one for one in hits if one.hit.confidence >= results.explain.threshold]
-    unlikely = hits[len(likely) :]  # whatever fits comes first, see Searcher
+    unlikely = hits[len(likely) :]  # hits stand in the order of their confidence
     head = _head(collection, name, asked)
     if not hits:
         return head + _nothing(asked)
@@ -90,7 +90,7 @@ def _nothing(asked: Asked) -> str:
     if asked.page:
         return notice(words.END, kind="hint") + _pager(asked.page, False)
     if asked.min_match:
-        reaches = words.told(words.NONE_REACHES, share=f"{asked.min_match:.0f}")
+        reaches = words.fill(words.NONE_REACHES, share=f"{asked.min_match:.0f}")
         return notice(words.NO_GOOD_MATCH, reaches, kind="far")
     return notice(words.NO_GOOD_MATCH, words.NONE_LEFT, kind="far")
 
@@ -117,5 +117,5 @@ def _pager(page: int, more: bool) -> str:
         return ""
     former = button(words.PREVIOUS, do="page", page=page - 1) if page else ""
     later = button(words.NEXT, do="page", page=page + 1) if more else ""
-    here = both(words.told(words.PAGE, page=page + 1))
+    here = both(words.fill(words.PAGE, page=page + 1))
     return f'<nav class="pager">{former}<span>{here}</span>{later}</nav>'

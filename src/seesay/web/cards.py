@@ -1,5 +1,5 @@
-"""Finds as HTML. Whatever comes from files or visitors is escaped; pictures are thumbnails that the
-server has made, and are loaded when they come into sight."""
+"""Hits as HTML. Text from files and visitors is escaped; pictures are the server's thumbnails,
+which the browser loads as they scroll into view."""
 
 from collections.abc import Iterable
 from html import escape
@@ -17,21 +17,21 @@ _SNIPPET = 220  # characters of a text on its card
 
 
 def thumbnail(unit: int, collection: str, size: int = 256) -> str:
-    """Where the server has the picture of a unit."""
+    """The address of a unit's thumbnail."""
     return f"/v1/thumbnails/{unit}?collection={quote(collection, safe='')}&size={size}"
 
 
 def grid(
     hits: Iterable[FoldedHit], collection: str, *, far: bool = False, removable: bool = False
 ) -> str:
-    """Finds side by side; `far` says that they are probably not what was asked for, `removable`
-    that they can be taken out of the collection."""
+    """Hits side by side. `far` greys out unlikely ones; `removable` adds a button that removes each
+    from the collection."""
     cards = "".join(card(one, collection, removable=removable) for one in hits)
     return f'<ul class="cards{" far" if far else ""}">{cards}</ul>' if cards else ""
 
 
 def card(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
-    """One find: what it shows, how sure it is, its copies, and what can be done with it."""
+    """One hit: its preview, confidence, copies and buttons."""
     hit = folded.hit
     share = "" if not hit.lanes else _sure(hit.confidence)
     notes = _caption(hit) + _copies(folded, collection)
@@ -46,7 +46,7 @@ def card(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
 
 
 def shown(hit: Hit, collection: str) -> str:
-    """The picture, which opens larger; of a text its beginning."""
+    """A thumbnail that opens in the viewer, or the beginning of a text."""
     if hit.kind == "text":
         return f"<blockquote>{_safe(_cut(hit.text))}</blockquote>"
     return picture(hit.unit, hit.path, collection)
@@ -73,7 +73,7 @@ def picked_card(unit: Passage, path: str, collection: str) -> str:
 
 
 def button(label: Bilingual, *, kind: str = "", **data: object) -> str:
-    """A button that the page's script reports, with these data, to the server."""
+    """A button whose data the page's script sends to the server."""
     told = " ".join(f'data-{name}="{_safe(str(value))}"' for name, value in data.items())
     return f'<button type="button" class="do {kind}" {told}>{both(label)}</button>'
 
@@ -81,7 +81,7 @@ def button(label: Bilingual, *, kind: str = "", **data: object) -> str:
 def notice(
     head: Bilingual, told: Bilingual = ("", ""), detail: Text | None = None, kind: str = ""
 ) -> str:
-    """A message in the page."""
+    """A message on the page."""
     more = f"<p>{both(told)}</p>" if any(told) else ""
     exact = f'<p class="detail">{both((detail.en, detail.zh))}</p>' if detail else ""
     return (
@@ -90,10 +90,10 @@ def notice(
 
 
 def _copies(folded: FoldedHit, collection: str) -> str:
-    """Other files of the same picture, which unfold."""
+    """Other files of the same picture, folded away."""
     if not folded.count:
         return ""
-    label = words.COPY if folded.count == 1 else words.told(words.COPIES, count=folded.count)
+    label = words.COPY if folded.count == 1 else words.fill(words.COPIES, count=folded.count)
     looked = "".join(
         f"<li>{picture(one.unit, one.path, collection)}{_file(one.path)}</li>"
         for one in folded.copies
@@ -112,7 +112,7 @@ def _file(path: str) -> str:
 
 def _sure(confidence: float) -> str:
     share = min(max(confidence, 0.0), 100.0)
-    label = both(words.told(words.MATCH, share=f"{share:.0f}"))
+    label = both(words.fill(words.MATCH, share=f"{share:.0f}"))
     return (
         f'<span class="sure">{label}</span>'
         f'<i class="bar" aria-hidden="true"><i style="width:{share:.0f}%"></i></i>'
@@ -122,12 +122,12 @@ def _sure(confidence: float) -> str:
 def _why(hit: Hit) -> str:
     if not hit.lanes:
         return ""
-    rows = "".join(f"<li>{both(one)}</li>" for one in lanes_told(hit))
+    rows = "".join(f"<li>{both(one)}</li>" for one in reasons_of(hit))
     return f'<details class="why"><summary>{both(words.WHY)}</summary><ul>{rows}</ul></details>'
 
 
 def _remove(hit: Hit) -> str:
-    """The way out of the collection: it unfolds into what that means, and a button that does it."""
+    """Unfolds into what removing means, and a button that does it."""
     act = button(words.REMOVE_NOW, kind="grave", do="remove", unit=hit.unit)
     return (
         f'<details class="why remove"><summary>{both(words.REMOVE)}</summary>'
@@ -135,8 +135,8 @@ def _remove(hit: Hit) -> str:
     )
 
 
-def lanes_told(hit: Hit) -> list[Bilingual]:
-    """Where each lane put a find, in words; what is written of a picture is its caption."""
+def reasons_of(hit: Hit) -> list[Bilingual]:
+    """A hit's rank by each retriever, in words; the text of a picture is its caption."""
     names = words.LANES if hit.kind == "text" else words.CAPTION_LANES
     told = []
     for one in hit.lanes:
@@ -151,7 +151,7 @@ def lanes_told(hit: Hit) -> list[Bilingual]:
 
 
 def _caption(hit: Hit) -> str:
-    """What is said of a picture, where that is why it was found."""
+    """The caption of a picture, where it was found by its caption."""
     if hit.kind == "text" or all(one.lane == "image" for one in hit.lanes):
         return ""
     return f'<span class="note">{both(words.CAPTION)}{_safe(_cut(hit.text))}</span>'

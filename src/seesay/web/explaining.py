@@ -1,4 +1,4 @@
-"""How an answer came about, in plain words."""
+"""How the results were found, in plain words."""
 
 from html import escape
 from pathlib import PurePath
@@ -6,7 +6,7 @@ from pathlib import PurePath
 from seesay.search.asking.results import Explain, PartReport, Results, RetrieverReport
 from seesay.text import to_unicode
 from seesay.web import words
-from seesay.web.cards import lanes_told
+from seesay.web.cards import reasons_of
 from seesay.web.report import Bilingual, both
 
 
@@ -17,7 +17,7 @@ def explanation(results: Results) -> str:
     notes = "".join(f"<li>{both((note.en, note.zh))}</li>" for note in explain.notes)
     rows = "".join(
         f"<tr><td>{escape(_name(hit.path))}</td><td>{hit.confidence:.0f}%</td><td>"
-        + "<br>".join(map(both, lanes_told(hit)))
+        + "<br>".join(map(both, reasons_of(hit)))
         + f"</td><td>{hit.score:.4f}</td></tr>"
         for hit in results.hits
         if hit.lanes

@@ -1,4 +1,4 @@
-"""The form: what a visitor may fill in."""
+"""The form of the page."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +27,7 @@ _BRAND = (
 
 
 class Head:
-    """What stands above everything: which collection, and in which language."""
+    """The head of the page: collection and language."""
 
     def __init__(self, names: Sequence[str]) -> None:
         with gr.Row(elem_id="head"):
@@ -53,7 +53,7 @@ class Head:
 
 
 class Form:
-    """What is looked for, and within what."""
+    """Query and filters."""
 
     def __init__(self, collection: gr.Dropdown) -> None:
         self.collection = collection
@@ -110,7 +110,7 @@ class Form:
 
     @property
     def inputs(self) -> list[Any]:
-        """What `Desk` reads of it, in this order."""
+        """The values that `Handlers` reads, in this order."""
         return [
             *(self.collection, self.words, self.picture, self.without, self.min_match),
             *(self.kind, self.folders, self.since, self.until, self.where),
@@ -118,18 +118,18 @@ class Form:
 
     @property
     def filters(self) -> list[Any]:
-        """What a chip stands for, folders aside."""
+        """The filters except the folders."""
         return [self.without, self.min_match, self.kind, self.since, self.until, self.where]
 
     @property
     def fields(self) -> list[Any]:
-        """What an address restores, in the order of `Desk.restore`; folders come with their
-        collection."""
+        """The fields that an address restores, in the order of `Handlers.restore`; folders come
+        with their collection."""
         return [self.collection, self.words, self.picture, *self.filters]
 
     @property
     def labels(self) -> list[Label]:
-        """All that has a text in a language."""
+        """The components with a text in each language."""
         return [
             (self.collection, {"label": words.COLLECTION}),
             (self.words, {"label": words.ASK, "placeholder": words.ASK}),
@@ -157,18 +157,18 @@ def _day(label: Bilingual, name: str) -> Any:
 
 
 def choices(options: Sequence[tuple[Any, str]], language: str) -> list[tuple[str, str]]:
-    """Choices as they are read in a language."""
-    return [(words.spoken(label, language), value) for label, value in options]
+    """Choices in a language."""
+    return [(words.in_language(label, language), value) for label, value in options]
 
 
-def said(labels: Sequence[Label], language: str) -> list[Any]:
+def label_updates(labels: Sequence[Label], language: str) -> list[Any]:
     """An update for each component that has texts."""
     return [gr.update(**_in_language(texts, language)) for _, texts in labels]
 
 
 def _in_language(texts: dict[str, Any], language: str) -> dict[str, Any]:
     return {
-        key: choices(text, language) if key == "choices" else words.spoken(text, language)
+        key: choices(text, language) if key == "choices" else words.in_language(text, language)
         for key, text in texts.items()
     }
 

@@ -1,7 +1,7 @@
-"""The tab for those who may change a collection: bring it up to date, add a folder, tag pictures.
+"""The tab that changes a collection: update it, add a folder, tag its pictures.
 
-Each is a job of the server, the same that the API begins and asks after; only its progress is told
-here. A server that only reads has no such tab, and none of its functions."""
+Each of these is a job of the server, as the API starts it; this tab shows its progress. A read-only
+server has no such tab, and none of its functions."""
 
 from collections.abc import Callable
 from html import escape
@@ -46,7 +46,7 @@ class Jobs(Protocol):
 
 
 class Manage:
-    """The components of the tab, and what they do."""
+    """The components of the tab and their handlers."""
 
     def __init__(self, jobs: Jobs, default: str) -> None:
         self._jobs, self._default = jobs, default
@@ -70,7 +70,7 @@ class Manage:
 
     @property
     def labels(self) -> list[Label]:
-        """All that has a text in a language."""
+        """The components with a text in each language."""
         return [
             (self.tab, {"label": words.MANAGE}),
             (self._update, {"value": words.UPDATE}),
@@ -114,28 +114,28 @@ class Manage:
         self._timer.tick(follow, [collection, asked], [*shown, *into], **quiet)
 
     def update(self, name: str | None) -> list[Any]:
-        """Bring the folders of the collection up to date."""
+        """Updates the folders of the collection."""
         return self._begin(name, lambda known: self._jobs.index(known, []))
 
     def add(self, name: str | None, path: str | None) -> list[Any]:
-        """Take in a folder."""
+        """Indexes a folder."""
         return self._begin(name, lambda known: self._jobs.index(known, [(path or "").strip()]))
 
     def tag(self, name: str | None, text: str | None) -> list[Any]:
-        """Tag the pictures with those of the labels that fit."""
+        """Gives each picture the labels that fit it."""
         labels = list(dict.fromkeys(conditions((text or "").replace("、", ","))))
         if not labels:
             return self._told(name, notice(words.NO_LABELS, words.NO_LABELS_TOLD, kind="wrong"))
         return self._begin(name, lambda known: self._jobs.tag(known, labels, None))
 
     def cancel(self, name: str | None) -> list[Any]:
-        """End the job after what is at hand."""
+        """Cancels the job after the files at hand."""
         self._jobs.cancel_latest(name or self._default)
         return self.status(name)
 
     def status(self, name: str | None) -> list[Any]:
-        """How far the last job has come: a message, the button to cancel it, and the timer that
-        asks again."""
+        """The progress of the last job: a message, the cancel button, and the timer that asks
+        again."""
         name = name or self._default
         job, problem = self._jobs.latest(name), self._jobs.problem(name)
         if problem is not None:
@@ -175,7 +175,7 @@ def _field(label: Bilingual, example: Bilingual, name: str, longest: int) -> gr.
 
 
 def _told(job: Any, collection: str | None) -> str:
-    """What became of a job; nothing where there was none. `collection` is None for the default."""
+    """The outcome of a job, empty where there was none. `collection` is None for the default."""
     if job is None:
         return ""
     match job.state, job.report:
@@ -196,22 +196,22 @@ def _progress(progress: Any) -> Bilingual:
     total = "?" if progress.total is None else progress.total
     if isinstance(progress, IndexProgress):
         counts = {"done": progress.done, "total": total, "failed": progress.failed}
-        return words.told(words.INDEXING, **counts)
-    return words.told(words.TAGGING, done=progress.done, total=total)
+        return words.fill(words.INDEXING, **counts)
+    return words.fill(words.TAGGING, done=progress.done, total=total)
 
 
 def _indexed(report: IndexReport) -> str:
     counts = ("added", "updated", "removed", "unchanged", "failed")
-    head = words.told(words.INDEXED, **{one: getattr(report, one) for one in counts})
+    head = words.fill(words.INDEXED, **{one: getattr(report, one) for one in counts})
     if not report.missing_roots:
         return notice(head)
     folders = ", ".join(map(to_unicode, report.missing_roots))
-    return notice(head, words.told(words.NOT_THERE, folders=folders))
+    return notice(head, words.fill(words.NOT_THERE, folders=folders))
 
 
 def _tagged(report: TagReport, collection: str | None) -> str:
-    """How many pictures have which tag; each leads to them."""
-    head = words.told(words.TAGGED, tagged=report.tagged, pictures=report.pictures)
+    """The number of pictures by tag, with a link to those of each."""
+    head = words.fill(words.TAGGED, tagged=report.tagged, pictures=report.pictures)
     links = "".join(
         f'<a class="do" href="{escape(to_address(_with_tag(label, collection)))}">'
         f"{escape(to_unicode(label))} <small>{count}</small></a>"

@@ -1,4 +1,4 @@
-"""The maps of a collection, by likeness and by place, and what a visitor picks on them."""
+"""The maps of a collection, by similarity and by place, and what a visitor picks on them."""
 
 import json
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from seesay.web import words
 from seesay.web.cards import notice, picked_card
 from seesay.web.report import Bilingual, both
 
-Shown = Literal["image", "text", "place"]
+Content = Literal["image", "text", "place"]
 _MOST_PICKED = 48
 _MOST_LABEL = 120
 
 
-def draw(collection: Collection, name: str, shown: Shown) -> tuple[str, str]:
+def draw(collection: Collection, name: str, shown: Content) -> tuple[str, str]:
     """The map as an element that browser/plane.py fills, and a line about it. Raises
     CollectionError for an empty collection."""
     drawn = collection.places() if shown == "place" else collection.map(shown)
@@ -43,18 +43,18 @@ def picked(collection: Collection, name: str, units: Sequence[int]) -> str:
     cards = "".join(
         picked_card(unit, items[unit.file].path, name) for unit in known if unit.file in items
     )
-    told = both(words.told(words.PICKED, count=len(units)))
+    told = both(words.fill(words.PICKED, count=len(units)))
     return f'<h3>{told}</h3><ul class="cards small">{cards}</ul>' if units else ""
 
 
-def _remarks(drawn: Map, shown: Shown) -> list[Bilingual]:
+def _remarks(drawn: Map, shown: Content) -> list[Bilingual]:
     counts = {"shown": len(drawn.points), "total": drawn.total}
     if shown == "place":
-        return [words.told(words.PLACES_TOLD, **counts), words.CLICK_PICTURES]
+        return [words.fill(words.PLACES_TOLD, **counts), words.CLICK_PICTURES]
     share = f"{100 * drawn.explained:.0f}"
-    remarks = [words.told(words.MAP_TOLD, **counts, share=share)]
+    remarks = [words.fill(words.MAP_TOLD, **counts, share=share)]
     if captions := sum(_is_caption(point, drawn) for point in drawn.points):
-        remarks.append(words.told(words.CAPTIONS_TOLD, captions=captions))
+        remarks.append(words.fill(words.CAPTIONS_TOLD, captions=captions))
     return [*remarks, words.CLICK_TEXTS if shown == "text" else words.CLICK_PICTURES]
 
 

@@ -1,4 +1,4 @@
-"""The page: what stands where, and which function answers what is done there."""
+"""The page: its components, and the handlers of their events."""
 
 import os
 from collections.abc import Callable
@@ -23,9 +23,9 @@ from seesay.web.browser import script
 from seesay.web.browser.plane import PLANE
 from seesay.web.browser.style import STYLE
 from seesay.web.browser.viewer import VIEWER
-from seesay.web.desk import Desk
 from seesay.web.document import ICON, Document
-from seesay.web.form import Form, Head, Label, choices, said
+from seesay.web.form import Form, Head, Label, choices, label_updates
+from seesay.web.handlers import Handlers
 from seesay.web.managing import Jobs, Manage
 
 _WAITING, _SESSIONS = 128, 500
@@ -34,13 +34,16 @@ _SANS = (
     *("Noto Sans CJK SC", "WenQuanYi Micro Hei", "sans-serif"),
 )
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+_LAST: dict[str, Any] = {"trigger_mode": "always_last"}
+"""What is asked while an answer is on its way is answered next; else Gradio drops it. Of several
+such questions only the last counts, as while a slider is drawn."""
 
 
 class _Page:
-    """The components, and what happens between them."""
+    """The components and how they are connected."""
 
-    def __init__(self, library: Library, desk: Desk, jobs: Jobs | None) -> None:
-        self._desk = desk
+    def __init__(self, library: Library, handlers: Handlers, jobs: Jobs | None) -> None:
+        self._handlers = handlers
         self._head = Head(library.names)
         with gr.Tabs():
             with gr.Tab(words.SEARCH[0], id="search") as searching:
@@ -74,25 +77,26 @@ class _Page:
         ]
 
     def connect(self, page: gr.Blocks) -> None:
-        """Say what happens when something is done."""
+        """Connects every event to its handler."""
         # The first to be named is "search"; those of the page itself are called something else.
-        api(self._desk.find, api_name="search")
+        api(self._handlers.find, api_name="search")
         self._connect_head(page)
         self._connect_search()
-        desk, collection = self._desk, self._head.collection
-        self._doubling.select(desk.duplicates, [collection, self._copies], self._copies, **_QUIET)
-        # One after the other: a map that is slow to draw must not replace the one asked for last.
+        handlers, collection = self._handlers, self._head.collection
+        self._doubling.select(
+            handlers.duplicates, [collection, self._copies], self._copies, **_QUIET
+        )
         gr.on(
             [self._mapping.select, self._modality.input],
-            desk.draw,
+            handlers.draw,
             [collection, self._modality, self._drawn],
             [self._told, self._plane, self._picked, self._drawn],
-            trigger_mode="always_last",
+            **_LAST,
             **_QUIET,
         )
 
         def pick(name: str | None, event: gr.EventData) -> str:
-            return desk.pick(name, event._data)
+            return handlers.pick(name, event._data)
 
         self._plane.select(pick, collection, self._picked, **_QUIET)
         self._connect_history()
@@ -100,65 +104,57 @@ class _Page:
             self._connect_changing(self._manage)
 
     def _connect_changing(self, manage: Manage) -> None:
-        """What changes a collection. A server that only reads has none of these functions."""
-        desk = self._desk
+        """The handlers that change a collection, which a read-only server does not have."""
+        handlers = self._handlers
 
         def remove(event: gr.EventData, last: Asked | None, *values: Any) -> list[Any]:
-            return desk.remove(event._data, last, *values)
+            return handlers.remove(event._data, last, *values)
 
         inputs = [self._asked, *self._form.inputs]
         self._results.delete(remove, inputs, self._opened, **_QUIET)
-        manage.connect(self._head.collection, desk.again, self._opened, **_QUIET)
+        manage.connect(self._head.collection, handlers.again, self._opened, **_QUIET)
 
     def _connect_head(self, page: gr.Blocks) -> None:
-        desk, head, labels = self._desk, self._head, self._labels
+        handlers, head, labels = self._handlers, self._head, self._labels
         opened = [self._form.folders, self._results, self._closing, self._copies]
         opened += [self._told, self._plane, self._picked, self._drawn, self._asked]
         self._opened = opened
         spoken = [component for component, _ in labels]
 
         def speak(language: str) -> list[Any]:
-            return said(labels, language)
+            return label_updates(labels, language)
 
         def open_in(language: str) -> list[Any]:
-            return [language, *said(labels, language)]
+            return [language, *label_updates(labels, language)]
 
         page.load(open_in, head.language, [head.language, *spoken], js=script.LANGUAGE, **_QUIET)
         self._restored = [*opened, *self._form.fields]
-        page.load(desk.restore, self._address, self._restored, js=script.ADDRESS, **_QUIET)
+        page.load(handlers.restore, self._address, self._restored, js=script.ADDRESS, **_QUIET)
         head.language.input(speak, head.language, spoken, js=script.SPEAK, **_QUIET)
-        head.collection.input(desk.open, head.collection, opened, **_QUIET)
+        head.collection.input(handlers.open, head.collection, opened, **_LAST, **_QUIET)
 
     def _connect_history(self) -> None:
         """Back and Forward."""
-        desk = self._desk
+        handlers = self._handlers
 
         def restore(event: gr.EventData) -> list[Any]:
-            return desk.restore(str(event._data.get("address", "")))
+            return handlers.restore(str(event._data.get("address", "")))
 
         # Back may be pressed again before the answer is there.
         many: dict[str, Any] = {"trigger_mode": "multiple"}
         self._results.select(restore, None, self._restored, **many, **_QUIET)
 
     def _connect_search(self) -> None:
-        desk, form, results, asked = self._desk, self._form, self._results, self._asked
+        handlers, form, results, asked = self._handlers, self._form, self._results, self._asked
         asks = [form.words.submit, form.go.click, form.picture.input]
         refines = [form.kind.input, form.folders.input, form.min_match.input, form.picture.clear]
         refines += [form.since.input, form.until.input, form.where.submit]
-        gr.on(asks, desk.search, form.inputs, [results, asked], **_QUIET)
-        gr.on([form.without.submit], desk.search, form.inputs, [results, asked], **_QUIET)
-        # While the slider is drawn only its last place counts.
-        gr.on(
-            refines,
-            desk.refine,
-            form.inputs,
-            [results, asked],
-            trigger_mode="always_last",
-            **_QUIET,
-        )
+        shown: list[Any] = [results, asked]
+        gr.on([*asks, form.without.submit], handlers.search, form.inputs, shown, **_LAST, **_QUIET)
+        gr.on(refines, handlers.refine, form.inputs, shown, **_LAST, **_QUIET)
 
         def act(event: gr.EventData, last: Asked | None, *values: Any) -> tuple[Any, ...]:
-            return desk.act(event._data, last, *values)
+            return handlers.act(event._data, last, *values)
 
         found = [results, asked, form.words, *form.filters, form.folders]
         acted = results.click(act, [asked, *form.inputs], found, **_QUIET)
@@ -176,8 +172,8 @@ def build_page(
 
     Pictures to look for come as data, never as a file that a visitor names."""
     with gr.Blocks(title=words.TITLE, analytics_enabled=False) as page:
-        desk = Desk(library, read_only=jobs is None, searched=searched)
-        _Page(library, desk, jobs).connect(page)
+        handlers = Handlers(library, read_only=jobs is None, searched=searched)
+        _Page(library, handlers, jobs).connect(page)
     page.queue(default_concurrency_limit=max(2, os.cpu_count() or 1), max_size=_WAITING)
     page.state_session_capacity = _SESSIONS
     return page

@@ -100,11 +100,11 @@ def refusal(content: bytes) -> Bilingual | None:
     except ImageError:
         if content.startswith(_SIGNS):
             return words.PICTURE_DAMAGED
-        return words.told(words.PICTURE_UNKNOWN, formats=", ".join(FORMATS))
+        return words.fill(words.PICTURE_UNKNOWN, formats=", ".join(FORMATS))
     width, height = header.size
     if width * height > DEFAULT_LIMITS.max_pixels:
         most = f"{DEFAULT_LIMITS.max_pixels:,}"
-        return words.told(words.PICTURE_TOO_MANY, width=width, height=height, most=most)
+        return words.fill(words.PICTURE_TOO_MANY, width=width, height=height, most=most)
     return None
 
 

@@ -1,4 +1,4 @@
-"""What the page says, in English and in Chinese."""
+"""The texts of the page in English and Chinese."""
 
 from seesay.web.report import Bilingual
 
@@ -279,11 +279,11 @@ CLOSING: Bilingual = ("{pictures} pictures, {texts} texts", "{pictures} 张图�
 READ_ONLY: Bilingual = ("read only", "只读")
 
 
-def spoken(words: Bilingual, language: str) -> str:
-    """The one of two texts that is read."""
+def in_language(words: Bilingual, language: str) -> str:
+    """The text in a language."""
     return words[1 if language == "zh" else 0]
 
 
-def told(words: Bilingual, **values: object) -> Bilingual:
-    """Both texts with values in their places."""
+def fill(words: Bilingual, **values: object) -> Bilingual:
+    """Both texts with their placeholders filled."""
     return words[0].format(**values), words[1].format(**values)

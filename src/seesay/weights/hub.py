@@ -296,11 +296,11 @@ _TOKENIZERS = (
 )
 
 
-def choose(names: Collection[str], layout: Layout | None, where: str) -> list[str]:
+def choose(names: Collection[str], layout: Layout | None, repo: str) -> list[str]:
     """The files to download from a repository with these names: one layout, one set of weights.
 
     Two layouts side by side, as LAION publishes them, would be read as a mixture, so only the files
-    of one are taken. Raises WeightsError if `where` has no checkpoint that seesay reads.
+    of one are taken. Raises WeightsError if `repo` has no checkpoint that seesay reads.
     """
     for kind, config, pattern, index in _LAYOUTS:
         if layout not in (None, kind) or (config and config not in names):
@@ -313,22 +313,22 @@ def choose(names: Collection[str], layout: Layout | None, where: str) -> list[st
     if "0_CLIPModel/config.json" in names:
         raise WeightsError(
             Text(
-                f"{where} holds its model in a folder of sentence-transformers; expected it in the "
+                f"{repo} holds its model in a folder of sentence-transformers; expected it in the "
                 "repository itself. Choose the one that it was made from "
                 "(openai/clip-vit-base-patch32 for clip-ViT-B-32), or run: hf download "
-                f"{where} --local-dir FOLDER, and name FOLDER",
-                f"{where} 的模型在 sentence-transformers 的子文件夹里；应直接在仓库里。请用它的来源"
+                f"{repo} --local-dir FOLDER, and name FOLDER",
+                f"{repo} 的模型在 sentence-transformers 的子文件夹里；应直接在仓库里。请用它的来源"
                 "（clip-ViT-B-32 的来源是 openai/clip-vit-base-patch32），或运行 hf download "
-                f"{where} --local-dir 文件夹，再给出该文件夹",
+                f"{repo} --local-dir 文件夹，再给出该文件夹",
             )
         )
     configs = ", ".join(dict.fromkeys(config for _, config, *_ in _LAYOUTS if config))
     raise WeightsError(
         Text(
-            f"{where} has no weights that seesay reads (it has {_some(names)}); expected {configs} "
+            f"{repo} has no weights that seesay reads (it has {_some(names)}); expected {configs} "
             "with safetensors, or PyTorch files, beside it. Choose a model from: seesay models "
             "list",
-            f"{where} 没有 seesay 能读的权重（有 {_some(names)}）；应有 {configs} 之一，旁边是 "
+            f"{repo} 没有 seesay 能读的权重（有 {_some(names)}）；应有 {configs} 之一，旁边是 "
             "safetensors 或 PyTorch 文件。请选用 seesay models list 里的模型",
         )
     )

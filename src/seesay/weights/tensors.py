@@ -137,7 +137,7 @@ def _parts(tensor: Tensor, rule: Rule) -> list[tuple[str, Tensor]]:
 # A model and its tensors
 
 
-def blank_model(kind: Callable[[Config], Model], config: Config, most: int | None = None) -> Model:
+def blank_model(build: Callable[[Config], Model], config: Config, most: int | None = None) -> Model:
     """A model of shapes alone, on the "meta" device: all its tensors must be replaced.
 
     Raises WeightsError where no such tensors can be, as for 2^60 numbers, and where the config
@@ -146,7 +146,7 @@ def blank_model(kind: Callable[[Config], Model], config: Config, most: int | Non
     try:
         with torch.device("meta"), _Undrawn() as mode:
             mode.most = most
-            return kind(config)
+            return build(config)
     except (RuntimeError, ArithmeticError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0][:100]
         raise WeightsError(

@@ -13,7 +13,7 @@ from reader_processes import reader_processes
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import FILE, Store
 from seesay.search.checking.verify import check_truth
-from seesay.search.indexing.embed import space_of
+from seesay.search.indexing.embed import embedding_space_of
 from seesay.search.indexing.fill import fill
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions
@@ -27,7 +27,7 @@ def paths(store):
 
 
 def vectors_by_path(store, embedder):
-    space = space_of(store, embedder).id
+    space = embedding_space_of(store, embedder).id
     found = {}
     for item in store.files.all():
         units = [unit.id for unit in store.passages.of_files([item.id])]
@@ -39,8 +39,13 @@ def vectors_by_path(store, embedder):
 def counted(embedder, monkeypatch):
     """How many pictures were embedded."""
     rows = []
-    images = embedder.encoder.images
-    monkeypatch.setattr(embedder.encoder, "images", lambda p: rows.append(len(p)) or images(p))
+    embed = embedder.encoder.images
+
+    def counting(_, pixels):
+        rows.append(len(pixels))
+        return embed(pixels)
+
+    monkeypatch.setattr(type(embedder.encoder), "images", counting)
     return rows
 
 
@@ -163,22 +168,21 @@ def test_bad_files_are_tried_again_when_asked_to_and_forgotten_when_gone(store, 
     assert store.quarantine.all() == []
 
 
-def test_stopping_keeps_what_is_stored_and_the_same_call_goes_on(store, embedder, tmp_path):
+def test_stopping_keeps_what_is_stored_and_the_same_call_goes_on(
+    store, embedder, tmp_path, monkeypatch
+):
     for number in range(600):
         write_photo(tmp_path / "p" / f"{number}.bmp", number)
     stop = threading.Event()
     embed = embedder.encoder.images
 
-    class Stopping:
-        def __call__(self, pixels):
-            stop.set()
-            return embed(pixels)
+    def stopping(_, pixels):
+        stop.set()
+        return embed(pixels)
 
-    embedder.encoder.images = Stopping()
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(type(embedder.encoder), "images", stopping)
         report = index(store, embedder, [tmp_path / "p"], ONE, stop=stop)
-    finally:
-        del embedder.encoder.images
     assert report.interrupted
     assert 0 < report.added < 600
     assert store.runs.newest(1)[0].state == "interrupted"
@@ -244,7 +248,7 @@ def test_what_is_stored_can_be_searched_while_the_rest_is_read(store, embedder, 
     for number in range(1000):
         write_photo(tmp_path / "p" / f"{number}.bmp", number)
     seen = []
-    space = space_of(store, embedder).id
+    space = embedding_space_of(store, embedder).id
     index(
         store,
         embedder,
@@ -259,7 +263,7 @@ def test_a_second_model_is_filled_and_then_used(store, embedder, other_embedder,
     index(store, embedder, [photos], ONE)
     with pytest.raises(CollectionError, match="searched with"):
         index(store, other_embedder, [photos], ONE)
-    first, second = space_of(store, embedder), space_of(store, other_embedder)
+    first, second = embedding_space_of(store, embedder), embedding_space_of(store, other_embedder)
     assert (store.spaces.active().id, second.state) == (first.id, "filling")
     (photos / "b" / "1.jpg").unlink()
     report = fill(store, other_embedder)

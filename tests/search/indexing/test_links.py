@@ -131,7 +131,7 @@ def test_pictures_of_an_older_collection_get_their_fingerprint_without_being_emb
     with store.writing("as older versions did"):
         store.database.run("DELETE FROM fingerprints WHERE unit > 2")
     assert len(store.fingerprints.missing()) == 4
-    monkeypatch.setattr(embedder.encoder, "images", None)
+    monkeypatch.setattr(type(embedder.encoder), "images", None)
     index(store, embedder, [photos], ONE)
     after = store.fingerprints.of_contents()
     assert after.pixels.tolist() == before.pixels.tolist() and store.fingerprints.missing() == []

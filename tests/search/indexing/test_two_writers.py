@@ -211,7 +211,7 @@ def test_a_copy_whose_original_another_writer_removes_meanwhile_is_stored_with_i
     copy = tmp_path / "copies" / "0.jpg"
     copy.parent.mkdir()
     copy.write_bytes((photos / "a" / "0.jpg").read_bytes())
-    monkeypatch.setattr(embedder.encoder, "images", None)  # nothing may be embedded again
+    monkeypatch.setattr(type(embedder.encoder), "images", None)  # nothing may be embedded again
     before_change(monkeypatch, store, "index", lambda: remove(other, [original.path]))
     report = index(store, embedder, [copy], ONE)
     assert (report.added, report.reused) == (1, 1)

@@ -178,13 +178,6 @@ def test_a_new_engine_keeps_the_contract(engine, check, tmp_path):
     check(build(engine, tmp_path / "index"))
 
 
-@pytest.mark.parametrize("check", HOLDING_CONTRACT, ids=lambda check: check.__name__)
-def test_a_new_engine_on_a_server_keeps_the_contract(collection, check, request):
-    assert isinstance(collection.engine, HoldingEngine)
-    more = list(inspect.signature(check).parameters)[1:]
-    check(collection, *(request.getfixturevalue(name) for name in more))
-
-
 def test_an_index_of_rows_that_an_older_version_sent_to_a_server_is_built_anew(collection):
     index = collection.index
     index.discard()
@@ -203,6 +196,13 @@ def test_an_index_of_rows_that_an_older_version_sent_to_a_server_is_built_anew(c
     assert index.verify(deep=True) == []
     assert index.update().problem is None
     collection.assert_right()
+
+
+@pytest.mark.parametrize("check", HOLDING_CONTRACT, ids=lambda check: check.__name__)
+def test_a_new_engine_on_a_server_keeps_the_contract(collection, check, request):
+    assert isinstance(collection.engine, HoldingEngine)
+    more = list(inspect.signature(check).parameters)[1:]
+    check(collection, *(request.getfixturevalue(name) for name in more))
 
 
 def test_a_collection_searches_with_a_new_engine(engine, tmp_path):

@@ -1,5 +1,6 @@
 """The MCP server around the tools, alone or behind the guard of the API."""
 
+import json
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +18,7 @@ try:
     from mcp.types import CallToolResult, InputRequiredResult, Tool, ToolAnnotations
     from pydantic import ValidationError
     from starlette.routing import Route
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 except ModuleNotFoundError as error:
     raise MissingExtraError(str(error.name).partition(".")[0], "serve") from None
 
@@ -149,6 +150,38 @@ def _in_turn(tool: Callable[..., Any], work: "Work") -> Callable[..., Any]:
     return called
 
 
+def _reworded(send: Send) -> Send:
+    """Says in our words that a request is no message of the protocol; the library repeats all that
+    pydantic has tried to read it as."""
+    held: list[Message] = []
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 400:
+            held.append(message)
+            return
+        if held:
+            start, body = held.pop(), _without_pydantic(message.get("body", b""))
+            length = (b"content-length", str(len(body)).encode())
+            kept = [header for header in start["headers"] if header[0] != length[0]]
+            await send({**start, "headers": [*kept, length]})
+            message = {**message, "body": body}
+        await send(message)
+
+    return sent
+
+
+def _without_pydantic(body: bytes) -> bytes:
+    answer = json.loads(body)
+    reason = answer["error"]["message"].partition(":")[0]
+    wrong = {"Parse error": "the body is not JSON", "Validation error": "the body is no message"}
+    if reason not in wrong:
+        return body
+    message = (
+        f"{wrong[reason]}; expected one of JSON-RPC 2.0 with jsonrpc, id and method; correct it"
+    )
+    return json.dumps({**answer, "error": {**answer["error"], "message": message}}).encode()
+
+
 def mount_mcp(app: "FastAPI", server: MCPServer, *, max_body_bytes: int = 1 << 20) -> "FastAPI":
     """Let `app` answer MCP at PATH, behind whatever guards `app`. Every request stands for itself:
     no session is kept, so that nothing grows and a restart is not noticed."""
@@ -165,7 +198,7 @@ def mount_mcp(app: "FastAPI", server: MCPServer, *, max_body_bytes: int = 1 << 2
 
     async def named(scope: Scope, receive: Receive, send: Send) -> None:
         scope["route"] = route  # as FastAPI does for its own: figures are kept by route
-        await answered(scope, receive, send)
+        await answered(scope, receive, _reworded(send))
 
     route.app = named
     route.methods = {"GET", "POST", "DELETE"}  # else a page below would take the others

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from seesay.api.limits import (
+from seesay.api.config import (
     MAX_CONDITION,
     MAX_CONDITIONS,
     MAX_DATE,

@@ -7,10 +7,9 @@ from typing import Literal
 import numpy as np
 from fastapi import APIRouter, Response
 
-from seesay.api.bodies import EmbeddingsBody
+from seesay.api.bodies import EmbeddingsBody, is_picture, read_data_url
 from seesay.api.documents import answer, model_of
 from seesay.api.failures import RefusedError, documented
-from seesay.api.pictures import is_picture, read_data_url
 from seesay.api.service import Service
 from seesay.errors import ConfigError
 from seesay.inference.embedder import Embedder

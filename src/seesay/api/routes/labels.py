@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
-from seesay.api.bodies import ClassifyBody, TagsBody
+from seesay.api.bodies import ClassifyBody, TagsBody, read_data_url
 from seesay.api.documents import answer, model_of
 from seesay.api.failures import documented
 from seesay.api.jobs import TaggingStatus
-from seesay.api.pictures import read_data_url
 from seesay.api.routes.units import Name
 from seesay.api.service import Service
 from seesay.inference.classifier import Prediction, ZeroShotClassifier

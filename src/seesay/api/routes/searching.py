@@ -18,6 +18,12 @@ _RESULTS: dict[int | str, dict[str, Any]] = {
     200: {"model": model_of(Results), "description": "The hits, the best first."}
 }
 
+_NOTHING_TO_COMPARE = Text(
+    "the request names no unit and no picture; expected at least one to be like; take the number "
+    "of a hit of /v1/search",
+    "请求没有指定条目或图片；至少应有一个作为比较对象；编号可从 /v1/search 的结果中取得",
+)
+
 
 def search_routes(service: Service) -> APIRouter:
     """POST /v1/search and /v1/similar."""
@@ -51,16 +57,7 @@ def search_routes(service: Service) -> APIRouter:
         _, collection = service.collection(body.collection)
         body.check(service.config)
         if not body.units and not body.images:
-            raise RefusedError(
-                400,
-                "ConfigError",
-                Text(
-                    "the request names no unit and no picture; expected at least one to be like; "
-                    "take the number of a hit of /v1/search",
-                    "请求没有指定条目或图片；至少应有一个作为比较对象；编号可从 /v1/search "
-                    "的结果中取得",
-                ),
-            )
+            raise RefusedError(400, "ConfigError", _NOTHING_TO_COMPARE)
         return answer(
             collection.more_like(
                 body.units,

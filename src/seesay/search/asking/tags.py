@@ -49,8 +49,9 @@ def default_labels() -> tuple[str, ...]:
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Raises ConfigError for more or longer labels than a server takes from its clients: a longer
-    one is a sentence or a mistake, and each has to be embedded."""
+    """Raises ConfigError for an empty label, and for more or longer ones than a server takes from
+    its clients: a longer one is a sentence or a mistake, and each has to be embedded."""
+    _check_not_empty(labels)
     if len(labels) > MOST_LABELS:
         raise ConfigError(
             Text(
@@ -72,6 +73,17 @@ def check_labels(labels: Sequence[str]) -> None:
         )
 
 
+def _check_not_empty(labels: Sequence[str]) -> None:
+    if not all(label.strip() for label in labels):
+        raise ConfigError(
+            Text(
+                f"the labels {list(labels)[:20]} hold an empty one; expected words; give them as "
+                "in 'cat,dog' or '猫,狗'",
+                f"标签 {list(labels)[:20]} 中有空的；应为词语；请写成 'cat,dog' 或 '猫,狗' 这样",
+            )
+        )
+
+
 def tag(
     store: Store,
     embedder: Embedder,
@@ -86,14 +98,7 @@ def tag(
     `on_progress` gets the pictures done, their number, and 0. Raises ConfigError for empty labels.
     """
     words = tuple(dict.fromkeys(label.strip() for label in labels or default_labels()))
-    if not all(words):
-        raise ConfigError(
-            Text(
-                f"the labels {list(words)} hold an empty one; expected words; "
-                "give them as in 'cat,dog' or '猫,狗'",
-                f"标签 {list(words)} 中有空标签；应为词语；请写成 'cat,dog' 或 '猫,狗' 的形式",
-            )
-        )
+    _check_not_empty(words)
     space = store.spaces.active()
     if space is None:
         return TagReport(pictures=0, tagged=0, counts={})

@@ -54,7 +54,7 @@ def checksum(*values: object) -> int:
     return total
 
 
-def statements(tables: Tables) -> str:
+def trigger_sql(tables: Tables) -> str:
     """SQL that makes the table of sums from what is stored, and the triggers that keep it."""
     rows = "\nUNION ALL ".join(
         f"SELECT '{checked.owner or table}' AS owner, {checked.id or 0} AS id,"

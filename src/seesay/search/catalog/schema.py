@@ -12,7 +12,13 @@ from functools import cache
 from pathlib import Path
 
 from seesay.data.spelling import simplified
-from seesay.search.catalog.checksums import Checked, changed_columns, checksum, statements, triggers
+from seesay.search.catalog.checksums import (
+    Checked,
+    changed_columns,
+    checksum,
+    trigger_sql,
+    triggers,
+)
 from seesay.search.catalog.database import PAGE_BYTES
 
 APPLICATION_ID = 0x73656573  # "sees": how a file is known to be a collection
@@ -335,7 +341,7 @@ CHECKED = {
     "undescribed": Checked("item"),
 }
 _UNITS_BEFORE = Checked("id item position kind locator text seq", "unit", "id")
-CHECKSUMS = "DROP TABLE space_data;" + statements({**CHECKED, "units": _UNITS_BEFORE})
+CHECKSUMS = "DROP TABLE space_data;" + trigger_sql({**CHECKED, "units": _UNITS_BEFORE})
 
 # Units of any kind and any modality: what they are is for readers to say.
 MODALITIES = f"""{changed_columns("units", _UNITS_BEFORE, CHECKED["units"])}

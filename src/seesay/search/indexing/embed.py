@@ -32,7 +32,7 @@ _MOST_FILES = 64  # in a batch, with those that need no embedding
 _REMEMBERED = 8192  # passages whose vectors are kept for copies, which may be read already
 
 
-def space_of(store: Store, embedder: Embedder) -> EmbeddingSpace:
+def embedding_space_of(store: Store, embedder: Embedder) -> EmbeddingSpace:
     """The embedding space of this model, added where there is none. The first of a collection is
     used at once; a later one is filled first (`fill`)."""
     draft = draft_of(embedder)

@@ -18,7 +18,7 @@ from seesay.search.catalog.passages import Passage
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.captions import fill_captions
-from seesay.search.indexing.embed import embed_files, space_of
+from seesay.search.indexing.embed import embed_files, embedding_space_of
 from seesay.search.indexing.options import IndexProgress, default_workers
 from seesay.search.indexing.read import ReadingProcesses, stopped_by_ctrl_c
 from seesay.search.indexing.walk import SCHEMES
@@ -62,7 +62,7 @@ def fill(
     Raises CollectionError where the collection cannot be written.
     """
     store.require_writable()
-    space = space_of(store, embedder)
+    space = embedding_space_of(store, embedder)
     settings = ReadSettings(
         transform=embedder.transform_config,
         reduce_large=embedder.reduce_large,

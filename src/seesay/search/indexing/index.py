@@ -18,7 +18,7 @@ from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.captions import describe
 from seesay.search.indexing.commit import Writer
-from seesay.search.indexing.embed import embed_files, require_active, space_of
+from seesay.search.indexing.embed import embed_files, embedding_space_of, require_active
 from seesay.search.indexing.fill import Filler, keep_up
 from seesay.search.indexing.options import (
     IndexOptions,
@@ -68,7 +68,7 @@ def index(
     if addresses and not options.urls:
         raise _not_fetched(addresses[0])
     store.require_writable()
-    space = space_of(store, embedder)
+    space = embedding_space_of(store, embedder)
     require_active(store, space)
     settings = ReadSettings(
         transform=embedder.transform_config,

@@ -99,7 +99,7 @@ class IndexReport:
         return f"IndexReport({counts}{', interrupted' if self.interrupted else ''})"
 
     @property
-    def found_nothing(self) -> bool:
+    def has_no_file(self) -> bool:
         """Whether there was no file that seesay reads, now or before."""
         files = (self.added, self.updated, self.moved, self.unchanged, self.removed, self.failed)
         absent = self.interrupted or self.missing_roots or self.empty_roots

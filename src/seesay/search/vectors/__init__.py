@@ -1,1 +1,6 @@
-"""Vector indexes: made from the vectors of a collection, thrown away and made again at will."""
+"""Vector indexes: built from the vectors of a collection, and built again at will.
+
+Others use `VectorIndex` with its `IndexStatus` and `Ranking`; `engine_in_use`, `use_engine` and
+`reached`, which choose an engine; and `generations`, for what is on disk. A new engine is a file
+beside `faiss.py` and a line in `engines.py`.
+"""

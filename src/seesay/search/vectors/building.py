@@ -29,6 +29,7 @@ from seesay.search.vectors.engine import (
     Progress,
 )
 from seesay.search.vectors.generations import (
+    HELD,
     ROWS,
     UNITS,
     Generation,
@@ -75,7 +76,7 @@ def build(store: Store, space: EmbeddingSpace, modality: Modality, engine: Engin
         engine.reach()
         with written(folder, number) as unfinished:
             if isinstance(engine, HoldingEngine):
-                notes = engine.create(name, space.dim)
+                notes: Notes = {**engine.create(name, space.dim), HELD: True}
                 try:
                     position, units = _send(store, space, modality, (engine, notes), START)
                 except IndexDamagedError:

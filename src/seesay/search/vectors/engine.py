@@ -172,7 +172,8 @@ class CandidateIndex:
         their own vectors, or does not hold as many (`counted`). One miss in twelve is forgiven: a
         graph may lose a row."""
         rows = np.arange(len(self.rows)) if unchanged is None else unchanged
-        missed, tried = 0, rows[np.unique(np.linspace(0, len(rows) - 1, _TRIED).astype(int))]
+        steps = np.linspace(0, len(rows) - 1, min(_TRIED, len(rows))).astype(int)
+        missed, tried = 0, rows[np.unique(steps)]
         for vector in self.rows.take(tried).astype(np.float32):
             found = self.search(vector, 1, None)
             if found is not None:  # otherwise there are so few rows that no search uses the index

@@ -30,6 +30,7 @@ from seesay.text import Text
 
 FORMAT = 2  # 1 had no token, so nothing tells which history it was built from
 ROWS, UNITS, MANIFEST = "rows.npy", "units.npy", "manifest.json"
+HELD = "held"  # in the notes: the engine holds the vectors
 _UNFINISHED = ".unfinished-"
 _CHECKED_WHOLE = 1 << 28  # bytes: larger files are sampled when they are opened
 _BLOCK = 1 << 18  # bytes per checksum
@@ -90,14 +91,14 @@ class Manifest:
     """Size and checksums of each file, to find damage."""
 
     @property
-    def kind(self) -> str:
+    def index_type(self) -> str:
         """The type of index that the engine built: "scan" for none."""
         return str(self.notes["kind"])
 
     @property
     def is_held(self) -> bool:
         """Whether the engine holds the vectors, so that they are not among the files."""
-        return ROWS not in self.files
+        return self.notes.get(HELD) is True
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,6 @@ def write_manifest(
 ) -> None:
     """Describe the generation in `folder`; the last file to be written. `notes` may list under
     "files" what the engine wrote there and does not change when it opens."""
-    names = {UNITS, *notes.get("files", ())}
-    if (folder / ROWS).exists():
-        names.add(ROWS)
     manifest = Manifest(
         format=FORMAT,
         position=position,
@@ -156,10 +154,15 @@ def write_manifest(
         engine=engine,
         place=place_of(folder.parent),
         notes=dict(notes),
-        files={n: FileRecord.of(folder / n) for n in sorted(names)},
+        files={n: FileRecord.of(folder / n) for n in _names(notes)},
     )
     text = json.dumps(asdict(manifest), sort_keys=True)
     (folder / MANIFEST).write_text(f"{zlib.crc32(text.encode()):08x}\n{text}", "utf-8")
+
+
+def _names(notes: Mapping[str, Any]) -> set[str]:
+    """The files of a generation but its manifest."""
+    return {UNITS, *(() if notes.get(HELD) is True else (ROWS,)), *(notes.get("files") or ())}
 
 
 def sync(path: Path) -> None:
@@ -201,8 +204,7 @@ def load(index: Path, number: int, *, every_byte: bool = False) -> Generation:
     manifest = manifest_of(index, number)
     if manifest.format != FORMAT:
         raise outdated(folder)
-    own = (UNITS,) if manifest.is_held else (ROWS, UNITS)
-    _check(folder, manifest, own, every_byte)
+    _check(folder, manifest, manifest.files.keys() & {ROWS, UNITS}, every_byte)
     vectors = None if manifest.is_held else _array(folder / ROWS, HALF, 2)
     units = _array(folder / UNITS, np.dtype(np.int64), 1)
     if vectors is not None and len(vectors) != len(units):
@@ -264,8 +266,7 @@ def _parsed(facts: Any) -> Manifest:
         raise ValueError(f"format {facts['format']}, not {FORMAT}")
     files, notes = _part(facts, "files", dict), _part(facts, "notes", dict)
     _part(notes, "kind", str)
-    own = {UNITS, *(notes.get("files") or ())}
-    if files.keys() - {ROWS} != own or not all(map(_FILE.fullmatch, files)):
+    if files.keys() != _names(notes) or not all(map(_FILE.fullmatch, files)):
         raise ValueError("other files than an index has")
     # A token may be negative: upgraded collections have theirs from SQLite's random().
     if not all(type(one) is int and -(1 << 63) <= one < 1 << 63 for one in position):

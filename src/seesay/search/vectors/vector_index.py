@@ -187,7 +187,7 @@ class VectorIndex:
             recent=recent - view.recent.dead,
             gone=gone,
             engine=generation.manifest.engine if generation else None,
-            kind=generation.manifest.kind if generation else None,
+            kind=generation.manifest.index_type if generation else None,
             generation=generation.number if generation else None,
             needs_build=churned or stale or view.problem is not None,
             problem=view.problem,
@@ -309,6 +309,8 @@ class VectorIndex:
                 )
             )
         fits = generation.vectors is None or generation.vectors.shape[1] == self.space.dim
+        if generation.manifest.is_held:
+            fits = bool((units[1:] > units[:-1]).all())
         if (
             not fits
             or units.min(initial=1) < 1

@@ -1,4 +1,4 @@
-"""Answers what is done on the page: one method for each thing that a visitor can do."""
+"""The event handlers of the page: one method for each thing that a visitor can do."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,9 +22,9 @@ from seesay.web.address import addressed, from_address
 from seesay.web.answering import answer, failed, refused, welcome
 from seesay.web.asking import Asked, search
 from seesay.web.cards import notice
-from seesay.web.chips import chips, without
-from seesay.web.copies import duplicates_told
-from seesay.web.mapping import Shown, draw, picked
+from seesay.web.duplicates import duplicates_html
+from seesay.web.filters import chips, without
+from seesay.web.mapping import Content, draw, picked
 from seesay.web.report import Bilingual, both
 from seesay.web.uploads import MOST_SENT, decode_picture, name_of, size_of_unsent
 
@@ -33,8 +33,8 @@ _MOST_FOUND = 200  # hits that a program may ask for at once
 _UNCHANGED = (gr.skip(),) * 7  # the filters of the form, folders among them
 
 
-class Desk:
-    """The functions behind the page. All but `remove` only read."""
+class Handlers:
+    """Every method but `remove` only reads."""
 
     def __init__(
         self, library: Library, *, read_only: bool, searched: Callable[[str], None] | None = None
@@ -45,15 +45,15 @@ class Desk:
         self._searched = searched or (lambda _: None)
 
     def open(self, name: str | None) -> list[Any]:
-        """A collection as it is first seen: folders to choose from, results, the closing line, and
-        nothing yet of duplicates (html), map (line, map, picked, what is drawn) and the last
-        question."""
+        """The start page of a collection: folders to choose from, results and footer, then empty
+        values for the duplicates, the map (its caption, the map, what was picked, what is drawn)
+        and the last query."""
         shown = self._opened(name)
         shown[1] += self._addressed(Asked(collection=name))
         return shown
 
     def restore(self, address: str | None) -> list[Any]:
-        """The page as an address says: what `open` returns, then the value of each field."""
+        """The page that an address describes: what `open` returns, then the value of each field."""
         asked = from_address(address or "")
         folders, shown, *rest, _ = self._opened(asked.collection)
         if not asked.nothing:
@@ -87,7 +87,7 @@ class Desk:
         return [choices, shown, closing, "", "", "", "", None, None]
 
     def search(self, *form: Any) -> tuple[str, Asked | None]:
-        """Answer what is on the form."""
+        """Answers the form."""
         if (size := size_of_unsent(form[2])) is not None:
             return refused(_too_large(size), name_of(form[2])), None
         try:
@@ -97,15 +97,15 @@ class Desk:
         return self._answer(asked) + self._addressed(asked), asked
 
     def refine(self, *form: Any) -> tuple[str, Asked | None]:
-        """A filter was changed: the same again, or the start page where nothing is asked."""
+        """A filter changed: searches again, or shows the start page where nothing is asked for."""
         shown, asked = self.search(*form)
         if asked is not None and asked.nothing:
             return self.open(asked.collection)[1], asked
         return shown, asked
 
     def act(self, data: dict[str, Any], asked: Asked | None, *form: Any) -> tuple[Any, ...]:
-        """A button among the results, which says of itself what it does: similar, another page,
-        back to the words, an example, or without one of the filters."""
+        """A button among the results was pressed. `data["do"]` says which: similar, another page,
+        back to the words, an example, or drop a filter."""
         do = data.get("do")
         try:
             now = _read(*form)
@@ -127,8 +127,8 @@ class Desk:
         return self._answer(now) + self._addressed(now), now, *fields
 
     def remove(self, data: dict[str, Any], asked: Asked | None, *form: Any) -> list[Any]:
-        """The file of a find leaves the collection, and stays on the disk. What `open` returns,
-        with the last question asked again."""
+        """Removes the file of a hit from the collection, not from the disk. Returns what `open`
+        does, with the last query answered again."""
         now = asked or Asked(collection=form[0])
         try:
             collection, name = self._get(now.collection)
@@ -148,8 +148,7 @@ class Desk:
         return self.again(now.collection, now, told)
 
     def again(self, name: str | None, asked: Asked | None, told: str = "") -> list[Any]:
-        """What `open` returns, of the collection as it is now, with the last question asked again
-        and the filters as they are."""
+        """Returns what `open` does, with the last query answered again and its filters kept."""
         folders, shown, *rest, _ = self._opened(name)
         folders.pop("value")
         if asked is not None and not asked.nothing:
@@ -158,33 +157,33 @@ class Desk:
         return [folders, told + shown + mark, *rest, asked]
 
     def duplicates(self, name: str | None, shown: str) -> str:
-        """The groups; they stay as they are until another collection is chosen."""
+        """Groups of duplicates, computed once for each time that a collection is opened."""
         if shown:
             return shown
         try:
             collection, name = self._get(name)
         except SeesayError as error:
             return failed(error)
-        return duplicates_told(collection, name)
+        return duplicates_html(collection, name)
 
     def draw(
         self, name: str | None, shown: str, drawn: tuple[str, str] | None
     ) -> tuple[Any, Any, Any, Any]:
-        """The map of pictures, of texts, or of places, where it is not `drawn` already: a line
-        about it, the map, nothing picked, and what is drawn now."""
+        """Draws the map of pictures, texts or places, unless `drawn` says that it is there already.
+        Returns its caption, the map, an empty selection, and what is drawn now."""
         now = (name or self._library.names[0], shown)
         if drawn == now:
             return (gr.skip(),) * 4
         try:
             collection, name = self._get(name)
-            known: dict[str, Shown] = {"text": "text", "place": "place"}
+            known: dict[str, Content] = {"text": "text", "place": "place"}
             plane, told = draw(collection, name, known.get(shown, "image"))
         except SeesayError as error:
             plane, told = "", failed(error)
         return told, plane, "", now
 
     def pick(self, name: str | None, data: dict[str, Any]) -> str:
-        """Shows what was clicked on the map."""
+        """Shows what was picked on the map."""
         try:
             collection, name = self._get(name)
             units = [int(unit) for unit in data.get("units", ())]
@@ -204,8 +203,8 @@ class Desk:
         page: int = 0,
         collection: str = "",
     ) -> dict[str, Any]:
-        """What fits the words and the picture, which is a data URL. `kind` is "image" or "text",
-        `where` conditions such as camera=Canon, `min_match` a percentage."""
+        """Searches for a program, by words and a picture (a data URL). `kind` is "image" or "text",
+        `where` holds conditions such as camera=Canon, `min_match` is a percentage."""
         try:
             found, name = self._get(collection or None)
             form: tuple[Any, ...] = (
@@ -254,7 +253,7 @@ class Desk:
         return not (self._read_only or collection.store.read_only)
 
     def _addressed(self, asked: Asked) -> str:
-        """An address names no collection where the default one is meant."""
+        """The address of a query, which leaves out the default collection."""
         default = asked.collection == self._library.names[0]
         return addressed(replace(asked, collection=None) if default else asked)
 
@@ -265,14 +264,13 @@ class Desk:
     def _closing(self, collection: Collection) -> str:
         counts = collection.stats().units
         texts = counts.get("text", 0)
-        told = words.told(words.CLOSING, pictures=sum(counts.values()) - texts, texts=texts)
+        told = words.fill(words.CLOSING, pictures=sum(counts.values()) - texts, texts=texts)
         only = f" · {both(words.READ_ONLY)}" if self._read_only else ""
         return f'<p class="closing">{both(told)}{only}</p>'
 
 
 def _read(*form: Any) -> Asked:
-    """The form as it was sent, which may be anything. Raises ImageError for a picture that cannot
-    be read as one."""
+    """The query on the form. Raises ImageError for a picture that cannot be read."""
     name, wanted, picture, without, min_match, kind, folders, since, until, where = form
     return Asked(
         collection=name or None,
@@ -296,7 +294,7 @@ def _filters_of(asked: Asked) -> list[Any]:
 
 
 def _day(text: str, edge: int) -> str:
-    """The first or last day of what may be a month or a year, as the picker for dates holds it."""
+    """The first or last day of a day, month or year, as a date picker holds it."""
     try:
         return days_of(text)[edge].isoformat()
     except ConfigError:
@@ -305,4 +303,4 @@ def _day(text: str, edge: int) -> str:
 
 def _too_large(size: int) -> Bilingual:
     sizes = {"size": f"{size / 1e6:.0f}", "most": f"{MOST_SENT / 1e6:.0f}"}
-    return words.told(words.PICTURE_TOO_LARGE, **sizes)
+    return words.fill(words.PICTURE_TOO_LARGE, **sizes)

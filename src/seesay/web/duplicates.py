@@ -1,4 +1,4 @@
-"""Files that are there more than once, as the page shows them."""
+"""Duplicate files as HTML."""
 
 from html import escape
 from pathlib import PurePath
@@ -16,8 +16,8 @@ _MOST = 60  # groups on the page
 _MEMBERS = 12
 
 
-def duplicates_told(collection: Collection, name: str) -> str:
-    """Every group with the file to keep first; the first groups where there are many."""
+def duplicates_html(collection: Collection, name: str) -> str:
+    """The first groups of duplicates, each with the file to keep first."""
     try:
         found = collection.duplicates()
     except SeesayError as error:
@@ -25,21 +25,21 @@ def duplicates_told(collection: Collection, name: str) -> str:
     remarks = _remarks(found)
     if not found.groups:
         return notice(words.NO_DUPLICATES, kind="hint") + remarks
-    told = f"<p>{both(words.told(words.GROUPS, count=found.total))}</p>"
+    told = f"<p>{both(words.fill(words.GROUPS, count=found.total))}</p>"
     shown = "".join(_group(collection, name, group) for group in found.groups[:_MOST])
     rest = found.total - _MOST
-    more = f"<p>{both(words.told(words.MORE_GROUPS, count=rest))}</p>" if rest > 0 else ""
+    more = f"<p>{both(words.fill(words.MORE_GROUPS, count=rest))}</p>" if rest > 0 else ""
     return told + remarks + shown + more
 
 
 def _remarks(found: Duplicates) -> str:
     counts = ((words.CHANGED, found.changed), (words.UNCOMPARED, found.uncompared))
-    return "".join(f"<p>{both(words.told(text, count=n))}</p>" for text, n in counts if n)
+    return "".join(f"<p>{both(words.fill(text, count=n))}</p>" for text, n in counts if n)
 
 
 def _group(collection: Collection, name: str, group: DuplicateGroup) -> str:
     share = f"{100 * group.similarity:.1f}"
-    title = words.EXACT if group.kind == "exact" else words.told(words.NEAR, share=share)
+    title = words.EXACT if group.kind == "exact" else words.fill(words.NEAR, share=share)
     cards = "".join(
         _file(collection, name, file, first=not number)
         for number, file in enumerate(group.files[:_MEMBERS])
@@ -48,7 +48,7 @@ def _group(collection: Collection, name: str, group: DuplicateGroup) -> str:
 
 
 def _file(collection: Collection, name: str, file: DuplicateFile, *, first: bool) -> str:
-    units = collection.units_of(file.path)
+    units = collection.passages_of(file.path)
     kinds = [unit.media_type for unit in collection.store.passages.get(units[:1])]
     is_picture = kinds == ["image"]
     shown = picture(units[0], file.path, name) if is_picture else "<blockquote>…</blockquote>"

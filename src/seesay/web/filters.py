@@ -1,4 +1,4 @@
-"""The filters in use, each of which can be taken away by itself."""
+"""The active filters as buttons, each of which drops its filter."""
 
 from dataclasses import replace
 from html import escape
@@ -17,7 +17,7 @@ _NONE: dict[str, Any] = {"without": "", "kind": None, "since": "", "until": "", 
 
 
 def chips(asked: Asked) -> str:
-    """A button for each filter of a question; nothing where there is none."""
+    """A button for each filter of a query; empty where there is none."""
     shown = [_chip(name, value, label) for name, value, label in _filters(asked)]
     if not shown:
         return ""
@@ -31,7 +31,7 @@ def chips(asked: Asked) -> str:
 
 
 def without(asked: Asked, name: str, value: str) -> Asked:
-    """The question without one of its filters, or without any; its first page."""
+    """The first page of a query without one of its filters, or without any."""
     asked = replace(asked, page=0)
     if name == "folder":
         dropped = text_to_path(value)
@@ -48,7 +48,7 @@ def _filters(asked: Asked) -> list[tuple[str, str, Bilingual]]:
     """Name, value and label of each."""
     found: list[tuple[str, str, Bilingual]] = []
     if asked.without.strip():
-        found.append(("without", "", words.told(words.CHIP_WITHOUT, text=asked.without.strip())))
+        found.append(("without", "", words.fill(words.CHIP_WITHOUT, text=asked.without.strip())))
     if asked.kind:
         kinds = {kind: label for label, kind in words.KINDS}
         found.append(("kind", "", kinds.get(asked.kind, (asked.kind, asked.kind))))
@@ -56,13 +56,13 @@ def _filters(asked: Asked) -> list[tuple[str, str, Bilingual]]:
         name = to_unicode(PurePath(folder).name or folder)
         found.append(("folder", path_to_text(folder), (name, name)))
     if since := asked.since.strip():
-        found.append(("since", "", words.told(words.CHIP_SINCE, day=since)))
+        found.append(("since", "", words.fill(words.CHIP_SINCE, day=since)))
     if until := asked.until.strip():
-        found.append(("until", "", words.told(words.CHIP_UNTIL, day=until)))
+        found.append(("until", "", words.fill(words.CHIP_UNTIL, day=until)))
     found += [("where", one, (one, one)) for one in conditions(asked.where)]
     if asked.min_match:
         share = f"{asked.min_match:.0f}"
-        found.append(("min_match", "", words.told(words.CHIP_MIN_MATCH, share=share)))
+        found.append(("min_match", "", words.fill(words.CHIP_MIN_MATCH, share=share)))
     return found
 
 

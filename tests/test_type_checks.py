@@ -1,0 +1,40 @@
+"""What the tests themselves check of every call."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from beartype import beartype
+from beartype.roar import BeartypeCallHintParamViolation, BeartypeCallHintReturnViolation
+from jaxtyping import TypeCheckError
+
+from seesay.inference.embeddings import mean_of_windows
+from seesay.text import printable
+from type_checks import jaxtyped
+
+if TYPE_CHECKING:
+    from nowhere import Unknown
+
+
+def test_a_call_with_a_wrong_type_fails():
+    with pytest.raises(BeartypeCallHintParamViolation):
+        printable(7)
+
+
+def test_arrays_whose_axes_do_not_fit_each_other_fail():
+    vectors = np.ones((3, 4), np.float32)
+    assert mean_of_windows(vectors, np.zeros(3, np.int64), 1).shape == (1, 4)
+    with pytest.raises(TypeCheckError):
+        mean_of_windows(vectors, np.zeros(2, np.int64), 1)
+
+
+def test_a_wrong_result_fails_though_another_type_is_known_to_the_static_checker_alone():
+    @jaxtyped(typechecker=beartype)
+    def length(of: str, at: "Unknown", *, more: int = 0) -> int:
+        return len(of) + more if at else None
+
+    assert length("abc", object(), more=1) == 4
+    with pytest.raises(BeartypeCallHintReturnViolation):
+        length("abc", 0)
+    with pytest.raises(BeartypeCallHintParamViolation):
+        length("abc", 1, more="1")

@@ -321,7 +321,7 @@ def test_a_run_that_fails_leaves_no_thread_and_no_reading_process_behind(
         raise CollectionError("the disk is full")
 
     monkeypatch.setattr("seesay.search.indexing.commit.PASSAGES", 16)
-    monkeypatch.setattr(store.items, "put", fail)
+    monkeypatch.setattr(store.files, "put", fail)
     with pytest.raises(CollectionError, match="full") as failure:
         index(store, embedder, [tmp_path / "p"], ONE)
     assert failure.tb is not None  # which holds all that the run held

@@ -7,7 +7,6 @@ vectors and what filters compare, and is sent what changes.
 """
 
 import json
-import urllib.request
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -140,6 +139,8 @@ class ChromaServer:
             client.delete_collection(notes["collection"])
 
     def _client(self, timeout_s: float = _ANSWER_S) -> Any:
+        import urllib.request
+
         chromadb = _import_chromadb()
         tls, place = self._server.startswith("https://"), self._server.removeprefix("https://")
         try:

@@ -18,6 +18,7 @@ from no_good_match import DATA, read
 
 import seesay
 from seesay.inference.embedder import Embedder
+from seesay.search.asking.query import Query
 from seesay.search.collection import Collection
 
 DEPTHS = (1, 5, 10)
@@ -41,7 +42,7 @@ def product_ranks(collection: Collection, texts: list[str], each: int) -> np.nda
     ranks = []
     for start in range(0, len(texts), BATCH):
         some = texts[start : start + BATCH]
-        collection.expect(map(parse, some))
+        collection.expect(map(Query.of, some))
         for number, text in enumerate(some, start):
             found = [hit.path for hit in collection.search(text, count=max(DEPTHS)).hits]
             places = [place for place, path in enumerate(found) if name(number // each) in path]

@@ -35,7 +35,7 @@ check: $(VENV)/.installed-dev ## format, lint, types, layers, ceilings
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_structure.py
 
 docs: $(VENV)/.installed-dev ## build the pages into docs/_build/html; a warning is an error
 	$(BIN)/python docs/generate.py

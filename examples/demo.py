@@ -15,7 +15,7 @@ from photographs import folder
 from seesay.cli.index import summary
 from seesay.cli.messages import language, say
 from seesay.cli.output import print_table, progress, write_text
-from seesay.cli.results import to_card
+from seesay.cli.results import to_tile
 from seesay.data.folders import list_images
 from seesay.search.asking.results import Results
 from seesay.search.collection import Collection
@@ -113,7 +113,7 @@ def answer(collection: Collection, question: Question) -> Section:
         asked=question.words,
         pictures=tuple(collection.thumbnail(unit, 128) for unit in units),
         no_good_match=results.no_good_match,
-        cards=tuple(to_card(collection, hit) for hit in results.hits),
+        cards=tuple(to_tile(collection, hit) for hit in results.hits),
     )
 
 

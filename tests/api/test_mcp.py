@@ -26,7 +26,7 @@ from photographs import photographs
 from seesay.api.bodies import SearchBody
 from seesay.api.config import ServerConfig
 from seesay.api.mcp import build_mcp
-from seesay.api.mcp.tools import MOST_TEXT
+from seesay.api.mcp_tools import MOST_TEXT
 from seesay.cli.serve import compose
 from seesay.search.collection import Collection
 from seesay.search.library import Library

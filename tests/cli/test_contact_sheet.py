@@ -9,7 +9,7 @@ from photographs import folder
 from seesay.cli import contact_sheet
 from seesay.cli.contact_sheet import draw, write_contact_sheet
 from seesay.errors import DataError
-from seesay.web.report import Card
+from seesay.web.report import Tile
 
 
 def small(name: str) -> bytes:
@@ -21,8 +21,8 @@ def small(name: str) -> bytes:
     return stream.getvalue()
 
 
-def card(name: str = "chelsea.png", **changes) -> Card:
-    return Card(**{"name": name, "folder": "/photos", "picture": small("chelsea.png"), **changes})
+def card(name: str = "chelsea.png", **changes) -> Tile:
+    return Tile(**{"name": name, "folder": "/photos", "picture": small("chelsea.png"), **changes})
 
 
 def test_a_contact_sheet_holds_the_pictures_in_rows(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from seesay.web.address import from_address, to_address
-from seesay.web.asking import Asked
+from seesay.web.asking import SearchForm
 from web_names import names
 
 WORDS = "#words textarea, #words input"
@@ -61,10 +61,10 @@ def test_a_link_names_a_collection_and_what_to_compare_with(visit, served):
 @pytest.mark.parametrize(
     "asked",
     [
-        Asked(),
-        Asked(words="猫 & 狗 ?#=+%", folders=("/a b", "/图/&=", "/odd\udcff"), page=3),
-        Asked(unit=2**40, kind="image", min_match=35.0, collection="few"),
-        Asked(where="camera=A&B, width>=1000", kind="text", page=50),
+        SearchForm(),
+        SearchForm(words="猫 & 狗 ?#=+%", folders=("/a b", "/图/&=", "/odd\udcff"), page=3),
+        SearchForm(unit=2**40, kind="image", min_match=35.0, collection="few"),
+        SearchForm(where="camera=A&B, width>=1000", kind="text", page=50),
     ],
 )
 def test_an_address_says_what_was_asked(asked):

@@ -16,7 +16,7 @@ from seesay.api.mcp import build_mcp
 from seesay.search.collection import Collection
 from seesay.search.library import Library
 from seesay.web.answering import answer
-from seesay.web.asking import Asked
+from seesay.web.asking import SearchForm
 from seesay.web.handlers import Handlers
 from seesay.web.mapping import draw
 
@@ -78,7 +78,7 @@ def points(plane):
 
 @pytest.mark.parametrize("words", ["Zorro the tomcat", "佐罗"])
 def test_the_page_says_that_a_picture_was_found_by_its_caption(collection, words):
-    page = answer(collection, "album", Asked(words=words))
+    page = answer(collection, "album", SearchForm(words=words))
     first, *others = re.findall(r'<li class="card".*?</li></ul></details></div></div></li>', page)
     assert "chelsea.png" in first and first.count("<img") == 1
     assert "Zorro the &lt;b&gt;ginger" in first and CHINESE in first

@@ -5,12 +5,12 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from seesay.web.asking import Asked
+from seesay.web.asking import SearchForm
 from seesay.web.filters import chips, without
 from web_names import names
 
 WORDS = "#words textarea, #words input"
-EVERYTHING = Asked(
+EVERYTHING = SearchForm(
     words="cat",
     without="dog",
     kind="image",
@@ -105,4 +105,4 @@ def test_without_one_filter_everything_else_stays(name, value, left):
 def test_names_in_chips_are_no_markup():
     shown = chips(EVERYTHING)
     assert shown.count('class="do chip"') == 9 and "<b>" not in shown
-    assert chips(Asked(words="cat")) == "" and not without(EVERYTHING, "all", "").filtered
+    assert chips(SearchForm(words="cat")) == "" and not without(EVERYTHING, "all", "").filtered

@@ -96,7 +96,7 @@ def test_a_picture_can_be_pasted_and_words_added_to_it(visit):
     )
     expect(page.locator("#results .card .name").first).to_have_text("chelsea.png")
     ask(page, "a cat")
-    expect(page.locator("#results .explain")).to_contain_text("Asked for: the picture")
+    expect(page.locator("#results .explain")).to_contain_text("SearchForm for: the picture")
 
 
 def test_a_text_dropped_as_a_picture_gives_one_clear_message(visit):
@@ -234,7 +234,7 @@ def test_it_says_how_a_find_came_about(visit):
     )
     page.locator(".explain summary").click()
     told = page.locator(".explain")
-    expect(told).to_contain_text("Asked for: the words “a close-up of a cat”.")
+    expect(told).to_contain_text("SearchForm for: the words “a close-up of a cat”.")
     expect(told).to_contain_text("Below 40% a match counts as unlikely.")
     expect(told).to_contain_text("chelsea.png")
     page.locator("#language label", has_text="中文").click()

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from PIL import Image
 
 from photographs import folder
-from seesay.web.report import Card, Section, file_link, to_page
+from seesay.web.report import Section, Tile, file_link, to_page
 
 HOSTILE = '"><script>alert(1)</script>&<img src=x onerror=alert(2)>.jpg'
 
@@ -21,8 +21,8 @@ def small(name: str) -> bytes:
     return stream.getvalue()
 
 
-def card(name: str = "chelsea.png", **changes) -> Card:
-    return Card(**{"name": name, "folder": "/photos", "picture": small("chelsea.png"), **changes})
+def card(name: str = "chelsea.png", **changes) -> Tile:
+    return Tile(**{"name": name, "folder": "/photos", "picture": small("chelsea.png"), **changes})
 
 
 class Tags(HTMLParser):
@@ -37,7 +37,7 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-def page(*cards: Card, **changes) -> str:
+def page(*cards: Tile, **changes) -> str:
     section = Section(title=("Words", "文字"), cards=cards, **changes)
     return to_page(("Found", "结果"), ("What came up.", "找到的内容。"), [section])
 

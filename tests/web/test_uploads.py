@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from seesay.web.asking import Asked
+from seesay.web.asking import SearchForm
 from seesay.web.uploads import decode_picture, name_of, refusal, size_of_unsent
 from web_names import DROP
 
@@ -106,4 +106,4 @@ def test_a_name_comes_with_the_data_and_is_cut():
     assert size_of_unsent("data:application/x-too-large;size=31;name=a;base64,") == 31
     assert size_of_unsent("data:application/x-too-large;size=-1;base64,") == 0
     assert size_of_unsent(f"data:application/x-too-large;size={'9' * 2000};base64,") == 0
-    assert size_of_unsent(url) is None and Asked(picture=b"").nothing is False
+    assert size_of_unsent(url) is None and SearchForm(picture=b"").nothing is False

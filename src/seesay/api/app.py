@@ -23,14 +23,14 @@ from seesay.api.routes.embeddings import embedding_routes
 from seesay.api.routes.labels import label_routes
 from seesay.api.routes.searching import search_routes
 from seesay.api.routes.server import server_routes
-from seesay.api.routes.units import unit_routes
+from seesay.api.routes.units import passage_routes
 from seesay.api.service import Service
 from seesay.api.work import CancelWhenGone
 from seesay.search.library import Library
 
 _log = logging.getLogger("seesay.api")
 _ROUTES = (
-    *(search_routes, collection_routes, unit_routes),
+    *(search_routes, collection_routes, passage_routes),
     *(embedding_routes, label_routes, server_routes),
 )
 _ABOUT = """Find pictures and texts by words and by pictures, in Chinese and English.

@@ -85,7 +85,7 @@ class _Narrowed(BaseModel):
     collection: Name | None = None
     """The name of a collection; the first one that is served where it is left out."""
 
-    def condition(self) -> Filter | None:
+    def filter(self) -> Filter | None:
         """As search knows it."""
         folders = [folder for folder in self.folders if "\0" not in folder]
         return make_filter(
@@ -138,7 +138,7 @@ class SearchBody(_Filtered):
             self.query,
             images=[read_data_url(url, config.max_pixels) for url in self.images],
             without=self.without,
-            where=self.condition() or (),
+            where=self.filter() or (),
             count=self.count,
             offset=self.offset,
             min_confidence=self.min_confidence,

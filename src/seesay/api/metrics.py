@@ -53,11 +53,11 @@ class Metrics:
         )
         self._ready = Gauge("seesay_ready", "Whether everything is loaded.", registry=self.registry)
 
-    def searched(self, collection: str) -> None:
+    def count_search(self, collection: str) -> None:
         """Count a search."""
         self._searches.labels(collection).inc()
 
-    def answered(self, route: str, method: str, status: int, seconds: float | None) -> None:
+    def count_request(self, route: str, method: str, status: int, seconds: float | None) -> None:
         """Count a request; one without a time is no wait of anybody's."""
         self._requests.labels(route, method, status).inc()
         if seconds is not None:
@@ -114,4 +114,4 @@ class Measured:
             route = getattr(scope.get("route"), "path", "other")
             seconds = time.perf_counter() - began
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.answered(route, method, status, None if is_stream else seconds)
+            self._metrics.count_request(route, method, status, None if is_stream else seconds)

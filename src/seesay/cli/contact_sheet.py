@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from seesay.data.files import write_whole
-from seesay.web.report import Card
+from seesay.web.report import Tile
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -30,7 +30,7 @@ _CHINESE = (
 )
 
 
-def write_contact_sheet(file: Path, title: str, cards: tuple[Card, ...]) -> None:
+def write_contact_sheet(file: Path, title: str, cards: tuple[Tile, ...]) -> None:
     """Write the sheet. Chinese characters need a font of the system: see `shows_chinese`.
 
     Raises DataError where `file` cannot be written."""
@@ -44,7 +44,7 @@ def shows_chinese() -> bool:
     return chinese_font() is not None
 
 
-def draw(title: str, cards: tuple[Card, ...]) -> Image.Image:
+def draw(title: str, cards: tuple[Tile, ...]) -> Image.Image:
     """The sheet as a picture."""
     columns = max(1, min(COLUMNS, len(cards)))
     rows = -(-len(cards) // columns)
@@ -63,7 +63,7 @@ def draw(title: str, cards: tuple[Card, ...]) -> Image.Image:
 
 
 def _draw_card(
-    sheet: Image.Image, pen: ImageDraw.ImageDraw, card: Card, at: tuple[int, int]
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, card: Tile, at: tuple[int, int]
 ) -> None:
     left, top = at
     font = load_font(_CAPTION)

@@ -23,7 +23,7 @@ from seesay.text import Text, printable
 if TYPE_CHECKING:
     from seesay.search.asking.results import Comparison, Hit, Results, RetrieverReport
     from seesay.search.collection import Collection
-    from seesay.web.report import Card
+    from seesay.web.report import Tile
 
 SNIPPET = 120  # characters of a text in the table
 LONG_PATH = 40
@@ -215,7 +215,7 @@ def write_sheet(collection: "Collection", file: Path, asked: str, results: "Resu
     from seesay.cli.contact_sheet import shows_chinese, write_contact_sheet
     from seesay.web.report import Section, to_page
 
-    cards = tuple(to_card(collection, hit) for hit in results.hits)
+    cards = tuple(to_tile(collection, hit) for hit in results.hits)
     if file.suffix.lower() == ".png":
         if not shows_chinese() and any(
             ord(c) > 0x2000 for c in asked + str([c.name for c in cards])
@@ -261,10 +261,10 @@ def check_sheet(file: Path | None) -> None:
         )
 
 
-def to_card(collection: "Collection", hit: "Hit") -> "Card":
+def to_tile(collection: "Collection", hit: "Hit") -> "Tile":
     """A find as it is drawn, with its thumbnail where there can be one."""
     from seesay.errors import CollectionError
-    from seesay.web.report import Card, file_link
+    from seesay.web.report import Tile, file_link
 
     picture = None
     if hit.kind != "text":
@@ -272,7 +272,7 @@ def to_card(collection: "Collection", hit: "Hit") -> "Card":
             picture = collection.thumbnail(hit.unit)
         except CollectionError as error:
             warn(str(error))
-    return Card(
+    return Tile(
         name=Path(hit.path).name,
         folder=str(Path(hit.path).parent),
         picture=picture,

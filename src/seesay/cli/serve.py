@@ -169,7 +169,7 @@ def compose(library: "Library", config: "ServerConfig", page: bool = True) -> "F
         from seesay.web.page import build_page
         from seesay.web.page import mount as mount_page
 
-        searched = service.metrics.searched
+        searched = service.metrics.count_search
         jobs = None if config.read_only else service.jobs
         built = build_page(library, jobs=jobs, searched=searched)
         return mount_page(app, built)

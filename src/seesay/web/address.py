@@ -10,7 +10,7 @@ from seesay.search.catalog.paths import path_to_text, text_to_path
 from seesay.search.filtering import PassageType
 from seesay.text import to_unicode
 from seesay.web import words
-from seesay.web.asking import MOST_CHARACTERS, Asked
+from seesay.web.asking import MOST_CHARACTERS, SearchForm
 
 LONGEST = MOST_CHARACTERS
 """Characters of an address; browsers and proxies cut longer ones."""
@@ -22,7 +22,7 @@ _WHERE = 500
 _TITLE = 80
 
 
-def to_address(asked: Asked) -> str:
+def to_address(asked: SearchForm) -> str:
     """The query string, with its question mark; empty where nothing is asked of the default
     collection. Pages count from 1."""
     given: list[tuple[str, object]] = [
@@ -42,12 +42,12 @@ def to_address(asked: Asked) -> str:
     return f"?{query}" if query else ""
 
 
-def from_address(text: str) -> Asked:
+def from_address(text: str) -> SearchForm:
     """What an address asks for. It may be anything that somebody typed: a value that cannot be
     meant is left out."""
     known = _Values(parse_qs(text[:LONGEST].lstrip("?"), errors="replace"))
     kinds: dict[str, PassageType] = {"image": "image", "text": "text"}
-    return Asked(
+    return SearchForm(
         collection=known.text("collection", 200) or None,
         words=known.text("q", MOST_CHARACTERS),
         without=known.text("without", MOST_CHARACTERS),
@@ -68,7 +68,7 @@ def title_of(asked: str) -> str:
     return f"{short} · {words.TITLE}" if short else words.TITLE
 
 
-def addressed(asked: Asked, restored: str | None = None) -> str:
+def addressed(asked: SearchForm, restored: str | None = None) -> str:
     """A mark in the results by which the script sets the address; an answer that was `restored`
     from an address names it, and leaves the history as it is."""
     kind = "" if restored is None else f' data-restored="{escape(restored)}"'

@@ -7,14 +7,14 @@ from seesay.search.asking.results import Results
 from seesay.search.collection import Collection
 from seesay.text import Text, to_unicode
 from seesay.web import words
-from seesay.web.asking import PAGE, Asked, search
+from seesay.web.asking import PAGE, SearchForm, search
 from seesay.web.cards import button, grid, notice, picture
 from seesay.web.explaining import explanation
 from seesay.web.report import Bilingual, both
 from seesay.web.uploads import refusal
 
 
-def answer(collection: Collection, name: str, asked: Asked, *, removable: bool = False) -> str:
+def answer(collection: Collection, name: str, asked: SearchForm, *, removable: bool = False) -> str:
     """The results of a query. A visitor's mistakes become messages, never exceptions. `removable`
     adds buttons that remove hits from the collection."""
     try:
@@ -66,7 +66,7 @@ def newest(collection: Collection, name: str, *, removable: bool = False) -> str
 
 
 def _found(
-    collection: Collection, name: str, asked: Asked, results: Results, *, removable: bool
+    collection: Collection, name: str, asked: SearchForm, results: Results, *, removable: bool
 ) -> str:
     more = len(results.hits) > PAGE
     hits = collection.fold(results.hits[:PAGE])
@@ -86,7 +86,7 @@ def _found(
     )
 
 
-def _nothing(asked: Asked) -> str:
+def _nothing(asked: SearchForm) -> str:
     if asked.page:
         return notice(words.END, kind="hint") + _pager(asked.page, False)
     if asked.min_match:
@@ -95,7 +95,7 @@ def _nothing(asked: Asked) -> str:
     return notice(words.NO_GOOD_MATCH, words.NONE_LEFT, kind="far")
 
 
-def _head(collection: Collection, name: str, asked: Asked) -> str:
+def _head(collection: Collection, name: str, asked: SearchForm) -> str:
     if asked.unit is None:
         return ""
     (known,) = collection.store.passages.get([asked.unit]) or (None,)

@@ -18,7 +18,7 @@ MOST_CHARACTERS = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class SearchForm:
     """All that is on the form. A picture is there as its bytes: no field names a file."""
 
     collection: str | None = None
@@ -49,7 +49,7 @@ class Asked:
         return any((self.kind, self.folders, self.since, self.until, self.where))
 
 
-def search(collection: Collection, asked: Asked, *, count: int = PAGE) -> Results:
+def search(collection: Collection, asked: SearchForm, *, count: int = PAGE) -> Results:
     """The page of hits that is asked for, and one more where there are further ones.
 
     Raises what `Collection.search` does."""
@@ -73,12 +73,12 @@ def search(collection: Collection, asked: Asked, *, count: int = PAGE) -> Result
     )
 
 
-def conditions(text: str) -> list[str]:
+def split_filters(text: str) -> list[str]:
     """Splits the metadata field at its commas into conditions."""
     return [one.strip() for one in text.replace("，", ",").split(",") if one.strip()]
 
 
-def _query(collection: Collection, asked: Asked) -> Query:
+def _query(collection: Collection, asked: SearchForm) -> Query:
     condition = _condition(asked)
     if asked.unit is not None:
         return _similar(collection, asked.unit, condition)
@@ -109,9 +109,9 @@ def _similar(collection: Collection, unit: int, condition: Filter | None) -> Que
     )
 
 
-def _condition(asked: Asked) -> Filter | None:
+def _condition(asked: SearchForm) -> Filter | None:
     return make_filter(
-        where=conditions(asked.where),
+        where=split_filters(asked.where),
         folders=asked.folders,
         since=asked.since.strip() or None,
         until=asked.until.strip() or None,

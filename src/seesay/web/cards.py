@@ -26,11 +26,11 @@ def grid(
 ) -> str:
     """Hits side by side. `far` greys out unlikely ones; `removable` adds a button that removes each
     from the collection."""
-    cards = "".join(card(one, collection, removable=removable) for one in hits)
+    cards = "".join(tile(one, collection, removable=removable) for one in hits)
     return f'<ul class="cards{" far" if far else ""}">{cards}</ul>' if cards else ""
 
 
-def card(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
+def tile(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
     """One hit: its preview, confidence, copies and buttons."""
     hit = folded.hit
     share = "" if not hit.lanes else _sure(hit.confidence)
@@ -38,14 +38,14 @@ def card(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
     name = _name(hit.path)
     acts = _why(hit) + (_remove(hit) if removable else "")
     return (
-        f'<li class="card" data-unit="{hit.unit}">{shown(hit, collection)}<div class="told">'
+        f'<li class="card" data-unit="{hit.unit}">{preview(hit, collection)}<div class="told">'
         f'<span class="name" title="{_safe(hit.path)}">{_safe(name)}</span>{share}{notes}'
         f'<div class="acts">{button(words.SIMILAR, do="similar", unit=hit.unit)}{acts}</div>'
         "</div></li>"
     )
 
 
-def shown(hit: Hit, collection: str) -> str:
+def preview(hit: Hit, collection: str) -> str:
     """A thumbnail that opens in the viewer, or the beginning of a text."""
     if hit.kind == "text":
         return f"<blockquote>{_safe(_cut(hit.text))}</blockquote>"
@@ -63,7 +63,7 @@ def picture(unit: int, path: str, collection: str) -> str:
     )
 
 
-def picked_card(unit: Passage, path: str, collection: str) -> str:
+def picked_tile(unit: Passage, path: str, collection: str) -> str:
     """A small card of what was chosen on a map."""
     if unit.media_type == "text":
         inside = f"<blockquote>{_safe(_cut(unit.text))}</blockquote>"

@@ -44,7 +44,7 @@ def _part(part: PartReport) -> Bilingual:
         return f"Left out: the {english} {shown}.", f"排除{chinese}{shown}。"
     counts = "" if part.weight == 1 else f", counted {part.weight:g} times"
     weighs = "" if part.weight == 1 else f"，权重 {part.weight:g}"
-    return f"Asked for: the {english} {shown}{counts}.", f"要找的{chinese}：{shown}{weighs}。"
+    return f"SearchForm for: the {english} {shown}{counts}.", f"要找的{chinese}：{shown}{weighs}。"
 
 
 def _lane(lane: RetrieverReport) -> Bilingual:

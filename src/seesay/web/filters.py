@@ -8,7 +8,7 @@ from typing import Any
 from seesay.search.catalog.paths import path_to_text, text_to_path
 from seesay.text import to_unicode
 from seesay.web import words
-from seesay.web.asking import Asked, conditions
+from seesay.web.asking import SearchForm, split_filters
 from seesay.web.report import Bilingual, both
 
 _ALL = "all"
@@ -16,7 +16,7 @@ _NONE: dict[str, Any] = {"without": "", "kind": None, "since": "", "until": "", 
 """The filters that have one value, and what they are without it."""
 
 
-def chips(asked: Asked) -> str:
+def chips(asked: SearchForm) -> str:
     """A button for each filter of a query; empty where there is none."""
     shown = [_chip(name, value, label) for name, value, label in _filters(asked)]
     if not shown:
@@ -30,21 +30,21 @@ def chips(asked: Asked) -> str:
     return f'<div class="chips" role="group" aria-label="{label}">{"".join(shown)}</div>'
 
 
-def without(asked: Asked, name: str, value: str) -> Asked:
+def without(asked: SearchForm, name: str, value: str) -> SearchForm:
     """The first page of a query without one of its filters, or without any."""
     asked = replace(asked, page=0)
     if name == "folder":
         dropped = text_to_path(value)
         return replace(asked, folders=tuple(one for one in asked.folders if one != dropped))
     if name == "where":
-        kept = [one for one in conditions(asked.where) if one != value]
+        kept = [one for one in split_filters(asked.where) if one != value]
         return replace(asked, where=", ".join(kept))
     if name == _ALL:
         return replace(asked, folders=(), where="", **_NONE)
     return replace(asked, **{name: _NONE[name]}) if name in _NONE else asked
 
 
-def _filters(asked: Asked) -> list[tuple[str, str, Bilingual]]:
+def _filters(asked: SearchForm) -> list[tuple[str, str, Bilingual]]:
     """Name, value and label of each."""
     found: list[tuple[str, str, Bilingual]] = []
     if asked.without.strip():
@@ -59,7 +59,7 @@ def _filters(asked: Asked) -> list[tuple[str, str, Bilingual]]:
         found.append(("since", "", words.fill(words.CHIP_SINCE, day=since)))
     if until := asked.until.strip():
         found.append(("until", "", words.fill(words.CHIP_UNTIL, day=until)))
-    found += [("where", one, (one, one)) for one in conditions(asked.where)]
+    found += [("where", one, (one, one)) for one in split_filters(asked.where)]
     if asked.min_match:
         share = f"{asked.min_match:.0f}"
         found.append(("min_match", "", words.fill(words.CHIP_MIN_MATCH, share=share)))

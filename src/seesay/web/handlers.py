@@ -20,7 +20,7 @@ from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.address import addressed, from_address
 from seesay.web.answering import answer, failed, refused, welcome
-from seesay.web.asking import Asked, search
+from seesay.web.asking import SearchForm, search
 from seesay.web.cards import notice
 from seesay.web.duplicates import duplicates_html
 from seesay.web.filters import chips, without
@@ -49,7 +49,7 @@ class Handlers:
         values for the duplicates, the map (its caption, the map, what was picked, what is drawn)
         and the last query."""
         shown = self._opened(name)
-        shown[1] += self._addressed(Asked(collection=name))
+        shown[1] += self._addressed(SearchForm(collection=name))
         return shown
 
     def restore(self, address: str | None) -> list[Any]:
@@ -86,7 +86,7 @@ class Handlers:
         choices = gr.update(choices=folders, value=[])
         return [choices, shown, closing, "", "", "", "", None, None]
 
-    def search(self, *form: Any) -> tuple[str, Asked | None]:
+    def search(self, *form: Any) -> tuple[str, SearchForm | None]:
         """Answers the form."""
         if (size := size_of_unsent(form[2])) is not None:
             return refused(_too_large(size), name_of(form[2])), None
@@ -96,14 +96,14 @@ class Handlers:
             return failed(error), None
         return self._answer(asked) + self._addressed(asked), asked
 
-    def refine(self, *form: Any) -> tuple[str, Asked | None]:
+    def refine(self, *form: Any) -> tuple[str, SearchForm | None]:
         """A filter changed: searches again, or shows the start page where nothing is asked for."""
         shown, asked = self.search(*form)
         if asked is not None and asked.nothing:
             return self.open(asked.collection)[1], asked
         return shown, asked
 
-    def act(self, data: dict[str, Any], asked: Asked | None, *form: Any) -> tuple[Any, ...]:
+    def act(self, data: dict[str, Any], asked: SearchForm | None, *form: Any) -> tuple[Any, ...]:
         """A button among the results was pressed. `data["do"]` says which: similar, another page,
         back to the words, an example, or drop a filter."""
         do = data.get("do")
@@ -126,10 +126,10 @@ class Handlers:
             return self.open(now.collection)[1], now, *fields
         return self._answer(now) + self._addressed(now), now, *fields
 
-    def remove(self, data: dict[str, Any], asked: Asked | None, *form: Any) -> list[Any]:
+    def remove(self, data: dict[str, Any], asked: SearchForm | None, *form: Any) -> list[Any]:
         """Removes the file of a hit from the collection, not from the disk. Returns what `open`
         does, with the last query answered again."""
-        now = asked or Asked(collection=form[0])
+        now = asked or SearchForm(collection=form[0])
         try:
             collection, name = self._get(now.collection)
             if not self._removable(collection):
@@ -147,7 +147,7 @@ class Handlers:
             told = failed(error)
         return self.again(now.collection, now, told)
 
-    def again(self, name: str | None, asked: Asked | None, told: str = "") -> list[Any]:
+    def again(self, name: str | None, asked: SearchForm | None, told: str = "") -> list[Any]:
         """Returns what `open` does, with the last query answered again and its filters kept."""
         folders, shown, *rest, _ = self._opened(name)
         folders.pop("value")
@@ -239,7 +239,7 @@ class Handlers:
             }
         )
 
-    def _answer(self, asked: Asked) -> str:
+    def _answer(self, asked: SearchForm) -> str:
         try:
             collection, name = self._get(asked.collection)
         except SeesayError as error:
@@ -252,7 +252,7 @@ class Handlers:
     def _removable(self, collection: Collection) -> bool:
         return not (self._read_only or collection.store.read_only)
 
-    def _addressed(self, asked: Asked) -> str:
+    def _addressed(self, asked: SearchForm) -> str:
         """The address of a query, which leaves out the default collection."""
         default = asked.collection == self._library.names[0]
         return addressed(replace(asked, collection=None) if default else asked)
@@ -269,10 +269,10 @@ class Handlers:
         return f'<p class="closing">{both(told)}{only}</p>'
 
 
-def _read(*form: Any) -> Asked:
+def _read(*form: Any) -> SearchForm:
     """The query on the form. Raises ImageError for a picture that cannot be read."""
     name, wanted, picture, without, min_match, kind, folders, since, until, where = form
-    return Asked(
+    return SearchForm(
         collection=name or None,
         words=str(wanted or ""),
         without=str(without or ""),
@@ -287,7 +287,7 @@ def _read(*form: Any) -> Asked:
     )
 
 
-def _filters_of(asked: Asked) -> list[Any]:
+def _filters_of(asked: SearchForm) -> list[Any]:
     """The values of `Form.filters`."""
     days = _day(asked.since, 0), _day(asked.until, 1)
     return [asked.without, asked.min_match, asked.kind or "", *days, asked.where]

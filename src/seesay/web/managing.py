@@ -21,7 +21,7 @@ from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.address import to_address
 from seesay.web.answering import failed
-from seesay.web.asking import Asked, conditions
+from seesay.web.asking import SearchForm, split_filters
 from seesay.web.cards import notice
 from seesay.web.form import Label
 from seesay.web.report import Bilingual, both
@@ -93,7 +93,7 @@ class Manage:
         """
         shown, asked = [self._status, self._cancel, self._timer], into[-1]
 
-        def follow(name: str | None, last: Asked | None) -> list[Any]:
+        def follow(name: str | None, last: SearchForm | None) -> list[Any]:
             now = self.status(name)
             running = self._is_running(name)
             return [*now, *([gr.skip()] * len(into) if running else ended(name, last))]
@@ -123,7 +123,7 @@ class Manage:
 
     def tag(self, name: str | None, text: str | None) -> list[Any]:
         """Gives each picture the labels that fit it."""
-        labels = list(dict.fromkeys(conditions((text or "").replace("、", ","))))
+        labels = list(dict.fromkeys(split_filters((text or "").replace("、", ","))))
         if not labels:
             return self._told(name, notice(words.NO_LABELS, words.NO_LABELS_TOLD, kind="wrong"))
         return self._begin(name, lambda known: self._jobs.tag(known, labels, None))
@@ -221,5 +221,5 @@ def _tagged(report: TagReport, collection: str | None) -> str:
     return notice(head) + f'<p class="chips">{links}</p>'
 
 
-def _with_tag(label: str, collection: str | None) -> Asked:
-    return Asked(collection=collection, where=f"tag={label}")
+def _with_tag(label: str, collection: str | None) -> SearchForm:
+    return SearchForm(collection=collection, where=f"tag={label}")

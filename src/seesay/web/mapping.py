@@ -10,7 +10,7 @@ from seesay.search.catalog.map import Map, Point
 from seesay.search.collection import Collection
 from seesay.text import to_unicode
 from seesay.web import words
-from seesay.web.cards import notice, picked_card
+from seesay.web.cards import notice, picked_tile
 from seesay.web.report import Bilingual, both
 
 Content = Literal["image", "text", "place"]
@@ -41,7 +41,7 @@ def picked(collection: Collection, name: str, units: Sequence[int]) -> str:
     known = collection.store.passages.get(units[:_MOST_PICKED])
     items = {one.id: one for one in collection.store.files.get({unit.file for unit in known})}
     cards = "".join(
-        picked_card(unit, items[unit.file].path, name) for unit in known if unit.file in items
+        picked_tile(unit, items[unit.file].path, name) for unit in known if unit.file in items
     )
     told = both(words.fill(words.PICKED, count=len(units)))
     return f'<h3>{told}</h3><ul class="cards small">{cards}</ul>' if units else ""

@@ -18,7 +18,7 @@ from seesay.search.library import Library
 from seesay.web import words
 from seesay.web.address import LONGEST
 from seesay.web.allowlist import AllowList
-from seesay.web.asking import Asked
+from seesay.web.asking import SearchForm
 from seesay.web.browser import script
 from seesay.web.browser.plane import PLANE
 from seesay.web.browser.style import STYLE
@@ -107,7 +107,7 @@ class _Page:
         """The handlers that change a collection, which a read-only server does not have."""
         handlers = self._handlers
 
-        def remove(event: gr.EventData, last: Asked | None, *values: Any) -> list[Any]:
+        def remove(event: gr.EventData, last: SearchForm | None, *values: Any) -> list[Any]:
             return handlers.remove(event._data, last, *values)
 
         inputs = [self._asked, *self._form.inputs]
@@ -153,7 +153,7 @@ class _Page:
         gr.on([*asks, form.without.submit], handlers.search, form.inputs, shown, **_LAST, **_QUIET)
         gr.on(refines, handlers.refine, form.inputs, shown, **_LAST, **_QUIET)
 
-        def act(event: gr.EventData, last: Asked | None, *values: Any) -> tuple[Any, ...]:
+        def act(event: gr.EventData, last: SearchForm | None, *values: Any) -> tuple[Any, ...]:
             return handlers.act(event._data, last, *values)
 
         found = [results, asked, form.words, *form.filters, form.folders]

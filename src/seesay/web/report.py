@@ -14,7 +14,7 @@ Bilingual = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class Tile:
     """One find."""
 
     name: str
@@ -42,7 +42,7 @@ class Section:
     """Thumbnails of the pictures that were asked with."""
     remark: Bilingual = ("", "")
     no_good_match: bool = False
-    cards: tuple[Card, ...] = ()
+    cards: tuple[Tile, ...] = ()
 
 
 def to_page(
@@ -109,7 +109,7 @@ def _section(section: Section) -> str:
     )
 
 
-def _card(card: Card) -> str:
+def _card(card: Tile) -> str:
     if card.picture is not None:
         shown = f'<img loading="lazy" alt="{escape(card.name)}" src="{_data(card.picture)}">'
     else:
@@ -119,7 +119,7 @@ def _card(card: Card) -> str:
     return f'<li class="card">{shown}<div class="told">{_caption(card)}</div></li>'
 
 
-def _caption(card: Card) -> str:
+def _caption(card: Tile) -> str:
     place = f"{card.folder}/{card.name}" if card.folder else card.name
     name = f'<span class="name" title="{escape(place)}">{escape(card.name)}</span>'
     note = f'<span class="note">{both(card.note)}</span>' if any(card.note) else ""

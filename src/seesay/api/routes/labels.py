@@ -60,7 +60,7 @@ def _add_classify(router: APIRouter, service: Service) -> None:
 
 def _add_tags(router: APIRouter, service: Service) -> None:
     def begun(name: str, body: TagsBody) -> Response:
-        return answer(service.jobs.tag(name, body.labels, body.condition()), 202)
+        return answer(service.jobs.tag(name, body.labels, body.filter()), 202)
 
     @router.post(
         "/v1/tags",

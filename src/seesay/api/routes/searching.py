@@ -34,7 +34,7 @@ def search_routes(service: Service) -> APIRouter:
 
     def searched(name: str, collection: Collection, waiting: Waiting) -> Response:
         results = collection.search(queues[name].query(waiting, collection))
-        service.metrics.searched(name)
+        service.metrics.count_search(name)
         return answer(results)
 
     @router.post(
@@ -63,7 +63,7 @@ def search_routes(service: Service) -> APIRouter:
                 body.units,
                 images=body.pictures(service.config),
                 unlike=body.unlike,
-                condition=body.condition(),
+                condition=body.filter(),
                 count=body.count,
                 offset=body.offset,
             )

@@ -53,7 +53,7 @@ class Removed:
     """How many; they stay where they are on the disk."""
 
 
-def unit_routes(service: Service) -> APIRouter:
+def passage_routes(service: Service) -> APIRouter:
     """/v1/units, /v1/thumbnails, /v1/duplicates and /v1/remove."""
     router = APIRouter(tags=["units"])
     _add_units(router, service)

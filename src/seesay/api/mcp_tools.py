@@ -102,7 +102,7 @@ Size = Annotated[
 ]
 
 
-class FoundUnit(TypedDict):
+class PassageSummary(TypedDict):
     """One find."""
 
     unit: int
@@ -113,14 +113,14 @@ class FoundUnit(TypedDict):
     duplicates: int
 
 
-class Found(TypedDict):
+class SearchAnswer(TypedDict):
     """The answer to a search."""
 
     collection: str
     no_good_match: bool
     message: str
     notes: list[str]
-    hits: list[FoundUnit]
+    hits: list[PassageSummary]
 
 
 class Tools:
@@ -153,7 +153,7 @@ class Tools:
             float | None, Field(ge=0, le=100, description="Leave out what is less sure (0-100).")
         ] = None,
         collection: CollectionName = None,
-    ) -> Found:
+    ) -> SearchAnswer:
         """Find the user's own pictures and notes by what they show or say, in Chinese or English.
 
         Returns finds with their number (`unit`), path, kind, `confidence` (0-100: how likely it is
@@ -227,7 +227,7 @@ class Tools:
             return sendable(found.page(offset, min(count, self._most)))
 
 
-def _found(results: Results, collection: str) -> Found:
+def _found(results: Results, collection: str) -> SearchAnswer:
     if not results.hits:
         message = "Nothing was found: the collection has nothing that the filters let through."
     elif results.no_good_match:
@@ -237,17 +237,17 @@ def _found(results: Results, collection: str) -> Found:
         )
     else:
         message = f"{len(results.hits)} finds, the best first. Look at pictures with show."
-    return Found(
+    return SearchAnswer(
         collection=collection,
         no_good_match=results.no_good_match,
         message=message,
         notes=[note.en for note in results.explain.notes],
-        hits=[_found_unit(hit) for hit in results.hits],
+        hits=[_summary(hit) for hit in results.hits],
     )
 
 
-def _found_unit(hit: Hit) -> FoundUnit:
-    return FoundUnit(
+def _summary(hit: Hit) -> PassageSummary:
+    return PassageSummary(
         unit=hit.unit,
         path=to_unicode(hit.path),
         kind=hit.kind,

@@ -1,4 +1,8 @@
-"""The MCP server around the tools, alone or behind the guard of the API."""
+"""The collections as tools for assistants: an MCP server around `Tools`.
+
+Assistants start it themselves and talk over stdin and stdout (`seesay mcp`), or reach it at /mcp of
+`seesay serve`, behind the guard of the API.
+"""
 
 import json
 import logging
@@ -23,7 +27,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError(str(error.name).partition(".")[0], "serve") from None
 
 from seesay.api.failures import RefusedError, explained
-from seesay.api.mcp.tools import Tools
+from seesay.api.mcp_tools import Tools
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -61,7 +65,7 @@ def build_mcp(
         log_level="WARNING",
     )
     server.warm_up = warm_up
-    tools = Tools(library, most, None if service is None else service.metrics.searched)
+    tools = Tools(library, most, None if service is None else service.metrics.count_search)
     searches, pictures, long = None, None, None
     if service is not None:
         searches, pictures, long = service.searches, service.pictures, service.long

@@ -174,7 +174,7 @@ def test_words_that_nothing_holds_find_nothing_by_keyword(library, capsys, langu
 def test_explain_says_what_each_lane_did(library, capsys, language):
     assert run(["search", "rocket", "--explain"]) == 0
     out = capsys.readouterr().out
-    for en, zh in (("lane", "通道"), ("picture #", "画面 #"), ("threshold", "阈值")):
+    for en, zh in (("retriever", "检索方式"), ("picture #", "画面 #"), ("threshold", "阈值")):
         assert {"en": en, "zh": zh}[language] in out
 
 

@@ -71,7 +71,7 @@ def _show(built: "list[BuiltIndex]") -> None:
 
     heads = [
         say("model", "模型"),
-        say("lane", "通道"),
+        say("searched by", "检索方式"),
         say("vectors", "向量"),
         say("engine", "引擎"),
         say("index", "索引"),

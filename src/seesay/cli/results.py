@@ -132,7 +132,7 @@ def _draw(results: "Results") -> None:
 
 
 def draw_explanation(results: "Results") -> None:
-    """What each lane did with the query, and where it put each find."""
+    """What each retriever did with the query, and where it put each find."""
     from seesay.search.asking.fusion import METHOD
 
     explain = results.explain
@@ -145,11 +145,18 @@ def draw_explanation(results: "Results") -> None:
     if parts:
         heads = [say("asked for", "查询内容"), say("kind", "类型"), say("weight", "权重")]
         print_table(heads, parts)
-    heads = [say("lane", "通道"), say("weight", "权重"), say("found", "找到"), say("how", "方式")]
+    heads = [
+        say("retriever", "检索方式"),
+        say("weight", "权重"),
+        say("found", "找到"),
+        say("how", "方式"),
+    ]
     heads += [say("does not fit", "不相符"), say("fits", "相符"), say("best", "最好")]
     print_table(heads, [_lane_row(lane) for lane in explain.lanes])
     ranks = [[_short(hit.path), f"{hit.score:.4f}", _places(hit)] for hit in results.hits]
-    print_table([say("file", "文件"), say("fused", "融合分数"), say("lanes", "各通道名次")], ranks)
+    print_table(
+        [say("file", "文件"), say("fused", "融合分数"), say("ranks", "各种方式的名次")], ranks
+    )
     told = [
         say("threshold", "阈值") + f" {explain.threshold:.0f}%",
         say(METHOD.en, METHOD.zh),
@@ -195,7 +202,7 @@ def _quoted(expression: str) -> list[str]:
 
 
 def _places(hit: "Hit") -> str:
-    """Where each lane put it; BM25 has no scale, so that it would say nothing."""
+    """Where each retriever ranked it; BM25 has no scale, so that it would say nothing."""
     places = [
         f"{_found_as(hit, one.lane)[_spoken()]} #{one.rank}"
         + ("" if one.lane == "keyword" else f" ({one.score:.3f})")
@@ -284,7 +291,7 @@ def to_tile(collection: "Collection", hit: "Hit") -> "Tile":
 
 
 def retrievers_of(hit: "Hit") -> tuple[str, str]:
-    """Which lanes found it, in English and in Chinese; how many copies were left out."""
+    """Which retrievers found it, in English and in Chinese; how many copies were left out."""
     names = [_found_as(hit, one.lane) for one in hit.lanes]
     english, chinese = ", ".join(n for n, _ in names), "、".join(n for _, n in names)
     if hit.duplicates:

@@ -30,7 +30,7 @@ def stats(collection: Collection = None, json: Json = False) -> None:
         print_table(heads, [_space(space) for space in found.spaces])
     indexes = [row for space in found.spaces for row in _indexes(space)]
     if indexes:
-        heads = [say("model", "模型"), say("lane", "通道"), say("engine", "引擎")]
+        heads = [say("model", "模型"), say("searched by", "检索方式"), say("engine", "引擎")]
         heads += [say("index", "索引"), say("place", "位置")]
         print_table(heads, indexes)
 

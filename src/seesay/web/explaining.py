@@ -3,6 +3,7 @@
 from html import escape
 from pathlib import PurePath
 
+from seesay.search.asking.fusion import METHOD
 from seesay.search.asking.results import Explain, PartReport, Results, RetrieverReport
 from seesay.text import to_unicode
 from seesay.web import words
@@ -11,9 +12,9 @@ from seesay.web.report import Bilingual, both
 
 
 def explanation(results: Results) -> str:
-    """A panel that opens: what was understood, what each lane did, where each find stood."""
+    """A panel that opens: what was understood, what each retriever did, where each find stood."""
     explain = results.explain
-    told = [*map(_part, explain.parts), *map(_lane, explain.lanes), *_rest(explain, results)]
+    told = [*map(_part, explain.parts), *map(_retriever, explain.lanes), *_rest(explain, results)]
     notes = "".join(f"<li>{both((note.en, note.zh))}</li>" for note in explain.notes)
     rows = "".join(
         f"<tr><td>{escape(_name(hit.path))}</td><td>{hit.confidence:.0f}%</td><td>"
@@ -47,7 +48,7 @@ def _part(part: PartReport) -> Bilingual:
     return f"SearchForm for: the {english} {shown}{counts}.", f"要找的{chinese}：{shown}{weighs}。"
 
 
-def _lane(lane: RetrieverReport) -> Bilingual:
+def _retriever(lane: RetrieverReport) -> Bilingual:
     english, chinese = words.LANES[lane.lane]
     en = f"By {english}: {lane.found} candidates"
     zh = f"按{chinese}：{lane.found} 个候选"
@@ -69,8 +70,8 @@ def _rest(explain: Explain, results: Results) -> list[Bilingual]:
     if len(explain.lanes) > 1:
         told.append(
             (
-                f"Sorted {explain.fusion}.",
-                f"排序方式：{explain.fusion}。",
+                f"Sorted {METHOD.en}.",
+                f"排序方式：{METHOD.zh}。",
             )
         )
     told.append(

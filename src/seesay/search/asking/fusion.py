@@ -42,9 +42,9 @@ from seesay.search.catalog.store import Store
 from seesay.text import Text
 
 METHOD = Text(
-    "by confidence; likely pictures, and likely texts, by the sum over lanes of "
+    "by confidence; likely pictures, and likely texts, by the sum over retrievers of "
     f"weight / ({K} + rank); pictures and texts about as likely in turn",
-    f"按匹配度；可能相符的图片之间、文字之间，按各通道 权重 / ({K} + 名次) 之和；"
+    f"按匹配度；可能相符的图片之间、文字之间，按各种检索方式的 权重 / ({K} + 名次) 之和；"
     "匹配度相近的图片与文字交替排列",
 )
 

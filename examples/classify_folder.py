@@ -8,13 +8,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import seesay
-from seesay.data.folders import list_images
-from seesay.inference.classifier import ZeroShotClassifier
 
 
 def main(model: str, folder: str, classes: list[str]) -> None:
-    files = list_images(Path(folder))
-    result = ZeroShotClassifier(seesay.load(model), classes).classify(files)
+    files = seesay.list_images(Path(folder))
+    result = seesay.Classifier(seesay.load(model), classes).classify(files)
     sorted_files = defaultdict(list)
     for row, prediction in zip(result.rows, result.predictions, strict=True):
         sorted_files[prediction.label or "none of these"].append(files[row].name)

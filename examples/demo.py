@@ -11,15 +11,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import seesay
 from photographs import folder
 from seesay.cli.index import summary
 from seesay.cli.messages import language, say
 from seesay.cli.output import print_table, progress, write_text
 from seesay.cli.results import to_tile
-from seesay.data.folders import list_images
-from seesay.search.asking.results import Results
-from seesay.search.collection import Collection
-from seesay.search.filtering import make_filter
 from seesay.web.report import Bilingual, Section, to_page
 
 HERE = Path(__file__).parent
@@ -56,8 +53,12 @@ def main(place: str = "demo", model: str | None = None) -> None:
     base = Path(place).absolute()
     shutil.rmtree(base / "collection", ignore_errors=True)
     base.mkdir(exist_ok=True)
-    files = [*list_images(folder()), HERE / "documents", write_subjects(base / "subjects.csv")]
-    with Collection.open(base / "collection", create=True, model=model) as collection:
+    files = [
+        *seesay.list_images(folder()),
+        HERE / "documents",
+        write_subjects(base / "subjects.csv"),
+    ]
+    with seesay.open(base / "collection", create=True, model=model) as collection:
         with progress(say("files", "文件")) as tell:
             report = collection.index(
                 files, on_progress=lambda p: tell(p.done, p.total or 0, p.failed)
@@ -98,14 +99,13 @@ def write_subjects(file: Path) -> Path:
     return file
 
 
-def answer(collection: Collection, question: Question) -> Section:
+def answer(collection: seesay.Collection, question: Question) -> Section:
     """Print what is found, and return it for the page."""
     asked = (folder() / question.picture,) if question.picture else ()
     if asked:
         results = collection.similar(asked, count=COUNT)
     else:
-        condition = make_filter(where=question.where)
-        results = collection.search(question.words, condition=condition, count=COUNT)
+        results = collection.search(question.words, where=question.where, count=COUNT)
     show(question, results)
     units = [unit for picture in asked for unit in collection.passages_of(picture)]
     return Section(
@@ -117,7 +117,7 @@ def answer(collection: Collection, question: Question) -> Section:
     )
 
 
-def show(question: Question, results: Results) -> None:
+def show(question: Question, results: seesay.Results) -> None:
     print(f"\n{say(*question.shows)}: {question.words or question.picture}")
     if results.no_good_match:
         print(say("no good match; the nearest:", "没有足够相符的结果，最接近的是："))

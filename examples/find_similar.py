@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import seesay
-from seesay.data.folders import list_images
 
 
 def main(model: str, folder: str, picture: str) -> None:
     embedder = seesay.load(model)
-    files = list_images(Path(folder))
+    files = seesay.list_images(Path(folder))
     images = embedder.embed_images(files)
     query = embedder.embed_images([picture]).vectors[0]
     cosines = images.vectors @ query

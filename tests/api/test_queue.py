@@ -13,6 +13,7 @@ from seesay.api.work import Work
 from seesay.errors import ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.search.collection import Collection
+from seesay.text import Text
 
 WORDS = ["a cat", "一只猫", "a rocket at night", "月球表面", "a cat"]
 
@@ -96,7 +97,7 @@ def test_the_server_keeps_nothing_of_searches_that_nobody_waits_for(album, monke
             return super().add(body)
 
     async def refuse(*_):
-        raise RefusedError(503, "Busy", "come again")
+        raise RefusedError(503, "Busy", Text("come again", "请稍后再试"))
 
     monkeypatch.setattr(searching, "SearchQueue", Kept)
     monkeypatch.setattr(Work, "__call__", refuse)

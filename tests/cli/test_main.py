@@ -120,9 +120,10 @@ def test_wrong_use_is_told_in_chinese_without_english_words(arguments, said, cap
         assert word not in err
 
 
-def test_what_the_library_raises_about_models_stays_english(capsys, language):
+def test_what_the_library_raises_is_told_in_the_readers_language(capsys, language):
     assert run(["embed", "--text", "a", "--model", "no-such-model"]) == 1
-    assert "there is no model 'no-such-model'" in capsys.readouterr().err
+    told = {"en": "there is no model 'no-such-model'", "zh": "没有模型 'no-such-model'"}
+    assert told[language] in capsys.readouterr().err
 
 
 def test_with_json_errors_are_json_too(capsys):

@@ -162,7 +162,8 @@ def write_manifest(
 
 def _names(notes: Mapping[str, Any]) -> set[str]:
     """The files of a generation but its manifest."""
-    return {UNITS, *(() if notes.get(HELD) is True else (ROWS,)), *(notes.get("files") or ())}
+    own = map(str, notes.get("files") or ())  # a damaged manifest may hold anything
+    return {UNITS, *(() if notes.get(HELD) is True else (ROWS,)), *own}
 
 
 def sync(path: Path) -> None:

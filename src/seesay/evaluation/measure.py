@@ -24,7 +24,7 @@ class Measure(Protocol):
         """Read the data, once. Raises DataError where it cannot be measured on."""
 
     def measure(self, embedder: Embedder) -> Iterator[tuple[str, float]]:
-        """Each name with its value; higher is better."""
+        """The value of each measure by its name. Higher is better."""
 
 
 MEASURES: dict[str, type[Measure]] = {

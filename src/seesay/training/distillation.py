@@ -54,7 +54,7 @@ class DistillationConfig(ObjectiveConfig):
     )
     """By language, sentences with {} for the name of a class; one is drawn each time."""
     names: int = 256
-    """Classes in a step, drawn at random."""
+    """How many classes are drawn at random for each step."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

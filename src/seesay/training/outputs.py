@@ -1,4 +1,4 @@
-"""What a run produces: measurements and checkpoints on its way, and the exported model."""
+"""What a run writes: measurements and checkpoints while it trains, and the exported model."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -51,7 +51,7 @@ class Segmenter:
         return self._tokenizer.cut(text)
 
     def cut_for_search(self, text: str) -> Iterator[str]:
-        """The same, and the shorter words inside of long ones."""
+        """Like `cut`, but also yields the shorter words inside long ones."""
         self._learn(text)
         return self._tokenizer.cut_for_search(text)
 

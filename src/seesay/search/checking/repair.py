@@ -47,7 +47,7 @@ _ORPHANS = (  # what others belong to comes first
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltIndex:
-    """One index after `rebuild`."""
+    """An index that `rebuild` has built."""
 
     model: str
     modality: Modality

@@ -10,7 +10,7 @@ import pytest
 from photographs import folder
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.load import load
-from seesay.search.asking.query import Asked, Query
+from seesay.search.asking.query import Query, QueryArguments
 from seesay.search.collection import Collection
 from tiny_checkpoint import write_checkpoint
 
@@ -117,8 +117,8 @@ def test_help_shows_every_argument_of_a_search():
     shown = signature(Collection.search).parameters
     asked = signature(Query.of).parameters
     assert [*shown] == ["self", "query", *[*asked][1:]] and len(shown) > 10
-    assert [*Asked.__annotations__] == [*asked][1:]
-    assert all(shown[name] == asked[name] for name in Asked.__annotations__)
+    assert [*QueryArguments.__annotations__] == [*asked][1:]
+    assert all(shown[name] == asked[name] for name in QueryArguments.__annotations__)
 
 
 def test_an_empty_collection_and_an_empty_wish_say_what_to_do(tmp_path, models):

@@ -21,7 +21,7 @@ from seesay.search.asking.duplicates import (
     removable,
 )
 from seesay.search.asking.likeness import THRESHOLD, FoldedHit, fold
-from seesay.search.asking.query import Asked, Query, spelled_out
+from seesay.search.asking.query import Query, QueryArguments, spelled_out
 from seesay.search.asking.results import Hit, Results
 from seesay.search.asking.searcher import Searcher
 from seesay.search.asking.tags import TagReport, tag
@@ -231,7 +231,7 @@ class Collection:
     # What asks it
 
     @spelled_out
-    def search(self, query: str | Query = "", **asked: Unpack[Asked]) -> Results:
+    def search(self, query: str | Query = "", **asked: Unpack[QueryArguments]) -> Results:
         """The passages that fit best; `Query.of` says what each argument means.
 
         Raises ConfigError for a query that asks for nothing, and for a Query with further

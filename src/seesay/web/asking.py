@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from seesay.errors import ConfigError
-from seesay.search.asking.query import Asked
+from seesay.search.asking.query import QueryArguments
 from seesay.search.asking.results import Results
 from seesay.search.catalog.filters import Compare, Filter, Not
 from seesay.search.collection import Collection
@@ -61,7 +61,7 @@ def search(collection: Collection, asked: SearchForm, *, count: int = PAGE) -> R
             )
         )
     where: list[Filter | str] = [*split_filters(asked.where)]
-    query: Asked = {
+    query: QueryArguments = {
         "where": where,
         "folders": asked.folders,
         "since": asked.since.strip() or None,

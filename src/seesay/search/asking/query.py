@@ -180,7 +180,7 @@ class Query:
         return replace(self, parts=(*wanted, *self.parts, *unwanted), lanes=lanes)
 
 
-class Asked(TypedDict, total=False):
+class QueryArguments(TypedDict, total=False):
     """The arguments of `Query.of` but for the words."""
 
     images: ImageSource | Sequence[ImageSource]

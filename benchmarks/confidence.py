@@ -179,7 +179,7 @@ def alike(embedder: Embedder) -> None:
     likely = []
     with searching(embedder, vectors) as searcher:
         for kitchen in kitchens:
-            results = searcher.similar([kitchen + 1], count=len(photographs))
+            results = searcher.search(Query(like=(kitchen + 1,), count=len(photographs)))
             sure = {int(Path(hit.path).stem): hit.confidence for hit in results.hits}
             likely.append(
                 [

@@ -1,5 +1,10 @@
 """One configuration for both languages: `make docs` builds docs/en and docs/zh with it."""
 
+from sphinx.application import Sphinx
+from sphinx.search.zh import SearchChinese
+
+from seesay.search.catalog.segmenter import Segmenter
+
 project = "seesay"
 author = "The seesay authors"
 project_copyright = "2026, The seesay authors"
@@ -22,3 +27,20 @@ html_sidebars = {
         "sidebar/scroll-end.html",
     ]
 }
+
+
+class Chinese(SearchChinese):
+    """Sphinx's index of the words of Chinese pages, which would load jieba's dictionary twice."""
+
+    def __init__(self, options: dict[str, str]) -> None:
+        super().__init__({**options, "dict": ""})
+        self._segmenter = Segmenter()
+
+    def split(self, input: str) -> list[str]:
+        latin = self.latin1_letters.findall(input)
+        self.latin_terms.update(latin)
+        return [*self._segmenter.cut_for_search(input), *latin]
+
+
+def setup(app: Sphinx) -> None:
+    app.add_search_language(Chinese)

@@ -103,7 +103,7 @@ def answer(collection: seesay.Collection, question: Question) -> Section:
     """Print what is found, and return it for the page."""
     asked = (folder() / question.picture,) if question.picture else ()
     if asked:
-        results = collection.similar(asked, count=COUNT)
+        results = collection.search(like=asked, count=COUNT)
     else:
         results = collection.search(question.words, where=question.where, count=COUNT)
     show(question, results)

@@ -1,6 +1,8 @@
 """What the pages say is true of the code: commands exist, blocks run, links lead somewhere."""
 
 import re
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -40,6 +42,18 @@ def block_id(value: object) -> str:
 def test_the_reference_pages_say_what_the_source_says():
     names = [page.relative_to(ROOT).as_posix() for page in generate.stale()]
     assert names == [], "run `python docs/generate.py`"
+
+
+def test_chinese_pages_are_indexed_by_words_without_loading_the_dictionary_of_jieba():
+    index = (
+        "import conf, jieba; print(conf.Chinese({}).split('长江大桥 CLIP'), jieba.dt.initialized)"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", index]
+    told = subprocess.run(command, cwd=ROOT / "docs", check=True, capture_output=True, text=True)
+    assert (told.stdout, told.stderr) == (
+        "['长江', '大桥', '长江大桥', ' ', 'CLIP', 'CLIP'] False\n",
+        "",
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

@@ -50,6 +50,7 @@ def test_words_pictures_and_filters_work_together(client, pictures):
 
     assert ask(images=[data_url("rocket.jpg")], count=1) == ["rocket.jpg"]
     assert ask(query="长江大桥", type="text")[0] == "桥.txt"
+    assert ask(query="长江大桥", type="sheet") == []
     assert ask(query="rocket", folders=[str(pictures / "notes")])[0] == "rocket.md"
     square = set(ask(where=["width=512"], count=50))
     moon = square & {"moon.png", "the moon again.png"}  # equal: either stands for both

@@ -1,28 +1,12 @@
 """Contact sheets: any name and text is drawn inside its cell."""
 
-import io
-
 import pytest
 from PIL import Image
 
-from photographs import folder
+from made_tiles import card
 from seesay.cli import contact_sheet
 from seesay.cli.contact_sheet import draw, write_contact_sheet
 from seesay.errors import DataError
-from seesay.web.report import Tile
-
-
-def small(name: str) -> bytes:
-    with Image.open(folder() / name) as picture:
-        shrunk = picture.convert("RGB")
-    shrunk.thumbnail((128, 128))
-    stream = io.BytesIO()
-    shrunk.save(stream, "WEBP")
-    return stream.getvalue()
-
-
-def card(name: str = "chelsea.png", **changes) -> Tile:
-    return Tile(**{"name": name, "folder": "/photos", "picture": small("chelsea.png"), **changes})
 
 
 def test_a_contact_sheet_holds_the_pictures_in_rows(tmp_path):

@@ -2,12 +2,15 @@
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from inspect import signature
+from pathlib import Path
 
 import pytest
 
 from photographs import folder
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.load import load
+from seesay.search.asking.query import Query, QueryArguments
 from seesay.search.collection import Collection
 from tiny_checkpoint import write_checkpoint
 
@@ -76,8 +79,46 @@ def test_many_threads_search_one_collection(place, models):
 def test_similar_leaves_the_file_itself_out_and_takes_pictures_from_anywhere(place, models):
     with Collection.open(place / "c", model=models[0]) as collection:
         moon = str(place / "photos" / "moon.png")
-        assert moon not in [hit.path for hit in collection.similar([moon]).hits]
-        assert collection.similar([folder() / "moon.png"], count=1).hits[0].path == moon
+        assert moon not in [hit.path for hit in collection.search(like=moon).hits]
+        assert collection.search(like=folder() / "moon.png", count=1).hits[0].path == moon
+
+
+def test_more_of_the_same_takes_every_argument_of_a_search(place, models):
+    bridge = place / "photos" / "桥.txt"
+    with Collection.open(place / "c", model=models[0]) as collection:
+        (moon,) = collection.passages_of(place / "photos" / "moon.png")
+
+        def found(*words, **asked):
+            results = collection.search(*words, **asked)
+            return [Path(hit.path).name for hit in results.hits], results.explain
+
+        pictures, explain = found(like=moon)
+        assert sorted(pictures) == ["chelsea.png", "rocket.jpg"]
+        assert [lane.lane for lane in explain.lanes] == ["image"]
+        assert found(like=moon, where="file.name~rocket")[0] == ["rocket.jpg"]
+        assert found(like=moon, offset=1)[0] == pictures[1:]
+        assert found(like=moon, media="text")[0] == []
+        assert found(like=bridge)[0] == []  # texts find texts, and there is no other
+        assert sorted(found(like=[moon, bridge])[0]) == sorted(pictures)
+        assert "moon.png" not in found(like=moon, unlike=place / "photos" / "rocket.jpg")[0]
+        assert set(found("长江大桥", like=moon)[0]) == {*pictures, bridge.name}
+
+
+def test_a_query_takes_no_further_arguments(place, models):
+    query = Query.of("月亮")
+    with Collection.open(place / "c", model=models[0]) as collection:
+        with pytest.raises(ConfigError, match="given together with count, where;") as told:
+            collection.search(query, count=1, where="width>1")
+        assert "请把 count, where 交给 Query.of" in told.value.text.zh
+        assert collection.search(query).hits
+
+
+def test_help_shows_every_argument_of_a_search():
+    shown = signature(Collection.search).parameters
+    asked = signature(Query.of).parameters
+    assert [*shown] == ["self", "query", *[*asked][1:]] and len(shown) > 10
+    assert [*QueryArguments.__annotations__] == [*asked][1:]
+    assert all(shown[name] == asked[name] for name in QueryArguments.__annotations__)
 
 
 def test_an_empty_collection_and_an_empty_wish_say_what_to_do(tmp_path, models):

@@ -102,12 +102,12 @@ def test_folders_hold_what_is_below_them_and_nothing_beside(store, monkeypatch):
 
 
 def test_pictures_and_texts_are_told_apart(store):
-    assert found(store, kind="text") == [4]
-    assert found(store, kind="image") == [1, 2, 3]
+    assert found(store, media="text") == [4]
+    assert found(store, media="image") == [1, 2, 3]
 
 
 def test_a_filter_reads_as_it_could_be_written(tmp_path):
-    asked = make_filter(where=["width>=400"], folders=[tmp_path], kind="image")
+    asked = make_filter(where=["width>=400"], folders=[tmp_path], media="image")
     assert as_text(asked) == f"width>=400 & (file.folder={tmp_path}/…) & unit.kind=image"
 
 
@@ -134,7 +134,7 @@ def test_a_span_that_ends_before_it_begins_is_refused(store):
 
 
 def test_the_fields_of_a_filter_are_known():
-    asked = make_filter(where=["width>1", "camera!=x"], since="2024", kind="image")
+    asked = make_filter(where=["width>1", "camera!=x"], since="2024", media="image")
     assert set(fields_of(asked)) == {"width", "camera", "unit.kind", "file.modified"}
 
 

@@ -57,8 +57,8 @@ def test_a_folder_without_a_picture_is_told_of(embedder, tmp_path):
 def test_a_collection_takes_one_where_it_takes_several(collection, photos):
     cat = photos / "chelsea.png"
     assert collection.search(images=cat, count=1).hits[0].path == str(cat)
-    assert collection.similar(str(cat)).hits
-    assert collection.more_like(1, unlike=2).hits
+    assert collection.search(like=str(cat)).hits
+    assert collection.search(like=1, unlike=2).hits
     assert collection.tag("cat").pictures == 3
 
 
@@ -66,7 +66,7 @@ def test_a_search_takes_every_filter_by_name(collection, photos):
     cat = str(photos / "chelsea.png")
     (narrow,) = collection.search(where="file.name=chelsea.png", media="image", folders=photos).hits
     assert narrow.path == cat
-    assert len(collection.search(condition=Compare("width", ">=", 1)).hits) == 3
+    assert len(collection.search(where=Compare("width", ">=", 1)).hits) == 3
     wanted = collection.search("a cat", count=3)
     assert [hit.path for hit in collection.search("a cat", offset=1).hits] == [
         hit.path for hit in wanted.hits[1:]

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from seesay.data.batches import Batch, SourceBatch
 from seesay.models.dual_encoder import DualEncoder
 from seesay.objectives.contrastive import LOSSES, Contrastive, ContrastiveConfig
-from seesay.objectives.objective import View
+from seesay.objectives.objective import TrainedModel, View
 from seesay.objectives.positives import ids_of_batch
 from seesay.training.build import make_model, make_objectives
-from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
+from seesay.training.loop import TrainingStep
 from seesay.training.recipe import read_recipe
 from seesay.weights.dual_encoder_step import Towers
 from tiny_runs import write_run
@@ -76,7 +76,7 @@ def step_of(made, micro_batch=None, loss="softmax"):
         "first": (1.0, Contrastive(ContrastiveConfig(source="a", loss=loss))),
         "second": (0.5, Contrastive(ContrastiveConfig(source="a", languages="together"))),
     }
-    return DualEncoderStep(towers, made.model, objectives, micro_batch)
+    return TrainingStep(towers, towers, objectives, micro_batch)
 
 
 def gradients(model):
@@ -117,11 +117,42 @@ def test_what_two_objectives_ask_for_is_embedded_once(made, monkeypatch):
 
 def test_the_scale_stays_in_its_range(made):
     optimizer = torch.optim.SGD([made.model.log_scale], lr=1.0)
-    keep_scale_in_range(optimizer, made.model)
+    towers = Towers(made)
     for gradient, expected in ((-100.0, 4.6052), (100.0, 0.0)):
         made.model.log_scale.grad = torch.tensor(gradient)
         optimizer.step()
+        towers.keep_in_range()
         assert made.model.log_scale.item() == pytest.approx(expected, abs=1e-4)
+
+
+class Weighing(TrainedModel):
+    """A model of another family: it has no scale, and its loss takes none."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(16 * 16 * 3))
+
+    def forward(self, inputs):
+        return tuple(rows.flatten(1).float() @ self.weight for rows in inputs.values())
+
+
+class Lightness:
+    def inputs(self, batch):
+        return {View("images", "a"): batch.sources["a"].images}
+
+    def loss(self, outputs, batch):
+        return outputs[View("images", "a")].mean()
+
+
+@pytest.mark.parametrize("micro_batch", [None, 3])
+def test_a_model_without_a_scale_can_be_trained(micro_batch):
+    model, batch = Weighing(), batch_of()
+    step = TrainingStep(model, model, {"light": (2.0, Lightness())}, micro_batch)
+    loss = step(batch)
+    if loss.requires_grad:
+        loss.backward()
+    expected = 2 * batch.sources["a"].images.flatten(1).float().mean(dim=0)
+    torch.testing.assert_close(model.weight.grad, expected)
 
 
 # Predictions
@@ -141,7 +172,7 @@ def predictions(tmp_path, monkeypatch):
 
     torch.manual_seed(0)
     classifier = Classifier()
-    monkeypatch.setattr("seesay.training.predictions.load_classifier", lambda file: classifier)
+    monkeypatch.setattr("seesay.training.distillation.load_classifier", lambda file: classifier)
     names = [
         {"en": e, "zh": z}
         for e, z in zip(("red", "green", "blue", "white"), "红绿蓝白", strict=True)

@@ -198,13 +198,13 @@ def test_python_measures_what_the_recipe_asks_for(recipe, tmp_path):
 def test_a_loss_that_is_not_finite_names_the_batch_and_keeps_the_last_checkpoint(
     recipe, tmp_path, monkeypatch
 ):
-    call = module.DualEncoderStep.__call__
+    call = module.TrainingStep.__call__
 
     def spoilt(step, batch):
         return call(step, batch) * (math.nan if batch.step == 7 else 1)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module.DualEncoderStep, "__call__", spoilt)
+        patched.setattr(module.TrainingStep, "__call__", spoilt)
         with pytest.raises(TrainingError, match=r"step 8 has a loss of nan") as error:
             train(recipe())
     about = json.loads((tmp_path / "run" / "not-finite-step-8-process-0.json").read_text())

@@ -101,10 +101,10 @@ def test_what_was_learned_before_a_log_could_not_be_written_is_kept(
 
 
 def test_a_step_that_fails_halfway_is_not_kept(recipe, tmp_path, monkeypatch):
-    from seesay.training.dual_encoder import DualEncoderStep
+    from seesay.training.loop import TrainingStep
 
     calls = []
-    whole_step = DualEncoderStep.__call__
+    whole_step = TrainingStep.__call__
 
     def failing(step, batch):
         calls.append(step)
@@ -112,7 +112,7 @@ def test_a_step_that_fails_halfway_is_not_kept(recipe, tmp_path, monkeypatch):
             raise MemoryError
         return whole_step(step, batch)
 
-    monkeypatch.setattr(DualEncoderStep, "__call__", failing)
+    monkeypatch.setattr(TrainingStep, "__call__", failing)
     with pytest.raises(MemoryError):
         train(read_recipe(recipe))
     assert not list((tmp_path / "run").glob("checkpoints/step-*"))

@@ -1,28 +1,12 @@
 """Pages of results: nothing from outside, nothing run that a file name brought in."""
 
-import io
 import re
 from html.parser import HTMLParser
 
-from PIL import Image
-
-from photographs import folder
+from made_tiles import card, small
 from seesay.web.report import Section, Tile, file_link, to_page
 
 HOSTILE = '"><script>alert(1)</script>&<img src=x onerror=alert(2)>.jpg'
-
-
-def small(name: str) -> bytes:
-    with Image.open(folder() / name) as picture:
-        shrunk = picture.convert("RGB")
-    shrunk.thumbnail((128, 128))
-    stream = io.BytesIO()
-    shrunk.save(stream, "WEBP")
-    return stream.getvalue()
-
-
-def card(name: str = "chelsea.png", **changes) -> Tile:
-    return Tile(**{"name": name, "folder": "/photos", "picture": small("chelsea.png"), **changes})
 
 
 class Tags(HTMLParser):

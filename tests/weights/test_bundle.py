@@ -300,6 +300,8 @@ def test_a_new_family_is_a_module_and_a_line_of_the_table(published, tmp_path, m
         read=read,
         misfits=lambda blueprint, tokenizer: [],
         check=lambda bundle, folder: None,
+        build=lambda config, initial: Other(config),
+        extend=lambda model, initial: None,
         step=lambda bundle, autocast: bundle.model,
     )
     module = ModuleType("other_family")

@@ -30,7 +30,7 @@ from seesay.inference.classifier import NONE_ABOVE
 from seesay.search.asking.query import MOST_HITS, Query, RetrieverName
 from seesay.search.asking.tags import LONGEST_LABEL, MOST_LABELS
 from seesay.search.catalog.filters import Filter
-from seesay.search.filtering import PassageType, make_filter
+from seesay.search.filtering import make_filter
 from seesay.text import Text
 
 PICTURE = (
@@ -80,8 +80,8 @@ class _Narrowed(BaseModel):
     """Only what is not older than this day, month or year: 2024-05-31, 2024-05 or 2024."""
     until: Day | None = None
     """Only what is not newer than this day, month or year."""
-    type: PassageType | None = None
-    """Only pictures, texts, pages or moments."""
+    type: Name | None = None
+    """Only passages of this type: image, text, page, moment."""
     collection: Name | None = None
     """The name of a collection; the first one that is served where it is left out."""
 
@@ -89,7 +89,7 @@ class _Narrowed(BaseModel):
         """As search knows it."""
         folders = [folder for folder in self.folders if "\0" not in folder]
         return make_filter(
-            where=self.where, folders=folders, since=self.since, until=self.until, kind=self.type
+            where=self.where, folders=folders, since=self.since, until=self.until, media=self.type
         )
 
 
@@ -158,9 +158,25 @@ class SimilarBody(_Filtered):
     unlike: list[Number] = Field(default=[], max_length=MAX_UNITS)
     """Numbers of units that the hits should not be like."""
 
-    def pictures(self, config: ServerConfig) -> list[bytes]:
-        """The files inside of the request. Raises ImageError."""
-        return [read_data_url(url, config.max_pixels) for url in self.images]
+    def to_query(self, config: ServerConfig) -> Query:
+        """As search knows it. Raises ConfigError and ImageError for what cannot be asked."""
+        self.check(config)
+        if not self.units and not self.images:
+            raise ConfigError(
+                Text(
+                    "the request names no unit and no picture; expected at least one to be like; "
+                    "take the number of a hit of /v1/search",
+                    "请求没有指定条目或图片；至少应有一个作为比较对象；"
+                    "编号可从 /v1/search 的结果中取得",
+                )
+            )
+        return Query.of(
+            like=[*self.units, *(read_data_url(url, config.max_pixels) for url in self.images)],
+            unlike=self.unlike,
+            where=self.filter() or (),
+            count=self.count,
+            offset=self.offset,
+        )
 
 
 class ClassifyBody(BaseModel):

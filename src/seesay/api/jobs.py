@@ -113,7 +113,7 @@ class Jobs:
 
         return self._start(name, IndexingStatus, work)
 
-    def tag(self, name: str, labels: list[str] | None, condition: Filter | None) -> Status:
+    def tag(self, name: str, labels: list[str] | None, filter: Filter | None) -> Status:
         """Tag pictures with those of the labels that fit. Raises as `index` does, and ConfigError
         for labels that are too many or too long."""
         check_labels(labels or ())
@@ -125,7 +125,7 @@ class Jobs:
                 _set(job, progress=TaggingProgress(done=done, total=total))
 
             with cancelled_by(job.stop):
-                return collection.tag(labels, condition=condition, on_progress=tell)
+                return collection.tag(labels, where=filter or (), on_progress=tell)
 
         return self._start(name, TaggingStatus, work)
 

@@ -24,7 +24,6 @@ from seesay.api.config import (
 from seesay.errors import MissingExtraError, SeesayError
 from seesay.search.asking.query import MOST_HITS, Query
 from seesay.search.asking.results import Hit, Results
-from seesay.search.filtering import PassageType
 from seesay.search.plain import sendable
 from seesay.text import to_unicode
 
@@ -85,7 +84,10 @@ Until = Annotated[
     str | None,
     Field(max_length=MAX_DATE, description="Only up to this day, month or year, inclusive."),
 ]
-Type = Annotated[PassageType | None, Field(description="Only pictures, texts, pages or moments.")]
+Type = Annotated[
+    str | None,
+    Field(max_length=MAX_NAME, description="Only finds of this type: image, text, page or moment."),
+]
 CollectionName = Annotated[
     str | None,
     Field(

@@ -38,15 +38,11 @@ def export(
 
     writer_for(file)  # a wrong ending or folder is told before the work
     check_folder(file)
-    condition = make_filter(
-        where=where or (),
-        folders=folder or (),
-        since=since,
-        until=until,
-        kind=type,
+    filter = make_filter(
+        where=where or (), folders=folder or (), since=since, until=until, media=type
     )
     with opened(collection) as here, working(say("writing", "正在写入")):
-        count = here.export(file, condition=condition)
+        count = here.export(file, where=filter or ())
     if json:
         print_json({"file": str(file), "units": count})
     else:

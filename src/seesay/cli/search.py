@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,9 +23,6 @@ from seesay.cli.options import (
     Zero,
     most_misfits,
 )
-
-if TYPE_CHECKING:
-    pass
 
 Words = Annotated[
     list[str] | None,
@@ -169,13 +166,19 @@ def similar(
 ) -> None:
     from seesay.cli.opening import load_model, opened
     from seesay.cli.results import check_sheet, show_results, write_sheet
-    from seesay.search.filtering import make_filter
+    from seesay.search.asking.query import Query
 
     check_sheet(sheet)
-    condition = make_filter(where=where or (), folders=folder or (), kind=type)
+    asked = Query.of(
+        like=files,
+        where=where or (),
+        folders=folder or (),
+        media=type,
+        count=count or RESULTS,
+    )
     with opened(collection, device=device) as here:
         load_model(here)
-        results = here.similar(files, condition=condition, count=count or RESULTS)
+        results = here.search(asked)
         misfits = most_misfits(count, paths=paths or zero)
         show_results(results, as_json=json, paths=paths, zero=zero, explain=False, misfits=misfits)
         if sheet is not None:

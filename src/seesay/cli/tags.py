@@ -36,11 +36,11 @@ def tags(
     from seesay.search.plain import to_plain
 
     wanted = None if labels is None else _words(read_labels(labels), labels)
-    condition = make_filter(where=where or (), folders=folder or ())
+    filter = make_filter(where=where or (), folders=folder or ())
     with opened(collection, device=device) as here:
         load_model(here)
         with progress(say("pictures", "图片")) as tell:
-            report = here.tag(wanted, condition=condition, on_progress=tell)
+            report = here.tag(wanted, where=filter or (), on_progress=tell)
     if json:
         print_json(to_plain(report))
         return

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seesay.errors import ConfigError
 from seesay.text import Text
@@ -31,6 +31,22 @@ class View(NamedTuple):
     source -> the sum of losses of each image. "given": no model sees them, the loss gets them."""
     source: str
     """A section of [data], or a name of the objective's own."""
+
+
+class TrainedModel(nn.Module):
+    """A model as training calls it. Each family brings its own, whose `forward` takes rows by view
+    and gives what becomes of each, in float32 or wider."""
+
+    def scalars(self) -> Mapping[str, nn.Parameter | None]:
+        """What a loss takes beside the rows, by the names of its arguments."""
+        return {}
+
+    def keep_in_range(self) -> None:
+        """Called after each optimizer step."""
+
+    def figures(self) -> Mapping[str, float]:
+        """What the log shows of it."""
+        return {}
 
 
 @runtime_checkable

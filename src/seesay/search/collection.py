@@ -7,10 +7,9 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import cast
+from typing import Unpack
 
-from seesay.data.folders import several, several_images
-from seesay.data.images import ImageSource
+from seesay.data.folders import several
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.inference.load import load
@@ -22,7 +21,7 @@ from seesay.search.asking.duplicates import (
     removable,
 )
 from seesay.search.asking.likeness import THRESHOLD, FoldedHit, fold
-from seesay.search.asking.query import Query
+from seesay.search.asking.query import Query, QueryArguments, spelled_out
 from seesay.search.asking.results import Hit, Results
 from seesay.search.asking.searcher import Searcher
 from seesay.search.asking.tags import TagReport, tag
@@ -42,7 +41,7 @@ from seesay.search.checking.verify import (
     check_truth,
 )
 from seesay.search.description import Description, describe, newest
-from seesay.search.filtering import PassageType, check_filter
+from seesay.search.filtering import Where, check_filter, make_filter
 from seesay.search.indexing.fill import FillReport, fill
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions, IndexProgress, IndexReport
@@ -192,15 +191,15 @@ class Collection:
         self,
         labels: str | Sequence[str] | None = None,
         *,
-        condition: Filter | None = None,
+        where: Where = (),
         on_progress: Callable[[int, int, int], None] | None = None,
     ) -> TagReport:
         """Tag pictures with those of the labels that fit; kept as metadata under the key "tag"."""
         self._space()
         self.store.require_writable()
-        self._check(condition)
+        filter = self._filter(where)
         labels = None if labels is None else several(labels)
-        return tag(self.store, self.model.get(), labels, within=condition, on_progress=on_progress)
+        return tag(self.store, self.model.get(), labels, within=filter, on_progress=on_progress)
 
     def remove(
         self, paths: str | Path | Sequence[str | Path] = (), *, units: int | Sequence[int] = ()
@@ -231,40 +230,24 @@ class Collection:
 
     # What asks it
 
-    def search(  # noqa: PLR0913  # all that can be asked for
-        self,
-        query: str | Query = "",
-        *,
-        images: ImageSource | Sequence[ImageSource] = (),
-        without: str | Sequence[str] = (),
-        where: Filter | str | Sequence[str] = (),
-        folders: str | Path | Sequence[str | Path] = (),
-        since: str | None = None,
-        until: str | None = None,
-        media: PassageType | None = None,
-        count: int = 20,
-        offset: int = 0,
-        min_confidence: float | None = None,
-        condition: Filter | None = None,
-    ) -> Results:
-        """The passages that fit best; `Query.of` says what each argument means. `condition` is the
-        former name of `where`. A Query is searched for as it is, whatever else is given.
+    @spelled_out
+    def search(self, query: str | Query = "", **asked: Unpack[QueryArguments]) -> Results:
+        """The passages that fit best; `Query.of` says what each argument means.
 
-        Raises ConfigError for a query that asks for nothing, CollectionError for an empty
-        collection, ImageError for a picture that cannot be read."""
+        Raises ConfigError for a query that asks for nothing, and for a Query with further
+        arguments; CollectionError for an empty collection; ImageError for a picture that cannot be
+        read."""
         if isinstance(query, str):
-            query = Query.of(
-                query,
-                images=images,
-                without=without,
-                where=where if condition is None else condition,
-                folders=folders,
-                since=since,
-                until=until,
-                media=media,
-                count=count,
-                offset=offset,
-                min_confidence=min_confidence,
+            query = Query.of(query, **asked)
+        elif asked:
+            names = ", ".join(asked)
+            raise ConfigError(
+                Text(
+                    f"a Query is given together with {names}; expected the Query alone; give "
+                    f"{names} to Query.of",
+                    f"Query 与 {names} 同时给出；给了 Query 就不应再有别的参数；"
+                    f"请把 {names} 交给 Query.of",
+                )
             )
         return self._searching().search(query)
 
@@ -272,42 +255,6 @@ class Collection:
         """Prepare for several searches that come in a moment: their words are embedded together,
         which takes far less than one after the other."""
         self._searching().expect(queries)
-
-    def similar(
-        self,
-        paths: str | Path | Sequence[str | Path],
-        *,
-        condition: Filter | None = None,
-        count: int = 20,
-    ) -> Results:
-        """What is most like these files, which may be of the collection or not."""
-        units, images = [], []
-        for path in several(paths):
-            own = self.passages_of(path)
-            units += own
-            images += [] if own else [path]
-        return self._searching().similar(units, images=images, filter=condition, count=count)
-
-    def more_like(
-        self,
-        units: int | Sequence[int] = (),
-        *,
-        images: ImageSource | Sequence[ImageSource] = (),
-        unlike: int | Sequence[int] = (),
-        condition: Filter | None = None,
-        count: int = 20,
-        offset: int = 0,
-    ) -> Results:
-        """What is most like these units and pictures, and not like those of `unlike`; see
-        `Searcher.similar`."""
-        return self._searching().similar(
-            [units] if isinstance(units, int) else units,
-            images=cast(list[ImageSource], several_images(images)),
-            unlike=[unlike] if isinstance(unlike, int) else unlike,
-            filter=condition,
-            count=count,
-            offset=offset,
-        )
 
     def duplicates(self, *, threshold: float | None = None, exact: bool = False) -> Duplicates:
         """Groups of files of the same content and, unless `exact`, of pictures that show the same,
@@ -392,11 +339,9 @@ class Collection:
         """What the collection holds and takes."""
         return gather(self.store, tuple(known_roots(self.store)))
 
-    def export(self, file: str | Path, *, condition: Filter | None = None) -> int:
+    def export(self, file: str | Path, *, where: Where = ()) -> int:
         """Write vectors with what they stand for to a file; returns how many. See `export`."""
-        space = self._space()
-        self._check(condition)
-        return export(self.store, space, Path(file), condition)
+        return export(self.store, self._space(), Path(file), self._filter(where))
 
     def close(self) -> None:
         """Let go of everything. The collection cannot be used after."""
@@ -441,9 +386,11 @@ class Collection:
             )
         return space
 
-    def _check(self, condition: Filter | None) -> None:
-        if condition is not None:
-            check_filter(condition, self.store.metadata.types())
+    def _filter(self, where: Where) -> Filter | None:
+        filter = make_filter(where=where)
+        if filter is not None:
+            check_filter(filter, self.store.metadata.types())
+        return filter
 
     def _roots(self, paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
         return several(paths) or [*self.known_roots()]

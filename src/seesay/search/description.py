@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from seesay.search.asking.likeness import ThumbnailOf, candidates_among, likenesses
+from seesay.search.asking.query import Query
 from seesay.search.asking.results import Hit, Ranked, make_hits
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.drafts import Place
@@ -82,7 +83,8 @@ def _near(
 ) -> Sequence[str]:
     if not len(store.vectors.get(space.id, [passage.id])[0]):
         return ()  # it came a moment ago, and its vector is still to come
-    hits = [hit for hit in searcher.similar([passage.id], count=_NEAR).hits if hit.kind == "image"]
+    like = Query(like=(passage.id,), count=_NEAR)
+    hits = [hit for hit in searcher.search(like).hits if hit.kind == "image"]
     pairs = candidates_among(store, [passage.id, *(hit.unit for hit in hits)])
     own = [pair for pair in pairs if pair[0] == passage.id]
     alike = {other for _, other in likenesses(store, thumbnail, own)}

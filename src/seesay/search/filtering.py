@@ -10,7 +10,6 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 from seesay.data.folders import several
 from seesay.errors import CollectionError, ConfigError
@@ -26,7 +25,8 @@ _TYPES = {
 }
 _MOST_NAMED = 50
 
-PassageType = Literal["image", "text", "page", "moment"]
+Where = Filter | str | Sequence[Filter | str]
+"""A filter, a condition as in "width>=1000", or several of either, all of which must hold."""
 
 _CONDITION = re.compile(r"(?P<field>[^=<>!~]+?)\s*(?P<sign>>=|<=|!=|=|>|<|~)\s*(?P<value>.*)", re.S)
 _DAY = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
@@ -36,19 +36,21 @@ _SIGNS: dict[str, Operator] = {">=": ">=", "<=": "<=", ">": ">", "<": "<"}
 
 def make_filter(
     *,
-    where: Filter | str | Sequence[str] = (),
+    where: Where = (),
     folders: str | Path | Sequence[str | Path] = (),
     since: str | None = None,
     until: str | None = None,
-    kind: PassageType | None = None,
+    media: str | None = None,
 ) -> Filter | None:
     """All of these together; several folders as "one of them". None where nothing is asked. `where`
-    is a filter, or conditions as `parse_filter` reads them.
+    holds filters, or conditions as `parse_filter` reads them. `media` is a type of passages:
+    "image", "text", or another that a reader gives them, such as "page" or "moment".
 
     `since` and `until` are days, months or years (2024, 2024-05, 2024-05-31), both inclusive. They
     count for the day a picture was taken, or for the last change of a file that does not say.
     Raises ConfigError for what cannot be read."""
-    parts = [where] if isinstance(where, Filter) else [*map(parse_filter, several(where))]
+    conditions = [where] if isinstance(where, Filter | str) else where
+    parts = [one if isinstance(one, Filter) else parse_filter(one) for one in conditions]
     if folders:
         full = (os.path.abspath(os.path.expanduser(folder)) for folder in several(folders))
         parts.append(AnyOf(tuple(Compare("file.folder", "under", folder) for folder in full)))
@@ -64,8 +66,8 @@ def make_filter(
         parts.append(_dated(">=", _period(since)[0]))
     if until is not None:
         parts.append(_dated("<", _period(until)[1]))
-    if kind is not None:
-        parts.append(Compare("unit.kind", "=", kind))
+    if media is not None:
+        parts.append(Compare("unit.kind", "=", media))
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else All(tuple(parts))

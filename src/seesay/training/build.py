@@ -1,7 +1,5 @@
-"""Builds what a recipe describes: the model, its objectives, and the towers as they are trained."""
+"""Builds what a recipe describes: the model, its objectives, and both as they are trained."""
 
-from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -14,9 +12,8 @@ from torch.utils.checkpoint import checkpoint as compute_twice
 from seesay.data.tokenizers import Tokenizer, load_tokenizer
 from seesay.errors import ConfigError
 from seesay.inference.devices import has_bfloat16
-from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.mobilenet import MobileNet
-from seesay.objectives.objective import Objective, ObjectiveContext
+from seesay.objectives.objective import Objective, ObjectiveContext, TrainedModel
 from seesay.text import Text
 from seesay.training.distributed import Processes, share_model, transformer_blocks
 from seesay.training.optimizers import belongs
@@ -36,7 +33,7 @@ def make_model(recipe: Recipe, name: str) -> Bundle[Any]:
         bundle = load_bundle(place.folder, image_folder=place.image_folder, name=name)
         names = [n for n, _ in bundle.model.named_parameters()]
         check_model(recipe, bundle.model.config, names)
-        _add_bias(bundle.model, _initial(recipe))
+        family_of(bundle.model).extend(bundle.model, _initial(recipe))
     else:
         bundle = _from_parts(recipe, name)
     if recipe.model.image_weights is not None:
@@ -55,8 +52,7 @@ def _from_parts(recipe: Recipe, name: str) -> Bundle[Any]:
     tokenizer = _tokenizer(recipe)
     _check_vocabulary(c.architecture, c, tokenizer.vocab_size)
     torch.manual_seed(recipe.run.seed)
-    initial: Any = _initial(recipe) if c.architecture.bias_init is None else {}
-    model = DualEncoder(replace(c.architecture, **initial))
+    model = family_of(c.architecture).build(c.architecture, _initial(recipe))
     return Bundle(model=model, transform=c.transform, tokenizer=tokenizer, name=name)
 
 
@@ -67,14 +63,6 @@ def _initial(recipe: Recipe) -> dict[str, float]:
     for objective in sorted(recipe.objective.values(), key=lambda o: recipe.data[o.source].batch):
         initial |= objective.initial(recipe.data[objective.source].batch)
     return initial
-
-
-def _add_bias(model: DualEncoder, initial: Mapping[str, float]) -> None:
-    """Adds the bias that the sigmoid loss needs to a model trained without one; its scale stays."""
-    bias = initial.get("bias_init")
-    if model.bias is None and bias is not None:
-        model.config = replace(model.config, bias_init=bias)
-        model.bias = nn.Parameter(torch.full_like(model.log_scale.detach(), bias))
 
 
 def _tokenizer(recipe: Recipe) -> Tokenizer:
@@ -89,7 +77,7 @@ def _tokenizer(recipe: Recipe) -> Tokenizer:
     return Tokenizer(train_tokenizer(chain.from_iterable(texts), c.vocabulary), c.tokenizer)
 
 
-def _check_vocabulary(architecture: DualEncoderConfig, config: ModelConfig, tokens: int) -> None:
+def _check_vocabulary(architecture: Any, config: ModelConfig, tokens: int) -> None:
     text = architecture.text
     if text.vocab_size < tokens:
         size = f"model.architecture.text.vocab_size={text.vocab_size}"
@@ -102,7 +90,7 @@ def _check_vocabulary(architecture: DualEncoderConfig, config: ModelConfig, toke
         )
 
 
-def _check_sizes(model: DualEncoder, recipe: Recipe) -> None:
+def _check_sizes(model: Any, recipe: Recipe) -> None:
     for name, source in recipe.data.items():
         if source.size is not None and not isinstance(model.image, MobileNet):
             given, tower = f"data.{name}.size={source.size}", type(model.image).__name__
@@ -116,7 +104,7 @@ def _check_sizes(model: DualEncoder, recipe: Recipe) -> None:
             )
 
 
-def _load_image_tower(model: DualEncoder, file: Path) -> None:
+def _load_image_tower(model: Any, file: Path) -> None:
     if not isinstance(model.image, MobileNet):
         given, tower = f"model.image_weights={str(file)!r}", type(model.image).__name__
         raise ConfigError(
@@ -143,29 +131,26 @@ def make_objectives(
     }
 
 
-def make_towers(bundle: Bundle[Any], config: HardwareConfig, processes: Processes) -> nn.Module:
-    """The model as it is trained: in its precision, compiled, shared between processes."""
+def make_trained(
+    bundle: Bundle[Any], config: HardwareConfig, processes: Processes
+) -> tuple[TrainedModel, nn.Module]:
+    """The model as it is trained, in its precision and compiled; and the same shared between
+    processes. Parts that are frozen as a whole have no dropout."""
     model = bundle.model
     autocast = choose_autocast(config.precision, processes.device)
     dtype = torch.float64 if config.precision == "float64" else torch.float32
     model.to(processes.device, dtype).train()
-    _freeze_dropout(model)
+    for part in model.children():
+        if not any(p.requires_grad for p in part.parameters()):
+            part.eval()
     if config.recompute:
         for block in transformer_blocks(model):
             block.forward = partial(compute_twice, block.forward, use_reentrant=False)
+    trained = family_of(model).step(bundle, autocast)
     if config.compile:
-        model.image.compile()
-        model.text.compile()
-    towers = family_of(model).step(bundle, autocast)
-    scalars = [p for p in (model.log_scale, model.bias) if p is not None]
-    return share_model(towers, config.sharing, scalars)
-
-
-def _freeze_dropout(model: DualEncoder) -> None:
-    """Puts frozen towers into evaluation mode, so that they have no dropout."""
-    for tower in (model.image, model.text):
-        if not any(p.requires_grad for p in tower.parameters()):
-            tower.eval()
+        trained.compile()
+    scalars = [p for p in trained.scalars().values() if p is not None]
+    return trained, share_model(trained, config.sharing, scalars)
 
 
 def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:

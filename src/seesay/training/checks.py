@@ -9,20 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seesay.data.batches import Batch, Batches
 from seesay.data.tokenizers import Tokenizer
-from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
-from seesay.models.dual_encoder import DualEncoder
 from seesay.models.text_encoder import TextConfig
 from seesay.objectives.objective import Objective
 from seesay.text import Text
 from seesay.training.distributed import in_every_process, is_sharded
-from seesay.training.dual_encoder import DualEncoderStep
+from seesay.training.loop import TrainingStep
 from seesay.training.recipe import Recipe
-from seesay.weights.bundle import Bundle
+from seesay.weights.bundle import Bundle, family_of
 from seesay.weights.dual_encoder import SAME
 
 PICTURES, TEXTS = Text("pictures", "图片"), Text("texts", "文字")
@@ -122,17 +120,14 @@ def _check_vectors(
 ) -> None:
     inputs = {view: rows for one in objectives for view, rows in one.inputs(batch).items()}
     _check_padding(bundle, batch, writes=any(view.role == "captions" for view in inputs))
-    model, device = bundle.model.eval(), bundle.model.log_scale.device
-    transform = ImageTransform(bundle.transform)
+    model = bundle.model.eval()
+    embed, device = family_of(model).step(bundle, None), next(model.parameters()).device
+    told = {"images": (PICTURES, _about_images(recipe)), "texts": (TEXTS, _about_texts(recipe))}
     for view, rows in inputs.items():
-        if view.role not in ("images", "texts"):
-            continue
-        rows = rows.unique(dim=0)[: 2 * ROWS].to(device)
-        if view.role == "images":
-            vectors = model.embed_images(transform.normalise(rows).to(model.log_scale.dtype))
-            _check_different(PICTURES, view.source, vectors, _about_images(recipe))
-        else:
-            _check_different(TEXTS, view.source, model.embed_texts(rows), _about_texts(recipe))
+        if view.role in told:
+            what, remedy = told[view.role]
+            (vectors,) = embed({view: rows.unique(dim=0)[: 2 * ROWS].to(device)})
+            _check_different(what, view.source, vectors, remedy)
 
 
 def _check_different(what: Text, source: str, vectors: Tensor, remedy: Text) -> None:
@@ -197,7 +192,7 @@ def _check_padding(bundle: Bundle[Any], batch: Batch, *, writes: bool) -> None:
             )
 
 
-def check_gradients(step: DualEncoderStep, model: DualEncoder, batch: Batch) -> None:
+def check_gradients(step: TrainingStep, model: nn.Module, batch: Batch) -> None:
     """Raises ConfigError, in every process, where the loss of a batch has no gradient for a part
     that is trained. Weights, running statistics and gradients are unchanged afterwards."""
     statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]

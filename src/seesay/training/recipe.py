@@ -17,16 +17,15 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import TokenizerConfig
 from seesay.errors import ConfigError
 from seesay.evaluation.measure import MEASURES, Measure, measure_names
-from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
+from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.models.layers import require_finite, require_range
 from seesay.objectives.captioning import CaptioningConfig
 from seesay.objectives.contrastive import ContrastiveConfig
 from seesay.objectives.objective import ObjectiveConfig
 from seesay.text import Text
 from seesay.training.checkpoints import CheckpointConfig
-from seesay.training.distillation import DistillationConfig
+from seesay.training.distillation import DistillationConfig, PredictionsConfig
 from seesay.training.optimizers import OptimizerConfig, check_names
-from seesay.training.predictions import PredictionsConfig
 from seesay.training.run_log import LogConfig
 from seesay.training.settings import (
     ChosenByType,
@@ -37,6 +36,7 @@ from seesay.training.settings import (
     read_toml,
 )
 from seesay.training.tokenizer import VocabularyConfig
+from seesay.weights.bundle import family_of
 from seesay.weights.tensors import blank_model
 
 OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
@@ -298,8 +298,8 @@ def check_parts(recipe: Recipe) -> None:
         return
     _check_texts(recipe.model, architecture.text)
     _check_images(recipe.model, architecture.image)
-    names = [name for name, _ in blank_model(DualEncoder, architecture).named_parameters()]
-    check_model(recipe, architecture, names)
+    model = blank_model(family_of(architecture).model, architecture)
+    check_model(recipe, architecture, [name for name, _ in model.named_parameters()])
 
 
 def check_model(recipe: Recipe, architecture: Any, parameters: Collection[str]) -> None:

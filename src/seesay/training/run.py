@@ -20,7 +20,7 @@ from seesay.errors import ConfigError, SeesayError
 from seesay.evaluation.measure import check_measures
 from seesay.objectives.exchange import gather_objects
 from seesay.text import Text
-from seesay.training.build import make_model, make_objectives, make_towers
+from seesay.training.build import make_model, make_objectives, make_trained
 from seesay.training.checkpoints import Checkpoints, Snapshot, TrainingState
 from seesay.training.checks import check_gradients, check_settings, check_vectors, first_batch
 from seesay.training.distributed import (
@@ -30,8 +30,7 @@ from seesay.training.distributed import (
     mean_over_processes,
     wait_for_all,
 )
-from seesay.training.dual_encoder import DualEncoderStep, keep_scale_in_range
-from seesay.training.loop import FinishedStep, Learner, LoopConfig, fit
+from seesay.training.loop import FinishedStep, Learner, LoopConfig, TrainingStep, fit
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
 from seesay.training.outputs import Outputs, checkpoints_of
 from seesay.training.recipe import Recipe, check_class_lists, differences, model_folder
@@ -267,15 +266,16 @@ class _Run:
             batch = first_batch(self._batches)
             model.to(self._processes.device)
             check_vectors(recipe, self._bundle, [o for _, o in objectives.values()], batch)
-        towers = make_towers(self._bundle, recipe.hardware, self._processes)
-        self._dual_step = DualEncoderStep(towers, model, objectives, recipe.hardware.micro_batch)
+        self._trained, shared = make_trained(self._bundle, recipe.hardware, self._processes)
+        micro_batch = recipe.hardware.micro_batch
+        self._training_step = TrainingStep(self._trained, shared, objectives, micro_batch)
         if snapshot is None:
             # Compiling takes minutes, which a single batch is not worth.
             compiling = recipe.hardware.compile
             with torch.compiler.set_stance("force_eager") if compiling else nullcontext():
-                check_gradients(self._dual_step, model, batch)
+                check_gradients(self._training_step, model, batch)
         optimizer = make_optimizer(model, recipe.optimizer)
-        keep_scale_in_range(optimizer, model)
+        optimizer.register_step_post_hook(lambda *_: self._trained.keep_in_range())
         ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema is not None else None
         self._state = TrainingState(model, optimizer, ema)
         self._outputs = Outputs(recipe, self._bundle, self._state, self._processes)
@@ -298,7 +298,7 @@ class _Run:
 
     def _step(self, batch: Batch) -> Tensor:
         self._unsaved = None
-        loss = self._dual_step(batch)
+        loss = self._training_step(batch)
         if not torch.isfinite(loss.detach()):
             self._note_failure(batch)
         return loss
@@ -307,8 +307,8 @@ class _Run:
         """Writes down all samples of a batch without a finite loss; the error names the first
         ones."""
         about = {
-            "parts": self._dual_step.parts,
-            "scale": float(self._bundle.model.log_scale.detach().exp()),
+            "parts": self._training_step.parts,
+            **self._trained.figures(),
             "samples": batch.keys,
         }
         name = f"not-finite-step-{batch.step + 1}-process-{self._processes.rank}.json"
@@ -316,10 +316,10 @@ class _Run:
         (self._folder / name).write_text(json.dumps(about, ensure_ascii=False, indent=1))
 
     def _after_step(self, done: FinishedStep) -> None:
-        model, number = self._bundle.model, done.number
+        number = done.number
         seconds = self._meter.stop()
         if self._state.ema is not None:
-            self._state.ema.update(model, number)
+            self._state.ema.update(self._bundle.model, number)
         self._unsaved = number
         for batch in done.batches:
             for source in batch.sources.values():
@@ -327,11 +327,10 @@ class _Run:
         if self._log is not None:
             values = {
                 "loss": done.loss,
-                **(self._dual_step.parts if len(self.recipe.objective) > 1 else {}),
+                **(self._training_step.parts if len(self.recipe.objective) > 1 else {}),
                 "gradient_norm": done.gradient_norm,
                 "lr": self._lr_at(number),
-                "scale": float(model.log_scale.detach().exp()),
-                **({} if model.bias is None else {"bias": float(model.bias.detach())}),
+                **self._trained.figures(),
                 "damaged": len(self._damage),
                 "seconds": round(seconds, 2),
                 "memory_mib": round(peak_memory_mib(self._processes.device)),

@@ -7,7 +7,6 @@ from html import escape
 from urllib.parse import parse_qs, urlencode
 
 from seesay.search.catalog.paths import path_to_text, text_to_path
-from seesay.search.filtering import PassageType
 from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.asking import MOST_CHARACTERS, SearchForm
@@ -46,14 +45,13 @@ def from_address(text: str) -> SearchForm:
     """What an address asks for. It may be anything that somebody typed: a value that cannot be
     meant is left out."""
     known = _Values(parse_qs(text[:LONGEST].lstrip("?"), errors="replace"))
-    kinds: dict[str, PassageType] = {"image": "image", "text": "text"}
     return SearchForm(
         collection=known.text("collection", 200) or None,
         words=known.text("q", MOST_CHARACTERS),
         without=known.text("without", MOST_CHARACTERS),
         unit=known.number("similar", _LAST_UNIT) or None,
         min_match=float(known.number("min_match", 100)),
-        kind=kinds.get(known.text("kind", _SHORT)),
+        kind=kind if (kind := known.text("kind", _SHORT)) in ("image", "text") else None,
         folders=tuple(map(text_to_path, known.values.get("folder", [])[:_MOST_FOLDERS])),
         since=known.text("since", _SHORT),
         until=known.text("until", _SHORT),

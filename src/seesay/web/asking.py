@@ -1,14 +1,12 @@
 """What a visitor asks, and the query that follows from it."""
 
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass
 
 from seesay.errors import ConfigError
-from seesay.search.asking.query import Part, Query, RetrieverName
+from seesay.search.asking.query import QueryArguments
 from seesay.search.asking.results import Results
-from seesay.search.catalog.filters import All, Compare, Filter, Not
+from seesay.search.catalog.filters import Compare, Filter, Not
 from seesay.search.collection import Collection
-from seesay.search.filtering import PassageType, make_filter
 from seesay.text import Text
 
 PAGE = 24
@@ -30,7 +28,7 @@ class SearchForm:
     unit: int | None = None
     """Look for what is like this one."""
     min_match: float = 0.0
-    kind: PassageType | None = None
+    kind: str | None = None
     folders: tuple[str, ...] = ()
     since: str = ""
     until: str = ""
@@ -62,15 +60,22 @@ def search(collection: Collection, asked: SearchForm, *, count: int = PAGE) -> R
                 f"最长的一栏有 {longest} 个字符，最多 {MOST_CHARACTERS} 个；请缩短",
             )
         )
-    query = _query(collection, asked)
-    return collection.search(
-        replace(
-            query,
-            count=count + 1,
-            offset=asked.page * count,
-            min_confidence=asked.min_match or None,
-        )
-    )
+    where: list[Filter | str] = [*split_filters(asked.where)]
+    query: QueryArguments = {
+        "where": where,
+        "folders": asked.folders,
+        "since": asked.since.strip() or None,
+        "until": asked.until.strip() or None,
+        "media": asked.kind,
+        "count": count + 1,
+        "offset": asked.page * count,
+        "min_confidence": asked.min_match or None,
+    }
+    if asked.unit is not None:
+        where.append(_in_other_files(collection, asked.unit))
+        return collection.search(**query | {"like": asked.unit})
+    pictures = () if asked.picture is None else (asked.picture,)
+    return collection.search(asked.words, **query | {"images": pictures, "without": asked.without})
 
 
 def split_filters(text: str) -> list[str]:
@@ -78,20 +83,7 @@ def split_filters(text: str) -> list[str]:
     return [one.strip() for one in text.replace("，", ",").split(",") if one.strip()]
 
 
-def _query(collection: Collection, asked: SearchForm) -> Query:
-    condition = _condition(asked)
-    if asked.unit is not None:
-        return _similar(collection, asked.unit, condition)
-    return Query.of(
-        asked.words,
-        images=() if asked.picture is None else (asked.picture,),
-        without=asked.without,
-        where=condition or (),
-    )
-
-
-def _similar(collection: Collection, unit: int, condition: Filter | None) -> Query:
-    """What is like a unit, in other files; pictures bring pictures, texts bring texts."""
+def _in_other_files(collection: Collection, unit: int) -> Filter:
     known = collection.store.passages.get([unit])
     if not known:
         raise ConfigError(
@@ -101,19 +93,4 @@ def _similar(collection: Collection, unit: int, condition: Filter | None) -> Que
                 f"条目 {unit} 已不在资料库中；请重新查找",
             )
         )
-    others = Not(Compare("unit.item", "=", known[0].file))
-    return Query(
-        parts=(Part(unit=unit),),
-        filter=others if condition is None else All((others, condition)),
-        lanes=(cast(RetrieverName, known[0].modality),),
-    )
-
-
-def _condition(asked: SearchForm) -> Filter | None:
-    return make_filter(
-        where=split_filters(asked.where),
-        folders=asked.folders,
-        since=asked.since.strip() or None,
-        until=asked.until.strip() or None,
-        kind=asked.kind,
-    )
+    return Not(Compare("unit.item", "=", known[0].file))

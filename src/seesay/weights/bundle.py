@@ -26,6 +26,7 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, WeightsError
 from seesay.models.layers import require_range
+from seesay.objectives.objective import TrainedModel
 from seesay.text import Text
 from seesay.weights.tensors import (
     MOST_PARTS,
@@ -136,9 +137,14 @@ class Family(Generic[Model]):
     """How model, image preparation and tokenizer contradict each other."""
     check: Callable[[Bundle[Model], Path], None]
     """Raises WeightsError where a loaded model does not behave as such a model does."""
-    step: Callable[[Bundle[Model], torch.dtype | None], nn.Module]
-    """The model as objectives call it, with arithmetic in a dtype of its own or in that of the
-    weights: a module that takes views of a batch (`seesay.objectives.objective.View`)."""
+    build: Callable[[Any, Mapping[str, float]], Model]
+    """A new model of a config, with the initial values that objectives ask for where the config
+    leaves them open."""
+    extend: Callable[[Model, Mapping[str, float]], None]
+    """Give a finished model what an objective needs and it lacks."""
+    step: Callable[[Bundle[Model], torch.dtype | None], TrainedModel]
+    """The model as training calls it, with arithmetic in a dtype of its own or in that of the
+    weights."""
 
 
 def load_bundle(
@@ -202,9 +208,10 @@ def _read_published(folder: Path, image_folder: Path | None) -> tuple[Family[Any
     )
 
 
-def family_of(model: nn.Module) -> Family[Any]:
-    """The family that a model is of."""
-    return next(family for family in map(_family, FAMILIES) if isinstance(model, family.model))
+def family_of(one: Any) -> Family[Any]:
+    """The family that a model, or the config of one, is of."""
+    families = map(_family, FAMILIES)
+    return next(family for family in families if isinstance(one, family.model | family.config))
 
 
 def _family(name: str) -> Family[Any]:

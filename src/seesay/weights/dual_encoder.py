@@ -1,7 +1,8 @@
 """The family of CLIP and its relatives: how published folders are recognised and read, and what is
 checked before a model is used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.resnet import ResNetConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
+from seesay.objectives.objective import TrainedModel
 from seesay.text import Text
 from seesay.weights.bundle import Blueprint, Bundle, Family, Published, described
 from seesay.weights.tensors import has_weights, read_file, read_tensors
@@ -243,7 +245,22 @@ def check(bundle: Bundle[DualEncoder], folder: Path) -> None:
             )
 
 
-def step(bundle: Bundle[DualEncoder], autocast: torch.dtype | None) -> nn.Module:
+def build(config: DualEncoderConfig, initial: Mapping[str, float]) -> DualEncoder:
+    """A new model, with the initial scale and bias that a loss asks for unless its config has a
+    bias."""
+    given: Any = initial if config.bias_init is None else {}
+    return DualEncoder(replace(config, **given))
+
+
+def extend(model: DualEncoder, initial: Mapping[str, float]) -> None:
+    """Adds the bias that the sigmoid loss needs to a model trained without one; its scale stays."""
+    bias = initial.get("bias_init")
+    if model.bias is None and bias is not None:
+        model.config = replace(model.config, bias_init=bias)
+        model.bias = nn.Parameter(torch.full_like(model.log_scale.detach(), bias))
+
+
+def step(bundle: Bundle[DualEncoder], autocast: torch.dtype | None) -> TrainedModel:
     """Both towers behind one call; what only training needs is imported by it."""
     from seesay.weights.dual_encoder_step import Towers
 
@@ -267,5 +284,7 @@ FAMILY = Family(
     read=read,
     misfits=misfits,
     check=check,
+    build=build,
+    extend=extend,
     step=step,
 )

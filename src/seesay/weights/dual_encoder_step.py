@@ -11,11 +11,12 @@ from seesay.data.transform import ImageTransform
 from seesay.models.dual_encoder import DualEncoder
 from seesay.models.vit import VitConfig
 from seesay.objectives.captioning import caption_losses
-from seesay.objectives.objective import View
+from seesay.objectives.contrastive import clamp_scale
+from seesay.objectives.objective import TrainedModel, View
 from seesay.weights.bundle import Bundle
 
 
-class Towers(nn.Module):
+class Towers(TrainedModel):
     """Both towers behind one forward call, which is what DDP and FSDP2 hook into. With `autocast`,
     their arithmetic is in that dtype."""
 
@@ -41,6 +42,25 @@ class Towers(nn.Module):
             }
             outputs = [self._output(view, rows, images) for view, rows in inputs.items()]
         return tuple(rows if rows.dtype == torch.float64 else rows.float() for rows in outputs)
+
+    def compile(self, *given: Any, **settings: Any) -> None:
+        """Compiles the towers; what stands between them is small."""
+        for tower in (self.model.image, self.model.text):
+            tower.compile(*given, **settings)
+
+    def scalars(self) -> Mapping[str, nn.Parameter | None]:
+        """The scale and the bias of the logits."""
+        return {"log_scale": self.model.log_scale, "bias": self.model.bias}
+
+    def keep_in_range(self) -> None:
+        """Clamps the scale, as CLIP does."""
+        clamp_scale(self.model.log_scale)
+
+    def figures(self) -> Mapping[str, float]:
+        """The scale, and the bias where there is one."""
+        bias = self.model.bias
+        scale = {"scale": float(self.model.log_scale.detach().exp())}
+        return scale if bias is None else {**scale, "bias": float(bias.detach())}
 
     def _embed(
         self, source: str, rows: Tensor, inputs: Mapping[View, Tensor]

@@ -140,7 +140,7 @@ def test_results_stand_in_the_order_of_the_number_that_is_shown(searcher_of, emb
         sure = [hit.confidence for hit in searcher.search(Query.of(text)).hits]
         assert len(sure) >= len(NAMES) and sure == sorted(sure, reverse=True), text
     for unit in range(1, len(NAMES) + 1):
-        sure = [hit.confidence for hit in searcher.similar([unit]).hits]
+        sure = [hit.confidence for hit in searcher.search(Query(like=(unit,))).hits]
         assert sure == sorted(sure, reverse=True)
 
 

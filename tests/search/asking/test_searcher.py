@@ -117,7 +117,7 @@ def test_a_picture_is_found_by_itself_first_and_a_unit_is_not_like_itself(pictur
     units = list(vectors)
     own = searcher.search(Query(parts=(Part(unit=units[7]),)))
     assert own.hits[0].unit == units[7]
-    like = searcher.similar([units[7]])
+    like = searcher.search(Query(like=(units[7],)))
     assert [hit.unit for hit in like.hits] == [hit.unit for hit in own.hits[1:]] + [
         like.hits[-1].unit
     ]

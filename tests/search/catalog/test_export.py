@@ -95,7 +95,7 @@ def test_csv_is_for_spreadsheets(store, tmp_path):
 
 
 def test_a_filter_exports_a_part(store, tmp_path):
-    file = write(store, tmp_path / "c.jsonl", kind="text")
+    file = write(store, tmp_path / "c.jsonl", media="text")
     assert [json.loads(line)["unit"] for line in file.read_text("utf-8").splitlines()] == [4]
 
 

@@ -7,22 +7,15 @@ from fastapi import APIRouter, Response
 
 from seesay.api.bodies import SearchBody, SimilarBody
 from seesay.api.documents import answer, model_of
-from seesay.api.failures import RefusedError, documented
+from seesay.api.failures import documented
 from seesay.api.queue import SearchQueue, Waiting
 from seesay.api.service import Service
 from seesay.search.asking.results import Results
 from seesay.search.collection import Collection
-from seesay.text import Text
 
 _RESULTS: dict[int | str, dict[str, Any]] = {
     200: {"model": model_of(Results), "description": "The hits, the best first."}
 }
-
-_NOTHING_TO_COMPARE = Text(
-    "the request names no unit and no picture; expected at least one to be like; take the number "
-    "of a hit of /v1/search",
-    "请求没有指定条目或图片；至少应有一个作为比较对象；编号可从 /v1/search 的结果中取得",
-)
 
 
 def search_routes(service: Service) -> APIRouter:
@@ -55,19 +48,7 @@ def search_routes(service: Service) -> APIRouter:
 
     def alike(body: SimilarBody) -> Response:
         _, collection = service.collection(body.collection)
-        body.check(service.config)
-        if not body.units and not body.images:
-            raise RefusedError(400, "ConfigError", _NOTHING_TO_COMPARE)
-        return answer(
-            collection.more_like(
-                body.units,
-                images=body.pictures(service.config),
-                unlike=body.unlike,
-                condition=body.filter(),
-                count=body.count,
-                offset=body.offset,
-            )
-        )
+        return answer(collection.search(body.to_query(service.config)))
 
     @router.post(
         "/v1/similar",

@@ -1,11 +1,12 @@
 """A query: words and pictures wanted and unwanted, a filter, and which of the hits to show."""
 
+import inspect
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, TypedDict, TypeVar, cast
 
 from seesay.data.folders import several, several_images
 from seesay.data.images import ImageSource
@@ -15,12 +16,18 @@ from seesay.search.asking.words import NEGATIVE_WEIGHT, Period, find_period, rea
 from seesay.search.catalog.database import Database
 from seesay.search.catalog.filters import All, AnyOf, Compare, Filter, Not, matching_passages
 from seesay.search.catalog.metadata import DATE_KEY
-from seesay.search.filtering import PassageType, make_filter
+from seesay.search.catalog.store import Store
+from seesay.search.filtering import Where, make_filter
+from seesay.search.indexing.walk import absolute
 from seesay.text import Text
 
 RetrieverName = Literal["image", "text", "keyword"]
 RETRIEVERS: tuple[RetrieverName, ...] = ("image", "text", "keyword")
 MOST_HITS = 10_000
+
+Example = int | ImageSource
+"""A passage by its number, a file of the collection by its path, or any picture."""
+Searching = TypeVar("Searching", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,7 +61,11 @@ class Query:
     """What is searched for. `Query.of` makes one of words, pictures and a filter. `count` hits
     after the first `offset` are shown."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...] = ()
+    like: tuple[Example, ...] = ()
+    """More of these is wanted; they are not among the hits themselves."""
+    unlike: tuple[Example, ...] = ()
+    """What is like these goes down; they are not among the hits either."""
     filter: Filter | None = None
     count: int = 20
     offset: int = 0
@@ -95,6 +106,15 @@ class Query:
                     f"lanes 为 {self.lanes!r}；应取自 {names}；不填则全部查找",
                 )
             )
+        if not (self.parts or self.like or self.unlike or self.filter):
+            raise ConfigError(
+                Text(
+                    "the query has no words and no picture; expected words or a picture, or a "
+                    'filter; say what to look for, as in "a dog on the grass"',
+                    "查询既没有文字也没有图片；应有文字、图片或筛选条件；请说明要找什么，"
+                    "例如“草地上的一只狗”",
+                )
+            )
 
     @classmethod
     def of(  # noqa: PLR0913  # all that can be asked for
@@ -103,11 +123,13 @@ class Query:
         *,
         images: ImageSource | Sequence[ImageSource] = (),
         without: str | Sequence[str] = (),
-        where: Filter | str | Sequence[str] = (),
+        like: Example | Sequence[Example] = (),
+        unlike: Example | Sequence[Example] = (),
+        where: Where = (),
         folders: str | Path | Sequence[str | Path] = (),
         since: str | None = None,
         until: str | None = None,
-        media: PassageType | None = None,
+        media: str | None = None,
         count: int = 20,
         offset: int = 0,
         min_confidence: float | None = None,
@@ -117,13 +139,14 @@ class Query:
         """A query as people ask it.
 
         `words` may name a time and what is unwanted, and hold quotes and weights; see `words`.
-        `images` are wanted as much as the words, `without` is unwanted. `where` is a filter, or
-        conditions as in "width>=1000", all of which must hold; `folders`, `since`, `until` and
+        `images` are wanted as much as the words, `without` is unwanted. `like` asks for more of the
+        same, `unlike` for less of it: numbers of passages, files of the collection, or any
+        pictures. None of them is among the hits, and unless there are words or `images` too,
+        pictures find pictures and texts find texts. `where`, `folders`, `since`, `until` and
         `media` are those of `make_filter`. `today` is what "last year" counts from.
 
         Raises ConfigError if nothing is asked for, and for conditions that cannot be read.
         """
-        filter = make_filter(where=where, folders=folders, since=since, until=until, kind=media)
         words = visible(words).strip()
         pictures = cast(list[ImageSource], several_images(images))
         parts = (
@@ -131,24 +154,78 @@ class Query:
             *(Part(image=image) for image in pictures),
             *(Part(text=text, weight=NEGATIVE_WEIGHT) for text in several(without) if text.strip()),
         )
-        if not parts and filter is None:
-            raise ConfigError(
-                Text(
-                    f"the query is {words[:40]!r}; expected words or a picture, or a filter; say "
-                    'what to look for, as in "a dog on the grass"',
-                    f"查询为 {words[:40]!r}；应有文字、图片或筛选条件；请说明要找什么，"
-                    "例如“草地上的一只狗”",
-                )
-            )
         return cls(
             parts=parts,
-            filter=filter,
+            like=_examples(like),
+            unlike=_examples(unlike),
+            filter=make_filter(where=where, folders=folders, since=since, until=until, media=media),
             count=count,
             offset=offset,
             min_confidence=min_confidence,
             lanes=None if lanes is None else tuple(dict.fromkeys(lanes)),
             period=find_period(words, today or date.today()),
         )
+
+    def among(self, store: Store) -> "Query":
+        """The query with `like` and `unlike` as parts, now that it is known what the collection
+        holds of them."""
+        wanted = tuple(_parts_like(self.like, store))
+        unwanted = tuple(_parts_like(self.unlike, store, NEGATIVE_WEIGHT))
+        lanes = self.lanes
+        if wanted and lanes is None and not any(part.weight > 0 for part in self.parts):
+            numbers = [part.unit for part in wanted if part.unit is not None]
+            modalities = {passage.modality for passage in store.passages.get(numbers)}
+            modalities |= {"image" for part in wanted if part.unit is None}
+            lanes = cast(tuple[RetrieverName, ...], tuple(sorted(modalities))) or None
+        return replace(self, parts=(*wanted, *self.parts, *unwanted), lanes=lanes)
+
+
+class QueryArguments(TypedDict, total=False):
+    """The arguments of `Query.of` but for the words."""
+
+    images: ImageSource | Sequence[ImageSource]
+    without: str | Sequence[str]
+    like: Example | Sequence[Example]
+    unlike: Example | Sequence[Example]
+    where: Where
+    folders: str | Path | Sequence[str | Path]
+    since: str | None
+    until: str | None
+    media: str | None
+    count: int
+    offset: int
+    min_confidence: float | None
+    lanes: Sequence[RetrieverName] | None
+    today: date | None
+
+
+def spelled_out(search: Searching) -> Searching:
+    """Lets help show each argument of `Query.of` where a function takes them as `**asked`."""
+    own = inspect.signature(search)
+    named = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    asked = inspect.signature(Query.of).parameters.values()
+    keywords = [one for one in asked if one.kind is one.KEYWORD_ONLY]
+    search.__signature__ = own.replace(parameters=[*named, *keywords])  # type: ignore[attr-defined]
+    return search
+
+
+def _examples(given: Example | Sequence[Example]) -> tuple[Example, ...]:
+    one = isinstance(given, int)
+    return tuple(cast(list[Example], [given] if one else several_images(given)))
+
+
+def _parts_like(examples: Sequence[Example], store: Store, weight: float = 1.0) -> Iterator[Part]:
+    """A file of the collection is all of its passages; what else is no number is a picture."""
+    for example in examples:
+        if isinstance(example, int):
+            yield Part(unit=example, weight=weight)
+            continue
+        path = [absolute(example)] if isinstance(example, str | Path) else []
+        files = [file.id for file in store.files.by_path(path).values()]
+        passages = store.passages.of_files(files)
+        yield from (Part(unit=passage.id, weight=weight) for passage in passages)
+        if not passages:
+            yield Part(image=example, weight=weight)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,19 +3,17 @@
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 import numpy as np
 
-from seesay.data.images import ImageSource
-from seesay.errors import CollectionError, ConfigError
+from seesay.errors import CollectionError
 from seesay.inference.background import Backgrounds
 from seesay.inference.embedder import Embedder
 from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.asking.confidence import THRESHOLD
 from seesay.search.asking.embedding import EmbeddedPart, PartEmbedder
 from seesay.search.asking.fusion import METHOD, captioned_among, fuse, fused_confidences, in_order
-from seesay.search.asking.query import MOST_HITS, RETRIEVERS, Part, Query, RetrieverName, Scope
+from seesay.search.asking.query import MOST_HITS, RETRIEVERS, Query, RetrieverName, Scope
 from seesay.search.asking.results import Explain, Ranked, Results, make_hits
 from seesay.search.asking.retrievers import Ranking, VectorRetrievers, rank_by_keywords
 from seesay.search.catalog.filters import Filter, matching_passages
@@ -40,28 +38,21 @@ class Searcher:
         self._mutex = threading.Lock()
         self._retrievers: VectorRetrievers | None = None
 
-    def search(self, query: Query, *, leave_out: Sequence[int] = ()) -> Results:
-        """Answers a query, without the passages to leave out.
+    def search(self, asked: Query) -> Results:
+        """Answers a query.
 
         Raises CollectionError for an empty collection, one of another model and a filter on
-        something that no passage has; ConfigError for a query that asks for nothing; ImageError for
-        a picture that cannot be read.
+        something that no passage has; ImageError for a picture that cannot be read.
         """
         start = time.perf_counter()
         retrievers = self._current()
+        query = asked.among(self._store)
+        examples = asked.like or asked.unlike
+        leave_out = [part.unit for part in query.parts if examples and part.unit is not None]
         types = self._store.metadata.types()
         if query.filter is not None:
             check_filter(query.filter, types)
         scope = Scope.of(query, types.keys(), self._store.database)
-        if not query.parts and scope.filter is None:
-            raise ConfigError(
-                Text(
-                    "the query has no words and no picture; expected at least one, or a filter; "
-                    'say what to look for, as in "a dog on the grass"',
-                    "查询既没有文字也没有图片；至少需要其中之一，或一个筛选条件；"
-                    "请说明要找什么，例如“草地上的一只狗”",
-                )
-            )
         parts = [self._embedder.embed(part, retrievers.space) for part in scope.parts]
         page = slice(query.offset, query.offset + query.count)
         with self._store.database.snapshot():  # one state of the collection, opened once
@@ -90,36 +81,10 @@ class Searcher:
         return Results(
             hits=tuple(hits),
             no_good_match=not good,
-            query=query,
+            query=asked,
             explain=explain,
             seconds=time.perf_counter() - start,
         )
-
-    def similar(
-        self,
-        units: Sequence[int] = (),
-        *,
-        images: Sequence[ImageSource] = (),
-        unlike: Sequence[int] = (),
-        filter: Filter | None = None,
-        count: int = 20,
-        offset: int = 0,
-    ) -> Results:
-        """What is most like these passages and pictures, and not like those of `unlike`; they
-        themselves are left out. Pictures find pictures, texts find texts."""
-        parts = (
-            *(Part(unit=unit) for unit in units),
-            *(Part(image=image) for image in images),
-            *(Part(unit=unit, weight=-0.5) for unit in unlike),
-        )
-        modalities = {unit.modality for unit in self._store.passages.get(units)}
-        names = cast(
-            tuple[RetrieverName, ...], tuple(modalities | ({"image"} if images else set()))
-        )
-        query = Query(
-            parts=parts, filter=filter, count=count, offset=offset, lanes=names or ("image",)
-        )
-        return self.search(query, leave_out=[*units, *unlike])
 
     def expect(self, queries: Iterable[Query]) -> None:
         """Embed the words of queries that will be searched for soon, all at once."""

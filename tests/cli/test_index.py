@@ -90,8 +90,8 @@ def test_a_file_over_a_limit_names_the_option_that_lets_it_through(place, model,
     capsys.readouterr()
     assert run(["errors", "--json"]) == 0
     told = {bad["path"].rpartition("/")[2]: bad for bad in counts(capsys)}
-    assert "--max-pixels 3M if" in told["large.png"]["error"]
-    assert "--max-file-size 1M if" in told["long.txt"]["error"]
+    assert "--max-pixels 3M if" in told["large.png"]["error"]["en"]
+    assert "--max-file-size 1M if" in told["long.txt"]["error"]["en"]
     assert {told["large.png"]["stage"], told["long.txt"]["stage"]} == {"size"}
     assert run(["index", "--json", "--max-pixels", "3M", "--max-file-size", "1 MB"]) == 0
     done = counts(capsys)
@@ -109,7 +109,7 @@ def test_a_file_that_takes_too_long_names_the_option_that_lets_it_through(place,
     assert run(["index", "photos", "--model", model, "--seconds", "0.1", "--workers", "1"]) == 1
     capsys.readouterr()
     assert run(["errors", "--json"]) == 0
-    stages = {bad["stage"]: bad["error"] for bad in counts(capsys)}
+    stages = {bad["stage"]: bad["error"]["en"] for bad in counts(capsys)}
     assert "--seconds" in stages["time"]
 
 

@@ -255,11 +255,11 @@ def test_a_file_is_removed_after_a_question_and_stays_on_the_disk(visit, photos)
     ],
 )
 def test_the_page_asks_again_only_while_a_job_runs(job, asks_again):
-    status = None if job is None else IndexingStatus(collection="own", state=job, error="no")
+    error = Text("no", "不行")
+    status = None if job is None else IndexingStatus(collection="own", state=job, error=error)
     with gr.Blocks(analytics_enabled=False):
         jobs = create_autospec(Jobs, instance=True)
         jobs.latest.return_value = status
-        jobs.problem.return_value = Text("no", "不行") if job == "failed" else None
         manage = Manage(jobs, "own")
     _, button, timer = manage.status("own")
     assert (button["visible"], timer["active"]) == (asks_again, asks_again)

@@ -46,16 +46,16 @@ class _Page:
         self._handlers = handlers
         self._head = Head(library.names)
         with gr.Tabs():
-            with gr.Tab(words.SEARCH[0], id="search") as searching:
+            with gr.Tab(words.SEARCH.en, id="search") as searching:
                 self._form = Form(self._head.collection)
                 self._results = _html("results", "found", VIEWER + script.RESULTS + script.HISTORY)
-            with gr.Tab(words.DUPLICATES[0], id="duplicates") as self._doubling:
+            with gr.Tab(words.DUPLICATES.en, id="duplicates") as self._doubling:
                 self._copies = _html("copies", "copies", VIEWER)
-            with gr.Tab(words.MAP[0], id="map") as self._mapping:
+            with gr.Tab(words.MAP.en, id="map") as self._mapping:
                 self._modality = gr.Radio(
                     choices(words.PLACES, "en"),
                     value="image",
-                    label=words.SHOWN[0],
+                    label=words.SHOWN.en,
                     show_label=False,
                     container=False,
                     elem_id="modality",

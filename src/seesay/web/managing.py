@@ -87,18 +87,18 @@ class Manage:
         self,
         collection: gr.Dropdown,
         ended: Callable[..., list[Any]],
+        given: list[Any],
         into: list[Any],
         **quiet: Any,
     ) -> None:
-        """`ended` is called with the name of the collection and the last question once a job has
-        ended; what it returns goes `into` these components, the last of which holds the question.
-        """
-        shown, asked = [self._status, self._cancel, self._timer], into[-1]
+        """Once a job has ended, `ended` is called with the values of the components `given`; what
+        it returns goes `into` others."""
+        shown = [self._status, self._cancel, self._timer]
 
-        def follow(name: str | None, last: SearchForm | None) -> list[Any]:
+        def follow(name: str | None, *values: Any) -> list[Any]:
             now = self.status(name)
             running = self._is_running(name)
-            return [*now, *([gr.skip()] * len(into) if running else ended(name, last))]
+            return [*now, *([gr.skip()] * len(into) if running else ended(*values))]
 
         self._update.click(self.update, collection, shown, **quiet)
         gr.on(
@@ -113,7 +113,7 @@ class Manage:
         )
         self._cancel.click(self.cancel, collection, shown, **quiet)
         gr.on([self.tab.select, collection.input], self.status, collection, shown, **quiet)
-        self._timer.tick(follow, [collection, asked], [*shown, *into], **quiet)
+        self._timer.tick(follow, [collection, *given], [*shown, *into], **quiet)
 
     def update(self, name: str | None) -> list[Any]:
         """Updates the folders of the collection."""

@@ -64,8 +64,8 @@ new MutationObserver(() => {
 const here = () => location.search.slice(0, 4000);
 window.addEventListener("popstate", () => trigger("select", {address: here()}));
 """
-"""Each answer gets its own address, also where it differs from the former in nothing else, and Gradio
-changes no more than that. Back and Forward ask for what theirs says."""
+"""Each answer gets its own address; Back and Forward ask for what theirs says. Gradio changes only
+what differs between two answers, which may be the address alone."""
 
 PICTURE_SHOWN = """${value ? `<span class="chosen">${value.startsWith("data:image/")
   ? `<img alt="" src="${value}">` : `<span class="file">?</span>`}

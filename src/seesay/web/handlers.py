@@ -70,7 +70,7 @@ class Handlers:
         served = asked.collection in self._library.names
         name = asked.collection if served else self._library.names[0]
         fields = [name, asked.words, "", *_filters_of(asked)]
-        shown += addressed(asked, address or "")
+        shown += addressed(asked, restored=True)
         return [folders, shown, *rest, replace(asked, collection=name), *fields]
 
     def _opened(self, name: str | None) -> list[Any]:

@@ -14,10 +14,11 @@ from pathlib import Path
 import seesay
 from photographs import folder
 from seesay.cli.index import summary
-from seesay.cli.messages import language, say
+from seesay.cli.messages import language, localized, say
 from seesay.cli.output import print_table, progress, write_text
 from seesay.cli.results import to_tile
-from seesay.web.report import Bilingual, Section, to_page
+from seesay.text import Text
+from seesay.web.report import Section, to_page
 
 HERE = Path(__file__).parent
 COUNT = 5
@@ -28,24 +29,24 @@ OF_SPACE = ("astronaut.png", "hubble_deep_field.jpg", "moon.png", "rocket.jpg")
 class Question:
     """What is asked of the collection, and what it shows."""
 
-    shows: Bilingual
+    shows: Text
     words: str = ""
     picture: str = ""
     where: tuple[str, ...] = ()
 
 
 QUESTIONS = (
-    Question(shows=("In English", "用英文"), words="a close-up of a cat"),
-    Question(shows=("In Chinese", "用中文"), words="一辆摩托车"),
-    Question(shows=("Pictures and notes", "图片和笔记"), words="猫"),
-    Question(shows=("With something left out", "排除一些内容"), words="猫 -拍照"),
-    Question(shows=("By a picture", "以图找图"), picture="motorcycle_left.png"),
+    Question(shows=Text("In English", "用英文"), words="a close-up of a cat"),
+    Question(shows=Text("In Chinese", "用中文"), words="一辆摩托车"),
+    Question(shows=Text("Pictures and notes", "图片和笔记"), words="猫"),
+    Question(shows=Text("With something left out", "排除一些内容"), words="猫 -拍照"),
+    Question(shows=Text("By a picture", "以图找图"), picture="motorcycle_left.png"),
     Question(
-        shows=("Only where subject=space", "只在 subject=space 中"),
+        shows=Text("Only where subject=space", "只在 subject=space 中"),
         words="stars in the sky",
         where=("subject=space",),
     ),
-    Question(shows=("Of which there is nothing", "这里没有的"), words="一群大象在河里洗澡"),
+    Question(shows=Text("Of which there is nothing", "这里没有的"), words="一群大象在河里洗澡"),
 )
 
 
@@ -65,12 +66,12 @@ def main(place: str = "demo", model: str | None = None) -> None:
             )
         print(summary(report))
         for bad in collection.errors():
-            print(f"  {Path(bad.path).name}: {bad.error}")
+            print(f"  {Path(bad.path).name}: {localized(bad.error)}")
         sections = [answer(collection, question) for question in QUESTIONS]
         counts = collection.stats().units
     pictures, notes = counts["image"], counts["text"]
-    title = ("What seesay found", "看图说话找到了什么")
-    told = (
+    title = Text("What seesay found", "看图说话找到了什么")
+    told = Text(
         f"{pictures} pictures from scikit-image's package and {notes} notes, in one collection, "
         "asked in English, in Chinese and by a picture.",
         f"scikit-image 自带的 {pictures} 张图片和 {notes} 段笔记放在同一个资料库里，"
@@ -118,7 +119,7 @@ def answer(collection: seesay.Collection, question: Question) -> Section:
 
 
 def show(question: Question, results: seesay.Results) -> None:
-    print(f"\n{say(*question.shows)}: {question.words or question.picture}")
+    print(f"\n{localized(question.shows)}: {question.words or question.picture}")
     if results.no_good_match:
         print(say("no good match; the nearest:", "没有足够相符的结果，最接近的是："))
     rows = [[f"{hit.confidence:.0f}%", Path(hit.path).name] for hit in results.hits]

@@ -334,7 +334,7 @@ def does_not_answer_a_copy_after_the_original_went_on(held, tmp_path):
         held.index.update()
         ranking = copy.search(query, 10)
         assert ranking.plan.path == "scan"
-        assert "another state of the collection" in ranking.plan.problem
+        assert "another state of the collection" in ranking.plan.problem.en
         assert ranking.units.tolist() == copy.search(query, 10, exact=True).units.tolist()
         held.sent.clear()
         assert copy.update().problem is None  # an index of its own
@@ -351,7 +351,7 @@ def notices_that_the_server_lost_something(held):
     held.engine.send(notes, Progress(position, position), (), view.base.units[::5].tolist())
     held.index.close()
     held.assert_right(path="scan")
-    assert "expected" in held.index.status().problem
+    assert "expected" in held.index.status().problem.en
     assert [finding.kind for finding in held.index.verify()] == ["index files"]
     assert held.index.update().problem is None
     held.assert_right()

@@ -114,7 +114,7 @@ def add_files(store: Store, paths: Iterable[Path]) -> None:
             [
                 FileDraft(
                     path=one.path,
-                    media_type=one.media_type or one.error,
+                    media_type=one.media_type or one.error.en,
                     content_hash=one.content_hash,
                     size=one.size,
                     mtime_ns=one.mtime_ns,

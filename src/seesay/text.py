@@ -7,6 +7,7 @@ screen, a file, a log or another program, goes through one of these functions.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,19 @@ class Text:
     def in_language(self, language: str) -> str:
         """Chinese for "zh", English for any other language."""
         return self.zh if language == "zh" else self.en
+
+    def format(self, **values: object) -> "Text":
+        """Both with their placeholders filled; of a value that is a Text, each takes its own."""
+        en, zh = (
+            {name: v.in_language(one) if isinstance(v, Text) else v for name, v in values.items()}
+            for one in ("en", "zh")
+        )
+        return Text(self.en.format(**en), self.zh.format(**zh))
+
+    def join(self, texts: "Iterable[Text]") -> "Text":
+        """The texts with this one between them."""
+        texts = list(texts)
+        return Text(self.en.join(t.en for t in texts), self.zh.join(t.zh for t in texts))
 
     @staticmethod
     def of(value: object) -> "Text":

@@ -238,6 +238,13 @@ def test_notes_come_with_a_snippet(library, words):
     assert hit["path"].endswith("cat.md") and hit["snippet"].startswith("How to photograph a cat")
 
 
+def test_remarks_are_in_the_language_of_the_query(library):
+    (remark,) = found(library, query="去年的火箭")["notes"]
+    assert "没有“去年的”" in remark
+    (remark,) = found(library, query="a rocket last year")["notes"]
+    assert "'last year'" in remark
+
+
 def test_filters_hold(library, home):
     notes = found(library, query="火箭", folders=[str(home / "notes")])
     assert notes["hits"] and all("/notes/" in hit["path"] for hit in notes["hits"])

@@ -117,7 +117,7 @@ def test_a_full_disk_is_told_and_searches_go_on(tmp_path, monkeypatch):
             assert httpx.post(f"{up.url}{INDEX}").status_code in (202, 507)
             until(lambda: httpx.get(f"{up.url}{INDEX}").json()["state"] != "running")
             assert httpx.get(f"{up.url}{INDEX}").json()["state"] == "failed"
-            assert "disk is full" in httpx.get(f"{up.url}{INDEX}").json()["error"]
+            assert "disk is full" in httpx.get(f"{up.url}{INDEX}").json()["error"]["en"]
             assert searches(up.url).status_code == 200
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
         with Collection.open(small / "mine") as collection:

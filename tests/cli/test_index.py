@@ -12,8 +12,11 @@ from PIL import Image
 from made_collections import read_only
 from seesay.cli.main import run
 from seesay.search.collection import Collection
+from seesay.text import Text
 
 MANY = 2000  # more than are stored between a look at the collection and a kill
+
+FULL = Text("the disk is full", "磁盘已满")
 
 
 def counts(capsys) -> dict:
@@ -90,8 +93,8 @@ def test_a_file_over_a_limit_names_the_option_that_lets_it_through(place, model,
     capsys.readouterr()
     assert run(["errors", "--json"]) == 0
     told = {bad["path"].rpartition("/")[2]: bad for bad in counts(capsys)}
-    assert "--max-pixels 3M if" in told["large.png"]["error"]
-    assert "--max-file-size 1M if" in told["long.txt"]["error"]
+    assert "--max-pixels 3M if" in told["large.png"]["error"]["en"]
+    assert "--max-file-size 1M if" in told["long.txt"]["error"]["en"]
     assert {told["large.png"]["stage"], told["long.txt"]["stage"]} == {"size"}
     assert run(["index", "--json", "--max-pixels", "3M", "--max-file-size", "1 MB"]) == 0
     done = counts(capsys)
@@ -109,16 +112,16 @@ def test_a_file_that_takes_too_long_names_the_option_that_lets_it_through(place,
     assert run(["index", "photos", "--model", model, "--seconds", "0.1", "--workers", "1"]) == 1
     capsys.readouterr()
     assert run(["errors", "--json"]) == 0
-    stages = {bad["stage"]: bad["error"] for bad in counts(capsys)}
+    stages = {bad["stage"]: bad["error"]["en"] for bad in counts(capsys)}
     assert "--seconds" in stages["time"]
 
 
 def test_that_no_index_could_be_built_is_said(place, model, capsys, monkeypatch, language):
-    monkeypatch.setattr("seesay.search.indexing.index.keep_up", lambda *_: "the disk is full")
+    monkeypatch.setattr("seesay.search.indexing.index.keep_up", lambda *_: FULL)
     assert run(["index", "photos", "--model", model]) == 1
     told = {"en": "no index was built, so searches compare", "zh": "没有建成索引，查找时会逐一比较"}
     err = capsys.readouterr().err
-    assert told[language] in err and "the disk is full" in err
+    assert told[language] in err and FULL.in_language(language) in err
 
 
 def test_what_is_gone_is_removed_unless_it_is_to_be_kept(indexed, capsys):

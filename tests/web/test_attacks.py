@@ -133,9 +133,9 @@ def refused(answer):
 
 def test_a_file_of_the_server_cannot_be_copied_out_through_a_field(visitor, functions, trap):
     """Gradio copies the file to where it serves files from, and the answer says where that is."""
-    number = next(n for n, types in functions.items() if types[1:3] == ["textbox", "html"])
+    number = next(n for n, types in functions.items() if types[2:4] == ["textbox", "html"])
     data = [{"slider": 0, "radio": ""}.get(kind) for kind in functions[number]]
-    data[1] = {"path": trap.secret, "meta": {"_type": "gradio.FileData"}}
+    data[2] = {"path": trap.secret, "meta": {"_type": "gradio.FileData"}}
     answer = call(visitor, number, data)
     if answer.status_code == 200:  # then see what comes of it
         for path in re.findall(r"/[\w./-]+/secret\.txt", events(visitor, "attacker")):
@@ -192,14 +192,14 @@ def test_an_event_brings_no_file_either(visitor, functions, trap):
     "change",
     [
         *({"fn_index": number} for number in (-1, 8, 999, 2**70, 1.0, "0", True, None, [0], {})),
-        *({"data": data} for data in (None, {}, "text", [], [None], [None] * 9, [None] * 11)),
+        *({"data": data} for data in (None, {}, "text", [], [None], [None] * 10, [None] * 12)),
         *({"session_hash": name} for name in (None, "", "../x", "a b", "x" * 65, 1, ["a"], {})),
         *({"trigger_id": number} for number in (-1, 3, 999, "8", True, [8])),
     ],
 )
 def test_a_call_that_the_page_does_not_make_is_refused(visitor, functions, change):
-    body = {"fn_index": 5, "data": [None] * 10, "session_hash": "attacker", **change}
-    assert len(functions[5]) == 10 and 8 not in functions
+    body = {"fn_index": 5, "data": [None] * 11, "session_hash": "attacker", **change}
+    assert len(functions[5]) == 11 and 8 not in functions
     assert refused(visitor.post(JOIN, json=body))
 
 
@@ -208,9 +208,9 @@ def test_a_call_that_the_page_does_not_make_is_refused(visitor, functions, chang
     [
         *(b"", b"{", b"null", b"[]", b'"x"', b"\xff\xfe", b"[" * 100_000, b'{"fn_index":' * 5000),
         b'{"fn_index": ' + b"9" * 5000 + b"}",
-        b'{"fn_index":4,"session_hash":"a","data":["few"],"data":[{"path":"/etc/passwd"}]}',
+        b'{"fn_index":4,"session_hash":"a","data":[null,"few"],"data":[null,{"path":"/etc/passwd"}]}',
         b'{"fn_index":10,"session_hash":"a","data":["few",NaN,null]}',
-        b'{"fn_index":4,"session_hash":"a","data":["\\udc00"]}',
+        b'{"fn_index":4,"session_hash":"a","data":[null,"\\udc00"]}',
     ],
 )
 def test_a_body_that_is_no_call_is_refused(visitor, body):
@@ -222,7 +222,7 @@ def test_what_gradio_reads_is_what_was_checked_whatever_else_the_body_holds(visi
     """Keys that Gradio knows and the page does not send, and those of which there are two."""
     attack = json.dumps(next(trap.file_data()))
     body = (
-        f'{{"fn_index":4,"session_hash":"twice","data":[{attack}],"data":["few"],"batched":true,'
+        f'{{"fn_index":4,"session_hash":"twice","data":[null,{attack}],"data":[null,"few"],"batched":true,'
         f'"event_id":{attack},"oauth_token":"x","simple_format":true,"event_data":{attack}}}'
     )
     assert visitor.post(JOIN, content=body).status_code == 200
@@ -342,10 +342,10 @@ def test_nothing_can_be_uploaded(visitor, gradio_app):
 
 
 def test_a_picture_has_a_largest_size(visitor, functions):
-    number = next(n for n, types in functions.items() if types[1:3] == ["textbox", "html"])
+    number = next(n for n, types in functions.items() if types[2:4] == ["textbox", "html"])
     data = [None] * len(functions[number])
     for size, status in ((MOST_PICTURE + 1, 400), (2 * MOST_PICTURE, 413)):
-        data[2] = "x" * size
+        data[3] = "x" * size
         answer = call(visitor, number, data)
         assert answer.status_code == status and "at most" in answer.json()["error"]["message"]
 

@@ -197,6 +197,21 @@ def test_the_folders_of_the_chosen_collection_are_brought_up_to_date(visit, serv
     assert state(served, "own", "index") == before
 
 
+def test_files_that_could_not_be_read_are_listed_with_the_reason(visit, photos):
+    whole = (photos / "second" / "coffee.png").read_bytes()
+    (photos / "second" / "<b>half.png").write_bytes(whole[: len(whole) // 2])
+    page = visit("zh-CN")
+    manage(page, "管理")
+    add(page, photos / "second")
+    page.locator("#job summary", has_text="有 1 个文件无法读取").click()
+    told = page.locator("#job li")
+    expect(told).to_have_count(1)
+    expect(told).to_contain_text("<b>half.png")
+    expect(told.locator(".zh")).to_contain_text("不完整或已损坏")
+    expect(told.locator(".zh")).to_be_visible()
+    expect(told.locator(".en")).not_to_be_visible()
+
+
 def test_a_job_that_fails_says_why(visit, monkeypatch):
     def full(*_, **__):
         raise CollectionError(Text("the disk is full", "磁盘已满"))
@@ -255,11 +270,11 @@ def test_a_file_is_removed_after_a_question_and_stays_on_the_disk(visit, photos)
     ],
 )
 def test_the_page_asks_again_only_while_a_job_runs(job, asks_again):
-    status = None if job is None else IndexingStatus(collection="own", state=job, error="no")
+    error = Text("no", "不行")
+    status = None if job is None else IndexingStatus(collection="own", state=job, error=error)
     with gr.Blocks(analytics_enabled=False):
         jobs = create_autospec(Jobs, instance=True)
         jobs.latest.return_value = status
-        jobs.problem.return_value = Text("no", "不行") if job == "failed" else None
         manage = Manage(jobs, "own")
     _, button, timer = manage.status("own")
     assert (button["visible"], timer["active"]) == (asks_again, asks_again)

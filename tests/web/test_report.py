@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 
 from made_tiles import card, small
+from seesay.text import Text
 from seesay.web.report import Section, Tile, file_link, to_page
 
 HOSTILE = '"><script>alert(1)</script>&<img src=x onerror=alert(2)>.jpg'
@@ -22,8 +23,8 @@ class Tags(HTMLParser):
 
 
 def page(*cards: Tile, **changes) -> str:
-    section = Section(title=("Words", "文字"), cards=cards, **changes)
-    return to_page(("Found", "结果"), ("What came up.", "找到的内容。"), [section])
+    section = Section(title=Text("Words", "文字"), cards=cards, **changes)
+    return to_page(Text("Found", "结果"), Text("What came up.", "找到的内容。"), [section])
 
 
 def test_a_name_of_a_file_cannot_bring_markup_or_a_script():
@@ -46,7 +47,7 @@ def test_both_languages_are_there_and_one_is_shown():
     assert 'data-spoken="en"' in text
     for words in ("No good match. These", "没有足够相符的结果。下面", "match 81%", "匹配度 81%"):
         assert words in text
-    assert 'data-spoken="zh"' in to_page(("a", "甲"), ("b", "乙"), [], "zh")
+    assert 'data-spoken="zh"' in to_page(Text("a", "甲"), Text("b", "乙"), [], "zh")
 
 
 def test_every_picture_says_what_it_is_or_is_decoration():

@@ -13,6 +13,7 @@ from seesay.api.work import use_torch_threads
 from seesay.errors import SeesayError
 from seesay.inference.cancelling import Cancelled, cancelled_by
 from seesay.search.asking.tags import TagReport, check_labels
+from seesay.search.catalog.files import Quarantined
 from seesay.search.catalog.filters import Filter
 from seesay.search.indexing.options import IndexOptions, IndexProgress, IndexReport
 from seesay.search.indexing.walk import is_below
@@ -36,7 +37,7 @@ class IndexingStatus:
     progress: IndexProgress | None = None
     report: IndexReport | None = None
     """What became of the files, once it has ended."""
-    error: str | None = None
+    error: Text | None = None
     """Why it failed; what was stored before stays, and the next run goes on from there."""
 
 
@@ -58,7 +59,7 @@ class TaggingStatus:
     progress: TaggingProgress | None = None
     report: TagReport | None = None
     """How many pictures got which tag, once it has ended."""
-    error: str | None = None
+    error: Text | None = None
     """Why it failed; tags that were stored before stay."""
 
 
@@ -75,8 +76,6 @@ class _Job:
     status: Status
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
-    problem: Text | None = None
-    """Why it failed; `status.error` is the English half."""
 
 
 class Jobs:
@@ -139,10 +138,9 @@ class Jobs:
         job = self._latest.get(name)
         return None if job is None else job.status
 
-    def problem(self, name: str) -> Text | None:
-        """Why the job that began last has failed; None where it has not."""
-        job = self._latest.get(name)
-        return None if job is None else job.problem
+    def unreadable(self, name: str) -> list[Quarantined]:
+        """The files of a collection that could not be read, and why."""
+        return self._library.get(name).errors()
 
     def cancel_latest(self, name: str) -> None:
         """Let it end after what is at hand has been stored."""
@@ -188,24 +186,17 @@ def _run(name: str, job: _Job, work: Callable[[_Job], Any]) -> None:
     except Cancelled:
         _set(job, state="interrupted")
     except SeesayError as error:
-        _fail(job, error.text)
+        _set(job, state="failed", error=error.text)
     except Exception:
         _log.exception("the job on %s failed", name)
-        _fail(
-            job,
-            Text(
-                "the server failed; expected the job to end; look into its log, and try again",
-                "服务器内部出错，任务没有完成；请查看服务器日志后重试",
-            ),
+        text = Text(
+            "the server failed; expected the job to end; look into its log, and try again",
+            "服务器内部出错，任务没有完成；请查看服务器日志后重试",
         )
+        _set(job, state="failed", error=text)
     else:
         stopped = getattr(report, "interrupted", False)
         _set(job, state="interrupted" if stopped else "done", report=report)
-
-
-def _fail(job: _Job, problem: Text) -> None:
-    job.problem = problem
-    _set(job, state="failed", error=problem.en)
 
 
 def _set(job: _Job, **facts: Any) -> None:

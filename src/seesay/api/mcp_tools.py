@@ -25,7 +25,7 @@ from seesay.errors import MissingExtraError, SeesayError
 from seesay.search.asking.query import MOST_HITS, Query
 from seesay.search.asking.results import Hit, Results
 from seesay.search.plain import sendable
-from seesay.text import to_unicode
+from seesay.text import Language, detect_language, to_unicode
 
 try:
     from mcp.server.mcpserver.exceptions import ToolError
@@ -182,7 +182,7 @@ class Tools:
             results = here.search(asked)
         name = collection or self._library.names[0]
         self._searched(name)
-        return _found(results, name)
+        return _found(results, name, detect_language(query))
 
     def show(
         self, unit: UnitNumber, size: Size = 512, collection: CollectionName = None
@@ -229,7 +229,7 @@ class Tools:
             return sendable(found.page(offset, min(count, self._most)))
 
 
-def _found(results: Results, collection: str) -> SearchAnswer:
+def _found(results: Results, collection: str, language: Language) -> SearchAnswer:
     if not results.hits:
         message = "Nothing was found: the collection has nothing that the filters let through."
     elif results.no_good_match:
@@ -243,7 +243,7 @@ def _found(results: Results, collection: str) -> SearchAnswer:
         collection=collection,
         no_good_match=results.no_good_match,
         message=message,
-        notes=[note.en for note in results.explain.notes],
+        notes=[note.in_language(language) for note in results.explain.notes],
         hits=[_summary(hit) for hit in results.hits],
     )
 

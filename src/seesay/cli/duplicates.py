@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.messages import say
+from seesay.cli.messages import localized, say
 from seesay.cli.options import Collection, Json, PathsOnly, Zero
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _draw(found: "Duplicates") -> None:
 
 
 def _advice(file: "DuplicateFile", *, first: bool) -> str:
-    reason = say(file.reason.en, file.reason.zh)
+    reason = localized(file.reason)
     if not file.keep:
         return say(f"may go; kept: {reason}", f"可删除；保留的那份：{reason}")
     if first:

@@ -1,14 +1,11 @@
 """`seesay errors`: files that could not be read, and why."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from seesay.cli.messages import language, say
+from seesay.cli.messages import localized, say
 from seesay.cli.options import Collection, Json, PathsOnly, Zero
-
-if TYPE_CHECKING:
-    from seesay.search.catalog.files import Quarantined
 
 Retry = Annotated[
     bool,
@@ -21,22 +18,6 @@ Retry = Annotated[
     ),
 ]
 
-# What went wrong, by the stage at which it did, and what to do; the library tells it in English.
-STAGES = {
-    "address": ("网址不可用", "信得过就自行下载"),
-    "codec": ("缺少解码库", "按详情里的命令安装"),
-    "crash": ("读取进程崩溃", "重新保存，或缩小"),
-    "decode": ("图片损坏", "重新复制、下载，或另存为 JPEG"),
-    "fetch": ("下载失败", "在浏览器里检查网址，稍后再试"),
-    "kind": ("类型不支持", "换成图片，或另存为文本"),
-    "memory": ("内存不足", "缩小，或放宽上限"),
-    "read": ("无法打开", "检查路径、链接和权限"),
-    "size": ("超过上限", "缩小，或按详情放宽上限"),
-    "table": ("表格有误", "按详情改正表格"),
-    "text": ("没有可读的文字", "另存为 UTF-8，或补上内容"),
-    "time": ("读取超时", "缩小，或用 --seconds 放宽"),
-}
-
 
 def errors(
     retry: Retry = False,
@@ -47,7 +28,7 @@ def errors(
 ) -> None:
     from seesay.cli.opening import opened
     from seesay.cli.output import print_json, print_table, warn
-    from seesay.cli.results import print_paths
+    from seesay.cli.results import print_paths, short_path
 
     with opened(collection) as here:
         bad = here.errors()
@@ -62,7 +43,9 @@ def errors(
     elif not bad:
         print(say("every file could be read", "所有文件都能读取"))
     else:
-        print_table(*_table(bad))
+        rows = [[short_path(one.path), localized(one.error)] for one in bad]
+        heads = [say("file", "文件"), say("what is wrong, and what to do", "问题与办法")]
+        print_table(heads, rows)
         if not retry:
             warn(
                 say(
@@ -77,14 +60,3 @@ def errors(
                 f"已清除 {len(bad)} 条记录；下次运行 seesay index 会重新尝试",
             )
         )
-
-
-def _table(bad: "list[Quarantined]") -> tuple[list[str], list[list[str]]]:
-    """Chinese readers get what to do beside what is told in English."""
-    from seesay.cli.results import short_path
-
-    if language() == "zh":
-        rows = [[short_path(one.path), "：".join(STAGES[one.stage]), one.error] for one in bad]
-        return ["文件", "问题与办法", "详情（英文）"], rows
-    rows = [[short_path(one.path), one.stage, one.error] for one in bad]
-    return ["file", "stage", "what is wrong, and what to do"], rows

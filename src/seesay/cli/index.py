@@ -163,11 +163,11 @@ def _show(here: "Opened", report: "IndexReport", *, as_json: bool) -> None:
                 "请换一个文件夹",
             )
         )
-    if report.index_problem:
+    if problem := report.index_problem:
         warn(
             say(
-                f"no index was built, so searches compare all vectors: {report.index_problem}",
-                f"没有建成索引，查找时会逐一比较全部向量：{report.index_problem}",
+                f"no index was built, so searches compare all vectors: {problem.en}",
+                f"没有建成索引，查找时会逐一比较全部向量：{problem.zh}",
             )
         )
 

@@ -20,7 +20,7 @@ from seesay.cli.export import export
 from seesay.cli.help import Command, Commands, wrong_use
 from seesay.cli.index import index, watch
 from seesay.cli.interpolate import interpolate
-from seesay.cli.messages import language, say
+from seesay.cli.messages import localized, say
 from seesay.cli.models import app as models
 from seesay.cli.output import one_line, warn
 from seesay.cli.probe import probe
@@ -195,7 +195,7 @@ def _report(error: SeesayError | typer.TyperException, *, as_json: bool) -> None
     """One line on stderr, or one JSON object there."""
     text, kind = str(error), type(error).__name__
     if isinstance(error, SeesayError):
-        text = error.text.in_language(language())
+        text = localized(error.text)
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         see = f"{context.command_path} --help" if context else "seesay --help"

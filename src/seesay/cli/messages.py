@@ -1,10 +1,11 @@
 """Which language the command line speaks. Each text stands in both where it is used: say(en, zh).
 
-SEESAY_LANG decides (en or zh), else the locale. What the command line itself says about how it is
-used is in that language; what the library raises stays in English, so that it can be searched for.
+SEESAY_LANG decides (en or zh), else the locale.
 """
 
 import os
+
+from seesay.text import Text
 
 
 def language() -> str:
@@ -17,3 +18,8 @@ def language() -> str:
 def say(en: str, zh: str) -> str:
     """The one of two texts that the user reads."""
     return zh if language() == "zh" else en
+
+
+def localized(text: Text) -> str:
+    """What the user reads of a text that the library gives."""
+    return text.in_language(language())

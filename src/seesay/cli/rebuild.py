@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.messages import say
+from seesay.cli.messages import localized, say
 from seesay.cli.options import Collection, Json
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _show(built: "list[BuiltIndex]") -> None:
     rows = [
         [
             one.model,
-            say(*retriever_name(one.modality)),
+            localized(retriever_name(one.modality)),
             f"{one.status.vectors:,}",
             one.status.engine or "",
             index_type_name(one.status.kind or "") or say("nothing to index", "没有可索引的"),
@@ -92,8 +92,8 @@ def _show(built: "list[BuiltIndex]") -> None:
     for problem in dict.fromkeys(filter(None, (one.status.problem for one in built))):
         warn(
             say(
-                f"an index cannot be used, so searches compare all vectors: {problem}",
-                f"有一个索引无法使用，查找时会逐一比较全部向量：{problem}",
+                f"an index cannot be used, so searches compare all vectors: {problem.en}",
+                f"有一个索引无法使用，查找时会逐一比较全部向量：{problem.zh}",
             )
         )
     for engine in dict.fromkeys(engine for one in built for engine in one.status.left):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seesay.cli.messages import language, say
+from seesay.cli.messages import language, localized, say
 from seesay.cli.output import (
     cell_width,
     console,
@@ -91,7 +91,7 @@ def print_paths(paths: Iterable[str], *, zero: bool) -> None:
 
 def _draw(results: "Results") -> None:
     for note in results.explain.notes:
-        line = printable(say(note.en, note.zh))
+        line = printable(localized(note))
         console(stderr=True).print(line, style="dim", markup=False)
     if not results.hits:
         print(say("nothing found", "没有找到任何内容"))
@@ -111,7 +111,7 @@ def _draw(results: "Results") -> None:
             )
         )
     rows = [
-        [f"{hit.confidence:.0f}%", short_path(hit.path), _said(hit), retrievers_of(hit)[_spoken()]]
+        [f"{hit.confidence:.0f}%", short_path(hit.path), _said(hit), localized(retrievers_of(hit))]
         for hit in results.hits
     ]
     heads = [
@@ -159,7 +159,7 @@ def draw_explanation(results: "Results") -> None:
     )
     told = [
         say("threshold", "阈值") + f" {explain.threshold:.0f}%",
-        say(METHOD.en, METHOD.zh),
+        localized(METHOD),
         explain.filter and say("filter", "筛选") + f" {explain.filter}",
         say("model", "模型") + f" {explain.model}",
         say(f"{1000 * results.seconds:.1f} ms", f"{1000 * results.seconds:.1f} 毫秒"),
@@ -175,7 +175,7 @@ def _lane_row(lane: "RetrieverReport") -> list[str]:
     }
     known = lane.comparison
     return [
-        retriever_name(lane.lane)[_spoken()],
+        localized(retriever_name(lane.lane)),
         f"{lane.weight:g}",
         str(lane.found),
         ways[lane.plan.path] if lane.plan else _words(lane.expression or ""),
@@ -204,7 +204,7 @@ def _quoted(expression: str) -> list[str]:
 def _places(hit: "Hit") -> str:
     """Where each retriever ranked it; BM25 has no scale, so that it would say nothing."""
     places = [
-        f"{_found_as(hit, one.lane)[_spoken()]} #{one.rank}"
+        f"{localized(_found_as(hit, one.lane))} #{one.rank}"
         + ("" if one.lane == "keyword" else f" ({one.score:.3f})")
         for one in hit.lanes
     ]
@@ -237,10 +237,11 @@ def write_sheet(collection: "Collection", file: Path, asked: str, results: "Resu
         _say_where(file)
         return
     section = Section(
-        title=("Search", "查找"), asked=asked, no_good_match=results.no_good_match, cards=cards
+        title=Text("Search", "查找"), asked=asked, no_good_match=results.no_good_match, cards=cards
     )
-    known = (f"Collection {collection.store.folder.name}", f"资料库 {collection.store.folder.name}")
-    write_text(file, to_page(("seesay", "看图说话"), known, [section], language()))
+    name = collection.store.folder.name
+    known = Text(f"Collection {name}", f"资料库 {name}")
+    write_text(file, to_page(Text("seesay", "看图说话"), known, [section], language()))
     _say_where(file)
 
 
@@ -290,28 +291,25 @@ def to_tile(collection: "Collection", hit: "Hit") -> "Tile":
     )
 
 
-def retrievers_of(hit: "Hit") -> tuple[str, str]:
-    """Which retrievers found it, in English and in Chinese; how many copies were left out."""
-    names = [_found_as(hit, one.lane) for one in hit.lanes]
-    english, chinese = ", ".join(n for n, _ in names), "、".join(n for _, n in names)
-    if hit.duplicates:
-        count = len(hit.duplicates)
-        english += f" (+{count} {'copy' if count == 1 else 'copies'})"
-        chinese += f"（另有 {count} 份相同）"
-    return english, chinese
+def retrievers_of(hit: "Hit") -> Text:
+    """Which retrievers found it, and how many copies were left out."""
+    names = Text(", ", "、").join(_found_as(hit, one.lane) for one in hit.lanes)
+    if not (count := len(hit.duplicates)):
+        return names
+    copies = "copy" if count == 1 else "copies"
+    return Text(f"{names.en} (+{count} {copies})", f"{names.zh}（另有 {count} 份相同）")
 
 
-def _found_as(hit: "Hit", lane: str) -> tuple[str, str]:
-    return (
-        ("caption", "图片说明") if lane == "text" and hit.kind != "text" else retriever_name(lane)
-    )
+def _found_as(hit: "Hit", lane: str) -> Text:
+    is_caption = lane == "text" and hit.kind != "text"
+    return Text("caption", "图片说明") if is_caption else retriever_name(lane)
 
 
-def retriever_name(lane: str) -> tuple[str, str]:
+def retriever_name(lane: str) -> Text:
     return {
-        "image": ("picture", "画面"),
-        "text": ("meaning", "文意"),
-        "keyword": ("keywords", "关键词"),
+        "image": Text("picture", "画面"),
+        "text": Text("meaning", "文意"),
+        "keyword": Text("keywords", "关键词"),
     }[lane]
 
 
@@ -341,10 +339,6 @@ def size(count: int) -> str:
 def _said(hit: "Hit") -> str:
     text = " ".join((hit.text or "").split())
     return text if len(text) <= SNIPPET else text[:SNIPPET].rstrip() + " …"
-
-
-def _spoken() -> int:
-    return 1 if language() == "zh" else 0
 
 
 def names(rows: Sequence[str], limit: int = 8) -> str:

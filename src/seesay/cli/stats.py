@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from seesay.cli.messages import say
+from seesay.cli.messages import localized, say
 from seesay.cli.options import Collection, Json
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _indexes(space: "EmbeddingSpaceStatistics") -> "Iterator[list[str]]":
     from seesay.cli.results import retriever_name, short_path
 
     for one in space.indexes:
-        lane, kind = say(*retriever_name(one.modality)), index_type_name(one.kind)
+        lane, kind = localized(retriever_name(one.modality)), index_type_name(one.kind)
         yield [space.model, lane, one.engine, kind, short_path(one.place)]
 
 

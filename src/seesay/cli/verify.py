@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.messages import language, say
+from seesay.cli.messages import localized, say
 from seesay.cli.options import Collection, Json
 
 if TYPE_CHECKING:
@@ -46,10 +46,11 @@ def verify(
         print(say("all is well", "一切正常"))
     else:
         for finding in found:
-            warn(finding.message.in_language(language()))
+            warn(localized(finding.message))
     if found:
         raise typer.Exit(1)
 
 
 def _as_json(finding: "Finding") -> dict[str, object]:
-    return {**vars(finding), "remedy": finding.remedy, "message": str(finding)}
+    told = {"detail": str(finding.detail), "remedy": finding.remedy, "message": str(finding)}
+    return {**vars(finding), **told}

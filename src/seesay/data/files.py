@@ -26,6 +26,10 @@ _FLAGS |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 class NoFileError(OSError):
     """Something is there, and it is no regular file: `strerror` says what."""
 
+    def __init__(self, number: int, text: Text) -> None:
+        super().__init__(number, text.en)
+        self.text = text
+
 
 def open_file(path: str | Path) -> BufferedReader:
     """A regular file, or what a link to one leads to, for reading its bytes.
@@ -49,9 +53,10 @@ def open_file(path: str | Path) -> BufferedReader:
 
 def _check(facts: os.stat_result) -> None:
     if stat.S_ISDIR(facts.st_mode):
-        raise NoFileError(errno.EISDIR, "it is a folder")
+        raise NoFileError(errno.EISDIR, Text("it is a folder", "它是文件夹"))
     if not stat.S_ISREG(facts.st_mode):
-        raise NoFileError(errno.EINVAL, "it is a device, pipe or socket")
+        text = Text("it is a device, pipe or socket", "它是设备、管道或套接字")
+        raise NoFileError(errno.EINVAL, text)
 
 
 @contextmanager

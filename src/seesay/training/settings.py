@@ -286,7 +286,7 @@ class _Builder:
             except ConfigError as error:
                 problems.append(error.text)
         if problems:
-            raise ConfigError(_joined(problems, "; ", "；"))
+            raise ConfigError(Text("; ", "；").join(problems))
         try:
             return config(**_gathered(config, values))
         except ConfigError as error:
@@ -328,7 +328,7 @@ class _Builder:
                 return self.convert(option, value, at)
             except ConfigError as error:
                 problems.append(error.text)
-        raise ConfigError(_joined(problems, " or ", "；或者 "))
+        raise ConfigError(Text(" or ", "；或者 ").join(problems))
 
     def _tuple(self, hints: tuple[Any, ...], value: Any, at: At) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
@@ -387,10 +387,6 @@ def _gathered(config: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 def show(path: Sequence[str]) -> str:
     return ".".join(path) or "the recipe"
-
-
-def _joined(texts: Sequence[Text], en: str, zh: str) -> Text:
-    return Text(en.join(text.en for text in texts), zh.join(text.zh for text in texts))
 
 
 def _no_section(value: Any, at: At, more: str) -> Text:

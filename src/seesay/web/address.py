@@ -66,10 +66,10 @@ def title_of(asked: str) -> str:
     return f"{short} · {words.TITLE}" if short else words.TITLE
 
 
-def addressed(asked: SearchForm, restored: str | None = None) -> str:
+def addressed(asked: SearchForm, *, restored: bool = False) -> str:
     """A mark in the results by which the script sets the address; an answer that was `restored`
-    from an address names it, and leaves the history as it is."""
-    kind = "" if restored is None else f' data-restored="{escape(restored)}"'
+    from an address leaves the history as it is."""
+    kind = " data-restored" if restored else ""
     address, title = escape(to_address(asked)), escape(title_of(asked.words))
     return f'<span hidden data-address="{address}" data-title="{title}"{kind}></span>'
 

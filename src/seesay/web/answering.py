@@ -10,7 +10,7 @@ from seesay.web import words
 from seesay.web.asking import PAGE, SearchForm, search
 from seesay.web.cards import button, grid, notice, picture
 from seesay.web.explaining import explanation
-from seesay.web.report import Bilingual, both
+from seesay.web.report import both
 from seesay.web.uploads import refusal
 
 
@@ -49,11 +49,9 @@ def failed(error: Exception) -> str:
     return notice(words.FAILED, detail=Text.of(error), kind="wrong")
 
 
-def refused(why: Bilingual, name: str) -> str:
+def refused(why: Text, name: str) -> str:
     """Which picture cannot be searched with, and why."""
-    en, zh = (name, name) if name else words.THIS_FILE
-    head = words.BAD_PICTURE[0].format(name=en), words.BAD_PICTURE[1].format(name=zh)
-    return notice(head, why, kind="wrong")
+    return notice(words.BAD_PICTURE.format(name=name or words.THIS_FILE), why, kind="wrong")
 
 
 def newest(collection: Collection, name: str, *, removable: bool = False) -> str:
@@ -90,7 +88,7 @@ def _nothing(asked: SearchForm) -> str:
     if asked.page:
         return notice(words.END, kind="hint") + _pager(asked.page, False)
     if asked.min_match:
-        reaches = words.fill(words.NONE_REACHES, share=f"{asked.min_match:.0f}")
+        reaches = words.NONE_REACHES.format(share=f"{asked.min_match:.0f}")
         return notice(words.NO_GOOD_MATCH, reaches, kind="far")
     return notice(words.NO_GOOD_MATCH, words.NONE_LEFT, kind="far")
 
@@ -117,5 +115,5 @@ def _pager(page: int, more: bool) -> str:
         return ""
     former = button(words.PREVIOUS, do="page", page=page - 1) if page else ""
     later = button(words.NEXT, do="page", page=page + 1) if more else ""
-    here = both(words.fill(words.PAGE, page=page + 1))
+    here = both(words.PAGE.format(page=page + 1))
     return f'<nav class="pager">{former}<span>{here}</span>{later}</nav>'

@@ -11,7 +11,7 @@ from seesay.search.asking.results import Hit
 from seesay.search.catalog.passages import Passage
 from seesay.text import Text, to_unicode
 from seesay.web import words
-from seesay.web.report import Bilingual, both
+from seesay.web.report import both
 
 _SNIPPET = 220  # characters of a text on its card
 
@@ -35,7 +35,7 @@ def tile(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
     hit = folded.hit
     share = "" if not hit.lanes else _sure(hit.confidence)
     notes = _caption(hit) + _copies(folded, collection)
-    name = _name(hit.path)
+    name = name_of(hit.path)
     acts = _why(hit) + (_remove(hit) if removable else "")
     return (
         f'<li class="card" data-unit="{hit.unit}">{preview(hit, collection)}<div class="told">'
@@ -54,7 +54,7 @@ def preview(hit: Hit, collection: str) -> str:
 
 def picture(unit: int, path: str, collection: str) -> str:
     """A thumbnail that opens in the viewer."""
-    name = _safe(_name(path))
+    name = _safe(name_of(path))
     return (
         f'<button type="button" class="shown" data-look data-unit="{unit}"'
         f' data-path="{_safe(path)}" data-name="{_safe(collection)}" aria-label="{name}">'
@@ -72,18 +72,16 @@ def picked_tile(unit: Passage, path: str, collection: str) -> str:
     return f'<li class="card">{inside}</li>'
 
 
-def button(label: Bilingual, *, kind: str = "", **data: object) -> str:
+def button(label: Text, *, kind: str = "", **data: object) -> str:
     """A button whose data the page's script sends to the server."""
     told = " ".join(f'data-{name}="{_safe(str(value))}"' for name, value in data.items())
     return f'<button type="button" class="do {kind}" {told}>{both(label)}</button>'
 
 
-def notice(
-    head: Bilingual, told: Bilingual = ("", ""), detail: Text | None = None, kind: str = ""
-) -> str:
+def notice(head: Text, told: Text | None = None, detail: Text | None = None, kind: str = "") -> str:
     """A message on the page."""
-    more = f"<p>{both(told)}</p>" if any(told) else ""
-    exact = f'<p class="detail">{both((detail.en, detail.zh))}</p>' if detail else ""
+    more = f"<p>{both(told)}</p>" if told else ""
+    exact = f'<p class="detail">{both(detail)}</p>' if detail else ""
     return (
         f'<div class="notice {kind}" role="status"><strong>{both(head)}</strong>{more}{exact}</div>'
     )
@@ -93,7 +91,7 @@ def _copies(folded: FoldedHit, collection: str) -> str:
     """Other files of the same picture, folded away."""
     if not folded.count:
         return ""
-    label = words.COPY if folded.count == 1 else words.fill(words.COPIES, count=folded.count)
+    label = words.COPY if folded.count == 1 else words.COPIES.format(count=folded.count)
     looked = "".join(
         f"<li>{picture(one.unit, one.path, collection)}{_file(one.path)}</li>"
         for one in folded.copies
@@ -107,12 +105,12 @@ def _copies(folded: FoldedHit, collection: str) -> str:
 
 
 def _file(path: str) -> str:
-    return f'<span title="{_safe(path)}">{_safe(_name(path))}</span>'
+    return f'<span title="{_safe(path)}">{_safe(name_of(path))}</span>'
 
 
 def _sure(confidence: float) -> str:
     share = min(max(confidence, 0.0), 100.0)
-    label = both(words.fill(words.MATCH, share=f"{share:.0f}"))
+    label = both(words.MATCH.format(share=f"{share:.0f}"))
     return (
         f'<span class="sure">{label}</span>'
         f'<i class="bar" aria-hidden="true"><i style="width:{share:.0f}%"></i></i>'
@@ -135,17 +133,17 @@ def _remove(hit: Hit) -> str:
     )
 
 
-def reasons_of(hit: Hit) -> list[Bilingual]:
+def reasons_of(hit: Hit) -> list[Text]:
     """A hit's rank by each retriever, in words; the text of a picture is its caption."""
     names = words.LANES if hit.kind == "text" else words.CAPTION_LANES
     told = []
     for one in hit.lanes:
-        english, chinese = names[one.lane]
+        name = names[one.lane]
         keyword = one.lane == "keyword"
         en = f"score {one.score:.2f}" if keyword else f"similarity {one.score:.3f}"
         zh = f"得分 {one.score:.2f}" if keyword else f"相似度 {one.score:.3f}"
         told.append(
-            (f"number {one.rank} by {english} ({en})", f"按{chinese}排第 {one.rank}（{zh}）")
+            Text(f"number {one.rank} by {name.en} ({en})", f"按{name.zh}排第 {one.rank}（{zh}）")
         )
     return told
 
@@ -162,7 +160,8 @@ def _cut(text: str | None) -> str:
     return line if len(line) <= _SNIPPET else line[:_SNIPPET].rstrip() + " …"
 
 
-def _name(path: str) -> str:
+def name_of(path: str) -> str:
+    """The name of a file; the whole of what has none, such as an address of a site."""
     return PurePath(path).name or path
 
 

@@ -99,7 +99,7 @@ class _Head:
         return page.replace(_END_OF_HEAD, self._tags().encode() + _END_OF_HEAD, 1)
 
     def _tags(self) -> str:
-        about = words.in_language(words.ABOUT, self.language)
+        about = words.ABOUT.in_language(self.language)
         described = {
             "og:title": self.title,
             "og:description": about,

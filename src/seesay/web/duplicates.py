@@ -6,11 +6,11 @@ from pathlib import PurePath
 from seesay.errors import SeesayError
 from seesay.search.asking.duplicates import DuplicateFile, DuplicateGroup, Duplicates
 from seesay.search.collection import Collection
-from seesay.text import to_unicode
+from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.answering import failed
 from seesay.web.cards import notice, picture
-from seesay.web.report import Bilingual, both
+from seesay.web.report import both
 
 _MOST = 60  # groups on the page
 _MEMBERS = 12
@@ -25,21 +25,21 @@ def duplicates_html(collection: Collection, name: str) -> str:
     remarks = _remarks(found)
     if not found.groups:
         return notice(words.NO_DUPLICATES, kind="hint") + remarks
-    told = f"<p>{both(words.fill(words.GROUPS, count=found.total))}</p>"
+    told = f"<p>{both(words.GROUPS.format(count=found.total))}</p>"
     shown = "".join(_group(collection, name, group) for group in found.groups[:_MOST])
     rest = found.total - _MOST
-    more = f"<p>{both(words.fill(words.MORE_GROUPS, count=rest))}</p>" if rest > 0 else ""
+    more = f"<p>{both(words.MORE_GROUPS.format(count=rest))}</p>" if rest > 0 else ""
     return told + remarks + shown + more
 
 
 def _remarks(found: Duplicates) -> str:
     counts = ((words.CHANGED, found.changed), (words.UNCOMPARED, found.uncompared))
-    return "".join(f"<p>{both(words.fill(text, count=n))}</p>" for text, n in counts if n)
+    return "".join(f"<p>{both(text.format(count=n))}</p>" for text, n in counts if n)
 
 
 def _group(collection: Collection, name: str, group: DuplicateGroup) -> str:
     share = f"{100 * group.similarity:.1f}"
-    title = words.EXACT if group.kind == "exact" else words.fill(words.NEAR, share=share)
+    title = words.EXACT if group.kind == "exact" else words.NEAR.format(share=share)
     cards = "".join(
         _file(collection, name, file, first=not number)
         for number, file in enumerate(group.files[:_MEMBERS])
@@ -63,9 +63,9 @@ def _file(collection: Collection, name: str, file: DuplicateFile, *, first: bool
     )
 
 
-def _advice(file: DuplicateFile, *, first: bool) -> Bilingual:
-    said = words.MAY_GO if not file.keep else words.KEEP if first else words.KEEP_TOO
-    return said[0].format(reason=file.reason.en), said[1].format(reason=file.reason.zh)
+def _advice(file: DuplicateFile, *, first: bool) -> Text:
+    advice = words.MAY_GO if not file.keep else words.KEEP if first else words.KEEP_TOO
+    return advice.format(reason=file.reason)
 
 
 def _bytes(size: int) -> str:

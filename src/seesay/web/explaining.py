@@ -5,17 +5,23 @@ from pathlib import PurePath
 
 from seesay.search.asking.fusion import METHOD
 from seesay.search.asking.results import Explain, PartReport, Results, RetrieverReport
-from seesay.text import to_unicode
+from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.cards import reasons_of
-from seesay.web.report import Bilingual, both
+from seesay.web.report import both
+
+_KINDS = {
+    "text": Text("words", "文字"),
+    "image": Text("picture", "图片"),
+    "unit": Text("find", "条目"),
+}
 
 
 def explanation(results: Results) -> str:
     """A panel that opens: what was understood, what each retriever did, where each find stood."""
     explain = results.explain
     told = [*map(_part, explain.parts), *map(_retriever, explain.lanes), *_rest(explain, results)]
-    notes = "".join(f"<li>{both((note.en, note.zh))}</li>" for note in explain.notes)
+    notes = "".join(f"<li>{both(note)}</li>" for note in explain.notes)
     rows = "".join(
         f"<tr><td>{escape(_name(hit.path))}</td><td>{hit.confidence:.0f}%</td><td>"
         + "<br>".join(map(both, reasons_of(hit)))
@@ -23,7 +29,10 @@ def explanation(results: Results) -> str:
         for hit in results.hits
         if hit.lanes
     )
-    heads = (("File", "文件"), ("Match", "匹配度"), ("Found by", "依据"), ("Sum", "合计"))
+    heads = (
+        *(Text("File", "文件"), Text("Match", "匹配度")),
+        *(Text("Found by", "依据"), Text("Sum", "合计")),
+    )
     table = (
         f'<div class="wide"><table><thead><tr>{"".join(f"<th>{both(h)}</th>" for h in heads)}'
         f"</tr></thead><tbody>{rows}</tbody></table></div>"
@@ -37,27 +46,28 @@ def explanation(results: Results) -> str:
     )
 
 
-def _part(part: PartReport) -> Bilingual:
-    kinds = {"text": ("words", "文字"), "image": ("picture", "图片"), "unit": ("find", "条目")}
-    english, chinese = kinds[part.kind]
+def _part(part: PartReport) -> Text:
+    kind = _KINDS[part.kind]
     shown = f"“{part.shown}”"
     if part.weight < 0:
-        return f"Left out: the {english} {shown}.", f"排除{chinese}{shown}。"
+        return Text(f"Left out: the {kind.en} {shown}.", f"排除{kind.zh}{shown}。")
     counts = "" if part.weight == 1 else f", counted {part.weight:g} times"
     weighs = "" if part.weight == 1 else f"，权重 {part.weight:g}"
-    return f"SearchForm for: the {english} {shown}{counts}.", f"要找的{chinese}：{shown}{weighs}。"
+    return Text(
+        f"SearchForm for: the {kind.en} {shown}{counts}.", f"要找的{kind.zh}：{shown}{weighs}。"
+    )
 
 
-def _retriever(lane: RetrieverReport) -> Bilingual:
-    english, chinese = words.LANES[lane.lane]
-    en = f"By {english}: {lane.found} candidates"
-    zh = f"按{chinese}：{lane.found} 个候选"
+def _retriever(lane: RetrieverReport) -> Text:
+    name = words.LANES[lane.lane]
+    en = f"By {name.en}: {lane.found} candidates"
+    zh = f"按{name.zh}：{lane.found} 个候选"
     known = lane.comparison
     if known is None:
-        return en + ".", zh + "。"
+        return Text(en + ".", zh + "。")
     above = "above" if known.best >= 0 else "below"
     over = "高" if known.best >= 0 else "低"
-    return (
+    return Text(
         f"{en}; the best lies {abs(known.best):.1f} spreads {above} what does not fit "
         f"({known.null:.3f} ± {known.spread:.3f}); what fits is expected {known.match:.1f} above.",
         f"{zh}；最好的一个比不相符的内容（{known.null:.3f} ± {known.spread:.3f}）{over} "
@@ -65,26 +75,21 @@ def _retriever(lane: RetrieverReport) -> Bilingual:
     )
 
 
-def _rest(explain: Explain, results: Results) -> list[Bilingual]:
+def _rest(explain: Explain, results: Results) -> list[Text]:
     told = []
     if len(explain.lanes) > 1:
-        told.append(
-            (
-                f"Sorted {METHOD.en}.",
-                f"排序方式：{METHOD.zh}。",
-            )
-        )
+        told.append(Text("Sorted {method}.", "排序方式：{method}。").format(method=METHOD))
     told.append(
-        (
+        Text(
             f"Below {explain.threshold:.0f}% a match counts as unlikely.",
             f"匹配度低于 {explain.threshold:.0f}% 视为可能性较低。",
         )
     )
     if explain.filter:
-        told.append((f"Filter: {explain.filter}.", f"筛选：{explain.filter}。"))
+        told.append(Text(f"Filter: {explain.filter}.", f"筛选：{explain.filter}。"))
     spent = f"{1000 * results.seconds:.0f}"
     told.append(
-        (f"Model {explain.model}, {spent} ms.", f"模型 {explain.model}，用时 {spent} 毫秒。")
+        Text(f"Model {explain.model}, {spent} ms.", f"模型 {explain.model}，用时 {spent} 毫秒。")
     )
     return told
 

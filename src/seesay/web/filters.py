@@ -6,10 +6,10 @@ from pathlib import PurePath
 from typing import Any
 
 from seesay.search.catalog.paths import path_to_text, text_to_path
-from seesay.text import to_unicode
+from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.asking import SearchForm, split_filters
-from seesay.web.report import Bilingual, both
+from seesay.web.report import both
 
 _ALL = "all"
 _NONE: dict[str, Any] = {"without": "", "kind": None, "since": "", "until": "", "min_match": 0.0}
@@ -26,7 +26,7 @@ def chips(asked: SearchForm) -> str:
             f'<button type="button" class="do clear" data-do="drop" data-filter="{_ALL}">'
             f"{both(words.CLEAR)}</button>"
         )
-    label = escape(" ".join(words.FILTERED))
+    label = escape(f"{words.FILTERED.en} {words.FILTERED.zh}")
     return f'<div class="chips" role="group" aria-label="{label}">{"".join(shown)}</div>'
 
 
@@ -44,30 +44,30 @@ def without(asked: SearchForm, name: str, value: str) -> SearchForm:
     return replace(asked, **{name: _NONE[name]}) if name in _NONE else asked
 
 
-def _filters(asked: SearchForm) -> list[tuple[str, str, Bilingual]]:
+def _filters(asked: SearchForm) -> list[tuple[str, str, Text]]:
     """Name, value and label of each."""
-    found: list[tuple[str, str, Bilingual]] = []
+    found: list[tuple[str, str, Text]] = []
     if asked.without.strip():
-        found.append(("without", "", words.fill(words.CHIP_WITHOUT, text=asked.without.strip())))
+        found.append(("without", "", words.CHIP_WITHOUT.format(text=asked.without.strip())))
     if asked.kind:
         kinds = {kind: label for label, kind in words.KINDS}
-        found.append(("kind", "", kinds.get(asked.kind, (asked.kind, asked.kind))))
+        found.append(("kind", "", kinds.get(asked.kind, Text.of(asked.kind))))
     for folder in asked.folders:
         name = to_unicode(PurePath(folder).name or folder)
-        found.append(("folder", path_to_text(folder), (name, name)))
+        found.append(("folder", path_to_text(folder), Text(name, name)))
     if since := asked.since.strip():
-        found.append(("since", "", words.fill(words.CHIP_SINCE, day=since)))
+        found.append(("since", "", words.CHIP_SINCE.format(day=since)))
     if until := asked.until.strip():
-        found.append(("until", "", words.fill(words.CHIP_UNTIL, day=until)))
-    found += [("where", one, (one, one)) for one in split_filters(asked.where)]
+        found.append(("until", "", words.CHIP_UNTIL.format(day=until)))
+    found += [("where", one, Text(one, one)) for one in split_filters(asked.where)]
     if asked.min_match:
         share = f"{asked.min_match:.0f}"
-        found.append(("min_match", "", words.fill(words.CHIP_MIN_MATCH, share=share)))
+        found.append(("min_match", "", words.CHIP_MIN_MATCH.format(share=share)))
     return found
 
 
-def _chip(name: str, value: str, label: Bilingual) -> str:
-    title = escape(to_unicode(value or " ".join(dict.fromkeys(label))))
+def _chip(name: str, value: str, label: Text) -> str:
+    title = escape(to_unicode(value or " ".join(dict.fromkeys((label.en, label.zh)))))
     return (
         f'<button type="button" class="do chip" data-do="drop" data-filter="{name}"'
         f' data-value="{escape(value)}" title="{title}"><span>{both(label)}</span>'

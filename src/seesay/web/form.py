@@ -10,9 +10,10 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
+from seesay.text import Text
 from seesay.web import words
 from seesay.web.browser import script
-from seesay.web.report import Bilingual, both
+from seesay.web.report import both
 
 LONGEST_DAY = 20
 """Characters."""
@@ -35,7 +36,7 @@ class Head:
             self.collection = gr.Dropdown(
                 list(names),
                 value=names[0],
-                label=words.COLLECTION[0],
+                label=words.COLLECTION.en,
                 show_label=False,
                 container=False,
                 visible=len(names) > 1,
@@ -59,8 +60,8 @@ class Form:
         self.collection = collection
         with gr.Row(elem_id="ask"):
             self.words = gr.Textbox(
-                placeholder=words.ASK[0],
-                label=words.ASK[0],
+                placeholder=words.ASK.en,
+                label=words.ASK.en,
                 show_label=False,
                 container=False,
                 lines=1,
@@ -76,33 +77,33 @@ class Form:
                 padding=False,
                 elem_id="picture",
             )
-            self.go = gr.Button(words.SEARCH[0], variant="primary", elem_id="go")
-        with gr.Accordion(words.MORE[0], open=False, elem_id="more") as self.more:
+            self.go = gr.Button(words.SEARCH.en, variant="primary", elem_id="go")
+        with gr.Accordion(words.MORE.en, open=False, elem_id="more") as self.more:
             self._build_options()
 
     def _build_options(self) -> None:
         with gr.Row():
             self.without = gr.Textbox(
-                label=words.WITHOUT[0],
-                placeholder=words.WITHOUT_EXAMPLE[0],
+                label=words.WITHOUT.en,
+                placeholder=words.WITHOUT_EXAMPLE.en,
                 max_lines=1,
                 max_length=4000,
                 elem_id="without",
             )
             self.min_match = gr.Slider(
-                0, 100, 0, step=5, label=words.MIN_MATCH[0], elem_id="min-match"
+                0, 100, 0, step=5, label=words.MIN_MATCH.en, elem_id="min-match"
             )
         with gr.Row():
-            self.kind = gr.Radio(_plain(words.KINDS), value="", label=words.KIND[0], elem_id="kind")
+            self.kind = gr.Radio(_plain(words.KINDS), value="", label=words.KIND.en, elem_id="kind")
             self.folders = gr.Dropdown(
-                [], value=[], multiselect=True, label=words.FOLDERS[0], elem_id="folders"
+                [], value=[], multiselect=True, label=words.FOLDERS.en, elem_id="folders"
             )
         with gr.Row():
             self.since = _day(words.SINCE, "since")
             self.until = _day(words.UNTIL, "until")
             self.where = gr.Textbox(
-                label=words.WHERE[0],
-                placeholder=words.WHERE_EXAMPLE[0],
+                label=words.WHERE.en,
+                placeholder=words.WHERE_EXAMPLE.en,
                 max_lines=1,
                 max_length=500,
                 elem_id="where",
@@ -143,7 +144,7 @@ class Form:
         ]
 
 
-def _day(label: Bilingual, name: str) -> Any:
+def _day(label: Text, name: str) -> Any:
     """The browser's own picker for a date, which phones know how to show."""
     day: Any = gr.HTML(
         "",
@@ -156,9 +157,9 @@ def _day(label: Bilingual, name: str) -> Any:
     return day
 
 
-def choices(options: Sequence[tuple[Any, str]], language: str) -> list[tuple[str, str]]:
+def choices(options: Sequence[tuple[Text, str]], language: str) -> list[tuple[str, str]]:
     """Choices in a language."""
-    return [(words.in_language(label, language), value) for label, value in options]
+    return [(label.in_language(language), value) for label, value in options]
 
 
 def label_updates(labels: Sequence[Label], language: str) -> list[Any]:
@@ -168,10 +169,10 @@ def label_updates(labels: Sequence[Label], language: str) -> list[Any]:
 
 def _in_language(texts: dict[str, Any], language: str) -> dict[str, Any]:
     return {
-        key: choices(text, language) if key == "choices" else words.in_language(text, language)
+        key: choices(text, language) if key == "choices" else text.in_language(language)
         for key, text in texts.items()
     }
 
 
-def _plain(options: Sequence[tuple[Any, str]]) -> list[tuple[str, str]]:
+def _plain(options: Sequence[tuple[Text, str]]) -> list[tuple[str, str]]:
     return choices(options, "en")

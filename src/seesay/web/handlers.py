@@ -25,7 +25,7 @@ from seesay.web.cards import notice
 from seesay.web.duplicates import duplicates_html
 from seesay.web.filters import chips, without
 from seesay.web.mapping import Content, draw, picked
-from seesay.web.report import Bilingual, both
+from seesay.web.report import both
 from seesay.web.uploads import MOST_SENT, decode_picture, name_of, size_of_unsent
 
 _MOST_FOLDERS = 200
@@ -70,7 +70,7 @@ class Handlers:
         served = asked.collection in self._library.names
         name = asked.collection if served else self._library.names[0]
         fields = [name, asked.words, "", *_filters_of(asked)]
-        shown += addressed(asked, address or "")
+        shown += addressed(asked, restored=True)
         return [folders, shown, *rest, replace(asked, collection=name), *fields]
 
     def _opened(self, name: str | None) -> list[Any]:
@@ -264,7 +264,7 @@ class Handlers:
     def _closing(self, collection: Collection) -> str:
         counts = collection.stats().units
         texts = counts.get("text", 0)
-        told = words.fill(words.CLOSING, pictures=sum(counts.values()) - texts, texts=texts)
+        told = words.CLOSING.format(pictures=sum(counts.values()) - texts, texts=texts)
         only = f" · {both(words.READ_ONLY)}" if self._read_only else ""
         return f'<p class="closing">{both(told)}{only}</p>'
 
@@ -301,6 +301,6 @@ def _day(text: str, edge: int) -> str:
         return ""
 
 
-def _too_large(size: int) -> Bilingual:
+def _too_large(size: int) -> Text:
     sizes = {"size": f"{size / 1e6:.0f}", "most": f"{MOST_SENT / 1e6:.0f}"}
-    return words.fill(words.PICTURE_TOO_LARGE, **sizes)
+    return words.PICTURE_TOO_LARGE.format(**sizes)

@@ -16,20 +16,22 @@ except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
 from seesay.search.asking.tags import LONGEST_LABEL, MOST_LABELS, TagReport
+from seesay.search.catalog.files import Quarantined
 from seesay.search.indexing.options import IndexProgress, IndexReport
 from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.address import to_address
 from seesay.web.answering import failed
 from seesay.web.asking import SearchForm, split_filters
-from seesay.web.cards import notice
+from seesay.web.cards import name_of, notice
 from seesay.web.form import Label
-from seesay.web.report import Bilingual, both
+from seesay.web.report import both
 
 _POLL_S = 0.7
 _LONGEST_PATH = 4096  # characters
 # A browser cuts what is pasted at the length of its field; more labels than that are to be named.
 _LONGEST_LABELS = 2 * MOST_LABELS * LONGEST_LABEL
+_MOST_UNREADABLE = 50  # files that are listed
 _FORBIDDEN, _CONFLICT = 403, 409
 
 
@@ -41,7 +43,7 @@ class Jobs(Protocol):
     def index(self, name: str, paths: list[str]) -> Any: ...
     def tag(self, name: str, labels: list[str] | None, filter: None) -> Any: ...
     def latest(self, name: str) -> Any: ...
-    def problem(self, name: str) -> Text | None: ...
+    def unreadable(self, name: str) -> list[Quarantined]: ...
     def cancel_latest(self, name: str) -> None: ...
 
 
@@ -50,22 +52,22 @@ class Manage:
 
     def __init__(self, jobs: Jobs, default: str) -> None:
         self._jobs, self._default = jobs, default
-        with gr.Tab(words.MANAGE[0], id="manage") as self.tab:
+        with gr.Tab(words.MANAGE.en, id="manage") as self.tab:
             with gr.Row(elem_classes="line"):
                 gr.HTML(f"<p>{both(words.UPDATE_TOLD)}</p>", padding=False)
-                self._update = gr.Button(words.UPDATE[0], variant="primary", elem_id="update")
+                self._update = gr.Button(words.UPDATE.en, variant="primary", elem_id="update")
             with gr.Row(elem_classes="line"):
                 self._path = _field(
                     words.FOLDER_PATH, words.FOLDER_EXAMPLE, "folder-path", _LONGEST_PATH
                 )
-                self._add = gr.Button(words.ADD_FOLDER[0], elem_id="add-folder")
+                self._add = gr.Button(words.ADD_FOLDER.en, elem_id="add-folder")
             with gr.Row(elem_classes="line"):
                 self._tags = _field(
                     words.TAG_LABELS, words.TAG_EXAMPLE, "tag-labels", _LONGEST_LABELS
                 )
-                self._tag = gr.Button(words.TAG[0], elem_id="tag")
+                self._tag = gr.Button(words.TAG.en, elem_id="tag")
             self._status = gr.HTML(padding=False, apply_default_css=False, elem_id="job")
-            self._cancel = gr.Button(words.CANCEL[0], visible=False, elem_id="cancel")
+            self._cancel = gr.Button(words.CANCEL.en, visible=False, elem_id="cancel")
             self._timer = gr.Timer(_POLL_S, active=False)
 
     @property
@@ -85,18 +87,18 @@ class Manage:
         self,
         collection: gr.Dropdown,
         ended: Callable[..., list[Any]],
+        given: list[Any],
         into: list[Any],
         **quiet: Any,
     ) -> None:
-        """`ended` is called with the name of the collection and the last question once a job has
-        ended; what it returns goes `into` these components, the last of which holds the question.
-        """
-        shown, asked = [self._status, self._cancel, self._timer], into[-1]
+        """Once a job has ended, `ended` is called with the values of the components `given`; what
+        it returns goes `into` others."""
+        shown = [self._status, self._cancel, self._timer]
 
-        def follow(name: str | None, last: SearchForm | None) -> list[Any]:
+        def follow(name: str | None, *values: Any) -> list[Any]:
             now = self.status(name)
             running = self._is_running(name)
-            return [*now, *([gr.skip()] * len(into) if running else ended(name, last))]
+            return [*now, *([gr.skip()] * len(into) if running else ended(*values))]
 
         self._update.click(self.update, collection, shown, **quiet)
         gr.on(
@@ -111,7 +113,7 @@ class Manage:
         )
         self._cancel.click(self.cancel, collection, shown, **quiet)
         gr.on([self.tab.select, collection.input], self.status, collection, shown, **quiet)
-        self._timer.tick(follow, [collection, asked], [*shown, *into], **quiet)
+        self._timer.tick(follow, [collection, *given], [*shown, *into], **quiet)
 
     def update(self, name: str | None) -> list[Any]:
         """Updates the folders of the collection."""
@@ -137,10 +139,11 @@ class Manage:
         """The progress of the last job: a message, the cancel button, and the timer that asks
         again."""
         name = name or self._default
-        job, problem = self._jobs.latest(name), self._jobs.problem(name)
-        if problem is not None:
-            return self._told(name, notice(words.FAILED, detail=problem, kind="wrong"))
-        return self._told(name, _told(job, None if name == self._default else name))
+        job = self._jobs.latest(name)
+        told = _told(job, None if name == self._default else name)
+        if job is not None and isinstance(job.report, IndexReport):
+            told += _unreadable(self._jobs.unreadable(name))
+        return self._told(name, told)
 
     def _begin(self, name: str | None, begin: Callable[[str], Any]) -> list[Any]:
         try:
@@ -164,10 +167,10 @@ class Manage:
         return job is not None and job.state == "running"
 
 
-def _field(label: Bilingual, example: Bilingual, name: str, longest: int) -> gr.Textbox:
+def _field(label: Text, example: Text, name: str, longest: int) -> gr.Textbox:
     return gr.Textbox(
-        label=label[0],
-        placeholder=example[0],
+        label=label.en,
+        placeholder=example.en,
         max_lines=1,
         max_length=longest,
         elem_id=name,
@@ -181,6 +184,8 @@ def _told(job: Any, collection: str | None) -> str:
     match job.state, job.report:
         case "running", _:
             return notice(_progress(job.progress))
+        case "failed", _:
+            return notice(words.FAILED, detail=job.error, kind="wrong")
         case "interrupted", _:
             return notice(words.CANCELLED, words.CANCELLED_TOLD)
         case _, IndexReport() as report:
@@ -190,28 +195,43 @@ def _told(job: Any, collection: str | None) -> str:
     return ""
 
 
-def _progress(progress: Any) -> Bilingual:
+def _progress(progress: Any) -> Text:
     if progress is None:
         return words.COUNTING
     total = "?" if progress.total is None else progress.total
     if isinstance(progress, IndexProgress):
         counts = {"done": progress.done, "total": total, "failed": progress.failed}
-        return words.fill(words.INDEXING, **counts)
-    return words.fill(words.TAGGING, done=progress.done, total=total)
+        return words.INDEXING.format(**counts)
+    return words.TAGGING.format(done=progress.done, total=total)
 
 
 def _indexed(report: IndexReport) -> str:
     counts = ("added", "updated", "removed", "unchanged", "failed")
-    head = words.fill(words.INDEXED, **{one: getattr(report, one) for one in counts})
+    head = words.INDEXED.format(**{one: getattr(report, one) for one in counts})
     if not report.missing_roots:
         return notice(head)
     folders = ", ".join(map(to_unicode, report.missing_roots))
-    return notice(head, words.fill(words.NOT_THERE, folders=folders))
+    return notice(head, words.NOT_THERE.format(folders=folders))
+
+
+def _unreadable(files: list[Quarantined]) -> str:
+    """The files that could not be read, each with the reason; folded away."""
+    if not files:
+        return ""
+    rows = "".join(
+        f'<li><b title="{escape(to_unicode(one.path))}">{escape(to_unicode(name_of(one.path)))}</b>'
+        f" {both(one.error)}</li>"
+        for one in files[:_MOST_UNREADABLE]
+    )
+    if (more := len(files) - _MOST_UNREADABLE) > 0:
+        rows += f"<li>{both(words.MORE_UNREADABLE.format(count=more))}</li>"
+    head = both(words.UNREADABLE.format(count=len(files)))
+    return f'<details class="why"><summary>{head}</summary><ul>{rows}</ul></details>'
 
 
 def _tagged(report: TagReport, collection: str | None) -> str:
     """The number of pictures by tag, with a link to those of each."""
-    head = words.fill(words.TAGGED, tagged=report.tagged, pictures=report.pictures)
+    head = words.TAGGED.format(tagged=report.tagged, pictures=report.pictures)
     links = "".join(
         f'<a class="do" href="{escape(to_address(_with_tag(label, collection)))}">'
         f"{escape(to_unicode(label))} <small>{count}</small></a>"

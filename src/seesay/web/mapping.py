@@ -8,10 +8,10 @@ from typing import Literal
 
 from seesay.search.catalog.map import Map, Point
 from seesay.search.collection import Collection
-from seesay.text import to_unicode
+from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.cards import notice, picked_tile
-from seesay.web.report import Bilingual, both
+from seesay.web.report import both
 
 Content = Literal["image", "text", "place"]
 _MOST_PICKED = 48
@@ -27,7 +27,7 @@ def draw(collection: Collection, name: str, shown: Content) -> tuple[str, str]:
         return "", notice(nothing, kind="hint")
     points = [_point(point, drawn) for point in drawn.points]
     data = escape(json.dumps(points, ensure_ascii=False, separators=(",", ":")))
-    labels = escape(json.dumps(words.PLANE_LABELS, ensure_ascii=False))
+    labels = escape(json.dumps(words.PLANE_LABELS, default=vars, ensure_ascii=False))
     plane = (
         f'<div class="plane" data-shown="{shown}" data-name="{escape(name)}"'
         f' data-labels="{labels}" data-points="{data}"></div>'
@@ -43,18 +43,18 @@ def picked(collection: Collection, name: str, units: Sequence[int]) -> str:
     cards = "".join(
         picked_tile(unit, items[unit.file].path, name) for unit in known if unit.file in items
     )
-    told = both(words.fill(words.PICKED, count=len(units)))
+    told = both(words.PICKED.format(count=len(units)))
     return f'<h3>{told}</h3><ul class="cards small">{cards}</ul>' if units else ""
 
 
-def _remarks(drawn: Map, shown: Content) -> list[Bilingual]:
+def _remarks(drawn: Map, shown: Content) -> list[Text]:
     counts = {"shown": len(drawn.points), "total": drawn.total}
     if shown == "place":
-        return [words.fill(words.PLACES_TOLD, **counts), words.CLICK_PICTURES]
+        return [words.PLACES_TOLD.format(**counts), words.CLICK_PICTURES]
     share = f"{100 * drawn.explained:.0f}"
-    remarks = [words.fill(words.MAP_TOLD, **counts, share=share)]
+    remarks = [words.MAP_TOLD.format(**counts, share=share)]
     if captions := sum(_is_caption(point, drawn) for point in drawn.points):
-        remarks.append(words.fill(words.CAPTIONS_TOLD, captions=captions))
+        remarks.append(words.CAPTIONS_TOLD.format(captions=captions))
     return [*remarks, words.CLICK_TEXTS if shown == "text" else words.CLICK_PICTURES]
 
 

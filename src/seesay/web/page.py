@@ -1,7 +1,8 @@
 """The page: its components, and the handlers of their events."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from seesay.errors import MissingExtraError
@@ -18,7 +19,6 @@ from seesay.search.library import Library
 from seesay.web import words
 from seesay.web.address import LONGEST
 from seesay.web.allowlist import AllowList
-from seesay.web.asking import SearchForm
 from seesay.web.browser import script
 from seesay.web.browser.plane import PLANE
 from seesay.web.browser.style import STYLE
@@ -37,6 +37,17 @@ _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"
 _LAST: dict[str, Any] = {"trigger_mode": "always_last"}
 """What is asked while an answer is on its way is answered next; else Gradio drops it. Of several
 such questions only the last counts, as while a slider is drawn."""
+_ANSWERS: dict[str, Any] = {**_QUIET, "concurrency_id": "answers"}
+"""Questions are taken up in the order in which they come: with a queue for each event, a later one
+could begin before."""
+
+
+@dataclass
+class _Newest:
+    """The newest question of a visitor, and the newest one that opened a collection."""
+
+    asked: object = None
+    opened: object = None
 
 
 class _Page:
@@ -46,16 +57,16 @@ class _Page:
         self._handlers = handlers
         self._head = Head(library.names)
         with gr.Tabs():
-            with gr.Tab(words.SEARCH[0], id="search") as searching:
+            with gr.Tab(words.SEARCH.en, id="search") as searching:
                 self._form = Form(self._head.collection)
                 self._results = _html("results", "found", VIEWER + script.RESULTS + script.HISTORY)
-            with gr.Tab(words.DUPLICATES[0], id="duplicates") as self._doubling:
+            with gr.Tab(words.DUPLICATES.en, id="duplicates") as self._doubling:
                 self._copies = _html("copies", "copies", VIEWER)
-            with gr.Tab(words.MAP[0], id="map") as self._mapping:
+            with gr.Tab(words.MAP.en, id="map") as self._mapping:
                 self._modality = gr.Radio(
                     choices(words.PLACES, "en"),
                     value="image",
-                    label=words.SHOWN[0],
+                    label=words.SHOWN.en,
                     show_label=False,
                     container=False,
                     elem_id="modality",
@@ -65,7 +76,7 @@ class _Page:
                 self._picked = _html("picked", "found", VIEWER)
             self._manage = None if jobs is None else Manage(jobs, library.names[0])
         self._closing = gr.HTML(padding=False, apply_default_css=False)
-        self._asked, self._drawn = gr.State(None), gr.State(None)
+        self._asked, self._drawn, self._newest = gr.State(None), gr.State(None), gr.State(_Newest())
         self._address = gr.Textbox(visible=False, max_length=LONGEST, label="Address")
         self._labels: list[Label] = [
             *self._form.labels,
@@ -107,18 +118,56 @@ class _Page:
         """The handlers that change a collection, which a read-only server does not have."""
         handlers = self._handlers
 
-        def remove(event: gr.EventData, last: SearchForm | None, *values: Any) -> list[Any]:
-            return handlers.remove(event._data, last, *values)
+        removed = self._answering(handlers.remove, self._opened, self._around, asks=False)
+        again = self._answering(handlers.again, self._opened, self._around, asks=False)
 
-        inputs = [self._asked, *self._form.inputs]
+        def remove(event: gr.EventData, newest: _Newest, *values: Any) -> list[Any]:
+            return removed(newest, event._data, *values)
+
+        inputs = [self._newest, self._asked, *self._form.inputs]
         self._results.delete(remove, inputs, self._opened, **_QUIET)
-        manage.connect(self._head.collection, handlers.again, self._opened, **_QUIET)
+        collection = self._head.collection
+        ending = [self._newest, collection, self._asked]
+        manage.connect(collection, again, ending, self._opened, **_QUIET)
+
+    def _answering(
+        self,
+        answer: Callable[..., Sequence[Any]],
+        outputs: Sequence[Any],
+        around: Sequence[Any] = (),
+        *,
+        asks: bool = True,
+    ) -> Callable[..., list[Any]]:
+        """An event that writes the results: of what a visitor asks only the newest is shown, which
+        every event asks with all that is on the form, whatever answer comes first. Those that open
+        a collection also write what is `around` the results, such as its folders, which a mere
+        question does not overtake. An event that does not ask shows the last question again, as
+        long as there is no newer one."""
+        opening = {one._id for one in around}
+
+        def answered(newest: _Newest, *values: Any) -> list[Any]:
+            if asks:
+                newest.asked = object()
+                newest.opened = newest.asked if around else newest.opened
+            then = replace(newest)
+            shown = answer(*values)
+            asked, opened = newest.asked is then.asked, newest.opened is then.opened
+            return [
+                value if (opened if one._id in opening else asked) else gr.skip()
+                for one, value in zip(outputs, shown, strict=True)
+            ]
+
+        return answered
 
     def _connect_head(self, page: gr.Blocks) -> None:
         handlers, head, labels = self._handlers, self._head, self._labels
-        opened = [self._form.folders, self._results, self._closing, self._copies]
-        opened += [self._told, self._plane, self._picked, self._drawn, self._asked]
-        self._opened = opened
+        drawn = [self._told, self._plane, self._picked, self._drawn]
+        self._opened = [self._form.folders, self._results, self._closing, self._copies]
+        self._opened += [*drawn, self._asked]
+        self._around = [self._form.folders, self._closing, self._copies, *drawn]
+        self._restored = [*self._opened, *self._form.fields]
+        restore = self._answering(handlers.restore, self._restored, self._around)
+        opened = self._answering(handlers.open, self._opened, self._around)
         spoken = [component for component, _ in labels]
 
         def speak(language: str) -> list[Any]:
@@ -128,36 +177,41 @@ class _Page:
             return [language, *label_updates(labels, language)]
 
         page.load(open_in, head.language, [head.language, *spoken], js=script.LANGUAGE, **_QUIET)
-        self._restored = [*opened, *self._form.fields]
-        page.load(handlers.restore, self._address, self._restored, js=script.ADDRESS, **_QUIET)
+        addressed = [self._newest, self._address]
+        page.load(restore, addressed, self._restored, js=script.ADDRESS, **_ANSWERS)
         head.language.input(speak, head.language, spoken, js=script.SPEAK, **_QUIET)
-        head.collection.input(handlers.open, head.collection, opened, **_LAST, **_QUIET)
+        chosen = [self._newest, head.collection]
+        head.collection.input(opened, chosen, self._opened, **_LAST, **_ANSWERS)
 
     def _connect_history(self) -> None:
         """Back and Forward."""
-        handlers = self._handlers
+        restored = self._answering(self._handlers.restore, self._restored, self._around)
 
-        def restore(event: gr.EventData) -> list[Any]:
-            return handlers.restore(str(event._data.get("address", "")))
+        def restore(event: gr.EventData, newest: _Newest) -> list[Any]:
+            return restored(newest, str(event._data.get("address", "")))
 
         # Back may be pressed again before the answer is there.
         many: dict[str, Any] = {"trigger_mode": "multiple"}
-        self._results.select(restore, None, self._restored, **many, **_QUIET)
+        self._results.select(restore, self._newest, self._restored, **many, **_ANSWERS)
 
     def _connect_search(self) -> None:
-        handlers, form, results, asked = self._handlers, self._form, self._results, self._asked
+        handlers, form, results = self._handlers, self._form, self._results
         asks = [form.words.submit, form.go.click, form.picture.input]
         refines = [form.kind.input, form.folders.input, form.min_match.input, form.picture.clear]
         refines += [form.since.input, form.until.input, form.where.submit]
-        shown: list[Any] = [results, asked]
-        gr.on([*asks, form.without.submit], handlers.search, form.inputs, shown, **_LAST, **_QUIET)
-        gr.on(refines, handlers.refine, form.inputs, shown, **_LAST, **_QUIET)
+        inputs, shown = [self._newest, *form.inputs], [results, self._asked]
+        search = self._answering(handlers.search, shown)
+        refine = self._answering(handlers.refine, shown)
+        gr.on([*asks, form.without.submit], search, inputs, shown, **_LAST, **_ANSWERS)
+        gr.on(refines, refine, inputs, shown, **_LAST, **_ANSWERS)
+        found = [*shown, form.words, *form.filters, form.folders]
+        answer = self._answering(handlers.act, found)
 
-        def act(event: gr.EventData, last: SearchForm | None, *values: Any) -> tuple[Any, ...]:
-            return handlers.act(event._data, last, *values)
+        def act(event: gr.EventData, newest: _Newest, *values: Any) -> list[Any]:
+            return answer(newest, event._data, *values)
 
-        found = [results, asked, form.words, *form.filters, form.folders]
-        acted = results.click(act, [asked, *form.inputs], found, **_QUIET)
+        inputs = [self._newest, self._asked, *form.inputs]
+        acted = results.click(act, inputs, found, **_ANSWERS)
         acted.then(None, js=script.TO_TOP, **_QUIET)
 
 

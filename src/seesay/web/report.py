@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from seesay.text import to_unicode
-
-Bilingual = tuple[str, str]
-"""The same in English and in Chinese."""
+from seesay.text import Text, to_unicode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +24,7 @@ class Tile:
     """How sure the match is, 0 to 100."""
     link: str = ""
     """Where a click leads."""
-    note: Bilingual = ("", "")
+    note: Text | None = None
     """How it was found, or anything else to be said of it."""
 
 
@@ -35,28 +32,29 @@ class Tile:
 class Section:
     """One question and what was found."""
 
-    title: Bilingual
+    title: Text
     asked: str = ""
     """The words as they were typed."""
     pictures: tuple[bytes, ...] = ()
     """Thumbnails of the pictures that were asked with."""
-    remark: Bilingual = ("", "")
+    remark: Text | None = None
     no_good_match: bool = False
     cards: tuple[Tile, ...] = ()
 
 
 def to_page(
-    title: Bilingual,
-    introduction: Bilingual,
+    title: Text,
+    introduction: Text,
     sections: Iterable[Section],
     language: str = "en",
     closing: str = "",
 ) -> str:
     """The page as HTML, at first in `language`. `closing` is HTML that stands below everything."""
     body = "".join(map(_section, sections))
+    names = " · ".join(dict.fromkeys((title.en, title.zh)))
     return to_unicode(
         f'<!doctype html>\n<html lang="{_tag(language)}" data-spoken="{language}">\n<head>\n'
-        f'<meta charset="utf-8">\n<title>{escape(" · ".join(dict.fromkeys(title)))}</title>\n'
+        f'<meta charset="utf-8">\n<title>{escape(names)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n<header>\n<div>"
@@ -68,9 +66,9 @@ def to_page(
     )
 
 
-def both(words: Bilingual) -> str:
-    """Words in both languages, one of which is shown; escaped."""
-    english, chinese = (escape(to_unicode(text)) for text in words)
+def both(text: Text) -> str:
+    """A text in both languages, one of which is shown; escaped."""
+    english, chinese = escape(to_unicode(text.en)), escape(to_unicode(text.zh))
     if english == chinese:
         return english
     return (
@@ -86,17 +84,17 @@ def file_link(path: str) -> str:
 def _section(section: Section) -> str:
     pictures = "".join(f'<img class="asked" alt="" src="{_data(p)}">' for p in section.pictures)
     words = f"<q>{escape(section.asked)}</q>" if section.asked else ""
-    remark = f'<p class="remark">{both(section.remark)}</p>' if any(section.remark) else ""
+    remark = f'<p class="remark">{both(section.remark)}</p>' if section.remark else ""
     state = " far" if section.no_good_match else ""
     nothing = (
         '<p class="nothing">'
         + both(
-            (
+            Text(
                 "No good match. These come nearest, and are probably something else:",
                 "没有足够相符的结果。下面只是最接近的，多半不是你要找的：",
             )
             if section.cards
-            else ("No good match.", "没有足够相符的结果。")
+            else Text("No good match.", "没有足够相符的结果。")
         )
         + "</p>"
         if section.no_good_match
@@ -122,11 +120,11 @@ def _card(card: Tile) -> str:
 def _caption(card: Tile) -> str:
     place = f"{card.folder}/{card.name}" if card.folder else card.name
     name = f'<span class="name" title="{escape(place)}">{escape(card.name)}</span>'
-    note = f'<span class="note">{both(card.note)}</span>' if any(card.note) else ""
+    note = f'<span class="note">{both(card.note)}</span>' if card.note else ""
     if card.confidence is None:
         return name + note
     share = min(max(card.confidence, 0.0), 100.0)
-    label = both((f"match {share:.0f}%", f"匹配度 {share:.0f}%"))
+    label = both(Text(f"match {share:.0f}%", f"匹配度 {share:.0f}%"))
     bar = f'<i class="bar" aria-hidden="true"><i style="width:{share:.0f}%"></i></i>'
     return f'{name}{bar}<span class="sure">{label}</span>{note}'
 

@@ -10,7 +10,6 @@ from seesay.data.decoding import DEFAULT_LIMITS, FORMATS, open_header
 from seesay.errors import ImageError, MissingExtraError
 from seesay.text import Text
 from seesay.web import words
-from seesay.web.report import Bilingual
 
 MOST_PICTURE = 16 << 20
 """Characters of a picture as a data URL; the page makes large ones smaller before it sends them."""
@@ -21,15 +20,15 @@ _TOO_LARGE = "data:application/x-too-large;"
 _LONGEST_NAME, _DIGITS = 120, 16
 
 # What people drop most often that is no picture, by how it begins.
-_OTHERS: Sequence[tuple[int, tuple[bytes, ...], Bilingual]] = (
-    (0, (b"%PDF",), ("a PDF", "PDF 文件")),
-    (0, (b"<svg", b"<?xml"), ("an SVG or another XML file", "SVG 或其他 XML 文件")),
-    (0, (b"<!doctype html", b"<!DOCTYPE html", b"<html"), ("a web page", "网页")),
-    (0, (b"PK\x03\x04",), ("an archive or an office document", "压缩包或办公文档")),
-    (0, (b"8BPS",), ("a Photoshop file", "Photoshop 文件")),
-    (0, (b"\x1aE\xdf\xa3", b"OggS", b"ID3"), ("a video or sound", "视频或音频")),
-    (8, (b"AVI ", b"WAVE"), ("a video or sound", "视频或音频")),
-    (4, (b"ftypisom", b"ftypmp4", b"ftypM4", b"ftypqt"), ("a video or sound", "视频或音频")),
+_OTHERS: Sequence[tuple[int, tuple[bytes, ...], Text]] = (
+    (0, (b"%PDF",), Text("a PDF", "PDF 文件")),
+    (0, (b"<svg", b"<?xml"), Text("an SVG or another XML file", "SVG 或其他 XML 文件")),
+    (0, (b"<!doctype html", b"<!DOCTYPE html", b"<html"), Text("a web page", "网页")),
+    (0, (b"PK\x03\x04",), Text("an archive or an office document", "压缩包或办公文档")),
+    (0, (b"8BPS",), Text("a Photoshop file", "Photoshop 文件")),
+    (0, (b"\x1aE\xdf\xa3", b"OggS", b"ID3"), Text("a video or sound", "视频或音频")),
+    (8, (b"AVI ", b"WAVE"), Text("a video or sound", "视频或音频")),
+    (4, (b"ftypisom", b"ftypmp4", b"ftypM4", b"ftypqt"), Text("a video or sound", "视频或音频")),
 )
 
 # How files of the usual formats begin, whole or not.
@@ -84,15 +83,14 @@ def size_of_unsent(url: str | None) -> int | None:
     return int(size) if size.isascii() and size.isdigit() and len(size) < _DIGITS else 0
 
 
-def refusal(content: bytes) -> Bilingual | None:
+def refusal(content: bytes) -> Text | None:
     """Why a file cannot be searched with, as far as its beginning tells; None where it can be.
     No pixel is decoded."""
     if not content:
         return words.PICTURE_EMPTY
     for start, beginnings, kind in _OTHERS:
         if content[start:].startswith(beginnings):
-            en, zh = words.PICTURE_IS
-            return en.format(kind=kind[0]), zh.format(kind=kind[1])
+            return words.PICTURE_IS.format(kind=kind)
     try:
         header = open_header(io.BytesIO(content), "the picture")
     except MissingExtraError:
@@ -100,11 +98,11 @@ def refusal(content: bytes) -> Bilingual | None:
     except ImageError:
         if content.startswith(_SIGNS):
             return words.PICTURE_DAMAGED
-        return words.fill(words.PICTURE_UNKNOWN, formats=", ".join(FORMATS))
+        return words.PICTURE_UNKNOWN.format(formats=", ".join(FORMATS))
     width, height = header.size
     if width * height > DEFAULT_LIMITS.max_pixels:
         most = f"{DEFAULT_LIMITS.max_pixels:,}"
-        return words.fill(words.PICTURE_TOO_MANY, width=width, height=height, most=most)
+        return words.PICTURE_TOO_MANY.format(width=width, height=height, most=most)
     return None
 
 

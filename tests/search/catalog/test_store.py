@@ -13,6 +13,7 @@ from seesay.search.catalog.filters import Compare, matching_passages
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpaceDraft
 from seesay.search.checking.verify import check_truth
+from seesay.text import Text
 
 
 @pytest.fixture
@@ -319,11 +320,11 @@ def test_spaces_differ_when_anything_of_the_model_differs(store):
 
 def test_a_bad_file_is_listed_with_its_tries_until_it_is_stored(store):
     facts = {"size": 3, "mtime_ns": 1}
-    for error in ("truncated", "still truncated"):
+    for error in (Text("truncated", "不完整"), Text("still /a\udce9.jpg", "仍不完整")):
         with store.writing("quarantine"):
             store.quarantine.add("/bad.jpg", stage="decode", error=error, **facts)
     (bad,) = store.quarantine.all()
-    assert (bad.tries, bad.error, bad.stage) == (2, "still truncated", "decode")
+    assert (bad.tries, bad.error, bad.stage) == (2, error, "decode")
     with store.writing("index"):
         store.files.put([document(path="/bad.jpg")])
     assert store.quarantine.all() == []

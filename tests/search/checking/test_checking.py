@@ -129,7 +129,8 @@ def test_a_missing_trigger_is_found(folder):
     damage(folder, "DROP TRIGGER unit_deleted")
     with Store(folder) as store:
         (finding,) = check_truth(store, deep=True)
-    assert finding.kind == "pages" and "unit_deleted" in finding.detail
+    assert finding.kind == "pages" and "unit_deleted" in finding.detail.en
+    assert "unit_deleted 的定义不同" in finding.message.zh
 
 
 def test_a_page_that_sqlite_cannot_read_is_a_finding_and_no_failure(folder):
@@ -185,7 +186,8 @@ def test_an_index_of_units_that_never_were_is_not_believed(folder):
         units[17] = 70_000
         rewritten(store, units=units)
         (finding,) = lane(store).verify()
-        assert finding.kind == "index files" and "never had" in finding.detail
+        assert finding.kind == "index files" and "never had" in finding.detail.en
+        assert "从来没有过" in finding.message.zh
         assert lane(store).search(made.unit_vectors(1, 64)[0], 5).plan.path == "scan"
 
 

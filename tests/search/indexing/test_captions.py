@@ -138,7 +138,7 @@ def test_a_picture_that_has_another_name_keeps_its_caption_as_long_as_the_row_is
             *("A dog", "A dog", "A cat"),
         ]
         (bad,) = store.quarantine.all()
-        assert bad.path.endswith("0.jpg") and "correct its path in the table" in bad.error
+        assert bad.path.endswith("0.jpg") and "correct its path in the table" in bad.error.en
     write_photo(photos / "a" / "0.jpg", 9)  # whose row it is now
     index(store, embedder, [photos], ONE)
     assert (picture(store, "0.jpg").text, picture(store, "new.jpg").text) == ("A dog", None)

@@ -119,6 +119,6 @@ def test_a_full_disk_ends_the_run_keeps_what_was_stored_and_the_rest_comes_later
             assert len(list(store.files.all())) == there
             report = index(store, embedder, [folder], ONE)
             assert report.added == 500 - there
-            assert "left" in report.index_problem  # 64 MB to spare is what an index asks for
+            assert "left" in report.index_problem.en  # 64 MB to spare is what an index asks for
     finally:
         subprocess.run(["umount", str(small)], check=True)

@@ -55,7 +55,8 @@ def test_a_process_that_always_dies_of_a_file_gives_it_up(tmp_path):
         killer.join()
     failed = [result for result in done if result.stage is not None]
     assert [result.stage for result in failed] == ["crash"]
-    assert "ended twice (code -9). Expected" in failed[0].error
+    assert "ended twice (code -9). Expected" in failed[0].error.en
+    assert "两次中途结束（代码 -9）；" in failed[0].error.zh
     assert len({result.path for result in done}) == 20
 
 
@@ -98,7 +99,7 @@ def test_memory_is_held_to_its_limit(tmp_path):
     with ReadingProcesses(setup(memory_bytes=64 * 2**20), 1) as processes:
         done = list(processes.read([*tasks(tmp_path, 1), large, *tasks(tmp_path, 3)]))
     assert [result.stage for result in done if result.stage] == ["decode"]
-    assert "memory" in next(result.error for result in done if result.stage)
+    assert "memory" in next(result.error.en for result in done if result.stage)
 
 
 def test_a_reading_process_starts_without_what_takes_longer_than_a_picture():

@@ -83,7 +83,9 @@ def test_a_table_brings_in_pictures_from_elsewhere_and_lists_those_that_are_miss
     assert described(store)["x.png"][0] == "A ship"
     (missing,) = store.quarantine.all()
     assert missing.path == str(tmp_path / "not there.jpg")
-    assert missing.error.startswith("it is not there, though list.tsv names it. Expected a picture")
+    assert missing.error.en.startswith(
+        "it is not there, though list.tsv names it. Expected a picture"
+    )
 
 
 def test_broken_rows_are_named_and_the_others_used(store, embedder, photos):
@@ -92,7 +94,7 @@ def test_broken_rows_are_named_and_the_others_used(store, embedder, photos):
     assert described(store)["1.jpg"][0] == "A cat"
     (bad,) = store.quarantine.all()
     assert bad.stage == "table"
-    assert "line 3, 4" in bad.error
+    assert "line 3, 4" in bad.error.en
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gb18030"])
@@ -107,7 +109,7 @@ def test_addresses_in_a_table_are_not_fetched_unless_asked_for(store, embedder, 
     table(photos, "url,caption\nhttp://127.0.0.1/a.jpg,A dog\n")
     index(store, embedder, [photos], ONE)
     (bad,) = store.quarantine.all()
-    assert "it names 1 addresses that were not fetched" in bad.error
+    assert "it names 1 addresses that were not fetched" in bad.error.en
 
 
 def test_a_picture_that_tables_name_is_counted_once(store, embedder, photos, tmp_path):
@@ -178,7 +180,7 @@ def test_a_table_that_cannot_be_used_is_counted_each_time(store, embedder, photo
 def complaint(store):
     (bad,) = store.quarantine.all()
     assert bad.stage == "table"
-    return bad.error
+    return bad.error.en
 
 
 def test_a_cell_that_no_calendar_has_breaks_nothing_and_is_counted(store, embedder, photos):

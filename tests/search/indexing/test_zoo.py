@@ -12,6 +12,7 @@ from reader_processes import reader_processes
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions
 from seesay.search.reading.files import ReadLimits
+from seesay.text import HAN
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="pipes, devices and links in the zoo")
 MEGABYTE = 2**20
@@ -55,9 +56,9 @@ def test_everything_bad_is_recorded_nothing_is_fatal_and_memory_is_bounded(
         report = index(store, embedder, [tmp_path / "zoo"], IndexOptions(workers=2, limits=limits))
     listed = {entry.path: entry for entry in store.quarantine.all()}
     assert set(listed) == {str(path) for path in bad.values()}
-    assert all(entry.error and entry.stage for entry in listed.values())
+    assert all(HAN.search(entry.error.zh) and entry.stage for entry in listed.values())
     text = listed[str(bad["text"])]
-    assert text.stage == "kind" and "end the name in .txt" in text.error
+    assert text.stage == "kind" and "end the name in .txt" in text.error.en
     items = [item for item in store.files.all() if item.media_type != "table"]
     assert len(items) == sound == report.added
     assert not report.interrupted
@@ -77,7 +78,7 @@ def test_kinds_that_nothing_reads_yet_are_counted_and_refused_where_they_are_nam
         assert (report.left_out, report.added) == ({".pdf": 2, ".mp4": 1}, 6)
         named = index(store, embedder, files, IndexOptions(workers=1))
     assert (named.added, named.failed) == (0, 3)
-    listed = {entry.path: entry.error for entry in store.quarantine.all()}
+    listed = {entry.path: entry.error.en for entry in store.quarantine.all()}
     assert set(listed) == {str(path) for path in (*files, pdf_named_text)}
     assert "a PDF, which is not read yet" in listed[str(pdf_named_text)]
     assert "a PDF, which is not read yet" in listed[str(files[1])]
@@ -146,4 +147,4 @@ def test_a_path_too_long_to_open_is_recorded(store, embedder, tmp_path):
         os.chdir(here)
     report = index(store, embedder, [top], IndexOptions(workers=1))
     assert (report.added, report.failed) == (1, 1)
-    assert "too long" in store.quarantine.all()[0].error
+    assert "too long" in store.quarantine.all()[0].error.en

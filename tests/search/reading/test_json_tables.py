@@ -65,7 +65,7 @@ def test_what_is_no_object_or_names_no_picture_is_named_and_the_rest_is_used():
     )
     table = read_json_lines(text + "\n" + "[" * 100_000)
     assert [row.path for row in table.rows] == ["a.jpg"]
-    assert table.complaint.startswith(
+    assert table.complaint.en.startswith(
         "line 3, 4, 5, 6, 7 cannot be used. Expected a JSON object with"
     )
 

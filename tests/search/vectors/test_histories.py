@@ -98,10 +98,10 @@ def assert_not_believed(folder, step=1):
     """The index is not used, `verify` says so, and the next run builds another."""
     words = "another state of the collection"
     with Store(folder) as store, index_of(store) as searched:
-        assert words in searched.search(VECTORS[60], 3).plan.problem
+        assert words in searched.search(VECTORS[60], 3).plan.problem.en
         assert_each_finds_itself(store, searched, step)
         (finding,) = searched.verify()
-        assert words in finding.detail and finding.remedy == "rebuild"
+        assert words in finding.detail.en and finding.remedy == "rebuild"
         assert keep_up(store, store.spaces.get(1)) is None
         assert searched.search(VECTORS[60], 3).plan.path == "index"
         assert searched.status().problem is None and searched.verify(deep=True) == []
@@ -157,7 +157,7 @@ def test_a_database_that_is_restored_while_it_is_open_is_searched_as_it_is_now(
             reach_the_same_number(folder, last)
             assert store.ledger.head() == last
         assert counts() == [50, 0]
-        assert "another state of the collection" in searched.search(VECTORS[0], 3).plan.problem
+        assert "another state of the collection" in searched.search(VECTORS[0], 3).plan.problem.en
         assert_each_finds_itself(store, searched, step=7)
         assert searched.verify() != []
 
@@ -240,7 +240,7 @@ def test_an_index_of_an_older_version_is_built_anew_and_no_damage(folder):
         facts = {"seq": old.position.seq, "files": asdict(old)["files"]}
         facts |= {"format": 1, "engine": old.engine, "place": old.place, "notes": old.notes}
         write_raw(generation, facts)
-        assert "older version" in searched.search(VECTORS[60], 3).plan.problem
+        assert "older version" in searched.search(VECTORS[60], 3).plan.problem.en
         assert searched.verify(deep=True) == []
         assert keep_up(store, store.spaces.get(1)) is None
         assert searched.search(VECTORS[60], 3).plan.path == "index"
@@ -332,7 +332,7 @@ def test_a_manifest_with_one_wrong_letter_is_no_index(folder):
         manifest.write_text(text.replace('"kind": "IVF', '"kind": "IVG'))
         assert manifest.read_text() != text
         (finding,) = searched.verify()
-        assert "is not what was written" in finding.detail
+        assert "is not what was written" in finding.detail.en
         assert searched.search(VECTORS[60], 5).plan.path == "scan"
 
 

@@ -192,7 +192,7 @@ def test_an_index_of_rows_that_an_older_version_sent_to_a_server_is_built_anew(c
     )
     index.close()
     collection.assert_right(path="scan")
-    assert "older version" in index.status().problem
+    assert "older version" in index.status().problem.en
     assert index.verify(deep=True) == []
     assert index.update().problem is None
     collection.assert_right()

@@ -140,7 +140,7 @@ def test_a_damaged_index_is_reported_and_everything_still_found(indexed, name, h
         assert set(ranking.units - 1) == truth(QUERIES[0], np.arange(ROWS))
         assert ranking.plan.path == "scan"
         status = searched.status()
-        assert name in status.problem and status.needs_build
+        assert name in status.problem.en and status.needs_build
         assert any(name in str(problem) for problem in searched.verify())
         assert searched.build().problem is None
         assert searched.verify() == []
@@ -169,7 +169,8 @@ def test_a_manifest_that_names_an_older_change_than_is_remembered_is_not_used(in
         (indexed / "kept").rename(first.folder / f"{int(folder.name) + 1:08d}")
         searched = index_of(store)
         assert 1 not in searched.search(VECTORS[0], 5).units
-        assert "older" in searched.status().problem
+        assert "older" in searched.status().problem.en
+        assert "太旧" in searched.status().problem.zh
 
 
 def test_what_is_added_replaced_and_removed_after_the_build_counts_at_once(indexed):

@@ -183,8 +183,8 @@ def _notes(query: Query, rankings: Sequence[Ranking]) -> tuple[Text, ...]:
     notes = [
         Text(
             "an index cannot be used, so all vectors were compared, which finds the same: "
-            f"{problem}",
-            f"索引无法使用，已逐一比较全部向量，结果相同：{problem}",
+            f"{problem.en}",
+            f"索引无法使用，已逐一比较全部向量，结果相同：{problem.zh}",
         )
         for problem in problems
     ]

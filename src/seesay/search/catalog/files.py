@@ -3,13 +3,14 @@
 The latter are in quarantine: recorded with the reason, and not read again until they change.
 """
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from seesay.errors import CollectionError
-from seesay.search.catalog.database import ANY_OF, Database, as_list
+from seesay.search.catalog.database import ANY_OF, Database, as_list, decoded
 from seesay.search.catalog.drafts import PassageDraft
 from seesay.search.catalog.passages import Passages
 from seesay.search.catalog.paths import folder_and_name, path_to_text, text_to_path
@@ -74,7 +75,7 @@ class Quarantined:
     mtime_ns: int
     stage: str
     """What was being done: "read", "decode", "embed" ..."""
-    error: str
+    error: Text
     tries: int
     first_ns: int
     last_ns: int
@@ -239,13 +240,14 @@ class Quarantine:
         size: int,
         mtime_ns: int,
         stage: str,
-        error: str,
+        error: Text,
         content_hash: str | None = None,
     ) -> None:
         """Record a failure; another one of the same file counts its tries up. `content_hash` is
         None where the file could not even be hashed."""
         now = time.time_ns()
-        facts = (content_hash, size, mtime_ns, stage, path_to_text(error))
+        told = path_to_text(json.dumps([error.en, error.zh], ensure_ascii=False))
+        facts = (content_hash, size, mtime_ns, stage, told)
         self._database.run(
             f"INSERT INTO quarantine ({_BAD}) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?)"
             " ON CONFLICT (path) DO UPDATE SET content_hash = excluded.content_hash,"
@@ -272,5 +274,10 @@ class Quarantine:
         rows = self._database.rows(f"SELECT {_BAD} FROM quarantine WHERE {condition}", values)
         known = [dict(zip(_BAD.split(", "), row, strict=True)) for row in rows]
         for one in known:
-            one |= {"path": text_to_path(one["path"]), "error": text_to_path(one["error"])}
+            one |= {"path": text_to_path(one["path"]), "error": decoded(_reason, one["error"])}
         return [Quarantined(**one) for one in known]
+
+
+def _reason(stored: str) -> Text:
+    en, zh = json.loads(text_to_path(stored))
+    return Text(en, zh)

@@ -370,10 +370,14 @@ END;
 {triggers("units", CHECKED["units"])}
 """
 
+# Why a file could not be read is kept in English and Chinese. What was stored before, in English
+# alone, stands for both until the file is read again.
+REASONS = "UPDATE quarantine SET error = json_array(error, error);"
+
 MIGRATIONS = (  # the first is number 1
     *(CATALOG, VECTORS, KEYWORDS, CAPTIONS),
     *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS, HISTORY, CHECKSUMS),
-    MODALITIES,
+    *(MODALITIES, REASONS),
 )
 NEWEST = len(MIGRATIONS)
 

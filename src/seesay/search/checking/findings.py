@@ -231,7 +231,7 @@ class Finding:
     where: str
     """The file, folder, table or model that it is about."""
     count: int = 1
-    detail: str = ""
+    detail: Text | str = ""
     """The first example, or what the library said."""
 
     @property
@@ -242,8 +242,7 @@ class Finding:
     @property
     def message(self) -> Text:
         """What is wrong, what was expected, and what to do."""
-        words = WORDS[self.kind][1]
-        return Text(words.en.format(**vars(self)), words.zh.format(**vars(self)))
+        return WORDS[self.kind][1].format(**vars(self))
 
     def __str__(self) -> str:
         return self.message.en

@@ -30,8 +30,9 @@ from seesay.search.checking.findings import Finding
 from seesay.search.indexing.read import ReadingProcesses
 from seesay.search.indexing.tables import rows_by_path
 from seesay.search.indexing.walk import is_as_stored
-from seesay.search.reading.files import ReadLimits
+from seesay.search.reading.files import ReadLimits, reason_of
 from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
+from seesay.text import Text
 
 INTEGRITY = "INSERT INTO keywords (keywords) VALUES ('integrity-check')"
 # Every text is found by its words, so that each needs a row there.
@@ -125,14 +126,17 @@ def _orphans(store: Store) -> Iterator[Finding]:
     for (row,) in store.database.rows(WITHOUT_UNIT):
         rows.setdefault("keywords", []).append(row)
     for table, some in rows.items():
-        detail = "table without row numbers" if some[0] is None else f"row {some[0]}"
+        detail = Text(f"row {some[0]}", f"第 {some[0]} 行")
+        if some[0] is None:
+            detail = Text("table without row numbers", "该表没有行号")
         yield Finding(kind="orphans", where=table, count=len(some), detail=detail)
 
 
 def _definitions(store: Store) -> Iterator[Finding]:
     """Tables, indexes and triggers that are not those of a new collection."""
     for _, name, _, _ in new_definitions() ^ set(store.database.rows(DEFINITIONS)):
-        detail = f"the definition of {(name or b'').decode('utf-8', 'replace')} is another one"
+        shown = (name or b"").decode("utf-8", "replace")
+        detail = Text(f"the definition of {shown} is another one", f"{shown} 的定义不同")
         yield Finding(kind="pages", where=str(store.file), detail=detail)
 
 
@@ -353,11 +357,11 @@ def check_files(store: Store) -> list[Finding]:
             if is_as_stored(file) and _content_hash(file.path) != file.content_hash:
                 changed.append(file.path)
         except OSError as error:
-            unreadable.append((file.path, error.strerror or str(error)))
+            unreadable.append((file.path, reason_of(error)))
     return list(_findings(changed, unreadable))
 
 
-def _findings(changed: list[str], unreadable: list[tuple[str, str]]) -> Iterator[Finding]:
+def _findings(changed: list[str], unreadable: list[tuple[str, Text]]) -> Iterator[Finding]:
     if changed:
         yield Finding(kind="silent changes", where=changed[0], count=len(changed))
     if unreadable:

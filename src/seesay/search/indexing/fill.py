@@ -26,6 +26,7 @@ from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
 from seesay.search.reading.process import stored_vectors
 from seesay.search.vectors.vector_index import VectorIndex
+from seesay.text import Text
 
 _AT_ONCE = 384  # passages, and so in a transaction
 _ALL = 2**62
@@ -75,7 +76,7 @@ def fill(
         return Filler(store, embedder, space, processes, on_progress).complete(stopping)
 
 
-def keep_up(store: Store, space: EmbeddingSpace) -> str | None:
+def keep_up(store: Store, space: EmbeddingSpace) -> Text | None:
     """Build the indexes that are worth building. Returns why one could not be built, such as a full
     disk, or a server that gets no token: searches find everything all the same, more slowly. An
     index that another process is building just now is left to it."""
@@ -88,7 +89,7 @@ def keep_up(store: Store, space: EmbeddingSpace) -> str | None:
         except CollectionBusyError:
             continue
         except (CollectionError, ConfigError, MissingExtraError) as error:
-            problem = str(error)
+            problem = error.text
         finally:
             vector_index.close()
     return problem

@@ -90,7 +90,7 @@ class IndexReport:
     """Pictures and pieces of text that were known and had lost their vector, and have one again."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Files of kinds that nothing reads yet, such as PDF and video: how many, by their ending."""
-    index_problem: str | None = None
+    index_problem: Text | None = None
     """Why no index could be built: searching is slower without."""
 
     def __repr__(self) -> str:

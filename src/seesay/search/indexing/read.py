@@ -260,15 +260,25 @@ def _start_failed(code: int) -> CollectionError:
 
 
 def _failure(task: ListedFile, late: bool, code: int, seconds: float) -> ReadResult:
-    stage, remedy = "crash", "or make it smaller"
-    what = f"the process that read it was ended twice (code {code})"
     if late:
-        stage, remedy = "time", "make it smaller, or allow more with --seconds"
-        what = f"reading it took longer than {seconds:g} s"
+        stage = "time"
+        error = Text(
+            f"reading it took longer than {seconds:g} s. Expected a sound file of usual size. Save "
+            "it anew, make it smaller, or allow more with --seconds.",
+            f"读取超过 {seconds:g} 秒；应为大小正常的完好文件；请重新保存或缩小，"
+            "或用 --seconds 放宽",
+        )
+    else:
+        stage = "crash"
+        error = Text(
+            f"the process that read it was ended twice (code {code}). Expected a sound file of "
+            "usual size. Save it anew, or make it smaller.",
+            f"读取它的进程两次中途结束（代码 {code}）；应为大小正常的完好文件；请重新保存或缩小",
+        )
     return ReadResult(
         path=task.path,
         size=task.size,
         mtime_ns=task.mtime_ns,
         stage=stage,
-        error=f"{what}. Expected a sound file of usual size. Save it anew, {remedy}.",
+        error=error,
     )

@@ -15,6 +15,9 @@ from seesay.search.indexing.read import ReadingProcesses
 from seesay.search.indexing.remove import forget_unnamed
 from seesay.search.indexing.walk import SCHEMES, is_below, is_nothing, listed
 from seesay.search.reading.messages import ListedFile, ReadResult, Row
+from seesay.text import Text
+
+_COMPLAINTS = Text(" ", "")  # between them
 
 
 class Tables:
@@ -91,14 +94,11 @@ class Tables:
             complaints = [table.complaint] if table.complaint else []
             addresses = self._addresses(stored.file)
             if addresses and not self._fetches(table.path):
-                complaints.append(
-                    f"it names {len(addresses)} addresses that were not fetched. Expected paths of "
-                    "files, or leave to fetch. Allow it with --urls, or download them."
-                )
+                complaints.append(_unfetched(len(addresses)))
             if complaints:
-                self._fail(table, "table", " ".join(complaints), before)
+                self._fail(table, "table", _COMPLAINTS.join(complaints), before)
 
-    def _fail(self, table: ReadResult, stage: str, error: str, before: Quarantined | None) -> None:
+    def _fail(self, table: ReadResult, stage: str, error: Text, before: Quarantined | None) -> None:
         """Counted once: a table that was refused before, and is as it was, counts as skipped."""
         same = before is not None and (before.error, before.size, before.mtime_ns) == (
             *(error, table.size, table.mtime_ns),
@@ -131,13 +131,15 @@ class Tables:
             replace(row, metadata={key: row.metadata[key] for key in row.metadata if key in known})
             for row in table.rows
         )
-        complaint = (
+        complaint = Text(
             f"{left_out:,} of its columns were left out, since the collection has {MOST_KEYS:,} "
             "keys already. Expected no more. Take out what is not needed of this table or of "
-            "others."
+            "others.",
+            f"有 {left_out:,} 列未使用，因为资料库已有 {MOST_KEYS:,} 个键，不能更多；"
+            "请去掉这个表格或其他表格中不需要的列。",
         )
         if table.complaint:
-            complaint = f"{table.complaint} {complaint}"
+            complaint = _COMPLAINTS.join([table.complaint, complaint])
         return replace(table, rows=tuple(rows), complaint=complaint)
 
     def _fetches(self, table: str) -> bool:
@@ -168,12 +170,22 @@ def rows_by_path(table: ReadResult) -> dict[str, Row]:
     return rows
 
 
+def _unfetched(count: int) -> Text:
+    return Text(
+        f"it names {count} addresses that were not fetched. Expected paths of files, or leave to "
+        "fetch. Allow it with --urls, or download them.",
+        f"其中有 {count} 个网址没有下载；应为文件路径，或允许下载；请加 --urls，或自行下载。",
+    )
+
+
 def _named(path: str, table: str) -> ListedFile:
     """A picture that a table names."""
     if not is_nothing(path):
         return listed(path, "image")
-    problem = (
-        f"it is not there, though {os.path.basename(table)} names it. Expected a picture. "
-        "Put it there, or correct its path in the table."
+    name = os.path.basename(table)
+    problem = Text(
+        f"it is not there, though {name} names it. Expected a picture. "
+        "Put it there, or correct its path in the table.",
+        f"{name} 提到了它，但它不存在；应为图片；请放到这个位置，或改正表格里的路径",
     )
     return ListedFile(path=path, expected="image", problem=problem)

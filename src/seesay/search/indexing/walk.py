@@ -13,6 +13,7 @@ from seesay.search.catalog.store import FILE
 from seesay.search.reading.files import size_and_time
 from seesay.search.reading.messages import ListedFile
 from seesay.search.reading.registry import media_type_of
+from seesay.text import Text
 
 SCHEMES = ("http://", "https://")
 _OWN = ("indexes", "thumbnails")  # folders of a collection, where it lies among the files
@@ -140,11 +141,17 @@ def listed(path: str, expected: str) -> ListedFile:
         return ListedFile(
             path=path,
             expected=expected,
-            problem=f"it cannot be found ({reason}). Expected a file. Check the path or the link.",
+            problem=Text(
+                f"it cannot be found ({reason}). Expected a file. Check the path or the link.",
+                f"找不到（{reason}）；应为文件；请检查路径或链接",
+            ),
         )
     problem = None
     if not stat.S_ISREG(facts.st_mode):
-        problem = "it is a folder, device or pipe. Expected a file. Save the picture to one."
+        problem = Text(
+            "it is a folder, device or pipe. Expected a file. Save the picture to one.",
+            "它是文件夹、设备或管道；应为文件；请把图片另存为文件",
+        )
     size, mtime_ns = size_and_time(facts)
     numbered = facts.st_ino and problem is None
     return ListedFile(
@@ -240,8 +247,9 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _unlisted(error: OSError) -> str:
-    return (
+def _unlisted(error: OSError) -> Text:
+    return Text(
         f"the folder cannot be listed ({error.strerror}). Expected a readable one. "
-        "Check its rights and the length of its path."
+        "Check its rights and the length of its path.",
+        f"无法列出文件夹的内容（{error.strerror}）；应可读取；请检查权限和路径长度",
     )

@@ -16,6 +16,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from urllib.parse import quote, urljoin, urlsplit
 
 from seesay.search.reading.files import FileData, ReadLimits, RefusedError, content_hash
+from seesay.text import Text
 
 _PORTS: Mapping[str, int] = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -45,11 +46,7 @@ def fetch(url: str, limits: ReadLimits, *, allowed: Allowed = is_public) -> File
     try:
         data = _followed(url, limits.max_file_bytes, deadline, allowed)
     except (OSError, HTTPException, ValueError) as error:
-        raise RefusedError(
-            "fetch",
-            f"the address did not answer ({error or type(error).__name__}). Expected a picture. "
-            "Check it in a browser, or try again later.",
-        ) from None
+        raise _unanswered(Text.of(str(error) or type(error).__name__)) from None
     return FileData(
         path=url, data=data, content_hash=content_hash(data), size=len(data), mtime_ns=0
     )
@@ -63,9 +60,11 @@ def _followed(url: str, most: int, deadline: float, allowed: Allowed) -> bytes:
                 url = urljoin(url, answer.getheader("Location") or "")
                 continue
             if answer.status != 200:
-                raise OSError(f"status {answer.status}")
+                raise _unanswered(Text(f"status {answer.status}", f"状态码 {answer.status}"))
             return _body(answer, connection, most, deadline)
-    raise OSError(f"more than {_MOST_REDIRECTS} redirects")
+    raise _unanswered(
+        Text(f"more than {_MOST_REDIRECTS} redirects", f"重定向超过 {_MOST_REDIRECTS} 次")
+    )
 
 
 def _body(answer: HTTPResponse, connection: "_Connection", most: int, deadline: float) -> bytes:
@@ -76,8 +75,11 @@ def _body(answer: HTTPResponse, connection: "_Connection", most: int, deadline: 
         if length > most:
             raise RefusedError(
                 "size",
-                f"the address answers with more than {most:,} bytes. Expected fewer. "
-                "Let it through with --max-file-size if you trust it.",
+                Text(
+                    f"the address answers with more than {most:,} bytes. Expected fewer. "
+                    "Let it through with --max-file-size if you trust it.",
+                    f"网址返回的内容超过 {most:,} 字节；应更小；信得过可用 --max-file-size 放宽",
+                ),
             )
         connection.hurry(deadline)
     return b"".join(parts)
@@ -89,7 +91,8 @@ class _Connection(HTTPConnection):
     def __init__(self, url: str, deadline: float, allowed: Allowed) -> None:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:
-            raise _forbidden(url, "it is no plain http or https address")
+            why = Text("it is no plain http or https address", "不是普通的 http 或 https 网址")
+            raise _forbidden(url, why)
         self._secure = parts.scheme == "https"
         self._ip = _resolved(url, parts.hostname, parts.port or _PORTS[parts.scheme], allowed)
         self._deadline = deadline
@@ -112,7 +115,7 @@ class _Connection(HTTPConnection):
     def hurry(self, deadline: float) -> None:
         """Wait no longer than the time that is left."""
         if time.monotonic() > deadline:
-            raise TimeoutError("it took too long")
+            raise _unanswered(Text("it took too long", "耗时太长"))
         if self.sock is not None:
             self.sock.settimeout(self._left())
 
@@ -124,15 +127,33 @@ def _resolved(url: str, host: str, port: int, allowed: Allowed) -> str:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]) for entry in found]
     if not addresses or not all(allowed(address) for address in addresses):
-        raise _forbidden(url, "it leads to this machine or its network, not to the open internet")
+        why = Text(
+            "it leads to this machine or its network, not to the open internet",
+            "它指向本机或本地网络，不在互联网上",
+        )
+        raise _forbidden(url, why)
     return addresses[0]
 
 
-def _forbidden(url: str, why: str) -> RefusedError:
+def _forbidden(url: str, why: Text) -> RefusedError:
     return RefusedError(
         "address",
-        f"{url[:200]!r} is not fetched: {why}. Expected a public web address. "
-        "Download the picture yourself if you trust it.",
+        Text(
+            f"{url[:200]!r} is not fetched: {why.en}. Expected a public web address. "
+            "Download the picture yourself if you trust it.",
+            f"不下载 {url[:200]!r}：{why.zh}；应为公开的网址；信得过请自行下载图片",
+        ),
+    )
+
+
+def _unanswered(why: Text) -> RefusedError:
+    return RefusedError(
+        "fetch",
+        Text(
+            f"the address did not answer ({why.en}). Expected a picture. Check it in a browser, or "
+            "try again later.",
+            f"网址没有应答（{why.zh}）；应为图片；请在浏览器里检查，或稍后再试",
+        ),
     )
 
 

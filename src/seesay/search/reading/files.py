@@ -40,9 +40,9 @@ class ReadLimits:
 class RefusedError(Exception):
     """Why a file is not read; it becomes an entry of the quarantine."""
 
-    def __init__(self, stage: str, message: str) -> None:
-        super().__init__(message)
-        self.stage = stage
+    def __init__(self, stage: str, text: Text) -> None:
+        super().__init__(text.en)
+        self.stage, self.text = stage, text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,8 +89,11 @@ def read_file(path: str, most: int) -> FileData:
             )
     raise RefusedError(
         "read",
-        "it changed while it was read. Expected a file that holds still. "
-        "Index again when it is complete.",
+        Text(
+            "it changed while it was read. Expected a file that holds still. "
+            "Index again when it is complete.",
+            "读取时文件有变化；读取期间应保持不变；请等它写完后重新收录",
+        ),
     )
 
 
@@ -104,9 +107,13 @@ def _read(path: str, most: int) -> tuple[os.stat_result, bytes, os.stat_result]:
         if before.st_size > most:
             raise RefusedError(
                 "size",
-                f"it is {before.st_size:,} bytes long. Expected at most {most:,}. Make it "
-                "smaller, divide it, or let it through with --max-file-size "
-                f"{millions(before.st_size)} if you trust it.",
+                Text(
+                    f"it is {before.st_size:,} bytes long. Expected at most {most:,}. Make it "
+                    "smaller, divide it, or let it through with --max-file-size "
+                    f"{millions(before.st_size)} if you trust it.",
+                    f"有 {before.st_size:,} 字节，最多 {most:,}；请缩小或拆分；信得过的文件可加 "
+                    f"--max-file-size {millions(before.st_size)}",
+                ),
             )
         try:
             data = _all(stream, before.st_size, most)
@@ -123,14 +130,24 @@ def _all(stream: BufferedReader, size: int, most: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _unreadable(error: Exception) -> RefusedError:
-    reason = getattr(error, "strerror", None) or str(error)
+def _unreadable(error: OSError) -> RefusedError:
     if isinstance(error, NoFileError):
-        return RefusedError("read", f"{reason}. Expected a file. Save it to one.")
-    if isinstance(error, FileNotFoundError):
-        return RefusedError(
-            "read", f"it is not there ({reason}). Expected a file. Check its name, or the disk."
+        text = Text(
+            "{reason}. Expected a file. Save it to one.", "{reason}；应为文件；请另存为文件"
         )
-    return RefusedError(
-        "read", f"it cannot be read ({reason}). Expected a readable file. Check its rights."
-    )
+    elif isinstance(error, FileNotFoundError):
+        text = Text(
+            "it is not there ({reason}). Expected a file. Check its name, or the disk.",
+            "文件不存在（{reason}）；应为文件；请检查文件名或硬盘",
+        )
+    else:
+        text = Text(
+            "it cannot be read ({reason}). Expected a readable file. Check its rights.",
+            "无法读取（{reason}）；应为可读的文件；请检查权限",
+        )
+    return RefusedError("read", text.format(reason=reason_of(error)))
+
+
+def reason_of(error: OSError) -> Text:
+    """What the system says is wrong with a file."""
+    return Text.of(getattr(error, "text", None) or error.strerror or error)

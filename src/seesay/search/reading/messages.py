@@ -5,7 +5,7 @@ Not pickles: a picture that takes over its decoder must not reach further.
 
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import IO, Any
@@ -15,8 +15,10 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.search.catalog.drafts import PassageDraft, Place
 from seesay.search.catalog.metadata import Metadata, sound
 from seesay.search.reading.files import FileData, ReadLimits
+from seesay.text import Text
 
 _LENGTHS = struct.Struct("<II")
+_NONE = Text("", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class ListedFile:
     size: int = 0
     mtime_ns: int = 0
     """As the file system said when it was listed; a failure is recorded with it."""
-    problem: str | None = None
+    problem: Text | None = None
     """Why it need not be opened."""
     identity: int | None = None
     """The same for all names of a file: links, and what a disk that is mounted twice shows again.
@@ -89,7 +91,7 @@ class FileContent:
     passages: tuple[Passage, ...] = ()
     rows: tuple[Row, ...] = ()
     """Of a table that describes pictures."""
-    complaint: str | None = None
+    complaint: Text | None = None
     """What was wrong with a part of the file."""
 
 
@@ -123,7 +125,7 @@ class ReadResult(FileContent):
     vectors: bytes = field(default=b"", repr=False)
     """One float16 vector for each passage, where the collection had those of this content."""
     stage: str | None = None
-    error: str = ""
+    error: Text = _NONE
 
 
 def send(stream: IO[bytes], header: Mapping[str, Any], raw: bytes = b"") -> None:
@@ -146,10 +148,16 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
     return json.loads(text), raw
 
 
+def listed_file_of(header: Mapping[str, Any]) -> ListedFile:
+    """The task in a message."""
+    return ListedFile(**{**header, "problem": _text(header["problem"])})
+
+
 def send_result(stream: IO[bytes], result: ReadResult) -> None:
     """Write a result, without the fields that have their default. The raw bytes are the vectors,
     or else the payloads one after the other."""
     fields = {**vars(result), "vectors": len(result.vectors)}
+    fields["error"] = result.error if result.stage else None
     fields["passages"] = [_passage_fields(passage) for passage in result.passages]
     fields["rows"] = [vars(row) for row in result.rows]
     raw = result.vectors or b"".join(passage.payload for passage in result.passages)
@@ -172,7 +180,9 @@ def result_of(header: Mapping[str, Any], raw: bytes) -> ReadResult:
         for row in header.get("rows", ())
     )
     vectors = raw if header.get("vectors") else b""
-    return ReadResult(**{**header, "passages": tuple(passages), "rows": rows, "vectors": vectors})
+    fields = {**header, "passages": tuple(passages), "rows": rows, "vectors": vectors}
+    told = {name: _text(header[name]) for name in ("error", "complaint") if name in header}
+    return ReadResult(**{**fields, **told})
 
 
 def _passage_fields(passage: Passage) -> dict[str, Any]:
@@ -203,7 +213,13 @@ def _metadata(fields: Mapping[str, Any]) -> Metadata:
     )
 
 
+def _text(value: Sequence[str] | None) -> Text | None:
+    return None if value is None else Text(*value)
+
+
 def _as_json(value: object) -> object:
+    if isinstance(value, Text):
+        return value.en, value.zh
     if isinstance(value, date):
         return {"time": value.isoformat()}
     raise TypeError(f"{type(value).__name__} does not go into a message")

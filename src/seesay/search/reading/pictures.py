@@ -20,6 +20,7 @@ from seesay.search.catalog.drafts import FINGERPRINT_SIDE
 from seesay.search.reading.exif import details
 from seesay.search.reading.files import FileData, ReadLimits, RefusedError, millions
 from seesay.search.reading.messages import FileContent, FileReader, Passage, ReadSettings
+from seesay.text import Text
 
 
 def read_picture(file: FileData, settings: ReadSettings, decode_pixels: bool) -> FileContent:
@@ -39,17 +40,22 @@ def read_picture(file: FileData, settings: ReadSettings, decode_pixels: bool) ->
             passage = replace(passage, fingerprint=fingerprint(image), payload=pixels)
         return FileContent(passages=(passage,))
     except MissingExtraError as error:
-        raise RefusedError("codec", str(error)) from None
+        raise RefusedError("codec", error.text) from None
     except ImageError as error:
         if _is_text(file.data):
             raise RefusedError(
                 "kind",
-                "it holds text, perhaps a saved web page, whatever its name says. Expected a "
-                "picture. Download the picture itself, or end the name in .txt to have it found "
-                "as a text.",
+                Text(
+                    "it holds text, perhaps a saved web page, whatever its name says. Expected a "
+                    "picture. Download the picture itself, or end the name in .txt to have it "
+                    "found as a text.",
+                    "内容是文本（可能是保存下来的网页），与扩展名不符；应为图片；请下载图片本身，"
+                    "或把扩展名改为 .txt，当作文本收录",
+                ),
             ) from None
-        reason = str(error).removeprefix(f"{label}: ")
-        raise RefusedError("decode", f"it {reason}") from None
+        en, zh = error.text.en, error.text.zh
+        reason = Text(f"it {en.removeprefix(f'{label}: ')}", zh.removeprefix(f"{label}："))
+        raise RefusedError("decode", reason) from None
 
 
 def fingerprint(image: Image) -> bytes:
@@ -77,9 +83,13 @@ def _refuse_large(header: Image, target: int | None, limits: DecodeLimits) -> No
     except ImageError:
         raise RefusedError(
             "size",
-            f"it is {width:,} x {height:,} pixels large. Expected at most {limits.max_pixels:,} "
-            "that must be decoded. Save it smaller, or let it through with "
-            f"--max-pixels {millions(width * height)} if you trust it.",
+            Text(
+                f"it is {width:,} x {height:,} pixels large. Expected at most "
+                f"{limits.max_pixels:,} that must be decoded. Save it smaller, or let it through "
+                f"with --max-pixels {millions(width * height)} if you trust it.",
+                f"尺寸为 {width:,} x {height:,} 像素，最多解码 {limits.max_pixels:,} 像素；"
+                f"请缩小后另存；信得过的图片可加 --max-pixels {millions(width * height)}",
+            ),
         ) from None
 
 

@@ -18,11 +18,13 @@ from seesay.search.reading.messages import (
     ListedFile,
     ReadResult,
     ReadSettings,
+    listed_file_of,
     receive,
     send,
     send_result,
 )
 from seesay.search.reading.registry import reader_of
+from seesay.text import Text
 
 READY = {"ready": True}
 _PDF = b"%PDF-"  # parts of it look like text
@@ -54,7 +56,7 @@ def main() -> None:
         database = Database(Path(settings.collection), read_only=True)
     send(answers, READY)
     while (message := receive(sys.stdin.buffer)) is not None:
-        task = ListedFile(**message[0])
+        task = listed_file_of(message[0])
         _alarm(settings.limits.seconds + _GRACE_S)
         result = read(task, settings, database)
         _alarm(0)
@@ -70,22 +72,30 @@ def read(task: ListedFile, settings: ReadSettings, database: Database | None = N
         file = _file(task, settings)
         return _understood(task, file, settings, database)
     except RefusedError as error:
-        return _failed(task, file, error.stage, str(error))
+        return _failed(task, file, error.stage, error.text)
     except MemoryError:
         return _failed(
             task,
             file,
             "memory",
-            "it needs more memory than a file may take. Expected a smaller one. "
-            "Make it smaller, or allow more with --max-pixels or --max-file-size if you trust it.",
+            Text(
+                "it needs more memory than a file may take. Expected a smaller one. Make it "
+                "smaller, or allow more with --max-pixels or --max-file-size if you trust it.",
+                "需要的内存超过单个文件的上限；应为更小的文件；请缩小，信得过的文件可用 "
+                "--max-pixels 或 --max-file-size 放宽",
+            ),
         )
     except Exception as error:  # whatever a damaged file makes a library raise
         return _failed(
             task,
             file,
             "read",
-            f"reading it failed ({type(error).__name__}: {error}). Expected a sound file. "
-            "Copy, download or export it again.",
+            Text(
+                f"reading it failed ({type(error).__name__}: {error}). Expected a sound file. "
+                "Copy, download or export it again.",
+                f"读取失败（{type(error).__name__}: {error}）；应为完好的文件；"
+                "请重新复制、下载或导出",
+            ),
         )
 
 
@@ -121,8 +131,12 @@ def _understood(
     if file.data.startswith(_PDF) and ".pdf" not in reader.endings:
         raise RefusedError(
             "kind",
-            "it is a PDF, which is not read yet. Expected a picture, text or table. Save its pages "
-            "as pictures, or its text as a text file.",
+            Text(
+                "it is a PDF, which is not read yet. Expected a picture, text or table. Save its "
+                "pages as pictures, or its text as a text file.",
+                "它是 PDF，目前还不能读取；应为图片、文本或表格；请把各页另存为图片，"
+                "或把文字另存为文本文件",
+            ),
         )
     vectors: tuple[bytes, ...] = ()
     if database is not None and not task.decode:
@@ -141,7 +155,7 @@ def _understood(
     )
 
 
-def _failed(task: ListedFile, file: FileData | None, stage: str, error: str) -> ReadResult:
+def _failed(task: ListedFile, file: FileData | None, stage: str, error: Text) -> ReadResult:
     return ReadResult(
         path=task.path,
         size=file.size if file else task.size,

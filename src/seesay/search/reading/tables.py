@@ -22,6 +22,7 @@ from seesay.search.catalog.metadata import DATE_KEY, MOST_TEXT, RESERVED, Value,
 from seesay.search.reading.dates import is_like_date, read_date, read_day
 from seesay.search.reading.files import RefusedError
 from seesay.search.reading.messages import FileContent, FileReader, Row
+from seesay.text import Text
 
 PATHS = (
     *("path", "file", "filename", "file_name", "filepath", "file_path"),
@@ -65,7 +66,7 @@ def read_table(data: bytes, name: str) -> FileContent:
     try:
         table = Table(data, name, wanted={*PATHS, *CAPTIONS}, inner="metadata")
     except DataError as error:
-        raise RefusedError("text", str(error)) from None
+        raise RefusedError("text", error.text) from None
     rows = [(number, _cells(row)) for number, row in table]
     head = table.head or [*dict.fromkeys(name for _, cells in rows for name in cells)]
     path, caption = _find(head, PATHS), _find(head, CAPTIONS)
@@ -108,16 +109,26 @@ def _find(head: Sequence[str], names: Sequence[str]) -> str | None:
 
 
 def _without_paths(table: Table, head: Sequence[str]) -> RefusedError:
-    if not head:
-        what = "no JSON object. Expected one on each line, with a path in it"
-        what = what if table.is_json else "no line. Expected a heading and rows"
-        return RefusedError("table", f"it holds {what}. Correct it, or leave the file out.")
-    what = "names are" if table.is_json else "heading is"
-    return RefusedError(
-        "table",
-        f"its {what} {', '.join(head)[:120]!r}. Expected one that stands for pictures, such as "
-        f"{', '.join(PATHS[:3])}. Add one, or leave the file out.",
-    )
+    columns, wanted = f"{', '.join(head)[:120]!r}", ", ".join(PATHS[:3])
+    if head:
+        what = Text("names are", "键名") if table.is_json else Text("heading is", "表头")
+        text = Text(
+            f"its {what.en} {columns}. Expected one that stands for pictures, such as {wanted}. "
+            "Add one, or leave the file out.",
+            f"{what.zh}为 {columns}；应有一个表示图片，如 {wanted}；请加上，或去掉这个文件",
+        )
+    elif table.is_json:
+        text = Text(
+            "it holds no JSON object. Expected one on each line, with a path in it. Correct it, or "
+            "leave the file out.",
+            "没有 JSON 对象；每行应有一个，其中含有路径；请改正，或去掉这个文件",
+        )
+    else:
+        text = Text(
+            "it holds no line. Expected a heading and rows. Correct it, or leave the file out.",
+            "一行也没有；应有表头和数据行；请改正，或去掉这个文件",
+        )
+    return RefusedError("table", text)
 
 
 def _joined(lines: Sequence[_Line], unusable: _Unusable) -> tuple[Row, ...]:
@@ -210,45 +221,62 @@ def _key(name: str) -> str:
     return f"table.{name}" if name.startswith(RESERVED) else name
 
 
-def _complaint(table: Table, unusable: _Unusable) -> str | None:
+def _complaint(table: Table, unusable: _Unusable) -> Text | None:
     """Names all that could not be used; None where everything was."""
     parts = []
     if unusable.lines:
-        width = len(table.head)
-        each = "a JSON object with a path on each line" if table.is_json else "a path in each"
-        parts.append(
-            f"{_named(unusable.lines)} cannot be used. Expected "
-            f"{each if table.is_json else f'{width} cells and {each}'}. "
-            "Correct them; the other lines were used."
+        expected = Text("a JSON object with a path on each line", "每行应为含有路径的 JSON 对象")
+        if not table.is_json:
+            width = len(table.head)
+            expected = Text(f"{width} cells and a path in each", f"每行应有 {width} 格，含有路径")
+        told = Text(
+            "{lines} cannot be used. Expected {expected}. Correct them; the other lines were used.",
+            "{lines}无法使用；{expected}；请改正，其余各行已使用。",
         )
+        parts.append(told.format(lines=_named(unusable.lines), expected=expected))
     if unusable.cells:
-        count = sum(map(len, unusable.cells.values()))
-        columns = ", ".join(repr(name) for name in [*unusable.cells][:_MOST_NAMED])
-        first = _named(next(iter(unusable.cells.values())))
-        parts.append(
-            f"{count} cell{'s' if count > 1 else ''} of {columns} ({first}) cannot be used. "
-            "Expected dates such as 2024-05-31, numbers that are finite, and texts of at "
-            f"most {MOST_TEXT:,} characters. Correct them; the other cells were used."
-        )
+        parts.append(_unusable_cells(unusable.cells))
     if table.left_out:
+        count = len(table.left_out)
         parts.append(
-            f"{len(table.left_out):,} of its columns were left out. Expected at most "
-            f"{MOST_COLUMNS:,}, with names of at most {MOST_NAME} characters. Take out what is not "
-            "needed."
+            Text(
+                f"{count:,} of its columns were left out. Expected at most {MOST_COLUMNS:,}, with "
+                f"names of at most {MOST_NAME} characters. Take out what is not needed.",
+                f"有 {count:,} 列未使用；最多 {MOST_COLUMNS:,} 列，列名最长 {MOST_NAME} 个字符；"
+                "请去掉不需要的列。",
+            )
         )
     if table.undecodable:
-        parts.append(
-            f"{_named(table.undecodable)} holds bytes in another encoding, read as \ufffd. "
-            "Expected one encoding. Save the table as UTF-8."
+        told = Text(
+            "{lines} holds bytes in another encoding, read as \ufffd. Expected one encoding. Save "
+            "the table as UTF-8.",
+            "{lines}含有其他编码的字节，已读作 \ufffd；整个表格应为一种编码；请另存为 UTF-8。",
         )
-    return " ".join(parts) or None
+        parts.append(told.format(lines=_named(table.undecodable)))
+    return Text(" ", "").join(parts) if parts else None
 
 
-def _named(lines: Iterable[int]) -> str:
+def _unusable_cells(cells: Mapping[str, Sequence[int]]) -> Text:
+    count = sum(map(len, cells.values()))
+    columns = ", ".join(repr(name) for name in [*cells][:_MOST_NAMED])
+    first = _named(next(iter(cells.values())))
+    return Text(
+        f"{count} cell{'s' if count > 1 else ''} of {columns} ({first.en}) cannot be used. "
+        "Expected dates such as 2024-05-31, numbers that are finite, and texts of at "
+        f"most {MOST_TEXT:,} characters. Correct them; the other cells were used.",
+        f"{columns} 列有 {count} 个单元格（{first.zh}）无法使用；应为 2024-05-31 这样的日期、"
+        f"有限的数字，或最多 {MOST_TEXT:,} 个字符的文字；请改正，其余单元格已使用。",
+    )
+
+
+def _named(lines: Iterable[int]) -> Text:
     """The first of the lines."""
     numbers = sorted(set(lines))
-    more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
-    return f"line {', '.join(map(str, numbers[:_MOST_NAMED]))}{more}"
+    named = [str(number) for number in numbers[:_MOST_NAMED]]
+    en, zh = f"line {', '.join(named)}", f"第 {'、'.join(named)} 行"
+    if more := len(numbers) - len(named):
+        en, zh = f"{en} and {more} more", f"{zh}等 {len(numbers)} 行"
+    return Text(en, zh)
 
 
 READER = FileReader(

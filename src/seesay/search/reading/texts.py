@@ -8,6 +8,7 @@ from seesay.errors import DataError
 from seesay.search.catalog.drafts import Place
 from seesay.search.reading.files import RefusedError
 from seesay.search.reading.messages import FileContent, FileReader, Passage
+from seesay.text import Text
 
 PIECE = 600  # of a Latin text, about a hundred words: two windows of CLIP's context
 _WIDE = 3  # letters that a Chinese character counts for
@@ -23,7 +24,7 @@ def read_text(data: bytes) -> FileContent:
     try:
         return FileContent(passages=text_passages(decode_text(data)))
     except DataError as error:
-        raise RefusedError("text", str(error)) from None
+        raise RefusedError("text", error.text) from None
 
 
 def text_passages(text: str) -> tuple[Passage, ...]:
@@ -33,7 +34,13 @@ def text_passages(text: str) -> tuple[Passage, ...]:
         for a, b in pieces(text)
     )
     if not passages:
-        raise RefusedError("text", "it holds no text. Expected some words. Leave it, or fill it.")
+        raise RefusedError(
+            "text",
+            Text(
+                "it holds no text. Expected some words. Leave it, or fill it.",
+                "里面没有文字；应有一些文字；请补上内容，或不必理会",
+            ),
+        )
     return passages
 
 

@@ -44,6 +44,9 @@ from seesay.search.vectors.pushdown import filter_columns
 from seesay.search.vectors.rows import Rows
 from seesay.text import Text
 
+OUTDATED = Text(
+    "the index is older than what is known of removals", "索引太旧，此后删除过什么已无从得知"
+)
 _LOCK = "build.lock"
 _SPARE_BYTES = 64 << 20  # left free on the disk
 _SENT_AT_ONCE = 1000  # passages
@@ -145,12 +148,7 @@ def _changed_since(
 ) -> Int[np.ndarray, " units"]:
     removed = store.vectors.removed_since(space.id, modality, seq)
     if removed is None:
-        raise IndexDamagedError(
-            Text(
-                "the index is older than what is known of removals",
-                "索引太旧，此后删除过什么已无从得知",
-            )
-        )
+        raise IndexDamagedError(OUTDATED)
     written = [units for units, _ in store.vectors.written_since(space.id, modality, seq)]
     described = described_since(store, space, modality, seq)
     return np.unique(np.concatenate([removed, described, *written]))

@@ -24,6 +24,7 @@ from seesay.search.vectors.engine import IndexDamagedError, OpenIndex
 from seesay.search.vectors.generations import Generation
 from seesay.search.vectors.pushdown import Expression
 from seesay.search.vectors.rows import Allowed, Rows, StoredRows
+from seesay.text import Text
 
 _ROUNDS = 3
 _REMEMBERED = 32  # filters per part
@@ -86,7 +87,7 @@ class View:
     recent: Part
     generation: Generation | None
     buffer: "Buffer"
-    problem: str | None = None
+    problem: Text | None = None
     """Why the newest index is not used."""
 
     @staticmethod
@@ -125,7 +126,7 @@ class View:
         recent = self.buffer.extended(self.recent.without(removed).alive, pages)
         return replace(self, position=position, base=base, recent=recent)
 
-    def without_index(self, problem: str) -> "View":
+    def without_index(self, problem: Text) -> "View":
         """The same where the index can no longer be searched."""
         return replace(self, base=replace(self.base, index=None), problem=problem)
 
@@ -202,7 +203,7 @@ class Plan:
     """Vectors that came after the index was built, and were scanned."""
     generation: int | None
     """The number of the index on disk."""
-    problem: str | None
+    problem: Text | None
     """Why an existing index was not used: then all was scanned, and nothing is missing."""
 
 
@@ -253,7 +254,7 @@ class _Result:
     matching: int
     scored: int
     rounds: int = 0
-    problem: str | None = None
+    problem: Text | None = None
 
 
 def _of_part(part: Part, question: Question, allowed: Allowed | None) -> _Result:
@@ -262,7 +263,7 @@ def _of_part(part: Part, question: Question, allowed: Allowed | None) -> _Result
         try:
             result = _from_index(part, question, allowed, possible)
         except IndexDamagedError as error:  # such as a server that went away
-            result, problem = None, str(error)
+            result, problem = None, error.text
         if result is not None:
             return result
     numbers, scores = part.rows.best(question.direction, question.count, allowed)
@@ -311,7 +312,7 @@ def _plan(view: View, results: Iterable[_Result], exact: bool) -> Plan:
     )
 
 
-def _reason(view: View, rounds: int, matching: int, problem: str | None) -> str:
+def _reason(view: View, rounds: int, matching: int, problem: Text | None) -> str:
     if rounds:
         return "many rows match: the index named candidates, which were compared exactly"
     if problem is not None:

@@ -61,7 +61,7 @@ class IndexStatus:
     """The type of index, such as "HNSW"; "scan" for none, where scanning is as fast."""
     generation: int | None
     needs_build: bool
-    problem: str | None
+    problem: Text | None
     """Why the newest index is not used."""
     left: tuple[str, ...] = ()
     """After a build: engines that could not remove the previous index, as their server is away."""
@@ -214,7 +214,7 @@ class VectorIndex:
         except IndexOutdatedError:
             return []  # nothing is lost
         except IndexDamagedError as error:
-            return [Finding(kind="index files", where=where, detail=str(error))]
+            return [Finding(kind="index files", where=where, detail=error.text)]
         if not deep:
             return []
         with self._store.database.snapshot():
@@ -238,7 +238,7 @@ class VectorIndex:
             self._view.base.index.close()
         self._view = None
 
-    def _do_without(self, view: View, problem: str) -> None:
+    def _do_without(self, view: View, problem: Text) -> None:
         """Stop using the index of a view, unless another view replaced it already."""
         with self._mutex:
             if self._view is view:
@@ -266,8 +266,7 @@ class VectorIndex:
                 self._release()
                 view = self._newest().followed(*where, position)
             if view is None:
-                problem = "the index is older than what is known of removals"
-                view = replace(View.empty(self.space.dim), problem=problem)
+                view = replace(View.empty(self.space.dim), problem=building.OUTDATED)
                 view = view.followed(*where, position)
             assert view is not None  # an empty view can always follow
             self._columns.follow(position)
@@ -284,7 +283,7 @@ class VectorIndex:
                 index = self._open(generation)
                 view = replace(view, base=replace(view.base, index=index))
         except IndexDamagedError as error:
-            view = replace(view, problem=str(error))
+            view = replace(view, problem=error.text)
         self._again_at = time.monotonic() + AGAIN_S
         return view
 
@@ -378,8 +377,8 @@ class VectorIndex:
         try:
             self._progress(index, generation.manifest.position)
         except IndexDamagedError as error:
-            self._do_without(view, str(error))
-            return view.without_index(str(error))
+            self._do_without(view, error.text)
+            return view.without_index(error.text)
         return view
 
     def _remove_all_but(self, number: int) -> tuple[str, ...]:

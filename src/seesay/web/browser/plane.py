@@ -26,7 +26,7 @@ async function outlines() {
 
 function plane(box) {
   const places = box.dataset.shown === "place", labels = JSON.parse(box.dataset.labels);
-  const language = () => document.documentElement.dataset.spoken === "zh" ? 1 : 0;
+  const language = () => document.documentElement.dataset.spoken === "zh" ? "zh" : "en";
   const points = JSON.parse(box.dataset.points).map(([unit, x, y, kind, label]) => {
     const [u, v] = places ? mercator(x, y) : [x / 2, -y / 2];
     return {unit, x: u, y: v, kind, label};

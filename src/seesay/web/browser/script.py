@@ -34,8 +34,16 @@ element.addEventListener("click", (event) => {
   if (!button) return;
   trigger(button.dataset.do === "remove" ? "delete" : "click", {...button.dataset});
 });
+new MutationObserver(() => {
+  const wrong = element.querySelector(".notice.wrong:not([data-seen])");
+  if (!wrong) return;
+  wrong.dataset.seen = "yes";
+  const {top, bottom} = wrong.getBoundingClientRect();
+  if (top < 0 || bottom > innerHeight) wrong.scrollIntoView({block: "center"});
+}).observe(element, {childList: true, subtree: true, characterData: true});
 """
-"""Clicks on buttons are told to the server."""
+"""Clicks on buttons are told to the server. A message that something is wrong comes into view: on a
+phone the open form fills the screen."""
 
 HISTORY = """
 const bare = () => {
@@ -43,26 +51,21 @@ const bare = () => {
   query.delete("lang");
   return query.toString();
 };
-const here = () => location.search.slice(0, 4000);
-const restore = () => trigger("select", {address: here()});
 new MutationObserver(() => {
   const mark = element.querySelector("[data-address]");
   if (!mark || mark.dataset.seen) return;
   mark.dataset.seen = "yes";
   const query = new URLSearchParams(mark.dataset.address);
   document.title = mark.dataset.title;
-  if ("restored" in mark.dataset) {
-    // An answer that was overtaken by another Back: what the address says now counts.
-    if (mark.dataset.restored !== here()) setTimeout(restore, 50);
-    return;
-  }
-  if (query.toString() === bare()) return;
+  if ("restored" in mark.dataset || query.toString() === bare()) return;
   query.set("lang", document.documentElement.dataset.spoken);
   history.pushState(null, "", `${location.pathname}?${query}`);
-}).observe(element, {childList: true, subtree: true});
-window.addEventListener("popstate", restore);
+}).observe(element, {childList: true, subtree: true, attributeFilter: ["data-address"]});
+const here = () => location.search.slice(0, 4000);
+window.addEventListener("popstate", () => trigger("select", {address: here()}));
 """
-"""Each answer gets its own address; Back and Forward ask for what theirs says."""
+"""Each answer gets its own address; Back and Forward ask for what theirs says. Gradio changes only
+what differs between two answers, which may be the address alone."""
 
 PICTURE_SHOWN = """${value ? `<span class="chosen">${value.startsWith("data:image/")
   ? `<img alt="" src="${value}">` : `<span class="file">?</span>`}

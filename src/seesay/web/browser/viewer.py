@@ -27,7 +27,7 @@ function make(kind, name, text) {
 }
 function both(label) {
   const made = make("span");
-  made.append(make("span", "en", LABELS[label][0]), make("span", "zh", LABELS[label][1]));
+  made.append(make("span", "en", LABELS[label].en), make("span", "zh", LABELS[label].zh));
   return made;
 }
 function facts(known) {
@@ -124,5 +124,5 @@ element.addEventListener("click", (event) => {
     .filter((one) => !one.closest("details:not([open])")).map((one) => one.dataset);
   show(all.find((one) => one === looked.dataset), all);
 });
-""".replace("__LABELS__", json.dumps(_LABELS, ensure_ascii=False))
+""".replace("__LABELS__", json.dumps(_LABELS, default=vars, ensure_ascii=False))
 """Clicks on pictures. Texts from files are only ever set as text."""

@@ -61,7 +61,6 @@ def store(tmp_path, cache, monkeypatch):
 def start(store, embedder):
     space = made.add_space(store, dim=embedder.dim)
     with store.writing("activate"):
-        store.spaces.set_ready(space.id)
         store.spaces.activate(space.id)
     return space
 

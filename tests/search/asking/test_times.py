@@ -66,7 +66,6 @@ def searcher(tmp_path_factory):
             units = [stored.passages[0] for stored in store.files.put(drafts)]
             store.vectors.put(space.id, units[:60], vectors)
             store.vectors.put(space.id, units[60:], embedder.embed_texts(list(words)).vectors)
-            store.spaces.set_ready(space.id)
             store.spaces.activate(space.id)
         searcher = Searcher(store, embedder)
         yield searcher

@@ -118,7 +118,6 @@ def damaged(tmp_path):
         space = made.add_space(store)
         made.add_photos(store, space, made.unit_vectors(3))
         with store.writing("damage"):
-            store.spaces.set_ready(space.id)
             store.spaces.activate(space.id)
             store.passages.describe(3, metadata={"date": TAKEN, "rating": 3, "note": "ok"})
             for number, ((key, kind), value) in enumerate(BAD.items(), start=100):

@@ -10,13 +10,11 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
 from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import EmbeddingSpace, EmbeddingSpaceDraft, key_of
+from seesay.search.catalog.vectors import EmbeddingSpace, EmbeddingSpaceDraft
 from seesay.search.reading.messages import Passage, ReadResult
-from seesay.text import Text
 
 Vectors = Float[np.ndarray, "passages embed"]
 
@@ -33,18 +31,9 @@ _REMEMBERED = 8192  # passages whose vectors are kept for copies, which may be r
 
 
 def embedding_space_of(store: Store, embedder: Embedder) -> EmbeddingSpace:
-    """The embedding space of this model, added where there is none. The first of a collection is
-    used at once; a later one is filled first (`fill`)."""
-    draft = draft_of(embedder)
-    found = next((space for space in store.spaces.all() if space.key == key_of(draft)), None)
-    if found is not None:
-        return found
+    """The embedding space of this model, added where there is none."""
     with store.writing("space"):
-        space = store.spaces.add(draft)
-        if store.spaces.active() is None:
-            store.spaces.set_ready(space.id)
-            store.spaces.activate(space.id)
-        return store.spaces.get(space.id)
+        return store.spaces.add(draft_of(embedder))
 
 
 def draft_of(embedder: Embedder | TextEmbedder) -> EmbeddingSpaceDraft:
@@ -69,23 +58,6 @@ def draft_of(embedder: Embedder | TextEmbedder) -> EmbeddingSpaceDraft:
         preprocessing=hashlib.sha256(text.encode()).hexdigest()[:16],
         dim=embedder.dim,
     )
-
-
-def require_active(store: Store, space: EmbeddingSpace) -> None:
-    """Raises CollectionError where searches use the embedding space of another model."""
-    active = store.spaces.active()
-    if active is not None and active.id != space.id:
-        revision = active.revision or "unknown"
-        raise CollectionError(
-            Text(
-                f"the collection in {store.folder} is searched with {active.model} (revision "
-                f"{revision}), and {space.model} was given to index with; expected the same model; "
-                "index with that one, or switch the collection to the other one first",
-                f"资料库 {store.folder} 用 {active.model}（版本 {revision}）搜索，现在却要用 "
-                f"{space.model} 收录；应为同一个模型；"
-                "请用原来的模型收录，或先把资料库换成另一个模型",
-            )
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -25,7 +25,8 @@ from seesay.search.indexing.walk import SCHEMES
 from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
 from seesay.search.reading.process import stored_vectors
-from seesay.search.vectors.vector_index import VectorIndex
+from seesay.search.vectors.generations import INDEXES
+from seesay.search.vectors.vector_index import CHURN_LEAST, VectorIndex
 
 _AT_ONCE = 384  # passages, and so in a transaction
 _ALL = 2**62
@@ -80,7 +81,10 @@ def keep_up(store: Store, space: EmbeddingSpace) -> str | None:
     disk, or a server that gets no token: searches find everything all the same, more slowly. An
     index that another process is building just now is left to it."""
     problem = None
-    for modality in store.vectors.modalities(space.id):
+    built = (store.folder / INDEXES).is_dir()
+    for modality, count in store.vectors.modalities(space.id, CHURN_LEAST + 1).items():
+        if count <= CHURN_LEAST and not built:
+            continue  # scanning it takes no time
         vector_index = VectorIndex(store, space, modality)
         try:
             if vector_index.status().needs_build:
@@ -176,7 +180,6 @@ class Filler:
                 return False
             if self._store.vectors.without_caption(self._space.id, 1):
                 return False
-            self._store.spaces.set_ready(self._space.id)
             self._store.spaces.activate(self._space.id)
             return True
 

@@ -19,7 +19,7 @@ from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.captions import describe
 from seesay.search.indexing.commit import Writer
-from seesay.search.indexing.embed import embed_files, embedding_space_of, require_active
+from seesay.search.indexing.embed import embed_files, embedding_space_of
 from seesay.search.indexing.fill import Filler, keep_up
 from seesay.search.indexing.options import (
     IndexOptions,
@@ -70,7 +70,8 @@ def index(
         raise _not_fetched(addresses[0])
     store.require_writable()
     space = embedding_space_of(store, embedder)
-    require_active(store, space)
+    if not space.active and (active := store.spaces.active()):
+        raise _another_model(store, space, active)
     settings = ReadSettings(
         transform=embedder.transform_config,
         reduce_large=embedder.reduce_large,
@@ -262,6 +263,22 @@ def _is_left_alone(file: ListedFile, failure: Quarantined, options: IndexOptions
 
 def _is_same_state(file: ListedFile, known: File | Quarantined) -> bool:
     return (file.size, file.mtime_ns) == (known.size, known.mtime_ns)
+
+
+def _another_model(
+    store: Store, space: EmbeddingSpace, active: EmbeddingSpace
+) -> CollectionError:
+    revision = active.revision or "unknown"
+    return CollectionError(
+        Text(
+            f"the collection in {store.folder} is searched with {active.model} (revision "
+            f"{revision}), and {space.model} was given to index with; expected the same model; "
+            "index with that one, or switch the collection to the other one first",
+            f"资料库 {store.folder} 用 {active.model}（版本 {revision}）搜索，现在却要用 "
+            f"{space.model} 收录；应为同一个模型；"
+            "请用原来的模型收录，或先把资料库换成另一个模型",
+        )
+    )
 
 
 def _not_fetched(address: str) -> CollectionError:

@@ -28,6 +28,8 @@ from seesay.search.catalog.vectors import HALF, EmbeddingSpace
 from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError
 from seesay.text import Text
 
+INDEXES = "indexes"
+"""The folder of a collection with all of its vector indexes."""
 FORMAT = 2  # 1 had no token, so nothing tells which history it was built from
 ROWS, UNITS, MANIFEST = "rows.npy", "units.npy", "manifest.json"
 HELD = "held"  # in the notes: the engine holds the vectors
@@ -116,7 +118,7 @@ class Generation:
 
 def index_folder(store: Store, space: EmbeddingSpace, modality: Modality) -> Path:
     """The folder of the generations of one vector index."""
-    return store.folder / "indexes" / f"{space.key}-{modality}"
+    return store.folder / INDEXES / f"{space.key}-{modality}"
 
 
 def server_prefix(store: Store, space: EmbeddingSpace, modality: Modality) -> str:

@@ -27,7 +27,7 @@ def collect_images(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, s
 def load_embedder(name: str, device: str | None) -> "Embedder":
     """Load a model, saying so on a terminal while it takes."""
     with working(say(f"loading {name}", f"正在加载 {name}")):
-        from seesay.inference.load import load
+        from seesay.inference.embedder import load
 
         return load(name, device=device)
 

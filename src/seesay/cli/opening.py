@@ -51,7 +51,7 @@ def started(
 
 
 def _loaded(model: str | None, device: str | None) -> "Embedder":
-    from seesay.inference.load import load
+    from seesay.inference.embedder import load
     from seesay.search.model import model_id
     from seesay.weights.catalog import BUILT_IN
 

@@ -12,8 +12,7 @@ from typing import cast
 from seesay.data.folders import several, several_images
 from seesay.data.images import ImageSource
 from seesay.errors import CollectionError, ConfigError
-from seesay.inference.embedder import Embedder
-from seesay.inference.load import load
+from seesay.inference.embedder import Embedder, load
 from seesay.search.asking.duplicates import (
     DuplicateGroup,
     Duplicates,

@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from seesay.errors import CollectionError
-from seesay.inference.embedder import Embedder
-from seesay.inference.load import load
+from seesay.inference.embedder import Embedder, load
 from seesay.inference.text_embedder import TextEmbedder, load_texts
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace, key_of

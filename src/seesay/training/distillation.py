@@ -16,7 +16,7 @@ from torch import Tensor
 from seesay.data.sources import check_templates, read_classes, texts_of_classes
 from seesay.data.tokenizers import Tokenizer
 from seesay.errors import ConfigError
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.models.layers import require_range
 from seesay.objectives.distillation import (
     embedding_distillation,

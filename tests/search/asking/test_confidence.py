@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 import made_collections as made
 from photographs import PHOTOGRAPHS, photographs
 from seesay.inference.background import Background, Backgrounds
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.asking.confidence import THRESHOLD, picture_null
 from seesay.search.asking.fusion import in_order
 from seesay.search.asking.query import Query

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import made_collections as made
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.asking.query import Query
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.store import Store

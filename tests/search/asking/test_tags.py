@@ -3,7 +3,7 @@ import pytest
 import made_collections as made
 from photographs import PHOTOGRAPHS, photographs
 from seesay.errors import ConfigError
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.asking.tags import tag
 from seesay.search.catalog.filters import Compare, matching_passages
 from seesay.search.catalog.store import Store

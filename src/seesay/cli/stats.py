@@ -8,7 +8,7 @@ from seesay.cli.options import Collection, Json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from seesay.search.catalog.ledger import Run
+    from seesay.search.catalog.store import Run
     from seesay.search.statistics import EmbeddingSpaceStatistics, Statistics
 
 

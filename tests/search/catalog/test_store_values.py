@@ -13,11 +13,11 @@ import made_collections as made
 from seesay.errors import CollectionError
 from seesay.search.catalog import filter_masks
 from seesay.search.catalog import metadata as metadata_module
+from seesay.search.catalog.database import path_to_text
 from seesay.search.catalog.export import export
 from seesay.search.catalog.filter_masks import FilterMasks
 from seesay.search.catalog.filters import Compare, matching_passages
 from seesay.search.catalog.metadata import MOST_KEY, MOST_TEXT, sound
-from seesay.search.catalog.paths import path_to_text
 from seesay.search.catalog.store import Store
 from seesay.search.checking.repair import mend
 from seesay.search.checking.verify import check_metadata

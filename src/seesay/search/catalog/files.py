@@ -9,10 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from seesay.errors import CollectionError
-from seesay.search.catalog.database import ANY_OF, Database, as_list
+from seesay.search.catalog.database import (
+    ANY_OF,
+    Database,
+    as_list,
+    folder_and_name,
+    path_to_text,
+    text_to_path,
+)
 from seesay.search.catalog.drafts import PassageDraft
 from seesay.search.catalog.passages import Passages
-from seesay.search.catalog.paths import folder_and_name, path_to_text, text_to_path
 from seesay.text import Text
 
 FileStatus = Literal["pending", "ready", "missing"]

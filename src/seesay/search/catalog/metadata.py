@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 from seesay.data.encodings import clean_text
 from seesay.errors import CollectionError
-from seesay.search.catalog.database import ANY_OF, Database, as_list
-from seesay.search.catalog.paths import path_to_text, text_to_path
+from seesay.search.catalog.database import ANY_OF, Database, as_list, path_to_text, text_to_path
 from seesay.text import Text
 
 Value = str | int | float | datetime | date

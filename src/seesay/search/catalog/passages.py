@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from seesay.search.catalog.database import ANY_OF, Database, as_list, decoded
+from seesay.search.catalog.database import (
+    ANY_OF,
+    Database,
+    as_list,
+    decoded,
+    path_to_text,
+    text_to_path,
+)
 from seesay.search.catalog.drafts import (
     FINGERPRINT_SIDE,
     Modality,
@@ -15,7 +22,6 @@ from seesay.search.catalog.drafts import (
 )
 from seesay.search.catalog.keywords import KeywordIndex
 from seesay.search.catalog.metadata import Metadata, MetadataTable, sound
-from seesay.search.catalog.paths import path_to_text, text_to_path
 
 _COLUMNS = "id, item, position, kind, modality, locator, text"
 

@@ -14,6 +14,7 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.errors import CollectionBusyError, CollectionDamagedError
 from seesay.search.catalog.annotations import Table
 from seesay.search.catalog.checksums import differing
+from seesay.search.catalog.database import text_to_path
 from seesay.search.catalog.metadata import (
     DATE_KEY,
     EARLIEST,
@@ -22,7 +23,6 @@ from seesay.search.catalog.metadata import (
     READABLE,
     is_sound,
 )
-from seesay.search.catalog.paths import text_to_path
 from seesay.search.catalog.schema import CHECKED, DEFINITIONS, new_definitions
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import HALF, NORM_TOLERANCE, EmbeddingSpace

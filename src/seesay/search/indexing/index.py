@@ -13,8 +13,8 @@ from typing import Literal
 
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
+from seesay.search.catalog.database import path_to_text
 from seesay.search.catalog.files import File, Quarantined
-from seesay.search.catalog.paths import path_to_text
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.captions import describe
@@ -265,9 +265,7 @@ def _is_same_state(file: ListedFile, known: File | Quarantined) -> bool:
     return (file.size, file.mtime_ns) == (known.size, known.mtime_ns)
 
 
-def _another_model(
-    store: Store, space: EmbeddingSpace, active: EmbeddingSpace
-) -> CollectionError:
+def _another_model(store: Store, space: EmbeddingSpace, active: EmbeddingSpace) -> CollectionError:
     revision = active.revision or "unknown"
     return CollectionError(
         Text(

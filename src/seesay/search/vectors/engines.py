@@ -7,7 +7,7 @@ faiss | chroma | chroma=HOST:PORT | milvus=http://HOST:PORT
 from collections.abc import Callable
 
 from seesay.errors import CollectionError, ConfigError
-from seesay.search.catalog.ledger import Settings
+from seesay.search.catalog.store import Settings
 from seesay.search.vectors.chroma import ChromaEngine, ChromaServer
 from seesay.search.vectors.engine import Engine, IndexDamagedError
 from seesay.search.vectors.faiss import FaissEngine

@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 
 from seesay.search.catalog.drafts import Modality
-from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.store import Store
+from seesay.search.catalog.store import Position, Store
 from seesay.search.catalog.vectors import HALF, EmbeddingSpace
 from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError
 from seesay.text import Text

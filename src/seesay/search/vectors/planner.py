@@ -17,8 +17,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.filters import Filter
-from seesay.search.catalog.ledger import START, Position
-from seesay.search.catalog.store import Store
+from seesay.search.catalog.store import START, Position, Store
 from seesay.search.catalog.vectors import HALF, EmbeddingSpace
 from seesay.search.vectors.engine import IndexDamagedError, OpenIndex
 from seesay.search.vectors.generations import Generation

@@ -15,8 +15,7 @@ from seesay.errors import CollectionBusyError, CollectionError, ConfigError, Mis
 from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.filter_masks import FilterMasks
 from seesay.search.catalog.filters import Filter, Operator
-from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.store import Store
+from seesay.search.catalog.store import Position, Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.checking.findings import Finding
 from seesay.search.vectors import building, generations

@@ -14,8 +14,7 @@ from pathlib import Path
 import seesay
 from photographs import folder
 from seesay.cli.index import summary
-from seesay.cli.messages import language, say
-from seesay.cli.output import print_table, progress, write_text
+from seesay.cli.output import language, print_table, progress, say, write_text
 from seesay.cli.results import to_tile
 from seesay.web.report import Bilingual, Section, to_page
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import DEFAULT_MODEL, Device, Json, Model
+from seesay.cli.output import say
 from seesay.text import Text
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.messages import language, say
 from seesay.cli.options import Collection, Json, PathsOnly, Zero
+from seesay.cli.output import language, say
 
 if TYPE_CHECKING:
     from seesay.search.catalog.files import Quarantined
@@ -45,7 +45,7 @@ def errors(
     collection: Collection = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.opening import opened
+    from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, print_table, warn
     from seesay.cli.results import print_paths
 

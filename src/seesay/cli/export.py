@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import Collection, Folder, Json, Since, Type, Until, Where
+from seesay.cli.output import say
 
 File = Annotated[
     Path,
@@ -30,7 +30,7 @@ def export(
     collection: Collection = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.opening import opened
+    from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, working
     from seesay.data.files import check_folder
     from seesay.search.catalog.export import writer_for

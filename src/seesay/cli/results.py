@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seesay.cli.messages import language, say
 from seesay.cli.output import (
     cell_width,
     console,
+    language,
     print_indented,
     print_json,
     print_table,
+    say,
     warn,
     write_text,
 )

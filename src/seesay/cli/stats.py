@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from seesay.cli.messages import say
 from seesay.cli.options import Collection, Json
+from seesay.cli.output import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def stats(collection: Collection = None, json: Json = False) -> None:
-    from seesay.cli.opening import opened
+    from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, print_table
 
     with opened(collection) as here:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import Json
+from seesay.cli.output import say
 
 
 def sweep(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import Json
+from seesay.cli.output import say
 from seesay.text import Text
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def collect_images(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
     """Files to read, and (folder, reason) for folders without a picture."""
-    from seesay.data.folders import find_images
+    from seesay.data.images import find_images
 
     found = find_images(paths)
     empty = say(

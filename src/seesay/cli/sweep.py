@@ -30,7 +30,7 @@ def sweep(
     json: Json = False,
 ) -> None:
     from seesay.cli.output import print_json, print_table, warn, write_text
-    from seesay.evaluation.pages import format_value
+    from seesay.evaluation.report import format_value
     from seesay.training.sweep import (
         Cell,
         cells_of,

@@ -9,8 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import cast
 
-from seesay.data.folders import several, several_images
-from seesay.data.images import ImageSource
+from seesay.data.images import ImageSource, several, several_images
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder, load
 from seesay.search.asking.duplicates import (

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from seesay.data.folders import several
+from seesay.data.images import several
 from seesay.errors import CollectionError, ConfigError
 from seesay.search.catalog.filters import CHANGED, FACTS, All, AnyOf, Compare, Filter, Not, Operator
 from seesay.search.catalog.metadata import DATE_KEY, Value, ValueType, type_of

@@ -1,5 +1,5 @@
-"""The engines by the names that people write and manifests store; and which servers of theirs may be
-contacted, with the token that each of them gets.
+"""The engines by the names that people write and manifests store, which of their servers may be
+contacted, and the token that each of those gets.
 
     faiss | chroma | chroma=HOST:PORT | milvus=http://HOST:PORT
     SEESAY_MILVUS_TOKEN="https://vectors.example:19530=TOKEN 10.0.0.5:19530=ANOTHER"

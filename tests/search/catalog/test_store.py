@@ -340,7 +340,7 @@ def test_a_run_that_was_killed_is_known_as_interrupted_when_the_next_begins(stor
         store.runs.note(first, {"done": 3})
     with store.writing("begin"):
         second = store.runs.start("index", {})
-        store.runs.finish(second, "done")
+        store.runs.note(second, {}, "done")
     newest, oldest = store.runs.newest()
     assert (oldest.state, oldest.counts, oldest.arguments) == (
         "interrupted",

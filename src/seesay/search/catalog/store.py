@@ -41,6 +41,7 @@ class Position(NamedTuple):
 
 
 START = Position(0, 0)
+RunStatus = Literal["running", "done", "failed", "interrupted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class Run:
     id: int
     action: str
     arguments: Mapping[str, object]
-    state: Literal["running", "done", "failed", "interrupted"]
+    state: RunStatus
     started_ns: int
     ended_ns: int | None
     counts: Mapping[str, int]
@@ -115,14 +116,12 @@ class Runs:
         ((number,),) = self._database.rows("SELECT max(id) FROM runs")
         return number
 
-    def note(self, run: int, counts: Mapping[str, int]) -> None:
-        """How far it has come."""
-        self._database.run("UPDATE runs SET counts = ? WHERE id = ?", (json.dumps(counts), run))
-
-    def finish(self, run: int, state: Literal["done", "failed", "interrupted"]) -> None:
-        """Note how it ended."""
+    def note(self, run: int, counts: Mapping[str, int], state: RunStatus = "running") -> None:
+        """How far it has come, and how it ended."""
+        ended = None if state == "running" else time.time_ns()
         self._database.run(
-            "UPDATE runs SET state = ?, ended_ns = ? WHERE id = ?", (state, time.time_ns(), run)
+            "UPDATE runs SET counts = ?, state = ?, ended_ns = ? WHERE id = ?",
+            (json.dumps(counts), state, ended, run),
         )
 
     def newest(self, count: int = 10) -> list[Run]:

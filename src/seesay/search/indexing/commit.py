@@ -47,7 +47,7 @@ class Writer:
         if batch:
             with self._store.writing("index", run=self._run.number):
                 self._commit(list(batch.values()))
-                self._store.runs.note(self._run.number, dict(self._run.counts))
+                self._store.runs.note(self._run.number, self._run.counts)
             self._run.path = next(reversed(batch))
         self._since = time.monotonic()
 

@@ -9,13 +9,12 @@ from itertools import islice
 from pathlib import Path
 from socket import gethostname
 from threading import Event, Thread
-from typing import Literal
 
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
 from seesay.search.catalog.database import path_to_text
 from seesay.search.catalog.files import File, Quarantined
-from seesay.search.catalog.store import Store
+from seesay.search.catalog.store import RunStatus, Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.captions import describe
 from seesay.search.indexing.commit import Writer
@@ -126,14 +125,13 @@ class _Run:
             roots = [path_to_text(place) for place in self.places]
             number = self.store.runs.start("index", {"roots": roots, **process})
         self.state = RunState(number=number)
-        state: Literal["done", "failed", "interrupted"] = "failed"
+        state: RunStatus = "failed"
         try:
             missing, empty = self._work()
             state = "interrupted" if self.stopping.is_set() else "done"
         finally:
             with self.store.writing("end", run=number):
-                self.store.runs.note(number, dict(self.state.counts))
-                self.store.runs.finish(number, state)
+                self.store.runs.note(number, self.state.counts, state)
         refilled, problem = 0, None
         if state == "done":
             some = (self.store, self.embedder, self.space, self.processes, self.on_progress)

@@ -165,7 +165,15 @@ class Tokenizer:
 
     def _contents(self, texts: Sequence[str]) -> list[list[Sequence[int]]]:
         """For every text its windows' ids, without special tokens."""
-        cleaned = [self._text(text) for text in _checked(texts)]
+        if isinstance(texts, str):
+            raise DataError(
+                Text(
+                    f"texts is the one text {texts[:40]!r}; expected a list of texts. Write "
+                    "[text].",
+                    f"texts 是一段文本 {texts[:40]!r}；应为文本的列表；请写成 [text]",
+                )
+            )
+        cleaned = [self._text(text) for text in texts]
         with library_errors("the tokenizer"):
             encodings = self._backend.encode_batch_fast(cleaned, add_special_tokens=False)
         return [
@@ -227,17 +235,6 @@ def _canonical(text: str) -> str:
     transformers' SiglipTokenizer differs in one sign: it deletes "_" and so joins the words."""
     text = text.replace("_", " ").lower().translate(str.maketrans("", "", string.punctuation))
     return re.sub(r"\s+", " ", text).strip()
-
-
-def _checked(texts: Sequence[str]) -> Sequence[str]:
-    if isinstance(texts, str):
-        raise DataError(
-            Text(
-                f"texts is the one text {texts[:40]!r}; expected a list of texts. Write [text].",
-                f"texts 是一段文本 {texts[:40]!r}；应为文本的列表；请写成 [text]",
-            )
-        )
-    return texts
 
 
 Offsets = Sequence[tuple[int, int]]

@@ -10,7 +10,8 @@ import base64
 import binascii
 import gzip
 import io
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE, WordPiece
 
-from seesay.data.model_files import MIB, is_there, parse_json, read_bytes, read_json, read_text
+from seesay.data.model_files import MIB, parse_json, read_bytes, read_json, read_text
 from seesay.data.tokenizers.sentencepiece import MOST_TOKENS, check_charsmap, unigram
 from seesay.errors import SeesayError, WeightsError
 from seesay.text import Text
@@ -48,7 +49,7 @@ def read_vocabulary(folder: Path) -> Tokenizer:
     }
     for names, read in readers.items():
         paths = [folder / name for name in names]
-        if all(map(is_there, paths)):
+        if all(map(os.path.lexists, paths)):
             with library_errors(" and ".join(map(str, paths))):
                 return read(*paths)
     kinds = ", ".join(" with ".join(names) for names in readers)
@@ -80,7 +81,7 @@ def _from_json(path: Path) -> Tokenizer:
 
 def _settings(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
-    return read_json(path) if is_there(path) else {}
+    return read_json(path) if os.path.lexists(path) else {}
 
 
 def _clip_from_vocab(vocab: Path, merges: Path) -> Tokenizer:
@@ -216,9 +217,8 @@ def library_errors(source: str) -> Iterator[None]:
 
 def check_description(described: Mapping[str, Any]) -> None:
     """Raises ValueError where the content of a tokenizer.json is more than a vocabulary needs."""
-    check_vocabulary(described.get("model"))
-    for added in described.get("added_tokens") or ():
-        _check_id(added["id"])
+    added = described.get("added_tokens") or ()
+    check_vocabulary(described.get("model"), [token["id"] for token in added])
     growth = 1.0
     for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
         for step in _steps(described.get(part)):
@@ -227,27 +227,24 @@ def check_description(described: Mapping[str, Any]) -> None:
         raise ValueError(f"it makes texts more than {MOST_GROWTH} times longer")
 
 
-def check_vocabulary(model: Any) -> None:
-    """Raises ValueError for sizes, ids and settings that no published vocabulary has."""
+def check_vocabulary(model: Any, added: Sequence[object] = ()) -> None:
+    """Raises ValueError for sizes, ids and settings that no published vocabulary has. `added` are
+    the ids of tokens beside it."""
     if not isinstance(model, dict) or not isinstance(model.get("type"), str):
         raise ValueError("its model has no type")
     vocab = model.get("vocab")
     if not isinstance(vocab, dict | list) or len(vocab) > MOST_TOKENS:
         raise ValueError(f"its vocabulary is not one of at most {MOST_TOKENS:,} tokens")
-    if isinstance(vocab, dict):
-        for number in vocab.values():
-            _check_id(number)
-        if len(set(vocab.values())) < len(vocab):
-            raise ValueError("two tokens have the same id")
+    numbers = list(vocab.values()) if isinstance(vocab, dict) else []
+    for number in (*numbers, *added):
+        if not isinstance(number, int) or not 0 <= number < MOST_TOKENS:
+            raise ValueError(f"{number!r:.20} is no id of a token")
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("two tokens have the same id")
     if model["type"] == "BPE" and (model.get("continuing_subword_prefix") or model.get("dropout")):
         raise ValueError("its pairs have a prefix or a dropout")
     if (model.get("max_input_chars_per_word") or 0) > MOST_WORD:
         raise ValueError(f"its words may be longer than {MOST_WORD} characters")
-
-
-def _check_id(number: object) -> None:
-    if not isinstance(number, int) or not 0 <= number < MOST_TOKENS:
-        raise ValueError(f"{number!r:.20} is no id of a token")
 
 
 def _steps(part: Any) -> Iterator[dict[str, Any]]:

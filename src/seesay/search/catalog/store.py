@@ -192,7 +192,7 @@ class Store:
         self.folder = folder
         self.file = folder / FILE
         self.read_only = _is_read_only(self.file) if read_only is None else read_only
-        self._lock = WriterLock(folder / LOCK)
+        self.lock = WriterLock(folder / LOCK)
         self._wait_s = wait_s
         self._prepare(create)
         self.database = database = Database(self.file, read_only=self.read_only)
@@ -216,15 +216,12 @@ class Store:
         """One change, numbered in the ledger under the name `action`. Raises CollectionBusyError
         where another writer does not finish within `wait_s`, and CollectionError where the folder
         may only be read, or the disk is full: then nothing of the block is kept."""
-        with self.held(action, wait_s=wait_s), self.database.writing(action, run) as change:
-            yield change
-
-    @contextmanager
-    def held(self, action: str, *, wait_s: float | None = None) -> Iterator[None]:
-        """Keeps other writers away over several changes."""
         self.require_writable()
-        with self._lock.held(action, self._wait_s if wait_s is None else wait_s):
-            yield
+        with (
+            self.lock.held(action, self._wait_s if wait_s is None else wait_s),
+            self.database.writing(action, run) as change,
+        ):
+            yield change
 
     def require_writable(self) -> None:
         """Raises CollectionError where the collection is open for reading alone."""
@@ -290,7 +287,7 @@ class Store:
         except OSError as error:
             raise CollectionError(_unmade(self.folder, error.strerror or "")) from error
         action = "upgrade" if version else "create"
-        with self._lock.held(action, self._wait_s), explained(self.file):
+        with self.lock.held(action, self._wait_s), explained(self.file):
             migrate(self.file)
 
     def _problem_of(self, version: int, create: bool) -> Text | None:

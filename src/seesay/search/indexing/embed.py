@@ -75,8 +75,10 @@ class EmbeddedFile:
 def embed_files(embedder: Embedder, files: Iterable[ReadResult]) -> Iterator[EmbeddedFile]:
     """The files in their order, each with its vectors: those that the reading process brought
     along, those of a copy that came shortly before, or new ones."""
-    batches = _batches(embedder, files)
-    for batch in embedder.map_in_order(partial(_embed, embedder), batches):
+    from seesay.inference.devices import map_in_order, worker_count  # torch, which is loaded by now
+
+    batches, workers = _batches(embedder, files), worker_count(embedder.device)
+    for batch in map_in_order(partial(_embed, embedder), batches, workers=workers):
         for file, content, is_new in batch:  # a copy comes after its original: vectors are there
             passages = tuple(replace(one, payload=b"") for one in file.passages)
             yield EmbeddedFile(

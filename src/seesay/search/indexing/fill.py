@@ -6,7 +6,7 @@ one, and used when it is complete. In the space in use, what was lost comes back
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 
 import numpy as np
@@ -98,25 +98,18 @@ def keep_up(store: Store, space: EmbeddingSpace) -> str | None:
     return problem
 
 
+@dataclass(eq=False)
 class Filler:
     """Fills one embedding space."""
 
-    def __init__(
-        self,
-        store: Store,
-        embedder: Embedder,
-        space: EmbeddingSpace,
-        processes: ReadingProcesses,
-        on_progress: Callable[[IndexProgress], None] | None,
-    ) -> None:
-        self._store = store
-        self._embedder = embedder
-        self._space = space
-        self._processes = processes
-        self._on_progress = on_progress
-        self._began = time.monotonic()
-        self._embedded = 0
-        self._failed: set[int] = set()
+    _store: Store
+    _embedder: Embedder
+    _space: EmbeddingSpace
+    _processes: ReadingProcesses
+    _on_progress: Callable[[IndexProgress], None] | None
+    _began: float = field(default_factory=time.monotonic)
+    _embedded: int = 0
+    _failed: set[int] = field(default_factory=set)
 
     def complete(self, stopping: Event) -> FillReport:
         """Fill the space, and use it when nothing is missing."""

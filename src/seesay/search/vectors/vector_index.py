@@ -262,7 +262,9 @@ class VectorIndex:
             view = view.followed(*where, position) if view and known else None
             if view is None:
                 self._release()
-                view = self._newest().followed(*where, position)
+                view = (self._newest() if stamp else View.empty(self.space.dim)).followed(
+                    *where, position
+                )
             if view is None:
                 problem = "the index is older than what is known of removals"
                 view = replace(View.empty(self.space.dim), problem=problem)

@@ -71,6 +71,8 @@ def test_units_of_any_kind_and_modality_are_kept_and_have_vectors(store, space):
     assert matching_passages(Compare("unit.modality", "=", "audio"), store.database).tolist() == [
         sound
     ]
+    with store.writing("captions"):
+        store.vectors.put(space.id, [sound], made.unit_vectors(1), modality="text")
     assert check_truth(store, deep=True) == []
 
 

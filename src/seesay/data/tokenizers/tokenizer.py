@@ -98,6 +98,7 @@ class Tokenizer:
         self._backend.no_truncation()
         self._backend.encode_special_tokens = True
         self._file_normalizer = backend.normalizer
+        self.vocab_size = backend.get_vocab_size()
         self._backend.normalizer = _cleaner(config.clean, backend.normalizer)
         self.prefix, self.suffix = special_ids(backend)
         if not config.end_mark:
@@ -113,11 +114,6 @@ class Tokenizer:
                     "殊词元后放不下文本；应为文本塔构建时的上下文长度；请改用该值",
                 )
             )
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of ids, special and added tokens included."""
-        return self._backend.get_vocab_size()
 
     @property
     def largest_id(self) -> int:

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import sqlite3
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,10 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from zlib import crc32
 
 from seesay.data.spelling import fold
 from seesay.errors import CollectionBusyError, CollectionDamagedError, CollectionError
-from seesay.search.catalog.checksums import checksum
 from seesay.text import Text
 
 PAGE_BYTES = 16384  # vectors of 0.5-4 kB waste a third of SQLite's usual 4096
@@ -249,6 +250,21 @@ def _configured(file: Path, options: str, busy_timeout_s: float) -> sqlite3.Conn
         connection.close()
         raise
     return connection
+
+
+def checksum(*values: object) -> int:
+    """The CRC-32 of a row, for `checksums`. Texts come as bytes: a damaged one may be no UTF-8."""
+    total = 0
+    for value in values:
+        if isinstance(value, str):
+            value = value.encode("utf-8", "surrogatepass")
+        if isinstance(value, bytes):
+            total = crc32(b"b%d:" % len(value) + value, total)
+        elif isinstance(value, float):
+            total = crc32(b"f" + struct.pack("<d", value), total)
+        else:
+            total = crc32(b"%a;" % (value,), total)
+    return total
 
 
 def _folded(value: bytes | None) -> str | None:

@@ -27,7 +27,7 @@ from seesay.search.catalog.schema import CHECKED, DEFINITIONS, new_definitions
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import HALF, NORM_TOLERANCE, EmbeddingSpace
 from seesay.search.checking.findings import Finding
-from seesay.search.indexing.read import ReadingProcesses
+from seesay.search.indexing.read import reading_processes
 from seesay.search.indexing.tables import rows_by_path
 from seesay.search.indexing.walk import is_as_stored
 from seesay.search.reading.files import ReadLimits
@@ -311,7 +311,7 @@ def _read(store: Store, tables: Sequence[Table]) -> Iterator[tuple[Table, ReadRe
     settings = ReadSettings(
         transform=ImageTransformConfig(), reduce_large=False, limits=ReadLimits()
     )
-    with ReadingProcesses(settings, 1) as processes:
+    with reading_processes(settings, 1) as processes:
         for result in processes.read(ListedFile(path=path, expected="table") for path in there):
             if result.stage is None:
                 yield by_path[result.path], result

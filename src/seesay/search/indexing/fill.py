@@ -20,7 +20,7 @@ from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.captions import fill_captions
 from seesay.search.indexing.embed import embed_files, embedding_space_of
 from seesay.search.indexing.options import IndexProgress, default_workers
-from seesay.search.indexing.read import ReadingProcesses, stopped_by_ctrl_c
+from seesay.search.indexing.read import ReadingProcesses, reading_processes, stopped_by_ctrl_c
 from seesay.search.indexing.walk import SCHEMES
 from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
@@ -71,7 +71,7 @@ def fill(
     )
     with (
         stopped_by_ctrl_c(stop or Event()) as stopping,
-        ReadingProcesses(settings, default_workers()) as processes,
+        reading_processes(settings, default_workers()) as processes,
     ):
         return Filler(store, embedder, space, processes, on_progress).complete(stopping)
 

@@ -27,7 +27,7 @@ from seesay.search.indexing.options import (
     RunState,
     default_workers,
 )
-from seesay.search.indexing.read import ReadingProcesses, stopped_by_ctrl_c
+from seesay.search.indexing.read import ReadingProcesses, reading_processes, stopped_by_ctrl_c
 from seesay.search.indexing.remove import admission, remember_roots, remove_aliases, remove_gone
 from seesay.search.indexing.tables import Tables
 from seesay.search.indexing.walk import SCHEMES, Walk, absolute, count_files
@@ -80,7 +80,7 @@ def index(
     )
     with (
         stopped_by_ctrl_c(stop or Event()) as stopping,
-        ReadingProcesses(settings, options.workers or default_workers()) as processes,
+        reading_processes(settings, options.workers or default_workers()) as processes,
     ):
         run = _Run(
             store=store,

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,21 +33,37 @@ _START = (
 )
 
 
-class ReadingProcesses:
-    """Reads files in other processes, which end with the block:
+@contextmanager
+def reading_processes(settings: ReadSettings, workers: int) -> "Iterator[ReadingProcesses]":
+    """Processes that read files, and end with the block:
 
-        with ReadingProcesses(settings, 4) as processes:
-            for result in processes.read(tasks): ...
-
-    A process that dies or takes too long costs the file it had in hand: that file is reported as
-    failed, and another process goes on with the rest.
+    with reading_processes(settings, 4) as processes:
+        for result in processes.read(tasks): ...
     """
+    processes, closed = [_Process(settings) for _ in range(workers)], threading.Event()
 
-    def __init__(self, settings: ReadSettings, workers: int) -> None:
-        self._processes = [_Process(settings) for _ in range(workers)]
-        self._closed = threading.Event()
-        self._watchdog = threading.Thread(target=self._watch, name="seesay-watchdog", daemon=True)
-        self._watchdog.start()
+    def watch() -> None:
+        while not closed.wait(0.1):
+            for process in processes:
+                process.end_if_late()
+
+    watchdog = threading.Thread(target=watch, name="seesay-watchdog", daemon=True)
+    watchdog.start()
+    try:
+        yield ReadingProcesses(processes)
+    finally:
+        closed.set()
+        watchdog.join()
+        for process in processes:
+            process.kill()
+
+
+@dataclass(eq=False)
+class ReadingProcesses:
+    """Reads files in other processes. A process that dies or takes too long costs the file it had
+    in hand: that file is reported as failed, and another process goes on with the rest."""
+
+    _processes: "Sequence[_Process]"
 
     def read(self, tasks: Iterable[ListedFile]) -> Generator[ReadResult, None, None]:
         """The result of each task, in the order in which they are done. Tasks are drawn only as
@@ -84,20 +100,6 @@ class ReadingProcesses:
             running -= shared.done.get() is None
         for process in self._processes:
             process.kill()
-
-    def __enter__(self) -> "ReadingProcesses":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closed.set()
-        self._watchdog.join()
-        for process in self._processes:
-            process.kill()
-
-    def _watch(self) -> None:
-        while not self._closed.wait(0.1):
-            for process in self._processes:
-                process.end_if_late()
 
 
 @dataclass(eq=False)

@@ -25,6 +25,7 @@ from seesay.text import Text
 
 PAGE_BYTES = 16384  # vectors of 0.5-4 kB waste a third of SQLite's usual 4096
 CACHE_KIB = 32768
+BUSY_S = 10.0  # that a statement waits for another program
 ANY_OF = "(SELECT value FROM json_each(?))"
 """Behind IN, with `as_list`: SQLite takes one JSON list where it would not take 100,000 marks."""
 
@@ -46,11 +47,10 @@ class Change:
 class Database:
     """The SQLite file of a collection, which exists and has the newest tables."""
 
-    def __init__(self, file: Path, *, read_only: bool, busy_timeout_s: float = 10.0) -> None:
+    def __init__(self, file: Path, *, read_only: bool) -> None:
         self.file = file
         self.read_only = read_only
         self._identity: tuple[int, int] | None = None
-        self._busy_timeout_s = busy_timeout_s
         self._idle: list[sqlite3.Connection] = []
         self._open: list[sqlite3.Connection] = []
         self._mutex = threading.Lock()
@@ -187,7 +187,7 @@ class Database:
         except IndexError:
             self._require_same_file()  # else threads would read different files
         with explained(self.file):
-            connection = connect(self.file, self.read_only, self._busy_timeout_s)
+            connection = connect(self.file, self.read_only)
         with self._mutex:
             self._open.append(connection)
         return connection
@@ -216,25 +216,25 @@ def as_list(values: Iterable[int] | Iterable[str]) -> str:
     return json.dumps([int(v) if not isinstance(v, str) else v for v in values])
 
 
-def connect(file: Path, read_only: bool, busy_timeout_s: float = 10.0) -> sqlite3.Connection:
+def connect(file: Path, read_only: bool) -> sqlite3.Connection:
     """A connection to an existing file. A read-only folder takes three ways to open it: SQLite
     needs a memory file beside its log, which the last writer has removed where it ended well."""
     if not read_only:
-        return _configured(file, "mode=rw", busy_timeout_s)
+        return _configured(file, "mode=rw")
     try:
-        return _configured(file, "mode=ro", busy_timeout_s)
+        return _configured(file, "mode=ro")
     except sqlite3.OperationalError:
         log = file.with_name(f"{file.name}-wal")
         if log.exists() and log.stat().st_size:
             raise
-        return _configured(file, "mode=ro&immutable=1", busy_timeout_s)
+        return _configured(file, "mode=ro&immutable=1")
 
 
-def _configured(file: Path, options: str, busy_timeout_s: float) -> sqlite3.Connection:
+def _configured(file: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{file.resolve().as_uri()}?{options}",
         uri=True,
-        timeout=busy_timeout_s,
+        timeout=BUSY_S,
         isolation_level=None,  # transactions begin and end where the code says so
         check_same_thread=False,
     )

@@ -141,10 +141,6 @@ class Files:
         sql = f"{_SELECT} content_hash IN {ANY_OF} ORDER BY id"
         return _read(self._database.rows(sql, (as_list(hashes),)))
 
-    def by_status(self, status: FileStatus) -> list[File]:
-        """Every file of this status, the first stored first."""
-        return _read(self._database.rows(f"{_SELECT} status = ? ORDER BY id", (status,)))
-
     def repeated_contents(self) -> list[str]:
         """The contents that several files have."""
         rows = self._database.rows(

@@ -32,11 +32,11 @@ def export(
 ) -> None:
     from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, working
-    from seesay.data.files import check_folder
-    from seesay.search.catalog.export import writer_for
+    from seesay.data.files import by_ending, check_folder
+    from seesay.search.catalog.export import WRITERS
     from seesay.search.filtering import make_filter
 
-    writer_for(file)  # a wrong ending or folder is told before the work
+    by_ending(file, WRITERS)  # a wrong ending or folder is told before the work
     check_folder(file)
     condition = make_filter(
         where=where or (),

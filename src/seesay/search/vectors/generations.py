@@ -7,7 +7,6 @@ opens without any of this.
 """
 
 import json
-import os
 import re
 import secrets
 import shutil
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from seesay.data.files import sync
 from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.store import Position, Store
 from seesay.search.catalog.vectors import HALF, EmbeddingSpace
@@ -165,17 +165,6 @@ def _names(notes: Mapping[str, Any]) -> set[str]:
     """The files of a generation but its manifest."""
     own = map(str, notes.get("files") or ())  # a damaged manifest may hold anything
     return {UNITS, *(() if notes.get(HELD) is True else (ROWS,)), *own}
-
-
-def sync(path: Path) -> None:
-    """Force a file, or the names in a folder, to the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows has no such thing
-    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def newest(index: Path) -> int:

@@ -75,7 +75,7 @@ def test_a_writer_that_fails_leaves_the_old_file(table, tmp_path, monkeypatch):
         path.write_bytes(b"half of it")
         raise RuntimeError("killed")
 
-    monkeypatch.setitem(vector_files._WRITERS, ".npz", fail)
+    monkeypatch.setitem(vector_files.WRITERS, ".npz", fail)
     with pytest.raises(RuntimeError, match="killed"):
         save_vectors(file, table)
     assert file.read_bytes() == b"old"

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from seesay.data.model_files import read_json
 from seesay.data.spelling import visible
 from seesay.data.squares import ImageTransformConfig
-from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
+from seesay.data.tokenizer import Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, WeightsError
 from seesay.inference.embedder import (
     FINGERPRINTED,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seesay.data.batches import Batch, Batches
-from seesay.data.tokenizers import Tokenizer
+from seesay.data.tokenizer import Tokenizer
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoder

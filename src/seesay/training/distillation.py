@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seesay.data.sources import check_templates, read_classes, texts_of_classes
-from seesay.data.tokenizers import Tokenizer
+from seesay.data.tokenizer import Tokenizer
 from seesay.errors import ConfigError
 from seesay.inference.embedder import load
 from seesay.models.layers import require_range

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from seesay.data.model_files import MOST_CONFIG, parse_json, read_json, read_text
-from seesay.data.tokenizers import Tokenizer
+from seesay.data.tokenizer import Tokenizer
 from seesay.data.transform import ImageTransform
 from seesay.errors import WeightsError
 from seesay.models.bert import BertConfig

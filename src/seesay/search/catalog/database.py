@@ -316,14 +316,19 @@ def decoded(read: Callable[[Stored], Value], stored: Stored) -> Value:
     try:
         return read(stored)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CollectionDamagedError(
-            Text(
-                f"a stored value is damaged ({stored!r:.60}: {error}); expected what was written; "
-                "run `seesay verify --deep`, which names what it belongs to",
-                f"有一个值已损坏（{stored!r:.60}：{error}）；应与写入时相同；"
-                "请运行 `seesay verify --deep`，查看它属于哪个文件",
-            )
-        ) from error
+        raise _damaged(stored, error) from error
+
+
+def _damaged(stored: object, reason: object) -> CollectionDamagedError:
+    why = Text.of(reason)
+    return CollectionDamagedError(
+        Text(
+            f"a stored value is damaged ({stored!r:.60}: {why.en}); expected what was written; "
+            "run `seesay verify --deep`, which names what it belongs to",
+            f"有一个值已损坏（{stored!r:.60}：{why.zh}）；应与写入时相同；"
+            "请运行 `seesay verify --deep`，查看它属于哪个文件",
+        )
+    )
 
 
 _KEPT = "everything that was reported as stored is still there"
@@ -403,8 +408,10 @@ def path_to_text(path: str) -> str:
     return _NO_BYTE.sub("\ufffd", _ODD.sub(_bytes_as_characters, path))
 
 
-def text_to_path(text: str) -> str:
-    """The path again, as Python spells it."""
+def text_to_path(text: object) -> str:
+    """The path again, as Python spells it. Raises CollectionDamagedError for what is no text."""
+    if not isinstance(text, str):
+        raise _damaged(text, Text("no text", "不是文字"))
     return text if text.isascii() else _STORED.sub(_characters_as_path, text)
 
 

@@ -20,7 +20,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import BPE, WordPiece
 
 from seesay.data.model_files import MIB, parse_json, read_bytes, read_json, read_text
-from seesay.data.tokenizers.sentencepiece import MOST_TOKENS, check_charsmap, unigram
+from seesay.data.sentencepiece import MOST_TOKENS, check_charsmap, unigram
 from seesay.errors import SeesayError, WeightsError
 from seesay.text import Text
 

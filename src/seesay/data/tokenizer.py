@@ -22,7 +22,7 @@ from jaxtyping import Int
 from tokenizers import Regex, normalizers
 from tokenizers import Tokenizer as Backend
 
-from seesay.data.tokenizers.vocabularies import library_errors, read_vocabulary, special_ids
+from seesay.data.vocabularies import library_errors, read_vocabulary, special_ids
 from seesay.errors import ConfigError, DataError
 from seesay.text import Text
 

@@ -148,7 +148,8 @@ class Passages:
             rows,
         )
         self._metadata.put(ids, [passage.metadata for passage in flat])
-        self._keywords.put(ids, [passage.text or "" for passage in flat])
+        if any(passage.text for passage in flat):
+            self._keywords.put(ids, [passage.text or "" for passage in flat])
         self._fingerprints.put(
             {n: u.fingerprint for n, u in zip(ids, flat, strict=True) if u.fingerprint}
         )

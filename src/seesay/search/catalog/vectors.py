@@ -102,9 +102,7 @@ class EmbeddingSpaces:
     def activate(self, number: int) -> None:
         """Let searches use this one, which is complete, and no other."""
         self._database.run("UPDATE spaces SET active = 0 WHERE active = 1")
-        self._database.run(
-            "UPDATE spaces SET active = 1, state = 'ready' WHERE id = ?", (number,)
-        )
+        self._database.run("UPDATE spaces SET active = 1, state = 'ready' WHERE id = ?", (number,))
 
     def drop(self, number: int) -> None:
         """Remove a space with all its vectors. Raises CollectionError for the one in use."""

@@ -26,7 +26,7 @@ from processes import Contender
 
 from random_model import END, PAD, byte_tokenizer
 from seesay.data.squares import ImageTransformConfig
-from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
+from seesay.data.tokenizer import TokenizerConfig, load_tokenizer
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.text_encoder import TextConfig

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 ROUNDS = 3
 LOADING = """
 import sys, time, torch
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 start = time.perf_counter()
 load(sys.argv[1], dtype="float32")
 print(time.perf_counter() - start)

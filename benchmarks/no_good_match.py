@@ -72,7 +72,6 @@ def make_collection(folder: Path, embedder: Embedder, vectors: np.ndarray) -> St
         ]
         units = [stored.passages[0] for stored in store.files.put(drafts)]
         store.vectors.put(space.id, units, vectors)
-        store.spaces.set_ready(space.id)
         store.spaces.activate(space.id)
     return store
 

@@ -3,7 +3,7 @@
 from sphinx.application import Sphinx
 from sphinx.search.zh import SearchChinese
 
-from seesay.search.catalog.segmenter import Segmenter
+from seesay.search.catalog.keywords import Segmenter
 
 project = "seesay"
 author = "The seesay authors"

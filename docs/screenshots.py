@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from photographs import folder
 from seesay.api.config import ServerConfig
 from seesay.cli.serve import compose
-from seesay.data.folders import list_images
+from seesay.data.images import list_images
 from seesay.search.collection import Collection
 from seesay.search.library import Library
 

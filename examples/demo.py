@@ -14,8 +14,7 @@ from pathlib import Path
 import seesay
 from photographs import folder
 from seesay.cli.index import summary
-from seesay.cli.messages import language, localized, say
-from seesay.cli.output import print_table, progress, write_text
+from seesay.cli.output import language, localized, print_table, progress, say, write_text
 from seesay.cli.results import to_tile
 from seesay.text import Text
 from seesay.web.report import Section, to_page

@@ -12,6 +12,7 @@ import numpy as np
 
 import made_collections as made
 from seesay.errors import CollectionError
+from seesay.search.catalog.filter_masks import FilterMasks
 from seesay.search.catalog.filters import All, AnyOf, Compare, Not
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import building
@@ -275,7 +276,7 @@ def applies_filters_as_the_mask_does(held):
         assert expression is not None, filter
         named = view.base.index.ask(queries()[0], 200, expression)
         numbers = view.base.rows.numbers_of(np.array(list(named), np.int64))
-        mask = held.index._columns.mask(All((FEW, filter)))
+        mask = FilterMasks(held.store.database).mask(All((FEW, filter)))
         matching = set(np.flatnonzero(mask)) & set(view.base.units)
         overfull = set(view.base.units[7:8])  # which the mask then leaves out
         assert set(view.base.units[numbers]) | overfull == matching | overfull, filter

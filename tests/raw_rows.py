@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from seesay.search.catalog.checksums import checksum
+from seesay.search.catalog.database import checksum
 
 
 @contextmanager

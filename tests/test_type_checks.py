@@ -8,7 +8,7 @@ from beartype import beartype
 from beartype.roar import BeartypeCallHintParamViolation, BeartypeCallHintReturnViolation
 from jaxtyping import TypeCheckError
 
-from seesay.inference.embeddings import mean_of_windows
+from seesay.inference.embedder import mean_of_windows
 from seesay.text import printable
 from type_checks import jaxtyped
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from seesay.data.squares import ImageTransformConfig
-from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
+from seesay.data.tokenizer import TokenizerConfig, load_tokenizer
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig

@@ -66,12 +66,6 @@ def to_unicode(text: str) -> str:
     return _SURROGATE.sub(_escaped, text)
 
 
-def whole_characters(text: str) -> str:
-    """The same with U+FFFD for each lone surrogate: for words that are looked up or embedded, where
-    an escape would be a word of its own."""
-    return _SURROGATE.sub("\ufffd", text)
-
-
 def printable(text: str) -> str:
     """The same for one line of a screen or a log: line ends and control characters are escaped as
     well, so that a file name can neither begin a line nor drive a terminal."""

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from photographs import folder
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 
 TEXTS = ["a cat on a sofa", "沙发上的一只猫", "", "word " * 500]
 

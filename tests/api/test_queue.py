@@ -7,8 +7,8 @@ from live_server import serving
 from seesay.api.bodies import SearchBody
 from seesay.api.config import ServerConfig
 from seesay.api.failures import RefusedError
-from seesay.api.queue import SearchQueue
 from seesay.api.routes import searching
+from seesay.api.routes.searching import SearchQueue
 from seesay.api.work import Work
 from seesay.errors import ConfigError
 from seesay.inference.embedder import Embedder

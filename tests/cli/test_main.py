@@ -190,7 +190,7 @@ def test_a_real_ctrl_c_stops_the_process_without_a_traceback(tmp_path):
     ],
 )
 def test_the_language_is_the_one_asked_for_else_the_locale(monkeypatch, variables, spoken):
-    from seesay.cli.messages import language
+    from seesay.cli.output import language
 
     for name in ("SEESAY_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.delenv(name, raising=False)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from photographs import folder, photographs
 from seesay.cli.main import run
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.asking.tags import TagReport
 from seesay.search.collection import Collection
 

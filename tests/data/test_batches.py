@@ -12,7 +12,7 @@ from seesay.data.batches import Batches, LoadingConfig, Order, Place, Samples, n
 from seesay.data.images import open_image
 from seesay.data.sources import SourceConfig
 from seesay.data.squares import ImageTransformConfig
-from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
+from seesay.data.tokenizer import TokenizerConfig, load_tokenizer
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, DataError
 from tiny_runs import write_squares, write_tokenizer

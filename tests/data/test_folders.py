@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seesay.data.folders import find_images, list_images
+from seesay.data.images import find_images, list_images
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from hypothesis import assume, given
 from open_clip.tokenizer import SimpleTokenizer, get_clean_fn
 from transformers import BertTokenizer, CLIPTokenizer, Siglip2Tokenizer, SiglipTokenizer
 
-from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
+from seesay.data.tokenizer import Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import WeightsError
 from tokenizer_texts import HARD, UNCLEAN, some_text
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
+from seesay.data.tokenizer import TokenizerConfig, load_tokenizer
 from seesay.errors import WeightsError
 from tokenizer_texts import HARD
 

@@ -10,8 +10,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seesay.data.tokenizers import Tokenizer, TokenizerConfig
-from seesay.data.tokenizers.tokenizer import windows
+from seesay.data.tokenizer import Tokenizer, TokenizerConfig, windows
 from seesay.errors import ConfigError, DataError
 from tokenizer_texts import HARD, anything
 
@@ -206,7 +205,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory):
     from functools import cache as once
     from shutil import copy
 
-    from seesay.data.tokenizers import load_tokenizer
+    from seesay.data.tokenizer import load_tokenizer
 
     @once
     def load(source: Path, name: str) -> Tokenizer:

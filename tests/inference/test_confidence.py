@@ -11,7 +11,7 @@ from photographs import photographs
 from seesay.inference.background import Background, Backgrounds
 from seesay.inference.cancelling import cancelled_by, check_cancelled
 from seesay.inference.confidence import Calibration, Mixture, sentence_weight
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.inference.prompts import concepts, scenes
 
 

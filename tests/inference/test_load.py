@@ -8,8 +8,7 @@ import torch
 import references
 import seesay
 from seesay.errors import ConfigError, UnknownModelError
-from seesay.inference.embedder import Embedder
-from seesay.inference.load import load
+from seesay.inference.embedder import Embedder, load
 from tiny_checkpoint import write_checkpoint
 
 

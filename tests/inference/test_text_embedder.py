@@ -13,7 +13,7 @@ import torch
 
 import seesay
 from seesay.errors import WeightsError
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.inference.text_embedder import ACTIVATIONS, load_texts
 from seesay.models.dual_encoder import DualEncoder
 from seesay.weights.bundle import load_bundle

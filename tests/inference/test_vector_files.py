@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from seesay.data.files import by_ending
 from seesay.errors import ConfigError, MissingExtraError
 from seesay.inference import vector_files
-from seesay.inference.vector_files import VectorTable, save_vectors, writer_for
+from seesay.inference.vector_files import WRITERS, VectorTable, save_vectors
 
 SOURCES = ("图 1.jpg", "a cat\non two lines", "bad\udcff.jpg")
 
@@ -57,13 +58,13 @@ def test_parquet_gives_back_every_column(table, tmp_path):
 
 def test_an_unknown_ending_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(ConfigError, match=r"ends in '\.txt'; expected one of \.npz, \.npy, .*"):
-        writer_for(tmp_path / "v.txt")
+        by_ending(tmp_path / "v.txt", WRITERS)
 
 
 def test_parquet_without_its_package_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"seesay\[train\]"):
-        writer_for(tmp_path / "v.parquet")
+        by_ending(tmp_path / "v.parquet", WRITERS)
 
 
 def test_a_writer_that_fails_leaves_the_old_file(table, tmp_path, monkeypatch):
@@ -74,7 +75,7 @@ def test_a_writer_that_fails_leaves_the_old_file(table, tmp_path, monkeypatch):
         path.write_bytes(b"half of it")
         raise RuntimeError("killed")
 
-    monkeypatch.setitem(vector_files._WRITERS, ".npz", fail)
+    monkeypatch.setitem(vector_files.WRITERS, ".npz", fail)
     with pytest.raises(RuntimeError, match="killed"):
         save_vectors(file, table)
     assert file.read_bytes() == b"old"

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seesay.models.rope import grid_rope, rotate
+from seesay.models.layers import grid_rope, rotate
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ import fcntl
 import pytest
 
 from made_files import write_photo
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.catalog.store import Store
 from seesay.search.vectors import engine as engines
 from seesay.search.vectors import faiss

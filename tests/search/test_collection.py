@@ -9,7 +9,7 @@ import pytest
 
 from photographs import folder
 from seesay.errors import CollectionError, ConfigError
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.asking.query import Query, QueryArguments
 from seesay.search.collection import Collection
 from tiny_checkpoint import write_checkpoint

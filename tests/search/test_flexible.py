@@ -5,7 +5,7 @@ from PIL import Image
 from skimage import data as photographs
 
 import hf_references
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.collection import Collection
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from photographs import folder
 from seesay.inference.classifier import ZeroShotClassifier
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.catalog.filters import Compare
 from seesay.search.collection import Collection
 from seesay.search.indexing.options import IndexOptions

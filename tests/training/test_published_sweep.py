@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seesay.evaluation.pages import format_value
+from seesay.evaluation.report import format_value
 from seesay.training.sweep import cells_of, read_sweep
 from seesay.training.sweep_report import NOTHING
 

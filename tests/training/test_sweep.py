@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seesay.errors import ConfigError, TrainingError
-from seesay.evaluation.pages import format_value
+from seesay.evaluation.report import format_value
 from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.sweep import cells_of, read_sweep, run_sweep

@@ -14,8 +14,8 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from seesay.data.sources import RecordsConfig, texts_of_classes
-from seesay.data.tokenizers import Tokenizer as Words
-from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
+from seesay.data.tokenizer import Tokenizer as Words
+from seesay.data.tokenizer import TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, DataError
 from seesay.training.build import make_model
 from seesay.training.recipe import Recipe

@@ -17,7 +17,7 @@ import pytest
 from raw_rows import raw_rows
 from seesay.cli.main import run
 from seesay.errors import ConfigError
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.collection import Collection
 from seesay.training.recipe import read_recipe
 from seesay.training.run import train

@@ -18,7 +18,7 @@ from starlette.routing import Mount
 from photographs import folder
 from seesay.api.config import ServerConfig
 from seesay.cli.serve import compose
-from seesay.data.folders import list_images
+from seesay.data.images import list_images
 from seesay.search.collection import Collection
 from seesay.search.library import Library
 from seesay.web.allowlist import AllowList

@@ -368,7 +368,7 @@ def test_an_own_folder_from_another_version_is_refused(tmp_path, published, chan
 
 
 def test_a_fresh_model_can_be_saved_without_any_published_folder(tmp_path):
-    from seesay.data.tokenizers import TokenizerConfig, load_tokenizer
+    from seesay.data.tokenizer import TokenizerConfig, load_tokenizer
 
     write_tokenizer(tmp_path)
     size = dict(dim=16, depth=1, heads=2, hidden=32)

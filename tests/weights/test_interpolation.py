@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seesay.data.tokenizers import load_tokenizer
+from seesay.data.tokenizer import load_tokenizer
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoder
 from seesay.weights.bundle import load_bundle

@@ -14,7 +14,7 @@ except ModuleNotFoundError:
 
 from seesay import __version__
 from seesay.api.config import ServerConfig
-from seesay.api.docs_page import add_docs_page
+from seesay.api.documents import add_docs_page
 from seesay.api.failures import Methods, add_handlers
 from seesay.api.guard import Guard
 from seesay.api.metrics import Measured

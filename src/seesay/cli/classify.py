@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from seesay.cli.messages import language as spoken_language
-from seesay.cli.messages import say
 from seesay.cli.options import DEFAULT_MODEL, Device, Json, Model
+from seesay.cli.output import language as spoken_language
+from seesay.cli.output import say
 from seesay.text import Text
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.messages import localized, say
 from seesay.cli.options import Collection, Json, PathsOnly, Zero
+from seesay.cli.output import localized, say
 
 if TYPE_CHECKING:
     from seesay.search.asking.duplicates import DuplicateFile, Duplicates
@@ -41,7 +41,7 @@ def duplicates(
 ) -> None:
     """Bare paths are those of files that may go: each is a copy of one that stays and lacks
     nothing of it. They are read once more before they are printed."""
-    from seesay.cli.opening import opened
+    from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, working
     from seesay.cli.results import print_paths
     from seesay.search.plain import to_plain

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import DEFAULT_MODEL, Device, Json, Model
+from seesay.cli.output import say
 from seesay.text import Text
 
 if TYPE_CHECKING:
@@ -61,13 +61,13 @@ def embed(
         warn_about_language,
     )
     from seesay.cli.output import fail_unless_whole
-    from seesay.data.files import check_folder
+    from seesay.data.files import by_ending, check_folder
     from seesay.errors import ConfigError
     from seesay.inference.labels import read_lines
-    from seesay.inference.vector_files import save_vectors, writer_for
+    from seesay.inference.vector_files import WRITERS, save_vectors
 
     if out is not None:
-        writer_for(out)  # a wrong ending or folder is told before the work, not after
+        by_ending(out, WRITERS)  # a wrong ending or folder is told before the work, not after
         check_folder(out)
     texts = [*(text or ()), *(read_lines(texts_file) if texts_file else ())]
     if not paths and not texts:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from seesay.cli.messages import localized, say
 from seesay.cli.options import Collection, Json, PathsOnly, Zero
+from seesay.cli.output import localized, say
 
 Retry = Annotated[
     bool,
@@ -26,7 +26,7 @@ def errors(
     collection: Collection = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.opening import opened
+    from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, print_table, warn
     from seesay.cli.results import print_paths, short_path
 

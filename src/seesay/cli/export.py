@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import Collection, Folder, Json, Since, Type, Until, Where
+from seesay.cli.output import say
 
 File = Annotated[
     Path,
@@ -30,13 +30,13 @@ def export(
     collection: Collection = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.opening import opened
+    from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, working
-    from seesay.data.files import check_folder
-    from seesay.search.catalog.export import writer_for
+    from seesay.data.files import by_ending, check_folder
+    from seesay.search.catalog.export import WRITERS
     from seesay.search.filtering import make_filter
 
-    writer_for(file)  # a wrong ending or folder is told before the work
+    by_ending(file, WRITERS)  # a wrong ending or folder is told before the work
     check_folder(file)
     filter = make_filter(
         where=where or (), folders=folder or (), since=since, until=until, media=type

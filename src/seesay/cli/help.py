@@ -14,7 +14,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from seesay.cli.messages import language, say
+from seesay.cli.output import language, say
 from seesay.errors import ConfigError
 from seesay.text import Text
 

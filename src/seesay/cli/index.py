@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import (
     Collection,
     CollectionModel,
@@ -15,6 +14,7 @@ from seesay.cli.options import (
     MaxPixels,
     Seconds,
 )
+from seesay.cli.output import say
 from seesay.errors import ConfigError
 from seesay.text import Text
 
@@ -97,7 +97,7 @@ def index(
     seconds: Seconds = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.opening import advise_model, started
+    from seesay.cli.inputs import advise_model, started
     from seesay.cli.output import progress
     from seesay.search.indexing.options import IndexOptions
 
@@ -274,7 +274,7 @@ def switch(
     name: str | None, model: str, device: str | None, *, limits: "ReadLimits", as_json: bool
 ) -> None:
     """Embed the whole collection with this model; searches use the former one until then."""
-    from seesay.cli.opening import opened
+    from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, progress, warn
     from seesay.cli.results import duration
 
@@ -341,7 +341,7 @@ def watch(
     seconds: Seconds = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.opening import started
+    from seesay.cli.inputs import started
     from seesay.cli.output import print_json, warn
     from seesay.search.indexing.options import IndexOptions
     from seesay.search.plain import to_plain

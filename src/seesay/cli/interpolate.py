@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import Device, Json
+from seesay.cli.output import say
 from seesay.text import Text
 
 if TYPE_CHECKING:

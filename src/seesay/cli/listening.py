@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from seesay.cli.messages import say
-from seesay.cli.output import warn
+from seesay.cli.output import say, warn
 from seesay.errors import ConfigError, MissingExtraError
 from seesay.text import Text
 

@@ -20,9 +20,8 @@ from seesay.cli.export import export
 from seesay.cli.help import Command, Commands, wrong_use
 from seesay.cli.index import index, watch
 from seesay.cli.interpolate import interpolate
-from seesay.cli.messages import localized, say
 from seesay.cli.models import app as models
-from seesay.cli.output import one_line, warn
+from seesay.cli.output import localized, one_line, say, warn
 from seesay.cli.probe import probe
 from seesay.cli.rebuild import rebuild
 from seesay.cli.search import search, similar

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from seesay.cli.help import Command, Commands
-from seesay.cli.messages import say
 from seesay.cli.options import Json
+from seesay.cli.output import say
 from seesay.text import Text
 
 if TYPE_CHECKING:

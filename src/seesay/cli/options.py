@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from seesay.cli.messages import say
+from seesay.cli.output import say
 
 DEFAULT_MODEL = "seesay-mini"
 

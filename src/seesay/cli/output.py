@@ -1,4 +1,8 @@
-"""What every command prints with: results on stdout, everything else on stderr."""
+"""What every command prints with: results on stdout, everything else on stderr.
+
+Each text stands in both languages where it is used: say(en, zh). SEESAY_LANG decides which one is
+printed (en or zh), else the locale.
+"""
 
 import json
 import os
@@ -11,14 +15,30 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from seesay.cli.messages import say
-from seesay.text import printable, to_unicode
+from seesay.text import Text, printable, to_unicode
 
 if TYPE_CHECKING:  # rich takes a tenth of a second, which --version and errors need not spend
     from rich.console import Console, RenderableType
 
 NAME = 24  # characters of a first column that other columns give way to
 PATIENCE_S = 1.0  # work that takes longer shows how far it is
+
+
+def language() -> str:
+    """ "zh" where Chinese is asked for, else "en"."""
+    names = ("SEESAY_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+    wanted = next((value for name in names if (value := os.environ.get(name))), "en")
+    return "zh" if wanted.lower().startswith("zh") else "en"
+
+
+def say(en: str, zh: str) -> str:
+    """The one of two texts that the user reads."""
+    return zh if language() == "zh" else en
+
+
+def localized(text: Text) -> str:
+    """What the user reads of a text that the library gives."""
+    return text.in_language(language())
 
 
 def console(*, stderr: bool = False) -> "Console":

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seesay.cli.classify import print_answers
-from seesay.cli.messages import say
 from seesay.cli.options import DEFAULT_MODEL, Device, Json
+from seesay.cli.output import say
 from seesay.text import Text
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.messages import localized, say
 from seesay.cli.options import Collection, Json
+from seesay.cli.output import localized, say
 
 if TYPE_CHECKING:
     from seesay.search.checking.repair import BuiltIndex
@@ -43,7 +43,7 @@ def rebuild(
     collection: Collection = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.opening import opened
+    from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, working
     from seesay.search.plain import to_plain
 

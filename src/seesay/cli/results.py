@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seesay.cli.messages import language, localized, say
 from seesay.cli.output import (
     cell_width,
     console,
+    language,
+    localized,
     print_indented,
     print_json,
     print_table,
+    say,
     warn,
     write_text,
 )

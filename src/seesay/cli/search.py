@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import (
     RESULTS,
     Collection,
@@ -23,6 +22,7 @@ from seesay.cli.options import (
     Zero,
     most_misfits,
 )
+from seesay.cli.output import say
 
 Words = Annotated[
     list[str] | None,
@@ -103,7 +103,7 @@ def search(
     # A second thread would spend a tenth of the processor time of a search waiting for the first.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-    from seesay.cli.opening import load_model, opened
+    from seesay.cli.inputs import load_model, opened
     from seesay.cli.results import check_sheet, show_results, write_sheet
     from seesay.search.asking.query import Query
 
@@ -164,7 +164,7 @@ def similar(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.opening import load_model, opened
+    from seesay.cli.inputs import load_model, opened
     from seesay.cli.results import check_sheet, show_results, write_sheet
     from seesay.search.asking.query import Query
 

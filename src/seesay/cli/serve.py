@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import Device
-from seesay.cli.output import working
+from seesay.cli.output import say, working
 from seesay.text import Text
 
 if TYPE_CHECKING:

@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from seesay.cli.messages import localized, say
 from seesay.cli.options import Collection, Json
+from seesay.cli.output import localized, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from seesay.search.catalog.ledger import Run
+    from seesay.search.catalog.store import Run
     from seesay.search.statistics import EmbeddingSpaceStatistics, Statistics
 
 
 def stats(collection: Collection = None, json: Json = False) -> None:
-    from seesay.cli.opening import opened
+    from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, print_table
 
     with opened(collection) as here:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import Json
+from seesay.cli.output import say
 
 
 def sweep(
@@ -30,7 +30,7 @@ def sweep(
     json: Json = False,
 ) -> None:
     from seesay.cli.output import print_json, print_table, warn, write_text
-    from seesay.evaluation.pages import format_value
+    from seesay.evaluation.report import format_value
     from seesay.training.sweep import (
         Cell,
         cells_of,

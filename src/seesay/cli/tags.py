@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import Collection, Device, Folder, Json, Where
+from seesay.cli.output import say
 from seesay.text import Text
 
 Labels = Annotated[
@@ -29,7 +29,7 @@ def tags(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.opening import load_model, opened
+    from seesay.cli.inputs import load_model, opened
     from seesay.cli.output import print_json, print_table, progress, warn
     from seesay.inference.labels import read_labels
     from seesay.search.filtering import make_filter

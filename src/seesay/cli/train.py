@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.messages import say
 from seesay.cli.options import Json
+from seesay.cli.output import say
 from seesay.text import Text
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _tell_how_to_go_on(recipe: "Recipe") -> None:
     from os import environ
 
     from seesay.cli.output import warn
-    from seesay.training.outputs import checkpoints_of
+    from seesay.training.run_folder import checkpoints_of
 
     steps = checkpoints_of(recipe).steps()
     if steps and environ.get("RANK", "0") == "0":  # of several processes one speaks

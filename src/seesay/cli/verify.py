@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.messages import localized, say
 from seesay.cli.options import Collection, Json
+from seesay.cli.output import localized, say
 
 if TYPE_CHECKING:
     from seesay.search.checking.findings import Finding
@@ -35,7 +35,7 @@ Files = Annotated[
 def verify(
     deep: Deep = False, files: Files = False, collection: Collection = None, json: Json = False
 ) -> None:
-    from seesay.cli.opening import opened
+    from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, warn, working
 
     with opened(collection) as here, working(say("checking", "正在检查")):

@@ -23,7 +23,7 @@ from seesay.data.augmentation import augment
 from seesay.data.formats.records import Damaged, Record
 from seesay.data.images import open_image
 from seesay.data.sources import SourceConfig, open_records, read_classes, used_records
-from seesay.data.tokenizers import Tokenizer
+from seesay.data.tokenizer import Tokenizer
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, DataError, ImageError
 from seesay.text import Text

@@ -10,17 +10,20 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
+from typing import Any, TypeVar
 
-from seesay.errors import DataError
+from seesay.errors import ConfigError, DataError, MissingExtraError
 from seesay.text import Text
 
 # Neither waits for the writer of a pipe nor takes a terminal over. Both mean nothing to a file.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _FLAGS |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+Writer = TypeVar("Writer")
 
 
 class NoFileError(OSError):
@@ -73,9 +76,9 @@ def write_whole(file: Path) -> Iterator[Path]:
     try:
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield unfinished
-        _sync(unfinished)
+        sync(unfinished)
         unfinished.replace(file)
-        _sync(file.parent)  # the new name too survives a power cut
+        sync(file.parent)  # the new name too survives a power cut
     except OSError as error:
         raise _refusal(file, Text.of(error.strerror or error)) from error
     finally:
@@ -96,12 +99,12 @@ def write_whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]
         unfinished.mkdir(parents=True)
         yield unfinished
         for path in (*unfinished.rglob("*"), unfinished):
-            _sync(path)
+            sync(path)
         if replace and folder.exists():
             _swap(unfinished, folder)
         else:
             unfinished.rename(folder)  # which fails where a folder with files has this name
-        _sync(folder.parent)
+        sync(folder.parent)
     except OSError as error:
         raise DataError(
             Text(
@@ -128,6 +131,33 @@ def _swap(new: Path, folder: Path) -> None:
     shutil.rmtree(former, ignore_errors=True)
 
 
+def by_ending(file: Path, writers: Mapping[str, Writer]) -> Writer:
+    """The writer for the ending of a file. Raises ConfigError for an ending that has none, and
+    MissingExtraError where its package is missing: before hours of work, not after them."""
+    if (ending := file.suffix.lower()) not in writers:
+        raise ConfigError(
+            Text(
+                f"{file} ends in {ending or 'nothing'!r}; expected one of {', '.join(writers)}; "
+                "choose a name with one of these endings",
+                f"{file} 的扩展名是 {ending or '空'!r}；应为以下之一：{'、'.join(writers)}；"
+                "请换成这样的文件名",
+            )
+        )
+    if ending == ".parquet":
+        import_pyarrow()
+    return writers[ending]
+
+
+def import_pyarrow() -> tuple[Any, Any]:
+    """pyarrow and its Parquet half. Raises MissingExtraError where they are not installed."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise MissingExtraError("pyarrow", "train") from None
+    return pyarrow, pyarrow.parquet
+
+
 def check_folder(file: Path) -> None:
     """Raises DataError where the folder that `file` is to stand in is not there."""
     if not (folder := file.absolute().parent).is_dir():
@@ -145,8 +175,11 @@ def _refusal(file: Path, reason: Text) -> DataError:
     )
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows has no such thing
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

@@ -1,4 +1,5 @@
-"""Pictures from anywhere: paths, bytes, Pillow images, arrays and tensors -> upright RGB.
+"""Pictures from anywhere: paths, bytes, Pillow images, arrays and tensors -> upright RGB; and those
+that a person means who names files and folders.
 
 Without torch, so that a program that only looks things up starts at once.
 """
@@ -6,9 +7,11 @@ Without torch, so that a program that only looks things up starts at once.
 import errno
 import io
 import os
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,6 +19,7 @@ from PIL import Image
 
 from seesay.data.decoding import (
     DEFAULT_LIMITS,
+    SUFFIXES,
     DecodeLimits,
     check_size,
     decode,
@@ -40,6 +44,7 @@ class TensorLike(Protocol):
     def movedim(self, source: Any, destination: Any) -> Any: ...
 
 
+One = TypeVar("One")
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | TensorLike
 
 
@@ -180,3 +185,63 @@ def _as_bytes(pixels: np.ndarray, label: str) -> UInt8[np.ndarray, "..."]:
             "到 255 的 uint8，或 0 到 1 的浮点数；请先缩放，再转换为 uint8",
         )
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFiles:
+    files: tuple[Path, ...]
+    """Each file once: in the order the paths came, sorted by name within a folder. Paths that do
+    not exist are among them, so that reading them tells what is wrong, as for any other file."""
+    empty: tuple[Path, ...]
+    """Folders without a picture, below them too."""
+
+
+def several(given: Iterable[One] | str | Path) -> list[One]:
+    """A list, also of one text or path that is given without a list around it."""
+    one = isinstance(given, str | Path)
+    return [given] if one else list(given)  # type: ignore[list-item, arg-type]
+
+
+def several_images(given: object) -> Iterable[object]:
+    """Pictures one after the other: one may be given without a list around it, and a folder stands
+    for the pictures below it. A folder without any stays, so that reading it tells what is wrong.
+    """
+    if isinstance(given, np.ndarray | TensorLike):
+        return cast(Iterable[object], given) if given.ndim >= 4 else [given]
+    if isinstance(given, str | Path | bytes | Image.Image):
+        given = [given]
+    assert isinstance(given, Iterable)
+    return list(_expanded(given)) if isinstance(given, Sized) else _expanded(given)
+
+
+def _expanded(images: Iterable[object]) -> Iterator[object]:
+    for image in images:
+        inside: Sequence[object] = ()
+        if isinstance(image, str | Path) and os.path.isdir(image):
+            inside = list_images(Path(image))
+        yield from inside or [image]
+
+
+def find_images(paths: Iterable[Path]) -> PictureFiles:
+    """Walk the folders, leaving out what is hidden and not following links to other folders."""
+    files: dict[Path, None] = {}
+    empty = []
+    for path in paths:
+        inside = list_images(path) if path.is_dir() else [path]
+        files.update(dict.fromkeys(inside))
+        if not inside:
+            empty.append(path)
+    return PictureFiles(files=tuple(files), empty=tuple(empty))
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Every picture below a folder, sorted, by file ending in any case."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(root, name) for name in names if _is_picture(name)]
+    return sorted(found)
+
+
+def _is_picture(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES

@@ -1,12 +1,13 @@
 """Read the small files of a model folder, which may come from anyone: each is a plain file, no
 larger than such a file can be, or one clear error.
 
-Every file is looked at before it is opened: a pipe would be waited for, and a device never ends.
+Every file is looked at before it is opened: a pipe would be waited for, and a device never ends. So
+whether a file is there is asked by `os.path.lexists`: a pipe or a broken link is, and reading it
+says what is wrong.
 """
 
 import json
 import math
-import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,6 @@ MOST_CONFIG = 16 * MIB
 """Bytes of a config file. The largest published ones list thousands of tokens or labels."""
 MOST_VALUES = 4_000_000
 """Values in a JSON file; Gemma's vocabulary with its merges has two million."""
-
-
-def is_there(path: Path) -> bool:
-    """Whether the name is taken, be it by a pipe or a broken link: reading it then says so."""
-    return os.path.lexists(path)
 
 
 def plain_size(path: Path, most: int | None = None) -> int:

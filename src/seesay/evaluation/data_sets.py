@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from seesay.data.folders import list_images
 from seesay.data.formats.records import Record
+from seesay.data.images import list_images
 from seesay.data.sources import RecordsConfig, open_records, used_records
 from seesay.data.spelling import as_on_disk
 from seesay.data.tables import DELIMITED, JSON_LINES, Table, restored

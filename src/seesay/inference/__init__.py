@@ -1,6 +1,6 @@
 """Models ready for use.
 
-`load`: load. `embedder`: Embedder. `text_embedder`: load_texts. `embeddings`: Embeddings, Failure.
-`classifier`: ZeroShotClassifier. `probe`: LinearProbe. `generation`: beam_search, caption.
-`vector_files`: save_vectors.
+`embedder`: load, Embedder, Embeddings, Failure. `text_embedder`: load_texts. `classifier`:
+ZeroShotClassifier. `probe`: LinearProbe. `generation`: beam_search, caption. `vector_files`:
+save_vectors.
 """

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import islice
-from threading import Barrier, Lock
+from threading import Barrier
 from typing import Any, TypeVar
 
 import numpy as np
@@ -157,8 +157,8 @@ class Encoder:
     transform: ImageTransform
     device: torch.device
     dtype: torch.dtype
-    _turn: AbstractContextManager[Any] = field(default_factory=Lock, repr=False)
-    """One batch at a time on a GPU, whose memory is planned for one; decoding goes on meanwhile."""
+    turn: AbstractContextManager[Any] = field(default_factory=nullcontext, repr=False)
+    """A lock on a GPU, whose memory is planned for one batch; decoding goes on meanwhile."""
 
     def images(
         self, pixels: UInt8[np.ndarray, "batch height width 3"]
@@ -169,7 +169,7 @@ class Encoder:
             squares = squares.pin_memory()
         check_cancelled()
         try:
-            with torch.inference_mode(), self._alone():
+            with torch.inference_mode(), self.turn:
                 images = self.transform.normalise(squares.to(self.device, non_blocking=True))
                 return _unit(self.model.embed_images(images.to(self.dtype)))
         except torch.OutOfMemoryError:
@@ -185,12 +185,9 @@ class Encoder:
         for batch in by_length(windows, rows_per_batch(self.device)):
             check_cancelled()
             rows = self.model.text.trim(windows[batch]).to(self.device)  # type: ignore[operator]
-            with torch.inference_mode(), self._alone():
+            with torch.inference_mode(), self.turn:
                 vectors[batch.numpy()] = _unit(self.model.embed_texts(rows))
         return vectors
-
-    def _alone(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self.device.type == "cpu" else self._turn
 
 
 def by_length(ids: Int[Tensor, "windows tokens"], rows: int) -> Iterator[Int[Tensor, " batch"]]:

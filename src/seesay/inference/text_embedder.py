@@ -20,11 +20,16 @@ from safetensors import SafetensorError, safe_open
 from seesay.data.model_files import read_json
 from seesay.data.spelling import visible
 from seesay.data.squares import ImageTransformConfig
-from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
+from seesay.data.tokenizer import Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, WeightsError
-from seesay.inference.embedder import Progress
-from seesay.inference.embeddings import FINGERPRINTED, Embeddings, fingerprint, mean_of_windows
-from seesay.inference.load import load
+from seesay.inference.embedder import (
+    FINGERPRINTED,
+    Embeddings,
+    Progress,
+    fingerprint,
+    load,
+    mean_of_windows,
+)
 from seesay.weights.hub import Located, locate
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from seesay.data.files import write_whole
-from seesay.errors import ConfigError, MissingExtraError
-from seesay.text import Text, to_unicode
+from seesay.data.files import by_ending, import_pyarrow, write_whole
+from seesay.text import to_unicode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,27 +29,9 @@ class VectorTable:
 
 def save_vectors(file: Path, table: VectorTable) -> None:
     """Write the whole file or none of it; the ending chooses the format. Nothing is pickled."""
-    write = writer_for(file)
+    write = by_ending(file, WRITERS)
     with write_whole(file) as unfinished:
         write(unfinished, table)
-
-
-def writer_for(file: Path) -> Callable[[Path, VectorTable], None]:
-    """How to write this file. Raises ConfigError for an ending that is not known, and
-    MissingExtraError where its package is missing: before hours of work, not after them."""
-    if (ending := file.suffix.lower()) not in _WRITERS:
-        endings = ", ".join(_WRITERS)
-        raise ConfigError(
-            Text(
-                f"{file} ends in {ending or 'nothing'!r}; expected one of {endings}; choose a name "
-                "with one of these endings",
-                f"{file} 的扩展名是 {ending or '空'!r}；应为以下之一：{endings}；"
-                "请换成这样的文件名",
-            )
-        )
-    if ending == ".parquet":
-        _pyarrow()
-    return _WRITERS[ending]
 
 
 def _write_npz(file: Path, table: VectorTable) -> None:
@@ -79,7 +60,7 @@ def _write_jsonl(file: Path, table: VectorTable) -> None:
 
 
 def _write_parquet(file: Path, table: VectorTable) -> None:
-    arrow, parquet = _pyarrow()
+    arrow, parquet = import_pyarrow()
     kinds, sources, windows, _ = _columns(table)
     flat = arrow.array(table.vectors.ravel(), type=arrow.float32())
     vectors = arrow.FixedSizeListArray.from_arrays(flat, table.vectors.shape[1])
@@ -93,16 +74,7 @@ def _columns(table: VectorTable) -> list[list[Any]]:
     return [list(table.kinds), list(table.sources), list(table.windows), table.vectors.tolist()]
 
 
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise MissingExtraError("pyarrow", "train") from None
-    return pyarrow, pyarrow.parquet
-
-
-_WRITERS: dict[str, Callable[[Path, VectorTable], None]] = {
+WRITERS: dict[str, Callable[[Path, VectorTable], None]] = {
     ".npz": _write_npz,
     ".npy": _write_npy,
     ".jsonl": _write_jsonl,

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seesay.models.cross_attention import CrossAttention
-from seesay.models.layers import Block, BlockConfig, Mlp, require_range
+from seesay.models.layers import Block, BlockConfig, CrossAttention, Mlp, require_range
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,22 +71,6 @@ class MobileNetConfig:
         return self.dim
 
 
-# Width 1.1 and depth 1.2 of EfficientNet-B0; the first and the last stage keep their depth. Images
-# have 260 pixels.
-EFFICIENTNET_LITE2 = MobileNetConfig(
-    stages=(
-        (1, 16, 1, 1),
-        (6, 24, 3, 2),
-        (6, 48, 3, 2),
-        (6, 88, 4, 2),
-        (6, 120, 4, 1),
-        (6, 208, 5, 2),
-        (6, 352, 1, 1),
-    ),
-    kernels=(3, 3, 5, 3, 5, 5, 3),
-)
-
-
 class Convolution(nn.Conv2d):
     """A convolution that pads as TensorFlow does and keeps ceil(size / stride) rows and columns."""
 

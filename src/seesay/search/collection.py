@@ -9,10 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Unpack
 
-from seesay.data.folders import several
+from seesay.data.images import several
 from seesay.errors import CollectionError, ConfigError
-from seesay.inference.embedder import Embedder
-from seesay.inference.load import load
+from seesay.inference.embedder import Embedder, load
 from seesay.search.asking.duplicates import (
     DuplicateGroup,
     Duplicates,
@@ -45,7 +44,7 @@ from seesay.search.filtering import Where, check_filter, make_filter
 from seesay.search.indexing.fill import FillReport, fill
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions, IndexProgress, IndexReport
-from seesay.search.indexing.remove import known_roots, remove
+from seesay.search.indexing.remove import ROOTS, known_paths, remove
 from seesay.search.indexing.walk import absolute
 from seesay.search.indexing.watch import watch
 from seesay.search.model import CollectionModel, Loader, model_id
@@ -125,12 +124,13 @@ class Collection:
         """Take in a file, a folder, or several; without a path, bring the folders of before up to
         date. What was committed stays whatever happens, and where `stop` is set; the same call goes
         on from there. See `indexing.index`."""
-        roots = self._roots(paths)
+        roots = several(paths) or [*self.known_roots()]
         self.store.require_writable()  # told before a model is loaded
         report = index(
             self.store, self.model.get(), roots, options, on_progress=on_progress, stop=stop
         )
-        missing = dict.fromkeys((*report.missing_roots, *filter(_is_missing, map(absolute, roots))))
+        gone = (r for r in map(absolute, roots) if "://" not in r and not os.path.lexists(r))
+        missing = dict.fromkeys((*report.missing_roots, *gone))
         return replace(report, missing_roots=tuple(missing))
 
     def watch(
@@ -142,7 +142,7 @@ class Collection:
         stop: threading.Event | None = None,
     ) -> None:
         """Index, and again whenever files change, until `stop` is set or Ctrl-C is pressed."""
-        roots = self._roots(paths)
+        roots = several(paths) or [*self.known_roots()]
         self.store.require_writable()
         embedder = self.model.get()
         watch(self.store, embedder, roots, options, on_report=on_report, stop=stop)
@@ -303,7 +303,7 @@ class Collection:
 
     def known_roots(self) -> list[str]:
         """The folders that were indexed before. Raises ConfigError where there are none."""
-        roots = known_roots(self.store)
+        roots = known_paths(self.store, ROOTS)
         if not roots:
             raise ConfigError(
                 Text(
@@ -313,7 +313,7 @@ class Collection:
                     "至少应给出一个：seesay index 文件夹",
                 )
             )
-        return list(roots)
+        return roots
 
     def errors(self) -> list[Quarantined]:
         """Every file that could not be read, and why."""
@@ -337,7 +337,7 @@ class Collection:
 
     def stats(self) -> Statistics:
         """What the collection holds and takes."""
-        return gather(self.store, tuple(known_roots(self.store)))
+        return gather(self.store, tuple(known_paths(self.store, ROOTS)))
 
     def export(self, file: str | Path, *, where: Where = ()) -> int:
         """Write vectors with what they stand for to a file; returns how many. See `export`."""
@@ -394,7 +394,3 @@ class Collection:
 
     def _roots(self, paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
         return several(paths) or [*self.known_roots()]
-
-
-def _is_missing(root: str) -> bool:
-    return "://" not in root and not os.path.lexists(root)

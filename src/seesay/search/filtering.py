@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from seesay.data.folders import several
+from seesay.data.images import several
 from seesay.errors import CollectionError, ConfigError
 from seesay.search.catalog.filters import CHANGED, FACTS, All, AnyOf, Compare, Filter, Not, Operator
 from seesay.search.catalog.metadata import DATE_KEY, Value, ValueType, type_of

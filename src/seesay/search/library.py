@@ -8,8 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from seesay.errors import CollectionError, ConfigError
-from seesay.inference.embedder import Embedder
-from seesay.inference.load import load
+from seesay.inference.embedder import Embedder, load
 from seesay.search.collection import Collection
 from seesay.search.places import DEFAULT, find_collection, list_collections
 from seesay.search.vectors.rows import load_faiss

@@ -1,24 +1,33 @@
 """The model of a collection: which one it is, loaded when it is first needed, never another."""
 
+import hashlib
+import json
 import shlex
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from seesay.errors import CollectionError
-from seesay.inference.embedder import Embedder
-from seesay.inference.load import load
+from seesay.inference.embedder import Embedder, load
 from seesay.inference.text_embedder import TextEmbedder, load_texts
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import EmbeddingSpace, key_of
-from seesay.search.indexing.embed import draft_of
+from seesay.search.catalog.vectors import EmbeddingSpace, EmbeddingSpaceDraft, key_of
 from seesay.text import Text
 from seesay.weights.catalog import BUILT_IN, find, unknown_model
 from seesay.weights.hub import is_repository
 
 Loader = Callable[[str], Embedder]
 """From a model's name to the model; collections that share one load each model once."""
+
+
+# Counted up when ordinary files would give other pixels, which makes every picture be read again.
+# Corrections for rare kinds of files leave it: their vectors were wrong, and all others would have
+# to be computed anew for them. `seesay index` reads such a file again when it changes.
+_DECODE_RULES = 1
+# As version 0.1.0 cleaned texts in open_clip's layouts: only unclean ones get another vector now.
+_CLEANED_BEFORE = {"open_clip_lower": "clip", "open_clip_canonicalize": "siglip"}
 
 
 class CollectionModel:
@@ -73,6 +82,30 @@ class CollectionModel:
         space = self._store.spaces.active()
         if space is not None and key_of(draft_of(embedder)) != space.key:
             raise _changed(self._store, space, embedder)
+
+
+def draft_of(embedder: Embedder | TextEmbedder) -> EmbeddingSpaceDraft:
+    """What makes the vectors of this model comparable."""
+    # Settings that version 0.1.0 did not know are left out where they change nothing, so that its
+    # collections go on with the same model.
+    transform, texts = asdict(embedder.transform_config), asdict(embedder.tokenizer.config)
+    if transform["resize"] != "patches":
+        del transform["patch"], transform["patches"]
+    if texts["end_mark"]:
+        del texts["end_mark"]
+    texts["clean"] = _CLEANED_BEFORE.get(texts["clean"], texts["clean"])
+    facts = {
+        "decode": [_DECODE_RULES, embedder.reduce_large],
+        "transform": transform,
+        "tokenizer": [texts, embedder.tokenizer.vocab_size],
+    }
+    text = json.dumps(facts, sort_keys=True)
+    return EmbeddingSpaceDraft(
+        model=embedder.name,
+        revision=embedder.revision or embedder.fingerprint(),
+        preprocessing=hashlib.sha256(text.encode()).hexdigest()[:16],
+        dim=embedder.dim,
+    )
 
 
 def model_id(name: str) -> str:

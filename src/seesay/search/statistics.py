@@ -9,8 +9,8 @@ from datetime import date
 from pathlib import Path
 from socket import gethostname
 
+from seesay.search.catalog.database import text_to_path
 from seesay.search.catalog.drafts import Modality
-from seesay.search.catalog.ledger import Run
 from seesay.search.catalog.metadata import (
     DATE_KEY,
     EARLIEST,
@@ -21,8 +21,7 @@ from seesay.search.catalog.metadata import (
     moment,
     read,
 )
-from seesay.search.catalog.paths import text_to_path
-from seesay.search.catalog.store import FILE, Store
+from seesay.search.catalog.store import FILE, Run, Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.thumbnails import FOLDER
 from seesay.search.vectors import generations

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint as compute_twice
 
-from seesay.data.tokenizers import Tokenizer, load_tokenizer
+from seesay.data.tokenizer import Tokenizer, load_tokenizer
 from seesay.errors import ConfigError
 from seesay.inference.devices import has_bfloat16
 from seesay.models.mobilenet import MobileNet

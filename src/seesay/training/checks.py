@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from seesay.data.batches import Batch, Batches
-from seesay.data.tokenizers import Tokenizer
+from seesay.data.tokenizer import Tokenizer
 from seesay.errors import ConfigError
 from seesay.models.text_encoder import TextConfig
 from seesay.objectives.objective import Objective

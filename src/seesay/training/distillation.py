@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seesay.data.sources import check_templates, read_classes, texts_of_classes
-from seesay.data.tokenizers import Tokenizer
+from seesay.data.tokenizer import Tokenizer
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.models.layers import require_finite, require_range
 from seesay.objectives.distillation import (
     embedding_distillation,

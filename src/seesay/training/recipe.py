@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from seesay.data.batches import LoadingConfig
 from seesay.data.sources import SourceConfig, read_classes
 from seesay.data.squares import ImageTransformConfig
-from seesay.data.tokenizers import TokenizerConfig
+from seesay.data.tokenizer import TokenizerConfig
 from seesay.errors import ConfigError
 from seesay.evaluation.measure import MEASURES, Measure, measure_names
 from seesay.models.dual_encoder import DualEncoderConfig

@@ -32,9 +32,8 @@ from seesay.training.distributed import (
 )
 from seesay.training.loop import FinishedStep, Learner, LoopConfig, TrainingStep, fit
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
-from seesay.training.outputs import Outputs, checkpoints_of
 from seesay.training.recipe import Recipe, check_class_lists, differences, model_folder
-from seesay.training.run_folder import claim_run_folder
+from seesay.training.run_folder import Outputs, checkpoints_of, claim_run_folder
 from seesay.training.run_log import DamageLog, Meter, RunLog, peak_memory_mib
 
 _STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -9,7 +9,7 @@ from math import floor, isfinite, log10
 from typing import Any
 
 from seesay.data.tables import write_csv
-from seesay.evaluation.pages import Table, format_value, html_page, html_table, markdown_table
+from seesay.evaluation.report import Table, format_value, html_page, html_table, markdown_table
 from seesay.training.sweep import Cell, SweepConfig
 
 # Of each step, beside what is measured: in the log under these names.

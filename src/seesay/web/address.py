@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import parse_qs, urlencode
 
-from seesay.search.catalog.paths import path_to_text, text_to_path
+from seesay.search.catalog.database import path_to_text, text_to_path
 from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.asking import MOST_CHARACTERS, SearchForm

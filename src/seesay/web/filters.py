@@ -5,7 +5,7 @@ from html import escape
 from pathlib import PurePath
 from typing import Any
 
-from seesay.search.catalog.paths import path_to_text, text_to_path
+from seesay.search.catalog.database import path_to_text, text_to_path
 from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.asking import SearchForm, split_filters

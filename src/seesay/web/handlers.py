@@ -11,7 +11,7 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("gradio", "serve") from None
 
-from seesay.search.catalog.paths import path_to_text, text_to_path
+from seesay.search.catalog.database import path_to_text, text_to_path
 from seesay.search.collection import Collection
 from seesay.search.filtering import days_of
 from seesay.search.library import Library

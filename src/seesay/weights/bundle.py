@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from seesay.data.model_files import read_json
 from seesay.data.squares import ImageTransformConfig
-from seesay.data.tokenizers import Tokenizer, TokenizerConfig, load_tokenizer
+from seesay.data.tokenizer import Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, WeightsError
 from seesay.models.layers import require_range
 from seesay.objectives.objective import TrainedModel

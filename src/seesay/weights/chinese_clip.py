@@ -4,7 +4,7 @@ for a BERT that it shares with its relatives."""
 from typing import Any
 
 from seesay.data.squares import OPENAI_MEAN, OPENAI_STD
-from seesay.data.tokenizers import TokenizerConfig
+from seesay.data.tokenizer import TokenizerConfig
 from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.weights import clip

@@ -1,6 +1,7 @@
 """The family of CLIP and its relatives: how published folders are recognised and read, and what is
 checked before a model is used."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -12,8 +13,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from seesay.data.model_files import MOST_CONFIG, is_there, parse_json, read_json, read_text
-from seesay.data.tokenizers import Tokenizer
+from seesay.data.model_files import MOST_CONFIG, parse_json, read_json, read_text
+from seesay.data.tokenizer import Tokenizer
 from seesay.data.transform import ImageTransform
 from seesay.errors import WeightsError
 from seesay.models.bert import BertConfig
@@ -56,12 +57,14 @@ SAME = 1e-5  # far above rounding, far below what a word makes
 
 def read(folder: Path, image_folder: Path | None) -> Published | None:
     """A folder of Hugging Face, sentence-transformers, open_clip, OpenAI or Chinese-CLIP."""
-    if is_there(folder / SENTENCE_TRANSFORMERS) and not is_there(folder / "config.json"):
+    if os.path.lexists(folder / SENTENCE_TRANSFORMERS) and not os.path.lexists(
+        folder / "config.json"
+    ):
         _check_modules(folder)
         folder = folder / SENTENCE_TRANSFORMERS
     if _is_open_clip(folder):
         return _read_open_clip(folder)
-    if is_there(folder / "config.json"):
+    if os.path.lexists(folder / "config.json"):
         return _read_hugging_face(folder, image_folder)
     if files := sorted(folder.glob("clip_cn_*.pt")) or sorted(folder.glob("*.pt")):
         return _read_one_file(files[0], folder)
@@ -159,9 +162,9 @@ def _check_modules(folder: Path) -> None:
 def _is_open_clip(folder: Path) -> bool:
     """Whether to read open_clip's layout. A folder may hold Hugging Face's as well: then the one
     with safetensors is read, and open_clip's if both have them, as the download chooses too."""
-    if not is_there(folder / "open_clip_config.json"):
+    if not os.path.lexists(folder / "open_clip_config.json"):
         return False
-    if not is_there(folder / "config.json") or not has_weights(folder, "hf"):
+    if not os.path.lexists(folder / "config.json") or not has_weights(folder, "hf"):
         return True
     if has_weights(folder, "open_clip", safe=True):
         return True
@@ -170,9 +173,9 @@ def _is_open_clip(folder: Path) -> bool:
 
 def _preprocessing(folder: Path) -> dict[str, Any]:
     """preprocessor_config.json, or the same inside the newer processor_config.json, or nothing."""
-    if is_there(folder / "preprocessor_config.json"):
+    if os.path.lexists(folder / "preprocessor_config.json"):
         return read_json(folder / "preprocessor_config.json")
-    if is_there(folder / "processor_config.json"):
+    if os.path.lexists(folder / "processor_config.json"):
         inside = read_json(folder / "processor_config.json").get("image_processor")
         return inside if isinstance(inside, dict) else {}
     return {}

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from seesay.data.tokenizers import Clean, TokenizerConfig
+from seesay.data.tokenizer import Clean, TokenizerConfig
 from seesay.models.bert import BertConfig
 from seesay.models.captioner import CaptionerConfig
 from seesay.models.dual_encoder import DualEncoderConfig

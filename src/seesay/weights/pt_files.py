@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from seesay.data.squares import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig
-from seesay.data.tokenizers import TokenizerConfig
+from seesay.data.tokenizer import TokenizerConfig
 from seesay.errors import WeightsError
 from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoderConfig

@@ -6,6 +6,7 @@ query/key/value), `Transposed` or `Patches` for a matrix published in another fo
 and not wanted). Reading takes no more memory than the files are large.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from seesay.data.model_files import MIB, is_there, plain_size, read_json
+from seesay.data.model_files import MIB, plain_size, read_json
 from seesay.errors import WeightsError
 from seesay.text import Text
 
@@ -264,14 +265,16 @@ def _misfit(model: str, problems: Mapping[str, Iterable[str]], most: int = 5) ->
 
 def has_weights(folder: Path, layout: Layout, *, safe: bool = False) -> bool:
     """Whether a folder holds weights of this layout; with `safe`, as safetensors."""
-    return any(is_there(folder / name) for name in NAMES[layout] if name.endswith(SAFE) or not safe)
+    return any(
+        os.path.lexists(folder / name) for name in NAMES[layout] if name.endswith(SAFE) or not safe
+    )
 
 
 def read_tensors(folder: Path, layout: Layout = "hf") -> Tensors:
     """Every tensor of the folder's checkpoint, by its published name. Where the files of `layout`
     are missing, those of the other may be the same under another name."""
     for name in (*NAMES[layout], *(name for other in NAMES.values() for name in other)):
-        if is_there(path := folder / name):
+        if os.path.lexists(path := folder / name):
             return _read_shards(path) if name.endswith(".json") else read_file(path)
     others = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
     if len(others) == 1:  # a training program's own name, such as epoch_32.pt
@@ -352,7 +355,7 @@ def _read_shards(index: Path) -> Tensors:
     tensors: Tensors = {}
     for name in names:
         path = index.parent / name
-        if Path(name).name != name or name.endswith(".json") or not is_there(path):
+        if Path(name).name != name or name.endswith(".json") or not os.path.lexists(path):
             raise WeightsError(
                 Text(
                     f"{index} names the shard {name:.200}, which is not beside it; download the "

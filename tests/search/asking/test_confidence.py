@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 import made_collections as made
 from photographs import PHOTOGRAPHS, photographs
 from seesay.inference.background import Background, Backgrounds
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.asking.confidence import THRESHOLD, picture_null
 from seesay.search.asking.fusion import in_order
 from seesay.search.asking.query import Query
@@ -51,7 +51,6 @@ def searcher_of(tmp_path_factory, embedder):
         store = Store(tmp_path_factory.mktemp("sure") / "c", create=True)
         space = made.add_space(store, dim=embedder.dim)
         with store.writing("activate"):
-            store.spaces.set_ready(space.id)
             store.spaces.activate(space.id)
         made.add_photos(store, space, np.stack([vectors[name] for name in names]))
         opened.append((store, Searcher(store, embedder)))
@@ -286,7 +285,6 @@ def flickr(shared, embedder, tmp_path_factory):
     with Store(tmp_path_factory.mktemp("flickr") / "c", create=True) as store:
         space = made.add_space(store, dim=embedder.dim)
         with store.writing("activate"):
-            store.spaces.set_ready(space.id)
             store.spaces.activate(space.id)
         made.add_photos(store, space, embedder.embed_images(pictures).vectors)
         searcher = Searcher(store, embedder)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import made_collections as made
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.asking.query import Query
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.store import Store
@@ -49,7 +49,6 @@ def found(dev, tmp_path_factory):
     with Store(tmp_path_factory.mktemp("recall") / "c", create=True) as store:
         space = made.add_space(store, dim=embedder.dim)
         with store.writing("activate"):
-            store.spaces.set_ready(space.id)
             store.spaces.activate(space.id)
         units = np.array(made.add_photos(store, space, vectors))
         searcher = Searcher(store, embedder)

@@ -7,7 +7,7 @@ import pytest
 import made_collections as made
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.background import Backgrounds
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.asking.query import Part, Query
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.drafts import PassageDraft
@@ -61,7 +61,6 @@ def store(tmp_path, cache, monkeypatch):
 def start(store, embedder):
     space = made.add_space(store, dim=embedder.dim)
     with store.writing("activate"):
-        store.spaces.set_ready(space.id)
         store.spaces.activate(space.id)
     return space
 

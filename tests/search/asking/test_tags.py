@@ -3,7 +3,7 @@ import pytest
 import made_collections as made
 from photographs import PHOTOGRAPHS, photographs
 from seesay.errors import ConfigError
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.asking.tags import tag
 from seesay.search.catalog.filters import Compare, matching_passages
 from seesay.search.catalog.store import Store
@@ -20,7 +20,6 @@ def test_tags_are_kept_as_metadata_and_replaced(store):
     embedder = load("seesay-mini", device="cpu")
     space = made.add_space(store, dim=embedder.dim)
     with store.writing("activate"):
-        store.spaces.set_ready(space.id)
         store.spaces.activate(space.id)
     units = made.add_photos(store, space, embedder.embed_images(photographs()).vectors)
     cat = units[list(PHOTOGRAPHS).index("chelsea.png")]

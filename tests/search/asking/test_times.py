@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 import made_collections as made
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.asking.query import Query
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.store import Store
@@ -66,7 +66,6 @@ def searcher(tmp_path_factory):
             units = [stored.passages[0] for stored in store.files.put(drafts)]
             store.vectors.put(space.id, units[:60], vectors)
             store.vectors.put(space.id, units[60:], embedder.embed_texts(list(words)).vectors)
-            store.spaces.set_ready(space.id)
             store.spaces.activate(space.id)
         searcher = Searcher(store, embedder)
         yield searcher

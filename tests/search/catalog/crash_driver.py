@@ -137,7 +137,9 @@ def main(folder: Path, rounds: int, seed: int) -> None:
             kills_inside += len(lines) % 2
             allowed = [state, *([after(state, lines[-1])] if len(lines) % 2 else [])]
             assert found in allowed, f"round {number}: {found} is none of {allowed}"
-            assert number % 50 or check_truth(store, deep=True) == []
+            if number % 50 == 0:  # this driver stores no vectors of captions
+                found_wrong = {finding.kind for finding in check_truth(store, deep=True)}
+                assert found_wrong <= {"missing captions"}
             state = found
     report = {"acknowledged": acknowledged, "kills inside of a write": kills_inside}
     sys.stdout.write(json.dumps(report))

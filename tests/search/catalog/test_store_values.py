@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 import made_collections as made
-from seesay.errors import CollectionError
+from seesay.errors import CollectionDamagedError, CollectionError
 from seesay.search.catalog import filter_masks
 from seesay.search.catalog import metadata as metadata_module
+from seesay.search.catalog.database import path_to_text, text_to_path
 from seesay.search.catalog.export import export
 from seesay.search.catalog.filter_masks import FilterMasks
 from seesay.search.catalog.filters import Compare, matching_passages
 from seesay.search.catalog.metadata import MOST_KEY, MOST_TEXT, sound
-from seesay.search.catalog.paths import path_to_text
 from seesay.search.catalog.store import Store
 from seesay.search.checking.repair import mend
 from seesay.search.checking.verify import check_metadata
@@ -118,7 +118,6 @@ def damaged(tmp_path):
         space = made.add_space(store)
         made.add_photos(store, space, made.unit_vectors(3))
         with store.writing("damage"):
-            store.spaces.set_ready(space.id)
             store.spaces.activate(space.id)
             store.passages.describe(3, metadata={"date": TAKEN, "rating": 3, "note": "ok"})
             for number, ((key, kind), value) in enumerate(BAD.items(), start=100):
@@ -202,3 +201,9 @@ def test_a_number_beyond_64_bits_is_an_error_that_says_so(tmp_path):
             store.database.run("INSERT INTO ledger (time_ns, action) VALUES (?, ?)", (2**63, "x"))
         with pytest.raises(CollectionError, match="expected a number that can be compared"):
             matching_passages(Compare("number", ">", 10**400), store.database)
+
+
+@pytest.mark.parametrize("stored", [None, 7, b"a.jpg"])
+def test_a_stored_name_that_is_no_text_is_damage(stored):
+    with pytest.raises(CollectionDamagedError, match="no text"):
+        text_to_path(stored)

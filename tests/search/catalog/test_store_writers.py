@@ -23,7 +23,7 @@ with Store(pathlib.Path(sys.argv[1]), create=True, wait_s=60.0) as store:
         made.add_photos(store, space, made.unit_vectors(4), 1000 * int(sys.argv[2]) + 4 * n)
 """
 HOLD = """
-with Store(pathlib.Path(sys.argv[1])) as store, store.held("index"):
+with Store(pathlib.Path(sys.argv[1])) as store, store.lock.held("index", 30.0):
     print("holding", flush=True)
     time.sleep(60)
 """
@@ -91,7 +91,7 @@ def test_a_killed_writer_leaves_no_lock(store, holder):
 def test_a_child_that_outlives_a_killed_writer_does_not_keep_the_lock(store):
     code = """
 import os
-with Store(pathlib.Path(sys.argv[1])) as store, store.held("index"):
+with Store(pathlib.Path(sys.argv[1])) as store, store.lock.held("index", 30.0):
     child = os.fork()
     if child:
         print(child, flush=True)
@@ -137,7 +137,7 @@ def test_another_thread_of_the_same_process_gets_the_same_answer(store):
         except CollectionBusyError as error:
             caught.append(str(error))
 
-    with store.held("first"):
+    with store.lock.held("first", 30.0):
         thread = threading.Thread(target=try_it)
         thread.start()
         thread.join()
@@ -145,9 +145,9 @@ def test_another_thread_of_the_same_process_gets_the_same_answer(store):
 
 
 def test_several_changes_can_be_kept_together(store, tmp_path):
-    with store.held("index"), store.writing("one"):
+    with store.lock.held("index", 30.0), store.writing("one"):
         pass
-    with store.held("index"):
+    with store.lock.held("index", 30.0):
         made.add_space(store)
         made.add_space(store, model="other")
     assert (store.folder / LOCK).read_text() == ""

@@ -10,8 +10,7 @@ import pytest
 
 from photographs import photographs
 from seesay.errors import CollectionError
-from seesay.inference.embedder import Embedder
-from seesay.inference.load import load
+from seesay.inference.embedder import Embedder, load
 from seesay.search.catalog.store import FILE
 from seesay.search.collection import Collection
 

@@ -35,7 +35,6 @@ def whole(tmp_path_factory):
         space = made.add_space(store, dim=64)
         made.add_photos(store, space, made.clustered(ROWS, 64, centres=30))
         with store.writing("captions"):
-            store.spaces.set_ready(space.id)
             store.spaces.activate(space.id)
             for unit in range(1, 60):
                 store.passages.describe(unit, text=f"第{unit}只鹦鹉 a parrot")

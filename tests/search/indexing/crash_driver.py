@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from made_files import write_photo
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.catalog.database import Change
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace

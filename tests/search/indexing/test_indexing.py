@@ -193,7 +193,7 @@ def test_stopping_keeps_what_is_stored_and_the_same_call_goes_on(
 RUN = """
 import sys
 from pathlib import Path
-from seesay.inference.load import load
+from seesay.inference.embedder import load
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions
 from seesay.search.indexing.walk import count_files

@@ -11,7 +11,7 @@ from made_files import write_photo
 from reader_processes import reader_processes
 from seesay.data.squares import ImageTransformConfig
 from seesay.errors import CollectionError
-from seesay.search.indexing.read import ReadingProcesses
+from seesay.search.indexing.read import reading_processes
 from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import ListedFile, ReadSettings
 from seesay.search.reading.process import _widen
@@ -31,7 +31,7 @@ def tasks(folder, count):
 
 @pytest.mark.skipif(os.name == "nt", reason="stops a process")
 def test_a_file_that_takes_too_long_costs_only_itself(tmp_path):
-    with ReadingProcesses(setup(seconds=1.0), 1) as processes:
+    with reading_processes(setup(seconds=1.0), 1) as processes:
         results = processes.read(tasks(tmp_path, 20))
         done = [next(results)]
         (child,) = reader_processes()
@@ -44,7 +44,7 @@ def test_a_file_that_takes_too_long_costs_only_itself(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="stops a process")
 def test_a_process_that_always_dies_of_a_file_gives_it_up(tmp_path):
-    with ReadingProcesses(setup(), 1) as processes:
+    with reading_processes(setup(), 1) as processes:
         results = processes.read(tasks(tmp_path, 20))
         done = [next(results)]
         (child,) = reader_processes()
@@ -68,7 +68,7 @@ def kill_late(processes, child):
 
 
 def test_no_process_is_left_behind_however_it_ends(tmp_path):
-    with ReadingProcesses(setup(), 2) as processes:
+    with reading_processes(setup(), 2) as processes:
         results = processes.read(tasks(tmp_path, 50))
         next(results)
         assert len(reader_processes()) == 2
@@ -81,7 +81,7 @@ def test_an_error_of_the_tasks_reaches_the_caller(tmp_path):
         yield from tasks(tmp_path, 3)
         raise CollectionError("the disk is gone")
 
-    with ReadingProcesses(setup(), 2) as processes, pytest.raises(CollectionError, match="disk"):
+    with reading_processes(setup(), 2) as processes, pytest.raises(CollectionError, match="disk"):
         list(processes.read(some()))
 
 
@@ -89,14 +89,14 @@ def test_a_process_that_cannot_start_is_an_error_and_not_a_thousand_bad_files(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr("seesay.search.indexing.read._START", "raise SystemExit(3)")
-    with ReadingProcesses(setup(), 2) as processes, pytest.raises(CollectionError, match="code 3"):
+    with reading_processes(setup(), 2) as processes, pytest.raises(CollectionError, match="code 3"):
         list(processes.read(tasks(tmp_path, 3)))
 
 
 def test_memory_is_held_to_its_limit(tmp_path):
     Image.new("RGB", (8000, 8000)).save(tmp_path / "large.png")
     large = ListedFile(path=str(tmp_path / "large.png"), expected="image")
-    with ReadingProcesses(setup(memory_bytes=64 * 2**20), 1) as processes:
+    with reading_processes(setup(memory_bytes=64 * 2**20), 1) as processes:
         done = list(processes.read([*tasks(tmp_path, 1), large, *tasks(tmp_path, 3)]))
     assert [result.stage for result in done if result.stage] == ["decode"]
     assert "memory" in next(result.error.en for result in done if result.stage)
@@ -115,7 +115,7 @@ def test_pictures_of_the_usual_modes_are_read_within_a_small_allowance(tmp_path)
     for mode in ("L", "P", "1", "RGBA"):
         Image.new(mode, (40, 30)).save(tmp_path / f"{mode}.png")
     some = [ListedFile(path=str(file), expected="image") for file in tmp_path.iterdir()]
-    with ReadingProcesses(setup(memory_bytes=64 * 2**20), 1) as processes:
+    with reading_processes(setup(memory_bytes=64 * 2**20), 1) as processes:
         assert [len(result.passages[0].payload) for result in processes.read(some)] == [
             16 * 16 * 3
         ] * 4

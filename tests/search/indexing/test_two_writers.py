@@ -13,7 +13,7 @@ from seesay.search.catalog.store import Store
 from seesay.search.indexing import captions as describing
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions
-from seesay.search.indexing.remove import known_roots, remove
+from seesay.search.indexing.remove import ROOTS, known_paths, remove
 
 ONE = IndexOptions(workers=1)
 
@@ -160,7 +160,7 @@ def test_two_writers_that_begin_with_a_folder_each_both_remember_theirs(
 ):
     before_change(monkeypatch, store, "begin", lambda: index(other, embedder, [elsewhere], ONE))
     index(store, embedder, [photos], ONE)
-    assert set(known_roots(store)) == {str(photos), str(elsewhere)}
+    assert set(known_paths(store, ROOTS)) == {str(photos), str(elsewhere)}
 
 
 def test_a_picture_that_another_writer_found_renamed_is_not_removed_under_its_old_name(

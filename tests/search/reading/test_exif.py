@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from seesay.search.reading.exif import details
+from seesay.search.reading.pictures import details
 
 HANGZHOU = (30.25, 120.166667)
 

@@ -17,8 +17,7 @@ from seesay.search.catalog.store import Store
 from seesay.search.collection import Collection
 from seesay.search.indexing.fill import keep_up
 from seesay.search.vectors import chroma, generations, vector_index
-from seesay.search.vectors.engines import engine_of, reached, use_engine
-from seesay.search.vectors.servers import CHOSEN, choose, token_for
+from seesay.search.vectors.engines import CHOSEN, choose, engine_of, reached, token_for, use_engine
 from vector_servers import free_port, start_chroma
 
 MORE = 3000  # so many that an index is asked at all

@@ -44,7 +44,6 @@ def collection(folder, engine, vectors):
         space = made.add_space(store, dim=DIM)
         made.add_photos(store, space, vectors)
         with store.writing("settle"):
-            store.spaces.set_ready(space.id)
             store.spaces.activate(space.id)
             use_engine(store.settings, engine.name)
     return folder

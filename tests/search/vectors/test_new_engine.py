@@ -72,7 +72,7 @@ from functools import partial
 
 import numpy as np
 
-from seesay.search.catalog.ledger import START
+from seesay.search.catalog.store import START
 from seesay.search.vectors.engine import CandidateIndex, IndexDamagedError, Progress
 from seesay.search.vectors.pushdown import OPERATORS, Every, Number, Some, Token
 from seesay.text import Text

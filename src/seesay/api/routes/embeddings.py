@@ -12,8 +12,7 @@ from seesay.api.documents import answer, model_of
 from seesay.api.failures import RefusedError, documented
 from seesay.api.service import Service
 from seesay.errors import ConfigError
-from seesay.inference.embedder import Embedder
-from seesay.inference.embeddings import Embeddings
+from seesay.inference.embedder import Embedder, Embeddings
 from seesay.text import Text, to_unicode
 from seesay.weights.catalog import find
 

@@ -7,6 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from seesay.data.files import import_pyarrow
 from seesay.data.formats.records import (
     COLUMNS,
     Damaged,
@@ -17,7 +18,7 @@ from seesay.data.formats.records import (
     rename_columns,
 )
 from seesay.data.spelling import as_on_disk
-from seesay.errors import DataError, MissingExtraError
+from seesay.errors import DataError
 from seesay.text import Text
 
 KEPT = 8  # row groups held in memory: a sample's neighbours are drawn soon after it (see Order)
@@ -38,7 +39,7 @@ class ParquetSource:
         self._kept: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
 
     def _survey(self, file: Path) -> None:
-        pyarrow, parquet = _import_pyarrow()
+        pyarrow, parquet = import_pyarrow()
         try:
             metadata = parquet.read_metadata(file)
         except (pyarrow.ArrowException, OSError) as error:
@@ -75,7 +76,7 @@ class ParquetSource:
 
     def _read(self, group: int) -> list[dict[str, Any]]:
         if group not in self._kept:
-            pyarrow, parquet = _import_pyarrow()
+            pyarrow, parquet = import_pyarrow()
             file, number = self._groups[group]
             try:
                 opened = parquet.ParquetFile(file)
@@ -107,7 +108,7 @@ def _rows(table: Any) -> list[dict[str, Any]]:
     try:
         return table.to_pylist()
     except UnicodeDecodeError:
-        pyarrow, _ = _import_pyarrow()
+        pyarrow, _ = import_pyarrow()
         texts = [i for i, field in enumerate(table.schema) if pyarrow.types.is_string(field.type)]
         for i in texts:
             name, raw = table.column_names[i], table.column(i).cast(pyarrow.binary())
@@ -137,12 +138,3 @@ def _image_of(value: Any, folder: Path) -> bytes | Path:
             "行",
         )
     )
-
-
-def _import_pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise MissingExtraError("pyarrow", "train") from None
-    return pyarrow, pyarrow.parquet

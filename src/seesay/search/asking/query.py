@@ -8,8 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, cast
 
-from seesay.data.folders import several, several_images
-from seesay.data.images import ImageSource
+from seesay.data.images import ImageSource, several, several_images
 from seesay.data.spelling import visible
 from seesay.errors import ConfigError
 from seesay.search.asking.words import NEGATIVE_WEIGHT, Period, find_period, read_clauses

@@ -17,8 +17,7 @@ from seesay.search.asking.results import RetrieverReport
 from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.filters import Filter
 from seesay.search.catalog.keywords import match_expression
-from seesay.search.catalog.ledger import START, Position
-from seesay.search.catalog.store import Store
+from seesay.search.catalog.store import START, Position, Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.vectors.vector_index import VectorIndex
 from seesay.text import Language, detect_language

@@ -12,9 +12,15 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from seesay.search.catalog.database import ANY_OF, Database, as_list, decoded
+from seesay.search.catalog.database import (
+    ANY_OF,
+    Database,
+    as_list,
+    decoded,
+    path_to_text,
+    text_to_path,
+)
 from seesay.search.catalog.metadata import Metadata, sound
-from seesay.search.catalog.paths import path_to_text, text_to_path
 
 _Words = tuple[str | None, str]  # text and metadata as they are stored
 _PICTURE_THERE = "EXISTS (SELECT 1 FROM items i WHERE i.path = a.path AND i.kind = 'image')"

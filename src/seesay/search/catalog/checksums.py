@@ -6,10 +6,8 @@ belongs to neither. Triggers add and subtract within the transaction that change
 can forget it, and a crash leaves both or neither. A table with a sum of 0 has no entry.
 """
 
-import struct
 from collections.abc import Mapping
 from typing import NamedTuple
-from zlib import crc32
 
 TABLE = """
 CREATE TABLE checksums (
@@ -37,21 +35,6 @@ class Checked(NamedTuple):
 
 
 Tables = Mapping[str, Checked]
-
-
-def checksum(*values: object) -> int:
-    """The CRC-32 of a row. Texts come as bytes: a damaged one may be no UTF-8."""
-    total = 0
-    for value in values:
-        if isinstance(value, str):
-            value = value.encode("utf-8", "surrogatepass")
-        if isinstance(value, bytes):
-            total = crc32(b"b%d:" % len(value) + value, total)
-        elif isinstance(value, float):
-            total = crc32(b"f" + struct.pack("<d", value), total)
-        else:
-            total = crc32(b"%a;" % (value,), total)
-    return total
 
 
 def trigger_sql(tables: Tables) -> str:

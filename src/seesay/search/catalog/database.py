@@ -5,8 +5,11 @@ thread, inside `snapshot` all reads see one state. Every error of SQLite is rais
 """
 
 import json
+import os
+import re
 import secrets
 import sqlite3
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,14 +17,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from zlib import crc32
 
 from seesay.data.spelling import fold
 from seesay.errors import CollectionBusyError, CollectionDamagedError, CollectionError
-from seesay.search.catalog.checksums import checksum
 from seesay.text import Text
 
 PAGE_BYTES = 16384  # vectors of 0.5-4 kB waste a third of SQLite's usual 4096
 CACHE_KIB = 32768
+BUSY_S = 10.0  # that a statement waits for another program
 ANY_OF = "(SELECT value FROM json_each(?))"
 """Behind IN, with `as_list`: SQLite takes one JSON list where it would not take 100,000 marks."""
 
@@ -43,11 +47,10 @@ class Change:
 class Database:
     """The SQLite file of a collection, which exists and has the newest tables."""
 
-    def __init__(self, file: Path, *, read_only: bool, busy_timeout_s: float = 10.0) -> None:
+    def __init__(self, file: Path, *, read_only: bool) -> None:
         self.file = file
         self.read_only = read_only
         self._identity: tuple[int, int] | None = None
-        self._busy_timeout_s = busy_timeout_s
         self._idle: list[sqlite3.Connection] = []
         self._open: list[sqlite3.Connection] = []
         self._mutex = threading.Lock()
@@ -184,7 +187,7 @@ class Database:
         except IndexError:
             self._require_same_file()  # else threads would read different files
         with explained(self.file):
-            connection = connect(self.file, self.read_only, self._busy_timeout_s)
+            connection = connect(self.file, self.read_only)
         with self._mutex:
             self._open.append(connection)
         return connection
@@ -213,25 +216,25 @@ def as_list(values: Iterable[int] | Iterable[str]) -> str:
     return json.dumps([int(v) if not isinstance(v, str) else v for v in values])
 
 
-def connect(file: Path, read_only: bool, busy_timeout_s: float = 10.0) -> sqlite3.Connection:
+def connect(file: Path, read_only: bool) -> sqlite3.Connection:
     """A connection to an existing file. A read-only folder takes three ways to open it: SQLite
     needs a memory file beside its log, which the last writer has removed where it ended well."""
     if not read_only:
-        return _configured(file, "mode=rw", busy_timeout_s)
+        return _configured(file, "mode=rw")
     try:
-        return _configured(file, "mode=ro", busy_timeout_s)
+        return _configured(file, "mode=ro")
     except sqlite3.OperationalError:
         log = file.with_name(f"{file.name}-wal")
         if log.exists() and log.stat().st_size:
             raise
-        return _configured(file, "mode=ro&immutable=1", busy_timeout_s)
+        return _configured(file, "mode=ro&immutable=1")
 
 
-def _configured(file: Path, options: str, busy_timeout_s: float) -> sqlite3.Connection:
+def _configured(file: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{file.resolve().as_uri()}?{options}",
         uri=True,
-        timeout=busy_timeout_s,
+        timeout=BUSY_S,
         isolation_level=None,  # transactions begin and end where the code says so
         check_same_thread=False,
     )
@@ -247,6 +250,21 @@ def _configured(file: Path, options: str, busy_timeout_s: float) -> sqlite3.Conn
         connection.close()
         raise
     return connection
+
+
+def checksum(*values: object) -> int:
+    """The CRC-32 of a row, for `checksums`. Texts come as bytes: a damaged one may be no UTF-8."""
+    total = 0
+    for value in values:
+        if isinstance(value, str):
+            value = value.encode("utf-8", "surrogatepass")
+        if isinstance(value, bytes):
+            total = crc32(b"b%d:" % len(value) + value, total)
+        elif isinstance(value, float):
+            total = crc32(b"f" + struct.pack("<d", value), total)
+        else:
+            total = crc32(b"%a;" % (value,), total)
+    return total
 
 
 def _folded(value: bytes | None) -> str | None:
@@ -298,14 +316,19 @@ def decoded(read: Callable[[Stored], Value], stored: Stored) -> Value:
     try:
         return read(stored)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CollectionDamagedError(
-            Text(
-                f"a stored value is damaged ({stored!r:.60}: {error}); expected what was written; "
-                "run `seesay verify --deep`, which names what it belongs to",
-                f"有一个值已损坏（{stored!r:.60}：{error}）；应与写入时相同；"
-                "请运行 `seesay verify --deep`，查看它属于哪个文件",
-            )
-        ) from error
+        raise _damaged(stored, error) from error
+
+
+def _damaged(stored: object, reason: object) -> CollectionDamagedError:
+    why = Text.of(reason)
+    return CollectionDamagedError(
+        Text(
+            f"a stored value is damaged ({stored!r:.60}: {why.en}); expected what was written; "
+            "run `seesay verify --deep`, which names what it belongs to",
+            f"有一个值已损坏（{stored!r:.60}：{why.zh}）；应与写入时相同；"
+            "请运行 `seesay verify --deep`，查看它属于哪个文件",
+        )
+    )
 
 
 _KEPT = "everything that was reported as stored is still there"
@@ -364,3 +387,47 @@ _WORDS: dict[int, tuple[type[CollectionError], str, str]] = {
         "该文件不是资料库（{error}）；应为 `seesay index` 建立的文件；请指定另一个文件夹",
     ),
 }
+
+
+# File names as text that SQLite takes, for every name that a file system takes. A name is bytes,
+# and not always UTF-8. Python shows a byte it cannot decode as a lone surrogate, which no database
+# stores. Here such a byte becomes one character of a private block, and a name that truly holds a
+# character of that block has its bytes written the same way, so nothing is ambiguous. Any other
+# lone surrogate, as broken JSON brings, is no part of a name: it becomes U+FFFD.
+
+_BLOCK = 0x10FE00  # private use, plane 16: one character for each byte
+_ODD = re.compile(f"[\udc80-\udcff{chr(_BLOCK)}-{chr(_BLOCK + 0xFF)}]")
+_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # half an emoji: no file has it in its name
+_STORED = re.compile(f"[{chr(_BLOCK)}-{chr(_BLOCK + 0xFF)}]+")
+
+
+def path_to_text(path: str) -> str:
+    """What to store for a path as Python spells it (`os.fsdecode`), or for any other text."""
+    if path.isascii():
+        return path
+    return _NO_BYTE.sub("\ufffd", _ODD.sub(_bytes_as_characters, path))
+
+
+def text_to_path(text: object) -> str:
+    """The path again, as Python spells it. Raises CollectionDamagedError for what is no text."""
+    if not isinstance(text, str):
+        raise _damaged(text, Text("no text", "不是文字"))
+    return text if text.isascii() else _STORED.sub(_characters_as_path, text)
+
+
+def folder_and_name(text: str) -> tuple[str, str]:
+    """The stored text of the folder, without its last separator, and the name of the file."""
+    plain = text if os.sep == "/" else text.replace(os.sep, "/")
+    folder, separator, name = plain.rpartition("/")
+    return text[: len(folder)] or separator, name
+
+
+def _bytes_as_characters(found: re.Match[str]) -> str:
+    odd = found.group()
+    raw = odd.encode("utf-8", "surrogateescape")
+    return "".join(chr(_BLOCK + byte) for byte in raw)
+
+
+def _characters_as_path(found: re.Match[str]) -> str:
+    raw = bytes(ord(character) - _BLOCK for character in found.group())
+    return raw.decode("utf-8", "surrogateescape")

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from seesay.data.files import write_whole
+from seesay.data.files import by_ending, import_pyarrow, write_whole
 from seesay.data.tables import EXPORTED, write_csv
-from seesay.errors import ConfigError, MissingExtraError
 from seesay.search.catalog.filters import All, Filter, matching_passages
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace
-from seesay.text import Text, to_unicode
+from seesay.text import to_unicode
 
 _PAGE = 2000
 
@@ -45,25 +44,9 @@ def export(store: Store, space: EmbeddingSpace, file: Path, filter: Filter | Non
 
     Raises ConfigError for another ending, MissingExtraError where a package is missing, DataError
     where the file cannot be written."""
-    write = writer_for(file)
+    write = by_ending(file, WRITERS)
     with store.database.snapshot(), write_whole(file) as unfinished:
         return write(unfinished, _rows(store, space, filter), space)
-
-
-def writer_for(file: Path) -> Callable[[Path, Iterator[Row], EmbeddingSpace], int]:
-    """How to write this file."""
-    if (ending := file.suffix.lower()) not in _WRITERS:
-        raise ConfigError(
-            Text(
-                f"{file} ends in {ending or 'nothing'!r}; expected one of {', '.join(_WRITERS)}; "
-                "choose a name with one of these endings",
-                f"{file} 的扩展名是 {ending or '空'!r}；应为以下之一：{'、'.join(_WRITERS)}；"
-                "请换成这样的文件名",
-            )
-        )
-    if ending == ".parquet":
-        _pyarrow()
-    return _WRITERS[ending]
 
 
 def _rows(store: Store, space: EmbeddingSpace, filter: Filter | None) -> Iterator[Row]:
@@ -154,7 +137,7 @@ def _cell(value: object) -> object:
 
 
 def _write_parquet(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> int:
-    arrow, parquet = _pyarrow()
+    arrow, parquet = import_pyarrow()
     texts = [(name, arrow.string()) for name in ("kind", "source", "text", "locator", "metadata")]
     vector = arrow.list_(arrow.float32(), space.dim)
     schema = arrow.schema([("unit", arrow.int64()), *texts, ("vector", vector)])
@@ -171,16 +154,7 @@ def _write_parquet(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> in
     return count
 
 
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise MissingExtraError("pyarrow", "train") from None
-    return pyarrow, pyarrow.parquet
-
-
-_WRITERS: dict[str, Callable[[Path, Iterator[Row], EmbeddingSpace], int]] = {
+WRITERS: dict[str, Callable[[Path, Iterator[Row], EmbeddingSpace], int]] = {
     ".npz": _write_npz,
     ".parquet": _write_parquet,
     ".jsonl": _write_jsonl,

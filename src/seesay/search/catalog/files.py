@@ -10,10 +10,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from seesay.errors import CollectionError
-from seesay.search.catalog.database import ANY_OF, Database, as_list, decoded
+from seesay.search.catalog.database import (
+    ANY_OF,
+    Database,
+    as_list,
+    decoded,
+    folder_and_name,
+    path_to_text,
+    text_to_path,
+)
 from seesay.search.catalog.drafts import PassageDraft
 from seesay.search.catalog.passages import Passages
-from seesay.search.catalog.paths import folder_and_name, path_to_text, text_to_path
 from seesay.text import Text
 
 FileStatus = Literal["pending", "ready", "missing"]
@@ -135,10 +142,6 @@ class Files:
         """Every file with one of these contents, the first stored first."""
         sql = f"{_SELECT} content_hash IN {ANY_OF} ORDER BY id"
         return _read(self._database.rows(sql, (as_list(hashes),)))
-
-    def by_status(self, status: FileStatus) -> list[File]:
-        """Every file of this status, the first stored first."""
-        return _read(self._database.rows(f"{_SELECT} status = ? ORDER BY id", (status,)))
 
     def repeated_contents(self) -> list[str]:
         """The contents that several files have."""

@@ -25,8 +25,8 @@ from seesay.search.catalog.filters import (
     source_of,
     spelled,
 )
-from seesay.search.catalog.ledger import START, Ledger, Position
 from seesay.search.catalog.metadata import READABLE
+from seesay.search.catalog.store import START, Ledger, Position
 
 NARROW = 10_000  # passages that SQLite hands over in a few milliseconds
 REMEMBERED = 32

@@ -49,8 +49,12 @@ class WriterLock:
                 yield
             finally:
                 self._depth -= 1
-                if not self._depth:
-                    self._release()
+                if not self._depth and self._handle is not None:
+                    with contextlib.suppress(OSError):
+                        os.truncate(self._handle, 0)
+                    _unlock(self._handle)
+                    os.close(self._handle)
+                    self._handle = None
         finally:
             self._thread.release()
 
@@ -81,14 +85,6 @@ class WriterLock:
             os.close(handle)
             raise
         return handle
-
-    def _release(self) -> None:
-        if self._handle is not None:
-            with contextlib.suppress(OSError):
-                os.truncate(self._handle, 0)
-            _unlock(self._handle)
-            os.close(self._handle)
-            self._handle = None
 
     def _open(self) -> int:
         """Raises CollectionError for a file that holds something else than a note of a holder,

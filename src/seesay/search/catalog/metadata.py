@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 from seesay.data.encodings import clean_text
 from seesay.errors import CollectionError
-from seesay.search.catalog.database import ANY_OF, Database, as_list
-from seesay.search.catalog.paths import path_to_text, text_to_path
+from seesay.search.catalog.database import ANY_OF, Database, as_list, path_to_text, text_to_path
 from seesay.text import Text
 
 Value = str | int | float | datetime | date
@@ -192,7 +191,15 @@ class MetadataTable:
                         "应为可以保存和比较的值；请改正或去掉它",
                     )
                 )
-        keys = self._keys({(name, type_of(value)) for name, value, _ in pairs})
+        known = self.keys() if pairs else {}
+        new = {(name, type_of(value)) for name, value, _ in pairs} - known.keys()
+        for name, kind in sorted(new):
+            if name.startswith(RESERVED) or not name:
+                raise _reserved(name)
+            self._database.run(
+                "INSERT INTO metadata_keys (name, type) VALUES (?, ?)", (path_to_text(name), kind)
+            )
+        keys = self.keys() if new else known
         self._database.run_many(
             "INSERT OR IGNORE INTO metadata (key, value, unit) VALUES (?, ?, ?)",
             (
@@ -252,20 +259,13 @@ class MetadataTable:
         new = [name for name in wanted if name not in known][: max(MOST_KEYS - len(known), 0)]
         return known.intersection(wanted).union(new)
 
-    def _keys(self, wanted: set[tuple[str, ValueType]]) -> Mapping[tuple[str, ValueType], int]:
-        known = self.keys() if wanted else {}
-        for name, kind in sorted(wanted - known.keys()):
-            if name.startswith(RESERVED) or not name:
-                raise CollectionError(
-                    Text(
-                        f"metadata has the key {name!r}, expected one that is not empty and does "
-                        f"not begin with {' or '.join(RESERVED)}, which name facts about the "
-                        "file: rename the key",
-                        f"元数据里有键名 {name!r}；键名不应为空，也不应以 "
-                        f"{' 或 '.join(RESERVED)} 开头（它们表示文件自身的信息）；请给键改名",
-                    )
-                )
-            self._database.run(
-                "INSERT INTO metadata_keys (name, type) VALUES (?, ?)", (path_to_text(name), kind)
-            )
-        return self.keys() if wanted - known.keys() else known
+
+def _reserved(name: str) -> CollectionError:
+    return CollectionError(
+        Text(
+            f"metadata has the key {name!r}, expected one that is not empty and does not begin "
+            f"with {' or '.join(RESERVED)}, which name facts about the file: rename the key",
+            f"元数据里有键名 {name!r}；键名不应为空，也不应以 "
+            f"{' 或 '.join(RESERVED)} 开头（它们表示文件自身的信息）；请给键改名",
+        )
+    )

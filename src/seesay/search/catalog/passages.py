@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from seesay.search.catalog.database import ANY_OF, Database, as_list, decoded
+from seesay.search.catalog.database import (
+    ANY_OF,
+    Database,
+    as_list,
+    decoded,
+    path_to_text,
+    text_to_path,
+)
 from seesay.search.catalog.drafts import (
     FINGERPRINT_SIDE,
     Modality,
@@ -15,7 +22,6 @@ from seesay.search.catalog.drafts import (
 )
 from seesay.search.catalog.keywords import KeywordIndex
 from seesay.search.catalog.metadata import Metadata, MetadataTable, sound
-from seesay.search.catalog.paths import path_to_text, text_to_path
 
 _COLUMNS = "id, item, position, kind, modality, locator, text"
 
@@ -142,7 +148,8 @@ class Passages:
             rows,
         )
         self._metadata.put(ids, [passage.metadata for passage in flat])
-        self._keywords.put(ids, [passage.text or "" for passage in flat])
+        if any(passage.text for passage in flat):
+            self._keywords.put(ids, [passage.text or "" for passage in flat])
         self._fingerprints.put(
             {n: u.fingerprint for n, u in zip(ids, flat, strict=True) if u.fingerprint}
         )

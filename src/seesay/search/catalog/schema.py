@@ -15,11 +15,10 @@ from seesay.data.spelling import simplified
 from seesay.search.catalog.checksums import (
     Checked,
     changed_columns,
-    checksum,
     trigger_sql,
     triggers,
 )
-from seesay.search.catalog.database import PAGE_BYTES
+from seesay.search.catalog.database import PAGE_BYTES, checksum
 
 APPLICATION_ID = 0x73656573  # "sees": how a file is known to be a collection
 

@@ -1,18 +1,24 @@
-"""Open a collection's file, read it from any thread, change it one transaction at a time."""
+"""A collection's file: opened, read from any thread, changed one transaction at a time.
 
+It remembers every committed change by its number, every start of a command, and settings by name.
+"""
+
+import json
 import os
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal, NamedTuple
 
 from seesay.errors import CollectionDamagedError, CollectionError
 from seesay.search.catalog.annotations import Annotations
-from seesay.search.catalog.database import Change, Database, connect, explained
+from seesay.search.catalog.database import Change, Database, connect, decoded, explained
 from seesay.search.catalog.files import File, Files, Quarantine
 from seesay.search.catalog.keywords import KeywordIndex
-from seesay.search.catalog.ledger import Ledger, Runs, Settings
 from seesay.search.catalog.lock import WriterLock
 from seesay.search.catalog.metadata import MetadataTable
 from seesay.search.catalog.passages import Fingerprints, Passage, Passages
@@ -22,6 +28,142 @@ from seesay.text import Text
 
 FILE = "collection.sqlite"
 LOCK = "writer.lock"
+
+
+class Position(NamedTuple):
+    """A state in the history of a collection. No other history contains it."""
+
+    seq: int
+    """The number of the newest change; 0 before the first."""
+    token: int
+    """The random number of that change. A backup that is restored and changed reaches the same
+    `seq` again, with another token."""
+
+
+START = Position(0, 0)
+RunStatus = Literal["running", "done", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerEntry:
+    """One committed change."""
+
+    seq: int
+    time_ns: int
+    action: str
+    run: int | None
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One start of a command that changes the collection."""
+
+    id: int
+    action: str
+    arguments: Mapping[str, object]
+    state: RunStatus
+    started_ns: int
+    ended_ns: int | None
+    counts: Mapping[str, int]
+
+
+class Ledger:
+    """The changes of a collection. `store.writing` adds to it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def head(self) -> int:
+        """The number of the newest change; 0 before the first."""
+        return self.position().seq
+
+    def position(self) -> Position:
+        """The present state."""
+        newest = self._database.rows("SELECT seq, token FROM ledger ORDER BY seq DESC LIMIT 1")
+        return Position(*newest[0]) if newest else START
+
+    def has_passed(self, position: Position) -> bool:
+        """Whether this was once the state of this collection."""
+        if not position.token:  # the beginning, or an index of a version without tokens
+            return position == START
+        sql = "SELECT 1 FROM ledger WHERE seq = ? AND token = ?"
+        return bool(self._database.rows(sql, position))
+
+    def since(self, seq: int) -> list[LedgerEntry]:
+        """The changes after number `seq`, the oldest first."""
+        rows = self._database.rows(
+            "SELECT seq, time_ns, action, run, rows FROM ledger WHERE seq > ? ORDER BY seq", (seq,)
+        )
+        names = ("seq", "time_ns", "action", "run", "rows")
+        return [LedgerEntry(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+class Runs:
+    """Starts of commands. What changes something works inside `store.writing` only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, action: str, arguments: Mapping[str, object]) -> int:
+        """Note that a command has begun; returns its number. A run of before that still counts as
+        running was killed: only one writes at a time."""
+        self._database.run("UPDATE runs SET state = 'interrupted' WHERE state = 'running'")
+        self._database.run(
+            "INSERT INTO runs (action, arguments, state, started_ns) VALUES (?, ?, 'running', ?)",
+            (action, json.dumps(arguments, ensure_ascii=False), time.time_ns()),
+        )
+        ((number,),) = self._database.rows("SELECT max(id) FROM runs")
+        return number
+
+    def note(self, run: int, counts: Mapping[str, int], state: RunStatus = "running") -> None:
+        """How far it has come, and how it ended."""
+        ended = None if state == "running" else time.time_ns()
+        self._database.run(
+            "UPDATE runs SET counts = ?, state = ?, ended_ns = ? WHERE id = ?",
+            (json.dumps(counts), state, ended, run),
+        )
+
+    def newest(self, count: int = 10) -> list[Run]:
+        """The last runs, the newest first."""
+        rows = self._database.rows(
+            "SELECT id, action, arguments, state, started_ns, ended_ns, counts FROM runs"
+            " ORDER BY id DESC LIMIT ?",
+            (count,),
+        )
+        return [
+            Run(
+                id=number,
+                action=action,
+                arguments=decoded(json.loads, arguments),
+                state=state,
+                started_ns=started_ns,
+                ended_ns=ended_ns,
+                counts=decoded(json.loads, counts),
+            )
+            for number, action, arguments, state, started_ns, ended_ns, counts in rows
+        ]
+
+
+class Settings:
+    """JSON values by name: which folders were indexed, how, and so on. What changes something works
+    inside `store.writing` only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, name: str) -> object:
+        """None where there is none."""
+        found = self._database.rows("SELECT value FROM settings WHERE name = ?", (name,))
+        return decoded(json.loads, found[0][0]) if found else None
+
+    def set(self, name: str, value: object) -> None:
+        """Remember a value that JSON can hold."""
+        self._database.run(
+            "INSERT INTO settings (name, value) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, json.dumps(value)),
+        )
 
 
 class Store:
@@ -50,7 +192,7 @@ class Store:
         self.folder = folder
         self.file = folder / FILE
         self.read_only = _is_read_only(self.file) if read_only is None else read_only
-        self._lock = WriterLock(folder / LOCK)
+        self.lock = WriterLock(folder / LOCK)
         self._wait_s = wait_s
         self._prepare(create)
         self.database = database = Database(self.file, read_only=self.read_only)
@@ -74,15 +216,12 @@ class Store:
         """One change, numbered in the ledger under the name `action`. Raises CollectionBusyError
         where another writer does not finish within `wait_s`, and CollectionError where the folder
         may only be read, or the disk is full: then nothing of the block is kept."""
-        with self.held(action, wait_s=wait_s), self.database.writing(action, run) as change:
-            yield change
-
-    @contextmanager
-    def held(self, action: str, *, wait_s: float | None = None) -> Iterator[None]:
-        """Keeps other writers away over several changes."""
         self.require_writable()
-        with self._lock.held(action, self._wait_s if wait_s is None else wait_s):
-            yield
+        with (
+            self.lock.held(action, self._wait_s if wait_s is None else wait_s),
+            self.database.writing(action, run) as change,
+        ):
+            yield change
 
     def require_writable(self) -> None:
         """Raises CollectionError where the collection is open for reading alone."""
@@ -148,7 +287,7 @@ class Store:
         except OSError as error:
             raise CollectionError(_unmade(self.folder, error.strerror or "")) from error
         action = "upgrade" if version else "create"
-        with self._lock.held(action, self._wait_s), explained(self.file):
+        with self.lock.held(action, self._wait_s), explained(self.file):
             migrate(self.file)
 
     def _problem_of(self, version: int, create: bool) -> Text | None:

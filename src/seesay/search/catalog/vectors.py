@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 import numpy as np
@@ -63,15 +63,15 @@ class EmbeddingSpaces:
         self._database = database
 
     def add(self, draft: EmbeddingSpaceDraft) -> EmbeddingSpace:
-        """The space of this model, made where there is none yet; it begins as "filling"."""
-        found = self._select("key = ?", key_of(draft))
-        if found:
-            return found[0]
-        facts = (draft.model, draft.revision, draft.preprocessing, draft.dim)
+        """The space of this model, added where there is none. The first of a collection is used at
+        once; a later one is filled first."""
         self._database.run(
-            "INSERT INTO spaces (key, model, revision, preprocessing, dim, state, created_ns)"
-            " VALUES (?, ?, ?, ?, ?, 'filling', ?)",
-            (key_of(draft), *facts, time.time_ns()),
+            "INSERT INTO spaces"
+            " (key, model, revision, preprocessing, dim, created_ns, state, active)"
+            " SELECT ?, ?, ?, ?, ?, ?, iif(first, 'ready', 'filling'), first"
+            " FROM (SELECT NOT EXISTS (SELECT 1 FROM spaces WHERE active = 1) AS first)"
+            " WHERE true ON CONFLICT (key) DO NOTHING",
+            (key_of(draft), *astuple(draft), time.time_ns()),
         )
         return self._select("key = ?", key_of(draft))[0]
 
@@ -99,24 +99,10 @@ class EmbeddingSpaces:
         found = self._select("active = 1")
         return found[0] if found else None
 
-    def set_ready(self, number: int) -> None:
-        """Say that every passage that can have a vector in it has one."""
-        self._database.run("UPDATE spaces SET state = 'ready' WHERE id = ?", (number,))
-
     def activate(self, number: int) -> None:
-        """Let searches use this one, and no other. Raises CollectionError where it is not ready."""
-        space = self.get(number)
-        if space.state != "ready":
-            raise CollectionError(
-                Text(
-                    f"the space of {space.model} is still being filled, expected a complete one; "
-                    "let the same `seesay index` command finish first",
-                    f"模型 {space.model} 的向量空间尚未填完；应已完整；"
-                    "请先让同样的 `seesay index` 命令运行到结束",
-                )
-            )
+        """Let searches use this one, which is complete, and no other."""
         self._database.run("UPDATE spaces SET active = 0 WHERE active = 1")
-        self._database.run("UPDATE spaces SET active = 1 WHERE id = ?", (number,))
+        self._database.run("UPDATE spaces SET active = 1, state = 'ready' WHERE id = ?", (number,))
 
     def drop(self, number: int) -> None:
         """Remove a space with all its vectors. Raises CollectionError for the one in use."""
@@ -252,18 +238,20 @@ class Vectors:
         )
         return count
 
-    def modalities(self, space: int) -> list[Modality]:
-        """The modalities that have vectors in this space, and those of pictures and texts."""
+    def modalities(self, space: int, most: int = 1) -> dict[Modality, int]:
+        """How many vectors each modality has in this space, counted no further than `most`.
+        Pictures and texts are there without any, too."""
         # One seek of the index for each, however many vectors there are.
         rows = self._database.rows(
             "WITH RECURSIVE known (modality) AS ("
             "SELECT min(modality) FROM vectors WHERE space = :space UNION ALL"
             " SELECT (SELECT min(modality) FROM vectors WHERE space = :space AND modality >"
             " known.modality) FROM known WHERE modality IS NOT NULL)"
-            " SELECT modality FROM known WHERE modality IS NOT NULL",
-            {"space": space},
+            " SELECT modality, (SELECT count(*) FROM (SELECT 1 FROM vectors WHERE space = :space"
+            " AND modality = known.modality LIMIT :most)) FROM known WHERE modality IS NOT NULL",
+            {"space": space, "most": most},
         )
-        return list(dict.fromkeys(("image", "text", *(modality for (modality,) in rows))))
+        return {"image": 0, "text": 0, **dict(rows)}
 
     def count_captions(self, space: int) -> int:
         """How many of the vectors of texts are those of captions."""

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from seesay.search.catalog.database import ANY_OF, as_list
+from seesay.search.catalog.database import ANY_OF, as_list, text_to_path
 from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.metadata import DATE_KEY, Value, ValueType, is_sound, read, sound
-from seesay.search.catalog.paths import text_to_path
 from seesay.search.catalog.schema import KEYWORD_TABLE
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace

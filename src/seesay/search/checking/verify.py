@@ -14,6 +14,7 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.errors import CollectionBusyError, CollectionDamagedError
 from seesay.search.catalog.annotations import Table
 from seesay.search.catalog.checksums import differing
+from seesay.search.catalog.database import text_to_path
 from seesay.search.catalog.metadata import (
     DATE_KEY,
     EARLIEST,
@@ -22,12 +23,11 @@ from seesay.search.catalog.metadata import (
     READABLE,
     is_sound,
 )
-from seesay.search.catalog.paths import text_to_path
 from seesay.search.catalog.schema import CHECKED, DEFINITIONS, new_definitions
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import HALF, NORM_TOLERANCE, EmbeddingSpace
 from seesay.search.checking.findings import Finding
-from seesay.search.indexing.read import ReadingProcesses
+from seesay.search.indexing.read import reading_processes
 from seesay.search.indexing.tables import rows_by_path
 from seesay.search.indexing.walk import is_as_stored
 from seesay.search.reading.files import ReadLimits, reason_of
@@ -315,7 +315,7 @@ def _read(store: Store, tables: Sequence[Table]) -> Iterator[tuple[Table, ReadRe
     settings = ReadSettings(
         transform=ImageTransformConfig(), reduce_large=False, limits=ReadLimits()
     )
-    with ReadingProcesses(settings, 1) as processes:
+    with reading_processes(settings, 1) as processes:
         for result in processes.read(ListedFile(path=path, expected="table") for path in there):
             if result.stage is None:
                 yield by_path[result.path], result

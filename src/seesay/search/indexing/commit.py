@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 import numpy as np
@@ -12,7 +13,7 @@ from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.embed import EmbeddedFile
 from seesay.search.indexing.options import RunState
-from seesay.search.indexing.remove import known_roots
+from seesay.search.indexing.remove import ROOTS, known_paths
 from seesay.search.indexing.walk import holds_something, is_absent, is_as_stored, is_below
 from seesay.search.reading.messages import ReadResult
 
@@ -21,16 +22,16 @@ SECONDS = 3.0  # after which a smaller batch is stored, so that it can be search
 _COPIES = 16  # files of the same content that are looked at to find one that was renamed
 
 
+@dataclass(eq=False)
 class Writer:
     """Collects embedded files, and stores them when it is time."""
 
-    def __init__(self, store: Store, space: EmbeddingSpace, run: RunState) -> None:
-        self._store = store
-        self._space = space
-        self._run = run
-        self._batch: dict[str, EmbeddedFile] = {}
-        self._passages = 0
-        self._since = time.monotonic()
+    _store: Store
+    _space: EmbeddingSpace
+    _run: RunState
+    _batch: dict[str, EmbeddedFile] = field(default_factory=dict)
+    _passages: int = 0
+    _since: float = field(default_factory=time.monotonic)
 
     def add(self, embedded: EmbeddedFile) -> bool:
         """Returns whether files were stored just now."""
@@ -47,7 +48,7 @@ class Writer:
         if batch:
             with self._store.writing("index", run=self._run.number):
                 self._commit(list(batch.values()))
-                self._store.runs.note(self._run.number, dict(self._run.counts))
+                self._store.runs.note(self._run.number, self._run.counts)
             self._run.path = next(reversed(batch))
         self._since = time.monotonic()
 
@@ -124,7 +125,7 @@ class Writer:
         """Give files that were renamed, or were known by a link, their new path; returns the
         paths."""
         moves: dict[int, ReadResult] = {}
-        roots = known_roots(self._store)
+        roots = known_paths(self._store, ROOTS)
         for file in (embedded.file for embedded in changed):
             name = PurePath(file.path).name
             some = [c for c in copies.get(file.content_hash, ()) if _content(c) == _content(file)]

@@ -1,31 +1,20 @@
 """From files that were read to vectors: batches side by side, in order, no content twice."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 
-from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
-from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import EmbeddingSpace, EmbeddingSpaceDraft, key_of
+from seesay.search.catalog.vectors import EmbeddingSpace
+from seesay.search.model import draft_of
 from seesay.search.reading.messages import Passage, ReadResult
-from seesay.text import Text
 
 Vectors = Float[np.ndarray, "passages embed"]
-
-# Counted up when ordinary files would give other pixels, which makes every picture be read again.
-# Corrections for rare kinds of files leave it: their vectors were wrong, and all others would have
-# to be computed anew for them. `seesay index` reads such a file again when it changes.
-_DECODE_RULES = 1
-# As version 0.1.0 cleaned texts in open_clip's layouts: only unclean ones get another vector now.
-_CLEANED_BEFORE = {"open_clip_lower": "clip", "open_clip_canonicalize": "siglip"}
 
 _MOST_TEXTS = 256  # passages in a batch
 _MOST_FILES = 64  # in a batch, with those that need no embedding
@@ -33,59 +22,9 @@ _REMEMBERED = 8192  # passages whose vectors are kept for copies, which may be r
 
 
 def embedding_space_of(store: Store, embedder: Embedder) -> EmbeddingSpace:
-    """The embedding space of this model, added where there is none. The first of a collection is
-    used at once; a later one is filled first (`fill`)."""
-    draft = draft_of(embedder)
-    found = next((space for space in store.spaces.all() if space.key == key_of(draft)), None)
-    if found is not None:
-        return found
+    """The embedding space of this model, added where there is none."""
     with store.writing("space"):
-        space = store.spaces.add(draft)
-        if store.spaces.active() is None:
-            store.spaces.set_ready(space.id)
-            store.spaces.activate(space.id)
-        return store.spaces.get(space.id)
-
-
-def draft_of(embedder: Embedder | TextEmbedder) -> EmbeddingSpaceDraft:
-    """What makes the vectors of this model comparable."""
-    # Settings that version 0.1.0 did not know are left out where they change nothing, so that its
-    # collections go on with the same model.
-    transform, texts = asdict(embedder.transform_config), asdict(embedder.tokenizer.config)
-    if transform["resize"] != "patches":
-        del transform["patch"], transform["patches"]
-    if texts["end_mark"]:
-        del texts["end_mark"]
-    texts["clean"] = _CLEANED_BEFORE.get(texts["clean"], texts["clean"])
-    facts = {
-        "decode": [_DECODE_RULES, embedder.reduce_large],
-        "transform": transform,
-        "tokenizer": [texts, embedder.tokenizer.vocab_size],
-    }
-    text = json.dumps(facts, sort_keys=True)
-    return EmbeddingSpaceDraft(
-        model=embedder.name,
-        revision=embedder.revision or embedder.fingerprint(),
-        preprocessing=hashlib.sha256(text.encode()).hexdigest()[:16],
-        dim=embedder.dim,
-    )
-
-
-def require_active(store: Store, space: EmbeddingSpace) -> None:
-    """Raises CollectionError where searches use the embedding space of another model."""
-    active = store.spaces.active()
-    if active is not None and active.id != space.id:
-        revision = active.revision or "unknown"
-        raise CollectionError(
-            Text(
-                f"the collection in {store.folder} is searched with {active.model} (revision "
-                f"{revision}), and {space.model} was given to index with; expected the same model; "
-                "index with that one, or switch the collection to the other one first",
-                f"资料库 {store.folder} 用 {active.model}（版本 {revision}）搜索，现在却要用 "
-                f"{space.model} 收录；应为同一个模型；"
-                "请用原来的模型收录，或先把资料库换成另一个模型",
-            )
-        )
+        return store.spaces.add(draft_of(embedder))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,8 +42,10 @@ class EmbeddedFile:
 def embed_files(embedder: Embedder, files: Iterable[ReadResult]) -> Iterator[EmbeddedFile]:
     """The files in their order, each with its vectors: those that the reading process brought
     along, those of a copy that came shortly before, or new ones."""
-    batches = _batches(embedder, files)
-    for batch in embedder.map_in_order(partial(_embed, embedder), batches):
+    from seesay.inference.devices import map_in_order, worker_count  # torch, which is loaded by now
+
+    batches, workers = _batches(embedder, files), worker_count(embedder.device)
+    for batch in map_in_order(partial(_embed, embedder), batches, workers=workers):
         for file, content, is_new in batch:  # a copy comes after its original: vectors are there
             passages = tuple(replace(one, payload=b"") for one in file.passages)
             yield EmbeddedFile(
@@ -137,7 +78,9 @@ def _batches(embedder: Embedder, files: Iterable[ReadResult]) -> Iterator[_Batch
         content = recent.get(name)
         is_new = content is None and bool(file.passages) and not file.vectors
         if content is None:
-            content = _Content(len(file.passages), _stored(embedder, file))
+            rows = np.frombuffer(file.vectors, "<f2").astype(np.float32)  # of the collection
+            stored = rows.reshape(len(file.passages), embedder.dim) if file.vectors else None
+            content = _Content(len(file.passages), stored)
         if is_new:
             recent[name] = content
             remembered += content.count
@@ -151,13 +94,6 @@ def _batches(embedder: Embedder, files: Iterable[ReadResult]) -> Iterator[_Batch
             batch, counts = [], Counter()
     if batch:
         yield batch
-
-
-def _stored(embedder: Embedder, file: ReadResult) -> Vectors | None:
-    if not file.vectors:
-        return None
-    rows = np.frombuffer(file.vectors, "<f2").astype(np.float32)
-    return rows.reshape(len(file.passages), embedder.dim)
 
 
 def _embed(embedder: Embedder, batch: _Batch) -> _Batch:

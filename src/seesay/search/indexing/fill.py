@@ -6,7 +6,7 @@ one, and used when it is complete. In the space in use, what was lost comes back
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 
 import numpy as np
@@ -20,12 +20,13 @@ from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.captions import fill_captions
 from seesay.search.indexing.embed import embed_files, embedding_space_of
 from seesay.search.indexing.options import IndexProgress, default_workers
-from seesay.search.indexing.read import ReadingProcesses, stopped_by_ctrl_c
+from seesay.search.indexing.read import ReadingProcesses, reading_processes, stopped_by_ctrl_c
 from seesay.search.indexing.walk import SCHEMES
 from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
 from seesay.search.reading.process import stored_vectors
-from seesay.search.vectors.vector_index import VectorIndex
+from seesay.search.vectors.generations import INDEXES
+from seesay.search.vectors.vector_index import CHURN_LEAST, VectorIndex
 from seesay.text import Text
 
 _AT_ONCE = 384  # passages, and so in a transaction
@@ -71,7 +72,7 @@ def fill(
     )
     with (
         stopped_by_ctrl_c(stop or Event()) as stopping,
-        ReadingProcesses(settings, default_workers()) as processes,
+        reading_processes(settings, default_workers()) as processes,
     ):
         return Filler(store, embedder, space, processes, on_progress).complete(stopping)
 
@@ -81,7 +82,10 @@ def keep_up(store: Store, space: EmbeddingSpace) -> Text | None:
     disk, or a server that gets no token: searches find everything all the same, more slowly. An
     index that another process is building just now is left to it."""
     problem = None
-    for modality in store.vectors.modalities(space.id):
+    built = (store.folder / INDEXES).is_dir()
+    for modality, count in store.vectors.modalities(space.id, CHURN_LEAST + 1).items():
+        if count <= CHURN_LEAST and not built:
+            continue  # scanning it takes no time
         vector_index = VectorIndex(store, space, modality)
         try:
             if vector_index.status().needs_build:
@@ -95,25 +99,18 @@ def keep_up(store: Store, space: EmbeddingSpace) -> Text | None:
     return problem
 
 
+@dataclass(eq=False)
 class Filler:
     """Fills one embedding space."""
 
-    def __init__(
-        self,
-        store: Store,
-        embedder: Embedder,
-        space: EmbeddingSpace,
-        processes: ReadingProcesses,
-        on_progress: Callable[[IndexProgress], None] | None,
-    ) -> None:
-        self._store = store
-        self._embedder = embedder
-        self._space = space
-        self._processes = processes
-        self._on_progress = on_progress
-        self._began = time.monotonic()
-        self._embedded = 0
-        self._failed: set[int] = set()
+    _store: Store
+    _embedder: Embedder
+    _space: EmbeddingSpace
+    _processes: ReadingProcesses
+    _on_progress: Callable[[IndexProgress], None] | None
+    _began: float = field(default_factory=time.monotonic)
+    _embedded: int = 0
+    _failed: set[int] = field(default_factory=set)
 
     def complete(self, stopping: Event) -> FillReport:
         """Fill the space, and use it when nothing is missing."""
@@ -177,7 +174,6 @@ class Filler:
                 return False
             if self._store.vectors.without_caption(self._space.id, 1):
                 return False
-            self._store.spaces.set_ready(self._space.id)
             self._store.spaces.activate(self._space.id)
             return True
 

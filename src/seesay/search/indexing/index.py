@@ -9,17 +9,16 @@ from itertools import islice
 from pathlib import Path
 from socket import gethostname
 from threading import Event, Thread
-from typing import Literal
 
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
+from seesay.search.catalog.database import path_to_text
 from seesay.search.catalog.files import File, Quarantined
-from seesay.search.catalog.paths import path_to_text
-from seesay.search.catalog.store import Store
+from seesay.search.catalog.store import RunStatus, Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.captions import describe
 from seesay.search.indexing.commit import Writer
-from seesay.search.indexing.embed import embed_files, embedding_space_of, require_active
+from seesay.search.indexing.embed import embed_files, embedding_space_of
 from seesay.search.indexing.fill import Filler, keep_up
 from seesay.search.indexing.options import (
     IndexOptions,
@@ -28,7 +27,7 @@ from seesay.search.indexing.options import (
     RunState,
     default_workers,
 )
-from seesay.search.indexing.read import ReadingProcesses, stopped_by_ctrl_c
+from seesay.search.indexing.read import ReadingProcesses, reading_processes, stopped_by_ctrl_c
 from seesay.search.indexing.remove import admission, remember_roots, remove_aliases, remove_gone
 from seesay.search.indexing.tables import Tables
 from seesay.search.indexing.walk import SCHEMES, Walk, absolute, count_files
@@ -70,7 +69,8 @@ def index(
         raise _not_fetched(addresses[0])
     store.require_writable()
     space = embedding_space_of(store, embedder)
-    require_active(store, space)
+    if not space.active and (active := store.spaces.active()):
+        raise _another_model(store, space, active)
     settings = ReadSettings(
         transform=embedder.transform_config,
         reduce_large=embedder.reduce_large,
@@ -80,7 +80,7 @@ def index(
     )
     with (
         stopped_by_ctrl_c(stop or Event()) as stopping,
-        ReadingProcesses(settings, options.workers or default_workers()) as processes,
+        reading_processes(settings, options.workers or default_workers()) as processes,
     ):
         run = _Run(
             store=store,
@@ -125,14 +125,13 @@ class _Run:
             roots = [path_to_text(place) for place in self.places]
             number = self.store.runs.start("index", {"roots": roots, **process})
         self.state = RunState(number=number)
-        state: Literal["done", "failed", "interrupted"] = "failed"
+        state: RunStatus = "failed"
         try:
             missing, empty = self._work()
             state = "interrupted" if self.stopping.is_set() else "done"
         finally:
             with self.store.writing("end", run=number):
-                self.store.runs.note(number, dict(self.state.counts))
-                self.store.runs.finish(number, state)
+                self.store.runs.note(number, self.state.counts, state)
         refilled, problem = 0, None
         if state == "done":
             some = (self.store, self.embedder, self.space, self.processes, self.on_progress)
@@ -262,6 +261,20 @@ def _is_left_alone(file: ListedFile, failure: Quarantined, options: IndexOptions
 
 def _is_same_state(file: ListedFile, known: File | Quarantined) -> bool:
     return (file.size, file.mtime_ns) == (known.size, known.mtime_ns)
+
+
+def _another_model(store: Store, space: EmbeddingSpace, active: EmbeddingSpace) -> CollectionError:
+    revision = active.revision or "unknown"
+    return CollectionError(
+        Text(
+            f"the collection in {store.folder} is searched with {active.model} (revision "
+            f"{revision}), and {space.model} was given to index with; expected the same model; "
+            "index with that one, or switch the collection to the other one first",
+            f"资料库 {store.folder} 用 {active.model}（版本 {revision}）搜索，现在却要用 "
+            f"{space.model} 收录；应为同一个模型；"
+            "请用原来的模型收录，或先把资料库换成另一个模型",
+        )
+    )
 
 
 def _not_fetched(address: str) -> CollectionError:

@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -32,26 +33,42 @@ _START = (
 )
 
 
-class ReadingProcesses:
-    """Reads files in other processes, which end with the block:
+@contextmanager
+def reading_processes(settings: ReadSettings, workers: int) -> "Iterator[ReadingProcesses]":
+    """Processes that read files, and end with the block:
 
-        with ReadingProcesses(settings, 4) as processes:
-            for result in processes.read(tasks): ...
-
-    A process that dies or takes too long costs the file it had in hand: that file is reported as
-    failed, and another process goes on with the rest.
+    with reading_processes(settings, 4) as processes:
+        for result in processes.read(tasks): ...
     """
+    processes, closed = [_Process(settings) for _ in range(workers)], threading.Event()
 
-    def __init__(self, settings: ReadSettings, workers: int) -> None:
-        self._processes = [_Process(settings) for _ in range(workers)]
-        self._closed = threading.Event()
-        self._watchdog = threading.Thread(target=self._watch, name="seesay-watchdog", daemon=True)
-        self._watchdog.start()
+    def watch() -> None:
+        while not closed.wait(0.1):
+            for process in processes:
+                process.end_if_late()
+
+    watchdog = threading.Thread(target=watch, name="seesay-watchdog", daemon=True)
+    watchdog.start()
+    try:
+        yield ReadingProcesses(processes)
+    finally:
+        closed.set()
+        watchdog.join()
+        for process in processes:
+            process.kill()
+
+
+@dataclass(eq=False)
+class ReadingProcesses:
+    """Reads files in other processes. A process that dies or takes too long costs the file it had
+    in hand: that file is reported as failed, and another process goes on with the rest."""
+
+    _processes: "Sequence[_Process]"
 
     def read(self, tasks: Iterable[ListedFile]) -> Generator[ReadResult, None, None]:
         """The result of each task, in the order in which they are done. Tasks are drawn only as
         results are taken. Raises CollectionError where no reading process can be started."""
-        shared = _Shared(iter(tasks), len(self._processes))
+        shared = _Shared(iter(tasks), queue.Queue(2 * len(self._processes)))
         threads = [
             threading.Thread(target=shared.serve, args=(one,), name="seesay-reader", daemon=True)
             for one in self._processes
@@ -84,30 +101,16 @@ class ReadingProcesses:
         for process in self._processes:
             process.kill()
 
-    def __enter__(self) -> "ReadingProcesses":
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._closed.set()
-        self._watchdog.join()
-        for process in self._processes:
-            process.kill()
-
-    def _watch(self) -> None:
-        while not self._closed.wait(0.1):
-            for process in self._processes:
-                process.end_if_late()
-
-
+@dataclass(eq=False)
 class _Shared:
     """What the threads of one `read` share."""
 
-    def __init__(self, tasks: Iterator[ListedFile], workers: int) -> None:
-        self.done: queue.Queue[ReadResult | BaseException | None] = queue.Queue(2 * workers)
-        """Results; None from each thread that has ended."""
-        self.abandoned = threading.Event()
-        self._tasks = tasks
-        self._drawing = threading.Lock()
+    tasks: Iterator[ListedFile]
+    done: "queue.Queue[ReadResult | BaseException | None]"
+    """Results; None from each thread that has ended."""
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    drawing: threading.Lock = field(default_factory=threading.Lock)
 
     def serve(self, process: "_Process") -> None:
         """One thread: keeps one process busy until there is no task left."""
@@ -115,8 +118,8 @@ class _Shared:
             waiting: deque[ListedFile] = deque()
             while not self.abandoned.is_set():
                 while len(waiting) < _AHEAD:
-                    with self._drawing:
-                        task = next(self._tasks, None)
+                    with self.drawing:
+                        task = next(self.tasks, None)
                     if task is None:
                         break
                     waiting.append(task)
@@ -129,17 +132,17 @@ class _Shared:
         self.done.put(None)
 
 
+@dataclass(eq=False)
 class _Process:
     """One process at a time; used by one thread at a time, apart from the watchdog."""
 
-    def __init__(self, settings: ReadSettings) -> None:
-        self._settings = settings
-        self._child: subprocess.Popen[bytes] | None = None
-        self._deadline: float | None = None
-        self._late = False
-        self._interrupted = False
-        self._deaths = 0
-        """Of processes that had the present task in hand."""
+    _settings: ReadSettings
+    _child: "subprocess.Popen[bytes] | None" = None
+    _deadline: float | None = None
+    _late: bool = False
+    _interrupted: bool = False
+    _deaths: int = 0
+    """Of processes that had the present task in hand."""
 
     def send(self, task: ListedFile) -> None:
         """Hand over a task."""

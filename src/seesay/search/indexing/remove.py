@@ -22,20 +22,20 @@ EXCLUDED = "excluded"  # the setting that lists files and folders that were remo
 _AT_ONCE = 500
 
 
-def known_roots(store: Store) -> list[str]:
-    """Every folder that was ever indexed."""
-    roots = store.settings.get(ROOTS)
-    return [str(root) for root in roots] if isinstance(roots, list) else []
+def known_paths(store: Store, setting: str) -> list[str]:
+    """The paths that a setting lists: ROOTS or EXCLUDED."""
+    paths = store.settings.get(setting)
+    return [str(path) for path in paths] if isinstance(paths, list) else []
 
 
 def remember_roots(store: Store, places: Sequence[str]) -> None:
     """Add folders to those that were indexed, and let files and folders that are named again come
     back. Works inside `store.writing` only."""
-    known = known_roots(store)
+    known = known_paths(store, ROOTS)
     new = [p for p in places if os.path.isdir(p) and not any(is_below(p, root) for root in known)]
     if new:
         store.settings.set(ROOTS, [*known, *new])
-    out = _excluded(store)
+    out = known_paths(store, EXCLUDED)
     still = [one for one in out if not any(is_below(place, one) for place in places)]
     if len(still) < len(out):
         store.settings.set(EXCLUDED, still)
@@ -44,7 +44,7 @@ def remember_roots(store: Store, places: Sequence[str]) -> None:
 def admission(store: Store, inside: Sequence[str] | None) -> Callable[[str], bool]:
     """Tells whether a run may read a path: nobody removed it and, where `inside` names folders, it
     lies in one of them after every link is followed."""
-    out = frozenset(_excluded(store))
+    out = frozenset(known_paths(store, EXCLUDED))
     folders = None if inside is None else [os.path.realpath(folder) for folder in inside]
 
     def admitted(path: str) -> bool:
@@ -64,9 +64,11 @@ def remove(store: Store, paths: Iterable[str]) -> int:
     A folder that was indexed is no longer looked through. The files themselves stay."""
     paths = list(dict.fromkeys(paths))
     with store.writing("exclude"):  # first: a run that goes on meanwhile must not bring them back
-        roots = [r for r in known_roots(store) if not any(is_below(r, path) for path in paths)]
+        roots, known = (
+            [one for one in known_paths(store, name) if not any(is_below(one, p) for p in paths)]
+            for name in (ROOTS, EXCLUDED)
+        )
         store.settings.set(ROOTS, roots)
-        known = [one for one in _excluded(store) if not any(is_below(one, path) for path in paths)]
         below = [path for path in paths if any(is_below(path, root) for root in roots)]
         store.settings.set(EXCLUDED, [*known, *below])
     removed = 0
@@ -91,7 +93,11 @@ def remove_gone(
     for root in (*walk.counts, *walk.missing):
         if root in kept:
             continue
-        gone = _gone(store, root, walk.unreadable)
+        gone = (
+            item.id
+            for item in _items(store, root)
+            if is_absent(item.path) and not any(is_below(item.path, f) for f in walk.unreadable)
+        )
         while some := list(islice(gone, _AT_ONCE)):
             with store.writing("remove", run=run.number):
                 still = [item for item in store.files.get(some) if is_absent(item.path)]
@@ -144,13 +150,6 @@ def _forget_failures(store: Store, bad: Sequence[str], roots: Sequence[str], run
             forget_unnamed(store, gone)
 
 
-def _gone(store: Store, root: str, unreadable: Sequence[str]) -> Iterator[int]:
-    for item in _items(store, root):
-        hidden = any(is_below(item.path, folder) for folder in unreadable)
-        if not hidden and is_absent(item.path):
-            yield item.id
-
-
 def _items(store: Store, path: str) -> Iterator[File]:
     """A file, or everything below a folder."""
     yield from store.files.by_path([path]).values()
@@ -159,11 +158,6 @@ def _items(store: Store, path: str) -> Iterator[File]:
 
 def _knows(store: Store, root: str) -> bool:
     return next(_items(store, root), None) is not None
-
-
-def _excluded(store: Store) -> list[str]:
-    paths = store.settings.get(EXCLUDED)
-    return [str(path) for path in paths] if isinstance(paths, list) else []
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -168,8 +168,15 @@ def result_of(header: Mapping[str, Any], raw: bytes) -> ReadResult:
     """The result in a message."""
     at, passages = 0, []
     for fields in header.get("passages", ()):
-        end = at + fields.pop("payload", 0)
-        passages.append(_passage(fields, raw[at:end]))
+        end = at + fields.get("payload", 0)
+        changed = {
+            "place": Place.from_json(fields["place"]),
+            "metadata": _metadata(fields.get("metadata", {})),
+            "text": clean_text(fields["text"]) if "text" in fields else None,
+            "fingerprint": bytes.fromhex(fields.get("fingerprint", "")) or None,
+            "payload": raw[at:end],
+        }
+        passages.append(Passage(**{**fields, **changed}))
         at = end
     rows = tuple(
         Row(
@@ -190,17 +197,6 @@ def _passage_fields(passage: Passage) -> dict[str, Any]:
     fields["fingerprint"] = (passage.fingerprint or b"").hex()
     fields["payload"] = len(passage.payload)
     return {name: value for name, value in fields.items() if value}
-
-
-def _passage(fields: Mapping[str, Any], payload: bytes) -> Passage:
-    changed = {
-        "place": Place.from_json(fields["place"]),
-        "metadata": _metadata(fields.get("metadata", {})),
-        "text": clean_text(fields["text"]) if "text" in fields else None,
-        "fingerprint": bytes.fromhex(fields.get("fingerprint", "")) or None,
-        "payload": payload,
-    }
-    return Passage(**{**fields, **changed})
 
 
 def _metadata(fields: Mapping[str, Any]) -> Metadata:

@@ -1,9 +1,19 @@
-"""Picture files: one passage, with the pixels as the model sees them and the facts of the EXIF."""
+"""Picture files: one passage, with the pixels as the model sees them, and when, where and with what
+the photograph was taken, as far as its EXIF and XMP can be believed.
+
+Exif 2.32 (CIPA DC-008), tables 4, 8 and 15.
+"""
 
 import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
-from PIL.Image import Image, Resampling
+from PIL import Image
 
 from seesay.data.decoding import (
     SUFFIXES,
@@ -17,7 +27,8 @@ from seesay.data.encodings import decode_text
 from seesay.data.squares import square
 from seesay.errors import DataError, ImageError, MissingExtraError
 from seesay.search.catalog.drafts import FINGERPRINT_SIDE
-from seesay.search.reading.exif import details
+from seesay.search.catalog.metadata import Value
+from seesay.search.reading.dates import read_day
 from seesay.search.reading.files import FileData, ReadLimits, RefusedError, millions
 from seesay.search.reading.messages import FileContent, FileReader, Passage, ReadSettings
 from seesay.text import Text
@@ -58,10 +69,14 @@ def read_picture(file: FileData, settings: ReadSettings, decode_pixels: bool) ->
         raise RefusedError("decode", reason) from None
 
 
-def fingerprint(image: Image) -> bytes:
+def fingerprint(image: Image.Image) -> bytes:
     """See `Fingerprints`. The mean of each field hardly depends on the size at which the picture
     was decoded."""
-    return image.resize((FINGERPRINT_SIDE, FINGERPRINT_SIDE), Resampling.BOX).convert("L").tobytes()
+    return (
+        image.resize((FINGERPRINT_SIDE, FINGERPRINT_SIDE), Image.Resampling.BOX)
+        .convert("L")
+        .tobytes()
+    )
 
 
 def _decode_limits(limits: ReadLimits) -> DecodeLimits:
@@ -73,7 +88,7 @@ def _decode_limits(limits: ReadLimits) -> DecodeLimits:
     )
 
 
-def _refuse_large(header: Image, target: int | None, limits: DecodeLimits) -> None:
+def _refuse_large(header: Image.Image, target: int | None, limits: DecodeLimits) -> None:
     """As `decode` does, with the option that lets the picture through."""
     width, height = header.size
     if target is not None:
@@ -109,6 +124,102 @@ def is_picture(data: bytes) -> bool:
     except ImageError:
         return False
     return True
+
+
+_MAKE, _MODEL, _CHANGED, _TAKEN, _DIGITISED = 271, 272, 306, 36867, 36868
+_EXIF, _GPS = 0x8769, 0x8825
+_LATITUDE, _LONGITUDE = (1, 2, "S", 90.0), (3, 4, "W", 180.0)
+_FIRST_PHOTOGRAPH = 1826
+_LONGEST = 80
+_EXIF_LENGTH = len("2021:05:04 10:11:12")
+_MOST_XMP = 1 << 18
+# The same three dates in XMP, each as an attribute or as an element (Guidelines for Handling Image
+# Metadata 2.0 of the Metadata Working Group, 5.3).
+_XMP = tuple(
+    re.compile(rf"""\b(?:{names})(?:\s*=\s*["']([^"'<>]{{4,64}})["']|\s*>\s*([^<>]{{4,64}})<)""")
+    for names in (
+        "exif:DateTimeOriginal|photoshop:DateCreated",
+        "exif:DateTimeDigitized|xmp:CreateDate|xap:CreateDate",
+        "xmp:ModifyDate|xap:ModifyDate|tiff:DateTime",
+    )
+)
+
+
+def details(image: Image.Image) -> dict[str, Value]:
+    """`date`, `camera`, `latitude` and `longitude`, where they are there and make sense."""
+    found: dict[str, Value | None] = {}
+    tags = _directory(lambda: image.getexif())
+    inner = _directory(lambda: image.getexif().get_ifd(_EXIF))
+    places = _directory(lambda: image.getexif().get_ifd(_GPS))
+    found["date"] = _date(tags, inner, _xmp(image))
+    found["camera"] = _camera(_text(tags.get(_MAKE)), _text(tags.get(_MODEL)))
+    latitude, longitude = _angle(places, *_LATITUDE), _angle(places, *_LONGITUDE)
+    # A receiver without a fix writes zeros: no photograph is lost that is not in the Gulf of Guinea
+    if latitude is not None and longitude is not None and (latitude or longitude):
+        found |= {"latitude": latitude, "longitude": longitude}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _directory(read: Any) -> Mapping[int, Any]:
+    with suppress(Exception):  # EXIF is written by anything: its readers fail in every way
+        return dict(read())
+    return {}
+
+
+def _text(value: object) -> str:
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+    if not isinstance(text, str):
+        return ""
+    clean = "".join(c if c.isprintable() else " " for c in text.split("\0")[0])
+    return " ".join(clean.split())[:_LONGEST]
+
+
+def _camera(make: str, model: str) -> str | None:
+    """Maker and model; the maker once, since models often begin with it."""
+    first = make.split(" ")[0].lower()
+    if not first or model.lower().startswith(first):
+        return model or make or None
+    return f"{make} {model}".strip()
+
+
+def _date(exif: Mapping[int, Any], inner: Mapping[int, Any], xmp: str) -> datetime | None:
+    """When the picture was taken, else scanned, else changed, in the local time of the camera.
+    Cameras without a battery write zeros or 1970."""
+    places: Sequence[tuple[Mapping[int, Any], int]] = (
+        (inner, _TAKEN),
+        (inner, _DIGITISED),
+        (exif, _CHANGED),
+    )
+    for (directory, tag), names in zip(places, _XMP, strict=True):
+        written = (found[1] or found[2] for found in names.finditer(xmp))
+        for text in (_text(directory.get(tag)), *written):
+            # Some programs go on after the seconds with something of their own.
+            date = read_day(text) or read_day(text[:_EXIF_LENGTH])
+            if date is not None and _FIRST_PHOTOGRAPH <= date.year < 2200:
+                return date
+    return None
+
+
+def _xmp(image: Image.Image) -> str:
+    """The XMP of a picture, up to a limit."""
+    packet = image.info.get("xmp", b"")
+    raw = packet.encode(errors="replace") if isinstance(packet, str) else packet
+    return raw[:_MOST_XMP].decode(errors="replace") if isinstance(raw, bytes) else ""
+
+
+def _angle(
+    places: Mapping[int, Any], side_tag: int, tag: int, negative: str, most: float
+) -> float | None:
+    """Degrees from degrees, minutes and seconds."""
+    with suppress(TypeError, ValueError, ZeroDivisionError, OverflowError):
+        parts = [float(part) for part in places[tag]] if tag in places else []
+        if not 1 <= len(parts) <= 3:
+            return None
+        degrees = sum(part / 60**power for power, part in enumerate(parts))
+        if math.isfinite(degrees) and min(parts) >= 0 and degrees <= most:
+            side = _text(places.get(side_tag)).upper()
+            return round(-degrees if side.startswith(negative) else degrees, 6)
+    return None
 
 
 READER = FileReader(

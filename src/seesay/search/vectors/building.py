@@ -15,9 +15,8 @@ from jaxtyping import Int
 
 from seesay.errors import CollectionError, MissingExtraError
 from seesay.search.catalog.drafts import Modality
-from seesay.search.catalog.ledger import START, Position
 from seesay.search.catalog.lock import WriterLock
-from seesay.search.catalog.store import Store
+from seesay.search.catalog.store import START, Position, Store
 from seesay.search.catalog.vectors import HALF, EmbeddingSpace
 from seesay.search.vectors.engine import (
     Batch,

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Int
 
 from seesay.errors import SeesayError
 from seesay.search.catalog.filters import Operator
-from seesay.search.catalog.ledger import Position
+from seesay.search.catalog.store import Position
 from seesay.search.vectors.pushdown import Expression, FilterColumns
 from seesay.search.vectors.rows import Allowed, Rows, ScoredRows, StoredRows
 from seesay.text import Text

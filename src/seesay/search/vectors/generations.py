@@ -7,7 +7,6 @@ opens without any of this.
 """
 
 import json
-import os
 import re
 import secrets
 import shutil
@@ -21,13 +20,15 @@ from typing import Any
 
 import numpy as np
 
+from seesay.data.files import sync
 from seesay.search.catalog.drafts import Modality
-from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.store import Store
+from seesay.search.catalog.store import Position, Store
 from seesay.search.catalog.vectors import HALF, EmbeddingSpace
 from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError
 from seesay.text import Text
 
+INDEXES = "indexes"
+"""The folder of a collection with all of its vector indexes."""
 FORMAT = 2  # 1 had no token, so nothing tells which history it was built from
 ROWS, UNITS, MANIFEST = "rows.npy", "units.npy", "manifest.json"
 HELD = "held"  # in the notes: the engine holds the vectors
@@ -116,7 +117,7 @@ class Generation:
 
 def index_folder(store: Store, space: EmbeddingSpace, modality: Modality) -> Path:
     """The folder of the generations of one vector index."""
-    return store.folder / "indexes" / f"{space.key}-{modality}"
+    return store.folder / INDEXES / f"{space.key}-{modality}"
 
 
 def server_prefix(store: Store, space: EmbeddingSpace, modality: Modality) -> str:
@@ -164,17 +165,6 @@ def _names(notes: Mapping[str, Any]) -> set[str]:
     """The files of a generation but its manifest."""
     own = map(str, notes.get("files") or ())  # a damaged manifest may hold anything
     return {UNITS, *(() if notes.get(HELD) is True else (ROWS,)), *own}
-
-
-def sync(path: Path) -> None:
-    """Force a file, or the names in a folder, to the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows has no such thing
-    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def newest(index: Path) -> int:

@@ -15,7 +15,7 @@ from jaxtyping import Float32
 
 from seesay.errors import MissingExtraError
 from seesay.search.catalog.filters import Operator
-from seesay.search.catalog.ledger import START, Position
+from seesay.search.catalog.store import START, Position
 from seesay.search.vectors.engine import (
     Batch,
     CandidateIndex,

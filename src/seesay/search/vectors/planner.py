@@ -17,8 +17,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.filters import Filter
-from seesay.search.catalog.ledger import START, Position
-from seesay.search.catalog.store import Store
+from seesay.search.catalog.store import START, Position, Store
 from seesay.search.catalog.vectors import HALF, EmbeddingSpace
 from seesay.search.vectors.engine import IndexDamagedError, OpenIndex
 from seesay.search.vectors.generations import Generation
@@ -155,9 +154,10 @@ class Buffer:
         for units, vectors in pages:
             end = size + len(units)
             if end > len(self._units):
-                room = max(2 * len(self._units), end)
-                self._vectors = _grown(self._vectors, room)
-                self._units = _grown(self._units, room)
+                room = max(len(self._units), end - len(self._units))  # twice as much, or more
+                more = np.empty((room, self._vectors.shape[1]), HALF)
+                self._vectors = np.concatenate([self._vectors, more])
+                self._units = np.concatenate([self._units, np.empty(room, np.int64)])
             self._vectors[size:end] = vectors.astype(HALF)
             self._units[size:end] = units
             size = end
@@ -176,12 +176,6 @@ def described_since(
         (space.id, modality, seq),
     )
     return np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
-
-
-def _grown(array: np.ndarray, size: int) -> np.ndarray:
-    larger = np.empty((size, *array.shape[1:]), array.dtype)
-    larger[: len(array)] = array
-    return larger
 
 
 @dataclass(frozen=True, kw_only=True)

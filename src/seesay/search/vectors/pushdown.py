@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
-from seesay.search.catalog.database import ANY_OF, Database, as_list
+from seesay.search.catalog.database import ANY_OF, Database, as_list, text_to_path
 from seesay.search.catalog.filters import (
     FACTS,
     All,
@@ -30,7 +30,6 @@ from seesay.search.catalog.filters import (
     spelled,
 )
 from seesay.search.catalog.metadata import DATE_KEY, READABLE, type_of
-from seesay.search.catalog.paths import text_to_path
 
 EVERY = "*"
 OPERATORS: frozenset[Operator] = frozenset(("=", "in", "<", "<=", ">", ">=", "under", "exists"))

@@ -60,12 +60,15 @@ class Allowed:
         return np.flatnonzero(self.mask)
 
 
+@dataclass(eq=False)
 class Rows:
     """Unit vectors by row number. Any number of threads may use them at once."""
 
-    def __init__(self, vectors: Float16[np.ndarray, "rows embed"]) -> None:
-        self.vectors = vectors
-        self._codes = vectors.view(np.uint8)
+    vectors: Float16[np.ndarray, "rows embed"]
+
+    @cached_property
+    def _codes(self) -> UInt8[np.ndarray, "rows bytes"]:
+        return self.vectors.view(np.uint8)
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -15,8 +15,7 @@ from seesay.errors import CollectionBusyError, CollectionError, ConfigError, Mis
 from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.filter_masks import FilterMasks
 from seesay.search.catalog.filters import Filter, Operator
-from seesay.search.catalog.ledger import Position
-from seesay.search.catalog.store import Store
+from seesay.search.catalog.store import Position, Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.checking.findings import Finding
 from seesay.search.vectors import building, generations
@@ -78,16 +77,14 @@ class VectorIndex:
         modality: Modality,
         *,
         engines: EngineOf = engine_of,
-        columns: FilterMasks | None = None,
     ) -> None:
-        """`engines` makes the engine that built an index from its name. `columns` may be shared by
-        the indexes of one thread."""
+        """`engines` makes the engine that built an index from its name."""
         self.space = space
         self.modality: Modality = modality
         self.folder = generations.index_folder(store, space, modality)
         self._store = store
         self._engines = engines
-        self._columns = columns or FilterMasks(store.database)
+        self._masks: FilterMasks | None = None  # until a filter is asked for
         self._mutex = threading.Lock()
         self._view: View | None = None
         self._stamp = 0
@@ -116,10 +113,11 @@ class VectorIndex:
 
     def _answer(self, view: View, question: Question, filter: Filter | None) -> Ranking:
         with self._mutex:
-            units = None if filter is None else self._columns.mask(filter)
-            expression = None
-            if filter is not None and view.is_held:
-                expression = pushed_down(filter, self._operators)
+            units = expression = None
+            if filter is not None:
+                self._masks = self._masks or FilterMasks(self._store.database)
+                units = self._masks.mask(filter)
+                expression = pushed_down(filter, self._operators) if view.is_held else None
             base = view.base.allowed(filter, units, expression)
             recent = view.recent.allowed(filter, units)
         ranking = answer(view, question, (base, recent))
@@ -264,12 +262,15 @@ class VectorIndex:
             view = view.followed(*where, position) if view and known else None
             if view is None:
                 self._release()
-                view = self._newest().followed(*where, position)
+                view = (self._newest() if stamp else View.empty(self.space.dim)).followed(
+                    *where, position
+                )
             if view is None:
                 view = replace(View.empty(self.space.dim), problem=building.OUTDATED)
                 view = view.followed(*where, position)
             assert view is not None  # an empty view can always follow
-            self._columns.follow(position)
+            if self._masks is not None:
+                self._masks.follow(position)
             self._view, self._stamp = view, stamp
         return view
 

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from seesay.errors import ConfigError
@@ -70,5 +70,5 @@ def fill(template: str, name: str) -> str:
 
 @cache
 def _read(language: Language) -> dict[str, Any]:
-    text = (files(__name__) / f"{language}.toml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name(f"prompts-{language}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)

@@ -15,10 +15,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import Unigram
 
 from seesay.data.model_files import MIB, read_bytes
-from seesay.data.tokenizers.limits import MOST_TOKENS, check_charsmap
 from seesay.errors import WeightsError
 from seesay.text import Text
 
+MOST_TOKENS = 1_000_000
 _MOST_BYTES = 16 * MIB  # multilingual T5's 250,000 pieces take 4 MB
 _UNIGRAM = 1  # trainer_spec.model_type; 2 is BPE
 _CONTROL = 3  # pieces.type
@@ -59,6 +59,13 @@ def unigram(path: Path) -> Tokenizer:
         single="$A </s>", pair=None, special_tokens=[("</s>", backend.token_to_id("</s>"))]
     )
     return backend
+
+
+def check_charsmap(charsmap: bytes) -> None:
+    """Raises ValueError where a SentencePiece charsmap, a table behind its size, is cut short."""
+    size = int.from_bytes(charsmap[:4], "little")
+    if len(charsmap) < 4 or size % 4 or size > len(charsmap) - 4:
+        raise ValueError("its charsmap is not whole")
 
 
 def _normalizer(spec: dict[int, list[Field]]) -> normalizers.Sequence:

@@ -22,8 +22,7 @@ from jaxtyping import Int
 from tokenizers import Regex, normalizers
 from tokenizers import Tokenizer as Backend
 
-from seesay.data.tokenizers.limits import library_errors
-from seesay.data.tokenizers.vocabularies import read_vocabulary, special_ids
+from seesay.data.vocabularies import library_errors, read_vocabulary, special_ids
 from seesay.errors import ConfigError, DataError
 from seesay.text import Text
 
@@ -99,6 +98,7 @@ class Tokenizer:
         self._backend.no_truncation()
         self._backend.encode_special_tokens = True
         self._file_normalizer = backend.normalizer
+        self.vocab_size = backend.get_vocab_size()
         self._backend.normalizer = _cleaner(config.clean, backend.normalizer)
         self.prefix, self.suffix = special_ids(backend)
         if not config.end_mark:
@@ -114,11 +114,6 @@ class Tokenizer:
                     "殊词元后放不下文本；应为文本塔构建时的上下文长度；请改用该值",
                 )
             )
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of ids, special and added tokens included."""
-        return self._backend.get_vocab_size()
 
     @property
     def largest_id(self) -> int:
@@ -166,7 +161,15 @@ class Tokenizer:
 
     def _contents(self, texts: Sequence[str]) -> list[list[Sequence[int]]]:
         """For every text its windows' ids, without special tokens."""
-        cleaned = [self._text(text) for text in _checked(texts)]
+        if isinstance(texts, str):
+            raise DataError(
+                Text(
+                    f"texts is the one text {texts[:40]!r}; expected a list of texts. Write "
+                    "[text].",
+                    f"texts 是一段文本 {texts[:40]!r}；应为文本的列表；请写成 [text]",
+                )
+            )
+        cleaned = [self._text(text) for text in texts]
         with library_errors("the tokenizer"):
             encodings = self._backend.encode_batch_fast(cleaned, add_special_tokens=False)
         return [
@@ -228,17 +231,6 @@ def _canonical(text: str) -> str:
     transformers' SiglipTokenizer differs in one sign: it deletes "_" and so joins the words."""
     text = text.replace("_", " ").lower().translate(str.maketrans("", "", string.punctuation))
     return re.sub(r"\s+", " ", text).strip()
-
-
-def _checked(texts: Sequence[str]) -> Sequence[str]:
-    if isinstance(texts, str):
-        raise DataError(
-            Text(
-                f"texts is the one text {texts[:40]!r}; expected a list of texts. Write [text].",
-                f"texts 是一段文本 {texts[:40]!r}；应为文本的列表；请写成 [text]",
-            )
-        )
-    return texts
 
 
 Offsets = Sequence[tuple[int, int]]

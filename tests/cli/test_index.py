@@ -61,12 +61,12 @@ def test_objects_are_looked_for_counted_and_found(indexed, capsys, language):
     told = {"en": "· searched for objects 1 ·", "zh": "· 已检测物体 1 ·"}
     assert told[language] in capsys.readouterr().out
     assert run(["search", "狗", "--where", "object=dog", "--paths"]) == 0
-    assert "photos/red.png" in capsys.readouterr().out.splitlines()
+    assert any(path.endswith("red.png") for path in capsys.readouterr().out.splitlines())
 
 
 def test_a_file_that_is_no_detector_is_refused_in_both_languages(indexed, capsys, language):
     (indexed / "no.onnx").write_bytes(b"nothing")
-    assert run(["index", "photos", "--detect", "no.onnx"]) == 1
+    assert run(["index", "photos", "--detect", "no.onnx"]) == 2
     told = {"en": "is damaged, or no ONNX file", "zh": "已损坏，或不是 ONNX 文件"}
     assert told[language] in capsys.readouterr().err
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from made_collections import read_only
+from made_detectors import write_colour_detector
 from seesay.cli.main import run
 from seesay.search.collection import Collection
 from seesay.text import Text
@@ -50,6 +51,26 @@ def test_a_folder_without_anything_to_read_is_told(place, model, capsys, languag
     (place / "empty").mkdir()
     assert run(["index", "empty", "--model", model]) == 0
     told = {"en": "found nothing to index; expected pictures", "zh": "没有找到可收录的文件"}
+    assert told[language] in capsys.readouterr().err
+
+
+def test_objects_are_looked_for_counted_and_found(indexed, capsys, language):
+    file = str(write_colour_detector(indexed / "colours.onnx"))
+    for count in (4, 0):
+        assert run(["index", "--detect", file, "--json"]) == 0
+        assert counts(capsys)["detected"] == count
+    Image.new("RGB", (64, 64), (255, 0, 0)).save(indexed / "photos" / "red.png")
+    assert run(["index", "photos", "--detect", file]) == 0
+    told = {"en": "· searched for objects 1 ·", "zh": "· 已检测物体 1 ·"}
+    assert told[language] in capsys.readouterr().out
+    assert run(["search", "狗", "--where", "object=dog", "--paths"]) == 0
+    assert any(path.endswith("red.png") for path in capsys.readouterr().out.splitlines())
+
+
+def test_a_file_that_is_no_detector_is_refused_in_both_languages(indexed, capsys, language):
+    (indexed / "no.onnx").write_bytes(b"nothing")
+    assert run(["index", "photos", "--detect", "no.onnx"]) == 2
+    told = {"en": "is damaged, or no ONNX file", "zh": "已损坏，或不是 ONNX 文件"}
     assert told[language] in capsys.readouterr().err
 
 

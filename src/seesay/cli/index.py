@@ -80,6 +80,16 @@ Prune = Annotated[
         ),
     ),
 ]
+Detect = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help=say(
+            "Look for objects in pictures with this YOLOX file (.onnx), and annotate them.",
+            "用这个 YOLOX 文件（.onnx）检测图片里的物体，并记为标注。",
+        ),
+    ),
+]
 
 
 def index(
@@ -92,6 +102,7 @@ def index(
     urls: Urls = False,
     keep_missing: KeepMissing = False,
     prune: Prune = False,
+    detect: Detect = None,
     max_pixels: MaxPixels = None,
     max_file_size: MaxFileSize = None,
     seconds: Seconds = None,
@@ -102,7 +113,7 @@ def index(
     from seesay.search.indexing.options import IndexOptions
 
     limits = read_limits(max_pixels, max_file_size, seconds)
-    if model is not None and not paths:
+    if model is not None and not paths and detect is None:
         switch(collection, model, device, limits=limits, as_json=json)
         return
     options = IndexOptions(
@@ -111,6 +122,7 @@ def index(
         urls=urls,
         delete_missing=not keep_missing,
         prune=prune,
+        detect=detect,
         limits=limits,
     )
     with started(collection, paths or [], model=model, device=device) as here:
@@ -181,6 +193,7 @@ def summary(report: "IndexReport") -> str:
         (say("indexed", "已收录"), report.added + report.updated, True),
         (say("moved", "已移动"), report.moved, False),
         (say("removed", "已移除"), report.removed, False),
+        (say("searched for objects", "已检测物体"), report.detected, False),
         (say("refilled", "已补算"), report.refilled, False),
         (say("unchanged", "未变"), report.unchanged, True),
         (say("links", "链接"), report.links, False),
@@ -336,6 +349,7 @@ def watch(
     paths: Watched = None,
     collection: Collection = None,
     device: Device = None,
+    detect: Detect = None,
     max_pixels: MaxPixels = None,
     max_file_size: MaxFileSize = None,
     seconds: Seconds = None,
@@ -346,7 +360,7 @@ def watch(
     from seesay.search.indexing.options import IndexOptions
     from seesay.search.plain import to_plain
 
-    options = IndexOptions(limits=read_limits(max_pixels, max_file_size, seconds))
+    options = IndexOptions(detect=detect, limits=read_limits(max_pixels, max_file_size, seconds))
     with started(collection, paths or [], device=device) as here:
         warn(say("watching; Ctrl-C ends it", "正在留意变化；按 Ctrl-C 结束"))
         here.watch(

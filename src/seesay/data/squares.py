@@ -1,4 +1,4 @@
-"""A picture of any shape -> the square, or the strip of patches, that an image tower sees.
+"""A picture of any shape -> the square, or the strip of patches, that a model sees.
 
 Without torch, so that a process that only decodes pictures starts at once and stays small.
 Sources: as in `seesay.data.images`.
@@ -14,6 +14,7 @@ from seesay.errors import ConfigError
 from seesay.text import Text
 
 _LONGEST = 16  # long side over short side, beyond which only the square itself is computed
+_GREY = (114, 114, 114)  # what YOLOX fills the rest of a letterbox with (data_augment.preproc)
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -34,15 +35,16 @@ class ImageTransformConfig:
 
     size: int = 224
     """Side of the square that the image tower sees, in pixels."""
-    resize: Literal["shortest", "squash", "patches"] = "shortest"
-    """Bring the shorter side to `size` and keep the shape, press both sides to `size`, or keep the
-    shape and cut at most `patches` patches (SigLIP 2 NaFlex)."""
+    resize: Literal["shortest", "squash", "patches", "letterbox"] = "shortest"
+    """Bring the shorter side to `size` and keep the shape, press both sides to `size`, keep the
+    shape and cut at most `patches` patches (SigLIP 2 NaFlex), or bring the longer side to `size`
+    and fill the square with grey on the right or below (YOLOX)."""
     patch: int = 16
     """Side of a patch, in pixels; used when resize is "patches"."""
     patches: int = 256
     """Most patches; used when resize is "patches"."""
     crop: bool = True
-    """Cut the centre square out after resizing; needed with "shortest", no effect on "squash"."""
+    """Cut the centre square out after resizing; needed with "shortest", no effect on others."""
     crop_rounding: Literal["down", "half_even"] = "down"
     """Where the square begins when the margin is odd: transformers rounds down, torchvision (so
     OpenAI's code, open_clip and cn_clip) to the even neighbour, which is one pixel further when
@@ -65,12 +67,13 @@ class ImageTransformConfig:
                     f"size={self.size} 不剩任何像素；应至少为 1；请填图像塔的输入大小",
                 )
             )
-        if self.resize not in ("shortest", "squash", "patches"):
+        if self.resize not in ("shortest", "squash", "patches", "letterbox"):
             raise ConfigError(
                 Text(
                     f"resize={self.resize!r} is not known, expected shortest or squash or "
-                    "patches: choose one",
-                    f"resize={self.resize!r} 无法识别；应为 shortest、squash 或 patches；请选一个",
+                    "patches or letterbox: choose one",
+                    f"resize={self.resize!r} 无法识别；应为 shortest、squash、patches 或 "
+                    "letterbox；请选一个",
                 )
             )
         if self.resize == "patches" and not (
@@ -164,10 +167,21 @@ def _strip(image: Image.Image, config: ImageTransformConfig) -> Image.Image:
     return Image.fromarray(result)
 
 
+def _letterbox(image: Image.Image, config: ImageTransformConfig) -> Image.Image:
+    """The whole picture in the upper left corner."""
+    long = max(image.size)
+    width, height = (max(1, side * config.size // long) for side in image.size)
+    result = Image.new("RGB", (config.size, config.size), _GREY)
+    result.paste(image.resize((width, height), INTERPOLATIONS[config.interpolation]), (0, 0))
+    return result
+
+
 def square(image: Image.Image, config: ImageTransformConfig) -> Image.Image:
     """Resized and cropped to `config.shape`; the picture is RGB."""
     if config.resize == "patches":
         return _strip(image, config)
+    if config.resize == "letterbox":
+        return _letterbox(image, config)
     width, height = _resized(image, config)
     left, top = _margin(width, config), _margin(height, config)
     side, interpolation = config.size, INTERPOLATIONS[config.interpolation]

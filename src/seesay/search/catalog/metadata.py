@@ -23,6 +23,7 @@ Metadata = Mapping[str, Value | Sequence[Value]]
 ValueType = Literal["text", "number", "date"]
 RESERVED = ("file.", "unit.")  # what filters call the facts that every file and passage has
 DATE_KEY = "date"  # of the day a picture was taken: the one key that holds dates alone
+OBJECT_KEY = "object"  # of what is seen in a picture: searches by words find these values
 MOST_KEYS = 10_000  # in a collection
 MOST_KEY, MOST_TEXT, MOST_VALUES = 256, 32_768, 1000  # characters; values of one key of a passage
 

@@ -21,7 +21,14 @@ from seesay.search.catalog.drafts import (
     Place,
 )
 from seesay.search.catalog.keywords import KeywordIndex
-from seesay.search.catalog.metadata import Metadata, MetadataTable, sound
+from seesay.search.catalog.metadata import (
+    OBJECT_KEY,
+    READABLE,
+    Metadata,
+    MetadataTable,
+    read,
+    sound,
+)
 
 _COLUMNS = "id, item, position, kind, modality, locator, text"
 
@@ -148,8 +155,9 @@ class Passages:
             rows,
         )
         self._metadata.put(ids, [passage.metadata for passage in flat])
-        if any(passage.text for passage in flat):
-            self._keywords.put(ids, [passage.text or "" for passage in flat])
+        words = [_words(one.text, _object_names(one.metadata)) for one in flat]
+        if any(words):
+            self._keywords.put(ids, words)
         self._fingerprints.put(
             {n: u.fingerprint for n, u in zip(ids, flat, strict=True) if u.fingerprint}
         )
@@ -181,20 +189,32 @@ class Passages:
     def describe(
         self, passage: int, *, text: str | None = None, metadata: Metadata | None = None
     ) -> None:
-        """Replace what is known of a passage: its text with its keywords, or its metadata, or both.
-        What is None stays; an empty text takes the text away. Metadata that cannot be held is left
-        out."""
+        """Replace what is known of a passage: its text, or its metadata, or both, with its
+        keywords. What is None stays; an empty text takes the text away. Metadata that cannot be
+        held is left out."""
         seq = self._database.change.seq
+        objects = now = self._objects(passage)
         if text is not None:
             self._database.run(
                 "UPDATE units SET text = nullif(?, '') WHERE id = ?", (path_to_text(text), passage)
             )
-            self._keywords.remove([passage])
-            self._keywords.put([passage], [text])
         if metadata is not None:
+            values = sound(metadata)
+            now = _object_names(values)
             self._metadata.remove([passage])
-            self._metadata.put([passage], [sound(metadata)])
+            self._metadata.put([passage], [values])
+        if text is not None or now != objects:
+            known = self.get([passage])[0].text if text is None else text
+            self._keywords.remove([passage])
+            self._keywords.put([passage], [_words(known, now)])
         self._database.run("UPDATE units SET seq = ? WHERE id = ?", (seq, passage))
+
+    def index_words(self, passages: Iterable[int]) -> None:
+        """Put passages that are not in the keyword index into it."""
+        some = self.get(passages)
+        metadata = self._metadata.get(one.id for one in some)
+        texts = [_words(one.text, _object_names(metadata[one.id])) for one in some]
+        self._keywords.put([one.id for one in some], texts)
 
     def touch_files(self, files: Iterable[int]) -> None:
         """Note that what is known of the passages of these files has changed."""
@@ -202,6 +222,15 @@ class Passages:
             f"UPDATE units SET seq = ? WHERE item IN {ANY_OF}",
             (self._database.change.seq, as_list(files)),
         )
+
+    def _objects(self, passage: int) -> list[str]:
+        rows = self._database.rows(
+            f"SELECT {READABLE.format('m.value')} FROM metadata m"
+            " JOIN metadata_keys k ON k.id = m.key"
+            " WHERE m.unit = ? AND k.name = ? AND k.type = 'text' ORDER BY m.value",
+            (passage, OBJECT_KEY),
+        )
+        return [str(read("text", value)) for (value,) in rows]
 
     def _select(self, condition: str, *values: object) -> list[Passage]:
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM units WHERE {condition}", values)
@@ -218,3 +247,15 @@ class Passages:
             )
             for number, file, position, kind, modality, place, text in rows
         ]
+
+
+def _object_names(metadata: Metadata) -> list[str]:
+    """What is seen in a picture: searches by words find it by these names, too."""
+    values = metadata.get(OBJECT_KEY, ())
+    some = (values,) if isinstance(values, str) or not isinstance(values, Sequence) else values
+    return [value for value in some if isinstance(value, str)]
+
+
+def _words(text: str | None, objects: Sequence[str]) -> str:
+    """What a passage is found by in the keyword index."""
+    return "\n".join(filter(None, (text, *objects)))

@@ -117,10 +117,7 @@ def mend(store: Store) -> int:
             store.vectors.remove(space.id, wrong)
         passages = [passage for (passage,) in store.database.rows(WITHOUT_KEYWORDS)]
         for start in range(0, len(passages), _AT_ONCE):
-            some = store.passages.get(passages[start : start + _AT_ONCE])
-            store.keywords.put(
-                [passage.id for passage in some], [passage.text or "" for passage in some]
-            )
+            store.passages.index_words(passages[start : start + _AT_ONCE])
         _mend_metadata(store)
         store.annotations.set_undescribed(list(misdescribed(store)))
         return change.rows

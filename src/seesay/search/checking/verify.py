@@ -27,6 +27,7 @@ from seesay.search.catalog.schema import CHECKED, DEFINITIONS, new_definitions
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import HALF, NORM_TOLERANCE, EmbeddingSpace
 from seesay.search.checking.findings import Finding
+from seesay.search.indexing.objects import BOX_KEY
 from seesay.search.indexing.read import reading_processes
 from seesay.search.indexing.tables import rows_by_path
 from seesay.search.indexing.walk import is_as_stored
@@ -35,9 +36,10 @@ from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
 from seesay.text import Text
 
 INTEGRITY = "INSERT INTO keywords (keywords) VALUES ('integrity-check')"
-# Every text is found by its words, so that each needs a row there.
+# Every text is found by its words, and a picture by the names of its objects: each needs a row.
 WITHOUT_KEYWORDS = (
-    "SELECT id FROM units WHERE coalesce(text, '') != ''"
+    "SELECT id FROM units WHERE (coalesce(text, '') != '' OR id IN (SELECT m.unit FROM metadata m"
+    f" JOIN metadata_keys k ON k.id = m.key WHERE k.name = '{BOX_KEY}'))"
     " AND id NOT IN (SELECT id FROM keywords_content)"
 )
 WITHOUT_UNIT = "SELECT id FROM keywords_content WHERE id NOT IN (SELECT id FROM units)"

@@ -11,6 +11,7 @@ from socket import gethostname
 from threading import Event, Thread
 
 from seesay.errors import CollectionError
+from seesay.inference.detector import Detector, load_detector
 from seesay.inference.embedder import Embedder
 from seesay.search.catalog.database import path_to_text
 from seesay.search.catalog.files import File, Quarantined
@@ -20,6 +21,7 @@ from seesay.search.indexing.captions import describe
 from seesay.search.indexing.commit import Writer
 from seesay.search.indexing.embed import embed_files, embedding_space_of
 from seesay.search.indexing.fill import Filler, keep_up
+from seesay.search.indexing.objects import detect_objects
 from seesay.search.indexing.options import (
     IndexOptions,
     IndexProgress,
@@ -38,7 +40,7 @@ from seesay.text import Text
 OnProgress = Callable[[IndexProgress], None]
 _COUNTS = (
     *("added", "updated", "moved", "unchanged", "removed", "failed", "skipped"),
-    *("links", "images", "texts", "reused"),
+    *("links", "images", "texts", "reused", "detected"),
 )
 _AT_ONCE = 256  # files that are looked up together
 _LIMITED = ("size", "time", "memory")  # stages at which larger limits may help
@@ -60,7 +62,8 @@ def index(
     Ctrl-C, or setting `stop`, ends it after what is at hand has been stored.
 
     Raises CollectionError where the collection cannot be written, is searched with another model,
-    or where an address is given and `options.urls` does not allow that.
+    or where an address is given and `options.urls` does not allow that; WeightsError for a detector
+    that is none.
     """
     options = options or IndexOptions()
     places = list(dict.fromkeys(absolute(root) for root in roots))
@@ -71,6 +74,7 @@ def index(
     space = embedding_space_of(store, embedder)
     if not space.active and (active := store.spaces.active()):
         raise _another_model(store, space, active)
+    detector = None if options.detect is None else load_detector(options.detect)
     settings = ReadSettings(
         transform=embedder.transform_config,
         reduce_large=embedder.reduce_large,
@@ -91,6 +95,7 @@ def index(
             processes=processes,
             stopping=stopping,
             on_progress=on_progress,
+            detector=detector,
         )
         return run()
 
@@ -107,6 +112,7 @@ class _Run:
     processes: ReadingProcesses
     stopping: Event
     on_progress: OnProgress | None
+    detector: Detector | None
     state: RunState = field(init=False)
     began: float = field(default_factory=time.monotonic)
     total: int | None = None
@@ -167,6 +173,15 @@ class _Run:
         describe(
             self.store, self.embedder, self.space, run=self.state.number, stopping=self.stopping
         )
+        if self.detector is not None:
+            self.state.counts["detected"] = detect_objects(
+                self.store,
+                self.detector,
+                self.options,
+                run=self.state.number,
+                stopping=self.stopping,
+                tell=self._tell_of,
+            )
         return kept
 
     def _take_in_tables(self) -> None:
@@ -225,12 +240,16 @@ class _Run:
         self.total = count_files(self.places, self.options.recursive, self.stopping.is_set)
 
     def _tell(self) -> None:
+        done = self.state.done
+        self._tell_of(done, None if self.total is None else max(self.total, done))
+
+    def _tell_of(self, done: int, total: int | None) -> None:
         if self.on_progress is None:
             return
-        done, counts = self.state.done, self.state.counts
+        counts = self.state.counts
         progress = IndexProgress(
             done=done,
-            total=None if self.total is None else max(self.total, done),
+            total=total,
             failed=counts["failed"],
             unchanged=counts["unchanged"],
             seconds=time.monotonic() - self.began,

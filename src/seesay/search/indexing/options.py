@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from seesay.errors import ConfigError
 from seesay.search.reading.files import ReadLimits
@@ -30,6 +31,9 @@ class IndexOptions:
     """Read nothing outside of these folders, wherever links and tables point; None to read all."""
     retry_failed: bool = False
     """Try files again that could not be read and have not changed since."""
+    detect: str | Path | None = None
+    """A YOLOX file (ONNX) to look for objects with, in every picture of the collection where it has
+    not looked yet; None to leave pictures with what is known of them."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -86,6 +90,8 @@ class IndexReport:
     """Folders given that are not there; what is known below them was kept."""
     empty_roots: tuple[str, ...] = ()
     """Folders given without a single file, though files were known there: kept, unless `prune`."""
+    detected: int = 0
+    """Pictures in which objects were looked for."""
     refilled: int = 0
     """Pictures and pieces of text that were known and had lost their vector, and have one again."""
     left_out: Mapping[str, int] = field(default_factory=dict)

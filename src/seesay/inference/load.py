@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seesay.inference.embedder import Embedder
-from seesay.weights.catalog import BUILT_IN
+from seesay.weights.catalog import BUILT_IN, find
 from seesay.weights.hub import locate
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def load(
     """An Embedder for a catalogued model, a hub repository or a model folder.
 
     `device` is chosen when left out (CUDA, Apple's MPS, processor), and so is `dtype`: bfloat16
-    where the hardware computes in it, float32 elsewhere and for the built-in model. `revision` is a
+    where the hardware computes in it, float32 elsewhere and for built-in models. `revision` is a
     branch, tag or commit of the repository.
 
     Raises UnknownModelError, DownloadError, WeightsError or ConfigError.
@@ -32,7 +32,9 @@ def load(
     chosen = choose_device(device)  # a wrong setting fails before anything is downloaded
     # In bfloat16 the texts of seesay-mini move by a cosine of up to 0.005, and 6 % of captions get
     # another first hit; published models stay within 0.0001.
-    number = choose_dtype(chosen, "float32" if dtype is None and str(name) == BUILT_IN else dtype)
+    entry = find(str(name))
+    built_in = entry is not None and entry.built_in is not None
+    number = choose_dtype(chosen, "float32" if dtype is None and built_in else dtype)
     found = locate(str(name), revision=revision)
     bundle = load_bundle(
         found.folder, image_folder=found.image_folder, name=str(name), revision=found.revision

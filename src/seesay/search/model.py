@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from seesay.errors import CollectionError
-from seesay.inference.embedder import Embedder
+from seesay.inference.embedder import Embedder, require_images
 from seesay.inference.load import load
 from seesay.inference.text_embedder import TextEmbedder, load_texts
 from seesay.search.catalog.store import Store
@@ -70,6 +70,7 @@ class CollectionModel:
         return self.get()
 
     def _check(self, embedder: Embedder | TextEmbedder) -> None:
+        require_images(embedder)
         space = self._store.spaces.active()
         if space is not None and key_of(draft_of(embedder)) != space.key:
             raise _changed(self._store, space, embedder)

@@ -154,8 +154,8 @@ def make_towers(bundle: Bundle[Any], config: HardwareConfig, processes: Processe
         for block in transformer_blocks(model):
             block.forward = partial(compute_twice, block.forward, use_reentrant=False)
     if config.compile:
-        model.image.compile()
-        model.text.compile()
+        for tower in filter(None, (model.image, model.text)):
+            tower.compile()
     towers = family_of(model).step(bundle, autocast)
     scalars = [p for p in (model.log_scale, model.bias) if p is not None]
     return share_model(towers, config.sharing, scalars)
@@ -163,7 +163,7 @@ def make_towers(bundle: Bundle[Any], config: HardwareConfig, processes: Processe
 
 def _freeze_dropout(model: DualEncoder) -> None:
     """Puts frozen towers into evaluation mode, so that they have no dropout."""
-    for tower in (model.image, model.text):
+    for tower in filter(None, (model.image, model.text)):
         if not any(p.requires_grad for p in tower.parameters()):
             tower.eval()
 

@@ -27,7 +27,7 @@ class Towers(nn.Module):
         self._autocast = autocast
         # Convolutions run faster with the channels last; for patches it makes no difference.
         self._last = not isinstance(bundle.config.image, VitConfig)
-        if self._last:
+        if self._last and self.model.image is not None:
             channels_last(self.model.image)
 
     def forward(self, inputs: Mapping[View, Tensor]) -> tuple[Tensor, ...]:

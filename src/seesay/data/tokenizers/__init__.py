@@ -2,10 +2,11 @@
 
 from seesay.data.tokenizers.tokenizer import (
     Clean,
+    Role,
     Tokenizer,
     TokenizerConfig,
     Tokens,
     load_tokenizer,
 )
 
-__all__ = ["Clean", "Tokenizer", "TokenizerConfig", "Tokens", "load_tokenizer"]
+__all__ = ["Clean", "Role", "Tokenizer", "TokenizerConfig", "Tokens", "load_tokenizer"]

@@ -56,6 +56,9 @@ def draft_of(embedder: Embedder | TextEmbedder) -> EmbeddingSpaceDraft:
         del transform["patch"], transform["patches"]
     if texts["end_mark"]:
         del texts["end_mark"]
+    for name in ("query_prefix", "passage_prefix"):
+        if not texts[name]:
+            del texts[name]
     texts["clean"] = _CLEANED_BEFORE.get(texts["clean"], texts["clean"])
     facts = {
         "decode": [_DECODE_RULES, embedder.reduce_large],
@@ -182,7 +185,7 @@ def _encode_images(embedder: Embedder, passages: Sequence[Passage]) -> Vectors:
 
 
 def _encode_texts(embedder: Embedder, passages: Sequence[Passage]) -> Vectors:
-    return embedder.embed_texts([passage.text or "" for passage in passages]).vectors
+    return embedder.embed_texts([one.text or "" for one in passages], role="passage").vectors
 
 
 _ENCODERS: dict[str, Callable[[Embedder, Sequence[Passage]], Vectors]] = {

@@ -30,7 +30,7 @@ TEMPERATURE = 0.01
 """What E5 was trained with (arXiv 2402.05672)."""
 NEVER = -1000.0
 """Score of special tokens, so that "<s>" in a text is spelt out."""
-TILDE, PRIVATE = "～", "\ue000"
+TILDE, PRIVATE = "\uff5e", "\ue000"
 
 TENSORS = {
     "emb.word": "token_embed.weight",

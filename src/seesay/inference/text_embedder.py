@@ -134,8 +134,8 @@ class TextEmbedder:
 
 
 class StoredWeights:
-    """The tensors of a file in float32. What is stored in 8 bits is read whenever it is asked for: a
-    large model answers a query with no more than a matrix of it in memory."""
+    """The tensors of a file in float32. What is stored in 8 bits is read whenever it is asked for:
+    a large model answers a query with no more than a matrix of it in memory."""
 
     def __init__(self, file: Path) -> None:
         self._tensors = safe_open(file, framework="numpy")

@@ -30,9 +30,9 @@ def save_bundle(
     it is complete.
 
     `dtype` is what the weights are stored in; torch.float16 halves the size, and torch.int8 halves
-    it again (see `seesay.weights.quantization`). `run` is the id of the training run that the model comes from. A model that is in `folder` is replaced; with `run`,
-    only that of the same run. Raises ConfigError where anything else is there, DataError where the
-    folder cannot be written.
+    it again (see `seesay.weights.quantization`). `run` is the id of the training run that the model
+    comes from. A model that is in `folder` is replaced; with `run`, only that of the same run.
+    Raises ConfigError where anything else is there, DataError where the folder cannot be written.
     """
     check_replaceable(folder, run)
     described = _description(bundle) | ({"run": run} if run else {})

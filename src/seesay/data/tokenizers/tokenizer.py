@@ -146,8 +146,9 @@ class Tokenizer:
     def encode(self, texts: Sequence[str], role: Role = "query") -> Tokens:
         """Ids of every text, each row [special tokens, text, special tokens, padding].
 
-        The prefix of the role, where the model has one, stands before each row's text. A text that does not fit is divided at word boundaries into windows of about equal length;
-        their contents joined are exactly the tokens of the whole text.
+        The prefix of the role, where the model has one, stands before the text of each row. A text
+        that does not fit is divided at word boundaries into windows of about equal length; their
+        contents joined are exactly the tokens of the whole text.
         """
         contents: list[Sequence[int]] = []
         owners: list[int] = []

@@ -12,6 +12,7 @@ endian. Facts about the format: e5.c beside the file, MIT.
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,7 @@ class _Cursor:
         self.at += size
         return self.content[self.at - size : self.at]
 
-    def numbers(self, layout: str) -> tuple[int, ...]:
+    def numbers(self, layout: str) -> tuple[Any, ...]:
         return struct.unpack(f"<{layout}", self.take(struct.calcsize(f"<{layout}")))
 
     def array(self, dtype: str, count: int) -> np.ndarray:
@@ -98,7 +99,7 @@ def _read(cursor: _Cursor) -> E5File:
     if cursor.take(4) != MAGIC:
         raise ValueError(f"it does not begin with {MAGIC.decode()}")
     _version, dim, depth, heads, hidden, vocab, context, types = cursor.numbers("I7i")
-    (norm_eps,) = struct.unpack("<f", cursor.take(4))
+    norm_eps = float(f"{cursor.numbers('f')[0]:.6g}")  # float32 has no 1e-12
     (block,) = cursor.numbers("i")
     sizes = {"dim": dim, "depth": depth, "heads": heads, "hidden": hidden, "context": context}
     if any(not 1 <= size <= MOST_SIZE for size in sizes.values()) or not 1 <= types <= 16:

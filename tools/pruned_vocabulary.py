@@ -1,11 +1,11 @@
 """Which pieces of a multilingual vocabulary texts in Chinese and English use.
 
-Everything written in neither is dropped; of what is, all but pieces of Latin words is kept: every
-single character, Chinese words of both scripts, punctuation, numbers, symbols. Pieces of Latin
-words, most of which belong to other languages, are kept in the order of how often lists of words
-use them.
+What neither language writes is dropped. Kept are all single characters, Chinese words in simplified
+and traditional characters, punctuation, numbers and symbols. Most pieces of Latin words belong to
+other languages: those that lists of words use most are kept.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
@@ -25,13 +25,16 @@ WRITTEN = (
     (0x3200, 0x4DBF),  # in circles, Han extension A
     (0x4E00, 0x9FFF),
     (0xF900, 0xFAFF),
-    (0xFE10, 0xFE6F),
+    (0xFE0F, 0xFE6F),
     (0xFF00, 0xFFEF),
     (0x1F000, 0x1FAFF),  # emoji
     (0x20000, 0x3FFFF),  # further Han
 )
 ALONE = ((0x370, 0x45F), (0x3040, 0x30FF))
 """Greek, Cyrillic and kana: their letters stand for quantities and in names."""
+
+NAMES = re.compile(r"[A-Z]{2,5}|[A-Za-z]*[a-z][A-Z][A-Za-z]*|[A-Za-z]{2,3}")
+"""JPEG, iPhone, the short pieces of identifiers: lists of words are in small letters."""
 
 # How often a word begins a sentence, is shouted, or stands behind a hyphen, a bracket or another
 # word as in ImageNet.
@@ -56,7 +59,7 @@ def pruned_pieces(
         if number in specials or file.scores[number] == 0:  # "<mask>" has no use in an encoder
             continue
         if all(_within(character, WRITTEN) for character in bare):
-            if sum(map(_is_latin, bare)) > 1:
+            if sum(map(_is_latin, bare)) > 1 and not NAMES.fullmatch(bare):
                 latin.append(number)
             else:
                 kept.add(number)

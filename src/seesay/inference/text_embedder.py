@@ -8,9 +8,11 @@ models whose text tower is one of TOWERS (those of the built-in models). Vectors
 torch in float32 to 1e-5.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from seesay.inference.embedder import Embedder
 
 LAYOUT = "seesay.json"
+_DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "i1"}
 
 ROWS = 64  # windows at once
 _NOT_WHOLE = (
@@ -135,46 +138,58 @@ class TextEmbedder:
 
 class StoredWeights:
     """The tensors of a file in float32. What is stored in 8 bits is read whenever it is asked for:
-    a large model answers a query with no more than a matrix of it in memory."""
+    a large model answers a query with no more than a matrix of it in memory. The file is not mapped
+    either, since pages of it would count as memory of the process."""
 
     def __init__(self, file: Path) -> None:
-        self._tensors = safe_open(file, framework="numpy")
-        self._names = frozenset(self._tensors.keys())
+        with safe_open(file, framework="numpy"), file.open("rb") as stream:  # which checks it
+            size = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(size))
+        header.pop("__metadata__", None)
+        self._file = file
+        self._places = {
+            name: (np.dtype(_DTYPES[one["dtype"]]), one["shape"], 8 + size + one["data_offsets"][0])
+            for name, one in header.items()
+        }
         self._kept: dict[str, Float[np.ndarray, "..."]] = {}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._names
+        return name in self._places
 
     def __getitem__(self, name: str) -> Float[np.ndarray, "..."]:
-        if name + SCALE in self._names:
-            get = self._tensors.get_tensor
-            return dequantize(get(name), get(name + SCALE))
+        if name + SCALE in self:
+            return dequantize(self._read(name), self._read(name + SCALE))
         if name not in self._kept:
-            tensor = self._tensors.get_tensor(name)
-            self._kept[name] = tensor.astype(np.float32, copy=False)
+            self._kept[name] = self._read(name).astype(np.float32, copy=False)
         return self._kept[name]
 
     def rows(self, name: str, wanted: Int[np.ndarray, "..."]) -> Float[np.ndarray, "... dim"]:
         """Those rows of a table, of which no other is read."""
-        table = self._tensors.get_slice(name)
-        scales = self._tensors.get_slice(name + SCALE) if name + SCALE in self._names else None
-        known = {}
-        for row in set(wanted.ravel().tolist()):
-            numbers = table[row : row + 1]
-            known[row] = (
-                numbers.astype(np.float32)
-                if scales is None
-                else dequantize(numbers, scales[row : row + 1])
-            )[0]
-        return np.stack([known[row] for row in wanted.ravel().tolist()]).reshape(*wanted.shape, -1)
+        numbers, places = sorted(set(wanted.ravel().tolist())), wanted.ravel()
+        found = np.concatenate([self._read(name, row) for row in numbers])
+        if name + SCALE in self:
+            found = dequantize(
+                found, np.concatenate([self._read(name + SCALE, row) for row in numbers])
+            )
+        chosen = found.astype(np.float32, copy=False)[np.searchsorted(numbers, places)]
+        return chosen.reshape(*wanted.shape, *chosen.shape[1:])
+
+    def _read(self, name: str, row: int | None = None) -> np.ndarray:
+        """A whole tensor, or one row of it."""
+        dtype, shape, start = self._places[name]
+        if row is not None:
+            start += row * prod(shape[1:]) * dtype.itemsize
+            shape = [1, *shape[1:]]
+        values = np.fromfile(self._file, dtype, prod(shape), offset=start)
+        return values.reshape(shape)
 
     def beginnings(self) -> Iterator[tuple[str, tuple[int, ...], Float[np.ndarray, " some"]]]:
         """Of every tensor its name, its shape, and its first numbers rounded to bfloat16 (to
         nearest, ties to even)."""
-        for name in sorted(self._names):
-            if name.endswith(SCALE) and name.removesuffix(SCALE) in self._names:
+        for name, (_, stored, _) in sorted(self._places.items()):
+            if name.endswith(SCALE) and name.removesuffix(SCALE) in self:
                 continue
-            shape = tuple(self._tensors.get_slice(name).get_shape())
+            shape = tuple(stored)
             some = np.arange(min(FINGERPRINTED, shape[0])) if shape else None
             values = self[name] if some is None else self.rows(name, some)
             bits = values.ravel()[:FINGERPRINTED].view(np.uint32)

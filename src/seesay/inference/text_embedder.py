@@ -128,7 +128,7 @@ class TextEmbedder:
 
     def embed_images(self, images: object) -> Embeddings:
         """Loads the whole model, and torch with it."""
-        require_images(self)
+        require_images(self.name, self.has_images)
         return self._whole().embed_images(images)
 
     def fingerprint(self) -> str:

@@ -70,7 +70,7 @@ class CollectionModel:
         return self.get()
 
     def _check(self, embedder: Embedder | TextEmbedder) -> None:
-        require_images(embedder)
+        require_images(embedder.name, embedder.has_images)
         space = self._store.spaces.active()
         if space is not None and key_of(draft_of(embedder)) != space.key:
             raise _changed(self._store, space, embedder)

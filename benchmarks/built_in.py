@@ -2,15 +2,17 @@
 
     python benchmarks/built_in.py [--data ../shared/data] [--original FOLDER]
 
-seesay-text, across the two languages: the first caption of each of the 1,000 photographs of
-Flickr8k's dev split against those of the other language, and the headings of this project's pages
-against the sections of their twins. `--original` is the model that it was made from, with its whole
-vocabulary: python tools/seesay_text.py e5-small-q4.bin FOLDER --whole
+seesay-text: the first caption of each of the 1,000 photographs of Flickr8k's dev split against those
+of the other language, and questions (questions.json) against the sections of this project's pages.
+`--original` is the model that it was made from, with its whole vocabulary:
+
+    python tools/seesay_text.py e5-small-q4.bin FOLDER --whole
 """
 
 import argparse
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,8 @@ ROOT = Path(__file__).parents[1]
 DEPTHS = (1, 5, 10)
 POINTS = 1.0
 """How far R@10 of captions may fall below the original's."""
-LANGUAGES = ("zh", "en"), ("en", "zh")
+ACROSS = ("zh", "en"), ("en", "zh")
+WITHIN = ("zh", "zh"), ("en", "en")
 
 Texts = dict[str, list[str]]
 
@@ -34,47 +37,54 @@ def captions(data: Path) -> Texts:
 
 
 def sections(language: str) -> Iterator[tuple[str, str, str]]:
-    """The page, the heading and the text of every section that is more than a list of commands."""
+    """The page, the heading and the prose of every section of this project's pages."""
     for page in sorted((ROOT / "docs" / language).glob("*.md")):
-        title, *parts = re.split(r"^#+ ", page.read_text("utf-8"), flags=re.MULTILINE)[1:]
+        _title, *parts = re.split(r"^#+ ", page.read_text("utf-8"), flags=re.MULTILINE)[1:]
         for part in parts:
             heading, _, text = part.partition("\n")
             prose = re.sub(r"```.*?```|<!--.*?-->", " ", text, flags=re.DOTALL)
-            yield page.name, f"{title.splitlines()[0]}: {heading}", " ".join(prose.split())
+            yield page.name, heading, " ".join(prose.split())
 
 
-def headings_and_sections() -> tuple[Texts, Texts]:
-    """By language the headings, and the texts below them, in one order for both."""
+def questions() -> tuple[list[dict[str, str]], list[int], Texts]:
+    """Questions in both languages, where each is answered, and by language all sections."""
     twins = {one: list(sections(one)) for one in ("en", "zh")}
-    pages = {one: [page for page, _, _ in found] for one, found in twins.items()}
-    if pages["en"] != pages["zh"]:
+    if [page for page, _, _ in twins["en"]] != [page for page, _, _ in twins["zh"]]:
         raise SystemExit("the pages of the two languages do not have the same sections")
-    long = [i for i, (_, _, text) in enumerate(twins["en"]) if len(text) >= 200]
-    headings = {one: [found[i][1] for i in long] for one, found in twins.items()}
-    return headings, {one: [found[i][2] for i in long] for one, found in twins.items()}
+    asked = json.loads(Path(__file__).with_name("questions.json").read_text("utf-8"))
+    places = {(page, heading): i for i, (page, heading, _) in enumerate(twins["en"])}
+    answers = [places[one["page"], one["heading"]] for one in asked]
+    texts = {one: [f"{heading}: {text}" for _, heading, text in twins[one]] for one in twins}
+    return asked, answers, texts
 
 
-def recall(embedder: Embedder, queries: list[str], passages: list[str]) -> dict[int, float]:
-    """How often the passage of a query's number is among the first so many."""
+def recall(
+    embedder: Embedder, queries: list[str], passages: list[str], answers: Sequence[int]
+) -> dict[int, float]:
+    """How often the passage that answers a query is among the first so many."""
     asked = embedder.embed_texts(queries).vectors
     found = embedder.embed_texts(passages, role="passage").vectors
     scores = asked @ found.T
-    ranks = (scores > np.diag(scores)[:, None]).sum(axis=1)
+    own = scores[np.arange(len(queries)), list(answers)]
+    ranks = (scores > own[:, None]).sum(axis=1)
     return {depth: float((ranks < depth).mean()) for depth in DEPTHS}
 
 
 def measure(embedder: Embedder, data: Path) -> dict[str, dict[int, float]]:
-    """Recall of captions and of sections, by what is asked for in which language."""
+    """Recall of captions and of answers, by what is asked for in which language."""
     measured = {}
     if data.is_dir():
         texts = captions(data)
-        for asked, found in LANGUAGES:
-            name = f"captions, {asked} to {found} of {len(texts[found]):,}"
-            measured[name] = recall(embedder, texts[asked], texts[found])
-    headings, texts = headings_and_sections()
-    for asked, found in LANGUAGES:
-        name = f"sections, {asked} to {found} of {len(texts[found]):,}"
-        measured[name] = recall(embedder, headings[asked], texts[found])
+        for asked, found in ACROSS:
+            count = len(texts[found])
+            measured[f"captions, {asked} to {found} of {count:,}"] = recall(
+                embedder, texts[asked], texts[found], range(count)
+            )
+    every, answers, texts = questions()
+    for asked, found in (*ACROSS, *WITHIN):
+        measured[f"{len(every)} questions, {asked} to {found} of {len(texts[found])}"] = recall(
+            embedder, [one[asked] for one in every], texts[found], answers
+        )
     return measured
 
 
@@ -90,10 +100,10 @@ def main() -> None:
     for name in every[0]:
         for model, measured in zip(names, every, strict=True):
             shown = "  ".join(f"R@{depth} {value:.3f}" for depth, value in measured[name].items())
-            print(f"{name:32}{shown}   {Path(model).name}")
+            print(f"{name:34}{shown}   {Path(model).name}")
         if len(every) > 1 and name.startswith("captions"):
             lost = 100 * (every[1][name][10] - every[0][name][10])
-            print(f"{'':32}R@10 {lost:.1f} points below: {'goal' if lost <= POINTS else 'MISSED'}")
+            print(f"{'':34}R@10 {lost:.1f} points below: {'goal' if lost <= POINTS else 'MISSED'}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python benchmarks/built_in.py [--data ../shared/data] [--original FOLDER]
 
-seesay-text: the first caption of each of the 1,000 photographs of Flickr8k's dev split against those
-of the other language, and questions (questions.json) against the sections of this project's pages.
+seesay-text: the first caption of each of the 1,000 photographs of Flickr8k's dev split against
+those of the other language, and questions (questions.json) against the sections of this
+project's pages.
 `--original` is the model that it was made from, with its whole vocabulary:
 
     python tools/seesay_text.py e5-small-q4.bin FOLDER --whole

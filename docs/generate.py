@@ -151,7 +151,7 @@ def checkpoint_row(entry: Any, language: str) -> str:
         f"`{entry.alias}`",
         f"`{entry.repo}`" if entry.repo else "",
         f"{entry.megabytes:,}",
-        entry.image_size,
+        entry.image_size or "",
         ", ".join(entry.languages),
         figure,
         plain(entry.source),

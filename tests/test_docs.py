@@ -11,7 +11,7 @@ from typer.main import get_command
 import generate
 from markdown_pages import ROOT, Block, Page, chinese_twin, written_pages
 from seesay.cli.main import app
-from seesay.weights.catalog import BUILT_IN, published_models
+from seesay.weights.catalog import published_models
 
 PAGES = written_pages()
 BLOCKS = [block for page in PAGES for block in page.blocks]
@@ -176,6 +176,6 @@ def test_a_page_recommends_what_the_catalogue_recommends(page):
         shown = (int(megabytes.replace(",", "")), float(top1), "zh" if chinese else "en")
         assert shown == (entry.megabytes, entry.top1, entry.prompts), alias
     recommended = {
-        e.alias for e in published_models().values() if e.recommended_en and e.alias != BUILT_IN
+        e.alias for e in published_models().values() if e.recommended_en and not e.built_in
     }
     assert {alias for alias, *_ in rows} == recommended

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +13,24 @@ import pytest
 import torch
 
 import seesay
+from seesay.data.tokenizer import Tokenizer
 from seesay.errors import WeightsError
 from seesay.inference.embedder import load
 from seesay.inference.text_embedder import ACTIVATIONS, load_texts
+from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoder
 from seesay.weights.bundle import load_bundle
 from seesay.weights.saving import save_bundle
 from tiny_checkpoint import write_checkpoint
 
 TEXTS = ["a dog in the snow", "", "雪地里的狗", "the quick brown fox " * 20, "\u200ba", "🐕"]
+
+
+def randomise(model: torch.nn.Module) -> None:
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 3)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
@@ -31,10 +41,7 @@ def test_vectors_equal_the_torch_models(tmp_path, activation, depth):
         mini.model.config.text, dim=20, depth=depth, heads=5, hidden=24, activation=activation
     )
     model = DualEncoder(replace(mini.model.config, text=text, embed_dim=16)).eval()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 3)
+    randomise(model)
     save_bundle(tmp_path / "m", replace(mini, model=model))
     ours, expected = load_texts(str(tmp_path / "m")), load(tmp_path / "m", dtype="float32")
     found, wanted = ours.embed_texts(TEXTS), expected.embed_texts(TEXTS)
@@ -48,6 +55,49 @@ def test_vectors_equal_the_torch_models(tmp_path, activation, depth):
     np.testing.assert_array_equal(
         ours.embed_images([picture]), load(tmp_path / "m").embed_images([picture])
     )
+
+
+@pytest.mark.parametrize("projected", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int8])
+def test_vectors_of_bert_equal_the_torch_models(tmp_path, projected, dtype):
+    mini = load_bundle(Path(seesay.__file__).parent / "weights" / "seesay-mini")
+    text = BertConfig(
+        vocab_size=mini.config.text.vocab_size,
+        context=30,
+        dim=32,
+        depth=3,
+        heads=4,
+        hidden=64,
+        pool="mean",
+        first_position=2,
+        pad_id=mini.config.text.pad_id,
+    )
+    image = mini.config.image if projected else None
+    config = replace(
+        mini.config, image=image, text=text, embed_dim=32, project_text=projected, text_bias=True
+    )
+    model = DualEncoder(config).eval()
+    randomise(model)
+    prefixes = {"query_prefix": "query:", "passage_prefix": "a long prefix:"}
+    tokenizer = Tokenizer(
+        mini.tokenizer._backend, replace(mini.tokenizer.config, context=30, **prefixes)
+    )
+    save_bundle(tmp_path / "m", replace(mini, model=model, tokenizer=tokenizer), dtype)
+    ours, expected = load_texts(str(tmp_path / "m")), load(tmp_path / "m", dtype="float32")
+    assert ours.has_images == expected.has_images == projected
+    for role in ("query", "passage"):
+        found, wanted = (one.embed_texts(TEXTS, role=role) for one in (ours, expected))
+        np.testing.assert_allclose(found.vectors, wanted.vectors, rtol=0, atol=1e-5)
+        assert found.windows == wanted.windows
+    assert ours.fingerprint() == expected.fingerprint()
+
+
+def test_any_thread_may_ask():
+    ours = load_texts("seesay-mini")
+    wanted = ours.embed_texts(TEXTS).vectors
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: ours.embed_texts(TEXTS).vectors, range(16)):
+            np.testing.assert_array_equal(found, wanted)
 
 
 def test_the_built_in_model_gives_the_same_vectors_to_1e_5():

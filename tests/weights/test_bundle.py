@@ -272,7 +272,7 @@ def test_a_family_that_is_not_needed_is_not_imported():
     code = "import seesay, sys; seesay.load('seesay-mini'); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ours = {name for name in done.stdout.split() if name.startswith("seesay.weights.")}
-    names = ("bundle", "catalog", "dual_encoder", "hub", "hub_clients", "tensors")
+    names = ("bundle", "catalog", "dual_encoder", "hub", "hub_clients", "quantization", "tensors")
     assert ours == {f"seesay.weights.{name}" for name in names}
 
 

@@ -17,7 +17,7 @@ from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.weights import open_clip
 from seesay.weights.bert_clip import read_altclip, read_m_clip, read_taiyi
 from seesay.weights.bundle import Blueprint, load_bundle
-from seesay.weights.catalog import BUILT_IN, CatalogEntry, published_models
+from seesay.weights.catalog import CatalogEntry, published_models
 from seesay.weights.hub import resolve
 from seesay.weights.pt_files import CHINESE_CLIPS
 from seesay.weights.tensors import blank_model
@@ -165,8 +165,8 @@ OTHERS = {
 @cache
 def implied(alias: str) -> tuple[DualEncoderConfig, ImageTransformConfig]:
     """The model of an entry, from configs that others publish."""
-    if alias == BUILT_IN:
-        bundle = load_bundle(resolve(BUILT_IN))
+    if published_models()[alias].built_in:
+        bundle = load_bundle(resolve(alias))
         return bundle.config, bundle.transform
     if alias in CN_CLIP:
         model = CHINESE_CLIPS[CN_CLIP[alias]]
@@ -187,7 +187,8 @@ def parameters(alias: str, *, text_only: bool = False) -> int:
 
 def mistakes(entry: CatalogEntry) -> list[str]:
     """What in an entry differs from the model that it is of."""
-    count, size = parameters(entry.alias), implied(entry.alias)[1].size
+    count, (config, transform) = parameters(entry.alias), implied(entry.alias)
+    size = 0 if config.image is None else transform.size
     told = []
     if round(count / 1e6) != entry.parameters_m:
         told.append(f"parameters_m={entry.parameters_m}, expected {count / 1e6:.1f}")
@@ -195,8 +196,10 @@ def mistakes(entry: CatalogEntry) -> list[str]:
     if entry.image_size not in (size, size + 6 * (size == 378)):
         told.append(f"image_size={entry.image_size}, expected {size}")
     half = published_models()[entry.image_half].megabytes if entry.image_half else 0
-    bytes_each = 2 if entry.family.startswith(("EVA", "seesay")) else 4
+    bytes_each = 2 if entry.family.startswith("EVA") else 4
     stored = parameters(entry.alias, text_only=bool(half)) * bytes_each / 1e6 + half
+    if entry.built_in:
+        stored = (entry.built_in / "model.safetensors").stat().st_size / 1e6
     more = 1.023 if entry.family == "FG-CLIP 2" else 1.002  # its heads for long texts and regions
     if not 0.998 * stored <= entry.megabytes <= more * stored + 1:
         told.append(f"megabytes={entry.megabytes}, expected {stored:.0f}")
@@ -212,5 +215,5 @@ def test_sizes_are_those_of_the_config(alias):
 def test_a_wrong_size_is_a_mistake(name):
     for entry in published_models().values():
         for factor in (0.9, 1.1):
-            wrong = replace(entry, **{name: round(getattr(entry, name) * factor)})
+            wrong = replace(entry, **{name: round(getattr(entry, name) * factor) or 224})
             assert any(name in one for one in mistakes(wrong)), entry.alias

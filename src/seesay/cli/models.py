@@ -163,7 +163,7 @@ def _facts(entry: "CatalogEntry") -> list[tuple[str, str]]:
         (say("languages", "语言"), _languages(entry)),
         (say("download", "下载大小"), _size(entry)),
         (say("parameters", "参数量"), count),
-        (say("image size", "图像尺寸"), f"{entry.image_size} px"),
+        (say("image size", "图像尺寸"), f"{entry.image_size} px" if entry.image_size else ""),
         (say("ImageNet, zero-shot", "ImageNet 零样本"), _figure(entry)),
         (say("figure from", "数据来源"), entry.source),
         (say("licence of the weights", "权重许可"), _licence(entry)),

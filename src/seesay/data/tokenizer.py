@@ -26,6 +26,9 @@ from seesay.data.vocabularies import library_errors, read_vocabulary, special_id
 from seesay.errors import ConfigError, DataError
 from seesay.text import Text
 
+Role = Literal["query", "passage"]
+"""What a text is to the model: what somebody looks for, or what may be found."""
+
 Clean = Literal[
     "none",
     "clip",
@@ -62,6 +65,10 @@ class TokenizerConfig:
     """What is done to a text before it is cut into tokens."""
     end_mark: bool = True
     """Whether the special tokens behind a text are kept; CLIPA has padding in their place."""
+    query_prefix: str = ""
+    """What stands before every query, such as "query:" (E5)."""
+    passage_prefix: str = ""
+    """What stands before every passage."""
 
     def __post_init__(self) -> None:
         if self.context < 1 or self.pad_id < 0:
@@ -103,15 +110,18 @@ class Tokenizer:
         self.prefix, self.suffix = special_ids(backend)
         if not config.end_mark:
             self.suffix = [config.pad_id] * len(self.suffix)
-        self._capacity = config.context - len(self.prefix) - len(self.suffix)
+        prefixes: dict[Role, str] = {"query": config.query_prefix, "passage": config.passage_prefix}
+        self._before = {role: [*self.prefix, *self._ids(text)] for role, text in prefixes.items()}
+        longest = max(map(len, self._before.values()))
+        self._capacity = config.context - longest - len(self.suffix)
         if self._capacity < 1:
             raise ConfigError(
                 Text(
                     f"a context of {config.context} has no room for text beside "
-                    f"{len(self.prefix) + len(self.suffix)} special tokens; give the tokenizer "
+                    f"{longest + len(self.suffix)} special tokens; give the tokenizer "
                     "the context that its text tower was built with.",
-                    f"上下文长度 {config.context} 除去 {len(self.prefix) + len(self.suffix)} 个特"
-                    "殊词元后放不下文本；应为文本塔构建时的上下文长度；请改用该值",
+                    f"上下文长度 {config.context} 除去 {longest + len(self.suffix)} 个特殊词元"
+                    "后放不下文本；应为文本塔构建时的上下文长度；请改用该值",
                 )
             )
 
@@ -128,11 +138,12 @@ class Tokenizer:
         ends = (self.prefix, self.suffix) == (other.prefix, other.suffix)
         return ends and self._backend.get_vocab() == other._backend.get_vocab()
 
-    def encode(self, texts: Sequence[str]) -> Tokens:
+    def encode(self, texts: Sequence[str], role: Role = "query") -> Tokens:
         """Ids of every text, each row [special tokens, text, special tokens, padding].
 
-        A text that does not fit is divided at word boundaries into windows of about equal length;
-        their contents joined are exactly the tokens of the whole text.
+        The prefix of the role, where the model has one, stands before the text of each row. A text
+        that does not fit is divided at word boundaries into windows of about equal length; their
+        contents joined are exactly the tokens of the whole text.
         """
         contents: list[Sequence[int]] = []
         owners: list[int] = []
@@ -141,7 +152,7 @@ class Tokenizer:
             owners += [owner] * len(rows)
         ids = np.full((len(contents), self.config.context), self.config.pad_id, dtype=np.int64)
         for row, content in zip(ids, contents, strict=True):
-            whole = [*self.prefix, *content, *self.suffix]
+            whole = [*self._before[role], *content, *self.suffix]
             row[: len(whole)] = whole
         return Tokens(ids, np.array(owners, dtype=np.int64))
 
@@ -176,6 +187,9 @@ class Tokenizer:
             [encoding.ids] if len(encoding.ids) <= self._capacity else self._windows(text)
             for text, encoding in zip(cleaned, encodings, strict=True)
         ]
+
+    def _ids(self, text: str) -> list[int]:
+        return self._backend.encode(text, add_special_tokens=False).ids if text else []
 
     def _windows(self, text: str) -> list[Sequence[int]]:
         encoding = self._backend.encode(text, add_special_tokens=False)

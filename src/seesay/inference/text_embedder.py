@@ -4,12 +4,15 @@
     embedder.embed_texts(["一只猫"]).vectors
 
 It is for single queries, where importing torch takes far longer than the work itself, and for
-models whose text tower is `mean_text` (the built-in one). Vectors equal those of torch in float32
-to 1e-5.
+models whose text tower is one of TOWERS (those of the built-in models). Vectors equal those of
+torch in float32 to 1e-5.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from seesay.data.model_files import read_json
 from seesay.data.spelling import visible
 from seesay.data.squares import ImageTransformConfig
-from seesay.data.tokenizer import Tokenizer, TokenizerConfig, load_tokenizer
+from seesay.data.tokenizer import Role, Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, WeightsError
 from seesay.inference.embedder import (
     FINGERPRINTED,
@@ -29,13 +32,16 @@ from seesay.inference.embedder import (
     fingerprint,
     load,
     mean_of_windows,
+    require_images,
 )
 from seesay.weights.hub import Located, locate
+from seesay.weights.quantization import SCALE, dequantize
 
 if TYPE_CHECKING:
     from seesay.inference.embedder import Embedder
 
 LAYOUT = "seesay.json"
+_DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "i1"}
 
 ROWS = 64  # windows at once
 _NOT_WHOLE = (
@@ -47,8 +53,6 @@ _NOT_WHOLE = (
     TypeError,
     ValueError,
 )
-
-Weights = dict[str, Float[np.ndarray, "..."]]
 
 
 def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "TextEmbedder | None":
@@ -64,11 +68,17 @@ def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "Tex
         return None
     try:
         described = read_json(file)
-        if described["format"] != 1 or described["model"]["text"]["tower"] != "mean_text":
+        if described["format"] != 1 or not _runs_in_numpy(described["model"]):
             return None
         return TextEmbedder(found, described, name, whole or (lambda: load(name)))
     except _NOT_WHOLE:
         return None
+
+
+def _runs_in_numpy(model: Any) -> bool:
+    text = model["text"]
+    usual = text["tower"] != "bert" or (text["pool"] == "mean" and text["mapped_dim"] is None)
+    return usual and text["tower"] in TOWERS and model.get("text_hidden") is None
 
 
 class TextEmbedder:
@@ -87,6 +97,7 @@ class TextEmbedder:
         self.name, self.revision = name, located.revision
         self._whole, self._file = whole, located.folder / "model.safetensors"
         self.dim: int = described["model"]["embed_dim"]
+        self.has_images = described["model"]["image"] is not None
         transform: dict[str, Any] = described["transform"]
         colours: dict[str, Any] = {name: tuple(transform[name]) for name in ("mean", "std")}
         self.transform_config = ImageTransformConfig(**{**transform, **colours})
@@ -94,21 +105,22 @@ class TextEmbedder:
             located.folder, TokenizerConfig(**described["tokenizer"])
         )
         text: dict[str, Any] = described["model"]["text"]
-        names = ("heads", "norm_eps", "pad_id", "depth", "activation")
-        self._tower = MeanTextTower(
-            weights=_read_weights(self._file), **{name: text[name] for name in names}
-        )
+        self._tower = TOWERS[text["tower"]](weights=StoredWeights(self._file), config=text)
 
     def __repr__(self) -> str:
         return f"TextEmbedder({self.name!r}, dim={self.dim})"
 
     def embed_texts(
-        self, texts: str | Iterable[str], *, on_progress: Progress | None = None
+        self,
+        texts: str | Iterable[str],
+        *,
+        role: Role = "query",
+        on_progress: Progress | None = None,
     ) -> Embeddings:
         """As `Embedder.embed_texts`."""
         texts = [texts] if isinstance(texts, str) else texts
         given = [visible(text) for text in texts]
-        tokens = self.tokenizer.encode(given)
+        tokens = self.tokenizer.encode(given, role)
         vectors = np.empty((len(tokens.ids), self.dim), np.float32)
         for rows in _of_equal_length(tokens.ids, self.tokenizer.config.pad_id):
             vectors[rows] = self._tower(tokens.ids[rows])
@@ -122,72 +134,173 @@ class TextEmbedder:
 
     def embed_images(self, images: object) -> Embeddings:
         """Loads the whole model, and torch with it."""
+        require_images(self.name, self.has_images)
         return self._whole().embed_images(images)
 
     def fingerprint(self) -> str:
         """The same as `Embedder.fingerprint`."""
-        with safe_open(self._file, framework="numpy") as tensors:
-            weights = ((name, tensors.get_slice(name)) for name in sorted(tensors.keys()))
-            return fingerprint((n, tuple(w.get_shape()), _first(w)) for n, w in weights)
+        return fingerprint(StoredWeights(self._file).beginnings())
+
+
+class StoredWeights:
+    """The tensors of a file in float32. What is stored in 8 bits is read whenever it is asked for:
+    a large model answers a query with no more than a matrix of it in memory. The file is not mapped
+    either, since pages of it would count as memory of the process."""
+
+    def __init__(self, file: Path) -> None:
+        with safe_open(file, framework="numpy"), file.open("rb") as stream:  # which checks it
+            size = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(size))
+        header.pop("__metadata__", None)
+        self._file = file
+        self._places = {
+            name: (np.dtype(_DTYPES[one["dtype"]]), one["shape"], 8 + size + one["data_offsets"][0])
+            for name, one in header.items()
+        }
+        self._kept: dict[str, Float[np.ndarray, "..."]] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def __getitem__(self, name: str) -> Float[np.ndarray, "..."]:
+        if name + SCALE in self:
+            return dequantize(self._read(name), self._read(name + SCALE))
+        if name not in self._kept:
+            self._kept[name] = self._read(name).astype(np.float32, copy=False)
+        return self._kept[name]
+
+    def rows(self, name: str, wanted: Int[np.ndarray, "..."]) -> Float[np.ndarray, "... dim"]:
+        """Those rows of a table, of which no other is read."""
+        numbers, places = sorted(set(wanted.ravel().tolist())), wanted.ravel()
+        found = np.concatenate([self._read(name, row) for row in numbers])
+        if name + SCALE in self:
+            found = dequantize(
+                found, np.concatenate([self._read(name + SCALE, row) for row in numbers])
+            )
+        chosen = found.astype(np.float32, copy=False)[np.searchsorted(numbers, places)]
+        return chosen.reshape(*wanted.shape, *chosen.shape[1:])
+
+    def _read(self, name: str, row: int | None = None) -> np.ndarray:
+        """A whole tensor, or one row of it."""
+        dtype, shape, start = self._places[name]
+        if row is not None:
+            start += row * prod(shape[1:]) * dtype.itemsize
+            shape = [1, *shape[1:]]
+        values = np.fromfile(self._file, dtype, prod(shape), offset=start)
+        return values.reshape(shape)
+
+    def beginnings(self) -> Iterator[tuple[str, tuple[int, ...], Float[np.ndarray, " some"]]]:
+        """Of every tensor its name, its shape, and its first numbers rounded to bfloat16 (to
+        nearest, ties to even)."""
+        for name, (_, stored, _) in sorted(self._places.items()):
+            if name.endswith(SCALE) and name.removesuffix(SCALE) in self:
+                continue
+            shape = tuple(stored)
+            some = np.arange(min(FINGERPRINTED, shape[0])) if shape else None
+            values = self[name] if some is None else self.rows(name, some)
+            bits = values.ravel()[:FINGERPRINTED].view(np.uint32)
+            rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+            yield name, shape, rounded.view(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanTextTower:
-    """`seesay.models.mean_text.MeanTextEncoder` and its projection, in evaluation mode."""
+class NumpyTower(ABC):
+    """A text tower and its projection, in evaluation mode: ids -> unit vectors."""
 
-    weights: Weights
-    heads: int
-    norm_eps: float
-    pad_id: int
-    depth: int
-    activation: str
+    weights: StoredWeights
+    config: Mapping[str, Any]
+    """As seesay.json has it."""
 
+    def __post_init__(self) -> None:
+        if missing := {"activation", "depth", "heads", "norm_eps", "pad_id"} - self.config.keys():
+            raise KeyError(missing)
+
+    @abstractmethod
     def __call__(self, ids: Int[np.ndarray, "batch tokens"]) -> Float[np.ndarray, "batch embed"]:
-        """Unit vectors."""
-        kept = ids != self.pad_id
-        length = int(np.flatnonzero(kept.any(axis=0))[-1]) + 1 if kept.any() else 1
-        ids, kept = ids[:, :length], kept[:, :length]
-        kept[:, 0] |= ~kept.any(axis=1)
-        tokens = self.weights["text.token_embed.weight"][ids]
-        x = self._norm("text.norm_in", tokens + self.weights["text.positions"][:length])
-        for layer in range(self.depth):
-            x = self._block(f"text.blocks.{layer}", x, kept)
-        x = self._norm("text.norm_out", x)
-        importance = np.where(kept, (x @ self.weights["text.importance.weight"].T)[..., 0], -np.inf)
-        mean = (x * _softmax(importance)[..., None]).sum(axis=1)
-        return _unit(self._linear("text_proj", mean))
+        """One unit vector for each row."""
 
-    def _block(
+    def _kept(
+        self, ids: Int[np.ndarray, "batch tokens"]
+    ) -> tuple[Int[np.ndarray, "batch fewer"], Bool[np.ndarray, "batch fewer"]]:
+        """The columns that are not padding in every row, and which of their ids are none."""
+        kept = ids != self.config["pad_id"]
+        length = int(np.flatnonzero(kept.any(axis=0))[-1]) + 1 if kept.any() else 1
+        return ids[:, :length], kept[:, :length]
+
+    def _projected(self, x: Float[np.ndarray, "batch dim"]) -> Float[np.ndarray, "batch embed"]:
+        return _unit(self._linear("text_proj", x) if "text_proj.weight" in self.weights else x)
+
+    def _attention(
         self,
         name: str,
         x: Float[np.ndarray, "batch tokens dim"],
         kept: Bool[np.ndarray, "batch tokens"],
     ) -> Float[np.ndarray, "batch tokens dim"]:
-        y = self._norm(f"{name}.norm1", x)
-        parts = (self._split(self._linear(f"{name}.attention.{p}", y)) for p in _ATTENTION)
+        parts = (self._split(self._linear(f"{name}.{part}", x)) for part in _ATTENTION)
         query, key, value = parts
         scores = query @ key.swapaxes(-1, -2) / np.sqrt(np.float32(query.shape[-1]))
         scores = np.where(kept[:, None, None, :], scores, -np.inf)
         seen = (_softmax(scores) @ value).swapaxes(1, 2).reshape(x.shape)
-        x = x + self._linear(f"{name}.attention.out", seen)
-        y = self._linear(f"{name}.mlp.up", self._norm(f"{name}.norm2", x))
-        return x + self._linear(f"{name}.mlp.down", ACTIVATIONS[self.activation](y))
+        return self._linear(f"{name}.out", seen)
+
+    def _mlp(
+        self, name: str, x: Float[np.ndarray, "batch tokens dim"]
+    ) -> Float[np.ndarray, "batch tokens dim"]:
+        active = ACTIVATIONS[self.config["activation"]](self._linear(f"{name}.up", x))
+        return self._linear(f"{name}.down", active)
 
     def _split(
         self, x: Float[np.ndarray, "batch tokens dim"]
     ) -> Float[np.ndarray, "batch heads tokens head_dim"]:
-        return x.reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2)
+        return x.reshape(*x.shape[:2], self.config["heads"], -1).swapaxes(1, 2)
 
     def _linear(self, name: str, x: Float[np.ndarray, "... dim"]) -> Float[np.ndarray, "... out"]:
         y = x @ self.weights[f"{name}.weight"].T
-        bias = self.weights.get(f"{name}.bias")
-        return y if bias is None else y + bias
+        return y + self.weights[f"{name}.bias"] if f"{name}.bias" in self.weights else y
 
     def _norm(self, name: str, x: Float[np.ndarray, "... dim"]) -> Float[np.ndarray, "... dim"]:
         centred = x - x.mean(axis=-1, keepdims=True)
-        spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + np.float32(self.norm_eps))
+        eps = np.float32(self.config["norm_eps"])
+        spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + eps)
         return centred / spread * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
 
+
+class MeanTextTower(NumpyTower):
+    """`seesay.models.mean_text.MeanTextEncoder`."""
+
+    def __call__(self, ids: Int[np.ndarray, "batch tokens"]) -> Float[np.ndarray, "batch embed"]:
+        ids, kept = self._kept(ids)
+        kept[:, 0] |= ~kept.any(axis=1)
+        tokens = self.weights.rows("text.token_embed.weight", ids)
+        x = self._norm("text.norm_in", tokens + self.weights["text.positions"][: ids.shape[1]])
+        for layer in range(self.config["depth"]):
+            block = f"text.blocks.{layer}"
+            x = x + self._attention(f"{block}.attention", self._norm(f"{block}.norm1", x), kept)
+            x = x + self._mlp(f"{block}.mlp", self._norm(f"{block}.norm2", x))
+        x = self._norm("text.norm_out", x)
+        importance = np.where(kept, (x @ self.weights["text.importance.weight"].T)[..., 0], -np.inf)
+        return self._projected((x * _softmax(importance)[..., None]).sum(axis=1))
+
+
+class BertTower(NumpyTower):
+    """`seesay.models.bert.Bert` whose vector is the mean of its tokens."""
+
+    def __call__(self, ids: Int[np.ndarray, "batch tokens"]) -> Float[np.ndarray, "batch embed"]:
+        ids, kept = self._kept(ids)
+        first = self.config["first_position"]
+        positions = self.weights["text.positions"][first : first + ids.shape[1]]
+        tokens = self.weights.rows("text.token_embed.weight", ids)
+        x = self._norm("text.norm_in", tokens + self.weights["text.types"][0] + positions)
+        for layer in range(self.config["depth"]):
+            block = f"text.blocks.{layer}"
+            x = self._norm(f"{block}.norm1", x + self._attention(f"{block}.attention", x, kept))
+            x = self._norm(f"{block}.norm2", x + self._mlp(f"{block}.mlp", x))
+        mean = (x * kept[..., None]).sum(axis=1) / kept.sum(axis=1, keepdims=True)
+        return self._projected(mean.astype(np.float32))
+
+
+TOWERS: dict[str, type[NumpyTower]] = {"mean_text": MeanTextTower, "bert": BertTower}
+"""By the name of the tower in seesay.json."""
 
 _ATTENTION = ("query", "key", "value")
 
@@ -216,21 +329,6 @@ def gelu_tanh(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 
 
 ACTIVATIONS = {"gelu": gelu, "gelu_tanh": gelu_tanh, "quick_gelu": quick_gelu, "relu": relu}
-
-
-def _read_weights(file: Path) -> Weights:
-    """The weights of the text half, in float32."""
-    with safe_open(file, framework="numpy") as tensors:
-        names = [n for n in tensors.keys() if n.startswith(("text.", "text_proj."))]  # noqa: SIM118
-        return {name: tensors.get_tensor(name).astype(np.float32) for name in names}
-
-
-def _first(tensor: Any) -> Float[np.ndarray, " some"]:
-    """The first numbers of a tensor in a file, rounded to bfloat16 (to nearest, ties to even)."""
-    shape = tensor.get_shape()
-    values = tensor[: min(FINGERPRINTED, shape[0])] if shape else tensor[...]
-    bits = values.ravel()[:FINGERPRINTED].astype(np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def _of_equal_length(

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from seesay.errors import CollectionError
-from seesay.inference.embedder import Embedder, load
+from seesay.inference.embedder import Embedder, load, require_images
 from seesay.inference.text_embedder import TextEmbedder, load_texts
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace, EmbeddingSpaceDraft, key_of
@@ -79,6 +79,7 @@ class CollectionModel:
         return self.get()
 
     def _check(self, embedder: Embedder | TextEmbedder) -> None:
+        require_images(embedder.name, embedder.has_images)
         space = self._store.spaces.active()
         if space is not None and key_of(draft_of(embedder)) != space.key:
             raise _changed(self._store, space, embedder)
@@ -93,6 +94,9 @@ def draft_of(embedder: Embedder | TextEmbedder) -> EmbeddingSpaceDraft:
         del transform["patch"], transform["patches"]
     if texts["end_mark"]:
         del texts["end_mark"]
+    for name in ("query_prefix", "passage_prefix"):
+        if not texts[name]:
+            del texts[name]
     texts["clean"] = _CLEANED_BEFORE.get(texts["clean"], texts["clean"])
     facts = {
         "decode": [_DECODE_RULES, embedder.reduce_large],

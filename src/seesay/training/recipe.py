@@ -64,7 +64,7 @@ class RunConfig:
     """Largest gradient norm; larger gradients are scaled down."""
     seed: int = 0
     """Seed of everything random: initial weights, order of data, crops, choice of captions."""
-    export: Literal["float32", "float16", "bfloat16"] = "float32"
+    export: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
     """Number format of the finished model's file."""
 
     def __post_init__(self) -> None:

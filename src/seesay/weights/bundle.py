@@ -33,6 +33,7 @@ from seesay.weights.tensors import (
     Rules,
     Tensors,
     blank_model,
+    dequantized,
     load_weights,
     read_safetensors,
 )
@@ -317,7 +318,7 @@ def _read_own(folder: Path) -> tuple[Family[Any], Published]:
         folder,
         family.config,
     )
-    tensors = read_safetensors(folder / WEIGHTS)
+    tensors = dequantized(read_safetensors(folder / WEIGHTS), folder / WEIGHTS)
     return family, Published(blueprint=blueprint, tensors=tensors, folder=folder)
 
 

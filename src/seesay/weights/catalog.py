@@ -29,7 +29,7 @@ class CatalogEntry:
     family: str
     """Whose model it is, such as "Chinese-CLIP"."""
     repo: str = ""
-    """Repository on Hugging Face; empty for the model that comes with seesay."""
+    """Repository on Hugging Face; empty for models that come with seesay."""
     modelscope: str = ""
     """Repository on ModelScope, where a copy is known."""
     revision: str = "main"
@@ -41,7 +41,7 @@ class CatalogEntry:
     parameters_m: int
     """Millions of parameters."""
     image_size: int
-    """Side of the square that the image tower sees, in pixels."""
+    """Side of the square that the image tower sees, in pixels; 0 for a model of texts alone."""
     licence: str
     """Terms of the weights."""
     licence_zh: str = ""
@@ -67,8 +67,8 @@ class CatalogEntry:
     """The same in Chinese."""
 
     def __post_init__(self) -> None:
-        numbers = (self.megabytes, self.parameters_m, self.image_size, self.top1 or 1)
-        if min(numbers) <= 0 or numbers[-1] > 100:
+        numbers = (self.megabytes, self.parameters_m, self.top1 or 1)
+        if min(numbers) <= 0 or numbers[-1] > 100 or self.image_size < 0:
             raise _wrong(self.alias, f"the numbers {numbers}", "sizes above 0, percent up to 100")
         if not re.fullmatch(r"main|[0-9a-f]{40}", self.revision):
             raise _wrong(self.alias, f"revision={self.revision!r}", "main or a 40-digit commit")
@@ -79,8 +79,13 @@ class CatalogEntry:
 
     @property
     def name(self) -> str:
-        """The hub id, or the alias of the built-in model."""
+        """The hub id, or the alias of a built-in model."""
         return self.repo or self.alias
+
+    @property
+    def built_in(self) -> Path | None:
+        """The folder of a model that comes with seesay; None for one of a hub."""
+        return None if self.repo else Path(__file__).with_name(self.alias)
 
 
 def read_catalog(path: Path) -> dict[str, CatalogEntry]:

@@ -28,7 +28,7 @@ class Towers(TrainedModel):
         self._autocast = autocast
         # Convolutions run faster with the channels last; for patches it makes no difference.
         self._last = not isinstance(bundle.config.image, VitConfig)
-        if self._last:
+        if self._last and self.model.image is not None:
             channels_last(self.model.image)
 
     def forward(self, inputs: Mapping[View, Tensor]) -> tuple[Tensor, ...]:
@@ -45,7 +45,7 @@ class Towers(TrainedModel):
 
     def compile(self, *given: Any, **settings: Any) -> None:
         """Compiles the towers; what stands between them is small."""
-        for tower in (self.model.image, self.model.text):
+        for tower in filter(None, (self.model.image, self.model.text)):
             tower.compile(*given, **settings)
 
     def scalars(self) -> Mapping[str, nn.Parameter | None]:

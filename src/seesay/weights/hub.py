@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 from seesay.errors import ConfigError, DownloadError, UnknownModelError, WeightsError
 from seesay.text import Text
-from seesay.weights.catalog import BUILT_IN, CatalogEntry, Layout, find, unknown_model
+from seesay.weights.catalog import CatalogEntry, Layout, find, unknown_model
 from seesay.weights.hub_clients import (
     Hub,
     HubFile,
@@ -85,15 +85,14 @@ def locate(
     seesay reads, MissingExtraError for ModelScope without its extra. A download that fails leaves
     nothing that a later call takes for whole.
     """
-    if name.strip().casefold() == BUILT_IN:
-        folder = Path(__file__).with_name(BUILT_IN)
-        if not folder.is_dir():
-            raise _not_installed(folder)
-        return Located(folder, None, "")
+    entry = find(name)
+    if entry is not None and (built_in := entry.built_in) is not None:
+        if not built_in.is_dir():
+            raise _not_installed(entry.alias, built_in)
+        return Located(built_in, None, "")
     if (local := _local(name)) is not None:
         image_half = local / IMAGE_HALF
         return Located(local, image_half if image_half.is_dir() else None, "")
-    entry = find(name)
     if entry is None and not is_repository(name):
         raise unknown_model(name)
     fetch, image_folder = _Fetch(hub, on_progress), None
@@ -110,10 +109,7 @@ def locate(
 
 def in_cache(entry: CatalogEntry) -> Path | None:
     """The folder of a catalogued model that is whole on this machine. Asks no hub."""
-    if entry.alias == BUILT_IN:
-        folder = Path(__file__).with_name(BUILT_IN)
-    else:
-        folder = HuggingFace().cached(entry.repo, entry.revision) or Path()
+    folder = entry.built_in or HuggingFace().cached(entry.repo, entry.revision) or Path()
     return folder if is_whole(folder, entry.layout) else None
 
 
@@ -229,12 +225,12 @@ def _local(name: str) -> Path | None:
     return None
 
 
-def _not_installed(folder: Path) -> WeightsError:
+def _not_installed(alias: str, folder: Path) -> WeightsError:
     return WeightsError(
         Text(
-            f"{BUILT_IN} is not in this installation ({folder} is missing); expected it to come "
+            f"{alias} is not in this installation ({folder} is missing); expected it to come "
             "with seesay. Install seesay again, or choose a model from: seesay models list",
-            f"安装的 seesay 里没有 {BUILT_IN}（缺少 {folder}）；它应随 seesay 一起安装。"
+            f"安装的 seesay 里没有 {alias}（缺少 {folder}）；它应随 seesay 一起安装。"
             "请重新安装 seesay，或选用 seesay models list 里的模型",
         )
     )

@@ -17,6 +17,7 @@ from seesay.data.model_files import read_json
 from seesay.errors import ConfigError, WeightsError
 from seesay.text import Text
 from seesay.weights.bundle import FILE, FORMAT, WEIGHTS, Bundle, family_of
+from seesay.weights.quantization import SCALE, is_stored_in_8_bits, quantize
 from seesay.weights.tensors import read_safetensors
 
 FILES = frozenset({FILE, WEIGHTS, "tokenizer.json"})
@@ -28,23 +29,34 @@ def save_bundle(
     """Write a whole model folder in seesay's own layout, or nothing: it appears under its name when
     it is complete.
 
-    `dtype` is what the weights are stored in; torch.float16 halves the size. `run` is the id of the
-    training run that the model comes from. A model that is in `folder` is replaced; with `run`,
-    only that of the same run. Raises ConfigError where anything else is there, DataError where the
-    folder cannot be written.
+    `dtype` is what the weights are stored in; torch.float16 halves the size, and torch.int8 halves
+    it again (see `seesay.weights.quantization`). `run` is the id of the training run that the model
+    comes from. A model that is in `folder` is replaced; with `run`, only that of the same run.
+    Raises ConfigError where anything else is there, DataError where the folder cannot be written.
     """
     check_replaceable(folder, run)
     described = _description(bundle) | ({"run": run} if run else {})
-    tensors = {
-        name: (value.to(dtype) if value.is_floating_point() else value).detach().contiguous()
-        for name, value in bundle.model.state_dict().items()
-    }
+    tensors = _stored(bundle.model.state_dict(), dtype)
     with write_whole_folder(folder, replace=True) as unfinished:
         (unfinished / FILE).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         bundle.tokenizer.save(unfinished)
         save_file(tensors, unfinished / WEIGHTS)
         shutil.copymode(unfinished / FILE, unfinished / WEIGHTS)  # else nobody else may read them
         check_replaceable(folder, run)  # again: writing a large model takes minutes
+
+
+def _stored(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    stored: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        value = value.detach().cpu()
+        if dtype is torch.int8 and is_stored_in_8_bits(name, tuple(value.shape)):
+            numbers, scales = quantize(value.float().numpy())
+            stored[name], stored[name + SCALE] = torch.from_numpy(numbers), torch.from_numpy(scales)
+        elif value.is_floating_point():
+            stored[name] = value.to(torch.float32 if dtype is torch.int8 else dtype).contiguous()
+        else:
+            stored[name] = value.contiguous()
+    return stored
 
 
 def _description(bundle: Bundle[Any]) -> dict[str, Any]:

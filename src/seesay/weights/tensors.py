@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from seesay.data.model_files import MIB, plain_size, read_json
 from seesay.errors import WeightsError
 from seesay.text import Text
+from seesay.weights.quantization import SCALE, dequantize_all
 
 Layout = Literal["hf", "open_clip"]
 # By layout, best first. An index lists shards in the same folder. Both layouts may stand side by
@@ -46,6 +47,7 @@ WRAPPERS = ("module.", "_orig_mod.")
 MOST_HEADER = 8 * MIB
 """The largest published dual encoders have 2,000 tensors, and 200 bytes about each."""
 MOST_SHARDS = 1000
+_SCALES = (torch.float16, torch.float32)  # of which the second is refused
 MOST_PARTS = 4
 """Tensors of ours that one published tensor may become; fused query, key and value become three."""
 
@@ -331,6 +333,18 @@ def read_safetensors(path: Path) -> Tensors:
                 "或已损坏：请删除后重新下载",
             )
         ) from None
+
+
+def dequantized(tensors: Tensors, path: Path) -> Tensors:
+    """The same with those that are stored in 8 bits in float32. Raises WeightsError."""
+    arrays = {
+        name: tensor.numpy()
+        for name, tensor in tensors.items()
+        if tensor.dtype == torch.int8 or (name.endswith(SCALE) and tensor.dtype in _SCALES)
+    }
+    whole = dequantize_all(arrays, path)
+    kept = {name: tensor for name, tensor in tensors.items() if name not in arrays}
+    return kept | {name: torch.from_numpy(array) for name, array in whole.items()}
 
 
 def _read_shards(index: Path) -> Tensors:

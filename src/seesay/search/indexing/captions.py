@@ -69,7 +69,7 @@ def caption_vectors(embedder: Embedder, texts: Sequence[str]) -> Vectors:
     lines = [[line for line in text.splitlines() if line.strip()] for text in texts]
     if not lines:
         return np.empty((0, embedder.dim), np.float32)
-    vectors = embedder.embed_texts(list(chain(*lines))).vectors
+    vectors = embedder.embed_texts(list(chain(*lines)), role="passage").vectors
     starts = np.cumsum([0, *map(len, lines[:-1])])
     totals = np.add.reduceat(vectors, starts)
     return totals / np.maximum(np.linalg.norm(totals, axis=1, keepdims=True), 1e-6)

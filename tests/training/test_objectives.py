@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from seesay.data.batches import Batch, SourceBatch
+from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoder
 from seesay.objectives.contrastive import LOSSES, Contrastive, ContrastiveConfig
 from seesay.objectives.objective import TrainedModel, View
@@ -13,6 +15,7 @@ from seesay.training.build import make_model, make_objectives
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import read_recipe
 from seesay.weights.dual_encoder_step import Towers
+from seesay.weights.mobilenet import ImageClassifier
 from tiny_runs import write_run
 
 CPU = torch.device("cpu")
@@ -155,6 +158,26 @@ def test_a_model_without_a_scale_can_be_trained(micro_batch):
     torch.testing.assert_close(model.weight.grad, expected)
 
 
+def test_a_frozen_text_tower_computes_each_text_once(tmp_path):
+    bundle = make_model(read_recipe(write_run(tmp_path)), "tiny")
+    model = bundle.model.eval()
+    model.text.requires_grad_(False)
+    towers, seen = Towers(bundle), []
+    model.text.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    ids = torch.from_numpy(bundle.tokenizer.encode(["red", "blue", "red", "green"]).ids)
+    view = View("texts", "squares")
+    (first,) = towers({view: ids})
+    (second,) = towers({view: ids[[3, 0, 1]]})
+    assert seen == [3]
+    with torch.no_grad():
+        expected = model.embed_texts(ids)
+    torch.testing.assert_close(first.detach(), expected)
+    torch.testing.assert_close(second.detach(), expected[[3, 0, 1]])
+    second.sum().backward()
+    assert any(p.grad is not None for p in model.text_proj.parameters())
+    assert all(p.grad is None for p in model.text.parameters())
+
+
 # Predictions
 
 
@@ -163,16 +186,20 @@ def predictions(tmp_path, monkeypatch):
     class Classifier(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.classifier = torch.nn.Linear(3, 5)
+            self.classifier = torch.nn.Linear(3, 4)
             self.inputs = []
 
-        def forward(self, images):
+        def tower(self, images):
             self.inputs.append(images)
-            return self.classifier(images.mean(dim=(2, 3)))
+            return images.mean(dim=(2, 3))
+
+        def forward(self, images):
+            return self.classifier(self.tower(images))
 
     torch.manual_seed(0)
     classifier = Classifier()
-    monkeypatch.setattr("seesay.training.distillation.load_classifier", lambda file: classifier)
+    loaded = ImageClassifier(classifier, (0.5,) * 3, (0.5,) * 3)
+    monkeypatch.setattr("seesay.training.distillation.load_classifier", lambda file: loaded)
     names = [
         {"en": e, "zh": z}
         for e, z in zip(("red", "green", "blue", "white"), "红绿蓝白", strict=True)
@@ -202,7 +229,7 @@ def test_an_image_is_drawn_to_the_names_of_its_likely_classes(predictions):
     inputs = objective.inputs(batch)
     ids = inputs[View("texts", "objective names")]
     assert len(ids) == 6  # three names in two languages
-    judgement = classifier(classifier.inputs[0])[:, 1:].detach() / 2
+    judgement = classifier(classifier.inputs[0]).detach() / 2
     assert (classifier.inputs[0].min() >= -1) and (classifier.inputs[0].max() <= 1)
     images = F.normalize(torch.randn(4, 8), dim=1)
     texts = F.normalize(torch.randn(6, 8), dim=1)
@@ -221,6 +248,47 @@ def test_an_image_is_drawn_to_the_names_of_its_likely_classes(predictions):
         log_likely = F.log_softmax(scale.exp() * images @ names.T, dim=1)
         by_hand += (target * (target.log() - log_likely)).sum(dim=1).mean() / 2
     torch.testing.assert_close(found, by_hand)
+
+
+def test_the_weights_of_a_class_are_named_as_a_photograph_of_it_would_be(predictions):
+    objective, classifier = predictions
+    objective._config = replace(objective._config, prototypes=0.5, noise=0.0)
+    batch = batch_of(name="squares", step=4)
+    inputs = objective.inputs(batch)
+    judgement, length = objective._judge(batch.sources["squares"].images)
+    chosen = objective._choose(judgement, 4)
+    pooled = inputs[View("pooled", "objective names")]
+    torch.testing.assert_close(pooled.norm(dim=1), torch.full((3,), length))
+    cosines = F.cosine_similarity(pooled, classifier.classifier.weight[chosen].detach())
+    torch.testing.assert_close(cosines, torch.ones(3))
+    outputs = {
+        **inputs,
+        View("images", "squares"): F.normalize(torch.randn(4, 8), dim=1),
+        View("texts", "objective names"): F.normalize(torch.randn(6, 8), dim=1),
+        View("pooled", "objective names"): F.normalize(torch.randn(3, 8), dim=1),
+    }
+    scale = torch.tensor(1.5)
+    both = objective.loss(outputs, batch, scale, None)
+    objective._config = replace(objective._config, prototypes=0.0)
+    photographs = objective.loss(outputs, batch, scale, None)
+    logits = [
+        scale.exp() * outputs[View("pooled", "objective names")] @ names.T
+        for names in outputs[View("texts", "objective names")].split(3)
+    ]
+    by_hand = sum(F.cross_entropy(one, torch.arange(3)) for one in logits) / 2
+    torch.testing.assert_close(both - photographs, 0.5 * by_hand)
+
+
+def test_prototypes_need_a_tower_that_knows_the_classes(tmp_path):
+    settings = (
+        "objective.names.kind=predictions",
+        "objective.names.source=squares",
+        "objective.names.classifier=x.safetensors",
+        "objective.names.classes=classes.json",
+        "objective.names.prototypes=1",
+    )
+    with pytest.raises(ConfigError, match=r"knows the classes, expected .*classes above 0"):
+        read_recipe(write_run(tmp_path), settings)
 
 
 def test_every_step_draws_its_own_names_again(predictions):

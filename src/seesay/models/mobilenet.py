@@ -10,6 +10,7 @@ Axis names: batch, channels, height, width, dim (channels of the last layer).
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -38,10 +39,14 @@ class MobileNetConfig:
     stem: int = 32
     """Channels after the first convolution, which halves the image."""
     dim: int = 1280
-    """Channels of the last convolution, and so of the vector of an image."""
+    """Channels of the last convolution."""
+    classes: int = 0
+    """Number of classes whose probabilities stand behind the channels in the vector of an image;
+    0: none. A linear map behind it can give each class a place of its own."""
 
     def __post_init__(self) -> None:
         require_range(1, stem=self.stem, dim=self.dim)
+        require_range(0, classes=self.classes)
         wrong = [stage for stage in self.stages if min(stage) < 1 or stage[3] > 2]
         if wrong or not self.stages:
             raise ConfigError(
@@ -68,7 +73,23 @@ class MobileNetConfig:
     @property
     def output_dim(self) -> int:
         """Width of the vector that stands for the image."""
-        return self.dim
+        return self.dim + self.classes
+
+
+# Width 1.1 and depth 1.2 of EfficientNet-B0; the first and the last stage keep their depth. Images
+# have 260 pixels.
+EFFICIENTNET_LITE2 = MobileNetConfig(
+    stages=(
+        (1, 16, 1, 1),
+        (6, 24, 3, 2),
+        (6, 48, 3, 2),
+        (6, 88, 4, 2),
+        (6, 120, 4, 1),
+        (6, 208, 5, 2),
+        (6, 352, 1, 1),
+    ),
+    kernels=(3, 3, 5, 3, 5, 5, 3),
+)
 
 
 class Convolution(nn.Conv2d):
@@ -139,6 +160,7 @@ class MobileNet(nn.Module):
                 width = channels
         self.blocks = nn.ModuleList(blocks)
         self.head = Convolution(width, c.dim)
+        self.classifier = nn.Linear(c.dim, c.classes) if c.classes else None
 
     def features(
         self, images: Float[Tensor, "batch 3 height width"]
@@ -149,14 +171,22 @@ class MobileNet(nn.Module):
             x = block(x)
         return F.relu6(self.head(x), inplace=True)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
-        return self.features(images).mean(dim=(2, 3))
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch output_dim"]:
+        return self.with_classes(self.features(images).mean(dim=(2, 3)))
+
+    def with_classes(self, pooled: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch output_dim"]:
+        """The vector of an image, from its channels."""
+        if self.classifier is None:
+            return pooled
+        return torch.cat([pooled, self.classifier(pooled).softmax(dim=1)], dim=1)
 
 
 class MobileNetClassifier(nn.Module):
-    """The tower under its classifier. Of the 1,001 classes of MobileNetV2, 0 is the background."""
+    """The tower under its classifier."""
 
-    def __init__(self, config: MobileNetConfig, classes: int = 1001) -> None:
+    def __init__(self, config: MobileNetConfig, classes: int) -> None:
         super().__init__()
         self.tower = MobileNet(config)
         self.classifier = nn.Linear(config.dim, classes)

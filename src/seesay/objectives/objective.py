@@ -18,7 +18,7 @@ from seesay.text import Text
 
 TOWERS = ("image", "image_proj", "text", "text_proj")
 """The parts of a dual encoder that make embeddings."""
-Role = Literal["images", "texts", "captions", "given"]
+Role = Literal["images", "texts", "captions", "pooled", "given"]
 
 
 class View(NamedTuple):
@@ -28,7 +28,8 @@ class View(NamedTuple):
     role: Role
     """What becomes of the rows. "images": bytes (images height width 3) -> embeddings. "texts": ids
     (texts tokens) -> embeddings. "captions": ids (images most tokens) about the images of the same
-    source -> the sum of losses of each image. "given": no model sees them, the loss gets them."""
+    source -> the sum of losses of each image. "pooled": what an image tower has before its classes
+    (images dim) -> embeddings. "given": no model sees them, the loss gets them."""
     source: str
     """A section of [data], or a name of the objective's own."""
 

@@ -6,9 +6,9 @@ The objectives live here because they load their teachers; the losses are in `se
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import log
+from math import inf, log
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,7 +37,9 @@ from seesay.objectives.objective import (
 )
 from seesay.text import Text
 from seesay.weights.dual_encoder_step import channels_last
-from seesay.weights.mobilenet import MEAN, STD, load_classifier
+from seesay.weights.mobilenet import load_classifier
+
+CERTAIN = 100.0  # a logit among zeros: as good as certain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,18 +242,45 @@ class PredictionsConfig(ClassNamesConfig):
     the classes (Hinton et al. 2015)."""
 
     classifier: str
-    """A safetensors file of MobileNetV2 with its 1,001 outputs, of which the first is unused."""
+    """A file of MobileNetV2 (safetensors) or EfficientNet-Lite2 (.pth)."""
     classes: str
-    """JSON list of {"en": name, "zh": name} in the order of the other outputs."""
+    """JSON list of {"en": name, "zh": name} of the 1,000 classes in their order."""
     temperature: float = 1.0
     """Divides the classifier's logits: above 1, unlikely classes count more."""
     likely: int = 3
     """How many of the most likely classes of each image are among the names of a step."""
+    prototypes: float = 0.0
+    """Factor of naming the classifier's own weights of a class, as if they were a photograph of it:
+    a model learns names of which it sees no photograph. 0: none."""
+    noise: float = 0.2
+    """Standard deviation of what is added to those weights."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_finite(above=0.0, temperature=self.temperature)
         require_range(1, likely=self.likely)
+        if not (0 <= self.prototypes < inf and 0 <= self.noise < inf):
+            given = f"prototypes={self.prototypes}", f"noise={self.noise}"
+            raise ConfigError(
+                Text(
+                    f"{' and '.join(given)} cannot be computed with, expected finite numbers of at "
+                    "least 0: correct them",
+                    f"{'、'.join(given)} 无法用于计算；应为不小于 0 的有限数；请改正",
+                )
+            )
+
+    def check(self, name: str, architecture: Any) -> None:
+        if self.prototypes and not getattr(architecture.image, "classes", 0):
+            raise ConfigError(
+                Text(
+                    f"objective.{name}.prototypes={self.prototypes} is for an image tower that "
+                    "knows the classes, expected model.architecture.image.classes above 0: set it "
+                    "to the number of classes, or prototypes to 0",
+                    f"objective.{name}.prototypes={self.prototypes} 只用于认识这些类别的图像"
+                    "编码器；model.architecture.image.classes 应大于 0；请设为类别数，或把 prototypes "
+                    "设为 0",
+                )
+            )
 
     @property
     def trains(self) -> tuple[str, ...]:
@@ -272,13 +301,14 @@ class Predictions:
         self._config, self._seed, self._device = config, context.seed, context.device
         self._tokenizer = bundle.tokenizer
         self._images, self._texts = View("images", config.source), View("texts", own)
-        self._judged = View("given", own)
-        self._transform = ImageTransform(replace(bundle.transform, mean=MEAN, std=STD))
-        self._classifier = load_classifier(Path(config.classifier).expanduser()).eval()
-        self._classifier.requires_grad_(False)
+        self._judged, self._prototypes = View("given", own), View("pooled", own)
+        loaded = load_classifier(Path(config.classifier).expanduser())
+        colours = replace(bundle.transform, mean=loaded.mean, std=loaded.std)
+        self._transform = ImageTransform(colours)
+        self._classifier = loaded.model.eval().requires_grad_(False)
         channels_last(self._classifier.to(self._device))
         self._names = read_classes(config.classes)
-        outputs = self._classifier.classifier.out_features - 1
+        outputs = self._classifier.classifier.out_features
         if outputs != len(self._names):
             raise ConfigError(
                 Text(
@@ -291,13 +321,16 @@ class Predictions:
 
     def inputs(self, batch: Batch) -> Mapping[View, Tensor]:
         images = batch.sources[self._config.source].images
-        judgement = self._judge(images)
+        judgement, length = self._judge(images)
         chosen = self._choose(judgement, batch.step)
-        return {
+        wanted = {
             self._images: images,
             self._texts: self._tokens(chosen, batch.step),
             self._judged: judgement[:, chosen],
         }
+        if self._config.prototypes:
+            wanted[self._prototypes] = self._draw_prototypes(chosen, length, batch.step)
+        return wanted
 
     def loss(
         self,
@@ -306,19 +339,35 @@ class Predictions:
         log_scale: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        images, judgement = outputs[self._images], outputs[self._judged]
+        judged = [(1.0, outputs[self._images], outputs[self._judged])]
+        count = outputs[self._judged].shape[1]
+        if self._config.prototypes:
+            certain = CERTAIN * torch.eye(count, device=log_scale.device)
+            judged.append((self._config.prototypes, outputs[self._prototypes], certain))
         losses = [
-            soft_label_distillation(images, names, log_scale, judgement)
-            for names in outputs[self._texts].split(judgement.shape[1])
+            factor * soft_label_distillation(images, names, log_scale, judgement)
+            for names in outputs[self._texts].split(count)
+            for factor, images, judgement in judged
         ]
-        return torch.stack(losses).mean()
+        return torch.stack(losses).sum() / len(self._config.templates)
 
     @torch.no_grad()
-    def _judge(self, images: Tensor) -> Tensor:
-        """The classifier's logits, (batch, classes), divided by the temperature."""
+    def _judge(self, images: Tensor) -> tuple[Tensor, float]:
+        """The classifier's logits, (batch, classes), divided by the temperature, and how long the
+        vectors are that it makes them of."""
         images = self._transform.normalise(images.to(self._device, non_blocking=True))
         images = images.contiguous(memory_format=torch.channels_last)
-        return self._classifier(images)[:, 1:].float().cpu() / self._config.temperature
+        pooled = self._classifier.tower(images)
+        judgement = self._classifier.classifier(pooled).float().cpu()
+        return judgement / self._config.temperature, float(pooled.norm(dim=1).mean())
+
+    @torch.no_grad()
+    def _draw_prototypes(self, chosen: list[int], length: float, step: int) -> Tensor:
+        """The weights of each class, as long as the vectors of photographs, with noise."""
+        weights = self._classifier.classifier.weight[chosen]
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
+        noise = torch.randn(weights.shape, generator=generator).to(weights)
+        return length * F.normalize(weights, dim=1) + self._config.noise * noise
 
     def _choose(self, judgement: Tensor, step: int) -> list[int]:
         """The classes of a step: the likely ones of all images of all processes, and random

@@ -277,8 +277,8 @@ class PredictionsConfig(ClassNamesConfig):
                     "knows the classes, expected model.architecture.image.classes above 0: set it "
                     "to the number of classes, or prototypes to 0",
                     f"objective.{name}.prototypes={self.prototypes} 只用于认识这些类别的图像"
-                    "编码器；model.architecture.image.classes 应大于 0；请设为类别数，或把 prototypes "
-                    "设为 0",
+                    "编码器；model.architecture.image.classes 应大于 0；请设为类别数，"
+                    "或把 prototypes 设为 0",
                 )
             )
 

@@ -1,6 +1,6 @@
-"""CLIP image towers with a BERT that was trained to match them: AltCLIP, Taiyi-CLIP and M-CLIP.
+"""CLIP image towers with a BERT trained to match them: AltCLIP, Taiyi-CLIP and M-CLIP.
 
-Taiyi-CLIP and M-CLIP are published as the text half alone. Taiyi's is transformers'
+Taiyi-CLIP and M-CLIP are published as text halves only. Taiyi's is transformers'
 BertForSequenceClassification, whose "classes" are the axes of CLIP's space (model card of
 IDEA-CCNL/Taiyi-CLIP-Roberta-102M-Chinese); M-CLIP's is XLM-R, taught in 100 languages
 (multilingual_clip, pt_multilingual_clip.py). The image half is the untouched OpenAI or LAION CLIP.

@@ -1,7 +1,7 @@
 """A dual encoder as objectives call it: rows of a batch in, embeddings and caption losses out.
 
-A text tower that nothing trains gives a text the same vector each time, so that vector is computed
-once and kept: 2 KB for each different text, in memory.
+A frozen text tower always gives a text the same vector, so each is computed once and kept in
+memory: 2 KB for each different text.
 """
 
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ class Towers(TrainedModel):
         return tuple(rows if rows.dtype == torch.float64 else rows.float() for rows in outputs)
 
     def compile(self, *given: Any, **settings: Any) -> None:
-        """Compiles the towers; what stands between them is small."""
+        """Compiles the towers; the rest of the model is small."""
         for tower in filter(None, (self.model.image, self.model.text)):
             tower.compile(*given, **settings)
 

@@ -1,7 +1,7 @@
 """open_clip's layout: open_clip_config.json beside one file of weights.
 
 CLIP with a ViT or a ResNet; CoCa (coca_model.py), whose image tower ends in queries and whose text
-tower ends in a class token, with a decoder upon both; and the towers of open_clip_towers.py.
+tower ends in a class token, with a decoder on top of both; and the towers of open_clip_towers.py.
 """
 
 import logging
@@ -196,7 +196,8 @@ def _image_tower(c: Settings) -> tuple[VitConfig | ResNetConfig | FastVitConfig,
 
 
 def _activation(part: Settings, quick_gelu: bool) -> str:
-    """What `quick_gelu` and `act_kwargs`, which only the exact GELU takes, come to."""
+    """Returns the activation from `quick_gelu` and `act_kwargs`, which only the exact GELU
+    takes."""
     others = () if quick_gelu else ("tanh",)
     approximate = part.section("act_kwargs").one_of("approximate", "none", *others)
     return "quick_gelu" if quick_gelu else "gelu_tanh" if approximate == "tanh" else "gelu"
@@ -312,7 +313,7 @@ PROJECTIONS = ("query", "key", "value")
 
 
 def pool_settings(vision: Settings, embed_dim: int) -> dict[str, Any]:
-    """What a VitConfig holds about the end of the tower."""
+    """Returns the settings of a VitConfig for the end of the tower."""
     if not (pool := vision.get("attentional_pool")):
         vision.ignore("attn_pooler_queries", "attn_pooler_heads")
         return {}
@@ -329,7 +330,7 @@ def pool_settings(vision: Settings, embed_dim: int) -> dict[str, Any]:
 
 
 def captioner(published: Settings) -> CaptionerConfig | None:
-    """The decoder, where the config describes one."""
+    """Returns the decoder, if the config describes one."""
     if (m := published.get("multimodal_cfg")) is None:
         return None
     if not (pool := published["vision_cfg"].get("attentional_pool")):

@@ -1,4 +1,4 @@
-"""How a checkpoint wants its pictures prepared -> our ImageTransformConfig."""
+"""A checkpoint's published image preparation -> our ImageTransformConfig."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -77,7 +77,8 @@ def transform_of_patches(
 
 
 def _edge_and_crop(published: Settings, size: int, default_crop: bool) -> tuple[int, bool]:
-    """The side of the square, and whether it is cut out of a picture that keeps its shape."""
+    """Returns the side of the square, and whether it is cut out of a picture that keeps its
+    shape."""
     wanted = published.get("size", size)
     if not isinstance(wanted, Mapping):
         edge, crop = wanted, bool(published.get("do_center_crop", default_crop))

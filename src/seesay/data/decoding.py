@@ -33,7 +33,7 @@ SUFFIXES = frozenset(
     )
 )
 
-# What Pillow's readers raise on damaged files (fuzzing their chunk, tag and box parsers).
+# Errors that Pillow's readers raise on damaged files (fuzzing their chunk, tag and box parsers).
 _DAMAGE = (
     OSError,
     SyntaxError,

@@ -1,4 +1,4 @@
-"""The probability that a picture, or a text, shows what a query asks for.
+"""The probability that a picture or text matches a query.
 
 A cosine by itself says little. It becomes a probability in three steps. The first two need only the
 `Background` vocabulary, so they work for a collection of one picture and for any model.
@@ -38,7 +38,7 @@ from seesay.text import Language
 
 _OF_BEST = 0.6  # matches lie at this part of the way from the null to the nearest scenes
 _LEAST_MATCH = 2.5
-# Many pictures show a part of what a sentence says: the null is wider, and matches lie higher.
+# Many pictures show part of a sentence's content: the null is wider, and matches lie higher.
 _SENTENCE_SPREAD, _SENTENCE_MATCH = 0.35, 0.5
 _WORDS, _SENTENCE_WORDS = 2, 6  # up to two words: not a sentence; six or more: a sentence
 _TEXT_SPREAD = 1.15  # cosines with texts spread this much wider
@@ -123,8 +123,8 @@ class Calibration:
         )
 
     def scale(self, text: Float32[np.ndarray, " embed"], sentence: float) -> Scale:
-        """`sentence` is the `sentence_weight` of the text. Words lose what all words share;
-        anything longer is searched for as the model embeds it."""
+        """`sentence` is the `sentence_weight` of the text. Words are searched for without the
+        component that all words share, anything longer as the model embeds it."""
         background = self.background
         direction = background.without_shared(text)
         (low,), (high,) = background.levels(direction[None])

@@ -28,8 +28,8 @@ class Cache(Protocol):
 NextLogits = Callable[
     [Int[Tensor, "rows tokens"], Cache | None], tuple[Float[Tensor, "rows vocab"], Cache | None]
 ]
-"""Rows of ids, and what the last call returned for them -> logits of the token that follows each
-row, and the cache for the next call; None where nothing is kept."""
+"""Rows of ids, and their cache from the last call -> logits of each row's next token, and the cache
+for the next call; None if nothing is cached."""
 
 
 @torch.no_grad()

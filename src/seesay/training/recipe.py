@@ -171,7 +171,7 @@ class EvaluationConfig:
     measures: Annotated[Mapping[str, Measure], SectionsByName(MEASURES)] = field(
         default_factory=dict
     )
-    """What is measured, by name. In Python, any Measure works."""
+    """Measures by name. In Python, any Measure works."""
 
     def __post_init__(self) -> None:
         if self.every is not None:
@@ -365,7 +365,7 @@ def _check_images(model: ModelConfig, image: Any) -> None:
         )
 
 
-# What a checkpoint keeps of it
+# The part that a checkpoint keeps
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:

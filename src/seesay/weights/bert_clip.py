@@ -21,7 +21,7 @@ from seesay.weights.preprocessing import transform_from_hf
 from seesay.weights.settings import HUGGING_FACE, Known, Settings, every_setting
 from seesay.weights.tensors import Rules, both
 
-# What transformers' AltCLIPTextConfig fills in; a test compares them.
+# Defaults of transformers' AltCLIPTextConfig; a test compares them.
 ALTCLIP_DEFAULTS: dict[str, Any] = {
     "vocab_size": 250002,
     "hidden_size": 1024,

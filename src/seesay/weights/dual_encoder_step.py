@@ -71,7 +71,7 @@ class Towers(TrainedModel):
     def _embed(
         self, source: str, rows: Tensor, inputs: Mapping[View, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """The embeddings of images, and what the captioner reads if they have captions."""
+        """Returns the embeddings of images, and the captioner's input if they have captions."""
         images = self._transform.normalise(rows).to(self.model.log_scale.dtype)
         if self._last:
             images = images.contiguous(memory_format=torch.channels_last)

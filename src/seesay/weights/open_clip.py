@@ -382,8 +382,8 @@ _log = logging.getLogger("seesay.weights")
 
 
 def fit_positions(tensors: Tensors, model: DualEncoderConfig) -> Tensors:
-    """The tensors with as many positions as the model has. What is not a square grid, or has
-    another width, stays, and loading then reports its shape."""
+    """The tensors with as many positions as the model has. A tensor that is not a square grid, or
+    has another width, stays, and loading then reports its shape."""
     fitted = dict(tensors)
     image, text = model.image, model.text
     old = tensors.get("visual.positional_embedding")

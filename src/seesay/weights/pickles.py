@@ -102,9 +102,9 @@ def _refuse(found: bool, what: str) -> None:
 
 
 def _check_directory(path: Path, size: int) -> None:
-    """Raises ValueError for a zip that another reader may interpret differently. What is checked
-    here with Python's is read by torch with its own, and the two differ in where they look for the
-    list of parts. torch writes it last, with the end after it and no comment."""
+    """Raises ValueError for a zip that another reader may interpret differently. Python's reader
+    checks the file here, but torch reads it with its own, and the two look for the list of parts in
+    different places. torch writes it last, with the end after it and no comment."""
     with path.open("rb") as stream:
         stream.seek(max(0, size - 98))
         tail = stream.read().rjust(98, b"\0")

@@ -40,9 +40,9 @@ def transform_from_hf(
     std: Triple,
     default_crop: bool = True,
 ) -> ImageTransformConfig:
-    """Read preprocessor_config.json; `size` and the other arguments are what a folder without one
-    gets. `size` may stand there as a number, a shortest edge, or a height and a width; null is the
-    default of the class (transformers 5 writes every setting)."""
+    """Read preprocessor_config.json; `size` and the other arguments are the values for a folder
+    without one. `size` may stand there as a number, a shortest edge, or a height and a width; null
+    is the default of the class (transformers 5 writes every setting)."""
     given = {name: value for name, value in published.items() if value is not None}
     with every_setting(given, FILE, KNOWN) as settings:
         edge, crop = _edge_and_crop(settings, size, default_crop)
@@ -60,8 +60,8 @@ def transform_from_hf(
 def transform_of_patches(
     published: dict[str, Any], *, size: int, patch: int, patches: int
 ) -> ImageTransformConfig:
-    """Read the preprocessor_config.json of SigLIP 2 NaFlex; the other arguments are what a folder
-    without one gets. `size` is the side of the tower's square of positions, in pixels."""
+    """Read the preprocessor_config.json of SigLIP 2 NaFlex; the other arguments are the values for
+    a folder without one. `size` is the side of the tower's square of positions, in pixels."""
     with every_setting(published, FILE, KNOWN) as settings:
         mean, std = _mean_and_std(settings, HALF, HALF)
         return ImageTransformConfig(
@@ -132,7 +132,7 @@ def _mean_and_std(published: Settings, mean: Triple, std: Triple) -> tuple[Tripl
 def transform_from_open_clip(
     published: Settings, *, size: int, squash: bool
 ) -> ImageTransformConfig:
-    """Read the `preprocess_cfg` of open_clip_config.json; what it leaves out is OpenAI's."""
+    """Read the `preprocess_cfg` of open_clip_config.json; missing settings are OpenAI's."""
     mode = published.get("resize_mode") or ("squash" if squash else "shortest")
     if mode not in ("shortest", "squash"):
         raise WeightsError(

@@ -77,7 +77,7 @@ class AugmentationConfig:
 def augment(
     image: Image.Image, config: AugmentationConfig, size: int, rng: np.random.Generator
 ) -> Image.Image:
-    """A random variant of an RGB image; size x size pixels where the config crops."""
+    """A random variant of an RGB image; size x size pixels if the config crops."""
     if config.crop_scale != (1.0, 1.0):
         image = random_crop(image, config, size, rng)
     if rng.random() < config.flip:

@@ -249,7 +249,7 @@ class SourceBatch(NamedTuple):
     groups: Tensor
     """(batch): equal where images share their texts."""
     labels: Tensor
-    """(batch): the number of the class, -1 where there is none."""
+    """(batch): the number of the class, -1 if there is none."""
     text_numbers: Tensor
     """(texts): equal for equal texts."""
     texts: list[str]

@@ -104,7 +104,7 @@ def write_whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]
         if replace and folder.exists():
             _swap(unfinished, folder)
         else:
-            unfinished.rename(folder)  # which fails where a folder with files has this name
+            unfinished.rename(folder)  # fails if a non-empty folder has this name
         sync(folder.parent)
     except OSError as error:
         raise DataError(

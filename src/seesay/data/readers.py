@@ -1,4 +1,4 @@
-"""Pillow's readers of picture files, corrected where they return wrong pixels or cost too much.
+"""Pillow's readers of picture files, with fixes for wrong pixels and excessive cost.
 
 Each class fixes one format and is used only by `seesay.data.decoding`: registering it would change
 Pillow for the whole process. After `load` every mode means what it says (L from 0 to 255, I;16 from
@@ -241,8 +241,8 @@ class _Bmp(BmpImageFile):
 
 
 class _Tga(TgaImageFile):
-    """Ignores an alpha channel of zeros; in 16 bits, takes the highest for alpha only where the
-    file says so, and 1 for opaque (Truevision TGA 2.0, field 5.6), where Pillow takes 0."""
+    """Ignores an alpha channel of zeros; in 16 bits, takes the highest for alpha only if the file
+    says so, and 1 for opaque (Truevision TGA 2.0, field 5.6) while Pillow takes 0."""
 
     def _open(self) -> None:
         super()._open()
@@ -265,8 +265,8 @@ class _Tga(TgaImageFile):
 
 
 class _Ico(IcoImageFile):
-    """Opens an icon without decoding its largest picture, and uses the mask where a 32-bit one has
-    an alpha channel of zeros. The depth is the picture's: directories often say 0."""
+    """Opens an icon without decoding its largest picture, and uses the mask if a 32-bit one has an
+    alpha channel of zeros. The depth is the picture's: directories often say 0."""
 
     def _open(self) -> None:
         assert self.fp is not None

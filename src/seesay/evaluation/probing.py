@@ -22,7 +22,7 @@ from seesay.text import Text
 
 DECADES = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
 FINEST = 0.125  # of a decade
-PART = 0.2  # of each class, for validation, and for testing where no test set is given
+PART = 0.2  # of each class, for validation, and for testing if no test set is given
 TOP = 5
 WITH_TEST, WITHOUT_TEST = 3, 2  # pictures of a class: one to learn from and one or two held out
 

@@ -42,7 +42,7 @@ class LabelScore:
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     label: str | None
-    """The best label, or None where none of them fits."""
+    """The best label, or None if none of them fits."""
     none: bool
     probability: float
     """The best label's share among the given labels."""

@@ -28,7 +28,7 @@ def _rank_and_world() -> tuple[int, int]:
 def mean_over_processes(
     total: Float[Tensor, ""], count: Int[Tensor, ""] | int
 ) -> Float[Tensor, ""]:
-    """The sum of all processes' totals over the sum of their counts, 0 where there is nothing.
+    """The sum of all processes' totals over the sum of their counts, 0 if there is nothing.
 
     Its gradient, averaged over processes as DDP does, is that of this mean. A mean of the
     processes' means would give samples of a process with few samples more weight.

@@ -54,7 +54,7 @@ class Snapshot:
     step: int
     model: dict[str, Tensor]
     average: dict[str, Tensor]
-    """The running average of the weights; empty where none is kept."""
+    """The running average of the weights; empty if none is kept."""
     optimizer: dict[str, dict[str, Tensor]]
     """AdamW's tensors by parameter."""
     random: list[dict[str, Any]]

@@ -87,7 +87,7 @@ class HardwareConfig:
     """Where and how the training runs. The result is the same up to rounding."""
 
     device: str = "auto"
-    """"cpu", "cuda", "mps"; "auto" takes an accelerator where there is one."""
+    """"cpu", "cuda", "mps"; "auto" takes an accelerator if there is one."""
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     """Number format in the towers; "auto" takes bfloat16 where the hardware computes in it."""
     sharing: Literal["copies", "shards"] = "copies"

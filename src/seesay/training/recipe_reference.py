@@ -31,7 +31,7 @@ class Setting:
     value: str
     """Its type or choices."""
     default: str | None
-    """As TOML writes it; None where the setting is required."""
+    """The default in TOML; None if the setting is required."""
     meaning: str
 
 

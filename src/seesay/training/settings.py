@@ -18,7 +18,7 @@ from seesay.text import Text
 RECIPES = "recipes"  # the folder of recipes
 Config = TypeVar("Config")
 Table = dict[str, Any]
-At = tuple[str, ...]  # where a setting stands
+At = tuple[str, ...]  # the path of a setting
 SCALARS: dict[type, Text] = {
     bool: Text("true or false", "true 或 false"),
     int: Text("a whole number", "整数"),

@@ -63,7 +63,7 @@ class Towers(TrainedModel):
         clamp_scale(self.model.log_scale)
 
     def figures(self) -> Mapping[str, float]:
-        """The scale, and the bias where there is one."""
+        """The scale, and the bias if there is one."""
         bias = self.model.bias
         scale = {"scale": float(self.model.log_scale.detach().exp())}
         return scale if bias is None else {**scale, "bias": float(bias.detach())}

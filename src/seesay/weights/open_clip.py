@@ -238,7 +238,7 @@ def _tokenizer(t: Settings, text: TextConfig | BertConfig) -> TokenizerConfig:
     assert isinstance(text, TextConfig)
     bert = transformers and bool(settings.get("strip_sep_token"))
     if transformers:
-        # Its end mark need not be the largest id, and its padding is known where it has an effect.
+        # Its end token need not be the largest id, and its padding is known if it matters.
         t.require("pool_type", "argmax", ("last", "eos") if text.causal else ("last",))
     siglip = transformers and text.pool == "last" and not bert
     return TokenizerConfig(
@@ -359,7 +359,7 @@ COCA_RULES: Rules = {
     "visual.attn_pool.query": "image.pool.queries",
     **both("visual.attn_pool.ln_q", "image.pool.norm_queries"),
     **both("visual.attn_pool.ln_k", "image.pool.norm_patches"),
-    # Apart where the patches have a width of their own, in one tensor where they have not.
+    # Separate if the patches have their own width, otherwise in one tensor.
     **{
         f"visual.attn_pool.attn.{p[0]}_proj_weight": f"image.pool.attention.{p}.weight"
         for p in PROJECTIONS

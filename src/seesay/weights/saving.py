@@ -76,7 +76,7 @@ def _description(bundle: Bundle[Any]) -> dict[str, Any]:
 
 
 def _plain(config: Any, names: Mapping[type[Any], str]) -> dict[str, Any]:
-    """A config as JSON; "tower" names it where one of several may stand."""
+    """A config as JSON; "tower" names it if there are alternatives."""
     values = {field.name: getattr(config, field.name) for field in fields(config)}
     plain = {n: _plain(v, names) if is_dataclass(v) else v for n, v in values.items()}
     return ({"tower": names[type(config)]} if type(config) in names else {}) | plain

@@ -146,6 +146,5 @@ class ObjectiveConfig(ABC):
         return {}
 
     def texts(self) -> Iterable[str]:
-        """Yields its further texts for the text tower, besides the data's, to build a
-        vocabulary."""
+        """Returns texts that it shows the text tower besides the data's, to build a vocabulary."""
         return ()

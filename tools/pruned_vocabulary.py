@@ -1,8 +1,8 @@
-"""Which pieces of a multilingual vocabulary texts in Chinese and English use.
+"""Choose the pieces of a multilingual vocabulary that Chinese and English texts use.
 
-What neither language writes is dropped. Kept are all single characters, Chinese words in simplified
-and traditional characters, punctuation, numbers and symbols. Most pieces of Latin words belong to
-other languages: those that lists of words use most are kept.
+Pieces that neither language uses are dropped. All single characters, Chinese words in simplified
+and traditional characters, punctuation, numbers and symbols are kept. Most Latin pieces belong to
+other languages: those that occur most in word lists are kept.
 """
 
 import re
@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from e5_file import E5File
 
 MOST = 57_000
-"""Pieces in all: with 8.5 bits for each of 384 numbers and the twelve layers, 47 MB."""
+"""Number of pieces to keep: with 8.5 bits for each of 384 numbers and the twelve layers, 47 MB."""
 
 WRITTEN = (
     (0x20, 0x36F),  # Latin with its accents
@@ -34,10 +34,10 @@ ALONE = ((0x370, 0x45F), (0x3040, 0x30FF))
 """Greek, Cyrillic and kana: their letters stand for quantities and in names."""
 
 NAMES = re.compile(r"[A-Z]{2,5}|[A-Za-z]*[a-z][A-Z][A-Za-z]*|[A-Za-z]{2,3}")
-"""JPEG, iPhone, the short pieces of identifiers: lists of words are in small letters."""
+"""JPEG, iPhone, short pieces of identifiers: word lists are in lower case."""
 
-# How often a word begins a sentence, is shouted, or stands behind a hyphen, a bracket or another
-# word as in ImageNet.
+# How often a word begins a sentence, is in capitals, or follows a hyphen, a bracket or another word
+# as in ImageNet.
 FORMS: tuple[tuple[Callable[[str], str], float], ...] = (
     (str, 1.0),
     (str.capitalize, 0.2),
@@ -74,7 +74,7 @@ def pruned_pieces(
 
 
 def piece_uses(tokenizer: Tokenizer, frequencies: Mapping[str, float]) -> Counter[int]:
-    """How often each piece occurs in the words of a list, in the forms that words take."""
+    """Counts each piece in the words of a list, in all their forms."""
     uses = Counter[int]()
     for form, share in FORMS:
         forms = [form(word) for word in frequencies]

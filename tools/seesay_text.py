@@ -3,9 +3,9 @@
     python tools/seesay_text.py e5-small-q4.bin FOLDER --words words-en.tsv words-zh.tsv
     python tools/seesay_text.py e5-small-q4.bin FOLDER --whole
 
-The first form keeps the part of the vocabulary that the two languages use and stores the weights in
-8 bits, exactly; the second keeps all, in float32. Each line of a list of words is a word, a tab and
-how often it occurs (`word_lists.py`).
+The first command keeps the part of the vocabulary that the two languages use and stores the weights
+exactly in 8 bits; the second keeps everything in float32. Each line of a word list is a word, a tab
+and its frequency (`word_lists.py`).
 """
 
 import argparse
@@ -27,7 +27,7 @@ from seesay.weights.saving import save_bundle
 from seesay.weights.tensors import blank_model, load_weights
 
 TEMPERATURE = 0.01
-"""What E5 was trained with (arXiv 2402.05672)."""
+"""The temperature that E5 was trained with (arXiv 2402.05672)."""
 NEVER = -1000.0
 """Score of special tokens, so that "<s>" in a text is spelt out."""
 TILDE, PRIVATE = "\uff5e", "\ue000"
@@ -53,7 +53,7 @@ KINDS = {"w": "weight", "b": "bias"}
 
 
 def bundle_of(file: E5File, kept: list[int], name: str) -> Bundle[DualEncoder]:
-    """The model with the tokens of these ids, which are numbered anew in their order."""
+    """Builds the model with the tokens of these ids, renumbered in order."""
     number = {old: new for new, old in enumerate(kept)}
     text = BertConfig(
         vocab_size=len(kept),
@@ -101,8 +101,8 @@ def our_name(name: str) -> str:
 
 
 def tokenizer_of(file: E5File, kept: list[int]) -> Tokenizer:
-    """XLM-R's unigram vocabulary. Its normalisation is SentencePiece's nmt_nfkc, which is NFKC
-    behind a few replacements, but for the full-width tilde, which stays."""
+    """XLM-R's unigram vocabulary. Its normalisation is SentencePiece's nmt_nfkc, a few replacements
+    followed by NFKC, except that the full-width tilde stays."""
     scores = [float(file.scores[i]) or NEVER for i in kept]  # special tokens have 0
     vocab = [(file.pieces[i], score) for i, score in zip(kept, scores, strict=True)]
     backend = Tokenizer(Unigram(vocab, unk_id=kept.index(file.unknown), byte_fallback=False))
@@ -129,7 +129,7 @@ def tokenizer_of(file: E5File, kept: list[int]) -> Tokenizer:
 
 
 def frequencies(path: Path) -> dict[str, float]:
-    """How often each word of a list occurs."""
+    """Reads the frequency of each word in a list."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return {word: float(count) for word, _, count in (line.rpartition("\t") for line in lines)}
 

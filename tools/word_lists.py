@@ -1,4 +1,5 @@
-"""How often words occur in English and Chinese, by wordfreq's large lists, for `seesay_text.py`.
+"""Write the frequencies of English and Chinese words from wordfreq's large lists, for
+`seesay_text.py`.
 
 python tools/word_lists.py FOLDER    # words-en.tsv and words-zh.tsv
 """

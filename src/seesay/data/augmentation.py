@@ -14,7 +14,7 @@ ATTEMPTS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
-    """How training images are varied. The defaults change little, as suits captions."""
+    """How training images are augmented. The defaults change little, which suits captions."""
 
     crop_scale: tuple[float, float] = (0.9, 1.0)
     """Smallest and largest part of the image's area that a random crop keeps; (1, 1): no crop."""
@@ -31,9 +31,9 @@ class AugmentationConfig:
     saturation: float = 0.4
     """Largest change of saturation, as brightness."""
     hue: float = 0.05
-    """Largest turn of the hue, as a part of the colour circle; at most 0.5."""
+    """Largest shift of the hue, as a part of the colour circle; at most 0.5."""
     greyscale: float = 0.0
-    """Chance that the colours are taken away."""
+    """Chance that an image becomes greyscale."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "jitter", "greyscale", "brightness", "contrast", "saturation"):
@@ -77,7 +77,7 @@ class AugmentationConfig:
 def augment(
     image: Image.Image, config: AugmentationConfig, size: int, rng: np.random.Generator
 ) -> Image.Image:
-    """A random variant of an RGB image; size x size pixels where the config crops."""
+    """A random variant of an RGB image; size x size pixels if the config crops."""
     if config.crop_scale != (1.0, 1.0):
         image = random_crop(image, config, size, rng)
     if rng.random() < config.flip:
@@ -92,7 +92,7 @@ def augment(
 def random_crop(
     image: Image.Image, config: AugmentationConfig, size: int, rng: np.random.Generator
 ) -> Image.Image:
-    """A crop of random area and shape, brought to size x size (Szegedy et al., 2014)."""
+    """A crop of random area and shape, resized to size x size (Szegedy et al., 2014)."""
     width, height = image.size
     for _ in range(ATTEMPTS):
         area = width * height * rng.uniform(*config.crop_scale)
@@ -130,7 +130,7 @@ def change_colours(
 
 
 def turn_hue(image: Image.Image, turn: float) -> Image.Image:
-    """Move every colour along the circle; a turn of 1 comes back to the start."""
+    """Shift every hue along the colour circle; a shift of 1 changes nothing."""
     hue, saturation, value = image.convert("HSV").split()
     steps = round(turn * 256)
     turned = hue.point([(level + steps) % 256 for level in range(256)])

@@ -1,7 +1,7 @@
 """Batches for training: records are drawn in order, read, augmented, tokenised and stacked.
 
-All randomness is a pure function of the seed. Nothing is kept between batches, so a run resumes in
-the middle of an epoch by counting, and one process or many, with any number of workers, draw the
+All randomness is a pure function of the seed. No state is kept between batches, so a run can resume
+in the middle of an epoch from its step number, and any number of processes and workers draw the
 same global batches.
 """
 
@@ -29,11 +29,11 @@ from seesay.errors import ConfigError, DataError, ImageError
 from seesay.text import Text
 
 MIXED = 8  # blocks whose records are shuffled together; a source keeps about as many in memory
-SUBSTITUTES = 20  # records tried in place of a damaged one
+SUBSTITUTES = 20  # records tried to replace a damaged one
 
 
 class Place(NamedTuple):
-    """One draw of one record, which determines everything random about it."""
+    """One draw of one record; it determines all of the record's randomness."""
 
     source: str
     epoch: int
@@ -64,7 +64,7 @@ class Order:
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     def places(self, start: int, stop: int) -> list[Place]:
-        """The draws from number `start` up to `stop` of the training."""
+        """Returns draws number `start` up to `stop` of the training."""
         places = []
         for position in range(start, stop):
             epoch, at = divmod(position, self.length)
@@ -121,8 +121,8 @@ class Sample:
 
 
 class Samples:
-    """The samples of a source. A sample depends on its place and the seed alone, not on the
-    process, the worker or earlier draws."""
+    """The samples of a source. A sample depends only on its place and the seed, not on the process,
+    the worker or earlier draws."""
 
     def __init__(
         self, config: SourceConfig, transform: ImageTransform, tokenizer: Tokenizer, seed: int = 0
@@ -151,8 +151,8 @@ class Samples:
         return cut
 
     def __getitem__(self, place: Place) -> Sample:
-        """The sample of a place. A damaged record is noted and replaced by another, the same in
-        every process. Raises DataError if nothing can be read."""
+        """Returns the sample of a place. A damaged record is noted and replaced by another one, the
+        same in every process. Raises DataError if nothing can be read."""
         name = int.from_bytes(place.source.encode()[:8], "little")
         rng = np.random.default_rng([self._seed, name, place.epoch, place.record])
         damaged: list[Damaged] = []
@@ -182,7 +182,7 @@ class Samples:
         largest = ceil(size / sqrt(augmentation.crop_scale[0]))
         image = augment(open_image(record.image, target=largest), augmentation, size, rng)
         tokens = self._tokenizer.encode([text for _, text in texts])
-        # A text that needs several windows is represented by one of them, another each epoch.
+        # A text with several windows is represented by one of them, drawn anew each epoch.
         rows = [int(rng.choice(np.flatnonzero(tokens.owners == i))) for i in range(len(texts))]
         named = record.label is not None and self._names
         return Sample(
@@ -232,7 +232,7 @@ class Samples:
 
 
 def number_of(name: str) -> int:
-    """A number for a name, the same in every process, unlike `hash`."""
+    """Returns a number for a name that, unlike `hash`, is the same in every process."""
     raw = name.encode(errors="surrogatepass")  # a name in a tar file need not be UTF-8
     return int.from_bytes(hashlib.blake2b(raw, digest_size=7).digest(), "little")
 
@@ -249,7 +249,7 @@ class SourceBatch(NamedTuple):
     groups: Tensor
     """(batch): equal where images share their texts."""
     labels: Tensor
-    """(batch): the number of the class, -1 where there is none."""
+    """(batch): the number of the class, -1 if there is none."""
     text_numbers: Tensor
     """(texts): equal for equal texts."""
     texts: list[str]
@@ -262,7 +262,7 @@ class SourceBatch(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What this process learns from in one step."""
+    """The samples that this process learns from in one step."""
 
     step: int
     """Counted from 0."""
@@ -346,8 +346,8 @@ class Batches:
         return order.places(step * batch, (step + 1) * batch)
 
     def beginning(self, most: int) -> Batch:
-        """Up to `most` rows of each source in this process's first step, read without any worker.
-        Raises DataError where nothing can be read."""
+        """Returns up to `most` rows of each source in this process's first step, read without
+        workers. Raises DataError if nothing can be read."""
         rows = [
             self.samples[place.source][place]
             for name, order in self._orders.items()
@@ -356,7 +356,7 @@ class Batches:
         return Batch(0, collate(rows))
 
     def from_step(self, first: int, stop: int) -> Iterator[Batch]:
-        """The batches from step `first` up to `stop`, counted from 0. Raises DataError where
+        """Yields the batches from step `first` up to `stop`, counted from 0. Raises DataError if
         nothing can be read."""
         workers = self._config.workers
         loader = DataLoader(
@@ -368,7 +368,7 @@ class Batches:
             multiprocessing_context=_worker_context() if workers else None,
             worker_init_fn=_ignore_interrupt,
             pin_memory=torch.cuda.is_available(),
-            # Without one of its own, the loader would draw its seed from the run's generator.
+            # Otherwise the loader would draw its seed from the run's generator.
             generator=torch.Generator(),
         )
         for step, of_sources in enumerate(loader, first):
@@ -417,7 +417,8 @@ def collate(samples: Sequence[Sample]) -> dict[str, SourceBatch]:
 
 
 def _ignore_interrupt(_: int) -> None:
-    """Ctrl-C reaches workers too, and the step at hand still needs them: the training ends them."""
+    """Ctrl-C reaches workers too, but the current step still needs them; the training process ends
+    them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

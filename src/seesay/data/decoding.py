@@ -1,4 +1,4 @@
-"""Picture files -> upright RGB pixels, with every limit checked before the memory is spent."""
+"""Picture files -> upright RGB pixels, with every limit checked before memory is allocated."""
 
 import struct
 import threading
@@ -17,14 +17,14 @@ from seesay.errors import ConfigError, ImageError, MissingExtraError
 from seesay.text import Text
 
 # Only formats that hold pictures and whose readers are plain libraries; Pillow's full list also
-# starts Ghostscript for EPS. TGA stands last because it has no signature to tell it by.
+# starts Ghostscript for EPS. TGA is last because it has no signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA")
 _PLUGINS = "Jpeg Png WebP Gif Bmp Tiff Avif Jpeg2K Ppm Ico Tga"
 _Reader = Callable[[IO[bytes], str], ImageFile.ImageFile]
 _Accepts = Callable[[bytes], bool | str] | None
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
-# What counts as a picture inside a folder. A file that is named outright is always tried.
+# Extensions of pictures inside a folder. A file named by its path is always tried.
 SUFFIXES = frozenset(
     f".{ending}"
     for ending in (
@@ -33,7 +33,7 @@ SUFFIXES = frozenset(
     )
 )
 
-# What Pillow's readers raise on damaged files (fuzzing their chunk, tag and box parsers).
+# Errors that Pillow's readers raise on damaged files (fuzzing their chunk, tag and box parsers).
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -50,7 +50,7 @@ _DAMAGE = (
     Warning,
 )
 
-# EXIF tag 0x0112 -> what brings the picture upright (Exif 2.32, table 6).
+# EXIF tag 0x0112 -> the operation that makes the picture upright (Exif 2.32, table 6).
 _ORIENTATION = 0x0112
 _FIRST_ON_ITS_SIDE = 5
 _UPRIGHT = {
@@ -66,14 +66,15 @@ _UPRIGHT = {
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeLimits:
-    """What a picture may cost. The defaults let every camera's files through."""
+    """Limits of a picture's cost. The defaults admit the files of every camera."""
 
     max_file_bytes: int = 256 * 2**20
     """Largest file that is opened."""
     max_pixels: int = 128 * 2**20
     """Most pixels that are decoded into memory (3 to 4 bytes each, twice that with alpha)."""
     max_source_pixels: int = 2**30
-    """Most pixels in the file: a JPEG may be larger than it is decoded, but still costs time."""
+    """Most pixels in the file: a JPEG decoded at reduced scale may be larger, but still costs
+    time."""
     huge_pixels: int = 32 * 2**20
     """Pictures beyond this are decoded one at a time, whatever the number of threads."""
 
@@ -100,7 +101,7 @@ def decode(
     *,
     srgb: bool = False,
 ) -> Image.Image:
-    """The upright RGB picture in a file; of an animation the first frame.
+    """Returns the upright RGB picture in a file; of an animation, the first frame.
 
     `target` is the side in pixels that the picture will be resized to: a JPEG that is at least
     four times larger is decoded at 1/2, 1/4 or 1/8 scale, never below twice the target. libjpeg
@@ -119,14 +120,14 @@ def decode(
 
 
 def open_header(stream: BufferedIOBase, label: str) -> Image.Image:
-    """A picture as its header describes it: format, size and EXIF are there, no pixel is decoded,
-    whatever is asked of `getexif`. Raises ImageError."""
+    """Opens a picture without decoding it: format, size and EXIF are available, and even `getexif`
+    decodes no pixel. Raises ImageError."""
     with _damage_is_an_image_error(label):
         return _open(stream, label)
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height as the picture is looked at, by its header."""
+    """Width and height of the upright picture, from its header."""
     width, height = image.size
     # Pillow's reader of TIFF has turned the size in the header already.
     turned = image.format != "TIFF" and orientation(image) >= _FIRST_ON_ITS_SIDE
@@ -137,16 +138,16 @@ def orientation(image: Image.Image) -> int:
     """EXIF's number for how the camera was held, from 1 (upright) to 8."""
     try:
         found = int(image.getexif().get(_ORIENTATION, 1))
-    except _DAMAGE:  # the pixels of a picture with broken EXIF are whole: leave it as it lies
+    except _DAMAGE:  # broken EXIF, but intact pixels: do not rotate
         return 1
     return found if found in _UPRIGHT else 1
 
 
 def check_size(image: Image.Image, label: str, limits: DecodeLimits) -> None:
-    """Refuse by the header, before anything is decoded.
+    """Refuse a picture by its header, before anything is decoded.
 
     Pillow's own check counts pixels before the reduced decoding, and its threshold and its warning
-    are state shared by the whole process; so pictures are opened without it and judged here.
+    are state shared by the whole process; so pictures are opened without it and checked here.
     """
     width, height = image.size
     pixels = source_pixels = width * height
@@ -172,7 +173,7 @@ def check_size(image: Image.Image, label: str, limits: DecodeLimits) -> None:
 
 
 def too_large(message: Text, **limit: int) -> ImageError:
-    """The refusal of a picture, with a note for those who program how to let it through."""
+    """Returns the error for a refused picture, with a note for programmers on how to allow it."""
     error = ImageError(message)
     ((name, count),) = limit.items()
     error.add_note(f"If you trust it, let it through by DecodeLimits({name}={count}).")
@@ -182,7 +183,7 @@ def too_large(message: Text, **limit: int) -> ImageError:
 def upright_rgb(
     image: Image.Image, label: str, limits: DecodeLimits, *, srgb: bool = False
 ) -> Image.Image:
-    """Load, turn as the camera was held, and convert. Raises ImageError."""
+    """Load, rotate upright, and convert. Raises ImageError."""
     with _damage_is_an_image_error(label), _in_turn(image, limits):
         image.load()
         if srgb:
@@ -194,8 +195,8 @@ def upright_rgb(
 
 @cache
 def _readers() -> dict[str, tuple[_Reader, _Accepts]]:
-    """What opens each format, and what knows it by its first bytes. Imported for the first picture:
-    a search for words needs none of it."""
+    """Returns the reader of each format and the test of its first bytes. Imported for the first
+    picture: a text search needs none of it."""
     from seesay.data.readers import CORRECTED
 
     for plugin in _PLUGINS.split():  # each enters its reader into Image.OPEN
@@ -207,7 +208,7 @@ def _readers() -> dict[str, tuple[_Reader, _Accepts]]:
 
 
 def _open(stream: BufferedIOBase, label: str) -> Image.Image:
-    """What Image.open does, for FORMATS only and without the check described in `check_size`."""
+    """Like Image.open, for FORMATS only and without the check described in `check_size`."""
     prefix = stream.read(16)
     if not prefix:
         raise ImageError(
@@ -222,7 +223,7 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
         stream.seek(0)
         try:
             return reader(cast(IO[bytes], stream), "")
-        except _DAMAGE as error:  # SyntaxError is how a reader says that the file is not its own
+        except _DAMAGE as error:  # a reader raises SyntaxError for a file of another format
             if accepts is not None:  # though it begins like one
                 raise ImageError(
                     Text(
@@ -249,7 +250,7 @@ def _open_heif(stream: BufferedIOBase) -> ImageFile.ImageFile:
 
 @contextmanager
 def _in_turn(image: Image.Image, limits: DecodeLimits) -> Iterator[None]:
-    """Let one huge picture at a time through, so that threads do not add up their memory."""
+    """Decode one huge picture at a time, so that threads do not add up their memory."""
     if image.width * image.height <= limits.huge_pixels:
         yield
         return
@@ -273,7 +274,7 @@ def _damage_is_an_image_error(label: str) -> Iterator[None]:
                 "请确认它是图片，而不是保存下来的网页之类",
             )
         ) from None
-    except Image.DecompressionBombError as error:  # the few readers that look for themselves
+    except Image.DecompressionBombError as error:  # raised by the few readers with their own check
         raise ImageError(
             Text(
                 f"{label}: is too large to be read ({error}). Expected fewer pixels. Make it "

@@ -1,9 +1,9 @@
-"""Bytes to clean text: the encoding is detected, and what no text should hold is taken out.
+"""Bytes to clean text: detect the encoding, and remove characters that do not belong in text.
 
-Everything that reads text written by others goes through here: notes, tables, captions of shards.
-UTF-8, UTF-16, UTF-32, GB18030 (with GBK and GB 2312) and Big5 are read. A guess among the Western
-code pages would be wrong too often to be searched, so they are refused, as are Korean and Japanese
-ones, whose bytes are mostly valid GB18030, too.
+All text from third parties goes through here: notes, tables, captions in shards. UTF-8, UTF-16,
+UTF-32, GB18030 (with GBK and GB 2312) and Big5 are read. Western code pages are refused because a
+guess among them would be wrong too often, and so are Korean and Japanese encodings, whose bytes are
+mostly valid GB18030 too.
 """
 
 import codecs
@@ -37,7 +37,7 @@ _RARELY = 1e-4  # of the bytes are damaged
 _EVIDENT = 0.2  # of the characters beyond ASCII are frequent
 _MUCH_KANA = 0.1  # of them are kana
 _TELLING = 30  # characters, of which some must be frequent
-# Hardly a sentence goes without some of these, and few of them come up in one that is misread.
+# Almost every sentence contains some of these; a sentence decoded wrongly contains few.
 _FREQUENT_CHINESE = frozenset(
     "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对"
     "可她里"
@@ -53,8 +53,8 @@ _FREQUENT_KOREAN = frozenset("이다는에의가을고하지한로사기도를�
 
 
 def find_encoding(stream: io.BufferedIOBase) -> str:
-    """The encoding of a seekable stream, which is at its beginning again afterwards. Reads as far
-    as it takes to be sure. Raises DataError for what is no text, or in no such encoding."""
+    """Detects the encoding of a seekable stream, reading as far as necessary, and rewinds it.
+    Raises DataError if it is not text in one of these encodings."""
     head = stream.read(_BLOCK)
     try:
         for mark, name in _MARKS:
@@ -78,23 +78,24 @@ def find_encoding(stream: io.BufferedIOBase) -> str:
 
 
 def on_error(encoding: str) -> str:
-    """What `open` and `decode` do with a byte that is wrong in a file of this encoding: it stands
-    out as a surrogate where the codec can tell it from its neighbours."""
+    """Returns how `open` and `decode` should treat a wrong byte in this encoding: it becomes a
+    surrogate if the codec can tell it from its neighbours."""
     if encoding.startswith("utf-8"):
         return _ESCAPE
     return "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
 
 
 def decode_text(data: bytes) -> str:
-    """The clean text of a file. Raises DataError for what is no text, or in no such encoding."""
+    """Returns the clean text of a file. Raises DataError if it is not text in one of these
+    encodings."""
     name = find_encoding(io.BytesIO(data))
     return clean_text(data.decode(name, on_error(name)))
 
 
 def clean_text(text: str) -> str:
-    """The text as it can be stored, shown and embedded anywhere: two halves of an emoji are put
-    together, a half alone and a byte that could not be decoded become U+FFFD, control characters
-    other than tabs and line breaks go."""
+    """Returns the text in a form that can be stored, shown and embedded anywhere: two halves of an
+    emoji are joined, a single half or an undecodable byte becomes U+FFFD, and control characters
+    other than tabs and line breaks are removed."""
     if text.isascii() and text.isprintable():
         return text
     if _SURROGATE.search(text):
@@ -103,7 +104,8 @@ def clean_text(text: str) -> str:
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Halves of an emoji, each as three bytes, are what Java and Oracle write as UTF-8 (CESU-8)."""
+    """Java and Oracle write an emoji as two halves of three bytes each and call it UTF-8
+    (CESU-8)."""
     if isinstance(error, UnicodeDecodeError):
         half = error.object[error.start : error.start + 3]
         if _HALF.fullmatch(half):
@@ -115,7 +117,7 @@ codecs.register_error(_ESCAPE, _escape)
 
 
 def _checked(head: bytes, name: str) -> str:
-    """The name of the encoding, unless what it gives is no text."""
+    """Returns the name of the encoding, unless the result is not text."""
     text = head.decode(name, on_error(name))
     if len(_CONTROL.findall(text)) > max(_FEW, _MOST_CONTROLS * len(text)):
         raise DataError(
@@ -137,7 +139,7 @@ def _checked(head: bytes, name: str) -> str:
 
 
 def _not_utf8(head: bytes, stream: io.BufferedIOBase) -> bytes | None:
-    """The first block that is no UTF-8; None where all is."""
+    """Returns the first block that is not UTF-8; None if everything is."""
     if head.count(0) > _MOST_ZEROS * len(head):
         return head
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -173,7 +175,7 @@ def _by_zero_bytes(head: bytes) -> str | None:
 
 
 def _by_characters(block: bytes) -> str | None:
-    """The encoding that gives characters in use."""
+    """Returns the encoding that yields plausible characters."""
     if _is_mostly(block, "utf-8"):
         return "utf-8"
     found: dict[str, float] = {}
@@ -189,7 +191,7 @@ def _by_characters(block: bytes) -> str | None:
 
 
 def _is_korean_or_japanese(block: bytes, chinese: str) -> bool:
-    """Whether another reading of the bytes is likelier than the Chinese one."""
+    """Whether another decoding of the bytes is likelier than the Chinese one."""
     as_chinese, korean = _beyond_ascii(block, chinese), _beyond_ascii(block, "cp949")
     if _share(as_chinese, _KANA.__contains__) > _MUCH_KANA:  # has the same bytes in EUC-JP
         return True
@@ -198,7 +200,7 @@ def _is_korean_or_japanese(block: bytes, chinese: str) -> bool:
 
 
 def _beyond_ascii(block: bytes, name: str) -> Counter[str]:
-    """How often each character beyond ASCII is there."""
+    """Counts each character beyond ASCII."""
     counts = Counter(_decoded(block, name) or "")
     return Counter({character: n for character, n in counts.items() if not character.isascii()})
 

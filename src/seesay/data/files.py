@@ -1,8 +1,7 @@
-"""Open files that may have become anything, and write files whole or not at all.
+"""Open files safely whatever they have become, and write files completely or not at all.
 
-A path that was seen before may lead to a folder by now, a pipe that nobody writes to, a device that
-never ends, or a file without the right to read it: each has to end in an OSError at once, never in
-a wait.
+A path seen earlier may by now be a folder, a pipe that nobody writes to, an endless device, or an
+unreadable file. Each must raise an OSError at once and never block.
 """
 
 import errno
@@ -19,7 +18,8 @@ from typing import Any, TypeVar
 from seesay.errors import ConfigError, DataError, MissingExtraError
 from seesay.text import Text
 
-# Neither waits for the writer of a pipe nor takes a terminal over. Both mean nothing to a file.
+# Do not wait for the writer of a pipe, and do not take over a terminal. Neither flag affects a
+# file.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _FLAGS |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -27,7 +27,7 @@ Writer = TypeVar("Writer")
 
 
 class NoFileError(OSError):
-    """Something is there, and it is no regular file: `strerror` says what."""
+    """The path exists but is not a regular file: `strerror` says what it is."""
 
     def __init__(self, number: int, text: Text) -> None:
         super().__init__(number, text.en)
@@ -35,12 +35,12 @@ class NoFileError(OSError):
 
 
 def open_file(path: str | Path) -> BufferedReader:
-    """A regular file, or what a link to one leads to, for reading its bytes.
+    """Opens a regular file, or a link to one, for reading bytes.
 
-    Raises NoFileError for a folder, pipe, socket or device, and OSError where nothing is there or
-    it may not be read; each with a `strerror` to be shown."""
+    Raises NoFileError for a folder, pipe, socket or device, and OSError if nothing is there or it
+    may not be read; each has a `strerror` to show."""
     try:
-        _check(os.stat(path))  # before it is opened: that alone may start a device or a writer
+        _check(os.stat(path))  # before opening, which alone may start a device or a writer
         handle = os.open(path, _FLAGS)
     except ValueError:  # a zero byte
         raise FileNotFoundError(
@@ -64,10 +64,11 @@ def _check(facts: os.stat_result) -> None:
 
 @contextmanager
 def write_whole(file: Path) -> Iterator[Path]:
-    """Yields the path to write to; `file` appears, or is replaced, when the block ends well.
+    """Yields the path to write to; `file` appears, or is replaced, when the block ends without an
+    error.
 
-    After an error or a kill the old `file` is untouched. Raises DataError where there is no such
-    folder, no right to write there, no room, or something else than a plain file in the place.
+    After an error or a kill the old `file` is untouched. Raises DataError if the folder is missing
+    or not writable, the disk is full, or the path is not a plain file.
     """
     file = Path(os.path.realpath(file))  # replace what a link points to, not the link
     if file.exists() and not file.is_file():
@@ -87,11 +88,11 @@ def write_whole(file: Path) -> Iterator[Path]:
 
 @contextmanager
 def write_whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yields a new folder to fill; it gets the name `folder` when the block ends well.
+    """Yields a new folder to fill; it gets the name `folder` when the block ends without an error.
 
-    Only with `replace` does a folder of that name go, whatever is in it: see first that it may.
-    After an error or a kill it is still there, under its own name or as `.NAME-...-former` beside
-    it. Raises DataError where the folder cannot be written.
+    An existing folder is replaced only with `replace`, whatever it contains: check first that it
+    may be. After an error or a kill it still exists, under its own name or as `.NAME-...-former`
+    beside it. Raises DataError if the folder cannot be written.
     """
     folder = Path(os.path.realpath(folder))
     unfinished = folder.with_name(f".{folder.name[:40]}-{secrets.token_hex(4)}")
@@ -103,7 +104,7 @@ def write_whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]
         if replace and folder.exists():
             _swap(unfinished, folder)
         else:
-            unfinished.rename(folder)  # which fails where a folder with files has this name
+            unfinished.rename(folder)  # fails if a non-empty folder has this name
         sync(folder.parent)
     except OSError as error:
         raise DataError(
@@ -120,7 +121,7 @@ def write_whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]
 
 
 def _swap(new: Path, folder: Path) -> None:
-    """Give `new` the name of `folder`, and remove what had it before."""
+    """Give `new` the name of `folder`, and remove the previous folder."""
     former = new.with_name(f"{new.name}-former")
     folder.rename(former)
     try:
@@ -132,8 +133,8 @@ def _swap(new: Path, folder: Path) -> None:
 
 
 def by_ending(file: Path, writers: Mapping[str, Writer]) -> Writer:
-    """The writer for the ending of a file. Raises ConfigError for an ending that has none, and
-    MissingExtraError where its package is missing: before hours of work, not after them."""
+    """Returns the writer for a file's extension. Raises ConfigError for an unknown extension, and
+    MissingExtraError if its package is missing: before hours of work, not after them."""
     if (ending := file.suffix.lower()) not in writers:
         raise ConfigError(
             Text(
@@ -149,7 +150,7 @@ def by_ending(file: Path, writers: Mapping[str, Writer]) -> Writer:
 
 
 def import_pyarrow() -> tuple[Any, Any]:
-    """pyarrow and its Parquet half. Raises MissingExtraError where they are not installed."""
+    """pyarrow and its Parquet half. Raises MissingExtraError if they are not installed."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -159,7 +160,7 @@ def import_pyarrow() -> tuple[Any, Any]:
 
 
 def check_folder(file: Path) -> None:
-    """Raises DataError where the folder that `file` is to stand in is not there."""
+    """Raises DataError if the parent folder of `file` does not exist."""
     if not (folder := file.absolute().parent).is_dir():
         raise _refusal(file, Text(f"there is no folder {folder}", f"没有文件夹 {folder}"))
 
@@ -178,7 +179,7 @@ def _refusal(file: Path, reason: Text) -> DataError:
 def sync(path: Path) -> None:
     """Force a file, or the names in a folder, to the disk."""
     if os.name == "nt" and path.is_dir():
-        return  # Windows has no such thing
+        return  # not possible on Windows
     handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
     try:
         os.fsync(handle)

@@ -1,7 +1,7 @@
-"""Pictures from anywhere: paths, bytes, Pillow images, arrays and tensors -> upright RGB; and those
-that a person means who names files and folders.
+"""Pictures from anywhere: paths, bytes, Pillow images, arrays and tensors -> upright RGB; and the
+picture files below given paths.
 
-Without torch, so that a program that only looks things up starts at once.
+Works without torch, so that a program that only searches starts at once.
 """
 
 import errno
@@ -33,7 +33,7 @@ from seesay.text import Text
 
 @runtime_checkable
 class TensorLike(Protocol):
-    """A torch tensor, told by what it can do: to look at its type torch would have to be loaded."""
+    """A torch tensor, recognised by its methods: checking its type would load torch."""
 
     shape: Any
     dtype: Any
@@ -60,11 +60,11 @@ def open_image(
     Arrays are (height, width) or (height, width, 1, 3 or 4), tensors (1, 3 or 4, height, width) or
     (height, width); both hold uint8 from 0 to 255 or floating values from 0 to 1. `target` is the
     side in pixels that the picture will be resized to: large JPEGs are then decoded at reduced
-    scale. Without it every pixel is decoded. With `srgb`, colours are converted from the profile
-    in the file to those of a screen: for people to look at, not for models, which are trained and
-    published with the numbers as they stand in the file.
+    scale. Without it every pixel is decoded. With `srgb`, colours are converted from the profile in
+    the file to those of a screen: for people to look at, not for models, which are trained and
+    published with the raw values in the file.
 
-    Raises ImageError, naming the source, when it is not a whole picture within the limits.
+    Raises ImageError, naming the source, if it is not a complete picture within the limits.
     """
     label = describe_source(source)
     if isinstance(source, str | Path):
@@ -80,7 +80,7 @@ def open_image(
 
 
 def describe_source(source: Any) -> str:
-    """What a message calls a source: its path, or what kind of thing it is."""
+    """Returns the name of a source in messages: its path, or its type."""
     match source:
         case str() | Path():
             return str(source)
@@ -190,21 +190,21 @@ def _as_bytes(pixels: np.ndarray, label: str) -> UInt8[np.ndarray, "..."]:
 @dataclass(frozen=True, kw_only=True)
 class PictureFiles:
     files: tuple[Path, ...]
-    """Each file once: in the order the paths came, sorted by name within a folder. Paths that do
-    not exist are among them, so that reading them tells what is wrong, as for any other file."""
+    """Each file once: in the order the paths came, sorted by name within a folder. Missing paths
+    are included: reading them reports the problem, as for any other file."""
     empty: tuple[Path, ...]
-    """Folders without a picture, below them too."""
+    """Folders that contain no picture, not even in subfolders."""
 
 
 def several(given: Iterable[One] | str | Path) -> list[One]:
-    """A list, also of one text or path that is given without a list around it."""
+    """Returns a list, even for a single text or path."""
     one = isinstance(given, str | Path)
     return [given] if one else list(given)  # type: ignore[list-item, arg-type]
 
 
 def several_images(given: object) -> Iterable[object]:
-    """Pictures one after the other: one may be given without a list around it, and a folder stands
-    for the pictures below it. A folder without any stays, so that reading it tells what is wrong.
+    """Yields pictures one by one. A single picture needs no list, and a folder stands for all
+    pictures in it. A folder without pictures stays: reading it reports the problem.
     """
     if isinstance(given, np.ndarray | TensorLike):
         return cast(Iterable[object], given) if given.ndim >= 4 else [given]
@@ -223,7 +223,7 @@ def _expanded(images: Iterable[object]) -> Iterator[object]:
 
 
 def find_images(paths: Iterable[Path]) -> PictureFiles:
-    """Walk the folders, leaving out what is hidden and not following links to other folders."""
+    """Walk the folders without hidden files, and without following links to other folders."""
     files: dict[Path, None] = {}
     empty = []
     for path in paths:

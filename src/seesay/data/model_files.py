@@ -1,9 +1,9 @@
-"""Read the small files of a model folder, which may come from anyone: each is a plain file, no
-larger than such a file can be, or one clear error.
+"""Read the small files of a model folder, which may come from anyone: each must be a plain file of
+reasonable size, or a clear error is raised.
 
-Every file is looked at before it is opened: a pipe would be waited for, and a device never ends. So
-whether a file is there is asked by `os.path.lexists`: a pipe or a broken link is, and reading it
-says what is wrong.
+Every file is checked before it is opened: a pipe would block, and a device never ends. So
+`os.path.lexists` decides whether a file exists: a pipe or a broken link does, and reading it
+reports what is wrong.
 """
 
 import json
@@ -23,7 +23,8 @@ MOST_VALUES = 4_000_000
 
 
 def plain_size(path: Path, most: int | None = None) -> int:
-    """The size of a plain file. Raises WeightsError for anything else, and beyond `most` bytes."""
+    """Returns the size of a plain file. Raises WeightsError for anything else, and beyond `most`
+    bytes."""
     try:
         facts = path.stat()
     except FileNotFoundError:
@@ -58,7 +59,7 @@ def plain_size(path: Path, most: int | None = None) -> int:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """The content of a plain file of at most `most` bytes. Raises WeightsError."""
+    """Returns the content of a plain file of at most `most` bytes. Raises WeightsError."""
     plain_size(path, most)
     try:
         with path.open("rb") as stream:

@@ -12,15 +12,15 @@ _PROFILED = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC.1:2022, 7.2.8: c
 def to_rgb(image: Image.Image, label: str) -> Image.Image:
     """RGB from a loaded picture of any mode.
 
-    Transparent pixels are laid on white. What they hide is mostly black or left over from editing,
-    and the pages that such pictures are made for are white; transformers does the same since 5.0
-    (convert_to_rgb), so embeddings agree. Deep greyscale is scaled, where convert() would clip it
-    to an all-white picture. Raises ImageError for floating values that are not finite.
+    Transparent pixels are laid on white. Their hidden colours are mostly black or left over from
+    editing, and such pictures are made for white pages; transformers does the same since 5.0
+    (convert_to_rgb), so embeddings agree. Deep greyscale is scaled; convert() would clip it to an
+    all-white picture. Raises ImageError for floating values that are not finite.
     """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith(_DEEP):
-        # Brings numpy, which takes longer to import than most pictures to decode.
+        # Imports numpy, which takes longer than decoding most pictures.
         from seesay.data.deep_modes import deep_to_grey
 
         return deep_to_grey(image, label).convert("RGB")
@@ -45,8 +45,8 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-    """A loaded picture with the colours that its ICC profile means, as those of sRGB. Without a
-    profile, or with one that is broken or of another kind than the pixels, it stays as it is."""
+    """Converts a loaded picture from its ICC profile to sRGB. It stays unchanged if the profile is
+    missing, broken, or of another kind than the pixels."""
     profile = image.info.get("icc_profile")
     if not profile:
         return image

@@ -1,10 +1,10 @@
-"""Pillow's readers of picture files, corrected where they show wrong pixels or cost too much.
+"""Pillow's readers of picture files, with fixes for wrong pixels and excessive cost.
 
-Each class mends one format and is used by `seesay.data.decoding` only: registering it would change
+Each class fixes one format and is used only by `seesay.data.decoding`: registering it would change
 Pillow for the whole process. After `load` every mode means what it says (L from 0 to 255, I;16 from
 0 to 65,535, an alpha channel that hides something on purpose), and neither opening a file nor
-reading its EXIF decodes a pixel. `benchmarks/pixels.py` prints what each kind of file shows, beside
-what another decoder makes of it.
+reading its EXIF decodes a pixel. `benchmarks/pixels.py` compares the result for each kind of file
+with another decoder's.
 """
 
 import io
@@ -46,7 +46,7 @@ class _Png(PngImageFile):
             self.info["transparency"] = key * (85 if self._depth == "L;2" else 17)
 
     def getexif(self) -> Image.Exif:
-        """Pillow decodes the whole picture to find what stands behind its pixels."""
+        """Pillow decodes the whole picture to find the chunks after its pixels."""
         if self.tile and not self._has_looked_behind:
             self._has_looked_behind = True
             assert self.fp is not None
@@ -57,7 +57,7 @@ class _Png(PngImageFile):
         return Image.Image.getexif(self)
 
     def _look_behind_pixels(self) -> None:
-        """EXIF and XMP, which ExifTool writes there unless it is told otherwise."""
+        """Read EXIF and XMP, which ExifTool writes there by default."""
         assert self.fp is not None
         self.fp.seek(8)
         chunks = PngStream(self.fp)
@@ -135,7 +135,7 @@ class _Tiff(TiffImageFile):
         self.tile = [ImageFile._Tile("libtiff", (0, 0, *self._tile_size), 0, args)]
 
     def _refuse_large_tiles(self, tags: Any) -> None:
-        """libtiff makes room for a whole tile, however small the picture that it covers."""
+        """libtiff allocates a whole tile, however small the picture."""
         across, down = tags.get(322, 0), tags.get(323, 0)
         if across * down > max(2 * self.width * self.height, self._LARGEST_TILE):
             raise SyntaxError(f"tiles of {across:,} x {down:,} pixels")
@@ -217,7 +217,7 @@ class _Jpeg2K(Jpeg2KImageFile):
 
 
 def _widening(bits: int) -> list[int]:
-    """What numbers stand for that were shifted up to eight bits."""
+    """Returns the values of samples that were shifted up to eight bits."""
     return [round((value >> (8 - bits)) * 255 / (2**bits - 1)) for value in range(256)]
 
 
@@ -241,8 +241,8 @@ class _Bmp(BmpImageFile):
 
 
 class _Tga(TgaImageFile):
-    """Ignores an alpha channel of zeros; in 16 bits, takes the highest for alpha only where the
-    file says so, and 1 for opaque (Truevision TGA 2.0, field 5.6), where Pillow takes 0."""
+    """Ignores an alpha channel of zeros; in 16 bits, takes the highest for alpha only if the file
+    says so, and 1 for opaque (Truevision TGA 2.0, field 5.6) while Pillow takes 0."""
 
     def _open(self) -> None:
         super()._open()
@@ -265,8 +265,8 @@ class _Tga(TgaImageFile):
 
 
 class _Ico(IcoImageFile):
-    """Opens an icon without decoding its largest picture, and uses the mask where a 32-bit one has
-    an alpha channel of zeros. The depth is the picture's: directories often say 0."""
+    """Opens an icon without decoding its largest picture, and uses the mask if a 32-bit one has an
+    alpha channel of zeros. The depth is the picture's: directories often say 0."""
 
     def _open(self) -> None:
         assert self.fp is not None
@@ -315,7 +315,7 @@ def _alpha_is_empty(image: Image.Image) -> bool:
 
 
 def _drop_empty_alpha(image: ImageFile.ImageFile) -> None:
-    """Old programs leave the fourth byte at zero: no one saves a picture that is all hidden."""
+    """Old programs leave the fourth byte at zero: nobody saves a fully transparent picture."""
     if image.mode in ("LA", "RGBA") and image.im.getband(image.im.bands - 1).getextrema() == (0, 0):
         image.im.fillband(image.im.bands - 1, 255)
 
@@ -329,4 +329,4 @@ CORRECTED: dict[str, type[ImageFile.ImageFile]] = {
     "TGA": _Tga,
     "ICO": _Ico,
 }
-"""By Pillow's name of the format."""
+"""Corrected readers by Pillow's name of the format."""

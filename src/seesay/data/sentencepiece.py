@@ -46,8 +46,8 @@ def unigram(path: Path) -> Tokenizer:
         Unigram(vocab, unk_id=_number(trainer, 40, 0), byte_fallback=bool(_number(trainer, 35, 0)))
     )
     backend.normalizer = _normalizer(normalizer)
-    # Metaspace adds no prefix to a text that begins with a space, as SentencePiece does: where such
-    # texts come through, the normalizer has added it.
+    # Metaspace adds no prefix to a text that begins with a space, as SentencePiece does: if such
+    # texts get this far, the normalizer has added it.
     always = _number(normalizer, 3, 1) and _number(normalizer, 4, 1)
     backend.pre_tokenizer = pre_tokenizers.Metaspace(
         replacement="▁", prepend_scheme="always" if always else "never"
@@ -62,7 +62,7 @@ def unigram(path: Path) -> Tokenizer:
 
 
 def check_charsmap(charsmap: bytes) -> None:
-    """Raises ValueError where a SentencePiece charsmap, a table behind its size, is cut short."""
+    """Raises ValueError if a SentencePiece charsmap, a table preceded by its size, is cut short."""
     size = int.from_bytes(charsmap[:4], "little")
     if len(charsmap) < 4 or size % 4 or size > len(charsmap) - 4:
         raise ValueError("its charsmap is not whole")

@@ -1,4 +1,4 @@
-"""The settings of a data source: where its records are, and what training draws of them."""
+"""The settings of a data source: where its records are, and how training draws from them."""
 
 import difflib
 import json
@@ -31,7 +31,7 @@ class RecordsConfig:
     languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
     """Languages of the texts to use; an image without text in them counts as damaged."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Columns of a table or Parquet file that have other names: image = "filepath"."""
+    """Columns of a table or Parquet file with other names: image = "filepath"."""
     classes: str | None = None
     """JSON list of {"en": name, "zh": name}, which turns class numbers into texts."""
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -94,10 +94,11 @@ class SourceConfig(RecordsConfig):
     captions: int = 1
     """Texts drawn for each image and language, if there are as many."""
     size: int | None = None
-    """Side in pixels of the images while training, for towers that take any; none: the model's.
-    Smaller ones train faster, and crops show things larger than use will (Touvron et al., 2019)."""
+    """Side in pixels of training images, for towers that take any size; none: the model's. Smaller
+    images train faster, and crops show things larger than they appear in use (Touvron et al.,
+    2019)."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    """How the images are varied."""
+    """How images are augmented."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,7 +121,7 @@ class SourceConfig(RecordsConfig):
 
 
 def _check_names(setting: str, names: Iterable[str], known: Sequence[str]) -> None:
-    """Raises ConfigError, with the name that was probably meant, where one is not known."""
+    """Raises ConfigError, suggesting the likely name, if a name is unknown."""
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
@@ -137,7 +138,7 @@ def _check_names(setting: str, names: Iterable[str], known: Sequence[str]) -> No
 
 
 def open_records(config: RecordsConfig) -> Source:
-    """All records in the files. Raises DataError where the files are not what the config says."""
+    """Returns all records in the files. Raises DataError if the files do not match the config."""
     if config.format == "webdataset":
         return WebDatasetSource(config.path)
     if config.format == "chinese-clip":
@@ -148,8 +149,8 @@ def open_records(config: RecordsConfig) -> Source:
 
 
 def used_records(config: RecordsConfig, length: int, damaged: Sequence[Damaged] = ()) -> range:
-    """The numbers of the records between `start` and `stop`. Raises DataError where none is, with
-    the first reason where all were left out for being `damaged`."""
+    """Returns the numbers of the records between `start` and `stop`. Raises DataError if there are
+    none; if all were left out as `damaged`, it gives the first reason."""
     if not length and damaged:
         first = damaged[0]
         raise DataError(
@@ -174,7 +175,7 @@ def used_records(config: RecordsConfig, length: int, damaged: Sequence[Damaged] 
 
 
 def read_classes(file: str) -> list[Mapping[str, str]]:
-    """The names of classes by number. Raises DataError where the file holds no such list."""
+    """Returns the names of classes by number. Raises DataError if the file holds no such list."""
     try:
         classes = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
         return [{language: str(row[language]) for language in ("en", "zh")} for row in classes]
@@ -199,7 +200,7 @@ def texts_of_classes(file: str, templates: Mapping[Any, Sequence[str]]) -> Itera
 
 
 def check_templates(templates: Mapping[Any, Sequence[str]]) -> None:
-    """Raises ConfigError where a text has no place for the name of a class."""
+    """Raises ConfigError if a template has no `{}` for the class name."""
     for language, texts in templates.items():
         if not texts or any("{}" not in text for text in texts):
             raise ConfigError(

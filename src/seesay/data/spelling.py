@@ -1,10 +1,10 @@
-"""One form for texts that are compared: width, case, composition and script make no difference.
+"""A common form for comparing texts: width, case, composition and script make no difference.
 
     fold("Old 龍井")     "old 龙井"
 
 Keywords, `~` filters and the dates and minus signs of a query are compared in this form. Models get
-the text as it was typed, apart from characters that nobody can see. File names are compared as the
-disk spells them: see `as_on_disk`.
+the text as typed, without invisible characters. File names are compared as spelt on disk: see
+`as_on_disk`.
 """
 
 import os
@@ -20,30 +20,30 @@ _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 
 
 def visible(text: str) -> str:
-    """The text without control characters (tabs and line breaks stay) and invisible ones, composed
-    (NFC)."""
+    """Returns the text composed (NFC), without invisible characters and control characters other
+    than tabs and line breaks."""
     if text.isascii() and text.isprintable():
         return text
     return unicodedata.normalize("NFC", "".join(filter(_is_visible, text)))
 
 
 def fold(text: str) -> str:
-    """The text as it is compared: NFKC, small letters, simplified Chinese characters."""
+    """Returns the text for comparison: NFKC, lower case, simplified Chinese characters."""
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFKC", visible(text)).lower().translate(simplified())
 
 
 def fold_each(text: str) -> str:
-    """The same character by character, so that places in the result are places in the text. Any
-    dash is a hyphen here."""
+    """Folds character by character, so that positions in the result are positions in the text. Any
+    dash becomes a hyphen."""
     return text.lower() if text.isascii() else "".join(map(_folded, text))
 
 
 @cache
 def simplified() -> dict[int, int]:
     """Traditional to simplified characters, for `str.translate`. From OpenCC's tables (Apache-2.0):
-    one character for one, words are not looked at."""
+    one character for one, regardless of words."""
     table = files("seesay.data").joinpath("traditional.txt").read_text(encoding="utf-8")
     traditional, simple = table.split()
     return str.maketrans(traditional, simple)
@@ -68,7 +68,7 @@ _REMEMBERED = 256  # folders
 
 
 def spellings(text: str) -> tuple[str, ...]:
-    """The text as it is given, composed and decomposed, each once."""
+    """Yields the text as given, composed and decomposed, without repetition."""
     if text.isascii():
         return (text,)
     forms = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
@@ -76,7 +76,7 @@ def spellings(text: str) -> tuple[str, ...]:
 
 
 def as_on_disk(path: str) -> str:
-    """The path as the file system spells it, where it has the file under another spelling."""
+    """Returns the path as the file system spells it, if it has the file under another spelling."""
     if path.isascii() or os.path.lexists(path):
         return path
     drive, rest = os.path.splitdrive(path)

@@ -1,6 +1,6 @@
 """A picture of any shape -> the square, or the strip of patches, that a model sees.
 
-Without torch, so that a process that only decodes pictures starts at once and stays small.
+Works without torch, so that a process that only decodes pictures starts at once and stays small.
 Sources: as in `seesay.data.images`.
 """
 
@@ -36,15 +36,15 @@ class ImageTransformConfig:
     size: int = 224
     """Side of the square that the image tower sees, in pixels."""
     resize: Literal["shortest", "squash", "patches", "letterbox"] = "shortest"
-    """Bring the shorter side to `size` and keep the shape, press both sides to `size`, keep the
-    shape and cut at most `patches` patches (SigLIP 2 NaFlex), or bring the longer side to `size`
+    """Scale the shorter side to `size` and keep the shape, squash both sides to `size`, keep the
+    shape and cut at most `patches` patches (SigLIP 2 NaFlex), or scale the longer side to `size`
     and fill the square with grey on the right or below (YOLOX)."""
     patch: int = 16
     """Side of a patch, in pixels; used when resize is "patches"."""
     patches: int = 256
     """Most patches; used when resize is "patches"."""
     crop: bool = True
-    """Cut the centre square out after resizing; needed with "shortest", no effect on others."""
+    """Cut out the centre square after resizing; needed with "shortest", no effect on others."""
     crop_rounding: Literal["down", "half_even"] = "down"
     """Where the square begins when the margin is odd: transformers rounds down, torchvision (so
     OpenAI's code, open_clip and cn_clip) to the even neighbour, which is one pixel further when
@@ -56,7 +56,7 @@ class ImageTransformConfig:
     mean: tuple[float, float, float] = OPENAI_MEAN
     """Subtracted from red, green and blue after they are scaled from 0..255 to 0..1."""
     std: tuple[float, float, float] = OPENAI_STD
-    """What the difference is divided by."""
+    """Divisor of the difference."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -129,7 +129,7 @@ class ImageTransformConfig:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of what `square` gives."""
+        """Height and width of the result of `square`."""
         if self.resize == "patches":
             return self.patch, (1 + self.patches) * self.patch
         return self.size, self.size
@@ -152,9 +152,9 @@ def _patch_grid(width: int, height: int, config: ImageTransformConfig) -> tuple[
 
 
 def _strip(image: Image.Image, config: ImageTransformConfig) -> Image.Image:
-    """A picture's patches side by side, row by row, so that pictures of any shape stand in one
-    batch. A further patch precedes them, whose first two pixels hold the numbers of rows and of
-    columns, each as two bytes; black fills the end."""
+    """A picture's patches side by side, row by row, so that pictures of any shape fit one batch. An
+    extra first patch holds the numbers of rows and columns in its first two pixels, each as two
+    bytes; black fills the end."""
     rows, columns = _patch_grid(image.width, image.height, config)
     p = config.patch
     resized = image.resize((columns * p, rows * p), INTERPOLATIONS[config.interpolation])

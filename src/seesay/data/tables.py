@@ -1,7 +1,7 @@
 """CSV, TSV and JSON Lines: the one reader of tables, for `index` and for training.
 
-Tables are written by anything and by hand. So what cannot be used costs its line, or its column,
-and is counted; nothing that a table holds makes reading it fail.
+Tables come from all kinds of programs and from people. So an unusable entry costs only its line, or
+its column, and is counted; no content makes reading a table fail.
 """
 
 import io
@@ -34,10 +34,11 @@ Row = dict[str, Any]
 
 @dataclass(eq=False)
 class Table:
-    """Rows by the names of their columns. What had to be left out is known after the last row.
+    """Rows by the names of their columns. The counts of what was left out are complete after the
+    last row.
 
-    `wanted` are columns that count however many there are; `inner` is the name of an object in each
-    line of JSON whose entries count as columns, too.
+    `wanted` are columns that are kept however many there are; `inner` names an object in each line
+    of JSON whose entries also count as columns.
     """
 
     source: Path | bytes
@@ -45,14 +46,14 @@ class Table:
     wanted: Collection[str] = ()
     inner: str | None = None
     unusable: list[tuple[int, str]] = field(default_factory=list)
-    """Number of each line that was left out, and what is wrong with it."""
+    """Number of each line that was left out, and the reason."""
     undecodable: list[int] = field(default_factory=list)
-    """Lines with bytes that are not of the encoding; they became U+FFFD."""
+    """Lines with bytes that are invalid in the encoding; they became U+FFFD."""
     left_out: set[str] = field(default_factory=set)
     """Columns beyond the limit, and those whose name is too long."""
 
     def __post_init__(self) -> None:
-        """Raises DataError where the file is no text, OSError where it cannot be read."""
+        """Raises DataError if the file is not text, OSError if it cannot be read."""
         with self._bytes() as stream:
             self._encoding = find_encoding(stream)
         self.is_json = self.name.lower().endswith(JSON_LINES)
@@ -65,13 +66,13 @@ class Table:
             self._forget()
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
-        """The number of each line with what it holds: text, and in JSON numbers and more. Text is
-        clean; in a CSV `restored` takes away what `write_csv` may have put before it."""
+        """Yields the number of each line with its values: text, and in JSON numbers and more. Text
+        is clean; in a CSV, `restored` removes the apostrophe that `write_csv` may have added."""
         self._forget()
         return self._objects() if self.is_json else self._cells()
 
     def _forget(self) -> None:
-        """What a former reading has left out is counted again by the next."""
+        """Resets the counts: each reading counts again what it leaves out."""
         self.unusable.clear()
         self.undecodable.clear()
         self.left_out.clear()
@@ -110,7 +111,7 @@ class Table:
                 yield number, {name: cells[name] for name in cells if name in known}
 
     def _opened(self, value: object) -> Row:
-        """An object with the entries of its inner one, which count where it has none of its own."""
+        """Returns an object merged with the entries of its inner one; its own entries win."""
         if not isinstance(value, dict):
             raise _UnusableError(f"it is {type(value).__name__}, no object {{...}}")
         inner = value.get(self.inner) if self.inner else None
@@ -126,8 +127,8 @@ class Table:
         return admitted
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Lines cut into cells; a quoted cell may go on over several lines. A quote that is never
-        closed, or in the middle of a cell, is a part of the text, and its line ends where it ends.
+        """Splits lines into cells; a quoted cell may span several lines. A quote that is never
+        closed, or in the middle of a cell, is part of the text, and the line ends as usual.
         """
         lines = self._lines()
         ahead: deque[tuple[int, str]] = deque()
@@ -139,8 +140,8 @@ class Table:
     def _quoted(
         self, text: str, ahead: deque[tuple[int, str]], lines: Iterator[tuple[int, str]]
     ) -> list[str] | None:
-        """The cells of a line and of those ahead that belong to it, which are taken away; None
-        where its quotes do not fit together."""
+        """Returns the cells of a line and of the following lines that belong to it, which it
+        consumes; None if the quotes do not match."""
         record = _Record(self._delimiter)
         taken, whole = 0, record.add(text)
         while whole is False and record.length <= MOST_CELL:
@@ -157,14 +158,14 @@ class Table:
         return record.cells
 
     def _find_delimiter(self) -> str:
-        """What parts the cells: Excel writes semicolons in half of Europe."""
+        """Detects the delimiter: Excel writes semicolons in half of Europe."""
         if not self.name.lower().endswith(".csv"):
             return "\t"
         head = next((line for _, line in self._lines() if line.strip()), "")
         return max(",;\t", key=head.count)
 
     def _lines(self) -> Iterator[tuple[int, str]]:
-        """Every line with its number, without its end."""
+        """Yields every line with its number, without its line break."""
         errors = on_error(self._encoding)
         number = 0
         with io.TextIOWrapper(self._bytes(), self._encoding, errors) as stream:
@@ -186,17 +187,17 @@ class Table:
 
 
 class _Record:
-    """The cells of a line, or of several where a quoted one goes on."""
+    """The cells of a line, or of several lines if a quoted cell continues."""
 
     def __init__(self, delimiter: str) -> None:
         self.cells: list[str] = []
         self.length = 0
         self._delimiter = delimiter
         self._open: list[str] | None = None
-        """What the cell that goes on holds so far."""
+        """The content so far of the cell that continues."""
 
     def add(self, line: str) -> bool | None:
-        """Whether the last cell is whole; None where something follows the end of a quoted one."""
+        """Whether the last cell is complete; None if something follows the end of a quoted cell."""
         self.length += len(line)
         at = 0
         while at <= len(line):
@@ -221,13 +222,13 @@ class _Record:
 
 
 def write_csv(stream: io.TextIOBase, rows: Iterable[Iterable[object]]) -> None:
-    """Write rows for spreadsheets. A text that one would take for a formula gets an apostrophe
-    before it, by which spreadsheets know text, and `restored` takes away again; numbers stay."""
+    """Write rows for spreadsheets. A text that looks like a formula gets an apostrophe in front,
+    which marks text in spreadsheets and which `restored` removes; numbers stay."""
     stream.writelines(",".join(map(_written, row)) + "\n" for row in rows)
 
 
 def restored(cell: str) -> str:
-    """A text as it was before `write_csv` wrote it."""
+    """Returns a text as it was before `write_csv`."""
     return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
 
 

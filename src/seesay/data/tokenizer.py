@@ -1,5 +1,5 @@
-"""Texts in, rows of token ids out. A text longer than the context becomes several rows, never fewer
-words: what was cut off silently could not be found again by any search.
+"""Texts in, rows of token ids out. A text longer than the context becomes several rows and loses no
+words: no search could find words that were silently cut off.
 
     tokenizer = load_tokenizer(folder, TokenizerConfig(context=77, pad_id=49407))
     tokens = tokenizer.encode(["a dog in the snow", "雪地里的狗"])
@@ -27,7 +27,7 @@ from seesay.errors import ConfigError, DataError
 from seesay.text import Text
 
 Role = Literal["query", "passage"]
-"""What a text is to the model: what somebody looks for, or what may be found."""
+"""The role of a text: something to search with, or something to be found."""
 
 Clean = Literal[
     "none",
@@ -42,9 +42,9 @@ Clean = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
-    """What the model expects of its rows of ids, and what its reference does to a text first.
+    """How the model expects its rows of ids, and how its reference code cleans a text first.
 
-    `clean` goes in front of what the tokenizer file itself does, so doing it twice is harmless:
+    `clean` runs before the cleaning in the tokenizer file itself, so doing it twice is harmless:
 
     - "none": nothing.
     - "clip": Unicode NFC, white space to single spaces, lower case, as transformers' CLIPTokenizer.
@@ -62,13 +62,13 @@ class TokenizerConfig:
     pad_id: int
     """Id that fills a row up to the context, always on the right."""
     clean: Clean = "none"
-    """What is done to a text before it is cut into tokens."""
+    """How a text is cleaned before it is cut into tokens."""
     end_mark: bool = True
-    """Whether the special tokens behind a text are kept; CLIPA has padding in their place."""
+    """Whether the special tokens after a text are kept; CLIPA has padding instead."""
     query_prefix: str = ""
-    """What stands before every query, such as "query:" (E5)."""
+    """Prefix of every query, such as "query:" (E5)."""
     passage_prefix: str = ""
-    """What stands before every passage."""
+    """Prefix of every passage."""
 
     def __post_init__(self) -> None:
         if self.context < 1 or self.pad_id < 0:
@@ -92,10 +92,10 @@ class Tokens:
 
 
 class Tokenizer:
-    """A vocabulary together with the row that a model expects.
+    """A vocabulary, and the layout of rows that a model expects.
 
-    What a person types is text and nothing else: "<|endoftext|>" or "[SEP]" inside a text is spelt
-    out, never read as the special token, which would move the place where the text tower reads.
+    Everything a person types is plain text: "<|endoftext|>" or "[SEP]" inside a text is spelt out,
+    never read as the special token, which would move the position that the text tower reads.
     """
 
     def __init__(self, backend: Backend, config: TokenizerConfig) -> None:
@@ -127,23 +127,24 @@ class Tokenizer:
 
     @property
     def largest_id(self) -> int:
-        """The largest id that stands in any row."""
+        """The largest id that a row can contain."""
         added = self._backend.get_added_tokens_decoder()
         special = {number for number, token in added.items() if token.special}
         texts = set(self._backend.get_vocab().values()) - special  # others only frame texts
         return max(texts | {self.config.pad_id, *self.prefix, *self.suffix})
 
     def same_vocabulary(self, other: "Tokenizer") -> bool:
-        """Whether every token has the same id in both, and the same ones stand around a text."""
+        """Whether every token has the same id in both, and the same special tokens surround a
+        text."""
         ends = (self.prefix, self.suffix) == (other.prefix, other.suffix)
         return ends and self._backend.get_vocab() == other._backend.get_vocab()
 
     def encode(self, texts: Sequence[str], role: Role = "query") -> Tokens:
-        """Ids of every text, each row [special tokens, text, special tokens, padding].
+        """Returns the ids of every text; a row is [special tokens, text, special tokens, padding].
 
-        The prefix of the role, where the model has one, stands before the text of each row. A text
-        that does not fit is divided at word boundaries into windows of about equal length; their
-        contents joined are exactly the tokens of the whole text.
+        If the model has a prefix for the role, it precedes the text of each row. A text that does
+        not fit is divided at word boundaries into windows of about equal length; their contents
+        joined are exactly the tokens of the whole text.
         """
         contents: list[Sequence[int]] = []
         owners: list[int] = []
@@ -157,7 +158,7 @@ class Tokenizer:
         return Tokens(ids, np.array(owners, dtype=np.int64))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of one row of ids, special tokens and all that follows its end left out."""
+        """Returns the text of one row of ids, without special tokens and anything after its end."""
         start, end = len(self.prefix), len(ids)
         if self.suffix and self.suffix[0] in ids[start:]:
             end = start + list(ids[start:]).index(self.suffix[0])
@@ -165,13 +166,13 @@ class Tokenizer:
             return self._backend.decode(list(ids[start:end])).strip()
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json, as it was read: `config` is for the caller to keep."""
+        """Write tokenizer.json as it was read; the caller has to store `config`."""
         cleaning, self._backend.normalizer = self._backend.normalizer, self._file_normalizer
         self._backend.save(str(folder / "tokenizer.json"))
         self._backend.normalizer = cleaning
 
     def _contents(self, texts: Sequence[str]) -> list[list[Sequence[int]]]:
-        """For every text its windows' ids, without special tokens."""
+        """Returns the ids of every text's windows, without special tokens."""
         if isinstance(texts, str):
             raise DataError(
                 Text(
@@ -208,10 +209,10 @@ class Tokenizer:
 
 
 def load_tokenizer(folder: Path, config: TokenizerConfig) -> Tokenizer:
-    """The tokenizer of a checkpoint folder.
+    """Loads the tokenizer of a checkpoint folder.
 
     Reads the first of tokenizer.json, vocab.json + merges.txt, vocab.txt,
-    bpe_simple_vocab_16e6.txt.gz, spiece.model. Raises WeightsError when there is none, or it is
+    bpe_simple_vocab_16e6.txt.gz, spiece.model. Raises WeightsError if there is none, or it is
     damaged.
     """
     backend = read_vocabulary(folder)
@@ -266,10 +267,10 @@ _JOINER = "\u200d"  # between the parts of one emoji
 def windows(text: str, offsets: Offsets, capacity: int) -> list[range]:
     """Ranges of tokens, in order and without gap or overlap, each of 1 to `capacity` tokens.
 
-    `offsets` are the [start, stop) characters of each token in `text`. A cut falls between words;
-    in a word only where one word alone is longer than the capacity; in a character only where one
-    character alone is. The windows are of about equal length, because their embeddings are averaged
-    with equal weight and a last window of three words would count as much as a full one.
+    `offsets` are the [start, stop) characters of each token in `text`. A cut falls between words,
+    inside a word only if that word alone exceeds the capacity, and inside a character only if that
+    character alone does. The windows are of about equal length, because their embeddings are
+    averaged with equal weight and a last window of three words would count as much as a full one.
     """
     spans = []
     start, total = 0, len(offsets)
@@ -284,7 +285,8 @@ def windows(text: str, offsets: Offsets, capacity: int) -> list[range]:
 
 
 def _quality(text: str, offsets: Offsets, at: int) -> int:
-    """Of a cut before token `at`: 2 between words, 1 between characters, 0 inside a character."""
+    """Rates a cut before token `at`: 2 between words, 1 between characters, 0 inside a
+    character."""
     before, after = offsets[at - 1], offsets[at]
     if after[0] < before[1]:
         return 0
@@ -302,7 +304,7 @@ def _kind(character: str) -> str:
 
 
 def _joins(character: str) -> bool:
-    """Whether a word goes on through this character: letters, their marks, digits, apostrophes."""
+    """Whether this character continues a word: letters, their marks, digits, apostrophes."""
     return _kind(character) in "LMN" or character in "'\u2019_"
 
 

@@ -33,9 +33,9 @@ class ImageTransform:
     def normalise(
         self, pixels: UInt8[Tensor, "batch height width 3"]
     ) -> Float[Tensor, "batch 3 height width"]:
-        """(pixels / 255 - mean) / std in float32, on the device where the pixels are.
+        """Returns (pixels / 255 - mean) / std in float32, on the device of the pixels.
 
-        The result keeps the channels last in memory, which is how convolutions like to read it.
+        The result is channels-last in memory, which is faster for convolutions.
         """
         values = pixels.permute(0, 3, 1, 2).float()
         mean, std = self._mean.to(pixels.device), self._std.to(pixels.device)

@@ -1,6 +1,6 @@
-"""Vocabulary files of every kind that checkpoints carry, all as a `tokenizers.Tokenizer` with the
-normalizer, the word splitter and the special tokens that belong to that vocabulary; and what a file
-may ask of the tokenizers library, which trusts it.
+"""Every kind of vocabulary file in checkpoints, read as a `tokenizers.Tokenizer` with the
+normalizer, the word splitter and the special tokens of that vocabulary; and checks of such files,
+which the tokenizers library trusts.
 
 Measured with tokenizers 0.22: a broken charsmap or merge prefix ends the process, ten replacements
 in a row take all memory, and many smaller faults are panics, which no `except Exception` sees.
@@ -25,9 +25,9 @@ from seesay.errors import SeesayError, WeightsError
 from seesay.text import Text
 
 MOST_GROWTH = 16
-"""How many times longer a text may become on its way through all replacements."""
+"""How many times longer all replacements together may make a text."""
 MOST_WORD = 1000
-"""Characters of a word that word pieces are looked for in; BERT says 100."""
+"""Longest word, in characters, that is split into word pieces; BERT has 100."""
 # Gemma's tokenizer.json, the largest of a dual encoder, has 34 MB.
 _MOST_JSON, _MOST_LIST = 64 * MIB, 16 * MIB
 
@@ -39,7 +39,7 @@ _CLIP_WORDS = (
 
 
 def read_vocabulary(folder: Path) -> Tokenizer:
-    """The vocabulary of a checkpoint folder; the first kind of file that is there is read."""
+    """Reads the vocabulary of a checkpoint folder from the first kind of file found."""
     readers: dict[tuple[str, ...], Callable[..., Tokenizer]] = {
         ("tokenizer.json",): _from_json,
         ("vocab.json", "merges.txt"): _clip_from_vocab,
@@ -64,7 +64,8 @@ def read_vocabulary(folder: Path) -> Tokenizer:
 
 
 def special_ids(backend: Tokenizer) -> tuple[list[int], list[int]]:
-    """The ids that stand before and after every text, read off a text encoded both ways."""
+    """Returns the ids before and after every text, found by encoding a text with and without
+    them."""
     plain = backend.encode("a", add_special_tokens=False).ids
     whole = backend.encode("a").ids
     for at in range(len(whole) - len(plain) + 1):
@@ -190,7 +191,7 @@ def _frame(backend: Tokenizer, first: str, last: str) -> None:
     )
 
 
-# What a file may ask of the library
+# Limits of what a file may ask of the library
 
 
 @contextmanager
@@ -216,7 +217,7 @@ def library_errors(source: str) -> Iterator[None]:
 
 
 def check_description(described: Mapping[str, Any]) -> None:
-    """Raises ValueError where the content of a tokenizer.json is more than a vocabulary needs."""
+    """Raises ValueError if a tokenizer.json contains more than a vocabulary needs."""
     added = described.get("added_tokens") or ()
     check_vocabulary(described.get("model"), [token["id"] for token in added])
     growth = 1.0
@@ -248,7 +249,7 @@ def check_vocabulary(model: Any, added: Sequence[object] = ()) -> None:
 
 
 def _steps(part: Any) -> Iterator[dict[str, Any]]:
-    """The steps that a part consists of, whatever the nesting."""
+    """Yields the steps of a part, however nested."""
     if isinstance(part, dict):
         yield part
         for name in ("normalizers", "pretokenizers", "processors", "decoders"):

@@ -1,6 +1,6 @@
-"""The data that models are measured on: records of a training format, or labelled pictures.
+"""The data to measure models on: records of a training format, or labelled pictures.
 
-A measure must not change with damage, so whatever cannot be read is refused.
+Damage must not change a measure, so any unreadable item is an error.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ TABLES = (*DELIMITED, JSON_LINES)
 
 
 def read_records(config: RecordsConfig) -> tuple[Record, ...]:
-    """The records, with their images still encoded. Raises DataError where one is damaged."""
+    """Returns the records, with their images still encoded. Raises DataError if one is damaged."""
     source = open_records(config)
     if source.damaged:
         count, first = len(source.damaged), source.damaged[0]
@@ -44,7 +44,7 @@ def read_records(config: RecordsConfig) -> tuple[Record, ...]:
 def embed_records(
     embedder: Embedder, config: RecordsConfig, records: Sequence[Record]
 ) -> Float[np.ndarray, "records embed"]:
-    """The vectors of all images. Raises DataError where one cannot be read."""
+    """Returns the vectors of all images. Raises DataError if one cannot be read."""
     embeddings = embedder.embed_images([record.image for record in records])
     if embeddings.failures:
         count, first = len(embeddings.failures), embeddings.failures[0]
@@ -72,14 +72,14 @@ class LabelledImages:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many pictures each class has, by name in the order of the names."""
+        """How many pictures each class has, sorted by class name."""
         return dict(sorted(Counter(self.labels).items()))
 
 
 def read_labelled(path: Path) -> LabelledImages:
     """The pictures of a folder by its sub-folders, or of a table by its columns `image` (a path
-    beside the table) and `label` (a name or number). Raises DataError where there are none, or a
-    line of the table cannot be used: a measure must not change with the damage."""
+    beside the table) and `label` (a name or number). Raises DataError if there are none, or if a
+    line of the table cannot be used: damage must not change a measure."""
     if path.suffix.lower() in TABLES and not path.is_dir():
         rows = _rows(path)
     else:
@@ -139,7 +139,7 @@ def _text(cell: Any) -> str:
 
 
 def find_classes(folder: Path) -> dict[str, list[Path]]:
-    """Pictures by sub-folder, both sorted. Raises DataError where there are none."""
+    """Returns pictures by sub-folder, both sorted. Raises DataError if there are none."""
     if not folder.is_dir():
         raise DataError(
             Text(

@@ -22,7 +22,7 @@ from seesay.weights.bundle import Bundle
 from seesay.weights.interpolation import interpolate
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
-SHOWN = ("top1", "mean_per_class", "r10")  # how the names of values end that tell models apart
+SHOWN = ("top1", "mean_per_class", "r10")  # suffixes of the values that tell models apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Point:
 
     alpha: float
     measures: Mapping[str, float]
-    """By name, which begins with that of the data set."""
+    """By name, prefixed with the data set's name."""
 
     @property
     def mean(self) -> float:
@@ -45,10 +45,10 @@ def measure_alphas(
     data: Sequence[Path],
     **on: Any,
 ) -> list[Point]:
-    """Measures each interpolated model on each data set: zero-shot accuracy
-    where it is a folder with a sub-folder per class, or a table of images and labels; recall where
-    it holds captions (a table, or tar shards). `on` says on which device and in which dtype, as
-    Embedder takes them. Raises DataError where a set cannot be measured, before any model is."""
+    """Measures each interpolated model on each data set: zero-shot accuracy for a folder with a
+    sub-folder per class, or a table of images and labels; recall for captions (a table, or tar
+    shards). `on` is the device and dtype, as in Embedder. Raises DataError if a set cannot be
+    measured, before any model is."""
     named = [(name, measure_on(path)) for name, path in _names(data).items()]
     points = []
     for alpha in alphas:
@@ -76,7 +76,8 @@ def best_point(points: Sequence[Point]) -> Point:
 
 
 def measure_on(path: Path) -> Measure:
-    """The measure that fits a data set, which is read at once. Raises DataError where none does."""
+    """Returns the measure that fits a data set, which is read at once. Raises DataError if none
+    does."""
     table = path.suffix.lower() in TABLES and not path.is_dir()
     if path.is_dir() or (table and not _has_captions(path)):
         labelled = LabelledAccuracy(path=path)
@@ -85,7 +86,7 @@ def measure_on(path: Path) -> Measure:
     measure = Retrieval(path=str(path), format="table" if table else "webdataset")
     there = [one for one in LANGUAGES if any(r.captions.get(one) for r in measure.records)]
     if not there:
-        measure.check()  # which says what is missing
+        measure.check()  # raises an error that says what is missing
     languages: Any = tuple(there)
     return replace(measure, languages=languages)
 
@@ -105,7 +106,7 @@ class LabelledAccuracy:
         return "top1", "mean_per_class"
 
     def check(self) -> None:
-        """Raises DataError where there is nothing to measure on."""
+        """Raises DataError if there is nothing to measure on."""
         _ = self.pictures
 
     def measure(self, embedder: Embedder) -> Iterator[tuple[str, float]]:
@@ -142,7 +143,7 @@ def _has_captions(file: Path) -> bool:
 
 
 def _names(data: Sequence[Path]) -> dict[str, Path]:
-    """Short names of the data sets where these are unique, else their paths."""
+    """Short names of the data sets if they are unique, else their paths."""
     short = [path.stem if not path.is_dir() else path.name for path in data]
     unique = len(set(short)) == len(short)
     return {name if unique else str(path): path for name, path in zip(short, data, strict=True)}

@@ -1,4 +1,4 @@
-"""What can be measured of a model: the same for training, the command line and Python.
+"""The measures of a model, the same for training, the command line and Python.
 
 A measure is a frozen config, so that a recipe can hold it as [evaluation.NAME]. A new one is a file
 with such a class, and a line in MEASURES.
@@ -18,13 +18,13 @@ from seesay.text import Text
 @runtime_checkable
 class Measure(Protocol):
     def names(self) -> Sequence[str]:
-        """What its values are called, in order. Known before anything is read."""
+        """The names of its values, in order; known before anything is read."""
 
     def check(self) -> None:
-        """Read the data, once. Raises DataError where it cannot be measured on."""
+        """Read the data, once. Raises DataError if it cannot be used."""
 
     def measure(self, embedder: Embedder) -> Iterator[tuple[str, float]]:
-        """The value of each measure by its name. Higher is better."""
+        """Return each value by its name. Higher is better."""
 
 
 MEASURES: dict[str, type[Measure]] = {
@@ -32,11 +32,11 @@ MEASURES: dict[str, type[Measure]] = {
     "zero_shot": ZeroShot,
     "probe": ProbeAccuracy,
 }
-"""By the name of the section of [evaluation] that asks for it."""
+"""Measures by the name of their section of [evaluation]."""
 
 
 def measure_names(measures: Iterable[Measure]) -> list[str]:
-    """What all values are called. Raises ConfigError where two have the same name."""
+    """Returns the names of all values. Raises ConfigError if two are the same."""
     names = [name for measure in measures for name in measure.names()]
     twice = [name for number, name in enumerate(names) if name in names[:number]]
     if twice:
@@ -51,7 +51,7 @@ def measure_names(measures: Iterable[Measure]) -> list[str]:
 
 
 def check_measures(measures: Mapping[str, Measure]) -> None:
-    """Raises DataError, naming the section of [evaluation], where its data cannot be used."""
+    """Raises DataError, naming the section of [evaluation], if its data cannot be used."""
     for section, measure in measures.items():
         try:
             measure.check()
@@ -61,10 +61,10 @@ def check_measures(measures: Mapping[str, Measure]) -> None:
 
 
 def evaluate(embedder: Embedder, measures: Sequence[Measure]) -> dict[str, float]:
-    """The value of each name. All data is checked before the model sees any of it.
+    """Returns each value by name. All data is checked before the model sees any of it.
 
-    Raises ConfigError where two values have the same name, DataError where the data of a measure
-    cannot be used.
+    Raises ConfigError if two values have the same name, DataError if the data of a measure cannot
+    be used.
     """
     measure_names(measures)
     for measure in measures:

@@ -22,7 +22,7 @@ from seesay.text import Text
 
 DECADES = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
 FINEST = 0.125  # of a decade
-PART = 0.2  # of each class, for validation, and for testing where no test set is given
+PART = 0.2  # of each class, for validation, and for testing if no test set is given
 TOP = 5
 WITH_TEST, WITHOUT_TEST = 3, 2  # pictures of a class: one to learn from and one or two held out
 
@@ -35,15 +35,15 @@ class ProbeAccuracy:
     path: str
     """A folder with a sub-folder for each class, or a table with the columns image and label."""
     test: str | None = None
-    """The same to measure on; none: a fifth of each class."""
+    """Test pictures in the same form; none: a fifth of each class."""
     seed: int = 0
-    """Which pictures are held out."""
+    """Seed that chooses the held-out pictures."""
 
     def names(self) -> tuple[str, ...]:
         return "probe_top1", "probe_mean_per_class"
 
     def check(self) -> None:
-        """Raises DataError where there are too few pictures, ConfigError where there is only one
+        """Raises DataError if there are too few pictures, ConfigError if there is only one
         class."""
         labelled = read_labelled(Path(self.path))
         classes = check_classes(labelled.labels)
@@ -72,7 +72,7 @@ class Scores:
     top1: float
     """Share of pictures whose first answer is right."""
     top5: float | None
-    """Share with the right class among the first five; None where there are no more than five."""
+    """Share with the right class among the first five; None if there are no more than five."""
     mean_per_class: float
     """The share of right first answers, averaged over the classes."""
 
@@ -88,23 +88,23 @@ class ClassRecall:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeReport:
-    """What a probe was fitted to, and its accuracy beside zero-shot on other pictures."""
+    """A probe's training data, and its accuracy compared with zero-shot on other pictures."""
 
     model: str
     data: str
     test: str | None
-    """Where the test pictures come from; None where they were held out of `data`."""
+    """Source of the test pictures; None if they were held out of `data`."""
     fitted: int
     """Pictures that it was fitted to."""
     tested: int
     l2: float
-    """The strength that was chosen."""
+    """The chosen strength."""
     tried: tuple[tuple[float, float], ...]
     """Each strength with its accuracy on the validation pictures."""
     probe: Scores
     zero_shot: Scores
     classes: tuple[ClassRecall, ...]
-    """Of those that the test has pictures of."""
+    """The classes with test pictures."""
     failures: tuple[tuple[str, str], ...]
     """File and reason for each picture that could not be read."""
 
@@ -135,8 +135,8 @@ def train_probe(
     """Fit a probe to a folder with a sub-folder per class, or to a table with `image` and `label`.
 
     Without `test`, a fifth of each class is held out for it by `seed`. `names` gives zero-shot
-    other words for a class than its name. Raises DataError where
-    there are too few pictures or none can be read, ConfigError where there is only one class.
+    other words for a class than its name. Raises DataError if there are too few pictures or none
+    can be read, ConfigError if there is only one class.
     """
     labelled = read_labelled(data)
     classes = check_classes(labelled.labels)
@@ -187,7 +187,7 @@ def zero_shot_order(
 
 
 def score(order: Int[np.ndarray, "images labels"], targets: Int[np.ndarray, " images"]) -> Scores:
-    """How often the first answers are right."""
+    """Scores the answers."""
     hits = order == targets[:, None]
     first = hits[:, 0]
     per_class = [float(first[targets == one].mean()) for one in np.unique(targets)]
@@ -206,7 +206,7 @@ def split(
     least: int,
 ) -> tuple[Int[np.ndarray, " rest"], Int[np.ndarray, " held"]]:
     """Rows to learn from and rows held out: a fifth of each class, at least one. Raises DataError
-    where a class has fewer than `least` pictures."""
+    if a class has fewer than `least` pictures."""
     _check_counts({name: int((targets == n).sum()) for n, name in enumerate(classes)}, least)
     rng = np.random.default_rng(seed)
     rest, held = [], []
@@ -242,8 +242,8 @@ def _hold_out(
 def choose_l2(
     known: _Part, validation: _Part, classes: int
 ) -> tuple[float, tuple[tuple[float, float], ...]]:
-    """The strength with the best accuracy on the validation pictures, of equals the one with the
-    lower cross-entropy; and all that were tried, with their accuracy."""
+    """The strength with the best accuracy on the validation pictures, in a tie the one with the
+    lower cross-entropy; and all strengths tried, with their accuracy."""
     found: dict[float, tuple[float, float]] = {}
 
     def judge(exponent: float) -> None:

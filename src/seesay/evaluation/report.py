@@ -1,4 +1,4 @@
-"""Reports: tables for a terminal, a page of HTML or Markdown; and that of a zero-shot run."""
+"""Reports: tables for a terminal, a page of HTML or Markdown; and the report of a zero-shot run."""
 
 import io
 from collections.abc import Sequence
@@ -23,18 +23,18 @@ th:first-child, td:first-child { text-align: left } .legend span { margin-right:
 
 
 class Table(NamedTuple):
-    """What a report says in rows and columns, in the language of its reader."""
+    """A table of a report, in the language of its reader."""
 
     title: str
     head: Sequence[str]
-    """Empty names where no head is to be shown."""
+    """Empty names show no head."""
     rows: Sequence[Sequence[str]]
     colours: Sequence[Sequence[str]] = ()
-    """In HTML, the background of each cell but the first of its row; none where left out."""
+    """In HTML, the background of each cell but the first of its row; empty: none."""
 
 
 def html_page(title: str, body: str, language: str = "en", note: str = "") -> str:
-    """A page that needs nothing but itself; `body` is HTML, the rest is text."""
+    """Returns a self-contained page; `body` is HTML, the rest is text."""
     tag = "zh-CN" if language == "zh" else "en"
     remark = f'<p class="note">{escape(note)}</p>' if note else ""
     return to_unicode(
@@ -69,7 +69,7 @@ def markdown_table(table: Table) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A value as a person reads it."""
+    """Formats a value for people."""
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -142,7 +142,8 @@ def _label(label: str, language: str) -> str:
 
 
 def _happened(row: ClassScore) -> bool:
-    """Whether "none of these" was ever an answer or a truth; labels are always shown."""
+    """Whether to show an answer: labels always, "none of these" if it was ever an answer or a
+    truth."""
     return row.label != NONE or bool(row.support or row.predicted)
 
 
@@ -182,7 +183,8 @@ def _confusion_title(language: str) -> str:
 
 
 def _matrix(report: ZeroShotReport, language: str) -> Table:
-    """Columns carry numbers, which the rows explain, so that long names need no room twice."""
+    """Columns are numbered and the rows explain the numbers, so that long names appear only
+    once."""
     happened = [i for i, row in enumerate(report.classes) if _happened(row)]
     rows = [
         [f"{i + 1} {_label(report.answers[i], language)}"]
@@ -194,7 +196,7 @@ def _matrix(report: ZeroShotReport, language: str) -> Table:
 
 
 def _coloured_matrix(report: ZeroShotReport, language: str) -> Table:
-    """All answers by name; green where they are right, red where they are not."""
+    """All answers by name; green if they are right, red if not."""
     names = [_label(answer, language) for answer in report.answers]
     rows, colours = [], []
     for i, counts in enumerate(report.confusion):

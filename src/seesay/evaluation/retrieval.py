@@ -1,8 +1,8 @@
 """Retrieval: recall at k, as CLIP defines it.
 
 A query counts as answered if at least one relevant item is among the first k. Ties are broken by
-the order of the gallery, so a model to which all is equal scores as chance does. Memory is that of
-one block of scores.
+the order of the gallery, so a model that scores everything equally does no better than chance.
+Memory holds one block of scores.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ class Retrieval(RecordsConfig):
         return [f"{one}_{way}_r{k}" for one in self.languages for way in DIRECTIONS for k in KS]
 
     def check(self) -> None:
-        """Raises DataError where there are no captions in a language."""
+        """Raises DataError if there are no captions in a language."""
         records = self.records
         there = [one for one in self.languages if any(r.captions.get(one) for r in records)]
         missing = [one for one in self.languages if one not in there]
@@ -78,8 +78,8 @@ def first_ranks(
     query_things: Int[np.ndarray, " queries"],
     gallery_things: Int[np.ndarray, " gallery"],
 ) -> Int[np.ndarray, " queries"]:
-    """Rank, from 0, of the first relevant item for each query; the length of the gallery where
-    there is none. An item is relevant if it has the same number as the query."""
+    """Rank, from 0, of the first relevant item for each query; the length of the gallery if there
+    is none. An item is relevant if it has the same number as the query."""
     ranks = np.full(len(queries), len(gallery))
     for start in range(0, len(queries), BLOCK):
         rows = slice(start, start + BLOCK)
@@ -115,7 +115,7 @@ def _best_relevant(
 def _blocks(
     queries: Float[np.ndarray, "rows embed"], gallery: Float[np.ndarray, "gallery embed"]
 ) -> Iterator[tuple[slice, Float[np.ndarray, "rows columns"]]]:
-    # The same products in the same shapes every time, so that equal scores compare as equal.
+    # Compute the same products in the same shapes every time, so that equal scores stay equal.
     for start in range(0, len(gallery), BLOCK):
         columns = slice(start, start + BLOCK)
         yield columns, queries @ gallery[columns].T

@@ -1,5 +1,5 @@
-"""How often zero-shot classification is right: a measure of records with classes, and a report on a
-folder whose sub-folders are the classes."""
+"""Accuracy of zero-shot classification: a measure of records with classes, and a report on a folder
+whose sub-folders are the classes."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from seesay.inference.classifier import Prediction, ZeroShotClassifier, ensemble
 from seesay.inference.embedder import Embedder, Progress
 from seesay.text import Text
 
-NONE = "none of these"  # the answer, and the truth for sub-folders that are no label
+NONE = "none of these"  # the answer, and the truth for sub-folders that are not labels
 TOP = 5
 
 
@@ -34,7 +34,7 @@ class ZeroShot(RecordsConfig):
         return [f"{language}_zero_shot_top{k}" for language in self.templates for k in (1, TOP)]
 
     def check(self) -> None:
-        """Raises DataError where a record has no class, or one without a name."""
+        """Raises DataError if a record has no class, or its class has no name."""
         if self.classes is None:
             raise DataError(
                 Text(
@@ -79,9 +79,9 @@ class ClassScore:
     """Pictures that were given this label."""
     correct: int
     precision: float | None
-    """correct / predicted; None where the label was never given."""
+    """correct / predicted; None if the label was never given."""
     recall: float | None
-    """correct / support; None where the class has no picture."""
+    """correct / support; None if the class has no picture."""
     f1: float | None
 
 
@@ -92,18 +92,18 @@ class ZeroShotReport:
     model: str
     folder: str
     images: int
-    """Pictures that were classified; failures are not among them and count neither way."""
+    """Classified pictures; failures are not included and do not count."""
     accuracy: float
     """Share of right answers, where "none of these" is an answer like the others."""
     top1: float | None
-    """Share whose best label is right, were a label always given: what is usually published."""
+    """Share whose best label is right if a label is always given, as usually published."""
     top5: float | None
-    """The same with the right label among the five best; None where there are no more than five."""
+    """Share with the right label among the five best; None if there are no more than five."""
     mean_recall: float | None
-    """Recall averaged over classes, each counting the same however many pictures it has."""
+    """Recall averaged over classes with equal weight."""
     none_above: float | None
-    """The chance that no label fits above which the answer was "none of these"; None where that
-    was switched off."""
+    """Probability that no label fits above which the answer was "none of these"; None if switched
+    off."""
     answers: tuple[str, ...]
     """Labels in the order given, then "none of these": both axes of the confusion matrix."""
     classes: tuple[ClassScore, ...]
@@ -123,8 +123,8 @@ def evaluate_zero_shot(
     """Classifies every picture of a labelled folder and counts right answers.
 
     Sub-folders are named after the classifier's labels. Any other sub-folder holds pictures of
-    something else, for which "none of these" is right. Raises ConfigError where that answer is
-    switched off, DataError where no picture can be read.
+    something else, for which "none of these" is right. Raises ConfigError if that answer is
+    switched off, DataError if no picture can be read.
     """
     classes = find_classes(folder)
     _check_classes(classes, classifier)

@@ -1,14 +1,14 @@
-"""A background vocabulary: everyday words and scenes, embedded by a model to compare cosines with.
+"""A background vocabulary: everyday words and scenes whose embeddings put a cosine into context.
 
-The cosine that a text has with pictures that do not show it depends on the model, the language and
-the text itself: over the same photographs seesay-mini gives "person" a mean of 0.16 and "dog" one
-of -0.01. Pictures to measure this with do not come with a model, but captions can be written: the
-cosines of a word with a hundred captions predict its cosines with photographs. With seesay-mini,
-1,000 photographs and 150 words, the mean over photographs that do not show the word is predicted
-to 0.04; the words themselves differ by up to 0.15.
+The cosine of a text with pictures that do not show it depends on the model, the language and the
+text itself: over the same photographs, seesay-mini averages 0.16 for "person" and -0.01 for "dog".
+A model comes without pictures to measure this on, but captions do as well: the cosines of a word
+with a hundred captions predict its cosines with photographs. With seesay-mini, 1,000 photographs
+and 150 words, the predicted mean over photographs that do not show the word is off by 0.04; the
+words themselves differ by up to 0.15.
 
-Single words also share a component that says nothing about their meaning. Three quarters of it are
-removed, which raises the mean average precision of searches for a word from 0.68 to 0.71.
+Single words also share a component that says nothing about their meaning. Removing three quarters
+of it raises the mean average precision of single-word searches from 0.68 to 0.71.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from seesay.inference.embedder import Embedder
     from seesay.inference.text_embedder import TextEmbedder
 
-_REMOVED = 0.75  # of the shared component; 0.5 to 1 do about as well
+_REMOVED = 0.75  # of the shared component; anything from 0.5 to 1 does about as well
 _NULL_QUANTILE = 0.15  # of the cosines with all scenes: most scenes do not show the word
-_MATCHES = 3  # scenes that are taken to show a word
+_MATCHES = 3  # scenes assumed to show a word
 _SAME = 0.9999  # cosine of equal vectors
-SMALLEST = 1e-6  # stands for a spread of 0, which a model that is not trained may have
+SMALLEST = 1e-6  # replaces a spread of 0, which an untrained model may have
 
 Vectors = Float32[np.ndarray, "texts embed"]
 
@@ -64,15 +64,16 @@ class Background:
     def without_shared(
         self, text: Float32[np.ndarray, "*texts embed"]
     ) -> Float32[np.ndarray, "*texts embed"]:
-        """The vectors of words without most of what all words share; shorter than 1."""
+        """Returns the vectors with most of the shared component removed; they are shorter than
+        1."""
         length = np.einsum("...j,j->...", text, self.shared)[..., None]
         return (text - _REMOVED * length * self.shared).astype(np.float32)
 
     def levels(
         self, vectors: Vectors
     ) -> tuple[Float32[np.ndarray, " texts"], Float32[np.ndarray, " texts"]]:
-        """The cosine that each text has with scenes that do not show it, and with those nearest to
-        it."""
+        """Returns the cosine of each text with scenes that do not show it, and with the nearest
+        scenes."""
         cosines = np.einsum("ij,kj->ik", vectors, self.scenes)
         nearest = np.sort(cosines, axis=1)[:, -_MATCHES:]
         return quantile(cosines, _NULL_QUANTILE), nearest.mean(axis=1)
@@ -85,7 +86,8 @@ class Background:
 
 
 def robust_spread(deviations: Float32[np.ndarray, "..."]) -> float:
-    """A standard deviation that outliers do not change, from the median absolute deviation."""
+    """Estimates the standard deviation from the median absolute deviation, which ignores
+    outliers."""
     return max(1.4826 * median(np.abs(deviations)), SMALLEST)
 
 
@@ -96,8 +98,8 @@ def median(values: Float32[np.ndarray, "..."]) -> float:
 def quantile(
     values: Float32[np.ndarray, "*rows columns"], share: float
 ) -> Float32[np.ndarray, "*rows"]:
-    """Along the last axis. `np.quantile` and `np.median` do the same, but import numpy.ma, which
-    takes longer than all that a search computes."""
+    """Quantile along the last axis. `np.quantile` and `np.median` do the same, but import numpy.ma,
+    which takes longer than a whole search."""
     last = values.shape[-1] - 1
     low = int(share * last)
     high = min(low + 1, last)
@@ -126,8 +128,8 @@ class Backgrounds:
             return self._known[language]
 
     def _vectors(self, texts: list[str]) -> Vectors:
-        """Embedding takes a large model some seconds. Vectors on disk are used if the first text
-        still gets the same one."""
+        """Embeds the texts, or reads their vectors from disk. Embedding takes a large model some
+        seconds; vectors on disk are used if the first text still gets the same vector."""
         if self._folder is None:
             return self._embedder.embed_texts(texts).vectors.astype(np.float32)
         facts = [self._embedder.name, self._embedder.revision, *texts]
@@ -140,7 +142,7 @@ class Backgrounds:
                 if float((first[0] * known[0]).sum()) > _SAME:
                     return known
         vectors = self._embedder.embed_texts(texts).vectors.astype(np.float32)
-        with suppress(OSError, DataError):  # no room or no right: embedded again next time
+        with suppress(OSError, DataError):  # disk full or not writable: embedded again next time
             self._folder.mkdir(parents=True, exist_ok=True)
             with write_whole(file) as unfinished, unfinished.open("wb") as stream:
                 np.save(stream, vectors)

@@ -1,12 +1,12 @@
 """Zero-shot classification: which of these names fits the picture, or none of them.
 
-A name is put into every sentence of an ensemble (`prompts/`); the sentences are embedded, averaged
-and brought back to length one, and that vector is the class (CLIP, Radford et al., 2021, 3.1.4).
+A name is put into every sentence of an ensemble (`prompts/`); the normalised mean of the sentences'
+embeddings represents the class (CLIP, Radford et al., 2021, 3.1.4).
 
-Labels compete with each other, which decides the best one. "None of these" is the answer only
-where every label is unlikely by itself (`confidence`): its probability is below a tenth, among the
-pictures that are classified together. A tenth rather than a half, since people choose labels after
-looking at their pictures. `benchmarks/classify.py` prints how often that is right.
+Labels compete with each other for the best one. The answer is "none of these" only if every label
+is unlikely by itself (`confidence`), with a probability below a tenth among the pictures classified
+together. The threshold is a tenth rather than a half because people choose labels after looking at
+their pictures. `benchmarks/classify.py` prints how often the answer is right.
 """
 
 from collections import Counter
@@ -25,32 +25,33 @@ from seesay.inference.text_embedder import TextEmbedder
 from seesay.text import Language, Text, detect_language
 
 NONE_ABOVE = 0.9
-CHUNK = 1024  # pictures scored at once: bounds memory at CHUNK x labels, whatever the folder holds
+CHUNK = 1024  # pictures scored at once: bounds memory at CHUNK x labels, however large the folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelScore:
     label: str
     probability: float
-    """Share among the given labels; all labels together make 1."""
+    """Share among the given labels; all labels add up to 1."""
     cosine: float
     match: float | None
-    """How likely the pair belongs together, label by label; only models trained so have it."""
+    """How likely the pair belongs together, for each label by itself; only models with a bias have
+    it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     label: str | None
-    """The best label, or None where none of them fits."""
+    """The best label, or None if none of them fits."""
     none: bool
     probability: float
-    """Of the best label, among the given ones."""
+    """The best label's share among the given labels."""
     margin: float
-    """How far the best label's probability is above the second one's."""
+    """The best label's probability minus the second best label's."""
     chance: float | None
-    """That none of the labels fits (0 to 1); None where the answer is a label in any case."""
+    """Probability that none of the labels fits; None if the answer is always a label."""
     ranked: tuple[LabelScore, ...]
-    """The best labels first; the best of them stays readable here where `label` is None."""
+    """Best label first, even if `label` is None."""
 
     def __repr__(self) -> str:
         return f"Prediction({self.label or 'none of these'!r}, probability={self.probability:.3f})"
@@ -60,10 +61,10 @@ class Prediction:
 class Predictions:
     predictions: tuple[Prediction, ...]
     rows: tuple[int, ...]
-    """Index of the input that each prediction belongs to; inputs that failed have none."""
+    """For each prediction the index of its input; failed inputs have no prediction."""
     failures: tuple[Failure, ...]
     sources: tuple[str, ...] = ()
-    """For each prediction the path of its picture, or what kind of thing it was."""
+    """For each prediction the path of its picture, or the type of the input."""
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -77,10 +78,10 @@ class Predictions:
 class ZeroShotClassifier:
     """A fixed set of labels, embedded once, ready for any number of pictures.
 
-    `labels` are names, or a mapping from the name to show to the words to put into the sentences.
-    `templates` replace the built-in ensemble of each label's language. `none_above` is the chance
-    above which the answer is "none of these"; None always answers with a label. `on_progress`
-    hears of the labels' sentences as they are embedded.
+    `labels` are names, or a mapping from the name shown to the words put into the sentences.
+    `templates` replace the built-in ensemble of each label's language. `none_above` is the
+    probability above which the answer is "none of these"; with None, the answer is always a label.
+    `on_progress` is called as the labels' sentences are embedded.
     """
 
     def __init__(
@@ -115,8 +116,8 @@ class ZeroShotClassifier:
         top: int | None = None,
         on_progress: Progress | None = None,
     ) -> Predictions:
-        """Classify what `Embedder.embed_images` takes: paths, folders, pictures, one or several.
-        `top` limits how many labels are kept."""
+        """Classify one or several paths, folders or pictures, as `Embedder.embed_images` takes
+        them. `top` limits how many labels are kept."""
         embeddings = self.embedder.embed_images(images, on_progress=on_progress)
         return Predictions(
             predictions=self.predict(embeddings.vectors, top=top),
@@ -128,7 +129,7 @@ class ZeroShotClassifier:
     def predict(
         self, vectors: Float[np.ndarray, "images embed"], *, top: int | None = None
     ) -> tuple[Prediction, ...]:
-        """Classify pictures that are embedded already, by the same model."""
+        """Classify pictures that the same model has already embedded."""
         chances = None
         if self._none is not None and len(vectors):
             chances = self._none.chances(np.asarray(vectors, np.float32))
@@ -147,7 +148,7 @@ class ZeroShotClassifier:
     ) -> list[Prediction]:
         cosines = (vectors @ self._vectors.T).astype(np.float64)
         probabilities = _softmax(self.embedder.scale * cosines)
-        # Stable, so that equal scores keep the order in which the labels were given.
+        # A stable sort: equal scores keep the order in which the labels were given.
         order = np.argsort(-cosines, axis=1, kind="stable")
         predictions = []
         for row, ranking in enumerate(order):
@@ -210,7 +211,8 @@ class _NoneOfThese:
         self._labels = list(zip(words, languages, embedder.embed_texts(words).vectors, strict=True))
 
     def chances(self, images: Float32[np.ndarray, "images embed"]) -> Float[np.ndarray, " images"]:
-        """For all pictures together: how many of them show a label says something about each."""
+        """Takes all pictures together: how many of them show a label is evidence about each
+        picture."""
         calibrations = {
             language: Calibration.measure(background, images)
             for language, background in self._backgrounds.items()
@@ -229,7 +231,7 @@ def ensemble(
     *,
     on_progress: Progress | None = None,
 ) -> Float[np.ndarray, "labels embed"]:
-    """One unit vector per group of sentences: the mean of theirs, brought back to length one."""
+    """Returns one unit vector per group of sentences: the normalised mean of their vectors."""
     flat = [sentence for group in sentences for sentence in group]
     vectors = embedder.embed_texts(flat, on_progress=on_progress).vectors
     ends = np.cumsum([len(group) for group in sentences])

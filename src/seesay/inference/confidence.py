@@ -1,11 +1,11 @@
-"""The probability that a picture, or a text, shows what a query asks for.
+"""The probability that a picture or text matches a query.
 
 A cosine by itself says little. It becomes a probability in three steps. The first two need only the
 `Background` vocabulary, so they work for a collection of one picture and for any model.
 
 1. `Calibration` measures the cosines of the background words with the vectors at hand.
-2. `Scale` predicts from it, and from the cosines of the query with the background scenes, which
-   cosines the query has with vectors that do not show it (the null). Cosines become standard
+2. `Scale` predicts from it, and from the cosines of the query with the background scenes, the
+   cosines of the query with vectors that do not show it (the null). Cosines become standard
    scores; a match is expected `match` spreads above the null.
 3. `Mixture` treats the scores of a collection as two groups, N(shift, 1) and N(shift + match, 1).
    The share of the second one and the error of the predicted null are unknown, so the posterior
@@ -14,17 +14,17 @@ A cosine by itself says little. It becomes a probability in three steps. The fir
    the local false discovery rate with an empirical null. Saerens et al., Neural Computation 14,
    2002: class shares from unlabelled data.)
 
-A text of which the model understands nothing lies close to whatever the model saw most often: a
-note about buying GPUs was 60% "children". `Calibration.understood` lowers the confidence there.
+A text that the model does not understand lies close to whatever the model saw most often: a note
+about buying GPUs was 60% "children". `Calibration.understood` lowers the confidence there.
 
-The mixture always finds the best pictures good where a query asks for something that the collection
-does not hold: some lie above the others, whatever is asked. `Calibration.presence` compares the
-best picture with the best ones of the background words, after subtracting what each picture has in
-common with all words. Where captions and words for what is there, and topics that are not, are told
-apart by it alone, the area under the curve is 0.91 in both languages (by the mixture 0.86).
+If the collection holds nothing that a query asks for, the mixture still rates the best pictures
+highly: some always score above the others. `Calibration.presence` compares the best picture with
+the best ones of the background words, after subtracting what each picture has in common with all
+words. Used alone to tell captions and words for things in the pictures from topics that are absent,
+it reaches an area under the curve of 0.91 in both languages (the mixture 0.86).
 
 The constants are fitted on 500 photographs of Flickr8k's dev split, with seesay-mini and 43 words.
-They count in spreads rather than cosines, and the result is flat around them.
+They are in spreads rather than cosines, and small changes of them hardly change the result.
 `benchmarks/confidence.py` evaluates them on other photographs and other words.
 """
 
@@ -38,25 +38,25 @@ from seesay.text import Language
 
 _OF_BEST = 0.6  # matches lie at this part of the way from the null to the nearest scenes
 _LEAST_MATCH = 2.5
-# Many pictures show a part of what a sentence says: the null is wider, and matches lie higher.
+# Many pictures show part of a sentence's content: the null is wider, and matches lie higher.
 _SENTENCE_SPREAD, _SENTENCE_MATCH = 0.35, 0.5
-_WORDS, _SENTENCE_WORDS = 2, 6  # up to two words are no sentence, six or more are one
-_TEXT_SPREAD = 1.15  # cosines with texts are spread this much more
-_SAMPLE = 2000  # vectors are enough to calibrate with
+_WORDS, _SENTENCE_WORDS = 2, 6  # up to two words: not a sentence; six or more: a sentence
+_TEXT_SPREAD = 1.15  # cosines with texts spread this much wider
+_SAMPLE = 2000  # this many vectors are enough to calibrate with
 # Prior of the mixture.
 _SHIFTS = np.arange(-2, 1.75, 0.5)
 _SHIFT_SPREAD = 1.2
 _SHARES = (0.08, 0.2, 0.4, 0.6, 0.8, 0.95)
 _LEAST_SHARE, _LOW_SHARES = 0.001, 5  # below those, evenly in the logarithm
 _NO_MATCH = 2.0  # weight of "no vector matches"; each share has 1
-_INDEPENDENT = 100  # scores count as at most this many: pictures of a collection are alike
+_INDEPENDENT = 100  # at most this many scores count: pictures in a collection are similar
 _STEP = 0.25
 _SCORES = np.arange(-6, 10 + _STEP, _STEP)
 # The best of the background words has a score of 2.8 with a text by chance, 3.0 with prose about
 # software, and 4.8 with captions, 95% of which lie above 3.2.
 _UNDERSTOOD, _UNDERSTOOD_SLOPE = 3.2, 3.5
 _PRESENT, _PRESENT_SLOPE = 0.8, 2.5  # in spreads above the best pictures of the background words
-_LEAST_PRESENT = 0.5  # for up to two words: what most pictures show, as "people", never stands out
+_LEAST_PRESENT = 0.5  # up to two words: things in most pictures ("people") never stand out
 
 Scores = Float32[np.ndarray, " scores"]
 
@@ -66,7 +66,7 @@ class Scale:
     """The standard scores of one query."""
 
     direction: Float32[np.ndarray, " embed"]
-    """What vectors are multiplied with and searched for; not always of length 1."""
+    """Vectors are multiplied with it and searched by it; its length is not always 1."""
     null: float
     """The product expected of vectors that do not match."""
     spread: float
@@ -83,19 +83,19 @@ class Scale:
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Calibration:
     """The cosines of one language with a set of vectors: null cosines are `offset` + `slope` times
-    those with the background scenes, with a `spread` around it."""
+    the cosines with the background scenes, with a `spread` around that."""
 
     background: Background
     of_texts: bool
-    """Whether the vectors are those of texts."""
+    """Whether the vectors come from texts."""
     offset: float
     slope: float
     spread: float
     shared: float
     """The mean cosine of the vectors with what all words share."""
     best: tuple[float, float]
-    """Mean and spread over words: how far the product with the best vector lies above the mean of
-    all words with that vector."""
+    """Mean and spread over words of how far the product with the best vector exceeds the mean
+    product of all words with that vector."""
 
     @classmethod
     def measure(
@@ -123,8 +123,8 @@ class Calibration:
         )
 
     def scale(self, text: Float32[np.ndarray, " embed"], sentence: float) -> Scale:
-        """`sentence` is the `sentence_weight` of the text. Words are searched for without what all
-        words share, anything longer as the model embeds it."""
+        """`sentence` is the `sentence_weight` of the text. Words are searched for without the
+        component that all words share, anything longer as the model embeds it."""
         background = self.background
         direction = background.without_shared(text)
         (low,), (high,) = background.levels(direction[None])
@@ -140,8 +140,8 @@ class Calibration:
     def understood(
         self, vectors: Float32[np.ndarray, "rows embed"]
     ) -> Float32[np.ndarray, " rows"]:
-        """How likely the model understands each text (0 to 1): whether the best background word
-        scores higher than by chance."""
+        """How likely the model understands each text (0 to 1), judged by whether the best
+        background word scores above chance."""
         products = np.einsum("ij,kj->ik", vectors, self.background.directions)
         predicted = self.offset + self.slope * self.background.word_nulls
         best = ((products - predicted) / self.spread).max(axis=1)
@@ -163,7 +163,7 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False)
 class Presence:
-    """Whether a collection holds what a text asks for at all."""
+    """Whether a collection holds anything that a text asks for."""
 
     scale: Scale
     best: float
@@ -171,8 +171,8 @@ class Presence:
     least: float
 
     def __call__(self, vectors: Float32[np.ndarray, "rows embed"]) -> Float32[np.ndarray, " rows"]:
-        """The probability, from `least` to 1; the only picture that shows it may not be in the
-        sample."""
+        """The probability, from `least` to 1; the sample may miss the only picture that shows
+        it."""
         best = np.maximum(self.scale.scores(vectors), self.best)
         present = _logistic(_PRESENT_SLOPE * (best - _PRESENT))
         return self.least + (1 - self.least) * present
@@ -182,7 +182,8 @@ class Mixture:
     """The posterior probability of a match, by standard score. It never falls as scores rise."""
 
     def __init__(self, match: float, scores: Scores, size: int | None = None) -> None:
-        """`scores` are those of a whole collection, or of a sample from one of `size` vectors."""
+        """`scores` are for a whole collection, or for a sample of a collection of `size`
+        vectors."""
         shift, share, prior = _hypotheses(max(size or len(scores), 1))
         above = _SCORES[:, None] - shift
         with np.errstate(divide="ignore"):

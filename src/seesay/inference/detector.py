@@ -1,12 +1,13 @@
-"""Objects in pictures, by a YOLOX file that the user names, run by onnxruntime.
+"""Detect objects in pictures with a YOLOX file that the user provides, run by onnxruntime.
 
     detector = load_detector("yolox_nano.onnx")
     for one in detector.detect("street.jpg"):
         print(one.label.zh, one.score, one.box)
 
 YOLOX (Ge et al., arXiv 2107.08430): the picture in the upper left corner of a grey square, as blue,
-green, red from 0 to 255, without mean or deviation. For each cell of three grids comes a box, how
-likely it holds an object, and how likely that is each of COCO's 80 classes. Works without torch.
+green, red from 0 to 255, without mean or deviation. The output has, for each cell of three grids, a
+box, the probability that it holds an object, and the probability of each of COCO's 80 classes.
+Works without torch.
 """
 
 import hashlib
@@ -29,12 +30,12 @@ STRIDES = (8, 16, 32)  # pixels of a cell of each grid
 THRESHOLD = 0.3  # as upstream's demo draws objects
 OVERLAP = 0.45  # as upstream's demo removes boxes
 MOST_OBJECTS = 100  # in a picture: as many as COCO's evaluation counts
-_MOST_CANDIDATES = 1000  # boxes that are compared with each other: a thousand true objects are rare
+_MOST_CANDIDATES = 1000  # boxes compared with each other: a thousand true objects are rare
 MOST_SIDE = 1280  # of the square, in pixels; upstream's largest file has 640
-_LARGEST = 20.0  # exponent of a side: beyond any square, and still a number
+_LARGEST = 20.0  # exponent of a side: larger than any square, and still finite
 
-# What exports of YOLOX are made of, with and without simplification. Exp is not among them: it is
-# in files that were exported with `--decode_in_inference`, whose output is in other units.
+# The operators of YOLOX exports, with and without simplification. Exp is left out: it occurs in
+# files exported with `--decode_in_inference`, whose output is in other units.
 OPERATORS = frozenset(
     (
         *("Add", "BatchNormalization", "Cast", "Concat", "Constant", "Conv", "Floor", "Gather"),
@@ -89,7 +90,7 @@ class Detector:
         self, session: Any, *, name: str, side: int, threshold: float, overlap: float
     ) -> None:
         self.name = name
-        """Says by which weights: the same for each copy of a file."""
+        """Identifies the weights: the same for each copy of a file."""
         self.transform = ImageTransformConfig(
             size=side, resize="letterbox", interpolation="bilinear"
         )
@@ -102,7 +103,7 @@ class Detector:
         return f"Detector({self.name!r}, side={self.transform.size})"
 
     def detect(self, image: ImageSource) -> tuple[Detection, ...]:
-        """The objects in a picture, the surest first. Raises ImageError."""
+        """Returns the objects in a picture, highest score first. Raises ImageError."""
         picture = open_image(image)
         pixels = np.asarray(square(picture, self.transform))
         return self.detect_in_square(pixels, *picture.size)
@@ -110,7 +111,7 @@ class Detector:
     def detect_in_square(
         self, pixels: UInt8[np.ndarray, "side side 3"], width: int, height: int
     ) -> tuple[Detection, ...]:
-        """As `detect`, for a picture of this width and height that `transform` was applied to."""
+        """Like `detect`, for a picture of this width and height after `transform`."""
         blue_first = pixels[None, :, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
         inputs = {self._session.get_inputs()[0].name: np.ascontiguousarray(blue_first)}
         (output,) = self._session.run(None, inputs)
@@ -121,7 +122,7 @@ class Detector:
         detections = []
         for row, label in zip(rows.tolist(), classes.tolist(), strict=True):
             left, top, right, bottom = np.clip(boxes[row] * scale, 0, limits).tolist()
-            if left < right and top < bottom:  # also false for what is no number
+            if left < right and top < bottom:  # also false for NaN
                 detections.append(
                     Detection(
                         label=LABELS[label],
@@ -135,12 +136,12 @@ class Detector:
 def load_detector(
     path: str | Path, *, threshold: float = THRESHOLD, overlap: float = OVERLAP
 ) -> Detector:
-    """A detector from a YOLOX file in ONNX, exported as upstream does without decoding. Objects
-    below `threshold` are left out, and of boxes of one class that overlap by more than `overlap`
-    (intersection over union) only the likeliest stays.
+    """Load a detector from a YOLOX file in ONNX, exported as upstream does, without decoding.
+    Objects below `threshold` are left out; where boxes of one class overlap by more than `overlap`
+    (intersection over union), only the likeliest stays.
 
-    Raises WeightsError for a file that is none such, MissingExtraError without onnxruntime,
-    ConfigError for numbers outside of 0 to 1."""
+    Raises WeightsError for any other file, MissingExtraError without onnxruntime, ConfigError for
+    numbers outside 0 to 1."""
     for name, value in (("threshold", threshold), ("overlap", overlap)):
         if not 0 < value < 1:
             raise ConfigError(
@@ -157,12 +158,12 @@ def load_detector(
     data = read_onnx(path, OPERATORS)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _processors()
-    options.log_severity_level = 4  # what is wrong is raised, too
+    options.log_severity_level = 4  # errors are raised as well
     # Threads that wait for the next picture leave the processor to those that decode it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no class in common but this
+    except Exception as error:  # onnxruntime's errors share no other class
         reason = str(error).splitlines()[0][:200]
         raise WeightsError(
             Text(
@@ -181,8 +182,8 @@ def load_detector(
 
 
 def _side(session: Any, path: str | Path) -> int:
-    """Of the square that the file takes. Raises WeightsError where input and output are not those
-    of YOLOX with COCO's classes."""
+    """Returns the side of the square that the file takes. Raises WeightsError if input and output
+    are not those of YOLOX with COCO's classes."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     floats = all(one.type == "tensor(float)" for one in (*inputs, *outputs))
     if len(inputs) == len(outputs) == 1 and floats and len(inputs[0].shape) == 4:
@@ -205,16 +206,16 @@ def _side(session: Any, path: str | Path) -> int:
 
 
 def _fits(shape: list[Any], expected: tuple[int, ...]) -> bool:
-    """Whether a shape is one of a batch of one, or of any size."""
+    """Whether a shape fits, with a batch dimension of one or of any size."""
     return shape[1:] == [*expected] and (shape[0] == 1 or not isinstance(shape[0], int))
 
 
 def decode_output(
     output: Float32[np.ndarray, "boxes columns"], side: int
 ) -> tuple[Boxes, Float32[np.ndarray, "boxes classes"]]:
-    """Boxes in pixels of the square and the score of each class, from a row for each cell: centre
-    in cells from the cell's corner, logarithms of width and height in cells, probability of an
-    object, and of each class if there is one."""
+    """Returns boxes in pixels of the square, and the score of each class. A row of the output
+    describes a cell: the centre in cells from the cell's corner, logarithms of width and height in
+    cells, the probability of an object, and the probability of each class given an object."""
     corners, strides = _cells(side)
     centres = (output[:, :2] + corners) * strides
     halves = np.exp(np.minimum(output[:, 2:4], _LARGEST)) * strides / 2
@@ -240,8 +241,8 @@ def suppress(
     threshold: float,
     overlap: float,
 ) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " kept"]]:
-    """Non-maximum suppression within each class: the rows and classes that stay, the highest score
-    first. Upstream's demo compares boxes of all classes, so that a rider may hide the horse."""
+    """Non-maximum suppression within each class: returns the rows and classes that stay, highest
+    score first. Upstream's demo compares boxes of all classes, where a rider can hide the horse."""
     if np.count_nonzero(scores > threshold) > _MOST_CANDIDATES:
         threshold = float(np.partition(scores, -_MOST_CANDIDATES, axis=None)[-_MOST_CANDIDATES])
     kept: list[tuple[int, int]] = []

@@ -1,5 +1,4 @@
-"""Where a model runs: on which device, in which number format, in batches of what size, and in how
-many threads."""
+"""Where and how a model runs: device, number format, batch size and number of threads."""
 
 import os
 from collections import deque
@@ -27,16 +26,16 @@ from seesay.text import Text
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 # Rows (images x tokens) in the matrix products of one batch, per thread, on a processor. Measured
-# with ViT-B/32 and B/16 in float32: at 400 rows the products run at full speed. From 800 on the
-# activations are blocks that the allocator gives back to the system after every layer; fetching
-# them again (10,000 page faults an image) costs a tenth of the time.
+# with ViT-B/32 and B/16 in float32: at 400 rows the products run at full speed. From 800 on, the
+# allocator returns the activations' blocks to the system after every layer; fetching them again
+# (10,000 page faults an image) costs a tenth of the time.
 CPU_ROWS = 400
 # On a GPU: enough rows for every multiprocessor to have several tiles of a product, few enough for
 # the next batches to be decoded meanwhile. Estimated, not measured.
 GPU_ROWS = 16_384
-GPU_MEMORY_SHARE = 0.4  # of what is free; the rest is for the allocator and for others
+GPU_MEMORY_SHARE = 0.4  # of the free memory; the rest is for the allocator and other programs
 MAX_WORKERS = 16  # beyond this, threads wait for the interpreter more than they decode
-WAITING_PER_WORKER = 1  # batches that are ready, on top of those in work
+WAITING_PER_WORKER = 1  # finished batches, in addition to those in progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,7 +44,7 @@ Result = TypeVar("Result")
 def choose_device(device: str | torch.device | None = None) -> torch.device:
     """The device asked for, else the first of CUDA, Apple's MPS and the processor.
 
-    Raises ConfigError for a name torch does not know and for a device that is not there.
+    Raises ConfigError for a name that torch does not know or a device that does not exist.
     """
     if device is None:
         if torch.cuda.is_available():
@@ -107,7 +106,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free on a CUDA device; None for others, where batches are small anyway."""
+    """Free memory of a CUDA device; None for other devices, whose batches are small anyway."""
     if device.type != "cuda":
         return None
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -115,13 +114,13 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def images_per_batch(config: DualEncoderConfig, device: torch.device, dtype: torch.dtype) -> int:
-    """Images to encode at once: at least 1, at most 256."""
+    """How many images to encode at once: at least 1, at most 256."""
     # A convolution's last stage counts like tokens. MobileNet: 224 pixels through five halvings.
     tokens = int(getattr(config.image, "grid", 7)) ** 2 + 1
     most = max(1, min(256, round(rows_per_batch(device) / tokens)))
     if (free := free_bytes(device)) is None:
         return most
-    # Live at once in a layer: its input, normed input, query, key, value, their product, and the
+    # A layer holds at once: its input, normed input, query, key, value, their product, and the
     # MLP's inner rows before and after the activation.
     width = getattr(config.image, "dim", 1024)
     inner = getattr(config.image, "hidden", 4 * width)
@@ -130,14 +129,14 @@ def images_per_batch(config: DualEncoderConfig, device: torch.device, dtype: tor
 
 
 def rows_per_batch(device: torch.device) -> int:
-    """Tokens of all images or texts of one batch together."""
+    """How many tokens a batch of images or texts has in total."""
     return CPU_ROWS if device.type == "cpu" else GPU_ROWS
 
 
 def worker_count(device: torch.device) -> int:
     """Threads that read and encode: as many as torch may use, so OMP_NUM_THREADS is respected."""
     threads = torch.get_num_threads()
-    if device.type != "cpu":  # they only decode; the device does the rest
+    if device.type != "cpu":  # the threads only decode; the device does the rest
         threads = max(threads, _processors())
     return max(1, min(threads, MAX_WORKERS))
 
@@ -158,12 +157,12 @@ class Encoder:
     device: torch.device
     dtype: torch.dtype
     turn: AbstractContextManager[Any] = field(default_factory=nullcontext, repr=False)
-    """A lock on a GPU, whose memory is planned for one batch; decoding goes on meanwhile."""
+    """On a GPU, a lock: its memory is planned for one batch. Decoding continues meanwhile."""
 
     def images(
         self, pixels: UInt8[np.ndarray, "batch height width 3"]
     ) -> Float[np.ndarray, "batch embed"]:
-        """Unit float32 vectors of squares that the transform made."""
+        """Returns unit float32 vectors of squares that the transform produced."""
         squares = torch.from_numpy(pixels)
         if self.device.type == "cuda":
             squares = squares.pin_memory()
@@ -175,11 +174,11 @@ class Encoder:
         except torch.OutOfMemoryError:
             if len(pixels) == 1:
                 raise
-        halves = np.array_split(pixels, 2)  # others use the GPU too: less is free than it seemed
+        halves = np.array_split(pixels, 2)  # less was free: others use the GPU too
         return np.concatenate([self.images(half) for half in halves])
 
     def texts(self, ids: Int[np.ndarray, "windows tokens"]) -> Float[np.ndarray, "windows embed"]:
-        """Unit float32 vectors of rows that the tokenizer made, in their order."""
+        """Returns unit float32 vectors of rows that the tokenizer produced, in their order."""
         vectors = np.empty((len(ids), self.model.config.embed_dim), dtype=np.float32)
         windows = torch.from_numpy(ids)
         for batch in by_length(windows, rows_per_batch(self.device)):
@@ -191,10 +190,10 @@ class Encoder:
 
 
 def by_length(ids: Int[Tensor, "windows tokens"], rows: int) -> Iterator[Int[Tensor, " batch"]]:
-    """Indices of windows in batches of about `rows` tokens, each of windows of similar length, so
-    that little is computed for padding.
+    """Yields indices of windows in batches of about `rows` tokens. Windows of similar length share
+    a batch, which saves computing on padding.
 
-    Padding stands at the end, in one value: whatever differs from the last token counts.
+    Padding is at the end and has one value: every token that differs from the last one counts.
     """
     lengths, order = (ids != ids[:, -1:]).sum(dim=1).sort(descending=True, stable=True)
     start = 0
@@ -205,20 +204,20 @@ def by_length(ids: Int[Tensor, "windows tokens"], rows: int) -> Iterator[Int[Ten
 
 
 def _unit(embeds: Float[Tensor, "batch embed"]) -> Float[np.ndarray, "batch embed"]:
-    """Normalised once more, in float32: in bfloat16 a length is one only to within 1/256."""
+    """Normalise once more in float32: in bfloat16, lengths are off by up to 1/256."""
     return F.normalize(embeds.float(), dim=-1).cpu().numpy()
 
 
 def map_in_order(
     work: Callable[[Item], Result], items: Iterable[Item], *, workers: int
 ) -> Iterator[Result]:
-    """Yield work(item) for every item, in their order, from `workers` threads.
+    """Yields work(item) for every item in order, computed by `workers` threads.
 
-    Torch's threads are divided among the workers: on a processor, several batches side by side
-    with one thread each finish sooner than one batch with all threads, because nobody waits for
-    the slowest at every layer, and while one worker decodes its pictures the others encode theirs.
-    Items are drawn only as results are taken, so endless iterables and slow consumers are fine.
-    The workers see the context of the caller, and so whether its work was given up.
+    Torch's threads are divided among the workers: on a CPU, several batches with one thread each
+    finish sooner than one batch with all threads, because no thread waits for the slowest at every
+    layer, and while one worker decodes its pictures the others encode theirs. Items are drawn only
+    as results are taken, so endless iterables and slow consumers are fine. The workers run in the
+    caller's context and thus notice when it is cancelled.
     """
     if workers == 1:
         yield from map(work, items)
@@ -243,7 +242,7 @@ def _submit(pool: ThreadPoolExecutor, work: Callable[[Item], Result], item: Item
 
 
 def _divide_torch_threads(pool: ThreadPoolExecutor, workers: int, threads: int) -> None:
-    """Give every thread of the pool its share, and leave the process's setting as it was.
+    """Give every thread of the pool its share without changing the process's setting.
 
     torch.set_num_threads acts on the calling thread, and on every thread that has not yet asked for
     its number.

@@ -1,5 +1,4 @@
-"""Texts that a model writes, token by token: the search for the likeliest one, and captions of
-pictures (CoCa)."""
+"""Generate text token by token: beam search, and captions of pictures (CoCa)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -18,7 +17,8 @@ IMAGES_AT_ONCE = 16
 
 
 class Cache(Protocol):
-    """What a model has computed of each row's tokens, so that only the last one is new."""
+    """A model's results for the earlier tokens of each row: only the last token is computed
+    anew."""
 
     def select(self, rows: Int[Tensor, " rows"]) -> "Cache":
         """The same for these rows, in this order."""
@@ -28,8 +28,8 @@ class Cache(Protocol):
 NextLogits = Callable[
     [Int[Tensor, "rows tokens"], Cache | None], tuple[Float[Tensor, "rows vocab"], Cache | None]
 ]
-"""Rows of ids, and what the last call returned for them -> logits of the token that follows each
-row, and the cache for the next call; None where nothing is kept."""
+"""Rows of ids, and their cache from the last call -> logits of each row's next token, and the cache
+for the next call; None if nothing is cached."""
 
 
 @torch.no_grad()
@@ -42,16 +42,17 @@ def beam_search(
     pad_id: int,
     beams: int = 1,
 ) -> Int[Tensor, "texts tokens"]:
-    """Ids of one text per row of `begin`, of at most `length` tokens and padded after its end.
+    """Returns the ids of one text per row of `begin`, at most `length` tokens long and padded after
+    its end.
 
-    `beams` continuations of each row are followed at once, and of those that have ended the one
-    with the likeliest tokens on average is taken; 1 takes the likeliest token each time. Rows stand
-    beam by beam of the first text, then of the second, as in `begin.repeat_interleave(beams, 0)`.
+    The search follows `beams` continuations of each row at once; of the finished ones, the one with
+    the likeliest tokens on average wins. 1 takes the likeliest token each time. Rows are ordered by
+    text, then by beam, as in `begin.repeat_interleave(beams, 0)`.
     """
     texts, begun = begin.shape
     ids = begin[:, None].repeat(1, beams, 1)
     scores = torch.zeros(texts, beams, device=begin.device)
-    scores[:, 1:] = -torch.inf  # all begin alike, so one goes on
+    scores[:, 1:] = -torch.inf  # all beams begin alike, so one continues
     ended = torch.zeros_like(scores, dtype=torch.bool)
     first = beams * torch.arange(texts, device=begin.device)[:, None]
     cache: Cache | None = None
@@ -66,7 +67,7 @@ def beam_search(
         if cache is not None:
             cache = cache.select((first + beam).flatten())
     lengths = (ids[..., begun:] != pad_id).sum(2).clamp(min=1)
-    # What has not ended by the end is cut off: any that has is better.
+    # A text that has not ended by now is cut off: any finished text is better.
     chosen = (scores / lengths - 1e9 * ~ended).argmax(1)
     return ids[torch.arange(texts, device=ids.device), chosen]
 
@@ -76,7 +77,8 @@ def _steps(
     ended: Bool[Tensor, "texts beams"],
     pad_id: int,
 ) -> Float[Tensor, "texts beams vocab"]:
-    """What each next token adds to a score: padding, only and for nothing, after an end."""
+    """Returns what each next token adds to a score. After the end only padding may follow; it adds
+    0."""
     steps = log_probabilities.masked_fill(ended[..., None], -torch.inf)
     steps[..., pad_id] = torch.where(ended, 0.0, -torch.inf)
     return steps
@@ -89,14 +91,14 @@ def caption(
     begin: str = "",
     beams: int | None = None,
 ) -> Iterator[str]:
-    """One caption per image, in their order; `begin` is how each begins.
+    """Yields one caption per image, in order; each starts with `begin`.
 
         embedder = seesay.load("runs/captions/model")
         print(*caption(embedder, ["cat.jpg"], beams=3))
 
-    `beams` continuations are followed at once, and the likeliest is taken; left out, as many as the
-    model's own settings say, or 1. Raises ConfigError where the model writes no captions,
-    ImageError where a picture is damaged.
+    The search follows `beams` continuations at once and takes the likeliest; the default is the
+    model's own setting, or 1. Raises ConfigError if the model writes no captions, ImageError if a
+    picture is damaged.
     """
     model, tokenizer = embedder.model, embedder.tokenizer
     if beams is None:
@@ -151,7 +153,7 @@ def _captions(
 def caption_logits(
     model: DualEncoder, seen: Float[Tensor, "images seen image_dim"], beams: int
 ) -> NextLogits:
-    """The next tokens of a captioner. Every step computes the whole text again: fine for captions,
-    slow for long texts."""
+    """The next tokens of a captioner. Every step recomputes the whole text: fine for captions, slow
+    for long texts."""
     every = seen.repeat_interleave(beams, dim=0)
     return lambda ids, _: (model.caption_logits(every, ids)[:, -1], None)

@@ -11,9 +11,10 @@ _SEPARATORS = re.compile("[,，、;；]")
 
 
 def read_labels(given: str) -> dict[str, str]:
-    """Label -> words to put into the sentences, from "cat,dog", "猫、狗" or the lines of a file.
+    """Returns label -> words to put into the sentences, from "cat,dog", "猫、狗" or the lines of a
+    file.
 
-    "n02123045=tabby cat" shows (and as a folder is called) n02123045 and asks for a tabby cat.
+    "n02123045=tabby cat" shows n02123045 (also the name of its folder) and asks for a tabby cat.
     """
     if given.lower().endswith((".txt", ".csv")) or _is_file(given):
         parts = read_lines(Path(given))
@@ -42,7 +43,7 @@ def folder_labels(names: Iterable[str]) -> dict[str, str]:
 def read_lines(file: Path) -> list[str]:
     """The lines of a UTF-8 file without the empty ones and those that start with #."""
     try:
-        text = file.read_text(encoding="utf-8-sig")  # with or without a mark
+        text = file.read_text(encoding="utf-8-sig")  # with or without a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         reason = Text("it is not UTF-8 text", "它不是 UTF-8 文本")
         if isinstance(error, OSError):

@@ -1,11 +1,11 @@
-"""Read an ONNX file of somebody else, and look through it before a runtime opens it.
+"""Read an ONNX file from a third party, and check it before a runtime opens it.
 
-What passes is a plain graph: standard operators that the caller names, without loops and branches,
-of a known version, with all weights inside the file. A runtime would follow the path of weights
-outside of it, and run whatever operators are installed.
+Only a plain graph passes: standard operators that the caller lists, no loops or branches, a known
+version, and all weights inside the file. A runtime would follow paths to weights outside the file,
+and run any installed operator.
 
-The format is that of protocol buffers. The numbers of fields are those of onnx.proto, where they
-never change (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+The format is protocol buffers. The field numbers come from onnx.proto, where they never change
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
 
 import os
@@ -21,22 +21,22 @@ OPSETS = range(9, 24)  # YOLOX writes 11 unless told otherwise; before 9, operat
 _STANDARD = ("", "ai.onnx")
 _LONGEST_VARINT = 10
 
-# ModelProto: versions, names and texts, and what describes the graph. Others hold training steps
-# and functions, which are further graphs.
+# ModelProto: versions, names and texts, and the graph. Other fields hold training steps and
+# functions, which are further graphs.
 _KNOWN_OF_MODEL = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 14))
 _GRAPH, _OPSET = 7, 8
 _NODE, _INITIALIZER, _SPARSE = 1, 5, 15  # GraphProto
 _OPERATOR, _ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7  # NodeProto
 _TENSORS_OF_ATTRIBUTE, _GRAPHS_OF_ATTRIBUTE, _SPARSE_OF_ATTRIBUTE = (5, 10), (6, 11), (22, 23)
-_EXTERNAL = (13, 14)  # TensorProto: where else the values lie, and that they lie elsewhere
+_EXTERNAL = (13, 14)  # TensorProto: location and flag of external values
 _DOMAIN, _VERSION = 1, 2  # OperatorSetIdProto
 
 _Value = int | memoryview
 
 
 def read_onnx(path: str | Path, operators: Collection[str]) -> bytes:
-    """The bytes of an ONNX file that has these operators alone. Raises WeightsError for a file that
-    is not there, too large, damaged, or holds anything else than such a graph."""
+    """Returns the bytes of an ONNX file that has only these operators. Raises WeightsError if the
+    file is missing, too large or damaged, or holds anything but such a graph."""
     try:
         with open_file(path) as stream:
             size = os.fstat(stream.fileno()).st_size
@@ -79,8 +79,8 @@ def _refused(path: str | Path, problem: Text, expected: Text) -> WeightsError:
 
 
 def _problem_of_model(data: memoryview, operators: Collection[str]) -> Text | None:
-    """What keeps the file from being used; None where nothing does. Raises ValueError or IndexError
-    for bytes that are no message."""
+    """Returns why the file cannot be used; None if it can. Raises ValueError or IndexError for
+    bytes that are not a message."""
     graphs, opsets = [], []
     for number, value in _fields(data):
         if number not in _KNOWN_OF_MODEL:
@@ -144,8 +144,8 @@ def _problem_of_tensor(tensor: memoryview) -> Text | None:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, _Value]]:
-    """The fields of a message: their number, and a number or bytes. Raises ValueError or IndexError
-    where it ends too early or is none."""
+    """Yields the fields of a message: the field number, and a number or bytes. Raises ValueError or
+    IndexError if it is not a message or ends too early."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -169,7 +169,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, _Value]]:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where the next field begins."""
+    """Returns a number with seven bits a byte, and where the next field begins."""
     value = 0
     for place in range(_LONGEST_VARINT):
         byte = data[at + place]

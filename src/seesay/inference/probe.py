@@ -1,8 +1,8 @@
 """A linear probe: which class a picture belongs to, learned on a model's frozen vectors.
 
-Logistic regression on the unit vectors that `Embedder.embed_images` gives, so that a probe also
-judges vectors that are stored already. (CLIP's own figures rest on the features before the
-projection into the shared space; Radford et al. 2021, appendix A.3.)
+Logistic regression on the unit vectors that `Embedder.embed_images` returns, so a probe also works
+on vectors that are already stored. (CLIP's own figures rest on the features before the projection
+into the shared space; Radford et al. 2021, appendix A.3.)
 """
 
 import json
@@ -29,7 +29,7 @@ MOST_STEPS = 1000  # of L-BFGS, as CLIP's appendix has it
 class ProbeScore:
     label: str
     probability: float
-    """Among all classes of the probe, which add up to 1."""
+    """Share among all classes of the probe, which add up to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class ProbePrediction:
 class ProbePredictions:
     predictions: tuple[ProbePrediction, ...]
     rows: tuple[int, ...]
-    """Index of the input of each prediction; inputs that failed have none."""
+    """For each prediction the index of its input; failed inputs have no prediction."""
     failures: tuple[Failure, ...]
 
     def __len__(self) -> int:
@@ -53,13 +53,13 @@ class ProbePredictions:
 
 @dataclass(frozen=True, kw_only=True)
 class LinearProbe:
-    """A class per row of `weight`. It belongs to the model whose vectors it was fitted on."""
+    """A linear classifier with a row of `weight` per class, for the model that it was fitted on."""
 
     labels: tuple[str, ...]
     weight: Float[np.ndarray, "labels embed"]
     bias: Float[np.ndarray, " labels"]
     l2: float
-    """Strength of the regularisation that it was fitted with, as in `fit_probe`."""
+    """Strength of the regularisation, as in `fit_probe`."""
     model: str
     """Name of the model."""
     fingerprint: str
@@ -74,7 +74,7 @@ class LinearProbe:
         on_progress: Progress | None = None,
     ) -> ProbePredictions:
         """Classify paths, PIL images, arrays or tensors. `top` limits how many classes are kept.
-        Raises ConfigError where `embedder` is not the model that the probe belongs to."""
+        Raises ConfigError if `embedder` is not the model that the probe was fitted on."""
         if embedder.fingerprint() != self.fingerprint:
             raise ConfigError(
                 Text(
@@ -95,7 +95,7 @@ class LinearProbe:
     def predict(
         self, vectors: Float[np.ndarray, "images embed"], *, top: int | None = None
     ) -> tuple[ProbePrediction, ...]:
-        """Classify pictures that are embedded already, by the same model."""
+        """Classify pictures that the same model has already embedded."""
         predictions = []
         for row in self.probabilities(vectors):
             order = np.argsort(-row, kind="stable")[:top].tolist()
@@ -118,8 +118,8 @@ class LinearProbe:
         return powers / powers.sum(axis=1, keepdims=True)
 
     def save(self, folder: Path, report: dict[str, Any] | None = None) -> None:
-        """Write the probe as probe.json, with `report` in it, and probe.safetensors. A probe that
-        is there is replaced. Raises ConfigError where anything else is in the folder."""
+        """Write the probe as probe.json, including `report`, and probe.safetensors. Replaces an
+        existing probe; raises ConfigError if the folder contains anything else."""
         from safetensors.numpy import save_file
 
         check_replaceable(folder)
@@ -138,7 +138,8 @@ class LinearProbe:
 
     @classmethod
     def load(cls, folder: Path) -> "LinearProbe":
-        """What `save` wrote. Raises WeightsError where the folder holds no whole probe."""
+        """Load a probe that `save` wrote. Raises WeightsError if the folder holds no complete
+        probe."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
@@ -170,7 +171,7 @@ class LinearProbe:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raises ConfigError where writing a probe to `folder` would remove anything but a probe."""
+    """Raises ConfigError if writing a probe to `folder` would remove anything but a probe."""
     if not folder.exists():
         return
     inside = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else [folder.name]
@@ -191,10 +192,10 @@ def fit_probe(
     classes: int,
     l2: float,
 ) -> tuple[Float[np.ndarray, "classes embed"], Float[np.ndarray, " classes"]]:
-    """Weight and bias of a multinomial logistic regression, by L-BFGS in float64.
+    """Fits a multinomial logistic regression by L-BFGS in float64; returns its weight and bias.
 
-    Minimises the sum of the cross-entropies + l2 / 2 * |weight|^2; the bias is free. So l2 is 1 / C
-    of scikit-learn's LogisticRegression, which CLIP used.
+    Minimises the sum of the cross-entropies + l2 / 2 * |weight|^2; the bias is not penalised. So l2
+    is 1 / C of scikit-learn's LogisticRegression, which CLIP used.
     """
     import torch
     import torch.nn.functional as F
@@ -221,7 +222,7 @@ def fit_probe(
 
 
 def check_classes(labels: Sequence[str]) -> tuple[str, ...]:
-    """The classes in order of their names. Raises ConfigError where there are fewer than two."""
+    """The classes in order of their names. Raises ConfigError if there are fewer than two."""
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise ConfigError(

@@ -1,7 +1,7 @@
 """The sentences that a class name is put into, and everyday words and scenes to compare it with.
 
-One data file per language. A template holds exactly one `{}`; `a(n)` before it becomes "a" or
-"an", whichever the name asks for, and goes away where the name brings an article of its own.
+One data file per language. A template holds exactly one `{}`; `a(n)` before it becomes "a" or "an"
+to suit the name, and is dropped if the name has an article of its own.
 """
 
 import re
@@ -38,7 +38,7 @@ def scenes(language: Language) -> tuple[str, ...]:
 
 
 def check_templates(given: Sequence[str]) -> tuple[str, ...]:
-    """Returns the templates. Raises ConfigError where one has no place for a name, or several."""
+    """Returns the templates. Raises ConfigError if one has no `{}`, or several."""
     if not given:
         raise ConfigError(
             Text(

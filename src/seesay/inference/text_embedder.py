@@ -1,11 +1,11 @@
-"""The text half of a model in numpy: a query is embedded in a process that never loads torch.
+"""The text half of a model in numpy, to embed a query without loading torch.
 
     embedder = load_texts("seesay-mini")
     embedder.embed_texts(["一只猫"]).vectors
 
 It is for single queries, where importing torch takes far longer than the work itself, and for
-models whose text tower is one of TOWERS (those of the built-in models). Vectors equal those of
-torch in float32 to 1e-5.
+models whose text tower is in TOWERS (those of the built-in models). Vectors match torch's in
+float32 to 1e-5.
 """
 
 import json
@@ -56,9 +56,9 @@ _NOT_WHOLE = (
 
 
 def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "TextEmbedder | None":
-    """The text half of a model by its name or folder; None where it cannot be run in numpy, or
-    where its files are damaged, which `load` reports. `whole` loads the complete model if a picture
-    has to be embedded after all.
+    """Returns the text half of a model by its name or folder; None if numpy cannot run it, or if
+    its files are damaged, which `load` reports. `whole` loads the complete model if a picture has
+    to be embedded after all.
 
     Raises UnknownModelError or DownloadError.
     """
@@ -133,7 +133,7 @@ class TextEmbedder:
         )
 
     def embed_images(self, images: object) -> Embeddings:
-        """Loads the whole model, and torch with it."""
+        """Loads torch and the whole model to embed pictures."""
         require_images(self.name, self.has_images)
         return self._whole().embed_images(images)
 
@@ -143,9 +143,9 @@ class TextEmbedder:
 
 
 class StoredWeights:
-    """The tensors of a file in float32. What is stored in 8 bits is read whenever it is asked for:
-    a large model answers a query with no more than a matrix of it in memory. The file is not mapped
-    either, since pages of it would count as memory of the process."""
+    """The tensors of a file in float32. Tensors stored in 8 bits are read each time they are
+    needed: a large model answers a query with only one matrix in memory. The file is not
+    memory-mapped, because its pages would count as the process's memory."""
 
     def __init__(self, file: Path) -> None:
         with safe_open(file, framework="numpy"), file.open("rb") as stream:  # which checks it
@@ -170,7 +170,7 @@ class StoredWeights:
         return self._kept[name]
 
     def rows(self, name: str, wanted: Int[np.ndarray, "..."]) -> Float[np.ndarray, "... dim"]:
-        """Those rows of a table, of which no other is read."""
+        """Returns these rows of a table, without reading the others."""
         numbers, places = sorted(set(wanted.ravel().tolist())), wanted.ravel()
         found = np.concatenate([self._read(name, row) for row in numbers])
         if name + SCALE in self:
@@ -181,7 +181,7 @@ class StoredWeights:
         return chosen.reshape(*wanted.shape, *chosen.shape[1:])
 
     def _read(self, name: str, row: int | None = None) -> np.ndarray:
-        """A whole tensor, or one row of it."""
+        """Reads a whole tensor, or one row of it."""
         dtype, shape, start = self._places[name]
         if row is not None:
             start += row * prod(shape[1:]) * dtype.itemsize
@@ -190,7 +190,7 @@ class StoredWeights:
         return values.reshape(shape)
 
     def beginnings(self) -> Iterator[tuple[str, tuple[int, ...], Float[np.ndarray, " some"]]]:
-        """Of every tensor its name, its shape, and its first numbers rounded to bfloat16 (to
+        """Yields the name and shape of every tensor, and its first numbers rounded to bfloat16 (to
         nearest, ties to even)."""
         for name, (_, stored, _) in sorted(self._places.items()):
             if name.endswith(SCALE) and name.removesuffix(SCALE) in self:
@@ -205,11 +205,11 @@ class StoredWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class NumpyTower(ABC):
-    """A text tower and its projection, in evaluation mode: ids -> unit vectors."""
+    """A text tower with its projection, in evaluation mode: ids -> unit vectors."""
 
     weights: StoredWeights
     config: Mapping[str, Any]
-    """As seesay.json has it."""
+    """As in seesay.json."""
 
     def __post_init__(self) -> None:
         if missing := {"activation", "depth", "heads", "norm_eps", "pad_id"} - self.config.keys():
@@ -222,7 +222,8 @@ class NumpyTower(ABC):
     def _kept(
         self, ids: Int[np.ndarray, "batch tokens"]
     ) -> tuple[Int[np.ndarray, "batch fewer"], Bool[np.ndarray, "batch fewer"]]:
-        """The columns that are not padding in every row, and which of their ids are none."""
+        """Returns the columns that are not padding in every row, and which of their ids are not
+        padding."""
         kept = ids != self.config["pad_id"]
         length = int(np.flatnonzero(kept.any(axis=0))[-1]) + 1 if kept.any() else 1
         return ids[:, :length], kept[:, :length]
@@ -300,13 +301,13 @@ class BertTower(NumpyTower):
 
 
 TOWERS: dict[str, type[NumpyTower]] = {"mean_text": MeanTextTower, "bert": BertTower}
-"""By the name of the tower in seesay.json."""
+"""Towers by their name in seesay.json."""
 
 _ATTENTION = ("query", "key", "value")
 
 
 def gelu(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Exact GELU; erf after Abramowitz and Stegun 7.1.26, right to 1.5e-7."""
+    """Exact GELU; erf after Abramowitz and Stegun 7.1.26, accurate to 1.5e-7."""
     z = np.abs(x) / np.float32(np.sqrt(2))
     t = 1 / (1 + np.float32(0.3275911) * z)
     series = np.zeros_like(t)

@@ -23,19 +23,20 @@ class VectorTable:
     sources: tuple[str, ...]
     """The path of the picture, or the text itself."""
     windows: tuple[int, ...]
-    """How many windows a text was divided into because it exceeds the context; else 1."""
+    """How many windows a text was divided into; 1 if it fits the context."""
     vectors: Float[np.ndarray, "rows embed"]
 
 
 def save_vectors(file: Path, table: VectorTable) -> None:
-    """Write the whole file or none of it; the ending chooses the format. Nothing is pickled."""
+    """Write the file completely or not at all; the extension decides the format. Nothing is
+    pickled."""
     write = by_ending(file, WRITERS)
     with write_whole(file) as unfinished:
         write(unfinished, table)
 
 
 def _write_npz(file: Path, table: VectorTable) -> None:
-    with file.open("wb") as stream:  # given a path, numpy would add .npz to the unfinished name
+    with file.open("wb") as stream:  # given a path, numpy would append .npz to the temporary name
         np.savez(
             stream,
             vectors=table.vectors,

@@ -18,7 +18,7 @@ class BertConfig:
     vocab_size: int = 21128
     """Number of word pieces."""
     context: int = 512
-    """Most tokens in one text, the marks at its ends included."""
+    """Most tokens in one text, including its start and end tokens."""
     dim: int = 768
     """Width of the token vectors."""
     depth: int = 12
@@ -30,19 +30,19 @@ class BertConfig:
     activation: str = "gelu"
     """Non-linearity of the MLPs."""
     norm_eps: float = 1e-12
-    """What LayerNorm adds to the variance."""
+    """Added to the variance in LayerNorm."""
     token_types: int = 2
     """Rows of the table of token types; every token here is of type 0."""
     pool: Literal["first", "pooler", "mean"] = "first"
-    """The text's vector: its first token (Chinese-CLIP), that through dense + tanh (Taiyi), or the
-    mean of its tokens (open_clip's XLM-R, M-CLIP)."""
+    """The text's vector: its first token (Chinese-CLIP), the same after dense + tanh (Taiyi), or
+    the mean of its tokens (open_clip's XLM-R, M-CLIP)."""
     first_position: int = 0
-    """Row of the position table that belongs to the first token. RoBERTa's rows begin behind
-    `pad_id`; `context` does not count those before them."""
+    """Row of the position table for the first token. RoBERTa's rows begin after `pad_id`; `context`
+    does not count the rows before them."""
     mapped_dim: int | None = None
-    """Width of a LayerNorm and linear map behind the text's vector (AltCLIP); none: no such map."""
+    """Width of a LayerNorm and linear map after the text's vector (AltCLIP); none: no such map."""
     pad_id: int = 0
-    """The token that fills the place after a text's end; nothing attends to it."""
+    """The token that pads a text after its end; nothing attends to it."""
 
     def __post_init__(self) -> None:
         sizes = {"vocab_size": self.vocab_size, "context": self.context, "depth": self.depth}
@@ -54,7 +54,7 @@ class BertConfig:
 
     @property
     def output_dim(self) -> int:
-        """Width of the vector that stands for the text."""
+        """Width of the text's vector."""
         return self.dim if self.mapped_dim is None else self.mapped_dim
 
     @property

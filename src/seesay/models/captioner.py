@@ -1,6 +1,6 @@
-"""CoCa's decoder: it goes on from the text tower's tokens and attends to the image.
+"""CoCa's decoder: it continues from the text tower's tokens and attends to the image.
 
-Yu et al. 2022 (arXiv 2205.01917), section 3.2, in the shape that open_clip's models have.
+Yu et al. 2022 (arXiv 2205.01917), section 3.2, as in open_clip's models.
 """
 
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class CaptionerConfig:
     activation: str = "gelu"
     """Non-linearity of the MLPs."""
     norm_eps: float = 1e-5
-    """What LayerNorm adds to the variance."""
+    """Added to the variance in LayerNorm."""
 
     def __post_init__(self) -> None:
         require_range(1, depth=self.depth, heads=self.heads, hidden=self.hidden)
         _ = self.block(self.heads)  # checks the rest
 
     def block(self, dim: int) -> BlockConfig:
-        """One layer, for a text tower of a width."""
+        """Returns the config of one layer, for a text tower of width `dim`."""
         return BlockConfig(
             dim=dim,
             heads=self.heads,
@@ -43,7 +43,7 @@ class CaptionerConfig:
 
 
 class ImageAttention(nn.Module):
-    """Attention of a text to its image, then an MLP, each added to its input."""
+    """Attention from a text to its image, then an MLP, each added to its input."""
 
     def __init__(self, config: BlockConfig, image_dim: int) -> None:
         super().__init__()

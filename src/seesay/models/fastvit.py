@@ -1,8 +1,8 @@
 """FastViT, the image tower of MobileCLIP's S models: depthwise convolutions mix pixels in the early
 stages, attention in the last.
 
-Vasu et al. 2023 (arXiv 2303.14189) and 2024 (arXiv 2311.17049), in the form that is trained, with
-parallel branches; timm, fastvit.py.
+Vasu et al. 2023 (arXiv 2303.14189) and 2024 (arXiv 2311.17049), in the training form, with parallel
+branches; timm, fastvit.py.
 """
 
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ class FastVitConfig:
     dims: tuple[int, ...] = (64, 128, 256, 512)
     """Channels in each stage."""
     mlp_ratio: int = 3
-    """How many times wider the MLPs are inside."""
+    """Width inside the MLPs, as a multiple of the channels."""
     attention_stages: int = 1
-    """Stages at the end whose blocks attend."""
+    """Number of last stages whose blocks use attention."""
     large: bool = False
-    """The form of MobileCLIP2's S3 and S4: LayerNorm before attention, no gates between stages, no
-    branch of single pixels in the stem."""
+    """The variant of MobileCLIP2's S3 and S4: LayerNorm before attention, no gates between stages,
+    no 1x1 branch in the stem."""
 
     def __post_init__(self) -> None:
         if len(self.layers) != len(self.dims) or not self.layers:
@@ -63,7 +63,7 @@ class FastVitConfig:
 
     @property
     def output_dim(self) -> int:
-        """Width of the vector that stands for the image."""
+        """Width of the image's vector."""
         return 2 * self.dims[-1]
 
 
@@ -87,8 +87,8 @@ class Gate(nn.Module):
 
 
 class Branches(nn.Module):
-    """The sum of a convolution, the same of single pixels, and the input itself, each with a batch
-    norm (MobileOne, arXiv 2206.04040)."""
+    """The sum of a convolution, a 1x1 convolution, and the input itself, each with a batch norm
+    (MobileOne, arXiv 2206.04040)."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Branches(nn.Module):
             self.same = nn.BatchNorm2d(dim)
 
     def forward(self, x: Map) -> Map:
-        # In timm's order, which rounding depends on.
+        # In timm's order, because rounding depends on it.
         first, *others = [b(x) for b in (self.pixels, self.same, self.conv) if b is not None]
         return sum(others, start=first)
 
@@ -163,7 +163,7 @@ class AttentionMixer(nn.Module):
         )
 
     def forward(self, x: Map) -> Map:
-        last = isinstance(self.norm, nn.LayerNorm)  # which needs the channels last
+        last = isinstance(self.norm, nn.LayerNorm)  # LayerNorm needs the channels last
         tokens = x.flatten(2).transpose(1, 2) if last else self.norm(x).flatten(2).transpose(1, 2)
         y = self.attention(self.norm(tokens) if last else tokens)
         return y.transpose(1, 2).unflatten(2, x.shape[2:])

@@ -1,7 +1,7 @@
 """A small text tower: the vector of a text is a weighted mean of its tokens.
 
-With no layers it is a bag of words, which little data teaches fast. The layers are added to that,
-and before training they add nothing.
+With no layers it is a bag of words, which learns fast from little data. The layers add to that;
+before training they add nothing.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from seesay.errors import ConfigError
 from seesay.models.layers import Block, BlockConfig, require_range
 from seesay.text import Text
 
-GROUP = 64  # texts of about equal length that pass the layers together
+GROUP = 64  # texts of about equal length that go through the layers together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,13 @@ class MeanTextConfig:
     activation: str = "gelu"
     """Non-linearity of the MLPs."""
     norm_eps: float = 1e-5
-    """What LayerNorm adds to the variance."""
+    """Added to the variance in LayerNorm."""
     dropout: float = 0.0
-    """Part of the numbers dropped from token vectors and from the text's vector, in training."""
+    """Share of the numbers dropped from token vectors and from the text's vector in training."""
     word_dropout: float = 0.0
-    """Part of the tokens left out of a text in training, though never all of them."""
+    """Share of the tokens left out of a text in training, but never all of them."""
     pad_id: int = 0
-    """The token that fills the place after a text's end; nothing attends to it."""
+    """The token that pads a text after its end; nothing attends to it."""
 
     def __post_init__(self) -> None:
         require_range(1, vocab_size=self.vocab_size, context=self.context)
@@ -63,7 +63,7 @@ class MeanTextConfig:
 
     @property
     def output_dim(self) -> int:
-        """Width of the vector that stands for the text."""
+        """Width of the text's vector."""
         return self.dim
 
     @property
@@ -87,7 +87,7 @@ class MeanTextEncoder(nn.Module):
         self.token_embed = nn.Embedding(c.vocab_size, c.dim)
         nn.init.normal_(self.token_embed.weight, std=0.02)
         self.positions = nn.Parameter(0.002 * torch.randn(c.context, c.dim))
-        # Scales the words to the size of what the layers add, which would swamp them otherwise.
+        # Scales the words to match the layers' output, which would swamp them otherwise.
         self.norm_in = nn.LayerNorm(c.dim, eps=c.norm_eps)
         self.blocks = nn.ModuleList(Block(c.block) for _ in range(c.depth))
         self.norm_out = nn.LayerNorm(c.dim, eps=c.norm_eps)
@@ -121,8 +121,8 @@ class MeanTextEncoder(nn.Module):
         return F.dropout((x * weights).sum(dim=1), c.dropout, self.training)
 
     def _kept(self, ids: Int[Tensor, "batch tokens"]) -> Tensor:
-        """Which tokens count. In a text without any token its first padding does, so that the
-        length of its neighbours does not matter."""
+        """Returns which tokens count. In an empty text the first padding does, so that the length
+        of its neighbours does not matter."""
         words = ids != self.config.pad_id
         if self.training and self.config.word_dropout:
             fewer = words & (torch.rand(ids.shape, device=ids.device) >= self.config.word_dropout)

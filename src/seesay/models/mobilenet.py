@@ -1,9 +1,9 @@
 """MobileNetV2 (Sandler et al., 2018, Table 2) and EfficientNet-Lite (Tan and Le, 2019, without
 squeeze-and-excitation and with ReLU6), with batch norm folded into the convolutions.
 
-Folded, because the published weights come that way and because a tower without running statistics
-gives each image the same vector whatever stands beside it, in training as in use.
-Padding is TensorFlow's "SAME", which at stride 2 puts the odd pixel at the bottom and the right.
+It is folded because the published weights are, and because a tower without running statistics gives
+each image the same vector whatever else is in the batch, in training and in use. Padding is
+TensorFlow's "SAME", which at stride 2 puts the odd pixel at the bottom and the right.
 
 Axis names: batch, channels, height, width, dim (channels of the last layer).
 """
@@ -41,8 +41,8 @@ class MobileNetConfig:
     dim: int = 1280
     """Channels of the last convolution."""
     classes: int = 0
-    """Number of classes whose probabilities stand behind the channels in the vector of an image;
-    0: none. A linear map behind it can give each class a place of its own."""
+    """Number of classes whose probabilities follow the channels in an image's vector; 0: none. A
+    linear map after it can give each class its own place."""
 
     def __post_init__(self) -> None:
         require_range(1, stem=self.stem, dim=self.dim)
@@ -72,7 +72,7 @@ class MobileNetConfig:
 
     @property
     def output_dim(self) -> int:
-        """Width of the vector that stands for the image."""
+        """Width of the image's vector."""
         return self.dim + self.classes
 
 
@@ -165,7 +165,7 @@ class MobileNet(nn.Module):
     def features(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch dim rows columns"]:
-        """The map of vectors before pooling, one for every 32 x 32 pixels."""
+        """Returns the map of vectors before pooling, one for every 32 x 32 pixels."""
         x = F.relu6(self.stem(images), inplace=True)
         for block in self.blocks:
             x = block(x)
@@ -177,14 +177,14 @@ class MobileNet(nn.Module):
         return self.with_classes(self.features(images).mean(dim=(2, 3)))
 
     def with_classes(self, pooled: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch output_dim"]:
-        """The vector of an image, from its channels."""
+        """Returns the vector of an image from its channels."""
         if self.classifier is None:
             return pooled
         return torch.cat([pooled, self.classifier(pooled).softmax(dim=1)], dim=1)
 
 
 class MobileNetClassifier(nn.Module):
-    """The tower under its classifier."""
+    """The tower with its classifier."""
 
     def __init__(self, config: MobileNetConfig, classes: int) -> None:
         super().__init__()

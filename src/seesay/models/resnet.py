@@ -24,11 +24,11 @@ class ResNetConfig:
     layers: tuple[int, ...] = (3, 4, 6, 3)
     """Residual blocks in each of the four stages."""
     width: int = 64
-    """Channels after the stem; the last stage puts out 32 times as many."""
+    """Channels after the stem; the last stage has 32 times as many."""
     heads: int = 32
     """Heads of the attention that pools the last stage."""
     output_dim: int = 1024
-    """Width of the vector that stands for the image."""
+    """Width of the image's vector."""
 
     def __post_init__(self) -> None:
         require_range(1, heads=self.heads, output_dim=self.output_dim)
@@ -69,7 +69,7 @@ class ResNetConfig:
 
     @property
     def grid(self) -> int:
-        """Places along one side of the last stage."""
+        """Positions along one side of the last stage."""
         return self.image_size // 32
 
 

@@ -1,5 +1,5 @@
-"""Objectives: what a model is trained for.
+"""Objectives: the losses that train a model.
 
-`objective` says what an objective is. `contrastive` and `captioning` are whole objectives,
-`distillation` holds the losses of those with a teacher; the rest is shared by the losses.
+`objective` defines what an objective is. `contrastive` and `captioning` are complete objectives,
+`distillation` holds the losses of objectives with a teacher; the rest is shared code.
 """

@@ -30,7 +30,7 @@ class CaptioningConfig(ObjectiveConfig):
 
     @property
     def trains(self) -> tuple[str, ...]:
-        """Not the text tower's class token and last norm, which only its embedding needs."""
+        """All but the text tower's class token and last norm, which only its embedding needs."""
         return ("image", "text.token_embed", "text.positions", "text.blocks", "captioner")
 
     def make(self, context: ObjectiveContext) -> Objective:
@@ -51,11 +51,11 @@ class CaptioningConfig(ObjectiveConfig):
 
 
 class Captioning:
-    """The objective of CaptioningConfig. All texts of an image stand in one row with it, so that a
-    batch can be cut anywhere."""
+    """The objective of CaptioningConfig. All texts of an image share its row, so that a batch can
+    be split anywhere."""
 
     def __init__(self, config: CaptioningConfig, tokenizer: Any) -> None:
-        """Raises ConfigError where nothing in the vocabulary could end a caption."""
+        """Raises ConfigError if no token in the vocabulary could end a caption."""
         self._source, self._pad_id = config.source, tokenizer.config.pad_id
         self._captions = View("captions", config.source)
         end = tokenizer.suffix
@@ -84,7 +84,7 @@ class Captioning:
         log_scale: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        # Of each text, every token but the first is asked for.
+        # Every token of a text but the first has to be predicted.
         ids = batch.sources[self._source].ids
         return caption_loss(outputs[self._captions], int((ids[:, 1:] != self._pad_id).sum()))
 
@@ -106,8 +106,8 @@ def caption_losses(
     """For each text, the sum over its tokens of -log(probability), each given the image and those
     before: `logits` at one place are about the token that is `following` it.
 
-    Nothing is asked about padding, so `pad_id` must not be the token that ends a caption, which has
-    to be learned.
+    Padding is not predicted, so `pad_id` must not be the token that ends a caption, which has to be
+    learned.
     """
     losses = F.cross_entropy(
         at_least_float32(logits.flatten(0, 1)),
@@ -123,7 +123,7 @@ def caption_loss(
 ) -> Float[Tensor, ""]:
     """The mean over all tokens of all processes, of which this one's are `tokens`.
 
-    A mean of each process's own mean would weigh a token more, the fewer its process has. The
+    A mean of the processes' means would give tokens of a process with few tokens more weight. The
     gradient averaged over processes is exact.
     """
     return mean_over_processes(losses.sum(), tokens)

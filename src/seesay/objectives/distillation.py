@@ -1,5 +1,5 @@
-"""Losses that match a teacher: its embeddings, its class probabilities, or the similarities that it
-finds within a batch.
+"""Losses that match a teacher: its embeddings, its class probabilities, or its similarities within
+a batch.
 
 Every loss is a mean over the rows of all processes, and its gradient averaged over processes is
 exact. Teachers get no gradient. A teacher of another width needs a projection of the student.
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from seesay.objectives.exchange import connect, mean_over_processes
 from seesay.objectives.tiled import at_least_float32
 
-ROWS_AT_ONCE = 1024  # of the relations: keeps memory linear in the batch
+ROWS_AT_ONCE = 1024  # rows of a relation: keeps memory linear in the batch
 
 Sides = tuple[Tensor, Tensor]  # the student's, the teacher's
 

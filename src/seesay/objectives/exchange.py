@@ -1,6 +1,6 @@
 """The exchange of texts between processes, and of their gradients.
 
-Images stay where they are and texts travel, so a process holds its own images against every text.
+Images stay in their process and texts travel, so a process compares its own images with every text.
 Each process may hold a different number of rows. With one process nothing is sent.
 """
 
@@ -28,10 +28,10 @@ def _rank_and_world() -> tuple[int, int]:
 def mean_over_processes(
     total: Float[Tensor, ""], count: Int[Tensor, ""] | int
 ) -> Float[Tensor, ""]:
-    """The sum of all processes' totals over the sum of their counts, 0 where there is nothing.
+    """The sum of all processes' totals over the sum of their counts, 0 if there is nothing.
 
-    Its gradient, averaged over processes as DDP does, is that of this mean. The mean of each
-    process's own mean would weigh a sample more, the fewer its process has.
+    Its gradient, averaged over processes as DDP does, is that of this mean. A mean of the
+    processes' means would give samples of a process with few samples more weight.
     """
     world = _rank_and_world()[1]
     counts = torch.as_tensor(count, device=total.device).clone()
@@ -53,7 +53,7 @@ def gather_objects(value: Any) -> list[Any]:
 
 
 class Exchange(ABC):
-    """What all processes know: who they are and how many images and texts each one holds."""
+    """Facts that all processes know: their ranks and how many images and texts each one holds."""
 
     def __init__(self, images: int, texts: int, device: torch.device) -> None:
         self.rank, self.world = _rank_and_world()
@@ -109,7 +109,8 @@ class Exchange(ABC):
     def collect(
         self, texts: Float[Tensor, "texts embed"], visit: Visit
     ) -> Float[Tensor, "texts embed"]:
-        """Visit every process's texts once; return what all visits to the own texts add up to."""
+        """Visit every process's texts once; return the sum of all visits to this process's
+        texts."""
 
     def _gather(self, rows: Tensor, counts: Sequence[int]) -> list[Tensor]:
         if self.world == 1:
@@ -165,7 +166,7 @@ class Ring(Exchange):
         self, texts: Float[Tensor, "texts embed"], visit: Visit
     ) -> Float[Tensor, "texts embed"]:
         # A block's gradient follows one hop behind it: each process adds its part and passes it on,
-        # and the last hop brings it home.
+        # and the last hop returns it to its owner.
         coming = texts
         pending: list[Any] = []
         for step, (place, block) in enumerate(self.blocks(texts)):

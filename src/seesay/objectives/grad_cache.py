@@ -31,11 +31,11 @@ def cached_backward(
     """Add the gradient of `loss(*embeddings of all chunks, *parameters)` to `.grad`.
 
     `encode` turns one chunk into one or more tensors with a row per sample, through `model`.
-    `parameters` are what the loss itself learns (the scale and the bias; None is passed on): the
-    loss is evaluated once, so their gradient is right as it is. Under DDP or FSDP2 the processes
+    `parameters` belong to the loss itself (the scale and the bias; None is passed on): the loss is
+    evaluated once, so their gradient is right as it is. Under DDP or FSDP2 the processes
     synchronise in the last chunk only.
 
-    Dropout draws the same masks in both passes, and the random stream goes on as after one pass.
+    Dropout draws the same masks in both passes, and the random stream continues as after one pass.
     BatchNorm normalises each chunk by itself, and its running statistics move once.
 
     Returns the loss, detached. Raises ConfigError if there are no chunks.

@@ -1,8 +1,9 @@
-"""What an objective is: a config that makes it, the rows it wants a model to see, and a loss.
+"""The interface of an objective: a config that creates it, the rows it needs from a model, and a
+loss.
 
-One file holds all three: here where an objective needs tensors alone, in `seesay.training` where it
-keeps a finished model as its teacher. A line of the table in `seesay/training/recipe.py` gives it
-its name in recipes.
+One file holds all three: here if an objective needs only tensors, in `seesay.training` if it needs
+a finished model as its teacher. A line of the table in `seesay/training/recipe.py` gives it its
+name in recipes.
 """
 
 from abc import ABC, abstractmethod
@@ -22,31 +23,31 @@ Role = Literal["images", "texts", "captions", "pooled", "given"]
 
 
 class View(NamedTuple):
-    """A name for rows of a batch. Equal views are equal tensors, so that what two objectives want
-    is computed once."""
+    """A name for rows of a batch. Equal views are equal tensors, so that rows wanted by two
+    objectives are computed once."""
 
     role: Role
-    """What becomes of the rows. "images": bytes (images height width 3) -> embeddings. "texts": ids
-    (texts tokens) -> embeddings. "captions": ids (images most tokens) about the images of the same
-    source -> the sum of losses of each image. "pooled": what an image tower has before its classes
-    (images dim) -> embeddings. "given": no model sees them, the loss gets them."""
+    """How the rows are processed. "images": bytes (images height width 3) -> embeddings. "texts":
+    ids (texts tokens) -> embeddings. "captions": ids (images most tokens) about the images of the
+    same source -> the sum of losses of each image. "pooled": an image tower's channels before its
+    classes (images dim) -> embeddings. "given": no model sees them, the loss gets them."""
     source: str
-    """A section of [data], or a name of the objective's own."""
+    """A section of [data], or a name that the objective chooses."""
 
 
 class TrainedModel(nn.Module):
-    """A model as training calls it. Each family brings its own, whose `forward` takes rows by view
-    and gives what becomes of each, in float32 or wider."""
+    """A model as training calls it. Each family has its own; its `forward` takes rows by view and
+    returns the result of each, in float32 or wider."""
 
     def scalars(self) -> Mapping[str, nn.Parameter | None]:
-        """What a loss takes beside the rows, by the names of its arguments."""
+        """Further arguments of a loss besides the rows, by name."""
         return {}
 
     def keep_in_range(self) -> None:
         """Called after each optimizer step."""
 
     def figures(self) -> Mapping[str, float]:
-        """What the log shows of it."""
+        """Values of the model for the log."""
         return {}
 
 
@@ -72,7 +73,7 @@ class SourceBatch(Protocol):
 
 @runtime_checkable
 class Batch(Protocol):
-    """What this process learns from in one step (`seesay.data.batches.Batch`)."""
+    """The samples that this process learns from in one step (`seesay.data.batches.Batch`)."""
 
     @property
     def step(self) -> int: ...
@@ -92,16 +93,16 @@ class Objective(Protocol):
         log_scale: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        """The loss of this process's share, from what became of the rows; its gradient, averaged
+        """Returns the loss of this process's share from the processed rows; its gradient, averaged
         over the processes, is that of the whole batch."""
 
 
 @dataclass(frozen=True)
 class ObjectiveContext:
-    """What an objective can be made of."""
+    """The inputs for creating an objective."""
 
     name: str
-    """In the recipe."""
+    """The objective's name in the recipe."""
     bundle: Any
     """The model with its tokenizer and transforms, which a higher floor defines."""
     seed: int
@@ -110,10 +111,10 @@ class ObjectiveContext:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(ABC):
-    """The settings that all objectives have. The docstring of a subclass is its help."""
+    """The settings of all objectives. The docstring of a subclass is its help."""
 
     source: str
-    """Which section of [data] it learns from."""
+    """The section of [data] to learn from."""
     weight: float = 1.0
     """Factor in the sum of all objectives."""
 
@@ -130,19 +131,20 @@ class ObjectiveConfig(ABC):
     @property
     @abstractmethod
     def trains(self) -> tuple[str, ...]:
-        """The modules and parameters of the model that the loss depends on. What no objective
-        trains is frozen, since DDP waits for a gradient of all the rest."""
+        """Returns the modules and parameters of the model that the loss depends on. Parts that no
+        objective trains are frozen, since DDP waits for gradients of all others."""
 
     @abstractmethod
     def make(self, context: ObjectiveContext) -> Objective: ...
 
     def check(self, name: str, architecture: Any) -> None:  # noqa: B027  most need nothing
-        """Raises ConfigError, naming the objective, where a model lacks what it needs."""
+        """Raises ConfigError, naming the objective, if a model lacks what it needs."""
 
     def initial(self, batch: int) -> Mapping[str, float]:
-        """Settings of the architecture to begin with where the recipe has none, for a batch."""
+        """Returns initial values of architecture settings that the recipe leaves open, for a batch
+        size."""
         return {}
 
     def texts(self) -> Iterable[str]:
-        """What it shows the text tower beside the texts in the data, for a vocabulary."""
+        """Returns texts that it shows the text tower besides the data's, to build a vocabulary."""
         return ()

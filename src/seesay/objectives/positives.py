@@ -23,8 +23,8 @@ class PairIds(NamedTuple):
 class Positives:
     """The pairs that belong together, seen by the process that holds these images.
 
-    A group is a thing this process has images of; texts of other things fall into one group more,
-    the last. Counts run over all processes.
+    A group is a thing that this process has images of; texts of all other things form one more
+    group, the last. Counts cover all processes.
     """
 
     def __init__(self, ids: PairIds, exchange: Exchange) -> None:
@@ -41,9 +41,9 @@ class Positives:
     def pairs_in(
         self, place: slice, tile: Tile
     ) -> tuple[Int[Tensor, " matches"], Int[Tensor, " matches"]]:
-        """Row and column in the tile of each pair of the tile that belongs together.
+        """Row and column of each matching pair in the tile.
 
-        `place` is where the block of texts stands among all texts.
+        `place` is the position of the block of texts among all texts.
         """
         images, texts = self.image_groups[tile.rows], self.text_groups[place][tile.columns]
         # Few columns have a partner in these rows, and comparing only those costs next to nothing.
@@ -58,14 +58,14 @@ class Positives:
 
 
 def _position(numbers: Int[Tensor, " numbers"], things: Int[Tensor, " groups"]) -> Tensor:
-    """Where each number stands in the sorted `things`; one past the end where it does not."""
+    """Position of each number in the sorted `things`; one past the end if it is missing."""
     position = torch.searchsorted(things, numbers)
     there = torch.cat([things, things.new_zeros(1)])[position] == numbers
     return torch.where(there, position, len(things))
 
 
 def checked_ids(ids: PairIds | None, images: Tensor, texts: Tensor, exchange: Exchange) -> PairIds:
-    """The given ids, checked, or those of a batch whose rows match one to one.
+    """Checks the given ids, or returns those of a batch whose rows match one to one.
 
     Raises ConfigError if the numbers of rows do not fit.
     """

@@ -20,7 +20,7 @@ GPU_TILE = (4096, 8192)
 class Tile(NamedTuple):
     """The logits of some images (rows) and some texts (columns); the next tile overwrites them.
 
-    `spare` is as large, to work in: asking the system for new memory costs as much as the work.
+    `spare` is working memory of the same size: allocating new memory costs as much as the work.
     """
 
     rows: slice
@@ -71,19 +71,19 @@ class ExpSums(NamedTuple):
         return ExpSums(like.new_full((count,), -torch.inf), like.new_zeros(count))
 
     def part(self, rows: slice) -> "ExpSums":
-        """Some of the sums; what is added to them is added here."""
+        """A view of some of the sums: additions to it show up here."""
         return ExpSums(self.largest[rows], self.sums[rows])
 
     def add(self, tile: Tile, dim: int) -> None:
-        """Bring in one tile: its rows' logits (dim 1) or its columns' (dim 0)."""
+        """Add one tile: its rows' logits (dim 1) or its columns' (dim 0)."""
         largest = torch.maximum(self.largest, tile.logits.amax(dim))
         exponentials = torch.sub(tile.logits, largest.unsqueeze(dim), out=tile.spare).exp_()
         self.sums.mul_((self.largest - largest).exp_()).add_(exponentials.sum(dim))
         self.largest.copy_(largest)
 
     def log(self, dtype: torch.dtype) -> Float[Tensor, " rows"]:
-        """0 where nothing was brought in, as beside an empty batch: its weight is 0, which an
-        infinite logarithm would turn into NaN."""
+        """0 where nothing was added, as with an empty batch: its weight is 0, which an infinite
+        logarithm would turn into NaN."""
         logarithms = self.largest.to(dtype) + self.sums.to(dtype).log()
         return logarithms.masked_fill(self.largest == -torch.inf, 0)
 

@@ -1,4 +1,4 @@
-"""Builds what a recipe describes: the model, its objectives, and both as they are trained."""
+"""Builds the model and the objectives of a recipe, and prepares them for training."""
 
 from functools import partial
 from itertools import chain
@@ -24,8 +24,8 @@ from seesay.weights.mobilenet import load_mobilenet
 
 
 def make_model(recipe: Recipe, name: str) -> Bundle[Any]:
-    """The untrained model of a recipe, with its tokenizer and image preparation. What none of the
-    objectives trains is frozen."""
+    """The untrained model of a recipe, with its tokenizer and image preparation. Parts that no
+    objective trains are frozen."""
     if recipe.model.start is not None:
         from seesay.weights.hub import locate
 
@@ -57,7 +57,7 @@ def _from_parts(recipe: Recipe, name: str) -> Bundle[Any]:
 
 
 def _initial(recipe: Recipe) -> dict[str, float]:
-    """Initial values that the objectives ask for; the one with the largest batch takes
+    """Returns the initial values that the objectives ask for; the one with the largest batch takes
     precedence."""
     initial: dict[str, float] = {}
     for objective in sorted(recipe.objective.values(), key=lambda o: recipe.data[o.source].batch):
@@ -134,8 +134,8 @@ def make_objectives(
 def make_trained(
     bundle: Bundle[Any], config: HardwareConfig, processes: Processes
 ) -> tuple[TrainedModel, nn.Module]:
-    """The model as it is trained, in its precision and compiled; and the same shared between
-    processes. Parts that are frozen as a whole have no dropout."""
+    """Returns the model prepared for training (precision, compilation), and the same wrapped for
+    several processes. Fully frozen parts have no dropout."""
     model = bundle.model
     autocast = choose_autocast(config.precision, processes.device)
     dtype = torch.float64 if config.precision == "float64" else torch.float32
@@ -154,7 +154,7 @@ def make_trained(
 
 
 def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
-    """The dtype of the towers' arithmetic; None for that of the weights."""
+    """Returns the dtype of the towers' arithmetic; None means that of the weights."""
     if precision == "bfloat16" or (precision == "auto" and has_bfloat16(device)):
         return torch.bfloat16
     return None

@@ -1,8 +1,8 @@
-"""Checkpoints: the whole state of a training, saved and restored bit for bit.
+"""Checkpoints: the whole state of a training run, saved and restored bit for bit.
 
-A checkpoint is a folder that is either complete or absent, whenever the process is killed. It is
-written under a temporary name, synced file by file and then renamed, which file systems do
-atomically. Deletion renames first.
+A checkpoint folder is either complete or absent, even if the process is killed. It is written under
+a temporary name, synced file by file and then renamed, which is atomic. Deletion starts with a
+rename.
 """
 
 import json
@@ -46,21 +46,21 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a training after a step, as whole tensors in main memory.
+    """The state of a training run after a step, as whole tensors in main memory.
 
-    On a CPU they share memory with the model in training: save them before the next step.
+    On a CPU they share memory with the model being trained: save them before the next step.
     """
 
     step: int
     model: dict[str, Tensor]
     average: dict[str, Tensor]
-    """The running average of the weights; empty where none is kept."""
+    """The running average of the weights; empty if none is kept."""
     optimizer: dict[str, dict[str, Tensor]]
     """AdamW's tensors by parameter."""
     random: list[dict[str, Any]]
     """Generators' states, one per process."""
     notes: dict[str, Any]
-    """JSON: metrics, the score that checkpoints are compared by, the recipe."""
+    """JSON: metrics, the score that ranks checkpoints, the recipe."""
 
     @property
     def score(self) -> float | None:
@@ -84,7 +84,7 @@ class Checkpoints:
         return self.folder / f"step-{step:08d}"
 
     def best(self) -> int | None:
-        """The step with the highest score, the earliest in a tie; None if no checkpoint has a
+        """The step with the highest score, or the earliest of several; None if no checkpoint has a
         score."""
         scores = {step: self.notes(step).get("score") for step in self.steps()}
         known = {step: score for step, score in scores.items() if score is not None}
@@ -119,7 +119,7 @@ class Checkpoints:
         self._prune()
 
     def load(self, step: int) -> Snapshot:
-        """Raises TrainingError where the files are damaged."""
+        """Loads a checkpoint. Raises TrainingError if its files are damaged."""
         path = self.path(step)
         try:
             state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
@@ -138,7 +138,7 @@ class Checkpoints:
             raise self._unreadable(step, error) from None
 
     def clear_unfinished(self) -> None:
-        """Deletes what a killed process left half written or half deleted."""
+        """Deletes folders that a killed process left half written or half deleted."""
         for path in self.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(path)
 
@@ -178,8 +178,9 @@ def _to_disk(path: Path) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every random generator of this process, in types that load without a pickle.
-    Long rows of numbers are tensors, which are written a hundred times as fast as lists."""
+    """Returns the state of every random generator of this process, in types that load without a
+    pickle. Long sequences of numbers are tensors, which are written a hundred times faster than
+    lists."""
     name, keys, position, has_gauss, gauss = np.random.get_state()
     words = torch.tensor([int(key) for key in keys])
     version, internal, gauss_next = random.getstate()
@@ -203,8 +204,7 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
 
 
 class TrainingState:
-    """Model, optimizer and running average of a training, in one process or sharded over
-    several."""
+    """Model, optimizer and running average, in one process or sharded over several."""
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None) -> None:
         self.model, self.optimizer, self.ema = model, optimizer, ema
@@ -225,8 +225,8 @@ class TrainingState:
         )
 
     def load(self, snapshot: Snapshot, processes: Processes) -> None:
-        """Restores a snapshot, whatever the number of processes that took it.
-        Raises TrainingError where it is of another model."""
+        """Restores a snapshot, regardless of how many processes took it. Raises TrainingError if it
+        belongs to another model."""
         _fill(self.model.state_dict(), snapshot.model, "weights")
         if self.ema is not None:
             _fill(self.ema.weights, snapshot.average, "running average")
@@ -238,7 +238,7 @@ class TrainingState:
                 }
         if len(snapshot.random) == processes.count:
             restore_random_state(snapshot.random[processes.rank])
-        else:  # masks of dropout differ then, and nothing else
+        else:  # only the dropout masks differ then
             torch.manual_seed(snapshot.step * processes.count + processes.rank)
 
 

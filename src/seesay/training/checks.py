@@ -1,4 +1,4 @@
-"""Checks, before the first step, that a recipe can learn anything.
+"""Checks, before the first step, whether a recipe can learn anything.
 
 The settings are compared with the vocabulary and the data. The first batch shows the rest:
 different texts and pictures must get different vectors, and the gradient of the loss must reach
@@ -25,12 +25,12 @@ from seesay.weights.dual_encoder import SAME
 
 PICTURES, TEXTS = Text("pictures", "图片"), Text("texts", "文字")
 ROWS = 32
-"""Images and texts of each source that are checked."""
+"""How many images and texts of each source are checked."""
 
 
 def check_settings(recipe: Recipe, bundle: Bundle[Any], records: Mapping[str, int]) -> None:
-    """Raises ConfigError where the settings do not fit the vocabulary or the data; `records` is the
-    number of records by source. A finished model brings a vocabulary that fits."""
+    """Raises ConfigError if the settings do not fit the vocabulary or the data; `records` holds the
+    number of records by source. A finished model comes with a vocabulary that fits."""
     for name, count in records.items():
         batch = recipe.data[name].batch
         if batch > count:
@@ -99,7 +99,7 @@ def _check_end(text: Any, tokenizer: Tokenizer) -> None:
 
 
 def first_batch(batches: Batches) -> Batch:
-    """The beginning of the first batch; collective. Raises DataError, in every process, where
+    """Returns the beginning of the first batch; collective. Raises DataError, in every process, if
     nothing can be read."""
     read: list[Batch] = []
     in_every_process(lambda: read.append(batches.beginning(ROWS)))
@@ -109,8 +109,8 @@ def first_batch(batches: Batches) -> Batch:
 def check_vectors(
     recipe: Recipe, bundle: Bundle[Any], objectives: Sequence[Objective], batch: Batch
 ) -> None:
-    """Raises ConfigError, in every process, where different texts or different pictures of a batch
-    get the same vectors."""
+    """Raises ConfigError, in every process, if different texts or different pictures of a batch get
+    the same vectors."""
     in_every_process(lambda: _check_vectors(recipe, bundle, objectives, batch))
 
 
@@ -133,7 +133,7 @@ def _check_vectors(
 def _check_different(what: Text, source: str, vectors: Tensor, remedy: Text) -> None:
     """Some may coincide, as two orders of the same words do in a bag of words."""
     apart = torch.cdist(vectors.double(), vectors.double(), p=torch.inf)
-    same = (apart <= SAME).tril(-1).any(dim=1)  # as one that stands before it
+    same = (apart <= SAME).tril(-1).any(dim=1)  # the same as an earlier one
     count, different = len(vectors), len(vectors) - int(same.sum())
     if count > 1 and 2 * different <= count:
         raise ConfigError(
@@ -193,8 +193,8 @@ def _check_padding(bundle: Bundle[Any], batch: Batch, *, writes: bool) -> None:
 
 
 def check_gradients(step: TrainingStep, model: nn.Module, batch: Batch) -> None:
-    """Raises ConfigError, in every process, where the loss of a batch has no gradient for a part
-    that is trained. Weights, running statistics and gradients are unchanged afterwards."""
+    """Raises ConfigError, in every process, if the loss of a batch has no gradient for a trained
+    part. Leaves weights, running statistics and gradients unchanged."""
     statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]
     loss = step(batch)
     if loss.requires_grad:
@@ -206,8 +206,8 @@ def check_gradients(step: TrainingStep, model: nn.Module, batch: Batch) -> None:
     for buffer, before in statistics:
         buffer.copy_(before)
     missing = [name for name in learning if name not in reached]
-    # A scalar such as the temperature may be of no use to an objective. In a part that begins with
-    # zeros, as residual branches do, some parameters only move from the second step on.
+    # An objective may have no use for a scalar such as the temperature. In a part initialised with
+    # zeros, like a residual branch, some parameters only move from the second step on.
     parts = dict.fromkeys(n.split(".")[0] for n, p in learning.items() if p.ndim)
     missing += [part for part in parts if not any(n.split(".")[0] == part for n in moved)]
     if missing:

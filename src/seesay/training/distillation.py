@@ -39,19 +39,19 @@ from seesay.text import Text
 from seesay.weights.dual_encoder_step import channels_last
 from seesay.weights.mobilenet import load_classifier
 
-CERTAIN = 100.0  # a logit among zeros: as good as certain
+CERTAIN = 100.0  # a logit among zeros: practically certain
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassNamesConfig(ObjectiveConfig):
-    """How classes are shown to the text tower."""
+    """How the text tower is given the classes."""
 
     templates: Mapping[Literal["en", "zh"], tuple[str, ...]] = field(
         default_factory=lambda: {"en": ("{}",), "zh": ("{}",)}
     )
-    """By language, sentences with {} for the name of a class; one is drawn each time."""
+    """By language, sentences with {} for the class name; one is drawn at random each time."""
     names: int = 256
-    """How many classes are in a step, drawn at random; the likely ones of a classifier count."""
+    """Number of classes in a step, drawn at random; those that a classifier finds likely count."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,7 +83,7 @@ def first_tokens(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationConfig(ClassNamesConfig):
-    """Match a finished model's similarities, embeddings or judgement of classes (CLIP-KD, Yang et
+    """Match a finished model's similarities, embeddings or class probabilities (CLIP-KD, Yang et
     al. 2024)."""
 
     teacher: str
@@ -91,9 +91,9 @@ class DistillationConfig(ClassNamesConfig):
     relation: float = 1.0
     """Factor of the divergence between both models' probabilities over the batch; 0: none."""
     embedding: float = 0.0
-    """Factor of 1 - cosine to the teacher's embeddings, in the student's width; 0: none."""
+    """Factor of 1 - cosine to the teacher's embeddings, mapped to the student's width; 0: none."""
     soft_labels: float = 0.0
-    """Factor of the divergence between both models' zero-shot judgement of classes; 0: none."""
+    """Factor of the divergence between both models' zero-shot class probabilities; 0: none."""
     classes: str | None = None
     """JSON list of {"en": name, "zh": name} for soft_labels."""
 
@@ -123,7 +123,7 @@ class DistillationConfig(ClassNamesConfig):
 
     @property
     def trains(self) -> tuple[str, ...]:
-        # Embeddings alone know nothing of the scale of logits.
+        # Embeddings alone do not depend on the scale of the logits.
         scaled = self.relation > 0 or self.soft_labels > 0
         return (*TOWERS, *(("log_scale",) if scaled else ()))
 
@@ -135,8 +135,8 @@ class DistillationConfig(ClassNamesConfig):
 
 
 class Distillation:
-    """The objective of DistillationConfig. The teacher sees the student's own crops, resized to
-    what it takes, and the words of each text."""
+    """The objective of DistillationConfig. The teacher sees the student's own crops, resized to its
+    input size, and the original texts."""
 
     def __init__(self, config: DistillationConfig, context: ObjectiveContext) -> None:
         self._config, self._seed, self._device = config, context.seed, context.device
@@ -200,11 +200,11 @@ class Distillation:
 
     @property
     def _count(self) -> int:
-        """Classes in a step."""
+        """Number of classes in a step."""
         return min(self._config.names, len(self._classes))
 
     def _teacher_images(self, images: Tensor) -> Tensor:
-        """The teacher's embeddings of squares of any size, in bytes."""
+        """Returns the teacher's embeddings of byte images of any square size."""
         size, pixels = self._teacher.transform_config.size, images.permute(0, 3, 1, 2).float()
         if pixels.shape[-1] != size:
             pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True)
@@ -223,8 +223,7 @@ class Distillation:
 
 def fixed_rotation(rows: int, columns: int) -> Tensor:
     """A fixed matrix that maps vectors to another width. A larger width preserves all cosines, a
-    smaller one preserves them as well as a random projection can; equal widths give the
-    identity."""
+    smaller one as well as a random projection can; equal widths give the identity."""
     if rows == columns:
         return torch.eye(rows)
     generator = torch.Generator().manual_seed(0)
@@ -238,8 +237,8 @@ def fixed_rotation(rows: int, columns: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionsConfig(ClassNamesConfig):
-    """Match a finished classifier's probabilities by the similarities of an image to the names of
-    the classes (Hinton et al. 2015)."""
+    """Match a finished classifier's probabilities with an image's similarities to the class names
+    (Hinton et al. 2015)."""
 
     classifier: str
     """A file of MobileNetV2 (safetensors) or EfficientNet-Lite2 (.pth)."""
@@ -248,12 +247,12 @@ class PredictionsConfig(ClassNamesConfig):
     temperature: float = 1.0
     """Divides the classifier's logits: above 1, unlikely classes count more."""
     likely: int = 3
-    """How many of the most likely classes of each image are among the names of a step."""
+    """How many of the likeliest classes of each image join the names of a step."""
     prototypes: float = 0.0
-    """Factor of naming the classifier's own weights of a class, as if they were a photograph of it:
-    a model learns names of which it sees no photograph. 0: none."""
+    """Factor of the loss for naming a class from the classifier's weights, used in place of a
+    photograph: the model also learns names that no photograph shows. 0: none."""
     noise: float = 0.2
-    """Standard deviation of what is added to those weights."""
+    """Standard deviation of the noise added to those weights."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -353,8 +352,8 @@ class Predictions:
 
     @torch.no_grad()
     def _judge(self, images: Tensor) -> tuple[Tensor, float]:
-        """The classifier's logits, (batch, classes), divided by the temperature, and how long the
-        vectors are that it makes them of."""
+        """Returns the classifier's logits, (batch, classes), divided by the temperature, and the
+        length of the vectors that it computes them from."""
         images = self._transform.normalise(images.to(self._device, non_blocking=True))
         images = images.contiguous(memory_format=torch.channels_last)
         pooled = self._classifier.tower(images)
@@ -363,14 +362,15 @@ class Predictions:
 
     @torch.no_grad()
     def _draw_prototypes(self, chosen: list[int], length: float, step: int) -> Tensor:
-        """The weights of each class, as long as the vectors of photographs, with noise."""
+        """Returns the weights of each class with noise, scaled to the length of the photographs'
+        vectors."""
         weights = self._classifier.classifier.weight[chosen]
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
         noise = torch.randn(weights.shape, generator=generator).to(weights)
         return length * F.normalize(weights, dim=1) + self._config.noise * noise
 
     def _choose(self, judgement: Tensor, step: int) -> list[int]:
-        """The classes of a step: the likely ones of all images of all processes, and random
+        """Chooses the classes of a step: the likely ones of all images in all processes, and random
         others."""
         likely = judgement.topk(self._config.likely).indices.flatten().tolist()
         wanted = sorted({one for each in gather_objects(set(likely)) for one in each})

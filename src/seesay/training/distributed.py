@@ -1,6 +1,6 @@
-"""Training in several processes: who they are, how they share a model, how they agree.
+"""Training in several processes: joining them, sharing a model, agreeing on results.
 
-What only several processes need is imported where it is used: it takes a second to import.
+Modules that only several processes need are imported where they are used: this takes a second.
 """
 
 import os
@@ -25,7 +25,7 @@ EVALUATION = timedelta(hours=2)  # how long the others wait while the first proc
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of a training, and its device."""
+    """This process among the processes of a training run, and its device."""
 
     rank: int
     count: int
@@ -39,12 +39,12 @@ class Processes:
 
 @contextmanager
 def join_processes(device: str = "auto") -> Iterator[Processes]:
-    """Joins the processes that torchrun started; a single process if it was not used."""
+    """Joins the processes that torchrun started; without torchrun, there is a single process."""
     chosen = choose_device(None if device == "auto" else device)
     if chosen.type == "cuda" and chosen.index is None:
         chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(chosen)
-    if dist.is_initialized():  # by a program that trains several models
+    if dist.is_initialized():  # by a program that trains several models in turn
         yield Processes(dist.get_rank(), dist.get_world_size(), chosen)
         return
     if "RANK" not in os.environ:
@@ -62,8 +62,8 @@ def share_model(towers: nn.Module, sharing: Sharing, scalars: Sequence[nn.Parame
     """Wraps a model so that its gradients are averaged over the processes; a single process gets it
     back unchanged.
 
-    "copies" keeps it whole in each process (DDP); "shards" keeps a part of it in each (FSDP2).
-    `scalars` are the parameters without dimensions, which cannot be cut into shards.
+    "copies" keeps the whole model in each process (DDP); "shards" keeps a part in each (FSDP2).
+    `scalars` are the parameters without dimensions, which cannot be sharded.
     """
     if not dist.is_initialized():
         return towers
@@ -99,12 +99,12 @@ def transformer_blocks(model: nn.Module) -> list[nn.Module]:
 
 
 def is_sharded(tensor: Any) -> bool:
-    """Whether this process holds only a part of it."""
+    """Whether this process holds only a part of the tensor."""
     return hasattr(tensor, "full_tensor")
 
 
 def unsharded(tensor: Any) -> Tensor:
-    """A tensor gathered from its shards, or as it is if it is not sharded. Collective."""
+    """Gathers a tensor from its shards; returns it unchanged if it is not sharded. Collective."""
     return tensor.full_tensor() if is_sharded(tensor) else tensor
 
 
@@ -120,8 +120,8 @@ def sharded_like(template: Any, tensor: Tensor) -> Tensor:
 
 @torch.no_grad()
 def clip_gradients(parameters: Sequence[Tensor], largest: float) -> float:
-    """Scales all gradients down so that their norm is at most `largest`; returns the norm
-    before."""
+    """Scales all gradients down so that their norm is at most `largest`; returns their original
+    norm."""
     gradients: list[Any] = [p.grad for p in parameters if p.grad is not None]
     kinds = [[g for g in gradients if is_sharded(g) is sharded] for sharded in (False, True)]
     norms = [unsharded(nn.utils.get_total_norm(kind)) for kind in kinds if kind]
@@ -133,7 +133,7 @@ def clip_gradients(parameters: Sequence[Tensor], largest: float) -> float:
 
 
 def mean_over_processes(value: float) -> float:
-    """The mean of each process's value."""
+    """Returns the mean over all processes' values."""
     if not dist.is_initialized():
         return value
     tensor = torch.tensor(value, dtype=torch.float64, device=_collective_device())
@@ -143,7 +143,7 @@ def mean_over_processes(value: float) -> float:
 
 def in_every_process(work: Callable[[], Result]) -> list[Result]:
     """Runs `work` in each process and returns all results, by rank; collective. A SeesayError in
-    one process is raised in all, so that none waits for one that has ended."""
+    one process is raised in all, so that none waits for a process that has ended."""
     outcome: Result | SeesayError
     try:
         outcome = work()
@@ -158,7 +158,7 @@ def in_every_process(work: Callable[[], Result]) -> list[Result]:
 
 
 def wait_for_all() -> None:
-    """Returns once every process has called it."""
+    """Waits until every process has called it."""
     if dist.is_initialized():
         dist.barrier()
 

@@ -16,7 +16,7 @@ from seesay.text import Text
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW with warm-up and cosine decay, and the learning rates of parts of the model."""
+    """AdamW with warm-up and cosine decay, and learning rates for parts of the model."""
 
     lr: float = 5e-4
     """Highest learning rate, reached after the warm-up."""
@@ -31,12 +31,12 @@ class OptimizerConfig:
     weight_decay: float = 0.2
     """Decay of matrices and kernels; norms, biases, scales and other vectors are not decayed."""
     multipliers: Mapping[str, float] = field(default_factory=dict)
-    """Learning rate of a part of the model, as a multiple: image = 0.1. The longest name wins."""
+    """Learning rate of parts of the model, as a factor: image = 0.1. The longest name wins."""
     freeze: tuple[str, ...] = ()
     """Parts of the model that are not trained: "image" freezes the image tower."""
     ema: float | None = None
     """Decay of a running average of the weights, such as 0.999; the average is evaluated and
-    exported in place of the weights. None: no average."""
+    exported instead of the weights. None: no average."""
 
     def __post_init__(self) -> None:
         require_finite(above=0.0, lr=self.lr, eps=self.eps)
@@ -101,7 +101,7 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ada
 
 
 def check_names(names: Sequence[str], config: OptimizerConfig) -> None:
-    """Raises ConfigError where `freeze` or `multipliers` names none of a model's parameters."""
+    """Raises ConfigError if `freeze` or `multipliers` matches none of a model's parameters."""
     for setting, parts in (("freeze", config.freeze), ("multipliers", config.multipliers)):
         for part in parts:
             if not any(belongs(name, part) for name in names):
@@ -109,7 +109,7 @@ def check_names(names: Sequence[str], config: OptimizerConfig) -> None:
 
 
 def belongs(name: str, part: str) -> bool:
-    """Whether a parameter belongs to a part of the model, or is it."""
+    """Whether a parameter belongs to, or is, a part of the model."""
     return name == part or name.startswith(part + ".")
 
 
@@ -140,8 +140,8 @@ def lr_factor(config: OptimizerConfig, step: int, steps: int) -> float:
 class Ema:
     """A running average of a model's weights, in their own precision and place.
 
-    Its decay starts low, so that the untrained weights are soon forgotten
-    (tensorflow's ExponentialMovingAverage with num_updates).
+    Its decay starts low, to forget the untrained weights soon (tensorflow's
+    ExponentialMovingAverage with num_updates).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -152,7 +152,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Moves towards the weights after a step, counted from 1."""
+        """Moves the average towards the weights after a step, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, tensor in model.state_dict().items():
             average: Any = self.weights[name]

@@ -45,7 +45,7 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "predictions": PredictionsConfig,
     "distillation": DistillationConfig,
 }
-"""What `kind` says in a section [objective.NAME]."""
+"""The values of `kind` in a section [objective.NAME]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +59,11 @@ class RunConfig:
     steps: int | None = None
     """Number of optimizer steps, instead of epochs."""
     accumulate: int = 1
-    """Batches per optimizer step, each with a loss of its own; see also hardware.micro_batch."""
+    """Batches per optimizer step, each with its own loss; see also hardware.micro_batch."""
     clip_norm: float = 1.0
     """Largest gradient norm; larger gradients are scaled down."""
     seed: int = 0
-    """Seed of everything random: initial weights, order of data, crops, choice of captions."""
+    """Seed of all randomness: initial weights, order of data, crops, choice of captions."""
     export: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
     """Number format of the finished model's file."""
 
@@ -84,21 +84,21 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HardwareConfig:
-    """What the training runs on. The result is the same up to rounding."""
+    """Where and how the training runs. The result is the same up to rounding."""
 
     device: str = "auto"
-    """"cpu", "cuda", "mps"; "auto" takes an accelerator where there is one."""
+    """"cpu", "cuda", "mps"; "auto" takes an accelerator if there is one."""
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    """Numbers in the towers; "auto" takes bfloat16 where the hardware computes in it."""
+    """Number format in the towers; "auto" takes bfloat16 where the hardware computes in it."""
     sharing: Literal["copies", "shards"] = "copies"
-    """Under torchrun: a whole model in each process (DDP), or a part of it in each (FSDP2)."""
+    """Under torchrun: the whole model in each process (DDP), or a part in each (FSDP2)."""
     micro_batch: int | None = None
-    """Most rows that pass a tower at once. Larger batches go in parts, with the exact gradient of
-    the whole (gradient caching), for a second forward pass."""
+    """Most rows in a tower at once. Larger batches are split but keep the exact gradient (gradient
+    caching), at the cost of a second forward pass."""
     recompute: bool = False
     """Keep only the input of each layer and recompute the rest for the gradient: less memory."""
     compile: bool = False
-    """Compile the towers with torch.compile: minutes at the start, faster steps."""
+    """Compile the towers with torch.compile: takes minutes at the start, then steps are faster."""
     threads: int | None = None
     """CPU threads; none: torch's default."""
 
@@ -119,9 +119,9 @@ class ModelConfig:
     tokenizer_folder: str | None = None
     """Folder of tokenizer.json, for a model built from its parts."""
     vocabulary: VocabularyConfig | None = None
-    """Instead of a tokenizer_folder, a vocabulary built from the training texts."""
+    """A vocabulary built from the training texts, instead of tokenizer_folder."""
     architecture: DualEncoderConfig | None = None
-    """Both towers."""
+    """The architecture of both towers."""
     tokenizer: TokenizerConfig | None = None
     """How texts become ids."""
     transform: ImageTransformConfig | None = None
@@ -161,7 +161,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """When to measure on held-out data, and which checkpoint is the best by it."""
+    """When to measure on held-out data, and how to pick the best checkpoint."""
 
     every: int | None = None
     """Steps between two evaluations; none: once an epoch."""
@@ -171,7 +171,7 @@ class EvaluationConfig:
     measures: Annotated[Mapping[str, Measure], SectionsByName(MEASURES)] = field(
         default_factory=dict
     )
-    """What is measured, by name. In Python any Measure will do."""
+    """Measures by name. In Python, any Measure works."""
 
     def __post_init__(self) -> None:
         if self.every is not None:
@@ -202,7 +202,7 @@ class EvaluationConfig:
 
     @property
     def names(self) -> list[str]:
-        """What all measured values are called, in order."""
+        """Returns the names of all measured values, in order."""
         return measure_names(self.measures.values())
 
 
@@ -255,8 +255,8 @@ class Recipe:
 
 
 def read_recipe(file: Path, assignments: tuple[str, ...] = ()) -> Recipe:
-    """The recipe in a TOML file, changed by `section.key=value` assignments.
-    Raises ConfigError, listing all that is wrong, before any data or weights are touched."""
+    """The recipe in a TOML file, changed by `section.key=value` assignments. Raises ConfigError
+    with all problems, before any data or weights are touched."""
     table = read_toml(file)
     check_file_type(file, table, sweep=False)
     try:
@@ -290,9 +290,9 @@ def model_folder(recipe: Recipe) -> Path:
 
 
 def check_parts(recipe: Recipe) -> None:
-    """Raises ConfigError where a model built from its parts has two that contradict each other, or
-    lacks one that the optimizer or an objective names. A finished model that is trained further is
-    checked when it is loaded."""
+    """Raises ConfigError if parts of a model built from its parts contradict each other, or if a
+    part that the optimizer or an objective names is missing. A finished model that is trained
+    further is checked when it is loaded."""
     architecture = recipe.model.architecture
     if architecture is None:
         return
@@ -303,14 +303,14 @@ def check_parts(recipe: Recipe) -> None:
 
 
 def check_model(recipe: Recipe, architecture: Any, parameters: Collection[str]) -> None:
-    """Raises ConfigError where a model lacks what an objective or the optimizer names."""
+    """Raises ConfigError if a model lacks a part that an objective or the optimizer names."""
     for name, objective in recipe.objective.items():
         objective.check(name, architecture)
     check_names(list(parameters), recipe.optimizer)
 
 
 def check_class_lists(recipe: Recipe) -> None:
-    """Raises DataError, naming the file, where a list of class names cannot be read."""
+    """Raises DataError, naming the file, if a list of class names cannot be read."""
     for records in (*recipe.data.values(), *recipe.evaluation.measures.values()):
         if (classes := getattr(records, "classes", None)) is not None:
             read_classes(classes)
@@ -365,7 +365,7 @@ def _check_images(model: ModelConfig, image: Any) -> None:
         )
 
 
-# What a checkpoint keeps of it
+# The part that a checkpoint keeps
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
@@ -375,9 +375,8 @@ def describe(recipe: Recipe) -> dict[str, Any]:
 
 
 def differences(now: Any, then: Any, name: str, *, only: Collection[str] = ()) -> Iterator[Text]:
-    """What differs between a config and an earlier description of it. A setting that the
-    description does not know must have its default. `only` limits the comparison to some
-    settings."""
+    """Yields the differences between a config and an earlier description of it. A setting missing
+    from the description must have its default. `only` limits the comparison to some settings."""
     if is_dataclass(now) and isinstance(then, dict):
         settings = [field for field in fields(now) if field.name in only or not only]
         missing = {f.name: _plain(_default(f)) for f in settings if f.name not in then}
@@ -404,7 +403,7 @@ def _default(field: "Field[Any]") -> Any:
 def _plain(value: Any) -> Any:
     """The value as it comes back from JSON."""
 
-    def described(inner: Any) -> Any:  # a measure of one's own may be anything
+    def described(inner: Any) -> Any:  # a custom measure may be anything
         known = is_dataclass(inner) and not isinstance(inner, type)
         return asdict(inner) if known else repr(inner)
 

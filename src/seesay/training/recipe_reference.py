@@ -29,9 +29,9 @@ class Setting:
 
     setting: str
     value: str
-    """What it may be."""
+    """Its type or choices."""
     default: str | None
-    """As TOML writes it; None where the setting is required."""
+    """The default in TOML; None if the setting is required."""
     meaning: str
 
 
@@ -40,7 +40,7 @@ class Section:
     """One heading of the reference."""
 
     path: str
-    """Empty for the recipe itself."""
+    """Path of the section; empty for the recipe itself."""
     about: tuple[str, ...]
     settings: tuple[Setting, ...]
 
@@ -73,7 +73,7 @@ def _sections(config: Any, at: tuple[str, ...], about: str = "") -> Iterator[Sec
 
 
 def setting_notes(config: Any) -> dict[str, str]:
-    """The docstring line under each setting of a config, inherited ones included."""
+    """Returns the docstring below each setting of a config, including inherited settings."""
     notes: dict[str, str] = {}
     for owner in reversed(config.__mro__):
         if not is_dataclass(owner):
@@ -93,7 +93,7 @@ def setting_notes(config: Any) -> dict[str, str]:
 
 
 def _configs(hint: Any, at: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """The sections that a setting is written as, if any."""
+    """Yields the sections that a setting is written as, if any."""
     if is_dataclass(hint):
         yield hint, at
     elif by_kind := choices(hint):

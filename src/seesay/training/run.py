@@ -1,4 +1,4 @@
-"""One training run from a recipe: it begins, goes on after a kill, and ends in a model folder."""
+"""One training run from a recipe: start it, resume it after a kill, export a model folder."""
 
 import json
 import os
@@ -40,14 +40,14 @@ _STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Within its block the first signal is only noted; a second one acts at once, as usual."""
+    """Inside its block, the first signal is only noted; a second one acts at once, as usual."""
 
     def __init__(self) -> None:
         self._signal: int | None = None
         self._usual: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        if threading.current_thread() is threading.main_thread():  # only there Python allows it
+        if threading.current_thread() is threading.main_thread():  # Python allows it only there
             self._usual = {kind: signal.signal(kind, self._note) for kind in _STOPPING_SIGNALS}
         return self
 
@@ -60,7 +60,7 @@ class StopRequest:
         return mean_over_processes(float(self._signal is not None)) > 0
 
     def leave(self) -> NoReturn:
-        """Ends the program as the signal would, with everything closed in good order."""
+        """Ends the program as the signal would, after an orderly shutdown."""
         if signal.SIGTERM in gather_objects(self._signal):
             raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt
@@ -70,8 +70,8 @@ class StopRequest:
         self.__exit__()
 
 
-# A resumed run must have the same settings here (none: the whole section). The others do not change
-# what is learned from a batch.
+# A resumed run must have the same values for these settings (empty: for the whole section). The
+# others do not change what is learned from a batch.
 SAME: dict[str, tuple[str, ...]] = {
     "model": (),
     "data": (),
@@ -103,13 +103,14 @@ class Trained:
 def train(recipe: Recipe, *, resume: bool = False) -> Trained:
     """Train a model, measure what [evaluation] asks for, and export it.
 
-    It is measured before the first step, and then as often as the recipe says; under torchrun by
-    the first process alone. Raises ConfigError where the run exists and `resume` is not set, or
-    is of another recipe, or where its folder holds files that no run wrote, or where the first
-    batch shows that nothing could be learned (`seesay.training.checks`); DataError where that batch
-    or the data to measure on cannot be read; TrainingError where the loss stops being finite.
+    The model is measured before the first step, and then as often as the recipe says; under
+    torchrun, only the first process measures. Raises ConfigError if the run exists and `resume` is
+    not set, if it has another recipe, if its folder holds files that no run wrote, or if the first
+    batch shows that nothing could be learned (`seesay.training.checks`); DataError if that batch or
+    the data to measure on cannot be read; TrainingError if the loss stops being finite.
     """
-    # Workers fill the cores and encode one text at a time, which threads would only slow down.
+    # The workers keep all cores busy and encode one text at a time; threads would only slow them
+    # down.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if recipe.hardware.threads is not None:
         torch.set_num_threads(recipe.hardware.threads)
@@ -137,7 +138,7 @@ def train(recipe: Recipe, *, resume: bool = False) -> Trained:
         folder=model_folder(recipe),
         step=step,
         measured=notes["measured"],
-        before=notes.get("before", {}),  # which older versions did not measure
+        before=notes.get("before", {}),  # older versions did not measure it
         first=processes.first,
         already_finished=snapshot is not None and snapshot.step >= run.steps,
     )
@@ -238,8 +239,8 @@ class _Run:
                 raise
 
     def _save_unsaved(self) -> None:
-        """What was learned until the next batch could not be read or a log not be written is kept,
-        if it can be. Within a step, and with other processes that still compute, it cannot."""
+        """Saves what was learned before a batch could not be read or a log could not be written, if
+        possible. It is not possible within a step, or while other processes still compute."""
         if self._unsaved is not None and self._processes.count == 1:
             with suppress(Exception):  # the first reason is the one to tell
                 self._save(self._unsaved, {})
@@ -286,7 +287,7 @@ class _Run:
     def _begin_damage_log(self, snapshot: Snapshot | None) -> DamageLog:
         file = self._folder / f"damaged-{self._processes.rank}.jsonl"
         if snapshot is None:
-            file.unlink(missing_ok=True)  # of an attempt that came to nothing
+            file.unlink(missing_ok=True)  # left by a failed attempt
         damage = DamageLog(file)
         damage.add(d for s in self._samples.values() for d in s.source.damaged)
         return damage

@@ -1,8 +1,8 @@
-"""The folder of a training run or sweep, marked as its own, and what a run writes into it.
+"""The folder of a training run or sweep, marked as belonging to it, and what a run writes into it.
 
 A run truncates its log when it resumes, deletes old checkpoints and replaces its exported model. In
 a folder with other contents, these could be someone else's files. So the mark is written first, and
-only where none of these names is taken.
+only if none of these names is taken.
 """
 
 import json
@@ -45,12 +45,11 @@ SWEEP_FILES = ("report.html", "report.csv", "report.md")
 def claim_run_folder(
     folder: Path, model: Path, checkpoints: Checkpoints, processes: Processes
 ) -> str:
-    """The id of the run in `folder`, which is marked with it on first use; collective.
+    """Returns the id of the run in `folder`, which is marked with it on first use; collective.
 
-    A folder with checkpoints belongs to a run even without a mark, which version 0.1.0 did not
-    write. An exported model without an id belongs to the run if it has the weights of one of its
-    checkpoints. Raises
-    ConfigError, in every process, where something else is in the way.
+    A folder with checkpoints belongs to a run even without a mark, because version 0.1.0 wrote
+    none. An exported model without an id belongs to the run if it has the weights of one of its
+    checkpoints. Raises ConfigError, in every process, if something else is in the way.
     """
 
     def claim() -> str:
@@ -73,10 +72,10 @@ def _weights(checkpoints: Checkpoints) -> Iterator[Mapping[str, Tensor]]:
 
 
 def claim_folder(folder: Path, mark: str, files: Sequence[str]) -> str:
-    """The id in the file `mark`, which is created if it is missing.
+    """Returns the id in the file `mark`, which is created if it is missing.
 
-    Raises ConfigError where it is missing and something matches one of the patterns `files`, or
-    where it is not a mark.
+    Raises ConfigError if the mark is missing and something matches one of the patterns `files`, or
+    if the file is not a mark.
     """
     if (folder / mark).exists():
         return _read(folder / mark)
@@ -121,7 +120,8 @@ def checkpoints_of(recipe: Recipe) -> Checkpoints:
 
 
 class Outputs:
-    """Every process calls it; the first one measures and writes."""
+    """Measurements and files of a run. Every process calls it; the first one measures and
+    writes."""
 
     def __init__(
         self, recipe: Recipe, bundle: Bundle[Any], state: TrainingState, processes: Processes
@@ -133,8 +133,8 @@ class Outputs:
         """What was measured before the first step."""
 
     def measure(self) -> Mapping[str, float]:
-        """What the recipe asks for, of the running average where there is one. Raises, in every
-        process, what its measures raise."""
+        """Measures what the recipe asks for, on the running average if there is one. Errors of the
+        measures are raised in every process."""
         measures = list(self._recipe.evaluation.measures.values())
         if not measures:
             return {}
@@ -175,5 +175,6 @@ class Outputs:
         return sum(measured[name] for name in best) / len(best)
 
     def _with_weights(self, weights: Mapping[str, Tensor]) -> Bundle[Any]:
-        """The model apart from its training, so that measuring it cannot disturb that."""
+        """Returns a copy of the model with these weights: measuring it cannot disturb the
+        training."""
         return self._bundle.with_weights({name: t.clone() for name, t in weights.items()})

@@ -22,7 +22,7 @@ from seesay.errors import MissingExtraError
 from seesay.models.layers import require_range
 
 MIB = 2**20
-QUIET_S = 30.0  # between two lines where there is no terminal for a progress bar
+QUIET_S = 30.0  # between two lines if there is no terminal for a progress bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class LogConfig:
 
 
 class RunLog:
-    """The log of a run, continued after a step, or started anew where `after` is None."""
+    """The log of a run, continued after step `after`, or started anew if it is None."""
 
     def __init__(self, folder: Path, config: LogConfig, *, after: int | None, steps: int) -> None:
         self.file = folder / "log.jsonl"
@@ -64,7 +64,7 @@ class RunLog:
             self.write(number, {**values, "samples_per_s": round(speed, 2)})
 
     def write(self, number: int, values: Mapping[str, Any]) -> None:
-        """Writes a line, whatever the step."""
+        """Writes a line at any step."""
         self._lines.write(json.dumps({"step": number, **values}, ensure_ascii=False) + "\n")
         self._lines.flush()
         for name, value in values.items():
@@ -117,7 +117,8 @@ class _Speed:
         self._last: deque[tuple[int, float]] = deque(maxlen=20)
 
     def after(self, samples: int, seconds: float) -> float:
-        """`seconds` count from any beginning. 0 after the first step: it includes the start."""
+        """`seconds` count from any starting point. Returns 0 after the first step, which includes
+        the start-up."""
         self._last.append((samples, seconds))
         passed = seconds - self._last[0][1]
         return sum(n for n, _ in list(self._last)[1:]) / passed if passed > 0 else 0.0
@@ -210,7 +211,7 @@ class DamageLog:
 
 
 class Meter:
-    """A stopwatch that stands still while the model is evaluated or saved."""
+    """A stopwatch that pauses while the model is evaluated or saved."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds

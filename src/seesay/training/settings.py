@@ -1,4 +1,4 @@
-"""TOML files -> frozen dataclasses, refusing what does not fit and naming what was meant.
+"""TOML files -> frozen dataclasses; wrong settings are refused with a suggestion.
 
 All problems are found before any data or weights are touched, and reported together.
 """
@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from seesay.errors import ConfigError
 from seesay.text import Text
 
-RECIPES = "recipes"  # the folder that recipes lie in, beside whoever asks
+RECIPES = "recipes"  # the folder of recipes
 Config = TypeVar("Config")
 Table = dict[str, Any]
-At = tuple[str, ...]  # where a setting stands
+At = tuple[str, ...]  # the path of a setting
 SCALARS: dict[type, Text] = {
     bool: Text("true or false", "true 或 false"),
     int: Text("a whole number", "整数"),
@@ -26,7 +26,7 @@ SCALARS: dict[type, Text] = {
     str: Text("a text", "文字"),
 }
 
-# What other toolkits call a setting -> what it is called here.
+# A setting's name in other toolkits -> its name here.
 CALLED: dict[str, str] = {
     "learning": "lr",
     "learning_rate": "lr",
@@ -78,7 +78,7 @@ CALLED: dict[str, str] = {
 
 
 def read_toml(file: Path) -> Table:
-    """The table in a file. Raises ConfigError where there is none."""
+    """The table in a file. Raises ConfigError if it cannot be read."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -120,7 +120,7 @@ def _other_files(file: Path) -> Text:
 
 
 def check_file_type(file: Path, table: Table, *, sweep: bool) -> None:
-    """Raises ConfigError for a recipe in the place of a sweep, and the other way round."""
+    """Raises ConfigError for a recipe in place of a sweep, or a sweep in place of a recipe."""
     if sweep and "axes" not in table and "run" in table:
         raise ConfigError(
             Text(
@@ -184,21 +184,21 @@ def _parse(value: str) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class ChosenByType:
-    """In an annotation, the configs that a section may be, by what its `kind` says."""
+    """In an annotation, the configs that a section may hold, by its `kind`."""
 
     configs: Mapping[str, type]
 
 
 @dataclass(frozen=True, eq=False)
 class SectionsByName:
-    """In the annotation of a mapping, the configs that it may hold. They stand as sections beside
-    the other settings, each under its own name."""
+    """In the annotation of a mapping, the configs that it may hold. They are sections beside the
+    other settings, each under its own name."""
 
     configs: Mapping[str, type]
 
 
 def choices(hint: Any) -> dict[str, Any]:
-    """By kind, the configs that a section may be; empty where it has no `kind`."""
+    """Returns, by kind, the configs that a section may hold; empty if it has no `kind`."""
     if get_origin(hint) is Annotated:
         return dict(hint.__metadata__[0].configs)
     options: list[Any] = [one for one in _options(hint) if is_dataclass(one)]
@@ -206,7 +206,7 @@ def choices(hint: Any) -> dict[str, Any]:
 
 
 def named_sections(hint: Any) -> dict[str, Any]:
-    """By name, the configs that stand beside the other settings in place of this one."""
+    """Returns, by name, the configs that stand beside the other settings in place of this one."""
     named = get_origin(hint) is Annotated and isinstance(hint.__metadata__[0], SectionsByName)
     return dict(hint.__metadata__[0].configs) if named else {}
 
@@ -224,7 +224,7 @@ def hints_of(config: Any) -> dict[str, Any]:
 
 
 def config_name(config: type) -> str:
-    """What `kind` a recipe gives a class among alternatives: "vit" for VitConfig."""
+    """Returns the `kind` of a config class in a recipe: "vit" for VitConfig."""
     return config.__name__.removesuffix("Config").lower()
 
 
@@ -350,8 +350,8 @@ class _Builder:
         return tuple(self.convert(h, v, at) for h, v in zip(hints, value, strict=True))
 
     def _meant(self, name: str, wanted: Sequence[str], at: At) -> Text:
-        """That the section `at`, which has the settings `wanted`, has none of this name, with the
-        one that was meant."""
+        """Returns the message that section `at`, with the settings `wanted`, has no setting of this
+        name, and suggests the likely one."""
         elsewhere = [path for path in self._known if path[-1] == name]
         called = CALLED.get(name.lower(), "")
         # The same name in another section is likelier than a name that is only somewhat alike.
@@ -375,7 +375,7 @@ class _Builder:
 
 
 def _gathered(config: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Sections of a name each, put into the mapping that they stand for."""
+    """Collects named sections into the mapping that they stand for."""
     hints = get_type_hints(config, include_extras=True)
     for field in fields(config):
         named = named_sections(hints[field.name])

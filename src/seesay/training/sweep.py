@@ -1,7 +1,7 @@
 """Sweeps: one recipe trained with every combination of a few settings.
 
-Each combination is a run in a process of its own, so that memory is measured for it alone. A sweep
-that was stopped resumes where it was.
+Each combination runs in its own process, so that its memory is measured separately. A stopped sweep
+resumes where it was.
 """
 
 import itertools
@@ -38,7 +38,7 @@ class SweepConfig:
     curves: tuple[str, ...] = ()
     """Measured values that the report shows; none: all."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
-    """Settings of all runs that differ from the recipe."""
+    """Settings that all runs change from the recipe."""
 
     def __post_init__(self) -> None:
         if not self.axes or not all(self.axes.values()):
@@ -77,7 +77,7 @@ class Cell:
 
 
 def read_sweep(file: Path) -> SweepConfig:
-    """Raises ConfigError, listing all that is wrong."""
+    """Reads a sweep. Raises ConfigError with all problems."""
     table = read_toml(file)
     check_file_type(file, table, sweep=True)
     try:
@@ -113,8 +113,8 @@ def cells_of(config: SweepConfig, file: Path) -> list[Cell]:
 
 
 def claim_sweep_folder(config: SweepConfig, cells: Sequence[Cell]) -> Path:
-    """The folder of the reports, marked as the sweep's. Raises ConfigError where it holds reports
-    that no sweep wrote."""
+    """Returns the folder of the reports, marked as the sweep's. Raises ConfigError if it holds
+    reports that no sweep wrote."""
     folder = Path(config.folder)
     known = any(cell.log for cell in cells)  # a sweep of a version without marks
     claim_folder(folder, SWEEP, () if known else SWEEP_FILES)
@@ -127,8 +127,8 @@ def run_sweep(
     run: Runner,
     on_cell: Callable[[Cell, int], None] = lambda cell, number: None,
 ) -> None:
-    """Runs what is not finished yet. `run` trains a recipe with assignments in a process of its
-    own; `on_cell` is called before each. Raises TrainingError, naming the run, where one fails."""
+    """Runs the unfinished combinations. `run` trains a recipe with assignments in a process of its
+    own; `on_cell` is called before each. Raises TrainingError, naming the run, if one fails."""
     for number, cell in enumerate(cells, start=1):
         on_cell(cell, number)
         if cell.finished:

@@ -1,5 +1,5 @@
-"""What a sweep measured: a CSV with every value, a page of tables and curves that stands alone, and
-a table for pages of documentation, so that no figure is copied by hand."""
+"""Reports of a sweep: a CSV with every value, a self-contained page of tables and curves, and a
+table for the documentation, so that nobody copies figures by hand."""
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from seesay.data.tables import write_csv
 from seesay.evaluation.report import Table, format_value, html_page, html_table, markdown_table
 from seesay.training.sweep import Cell, SweepConfig
 
-# Of each step, beside what is measured: in the log under these names.
+# Logged at each step under these names, besides the measures.
 KNOWN = ("step", "loss", "scale", "bias", "seconds", "memory_mib")
 NOTHING = "No measurement yet 还没有结果"
 Points = Sequence[tuple[float, float]]
@@ -26,7 +26,7 @@ OF_STEPS = {*KNOWN, "gradient_norm", "lr", "damaged", "samples_per_s"}
 
 
 def measurements(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """A row for every measurement of every run: what was measured, with the state of that step."""
+    """Returns a row for every measurement of every run: the values, with the state at that step."""
     rows = []
     for cell in cells:
         at_step: dict[str, Any] = {}
@@ -44,7 +44,7 @@ def measurements(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def _epoch(cell: Cell, line: Mapping[str, Any]) -> float:
-    """How much of the run's length has passed, in epochs."""
+    """How far the run has come, in epochs."""
     last = max((row["step"] for row in cell.log), default=1)
     return round(cell.recipe.run.epochs * line["step"] / last, 4)
 
@@ -66,12 +66,12 @@ def measures_of(config: SweepConfig, rows: Iterable[Mapping[str, Any]]) -> list[
 
 
 def last_rows(config: SweepConfig, cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """How each run ended."""
+    """Returns the last measurement of each run."""
     return _rows_of_runs(config, cells, -1, ("seconds", "memory_mib"))
 
 
 def first_rows(config: SweepConfig, cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """How each run began: what was measured before its first step."""
+    """Returns the measurement before the first step of each run."""
     rows = _rows_of_runs(config, cells, 0, ("step",))
     return [{k: v for k, v in row.items() if k != "step"} for row in rows if row["step"] == 0]
 
@@ -90,7 +90,7 @@ def _rows_of_runs(
 
 
 def sweep_markdown(config: SweepConfig, cells: Sequence[Cell]) -> str:
-    """How each run ended, as a table in Markdown with a line for each measure."""
+    """Returns the last measurement of each run as a Markdown table with a line for each measure."""
     ends = last_rows(config, cells)
     if not ends:
         return f"{NOTHING}\n"
@@ -160,7 +160,7 @@ def _table(rows: Sequence[Mapping[str, Any]], title: str) -> str:
 
 @dataclass(frozen=True)
 class Frame:
-    """The ranges of a chart, and where a value stands in it."""
+    """The ranges of a chart, and the position of a value in it."""
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -192,7 +192,7 @@ def line_chart(title: str, x_label: str, lines: Mapping[str, Points]) -> str:
 
 
 def style(number: int) -> tuple[str, str]:
-    """Colour and dashes of the line of a number: the same in every chart of a page."""
+    """Colour and dashes of a line by its number: the same in every chart of a page."""
     return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
 
 
@@ -238,7 +238,7 @@ def _grid(frame: Frame) -> list[str]:
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
-    """A little more than from the least to the most; never empty."""
+    """A range a little wider than the values; never empty."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     margin = (high - low) * 0.04 or abs(high) * 0.1 or 1.0
     return low - margin, high + margin

@@ -1,8 +1,8 @@
 """Builds a vocabulary for English and Chinese from the training texts.
 
-English words are made of byte pairs. Each Chinese character is a token: merged into words, the few
-thousand captions of a small data set would leave too many tokens seen once or twice, and words that
-overlap (小女孩, 女孩) would share nothing.
+English words are made of byte pairs. Each Chinese character is a token: if characters were merged
+into words, a small data set of a few thousand captions would have too many tokens seen once or
+twice, and overlapping words (小女孩, 女孩) would share nothing.
 """
 
 import json
@@ -20,7 +20,7 @@ from seesay.text import Text
 
 PAD = "<pad>"
 PAD_ID = 0
-START, END = "<s>", "</s>"  # tokens 1 and 2 of a vocabulary to write with
+START, END = "<s>", "</s>"  # tokens 1 and 2 of a vocabulary for generating text
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _HAN = Regex(r"\p{Han}")
 # Captions end with a full stop that queries seldom have, and mean the same without.
@@ -34,10 +34,10 @@ class VocabularyConfig:
     size: int = 8192
     """Number of tokens: padding, 256 bytes for unseen characters, characters, and words."""
     min_frequency: int = 2
-    """How often two parts must occur together to become one token."""
+    """How often two parts must occur together to be merged into a token."""
     written: bool = False
-    """Whether the model generates text in it, as a captioner does: texts then begin and end with
-    the tokens 1 and 2, and the beginnings of words are kept."""
+    """Whether the model generates text with it, as a captioner does: texts then begin with token 1,
+    end with token 2 and keep the beginnings of words."""
 
     def __post_init__(self) -> None:
         least = len(self.reserved)
@@ -62,8 +62,8 @@ def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer
     """The tokenizer of these texts; the same texts in the same order give the same file.
 
     Texts are normalised to NFKC and lower case, without punctuation and symbols. Padding is token
-    0. Raises DataError where there is no text, or more different characters than the vocabulary has
-    room for.
+    0. Raises DataError if there is no text, or if there are more different characters than the
+    vocabulary has room for.
     """
     tokenizer = Tokenizer(BPE(byte_fallback=True))
     cleaning = _cleaning(config)
@@ -108,7 +108,7 @@ def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer
 
 def _cleaning(config: VocabularyConfig) -> Any:
     steps = [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(_MARKS, " ")]
-    if config.written:  # where every blank counts, there is one between two words and no other
+    if config.written:  # every blank counts: keep one between words, no others
         steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
     return normalizers.Sequence(steps)
 
@@ -150,7 +150,7 @@ def texts_of_records(config: RecordsConfig) -> Iterator[str]:
     for number in used_records(config, len(source), source.damaged):
         try:
             captions = source[number].captions
-        except DataError:  # training will name it, and go on too
+        except DataError:  # training will report it and continue, too
             continue
         for language in config.languages:
             yield from captions.get(language, ())

@@ -1,6 +1,6 @@
-"""CLIP image towers with a BERT that was trained to match them: AltCLIP, Taiyi-CLIP and M-CLIP.
+"""CLIP image towers with a BERT trained to match them: AltCLIP, Taiyi-CLIP and M-CLIP.
 
-Taiyi-CLIP and M-CLIP are published as the text half alone. Taiyi's is transformers'
+Taiyi-CLIP and M-CLIP are published as text halves only. Taiyi's is transformers'
 BertForSequenceClassification, whose "classes" are the axes of CLIP's space (model card of
 IDEA-CCNL/Taiyi-CLIP-Roberta-102M-Chinese); M-CLIP's is XLM-R, taught in 100 languages
 (multilingual_clip, pt_multilingual_clip.py). The image half is the untouched OpenAI or LAION CLIP.
@@ -21,7 +21,7 @@ from seesay.weights.preprocessing import transform_from_hf
 from seesay.weights.settings import HUGGING_FACE, Known, Settings, every_setting
 from seesay.weights.tensors import Rules, both
 
-# What transformers' AltCLIPTextConfig fills in; a test compares them.
+# Defaults of transformers' AltCLIPTextConfig; a test compares them.
 ALTCLIP_DEFAULTS: dict[str, Any] = {
     "vocab_size": 250002,
     "hidden_size": 1024,

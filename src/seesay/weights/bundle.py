@@ -4,8 +4,8 @@
     bundle.model, bundle.tokenizer, bundle.transform
 
 A folder is in seesay's own layout (seesay.json, model.safetensors and tokenizer.json; training
-writes it, and the built-in model comes in it) or as its authors published it. What each family of
-models does in its own way stands in its `Family`, whose module is imported when a folder needs it.
+writes it, and the built-in model comes in it) or as its authors published it. Code specific to a
+family of models is in its `Family`, whose module is imported when a folder needs it.
 """
 
 import os
@@ -38,17 +38,17 @@ from seesay.weights.tensors import (
     read_safetensors,
 )
 
-# Name of a family, as seesay.json has it -> the module whose FAMILY it is. Published folders are
-# offered to the families in this order.
+# Name of a family in seesay.json -> the module that defines its FAMILY. Families try to read a
+# published folder in this order.
 FAMILIES = {"dual_encoder": "seesay.weights.dual_encoder"}
 FIRST = "dual_encoder"
-"""The family of folders that version 0.1.0 wrote, which name none."""
+"""The family of folders from version 0.1.0, which name none."""
 
 FILE = "seesay.json"
 WEIGHTS = "model.safetensors"
 FORMAT = 1
 MOST = 1 << 24
-"""No size, number of layers or id of a published model comes near; what is larger is a slip or a
+"""No size, number of layers or id of a published model comes near; a larger one is a mistake or a
 trap, which costs time before any tensor can be compared."""
 
 NUMBERS: dict[Any, Callable[[Any], bool]] = {
@@ -61,10 +61,10 @@ Model = TypeVar("Model", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationConfig:
-    """How a model writes unless the caller asks for something else."""
+    """Default settings of a model that generates text."""
 
     beams: int = 1
-    """Continuations that are followed at once; 1 takes the likeliest token each time."""
+    """Continuations followed at once; 1 takes the likeliest token each time."""
 
     def __post_init__(self) -> None:
         require_range(1, beams=self.beams)
@@ -72,16 +72,16 @@ class GenerationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle(Generic[Model]):
-    """A model with its tokenizer, its image preparation and its settings for writing."""
+    """A model with its tokenizer, its image preparation and its settings for generating text."""
 
     model: Model
     tokenizer: Tokenizer
     transform: ImageTransformConfig
     generation: GenerationConfig | None = None
     name: str
-    """What the user calls it."""
+    """The name that the user gave."""
     revision: str = ""
-    """The published commit; "" where it is not known."""
+    """The published commit; "" if unknown."""
 
     @property
     def config(self) -> Any:
@@ -89,7 +89,8 @@ class Bundle(Generic[Model]):
         return self.model.config
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> "Bundle[Model]":
-        """The same with another model, which has these weights and shares nothing else."""
+        """Returns the same bundle with a new model that has these weights and shares nothing
+        else."""
         model = blank_model(type(self.model), self.config)
         model.load_state_dict(dict(weights), assign=True)
         return replace(self, model=model.eval())
@@ -97,12 +98,12 @@ class Bundle(Generic[Model]):
 
 @dataclass(frozen=True, kw_only=True)
 class Blueprint:
-    """What the config files of a folder describe, before any tensor is read."""
+    """The model that a folder's config files describe, before any tensor is read."""
 
     model: Any
     """The config of the model."""
     rules: Rules | None
-    """How its tensors are named; none: as ours."""
+    """Names of its tensors; none: the same as ours."""
     transform: ImageTransformConfig
     tokenizer: TokenizerConfig
     generation: GenerationConfig | None = None
@@ -110,17 +111,17 @@ class Blueprint:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A folder as it was published."""
+    """A folder in its published layout."""
 
     blueprint: Blueprint
     tensors: Tensors
     folder: Path
-    """Where its tokenizer is."""
+    """Folder of its tokenizer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family(Generic[Model]):
-    """What each family of models has to provide."""
+    """The interface of a family of models."""
 
     name: str
     """As in seesay.json."""
@@ -128,23 +129,22 @@ class Family(Generic[Model]):
     """Built from a config: `model(config)`."""
     config: type[Any]
     parts: Mapping[str, type[Any]]
-    """The configs that may stand in one place of `config`, by their names in seesay.json."""
+    """The alternative configs for a field of `config`, by their names in seesay.json."""
     model_types: tuple[str, ...]
     """The values of "model_type" in a config.json that it reads."""
     read: Callable[[Path, Path | None], Published | None]
-    """Read a published folder, and the folder of its image half where that is apart; None where
-    the folder is of another family."""
+    """Read a published folder, and the folder of its image half if that is separate; None if the
+    folder belongs to another family."""
     misfits: Callable[[Blueprint, Tokenizer], list[Text]]
-    """How model, image preparation and tokenizer contradict each other."""
+    """Contradictions between model, image preparation and tokenizer."""
     check: Callable[[Bundle[Model], Path], None]
-    """Raises WeightsError where a loaded model does not behave as such a model does."""
+    """Raises WeightsError if a loaded model does not behave like one of its family."""
     build: Callable[[Any, Mapping[str, float]], Model]
-    """A new model of a config, with the initial values that objectives ask for where the config
-    leaves them open."""
+    """Create a model from a config; objectives set initial values that the config leaves open."""
     extend: Callable[[Model, Mapping[str, float]], None]
-    """Give a finished model what an objective needs and it lacks."""
+    """Add to a finished model what an objective needs."""
     step: Callable[[Bundle[Model], torch.dtype | None], TrainedModel]
-    """The model as training calls it, with arithmetic in a dtype of its own or in that of the
+    """The model wrapped for training, with arithmetic in a given dtype or in that of the
     weights."""
 
 
@@ -157,10 +157,10 @@ def load_bundle(
 ) -> Bundle[Any]:
     """Load a model folder in seesay's own layout or in one that its family reads.
 
-    `image_folder` is for models whose image half is published apart (Taiyi-CLIP, M-CLIP). The
-    weights come in float32 and in evaluation mode. Raises WeightsError, with the reason, for
-    anything that does not fit to the last tensor. A folder may come from anyone: its sizes are
-    compared with its weights before any memory is taken, and nothing in it is run.
+    `image_folder` is for models whose image half is published separately (Taiyi-CLIP, M-CLIP). The
+    model is in float32 and in evaluation mode. Raises WeightsError, with the reason, unless
+    everything fits to the last tensor. A folder may come from anyone: its sizes are compared with
+    its weights before memory is allocated, and nothing in it is executed.
     """
     if not folder.is_dir():
         raise WeightsError(
@@ -210,7 +210,7 @@ def _read_published(folder: Path, image_folder: Path | None) -> tuple[Family[Any
 
 
 def family_of(one: Any) -> Family[Any]:
-    """The family that a model, or the config of one, is of."""
+    """Returns the family of a model or of its config."""
     families = map(_family, FAMILIES)
     return next(family for family in families if isinstance(one, family.model | family.config))
 
@@ -221,8 +221,8 @@ def _family(name: str) -> Family[Any]:
 
 
 def described(read: Callable[[], Blueprint], folder: Path, config: type[Any]) -> Blueprint:
-    """`read()`, which gives a model's `config`, checked. Raises WeightsError for files that lack or
-    twist a value."""
+    """Calls `read()` and checks its result; `config` is the class of the model's config. Raises
+    WeightsError for files with missing or wrong values."""
     try:
         blueprint = read()
         kinds: dict[str, Any] = {
@@ -259,8 +259,7 @@ def undescribed(folder: Path, wrong: Iterable[Text]) -> WeightsError:
 
 
 def _wrong(value: Any, hint: Any, place: str) -> list[str]:
-    """Settings whose type is not the one that their dataclass declares, or that are absurdly
-    large."""
+    """Settings with another type than their dataclass declares, or absurdly large ones."""
     origin, inner = get_origin(hint), get_args(hint)
     if is_dataclass(value):
         hints = get_type_hints(type(value))
@@ -323,7 +322,8 @@ def _read_own(folder: Path) -> tuple[Family[Any], Published]:
 
 
 def _config(kind: Any, value: Any, parts: Mapping[str, type[Any]], path: Path) -> Any:
-    """A config as `saving.describe` wrote it. JSON has only lists; frozen configs hold tuples."""
+    """Reads a config that `saving.describe` wrote. JSON has only lists; frozen configs hold
+    tuples."""
     if isinstance(value, list):
         return tuple(_config(None, one, parts, path) for one in value)
     if not isinstance(value, dict):

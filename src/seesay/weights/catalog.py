@@ -1,5 +1,4 @@
-"""The published models that are known by name, what they need and for whom they are: catalog.toml
-as frozen records."""
+"""The published models known by name, their needs and uses: catalog.toml as frozen records."""
 
 import difflib
 import re
@@ -27,44 +26,44 @@ class CatalogEntry:
     alias: str
     """Short name, for the command line."""
     family: str
-    """Whose model it is, such as "Chinese-CLIP"."""
+    """Family of the model, such as "Chinese-CLIP"."""
     repo: str = ""
     """Repository on Hugging Face; empty for models that come with seesay."""
     modelscope: str = ""
-    """Repository on ModelScope, where a copy is known."""
+    """Repository on ModelScope, if a copy is known."""
     revision: str = "main"
-    """Commit on Hugging Face, or "main" where none could be verified."""
+    """Commit on Hugging Face, or "main" if none could be verified."""
     layout: Layout | None = None
-    """Which of the repository's layouts to read, where the best is not the first that is there."""
+    """Which layout of the repository to read, if the first one found is not the best."""
     megabytes: int
     """Size of the download (10^6 bytes), all parts together."""
     parameters_m: int
     """Millions of parameters."""
     image_size: int
-    """Side of the square that the image tower sees, in pixels; 0 for a model of texts alone."""
+    """Side of the square that the image tower sees, in pixels; 0 for a text-only model."""
     licence: str
-    """Terms of the weights."""
+    """Licence of the weights."""
     licence_zh: str = ""
-    """The same in Chinese, where it is not a name."""
+    """The licence in Chinese, unless it is a name."""
     languages: tuple[Language, ...]
-    """Languages of its training captions; "multilingual" stands for many more than those named."""
+    """Languages of its training captions; "multilingual" means many more than the listed ones."""
     smallest_dim: int = 0
-    """Fewest numbers that its vectors may be cut to, if it was trained for it (Matryoshka); else
+    """Smallest dimension that its vectors may be truncated to, if trained for it (Matryoshka); else
     0."""
     top1: float | None = None
     """Published zero-shot accuracy on ImageNet-1K in percent."""
     prompts: Literal["en", "zh"] = "en"
-    """Language of the prompts of that figure."""
+    """Language of the prompts for `top1`."""
     source: str = ""
-    """Where the figure was published."""
+    """Source of `top1`."""
     image_half: str = ""
-    """Catalogue name of the checkpoint whose image tower belongs to this one, if it is apart."""
+    """Catalogue name of the checkpoint with the image tower, if it is separate."""
     tokenizer: str = ""
     """Catalogue name of the checkpoint with the tokenizer files, if its own repository has none."""
     recommended_en: str = ""
-    """For whom it is recommended; empty for the others."""
+    """Recommended use; empty for other models."""
     recommended_zh: str = ""
-    """The same in Chinese."""
+    """The recommended use in Chinese."""
 
     def __post_init__(self) -> None:
         numbers = (self.megabytes, self.parameters_m, self.top1 or 1)
@@ -84,7 +83,7 @@ class CatalogEntry:
 
     @property
     def built_in(self) -> Path | None:
-        """The folder of a model that comes with seesay; None for one of a hub."""
+        """The folder of a model that comes with seesay; None for a model of a hub."""
         return None if self.repo else Path(__file__).with_name(self.alias)
 
 
@@ -92,7 +91,7 @@ def read_catalog(path: Path) -> dict[str, CatalogEntry]:
     """The entries of a catalogue file by alias.
 
     The file has one [[family]] table for each family: values that its checkpoints share, and
-    `checkpoints`, one inline table for each. ConfigError for a wrong key or value.
+    `checkpoints`, one inline table for each. Raises ConfigError for a wrong key or value.
     """
     try:
         families = tomllib.loads(path.read_text(encoding="utf-8"))["family"]
@@ -134,7 +133,7 @@ def published_models() -> dict[str, CatalogEntry]:
 
 
 def find(name: str) -> CatalogEntry | None:
-    """The entry with this alias or hub id, in upper or lower case."""
+    """Finds the entry with this alias or hub id, in upper or lower case."""
     wanted = name.strip().casefold()
     for entry in published_models().values():
         if wanted in (entry.alias.casefold(), entry.repo.casefold(), entry.modelscope.casefold()):
@@ -154,7 +153,7 @@ def nearest(name: str, count: int = 3) -> list[str]:
 
 
 def unknown_model(name: str, reason: Text | None = None) -> UnknownModelError:
-    """The error for a name that means nothing, with the names that may have been meant."""
+    """Returns the error for an unknown name, with suggestions."""
     near = nearest(name)
     ask = f" Did you mean {' or '.join(near)}?" if near else ""
     ask_zh = f"是不是想用 {' 或 '.join(near)}？" if near else ""
@@ -187,7 +186,7 @@ def _entry(values: Mapping[str, Any]) -> CatalogEntry:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of an annotated type; a whole number may stand for a fraction."""
+    """Whether a value has an annotated type; an int is accepted for a float."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Literal:
         return value in parts

@@ -13,7 +13,7 @@ from seesay.weights.preprocessing import transform_from_hf
 from seesay.weights.settings import Known, Settings, every_setting
 from seesay.weights.tensors import Rule, Rules, both
 
-# What transformers' ChineseCLIPTextConfig and BertConfig fill in; a test compares them.
+# Defaults of transformers' ChineseCLIPTextConfig and BertConfig; a test compares them.
 TEXT_DEFAULTS: dict[str, Any] = {
     "vocab_size": 30522,
     "hidden_size": 768,

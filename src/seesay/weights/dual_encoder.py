@@ -1,5 +1,5 @@
-"""The family of CLIP and its relatives: how published folders are recognised and read, and what is
-checked before a model is used."""
+"""The family of CLIP and its relatives: recognise and read published folders, and check a model
+before use."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ READERS = {
     "chinese_clip": "chinese_clip.read",
     "altclip": "bert_clip.read_altclip",
 }
-# Those that are published without the image half
+# Models published without the image half
 TEXT_HALVES = {
     "bert": ("Taiyi-CLIP", "bert_clip.read_taiyi"),
     "M-CLIP": ("M-CLIP", "bert_clip.read_m_clip"),
@@ -50,7 +50,7 @@ SENTENCE_TRANSFORMERS = "0_CLIPModel"
 """Where sentence-transformers keeps CLIP in a folder of modules; the rest is its own index."""
 
 MOST_PIXELS = 4096
-"""Side of the square that a tower for images of any size is given."""
+"""Side of the square given to a tower for images of any size."""
 DIFFERENT = ("a cat", "狗")
 SAME = 1e-5  # far above rounding, far below what a word makes
 
@@ -122,7 +122,7 @@ def _read_halves(folder: Path, config: dict[str, Any], image_folder: Path | None
 
 
 def _read_one_file(file: Path, folder: Path) -> Published:
-    """A file that is published alone: Chinese-CLIP's, which its name describes, or OpenAI's."""
+    """Reads a single published file: Chinese-CLIP's, identified by its name, or OpenAI's."""
     if file.name.startswith("clip_cn_"):
         blueprint = described(
             lambda: _reader("pt_files.read_chinese_clip")(file), folder, DualEncoderConfig
@@ -136,7 +136,7 @@ def _read_one_file(file: Path, folder: Path) -> Published:
 
 
 def _check_modules(folder: Path) -> None:
-    """Raises WeightsError where sentence-transformers does more with a vector than CLIP does."""
+    """Raises WeightsError if sentence-transformers does more with a vector than CLIP does."""
     path = folder / "modules.json"
     listed = f'{{"modules": {read_text(path, MOST_CONFIG)}}}'  # the file is a list
     modules = parse_json(listed, path)["modules"]
@@ -182,7 +182,7 @@ def _preprocessing(folder: Path) -> dict[str, Any]:
 
 
 def misfits(blueprint: Blueprint, tokenizer: Tokenizer) -> list[Text]:
-    """How the towers, the image preparation and the tokenizer contradict each other."""
+    """Returns contradictions between the towers, the image preparation and the tokenizer."""
     model: DualEncoderConfig = blueprint.model
     size, tokens = blueprint.transform.size, blueprint.tokenizer
     image, text = model.image, model.text
@@ -222,8 +222,8 @@ def misfits(blueprint: Blueprint, tokenizer: Tokenizer) -> list[Text]:
 
 @torch.inference_mode()
 def check(bundle: Bundle[DualEncoder], folder: Path) -> None:
-    """Raises WeightsError where different texts, or different pictures, get the same vector: then a
-    setting or a weight is wrong although every tensor has its place."""
+    """Raises WeightsError if different texts, or different pictures, get the same vector: a setting
+    or a weight is then wrong although every tensor has its place."""
     model = bundle.model
     if model.image is None:  # only our own layout describes such a model
         return
@@ -251,7 +251,7 @@ def check(bundle: Bundle[DualEncoder], folder: Path) -> None:
 
 
 def build(config: DualEncoderConfig, initial: Mapping[str, float]) -> DualEncoder:
-    """A new model, with the initial scale and bias that a loss asks for unless its config has a
+    """Creates a model with the initial scale and bias that a loss asks for, unless its config has a
     bias."""
     given: Any = initial if config.bias_init is None else {}
     return DualEncoder(replace(config, **given))
@@ -266,7 +266,7 @@ def extend(model: DualEncoder, initial: Mapping[str, float]) -> None:
 
 
 def step(bundle: Bundle[DualEncoder], autocast: torch.dtype | None) -> TrainedModel:
-    """Both towers behind one call; what only training needs is imported by it."""
+    """Returns both towers behind one call; modules needed only for training are imported here."""
     from seesay.weights.dual_encoder_step import Towers
 
     return Towers(bundle, autocast)

@@ -1,7 +1,7 @@
 """A dual encoder as objectives call it: rows of a batch in, embeddings and caption losses out.
 
-A text tower that nothing trains gives a text the same vector each time, so that vector is computed
-once and kept: 2 KB for each different text, in memory.
+A frozen text tower always gives a text the same vector, so each is computed once and kept in
+memory: 2 KB for each different text.
 """
 
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ class Towers(TrainedModel):
         return tuple(rows if rows.dtype == torch.float64 else rows.float() for rows in outputs)
 
     def compile(self, *given: Any, **settings: Any) -> None:
-        """Compiles the towers; what stands between them is small."""
+        """Compiles the towers; the rest of the model is small."""
         for tower in filter(None, (self.model.image, self.model.text)):
             tower.compile(*given, **settings)
 
@@ -63,7 +63,7 @@ class Towers(TrainedModel):
         clamp_scale(self.model.log_scale)
 
     def figures(self) -> Mapping[str, float]:
-        """The scale, and the bias where there is one."""
+        """The scale, and the bias if there is one."""
         bias = self.model.bias
         scale = {"scale": float(self.model.log_scale.detach().exp())}
         return scale if bias is None else {**scale, "bias": float(bias.detach())}
@@ -71,7 +71,7 @@ class Towers(TrainedModel):
     def _embed(
         self, source: str, rows: Tensor, inputs: Mapping[View, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """The embeddings of images, and what the captioner reads if they have captions."""
+        """Returns the embeddings of images, and the captioner's input if they have captions."""
         images = self._transform.normalise(rows).to(self.model.log_scale.dtype)
         if self._last:
             images = images.contiguous(memory_format=torch.channels_last)

@@ -1,11 +1,11 @@
-"""From the name of a model to a local folder: the catalogue, two hubs, or any folder.
+"""Resolves the name of a model to a local folder: the catalogue, two hubs, or any folder.
 
     resolve("siglip2-b16-224")                      # an alias of the catalogue
     resolve("openai/clip-vit-base-patch32")         # any repository of the hub
     resolve("~/models/mine")                        # a folder, as it is
     resolve("chinese-clip-b16", hub="modelscope")   # or SEESAY_HUB=modelscope
 
-Pinned models that are in the cache are found without asking anybody.
+Pinned models in the cache are found without network access.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ from seesay.weights.hub_clients import (
 HubName = Literal["huggingface", "modelscope"]
 
 IMAGE_HALF = "image_half"
-"""Subfolder of a local copy with the other half of a model that is published in two."""
+"""Subfolder of a local copy with the other half of a model published in two halves."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Located:
 
     folder: Path
     image_folder: Path | None
-    """The image half, for models that are published in two (Taiyi-CLIP)."""
+    """The image half, for models published in two halves (Taiyi-CLIP)."""
     revision: str
-    """The commit that the folder holds, as far as it is known; else empty."""
+    """The commit that the folder holds; empty if unknown."""
 
 
 def resolve(
@@ -58,7 +58,7 @@ def resolve(
     hub: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
-    """The folder of a model, downloaded first if it has to be. See `locate`."""
+    """Returns the folder of a model, and downloads it if necessary. See `locate`."""
     return locate(name, revision=revision, hub=hub, on_progress=on_progress).folder
 
 
@@ -80,10 +80,10 @@ def locate(
     "modelscope" (else SEESAY_HUB, else Hugging Face); `on_progress` is called with the bytes
     downloaded and the bytes to download.
 
-    Raises UnknownModelError for a name that means nothing, DownloadError if the hub cannot be
-    reached, refuses, or sends damaged files, WeightsError if a repository holds no model that
-    seesay reads, MissingExtraError for ModelScope without its extra. A download that fails leaves
-    nothing that a later call takes for whole.
+    Raises UnknownModelError for an unknown name, DownloadError if the hub cannot be reached,
+    refuses, or sends damaged files, WeightsError if a repository holds no model that seesay reads,
+    MissingExtraError for ModelScope without its extra. A later call never takes the remains of a
+    failed download for a complete model.
     """
     entry = find(name)
     if entry is not None and (built_in := entry.built_in) is not None:
@@ -108,7 +108,7 @@ def locate(
 
 
 def in_cache(entry: CatalogEntry) -> Path | None:
-    """The folder of a catalogued model that is whole on this machine. Asks no hub."""
+    """Returns the folder of a catalogued model that is complete on this machine. Asks no hub."""
     folder = entry.built_in or HuggingFace().cached(entry.repo, entry.revision) or Path()
     return folder if is_whole(folder, entry.layout) else None
 
@@ -126,7 +126,7 @@ class _Fetch:
         )
 
     def model(self, entry: CatalogEntry | None, name: str, revision: str | None) -> Path:
-        """The folder of one repository, with all that a checkpoint needs."""
+        """Returns the folder of one repository, with everything a checkpoint needs."""
         repo = self._repo(entry, name)
         wanted = revision or self._revision(entry)
         layout = _layout(entry, repo)
@@ -198,10 +198,11 @@ class _Fetch:
 
 
 def _local(name: str) -> Path | None:
-    """A folder that the name is meant to be. An alias of the catalogue is one only as ./alias."""
+    """Returns the folder that a name refers to. An alias of the catalogue means a folder only as
+    ./alias."""
     if not re.search(r"[/\\]", name) and find(name) is not None:
         return None
-    if not name.strip():  # which Path would take for the current folder
+    if not name.strip():  # Path would take it for the current folder
         raise unknown_model(name)
     path = Path(os.path.expanduser(name))  # Path's own raises for a user that is not there
     if os.path.isdir(path):  # Path.is_dir would raise for a name that is too long
@@ -254,7 +255,8 @@ def _hub_name(hub: str | None) -> HubName:
 def _layout(entry: CatalogEntry | None, repo: str) -> Layout | None:
     if entry is not None:
         return entry.layout
-    # timm publishes image towers and whole CLIPs in one repository; the whole is open_clip's.
+    # timm publishes image towers and whole CLIPs in one repository; the whole CLIP is in
+    # open_clip's layout.
     return "open_clip" if repo.startswith("timm/") else None
 
 
@@ -282,7 +284,7 @@ _LAYOUTS: tuple[tuple[Layout, str, str, str], ...] = (
     ("cn_clip", "", r"clip_cn_[\w.-]+\.pt", ""),
 )
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
-# One set is enough; the simplest to read comes first.
+# One set is enough; the simplest one comes first.
 _TOKENIZERS = (
     ("tokenizer.json",),
     ("vocab.json", "merges.txt"),
@@ -293,7 +295,7 @@ _TOKENIZERS = (
 
 
 def choose(names: Collection[str], layout: Layout | None, repo: str) -> list[str]:
-    """The files to download from a repository with these names: one layout, one set of weights.
+    """Chooses the files to download from a repository: one layout, one set of weights.
 
     Two layouts side by side, as LAION publishes them, would be read as a mixture, so only the files
     of one are taken. Raises WeightsError if `repo` has no checkpoint that seesay reads.
@@ -331,7 +333,7 @@ def choose(names: Collection[str], layout: Layout | None, repo: str) -> list[str
 
 
 def tokenizer_files(names: Collection[str]) -> list[str]:
-    """The first set of tokenizer files that is there; empty if none is."""
+    """Returns the first set of tokenizer files found; empty if there is none."""
     for needed, *optional in _TOKENIZERS:
         if needed in names:
             return [needed, *(name for name in optional if name in names)]
@@ -344,7 +346,7 @@ def names_in(folder: Path) -> set[str]:
 
 
 def is_whole(folder: Path, layout: Layout | None) -> bool:
-    """Whether a folder of the cache has all that a checkpoint needs."""
+    """Whether a folder of the cache has everything a checkpoint needs."""
     names = names_in(folder)
     try:
         choose(names, layout, str(folder))
@@ -356,14 +358,14 @@ def is_whole(folder: Path, layout: Layout | None) -> bool:
 def check(folder: Path, listing: Listing, names: Iterable[str]) -> None:
     """Compare files that were just downloaded with the hub's listing.
 
-    A file of another size or content is deleted, from the cache's store too, so that nothing reads
-    it and the next run downloads it again. Raises DownloadError.
+    Deletes a file of another size or content, from the cache's store too, so that nothing reads it
+    and the next run downloads it again. Raises DownloadError.
     """
     described = {file.name: file for file in listing.files}
     wrong = {name: p for name in names if (p := _problem(folder / name, described[name]))}
     for name in wrong:
         path = folder / name
-        path.resolve().unlink(missing_ok=True)  # hubs keep the content apart and link to it
+        path.resolve().unlink(missing_ok=True)  # hubs store the content elsewhere and link to it
         path.unlink(missing_ok=True)
     if wrong:
         english = "; ".join(f"{name} {problem.en}" for name, problem in wrong.items())
@@ -397,7 +399,7 @@ def _problem(path: Path, file: HubFile) -> Text | None:
 
 
 def _weights(names: Collection[str], pattern: str, index: str) -> list[str]:
-    """One weights file, or an index and all its shards; none of them if a part is missing."""
+    """Returns one weights file, or an index and all its shards; empty if a part is missing."""
     matches = [match for name in sorted(names) if (match := re.fullmatch(pattern, name))]
     if not index:
         return [match.string for match in matches[:1]]

@@ -1,7 +1,7 @@
-"""The hubs that publish models: Hugging Face (and every mirror that speaks its API) and ModelScope
+"""The hubs that publish models: Hugging Face (and every mirror with the same API) and ModelScope
 (魔搭), which is fast from mainland China.
 
-What goes wrong in their libraries comes out as DownloadError or UnknownModelError.
+Errors of their libraries become DownloadError or UnknownModelError.
 """
 
 import errno
@@ -33,24 +33,24 @@ class HubFile:
     name: str
     size: int
     sha256: str = ""
-    """Of the content; empty where the hub does not list it."""
+    """Hash of the content; empty if the hub does not list it."""
     git_id: str = ""
     """Git's own hash of the content, which hubs give for small files instead."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All files of a repository in one state."""
+    """All files of a repository at one commit."""
 
     asked: str
-    """The branch, tag or commit that was asked for."""
+    """The requested branch, tag or commit."""
     revision: str
-    """The commit that this is, if the hub tells; else the same."""
+    """The commit, if the hub tells; else the same as requested."""
     files: tuple[HubFile, ...]
 
 
 class Unreachable(DownloadError):
-    """The hub did not answer, or may not be asked; what is in the cache may still be used."""
+    """The hub did not answer, or may not be asked; cached files can still be used."""
 
 
 class Hub(Protocol):
@@ -62,20 +62,20 @@ class Hub(Protocol):
         ...
 
     def download(self, repo: str, listing: Listing, names: list[str]) -> Path:
-        """Bring files into the cache and return their folder."""
+        """Download files to the cache and return their folder."""
         ...
 
     def cached(self, repo: str, revision: str) -> Path | None:
-        """The folder in the cache, without asking the hub; some files may be missing there."""
+        """Return the folder in the cache without asking the hub; some files may be missing."""
         ...
 
     def working_folder(self, repo: str) -> Path:
-        """Where files grow while they are downloaded, to show progress."""
+        """The folder where files grow during a download, to show progress."""
         ...
 
 
 def no_room(folder: Path, needed: int) -> DownloadError:
-    """The error for a disk too full for `needed` more bytes (0: it is not known how many)."""
+    """Returns the error for a disk too full for `needed` more bytes (0: unknown)."""
     free = free_bytes(folder)
     expected = f"{needed / 1e6:,.0f} MB for the download" if needed else "more"
     room = f"下载需要 {needed / 1e6:,.0f} MB" if needed else "还需要更多空间"
@@ -91,7 +91,7 @@ def no_room(folder: Path, needed: int) -> DownloadError:
 
 
 def free_bytes(folder: Path) -> int:
-    """Room on the disk of a folder that may have to be made yet."""
+    """Free space on the disk of a folder that may not exist yet."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
@@ -121,13 +121,13 @@ def watched(folder: Path, total: int, on_progress: OnProgress | None) -> Iterato
 
 
 def _folder_size(folder: Path) -> int:
-    """Bytes in the files below a folder. Links do not count: they point at files beside them."""
+    """Bytes in the files below a folder. Links do not count: they point to files that do."""
     total = 0
     for path in folder.rglob("*"):
         try:
             total += 0 if path.is_symlink() else path.stat().st_size * path.is_file()
         except OSError:
-            continue  # it was moved into its place meanwhile
+            continue  # it was moved to its final place meanwhile
     return total
 
 
@@ -140,7 +140,8 @@ def offline() -> bool:
 
 
 class HuggingFace:
-    """`HF_ENDPOINT` names a mirror, `HF_HOME` or `HF_HUB_CACHE` the cache, `HF_TOKEN` who asks."""
+    """`HF_ENDPOINT` names a mirror, `HF_HOME` or `HF_HUB_CACHE` the cache, `HF_TOKEN` the
+    account."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
@@ -217,7 +218,7 @@ class HuggingFace:
             raise self._failure(repo, error) from error
 
     def _failure(self, repo: str, error: Exception) -> Exception:
-        """Why a download failed, in our words; the error itself if it is none of these."""
+        """Returns why a download failed, in our words; any other error unchanged."""
         if getattr(error, "errno", None) == errno.ENOSPC:
             return no_room(_cache(), 0)
         if "onsistency check" in str(error):  # the library's message for a wrong size
@@ -251,7 +252,7 @@ class HuggingFace:
                     "或换一个 HF_ENDPOINT",
                 )
             )
-        # The library's connection errors are of whichever HTTP client it was built with.
+        # The library's connection errors come from whichever HTTP client it uses.
         if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "httpcore")):
             return Unreachable(
                 Text(
@@ -274,7 +275,8 @@ def _file(sibling: Any) -> HubFile:
 
 
 def _remember(repo: str, listing: Listing) -> None:
-    """Note in the cache which commit a branch is, as the library does: for use without the hub."""
+    """Record in the cache which commit a branch points to, as the library does, for use without the
+    hub."""
     if listing.asked != listing.revision:
         note = _cache() / f"models--{repo.replace('/', '--')}" / "refs" / listing.asked
         note.parent.mkdir(parents=True, exist_ok=True)
@@ -309,7 +311,7 @@ def _silent_bar() -> Any:
 
 class ModelScope:
     """`MODELSCOPE_ENDPOINT` names another site, `MODELSCOPE_CACHE` the cache,
-    `MODELSCOPE_API_TOKEN` who asks."""
+    `MODELSCOPE_API_TOKEN` the account."""
 
     def __init__(self) -> None:
         try:

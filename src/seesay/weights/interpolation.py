@@ -1,8 +1,8 @@
 """Weights between those of two models: before and after a fine-tuning.
 
-A model that was trained further is better at what it was shown and often worse at the rest. The
-straight line between its weights and those it began with holds models that keep most of both
-(WiSE-FT, Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
+A fine-tuned model is better on data like its training data and often worse on the rest. Models on
+the straight line between its initial and final weights keep most of both (WiSE-FT, Wortsman et al.
+2022, Robust fine-tuning of zero-shot models).
 """
 
 from collections.abc import Iterator
@@ -19,18 +19,19 @@ from seesay.weights.bundle import Bundle, load_bundle
 from seesay.weights.hub import locate
 
 BEGINNINGS = ("scale_init", "bias_init")
-"""Settings of initial values, which do not decide which weights there are. The sigmoid loss may
-have added a bias: then it is taken from the model after."""
+"""Settings of initial values, which do not change the set of weights. The sigmoid loss may have
+added a bias: it is then taken from `after`."""
 
 
 def interpolate(
     before: Bundle[Any] | str | Path, after: Bundle[Any] | str | Path, alpha: float = 0.5
 ) -> Bundle[Any]:
-    """The model with the weights (1 - alpha) * before + alpha * after: 0 gives `before`, 1 `after`.
+    """Returns the model with the weights (1 - alpha) * before + alpha * after: 0 gives `before`, 1
+    `after`.
 
     Each is a bundle, or a name or folder as `seesay.load` takes it; the result has the name, the
-    tokenizer and the image preparation of `after`. Raises ConfigError where alpha is not from 0 to
-    1, or where the two are not of one architecture with one vocabulary.
+    tokenizer and the image preparation of `after`. Raises ConfigError if alpha is not from 0 to 1,
+    or if the two models differ in architecture or vocabulary.
     """
     if not 0 <= alpha <= 1:
         raise ConfigError(
@@ -53,8 +54,8 @@ def interpolate(
 
 
 def load_by_name(name: str | Path) -> Bundle[Any]:
-    """A catalogued model, a hub repository or a folder, to work on its weights.
-    Raises UnknownModelError, DownloadError or WeightsError."""
+    """Loads a catalogued model, a hub repository or a folder, to work on its weights. Raises
+    UnknownModelError, DownloadError or WeightsError."""
     found = locate(str(name))
     return load_bundle(
         found.folder, image_folder=found.image_folder, name=str(name), revision=found.revision
@@ -86,7 +87,7 @@ def _check_same_kind(before: Bundle[Any], after: Bundle[Any]) -> None:
 
 
 def _settings(config: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """All that decides which weights there are, by its path in the config."""
+    """The settings that determine the set of weights, by their path in the config."""
     yield place.rstrip("."), type(config).__name__
     for field in fields(config):
         value = getattr(config, field.name)

@@ -53,7 +53,7 @@ OWN_RULES: Rules = {
 
 
 def load_mobilenet(file: Path) -> MobileNet:
-    """The tower alone, float32. Raises WeightsError where the file does not fit."""
+    """Loads the tower alone in float32. Raises WeightsError if the file does not fit."""
     tower = MobileNet(MobileNetConfig())
     load_weights(tower, _read(file), TOWER_RULES)
     return tower
@@ -64,14 +64,14 @@ class ImageClassifier(NamedTuple):
 
     model: MobileNetClassifier
     mean: tuple[float, ...]
-    """What is taken from each colour of an image between 0 and 1."""
+    """Subtracted from each colour of an image between 0 and 1."""
     std: tuple[float, ...]
-    """What the rest is divided by."""
+    """Divisor of the difference."""
 
 
 def load_classifier(file: Path) -> ImageClassifier:
     """MobileNetV2 from a safetensors file, or EfficientNet-Lite2 from a .pth file, float32. Raises
-    WeightsError where the file is neither."""
+    WeightsError if the file is neither."""
     if file.suffix == ".pth":
         return ImageClassifier(_efficientnet_lite2(file), LITE2_MEAN, LITE2_STD)
     model = MobileNetClassifier(MobileNetConfig(), classes=1000)
@@ -105,8 +105,8 @@ def _efficientnet_lite2(file: Path) -> MobileNetClassifier:
 
 def fold_batch_norm(published: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of an EfficientNet-Lite by our names, with batch norm folded into the
-    convolutions (in float64). Names that do not belong to one stay as they are. Raises KeyError
-    where one is missing."""
+    convolutions (in float64). Other names stay unchanged. Raises KeyError if a tensor is
+    missing."""
     rest = {k: v for k, v in published.items() if not k.endswith("num_batches_tracked")}
     blocks = {name.split(".")[1] for name in rest if name.startswith("_blocks.")}
     folded: dict[str, Tensor] = {}

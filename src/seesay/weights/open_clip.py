@@ -1,7 +1,7 @@
 """open_clip's layout: open_clip_config.json beside one file of weights.
 
 CLIP with a ViT or a ResNet; CoCa (coca_model.py), whose image tower ends in queries and whose text
-tower ends in a class token, with a decoder upon both; and the towers of open_clip_towers.py.
+tower ends in a class token, with a decoder on top of both; and the towers of open_clip_towers.py.
 """
 
 import logging
@@ -196,7 +196,8 @@ def _image_tower(c: Settings) -> tuple[VitConfig | ResNetConfig | FastVitConfig,
 
 
 def _activation(part: Settings, quick_gelu: bool) -> str:
-    """What `quick_gelu` and `act_kwargs`, which only the exact GELU takes, come to."""
+    """Returns the activation from `quick_gelu` and `act_kwargs`, which only the exact GELU
+    takes."""
     others = () if quick_gelu else ("tanh",)
     approximate = part.section("act_kwargs").one_of("approximate", "none", *others)
     return "quick_gelu" if quick_gelu else "gelu_tanh" if approximate == "tanh" else "gelu"
@@ -237,7 +238,7 @@ def _tokenizer(t: Settings, text: TextConfig | BertConfig) -> TokenizerConfig:
     assert isinstance(text, TextConfig)
     bert = transformers and bool(settings.get("strip_sep_token"))
     if transformers:
-        # Its end mark need not be the largest id, and its padding is known where it has an effect.
+        # Its end token need not be the largest id, and its padding is known if it matters.
         t.require("pool_type", "argmax", ("last", "eos") if text.causal else ("last",))
     siglip = transformers and text.pool == "last" and not bert
     return TokenizerConfig(
@@ -312,7 +313,7 @@ PROJECTIONS = ("query", "key", "value")
 
 
 def pool_settings(vision: Settings, embed_dim: int) -> dict[str, Any]:
-    """What a VitConfig holds about the end of the tower."""
+    """Returns the settings of a VitConfig for the end of the tower."""
     if not (pool := vision.get("attentional_pool")):
         vision.ignore("attn_pooler_queries", "attn_pooler_heads")
         return {}
@@ -329,7 +330,7 @@ def pool_settings(vision: Settings, embed_dim: int) -> dict[str, Any]:
 
 
 def captioner(published: Settings) -> CaptionerConfig | None:
-    """The decoder, where the config describes one."""
+    """Returns the decoder, if the config describes one."""
     if (m := published.get("multimodal_cfg")) is None:
         return None
     if not (pool := published["vision_cfg"].get("attentional_pool")):
@@ -358,7 +359,7 @@ COCA_RULES: Rules = {
     "visual.attn_pool.query": "image.pool.queries",
     **both("visual.attn_pool.ln_q", "image.pool.norm_queries"),
     **both("visual.attn_pool.ln_k", "image.pool.norm_patches"),
-    # Apart where the patches have a width of their own, in one tensor where they have not.
+    # Separate if the patches have their own width, otherwise in one tensor.
     **{
         f"visual.attn_pool.attn.{p[0]}_proj_weight": f"image.pool.attention.{p}.weight"
         for p in PROJECTIONS
@@ -381,8 +382,8 @@ _log = logging.getLogger("seesay.weights")
 
 
 def fit_positions(tensors: Tensors, model: DualEncoderConfig) -> Tensors:
-    """The tensors with as many positions as the model has. What is not a square grid, or has
-    another width, stays, and loading then reports its shape."""
+    """The tensors with as many positions as the model has. A tensor that is not a square grid, or
+    has another width, stays, and loading then reports its shape."""
     fitted = dict(tensors)
     image, text = model.image, model.text
     old = tensors.get("visual.positional_embedding")

@@ -289,7 +289,7 @@ def hf_text(t: Settings) -> BertConfig | TextConfig:
 
 
 def hf_hidden(t: Settings, text: BertConfig | TextConfig, embed_dim: int) -> int | None:
-    """Width between the two maps into the space, or none where there is one map."""
+    """Width between the two maps into the space, or None if there is one map."""
     if t.get("hf_model_name") is None or t.one_of("hf_proj_type", "mlp", "linear") == "linear":
         return None
     return (text.output_dim + embed_dim) // 2

@@ -1,4 +1,4 @@
-"""Named tensors of a pickle, as torch.save and TorchScript write it; nothing in it is run.
+"""Named tensors of a pickle, as torch.save and TorchScript write it; nothing in it is executed.
 
 A pickle is a program, and one from a stranger may ask for any amount of memory. So its parts are
 measured before they are read. torch reads plain tensors (`weights_only=True`), but not TorchScript,
@@ -52,7 +52,8 @@ STORAGES = {
 
 
 def read_pickle(path: Path, size: int) -> dict[str, Tensor]:
-    """The tensors of a pickle of `size` bytes. Raises WeightsError where it holds anything else."""
+    """Reads the tensors of a pickle of `size` bytes. Raises WeightsError if it holds anything
+    else."""
     try:
         if _is_torchscript(path, size):
             published: Any = _read_torchscript(path)
@@ -75,8 +76,8 @@ def read_pickle(path: Path, size: int) -> dict[str, Tensor]:
 
 def _is_torchscript(path: Path, size: int) -> bool:
     """Whether it is a TorchScript archive. Raises ValueError for a pickle that would take more
-    memory than it is large. A zip, as torch.save writes, holds its parts as they are; anything else
-    may unpack to any size."""
+    memory than its size. A zip, as torch.save writes it, stores its parts uncompressed; anything
+    else may unpack to any size."""
     with path.open("rb") as stream:
         if (
             stream.read(4) != b"PK\x03\x04"
@@ -101,9 +102,9 @@ def _refuse(found: bool, what: str) -> None:
 
 
 def _check_directory(path: Path, size: int) -> None:
-    """Raises ValueError for a zip that another reader may read otherwise. What is checked here with
-    Python's is read by torch with its own, and the two differ in where they look for the list of
-    parts. torch writes it last, with the end after it and no comment."""
+    """Raises ValueError for a zip that another reader may interpret differently. Python's reader
+    checks the file here, but torch reads it with its own, and the two look for the list of parts in
+    different places. torch writes it last, with the end after it and no comment."""
     with path.open("rb") as stream:
         stream.seek(max(0, size - 98))
         tail = stream.read().rjust(98, b"\0")
@@ -135,7 +136,7 @@ def _check_parts(parts: Sequence[zipfile.ZipInfo], size: int) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What torch found wrong, without its advice to let the file run code after all."""
+    """Returns torch's complaint, without its advice to let the file run code after all."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [
         line for line in lines if not re.search("weights.only load|weights_only", line, re.I)
@@ -164,7 +165,7 @@ def _only_tensors(published: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _check_storages(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """A view can show a few stored numbers as any number of them."""
+    """A view can repeat a few stored numbers any number of times."""
     for name, tensor in tensors.items():
         plain = tensor.layout is torch.strided and tensor.device.type == "cpu"
         stored = tensor.untyped_storage().nbytes() if plain else 0
@@ -262,7 +263,7 @@ class _Reader(_Unpickler):  # type: ignore[misc]
         return _Storage(dtype, name, count)
 
     # A tensor has methods of the names that these three call, which could fill all memory. And a
-    # tuple of tuples of tuples takes a few bytes, and for ever to be the key of a dict.
+    # tuple of tuples of tuples takes a few bytes, and forever to hash as the key of a dict.
     def load_build(self) -> None:
         self._only(self.stack[-2], _Object)
         super().load_build()

@@ -1,4 +1,4 @@
-"""How a checkpoint wants its pictures prepared -> our ImageTransformConfig."""
+"""A checkpoint's published image preparation -> our ImageTransformConfig."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -40,9 +40,9 @@ def transform_from_hf(
     std: Triple,
     default_crop: bool = True,
 ) -> ImageTransformConfig:
-    """Read preprocessor_config.json; `size` and the other arguments are what a folder without one
-    gets. `size` may stand there as a number, a shortest edge, or a height and a width; null is the
-    default of the class (transformers 5 writes every setting)."""
+    """Read preprocessor_config.json; `size` and the other arguments are the values for a folder
+    without one. `size` may stand there as a number, a shortest edge, or a height and a width; null
+    is the default of the class (transformers 5 writes every setting)."""
     given = {name: value for name, value in published.items() if value is not None}
     with every_setting(given, FILE, KNOWN) as settings:
         edge, crop = _edge_and_crop(settings, size, default_crop)
@@ -60,8 +60,8 @@ def transform_from_hf(
 def transform_of_patches(
     published: dict[str, Any], *, size: int, patch: int, patches: int
 ) -> ImageTransformConfig:
-    """Read the preprocessor_config.json of SigLIP 2 NaFlex; the other arguments are what a folder
-    without one gets. `size` is the side of the tower's square of positions, in pixels."""
+    """Read the preprocessor_config.json of SigLIP 2 NaFlex; the other arguments are the values for
+    a folder without one. `size` is the side of the tower's square of positions, in pixels."""
     with every_setting(published, FILE, KNOWN) as settings:
         mean, std = _mean_and_std(settings, HALF, HALF)
         return ImageTransformConfig(
@@ -77,7 +77,8 @@ def transform_of_patches(
 
 
 def _edge_and_crop(published: Settings, size: int, default_crop: bool) -> tuple[int, bool]:
-    """The side of the square, and whether it is cut out of a picture that keeps its shape."""
+    """Returns the side of the square, and whether it is cut out of a picture that keeps its
+    shape."""
     wanted = published.get("size", size)
     if not isinstance(wanted, Mapping):
         edge, crop = wanted, bool(published.get("do_center_crop", default_crop))
@@ -131,7 +132,7 @@ def _mean_and_std(published: Settings, mean: Triple, std: Triple) -> tuple[Tripl
 def transform_from_open_clip(
     published: Settings, *, size: int, squash: bool
 ) -> ImageTransformConfig:
-    """Read the `preprocess_cfg` of open_clip_config.json; what it leaves out is OpenAI's."""
+    """Read the `preprocess_cfg` of open_clip_config.json; missing settings are OpenAI's."""
     mode = published.get("resize_mode") or ("squash" if squash else "shortest")
     if mode not in ("shortest", "squash"):
         raise WeightsError(

@@ -1,4 +1,4 @@
-"""Checkpoints that are published as one `.pt` file and no config: OpenAI's CLIP and Chinese-CLIP.
+"""Checkpoints published as one `.pt` file without a config: OpenAI's CLIP and Chinese-CLIP.
 
 OpenAI's file is a TorchScript archive or the tensors of one, whose shapes tell the architecture
 (openai/CLIP, model.py). The name of Chinese-CLIP's tells it (cn_clip/clip/model_configs and

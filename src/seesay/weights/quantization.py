@@ -3,9 +3,9 @@
     numbers, scales = quantize(weights)      # int8 and float16
     weights = dequantize(numbers, scales)    # float32, off by at most 1/254 of the block's largest
 
-In a file of tensors the scales of `name` lie beside it as `name.scale`. Weights that come from a
-coarser grid of the same blocks (4-bit formats such as GGML's Q4_0) keep their exact values. Without
-torch, so that a query can be embedded in a process that never loads it.
+In a file, the scales of tensor `name` are stored as `name.scale`. Weights from a coarser grid of
+the same blocks (4-bit formats such as GGML's Q4_0) keep their exact values. Works without torch, so
+that a process can embed a query without loading it.
 """
 
 from collections.abc import Mapping
@@ -29,8 +29,8 @@ Arrays = dict[str, np.ndarray]
 
 
 def is_stored_in_8_bits(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether a tensor is one that is quantized: the matrices of layers and tables, which are all
-    but a hundredth of a model. Norms, biases and positions stay as they are."""
+    """Whether a tensor is quantized. The matrices of layers and tables are, which make up 99% of a
+    model; norms, biases and positions are not."""
     return name.endswith(".weight") and len(shape) >= 2
 
 
@@ -50,7 +50,7 @@ def quantize(
 def dequantize(
     numbers: Int8[np.ndarray, "rows *rest"], scales: Float16[np.ndarray, "rows blocks"]
 ) -> Float32[np.ndarray, "rows *rest"]:
-    """The weights that numbers and scales stand for."""
+    """Returns the weights from numbers and scales."""
     wide = np.multiply(_blocks(numbers), scales.astype(np.float32)[..., None], dtype=np.float32)
     return wide.reshape(numbers.shape)
 
@@ -58,7 +58,7 @@ def dequantize(
 def dequantize_all(tensors: Mapping[str, np.ndarray], path: Path) -> Arrays:
     """The tensors of a file, with those that are stored in 8 bits in float32.
 
-    Raises WeightsError where numbers and scales do not belong together.
+    Raises WeightsError if numbers and scales do not match.
     """
     whole: Arrays = {}
     for name, tensor in tensors.items():
@@ -73,7 +73,7 @@ def dequantize_all(tensors: Mapping[str, np.ndarray], path: Path) -> Arrays:
 def checked_scales(
     name: str, numbers: np.ndarray, tensors: Mapping[str, np.ndarray], path: Path
 ) -> Float16[np.ndarray, "rows blocks"]:
-    """The scales of a tensor. Raises WeightsError where they are missing or do not fit it."""
+    """The scales of a tensor. Raises WeightsError if they are missing or do not fit it."""
     scales = tensors.get(name + SCALE)
     expected = len(numbers), _blocks(numbers).shape[1]
     if scales is None or scales.shape != expected or scales.dtype != np.float16:
@@ -92,7 +92,8 @@ def checked_scales(
 
 
 def _blocks(weights: np.ndarray) -> np.ndarray:
-    """As rows, blocks, numbers of a block. A row that 32 does not divide is one block."""
+    """Reshapes to rows, blocks, numbers of a block. A row whose length is not a multiple of 32 is
+    one block."""
     width = prod(weights.shape[1:])
     blocks = width // BLOCK if width and width % BLOCK == 0 else 1
     return weights.reshape(len(weights), blocks, width // blocks)

@@ -26,13 +26,13 @@ FILES = frozenset({FILE, WEIGHTS, "tokenizer.json"})
 def save_bundle(
     folder: Path, bundle: Bundle[Any], dtype: torch.dtype = torch.float32, *, run: str = ""
 ) -> None:
-    """Write a whole model folder in seesay's own layout, or nothing: it appears under its name when
-    it is complete.
+    """Write a complete model folder in seesay's own layout, or nothing: it gets its name only when
+    complete.
 
-    `dtype` is what the weights are stored in; torch.float16 halves the size, and torch.int8 halves
-    it again (see `seesay.weights.quantization`). `run` is the id of the training run that the model
-    comes from. A model that is in `folder` is replaced; with `run`, only that of the same run.
-    Raises ConfigError where anything else is there, DataError where the folder cannot be written.
+    `dtype` is the stored number format; torch.float16 halves the size, and torch.int8 halves it
+    again (see `seesay.weights.quantization`). `run` is the id of the training run that produced the
+    model. A model in `folder` is replaced; with `run`, only a model of the same run. Raises
+    ConfigError if anything else is there, DataError if the folder cannot be written.
     """
     check_replaceable(folder, run)
     described = _description(bundle) | ({"run": run} if run else {})
@@ -60,7 +60,7 @@ def _stored(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tens
 
 
 def _description(bundle: Bundle[Any]) -> dict[str, Any]:
-    """What seesay.json holds."""
+    """Returns the content of seesay.json."""
     family = family_of(bundle.model)
     names = {kind: part for part, kind in family.parts.items()}
     described = {
@@ -76,14 +76,14 @@ def _description(bundle: Bundle[Any]) -> dict[str, Any]:
 
 
 def _plain(config: Any, names: Mapping[type[Any], str]) -> dict[str, Any]:
-    """A config as JSON; "tower" names it where one of several may stand."""
+    """A config as JSON; "tower" names it if there are alternatives."""
     values = {field.name: getattr(config, field.name) for field in fields(config)}
     plain = {n: _plain(v, names) if is_dataclass(v) else v for n, v in values.items()}
     return ({"tower": names[type(config)]} if type(config) in names else {}) | plain
 
 
 def check_replaceable(folder: Path, run: str = "") -> None:
-    """Raises ConfigError where writing a model to `folder` would remove anything but a model that
+    """Raises ConfigError if writing a model to `folder` would remove anything but a model that
     seesay wrote there; with `run`, anything but the model of this run."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -123,7 +123,7 @@ def mark_run(folder: Path, run: str, candidates: Iterable[Mapping[str, Tensor]])
     """Write the id of a run into a model that names none, if its weights equal one of the
     candidates, which are weights of that run. Version 0.1.0 exported models without an id.
 
-    Leaves anything else as it is. Raises DataError where the folder cannot be written.
+    Leaves anything else unchanged. Raises DataError if the folder cannot be written.
     """
     try:
         described = read_json(folder / FILE)
@@ -141,7 +141,7 @@ def mark_run(folder: Path, run: str, candidates: Iterable[Mapping[str, Tensor]])
 
 
 def _equal(saved: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> bool:
-    """Whether saving the trained weights in the number format of the saved ones gives these."""
+    """Whether the saved weights are the trained ones in the saved number format."""
     return saved.keys() == trained.keys() and all(
         torch.equal(value, trained[name].to(value.dtype)) for name, value in saved.items()
     )

@@ -1,5 +1,5 @@
-"""Read a published config without overlooking a setting: each is read, known to change no number,
-or refused by its name, as tensors are (tensors.py).
+"""Read a published config without overlooking a setting: each is read, known to have no effect, or
+refused by name, like tensors (tensors.py).
 
     with every_setting(published, "config.json", KNOWN) as config:
         text = config.section("text_config", TEXT_DEFAULTS)
@@ -20,7 +20,7 @@ which it changes none."""
 
 
 class Settings(Mapping[str, Any]):
-    """One section of a config. Looking a setting up marks it as read; a dictionary in it is a
+    """One section of a config. Looking up a setting marks it as read; a dictionary in it is a
     section of its own."""
 
     def __init__(
@@ -67,17 +67,17 @@ class Settings(Mapping[str, Any]):
         return self._sections[name]
 
     def one_of(self, name: str, default: Any, *others: Any) -> Any:
-        """A setting of which seesay has the default and these values alone."""
+        """Checks a setting for which seesay supports only the default and these values."""
         return self.require(name, default, (default, *others))
 
     def require(self, name: str, default: Any, allowed: tuple[Any, ...]) -> Any:
-        """The same where the default need not be among them."""
+        """The same if the default need not be among them."""
         if (value := self.get(name, default)) not in allowed:
             raise self.refusal(name, value, *allowed)
         return value
 
     def refusal(self, name: str, value: Any, *expected: Any) -> WeightsError:
-        """A setting, or a value of it, that seesay does not have."""
+        """Returns the error for a setting or value that seesay does not support."""
         english = " or ".join(map(repr, expected)) or "only settings that it has"
         chinese = " 或 ".join(map(repr, expected)) or "seesay 有的设置"
         return WeightsError(

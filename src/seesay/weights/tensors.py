@@ -1,9 +1,9 @@
-"""Published tensors put into one of our models, or the exact reason why they do not fit.
+"""Puts published tensors into one of our models, or reports exactly why they do not fit.
 
 A rule table is a plain dict. The key is the published name with `{}` for layer numbers; the value
 is our name, a tuple of our names (the tensor is cut into that many equal parts, as for fused
 query/key/value), `Transposed` or `Patches` for a matrix published in another form, or None (known
-and not wanted). Reading takes no more memory than the files are large.
+and not wanted). Reading takes no more memory than the size of the files.
 """
 
 import os
@@ -43,7 +43,7 @@ NAMES: dict[Layout, tuple[str, ...]] = {
 SAFE = ".safetensors", ".safetensors.index.json"
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 WRAPPERS = ("module.", "_orig_mod.")
-"""What distributed training and torch.compile put before every name."""
+"""Prefixes that distributed training and torch.compile add to every name."""
 MOST_HEADER = 8 * MIB
 """The largest published dual encoders have 2,000 tensors, and 200 bytes about each."""
 MOST_SHARDS = 1000
@@ -99,7 +99,7 @@ def fused(theirs: str, ours: str, parts: tuple[str, ...], joint: str = ".") -> d
 
 
 def rename(published: Mapping[str, Tensor], rules: Rules) -> tuple[Tensors, dict[str, list[str]]]:
-    """Views of the published tensors under our names, and what the rules cannot do with them."""
+    """Returns views of the published tensors under our names, and the problems with the rules."""
     renamed: Tensors = {}
     unknown: list[str] = []
     twice: list[str] = []
@@ -117,8 +117,8 @@ def rename(published: Mapping[str, Tensor], rules: Rules) -> tuple[Tensors, dict
 
 
 def _parts(tensor: Tensor, rule: Rule) -> list[tuple[str, Tensor]]:
-    """Where a tensor goes. One that cannot be transposed or cut goes there whole, where its shape
-    is reported."""
+    """Returns the destination of a tensor. One that cannot be transposed or cut stays whole, and
+    its shape is reported later."""
     match rule:
         case None:
             return []
@@ -141,10 +141,10 @@ def _parts(tensor: Tensor, rule: Rule) -> list[tuple[str, Tensor]]:
 
 
 def blank_model(build: Callable[[Config], Model], config: Config, most: int | None = None) -> Model:
-    """A model of shapes alone, on the "meta" device: all its tensors must be replaced.
+    """Creates a model of shapes only, on the "meta" device: all its tensors must be replaced.
 
-    Raises WeightsError where no such tensors can be, as for 2^60 numbers, and where the config
-    needs more than `most` tensors.
+    Raises WeightsError if such tensors are impossible (2^60 numbers), or if the config needs more
+    than `most` tensors.
     """
     try:
         with torch.device("meta"), _Undrawn() as mode:
@@ -194,7 +194,7 @@ def load_weights(
     model: nn.Module, published: Mapping[str, Tensor], rules: Rules | None = None
 ) -> None:
     """Give every tensor of `model` its published value, in float32. Anything missing, left over or
-    misshapen is an error, and then `model` is as it was. Without rules the names are ours.
+    misshapen is an error and leaves `model` unchanged. Without rules, the names are ours.
 
     Nothing is copied before all shapes are right; float32 tensors become the parameters themselves.
     """
@@ -273,8 +273,8 @@ def has_weights(folder: Path, layout: Layout, *, safe: bool = False) -> bool:
 
 
 def read_tensors(folder: Path, layout: Layout = "hf") -> Tensors:
-    """Every tensor of the folder's checkpoint, by its published name. Where the files of `layout`
-    are missing, those of the other may be the same under another name."""
+    """Reads every tensor of the folder's checkpoint, by its published name. If the files of
+    `layout` are missing, those of the other may be the same under another name."""
     for name in (*NAMES[layout], *(name for other in NAMES.values() for name in other)):
         if os.path.lexists(path := folder / name):
             return _read_shards(path) if name.endswith(".json") else read_file(path)
@@ -336,7 +336,7 @@ def read_safetensors(path: Path) -> Tensors:
 
 
 def dequantized(tensors: Tensors, path: Path) -> Tensors:
-    """The same with those that are stored in 8 bits in float32. Raises WeightsError."""
+    """Returns the tensors with the 8-bit ones converted to float32. Raises WeightsError."""
     arrays = {
         name: tensor.numpy()
         for name, tensor in tensors.items()

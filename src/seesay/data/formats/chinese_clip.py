@@ -64,7 +64,7 @@ class ChineseClipSource:
             for line in lines:
                 key, _, _ = line.partition(b"\t")
                 of_image = texts.pop(key.decode(errors="replace").strip(), None)
-                if of_image:  # images without a text are of no use to training
+                if of_image:  # images without a text are useless for training
                     self._file.append(number)
                     self._start.append(start)
                     self._size.append(len(line))

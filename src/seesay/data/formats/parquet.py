@@ -104,7 +104,7 @@ class ParquetSource:
 
 
 def _rows(table: Any) -> list[dict[str, Any]]:
-    """The rows of a table; where texts are no UTF-8, with what could not be decoded as U+FFFD."""
+    """Returns the rows of a table; bytes of texts that are not UTF-8 become U+FFFD."""
     try:
         return table.to_pylist()
     except UnicodeDecodeError:

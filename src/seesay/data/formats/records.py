@@ -1,7 +1,7 @@
 """Where training samples come from: every layout of files becomes numbered records.
 
-Records are numbered, not streamed, so that any order can be drawn from a seed and a run can go on
-in the middle of an epoch without reading what came before.
+Records are numbered, not streamed, so that any order can be drawn from a seed and a run can resume
+in the middle of an epoch without reading the earlier records.
 """
 
 import difflib
@@ -24,12 +24,12 @@ _LARGEST_LABEL = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One photograph and what is known about it."""
+    """One photograph with its captions and class."""
 
     key: str
     """Names the record in logs and errors; unique within its source."""
     image: bytes | Path
-    """The encoded file, or where it lies."""
+    """The encoded file, or its path."""
     captions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Captions by language."""
     label: int | None = None
@@ -38,7 +38,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Damaged:
-    """Something that could not be read: which record or line, and why."""
+    """A record or line that could not be read, and why."""
 
     key: str
     reason: str
@@ -50,17 +50,17 @@ class Source(Protocol):
 
     @property
     def blocks(self) -> Sequence[int]:
-        """How many records lie together where reading one makes its neighbours cheap; they add up
-        to the length. An empty sequence says that every record costs the same."""
+        """Sizes of the blocks in which reading one record makes its neighbours cheap; they add up
+        to the length. Empty if every record costs the same."""
 
     @property
     def damaged(self) -> Sequence[Damaged]:
-        """What the survey of the files had to leave out."""
+        """Records that the survey of the files had to leave out."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Record:
-        """Raises DataError, naming the record, where this one is damaged."""
+        """Reads a record. Raises DataError, naming the record, if it is damaged."""
 
 
 def captions_from(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -77,7 +77,7 @@ def captions_from(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def label_from(fields: Mapping[str, Any]) -> int | None:
-    """The class number of a row, from `label` or `cls`. Raises DataError where it is no number."""
+    """The class number of a row, from `label` or `cls`. Raises DataError if it is not a number."""
     value = fields.get("label", fields.get("cls"))
     if value is None or value == "" or value != value:  # a missing number is NaN in pandas
         return None
@@ -99,7 +99,7 @@ def label_from(fields: Mapping[str, Any]) -> int | None:
 
 
 def find_files(pattern: str, suffixes: Sequence[str]) -> list[Path]:
-    """The files that a path or glob pattern names, sorted. Raises DataError where there is none."""
+    """The files that a path or glob pattern names, sorted. Raises DataError if there is none."""
     files = [Path(name) for name in sorted(glob(str(Path(pattern).expanduser()), recursive=True))]
     fitting = [file for file in files if file.suffix.lower() in suffixes]
     if not fitting:
@@ -118,15 +118,15 @@ def find_files(pattern: str, suffixes: Sequence[str]) -> list[Path]:
 
 
 def _most_alike(pattern: Path, suffixes: Sequence[str]) -> Path | None:
-    """The file beside it whose name is most like it."""
+    """The neighbouring file with the most similar name."""
     there = [p.name for p in pattern.parent.glob("*") if p.suffix.lower() in suffixes]
     near = difflib.get_close_matches(pattern.name, there, n=1)
     return pattern.parent / near[0] if near else None
 
 
 def rename_columns(found: Iterable[str], columns: Mapping[str, str], file: Path) -> dict[str, str]:
-    """Our name for each column of a file, `columns` being ours -> theirs.
-    Raises DataError where a column asked for is not there."""
+    """Our name for each column of a file, `columns` being ours -> theirs. Raises DataError if a
+    requested column is missing."""
     found = list(found)
     for theirs in columns.values():
         if theirs not in found:
@@ -147,7 +147,7 @@ def rename_columns(found: Iterable[str], columns: Mapping[str, str], file: Path)
 
 
 def parse_json(content: bytes, where: str) -> dict[str, Any]:
-    """A JSON object. Raises DataError naming the place where it is none."""
+    """Parses a JSON object. Raises DataError, naming the place, if it is not one."""
     try:
         value = json.loads(decode_text(content))
     except (ValueError, RecursionError, DataError) as error:

@@ -1,8 +1,8 @@
 """WebDataset shards: tar files in which the files of one sample follow each other.
 
-Only uncompressed tar files, because each sample is read by its place in the file. The survey that
-finds these places is five times as fast as tarfile's; it understands POSIX (ustar and pax) and GNU
-long names, which is what writers of shards produce.
+Tar files must be uncompressed, because each sample is read by its position in the file. The survey
+that finds these positions is five times as fast as tarfile's; it understands POSIX (ustar and pax)
+and GNU long names, the formats that shard writers produce.
 """
 
 import io
@@ -31,7 +31,7 @@ IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "heic", "av
 class WebDatasetSource:
     """The samples of all shards that a pattern names, in the order of the files' names.
 
-    Opening reads the headers only; about 20 bytes are kept per sample, whatever its size.
+    Opening reads only the headers; about 20 bytes are kept per sample, whatever its size.
     """
 
     blocks: Sequence[int] = ()
@@ -117,13 +117,13 @@ def record_from(key: str, parts: dict[str, bytes]) -> Record:
 
 
 def _is_apple_double(name: str) -> bool:
-    """Whether macOS keeps attributes of another file in it, under that file's name: `._a.jpg`."""
+    """Whether it is macOS's file of another file's attributes, named after that file: `._a.jpg`."""
     *folders, file = name.split("/")
     return file.startswith("._") or "__MACOSX" in folders
 
 
 def _split(name: str) -> tuple[str, str]:
-    """The sample's key and the extension: both meet at the first dot of the file's own name."""
+    """Returns the sample's key and the extension, split at the first dot of the file name."""
     folder, slash, file = name.rpartition("/")
     stem, _, extension = file.partition(".")
     return f"{folder}{slash}{stem}", extension.lower()
@@ -151,7 +151,7 @@ class Member(NamedTuple):
 
 def members(file: Path) -> Iterator[Member]:
     """The plain files in a tar file, in order. Raises DataError where it is damaged or cut off,
-    after all members before that place."""
+    after yielding all members before that place."""
     if not file.stat().st_size:
         raise DataError(
             Text(
@@ -174,7 +174,7 @@ def members(file: Path) -> Iterator[Member]:
 
 
 def _entries(tar: mmap.mmap, file: Path) -> Iterator[tuple[bytes, int, int]]:
-    """Every header, with where its content begins and where the next header does."""
+    """Yields every header with the start of its content and of the next header."""
     position = 0
     while position + BLOCK <= len(tar) and (header := tar[position : position + BLOCK])[0]:
         size = _size(header, file, position)
@@ -199,7 +199,7 @@ def _entries(tar: mmap.mmap, file: Path) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _size(header: bytes, file: Path, position: int) -> int:
-    """The size of what follows a header, after a check of the header."""
+    """Checks a header and returns the size of its content."""
     try:
         # The checksum counts its own eight bytes as blanks.
         if sum(header) - sum(header[148:156]) + 8 * 0x20 != _octal(header[148:156]):

@@ -191,8 +191,8 @@ _NUMBERS = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater
 
 
 def _readable(value: Any) -> str | float | int:
-    """Returns a stored value even if it is damaged: a value that is not a number equals no
-    number."""
+    """Returns a stored value even if it is damaged: a value that is not a number matches
+    no number."""
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 

@@ -1,8 +1,8 @@
 """The keyword index: finds the passages with the words of a query, best first.
 
 SQLite's tokenizer treats a run of Chinese as one word. So text is segmented first, in two ways that
-complement each other: jieba knows that 长江 is one word; single characters and pairs find words that
-the dictionary segments differently (桥 in 长江大桥).
+complement each other: jieba knows that 长江 is one word; single characters and pairs find words
+that the dictionary segments differently (桥 in 长江大桥).
 """
 
 import io

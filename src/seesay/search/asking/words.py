@@ -15,10 +15,10 @@ A hyphen inside a word (e-mail) or before a number or a space has no special mea
 
 A negation ends where the next thing begins: in English at a comma and before "and", "on" and the
 like; in Chinese at a comma and at 的, except for 不要 after the wanted thing (车，不要红色的车).
-Names that contain such a word keep it (no parking sign, 不锈钢, 有没有). Only a short text is split like
-this: "a beach without people". A sentence that tells a story (a man without a shirt on climbs a rock) uses
-negation to describe: of 17 such captions of Flickr8k, 14 find their photograph among the first ten
-unchanged, and 7 when split.
+Names that contain such a word keep it (no parking sign, 不锈钢, 有没有). Only a short text is split
+like this: "a beach without people". A sentence that tells a story (a man without a shirt on climbs
+a rock) uses negation to describe: of 17 such captions of Flickr8k, 14 find their photograph among
+the first ten unchanged, and 7 when split.
 
 Only an unambiguous time counts: a number alone is not a year, and a month needs a year.
 """

@@ -189,9 +189,9 @@ BEGIN
 END;
 """
 
-# A picture has a second vector, that of its captions, in the lane of texts; and what tables say of
-# it is kept apart, with what the file itself said (source ''), so that it can be taken back. Tables
-# applied before are applied again once, which tells what of a picture came from them.
+# A picture gets a second vector, for its captions, among the text vectors; and its annotations from
+# tables are stored separately from the file's own data (source ''), so that they can be undone.
+# Tables applied earlier are applied again once, which tells which data of a picture came from them.
 CAPTIONS = f"""
 CREATE TABLE vectors_by_lane (
     id INTEGER PRIMARY KEY,
@@ -316,8 +316,8 @@ ALTER TABLE ledger ADD COLUMN token INTEGER NOT NULL DEFAULT 0;
 UPDATE ledger SET token = random();
 """
 
-# Whose columns change needs new sums and triggers: see MODALITIES. The keyword index has checks of
-# its own.
+# Tables whose columns change need new sums and triggers: see MODALITIES. The keyword index has
+# checks of its own.
 CHECKED = {
     "items": Checked(
         "id path folder name kind content_hash size mtime_ns status added_ns seq", "item", "id"

@@ -1,4 +1,4 @@
-"""A collection as everything above uses it: terminal, server and Python call this alone."""
+"""The API of a collection: the commands, the server and Python code use nothing else."""
 
 import os
 import threading
@@ -59,10 +59,10 @@ OnProgress = Callable[[IndexProgress], None]
 
 
 class Collection:
-    """Pictures and texts that can be found by words and by pictures.
+    """Pictures and texts that you search by words and by pictures.
 
-    Any number of threads may read at once; one process at a time changes it. The model is loaded
-    when it is first needed: statistics and checks need none.
+    Any number of threads may read at once; only one process at a time may write. The model is
+    loaded when it is first needed: statistics and checks do not need it.
 
         with seesay.open(create=True) as collection:
             collection.index(["~/Pictures"])
@@ -78,7 +78,7 @@ class Collection:
         device: str | None = None,
         loader: Loader | None = None,
     ) -> None:
-        """`model` of None means the one that the collection was made with; `loader` brings it."""
+        """If `model` is None, use the one that the collection was made with; `loader` loads it."""
         self.store = store
         self.model = CollectionModel(store, model, device=device, loader=loader)
         self._device = device
@@ -99,10 +99,11 @@ class Collection:
         read_only: bool | None = None,
         loader: Loader | None = None,
     ) -> "Collection":
-        """The collection of this name, or in this folder; `create` makes it where there is none.
+        """Open the collection of this name or in this folder; `create` makes it if it does not
+        exist.
 
-        Raises CollectionError where there is none, where it is damaged or was made with another
-        model, ConfigError for a name that cannot be one."""
+        Raises CollectionError if it does not exist, is damaged or was made with another model, and
+        ConfigError for an invalid name."""
         place = resolve_collection if create else find_collection
         store = Store(place(name_or_path), create=create, read_only=read_only)
         try:
@@ -111,7 +112,7 @@ class Collection:
             store.close()
             raise
 
-    # What changes it
+    # Writing
 
     def index(
         self,
@@ -121,11 +122,11 @@ class Collection:
         on_progress: OnProgress | None = None,
         stop: threading.Event | None = None,
     ) -> IndexReport:
-        """Take in a file, a folder, or several; without a path, bring the folders of before up to
-        date. What was committed stays whatever happens, and where `stop` is set; the same call goes
-        on from there. See `indexing.index`."""
+        """Index files and folders; without a path, update the folders indexed before. Whatever
+        happens, and if `stop` is set, committed files stay, and the same call continues from there.
+        See `indexing.index`."""
         roots = several(paths) or [*self.known_roots()]
-        self.store.require_writable()  # told before a model is loaded
+        self.store.require_writable()  # fail before loading a model
         report = index(
             self.store, self.model.get(), roots, options, on_progress=on_progress, stop=stop
         )
@@ -141,7 +142,7 @@ class Collection:
         on_report: Callable[[IndexReport], None] | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        """Index, and again whenever files change, until `stop` is set or Ctrl-C is pressed."""
+        """Index now, and again whenever files change, until `stop` is set or Ctrl-C is pressed."""
         roots = several(paths) or [*self.known_roots()]
         self.store.require_writable()
         embedder = self.model.get()
@@ -154,10 +155,10 @@ class Collection:
         limits: ReadLimits | None = None,
         on_progress: OnProgress | None = None,
     ) -> FillReport:
-        """Embed everything with another model, into a space of its own, and let searches use that
-        once it is complete. Until then they use the former one; after a stop the same call goes on.
-        The vectors of the former model stay (see `forget_unused`), so that switching back only
-        embeds what came since."""
+        """Embed everything with another model, into a new embedding space, and switch searches to
+        it once it is complete. Until then they use the old one; if stopped, the same call
+        continues. The old vectors stay (see `forget_unused`), so switching back only embeds what
+        was added since."""
         self.store.require_writable()
         embedder = model
         if not isinstance(embedder, Embedder):
@@ -170,7 +171,7 @@ class Collection:
         return report
 
     def forget_unused(self) -> list[EmbeddingSpace]:
-        """Remove the vectors of every model but the one in use; returns what was removed."""
+        """Remove the vectors of every model except the one in use; returns the removed spaces."""
         with self.store.writing("forget models"):
             unused = [space for space in self.store.spaces.all() if not space.active]
             indexed = [(one, self.store.vectors.modalities(one.id)) for one in unused]
@@ -182,9 +183,9 @@ class Collection:
         return unused
 
     def rebuild(self, engine: str | None = None) -> list[BuiltIndex]:
-        """Build the indexes anew from the stored vectors; searches go on meanwhile. An engine that
-        is named is used from now on.
-        What `verify` finds unsound among the vectors is taken out first. See `rebuild`."""
+        """Rebuild the indexes from the stored vectors while searches go on. If you name an engine,
+        it is used from now on. Vectors that `verify` finds damaged are removed first. See
+        `rebuild`."""
         return rebuild(self.store, self._space(), engine)
 
     def tag(
@@ -194,7 +195,7 @@ class Collection:
         where: Where = (),
         on_progress: Callable[[int, int, int], None] | None = None,
     ) -> TagReport:
-        """Tag pictures with those of the labels that fit; kept as metadata under the key "tag"."""
+        """Tag pictures with the labels that fit them; tags are metadata under the key "tag"."""
         self._space()
         self.store.require_writable()
         filter = self._filter(where)
@@ -204,10 +205,9 @@ class Collection:
     def remove(
         self, paths: str | Path | Sequence[str | Path] = (), *, units: int | Sequence[int] = ()
     ) -> int:
-        """Take files, whatever lies below folders, and the files that units are of out of the
-        collection; returns how many files. The files themselves stay where they are. `index` leaves
-        them out from now on, until one is named to it. Raises CollectionError for a unit that is
-        not there."""
+        """Remove files, everything below folders, and the files of units from the collection;
+        returns the number of files. The files themselves stay on the disk. `index` skips them from
+        now on, unless you pass one to it by name. Raises CollectionError for an unknown unit."""
         self.store.require_writable()
         numbers = [units] if isinstance(units, int) else list(units)
         known = self.store.passages.get(numbers)
@@ -223,20 +223,19 @@ class Collection:
         return remove(self.store, [*map(absolute, several(paths)), *(one.path for one in files)])
 
     def retry_errors(self) -> int:
-        """Forget which files could not be read, so that the next `index` tries them again; returns
-        how many."""
+        """Forget which files could not be read, so that the next `index` retries them; returns
+        their number."""
         with self.store.writing("retry"):
             return self.store.quarantine.release(one.path for one in self.store.quarantine.all())
 
-    # What asks it
+    # Reading
 
     @spelled_out
     def search(self, query: str | Query = "", **asked: Unpack[QueryArguments]) -> Results:
-        """The passages that fit best; `Query.of` says what each argument means.
+        """Returns the passages that match best; see `Query.of` for the arguments.
 
-        Raises ConfigError for a query that asks for nothing, and for a Query with further
-        arguments; CollectionError for an empty collection; ImageError for a picture that cannot be
-        read."""
+        Raises ConfigError for an empty query, or a Query together with other arguments;
+        CollectionError for an empty collection; ImageError for a picture that cannot be read."""
         if isinstance(query, str):
             query = Query.of(query, **asked)
         elif asked:
@@ -252,57 +251,58 @@ class Collection:
         return self._searching().search(query)
 
     def expect(self, queries: Iterable[Query]) -> None:
-        """Prepare for several searches that come in a moment: their words are embedded together,
-        which takes far less than one after the other."""
+        """Prepare for several searches that are about to come: embeds their words together, which
+        is much faster than one by one."""
         self._searching().expect(queries)
 
     def duplicates(self, *, threshold: float | None = None, exact: bool = False) -> Duplicates:
-        """Groups of files of the same content and, unless `exact`, of pictures that show the same,
-        with what to keep of each and why."""
+        """Returns groups of files with the same content and, unless `exact`, of pictures that show
+        the same thing, with the file to keep in each group and why."""
         self._space()
         wanted = THRESHOLD if threshold is None else threshold
         return duplicates(self.store, self.thumbnail, threshold=wanted, exact=exact)
 
     def removable(self, groups: Iterable[DuplicateGroup]) -> Removable:
-        """The files of these groups that may go, after reading them and those to keep again. Delete
-        no file that this does not name."""
+        """Returns the files of these groups that are safe to delete, after reading them and the
+        files to keep again. Delete only files that this returns."""
         return removable(self.store, groups)
 
     def fold(self, hits: Sequence[Hit]) -> list[FoldedHit]:
-        """Hits with those that show the same picture folded into one; see `fold`."""
+        """Fold hits that show the same picture into one; see `fold`."""
         return fold(self.store, self.thumbnail, hits)
 
     def map(self, modality: Modality = "image", *, most: int = MOST_POINTS) -> Map:
-        """Where pictures, or texts, lie when all that they differ in is shown in two numbers."""
+        """Returns the positions of pictures, or texts, on a two-dimensional map of their
+        vectors."""
         return draw_map(self.store, self._space(), modality, most=most)
 
     def places(self, *, most: int = MOST_POINTS) -> Map:
-        """Where pictures were taken; see `draw_places`."""
+        """Returns where pictures were taken; see `draw_places`."""
         return draw_places(self.store, most=most)
 
     def newest(self, count: int = 20) -> list[Hit]:
-        """The pictures that came in last; see `newest`."""
+        """Returns the pictures added last; see `newest`."""
         return newest(self.store, count)
 
     def thumbnail(self, unit: int, size: int = 256) -> bytes:
-        """A small WebP picture of a unit; see `Thumbnails.get`."""
+        """Returns a WebP thumbnail of a unit; see `Thumbnails.get`."""
         return self._thumbnails.get(unit, size)
 
     def describe(self, unit: int) -> Description:
-        """All that is known of a unit. Raises CollectionError where there is no such one."""
+        """Returns all that is known about a unit. Raises CollectionError if it does not exist."""
         return describe(self.store, self._space(), self._searching(), unit, self.thumbnail)
 
     def facets(self) -> Facets:
-        """What filters may choose from."""
+        """Returns the values that filters may choose from."""
         return facets(self.store)
 
     def passages_of(self, path: str | Path) -> list[int]:
-        """The numbers of the units of a file; none where it is not in the collection."""
+        """Returns the numbers of a file's units; none if it is not in the collection."""
         items = self.store.files.by_path([absolute(path)])
         return [unit.id for unit in self.store.passages.of_files(i.id for i in items.values())]
 
     def known_roots(self) -> list[str]:
-        """The folders that were indexed before. Raises ConfigError where there are none."""
+        """Returns the folders indexed before. Raises ConfigError if there are none."""
         roots = known_paths(self.store, ROOTS)
         if not roots:
             raise ConfigError(
@@ -316,17 +316,17 @@ class Collection:
         return roots
 
     def errors(self) -> list[Quarantined]:
-        """Every file that could not be read, and why."""
+        """Returns every file that could not be read, and why."""
         return self.store.quarantine.all()
 
     def verify(self, *, deep: bool = False, files: bool = False) -> list[Finding]:
-        """What is wrong with the collection; nothing where all is well. The rows of tables are
-        counted, and the bytes of indexes read. `deep` reads every page, compares the indexes with
-        the stored vectors and looks for some of them, and pictures with what tables say of them;
-        `files` compares the files that are there with what was indexed."""
+        """Returns the problems of the collection; none if all is well. Counts the rows of tables
+        and reads the index files. `deep` also reads every page, compares the indexes with the
+        stored vectors, searches for some of them, and compares pictures with their annotations;
+        `files` compares the files on the disk with the indexed ones."""
         found = check_truth(self.store, deep=deep)
         if any(finding.kind == "pages" for finding in found):
-            return found  # nothing else can be told from such a file
+            return found  # such a file tells nothing else
         found += check_metadata(self.store, deep=deep)
         found += check_annotations(self.store, deep=deep)
         for space in self.store.spaces.all():
@@ -336,15 +336,16 @@ class Collection:
         return found + (check_files(self.store) if files else [])
 
     def stats(self) -> Statistics:
-        """What the collection holds and takes."""
+        """Returns counts and sizes of the collection."""
         return gather(self.store, tuple(known_paths(self.store, ROOTS)))
 
     def export(self, file: str | Path, *, where: Where = ()) -> int:
-        """Write vectors with what they stand for to a file; returns how many. See `export`."""
+        """Write vectors and the passages they belong to into a file; returns their number. See
+        `export`."""
         return export(self.store, self._space(), Path(file), self._filter(where))
 
     def close(self) -> None:
-        """Let go of everything. The collection cannot be used after."""
+        """Close the collection. It cannot be used afterwards."""
         with self._mutex:
             self._close_searcher()
         self.store.close()
@@ -373,7 +374,7 @@ class Collection:
             self._searcher = None
 
     def _space(self) -> EmbeddingSpace:
-        """The one in use. Raises CollectionError where nothing was indexed yet."""
+        """Returns the embedding space in use. Raises CollectionError if nothing was indexed yet."""
         space = self.store.spaces.active()
         if space is None:
             raise CollectionError(

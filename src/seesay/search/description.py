@@ -1,4 +1,4 @@
-"""All that is known of one passage: what a person or an assistant asks after finding it."""
+"""All that is known about one passage: what a person or an assistant asks after finding it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from seesay.search.catalog.passages import Passage
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 
-_NEAR = 20  # of the nearest, as many are looked at
+_NEAR = 20  # nearest hits that are checked for copies
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """A passage, the file it belongs to, and what looks the same."""
+    """A passage, its file, and pictures that look the same."""
 
     unit: int
     item: int
@@ -36,20 +36,20 @@ class Description:
     size: int
     """Bytes of the file."""
     date: datetime
-    """When the picture was taken, or else when the file was last changed: as the clock on the wall
-    said, given as though in UTC."""
+    """When the picture was taken, or else when the file was last changed: local time, labelled as
+    UTC."""
     modified: datetime
     """When the file was last changed, in UTC."""
     copies: tuple[str, ...]
     """Paths of files with the same content."""
     near_duplicates: tuple[str, ...]
-    """Paths of copies of other sizes or formats, among the pictures nearest to it."""
+    """Paths of copies in other sizes or formats, among the nearest pictures."""
 
 
 def describe(
     store: Store, space: EmbeddingSpace, searcher: Searcher, passage: int, thumbnail: ThumbnailOf
 ) -> Description:
-    """Raises CollectionError where there is no such passage."""
+    """Raises CollectionError if the passage does not exist."""
     with store.database.snapshot():
         known, file = store.passage_with_file(passage)
         metadata = store.metadata.get([passage])[passage]
@@ -82,7 +82,7 @@ def _near(
     thumbnail: ThumbnailOf,
 ) -> Sequence[str]:
     if not len(store.vectors.get(space.id, [passage.id])[0]):
-        return ()  # it came a moment ago, and its vector is still to come
+        return ()  # just added; its vector is not there yet
     like = Query(like=(passage.id,), count=_NEAR)
     hits = [hit for hit in searcher.search(like).hits if hit.kind == "image"]
     pairs = candidates_among(store, [passage.id, *(hit.unit for hit in hits)])
@@ -92,8 +92,8 @@ def _near(
 
 
 def newest(store: Store, count: int) -> list[Hit]:
-    """The pictures that came last, the last first, copies folded; where there is no picture, the
-    same of texts. Numbers of passages only grow, so the order is that of coming in."""
+    """Returns the pictures added last, newest first, copies folded; if there are no pictures, the
+    texts added last. Passage numbers only grow, so their order is the order of adding."""
     for modality in ("image", "text"):
         rows = store.database.rows(
             "SELECT id FROM units WHERE modality = ? ORDER BY id DESC LIMIT ?",

@@ -1,6 +1,6 @@
 """Filters as people write them: `width>=1000`, `camera=Canon`, a folder, a span of days, a type.
 
-The terminal and the web door read the same words.
+The commands and the web server read the same syntax.
 """
 
 import difflib
@@ -42,13 +42,13 @@ def make_filter(
     until: str | None = None,
     media: str | None = None,
 ) -> Filter | None:
-    """All of these together; several folders as "one of them". None where nothing is asked. `where`
-    holds filters, or conditions as `parse_filter` reads them. `media` is a type of passages:
-    "image", "text", or another that a reader gives them, such as "page" or "moment".
+    """Combine all of these with "and", several folders with "or". Returns None if nothing is given.
+    `where` holds filters, or conditions for `parse_filter`. `media` is a type of passage: "image",
+    "text", or another that a reader produces, such as "page" or "moment".
 
     `since` and `until` are days, months or years (2024, 2024-05, 2024-05-31), both inclusive. They
-    count for the day a picture was taken, or for the last change of a file that does not say.
-    Raises ConfigError for what cannot be read."""
+    apply to the day a picture was taken, or if that is unknown, to the last change of the file.
+    Raises ConfigError for conditions and dates that cannot be parsed."""
     conditions = [where] if isinstance(where, Filter | str) else where
     parts = [one if isinstance(one, Filter) else parse_filter(one) for one in conditions]
     if folders:
@@ -74,14 +74,15 @@ def make_filter(
 
 
 def days_of(text: str) -> tuple[date, date]:
-    """The first and the last day of a day, month or year. Raises ConfigError for anything else."""
+    """Returns the first and the last day of a day, month or year. Raises ConfigError for anything
+    else."""
     first, after = _period(text)
     return first.date(), (after - timedelta(days=1)).date()
 
 
 def parse_filter(text: str) -> Filter:
-    """One condition: `key=value`, `key!=value`, `key>value` (also >= < <=), `key~part` (contains),
-    or `key` alone (has it at all). A date may be a day, a month or a year."""
+    """Parse one condition: `key=value`, `key!=value`, `key>value` (also >= < <=), `key~part`
+    (contains), or `key` alone (has any value). A date may be a day, a month or a year."""
     found = _CONDITION.fullmatch(text.strip())
     if found is None:
         if not text.strip() or text.strip()[0] in "=<>!~":
@@ -115,8 +116,8 @@ def parse_filter(text: str) -> Filter:
 
 
 def check_filter(filter: Filter, types: Mapping[str, Collection[ValueType]]) -> None:
-    """`types` are the keys of a collection with the types of their values. Raises CollectionError
-    for a key that nothing has, and for a value of a type that no value of the key is of."""
+    """`types` maps the keys of a collection to the types of their values. Raises CollectionError
+    for a key that nothing has, and for a value whose type the key never has."""
     known = {**types, **{name: (kind,) for name, (kind, _) in FACTS.items()}}
     unknown = sorted(set(fields_of(filter)) - known.keys())
     if unknown:
@@ -137,7 +138,7 @@ def check_filter(filter: Filter, types: Mapping[str, Collection[ValueType]]) -> 
 
 
 def _mismatch(filter: Filter, known: Mapping[str, Collection[ValueType]]) -> Text | None:
-    """Why a condition can hold for nothing; where one of several is enough, for all of them."""
+    """Returns why a condition can never hold. For alternatives, every one of them must fail."""
     match filter:
         case Compare(field, operator, _):
             of = known.get(field, ())
@@ -161,8 +162,8 @@ def _mismatch(filter: Filter, known: Mapping[str, Collection[ValueType]]) -> Tex
 
 
 def fields_of(filter: Filter) -> Iterable[str]:
-    """The name of every field that a filter asks for; but not the date, which `since` and `until`
-    ask for whether anything has one or not."""
+    """Returns the name of every field that a filter uses, except the date, which `since` and
+    `until` use whether or not anything has one."""
     match filter:
         case Compare():
             if filter.field != DATE_KEY:
@@ -175,7 +176,8 @@ def fields_of(filter: Filter) -> Iterable[str]:
 
 
 def as_text(filter: Filter) -> str:
-    """A filter in signs that need no language: `date>=2021-05-01 & date<2021-06-01`."""
+    """Write a filter in symbols, the same in every language: `date>=2021-05-01 &
+    date<2021-06-01`."""
     match filter:
         case Compare(field, operator, value):
             if operator == "exists":
@@ -206,7 +208,7 @@ def _shown(value: object) -> str:
 
 
 def _equal(field: str, value: str) -> Filter:
-    """A key has values of one type or another: `2024` may be a number, a text or a year."""
+    """Compare with every type that a value may have: `2024` may be a number, a text or a year."""
     ways: list[Filter] = []
     if (number := _number(value)) is not None and _may_be(field, "number"):
         ways.append(Compare(field, "=", number))
@@ -224,7 +226,7 @@ def _compared(field: str, sign: Operator, value: str) -> Filter:
         ways.append(Compare(field, sign, number))
     if _DAY.fullmatch(value) and _may_be(field, "date"):
         first, after = _period(value)
-        # After a day means after the whole of it, and up to a day includes it.
+        # After a day means after all of it, and up to a day includes it.
         edge, way = {">": (after, ">="), "<=": (after, "<")}.get(sign, (first, sign))
         ways.append(Compare(field, way, edge))  # type: ignore[arg-type]
     if not ways:
@@ -233,19 +235,19 @@ def _compared(field: str, sign: Operator, value: str) -> Filter:
 
 
 def _may_be(field: str, kind: str) -> bool:
-    """A key of metadata may be of any type; a fact of a file is of one."""
+    """A metadata key may have any type; a file's own field has exactly one."""
     return field not in FACTS or FACTS[field][0] == kind
 
 
 def _dated(sign: Operator, moment: datetime) -> Filter:
-    """What was not taken at a known time counts by its file."""
+    """Where no date is known, the file's last change counts."""
     changed = Compare(CHANGED, sign, moment)
     return AnyOf((Compare(DATE_KEY, sign, moment), All((Not(Compare(DATE_KEY)), changed))))
 
 
 def _period(text: str) -> tuple[datetime, datetime]:
-    """The first moment of a day, month or year, and the first one after it, by the clock on the
-    wall: that of the camera, or for the time of a file that of this machine."""
+    """Returns the first moment of a day, month or year and the first moment after it, in local
+    time: the camera's, or for file times this machine's."""
     found = _DAY.fullmatch(text.strip())
     try:
         if found is None:

@@ -1,4 +1,4 @@
-"""The collections that one server serves, opened together; what they share is loaded once."""
+"""The collections that one server serves: opened together, with each shared model loaded once."""
 
 import difflib
 import threading
@@ -15,19 +15,19 @@ from seesay.search.vectors.rows import load_faiss
 from seesay.text import Text, to_unicode
 
 WARMING = ("a dog on the grass", "草地上的一只狗")
-"""What is searched for while a server warms up: both languages, for each has words of its own."""
+"""Searched for while a server warms up, in both languages, since each has its own vocabulary."""
 
 
 class Library:
-    """Some collections by name. Safe to use from several threads.
+    """Several collections by name. Safe to use from several threads.
 
     with Library.open() as library:
         library.get(None).search("一只狗在草地上奔跑")
     """
 
     def __init__(self, collections: dict[str, Collection]) -> None:
-        """Takes the collections over, and closes them in the end. The first one is used where
-        none is named."""
+        """Takes ownership of the collections and closes them in the end. The first is the
+        default."""
         self._collections = collections
 
     @staticmethod
@@ -37,10 +37,11 @@ class Library:
         device: str | None = None,
         read_only: bool | None = None,
     ) -> "Library":
-        """The collections of these names or in these folders, a folder being known by the last part
-        of its path; without any, all that this user has, the one called default first.
+        """Open collections by name or folder; a folder goes by the last part of its path. Without
+        names, open all of this user's collections, the one called default first.
 
-        Raises CollectionError where there is none, ConfigError where two have one name."""
+        Raises CollectionError if a collection does not exist, ConfigError if two have the same
+        name."""
         wanted = list(names) or _all()
         models = _Models(device)
         opened: dict[str, Collection] = {}
@@ -51,7 +52,7 @@ class Library:
                 )
                 undo.callback(collection.close)
                 folder = collection.store.folder
-                known_as = to_unicode(folder.name)  # it stands in addresses and labels
+                known_as = to_unicode(folder.name)  # it appears in addresses and labels
                 if known_as in opened:
                     other = opened[known_as].store.folder
                     raise ConfigError(
@@ -68,12 +69,12 @@ class Library:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all collections; the first is used where none is named."""
+        """The names of all collections; the first is the default."""
         return tuple(self._collections)
 
     def get(self, name: str | None = None) -> Collection:
-        """The collection of a name. Raises CollectionError, with the name that may have been
-        meant, for one that is not among them."""
+        """Returns the collection of this name. Raises CollectionError for an unknown name,
+        suggesting the closest one."""
         known = self._collections.get(self.names[0] if name is None else name)
         if known is not None:
             return known
@@ -88,9 +89,9 @@ class Library:
         )
 
     def warm_up(self, *, only_texts: bool = False) -> None:
-        """Load every model and index, so that the first to ask waits for nothing. An empty
-        collection is fine. `only_texts` leaves out what only pictures to look for need, torch among
-        it, where a model's text half is enough."""
+        """Load every model and index, so that the first search does not wait. An empty collection
+        is fine. `only_texts` loads only the text half of a model where it has one, without torch:
+        enough unless somebody searches by picture."""
         load_faiss()
         for collection in self._collections.values():
             if not only_texts:
@@ -100,7 +101,7 @@ class Library:
                     collection.search(words, count=1)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close all collections."""
         for collection in self._collections.values():
             collection.close()
 
@@ -117,7 +118,7 @@ class Library:
 
 
 class _Models:
-    """Each model loaded once, when the first collection needs it."""
+    """Loads each model once, when the first collection needs it."""
 
     def __init__(self, device: str | None) -> None:
         self._device = device

@@ -1,4 +1,5 @@
-"""The model of a collection: which one it is, loaded when it is first needed, never another."""
+"""The model of a collection: loaded when first needed, and checked to be the one that indexed
+it."""
 
 import hashlib
 import json
@@ -19,19 +20,19 @@ from seesay.weights.catalog import BUILT_IN, find, unknown_model
 from seesay.weights.hub import is_repository
 
 Loader = Callable[[str], Embedder]
-"""From a model's name to the model; collections that share one load each model once."""
+"""Loads a model by name; collections that share a loader load each model once."""
 
 
-# Counted up when ordinary files would give other pixels, which makes every picture be read again.
-# Corrections for rare kinds of files leave it: their vectors were wrong, and all others would have
-# to be computed anew for them. `seesay index` reads such a file again when it changes.
+# Increased when ordinary files would decode to different pixels, which makes every picture be read
+# again. Fixes for rare kinds of files do not change it: only their vectors were wrong, and all
+# others would have to be recomputed. `seesay index` reads such a file again when it changes.
 _DECODE_RULES = 1
-# As version 0.1.0 cleaned texts in open_clip's layouts: only unclean ones get another vector now.
+# How version 0.1.0 cleaned texts for open_clip layouts: only unclean texts get another vector now.
 _CLEANED_BEFORE = {"open_clip_lower": "clip", "open_clip_canonicalize": "siglip"}
 
 
 class CollectionModel:
-    """What a collection embeds with. Safe to use from several threads."""
+    """The model that a collection embeds with. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -41,8 +42,8 @@ class CollectionModel:
         device: str | None = None,
         loader: Loader | None = None,
     ) -> None:
-        """`given` of None means the model that the collection has, or the one that comes with
-        seesay. Raises CollectionError where it has another one."""
+        """If `given` is None, use the collection's model, or the one built into seesay. Raises
+        CollectionError if the collection has another model."""
         self._store = store
         self._device = device
         self._loader = loader
@@ -57,8 +58,8 @@ class CollectionModel:
             raise _another(store, space.model, self.name)
 
     def get(self) -> Embedder:
-        """The model, loaded now if it was not yet. Raises CollectionError where what has this name
-        now is not what the vectors of the collection were made with."""
+        """Returns the model, loading it if needed. Raises CollectionError if the model of this name
+        is no longer the one that made the collection's vectors."""
         with self._mutex:
             if self._embedder is None:
                 loader = self._loader or partial(load, device=self._device)
@@ -67,8 +68,8 @@ class CollectionModel:
             return self._embedder
 
     def for_queries(self) -> Embedder | TextEmbedder:
-        """The model, or its text half without torch where that is enough to begin with: a single
-        search is answered in a tenth of the time that loading the model takes."""
+        """Returns the model, or only its text half, without torch, where that is enough to start
+        with: that answers a single search in a tenth of the time that loading the model takes."""
         with self._mutex:
             light = self._embedder is None and self._device is None
             if light and self._texts is None:
@@ -86,9 +87,9 @@ class CollectionModel:
 
 
 def draft_of(embedder: Embedder | TextEmbedder) -> EmbeddingSpaceDraft:
-    """What makes the vectors of this model comparable."""
-    # Settings that version 0.1.0 did not know are left out where they change nothing, so that its
-    # collections go on with the same model.
+    """Returns the settings that must agree for vectors to be comparable."""
+    # Leave out settings that version 0.1.0 did not have where they change nothing, so its
+    # collections keep working with the same model.
     transform, texts = asdict(embedder.transform_config), asdict(embedder.tokenizer.config)
     if transform["resize"] != "patches":
         del transform["patch"], transform["patches"]
@@ -113,10 +114,10 @@ def draft_of(embedder: Embedder | TextEmbedder) -> EmbeddingSpaceDraft:
 
 
 def model_id(name: str) -> str:
-    """One name for each model: its alias in the catalogue, or the full path of its folder.
+    """Returns the one name of a model: its alias in the catalogue, or the full path of its folder.
 
-    Raises UnknownModelError, with the names that may have been meant, for what is neither of these
-    nor could be a repository of a hub."""
+    Raises UnknownModelError, suggesting similar names, if it is neither of these and cannot be a
+    hub repository."""
     entry = find(name)
     if entry is not None:
         return entry.alias

@@ -1,8 +1,8 @@
-"""Where collections lie, and which one a person means.
+"""Where collections are stored, and which one a name or path means.
 
     <home>/collections/<name>/collection.sqlite
 
-A collection may also lie in any other folder, which is then named by its path.
+A collection may also be in any other folder; you then name it by its path.
 """
 
 import difflib
@@ -18,16 +18,16 @@ from seesay.search.catalog.store import FILE
 from seesay.text import Text
 
 DEFAULT = "default"
-"""The collection that is used where none is named."""
+"""The collection used when none is named."""
 
-# Letters of any script, digits, and marks that no file system and no shell takes for anything.
+# Letters of any script, digits, and marks that have no meaning in file systems and shells.
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # of Windows
 
 
 def home() -> Path:
-    """The folder with everything seesay keeps for this user: SEESAY_HOME, else the platform's
-    place for data of programs."""
+    """Returns the folder of everything seesay stores for this user: SEESAY_HOME, else the
+    platform's folder for application data."""
     if given := os.environ.get("SEESAY_HOME"):
         return Path(given).expanduser().absolute()
     if sys.platform == "win32":
@@ -40,10 +40,10 @@ def home() -> Path:
 
 
 def resolve_collection(name_or_path: str | Path | None = None) -> Path:
-    """The folder of a collection, which need not be there yet.
+    """Returns the folder of a collection, which need not exist yet.
 
-    What holds a separator, or begins with a dot or ~, is a path; anything else is a name. Raises
-    ConfigError for a name that cannot be one.
+    Anything with a separator, or a leading dot or ~, is a path; anything else is a name. Raises
+    ConfigError for an invalid name.
     """
     given = DEFAULT if name_or_path is None else name_or_path
     if isinstance(given, Path) or _is_path(given):
@@ -62,12 +62,13 @@ def resolve_collection(name_or_path: str | Path | None = None) -> Path:
 
 
 def is_there(name_or_path: str | Path | None = None) -> bool:
-    """Whether there is such a collection."""
+    """Whether this collection exists."""
     return (resolve_collection(name_or_path) / FILE).is_file()
 
 
 def check_paths(paths: Sequence[str]) -> None:
-    """Raises CollectionError where none of them is there: no collection need be made for them."""
+    """Raises CollectionError if none of the paths exists, before a collection is created for
+    nothing."""
     if not any("://" in path or os.path.lexists(path) for path in paths):
         names = ", ".join(paths)
         raise CollectionError(
@@ -80,8 +81,8 @@ def check_paths(paths: Sequence[str]) -> None:
 
 
 def find_collection(name_or_path: str | Path | None = None) -> Path:
-    """The folder of a collection that is there. Raises CollectionError, with the name that may
-    have been meant, where it is not."""
+    """Returns the folder of an existing collection. Raises CollectionError, suggesting a similar
+    name, if it does not exist."""
     folder = resolve_collection(name_or_path)
     if (folder / FILE).is_file():
         return folder
@@ -114,7 +115,7 @@ def find_collection(name_or_path: str | Path | None = None) -> Path:
 
 
 def list_collections() -> list[str]:
-    """The names of all collections under `home`, sorted."""
+    """Returns the names of all collections under `home`, sorted."""
     place = home() / "collections"
     try:
         return sorted(entry.name for entry in place.iterdir() if (entry / FILE).is_file())

@@ -1,6 +1,6 @@
 """Results as values that JSON can hold: what `--json` prints and the server sends.
 
-`--json` keeps a byte of a name that is not UTF-8 as \\udcXX, from which Python gets the name back
+`--json` keeps a byte of a name that is not UTF-8 as \\udcXX, from which Python recovers the name
 (`os.fsencode`); the server, whose clients open no file by its name, sends valid Unicode only.
 """
 
@@ -20,11 +20,11 @@ from seesay.text import to_unicode
 
 
 def to_plain(value: Any) -> Any:
-    """The same with dataclasses as objects, tuples as lists, dates in ISO 8601, and pictures by
-    what a message calls them. Numbers without a value become null."""
+    """Convert dataclasses to objects, tuples to lists, dates to ISO 8601, and pictures to the name
+    that messages use for them. NaN and infinity become null."""
     kind: Any = type(value)
     if kind in _PLAIN:
-        return value  # asked first, for most are such: a server does this for every answer
+        return value  # checked first: most values are plain, and a server does this per answer
     if names := _names(kind):
         return {name: to_plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
@@ -49,22 +49,22 @@ _PLAIN = frozenset((str, int, bool, type(None)))
 
 @cache
 def _names(kind: Any) -> tuple[str, ...]:
-    """Of the fields of a dataclass; none for anything else."""
+    """Returns the field names of a dataclass; none for anything else."""
     return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 def sendable(value: Any) -> Any:
-    """The same with every text in valid Unicode, for those who read it elsewhere: strict readers of
-    JSON refuse a whole answer for one name of a file that is not UTF-8."""
+    """Convert with every text in valid Unicode, for other programs: strict JSON parsers reject a
+    whole answer because of one file name that is not UTF-8."""
     return _sendable(to_plain(value))
 
 
 def to_json(value: Any) -> bytes:
-    """What is `sendable`, as JSON."""
+    """Write a value as JSON in valid Unicode; see `sendable`."""
     plain = to_plain(value)
     try:
         return _dumped(plain)
-    except UnicodeEncodeError:  # hardly ever: to look for it first would cost every answer
+    except UnicodeEncodeError:  # rare: checking first would slow every answer
         return _dumped(_sendable(plain))
 
 

@@ -1,4 +1,4 @@
-"""What a collection holds and what it takes: counted, without loading a model."""
+"""Counts and sizes of a collection, without loading a model."""
 
 import os
 import sys
@@ -32,13 +32,13 @@ from seesay.search.vectors.generations import index_folder
 
 @dataclass(frozen=True, kw_only=True)
 class IndexStatistics:
-    """The index of one lane, as it was built; whether it can be used is for `verify` to say."""
+    """One vector index as it was built; `verify` tells whether it can be used."""
 
     modality: Modality
     engine: str
     """"faiss", "chroma" or "milvus"."""
     kind: str
-    """"scan" where all vectors are compared, "IVF283,RaBitQ", "HNSW"."""
+    """"scan" (compares all vectors), "IVF283,RaBitQ", "HNSW"."""
     place: str
     """A folder, or the address of a server."""
 
@@ -57,9 +57,9 @@ class EmbeddingSpaceStatistics:
     images: int
     texts: int
     captions: int
-    """Pictures whose captions have a vector too, beside those of texts."""
+    """Pictures whose captions have a vector; not counted in `texts`."""
     indexes: tuple[IndexStatistics, ...]
-    """Those there are."""
+    """The existing indexes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,18 +70,18 @@ class Statistics:
     items: Mapping[str, int]
     """Files by kind."""
     units: Mapping[str, int]
-    """What can be found, by kind."""
+    """Passages by kind."""
     missing: int
-    """Files that are known and not there."""
+    """Indexed files that are no longer there."""
     failed: int
     """Files that could not be read."""
     spaces: tuple[EmbeddingSpaceStatistics, ...]
     engine: str
-    """What the next index is built with: see `engine_of`."""
+    """The engine that the next index is built with: see `engine_of`."""
     roots: tuple[str, ...]
     """Folders and files that were given to be indexed."""
     metadata: tuple[str, ...]
-    """Keys that filters may ask for."""
+    """Keys that filters may use."""
     database_bytes: int
     index_bytes: int
     thumbnail_bytes: int
@@ -89,7 +89,7 @@ class Statistics:
 
 
 def gather(store: Store, roots: tuple[str, ...]) -> Statistics:
-    """Count everything in one state of the collection."""
+    """Count everything in one snapshot of the collection."""
     with store.database.snapshot():
         keys = store.database.rows("SELECT DISTINCT name FROM metadata_keys ORDER BY name")
         ((missing,),) = store.database.rows("SELECT count(*) FROM items WHERE status = 'missing'")
@@ -111,7 +111,8 @@ def gather(store: Store, roots: tuple[str, ...]) -> Statistics:
 
 
 def _last_run(store: Store) -> Run | None:
-    """One that says that it runs, though the process is gone, was interrupted."""
+    """Returns the last run. If it is marked as running but its process is gone, it was
+    interrupted."""
     run = next(iter(store.runs.newest(1)), None)
     if run is None or run.state != "running" or _is_alive(run):
         return run
@@ -119,14 +120,14 @@ def _last_run(store: Store) -> Run | None:
 
 
 def _is_alive(run: Run) -> bool:
-    """Unless this machine knows better; Windows cannot be asked without harm."""
+    """Assume that a run is alive unless this machine knows better; asking Windows would do harm."""
     pid = run.arguments.get("pid")
     if os.name == "nt" or not isinstance(pid, int) or run.arguments.get("host") != gethostname():
         return True
     try:
         os.kill(pid, 0)
     except OSError as error:
-        return not isinstance(error, ProcessLookupError)  # another user's may not be asked
+        return not isinstance(error, ProcessLookupError)  # it belongs to another user
     return True
 
 
@@ -154,7 +155,7 @@ def _space(store: Store, space: EmbeddingSpace) -> EmbeddingSpaceStatistics:
 def _indexes(store: Store, space: EmbeddingSpace) -> Iterator[IndexStatistics]:
     for modality in store.vectors.modalities(space.id):
         lane = index_folder(store, space, modality)
-        with suppress(IndexDamagedError):  # none, or one that `verify` has more to say about
+        with suppress(IndexDamagedError):  # no index, or a damaged one, which `verify` reports
             number = generations.newest(lane)
             manifest = generations.manifest_of(lane, number)
             engine, _, address = manifest.engine.partition("=")
@@ -178,12 +179,12 @@ def _size_below(folder: Path) -> int:
 
 
 _FINITE = sys.float_info.max
-_FOLDERS, _VALUES = 1000, 20  # as many are named, the fullest first
+_FOLDERS, _VALUES = 1000, 20  # how many are listed, the largest first
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A value that a filter may ask for."""
+    """A value that a filter may use."""
 
     value: str
     count: int
@@ -192,35 +193,35 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyFacet:
-    """A key of metadata."""
+    """A metadata key."""
 
     name: str
     type: ValueType
     count: int
     """Passages that have it."""
     values: tuple[Choice, ...]
-    """The most frequent values of a key of texts."""
+    """The most frequent values, for a text key."""
     least: float | None
-    """Of a key of numbers the smallest, of one of dates seconds since 1970."""
+    """The smallest number, or for dates the earliest in seconds since 1970."""
     most: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facets:
-    """What there is to choose from."""
+    """What filters can choose from."""
 
     folders: tuple[Choice, ...]
-    """Those with files of their own, the fullest first."""
+    """Folders that directly contain files, the largest first."""
     kinds: tuple[Choice, ...]
     """"image", "text" and so on."""
     first: date | None
-    """Day of the oldest, by when a picture was taken or else its file was last changed."""
+    """The earliest day that a picture was taken or, if unknown, its file was last changed."""
     last: date | None
     keys: tuple[KeyFacet, ...]
 
 
 def facets(store: Store) -> Facets:
-    """All of one state of the collection."""
+    """Collect all choices from one snapshot of the collection."""
     rows = store.database.rows
     with store.database.snapshot():
         folders = rows(
@@ -242,7 +243,7 @@ def facets(store: Store) -> Facets:
 
 
 def _days(store: Store) -> set[date]:
-    """The first and last day, of pictures taken at a known time and of other files."""
+    """Returns the first and last days of pictures taken at a known time, and of other files."""
     dated = (
         "SELECT m.value, m.unit FROM metadata m JOIN metadata_keys k ON k.id = m.key"
         " WHERE k.name = ? AND k.type = 'date' AND m.value BETWEEN ? AND ?"

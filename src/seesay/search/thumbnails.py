@@ -1,7 +1,7 @@
-"""Small pictures of what was found: made when first asked for, and kept beside the collection.
+"""Thumbnails of hits: made when first requested, and cached beside the collection.
 
-Asked for by the number of a passage, never by a path: nothing can be read through here that is not
-in the collection, and no file that was put in the place of one that is.
+Callers give the number of a passage, never a path: they cannot read a file that is not in the
+collection, nor one that has replaced a file of the collection.
 """
 
 import io
@@ -22,17 +22,17 @@ from seesay.text import Text
 
 FOLDER = "thumbnails"
 SIZES = (128, 256, 512, 1024, 2048)
-"""Longest side in pixels; few, so that the cache holds each picture few times."""
+"""Longest sides in pixels; only a few, so that the cache holds few versions of each picture."""
 LIMIT_BYTES = 1 << 30
-"""How large the cache may grow before its oldest files go."""
+"""How large the cache may grow before its oldest files are deleted."""
 
-_RULES = 2  # counted up when the same file would give another thumbnail
-_NAME = re.compile(r"[0-9a-f]{64}-\d+(-\d+)?\.webp")  # what `get` writes, now or before
+_RULES = 2  # increased when the same file would give another thumbnail
+_NAME = re.compile(r"[0-9a-f]{64}-\d+(-\d+)?\.webp")  # names that `get` writes, now or in the past
 _PRUNE_EVERY = 200  # thumbnails made
 
 
 class Thumbnails:
-    """The thumbnails of a collection. Any number of threads may ask at once."""
+    """The thumbnails of a collection. Any number of threads may use it at once."""
 
     def __init__(self, store: Store, *, limit_bytes: int = LIMIT_BYTES) -> None:
         self.folder = store.folder / FOLDER
@@ -41,10 +41,11 @@ class Thumbnails:
         self._made = 0
 
     def get(self, passage: int, size: int = 256) -> bytes:
-        """A WebP picture whose longest side is the next of SIZES that is not below `size`.
+        """Returns a WebP picture whose longest side is the smallest of SIZES that is at least
+        `size`.
 
-        Raises CollectionError where there is no such passage, where it is not a whole picture, and
-        where the file is gone or was changed since it was indexed."""
+        Raises CollectionError if the passage does not exist or is not a picture, or if the file is
+        gone or has changed since it was indexed."""
         source = self._picture(passage)
         side = next((one for one in SIZES if one >= size), SIZES[-1])
         name = f"{source.content_hash}-{side}-{_RULES}.webp"
@@ -69,8 +70,8 @@ class Thumbnails:
         return file
 
     def _keep(self, file: Path, made: bytes) -> None:
-        """Whole or not at all; a folder that cannot be written only makes the next time slower. A
-        power cut may lose it: it can be made again, so nothing waits for the disk here."""
+        """Write the file whole or not at all; if the folder is not writable, the next request is
+        just slower. A power cut may lose it, but it can be made again, so do not sync the disk."""
         with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
             unfinished = file.with_name(f".{secrets.token_hex(8)}")
@@ -84,8 +85,8 @@ class Thumbnails:
                 self.prune()
 
     def prune(self) -> None:
-        """Bring the cache below its limit; the oldest go first. A collection may lie in any
-        folder, so a file that is no thumbnail may be somebody's picture: it stays."""
+        """Delete the oldest thumbnails until the cache is below its limit. A collection may be in
+        any folder, so a file that is not a thumbnail may be somebody's picture: it stays."""
         known = []
         for file in self.folder.glob("??/*.webp"):
             if not _NAME.fullmatch(file.name):
@@ -103,7 +104,7 @@ class Thumbnails:
 
 
 def _content(file: File) -> bytes:
-    """The bytes of a file, which are those that were indexed."""
+    """Returns the bytes of a file, verified to be those that were indexed."""
     changed = CollectionError(
         Text(
             f"{file.path} was changed since it was indexed, expected the same; index it again",
@@ -126,8 +127,8 @@ def _unreadable(file: File, error: Exception) -> CollectionError:
 
 def _shrunk(content: bytes, file: File, side: int) -> bytes:
     try:
-        # For people, so in the colours of a screen. The model has seen the same file without that
-        # conversion: published models are trained on the numbers as they stand in the file.
+        # Convert colours for screens, since people look at this. The model saw the same file
+        # without that conversion: published models are trained on the raw values in the file.
         picture = open_image(content, target=side, srgb=True)
     except (ImageError, DataError) as error:
         raise _unreadable(file, error) from error

@@ -1,12 +1,12 @@
-"""The confidence of a hit (0 to 100): how likely it is what was asked for.
+"""The confidence of a hit (0 to 100): how likely it matches the query.
 
-`seesay.inference.confidence` makes probabilities of cosines. A text is calibrated by the background
-vocabulary. A picture has no such vocabulary, so it is compared with the cosines that pictures
-usually have: with the vectors of the collection and, as far as there are few of these, those that
-captions of different scenes have with each other.
+`seesay.inference.confidence` turns cosines into probabilities. A text query is calibrated with the
+background vocabulary. A picture query has no such vocabulary, so it is compared with usual cosines:
+those between pictures and the vectors of the collection and, while the collection is small, those
+between captions of different scenes.
 
-Confidence depends on the whole collection rather than on what a filter leaves: a picture shows a
-dog or does not, whichever folder is searched.
+Confidence depends on the whole collection and not on the filter: a picture shows a dog or does not,
+whichever folder is searched.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from seesay.search.asking.results import Comparison
 from seesay.text import Language
 
 THRESHOLD = 40.0
-"""Confidence below which a hit is unlikely. The best F1 is reached by accepting what lies above
-half of it (Lipton et al., ECML 2014), and the best F1 is about 0.8 here."""
+"""Confidence below which a hit is unlikely. The best F1 is reached by accepting hits above half of
+that F1 (Lipton et al., ECML 2014), and the best F1 is about 0.8 here."""
 
-# Score of pictures of the same kind: 2.1 for kitchens where a third of the collection are kitchens
-# and bathrooms; 2.5 to 4 for surfers, beaches, streets and the like.
+# Scores between pictures of the same kind: 2.1 for kitchens where a third of the collection are
+# kitchens and bathrooms; 2.5 to 4 for surfers, beaches, streets and the like.
 _MATCH = 2.25
-_PRIOR = 10  # vectors that the cosines between scenes count as much as
+_PRIOR = 10  # weight of the cosines between scenes, in vectors
 _SELF, _COPY = 0.9999, 0.98  # cosines of a picture with itself, and with a copy of it
 
 Vectors = Float32[np.ndarray, "rows embed"]
@@ -34,7 +34,7 @@ Vectors = Float32[np.ndarray, "rows embed"]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Vectors that stand for all `size` vectors of one modality."""
+    """Vectors sampled from all `size` vectors of one modality."""
 
     vectors: Vectors
     size: int
@@ -42,24 +42,24 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Confidence:
-    """Of one part of a query, for the vectors of one modality."""
+    """The confidence in one part of a query, for the vectors of one modality."""
 
     against: str
     """What it is compared with: "en" and "zh" for background words, "image" for pictures."""
     scale: Scale
     mixture: Mixture
     presence: Presence | None = None
-    """For pictures searched by words: whether any of them shows it."""
+    """For pictures searched by words: tells whether any of them shows the thing."""
     texts: Calibration | None = None
     """For texts searched by words: tells which of them the model understands."""
 
     def __call__(
         self, vectors: Vectors, worded: Bool[np.ndarray, " rows"] | bool = False
     ) -> Float32[np.ndarray, " rows"]:
-        """`worded` says which texts hold words of the query: these are about it, even where the
+        """`worded` tells which texts contain words of the query: these are about it, even if the
         model knows none of their other words."""
         confidences = 100 * self.mixture(self.scale.scores(vectors))
-        if self.against == "image":  # a copy is a copy, whatever the others are like
+        if self.against == "image":  # a copy stays a copy, whatever the other pictures
             confidences[np.einsum("ij,j->i", vectors, self.scale.direction) >= _COPY] = 100
         if self.presence is not None:
             confidences *= self.presence(vectors)
@@ -98,7 +98,7 @@ def of_text(
 def of_picture(
     vector: Float32[np.ndarray, " embed"], null: tuple[float, float], sample: Sample
 ) -> Confidence:
-    """`null` is what `picture_null` returns."""
+    """`null` comes from `picture_null`."""
     scale = Scale(vector, *null, _MATCH)
     mixture = Mixture(scale.match, scale.scores(sample.vectors), sample.size)
     return Confidence("image", scale, mixture)
@@ -109,8 +109,9 @@ def picture_null(
     others: Float32[np.ndarray, "others embed"],
     background: Background,
 ) -> tuple[float, float]:
-    """The mean and spread of the cosines that pictures have with vectors that do not resemble them.
-    Taken from the lower half of all, since those that resemble them are in the upper half."""
+    """Returns the mean and spread of the cosines between pictures and vectors that do not resemble
+    them, taken from the lower half of all cosines, since resembling vectors are in the upper
+    half."""
     mean, spread = _lower_half(background.between_scenes)
     cosines = (pictures @ others.T).ravel() if len(pictures) else np.empty(0, np.float32)
     cosines = cosines[cosines < _SELF]  # the others may be the same pictures
@@ -123,6 +124,7 @@ def picture_null(
 
 
 def _lower_half(cosines: Float32[np.ndarray, " pairs"]) -> tuple[float, float]:
-    """The median and, as a spread, its distance to the quantile one standard deviation lower."""
+    """Returns the median and, as the spread, its distance to the quantile one standard deviation
+    below."""
     low, middle = np.quantile(cosines, [0.1587, 0.5])
     return float(middle), max(float(middle - low), SMALLEST)

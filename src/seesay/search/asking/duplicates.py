@@ -1,7 +1,8 @@
-"""Files of the same content, and pictures that show the same: which to keep, and which may go.
+"""Files with the same content, and pictures that show the same thing: which to keep or delete.
 
-A group is made around the file to keep. What may go is a copy of a file that stays: of the same
-content, or compared with it and alike. So no chain of likenesses leads to a file that is not.
+A group forms around the file to keep. A file may go only if it is a copy of a file that stays: with
+the same content, or found alike when compared with it. So no chain of similar pictures reaches one
+that differs.
 """
 
 import os
@@ -46,65 +47,67 @@ class DuplicateFile:
     height: int
     """Pixels; 0 for a text."""
     keep: bool
-    """False for a file that may go: nothing is lost with it."""
+    """False for a file that may be deleted without losing anything."""
     copy_of: str | None
-    """Of a file that may go: the path of the one to keep in its place."""
+    """For a file that may go: the path of the file kept in its place."""
     similarity: float
-    """With that file, or of one to keep with the first of the group; 1 for the same content."""
+    """Similarity to that file, or for a file to keep, to the first of the group; 1 for the same
+    content."""
     reason: Text
-    """What the file to keep has before this one; of one to keep, what it has before the others."""
+    """Why the kept file is better than this one; for a file to keep, why it is better than the
+    others."""
     other_names: tuple[str, ...]
-    """Paths in the collection that are names of the same file."""
+    """Other paths of the same file in the collection."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DuplicateGroup:
-    """Files that are copies of each other, the best first."""
+    """Files that are copies of each other, best first."""
 
     kind: Literal["exact", "near"]
-    """"exact" where all have the same content."""
+    """"exact" if all have the same content."""
     similarity: float
-    """The smallest of the files."""
+    """The lowest similarity of the files."""
     files: tuple[DuplicateFile, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
-    """What is in a collection more than once. No file is in two groups."""
+    """Everything that is in a collection more than once. No file is in two groups."""
 
     total: int
     """How many groups there are."""
     groups: tuple[DuplicateGroup, ...]
-    """Those of the same content first."""
+    """Groups with the same content come first."""
     changed: int
-    """Files left out, since they have changed or gone since they were indexed."""
+    """Number of files left out because they changed or disappeared after indexing."""
     uncompared: int
-    """Pictures not compared yet, since an older version indexed them: the next `index` prepares
-    them."""
+    """Number of pictures not compared yet, because an older version indexed them; the next `index`
+    prepares them."""
 
     def page(self, offset: int, count: int) -> "Duplicates":
-        """The same with some of the groups."""
+        """Returns a copy with only these groups."""
         return replace(self, groups=self.groups[offset : offset + count])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Removable:
-    """The files that may go, read a moment ago."""
+    """The files that may be deleted, checked just now."""
 
     paths: tuple[str, ...]
     left_out: tuple[str, ...]
-    """Files that may not, since they or the file to keep have changed."""
+    """Files that may not be deleted, because they or the file to keep changed."""
 
 
 _CAMERA_KEYS = frozenset(("camera", "date", "latitude"))
 _LOSSLESS = 3
 _FORMATS = {
     **dict.fromkeys((".png", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga"), _LOSSLESS),
-    **dict.fromkeys((".heic", ".heif"), 2),  # as phones write them; JPEG is made of them
+    **dict.fromkeys((".heic", ".heif"), 2),  # phones write these; JPEGs are made from them
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".jp2"), 1),
 }
-"""Endings, the nearer to the original the higher; 0 for WebP and what else is made for the web."""
-_MORE_BYTES = 1.2  # times those of the other file: what is less may be metadata
+"""Rank of file endings: higher is nearer to the original; 0 for WebP and other web formats."""
+_MORE_BYTES = 1.2  # times the other file's bytes: less may just be metadata
 
 _COPY_MARKS = re.compile(
     r"""^(?:copy|kopie|copie|copia)(?:\ \(\d+\))?\ (?:of|von|de|di)\ |^(?:副本|复件|复制|拷贝)
@@ -117,17 +120,17 @@ _COPY_MARKS = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class CopyFile:
-    """A file that others are copies of, or the other way round."""
+    """A file that has copies, or is a copy."""
 
     item: File
     other_names: tuple[str, ...] = ()
-    """Paths in the collection that are names of the same file."""
+    """Other paths of the same file in the collection."""
     annotated: bool = False
-    """Whether it has a caption, tags, or anything else that a table says."""
+    """Whether it has a caption, tags or other annotations."""
     width: int = 0
     height: int = 0
     camera_data: frozenset[str] = frozenset()
-    """What its EXIF says of camera, time and place."""
+    """Which of camera, time and place its EXIF tells."""
 
     @property
     def pixels(self) -> int:
@@ -135,7 +138,7 @@ class CopyFile:
 
     @property
     def format(self) -> int:
-        """How near to the original files of this ending are; see _FORMATS."""
+        """How near to the original files with this ending are; see _FORMATS."""
         return _FORMATS.get(self.ending, 0)
 
     @property
@@ -144,22 +147,22 @@ class CopyFile:
 
     @cached_property
     def frames(self) -> int:
-        """Pages, or pictures of an animation."""
+        """Number of pages, or frames of an animation."""
         try:
             with open_file(self.item.path) as stream:
                 return int(getattr(open_header(stream, self.item.path), "n_frames", 1))
-        except Exception:  # whatever a damaged file makes a library do
+        except Exception:  # libraries may raise anything on a damaged file
             return 1
 
 
 Near = Mapping[str, Mapping[str, Likeness]]
-"""By content, what is alike."""
+"""For each content, the contents that are alike."""
 
 
 def duplicates(
     store: Store, thumbnail: ThumbnailOf, *, threshold: float = THRESHOLD, exact: bool = False
 ) -> Duplicates:
-    """Files of the same content and, unless `exact`, pictures that are at least so similar.
+    """Find files with the same content and, unless `exact`, pictures at least this similar.
 
     Raises ConfigError for a threshold that is not above 0 and at most 1."""
     if not 0 < threshold <= 1:
@@ -184,8 +187,8 @@ def duplicates(
 
 
 def removable(store: Store, groups: Iterable[DuplicateGroup]) -> Removable:
-    """The files of these groups that may go. They and the files to keep are read once more: what
-    was replaced by a link, changed, damaged or removed since is left out."""
+    """Returns the files of these groups that may be deleted. Reads them and the files to keep
+    again, and leaves out files that were replaced by a link, changed, damaged or removed since."""
     paths, left_out = list[str](), list[str]()
     for group in groups:
         items = {item.path: item for item in store.files.get(file.item for file in group.files)}
@@ -213,10 +216,10 @@ def _near(store: Store, thumbnail: ThumbnailOf, threshold: float) -> Near:
 
 
 def _files(store: Store, items: Sequence[File]) -> tuple[list[CopyFile], int]:
-    """The files among these that are as they were indexed, each once, and how many are not.
+    """Returns the files that are unchanged since indexing, each once, and the number of the others.
 
-    A table is none of them, since its paths are meant from its own folder, nor is an address; a
-    link is only another name."""
+    Leaves out tables, whose paths are relative to their own folder, and addresses; a link is only
+    another name."""
     files: dict[int, list[CopyFile]] = {}
     links: dict[int, list[str]] = {}
     changed = 0
@@ -229,7 +232,8 @@ def _files(store: Store, items: Sequence[File]) -> tuple[list[CopyFile], int]:
         if facts is None:
             changed += not is_link
             continue
-        # Of one content, the number alone: a disk that is mounted twice may be two devices.
+        # Among files of one content compare only the inode: a disk mounted twice may be two
+        # devices.
         key = hash((facts.st_ino or os.path.realpath(path), file.item.content_hash))
         if is_link:
             links.setdefault(key, []).append(path)
@@ -244,7 +248,7 @@ def _files(store: Store, items: Sequence[File]) -> tuple[list[CopyFile], int]:
 
 
 def _unchanged(item: File, *, follow: bool = False) -> os.stat_result | None:
-    """What the system says of a file that has the size and time that it was indexed with."""
+    """Returns the file's status if its size and time are those it was indexed with."""
     try:
         facts = os.stat(item.path, follow_symlinks=follow)
     except (OSError, ValueError):
@@ -254,7 +258,7 @@ def _unchanged(item: File, *, follow: bool = False) -> os.stat_result | None:
 
 
 def _read_again(item: File) -> os.stat_result | None:
-    """The same for one that holds every byte that was indexed, too."""
+    """Returns the same if, in addition, every byte is as indexed."""
     facts = _unchanged(item)
     try:
         whole = facts and read_file(item.path, item.size).content_hash == item.content_hash
@@ -264,7 +268,8 @@ def _read_again(item: File) -> os.stat_result | None:
 
 
 def _groups(files: Sequence[CopyFile], near: Near) -> Iterator[DuplicateGroup]:
-    """Around the best file of all, then around the best that is left, until none has a copy."""
+    """Form a group around the best file, then around the best of the rest, until none has a
+    copy."""
     by_content: dict[str, list[CopyFile]] = {}
     for file in sorted(files, key=sort_key):
         by_content.setdefault(file.item.content_hash, []).append(file)
@@ -298,7 +303,7 @@ def _group(members: Sequence[CopyFile], near: Near) -> DuplicateGroup:
 def _judged(
     file: CopyFile, kept: Sequence[CopyFile], members: Sequence[CopyFile], near: Near
 ) -> DuplicateFile:
-    """A file may go if one of those to keep is alike and lacks nothing of it."""
+    """Mark a file as deletable if a file to keep is alike and lacks nothing that it has."""
     alike = [(one, likeness) for one in kept if (likeness := _likeness(one, file, near))]
     if not alike:
         return _listed(file, IDENTICAL, why_before(file, members[1]))
@@ -335,7 +340,7 @@ def _likeness(one: CopyFile, other: CopyFile, near: Near) -> Likeness | None:
 
 
 def copy_files(store: Store, items: Sequence[File]) -> list[CopyFile]:
-    """What the order of files depends on, as far as the collection knows it."""
+    """Collect the facts that the order of files depends on, as far as the collection knows them."""
     pictures = [item.id for item in items if item.media_type == "image"]
     units = {u.file: u for u in store.passages.of_files(pictures) if u.media_type == "image"}
     numbers = [unit.id for unit in units.values()]
@@ -361,17 +366,17 @@ def copy_files(store: Store, items: Sequence[File]) -> list[CopyFile]:
 
 
 def sort_key(file: CopyFile) -> tuple[Any, ...]:
-    """Files in this order have the one to keep first."""
+    """Sorts the file to keep first."""
     return tuple(key(file) for key, _ in _ORDER)
 
 
 def why_before(kept: CopyFile, other: CopyFile) -> Text:
-    """What the file that comes first has before another."""
+    """Returns why the first file is better than the other."""
     return next(note(kept) for key, note in _ORDER if key(kept) != key(other))
 
 
 def loss(kept: CopyFile, other: CopyFile, likeness: Likeness) -> Text | None:
-    """What would be gone without `other`, though `kept` comes before it; None for nothing."""
+    """Returns what would be lost without `other`, although `kept` is better; None if nothing."""
     if likeness is IDENTICAL:
         return None
     if other.pixels > kept.pixels:
@@ -388,9 +393,9 @@ def loss(kept: CopyFile, other: CopyFile, likeness: Likeness) -> Text | None:
 
 
 def _better_kept(kept: CopyFile, other: CopyFile) -> Text | None:
-    """What the format of `other`, of as many pixels, keeps of the picture and that of `kept` may
-    not. Which of two was made from the other nobody can tell: it may be the older one, or the one
-    of more bytes. Where these disagree, neither may go."""
+    """Returns what the format of `other`, at the same number of pixels, preserves and that of
+    `kept` may not. Nobody can tell which of the two was made from the other: the original may be
+    the older one, or the one with more bytes. If these disagree, neither may go."""
     if other.format > kept.format:
         return _format(other)
     comparable = other.ending == kept.ending or other.format == kept.format != _LOSSLESS
@@ -400,7 +405,7 @@ def _better_kept(kept: CopyFile, other: CopyFile) -> Text | None:
 
 
 def has_copy_mark(path: str) -> bool:
-    """Whether a name says that the file is a copy: "copy of x.jpg", "x (1).jpg", "x - 副本.jpg"."""
+    """Whether a file name marks a copy: "copy of x.jpg", "x (1).jpg", "x - 副本.jpg"."""
     return _COPY_MARKS.search(os.path.splitext(os.path.basename(path))[0]) is not None
 
 
@@ -422,7 +427,7 @@ def _format(file: CopyFile) -> Text:
 
 _CAMERA = Text(en="camera data", zh="有相机信息")
 
-# Each with how it is said of the file that comes first. The path is different in any case.
+# Each with the words for the file that comes first. The path always differs.
 _ORDER: tuple[tuple[Callable[[CopyFile], Any], Callable[[CopyFile], Text]], ...] = (
     (
         lambda file: not file.annotated,

@@ -1,4 +1,4 @@
-"""The vectors of a query's parts: embedded once and remembered, or taken from the collection."""
+"""The vectors of a query's parts: embedded once and cached, or taken from the collection."""
 
 import hashlib
 import threading
@@ -77,8 +77,8 @@ class PartEmbedder:
         return EmbeddedPart(part, vector, text, report)
 
     def expect(self, texts: Iterable[str]) -> None:
-        """Embed texts that will be asked for soon, all at once: together each takes a quarter of
-        the time that it takes alone."""
+        """Embed texts that will be searched for soon, all at once: each then takes a quarter of the
+        time that it takes alone."""
         with self._mutex:
             fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
         if len(fresh) > 1:
@@ -112,8 +112,8 @@ class PartEmbedder:
 
 
 def _key(image: ImageSource | None) -> object:
-    """Identifies a picture as long as it stays the same; None if finding out would take longer than
-    embedding it."""
+    """Returns a key that identifies a picture while it is unchanged; None if computing it would
+    take longer than embedding."""
     if isinstance(image, bytes):
         return hashlib.sha256(image).digest()
     if isinstance(image, str | Path):

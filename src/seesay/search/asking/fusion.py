@@ -1,26 +1,27 @@
-"""Several rankings as one, by reciprocal-rank fusion (Cormack et al., SIGIR 2009).
+"""Fuses several rankings by reciprocal-rank fusion (Cormack et al., SIGIR 2009).
 
 A passage gets weight / (60 + rank) from every retriever that found it. Only ranks count, so cosines
 between texts, which are always higher than those between texts and pictures, cannot drown the
-pictures. Hits are shown by confidence, and pictures and texts that are about as likely in turn
-(`in_order`). With 91 photographs and 150 captions of others in one collection, their own captions
-found so many of the photographs among the first ten (seesay-mini, en / zh):
+pictures. Hits are shown by confidence, and pictures and texts of similar confidence alternate
+(`in_order`). In a collection of 91 photographs and 150 captions of other photographs, searches by
+their own captions found this share of the photographs among the first ten (seesay-mini, en / zh):
 
     searched among pictures alone             0.98 / 0.88
     by confidence to the last percent         0.91 / 0.64  (0.04 / 0.20 of the answers no picture)
     in turn where less than 20 lie between    0.93 / 0.73  (0.01 / 0.08; texts gain 0.01 / 0.03)
 
-Taking the mean of each modality off all vectors (GR-CLIP, arXiv 2507.19054) is the other way to let
-texts and pictures meet. Where they meet by rank it brings nothing, and within one modality it costs
-recall: R@10 among 1,000 photographs goes from 0.637 to 0.632 (en) and from 0.495 to 0.488 (zh).
+Subtracting the mean of each modality from its vectors (GR-CLIP, arXiv 2507.19054) is the other way
+to make texts and pictures comparable. With fusion by rank it gains nothing, and within one modality
+it costs recall: R@10 among 1,000 photographs goes from 0.637 to 0.632 (en) and from 0.495 to 0.488
+(zh).
 
-All retrievers find a picture with captions: by what it shows, by the meaning of the captions, and
-by their words. It counts with a weighted mean of the retrievers, not their sum: every picture is
-somewhere in the ranking of pictures, so with a sum whatever has a caption would come before all
-that has none. Its confidence is weighed in the same way. The shares were chosen on 1,000
-photographs (seesay-mini), some with a caption in each language, asked with other captions of
-theirs: the right one was among the first ten so often (en / zh; first and last line as
-`python benchmarks/captions.py` prints them):
+All retrievers find a picture with captions: by its content, by the meaning of its captions, and by
+their words. Its score is a weighted mean over the retrievers, not their sum: every picture is
+somewhere in the picture ranking, so with a sum every picture with a caption would come before every
+picture without. Its confidence is weighted in the same way. The shares were chosen on 1,000
+photographs (seesay-mini), some with a caption in each language, searched by other captions of the
+same photographs. The share of searches with the right photograph among the first ten (en / zh;
+`python benchmarks/captions.py` prints the first and last lines):
 
                                half have captions              a tenth has
                                of those       of the others    of those       of the others
@@ -49,17 +50,19 @@ METHOD = Text(
 )
 
 _SHARES: Mapping[RetrieverName, float] = {"image": 0.45, "text": 0.54, "keyword": 0.1}
-"""What each retriever counts for in a picture with captions; 1 in any other. The first two are just
-enough that one which is first in both comes before all that has no caption."""
-# Confidences of a picture and of a text that differ by less do not tell which of them fits better.
+"""The weight of each retriever for a picture with captions; 1 for any other passage. The first two
+are just large enough to put a picture that is first in both before all pictures without
+captions."""
+# If the confidences of a picture and a text differ by less than this, they do not tell which fits
+# better.
 _CLOSE = 20
 
 Captioned = Int[np.ndarray, " captioned"]
 
 
 def captioned_among(rankings: Sequence[Ranking], store: Store, space: int) -> Captioned:
-    """The pictures with captions among what was found; none unless both pictures and texts were
-    searched by vectors, since one has nothing to be weighed against."""
+    """Returns the pictures with captions among the passages found; none unless both pictures and
+    texts were searched by vectors, since the weights need both."""
     found = {one.retriever: one.units.tolist() for one in rankings}
     if not {"image", "text"} <= found.keys() or store.annotations.is_empty():
         return np.empty(0, np.int64)
@@ -69,8 +72,9 @@ def captioned_among(rankings: Sequence[Ranking], store: Store, space: int) -> Ca
 def fuse(
     rankings: Sequence[Ranking], captioned: Captioned
 ) -> tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
-    """Passages with their fused scores, the best first; equal ones in the order of the rankings.
-    Captions are ranked among captions: longer texts about the same are no rivals of pictures."""
+    """Returns passages with their fused scores, best first; ties keep the order of the rankings.
+    Captions are ranked only among captions: longer texts on the same subject do not compete with
+    pictures."""
     if not any(len(one.units) for one in rankings):
         return np.empty(0, np.int64), np.empty(0)
     points = [one.points.copy() for one in rankings]
@@ -91,10 +95,10 @@ def fuse(
 def fused_confidences(
     units: Int[np.ndarray, " found"], rankings: Sequence[Ranking], captioned: Captioned
 ) -> Float[np.ndarray, " found"]:
-    """For each passage the highest confidence that a retriever has in it, in whole percents as they
-    are shown. For a picture with captions, what it shows and what they say are weighed against each
-    other first; if both together do not fit, the captions make it no more likely than the picture
-    alone is. Captions that hold every word count as such."""
+    """Returns the highest confidence of any retriever for each passage, in whole percent as shown.
+    For a picture with captions, the confidences of the picture and of the captions are averaged
+    first; if the average is too low for a match, captions cannot raise the confidence above that of
+    the picture alone. Captions that contain every word count as keyword matches."""
     by_retriever: dict[RetrieverName, np.ndarray] = {}
     order = np.argsort(units)
     for one in rankings:
@@ -114,12 +118,12 @@ def fused_confidences(
 def in_order(
     confidences: Float[np.ndarray, " found"], pictures: Bool[np.ndarray, " found"] | None
 ) -> tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
-    """The order in which hits are shown, and the confidences to show, from the best to the worst.
+    """Returns the order in which to show hits, best first, and the confidences to show.
 
-    The hits come in their fused order, which says more about likely hits of one kind than their
-    confidence does, so these stay in it; the others are sorted by confidence. Pictures and texts
-    that are about as likely come in turn (`pictures` is None where all hits are of one kind). Where
-    a lower hit has the higher confidence, the hits in between get their mean (isotonic regression).
+    Likely hits of one kind keep their fused order, which says more about them than their confidence
+    does; unlikely hits are sorted by confidence. Pictures and texts of similar confidence alternate
+    (`pictures` is None if all hits are of one kind). Where a lower hit has a higher confidence, the
+    hits in between get the mean (isotonic regression).
     """
     values = np.array(confidences, float)
     likely, unlikely = np.flatnonzero(values >= THRESHOLD), np.flatnonzero(values < THRESHOLD)
@@ -139,8 +143,8 @@ def _in_turn(
     texts: Int[np.ndarray, " texts"],
     values: Float[np.ndarray, " found"],
 ) -> Int[np.ndarray, " both"]:
-    """The rows of both kinds, each kind in its order: in turn while their confidences are close,
-    the surer one first where they are not."""
+    """Merge the rows of both kinds, keeping the order within each: alternate while their
+    confidences are close, else the more confident one first."""
     levels = _falling(values[pictures]).tolist(), _falling(values[texts]).tolist()
     rows = pictures.tolist(), texts.tolist()
     merged, at, last = list[int](), [0, 0], None
@@ -154,7 +158,7 @@ def _in_turn(
 
 
 def _falling(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """The nearest values that never rise (pool adjacent violators)."""
+    """Returns the closest non-increasing values (pool adjacent violators)."""
     means: list[float] = []
     counts: list[int] = []
     for value in values.tolist():

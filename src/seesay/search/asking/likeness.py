@@ -1,10 +1,9 @@
-"""Which pictures show the same: made smaller, saved again, or turned by EXIF.
+"""Finds pictures that show the same thing: made smaller, saved again, or rotated by EXIF.
 
-Pixels decide, and no model. With seesay-mini a copy of half the size has a cosine of anything from
-0.29 on, and two different photographs reach 0.97 (benchmarks/duplicates.py), so that no threshold
-of a cosine tells copies from other photographs of the same scene. The means of small blocks do:
-they hardly change when a picture is made smaller or compressed, and change at once where something
-in it moves.
+Pixels decide, not a model. With seesay-mini a copy of half the size may have a cosine as low as
+0.29, and two different photographs reach 0.97 (benchmarks/duplicates.py), so no cosine threshold
+tells copies from other photographs of the same scene. The means of small blocks do: they hardly
+change when a picture is made smaller or compressed, and change at once where something in it moves.
 """
 
 import io
@@ -27,23 +26,22 @@ from seesay.search.indexing.options import default_workers
 from seesay.text import Text
 
 THRESHOLD = 0.98
-"""Similarity from which on two pictures are copies. Over 1,000 photographs the copies had 0.985 and
-more, two different photographs 0.87 at most, and a shift by one pixel of 224 left 0.987 at most
-and 0.95 usually."""
+"""Pictures at least this similar are copies. Among 1,000 photographs copies had at least 0.985,
+different photographs at most 0.87, and a shift by one pixel of 224 at most 0.987, usually 0.95."""
 
-_CORRELATION = 0.98  # of fingerprints: copies had 0.9968 and more
-_FLAT = 16.0  # norm of a fingerprint that is one grey, up to noise
+_CORRELATION = 0.98  # of fingerprints: copies had at least 0.9968
+_FLAT = 16.0  # norm of a uniformly grey fingerprint, up to noise
 _TOGETHER = 10_000  # fingerprints that are all compared with each other
 _PER_CENTRE = 5_000
 _BLOCK_ROWS = 512
-_MOST = 12  # candidates of a picture: thousands of screenshots may look alike
+_MOST = 12  # candidates per picture: thousands of screenshots may look alike
 _SIDE = 512  # pixels, of the thumbnails that are compared
 _BLOCK = 16  # pixels
-_LEAST_BLOCKS = 6  # along the shorter side, where there are pixels enough
-_COLOURS = 8 / 255  # copies had 5.4 / 255 at most, a saturation changed by 0.4 usually 16 / 255
+_LEAST_BLOCKS = 6  # along the shorter side, if there are enough pixels
+_COLOURS = 8 / 255  # copies: at most 5.4 / 255; a saturation changed by 0.4: usually 16 / 255
 
 ThumbnailOf = Callable[[int, int], bytes]
-"""Unit, longest side -> a picture; raises SeesayError where the file is not what was indexed."""
+"""(unit, longest side) -> a picture; raises SeesayError if the file is not the indexed one."""
 Pair = tuple[int, int]
 
 
@@ -62,7 +60,7 @@ IDENTICAL = Likeness(similarity=1.0, same_colours=True)
 
 @dataclass(frozen=True, kw_only=True)
 class FoldedHit:
-    """A hit with those after it that show the same picture."""
+    """A hit with the later hits that show the same picture."""
 
     hit: Hit
     copies: tuple[Hit, ...] = ()
@@ -70,7 +68,7 @@ class FoldedHit:
 
     @property
     def count(self) -> int:
-        """How many files show the same, this one aside."""
+        """The number of other files that show the same picture."""
         others = (self.hit, *self.copies)
         return len(self.copies) + sum(len(hit.duplicates) for hit in others)
 
@@ -78,8 +76,8 @@ class FoldedHit:
 def likenesses(
     store: Store, thumbnail: ThumbnailOf, pairs: Sequence[Pair], threshold: float = THRESHOLD
 ) -> dict[Pair, Likeness]:
-    """Those of these pairs of pictures, by their units, that are at least so similar. Photographs
-    of which a camera says that they were taken at different times are no copies, however alike."""
+    """Returns the pairs of pictures, given by their units, that are at least this similar.
+    Photographs that their cameras date at different times are not copies, however similar."""
     taken = {
         unit: known.get(DATE_KEY)
         for unit, known in own_metadata(store, {u for pair in pairs for u in pair}).items()
@@ -92,10 +90,10 @@ def likenesses(
 
 
 def fold(store: Store, thumbnail: ThumbnailOf, hits: Sequence[Hit]) -> list[FoldedHit]:
-    """The hits in their order, each picture once. A copy is one of the hit that stands for it, not
-    of another copy, so that no chain of likenesses leads to a picture that differs.
+    """Returns the hits in order, each picture once. A copy must resemble the hit shown for it, not
+    another copy, so no chain of similar pictures reaches one that differs.
 
-    Fingerprints tell in microseconds that two pictures differ; only those that may be the same are
+    Fingerprints tell in microseconds that two pictures differ; only the remaining pairs are
     compared, by thumbnails."""
     pairs = candidates_among(store, [hit.unit for hit in hits if hit.kind == "image"])
     alike = {frozenset(pair) for pair in likenesses(store, thumbnail, pairs)} if pairs else set()
@@ -111,8 +109,8 @@ def fold(store: Store, thumbnail: ThumbnailOf, hits: Sequence[Hit]) -> list[Fold
 
 
 def candidates(pixels: UInt8[np.ndarray, "rows levels"]) -> list[Pair]:
-    """Pairs of rows whose fingerprints are so much alike that the pictures may be. At most _MOST
-    for each row, the best."""
+    """Returns pairs of rows whose fingerprints are so similar that the pictures may be copies: at
+    most the best _MOST per row."""
     vectors = pixels.astype(np.float32)
     vectors -= vectors.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -126,8 +124,8 @@ def candidates(pixels: UInt8[np.ndarray, "rows levels"]) -> list[Pair]:
 
 
 def candidates_among(store: Store, units: Sequence[int]) -> list[Pair]:
-    """The same of these units, those that have a fingerprint; of a pair the first is named first
-    in `units`."""
+    """Returns the same for those units that have a fingerprint; the first of a pair comes first in
+    `units`."""
     prints = store.fingerprints.of_passages(units)
     known = [unit for unit in dict.fromkeys(units) if unit in prints]
     if len(known) < 2:
@@ -137,14 +135,14 @@ def candidates_among(store: Store, units: Sequence[int]) -> list[Pair]:
 
 
 def own_metadata(store: Store, units: Iterable[int]) -> dict[int, Metadata]:
-    """What the files of these units say themselves, whatever tables say of them."""
+    """Returns the metadata from the files of these units themselves, without annotations."""
     units = list(units)
     own, known = store.annotations.own(units), store.metadata.get(units)
     return {n: own[n].metadata_of(known[n]) if n in own else known[n] for n in units}
 
 
 def compared(one: Image.Image, other: Image.Image) -> Likeness | None:
-    """How alike two upright pictures are at the size of the smaller; None where their shapes
+    """Compare two upright pictures at the size of the smaller; returns None if their shapes
     differ."""
     width, height = min(one.size, other.size, key=lambda size: size[0] * size[1])
     if any(abs(p.width * height - p.height * width) > 2 * max(p.size) for p in (one, other)):
@@ -172,12 +170,13 @@ def _compared(picture: Callable[[int], Image.Image], pair: Pair) -> Likeness | N
     try:
         one, other = map(picture, pair)
     except SeesayError:
-        return None  # a file is gone, or is not what was indexed
+        return None  # a file is gone, or is not the indexed one
     return compared(one, other)
 
 
 def _picture(store: Store, thumbnail: ThumbnailOf, unit: int) -> Image.Image:
-    """Of the unit, or where its file has gone or changed, of another file of the same content."""
+    """Returns the unit's picture, or if its file is gone or changed, that of another file with the
+    same content."""
     try:
         made = thumbnail(unit, _SIDE)
     except SeesayError:
@@ -210,8 +209,8 @@ def _differ(one: object, other: object) -> bool:
 
 
 def _cells(vectors: Float32[np.ndarray, "rows levels"]) -> Iterator[Int[np.ndarray, " some"]]:
-    """Rows to compare with each other: all, or, of many, those around the same centre. Each row is
-    with the two centres nearest to it, so that what is nearly equal meets somewhere."""
+    """Yield rows to compare with each other: all, or if there are many, those around the same
+    centre. Each row belongs to its two nearest centres, so nearly equal rows meet somewhere."""
     count = len(vectors)
     if count <= _TOGETHER:
         yield np.arange(count)
@@ -231,12 +230,13 @@ def _cells(vectors: Float32[np.ndarray, "rows levels"]) -> Iterator[Int[np.ndarr
 def _alike(
     vectors: Float32[np.ndarray, "rows levels"],
 ) -> Iterator[tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]]:
-    """Pairs of rows of a cell, a block of rows at a time; the first of a pair is the smaller."""
+    """Yield pairs of rows of a cell, a block of rows at a time; the first of a pair is the
+    smaller."""
     for start in range(0, len(vectors), _BLOCK_ROWS):
         scores = vectors[start : start + _BLOCK_ROWS] @ vectors[start:].T
         left, right = np.nonzero(np.triu(scores, 1) >= _CORRELATION)
         order = np.lexsort((-scores[left, right], left))
         left, right = left[order], right[order]
-        first = np.searchsorted(left, left)  # where those of the same row begin
+        first = np.searchsorted(left, left)  # where the pairs of the same row begin
         use = np.arange(len(left)) - first < _MOST
         yield start + left[use], start + right[use]

@@ -1,4 +1,4 @@
-"""A query: words and pictures wanted and unwanted, a filter, and which of the hits to show."""
+"""A query: wanted and unwanted words and pictures, a filter, and which hits to show."""
 
 import inspect
 import math
@@ -31,15 +31,15 @@ Searching = TypeVar("Searching", bound=Callable[..., Any])
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
-    """One thing that is wanted, or with a weight below zero unwanted: a text, a picture, or a
-    passage of the collection by its number."""
+    """One wanted thing, or with a negative weight an unwanted one: a text, a picture, or a passage
+    of the collection by its number."""
 
     text: str | None = None
     image: ImageSource | None = None
     unit: int | None = None
     weight: float = 1.0
     phrases: tuple[str, ...] = ()
-    """What of the text is in quotes: keywords have to match it word for word."""
+    """The quoted parts of the text: keywords must match them word for word."""
 
     def __post_init__(self) -> None:
         given = sum(one is not None for one in (self.text, self.image, self.unit))
@@ -57,24 +57,24 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Query:
-    """What is searched for. `Query.of` makes one of words, pictures and a filter. `count` hits
-    after the first `offset` are shown."""
+    """A search request. `Query.of` builds one from words, pictures and a filter. Shows `count` hits
+    after the first `offset`."""
 
     parts: tuple[Part, ...] = ()
     like: tuple[Example, ...] = ()
-    """More of these is wanted; they are not among the hits themselves."""
+    """Find more like these; they are not among the hits themselves."""
     unlike: tuple[Example, ...] = ()
-    """What is like these goes down; they are not among the hits either."""
+    """Rank passages like these lower; they are not among the hits either."""
     filter: Filter | None = None
     count: int = 20
     offset: int = 0
     min_confidence: float | None = None
-    """Hits below it are left out (0-100)."""
+    """Leave out hits below this confidence (0-100)."""
     lanes: tuple[RetrieverName, ...] | None = None
     """Search only by pictures ("image"), by the meaning of texts ("text") or by keywords; None for
     all of them."""
     period: Period | None = None
-    """A time named in the words: used where the collection has pictures taken then."""
+    """A time named in the words: used if the collection has pictures taken then."""
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.offset < 0 or self.offset + self.count > MOST_HITS:
@@ -135,16 +135,16 @@ class Query:
         lanes: Sequence[RetrieverName] | None = None,
         today: date | None = None,
     ) -> "Query":
-        """A query as people ask it.
+        """Build a query from what people type and choose.
 
-        `words` may name a time and what is unwanted, and hold quotes and weights; see `words`.
-        `images` are wanted as much as the words, `without` is unwanted. `like` asks for more of the
-        same, `unlike` for less of it: numbers of passages, files of the collection, or any
-        pictures. None of them is among the hits, and unless there are words or `images` too,
-        pictures find pictures and texts find texts. `where`, `folders`, `since`, `until` and
-        `media` are those of `make_filter`. `today` is what "last year" counts from.
+        `words` may name a time and unwanted things, and contain quotes and weights; see `words`.
+        `images` count as much as the words; `without` is unwanted. `like` asks for more of the
+        same, `unlike` for less: passage numbers, files of the collection, or any pictures. None of
+        these are among the hits, and unless there are words or `images` too, pictures find pictures
+        and texts find texts. For `where`, `folders`, `since`, `until` and `media` see
+        `make_filter`. `today` is the day that "last year" is relative to.
 
-        Raises ConfigError if nothing is asked for, and for conditions that cannot be read.
+        Raises ConfigError for an empty query, and for conditions that cannot be parsed.
         """
         words = visible(words).strip()
         pictures = cast(list[ImageSource], several_images(images))
@@ -166,8 +166,8 @@ class Query:
         )
 
     def among(self, store: Store) -> "Query":
-        """The query with `like` and `unlike` as parts, now that it is known what the collection
-        holds of them."""
+        """Returns the query with `like` and `unlike` turned into parts, looked up in this
+        collection."""
         wanted = tuple(_parts_like(self.like, store))
         unwanted = tuple(_parts_like(self.unlike, store, NEGATIVE_WEIGHT))
         lanes = self.lanes
@@ -180,7 +180,7 @@ class Query:
 
 
 class QueryArguments(TypedDict, total=False):
-    """The arguments of `Query.of` but for the words."""
+    """The arguments of `Query.of` except the words."""
 
     images: ImageSource | Sequence[ImageSource]
     without: str | Sequence[str]
@@ -199,7 +199,7 @@ class QueryArguments(TypedDict, total=False):
 
 
 def spelled_out(search: Searching) -> Searching:
-    """Lets help show each argument of `Query.of` where a function takes them as `**asked`."""
+    """Make `help` show each argument of `Query.of` for a function that takes them as `**asked`."""
     own = inspect.signature(search)
     named = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
     asked = inspect.signature(Query.of).parameters.values()
@@ -214,7 +214,8 @@ def _examples(given: Example | Sequence[Example]) -> tuple[Example, ...]:
 
 
 def _parts_like(examples: Sequence[Example], store: Store, weight: float = 1.0) -> Iterator[Part]:
-    """A file of the collection is all of its passages; what else is no number is a picture."""
+    """A file of the collection stands for all its passages; anything else that is not a number is a
+    picture."""
     for example in examples:
         if isinstance(example, int):
             yield Part(unit=example, weight=weight)
@@ -229,18 +230,19 @@ def _parts_like(examples: Sequence[Example], store: Store, weight: float = 1.0) 
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """What a query looks for, and among what, once its time is known to be one of the collection's.
+    """What a query searches for, and among which passages, after its time is checked against the
+    collection.
 
-    A time in the words is a guess at what is meant, so it is softer than a filter. Texts without a
-    date are judged by their words; and if no picture of that time is left, the words are searched
-    for as they are, with a note.
+    A time in the words is only a guess, so it is softer than a filter. Texts without a date are
+    judged by their words; and if there is no picture of that time, the search uses the words as
+    they are and adds a note.
     """
 
     parts: tuple[Part, ...]
-    """What vectors are compared with: without the words of a time that is used."""
+    """The parts compared with vectors, without the words of a time that is used."""
     filter: Filter | None
     listed: Filter | None
-    """What is listed if nothing but a filter or a time is asked for."""
+    """The passages to list if the query is only a filter or a time."""
     notes: tuple[Text, ...] = ()
 
     @classmethod

@@ -22,32 +22,32 @@ class RetrieverRank:
     """Where one retriever ranked a hit."""
 
     lane: RetrieverName
-    """"text" and "keyword" of a picture are about its captions."""
+    """For a picture, "text" and "keyword" refer to its captions."""
     rank: int
-    """From 1."""
+    """Starts at 1."""
     score: float
     """Cosine with the query; BM25 for keywords (higher is better, without a scale)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """A passage that was found."""
+    """A passage found by a search."""
 
     unit: int
     item: int
     path: str
     kind: str
-    """What it is: "image", "page", "moment" or "text"."""
+    """"image", "page", "moment" or "text"."""
     locator: Place
     text: str | None
-    """Its text; of a picture the captions, one a line."""
+    """The text; for a picture its captions, one per line."""
     score: float
-    """The sum of its weighted reciprocal ranks: the order of likely hits."""
+    """The sum of weighted reciprocal ranks; orders likely hits."""
     confidence: float
-    """0-100: how likely this is what was asked for, rather than the nearest of what is there."""
+    """0-100: how likely the hit matches the query, rather than just being the nearest."""
     lanes: tuple[RetrieverRank, ...]
     duplicates: tuple[str, ...] = ()
-    """Paths of files with the same content, which are left out of the list."""
+    """Paths of files with the same content, not listed as hits of their own."""
     metadata: Mapping[str, Value | tuple[Value, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -69,7 +69,7 @@ class Comparison:
     best: float
     """How many spreads above `null` the best hit lies."""
     share: float
-    """The share of its passages that is expected to match (0 to 1)."""
+    """The share of the retriever's passages expected to match (0 to 1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,18 +83,18 @@ class RetrieverReport:
     """How vectors were searched; None for keywords."""
     comparison: Comparison | None = None
     expression: str | None = None
-    """What the keyword index was asked."""
+    """The query sent to the keyword index."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartReport:
-    """A part of the query as it was searched for."""
+    """A part of the query as it was used."""
 
     kind: Literal["text", "image", "unit"]
     shown: str
     weight: float
     windows: int = 1
-    """Into how many windows of the model's context a long text was divided."""
+    """The number of context windows that a long text was split into."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +104,9 @@ class Explain:
     parts: tuple[PartReport, ...]
     lanes: tuple[RetrieverReport, ...]
     notes: tuple[Text, ...]
-    """What people should know, such as a time that was understood."""
+    """Notes for the user, such as how a time was understood."""
     filter: str
-    """The filter in use, as text; empty without one."""
+    """The filter in use, as text; empty if there is none."""
     threshold: float
     """Confidence below which the best hit counts as no good match."""
     fusion: str
@@ -119,7 +119,7 @@ class Results:
 
     hits: tuple[Hit, ...]
     no_good_match: bool
-    """Whether nothing in the collection fits: the hits are only the nearest there are."""
+    """Whether nothing in the collection matches, so that the hits are only the nearest."""
     query: Query
     """As it was understood."""
     explain: Explain
@@ -133,7 +133,7 @@ class Results:
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """Passages in the order in which they are shown."""
+    """Passages in display order."""
 
     units: Int[np.ndarray, " found"]
     scores: Float[np.ndarray, " found"]
@@ -141,22 +141,22 @@ class Ranked:
     places: Mapping[RetrieverName, tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]] = field(
         default_factory=dict
     )
-    """What each retriever found, with its scores, the best first."""
+    """The passages and scores of each retriever, best first."""
 
 
 _SLACK = 3
 
 
 def make_hits(store: Store, ranked: Ranked, page: slice) -> list[Hit]:
-    """The hits of one page of a ranking in which copies are folded into the first of them. Passages
-    that have been removed since are left out."""
+    """Returns the hits of one page, folding copies into the first of them and leaving out passages
+    that have been removed since."""
     looked_at = page.stop + _SLACK
     with store.database.snapshot():
         while True:
             units = {unit.id: unit for unit in store.passages.get(ranked.units[:looked_at])}
             items = {i.id: i for i in store.files.get({u.file for u in units.values()})}
             folded = _fold(units, items, ranked.units[:looked_at].tolist())
-            # Copies of a hit come right after it: with one more hit, those of the last are there.
+            # Copies of a hit come right after it: one more hit completes those of the last.
             if len(folded) > page.stop or looked_at >= len(ranked.units):
                 break
             looked_at *= 2
@@ -192,7 +192,7 @@ def make_hits(store: Store, ranked: Ranked, page: slice) -> list[Hit]:
 def _fold(
     units: Mapping[int, Passage], items: Mapping[int, File], order: Sequence[int]
 ) -> list[tuple[int, list[str]]]:
-    """Passages with the paths of their copies; the same place in the same content is a copy."""
+    """Returns passages with the paths of their copies: the same place in the same content."""
     folded: dict[tuple[str, int], tuple[int, list[str]]] = {}
     for number in order:
         unit = units.get(number)

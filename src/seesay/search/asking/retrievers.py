@@ -25,25 +25,25 @@ from seesay.text import Language, detect_language
 K = 60
 """Of reciprocal-rank fusion."""
 LITERAL = 90.0
-"""Confidence of a text that holds every word: it is what was typed, perhaps not what was meant."""
+"""Confidence of a text with every word: it matches what was typed, perhaps not what was meant."""
 _SOME_WORDS = 0.25  # weight of texts that hold only some of the words
-_SAMPLE = 2000  # vectors that stand for all of one modality
-_DRIFT = 0.1  # of the vectors: as many changes call for a new sample
-_PICTURES = 256  # are compared with each other to calibrate searches by picture
+_SAMPLE = 2000  # sampled vectors of one modality
+_DRIFT = 0.1  # share of changed vectors that calls for a new sample
+_PICTURES = 256  # compared with each other to calibrate searches by picture
 
 Vectors = Float32[np.ndarray, "rows embed"]
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """What one retriever found, the best first."""
+    """The passages that one retriever found, best first."""
 
     retriever: RetrieverName
     units: Int[np.ndarray, " found"]
     scores: Float[np.ndarray, " found"]
     confidences: Float[np.ndarray, " found"]
     points: Float[np.ndarray, " found"]
-    """What each counts for in the fusion: weight / (K + rank)."""
+    """The points of each passage in the fusion: weight / (K + rank)."""
     report: RetrieverReport
 
 
@@ -53,7 +53,7 @@ def reciprocal_ranks(count: int) -> Float[np.ndarray, " ranks"]:
 
 @dataclass(eq=False)
 class _Measured:
-    """A sample of the vectors of one modality, and what has been measured with it so far."""
+    """A sample of the vectors of one modality, and the calibrations measured with it so far."""
 
     sample: Sample
     calibrations: dict[Language, Calibration] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class _Measured:
 
 
 class VectorRetrievers:
-    """The retrievers by vectors of one embedding space. Any number of threads may use them."""
+    """The vector retrievers of one embedding space. Any number of threads may use them."""
 
     def __init__(self, store: Store, space: EmbeddingSpace, backgrounds: Backgrounds) -> None:
         self.store = store
@@ -84,8 +84,8 @@ class VectorRetrievers:
         *,
         worded: Sequence[int] | Int[np.ndarray, " worded"] = (),
     ) -> Ranking | None:
-        """The nearest `count` passages; None if there are no vectors of this modality. `worded` are
-        those that hold words of the query."""
+        """Returns the nearest `count` passages; None if this modality has no vectors. `worded` are
+        the passages that contain words of the query."""
         sample = self._measure(modality).sample.vectors
         if not len(sample):
             return None
@@ -113,8 +113,8 @@ class VectorRetrievers:
     def confidence(
         self, modality: Modality, text: str | None, vector: Float32[np.ndarray, " embed"]
     ) -> Confidence:
-        """How likely passages of this modality are what a text, or with None a picture, asks for.
-        There must be vectors of the modality."""
+        """Returns how likely passages of this modality match a text, or a picture if `text` is
+        None. The modality must have vectors."""
         measured = self._measure(modality)
         if text is None:
             if measured.picture_null is None:
@@ -136,8 +136,8 @@ class VectorRetrievers:
             index.close()
 
     def _measure(self, modality: Modality) -> _Measured:
-        """The same sample until the vectors have changed by a tenth. They are counted only after a
-        change: counting takes longer than most searches."""
+        """Returns the same sample until a tenth of the vectors has changed. Vectors are counted
+        only after a change: counting takes longer than most searches."""
         position = self.store.ledger.position()
         counted, size = self._counted.get(modality, (START, 0))
         if counted != position:
@@ -151,8 +151,8 @@ class VectorRetrievers:
             return measured
 
     def _draw(self, modality: Modality, size: int) -> Vectors:
-        """A sample that has nothing to do with the order of the numbers, the same each time:
-        numbers are multiplied by a large odd one, modulo 2^32."""
+        """Draw a sample that does not depend on the order of the passage numbers and is the same
+        each time: multiplies them by a large odd number, modulo 2^32."""
         rows = self.store.database.rows(
             "SELECT unit FROM vectors WHERE space = ? AND modality = ?"
             " AND (unit * 2654435761) % 4294967296 <= ? LIMIT ?",
@@ -166,10 +166,10 @@ class VectorRetrievers:
 def rank_by_keywords(
     store: Store, parts: Sequence[Part], count: int, filter: Filter | None
 ) -> Ranking | None:
-    """Texts that hold the words of the query, those with all of them first. None if the query has
-    no words, or the collection no texts."""
+    """Returns texts that contain words of the query, those with all words first. None if the query
+    has no words or the collection has no texts."""
     if store.keywords.is_empty():
-        return None  # and jieba need not be loaded
+        return None  # without loading jieba
     wanted = [part for part in parts if part.text and part.weight > 0]
     text = " ".join(str(part.text) for part in wanted)
     phrases = [phrase for part in wanted for phrase in part.phrases]
@@ -198,11 +198,11 @@ def rank_by_keywords(
 def _combined(
     directions: Sequence[Float32[np.ndarray, " embed"]], weights: Sequence[float], sample: Vectors
 ) -> Float32[np.ndarray, " embed"]:
-    """One direction for all parts of a query; one part alone stays as it is.
+    """Combine all parts of a query into one direction; a single part stays as it is.
 
     The score is the weighted sum of the parts' scores, each divided by the spread that it has in
     the sample: pictures lie closer to each other than texts to pictures, and would otherwise decide
-    alone. Such a sum is again the score of one vector, so an index is searched once.
+    alone. Such a sum is the score of a single vector, so each index is searched only once.
     """
     if len(directions) == 1 and weights[0] > 0:
         return directions[0]
@@ -210,7 +210,7 @@ def _combined(
     for direction, weight in zip(directions, weights, strict=True):
         spread = float(np.einsum("ij,j->i", sample, direction).std()) if len(sample) > 1 else 1.0
         total += weight * direction / max(spread, 1e-6)
-    if float(np.linalg.norm(total)) < 1e-6:  # the same thing wanted and unwanted
+    if float(np.linalg.norm(total)) < 1e-6:  # the same thing is both wanted and unwanted
         return directions[0]
     return total
 
@@ -221,8 +221,8 @@ def _of_all(
     vectors: Vectors,
     worded: Bool[np.ndarray, " rows"],
 ) -> Float32[np.ndarray, " rows"]:
-    """Every wanted part has to be there and none of the unwanted ones: the least confidence of the
-    wanted ones, times the probability that each unwanted one is absent."""
+    """Require every wanted part and no unwanted one: the lowest confidence of the wanted parts,
+    times the probability that each unwanted part is absent."""
     total = np.full(len(vectors), 100.0, np.float32)
     for confidence, weight in zip(confidences, weights, strict=True):
         one = confidence(vectors, worded)

@@ -1,4 +1,4 @@
-"""Searches a collection: every retriever by itself, then all rankings as one."""
+"""Searches a collection: runs every retriever, then fuses their rankings."""
 
 import threading
 import time
@@ -22,9 +22,9 @@ from seesay.search.catalog.store import Store
 from seesay.search.filtering import as_text, check_filter
 from seesay.text import Text
 
-_DEPTH = 500  # passages that each retriever names: pages of the first 400 hits are cut from these
+_DEPTH = 500  # passages per retriever: enough for pages within the first 400 hits
 _SHALLOW = 400
-_FIRST_PAGE, _FIRST_HITS = 100, 25  # enough passages for as many hits, copies among them
+_FIRST_PAGE, _FIRST_HITS = 100, 25  # enough passages for this many hits, including copies
 
 
 class Searcher:
@@ -41,8 +41,8 @@ class Searcher:
     def search(self, asked: Query) -> Results:
         """Answers a query.
 
-        Raises CollectionError for an empty collection, one of another model and a filter on
-        something that no passage has; ImageError for a picture that cannot be read.
+        Raises CollectionError for an empty collection, a collection of another model, or a filter
+        on a field that no passage has; ImageError for a picture that cannot be read.
         """
         start = time.perf_counter()
         retrievers = self._current()
@@ -55,7 +55,7 @@ class Searcher:
         scope = Scope.of(query, types.keys(), self._store.database)
         parts = [self._embedder.embed(part, retrievers.space) for part in scope.parts]
         page = slice(query.offset, query.offset + query.count)
-        with self._store.database.snapshot():  # one state of the collection, opened once
+        with self._store.database.snapshot():  # one snapshot of the collection
             rankings = self._rankings(query, scope, parts, retrievers, page.stop + len(leave_out))
             ranked = self._ranked(rankings, retrievers.space.id, None if parts else scope.listed)
             keep = ~np.isin(ranked.units, np.asarray(leave_out, np.int64))
@@ -106,15 +106,16 @@ class Searcher:
         retrievers: VectorRetrievers,
         last: int,
     ) -> list[Ranking]:
-        """The rankings that hits up to the last one are taken from."""
+        """Returns the rankings needed for hits up to `last`."""
         names = query.lanes or RETRIEVERS
         depth = _DEPTH if last <= _SHALLOW else MOST_HITS
         rankings: dict[RetrieverName, Ranking | None] = {}
         if "keyword" in names:
             rankings["keyword"] = rank_by_keywords(self._store, query.parts, depth, scope.filter)
         keywords = rankings.get("keyword")
-        # A passage is in one ranking by vectors unless it has captions. So if no keyword is found,
-        # the depth changes nothing of the order, and five times as deep takes five times as long.
+        # A passage is in one ranking by vectors unless it has captions. So if keywords find
+        # nothing, the depth does not change the order, and five times the depth takes five times as
+        # long.
         single = self._store.annotations.is_empty() and not (keywords and len(keywords.units))
         if last <= _FIRST_HITS and single:
             depth = _FIRST_PAGE
@@ -125,8 +126,8 @@ class Searcher:
         return [found for name in names if (found := rankings.get(name)) is not None]
 
     def _ranked(self, rankings: Sequence[Ranking], space: int, listed: Filter | None) -> Ranked:
-        """All rankings as one. With `listed`, everything that this filter takes comes first, and
-        after it what holds every word."""
+        """Fuse all rankings. With `listed`, everything that this filter accepts comes first, then
+        the passages with every word."""
         captioned = captioned_among(rankings, self._store, space)
         units, scores = fuse(rankings, captioned)
         confidences = fused_confidences(units, rankings, captioned)
@@ -144,7 +145,7 @@ class Searcher:
         return Ranked(units[order], scores[order], confidences, places)
 
     def _current(self) -> VectorRetrievers:
-        """The retrievers of the embedding space in use."""
+        """Returns the retrievers of the embedding space in use."""
         space = self._store.spaces.active() or next(iter(self._store.spaces.all()), None)
         embedder = self._embedder.embedder
         if space is None:
@@ -177,7 +178,7 @@ class Searcher:
 
 
 def _notes(query: Query, rankings: Sequence[Ranking]) -> tuple[Text, ...]:
-    """Indexes that cannot be used, each once; and Chinese keywords without a segmenter."""
+    """Report each unusable index once, and Chinese keywords without a segmenter."""
     plans = (one.report.plan for one in rankings)
     problems = dict.fromkeys(plan.problem for plan in plans if plan and plan.problem)
     notes = [

@@ -1,6 +1,6 @@
 """Tag the pictures of a collection with words that fit them, from their stored vectors.
 
-A picture gets a tag where a search for the word would call it likely (`confidence`): `search dog`
+A picture gets a tag if a search for the word would rate it as likely (`confidence`): `search dog`
 and `tags dog` agree, in small collections and with any model.
 """
 
@@ -27,7 +27,7 @@ from seesay.text import Language, Text, detect_language
 TAG_KEY = "tag"
 MOST_LABELS = 1000
 LONGEST_LABEL = 200  # characters
-MOST_TAGS = 5  # of each language, for one picture
+MOST_TAGS = 5  # per language and picture
 _BATCH = 1000
 
 
@@ -36,21 +36,21 @@ class TagReport:
     """The result of tagging."""
 
     pictures: int
-    """How many were looked at."""
+    """Number of pictures examined."""
     tagged: int
-    """How many have at least one tag."""
+    """Number of pictures with at least one tag."""
     counts: Mapping[str, int]
-    """Pictures by tag, the most frequent first."""
+    """Number of pictures per tag, the most frequent first."""
 
 
 def default_labels() -> tuple[str, ...]:
-    """Some 200 everyday words in each language."""
+    """Returns some 200 everyday words in each language."""
     return (*concepts("en"), *concepts("zh"))
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Raises ConfigError for an empty label, and for more or longer ones than a server takes from
-    its clients: a longer one is a sentence or a mistake, and each has to be embedded."""
+    """Raises ConfigError for an empty label, and for more or longer labels than a server accepts: a
+    longer label is a sentence or a mistake, and each must be embedded."""
     _check_not_empty(labels)
     if len(labels) > MOST_LABELS:
         raise ConfigError(
@@ -92,10 +92,11 @@ def tag(
     within: Filter | None = None,
     on_progress: Callable[[int, int, int], None] | None = None,
 ) -> TagReport:
-    """Tag the pictures that `within` takes, or all, with those of `labels` that fit; their former
-    tags go. Filters find tags under the key "tag".
+    """Tag the pictures that `within` accepts, or all, with the `labels` that fit, replacing their
+    old tags. Filters find tags under the key "tag".
 
-    `on_progress` gets the pictures done, their number, and 0. Raises ConfigError for empty labels.
+    `on_progress` gets the number of pictures done, the total, and 0. Raises ConfigError for empty
+    labels.
     """
     words = tuple(dict.fromkeys(label.strip() for label in labels or default_labels()))
     _check_not_empty(words)
@@ -129,7 +130,7 @@ def _labels(retrievers: VectorRetrievers, embedder: Embedder, words: Sequence[st
 def _fitting(
     labels: Sequence[_Label], vectors: Float32[np.ndarray, "rows embed"]
 ) -> list[tuple[str, ...]]:
-    """The words for each picture, the likeliest first."""
+    """Returns the words for each picture, the likeliest first."""
     confidences = np.stack([label.confidence(vectors) for label in labels], axis=1)
     return [_best(labels, of_one) for of_one in confidences]
 
@@ -163,7 +164,7 @@ def _tagged(
         numbers, vectors = store.vectors.get(space.id, units[start : start + _BATCH])
         given = _fitting(labels, vectors)
         with store.writing("tag"):
-            metadata = store.metadata.get(numbers.tolist())  # those that went since are left out
+            metadata = store.metadata.get(numbers.tolist())  # without those removed since
             there = {unit.id for unit in store.passages.get(numbers)}
             for unit, tags in zip(numbers.tolist(), given, strict=True):
                 if unit in there and {*tags} != _former(metadata[unit].get(TAG_KEY)):

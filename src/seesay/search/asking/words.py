@@ -1,4 +1,4 @@
-"""What typed words ask for: texts that are wanted or unwanted, and a time.
+"""Parses typed words into wanted and unwanted texts, and a time.
 
     a dog on the grass          one text, as it was typed to the last mark
     a sign that says "STOP"     the same; texts must hold what is in quotes word for word
@@ -11,16 +11,16 @@
                                 不是 除了…以外
     last summer   2023年        a time; also in May 2021, 2019年到2021年, 去年夏天, yesterday
 
-A hyphen inside a word (e-mail) and one before a number or a space mean nothing.
+A hyphen inside a word (e-mail) or before a number or a space has no special meaning.
 
-A denial ends where the next thing begins: in English at a comma and before "and", "on" and the
-like; in Chinese at a comma and at 的, but for 不要 after the thing wanted (车，不要红色的车). Names
-that hold such a word keep it (no parking sign, 不锈钢, 有没有). Only a short text is taken apart
+A negation ends where the next thing begins: in English at a comma and before "and", "on" and the
+like; in Chinese at a comma and at 的, except for 不要 after the wanted thing (车，不要红色的车).
+Names that contain such a word keep it (no parking sign, 不锈钢, 有没有). Only a short text is split
 like this: "a beach without people". A sentence that tells a story (a man without a shirt on climbs
-a rock) describes by what is missing: of 17 such captions of Flickr8k 14 find their photograph among
-the first ten as they stand, and 7 when taken apart.
+a rock) uses negation to describe: of 17 such captions of Flickr8k, 14 find their photograph among
+the first ten unchanged, and 7 when split.
 
-Only a time that can be read in one way counts: a number alone is no year, and a month needs one.
+Only an unambiguous time counts: a number alone is not a year, and a month needs a year.
 """
 
 import re
@@ -33,8 +33,8 @@ from seesay.search.catalog.filters import All, Compare, Filter
 from seesay.search.catalog.metadata import DATE_KEY
 
 # Measured on 1,000 Flickr8k photographs, 14 pairs such as a dog without grass: of the first 20 hits
-# 0.85 are right so (zh 0.83), 0.22 where the whole sentence is asked for as it stands (zh 0.26),
-# 0.58 where that is asked for and the denied thing subtracted (zh 0.57).
+# 0.85 are right this way (zh 0.83), 0.22 when searching for the whole sentence (zh 0.26), and 0.58
+# when searching for it and subtracting the negated thing (zh 0.57).
 NEGATIVE_WEIGHT = -0.5
 
 _MARKS = {ord(mark): '"' for mark in "“”„‟«»「」『』"}
@@ -51,18 +51,18 @@ _COVER = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True, kw_only=True)
 class Clause:
-    """A text with its weight, below zero for one that is unwanted."""
+    """A text with its weight, negative if unwanted."""
 
     text: str
     weight: float = 1.0
     phrases: tuple[str, ...] = ()
-    """What of it is in quotes."""
+    """The quoted parts of it."""
 
 
 def read_clauses(text: str) -> list[Clause]:
-    """The clauses of a query, those wanted first; none for an empty text."""
+    """Returns the clauses of a query, wanted ones first; none for an empty text."""
     clauses: list[Clause] = []
-    spans: list[tuple[int, int]] = []  # of the words between two marks that part them
+    spans: list[tuple[int, int]] = []  # of the words between two separators
     marked = _folded(text)
     for found in _PIECE.finditer(marked):
         words = text[slice(*found.span("word" if found["word"] else "quoted"))].strip()
@@ -85,17 +85,17 @@ def read_clauses(text: str) -> list[Clause]:
 
 
 def _folded(text: str) -> str:
-    """The text folded character by character, with one form of quotation marks."""
+    """Returns the text folded character by character, with uniform quotation marks."""
     return fold_each(text).translate(_MARKS)
 
 
 def _hide_quotes(text: str) -> str:
-    """The folded text, of the same length, with what is in quotes covered."""
+    """Returns the folded text, of the same length, with quoted parts masked."""
     return _QUOTED.sub(lambda quoted: _COVER * len(quoted.group()), _folded(text))
 
 
 def _plain_clauses(text: str, marked: str, spans: list[tuple[int, int]]) -> list[Clause]:
-    """The clauses of words without weights: one text, and what it denies."""
+    """Returns the clauses of words without weights: one text, and the things it negates."""
     plain = " ".join(text[start:end] for start, end in spans)
     marked = " ".join(marked[start:end] for start, end in spans)
     quoted = (
@@ -112,9 +112,9 @@ def _plain_clauses(text: str, marked: str, spans: list[tuple[int, int]]) -> list
 
 
 _SHORT_EN, _SHORT_ZH = 5, 8
-"""A text of up to so many words, or Chinese characters, is taken apart."""
+"""Texts of up to this many words, or Chinese characters, are split at negations."""
 
-_LONGEST = 3  # words of what is not wanted; "no shirt climbs a steep cliff" runs on
+_LONGEST = 3  # words of an unwanted thing; "no shirt climbs a steep cliff" runs on
 
 _NEXT = (
     "and but on in at with near by under over behind beside next while when who which that is are "
@@ -157,8 +157,8 @@ _AND = re.compile("以及|或者|[也又][没不](?:有|要)?|[和与或、]")
 
 
 def _take_denials(text: str, hidden: str) -> tuple[str, list[str]]:
-    """What a text wants, and what it does not. `hidden` is the same text with quotes hidden. A text
-    that denies nothing is returned as it is."""
+    """Returns the wanted text and the unwanted things. `hidden` is the same text with quotes
+    masked. A text without negation is returned as it is."""
     found = [*_ENGLISH.finditer(hidden)] or [*_CHINESE.finditer(hidden)]
     wanted, unwanted, end, clear = "", list[str](), 0, True
     for denial in found:
@@ -224,15 +224,16 @@ class Period:
 
     @property
     def last(self) -> date:
-        """The last day of it."""
+        """The last day of the period."""
         return self.end - timedelta(days=1)
 
     def as_filter(self) -> Filter:
-        """A filter that takes what was taken within it."""
+        """Returns a filter for pictures taken within the period."""
         return All((Compare(DATE_KEY, ">=", self.first), Compare(DATE_KEY, "<", self.end)))
 
     def cut_from(self, text: str) -> str:
-        """The text without the words of the time; empty if only "photos" or the like is left."""
+        """Returns the text without the words of the time; empty if only "photos" or the like is
+        left."""
         before, words, after = text.partition(self.words)
         if not words:
             return text
@@ -249,7 +250,7 @@ _ONLY_PICTURES = re.compile(
 
 
 def find_period(text: str, today: date) -> Period | None:
-    """The first time that the text names outside of quotes."""
+    """Returns the first time that the text names outside quotes."""
     folded = _hide_quotes(fold_each(text))
     for pattern, read in _PATTERNS:
         for found in pattern.finditer(folded):
@@ -274,7 +275,7 @@ def _year(year: int) -> Days:
 
 
 def _season(year: int, month: int) -> Days:
-    """Three months; winter is that which begins in the year."""
+    """Returns three months; winter is the one that begins in the year."""
     end = month + 3
     return date(year, month, 1), date(year + (end > 12), (end - 1) % 12 + 1, 1)
 

@@ -1,1 +1,1 @@
-"""The truth of a collection: one SQLite file, from which all else can be made again."""
+"""The database of a collection: one SQLite file, from which everything else can be rebuilt."""

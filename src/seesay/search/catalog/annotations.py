@@ -1,9 +1,9 @@
-"""What tables say of pictures, row by row, and which picture each row describes.
+"""Annotations of pictures: the rows of tables, and which picture each row describes.
 
-A table and all of its rows are written in one transaction, and rows go with the file of their
-table: a part of a table is never stored. Triggers of the schema attach rows to pictures, whichever
-of the two comes first and whoever brings it, and list in `undescribed` every picture whose rows
-have changed since it was last described.
+A table and all its rows are written in one transaction, and rows are removed with the file of their
+table, so a table is never stored in part. Triggers of the schema attach rows to pictures, whichever
+comes first and whoever adds it, and list in `undescribed` every picture whose rows have changed
+since it was last described.
 """
 
 import json
@@ -29,7 +29,7 @@ _NOT_THERE = "NOT EXISTS (SELECT 1 FROM items i WHERE i.path = a.path)"
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """What one row says of a picture."""
+    """The annotation of a picture by one row."""
 
     text: str | None = None
     metadata: Metadata = field(default_factory=dict)
@@ -37,16 +37,16 @@ class Annotation:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnDescription:
-    """What is known of a picture apart from its annotations."""
+    """The text and metadata of a picture without its annotations."""
 
     text: str | None
     metadata: Metadata
-    """The values that annotations hide."""
+    """Values hidden by annotations."""
     keys: Sequence[str]
-    """The keys that annotations give, and that go with them."""
+    """Keys that come from annotations and are removed with them."""
 
     def metadata_of(self, known: Metadata) -> Metadata:
-        """The metadata of the picture as it would be without annotations."""
+        """Returns the picture's metadata as it would be without annotations."""
         rest = {key: value for key, value in known.items() if key not in self.keys}
         return rest | {key: self.metadata[key] for key in self.keys if key in self.metadata}
 
@@ -58,20 +58,21 @@ class Table:
     file: int
     path: str
     rows: int | None
-    """How many pictures its file names; None where version 0.1.0 took it in and did not count."""
+    """Number of pictures that its file names; None if version 0.1.0 indexed it, without
+    counting."""
     stored: int
-    """How many of these rows there are."""
+    """Number of these rows that are stored."""
     detached: int
-    """How many of them are not attached to their picture, though it is there."""
+    """Number of rows not attached to their picture, although it is in the collection."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is lost. What is not whole is read again by the next run."""
+        """Whether no row is lost. The next run reads incomplete tables again."""
         return self.rows == self.stored and not self.detached
 
 
 class Annotations:
-    """The annotations of a collection. What changes something works inside `store.writing` only."""
+    """The annotations of a collection. Methods that write work only inside `store.writing`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -81,7 +82,7 @@ class Annotations:
         return not self._database.rows("SELECT 1 FROM annotations WHERE item > 0 LIMIT 1")
 
     def tables(self) -> list[Table]:
-        """Every table, in the order of the paths."""
+        """Returns every table, ordered by path."""
         rows = self._database.rows(
             "SELECT t.id, t.path, c.rows,"
             " (SELECT count(*) FROM annotations WHERE source = t.id),"
@@ -96,8 +97,8 @@ class Annotations:
         ]
 
     def replace(self, table: int, rows: Mapping[str, Annotation]) -> list[str]:
-        """Store all rows of a table, by the path of their picture, in place of those it had;
-        returns the paths that it named before and no longer names."""
+        """Replace all rows of a table, keyed by picture path; returns the paths that it no longer
+        names."""
         wanted = {path_to_text(path): _stored(row) for path, row in rows.items()}
         known = self._rows_of(table)
         gone = self._gone(table, known, wanted)
@@ -124,8 +125,8 @@ class Annotations:
         return [text_to_path(path) for path in gone]
 
     def of_files(self, files: Iterable[int]) -> dict[int, list[Annotation]]:
-        """What each of these pictures is annotated with, in the order of the tables' paths. A
-        picture that was renamed keeps its row while the table has none of its present path."""
+        """Returns the annotations of each of these pictures, ordered by table path. A renamed
+        picture keeps its row as long as the table has none for its new path."""
         files = list(files)
         rows = self._database.rows(
             "SELECT a.item, t.path, a.path = p.path, a.text, a.metadata FROM annotations a"
@@ -141,17 +142,17 @@ class Annotations:
         return found
 
     def annotated(self, size: int = 500) -> Iterator[list[int]]:
-        """Every picture with annotations, `size` at a time, from one state."""
+        """Yield every picture with annotations, `size` at a time, from one snapshot."""
         sql = "SELECT DISTINCT item FROM annotations WHERE item > 0 ORDER BY item"
         for page in self._database.pages(sql, (), size):
             yield [file for (file,) in page]
 
     def paths(self, table: int) -> set[str]:
-        """The paths and addresses that a table names."""
+        """Returns the paths and addresses that a table names."""
         return {text_to_path(path) for path in self._rows_of(table)}
 
     def absent(self, table: int) -> list[str]:
-        """The paths and addresses that a table names and the collection does not have."""
+        """Returns the paths and addresses that a table names but the collection lacks."""
         rows = self._database.rows(
             f"SELECT path FROM annotations a WHERE source = ? AND {_NOT_THERE} ORDER BY id",
             (table,),
@@ -159,7 +160,7 @@ class Annotations:
         return [text_to_path(path) for (path,) in rows]
 
     def named(self, paths: Iterable[str]) -> set[str]:
-        """Those of these paths that some table names."""
+        """Returns the paths among these that a table names."""
         texts = as_list(path_to_text(path) for path in paths)
         rows = self._database.rows(
             f"SELECT DISTINCT path FROM annotations WHERE path IN {ANY_OF}", (texts,)
@@ -167,8 +168,8 @@ class Annotations:
         return {text_to_path(path) for (path,) in rows}
 
     def hand_over(self, files: Iterable[int]) -> None:
-        """Attach the rows of pictures that are about to be removed to a copy of each, if there is
-        one that stays and that the table says nothing of."""
+        """Attach the rows of pictures about to be removed to a copy that stays, if there is one
+        that the table does not describe itself."""
         gone = as_list(files)
         self._database.run(
             "UPDATE annotations AS a SET item = (SELECT copy.id FROM items gone JOIN items copy"
@@ -189,12 +190,12 @@ class Annotations:
         )
 
     def undescribed(self, count: int) -> list[int]:
-        """The first `count` pictures whose rows changed since they were last described."""
+        """Returns the first `count` pictures whose rows changed since they were last described."""
         rows = self._database.rows("SELECT item FROM undescribed ORDER BY item LIMIT ?", (count,))
         return [file for (file,) in rows]
 
     def count_undescribed(self) -> int:
-        """How many pictures wait to be described."""
+        """Returns the number of pictures to describe."""
         ((count,),) = self._database.rows("SELECT count(*) FROM undescribed")
         return count
 
@@ -206,13 +207,14 @@ class Annotations:
         )
 
     def set_described(self, files: Iterable[int]) -> None:
-        """These pictures are described by the rows that they have now."""
+        """Mark these pictures as described by their present rows."""
         self._database.run(f"DELETE FROM undescribed WHERE item IN {ANY_OF}", (as_list(files),))
 
     def own(self, passages: Iterable[int]) -> dict[int, OwnDescription]:
-        """What is known apart from annotations, of those of these passages that have some."""
+        """Returns the description without annotations, for those of these passages that are
+        annotated."""
         rows = self._database.rows(
-            # As bytes: half a surrogate pair in a key is no valid UTF-8.
+            # As bytes: half a surrogate pair in a key is not valid UTF-8.
             "SELECT unit, text, metadata, CAST(keys AS BLOB) FROM own_descriptions"
             f" WHERE unit IN {ANY_OF}",
             (as_list(passages),),
@@ -227,7 +229,7 @@ class Annotations:
         }
 
     def set_own(self, own: Mapping[int, OwnDescription | None]) -> None:
-        """Store what is known of passages apart from annotations; None where they have none."""
+        """Store the description of passages without annotations; None if they are not annotated."""
         self._database.run(f"DELETE FROM own_descriptions WHERE unit IN {ANY_OF}", (as_list(own),))
         self._database.run_many(
             "INSERT INTO own_descriptions (unit, text, metadata, keys) VALUES (?, ?, ?, ?)",
@@ -239,7 +241,7 @@ class Annotations:
         )
 
     def _rows_of(self, table: int) -> dict[str, _Words | None]:
-        """By path; None for a row that must be attached to its picture."""
+        """Returns the rows by path; None for a row that must be attached to its picture."""
         rows = self._database.rows(
             f"SELECT path, text, metadata, item IS NULL AND {_PICTURE_THERE}"
             " FROM annotations a WHERE source = ?",
@@ -266,8 +268,8 @@ class Annotations:
         known: Mapping[str, _Words | None],
         wanted: Mapping[str, _Words],
     ) -> list[str]:
-        """Version 0.1.0 knew rows by their picture alone, so that those of a renamed one came over
-        with its present path. Give them the path that the table has; returns the others."""
+        """Version 0.1.0 stored rows by picture only, so rows of a renamed picture migrated with its
+        new path. Give them the path from the table; returns the other paths."""
         ((absent,),) = self._database.rows(
             "SELECT json_group_array(value) FROM json_each(?)"
             " WHERE value NOT IN (SELECT path FROM items)",
@@ -291,7 +293,7 @@ class Annotations:
 
 
 def _compared(words: _Words) -> str:
-    """Equal for rows that say the same."""
+    """Returns a form that is equal for rows with the same content."""
     return json.dumps([words[0], json.loads(words[1])], sort_keys=True)
 
 
@@ -307,7 +309,7 @@ def _annotation(text: str | None, metadata: str) -> Annotation:
 
 
 def _dated(value: object) -> object:
-    assert isinstance(value, date)  # text, number and date are all that there is
+    assert isinstance(value, date)  # only text, number and date exist
     return {"time": value.isoformat()}
 
 

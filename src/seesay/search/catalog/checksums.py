@@ -1,9 +1,9 @@
-"""Checksums of rows, so that a byte that a disk or a cable changed does not pass for data.
+"""Checksums of rows, to detect bytes changed by a disk or a cable.
 
-SQLite notices damage to its own structure, not to what a row says. So each row has a CRC-32, and
-the table `checksums` keeps the sum of these for every file, every passage, and every table that
+SQLite notices damage to its own structure, not to the content of a row. So each row has a CRC-32,
+and the table `checksums` keeps the sum of these for every file, every passage, and every table that
 belongs to neither. Triggers add and subtract within the transaction that changes the row: no writer
-can forget it, and a crash leaves both or neither. A table with a sum of 0 has no entry.
+can forget this, and a crash leaves both or neither. A table with a sum of 0 has no entry.
 """
 
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ CREATE TABLE checksums (
 ) STRICT, WITHOUT ROWID;
 """
 COUNTERS = "sqlite_sequence"
-"""Where SQLite keeps the last number of each table. It takes no triggers; its sum is renewed at the
-end of every transaction, which writes the ledger."""
+"""The table where SQLite keeps the last number of each table. It cannot have triggers; its sum is
+updated at the end of every transaction, when the ledger is written."""
 _SUM_OF_COUNTERS = f"SELECT coalesce(sum(checksum(name, seq)), 0) FROM {COUNTERS}"
 
 
 class Checked(NamedTuple):
-    """How the rows of a table are summed up."""
+    """How to compute the checksums of a table."""
 
     columns: str
-    """All of them that are stored."""
+    """All stored columns."""
     owner: str = ""
-    """"item" or "unit"; of a table of its own, nothing."""
+    """"item" or "unit"; empty for a table that belongs to neither."""
     id: str = ""
     """The column with the number of that file or passage."""
 
@@ -38,7 +38,7 @@ Tables = Mapping[str, Checked]
 
 
 def trigger_sql(tables: Tables) -> str:
-    """SQL that makes the table of sums from what is stored, and the triggers that keep it."""
+    """Returns SQL that fills the table of sums from the stored rows, and creates its triggers."""
     rows = "\nUNION ALL ".join(
         f"SELECT '{checked.owner or table}' AS owner, {checked.id or 0} AS id,"
         f" {_of_row(table, checked)} AS sum FROM {table}"
@@ -52,8 +52,8 @@ def trigger_sql(tables: Tables) -> str:
 
 
 def differing(tables: Tables) -> str:
-    """SQL for the owners between two numbers (`:first`, `:last`) whose rows are not those that the
-    sums were made of. Tables of their own have the number 0."""
+    """Returns SQL for the owners between two numbers (`:first`, `:last`) whose rows do not match
+    the sums. Tables without an owner have the number 0."""
     parts = [
         f"SELECT '{c.owner or table}' AS owner, {c.id or 0} AS id, {_of_row(table, c)} AS sum"
         f" FROM {table} WHERE {c.id or 0} BETWEEN :first AND :last"
@@ -66,7 +66,7 @@ def differing(tables: Tables) -> str:
 
 
 def _of_row(table: str, checked: Checked, row: str = "") -> str:
-    """SQL for the checksum of a row: OLD or NEW in a trigger, else the one at hand."""
+    """Returns SQL for the checksum of a row: OLD or NEW in a trigger, else the current row."""
     prefix = f"{row}." if row else ""
     values = (
         f"CASE typeof({prefix}{c}) WHEN 'text' THEN CAST({prefix}{c} AS BLOB) ELSE {prefix}{c} END"
@@ -76,8 +76,8 @@ def _of_row(table: str, checked: Checked, row: str = "") -> str:
 
 
 def changed_columns(table: str, before: Checked, after: Checked) -> str:
-    """SQL that makes the sums of a table whose rows have the columns of both fit the new ones. A
-    row that was damaged before stays so."""
+    """Returns SQL that updates the sums of a table from the old columns to the new ones, while its
+    rows have both. Damaged rows still count as damaged."""
     return f"""
 INSERT INTO checksums (owner, id, sum)
 SELECT '{after.owner or table}', {after.id or 0}, {_of_row(table, after)} - {_of_row(table, before)}
@@ -87,10 +87,10 @@ ON CONFLICT (owner, id) DO UPDATE SET sum = sum + excluded.sum;
 
 
 def triggers(table: str, checked: Checked) -> str:
-    """SQL for the triggers that keep the sums of a table."""
+    """Returns SQL for the triggers that update the sums of a table."""
 
     def change(row: str, sign: str) -> str:
-        # An upsert works whatever the statement that fires the trigger does with conflicts.
+        # An upsert works however the statement that fires the trigger handles conflicts.
         return f"""
     INSERT INTO checksums (owner, id, sum)
     VALUES ('{checked.owner or table}', {_id(checked, row)}, {sign}{_of_row(table, checked, row)})

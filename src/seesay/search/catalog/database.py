@@ -1,7 +1,7 @@
 """One SQLite file: connections for any number of threads, one transaction at a time for writing.
 
-Everything above asks `rows` and `run`; inside `writing` both see the open transaction of their
-thread, inside `snapshot` all reads see one state. Every error of SQLite is raised as one of ours.
+All other code calls `rows` and `run`; inside `writing` both see the open transaction of their
+thread, inside `snapshot` all reads see one state. SQLite errors are raised as seesay errors.
 """
 
 import json
@@ -25,9 +25,9 @@ from seesay.text import Text
 
 PAGE_BYTES = 16384  # vectors of 0.5-4 kB waste a third of SQLite's usual 4096
 CACHE_KIB = 32768
-BUSY_S = 10.0  # that a statement waits for another program
+BUSY_S = 10.0  # how long a statement waits for another program
 ANY_OF = "(SELECT value FROM json_each(?))"
-"""Behind IN, with `as_list`: SQLite takes one JSON list where it would not take 100,000 marks."""
+"""Goes after IN, with `as_list`: SQLite accepts one JSON list but not 100,000 placeholders."""
 
 Values = Sequence[Any] | dict[str, Any]
 Stored = TypeVar("Stored")
@@ -36,16 +36,16 @@ Value = TypeVar("Value")
 
 @dataclass
 class Change:
-    """A transaction for writing, while it is open."""
+    """An open write transaction."""
 
     seq: int
     """Its number in the ledger."""
     rows: int = 0
-    """How many rows it wrote or deleted so far, those of indexes and triggers aside."""
+    """Rows written or deleted so far, not counting indexes and triggers."""
 
 
 class Database:
-    """The SQLite file of a collection, which exists and has the newest tables."""
+    """The SQLite file of a collection, which must exist and have the newest tables."""
 
     def __init__(self, file: Path, *, read_only: bool) -> None:
         self.file = file
@@ -58,7 +58,8 @@ class Database:
         self._require_same_file()
 
     def rows(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query, from one state: fetching all at once takes no transaction."""
+        """Returns all rows of a query, from one snapshot: fetching all at once needs no
+        transaction."""
         mine = getattr(self._local, "connection", None)
         connection = mine or self._take()
         try:
@@ -72,14 +73,14 @@ class Database:
     def pages(
         self, sql: str, values: Sequence[Any] = (), size: int = 10_000
     ) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows of a query, `size` at a time, all from one state of the collection."""
+        """Yield the rows of a query, `size` at a time, all from one snapshot."""
         with self._transaction("BEGIN") as connection, explained(self.file):
             cursor = connection.execute(sql, values)
             while page := cursor.fetchmany(size):
                 yield page
 
     def run(self, sql: str, values: Values = ()) -> int:
-        """Change something; returns how many rows. Only inside `writing`."""
+        """Run a statement that writes; returns the number of rows. Only inside `writing`."""
         change = self.change
         with explained(self.file):
             count = max(self._local.connection.execute(sql, values).rowcount, 0)
@@ -87,7 +88,8 @@ class Database:
         return count
 
     def run_many(self, sql: str, values: Iterable[Sequence[Any]]) -> int:
-        """Change something with every entry of `values`; returns how many rows in all."""
+        """Run a statement that writes for every entry of `values`; returns the total number of
+        rows."""
         change = self.change
         with explained(self.file):
             count = max(self._local.connection.executemany(sql, values).rowcount, 0)
@@ -96,7 +98,7 @@ class Database:
 
     @property
     def change(self) -> Change:
-        """The transaction this thread is writing in. Raises CollectionError where there is none."""
+        """Returns the write transaction of this thread. Raises CollectionError if there is none."""
         change = getattr(self._local, "change", None)
         if change is None:
             raise CollectionError(
@@ -109,7 +111,7 @@ class Database:
         return change
 
     def next_number(self, table: str) -> int:
-        """The number that the next row gets in a table whose numbers are never used twice."""
+        """Returns the number of the next row in a table that never reuses numbers."""
         found = self.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
         return found[0][0] + 1 if found else 1
 
@@ -125,7 +127,7 @@ class Database:
 
     @contextmanager
     def writing(self, action: str, run: int | None = None) -> Iterator[Change]:
-        """One transaction: when the block ends well all of it is on disk, else none of it ever was.
+        """Run the block in one transaction: if it succeeds, everything is on disk, else nothing.
         The caller holds the writer lock."""
         if getattr(self._local, "change", None) is not None:
             raise CollectionError(
@@ -148,7 +150,7 @@ class Database:
                     )
                 self._local.change = change = Change(cursor.lastrowid or 0)
                 yield change
-                if change.rows:  # else nothing happened: the rollback takes the number back
+                if change.rows:  # else the rollback also undoes the number
                     with explained(self.file):
                         connection.execute(
                             "UPDATE ledger SET rows = ? WHERE seq = ?", (change.rows, change.seq)
@@ -158,7 +160,7 @@ class Database:
                 self._local.change, self._local.connection = None, before
 
     def close(self) -> None:
-        """Close every connection; the last one to close moves the log into the file."""
+        """Close every connection; closing the last one merges the log into the file."""
         with self._mutex:
             connections, self._open, self._idle = self._open, [], []
         for connection in connections:
@@ -166,7 +168,7 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str, *, new: bool = False) -> Iterator[sqlite3.Connection]:
-        """The open transaction of this thread, or else a new one, which ends with the block."""
+        """Yield this thread's open transaction, or a new one that ends with the block."""
         mine = getattr(self._local, "connection", None)
         if mine is not None and not new:
             yield mine
@@ -185,7 +187,7 @@ class Database:
         try:
             return self._idle.pop()
         except IndexError:
-            self._require_same_file()  # else threads would read different files
+            self._require_same_file()  # or threads would read different files
         with explained(self.file):
             connection = connect(self.file, self.read_only)
         with self._mutex:
@@ -193,7 +195,7 @@ class Database:
         return connection
 
     def _require_same_file(self) -> None:
-        """Device and inode tell two files of the same name apart."""
+        """Compare device and inode, which tell two files with the same name apart."""
         try:
             facts = self.file.stat()
             found = facts.st_dev, facts.st_ino
@@ -212,13 +214,13 @@ class Database:
 
 
 def as_list(values: Iterable[int] | Iterable[str]) -> str:
-    """The value for an `IN` followed by ANY_OF."""
+    """Returns the value for an `IN` followed by ANY_OF."""
     return json.dumps([int(v) if not isinstance(v, str) else v for v in values])
 
 
 def connect(file: Path, read_only: bool) -> sqlite3.Connection:
-    """A connection to an existing file. A read-only folder takes three ways to open it: SQLite
-    needs a memory file beside its log, which the last writer has removed where it ended well."""
+    """Connect to an existing file. For a read-only folder this tries three ways: SQLite needs a
+    shared-memory file beside its log, which the last writer removes if it ends cleanly."""
     if not read_only:
         return _configured(file, "mode=rw")
     try:
@@ -235,7 +237,7 @@ def _configured(file: Path, options: str) -> sqlite3.Connection:
         f"{file.resolve().as_uri()}?{options}",
         uri=True,
         timeout=BUSY_S,
-        isolation_level=None,  # transactions begin and end where the code says so
+        isolation_level=None,  # the code begins and ends transactions
         check_same_thread=False,
     )
     try:
@@ -253,7 +255,8 @@ def _configured(file: Path, options: str) -> sqlite3.Connection:
 
 
 def checksum(*values: object) -> int:
-    """The CRC-32 of a row, for `checksums`. Texts come as bytes: a damaged one may be no UTF-8."""
+    """Returns the CRC-32 of a row, for `checksums`. Texts are bytes: damaged ones may not be
+    UTF-8."""
     total = 0
     for value in values:
         if isinstance(value, str):
@@ -268,18 +271,18 @@ def checksum(*values: object) -> int:
 
 
 def _folded(value: bytes | None) -> str | None:
-    """As bytes, because damaged text is no valid UTF-8 and would end the query."""
+    """Takes bytes, because damaged text is not valid UTF-8 and would abort the query."""
     return None if value is None else fold(value.decode("utf-8", "replace"))
 
 
-# What SQLite's module raises. The last two are for a number beyond 64 bits, and for half an emoji
-# or a damaged name of a table.
+# Errors that SQLite's module raises. The last two are for a number beyond 64 bits, and for half an
+# emoji or a damaged table name.
 FAILURES = (sqlite3.Error, OverflowError, UnicodeError)
 
 
 @contextmanager
 def explained(file: Path) -> Iterator[None]:
-    """Raises CollectionError in place of every error of SQLite."""
+    """Turn every SQLite error into a CollectionError."""
     try:
         yield
     except FAILURES as error:
@@ -287,7 +290,7 @@ def explained(file: Path) -> Iterator[None]:
 
 
 def in_words(error: Exception, file: Path) -> CollectionError:
-    """An error of SQLite as one of ours: what happened, what was expected, what to do."""
+    """Convert an SQLite error: what happened, what was expected, what to do."""
     if isinstance(error, UnicodeDecodeError) or "decode to UTF-8" in str(error):
         return CollectionDamagedError(
             Text(
@@ -311,8 +314,8 @@ def in_words(error: Exception, file: Path) -> CollectionError:
 
 
 def decoded(read: Callable[[Stored], Value], stored: Stored) -> Value:
-    """What `read` makes of a stored value. Raises CollectionDamagedError where that is nothing that
-    was ever written: SQLite does not look into values."""
+    """Convert a stored value with `read`. Raises CollectionDamagedError if it cannot have been
+    written like that: SQLite does not check values."""
     try:
         return read(stored)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -389,34 +392,36 @@ _WORDS: dict[int, tuple[type[CollectionError], str, str]] = {
 }
 
 
-# File names as text that SQLite takes, for every name that a file system takes. A name is bytes,
-# and not always UTF-8. Python shows a byte it cannot decode as a lone surrogate, which no database
-# stores. Here such a byte becomes one character of a private block, and a name that truly holds a
-# character of that block has its bytes written the same way, so nothing is ambiguous. Any other
-# lone surrogate, as broken JSON brings, is no part of a name: it becomes U+FFFD.
+# File names as text that SQLite accepts, for every name that a file system accepts. A name is
+# bytes, and not always UTF-8. Python represents a byte it cannot decode as a lone surrogate, which
+# databases do not store. Here such a byte becomes one character of a private block, and a name that
+# really contains a character of that block has its bytes written the same way, so nothing is
+# ambiguous. Any other lone surrogate, as in broken JSON, cannot be part of a name: it becomes
+# U+FFFD.
 
 _BLOCK = 0x10FE00  # private use, plane 16: one character for each byte
 _ODD = re.compile(f"[\udc80-\udcff{chr(_BLOCK)}-{chr(_BLOCK + 0xFF)}]")
-_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # half an emoji: no file has it in its name
+_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # half an emoji: file names cannot contain it
 _STORED = re.compile(f"[{chr(_BLOCK)}-{chr(_BLOCK + 0xFF)}]+")
 
 
 def path_to_text(path: str) -> str:
-    """What to store for a path as Python spells it (`os.fsdecode`), or for any other text."""
+    """Returns the text to store for a path as Python spells it (`os.fsdecode`), or any other
+    text."""
     if path.isascii():
         return path
     return _NO_BYTE.sub("\ufffd", _ODD.sub(_bytes_as_characters, path))
 
 
 def text_to_path(text: object) -> str:
-    """The path again, as Python spells it. Raises CollectionDamagedError for what is no text."""
+    """Returns the path as Python spells it. Raises CollectionDamagedError if it is not text."""
     if not isinstance(text, str):
         raise _damaged(text, Text("no text", "不是文字"))
     return text if text.isascii() else _STORED.sub(_characters_as_path, text)
 
 
 def folder_and_name(text: str) -> tuple[str, str]:
-    """The stored text of the folder, without its last separator, and the name of the file."""
+    """Split a stored path into the folder, without its last separator, and the file name."""
     plain = text if os.sep == "/" else text.replace(os.sep, "/")
     folder, separator, name = plain.rpartition("/")
     return text[: len(folder)] or separator, name

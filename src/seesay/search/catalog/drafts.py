@@ -1,4 +1,4 @@
-"""What a reader gets out of a file and the catalogue stores: passages with their place in the file.
+"""Passages with their place in a file, as a reader extracts them and the catalogue stores them.
 
 Imports nothing heavy, since every process that reads files starts with it.
 """
@@ -10,32 +10,32 @@ from typing import Any
 from seesay.search.catalog.metadata import Metadata
 
 Modality = str
-"""What embeds a passage: "image", "text", or another that a reader and a model agree on."""
+"""Selects the encoder of a passage: "image", "text", or another that a reader and a model share."""
 
 FINGERPRINT_SIDE = 16
-"""A fingerprint of a picture is as many grey levels squared, a byte each, row by row."""
+"""A picture's fingerprint is a square of grey levels with this side, a byte each, row by row."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where in its file a passage lies; all empty for the whole of it."""
+    """The place of a passage in its file; all empty for the whole file."""
 
     page: int | None = None
-    """Number of the page, from 1."""
+    """Page number, from 1."""
     box: tuple[float, float, float, float] | None = None
-    """Left, top, right, bottom, as shares of width and height (0-1)."""
+    """Left, top, right, bottom, as fractions of width and height (0-1)."""
     offsets: tuple[int, int] | None = None
-    """First character and the one after the last, in the text of the file or page."""
+    """Start and end (exclusive) in characters, in the text of the file or page."""
     start_s: float | None = None
     end_s: float | None = None
-    """Moment of a video: seconds from its beginning."""
+    """Moment of a video, in seconds from its start."""
     sheet: str | None = None
-    """Name of the sheet of a workbook."""
+    """Name of a sheet in a workbook."""
     cells: str | None = None
     """Range of cells in the sheet, such as "A1:D20"."""
 
     def to_json(self) -> str:
-        """Only what is set."""
+        """Returns JSON of the fields that are set."""
         known = {name: value for name, value in vars(self).items() if value is not None}
         return json.dumps(known, separators=(",", ":"))
 
@@ -55,14 +55,14 @@ _WHOLE = Place()
 
 @dataclass(frozen=True, kw_only=True)
 class PassageDraft:
-    """A passage to be stored: what is embedded, found and shown as one."""
+    """A passage to store: the unit that is embedded, found and shown."""
 
     modality: Modality
     media_type: str = ""
-    """What it is, where that says more than its modality: "page", "moment", "table" ..."""
+    """The type, if more specific than the modality: "page", "moment", "table" ..."""
     place: Place = field(default_factory=Place)
     text: str | None = None
-    """The text itself, or what is written in or about the picture."""
+    """The text itself, or text in or about the picture."""
     metadata: Metadata = field(default_factory=dict)
     fingerprint: bytes | None = field(default=None, repr=False)
-    """Of a picture, where its pixels were decoded: see `Fingerprints`."""
+    """The fingerprint of a decoded picture: see `Fingerprints`."""

@@ -1,4 +1,4 @@
-"""Write a collection to a file that other programs read: vectors with what they stand for."""
+"""Exports a collection for other programs: vectors with their passages."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -23,27 +23,27 @@ _PAGE = 2000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
-    """One passage, as it is written."""
+    """One exported passage."""
 
     unit: int
     kind: str
     source: str
     """Path of the file."""
     locator: Mapping[str, object]
-    """Where in the file the passage lies."""
+    """The place of the passage in the file."""
     text: str | None
     metadata: Mapping[str, object]
-    """Values that JSON can hold; dates in ISO 8601."""
+    """Values for JSON; dates in ISO 8601."""
     vector: Float[np.ndarray, " embed"]
 
 
 def export(store: Store, space: EmbeddingSpace, file: Path, filter: Filter | None = None) -> int:
-    """Write every passage that has a vector in `space`, or those that the filter takes; returns how
-    many. The ending chooses the format: .npz, .parquet, .jsonl, or .csv, which leaves the vectors
-    out. The whole file is written or none of it.
+    """Write every passage with a vector in `space`, or only those that match the filter; returns
+    their number. The file ending selects the format: .npz, .parquet, .jsonl, or .csv, which has no
+    vectors. Writes the whole file or nothing.
 
-    Raises ConfigError for another ending, MissingExtraError where a package is missing, DataError
-    where the file cannot be written."""
+    Raises ConfigError for another ending, MissingExtraError if a package is missing, DataError if
+    the file cannot be written."""
     write = by_ending(file, WRITERS)
     with store.database.snapshot(), write_whole(file) as unfinished:
         return write(unfinished, _rows(store, space, filter), space)
@@ -86,7 +86,7 @@ def _write_npz(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> int:
     kept, vectors = [], []
     for row in rows:
         kept.append((row.unit, row.kind, row.source, row.text or "", row.locator, row.metadata))
-        vectors.append(row.vector.astype(np.float16))  # as exact as what is stored
+        vectors.append(row.vector.astype(np.float16))  # the stored precision
     passages, kinds, sources, texts, locators, metadata = (
         zip(*kept, strict=True) if kept else [()] * 6
     )
@@ -116,10 +116,10 @@ def _write_jsonl(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> int:
 
 
 def _write_csv(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> int:
-    """Without vectors; a column for every key of metadata. With the mark by which spreadsheets know
-    UTF-8, and an apostrophe before text that they would take for a formula."""
+    """Write a column for every metadata key, without vectors. Adds the mark by which spreadsheets
+    recognise UTF-8, and an apostrophe before text that they would read as a formula."""
     kept = []
-    for row in rows:  # without the vectors, which would fill the memory
+    for row in rows:  # without vectors, which would fill the memory
         locator = _dumped(row.locator) if row.locator else ""
         kept.append(([row.unit, row.kind, row.source, row.text or "", locator], row.metadata))
     keys = sorted({key for _, metadata in kept for key in metadata})

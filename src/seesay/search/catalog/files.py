@@ -33,10 +33,10 @@ _BAD = "path, content_hash, size, mtime_ns, stage, error, tries, first_ns, last_
 
 @dataclass(frozen=True, kw_only=True)
 class FileDraft:
-    """A file, or something else with a path, to be stored with all of its passages."""
+    """A file, or anything else with a path, to store with all its passages."""
 
     path: str
-    """As Python spells it (`os.fsdecode`), whatever its bytes; or a URL."""
+    """A path as Python spells it (`os.fsdecode`), whatever its bytes; or a URL."""
     media_type: str
     """What the file is: "image", "text", "document", "video" ..."""
     content_hash: str
@@ -49,7 +49,7 @@ class FileDraft:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """Which numbers a draft was given."""
+    """The numbers that a draft was given."""
 
     file: int
     passages: tuple[int, ...]
@@ -57,7 +57,7 @@ class StoredFile:
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A file as the collection knows it."""
+    """A file as stored in the collection."""
 
     id: int
     path: str
@@ -69,19 +69,19 @@ class File:
     status: FileStatus
     added_ns: int
     seq: int
-    """The change that wrote it last."""
+    """The last change that wrote it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantined:
-    """A file that could not be read, and why; left alone until it changes."""
+    """A file that could not be read, and why; not tried again until it changes."""
 
     path: str
     content_hash: str | None
     size: int
     mtime_ns: int
     stage: str
-    """What was being done: "read", "decode", "embed" ..."""
+    """The step that failed: "read", "decode", "embed" ..."""
     error: Text
     tries: int
     first_ns: int
@@ -89,7 +89,7 @@ class Quarantined:
 
 
 class Files:
-    """The files of a collection. What changes something works inside `store.writing` only."""
+    """The files of a collection. Methods that write work only inside `store.writing`."""
 
     def __init__(self, database: Database, passages: Passages, quarantine: "Quarantine") -> None:
         self._database = database
@@ -97,9 +97,9 @@ class Files:
         self._quarantine = quarantine
 
     def put(self, drafts: Sequence[FileDraft]) -> tuple[StoredFile, ...]:
-        """Store files with their passages. One of a path that is known keeps its number, and its
-        former passages go, with their vectors, keywords and metadata. What could be stored is no
-        longer in quarantine."""
+        """Store files with their passages. A file with a known path keeps its number, and loses its
+        old passages with their vectors, keywords and metadata. Stored files leave the
+        quarantine."""
         texts = {draft.path: path_to_text(draft.path) for draft in drafts}
         if len(texts) < len(drafts):
             raise _repeated(drafts)
@@ -126,25 +126,25 @@ class Files:
         return tuple(StoredFile(file=n, passages=u) for n, u in zip(numbers, passages, strict=True))
 
     def get(self, ids: Iterable[int]) -> list[File]:
-        """In the order of `ids`; those that are gone are left out."""
+        """Returns files in the order of `ids`, leaving out those that are gone."""
         ids = list(ids)
         rows = self._database.rows(f"{_SELECT} id IN {ANY_OF}", (as_list(ids),))
         found = {file.id: file for file in _read(rows)}
         return [found[number] for number in ids if number in found]
 
     def by_path(self, paths: Iterable[str]) -> dict[str, File]:
-        """The files that have one of these paths, by path."""
+        """Returns the files with these paths, by path."""
         texts = as_list(path_to_text(path) for path in paths)
         rows = self._database.rows(f"{_SELECT} path IN {ANY_OF}", (texts,))
         return {file.path: file for file in _read(rows)}
 
     def by_hash(self, hashes: Iterable[str]) -> list[File]:
-        """Every file with one of these contents, the first stored first."""
+        """Returns every file with one of these contents, in order of storing."""
         sql = f"{_SELECT} content_hash IN {ANY_OF} ORDER BY id"
         return _read(self._database.rows(sql, (as_list(hashes),)))
 
     def repeated_contents(self) -> list[str]:
-        """The contents that several files have."""
+        """Returns the contents that several files share."""
         rows = self._database.rows(
             "SELECT content_hash FROM items WHERE content_hash != '' AND status = 'ready'"
             " GROUP BY content_hash HAVING count(*) > 1"
@@ -152,22 +152,22 @@ class Files:
         return [content for (content,) in rows]
 
     def under(self, folder: str) -> Iterator[File]:
-        """The files in a folder and below it, in the order of their paths, from one state."""
+        """Yield the files in and below a folder, ordered by path, from one snapshot."""
         text = path_to_text(folder).rstrip("/") + "/"
         sql = f"{_SELECT} path > ? AND path < ? ORDER BY path"
         for page in self._database.pages(sql, (text, text[:-1] + "0")):
             yield from _read(page)
 
     def all(self) -> Iterator[File]:
-        """Every file, the first stored first, from one state."""
+        """Yield every file in order of storing, from one snapshot."""
         for page in self._database.pages(f"{_SELECT} true ORDER BY id"):
             yield from _read(page)
 
     def move(self, paths: Mapping[int, str]) -> None:
-        """Give files, by number, new paths: what is known of them stays."""
+        """Give files, by number, new paths; all their data stays."""
         seq = self._database.change.seq
         rows = [(number, path_to_text(path)) for number, path in paths.items()]
-        # By way of a name that no file has, so that two files may change names with each other.
+        # Go through a name that no file has, so that two files can swap names.
         self._database.run_many(
             "UPDATE items SET path = ? WHERE id = ?", [(f"\0{n}", n) for n, _ in rows]
         )
@@ -178,7 +178,7 @@ class Files:
         self._passages.touch_files(paths)
 
     def set_file(self, number: int, *, size: int, mtime_ns: int) -> None:
-        """The file was touched and holds the same as before."""
+        """Update size and time of a file that was touched but has the same content."""
         seq = self._database.change.seq
         self._database.run(
             "UPDATE items SET size = ?, mtime_ns = ?, seq = ? WHERE id = ?",
@@ -187,7 +187,7 @@ class Files:
         self._passages.touch_files([number])
 
     def set_status(self, ids: Iterable[int], status: FileStatus) -> None:
-        """Say that files are ready, pending or missing."""
+        """Mark files as ready, pending or missing."""
         ids = list(ids)
         self._database.run(
             f"UPDATE items SET status = ?, seq = ? WHERE id IN {ANY_OF}",
@@ -196,7 +196,8 @@ class Files:
         self._passages.touch_files(ids)
 
     def remove(self, ids: Iterable[int]) -> int:
-        """Remove files with passages, vectors, keywords and metadata; returns how many."""
+        """Remove files with their passages, vectors, keywords and metadata; returns their
+        number."""
         return self._database.run(f"DELETE FROM items WHERE id IN {ANY_OF}", (as_list(ids),))
 
 
@@ -231,7 +232,7 @@ def _repeated(drafts: Sequence[FileDraft]) -> CollectionError:
 
 
 class Quarantine:
-    """The bad files of a collection. What changes something works inside `store.writing` only."""
+    """The bad files of a collection. Methods that write work only inside `store.writing`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -246,8 +247,8 @@ class Quarantine:
         error: Text,
         content_hash: str | None = None,
     ) -> None:
-        """Record a failure; another one of the same file counts its tries up. `content_hash` is
-        None where the file could not even be hashed."""
+        """Record a failure; a repeated failure of a file increases its tries. `content_hash` is
+        None if the file could not even be hashed."""
         now = time.time_ns()
         told = path_to_text(json.dumps([error.en, error.zh], ensure_ascii=False))
         facts = (content_hash, size, mtime_ns, stage, told)
@@ -260,16 +261,16 @@ class Quarantine:
         )
 
     def all(self) -> list[Quarantined]:
-        """Every bad file, in the order of the paths."""
+        """Returns every bad file, ordered by path."""
         return self._select("true ORDER BY path")
 
     def by_path(self, paths: Iterable[str]) -> dict[str, Quarantined]:
-        """Those of these paths that are in quarantine."""
+        """Returns the entries of these paths that are in quarantine."""
         texts = as_list(path_to_text(path) for path in paths)
         return {bad.path: bad for bad in self._select(f"path IN {ANY_OF}", texts)}
 
     def release(self, paths: Iterable[str]) -> int:
-        """Forget that these files were bad; returns how many were."""
+        """Release files from quarantine; returns how many were in it."""
         texts = as_list(path_to_text(path) for path in paths)
         return self._database.run(f"DELETE FROM quarantine WHERE path IN {ANY_OF}", (texts,))
 

@@ -28,7 +28,7 @@ from seesay.search.catalog.filters import (
 from seesay.search.catalog.metadata import READABLE
 from seesay.search.catalog.store import START, Ledger, Position
 
-NARROW = 10_000  # passages that SQLite hands over in a few milliseconds
+NARROW = 10_000  # passages that SQLite returns in a few milliseconds
 REMEMBERED = 32
 
 PassageMask = Bool[np.ndarray, " passages"]
@@ -45,8 +45,8 @@ class FilterMasks:
         self._masks: OrderedDict[Filter, PassageMask] = OrderedDict()
 
     def mask(self, filter: Filter) -> Bool[np.ndarray, " passages"]:
-        """Which passages a filter takes, by their numbers: an array that is not to be written to.
-        Values at the numbers of passages that are gone mean nothing."""
+        """Returns which passages match a filter, indexed by passage number; do not write to this
+        array. Values at the numbers of removed passages mean nothing."""
         if filter in self._masks:
             self._masks.move_to_end(filter)
             return self._masks[filter]
@@ -60,8 +60,8 @@ class FilterMasks:
         return mask
 
     def follow(self, position: Position) -> None:
-        """Take in every change up to `position`, which the open snapshot shows. Starts anew compare
-        the snapshot does not lead on from what is known: a backup may have been restored."""
+        """Take in every change up to `position`, which the open snapshot shows. Starts over if the
+        snapshot does not continue the known history: a backup may have been restored."""
         if position == self.position:
             return
         if not Ledger(self._database).has_passed(self.position):
@@ -69,7 +69,7 @@ class FilterMasks:
             self.position = START
         since = self.position.seq
         self._masks.clear()
-        self._size = self._database.next_number("units")  # numbers of passages that are gone too
+        self._size = self._database.next_number("units")  # includes removed passages
         rows = self._database.rows("SELECT id FROM units WHERE seq > ?", (since,))
         changed = np.fromiter((passage for (passage,) in rows), np.int64, len(rows))
         for source, column in self._loaded.items():
@@ -124,8 +124,8 @@ class FilterMasks:
 class _Column:
     """The values of one field: a code for each passage, and what each code stands for.
 
-    Code 0 says that a passage has no value. Of several values the first is in the array and the
-    others beside it.
+    Code 0 means that a passage has no value. If it has several, the first is in the array and the
+    others are stored separately.
     """
 
     def __init__(self, size: int) -> None:
@@ -147,7 +147,7 @@ class _Column:
             self._more.append((passages[~first], codes[~first]))
 
     def forget(self, passages: Int[np.ndarray, " passages"], size: int) -> None:
-        """Take the values of these passages away, and make room for numbers below `size`."""
+        """Remove the values of these passages, and make room for numbers below `size`."""
         self._codes = np.concatenate([self._codes, np.zeros(size - len(self._codes), np.int32)])
         gone = np.zeros(size, bool)
         gone[passages] = True
@@ -155,7 +155,7 @@ class _Column:
         self._more = [(u[~gone[u]], codes[~gone[u]]) for u, codes in self._more]
 
     def compare(self, compare: Compare) -> PassageMask:
-        """Which passages have a value that compares."""
+        """Returns which passages have a value that satisfies the comparison."""
         hit = np.zeros(len(self._values) + 1, bool)
         if compare.operator in ("=", "in"):
             hit[[self._code_of.get(value, 0) for value in operands(compare)]] = True
@@ -168,7 +168,7 @@ class _Column:
         return mask
 
     def _satisfying(self, compare: Compare) -> Bool[np.ndarray, " values"] | bool:
-        """Which values compare."""
+        """Returns which values satisfy the comparison."""
         if compare.operator == "exists":
             return True
         given = operands(compare)
@@ -191,7 +191,8 @@ _NUMBERS = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater
 
 
 def _readable(value: Any) -> str | float | int:
-    """A stored value, though it be damaged: what is no number compares with none."""
+    """Returns a stored value even if it is damaged: a value that is not a number matches
+    no number."""
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 

@@ -1,7 +1,7 @@
-"""Filters: what may be found, and how SQLite answers them.
+"""Filters, and how SQLite evaluates them.
 
-A field is a key of metadata, or one of FACTS, which every passage has. A comparison with a key sees
-values of its own type alone: "year" stored as text is not found by a number.
+A field is a metadata key, or one of FACTS, which every passage has. A comparison sees only values
+of its own type: a number does not find a "year" stored as text.
 """
 
 import os
@@ -29,7 +29,7 @@ from seesay.text import Text
 
 Operator = Literal["=", "<", "<=", ">", ">=", "in", "under", "starts", "contains", "exists"]
 
-CHANGED = "file.modified"  # an instant; dates without a zone are of this machine
+CHANGED = "file.modified"  # an instant; dates without a zone are local to this machine
 
 FACTS: Mapping[str, tuple[ValueType, str]] = {
     "file.path": ("text", "i.path"),
@@ -46,7 +46,7 @@ FACTS: Mapping[str, tuple[ValueType, str]] = {
 
 _ORDERED = ("<", "<=", ">", ">=")
 _SPELLED = ("=", "in", "under", "starts")
-_LAST = chr(0x10FFFF)  # after every character that a text goes on with
+_LAST = chr(0x10FFFF)  # sorts after every character that may follow
 _TESTS: Mapping[str, str] = {
     "=": "{0} = ?",
     "<": "{0} < ?",
@@ -102,7 +102,7 @@ class Compare:
 
     @property
     def values(self) -> tuple[Value, ...]:
-        """All values it compares with."""
+        """All values to compare with."""
         if self.value is None:
             return ()
         return self.value if isinstance(self.value, tuple) else (self.value,)
@@ -114,21 +114,21 @@ class Compare:
 
 @dataclass(frozen=True)
 class All:
-    """Passages that every part takes; all passages where there is no part."""
+    """Passages that match every part; all passages if there are no parts."""
 
     parts: "tuple[Filter, ...]"
 
 
 @dataclass(frozen=True)
 class AnyOf:
-    """Passages that at least one part takes."""
+    """Passages that match at least one part."""
 
     parts: "tuple[Filter, ...]"
 
 
 @dataclass(frozen=True)
 class Not:
-    """Passages that the part does not take, those without the field among them."""
+    """Passages that do not match the part, including those without the field."""
 
     part: "Filter"
 
@@ -155,10 +155,10 @@ class Source(NamedTuple):
 
 
 def source_of(compare: Compare, database: Database) -> Source:
-    """Raises CollectionError for a fact that does not exist, or one of another type."""
+    """Raises CollectionError for a fact that does not exist or has another type."""
     kind = type_of(compare.values[0]) if compare.values else None
     if compare.field == DATE_KEY and kind is None:
-        kind = "date"  # of a collection of before it may also hold text
+        kind = "date"  # in older collections it may also hold text
     if compare.field.startswith(RESERVED):
         return _fact(compare, kind)
     keys = MetadataTable(database).keys()
@@ -168,7 +168,7 @@ def source_of(compare: Compare, database: Database) -> Source:
 
 
 def compile_filter(filter: Filter, database: Database) -> tuple[str, tuple[object, ...]]:
-    """A query for the numbers of the passages that a filter takes, and its values."""
+    """Returns a query for the numbers of the passages that match a filter, and its values."""
     match filter:
         case Compare():
             compiled = [_compile_one(compare, database) for compare in spelled(filter)]
@@ -186,8 +186,8 @@ def compile_filter(filter: Filter, database: Database) -> tuple[str, tuple[objec
 
 
 def spelled(compare: Compare) -> list[Compare]:
-    """The comparison in every spelling of its text: a file from macOS has its name in another one
-    than what is typed on Linux."""
+    """Returns the comparison in every Unicode spelling of its text: macOS spells file names
+    differently from text typed on Linux."""
     if compare.operator not in _SPELLED or not any(isinstance(one, str) for one in compare.values):
         return [compare]
     forms = [spellings(one) if isinstance(one, str) else (one,) for one in compare.values]
@@ -206,7 +206,7 @@ def _compile_one(compare: Compare, database: Database) -> tuple[str, tuple[objec
 def matching_passages(
     filter: Filter, database: Database, most: int | None = None
 ) -> Int[np.ndarray, " passages"]:
-    """The passages a filter takes, in no order, but no more than `most`."""
+    """Returns at most `most` passages that match a filter, in no order."""
     sql, values = compile_filter(filter, database)
     limit = -1 if most is None else most
     rows = database.rows(f"SELECT DISTINCT * FROM ({sql}) LIMIT ?", (*values, limit))
@@ -214,7 +214,7 @@ def matching_passages(
 
 
 def operands(compare: Compare) -> tuple[str | float, ...]:
-    """The values of a comparison as they are compared: as stored, with the ends of ranges."""
+    """Returns the values of a comparison in stored form, with the ends of ranges."""
     read = stored_here if compare.field == CHANGED else stored
     values = tuple(read(value) for value in compare.values)
     if compare.operator == "starts":
@@ -233,7 +233,7 @@ def _test(compare: Compare, value: str) -> tuple[str, tuple[str | float, ...]]:
     if compare.operator == "in":
         return f"{value} IN ({', '.join('?' * len(values))})", values
     test = _TESTS[compare.operator].format(value)
-    if compare.operator in _ORDERED:  # to SQLite every text is more than every number
+    if compare.operator in _ORDERED:  # in SQLite every text is greater than every number
         bound = "<" if isinstance(values[0], float) else ">="
         test = f"({test} AND {value} {bound} '')"
     return test, values

@@ -1,8 +1,8 @@
-"""The keyword index: which passages hold the words of a query, best first.
+"""The keyword index: finds the passages with the words of a query, best first.
 
-SQLite's tokenizer takes a run of Chinese for one word. So text is cut beforehand, in two ways that
-make up for each other: jieba's words know that 长江 is one; single characters and pairs of them
-find what the dictionary cuts otherwise (桥 in 长江大桥).
+SQLite's tokenizer treats a run of Chinese as one word. So text is segmented first, in two ways that
+complement each other: jieba knows that 长江 is one word; single characters and pairs find words
+that the dictionary segments differently (桥 in 长江大桥).
 """
 
 import io
@@ -25,21 +25,22 @@ from seesay.data.spelling import fold
 from seesay.search.catalog.database import ANY_OF, Database, as_list
 from seesay.search.catalog.filters import Filter, compile_filter
 
-# Han, kana, hangul: scripts whose words no space parts, or whose endings cling to them.
+# Han, kana, hangul: scripts without spaces between words, or with endings attached to them.
 _CJK = re.compile(
     "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f]+"
 )
 _WORD = re.compile(r"\w+")
 
-# Words that most texts hold: they would cost time and say nothing. They count where all are such.
+# Words that are in most texts: they cost time and tell nothing. They count only if a query has no
+# others.
 _EMPTY_EN = "a an and are as at be by for from in is it of on or that the this to was were with"
 _EMPTY_ZH = "的 了 着 过 是 在 和 与 及 或 有 一 一个 一只 一张 这 那 这个 那个 上 里 中 也 都 就"
 _EMPTY = frozenset(f"{_EMPTY_EN} {_EMPTY_ZH}".split())
 
 _SORTED_FROM = "\n一".encode()  # the first Han character; some 60 lines before it are not in order
 
-# The dictionary of jieba 0.42, the sum of its frequencies, which its probabilities need, and the
-# checksum that both hold for.
+# The dictionary of jieba 0.42, the sum of its frequencies, which the probabilities need, and the
+# checksum of the dictionary that the sum belongs to.
 _CHECKSUM, _TOTAL = 0x1394096D, 60_101_967
 
 _WEIGHTS = "1.0, 0.5"  # a word counts more than the characters it is made of
@@ -52,7 +53,7 @@ class KeywordIndex:
         self._database = database
 
     def put(self, passages: Iterable[int], texts: Sequence[str]) -> None:
-        """Index what each passage is found by; passages of an empty text are left out."""
+        """Index the words of passages; skips passages with an empty text."""
         cut = [
             (passage, segment(text)) for passage, text in zip(passages, texts, strict=True) if text
         ]
@@ -62,11 +63,11 @@ class KeywordIndex:
         )
 
     def is_empty(self) -> bool:
-        """Whether nothing can be found by words."""
+        """Whether the index is empty."""
         return not self._database.rows("SELECT 1 FROM keywords_content LIMIT 1")
 
     def remove(self, passages: Iterable[int]) -> None:
-        """Take passages out of the index."""
+        """Remove passages from the index."""
         self._database.run(f"DELETE FROM keywords WHERE rowid IN {ANY_OF}", (as_list(passages),))
 
     def search(
@@ -79,10 +80,11 @@ class KeywordIndex:
         every: bool = False,
         filter: Filter | None = None,
     ) -> tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
-        """Passages and their BM25 scores (higher is better, without a scale), at most `count`.
+        """Returns at most `count` passages and their BM25 scores (higher is better, without a
+        scale).
 
-        Any word of `text` finds a passage; with `every` only all of them do. A passage must hold
-        every one of `phrases` and none of `excluded`. Ties are in the order of the passages.
+        Any word of `text` finds a passage; with `every` a passage must contain all of them. It must
+        contain all `phrases` and none of `excluded`. Ties are in the order of the passages.
         """
         expression = match_expression(text, phrases, excluded, every=every)
         if expression is None:
@@ -101,14 +103,14 @@ class KeywordIndex:
 
 
 class Segments(NamedTuple):
-    """A text as it is indexed: tokens with spaces between them."""
+    """A text in indexed form: tokens separated by spaces."""
 
     words: str
     characters: str
 
 
 def segment(text: str) -> Segments:
-    """What to index of a text."""
+    """Returns the tokens to index for a text."""
     text = fold(text)
     runs = _CJK.findall(text)
     words = _words(text, for_index=True) if runs else [text]
@@ -119,8 +121,8 @@ def segment(text: str) -> Segments:
 def match_expression(
     text: str, phrases: Sequence[str] = (), excluded: Sequence[str] = (), *, every: bool = False
 ) -> str | None:
-    """What to ask FTS5: any word of `text` (the more the better; with `every` all of them), every
-    one of `phrases` as it stands, none of `excluded`. None where nothing is left to look for."""
+    """Returns the FTS5 query: any word of `text` (the more the better; with `every` all of them),
+    all `phrases` literally, none of `excluded`. None if nothing is left to search for."""
     wanted = [_phrase(part) for part in phrases if _WORD.search(part)]
     if not wanted and (telling := _telling(text)):
         words = [f"({_either(word)})" for word in telling]
@@ -134,9 +136,9 @@ def match_expression(
     return found
 
 
-@lru_cache(maxsize=64)  # a search asks several times for the words of its text
+@lru_cache(maxsize=64)  # a search needs the words of its text several times
 def _telling(text: str) -> tuple[str, ...]:
-    """The words of a query that say something; all of them where none does."""
+    """Returns the informative words of a query; all words if none is informative."""
     words = tuple(dict.fromkeys(_words(fold(text), for_index=False)))
     return tuple(word for word in words if word not in _EMPTY) or words
 
@@ -153,12 +155,12 @@ def _words(text: str, *, for_index: bool) -> list[str]:
 
 
 def cuts_words() -> bool:
-    """Whether Chinese is cut into words; without jieba it is found by pairs of characters."""
+    """Whether Chinese is segmented into words; without jieba it is found by pairs of characters."""
     return _segmenter() is not None
 
 
 def holds_chinese(text: str) -> bool:
-    """Whether there is something to be cut."""
+    """Whether a text needs segmentation."""
     return _CJK.search(text) is not None
 
 
@@ -176,7 +178,7 @@ def _either(word: str) -> str:
 
 
 def _phrase(text: str) -> str:
-    """A text as it stands: its characters one after the other, and its other words in order."""
+    """Match a text literally: its characters one after another, and its other words in order."""
     text = fold(text)
     parts = [
         *_by_character(text),
@@ -186,7 +188,7 @@ def _phrase(text: str) -> str:
 
 
 def _by_character(text: str) -> list[str]:
-    """What to ask of the characters, for each run of them."""
+    """Returns the query on characters for each run of them."""
     runs = _CJK.findall(text)
     return [f"characters : {_quoted(' '.join(_pairs(run)) or run)}" for run in runs]
 
@@ -197,7 +199,7 @@ def _quoted(tokens: str) -> str:
 
 @cache
 def _segmenter() -> "Segmenter | None":
-    """Loaded when the first Chinese text comes; None where jieba is not installed."""
+    """Load the segmenter at the first Chinese text; None if jieba is not installed."""
     try:
         return Segmenter()
     except ModuleNotFoundError:
@@ -205,23 +207,23 @@ def _segmenter() -> "Segmenter | None":
 
 
 class Segmenter:
-    """Cuts Chinese as a `jieba.Tokenizer` does, without its half second of loading: a query looks
+    """Segments Chinese like a `jieba.Tokenizer`, without its half second of loading: a query looks
     up only its own words. Safe to use from several threads.
 
-    jieba reads its dictionary of 349,000 words, 5 MB, into a table of 120 MB before it cuts the
-    first sentence. It then asks that table for nothing but pieces of the sentence, each of which
-    begins with a character of the sentence. So the words of a character are read when it first
-    occurs, from the text of the dictionary, which is sorted by the first character. The algorithms
-    are jieba's own and so are the results.
+    Jieba reads its dictionary of 349,000 words, 5 MB, into a table of 120 MB before it cuts the
+    first sentence. It then looks up only pieces of the sentence, each of which starts with a
+    character of the sentence. So this class reads the words of a character when it first occurs,
+    from the dictionary file, which is sorted by first character. The algorithms and results are
+    jieba's own.
 
-    jieba comes with the extra `search`: raises ModuleNotFoundError without it.
+    Raises ModuleNotFoundError without jieba, which the extra `search` installs.
     """
 
     def __init__(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its use of pkg_resources and escapes
             import jieba
-        jieba.setLogLevel(logging.CRITICAL)  # it reports its loading on the error stream
+        jieba.setLogLevel(logging.CRITICAL)  # it logs its loading to stderr
         self._tokenizer = jieba.Tokenizer()
         with self._tokenizer.get_dict_file() as file:
             self._dictionary: bytes = file.read()
@@ -233,10 +235,10 @@ class Segmenter:
         self._read: set[str] = set()  # characters whose words are in the tokenizer's table
         self._tokenizer.FREQ, total = self._table(0, self._sorted.start)
         self._tokenizer.total = _TOTAL if known else total
-        self._tokenizer.initialized = True  # else it would read the whole dictionary
+        self._tokenizer.initialized = True  # or it would read the whole dictionary
 
     def cut(self, text: str) -> Iterator[str]:
-        """The words of a text, one after the other."""
+        """Yield the words of a text in order."""
         self._learn(text)
         return self._tokenizer.cut(text)
 
@@ -246,7 +248,7 @@ class Segmenter:
         return self._tokenizer.cut_for_search(text)
 
     def _learn(self, text: str) -> None:
-        """Read the words that begin with a character of the text. Two threads may do so at once."""
+        """Read the words that start with a character of the text. Two threads may do so at once."""
         for character in set(text) - self._read:
             first = character.encode("utf-8", "surrogatepass")
             words, _ = self._table(self._line(first), self._line(first + b"\xff"))
@@ -254,7 +256,7 @@ class Segmenter:
             self._read.add(character)
 
     def _line(self, first: bytes) -> int:
-        """Where the first line begins that does not come before these bytes."""
+        """Returns the start of the first line that does not sort before these bytes."""
 
         def beginning(at: int) -> bytes:
             start = self._next_line(at)
@@ -264,16 +266,16 @@ class Segmenter:
         return self._next_line(self._sorted.start + at)
 
     def _next_line(self, at: int) -> int:
-        """Where the first line begins that does not begin before this byte."""
+        """Returns the start of the first line at or after this byte."""
         return self._dictionary.find(b"\n", at - 1) + 1
 
     def _table(self, start: int, end: int) -> tuple[dict[str, int], int]:
-        """Words and beginnings of words with their frequencies, and the sum of these."""
+        """Returns words and prefixes with their frequencies, and the sum of these."""
         return self._tokenizer.gen_pfdict(io.BytesIO(self._dictionary[start:end]))
 
 
 def cache_folder() -> Path:
-    """Where this user's programs keep what they can make again."""
+    """Returns the cache folder of this user."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":

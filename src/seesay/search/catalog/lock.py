@@ -1,4 +1,4 @@
-"""One writer at a time: a lock that the operating system takes back when its holder dies."""
+"""One writer at a time: a lock that the operating system releases when its holder dies."""
 
 import contextlib
 import json
@@ -17,14 +17,14 @@ from seesay.text import Text
 
 _POLL_S = 0.005
 _POLL_MOST_S = 0.1
-_NOTE = b'{"pid": '  # how the note of a holder begins
+_NOTE = b'{"pid": '  # how a holder's note starts
 
 
 class WriterLock:
-    """A lock on a file, for processes and threads alike. A thread that holds it may take it again.
+    """A lock on a file, between processes and threads. A thread that holds it may take it again.
 
-    The file says who holds it. It stays after the release, empty: removing it would let two
-    processes lock two files of the same name.
+    The file names the holder. It stays after the release, empty: deleting it would let two
+    processes lock two files with the same name.
     """
 
     def __init__(self, file: Path) -> None:
@@ -36,8 +36,8 @@ class WriterLock:
 
     @contextmanager
     def held(self, action: str, wait_s: float) -> Iterator[None]:
-        """Holds the lock in the block. Raises CollectionBusyError, naming the holder, when it is
-        not free within `wait_s` seconds."""
+        """Hold the lock in the block. Raises CollectionBusyError, naming the holder, if it is not
+        free within `wait_s` seconds."""
         deadline = time.monotonic() + wait_s
         if not self._thread.acquire(timeout=max(wait_s, 0)):
             raise self._busy(wait_s)
@@ -87,8 +87,8 @@ class WriterLock:
         return handle
 
     def _open(self) -> int:
-        """Raises CollectionError for a file that holds something else than a note of a holder,
-        which taking the lock would write over."""
+        """Raises CollectionError if the file contains anything but a holder's note, since taking
+        the lock would overwrite it."""
         try:
             handle = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:

@@ -1,5 +1,5 @@
-"""A collection as a map: what is alike lies close together, as far as two numbers can say it, or
-pictures where they were taken."""
+"""Maps of a collection: similar passages close together, as far as two dimensions allow, or
+pictures at the place where they were taken."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.text import Text
 
 MOST_POINTS = 20_000
-_LEAST = 1e-6  # an axis along which nothing differs
-# Several values of a key, which a table may give, count as the first: a passage is one point.
+_LEAST = 1e-6  # spread of an axis without differences
+# If a table gives a key several values, the first counts: a passage is one point.
 _PLACES = (
     "SELECT a.unit, min(a.value), min(b.value) FROM metadata a"
     " JOIN metadata_keys ka ON ka.id = a.key AND ka.name = 'latitude' AND ka.type = 'number'"
@@ -34,22 +34,22 @@ class Point:
     path: str
     kind: str
     text: str | None
-    """What is written in it, its beginning."""
+    """The beginning of its text."""
     x: float
-    """Between -1 and 1, as `y` is; on a map of places its longitude, and `y` its latitude."""
+    """From -1 to 1, like `y`; on a map of places the longitude, and `y` the latitude."""
     y: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Map:
-    """The map of one modality: pictures and texts lie in regions of their own, and what tells them
-    apart would hide what tells pictures apart."""
+    """The map of one modality: pictures and texts lie in separate regions, and the difference
+    between them would hide the differences among pictures."""
 
     modality: Modality
     """On the map of texts, captions are points of their pictures."""
     points: tuple[Point, ...]
     total: int
-    """Passages of this modality; more than there are points where they were sampled."""
+    """Number of passages of this modality; larger than the number of points if sampled."""
     explained: float
     """Share (0-1) of the differences that the two axes show."""
 
@@ -57,8 +57,8 @@ class Map:
 def draw_map(
     store: Store, space: EmbeddingSpace, modality: Modality = "image", *, most: int = MOST_POINTS
 ) -> Map:
-    """The first two principal components of the vectors; of more than `most`, of some
-    that are drawn evenly, and always the same. Raises ConfigError where `most` is below 1."""
+    """Compute the first two principal components of the vectors; beyond `most` vectors, of an even
+    sample that is always the same. Raises ConfigError if `most` is below 1."""
     _check_most(most)
     with store.database.snapshot():
         total = store.vectors.count(space.id, modality)
@@ -82,8 +82,8 @@ def draw_map(
 
 
 def draw_places(store: Store, *, most: int = MOST_POINTS) -> Map:
-    """Every picture with a position: `x` is its longitude and `y` its latitude, in degrees. Of more
-    than `most` the newest. Raises ConfigError where `most` is below 1."""
+    """Return every picture with a position: `x` is its longitude and `y` its latitude, in degrees.
+    Beyond `most` pictures, only the newest. Raises ConfigError if `most` is below 1."""
     _check_most(most)
     with store.database.snapshot():
         rows = store.database.rows(_PLACES)
@@ -119,7 +119,7 @@ def _check_most(most: int) -> None:
 def _sampled(
     store: Store, space: EmbeddingSpace, modality: Modality, total: int, most: int
 ) -> tuple[Int[np.ndarray, " rows"], Float32[np.ndarray, "rows embed"]]:
-    """Some of the vectors, read in pages: a large collection is never in memory whole."""
+    """Sample vectors page by page, so that a large collection is never in memory as a whole."""
     keep = np.arange(total)
     if total > most:
         keep = np.sort(np.random.default_rng(0).choice(total, most, replace=False))
@@ -143,7 +143,8 @@ def _pages(
 def _flattened(
     vectors: Float32[np.ndarray, "rows embed"],
 ) -> tuple[Float64[np.ndarray, "rows 2"], float]:
-    """Rows on their first two principal axes, in -1 to 1, and the share these have of all."""
+    """Project rows on their first two principal axes, from -1 to 1; also returns the axes' share of
+    the variance."""
     if len(vectors) < 2:
         return np.zeros((len(vectors), 2)), 1.0
     away = (vectors - vectors.mean(axis=0)).astype(np.float64)
@@ -151,7 +152,8 @@ def _flattened(
     axes, all_of_it = axes[:, :-3:-1], float(spreads.clip(0).sum())
     if axes.shape[1] < 2 or all_of_it < _LEAST:
         return np.zeros((len(vectors), 2)), 1.0
-    # An axis may point either way: the same data is to give the same map on every machine.
+    # An axis may point either way: fix its sign, so that the same data gives the same map
+    # everywhere.
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
     places = away @ axes
     places /= np.maximum(np.abs(places).max(axis=0), _LEAST)

@@ -1,8 +1,8 @@
-"""What is known of passages beside their vectors: values by key, each key of one type.
+"""The metadata of passages: values by key, each key of one type.
 
-Tables, EXIF and tags are written by anybody, and a stored byte may be flipped. So what a collection
-cannot hold, compare and show is left out on the way in (`sound`); what is stored all the same is
-shown as text (`read`), never an error, and `seesay verify` names it.
+Anybody writes tables, EXIF and tags, and a stored byte may flip. So values that a collection cannot
+store, compare and show are dropped on the way in (`sound`); bad values that are stored anyway are
+shown as text (`read`), never as an error, and `seesay verify` reports them.
 """
 
 import math
@@ -17,13 +17,13 @@ from seesay.search.catalog.database import ANY_OF, Database, as_list, path_to_te
 from seesay.text import Text
 
 Value = str | int | float | datetime | date
-"""One value of metadata. Dates without a zone are taken as they stand, as cameras write them."""
+"""One metadata value. Dates without a zone stay as they are, as cameras write them."""
 Metadata = Mapping[str, Value | Sequence[Value]]
 """Values by key; a key may have several, such as tags."""
 ValueType = Literal["text", "number", "date"]
-RESERVED = ("file.", "unit.")  # what filters call the facts that every file and passage has
-DATE_KEY = "date"  # of the day a picture was taken: the one key that holds dates alone
-OBJECT_KEY = "object"  # of what is seen in a picture: searches by words find these values
+RESERVED = ("file.", "unit.")  # prefixes of facts that every file and passage has
+DATE_KEY = "date"  # when a picture was taken: the only key that holds only dates
+OBJECT_KEY = "object"  # objects in a picture: word searches find these values
 MOST_KEYS = 10_000  # in a collection
 MOST_KEY, MOST_TEXT, MOST_VALUES = 256, 32_768, 1000  # characters; values of one key of a passage
 
@@ -31,22 +31,22 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = (datetime(1, 1, 1, tzinfo=UTC) - EPOCH).total_seconds()
 LATEST = (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - EPOCH).total_seconds()
 
-# Of text the bytes: those of a damaged one are no UTF-8, and SQLite's module would raise.
+# Text as bytes: a damaged one is not UTF-8, and SQLite's module would raise.
 READABLE = "CASE typeof({0}) WHEN 'text' THEN CAST({0} AS BLOB) ELSE {0} END"
 
 Sound = dict[str, Value | tuple[Value, ...]]
 
 
 def type_of(value: Value) -> ValueType:
-    """As what a value is stored and compared."""
+    """Returns the type as which a value is stored and compared."""
     if isinstance(value, str):
         return "text"
     return "date" if isinstance(value, date) else "number"
 
 
 def stored(value: Value) -> str | float:
-    """A value as it lies in the table: dates are seconds since 1970, those without a zone as they
-    stand. Raises CollectionError for a number that has no order or is too large."""
+    """Returns a value in stored form: dates are seconds since 1970, those without a zone taken as
+    UTC. Raises CollectionError for a number that is NaN or too large."""
     if isinstance(value, str):
         return path_to_text(value)
     if isinstance(value, datetime):
@@ -69,25 +69,26 @@ def stored(value: Value) -> str | float:
 
 
 def stored_here(value: Value) -> str | float:
-    """As `stored`, but a date without a zone is one of this machine: file times are compared so."""
+    """Like `stored`, but a date without a zone is local to this machine, to compare it with file
+    times."""
     if isinstance(value, date) and getattr(value, "tzinfo", None) is None:
         known = value if isinstance(value, datetime) else datetime(*value.timetuple()[:3])
         try:
             return known.timestamp()
-        except (OSError, OverflowError, ValueError):  # the first and last day that there is
+        except (OSError, OverflowError, ValueError):  # the first and last day of the calendar
             return stored(value)
     return stored(value)
 
 
 def moment(seconds: float) -> datetime | None:
-    """The date so many seconds after 1970; None where no calendar has one."""
+    """Returns the date this many seconds after 1970; None if out of range."""
     if not EARLIEST <= seconds <= LATEST:
         return None
     return EPOCH + timedelta(seconds=seconds)
 
 
 def read(kind: ValueType, value: object) -> Value:
-    """A stored value of a key of this type; as text where it is none of the type."""
+    """Convert a stored value to the type of its key; returns text if it is not of that type."""
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if isinstance(value, str):
@@ -101,7 +102,7 @@ def read(kind: ValueType, value: object) -> Value:
 
 
 def is_sound(key: str, kind: ValueType, value: object) -> bool:
-    """Whether a stored value is one of its type that the key may have."""
+    """Whether a stored value has its type and is allowed for the key."""
     if isinstance(value, bytes):
         try:
             value = value.decode()
@@ -116,16 +117,16 @@ def is_sound(key: str, kind: ValueType, value: object) -> bool:
 
 
 def local_time(mtime_ns: int) -> datetime:
-    """When a file was changed, as the clock on the wall said, like the dates that cameras write."""
+    """Returns when a file was changed, in local time, like the dates that cameras write."""
     changed = EPOCH + timedelta(microseconds=mtime_ns // 1000)
     try:
         return changed.astimezone().replace(tzinfo=UTC)
-    except (OSError, OverflowError):  # Windows knows no zone before 1970
+    except (OSError, OverflowError):  # Windows has no time zones before 1970
         return changed
 
 
 def problem_of(key: str, value: Value) -> Text | None:
-    """What keeps a value from being stored, as words that follow "it"; None where nothing does."""
+    """Returns why a value cannot be stored, as words that follow "it"; None if it can."""
     if key == DATE_KEY and type_of(value) != "date":
         return Text("is no date", "不是日期")
     if isinstance(value, str):
@@ -142,14 +143,14 @@ def problem_of(key: str, value: Value) -> Text | None:
 
 
 def sound(metadata: Mapping[str, Any]) -> Sound:
-    """What of metadata a collection can hold, as it comes back from the store: clean keys and
-    texts, dates in UTC, several values of a key in order. Anything else is left out."""
+    """Returns the metadata that a collection can store, in the form in which it is read back: clean
+    keys and texts, dates in UTC, several values of a key in order. Drops the rest."""
     found: Sound = {}
     for name, given in metadata.items():
         key = unicodedata.normalize("NFC", clean_text(name)).strip()
         if not 0 < len(key) <= MOST_KEY:
             continue
-        # As SQLite orders values: numbers before texts.
+        # SQLite's order: numbers before texts.
         values = sorted(
             {*_values(key, given)}, key=lambda value: (isinstance(value, str), stored(value))
         )
@@ -175,7 +176,7 @@ class MetadataTable:
         self._database = database
 
     def put(self, passages: Iterable[int], metadata: Sequence[Metadata]) -> None:
-        """Add values to passages. Raises CollectionError for what cannot be stored."""
+        """Add values to passages. Raises CollectionError for values that cannot be stored."""
         pairs = [
             (name, value, passage)
             for passage, values in zip(passages, metadata, strict=True)
@@ -210,7 +211,7 @@ class MetadataTable:
         )
 
     def get(self, passages: Iterable[int]) -> dict[int, dict[str, Value | tuple[Value, ...]]]:
-        """The values of each passage by key; several of a key as a tuple."""
+        """Returns the values of each passage by key; several values of a key as a tuple."""
         passages = [int(passage) for passage in passages]
         found: dict[int, dict[str, list[Value]]] = {passage: {} for passage in passages}
         rows = self._database.rows(
@@ -231,27 +232,27 @@ class MetadataTable:
         self._database.run(f"DELETE FROM metadata WHERE unit IN {ANY_OF}", (as_list(passages),))
 
     def keys(self) -> Mapping[tuple[str, ValueType], int]:
-        """The number of every key and type that was ever used."""
+        """Returns the number of every key and type ever used."""
         rows = self._database.rows("SELECT name, type, id FROM metadata_keys ORDER BY name, type")
         return {(text_to_path(name), kind): number for name, kind, number in rows}
 
     def types(self) -> dict[str, set[ValueType]]:
-        """Every key that some passage has or had, with the types of its values."""
+        """Returns every key that a passage has or had, with the types of its values."""
         types: dict[str, set[ValueType]] = {}
         for name, kind in self.keys():
             types.setdefault(name, set()).add(kind)
         return types
 
     def forget_unused(self) -> None:
-        """Forget the keys that nothing has any more."""
+        """Forget keys that no passage has any more."""
         self._database.run(
             "DELETE FROM metadata_keys"
             " WHERE NOT EXISTS (SELECT 1 FROM metadata WHERE key = metadata_keys.id)"
         )
 
     def room(self, names: Iterable[str]) -> set[str]:
-        """Those of the names that are keys already, or can still become some. Keys that nothing has
-        any more make room; only inside `writing`."""
+        """Returns the names that are keys already or can still become keys. Unused keys are dropped
+        to make room; only inside `writing`."""
         wanted = list(dict.fromkeys(names))
         known = {name for name, _ in self.keys()}
         if len(known.union(wanted)) > MOST_KEYS:

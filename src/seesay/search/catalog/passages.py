@@ -1,4 +1,4 @@
-"""Pictures, pages, moments and pieces of text: what is embedded, found and shown as one."""
+"""Passages: the pictures, pages, moments and pieces of text that are embedded, found and shown."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Passage:
     """Order within the file, from 0."""
     modality: Modality
     media_type: str
-    """What it is: "image", "page", "moment", "text", "table" ..."""
+    """"image", "page", "moment", "text", "table" ..."""
     place: Place
     text: str | None
 
@@ -59,14 +59,14 @@ class ContentFingerprints:
 
 
 class Fingerprints:
-    """The fingerprints of pictures; they go with their passage. What changes something works inside
-    `store.writing` only."""
+    """The fingerprints of pictures; removed with their passage. Methods that write work only inside
+    `store.writing`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def put(self, fingerprints: Mapping[int, bytes]) -> None:
-        """Store the fingerprints of passages, by number; passages that are gone are left out."""
+        """Store the fingerprints of passages, by number; skips passages that are gone."""
         self._database.run_many(
             "INSERT INTO fingerprints (unit, pixels) SELECT id, ? FROM units WHERE id = ?"
             " ON CONFLICT (unit) DO UPDATE SET pixels = excluded.pixels",
@@ -74,7 +74,8 @@ class Fingerprints:
         )
 
     def of_passages(self, passages: Iterable[int]) -> dict[int, UInt8[np.ndarray, " levels"]]:
-        """By passage; that of a file of the same content, where the passage itself has none."""
+        """Returns fingerprints by passage; if a passage has none, that of a file with the same
+        content."""
         rows = self._database.rows(
             "SELECT u.id, (SELECT f.pixels FROM items twin JOIN units other ON other.item = twin.id"
             " JOIN fingerprints f ON f.unit = other.id WHERE twin.content_hash = i.content_hash"
@@ -84,8 +85,8 @@ class Fingerprints:
         return {passage: np.frombuffer(pixels, np.uint8) for passage, pixels in rows if pixels}
 
     def of_contents(self) -> ContentFingerprints:
-        """Those of all contents."""
-        # SQLite takes the other columns from the row that has the minimum.
+        """Returns the fingerprints of all contents."""
+        # SQLite takes the other columns from the row with the minimum.
         rows = self._database.rows(
             "SELECT i.content_hash, min(f.unit), f.pixels FROM fingerprints f JOIN units u"
             " ON u.id = f.unit JOIN items i ON i.id = u.item"
@@ -99,8 +100,8 @@ class Fingerprints:
         )
 
     def missing(self) -> list[int]:
-        """A picture of each content that has none, addresses aside, which are fetched once. Files
-        of the same content share one."""
+        """Returns a picture of each content without a fingerprint, except addresses, which are
+        fetched only once. Files with the same content share one."""
         rows = self._database.rows(
             "SELECT min(u.id) FROM units u JOIN items i ON i.id = u.item"
             " WHERE u.kind = 'image' AND i.status = 'ready'"
@@ -114,7 +115,7 @@ class Fingerprints:
 
 
 class Passages:
-    """The passages of a collection. What changes something works inside `store.writing` only."""
+    """The passages of a collection. Methods that write work only inside `store.writing`."""
 
     def __init__(
         self,
@@ -131,8 +132,8 @@ class Passages:
     def put(
         self, files: Sequence[int], drafts: Sequence[Sequence[PassageDraft]]
     ) -> list[tuple[int, ...]]:
-        """Store the passages of each file in place of those it had, which go with their vectors,
-        keywords and metadata; returns the new numbers."""
+        """Replace the passages of each file; the old ones are removed with their vectors, keywords
+        and metadata. Returns the new numbers."""
         self._database.run(f"DELETE FROM units WHERE item IN {ANY_OF}", (as_list(files),))
         seq, number = self._database.change.seq, self._database.next_number("units")
         numbers: list[tuple[int, ...]] = []
@@ -165,17 +166,17 @@ class Passages:
 
     @property
     def newest(self) -> int:
-        """The highest number that a passage ever had."""
+        """Returns the highest passage number ever used."""
         return self._database.next_number("units") - 1
 
     def get(self, ids: Iterable[int] | Int[np.ndarray, " passages"]) -> list[Passage]:
-        """In the order of `ids`; those that are gone are left out."""
+        """Returns passages in the order of `ids`, leaving out those that are gone."""
         ids = [int(number) for number in ids]
         found = {passage.id: passage for passage in self._select(f"id IN {ANY_OF}", as_list(ids))}
         return [found[number] for number in ids if number in found]
 
     def pictures(self, ids: Iterable[int] | Int[np.ndarray, " passages"]) -> list[int]:
-        """Those of `ids` that are pictures, pages or moments."""
+        """Returns the `ids` that are pictures, pages or moments."""
         wanted = as_list(int(number) for number in ids)
         rows = self._database.rows(
             f"SELECT id FROM units WHERE id IN {ANY_OF} AND modality = 'image'", (wanted,)
@@ -183,15 +184,14 @@ class Passages:
         return [number for (number,) in rows]
 
     def of_files(self, files: Iterable[int]) -> list[Passage]:
-        """All passages of these files, in order."""
+        """Returns all passages of these files, in order."""
         return self._select(f"item IN {ANY_OF} ORDER BY item, position", as_list(files))
 
     def describe(
         self, passage: int, *, text: str | None = None, metadata: Metadata | None = None
     ) -> None:
-        """Replace what is known of a passage: its text, or its metadata, or both, with its
-        keywords. What is None stays; an empty text takes the text away. Metadata that cannot be
-        held is left out."""
+        """Replace the text, the metadata or both of a passage, with its keywords. None keeps the
+        old value; an empty text removes the text. Drops metadata that cannot be stored."""
         seq = self._database.change.seq
         objects = now = self._objects(passage)
         if text is not None:
@@ -210,14 +210,14 @@ class Passages:
         self._database.run("UPDATE units SET seq = ? WHERE id = ?", (seq, passage))
 
     def index_words(self, passages: Iterable[int]) -> None:
-        """Put passages that are not in the keyword index into it."""
+        """Add passages to the keyword index that are not in it."""
         some = self.get(passages)
         metadata = self._metadata.get(one.id for one in some)
         texts = [_words(one.text, _object_names(metadata[one.id])) for one in some]
         self._keywords.put([one.id for one in some], texts)
 
     def touch_files(self, files: Iterable[int]) -> None:
-        """Note that what is known of the passages of these files has changed."""
+        """Record that the descriptions of these files' passages have changed."""
         self._database.run(
             f"UPDATE units SET seq = ? WHERE item IN {ANY_OF}",
             (self._database.change.seq, as_list(files)),
@@ -242,7 +242,8 @@ class Passages:
                 media_type=kind,
                 modality=modality,
                 place=decoded(Place.from_json, place),
-                # The spelling of paths: a text made of a file name may hold bytes that are no UTF-8
+                # Spelled like paths: a text made from a file name may contain bytes that are not
+                # UTF-8
                 text=None if text is None else text_to_path(text),
             )
             for number, file, position, kind, modality, place, text in rows
@@ -250,12 +251,12 @@ class Passages:
 
 
 def _object_names(metadata: Metadata) -> list[str]:
-    """What is seen in a picture: searches by words find it by these names, too."""
+    """Returns the names of objects in a picture: word searches find it by these, too."""
     values = metadata.get(OBJECT_KEY, ())
     some = (values,) if isinstance(values, str) or not isinstance(values, Sequence) else values
     return [value for value in some if isinstance(value, str)]
 
 
 def _words(text: str | None, objects: Sequence[str]) -> str:
-    """What a passage is found by in the keyword index."""
+    """Returns the words by which the keyword index finds a passage."""
     return "\n".join(filter(None, (text, *objects)))

@@ -1,7 +1,7 @@
 """The tables of a collection, as numbered migrations: each is applied once and never edited after.
 
-Everything else about a collection (indexes, thumbnails) can be made again from these tables. They
-keep the names of version 0.1.0: a file is an item, a passage a unit, its place a locator.
+Everything else in a collection (indexes, thumbnails) can be rebuilt from these tables. They keep
+the names of version 0.1.0: a file is an item, a passage a unit, its place a locator.
 """
 
 import os
@@ -20,7 +20,7 @@ from seesay.search.catalog.checksums import (
 )
 from seesay.search.catalog.database import PAGE_BYTES, checksum
 
-APPLICATION_ID = 0x73656573  # "sees": how a file is known to be a collection
+APPLICATION_ID = 0x73656573  # "sees": marks a file as a collection
 
 CATALOG = """
 CREATE TABLE settings (
@@ -121,7 +121,7 @@ BEGIN
 END;
 """
 
-# Nothing is kept in `space_data` any more.
+# `space_data` is no longer used.
 VECTORS = """
 CREATE TABLE spaces (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -175,8 +175,8 @@ CREATE TABLE forgotten_removals (
 """
 VECTORS += VECTOR_TRIGGERS
 
-# The content is kept inside: an index without it could not be told what to delete, except by
-# segmenting the old text again, which another version of the dictionary does differently.
+# The index keeps its content: without it, deleting would require segmenting the old text again,
+# which another version of the dictionary does differently.
 KEYWORD_TABLE = """
 CREATE VIRTUAL TABLE keywords USING fts5 (
     words, characters, tokenize = 'porter unicode61 remove_diacritics 2'
@@ -189,9 +189,9 @@ BEGIN
 END;
 """
 
-# A picture has a second vector, that of its captions, in the lane of texts; and what tables say of
-# it is kept apart, with what the file itself said (source ''), so that it can be taken back. Tables
-# applied before are applied again once, which tells what of a picture came from them.
+# A picture gets a second vector, for its captions, among the text vectors; and its annotations from
+# tables are stored separately from the file's own data (source ''), so that they can be undone.
+# Tables applied earlier are applied again once, which tells which data of a picture came from them.
 CAPTIONS = f"""
 CREATE TABLE vectors_by_lane (
     id INTEGER PRIMARY KEY,
@@ -220,7 +220,7 @@ SELECT column1, 'true' FROM (VALUES ('captions_due'), ('captions_adopted'))
 WHERE EXISTS (SELECT 1 FROM settings WHERE name = 'tables');
 """
 
-# Keywords are kept in simplified characters, so that either script finds the other.
+# Keywords are stored in simplified characters, so that each script finds the other.
 SIMPLIFIED_KEYWORDS = """
 UPDATE keywords SET words = simplified(words), characters = simplified(characters)
 WHERE words <> simplified(words) OR characters <> simplified(characters);
@@ -301,7 +301,7 @@ BEGIN
 END;
 """
 
-# What copies of a picture are looked for by: 16 x 16 grey levels of it, row by row.
+# Fingerprints, used to find copies of a picture: 16 x 16 grey levels, row by row.
 FINGERPRINTS = """
 CREATE TABLE fingerprints (
     unit INTEGER PRIMARY KEY REFERENCES units (id) ON DELETE CASCADE,
@@ -309,15 +309,15 @@ CREATE TABLE fingerprints (
 ) STRICT;
 """
 
-# A random number for every change. A change with the same number and token is the same change, so
-# that an index can tell whether it was built from this file's past or from another's.
+# A random token for every change. Changes with the same number and token are the same change, so an
+# index can tell whether it was built from this file's history or another's.
 HISTORY = """
 ALTER TABLE ledger ADD COLUMN token INTEGER NOT NULL DEFAULT 0;
 UPDATE ledger SET token = random();
 """
 
-# Whose columns change needs new sums and triggers: see MODALITIES. The keyword index has checks of
-# its own.
+# Tables whose columns change need new sums and triggers: see MODALITIES. The keyword index has
+# checks of its own.
 CHECKED = {
     "items": Checked(
         "id path folder name kind content_hash size mtime_ns status added_ns seq", "item", "id"
@@ -342,7 +342,7 @@ CHECKED = {
 _UNITS_BEFORE = Checked("id item position kind locator text seq", "unit", "id")
 CHECKSUMS = "DROP TABLE space_data;" + trigger_sql({**CHECKED, "units": _UNITS_BEFORE})
 
-# Units of any kind and any modality: what they are is for readers to say.
+# Units of any kind and any modality: readers decide.
 MODALITIES = f"""{changed_columns("units", _UNITS_BEFORE, CHECKED["units"])}
 CREATE TABLE open_units (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -369,8 +369,8 @@ END;
 {triggers("units", CHECKED["units"])}
 """
 
-# Why a file could not be read is kept in English and Chinese. What was stored before, in English
-# alone, stands for both until the file is read again.
+# The reason why a file could not be read is stored in English and Chinese. Older reasons, in
+# English only, serve for both until the file is read again.
 REASONS = "UPDATE quarantine SET error = json_array(error, error);"
 
 MIGRATIONS = (  # the first is number 1
@@ -380,8 +380,8 @@ MIGRATIONS = (  # the first is number 1
 )
 NEWEST = len(MIGRATIONS)
 
-# Every table, index and trigger, but those that FTS5 makes as its version does. As bytes, because a
-# damaged text may be no UTF-8; without the quotes that renaming puts around names.
+# Every table, index and trigger, except those that FTS5 creates depending on its version. As bytes,
+# because a damaged text may not be UTF-8; without the quotes that renaming adds to names.
 DEFINITIONS = (
     "SELECT CAST(type AS BLOB), CAST(name AS BLOB), CAST(tbl_name AS BLOB),"
     " CAST(replace(sql, '\"', '') AS BLOB)"
@@ -390,9 +390,9 @@ DEFINITIONS = (
 
 
 def migrate(file: Path, target: int = NEWEST) -> None:
-    """Apply the migrations up to number `target`, all in one transaction."""
+    """Apply the migrations up to number `target` in one transaction."""
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # counts for a new file only
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # only affects a new file
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN IMMEDIATE")
@@ -411,7 +411,7 @@ def migrate(file: Path, target: int = NEWEST) -> None:
 
 @cache
 def new_definitions() -> frozenset[tuple[bytes | None, ...]]:
-    """The DEFINITIONS of a new collection."""
+    """Returns the DEFINITIONS of a new collection."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         _apply(connection, MIGRATIONS)
         return frozenset(connection.execute(DEFINITIONS))
@@ -426,7 +426,7 @@ def _apply(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
 
 
 def _statements(script: str) -> list[str]:
-    """The statements of a script; `executescript` would commit the transaction it runs in."""
+    """Split a script into statements; `executescript` would commit the transaction it runs in."""
     statements, start = [], 0
     for end, character in enumerate(script, start=1):
         if character == ";" and sqlite3.complete_statement(script[start:end]):

@@ -1,6 +1,6 @@
-"""A collection's file: opened, read from any thread, changed one transaction at a time.
+"""A collection's file: read from any thread, written one transaction at a time.
 
-It remembers every committed change by its number, every start of a command, and settings by name.
+It records every committed change by number, every run of a command, and settings by name.
 """
 
 import json
@@ -36,8 +36,8 @@ class Position(NamedTuple):
     seq: int
     """The number of the newest change; 0 before the first."""
     token: int
-    """The random number of that change. A backup that is restored and changed reaches the same
-    `seq` again, with another token."""
+    """The random number of that change. A restored backup that is changed reaches the same `seq`
+    again, with another token."""
 
 
 START = Position(0, 0)
@@ -57,7 +57,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One start of a command that changes the collection."""
+    """One run of a command that changes the collection."""
 
     id: int
     action: str
@@ -84,14 +84,14 @@ class Ledger:
         return Position(*newest[0]) if newest else START
 
     def has_passed(self, position: Position) -> bool:
-        """Whether this was once the state of this collection."""
-        if not position.token:  # the beginning, or an index of a version without tokens
+        """Whether the collection was once in this state."""
+        if not position.token:  # the start, or an index from a version without tokens
             return position == START
         sql = "SELECT 1 FROM ledger WHERE seq = ? AND token = ?"
         return bool(self._database.rows(sql, position))
 
     def since(self, seq: int) -> list[LedgerEntry]:
-        """The changes after number `seq`, the oldest first."""
+        """Returns the changes after number `seq`, oldest first."""
         rows = self._database.rows(
             "SELECT seq, time_ns, action, run, rows FROM ledger WHERE seq > ? ORDER BY seq", (seq,)
         )
@@ -100,14 +100,14 @@ class Ledger:
 
 
 class Runs:
-    """Starts of commands. What changes something works inside `store.writing` only."""
+    """Runs of commands. Methods that write work only inside `store.writing`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def start(self, action: str, arguments: Mapping[str, object]) -> int:
-        """Note that a command has begun; returns its number. A run of before that still counts as
-        running was killed: only one writes at a time."""
+        """Record the start of a command; returns the number of the run. An earlier run still marked
+        as running was killed: only one runs at a time."""
         self._database.run("UPDATE runs SET state = 'interrupted' WHERE state = 'running'")
         self._database.run(
             "INSERT INTO runs (action, arguments, state, started_ns) VALUES (?, ?, 'running', ?)",
@@ -117,7 +117,7 @@ class Runs:
         return number
 
     def note(self, run: int, counts: Mapping[str, int], state: RunStatus = "running") -> None:
-        """How far it has come, and how it ended."""
+        """Record the progress of a run, and how it ended."""
         ended = None if state == "running" else time.time_ns()
         self._database.run(
             "UPDATE runs SET counts = ?, state = ?, ended_ns = ? WHERE id = ?",
@@ -125,7 +125,7 @@ class Runs:
         )
 
     def newest(self, count: int = 10) -> list[Run]:
-        """The last runs, the newest first."""
+        """Returns the last runs, newest first."""
         rows = self._database.rows(
             "SELECT id, action, arguments, state, started_ns, ended_ns, counts FROM runs"
             " ORDER BY id DESC LIMIT ?",
@@ -146,19 +146,19 @@ class Runs:
 
 
 class Settings:
-    """JSON values by name: which folders were indexed, how, and so on. What changes something works
-    inside `store.writing` only."""
+    """JSON values by name: which folders were indexed, how, and so on. Methods that write work only
+    inside `store.writing`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, name: str) -> object:
-        """None where there is none."""
+        """Returns a value; None if it is not set."""
         found = self._database.rows("SELECT value FROM settings WHERE name = ?", (name,))
         return decoded(json.loads, found[0][0]) if found else None
 
     def set(self, name: str, value: object) -> None:
-        """Remember a value that JSON can hold."""
+        """Store a JSON value."""
         self._database.run(
             "INSERT INTO settings (name, value) VALUES (?, ?)"
             " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -167,10 +167,10 @@ class Settings:
 
 
 class Store:
-    """What a collection knows. `with Store(folder) as store:` closes it in the end.
+    """The data of a collection. `with Store(folder) as store:` closes it at the end.
 
-    Reading works from any thread and is never blocked. Changes are made so, and are on disk when
-    the block has ended, or leave no trace:
+    Any thread can read at any time. Write like this; the changes are on disk when the block ends,
+    or leave no trace:
 
         with store.writing("index"):
             stored = store.files.put(drafts)
@@ -185,10 +185,10 @@ class Store:
         read_only: bool | None = None,
         wait_s: float = 30.0,
     ) -> None:
-        """Opens the collection in `folder`, which `create` lets be made. `read_only` of None means:
-        where the folder may not be written. `wait_s` is how long another writer is waited for.
+        """Open the collection in `folder`; `create` makes it if needed. `read_only` of None means:
+        if the folder is not writable. `wait_s` is how long to wait for another writer.
 
-        Raises CollectionError where there is no collection, or not one of this program."""
+        Raises CollectionError if there is no collection, or the file is not a seesay collection."""
         self.folder = folder
         self.file = folder / FILE
         self.read_only = _is_read_only(self.file) if read_only is None else read_only
@@ -213,9 +213,9 @@ class Store:
     def writing(
         self, action: str, *, run: int | None = None, wait_s: float | None = None
     ) -> Iterator[Change]:
-        """One change, numbered in the ledger under the name `action`. Raises CollectionBusyError
-        where another writer does not finish within `wait_s`, and CollectionError where the folder
-        may only be read, or the disk is full: then nothing of the block is kept."""
+        """One change, numbered in the ledger under the name `action`. Raises CollectionBusyError if
+        another writer does not finish within `wait_s`, and CollectionError if the folder is
+        read-only or the disk is full; then no change of the block is kept."""
         self.require_writable()
         with (
             self.lock.held(action, self._wait_s if wait_s is None else wait_s),
@@ -224,7 +224,7 @@ class Store:
             yield change
 
     def require_writable(self) -> None:
-        """Raises CollectionError where the collection is open for reading alone."""
+        """Raises CollectionError if the collection is open read-only."""
         if self.read_only:
             raise CollectionError(
                 Text(
@@ -237,7 +237,7 @@ class Store:
 
     @property
     def key(self) -> str:
-        """A random name that no other collection has, given when it is first asked for."""
+        """A random name that is unique to this collection, created when first needed."""
         known = self.settings.get("key")
         if known is None:
             with self.writing("name"):
@@ -246,7 +246,7 @@ class Store:
         return str(known)
 
     def passage_with_file(self, number: int) -> tuple[Passage, File]:
-        """A passage and the file that it is of. Raises CollectionError where there is none."""
+        """Returns a passage and its file. Raises CollectionError if the passage does not exist."""
         found = self.passages.get([number])
         files = self.files.get([passage.file for passage in found])
         if not files:
@@ -261,7 +261,7 @@ class Store:
         return found[0], files[0]
 
     def close(self) -> None:
-        """Close the file. The store cannot be used after."""
+        """Close the file. The store cannot be used afterwards."""
         self.database.close()
 
     def __enter__(self) -> "Store":
@@ -276,7 +276,7 @@ class Store:
         self.close()
 
     def _prepare(self, create: bool) -> None:
-        """After this the file exists and has the newest tables."""
+        """Make sure that the file exists and has the newest tables."""
         version = _version(self.file, self.read_only)
         if version == NEWEST:
             return
@@ -291,7 +291,7 @@ class Store:
             migrate(self.file)
 
     def _problem_of(self, version: int, create: bool) -> Text | None:
-        """Why a file of this format (0: none is there) cannot be brought to the newest."""
+        """Returns why a file of this format (0: no file) cannot be upgraded to the newest."""
         if version > NEWEST:
             return Text(
                 f"{self.file} has format {version}, expected {NEWEST} or older: a newer version of "
@@ -326,7 +326,7 @@ def _is_read_only(file: Path) -> bool:
 
 
 def _version(file: Path, read_only: bool) -> int:
-    """The format of the file; 0 where there is none or it was never finished."""
+    """Returns the format of the file; 0 if there is no file or it was never completed."""
     if not file.exists():
         return 0
     with explained(file), closing(connect(file, read_only)) as connection:

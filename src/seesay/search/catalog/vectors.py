@@ -1,7 +1,7 @@
-"""Embedding spaces, the vectors in them (float16), and the changes that an index must follow.
+"""Embedding spaces, their vectors (float16), and the changes that an index must follow.
 
-A passage has one vector in each space. A picture with captions has a second one, that of its
-captions, among those of texts. Searches use one of the spaces.
+A passage has one vector in each space. A picture with captions also has a caption vector among the
+text vectors. Searches use one of the spaces.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _WITHOUT_OWN = (
     "NOT EXISTS (SELECT 1 FROM vectors v"
     " WHERE v.unit = units.id AND v.space = ? AND v.modality = units.modality)"
 )
-_BLANK = "".join(filter(str.isspace, map(chr, range(0x3001))))  # the last is that of Chinese
+_BLANK = "".join(filter(str.isspace, map(chr, range(0x3001))))  # the last is the Chinese space
 _WITHOUT_CAPTION = (
     "modality != 'text' AND trim(text, ?) != '' AND NOT EXISTS (SELECT 1 FROM vectors v"
     " WHERE v.unit = units.id AND v.space = ? AND v.modality = 'text')"
@@ -35,36 +35,36 @@ _COLUMNS = "id, key, model, revision, preprocessing, dim, state, active"
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingSpaceDraft:
-    """What makes vectors comparable: two spaces that differ in any of this are never mixed."""
+    """Everything that makes vectors comparable: spaces that differ in any of it are never mixed."""
 
     model: str
     revision: str
     preprocessing: str
-    """A hash of everything done to an input before the model."""
+    """A hash of all preprocessing."""
     dim: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingSpace(EmbeddingSpaceDraft):
-    """A set of vectors of one model."""
+    """The vectors of one model."""
 
     id: int
     key: str
-    """Short hash of what makes it; the same in every collection."""
+    """Short hash of its settings; the same in every collection."""
     state: Literal["filling", "ready"]
     active: bool
     """Whether searches use it."""
 
 
 class EmbeddingSpaces:
-    """The spaces of a collection. What changes something works inside `store.writing` only."""
+    """The spaces of a collection. Methods that write work only inside `store.writing`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, draft: EmbeddingSpaceDraft) -> EmbeddingSpace:
-        """The space of this model, added where there is none. The first of a collection is used at
-        once; a later one is filled first."""
+        """Returns the space of this model, adding it if needed. The first space of a collection is
+        used at once; later ones are filled first."""
         self._database.run(
             "INSERT INTO spaces"
             " (key, model, revision, preprocessing, dim, created_ns, state, active)"
@@ -76,11 +76,11 @@ class EmbeddingSpaces:
         return self._select("key = ?", key_of(draft))[0]
 
     def all(self) -> list[EmbeddingSpace]:
-        """Every space, the first made first."""
+        """Returns every space, oldest first."""
         return self._select("true ORDER BY id")
 
     def get(self, number: int) -> EmbeddingSpace:
-        """Raises CollectionError where there is none of this number."""
+        """Returns a space by number. Raises CollectionError if it does not exist."""
         found = self._select("id = ?", number)
         if not found:
             known = ", ".join(f"{space.id} ({space.model})" for space in self.all())
@@ -95,17 +95,17 @@ class EmbeddingSpaces:
         return found[0]
 
     def active(self) -> EmbeddingSpace | None:
-        """The one that searches use."""
+        """Returns the space that searches use."""
         found = self._select("active = 1")
         return found[0] if found else None
 
     def activate(self, number: int) -> None:
-        """Let searches use this one, which is complete, and no other."""
+        """Let searches use this space, which must be complete, instead of any other."""
         self._database.run("UPDATE spaces SET active = 0 WHERE active = 1")
         self._database.run("UPDATE spaces SET active = 1, state = 'ready' WHERE id = ?", (number,))
 
     def drop(self, number: int) -> None:
-        """Remove a space with all its vectors. Raises CollectionError for the one in use."""
+        """Remove a space with all its vectors. Raises CollectionError for the space in use."""
         if self.get(number).active:
             raise CollectionError(
                 Text(
@@ -124,13 +124,13 @@ class EmbeddingSpaces:
 
 
 def key_of(draft: EmbeddingSpaceDraft) -> str:
-    """A short hash of what makes vectors comparable."""
+    """Returns a short hash of everything that makes vectors comparable."""
     facts = [draft.model, draft.revision, draft.preprocessing, draft.dim]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 class Vectors:
-    """The vectors of a collection. What changes something works inside `store.writing` only."""
+    """The vectors of a collection. Methods that write work only inside `store.writing`."""
 
     def __init__(self, database: Database, spaces: EmbeddingSpaces) -> None:
         self._database = database
@@ -144,10 +144,10 @@ class Vectors:
         *,
         modality: Modality | None = None,
     ) -> None:
-        """Store unit vectors among those of `modality`, by default that of each passage. A vector
-        that the passage already has there is replaced.
+        """Store unit vectors for `modality`, by default that of each passage, replacing existing
+        vectors.
 
-        Raises CollectionError where dimension, length or number do not fit, or a passage is gone.
+        Raises CollectionError if dimension, length or number do not fit, or a passage is gone.
         """
         self._check(space, len(passages), vectors)
         raw = np.ascontiguousarray(vectors, HALF).tobytes()
@@ -177,8 +177,8 @@ class Vectors:
     def get(
         self, space: int, passages: Iterable[int], *, modality: Modality | None = None
     ) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows embed"]]:
-        """Those of these passages that have a vector of `modality` (by default their own), in the
-        order of their numbers, and the vectors (float32)."""
+        """Returns the passages that have a vector of `modality` (by default their own), ordered by
+        number, and the vectors (float32)."""
         rows = self._database.rows(
             f"SELECT unit, vector FROM vectors WHERE space = ? AND unit IN {ANY_OF} AND modality"
             " = coalesce(?, (SELECT modality FROM units WHERE id = unit)) ORDER BY unit",
@@ -188,7 +188,8 @@ class Vectors:
         return numbers, vectors.astype(np.float32)
 
     def missing(self, space: int, count: int, after: int = 0) -> list[int]:
-        """The first `count` passages after number `after` that have no vector in this space."""
+        """Returns the first `count` passages after number `after` without a vector in this
+        space."""
         rows = self._database.rows(
             f"SELECT id FROM units WHERE id > ? AND {_WITHOUT_OWN} ORDER BY id LIMIT ?",
             (after, space, count),
@@ -196,13 +197,14 @@ class Vectors:
         return [passage for (passage,) in rows]
 
     def count_missing(self, space: int) -> int:
-        """How many passages have no vector in this space."""
+        """Returns the number of passages without a vector in this space."""
         sql = f"SELECT count(*) FROM units WHERE {_WITHOUT_OWN}"
         ((count,),) = self._database.rows(sql, (space,))
         return count
 
     def without_caption(self, space: int, count: int, after: int = 0) -> list[int]:
-        """The first `count` pictures after passage `after` whose captions have no vector here."""
+        """Returns the first `count` pictures after passage `after` whose captions have no vector
+        here."""
         rows = self._database.rows(
             f"SELECT id FROM units WHERE id > ? AND {_WITHOUT_CAPTION} ORDER BY id LIMIT ?",
             (after, _BLANK, space, count),
@@ -210,13 +212,13 @@ class Vectors:
         return [passage for (passage,) in rows]
 
     def count_without_caption(self, space: int) -> int:
-        """How many pictures have captions without a vector here."""
+        """Returns the number of pictures whose captions have no vector here."""
         sql = f"SELECT count(*) FROM units WHERE {_WITHOUT_CAPTION}"
         ((count,),) = self._database.rows(sql, (_BLANK, space))
         return count
 
     def captioned(self, space: int, passages: Iterable[int]) -> Int[np.ndarray, " found"]:
-        """Those of these passages whose captions have a vector among those of texts."""
+        """Returns the passages among these whose captions have a vector."""
         rows = self._database.rows(
             "SELECT u.id FROM units u JOIN vectors v ON v.unit = u.id AND v.space = ? AND"
             f" v.modality = 'text' WHERE u.id IN {ANY_OF} AND u.modality != 'text'",
@@ -225,23 +227,23 @@ class Vectors:
         return np.fromiter((passage for (passage,) in rows), np.int64, len(rows))
 
     def remove_captions(self, passages: Iterable[int]) -> None:
-        """Take the vectors of these pictures' captions out of every space."""
+        """Remove the caption vectors of these pictures from every space."""
         self._database.run(
             f"DELETE FROM vectors WHERE unit IN {ANY_OF} AND modality = 'text'",
             (as_list(passages),),
         )
 
     def count(self, space: int, modality: Modality) -> int:
-        """How many vectors of this modality there are."""
+        """Returns the number of vectors of this modality."""
         ((count,),) = self._database.rows(
             "SELECT count(*) FROM vectors WHERE space = ? AND modality = ?", (space, modality)
         )
         return count
 
     def modalities(self, space: int, most: int = 1) -> dict[Modality, int]:
-        """How many vectors each modality has in this space, counted no further than `most`.
-        Pictures and texts are there without any, too."""
-        # One seek of the index for each, however many vectors there are.
+        """Returns the number of vectors per modality in this space, counted up to `most`. Includes
+        pictures and texts even without vectors."""
+        # One index lookup per modality, however many vectors there are.
         rows = self._database.rows(
             "WITH RECURSIVE known (modality) AS ("
             "SELECT min(modality) FROM vectors WHERE space = :space UNION ALL"
@@ -254,7 +256,7 @@ class Vectors:
         return {"image": 0, "text": 0, **dict(rows)}
 
     def count_captions(self, space: int) -> int:
-        """How many of the vectors of texts are those of captions."""
+        """Returns the number of caption vectors among the text vectors."""
         ((count,),) = self._database.rows(
             "SELECT count(*) FROM vectors v JOIN units u ON u.id = v.unit"
             " WHERE v.space = ? AND v.modality = 'text' AND u.modality != 'text'",
@@ -263,7 +265,7 @@ class Vectors:
         return count
 
     def remove(self, space: int, passages: Iterable[int]) -> int:
-        """Take vectors out of this space; returns how many there were."""
+        """Remove vectors from this space; returns their number."""
         return self._database.run(
             f"DELETE FROM vectors WHERE space = ? AND unit IN {ANY_OF}", (space, as_list(passages))
         )
@@ -271,8 +273,8 @@ class Vectors:
     def written_since(
         self, space: int, modality: Modality, seq: int
     ) -> Iterator[tuple[Int[np.ndarray, " rows"], Float16[np.ndarray, "rows embed"]]]:
-        """Passages and raw vectors that were written after change `seq` and are still there, in
-        pages, in the order of the changes, from one state."""
+        """Yield passages and raw vectors written after change `seq` that still exist, in pages, in
+        the order of the changes, from one snapshot."""
         dim = self._spaces.get(space).dim
         pages = self._database.pages(
             "SELECT unit, vector FROM vectors WHERE space = ? AND modality = ? AND seq > ?"
@@ -284,8 +286,8 @@ class Vectors:
     def removed_since(
         self, space: int, modality: Modality, seq: int
     ) -> Int[np.ndarray, " passages"] | None:
-        """Passages whose vector was removed or replaced after change `seq`; None where that is no
-        longer known."""
+        """Returns the passages whose vector was removed or replaced after change `seq`; None if
+        that is no longer known."""
         forgotten = self._database.rows(
             "SELECT 1 FROM forgotten_removals WHERE space = ? AND modality = ? AND seq > ?",
             (space, modality, seq),
@@ -300,7 +302,7 @@ class Vectors:
         return np.fromiter((passage for (passage,) in rows), np.int64, len(rows))
 
     def forget_removals(self, space: int, modality: Modality, seq: int) -> None:
-        """Drop the notes of removals up to change `seq`: no index older than that is in use."""
+        """Drop the records of removals up to change `seq`: no older index is in use."""
         self._database.run(
             "DELETE FROM removed_vectors WHERE space = ? AND modality = ? AND seq <= ?",
             (space, modality, seq),

@@ -1,1 +1,1 @@
-"""What `seesay verify` looks at, and how what it finds is mended."""
+"""The checks of `seesay verify`, and the repair of its findings."""

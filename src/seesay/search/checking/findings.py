@@ -1,4 +1,4 @@
-"""What is wrong with a collection, said once, with what to do about it."""
+"""The problems that a collection can have, and their remedies."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -36,7 +36,7 @@ _INDEX_ZH = "请运行 `seesay index` 重新计算。"
 _REBUILD_ZH = "请运行 `seesay rebuild`，用已存的内容重建。"
 _BOTH_ZH = "请先运行 `seesay rebuild` 清除，再运行 `seesay index` 重新计算。"
 
-# What is wrong, what was expected, what to do.
+# Problem, expectation, remedy.
 WORDS: dict[FindingType, tuple[Remedy, Text]] = {
     "pages": (
         "restore",
@@ -225,18 +225,18 @@ WORDS: dict[FindingType, tuple[Remedy, Text]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that is not as it was written. `str` says it in English."""
+    """A problem in a collection. `str` gives it in English."""
 
     kind: FindingType
     where: str
-    """The file, folder, table or model that it is about."""
+    """The file, folder, table or model concerned."""
     count: int = 1
     detail: Text | str = ""
-    """The first example, or what the library said."""
+    """The first example, or the library's message."""
 
     @property
     def remedy(self) -> Remedy:
-        """Which command mends it; "restore" and "look" are for people to do."""
+        """Returns the command that repairs it; "restore" and "look" are left to people."""
         return WORDS[self.kind][0]
 
     @property

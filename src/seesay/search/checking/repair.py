@@ -1,5 +1,5 @@
-"""Take out what is unsound, so that the rest fits together and the next run can fill the gaps; and
-build the indexes of a collection anew, with the engine it has or with another one."""
+"""Repairs a collection: removes damaged data, so that the rest is consistent and the next run can
+fill the gaps; and rebuilds the indexes, with the same engine or another."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ from seesay.search.vectors.engines import engine_in_use, reached, use_engine
 from seesay.search.vectors.vector_index import IndexStatus, VectorIndex
 
 _AT_ONCE = 1000  # texts
-_ORPHANS = (  # what others belong to comes first
+_ORPHANS = (  # owners come first
     "DELETE FROM units WHERE item NOT IN (SELECT id FROM items)",
     "DELETE FROM metadata WHERE unit NOT IN (SELECT id FROM units)"
     " OR key NOT IN (SELECT id FROM metadata_keys)",
@@ -55,17 +55,17 @@ class BuiltIndex:
 
 
 def rebuild(store: Store, space: EmbeddingSpace, engine: str | None = None) -> list[BuiltIndex]:
-    """Build the indexes of a space from the stored vectors: nothing is embedded again. Searches
-    use the former ones until each is complete; then those are removed.
-    What is unsound among the vectors is taken out first.
+    """Build the indexes of a space from the stored vectors: nothing is embedded again. Searches use
+    each old index until the new one is complete; then the old one is removed. Damaged vectors are
+    removed first.
 
-    `engine` is one of `engine_of`, and from then on the collection's; its server is one that this
-    user's collections may ask. What other spaces have of another engine is removed: it is built
-    again when it is needed.
+    `engine` is a name for `engine_of` and becomes the collection's engine; this user's collections
+    may then contact its server. Indexes of other spaces with another engine are removed: they are
+    rebuilt when needed.
 
-    Raises ConfigError, MissingExtraError and CollectionError as `reached` does, before anything is
-    changed; CollectionBusyError where another process is building; CollectionError where a server
-    goes away in the middle: the collection then keeps its engine.
+    Raises ConfigError, MissingExtraError and CollectionError as `reached` does, before changing
+    anything; CollectionBusyError if another process is building; CollectionError if a server goes
+    away midway: the collection then keeps its engine.
     """
     store.require_writable()
     wanted = engine_in_use(store.settings) if engine is None else engine
@@ -100,10 +100,9 @@ def _forget_others(index: VectorIndex, engine: str) -> None:
 
 
 def mend(store: Store) -> int:
-    """Take out files whose rows are not what was written, rows that belong to nothing, and vectors
-    and metadata that are none; put every text into the keyword index again where that is damaged or
-    lacks some; and let the next run describe pictures that lack what tables say of them. Returns
-    how many rows that changed."""
+    """Remove files with damaged rows, rows without an owner, and invalid vectors and metadata;
+    rebuild the keyword index if it is damaged or incomplete; and let the next run describe pictures
+    that lack their annotations. Returns the number of rows changed."""
     damaged = keywords_are_damaged(store) is not None
     with store.writing("mend") as change:
         if damaged:
@@ -124,8 +123,8 @@ def mend(store: Store) -> int:
 
 
 def _mend_rows(store: Store) -> None:
-    """Forget the files of which a row is not what was written, so that the next run reads them
-    again. Only inside `store.writing`."""
+    """Forget files with a damaged row, so that the next run reads them again. Only inside
+    `store.writing`."""
     files, passages, _ = changed_rows(store)
     passages |= {passage.id for passage in store.passages.of_files(files)}
     store.files.remove(sorted(files))
@@ -137,8 +136,8 @@ def _mend_rows(store: Store) -> None:
 
 
 def _mend_metadata(store: Store) -> None:
-    """Take such values out. A text in the place of the date is read as one; where that fails, the
-    date that the picture itself has comes back. Keys that nothing has go. Only inside `writing`."""
+    """Remove invalid values. A text in place of a date is parsed as a date; if that fails, the
+    picture's own date is restored. Unused keys are removed. Only inside `writing`."""
     passages = sorted({passage for passage, _ in unsound_values(store, deep=True)})
     own = store.annotations.own(passages)
     for passage, rows in groupby(list(_values_of(store, passages)), key=lambda row: row[0]):

@@ -1,7 +1,7 @@
-"""Is what a collection holds what was written, and does it fit together?
+"""Checks that a collection is undamaged and consistent.
 
-`check_truth` looks at the stored rows, `check_metadata` at the values, `check_annotations` at what
-tables say, `check_files` at the files themselves. What can be mended, `repair` mends.
+`check_truth` checks the stored rows, `check_metadata` the values, `check_annotations` the
+annotations from tables, `check_files` the files themselves. `repair` fixes what can be fixed.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
 from seesay.text import Text
 
 INTEGRITY = "INSERT INTO keywords (keywords) VALUES ('integrity-check')"
-# Every text is found by its words, and a picture by the names of its objects: each needs a row.
+# Keywords find a text by its words and a picture by the names of its objects: each needs a row.
 WITHOUT_KEYWORDS = (
     "SELECT id FROM units WHERE (coalesce(text, '') != '' OR id IN (SELECT m.unit FROM metadata m"
     f" JOIN metadata_keys k ON k.id = m.key WHERE k.name = '{BOX_KEY}'))"
@@ -45,8 +45,8 @@ WITHOUT_KEYWORDS = (
 WITHOUT_UNIT = "SELECT id FROM keywords_content WHERE id NOT IN (SELECT id FROM units)"
 _AT_ONCE = 100_000  # numbers of files and passages
 _LAST = "SELECT max(coalesce(max(id), 0), (SELECT coalesce(max(id), 0) FROM checksums)) FROM units"
-# A value of another type than its key, no finite number, a date that no calendar has, an absurdly
-# long text: SQLite looks through millions of rows for them, Python only at what it finds.
+# A value of another type than its key, a number that is not finite, an impossible date, an absurdly
+# long text: SQLite scans millions of rows for them, and Python checks only its results.
 _SUSPECT = f"""(
     (k.type = 'text') != (typeof(m.value) = 'text')
     OR k.type != 'text' AND (typeof(m.value) NOT IN ('real', 'integer') OR abs(m.value) > 1e308)
@@ -54,12 +54,12 @@ _SUSPECT = f"""(
     OR k.type = 'text' AND length(m.value) > {MOST_TEXT}
     OR k.name = '{DATE_KEY}' AND k.type != 'date'
 )"""
-_TEXT = "k.type = 'text'"  # may hold bytes that are no text
+_TEXT = "k.type = 'text'"  # may contain bytes that are not text
 _BLOCK = 1 << 20
 
 
 def check_truth(store: Store, *, deep: bool = False) -> list[Finding]:
-    """What is wrong with the stored rows; nothing where all is well. `deep` reads every page and
+    """Returns the problems of the stored rows; none if all is well. `deep` reads every page and
     vector."""
     checks: list[Callable[[Store], Iterator[Finding]]] = [
         _whole_pages if deep else _pages,
@@ -86,7 +86,7 @@ def check_truth(store: Store, *, deep: bool = False) -> list[Finding]:
 
 
 def unsound_vectors(store: Store, space: EmbeddingSpace) -> Iterator[int]:
-    """Passages whose vector in this space is not of length 1, or is not made of numbers."""
+    """Yield passages whose vector in this space does not have length 1, or contains NaN."""
     sql = "SELECT unit, vector FROM vectors WHERE space = ? AND length(vector) = ?"
     width = HALF.itemsize * space.dim
     for page in store.database.pages(sql, (space.id, width)):
@@ -97,8 +97,8 @@ def unsound_vectors(store: Store, space: EmbeddingSpace) -> Iterator[int]:
 
 
 def keywords_are_damaged(store: Store) -> str | None:
-    """What FTS5 says of its index, compared with the texts it keeps; None where all is well. It
-    takes the right to write, though nothing is written: without that it is not asked."""
+    """Returns what FTS5 reports about its index, compared with its texts; None if all is well. The
+    check needs write access, although it writes nothing; without it, it is skipped."""
     if store.read_only:
         return None
     try:
@@ -107,7 +107,7 @@ def keywords_are_damaged(store: Store) -> str | None:
     except CollectionDamagedError as error:
         return str(error.__cause__)
     except CollectionBusyError:
-        return None  # who is writing just now will not wait for a check
+        return None  # a writer is active and must not wait for a check
     return None
 
 
@@ -135,7 +135,7 @@ def _orphans(store: Store) -> Iterator[Finding]:
 
 
 def _definitions(store: Store) -> Iterator[Finding]:
-    """Tables, indexes and triggers that are not those of a new collection."""
+    """Report tables, indexes and triggers that differ from those of a new collection."""
     for _, name, _, _ in new_definitions() ^ set(store.database.rows(DEFINITIONS)):
         shown = (name or b"").decode("utf-8", "replace")
         detail = Text(f"the definition of {shown} is another one", f"{shown} 的定义不同")
@@ -152,7 +152,8 @@ def _short(store: Store) -> Iterator[Finding]:
 
 
 def _missing(store: Store) -> Iterator[Finding]:
-    """Only in the space that searches use: another one is filled when it is switched to."""
+    """Report missing vectors, only in the space that searches use: others are filled when switched
+    to."""
     space = store.spaces.active()
     if space is not None and (count := store.vectors.count_missing(space.id)):
         first = store.vectors.missing(space.id, 1)
@@ -199,7 +200,7 @@ def _damaged(store: Store, error: CollectionDamagedError) -> Finding:
 
 
 def check_rows(store: Store) -> Iterator[Finding]:
-    """Files and tables of which a row is not what was written."""
+    """Report files and tables with a damaged row."""
     files, _, tables = changed_rows(store)
     if files:
         paths = [file.path for file in store.files.get(sorted(files))]
@@ -211,8 +212,8 @@ def check_rows(store: Store) -> Iterator[Finding]:
 
 
 def changed_rows(store: Store) -> tuple[set[int], set[int], set[str]]:
-    """Numbers of files and passages, and names of tables, whose rows do not fit their checksums.
-    The file of each such passage is among the files."""
+    """Returns numbers of files and passages, and names of tables, whose rows do not match their
+    checksums. The files include the file of each such passage."""
     files: set[int] = set()
     passages: set[int] = set()
     tables: set[str] = set()
@@ -232,8 +233,8 @@ def changed_rows(store: Store) -> tuple[set[int], set[int], set[str]]:
 
 
 def check_metadata(store: Store, *, deep: bool = False) -> list[Finding]:
-    """Values that are shown as text, since they are none of their type.
-    `deep` also looks for texts whose bytes are damaged."""
+    """Report values that are shown as text because they do not have their type. `deep` also looks
+    for texts whose bytes are damaged."""
     found: dict[str, list[int]] = {}
     try:
         for passage, key in unsound_values(store, deep=deep):
@@ -247,7 +248,7 @@ def check_metadata(store: Store, *, deep: bool = False) -> list[Finding]:
 
 
 def unsound_values(store: Store, *, deep: bool) -> Iterator[tuple[int, str]]:
-    """Passages and keys of values that are none of their type."""
+    """Yield passages and keys of values that do not have their type."""
     for page in store.database.pages(select_values(f"{_SUSPECT} OR {_TEXT}" if deep else _SUSPECT)):
         for passage, name, kind, value in page:
             if not is_sound(text_to_path(name), kind, value):
@@ -255,7 +256,7 @@ def unsound_values(store: Store, *, deep: bool) -> Iterator[tuple[int, str]]:
 
 
 def select_values(condition: str) -> str:
-    """SQL for passage, key, type and value of metadata."""
+    """Returns SQL for passage, key, type and value of metadata."""
     return (
         f"SELECT m.unit, k.name, k.type, {READABLE.format('m.value')} FROM metadata m"
         f" JOIN metadata_keys k ON k.id = m.key WHERE {condition}"
@@ -263,9 +264,9 @@ def select_values(condition: str) -> str:
 
 
 def check_annotations(store: Store, *, deep: bool = False) -> list[Finding]:
-    """What is lost of what tables say; nothing where all is well. Counts rows; the file of a table
-    is read only where version 0.1.0 took it in, which did not count. `deep` compares the text and
-    the columns of every picture with its rows."""
+    """Returns lost annotations; none if all is well. Counts rows; reads a table's file only if
+    version 0.1.0 indexed it, which did not count. `deep` compares the text and columns of every
+    picture with its rows."""
     try:
         return [*_lost_rows(store), *_undescribed(store), *(_misdescribed(store) if deep else ())]
     except CollectionDamagedError as error:
@@ -273,8 +274,8 @@ def check_annotations(store: Store, *, deep: bool = False) -> list[Finding]:
 
 
 def misdescribed(store: Store) -> Iterator[int]:
-    """Pictures without a caption or column that a table gives them, those aside that the next run
-    describes in any case."""
+    """Yield pictures without a caption or column that a table gives them, except those that the
+    next run describes anyway."""
     waiting = set(store.annotations.undescribed(store.annotations.count_undescribed()))
     for files in store.annotations.annotated():
         rows = store.annotations.of_files(files)
@@ -308,7 +309,7 @@ def _lost_rows(store: Store) -> Iterator[Finding]:
 
 
 def _read(store: Store, tables: Sequence[Table]) -> Iterator[tuple[Table, ReadResult]]:
-    """The files of those that have not changed since: the next run reads the others."""
+    """Read the files of unchanged tables; the next run reads the others."""
     files = store.files.get(table.file for table in tables)
     there = [file.path for file in files if is_as_stored(file)]
     if not there:
@@ -324,7 +325,7 @@ def _read(store: Store, tables: Sequence[Table]) -> Iterator[tuple[Table, ReadRe
 
 
 def _lost_of(store: Store, table: Table, result: ReadResult) -> int:
-    """How many pictures are there and lack their row: version 0.1.0 kept no others."""
+    """Returns how many existing pictures lack their row: version 0.1.0 kept no other rows."""
     named = rows_by_path(result)
     there = store.files.by_path(named)
     pictures = [file for file in there.values() if file.media_type == "image"]
@@ -351,8 +352,8 @@ def _lines(text: str | None) -> set[str]:
 
 
 def check_files(store: Store) -> list[Finding]:
-    """Files that are there, of the size and time that they had, and hold something else or cannot
-    be read. What was changed in the usual way, or removed, is the business of the next run."""
+    """Report files whose size and time are unchanged but whose content differs or cannot be read.
+    The next run handles files that were changed normally or removed."""
     changed, unreadable = [], []
     for file in store.files.all():
         try:

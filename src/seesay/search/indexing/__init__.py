@@ -1,4 +1,4 @@
-"""From files to committed vectors, as often as one likes, however a run ends.
+"""Turns files into committed vectors; safe to run any number of times, however a run ends.
 
 `index`, `watch`, `fill` and `remove` are what collections call, with IndexOptions, IndexProgress,
 IndexReport and FillReport.

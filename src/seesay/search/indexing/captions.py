@@ -1,17 +1,15 @@
-"""The text and metadata of pictures: their own, with what tables say of them.
+"""The text and metadata of pictures: their own, merged with annotations from tables.
 
-They are put together anew whenever one of the two changes. Captions of several tables stand below
-each other; where columns have the same name, the last table by its path counts. What a table no
-longer says is gone then.
+They are merged again whenever either changes. Captions from several tables go on separate lines; if
+columns have the same name, the last table by path wins. Anything removed from a table disappears.
 
-Which pictures must be described is stored with each change of annotations, so that it does not
-matter who made the change, who describes, or who is killed meanwhile.
+Every change of annotations also stores which pictures must be described again, so it does not
+matter which process made the change, which one describes, or which one is killed in between.
 
-The captions of a picture have a vector beside its own, among those of texts: the mean of the
-vectors of its captions, a line each. With 1,000 photographs and a caption in each language
-(seesay-mini, asked with other captions, en / zh) the right one is among the first ten at least as
-often as when every caption has a vector of its own: 0.82 / 0.67 against 0.82 / 0.66. So a picture
-cannot come up twice.
+Besides its own vector, a picture has one for its captions among the text vectors: the mean of the
+vectors of its caption lines. With 1,000 photographs and a caption in each language (seesay-mini,
+searched by other captions, en / zh) the right photograph is among the first ten at least as often
+as with one vector per caption: 0.82 / 0.67 against 0.82 / 0.66. And a picture cannot come up twice.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,20 +27,20 @@ from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.embed import Vectors
 
-ADOPTED = "captions_adopted"  # the setting of collections from before annotations were kept apart
-AT_ONCE = 500  # pictures, and so in a transaction
+ADOPTED = "captions_adopted"  # setting of collections older than separate annotations
+AT_ONCE = 500  # pictures per transaction
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Description:
-    """The text and metadata that a picture is to have."""
+    """The text and metadata that a picture should get."""
 
     passage: Passage
     known: Metadata
     text: str | None
     metadata: Metadata
     own: OwnDescription | None
-    """None where nothing is annotated."""
+    """None if nothing is annotated."""
 
     @property
     def has_other_text(self) -> bool:
@@ -54,7 +52,7 @@ def describe(
 ) -> None:
     """Describe every picture whose annotations have changed."""
     while not stopping.is_set() and (items := store.annotations.undescribed(AT_ONCE)):
-        vectors = _embedded(embedder, _descriptions(store, items), {})  # others need not wait yet
+        vectors = _embedded(embedder, _descriptions(store, items), {})  # before the writer lock
         with store.writing("describe", run=run):
             descriptions = _descriptions(store, items)
             _write(store, space, descriptions, _embedded(embedder, descriptions, vectors))
@@ -65,7 +63,7 @@ def describe(
 
 
 def caption_vectors(embedder: Embedder, texts: Sequence[str]) -> Vectors:
-    """A vector of length one for each text, none of which may be blank."""
+    """Returns a unit vector for each text; no text may be blank."""
     lines = [[line for line in text.splitlines() if line.strip()] for text in texts]
     if not lines:
         return np.empty((0, embedder.dim), np.float32)
@@ -76,7 +74,7 @@ def caption_vectors(embedder: Embedder, texts: Sequence[str]) -> Vectors:
 
 
 def fill_captions(store: Store, embedder: Embedder, space: EmbeddingSpace, stopping: Event) -> int:
-    """Give every picture whose captions have no vector in this space one; returns how many."""
+    """Add the missing caption vectors of pictures to this space; returns their number."""
     after, done = 0, 0
     while not stopping.is_set():
         some = store.vectors.without_caption(space.id, AT_ONCE, after)
@@ -132,8 +130,8 @@ def _description(
 def _without_rows(
     passage: Passage, known: Metadata, rows: Sequence[Annotation]
 ) -> tuple[str | None, Metadata]:
-    """The picture's own text and metadata where annotations were not kept apart: what a row says in
-    the same words belongs to the row."""
+    """Returns the picture's own text and metadata for collections without separate annotations:
+    words that match a row belong to the row."""
     given = {(key, value) for row in rows for key, value in row.metadata.items()}
     text = None if passage.text in {row.text for row in rows} else passage.text
     return text, {key: value for key, value in known.items() if (key, value) not in given}
@@ -142,7 +140,7 @@ def _without_rows(
 def _embedded(
     embedder: Embedder, descriptions: Iterable[_Description], known: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The vectors of the captions that change, by text."""
+    """Returns the vectors of changed captions, by text."""
     wanted = dict.fromkeys(one.text for one in descriptions if one.text and one.has_other_text)
     fresh = [text for text in wanted if text is not None and text not in known]
     if not fresh:
@@ -156,7 +154,7 @@ def _write(
     descriptions: Sequence[_Description],
     vectors: Mapping[str, np.ndarray],
 ) -> None:
-    """Store texts, keywords, metadata and vectors, all in one transaction."""
+    """Store texts, keywords, metadata and vectors in one transaction."""
     store.annotations.set_own({one.passage.id: one.own for one in descriptions})
     for one in descriptions:
         text = (one.text or "") if one.has_other_text else None
@@ -172,6 +170,6 @@ def _write(
 
 
 def _joined(texts: Iterable[str | None]) -> str | None:
-    """All lines, each once."""
+    """Join all lines, each once."""
     lines = (line for text in texts if text for line in text.splitlines() if line.strip())
     return "\n".join(dict.fromkeys(lines)) or None

@@ -1,4 +1,4 @@
-"""Store files that were read and embedded: batches, each in one transaction."""
+"""Stores files that were read and embedded, in batches of one transaction each."""
 
 import os
 import time
@@ -17,14 +17,14 @@ from seesay.search.indexing.remove import ROOTS, known_paths
 from seesay.search.indexing.walk import holds_something, is_absent, is_as_stored, is_below
 from seesay.search.reading.messages import ReadResult
 
-PASSAGES = 384  # in a batch: large enough that syncing the disk costs little of the time
-SECONDS = 3.0  # after which a smaller batch is stored, so that it can be searched
-_COPIES = 16  # files of the same content that are looked at to find one that was renamed
+PASSAGES = 384  # in a batch: enough to make the cost of syncing the disk small
+SECONDS = 3.0  # after which a smaller batch is stored too, to be searchable
+_COPIES = 16  # files of the same content to check for a renamed one
 
 
 @dataclass(eq=False)
 class Writer:
-    """Collects embedded files, and stores them when it is time."""
+    """Collects embedded files and stores them in batches."""
 
     _store: Store
     _space: EmbeddingSpace
@@ -34,8 +34,8 @@ class Writer:
     _since: float = field(default_factory=time.monotonic)
 
     def add(self, embedded: EmbeddedFile) -> bool:
-        """Returns whether files were stored just now."""
-        self._batch[embedded.file.path] = embedded  # the last one of a path counts
+        """Add a file; returns whether a batch was just stored."""
+        self._batch[embedded.file.path] = embedded  # the last one per path counts
         self._passages += len(embedded.file.passages) or 1
         due = self._passages >= PASSAGES or time.monotonic() - self._since >= SECONDS
         if due:
@@ -43,7 +43,7 @@ class Writer:
         return due
 
     def flush(self) -> None:
-        """Store what there is."""
+        """Store the current batch."""
         batch, self._batch, self._passages = self._batch, {}, 0
         if batch:
             with self._store.writing("index", run=self._run.number):
@@ -73,7 +73,7 @@ class Writer:
             self._commit_changed(changed, items)
 
     def _commit_changed(self, changed: Sequence[EmbeddedFile], items: Mapping[str, File]) -> None:
-        """Files that are new, or hold something else than before."""
+        """Store files that are new or whose content changed."""
         copies: dict[str, list[File]] = {}
         for item in self._store.files.by_hash({embedded.file.content_hash for embedded in changed}):
             copies.setdefault(item.content_hash, []).append(item)
@@ -101,7 +101,7 @@ class Writer:
                 content_hash=file.content_hash or None,
             )
             self._run.counts["failed"] += 1
-        # What cannot even be opened may be as it was; anything else is no longer what is stored.
+        # A file that cannot even be opened may be unchanged; any other differs from what is stored.
         self._store.files.remove(
             items[file.path].id for file in failed if file.stage != "read" and file.path in items
         )
@@ -122,8 +122,7 @@ class Writer:
         items: Mapping[str, File],
         copies: Mapping[str, Sequence[File]],
     ) -> set[str]:
-        """Give files that were renamed, or were known by a link, their new path; returns the
-        paths."""
+        """Give files that were renamed, or known by a link, their new path; returns the paths."""
         moves: dict[int, ReadResult] = {}
         roots = known_paths(self._store, ROOTS)
         for file in (embedded.file for embedded in changed):
@@ -150,8 +149,8 @@ class Writer:
         items: Mapping[str, File],
         copies: Mapping[str, Sequence[File]],
     ) -> set[str]:
-        """Note the paths that are another name of a file that the collection has, or has in a
-        moment; returns them."""
+        """Note the paths that are another name of a file that the collection has, or is about to
+        have; returns them."""
         fresh: dict[str, list[ReadResult]] = {}
         aliases = {}
         for file in (embedded.file for embedded in changed):
@@ -197,7 +196,7 @@ class Writer:
 
 
 def is_outdated(file: ReadResult, item: File) -> bool:
-    """Whether a file changed after it was read, and another writer has stored what it holds now."""
+    """Whether a file changed after it was read and another writer has stored its new content."""
     same = (file.size, file.mtime_ns) == (item.size, item.mtime_ns)
     try:
         return not same and item.status == "ready" and is_as_stored(item)
@@ -210,8 +209,8 @@ def _content(known: File | ReadResult) -> tuple[str, str]:
 
 
 def _is_gone(path: str, roots: Iterable[str]) -> bool:
-    """Whether a file was really removed, and not only the disk it lies on: the folder that was
-    indexed must be there, and hold something."""
+    """Whether a file was really removed, rather than its disk unmounted: the indexed folder must
+    exist and not be empty."""
     if not is_absent(path):
         return False
     above = [root for root in roots if is_below(path, root)]
@@ -219,18 +218,18 @@ def _is_gone(path: str, roots: Iterable[str]) -> bool:
 
 
 def _is_one_file(known: File | ReadResult, file: ReadResult) -> bool:
-    """Whether two paths are names of one file."""
+    """Whether two paths name the same file."""
     same = (known.size, known.mtime_ns) == (file.size, file.mtime_ns)
     return same and known.path != file.path and _is_same_file(known.path, file.path)
 
 
 def _is_link_to(known: str, path: str) -> bool:
-    """Whether what was known is a link to a file that has come in by its own name."""
+    """Whether the known path is a link to a file now found under its own name."""
     return os.path.islink(known) and not os.path.islink(path) and _is_same_file(known, path)
 
 
 def _is_same_file(one: str, other: str) -> bool:
     try:
         return os.path.samefile(one, other)
-    except (OSError, ValueError):  # one is gone, or an address
+    except (OSError, ValueError):  # one is gone or is an address
         return False

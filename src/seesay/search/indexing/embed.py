@@ -1,4 +1,4 @@
-"""From files that were read to vectors: batches side by side, in order, no content twice."""
+"""Embeds files that were read: batches in parallel, results in order, no content twice."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,12 +17,12 @@ from seesay.search.reading.messages import Passage, ReadResult
 Vectors = Float[np.ndarray, "passages embed"]
 
 _MOST_TEXTS = 256  # passages in a batch
-_MOST_FILES = 64  # in a batch, with those that need no embedding
-_REMEMBERED = 8192  # passages whose vectors are kept for copies, which may be read already
+_MOST_FILES = 64  # in a batch, including files that need no embedding
+_REMEMBERED = 8192  # passages whose vectors are kept for copies
 
 
 def embedding_space_of(store: Store, embedder: Embedder) -> EmbeddingSpace:
-    """The embedding space of this model, added where there is none."""
+    """Returns the embedding space of this model, adding it if needed."""
     with store.writing("space"):
         return store.spaces.add(draft_of(embedder))
 
@@ -34,19 +34,19 @@ class EmbeddedFile:
     file: ReadResult
     """Without payloads."""
     vectors: Vectors | None
-    """None where the file has no passages."""
+    """None if the file has no passages."""
     is_new: bool
-    """Whether the vectors were computed, and not those of a file of the same content."""
+    """Whether the vectors were computed, not reused from a file with the same content."""
 
 
 def embed_files(embedder: Embedder, files: Iterable[ReadResult]) -> Iterator[EmbeddedFile]:
-    """The files in their order, each with its vectors: those that the reading process brought
-    along, those of a copy that came shortly before, or new ones."""
+    """Yield the files in order, each with its vectors: from the reading process, from a recent
+    copy, or newly computed."""
     from seesay.inference.devices import map_in_order, worker_count  # torch, which is loaded by now
 
     batches, workers = _batches(embedder, files), worker_count(embedder.device)
     for batch in map_in_order(partial(_embed, embedder), batches, workers=workers):
-        for file, content, is_new in batch:  # a copy comes after its original: vectors are there
+        for file, content, is_new in batch:  # a copy follows its original, which has vectors
             passages = tuple(replace(one, payload=b"") for one in file.passages)
             yield EmbeddedFile(
                 file=replace(file, passages=passages, vectors=b""),
@@ -57,7 +57,7 @@ def embed_files(embedder: Embedder, files: Iterable[ReadResult]) -> Iterator[Emb
 
 @dataclass(eq=False)
 class _Content:
-    """What several files of the same content share."""
+    """Data shared by files with the same content."""
 
     count: int
     """Passages."""

@@ -1,7 +1,7 @@
-"""Give passages the vectors, and pictures the fingerprints, that they lack; build indexes.
+"""Adds missing vectors of passages and fingerprints of pictures; builds indexes.
 
-Another model gets an embedding space of its own, which is filled while searches use the former
-one, and used when it is complete. In the space in use, what was lost comes back.
+Another model gets its own embedding space, which is filled while searches use the old one, and used
+once complete. In the space in use, lost vectors are restored.
 """
 
 import time
@@ -29,20 +29,20 @@ from seesay.search.vectors.generations import INDEXES
 from seesay.search.vectors.vector_index import CHURN_LEAST, VectorIndex
 from seesay.text import Text
 
-_AT_ONCE = 384  # passages, and so in a transaction
+_AT_ONCE = 384  # passages per transaction
 _ALL = 2**62
 
 
 @dataclass(frozen=True, kw_only=True)
 class FillReport:
-    """How filling an embedding space went."""
+    """The result of filling an embedding space."""
 
     embedded: int
-    """Passages that have a vector now and had none."""
+    """Passages that got a vector."""
     failed: int
-    """Passages whose file could not be read, or has changed since it was indexed."""
+    """Passages whose file could not be read or has changed since it was indexed."""
     complete: bool
-    """Whether the collection is searched with this space now."""
+    """Whether searches use this space now."""
     seconds: float
 
 
@@ -54,14 +54,14 @@ def fill(
     stop: Event | None = None,
     limits: ReadLimits | None = None,
 ) -> FillReport:
-    """Embed every passage that has no vector in the embedding space of this model, and then search
-    with it.
+    """Embed every passage without a vector in this model's embedding space, then use that space for
+    searches.
 
-    The space in use serves meanwhile, and may be added to: what comes is filled in too. Stopped by
-    Ctrl-C, `stop` or a kill, the same call goes on where it was. Passages whose file cannot be read
-    do not keep the space from being used: indexing again adds or removes them.
+    Meanwhile searches use the old space, and indexing may add passages, which are embedded too.
+    After Ctrl-C, `stop` or a kill, the same call continues. Passages whose file cannot be read do
+    not prevent the switch: indexing again adds or removes them.
 
-    Raises CollectionError where the collection cannot be written.
+    Raises CollectionError if the collection cannot be written.
     """
     store.require_writable()
     space = embedding_space_of(store, embedder)
@@ -79,8 +79,8 @@ def fill(
 
 def keep_up(store: Store, space: EmbeddingSpace) -> Text | None:
     """Build the indexes that are worth building. Returns why one could not be built, such as a full
-    disk, or a server that gets no token: searches find everything all the same, more slowly. An
-    index that another process is building just now is left to it."""
+    disk or a server without a token; searches still find everything, more slowly. Skips an index
+    that another process is building."""
     problem = None
     built = (store.folder / INDEXES).is_dir()
     for modality, count in store.vectors.modalities(space.id, CHURN_LEAST + 1).items():
@@ -113,13 +113,13 @@ class Filler:
     _failed: set[int] = field(default_factory=set)
 
     def complete(self, stopping: Event) -> FillReport:
-        """Fill the space, and use it when nothing is missing."""
+        """Fill the space, and use it once nothing is missing."""
         complete = False
         while not stopping.is_set() and not complete:
             self._fill(stopping)
             if not stopping.is_set():
                 fill_captions(self._store, self._embedder, self._space, stopping)
-                keep_up(self._store, self._space)  # before searches come
+                keep_up(self._store, self._space)  # before searches use it
                 complete = self._switched()
         return FillReport(
             embedded=self._embedded,
@@ -129,9 +129,9 @@ class Filler:
         )
 
     def restore(self, stopping: Event) -> int:
-        """Bring back what is missing in the space in use: vectors that were lost, or never came
-        since a file could not be read at the time, and the fingerprints of pictures that were
-        indexed before there were any. Returns how many vectors came."""
+        """Restore missing vectors in the space in use, whether lost or never computed because a
+        file could not be read, and add missing fingerprints of pictures. Returns the number of
+        vectors added."""
         if missing := self._store.fingerprints.missing():
             self._fingerprint(missing, stopping)
         if self._store.vectors.count_missing(self._space.id):
@@ -139,7 +139,7 @@ class Filler:
         return self._embedded + fill_captions(self._store, self._embedder, self._space, stopping)
 
     def _fingerprint(self, missing: Sequence[int], stopping: Event) -> None:
-        """The files are read for it, and nothing is embedded."""
+        """Read the files and store fingerprints, without embedding anything."""
         for start in range(0, len(missing), _AT_ONCE):
             if stopping.is_set():
                 return
@@ -167,7 +167,7 @@ class Filler:
             self._tell(self._embedded + len(self._failed), total)
 
     def _switched(self) -> bool:
-        """Use the space, unless something was added while the last of it was filled."""
+        """Use the space, unless passages were added meanwhile."""
         with self._store.writing("switch"):
             missing = self._store.vectors.missing(self._space.id, _ALL)
             if not self._failed.issuperset(missing):
@@ -192,7 +192,7 @@ class Filler:
         self._embedded += len(there)
 
     def _embed_files(self, units: Sequence[Passage]) -> dict[int, np.ndarray]:
-        """The vectors of passages whose file must be read, and still holds what it held."""
+        """Return the vectors of passages whose file must be read and is unchanged."""
         items = {item.id: item for item in self._store.files.get(unit.file for unit in units)}
         files = {item.content_hash: item for item in items.values()}
         known: dict[str, np.ndarray] = {}
@@ -213,7 +213,7 @@ class Filler:
         return found
 
     def _read(self, items: Sequence[File]) -> Iterator[ReadResult]:
-        """The files that can be read and still hold what they held."""
+        """Yield the files that can be read and are unchanged."""
         known = {item.path: item.content_hash for item in items}
         tasks = [
             ListedFile(

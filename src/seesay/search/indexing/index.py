@@ -1,4 +1,4 @@
-"""`index`: bring a collection up to date with files and folders, as often as one likes."""
+"""`index`: brings a collection up to date with files and folders, any number of times."""
 
 import os
 import time
@@ -44,7 +44,7 @@ _COUNTS = (
 )
 _AT_ONCE = 256  # files that are looked up together
 _LIMITED = ("size", "time", "memory")  # stages at which larger limits may help
-_MACHINE = ("read", "codec")  # stages at which trying again may help though the file is the same
+_MACHINE = ("read", "codec")  # stages at which a retry may help an unchanged file
 
 
 def index(
@@ -58,12 +58,11 @@ def index(
 ) -> IndexReport:
     """Bring the collection up to date with these files and folders.
 
-    What was committed stays, whatever happens; the same call goes on where an earlier one ended.
-    Ctrl-C, or setting `stop`, ends it after what is at hand has been stored.
+    Committed files stay, whatever happens; the same call continues where an earlier one ended.
+    Ctrl-C, or setting `stop`, ends the run after storing the files in progress.
 
-    Raises CollectionError where the collection cannot be written, is searched with another model,
-    or where an address is given and `options.urls` does not allow that; WeightsError for a detector
-    that is none.
+    Raises CollectionError if the collection cannot be written or uses another model, or if you give
+    an address without `options.urls`; WeightsError for an invalid detector.
     """
     options = options or IndexOptions()
     places = list(dict.fromkeys(absolute(root) for root in roots))
@@ -116,18 +115,18 @@ class _Run:
     state: RunState = field(init=False)
     began: float = field(default_factory=time.monotonic)
     total: int | None = None
-    """Of files; None while they are counted."""
+    """Number of files; None while they are being counted."""
     tables: list[ListedFile] = field(default_factory=list)
     """Tables that are new or have changed."""
     walk: Walk | None = None
-    """The walk through the folders, once it is over: the files that it met are counted."""
+    """The finished walk through the folders, whose files are already counted."""
     named: set[str] = field(default_factory=set)
-    """Pictures that tables name, and that were looked at."""
+    """Pictures named by tables that were already handled."""
 
     def __call__(self) -> IndexReport:
         with self.store.writing("begin"):
             remember_roots(self.store, self.places)
-            process = {"pid": os.getpid(), "host": gethostname()}  # by which a kill is noticed
+            process = {"pid": os.getpid(), "host": gethostname()}  # to detect a killed run
             roots = [path_to_text(place) for place in self.places]
             number = self.store.runs.start("index", {"roots": roots, **process})
         self.state = RunState(number=number)
@@ -155,7 +154,7 @@ class _Run:
         )
 
     def _work(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Returns the roots that are missing and those that are empty, where files were known."""
+        """Do the work; returns the missing roots, and the empty roots that had files before."""
         walk = Walk(roots=self.places, recursive=self.options.recursive)
         Thread(target=self._count, daemon=True).start()
         self._take_in(walk.files())
@@ -185,7 +184,7 @@ class _Run:
         return kept
 
     def _take_in_tables(self) -> None:
-        """First the pictures that tables name, then their rows."""
+        """Index the pictures that tables name, then store the rows."""
         fetching = self.places if self.options.urls else []
         tables = Tables(self.store, self.processes, self.state, self.tables, fetching)
         if not self.stopping.is_set():
@@ -199,7 +198,7 @@ class _Run:
     def _take_in(self, files: Iterator[ListedFile]) -> None:
         """Read, embed and store the files that are new or have changed."""
         writer = Writer(self.store, self.space, self.state)
-        # Closed at once where storing fails: its threads would wait for it.
+        # Close it at once if storing fails: its threads would wait for it.
         with closing(self.processes.read(self._changed(files))) as results:
             for embedded in embed_files(self.embedder, results):
                 if writer.add(embedded):
@@ -208,7 +207,7 @@ class _Run:
         self._tell()
 
     def _changed(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
-        """The files that must be read; tables are put aside."""
+        """Yield the files that must be read; set tables aside."""
         admitted = admission(self.store, self.options.inside)
         files = (file for file in files if admitted(file.path))
         while not self.stopping.is_set() and (some := list(islice(files, _AT_ONCE))):
@@ -230,7 +229,7 @@ class _Run:
                     yield file
 
     def _once(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
-        """Each picture that tables name, though several may."""
+        """Yield each picture once, even if several tables name it."""
         for file in files:
             if file.path not in self.named:
                 self.named.add(file.path)
@@ -259,8 +258,7 @@ class _Run:
 
 
 def _was_counted(walk: Walk, file: ListedFile, known: File | Quarantined | None) -> bool:
-    """Whether a picture that a table names is what the walk has just taken in or refused, or
-    another name of that."""
+    """Whether the walk has just indexed or refused this picture, under this or another name."""
     if known is None:
         return file.path in walk.aliases
     return _is_same_state(file, known) and walk.passes(file)

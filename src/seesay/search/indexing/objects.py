@@ -1,9 +1,9 @@
-"""Look for objects in the pictures of a collection, and annotate the pictures with them.
+"""Detects objects in the pictures of a collection and annotates the pictures with them.
 
-A picture gets the names of its objects in both languages under the key "object", which filters and
-searches by words find, and each object with its score and box under "object.box". The key
-"object.detector" says which detector looked: pictures where another or none has looked are due, so
-that the same call goes on where it was stopped. Nothing is embedded.
+A picture gets the names of its objects in both languages under the key "object", for filters and
+word searches, and each object with its score and box under "object.box". The key "object.detector"
+names the detector: pictures processed by another one or none are due, so the same call continues
+after a stop. Nothing is embedded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,9 @@ from seesay.search.reading.messages import ListedFile, ReadSettings
 BOX_KEY = "object.box"
 DETECTOR_KEY = "object.detector"
 KEYS = (OBJECT_KEY, BOX_KEY, DETECTOR_KEY)
-_AT_ONCE = 64  # pictures, and so in a transaction: a few seconds of work
+_AT_ONCE = 64  # pictures per transaction: a few seconds of work
 
-# Addresses are fetched once, so that nothing is looked for in their pictures.
+# Addresses are fetched only once, so detection skips their pictures.
 _DUE = (
     " FROM units u JOIN items i ON i.id = u.item WHERE u.kind = 'image' AND i.status = 'ready'"
     " AND i.path NOT GLOB 'http://*' AND i.path NOT GLOB 'https://*'"
@@ -42,9 +42,9 @@ def detect_objects(
     stopping: Event,
     tell: Callable[[int, int], None],
 ) -> int:
-    """Look for objects in every picture where this detector has not; returns in how many it did.
-    `tell` gets the pictures done and their number. Pictures that cannot be read, or have changed
-    since they were indexed, are left to a later run."""
+    """Run this detector on every picture it has not seen; returns their number. `tell` gets the
+    number of pictures done and the total. Leaves pictures that cannot be read or have changed since
+    they were indexed to a later run."""
     ((total,),) = store.database.rows(f"SELECT count(*){_DUE}", (detector.name,))
     if not total:
         return 0
@@ -71,7 +71,7 @@ def _due(store: Store, detector: Detector, after: int) -> list[int]:
 def _detect(
     store: Store, detector: Detector, processes: ReadingProcesses, passages: Sequence[int]
 ) -> dict[str, tuple[Detection, ...]]:
-    """The objects in each content that can be read; of copies one is read."""
+    """Returns the objects in each readable content; reads only one of several copies."""
     files = store.files.get({passage.file for passage in store.passages.get(passages)})
     by_content = {file.content_hash: file for file in files}
     tasks = [
@@ -90,7 +90,7 @@ def _detect(
 
 
 def _pixels(value: object) -> int:
-    assert isinstance(value, float)  # as numbers of metadata are
+    assert isinstance(value, float)  # metadata numbers are floats
     return int(value)
 
 
@@ -100,7 +100,7 @@ def _annotate(
     detections: Mapping[str, Sequence[Detection]],
     passages: Sequence[int],
 ) -> int:
-    """Returns how many pictures are annotated now. Only inside `store.writing`."""
+    """Annotate pictures; returns their number. Only inside `store.writing`."""
     pictures = store.passages.get(passages)
     contents = {
         file.id: file.content_hash for file in store.files.get({one.file for one in pictures})
@@ -114,7 +114,8 @@ def _annotate(
         given = {DETECTOR_KEY: detector, **_as_metadata(objects)}
         now = known[picture.id]
         if picture.id in own and (keys := [key for key in own[picture.id].keys if key in KEYS]):
-            # A table has a column of this name: what it says hides what is seen, until it goes.
+            # A table has a column of this name: its values hide the detected ones until it is
+            # removed.
             hidden = {k: v for k, v in own[picture.id].metadata.items() if k not in keys}
             hidden |= {key: given[key] for key in keys if key in given}
             store.annotations.set_own({picture.id: replace(own[picture.id], metadata=hidden)})
@@ -126,7 +127,7 @@ def _annotate(
 
 
 def _as_metadata(objects: Sequence[Detection]) -> dict[str, Value | tuple[Value, ...]]:
-    """Without keys for a picture without objects."""
+    """Convert objects to metadata; a picture without objects gets no keys."""
     if not objects:
         return {}
     labels = dict.fromkeys(name for one in objects for name in (one.label.en, one.label.zh))

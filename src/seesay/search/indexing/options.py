@@ -1,4 +1,4 @@
-"""What a user can ask of indexing, and what indexing reports."""
+"""The options of indexing, and its reports."""
 
 import os
 from collections import Counter
@@ -13,27 +13,27 @@ from seesay.text import Text
 
 @dataclass(frozen=True, kw_only=True)
 class IndexOptions:
-    """How to index."""
+    """Options of indexing."""
 
     recursive: bool = True
-    """Look into folders below, too."""
+    """Also index subfolders."""
     workers: int | None = None
-    """Processes that read files; None for one per processor."""
+    """Processes that read files; None: one per processor."""
     limits: ReadLimits = field(default_factory=ReadLimits)
     """What one file may cost."""
     urls: bool = False
-    """Fetch http and https addresses that are given or that tables name."""
+    """Fetch http and https addresses, given directly or named by tables."""
     delete_missing: bool = True
-    """Remove what is no longer there, below the folders given."""
+    """Remove files that are no longer there from the given folders."""
     prune: bool = False
-    """Remove it even where a whole folder given is gone or empty, as an unmounted disk is."""
+    """Remove them even if a whole given folder is gone or empty, as with an unmounted disk."""
     inside: tuple[str, ...] | None = None
-    """Read nothing outside of these folders, wherever links and tables point; None to read all."""
+    """Read nothing outside these folders, wherever links and tables point; None: no limit."""
     retry_failed: bool = False
-    """Try files again that could not be read and have not changed since."""
+    """Retry files that could not be read, even if they have not changed since."""
     detect: str | Path | None = None
-    """A YOLOX file (ONNX) to look for objects with, in every picture of the collection where it has
-    not looked yet; None to leave pictures with what is known of them."""
+    """A YOLOX file (ONNX) that detects objects in every picture it has not processed yet; None: no
+    detection."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -49,7 +49,7 @@ class IndexOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class IndexProgress:
-    """How far indexing has come. Every count is of files."""
+    """The progress of indexing. All counts are files."""
 
     done: int
     total: int | None
@@ -58,46 +58,46 @@ class IndexProgress:
     unchanged: int
     seconds: float
     path: str
-    """The last one."""
+    """The last file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexReport:
-    """What became of the files."""
+    """The outcome of indexing."""
 
     added: int
     updated: int
     moved: int
-    """Files that have another name, and kept all that is known of them."""
+    """Files that were renamed and kept all their data."""
     unchanged: int
     removed: int
     failed: int
-    """Files that could not be read now: see the quarantine."""
+    """Files that could not be read in this run: see the quarantine."""
     skipped: int
-    """Files that could not be read before, and have not changed since."""
+    """Files that could not be read in an earlier run and have not changed since."""
     links: int
-    """Other names of files that are indexed under one: links, and disks that are mounted twice."""
+    """Other names of indexed files: links, and disks that are mounted twice."""
     images: int
     """Pictures embedded."""
     texts: int
-    """Pieces of text embedded."""
+    """Text passages embedded."""
     reused: int
-    """Pictures and pieces of text whose vector was there already, from a file of the same content.
+    """Pictures and text passages that reused the vector of a file with the same content.
     """
     seconds: float
     interrupted: bool
     missing_roots: tuple[str, ...] = ()
-    """Folders given that are not there; what is known below them was kept."""
+    """Given folders that do not exist; files known below them were kept."""
     empty_roots: tuple[str, ...] = ()
-    """Folders given without a single file, though files were known there: kept, unless `prune`."""
+    """Given folders that are empty now but had files: these are kept, unless `prune`."""
     detected: int = 0
-    """Pictures in which objects were looked for."""
+    """Pictures searched for objects."""
     refilled: int = 0
-    """Pictures and pieces of text that were known and had lost their vector, and have one again."""
+    """Known pictures and text passages that had lost their vector and got it back."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Files of kinds that nothing reads yet, such as PDF and video: how many, by their ending."""
+    """Number of files of unsupported kinds, such as PDF and video, by file ending."""
     index_problem: Text | None = None
-    """Why no index could be built: searching is slower without."""
+    """Why no index could be built; without one, searches are slower."""
 
     def __repr__(self) -> str:
         names = ("added", "updated", "moved", "unchanged", "removed", "failed")
@@ -106,7 +106,7 @@ class IndexReport:
 
     @property
     def has_no_file(self) -> bool:
-        """Whether there was no file that seesay reads, now or before."""
+        """Whether there was no file that seesay can read, in this run or before."""
         files = (self.added, self.updated, self.moved, self.unchanged, self.removed, self.failed)
         absent = self.interrupted or self.missing_roots or self.empty_roots
         return not (any(files) or self.links or self.skipped or absent)
@@ -114,25 +114,25 @@ class IndexReport:
 
 @dataclass(kw_only=True)
 class RunState:
-    """What has become of the files of one run so far."""
+    """The state of one run so far."""
 
     number: int
-    """Of the run, in the catalogue."""
+    """The number of the run in the catalogue."""
     counts: Counter[str] = field(default_factory=Counter)
-    """By the names of IndexReport."""
+    """Counts by field name of IndexReport."""
     path: str = ""
-    """The last file that was stored."""
+    """The last file stored."""
     aliases: dict[str, str] = field(default_factory=dict)
-    """Other names that were met of files of the collection, each with the name it has there."""
+    """Other names found for files of the collection, each mapped to its name there."""
 
     @property
     def done(self) -> int:
-        """Files."""
+        """Number of files done."""
         names = ("added", "updated", "moved", "unchanged", "failed", "skipped", "links")
         return sum(self.counts[name] for name in names)
 
 
 def default_workers() -> int:
-    """One process for each processor that this program may use."""
+    """Returns the number of processors that this program may use."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(usable or 1, 16))

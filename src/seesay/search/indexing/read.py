@@ -1,4 +1,4 @@
-"""The processes that read files: a few at once, each with one file at a time in hand."""
+"""The processes that read files: several at once, each with one file at a time."""
 
 import os
 import queue
@@ -26,7 +26,7 @@ from seesay.search.reading.messages import (
 )
 from seesay.text import Text
 
-_AHEAD = 2  # tasks a process has at hand, so that it never waits for the next one
+_AHEAD = 2  # tasks queued per process, so that it never waits
 _START_S = 120.0
 _START = (
     "import sys; sys.path.append({root!r}); from seesay.search.reading.process import main; main()"
@@ -35,7 +35,7 @@ _START = (
 
 @contextmanager
 def reading_processes(settings: ReadSettings, workers: int) -> "Iterator[ReadingProcesses]":
-    """Processes that read files, and end with the block:
+    """Start processes that read files and end with the block:
 
     with reading_processes(settings, 4) as processes:
         for result in processes.read(tasks): ...
@@ -60,14 +60,14 @@ def reading_processes(settings: ReadSettings, workers: int) -> "Iterator[Reading
 
 @dataclass(eq=False)
 class ReadingProcesses:
-    """Reads files in other processes. A process that dies or takes too long costs the file it had
-    in hand: that file is reported as failed, and another process goes on with the rest."""
+    """Reads files in other processes. If a process dies or takes too long, its current file is
+    reported as failed, and another process continues with the rest."""
 
     _processes: "Sequence[_Process]"
 
     def read(self, tasks: Iterable[ListedFile]) -> Generator[ReadResult, None, None]:
-        """The result of each task, in the order in which they are done. Tasks are drawn only as
-        results are taken. Raises CollectionError where no reading process can be started."""
+        """Yield the result of each task, in order of completion. Takes tasks only as fast as the
+        caller takes results. Raises CollectionError if no reading process can be started."""
         shared = _Shared(iter(tasks), queue.Queue(2 * len(self._processes)))
         threads = [
             threading.Thread(target=shared.serve, args=(one,), name="seesay-reader", daemon=True)
@@ -92,7 +92,7 @@ class ReadingProcesses:
                 thread.join()
 
     def _abandon(self, shared: "_Shared", running: int) -> None:
-        """End the threads that still read: nobody takes their results."""
+        """Stop the threads that are still reading, since nobody takes their results."""
         shared.abandoned.set()
         for process in self._processes:
             process.interrupt()
@@ -104,7 +104,7 @@ class ReadingProcesses:
 
 @dataclass(eq=False)
 class _Shared:
-    """What the threads of one `read` share."""
+    """State shared by the threads of one `read`."""
 
     tasks: Iterator[ListedFile]
     done: "queue.Queue[ReadResult | BaseException | None]"
@@ -113,7 +113,7 @@ class _Shared:
     drawing: threading.Lock = field(default_factory=threading.Lock)
 
     def serve(self, process: "_Process") -> None:
-        """One thread: keeps one process busy until there is no task left."""
+        """Run in one thread: keep one process busy until no task is left."""
         try:
             waiting: deque[ListedFile] = deque()
             while not self.abandoned.is_set():
@@ -127,7 +127,7 @@ class _Shared:
                 if not waiting:
                     break
                 self.done.put(process.result(waiting))
-        except BaseException as error:  # also of the tasks: it must reach the caller
+        except BaseException as error:  # of the tasks, too: it must reach the caller
             self.done.put(error)
         self.done.put(None)
 
@@ -142,15 +142,15 @@ class _Process:
     _late: bool = False
     _interrupted: bool = False
     _deaths: int = 0
-    """Of processes that had the present task in hand."""
+    """Number of processes that died on the current task."""
 
     def send(self, task: ListedFile) -> None:
-        """Hand over a task."""
-        with suppress(OSError):  # it has just died: `result` notices, and hands everything over
+        """Send a task."""
+        with suppress(OSError):  # it has just died: `result` notices and sends all again
             send(self._pipes()[0], vars(task))
 
     def result(self, waiting: deque[ListedFile]) -> ReadResult:
-        """The result of the first waiting task, which is taken away."""
+        """Return the result of the first waiting task and remove the task."""
         while True:
             _, results = self._pipes()
             self._late = False
@@ -166,33 +166,33 @@ class _Process:
                 return found
 
     def interrupt(self) -> None:
-        """End the process, from another thread: nobody waits for its results any more."""
+        """Stop the process from another thread, when nobody waits for its results."""
         self._interrupted = True
         if (child := self._child) is not None:
             child.kill()
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process."""
         self._interrupted = False
         child = self._child
         if child is not None:
             child.kill()
             child.wait()
             for pipe in filter(None, (child.stdin, child.stdout)):
-                with suppress(OSError):  # what it had not taken yet
+                with suppress(OSError):  # unsent data
                     pipe.close()
             self._child = None
 
     def end_if_late(self) -> None:
-        """For the watchdog: a file takes longer than it may."""
+        """Kill the process if its file takes too long; the watchdog calls this."""
         deadline, child = self._deadline, self._child
         if deadline is not None and time.monotonic() > deadline and child is not None:
             self._late = True
             child.kill()
 
     def _died(self, waiting: deque[ListedFile]) -> ReadResult | None:
-        """The failure of the first task, unless it deserves another try: somebody who was short of
-        memory may have ended the process, too."""
+        """Return the failure of the first task, unless it deserves a retry: the process may also
+        have been killed because the system was short of memory."""
         late, code = self._late, self._child.wait() if self._child else 0
         interrupted = self._interrupted
         self._deaths += 1
@@ -206,8 +206,8 @@ class _Process:
         return failed
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
-        """To and from the process, which is started where there is none. Raises CollectionError
-        where it does not start."""
+        """Return the pipes to and from the process, starting it if needed. Raises CollectionError
+        if it does not start."""
         child = self._child
         if child is None:
             root = str(Path(__file__).parents[3])
@@ -232,9 +232,8 @@ class _Process:
 
 @contextmanager
 def stopped_by_ctrl_c(stop: threading.Event) -> Iterator[threading.Event]:
-    """In the block, the first Ctrl-C sets `stop`, so that work ends in good order, and the second
-    raises KeyboardInterrupt. Does nothing in other threads than the main one, which alone may
-    catch signals."""
+    """In the block, the first Ctrl-C sets `stop`, so that work ends cleanly, and the second raises
+    KeyboardInterrupt. Works only in the main thread, which alone may catch signals."""
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

@@ -1,11 +1,12 @@
-"""Which folders a collection is made of, and what is taken out of it.
+"""Tracks which folders a collection covers, and removes files from it.
 
-Files that are no longer there are removed, unless a whole disk seems to be away. What was seen to
-be gone is checked again inside the transaction that removes it: another writer may have found it
-under another name since.
+Files that no longer exist are removed, unless a whole disk seems to be unmounted. The transaction
+that removes a file checks again that it is gone: another writer may have found it under another
+name since.
 
-A file that a user removed while it stays on the disk would come back with the next run over its
-folder, so what was removed is remembered. Naming such a file or folder to `index` brings it back.
+A file that a user removed from the collection but not from the disk would come back with the next
+run over its folder, so removed paths are remembered. Naming such a file or folder to `index` brings
+it back.
 """
 
 import os
@@ -23,14 +24,14 @@ _AT_ONCE = 500
 
 
 def known_paths(store: Store, setting: str) -> list[str]:
-    """The paths that a setting lists: ROOTS or EXCLUDED."""
+    """Returns the paths in a setting: ROOTS or EXCLUDED."""
     paths = store.settings.get(setting)
     return [str(path) for path in paths] if isinstance(paths, list) else []
 
 
 def remember_roots(store: Store, places: Sequence[str]) -> None:
-    """Add folders to those that were indexed, and let files and folders that are named again come
-    back. Works inside `store.writing` only."""
+    """Remember folders as indexed, and readmit removed files and folders that are named again.
+    Works inside `store.writing` only."""
     known = known_paths(store, ROOTS)
     new = [p for p in places if os.path.isdir(p) and not any(is_below(p, root) for root in known)]
     if new:
@@ -42,8 +43,8 @@ def remember_roots(store: Store, places: Sequence[str]) -> None:
 
 
 def admission(store: Store, inside: Sequence[str] | None) -> Callable[[str], bool]:
-    """Tells whether a run may read a path: nobody removed it and, where `inside` names folders, it
-    lies in one of them after every link is followed."""
+    """Returns a function that tells whether a run may read a path: nobody removed it, and if
+    `inside` names folders, it is in one of them after following all links."""
     out = frozenset(known_paths(store, EXCLUDED))
     folders = None if inside is None else [os.path.realpath(folder) for folder in inside]
 
@@ -59,11 +60,11 @@ def admission(store: Store, inside: Sequence[str] | None) -> Callable[[str], boo
 
 
 def remove(store: Store, paths: Iterable[str]) -> int:
-    """Take files, and everything below folders, out of the collection; returns how many files.
+    """Remove files, and everything below folders, from the collection; returns the number of files.
 
-    A folder that was indexed is no longer looked through. The files themselves stay."""
+    Later runs no longer search an indexed folder that was removed. The files themselves stay."""
     paths = list(dict.fromkeys(paths))
-    with store.writing("exclude"):  # first: a run that goes on meanwhile must not bring them back
+    with store.writing("exclude"):  # first: a concurrent run must not bring them back
         roots, known = (
             [one for one in known_paths(store, name) if not any(is_below(one, p) for p in paths)]
             for name in (ROOTS, EXCLUDED)
@@ -83,8 +84,8 @@ def remove(store: Store, paths: Iterable[str]) -> int:
 def remove_gone(
     store: Store, walk: Walk, options: IndexOptions, run: RunState
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Remove items below the roots of a finished walk whose file is gone. Returns the roots that
-    are missing, and those that are empty, where something was known and was kept."""
+    """Remove items below the roots of a finished walk whose file is gone. Returns the missing roots
+    and the empty roots whose known files were kept."""
     if not options.delete_missing:
         return (), ()
     missing = [root for root in walk.missing if _knows(store, root)]
@@ -109,9 +110,9 @@ def remove_gone(
 
 
 def remove_aliases(store: Store, aliases: Mapping[str, str], run: RunState) -> None:
-    """Remove items that are another name of a file that the collection has, by the names that a
-    finished walk met: one of two files has become a link since, or links were once followed twice.
-    What tables say of such a name goes to the file."""
+    """Remove items that a finished walk found to be another name of an indexed file: one of two
+    files became a link, or links were once followed twice. Annotations of such a name move to the
+    file."""
     run.aliases |= aliases
     run.counts["links"] += len(aliases)
     names = iter(aliases.items())
@@ -125,14 +126,14 @@ def remove_aliases(store: Store, aliases: Mapping[str, str], run: RunState) -> N
 
 
 def forget_unnamed(store: Store, paths: Iterable[str]) -> None:
-    """Take pictures that are not there out of the quarantine where no table names them any more.
-    Works inside `store.writing` only."""
+    """Release missing pictures from the quarantine once no table names them. Works inside
+    `store.writing` only."""
     bad = [path for path in store.quarantine.by_path(paths) if is_nothing(path)]
     store.quarantine.release({*bad} - store.annotations.named(bad))
 
 
 def _remove_items(store: Store, items: Sequence[File]) -> int:
-    """What tables say of a picture goes to a copy that stays."""
+    """Remove items; annotations of a picture move to a copy that stays."""
     named = [
         p for one in items if one.media_type == "table" for p in store.annotations.absent(one.id)
     ]
@@ -143,7 +144,7 @@ def _remove_items(store: Store, items: Sequence[File]) -> int:
 
 
 def _forget_failures(store: Store, bad: Sequence[str], roots: Sequence[str], run: RunState) -> None:
-    """Bad files that are gone need not be listed any more, unless a table names them."""
+    """Forget bad files that are gone, unless a table names them."""
     gone = [p for p in bad if any(is_below(p, root) for root in roots) and is_nothing(p)]
     if set(gone) - store.annotations.named(gone):
         with store.writing("release", run=run.number):
@@ -151,7 +152,7 @@ def _forget_failures(store: Store, bad: Sequence[str], roots: Sequence[str], run
 
 
 def _items(store: Store, path: str) -> Iterator[File]:
-    """A file, or everything below a folder."""
+    """Yield a file, or everything below a folder."""
     yield from store.files.by_path([path]).values()
     yield from store.files.under(path)
 

@@ -1,4 +1,4 @@
-"""Tables that describe pictures: their rows are stored, and the pictures that they name come in."""
+"""Tables that describe pictures: stores their rows and indexes the pictures they name."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -31,8 +31,8 @@ class Tables:
         changed: Sequence[ListedFile],
         fetching: Sequence[str],
     ) -> None:
-        """`changed` are the tables that must be read. Addresses are fetched for tables below the
-        places `fetching`."""
+        """`changed` lists the tables to read. Addresses are fetched only for tables below the
+        places in `fetching`."""
         self._store = store
         self._processes = processes
         self._run = run
@@ -40,8 +40,8 @@ class Tables:
         self._fetching = fetching
 
     def awaited(self, places: Sequence[str]) -> Iterator[ListedFile]:
-        """The pictures that the collection does not have though tables below these places name
-        them; those of the tables that changed are left to `pictures`."""
+        """Yield the pictures that tables below these places name but the collection lacks;
+        `pictures` handles those of changed tables."""
         for table in self._store.annotations.tables():
             if table.path not in self._changed and any(is_below(table.path, p) for p in places):
                 for path in self._store.annotations.absent(table.file):
@@ -49,8 +49,8 @@ class Tables:
                         yield _named(path, table.path)
 
     def read(self) -> Iterator[ReadResult]:
-        """The tables that changed, those of which rows are lost, and where addresses may be
-        fetched, those that name some which were not."""
+        """Yield the tables that changed or lost rows and, where addresses may be fetched, those
+        that name addresses not fetched yet."""
         due = dict(self._changed)
         for table in self._store.annotations.tables():
             is_there = not is_nothing(table.path)
@@ -60,7 +60,7 @@ class Tables:
         yield from self._processes.read(due.values())
 
     def pictures(self, table: ReadResult) -> Iterator[ListedFile]:
-        """The pictures that a table names."""
+        """Yield the pictures that a table names."""
         for path in rows_by_path(table):
             if not path.startswith(SCHEMES):
                 yield _named(path, table.path)
@@ -68,7 +68,7 @@ class Tables:
                 yield ListedFile(path=path, expected="address")
 
     def commit(self, table: ReadResult) -> None:
-        """Store a table with all of its rows, in one transaction."""
+        """Store a table with all its rows in one transaction."""
         table = self._within_limit(table)
         rows = {
             path: Annotation(text=row.caption or None, metadata=row.metadata)
@@ -99,11 +99,11 @@ class Tables:
                 self._fail(table, "table", _COMPLAINTS.join(complaints), before)
 
     def _fail(self, table: ReadResult, stage: str, error: Text, before: Quarantined | None) -> None:
-        """Counted once: a table that was refused before, and is as it was, counts as skipped."""
+        """Record a failure once: an unchanged table that was refused before counts as skipped."""
         same = before is not None and (before.error, before.size, before.mtime_ns) == (
             *(error, table.size, table.mtime_ns),
         )
-        if not same or not self._store.quarantine.by_path([table.path]):  # put took it out
+        if not same or not self._store.quarantine.by_path([table.path]):  # `put` released it
             self._store.quarantine.add(
                 table.path,
                 size=table.size,
@@ -118,7 +118,7 @@ class Tables:
             self._run.counts["skipped"] += 1
 
     def _within_limit(self, table: ReadResult) -> ReadResult:
-        """The table without the columns for which the collection has no room."""
+        """Return the table without the columns for which the collection has no room."""
         names = list(dict.fromkeys(name for row in table.rows for name in row.metadata))
         if len(set(self._store.metadata.types()).union(names)) <= MOST_KEYS:
             return table
@@ -146,13 +146,13 @@ class Tables:
         return any(is_below(table, place) for place in self._fetching)
 
     def _addresses(self, table: int) -> list[str]:
-        """Those that a table names and that were not fetched."""
+        """Return the addresses that a table names and that were not fetched."""
         return [path for path in self._store.annotations.absent(table) if path.startswith(SCHEMES)]
 
 
 def rows_by_path(table: ReadResult) -> dict[str, Row]:
-    """The rows of a table by the path of their picture, which is relative to the folder of the
-    table, in the spelling that the disk has. Rows of one path are one, in which the first counts.
+    """Returns the rows of a table by picture path, resolved against the table's folder and spelled
+    as on the disk. Rows with the same path are merged; the first wins.
     """
     folder = os.path.dirname(table.path)
     rows: dict[str, Row] = {}
@@ -179,7 +179,7 @@ def _unfetched(count: int) -> Text:
 
 
 def _named(path: str, table: str) -> ListedFile:
-    """A picture that a table names."""
+    """Returns the file entry of a picture that a table names."""
     if not is_nothing(path):
         return listed(path, "image")
     name = os.path.basename(table)

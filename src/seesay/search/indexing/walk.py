@@ -1,4 +1,4 @@
-"""Find the files to index, each once, and ask the file system about single ones."""
+"""Finds the files to index, each once, and checks single files."""
 
 import errno
 import os
@@ -16,30 +16,30 @@ from seesay.search.reading.registry import media_type_of
 from seesay.text import Text
 
 SCHEMES = ("http://", "https://")
-_OWN = ("indexes", "thumbnails")  # folders of a collection, where it lies among the files
+_OWN = ("indexes", "thumbnails")  # a collection's own folders, if it is among the files
 
 
 @dataclass(kw_only=True)
 class Walk:
-    """One walk through the given files and folders, and what it met."""
+    """One walk through the given files and folders, and what it found."""
 
     roots: Sequence[str]
     """Absolute paths, and addresses."""
     recursive: bool = True
     missing: list[str] = field(default_factory=list)
-    """Roots that are not there."""
+    """Roots that do not exist."""
     unreadable: list[str] = field(default_factory=list)
-    """Folders that could not be listed: what is known below them may still be there."""
+    """Folders that could not be listed; files known below them may still exist."""
     counts: dict[str, int] = field(default_factory=dict)
-    """How many files each root that is a folder holds."""
+    """Number of files in each root folder."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """Files of kinds that nothing reads, by their ending."""
+    """Number of files of unsupported kinds, by file ending."""
     aliases: dict[str, str] = field(default_factory=dict)
-    """Other names of files that were met, each with the name that was met first."""
+    """Other names of the files found, each mapped to the name found first."""
 
     def files(self) -> Iterator[ListedFile]:
-        """Every file once, in the order of the roots and the names. Links come last, and only
-        those that lead out of all roots; so a loop is walked once."""
+        """Yield every file once, in the order of the roots and names. Links come last, and only
+        those that lead out of all roots, so a loop is walked once."""
         first: dict[int, str] = {}
         links: list[ListedFile] = []
         for file in self._names():
@@ -50,7 +50,7 @@ class Walk:
         yield from (file for file in links if self._is_new(file, first))
 
     def passes(self, file: ListedFile) -> bool:
-        """Whether the whole walk comes by a file that is there."""
+        """Whether a complete walk passes this existing file."""
         if file.problem is not None or media_type_of(file.path) is None:
             return False
         below = [file.path[len(root) :] for root in self.counts if is_below(file.path, root)]
@@ -110,7 +110,7 @@ class Walk:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
             if any(entry.name == FILE for entry in visible):
                 if folder != root:
-                    continue  # a collection: its thumbnails are no pictures of the user's
+                    continue  # a collection: its thumbnails are not the user's pictures
                 visible = [entry for entry in visible if entry.name not in _OWN]
             inner = [entry.path for entry in visible if _is_folder(entry)]
             links += [(root, e.path) for e in visible if e.is_symlink() and os.path.isdir(e.path)]
@@ -133,7 +133,7 @@ class Walk:
 
 
 def listed(path: str, expected: str) -> ListedFile:
-    """A file with what the file system says of it."""
+    """Returns a file with its status from the file system."""
     try:
         facts = os.stat(path)
     except (OSError, ValueError) as error:
@@ -165,13 +165,13 @@ def listed(path: str, expected: str) -> ListedFile:
 
 
 def absolute(root: str | Path) -> str:
-    """How a root is spelled in the collection: links in it stay as the user wrote them."""
+    """Returns a root as the collection spells it: links in it stay as the user wrote them."""
     text = os.fspath(root)
     return text if text.lower().startswith(SCHEMES) else os.path.abspath(text)
 
 
 def count_files(roots: Sequence[str], recursive: bool, stopped: Callable[[], bool]) -> int | None:
-    """About how many files a walk will list, without looking at any; None where it was stopped."""
+    """Estimates how many files a walk will list, without opening any; None if stopped."""
     count = 0
     for root in roots:
         if not os.path.isdir(root):
@@ -195,13 +195,13 @@ def count_files(roots: Sequence[str], recursive: bool, stopped: Callable[[], boo
 
 
 def is_below(path: str, folder: str) -> bool:
-    """Whether a path is a folder or lies below it."""
+    """Whether a path is this folder or is below it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def is_absent(path: str) -> bool:
-    """Whether the file system says that there is no such file. A file that may not be asked for is
-    not absent."""
+    """Whether the file system says that the file does not exist. A file without access permission
+    is not absent."""
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError) as error:
@@ -209,7 +209,7 @@ def is_absent(path: str) -> bool:
 
 
 def is_nothing(path: str) -> bool:
-    """Whether not even a folder, a pipe or a broken link is there."""
+    """Whether nothing exists at this path, not even a folder, a pipe or a broken link."""
     try:
         os.lstat(path)
     except (OSError, ValueError) as error:
@@ -218,7 +218,7 @@ def is_nothing(path: str) -> bool:
 
 
 def is_as_stored(item: File) -> bool:
-    """Whether a file is there and has the size and time that are stored."""
+    """Whether a file exists with the stored size and time."""
     try:
         facts = os.stat(item.path)
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -227,7 +227,7 @@ def is_as_stored(item: File) -> bool:
 
 
 def holds_something(folder: str) -> bool:
-    """Whether a folder can be listed and is not empty, as the mount point of an absent disk is."""
+    """Whether a folder can be listed and is not empty, unlike the mount point of an absent disk."""
     try:
         with os.scandir(folder) as listing:
             return next(listing, None) is not None

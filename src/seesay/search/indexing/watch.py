@@ -1,4 +1,4 @@
-"""Index what changes, as it changes."""
+"""Indexes files as they change."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,10 +15,10 @@ from seesay.search.indexing.walk import absolute, holds_something, is_below
 from seesay.search.reading.registry import media_type_of
 from seesay.text import Text
 
-POLL_S = 30.0  # between two walks, where the system cannot tell what changed
-_QUIET_MS = 500  # without a change, before changes are indexed: files are copied in pieces
-_MOST_MS = 5000  # after which they are indexed though more goes on changing
-_MOST_FOLDERS = 50  # indexed one by one; where more changed, everything is walked through
+POLL_S = 30.0  # between two walks, if the system cannot report changes
+_QUIET_MS = 500  # quiet time before indexing changes: files are copied in pieces
+_MOST_MS = 5000  # after which they are indexed even if changes go on
+_MOST_FOLDERS = 50  # indexed one by one; if more changed, walk everything
 
 
 def watch(
@@ -30,10 +30,10 @@ def watch(
     on_report: Callable[[IndexReport], None] | None = None,
     stop: Event | None = None,
 ) -> None:
-    """Index the folders, and then again whatever changes in them, until `stop` is set or Ctrl-C is
-    pressed. `on_report` is called after the first time, and after each that found a change.
+    """Index the folders, then any changes in them, until `stop` is set or Ctrl-C is pressed. Calls
+    `on_report` after the first round, and after each round that found a change.
 
-    Raises CollectionError as `index` does, and where no root is there.
+    Raises CollectionError as `index` does, and if no root exists.
     """
     options = options or IndexOptions()
     places = [place for place in map(absolute, roots) if os.path.exists(place)]
@@ -50,9 +50,9 @@ def watch(
 def _rounds(
     places: list[str], recursive: bool, stopping: Event, collection: str
 ) -> Iterator[list[str]]:
-    """The folders to index, each time there is a reason to."""
+    """Yield the folders to index, each time there is a reason to."""
     changes = _changes(places, recursive, stopping)
-    next(changes)  # begins to listen, so that nothing is missed while the first round runs
+    next(changes)  # start listening, to miss nothing during the first round
     yield places
     for changed in changes:
         if stopping.is_set():
@@ -67,8 +67,8 @@ def _rounds(
 
 
 def _changes(places: list[str], recursive: bool, stopping: Event) -> Iterator[set[str] | None]:
-    """An empty set as soon as it listens; then the paths that changed, or None where some may
-    have."""
+    """Yield an empty set once it listens; then the changed paths, or None if unknown paths may have
+    changed."""
     try:
         from watchfiles import watch as watch_files
     except ModuleNotFoundError:
@@ -92,7 +92,7 @@ def _changes(places: list[str], recursive: bool, stopping: Event) -> Iterator[se
 
 
 def _matters(path: str, places: Iterable[str], collection: str) -> bool:
-    """Whether a change may matter; the collection itself may lie among the files, too."""
+    """Whether a change may matter; the collection itself may be among the files."""
     root = next((place for place in places if is_below(path, place)), os.sep)
     hidden = any(part.startswith(".") for part in path[len(root) :].split(os.sep))
     uninteresting = os.path.isfile(path) and media_type_of(path) is None and path != root
@@ -100,8 +100,8 @@ def _matters(path: str, places: Iterable[str], collection: str) -> bool:
 
 
 def _folder(path: str, places: Iterable[str]) -> str:
-    """The folder to look into for a change: one that is there and not empty, since an empty one
-    looks like a disk that is away."""
+    """Returns the folder to index after a change: an existing one that is not empty, since an empty
+    one looks like an unmounted disk."""
     root = next((place for place in places if is_below(path, place)), path)
     while path != root and not holds_something(path):
         path = os.path.dirname(path)

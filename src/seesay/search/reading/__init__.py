@@ -1,5 +1,5 @@
-"""From the bytes of a file to passages, in processes of their own, since no file is trusted.
+"""Turns the bytes of a file into passages, in separate processes, since no file is trusted.
 
-`registry.READERS` lists the kinds of files, each of which has a module here; `process.read` reads
-one file, and `messages` is what crosses the pipe: ListedFile, ReadSettings, ReadResult, Passage.
+`registry.READERS` lists the kinds of files, each with a module here; `process.read` reads one file,
+and `messages` defines what crosses the pipe: ListedFile, ReadSettings, ReadResult, Passage.
 """

@@ -1,9 +1,9 @@
-"""Fetch a picture from the web, and from nowhere else.
+"""Fetches pictures from the public web, and from nowhere else.
 
 Anybody may have written the table that an address comes from, so an address must not make this
-machine ask its own services or its neighbours. Every name is resolved once, the result is checked,
-and exactly that is connected to; redirects are checked anew (CVE-2026-24779 is what happens where
-the check and the connection read an address differently).
+machine ask its own services or its neighbours. Every name is resolved once, the resulting IP
+address is checked, and the connection goes to exactly that address; redirects are checked again
+(CVE-2026-24779 is what happens where the check and the connection read an address differently).
 """
 
 import ipaddress
@@ -40,8 +40,8 @@ def is_public(address: str) -> bool:
 
 
 def fetch(url: str, limits: ReadLimits, *, allowed: Allowed = is_public) -> FileData:
-    """The picture at an address. Raises RefusedError for an address that is not allowed, does not
-    answer in time, or answers with too much or nothing."""
+    """Returns the picture at an address. Raises RefusedError if the address is not allowed, does
+    not answer in time, or returns too much or nothing."""
     deadline = time.monotonic() + limits.seconds
     try:
         data = _followed(url, limits.max_file_bytes, deadline, allowed)
@@ -86,7 +86,7 @@ def _body(answer: HTTPResponse, connection: "_Connection", most: int, deadline: 
 
 
 class _Connection(HTTPConnection):
-    """A connection to one address, which was checked before."""
+    """A connection to one IP address that was already checked."""
 
     def __init__(self, url: str, deadline: float, allowed: Allowed) -> None:
         parts = urlsplit(url)
@@ -113,7 +113,7 @@ class _Connection(HTTPConnection):
         return self.getresponse()
 
     def hurry(self, deadline: float) -> None:
-        """Wait no longer than the time that is left."""
+        """Wait no longer than the remaining time."""
         if time.monotonic() > deadline:
             raise _unanswered(Text("it took too long", "耗时太长"))
         if self.sock is not None:
@@ -158,5 +158,5 @@ def _unanswered(why: Text) -> RefusedError:
 
 
 def _quoted(target: str) -> str:
-    """Spaces and Chinese as browsers send them."""
+    """Quote spaces and Chinese characters as browsers do."""
     return quote(target, safe="/%:=&?~#+!$,;'@()*[]")

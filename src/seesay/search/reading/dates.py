@@ -1,9 +1,9 @@
-"""One reader for dates as cameras, programs and people write them: EXIF, XMP, tables.
+"""Parses dates as cameras, programs and people write them: EXIF, XMP, tables.
 
     2021:05:04 10:11:12     2021-05-04T10:11:12.5+08:00     2021/5/4 10:11     2021年5月4日
 
-A date is local time: a zone behind it is left out, since the day that counts is the one where the
-picture was taken. What can be read in two ways, such as 4/5/2021, is no date.
+A date is local time: a time zone after it is ignored, since the day at the place of the picture
+counts. An ambiguous text such as 4/5/2021 is not a date.
 """
 
 import re
@@ -29,8 +29,8 @@ _LONGEST = 64
 
 
 def read_date(text: str) -> datetime | None:
-    """The date and time in a text, without a zone; None where no calendar has it. A day alone
-    begins at midnight; 24:08:19 belongs to the day after."""
+    """Returns the date and time in a text, without a time zone; None if no calendar has it. A day
+    alone means midnight; 24:08:19 belongs to the next day."""
     plain = _plain(text)
     found = _DATE.fullmatch(plain)
     if found is None:
@@ -48,8 +48,8 @@ def read_date(text: str) -> datetime | None:
 
 
 def read_day(text: str) -> datetime | None:
-    """As `read_date`, for places that hold nothing but dates: also a year, a month, 20210504 or
-    20210504_101112."""
+    """Like `read_date`, for places that contain only dates: also accepts a year, a month, 20210504
+    or 20210504_101112."""
     plain = _plain(text)
     if found := _COMPACT.fullmatch(plain):
         year, month, day, *clock = found.groups("0")
@@ -69,7 +69,7 @@ def _plain(text: str) -> str:
 
 
 def _in_iso_format(text: str) -> datetime | None:
-    """Other dates of ISO 8601, such as weeks."""
+    """Parse other ISO 8601 dates, such as weeks."""
     try:
         return datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:

@@ -1,4 +1,5 @@
-"""The bytes of a file with their hash, read once and only if the file holds still meanwhile."""
+"""Reads the bytes of a file and their hash in one pass, and makes sure that the file did not change
+meanwhile."""
 
 import hashlib
 import os
@@ -12,18 +13,18 @@ from seesay.text import Text
 
 @dataclass(frozen=True, kw_only=True)
 class ReadLimits:
-    """What one file may cost. The defaults let every camera's files through."""
+    """Limits for reading one file. The defaults accept the files of every camera."""
 
     max_file_bytes: int = 256 * 2**20
-    """Largest picture that is opened."""
+    """Largest picture to open."""
     max_text_bytes: int = 8 * 2**20
-    """Largest text or table that is opened."""
+    """Largest text or table to open."""
     max_pixels: int = 128 * 2**20
-    """Most pixels that are decoded into memory."""
+    """Most pixels to decode into memory."""
     memory_bytes: int = 2 * 2**30
-    """Most memory that a reading process may take, where the system can enforce it."""
+    """Most memory for a reading process, where the system can enforce it."""
     seconds: float = 30.0
-    """Longest time that one file may take, or one address to answer."""
+    """Longest time to read one file, or wait for one address."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -38,7 +39,7 @@ class ReadLimits:
 
 
 class RefusedError(Exception):
-    """Why a file is not read; it becomes an entry of the quarantine."""
+    """Why a file is not read; becomes an entry in the quarantine."""
 
     def __init__(self, stage: str, text: Text) -> None:
         super().__init__(text.en)
@@ -47,7 +48,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FileData:
-    """The bytes of a file, and what the file system says of it."""
+    """The bytes of a file and its status from the file system."""
 
     path: str
     data: bytes
@@ -57,25 +58,25 @@ class FileData:
 
 
 def size_and_time(facts: os.stat_result) -> tuple[int, int]:
-    """Bytes, and the time of the last change in nanoseconds, as the whole collection compares and
-    stores them: SQLite's integers hold the years 1677 to 2262, and a file of 2300 counts as one of
-    2262."""
+    """Returns the size in bytes and the time of the last change in nanoseconds, as the collection
+    stores and compares them: SQLite integers cover the years 1677 to 2262, and a file from 2300
+    counts as one from 2262."""
     return facts.st_size, min(max(facts.st_mtime_ns, -(2**63)), 2**63 - 1)
 
 
 def content_hash(data: bytes) -> str:
-    """The same for two files of the same content."""
+    """Returns a hash that is the same for files with the same content."""
     return hashlib.sha256(data).hexdigest()
 
 
 def millions(amount: int) -> str:
-    """An amount as a limit is typed, rounded up: 8101M."""
+    """Format an amount as you would type a limit, rounded up: 8101M."""
     return f"{-(-amount // 10**6)}M"
 
 
 def read_file(path: str, most: int) -> FileData:
-    """Raises RefusedError for what cannot be read, is larger than `most` bytes, is no file, or
-    changes again and again while it is read."""
+    """Read a file. Raises RefusedError if it cannot be read, is larger than `most` bytes, is not a
+    regular file, or keeps changing while it is read."""
     for _ in range(2):
         before, data, after = _read(path, most)
         size, mtime_ns = size_and_time(after)
@@ -149,5 +150,5 @@ def _unreadable(error: OSError) -> RefusedError:
 
 
 def reason_of(error: OSError) -> Text:
-    """What the system says is wrong with a file."""
+    """Returns the system's reason for a failure."""
     return Text.of(getattr(error, "text", None) or error.strerror or error)

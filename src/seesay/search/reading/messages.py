@@ -1,6 +1,6 @@
 """What the main process and a reading process exchange: a JSON header, then raw bytes.
 
-Not pickles: a picture that takes over its decoder must not reach further.
+Not pickles: a picture that exploits its decoder must not get any further.
 """
 
 import json
@@ -23,13 +23,13 @@ _NONE = Text("", "")
 
 @dataclass(frozen=True, kw_only=True)
 class ReadSettings:
-    """What a reading process must know."""
+    """The settings of a reading process."""
 
     transform: ImageTransformConfig
     reduce_large: bool
     limits: ReadLimits
     collection: str | None = None
-    """The file of the collection whose stored vectors are used again."""
+    """The collection file whose stored vectors are reused."""
     space: int = 0
     """The embedding space of these vectors."""
 
@@ -48,36 +48,36 @@ class ReadSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedFile:
-    """A file that a walk, a user or a table names, and that is to be read."""
+    """A file to read, named by a walk, a user or a table."""
 
     path: str
     expected: str
-    """A media type of the registry; "any" to judge by the bytes, "address" to fetch it first."""
+    """A media type of the registry; "any": decide by the bytes, "address": fetch it first."""
     size: int = 0
     mtime_ns: int = 0
-    """As the file system said when it was listed; a failure is recorded with it."""
+    """The file's time when it was listed; a failure is recorded with it."""
     problem: Text | None = None
-    """Why it need not be opened."""
+    """Why the file is refused without opening it."""
     identity: int | None = None
-    """The same for all names of a file: links, and what a disk that is mounted twice shows again.
-    None where the file system does not number its files. Includes size and time, since some
-    network disks number carelessly: two files would be taken for one."""
+    """The same for all names of a file: links, and paths on a disk that is mounted twice. None if
+    the file system does not number its files. Includes size and time, since some network disks give
+    two files the same number."""
     decode: bool = False
-    """Decode the file even where vectors of its content are stored."""
+    """Decode the file even if vectors of its content are stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Passage(PassageDraft):
-    """A part of a file that is embedded and found by itself. Its modality says by which encoder."""
+    """A part of a file that is embedded and found on its own. Its modality selects the encoder."""
 
     payload: bytes = field(default=b"", repr=False)
-    """What the encoder of its modality takes where that is not the text: the pixels of a picture
-    as the model sees it, where it was decoded."""
+    """The encoder's input if that is not the text: the pixels of a decoded picture as the model
+    sees it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A line of a table: a picture, its caption and what else the table says of it."""
+    """A line of a table: a picture, its caption and its other columns."""
 
     path: str
     caption: str
@@ -86,13 +86,13 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class FileContent:
-    """What a reader gets out of a file."""
+    """The content that a reader extracts from a file."""
 
     passages: tuple[Passage, ...] = ()
     rows: tuple[Row, ...] = ()
-    """Of a table that describes pictures."""
+    """The rows of a table that describes pictures."""
     complaint: Text | None = None
-    """What was wrong with a part of the file."""
+    """The problem with a part of the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,30 +100,30 @@ class FileReader:
     """How one kind of file is read. `registry.READERS` lists them."""
 
     media_type: str
-    """What the catalogue calls such a file."""
+    """The name of this kind of file in the catalogue."""
     endings: frozenset[str]
-    """Lower case, with the dot."""
+    """File endings in lower case, with the dot."""
     read: Callable[[FileData, ReadSettings, bool], FileContent]
     """The last argument says whether payloads are needed. Raises RefusedError."""
     recognises: Callable[[bytes], bool] = lambda data: False
-    """Whether a file of an unknown ending is of this kind, by its bytes."""
+    """Tells by the bytes whether a file with an unknown ending is of this kind."""
     is_text: bool = True
-    """Whether the limit of the size of texts holds."""
+    """Whether the size limit of texts applies."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadResult(FileContent):
-    """What became of a file. Either `stage` and `error` say what went wrong, or `media_type` is
-    set."""
+    """The result of reading a file. Either `stage` and `error` tell what went wrong, or
+    `media_type` is set."""
 
     path: str
     size: int = 0
     mtime_ns: int = 0
     content_hash: str = ""
-    """Empty where the file could not be read at all."""
+    """Empty if the file could not be read at all."""
     media_type: str = ""
     vectors: bytes = field(default=b"", repr=False)
-    """One float16 vector for each passage, where the collection had those of this content."""
+    """One float16 vector for each passage, if the collection has vectors of this content."""
     stage: str | None = None
     error: Text = _NONE
 
@@ -149,13 +149,13 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
 
 
 def listed_file_of(header: Mapping[str, Any]) -> ListedFile:
-    """The task in a message."""
+    """Returns the task in a message."""
     return ListedFile(**{**header, "problem": _text(header["problem"])})
 
 
 def send_result(stream: IO[bytes], result: ReadResult) -> None:
-    """Write a result, without the fields that have their default. The raw bytes are the vectors,
-    or else the payloads one after the other."""
+    """Write a result, omitting fields with default values. The raw bytes are the vectors, or else
+    the concatenated payloads."""
     fields = {**vars(result), "vectors": len(result.vectors)}
     fields["error"] = result.error if result.stage else None
     fields["passages"] = [_passage_fields(passage) for passage in result.passages]
@@ -165,7 +165,7 @@ def send_result(stream: IO[bytes], result: ReadResult) -> None:
 
 
 def result_of(header: Mapping[str, Any], raw: bytes) -> ReadResult:
-    """The result in a message."""
+    """Returns the result in a message."""
     at, passages = 0, []
     for fields in header.get("passages", ()):
         end = at + fields.get("payload", 0)
@@ -200,7 +200,7 @@ def _passage_fields(passage: Passage) -> dict[str, Any]:
 
 
 def _metadata(fields: Mapping[str, Any]) -> Metadata:
-    """What a collection can hold of it: a reading process is not trusted."""
+    """Keep only metadata that a collection can store: a reading process is not trusted."""
     return sound(
         {
             name: datetime.fromisoformat(value["time"]) if isinstance(value, dict) else value

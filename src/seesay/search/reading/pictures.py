@@ -1,5 +1,5 @@
-"""Picture files: one passage, with the pixels as the model sees them, and when, where and with what
-the photograph was taken, as far as its EXIF and XMP can be believed.
+"""Picture files: one passage, with the pixels as the model sees them, and the date, place and
+camera of the photograph, as far as its EXIF and XMP are plausible.
 
 Exif 2.32 (CIPA DC-008), tables 4, 8 and 15.
 """
@@ -35,7 +35,7 @@ from seesay.text import Text
 
 
 def read_picture(file: FileData, settings: ReadSettings, decode_pixels: bool) -> FileContent:
-    """One passage, with its pixels where they are needed. Raises RefusedError."""
+    """Returns one passage, with its pixels if needed. Raises RefusedError."""
     limits = _decode_limits(settings.limits)
     label = "the picture"
     try:
@@ -70,8 +70,8 @@ def read_picture(file: FileData, settings: ReadSettings, decode_pixels: bool) ->
 
 
 def fingerprint(image: Image.Image) -> bytes:
-    """See `Fingerprints`. The mean of each field hardly depends on the size at which the picture
-    was decoded."""
+    """Compute a fingerprint; see `Fingerprints`. The mean of each field hardly depends on the size
+    at which the picture was decoded."""
     return (
         image.resize((FINGERPRINT_SIDE, FINGERPRINT_SIDE), Image.Resampling.BOX)
         .convert("L")
@@ -89,7 +89,7 @@ def _decode_limits(limits: ReadLimits) -> DecodeLimits:
 
 
 def _refuse_large(header: Image.Image, target: int | None, limits: DecodeLimits) -> None:
-    """As `decode` does, with the option that lets the picture through."""
+    """Refuse as `decode` does, but name the option that accepts the picture."""
     width, height = header.size
     if target is not None:
         header.draft(None, (2 * target, 2 * target))
@@ -116,7 +116,7 @@ def _is_text(data: bytes) -> bool:
 
 
 def is_picture(data: bytes) -> bool:
-    """Whether a file begins like a picture, whatever its name."""
+    """Whether a file starts like a picture, whatever its name."""
     try:
         open_header(io.BytesIO(data), "")
     except MissingExtraError:
@@ -146,7 +146,7 @@ _XMP = tuple(
 
 
 def details(image: Image.Image) -> dict[str, Value]:
-    """`date`, `camera`, `latitude` and `longitude`, where they are there and make sense."""
+    """Returns `date`, `camera`, `latitude` and `longitude`, where present and plausible."""
     found: dict[str, Value | None] = {}
     tags = _directory(lambda: image.getexif())
     inner = _directory(lambda: image.getexif().get_ifd(_EXIF))
@@ -154,7 +154,7 @@ def details(image: Image.Image) -> dict[str, Value]:
     found["date"] = _date(tags, inner, _xmp(image))
     found["camera"] = _camera(_text(tags.get(_MAKE)), _text(tags.get(_MODEL)))
     latitude, longitude = _angle(places, *_LATITUDE), _angle(places, *_LONGITUDE)
-    # A receiver without a fix writes zeros: no photograph is lost that is not in the Gulf of Guinea
+    # A GPS receiver without a fix writes zeros: this loses only photographs in the Gulf of Guinea
     if latitude is not None and longitude is not None and (latitude or longitude):
         found |= {"latitude": latitude, "longitude": longitude}
     return {name: value for name, value in found.items() if value is not None}
@@ -175,7 +175,7 @@ def _text(value: object) -> str:
 
 
 def _camera(make: str, model: str) -> str | None:
-    """Maker and model; the maker once, since models often begin with it."""
+    """Join maker and model, without repeating a maker that the model starts with."""
     first = make.split(" ")[0].lower()
     if not first or model.lower().startswith(first):
         return model or make or None
@@ -183,7 +183,7 @@ def _camera(make: str, model: str) -> str | None:
 
 
 def _date(exif: Mapping[int, Any], inner: Mapping[int, Any], xmp: str) -> datetime | None:
-    """When the picture was taken, else scanned, else changed, in the local time of the camera.
+    """Returns when the picture was taken, else scanned, else changed, in the camera's local time.
     Cameras without a battery write zeros or 1970."""
     places: Sequence[tuple[Mapping[int, Any], int]] = (
         (inner, _TAKEN),
@@ -193,7 +193,7 @@ def _date(exif: Mapping[int, Any], inner: Mapping[int, Any], xmp: str) -> dateti
     for (directory, tag), names in zip(places, _XMP, strict=True):
         written = (found[1] or found[2] for found in names.finditer(xmp))
         for text in (_text(directory.get(tag)), *written):
-            # Some programs go on after the seconds with something of their own.
+            # Some programs append something after the seconds.
             date = read_day(text) or read_day(text[:_EXIF_LENGTH])
             if date is not None and _FIRST_PHOTOGRAPH <= date.year < 2200:
                 return date
@@ -201,7 +201,7 @@ def _date(exif: Mapping[int, Any], inner: Mapping[int, Any], xmp: str) -> dateti
 
 
 def _xmp(image: Image.Image) -> str:
-    """The XMP of a picture, up to a limit."""
+    """Returns the XMP of a picture, up to a limit."""
     packet = image.info.get("xmp", b"")
     raw = packet.encode(errors="replace") if isinstance(packet, str) else packet
     return raw[:_MOST_XMP].decode(errors="replace") if isinstance(raw, bytes) else ""
@@ -210,7 +210,7 @@ def _xmp(image: Image.Image) -> str:
 def _angle(
     places: Mapping[int, Any], side_tag: int, tag: int, negative: str, most: float
 ) -> float | None:
-    """Degrees from degrees, minutes and seconds."""
+    """Convert degrees, minutes and seconds to degrees."""
     with suppress(TypeError, ValueError, ZeroDivisionError, OverflowError):
         parts = [float(part) for part in places[tag]] if tag in places else []
         if not 1 <= len(parts) <= 3:

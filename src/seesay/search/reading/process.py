@@ -1,6 +1,7 @@
 """The main function of a reading process.
 
-It reads one file after the other and may die of any of them: its parent starts another process.
+It reads one file after another and may crash on any of them; its parent then starts another
+process.
 """
 
 import logging
@@ -28,11 +29,11 @@ from seesay.text import Text
 
 READY = {"ready": True}
 _PDF = b"%PDF-"  # parts of it look like text
-_GRACE_S = 5.0  # after the time at which the parent ends the process
-_PIPE_BYTES = 2**20  # the most that Linux lets anybody ask for; the default is less than a picture
+_GRACE_S = 5.0  # beyond the time limit at which the parent ends the process
+_PIPE_BYTES = 2**20  # the most that Linux allows; the default is less than a picture
 
-# Of the first file of this content and type that has vectors, all passages in order. CROSS JOIN
-# keeps SQLite from beginning with all vectors of the space.
+# All passages, in order, of the first file of this content and type that has vectors. CROSS JOIN
+# keeps SQLite from starting with all vectors of the space.
 _STORED = """
 SELECT v.vector FROM units u LEFT JOIN vectors v
     ON v.unit = u.id AND v.space = :space AND v.modality = u.modality
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def read(task: ListedFile, settings: ReadSettings, database: Database | None = None) -> ReadResult:
-    """The passages of a file, with their vectors where `database` has them. Never raises."""
+    """Read the passages of a file, with their vectors if `database` has them. Never raises."""
     file: FileData | None = None
     try:
         if task.problem is not None:
@@ -85,7 +86,7 @@ def read(task: ListedFile, settings: ReadSettings, database: Database | None = N
                 "--max-pixels 或 --max-file-size 放宽",
             ),
         )
-    except Exception as error:  # whatever a damaged file makes a library raise
+    except Exception as error:  # libraries may raise anything on a damaged file
         return _failed(
             task,
             file,
@@ -102,11 +103,11 @@ def read(task: ListedFile, settings: ReadSettings, database: Database | None = N
 def stored_vectors(
     database: Database, space: int, content_hash: str, media_type: str
 ) -> tuple[bytes, ...]:
-    """The vectors (float16) of this content in this embedding space, one for each passage; none
-    where the content is not known, or one of them is lost.
+    """Returns the vectors (float16) of this content in this embedding space, one for each passage;
+    none if the content is unknown or a vector is lost.
 
-    Nothing else asks whether a content is known: the vectors travel with the file from here on, so
-    that it does not matter whether the collection still has them when the file is stored."""
+    No other code checks whether a content is known: from here on the vectors travel with the file,
+    so it does not matter whether the collection still has them when the file is stored."""
     names = {"space": space, "content": content_hash, "media_type": media_type}
     rows = database.rows(_STORED, names)
     vectors = tuple(vector for (vector,) in rows)
@@ -126,7 +127,7 @@ def _file(task: ListedFile, settings: ReadSettings) -> FileData:
 def _understood(
     task: ListedFile, file: FileData, settings: ReadSettings, database: Database | None
 ) -> ReadResult:
-    # A fetched address is always taken for a picture.
+    # A fetched address always counts as a picture.
     reader = reader_of("image" if task.expected == "address" else task.expected, file.data)
     if file.data.startswith(_PDF) and ".pdf" not in reader.endings:
         raise RefusedError(
@@ -142,7 +143,7 @@ def _understood(
     if database is not None and not task.decode:
         vectors = stored_vectors(database, settings.space, file.content_hash, reader.media_type)
     content = reader.read(file, settings, not vectors)
-    if vectors and len(vectors) != len(content.passages):  # stored by a reader that cut otherwise
+    if vectors and len(vectors) != len(content.passages):  # its reader split differently
         vectors, content = (), reader.read(file, settings, True)
     return ReadResult(
         **vars(content),
@@ -167,10 +168,10 @@ def _failed(task: ListedFile, file: FileData | None, stage: str, error: Text) ->
 
 
 def _silence() -> IO[bytes]:
-    """C libraries print what they think of a file: only answers go to standard output."""
+    """Keep standard output for answers only: C libraries print messages about files."""
     warnings.simplefilter("ignore")
     logging.disable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends in good order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent shuts down cleanly
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -179,18 +180,19 @@ def _silence() -> IO[bytes]:
 
 
 def _widen(pipe: IO[bytes]) -> None:
-    """Let the pixels of a whole picture fit into the pipe, so that writing them does not wait for
-    the reader. Only Linux can."""
+    """Enlarge the pipe to hold the pixels of a whole picture, so that writing does not wait for the
+    reader. Only works on Linux."""
     if not sys.platform.startswith("linux"):
         return
     import fcntl
 
-    with suppress(OSError):  # the pipes of this user hold too much already, or it is none
+    with suppress(OSError):  # this user's pipe limit is reached, or it is not a pipe
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _limit_memory(allowance: int) -> None:
-    """Limit what the process takes beyond what it has now. macOS and Windows have no such limit."""
+    """Limit the memory the process may take beyond its present use. macOS and Windows have no such
+    limit."""
     if not sys.platform.startswith("linux"):
         return
     import resource
@@ -202,6 +204,6 @@ def _limit_memory(allowance: int) -> None:
 
 
 def _alarm(seconds: float) -> None:
-    """End this process where nobody else does: its parent may have been killed."""
+    """End this process after some time even if its parent was killed."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -1,4 +1,5 @@
-"""The kinds of files that can be indexed. A new one is a file in this folder and a line here."""
+"""The kinds of files that can be indexed. To add one, add a module to this folder and a line
+here."""
 
 import os
 
@@ -8,18 +9,18 @@ from seesay.search.reading.messages import FileReader
 READERS: tuple[FileReader, ...] = (
     pictures.READER,
     tables.READER,
-    texts.READER,  # last, since nearly anything may pass for a text
+    texts.READER,  # last, since nearly anything looks like a text
 )
 
 
 def media_type_of(name: str) -> str | None:
-    """What a file of this name should hold; None where nothing reads it."""
+    """Returns the media type expected for a file name; None if no reader supports it."""
     ending = os.path.splitext(name)[1].lower()
     return next((one.media_type for one in READERS if ending in one.endings), None)
 
 
 def reader_of(media_type: str, data: bytes) -> FileReader:
-    """The reader of this media type; of "any", the first that recognises the bytes."""
+    """Returns the reader of this media type; for "any", the first that recognises the bytes."""
     return next(
         one
         for one in READERS

@@ -1,7 +1,7 @@
-"""Tables that describe pictures: a path on each line, a caption, further columns.
+"""Tables that describe pictures: each line has a path, a caption and further columns.
 
-A column has one type: numbers where its cells are numbers, else dates, else text. One cell that is
-neither costs itself and not the column.
+A column has one type: numbers if its cells are numbers, else dates, else text. A cell that does not
+fit is lost, but not its column.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ CAPTIONS = (
 )
 _OF_EXPORT = frozenset(("unit", "kind", "locator", "vector", "model"))
 _MISSING = frozenset(("nan", "null", "none", "n/a", "na", "#n/a", "-", "?"))
-_MOST_DIGITS = 15  # of a number that a float holds; longer ones are names, such as of a tweet
+_MOST_DIGITS = 15  # of numbers that a float holds exactly; longer ones are IDs, such as a tweet's
 _MOST_PATH = 4096
 _MOST_NAMED = 5
 
@@ -53,16 +53,16 @@ class _Line:
 
 @dataclass(kw_only=True)
 class _Unusable:
-    """What was left out, by number of line."""
+    """The unusable parts of a table, by line number."""
 
     lines: list[int] = field(default_factory=list)
     cells: dict[str, list[int]] = field(default_factory=dict)
-    """By column."""
+    """Lines by column."""
 
 
 def read_table(data: bytes, name: str) -> FileContent:
-    """The rows that name a picture, several of one picture joined, with a complaint of what could
-    not be used. Raises RefusedError where nothing names pictures."""
+    """Returns the rows that name a picture, merged by picture, with a complaint about unusable
+    parts. Raises RefusedError if nothing names pictures."""
     try:
         table = Table(data, name, wanted={*PATHS, *CAPTIONS}, inner="metadata")
     except DataError as error:
@@ -89,7 +89,8 @@ def read_table(data: bytes, name: str) -> FileContent:
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, Cell]:
-    """The cells as they would stand in a CSV; other values than texts and numbers are left out."""
+    """Returns the cells as a CSV would contain them, leaving out values other than texts and
+    numbers."""
     found = {name: _cell(value) for name, value in row.items()}
     return {name: cell for name, cell in found.items() if cell is not None}
 
@@ -103,7 +104,7 @@ def _cell(value: object) -> Cell | None:
 
 
 def _find(head: Sequence[str], names: Sequence[str]) -> str | None:
-    """Which of the columns has one of these names; the first of these counts."""
+    """Returns the column with one of these names; the first name that matches wins."""
     found = [(names.index(name.lower()), i) for i, name in enumerate(head) if name.lower() in names]
     return head[min(found)[1]] if found else None
 
@@ -132,7 +133,7 @@ def _without_paths(table: Table, head: Sequence[str]) -> RefusedError:
 
 
 def _joined(lines: Sequence[_Line], unusable: _Unusable) -> tuple[Row, ...]:
-    """One row for each picture; where lines contradict each other the first counts."""
+    """Merge lines into one row per picture; where lines contradict each other, the first wins."""
     columns: dict[str, dict[int, Cell]] = {}
     for line in lines:
         for name, cell in line.others.items():
@@ -158,7 +159,7 @@ def _joined(lines: Sequence[_Line], unusable: _Unusable) -> tuple[Row, ...]:
 def _typed(
     name: str, cells: Mapping[int, Cell], unusable: _Unusable
 ) -> Mapping[int, Value | tuple[Value, ...]]:
-    """The values of a column by line; what has none in it is counted."""
+    """Returns the values of a column by line, and counts unusable cells."""
     texts = {number: cell for number, cell in cells.items() if isinstance(cell, str)}
     values: Mapping[int, Value | tuple[Value, ...] | None] | None = None
     if name == DATE_KEY:
@@ -183,7 +184,7 @@ def _fits(name: str, value: Value | tuple[Value, ...]) -> bool:
 
 
 def _numbers(cells: Mapping[int, str]) -> Mapping[int, float | None] | None:
-    """The numbers, where every cell holds one or says that there is none."""
+    """Returns the numbers, if every cell holds one or is marked as empty."""
     names = sum(len(cell) > _MOST_DIGITS and cell.lstrip("+-").isdigit() for cell in cells.values())
     return None if names > len(cells) / 2 else _all_read(cells, _number)
 
@@ -196,7 +197,7 @@ def _number(cell: str) -> float | None:
 
 
 def _dates(cells: Mapping[int, str]) -> Mapping[int, Value | None] | None:
-    """The dates, where every cell is written like one and some are."""
+    """Returns the dates, if every cell looks like one and some are valid."""
     return _all_read(cells, read_date, is_like_date)
 
 
@@ -205,8 +206,8 @@ def _all_read(
     read: Callable[[str], Any],
     passes: Callable[[str], bool] = lambda cell: False,
 ) -> dict[int, Any] | None:
-    """The values that are read, None for cells that only pass; None for all where one does not, or
-    nothing is read."""
+    """Returns the parsed values, with None for cells that are only acceptable; None if a cell is
+    not acceptable or no cell could be parsed."""
     found = {}
     for number, cell in cells.items():
         value = read(cell)
@@ -217,12 +218,12 @@ def _all_read(
 
 
 def _key(name: str) -> str:
-    """The name of a column as a key of metadata; some prefixes belong to the facts of files."""
+    """Turn a column name into a metadata key; some prefixes are reserved for facts about files."""
     return f"table.{name}" if name.startswith(RESERVED) else name
 
 
 def _complaint(table: Table, unusable: _Unusable) -> Text | None:
-    """Names all that could not be used; None where everything was."""
+    """Lists everything that could not be used; None if there is nothing."""
     parts = []
     if unusable.lines:
         expected = Text("a JSON object with a path on each line", "每行应为含有路径的 JSON 对象")
@@ -270,7 +271,7 @@ def _unusable_cells(cells: Mapping[str, Sequence[int]]) -> Text:
 
 
 def _named(lines: Iterable[int]) -> Text:
-    """The first of the lines."""
+    """Names the first of the lines."""
     numbers = sorted(set(lines))
     named = [str(number) for number in numbers[:_MOST_NAMED]]
     en, zh = f"line {', '.join(named)}", f"第 {'、'.join(named)} 行"

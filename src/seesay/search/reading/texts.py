@@ -1,4 +1,4 @@
-"""Text files: pieces that are embedded and found by themselves."""
+"""Text files: split into passages that are embedded and found on their own."""
 
 import re
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from seesay.search.reading.files import RefusedError
 from seesay.search.reading.messages import FileContent, FileReader, Passage
 from seesay.text import Text
 
-PIECE = 600  # of a Latin text, about a hundred words: two windows of CLIP's context
-_WIDE = 3  # letters that a Chinese character counts for
+PIECE = 600  # characters of Latin text, about a hundred words: two windows of CLIP's context
+_WIDE = 3  # a Chinese character counts as this many letters
 
 _WIDE_SCRIPT = re.compile("[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
 _BLANK = re.compile(r"\n[ \t]*\n+|\n(?=#{1,6} )")
@@ -20,7 +20,7 @@ _SPACE = re.compile(r"\s+")
 
 
 def read_text(data: bytes) -> FileContent:
-    """The pieces of a text file. Raises RefusedError for what is no text."""
+    """Returns the passages of a text file. Raises RefusedError if it is not a text."""
     try:
         return FileContent(passages=text_passages(decode_text(data)))
     except DataError as error:
@@ -28,7 +28,8 @@ def read_text(data: bytes) -> FileContent:
 
 
 def text_passages(text: str) -> tuple[Passage, ...]:
-    """The pieces of a text, with their places in it. Raises RefusedError where there are none."""
+    """Returns the passages of a text, with their places in it. Raises RefusedError if there are
+    none."""
     passages = tuple(
         Passage(media_type="text", modality="text", text=text[a:b], place=Place(offsets=(a, b)))
         for a, b in pieces(text)
@@ -45,8 +46,8 @@ def text_passages(text: str) -> tuple[Passage, ...]:
 
 
 def pieces(text: str) -> Iterator[tuple[int, int]]:
-    """Where each piece begins and ends. They break where a paragraph does, else a sentence, else a
-    word, else anywhere; short paragraphs are put together."""
+    """Yield where each passage starts and ends. Passages break at paragraphs, else sentences, else
+    words, else anywhere; short paragraphs are merged."""
     start = end = size = 0
     for a, b in _parts(text, 0, len(text), (_BLANK, _SENTENCE, _SPACE)):
         width = _width(text[a:b])
@@ -60,7 +61,7 @@ def pieces(text: str) -> Iterator[tuple[int, int]]:
 def _parts(
     text: str, start: int, end: int, breaks: tuple[re.Pattern[str], ...]
 ) -> Iterator[tuple[int, int]]:
-    """Parts of a text that are short enough, divided no finer than needed."""
+    """Yield parts of a text that are short enough, split no finer than needed."""
     if _width(text[start:end]) <= PIECE:
         yield start, end
         return

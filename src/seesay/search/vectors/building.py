@@ -1,7 +1,7 @@
 """Builds the generations of a vector index from the stored vectors: nothing is embedded again.
 
-An engine that holds the vectors itself is sent what changed instead, and the next generation has
-the same index on the server.
+An engine that holds the vectors itself receives only changes, and the next generation keeps the
+same index on the server.
 """
 
 import secrets
@@ -53,8 +53,8 @@ _SENT_AT_ONCE = 1000  # passages
 
 @contextmanager
 def build_lock(folder: Path, wait_s: float) -> Iterator[None]:
-    """Lets one process at a time build an index. Raises CollectionBusyError where another one does
-    not finish within `wait_s`."""
+    """Let one process at a time build an index. Raises CollectionBusyError if another one does not
+    finish within `wait_s`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,8 +64,8 @@ def build_lock(folder: Path, wait_s: float) -> Iterator[None]:
 
 
 def build(store: Store, space: EmbeddingSpace, modality: Modality, engine: Engine) -> int | None:
-    """Build a generation from the stored vectors and return its number; None where there are no
-    vectors. The caller holds the `build_lock`. Raises CollectionError where the disk is full."""
+    """Build a generation from the stored vectors and return its number; None if there are no
+    vectors. The caller holds the `build_lock`. Raises CollectionError if the disk is full."""
     folder = index_folder(store, space, modality)
     number = newest(folder) + 1
     count = store.vectors.count(space.id, modality)
@@ -99,7 +99,7 @@ def build(store: Store, space: EmbeddingSpace, modality: Modality, engine: Engin
 def send_changes(
     store: Store, space: EmbeddingSpace, modality: Modality, engine: HoldingEngine, held: Generation
 ) -> int:
-    """Send what changed since a generation, and return the number of the next one, which has the
+    """Send the changes since a generation, and return the number of the next one, which keeps the
     same index on the server. The caller holds the `build_lock`. Raises CollectionError as `build`
     does."""
     folder, manifest = index_folder(store, space, modality), held.manifest
@@ -122,8 +122,8 @@ def _send(
     to: tuple[HoldingEngine, Notes],
     since: Position,
 ) -> tuple[Position, Int[np.ndarray, " units"]]:
-    """Send what changed since a position. Returns the position that was reached, and the passages
-    that have a vector there."""
+    """Send the changes since a position. Returns the position reached, and the passages with a
+    vector at that position."""
     engine, notes = to
     with store.database.snapshot():
         position = store.ledger.position()
@@ -161,8 +161,8 @@ def _batch(
 
 
 def _write_rows(store: Store, space: EmbeddingSpace, modality: Modality, folder: Path) -> Position:
-    """Stream the vectors to their file, a page at a time, in the order of their changes; returns
-    the position of the collection."""
+    """Stream the vectors to their file page by page, in the order of their changes; returns the
+    collection's position."""
     with store.database.snapshot(), (folder / ROWS).open("wb") as stream:
         position = store.ledger.position()
         count = store.vectors.count(space.id, modality)

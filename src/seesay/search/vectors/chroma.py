@@ -1,9 +1,9 @@
 """Chroma as the engine: embedded, with its files in the generation's folder, or on a server.
 
-A Chroma store that several processes write, or whose files are cut short, gives wrong answers and
-no error (measured, 1.5.9). So the embedded one is written once, by one process, and only read after
-that; whether it still finds what it was given is tried when it is opened. A server holds the
-vectors and what filters compare, and is sent what changes.
+If several processes write a Chroma store, or its files are truncated, it gives wrong answers
+without an error (measured, 1.5.9). So one process writes the embedded store once, and afterwards it
+is only read; opening it tests whether it still finds its vectors. A server holds the vectors and
+the fields for filters, and receives changes.
 """
 
 import json
@@ -60,7 +60,7 @@ class ChromaEngine:
         _import_chromadb()
 
     def build(self, rows: Rows, folder: Path, name: str) -> Notes:
-        """One collection for all rows."""
+        """Create one collection for all rows."""
         with _doing("build the index", "建立索引", _in_files(folder)) as client:
             collection = client.create_collection(
                 name, embedding_function=None, configuration={"hnsw": _IN_FILES}
@@ -73,7 +73,7 @@ class ChromaEngine:
         return {"collection": name, "kind": "HNSW", "files": _lasting(folder)}
 
     def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
-        """The collection, if it holds all rows and finds some of them."""
+        """Open the collection, if it holds all rows and finds a sample of them."""
         index = _opened(_in_files(folder), rows, notes)
         try:
             index.check()
@@ -83,12 +83,11 @@ class ChromaEngine:
         return index
 
     def drop(self, notes: Notes) -> None:
-        """Everything is in the folder."""
+        """Do nothing: everything is in the folder."""
 
 
 class ChromaServer:
-    """Holds indexes on a server of Chroma at "host:port", with "https://" before it where it
-    speaks TLS."""
+    """Holds indexes on a Chroma server at "host:port", prefixed with "https://" for TLS."""
 
     operators: Collection[Operator] = OPERATORS
 
@@ -98,11 +97,11 @@ class ChromaServer:
         self._token = token
 
     def reach(self) -> None:
-        """Ask the server whether it is there."""
+        """Check that the server answers."""
         _close(self._client())
 
     def create(self, name: str, dim: int) -> Notes:
-        """One collection, which takes any dimension."""
+        """Create one collection, which accepts any dimension."""
         with _doing("create the index", "创建索引", self._client(_WRITE_S)) as client:
             client.create_collection(
                 name, embedding_function=None, configuration={"hnsw": _HNSW}, metadata=_NOWHERE
@@ -112,7 +111,7 @@ class ChromaServer:
     def send(
         self, notes: Notes, progress: Progress, batches: Iterable[Batch], gone: Sequence[int]
     ) -> None:
-        """What the server has answered is visible at once."""
+        """Changes are visible as soon as the server has answered."""
         with _doing("store the vectors", "存入向量", self._client(_WRITE_S)) as client:
             collection = client.get_collection(notes["collection"], embedding_function=None)
             page = client.get_max_batch_size()
@@ -130,7 +129,7 @@ class ChromaServer:
             collection.modify(metadata=_metadata(Progress(progress.sending, progress.sending)))
 
     def open(self, rows: StoredRows, notes: Notes) -> CandidateIndex:
-        """The collection."""
+        """Open the collection."""
         return _opened(self._client(), rows, notes)
 
     def drop(self, notes: Notes) -> None:
@@ -146,7 +145,7 @@ class ChromaServer:
         try:
             host, port = connect(place)
             headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-            # Its own client waits for ever for a server that accepts and says nothing (1.5.9).
+            # Chroma's client waits forever for a server that accepts but never answers (1.5.9).
             alive = urllib.request.Request(
                 f"{'https' if tls else 'http'}://{place}/api/v2/heartbeat", headers=headers
             )
@@ -173,7 +172,7 @@ def _doing(en: str, zh: str, client: Any) -> Iterator[Any]:
 
 
 def _opened(client: Any, rows: Rows | StoredRows, notes: Notes) -> CandidateIndex:
-    """Raises IndexDamagedError, and closes the client, where there is no such collection."""
+    """Open a collection. Raises IndexDamagedError, and closes the client, if it does not exist."""
     try:
         collection = client.get_collection(notes["collection"], embedding_function=None)
     except Exception as error:  # as above
@@ -206,7 +205,7 @@ def _ask(
 
 
 def _where(expression: Expression) -> dict[str, Any]:
-    """As Chroma writes it. A list of conditions has at least two."""
+    """Write an expression for Chroma. A list of conditions needs at least two."""
     match expression:
         case Token(token, has):
             return {"tokens": {"$contains" if has else "$not_contains": token}}
@@ -224,7 +223,7 @@ def _columns(columns: FilterColumns) -> dict[str, Any]:
 
 
 def _metadata(progress: Progress) -> dict[str, str]:
-    """Progress as Chroma stores it with a collection; a number would lose digits."""
+    """Returns progress as Chroma stores it with a collection; as a number it would lose digits."""
     return {name: json.dumps(position) for name, position in progress._asdict().items()}
 
 
@@ -237,9 +236,9 @@ _NOWHERE = {name: json.dumps([0, 0]) for name in Progress._fields}
 
 
 def _in_files(folder: Path) -> Any:
-    """A client of the files in a folder. What cannot start stays in Chroma's cache, and the next
-    client of the same folder gets it, fails as well and removes it (1.5.9). So that client is made
-    at once: otherwise files that are restored could not be opened."""
+    """Returns a client for the files in a folder. If a client fails to start, it stays in Chroma's
+    cache, and the next client of the same folder gets it, fails too and removes it (1.5.9). So make
+    that next client at once: otherwise restored files could not be opened."""
     chromadb = _import_chromadb()
     path, settings = str(folder / _FOLDER), _quiet(chromadb)
     try:
@@ -251,8 +250,8 @@ def _in_files(folder: Path) -> Any:
 
 
 def _lasting(folder: Path) -> list[str]:
-    """The files of the graph, which Chroma does not change any more, and which end the whole
-    process where they are not what was written. Its database changes when it is opened (1.5.9)."""
+    """Returns the files of the graph. Chroma does not change them any more, and if they are damaged
+    they crash the whole process. Its database changes whenever it is opened (1.5.9)."""
     graphs = [file.parent for file in (folder / _FOLDER).glob(f"*/{_SYNCED}")]
     return sorted(file.relative_to(folder).as_posix() for one in graphs for file in one.iterdir())
 
@@ -279,7 +278,7 @@ def _close(client: Any) -> None:
 
 
 def _sessions(client: Any) -> Iterator[Any]:
-    """Those of a client with a server."""
+    """Yield the sessions of a client with a server."""
     for half in (client, getattr(client, "_admin_client", None)):
         session = getattr(getattr(half, "_server", None), "_session", None)
         if session is not None:

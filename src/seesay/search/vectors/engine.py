@@ -1,4 +1,4 @@
-"""What an engine must do to build and search the vector indexes of a collection."""
+"""The interface of engines that build and search the vector indexes of a collection."""
 
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -17,18 +17,18 @@ from seesay.search.vectors.rows import Allowed, Rows, ScoredRows, StoredRows
 from seesay.text import Text
 
 Notes = Mapping[str, Any]
-"""What an engine needs to open an index again, as JSON."""
+"""JSON data that an engine needs to reopen an index."""
 
 _SPARE = 2  # times the expected need, since filters correlate with neighbourhoods
 _LEAST = 50
-_TRIED = 25  # an index that lost a part of its rows misses about as large a part of these
-_READ = 2000  # stored rows that are read and scanned about as fast as a server answers
+_TRIED = 25  # an index that lost some of its rows misses about the same share of these
+_READ = 2000  # stored rows that can be scanned about as fast as a server answers
 _CONNECT_S = 3.0
 _Answer = TypeVar("_Answer")
 
 
 class IndexDamagedError(SeesayError):
-    """An index is missing, damaged or cannot be reached. Searches scan all vectors instead."""
+    """An index is missing, damaged or unreachable. Searches scan all vectors instead."""
 
 
 class IndexOutdatedError(IndexDamagedError):
@@ -43,8 +43,8 @@ class OpenIndex(Protocol):
         self, query: Float[np.ndarray, " embed"], count: int, allowed: Allowed | None
     ) -> ScoredRows | None:
         """Allowed rows that should include the nearest `count`, best first, with the scores that
-        `Rows` computes. None where scanning the allowed rows is better. Raises IndexDamagedError
-        where the index can no longer be searched.
+        `Rows` computes. None if scanning the allowed rows is better. Raises IndexDamagedError if
+        the index can no longer be searched.
         """
 
     def close(self) -> None:
@@ -60,38 +60,38 @@ class Engine(Protocol):
         """The name that manifests and settings store; `engine_of` turns it into the engine."""
 
     def reach(self) -> None:
-        """Check that the engine can be used now. Raises IndexDamagedError where its server does
-        not answer, MissingExtraError where its package is not installed."""
+        """Check that the engine can be used now. Raises IndexDamagedError if its server does not
+        answer, MissingExtraError if its package is not installed."""
 
     def drop(self, notes: Notes) -> None:
-        """Remove what is stored outside the folder of a generation; the caller removes the folder.
-        Raises IndexDamagedError where that fails."""
+        """Remove data stored outside the folder of a generation; the caller removes the folder.
+        Raises IndexDamagedError if that fails."""
 
 
 @runtime_checkable
 class LocalEngine(Engine, Protocol):
-    """Indexes numbered rows, which lie on this machine and never change."""
+    """Indexes numbered rows, which are on this machine and never change."""
 
     def build(self, rows: Rows, folder: Path, name: str) -> Notes:
-        """Index all rows into files in `folder`. `name` is unique. The notes say under "kind" what
-        was built, "scan" for nothing. Raises IndexDamagedError where building fails."""
+        """Index all rows into files in `folder`. `name` is unique. The notes tell under "kind" what
+        was built, "scan" if nothing. Raises IndexDamagedError if building fails."""
 
     def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
-        """Open what `build` made; None where it made nothing because scanning is as fast. Raises
-        IndexDamagedError where it is not what was built."""
+        """Open the index that `build` made; None if it made none because scanning is as fast.
+        Raises IndexDamagedError if the index is not the one that was built."""
 
 
 class Progress(NamedTuple):
-    """Up to which state of the collection an engine holds its vectors."""
+    """How far an engine has received the collection's vectors."""
 
     filled: Position
     """Nothing up to here is missing."""
     sending: Position
-    """Changes up to here may have arrived; the same as `filled` when all have."""
+    """Changes up to here may have arrived; equal to `filled` when all have."""
 
 
 class Batch(NamedTuple):
-    """Some passages to be stored or replaced."""
+    """Passages to store or replace."""
 
     units: Int[np.ndarray, " rows"]
     vectors: Float32[np.ndarray, "rows embed"]
@@ -100,51 +100,52 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class HoldingEngine(Engine, Protocol):
-    """Holds the vectors by passage, and what filters compare, so that searches need no copy of them
-    in the memory of this machine. Changes are sent to it. It may lag behind, as `Progress` says:
-    what it returns is checked against the collection."""
+    """Holds the vectors by passage, and the fields for filters, so that searches need no copy in
+    this machine's memory. It receives changes and may lag behind, as `Progress` tells: its results
+    are checked against the collection."""
 
     @property
     def operators(self) -> Collection[Operator]:
-        """The operators of filters that it applies itself."""
+        """The filter operators that the engine applies itself."""
 
     def create(self, name: str, dim: int) -> Notes:
-        """Make an empty index. Raises IndexDamagedError where that fails."""
+        """Create an empty index. Raises IndexDamagedError if that fails."""
 
     def send(
         self, notes: Notes, progress: Progress, batches: Iterable[Batch], gone: Sequence[int]
     ) -> None:
-        """Record `progress`, store the batches and remove the passages that are gone; when searches
-        see all of it, record that `sending` is reached. Repeating it after a failure does no harm.
-        Raises IndexDamagedError where it fails."""
+        """Record `progress`, store the batches and remove the passages that are gone; once searches
+        see all changes, record that `sending` is reached. Safe to repeat after a failure. Raises
+        IndexDamagedError if it fails."""
 
     def open(self, rows: StoredRows, notes: Notes) -> "CandidateIndex":
-        """Open the index, which the caller checks. Raises IndexDamagedError where there is none."""
+        """Open the index, which the caller checks. Raises IndexDamagedError if it does not
+        exist."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CandidateIndex:
-    """An open index of an engine that returns numbers: it is asked for more rows than needed, and
-    what it returns is checked and scored here."""
+    """An open index of an engine that returns numbers: this asks for more rows than needed, then
+    checks and scores the results itself."""
 
     engine: str
-    """Its name in messages."""
+    """The engine's name in messages."""
     rows: Rows | StoredRows
     most: int
-    """The most results that one query may ask for."""
+    """The most results that one query may request."""
     ask: Callable[[Float32[np.ndarray, " embed"], int, Expression | None], Iterable[object]]
-    """Returns that many row numbers, nearest first, or passages where the engine holds them; may
-    raise anything."""
+    """Returns this many row numbers, nearest first, or passages if the engine holds them; may raise
+    anything."""
     close: Callable[[], None]
     held: Callable[[], int]
-    """How many rows the engine has; may raise anything."""
+    """Returns the number of rows in the engine; may raise anything."""
     read_progress: Callable[[], Progress] | None = None
-    """Of a holding engine; may raise anything."""
+    """For a holding engine; may raise anything."""
 
     def search(
         self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
     ) -> ScoredRows | None:
-        """The allowed rows among the nearest, of which enough should be allowed."""
+        """Returns the allowed rows among the nearest, asking for enough to be allowed."""
         wanted = self._how_many(count, allowed)
         if wanted is None:
             return None
@@ -161,16 +162,17 @@ class CandidateIndex:
         return numbers[order], scores[order]
 
     def progress(self) -> Progress:
-        """How far a holding engine has come. Raises IndexDamagedError where it does not answer."""
+        """Returns the progress of a holding engine. Raises IndexDamagedError if it does not
+        answer."""
         assert self.read_progress is not None
         return self._answer(self.read_progress)
 
     def check(
         self, unchanged: Int[np.ndarray, " rows"] | None = None, *, counted: bool = True
     ) -> None:
-        """Raises IndexDamagedError where the index does not find some of the rows (None: of all) by
-        their own vectors, or does not hold as many (`counted`). One miss in twelve is forgiven: a
-        graph may lose a row."""
+        """Raises IndexDamagedError if the index does not find a sample of the rows (None: of all)
+        by their own vectors, or has a different number of rows (`counted`). Tolerates one miss in
+        twelve: a graph may lose a row."""
         rows = np.arange(len(self.rows)) if unchanged is None else unchanged
         steps = np.linspace(0, len(rows) - 1, min(_TRIED, len(rows))).astype(int)
         missed, tried = 0, rows[np.unique(steps)]
@@ -191,8 +193,8 @@ class CandidateIndex:
             )
 
     def _how_many(self, count: int, allowed: Allowed | None) -> int | None:
-        """How many rows to ask for so that they include the nearest `count` allowed ones; None
-        where scanning the allowed rows is better.
+        """Returns how many rows to request to get the nearest `count` allowed ones; None if
+        scanning the allowed rows is better.
 
         The engine also returned everything nearer than the last row it returned. So if enough of
         the rows are allowed, these are the nearest allowed ones.
@@ -216,7 +218,7 @@ class CandidateIndex:
 
 
 def failed(error: Exception, en: str, zh: str) -> IndexDamagedError:
-    """What an engine's client raised, as the error that searches understand."""
+    """Convert an error of an engine's client to the error that searches handle."""
     if isinstance(error, IndexDamagedError):
         return error
     reason = Text.of(error)
@@ -224,8 +226,8 @@ def failed(error: Exception, en: str, zh: str) -> IndexDamagedError:
 
 
 def connect(place: str) -> tuple[str, int]:
-    """The host and port of "host:port", at which a server listens. Raises OSError within seconds
-    where none does: the clients of servers keep trying for a minute."""
+    """Returns the host and port of "host:port" after checking that a server listens there. Raises
+    OSError within seconds if none does: clients of servers keep trying for a minute."""
     host, _, port = place.rpartition(":")
     socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
     return host, int(port)

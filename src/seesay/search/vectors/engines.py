@@ -1,14 +1,14 @@
-"""The engines by the names that people write and manifests store, which of their servers may be
-contacted, and the token that each of those gets.
+"""The engines by name, as people write it and manifests store it, with the servers that may be
+contacted and their tokens.
 
     faiss | chroma | chroma=HOST:PORT | milvus=http://HOST:PORT
     SEESAY_MILVUS_TOKEN="https://vectors.example:19530=TOKEN 10.0.0.5:19530=ANOTHER"
 
-A collection names its server itself, and may come from a stranger, whose server would see what is
-searched for. So only servers that this user named are contacted: chosen for an index, which is
-remembered in <home>/servers.txt, or named with a token. The same holds for this machine, where any
-user may listen. A token goes to the server that it is written with, and a token on its own to
-servers of this machine. Tokens are never stored.
+A collection names its own server, and may come from a stranger, whose server would see every
+search. So seesay contacts only servers that this user has chosen for an index (remembered in
+<home>/servers.txt) or named with a token. This applies to this machine too, where any user may
+listen. A token goes to the server it is written with; a token without a server goes to servers on
+this machine. Tokens are never stored.
 """
 
 import ipaddress
@@ -42,10 +42,9 @@ _HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 
 
 def engine_of(name: str, *, chosen: bool = False) -> Engine:
-    """The engine with this name; nothing is connected yet. The same server has the same name,
-    however it was written. Raises ConfigError for a name that is none, for a server that this user
-    did not choose, now (`chosen`) or before, and where all tokens in the environment are for
-    others."""
+    """Returns the engine with this name, without connecting. A server has the same name however it
+    was written. Raises ConfigError for an unknown name, for a server that this user did not choose,
+    now (`chosen`) or before, and if all tokens in the environment are for other servers."""
     if (local := name.strip()) in LOCAL:
         return LOCAL[local]()
     if server := _server_of(name):
@@ -63,9 +62,9 @@ def engine_of(name: str, *, chosen: bool = False) -> Engine:
 
 
 def reached(name: str, *, chosen: bool = False) -> Engine:
-    """The engine with this name, which answers; a server that the user chose just now is
-    remembered. Raises ConfigError as `engine_of` does, MissingExtraError where its package is
-    missing, CollectionError where nothing answers."""
+    """Returns the engine with this name after checking that it answers; remembers a server that the
+    user has just chosen. Raises ConfigError as `engine_of` does, MissingExtraError if its package
+    is missing, CollectionError if nothing answers."""
     engine = engine_of(name, chosen=chosen)
     try:
         engine.reach()
@@ -84,7 +83,7 @@ def reached(name: str, *, chosen: bool = False) -> Engine:
 
 
 def engine_in_use(settings: Settings) -> str:
-    """The name of the engine that builds the next index."""
+    """Returns the name of the engine that builds the next index."""
     return str(settings.get(_SETTING) or FaissEngine.name)
 
 
@@ -114,12 +113,12 @@ def _server_of(name: str) -> tuple[str, str] | None:
 
 
 def variable_of(engine: str) -> str:
-    """The environment variable that holds the tokens of this engine's servers."""
+    """Returns the environment variable for the tokens of this engine's servers."""
     return f"SEESAY_{engine.upper()}_TOKEN"
 
 
 def place_of(address: str) -> str | None:
-    """SCHEME://HOST:PORT, the same however it was written; None for anything else."""
+    """Normalise an address to SCHEME://HOST:PORT; None for anything else."""
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
         port = parts.port
@@ -142,7 +141,7 @@ def is_chosen(engine: str, place: str) -> bool:
 
 
 def choose(engine: str, place: str) -> None:
-    """Remember that this user chose a server. Raises ConfigError where that cannot be written."""
+    """Remember that this user chose a server. Raises ConfigError if that cannot be written."""
     if is_chosen(engine, place):
         return
     file = home() / CHOSEN
@@ -163,9 +162,9 @@ def choose(engine: str, place: str) -> None:
 
 
 def token_for(engine: str, place: str, *, chosen: bool = False) -> str:
-    """The token that this server gets; empty where it needs none. Raises ConfigError for a server
-    that the user neither chose, now (`chosen`) or before, nor named with its token; and where all
-    tokens are for others."""
+    """Returns the token for this server; empty if it needs none. Raises ConfigError for a server
+    that the user neither chose, now (`chosen`) or before, nor named with its token; and if all
+    tokens are for other servers."""
     given: dict[str, str] = {}
     alone: list[str] = []
     for entry in os.environ.get(variable_of(engine), "").split():
@@ -223,4 +222,4 @@ def _is_here(place: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return False  # a name: whoever controls it decides where it leads
+        return False  # a host name: whoever controls it decides where it leads

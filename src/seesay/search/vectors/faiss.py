@@ -1,14 +1,14 @@
-"""FAISS, the default engine: an exact scan where that is fast, otherwise lists of one-bit codes.
+"""FAISS, the default engine: an exact scan if that is fast, otherwise lists of one-bit codes.
 
 From 20,000 rows on, the vectors are sorted into lists around centres, and each row keeps one bit
-per dimension of its difference from the centre (RaBitQ, arXiv 2405.12497). The codes name
-candidates, and the halves, which the generation stores anyway, score them exactly. Compared with
-HNSW at 50,000 x 512, this was as fast at the same recall, was built in a sixth of the time, took a
-tenth of the memory, and can skip what a filter excludes without losing its way.
+per dimension of its difference from the centre (RaBitQ, arXiv 2405.12497). The codes select
+candidates, and the half-precision vectors, which the generation stores anyway, score them exactly.
+Compared with HNSW at 50,000 x 512, this was as fast at the same recall, was built in a sixth of the
+time, took a tenth of the memory, and can skip what a filter excludes without losing its way.
 
-No single setting of how far to look is right for every collection. So when an index is built, some
-queries are answered both exactly and by the index, for all rows and for random parts of them, and
-the cheapest effort that finds what is there is stored with it.
+No single search effort is right for every collection. So building an index runs some queries both
+exactly and through the index, for all rows and for random parts of them, and stores the cheapest
+effort that reaches the recall.
 """
 
 import os
@@ -35,12 +35,12 @@ from seesay.search.vectors.rows import (
 from seesay.text import Text
 
 SCANNED_ROWS = 20_000  # fewer are scanned in milliseconds and need no index
-RECALL = 0.997  # of the nearest, over the queries tried; searches must find at least 0.99
+RECALL = 0.997  # of the nearest, over the test queries; searches must find at least 0.99
 _CODES, _LISTS = "codes.faiss", "lists.npy"
 _POINTS_PER_LIST = 40
 _PAGE = 16_384
 _NEARLY_ALL = 0.8  # a filter that keeps this much is treated as none
-_MUCH = 0.2  # of a list: so much is never missing by chance
+_MUCH = 0.2  # of a list: this much is never missing by chance
 
 _TOPS = (10, 100)
 _CANDIDATES = (50, 100, 200, 400, 800, 1600)
@@ -61,17 +61,17 @@ first."""
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How far to look to find the nearest `top` of a part of the rows."""
+    """The effort needed to find the nearest `top` of a part of the rows."""
 
     share: float
     """The size of the part; 1 is all rows."""
     top: int
     lists: int
-    """Lists to look into, of all."""
+    """Number of lists to search."""
     candidates: int
-    """Rows to score exactly."""
+    """Number of rows to score exactly."""
     recall: float
-    """As measured."""
+    """Measured recall."""
 
 
 class FaissEngine:
@@ -80,11 +80,11 @@ class FaissEngine:
     name = "faiss"
 
     def reach(self) -> None:
-        """FAISS runs in this process."""
+        """Do nothing: FAISS runs in this process."""
         import_faiss()
 
     def build(self, rows: Rows, folder: Path, name: str) -> Notes:
-        """Codes of all rows, and how far to look into them."""
+        """Compute the codes of all rows, and the search effort."""
         if len(rows) < SCANNED_ROWS:
             return {"kind": "scan"}
         faiss = import_faiss()
@@ -108,7 +108,7 @@ class FaissEngine:
         }
 
     def open(self, rows: Rows, folder: Path, notes: Notes) -> OpenIndex | None:
-        """Codes that would fill the memory are mapped instead, which is slower."""
+        """Open the codes; if they would fill the memory, map them instead, which is slower."""
         if notes.get("kind") == "scan":
             return None
         faiss = import_faiss()
@@ -142,7 +142,7 @@ class FaissEngine:
         return _OpenCodes(index, rows, list_of_row, efforts)
 
     def drop(self, notes: Notes) -> None:
-        """Everything is in the folder."""
+        """Do nothing: everything is in the folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +169,7 @@ class _OpenCodes:
         self._list_of_row = list_of_row
         self._efforts = {(effort.share, effort.top): effort for effort in efforts}
         self._shares = sorted({effort.share for effort in efforts})
-        self._kept: dict[str, Any] = {}  # replaces `Allowed.kept` where there is no filter
+        self._kept: dict[str, Any] = {}  # replaces `Allowed.kept` without a filter
 
     def search(
         self, query: Float32[np.ndarray, " embed"], count: int, allowed: Allowed | None
@@ -192,10 +192,10 @@ class _OpenCodes:
         return numbers[:found], scores[:found]
 
     def close(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is nothing to release."""
 
     def _usual(self, count: int, allowed: Allowed | None) -> "_Usual | None":
-        """The effort to find that many where a filter keeps rows as if at random."""
+        """Returns the effort to find this many rows if a filter keeps rows as if at random."""
         effort = self._effort(count, 1.0 if allowed is None else allowed.share)
         if effort is None:
             return None
@@ -204,7 +204,7 @@ class _OpenCodes:
         return _Usual(candidates, lists, self._parameters(count, candidates, lists, allowed))
 
     def _effort(self, count: int, share: float) -> Effort | None:
-        """The effort measured for the next smaller share and the next larger top."""
+        """Returns the effort measured for the next smaller share and the next larger top."""
         known = bisect_left(self._shares, 1.0 if share >= _NEARLY_ALL else share)
         if known == len(self._shares) or self._shares[known] > share:
             known -= 1
@@ -214,7 +214,7 @@ class _OpenCodes:
         return self._efforts.get((self._shares[known], tops[0]))
 
     def _parameters(self, count: int, candidates: int, lists: int, allowed: Allowed | None) -> Any:
-        """FAISS returns twice as many rows as asked for: others may be as near as the last."""
+        """Ask FAISS for twice as many rows as needed: others may be as near as the last."""
         faiss = import_faiss()
         most = len(self._rows) if allowed is None else allowed.count
         within = {} if allowed is None else {"sel": selector(allowed)}
@@ -237,9 +237,9 @@ class _OpenCodes:
     def _among(
         self, query: Float32[np.ndarray, " embed"], usual: "_Usual", allowed: Allowed
     ) -> tuple[int, int]:
-        """Candidates and lists for a filter that may exclude everything near the query and keep
-        everything elsewhere: the nearest lists that together hold as many allowed rows as the
-        usual number of lists does."""
+        """Returns candidates and lists for a filter that may exclude everything near the query and
+        keep everything elsewhere: the nearest lists that together hold as many allowed rows as the
+        usual number of lists."""
         candidates, lists = usual.candidates, usual.lists
         _, order = self._index.quantizer.search(query[None], self._index.nlist)
         held = np.cumsum(self._per_list(allowed)[order[0]])
@@ -247,7 +247,7 @@ class _OpenCodes:
         needed = int(np.searchsorted(held, enough)) + 1
         farther = needed / lists  # than allowed rows usually lie
         if farther > 1:
-            # The nearest are spread thinly over many lists, which was not measured.
+            # The nearest rows are spread thinly over many lists, a case that was not measured.
             candidates = round(candidates * farther**2)
             needed = int(np.searchsorted(held, enough * farther**2)) + 1
         return candidates, min(needed, len(held))
@@ -315,8 +315,8 @@ def _memory_bytes() -> int:
 
 
 def _measured(rows: Rows, search: Trial, lists: int) -> list[Effort]:
-    """The cheapest effort for each share and top that reaches RECALL; none where scanning is as
-    cheap, or where no effort finds enough."""
+    """Returns the cheapest effort that reaches RECALL for each share and top; none if scanning is
+    as cheap, or if no effort finds enough."""
     rng = np.random.default_rng(0)
     shares = _shares(len(rows))
     queries, own = _queries(rows, rng)
@@ -335,8 +335,8 @@ def _measured(rows: Rows, search: Trial, lists: int) -> list[Effort]:
 
 
 def _efforts(notes: object, lists: int) -> list[Effort]:
-    """The efforts in the notes of an index with that many lists. Raises TypeError or ValueError for
-    anything that was not measured."""
+    """Returns the efforts in the notes of an index with this many lists. Raises TypeError or
+    ValueError for invalid notes."""
     if not isinstance(notes, list):
         raise TypeError("efforts are not a list")
     efforts = [Effort(**effort) for effort in notes]
@@ -399,8 +399,8 @@ def _recall(
 def _queries(
     rows: Rows, rng: "np.random.Generator"
 ) -> tuple[Float32[np.ndarray, "queries embed"], Int[np.ndarray, " queries"]]:
-    """Rows, and mixtures of two rows, since a real query, above all one of another modality, lies
-    where no row does. With each query comes the row that does not count."""
+    """Returns rows and mixtures of two rows as test queries, since a real query, especially one of
+    another modality, is not near any row. Also returns the row to ignore for each query."""
     count = min(_QUERIES, len(rows))
     own = rng.choice(len(rows), count, replace=False)
     others = rng.choice(len(rows), count)
@@ -416,8 +416,8 @@ def _nearest(
     own: Int[np.ndarray, " queries"],
     masks: Sequence[Bool[np.ndarray, " rows"]],
 ) -> list[Int[np.ndarray, "queries top"]]:
-    """The nearest rows of each query within each mask, without its own row; -1 where there are too
-    few."""
+    """Returns the nearest rows of each query within each mask, without its own row; -1 if there are
+    too few."""
     top = _TOPS[-1]
     empty = np.full((len(queries), top), -np.inf, np.float32), np.full((len(queries), top), -1)
     best = [empty for _ in masks]
@@ -435,7 +435,7 @@ def _nearest(
 def _merged(
     best: tuple[np.ndarray, np.ndarray], scores: np.ndarray, numbers: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best of those known and of a page, best first."""
+    """Merge the best rows so far with a page, best first."""
     top = best[0].shape[1]
     known = np.concatenate([best[0], scores], axis=1)
     named = np.concatenate([best[1], np.broadcast_to(numbers, scores.shape)], axis=1)

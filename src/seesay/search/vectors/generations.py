@@ -1,9 +1,9 @@
 """A vector index on disk: numbered folders ("generations"), of which the highest is used.
 
 A generation is written under a temporary name, synced and renamed: a numbered folder was complete
-when it appeared. Its manifest names the position in the ledger that it was built from. A search
-adds what changed since, and ignores an index that was built from another history. A collection
-opens without any of this.
+when it appeared. Its manifest names the ledger position that it was built from. A search adds the
+changes since then, and ignores an index built from another history. A collection opens without any
+index.
 """
 
 import json
@@ -28,14 +28,14 @@ from seesay.search.vectors.engine import IndexDamagedError, IndexOutdatedError
 from seesay.text import Text
 
 INDEXES = "indexes"
-"""The folder of a collection with all of its vector indexes."""
+"""The folder of a collection that contains its vector indexes."""
 FORMAT = 2  # 1 had no token, so nothing tells which history it was built from
 ROWS, UNITS, MANIFEST = "rows.npy", "units.npy", "manifest.json"
 HELD = "held"  # in the notes: the engine holds the vectors
 _UNFINISHED = ".unfinished-"
 _CHECKED_WHOLE = 1 << 28  # bytes: larger files are sampled when they are opened
 _BLOCK = 1 << 18  # bytes per checksum
-_SAMPLED = 64  # blocks that a quick check reads of a large file
+_SAMPLED = 64  # blocks of a large file that a quick check reads
 _FILE = re.compile(r"(\w[\w.-]*/)*\w[\w.-]*", re.ASCII)
 
 
@@ -59,8 +59,8 @@ class FileRecord:
         return FileRecord(bytes=file.stat().st_size, crc32=sums)
 
     def fits(self, file: Path, *, every_block: bool) -> bool:
-        """Whether a file is as recorded. Without `every_block` only the beginning, the end and some
-        blocks between are read, which finds what was cut off or zeroed."""
+        """Whether a file is as recorded. Without `every_block` this reads only the start, the end
+        and some blocks between, which detects truncated or zeroed files."""
         if not file.is_file() or file.stat().st_size != self.bytes:
             return False
         count = len(self.crc32)
@@ -75,19 +75,19 @@ class FileRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Describes a generation: what it was built from, the engine, and the files."""
+    """Describes a generation: its source, its engine and its files."""
 
     format: int
     position: Position
-    """The state of the collection that the index holds, and nothing newer."""
+    """The state of the collection that the index contains."""
     lane: str
     """The name of the index's folder, which names the modality and the embedding space."""
     engine: str
-    """Its name: see `engine_of`."""
+    """The engine's name: see `engine_of`."""
     place: str
     """The machine and folder that it was built in: a generation found elsewhere is a copy."""
     notes: Mapping[str, Any]
-    """What the engine needs to open it again."""
+    """Data that the engine needs to reopen the index."""
     files: Mapping[str, FileRecord]
     """Size and checksums of each file, to find damage."""
 
@@ -98,7 +98,7 @@ class Manifest:
 
     @property
     def is_held(self) -> bool:
-        """Whether the engine holds the vectors, so that they are not among the files."""
+        """Whether the engine holds the vectors instead of the files."""
         return self.notes.get(HELD) is True
 
 
@@ -116,18 +116,19 @@ class Generation:
 
 
 def index_folder(store: Store, space: EmbeddingSpace, modality: Modality) -> Path:
-    """The folder of the generations of one vector index."""
+    """Returns the folder with the generations of one vector index."""
     return store.folder / INDEXES / f"{space.key}-{modality}"
 
 
 def server_prefix(store: Store, space: EmbeddingSpace, modality: Modality) -> str:
-    """What the names begin with under which servers store the indexes of one modality."""
+    """Returns the prefix of the names under which servers store the indexes of one modality."""
     return f"seesay_{store.key}_{space.key}_{modality}_"
 
 
 @contextmanager
 def written(index: Path, number: int) -> Iterator[Path]:
-    """A folder to fill; when the block ends without error it becomes generation `number`."""
+    """Yield a folder to fill; if the block ends without an error, it becomes generation
+    `number`."""
     index.mkdir(parents=True, exist_ok=True)
     for abandoned in index.glob(f"{_UNFINISHED}*"):  # only one process builds at a time
         shutil.rmtree(abandoned, ignore_errors=True)
@@ -146,8 +147,8 @@ def written(index: Path, number: int) -> Iterator[Path]:
 def write_manifest(
     folder: Path, *, position: Position, engine: str, notes: Mapping[str, Any]
 ) -> None:
-    """Describe the generation in `folder`; the last file to be written. `notes` may list under
-    "files" what the engine wrote there and does not change when it opens."""
+    """Write the manifest of the generation in `folder`, as its last file. `notes` may list under
+    "files" the engine's files that do not change when it opens them."""
     manifest = Manifest(
         format=FORMAT,
         position=position,
@@ -162,35 +163,35 @@ def write_manifest(
 
 
 def _names(notes: Mapping[str, Any]) -> set[str]:
-    """The files of a generation but its manifest."""
+    """Returns the files of a generation except its manifest."""
     own = map(str, notes.get("files") or ())  # a damaged manifest may hold anything
     return {UNITS, *(() if notes.get(HELD) is True else (ROWS,)), *own}
 
 
 def newest(index: Path) -> int:
-    """The highest number in use; 0 where there is no generation."""
+    """Returns the highest number in use; 0 if there is no generation."""
     return max((int(path.name) for path in folders(index)), default=0)
 
 
 def place_of(index: Path) -> str:
-    """This machine and folder."""
+    """Returns an identifier of this machine and folder."""
     return f"{socket.gethostname()}:{index.resolve()}"
 
 
 def folders(index: Path) -> Iterator[Path]:
-    """The folder of each generation."""
+    """Yield the folder of each generation."""
     if index.is_dir():
         yield from (path for path in index.iterdir() if path.name.isdecimal() and path.is_dir())
 
 
 def folder_of(index: Path, number: int) -> Path:
-    """The folder of generation `number`."""
+    """Returns the folder of generation `number`."""
     return index / f"{number:08d}"
 
 
 def load(index: Path, number: int, *, every_byte: bool = False) -> Generation:
-    """Open a generation. Raises IndexDamagedError where it is missing or its rows are not what was
-    written. `check` looks at the files of its engine."""
+    """Open a generation. Raises IndexDamagedError if it is missing or its rows are damaged. `check`
+    checks the files of its engine."""
     folder = folder_of(index, number)
     manifest = manifest_of(index, number)
     if manifest.format != FORMAT:
@@ -209,14 +210,14 @@ def load(index: Path, number: int, *, every_byte: bool = False) -> Generation:
 
 
 def check(generation: Generation, *, every_byte: bool = False) -> None:
-    """Raises IndexDamagedError where a file of the engine is not what was written."""
+    """Raises IndexDamagedError if a file of the engine is damaged."""
     own = generation.manifest.files.keys() - {ROWS, UNITS}
     _check(generation.folder, generation.manifest, sorted(own), every_byte)
 
 
 def remove_all_but(index: Path, number: int) -> list[Manifest]:
-    """Remove the other generations. Returns those manifests that can be read, so that engines can
-    clean up on their servers. A process that has one open keeps the files it mapped."""
+    """Remove the other generations. Returns their readable manifests, so that engines can clean up
+    on their servers. A process that has one open keeps its mapped files."""
     removed = []
     for folder in list(folders(index)):
         if int(folder.name) == number:
@@ -228,7 +229,7 @@ def remove_all_but(index: Path, number: int) -> list[Manifest]:
 
 
 def manifest_of(index: Path, number: int) -> Manifest:
-    """Read a manifest. Raises IndexDamagedError where that fails."""
+    """Read a manifest. Raises IndexDamagedError if that fails."""
     file = folder_of(index, number) / MANIFEST
     try:
         checksum, _, text = file.read_text("utf-8").partition("\n")
@@ -247,7 +248,8 @@ def manifest_of(index: Path, number: int) -> Manifest:
 
 
 def _parsed(facts: Any) -> Manifest:
-    """Raises KeyError, TypeError or ValueError for anything that `write_manifest` did not write."""
+    """Parse a manifest. Raises KeyError, TypeError or ValueError for anything that `write_manifest`
+    did not write."""
     if _part(facts, "format", int) == 1:  # kept to know what to remove
         position, lane = Position(_part(facts, "seq", int), 0), ""
     elif facts["format"] == FORMAT:
@@ -303,7 +305,7 @@ def _check(folder: Path, manifest: Manifest, names: Iterable[str], every_byte: b
 
 
 def outdated(folder: Path) -> IndexOutdatedError:
-    """Of a generation that this version builds differently."""
+    """Returns the error for a generation that this version builds differently."""
     return IndexOutdatedError(
         Text(
             f"the index in {folder} was built by an older version of seesay: the next "

@@ -1,7 +1,7 @@
 """Milvus as the engine: a server, or a cluster of them for collections larger than one machine.
 
-It holds the vectors and what filters compare, and is sent what changes. How far it has come is in a
-row of its own, number 0, which no passage has.
+It holds the vectors and the fields for filters, and receives changes. Its progress is stored in a
+separate row with the number 0, which no passage has.
 """
 
 import json
@@ -28,7 +28,7 @@ from seesay.search.vectors.pushdown import OPERATORS, Every, Expression, Number,
 from seesay.search.vectors.rows import StoredRows
 
 _MOST = 16_384  # results of one query: the server's own limit
-_PAGE_BYTES = 16 << 20  # of one insert: a quarter of what the server takes in one message
+_PAGE_BYTES = 16 << 20  # of one insert: a quarter of the server's message limit
 _CONNECT_S = 10.0
 _ANSWER_S = 10.0  # scanning a large collection takes no longer
 _LOAD_S = 60.0
@@ -46,12 +46,12 @@ class MilvusEngine:
         self._token = token
 
     def reach(self) -> None:
-        """Ask the server for something that it answers only to those whom it lets in."""
+        """Send a request that the server answers only if it accepts the token."""
         with self._doing("answer", "应答") as client:
             client.list_collections(timeout=_CONNECT_S)
 
     def create(self, name: str, dim: int) -> Notes:
-        """One collection, loaded."""
+        """Create and load one collection."""
         with self._doing("create the index", "创建索引") as client:
             types = _import_pymilvus().DataType
             schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -69,7 +69,7 @@ class MilvusEngine:
     def send(
         self, notes: Notes, progress: Progress, batches: Iterable[Batch], gone: Sequence[int]
     ) -> None:
-        """A query that waits for all of it makes it visible to those that do not wait."""
+        """A query that waits for all changes makes them visible to queries that do not wait."""
         name, dim = notes["collection"], notes["dim"]
         page = max(1, _PAGE_BYTES // (8 * dim))
         with self._doing("store the vectors", "存入向量") as client:
@@ -84,12 +84,12 @@ class MilvusEngine:
                 for start in range(0, len(rows), page):
                     client.upsert(name, rows[start : start + page])
             if progress.filled == START:
-                client.flush(name)  # what was stored is safe before; this has it indexed at once
+                client.flush(name)  # the data is already safe; this indexes it at once
             _count(client, name)
             _note(client, name, dim, Progress(progress.sending, progress.sending))
 
     def open(self, rows: StoredRows, notes: Notes) -> CandidateIndex:
-        """The collection, loaded."""
+        """Open the loaded collection."""
         client, name = self._connected(), notes["collection"]
         try:
             client.load_collection(name, timeout=_LOAD_S)
@@ -151,7 +151,7 @@ def _ask(
 
 
 def _filter(expression: Expression) -> str:
-    """As Milvus writes it."""
+    """Write an expression for Milvus."""
     match expression:
         case Token(token, has):
             return f'{"" if has else "not "}json_contains(columns["tokens"], "{token}")'
@@ -169,7 +169,7 @@ def _columns(columns: Any) -> dict[str, Any]:
 
 
 def _note(client: Any, name: str, dim: int, progress: Progress) -> None:
-    """Store how far the collection has come."""
+    """Store the progress of the collection."""
     vector = np.zeros(dim, np.float32)
     vector[0] = 1.0
     columns = {"tokens": [], "progress": json.dumps(progress)}  # a number would lose digits
@@ -185,7 +185,7 @@ def _progress(client: Any, name: str) -> Progress:
 
 
 def _count(client: Any, name: str) -> int:
-    """All passages, whatever was sent a moment ago included."""
+    """Count all passages, including those just sent."""
     (row,) = client.query(
         name,
         filter="row > 0",

@@ -1,9 +1,9 @@
-"""Answers a search: scans the rows that a filter keeps where they are few, else asks the index.
+"""Answers a search: scans the rows that a filter keeps if they are few, else asks the index.
 
 An index alone misses rows when a filter keeps few of them (measured with HNSW: 3 of 100 found where
 it keeps one in a thousand). So small parts are scanned exactly, the index is asked for more until
-enough of the rows it returns pass the filter, and all scores are those of the stored vectors. What
-changed since the index was built is scanned as well.
+enough of the rows it returns pass the filter, and all scores are those of the stored vectors.
+Changes since the index was built are scanned as well.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ Page = tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows embed"]]
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some rows, the passage of each, and which rows still count."""
+    """Rows with their passages, and which of the rows are still valid."""
 
     rows: Rows | StoredRows
     units: Int[np.ndarray, " rows"]
@@ -48,7 +48,7 @@ class Part:
         units: Bool[np.ndarray, " units"] | None,
         expression: Expression | None = None,
     ) -> Allowed | None:
-        """The rows that count and whose passages a filter keeps, by the mask `units`; None for all
+        """Returns the valid rows whose passages a filter keeps, by the mask `units`; None for all
         rows. `expression` is the same filter for an engine that can apply it."""
         if filter not in self.remembered:
             if len(self.remembered) >= _REMEMBERED:
@@ -60,8 +60,8 @@ class Part:
         return self.remembered[filter]
 
     def without(self, units: Int[np.ndarray, " gone"]) -> "Part":
-        """The same rows after a change; those of `units` no longer count. The results of filters
-        are forgotten: the change may have been one of metadata."""
+        """Returns the same rows after a change, with those of `units` invalid. Forgets filter
+        results, since the change may have been to metadata."""
         alive = self.alive
         if len(units) and len(self.units):
             gone = np.zeros(max(int(units.max()), int(self.units.max())) + 1, bool)
@@ -71,15 +71,15 @@ class Part:
 
     @cached_property
     def dead(self) -> int:
-        """How many rows no longer count."""
+        """Number of invalid rows."""
         return len(self.alive) - int(np.count_nonzero(self.alive))
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A vector index when the collection was at `position`: the rows of a generation, those that
-    came after it, and which are gone. It never changes, so threads may search it while another one
-    makes the next."""
+    """A vector index for the collection at `position`: the rows of a generation, newer rows, and
+    which rows are gone. It never changes, so threads may search it while another thread makes the
+    next one."""
 
     position: Position
     base: Part
@@ -91,14 +91,14 @@ class View:
 
     @staticmethod
     def empty(dim: int) -> "View":
-        """A view of nothing, which can always follow."""
+        """Returns an empty view, which can always be updated."""
         buffer = Buffer(dim)
         recent = buffer.extended(np.empty(0, bool), ())
         return View(START, recent, recent, None, buffer)
 
     @staticmethod
     def of(generation: Generation, rows: Rows | StoredRows, index: OpenIndex | None) -> "View":
-        """A generation as it was built."""
+        """Returns the view of a generation as it was built."""
         alive = np.ones(len(generation.units), bool)
         base = Part(rows, generation.units, alive, index)
         position = generation.manifest.position
@@ -107,8 +107,8 @@ class View:
     def followed(
         self, store: Store, space: EmbeddingSpace, modality: Modality, position: Position
     ) -> "View | None":
-        """The view at a later position, which the open snapshot shows. None where it is too old to
-        learn what was removed since."""
+        """Returns the view at a later position, that of the open snapshot. None if the view is too
+        old to tell what was removed since."""
         since, vectors = self.position.seq, store.vectors
         nothing = np.empty(0, np.int64)
         removed = vectors.removed_since(space.id, modality, since) if since else nothing
@@ -117,7 +117,7 @@ class View:
         base = self.base.without(removed)
         pages: Iterator[Page] = vectors.written_since(space.id, modality, since)
         if isinstance(base.rows, StoredRows):
-            # The engine filters these passages by what they were described with before.
+            # The engine filters these passages by their old metadata.
             rows = base.rows.numbers_of(described_since(store, space, modality, since))
             described = base.units[rows[base.alive[rows]]]
             pages = chain(pages, [vectors.get(space.id, described.tolist(), modality=modality)])
@@ -126,7 +126,7 @@ class View:
         return replace(self, position=position, base=base, recent=recent)
 
     def without_index(self, problem: Text) -> "View":
-        """The same where the index can no longer be searched."""
+        """Returns the same view without its index, which can no longer be searched."""
         return replace(self, base=replace(self.base, index=None), problem=problem)
 
     @property
@@ -136,20 +136,20 @@ class View:
 
     @property
     def row_count(self) -> int:
-        """Rows that count."""
+        """Number of valid rows."""
         return sum(len(part.alive) - part.dead for part in (self.base, self.recent))
 
 
 class Buffer:
-    """Rows in memory, to which more are appended. What was appended stays in place for those who
-    still use it."""
+    """Rows in memory that can be appended to. Appended rows stay in place for readers that still
+    use them."""
 
     def __init__(self, dim: int) -> None:
         self._vectors = np.empty((0, dim), HALF)
         self._units = np.empty(0, np.int64)
 
     def extended(self, alive: Bool[np.ndarray, " earlier"], pages: Iterable[Page]) -> Part:
-        """The first rows, as many as `alive` speaks of, and after them those of the pages."""
+        """Returns the first `len(alive)` rows followed by those of the pages."""
         size = len(alive)
         for units, vectors in pages:
             end = size + len(units)
@@ -169,7 +169,7 @@ class Buffer:
 def described_since(
     store: Store, space: EmbeddingSpace, modality: Modality, seq: int
 ) -> Int[np.ndarray, " units"]:
-    """The passages with a vector of which anything that filters compare changed after `seq`."""
+    """Returns the passages with a vector whose filter fields changed after `seq`."""
     rows = store.database.rows(
         "SELECT v.unit FROM units u JOIN vectors v ON v.unit = u.id AND v.space = ?"
         " AND v.modality = ? WHERE u.seq > ?",
@@ -183,27 +183,27 @@ class Plan:
     """How a search was answered."""
 
     path: Literal["nothing", "scan", "index"]
-    """Whether the index named candidates, or all rows that the filter keeps were compared."""
+    """Whether the index selected candidates, or all rows that the filter keeps were compared."""
     reason: str
     rows: int
     """All vectors of this index."""
     matching: int
-    """Those that the filter keeps."""
+    """Number of vectors that the filter keeps."""
     scored: int
-    """Those that were scored: all that match, or those that the index named."""
+    """Number of vectors scored: all matching ones, or the candidates of the index."""
     rounds: int
     """How often the index was asked."""
     recent: int
-    """Vectors that came after the index was built, and were scanned."""
+    """Number of vectors newer than the index, which were scanned."""
     generation: int | None
     """The number of the index on disk."""
     problem: Text | None
-    """Why an existing index was not used: then all was scanned, and nothing is missing."""
+    """Why an existing index was not used; a full scan then found everything."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
-    """Passages, nearest first; equally near ones in the order of their numbers."""
+    """Passages, nearest first; ties in the order of their numbers."""
 
     units: Int[np.ndarray, " found"]
     scores: Float32[np.ndarray, " found"]
@@ -213,17 +213,17 @@ class Ranking:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What every part is searched for."""
+    """The query for every part."""
 
     direction: Float32[np.ndarray, " embed"]
     count: int
     exact: bool
-    """Scan in any case."""
+    """Always scan."""
 
 
 def answer(view: View, question: Question, allowed: tuple[Allowed | None, ...]) -> Ranking:
-    """The nearest passages of a view. `allowed` are the rows that may be returned of its base and
-    of its recent rows."""
+    """Returns the nearest passages of a view. `allowed` gives the rows that may be returned from
+    its base and from its recent rows."""
     results = [
         _of_part(part, question, rows)
         for part, rows in zip((view.base, view.recent), allowed, strict=True)
@@ -241,7 +241,7 @@ def answer(view: View, question: Question, allowed: tuple[Allowed | None, ...]) 
 
 @dataclass(frozen=True, eq=False)
 class _Result:
-    """What one part answered."""
+    """The result of one part."""
 
     units: Int[np.ndarray, " found"]
     scores: Float32[np.ndarray, " found"]
@@ -267,7 +267,7 @@ def _of_part(part: Part, question: Question, allowed: Allowed | None) -> _Result
 def _from_index(
     part: Part, question: Question, allowed: Allowed | None, possible: int
 ) -> _Result | None:
-    """Ask the index for more until enough rows pass the filter; None where scanning is better."""
+    """Ask the index for more until enough rows pass the filter; None if scanning is better."""
     assert part.index is not None
     wanted, scored = question.count, 0
     for rounds in range(1, _ROUNDS + 1):
@@ -283,8 +283,8 @@ def _from_index(
 
 
 def _is_enough(scores: Float32[np.ndarray, " found"], count: int) -> bool:
-    """Whether there are enough, and the last row is worse than the last that counts: otherwise rows
-    as near as that may be missing, and the index must not choose among them."""
+    """Whether there are enough rows, and the last one is worse than the last needed: otherwise
+    equally near rows may be missing, and the index must not choose among them."""
     return len(scores) > count and bool(scores[-1] < scores[count - 1])
 
 

@@ -1,13 +1,13 @@
-"""Filters that an engine applies itself: what is sent beside each vector, and what is asked of it.
+"""Filters that an engine applies itself: the columns sent with each vector, and the expressions.
 
 Engines differ in what they compare, so everything is reduced to what all of them can: whether a
 passage has a token, and whether a number is below or above another. A token stands for "this field
-has this value": a hash, so any text fits and needs no escaping. Of each field of numbers or dates
-the lowest and the highest value are sent too.
+has this value": a hash, so any text fits and needs no escaping. For each number or date field the
+lowest and the highest value are sent too.
 
-A passage with more values than fits is sent with the token EVERY alone, and every question returns
-it as well. So an answer may hold passages that the filter excludes, but never lacks one that it
-keeps; the caller checks each with the mask of the filter.
+A passage with too many values is sent with only the token EVERY, and every query returns it. So a
+result may contain passages that the filter excludes, but never lacks one that it keeps; the caller
+checks each with the filter's mask.
 """
 
 import math
@@ -33,7 +33,7 @@ from seesay.search.catalog.metadata import DATE_KEY, READABLE, type_of
 
 EVERY = "*"
 OPERATORS: frozenset[Operator] = frozenset(("=", "in", "<", "<=", ">", ">=", "under", "exists"))
-"""All that can be reduced. On text the four that order cannot."""
+"""All operators that can be reduced. The four ordering operators cannot be reduced for text."""
 _MOST_TOKENS = 600  # of a passage: with its numbers, Milvus takes 64 KB in a JSON field
 _FOLDER = "file.folder"
 _TYPES = ("text", "number", "date")
@@ -50,7 +50,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Number:
-    """Passages that have this number, and it compares so."""
+    """Passages that have this number and satisfy the comparison."""
 
     name: str
     operator: Literal["<", "<=", ">", ">="]
@@ -59,14 +59,14 @@ class Number:
 
 @dataclass(frozen=True)
 class Every:
-    """Passages that fit all parts."""
+    """Passages that match all parts."""
 
     parts: "tuple[Expression, ...]"
 
 
 @dataclass(frozen=True)
 class Some:
-    """Passages that fit at least one part."""
+    """Passages that match at least one part."""
 
     parts: "tuple[Expression, ...]"
 
@@ -76,7 +76,7 @@ Expression = Token | Number | Every | Some
 
 @dataclass(frozen=True)
 class FilterColumns:
-    """What is sent beside the vector of one passage."""
+    """The columns sent with the vector of one passage."""
 
     tokens: set[str] = field(default_factory=set)
     numbers: dict[str, float] = field(default_factory=dict)
@@ -98,14 +98,14 @@ class FilterColumns:
             self.numbers[high] = max(self.numbers.get(high, -math.inf), value)
 
     def fitting(self) -> "FilterColumns":
-        """The same, or EVERY alone where that is too much for an engine."""
+        """Returns the same, or only EVERY if that is too much for an engine."""
         if EVERY in self.tokens or len(self.tokens) > _MOST_TOKENS:
             return FilterColumns({EVERY})
         return self
 
 
 def filter_columns(database: Database, units: Sequence[int]) -> list[FilterColumns]:
-    """What is sent of each of these passages."""
+    """Returns the columns to send for each of these passages."""
     columns = {unit: FilterColumns() for unit in units}
     facts = ", ".join(value for _, value in FACTS.values())
     for unit, *values in database.rows(
@@ -126,13 +126,15 @@ def filter_columns(database: Database, units: Sequence[int]) -> list[FilterColum
 
 
 def pushed_down(filter: Filter, operators: Collection[Operator]) -> Expression | None:
-    """What to ask an engine that has these operators; None where it cannot express the filter."""
+    """Returns the expression for an engine with these operators; None if it cannot express the
+    filter."""
     expression = _reduced(filter, operators, True)
     return expression and Some((expression, Token(EVERY)))
 
 
 def _reduced(filter: Filter, operators: Collection[Operator], wanted: bool) -> Expression | None:
-    """Of the passages that a filter keeps, or of those that it does not."""
+    """Reduce a filter to an expression for the passages that it keeps, or for those that it
+    excludes."""
     match filter:
         case Not(part):
             return _reduced(part, operators, not wanted)
@@ -176,7 +178,7 @@ def _any_token(tokens: list[str], wanted: bool) -> Expression:
 
 
 def _token(name: str, of: str, value: str | float | None = None) -> str:
-    """Of a field that has this value, or any."""
+    """Returns the token for a field with this value, or with any value."""
     if value is None:
         return _hash(name, of, "any")
     return _hash(name, of, f"={value if isinstance(value, str) else float(value) + 0.0!r}")
@@ -188,7 +190,7 @@ def _hash(name: str, of: str, what: str) -> str:
 
 
 def _above(folder: str) -> set[str]:
-    """A folder and those that it lies in, as `operands` writes them."""
+    """Returns a folder and its parents, as `operands` writes them."""
     parts = folder.split(os.sep)
     above = (os.sep.join(parts[:count]) for count in range(1, len(parts) + 1))
     return {folder, *(one or os.sep for one in above)}

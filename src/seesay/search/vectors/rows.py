@@ -1,12 +1,12 @@
 """Unit vectors in half precision, scanned exactly.
 
-They lie in memory, are mapped from a file, or, where an engine holds them on its server, stay in
-the collection's own file. They are never copied or widened as a whole: FAISS computes on the halves
-directly. All scores come from its one kernel, so equal vectors get equal scores to the last bit,
+They are in memory, mapped from a file, or, if an engine holds them on its server, in the
+collection's own file. They are never copied or widened as a whole: FAISS computes on half precision
+directly. All scores come from the same kernel, so equal vectors get equal scores to the last bit,
 however a row was found.
 
-Where FAISS is not installed, numpy does the same several times slower. numpy also serves small
-collections while FAISS is not loaded: loading it takes longer than one such search.
+Without FAISS, numpy does the same several times slower. numpy also serves small collections while
+FAISS is not loaded: loading it takes longer than one such search.
 """
 
 import sys
@@ -36,17 +36,17 @@ ScoredRows = tuple[Int[np.ndarray, " found"], Float32[np.ndarray, " found"]]
 @dataclass(frozen=True)
 class Allowed:
     """The rows that a search may return. One object serves all searches with the same filter, so an
-    engine may cache in `kept` what it derives from it."""
+    engine may cache derived data in `kept`."""
 
     mask: Bool[np.ndarray, " rows"]
     count: int
     expression: Expression | None = None
-    """The filter that the mask follows from, for an engine that can apply it."""
+    """The filter behind the mask, for an engine that can apply it."""
     kept: dict[str, Any] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
-        """The allowed part of all rows, 0 to 1."""
+        """The allowed share of all rows, 0 to 1."""
         return self.count / max(len(self.mask), 1)
 
     @cached_property
@@ -84,7 +84,8 @@ class Rows:
 
     @cached_property
     def flat(self) -> Any:
-        """All rows as an index of FAISS, which reads them in place and must not outlive this."""
+        """Returns all rows as a FAISS index, which reads them in place and must not outlive this
+        object."""
         index = empty_index(self.dim)
         _lend(index, self._codes)
         return index
@@ -108,8 +109,8 @@ class Rows:
         count: int,
         allowed: Allowed | None = None,
     ) -> ScoredRows:
-        """The nearest `count` allowed rows and their scores, in no order; more where others are
-        exactly as near as the last of them."""
+        """Returns the nearest `count` allowed rows and their scores, in no order; more if others
+        tie with the last one."""
         if self._by_numpy:
             numbers = np.arange(len(self)) if allowed is None else allowed.numbers
             rows = self.vectors if allowed is None else self.vectors[numbers]
@@ -138,8 +139,8 @@ class Rows:
         return _cut(numbers, scores, count)
 
     def _copied(self, numbers: Int[np.ndarray, " found"]) -> Any:
-        """An index of some rows, valid until this thread asks for the next one. They are copied
-        to memory that is kept: allocating a megabyte per query took ten times as long as the rest.
+        """Returns an index of some rows, valid until this thread's next call. Copies them to memory
+        that is reused: allocating a megabyte per query took ten times as long as the rest.
         """
         size = len(numbers) * self._codes.shape[1]
         if len(getattr(_SCRATCH, "memory", ())) < size:
@@ -155,9 +156,8 @@ _SCRATCH = threading.local()
 
 
 class StoredRows:
-    """Unit vectors that are read from the collection's file when they are needed, by row number in
-    the ascending order of their passages. Within one snapshot, any number of threads may use them
-    at once."""
+    """Unit vectors read on demand from the collection's file, with rows in ascending order of their
+    passages. Within one snapshot, any number of threads may use them at once."""
 
     def __init__(
         self,
@@ -177,14 +177,14 @@ class StoredRows:
         return len(self.units)
 
     def numbers_of(self, units: Int[np.ndarray, " units"]) -> Int[np.ndarray, " known"]:
-        """The rows of those passages that have one."""
+        """Returns the rows of the passages that have one."""
         places = np.searchsorted(self.units, units)
         known = places < len(self.units)
         known[known] = self.units[places[known]] == units[known]
         return places[known]
 
     def take(self, numbers: Int[np.ndarray, " taken"]) -> Float16[np.ndarray, "taken embed"]:
-        """The vectors of these rows; zeros where one is gone."""
+        """Returns the vectors of these rows; zeros for those that are gone."""
         wanted = self.units[numbers]
         stored, vectors = self._vectors.get(self._space, wanted.tolist(), modality=self._modality)
         taken = np.zeros((len(wanted), self.dim), np.float16)
@@ -207,7 +207,7 @@ class StoredRows:
         count: int,
         allowed: Allowed | None = None,
     ) -> ScoredRows:
-        """As `Rows.best`. Reads a page at a time."""
+        """Like `Rows.best`, but reads one page at a time."""
         self._choose_kernel()
         candidates = np.arange(len(self)) if allowed is None else allowed.numbers
         numbers, scores = np.empty(0, np.int64), np.empty(0, np.float32)
@@ -219,20 +219,20 @@ class StoredRows:
         return _cut(numbers, scores, count)
 
     def _choose_kernel(self) -> None:
-        """Score every page with FAISS where there are as many rows as call for it at once."""
+        """Score all pages with FAISS if there are enough rows in total to justify loading it."""
         if len(self) > _SMALL:
             load_faiss()
 
 
 def empty_index(dim: int) -> Any:
-    """An empty index of FAISS that stores halves and compares by inner product."""
+    """Returns an empty FAISS index that stores half precision and compares by inner product."""
     faiss = in_this_thread()
     kind = faiss.ScalarQuantizer.QT_fp16
     return faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
 
 
 def selector(allowed: Allowed) -> Any:
-    """Restricts a search of FAISS to the allowed rows."""
+    """Restrict a FAISS search to the allowed rows."""
     if "selector" not in allowed.kept:
         faiss = import_faiss()
         # FAISS stores only the address of the bits, which `allowed` keeps alive.
@@ -242,7 +242,7 @@ def selector(allowed: Allowed) -> Any:
 
 
 def import_faiss() -> Any:
-    """Raises MissingExtraError where FAISS is not installed."""
+    """Import FAISS. Raises MissingExtraError if it is not installed."""
     try:
         import faiss
     except ModuleNotFoundError:
@@ -251,7 +251,7 @@ def import_faiss() -> Any:
 
 
 def load_faiss() -> bool:
-    """Load FAISS where it is installed; for programs that search more than once."""
+    """Load FAISS if it is installed; for programs that search more than once."""
     try:
         import_faiss()
     except MissingExtraError:
@@ -260,7 +260,7 @@ def load_faiss() -> bool:
 
 
 def in_this_thread() -> Any:
-    """FAISS, computing in the calling thread only: one query is too short for several."""
+    """Returns FAISS limited to the calling thread: one query is too short for several threads."""
     faiss = import_faiss()
     faiss.omp_set_num_threads(1)
     return faiss
@@ -283,7 +283,7 @@ def _nearest(
     count: int,
     allowed: Allowed | None,
 ) -> ScoredRows:
-    """The nearest `count` rows of an index, and all that are as near as the last of them."""
+    """Returns the nearest `count` rows of an index, and all that tie with the last one."""
     possible = index.ntotal if allowed is None else allowed.count
     only = None if allowed is None else import_faiss().SearchParameters(sel=selector(allowed))
     wanted = min(count, possible)
@@ -297,7 +297,8 @@ def _nearest(
 def _products(
     rows: Float16[np.ndarray, "rows embed"], query: Float32[np.ndarray, " embed"]
 ) -> Float32[np.ndarray, " rows"]:
-    """Inner products, summed row by row: a product of matrices may round equal rows differently."""
+    """Returns inner products, summed row by row: a matrix product may round equal rows
+    differently."""
     scores = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _WIDENED_AT_ONCE):
         some = slice(start, start + _WIDENED_AT_ONCE)
@@ -308,7 +309,7 @@ def _products(
 def _cut(
     numbers: Int[np.ndarray, " given"], scores: Float32[np.ndarray, " given"], count: int
 ) -> ScoredRows:
-    """The best `count`, and all that are as good as the last of them."""
+    """Returns the best `count`, and all that tie with the last one."""
     if len(scores) <= count:
         return numbers, scores
     kept = scores >= np.partition(scores, -count)[-count]

@@ -38,32 +38,33 @@ from seesay.search.vectors.rows import Rows, StoredRows
 from seesay.search.vectors.verification import check_recall, check_rows
 from seesay.text import Text
 
-CHURN = 0.15  # new and removed rows, as a part of all, that call for a new index
+CHURN = 0.15  # share of new and removed rows that calls for a new index
 CHURN_LEAST = 2000  # fewer rows are scanned in no time
-AGAIN_S = 30.0  # until an index that could not be used is tried again: a server may come back
+AGAIN_S = 30.0  # before an unusable index is retried: a server may come back
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexStatus:
-    """What a vector index holds, and whether building it again would help."""
+    """The contents of a vector index, and whether rebuilding it would help."""
 
     vectors: int
     indexed: int
-    """Rows of the index, removed ones included."""
+    """Rows of the index, including removed ones."""
     recent: int
-    """Vectors that came after it was built."""
+    """Vectors added after the index was built."""
     gone: int
     """Rows of the index whose passage was removed or changed."""
     engine: str | None
-    """The name of the engine that built it."""
+    """The name of the engine that built the index."""
     kind: str | None
-    """The type of index, such as "HNSW"; "scan" for none, where scanning is as fast."""
+    """The type of index, such as "HNSW"; "scan" if there is none because scanning is as fast."""
     generation: int | None
     needs_build: bool
     problem: Text | None
     """Why the newest index is not used."""
     left: tuple[str, ...] = ()
-    """After a build: engines that could not remove the previous index, as their server is away."""
+    """After a build: engines that could not remove the previous index because their server is
+    away."""
 
 
 class VectorIndex:
@@ -84,7 +85,7 @@ class VectorIndex:
         self.folder = generations.index_folder(store, space, modality)
         self._store = store
         self._engines = engines
-        self._masks: FilterMasks | None = None  # until a filter is asked for
+        self._masks: FilterMasks | None = None  # until a search has a filter
         self._mutex = threading.Lock()
         self._view: View | None = None
         self._stamp = 0
@@ -99,10 +100,10 @@ class VectorIndex:
         filter: Filter | None = None,
         exact: bool = False,
     ) -> Ranking:
-        """The nearest `count` passages that the filter keeps. `exact` scans in any case.
+        """Returns the nearest `count` passages that the filter keeps. `exact` always scans.
 
-        Raises CollectionError for a query that is not a direction in this embedding space. An index
-        that cannot be used is no error: the plan says so.
+        Raises CollectionError for a query that is not a direction in this embedding space. An
+        unusable index is not an error; the plan reports it.
         """
         question = Question(self._direction(query), count, exact)
         view = self._current()
@@ -126,15 +127,15 @@ class VectorIndex:
         return ranking
 
     def build(self, engine: str | None = None, *, wait_s: float = 0.0) -> IndexStatus:
-        """Build the index anew from the stored vectors and use it, with the collection's engine or
-        the one of this name. Raises CollectionBusyError where another process is building it,
-        CollectionError where the disk is full or read-only, or no server answers."""
+        """Rebuild the index from the stored vectors and use it, with the collection's engine or the
+        one named. Raises CollectionBusyError if another process is building it, CollectionError if
+        the disk is full or read-only, or no server answers."""
         chosen = self._engines(engine or engine_in_use(self._store.settings))
         return self._build(chosen, wait_s, anew=True)
 
     def update(self, *, wait_s: float = 0.0) -> IndexStatus:
-        """Take in what changed: it is sent to an engine that holds the vectors, and otherwise the
-        index is built anew. Raises as `build` does."""
+        """Bring the index up to date: send changes to an engine that holds the vectors, else
+        rebuild the index. Raises as `build` does."""
         chosen = self._engines(engine_in_use(self._store.settings))
         return self._build(chosen, wait_s, anew=False)
 
@@ -154,7 +155,7 @@ class VectorIndex:
         return replace(self.status(), left=left)
 
     def _held_by(self, engine: Engine) -> Generation | None:
-        """The generation to which changes can be sent; None where one must be built anew, such as
+        """Returns the generation that can receive changes; None if a new one must be built, such as
         in a copy of a collection, whose index on the server belongs to the original."""
         view = self._current()
         if not view.is_held or view.base.index is None or view.generation is None:
@@ -163,8 +164,8 @@ class VectorIndex:
         return view.generation if (manifest.engine, manifest.place) == (engine.name, here) else None
 
     def discard(self) -> None:
-        """Remove the index, also from its server: from now on all vectors are scanned. Raises
-        CollectionBusyError where another process keeps building it."""
+        """Remove the index, also from its server; searches then scan all vectors. Raises
+        CollectionBusyError if another process keeps building it."""
         self.close()
         if self.folder.is_dir():
             with build_lock(self.folder, 10.0):
@@ -172,7 +173,7 @@ class VectorIndex:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def status(self) -> IndexStatus:
-        """What the index holds now."""
+        """Returns the present status of the index."""
         view = self._current()
         generation, gone, recent = view.generation, view.base.dead, len(view.recent.rows)
         engine = engine_in_use(self._store.settings)
@@ -193,15 +194,16 @@ class VectorIndex:
 
     @property
     def engine(self) -> str | None:
-        """The name of the engine that built the index, which is not opened; None without one."""
+        """Returns the name of the engine that built the index, without opening it; None if there is
+        no index."""
         with suppress(IndexDamagedError):
             if number := generations.newest(self.folder):
                 return generations.manifest_of(self.folder, number).engine
         return None
 
     def verify(self, *, deep: bool = False) -> list[Finding]:
-        """What is wrong with the index, after reading every byte of it; empty where nothing is.
-        `deep` also compares its rows with those stored, and searches for some of them."""
+        """Read every byte of the index and return its problems. `deep` also compares its rows with
+        the stored vectors, and searches for some of them."""
         number, where = generations.newest(self.folder), str(self.folder)
         try:
             if number:
@@ -231,7 +233,7 @@ class VectorIndex:
         return self.search(query, count, exact=exact)
 
     def _release(self) -> None:
-        """Another thread that is using the index falls back to scanning."""
+        """Release the index; a thread that is using it falls back to scanning."""
         if self._view is not None and self._view.base.index is not None:
             self._view.base.index.close()
         self._view = None
@@ -245,12 +247,12 @@ class VectorIndex:
                 self._again_at = time.monotonic() + AGAIN_S
 
     def _is_current(self, view: View, stamp: int) -> bool:
-        """Whether there is neither a new index nor one that is worth another try."""
+        """Whether there is no new index and none worth another try."""
         lost = view.problem is not None and view.generation is not None
         return stamp == self._stamp and not (lost and time.monotonic() > self._again_at)
 
     def _current(self) -> View:
-        """The view of the collection's present state."""
+        """Returns the view of the collection's present state."""
         view, stamp, ledger = self._view, self._folder_stamp(), self._store.ledger
         where = self._store, self.space, self.modality
         if view and self._is_current(view, stamp) and view.position == ledger.position():
@@ -268,14 +270,14 @@ class VectorIndex:
             if view is None:
                 view = replace(View.empty(self.space.dim), problem=building.OUTDATED)
                 view = view.followed(*where, position)
-            assert view is not None  # an empty view can always follow
+            assert view is not None  # an empty view can always be updated
             if self._masks is not None:
                 self._masks.follow(position)
             self._view, self._stamp = view, stamp
         return view
 
     def _newest(self) -> View:
-        """Open the newest generation; an empty view where that cannot be used."""
+        """Open the newest generation; returns an empty view if it cannot be used."""
         view = View.empty(self.space.dim)
         try:
             if number := generations.newest(self.folder):
@@ -340,8 +342,8 @@ class VectorIndex:
         raise generations.outdated(generation.folder)
 
     def _checked(self, index: CandidateIndex, generation: Generation) -> CandidateIndex:
-        """Raises IndexDamagedError, and closes the index, unless its server holds what it should
-        and nothing of another history."""
+        """Check an index. Raises IndexDamagedError, and closes the index, unless its server holds
+        the right data and nothing from another history."""
         position, units = generation.manifest.position, generation.units
         try:
             progress = self._progress(index, position)
@@ -368,8 +370,8 @@ class VectorIndex:
         return progress
 
     def _known(self, view: View) -> View:
-        """The view, without its index where the original of this copy of a collection has gone on
-        and taken the index along."""
+        """Returns the view, without its index if this collection is a copy whose original has moved
+        on with the index."""
         index, generation = view.base.index, view.generation
         if not isinstance(index, CandidateIndex) or generation is None:
             return view
@@ -383,14 +385,15 @@ class VectorIndex:
         return view
 
     def _remove_all_but(self, number: int) -> tuple[str, ...]:
-        """Remove what generation `number` replaces; returns the engines that still hold some."""
+        """Remove the generations that `number` replaces; returns the engines that still hold
+        any."""
         here, left, kept = generations.place_of(self.folder), [], None
         own = server_prefix(self._store, self.space, self.modality)
         if number:
             kept = generations.manifest_of(self.folder, number).notes.get("collection")
         for old in generations.remove_all_but(self.folder, number):
-            # A copy of a collection names on a server what the original still uses, and a
-            # stranger's may name anything.
+            # A copy of a collection refers to data on a server that the original still uses, and a
+            # stranger's collection may refer to anything.
             name = str(old.notes.get("collection", own))
             if old.place == here and name.startswith(own) and name != kept:
                 try:
@@ -400,15 +403,15 @@ class VectorIndex:
         return tuple(left)
 
     def _forget_removals(self, number: int) -> None:
-        """Forget the removals that generation `number` knows of."""
+        """Forget the removals that generation `number` already includes."""
         seq = generations.manifest_of(self.folder, number).position.seq
-        # A writer must not wait for this: otherwise the next build cleans up.
+        # Do not wait for a writer here: the next build cleans up instead.
         with suppress(CollectionBusyError), self._store.writing("forget removals", wait_s=0.0):
             self._store.vectors.forget_removals(self.space.id, self.modality, seq)
 
     def _folder_stamp(self) -> int:
         try:
-            return self.folder.stat().st_mtime_ns  # a generation came or went
+            return self.folder.stat().st_mtime_ns  # changes when a generation comes or goes
         except OSError:
             return 0
 

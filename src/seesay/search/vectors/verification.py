@@ -1,4 +1,4 @@
-"""Does a vector index hold what is stored, and does it find it?"""
+"""Checks that a vector index contains the stored vectors and finds them."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,15 +12,15 @@ from seesay.search.checking.findings import Finding, FindingType
 from seesay.search.vectors.planner import Part, Ranking, View
 
 _QUERIES, _NEAREST = 100, 10
-_RECALL = 0.95  # an index is tuned for 0.99: less than this is not chance
+_RECALL = 0.95  # an index is tuned for 0.99: less than this is no accident
 _ALIKE = 1e-5  # difference of the scores of copies of a picture
 
 
 def check_rows(
     store: Store, space: EmbeddingSpace, modality: Modality, view: View, where: str
 ) -> Iterator[Finding]:
-    """Whether the rows that count are those stored, each with the vector of its passage. Reads
-    every vector; the caller holds a snapshot at the view's position."""
+    """Check that the valid rows are those stored, each with the vector of its passage. Reads every
+    vector; the caller holds a snapshot at the view's position."""
     held = [part.units[part.alive] for part in (view.base, view.recent)]
     rows = [np.flatnonzero(part.alive) for part in (view.base, view.recent)]
     units = np.concatenate(held)
@@ -54,8 +54,8 @@ def check_recall(
     search: Callable[[Float32[np.ndarray, " embed"], int, bool], Ranking],
     where: str,
 ) -> Iterator[Finding]:
-    """Whether the index finds some vectors, and what is nearest to them, as a scan does. `search`
-    takes a query, a count, and whether to scan."""
+    """Check that the index finds some vectors and their nearest neighbours, as a scan does.
+    `search` takes a query, a count, and whether to scan."""
     if base.index is None:
         return
     rng = np.random.default_rng(0)

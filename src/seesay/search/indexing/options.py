@@ -24,7 +24,7 @@ class IndexOptions:
     urls: bool = False
     """Fetch http and https addresses, given directly or named by tables."""
     delete_missing: bool = True
-    """Remove files that are no longer there from the given folders."""
+    """Drop files from the collection that are gone from the given folders."""
     prune: bool = False
     """Remove missing files even if a whole given folder is gone or empty, as with an unmounted
     disk."""

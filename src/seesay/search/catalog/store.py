@@ -107,7 +107,7 @@ class Runs:
 
     def start(self, action: str, arguments: Mapping[str, object]) -> int:
         """Record the start of a command; returns the number of the run. An earlier run still marked
-        as running was killed: only one runs at a time."""
+        as running was killed: only one writes at a time."""
         self._database.run("UPDATE runs SET state = 'interrupted' WHERE state = 'running'")
         self._database.run(
             "INSERT INTO runs (action, arguments, state, started_ns) VALUES (?, ?, 'running', ?)",

@@ -24,9 +24,10 @@ class IndexOptions:
     urls: bool = False
     """Fetch http and https addresses, given directly or named by tables."""
     delete_missing: bool = True
-    """Remove files that are no longer there from the given folders."""
+    """Drop files from the collection that are gone from the given folders."""
     prune: bool = False
-    """Remove them even if a whole given folder is gone or empty, as with an unmounted disk."""
+    """Remove missing files even if a whole given folder is gone or empty, as with an unmounted
+    disk."""
     inside: tuple[str, ...] | None = None
     """Read nothing outside these folders, wherever links and tables point; None: no limit."""
     retry_failed: bool = False

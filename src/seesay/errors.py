@@ -11,7 +11,7 @@ SeesayError
 ├── MissingExtraError   an optional part of the package is not installed
 └── CollectionError     a collection is missing, or was built by another model
     ├── CollectionBusyError     another process is writing it
-    └── CollectionDamagedError  its file is not what was written
+    └── CollectionDamagedError  its file is damaged
 
 A message has three parts: what is wrong with the values, what was expected, what to do next. It is
 a Text in both languages; `str(error)` is the English one, so that it can be searched for.
@@ -87,4 +87,4 @@ class CollectionBusyError(CollectionError):
 
 
 class CollectionDamagedError(CollectionError):
-    """The file of a collection is not what was written: trying again does not help."""
+    """The file of a collection is damaged: trying again does not help."""

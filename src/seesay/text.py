@@ -1,9 +1,9 @@
-"""What people read, in English and Chinese, and text that any encoder takes.
+"""Messages in English and Chinese, and text that any encoder accepts.
 
 A file name is bytes. Python spells each byte that is not UTF-8 as a lone surrogate (PEP 383), and a
-broken table or a request may hold lone surrogates of its own. No encoder takes them: one such name
-would end a page, an answer or an export of thousands. So whatever leaves the package as text, to a
-screen, a file, a log or another program, goes through one of these functions.
+broken table or a request may hold lone surrogates of its own. No encoder accepts them: one such
+name would abort a page, an answer or an export of thousands. So all text that leaves the package,
+for a screen, a file, a log or another program, goes through one of these functions.
 """
 
 import re
@@ -20,7 +20,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Text:
-    """One message in both languages. Whoever shows it chooses: `text.in_language("zh")`."""
+    """A message in both languages. The caller that shows it chooses: `text.in_language("zh")`."""
 
     en: str
     zh: str
@@ -33,7 +33,7 @@ class Text:
         return self.zh if language == "zh" else self.en
 
     def format(self, **values: object) -> "Text":
-        """Both with their placeholders filled; of a value that is a Text, each takes its own."""
+        """Fill the placeholders in both languages; a Text value is inserted in the matching one."""
         en, zh = (
             {name: v.in_language(one) if isinstance(v, Text) else v for name, v in values.items()}
             for one in ("en", "zh")
@@ -41,14 +41,14 @@ class Text:
         return Text(self.en.format(**en), self.zh.format(**zh))
 
     def join(self, texts: "Iterable[Text]") -> "Text":
-        """The texts with this one between them."""
+        """Join the texts with this one as the separator."""
         texts = list(texts)
         return Text(self.en.join(t.en for t in texts), self.zh.join(t.zh for t in texts))
 
     @staticmethod
     def of(value: object) -> "Text":
-        """The text of an error that has one, a Text as it is, anything else as it prints: for a
-        message that quotes another."""
+        """Returns a Text as it is, the text of an error that has one, or else str(value) in both
+        languages. For messages that quote another."""
         if isinstance(value, Text):
             return value
         text = getattr(value, "text", None)
@@ -56,19 +56,19 @@ class Text:
 
 
 def detect_language(text: str) -> Language:
-    """Chinese where any Chinese character stands in the text, else English."""
+    """Returns "zh" if the text contains any Chinese character, else "en"."""
     return "zh" if HAN.search(text) else "en"
 
 
 def to_unicode(text: str) -> str:
-    """The same in valid Unicode: a byte of a file name that is not UTF-8 as \\xe9, any other lone
-    surrogate as \\ud83d. For values that other programs read; line ends and the like stay."""
+    """Returns the text in valid Unicode: a byte of a file name that is not UTF-8 as \\xe9, any other lone
+    surrogate as \\ud83d. For values that other programs read; line ends stay."""
     return _SURROGATE.sub(_escaped, text)
 
 
 def printable(text: str) -> str:
-    """The same for one line of a screen or a log: line ends and control characters are escaped as
-    well, so that a file name can neither begin a line nor drive a terminal."""
+    """Like `to_unicode`, for one line on a screen or in a log: escapes line ends and control
+    characters too, so that a file name can neither start a new line nor control a terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else _escape(c) for c in text)

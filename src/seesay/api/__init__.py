@@ -1,1 +1,1 @@
-"""The REST door: collections for programs."""
+"""The REST API: collections for programs."""

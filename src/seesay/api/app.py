@@ -1,4 +1,4 @@
-"""The application: routes, what guards them, and what warms up behind them."""
+"""The application: routes, access checks, and loading in the background."""
 
 import asyncio
 import logging
@@ -68,7 +68,9 @@ def create_app(
     app.add_middleware(Methods, routes=[app.router.routes, *(router.routes for router in routers)])
     app.add_middleware(Guard, config=config)
     app.add_middleware(CancelWhenGone)
-    app.add_middleware(Measured, metrics=service.metrics)  # the outermost: counts refusals too
+    app.add_middleware(
+        Measured, metrics=service.metrics
+    )  # outermost, so that it counts refusals too
     app.state.stop = service.stop
     return app if mount is None else mount(app, service)
 

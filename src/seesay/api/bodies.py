@@ -1,4 +1,4 @@
-"""What requests may hold. Nothing in them names a file or an address to be opened."""
+"""Request bodies. Nothing in them names a file or an address to be opened."""
 
 import base64
 import binascii
@@ -58,13 +58,13 @@ Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
 def _like(**example: JsonValue) -> ConfigDict:
-    """The settings of a body that names no field in vain, with an example of it."""
+    """Settings of a body that refuses unknown fields, with an example."""
     shown: JsonDict = {"examples": [example]}
     return ConfigDict(extra="forbid", use_attribute_docstrings=True, json_schema_extra=shown)
 
 
 class _Narrowed(BaseModel):
-    """What a request may be narrowed by."""
+    """Filters of a request."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -74,19 +74,19 @@ class _Narrowed(BaseModel):
     """Conditions on metadata, all of which must hold: key=value, key!=value, key>value (also >= <
     <=), key~part, or a key alone."""
     folders: list[Condition] = Field(default=[], max_length=MAX_CONDITIONS)
-    """Only what was indexed in one of these folders or below it. Compared with what is stored as
-    text: nothing is opened."""
+    """Only files indexed in or below one of these folders. Compared as text with the stored
+    paths: nothing is opened."""
     since: Day | None = None
-    """Only what is not older than this day, month or year: 2024-05-31, 2024-05 or 2024."""
+    """Only files from this day, month or year on: 2024-05-31, 2024-05 or 2024."""
     until: Day | None = None
-    """Only what is not newer than this day, month or year."""
+    """Only files up to the end of this day, month or year."""
     type: Name | None = None
     """Only passages of this type: image, text, page, moment."""
     collection: Name | None = None
     """The name of a collection; the first one that is served where it is left out."""
 
     def filter(self) -> Filter | None:
-        """As search knows it."""
+        """Returns the filter for the search."""
         folders = [folder for folder in self.folders if "\0" not in folder]
         return make_filter(
             where=self.where, folders=folders, since=self.since, until=self.until, media=self.type
@@ -94,15 +94,15 @@ class _Narrowed(BaseModel):
 
 
 class _Filtered(_Narrowed):
-    """What every search may be narrowed by."""
+    """Options of every search."""
 
     count: int = Field(default=20, ge=1, le=MOST_HITS)
-    """How many hits to answer with; the server may allow fewer than this at once."""
+    """How many hits to return; the server may have a lower limit."""
     offset: int = Field(default=0, ge=0, le=MOST_HITS)
-    """How many of the first hits to leave out."""
+    """How many of the first hits to skip."""
 
     def check(self, config: ServerConfig) -> None:
-        """Raises ConfigError for more than this server gives at once."""
+        """Raises ConfigError for more hits than this server returns at once."""
         if self.count > config.max_count:
             raise ConfigError(
                 Text(
@@ -120,14 +120,14 @@ class SearchBody(_Filtered):
     model_config = _like(query="a dog on the grass", without=["people"], since="2024", count=5)
 
     query: Words = Field(default="", examples=["a dog on the grass", "草地上的一只狗"])
-    """What to look for, in Chinese or English; "in quotes" as it stands, -word or "without a word"
-    leaves it out, word^2 counts twice."""
+    """What to look for, in Chinese or English; "in quotes" must occur literally, -word or "without a
+    word" excludes it, word^2 counts twice."""
     without: list[Unwanted] = Field(default=[], max_length=MAX_UNWANTED)
-    """What must not be seen."""
+    """Things to exclude."""
     images: list[DataUrl] = Field(default=[], max_length=MAX_IMAGES)
-    """Pictures that the hits should be like."""
+    """Pictures that the hits should be similar to."""
     min_confidence: float | None = Field(default=None, ge=0, le=100)
-    """Leave out what matches less than this (0-100)."""
+    """Omit hits with a lower match than this (0-100)."""
     lanes: list[RetrieverName] | None = Field(default=None, min_length=1, max_length=3)
     """Search only by pictures ("image"), by the meaning of texts ("text"), or by keywords."""
 
@@ -147,16 +147,16 @@ class SearchBody(_Filtered):
 
 
 class SimilarBody(_Filtered):
-    """Units and pictures to be like, and units not to be like."""
+    """Units and pictures to find similar hits for, and units to avoid."""
 
     model_config = _like(units=[1], unlike=[2], count=5)
 
     units: list[Number] = Field(default=[], max_length=MAX_UNITS)
-    """Numbers of units that earlier hits have named."""
+    """Numbers of units from earlier hits."""
     images: list[DataUrl] = Field(default=[], max_length=MAX_IMAGES)
-    """Pictures that need not be in the collection."""
+    """Pictures, which need not be in the collection."""
     unlike: list[Number] = Field(default=[], max_length=MAX_UNITS)
-    """Numbers of units that the hits should not be like."""
+    """Numbers of units that the hits should not be similar to."""
 
     def to_query(self, config: ServerConfig) -> Query:
         """As search knows it. Raises ConfigError and ImageError for what cannot be asked."""
@@ -191,16 +191,16 @@ class ClassifyBody(BaseModel):
     templates: list[Label] | None = Field(default=None, min_length=1, max_length=8)
     """Sentences in place of the built-in ones, as in "a photo of a {}"."""
     top: int | None = Field(default=None, ge=1, le=MAX_LABELS)
-    """How many of the best labels to answer with; all where it is left out."""
+    """How many of the best labels to return. Default: all."""
     none_above: float | None = Field(default=NONE_ABOVE, gt=0, lt=1)
     """Above this chance that unrelated labels would fit as well the answer is none of these; null
     to always answer with a label."""
     collection: Name | None = None
-    """Whose model is used; the first collection's where it is left out."""
+    """The collection whose model is used. Default: the first one."""
 
 
 class TagsBody(_Narrowed):
-    """Labels, and which pictures to tag with them."""
+    """Labels, and the pictures to tag with them."""
 
     model_config = _like(labels=["cat", "狗"], type="image")
 
@@ -209,25 +209,25 @@ class TagsBody(_Narrowed):
 
 
 class IndexBody(BaseModel):
-    """What to take in."""
+    """What to index."""
 
     model_config = _like(paths=[])
 
     paths: list[FolderPath] = Field(default=[], max_length=MAX_PATHS)
-    """Full paths of files and folders on the server; without one, the folders of before. Only what
-    lies in a folder that the collection has, or that the server was started with."""
+    """Full paths of files and folders on the server. Default: the folders already indexed. They
+    must lie in one of these, or in a folder that the server was started with."""
 
 
 class RemoveBody(BaseModel):
-    """What to take out of a collection."""
+    """What to remove from a collection."""
 
     model_config = _like(units=[1])
 
     units: list[Number] = Field(default=[], max_length=MAX_UNITS)
-    """Numbers of units; the whole file that each is of goes."""
+    """Numbers of units; the whole file of each is removed."""
     folders: list[FolderPath] = Field(default=[], max_length=MAX_PATHS)
-    """Folders with all that was indexed in them and below, as hits name them. Compared with what is
-    stored as text: nothing is opened."""
+    """Folders to remove with everything indexed below them, spelled as in hits. Compared as text
+    with the stored paths: nothing is opened."""
     collection: Name | None = None
     """The name of a collection; the first one that is served where it is left out."""
 
@@ -252,15 +252,15 @@ class EmbeddingsBody(BaseModel):
     """How many numbers each vector has. Fewer than the model's own only where it was trained to
     be cut (Matryoshka): the first ones, brought back to length 1."""
     user: Condition | None = None
-    """Taken, and not used."""
+    """Accepted, but not used."""
 
     @property
     def inputs(self) -> list[str]:
-        """Texts and pictures, also where there is one alone."""
+        """The inputs as a list, even if there is only one."""
         return [self.input] if isinstance(self.input, str) else self.input
 
     def check(self, config: ServerConfig) -> None:
-        """Raises ConfigError for more than this server embeds at once."""
+        """Raises ConfigError for more inputs than this server embeds at once."""
         count, most = len(self.inputs), config.max_inputs
         if not 0 < count <= most:
             raise ConfigError(
@@ -299,7 +299,7 @@ def is_picture(text: str) -> bool:
 
 
 def read_data_url(url: str, max_pixels: int) -> bytes:
-    """The file inside of a data URL, judged by its header before anything of it is decoded.
+    """The file inside a data URL, checked by its header before any decoding.
 
     Raises ImageError for anything else, and for a picture of more pixels than are allowed."""
     head, comma, data = url.partition(",")

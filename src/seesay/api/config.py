@@ -1,4 +1,4 @@
-"""What a server allows, and to whom it answers."""
+"""Limits of a server, and who may use it."""
 
 import ipaddress
 import os
@@ -14,7 +14,7 @@ from seesay.text import Text
 MAX_WORDS = 4000
 """Characters of a query."""
 MAX_UNWANTED = 16
-"""Things that must not be seen."""
+"""Things to exclude."""
 MAX_UNWANTED_WORDS = 1000
 """Characters of each."""
 MAX_IMAGES = 8
@@ -28,7 +28,7 @@ MAX_PATHS = 32
 MAX_PATH = 4096
 """Characters of each."""
 MAX_UNITS = 64
-"""Units to be like, or unlike."""
+"""Units to be similar or dissimilar to."""
 MAX_CONDITIONS = 32
 """Conditions on metadata, and folders."""
 MAX_CONDITION = 1000
@@ -49,16 +49,16 @@ _MAKE_TOKEN = "python -c 'import secrets; print(secrets.token_urlsafe())'"
 
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """How a server is run."""
+    """Settings of a server."""
 
     token: str | None = None
-    """What every request must bring, as `Authorization: Bearer TOKEN`; None for no such thing."""
+    """The token that every request must send, as `Authorization: Bearer TOKEN`; None for none."""
     read_token: str | None = None
-    """Another token, for requests that change nothing; None for no such thing."""
+    """Another token, for read-only requests; None for none."""
     index_folders: tuple[str, ...] = ()
     """Folders that requests may index, in addition to those the collection already has."""
     read_only: bool = False
-    """Refuse whatever changes a collection."""
+    """Refuse every request that changes a collection."""
     hosts: tuple[str, ...] = LOOPBACK
     """Names under which the server may be asked; "*" for any. A page whose name was pointed at this
     machine (DNS rebinding) asks under its own name, and is refused."""
@@ -75,7 +75,7 @@ class ServerConfig:
     max_request_characters: int = 200_000
     """Most characters of all texts that one request may have embedded."""
     max_waiting: int = 256
-    """Requests that may wait for a processor; further ones are told to come again."""
+    """Requests that may wait for a processor; further ones are told to retry later."""
     max_idle: int = 512
     """Connections that have no request in hand; beyond, the oldest of them is closed."""
     timeout_s: float = 30.0

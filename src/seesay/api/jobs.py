@@ -1,4 +1,4 @@
-"""What takes long and changes a collection runs in the background: one job for each at a time."""
+"""Background jobs that change a collection, one per collection at a time."""
 
 import logging
 import os
@@ -36,14 +36,14 @@ class IndexingStatus:
     """Of the last run that this server began; "idle" before the first."""
     progress: IndexProgress | None = None
     report: IndexReport | None = None
-    """What became of the files, once it has ended."""
+    """What happened to the files, once the run has ended."""
     error: Text | None = None
-    """Why it failed; what was stored before stays, and the next run goes on from there."""
+    """Why it failed; everything stored so far stays, and the next run continues from there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaggingProgress:
-    """Pictures that have been looked at."""
+    """Pictures processed so far."""
 
     done: int
     total: int
@@ -90,7 +90,7 @@ class Jobs:
         self._latest: dict[str, _Job] = {}
 
     def index(self, name: str, paths: list[str]) -> Status:
-        """Bring the folders of before up to date, or take in `paths`. Raises RefusedError for one
+        """Update the indexed folders, or index `paths`. Raises RefusedError for one
         outside of the folders that may be indexed and where a job runs already, CollectionError
         where the collection may only be read, ConfigError where it knows no folder."""
         collection = self._library.get(name)
@@ -129,12 +129,12 @@ class Jobs:
         return self._start(name, TaggingStatus, work)
 
     def status(self, name: str, kind: Kind) -> Status:
-        """How far the last job of this kind has come."""
+        """The progress of the last job of this type."""
         job = self._jobs.get((name, kind))
         return kind(collection=name, state="idle") if job is None else job.status
 
     def latest(self, name: str) -> Status | None:
-        """How far the job that began last has come, of whatever kind."""
+        """The progress of the job that started last, of any type."""
         job = self._latest.get(name)
         return None if job is None else job.status
 
@@ -143,13 +143,13 @@ class Jobs:
         return self._library.get(name).errors()
 
     def cancel_latest(self, name: str) -> None:
-        """Let it end after what is at hand has been stored."""
+        """Ask the job to end once its current batch is stored."""
         job = self._latest.get(name)
         if job is not None:
             job.stop.set()
 
     def cancel(self, name: str, kind: Kind) -> Status:
-        """Let a job end after what is at hand has been stored; nothing where none runs."""
+        """Ask a running job, if any, to end once its current batch is stored."""
         job = self._jobs.get((name, kind))
         if job is not None:
             job.stop.set()
@@ -159,7 +159,7 @@ class Jobs:
         return self.status(name, kind).state == "running"
 
     def close(self) -> None:
-        """End every job after what is at hand has been stored."""
+        """End every job once its current batch is stored."""
         jobs = list(self._jobs.values())
         for job in jobs:
             job.stop.set()
@@ -243,5 +243,5 @@ def _give_way() -> None:
 
 
 def _workers() -> int:
-    """Half of the processors: the other half goes on answering."""
+    """Half of the processors; the other half keeps answering requests."""
     return max(1, (os.cpu_count() or 1) // 2)

@@ -1,4 +1,4 @@
-"""What every route works with."""
+"""The objects that all routes share."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ class Readiness:
 
     is_ready: bool = False
     problem: Text | None = None
-    """Why it never will be."""
+    """Why loading failed."""
 
 
 class Service:
@@ -85,7 +85,7 @@ class Service:
         return known_as, collection
 
     def warm_up(self) -> None:
-        """Load everything; what goes wrong is told by /ready."""
+        """Load everything; /ready reports a failure."""
         try:
             self.library.warm_up()
         except Exception as error:
@@ -94,12 +94,12 @@ class Service:
         self.readiness.is_ready = True
 
     def stop(self) -> None:
-        """Give up whatever is being done: those who wait are told that the server stops."""
+        """Abandon all work in progress: waiting clients are told that the server is stopping."""
         for work in self._works.values():
             work.stop()
 
     def close(self) -> None:
-        """End what runs in the background, once it has stored what is at hand."""
+        """End background jobs once they have stored their current batch."""
         self.stop()
         self.jobs.close()
         for work in self._works.values():

@@ -1,4 +1,4 @@
-"""Work off the event loop: a few threads, a queue with an end, and an end to waiting.
+"""Work off the event loop: a few threads, a bounded queue, and a time limit.
 
 The event loop only takes requests and hands out answers, so that a client that sends or reads
 slowly keeps nobody waiting; what computes does so in here. Work that nobody waits for any more,
@@ -40,12 +40,12 @@ class Work:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a thread now."""
+        """How many requests are waiting for a thread."""
         return max(0, len(self._jobs) - self._threads)
 
     @property
     def working(self) -> int:
-        """How many have one."""
+        """How many requests have a thread."""
         return min(len(self._jobs), self._threads)
 
     async def __call__(self, function: Callable[..., Answer], *arguments: object) -> Answer:
@@ -88,7 +88,7 @@ class Work:
         return future.result()
 
     def stop(self) -> None:
-        """Take nothing more, and give up what is being done: those who wait are told so."""
+        """Accept no more work and abandon the current work; waiting requests are told so."""
         self._stopped = True
         with self._mutex:
             jobs = dict(self._jobs)
@@ -97,7 +97,7 @@ class Work:
             job.cancel()
 
     def close(self) -> None:
-        """Stop, and wait for the threads; not for ever, since one may be in a library's code."""
+        """Stop, and wait for the threads, but not forever: one may be inside a library's code."""
         self.stop()
         wait(list(self._jobs), timeout=ENDING_S)
         self._pool.shutdown(wait=False)
@@ -112,7 +112,9 @@ class Work:
         with self._mutex:
             job = self._pool.submit(run)
             self._jobs[job] = given_up
-        job.add_done_callback(self._leave)  # a thread is taken until it is done, asked for or not
+        job.add_done_callback(
+            self._leave
+        )  # a thread stays busy until its call returns, even if nobody waits
         return job
 
     def _leave(self, job: Future[Any]) -> None:
@@ -140,7 +142,7 @@ def use_torch_threads(count: int) -> None:
 
 
 class CancelWhenGone:
-    """ASGI middleware: a request whose client has gone is not worked on any longer.
+    """ASGI middleware that stops working on a request when its client disconnects.
 
     Frameworks answer to the end, whoever still listens. Here a client that hangs up, because its
     page was left or it lost patience, cancels what was begun for it.

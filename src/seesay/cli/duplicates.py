@@ -39,8 +39,8 @@ def duplicates(
     collection: Collection = None,
     json: Json = False,
 ) -> None:
-    """Bare paths are those of files that may go: each is a copy of one that stays and lacks
-    nothing of it. They are read once more before they are printed."""
+    """Bare paths name redundant files: each is a copy of a file that stays, and holds nothing
+    that the other lacks. Both are read again before a path is printed."""
     from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, working
     from seesay.cli.results import print_paths

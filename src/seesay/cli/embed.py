@@ -67,7 +67,7 @@ def embed(
     from seesay.inference.vector_files import WRITERS, save_vectors
 
     if out is not None:
-        by_ending(out, WRITERS)  # a wrong ending or folder is told before the work, not after
+        by_ending(out, WRITERS)  # report a wrong ending or folder before the work, not after
         check_folder(out)
     texts = [*(text or ()), *(read_lines(texts_file) if texts_file else ())]
     if not paths and not texts:
@@ -154,7 +154,8 @@ def _show(
 
 
 def _draw(table: "VectorTable") -> None:
-    """Without a file to write: how well each picture fits each text, or where a vector begins."""
+    """Without an output file: print how well each picture fits each text, or the first numbers
+    of each vector."""
     from seesay.cli.output import print_table
 
     images = [i for i, kind in enumerate(table.kinds) if kind == "image"]

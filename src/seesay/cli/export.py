@@ -1,4 +1,4 @@
-"""`seesay export`: vectors with what they stand for, for other programs."""
+"""`seesay export`: vectors and what they represent, for other programs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +36,7 @@ def export(
     from seesay.search.catalog.export import WRITERS
     from seesay.search.filtering import make_filter
 
-    by_ending(file, WRITERS)  # a wrong ending or folder is told before the work
+    by_ending(file, WRITERS)  # report a wrong ending or folder before the work
     check_folder(file)
     filter = make_filter(
         where=where or (), folders=folder or (), since=since, until=until, media=type

@@ -31,7 +31,7 @@ Row = tuple[str, str]
 
 
 class _Page:
-    """What Typer calls to show the help of a command."""
+    """Show the help of a command; Typer calls this."""
 
     def get_help_option(self, ctx: Any) -> Any:
         option = super().get_help_option(ctx)  # type: ignore[misc]
@@ -45,7 +45,7 @@ class _Page:
 
 
 class Command(_Page, TyperCommand):
-    """What every command is made of."""
+    """Base class of every command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if any(parameter.name == "query" for parameter in self.params):
@@ -162,7 +162,7 @@ def _unknown(name: str, names: Sequence[str]) -> Text:
     )
 
 
-# What Typer says -> the same in Chinese; a name in quotation marks stays.
+# Typer's messages -> the same in Chinese; a name in quotation marks stays.
 CHINESE = (
     (r"No such option: (\S+) \(Possible options: (.*)\)", r"没有选项 \1；是不是想用 \2"),
     (r"No such option: (\S+)", r"没有选项 \1"),
@@ -183,7 +183,7 @@ REASONS = (
 
 
 def wrong_use(told: str) -> str:
-    """What Typer told, in the language of the command line, without the full stop."""
+    """Typer's message in the language of the command line, without the full stop."""
     told = told.rstrip(".").replace("Value error, ", "")
     if language() != "zh":
         return told

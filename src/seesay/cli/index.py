@@ -1,4 +1,4 @@
-"""`seesay index`: files and folders into a collection, as often as one likes."""
+"""`seesay index`: add files and folders to a collection, or update it."""
 
 import re
 from typing import TYPE_CHECKING, Annotated
@@ -206,7 +206,7 @@ def summary(report: "IndexReport") -> str:
 
 
 def _left_out(report: "IndexReport") -> str:
-    """How many files are of kinds that nothing reads, and which those are."""
+    """How many files have types that no reader supports, and which types."""
     kinds = sorted(report.left_out.items(), key=lambda kind: (-kind[1], kind[0]))
     if not kinds:
         return ""

@@ -1,4 +1,4 @@
-"""What commands do with what they are given: pictures, texts, a model or a collection."""
+"""Shared handling of inputs: pictures, texts, models and collections."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ def collect_images(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, s
 
 
 def load_embedder(name: str, device: str | None) -> "Embedder":
-    """Load a model, saying so on a terminal while it takes."""
+    """Load a model, with a notice on a terminal meanwhile."""
     with working(say(f"loading {name}", f"正在加载 {name}")):
         from seesay.inference.embedder import load
 
@@ -41,7 +41,7 @@ def embed_images(embedder: "Embedder", files: Sequence[Path]) -> "Embeddings":
 
 
 def embed_texts(embedder: "Embedder", texts: Sequence[str]) -> "Embeddings":
-    """Vectors of texts, saying which are longer than the model reads at once."""
+    """Embed texts, and report those longer than the model's context."""
     with progress(say("texts", "文字")) as report:
         found = embedder.embed_texts(texts, on_progress=report)
     for row, windows in zip(found.rows, found.windows, strict=True):
@@ -90,7 +90,7 @@ def opened(
     model: "str | Embedder | None" = None,
     device: str | None = None,
 ) -> "Iterator[Collection]":
-    """The collection of this name, closed in the end."""
+    """Open the collection of this name, and close it at the end."""
     with working(say("opening the collection", "正在打开资料库")):
         from seesay.search.collection import Collection
 

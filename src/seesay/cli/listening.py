@@ -31,8 +31,8 @@ LAST_S = 25  # for everything; examples/seesay.service allows 30
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that holds the port from now on; whoever connects waits until all is warm. Raises
-    ConfigError where it cannot be had."""
+    """A socket that reserves the port at once; clients wait until everything is loaded. Raises
+    ConfigError if the port is not available."""
     bare = host.strip("[]")
     try:
         family, _, _, _, where = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM)[0]
@@ -40,7 +40,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise ConfigError(_no_address(host, error)) from error
     try:
-        if os.name == "posix":  # else a restart would wait for connections of before to time out
+        if os.name == "posix":  # else a restart would wait for earlier connections to time out
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(where)
         listener.listen(2048)
@@ -78,7 +78,7 @@ def _no_port(host: str, port: int, error: OSError) -> Text:
 
 
 def address(host: str, port: int, token: str | None) -> str:
-    """Where a browser finds the page."""
+    """The page's address for a browser."""
     name = host.strip("[]")
     if name in ("0.0.0.0", "::"):  # every address of this machine: name it as others would
         name = socket.gethostname()

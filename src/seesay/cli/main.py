@@ -36,7 +36,7 @@ from seesay.errors import SeesayError, UnknownModelError
 NOT_ALL_DONE, WRONG_USE, STOPPED = 1, 2, 130
 
 
-# In the order in which a person meets them.
+# In the order in which users need them.
 COLLECTION_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (
         index,
@@ -153,7 +153,7 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Holds what stands before the command."""
+    """Holds the options before the command."""
 
 
 def main() -> None:
@@ -161,10 +161,10 @@ def main() -> None:
     error, in one line on stderr) or 130 (stopped by Ctrl-C)."""
     brief = sys.argv[1:2] == ["search"]
     if brief:
-        gc.disable()  # it would go through all that is imported and free nothing: 0.05 s
+        gc.disable()  # a collection would scan all imports and free nothing: 0.05 s
     code = run(sys.argv[1:])
-    # Everything is tidied up by now. A usual exit would still wait for pictures being read, and
-    # takes the modules apart one by one, which is a sixth of the time of a search.
+    # All cleanup is done. A normal exit would still wait for pictures being read, and unload the
+    # modules one by one, which takes a sixth of the time of a search.
     if code == STOPPED or brief:
         with suppress(OSError):  # a usual exit reports it
             sys.stdout.flush()
@@ -183,7 +183,7 @@ def run(arguments: Sequence[str]) -> int:
         code = app(arguments, prog_name="seesay", standalone_mode=False)
     except (SeesayError, typer.TyperException) as error:
         _report(error, as_json="--json" in arguments)
-        # A model that is not there is an input that is not there, like a missing picture.
+        # A missing model is a missing input, like a missing picture.
         return NOT_ALL_DONE if isinstance(error, UnknownModelError) else WRONG_USE
     if code == STOPPED:  # what Typer makes of Ctrl-C
         warn(say("stopped", "已停止"))

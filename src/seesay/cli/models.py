@@ -1,4 +1,4 @@
-"""`seesay models`: which published models there are, and bringing one here."""
+"""`seesay models`: list the published models, and download one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they are called and explained the same."""
+"""Options that several commands share, with the same names and help."""
 
 from pathlib import Path
 from typing import Annotated, Literal

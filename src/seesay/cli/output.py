@@ -1,7 +1,7 @@
-"""What every command prints with: results on stdout, everything else on stderr.
+"""Output of every command: results on stdout, everything else on stderr.
 
-Each text stands in both languages where it is used: say(en, zh). SEESAY_LANG decides which one is
-printed (en or zh), else the locale.
+Each text is written in both languages where it is used: say(en, zh). SEESAY_LANG (en or zh), or
+else the locale, decides which one is printed.
 """
 
 import json
@@ -25,19 +25,19 @@ PATIENCE_S = 1.0  # work that takes longer shows how far it is
 
 
 def language() -> str:
-    """ "zh" where Chinese is asked for, else "en"."""
+    """Returns "zh" if the environment asks for Chinese, else "en"."""
     names = ("SEESAY_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
     wanted = next((value for name in names if (value := os.environ.get(name))), "en")
     return "zh" if wanted.lower().startswith("zh") else "en"
 
 
 def say(en: str, zh: str) -> str:
-    """The one of two texts that the user reads."""
+    """Returns the text in the user's language."""
     return zh if language() == "zh" else en
 
 
 def localized(text: Text) -> str:
-    """What the user reads of a text that the library gives."""
+    """Returns a library text in the user's language."""
     return text.in_language(language())
 
 
@@ -142,7 +142,7 @@ def one_line(text: str) -> str:
 
 
 def working(what: str) -> AbstractContextManager[Any]:
-    """Says on a terminal what is being done, for work whose end is not known."""
+    """Show on a terminal what is being done, for work of unknown length."""
     return console(stderr=True).status(f"{what} …") if sys.stderr.isatty() else nullcontext()
 
 

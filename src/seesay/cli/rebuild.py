@@ -1,4 +1,4 @@
-"""`seesay rebuild`: the indexes anew, from the stored vectors."""
+"""`seesay rebuild`: build the indexes again from the stored vectors."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,7 +59,7 @@ def rebuild(
 
 
 def index_type_name(kind: str) -> str:
-    """What was built, for people."""
+    """Print what was built."""
     return (
         say("none: an exact scan is as fast", "无：逐个精确比较一样快") if kind == "scan" else kind
     )

@@ -1,4 +1,4 @@
-"""How finds are shown: a table, JSON, bare paths for a pipe, a contact sheet."""
+"""Print results as a table, JSON, bare paths for a pipe, or a contact sheet."""
 
 import os
 import re
@@ -134,7 +134,7 @@ def _draw(results: "Results") -> None:
 
 
 def draw_explanation(results: "Results") -> None:
-    """What each retriever did with the query, and where it put each find."""
+    """What each retriever did with the query, and how it ranked each result."""
     from seesay.search.asking.fusion import METHOD
 
     explain = results.explain
@@ -294,7 +294,7 @@ def to_tile(collection: "Collection", hit: "Hit") -> "Tile":
 
 
 def retrievers_of(hit: "Hit") -> Text:
-    """Which retrievers found it, and how many copies were left out."""
+    """Which retrievers found it, and how many copies were folded."""
     names = Text(", ", "、").join(_found_as(hit, one.lane) for one in hit.lanes)
     if not (count := len(hit.duplicates)):
         return names
@@ -316,7 +316,7 @@ def retriever_name(lane: str) -> Text:
 
 
 def short_path(path: str) -> str:
-    """Short where the file lies below the current folder."""
+    """A relative path if the file lies below the current folder."""
     here = os.getcwd().rstrip(os.sep) + os.sep
     return path.removeprefix(here)
 

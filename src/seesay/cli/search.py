@@ -1,4 +1,4 @@
-"""`seesay search`: words, pictures, or both; what is found, how sure, and why."""
+"""`seesay search`: search by words, pictures, or both; results with their match and reasons."""
 
 import os
 from pathlib import Path

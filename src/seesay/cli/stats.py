@@ -1,4 +1,4 @@
-"""`seesay stats`: what a collection holds and takes; no model is loaded."""
+"""`seesay stats`: contents and size of a collection; loads no model."""
 
 from typing import TYPE_CHECKING
 

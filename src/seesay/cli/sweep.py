@@ -65,7 +65,7 @@ def sweep(
 
 
 def _train_apart(recipe: Path, assignments: Sequence[str]) -> None:
-    """`seesay train --resume` in a process of its own; its progress is told on stderr."""
+    """`seesay train --resume` in a process of its own; its progress appears on stderr."""
     import subprocess
     import sys
 

@@ -59,7 +59,7 @@ def tags(
 
 
 def _words(read: Mapping[str, str], given: str) -> list[str]:
-    """Raises ConfigError where no word is left: before a model is loaded."""
+    """Raises ConfigError if no word is left, before a model is loaded."""
     from seesay.errors import ConfigError
 
     if not read or not all(read):

@@ -1,4 +1,4 @@
-"""`seesay verify`: is everything as it was written?"""
+"""`seesay verify`: check that a collection is intact."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -61,8 +61,8 @@ def detect_language(text: str) -> Language:
 
 
 def to_unicode(text: str) -> str:
-    """Returns the text in valid Unicode: a byte of a file name that is not UTF-8 as \\xe9, any other lone
-    surrogate as \\ud83d. For values that other programs read; line ends stay."""
+    """Returns the text in valid Unicode: a byte of a file name that is not UTF-8 as \\xe9, any
+    other lone surrogate as \\ud83d. For values that other programs read; line ends stay."""
     return _SURROGATE.sub(_escaped, text)
 
 

@@ -120,8 +120,8 @@ class SearchBody(_Filtered):
     model_config = _like(query="a dog on the grass", without=["people"], since="2024", count=5)
 
     query: Words = Field(default="", examples=["a dog on the grass", "草地上的一只狗"])
-    """What to look for, in Chinese or English; "in quotes" must occur literally, -word or "without a
-    word" excludes it, word^2 counts twice."""
+    """What to look for, in Chinese or English; "in quotes" must occur literally, -word or
+    "without a word" excludes it, word^2 counts twice."""
     without: list[Unwanted] = Field(default=[], max_length=MAX_UNWANTED)
     """Things to exclude."""
     images: list[DataUrl] = Field(default=[], max_length=MAX_IMAGES)

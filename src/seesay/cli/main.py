@@ -161,7 +161,7 @@ def main() -> None:
     error, in one line on stderr) or 130 (stopped by Ctrl-C)."""
     brief = sys.argv[1:2] == ["search"]
     if brief:
-        gc.disable()  # a collection would scan all imports and free nothing: 0.05 s
+        gc.disable()  # it would scan everything imported and free nothing: 0.05 s
     code = run(sys.argv[1:])
     # All cleanup is done. A normal exit would still wait for pictures being read, and unload the
     # modules one by one, which takes a sixth of the time of a search.

@@ -25,6 +25,7 @@ from seesay.web.handlers import Handlers
 
 FOLDER = os.fsdecode(b"photos \xff\n2024")
 LATIN = os.fsdecode(b"caf\xe9.png")
+EITHER = ("caf\\xe9.png", "c\\xf6py.png")  # equal files, of which a search shows one
 PICTURES = (
     LATIN,
     "two\nlines.png",
@@ -156,7 +157,8 @@ def test_files_that_are_written_hold_the_names_as_valid_text(place):
         assert shown in data["sources"]
     assert run(filled(["search", "a square", "--sheet", "{place}/sheet.html"], place)) == 0
     page = (place / "sheet.html").read_text("utf-8")
-    assert "caf\\xe9.png" in page and "caf%E9.png" in page  # the name, and the link to the file
+    assert any(name in page for name in EITHER)
+    assert "caf%E9.png" in page or "c%F6py.png" in page  # the link to the file
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +186,7 @@ def test_answers_of_the_server_are_json_for_strict_readers_too(answers):
     for answer in answers:
         pydantic_core.from_json(answer.content)  # refuses lone surrogates, as many readers do
     told = answers[0].json()["hits"]
-    assert any(hit["path"].endswith("caf\\xe9.png") for hit in told)
+    assert any(hit["path"].endswith(EITHER) for hit in told)
     assert any(hit["path"].endswith("two\nlines.png") for hit in told)
 
 
@@ -203,7 +205,7 @@ def test_assistants_find_show_and_describe_them(library):
     assert len(told) == 2 * (len(PICTURES) + 1)  # copies are one find
     assert not any(one.is_error for one in told)
     paths = [hit["path"] for hit in found.structured_content["hits"]]
-    assert any(path.endswith("caf\\xe9.png") for path in paths)
+    assert any(path.endswith(EITHER) for path in paths)
     for one in (found, *told):
         check_sendable(one.model_dump(mode="json"))
 

@@ -6,6 +6,7 @@ annotations from tables, `check_files` the files themselves. `repair` fixes what
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from operator import index
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.errors import CollectionBusyError, CollectionDamagedError
 from seesay.search.catalog.annotations import Table
 from seesay.search.catalog.checksums import differing
-from seesay.search.catalog.database import text_to_path
+from seesay.search.catalog.database import decoded, text_to_path
 from seesay.search.catalog.metadata import (
     DATE_KEY,
     EARLIEST,
@@ -217,7 +218,8 @@ def changed_rows(store: Store) -> tuple[set[int], set[int], set[str]]:
     files: set[int] = set()
     passages: set[int] = set()
     tables: set[str] = set()
-    ((last,),) = store.database.rows(_LAST)
+    ((stored,),) = store.database.rows(_LAST)
+    last = decoded(index, stored)  # a damaged number may come back as text
     sql = differing(CHECKED)
     for first in range(0, last + 1, _AT_ONCE):
         bounds = {"first": first, "last": first + _AT_ONCE - 1}

@@ -101,11 +101,10 @@ def test_pictures_are_refused(embedder, in_numpy, tmp_path):
     for model in (embedder, in_numpy):
         with pytest.raises(ConfigError, match="embeds texts alone"):
             model.embed_images([np.zeros((8, 8, 3), np.uint8)])
-    with (
-        seesay.open(tmp_path / "c", create=True, model="seesay-text") as collection,
-        pytest.raises(ConfigError, match="embeds texts alone"),
-    ):
-        collection.index([tmp_path])
+    seesay.open(tmp_path / "c", create=True).close()
+    for folder in ("c", "new"):
+        with pytest.raises(ConfigError, match="embeds texts alone"):
+            seesay.open(tmp_path / folder, create=True, model="seesay-text")
 
 
 def test_the_weights_are_as_small_as_promised():

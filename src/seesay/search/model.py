@@ -54,6 +54,8 @@ class CollectionModel:
         self.name = space.model if space else BUILT_IN
         if given is not None:
             self.name = given.name if isinstance(given, Embedder) else model_id(given)
+        entry = find(self.name)
+        require_images(self.name, entry is None or entry.image_size > 0)
         if space is not None and space.model != self.name:
             raise _another(store, space.model, self.name)
 

@@ -123,6 +123,29 @@ def test_what_is_not_whole_is_left_to_load_which_explains_it(tmp_path, damage):
         load(tmp_path)
 
 
+def test_a_model_saved_anew_in_its_place_does_not_mix_with_the_loaded_one(tmp_path):
+    mini = load_bundle(Path(seesay.__file__).parent / "weights" / "seesay-mini")
+    for name in ("used", "other"):
+        save_bundle(tmp_path / name, mini, torch.int8)
+        randomise(mini.model)
+    embedder = load_texts(str(tmp_path / "used"))
+    before = embedder.embed_texts(["a dog"]).vectors
+    os.replace(tmp_path / "other" / "model.safetensors", tmp_path / "used" / "model.safetensors")
+    np.testing.assert_array_equal(embedder.embed_texts(["a dog"]).vectors, before)
+    assert not np.allclose(
+        load_texts(str(tmp_path / "used")).embed_texts(["a dog"]).vectors, before
+    )
+
+
+def test_a_file_cut_while_in_use_is_told(tmp_path):
+    mini = load_bundle(Path(seesay.__file__).parent / "weights" / "seesay-mini")
+    save_bundle(tmp_path / "m", mini, torch.int8)
+    embedder = load_texts(str(tmp_path / "m"))
+    os.truncate(tmp_path / "m" / "model.safetensors", 100_000)
+    with pytest.raises(WeightsError, match="cut while it was in use"):
+        embedder.embed_texts(["a dog"])
+
+
 def test_one_text_in_place_of_several_is_one():
     assert load_texts("seesay-mini").embed_texts("a dog").vectors.shape == (1, 384)
     assert load_texts("seesay-mini").embed_texts([]).vectors.shape == (0, 384)

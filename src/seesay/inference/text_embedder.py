@@ -9,11 +9,15 @@ float32 to 1e-5.
 """
 
 import json
+import os
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import FileIO
 from math import prod
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +38,7 @@ from seesay.inference.embedder import (
     mean_of_windows,
     require_images,
 )
+from seesay.text import Text
 from seesay.weights.hub import Located, locate
 from seesay.weights.quantization import SCALE, dequantize
 
@@ -145,14 +150,17 @@ class TextEmbedder:
 class StoredWeights:
     """The tensors of a file in float32. Tensors stored in 8 bits are read each time they are
     needed: a large model answers a query with only one matrix in memory. The file is not
-    memory-mapped, because its pages would count as the process's memory."""
+    memory-mapped, because its pages would count as the process's memory. It stays open, so that a
+    model saved anew in its place cannot mix with this one. Safe to use from several threads."""
 
     def __init__(self, file: Path) -> None:
-        with safe_open(file, framework="numpy"), file.open("rb") as stream:  # which checks it
-            size = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(size))
+        number = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, number)
+        self._stream, self._mutex = FileIO(number, closefd=False), Lock()
+        with safe_open(file, framework="numpy"):  # checks the header
+            size = int.from_bytes(self._stream.read(8), "little")
+            header = json.loads(self._stream.read(size))
         header.pop("__metadata__", None)
-        self._file = file
         self._places = {
             name: (np.dtype(_DTYPES[one["dtype"]]), one["shape"], 8 + size + one["data_offsets"][0])
             for name, one in header.items()
@@ -186,8 +194,21 @@ class StoredWeights:
         if row is not None:
             start += row * prod(shape[1:]) * dtype.itemsize
             shape = [1, *shape[1:]]
-        values = np.fromfile(self._file, dtype, prod(shape), offset=start)
-        return values.reshape(shape)
+        values = np.empty(shape, dtype)
+        rest = values.reshape(-1).view(np.uint8).data
+        with self._mutex:
+            self._stream.seek(start)
+            while count := len(rest) and self._stream.readinto(rest):
+                rest = rest[count:]
+        if len(rest):
+            raise WeightsError(
+                Text(
+                    f"{name} ends before its {len(values)} rows, expected the whole tensor: the "
+                    "file was cut while it was in use. Get the model again",
+                    f"{name} 不完整，应有 {len(values)} 行：文件在使用中被截断。请重新获取模型",
+                )
+            )
+        return values
 
     def beginnings(self) -> Iterator[tuple[str, tuple[int, ...], Float[np.ndarray, " some"]]]:
         """Yields the name and shape of every tensor, and its first numbers rounded to bfloat16 (to

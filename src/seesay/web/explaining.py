@@ -54,7 +54,7 @@ def _part(part: PartReport) -> Text:
     counts = "" if part.weight == 1 else f", counted {part.weight:g} times"
     weighs = "" if part.weight == 1 else f"，权重 {part.weight:g}"
     return Text(
-        f"SearchForm for: the {kind.en} {shown}{counts}.", f"要找的{kind.zh}：{shown}{weighs}。"
+        f"Searched for: the {kind.en} {shown}{counts}.", f"要找的{kind.zh}：{shown}{weighs}。"
     )
 
 

@@ -217,6 +217,8 @@ class DynamicTilesConfig:
 
     tile: int = 448
     """Side of a tile in pixels: the input of the image tower."""
+    patch: int = 14
+    """Side of a patch in pixels."""
     least: int = 1
     """Fewest tiles of a grid."""
     most: int = 12

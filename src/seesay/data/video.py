@@ -107,10 +107,7 @@ INTERNVL_SAMPLING = FrameSampling(fps=None, count=8, multiple=1, spacing="middle
 def sample_frames(times: Sequence[float], sampling: FrameSampling) -> list[int]:
     """Numbers of the frames to take, ascending, from the times of all frames in seconds."""
     total = len(times)
-    count = min(_count(times, sampling), total)
-    if total > sampling.multiple:
-        count -= count % sampling.multiple
-    count = max(count, 1)
+    count = sample_count(total, duration(times), sampling)
     if sampling.spacing == "middles":
         part = (total - 1) / count
         return [int(part / 2 + round(part * number)) for number in range(count)]
@@ -118,13 +115,17 @@ def sample_frames(times: Sequence[float], sampling: FrameSampling) -> list[int]:
     return [int(n) for n in (even.round() if sampling.spacing == "ends" else even)]
 
 
-def _count(times: Sequence[float], sampling: FrameSampling) -> int:
-    if sampling.count is not None:
-        return sampling.count
-    assert sampling.fps is not None  # one of the two is given
-    length = duration(times)
-    wanted = round(length * sampling.fps, 6)  # 300 frames at 10 fps last 29.999999999999996 s
-    return int(min(max(wanted, sampling.least), sampling.most))
+def sample_count(total: int, seconds: float, sampling: FrameSampling) -> int:
+    """How many frames are taken of a video of `total` frames."""
+    if sampling.fps is None:
+        count = sampling.count or 1
+    else:
+        wanted = round(seconds * sampling.fps, 6)  # 300 frames at 10 fps last 29.999999999999996 s
+        count = int(min(max(wanted, sampling.least), sampling.most))
+    count = min(count, total)
+    if total > sampling.multiple:
+        count -= count % sampling.multiple
+    return max(count, 1)
 
 
 def duration(times: Sequence[float]) -> float:
@@ -318,11 +319,12 @@ class Video:
         try:
             yield
         except (self._av.FFmpegError, OSError, ValueError, RuntimeError, IndexError) as error:
+            reason = getattr(error, "strerror", None) or error  # without the path
             raise DataError(
                 Text(
-                    f"{self.label} cannot be read as a video ({error}); expected a whole file such "
-                    "as MP4, MOV, MKV, WebM or AVI. Copy it again, or convert it.",
-                    f"{self.label} 无法作为视频读取（{error}）；应为完整的 MP4、MOV、MKV、WebM 或 "
+                    f"{self.label} cannot be read as a video ({reason}); expected a whole file "
+                    "such as MP4, MOV, MKV, WebM or AVI. Copy it again, or convert it.",
+                    f"{self.label} 无法作为视频读取（{reason}）；应为完整的 MP4、MOV、MKV、WebM 或 "
                     "AVI 等文件；请重新复制，或先转换格式",
                 )
             ) from error

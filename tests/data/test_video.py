@@ -73,8 +73,8 @@ def seen(image: Image.Image) -> int:
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "avi", "mov"])
 def test_sampled_frames_are_the_right_ones_and_know_their_times(tmp_path, ending):
     file = write_video(tmp_path / f"a.{ending}")
-    frames = read_frames(file, FrameSampling(fps=2))
-    numbers = sample_frames([n / FPS for n in range(30)], FrameSampling(fps=2))
+    frames = read_frames(file, FrameSampling(fps=2.0))
+    numbers = sample_frames([n / FPS for n in range(30)], FrameSampling(fps=2.0))
     assert numbers == [0, 6, 12, 17, 23, 29]
     assert [frame.number for frame in frames] == numbers
     assert [seen(frame.image) for frame in frames] == numbers
@@ -270,9 +270,9 @@ def test_frames_that_do_not_exist_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: FrameSampling(fps=2, count=8), "fps=2 and count=8"),
+        (lambda: FrameSampling(fps=2.0, count=8), r"fps=2\.0 and count=8"),
         (lambda: FrameSampling(fps=None), "fps=None and count=None"),
-        (lambda: FrameSampling(fps=-1), "fps=-1"),
+        (lambda: FrameSampling(fps=-1.0), r"fps=-1\.0"),
         (lambda: FrameSampling(least=9, most=8), "least=9"),
         (lambda: VideoLimits(max_pixels=0), "max_pixels=0"),
     ],

@@ -49,7 +49,7 @@ class NativeResolutionConfig:
     """Fewest tokens' worth of pixels in a frame of a video."""
     frame_most_tokens: int = 768
     """Most tokens' worth of pixels in a frame of a video."""
-    clip_tokens: float = _CLIP_TOKENS
+    clip_tokens: int = _CLIP_TOKENS
     """Most tokens of a video. A long one has smaller frames, down to 1.05 of the least."""
     longest: float = 200.0
     """Long side over short side, beyond which a picture is refused."""
@@ -137,7 +137,7 @@ def smart_resize_video(size: Size, frames: int, config: NativeResolutionConfig) 
     return _resized(size, config, least, most)
 
 
-def _resized(size: Size, config: NativeResolutionConfig, least: float, most: float) -> Size:
+def _resized(size: Size, config: NativeResolutionConfig, least: int, most: int | float) -> Size:
     width, height = size
     _check_shape(size, config)
     f = config.factor

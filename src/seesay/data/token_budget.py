@@ -232,7 +232,7 @@ def longest_video(
     number of frames, or makes them smaller, may have room for any length."""
 
     def fits(seconds: int) -> bool:
-        return video_cost(size, seconds, name, sampling).fits(context, text=text)
+        return video_cost(size, float(seconds), name, sampling).fits(context, text=text)
 
     return _largest(fits, 24 * 3600)
 
@@ -266,7 +266,7 @@ def _times(cost: TokenCost, count: int) -> TokenCost:
     )
 
 
-def _check_positive(value: float, en: str, zh: str) -> None:
+def _check_positive(value: int | float, en: str, zh: str) -> None:
     if value <= 0 or not math.isfinite(value):
         raise ConfigError(
             Text(

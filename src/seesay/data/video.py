@@ -330,7 +330,7 @@ class Video:
             ) from error
 
 
-def too_large(label: str, value: str, limit: str, most: float) -> DataError:
+def too_large(label: str, value: str, limit: str, most: int | float) -> DataError:
     """The error about a video that passes one of `VideoLimits`."""
     return DataError(
         Text(

@@ -94,7 +94,7 @@ def test_a_video_has_the_size_of_the_reference(config):
     f = config.factor
     draw = random.Random(5)
     for size in sizes(MANY, 1):
-        frames = round(2 ** draw.uniform(0, 9.6))
+        frames = round(2 ** draw.uniform(0, 12))
         least, total = 128 * f * f, 128000 * f * f * 0.9
         most = max(min(768 * f * f, total / frames * 2), int(least * 1.05))
         expected = reference_size(size, f, least, most)

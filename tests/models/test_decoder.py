@@ -57,7 +57,11 @@ def test_positions_in_time_row_and_column_are_those_of_qwen(interleaved):
 
 def decoder(**settings: object) -> Decoder:
     torch.manual_seed(0)
-    return randomise(Decoder(DecoderConfig(**SIZES | settings)), norms=1.0)
+    model = randomise(Decoder(DecoderConfig(**SIZES | settings)), norms=1.0)
+    with torch.no_grad():  # so that attention tells tokens apart
+        for block in model.blocks:
+            block.attention.query.weight.mul_(3)
+    return model
 
 
 @torch.no_grad()

@@ -147,12 +147,10 @@ class PackedVit(nn.Module):
         x = self.patch_embed(patches)
         if self.positions is not None:
             x = x + learned(self.positions, places)
-        layout = layout_of(places, c.window)
-        rope = _angles(places, c)
+        layout = layout_of(places, c.window).to(x.device)
+        rope = _angles(places, c, x.device)
         if layout.order is not None:
-            order = layout.order.to(x.device)
-            x, rope = x[order], Angles(rope.cos[layout.order], rope.sin[layout.order])
-        rope = Angles(rope.cos.to(x.device), rope.sin.to(x.device))
+            x, rope = x[layout.order], Angles(rope.cos[layout.order], rope.sin[layout.order])
         kept = []
         for number, block in enumerate(self.blocks):
             x = block(x, rope, layout.frames if number in c.full_layers else layout.windows)
@@ -218,13 +216,13 @@ class Angles(NamedTuple):
     sin: Float[Tensor, "patches 1 half"]
 
 
-def _angles(places: Places, c: PackedVitConfig) -> Angles:
+def _angles(places: Places, c: PackedVitConfig, device: torch.device) -> Angles:
     """A quarter of each head turns with the row, a quarter with the column, each together with the
     number half a head further on."""
     quarter = c.dim // c.heads // 4
-    steps = torch.arange(quarter, dtype=torch.float32, device=places.row.device) / quarter
+    steps = torch.arange(quarter, dtype=torch.float32, device=device) / quarter
     frequency = 1.0 / (c.rope_base**steps)
-    angles = [where[:, None] * frequency for where in (places.row, places.column)]
+    angles = [at.to(device)[:, None] * frequency for at in (places.row, places.column)]
     angle = torch.cat(angles, dim=-1)[:, None]
     return Angles(angle.cos(), angle.sin())
 
@@ -259,6 +257,11 @@ class Segments(NamedTuple):
     order: Int[Tensor, "patches"] | None
     back: Int[Tensor, "patches"] | None
 
+    def to(self, device: torch.device) -> "Segments":
+        if self.order is None or self.back is None:
+            return self
+        return Segments(self.groups, self.order.to(device), self.back.to(device))
+
 
 def segments_of(labels: Int[Tensor, "patches"]) -> Segments:
     """Patches of one label are a segment. Segments of one length come together, so that attention
@@ -273,22 +276,26 @@ def segments_of(labels: Int[Tensor, "patches"]) -> Segments:
 
 
 class Layout(NamedTuple):
-    """The order in which the layers keep the patches, that of the windows, and what is a segment
-    in it: a window, or a whole frame."""
+    """The order in which the layers keep the patches, and what is a segment in it: a window, or a
+    whole frame."""
 
     order: Int[Tensor, "patches"] | None
     back: Int[Tensor, "patches"] | None
     windows: Segments
     frames: Segments
 
+    def to(self, device: torch.device) -> "Layout":
+        own = Segments((), self.order, self.back).to(device)
+        return Layout(own.order, own.back, self.windows.to(device), self.frames.to(device))
+
     def restored(self, x: Float[Tensor, "patches dim"]) -> Float[Tensor, "patches dim"]:
         """The patches in the order in which they were given."""
-        return x if self.back is None else x[self.back.to(x.device)]
+        return x if self.back is None else x[self.back]
 
 
 def layout_of(places: Places, window: int | None) -> Layout:
     """The windows of a frame begin at its first patch; those at its end may be smaller. Without
-    `window`, a whole frame is one."""
+    `window`, a whole frame is one. The patches are kept in the order of the windows."""
     labels = places.frame
     if window is not None:
         high, wide = (-(-int(size.max()) // window) for size in (places.rows, places.columns))
@@ -325,7 +332,7 @@ class PackedAttention(nn.Module):
         )
         q, k = _rotated(q, rope), _rotated(k, rope)
         if segments.order is not None:
-            q, k, v = (part[segments.order.to(x.device)] for part in (q, k, v))
+            q, k, v = (part[segments.order] for part in (q, k, v))
         start, results = 0, []
         for count, length in segments.groups:
             q_, k_, v_ = (
@@ -336,7 +343,7 @@ class PackedAttention(nn.Module):
             results.append(y.transpose(1, 2).flatten(0, 1))
             start += count * length
         y = torch.cat(results).flatten(1)
-        return self.out(y if segments.back is None else y[segments.back.to(x.device)])
+        return self.out(y if segments.back is None else y[segments.back])
 
 
 def _rotated(

@@ -2,9 +2,9 @@
 
 A rule table is a plain dict. The key is the published name with `{}` for layer numbers; the value
 is our name, a tuple of our names (the tensor is cut into that many equal parts, as for fused
-query/key/value), `Grouped` if they are fused head by head, `Transposed` or `Patches` for a matrix
-published in another form, or None (known and not wanted). Reading takes no more memory than the
-size of the files.
+query/key/value), `Grouped` if they are fused head by head, `Transposed`, `Patches` or `Flattened`
+for a matrix published in another form, or None (known and not wanted). Reading takes no more memory
+than the size of the files.
 """
 
 import os
@@ -84,7 +84,14 @@ class Grouped:
     shares: tuple[int, ...]
 
 
-Rule = str | tuple[str, ...] | Transposed | Patches | Grouped | None
+@dataclass(frozen=True)
+class Flattened:
+    """A matrix, published as the kernel of a convolution that covers whole patches."""
+
+    name: str
+
+
+Rule = str | tuple[str, ...] | Transposed | Patches | Flattened | Grouped | None
 Rules = Mapping[str, Rule]
 
 NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
@@ -124,7 +131,7 @@ def _prefixed(rule: Rule, prefix: str) -> Rule:
             return tuple(prefix + name for name in names)
         case Grouped(names):
             return replace(rule, names=tuple(prefix + name for name in names))
-        case Transposed(name) | Patches(name):
+        case Transposed(name) | Patches(name) | Flattened(name):
             return replace(rule, name=prefix + name)
 
 
@@ -165,6 +172,8 @@ def _parts(tensor: Tensor, rule: Rule) -> list[tuple[str, Tensor]]:
             return [(ours, tensor.T if tensor.ndim == 2 else tensor)]
         case Patches(ours):
             return [(ours, _as_patches(tensor))]
+        case Flattened(ours):
+            return [(ours, tensor.flatten(1) if tensor.ndim > 2 else tensor)]
         case Grouped(names, groups, shares):
             return _split(tensor, names, groups, shares)
         case tuple(names):

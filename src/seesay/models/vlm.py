@@ -9,7 +9,7 @@ The prompt holds a placeholder for each row of a picture. Pictures that are cut 
 together again by `Tiling`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, sqrt
 from typing import NamedTuple
 
@@ -20,9 +20,15 @@ from torch import Tensor, nn
 
 from seesay.errors import ConfigError
 from seesay.models.cache import KeyValueCache
-from seesay.models.connectors import CONNECTORS, ConnectorConfig
+from seesay.models.connectors import (
+    CONNECTORS,
+    ConnectorConfig,
+    PatchMerger,
+    PatchMergerConfig,
+)
 from seesay.models.decoder import Decoder, DecoderConfig
 from seesay.models.layers import conflict, require_range
+from seesay.models.packed_vit import PackedVit, PackedVitConfig
 from seesay.models.vit import Vit, VitConfig
 from seesay.text import Text
 
@@ -130,10 +136,7 @@ class Vlm(nn.Module):
     ) -> Float[Tensor, "batch tokens dim"]:
         """Returns the vectors of a prompt, with the rows of its pictures in the places kept for
         them, in order. Raises ConfigError if there are more places than rows, or fewer."""
-        marks = torch.tensor(self.config.image_ids, device=ids.device)
-        places = torch.isin(ids, marks)
-        # A placeholder may have no vector of its own.
-        return fill_places(self.decoder.embed(ids.masked_fill(places, 0)), places, rows)
+        return embed_with_rows(self.decoder, ids, self.config.image_ids, rows)
 
     def forward(
         self,
@@ -152,6 +155,107 @@ class Vlm(nn.Module):
     ) -> Float[Tensor, "batch tokens vocab"]:
         """Returns the logits of the token after each place."""
         return self.decoder.logits(hidden)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedVlmConfig:
+    """A vision-language model for pictures and videos of any size (Qwen2-VL, 2.5-VL and 3-VL)."""
+
+    tower: PackedVitConfig
+    """The image tower."""
+    connector: PatchMergerConfig
+    """What makes one row of each square of patches."""
+    decoder: DecoderConfig
+    """The language model, with positions in time, row and column."""
+    image_ids: tuple[int, ...] = (151655, 151656)
+    """Tokens that keep places for the rows of pictures and videos."""
+
+    def __post_init__(self) -> None:
+        if len(self.tower.deepstack) > self.decoder.depth:
+            raise conflict(
+                f"deepstack={self.tower.deepstack} and depth={self.decoder.depth}",
+                "at most as many layers of the tower as the decoder has: drop some",
+                "塔的层数不多于解码器的层数：请去掉一些",
+            )
+
+
+class Seen(NamedTuple):
+    """What the decoder gets of pictures and videos: one row for each of their places."""
+
+    rows: Float[Tensor, "rows dim"]
+    deepstack: tuple[Float[Tensor, "rows dim"], ...] = ()
+    """What is added in the same places after the first layers, one after another (Qwen3-VL)."""
+
+
+class PackedVlm(nn.Module):
+    """Pictures and videos of any size, and text -> what the language model holds at each place."""
+
+    def __init__(self, config: PackedVlmConfig) -> None:
+        super().__init__()
+        c = config
+        self.config = c
+        self.tower = PackedVit(c.tower)
+        self.connector = PatchMerger(c.connector)
+        deep = replace(c.connector, norm_merged=True)
+        self.deep_connectors = nn.ModuleList(PatchMerger(deep) for _ in c.tower.deepstack)
+        self.decoder = Decoder(c.decoder)
+
+    def see(
+        self, patches: Float[Tensor, "patches patch_dim"], grids: Int[Tensor, "images 3"]
+    ) -> Seen:
+        """Returns the rows of all pictures behind one another; see PackedVit.features."""
+        features = self.tower.features(patches, grids)
+        deep = zip(self.deep_connectors, features.deepstack, strict=True)
+        return Seen(self.connector(features.patches), tuple(merge(x) for merge, x in deep))
+
+    def forward(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        seen: Seen | None = None,
+        positions: Int[Tensor, "*axes batch tokens"] | None = None,
+        cache: KeyValueCache | None = None,
+        mask: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Returns what stands at each place, as Decoder.forward does. Raises ConfigError if the
+        prompt keeps more or fewer places than the pictures have rows."""
+        rows = None if seen is None else seen.rows
+        embeds = embed_with_rows(self.decoder, ids, self.config.image_ids, rows)
+        if seen is None or not seen.deepstack:
+            return self.decoder(embeds, positions, cache, mask)
+        places = _places(ids, self.config.image_ids)
+        x, step = self.decoder.begin(embeds, positions, cache, mask, None)
+        for index, deep in enumerate(seen.deepstack):
+            x = self.decoder.run(x, step, cache, range(index, index + 1))
+            x = x + fill_places(torch.zeros_like(x), places, deep)
+        rest = range(len(seen.deepstack), self.config.decoder.depth)
+        return self.decoder.norm_out(self.decoder.run(x, step, cache, rest))
+
+    def logits(
+        self, hidden: Float[Tensor, "batch tokens dim"]
+    ) -> Float[Tensor, "batch tokens vocab"]:
+        """Returns the logits of the token after each place."""
+        return self.decoder.logits(hidden)
+
+
+# Rows in their places
+
+
+def embed_with_rows(
+    decoder: Decoder,
+    ids: Int[Tensor, "batch tokens"],
+    image_ids: tuple[int, ...],
+    rows: Float[Tensor, "rows dim"] | None,
+) -> Float[Tensor, "batch tokens dim"]:
+    """Returns the vectors of a prompt with the rows of its pictures in the places kept for them."""
+    places = _places(ids, image_ids)
+    # A placeholder may have no vector of its own.
+    return fill_places(decoder.embed(ids.masked_fill(places, 0)), places, rows)
+
+
+def _places(
+    ids: Int[Tensor, "batch tokens"], image_ids: tuple[int, ...]
+) -> Bool[Tensor, "batch tokens"]:
+    return torch.isin(ids, torch.tensor(image_ids, device=ids.device))
 
 
 def fill_places(

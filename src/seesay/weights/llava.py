@@ -6,8 +6,8 @@
 The authors' files of LLaVA 1 and 1.5 are without the image tower, which is the untouched CLIP.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,15 +15,14 @@ from seesay.data.model_files import read_json
 from seesay.models.connectors import LinearConnectorConfig, MlpConnectorConfig
 from seesay.models.vit import VitConfig
 from seesay.models.vlm import Vlm, VlmConfig
-from seesay.weights import clip, decoders, siglip
+from seesay.weights import clip, decoders
 from seesay.weights.bundle import checked
-from seesay.weights.clip import block_rules
 from seesay.weights.connectors import mlp_rules, numbered_mlp_rules
 from seesay.weights.decoders import read_decoder
+from seesay.weights.image_towers import TOWERS
 from seesay.weights.settings import Known, Settings, every_setting
 from seesay.weights.tensors import (
     MOST_PARTS,
-    Rule,
     Rules,
     blank_model,
     both,
@@ -48,11 +47,7 @@ KNOWN: Known = {
     "mm_resampler_type": (None,),
 }
 
-# What transformers fills in where a vision_config leaves it out (LlavaConfig and the like).
-TOWERS: dict[str, dict[str, Any]] = {
-    "clip_vision_model": clip.VISION_DEFAULTS,
-    "siglip_vision_model": siglip.VISION_DEFAULTS,
-}
+# What transformers fills in without a vision_config (LlavaConfig and the like).
 CLIP_L_336: dict[str, Any] = {
     "model_type": "clip_vision_model",
     "hidden_size": 1024,
@@ -179,11 +174,12 @@ def read_llava(c: Settings, names: Collection[str]) -> VlmBlueprint:
     variant = VARIANTS[c.require("model_type", "", tuple(VARIANTS))]
     inside = any(name.startswith(f"{IN_MEMORY.body}.") for name in names)
     places = IN_MEMORY if inside else HUGGING_FACE
-    text, vision = c.section("text_config"), c.section("vision_config")
+    text = c.section("text_config")
     family = text.get("model_type", variant.text)
     decoder = read_decoder(text, names, family, places.body, places.head)
     patches = c.require("vision_feature_select_strategy", variant.strategy, ("default", "full"))
-    tower = vit(vision, variant.tower, c.get("vision_feature_layer", variant.layer))
+    vision = c.section("vision_config") or Settings("config.json", "", variant.tower)
+    tower, rules = vit(vision, c.get("vision_feature_layer", variant.layer), places.tower)
     connector = MlpConnectorConfig(
         image_dim=tower.dim,
         text_dim=decoder.model.dim,
@@ -206,7 +202,7 @@ def read_llava(c: Settings, names: Collection[str]) -> VlmBlueprint:
         model=model,
         rules={
             **with_prefix(decoder.rules, "", "decoder."),
-            **tower_rules(places.tower),
+            **rules,
             **mlp_rules(places.connector, "connector"),
             places.newline: "newline",
         },
@@ -225,9 +221,10 @@ def read_original(c: Settings, names: Collection[str]) -> VlmBlueprint:
     # Of SigLIP's 27 layers the authors drop one, and then read the last.
     siglip_tower = tower_config["model_type"] == "siglip_vision_model"
     layer = c.get("mm_vision_select_layer", -2)
-    tower = vit(Settings("config.json", "", {}), tower_config, -1 if siglip_tower else layer)
+    vision = Settings("config.json", "", tower_config)
+    tower, rules = vit(vision, -1 if siglip_tower else layer, ORIGINAL.tower)
     patches = c.require("mm_vision_select_feature", "patch", ("patch", "cls_patch"))
-    connector, rules = _original_connector(c, tower.dim, decoder.model.dim)
+    connector, connector_rules = _original_connector(c, tower.dim, decoder.model.dim)
     newline = c.require("mm_patch_merge_type", "flat", ("flat", "spatial_unpad")) != "flat"
     aspect = c.get("image_aspect_ratio") or ""
     return VlmBlueprint(
@@ -242,8 +239,8 @@ def read_original(c: Settings, names: Collection[str]) -> VlmBlueprint:
         ),
         rules={
             **with_prefix(decoder.rules, "", "decoder."),
-            **tower_rules(ORIGINAL.tower),
             **rules,
+            **connector_rules,
             ORIGINAL.newline: "newline" if newline else None,
         },
     )
@@ -266,43 +263,10 @@ def _most_tiles(aspect: str | None) -> int | None:
     return int(most) if most.isdecimal() else None
 
 
-def vit(v: Settings, defaults: Mapping[str, Any], layer: int) -> VitConfig:
-    """The image tower; `defaults` are those of its checkpoint."""
-    kind = v.get("model_type", defaults["model_type"])
-    if kind not in TOWERS:
-        raise v.refusal("model_type", kind, *TOWERS)
-    given = defaults if kind == defaults["model_type"] else {}
-    v.complete({**TOWERS[kind], **given})
-    v.require("vision_use_head", False, (False,))
-    clip_tower = kind == "clip_vision_model"
-    return VitConfig(
-        image_size=v["image_size"],
-        patch_size=v["patch_size"],
-        dim=v["hidden_size"],
-        depth=v["num_hidden_layers"],
-        heads=v["num_attention_heads"],
-        hidden=v["intermediate_size"],
-        activation=clip.activation(v["hidden_act"]),
-        norm_eps=v["layer_norm_eps"],
-        pool="none",
-        class_token=clip_tower,
-        patch_bias=not clip_tower,
-        pre_norm=clip_tower,
-        layer=layer,
-    )
-
-
-def tower_rules(theirs: str) -> dict[str, Rule]:
-    """A CLIP or SigLIP tower as a part of a model; transformers 5 drops a part of its names."""
-    table: dict[str, Rule] = {}
-    for place in (theirs, f"{theirs}.vision_model"):
-        table |= {
-            f"{place}.embeddings.class_embedding": "tower.cls_token",
-            **both(f"{place}.embeddings.patch_embedding", "tower.patch_embed"),
-            f"{place}.embeddings.position_embedding.weight": "tower.positions",
-            f"{place}.embeddings.position_ids": None,
-            **both(f"{place}.pre_layrnorm", "tower.norm_in"),  # the typo is theirs
-            **both(f"{place}.post_layernorm", "tower.norm_out"),
-            **block_rules(place, "tower"),
-        }
-    return table
+def vit(v: Settings, layer: int, theirs: str) -> tuple[VitConfig, Rules]:
+    """The image tower, of which the model reads this layer, and its rules."""
+    read, rules = TOWERS[v.require("model_type", "", ("clip_vision_model", "siglip_vision_model"))]
+    tower = read(v)
+    assert isinstance(tower, VitConfig)
+    table = {**rules(theirs, "tower"), **rules(f"{theirs}.vision_model", "tower")}
+    return replace(tower, layer=layer), table

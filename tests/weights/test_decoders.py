@@ -245,8 +245,11 @@ def test_defaults_are_those_of_transformers(name):
         pytest.skip("transformers has no InternLM2")
     published, defaults = CONFIG_MAPPING[name](), DECODERS[name].defaults
     # These have no settings for their biases, and derive the width of a head.
-    known = {key for key in defaults if hasattr(published, key)} - {"head_dim"}
-    assert defaults.keys() - known <= {"head_dim", "attention_bias", "mlp_bias"}
+    known = {key for key in defaults if hasattr(published, key)} - {"head_dim", "rope_theta"}
+    unknown = {"head_dim", "rope_theta", "attention_bias", "mlp_bias"}
+    assert defaults.keys() - known <= unknown
+    if "rope_theta" in defaults:
+        assert published.rope_parameters["rope_theta"] == defaults["rope_theta"]
     filled = defaults | {"num_key_value_heads": _key_heads(defaults)}
     assert {key: getattr(published, key) for key in known} == {key: filled[key] for key in known}
 

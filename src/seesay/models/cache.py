@@ -62,14 +62,13 @@ class LayerCache:
             values[:, :, :used] = self._buffers[1][:, :, :used]
         self._buffers = keys, values
 
-    def append_media(self, new: KeysValues | None, images: int) -> KeysValues | None:
-        """Adds the keys and values of further pictures. Returns those of all."""
+    def append_media(self, new: KeysValues | None, images: int) -> None:
+        """Adds the keys and values of further pictures to `media`."""
         self.images += images
         if new is not None and self.media is not None:
             keys, values = self.media
             new = torch.cat([keys, new[0]], dim=2), torch.cat([values, new[1]], dim=2)
         self.media = self.media if new is None else new
-        return self.media
 
     def select(self, rows: Int[Tensor, " rows"]) -> "LayerCache":
         """Returns a copy for these rows; `real` is left to the caller, who knows who shares it."""

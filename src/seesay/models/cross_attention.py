@@ -153,8 +153,8 @@ class GatedCrossBlock(nn.Module):
         keys_values = self.attention.keys_values(media.features)
         images = 0 if media.features is None else media.features.shape[1]
         if cache is not None:
-            keys_values = cache.append_media(keys_values, images)
-            images = cache.images
+            cache.append_media(keys_values, images)
+            keys_values, images = cache.media, cache.images
         if keys_values is not None and images:
             y = self.attention(self.norm1(x), media.latest, keys_values, images)
             x = x + self.gate1.tanh() * y

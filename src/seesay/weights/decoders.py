@@ -59,6 +59,24 @@ QWEN2_DEFAULTS: dict[str, Any] = {
     "max_position_embeddings": 32768,
 }
 QWEN3_DEFAULTS: dict[str, Any] = {**QWEN2_DEFAULTS, "head_dim": 128}
+# The language models in Qwen2-VL and 2.5-VL, and in Qwen3-VL.
+QWEN2_VL_DEFAULTS: dict[str, Any] = {
+    **LLAMA_DEFAULTS,
+    "vocab_size": 152064,
+    "hidden_size": 8192,
+    "intermediate_size": 29568,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 1e6,
+}
+QWEN3_VL_DEFAULTS: dict[str, Any] = {
+    **QWEN3_DEFAULTS,
+    "max_position_embeddings": 128000,
+    "rope_theta": 5e5,
+}
 INTERNLM2_DEFAULTS: dict[str, Any] = {**LLAMA_DEFAULTS, "vocab_size": 103168, "bias": True}
 OPT_DEFAULTS: dict[str, Any] = {
     "vocab_size": 50272,
@@ -146,6 +164,12 @@ def qwen2(c: Settings) -> DecoderConfig:
 def qwen3(c: Settings) -> DecoderConfig:
     _without_windows(c)
     return replace(llama(c), query_key_norm=True)
+
+
+def qwen3_vl(c: Settings) -> DecoderConfig:
+    """Qwen3 whose positions in time, row and column take turns; not every file says so."""
+    model = qwen3(c)
+    return replace(model, rope=replace(model.rope, interleaved=True))
 
 
 def _without_windows(c: Settings) -> None:
@@ -250,7 +274,11 @@ def gpt_neox(c: Settings) -> DecoderConfig:
         input_bias=c["attention_bias"],
         output_bias=c["attention_bias"],
         mlp_bias=True,
-        rope=rope(c, theta=c.get("rotary_emb_base", 10_000), fraction=c.get("rotary_pct", 0.25)),
+        rope=rope(
+            c,
+            theta=float(c.get("rotary_emb_base", 10_000)),
+            fraction=float(c.get("rotary_pct", 0.25)),
+        ),
         parallel=c["use_parallel_residual"],
     )
 
@@ -258,7 +286,7 @@ def gpt_neox(c: Settings) -> DecoderConfig:
 def rope(c: Settings, theta: float = 10_000.0, fraction: float = 1.0) -> RopeConfig:
     """Rotary positions from "rope_parameters" (transformers 5) or "rope_theta" and "rope_scaling"
     (before)."""
-    theta = c.get("rope_theta", theta)
+    theta = float(c.get("rope_theta", theta))
     old, new = c.get("rope_scaling"), c.get("rope_parameters")
     p: Settings = new or old or Settings("config.json", "", {})
     sections = p.get("mrope_section")
@@ -437,6 +465,11 @@ DECODERS: dict[str, DecoderFamily] = {
     "mistral": DecoderFamily(mistral, llama_rules, MISTRAL_DEFAULTS),
     "qwen2": DecoderFamily(qwen2, llama_rules, QWEN2_DEFAULTS),
     "qwen3": DecoderFamily(qwen3, llama_rules, QWEN3_DEFAULTS),
+    "qwen2_vl_text": DecoderFamily(qwen2, llama_rules, QWEN2_VL_DEFAULTS),
+    "qwen2_5_vl_text": DecoderFamily(qwen2, llama_rules, QWEN2_VL_DEFAULTS),
+    "qwen3_vl_text": DecoderFamily(
+        qwen3_vl, llama_rules, QWEN3_VL_DEFAULTS, body="model.language_model"
+    ),
     "internlm2": DecoderFamily(internlm2, internlm2_rules, INTERNLM2_DEFAULTS, head="output"),
     "opt": DecoderFamily(opt, opt_rules, OPT_DEFAULTS, body="model.decoder"),
     "mpt": DecoderFamily(mpt, mpt_rules, MPT_DEFAULTS, body="transformer"),

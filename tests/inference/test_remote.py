@@ -24,7 +24,7 @@ from chat_server import (
 )
 from seesay.data.chat import Media, Message
 from seesay.errors import ConfigError, DataError, EndpointError, ImageError, MissingExtraError
-from seesay.inference.answer import Answer, AnswerToken, conversation
+from seesay.inference.answer import Answer, AnswerToken
 from seesay.inference.remote import RemoteAssistant, RemoteConfig, data_url
 
 KEY = "sk-secret-123"
@@ -522,29 +522,6 @@ def test_an_impossible_setting_is_refused_with_its_value(setting):
 
 
 PLACE = Media("image", (1,))
-NO_QUESTIONS = {
-    "a number": (PICTURE, 7, "question is a int"),
-    "bytes": (PICTURE, b"What?", "question is a bytes"),
-    "a list of texts": (PICTURE, ["What?"], "question is a list of str"),
-}
-
-
-@pytest.mark.parametrize("case", NO_QUESTIONS.values(), ids=NO_QUESTIONS)
-def test_a_question_of_another_type_is_refused(case):
-    images, question, message = case
-    with pytest.raises(DataError, match=message) as caught:
-        conversation(images, question)
-    assert "问题的类型是" in caught.value.text.zh
-
-
-@pytest.mark.parametrize(
-    "images", [7, [PICTURE, 7], [None]], ids=["a number", "among others", "None"]
-)
-def test_what_is_no_picture_is_refused(images):
-    with pytest.raises(ImageError):
-        conversation(images, "What?")
-
-
 BAD_QUESTIONS = {
     "no picture": ([], "What?", DataError, "no picture was given"),
     "too many": ([PICTURE] * 3, "What?", DataError, "3 pictures .* at most 2"),
@@ -585,14 +562,6 @@ def test_an_impossible_answer_is_refused(options):
         pytest.raises(ConfigError, match="allow no answer"),
     ):
         assistant.ask(PICTURE, "What?", **options)
-
-
-def test_a_folder_stands_for_its_pictures(tmp_path):
-    for name in "ab":
-        PICTURE.save(tmp_path / f"{name}.png")
-    pictures, (message,) = conversation(tmp_path, "What?")
-    assert pictures == [tmp_path / "a.png", tmp_path / "b.png"]
-    assert message.parts == (PLACE, PLACE, "What?")
 
 
 def test_a_missing_package_names_its_extra(monkeypatch):

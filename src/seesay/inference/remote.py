@@ -324,8 +324,8 @@ def _client(config: RemoteConfig, key: str) -> Any:
 
 
 def _headers(key: str) -> dict[str, Any]:
-    """Headers of each request. The package would also send, to any address, what OPENAI_ORG_ID,
-    OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS say."""
+    """Headers of each request. The package would also send, to any address, what OPENAI_ORG_ID and
+    OPENAI_PROJECT_ID say; other headers that OPENAI_CUSTOM_HEADERS names are sent."""
     from openai import Omit
 
     return {

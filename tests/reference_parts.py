@@ -52,7 +52,7 @@ def layers(ours: str, theirs: str, count: int = TINY["num_hidden_layers"]) -> di
 
 def randomise(model: nn.Module, norms: float = 0.0) -> nn.Module:
     """Random values everywhere, of a size that keeps the signal alive through every layer. `norms`
-    is added to the weights of LayerNorms: what attends to the result of attention needs it, or sees
+    is added to the weights of the norms: what attends to the result of attention needs it, or sees
     the same everywhere."""
     with torch.no_grad():
         for parameter in model.parameters():
@@ -61,8 +61,8 @@ def randomise(model: nn.Module, norms: float = 0.0) -> nn.Module:
                 spread = (2 / parameter[0].numel()) ** 0.5
             parameter.copy_(spread * torch.randn_like(parameter))
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
-                module.weight.add_(norms if isinstance(module, nn.LayerNorm) else 1.0)
+            if isinstance(module, nn.BatchNorm2d | nn.LayerNorm | nn.RMSNorm):
+                module.weight.add_(1.0 if isinstance(module, nn.BatchNorm2d) else norms)
         for name, buffer in model.named_buffers():
             if name.endswith("running_mean"):
                 buffer.copy_(0.1 * torch.randn_like(buffer))

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from seesay.data.sources import read_classes
@@ -29,6 +30,9 @@ from seesay.weights.saving import save_bundle
 SIZE = 224  # pixels; the classifier was trained at 260, and is a third slower there
 SCALE = 20.0
 LEAST = 0.1  # of the mean variance, is added to all: directions without any are not blown up
+TEMPERATURE = 2.0
+"""Divides the classifier's logits: a picture of what it does not know lies among several names."""
+ANCHORS = 3.0  # objective.predictions.anchors of the recipe
 BATCH = 100
 
 
@@ -47,7 +51,8 @@ def joined(classifier: ImageClassifier, texts: Bundle[DualEncoder]) -> DualEncod
     assert isinstance(model.image, MobileNet)
     trained = classifier.model
     weights = trained.tower.state_dict()
-    weights |= {f"classifier.{name}": v for name, v in trained.classifier.state_dict().items()}
+    for name, tensor in trained.classifier.state_dict().items():
+        weights[f"classifier.{name}"] = tensor / TEMPERATURE
     model.image.load_state_dict(weights)
     model.text.load_state_dict(text.text.state_dict())
     return model
@@ -62,6 +67,7 @@ def set_maps(model: DualEncoder, names: list[Tensor]) -> None:
     model.text_proj.weight.copy_(whiten)
     model.text_proj.bias.copy_(-whiten @ both.mean(0))
     places = torch.stack([model.project_texts(vectors) for vectors in names]).mean(0)
+    places = ANCHORS * F.normalize(places, dim=1)
     model.image_proj.weight.zero_()
     model.image_proj.weight[:, EFFICIENTNET_LITE2.dim :] = places.T
     model.image_proj.bias.zero_()

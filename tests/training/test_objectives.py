@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,12 +9,21 @@ import torch.nn.functional as F
 from seesay.data.batches import Batch, SourceBatch
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoder
-from seesay.objectives.contrastive import LOSSES, Contrastive, ContrastiveConfig
+from seesay.objectives.contrastive import (
+    LOSSES,
+    Contrastive,
+    ContrastiveConfig,
+    Translation,
+    TranslationConfig,
+    softmax_loss,
+)
 from seesay.objectives.objective import TrainedModel, View
 from seesay.objectives.positives import ids_of_batch
-from seesay.training.build import make_model, make_objectives
+from seesay.training.build import make_model, make_objectives, make_trained
+from seesay.training.distillation import Anchors
+from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
-from seesay.training.recipe import read_recipe
+from seesay.training.recipe import HardwareConfig, read_recipe
 from seesay.weights.dual_encoder_step import Towers
 from seesay.weights.mobilenet import ImageClassifier
 from tiny_runs import write_run
@@ -65,6 +75,26 @@ def test_languages_apart_is_the_mean_of_each_alone(loss):
     torch.testing.assert_close(both.loss(embeds, batch_of(), scale, bias), expected)
     together = Contrastive(ContrastiveConfig(source="a", loss=loss, languages="together"))
     assert not torch.allclose(together.loss(embeds, batch_of(), scale, bias), expected)
+
+
+def test_translations_pull_the_two_languages_of_an_image_together():
+    torch.manual_seed(0)
+    texts, scale = F.normalize(torch.randn(8, 6), dim=1), torch.tensor(2.0)
+    objective = Translation(TranslationConfig(source="a"))
+    batch = batch_of()
+    assert list(objective.inputs(batch)) == [View("texts", "a")]
+    loss = objective.loss({View("texts", "a"): texts}, batch, scale, None)
+    torch.testing.assert_close(loss, softmax_loss(texts[0::2], texts[1::2], scale))
+    batch.sources["a"].groups[:2] = 0  # what is true of one image is true of the other
+    alike = objective.loss({View("texts", "a"): texts}, batch, scale, None)
+    assert not torch.allclose(loss, alike)
+
+
+def test_translations_need_two_languages():
+    texts = torch.eye(4)
+    objective = Translation(TranslationConfig(source="a"))
+    with pytest.raises(ConfigError, match=r"data\.a has texts in one language, expected two"):
+        objective.loss({View("texts", "a"): texts}, batch_of(languages=("en",)), texts[0, 0], None)
 
 
 @pytest.fixture
@@ -178,6 +208,32 @@ def test_a_frozen_text_tower_computes_each_text_once(tmp_path):
     assert all(p.grad is None for p in model.text.parameters())
 
 
+def test_texts_of_all_lengths_keep_their_order(made):
+    model = made.model.double().eval()
+    texts = [" ".join(["red", "blue", "green"] * (i % 4 + 1)) for i in range(150)]
+    ids = torch.from_numpy(made.tokenizer.encode(texts).ids)
+    (found,) = Towers(made)({View("texts", "squares"): ids})
+    torch.testing.assert_close(found, model.embed_texts(ids))
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_a_frozen_image_tower_computes_each_image_once_if_asked_to(made, reuse):
+    made.model.image.requires_grad_(False)
+    seen = []
+    made.model.image.blocks[0].register_forward_hook(
+        lambda _, given, __: seen.append(len(given[0]))
+    )
+    trained, _ = make_trained(made, HardwareConfig(reuse=reuse), Processes(0, 1, CPU))
+    images = torch.randint(0, 255, (3, 16, 16, 3), dtype=torch.uint8)
+    view = View("images", "squares")
+    (first,) = trained({view: images})
+    (second,) = trained({view: images[[2, 0]]})
+    assert seen == ([3] if reuse else [3, 2])
+    torch.testing.assert_close(second, first[[2, 0]])
+    second.sum().backward()
+    assert any(p.grad is not None for p in made.model.image_proj.parameters())
+
+
 # Predictions
 
 
@@ -279,13 +335,41 @@ def test_the_weights_of_a_class_are_named_as_a_photograph_of_it_would_be(predict
     torch.testing.assert_close(both - photographs, 0.5 * by_hand)
 
 
-def test_prototypes_need_a_tower_that_knows_the_classes(tmp_path):
+def test_the_place_of_a_class_follows_its_names(predictions):
+    objective, _ = predictions
+    model = torch.nn.Module()
+    model.image_proj = torch.nn.Linear(3 + 4, 8)
+    model.config = SimpleNamespace(image=SimpleNamespace(dim=3))
+    objective._anchors = Anchors(model, 2.5)
+    weight = model.image_proj.weight
+    before, batch = weight.detach().clone(), batch_of(name="squares", step=4)
+    names = F.normalize(torch.randn(6, 8), dim=1)
+    outputs = {
+        **objective.inputs(batch),
+        View("images", "squares"): F.normalize(torch.randn(4, 8), dim=1),
+        View("texts", "objective names"): names,
+    }
+    objective.loss(outputs, batch, torch.tensor(1.5), None)
+    torch.testing.assert_close(weight.detach(), before)  # no gradient of this step sees a change
+    objective.inputs(batch)
+    chosen = objective._choose(objective._judge(batch.sources["squares"].images)[0], 4)
+    expected = before.clone()
+    expected[:, [3 + number for number in chosen]] = (
+        2.5 * F.normalize(names[:3] + names[3:], dim=1).T
+    )
+    torch.testing.assert_close(weight.detach(), expected)
+    model.image_proj(torch.randn(2, 7)).sum().backward()
+    assert (weight.grad[:, :3] != 0).all() and (weight.grad[:, 3:] == 0).all()
+
+
+@pytest.mark.parametrize("setting", ["prototypes", "anchors"])
+def test_classes_need_a_tower_that_knows_them(tmp_path, setting):
     settings = (
         "objective.names.kind=predictions",
         "objective.names.source=squares",
         "objective.names.classifier=x.safetensors",
         "objective.names.classes=classes.json",
-        "objective.names.prototypes=1",
+        f"objective.names.{setting}=1",
     )
     with pytest.raises(ConfigError, match=r"knows the classes, expected .*classes above 0"):
         read_recipe(write_run(tmp_path), settings)

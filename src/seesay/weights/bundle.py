@@ -57,6 +57,7 @@ NUMBERS: dict[Any, Callable[[Any], bool]] = {
 }
 
 Model = TypeVar("Model", bound=nn.Module)
+Described = TypeVar("Described")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,18 +224,24 @@ def _family(name: str) -> Family[Any]:
 def described(read: Callable[[], Blueprint], folder: Path, config: type[Any]) -> Blueprint:
     """Calls `read()` and checks its result; `config` is the class of the model's config. Raises
     WeightsError for files with missing or wrong values."""
+    hints = {
+        "model": config,
+        "transform": ImageTransformConfig,
+        "tokenizer": TokenizerConfig,
+        "generation": GenerationConfig | None,
+    }
+    return checked(read, folder, hints)
+
+
+def checked(read: Callable[[], Described], folder: Path, hints: Mapping[str, Any]) -> Described:
+    """Calls `read()` and checks that these fields of its result have these types and sizes that a
+    model can have. Raises WeightsError for files with missing or wrong values."""
     try:
-        blueprint = read()
-        kinds: dict[str, Any] = {
-            "model": config,
-            "transform": ImageTransformConfig,
-            "tokenizer": TokenizerConfig,
-            "generation": GenerationConfig | None,
-        }
+        described = read()
         wrong = [
             Text.of(one)
-            for name, kind in kinds.items()
-            for one in _wrong(getattr(blueprint, name), kind, name)
+            for name, hint in hints.items()
+            for one in _wrong(getattr(described, name), hint, name)
         ]
     except ConfigError as error:
         wrong = [error.text]
@@ -242,7 +249,7 @@ def described(read: Callable[[], Blueprint], folder: Path, config: type[Any]) ->
         wrong = [Text.of(repr(error)[:200])]
     if wrong:
         raise undescribed(folder, wrong)
-    return blueprint
+    return described
 
 
 def undescribed(folder: Path, wrong: Iterable[Text]) -> WeightsError:

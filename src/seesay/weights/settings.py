@@ -66,6 +66,10 @@ class Settings(Mapping[str, Any]):
         self._sections[name] = self._part(name, {**halves[0], **halves[1]}, defaults)
         return self._sections[name]
 
+    def complete(self, defaults: Mapping[str, Any]) -> None:
+        """Fill in what the file leaves out, once it has said of which family it is."""
+        self._values = {**defaults, **self._published}
+
     def one_of(self, name: str, default: Any, *others: Any) -> Any:
         """Checks a setting for which seesay supports only the default and these values."""
         return self.require(name, default, (default, *others))

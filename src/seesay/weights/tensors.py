@@ -2,14 +2,15 @@
 
 A rule table is a plain dict. The key is the published name with `{}` for layer numbers; the value
 is our name, a tuple of our names (the tensor is cut into that many equal parts, as for fused
-query/key/value), `Transposed` or `Patches` for a matrix published in another form, or None (known
-and not wanted). Reading takes no more memory than the size of the files.
+query/key/value), `Grouped` if they are fused head by head, `Transposed`, `Patches` or `Flattened`
+for a matrix published in another form, or None (known and not wanted). Reading takes no more memory
+than the size of the files.
 """
 
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -73,7 +74,24 @@ class Transposed:
     name: str
 
 
-Rule = str | tuple[str, ...] | Transposed | Patches | None
+@dataclass(frozen=True)
+class Grouped:
+    """Projections fused head by head: `groups` times, `shares[i]` heads of the i-th of them stand
+    side by side."""
+
+    names: tuple[str, ...]
+    groups: int
+    shares: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Flattened:
+    """A matrix, published as the kernel of a convolution that covers whole patches."""
+
+    name: str
+
+
+Rule = str | tuple[str, ...] | Transposed | Patches | Flattened | Grouped | None
 Rules = Mapping[str, Rule]
 
 NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
@@ -98,13 +116,32 @@ def fused(theirs: str, ours: str, parts: tuple[str, ...], joint: str = ".") -> d
     }
 
 
+def with_prefix(rules: Rules, theirs: str, ours: str) -> dict[str, Rule]:
+    """The rules of a model that is a part of another, in its files and in our model."""
+    return {theirs + name: _prefixed(rule, ours) for name, rule in rules.items()}
+
+
+def _prefixed(rule: Rule, prefix: str) -> Rule:
+    match rule:
+        case None:
+            return None
+        case str(name):
+            return prefix + name
+        case tuple(names):
+            return tuple(prefix + name for name in names)
+        case Grouped(names):
+            return replace(rule, names=tuple(prefix + name for name in names))
+        case Transposed(name) | Patches(name) | Flattened(name):
+            return replace(rule, name=prefix + name)
+
+
 def rename(published: Mapping[str, Tensor], rules: Rules) -> tuple[Tensors, dict[str, list[str]]]:
     """Returns views of the published tensors under our names, and the problems with the rules."""
     renamed: Tensors = {}
     unknown: list[str] = []
     twice: list[str] = []
     for name, tensor in published.items():
-        template, numbers = NUMBER.sub("{}", name), NUMBER.findall(name)
+        template, numbers = key_of(name, rules), NUMBER.findall(name)
         if template not in rules:
             unknown.append(name)
             continue
@@ -114,6 +151,13 @@ def rename(published: Mapping[str, Tensor], rules: Rules) -> tuple[Tensors, dict
                 twice.append(f"{name} as {place}")
             renamed[place] = part
     return renamed, {"not in the rule table": unknown, "for a place that is taken": twice}
+
+
+def key_of(name: str, rules: Rules) -> str:
+    """Returns the key of a tensor's rule: with `{}` for its numbers, or for the first alone if the
+    others tell apart what a layer consists of (T5)."""
+    first = NUMBER.sub("{}", name, count=1)
+    return first if first in rules else NUMBER.sub("{}", name)
 
 
 def _parts(tensor: Tensor, rule: Rule) -> list[tuple[str, Tensor]]:
@@ -127,14 +171,29 @@ def _parts(tensor: Tensor, rule: Rule) -> list[tuple[str, Tensor]]:
         case Transposed(ours):
             return [(ours, tensor.T if tensor.ndim == 2 else tensor)]
         case Patches(ours):
-            side = isqrt(tensor.shape[1] // 3) if tensor.ndim == 2 else 0
-            if not side or tensor.shape[1] != 3 * side * side:
-                return [(ours, tensor)]
-            return [(ours, tensor.unflatten(1, (side, side, 3)).permute(0, 3, 1, 2))]
+            return [(ours, _as_patches(tensor))]
+        case Flattened(ours):
+            return [(ours, tensor.flatten(1) if tensor.ndim > 2 else tensor)]
+        case Grouped(names, groups, shares):
+            return _split(tensor, names, groups, shares)
         case tuple(names):
-            if not tensor.ndim or tensor.shape[0] % len(names):
-                return [(name, tensor) for name in names]
-            return list(zip(names, tensor.chunk(len(names)), strict=True))
+            return _split(tensor, names, 1, (1,) * len(names))
+
+
+def _as_patches(tensor: Tensor) -> Tensor:
+    side = isqrt(tensor.shape[1] // 3) if tensor.ndim == 2 else 0
+    if not side or tensor.shape[1] != 3 * side * side:
+        return tensor
+    return tensor.unflatten(1, (side, side, 3)).permute(0, 3, 1, 2)
+
+
+def _split(
+    tensor: Tensor, names: tuple[str, ...], groups: int, shares: tuple[int, ...]
+) -> list[tuple[str, Tensor]]:
+    if not tensor.ndim or tensor.shape[0] % (groups * sum(shares)):
+        return [(name, tensor) for name in names]
+    parts = tensor.unflatten(0, (groups, sum(shares), -1)).split(list(shares), dim=1)
+    return [(name, part.flatten(0, 2)) for name, part in zip(names, parts, strict=True)]
 
 
 # A model and its tensors

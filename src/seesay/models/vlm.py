@@ -1,0 +1,308 @@
+"""Vision-language models: tower -> connector -> rows among the token vectors of a decoder.
+
+    seen = model.see(pixels)                              # once for each picture
+    hidden = model(ids, seen, cache=cache, mask=mask)     # the prompt
+    hidden = model(next_ids, cache=cache)                 # each further token
+    logits = model.logits(hidden[:, -1:])
+
+The prompt holds a placeholder for each row of a picture. Pictures that are cut into tiles are put
+together again by `Tiling`.
+"""
+
+from dataclasses import dataclass, replace
+from math import ceil, sqrt
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seesay.errors import ConfigError
+from seesay.models.cache import KeyValueCache
+from seesay.models.connectors import (
+    CONNECTORS,
+    ConnectorConfig,
+    PatchMerger,
+    PatchMergerConfig,
+)
+from seesay.models.decoder import Decoder, DecoderConfig
+from seesay.models.layers import conflict, require_range
+from seesay.models.packed_vit import PackedVit, PackedVitConfig
+from seesay.models.vit import Vit, VitConfig
+from seesay.text import Text
+
+SHRINK_FROM = 1.1
+"""A grid is made smaller if its side is that many times too long (LLaVA-NeXT, llava_arch.py,
+"anyres_max")."""
+
+
+class Tiling(NamedTuple):
+    """How a picture was cut: into a grid of tiles, after one tile that shows it as a whole."""
+
+    rows: int
+    columns: int
+    """Both 0 if there is only the tile that shows the whole."""
+    height: int
+    width: int
+    """Of the original picture, whose shape says which rows or columns of patches are padding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlmConfig:
+    """A vision-language model whose pictures are squares of one size."""
+
+    tower: VitConfig
+    """The image tower; its `layer` gives the features."""
+    connector: ConnectorConfig
+    """What makes rows of the decoder's width of them."""
+    decoder: DecoderConfig
+    """The language model."""
+    image_ids: tuple[int, ...]
+    """Tokens that keep places for the rows of pictures and videos."""
+    class_token: bool = False
+    """Whether the connector gets the class token's features too."""
+    newline: bool = False
+    """Whether a learned row stands behind each line of a picture made of tiles (LLaVA-NeXT)."""
+    most_tiles: int | None = None
+    """Tiles to whose size larger grids are shrunk (LLaVA-OneVision)."""
+
+    def __post_init__(self) -> None:
+        if not self.image_ids:
+            raise conflict("image_ids=() and a tower", "at least one token", "至少一个词元")
+        if self.most_tiles is not None:
+            require_range(1, most_tiles=self.most_tiles)
+        if self.class_token and not self.tower.has_class_token:
+            raise conflict(
+                "class_token=True and a tower without one",
+                "class_token=False: leave it out",
+                "class_token=False：请不写",
+            )
+
+
+class Vlm(nn.Module):
+    """Pictures and text -> what the language model holds at each place."""
+
+    def __init__(self, config: VlmConfig) -> None:
+        super().__init__()
+        c = config
+        self.config = c
+        self.tower = Vit(c.tower)
+        self.connector: nn.Module = CONNECTORS[type(c.connector)](c.connector)
+        self.decoder = Decoder(c.decoder)
+        self.newline = nn.Parameter(torch.zeros(c.decoder.dim)) if c.newline else None
+
+    def see(
+        self, pixels: Float[Tensor, "images 3 height width"]
+    ) -> Float[Tensor, "images rows dim"]:
+        """Returns the rows of pictures, or of tiles."""
+        x = self.tower.features(pixels)
+        if self.config.tower.has_class_token and not self.config.class_token:
+            x = x[:, 1:]
+        return self.connector(x)
+
+    def join_tiles(
+        self, tiles: Float[Tensor, "tiles patches dim"], tiling: Tiling
+    ) -> Float[Tensor, "rows dim"]:
+        """Returns the rows of one picture from those of its tiles: the tile of the whole, then the
+        grid line by line, without padding."""
+        whole, grid = tiles[0], tiles[1:]
+        if not len(grid):
+            return whole if self.newline is None else torch.cat([whole, self.newline[None]])
+        side = self.config.tower.grid
+        lines = grid.unflatten(1, (side, side)).unflatten(0, (tiling.rows, tiling.columns))
+        square = lines.transpose(1, 2).flatten(2, 3).flatten(0, 1)  # rows, columns, dim
+        square = _without_padding(square, tiling.height, tiling.width)
+        if self.config.most_tiles is not None:
+            square = _shrunk(square, side, self.config.most_tiles)
+        if self.newline is not None:
+            newlines = self.newline.expand(len(square), 1, -1)
+            square = torch.cat([square, newlines], dim=1)
+        return torch.cat([whole, square.flatten(0, 1)])
+
+    def join_frames(self, frames: Float[Tensor, "frames patches dim"]) -> Float[Tensor, "rows dim"]:
+        """Returns the rows of a video from those of its frames, each at half the resolution, with
+        one newline behind all (LLaVA-OneVision)."""
+        side = self.config.tower.grid
+        square = frames.unflatten(1, (side, side)).permute(0, 3, 1, 2)
+        small = F.interpolate(square, size=(ceil(side / 2),) * 2, mode="bilinear")
+        rows = small.permute(0, 2, 3, 1).flatten(0, 2)
+        return rows if self.newline is None else torch.cat([rows, self.newline[None]])
+
+    def embed(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        rows: Float[Tensor, "rows dim"] | None = None,
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Returns the vectors of a prompt, with the rows of its pictures in the places kept for
+        them, in order. Raises ConfigError if there are more places than rows, or fewer."""
+        return embed_with_rows(self.decoder, ids, self.config.image_ids, rows)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        rows: Float[Tensor, "rows dim"] | None = None,
+        positions: Int[Tensor, "*axes batch tokens"] | None = None,
+        cache: KeyValueCache | None = None,
+        mask: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Returns what stands at each place; `rows` are those of all pictures behind one another,
+        and the rest is as in Decoder.forward."""
+        return self.decoder(self.embed(ids, rows), positions, cache, mask)
+
+    def logits(
+        self, hidden: Float[Tensor, "batch tokens dim"]
+    ) -> Float[Tensor, "batch tokens vocab"]:
+        """Returns the logits of the token after each place."""
+        return self.decoder.logits(hidden)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedVlmConfig:
+    """A vision-language model for pictures and videos of any size (Qwen2-VL, 2.5-VL and 3-VL)."""
+
+    tower: PackedVitConfig
+    """The image tower."""
+    connector: PatchMergerConfig
+    """What makes one row of each square of patches."""
+    decoder: DecoderConfig
+    """The language model, with positions in time, row and column."""
+    image_ids: tuple[int, ...] = (151655, 151656)
+    """Tokens that keep places for the rows of pictures and videos."""
+
+    def __post_init__(self) -> None:
+        if len(self.tower.deepstack) > self.decoder.depth:
+            raise conflict(
+                f"deepstack={self.tower.deepstack} and depth={self.decoder.depth}",
+                "at most as many layers of the tower as the decoder has: drop some",
+                "塔的层数不多于解码器的层数：请去掉一些",
+            )
+
+
+class Seen(NamedTuple):
+    """What the decoder gets of pictures and videos: one row for each of their places."""
+
+    rows: Float[Tensor, "rows dim"]
+    deepstack: tuple[Float[Tensor, "rows dim"], ...] = ()
+    """What is added in the same places after the first layers, one after another (Qwen3-VL)."""
+
+
+class PackedVlm(nn.Module):
+    """Pictures and videos of any size, and text -> what the language model holds at each place."""
+
+    def __init__(self, config: PackedVlmConfig) -> None:
+        super().__init__()
+        c = config
+        self.config = c
+        self.tower = PackedVit(c.tower)
+        self.connector = PatchMerger(c.connector)
+        deep = replace(c.connector, norm_merged=True)
+        self.deep_connectors = nn.ModuleList(PatchMerger(deep) for _ in c.tower.deepstack)
+        self.decoder = Decoder(c.decoder)
+
+    def see(
+        self, patches: Float[Tensor, "patches patch_dim"], grids: Int[Tensor, "images 3"]
+    ) -> Seen:
+        """Returns the rows of all pictures behind one another; see PackedVit.features."""
+        features = self.tower.features(patches, grids)
+        deep = zip(self.deep_connectors, features.deepstack, strict=True)
+        return Seen(self.connector(features.patches), tuple(merge(x) for merge, x in deep))
+
+    def forward(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        seen: Seen | None = None,
+        positions: Int[Tensor, "*axes batch tokens"] | None = None,
+        cache: KeyValueCache | None = None,
+        mask: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Returns what stands at each place, as Decoder.forward does. Raises ConfigError if the
+        prompt keeps more or fewer places than the pictures have rows."""
+        rows = None if seen is None else seen.rows
+        embeds = embed_with_rows(self.decoder, ids, self.config.image_ids, rows)
+        if seen is None or not seen.deepstack:
+            return self.decoder(embeds, positions, cache, mask)
+        places = _places(ids, self.config.image_ids)
+        x, step = self.decoder.begin(embeds, positions, cache, mask, None)
+        for index, deep in enumerate(seen.deepstack):
+            x = self.decoder.run(x, step, cache, range(index, index + 1))
+            x = x + fill_places(torch.zeros_like(x), places, deep)
+        rest = range(len(seen.deepstack), self.config.decoder.depth)
+        return self.decoder.norm_out(self.decoder.run(x, step, cache, rest))
+
+    def logits(
+        self, hidden: Float[Tensor, "batch tokens dim"]
+    ) -> Float[Tensor, "batch tokens vocab"]:
+        """Returns the logits of the token after each place."""
+        return self.decoder.logits(hidden)
+
+
+# Rows in their places
+
+
+def embed_with_rows(
+    decoder: Decoder,
+    ids: Int[Tensor, "batch tokens"],
+    image_ids: tuple[int, ...],
+    rows: Float[Tensor, "rows dim"] | None,
+) -> Float[Tensor, "batch tokens dim"]:
+    """Returns the vectors of a prompt with the rows of its pictures in the places kept for them."""
+    places = _places(ids, image_ids)
+    # A placeholder may have no vector of its own.
+    return fill_places(decoder.embed(ids.masked_fill(places, 0)), places, rows)
+
+
+def _places(
+    ids: Int[Tensor, "batch tokens"], image_ids: tuple[int, ...]
+) -> Bool[Tensor, "batch tokens"]:
+    return torch.isin(ids, torch.tensor(image_ids, device=ids.device))
+
+
+def fill_places(
+    embeds: Float[Tensor, "batch tokens dim"],
+    places: Bool[Tensor, "batch tokens"],
+    rows: Float[Tensor, "rows dim"] | None,
+) -> Float[Tensor, "batch tokens dim"]:
+    """Returns the vectors with these rows at these places. Raises ConfigError if their numbers
+    differ."""
+    kept, given = int(places.sum()), 0 if rows is None else len(rows)
+    if kept != given:
+        raise ConfigError(
+            Text(
+                f"the prompt keeps {kept} places for pictures, and the pictures have {given} rows; "
+                "expected as many of one as of the other. Give each picture its placeholders, as "
+                "many as it has rows",
+                f"提示里为图片留了 {kept} 个位置，图片却有 {given} 行；两者应相等。"
+                "请为每张图片放入占位词元，个数与它的行数相同",
+            )
+        )
+    if rows is None:
+        return embeds
+    return embeds.masked_scatter(places[..., None], rows.to(embeds.dtype))
+
+
+def _without_padding(
+    square: Float[Tensor, "rows columns dim"], height: int, width: int
+) -> Float[Tensor, "kept_rows kept_columns dim"]:
+    """Returns the part of a grid that a picture of this shape fills; it was scaled to fit and
+    centred (LLaVA, mm_utils.py, unpad_image)."""
+    rows, columns = square.shape[:2]
+    if width / height > columns / rows:
+        margin = (rows - int(round(height * (columns / width), 7))) // 2
+        return square[margin : rows - margin]
+    margin = (columns - int(round(width * (rows / height), 7))) // 2
+    return square[:, margin : columns - margin]
+
+
+def _shrunk(
+    square: Float[Tensor, "rows columns dim"], side: int, tiles: int
+) -> Float[Tensor, "kept_rows kept_columns dim"]:
+    """Returns the grid, scaled to the size of so many tiles if it is clearly larger."""
+    rows, columns = square.shape[:2]
+    times = sqrt(rows * columns / (tiles * side**2))
+    if times <= SHRINK_FROM:
+        return square
+    size = (int(rows // times), int(columns // times))
+    return F.interpolate(square.permute(2, 0, 1)[None], size=size, mode="bilinear")[0].permute(
+        1, 2, 0
+    )

@@ -1,0 +1,184 @@
+"""Language models in GGUF files, the format of llama.cpp and Ollama: Llama, Vicuna and Mistral,
+Qwen2 and 2.5, Qwen3, and InternLM2.
+
+    decoder = load_gguf(Path("qwen2.5-0.5b-instruct-q8_0.gguf"))
+
+Whatever types the `gguf` package knows are read (Q4_0 to Q8_0, the K-quants, F16, BF16, F32) and
+become float32.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seesay.data.model_files import plain_size
+from seesay.errors import MissingExtraError, WeightsError
+from seesay.models.decoder import Decoder, DecoderConfig
+from seesay.models.rope import RopeConfig
+from seesay.text import Text
+from seesay.weights.bundle import checked
+from seesay.weights.decoders import DecoderBlueprint
+from seesay.weights.tensors import (
+    MOST_PARTS,
+    Rule,
+    Rules,
+    Tensors,
+    blank_model,
+    both,
+    load_weights,
+)
+
+# The value of "general.architecture" -> whether the rows of queries and keys are reordered, for
+# rotations that pair neighbours (llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute)
+ARCHITECTURES = {"llama": True, "internlm2": True, "qwen2": False, "qwen3": False}
+MODULES = {
+    "attn_norm": "norm1",
+    "ffn_norm": "norm2",
+    "attn_q": "attention.query",
+    "attn_k": "attention.key",
+    "attn_v": "attention.value",
+    "attn_output": "attention.out",
+    "attn_q_norm": "attention.query_norm",
+    "attn_k_norm": "attention.key_norm",
+    "ffn_gate": "mlp.gate",
+    "ffn_up": "mlp.up",
+    "ffn_down": "mlp.down",
+}
+
+
+def _rules() -> Rules:
+    table: dict[str, Rule] = {
+        "token_embd.weight": "token_embed.weight",
+        "output.weight": "head.weight",
+        **both("output_norm", "norm_out"),
+    }
+    for theirs, ours in MODULES.items():
+        table |= both(f"blk.{{}}.{theirs}", f"blocks.{{}}.{ours}")
+    return table
+
+
+RULES = _rules()
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """The settings of a file."""
+
+    path: Path
+    values: Mapping[str, Any]
+    """A name -> gguf's ReaderField, which is read when it is asked for."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A setting of the architecture, or its default."""
+        return self.any(f"{self.architecture}.{name}", default)
+
+    def any(self, name: str, default: Any = None) -> Any:
+        return self.values[name].contents() if name in self.values else default
+
+    @property
+    def architecture(self) -> str:
+        return str(self.any("general.architecture", ""))
+
+    def refusal(self, name: str, value: object, *expected: str) -> WeightsError:
+        return WeightsError(
+            Text(
+                f"{self.path} sets {name} to {value!r:.60}; expected {' or '.join(expected)}, as "
+                "any other may change every number. Choose another file",
+                f"{self.path} 把 {name} 设为 {value!r:.60}；应为 {' 或 '.join(expected)}，"
+                "其他值可能改变每一个数。请换一个文件",
+            )
+        )
+
+
+def load_gguf(path: Path) -> Decoder:
+    """Load a language model from a GGUF file, in float32 and in evaluation mode.
+
+    Raises WeightsError, with the reason, unless every tensor has its place, and MissingExtraError
+    without the package `gguf`.
+    """
+    fields, tensors = _read(path)
+    if fields.architecture not in ARCHITECTURES:
+        raise fields.refusal("general.architecture", fields.architecture, *ARCHITECTURES)
+    blueprint = checked(lambda: _blueprint(fields, tensors), path, {"model": DecoderConfig})
+    if ARCHITECTURES[fields.architecture]:
+        tensors = _with_halves(tensors, blueprint.model)
+    model = blank_model(Decoder, blueprint.model, MOST_PARTS * len(tensors))
+    load_weights(model, tensors, blueprint.rules)
+    return model.eval()
+
+
+def _read(path: Path) -> tuple[_Fields, Tensors]:
+    try:
+        from gguf import GGUFReader
+        from gguf.quants import dequantize
+    except ImportError:
+        raise MissingExtraError("gguf", "gguf") from None
+    plain_size(path)
+    try:
+        reader = GGUFReader(path)
+        # Copied where nothing is converted, since the file is mapped read-only.
+        tensors = {
+            str(one.name): torch.from_numpy(np.array(dequantize(one.data, one.tensor_type)))
+            for one in reader.tensors
+        }
+    except Exception as error:  # of the package, of numpy for a short file, of the disk
+        raise WeightsError(
+            Text(
+                f"{path} is not a whole GGUF file ({error!r:.100}); it was cut short, renamed from "
+                "another format, or has numbers of an unknown type: delete it and download it "
+                "again",
+                f"{path} 不是完整的 GGUF 文件（{error!r:.100}）；文件被截断、由别的格式改名而来，"
+                "或含有未知类型的数：请删除后重新下载",
+            )
+        ) from None
+    return _Fields(path, reader.fields), tensors
+
+
+def _blueprint(f: _Fields, tensors: Tensors) -> DecoderBlueprint:
+    heads, dim = f.get("attention.head_count"), f.get("embedding_length")
+    head_dim = f.get("attention.key_length", dim // heads)
+    scaling = f.get("rope.scaling.type", "none")
+    if scaling not in ("none", "linear"):
+        raise f.refusal(f"{f.architecture}.rope.scaling.type", scaling, "none", "linear")
+    factor = float(f.get("rope.scaling.factor", 1.0)) if scaling == "linear" else 1.0
+    model = DecoderConfig(
+        vocab_size=len(tensors["token_embd.weight"]),
+        context=f.get("context_length"),
+        dim=dim,
+        depth=f.get("block_count"),
+        heads=heads,
+        key_heads=f.get("attention.head_count_kv", heads),
+        head_dim=head_dim,
+        hidden=f.get("feed_forward_length"),
+        # Files keep float32: 1e-6 comes back as 9.99999997e-07.
+        norm_eps=float(f"{f.get('attention.layer_norm_rms_epsilon'):.6g}"),
+        input_bias="blk.0.attn_q.bias" in tensors,
+        output_bias="blk.0.attn_output.bias" in tensors,
+        query_key_norm="blk.0.attn_q_norm.weight" in tensors,
+        rope=RopeConfig(
+            theta=float(f.get("rope.freq_base", 10_000.0)),
+            fraction=f.get("rope.dimension_count", head_dim) / head_dim,
+            scaling="none" if factor == 1.0 else "linear",
+            factor=factor,
+        ),
+        tied="output.weight" not in tensors,
+    )
+    return DecoderBlueprint(model=model, rules=RULES)
+
+
+def _with_halves(tensors: Tensors, config: DecoderConfig) -> Tensors:
+    """The same with the rows of queries and keys in the order in which they are published
+    elsewhere: what is rotated together lies half a head apart."""
+    heads = {"attn_q": config.heads, "attn_k": config.key_heads}
+    ordered: dict[str, Tensor] = dict(tensors)
+    for name, tensor in tensors.items():
+        module = name.split(".")[-2] if "." in name else ""
+        if module in heads and not len(tensor) % (2 * heads[module]):
+            pairs = tensor.unflatten(0, (heads[module], -1, 2))
+            ordered[name] = pairs.transpose(1, 2).flatten(0, 2)
+    return ordered

@@ -1,7 +1,7 @@
 """How long the command line takes to answer before it does any work, and to answer a first search.
 
     python benchmarks/start.py
-    python benchmarks/start.py --folder ~/Pictures
+    python benchmarks/start.py --folder ~/Pictures --model seesay-base
 
 Wall and processor time and peak memory of `seesay --help`, of a cold `seesay search`, and of
 `seesay mcp` until it answers `initialize`, each in a process of its own, beside a bare Python, one
@@ -81,11 +81,14 @@ def commands(folder: Path) -> dict[str, list[str]]:
     return known
 
 
-def main(folder: Path, home: Path) -> None:
+def main(folder: Path, home: Path, model: str | None) -> None:
     # Byte code is kept, as it is for anybody who starts a program twice.
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment = {**kept, "SEESAY_HOME": str(home)}
-    index = subprocess.run([sys.executable, "-c", CLI, "index", str(folder)], env=environment)
+    chosen = ["--model", model] if model else []
+    index = subprocess.run(
+        [sys.executable, "-c", CLI, "index", str(folder), *chosen], env=environment
+    )
     if index.returncode > 1:  # 1: a file could not be read
         raise SystemExit("indexing failed")
     all_commands = commands(folder)
@@ -127,6 +130,9 @@ def photographs() -> Path:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--folder", type=Path)
+    parser.add_argument(
+        "--model", help="that the collection is indexed with; else the built-in one"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        main(given.folder or photographs(), Path(place))
+        main(given.folder or photographs(), Path(place), given.model)

@@ -146,16 +146,16 @@ class Tokenizer:
         not fit is divided at word boundaries into windows of about equal length; their contents
         joined are exactly the tokens of the whole text.
         """
-        contents: list[Sequence[int]] = []
-        owners: list[int] = []
-        for owner, rows in enumerate(self._contents(texts)):
-            contents += rows
-            owners += [owner] * len(rows)
-        ids = np.full((len(contents), self.config.context), self.config.pad_id, dtype=np.int64)
-        for row, content in zip(ids, contents, strict=True):
-            whole = [*self._before[role], *content, *self.suffix]
-            row[: len(whole)] = whole
-        return Tokens(ids, np.array(owners, dtype=np.int64))
+        return framed(self._contents(texts), self._before[role], self.suffix, self.config)
+
+    def words(self, text: str) -> list[str]:
+        """Returns the words of a text, cleaned, as the vocabulary divides each by itself."""
+        text, splitter = self._text(text), self._backend.pre_tokenizer
+        if self._backend.normalizer is not None:
+            text = self._backend.normalizer.normalize_str(text)
+        if splitter is None:
+            return [text]
+        return [word for word, _ in splitter.pre_tokenize_str(text)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of one row of ids, without special tokens and anything after its end."""
@@ -206,6 +206,22 @@ class Tokenizer:
         if clean in ("siglip", "open_clip_canonicalize"):
             text = _canonical(text)
         return text.lower() if clean == "open_clip_lower" else text
+
+
+def framed(
+    contents: Sequence[Sequence[Sequence[int]]],
+    before: Sequence[int],
+    after: Sequence[int],
+    config: TokenizerConfig,
+) -> Tokens:
+    """Returns the rows of each text's windows, with what stands before and after their contents."""
+    rows = [content for windows in contents for content in windows]
+    ids = np.full((len(rows), config.context), config.pad_id, dtype=np.int64)
+    for row, content in zip(ids, rows, strict=True):
+        whole = [*before, *content, *after]
+        row[: len(whole)] = whole
+    owners = [owner for owner, windows in enumerate(contents) for _ in windows]
+    return Tokens(ids, np.array(owners, dtype=np.int64))
 
 
 def load_tokenizer(folder: Path, config: TokenizerConfig) -> Tokenizer:

@@ -29,7 +29,7 @@ MOST_GROWTH = 16
 MOST_WORD = 1000
 """Longest word, in characters, that is split into word pieces; BERT has 100."""
 # Gemma's tokenizer.json, the largest of a dual encoder, has 34 MB.
-_MOST_JSON, _MOST_LIST = 64 * MIB, 16 * MIB
+MOST_JSON, _MOST_LIST = 64 * MIB, 16 * MIB
 
 # OpenAI's list has more merges than the model has ids: 49,408 - 512 bytes - 2 special tokens.
 _CLIP_MERGES = 48_894
@@ -75,7 +75,7 @@ def special_ids(backend: Tokenizer) -> tuple[list[int], list[int]]:
 
 
 def _from_json(path: Path) -> Tokenizer:
-    text = read_text(path, _MOST_JSON)
+    text = read_text(path, MOST_JSON)
     check_description(parse_json(text, path))
     return Tokenizer.from_str(text)
 

@@ -13,19 +13,23 @@ of it raises the mean average precision of single-word searches from 0.68 to 0.7
 
 import hashlib
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from jaxtyping import Float32
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from seesay.data.files import write_whole
 from seesay.errors import DataError
 from seesay.inference.cancelling import never_cancelled
 from seesay.inference.prompts import concepts, scenes
 from seesay.text import Language
+from seesay.weights.catalog import find
 
 if TYPE_CHECKING:
     from seesay.inference.embedder import Embedder
@@ -34,8 +38,10 @@ if TYPE_CHECKING:
 _REMOVED = 0.75  # of the shared component; anything from 0.5 to 1 does about as well
 _NULL_QUANTILE = 0.15  # of the cosines with all scenes: most scenes do not show the word
 _MATCHES = 3  # scenes assumed to show a word
-_SAME = 0.9999  # cosine of equal vectors
 SMALLEST = 1e-6  # replaces a spread of 0, which an untrained model may have
+
+BUILT_IN_FILE = "background.safetensors"
+"""In the folder of a built-in model: the vectors of both languages, by key."""
 
 Vectors = Float32[np.ndarray, "texts embed"]
 
@@ -110,7 +116,7 @@ def quantile(
 
 class Backgrounds:
     """The background vocabularies of a model, embedded at first use. Thread-safe. With a `folder`,
-    the vectors are kept on disk for other processes."""
+    the vectors are kept on disk for other processes, or read from the files of a built-in model."""
 
     def __init__(self, embedder: "Embedder | TextEmbedder", folder: Path | None = None) -> None:
         self._embedder = embedder
@@ -128,22 +134,59 @@ class Backgrounds:
             return self._known[language]
 
     def _vectors(self, texts: list[str]) -> Vectors:
-        """Embeds the texts, or reads their vectors from disk. Embedding takes a large model some
-        seconds; vectors on disk are used if the first text still gets the same vector."""
+        """Embeds the texts, which takes a large model some seconds, or reads their vectors from
+        disk."""
         if self._folder is None:
-            return self._embedder.embed_texts(texts).vectors.astype(np.float32)
-        facts = [self._embedder.name, self._embedder.revision, *texts]
-        name = hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:24]
-        file = self._folder / f"{name}.npy"
+            return self._embed(texts)
+        key = key_of(self._embedder, texts)
+        if (known := _built_in(self._embedder.name, key)) is not None:
+            return known
+        file = self._folder / f"{key}.npy"
         with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
-            known: Vectors = np.load(file, allow_pickle=False)
+            known = np.load(file, allow_pickle=False)
             if known.shape == (len(texts), self._embedder.dim) and known.dtype == np.float32:
-                first = self._embedder.embed_texts(texts[:1]).vectors
-                if float((first[0] * known[0]).sum()) > _SAME:
-                    return known
-        vectors = self._embedder.embed_texts(texts).vectors.astype(np.float32)
+                return known
+        vectors = self._embed(texts)
         with suppress(OSError, DataError):  # disk full or not writable: embedded again next time
             self._folder.mkdir(parents=True, exist_ok=True)
             with write_whole(file) as unfinished, unfinished.open("wb") as stream:
                 np.save(stream, vectors)
         return vectors
+
+    def _embed(self, texts: list[str]) -> Vectors:
+        return self._embedder.embed_texts(texts).vectors.astype(np.float32)
+
+
+def key_of(embedder: "Embedder | TextEmbedder", texts: Sequence[str]) -> str:
+    """Identifies the vectors of texts: other weights or another tokenizer have another key."""
+    tokenizer = embedder.tokenizer
+    facts = [
+        embedder.name,
+        embedder.revision or embedder.fingerprint(),
+        f"{tokenizer.config} {tokenizer.vocab_size}",
+        *texts,
+    ]
+    return hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+
+
+def write_built_in(embedder: "Embedder", folder: Path) -> None:
+    """Writes BUILT_IN_FILE for a model that is to come with seesay: its first search then embeds
+    the query alone."""
+    texts = [[*concepts(language), *scenes(language)] for language in get_args(Language)]
+    vectors = {key_of(embedder, some): embedder.embed_texts(some).vectors for some in texts}
+    save_file(
+        {key: some.astype(np.float16) for key, some in vectors.items()}, folder / BUILT_IN_FILE
+    )
+
+
+def _built_in(name: str, key: str) -> Vectors | None:
+    """Returns vectors that came with a model."""
+    entry = find(name)
+    folder = None if entry is None else entry.built_in
+    if folder is None or not (folder / BUILT_IN_FILE).is_file():
+        return None
+    with safe_open(folder / BUILT_IN_FILE, framework="numpy") as file:
+        if key not in file.keys():  # noqa: SIM118 - it is no dict
+            return None
+        vectors: Vectors = file.get_tensor(key).astype(np.float32)
+    return vectors

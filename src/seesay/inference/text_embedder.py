@@ -14,6 +14,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from io import FileIO
 from math import prod
 from pathlib import Path
@@ -25,9 +26,10 @@ from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 
 from seesay.data.model_files import read_json
+from seesay.data.query_tokenizer import load_query_tokenizer
 from seesay.data.spelling import visible
 from seesay.data.squares import ImageTransformConfig
-from seesay.data.tokenizer import Role, Tokenizer, TokenizerConfig, load_tokenizer
+from seesay.data.tokenizer import Role, TokenizerConfig
 from seesay.errors import ConfigError, WeightsError
 from seesay.inference.embedder import (
     FINGERPRINTED,
@@ -100,17 +102,19 @@ class TextEmbedder:
     ) -> None:
         """`described` is the content of the folder's seesay.json."""
         self.name, self.revision = name, located.revision
-        self._whole, self._file = whole, located.folder / "model.safetensors"
+        self._whole = whole
         self.dim: int = described["model"]["embed_dim"]
         self.has_images = described["model"]["image"] is not None
         transform: dict[str, Any] = described["transform"]
         colours: dict[str, Any] = {name: tuple(transform[name]) for name in ("mean", "std")}
         self.transform_config = ImageTransformConfig(**{**transform, **colours})
-        self.tokenizer: Tokenizer = load_tokenizer(
+        self.tokenizer = load_query_tokenizer(
             located.folder, TokenizerConfig(**described["tokenizer"])
         )
         text: dict[str, Any] = described["model"]["text"]
-        self._tower = TOWERS[text["tower"]](weights=StoredWeights(self._file), config=text)
+        self._tower = TOWERS[text["tower"]](
+            weights=StoredWeights(located.folder / "model.safetensors"), config=text
+        )
 
     def __repr__(self) -> str:
         return f"TextEmbedder({self.name!r}, dim={self.dim})"
@@ -142,9 +146,13 @@ class TextEmbedder:
         require_images(self.name, self.has_images)
         return self._whole().embed_images(images)
 
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self._tower.weights.beginnings())
+
     def fingerprint(self) -> str:
         """The same as `Embedder.fingerprint`."""
-        return fingerprint(StoredWeights(self._file).beginnings())
+        return self._fingerprint
 
 
 class StoredWeights:
@@ -180,20 +188,20 @@ class StoredWeights:
     def rows(self, name: str, wanted: Int[np.ndarray, "..."]) -> Float[np.ndarray, "... dim"]:
         """Returns these rows of a table, without reading the others."""
         numbers, places = sorted(set(wanted.ravel().tolist())), wanted.ravel()
-        found = np.concatenate([self._read(name, row) for row in numbers])
+        found = np.concatenate([self._read(name, row, 1) for row in numbers])
         if name + SCALE in self:
             found = dequantize(
-                found, np.concatenate([self._read(name + SCALE, row) for row in numbers])
+                found, np.concatenate([self._read(name + SCALE, row, 1) for row in numbers])
             )
         chosen = found.astype(np.float32, copy=False)[np.searchsorted(numbers, places)]
         return chosen.reshape(*wanted.shape, *chosen.shape[1:])
 
-    def _read(self, name: str, row: int | None = None) -> np.ndarray:
-        """Reads a whole tensor, or one row of it."""
+    def _read(self, name: str, first: int = 0, count: int | None = None) -> np.ndarray:
+        """Reads a whole tensor, or `count` rows of it from row `first`."""
         dtype, shape, start = self._places[name]
-        if row is not None:
-            start += row * prod(shape[1:]) * dtype.itemsize
-            shape = [1, *shape[1:]]
+        if count is not None:
+            start += first * prod(shape[1:]) * dtype.itemsize
+            shape = [count, *shape[1:]]
         values = np.empty(shape, dtype)
         rest = values.reshape(-1).view(np.uint8).data
         with self._mutex:
@@ -217,9 +225,12 @@ class StoredWeights:
             if name.endswith(SCALE) and name.removesuffix(SCALE) in self:
                 continue
             shape = tuple(stored)
-            some = np.arange(min(FINGERPRINTED, shape[0])) if shape else None
-            values = self[name] if some is None else self.rows(name, some)
-            bits = values.ravel()[:FINGERPRINTED].view(np.uint32)
+            enough = -(-FINGERPRINTED // max(prod(shape[1:]), 1))
+            rows = min(enough, shape[0]) if shape else None
+            values = self._read(name, 0, rows)
+            if name + SCALE in self:
+                values = dequantize(values, self._read(name + SCALE, 0, rows))
+            bits = values.astype(np.float32, copy=False).ravel()[:FINGERPRINTED].view(np.uint32)
             rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
             yield name, shape, rounded.view(np.float32)
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,9 @@ LONG = (
     "test_server_crashes.py",
     "test_store_crashes.py",
 )
+
+# Most tests ask what seesay does with a model, not how much it knows: the quickest one serves.
+os.environ["SEESAY_MODEL"] = "seesay-mini"
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

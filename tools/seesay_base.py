@@ -29,6 +29,8 @@ from seesay.weights.saving import save_bundle
 SIZE = 224  # pixels; the classifier was trained at 260, and is a third slower there
 SCALE = 20.0
 LEAST = 0.1  # of the mean variance, is added to all: directions without any are not blown up
+TEMPERATURE = 2.0
+"""Divides the classifier's logits: a picture of what it does not know lies among several names."""
 BATCH = 100
 
 
@@ -47,7 +49,8 @@ def joined(classifier: ImageClassifier, texts: Bundle[DualEncoder]) -> DualEncod
     assert isinstance(model.image, MobileNet)
     trained = classifier.model
     weights = trained.tower.state_dict()
-    weights |= {f"classifier.{name}": v for name, v in trained.classifier.state_dict().items()}
+    for name, tensor in trained.classifier.state_dict().items():
+        weights[f"classifier.{name}"] = tensor / TEMPERATURE
     model.image.load_state_dict(weights)
     model.text.load_state_dict(text.text.state_dict())
     return model

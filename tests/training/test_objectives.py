@@ -8,12 +8,20 @@ import torch.nn.functional as F
 from seesay.data.batches import Batch, SourceBatch
 from seesay.errors import ConfigError
 from seesay.models.dual_encoder import DualEncoder
-from seesay.objectives.contrastive import LOSSES, Contrastive, ContrastiveConfig
+from seesay.objectives.contrastive import (
+    LOSSES,
+    Contrastive,
+    ContrastiveConfig,
+    Translation,
+    TranslationConfig,
+    softmax_loss,
+)
 from seesay.objectives.objective import TrainedModel, View
 from seesay.objectives.positives import ids_of_batch
-from seesay.training.build import make_model, make_objectives
+from seesay.training.build import make_model, make_objectives, make_trained
+from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
-from seesay.training.recipe import read_recipe
+from seesay.training.recipe import HardwareConfig, read_recipe
 from seesay.weights.dual_encoder_step import Towers
 from seesay.weights.mobilenet import ImageClassifier
 from tiny_runs import write_run
@@ -65,6 +73,26 @@ def test_languages_apart_is_the_mean_of_each_alone(loss):
     torch.testing.assert_close(both.loss(embeds, batch_of(), scale, bias), expected)
     together = Contrastive(ContrastiveConfig(source="a", loss=loss, languages="together"))
     assert not torch.allclose(together.loss(embeds, batch_of(), scale, bias), expected)
+
+
+def test_translations_pull_the_two_languages_of_an_image_together():
+    torch.manual_seed(0)
+    texts, scale = F.normalize(torch.randn(8, 6), dim=1), torch.tensor(2.0)
+    objective = Translation(TranslationConfig(source="a"))
+    batch = batch_of()
+    assert list(objective.inputs(batch)) == [View("texts", "a")]
+    loss = objective.loss({View("texts", "a"): texts}, batch, scale, None)
+    torch.testing.assert_close(loss, softmax_loss(texts[0::2], texts[1::2], scale))
+    batch.sources["a"].groups[:2] = 0  # what is true of one image is true of the other
+    alike = objective.loss({View("texts", "a"): texts}, batch, scale, None)
+    assert not torch.allclose(loss, alike)
+
+
+def test_translations_need_two_languages():
+    texts = torch.eye(4)
+    objective = Translation(TranslationConfig(source="a"))
+    with pytest.raises(ConfigError, match=r"data\.a has texts in one language, expected two"):
+        objective.loss({View("texts", "a"): texts}, batch_of(languages=("en",)), texts[0, 0], None)
 
 
 @pytest.fixture
@@ -176,6 +204,32 @@ def test_a_frozen_text_tower_computes_each_text_once(tmp_path):
     second.sum().backward()
     assert any(p.grad is not None for p in model.text_proj.parameters())
     assert all(p.grad is None for p in model.text.parameters())
+
+
+def test_texts_of_all_lengths_keep_their_order(made):
+    model = made.model.double().eval()
+    texts = [" ".join(["red", "blue", "green"] * (i % 4 + 1)) for i in range(150)]
+    ids = torch.from_numpy(made.tokenizer.encode(texts).ids)
+    (found,) = Towers(made)({View("texts", "squares"): ids})
+    torch.testing.assert_close(found, model.embed_texts(ids))
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_a_frozen_image_tower_computes_each_image_once_if_asked_to(made, reuse):
+    made.model.image.requires_grad_(False)
+    seen = []
+    made.model.image.blocks[0].register_forward_hook(
+        lambda _, given, __: seen.append(len(given[0]))
+    )
+    trained, _ = make_trained(made, HardwareConfig(reuse=reuse), Processes(0, 1, CPU))
+    images = torch.randint(0, 255, (3, 16, 16, 3), dtype=torch.uint8)
+    view = View("images", "squares")
+    (first,) = trained({view: images})
+    (second,) = trained({view: images[[2, 0]]})
+    assert seen == ([3] if reuse else [3, 2])
+    torch.testing.assert_close(second, first[[2, 0]])
+    second.sum().backward()
+    assert any(p.grad is not None for p in made.model.image_proj.parameters())
 
 
 # Predictions

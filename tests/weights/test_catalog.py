@@ -9,7 +9,14 @@ import pytest
 from generate import checkpoints_page
 from seesay.errors import ConfigError
 from seesay.weights import catalog
-from seesay.weights.catalog import find, nearest, published_models, read_catalog
+from seesay.weights.catalog import (
+    BUILT_IN,
+    default_model,
+    find,
+    nearest,
+    published_models,
+    read_catalog,
+)
 
 ENTRIES = list(published_models().values())
 FULL = {
@@ -202,3 +209,10 @@ def test_the_page_of_checkpoints_says_their_terms_in_its_own_language():
     for entry in noted:
         assert entry.licence in pages["en"] and entry.licence not in pages["zh"]
         assert entry.licence_zh in pages["zh"] and entry.licence_zh not in pages["en"]
+
+
+def test_the_default_model_can_be_named(monkeypatch):
+    monkeypatch.setenv("SEESAY_MODEL", "clip-b32")
+    assert default_model() == "clip-b32"
+    monkeypatch.setenv("SEESAY_MODEL", "")
+    assert default_model() == BUILT_IN

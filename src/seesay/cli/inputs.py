@@ -107,12 +107,12 @@ def started(
     but only for a path that is there and with a model that can be loaded."""
     from seesay.search.model import model_id
     from seesay.search.places import check_paths, is_there
-    from seesay.weights.catalog import BUILT_IN
+    from seesay.weights.catalog import default_model
 
     chosen: "str | Embedder | None" = model
     if paths and not is_there(name):
         check_paths(paths)
-        chosen = load_embedder(model_id(model or BUILT_IN), device)
+        chosen = load_embedder(model_id(model or default_model()), device)
     with opened(name, create=bool(paths), model=chosen, device=device) as collection:
         load_model(collection)
         yield collection
@@ -132,10 +132,10 @@ def load_model(collection: "Collection", *, for_words: bool = False) -> None:
 def advise_model(collection: "Collection", name: str | None) -> None:
     """Where the built-in model is used: which one would find far more, and how to get it. Said once
     of each collection."""
-    from seesay.weights.catalog import BUILT_IN
+    from seesay.weights.catalog import find
 
-    entry = better_model()
-    if entry is None or collection.model.name != BUILT_IN:
+    entry, used = better_model(), find(collection.model.name)
+    if entry is None or used is None or used.built_in is None:
         return
     settings = collection.store.settings
     if settings.get(ADVISED):
@@ -147,9 +147,10 @@ def advise_model(collection: "Collection", name: str | None) -> None:
     size = f"{entry.megabytes / 1000:.1f} GB"
     warn(
         say(
-            f"{BUILT_IN} is for trying things out; {entry.alias} ({size}) would find far more: "
+            f"{used.alias} is small and comes with seesay; {entry.alias} ({size}) would find far "
+            f"more: {command}",
+            f"{used.alias} 是随 seesay 安装的小模型；换成 {entry.alias}（{size}）能找到的多得多："
             f"{command}",
-            f"{BUILT_IN} 只供试用；换成 {entry.alias}（{size}）能找到的多得多：{command}",
         )
     )
 

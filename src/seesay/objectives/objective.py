@@ -107,6 +107,8 @@ class ObjectiveContext:
     """The model with its tokenizer and transforms, which a higher floor defines."""
     seed: int
     device: torch.device
+    reuse: bool = False
+    """Whether a teacher's results for an image are kept in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

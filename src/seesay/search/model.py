@@ -16,7 +16,7 @@ from seesay.inference.text_embedder import TextEmbedder, load_texts
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace, EmbeddingSpaceDraft, key_of
 from seesay.text import Text
-from seesay.weights.catalog import BUILT_IN, find, unknown_model
+from seesay.weights.catalog import default_model, find, unknown_model
 from seesay.weights.hub import is_repository
 
 Loader = Callable[[str], Embedder]
@@ -42,7 +42,7 @@ class CollectionModel:
         device: str | None = None,
         loader: Loader | None = None,
     ) -> None:
-        """If `given` is None, use the collection's model, or the one built into seesay. Raises
+        """If `given` is None, use the collection's model, or the default one. Raises
         CollectionError if the collection has another model."""
         self._store = store
         self._device = device
@@ -51,7 +51,7 @@ class CollectionModel:
         self._embedder = given if isinstance(given, Embedder) else None
         self._texts: TextEmbedder | None = None
         space = store.spaces.active()
-        self.name = space.model if space else BUILT_IN
+        self.name = space.model if space else default_model()
         if given is not None:
             self.name = given.name if isinstance(given, Embedder) else model_id(given)
         entry = find(self.name)

@@ -20,6 +20,7 @@ from seesay.training.optimizers import belongs
 from seesay.training.recipe import HardwareConfig, ModelConfig, Recipe, check_model
 from seesay.training.tokenizer import texts_of_records, train_tokenizer
 from seesay.weights.bundle import Bundle, family_of, load_bundle
+from seesay.weights.dual_encoder_step import Reused
 from seesay.weights.mobilenet import load_mobilenet
 
 
@@ -125,7 +126,9 @@ def make_objectives(
     return {
         name: (
             config.weight,
-            config.make(ObjectiveContext(name, bundle, recipe.run.seed, device)),
+            config.make(
+                ObjectiveContext(name, bundle, recipe.run.seed, device, recipe.hardware.reuse)
+            ),
         )
         for name, config in recipe.objective.items()
     }
@@ -146,6 +149,9 @@ def make_trained(
     if config.recompute:
         for block in transformer_blocks(model):
             block.forward = partial(compute_twice, block.forward, use_reentrant=False)
+    image = getattr(model, "image", None)
+    if config.reuse and image is not None and not any(p.requires_grad for p in image.parameters()):
+        image.forward = Reused(image.forward)
     trained = family_of(model).step(bundle, autocast)
     if config.compile:
         trained.compile()

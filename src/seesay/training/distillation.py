@@ -36,7 +36,7 @@ from seesay.objectives.objective import (
     View,
 )
 from seesay.text import Text
-from seesay.weights.dual_encoder_step import channels_last
+from seesay.weights.dual_encoder_step import Reused, channels_last
 from seesay.weights.mobilenet import load_classifier
 
 CERTAIN = 100.0  # a logit among zeros: practically certain
@@ -306,6 +306,8 @@ class Predictions:
         self._transform = ImageTransform(colours)
         self._classifier = loaded.model.eval().requires_grad_(False)
         channels_last(self._classifier.to(self._device))
+        tower = self._classifier.tower
+        self._pooled = Reused(tower) if context.reuse else tower
         self._names = read_classes(config.classes)
         outputs = self._classifier.classifier.out_features
         if outputs != len(self._names):
@@ -356,7 +358,7 @@ class Predictions:
         length of the vectors that it computes them from."""
         images = self._transform.normalise(images.to(self._device, non_blocking=True))
         images = images.contiguous(memory_format=torch.channels_last)
-        pooled = self._classifier.tower(images)
+        pooled = self._pooled(images)
         judgement = self._classifier.classifier(pooled).float().cpu()
         return judgement / self._config.temperature, float(pooled.norm(dim=1).mean())
 

@@ -20,7 +20,7 @@ from seesay.evaluation.measure import MEASURES, Measure, measure_names
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.models.layers import require_finite, require_range
 from seesay.objectives.captioning import CaptioningConfig
-from seesay.objectives.contrastive import ContrastiveConfig
+from seesay.objectives.contrastive import ContrastiveConfig, TranslationConfig
 from seesay.objectives.objective import ObjectiveConfig
 from seesay.text import Text
 from seesay.training.checkpoints import CheckpointConfig
@@ -41,6 +41,7 @@ from seesay.weights.tensors import blank_model
 
 OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "contrastive": ContrastiveConfig,
+    "translation": TranslationConfig,
     "captioning": CaptioningConfig,
     "predictions": PredictionsConfig,
     "distillation": DistillationConfig,
@@ -97,6 +98,9 @@ class HardwareConfig:
     caching), at the cost of a second forward pass."""
     recompute: bool = False
     """Keep only the input of each layer and recompute the rest for the gradient: less memory."""
+    reuse: bool = False
+    """Keep in memory what a frozen image tower and a teacher return for each image, some 10 KB
+    each. Saves much time where images come again unchanged, which random crops do not."""
     compile: bool = False
     """Compile the towers with torch.compile: takes minutes at the start, then steps are faster."""
     threads: int | None = None

@@ -1,6 +1,7 @@
 """The published models known by name, their needs and uses: catalog.toml as frozen records."""
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -14,9 +15,16 @@ from seesay.errors import ConfigError, UnknownModelError
 from seesay.text import Text
 
 BUILT_IN = "seesay-mini"
+MODEL = "SEESAY_MODEL"
+"""Environment variable with the model to take where none is named."""
 
 Layout = Literal["seesay", "hf", "open_clip", "cn_clip"]
 Language = Literal["en", "zh", "multilingual"]
+
+
+def default_model() -> str:
+    """The model to take where none is named: that of SEESAY_MODEL, or the built-in one."""
+    return os.environ.get(MODEL) or BUILT_IN
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,398 @@
+"""A video file -> upright frames with their times, with every limit checked before it costs much.
+
+    with Video("cat.mp4") as video:
+        for frame in video.frames(sample_frames(video.times, QWEN_SAMPLING)):
+            frame.image, frame.time_s
+
+Needs PyAV, the extra `video`. Frames come one at a time, so that whoever reads them can resize each
+before the next is decoded: a minute of 4K is 45 GB of pixels.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from seesay.errors import ConfigError, DataError, MissingExtraError
+from seesay.text import Text
+
+# Containers that hold their own pictures. FFmpeg also reads playlists (HLS, DASH, concat), which
+# name other files and addresses: a video from a stranger would make this machine open them.
+_CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,mpegvideo,h264,hevc,ivf,rm,wtv,nut"
+# FFmpeg's display matrix turns a frame counterclockwise by these degrees.
+_UPRIGHT = {
+    90: Image.Transpose.ROTATE_90,
+    180: Image.Transpose.ROTATE_180,
+    270: Image.Transpose.ROTATE_270,
+}
+_SHORT_BY = 0.1  # part of the declared length, or seconds, that may be missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoLimits:
+    """Limits of a video's cost."""
+
+    max_file_bytes: int = 8 * 2**30
+    """Largest file that is opened."""
+    max_duration_s: float = 6 * 3600.0
+    """Longest video that is read, in seconds."""
+    max_pixels: int = 40 * 2**20
+    """Most pixels of a frame; 8K has 33 million."""
+    max_frames: int = 2_000_000
+    """Most frames in the file."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise ConfigError(
+                    Text(
+                        f"{name}={value} lets no video through; give a positive number",
+                        f"{name}={value} 会拒绝所有视频；应为正数；请改正",
+                    )
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameSampling:
+    """Which frames a model sees. The defaults are qwen-vl-utils' (smart_nframes)."""
+
+    fps: float | None = 2.0
+    """Frames for each second of the video."""
+    count: int | None = None
+    """Or this many frames, whatever the length; a shorter video gives all it has."""
+    least: int = 4
+    """Fewest frames when `fps` is given."""
+    most: int = 768
+    """Most frames when `fps` is given."""
+    multiple: int = 2
+    """The number of frames is rounded down to a multiple of this."""
+    spacing: Literal["ends", "starts", "middles"] = "ends"
+    """The first, the last and evenly between (Qwen); the same without rounding to the nearest frame
+    (LLaVA); or the middle of each of `count` equal parts (InternVL)."""
+
+    def __post_init__(self) -> None:
+        if (self.fps is None) == (self.count is None):
+            raise ConfigError(
+                Text(
+                    f"fps={self.fps} and count={self.count} do not say how many frames to take; "
+                    "expected one of them; set the other to None.",
+                    f"fps={self.fps}、count={self.count} 没有确定取多少帧；应只给出其中之一；请把"
+                    "另一个设为 None",
+                )
+            )
+        numbers = self.fps or self.count or 0, self.least, self.multiple
+        if min(numbers) <= 0 or self.most < self.least:
+            raise ConfigError(
+                Text(
+                    f"fps={self.fps}, count={self.count}, least={self.least}, most={self.most} and "
+                    f"multiple={self.multiple} allow no frame, expected positive numbers and "
+                    "least <= most; correct them.",
+                    f"fps={self.fps}、count={self.count}、least={self.least}、most={self.most}、"
+                    f"multiple={self.multiple} 取不到任何帧；应全为正数，且 least <= most；请改正",
+                )
+            )
+
+
+QWEN_SAMPLING = FrameSampling()
+LLAVA_SAMPLING = FrameSampling(fps=None, count=32, multiple=1, spacing="starts")
+INTERNVL_SAMPLING = FrameSampling(fps=None, count=8, multiple=1, spacing="middles")
+
+
+def sample_frames(times: Sequence[float], sampling: FrameSampling) -> list[int]:
+    """Numbers of the frames to take, ascending, from the times of all frames in seconds."""
+    total = len(times)
+    count = sample_count(total, duration(times), sampling)
+    if sampling.spacing == "middles":
+        part = (total - 1) / count
+        return [int(part / 2 + round(part * number)) for number in range(count)]
+    even = np.linspace(0, total - 1, count)
+    return [int(n) for n in (even.round() if sampling.spacing == "ends" else even)]
+
+
+def sample_count(total: int, seconds: float, sampling: FrameSampling) -> int:
+    """How many frames are taken of a video of `total` frames."""
+    if sampling.fps is None:
+        count = sampling.count or 1
+    else:
+        wanted = round(seconds * sampling.fps, 6)  # 300 frames at 10 fps last 29.999999999999996 s
+        count = int(min(max(wanted, sampling.least), sampling.most))
+    count = min(count, total)
+    if total > sampling.multiple:
+        count -= count % sampling.multiple
+    return max(count, 1)
+
+
+def duration(times: Sequence[float]) -> float:
+    """Seconds from the first frame to the end of the last, which lasts as long as the others."""
+    if len(times) < 2:
+        return 0.0
+    return (times[-1] - times[0]) * len(times) / (len(times) - 1)
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """A frame of a video."""
+
+    image: Image.Image
+    """Upright, RGB."""
+    time_s: float
+    """Seconds since the first frame."""
+    number: int
+    """Counted from 0 in order of time."""
+
+
+class Video:
+    """An open video file. Raises DataError, naming the file, for one that cannot be read whole.
+
+    Opening reads the file once without decoding it, to know each frame's time.
+    """
+
+    def __init__(self, file: str | Path, limits: VideoLimits | None = None) -> None:
+        self.label = Path(file).name
+        self.limits = limits or VideoLimits()
+        _check_file(Path(file), self.limits)
+        self._av = _pyav()
+        with self._damage():
+            options = {"format_whitelist": _CONTAINERS}
+            self._container = self._av.open(str(file), options=options)
+        try:
+            self._prepare()
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._stream = self._picture_stream()
+        with self._damage():
+            width, height = self._stream.codec_context.width, self._stream.codec_context.height
+            self._check(width, height)
+            self._stamps, self._starts = self._read_stamps()
+        base = self._stream.time_base
+        self.times = [float((stamp - self._stamps[0]) * base) for stamp in self._stamps]
+        """Seconds since the first frame, for every frame."""
+        self._check_whole()
+
+    def __enter__(self) -> "Video":
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._container.close()
+
+    def frames(self, numbers: Sequence[int]) -> Iterator[VideoFrame]:
+        """The frames of these ascending numbers. Seeks where a key frame lies between two."""
+        wanted = sorted(set(numbers))
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self._stamps):
+            raise ConfigError(
+                Text(
+                    f"frame {wanted[-1] if wanted[0] >= 0 else wanted[0]} of {self.label} does not "
+                    f"exist, expected numbers from 0 to {len(self._stamps) - 1}; sample from its "
+                    "times.",
+                    f"{self.label} 没有第 {wanted[-1] if wanted[0] >= 0 else wanted[0]} 帧；帧号应"
+                    f"为 0 到 {len(self._stamps) - 1}；请按视频的时间取帧",
+                )
+            )
+        with self._damage():
+            yield from self._decoded(wanted)
+
+    def _decoded(self, wanted: list[int]) -> Iterator[VideoFrame]:
+        numbers = {stamp: number for number, stamp in enumerate(self._stamps)}
+        left = iter(wanted)
+        number = next(left, None)
+        while number is not None:
+            start = max((n for n in self._starts if n <= number), default=0)
+            later = next((n for n in self._starts if n > number), len(self._stamps))
+            self._container.seek(self._stamps[start], stream=self._stream)
+            for frame in self._container.decode(self._stream):
+                seen = numbers.get(frame.pts, -1)
+                if seen < number:
+                    continue
+                if seen > number:
+                    raise self._broken(number)
+                yield VideoFrame(self._upright(frame), self.times[number], number)
+                number = next(left, None)
+                if number is None or number > later:
+                    break
+            else:
+                if number is not None:
+                    raise self._broken(number)
+
+    def _upright(self, frame: Any) -> Image.Image:
+        self._check(frame.width, frame.height)
+        image: Image.Image = frame.to_image()
+        turn = _UPRIGHT.get(round(frame.rotation / 90) * 90 % 360)
+        return image if turn is None else image.transpose(turn)
+
+    def _picture_stream(self) -> Any:
+        for stream in self._container.streams.video:
+            if not stream.disposition & self._av.stream.Disposition.attached_pic:
+                stream.thread_type = "AUTO"
+                return stream
+        raise DataError(
+            Text(
+                f"{self.label} has no pictures, only sound or data; expected a video. Choose "
+                "another file.",
+                f"{self.label} 没有画面，只有声音或数据；应为视频；请换一个文件",
+            )
+        )
+
+    def _read_stamps(self) -> tuple[list[int], list[int]]:
+        """The time stamp of each frame in order, and the numbers of those that decoding can start
+        at."""
+        stamps: dict[int, bool] = {}
+        self._end = 0.0
+        for packet in self._container.demux():
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if packet.size == 0 or stamp is None:
+                continue
+            self._end = max(self._end, float((stamp + (packet.duration or 0)) * packet.time_base))
+            if packet.stream.index != self._stream.index or packet.is_discard:
+                continue
+            if packet.is_corrupt:
+                raise self._cut_off()
+            stamps[stamp] = packet.is_keyframe
+            if len(stamps) > self.limits.max_frames:
+                raise self._too_large(f"more than {len(stamps) - 1:,}", "frames", "max_frames")
+        if not stamps:
+            raise DataError(
+                Text(
+                    f"{self.label} holds no frame; expected a video that lasts. Choose another "
+                    "file.",
+                    f"{self.label} 里一帧也没有；应为有内容的视频；请换一个文件",
+                )
+            )
+        ordered = sorted(stamps)
+        return ordered, [number for number, stamp in enumerate(ordered) if stamps[stamp]]
+
+    def _check_whole(self) -> None:
+        """A file that was cut off still declares its whole length."""
+        stream, length = self._stream, duration(self.times)
+        if length > self.limits.max_duration_s:
+            raise self._too_large(f"{length:,.0f}", "seconds", "max_duration_s")
+        begin, declared = (
+            (time or 0) / self._av.time_base
+            for time in (self._container.start_time, self._container.duration)
+        )
+        missing = declared - (self._end - begin)  # of any stream: sound often ends later
+        few = len(self.times) < (1 - _SHORT_BY) * stream.frames
+        if few or missing > max(_SHORT_BY * declared, _SHORT_BY):
+            raise self._cut_off()
+
+    def _check(self, width: int, height: int) -> None:
+        if width * height > self.limits.max_pixels:
+            raise self._too_large(f"{width} x {height}", "pixels", "max_pixels")
+
+    def _too_large(self, value: str, what: str, limit: str) -> DataError:
+        most = getattr(self.limits, limit)
+        return too_large(self.label, f"{value} {what}", limit, most)
+
+    def _cut_off(self) -> DataError:
+        return DataError(
+            Text(
+                f"{self.label} ends before its declared length; expected a whole video. Copy or "
+                "download it again.",
+                f"{self.label} 比它声明的长度短，文件不完整；应为完整的视频；请重新复制或下载",
+            )
+        )
+
+    def _broken(self, number: int) -> DataError:
+        return DataError(
+            Text(
+                f"frame {number} of {self.label} cannot be decoded; expected a whole video. Copy "
+                "or download it again.",
+                f"{self.label} 的第 {number} 帧无法解码；应为完整的视频；请重新复制或下载",
+            )
+        )
+
+    @contextmanager
+    def _damage(self) -> Iterator[None]:
+        try:
+            yield
+        except (self._av.FFmpegError, OSError, ValueError, RuntimeError, IndexError) as error:
+            reason = getattr(error, "strerror", None) or error  # without the path
+            raise DataError(
+                Text(
+                    f"{self.label} cannot be read as a video ({reason}); expected a whole file "
+                    "such as MP4, MOV, MKV, WebM or AVI. Copy it again, or convert it.",
+                    f"{self.label} 无法作为视频读取（{reason}）；应为完整的 MP4、MOV、MKV、WebM 或 "
+                    "AVI 等文件；请重新复制，或先转换格式",
+                )
+            ) from error
+
+
+def too_large(label: str, value: str, limit: str, most: int | float) -> DataError:
+    """The error about a video that passes one of `VideoLimits`."""
+    return DataError(
+        Text(
+            f"{label} has {value}, expected at most {most:,g}; cut or convert it, or raise "
+            f"{limit}.",
+            f"{label} 有 {value}，超出上限 {most:,g}；请剪短或转换，或调高 {limit}",
+        )
+    )
+
+
+def _check_file(file: Path, limits: VideoLimits) -> None:
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise DataError(
+            Text(
+                f"{file.name} cannot be opened ({error.strerror}); expected a video file. Check "
+                "the path.",
+                f"{file.name} 无法打开（{error.strerror}）；应为视频文件；请检查路径",
+            )
+        ) from error
+    if size == 0 or not file.is_file():
+        raise DataError(
+            Text(
+                f"{file.name} is empty or no file; expected a video. Copy or download it again.",
+                f"{file.name} 是空的，或者不是文件；应为视频；请重新复制或下载",
+            )
+        )
+    if size > limits.max_file_bytes:
+        raise too_large(file.name, f"{size:,} bytes", "max_file_bytes", limits.max_file_bytes)
+
+
+def _pyav() -> Any:
+    try:
+        return import_module("av")
+    except ImportError as error:
+        raise MissingExtraError("av", "video") from error
+
+
+def read_frames(
+    file: str | Path,
+    sampling: FrameSampling = QWEN_SAMPLING,
+    limits: VideoLimits | None = None,
+    *,
+    resize: Callable[[Image.Image], Image.Image] | None = None,
+) -> list[VideoFrame]:
+    """The sampled frames of a file, each resized as soon as it is decoded.
+
+    Raises DataError for a file that is broken, cut off, without pictures or beyond the limits, and
+    MissingExtraError without PyAV.
+    """
+    with Video(file, limits) as video:
+        result = []
+        for frame in video.frames(sample_frames(video.times, sampling)):
+            image = frame.image if resize is None else resize(frame.image)
+            result.append(VideoFrame(image, frame.time_s, frame.number))
+        return result
+
+
+def patch_times(frames: Sequence[VideoFrame], together: int) -> list[float]:
+    """The middle of the times of each `together` frames, which Qwen3-VL writes into the prompt; the
+    last frame is repeated until they are whole."""
+    times = [frame.time_s for frame in frames]
+    times += times[-1:] * (-len(times) % together)
+    return [(times[n] + times[n + together - 1]) / 2 for n in range(0, len(times), together)]

@@ -102,7 +102,7 @@ class Vlm(nn.Module):
         return self.connector(x)
 
     def join_tiles(
-        self, tiles: Float[Tensor, "tiles rows dim"], tiling: Tiling
+        self, tiles: Float[Tensor, "tiles patches dim"], tiling: Tiling
     ) -> Float[Tensor, "rows dim"]:
         """Returns the rows of one picture from those of its tiles: the tile of the whole, then the
         grid line by line, without padding."""
@@ -120,7 +120,7 @@ class Vlm(nn.Module):
             square = torch.cat([square, newlines], dim=1)
         return torch.cat([whole, square.flatten(0, 1)])
 
-    def join_frames(self, frames: Float[Tensor, "frames rows dim"]) -> Float[Tensor, "rows dim"]:
+    def join_frames(self, frames: Float[Tensor, "frames patches dim"]) -> Float[Tensor, "rows dim"]:
         """Returns the rows of a video from those of its frames, each at half the resolution, with
         one newline behind all (LLaVA-OneVision)."""
         side = self.config.tower.grid
@@ -283,7 +283,7 @@ def fill_places(
 
 def _without_padding(
     square: Float[Tensor, "rows columns dim"], height: int, width: int
-) -> Float[Tensor, "rows columns dim"]:
+) -> Float[Tensor, "kept_rows kept_columns dim"]:
     """Returns the part of a grid that a picture of this shape fills; it was scaled to fit and
     centred (LLaVA, mm_utils.py, unpad_image)."""
     rows, columns = square.shape[:2]
@@ -296,7 +296,7 @@ def _without_padding(
 
 def _shrunk(
     square: Float[Tensor, "rows columns dim"], side: int, tiles: int
-) -> Float[Tensor, "rows columns dim"]:
+) -> Float[Tensor, "kept_rows kept_columns dim"]:
     """Returns the grid, scaled to the size of so many tiles if it is clearly larger."""
     rows, columns = square.shape[:2]
     times = sqrt(rows * columns / (tiles * side**2))

@@ -274,7 +274,11 @@ def gpt_neox(c: Settings) -> DecoderConfig:
         input_bias=c["attention_bias"],
         output_bias=c["attention_bias"],
         mlp_bias=True,
-        rope=rope(c, theta=c.get("rotary_emb_base", 10_000), fraction=c.get("rotary_pct", 0.25)),
+        rope=rope(
+            c,
+            theta=float(c.get("rotary_emb_base", 10_000)),
+            fraction=float(c.get("rotary_pct", 0.25)),
+        ),
         parallel=c["use_parallel_residual"],
     )
 
@@ -282,7 +286,7 @@ def gpt_neox(c: Settings) -> DecoderConfig:
 def rope(c: Settings, theta: float = 10_000.0, fraction: float = 1.0) -> RopeConfig:
     """Rotary positions from "rope_parameters" (transformers 5) or "rope_theta" and "rope_scaling"
     (before)."""
-    theta = c.get("rope_theta", theta)
+    theta = float(c.get("rope_theta", theta))
     old, new = c.get("rope_scaling"), c.get("rope_parameters")
     p: Settings = new or old or Settings("config.json", "", {})
     sections = p.get("mrope_section")

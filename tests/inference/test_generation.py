@@ -17,7 +17,7 @@ IMAGE = VitConfig(
     image_size=16, patch_size=8, pool="queries", queries=4, query_dim=8, query_heads=2, **TOWER
 )
 TEXT = TextConfig(vocab_size=5, context=6, pool="cls", pad_id=PAD, **TOWER)
-SETTINGS = dict(length=TEXT.context, end_id=END, pad_id=PAD)
+SETTINGS = dict(length=TEXT.context, end_ids=(END,), pad_id=PAD)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_model_that_keeps_what_it_computed_writes_the_same(beams):
         return now.tanh() @ head, Sums(now)
 
     begin = torch.tensor([[1, 3], [1, 4], [1, 5]])
-    settings = dict(length=9, end_id=END, pad_id=PAD, beams=beams)
+    settings = dict(length=9, end_ids=(END,), pad_id=PAD, beams=beams)
     found = beam_search(kept, begin, **settings)
     assert found.tolist() == beam_search(anew, begin, **settings).tolist()
     assert len({tuple(row) for row in found.tolist()}) == 3

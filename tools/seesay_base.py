@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from seesay.data.sources import read_classes
@@ -31,6 +32,7 @@ SCALE = 20.0
 LEAST = 0.1  # of the mean variance, is added to all: directions without any are not blown up
 TEMPERATURE = 2.0
 """Divides the classifier's logits: a picture of what it does not know lies among several names."""
+ANCHORS = 3.0  # objective.predictions.anchors of the recipe
 BATCH = 100
 
 
@@ -65,6 +67,7 @@ def set_maps(model: DualEncoder, names: list[Tensor]) -> None:
     model.text_proj.weight.copy_(whiten)
     model.text_proj.bias.copy_(-whiten @ both.mean(0))
     places = torch.stack([model.project_texts(vectors) for vectors in names]).mean(0)
+    places = ANCHORS * F.normalize(places, dim=1)
     model.image_proj.weight.zero_()
     model.image_proj.weight[:, EFFICIENTNET_LITE2.dim :] = places.T
     model.image_proj.bias.zero_()

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from seesay.objectives.contrastive import (
 from seesay.objectives.objective import TrainedModel, View
 from seesay.objectives.positives import ids_of_batch
 from seesay.training.build import make_model, make_objectives, make_trained
+from seesay.training.distillation import Anchors
 from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import HardwareConfig, read_recipe
@@ -333,13 +335,41 @@ def test_the_weights_of_a_class_are_named_as_a_photograph_of_it_would_be(predict
     torch.testing.assert_close(both - photographs, 0.5 * by_hand)
 
 
-def test_prototypes_need_a_tower_that_knows_the_classes(tmp_path):
+def test_the_place_of_a_class_follows_its_names(predictions):
+    objective, _ = predictions
+    model = torch.nn.Module()
+    model.image_proj = torch.nn.Linear(3 + 4, 8)
+    model.config = SimpleNamespace(image=SimpleNamespace(dim=3))
+    objective._anchors = Anchors(model, 2.5)
+    weight = model.image_proj.weight
+    before, batch = weight.detach().clone(), batch_of(name="squares", step=4)
+    names = F.normalize(torch.randn(6, 8), dim=1)
+    outputs = {
+        **objective.inputs(batch),
+        View("images", "squares"): F.normalize(torch.randn(4, 8), dim=1),
+        View("texts", "objective names"): names,
+    }
+    objective.loss(outputs, batch, torch.tensor(1.5), None)
+    torch.testing.assert_close(weight.detach(), before)  # no gradient of this step sees a change
+    objective.inputs(batch)
+    chosen = objective._choose(objective._judge(batch.sources["squares"].images)[0], 4)
+    expected = before.clone()
+    expected[:, [3 + number for number in chosen]] = (
+        2.5 * F.normalize(names[:3] + names[3:], dim=1).T
+    )
+    torch.testing.assert_close(weight.detach(), expected)
+    model.image_proj(torch.randn(2, 7)).sum().backward()
+    assert (weight.grad[:, :3] != 0).all() and (weight.grad[:, 3:] == 0).all()
+
+
+@pytest.mark.parametrize("setting", ["prototypes", "anchors"])
+def test_classes_need_a_tower_that_knows_them(tmp_path, setting):
     settings = (
         "objective.names.kind=predictions",
         "objective.names.source=squares",
         "objective.names.classifier=x.safetensors",
         "objective.names.classes=classes.json",
-        "objective.names.prototypes=1",
+        f"objective.names.{setting}=1",
     )
     with pytest.raises(ConfigError, match=r"knows the classes, expected .*classes above 0"):
         read_recipe(write_run(tmp_path), settings)

@@ -8,11 +8,21 @@ and returns.
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
+import numpy as np
+from PIL import Image
+
 from seesay.data.chat import Media, Message
-from seesay.data.images import ImageSource, several_images
-from seesay.errors import DataError
+from seesay.data.images import (
+    ImageSource,
+    TensorLike,
+    describe_source,
+    picture_from_numbers,
+    several_images,
+)
+from seesay.errors import ConfigError, DataError
 from seesay.text import Text
 
 Images: TypeAlias = ImageSource | Iterable[ImageSource] | None
@@ -88,16 +98,17 @@ class Assistant(Protocol):
 
 
 def conversation(
-    images: Images, question: Question, *, max_images: int | None = None
+    images: object, question: object, *, max_images: int | None = None
 ) -> tuple[list[ImageSource], tuple[Message, ...]]:
     """Returns the pictures one by one, and a conversation with one image `Media` for each.
 
-    A folder stands for all pictures in it. The counts of new Media are (1,): an assistant that
-    knows how many tokens a picture takes replaces them.
+    `images` and `question` are `Images` and a `Question`, or what somebody took for them. A folder
+    stands for all pictures in it. The counts of new Media are (1,): an assistant that knows how
+    many tokens a picture takes replaces them.
 
     Raises DataError for an empty list of pictures (None asks without one), for more pictures than
     `max_images`, for a question of another type or without text, and if the conversation has places
-    for another number of pictures.
+    for another number of pictures; ImageError for an object that is no picture.
     """
     messages = _messages(question)
     pictures = _pictures(images, max_images)
@@ -174,7 +185,10 @@ def _pictures(images: object, max_images: int | None) -> list[ImageSource]:
                 "减少图片，或分几次提问",
             )
         )
-    return pictures  # type: ignore[return-value]  # open_image refuses what is no picture
+    for one in pictures:
+        if not isinstance(one, str | Path | bytes | Image.Image | np.ndarray | TensorLike):
+            picture_from_numbers(one, describe_source(one))
+    return pictures  # type: ignore[return-value]
 
 
 def _with_places(messages: tuple[Message, ...], count: int) -> tuple[Message, ...]:
@@ -182,3 +196,16 @@ def _with_places(messages: tuple[Message, ...], count: int) -> tuple[Message, ..
     places = (Media("image", (1,)),) * count
     first = replace(messages[at], content=(*places, *messages[at].parts))
     return (*messages[:at], first, *messages[at + 1 :])
+
+
+def check_decoding(max_tokens: int, temperature: float | None) -> None:
+    """Raises ConfigError for an answer without tokens and for an impossible temperature."""
+    if max_tokens < 1 or not (temperature is None or 0 <= temperature < float("inf")):
+        raise ConfigError(
+            Text(
+                f"max_tokens={max_tokens} and temperature={temperature} allow no answer; expected "
+                "at least 1 token, and a temperature of 0 or more (usually up to 2). Correct them.",
+                f"max_tokens={max_tokens}、temperature={temperature} 得不到回答；至少应有 1 个词元"
+                "，温度应不小于 0（通常不超过 2）；请改正",
+            )
+        )

@@ -253,33 +253,40 @@ class PredictionsConfig(ClassNamesConfig):
     photograph: the model also learns names that no photograph shows. 0: none."""
     noise: float = 0.2
     """Standard deviation of the noise added to those weights."""
+    anchors: float = 0.0
+    """Keeps the classes of an image tower at their names: the probability of a class moves an
+    image's vector by this length towards the mean of its names. 0: the projection learns where
+    to."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_finite(above=0.0, temperature=self.temperature)
         require_range(1, likely=self.likely)
-        if not (0 <= self.prototypes < inf and 0 <= self.noise < inf):
-            given = f"prototypes={self.prototypes}", f"noise={self.noise}"
+        numbers = {name: getattr(self, name) for name in ("prototypes", "noise", "anchors")}
+        if not all(0 <= value < inf for value in numbers.values()):
+            given = [f"{name}={value}" for name, value in numbers.items()]
             raise ConfigError(
                 Text(
-                    f"{' and '.join(given)} cannot be computed with, expected finite numbers of at "
+                    f"{', '.join(given)} cannot be computed with, expected finite numbers of at "
                     "least 0: correct them",
                     f"{'、'.join(given)} 无法用于计算；应为不小于 0 的有限数；请改正",
                 )
             )
 
     def check(self, name: str, architecture: Any) -> None:
-        if self.prototypes and not getattr(architecture.image, "classes", 0):
-            raise ConfigError(
-                Text(
-                    f"objective.{name}.prototypes={self.prototypes} is for an image tower that "
-                    "knows the classes, expected model.architecture.image.classes above 0: set it "
-                    "to the number of classes, or prototypes to 0",
-                    f"objective.{name}.prototypes={self.prototypes} 只用于认识这些类别的图像"
-                    "编码器；model.architecture.image.classes 应大于 0；请设为类别数，"
-                    "或把 prototypes 设为 0",
+        for setting in ("prototypes", "anchors"):
+            value = getattr(self, setting)
+            if value and not getattr(architecture.image, "classes", 0):
+                raise ConfigError(
+                    Text(
+                        f"objective.{name}.{setting}={value} is for an image tower that knows the "
+                        "classes, expected model.architecture.image.classes above 0: set it to the "
+                        f"number of classes, or {setting} to 0",
+                        f"objective.{name}.{setting}={value} 只用于认识这些类别的图像编码器；"
+                        "model.architecture.image.classes 应大于 0；请设为类别数，"
+                        f"或把 {setting} 设为 0",
+                    )
                 )
-            )
 
     @property
     def trains(self) -> tuple[str, ...]:
@@ -309,6 +316,7 @@ class Predictions:
         tower = self._classifier.tower
         self._pooled = Reused(tower) if context.reuse else tower
         self._names = read_classes(config.classes)
+        self._anchors = Anchors(bundle.model, config.anchors) if config.anchors else None
         outputs = self._classifier.classifier.out_features
         if outputs != len(self._names):
             raise ConfigError(
@@ -324,6 +332,8 @@ class Predictions:
         images = batch.sources[self._config.source].images
         judgement, length = self._judge(images)
         chosen = self._choose(judgement, batch.step)
+        if self._anchors is not None:
+            self._anchors.follow(chosen)
         wanted = {
             self._images: images,
             self._texts: self._tokens(chosen, batch.step),
@@ -342,6 +352,8 @@ class Predictions:
     ) -> Tensor:
         judged = [(1.0, outputs[self._images], outputs[self._judged])]
         count = outputs[self._judged].shape[1]
+        if self._anchors is not None:
+            self._anchors.names = outputs[self._texts].detach()
         if self._config.prototypes:
             certain = CERTAIN * torch.eye(count, device=log_scale.device)
             judged.append((self._config.prototypes, outputs[self._prototypes], certain))
@@ -385,3 +397,33 @@ class Predictions:
         """The ids of a text for each class, language by language."""
         rng = np.random.default_rng([self._seed, step, 1])
         return first_tokens(self._tokenizer, self._config.class_texts(self._names, chosen, rng))
+
+
+class Anchors:
+    """The columns of an image projection that belong to classes. Each has a fixed length and the
+    direction of the mean of its class's names, as the text tower last returned them."""
+
+    def __init__(self, model: Any, length: float) -> None:
+        self._columns, self._length = model.image_proj.weight, length
+        self._first = model.config.image.dim
+        self._classes: list[int] = []
+        self.names: Tensor | None = None
+        """The embeddings of the names of the last step, language by language."""
+        if self._columns.requires_grad:
+            self._columns.register_hook(self._without_classes)
+
+    @torch.no_grad()
+    def follow(self, classes: list[int]) -> None:
+        """Moves the columns of the last step's classes to their names, and expects the names of
+        these."""
+        if self.names is not None:
+            languages = self.names.view(-1, len(self._classes), self.names.shape[1])
+            means = F.normalize(languages.mean(dim=0), dim=1)
+            places = torch.tensor(self._classes, device=means.device) + self._first
+            self._columns[:, places] = self._length * means.T.to(self._columns.dtype)
+        self._classes, self.names = classes, None
+
+    def _without_classes(self, gradient: Tensor) -> Tensor:
+        """Returns a gradient that moves only the other columns."""
+        channels = torch.arange(gradient.shape[1], device=gradient.device) < self._first
+        return gradient * channels

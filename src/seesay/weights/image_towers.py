@@ -331,6 +331,24 @@ def eva_rules(theirs: str, ours: str) -> dict[str, Rule]:
     }
 
 
+def lavis_eva_rules(theirs: str, ours: str) -> dict[str, Rule]:
+    """EVA-CLIP g as LAVIS keeps it: `visual_encoder`, with its last norm beside it. Keys have no
+    bias: read the config with `replace(config, key_bias=False)`."""
+    layer, block = f"{theirs}.blocks.{{}}", f"{ours}.blocks.{{}}"
+    modules = {"norm1": "norm1", "norm2": "norm2", "attn.proj": "attention.out"}
+    modules |= {"mlp.fc1": "mlp.up", "mlp.fc2": "mlp.down"}
+    return {
+        f"{theirs}.cls_token": f"{ours}.cls_token",
+        **both(f"{theirs}.patch_embed.proj", f"{ours}.patch_embed"),
+        f"{theirs}.pos_embed": f"{ours}.positions",
+        **both("ln_vision", f"{ours}.norm_out"),
+        f"{layer}.attn.q_bias": f"{block}.attention.query.bias",
+        f"{layer}.attn.v_bias": f"{block}.attention.value.bias",
+        f"{layer}.attn.qkv.weight": tuple(f"{block}.attention.{name}.weight" for name in PARTS),
+        **_modules(layer, block, modules),
+    }
+
+
 def intern_vit_rules(theirs: str, ours: str) -> dict[str, Rule]:
     """InternViT in OpenGVLab's layout: `vision_model`."""
     layer, block = f"{theirs}.encoder.layers.{{}}", f"{ours}.blocks.{{}}"

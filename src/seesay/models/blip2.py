@@ -1,0 +1,199 @@
+"""BLIP-2 and InstructBLIP: an image tower, a Q-Former and a language model; and BLIP-2's matcher.
+
+Li et al. 2023 (arXiv 2301.12597); Dai et al. 2023 (arXiv 2305.06500), whose Q-Former also reads the
+instruction.
+
+    seen = model.image_tokens(images, instruction)    # the instruction for InstructBLIP
+    logits = model(seen, ids)                         # of each next token (OPT, Vicuna)
+    logits = model(seen, ids, written=written)        # of each next written token (Flan-T5)
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seesay.errors import ConfigError
+from seesay.models.decoder import Decoder, DecoderConfig
+from seesay.models.layers import conflict, require_range
+from seesay.models.qformer import QFormer, QFormerConfig
+from seesay.models.t5 import T5, T5Config
+from seesay.models.vit import Vit, VitConfig
+from seesay.text import Text
+
+
+def _eva_g() -> VitConfig:
+    """EVA-CLIP's ViT-g/14 without its last layer."""
+    return VitConfig(
+        patch_size=14,
+        pool="none",
+        dim=1408,
+        depth=39,
+        heads=16,
+        hidden=6144,
+        activation="gelu",
+        norm_eps=1e-6,
+        patch_bias=True,
+        pre_norm=False,
+        feature_norm=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blip2Config:
+    """The defaults are those of BLIP-2's image half."""
+
+    image: VitConfig = field(default_factory=_eva_g)
+    """The image tower; the queries attend to its patches and its class token."""
+    qformer: QFormerConfig = field(default_factory=QFormerConfig)
+    """The Q-Former. InstructBLIP's and a matcher's have a `vocab_size`."""
+    language: DecoderConfig | T5Config | None = None
+    """The language model that reads the queries; none: a matcher."""
+    embed_dim: int | None = None
+    """Width of the space in which a matcher compares images and texts; none: no matcher."""
+
+    def __post_init__(self) -> None:
+        if self.embed_dim is not None:
+            require_range(1, embed_dim=self.embed_dim)
+        if self.image.dim != self.qformer.image_dim:
+            raise conflict(
+                f"image.dim={self.image.dim} and qformer.image_dim={self.qformer.image_dim}",
+                "the same width: change one of them",
+                "相同的宽度：请修改其中之一",
+            )
+        if (self.language is None) == (self.embed_dim is None):
+            raise ConfigError(
+                Text(
+                    f"embed_dim={self.embed_dim} stands beside "
+                    f"{'no' if self.language is None else 'a'} language model, expected one of the "
+                    "two: set embed_dim for a matcher, or language for a model that writes",
+                    f"embed_dim={self.embed_dim}，"
+                    f"{'又没有' if self.language is None else '又有'}语言模型；两者应只有其一："
+                    "匹配模型请设置 embed_dim，生成文字的模型请设置 language",
+                )
+            )
+        if self.embed_dim is not None and self.qformer.vocab_size is None:
+            raise conflict(
+                f"embed_dim={self.embed_dim} and qformer.vocab_size=None",
+                "a Q-Former that reads texts: set qformer.vocab_size",
+                "能读文本的 Q-Former：请设置 qformer.vocab_size",
+            )
+
+
+class Blip2(nn.Module):
+    """Images, and a text about each -> logits of the next token."""
+
+    def __init__(self, config: Blip2Config) -> None:
+        super().__init__()
+        c = config
+        assert c.language is not None  # whoever builds a matcher takes Blip2Matcher
+        self.config = config
+        self.image = Vit(c.image)
+        self.qformer = QFormer(c.qformer)
+        self.project = nn.Linear(c.qformer.dim, c.language.dim)
+        self.language: Decoder | T5
+        self.language = T5(c.language) if isinstance(c.language, T5Config) else Decoder(c.language)
+
+    def patches(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch patches dim"]:
+        """What the queries attend to: the class token and the patches of each image."""
+        return self.image.features(images)
+
+    def image_tokens(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        instruction: Int[Tensor, "batch tokens"] | None = None,
+        real: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch queries text_dim"]:
+        """What the language model reads of each image. InstructBLIP's Q-Former also reads the
+        `instruction`, in BERT's word pieces, of which `real` are not padding."""
+        queries = self.qformer(self.patches(images), instruction, real)
+        return self.project(queries[:, : self.config.qformer.queries])
+
+    def prompt(
+        self,
+        seen: Float[Tensor, "batch queries text_dim"],
+        ids: Int[Tensor, "batch tokens"],
+        real: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> tuple[Float[Tensor, "batch rows text_dim"], Bool[Tensor, "batch rows"]]:
+        """The image's tokens and, behind them, those of the text; and which of them are not
+        padding. The text of OPT and Vicuna begins with their own first token."""
+        real = ids.new_ones(ids.shape, dtype=torch.bool) if real is None else real
+        embeds = torch.cat([seen, self.language.embed(ids).to(seen.dtype)], dim=1)
+        return embeds, torch.cat([real.new_ones(seen.shape[:2]), real], dim=1)
+
+    def forward(
+        self,
+        seen: Float[Tensor, "batch queries text_dim"],
+        ids: Int[Tensor, "batch tokens"],
+        real: Bool[Tensor, "batch tokens"] | None = None,
+        written: Int[Tensor, "batch answer"] | None = None,
+    ) -> Float[Tensor, "batch places vocab"]:
+        """For each token of the text, the logits of the next one; with a T5, for each token of
+        what is `written` about the text, which begins with its token 0.
+
+        A T5 counts distances, so its texts are padded after their end.
+        """
+        embeds, mask = self.prompt(seen, ids, real)
+        if isinstance(self.language, T5):
+            written = ids.new_zeros(len(ids), 1) if written is None else written
+            encoded = self.language.encode(embeds, mask)
+            hidden = self.language(self.language.embed(written), encoded, mask)
+        else:
+            hidden = self.language(embeds, mask=mask)[:, seen.shape[1] :]
+        return self.language.logits(hidden)
+
+
+class Blip2Matcher(nn.Module):
+    """Images and texts -> unit vectors in one space, and whether a text fits an image."""
+
+    def __init__(self, config: Blip2Config) -> None:
+        super().__init__()
+        c = config
+        assert c.embed_dim is not None  # whoever has a language model takes Blip2
+        self.config = config
+        self.image = Vit(c.image)
+        self.qformer = QFormer(c.qformer)
+        self.image_proj = nn.Linear(c.qformer.dim, c.embed_dim)
+        self.text_proj = nn.Linear(c.qformer.dim, c.embed_dim)
+        self.match = nn.Linear(c.qformer.dim, 2)
+
+    def patches(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch patches dim"]:
+        """What the queries attend to: the class token and the patches of each image."""
+        return self.image.features(images)
+
+    def embed_images(
+        self, patches: Float[Tensor, "batch patches dim"]
+    ) -> Float[Tensor, "batch queries embed"]:
+        """One vector per query: an image has several."""
+        return F.normalize(self.image_proj(self.qformer(patches)), dim=-1)
+
+    def embed_texts(
+        self, ids: Int[Tensor, "batch tokens"], real: Bool[Tensor, "batch tokens"] | None = None
+    ) -> Float[Tensor, "batch embed"]:
+        """Texts that have not seen an image; each begins with [CLS]."""
+        return F.normalize(self.text_proj(self.qformer.read(ids, real)[:, 0]), dim=-1)
+
+    def similarity(
+        self,
+        images: Float[Tensor, "images queries embed"],
+        texts: Float[Tensor, "texts embed"],
+    ) -> Float[Tensor, "images texts"]:
+        """The cosine of each text with the query of each image that is nearest to it."""
+        return (images @ texts.T).amax(dim=1)
+
+    def forward(
+        self,
+        patches: Float[Tensor, "batch patches dim"],
+        ids: Int[Tensor, "batch tokens"],
+        real: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch 2"]:
+        """Logits of "does not match" and "matches" for each image and its text: the mean of what
+        each query says."""
+        queries = self.qformer(patches, ids, real, "matching")[:, : self.config.qformer.queries]
+        return self.match(queries).mean(dim=1)

@@ -17,17 +17,18 @@ MARKS = (
     *("<s>", "</s>", "<image>", "<video>", "<|im_start|>", "<|im_end|>"),
     *("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"),
 )
-CONTEXT = 512
+CONTEXT = 1024
 SIDE, PATCH = 32, 8  # of LLaVA's squares
 QWEN_PATCH = 4
 
 
 def write_byte_tokenizer(folder: Path, marks: tuple[str, ...] = MARKS) -> Tokenizer:
-    """Every byte is a token, so that a Chinese character takes three."""
+    """Every byte is a token, and is decoded as a letter of its own: bytes that are no text would all
+    look the same."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({letter: at for at, letter in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.decoder = decoders.Fuse()
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in marks])
     tokenizer.save(str(folder / "tokenizer.json"))
     return tokenizer
@@ -112,7 +113,10 @@ def tiny_tiles(folder: Path, family: str = "LlavaNext") -> TinyAssistant:
         **more,
     )
     model = getattr(transformers, f"{family}ForConditionalGeneration")(config)
-    return _saved(folder, model, tokenizer, dict(image_grid_pinpoints=pinpoints))
+    settings: dict = dict(image_grid_pinpoints=pinpoints)
+    if not clip:
+        settings |= dict(image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    return _saved(folder, model, tokenizer, settings)
 
 
 def tiny_qwen(folder: Path, name: str = "Qwen2VL") -> TinyAssistant:

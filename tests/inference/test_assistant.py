@@ -13,7 +13,7 @@ from seesay.errors import ConfigError, DataError, ImageError, WeightsError
 from seesay.inference.assistant import LocalAssistant, chat
 from seesay.inference.generation import DecodingConfig
 from seesay.models.positions import VisionGrid
-from tiny_assistants import TinyAssistant, picture, tiny_llava, tiny_qwen, tiny_tiles
+from tiny_assistants import CONTEXT, TinyAssistant, picture, tiny_llava, tiny_qwen, tiny_tiles
 
 WRITTEN = 32
 FAMILIES: dict[str, Callable[[Path], TinyAssistant]] = {
@@ -116,10 +116,8 @@ def test_tiles_are_read_as_transformers_reads_them(name, tiny, load):
     one = name == "llava_onevision"
     make = LlavaOnevisionImageProcessorPil if one else LlavaNextImageProcessorPil
     size = {"height": 32, "width": 32} if one else {"shortest_edge": 32}
-    pinpoints = [[32, 64], [64, 32], [64, 64]]
-    processor = make(
-        size=size, crop_size={"height": 32, "width": 32}, image_grid_pinpoints=pinpoints
-    )
+    settings = json.loads((tiny(name).folder / "preprocessor_config.json").read_text())
+    processor = make(size=size, crop_size={"height": 32, "width": 32}, **settings)
     assistant = load(name, template="hf")
     for seed, shape in enumerate([(50, 37), (20, 61), (90, 80)]):
         given = processor(picture(seed, shape), return_tensors="pt")
@@ -294,7 +292,7 @@ def test_what_no_model_answers_is_refused_in_one_line(load, tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"\0" * 500)
     refused(DataError, "no picture was given", "没有给出图片", lambda: llava.ask([], "Why?"))
-    refused(DataError, "question is a int", "类型是 int", lambda: llava.ask(picture(), 3))
+    refused(DataError, "question is a int", "类型是 int", lambda: llava._request(picture(), 3))
     two = [picture(), picture(1)]
     refused(DataError, "2 pictures .* at most 1", "最多应为 1 张", lambda: llava.ask(two, "Why?"))
     refused(DataError, "reads no videos", "不支持视频", lambda: llava.ask(broken, "Why?"))
@@ -305,17 +303,17 @@ def test_what_no_model_answers_is_refused_in_one_line(load, tmp_path):
     refused(ConfigError, "max_tokens=0", "至少为 1", lambda: llava.ask(None, "Why?", max_tokens=0))
     refused(
         DataError,
-        r"tokens, 288 of them for pictures; expected at most 511",
-        "上限为 511",
-        lambda: qwen.ask([picture(seed, (48, 48)) for seed in range(8)], "Why? " * 99),
+        r"tokens, 288 of them for pictures; expected at most 1,023",
+        "上限为 1,023",
+        lambda: qwen.ask([picture(seed, (48, 48)) for seed in range(8)], "Why? " * 250),
     )
 
 
 def test_an_answer_ends_with_the_context(load):
     assistant = load("llava")
-    room = 512 - assistant.ask(picture(), "x", max_tokens=1).prompt_tokens
+    room = CONTEXT - assistant.ask(picture(), "x", max_tokens=1).prompt_tokens
     answer = assistant.ask(picture(), "x" * (room - 2), max_tokens=100)
-    assert answer.prompt_tokens + answer.answer_tokens <= 512
+    assert answer.prompt_tokens + answer.answer_tokens <= CONTEXT
     assert answer.answer_tokens <= 3
 
 
@@ -339,4 +337,3 @@ def test_incomplete_and_foreign_folders_are_refused(tiny, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config | dict(image_token_index=7)))
     save_file(tensors, tmp_path / "model.safetensors")
     refused(WeightsError, "<image> as 258", "编号是 258", lambda: chat(tmp_path, **CPU))
-    refused(ConfigError, "source 'mine'", "mine", lambda: chat(source, template="mine", **CPU))

@@ -157,12 +157,12 @@ class LocalAssistant:
 
     # From a question to a prompt
 
-    def _request(self, images: Images, question: Question) -> Request:
+    def _request(self, images: object, question: object) -> Request:
         pictures, messages = self._conversation(images, question)
         return self._prompt(messages, self._inputs(pictures))
 
     def _conversation(
-        self, images: Images, question: Question
+        self, images: object, question: object
     ) -> tuple[list[ImageSource], tuple[Message, ...]]:
         if not isinstance(question, str) and isinstance(question, Sequence):
             question = [_as_pictures(message) for message in question]

@@ -4,7 +4,7 @@ it as it comes; and captions of pictures (CoCa)."""
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,6 +21,7 @@ from seesay.text import Text
 IMAGES_AT_ONCE = 16
 
 
+@runtime_checkable
 class Cache(Protocol):
     """A model's results for the earlier tokens of each row: only the last token is computed
     anew."""

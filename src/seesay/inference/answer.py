@@ -9,7 +9,7 @@ and returns.
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -61,6 +61,7 @@ AnswerStream: TypeAlias = Generator[str, None, Answer]
 assistant.stream(...)`. Closing it stops the model."""
 
 
+@runtime_checkable
 class Assistant(Protocol):
     """A vision-language model that answers questions.
 

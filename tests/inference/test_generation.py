@@ -191,7 +191,7 @@ def test_tokens_are_drawn_as_often_as_they_are_likely_at_a_temperature():
     ids=str,
 )
 def test_impossible_ways_of_choosing_are_refused(wrong):
-    with pytest.raises(ConfigError, match=f"{[*wrong][0]}=") as raised:
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))}=") as raised:
         DecodingConfig(**wrong)
     assert "请改正" in raised.value.text.zh
 

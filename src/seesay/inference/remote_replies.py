@@ -174,18 +174,6 @@ class Replies:
         except (TypeError, ValueError, LookupError):
             self._refuse_shape("choices[0].logprobs", given)
 
-    def _refuse_shape(self, place: str, value: Any) -> NoReturn:
-        shown = self._quoted(repr(value))[:80]
-        raise EndpointError(
-            Text(
-                f"{self._endpoint.base_url} replied with nonsense: {place} is {shown}; expected "
-                "JSON with choices, as the chat completions of OpenAI have. Check that base_url is "
-                "the address of such an API; it usually ends in /v1.",
-                f"{self._endpoint.base_url} 的回复不合规：{place} 是 {shown}；应为 OpenAI 聊天补全"
-                "格式的 JSON，其中有 choices；请确认 base_url 是这类 API 的地址，通常以 /v1 结尾",
-            )
-        )
-
     @contextmanager
     def explained(self) -> Iterator[None]:
         """Turns errors of the client into ours, without the request that it keeps in them."""
@@ -313,7 +301,7 @@ def _string(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _usage(body: dict[str, Any]) -> dict[str, int | None]:
+def _usage(body: dict[str, Any]) -> dict[str, Any]:
     usage = body.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     names = {"prompt_tokens": "prompt_tokens", "answer_tokens": "completion_tokens"}

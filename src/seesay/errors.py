@@ -8,6 +8,7 @@ SeesayError
 ├── WeightsError        a checkpoint does not fit the model, or is damaged
 │   └── UnknownModelError   no catalogued model or folder has this name
 ├── DownloadError       a hub could not be reached, or refused
+├── EndpointError       a remote model gave no proper answer
 ├── MissingExtraError   an optional part of the package is not installed
 └── CollectionError     a collection is missing, or was built by another model
     ├── CollectionBusyError     another process is writing it
@@ -58,6 +59,10 @@ class UnknownModelError(WeightsError):
 
 class DownloadError(SeesayError):
     """A hub could not be reached, or refused."""
+
+
+class EndpointError(SeesayError):
+    """A remote model could not be reached, refused, or gave no proper answer."""
 
 
 class MissingExtraError(SeesayError):

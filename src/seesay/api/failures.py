@@ -22,6 +22,7 @@ from seesay.errors import (
     ConfigError,
     DataError,
     DownloadError,
+    EndpointError,
     ImageError,
     MissingExtraError,
     SeesayError,
@@ -42,6 +43,7 @@ _STATUS: Sequence[tuple[type[SeesayError], int]] = (  # the first that fits
     (MissingExtraError, 400),  # only a picture of a format that this server was not given
     (UnknownModelError, 404),
     (DownloadError, 502),
+    (EndpointError, 502),
     (SeesayError, 500),
 )
 

@@ -2,5 +2,5 @@
 
 `embedder`: load, Embedder, Embeddings, Failure. `text_embedder`: load_texts. `classifier`:
 ZeroShotClassifier. `probe`: LinearProbe. `detector`: load_detector. `generation`: beam_search,
-caption. `vector_files`: save_vectors.
+caption. `answer`: Answer, Assistant. `remote`: RemoteAssistant. `vector_files`: save_vectors.
 """

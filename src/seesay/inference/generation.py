@@ -1,13 +1,18 @@
-"""Generate text token by token: beam search, and captions of pictures (CoCa)."""
+"""Generate text token by token: the likeliest token each time, a drawn one, or beam search; text of
+it as it comes; and captions of pictures (CoCa)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from math import isfinite
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from seesay.data.images import ImageSource, open_image
+from seesay.data.vocabularies import library_errors
 from seesay.errors import ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.models.dual_encoder import DualEncoder
@@ -16,6 +21,7 @@ from seesay.text import Text
 IMAGES_AT_ONCE = 16
 
 
+@runtime_checkable
 class Cache(Protocol):
     """A model's results for the earlier tokens of each row: only the last token is computed
     anew."""
@@ -32,18 +38,195 @@ NextLogits = Callable[
 for the next call; None if nothing is cached."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """How the next token is chosen."""
+
+    temperature: float = 0.0
+    """0 takes the likeliest token each time. Above, a token is drawn; 1 draws with the model's own
+    probabilities, and larger values make unlikely tokens likelier."""
+    top_k: int = 0
+    """Draw from this many of the likeliest tokens; 0 from all."""
+    top_p: float = 1.0
+    """Draw from the fewest of the likeliest tokens whose probabilities sum up to this."""
+    seed: int | None = None
+    """With the same seed, a question gets the same answer, alone or beside others; None draws
+    another one each time."""
+    beams: int = 1
+    """Continuations that are followed at once, at temperature 0."""
+
+    def __post_init__(self) -> None:
+        impossible = (
+            not (isfinite(self.temperature) and self.temperature >= 0)
+            or not 0 < self.top_p <= 1
+            or self.top_k < 0
+            or self.beams < 1
+        )
+        if impossible or (self.beams > 1 and self.temperature > 0):
+            given = (
+                f"temperature={self.temperature}, top_k={self.top_k}, top_p={self.top_p}, "
+                f"beams={self.beams}"
+            )
+            raise ConfigError(
+                Text(
+                    f"{given} choose no token; expected temperature and top_k of at least 0, top_p "
+                    "above 0 and up to 1, and at least one beam, several only with temperature=0. "
+                    "Correct them, or leave them out.",
+                    f"{given} 选不出词元；temperature 和 top_k 应不小于 0，top_p 应大于 0 且不超过 "
+                    "1，beams 至少为 1，大于 1 时 temperature 应为 0；请改正，或不写",
+                )
+            )
+
+
+class WrittenToken(NamedTuple):
+    id: int
+    log_probability: float
+    """Natural logarithm of its probability before `DecodingConfig` changes it."""
+
+
+@torch.no_grad()
+def write_tokens(
+    next_logits: NextLogits,
+    rows: int,
+    decoding: DecodingConfig,
+    *,
+    max_tokens: int,
+    end_ids: Sequence[int],
+) -> Iterator[list[WrittenToken | None]]:
+    """Yields the next token of every row until all rows have ended or have `max_tokens`; None for
+    those that ended before. The token that ends a row is among them.
+
+    `next_logits` is called with the tokens so far, at first none. Follows no beams.
+    """
+    generators = [_generator(decoding.seed) for _ in range(rows)]
+    ended = [False] * rows
+    ids: Tensor | None = None
+    cache: Cache | None = None
+    for _ in range(max_tokens):
+        begun = torch.zeros(rows, 0, dtype=torch.long) if ids is None else ids
+        logits, cache = next_logits(begun, cache)
+        logits = logits.float()
+        chosen = choose_tokens(logits, decoding, generators)
+        logs = logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0].tolist()
+        tokens = chosen.tolist()
+        yield [
+            None if over else WrittenToken(token, log)
+            for token, log, over in zip(tokens, logs, ended, strict=True)
+        ]
+        ended = [over or token in end_ids for token, over in zip(tokens, ended, strict=True)]
+        if all(ended):
+            return
+        ids = torch.cat([begun.to(chosen.device), chosen[:, None]], dim=1)
+
+
+def _generator(seed: int | None) -> torch.Generator:
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+        return generator
+    return generator.manual_seed(seed)
+
+
+def choose_tokens(
+    logits: Float[Tensor, "rows vocab"],
+    decoding: DecodingConfig,
+    generators: Sequence[torch.Generator],
+) -> Int[Tensor, " rows"]:
+    """Returns the next token of each row; each row is drawn with its own generator, which is on the
+    processor, so that every device draws the same."""
+    if decoding.temperature == 0:
+        return logits.argmax(-1)
+    kept = keep_likeliest(logits / decoding.temperature, decoding.top_k, decoding.top_p)
+    odds = kept.softmax(-1).cpu()
+    drawn = [
+        torch.multinomial(row, 1, generator=generator)
+        for row, generator in zip(odds, generators, strict=True)
+    ]
+    return torch.cat(drawn).to(logits.device)
+
+
+def keep_likeliest(
+    logits: Float[Tensor, "rows vocab"], top_k: int, top_p: float
+) -> Float[Tensor, "rows vocab"]:
+    """Returns the logits with minus infinity for tokens that are not drawn: all but the `top_k`,
+    and of those, all but the fewest whose probabilities sum up to `top_p`."""
+    if 0 < top_k < logits.shape[-1]:
+        least = logits.topk(top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    if top_p < 1:
+        ordered, places = logits.sort(descending=True)
+        odds = ordered.softmax(-1)
+        before = odds.cumsum(-1) - odds
+        dropped = (before >= top_p).scatter(1, places, before >= top_p)
+        logits = logits.masked_fill(dropped, -torch.inf)
+    return logits
+
+
+class TextStream:
+    """Tokens one by one -> the text as far as it is certain.
+
+    A character may take several tokens, and appears once it has all of them. White space at the
+    beginning is left out, and so is that at the end, which appears with what follows it: the pieces
+    joined are the text of `decode`, stripped.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        # Text is compared from `_start` on: a token may be decoded differently after others. What
+        # is before `_done` has been returned.
+        self._start, self._done = 0, 0
+        self._space = ""
+        self._begun = False
+
+    def add(self, token: int) -> str:
+        """Returns the text that has become certain."""
+        self._ids.append(token)
+        return self._new(whole=False)
+
+    def end(self) -> str:
+        """Returns the rest, in which an incomplete character is U+FFFD."""
+        return self._new(whole=True)
+
+    def _new(self, whole: bool) -> str:
+        before = self._decode(self._ids[self._start : self._done])
+        now = self._decode(self._ids[self._start :])
+        if len(now) <= len(before) or (now.endswith("\ufffd") and not whole):
+            return ""
+        self._start, self._done = self._done, len(self._ids)
+        return self._stripped(now[len(before) :])
+
+    def _stripped(self, new: str) -> str:
+        text = self._space + new
+        if not self._begun:
+            text = text.lstrip()
+        kept = text.rstrip()
+        self._space = text[len(kept) :]
+        self._begun = self._begun or bool(kept)
+        return kept
+
+    def _decode(self, ids: list[int]) -> str:
+        return decode(ids, self._tokenizer) if ids else ""
+
+
+def decode(ids: Sequence[int], tokenizer: Tokenizer) -> str:
+    """Returns the text of tokens, without special ones."""
+    with library_errors("the tokenizer"):
+        return tokenizer.decode(list(ids), skip_special_tokens=True)
+
+
 @torch.no_grad()
 def beam_search(
     next_logits: NextLogits,
     begin: Int[Tensor, "texts begun"],
     *,
     length: int,
-    end_id: int,
+    end_ids: Sequence[int],
     pad_id: int,
     beams: int = 1,
 ) -> Int[Tensor, "texts tokens"]:
     """Returns the ids of one text per row of `begin`, at most `length` tokens long and padded after
-    its end.
+    its end, which any of `end_ids` is.
 
     The search follows `beams` continuations of each row at once; of the finished ones, the one with
     the likeliest tokens on average wins. 1 takes the likeliest token each time. Rows are ordered by
@@ -55,6 +238,7 @@ def beam_search(
     scores[:, 1:] = -torch.inf  # all beams begin alike, so one continues
     ended = torch.zeros_like(scores, dtype=torch.bool)
     first = beams * torch.arange(texts, device=begin.device)[:, None]
+    ends = torch.tensor(end_ids, device=begin.device)
     cache: Cache | None = None
     while ids.shape[2] < length and not ended.all():
         logits, cache = next_logits(ids.flatten(0, 1), cache)
@@ -63,7 +247,7 @@ def beam_search(
         scores, best = (scores[..., None] + steps).flatten(1).topk(beams)
         beam, token = best // vocab, best % vocab
         ids = torch.cat([ids.take_along_dim(beam[..., None], 1), token[..., None]], dim=2)
-        ended = ended.take_along_dim(beam, 1) | (token == end_id)
+        ended = ended.take_along_dim(beam, 1) | torch.isin(token, ends)
         if cache is not None:
             cache = cache.select((first + beam).flatten())
     lengths = (ids[..., begun:] != pad_id).sum(2).clamp(min=1)
@@ -143,7 +327,7 @@ def _captions(
                 caption_logits(model, model.embed_with_tokens(pixels.to(embedder.dtype))[1], beams),
                 start.expand(len(chosen), -1),
                 length=model.config.text.context,
-                end_id=tokenizer.suffix[0],
+                end_ids=tokenizer.suffix[:1],
                 pad_id=tokenizer.config.pad_id,
                 beams=beams,
             )

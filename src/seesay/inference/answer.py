@@ -1,0 +1,212 @@
+"""Questions about pictures, and their answers: what every assistant, here or at an endpoint, takes
+and returns.
+
+    assistant.ask("cat.jpg", "What is on the mat?").text
+    assistant.ask(["a.jpg", "b.jpg"], [Message("user", "What differs?")])
+    for piece in assistant.stream("cat.jpg", "Tell a story."): ...
+"""
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from PIL import Image
+
+from seesay.data.chat import Media, Message
+from seesay.data.images import (
+    ImageSource,
+    TensorLike,
+    describe_source,
+    picture_from_numbers,
+    several_images,
+)
+from seesay.errors import ConfigError, DataError
+from seesay.text import Text
+
+Images: TypeAlias = ImageSource | Iterable[ImageSource] | None
+"""One picture, or several, or None for a question without any."""
+Question: TypeAlias = str | Sequence[Message]
+"""A question, or a conversation that ends with one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerToken:
+    text: str
+    log_probability: float
+    """Natural logarithm of the token's probability, given everything before it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What an assistant says, and what it took."""
+
+    text: str
+    model: str
+    """Name of the model that answered."""
+    finish_reason: str
+    """"stop" for an answer that is complete, "length" for one cut off at `max_tokens`; endpoints
+    have others, such as "content_filter"."""
+    prompt_tokens: int | None = None
+    """Tokens that the model read, pictures included; None if an endpoint does not tell."""
+    answer_tokens: int | None = None
+    """Tokens that the model wrote; None if an endpoint does not tell."""
+    tokens: tuple[AnswerToken, ...] | None = None
+    """Each token of the answer, if log probabilities were requested."""
+
+
+AnswerStream: TypeAlias = Generator[str, None, Answer]
+"""Yields the pieces of a text as they come, and returns the whole answer: `answer = yield from
+assistant.stream(...)`. Closing it stops the model."""
+
+
+@runtime_checkable
+class Assistant(Protocol):
+    """A vision-language model that answers questions.
+
+    Pictures stand where a conversation has `Media`, in order; where it has none, all stand at the
+    beginning of the first user message. `temperature` 0 takes the likeliest token each time; None
+    leaves the choice to the settings that the model is published with.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def ask(
+        self,
+        images: Images,
+        question: Question,
+        *,
+        max_tokens: int = 512,
+        temperature: float | None = 0.0,
+        log_probabilities: bool = False,
+    ) -> Answer:
+        """Returns the answer. Raises DataError for a question that the model cannot take, and
+        ImageError for a damaged picture."""
+        ...
+
+    def stream(
+        self,
+        images: Images,
+        question: Question,
+        *,
+        max_tokens: int = 512,
+        temperature: float | None = 0.0,
+    ) -> AnswerStream:
+        """Like `ask`, piece by piece."""
+        ...
+
+
+def conversation(
+    images: object, question: object, *, max_images: int | None = None
+) -> tuple[list[ImageSource], tuple[Message, ...]]:
+    """Returns the pictures one by one, and a conversation with one image `Media` for each.
+
+    `images` and `question` are `Images` and a `Question`, or what somebody took for them. A folder
+    stands for all pictures in it. The counts of new Media are (1,): an assistant that knows how
+    many tokens a picture takes replaces them.
+
+    Raises DataError for an empty list of pictures (None asks without one), for more pictures than
+    `max_images`, for a question of another type or without text, and if the conversation has places
+    for another number of pictures; ImageError for an object that is no picture.
+    """
+    messages = _messages(question)
+    pictures = _pictures(images, max_images)
+    places = sum(
+        isinstance(part, Media) and part.modality == "image"
+        for message in messages
+        for part in message.parts
+    )
+    if places == 0 and pictures:
+        messages = _with_places(messages, len(pictures))
+    elif places != len(pictures):
+        raise DataError(
+            Text(
+                f"the conversation has places for {places} pictures and {len(pictures)} were "
+                "given; expected one picture for each place. Give the missing ones, or remove "
+                "places.",
+                f"对话里有 {places} 处图片，却给了 {len(pictures)} 张；应一处一张；请补全图片或"
+                "删去多余的位置",
+            )
+        )
+    return pictures, messages
+
+
+def _messages(question: object) -> tuple[Message, ...]:
+    if isinstance(question, str):
+        question = [Message("user", question)]
+    if not isinstance(question, Sequence) or not all(isinstance(m, Message) for m in question):
+        inside = {type(one).__name__ for one in question} if isinstance(question, Sequence) else ()
+        given = f"{type(question).__name__}{' of ' if inside else ''}{', '.join(sorted(inside))}"
+        raise DataError(
+            Text(
+                f"the question is a {given}; expected a text, or a list of Message. Write it as "
+                'one, such as Message("user", "What is this?").',
+                f"问题的类型是 {given}；应为文本，或由 Message 组成的列表；请改写，例如 "
+                'Message("user", "这是什么？")',
+            )
+        )
+    last = question[-1] if question else None
+    if last is None or last.role != "user" or not _has_text(last):
+        ending = "nothing" if last is None else f"a message of {last.role!r}"
+        ends = "空" if last is None else f" {last.role!r} 的消息"
+        raise DataError(
+            Text(
+                f"the conversation ends with {ending}, and no question; expected a last message "
+                "of 'user' with a text. Add the question.",
+                f"对话的结尾是{ends}，没有问题；最后应为 'user' 的消息，且有文字；请补上问题",
+            )
+        )
+    return tuple(question)
+
+
+def _has_text(message: Message) -> bool:
+    return any(isinstance(part, str) and part.strip() for part in message.parts)
+
+
+def _pictures(images: object, max_images: int | None) -> list[ImageSource]:
+    if images is None:
+        return []
+    pictures = list(several_images(images if isinstance(images, Iterable) else [images]))
+    if not pictures:
+        raise DataError(
+            Text(
+                "no picture was given; expected at least one. Check the list, or give None to ask "
+                "without a picture.",
+                "没有给出图片；至少应有一张；请检查列表；若要不带图片提问，请给 None",
+            )
+        )
+    if max_images is not None and len(pictures) > max_images:
+        raise DataError(
+            Text(
+                f"{len(pictures)} pictures were given; expected at most {max_images}, which is as "
+                "many as the model takes at once. Give fewer, or ask several times.",
+                f"给了 {len(pictures)} 张图片；最多应为 {max_images} 张，即模型一次能看的数量；请"
+                "减少图片，或分几次提问",
+            )
+        )
+    for one in pictures:
+        if not isinstance(one, str | Path | bytes | Image.Image | np.ndarray | TensorLike):
+            picture_from_numbers(one, describe_source(one))
+    return pictures  # type: ignore[return-value]
+
+
+def _with_places(messages: tuple[Message, ...], count: int) -> tuple[Message, ...]:
+    at = next(n for n, message in enumerate(messages) if message.role == "user")
+    places = (Media("image", (1,)),) * count
+    first = replace(messages[at], content=(*places, *messages[at].parts))
+    return (*messages[:at], first, *messages[at + 1 :])
+
+
+def check_decoding(max_tokens: int, temperature: float | None) -> None:
+    """Raises ConfigError for an answer without tokens and for an impossible temperature."""
+    if max_tokens < 1 or not (temperature is None or 0 <= temperature < float("inf")):
+        raise ConfigError(
+            Text(
+                f"max_tokens={max_tokens} and temperature={temperature} allow no answer; expected "
+                "at least 1 token, and a temperature of 0 or more (usually up to 2). Correct them.",
+                f"max_tokens={max_tokens}、temperature={temperature} 得不到回答；至少应有 1 个词元"
+                "，温度应不小于 0（通常不超过 2）；请改正",
+            )
+        )

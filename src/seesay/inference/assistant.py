@@ -1,0 +1,409 @@
+"""A vision-language model on this machine that answers questions about pictures and videos.
+
+    assistant = seesay.chat("Qwen/Qwen2-VL-2B-Instruct")
+    assistant.ask("cat.jpg", "What is on the mat?").text
+    assistant.ask_several("page.png", ["Who wrote it?", "When?"])     # the page is read once
+    for piece in assistant.stream(["a.jpg", "b.jpg"], "What differs?"): ...
+
+    talk = Conversation(assistant, "clip.mp4")
+    talk.ask("What happens?"), talk.ask("And then?")
+
+Pictures are never cut to fit: a prompt that is too long is an error that says how long it may be.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from seesay.data.chat import Media, Message, encode, render
+from seesay.data.chat_templates import ChatTemplate, Source
+from seesay.data.images import ImageSource, open_image
+from seesay.errors import ConfigError, DataError
+from seesay.inference.answer import (
+    Answer,
+    AnswerStream,
+    AnswerToken,
+    Assistant,
+    Images,
+    Question,
+    conversation,
+)
+from seesay.inference.assistant_files import AssistantFiles, load_assistant
+from seesay.inference.cancelling import check_cancelled
+from seesay.inference.generation import (
+    Cache,
+    DecodingConfig,
+    NextLogits,
+    TextStream,
+    WrittenToken,
+    beam_search,
+    decode,
+    write_tokens,
+)
+from seesay.inference.prompt_reading import PromptReader, Reading, Request
+from seesay.inference.visual_inputs import VisualInput, is_video, no_video
+from seesay.text import Text
+
+ROWS = 8
+"""Questions that are answered side by side."""
+Asked: TypeAlias = tuple[Images, Question]
+
+
+class LocalAssistant:
+    """A vision-language model with its tokenizer, its chat template and its image preparation.
+
+    `decoding` has what `ask` does not say: how tokens are drawn, and beams. Results depend neither
+    on the other questions of a batch nor on what was asked before.
+    """
+
+    def __init__(self, files: AssistantFiles, decoding: DecodingConfig | None = None) -> None:
+        self.files = files
+        self.decoding = decoding or files.decoding
+        self._reader = PromptReader(files.model, files.inputs, files.device)
+
+    @property
+    def name(self) -> str:
+        return self.files.name
+
+    @property
+    def template(self) -> ChatTemplate:
+        return self.files.template
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.files.tokenizer
+
+    def ask(
+        self,
+        images: Images,
+        question: Question,
+        *,
+        max_tokens: int = 512,
+        temperature: float | None = 0.0,
+        log_probabilities: bool = False,
+    ) -> Answer:
+        """Returns the answer to a question, or to the last one of a conversation. Paths of videos
+        may be among the pictures.
+
+        Raises DataError for a question that the model cannot take, a broken video or a prompt that
+        is too long, and ImageError for a damaged picture.
+        """
+        request = self._request(images, question)
+        [answer] = self._write([request], self._task(max_tokens, temperature))
+        return answer if log_probabilities else replace(answer, tokens=None)
+
+    def ask_several(
+        self,
+        images: Images,
+        questions: Iterable[Question],
+        *,
+        max_tokens: int = 512,
+        temperature: float | None = 0.0,
+    ) -> list[Answer]:
+        """Returns the answers to several questions about the same pictures, which the model reads
+        once. Raises as `ask` does."""
+        if isinstance(questions, str):
+            raise DataError(
+                Text(
+                    f"questions is the one text {questions[:40]!r}; expected a list of questions. "
+                    "Write [question], or call ask.",
+                    f"questions 是一段文本 {questions[:40]!r}；应为问题的列表；请写成 [question]，"
+                    "或改用 ask",
+                )
+            )
+        pictures, inputs = None, None
+        requests = []
+        for question in questions:
+            if inputs is None:
+                pictures, messages = self._conversation(images, question)
+                inputs = self._inputs(pictures)
+            else:
+                _, messages = self._conversation(pictures, question)
+            requests.append(self._prompt(messages, inputs))
+        return self._all(requests, self._task(max_tokens, temperature))
+
+    def ask_batch(
+        self,
+        questions: Iterable[Asked],
+        *,
+        max_tokens: int = 512,
+        temperature: float | None = 0.0,
+    ) -> list[Answer]:
+        """Returns the answers to questions about pictures of their own, in order. Raises as `ask`
+        does."""
+        requests = [self._request(images, question) for images, question in questions]
+        return self._all(requests, self._task(max_tokens, temperature))
+
+    def stream(
+        self,
+        images: Images,
+        question: Question,
+        *,
+        max_tokens: int = 512,
+        temperature: float | None = 0.0,
+    ) -> AnswerStream:
+        """Yields the answer piece by piece, and returns it whole; joined, the pieces are its text.
+        With beams it comes in one piece. Raises as `ask` does, before the first piece."""
+        request, task = self._request(images, question), self._task(max_tokens, temperature)
+        if task.decoding.beams > 1:
+            return _in_one_piece(self._write([request], task)[0])
+        return self._stream(request, task)
+
+    # From a question to a prompt
+
+    def _request(self, images: object, question: object) -> Request:
+        pictures, messages = self._conversation(images, question)
+        return self._prompt(messages, self._inputs(pictures))
+
+    def _conversation(
+        self, images: object, question: object
+    ) -> tuple[list[ImageSource], tuple[Message, ...]]:
+        if not isinstance(question, str) and isinstance(question, Sequence):
+            question = [_as_pictures(message) for message in question]
+        return conversation(images, question, max_images=self.files.inputs.most_images)
+
+    def _inputs(self, pictures: Sequence[ImageSource]) -> tuple[VisualInput, ...]:
+        inputs = self.files.inputs
+        if not inputs.has_video and any(map(is_video, pictures)):
+            raise no_video(self.name)
+        alone = len(pictures) == 1
+        return tuple(
+            inputs.video(one)
+            if isinstance(one, str | Path) and is_video(one)
+            else inputs.picture(open_image(one), alone=alone)
+            for one in pictures
+        )
+
+    def _prompt(self, messages: Sequence[Message], inputs: tuple[VisualInput, ...]) -> Request:
+        """The ids of a conversation whose places for pictures are given theirs."""
+        media = iter([one.media for one in inputs])
+        filled = [
+            replace(
+                message,
+                content=tuple(
+                    next(media) if isinstance(part, Media) else part for part in message.parts
+                ),
+            )
+            for message in messages
+        ]
+        prompt = render(self.template, filled)
+        encoded = encode(prompt, self.tokenizer, limit=self.files.context - 1)
+        return Request(encoded.ids, encoded.spans, inputs)
+
+    # From a prompt to an answer
+
+    def _task(self, max_tokens: int, temperature: float | None) -> "_Task":
+        if max_tokens < 1:
+            raise ConfigError(
+                Text(
+                    f"max_tokens={max_tokens} leaves no room for an answer; expected at least 1. "
+                    "Raise it, or leave it out.",
+                    f"max_tokens={max_tokens} 容不下回答；应至少为 1；请调大，或不写",
+                )
+            )
+        decoding = self.decoding
+        if temperature is not None:
+            decoding = replace(decoding, temperature=temperature)
+        return _Task(max_tokens, decoding)
+
+    def _all(self, requests: Sequence[Request], task: "_Task") -> list[Answer]:
+        return [answer for rows in batches(requests) for answer in self._write(rows, task)]
+
+    def _write(self, requests: Sequence[Request], task: "_Task") -> list[Answer]:
+        """Answers prompts side by side."""
+        check_cancelled()
+        limits = [self._limit(request, task) for request in requests]
+        reading = self._reader.read(requests)
+        if task.decoding.beams > 1:
+            rows = self._follow_beams(reading, max(limits), task.decoding.beams)
+        else:
+            rows = [[] for _ in requests]
+            for step in self._steps(reading, len(requests), max(limits), task):
+                for row, token in zip(rows, step, strict=True):
+                    row += [] if token is None else [token]
+            if len(requests) == 1:
+                self._reader.keep(requests[0], [one.id for one in rows[0][:-1]], reading.cache)
+        return [
+            self._answer(request, row[:limit])
+            for request, row, limit in zip(requests, rows, limits, strict=True)
+        ]
+
+    def _stream(self, request: Request, task: "_Task") -> AnswerStream:
+        reading = self._reader.read([request])
+        text, written = TextStream(self.tokenizer), []
+        for [token] in self._steps(reading, 1, self._limit(request, task), task):
+            assert token is not None
+            written.append(token)
+            if token.id not in self.files.end_ids and (piece := text.add(token.id)):
+                yield piece
+        self._reader.keep(request, [token.id for token in written[:-1]], reading.cache)
+        if rest := text.end():
+            yield rest
+        return replace(self._answer(request, written), tokens=None)
+
+    def _steps(
+        self, reading: Reading, rows: int, limit: int, task: "_Task"
+    ) -> Iterator[list[WrittenToken | None]]:
+        for step in write_tokens(
+            reading, rows, task.decoding, max_tokens=limit, end_ids=self.files.end_ids
+        ):
+            yield step
+            check_cancelled()
+
+    def _limit(self, request: Request, task: "_Task") -> int:
+        return min(task.max_tokens, self.files.context - len(request.ids))
+
+    def _follow_beams(self, reading: Reading, limit: int, beams: int) -> list[list[WrittenToken]]:
+        rows, vocab = reading.logits.shape
+        begin = torch.zeros(rows, 0, dtype=torch.long, device=reading.logits.device)
+        ids = beam_search(
+            _with_padding(reading),
+            begin,
+            length=limit,
+            end_ids=self.files.end_ids,
+            pad_id=vocab,
+            beams=beams,
+        )
+        nan = float("nan")
+        return [[WrittenToken(one, nan) for one in row if one != vocab] for row in ids.tolist()]
+
+    def _answer(self, request: Request, written: Sequence[WrittenToken]) -> Answer:
+        ended = bool(written) and written[-1].id in self.files.end_ids
+        ids = [token.id for token in written[: len(written) - ended]]
+        return Answer(
+            text=decode(ids, self.tokenizer).strip(),
+            model=self.name,
+            finish_reason="stop" if ended else "length",
+            prompt_tokens=len(request.ids),
+            answer_tokens=len(written),
+            tokens=tuple(
+                AnswerToken(text=decode([token.id], self.tokenizer), log_probability=token[1])
+                for token in written
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """How long an answer may be, and how its tokens are chosen."""
+
+    max_tokens: int
+    decoding: DecodingConfig
+
+
+class Conversation:
+    """Questions one after another, each with those before it; `assistant` is any assistant, here or
+    at an endpoint. `images` stand before the first question."""
+
+    def __init__(self, assistant: Assistant, images: Images = None, *, system: str = "") -> None:
+        self.assistant = assistant
+        self.images: list[ImageSource] = []
+        self.messages: tuple[Message, ...] = (Message("system", system),) if system else ()
+        self._waiting = images
+
+    def ask(self, question: str, images: Images = None, *, max_tokens: int = 512) -> Answer:
+        """Returns the answer to the next question, which may bring further pictures."""
+        pictures, messages = self._next(question, images)
+        answer = self.assistant.ask(pictures or None, messages, max_tokens=max_tokens)
+        self._go_on(pictures, messages, answer)
+        return answer
+
+    def stream(
+        self, question: str, images: Images = None, *, max_tokens: int = 512
+    ) -> AnswerStream:
+        """Like `ask`, piece by piece. The question counts once its answer is complete."""
+        pictures, messages = self._next(question, images)
+        pieces = self.assistant.stream(pictures or None, messages, max_tokens=max_tokens)
+        answer = yield from pieces
+        self._go_on(pictures, messages, answer)
+        return answer
+
+    def _next(self, question: str, images: Images) -> tuple[list[ImageSource], tuple[Message, ...]]:
+        given = [one for some in (self._waiting, images) for one in conversation(some, question)[0]]
+        places = (Media("image", (1,)),) * len(given)
+        turn = Message("user", (*places, question))
+        return [*self.images, *given], (*self.messages, turn)
+
+    def _go_on(
+        self, pictures: list[ImageSource], messages: tuple[Message, ...], answer: Answer
+    ) -> None:
+        self.images, self._waiting = pictures, None
+        self.messages = (*messages, Message("assistant", answer.text))
+
+
+def batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
+    """Yields requests that are read together: those about the same pictures, or else some that
+    stand behind one another."""
+    single: list[Request] = []
+    for _, same in groupby(requests, key=lambda request: request.digests):
+        some = list(same)
+        if len(some) == 1:
+            single += some
+            if len(single) == ROWS:
+                yield single
+                single = []
+            continue
+        if single:
+            yield single
+            single = []
+        for first in range(0, len(some), ROWS):
+            yield some[first : first + ROWS]
+    if single:
+        yield single
+
+
+def _as_pictures(message: object) -> object:
+    """The message with places for videos as places for pictures: what stands there is known by the
+    file."""
+    if not isinstance(message, Message):
+        return message
+    parts = [
+        replace(part, modality="image") if isinstance(part, Media) else part
+        for part in message.parts
+    ]
+    return replace(message, content=tuple(parts))
+
+
+def _with_padding(next_logits: NextLogits) -> NextLogits:
+    """The same with a further token that is never written."""
+
+    def padded(ids: Tensor, cache: Cache | None) -> tuple[Tensor, Cache | None]:
+        logits, cache = next_logits(ids, cache)
+        return torch.nn.functional.pad(logits, (0, 1), value=-torch.inf), cache
+
+    return padded
+
+
+def _in_one_piece(answer: Answer) -> Generator[str, None, Answer]:
+    if answer.text:
+        yield answer.text
+    return replace(answer, tokens=None)
+
+
+def chat(
+    name: str | Path,
+    *,
+    device: "str | torch.device | None" = None,
+    dtype: "str | torch.dtype | None" = None,
+    revision: str | None = None,
+    template: Source = "original",
+    decoding: DecodingConfig | None = None,
+) -> LocalAssistant:
+    """Loads a vision-language model from a folder or a hub: LLaVA 1.5, NeXT and OneVision, and
+    Qwen2-VL, 2.5-VL and 3-VL.
+
+    `template` says whose prompts and image preparation are used, the authors' ("original") or
+    transformers' ("hf"), where the two differ. Without `decoding`, tokens are drawn as the
+    checkpoint's generation_config.json says, if `ask` is given a temperature. `device`, `dtype`
+    and `revision` are as in `seesay.load`.
+
+    Raises UnknownModelError, DownloadError, WeightsError or ConfigError.
+    """
+    files = load_assistant(name, device=device, dtype=dtype, revision=revision, template=template)
+    return LocalAssistant(files, decoding)

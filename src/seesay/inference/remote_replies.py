@@ -1,0 +1,342 @@
+"""What an endpoint replies -> an answer, or an error that says what to do.
+
+Replies are read as plain JSON: the client package builds its objects without checking them.
+"""
+
+import re
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from seesay.errors import DataError, EndpointError, SeesayError
+from seesay.inference.answer import Answer, AnswerStream, AnswerToken
+from seesay.text import Text, printable
+
+_BUSY = (408, 409, 425, 429)  # and all from 500 on
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 60.0
+_QUOTED = 300  # characters of an endpoint's own message
+# How OpenAI, vLLM, SGLang, llama.cpp, Claude, Gemini and DashScope say that a prompt is too long.
+_TOO_LONG = re.compile(
+    r"context.{0,12}(length|size|window)|prompt is too long|input token count|input length"
+    r"|maximum.{0,20}tokens.{0,20}exceed",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What messages say of an endpoint, and the key that they must not say."""
+
+    base_url: str
+    model: str
+    key_variable: str
+    timeout_s: float
+    key: str = field(repr=False)
+
+
+def pause_s(error: Exception, attempt: int) -> float | None:
+    """Seconds to wait before a request is sent again; None if that would not help, or not soon.
+
+    A busy or failing endpoint may name the time itself. A connection that was open from an earlier
+    request may have been closed meanwhile. What timed out is not repeated: it would take as long.
+    """
+    response = getattr(error, "response", None)
+    usual = min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
+    if response is None:
+        return (usual if attempt else 0.0) if _was_cut(error) else None
+    status = response.status_code
+    if (status not in _BUSY and status < 500) or getattr(error, "code", "") == "insufficient_quota":
+        return None
+    named = _seconds(response.headers)
+    if named is None:
+        return usual
+    return named if named <= _LONGEST_PAUSE_S else None
+
+
+def _seconds(headers: Any) -> float | None:
+    for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            value = float(headers[name]) / divisor
+        except (KeyError, ValueError):  # a date: the usual pause serves as well
+            continue
+        if value >= 0:
+            return value
+    return None
+
+
+class Replies:
+    """Reads what one endpoint replies."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def answer(self, reply: Any) -> Answer:
+        """A whole reply. Raises EndpointError for one of another shape."""
+        body = _plain(reply)
+        choice = self._choices(body)[0]
+        message = choice.get("message")
+        if not isinstance(message, dict):
+            self._refuse_shape("choices[0].message", message)
+        return Answer(
+            text=self._text(message),
+            model=_string(body.get("model")) or self._endpoint.model,
+            finish_reason=_string(choice.get("finish_reason")) or "stop",
+            tokens=self._tokens(choice.get("logprobs")),
+            **_usage(body),
+        )
+
+    def pieces(self, chunks: Iterable[Any]) -> AnswerStream:
+        """Chunks of a stream. Raises EndpointError for another shape, and if it ends early."""
+        pieces: list[str] = []
+        last: dict[str, Any] = {}
+        for chunk in self._until_cut(chunks, pieces, last):
+            body = _plain(chunk)
+            choices = self._choices(body, streamed=True)
+            last |= {name: body[name] for name in ("model", "usage") if body.get(name)}
+            if not choices:
+                continue  # the usage comes alone
+            if reason := choices[0].get("finish_reason"):
+                last["finish_reason"] = _string(reason)
+            delta = choices[0].get("delta")
+            if not isinstance(delta, dict | None):
+                self._refuse_shape("choices[0].delta", delta)
+            if piece := self._text(delta or {}):
+                pieces.append(piece)
+                yield piece
+        return Answer(
+            text="".join(pieces),
+            model=_string(last.get("model")) or self._endpoint.model,
+            finish_reason=last["finish_reason"],
+            **_usage(last),
+        )
+
+    def _until_cut(
+        self, chunks: Iterable[Any], pieces: list[str], last: dict[str, Any]
+    ) -> Generator[Any]:
+        try:
+            yield from chunks
+        except Exception as error:
+            if "finish_reason" in last:
+                return  # the answer is whole, whatever became of the connection
+            if _was_cut(error):
+                self._refuse_cut(pieces)
+            raise
+        if not last.get("finish_reason"):
+            self._refuse_cut(pieces)
+
+    def _refuse_cut(self, pieces: list[str]) -> NoReturn:
+        count = sum(map(len, pieces))
+        raise EndpointError(
+            Text(
+                f"the answer of {self._endpoint.base_url} was cut off after {count} characters; "
+                "expected a stream that says why it ends. Ask again, and look at the log of the "
+                "server or of a proxy before it if that happens often.",
+                f"{self._endpoint.base_url} 的回答在 {count} 个字符后中断；流式回答结束时应说明原因"
+                "；请重试，若经常发生，请查看服务器或其前面代理的日志",
+            )
+        )
+
+    def _choices(self, body: Any, *, streamed: bool = False) -> list[dict[str, Any]]:
+        if not isinstance(body, dict):
+            self._refuse_shape("the whole reply", body)
+        if body.get("error"):  # some endpoints report errors with status 200
+            raise self._of_status(200, _message(body))
+        choices = body.get("choices")
+        if streamed and choices is None:
+            choices = []
+        if not isinstance(choices, list) or not (choices or streamed):
+            self._refuse_shape("choices", choices)
+        if not all(isinstance(one, dict) for one in choices):
+            self._refuse_shape("choices[0]", choices[0])
+        return choices
+
+    def _text(self, message: dict[str, Any]) -> str:
+        """The text of a message or a part of it; of a refusal, its reason."""
+        content = message.get("content") or message.get("refusal") or ""
+        if isinstance(content, list):  # parts, as in questions
+            parts = [part for part in content if isinstance(part, dict)]
+            content = "".join(_string(part.get("text")) for part in parts)
+        if not isinstance(content, str):
+            self._refuse_shape("content", content)
+        return content
+
+    def _tokens(self, given: Any) -> tuple[AnswerToken, ...] | None:
+        entries = given.get("content") if isinstance(given, dict) else None
+        if entries is None:
+            return None
+        try:
+            return tuple(
+                AnswerToken(text=str(one["token"]), log_probability=float(one["logprob"]))
+                for one in entries
+            )
+        except (TypeError, ValueError, LookupError):
+            self._refuse_shape("choices[0].logprobs", given)
+
+    def _refuse_shape(self, place: str, value: Any) -> NoReturn:
+        shown = self._quoted(repr(value))[:80]
+        raise EndpointError(
+            Text(
+                f"{self._endpoint.base_url} replied with nonsense: {place} is {shown}; expected "
+                "JSON with choices, as the chat completions of OpenAI have. Check that base_url is "
+                "the address of such an API; it usually ends in /v1.",
+                f"{self._endpoint.base_url} 的回复不合规：{place} 是 {shown}；应为 OpenAI 聊天补全"
+                "格式的 JSON，其中有 choices；请确认 base_url 是这类 API 的地址，通常以 /v1 结尾",
+            )
+        )
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turns errors of the client into ours, without the request that it keeps in them."""
+        try:
+            yield
+        except SeesayError:
+            raise
+        except Exception as error:
+            ours = self._explain(error)
+            if ours is None:
+                raise
+            raise ours from None
+
+    def _explain(self, error: Exception) -> SeesayError | None:
+        import openai
+
+        if isinstance(error, openai.APIStatusError):
+            return self._of_status(error.status_code, _message(error.body) or error.message)
+        if isinstance(error, openai.APITimeoutError) or _network_name(error).endswith("Timeout"):
+            return self._timed_out()
+        if isinstance(error, openai.APIConnectionError) or _network_name(error):
+            return self._unreachable(error)
+        if isinstance(error, openai.APIError):  # an event inside a stream
+            return self._of_status(200, _message(error.body) or error.message)
+        if isinstance(error, ValueError | RecursionError):  # of the JSON parser
+            return self._nonsense(Text("the reply is no JSON", "回复不是 JSON"))
+        return None
+
+    def _timed_out(self) -> EndpointError:
+        url, timeout_s = self._endpoint.base_url, self._endpoint.timeout_s
+        return EndpointError(
+            Text(
+                f"{url} was silent for {timeout_s:g} s; expected a reply, or a piece of one, in "
+                "that time. Ask again, or raise timeout_s: the first question may wait until the "
+                "model is loaded.",
+                f"{url} 已有 {timeout_s:g} 秒没有响应；在此时间内应有回复或其中一段；请重试，或调"
+                "大 timeout_s：第一个问题可能要等模型加载完",
+            )
+        )
+
+    def _unreachable(self, error: Exception) -> EndpointError:
+        url, reason = self._endpoint.base_url, self._quoted(str(error.__cause__ or error))
+        return EndpointError(
+            Text(
+                f"{url} cannot be reached ({reason}); expected a server that listens there. Start "
+                "it, or correct base_url; for a host elsewhere check the network and its proxy.",
+                f"无法连接 {url}（{reason}）；那里应有服务器在监听；请启动服务器或改正 base_url；"
+                "若是外部主机，请检查网络和代理",
+            )
+        )
+
+    def _of_status(self, status: int, message: str) -> SeesayError:
+        url, model = self._endpoint.base_url, self._endpoint.model
+        quoted = self._quoted(message)
+        if status in (200, 400, 413, 422) and _TOO_LONG.search(message):
+            return DataError(
+                Text(
+                    f"the question is too long for {model}: {quoted}; expected one that fits its "
+                    "context. Shorten the text, or give fewer or smaller pictures (max_side).",
+                    f"问题超出了 {model} 的上下文长度：{quoted}；提示词不应超出；请缩短文本，"
+                    "或减少、缩小图片（max_side）",
+                )
+            )
+        expected, remedy = self._advice(status)
+        return EndpointError(
+            Text(
+                f"{url} refused the question for {model} ({status}: {quoted}); expected "
+                f"{expected.en}. {remedy.en}.",
+                f"{url} 拒绝了给 {model} 的问题（{status}：{quoted}）；应为{expected.zh}；"
+                f"{remedy.zh}",
+            )
+        )
+
+    def _advice(self, status: int) -> tuple[Text, Text]:
+        """What was expected, and what to do."""
+        if status in (401, 403):
+            variable = self._endpoint.key_variable
+            return Text("an API key that may use this model", "有权使用该模型的 API 密钥"), Text(
+                f"Set {variable} to such a key, or give api_key",
+                f"请把 {variable} 设为这样的密钥，或给出 api_key",
+            )
+        if status in (404, 405) or 300 <= status < 400:
+            return Text("an API with this model there", "提供该模型的 API"), Text(
+                "Check the model's name, and base_url, which usually ends in /v1",
+                "请核对模型名和 base_url，后者通常以 /v1 结尾",
+            )
+        if status in _BUSY or status >= 500:
+            return Text("an endpoint that has time and credit", "空闲且有余额的端点"), Text(
+                "Ask again later, or look at the account or the log of the server",
+                "请稍后重试，或查看账户或服务器日志",
+            )
+        return Text("a request that it takes", "端点接受的请求"), Text(
+            "Do what its message says; fields of a request are changed with extra",
+            "请按其提示处理；请求里的字段可用 extra 修改",
+        )
+
+    def _refuse_shape(self, place: str, value: Any) -> NoReturn:
+        given = self._quoted(repr(value))[:80]
+        raise self._nonsense(Text(f"{place} is {given}", f"{place} 是 {given}"))
+
+    def _nonsense(self, what: Text) -> EndpointError:
+        url = self._endpoint.base_url
+        return EndpointError(
+            Text(
+                f"{url} gives no proper answer: {what.en}; expected JSON with choices, as OpenAI's "
+                "chat completions have. Check that base_url is the address of such an API; it "
+                "usually ends in /v1.",
+                f"{url} 的回答不合格式：{what.zh}；应为 OpenAI 聊天补全格式的 JSON，其中有 "
+                "choices；请确认 base_url 是这类 API 的地址，通常以 /v1 结尾",
+            )
+        )
+
+    def _quoted(self, message: str) -> str:
+        """A message from elsewhere on one line, without the key that it may repeat."""
+        key = self._endpoint.key
+        return printable(message.replace(key, "***") if key else message)[:_QUOTED]
+
+
+def _plain(value: Any) -> Any:
+    """The JSON that an object of the client was built from."""
+    return value.model_dump(warnings=False) if hasattr(value, "model_dump") else value
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _usage(body: dict[str, Any]) -> dict[str, int | None]:
+    usage = body.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    names = {"prompt_tokens": "prompt_tokens", "answer_tokens": "completion_tokens"}
+    found = {ours: counts.get(theirs) for ours, theirs in names.items()}
+    return {name: count if isinstance(count, int) else None for name, count in found.items()}
+
+
+def _message(body: Any) -> str:
+    """The words in an error: {"error": {"message": ...}}, or less of that."""
+    while isinstance(body, dict):
+        inside = body.get("error") or body.get("message") or body.get("detail")
+        if inside is None:
+            return ""
+        body = inside
+    return body if isinstance(body, str) else ""
+
+
+def _network_name(error: BaseException | None) -> str:
+    """The class of an error of the HTTP client below, which newer versions replace by another."""
+    module = type(error).__module__.split(".")[0]
+    return type(error).__name__ if module in ("httpx", "httpx2", "httpcore", "httpcore2") else ""
+
+
+def _was_cut(error: Exception) -> bool:
+    cut = {"RemoteProtocolError", "ReadError", "WriteError"}
+    return bool(cut & {_network_name(error), _network_name(error.__cause__)})

@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeEmbedder
 from seesay.data.tokenizer import TokenizerConfig
 from seesay.inference import background
-from seesay.inference.background import Backgrounds, write_built_in
+from seesay.inference.background import BUILT_IN_FILE, Backgrounds, write_built_in
 
 
 class Model(FakeEmbedder):
@@ -25,6 +25,7 @@ class Model(FakeEmbedder):
 def test_a_built_in_models_vectors_are_read_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(background, "find", lambda _: SimpleNamespace(built_in=tmp_path))
     write_built_in(Model(), tmp_path)
+    assert (tmp_path / BUILT_IN_FILE).stat().st_mode & 0o044 == 0o044
     asking = Model()
     for language in ("en", "zh"):
         found = Backgrounds(asking, tmp_path / "cache").of(language)

@@ -174,9 +174,9 @@ def write_built_in(embedder: "Embedder", folder: Path) -> None:
     the query alone."""
     texts = [[*concepts(language), *scenes(language)] for language in get_args(Language)]
     vectors = {key_of(embedder, some): embedder.embed_texts(some).vectors for some in texts}
-    save_file(
-        {key: some.astype(np.float16) for key, some in vectors.items()}, folder / BUILT_IN_FILE
-    )
+    file = folder / BUILT_IN_FILE
+    save_file({key: some.astype(np.float16) for key, some in vectors.items()}, file)
+    file.chmod(0o644)  # else nobody else may read it
 
 
 def _built_in(name: str, key: str) -> Vectors | None:

@@ -23,8 +23,8 @@ QWEN_PATCH = 4
 
 
 def write_byte_tokenizer(folder: Path, marks: tuple[str, ...] = MARKS) -> Tokenizer:
-    """Every byte is a token, and is decoded as a letter of its own: bytes that are no text would all
-    look the same."""
+    """Every byte is a token, and is decoded as a letter of its own: bytes that are no text would
+    all look the same."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({letter: at for at, letter in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

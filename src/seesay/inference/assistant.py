@@ -44,6 +44,7 @@ from seesay.inference.generation import (
     WrittenToken,
     beam_search,
     decode,
+    text_of,
     write_tokens,
 )
 from seesay.inference.prompt_reading import PromptReader, Reading, Request
@@ -277,7 +278,7 @@ class LocalAssistant:
         ended = bool(written) and written[-1].id in self.files.end_ids
         ids = [token.id for token in written[: len(written) - ended]]
         return Answer(
-            text=decode(ids, self.tokenizer).strip(),
+            text=text_of(ids, self.tokenizer),
             model=self.name,
             finish_reason="stop" if ended else "length",
             prompt_tokens=len(request.ids),

@@ -166,8 +166,7 @@ class TextStream:
     """Tokens one by one -> the text as far as it is certain.
 
     A character may take several tokens, and appears once it has all of them. White space at the
-    beginning is left out, and so is that at the end, which appears with what follows it: the pieces
-    joined are the text of `decode`, stripped.
+    beginning is left out, and so is that at the end, which appears with what follows it.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -193,8 +192,11 @@ class TextStream:
         now = self._decode(self._ids[self._start :])
         if len(now) <= len(before) or (now.endswith("\ufffd") and not whole):
             return ""
+        new = now[len(before) :]
+        if not now.startswith(before):  # bytes that are no text spoil those before them
+            new = self._decode(self._ids[self._done :])
         self._start, self._done = self._done, len(self._ids)
-        return self._stripped(now[len(before) :])
+        return self._stripped(new)
 
     def _stripped(self, new: str) -> str:
         text = self._space + new
@@ -207,6 +209,12 @@ class TextStream:
 
     def _decode(self, ids: list[int]) -> str:
         return decode(ids, self._tokenizer) if ids else ""
+
+
+def text_of(ids: Sequence[int], tokenizer: Tokenizer) -> str:
+    """Returns what a stream of these tokens is, joined."""
+    stream = TextStream(tokenizer)
+    return "".join([*map(stream.add, ids), stream.end()])
 
 
 def decode(ids: Sequence[int], tokenizer: Tokenizer) -> str:

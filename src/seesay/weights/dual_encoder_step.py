@@ -38,7 +38,7 @@ class Towers(TrainedModel):
         self._last = not isinstance(bundle.config.image, VitConfig)
         if self._last and self.model.image is not None:
             channels_last(self.model.image)
-        self._frozen_texts = Reused(self._vectors)
+        self._frozen_texts = Reused(lambda ids: self._by_length(ids, self.model.text))
 
     def forward(self, inputs: Mapping[View, Tensor]) -> tuple[Tensor, ...]:
         """By view, rows -> an embedding per row, or a sum of losses per image, in float32 or
@@ -97,15 +97,15 @@ class Towers(TrainedModel):
 
     def _embed_texts(self, ids: Tensor) -> Tensor:
         if any(parameter.requires_grad for parameter in self.model.text.parameters()):
-            return self.model.project_texts(self._vectors(ids))
+            return self._by_length(ids, self.model.embed_texts)
         return self.model.project_texts(self._frozen_texts(ids))
 
-    def _vectors(self, ids: Tensor) -> Tensor:
-        """What the text tower gives for each text, shortest first, in parts without the columns
-        that are padding in all of their rows."""
+    def _by_length(self, ids: Tensor, tower: Callable[[Tensor], Tensor]) -> Tensor:
+        """What a tower returns for each text, shortest first, in parts without the columns that are
+        padding in all of their rows."""
         text = self.model.text
         order = (ids != self._pad_id).sum(1).argsort()
-        parts = [text(text.trim(ids[rows])) for rows in order.split(TEXTS_AT_ONCE)]  # type: ignore[operator]
+        parts = [tower(text.trim(ids[rows])) for rows in order.split(TEXTS_AT_ONCE)]  # type: ignore[operator]
         return torch.cat(parts)[order.argsort()]
 
     def _caption_losses(self, tokens: Tensor, ids: Tensor) -> Tensor:

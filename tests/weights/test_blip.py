@@ -103,7 +103,7 @@ def test_a_captioner_writes_the_same_tokens(captioner):
     expected = theirs.generate(images, max_length=10, do_sample=False, num_beams=1)
 
     patches, begin = model.patches(images), torch.full((3, 1), BEGIN)
-    options = dict(length=10, end_id=END, pad_id=PAD)
+    options = dict(length=10, end_ids=(END,), pad_id=PAD)
     written = beam_search(lambda ids, _: (model(patches, ids)[:, -1], None), begin, **options)
 
     width = min(written.shape[1], expected.shape[1])

@@ -273,7 +273,7 @@ def test_the_same_tokens_are_written_to_prompts_of_different_lengths(writer):
         next_logits(model, seen, given.ids, given.real),
         begin,
         length=1 + new,
-        end_id=writer.end,
+        end_ids=(writer.end,),
         pad_id=0,
     )[:, 1:]
     for row in range(3):  # alone, since transformers pads on the left

@@ -207,7 +207,7 @@ def test_a_picture_collection_on_a_disk_that_is_away_is_searched_all_the_same(pl
 
 
 def test_a_trained_model_gives_the_same_vectors(library, answers):
-    embedder = load("./finished/model")
+    embedder = load("./finished/model", dtype="float32")
     items = answers["vectors"]["items"]
     pictures = [item["source"] for item in items if item["kind"] == "image"]
     texts = [item["source"] for item in items if item["kind"] == "text"]

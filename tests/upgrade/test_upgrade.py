@@ -212,7 +212,8 @@ def test_a_trained_model_gives_the_same_vectors(library, answers):
     pictures = [item["source"] for item in items if item["kind"] == "image"]
     texts = [item["source"] for item in items if item["kind"] == "text"]
     now = [*embedder.embed_images(pictures).vectors, *embedder.embed_texts(texts).vectors]
-    np.testing.assert_allclose(now, [item["vector"] for item in items], atol=1e-4)
+    # They were computed in bfloat16, which each kind of processor rounds in its own way.
+    np.testing.assert_allclose(now, [item["vector"] for item in items], rtol=0, atol=4e-3)
 
 
 def test_a_killed_run_is_resumed_and_ends_as_the_one_that_was_not(place):

@@ -56,7 +56,7 @@ class ImageTransformConfig:
     mean: tuple[float, float, float] = OPENAI_MEAN
     """Subtracted from red, green and blue after they are scaled from 0..255 to 0..1."""
     std: tuple[float, float, float] = OPENAI_STD
-    """Divisor of the difference."""
+    """Each colour is divided by it after that."""
 
     def __post_init__(self) -> None:
         if self.size < 1:

@@ -53,7 +53,7 @@ class DecodingConfig:
     """With the same seed, a question gets the same answer, alone or beside others; None draws
     another one each time."""
     beams: int = 1
-    """Continuations that are followed at once, at temperature 0."""
+    """Beams of a search; only at temperature 0."""
 
     def __post_init__(self) -> None:
         impossible = (

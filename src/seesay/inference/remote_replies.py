@@ -176,7 +176,7 @@ class Replies:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turns errors of the client into ours, without the request that it keeps in them."""
+        """Raises errors of the client as ours, without the request that they hold."""
         try:
             yield
         except SeesayError:

@@ -258,7 +258,7 @@ def _original_connector(
 
 
 def _most_tiles(aspect: str | None) -> int | None:
-    """The number in "anyres_max_9"; pictures of other ways of cutting are not shrunk."""
+    """The number in "anyres_max_9"; None for other values, which shrink no picture."""
     most = (aspect or "").removeprefix("anyres_max_")
     return int(most) if most.isdecimal() else None
 

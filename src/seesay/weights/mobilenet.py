@@ -66,7 +66,7 @@ class ImageClassifier(NamedTuple):
     mean: tuple[float, ...]
     """Subtracted from each colour of an image between 0 and 1."""
     std: tuple[float, ...]
-    """Divisor of the difference."""
+    """Each colour is divided by it after that."""
 
 
 def load_classifier(file: Path) -> ImageClassifier:

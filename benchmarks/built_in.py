@@ -142,17 +142,9 @@ def naming(args: argparse.Namespace, folder: Path) -> dict[str, tuple[seesay.Zer
             0.65,
         )
     if args.caltech:
-        classes, only = json.loads((args.caltech.parent / "classes.json").read_text("utf-8")), []
-        with args.caltech.open(encoding="utf-8") as file:
-            rows = [
-                (args.caltech.parent / row["image"], int(row["label"]))
-                for row in csv.DictReader(file)
-            ]
-        only = sorted({number for _, number in rows})
-        rows = [(one, only.index(number)) for one, number in rows]
-        (folder / "caltech.json").write_text(json.dumps([classes[n] for n in only]), "utf-8")
-        sets[f"Caltech-101, {len(only)} never seen"] = (
-            {**table(rows, folder / "caltech.csv"), "classes": str(folder / "caltech.json")},
+        names = args.caltech.with_suffix(".json")
+        sets[f"Caltech-101, {len(json.loads(names.read_text('utf-8')))} never seen"] = (
+            {"path": str(args.caltech), "format": "table", "classes": str(names)},
             0.65,
         )
     if args.everyday:

@@ -4,9 +4,9 @@
 
 FOLDER holds a folder of photographs for each category (Fei-Fei, Fergus and Perona, 2004; CC BY 4.0,
 data.caltech.edu/records/mzrjq-6wc02). OUT gets `train.csv` and `held-out.csv`, with the path and
-the number of the category of each photograph, and `classes.json` with the names. Every third
-category is held out: its photographs are only measured on. People's faces and the background are
-left out.
+the number of the category of each photograph, and the names of each in `train.json` and
+`held-out.json`. Every third category is held out: its photographs are only measured on. People's
+faces and the background are left out.
 """
 
 import argparse
@@ -132,17 +132,20 @@ def main() -> None:
             "Caltech-101, a folder each: unpack 101_ObjectCategories.tar.gz and name it"
         )
     args.out.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, list[tuple[str, int]]] = {"train": [], "held-out": []}
-    for number, (name, _, _) in enumerate(names):
-        photographs = sorted((args.folder / name).glob("*.jpg"))[:MOST]
-        paths = (os.path.relpath(path, args.out) for path in photographs)
-        rows["train" if number % HELD_OUT else "held-out"] += ((path, number) for path in paths)
-    for split, photographs in rows.items():
+    splits = {
+        "train": [names[number] for number in range(len(names)) if number % HELD_OUT],
+        "held-out": names[::HELD_OUT],
+    }
+    for split, categories in splits.items():
         with (args.out / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("image", "label"), *photographs])
-    classes = [{"en": en, "zh": zh} for _, en, zh in names]
-    text = json.dumps(classes, ensure_ascii=False, indent=0)
-    (args.out / "classes.json").write_text(text + "\n", encoding="utf-8")
+            table = csv.writer(file)
+            table.writerow(("image", "label"))
+            for number, (name, _, _) in enumerate(categories):
+                photographs = sorted((args.folder / name).glob("*.jpg"))[:MOST]
+                table.writerows((os.path.relpath(one, args.out), number) for one in photographs)
+        classes = [{"en": en, "zh": zh} for _, en, zh in categories]
+        text = json.dumps(classes, ensure_ascii=False, indent=0)
+        (args.out / f"{split}.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

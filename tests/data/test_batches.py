@@ -143,6 +143,17 @@ def test_a_record_changes_from_epoch_to_epoch_and_not_otherwise(folder):
     assert not torch.equal(first.image, other.image)
 
 
+def test_variants_of_an_image_take_turns(folder):
+    augmentation = AugmentationConfig(crop_scale=(0.3, 0.9), variants=2)
+    of = samples(folder, augmentation=augmentation)
+    images = [of[Place("squares", epoch, 1)].image for epoch in range(4)]
+    assert torch.equal(images[0], images[2]) and torch.equal(images[1], images[3])
+    assert not torch.equal(images[0], images[1])
+    assert not torch.equal(images[0], of[Place("squares", 0, 2)].image)
+    with pytest.raises(ConfigError, match="variants=0 leaves no image"):
+        AugmentationConfig(variants=0)
+
+
 def test_sources_are_drawn_side_by_side(folder):
     of = {"one": samples(folder, batch=4), "two": samples(folder, batch=6, captions=2)}
     batch = next(Batches(of, HERE).from_step(0, 1)).sources

@@ -1,3 +1,4 @@
+import copy
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,8 +8,11 @@ import torch
 import torch.nn.functional as F
 
 from seesay.data.batches import Batch, SourceBatch
+from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
-from seesay.models.dual_encoder import DualEncoder
+from seesay.models.bert import BertConfig
+from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
+from seesay.models.mobilenet import MobileNetConfig
 from seesay.objectives.contrastive import (
     LOSSES,
     Contrastive,
@@ -17,18 +21,20 @@ from seesay.objectives.contrastive import (
     TranslationConfig,
     softmax_loss,
 )
-from seesay.objectives.objective import TrainedModel, View
+from seesay.objectives.objective import ObjectiveContext, TrainedModel, View
 from seesay.objectives.positives import ids_of_batch
 from seesay.training.build import make_model, make_objectives, make_trained
+from seesay.training.class_names import ClassificationConfig, first_tokens
 from seesay.training.distillation import Anchors
 from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import HardwareConfig, read_recipe
-from seesay.weights.dual_encoder_step import Towers
+from seesay.weights.dual_encoder_step import Towers, reuse_frozen
 from seesay.weights.mobilenet import ImageClassifier
 from tiny_runs import write_run
 
 CPU = torch.device("cpu")
+TEMPLATES = {"en": ("a {}",), "zh": ("{}",)}
 
 
 def test_ids_say_who_belongs_together():
@@ -54,7 +60,7 @@ def batch_of(images=4, languages=("en", "zh"), name="a", step=0):
         ids=torch.randint(3, 30, (count, 12)).index_fill(1, torch.tensor([11]), 2),
         owners=torch.arange(images).repeat_interleave(len(languages)),
         groups=torch.arange(images),
-        labels=torch.zeros(images),
+        labels=torch.zeros(images, dtype=torch.long),
         text_numbers=torch.arange(count),
         texts=[str(i) for i in range(count)],
         languages=list(languages) * images,
@@ -140,9 +146,9 @@ def test_small_parts_give_the_gradient_of_the_whole(made, micro_batch):
 
 def test_what_two_objectives_ask_for_is_embedded_once(made, monkeypatch):
     seen = []
-    embed = DualEncoder.embed_images
+    project = DualEncoder.project_images
     monkeypatch.setattr(
-        DualEncoder, "embed_images", lambda m, x: (seen.append(len(x)), embed(m, x))[1]
+        DualEncoder, "project_images", lambda m, x: (seen.append(len(x)), project(m, x))[1]
     )
     step_of(made)(batch_of())
     assert seen == [4]
@@ -232,6 +238,82 @@ def test_a_frozen_image_tower_computes_each_image_once_if_asked_to(made, reuse):
     torch.testing.assert_close(second, first[[2, 0]])
     second.sum().backward()
     assert any(p.grad is not None for p in made.model.image_proj.parameters())
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_frozen_lower_layers_compute_each_row_once_and_change_nothing(reuse):
+    torch.manual_seed(0)
+    image = MobileNetConfig(stages=((1, 8, 1, 1), (2, 8, 2, 2)), stem=8, dim=16, classes=4)
+    text = BertConfig(vocab_size=30, context=12, dim=8, depth=3, heads=2, hidden=16, pool="mean")
+    model = DualEncoder(DualEncoderConfig(image=image, text=text, embed_dim=8))
+    expected = copy.deepcopy(model)
+    frozen = [model.image.stem, *model.image.blocks[:2], model.text.token_embed, model.text.norm_in]
+    for part in (*frozen, *model.text.blocks[:2]):
+        part.requires_grad_(False)
+    model.text.positions.requires_grad_(False)
+    model.text.types.requires_grad_(False)
+    seen = {name: [] for name in ("image", "text")}
+    for name, tower in (("image", model.image), ("text", model.text)):
+        tower.blocks[1].register_forward_hook(lambda _, x, __, n=name: seen[n].append(len(x[0])))
+    if reuse:
+        reuse_frozen(model)
+    images = torch.randn(3, 3, 32, 32)
+    ids = torch.randint(1, 30, (3, 9))
+    ids[0, 4:] = 0
+    for rows in ([0, 1, 2], [2, 0], [0]):
+        part = model.text.trim(ids[rows])  # the short text comes back with less padding
+        for found, whole in (
+            (model.embed_images(images[rows]), expected.embed_images(images[rows])),
+            (model.embed_texts(part), expected.embed_texts(part)),
+        ):
+            torch.testing.assert_close(found, whole, atol=2e-3, rtol=0)  # kept in float16
+    assert seen == {name: [3] if reuse else [3, 2, 1] for name in seen}
+    (model.embed_images(images) @ model.embed_texts(ids).T)[0, 1].backward()
+    for trained in (model.image.blocks[2], model.image.head, model.text.blocks[2]):
+        assert all(p.grad.abs().sum() > 0 for p in trained.parameters() if p.ndim > 1)
+    assert model.image.blocks[1].project.weight.grad is None
+
+
+# Classes
+
+
+def test_an_image_is_drawn_to_the_name_of_its_class(tmp_path):
+    classes = [{"en": f"thing {i}", "zh": f"东西{i}"} for i in range(9)]
+    (tmp_path / "classes.json").write_text(json.dumps(classes), encoding="utf-8")
+    config = ClassificationConfig(
+        source="squares", classes=str(tmp_path / "classes.json"), names=5, templates=TEMPLATES
+    )
+    bundle = make_model(read_recipe(write_run(tmp_path)), "tiny")
+    objective = config.make(ObjectiveContext("names", bundle, 0, CPU))
+    labels, view = torch.tensor([7, 2, 7, 0]), View("texts", "objective names")
+    draws = []
+    for step in range(6):
+        batch = batch_of(name="squares", step=step)
+        own = batch.sources["squares"]._replace(labels=labels)
+        batch = Batch(step, {"squares": own})
+        ids = objective.inputs(batch)[view]
+        chosen = tuple(objective._chosen)
+        assert len(ids) == 10 and {0, 2, 7} < set(chosen)
+        texts = [f"a thing {i}" for i in chosen] + [f"东西{i}" for i in chosen]
+        assert torch.equal(ids, first_tokens(bundle.tokenizer, texts))
+        draws.append(chosen)
+    assert len(set(draws)) > 1
+    images, names = F.normalize(torch.randn(4, 8), dim=1), F.normalize(torch.randn(10, 8), dim=1)
+    scale = torch.tensor(1.5)
+    found = objective.loss({View("images", "squares"): images, view: names}, batch, scale, None)
+    places = torch.tensor([chosen.index(label) for label in labels.tolist()])
+    by_hand = [F.cross_entropy(scale.exp() * images @ one.T, places) for one in names.split(5)]
+    torch.testing.assert_close(found, sum(by_hand) / 2)
+
+
+def test_a_source_without_classes_cannot_be_classified(tmp_path):
+    (tmp_path / "classes.json").write_text('[{"en": "a", "zh": "b"}]', encoding="utf-8")
+    config = ClassificationConfig(source="a", classes=str(tmp_path / "classes.json"))
+    bundle = make_model(read_recipe(write_run(tmp_path)), "tiny")
+    objective = config.make(ObjectiveContext("names", bundle, 0, CPU))
+    own = batch_of().sources["a"]._replace(labels=torch.tensor([0, -1, 0, 0]))
+    with pytest.raises(ConfigError, match=r"'a' are of the classes \[-1, 0\], expected 0 to 0"):
+        objective.inputs(Batch(0, {"a": own}))
 
 
 # Predictions
@@ -362,7 +444,41 @@ def test_the_place_of_a_class_follows_its_names(predictions):
     assert (weight.grad[:, :3] != 0).all() and (weight.grad[:, 3:] == 0).all()
 
 
-@pytest.mark.parametrize("setting", ["prototypes", "anchors"])
+def test_the_tower_holds_what_the_classifier_knows(predictions):
+    objective, classifier = predictions
+    objective._config = replace(objective._config, hold=3.0)
+    batch = batch_of(name="squares", step=4)
+    inputs = objective.inputs(batch)
+    assert torch.equal(inputs[View("classes", "squares")], batch.sources["squares"].images)
+    own = torch.randn(4, 4).log_softmax(1)
+    outputs = {
+        **inputs,
+        View("images", "squares"): F.normalize(torch.randn(4, 8), dim=1),
+        View("texts", "objective names"): F.normalize(torch.randn(6, 8), dim=1),
+        View("classes", "squares"): own.exp(),
+    }
+    held = objective.loss(outputs, batch, torch.tensor(1.5), None)
+    objective._config = replace(objective._config, hold=0.0)
+    free = objective.loss(outputs, batch, torch.tensor(1.5), None)
+    taught = (classifier(classifier.inputs[0]).detach() / 2).softmax(1)
+    by_hand = (taught * (taught.log() - own)).sum(1).mean()
+    torch.testing.assert_close(held - free, 3 * by_hand)
+
+
+def test_the_probabilities_of_a_tower_are_those_of_its_images(made):
+    tower = MobileNetConfig(stages=((1, 8, 1, 1),), stem=8, dim=16, classes=4)
+    config = replace(made.config, image=tower)
+    bundle = replace(made, model=DualEncoder(config).eval())
+    images = batch_of().sources["a"].images
+    views = {View(role, "a"): images for role in ("images", "classes")}
+    embeds, classes = Towers(bundle)(views)
+    pixels = ImageTransform(bundle.transform).normalise(images)
+    torch.testing.assert_close(classes, bundle.model.image(pixels)[:, 16:])
+    torch.testing.assert_close(classes.sum(1), torch.ones(4))
+    torch.testing.assert_close(embeds, bundle.model.embed_images(pixels))
+
+
+@pytest.mark.parametrize("setting", ["prototypes", "hold", "anchors"])
 def test_classes_need_a_tower_that_knows_them(tmp_path, setting):
     settings = (
         "objective.names.kind=predictions",

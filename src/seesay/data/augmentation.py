@@ -34,6 +34,9 @@ class AugmentationConfig:
     """Largest shift of the hue, as a part of the colour circle; at most 0.5."""
     greyscale: float = 0.0
     """Chance that an image becomes greyscale."""
+    variants: int | None = None
+    """Number of variants of each image, which take turns from epoch to epoch; none: a new one in
+    each. With a few, `hardware.reuse` computes less."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "jitter", "greyscale", "brightness", "contrast", "saturation"):
@@ -51,6 +54,14 @@ class AugmentationConfig:
                     f"hue={self.hue} is out of range, expected a number between 0 and 0.5, half "
                     "the colour circle: set one",
                     f"hue={self.hue} 超出范围；应为 0 到 0.5 之间的数，0.5 是半个色环；请改正",
+                )
+            )
+        if self.variants is not None and self.variants < 1:
+            raise ConfigError(
+                Text(
+                    f"variants={self.variants} leaves no image to learn from, expected a whole "
+                    "number of at least 1: set one, or leave it out",
+                    f"variants={self.variants} 一张图片也不剩；应为不小于 1 的整数；请改正，或不写",
                 )
             )
         low, high = self.crop_scale

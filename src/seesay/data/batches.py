@@ -180,7 +180,8 @@ class Samples:
         size, augmentation = self._transform.config.size, self.config.augmentation
         # The smallest crop must still have the pixels that the tower sees.
         largest = ceil(size / sqrt(augmentation.crop_scale[0]))
-        image = augment(open_image(record.image, target=largest), augmentation, size, rng)
+        image = open_image(record.image, target=largest)
+        image = augment(image, augmentation, size, self._rng_of_variant(place) or rng)
         tokens = self._tokenizer.encode([text for _, text in texts])
         # A text with several windows is represented by one of them, drawn anew each epoch.
         rows = [int(rng.choice(np.flatnonzero(tokens.owners == i))) for i in range(len(texts))]
@@ -195,6 +196,13 @@ class Samples:
             group=number_of(f"class {record.label}" if named else f"{place.source} {record.key}"),
             label=-1 if record.label is None else record.label,
         )
+
+    def _rng_of_variant(self, place: Place) -> np.random.Generator | None:
+        """The generator of an image's variant, where a config limits their number."""
+        variants = self.config.augmentation.variants
+        if variants is None:
+            return None
+        return np.random.default_rng([self._seed, place.epoch % variants, place.record])
 
     def _draw_texts(self, record: Record, rng: np.random.Generator) -> list[tuple[str, str]]:
         drawn: list[tuple[str, str]] = []

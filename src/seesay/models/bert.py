@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seesay.models.layers import Block, BlockConfig, require_range
@@ -88,16 +88,34 @@ class Bert(nn.Module):
             self.map = nn.Sequential(norm, nn.Linear(c.dim, c.mapped_dim))
 
     def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch output_dim"]:
-        pooled = self._pooled(ids)
+        return self.upper(self.lower(ids, 0), ids, 0)
+
+    def lower(
+        self, ids: Int[Tensor, "batch tokens"], count: int
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """What the first `count` layers return, of all but the last."""
+        positions = self.positions[self.config.first_position :][: ids.shape[1]]
+        x = self.norm_in(self.token_embed(ids) + self.types[0] + positions)
+        for block in self.blocks[:-1][:count]:
+            x = block(x, mask=self._mask(ids))
+        return x
+
+    def upper(
+        self, x: Float[Tensor, "batch tokens dim"], ids: Int[Tensor, "batch tokens"], count: int
+    ) -> Float[Tensor, "batch output_dim"]:
+        """The vectors of texts from what `lower` returned."""
+        for block in self.blocks[:-1][count:]:
+            x = block(x, mask=self._mask(ids))
+        pooled = self._pooled(x, ids)
         return pooled if self.map is None else self.map(pooled)
 
-    def _pooled(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch dim"]:
-        c, real = self.config, ids != self.config.pad_id
-        positions = self.positions[c.first_position :][: ids.shape[1]]
-        x = self.norm_in(self.token_embed(ids) + self.types[0] + positions)
-        mask = real[:, None, None, :]
-        for block in self.blocks[:-1]:
-            x = block(x, mask=mask)
+    def _mask(self, ids: Int[Tensor, "batch tokens"]) -> Bool[Tensor, "batch 1 1 tokens"]:
+        return (ids != self.config.pad_id)[:, None, None, :]
+
+    def _pooled(
+        self, x: Float[Tensor, "batch tokens dim"], ids: Int[Tensor, "batch tokens"]
+    ) -> Float[Tensor, "batch dim"]:
+        c, real, mask = self.config, ids != self.config.pad_id, self._mask(ids)
         if c.pool == "mean":
             x = self.blocks[-1](x, mask=mask) * real[..., None]
             return x.sum(dim=1) / real.sum(dim=1, keepdim=True)

@@ -162,19 +162,38 @@ class MobileNet(nn.Module):
         self.head = Convolution(width, c.dim)
         self.classifier = nn.Linear(c.dim, c.classes) if c.classes else None
 
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch output_dim"]:
+        return self.upper(self.lower(images, 0), 0)
+
+    def lower(
+        self, images: Float[Tensor, "batch 3 height width"], count: int
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """What the stem and the first `count` blocks return."""
+        x = F.relu6(self.stem(images), inplace=True)
+        for block in self.blocks[:count]:
+            x = block(x)
+        return x
+
+    def upper(
+        self, x: Float[Tensor, "batch channels rows columns"], count: int
+    ) -> Float[Tensor, "batch output_dim"]:
+        """The vectors of images from what `lower` returned."""
+        return self.with_classes(self._map(x, count).mean(dim=(2, 3)))
+
     def features(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch dim rows columns"]:
         """Returns the map of vectors before pooling, one for every 32 x 32 pixels."""
-        x = F.relu6(self.stem(images), inplace=True)
-        for block in self.blocks:
+        return self._map(self.lower(images, 0), 0)
+
+    def _map(
+        self, x: Float[Tensor, "batch channels rows columns"], count: int
+    ) -> Float[Tensor, "batch dim rows columns"]:
+        for block in self.blocks[count:]:
             x = block(x)
         return F.relu6(self.head(x), inplace=True)
-
-    def forward(
-        self, images: Float[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch output_dim"]:
-        return self.with_classes(self.features(images).mean(dim=(2, 3)))
 
     def with_classes(self, pooled: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch output_dim"]:
         """Returns the vector of an image from its channels."""

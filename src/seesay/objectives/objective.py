@@ -19,7 +19,7 @@ from seesay.text import Text
 
 TOWERS = ("image", "image_proj", "text", "text_proj")
 """The parts of a dual encoder that make embeddings."""
-Role = Literal["images", "texts", "captions", "pooled", "given"]
+Role = Literal["images", "classes", "texts", "captions", "pooled", "given"]
 
 
 class View(NamedTuple):
@@ -27,10 +27,11 @@ class View(NamedTuple):
     objectives are computed once."""
 
     role: Role
-    """How the rows are processed. "images": bytes (images height width 3) -> embeddings. "texts":
-    ids (texts tokens) -> embeddings. "captions": ids (images most tokens) about the images of the
-    same source -> the sum of losses of each image. "pooled": an image tower's channels before its
-    classes (images dim) -> embeddings. "given": no model sees them, the loss gets them."""
+    """How the rows are processed. "images": bytes (images height width 3) -> embeddings. "classes":
+    the same rows -> the probabilities of the image tower's own classes. "texts": ids (texts tokens)
+    -> embeddings. "captions": ids (images most tokens) about the images of the same source -> the
+    sum of losses of each image. "pooled": an image tower's channels before its classes (images dim)
+    -> embeddings. "given": no model sees them, the loss gets them."""
     source: str
     """A section of [data], or a name that the objective chooses."""
 
@@ -63,6 +64,8 @@ class SourceBatch(Protocol):
     def owners(self) -> Tensor: ...
     @property
     def groups(self) -> Tensor: ...
+    @property
+    def labels(self) -> Tensor: ...
     @property
     def text_numbers(self) -> Tensor: ...
     @property

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint as compute_twice
 from seesay.data.tokenizer import Tokenizer, load_tokenizer
 from seesay.errors import ConfigError
 from seesay.inference.devices import has_bfloat16
+from seesay.models.dual_encoder import DualEncoder
 from seesay.models.mobilenet import MobileNet
 from seesay.objectives.objective import Objective, ObjectiveContext, TrainedModel
 from seesay.text import Text
@@ -20,7 +21,7 @@ from seesay.training.optimizers import belongs
 from seesay.training.recipe import HardwareConfig, ModelConfig, Recipe, check_model
 from seesay.training.tokenizer import texts_of_records, train_tokenizer
 from seesay.weights.bundle import Bundle, family_of, load_bundle
-from seesay.weights.dual_encoder_step import Reused
+from seesay.weights.dual_encoder_step import is_frozen, reuse_frozen
 from seesay.weights.mobilenet import load_mobilenet
 
 
@@ -144,14 +145,13 @@ def make_trained(
     dtype = torch.float64 if config.precision == "float64" else torch.float32
     model.to(processes.device, dtype).train()
     for part in model.children():
-        if not any(p.requires_grad for p in part.parameters()):
+        if is_frozen(part):
             part.eval()
     if config.recompute:
         for block in transformer_blocks(model):
             block.forward = partial(compute_twice, block.forward, use_reentrant=False)
-    image = getattr(model, "image", None)
-    if config.reuse and image is not None and not any(p.requires_grad for p in image.parameters()):
-        image.forward = Reused(image.forward)
+    if config.reuse and isinstance(model, DualEncoder):
+        reuse_frozen(model)
     trained = family_of(model).step(bundle, autocast)
     if config.compile:
         trained.compile()

@@ -4,18 +4,18 @@ texts too, or an image classifier, whose classes are tied to their names in both
 The objectives live here because they load their teachers; the losses are in `seesay.objectives`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from math import inf, log
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seesay.data.sources import check_templates, read_classes, texts_of_classes
+from seesay.data.sources import read_classes, texts_of_classes
 from seesay.data.tokenizer import Tokenizer
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError
@@ -26,56 +26,20 @@ from seesay.objectives.distillation import (
     relation_distillation,
     soft_label_distillation,
 )
-from seesay.objectives.exchange import gather_objects
+from seesay.objectives.exchange import mean_over_processes
 from seesay.objectives.objective import (
     TOWERS,
     Batch,
     Objective,
-    ObjectiveConfig,
     ObjectiveContext,
     View,
 )
 from seesay.text import Text
+from seesay.training.class_names import CERTAIN, ClassNamesConfig, choose_classes, first_tokens
 from seesay.weights.dual_encoder_step import Reused, channels_last
 from seesay.weights.mobilenet import load_classifier
 
-CERTAIN = 100.0  # a logit among zeros: practically certain
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassNamesConfig(ObjectiveConfig):
-    """How the text tower is given the classes."""
-
-    templates: Mapping[Literal["en", "zh"], tuple[str, ...]] = field(
-        default_factory=lambda: {"en": ("{}",), "zh": ("{}",)}
-    )
-    """By language, sentences with {} for the class name; one is drawn at random each time."""
-    names: int = 256
-    """Number of classes in a step, drawn at random; those that a classifier finds likely count."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_range(2, names=self.names)
-        check_templates(self.templates)
-
-    def class_texts(
-        self,
-        classes: Sequence[Mapping[str, str]],
-        chosen: Sequence[int],
-        rng: np.random.Generator,
-    ) -> list[str]:
-        """A text for each chosen class, language by language."""
-        return [
-            str(rng.choice(templates)).replace("{}", classes[number][language])
-            for language, templates in self.templates.items()
-            for number in chosen
-        ]
-
-
-def first_tokens(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
-    """The first window of each text, as ids."""
-    tokens = tokenizer.encode(texts)
-    return torch.from_numpy(tokens.ids[np.unique(tokens.owners, return_index=True)[1]])
+LEAST = 1e-9  # probability whose logarithm is taken
 
 
 # From a dual encoder
@@ -253,6 +217,10 @@ class PredictionsConfig(ClassNamesConfig):
     photograph: the model also learns names that no photograph shows. 0: none."""
     noise: float = 0.2
     """Standard deviation of the noise added to those weights."""
+    hold: float = 0.0
+    """Factor of the divergence between the classifier's probabilities and those that the image
+    tower itself gives its classes: a tower that learns captions does not forget them (Learning
+    without Forgetting, Li and Hoiem 2016). 0: none."""
     anchors: float = 0.0
     """Keeps the classes of an image tower at their names: the probability of a class moves an
     image's vector by this length towards the mean of its names. 0: the projection learns where
@@ -262,7 +230,7 @@ class PredictionsConfig(ClassNamesConfig):
         super().__post_init__()
         require_finite(above=0.0, temperature=self.temperature)
         require_range(1, likely=self.likely)
-        numbers = {name: getattr(self, name) for name in ("prototypes", "noise", "anchors")}
+        numbers = {name: getattr(self, name) for name in ("prototypes", "noise", "hold", "anchors")}
         if not all(0 <= value < inf for value in numbers.values()):
             given = [f"{name}={value}" for name, value in numbers.items()]
             raise ConfigError(
@@ -274,7 +242,7 @@ class PredictionsConfig(ClassNamesConfig):
             )
 
     def check(self, name: str, architecture: Any) -> None:
-        for setting in ("prototypes", "anchors"):
+        for setting in ("prototypes", "hold", "anchors"):
             value = getattr(self, setting)
             if value and not getattr(architecture.image, "classes", 0):
                 raise ConfigError(
@@ -307,6 +275,10 @@ class Predictions:
         self._config, self._seed, self._device = config, context.seed, context.device
         self._tokenizer = bundle.tokenizer
         self._images, self._texts = View("images", config.source), View("texts", own)
+        self._classes, self._probabilities = (
+            View("classes", config.source),
+            View("given", f"{own}: all"),
+        )
         self._judged, self._prototypes = View("given", own), View("pooled", own)
         loaded = load_classifier(Path(config.classifier).expanduser())
         colours = replace(bundle.transform, mean=loaded.mean, std=loaded.std)
@@ -339,6 +311,8 @@ class Predictions:
             self._texts: self._tokens(chosen, batch.step),
             self._judged: judgement[:, chosen],
         }
+        if self._config.hold:
+            wanted[self._classes], wanted[self._probabilities] = images, judgement.softmax(1)
         if self._config.prototypes:
             wanted[self._prototypes] = self._draw_prototypes(chosen, length, batch.step)
         return wanted
@@ -362,7 +336,12 @@ class Predictions:
             for names in outputs[self._texts].split(count)
             for factor, images, judgement in judged
         ]
-        return torch.stack(losses).sum() / len(self._config.templates)
+        loss = torch.stack(losses).sum() / len(self._config.templates)
+        if self._config.hold:
+            held, taught = outputs[self._classes], outputs[self._probabilities]
+            apart = F.kl_div(held.clamp_min(LEAST).log(), taught, reduction="sum")
+            loss = loss + self._config.hold * mean_over_processes(apart, len(held))
+        return loss
 
     @torch.no_grad()
     def _judge(self, images: Tensor) -> tuple[Tensor, float]:
@@ -384,14 +363,10 @@ class Predictions:
         return length * F.normalize(weights, dim=1) + self._config.noise * noise
 
     def _choose(self, judgement: Tensor, step: int) -> list[int]:
-        """Chooses the classes of a step: the likely ones of all images in all processes, and random
-        others."""
+        """The likely classes of all images in all processes, and random others."""
         likely = judgement.topk(self._config.likely).indices.flatten().tolist()
-        wanted = sorted({one for each in gather_objects(set(likely)) for one in each})
         rng = np.random.default_rng([self._seed, step])
-        others = np.setdiff1d(np.arange(len(self._names)), wanted)
-        more = max(self._config.names - len(wanted), 0)
-        return wanted + sorted(rng.permutation(others)[:more].tolist())
+        return choose_classes(likely, len(self._names), self._config.names, rng)
 
     def _tokens(self, chosen: list[int], step: int) -> Tensor:
         """The ids of a text for each class, language by language."""

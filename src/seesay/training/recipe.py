@@ -24,6 +24,7 @@ from seesay.objectives.contrastive import ContrastiveConfig, TranslationConfig
 from seesay.objectives.objective import ObjectiveConfig
 from seesay.text import Text
 from seesay.training.checkpoints import CheckpointConfig
+from seesay.training.class_names import ClassificationConfig
 from seesay.training.distillation import DistillationConfig, PredictionsConfig
 from seesay.training.optimizers import OptimizerConfig, check_names
 from seesay.training.run_log import LogConfig
@@ -43,6 +44,7 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "contrastive": ContrastiveConfig,
     "translation": TranslationConfig,
     "captioning": CaptioningConfig,
+    "classification": ClassificationConfig,
     "predictions": PredictionsConfig,
     "distillation": DistillationConfig,
 }
@@ -99,8 +101,9 @@ class HardwareConfig:
     recompute: bool = False
     """Keep only the input of each layer and recompute the rest for the gradient: less memory."""
     reuse: bool = False
-    """Keep in memory what a frozen image tower and a teacher return for each image, some 10 KB
-    each. Saves much time where images come again unchanged, which random crops do not."""
+    """Keep in memory what a teacher, a frozen image tower and the frozen lower layers of a tower
+    return: some 10 KB for each image, or 50 KB where its upper layers are trained, and 1 KB for
+    each token. Saves much time where images come again unchanged; see augmentation.variants."""
     compile: bool = False
     """Compile the towers with torch.compile: takes minutes at the start, then steps are faster."""
     threads: int | None = None

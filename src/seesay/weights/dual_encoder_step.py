@@ -1,20 +1,27 @@
 """A dual encoder as objectives call it: rows of a batch in, embeddings and caption losses out.
 
 A frozen text tower always gives a text the same vector, so each is computed once and kept in
-memory: 2 KB for each different text. Texts of similar length are computed together, since padding
-takes as long as text.
+memory: 2 KB for each different text. On request the same holds for images, and for the lower layers
+of a tower whose upper ones are trained. Texts of similar length are computed together, since
+padding takes as long as text.
 """
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from hashlib import blake2b
-from typing import Any
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from seesay.data.transform import ImageTransform
+from seesay.models.bert import Bert
 from seesay.models.dual_encoder import DualEncoder
+from seesay.models.mobilenet import MobileNet
 from seesay.models.vit import VitConfig
 from seesay.objectives.captioning import caption_losses
 from seesay.objectives.contrastive import clamp_scale
@@ -38,6 +45,7 @@ class Towers(TrainedModel):
         self._last = not isinstance(bundle.config.image, VitConfig)
         if self._last and self.model.image is not None:
             channels_last(self.model.image)
+        self._classes: int = getattr(bundle.config.image, "classes", 0)
         self._frozen_texts = Reused(lambda ids: self._by_length(ids, self.model.text))
 
     def forward(self, inputs: Mapping[View, Tensor]) -> tuple[Tensor, ...]:
@@ -45,7 +53,7 @@ class Towers(TrainedModel):
         wider."""
         with self._context(next(iter(inputs.values())).device.type):
             images = {
-                view.source: self._embed(view.source, rows, inputs)
+                view.source: self._see(view.source, rows, inputs)
                 for view, rows in inputs.items()
                 if view.role == "images"
             }
@@ -71,34 +79,34 @@ class Towers(TrainedModel):
         scale = {"scale": float(self.model.log_scale.detach().exp())}
         return scale if bias is None else {**scale, "bias": float(bias.detach())}
 
-    def _embed(
-        self, source: str, rows: Tensor, inputs: Mapping[View, Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        """Returns the embeddings of images, and the captioner's input if they have captions."""
+    def _see(self, source: str, rows: Tensor, inputs: Mapping[View, Tensor]) -> "Seen":
         images = self._transform.normalise(rows).to(self.model.log_scale.dtype)
         if self._last:
             images = images.contiguous(memory_format=torch.channels_last)
         if View("captions", source) in inputs:
-            return self.model.embed_with_tokens(images)
-        return self.model.embed_images(images), None
+            return Seen(*self.model.embed_with_tokens(images))
+        vectors = self.model.image(images)
+        classes = vectors[:, -self._classes :] if self._classes else None
+        return Seen(self.model.project_images(vectors), classes=classes)
 
-    def _output(
-        self, view: View, rows: Tensor, images: Mapping[str, tuple[Tensor, Tensor | None]]
-    ) -> Tensor:
+    def _output(self, view: View, rows: Tensor, images: Mapping[str, "Seen"]) -> Tensor:
         if view.role == "texts":
             return self._embed_texts(rows)
         if view.role == "pooled":
             return self.model.embed_pooled(rows)
-        embeds, tokens = images[view.source]
+        seen = images[view.source]
         if view.role == "images":
-            return embeds
-        assert tokens is not None
-        return self._caption_losses(tokens, rows)
+            return seen.embeds
+        if view.role == "classes":
+            assert seen.classes is not None  # objectives check the tower
+            return seen.classes
+        assert seen.tokens is not None
+        return self._caption_losses(seen.tokens, rows)
 
     def _embed_texts(self, ids: Tensor) -> Tensor:
-        if any(parameter.requires_grad for parameter in self.model.text.parameters()):
-            return self._by_length(ids, self.model.embed_texts)
-        return self.model.project_texts(self._frozen_texts(ids))
+        if is_frozen(self.model.text):
+            return self.model.project_texts(self._frozen_texts(ids))
+        return self._by_length(ids, self.model.embed_texts)
 
     def _by_length(self, ids: Tensor, tower: Callable[[Tensor], Tensor]) -> Tensor:
         """What a tower returns for each text, shortest first, in parts without the columns that are
@@ -118,12 +126,25 @@ class Towers(TrainedModel):
         return torch.autocast(device, self._autocast) if self._autocast else nullcontext()
 
 
-class Reused:
-    """Keeps in memory what a frozen module returns for each row. Rows that are equal byte for byte
-    are computed once."""
+class Seen(NamedTuple):
+    """What is computed from the images of a source."""
 
-    def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
+    embeds: Tensor
+    tokens: Tensor | None = None
+    """The captioner's input, if the images have captions."""
+    classes: Tensor | None = None
+    """The probabilities of the tower's own classes, if it has any."""
+
+
+class Reused:
+    """Keeps in memory what a frozen module returns for each row, in `dtype` or its own. Rows that
+    are equal byte for byte are computed once."""
+
+    def __init__(
+        self, compute: Callable[[Tensor], Tensor], dtype: torch.dtype | None = None
+    ) -> None:
         self._compute = compute
+        self._dtype = dtype
         self._kept: dict[bytes, Tensor] = {}
 
     @torch.no_grad()
@@ -132,8 +153,67 @@ class Reused:
         keys = [blake2b(row.tobytes(), digest_size=16).digest() for row in rows.cpu().numpy()]
         new = {key: row for row, key in enumerate(keys) if key not in self._kept}
         if new:
-            self._kept |= zip(new, self._compute(rows[list(new.values())]), strict=True)
+            results = self._compute(rows[list(new.values())]).to(self._dtype)
+            self._kept |= zip(new, results, strict=True)
         return torch.stack([self._kept[key] for key in keys])
+
+
+class ReusedTokens:
+    """Like `Reused`, for a module that returns a vector per token. A text is the same whatever its
+    padding."""
+
+    def __init__(
+        self, compute: Callable[[Tensor], Tensor], pad_id: int, dtype: torch.dtype
+    ) -> None:
+        self._compute = compute
+        self._pad_id = pad_id
+        self._dtype = dtype
+        self._kept: dict[bytes, Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Returns (texts, tokens, dim), with zeros for padding."""
+        lengths = (ids != self._pad_id).sum(1).tolist()
+        keys = [row[:end].tobytes() for row, end in zip(ids.cpu().numpy(), lengths, strict=True)]
+        new = {key: row for row, key in enumerate(keys) if key not in self._kept}
+        if new:
+            rows = list(new.values())
+            results = self._compute(ids[rows]).to(self._dtype)
+            for key, row, result in zip(new, rows, results, strict=True):
+                self._kept[key] = result[: lengths[row]].clone()
+        texts = pad_sequence([self._kept[key] for key in keys], batch_first=True)
+        return F.pad(texts, (0, 0, 0, ids.shape[1] - texts.shape[1]))
+
+
+def reuse_frozen(model: DualEncoder) -> None:
+    """Keeps in memory what the frozen image tower returns for an image, or the frozen lower layers
+    of a tower, in float16."""
+    image, text = model.image, model.text
+    if image is not None and is_frozen(image):
+        image.forward = Reused(image.forward)
+    elif isinstance(image, MobileNet) and (blocks := frozen_blocks(image, image.stem)):
+        maps = Reused(partial(image.lower, count=blocks), torch.float16)
+        image.forward = lambda rows: image.upper(maps(rows).to(rows.dtype), blocks)
+    if isinstance(text, Bert) and not is_frozen(text):
+        below = text.token_embed, text.norm_in
+        fixed = not (text.positions.requires_grad or text.types.requires_grad)
+        if fixed and (layers := frozen_blocks(text, *below)):
+            dtype = text.positions.dtype
+            lower = partial(text.lower, count=layers)
+            tokens = ReusedTokens(lower, text.config.pad_id, torch.float16)
+            text.forward = lambda ids: text.upper(tokens(ids).to(dtype), ids, layers)
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether no parameter of a module is trained."""
+    return not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def frozen_blocks(tower: MobileNet | Bert, *below: nn.Module) -> int:
+    """How many of the first blocks of a tower are frozen, with all that is below them."""
+    if not all(is_frozen(module) for module in below):
+        return 0
+    return len(list(takewhile(is_frozen, tower.blocks)))
 
 
 def channels_last(module: nn.Module) -> None:

@@ -154,21 +154,29 @@ INTERNLM2_NAMES = {
 }
 
 
-def internlm2(folder: Path) -> DecoderReference:
-    """A Llama whose queries, keys and values are fused as InternLM2 publishes them: after the
+def internlm2_names(tensors: dict[str, torch.Tensor], prefix: str = "") -> dict:
+    """The tensors of a Llama under InternLM2's names, its queries, keys and values fused: after the
     queries that share a head of keys stand that head and its values."""
-    reference = llama(folder, rope_parameters=dict(rope_theta=1e6))
-    tensors = load_file(folder / "model.safetensors")
-    for layer in range(LAYERS):
-        parts = [
-            tensors.pop(f"model.layers.{layer}.self_attn.{name}_proj.weight") for name in "qkv"
-        ]
+    tensors = dict(tensors)
+    width = tensors[f"{prefix}model.norm.weight"].shape[0]
+    layers = sum(name.endswith("q_proj.weight") for name in tensors)
+    for layer in range(layers):
+        attention = f"{prefix}model.layers.{layer}"
+        parts = [tensors.pop(f"{attention}.self_attn.{name}_proj.weight") for name in "qkv"]
+        head = len(parts[1]) // KEY_HEADS
         rows = []
-        for group, heads in enumerate(parts[0].reshape(KEY_HEADS, -1, 8, DIM)):
-            rows += [*heads, *(part.reshape(KEY_HEADS, 8, DIM)[group] for part in parts[1:])]
-        tensors[f"model.layers.{layer}.attention.wqkv.weight"] = torch.cat(rows)
+        for group, heads in enumerate(parts[0].reshape(KEY_HEADS, -1, head, width)):
+            rows += [*heads, *(part.reshape(KEY_HEADS, head, width)[group] for part in parts[1:])]
+        tensors[f"{attention}.attention.wqkv.weight"] = torch.cat(rows)
     for theirs, ours in INTERNLM2_NAMES.items():
         tensors = {name.replace(theirs, ours): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def internlm2(folder: Path) -> DecoderReference:
+    """A Llama under the names of InternLM2."""
+    reference = llama(folder, rope_parameters=dict(rope_theta=1e6))
+    tensors = internlm2_names(load_file(folder / "model.safetensors"))
     save_file(tensors, folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text())
     del config["rope_parameters"], config["attention_bias"], config["mlp_bias"]

@@ -169,6 +169,121 @@ def tiny_qwen(folder: Path, name: str = "Qwen2VL") -> TinyAssistant:
     return _saved(folder, model, tokenizer, settings)
 
 
+INTERN_MARKS = (*MARKS, "<img>", "</img>", "<IMG_CONTEXT>")
+
+
+def tiny_internvl(folder: Path) -> TinyAssistant:
+    """InternVL in the form of transformers, on a Qwen2."""
+    from transformers import InternVLConfig, InternVLForConditionalGeneration
+
+    tokenizer = write_byte_tokenizer(folder, INTERN_MARKS)
+    config = InternVLConfig(
+        vision_config=_vision("internvl_vision") | dict(attention_bias=True),
+        text_config=_text(tokenizer, model_type="qwen2"),
+        image_token_id=tokenizer.token_to_id("<IMG_CONTEXT>"),
+        image_seq_length=4,
+        tie_word_embeddings=False,
+    )
+    settings = dict(min_patches=1, max_patches=6)
+    return _saved(folder, InternVLForConditionalGeneration(config), tokenizer, settings)
+
+
+QUERIES = 4
+OPT = dict(model_type="opt", word_embed_proj_dim=64, ffn_dim=48)
+FLAN = dict(
+    model_type="t5",
+    d_model=64,
+    d_kv=16,
+    d_ff=48,
+    num_layers=3,
+    num_decoder_layers=3,
+    num_heads=4,
+    feed_forward_proj="gated-gelu",
+    decoder_start_token_id=0,
+    pad_token_id=0,
+)
+UNKNOWN = {
+    "opt": ("intermediate_size", "num_key_value_heads"),
+    "t5": (
+        *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+        *("num_key_value_heads", "max_position_embeddings", "bos_token_id"),
+    ),
+}
+"""Settings of a Llama that other language models do not have."""
+
+
+def tiny_blip2(folder: Path, text: dict = OPT, name: str = "Blip2") -> TinyAssistant:
+    """BLIP-2 on an OPT or a Flan-T5, or an InstructBLIP, whose Q-Former reads too."""
+    import transformers
+
+    tokenizer = write_byte_tokenizer(folder)
+    written, kind = _text(tokenizer, **text), text["model_type"]
+    vision = {key: value for key, value in _vision("").items() if key != "model_type"}
+    qformer = dict(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=200,
+    )
+    config = getattr(transformers, f"{name}Config")(
+        vision_config=vision,
+        qformer_config=qformer,
+        text_config={k: v for k, v in written.items() if k not in UNKNOWN.get(kind, ())},
+        num_query_tokens=QUERIES,
+        image_token_index=tokenizer.token_to_id("<image>"),
+    )
+    model = getattr(transformers, f"{name}ForConditionalGeneration")(config)
+    if text is FLAN:  # whose head is its own
+        model.language_model.lm_head.weight = nn.Parameter(
+            torch.empty(len(tokenizer.get_vocab()), 64)
+        )
+        model.language_model.config.tie_word_embeddings = False
+    if name == "InstructBlip":
+        (folder / "qformer_tokenizer").mkdir()
+        tokenizer.save(str(folder / "qformer_tokenizer" / "tokenizer.json"))
+    return _lively(folder, model, tokenizer)
+
+
+def _lively(folder: Path, model: nn.Module, tokenizer: Tokenizer) -> TinyAssistant:
+    """Norms about 1, so that attention tells tokens apart."""
+    randomise(model)
+    with torch.no_grad():
+        for module in model.modules():
+            if "Norm" in type(module).__name__:
+                module.weight.add_(1.0)
+    model.save_pretrained(folder)
+    size = dict(size={"height": SIDE, "width": SIDE})
+    (folder / "preprocessor_config.json").write_text(json.dumps(size))
+    return TinyAssistant(folder, model.eval(), tokenizer)
+
+
+def tiny_blip(folder: Path, name: str = "ConditionalGeneration") -> TinyAssistant:
+    """A BLIP that writes captions, or one that compares ("ImageTextRetrieval")."""
+    import transformers
+
+    tokenizer = write_byte_tokenizer(folder, ("[SEP]", "[DEC]", "[PAD]"))
+    ids = {name: tokenizer.token_to_id(f"[{name}]") for name in ("SEP", "DEC", "PAD")}
+    text = dict(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        encoder_hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=120,
+        bos_token_id=ids["DEC"],
+        sep_token_id=ids["SEP"],
+        eos_token_id=ids["SEP"],
+        pad_token_id=ids["PAD"],
+    )
+    vision = {key: value for key, value in _vision("").items() if key != "model_type"}
+    config = transformers.BlipConfig(text_config=text, vision_config=vision)
+    model = getattr(transformers, f"BlipFor{name}")(config)
+    return _lively(folder, model, tokenizer)
+
+
 def picture(seed: int = 0, size: tuple[int, int] = (50, 37)) -> Image.Image:
     """A picture of coloured noise, in large spots that resizing keeps apart."""
     spots = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)

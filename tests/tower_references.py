@@ -169,20 +169,26 @@ ORIGINAL = {
 }
 
 
-def intern_vit(reference: Callable[[], TowerReference] = internvl) -> TowerReference:
-    """The same tower as OpenGVLab publishes it, with query, key and value fused."""
-    found = reference()
+def intern_vit_names(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of transformers' tower under OpenGVLab's names, with query, key and value
+    fused."""
     tensors: dict[str, Tensor] = {}
-    for name, value in found.tensors.items():
+    for place, value in found.items():
+        name = place.replace("vision_tower.", "vision_model.")
         for theirs, original in ORIGINAL.items():
             name = name.replace(theirs, original)
-        name = name.replace("vision_tower.", "vision_model.")
         if ".q_proj." in name:
-            place = next(n for n in found.tensors if found.tensors[n] is value)
-            parts = [found.tensors[place.replace("q_proj", f"{p}_proj")] for p in "qkv"]
+            parts = [found[place.replace("q_proj", f"{p}_proj")] for p in "qkv"]
             tensors[name.replace("attention.q_proj", "attn.qkv")] = torch.cat(parts)
         elif ".k_proj." not in name and ".v_proj." not in name:
             tensors[name] = value
+    return tensors
+
+
+def intern_vit(reference: Callable[[], TowerReference] = internvl) -> TowerReference:
+    """The same tower as OpenGVLab publishes it."""
+    found = reference()
+    tensors = intern_vit_names(found.tensors)
     c = found.published
     published = dict(
         SQUARE,

@@ -1,5 +1,6 @@
 """Vocabulary files: every kind is found, and a wrong or damaged one is one clear error."""
 
+import base64
 import gzip
 import json
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sentencepiece
+from tokenizers import pre_tokenizers
 
 from seesay.data.tokenizer import TokenizerConfig, load_tokenizer
+from seesay.data.vocabularies import read_vocabulary
 from seesay.errors import WeightsError
 from tokenizer_texts import HARD
 
@@ -144,3 +147,112 @@ def test_a_vocabulary_of_another_kind_of_model_is_refused(tmp_path):
     (tmp_path / "vocab.txt").write_text("the\nof\n[UNK]\n")
     with pytest.raises(WeightsError, match=r"no \[CLS\] and no \[SEP\]; expected both"):
         load_tokenizer(tmp_path, CONFIG)
+
+
+# Vocabularies of language models
+
+
+LINES = ["a cat  sat", " 看图说话，很好。", "naïve café\n\nEND", "x" * 30, "🙂 ok", "", " "]
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory) -> Path:
+    """A SentencePiece model like Llama's."""
+    folder = tmp_path_factory.mktemp("llama")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(HARD[2:14] * 5),
+        model_prefix=str(folder / "tokenizer"),
+        model_type="bpe",
+        vocab_size=420,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        user_defined_symbols=["<mine>"],
+        minloglevel=2,
+    )
+    return folder
+
+
+def test_sentencepiece_pairs_give_the_ids_and_texts_of_the_package(pairs):
+    theirs = sentencepiece.SentencePieceProcessor(str(pairs / "tokenizer.model"))
+    ours = read_vocabulary(pairs)
+    for text in [*HARD, *LINES]:
+        if "</s>" not in text:  # which our library takes for the token
+            ids = ours.encode(text).ids
+            assert ids == [theirs.bos_id(), *theirs.encode(text)]
+            assert ours.decode(ids) == theirs.decode(theirs.encode(text))
+
+
+def test_tokens_beside_a_vocabulary_are_added_at_their_numbers(pairs, tmp_path):
+    (tmp_path / "tokenizer.model").write_bytes((pairs / "tokenizer.model").read_bytes())
+    size = read_vocabulary(pairs).get_vocab_size()
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"</img>": size + 1, "<img>": size}))
+    ours = read_vocabulary(tmp_path)
+    assert ours.encode("<img></img>").ids == [1, size, size + 1]
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps(
+            dict(
+                add_bos_token=False,
+                added_tokens_decoder={str(size): dict(content="<box>", special=False)},
+            )
+        )
+    )
+    ours = read_vocabulary(tmp_path)
+    assert ours.encode("<box>").ids == [size]
+    assert ours.decode([size], skip_special_tokens=True) == "<box>"
+    # InternLM2's marks are pieces that its vocabulary calls unused.
+    marks = {"410": dict(content="<|im_start|>"), str(size): dict(content="<img>")}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(dict(added_tokens_decoder=marks)))
+    ours = read_vocabulary(tmp_path)
+    assert ours.encode("<|im_start|><img>").ids == [1, 410, size]
+    assert ours.decode([410, size], skip_special_tokens=True) == ""
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps(dict(added_tokens_decoder={str(size + 5): dict(content="<box>")}))
+    )
+    with pytest.raises(WeightsError, match=rf"<box> is {size + 5} beside"):
+        read_vocabulary(tmp_path)
+
+
+def byte_pairs(folder: Path, **settings: object) -> dict[str, int]:
+    """A byte-level vocabulary with a few merges, as Qwen2 and OPT publish theirs."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = ["c a", "ca t", "Ġ cat", "çľ ĭ", "Ġ Ġ", "1 2"]
+    vocab = {letter: number for number, letter in enumerate(alphabet)}
+    for merge in merges:
+        vocab.setdefault(merge.replace(" ", ""), len(vocab))
+    vocab.setdefault("çľ", len(vocab))
+    (folder / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return vocab
+
+
+@pytest.mark.parametrize("name", ["Qwen2Tokenizer", "GPT2Tokenizer"])
+def test_byte_pairs_give_the_ids_of_transformers(name, tmp_path):
+    import transformers
+
+    vocab = byte_pairs(tmp_path, tokenizer_class=name)
+    merges = (tmp_path / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+    pairs_of = [tuple(line.split()) for line in merges]
+    theirs = getattr(transformers, name)(vocab=vocab, merges=pairs_of)
+    ours = read_vocabulary(tmp_path)
+    for text in [*HARD, *LINES, "it's 1234  cat"]:
+        if "<|endoftext|>" not in text:
+            assert ours.encode(text).ids == theirs.encode(text, add_special_tokens=False)
+    words = ours.pre_tokenizer.pre_tokenize_str("12")
+    assert len(words) == (2 if name == "Qwen2Tokenizer" else 1)
+
+
+def test_the_first_qwens_list_is_read_with_the_marks_behind_it(tmp_path):
+    ranked = [bytes([byte]) for byte in range(256)] + [b"ca", b"cat", b" cat", "看".encode()[:2]]
+    ranked += ["看".encode()]
+    lines = [f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(ranked)]
+    (tmp_path / "qwen.tiktoken").write_text("\n".join(lines))
+    ours = read_vocabulary(tmp_path)
+    assert ours.encode("cat cat看ct").ids == [257, 258, 260, ord("c"), ord("t")]
+    assert ours.decode([258, 260]) == " cat看"
+    first = len(ranked)
+    named = {"<|endoftext|>": 0, "<|im_end|>": 2, "<ref>": 208, "<img>": 214, "<imgpad>": 216}
+    for text, place in named.items():  # 151643 + these, as published
+        assert ours.encode(text).ids == [first + place]
+    assert ours.decode([first, first + 208], skip_special_tokens=True) == "<ref>"

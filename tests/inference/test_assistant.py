@@ -13,13 +13,22 @@ from seesay.errors import ConfigError, DataError, ImageError, WeightsError
 from seesay.inference.assistant import LocalAssistant, chat
 from seesay.inference.generation import DecodingConfig
 from seesay.models.positions import VisionGrid
-from tiny_assistants import CONTEXT, TinyAssistant, picture, tiny_llava, tiny_qwen, tiny_tiles
+from tiny_assistants import (
+    CONTEXT,
+    TinyAssistant,
+    picture,
+    tiny_internvl,
+    tiny_llava,
+    tiny_qwen,
+    tiny_tiles,
+)
 
 WRITTEN = 32
 FAMILIES: dict[str, Callable[[Path], TinyAssistant]] = {
     "llava": tiny_llava,
     "llava_next": tiny_tiles,
     "llava_onevision": lambda folder: tiny_tiles(folder, "LlavaOnevision"),
+    "internvl": tiny_internvl,
     "qwen2_vl": tiny_qwen,
     "qwen2_5_vl": lambda folder: tiny_qwen(folder, "Qwen2_5_VL"),
     "qwen3_vl": lambda folder: tiny_qwen(folder, "Qwen3VL"),
@@ -132,6 +141,28 @@ def test_tiles_are_read_as_transformers_reads_them(name, tiny, load):
             text = f"<|im_start|>user\n{turn}<|im_end|>\n<|im_start|>assistant\n"
         answer = assistant.ask(picture(seed, shape), "Why?", max_tokens=WRITTEN)
         assert answer.text == theirs(tiny(name), text, **given)
+
+
+def test_internvl_is_read_as_transformers_reads_it(tiny, load):
+    from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+    processor = GotOcr2ImageProcessorPil(
+        size={"height": 32, "width": 32},
+        crop_to_patches=True,
+        max_patches=6,
+        image_mean=[0.485, 0.456, 0.406],
+        image_std=[0.229, 0.224, 0.225],
+    )
+    assistant, tiles = load("internvl", template="hf"), []
+    for seed, shape in enumerate([(32, 32), (90, 40), (50, 150)]):
+        pictures = [picture(seed, shape), picture(9)][: 1 + seed % 2]
+        given = processor(pictures, return_tensors="pt")
+        tiles.append(given.pop("num_patches").tolist())
+        marks = "".join(f"<img>{'<IMG_CONTEXT>' * 4 * n}</img>\n" for n in tiles[-1])
+        text = f"<|im_start|>user\n{marks}Why?<|im_end|>\n<|im_start|>assistant\n"
+        answer = assistant.ask(pictures, "Why?", max_tokens=WRITTEN)
+        assert answer.text == theirs(tiny("internvl"), text, **given)
+    assert tiles[0] == [1] and tiles[1][0] > 2  # with the thumbnail
 
 
 # One result, however it was computed
@@ -259,7 +290,9 @@ def write_video(file: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", ["llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize(
+    "name", ["llava_onevision", "internvl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
+)
 def test_a_video_stands_among_pictures(name, load, tmp_path):
     file, assistant = write_video(tmp_path / "clip.mp4"), load(name)
     answer = assistant.ask([file, picture()], "What happens?", max_tokens=8)

@@ -43,6 +43,12 @@ def test_a_repository_of_sentence_transformers_says_how_to_load_it():
             ["config.json", "pytorch_model.bin"],
         ),
         ([*HF, "vocab.json", "merges.txt", "vocab.txt"], HF),
+        (["checkpoint.pt", "README.md"], ["checkpoint.pt"]),
+        (
+            [*HF[:2], "tokenizer.model", "added_tokens.json", "generation_config.json"],
+            [HF[0], "generation_config.json", HF[1], "tokenizer.model", "added_tokens.json"],
+        ),
+        ([*HF[:2], "qwen.tiktoken"], [*HF[:2], "qwen.tiktoken"]),
         (
             [*HF[:2], "vocab.txt", "tokenizer_config.json"],
             [*HF[:2], "vocab.txt", "tokenizer_config.json"],

@@ -12,6 +12,7 @@ from torch import nn
 import rule_slips
 from decoder_references import GROUPED, SIZES, close
 from reference_parts import randomise
+from seesay.data.tiling import AnyResConfig, anyres_layout
 from seesay.errors import ConfigError, WeightsError
 from seesay.models.cache import KeyValueCache
 from seesay.models.vlm import Tiling, Vlm
@@ -97,13 +98,25 @@ def reference(request, tmp_path_factory) -> Reference:
     return FAMILIES[request.param](tmp_path_factory.mktemp("llava"))
 
 
-# Three pictures: their grid of tiles, and their height and width.
-TILINGS = [Tiling(2, 2, 50, 61), Tiling(1, 2, 20, 51), Tiling(2, 1, 64, 22)]
+# Three pictures: the rows and columns of their tiles, and their height and width.
+CUT = [((2, 2), (50, 61)), ((1, 2), (20, 51)), ((2, 1), (64, 22))]
 
 
-def tiles_of(tiling: Tiling, seed: int = 0) -> torch.Tensor:
+def tiling_of(grid: tuple[int, int], size: tuple[int, int], most_tiles: int | None) -> Tiling:
+    config = AnyResConfig(
+        tile=PIXELS,
+        patch=PIXELS // SIDE,
+        resolutions=((grid[1] * PIXELS, grid[0] * PIXELS),),
+        most_tiles=most_tiles,
+        rounding="hf",
+    )
+    layout = anyres_layout(size[::-1], config)
+    return Tiling(*grid, layout.kept, layout.features[::-1])
+
+
+def tiles_of(grid: tuple[int, int], seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(1 + tiling.rows * tiling.columns, 3, PIXELS, PIXELS, generator=generator)
+    return torch.randn(1 + grid[0] * grid[1], 3, PIXELS, PIXELS, generator=generator)
 
 
 @torch.no_grad()
@@ -114,14 +127,14 @@ def rows_and_expected(reference: Reference, model: Vlm) -> tuple[list, list, dic
         given = dict(pixel_values=pixels)
         ours = list(model.see(pixels))
     else:
-        tiles = [tiles_of(tiling, seed) for seed, tiling in enumerate(TILINGS)]
+        tiles = [tiles_of(grid, seed) for seed, (grid, _) in enumerate(CUT)]
         most = max(map(len, tiles))
         padded = [torch.cat([t, torch.zeros(most - len(t), *t.shape[1:])]) for t in tiles]
-        sizes = torch.tensor([[tiling.height, tiling.width] for tiling in TILINGS])
+        sizes = torch.tensor([size for _, size in CUT])
         given = dict(pixel_values=torch.stack(padded), image_sizes=sizes)
         ours = [
-            model.join_tiles(model.see(some), tiling)
-            for some, tiling in zip(tiles, TILINGS, strict=True)
+            model.join_tiles(model.see(some), tiling_of(*cut, model.config.most_tiles))
+            for some, cut in zip(tiles, CUT, strict=True)
         ]
     theirs = reference.model.model.get_image_features(**given).pooler_output
     return ours, list(theirs), given
@@ -183,9 +196,9 @@ def test_a_picture_without_a_grid_and_a_video_match(tmp_path):
     torch.manual_seed(0)
     reference = llava_onevision(tmp_path)
     model = load_llava(tmp_path)
-    whole = model.join_tiles(model.see(tiles_of(Tiling(0, 0, 9, 9))), Tiling(0, 0, 9, 9))
+    whole = model.join_tiles(model.see(tiles_of((0, 0))), Tiling(0, 0))
     expected = reference.model.model.get_image_features(
-        pixel_values=tiles_of(Tiling(0, 0, 9, 9))[None],
+        pixel_values=tiles_of((0, 0))[None],
         image_sizes=torch.tensor([[9, 9]]),
         batch_num_images=torch.tensor([2]),  # of several pictures none is cut
     ).pooler_output

@@ -214,6 +214,14 @@ TEMPLATES: dict[str, dict[Source, ChatTemplate]] = {
             counted=True,
         )
     },
+    "qwen-vl-base": {  # before it was trained to talk; as it is evaluated
+        "original": ChatTemplate(
+            user="{} Answer:",
+            assistant=" {}<|endoftext|>",
+            marks=MediaMarks(image="<imgpad>", start="<img>", end="</img>"),
+            stops=("<|endoftext|>",),
+        )
+    },
     "qwen2-vl": {"original": _QWEN2},
     "qwen2.5-vl": {"original": _QWEN2},
     "qwen3-vl": {
@@ -231,6 +239,16 @@ TEMPLATES: dict[str, dict[Source, ChatTemplate]] = {
     "blip-2-caption": {
         "original": ChatTemplate(
             user="{}", assistant=" {}", marks=_LLAVA, media="front", stops=("</s>", "\n")
+        )
+    },
+    "instructblip": {
+        "original": ChatTemplate(
+            user="{}", assistant=" {} ", marks=_LLAVA, media="front", stops=("</s>",)
+        )
+    },
+    "blip": {  # goes on with what is said of a picture, and answers nothing
+        "original": ChatTemplate(
+            user="{}", assistant=" {}", marks=_LLAVA, media="front", stops=("[SEP]",)
         )
     },
     "flamingo-caption": {"original": replace(_FLAMINGO, user="{}Output:")},

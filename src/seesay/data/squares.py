@@ -18,6 +18,8 @@ _GREY = (114, 114, 114)  # what YOLOX fills the rest of a letterbox with (data_a
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,

@@ -16,11 +16,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from tokenizers.models import BPE, WordPiece
 
 from seesay.data.model_files import MIB, parse_json, read_bytes, read_json, read_text
-from seesay.data.sentencepiece import MOST_TOKENS, check_charsmap, unigram
+from seesay.data.sentencepiece import MOST_TOKENS, bpe, check_charsmap, merges_of, unigram
 from seesay.errors import SeesayError, WeightsError
 from seesay.text import Text
 
@@ -30,6 +38,18 @@ MOST_WORD = 1000
 """Longest word, in characters, that is split into word pieces; BERT has 100."""
 # Gemma's tokenizer.json, the largest of a dual encoder, has 34 MB.
 MOST_JSON, _MOST_LIST = 64 * MIB, 16 * MIB
+
+# The pattern of Qwen, Qwen2 and later.
+_QWEN_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+# What follows the first Qwen's list of tokens: marks of turns, unused ones, and Qwen-VL's, of which
+# names and boxes are a part of answers.
+_QWEN_TURNS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+_QWEN_EXTRAS = 205
+_QWEN_BOXES = ("<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>")
+_QWEN_IMAGES = ("<img>", "</img>", "<imgpad>")
 
 # OpenAI's list has more merges than the model has ids: 49,408 - 512 bytes - 2 special tokens.
 _CLIP_MERGES = 48_894
@@ -42,10 +62,12 @@ def read_vocabulary(folder: Path) -> Tokenizer:
     """Reads the vocabulary of a checkpoint folder from the first kind of file found."""
     readers: dict[tuple[str, ...], Callable[..., Tokenizer]] = {
         ("tokenizer.json",): _from_json,
-        ("vocab.json", "merges.txt"): _clip_from_vocab,
+        ("vocab.json", "merges.txt"): _from_vocab,
         ("vocab.txt",): _bert,
         ("bpe_simple_vocab_16e6.txt.gz",): _clip_from_merges,
         ("spiece.model",): unigram,
+        ("tokenizer.model",): _llama,
+        ("qwen.tiktoken",): _qwen,
     }
     for names, read in readers.items():
         paths = [folder / name for name in names]
@@ -85,12 +107,100 @@ def _settings(folder: Path) -> dict[str, Any]:
     return read_json(path) if os.path.lexists(path) else {}
 
 
-def _clip_from_vocab(vocab: Path, merges: Path) -> Tokenizer:
-    lines = _lines(read_text(merges, _MOST_LIST))
-    return _clip(
-        read_json(vocab),
-        [_pair(line) for line in lines if line and not line.startswith("#version")],
-    )
+def _from_vocab(vocab_file: Path, merges_file: Path) -> Tokenizer:
+    """CLIP's byte-level pairs, or those of a language model, whose words have no end mark."""
+    vocab = read_json(vocab_file)
+    lines = _lines(read_text(merges_file, _MOST_LIST))
+    merges = [_pair(line) for line in lines if line and not line.startswith("#version")]
+    if any(token.endswith("</w>") for token in vocab):
+        return _clip(vocab, merges)
+    settings = _settings(vocab_file.parent)
+    qwen = str(settings.get("tokenizer_class", "")).startswith("Qwen2")
+    backend = _byte_pairs(vocab, merges, _QWEN_WORDS if qwen else None)
+    return _with_added(backend, vocab_file.parent, bos=not qwen and "add_bos_token" in settings)
+
+
+def _byte_pairs(
+    vocab: dict[str, int], merges: list[tuple[str, str]], words: str | None
+) -> Tokenizer:
+    """Pairs of bytes within words: those of Qwen's pattern, which come in composed characters, or
+    GPT-2's (OPT)."""
+    check_vocabulary({"type": "BPE", "vocab": vocab})
+    backend = Tokenizer(BPE(vocab=vocab, merges=merges))
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=words is None)
+    backend.pre_tokenizer = level
+    if words is not None:
+        backend.normalizer = normalizers.NFC()
+        split = pre_tokenizers.Split(Regex(words), behavior="isolated")
+        backend.pre_tokenizer = pre_tokenizers.Sequence([split, level])
+    backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+def _llama(path: Path) -> Tokenizer:
+    """The SentencePiece pairs of Llama, Vicuna and InternLM2."""
+    bos = _settings(path.parent).get("add_bos_token", True)
+    renamed = {number: token["content"] for number, token in _added_tokens(path.parent).items()}
+    return _with_added(bpe(path, renamed), path.parent, bos=bool(bos))
+
+
+def _qwen(path: Path) -> Tokenizer:
+    """The first Qwen's list of tokens, each in base64 before its rank, and Qwen-VL's marks."""
+    letters = _byte_letters()
+    vocab: dict[str, int] = {}
+    for line in _lines(read_text(path, _MOST_LIST)):
+        if line:
+            token, rank = line.split()
+            vocab["".join(letters[byte] for byte in base64.b64decode(token))] = int(rank)
+    ranked = sorted(vocab, key=vocab.__getitem__)
+    backend = _byte_pairs(vocab, merges_of(ranked, vocab), _QWEN_WORDS)
+    extras = [f"<|extra_{number}|>" for number in range(_QWEN_EXTRAS)]
+    for texts, special in (
+        ([*_QWEN_TURNS, *extras], True),
+        (_QWEN_BOXES, False),
+        (_QWEN_IMAGES, True),
+    ):
+        tokens = [AddedToken(text, normalized=False, special=special) for text in texts]
+        backend.add_special_tokens(tokens) if special else backend.add_tokens(tokens)
+    return backend
+
+
+def _byte_letters() -> dict[int, str]:
+    """The letter that stands for each byte (GPT-2's bytes_to_unicode): printable ones stand for
+    themselves, and the others take the letters from 256 on."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {byte: chr(byte) for byte in plain} | {
+        byte: chr(256 + at) for at, byte in enumerate(others)
+    }
+
+
+def _added_tokens(folder: Path) -> dict[int, Mapping[str, Any]]:
+    """The tokens that stand beside a vocabulary, by their numbers."""
+    described = _settings(folder).get("added_tokens_decoder") or {}
+    beside = folder / "added_tokens.json"
+    if not described and os.path.lexists(beside):
+        return {number: {"content": text} for text, number in read_json(beside).items()}
+    return {int(number): token for number, token in described.items()}
+
+
+def _with_added(backend: Tokenizer, folder: Path, *, bos: bool) -> Tokenizer:
+    """The tokenizer with the tokens that stand beside its vocabulary, and perhaps with the one that
+    begins a text."""
+    settings = _settings(folder)
+    for place, token in sorted(_added_tokens(folder).items()):
+        text, special = token["content"], token.get("special", True)
+        new = AddedToken(text, normalized=False, special=special)
+        backend.add_special_tokens([new]) if special else backend.add_tokens([new])
+        if backend.token_to_id(text) != place:
+            raise ValueError(f"{text} is {place} beside the vocabulary and not the next token")
+    first = settings.get("bos_token") or "<s>"
+    first = first["content"] if isinstance(first, dict) else first
+    if bos and (number := backend.token_to_id(first)) is not None:
+        backend.post_processor = processors.TemplateProcessing(
+            single=f"{first} $A", pair=None, special_tokens=[(first, number)]
+        )
+    return backend
 
 
 def _clip_from_merges(path: Path) -> Tokenizer:

@@ -35,6 +35,12 @@ from seesay.inference.answer import (
     conversation,
 )
 from seesay.inference.assistant_files import AssistantFiles, load_assistant
+from seesay.inference.blip_reading import (
+    CaptionReader,
+    CaptionReading,
+    EncodedReader,
+    EncodedReading,
+)
 from seesay.inference.cancelling import check_cancelled
 from seesay.inference.generation import (
     Cache,
@@ -49,11 +55,15 @@ from seesay.inference.generation import (
 )
 from seesay.inference.prompt_reading import PromptReader, Reading, Request
 from seesay.inference.visual_inputs import VisualInput, is_video, no_video
+from seesay.models.blip import BlipCaptioner
+from seesay.models.blip2 import Blip2
+from seesay.models.t5 import T5
 from seesay.text import Text
 
 ROWS = 8
 """Questions that are answered side by side."""
 Asked: TypeAlias = tuple[Images, Question]
+AnyReading: TypeAlias = Reading | EncodedReading | CaptionReading
 
 
 class LocalAssistant:
@@ -66,7 +76,7 @@ class LocalAssistant:
     def __init__(self, files: AssistantFiles, decoding: DecodingConfig | None = None) -> None:
         self.files = files
         self.decoding = decoding or files.decoding
-        self._reader = PromptReader(files.model, files.inputs, files.device)
+        self._reader = _reader(files)
 
     @property
     def name(self) -> str:
@@ -98,6 +108,19 @@ class LocalAssistant:
         request = self._request(images, question)
         [answer] = self._write([request], self._task(max_tokens, temperature))
         return answer if log_probabilities else replace(answer, tokens=None)
+
+    def caption(
+        self, images: Images, *, max_tokens: int = 64, temperature: float | None = 0.0
+    ) -> Answer:
+        """Returns a caption, asked for as the family's authors do. Raises as `ask` does."""
+        captions = self.files.captions
+        pictures, [message] = self._conversation(images, captions.text or "caption")
+        content: list[str | Media] = [one for one in message.parts if isinstance(one, Media)]
+        content += [captions.text] if captions.text else []
+        messages = [replace(message, content=tuple(content))]
+        request = self._prompt(messages, self._inputs(pictures), captions.template)
+        [answer] = self._write([request], self._task(max_tokens, temperature))
+        return replace(answer, tokens=None)
 
     def ask_several(
         self,
@@ -181,7 +204,12 @@ class LocalAssistant:
             for one in pictures
         )
 
-    def _prompt(self, messages: Sequence[Message], inputs: tuple[VisualInput, ...]) -> Request:
+    def _prompt(
+        self,
+        messages: Sequence[Message],
+        inputs: tuple[VisualInput, ...],
+        template: ChatTemplate | None = None,
+    ) -> Request:
         """The ids of a conversation whose places for pictures are given theirs."""
         media = iter([one.media for one in inputs])
         filled = [
@@ -193,9 +221,11 @@ class LocalAssistant:
             )
             for message in messages
         ]
-        prompt = render(self.template, filled)
+        prompt = render(template or self.template, filled)
         encoded = encode(prompt, self.tokenizer, limit=self.files.context - 1)
-        return Request(encoded.ids, encoded.spans, inputs)
+        read = "".join(piece.expanded for piece in prompt.pieces if piece.origin != "media")
+        about = tuple(self.files.inputs.about(one, read) for one in inputs)
+        return Request(encoded.ids, encoded.spans, about)
 
     # From a prompt to an answer
 
@@ -229,7 +259,7 @@ class LocalAssistant:
                 for row, token in zip(rows, step, strict=True):
                     row += [] if token is None else [token]
             if len(requests) == 1:
-                self._reader.keep(requests[0], [one.id for one in rows[0][:-1]], reading.cache)
+                self._keep(requests[0], rows[0], reading)
         return [
             self._answer(request, row[:limit])
             for request, row, limit in zip(requests, rows, limits, strict=True)
@@ -243,13 +273,18 @@ class LocalAssistant:
             written.append(token)
             if token.id not in self.files.end_ids and (piece := text.add(token.id)):
                 yield piece
-        self._reader.keep(request, [token.id for token in written[:-1]], reading.cache)
+        self._keep(request, written, reading)
         if rest := text.end():
             yield rest
         return replace(self._answer(request, written), tokens=None)
 
+    def _keep(self, request: Request, written: Sequence[WrittenToken], reading: AnyReading) -> None:
+        """Keeps a prompt and its answer for the next turn, where that saves reading them."""
+        if isinstance(self._reader, PromptReader) and isinstance(reading, Reading):
+            self._reader.keep(request, [token.id for token in written[:-1]], reading.cache)
+
     def _steps(
-        self, reading: Reading, rows: int, limit: int, task: "_Task"
+        self, reading: AnyReading, rows: int, limit: int, task: "_Task"
     ) -> Iterator[list[WrittenToken | None]]:
         for step in write_tokens(
             reading, rows, task.decoding, max_tokens=limit, end_ids=self.files.end_ids
@@ -260,7 +295,9 @@ class LocalAssistant:
     def _limit(self, request: Request, task: "_Task") -> int:
         return min(task.max_tokens, self.files.context - len(request.ids))
 
-    def _follow_beams(self, reading: Reading, limit: int, beams: int) -> list[list[WrittenToken]]:
+    def _follow_beams(
+        self, reading: AnyReading, limit: int, beams: int
+    ) -> list[list[WrittenToken]]:
         rows, vocab = reading.logits.shape
         begin = torch.zeros(rows, 0, dtype=torch.long, device=reading.logits.device)
         ids = beam_search(
@@ -381,6 +418,16 @@ def _with_padding(next_logits: NextLogits) -> NextLogits:
     return padded
 
 
+def _reader(files: AssistantFiles) -> PromptReader | EncodedReader | CaptionReader:
+    """What reads prompts with a model."""
+    model, rest = files.model, (files.inputs, files.device)
+    if isinstance(model, BlipCaptioner):
+        return CaptionReader(model, *rest)
+    if isinstance(model, Blip2) and isinstance(model.language, T5):
+        return EncodedReader(model, *rest)
+    return PromptReader(model, *rest)
+
+
 def _in_one_piece(answer: Answer) -> Generator[str, None, Answer]:
     if answer.text:
         yield answer.text
@@ -396,8 +443,9 @@ def chat(
     template: Source = "original",
     decoding: DecodingConfig | None = None,
 ) -> LocalAssistant:
-    """Loads a vision-language model from a folder or a hub: LLaVA 1.5, NeXT and OneVision, and
-    Qwen2-VL, 2.5-VL and 3-VL.
+    """Loads a vision-language model from a folder or a hub: LLaVA 1 to OneVision, InternVL2 to 3.5,
+    Qwen-VL to Qwen3-VL, BLIP, BLIP-2, InstructBLIP and OpenFlamingo, in the files of their authors
+    and in those of transformers.
 
     `template` says whose prompts and image preparation are used, the authors' ("original") or
     transformers' ("hf"), where the two differ. Without `decoding`, tokens are drawn as the

@@ -1,37 +1,43 @@
-"""A published folder -> everything that an assistant on this machine needs.
+"""A published folder -> everything that an assistant on this machine needs."""
 
-A family of vision-language models is one line in FAMILIES.
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
+from torch import nn
 
 from seesay.data.chat_templates import ChatTemplate, Source, chat_template
 from seesay.data.model_files import read_json
-from seesay.data.vocabularies import read_vocabulary
 from seesay.errors import WeightsError
 from seesay.inference.devices import choose_device, choose_dtype
-from seesay.inference.generation import DecodingConfig
-from seesay.inference.visual_inputs import (
-    PackedInputs,
-    SquareInputs,
-    VisualInputs,
-    packed_rule,
-    preprocessor_settings,
+from seesay.inference.families import (
+    Family,
+    Model,
+    Opened,
+    Published,
+    find_family,
+    read_published,
 )
-from seesay.models.vlm import PackedVlm, Vlm
+from seesay.inference.generation import DecodingConfig
+from seesay.inference.visual_inputs import VisualInputs, preprocessor_settings
+from seesay.models.blip import BlipCaptioner
+from seesay.models.blip2 import Blip2
+from seesay.models.t5 import T5
 from seesay.text import Text
 from seesay.weights.hub import locate
-from seesay.weights.llava import load_llava
-from seesay.weights.qwen_vl import load_qwen_vl
 
-Published = Mapping[str, Any]
-"""A config.json."""
+T5_CONTEXT = 512
+"""Tokens of each of the two texts that T5 was trained with; nothing in it limits them."""
+
+
+@dataclass(frozen=True)
+class Captions:
+    """How a caption is asked for."""
+
+    template: ChatTemplate
+    text: str
+    """What stands beside the picture; may be empty."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,10 +46,11 @@ class AssistantFiles:
 
     name: str
     """The name that the user gave."""
-    model: Vlm | PackedVlm
+    model: Model
     inputs: VisualInputs
     tokenizer: Tokenizer
     template: ChatTemplate
+    captions: Captions
     end_ids: tuple[int, ...]
     """Tokens that end an answer."""
     decoding: DecodingConfig
@@ -53,37 +60,11 @@ class AssistantFiles:
     @property
     def context(self) -> int:
         """Most tokens of a prompt and its answer, pictures included."""
+        if isinstance(self.model, BlipCaptioner):
+            return self.model.config.text.context
+        if isinstance(self.model, Blip2) and isinstance(self.model.language, T5):
+            return 2 * T5_CONTEXT
         return self.model.decoder.config.context
-
-
-@dataclass(frozen=True)
-class Family:
-    """How the folders of a "model_type" are read."""
-
-    load: Callable[[Path], Vlm | PackedVlm]
-    template: Callable[[Published, Tokenizer], str]
-    """The name of its chat template."""
-
-
-def _fixed(name: str) -> Callable[[Published, Tokenizer], str]:
-    return lambda published, tokenizer: name
-
-
-def _llava_next(published: Published, tokenizer: Tokenizer) -> str:
-    if tokenizer.token_to_id("<|im_start|>") is not None:
-        return "llava-1.6-34b"  # Yi, whose class is Llama's
-    text = (published.get("text_config") or {}).get("model_type", "llama")
-    return "llava-1.6-mistral" if text == "mistral" else "llava-1.6-vicuna"
-
-
-FAMILIES: dict[str, Family] = {
-    "llava": Family(load_llava, _fixed("llava-1.5")),
-    "llava_next": Family(load_llava, _llava_next),
-    "llava_onevision": Family(load_llava, _fixed("llava-onevision")),
-    "qwen2_vl": Family(load_qwen_vl, _fixed("qwen2-vl")),
-    "qwen2_5_vl": Family(load_qwen_vl, _fixed("qwen2.5-vl")),
-    "qwen3_vl": Family(load_qwen_vl, _fixed("qwen3-vl")),
-}
 
 
 def load_assistant(
@@ -99,30 +80,29 @@ def load_assistant(
     number = choose_dtype(chosen, dtype)
     _ = chat_template("llava-1.5", template)
     folder = locate(str(name), revision=revision).folder
-    published = read_json(folder / "config.json")
-    model_type = published.get("model_type")
-    family = FAMILIES.get(model_type) if isinstance(model_type, str) else None
-    if family is None:
-        raise _unknown(folder, model_type)
-    tokenizer = read_vocabulary(folder)
+    published = read_published(folder)
+    family = find_family(folder, published)
+    tokenizer = family.vocabulary(folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    model = family.load(folder).to(chosen, number)
-    settings = preprocessor_settings(folder)
-    inputs: VisualInputs
-    if isinstance(model, PackedVlm):
-        inputs = PackedInputs(model, settings, packed_rule(str(model_type), published))
-    else:
-        inputs = SquareInputs(model, str(model_type), settings, template)
-    prompts = chat_template(family.template(published, tokenizer), template)
-    _check_placeholder(folder, prompts, tokenizer, model.config.image_ids)
+    model = family.load(folder)
+    if not isinstance(model, Model):
+        raise _no_writer(folder, model)
+    model = model.to(chosen, number)
     generation = _generation(folder)
+    written = family.template({**generation, **published}, tokenizer)
+    prompts = _with_marks(folder, chat_template(written, template), published, tokenizer)
+    _place_pictures(folder, family, model, prompts, tokenizer)
+    other = family.caption_template
+    captions = Captions(chat_template(other, template) if other else prompts, family.caption)
+    opened = Opened(folder, model, published, preprocessor_settings(folder), template)
     return AssistantFiles(
         name=str(name),
         model=model,
-        inputs=inputs,
+        inputs=family.inputs(opened),
         tokenizer=tokenizer,
         template=prompts,
+        captions=captions,
         end_ids=_end_ids(generation, published, prompts, tokenizer),
         decoding=_decoding(generation),
         device=chosen,
@@ -149,18 +129,57 @@ def _decoding(generation: Published) -> DecodingConfig:
 def _end_ids(
     generation: Published, published: Published, template: ChatTemplate, tokenizer: Tokenizer
 ) -> tuple[int, ...]:
-    ids = {tokenizer.token_to_id(text) for text in template.stops}
-    text = published.get("text_config") or {}
+    ids = {_one_token(text, tokenizer) for text in template.stops}
+    text = published.get("text_config") or published.get("llm_config") or {}
     for source in (generation, published, text):
         given = source.get("eos_token_id")
         ids |= set(given) if isinstance(given, list) else {given}
     return tuple(sorted(one for one in ids if isinstance(one, int)))
 
 
-def _check_placeholder(
-    folder: Path, template: ChatTemplate, tokenizer: Tokenizer, image_ids: tuple[int, ...]
+def _one_token(text: str, tokenizer: Tokenizer) -> int | None:
+    """The token that a text is, as it is or as the tokenizer reads it (a line end)."""
+    if (number := tokenizer.token_to_id(text)) is not None:
+        return number
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    return ids[0] if len(ids) == 1 and tokenizer.decode(ids) == text else None
+
+
+def _with_marks(
+    folder: Path, template: ChatTemplate, published: Published, tokenizer: Tokenizer
+) -> ChatTemplate:
+    """The template with the marks that the first LLaVA has around a picture."""
+    if not published.get("mm_use_im_start_end"):
+        return template
+    start, end = "<im_start>", "<im_end>"
+    if None in (tokenizer.token_to_id(start), tokenizer.token_to_id(end)):
+        raise WeightsError(
+            Text(
+                f"the tokenizer in {folder} has no {start} and {end}, which config.json says stand "
+                "around pictures; expected both. Use the tokenizer files that the checkpoint came "
+                "with",
+                f"{folder} 的分词器里没有 {start} 和 {end}，而 config.json 说它们写在图片前后；"
+                "应两者都有；请使用检查点自带的分词器文件",
+            )
+        )
+    return replace(template, marks=replace(template.marks, start=start, end=end))
+
+
+def _place_pictures(
+    folder: Path, family: Family, model: Model, template: ChatTemplate, tokenizer: Tokenizer
 ) -> None:
-    written = tokenizer.token_to_id(template.marks.image)
+    """Lets the model and the tokenizer agree on the tokens that keep places for pictures."""
+    marks = [mark for mark in (template.marks.image, template.marks.video) if mark]
+    if family.placeholder == "added":
+        tokenizer.add_special_tokens([AddedToken(mark, normalized=False) for mark in marks])
+    if isinstance(model, BlipCaptioner):
+        return  # its picture is not among its tokens
+    ids = [tokenizer.token_to_id(mark) for mark in marks]
+    image_ids, found = model.config.image_ids, tuple(one for one in ids if one is not None)
+    if family.placeholder != "config" and len(found) == len(ids):
+        model.config = replace(model.config, image_ids=found)
+        return
+    written = ids[0]
     if written in image_ids:
         return
     raise WeightsError(
@@ -174,13 +193,13 @@ def _check_placeholder(
     )
 
 
-def _unknown(folder: Path, model_type: object) -> WeightsError:
-    known = ", ".join(FAMILIES)
+def _no_writer(folder: Path, model: nn.Module) -> WeightsError:
+    name = type(model).__name__
     return WeightsError(
         Text(
-            f"{folder} holds a model of type {model_type!r:.60}, which answers no questions; "
-            f"expected one of {known}. Choose another model: seesay models list",
-            f"{folder} 里的模型类型是 {model_type!r:.60}，不能回答问题；应为 {known} 之一；"
-            "请换一个模型：seesay models list",
+            f"{folder} holds a {name}, which compares pictures with texts and writes none; "
+            "expected a model that writes. Choose another model: seesay models list",
+            f"{folder} 里是 {name}，只比较图片和文本，不生成文字；应为能生成文字的模型；请换一个"
+            "模型：seesay models list",
         )
     )

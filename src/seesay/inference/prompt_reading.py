@@ -9,10 +9,11 @@ next turn of a conversation, reads only what is new.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,10 +22,14 @@ from torch import Tensor
 from seesay.data.chat import Span
 from seesay.inference.generation import Cache
 from seesay.inference.visual_inputs import VisualInput, VisualInputs, grids_at
+from seesay.models.blip2 import Blip2
 from seesay.models.cache import KeyValueCache
+from seesay.models.flamingo import Flamingo
 from seesay.models.positions import multimodal_positions
 from seesay.models.vlm import PackedVlm, Vlm
 
+ReadingModel: TypeAlias = Vlm | PackedVlm | Flamingo | Blip2
+"""Models that read a prompt from left to right, pictures included."""
 PREFIXES = 4
 """Beginnings of prompts that are kept. That of a 7B model with 600 tokens takes 300 MB in bfloat16
 without grouped keys."""
@@ -78,7 +83,7 @@ class Reading:
 
     def __init__(
         self,
-        model: Vlm | PackedVlm,
+        model: ReadingModel,
         logits: Float[Tensor, "rows vocab"],
         cache: KeyValueCache,
         following: Int[Tensor, " rows"] | None,
@@ -114,7 +119,7 @@ class Reading:
 class PromptReader:
     """Reads prompts with a model, and keeps the beginnings of the latest."""
 
-    def __init__(self, model: Vlm | PackedVlm, inputs: VisualInputs, device: torch.device) -> None:
+    def __init__(self, model: ReadingModel, inputs: VisualInputs, device: torch.device) -> None:
         self.model, self.inputs, self.device = model, inputs, device
         self._prefixes: OrderedDict[tuple[tuple[int, ...], tuple[bytes, ...]], Prefix]
         self._prefixes = OrderedDict()
@@ -187,27 +192,27 @@ class PromptReader:
     ) -> tuple[Float[Tensor, "rows tokens dim"], Int[Tensor, " rows"] | None]:
         """Reads the tokens from `start` on, padded at the left. Returns what stands at each place,
         and the position that follows each row."""
-        longest = max(len(one.ids) for one in requests)
-        width = longest - start
-        ids = [(FILL,) * (longest - len(one.ids)) + one.ids[start:] for one in requests]
+        ids, real = padded([one.ids[start:] for one in requests])
         unread = [one for r in requests for one in r.inputs[r.seen_by(start) :]]
         seen = self.inputs.see(unread) if unread else None
-        positions, following = self._positions(requests, longest)
-        hidden = self.model(
-            torch.tensor(ids, device=self.device),
+        positions, following = self._positions(requests)
+        model = self.model
+        read: Callable[..., Tensor] = model.read if isinstance(model, Blip2) else model
+        hidden = read(
+            ids.to(self.device),
             seen,
             None if positions is None else positions[..., start:],
             cache,
-            _real([len(one.ids) - start for one in requests], width).to(self.device),
+            real.to(self.device),
         )
         return hidden, following
 
     def _positions(
-        self, requests: Sequence[Request], longest: int
+        self, requests: Sequence[Request]
     ) -> tuple[Int[Tensor, "3 rows tokens"] | None, Int[Tensor, " rows"] | None]:
         if not isinstance(self.model, PackedVlm):
             return None, None
-        real = _real([len(one.ids) for one in requests], longest)
+        _, real = padded([one.ids for one in requests])
         grids = [
             [g for g in grids_at(one.spans, one.inputs) if g.start < len(one.ids)]
             for one in requests
@@ -216,7 +221,11 @@ class PromptReader:
         return positions.to(self.device), following.to(self.device)
 
 
-def _real(lengths: Sequence[int], width: int) -> Bool[Tensor, "rows tokens"]:
-    """The mask of rows that are padded at the left."""
-    places = torch.arange(width)[None]
-    return places >= width - torch.tensor(lengths)[:, None]
+def padded(
+    rows: Sequence[Sequence[int]],
+) -> tuple[Int[Tensor, "rows tokens"], Bool[Tensor, "rows tokens"]]:
+    """Returns rows of ids, padded at the left, and what of them is no padding."""
+    width = max(map(len, rows))
+    ids = torch.tensor([[FILL] * (width - len(row)) + list(row) for row in rows])
+    lengths = torch.tensor([len(row) for row in rows])
+    return ids, torch.arange(width) >= width - lengths[:, None]

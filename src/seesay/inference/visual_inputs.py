@@ -1,7 +1,7 @@
 """Pictures and videos -> what the image tower of a vision-language model reads, the places that
 they take in a prompt, and the rows that the model sees in them.
 
-    inputs = PackedInputs(model, preprocessor_settings(folder), packed_rule("qwen2_vl", config))
+    inputs = PackedInputs(model, preprocessor_settings(folder), packed_rule(config))
     one = inputs.picture(image, alone=True)
     one.media                       # its places, for the chat template
     inputs.see([one])               # as many rows as places
@@ -10,7 +10,7 @@ One class for each way of cutting a picture; the settings are those of the check
 preprocessor_config.json.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import ceil
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from seesay.data.chat import Media, Span
 from seesay.data.chat_templates import Source
@@ -37,12 +37,28 @@ from seesay.data.native_resolution import (
     pack_patches,
     smart_resize_video,
 )
-from seesay.data.squares import OPENAI_MEAN, OPENAI_STD, ImageTransformConfig, square
-from seesay.data.tiling import AnyResConfig, anyres_layout, anyres_tiles, pad_to_square
+from seesay.data.squares import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    OPENAI_MEAN,
+    OPENAI_STD,
+    ImageTransformConfig,
+    square,
+)
+from seesay.data.tiling import (
+    AnyResConfig,
+    DynamicTilesConfig,
+    anyres_layout,
+    anyres_tiles,
+    dynamic_tiles,
+    pad_to_square,
+)
 from seesay.data.transform import ImageTransform
 from seesay.data.video import (
+    INTERNVL_SAMPLING,
     LLAVA_SAMPLING,
     QWEN_SAMPLING,
+    FrameSampling,
     Video,
     VideoFrame,
     duration,
@@ -50,6 +66,7 @@ from seesay.data.video import (
     sample_frames,
 )
 from seesay.errors import DataError
+from seesay.models.connectors import PixelShuffleConfig
 from seesay.models.positions import VisionGrid
 from seesay.models.vlm import PackedVlm, Seen, Tiling, Vlm
 from seesay.text import Text
@@ -77,14 +94,18 @@ class VisualInput:
     grids: tuple[VisionGrid, ...] = ()
     """The positions of its places, one grid for each span of them, for models that have positions
     in rows and columns; the starts are left to the prompt."""
+    instruction: tuple[int, ...] = ()
+    """The prompt, where the model reads it as it looks at the picture (InstructBLIP)."""
 
     @property
     def digest(self) -> bytes:
-        """Equal for equal pixels, cut in the same way."""
-        return blake2b(
-            repr((self.media, self.pixels.shape, self.shape)).encode() + self.pixels.tobytes(),
-            digest_size=16,
-        ).digest()
+        """Equal for equal pixels, cut in the same way and looked at with the same prompt."""
+        form = self.media, self.pixels.shape, self.shape, self.instruction
+        return blake2b(repr(form).encode() + self.pixels.tobytes(), digest_size=16).digest()
+
+    def reading(self, instruction: tuple[int, ...]) -> "VisualInput":
+        """The same, looked at with this prompt."""
+        return replace(self, instruction=instruction)
 
 
 @runtime_checkable
@@ -103,16 +124,36 @@ class VisualInputs(Protocol):
         """Prepares a video. Raises DataError if it is broken."""
         ...
 
+    def about(self, one: VisualInput, text: str) -> VisualInput:
+        """The same picture for a prompt of this text."""
+        ...
+
     def see(self, inputs: Sequence[VisualInput]) -> Tensor | Seen:
         """Returns the rows of all these behind one another."""
         ...
 
 
-class SquareInputs:
+class _WithoutPrompt:
+    """Pictures that look the same whatever is asked."""
+
+    def about(self, one: VisualInput, text: str) -> VisualInput:
+        return one
+
+
+class SquareInputs(_WithoutPrompt):
     """LLaVA: one square for a picture (1.5), or tiles of it and a square of the whole (NeXT and
     OneVision); OneVision also reads the frames of a video, as squares."""
 
-    def __init__(self, model: Vlm, family: str, settings: Mapping[str, Any], source: Source):
+    def __init__(
+        self,
+        model: Vlm,
+        family: str,
+        settings: Mapping[str, Any],
+        source: Source,
+        pad: bool | None = None,
+    ) -> None:
+        """`pad` says whether pictures are padded to squares, where the files do; None leaves it to
+        `source`."""
         self.model = model
         self.most_images = None if family == "llava_onevision" else 1
         self.has_video = family == "llava_onevision"
@@ -127,7 +168,8 @@ class SquareInputs:
             std=_triple(settings.get("image_std", OPENAI_STD if clip else HALF)),
         )
         # The authors' code pads LLaVA 1.5's pictures, and its checkpoint for transformers crops.
-        self._pad = family == "llava" and (source == "original" or settings.get("do_pad", False))
+        pads = source == "original" or settings.get("do_pad", False) if pad is None else pad
+        self._pad = family == "llava" and pads
         self._transform = ImageTransform(self._square)
         self._tiles = self._anyres(settings, source) if model.config.newline else None
 
@@ -146,7 +188,7 @@ class SquareInputs:
             patch=tower.patch_size,
             resolutions=canvases,
             most_tiles=self.model.config.most_tiles,
-            rounding="hf",  # as Vlm.join_tiles
+            rounding=source,
         )
 
     def picture(self, image: Image.Image, *, alone: bool) -> VisualInput:
@@ -154,34 +196,23 @@ class SquareInputs:
         if self._tiles is not None and (alone or self.most_images == 1):
             layout = anyres_layout(image.size, self._tiles)
             columns, rows = layout.grid
-            tiling = Tiling(rows, columns, image.height, image.width)
+            tiling = Tiling(rows, columns, layout.kept, layout.features[::-1])
             tiles = anyres_tiles(image, self._tiles)
             return VisualInput(Media("image", (layout.tokens,)), tiles, tiling)
         padded = pad_to_square(image, self._square.mean) if self._pad else image
         pixels = np.asarray(square(padded, self._square))[None]
-        tiling = Tiling(0, 0, image.height, image.width)
         count = c.tower.grid**2 + c.class_token + c.newline
-        return VisualInput(Media("image", (count,)), pixels, tiling)
+        return VisualInput(Media("image", (count,)), pixels, Tiling(0, 0))
 
     def video(self, file: str | Path) -> VisualInput:
-        with Video(file) as video:
-            numbers = sample_frames(video.times, LLAVA_SAMPLING)
-            frames = [np.asarray(square(one.image, self._square)) for one in video.frames(numbers)]
+        frames = _squares_of_video(file, LLAVA_SAMPLING, self._square)
         count = len(frames) * ceil(self.model.config.tower.grid / 2) ** 2
-        return VisualInput(
-            Media("video", (count + self.model.config.newline,)), np.stack(frames), None
-        )
+        return VisualInput(Media("video", (count + self.model.config.newline,)), frames, None)
 
     def see(self, inputs: Sequence[VisualInput]) -> Tensor:
-        squares = np.concatenate([one.pixels for one in inputs])
-        seen = torch.cat([self._seen(part) for part in _parts(squares)])
+        seen = see_squares(self.model, self.model.see, self._transform, inputs)
         rows = seen.split([len(one.pixels) for one in inputs])
         return torch.cat([self._joined(*one) for one in zip(inputs, rows, strict=True)])
-
-    def _seen(self, squares: UInt8[np.ndarray, "..."]) -> Tensor:
-        parameter = next(self.model.parameters())
-        pixels = torch.from_numpy(squares).to(parameter.device)
-        return self.model.see(self._transform.normalise(pixels).to(parameter.dtype))
 
     def _joined(self, one: VisualInput, rows: Tensor) -> Tensor:
         if isinstance(one.shape, Tiling):
@@ -189,7 +220,136 @@ class SquareInputs:
         return self.model.join_frames(rows)
 
 
-class PackedInputs:
+class TileInputs(_WithoutPrompt):
+    """InternVL: tiles of a picture and a square of the whole; the frames of a video, as squares."""
+
+    most_images: int | None = None
+    has_video = True
+
+    def __init__(self, model: Vlm, settings: Mapping[str, Any], tiles: "TileRule"):
+        self.model = model
+        tower, connector = model.config.tower, model.config.connector
+        assert isinstance(connector, PixelShuffleConfig)
+        self._tiles = DynamicTilesConfig(
+            tile=tower.image_size,
+            patch=tower.patch_size,
+            least=tiles.least,
+            most=tiles.most,
+            thumbnail=tiles.thumbnail,
+            tile_tokens=(tower.grid // connector.side) ** 2,
+        )
+        self._square = ImageTransformConfig(
+            size=tower.image_size,
+            resize="squash",
+            mean=_triple(settings.get("image_mean", IMAGENET_MEAN)),
+            std=_triple(settings.get("image_std", IMAGENET_STD)),
+        )
+        self._transform = ImageTransform(self._square)
+
+    def picture(self, image: Image.Image, *, alone: bool) -> VisualInput:
+        tiles = dynamic_tiles(image, self._tiles)
+        return VisualInput(Media("image", (len(tiles) * self._tiles.tile_tokens,)), tiles, None)
+
+    def video(self, file: str | Path) -> VisualInput:
+        frames = _squares_of_video(file, INTERNVL_SAMPLING, self._square)
+        counts = (self._tiles.tile_tokens,) * len(frames)
+        return VisualInput(Media("video", counts), frames, None)
+
+    def see(self, inputs: Sequence[VisualInput]) -> Tensor:
+        return see_squares(self.model, self.model.see, self._transform, inputs).flatten(0, 1)
+
+
+class TileRule(NamedTuple):
+    """How many tiles a checkpoint of InternVL is published with."""
+
+    least: int = 1
+    most: int = 12
+    thumbnail: bool = True
+
+
+def tile_rule(published: Mapping[str, Any], settings: Mapping[str, Any]) -> TileRule:
+    """The rule of a checkpoint, from its config.json or, in the form of transformers, from its
+    image settings."""
+    if published.get("model_type") == "internvl_chat":
+        if not published.get("dynamic_image_size", True):
+            return TileRule(most=1)
+        least = published.get("min_dynamic_patch", 1)
+        most, thumbnail = published.get("max_dynamic_patch", 12), published.get("use_thumbnail")
+        return TileRule(least, most, bool(thumbnail))
+    return TileRule(settings.get("min_patches", 1), settings.get("max_patches", 12))
+
+
+class PictureInputs(_WithoutPrompt):
+    """One square for a picture, and a fixed number of rows: Qwen-VL, Flamingo and BLIP."""
+
+    has_video = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        square: ImageTransformConfig,
+        rows: int,
+        look: Callable[[Tensor], Tensor] | None = None,
+        most_images: int | None = 1,
+    ) -> None:
+        """`rows` are the places that a picture takes; `look` gives what the model reads of
+        squares."""
+        self.model, self.most_images = model, most_images
+        self._square, self._transform = square, ImageTransform(square)
+        self._rows, self._look = rows, look
+
+    def picture(self, image: Image.Image, *, alone: bool) -> VisualInput:
+        pixels = np.asarray(square(image, self._square))[None]
+        return VisualInput(Media("image", (self._rows,)), pixels, None)
+
+    def video(self, file: str | Path) -> VisualInput:
+        raise no_video(type(self.model).__name__)
+
+    def see(self, inputs: Sequence[VisualInput]) -> Tensor:
+        assert self._look is not None
+        return see_squares(self.model, self._look, self._transform, inputs)
+
+
+def whole_square(
+    size: int, settings: Mapping[str, Any], *, crop: bool = False
+) -> ImageTransformConfig:
+    """How a picture becomes one square: squashed, or cut out of its middle."""
+    return ImageTransformConfig(
+        size=size,
+        resize="shortest" if crop else "squash",
+        crop=crop,
+        interpolation=RESAMPLE[settings.get("resample", 3)],
+        mean=_triple(settings.get("image_mean", OPENAI_MEAN)),
+        std=_triple(settings.get("image_std", OPENAI_STD)),
+    )
+
+
+def see_squares(
+    model: nn.Module,
+    look: Callable[[Tensor], Tensor],
+    transform: ImageTransform,
+    inputs: Sequence[VisualInput],
+) -> Tensor:
+    """Returns what the model sees in the squares of all these, at which it looks a few at a
+    time."""
+    squares = np.concatenate([one.pixels for one in inputs])
+    parameter = next(model.parameters())
+    seen = []
+    for part in np.array_split(squares, ceil(len(squares) / FRAMES_AT_ONCE)):
+        pixels = torch.from_numpy(part).to(parameter.device)
+        seen.append(look(transform.normalise(pixels).to(parameter.dtype)))
+    return torch.cat(seen)
+
+
+def _squares_of_video(
+    file: str | Path, sampling: FrameSampling, config: ImageTransformConfig
+) -> UInt8[np.ndarray, "frames side side 3"]:
+    with Video(file) as video:
+        numbers = sample_frames(video.times, sampling)
+        return np.stack([np.asarray(square(one.image, config)) for one in video.frames(numbers)])
+
+
+class PackedInputs(_WithoutPrompt):
     """Qwen2-VL, 2.5-VL and 3-VL: patches of pictures and videos that keep their shape."""
 
     most_images: int | None = None
@@ -261,8 +421,9 @@ class PackedRule(NamedTuple):
     """None: positions count steps."""
 
 
-def packed_rule(family: str, published: Mapping[str, Any]) -> PackedRule:
+def packed_rule(published: Mapping[str, Any]) -> PackedRule:
     """The rule of a family, from its config.json."""
+    family = published.get("model_type")
     if family == "qwen3_vl":
         return PackedRule(QWEN3_VL, steps_apart=True)
     if family == "qwen2_5_vl":
@@ -326,10 +487,6 @@ def no_video(model: str) -> DataError:
 def is_video(source: object) -> bool:
     """Whether a source is the path of a video, by its ending."""
     return isinstance(source, str | Path) and Path(source).suffix.lower() in VIDEO_ENDINGS
-
-
-def _parts(squares: UInt8[np.ndarray, "..."]) -> list[UInt8[np.ndarray, "..."]]:
-    return np.array_split(squares, ceil(len(squares) / FRAMES_AT_ONCE))
 
 
 def _triple(values: Sequence[float]) -> tuple[float, float, float]:

@@ -16,11 +16,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
+from seesay.models.cache import KeyValueCache
 from seesay.models.decoder import Decoder, DecoderConfig
 from seesay.models.layers import conflict, require_range
 from seesay.models.qformer import QFormer, QFormerConfig
 from seesay.models.t5 import T5, T5Config
 from seesay.models.vit import Vit, VitConfig
+from seesay.models.vlm import embed_with_rows
 from seesay.text import Text
 
 
@@ -53,6 +55,8 @@ class Blip2Config:
     """The language model that reads the queries; none: a matcher."""
     embed_dim: int | None = None
     """Width of the space in which a matcher compares images and texts; none: no matcher."""
+    image_ids: tuple[int, ...] = ()
+    """Tokens that keep places for the queries, in prompts that have them."""
 
     def __post_init__(self) -> None:
         if self.embed_dim is not None:
@@ -110,8 +114,51 @@ class Blip2(nn.Module):
     ) -> Float[Tensor, "batch queries text_dim"]:
         """What the language model reads of each image. InstructBLIP's Q-Former also reads the
         `instruction`, in BERT's word pieces, of which `real` are not padding."""
-        queries = self.qformer(self.patches(images), instruction, real)
+        return self.gather(self.patches(images), instruction, real)
+
+    def gather(
+        self,
+        patches: Float[Tensor, "batch patches dim"],
+        instruction: Int[Tensor, "batch tokens"] | None = None,
+        real: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch queries text_dim"]:
+        """The same from the patches."""
+        queries = self.qformer(patches, instruction, real)
         return self.project(queries[:, : self.config.qformer.queries])
+
+    @property
+    def decoder(self) -> Decoder:
+        """The language model, if it is none that encodes its prompt (OPT, Vicuna)."""
+        assert isinstance(self.language, Decoder)
+        return self.language
+
+    def embed(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        rows: Float[Tensor, "rows text_dim"] | None,
+    ) -> Float[Tensor, "batch tokens text_dim"]:
+        """The vectors of prompts that keep places for the image's tokens, which are `rows`.
+
+        Raises ConfigError if there are more places than rows, or fewer.
+        """
+        return embed_with_rows(self.language, ids, self.config.image_ids, rows)
+
+    def read(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        rows: Float[Tensor, "rows text_dim"] | None = None,
+        positions: Int[Tensor, "batch tokens"] | None = None,
+        cache: KeyValueCache | None = None,
+        mask: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch tokens text_dim"]:
+        """What an OPT or a Vicuna holds at each place of such prompts, as Decoder.forward."""
+        return self.decoder(self.embed(ids, rows), positions, cache, mask)
+
+    def logits(
+        self, hidden: Float[Tensor, "batch tokens text_dim"]
+    ) -> Float[Tensor, "batch tokens vocab"]:
+        """The logits of the token after each place."""
+        return self.language.logits(hidden)
 
     def prompt(
         self,

@@ -72,6 +72,8 @@ class DecoderConfig:
     """Whether the projections of the MLPs have them."""
     query_key_norm: bool = False
     """RMSNorm on each head's queries and keys, before they are rotated (Qwen3)."""
+    joint_query_key_norm: bool = False
+    """LayerNorm on the queries of all heads together, and on their keys (MPT-1B)."""
     positions: Literal["rope", "learned", "alibi"] = "rope"
     """Rotated queries and keys, a learned table (OPT), or a penalty for distance (MPT)."""
     rope: RopeConfig = field(default_factory=RopeConfig)
@@ -94,6 +96,12 @@ class DecoderConfig:
                 f"heads={self.heads} and key_heads={self.key_heads}",
                 "a number of key_heads that divides heads: choose one",
                 "能整除 heads 的 key_heads：请选一个",
+            )
+        if self.query_key_norm and self.joint_query_key_norm:
+            raise conflict(
+                "query_key_norm=True and joint_query_key_norm=True",
+                "one of the two: leave the other out",
+                "两者之一：请去掉另一项",
             )
         if self.positions == "rope":
             self.rope.check(self.head_dim)
@@ -127,8 +135,12 @@ class DecoderAttention(nn.Module):
         self.key = nn.Linear(c.dim, c.key_heads * c.head_dim, bias=c.input_bias)
         self.value = nn.Linear(c.dim, c.key_heads * c.head_dim, bias=c.input_bias)
         self.out = nn.Linear(c.heads * c.head_dim, c.dim, bias=c.output_bias)
+        self.joint = c.joint_query_key_norm
         self.query_norm: nn.Module = nn.Identity()
         self.key_norm: nn.Module = nn.Identity()
+        if c.joint_query_key_norm:
+            self.query_norm = _joint_norm(c, c.heads)
+            self.key_norm = _joint_norm(c, c.key_heads)
         if c.query_key_norm:
             self.query_norm = nn.RMSNorm(c.head_dim, eps=c.norm_eps)
             self.key_norm = nn.RMSNorm(c.head_dim, eps=c.norm_eps)
@@ -151,14 +163,19 @@ class DecoderAttention(nn.Module):
     def queries(
         self, x: Float[Tensor, "batch tokens dim"], angles: Angles | None
     ) -> Float[Tensor, "batch heads tokens head_dim"]:
-        q = self.query_norm(self._split(self.query(x)))
+        q = self._normed(self.query(x), self.query_norm)
         return q if angles is None else rotate_halves(q, angles)
 
     def keys(
         self, x: Float[Tensor, "batch tokens dim"], angles: Angles | None
     ) -> Float[Tensor, "batch key_heads tokens head_dim"]:
-        k = self.key_norm(self._split(self.key(x)))
+        k = self._normed(self.key(x), self.key_norm)
         return k if angles is None else rotate_halves(k, angles)
+
+    def _normed(
+        self, x: Float[Tensor, "batch tokens dim"], norm: nn.Module
+    ) -> Float[Tensor, "batch heads tokens head_dim"]:
+        return self._split(norm(x)) if self.joint else norm(self._split(x))
 
     def _split(
         self, x: Float[Tensor, "batch tokens dim"]
@@ -326,6 +343,10 @@ def _norm(c: DecoderConfig) -> nn.Module:
     if c.norm == "rms":
         return nn.RMSNorm(c.dim, eps=c.norm_eps)
     return nn.LayerNorm(c.dim, eps=c.norm_eps, bias=c.norm_bias)
+
+
+def _joint_norm(c: DecoderConfig, heads: int) -> nn.Module:
+    return nn.LayerNorm(heads * c.head_dim, eps=c.norm_eps, bias=c.norm_bias)
 
 
 def _count(

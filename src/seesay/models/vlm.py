@@ -10,7 +10,7 @@ together again by `Tiling`.
 """
 
 from dataclasses import dataclass, replace
-from math import ceil, sqrt
+from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -29,23 +29,22 @@ from seesay.models.connectors import (
 from seesay.models.decoder import Decoder, DecoderConfig
 from seesay.models.layers import conflict, require_range
 from seesay.models.packed_vit import PackedVit, PackedVitConfig
+from seesay.models.t5 import T5
 from seesay.models.vit import Vit, VitConfig
 from seesay.text import Text
 
-SHRINK_FROM = 1.1
-"""A grid is made smaller if its side is that many times too long (LLaVA-NeXT, llava_arch.py,
-"anyres_max")."""
-
 
 class Tiling(NamedTuple):
-    """How a picture was cut: into a grid of tiles, after one tile that shows it as a whole."""
+    """How a picture was cut: into a grid of tiles, after one tile that shows it as a whole; and
+    what is kept of the patches of the grid (seesay.data.tiling.AnyResLayout)."""
 
     rows: int
     columns: int
     """Both 0 if there is only the tile that shows the whole."""
-    height: int
-    width: int
-    """Of the original picture, whose shape says which rows or columns of patches are padding."""
+    kept: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Left, top, right and bottom edge of what is no padding, counted in patches."""
+    size: tuple[int, int] = (0, 0)
+    """Rows and columns that this is scaled to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ class VlmConfig:
     newline: bool = False
     """Whether a learned row stands behind each line of a picture made of tiles (LLaVA-NeXT)."""
     most_tiles: int | None = None
-    """Tiles to whose size larger grids are shrunk (LLaVA-OneVision)."""
+    """Tiles to whose size larger grids are shrunk (LLaVA-OneVision); for who cuts pictures."""
 
     def __post_init__(self) -> None:
         if not self.image_ids:
@@ -112,9 +111,10 @@ class Vlm(nn.Module):
         side = self.config.tower.grid
         lines = grid.unflatten(1, (side, side)).unflatten(0, (tiling.rows, tiling.columns))
         square = lines.transpose(1, 2).flatten(2, 3).flatten(0, 1)  # rows, columns, dim
-        square = _without_padding(square, tiling.height, tiling.width)
-        if self.config.most_tiles is not None:
-            square = _shrunk(square, side, self.config.most_tiles)
+        left, top, right, bottom = tiling.kept
+        square = square[top:bottom, left:right]
+        if square.shape[:2] != tiling.size:
+            square = _scaled(square, tiling.size)
         if self.newline is not None:
             newlines = self.newline.expand(len(square), 1, -1)
             square = torch.cat([square, newlines], dim=1)
@@ -241,7 +241,7 @@ class PackedVlm(nn.Module):
 
 
 def embed_with_rows(
-    decoder: Decoder,
+    decoder: Decoder | T5,
     ids: Int[Tensor, "batch tokens"],
     image_ids: tuple[int, ...],
     rows: Float[Tensor, "rows dim"] | None,
@@ -281,28 +281,9 @@ def fill_places(
     return embeds.masked_scatter(places[..., None], rows.to(embeds.dtype))
 
 
-def _without_padding(
-    square: Float[Tensor, "rows columns dim"], height: int, width: int
-) -> Float[Tensor, "kept_rows kept_columns dim"]:
-    """Returns the part of a grid that a picture of this shape fills; it was scaled to fit and
-    centred (LLaVA, mm_utils.py, unpad_image)."""
-    rows, columns = square.shape[:2]
-    if width / height > columns / rows:
-        margin = (rows - int(round(height * (columns / width), 7))) // 2
-        return square[margin : rows - margin]
-    margin = (columns - int(round(width * (rows / height), 7))) // 2
-    return square[:, margin : columns - margin]
-
-
-def _shrunk(
-    square: Float[Tensor, "rows columns dim"], side: int, tiles: int
-) -> Float[Tensor, "kept_rows kept_columns dim"]:
-    """Returns the grid, scaled to the size of so many tiles if it is clearly larger."""
-    rows, columns = square.shape[:2]
-    times = sqrt(rows * columns / (tiles * side**2))
-    if times <= SHRINK_FROM:
-        return square
-    size = (int(rows // times), int(columns // times))
-    return F.interpolate(square.permute(2, 0, 1)[None], size=size, mode="bilinear")[0].permute(
-        1, 2, 0
-    )
+def _scaled(
+    square: Float[Tensor, "rows columns dim"], size: tuple[int, int]
+) -> Float[Tensor, "new_rows new_columns dim"]:
+    """Returns the grid, scaled to so many rows and columns."""
+    pictures = square.permute(2, 0, 1)[None]
+    return F.interpolate(pictures, size=size, mode="bilinear")[0].permute(1, 2, 0)

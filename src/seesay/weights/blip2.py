@@ -49,7 +49,6 @@ KNOWN: Known = {
     **blip.KNOWN,
     "is_encoder_decoder": "the language model's family says so",
     "use_decoder_only_language_model": "the language model's family says so",
-    **dict.fromkeys(("image_token_index", "image_token_id"), "the image's tokens come first"),
     "image_text_hidden_size": "of a matcher",
     "use_qformer_text_input": "the names of the tensors say so",
 }
@@ -72,12 +71,18 @@ def read(config: Settings, names: Collection[str]) -> Blip2Blueprint:
     image = read_eva(config.section("vision_config"))
     qformer = _qformer(config.section("qformer_config", QFORMER_DEFAULTS), config, names, image.dim)
     if MATCHING_HEAD in names:
-        config.ignore("text_config")
+        config.ignore("text_config", "image_token_index", "image_token_id")
         embed_dim = config.get("image_text_hidden_size", blip.EMBED_DIM)
         model = Blip2Config(image=image, qformer=qformer, embed_dim=embed_dim)
         return Blip2Blueprint(model=model, rules=MATCHER_RULES)
     language, rules = _language(config.section("text_config"), names)
-    model = Blip2Config(image=image, qformer=qformer, language=language)
+    place = config.get("image_token_index", config.get("image_token_id"))
+    model = Blip2Config(
+        image=image,
+        qformer=qformer,
+        language=language,
+        image_ids=() if place is None else (place,),
+    )
     rules = {**IMAGE_RULES, **both("language_projection", "project"), **rules}
     return Blip2Blueprint(model=model, rules=rules)
 

@@ -18,7 +18,7 @@ BUILT_IN = "seesay-mini"
 MODEL = "SEESAY_MODEL"
 """Environment variable with the model to take where none is named."""
 
-Layout = Literal["seesay", "hf", "open_clip", "cn_clip"]
+Layout = Literal["seesay", "hf", "open_clip", "cn_clip", "open_flamingo"]
 Language = Literal["en", "zh", "multilingual"]
 
 

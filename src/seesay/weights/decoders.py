@@ -1,5 +1,5 @@
 """Published language models, alone or as a part of a vision-language model: Llama and Vicuna,
-Mistral, Qwen2 and 2.5, Qwen3, InternLM2, OPT, MPT and GPT-NeoX (RedPajama, Pythia).
+Mistral, Qwen, Qwen2 and 2.5, Qwen3, InternLM2, OPT, MPT and GPT-NeoX (RedPajama, Pythia).
 
     decoder = load_decoder(Path("Qwen/Qwen2.5-0.5B-Instruct"))
 
@@ -16,18 +16,17 @@ from seesay.data.model_files import read_json
 from seesay.models.decoder import Decoder, DecoderConfig
 from seesay.models.rope import RopeConfig
 from seesay.weights.bundle import checked
-from seesay.weights.settings import HUGGING_FACE, Known, Settings, every_setting
-from seesay.weights.tensors import (
-    MOST_PARTS,
-    Grouped,
-    Rule,
-    Rules,
-    blank_model,
-    both,
-    fused,
-    load_weights,
-    read_tensors,
+from seesay.weights.decoder_rules import (
+    internlm2_rules,
+    llama_rules,
+    mosaic_rules,
+    mpt_rules,
+    neox_rules,
+    opt_rules,
+    qwen_rules,
 )
+from seesay.weights.settings import HUGGING_FACE, Known, Settings, every_setting
+from seesay.weights.tensors import MOST_PARTS, Rules, blank_model, load_weights, read_tensors
 
 # Defaults of transformers' configs, which leave out of a file what equals them; a test compares.
 LLAMA_DEFAULTS: dict[str, Any] = {
@@ -50,6 +49,21 @@ MISTRAL_DEFAULTS: dict[str, Any] = {
     "num_key_value_heads": 8,
     "max_position_embeddings": 4096 * 32,
     "sliding_window": 4096,
+}
+# configuration_qwen.py, beside the files of the first Qwen.
+QWEN_DEFAULTS: dict[str, Any] = {
+    "vocab_size": 151936,
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "kv_channels": 128,
+    "intermediate_size": 22016,
+    "layer_norm_epsilon": 1e-6,
+    "max_position_embeddings": 8192,
+    "seq_length": 2048,
+    "rotary_emb_base": 10000,
+    "use_dynamic_ntk": True,
+    "use_logn_attn": True,
 }
 QWEN2_DEFAULTS: dict[str, Any] = {
     **LLAMA_DEFAULTS,
@@ -96,6 +110,15 @@ MPT_DEFAULTS: dict[str, Any] = {
     "vocab_size": 50368,
     "layer_norm_epsilon": 1e-5,
 }
+MOSAIC_DEFAULTS: dict[str, Any] = {
+    "d_model": 2048,
+    "n_heads": 16,
+    "n_layers": 24,
+    "mlp_ratio": 4,
+    "max_seq_len": 2048,
+    "vocab_size": 50368,
+    "layer_norm_epsilon": 1e-5,
+}
 NEOX_DEFAULTS: dict[str, Any] = {
     "vocab_size": 50432,
     "hidden_size": 6144,
@@ -124,6 +147,14 @@ KNOWN: Known = {
     **dict.fromkeys(("resid_pdrop", "emb_pdrop", "attn_pdrop", "hidden_dropout"), "for training"),
     **dict.fromkeys(("embedding_fraction", "init_config", "layerdrop"), "for training"),
     **dict.fromkeys(("verbose", "tokenizer_name"), "for the program that trained it"),
+    **dict.fromkeys(("attn_dropout_prob", "emb_dropout_prob"), "for training"),
+    **dict.fromkeys(("bf16", "fp16", "fp32", "use_flash_attn", "onnx_safe"), "how it is computed"),
+    "tokenizer_type": "names the class",
+    **dict.fromkeys(("low_precision_layernorm", "param_init_fn"), "how it is computed"),
+    **dict.fromkeys(("init_nonlinearity", "init_gain", "fan_mode"), "for training"),
+    **dict.fromkeys(
+        ("init_div_is_residual", "emb_init_std", "emb_init_uniform_lim"), "for training"
+    ),
 }
 
 # From config.json to our config
@@ -153,6 +184,29 @@ def llama(c: Settings) -> DecoderConfig:
 def mistral(c: Settings) -> DecoderConfig:
     c.require("sliding_window", None, (None,))
     return llama(c)
+
+
+def qwen(c: Settings) -> DecoderConfig:
+    """The first Qwen. Beyond the length of its training, it stretches positions and scores, so its
+    context ends there."""
+    for name, value in {"no_bias": True, "scale_attn_weights": True, "rotary_pct": 1.0}.items():
+        c.require(name, value, (value,))
+    stretched = any([c["use_dynamic_ntk"], c["use_logn_attn"]])
+    lengths = c["seq_length"], c["max_position_embeddings"]
+    heads = c["num_attention_heads"]
+    return DecoderConfig(
+        vocab_size=c["vocab_size"],
+        context=min(lengths) if stretched else lengths[1],
+        dim=c["hidden_size"],
+        depth=c["num_hidden_layers"],
+        heads=heads,
+        key_heads=heads,
+        head_dim=c["kv_channels"],
+        hidden=c["intermediate_size"] // 2,  # which counts both projections
+        norm_eps=c["layer_norm_epsilon"],
+        input_bias=True,
+        rope=RopeConfig(theta=float(c["rotary_emb_base"])),
+    )
 
 
 def qwen2(c: Settings) -> DecoderConfig:
@@ -219,10 +273,24 @@ OPT_NEEDS = {
 
 
 def mpt(c: Settings) -> DecoderConfig:
-    dim, heads = c["d_model"], c["n_heads"]
+    dim = c["d_model"]
     attention = c.section("attn_config")
     for name, value in MPT_NEEDS.items():
         attention.require(name, value, (value,))
+    joint = attention.require("qk_ln", False, (False, True))
+    return _mpt(c, hidden=c["expansion_ratio"] * dim, joint=joint)
+
+
+def mosaic_gpt(c: Settings) -> DecoderConfig:
+    """MPT-1B, whose code is older than MPT's (MosaicML examples, configuration_mosaic_gpt.py)."""
+    for name, value in MOSAIC_NEEDS.items():
+        c.require(name, value, (value,))
+    joint = c.require("attn_qk_ln", False, (False, True))
+    return _mpt(c, hidden=c["mlp_ratio"] * c["d_model"], joint=joint)
+
+
+def _mpt(c: Settings, *, hidden: int, joint: bool) -> DecoderConfig:
+    dim, heads = c["d_model"], c["n_heads"]
     c.require("logit_scale", None, (None,))
     c.require("no_bias", True, (True,))
     c.ignore("learned_pos_emb")  # with the penalty for distance, there is no such table
@@ -234,12 +302,13 @@ def mpt(c: Settings) -> DecoderConfig:
         heads=heads,
         key_heads=heads,
         head_dim=dim // heads,
-        hidden=c["expansion_ratio"] * dim,
+        hidden=hidden,
         activation="gelu",
         gated=False,
         norm="layer",
         norm_eps=c["layer_norm_epsilon"],
         norm_bias=False,
+        joint_query_key_norm=joint,
         positions="alibi",
     )
 
@@ -251,8 +320,13 @@ MPT_NEEDS = {
     "clip_qkv": None,
     "softmax_scale": None,
     "prefix_lm": False,
-    "qk_ln": False,
     "attn_uses_sequence_id": False,
+}
+MOSAIC_NEEDS = {
+    "alibi": True,
+    "alibi_bias_max": 8,
+    "attn_clip_qkv": None,
+    "softmax_scale": None,
 }
 
 
@@ -322,127 +396,6 @@ def activation(c: Settings, name: str) -> str:
     return ACTIVATIONS[c.require(name, None, tuple(ACTIVATIONS))]
 
 
-# From the tensors' names to ours
-
-
-def _rules(body: str, embed: str, modules: Mapping[str, str], last: str, head: str) -> Rules:
-    """The table of a family whose layers have these modules; each has a weight and perhaps a
-    bias."""
-    table: dict[str, Rule] = {
-        f"{embed}.weight": "token_embed.weight",
-        f"{head}.weight": "head.weight",
-        **both(last, "norm_out"),
-    }
-    for theirs, ours in modules.items():
-        table |= both(f"{body}.{{}}.{theirs}", f"blocks.{{}}.{ours}")
-    return table
-
-
-LLAMA_MODULES = {
-    "input_layernorm": "norm1",
-    "post_attention_layernorm": "norm2",
-    "self_attn.q_proj": "attention.query",
-    "self_attn.k_proj": "attention.key",
-    "self_attn.v_proj": "attention.value",
-    "self_attn.o_proj": "attention.out",
-    "self_attn.q_norm": "attention.query_norm",
-    "self_attn.k_norm": "attention.key_norm",
-    "mlp.gate_proj": "mlp.gate",
-    "mlp.up_proj": "mlp.up",
-    "mlp.down_proj": "mlp.down",
-}
-INTERNLM2_MODULES = {
-    "attention_norm": "norm1",
-    "ffn_norm": "norm2",
-    "attention.wo": "attention.out",
-    "feed_forward.w1": "mlp.gate",
-    "feed_forward.w3": "mlp.up",
-    "feed_forward.w2": "mlp.down",
-}
-OPT_MODULES = {
-    "self_attn_layer_norm": "norm1",
-    "final_layer_norm": "norm2",
-    "self_attn.q_proj": "attention.query",
-    "self_attn.k_proj": "attention.key",
-    "self_attn.v_proj": "attention.value",
-    "self_attn.out_proj": "attention.out",
-    "fc1": "mlp.up",
-    "fc2": "mlp.down",
-}
-MPT_MODULES = {
-    "norm_1": "norm1",
-    "norm_2": "norm2",
-    "attn.out_proj": "attention.out",
-    "ffn.up_proj": "mlp.up",
-    "ffn.down_proj": "mlp.down",
-}
-NEOX_MODULES = {
-    "input_layernorm": "norm1",
-    "post_attention_layernorm": "norm2",
-    "attention.dense": "attention.out",
-    "mlp.dense_h_to_4h": "mlp.up",
-    "mlp.dense_4h_to_h": "mlp.down",
-}
-PARTS = ("query", "key", "value")
-ATTENTION = tuple(f"blocks.{{}}.attention.{part}" for part in PARTS)
-
-
-def llama_rules(config: DecoderConfig, body: str, head: str) -> Rules:
-    """`body` and `head` are the names that the two parts have in the file."""
-    layers = f"{body}.layers"
-    return {
-        **_rules(layers, f"{body}.embed_tokens", LLAMA_MODULES, f"{body}.norm", head),
-        f"{layers}.{{}}.self_attn.rotary_emb.inv_freq": None,  # files of 2023 have it
-    }
-
-
-def internlm2_rules(config: DecoderConfig, body: str, head: str) -> Rules:
-    """Each head of keys stands behind the queries that share it, and before its values
-    (modeling_internlm2.py, InternLM2Attention.forward)."""
-    shares = (config.heads // config.key_heads, 1, 1)
-    layers = f"{body}.layers"
-    return {
-        **_rules(layers, f"{body}.tok_embeddings", INTERNLM2_MODULES, f"{body}.norm", head),
-        **_grouped(f"{layers}.{{}}.attention.wqkv", config.key_heads, shares),
-        f"{layers}.{{}}.attention.rotary_emb.inv_freq": None,
-    }
-
-
-def opt_rules(config: DecoderConfig, body: str, head: str) -> Rules:
-    layers, last = f"{body}.layers", f"{body}.final_layer_norm"
-    return {
-        **_rules(layers, f"{body}.embed_tokens", OPT_MODULES, last, head),
-        f"{body}.embed_positions.weight": "positions.weight",
-    }
-
-
-def mpt_rules(config: DecoderConfig, body: str, head: str) -> Rules:
-    layers = f"{body}.blocks"
-    return {
-        **_rules(layers, f"{body}.wte", MPT_MODULES, f"{body}.norm_f", head),
-        **fused(f"{layers}.{{}}.attn.Wqkv", "blocks.{}.attention", PARTS),
-    }
-
-
-def neox_rules(config: DecoderConfig, body: str, head: str) -> Rules:
-    layers, last = f"{body}.layers", f"{body}.final_layer_norm"
-    return {
-        **_rules(layers, f"{body}.embed_in", NEOX_MODULES, last, head),
-        **_grouped(f"{layers}.{{}}.attention.query_key_value", config.heads, (1, 1, 1)),
-        **{
-            f"{layers}.{{}}.attention.{name}": None
-            for name in ("bias", "masked_bias", "rotary_emb.inv_freq")
-        },
-    }
-
-
-def _grouped(theirs: str, groups: int, shares: tuple[int, ...]) -> dict[str, Rule]:
-    return {
-        f"{theirs}.{p}": Grouped(tuple(f"{name}.{p}" for name in ATTENTION), groups, shares)
-        for p in ("weight", "bias")
-    }
-
-
 # Families
 
 
@@ -463,6 +416,7 @@ class DecoderFamily:
 DECODERS: dict[str, DecoderFamily] = {
     "llama": DecoderFamily(llama, llama_rules, LLAMA_DEFAULTS),
     "mistral": DecoderFamily(mistral, llama_rules, MISTRAL_DEFAULTS),
+    "qwen": DecoderFamily(qwen, qwen_rules, QWEN_DEFAULTS, body="transformer"),
     "qwen2": DecoderFamily(qwen2, llama_rules, QWEN2_DEFAULTS),
     "qwen3": DecoderFamily(qwen3, llama_rules, QWEN3_DEFAULTS),
     "qwen2_vl_text": DecoderFamily(qwen2, llama_rules, QWEN2_VL_DEFAULTS),
@@ -473,6 +427,7 @@ DECODERS: dict[str, DecoderFamily] = {
     "internlm2": DecoderFamily(internlm2, internlm2_rules, INTERNLM2_DEFAULTS, head="output"),
     "opt": DecoderFamily(opt, opt_rules, OPT_DEFAULTS, body="model.decoder"),
     "mpt": DecoderFamily(mpt, mpt_rules, MPT_DEFAULTS, body="transformer"),
+    "mosaic_gpt": DecoderFamily(mosaic_gpt, mosaic_rules, MOSAIC_DEFAULTS, body="transformer"),
     "gpt_neox": DecoderFamily(
         gpt_neox, neox_rules, NEOX_DEFAULTS, body="gpt_neox", head="embed_out"
     ),

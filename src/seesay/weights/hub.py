@@ -282,15 +282,24 @@ _LAYOUTS: tuple[tuple[Layout, str, str, str], ...] = (
     ("hf", "config.json", r"pytorch_model\.bin", ""),
     ("hf", "config.json", r"pytorch_model-\d+-of-(\d+)\.bin", "pytorch_model.bin.index.json"),
     ("cn_clip", "", r"clip_cn_[\w.-]+\.pt", ""),
+    ("open_flamingo", "", r"checkpoint\.pt", ""),
 )
-_PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
+_BESIDE = (
+    *("preprocessor_config.json", "processor_config.json", "generation_config.json"),
+    "qformer_tokenizer/tokenizer.json",  # of InstructBLIP's Q-Former
+)
+_ADDED = ("tokenizer_config.json", "added_tokens.json")
+ALONE = "checkpoint.pt"
+"""OpenFlamingo's weights, whose tokenizer is that of another repository."""
 # One set is enough; the simplest one comes first.
 _TOKENIZERS = (
     ("tokenizer.json",),
-    ("vocab.json", "merges.txt"),
+    ("vocab.json", "merges.txt", *_ADDED),
     ("vocab.txt", "tokenizer_config.json"),
     ("bpe_simple_vocab_16e6.txt.gz",),
     ("spiece.model",),
+    ("tokenizer.model", *_ADDED),
+    ("qwen.tiktoken",),
 )
 
 
@@ -306,7 +315,7 @@ def choose(names: Collection[str], layout: Layout | None, repo: str) -> list[str
         if weights := _weights(names, pattern, index):
             beside = [config] if config else []
             if kind == "hf":
-                beside += [name for name in _PREPROCESSING if name in names]
+                beside += [name for name in _BESIDE if name in names]
             return [*beside, *weights, *tokenizer_files(names)]
     if "0_CLIPModel/config.json" in names:
         raise WeightsError(
@@ -352,7 +361,7 @@ def is_whole(folder: Path, layout: Layout | None) -> bool:
         choose(names, layout, str(folder))
     except WeightsError:
         return False
-    return bool(tokenizer_files(names))
+    return bool(tokenizer_files(names)) or ALONE in names
 
 
 def check(folder: Path, listing: Listing, names: Iterable[str]) -> None:

@@ -18,7 +18,10 @@ from typing import Any, Protocol
 from seesay.errors import DownloadError, MissingExtraError, UnknownModelError
 from seesay.text import Text
 
-_MARKERS = ("config.json", "open_clip_config.json", "seesay.json", "tokenizer.json", "vocab.txt")
+_MARKERS = (
+    *("config.json", "open_clip_config.json", "seesay.json", "tokenizer.json", "vocab.txt"),
+    "checkpoint.pt",
+)
 _TRUE = {"1", "true", "yes", "on"}
 _EVERY_S = 0.2
 

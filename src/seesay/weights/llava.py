@@ -6,8 +6,8 @@
 The authors' files of LLaVA 1 and 1.5 are without the image tower, which is the untouched CLIP.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,20 +16,12 @@ from seesay.models.connectors import LinearConnectorConfig, MlpConnectorConfig
 from seesay.models.vit import VitConfig
 from seesay.models.vlm import Vlm, VlmConfig
 from seesay.weights import clip, decoders
-from seesay.weights.bundle import checked
 from seesay.weights.connectors import mlp_rules, numbered_mlp_rules
 from seesay.weights.decoders import read_decoder
 from seesay.weights.image_towers import TOWERS
-from seesay.weights.settings import Known, Settings, every_setting
-from seesay.weights.tensors import (
-    MOST_PARTS,
-    Rules,
-    blank_model,
-    both,
-    load_weights,
-    read_tensors,
-    with_prefix,
-)
+from seesay.weights.settings import Known, Settings
+from seesay.weights.tensors import Rules, both, read_tensors, with_prefix
+from seesay.weights.vlm import ModelBlueprint, load_model
 
 KNOWN: Known = {
     **decoders.KNOWN,
@@ -138,19 +130,21 @@ ORIGINAL = Places(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class VlmBlueprint:
-    """The model that a config describes, before any tensor is read."""
+def load_llava(
+    folder: Path,
+    tower_folder: Path | None = None,
+    find_tower: Callable[[str], Path] | None = None,
+) -> Vlm:
+    """Load a published LLaVA, in float32 and in evaluation mode.
 
-    model: VlmConfig
-    rules: Rules
-
-
-def load_llava(folder: Path, tower_folder: Path | None = None) -> Vlm:
-    """Load a published LLaVA, in float32 and in evaluation mode. `tower_folder` has the image tower
-    if `folder` has none. Raises WeightsError, with the reason, unless every tensor has its place.
+    `tower_folder` has the image tower if `folder` has none; otherwise `find_tower` is called with
+    the name that the authors' config gives it. Raises WeightsError, with the reason, unless every
+    tensor has its place.
     """
-    published, tensors = read_json(folder / "config.json"), read_tensors(folder)
+    tensors = read_tensors(folder)
+    if tower_folder is None and find_tower is not None and not _has_tower(tensors):
+        name = read_json(folder / "config.json").get("mm_vision_tower")
+        tower_folder = find_tower(name) if name in ORIGINAL_TOWERS else None
     if tower_folder is not None:
         tensors |= {
             f"{ORIGINAL.tower}.{name}": tensor
@@ -158,18 +152,19 @@ def load_llava(folder: Path, tower_folder: Path | None = None) -> Vlm:
             if name.startswith("vision_model.")
         }
 
-    def read() -> VlmBlueprint:
-        with every_setting(published, "config.json", KNOWN) as config:
-            read = read_original if "mm_vision_tower" in config else read_llava
-            return read(config, tensors)
+    def read(config: Settings, names: Collection[str]) -> ModelBlueprint[VlmConfig]:
+        original = "mm_vision_tower" in config
+        return read_original(config, names) if original else read_llava(config, names)
 
-    blueprint = checked(read, folder, {"model": VlmConfig})
-    model = blank_model(Vlm, blueprint.model, MOST_PARTS * len(tensors))
-    load_weights(model, tensors, blueprint.rules)
-    return model.eval()
+    return load_model(folder, (Vlm, VlmConfig), read, KNOWN, tensors)
 
 
-def read_llava(c: Settings, names: Collection[str]) -> VlmBlueprint:
+def _has_tower(names: Collection[str]) -> bool:
+    places = (HUGGING_FACE.tower, IN_MEMORY.tower, ORIGINAL.tower)
+    return any(name.startswith(f"{place}.") for name in names for place in places)
+
+
+def read_llava(c: Settings, names: Collection[str]) -> ModelBlueprint[VlmConfig]:
     """The blueprint of a LLaVA in its Hugging Face form."""
     variant = VARIANTS[c.require("model_type", "", tuple(VARIANTS))]
     inside = any(name.startswith(f"{IN_MEMORY.body}.") for name in names)
@@ -198,7 +193,7 @@ def read_llava(c: Settings, names: Collection[str]) -> VlmBlueprint:
         newline=variant.newline,
         most_tiles=_most_tiles(c.get("vision_aspect_ratio", variant.tiles)),
     )
-    return VlmBlueprint(
+    return ModelBlueprint(
         model=model,
         rules={
             **with_prefix(decoder.rules, "", "decoder."),
@@ -209,7 +204,7 @@ def read_llava(c: Settings, names: Collection[str]) -> VlmBlueprint:
     )
 
 
-def read_original(c: Settings, names: Collection[str]) -> VlmBlueprint:
+def read_original(c: Settings, names: Collection[str]) -> ModelBlueprint[VlmConfig]:
     """The blueprint of a LLaVA in its authors' form, whose config is that of its language model
     with further settings."""
     [written] = c.get("architectures") or [""]
@@ -227,7 +222,7 @@ def read_original(c: Settings, names: Collection[str]) -> VlmBlueprint:
     connector, connector_rules = _original_connector(c, tower.dim, decoder.model.dim)
     newline = c.require("mm_patch_merge_type", "flat", ("flat", "spatial_unpad")) != "flat"
     aspect = c.get("image_aspect_ratio") or ""
-    return VlmBlueprint(
+    return ModelBlueprint(
         model=VlmConfig(
             tower=tower,
             connector=connector,

@@ -1,31 +1,28 @@
-"""Qwen2-VL, Qwen2.5-VL and Qwen3-VL in their Hugging Face form.
+"""Qwen-VL, in its authors' form, and Qwen2-VL, Qwen2.5-VL and Qwen3-VL in their Hugging Face form.
 
+model = load_first_qwen_vl(Path("Qwen/Qwen-VL-Chat"))
 model = load_qwen_vl(Path("Qwen/Qwen2-VL-2B-Instruct"))
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
 
-from seesay.data.model_files import read_json
-from seesay.models.connectors import PatchMergerConfig
+from seesay.models.connectors import PatchMergerConfig, QueryResamplerConfig
 from seesay.models.packed_vit import PackedVitConfig
-from seesay.models.vlm import PackedVlm, PackedVlmConfig
+from seesay.models.vlm import PackedVlm, PackedVlmConfig, Vlm, VlmConfig
 from seesay.weights import decoders
-from seesay.weights.bundle import checked
-from seesay.weights.connectors import patch_merger_rules, qwen3_merger_rules
-from seesay.weights.decoders import read_decoder
-from seesay.weights.image_towers import TOWERS
-from seesay.weights.settings import Known, Settings, every_setting
-from seesay.weights.tensors import (
-    MOST_PARTS,
-    Rules,
-    blank_model,
-    load_weights,
-    read_tensors,
-    with_prefix,
+from seesay.weights.connectors import (
+    patch_merger_rules,
+    query_resampler_rules,
+    qwen3_merger_rules,
 )
+from seesay.weights.decoders import read_decoder
+from seesay.weights.image_towers import TOWERS, qwen_rules, read_qwen
+from seesay.weights.settings import Known, Settings
+from seesay.weights.tensors import Rules, with_prefix
+from seesay.weights.vlm import ModelBlueprint, load_model
 
 MARKS = ("vision_start_token_id", "vision_end_token_id", "vision_token_id")
 KNOWN: Known = {**decoders.KNOWN, **dict.fromkeys(MARKS, "the prompt has them")}
@@ -45,30 +42,53 @@ VARIANTS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class PackedVlmBlueprint:
-    """The model that a config describes, before any tensor is read."""
-
-    model: PackedVlmConfig
-    rules: Rules
-
-
 def load_qwen_vl(folder: Path) -> PackedVlm:
     """Load a published model, in float32 and in evaluation mode. Raises WeightsError, with the
     reason, unless every tensor has its place."""
-    published, tensors = read_json(folder / "config.json"), read_tensors(folder)
-
-    def read() -> PackedVlmBlueprint:
-        with every_setting(published, "config.json", KNOWN) as config:
-            return read_qwen_vl(config, tensors)
-
-    blueprint = checked(read, folder, {"model": PackedVlmConfig})
-    model = blank_model(PackedVlm, blueprint.model, MOST_PARTS * len(tensors))
-    load_weights(model, tensors, blueprint.rules)
-    return model.eval()
+    return load_model(folder, (PackedVlm, PackedVlmConfig), read_qwen_vl, KNOWN)
 
 
-def read_qwen_vl(c: Settings, names: Collection[str]) -> PackedVlmBlueprint:
+def load_first_qwen_vl(folder: Path) -> Vlm:
+    """Load the first Qwen-VL, in float32 and in evaluation mode. Raises WeightsError, with the
+    reason, unless every tensor has its place."""
+    return load_model(folder, (Vlm, VlmConfig), read_first_qwen_vl, KNOWN)
+
+
+HEAD_DIM = 128
+"""Width of a head of the resampler (Qwen-VL, visual.py)."""
+PLACE = 2
+"""The token that keeps a picture's places, counted from the one before the picture."""
+
+
+def read_first_qwen_vl(c: Settings, names: Collection[str]) -> ModelBlueprint[VlmConfig]:
+    """The blueprint of the first Qwen-VL, whose picture is a part of its language model."""
+    c.require("model_type", "", ("qwen",))
+    decoder = read_decoder(c, names, "qwen")
+    visual = c.section("visual")
+    tower = read_qwen(visual)
+    resampler = QueryResamplerConfig(
+        image_dim=tower.dim,
+        text_dim=visual["output_dim"],
+        side=isqrt(visual.get("n_queries", 256)),
+        heads=max(1, visual["output_dim"] // HEAD_DIM),
+    )
+    theirs = "transformer.visual"
+    return ModelBlueprint(
+        model=VlmConfig(
+            tower=tower,
+            connector=resampler,
+            decoder=decoder.model,
+            image_ids=(visual.get("image_start_id", 151857) + PLACE,),
+        ),
+        rules={
+            **with_prefix(decoder.rules, "", "decoder."),
+            **qwen_rules(theirs, "tower", tower.heads),
+            **query_resampler_rules(theirs, "connector"),
+        },
+    )
+
+
+def read_qwen_vl(c: Settings, names: Collection[str]) -> ModelBlueprint[PackedVlmConfig]:
     """The blueprint of a model from its config and the names of its tensors. The older files have
     the settings of the language model beside those of the whole."""
     name = c.require("model_type", "", tuple(VARIANTS))
@@ -94,7 +114,7 @@ def read_qwen_vl(c: Settings, names: Collection[str]) -> PackedVlmBlueprint:
         image_ids=(c.get("image_token_id", 151655), c.get("video_token_id", 151656)),
     )
     deep = qwen3_merger_rules(f"{visual}.deepstack_merger_list.{{}}", "deep_connectors.{}")
-    return PackedVlmBlueprint(
+    return ModelBlueprint(
         model=model,
         rules={
             **with_prefix(decoder.rules, "", "decoder."),

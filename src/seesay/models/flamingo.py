@@ -1,0 +1,119 @@
+"""Flamingo: a language model that looks at pictures between its layers and has none of them among
+its tokens (Alayrac et al. 2022, arXiv 2204.14198; as OpenFlamingo publishes it, arXiv 2308.01390).
+
+    latents = model.see(pixels)                    # once for each picture
+    hidden = model(ids, latents, cache=cache)      # a token <image> for each picture
+    logits = model.logits(hidden[:, -1:])
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seesay.errors import ConfigError
+from seesay.models.cache import KeyValueCache
+from seesay.models.connectors import Perceiver, PerceiverConfig
+from seesay.models.cross_attention import Media, latest_images
+from seesay.models.decoder import Decoder, DecoderConfig
+from seesay.models.layers import conflict
+from seesay.models.vit import Vit, VitConfig
+from seesay.text import Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlamingoConfig:
+    """An image tower, a resampler and a language model with gated blocks."""
+
+    tower: VitConfig
+    """The image tower; the resampler reads its patches without the class token."""
+    resampler: PerceiverConfig
+    """What makes a few latents of the patches."""
+    decoder: DecoderConfig
+    """The language model; its `cross` has the gated blocks."""
+    image_ids: tuple[int, ...]
+    """The token that stands for a picture."""
+
+    def __post_init__(self) -> None:
+        if self.decoder.cross is None:
+            raise conflict(
+                "decoder.cross=None and a tower",
+                "gated blocks: set decoder.cross",
+                "门控注意力块：请设置 decoder.cross",
+            )
+        widths = self.tower.dim, self.resampler.dim, self.decoder.cross.media_dim
+        if len(set(widths)) > 1:
+            raise conflict(
+                "tower.dim={}, resampler.dim={} and decoder.cross.media_dim={}".format(*widths),
+                "the same width: change them",
+                "相同的宽度：请修改",
+            )
+
+
+class Flamingo(nn.Module):
+    """Pictures and text -> what the language model holds at each place."""
+
+    def __init__(self, config: FlamingoConfig) -> None:
+        super().__init__()
+        c = config
+        self.config = c
+        self.tower = Vit(c.tower)
+        self.resampler = Perceiver(c.resampler)
+        self.decoder = Decoder(c.decoder)
+        crossed = [at for at, block in enumerate(self.decoder.blocks) if block.cross is not None]
+        self._first_crossed = crossed[0] if crossed else 0
+
+    def see(
+        self, pixels: Float[Tensor, "images 3 height width"]
+    ) -> Float[Tensor, "images latents media_dim"]:
+        """Returns what the gated blocks read of each picture."""
+        patches = self.tower.features(pixels)
+        return self.resampler(patches[:, 1:] if self.config.tower.has_class_token else patches)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        latents: Float[Tensor, "images latents media_dim"] | None = None,
+        positions: Int[Tensor, "batch tokens"] | None = None,
+        cache: KeyValueCache | None = None,
+        mask: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Returns what stands at each place; `latents` are those of all pictures of these tokens,
+        row by row, and the rest is as in Decoder.forward. Raises ConfigError if there are more
+        pictures than tokens for them, or fewer."""
+        is_image = torch.isin(ids, torch.tensor(self.config.image_ids, device=ids.device))
+        media = self._media(is_image, latents, cache)
+        return self.decoder(self.decoder.embed(ids), positions, cache, mask, media)
+
+    def _media(
+        self,
+        is_image: Bool[Tensor, "batch tokens"],
+        latents: Float[Tensor, "images latents media_dim"] | None,
+        cache: KeyValueCache | None,
+    ) -> Media | None:
+        counts = is_image.sum(1).tolist()
+        given = 0 if latents is None else len(latents)
+        if sum(counts) != given:
+            raise ConfigError(
+                Text(
+                    f"the prompt has {sum(counts)} tokens for pictures, and {given} pictures were "
+                    "given; expected as many of one as of the other. Give each picture its token",
+                    f"提示里有 {sum(counts)} 个图片词元，却给了 {given} 张图片；两者应相等。"
+                    "请为每张图片放入一个词元",
+                )
+            )
+        if latents is None:
+            return None
+        features = latents.new_zeros(len(counts), max(counts), *latents.shape[1:])
+        for row, some in zip(features, latents.split(counts), strict=True):
+            row[: len(some)] = some
+        before = None if cache is None else cache.latest_image
+        images = 0 if cache is None else cache.layer(self._first_crossed).images
+        return Media(features, latest_images(is_image, before, images))
+
+    def logits(
+        self, hidden: Float[Tensor, "batch tokens dim"]
+    ) -> Float[Tensor, "batch tokens vocab"]:
+        """Returns the logits of the token after each place."""
+        return self.decoder.logits(hidden)

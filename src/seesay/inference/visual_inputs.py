@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -50,7 +50,10 @@ from seesay.data.video import (
     sample_frames,
 )
 from seesay.errors import DataError
+from seesay.inference.generation import DIFFUSION_STEPS
+from seesay.models.layers import conflict
 from seesay.models.positions import VisionGrid
+from seesay.models.token_reduction import PruMergeConfig
 from seesay.models.vlm import PackedVlm, Seen, Tiling, Vlm
 from seesay.text import Text
 from seesay.weights.preprocessing import HALF, RESAMPLE
@@ -77,14 +80,31 @@ class VisualInput:
     grids: tuple[VisionGrid, ...] = ()
     """The positions of its places, one grid for each span of them, for models that have positions
     in rows and columns; the starts are left to the prompt."""
+    noise_step: int = 0
+    """Noise that the model sees in it, in steps of a diffusion (ContrastConfig)."""
 
     @property
     def digest(self) -> bytes:
-        """Equal for equal pixels, cut in the same way."""
-        return blake2b(
-            repr((self.media, self.pixels.shape, self.shape)).encode() + self.pixels.tobytes(),
-            digest_size=16,
-        ).digest()
+        """Equal for equal pixels, cut in the same way, with the same noise."""
+        cut = repr((self.media, self.pixels.shape, self.shape, self.noise_step)).encode()
+        return blake2b(cut + self.pixels.tobytes(), digest_size=16).digest()
+
+    def with_noise(self, values: Float[Tensor, "*axes"], draws: Sequence[int]) -> Tensor:
+        """Returns the normalised pixels with its noise, which has the shape of `draws`, or 1 where
+        numbers get the same one; the noise of a picture is always the same."""
+        if not self.noise_step:
+            return values
+        noise = torch.randn(*draws, generator=torch.Generator().manual_seed(0))
+        kept = signal_share(self.noise_step)
+        return values * kept**0.5 + (1 - kept) ** 0.5 * noise.to(values.device)
+
+
+def signal_share(step: int) -> float:
+    """Returns how much of a picture's variance is left after so many steps of the diffusion that
+    visual contrastive decoding uses (arXiv 2311.16922, vcd_add_noise.py)."""
+    rise = torch.linspace(-6, 6, DIFFUSION_STEPS, dtype=torch.float64).sigmoid()
+    betas = rise * (0.5e-2 - 1e-5) + 1e-5
+    return float((1 - betas)[:step].prod())
 
 
 @runtime_checkable
@@ -173,15 +193,32 @@ class SquareInputs:
         )
 
     def see(self, inputs: Sequence[VisualInput]) -> Tensor:
-        squares = np.concatenate([one.pixels for one in inputs])
-        seen = torch.cat([self._seen(part) for part in _parts(squares)])
+        seen = torch.cat([self.model.see(part) for part in self._parts(inputs)])
         rows = seen.split([len(one.pixels) for one in inputs])
         return torch.cat([self._joined(*one) for one in zip(inputs, rows, strict=True)])
 
-    def _seen(self, squares: UInt8[np.ndarray, "..."]) -> Tensor:
+    def see_merged(self, inputs: Sequence[VisualInput], config: PruMergeConfig) -> list[Tensor]:
+        """Returns the rows of each picture, fewer than its places. Raises ConfigError for models
+        that put tiles or frames together again."""
+        if self.model.config.newline:
+            raise conflict(
+                "PruMerge and pictures made of tiles",
+                "a model that sees one square, such as LLaVA 1.5: take FastV",
+                "只看一个方图的模型（如 LLaVA 1.5）：请改用 FastV",
+            )
+        return [
+            rows for part in self._parts(inputs) for rows in self.model.see_merged(part, config)
+        ]
+
+    def _parts(self, inputs: Sequence[VisualInput]) -> tuple[Tensor, ...]:
+        """The normalised squares, some at a time."""
         parameter = next(self.model.parameters())
-        pixels = torch.from_numpy(squares).to(parameter.device)
-        return self.model.see(self._transform.normalise(pixels).to(parameter.dtype))
+        squares = torch.from_numpy(np.concatenate([one.pixels for one in inputs]))
+        values = self._transform.normalise(squares.to(parameter.device))
+        parts = zip(inputs, values.split([len(one.pixels) for one in inputs]), strict=True)
+        every = torch.cat([one.with_noise(part, part.shape) for one, part in parts])
+        every = every.to(parameter.dtype)
+        return every.tensor_split(ceil(len(every) / FRAMES_AT_ONCE))
 
     def _joined(self, one: VisualInput, rows: Tensor) -> Tensor:
         if isinstance(one.shape, Tiling):
@@ -241,14 +278,22 @@ class PackedInputs:
 
     def see(self, inputs: Sequence[VisualInput]) -> Seen:
         parameter = next(self.model.parameters())
-        patches = np.concatenate([normalise_patches(one.pixels, self._config) for one in inputs])
+        patches = torch.cat([self._patches(one) for one in inputs])
         grids = [
             (g.time, g.height, g.width) for one in inputs if isinstance(g := one.shape, PatchGrid)
         ]
         return self.model.see(
-            torch.from_numpy(patches).to(parameter.device, parameter.dtype),
+            patches.to(parameter.device, parameter.dtype),
             torch.tensor(grids, device=parameter.device),
         )
+
+    def _patches(self, one: VisualInput) -> Float[Tensor, "patches dim"]:
+        values = torch.from_numpy(normalise_patches(one.pixels, self._config))
+        apart = values.unflatten(1, (3, self._config.frames, -1))
+        draws = list(apart.shape)
+        if one.media.modality == "image":
+            draws[2] = 1  # a still picture is its own next frame
+        return one.with_noise(apart, draws).flatten(1)
 
 
 class PackedRule(NamedTuple):
@@ -326,10 +371,6 @@ def no_video(model: str) -> DataError:
 def is_video(source: object) -> bool:
     """Whether a source is the path of a video, by its ending."""
     return isinstance(source, str | Path) and Path(source).suffix.lower() in VIDEO_ENDINGS
-
-
-def _parts(squares: UInt8[np.ndarray, "..."]) -> list[UInt8[np.ndarray, "..."]]:
-    return np.array_split(squares, ceil(len(squares) / FRAMES_AT_ONCE))
 
 
 def _triple(values: Sequence[float]) -> tuple[float, float, float]:

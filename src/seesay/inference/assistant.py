@@ -49,6 +49,7 @@ from seesay.inference.generation import (
 )
 from seesay.inference.prompt_reading import PromptReader, Reading, Request
 from seesay.inference.visual_inputs import VisualInput, is_video, no_video
+from seesay.models.quantized import Bits
 from seesay.text import Text
 
 ROWS = 8
@@ -403,24 +404,29 @@ def _in_one_piece(answer: Answer) -> Generator[str, None, Answer]:
     return replace(answer, tokens=None)
 
 
-def chat(
+def chat(  # noqa: PLR0913  # all that can be chosen of a model
     name: str | Path,
     *,
     device: "str | torch.device | None" = None,
-    dtype: "str | torch.dtype | None" = None,
+    dtype: "str | torch.dtype | None" = "auto",
     revision: str | None = None,
     template: Source = "original",
     decoding: DecodingConfig | None = None,
+    weights: Bits | None = None,
 ) -> LocalAssistant:
     """Loads a vision-language model from a folder or a hub: LLaVA 1.5, NeXT and OneVision, and
     Qwen2-VL, 2.5-VL and 3-VL.
 
     `template` says whose prompts and image preparation are used, the authors' ("original") or
     transformers' ("hf"), where the two differ. Without `decoding`, tokens are drawn as the
-    checkpoint's generation_config.json says, if `ask` is given a temperature. `device`, `dtype`
-    and `revision` are as in `seesay.load`.
+    checkpoint's generation_config.json says, if `ask` is given a temperature. `device` and
+    `revision` are as in `seesay.load`; `dtype` is "auto" (measured on this machine), "float32",
+    "bfloat16" or "float16". `weights` are those of the language model in 8 or 4 bits, for which a
+    processor writes faster and needs less memory; in 4 bits, answers change more.
 
     Raises UnknownModelError, DownloadError, WeightsError or ConfigError.
     """
-    files = load_assistant(name, device=device, dtype=dtype, revision=revision, template=template)
+    files = load_assistant(
+        name, device=device, dtype=dtype, revision=revision, template=template, weights=weights
+    )
     return LocalAssistant(files, decoding)

@@ -24,11 +24,13 @@ from seesay.inference.visual_inputs import (
     packed_rule,
     preprocessor_settings,
 )
+from seesay.models.quantized import Bits, check_quantization, quantize
 from seesay.models.vlm import PackedVlm, Vlm
 from seesay.text import Text
 from seesay.weights.hub import locate
 from seesay.weights.llava import load_llava
 from seesay.weights.qwen_vl import load_qwen_vl
+from seesay.weights.tensors import loading_as
 
 Published = Mapping[str, Any]
 """A config.json."""
@@ -93,10 +95,13 @@ def load_assistant(
     dtype: str | torch.dtype | None,
     revision: str | None,
     template: Source,
+    weights: Bits | None,
 ) -> AssistantFiles:
     """Load a published vision-language model. Raises as `seesay.chat` does."""
     chosen = choose_device(device)  # a wrong setting fails before anything is downloaded
-    number = choose_dtype(chosen, dtype)
+    number = choose_dtype(chosen, "auto" if dtype is None else dtype)
+    if weights is not None:
+        check_quantization(weights, chosen)
     _ = chat_template("llava-1.5", template)
     folder = locate(str(name), revision=revision).folder
     published = read_json(folder / "config.json")
@@ -107,7 +112,10 @@ def load_assistant(
     tokenizer = read_vocabulary(folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    model = family.load(folder).to(chosen, number)
+    with loading_as(number):
+        model = family.load(folder).to(chosen, number)
+    if weights is not None:
+        quantize(model, weights)
     settings = preprocessor_settings(folder)
     inputs: VisualInputs
     if isinstance(model, PackedVlm):

@@ -24,7 +24,7 @@ from seesay.models.quantized import (
 # share of the mean size, and the largest as a share of the largest.
 LINEAR = {Int8Linear: (0.009, 0.01), Int4Linear: (0.10, 0.10)}
 LOGITS = {"int8": (0.05, 0.08), "int4": (0.6, 0.9)}
-VECTORS = {Int8Linear: 1e-5, Int4Linear: 0.03}
+VECTORS = {Int8Linear: 1e-5, Int4Linear: 5e-4}
 """Of real weights: how far the cosine with the vector that they give unquantized is from 1."""
 
 
@@ -77,7 +77,7 @@ def test_real_weights_give_nearly_the_same_vectors(make):
                 setattr(module, name, make(child.weight, child.bias))
     cosines = (embedder.embed_texts(texts).vectors * expected).sum(1)
     assert 1 - cosines.min() < VECTORS[make]
-    assert make is Int8Linear or cosines.mean() < 1 - 1e-4
+    assert make is Int8Linear or cosines.mean() < 1 - 1e-5
 
 
 def decoder(**settings: object) -> Decoder:

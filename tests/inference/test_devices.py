@@ -87,3 +87,21 @@ def test_workers_keep_to_torchs_threads(monkeypatch):
     assert devices.worker_count(CPU) == 1
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     assert devices.worker_count(CPU) == devices.MAX_WORKERS
+
+
+def test_a_language_model_computes_in_what_is_measured_to_be_faster(monkeypatch):
+    seconds = {torch.float32: 2.0, torch.bfloat16: 1.0}
+    now = [0.0]
+
+    def product(x: torch.Tensor, weight: torch.Tensor) -> None:
+        now[0] += seconds[x.dtype]
+
+    monkeypatch.setattr(devices, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(devices.F, "linear", product)
+    for quick, expected in ((1.0, torch.bfloat16), (8.0, torch.float32)):
+        seconds[torch.bfloat16] = quick
+        devices.fastest_dtype.cache_clear()
+        assert devices.choose_dtype(CPU, "auto") is expected
+    monkeypatch.undo()
+    devices.fastest_dtype.cache_clear()
+    assert devices.choose_dtype(CPU, "auto") in (torch.float32, torch.bfloat16)

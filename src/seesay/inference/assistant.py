@@ -57,7 +57,11 @@ from seesay.inference.prompt_reading import PromptReader, Reading, Request
 from seesay.inference.visual_inputs import VisualInput, is_video, no_video
 from seesay.models.blip import BlipCaptioner
 from seesay.models.blip2 import Blip2
+from seesay.models.layers import conflict
+from seesay.models.quantized import Bits
 from seesay.models.t5 import T5
+from seesay.models.token_reduction import TokenReduction
+from seesay.models.vlm import PackedVlm, Vlm
 from seesay.text import Text
 
 ROWS = 8
@@ -76,7 +80,7 @@ class LocalAssistant:
     def __init__(self, files: AssistantFiles, decoding: DecodingConfig | None = None) -> None:
         self.files = files
         self.decoding = decoding or files.decoding
-        self._reader = _reader(files)
+        self._reader = _reader(files, self.decoding.reduction)
 
     @property
     def name(self) -> str:
@@ -250,7 +254,7 @@ class LocalAssistant:
         """Answers prompts side by side."""
         check_cancelled()
         limits = [self._limit(request, task) for request in requests]
-        reading = self._reader.read(requests)
+        reading = self._read(requests, task)
         if task.decoding.beams > 1:
             rows = self._follow_beams(reading, max(limits), task.decoding.beams)
         else:
@@ -266,7 +270,7 @@ class LocalAssistant:
         ]
 
     def _stream(self, request: Request, task: "_Task") -> AnswerStream:
-        reading = self._reader.read([request])
+        reading = self._read([request], task)
         text, written = TextStream(self.tokenizer), []
         for [token] in self._steps(reading, 1, self._limit(request, task), task):
             assert token is not None
@@ -278,10 +282,28 @@ class LocalAssistant:
             yield rest
         return replace(self._answer(request, written), tokens=None)
 
+    def _read(self, requests: Sequence[Request], task: "_Task") -> AnyReading:
+        reading, contrast = self._reader.read(requests), task.decoding.contrast
+        if contrast is None:
+            return reading
+        # In one batch with the others: a step with twice the rows costs less than two steps.
+        noised = self._reader.read([request.noised(contrast.noise_step) for request in requests])
+        if not isinstance(reading, Reading) or not isinstance(noised, Reading):
+            raise conflict(
+                f"contrast and {type(self.files.model).__name__}",
+                "a model that reads its prompt from left to right: leave contrast out",
+                "从左到右读取提示的模型：请不写 contrast",
+            )
+        return reading.stacked(noised)
+
     def _keep(self, request: Request, written: Sequence[WrittenToken], reading: AnyReading) -> None:
         """Keeps a prompt and its answer for the next turn, where that saves reading them."""
-        if isinstance(self._reader, PromptReader) and isinstance(reading, Reading):
-            self._reader.keep(request, [token.id for token in written[:-1]], reading.cache)
+        if not (isinstance(self._reader, PromptReader) and isinstance(reading, Reading)):
+            return
+        cache = reading.cache
+        if len(reading.logits) > 1:  # the rest is of a noised picture
+            cache = cache.select(torch.zeros(1, dtype=torch.long, device=reading.logits.device))
+        self._reader.keep(request, [token.id for token in written[:-1]], cache)
 
     def _steps(
         self, reading: AnyReading, rows: int, limit: int, task: "_Task"
@@ -418,14 +440,23 @@ def _with_padding(next_logits: NextLogits) -> NextLogits:
     return padded
 
 
-def _reader(files: AssistantFiles) -> PromptReader | EncodedReader | CaptionReader:
+def _reader(
+    files: AssistantFiles, reduction: TokenReduction | None
+) -> PromptReader | EncodedReader | CaptionReader:
     """What reads prompts with a model."""
     model, rest = files.model, (files.inputs, files.device)
+    if reduction is not None and not isinstance(model, Vlm | PackedVlm):
+        raise conflict(
+            f"{type(reduction).__name__} and {type(model).__name__}",
+            "a model whose prompt holds every patch of a picture, such as LLaVA: leave reduction "
+            "out",
+            "提示里含有图片全部图块的模型（如 LLaVA）：请不写 reduction",
+        )
     if isinstance(model, BlipCaptioner):
         return CaptionReader(model, *rest)
     if isinstance(model, Blip2) and isinstance(model.language, T5):
         return EncodedReader(model, *rest)
-    return PromptReader(model, *rest)
+    return PromptReader(model, *rest, reduction)
 
 
 def _in_one_piece(answer: Answer) -> Generator[str, None, Answer]:
@@ -434,14 +465,15 @@ def _in_one_piece(answer: Answer) -> Generator[str, None, Answer]:
     return replace(answer, tokens=None)
 
 
-def chat(
+def chat(  # noqa: PLR0913  # all that can be chosen of a model
     name: str | Path,
     *,
     device: "str | torch.device | None" = None,
-    dtype: "str | torch.dtype | None" = None,
+    dtype: "str | torch.dtype | None" = "auto",
     revision: str | None = None,
     template: Source = "original",
     decoding: DecodingConfig | None = None,
+    weights: Bits | None = None,
 ) -> LocalAssistant:
     """Loads a vision-language model from a folder or a hub: LLaVA 1 to OneVision, InternVL2 to 3.5,
     Qwen-VL to Qwen3-VL, BLIP, BLIP-2, InstructBLIP and OpenFlamingo, in the files of their authors
@@ -449,10 +481,14 @@ def chat(
 
     `template` says whose prompts and image preparation are used, the authors' ("original") or
     transformers' ("hf"), where the two differ. Without `decoding`, tokens are drawn as the
-    checkpoint's generation_config.json says, if `ask` is given a temperature. `device`, `dtype`
-    and `revision` are as in `seesay.load`.
+    checkpoint's generation_config.json says, if `ask` is given a temperature. `device` and
+    `revision` are as in `seesay.load`; `dtype` is "auto" (measured on this machine), "float32",
+    "bfloat16" or "float16". `weights` are those of the language model in 8 or 4 bits, for which a
+    processor writes faster and needs less memory; in 4 bits, answers change more.
 
     Raises UnknownModelError, DownloadError, WeightsError or ConfigError.
     """
-    files = load_assistant(name, device=device, dtype=dtype, revision=revision, template=template)
+    files = load_assistant(
+        name, device=device, dtype=dtype, revision=revision, template=template, weights=weights
+    )
     return LocalAssistant(files, decoding)

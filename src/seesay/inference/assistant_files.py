@@ -23,9 +23,11 @@ from seesay.inference.generation import DecodingConfig
 from seesay.inference.visual_inputs import VisualInputs, preprocessor_settings
 from seesay.models.blip import BlipCaptioner
 from seesay.models.blip2 import Blip2
+from seesay.models.quantized import Bits, check_quantization, quantize
 from seesay.models.t5 import T5
 from seesay.text import Text
 from seesay.weights.hub import locate
+from seesay.weights.tensors import loading_as
 
 T5_CONTEXT = 512
 """Tokens of each of the two texts that T5 was trained with; nothing in it limits them."""
@@ -74,10 +76,13 @@ def load_assistant(
     dtype: str | torch.dtype | None,
     revision: str | None,
     template: Source,
+    weights: Bits | None,
 ) -> AssistantFiles:
     """Load a published vision-language model. Raises as `seesay.chat` does."""
     chosen = choose_device(device)  # a wrong setting fails before anything is downloaded
-    number = choose_dtype(chosen, dtype)
+    number = choose_dtype(chosen, "auto" if dtype is None else dtype)
+    if weights is not None:
+        check_quantization(weights, chosen)
     _ = chat_template("llava-1.5", template)
     folder = locate(str(name), revision=revision).folder
     published = read_published(folder)
@@ -85,10 +90,13 @@ def load_assistant(
     tokenizer = family.vocabulary(folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    model = family.load(folder)
+    with loading_as(number):
+        model = family.load(folder)
     if not isinstance(model, Model):
         raise _no_writer(folder, model)
     model = model.to(chosen, number)
+    if weights is not None:
+        quantize(model, weights)
     generation = _generation(folder)
     written = family.template({**generation, **published}, tokenizer)
     prompts = _with_marks(folder, chat_template(written, template), published, tokenizer)

@@ -3,7 +3,7 @@ it as it comes; and captions of pictures (CoCa)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, log
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -16,9 +16,12 @@ from seesay.data.vocabularies import library_errors
 from seesay.errors import ConfigError
 from seesay.inference.embedder import Embedder
 from seesay.models.dual_encoder import DualEncoder
+from seesay.models.token_reduction import TokenReduction
 from seesay.text import Text
 
 IMAGES_AT_ONCE = 16
+DIFFUSION_STEPS = 1000
+"""Of the noise that visual contrastive decoding adds to a picture."""
 
 
 @runtime_checkable
@@ -39,8 +42,39 @@ for the next call; None if nothing is cached."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContrastConfig:
+    """Visual contrastive decoding: what a noised picture makes likely is held against a token (VCD,
+    Leng et al. 2024, arXiv 2311.16922)."""
+
+    alpha: float = 1.0
+    """How much: a token's logit is raised by its difference from that with the noised picture,
+    times this."""
+    beta: float = 0.1
+    """Tokens less likely than this share of the likeliest one's probability are never taken."""
+    noise_step: int = 500
+    """Noise in the other picture, in steps of a diffusion that takes 1000 to leave nothing else."""
+
+    def __post_init__(self) -> None:
+        if (
+            not (isfinite(self.alpha) and self.alpha >= 0)
+            or not 0 < self.beta <= 1
+            or not 1 <= self.noise_step <= DIFFUSION_STEPS
+        ):
+            given = f"alpha={self.alpha}, beta={self.beta}, noise_step={self.noise_step}"
+            raise ConfigError(
+                Text(
+                    f"{given} contrast no pictures; expected alpha of at least 0, beta above 0 and "
+                    f"up to 1, and a step from 1 to {DIFFUSION_STEPS}. Correct them, or leave them "
+                    "out.",
+                    f"{given} 无法对比图片；alpha 应不小于 0，beta 应大于 0 且不超过 1，noise_step "
+                    f"应为 1 到 {DIFFUSION_STEPS}；请改正，或不写",
+                )
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DecodingConfig:
-    """How the next token is chosen."""
+    """How pictures are read, and how the next token is chosen."""
 
     temperature: float = 0.0
     """0 takes the likeliest token each time. Above, a token is drawn; 1 draws with the model's own
@@ -54,8 +88,20 @@ class DecodingConfig:
     another one each time."""
     beams: int = 1
     """Beams of a search; only at temperature 0."""
+    contrast: ContrastConfig | None = None
+    """Visual contrastive decoding, against answers that the picture does not support."""
+    reduction: TokenReduction | None = None
+    """Fewer tokens for each picture: FastV or PruMerge."""
 
     def __post_init__(self) -> None:
+        if self.contrast is not None and self.beams > 1:
+            raise ConfigError(
+                Text(
+                    f"beams={self.beams} and contrast stand side by side; expected one of them: "
+                    "leave the other out.",
+                    f"beams={self.beams} 与 contrast 不能同时使用；应只用其一；请去掉另一项",
+                )
+            )
         impossible = (
             not (isfinite(self.temperature) and self.temperature >= 0)
             or not 0 < self.top_p <= 1
@@ -96,17 +142,23 @@ def write_tokens(
     """Yields the next token of every row until all rows have ended or have `max_tokens`; None for
     those that ended before. The token that ends a row is among them.
 
-    `next_logits` is called with the tokens so far, at first none. Follows no beams.
+    `next_logits` is called with the tokens so far, at first none. With `decoding.contrast`, it has
+    twice as many rows: behind those of the prompts, the same with noised pictures. Follows no
+    beams.
     """
+    contrast = decoding.contrast
     generators = [_generator(decoding.seed) for _ in range(rows)]
     ended = [False] * rows
     ids: Tensor | None = None
     cache: Cache | None = None
     for _ in range(max_tokens):
         begun = torch.zeros(rows, 0, dtype=torch.long) if ids is None else ids
-        logits, cache = next_logits(begun, cache)
-        logits = logits.float()
-        chosen = choose_tokens(logits, decoding, generators)
+        logits, cache = next_logits(begun if contrast is None else begun.repeat(2, 1), cache)
+        logits = scores = logits.float()
+        if contrast is not None:
+            logits, noised = logits.chunk(2)
+            scores = contrasted(logits, noised, contrast)
+        chosen = choose_tokens(scores, decoding, generators)
         logs = logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0].tolist()
         tokens = chosen.tolist()
         yield [
@@ -125,6 +177,18 @@ def _generator(seed: int | None) -> torch.Generator:
         generator.seed()
         return generator
     return generator.manual_seed(seed)
+
+
+def contrasted(
+    logits: Float[Tensor, "rows vocab"],
+    noised: Float[Tensor, "rows vocab"],
+    contrast: ContrastConfig,
+) -> Float[Tensor, "rows vocab"]:
+    """Returns the logits, contrasted with those of noised pictures; minus infinity for tokens that
+    are too unlikely without the contrast."""
+    scores = (1 + contrast.alpha) * logits - contrast.alpha * noised
+    least = logits.amax(-1, keepdim=True) + log(contrast.beta)
+    return scores.masked_fill(logits < least, -torch.inf)
 
 
 def choose_tokens(

@@ -10,7 +10,7 @@ next turn of a conversation, reads only what is new.
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
 from typing import TypeAlias
@@ -21,12 +21,14 @@ from torch import Tensor
 
 from seesay.data.chat import Span
 from seesay.inference.generation import Cache
-from seesay.inference.visual_inputs import VisualInput, VisualInputs, grids_at
+from seesay.inference.visual_inputs import SquareInputs, VisualInput, VisualInputs, grids_at
 from seesay.models.blip2 import Blip2
 from seesay.models.cache import KeyValueCache
 from seesay.models.flamingo import Flamingo
+from seesay.models.layers import conflict
 from seesay.models.positions import multimodal_positions
-from seesay.models.vlm import PackedVlm, Vlm
+from seesay.models.token_reduction import FastVConfig, PruMergeConfig, TokenReduction
+from seesay.models.vlm import PackedVlm, Seen, Vlm
 
 ReadingModel: TypeAlias = Vlm | PackedVlm | Flamingo | Blip2
 """Models that read a prompt from left to right, pictures included."""
@@ -58,6 +60,22 @@ class Request:
     def seen_by(self, length: int) -> int:
         """How many of its pictures the first `length` tokens have."""
         return len({span.media for span in self.spans if span.stop <= length})
+
+    def noised(self, step: int) -> "Request":
+        """The same with noise in its pictures."""
+        return replace(self, inputs=tuple(replace(one, noise_step=step) for one in self.inputs))
+
+    def shortened(self, start: int, counts: Sequence[int]) -> tuple[int, ...]:
+        """The ids from `start` on, where the pictures that stand there have so many places left."""
+        left = dict(enumerate(counts, self.seen_by(start)))
+        ids, at = [], start
+        for span in self.spans:
+            if span.media in left and span.stop <= len(self.ids):
+                places = min(span.stop - span.start, left[span.media])
+                left[span.media] -= places
+                ids += self.ids[at : span.start + places]
+                at = span.stop
+        return (*ids, *self.ids[at:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +113,14 @@ class Reading:
         self.following = following
         """Its position; None if positions count tokens."""
 
+    def stacked(self, other: "Reading") -> "Reading":
+        """Returns a copy with the rows of another behind these."""
+        following = None
+        if self.following is not None and other.following is not None:
+            following = torch.cat([self.following, other.following])
+        logits = torch.cat([self.logits, other.logits])
+        return Reading(self.model, logits, self.cache.stacked(other.cache), following)
+
     @torch.no_grad()
     def __call__(
         self, ids: Int[Tensor, "rows written"], cache: Cache | None
@@ -117,10 +143,19 @@ class Reading:
 
 
 class PromptReader:
-    """Reads prompts with a model, and keeps the beginnings of the latest."""
+    """Reads prompts with a model, and keeps the beginnings of the latest; but not with FastV, which
+    chooses anew for each question what of a picture is left."""
 
-    def __init__(self, model: ReadingModel, inputs: VisualInputs, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: ReadingModel,
+        inputs: VisualInputs,
+        device: torch.device,
+        reduction: TokenReduction | None = None,
+    ) -> None:
         self.model, self.inputs, self.device = model, inputs, device
+        self.fastv = reduction if isinstance(reduction, FastVConfig) else None
+        self.prumerge = reduction if isinstance(reduction, PruMergeConfig) else None
         self._prefixes: OrderedDict[tuple[tuple[int, ...], tuple[bytes, ...]], Prefix]
         self._prefixes = OrderedDict()
         self._turn = Lock()
@@ -137,7 +172,7 @@ class PromptReader:
             and len(one.ids) > len(shared)
             for one in requests
         )
-        if not together:
+        if not together or self.fastv is not None:
             return self._read_on(requests, 0, KeyValueCache())
         base = self._longest(requests)
         if base is None or len(base.ids) < len(shared):
@@ -150,7 +185,8 @@ class PromptReader:
     def keep(self, request: Request, written: Sequence[int], cache: KeyValueCache) -> None:
         """Keeps a prompt with the answer to it, for the next turn; `cache` has one row, and its
         owner does not go on with it."""
-        self._store(Prefix((*request.ids, *written), request.digests, cache))
+        if self.fastv is None:
+            self._store(Prefix((*request.ids, *written), request.digests, cache))
 
     def _longest(self, requests: Sequence[Request]) -> Prefix | None:
         with self._turn:
@@ -189,12 +225,18 @@ class PromptReader:
 
     def _forward(
         self, requests: Sequence[Request], start: int, cache: KeyValueCache
-    ) -> tuple[Float[Tensor, "rows tokens dim"], Int[Tensor, " rows"] | None]:
+    ) -> tuple[Float[Tensor, "rows kept dim"], Int[Tensor, " rows"] | None]:
         """Reads the tokens from `start` on, padded at the left. Returns what stands at each place,
         and the position that follows each row."""
-        ids, real = padded([one.ids[start:] for one in requests])
-        unread = [one for r in requests for one in r.inputs[r.seen_by(start) :]]
-        seen = self.inputs.see(unread) if unread else None
+        unread = [request.inputs[request.seen_by(start) :] for request in requests]
+        seen, counts = self._see([one for some in unread for one in some])
+        left = iter(counts)
+        ids, real = padded(
+            [
+                request.shortened(start, [next(left) for _ in some])
+                for request, some in zip(requests, unread, strict=True)
+            ]
+        )
         positions, following = self._positions(requests)
         model = self.model
         read: Callable[..., Tensor] = model.read if isinstance(model, Blip2) else model
@@ -204,8 +246,37 @@ class PromptReader:
             None if positions is None else positions[..., start:],
             cache,
             real.to(self.device),
+            *(() if self.fastv is None else (self.fastv,)),
         )
         return hidden, following
+
+    def _see(self, inputs: Sequence[VisualInput]) -> tuple[Tensor | Seen | None, list[int]]:
+        """Returns the rows of pictures and videos behind one another, and how many each has. Equal
+        ones are seen once."""
+        if not inputs:
+            return None, []
+        digests = [one.digest for one in inputs]
+        distinct = dict(zip(digests, inputs, strict=True))
+        some, order = [*distinct.values()], [*distinct]
+        if self.prumerge is not None:
+            if not isinstance(self.inputs, SquareInputs):
+                raise conflict(
+                    "PruMerge and a tower without a class token",
+                    "one with it, such as that of LLaVA 1.5: take FastV",
+                    "带类别词元的图像塔（如 LLaVA 1.5）：请改用 FastV",
+                )
+            merged = dict(zip(order, self.inputs.see_merged(some, self.prumerge), strict=True))
+            rows = [merged[digest] for digest in digests]
+            return torch.cat(rows), [len(one) for one in rows]
+        seen, counts = self.inputs.see(some), [sum(one.media.counts) for one in inputs]
+        if len(some) == len(inputs):
+            return seen, counts
+        sizes = [sum(one.media.counts) for one in some]
+        places = torch.arange(sum(sizes), device=self.device).split(sizes)
+        repeated = torch.cat([places[order.index(digest)] for digest in digests])
+        if isinstance(seen, Tensor):
+            return seen[repeated], counts
+        return Seen(seen.rows[repeated], tuple(deep[repeated] for deep in seen.deepstack)), counts
 
     def _positions(
         self, requests: Sequence[Request]

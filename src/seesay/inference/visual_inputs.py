@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
@@ -66,8 +66,11 @@ from seesay.data.video import (
     sample_frames,
 )
 from seesay.errors import DataError
+from seesay.inference.generation import DIFFUSION_STEPS
 from seesay.models.connectors import PixelShuffleConfig
+from seesay.models.layers import conflict
 from seesay.models.positions import VisionGrid
+from seesay.models.token_reduction import PruMergeConfig
 from seesay.models.vlm import PackedVlm, Seen, Tiling, Vlm
 from seesay.text import Text
 from seesay.weights.preprocessing import HALF, RESAMPLE
@@ -96,16 +99,36 @@ class VisualInput:
     in rows and columns; the starts are left to the prompt."""
     instruction: tuple[int, ...] = ()
     """The prompt, where the model reads it as it looks at the picture (InstructBLIP)."""
+    noise_step: int = 0
+    """Noise that the model sees in it, in steps of a diffusion (ContrastConfig)."""
 
     @property
     def digest(self) -> bytes:
-        """Equal for equal pixels, cut in the same way and looked at with the same prompt."""
-        form = self.media, self.pixels.shape, self.shape, self.instruction
+        """Equal for equal pixels, cut in the same way, with the same noise, and looked at with the
+        same prompt."""
+        form = self.media, self.pixels.shape, self.shape, self.instruction, self.noise_step
         return blake2b(repr(form).encode() + self.pixels.tobytes(), digest_size=16).digest()
 
     def reading(self, instruction: tuple[int, ...]) -> "VisualInput":
         """The same, looked at with this prompt."""
         return replace(self, instruction=instruction)
+
+    def with_noise(self, values: Float[Tensor, "*axes"], draws: Sequence[int]) -> Tensor:
+        """Returns the normalised pixels with its noise, which has the shape of `draws`, or 1 where
+        numbers get the same one; the noise of a picture is always the same."""
+        if not self.noise_step:
+            return values
+        noise = torch.randn(*draws, generator=torch.Generator().manual_seed(0))
+        kept = signal_share(self.noise_step)
+        return values * kept**0.5 + (1 - kept) ** 0.5 * noise.to(values.device)
+
+
+def signal_share(step: int) -> float:
+    """Returns how much of a picture's variance is left after so many steps of the diffusion that
+    visual contrastive decoding uses (arXiv 2311.16922, vcd_add_noise.py)."""
+    rise = torch.linspace(-6, 6, DIFFUSION_STEPS, dtype=torch.float64).sigmoid()
+    betas = rise * (0.5e-2 - 1e-5) + 1e-5
+    return float((1 - betas)[:step].prod())
 
 
 @runtime_checkable
@@ -213,6 +236,18 @@ class SquareInputs(_WithoutPrompt):
         seen = see_squares(self.model, self.model.see, self._transform, inputs)
         rows = seen.split([len(one.pixels) for one in inputs])
         return torch.cat([self._joined(*one) for one in zip(inputs, rows, strict=True)])
+
+    def see_merged(self, inputs: Sequence[VisualInput], config: PruMergeConfig) -> list[Tensor]:
+        """Returns the rows of each picture, fewer than its places. Raises ConfigError for models
+        that put tiles or frames together again."""
+        if self.model.config.newline:
+            raise conflict(
+                "PruMerge and pictures made of tiles",
+                "a model that sees one square, such as LLaVA 1.5: take FastV",
+                "只看一个方图的模型（如 LLaVA 1.5）：请改用 FastV",
+            )
+        parts = square_parts(self.model, self._transform, inputs)
+        return [rows for part in parts for rows in self.model.see_merged(part, config)]
 
     def _joined(self, one: VisualInput, rows: Tensor) -> Tensor:
         if isinstance(one.shape, Tiling):
@@ -332,13 +367,19 @@ def see_squares(
 ) -> Tensor:
     """Returns what the model sees in the squares of all these, at which it looks a few at a
     time."""
-    squares = np.concatenate([one.pixels for one in inputs])
+    return torch.cat([look(part) for part in square_parts(model, transform, inputs)])
+
+
+def square_parts(
+    model: nn.Module, transform: ImageTransform, inputs: Sequence[VisualInput]
+) -> tuple[Tensor, ...]:
+    """Returns the normalised squares of all these, a few at a time, with their noise."""
     parameter = next(model.parameters())
-    seen = []
-    for part in np.array_split(squares, ceil(len(squares) / FRAMES_AT_ONCE)):
-        pixels = torch.from_numpy(part).to(parameter.device)
-        seen.append(look(transform.normalise(pixels).to(parameter.dtype)))
-    return torch.cat(seen)
+    squares = torch.from_numpy(np.concatenate([one.pixels for one in inputs]))
+    values = transform.normalise(squares.to(parameter.device))
+    parts = zip(inputs, values.split([len(one.pixels) for one in inputs]), strict=True)
+    every = torch.cat([one.with_noise(part, part.shape) for one, part in parts])
+    return every.to(parameter.dtype).tensor_split(ceil(len(every) / FRAMES_AT_ONCE))
 
 
 def _squares_of_video(
@@ -401,14 +442,22 @@ class PackedInputs(_WithoutPrompt):
 
     def see(self, inputs: Sequence[VisualInput]) -> Seen:
         parameter = next(self.model.parameters())
-        patches = np.concatenate([normalise_patches(one.pixels, self._config) for one in inputs])
+        patches = torch.cat([self._patches(one) for one in inputs])
         grids = [
             (g.time, g.height, g.width) for one in inputs if isinstance(g := one.shape, PatchGrid)
         ]
         return self.model.see(
-            torch.from_numpy(patches).to(parameter.device, parameter.dtype),
+            patches.to(parameter.device, parameter.dtype),
             torch.tensor(grids, device=parameter.device),
         )
+
+    def _patches(self, one: VisualInput) -> Float[Tensor, "patches dim"]:
+        values = torch.from_numpy(normalise_patches(one.pixels, self._config))
+        apart = values.unflatten(1, (3, self._config.frames, -1))
+        draws = list(apart.shape)
+        if one.media.modality == "image":
+            draws[2] = 1  # a still picture is its own next frame
+        return one.with_noise(apart, draws).flatten(1)
 
 
 class PackedRule(NamedTuple):

@@ -8,6 +8,7 @@ Buffers grow in steps, so that a further token copies nothing.
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -48,6 +49,11 @@ class LayerCache:
             buffer[:, :, begin : self.length] = new
         return self._filled()
 
+    @property
+    def keys(self) -> Float[Tensor, "batch key_heads keys head_dim"]:
+        """The keys of all tokens."""
+        return self._filled()[0]
+
     def _filled(self) -> KeysValues:
         assert self._buffers is not None
         keys, values = self._buffers
@@ -81,6 +87,26 @@ class LayerCache:
             keys, values = (one.index_select(0, rows) for one in self.media)
             chosen.media = keys, values
         return chosen
+
+    def stacked(self, other: "LayerCache") -> "LayerCache":
+        """Returns a copy with the rows of another behind these. The shorter is padded at the
+        left."""
+        length = max(self.length, other.length)
+        keys, values, real = map(
+            torch.cat, zip(self._padded(length), other._padded(length), strict=True)
+        )
+        both = LayerCache()
+        both.append(keys, values)
+        both.real = None if bool(real.all()) else real
+        return both
+
+    def _padded(self, length: int) -> tuple[Tensor, Tensor, Tensor]:
+        (keys, values), real, missing = self._filled(), self.real, length - self.length
+        if real is None:
+            real = torch.ones(len(keys), self.length, dtype=torch.bool, device=keys.device)
+        if missing:
+            keys, values = (F.pad(one, (0, 0, missing, 0)) for one in (keys, values))
+        return keys, values, F.pad(real, (missing, 0))
 
 
 class KeyValueCache:
@@ -124,3 +150,16 @@ class KeyValueCache:
         if self.latest_image is not None:
             chosen.latest_image = self.latest_image.index_select(0, rows)
         return chosen
+
+    def stacked(self, other: "KeyValueCache") -> "KeyValueCache":
+        """Returns a copy with the rows of another behind these; of pictures that layers attend to
+        (`LayerCache.media`), nothing is kept."""
+        both = KeyValueCache()
+        for one, two in zip(self.layers, other.layers, strict=True):
+            layer, before = one.stacked(two), both.layers[-1] if both.layers else None
+            if before and before.real is not None and layer.real is not None:
+                # Layers that read the same tokens share one tensor.
+                same = torch.equal(before.real, layer.real)
+                layer.real = before.real if same else layer.real
+            both.layers.append(layer)
+        return both

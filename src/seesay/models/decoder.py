@@ -224,7 +224,9 @@ class Decoder(nn.Module):
             self.positions = nn.Embedding(c.context + LEARNED_OFFSET, c.dim)
         self.blocks = nn.ModuleList(DecoderBlock(c, index) for index in range(c.depth))
         self.norm_out = _norm(c)
-        self.head = None if c.tied else nn.Linear(c.dim, c.vocab_size, bias=False)
+        self.head: nn.Module | None = None
+        if not c.tied:
+            self.head = nn.Linear(c.dim, c.vocab_size, bias=False)
 
     def embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dim"]:
         """Returns the vectors of tokens; those of pictures may take their places."""

@@ -23,6 +23,8 @@ from seesay.models.cache import KeyValueCache
 from seesay.models.connectors import (
     CONNECTORS,
     ConnectorConfig,
+    LinearConnectorConfig,
+    MlpConnectorConfig,
     PatchMerger,
     PatchMergerConfig,
 )
@@ -30,6 +32,7 @@ from seesay.models.decoder import Decoder, DecoderConfig
 from seesay.models.layers import conflict, require_range
 from seesay.models.packed_vit import PackedVit, PackedVitConfig
 from seesay.models.t5 import T5
+from seesay.models.token_reduction import FastVConfig, Prompt, PruMergeConfig, fastv, prumerge
 from seesay.models.vit import Vit, VitConfig
 from seesay.text import Text
 
@@ -100,6 +103,26 @@ class Vlm(nn.Module):
             x = x[:, 1:]
         return self.connector(x)
 
+    def see_merged(
+        self, pixels: Float[Tensor, "images 3 height width"], config: PruMergeConfig
+    ) -> list[Float[Tensor, "rows dim"]]:
+        """Returns the rows of each picture, fewer than `see` does. Raises ConfigError for a tower
+        without a class token and a connector that needs all patches."""
+        if not isinstance(self.config.connector, LinearConnectorConfig | MlpConnectorConfig):
+            raise conflict(
+                f"PruMerge and {type(self.config.connector).__name__}",
+                "a connector that reads each patch alone, as LLaVA's: take another reduction",
+                "逐个读取图块的连接器（如 LLaVA）：请换一种 reduction",
+            )
+        features = self.tower.features(pixels)
+        lead = features[:, : self.config.class_token]
+        attention, keys = self.tower.class_attention(features)
+        merged = [
+            prumerge(*one, config) for one in zip(features[:, 1:], keys, attention, strict=True)
+        ]
+        both = zip(lead, merged, strict=True)
+        return [self.connector(torch.cat(one)[None])[0] for one in both]
+
     def join_tiles(
         self, tiles: Float[Tensor, "tiles patches dim"], tiling: Tiling
     ) -> Float[Tensor, "rows dim"]:
@@ -145,10 +168,16 @@ class Vlm(nn.Module):
         positions: Int[Tensor, "*axes batch tokens"] | None = None,
         cache: KeyValueCache | None = None,
         mask: Bool[Tensor, "batch tokens"] | None = None,
-    ) -> Float[Tensor, "batch tokens dim"]:
+        reduction: FastVConfig | None = None,
+    ) -> Float[Tensor, "batch kept dim"]:
         """Returns what stands at each place; `rows` are those of all pictures behind one another,
-        and the rest is as in Decoder.forward."""
-        return self.decoder(self.embed(ids, rows), positions, cache, mask)
+        and the rest is as in Decoder.forward. With a reduction, the places are those of
+        `token_reduction.Kept`."""
+        embeds = self.embed(ids, rows)
+        if reduction is None:
+            return self.decoder(embeds, positions, cache, mask)
+        places = _places(ids, self.config.image_ids)
+        return fastv(self.decoder, Prompt(embeds, positions, mask), places, reduction, cache).hidden
 
     def logits(
         self, hidden: Float[Tensor, "batch tokens dim"]
@@ -215,19 +244,23 @@ class PackedVlm(nn.Module):
         positions: Int[Tensor, "*axes batch tokens"] | None = None,
         cache: KeyValueCache | None = None,
         mask: Bool[Tensor, "batch tokens"] | None = None,
-    ) -> Float[Tensor, "batch tokens dim"]:
-        """Returns what stands at each place, as Decoder.forward does. Raises ConfigError if the
-        prompt keeps more or fewer places than the pictures have rows."""
+        reduction: FastVConfig | None = None,
+    ) -> Float[Tensor, "batch kept dim"]:
+        """Returns what stands at each place, as Vlm.forward does. Raises ConfigError if the prompt
+        keeps more or fewer places than the pictures have rows."""
         rows = None if seen is None else seen.rows
         embeds = embed_with_rows(self.decoder, ids, self.config.image_ids, rows)
-        if seen is None or not seen.deepstack:
-            return self.decoder(embeds, positions, cache, mask)
         places = _places(ids, self.config.image_ids)
+        deepstack = () if seen is None else seen.deepstack
+        if reduction is not None:
+            deep = tuple(fill_places(torch.zeros_like(embeds), places, one) for one in deepstack)
+            prompt = Prompt(embeds, positions, mask, deep)
+            return fastv(self.decoder, prompt, places, reduction, cache).hidden
         x, step = self.decoder.begin(embeds, positions, cache, mask, None)
-        for index, deep in enumerate(seen.deepstack):
+        for index, deep in enumerate(deepstack):
             x = self.decoder.run(x, step, cache, range(index, index + 1))
             x = x + fill_places(torch.zeros_like(x), places, deep)
-        rest = range(len(seen.deepstack), self.config.decoder.depth)
+        rest = range(len(deepstack), self.config.decoder.depth)
         return self.decoder.norm_out(self.decoder.run(x, step, cache, rest))
 
     def logits(

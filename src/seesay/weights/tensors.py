@@ -9,7 +9,9 @@ than the size of the files.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from math import isqrt
 from pathlib import Path
@@ -252,10 +254,12 @@ class _Undrawn(TorchFunctionMode):
 def load_weights(
     model: nn.Module, published: Mapping[str, Tensor], rules: Rules | None = None
 ) -> None:
-    """Give every tensor of `model` its published value, in float32. Anything missing, left over or
-    misshapen is an error and leaves `model` unchanged. Without rules, the names are ours.
+    """Give every tensor of `model` its published value, in float32 unless `loading_as` says
+    otherwise. Anything missing, left over or misshapen is an error and leaves `model` unchanged.
+    Without rules, the names are ours.
 
-    Nothing is copied before all shapes are right; float32 tensors become the parameters themselves.
+    Nothing is copied before all shapes are right; tensors of that format become the parameters
+    themselves.
     """
     tensors, problems = (dict(published), {}) if rules is None else rename(published, rules)
     ours = model.state_dict()
@@ -281,11 +285,26 @@ def load_weights(
     }
     if any(problems.values()):
         raise _misfit(type(model).__name__, problems)
-    wide = {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
+    dtype = _LOADED.get()
+    formatted = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in tensors.items()
     }
-    model.load_state_dict(wide, strict=True, assign=True)
+    model.load_state_dict(formatted, strict=True, assign=True)
+
+
+_LOADED: ContextVar[torch.dtype] = ContextVar("_LOADED", default=torch.float32)
+
+
+@contextmanager
+def loading_as(dtype: torch.dtype) -> Iterator[None]:
+    """Within it, weights are loaded in this format: 7B parameters published in bfloat16 need 14 GB
+    then, and not first 28."""
+    before = _LOADED.set(dtype)
+    try:
+        yield
+    finally:
+        _LOADED.reset(before)
 
 
 _PROBLEMS_ZH = {

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from seesay.api.bodies import read_data_url
 from seesay.api.config import (
     MAX_ANSWER,
     MAX_ASKED,
@@ -161,7 +160,7 @@ class SearchAnswer(TypedDict):
     hits: list[PassageSummary]
 
 
-class AskedAnswer(TypedDict):
+class PictureAnswer(TypedDict):
     """The answer of a vision-language model."""
 
     answer: str
@@ -300,7 +299,7 @@ class AnswerTools:
         images: SentImages = None,
         max_tokens: MaxTokens = 512,
         collection: CollectionName = None,
-    ) -> AskedAnswer:
+    ) -> PictureAnswer:
         """Ask a vision-language model about pictures of a collection, or pictures that are sent, in
         Chinese or English: what is on them, what they say, how they differ.
 
@@ -314,7 +313,7 @@ class AnswerTools:
             )
             answer = whole(stream)
         text = to_unicode(answer.text)
-        return AskedAnswer(answer=text, model=answer.model, finish_reason=answer.finish_reason)
+        return PictureAnswer(answer=text, model=answer.model, finish_reason=answer.finish_reason)
 
     def caption(
         self,
@@ -356,6 +355,8 @@ class AnswerTools:
                     "没有给出图片；应有 search 结果的 units，或 data URL 形式的 images；请给出一张",
                 )
             )
+        from seesay.api.bodies import read_data_url  # torch, which searches by words do without
+
         here = self._library.get(collection)
         stored = [here.thumbnail(unit, _LARGE) for unit in units or ()]
         return [*stored, *(read_data_url(one, self._max_pixels) for one in images or ())]

@@ -354,7 +354,7 @@ def test_pictures_of_finds_are_asked_about_and_captioned(library, vision):
     expected = vision.get().ask(files, "Why?", max_tokens=6)
     assert answer.structured_content == {
         "answer": expected.text,
-        "model": vision.get().name,
+        "model": vision.name,
         "finish_reason": expected.finish_reason,
     }
     sent = f"data:image/webp;base64,{base64.b64encode(files[1]).decode()}"

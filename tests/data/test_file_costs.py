@@ -87,7 +87,7 @@ def test_a_video_costs_by_its_length(tmp_path):
         container.mux(stream.encode())
     size = measure_file(tmp_path / "a.mp4")
     assert size.sizes == ((64, 48),) and size.seconds == pytest.approx(3)
-    assert file_cost(size, "qwen2-vl") == video_cost((64, 48), 3.0, "qwen2-vl", fps=10)
+    assert file_cost(size, "qwen2-vl") == video_cost((64, 48), 3.0, "qwen2-vl", fps=10.0)
 
 
 DAMAGED = {

@@ -83,12 +83,18 @@ def served(tmp_path_factory):
         library.warm_up()
         app = compose(library, ServerConfig(read_only=True))
         page = next(route.app.app for route in app.routes if isinstance(route, Mount))
-        with listening(app) as address:
+        with _listening(app) as address:
             yield Served(address, library, page)
 
 
+@pytest.fixture(scope="session")
+def listening():
+    """Serves an application while a block runs."""
+    return _listening
+
+
 @contextmanager
-def listening(app):
+def _listening(app):
     """The application on a free port, while the block runs; yields its address."""
     server = uvicorn.Server(
         uvicorn.Config(

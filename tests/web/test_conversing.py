@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import listening
 from photographs import folder
 from seesay.api.config import ServerConfig
 from seesay.cli.serve import compose
@@ -39,7 +38,7 @@ def assistant(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory, assistant):
+def address(tmp_path_factory, assistant, listening):
     place = tmp_path_factory.mktemp("few") / "few"
     with Collection.open(place, create=True) as collection:
         collection.index([folder() / "moon.png"])

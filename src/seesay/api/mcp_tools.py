@@ -313,7 +313,8 @@ class AnswerTools:
             )
             answer = whole(stream)
         text = to_unicode(answer.text)
-        return PictureAnswer(answer=text, model=answer.model, finish_reason=answer.finish_reason)
+        model, reason = self._assistant.name, answer.finish_reason
+        return PictureAnswer(answer=text, model=model, finish_reason=reason)
 
     def caption(
         self,

@@ -116,7 +116,7 @@ class _Objects:
         starts = list(_OBJECT.finditer(data))
         ends = [match.start() for match in starts[1:]] + [len(data)]
         packed = []
-        for match, end in zip(starts, ends, strict=True):
+        for match, end in zip(starts, ends, strict=False):
             body = data[match.end() : end]
             if re.search(rb"/Type\s*/ObjStm\b", body[:2000]):
                 packed.append(body)

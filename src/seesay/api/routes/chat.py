@@ -23,6 +23,7 @@ from seesay.inference.answering import ServedAssistant, stream_answer, whole
 from seesay.text import Text, to_unicode
 
 _log = logging.getLogger("seesay.api")
+_EVENTS = "text/event-stream"
 _REASONS = ("stop", "length", "content_filter", "tool_calls", "function_call")
 
 
@@ -90,13 +91,13 @@ def chat_routes(service: Service) -> APIRouter:
         assistant = _assistant(service, body.model)
         pieces = service.answers.stream(partial(_pieces, assistant, body, service))
         if body.stream:
-            # What is wrong with the question is told before the answer begins, with its status.
-            await anext(pieces)
-            return StreamingResponse(_events(pieces, body), media_type="text/event-stream")
+            # What fails before the first piece is an answer of its own, with its status.
+            first = await anext(pieces)
+            return StreamingResponse(_events(first, pieces, body), media_type=_EVENTS)
         async with aclosing(pieces):
             async for piece in pieces:
                 if isinstance(piece, Answer):
-                    return answer(_completion(piece))
+                    return answer(_completion(piece, body.model))
         raise AssertionError("an answer ends with itself")
 
     return router
@@ -136,14 +137,15 @@ def _pieces(assistant: ServedAssistant, body: ChatBody, service: Service) -> Ite
     if not body.stream:
         yield whole(stream)
         return
-    yield ""  # the question was taken
     yield (yield from stream)
 
 
-async def _events(pieces: AsyncIterator[str | Answer], body: ChatBody) -> AsyncIterator[bytes]:
+async def _events(
+    first: str | Answer, pieces: AsyncIterator[str | Answer], body: ChatBody
+) -> AsyncIterator[bytes]:
     """The answer as server-sent events. What goes wrong on the way is the last of them."""
     try:
-        async with aclosing(_chunks(pieces, body)) as chunks:
+        async with aclosing(_chunks(first, pieces, body)) as chunks:
             async for chunk in chunks:
                 yield _event(chunk)
         yield b"data: [DONE]\n\n"
@@ -157,7 +159,7 @@ async def _events(pieces: AsyncIterator[str | Answer], body: ChatBody) -> AsyncI
 
 
 async def _chunks(
-    pieces: AsyncIterator[str | Answer], body: ChatBody
+    first: str | Answer, pieces: AsyncIterator[str | Answer], body: ChatBody
 ) -> AsyncIterator[dict[str, object]]:
     about: dict[str, object] = {
         "id": _new_id(),
@@ -171,26 +173,26 @@ async def _chunks(
 
     async with aclosing(pieces):  # type: ignore[type-var]
         yield chunk({"role": "assistant", "content": ""})
-        async for piece in pieces:
-            if isinstance(piece, str):
-                yield chunk({"content": to_unicode(piece)})
-                continue
-            yield chunk({}, _reason(piece))
-            if body.stream_options is not None and body.stream_options.include_usage:
-                yield {**about, "choices": [], "usage": _usage(piece)}
+        piece = first
+        while isinstance(piece, str):
+            yield chunk({"content": to_unicode(piece)})
+            piece = await anext(pieces)
+        yield chunk({}, _reason(piece))
+        if body.stream_options is not None and body.stream_options.include_usage:
+            yield {**about, "choices": [], "usage": _usage(piece)}
 
 
 def _event(value: object) -> bytes:
     return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
 
 
-def _completion(said: Answer) -> ChatCompletion:
+def _completion(said: Answer, model: str) -> ChatCompletion:
     message = ChatMessage(content=to_unicode(said.text))
     usage = _usage(said)
     return ChatCompletion(
         id=_new_id(),
         created=int(time.time()),
-        model=said.model,
+        model=model,
         choices=(ChatChoice(message=message, finish_reason=_reason(said)),),
         usage=None if usage is None else ChatUsage(**usage),
     )

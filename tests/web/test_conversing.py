@@ -146,6 +146,15 @@ def test_an_answer_appears_as_it_is_written_and_can_be_stopped(opened, monkeypat
     ask(page, "Hello")
     expect(page.locator("#current .turn.writing p")).not_to_have_text("Looking at it …")
     page.locator("#ask-stop").click()
-    for _ in range(600):
-        go_on.release()
+    go_on.release(600)
     expect(page.locator("#turns .note")).to_contain_text("Stopped")
+    while go_on.acquire(blocking=False):
+        pass
+    go_on.release(3)
+    ask(page, "Hello again")
+    expect(page.locator("#current .turn.writing p")).not_to_have_text("Looking at it …")
+    page.locator("#ask-clear").click()
+    expect(page.locator("#turns .notice")).to_be_visible()
+    go_on.release(600)
+    ask(page, "And now?")
+    expect(page.locator("#turns .turn.you p")).to_have_text(["And now?"])

@@ -4,7 +4,7 @@ and further questions go on from there."""
 import io
 import threading
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -63,6 +63,8 @@ class _Talk:
     """What was asked and answered, as HTML."""
     pictures: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
+    is_over: bool = False
+    """Whether a new conversation has begun: what is still being written is shown no more."""
 
 
 @dataclass(frozen=True)
@@ -152,28 +154,40 @@ class Asking:
         except SeesayError as error:
             yield [talk, talk.turns or gr.skip(), failed(error), gr.skip(), gr.skip()]
             return
-        asked = _asked(question, pictures)
-        yield [talk, talk.turns, asked + _writing(""), "", ""]
+        shown = _question(question, pictures)
+        yield [talk, talk.turns, shown + _writing(""), "", ""]
         text = ""
         try:
-            stream = self._answers.stream(partial(self._pieces, talk, question, pictures))
-            async with aclosing(stream):  # type: ignore[type-var]
-                async for piece in stream:
-                    text = piece.text if isinstance(piece, Answer) else text + piece
-                    if isinstance(piece, Answer):
-                        cut = piece.finish_reason == "length"
-                        talk.turns += asked + _answer(text, words.CUT_OFF if cut else None)
-                        talk.pictures += len(pictures)
-                        break
-                    if talk.stop.is_set():
-                        talk.turns += asked + _answer(text, words.STOPPED)
-                        break
-                    yield [gr.skip(), gr.skip(), asked + _writing(text), gr.skip(), gr.skip()]
+            async with aclosing(self._written(talk, question, pictures)) as writing:
+                async for text in writing:
+                    yield [gr.skip(), gr.skip(), shown + _writing(text), gr.skip(), gr.skip()]
         except (SeesayError, HTTPException) as error:
             wrong = failed(error) if isinstance(error, SeesayError) else _refused(error)
-            yield [talk, talk.turns, asked + _answer(text) + wrong, question, sent or ""]
+            yield [talk, talk.turns, shown + _answer(text) + wrong, question, sent or ""]
             return
-        yield [talk, talk.turns, "", gr.skip(), gr.skip()]
+        if not talk.is_over:
+            yield [talk, talk.turns, "", gr.skip(), gr.skip()]
+
+    async def _written(
+        self, talk: _Talk, question: str, pictures: list[_Picture]
+    ) -> AsyncGenerator[str, None]:
+        """The answer as far as it is written; whole, or stopped, it becomes one of the turns."""
+        text, shown = "", _question(question, pictures)
+        stream = self._answers.stream(partial(self._pieces, talk, question, pictures))
+        async with aclosing(stream):  # type: ignore[type-var]
+            async for piece in stream:
+                if talk.is_over:
+                    return
+                if isinstance(piece, Answer):
+                    note = words.CUT_OFF if piece.finish_reason == "length" else None
+                    talk.turns += shown + _answer(piece.text, note)
+                    talk.pictures += len(pictures)
+                    return
+                text += piece
+                if talk.stop.is_set():
+                    talk.turns += shown + _answer(text, words.STOPPED)
+                    return
+                yield text
 
     def stop(self, talk: _Talk | None) -> None:
         """Ends the answer that is being written."""
@@ -182,7 +196,8 @@ class Asking:
 
     def clear(self, talk: _Talk | None) -> list[Any]:
         """Begins a new conversation."""
-        self.stop(talk)
+        if talk is not None:
+            talk.is_over = True
         return [None, _welcome(), "", "", ""]
 
     def _pieces(self, talk: _Talk, question: str, pictures: list[_Picture]) -> Pieces:
@@ -251,7 +266,7 @@ def _welcome() -> str:
     return notice(words.ASK_ABOUT, words.ASK_HOW, kind="hint")
 
 
-def _asked(question: str, pictures: list[_Picture]) -> str:
+def _question(question: str, pictures: list[_Picture]) -> str:
     shown = "".join(f'<img alt="" src="{one.thumbnail}">' for one in pictures)
     return f'<div class="turn you">{shown}<p>{escape(to_unicode(question))}</p></div>'
 

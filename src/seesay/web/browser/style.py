@@ -186,13 +186,14 @@ border-radius:10px;font-size:.8rem;line-height:1.4;overflow-wrap:anywhere;
 background:var(--block-background-fill);border:1px solid var(--border-color-primary);
 box-shadow:0 4px 16px rgba(20,25,40,.2)}
 .peek[hidden]{display:none}
-.turn{display:flex;flex-wrap:wrap;gap:8px;margin:10px 0;max-width:min(46rem,92%);width:fit-content;
+.turn{margin:10px 0;max-width:min(46rem,92%);width:fit-content;
 padding:10px 14px;border-radius:16px;border:1px solid var(--border-color-primary);
 background:var(--block-background-fill)}
-.turn p{margin:0!important;white-space:pre-wrap;overflow-wrap:anywhere;flex:1 1 100%}
+.turn p{margin:0!important;white-space:pre-wrap;overflow-wrap:anywhere}
 .turn.you{margin-left:auto;border-color:transparent;
 background:color-mix(in srgb,var(--primary-500) 14%,transparent)}
-.turn.you img{width:72px;height:72px;object-fit:cover;border-radius:10px;margin:0!important}
+.turn.you img{display:inline-block;width:72px;height:72px;object-fit:cover;border-radius:10px;
+margin:0 8px 8px 0!important}
 .turn .waiting{color:var(--body-text-color-subdued)}
 #turns,#current{padding:0!important;border:0;background:transparent}
 #question-row{align-items:center;gap:10px;flex-wrap:nowrap;background:var(--block-background-fill);
@@ -242,7 +243,7 @@ border-radius:18px;pointer-events:none;z-index:50}
 #language label{padding:5px 10px}.brand b{font-size:1.25rem}.brand span{display:none}
 #ask{flex-wrap:wrap;padding:6px 8px 8px 14px}#ask .form,#words{flex:1 1 100%!important}
 #question-row{flex-wrap:wrap;padding:6px 8px 8px 14px}
-#question-row .form,#question{flex:1 1 100%!important}
+#question-row .form,#question{flex:1 1 100%!important;order:-1}
 #talk-pictures{margin-right:auto;max-width:60%}#ask-now{min-width:96px!important}
 #picture{margin-right:auto}#go{min-width:96px!important}
 #more .row{flex-wrap:wrap}#more .form{flex-direction:column}

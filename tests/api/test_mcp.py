@@ -33,7 +33,7 @@ from seesay.inference.answering import ServedAssistant
 from seesay.search.collection import Collection
 from seesay.search.library import Library
 from served import Served, command, make_collection, served, surroundings
-from tiny_assistants import tiny_qwen
+from tiny_assistants import picture, tiny_qwen
 
 TOKEN = "a-token-for-tests"
 Conversation = Callable[[Client], Awaitable[Any]]
@@ -358,7 +358,10 @@ def test_pictures_of_finds_are_asked_about_and_captioned(library, vision):
         "finish_reason": expected.finish_reason,
     }
     sent = f"data:image/webp;base64,{base64.b64encode(files[1]).decode()}"
-    wrong = "data:image/webp;base64," + base64.b64encode(files[1][:400]).decode()
+    whole = io.BytesIO()
+    picture(0, (200, 200)).save(whole, "PNG")
+    half = whole.getvalue()[: len(whole.getvalue()) // 2]
+    wrong = f"data:image/png;base64,{base64.b64encode(half).decode()}"
     captions = ask_vision(
         library, vision, "caption", units=units[:1], images=[sent, wrong], language="zh"
     ).structured_content["captions"]

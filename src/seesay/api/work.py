@@ -93,10 +93,11 @@ class Work:
         try:
             while not (future.done() and pieces.empty()):
                 coming = asyncio.ensure_future(pieces.get())
+                waiting: set[asyncio.Future[Any]] = {coming, future}
                 left = max(0.0, deadline - loop.time())
                 try:
                     done, _ = await asyncio.wait(
-                        {coming, future}, timeout=left, return_when=asyncio.FIRST_COMPLETED
+                        waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED
                     )
                 finally:
                     coming.cancel()

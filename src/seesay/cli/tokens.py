@@ -60,8 +60,8 @@ def tokens(files: Files, scheme: SchemeName = None, json: Json = False) -> None:
             say("context", "上下文"),
             say("used", "占用"),
         ]
-        for file, size in measured:
-            print_table(heads, [_row(size, name) for name in names], _title(file, size))
+        for source, size in measured:
+            print_table(heads, [_row(size, name) for name in names], _title(source, size))
     fail_unless_whole(failures, len(files), listed=json)
 
 

@@ -163,7 +163,8 @@ class Asking:
                     yield [gr.skip(), gr.skip(), shown + _writing(text), gr.skip(), gr.skip()]
         except (SeesayError, HTTPException) as error:
             wrong = failed(error) if isinstance(error, SeesayError) else _refused(error)
-            yield [talk, talk.turns, shown + _answer(text) + wrong, question, sent or ""]
+            begun = _answer(text) if text else ""
+            yield [talk, talk.turns, shown + begun + wrong, question, sent or ""]
             return
         if not talk.is_over:
             yield [talk, talk.turns, "", gr.skip(), gr.skip()]

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +27,7 @@ from seesay.search.library import Library
 from tiny_assistants import picture, tiny_qwen
 
 FIRST = picture(0)
+JSON = {"content-type": "application/json"}
 
 
 def as_url(image: Image.Image) -> str:
@@ -175,6 +177,21 @@ def test_what_is_no_picture_or_too_much_is_refused(asked, case, streamed):
         asked(*urls, text="Why? " * 150, stream=streamed)
     assert caught.value.type in ("ImageError", "ConfigError", "DataError")
     assert "\n" not in str(caught.value.body["message"])
+
+
+@pytest.mark.parametrize("content", ["\ud83d", "\0", "", "<|image_pad|>", [], [{"type": "text"}]])
+def test_whatever_a_message_holds_the_server_does_not_fail(client, content):
+    body = {"model": "tiny", "messages": [{"role": "user", "content": content}], "max_tokens": 2}
+    answer = httpx.post(
+        f"{client.base_url}chat/completions", content=json.dumps(body), headers=JSON
+    )
+    assert answer.status_code in (200, 400), answer.text
+    address = [{"type": "image_url", "image_url": {"url": f"http://[{content}"}}]
+    body["messages"] = [{"role": "user", "content": address}]
+    answer = httpx.post(
+        f"{client.base_url}chat/completions", content=json.dumps(body), headers=JSON
+    )
+    assert answer.status_code == 400, answer.text
 
 
 def test_a_picture_of_an_allowed_host_is_fetched_and_a_redirect_is_not_followed(asked):

@@ -14,7 +14,7 @@ from seesay.api.config import MAX_ANSWER, MAX_ASKED, MAX_MESSAGES, ServerConfig
 from seesay.data.chat import Media, Message
 from seesay.errors import ConfigError, ImageError
 from seesay.inference.answering import AnswerConfig
-from seesay.text import Text
+from seesay.text import Text, to_unicode
 
 _EXAMPLE = {
     "model": "Qwen2-VL-2B-Instruct",
@@ -116,7 +116,7 @@ class ChatBody(BaseModel):
             temperature=self.temperature,
             top_p=self.top_p,
             seed=self.seed,
-            stop=stops,
+            stop=tuple(map(to_unicode, stops)),
         )
 
     def conversation(self, config: ServerConfig) -> tuple[list[bytes], list[Message]]:
@@ -151,7 +151,7 @@ class ChatBody(BaseModel):
 def _message(turn: ChatTurn, urls: list[str]) -> Message:
     role: Any = "system" if turn.role == "developer" else turn.role
     if isinstance(turn.content, str):
-        return Message(role, turn.content)
+        return Message(role, to_unicode(turn.content))
     return Message(role, tuple(_parts(turn, urls)))
 
 
@@ -159,7 +159,7 @@ def _parts(turn: ChatTurn, urls: list[str]) -> Iterator[str | Media]:
     assert not isinstance(turn.content, str)
     for part in turn.content:
         if part.type == "text" and part.text is not None:
-            yield part.text
+            yield to_unicode(part.text)
         elif part.type == "image_url" and part.image_url is not None and turn.role == "user":
             urls.append(part.image_url.url)
             yield _PLACE
@@ -180,7 +180,10 @@ def _parts(turn: ChatTurn, urls: list[str]) -> Iterator[str | Media]:
 def _picture(url: str, config: ServerConfig) -> bytes:
     if is_picture(url) or not url.lower().startswith(("http://", "https://")):
         return read_data_url(url, config.max_pixels)
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # a bracket that is none
+        host = ""
     if host not in config.picture_hosts:
         known = ", ".join(config.picture_hosts) or "none"
         raise ImageError(

@@ -309,7 +309,10 @@ class AnswerTools:
         with _told():
             pictures = self._pictures(units, images, collection)
             stream = stream_answer(
-                self._assistant.get(), pictures, question, AnswerConfig(max_tokens=max_tokens)
+                self._assistant.get(),
+                pictures,
+                to_unicode(question),
+                AnswerConfig(max_tokens=max_tokens),
             )
             answer = whole(stream)
         text = to_unicode(answer.text)

@@ -19,7 +19,7 @@ from seesay.cli.options import (
     TopP,
 )
 from seesay.cli.output import say
-from seesay.text import Text
+from seesay.text import Text, to_unicode
 
 Pictures = Annotated[
     list[str] | None,
@@ -104,6 +104,7 @@ def _split(given: Sequence[str], questions: Sequence[str]) -> tuple[list[str], l
         paths, wanted = list(given[:-1]), list(given[-1:])
         if wanted and _is_file(wanted[0]):
             paths, wanted = list(given), []
+    wanted = [to_unicode(one) for one in wanted]  # of a terminal in another encoding
     if not wanted or not all(map(str.strip, wanted)):
         raise ConfigError(
             Text(

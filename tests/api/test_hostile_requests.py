@@ -19,6 +19,7 @@ from seesay.search.library import Library
 
 POSTS = (
     *("/v1/search", "/v1/similar", "/v1/embeddings", "/v1/classify", "/v1/tags", "/v1/remove"),
+    "/v1/chat/completions",
     "/v1/collections/album/index",
 )
 GETS = (
@@ -50,6 +51,7 @@ SOUND = {
     "/v1/search": {"query": "a cat"},
     "/v1/similar": {"units": [1]},
     "/v1/embeddings": {"input": "a cat", "model": "seesay-mini"},
+    "/v1/chat/completions": {"model": "x", "messages": [{"role": "user", "content": "Why?"}]},
     "/v1/classify": {"images": [PICTURE], "labels": ["cat"]},
     "/v1/tags": {"labels": ["cat"]},
     "/v1/remove": {"units": [1]},

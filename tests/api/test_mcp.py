@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
+import torch
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
@@ -28,9 +29,11 @@ from seesay.api.config import ServerConfig
 from seesay.api.mcp import build_mcp
 from seesay.api.mcp_tools import MOST_TEXT
 from seesay.cli.serve import compose
+from seesay.inference.answering import ServedAssistant
 from seesay.search.collection import Collection
 from seesay.search.library import Library
 from served import Served, command, make_collection, served, surroundings
+from tiny_assistants import picture, tiny_qwen
 
 TOKEN = "a-token-for-tests"
 Conversation = Callable[[Client], Awaitable[Any]]
@@ -325,3 +328,60 @@ def test_models_are_prepared_once_the_tools_were_read(library):
     assert not warmed.is_set()
     asyncio.run(server.list_tools())
     assert warmed.wait(60) and server.warm_up is None
+
+
+@pytest.fixture(scope="module")
+def vision(tmp_path_factory):
+    """A tiny vision-language model."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny")
+    return ServedAssistant(str(tiny_qwen(folder).folder), device="cpu")
+
+
+def ask_vision(library: Library, vision: ServedAssistant, tool: str, **arguments: Any) -> Any:
+    async def talk() -> Any:
+        async with Client(build_mcp(library, assistant=vision)) as client:
+            return await client.call_tool(tool, arguments)
+
+    return asyncio.run(talk())
+
+
+def test_pictures_of_finds_are_asked_about_and_captioned(library, vision):
+    hits = found(library, query="a cat", type="image")["hits"]
+    units = [hit["unit"] for hit in hits[:2]]
+    answer = ask_vision(library, vision, "ask_picture", question="Why?", units=units, max_tokens=6)
+    files = [library.get().thumbnail(unit, 2048) for unit in units]
+    expected = vision.get().ask(files, "Why?", max_tokens=6)
+    assert answer.structured_content == {
+        "answer": expected.text,
+        "model": vision.name,
+        "finish_reason": expected.finish_reason,
+    }
+    sent = f"data:image/webp;base64,{base64.b64encode(files[1]).decode()}"
+    whole = io.BytesIO()
+    picture(0, (200, 200)).save(whole, "PNG")
+    half = whole.getvalue()[: len(whole.getvalue()) // 2]
+    wrong = f"data:image/png;base64,{base64.b64encode(half).decode()}"
+    captions = ask_vision(
+        library, vision, "caption", units=units[:1], images=[sent, wrong], language="zh"
+    ).structured_content["captions"]
+    prompt = "用一句话描述这张图片。"
+    texts = [vision.get().ask(file, prompt, max_tokens=100).text for file in files]
+    assert [one["caption"] for one in captions] == [*texts, None]
+    assert [one["unit"] for one in captions] == [units[0], None, None]
+    assert captions[2]["error"] and captions[0]["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"question": "Why?"}, "no picture was given"),
+        ({"question": "Why?", "images": ["/etc/passwd"]}, "is no picture"),
+        ({"question": "Why?", "images": ["http://127.0.0.1/a.png"]}, "never fetched"),
+        ({"question": "Why?", "units": [10**6]}, "1000000"),
+        ({"question": "", "units": [1]}, "question"),
+    ],
+)
+def test_what_cannot_be_asked_about_is_told(library, vision, arguments, words):
+    answer = ask_vision(library, vision, "ask_picture", **arguments)
+    assert answer.is_error and words in answer.content[0].text

@@ -5,7 +5,7 @@ from PIL import Image
 
 from seesay.data.chat import Media
 from seesay.errors import DataError, ImageError
-from seesay.inference.answer import conversation
+from seesay.inference.answer import StopTexts, conversation
 
 PICTURE = Image.new("RGB", (40, 20), (200, 30, 30))
 PLACE = Media("image", (1,))
@@ -39,3 +39,25 @@ def test_a_folder_stands_for_its_pictures(tmp_path):
     pictures, (message,) = conversation(tmp_path, "What?")
     assert pictures == [tmp_path / "a.png", tmp_path / "b.png"]
     assert message.parts == (PLACE, PLACE, "What?")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 50])
+@pytest.mark.parametrize(
+    ("stops", "before", "is_reached"),
+    [
+        (("END",), "abENc", True),
+        (("cEN", "END"), "abEN", True),
+        (("x", "ND!"), "abENcENDx"[:8], True),
+        (("DxEN!",), "abENcENDxEN", False),
+        (("none",), "abENcENDxEN", False),
+        ((), "abENcENDxEN", False),
+    ],
+)
+def test_an_answer_ends_before_a_stop_however_it_is_cut_into_pieces(
+    size, stops, before, is_reached
+):
+    text, stop = "abENcENDxEN", StopTexts(stops)
+    pieces = [stop.add(text[at : at + size]) for at in range(0, len(text), size)]
+    assert "".join(pieces) + stop.end() == before
+    assert stop.reached is is_reached
+    assert not any(one in "".join(pieces) for one in stops)

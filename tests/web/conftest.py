@@ -7,6 +7,7 @@ import shutil
 import socket
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,24 +83,37 @@ def served(tmp_path_factory):
         library.warm_up()
         app = compose(library, ServerConfig(read_only=True))
         page = next(route.app.app for route in app.routes if isinstance(route, Mount))
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                port=0,
-                log_level="critical",
-                timeout_graceful_shutdown=1,  # the page listens as long as it is open
-            )
+        with _listening(app) as address:
+            yield Served(address, library, page)
+
+
+@pytest.fixture(scope="session")
+def listening():
+    """Serves an application while a block runs."""
+    return _listening
+
+
+@contextmanager
+def _listening(app):
+    """The application on a free port, while the block runs; yields its address."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            port=0,
+            log_level="critical",
+            timeout_graceful_shutdown=1,  # the page listens as long as it is open
         )
-        listener = socket.create_server(("127.0.0.1", 0))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        deadline = time.monotonic() + 300
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.05)
-        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", library, page)
-        server.should_exit = True
-        thread.join(20)
-        listener.close()
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    deadline = time.monotonic() + 300
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(20)
+    listener.close()
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from seesay.api.documents import add_docs_page
 from seesay.api.failures import Methods, add_handlers
 from seesay.api.guard import Guard
 from seesay.api.metrics import Measured
+from seesay.api.routes.chat import chat_routes
 from seesay.api.routes.collections import collection_routes
 from seesay.api.routes.embeddings import embedding_routes
 from seesay.api.routes.labels import label_routes
@@ -26,18 +27,20 @@ from seesay.api.routes.server import server_routes
 from seesay.api.routes.units import passage_routes
 from seesay.api.service import Service
 from seesay.api.work import CancelWhenGone
+from seesay.inference.answering import ServedAssistant
 from seesay.search.library import Library
 
 _log = logging.getLogger("seesay.api")
 _ROUTES = (
     *(search_routes, collection_routes, passage_routes),
-    *(embedding_routes, label_routes, server_routes),
+    *(embedding_routes, label_routes, chat_routes, server_routes),
 )
 _ABOUT = """Find pictures and texts by words and by pictures, in Chinese and English.
 
 Where the server has a token, every request brings it: `Authorization: Bearer TOKEN`. Every answer
 that is not what was asked for is `{"error": {"type": ..., "message": ...}}`. Pictures are sent as
-data URLs, and no address is fetched. Only what is to be indexed is named by its path, and only in
+data URLs, and no address is fetched, but for pictures of a conversation from hosts that the server
+was started with. Only what is to be indexed is named by its path, and only in
 folders that the collection has or the server was started with."""
 
 
@@ -45,13 +48,15 @@ def create_app(
     library: Library,
     config: ServerConfig,
     *,
+    assistant: ServedAssistant | None = None,
     mount: Callable[[FastAPI, Service], FastAPI] | None = None,
 ) -> FastAPI:
-    """The application that serves a library, which stays the caller's to close. `mount` adds what
+    """The application that serves a library, which stays the caller's to close, and an assistant
+    that answers questions about pictures. `mount` adds what
     else is to be had on the same port, behind the same guard and with the same threads. Run it with
     `uvicorn_config`, which sets the limits of connections; `app.state.stop` gives up what is being
     done."""
-    service = Service(library, config)
+    service = Service(library, config, assistant)
     app = FastAPI(
         title="seesay",
         version=__version__,

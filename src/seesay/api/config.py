@@ -19,6 +19,12 @@ MAX_UNWANTED_WORDS = 1000
 """Characters of each."""
 MAX_IMAGES = 8
 """Pictures to look for."""
+MAX_ASKED = 16
+"""Pictures of one conversation with the assistant."""
+MAX_MESSAGES = 256
+"""Turns of it."""
+MAX_ANSWER = 16_384
+"""Tokens of an answer."""
 MAX_CLASSIFIED = 32
 """Pictures to classify."""
 MAX_LABELS = 128
@@ -41,6 +47,7 @@ MAX_DATE = 10
 _POSITIVE = (
     *("max_body_bytes", "max_pixels", "max_count", "max_inputs", "max_input_characters"),
     *("max_request_characters", "max_idle", "timeout_s"),
+    "answer_timeout_s",
 )
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANY_HOST = "*"
@@ -80,6 +87,10 @@ class ServerConfig:
     """Connections that have no request in hand; beyond, the oldest of them is closed."""
     timeout_s: float = 30.0
     """Longest that the head of a request may take to arrive, then its body, then its answer."""
+    answer_timeout_s: float = 600.0
+    """Longest that an answer of the assistant may take, with its wait for others."""
+    picture_hosts: tuple[str, ...] = ()
+    """Hosts from which a conversation may have pictures fetched; none: all are sent as data."""
     threads: int = 0
     """Requests that are computed at once; 0 for one a processor."""
 

@@ -26,14 +26,16 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError(str(error.name).partition(".")[0], "serve") from None
 
+from seesay.api.config import ServerConfig
 from seesay.api.failures import RefusedError, explained
-from seesay.api.mcp_tools import Tools
+from seesay.api.mcp_tools import AnswerTools, Tools
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from seesay.api.service import Service
     from seesay.api.work import Work
+    from seesay.inference.answering import ServedAssistant
     from seesay.search.library import Library
 
 _log = logging.getLogger("seesay.api")
@@ -50,9 +52,11 @@ def build_mcp(
     most: int = 50,
     service: "Service | None" = None,
     warm_up: Callable[[], None] | None = None,
+    assistant: "ServedAssistant | None" = None,
 ) -> MCPServer:
     """The server with its tools; `most` is how many finds a search returns at most. With a
-    `service` the tools take their turn among its other requests, and are counted with them."""
+    `service` the tools take their turn among its other requests, and are counted with them. Tools
+    that ask about pictures are there with an `assistant`, or that of the service."""
     server = _Server(
         "seesay",
         title="seesay · 看图说话",
@@ -66,15 +70,22 @@ def build_mcp(
     )
     server.warm_up = warm_up
     tools = Tools(library, most, None if service is None else service.metrics.count_search)
-    searches, pictures, long = None, None, None
-    if service is not None:
-        searches, pictures, long = service.searches, service.pictures, service.long
-    for tool, work, title in (
-        (tools.search, searches, "Search pictures and notes"),
-        (tools.show, pictures, "Show a find"),
-        (tools.describe, searches, "Describe a find"),
-        (tools.duplicates, long, "List duplicates"),
-    ):
+    offered: list[tuple[Callable[..., Any], str, str]] = [
+        (tools.search, "searches", "Search pictures and notes"),
+        (tools.show, "pictures", "Show a find"),
+        (tools.describe, "searches", "Describe a find"),
+        (tools.duplicates, "long", "List duplicates"),
+    ]
+    assistant = assistant or (None if service is None else service.assistant)
+    if assistant is not None:
+        pixels = (ServerConfig() if service is None else service.config).max_pixels
+        asking = AnswerTools(library, assistant, pixels)
+        offered += [
+            (asking.ask_picture, "answers", "Ask about pictures"),
+            (asking.caption, "answers", "Describe pictures in a sentence"),
+        ]
+    for tool, name, title in offered:
+        work: Work | None = None if service is None else getattr(service, name)
         called = tool if work is None else _in_turn(tool, work)
         server.add_tool(called, title=title, annotations=_READS)
     return server

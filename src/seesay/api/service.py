@@ -12,9 +12,12 @@ from seesay.api.jobs import Jobs
 from seesay.api.metrics import Metrics
 from seesay.api.work import Work
 from seesay.errors import CollectionError
+from seesay.inference.answering import ServedAssistant
 from seesay.search.collection import Collection
 from seesay.search.library import Library
 from seesay.text import Text
+
+_ENDPOINT_THREADS = 8
 
 
 @dataclass
@@ -29,8 +32,11 @@ class Readiness:
 class Service:
     """The parts of one application, made together."""
 
-    def __init__(self, library: Library, config: ServerConfig) -> None:
+    def __init__(
+        self, library: Library, config: ServerConfig, assistant: ServedAssistant | None = None
+    ) -> None:
         self.library = library
+        self.assistant = assistant
         self.config = config
         self.jobs = Jobs(library, config.index_folders)
         self.metrics = Metrics()
@@ -42,6 +48,15 @@ class Service:
         self.pictures = self._work("pictures", config.workers)
         self.embeddings = self._work("embeddings", config.workers)
         self.long = self._work("long", 1)
+        # One answer at a time, with half of the processors: the others answer searches. At an
+        # endpoint many are written at once, and threads here only wait for them.
+        remote = assistant is not None and assistant.is_remote
+        self.answers = self._work(
+            "answers",
+            _ENDPOINT_THREADS if remote else 1,
+            timeout_s=config.answer_timeout_s,
+            torch_threads=max(1, config.workers // 2),
+        )
         works = self._works.items()
         self.metrics.watch(
             waiting={name: partial(getattr, work, "waiting") for name, work in works},
@@ -88,6 +103,8 @@ class Service:
         """Load everything; /ready reports a failure."""
         try:
             self.library.warm_up()
+            if self.assistant is not None:
+                self.assistant.get()
         except Exception as error:
             self.readiness.problem = Text.of(error)
             raise
@@ -105,9 +122,15 @@ class Service:
         for work in self._works.values():
             work.close()
 
-    def _work(self, name: str, threads: int) -> Work:
+    def _work(
+        self, name: str, threads: int, *, timeout_s: float | None = None, torch_threads: int = 1
+    ) -> Work:
         config = self.config
         self._works[name] = Work(
-            name, threads=threads, max_waiting=config.max_waiting, timeout_s=config.timeout_s
+            name,
+            threads=threads,
+            max_waiting=config.max_waiting,
+            timeout_s=timeout_s or config.timeout_s,
+            torch_threads=torch_threads,
         )
         return self._works[name]

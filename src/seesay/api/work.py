@@ -8,7 +8,7 @@ again after the step that it is at.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ import torch
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seesay.api.failures import RefusedError
-from seesay.inference.cancelling import Cancelled, cancelled_by
+from seesay.inference.cancelling import Cancelled, cancelled_by, check_cancelled
 from seesay.text import Text
 
 Answer = TypeVar("Answer")
@@ -29,8 +29,17 @@ _ROUTES = "/v1/"  # the page and the assistants' routes see for themselves who l
 class Work:
     """Threads for one kind of work."""
 
-    def __init__(self, name: str, *, threads: int, max_waiting: int, timeout_s: float) -> None:
-        self._pool = ThreadPoolExecutor(threads, name, use_torch_threads, initargs=(1,))
+    def __init__(
+        self,
+        name: str,
+        *,
+        threads: int,
+        max_waiting: int,
+        timeout_s: float,
+        torch_threads: int = 1,
+    ) -> None:
+        """`torch_threads` are those with which each thread computes."""
+        self._pool = ThreadPoolExecutor(threads, name, use_torch_threads, initargs=(torch_threads,))
         self._most = threads + max_waiting
         self._timeout_s = timeout_s
         self._threads = threads
@@ -51,6 +60,60 @@ class Work:
     async def __call__(self, function: Callable[..., Answer], *arguments: object) -> Answer:
         """Call a function in one of the threads. Raises RefusedError where too many wait, where it
         takes too long, and where the server stops."""
+        self._check_room()
+        given_up = threading.Event()
+        job = self._submit(given_up, function, *arguments)
+        future = asyncio.wrap_future(job)
+        try:
+            done, _ = await asyncio.wait([future], timeout=self._timeout_s)
+        finally:  # also where the request itself is cancelled
+            if not future.done():
+                given_up.set()
+                future.cancel()  # and the job, where it has not begun
+        if not done:
+            raise self._too_slow()
+        if future.cancelled() or isinstance(future.exception(), Cancelled):
+            raise _stopping()
+        return future.result()
+
+    async def stream(self, function: Callable[[], Iterator[Answer]]) -> AsyncIterator[Answer]:
+        """Yields what a function yields in one of the threads, as it comes. Closing the stream
+        gives up the work. Raises as a call does."""
+        self._check_room()
+        loop, given_up = asyncio.get_running_loop(), threading.Event()
+        pieces: asyncio.Queue[Answer] = asyncio.Queue()
+
+        def run() -> None:
+            for piece in function():
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+                check_cancelled()
+
+        future = asyncio.wrap_future(self._submit(given_up, run))
+        deadline = loop.time() + self._timeout_s
+        try:
+            while not (future.done() and pieces.empty()):
+                coming = asyncio.ensure_future(pieces.get())
+                waiting: set[asyncio.Future[Any]] = {coming, future}
+                left = max(0.0, deadline - loop.time())
+                try:
+                    done, _ = await asyncio.wait(
+                        waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED
+                    )
+                finally:
+                    coming.cancel()
+                if not done:
+                    raise self._too_slow()
+                if coming in done:
+                    yield coming.result()
+        finally:  # also where nobody listens any more
+            given_up.set()
+            future.cancel()
+        if future.cancelled() or isinstance(future.exception(), Cancelled):
+            raise _stopping()
+        future.result()
+
+    def _check_room(self) -> None:
+        """Raises RefusedError where the server stops, and where too many wait."""
         if self._stopped:
             raise _stopping()
         if len(self._jobs) >= self._most:
@@ -64,28 +127,17 @@ class Work:
                 ),
                 {"Retry-After": "1"},
             )
-        given_up = threading.Event()
-        job = self._submit(given_up, function, *arguments)
-        future = asyncio.wrap_future(job)
-        try:
-            done, _ = await asyncio.wait([future], timeout=self._timeout_s)
-        finally:  # also where the request itself is cancelled
-            if not future.done():
-                given_up.set()
-                future.cancel()  # and the job, where it has not begun
-        if not done:
-            raise RefusedError(
-                504,
-                "TooSlow",
-                Text(
-                    f"the answer was not ready within {self._timeout_s:g} s; expected it sooner; "
-                    "ask for less at once, or again later",
-                    f"{self._timeout_s:g} 秒内没有得出结果；请减少一次请求的内容，或稍后重试",
-                ),
-            )
-        if future.cancelled() or isinstance(future.exception(), Cancelled):
-            raise _stopping()
-        return future.result()
+
+    def _too_slow(self) -> RefusedError:
+        return RefusedError(
+            504,
+            "TooSlow",
+            Text(
+                f"the answer was not ready within {self._timeout_s:g} s; expected it sooner; "
+                "ask for less at once, or again later",
+                f"{self._timeout_s:g} 秒内没有得出结果；请减少一次请求的内容，或稍后重试",
+            ),
+        )
 
     def stop(self) -> None:
         """Accept no more work and abandon the current work; waiting requests are told so."""

@@ -1,6 +1,7 @@
 """Shared handling of inputs: pictures, texts, models and collections."""
 
 import shlex
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +10,13 @@ from typing import TYPE_CHECKING
 from seesay.cli.output import progress, say, warn, working
 
 if TYPE_CHECKING:
+    from seesay.inference.answer import Assistant
     from seesay.inference.embedder import Embedder, Embeddings
     from seesay.search.collection import Collection
     from seesay.weights.catalog import CatalogEntry
+
+
+STDIN = "-"
 
 
 def collect_images(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
@@ -25,6 +30,30 @@ def collect_images(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, s
         "这个文件夹里没有图片；应有 .jpg、.png 等结尾的文件；请换一个有图片的文件夹",
     )
     return list(found.files), [(str(folder), empty) for folder in found.empty]
+
+
+def read_pictures(paths: Sequence[str]) -> list[str | bytes]:
+    """Paths as they are, and for `-` the picture on stdin. Raises ConfigError for a second one."""
+    from seesay.errors import ConfigError
+    from seesay.text import Text
+
+    if paths.count(STDIN) > 1:
+        raise ConfigError(
+            Text(
+                "- stands twice among the pictures; expected it once, since stdin holds one "
+                "picture; give the others as files",
+                "图片里有两个 -；应只有一个，因为标准输入只有一张图片；其余的请给出文件",
+            )
+        )
+    return [sys.stdin.buffer.read() if path == STDIN else path for path in paths]
+
+
+def load_assistant(name: str | None, endpoint: str | None, device: str | None) -> "Assistant":
+    """Open a vision-language model, with a notice on a terminal meanwhile."""
+    with working(say("loading the model", "正在加载模型")):
+        from seesay.inference.answering import open_assistant
+
+        return open_assistant(name, endpoint=endpoint, device=device)
 
 
 def load_embedder(name: str, device: str | None) -> "Embedder":

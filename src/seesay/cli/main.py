@@ -12,6 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from seesay import __version__
+from seesay.cli.ask import ask
+from seesay.cli.caption import caption
+from seesay.cli.chat import chat
 from seesay.cli.classify import classify
 from seesay.cli.duplicates import duplicates
 from seesay.cli.embed import embed
@@ -29,6 +32,7 @@ from seesay.cli.serve import mcp, serve
 from seesay.cli.stats import stats
 from seesay.cli.sweep import sweep
 from seesay.cli.tags import tags
+from seesay.cli.tokens import tokens
 from seesay.cli.train import train
 from seesay.cli.verify import verify
 from seesay.errors import SeesayError, UnknownModelError
@@ -86,6 +90,24 @@ COLLECTION_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
         ),
     ),
 )
+ASSISTANT_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
+    (
+        ask,
+        say(
+            "Ask a vision-language model about pictures or a video.",
+            "就图片或视频向视觉语言模型提问。",
+        ),
+    ),
+    (caption, say("Describe each picture in a line.", "给每张图片写一行说明。")),
+    (chat, say("Talk about pictures, turn by turn.", "围绕图片多轮对话。")),
+    (
+        tokens,
+        say(
+            "Say how many tokens pictures, documents and videos cost, before anything runs.",
+            "事先算出图片、文档和视频要用多少词元。",
+        ),
+    ),
+)
 MODEL_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (train, say("Train a model from a recipe.", "按照配方训练模型。")),
     (
@@ -130,6 +152,7 @@ def _add(commands: tuple[tuple[Callable[..., Any], str], ...]) -> None:
 
 
 _add(COLLECTION_COMMANDS)
+_add(ASSISTANT_COMMANDS)
 app.add_typer(models, name="models")
 _add(MODEL_COMMANDS)
 

@@ -176,6 +176,72 @@ Sheet = Annotated[
 ]
 
 
+Assistant = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help=say(
+            "Vision-language model: name from `seesay models`, hub repository or folder; with "
+            "--endpoint the endpoint's name of it. Else SEESAY_ASSISTANT.",
+            "视觉语言模型：`seesay models` 里的名称、仓库名或文件夹；配合 --endpoint 时为端点上的"
+            "模型名。默认取 SEESAY_ASSISTANT。",
+        ),
+    ),
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        help=say(
+            "Ask a model behind an OpenAI-compatible API, as in http://localhost:11434/v1; its key "
+            "comes from OPENAI_API_KEY and the like for known hosts, else SEESAY_REMOTE_KEY.",
+            "改用兼容 OpenAI 的 API 后面的模型，如 http://localhost:11434/v1；知名主机的密钥取自 "
+            "OPENAI_API_KEY 等环境变量，其他取自 SEESAY_REMOTE_KEY。",
+        ),
+    ),
+]
+MaxTokens = Annotated[
+    int, typer.Option(min=1, help=say("Longest answer in tokens.", "回答最多多少个词元。"))
+]
+Temperature = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help=say(
+            "0 takes the likeliest token each time; larger values vary the answer.",
+            "0 总取可能性最大的词元；数值越大，回答越多变。",
+        ),
+    ),
+]
+TopP = Annotated[
+    float | None,
+    typer.Option(
+        max=1,
+        help=say(
+            "Draw from the likeliest tokens that make up this share (0 to 1).",
+            "只从合计概率达到此值的最可能词元中抽取（0 到 1）。",
+        ),
+    ),
+]
+Beams = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help=say(
+            "Follow so many beams, at temperature 0; not at an endpoint.",
+            "束搜索的束数，温度须为 0；端点不支持。",
+        ),
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(help=say("Draw the same answer each time.", "固定随机种子，每次得到同样的回答。")),
+]
+
+
 def most_misfits(count: int | None, *, paths: bool) -> int | None:
     """How many results that hardly fit are shown; None for all, since their number was asked for.
     Bare paths go on to other programs, and are those of what fits."""

@@ -6,6 +6,7 @@ else the locale, decides which one is printed.
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,7 +21,10 @@ from seesay.text import Text, printable, to_unicode
 if TYPE_CHECKING:  # rich takes a tenth of a second, which --version and errors need not spend
     from rich.console import Console, RenderableType
 
+    from seesay.inference.answer import Answer, AnswerStream
+
 NAME = 24  # characters of a first column that other columns give way to
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 PATIENCE_S = 1.0  # work that takes longer shows how far it is
 
 
@@ -109,6 +113,37 @@ def cell_width(text: str) -> int:
 def warn(text: str) -> None:
     """One line on stderr."""
     print(f"seesay: {one_line(text)}", file=sys.stderr)
+
+
+def print_pieces(stream: "AnswerStream") -> "Answer":
+    """Print an answer as it comes, and return it whole; control characters, which could steer a
+    terminal, are left out. Whatever ends it, the line ends."""
+    begun = False
+    try:
+        while True:
+            piece = next(stream)
+            print(_CONTROL.sub("", to_unicode(piece)), end="", flush=True)
+            begun = True
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer
+    finally:
+        stream.close()
+        if begun or sys.exc_info()[0] is None:
+            print(flush=True)
+
+
+def warn_if_cut(answer: "Answer", max_tokens: int) -> None:
+    """Say so where an answer has not come to its end."""
+    if answer.finish_reason == "length":
+        warn(
+            say(
+                f"the answer was cut off after {answer.answer_tokens or max_tokens} tokens; for "
+                "more raise --max-tokens",
+                f"回答在 {answer.answer_tokens or max_tokens} 个词元后截断；如需更长，请调大 "
+                "--max-tokens",
+            )
+        )
 
 
 def fail_unless_whole(failures: Sequence[tuple[str, str]], total: int, *, listed: bool) -> None:

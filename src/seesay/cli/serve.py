@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.options import Device
+from seesay.cli.options import Device, Endpoint
 from seesay.cli.output import say, working
 from seesay.text import Text
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from seesay.api.config import ServerConfig
     from seesay.api.service import Service
+    from seesay.inference.answering import ServedAssistant
     from seesay.search.library import Library
 
 AUTO = "auto"
@@ -87,6 +88,29 @@ AllowFolder = Annotated[
         ),
     ),
 ]
+ServedModel = Annotated[
+    str | None,
+    typer.Option(
+        "--assistant",
+        metavar="NAME",
+        help=say(
+            "Vision-language model that answers questions: folder, hub repository, or with "
+            "--endpoint the endpoint's name of it.",
+            "回答问题的视觉语言模型：文件夹、仓库名，或配合 --endpoint 时端点上的模型名。",
+        ),
+    ),
+]
+PictureHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--picture-host",
+        metavar="HOST",
+        help=say(
+            "Host from which questions may have pictures fetched; repeatable; else none is.",
+            "允许提问时从这台主机下载图片；可重复使用；默认不下载。",
+        ),
+    ),
+]
 NoPage = Annotated[
     bool, typer.Option("--no-page", help=say("API and MCP only.", "只提供 API 和 MCP，不要网页。"))
 ]
@@ -100,6 +124,9 @@ def serve(
     read_token: ReadToken = None,
     read_only: ReadOnly = False,
     allow_folder: AllowFolder = None,
+    assistant: ServedModel = None,
+    endpoint: Endpoint = None,
+    picture_host: PictureHosts = None,
     device: Device = None,
     no_page: NoPage = False,
 ) -> None:
@@ -113,8 +140,12 @@ def serve(
     logging.basicConfig(level=logging.WARNING, format="seesay: %(message)s")  # on stderr
     folders = tuple(str(folder.expanduser().absolute()) for folder in allow_folder or ())
     config = replace(
-        configure(host, token, read_only), read_token=read_token or None, index_folders=folders
+        configure(host, token, read_only),
+        read_token=read_token or None,
+        index_folders=folders,
+        picture_hosts=tuple(picture_host or ()),
     )
+    served = _chosen(assistant, endpoint, device)
     with closing(listen(host, port)) as listener:
         with working(say("opening collections and models", "正在打开资料库和模型")):
             from seesay.search.library import Library
@@ -122,8 +153,10 @@ def serve(
             library = Library.open(collection or (), device=device, read_only=read_only or None)
         with library:
             with working(say("warming up", "正在预热")):
-                app = compose(library, config, page=not no_page)
+                app = compose(library, config, page=not no_page, assistant=served)
                 library.warm_up()
+                if served is not None:
+                    served.get()
             shown = config.token
             if token != AUTO and not sys.stdout.isatty():
                 shown = shown and "TOKEN"  # a log outlives the token, and more people read it
@@ -155,7 +188,22 @@ def configure(host: str, token: str | None, read_only: bool) -> "ServerConfig":
     )
 
 
-def compose(library: "Library", config: "ServerConfig", page: bool = True) -> "FastAPI":
+def _chosen(name: str | None, endpoint: str | None, device: str | None) -> "ServedAssistant | None":
+    """The assistant that was asked for, or that the environment names; None without one."""
+    from seesay.inference.answering import ServedAssistant
+    from seesay.weights.catalog import has_assistant
+
+    if not (name or endpoint or has_assistant()):
+        return None
+    return ServedAssistant(name, endpoint=endpoint, device=device)
+
+
+def compose(
+    library: "Library",
+    config: "ServerConfig",
+    page: bool = True,
+    assistant: "ServedAssistant | None" = None,
+) -> "FastAPI":
     """Everything on one port, behind one guard. Raises MissingExtraError where a package for
     serving is missing."""
     from seesay.api.app import create_app
@@ -165,18 +213,25 @@ def compose(library: "Library", config: "ServerConfig", page: bool = True) -> "F
         app = mount_mcp(app, build_mcp(library, most=config.max_count, service=service))
         if not page:
             return app
+        from seesay.web.conversing import PageAnswers
         from seesay.web.page import build_page
         from seesay.web.page import mount as mount_page
 
         searched = service.metrics.count_search
         jobs = None if config.read_only else service.jobs
-        built = build_page(library, jobs=jobs, searched=searched)
+        answers = None if assistant is None else PageAnswers(assistant, service.answers.stream)
+        built = build_page(library, jobs=jobs, searched=searched, answers=answers)
         return mount_page(app, built)
 
-    return create_app(library, config, mount=mount)
+    return create_app(library, config, assistant=assistant, mount=mount)
 
 
-def mcp(collection: Served = None, device: Device = None) -> None:
+def mcp(
+    collection: Served = None,
+    assistant: ServedModel = None,
+    endpoint: Endpoint = None,
+    device: Device = None,
+) -> None:
     """Nothing but the protocol may stand on stdout: the assistant reads it."""
     import logging
     from functools import partial
@@ -186,4 +241,6 @@ def mcp(collection: Served = None, device: Device = None) -> None:
     from seesay.search.library import Library
 
     with Library.open(collection or (), device=device, read_only=True) as library:
-        build_mcp(library, warm_up=partial(library.warm_up, only_texts=True)).run("stdio")
+        warm_up = partial(library.warm_up, only_texts=True)
+        served = _chosen(assistant, endpoint, device)
+        build_mcp(library, warm_up=warm_up, assistant=served).run("stdio")

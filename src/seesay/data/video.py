@@ -31,6 +31,10 @@ _UPRIGHT = {
     180: Image.Transpose.ROTATE_180,
     270: Image.Transpose.ROTATE_270,
 }
+ENDINGS = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg"),
+    *(".mpeg", ".ts", ".flv", ".ogv", ".wmv", ".3gp"),
+)
 _SHORT_BY = 0.1  # part of the declared length, or seconds, that may be missing
 
 
@@ -368,6 +372,11 @@ def _pyav() -> Any:
         return import_module("av")
     except ImportError as error:
         raise MissingExtraError("av", "video") from error
+
+
+def is_video(source: object) -> bool:
+    """Whether a source is the path of a video, by its ending."""
+    return isinstance(source, str | Path) and Path(source).suffix.lower() in ENDINGS
 
 
 def read_frames(

@@ -61,6 +61,39 @@ AnswerStream: TypeAlias = Generator[str, None, Answer]
 assistant.stream(...)`. Closing it stops the model."""
 
 
+class StopTexts:
+    """The pieces of an answer -> those before the first of some texts. What may be the beginning of
+    one is held back."""
+
+    def __init__(self, texts: Sequence[str] = ()) -> None:
+        self._texts = texts
+        self._held = ""
+        self.reached = False
+
+    def add(self, piece: str) -> str:
+        """Returns what is certain to stand before a stop."""
+        if self.reached:
+            return ""
+        text = self._held + piece
+        found = [at for stop in self._texts if (at := text.find(stop)) >= 0]
+        if found:
+            self.reached, self._held = True, ""
+            return text[: min(found)]
+        longest = max(map(len, self._texts), default=1)
+        start = next(
+            at
+            for at in range(max(0, len(text) - longest + 1), len(text) + 1)
+            if at == len(text) or any(stop.startswith(text[at:]) for stop in self._texts)
+        )
+        self._held = text[start:]
+        return text[:start]
+
+    def end(self) -> str:
+        """Returns what was held back: the answer ended before it became a stop."""
+        held, self._held = self._held, ""
+        return held
+
+
 @runtime_checkable
 class Assistant(Protocol):
     """A vision-language model that answers questions.

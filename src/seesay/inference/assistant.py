@@ -12,6 +12,7 @@ Pictures are never cut to fit: a prompt that is too long is an error that says h
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +25,7 @@ from torch import Tensor
 from seesay.data.chat import Media, Message, encode, render
 from seesay.data.chat_templates import ChatTemplate, Source
 from seesay.data.images import ImageSource, open_image
+from seesay.data.video import is_video
 from seesay.errors import ConfigError, DataError
 from seesay.inference.answer import (
     Answer,
@@ -32,6 +34,7 @@ from seesay.inference.answer import (
     Assistant,
     Images,
     Question,
+    StopTexts,
     conversation,
 )
 from seesay.inference.assistant_files import AssistantFiles, load_assistant
@@ -54,7 +57,7 @@ from seesay.inference.generation import (
     write_tokens,
 )
 from seesay.inference.prompt_reading import PromptReader, Reading, Request
-from seesay.inference.visual_inputs import VisualInput, is_video, no_video
+from seesay.inference.visual_inputs import VisualInput, no_video
 from seesay.models.blip import BlipCaptioner
 from seesay.models.blip2 import Blip2
 from seesay.models.layers import conflict
@@ -80,6 +83,8 @@ class LocalAssistant:
     def __init__(self, files: AssistantFiles, decoding: DecodingConfig | None = None) -> None:
         self.files = files
         self.decoding = decoding or files.decoding
+        self.stop: tuple[str, ...] = ()
+        """Texts before which an answer ends."""
         self._reader = _reader(files, self.decoding.reduction)
 
     @property
@@ -93,6 +98,13 @@ class LocalAssistant:
     @property
     def tokenizer(self) -> Tokenizer:
         return self.files.tokenizer
+
+    def configured(self, decoding: DecodingConfig, stop: Sequence[str] = ()) -> "LocalAssistant":
+        """Returns the same model, whose tokens are chosen so and whose answers end before the first
+        of the texts `stop`. Both share what they have read."""
+        other = copy(self)
+        other.decoding, other.stop = decoding, tuple(stop)
+        return other
 
     def ask(
         self,
@@ -271,14 +283,16 @@ class LocalAssistant:
 
     def _stream(self, request: Request, task: "_Task") -> AnswerStream:
         reading = self._read([request], task)
-        text, written = TextStream(self.tokenizer), []
+        text, stop, written = TextStream(self.tokenizer), StopTexts(self.stop), []
         for [token] in self._steps(reading, 1, self._limit(request, task), task):
             assert token is not None
             written.append(token)
-            if token.id not in self.files.end_ids and (piece := text.add(token.id)):
+            if token.id not in self.files.end_ids and (piece := stop.add(text.add(token.id))):
                 yield piece
+            if stop.reached:
+                break
         self._keep(request, written, reading)
-        if rest := text.end():
+        if rest := stop.add(text.end()) + stop.end():
             yield rest
         return replace(self._answer(request, written), tokens=None)
 
@@ -336,10 +350,11 @@ class LocalAssistant:
     def _answer(self, request: Request, written: Sequence[WrittenToken]) -> Answer:
         ended = bool(written) and written[-1].id in self.files.end_ids
         ids = [token.id for token in written[: len(written) - ended]]
+        stop = StopTexts(self.stop)
         return Answer(
-            text=text_of(ids, self.tokenizer),
+            text=stop.add(text_of(ids, self.tokenizer)) + stop.end(),
             model=self.name,
-            finish_reason="stop" if ended else "length",
+            finish_reason="stop" if ended or stop.reached else "length",
             prompt_tokens=len(request.ids),
             answer_tokens=len(written),
             tokens=tuple(
@@ -367,19 +382,35 @@ class Conversation:
         self.messages: tuple[Message, ...] = (Message("system", system),) if system else ()
         self._waiting = images
 
-    def ask(self, question: str, images: Images = None, *, max_tokens: int = 512) -> Answer:
+    def ask(
+        self,
+        question: str,
+        images: Images = None,
+        *,
+        max_tokens: int = 512,
+        temperature: float | None = 0.0,
+    ) -> Answer:
         """Returns the answer to the next question, which may bring further pictures."""
         pictures, messages = self._next(question, images)
-        answer = self.assistant.ask(pictures or None, messages, max_tokens=max_tokens)
+        answer = self.assistant.ask(
+            pictures or None, messages, max_tokens=max_tokens, temperature=temperature
+        )
         self._go_on(pictures, messages, answer)
         return answer
 
     def stream(
-        self, question: str, images: Images = None, *, max_tokens: int = 512
+        self,
+        question: str,
+        images: Images = None,
+        *,
+        max_tokens: int = 512,
+        temperature: float | None = 0.0,
     ) -> AnswerStream:
         """Like `ask`, piece by piece. The question counts once its answer is complete."""
         pictures, messages = self._next(question, images)
-        pieces = self.assistant.stream(pictures or None, messages, max_tokens=max_tokens)
+        pieces = self.assistant.stream(
+            pictures or None, messages, max_tokens=max_tokens, temperature=temperature
+        )
         answer = yield from pieces
         self._go_on(pictures, messages, answer)
         return answer

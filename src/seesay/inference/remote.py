@@ -6,8 +6,8 @@ what vLLM, SGLang or Ollama serve.
         print(assistant.ask("cat.jpg", "What is on the mat?").text)
 
 Needs the extra `remote`. Pictures are sent as new JPEG files of limited size, without what a camera
-writes beside the pixels (place, time, owner). Nothing is sent anywhere but to `base_url`, nor with
-any key but the one for it.
+writes beside the pixels (place, time, owner); of a video some frames are sent. Nothing is sent
+anywhere but to `base_url`, nor with any key but the one for it.
 """
 
 import os
@@ -15,8 +15,10 @@ import random
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from io import BytesIO
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -25,6 +27,7 @@ from PIL import Image
 
 from seesay.data.chat import Media, Message
 from seesay.data.images import ImageSource, open_image
+from seesay.data.video import INTERNVL_SAMPLING, is_video, read_frames
 from seesay.errors import ConfigError, DataError, MissingExtraError
 from seesay.inference.answer import (
     Answer,
@@ -157,6 +160,12 @@ class RemoteAssistant:
     ) -> None:
         self.close()
 
+    def configured(self, **fields: Any) -> "RemoteAssistant":
+        """Returns the same, with further fields in each request. Both share their connections."""
+        other = copy(self)
+        other.config = replace(self.config, extra={**self.config.extra, **fields})
+        return other
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -214,8 +223,19 @@ class RemoteAssistant:
                     "对话里有视频；只应有图片，因为各端点没有通用的视频格式；请改为给出若干帧画面",
                 )
             )
-        urls = (data_url(one, self.config.max_side, self.config.max_bytes) for one in pictures)
+        urls = iter([self._urls(one, pictures) for one in pictures])
         return [_written(message, urls) for message in messages]
+
+    def _urls(self, one: ImageSource, pictures: Sequence[ImageSource]) -> list[str]:
+        """A picture, or frames of a video, as many as all videos have room for."""
+        frames: list[ImageSource] = [one]
+        if isinstance(one, str | Path) and is_video(one):
+            videos = sum(map(is_video, pictures))
+            room = (self.config.max_images - len(pictures) + videos) // videos
+            most = min(INTERNVL_SAMPLING.count or 1, room)
+            sampling = replace(INTERNVL_SAMPLING, count=most)
+            frames = [frame.image for frame in read_frames(one, sampling)]
+        return [data_url(frame, self.config.max_side, self.config.max_bytes) for frame in frames]
 
     def _send(self, messages: Sequence[Any], fields: Mapping[str, Any]) -> Any:
         """Send a request, again if the endpoint is busy or failing."""
@@ -267,17 +287,16 @@ def _scaled(picture: Image.Image, scale: float) -> Image.Image:
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _written(message: Message, urls: Iterator[str]) -> dict[str, Any]:
-    """A message as the API has it; each picture takes the next address."""
+def _written(message: Message, urls: Iterator[list[str]]) -> dict[str, Any]:
+    """A message as the API has it; each picture or video takes the next addresses."""
     if all(isinstance(part, str) for part in message.parts):
         return {"role": message.role, "content": "".join(map(str, message.parts))}
-    content = [
-        {"type": "text", "text": part}
-        if isinstance(part, str)
-        else {"type": "image_url", "image_url": {"url": next(urls)}}
-        for part in message.parts
-        if part
-    ]
+    content: list[dict[str, Any]] = []
+    for part in message.parts:
+        if isinstance(part, Media):
+            content += [{"type": "image_url", "image_url": {"url": url}} for url in next(urls)]
+        elif part:
+            content.append({"type": "text", "text": part})
     return {"role": message.role, "content": content}
 
 

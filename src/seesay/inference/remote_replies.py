@@ -115,14 +115,19 @@ class Replies:
     def _until_cut(
         self, chunks: Iterable[Any], pieces: list[str], last: dict[str, Any]
     ) -> Generator[Any]:
+        empty = True
         try:
-            yield from chunks
+            for chunk in chunks:
+                empty = False
+                yield chunk
         except Exception as error:
             if "finish_reason" in last:
                 return  # the answer is whole, whatever became of the connection
             if _was_cut(error):
                 self._refuse_cut(pieces)
             raise
+        if empty:
+            raise self._nonsense(Text("the reply is no stream of events", "回复不是事件流"))
         if not last.get("finish_reason"):
             self._refuse_cut(pieces)
 

@@ -76,10 +76,6 @@ from seesay.text import Text
 from seesay.weights.preprocessing import HALF, RESAMPLE
 
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
-VIDEO_ENDINGS = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg"),
-    *(".mpeg", ".ts", ".flv", ".ogv", ".wmv", ".3gp"),
-)
 FRAMES_AT_ONCE = 16
 """Squares that a tower sees in one call: activations of more fit no cache of a processor."""
 
@@ -531,11 +527,6 @@ def no_video(model: str) -> DataError:
             "Qwen2-VL",
         )
     )
-
-
-def is_video(source: object) -> bool:
-    """Whether a source is the path of a video, by its ending."""
-    return isinstance(source, str | Path) and Path(source).suffix.lower() in VIDEO_ENDINGS
 
 
 def _triple(values: Sequence[float]) -> tuple[float, float, float]:

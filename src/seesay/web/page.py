@@ -23,6 +23,7 @@ from seesay.web.browser import script
 from seesay.web.browser.plane import PLANE
 from seesay.web.browser.style import STYLE
 from seesay.web.browser.viewer import VIEWER
+from seesay.web.conversing import Asking, PageAnswers
 from seesay.web.document import ICON, Document
 from seesay.web.form import Form, Head, Label, choices, label_updates
 from seesay.web.handlers import Handlers
@@ -53,13 +54,20 @@ class _Newest:
 class _Page:
     """The components and how they are connected."""
 
-    def __init__(self, library: Library, handlers: Handlers, jobs: Jobs | None) -> None:
+    def __init__(
+        self,
+        library: Library,
+        handlers: Handlers,
+        jobs: Jobs | None,
+        answers: PageAnswers | None,
+    ) -> None:
         self._handlers = handlers
         self._head = Head(library.names)
         with gr.Tabs():
             with gr.Tab(words.SEARCH.en, id="search") as searching:
                 self._form = Form(self._head.collection)
                 self._results = _html("results", "found", VIEWER + script.RESULTS + script.HISTORY)
+            self._asking = None if answers is None else Asking(answers)
             with gr.Tab(words.DUPLICATES.en, id="duplicates") as self._doubling:
                 self._copies = _html("copies", "copies", VIEWER)
             with gr.Tab(words.MAP.en, id="map") as self._mapping:
@@ -85,6 +93,7 @@ class _Page:
             (self._doubling, {"label": words.DUPLICATES}),
             (self._mapping, {"label": words.MAP}),
             *(self._manage.labels if self._manage else ()),
+            *(self._asking.labels if self._asking else ()),
         ]
 
     def connect(self, page: gr.Blocks) -> None:
@@ -111,6 +120,8 @@ class _Page:
 
         self._plane.select(pick, collection, self._picked, **_QUIET)
         self._connect_history()
+        if self._asking is not None:
+            self._asking.connect(**_QUIET)
         if self._manage is not None:
             self._connect_changing(self._manage)
 
@@ -220,14 +231,16 @@ def build_page(
     *,
     jobs: Jobs | None = None,
     searched: Callable[[str], None] | None = None,
+    answers: PageAnswers | None = None,
 ) -> gr.Blocks:
     """The page on the collections of a library; see `mount`. `jobs` are those of the server:
-    without them the page only reads. `searched` is told the collection of each search.
+    without them the page only reads. `searched` is told the collection of each search. `answers`
+    has the assistant that answers questions about pictures, in a tab of its own.
 
     Pictures to look for come as data, never as a file that a visitor names."""
     with gr.Blocks(title=words.TITLE, analytics_enabled=False) as page:
         handlers = Handlers(library, read_only=jobs is None, searched=searched)
-        _Page(library, handlers, jobs).connect(page)
+        _Page(library, handlers, jobs, answers).connect(page)
     page.queue(default_concurrency_limit=max(2, os.cpu_count() or 1), max_size=_WAITING)
     page.state_session_capacity = _SESSIONS
     return page

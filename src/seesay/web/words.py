@@ -88,6 +88,20 @@ REMOVE_TOLD = Text(
 REMOVE_NOW = Text("Remove", "移出")
 REMOVED = Text("Removed from the collection", "已移出资料库")
 STAYS_ON_DISK = Text("The file itself is still on the disk.", "文件本身仍在磁盘上。")
+ASK_TAB = Text("Ask", "提问")
+ASK_ABOUT = Text("Ask about your pictures.", "就你的图片提问。")
+ASK_HOW = Text(
+    "Add one picture or several, and ask what is on them. Further questions go on from the answer. "
+    "A model answers: it may be wrong.",
+    "添加一张或多张图片，问问里面有什么；之后可以接着追问。回答由模型生成，可能有误。",
+)
+QUESTION = Text("Ask about the pictures", "就图片提一个问题")
+ASK_NOW = Text("Ask", "提问")
+STOP = Text("Stop", "停止")
+NEW_TALK = Text("New conversation", "新对话")
+READING = Text("Looking at it …", "正在看图……")
+CUT_OFF = Text("Cut off here: it was too long.", "回答过长，到此截断。")
+STOPPED = Text("Stopped; this does not count.", "已停止，不计入对话。")
 PLANE_LABELS = {
     "map": Text("Map", "地图"),
     "closer": Text("Zoom in", "放大"),

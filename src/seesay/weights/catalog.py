@@ -18,6 +18,11 @@ BUILT_IN = "seesay-mini"
 MODEL = "SEESAY_MODEL"
 """Environment variable with the model to take where none is named."""
 
+BUILT_IN_ASSISTANT = ""
+"""The assistant that comes with seesay; empty while none does."""
+ASSISTANT = "SEESAY_ASSISTANT"
+"""Environment variable with the assistant to ask where none is named."""
+
 Layout = Literal["seesay", "hf", "open_clip", "cn_clip", "open_flamingo"]
 Language = Literal["en", "zh", "multilingual"]
 
@@ -25,6 +30,31 @@ Language = Literal["en", "zh", "multilingual"]
 def default_model() -> str:
     """The model to take where none is named: that of SEESAY_MODEL, or the built-in one."""
     return os.environ.get(MODEL) or BUILT_IN
+
+
+def has_assistant() -> bool:
+    """Whether there is an assistant where none is named."""
+    return bool(os.environ.get(ASSISTANT) or BUILT_IN_ASSISTANT)
+
+
+def default_assistant() -> str:
+    """The assistant to ask where none is named: that of SEESAY_ASSISTANT, or the built-in one.
+
+    Raises ConfigError while there is neither.
+    """
+    if name := os.environ.get(ASSISTANT) or BUILT_IN_ASSISTANT:
+        return name
+    raise ConfigError(
+        Text(
+            "no assistant was named, and none comes with seesay yet; expected a vision-language "
+            "model. Name a folder or a hub repository with --model, such as "
+            "Qwen/Qwen2-VL-2B-Instruct, or an endpoint with --endpoint URL --model NAME; "
+            f"{ASSISTANT} sets it for good",
+            "没有指定视觉语言模型，而 seesay 目前还不自带；请用 --model 给出文件夹或模型仓库，如 "
+            "Qwen/Qwen2-VL-2B-Instruct，或用 --endpoint 网址 --model 名称 给出端点；"
+            f"也可用环境变量 {ASSISTANT} 设定",
+        )
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,8 +107,10 @@ def embedding_routes(service: Service) -> APIRouter:
         },
     )
     async def models() -> Response:
-        """The models of the collections that are served; no other can be asked for."""
-        return answer(ModelList(data=tuple(Model(id=name) for name in _served(service))))
+        """The models of the collections that are served, for embeddings, and after them the
+        assistant, for chat; no other can be asked for."""
+        names = [*_served(service), *([service.assistant.name] if service.assistant else ())]
+        return answer(ModelList(data=tuple(Model(id=to_unicode(name)) for name in names)))
 
     return router
 

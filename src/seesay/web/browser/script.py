@@ -76,7 +76,7 @@ PICTURE_SHOWN = """${value ? `<span class="chosen">${value.startsWith("data:imag
   <path d="M4 17l5-4.6 3.4 3 3.6-4 4.5 4.6"/></svg>
   <span><span class="en">Picture</span><span class="zh">图片</span></span></label>`}"""
 
-PICTURE = """
+_READ = """
 const SIDE = 1024, MOST = 2000000, MOST_SENT = __MOST_SENT__;
 function read(blob) {
   return new Promise((done, failed) => {
@@ -100,17 +100,25 @@ async function smaller(file) {
   pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
 }
-async function take(file) {
-  if (!file) return;
+async function encoded(file) {
   const blob = await smaller(file);
   const given = [...file.name].slice(-80).join("").replace(/\\p{Surrogate}/gu, "");
   const name = `;name=${encodeURIComponent(given)}`;
   if (blob.size > MOST_SENT) {
-    props.value = `data:application/x-too-large;size=${blob.size}${name};base64,`;
-  } else {
-    const body = (await read(blob)).split(",")[1] || "";
-    props.value = `data:${blob.type || "application/octet-stream"}${name};base64,${body}`;
+    return `data:application/x-too-large;size=${blob.size}${name};base64,`;
   }
+  const body = (await read(blob)).split(",")[1] || "";
+  return `data:${blob.type || "application/octet-stream"}${name};base64,${body}`;
+}
+""".replace("__MOST_SENT__", str(MOST_SENT))
+"""A file as a data URL; a large picture is made smaller before."""
+
+PICTURE = (
+    _READ
+    + """
+async function take(file) {
+  if (!file) return;
+  props.value = await encoded(file);
   setTimeout(() => trigger("input"), 60);
 }
 element.addEventListener("change", (event) => {
@@ -123,6 +131,12 @@ element.addEventListener("click", (event) => {
   props.value = "";
   setTimeout(() => trigger("clear"), 60);
 });
+function taken(some) {
+  const asking = document.querySelector("#talk-pictures");
+  if (!asking?.offsetParent) { take(some[0]); return; }
+  const inner = asking.querySelector(".pick")?.parentElement || asking;
+  inner.dispatchEvent(new CustomEvent("seesay-files", {detail: some, bubbles: true}));
+}
 if (!window.seesayDrops) {
   window.seesayDrops = true;
   let depth = 0;
@@ -136,15 +150,52 @@ if (!window.seesayDrops) {
     dropping(false);
     if (!files(event)) return;
     event.preventDefault();
-    take(event.dataTransfer.files[0]);
+    taken([...event.dataTransfer.files]);
   }, true);
   document.addEventListener("paste", (event) => {
-    const file = [...(event.clipboardData?.files || [])][0];
-    if (file) { event.preventDefault(); take(file); }
+    const pasted = [...(event.clipboardData?.files || [])];
+    if (pasted.length) { event.preventDefault(); taken(pasted); }
   }, true);
 }
-""".replace("__MOST_SENT__", str(MOST_SENT))
-"""Choosing, dropping and pasting; a large picture is made smaller before it is sent."""
+"""
+)
+"""Choosing, dropping and pasting."""
+
+PICTURES_SHOWN = """${(value || "").split("\\n").filter(Boolean).map((url, at) => `<span
+  class="chosen">${url.startsWith("data:image/") ? `<img alt="" src="${url}">`
+  : `<span class="file">?</span>`}<button type="button" class="drop-it" data-at="${at}"
+  aria-label="Remove the picture 移除图片">×</button></span>`).join("")}
+  <label class="pick"><input type="file" accept="image/*" multiple
+  aria-label="Add pictures 添加图片">
+  <svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.7" aria-hidden="true">
+  <rect x="3" y="4.5" width="18" height="15" rx="3"/><circle cx="8.6" cy="9.8" r="1.6"/>
+  <path d="M4 17l5-4.6 3.4 3 3.6-4 4.5 4.6"/></svg>
+  <span><span class="en">Pictures</span><span class="zh">图片</span></span></label>"""
+
+PICTURES = (
+    _READ
+    + """
+const urls = () => (props.value || "").split("\\n").filter(Boolean);
+async function add(some) {
+  const more = [];
+  for (const file of some) more.push(await encoded(file));
+  props.value = [...urls(), ...more].join("\\n");
+}
+element.addEventListener("change", (event) => {
+  event.stopPropagation();
+  if (event.target.files) add([...event.target.files]);
+});
+element.addEventListener("input", (event) => event.stopPropagation());
+element.addEventListener("seesay-files", (event) => add(event.detail));
+element.addEventListener("click", (event) => {
+  const button = event.target.closest(".drop-it");
+  if (!button) return;
+  props.value = urls().filter((_, at) => at !== Number(button.dataset.at)).join("\\n");
+});
+"""
+)
+"""Several pictures, a data URL a line; what is dropped on the page comes here while the tab is
+open."""
 
 DAY = """
 const field = () => element.querySelector("input");

@@ -186,6 +186,35 @@ border-radius:10px;font-size:.8rem;line-height:1.4;overflow-wrap:anywhere;
 background:var(--block-background-fill);border:1px solid var(--border-color-primary);
 box-shadow:0 4px 16px rgba(20,25,40,.2)}
 .peek[hidden]{display:none}
+.turn{margin:10px 0;max-width:min(46rem,92%);width:fit-content;
+padding:10px 14px;border-radius:16px;border:1px solid var(--border-color-primary);
+background:var(--block-background-fill)}
+.turn p{margin:0!important;white-space:pre-wrap;overflow-wrap:anywhere}
+.turn.you{margin-left:auto;border-color:transparent;
+background:color-mix(in srgb,var(--primary-500) 14%,transparent)}
+.turn.you img{display:inline-block;width:72px;height:72px;object-fit:cover;border-radius:10px;
+margin:0 8px 8px 0!important}
+.turn .waiting{color:var(--body-text-color-subdued)}
+#turns,#current{padding:0!important;border:0;background:transparent}
+#question-row{align-items:center;gap:10px;flex-wrap:nowrap;background:var(--block-background-fill);
+border:1px solid var(--border-color-primary);border-radius:18px;padding:8px 8px 8px 14px;
+margin-top:10px}
+#question-row:focus-within{border-color:var(--primary-500);
+box-shadow:0 0 0 4px color-mix(in srgb,var(--primary-500) 16%,transparent)}
+#question-row .block,#question-row .form{border:0!important;background:transparent!important;
+padding:0!important;box-shadow:none!important;overflow:visible}
+#question-row .form{flex:1 1 auto;min-width:0!important}
+#question textarea,#question input{border:0!important;box-shadow:none!important;
+background:transparent!important;font-size:1.08rem;padding:9px 0!important;
+min-height:0!important;line-height:1.5}
+#talk-pictures{flex:none!important;min-width:0!important;width:auto!important;max-width:55%}
+#talk-pictures .pick{padding:7px 8px}
+#talk-pictures .prose,#talk-pictures .html-container>div{display:flex;flex-wrap:wrap;gap:10px;
+align-items:center}
+#ask-now{flex:none!important;min-width:104px!important;border-radius:12px;height:44px}
+#talk-acts{gap:8px;justify-content:flex-end}
+#talk-acts button{flex:none!important;width:auto!important;min-width:0!important;
+border-radius:999px;padding:4px 14px}
 dialog.look{border:0;border-radius:18px;padding:0;width:min(1400px,96vw);max-width:96vw;
 height:94vh;height:94dvh;max-height:none;margin:auto;overflow:hidden;background:var(--block-background-fill);
 color:var(--body-text-color);box-shadow:0 20px 70px rgba(0,0,0,.45)}
@@ -213,6 +242,9 @@ border-radius:18px;pointer-events:none;z-index:50}
 #head{gap:8px;flex-wrap:nowrap}#collection{flex:1 1 60px!important;min-width:60px!important}
 #language label{padding:5px 10px}.brand b{font-size:1.25rem}.brand span{display:none}
 #ask{flex-wrap:wrap;padding:6px 8px 8px 14px}#ask .form,#words{flex:1 1 100%!important}
+#question-row{flex-wrap:wrap;padding:6px 8px 8px 14px}
+#question-row .form,#question{flex:1 1 100%!important;order:-1}
+#talk-pictures{margin-right:auto;max-width:60%}#ask-now{min-width:96px!important}
 #picture{margin-right:auto}#go{min-width:96px!important}
 #more .row{flex-wrap:wrap}#more .form{flex-direction:column}
 #more .row>.form,#more .row>#where{flex:1 1 100%!important}

@@ -1,0 +1,155 @@
+"""`seesay chat`: questions one after another, each with those before it, typed or from a pipe."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seesay.cli.options import (
+    Assistant,
+    Beams,
+    Device,
+    Endpoint,
+    MaxTokens,
+    Seed,
+    Temperature,
+    TopP,
+)
+from seesay.cli.output import localized, print_pieces, say, warn, warn_if_cut
+from seesay.errors import SeesayError
+
+if TYPE_CHECKING:
+    from seesay.inference.answer import Assistant as AnyAssistant
+    from seesay.inference.answering import AnswerConfig
+
+Pictures = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PICTURES",
+        help=say("Pictures or a video for the first question.", "第一个问题要用的图片或视频。"),
+    ),
+]
+System = Annotated[
+    str,
+    typer.Option(help=say("What the model is told before all questions.", "对话前给模型的指令。")),
+]
+
+
+def chat(
+    pictures: Pictures = None,
+    system: System = "",
+    model: Assistant = None,
+    endpoint: Endpoint = None,
+    max_tokens: MaxTokens = 512,
+    temperature: Temperature = 0.0,
+    top_p: TopP = None,
+    beams: Beams = None,
+    seed: Seed = None,
+    device: Device = None,
+) -> None:
+    from seesay.cli.inputs import load_assistant
+    from seesay.inference.answering import AnswerConfig
+
+    config = AnswerConfig(
+        max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, beams=beams
+    )
+    talk = _Talk(load_assistant(model, endpoint, device), config, system)
+    for picture in pictures or ():
+        talk.add(picture)
+    typed = sys.stdin.isatty()
+    if typed:
+        print(_commands(), file=sys.stderr)
+    failed = False
+    for line in _lines(typed=typed):
+        if line == "/quit":
+            break
+        try:
+            talk.take(line, typed=typed)
+        except SeesayError as error:
+            warn(localized(error.text))
+            failed = True
+    if failed and not typed:
+        raise typer.Exit(1)
+
+
+class _Talk:
+    """The conversation, and the pictures that the next question brings."""
+
+    def __init__(self, assistant: "AnyAssistant", config: "AnswerConfig", system: str) -> None:
+        from seesay.inference.answering import configured
+
+        self._assistant = configured(assistant, config)
+        self._config, self._system = config, system
+        self.clear()
+
+    def clear(self) -> None:
+        from seesay.inference.assistant import Conversation
+
+        self._conversation = Conversation(self._assistant, system=self._system)
+        self._waiting: list[str] = []
+
+    def add(self, path: str) -> None:
+        """A picture or a video for the next question. Raises ImageError or DataError where it
+        cannot be read."""
+        from seesay.data.images import open_image
+        from seesay.data.video import Video, is_video
+
+        if is_video(path):
+            with Video(path):
+                pass
+        else:
+            open_image(path)
+        self._waiting.append(path)
+
+    def take(self, line: str, *, typed: bool) -> None:
+        """Do what a line says. Raises SeesayError."""
+        command, _, rest = line.partition(" ")
+        if command == "/image" and rest.strip():
+            self.add(rest.strip())
+        elif command == "/clear":
+            self.clear()
+        elif command.startswith("/"):
+            warn(_commands())
+        elif line:
+            self._ask(line, typed=typed)
+
+    def _ask(self, question: str, *, typed: bool) -> None:
+        max_tokens, temperature = self._config.max_tokens, self._config.temperature
+        stream = self._conversation.stream(
+            question, self._waiting or None, max_tokens=max_tokens, temperature=temperature
+        )
+        try:
+            answer = print_pieces(stream)
+        except KeyboardInterrupt:  # stops this answer, which does not count
+            if not typed:
+                raise
+            warn(say("stopped; ask again, or /quit", "已停止；可重新提问，或用 /quit 退出"))
+            return
+        self._waiting = []
+        warn_if_cut(answer, max_tokens)
+
+
+def _lines(*, typed: bool) -> Iterator[str]:
+    """What is typed, with the keys of a line editor, or comes from a pipe; to its end."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    if not typed:
+        yield from map(str.strip, sys.stdin)
+        return
+    with suppress(ImportError):  # of a Python without it
+        import readline  # noqa: F401  # arrows and history
+    with suppress(EOFError):
+        while True:
+            yield input("> ").strip()
+    print()
+
+
+def _commands() -> str:
+    return say(
+        "/image PATH adds a picture or a video to the next question, /clear begins anew, /quit "
+        "ends",
+        "/image 路径 为下一个问题添加图片或视频，/clear 重新开始，/quit 退出",
+    )

@@ -1,0 +1,235 @@
+"""From a name to an assistant, and from settings to its answers: what every door calls.
+
+assistant = open_assistant("Qwen/Qwen2-VL-2B-Instruct")        # a hub repository or a folder
+assistant = open_assistant("qwen2.5vl", endpoint="http://localhost:11434/v1")
+for piece in stream_answer(assistant, "cat.jpg", "Why?", AnswerConfig(max_tokens=50)): ...
+for caption in write_captions(assistant, ["a.jpg", "b.jpg"]): ...
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from seesay.data.images import ImageSource, open_image
+from seesay.data.video import is_video
+from seesay.errors import ConfigError, DataError, ImageError, SeesayError
+from seesay.inference.answer import (
+    Answer,
+    AnswerStream,
+    Assistant,
+    Images,
+    Question,
+    check_decoding,
+)
+from seesay.inference.cancelling import check_cancelled
+from seesay.text import Text
+from seesay.weights.catalog import default_assistant
+
+CAPTION = Text("Describe this picture in one sentence.", "用一句话描述这张图片。")
+"""What a picture is captioned by."""
+CAPTION_TOKENS = 100
+_BATCH = 8  # pictures that are held decoded
+_ENDPOINT_BATCH = 4  # requests in flight
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerConfig:
+    """How answers are written; None leaves a setting to those that the model is published with."""
+
+    max_tokens: int = 512
+    """Longest answer."""
+    temperature: float | None = 0.0
+    """0 takes the likeliest token each time; larger values draw unlikely ones more often."""
+    top_p: float | None = None
+    """Draw from the fewest of the likeliest tokens whose probabilities sum up to this."""
+    seed: int | None = None
+    """With the same seed, a question gets the same answer."""
+    beams: int | None = None
+    """Beams of a search, at temperature 0; not at an endpoint."""
+    stop: tuple[str, ...] = ()
+    """Texts before which an answer ends."""
+
+    def __post_init__(self) -> None:
+        check_decoding(self.max_tokens, self.temperature)
+        if not 0 < (1 if self.top_p is None else self.top_p) <= 1 or "" in self.stop:
+            raise ConfigError(
+                Text(
+                    f"top_p={self.top_p} and stop={list(self.stop)} allow no answer; expected "
+                    "top_p above 0 and up to 1, and texts that are not empty. Correct them.",
+                    f"top_p={self.top_p}、stop={list(self.stop)} 得不到回答；top_p 应大于 0 且不超"
+                    "过 1，停止文本不能为空；请改正",
+                )
+            )
+        beams = 1 if self.beams is None else self.beams
+        if beams < 1 or (beams > 1 and self.temperature != 0):
+            raise ConfigError(
+                Text(
+                    f"beams={self.beams} and temperature={self.temperature} do not go together; "
+                    "expected at least one beam, and several only at temperature 0. Leave one out.",
+                    f"beams={self.beams} 与 temperature={self.temperature} 不能并用；beams 至少为 "
+                    "1，大于 1 时 temperature 应为 0；请去掉其中一个",
+                )
+            )
+
+
+def open_assistant(
+    name: str | Path | None = None, *, endpoint: str | None = None, device: str | None = None
+) -> Assistant:
+    """Loads a model from a folder or a hub, or stands for the one of this name at an endpoint.
+    Without a name, the one of `default_assistant`.
+
+    Raises ConfigError if there is none, and what `seesay.chat` and `RemoteAssistant` raise.
+    """
+    if endpoint:
+        from seesay.inference.remote import RemoteAssistant, RemoteConfig
+
+        return RemoteAssistant(RemoteConfig(base_url=endpoint, model=str(name or "")))
+    chosen = name or default_assistant()
+    from seesay.inference.assistant import chat  # torch, which no endpoint needs
+
+    return chat(chosen, device=device)
+
+
+class ServedAssistant:
+    """An assistant that is loaded once, when it is first needed. Safe to use from several threads.
+
+    Raises what `open_assistant` raises: about an endpoint at once, about a model when it is loaded.
+    """
+
+    def __init__(
+        self, name: str | None = None, *, endpoint: str | None = None, device: str | None = None
+    ) -> None:
+        chosen = name or ("" if endpoint else default_assistant())
+        self.is_remote = bool(endpoint)
+        self.name = chosen if endpoint else chosen.replace("\\", "/").rstrip("/").split("/")[-1]
+        """The last part of a folder or repository, which is what clients call it."""
+        self._mutex = threading.Lock()
+        self._open: Callable[[], Assistant]
+        self._open = partial(open_assistant, chosen, endpoint=endpoint, device=device)
+        self._assistant = self._open() if endpoint else None
+
+    def get(self) -> Assistant:
+        with self._mutex:
+            if self._assistant is None:
+                self._assistant = self._open()
+            return self._assistant
+
+
+def configured(assistant: Assistant, config: AnswerConfig) -> Assistant:
+    """Returns the same assistant with these settings, but for those that a question is asked with:
+    `max_tokens` and `temperature`.
+
+    Raises ConfigError for beams at an endpoint.
+    """
+    from seesay.inference.remote import RemoteAssistant
+
+    if isinstance(assistant, RemoteAssistant):
+        if config.beams is not None:
+            raise ConfigError(
+                Text(
+                    f"beams={config.beams} was given for {assistant.name} at an endpoint; expected "
+                    "none, since endpoints follow no beams. Leave it out.",
+                    f"为端点上的 {assistant.name} 给了 beams={config.beams}；端点不支持束搜索；"
+                    "请去掉",
+                )
+            )
+        fields = {"top_p": config.top_p, "seed": config.seed, "stop": list(config.stop) or None}
+        given = {name: value for name, value in fields.items() if value is not None}
+        return assistant.configured(**given) if given else assistant
+    from seesay.inference.assistant import LocalAssistant
+
+    if not isinstance(assistant, LocalAssistant):
+        return assistant
+    names = ("temperature", "top_p", "seed", "beams")
+    changes = {n: v for n in names if (v := getattr(config, n)) is not None}
+    return assistant.configured(replace(assistant.decoding, **changes), config.stop)
+
+
+def stream_answer(
+    assistant: Assistant, images: Images, question: Question, config: AnswerConfig
+) -> AnswerStream:
+    """Yields the pieces of an answer and returns it whole. Raises as `Assistant.stream` does."""
+    return configured(assistant, config).stream(
+        images, question, max_tokens=config.max_tokens, temperature=config.temperature
+    )
+
+
+def whole(stream: AnswerStream) -> Answer:
+    """Returns the answer at the end of a stream; gives up where the work was cancelled."""
+    while True:
+        try:
+            next(stream)
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer
+        check_cancelled()
+
+
+def answer_several(
+    assistant: Assistant, images: Images, questions: Sequence[str], config: AnswerConfig
+) -> list[Answer]:
+    """Returns the answers to several questions about the same pictures, which a model on this
+    machine reads once."""
+    from seesay.inference.assistant import LocalAssistant
+
+    asked = configured(assistant, config)
+    how = {"max_tokens": config.max_tokens, "temperature": config.temperature}
+    if isinstance(asked, LocalAssistant):
+        return asked.ask_several(images, questions, **how)  # type: ignore[arg-type]
+    return [asked.ask(images, question, **how) for question in questions]  # type: ignore[arg-type]
+
+
+def write_captions(
+    assistant: Assistant,
+    images: Sequence[ImageSource],
+    *,
+    prompt: str = CAPTION.en,
+    config: AnswerConfig | None = None,
+) -> Iterator[Answer | SeesayError]:
+    """Yields, for each picture in order, its caption, or why it has none: a picture that is damaged
+    or that the model cannot take. Several are answered at a time.
+
+    Raises EndpointError for an endpoint that does not answer.
+    """
+    from seesay.inference.assistant import LocalAssistant
+    from seesay.inference.devices import map_in_order
+
+    config = config or AnswerConfig(max_tokens=CAPTION_TOKENS)
+    asked = configured(assistant, config)
+    if not isinstance(asked, LocalAssistant):
+        alone = partial(_caption, asked, prompt, config)
+        yield from map_in_order(alone, images, workers=_ENDPOINT_BATCH)
+        return
+    how = {"max_tokens": config.max_tokens, "temperature": config.temperature}
+    for first in range(0, len(images), _BATCH):
+        opened = [_opened(one) for one in images[first : first + _BATCH]]
+        batch = [(one, prompt) for one in opened if not isinstance(one, SeesayError)]
+        try:
+            answers = iter(asked.ask_batch(batch, **how))  # type: ignore[arg-type]
+        except (ImageError, DataError):  # of one of them: each by itself tells which
+            answers = map(partial(_caption, asked, prompt, config), (one for one, _ in batch))
+        for one in opened:
+            yield one if isinstance(one, SeesayError) else next(answers)
+
+
+def _opened(one: ImageSource) -> ImageSource | SeesayError:
+    """A video stays a file: which frames are read is for the model to say."""
+    if is_video(one):
+        return one
+    try:
+        return open_image(one)
+    except ImageError as error:
+        return error
+
+
+def _caption(
+    assistant: Assistant, prompt: str, config: AnswerConfig, image: ImageSource
+) -> Answer | SeesayError:
+    try:
+        return assistant.ask(
+            image, prompt, max_tokens=config.max_tokens, temperature=config.temperature
+        )
+    except (ImageError, DataError) as error:
+        return error

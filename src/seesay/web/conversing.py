@@ -1,0 +1,283 @@
+"""The tab that asks a vision-language model about pictures: the answer appears as it is written,
+and further questions go on from there."""
+
+import io
+import threading
+from base64 import b64encode
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import partial
+from html import escape
+from typing import Any
+
+from seesay.errors import MissingExtraError, SeesayError
+
+try:
+    import gradio as gr
+    from starlette.exceptions import HTTPException
+except ModuleNotFoundError:
+    raise MissingExtraError("gradio", "serve") from None
+
+from seesay.data.images import open_image
+from seesay.errors import DataError, ImageError
+from seesay.inference.answer import Answer
+from seesay.inference.answering import AnswerConfig, ServedAssistant
+from seesay.inference.assistant import Conversation
+from seesay.text import Text, to_unicode
+from seesay.web import words
+from seesay.web.answering import failed, refused
+from seesay.web.asking import MOST_CHARACTERS
+from seesay.web.browser import script
+from seesay.web.cards import notice
+from seesay.web.form import Label
+from seesay.web.report import both
+from seesay.web.uploads import decode_picture, name_of, refusal
+
+MOST_PICTURES = 8
+"""Of one conversation."""
+_THUMBNAIL = 96  # pixels
+_AT_ONCE = 64  # visitors whose question is answered or waits
+
+Pieces = Iterator[str | Answer]
+Stream = Callable[[Callable[[], Pieces]], AsyncIterator[str | Answer]]
+
+
+@dataclass(frozen=True)
+class PageAnswers:
+    """The assistant of the server, and how work is done in its threads."""
+
+    assistant: ServedAssistant
+    stream: Stream
+    """Yields what a function yields in a thread that is kept for answers. Refuses with an
+    HTTPException where too many wait."""
+
+
+@dataclass
+class _Talk:
+    """The conversation of one visitor."""
+
+    conversation: Conversation | None = None
+    """None before the first question."""
+    turns: str = ""
+    """What was asked and answered, as HTML."""
+    pictures: int = 0
+    stop: threading.Event = field(default_factory=threading.Event)
+    is_over: bool = False
+    """Whether a new conversation has begun: what is still being written is shown no more."""
+
+
+@dataclass(frozen=True)
+class _Picture:
+    content: bytes
+    thumbnail: str
+
+
+class Asking:
+    """The components of the tab and their handlers."""
+
+    def __init__(self, answers: PageAnswers) -> None:
+        self._answers = answers
+        with gr.Tab(words.ASK_TAB.en, id="ask-tab") as self.tab:
+            self._turns = gr.HTML(
+                _welcome(), padding=False, apply_default_css=False, elem_id="turns"
+            )
+            self._current = gr.HTML(padding=False, apply_default_css=False, elem_id="current")
+            with gr.Row(elem_id="question-row"):
+                self._pictures = gr.HTML(
+                    "",
+                    html_template=script.PICTURES_SHOWN,
+                    js_on_load=script.PICTURES,
+                    padding=False,
+                    elem_id="talk-pictures",
+                )
+                self._question = gr.Textbox(
+                    placeholder=words.QUESTION.en,
+                    label=words.QUESTION.en,
+                    show_label=False,
+                    container=False,
+                    lines=1,
+                    max_lines=1,
+                    max_length=MOST_CHARACTERS,
+                    elem_id="question",
+                )
+                self._go = gr.Button(words.ASK_NOW.en, variant="primary", elem_id="ask-now")
+            with gr.Row(elem_id="talk-acts"):
+                self._stop = gr.Button(words.STOP.en, size="sm", elem_id="ask-stop")
+                self._clear = gr.Button(words.NEW_TALK.en, size="sm", elem_id="ask-clear")
+            self._talk = gr.State(None)
+
+    @property
+    def labels(self) -> list[Label]:
+        """The components with a text in each language."""
+        return [
+            (self.tab, {"label": words.ASK_TAB}),
+            (self._question, {"label": words.QUESTION, "placeholder": words.QUESTION}),
+            (self._go, {"value": words.ASK_NOW}),
+            (self._stop, {"value": words.STOP}),
+            (self._clear, {"value": words.NEW_TALK}),
+        ]
+
+    def connect(self, **quiet: Any) -> None:
+        """Connects every event to its handler."""
+        gr.on(
+            [self._go.click, self._question.submit],
+            self.ask,
+            [self._talk, self._question, self._pictures],
+            [self._talk, self._turns, self._current, self._question, self._pictures],
+            concurrency_limit=_AT_ONCE,
+            **quiet,
+        )
+        self._stop.click(self.stop, self._talk, None, **quiet)
+        self._clear.click(
+            self.clear,
+            self._talk,
+            [self._talk, self._turns, self._current, self._question, self._pictures],
+            **quiet,
+        )
+
+    async def ask(
+        self, talk: _Talk | None, question: str | None, sent: str | None
+    ) -> AsyncIterator[list[Any]]:
+        """Answers a question: talk, turns, what is being written, and both fields, again and
+        again. A question that fails does not count, and stays in its field."""
+        talk = talk or _Talk()
+        talk.stop.clear()
+        question = (question or "").strip()
+        try:
+            if not question:
+                raise _no_question()
+            pictures = _pictures(sent or "", talk.pictures)
+        except _RefusedPicture as error:
+            yield [talk, talk.turns or gr.skip(), error.shown, gr.skip(), gr.skip()]
+            return
+        except SeesayError as error:
+            yield [talk, talk.turns or gr.skip(), failed(error), gr.skip(), gr.skip()]
+            return
+        shown = _question(question, pictures)
+        yield [talk, talk.turns, shown + _writing(""), "", ""]
+        text = ""
+        try:
+            async with aclosing(self._written(talk, question, pictures)) as writing:
+                async for text in writing:
+                    yield [gr.skip(), gr.skip(), shown + _writing(text), gr.skip(), gr.skip()]
+        except (SeesayError, HTTPException) as error:
+            wrong = failed(error) if isinstance(error, SeesayError) else _refused(error)
+            begun = _answer(text) if text else ""
+            yield [talk, talk.turns, shown + begun + wrong, question, sent or ""]
+            return
+        if not talk.is_over:
+            yield [talk, talk.turns, "", gr.skip(), gr.skip()]
+
+    async def _written(
+        self, talk: _Talk, question: str, pictures: list[_Picture]
+    ) -> AsyncGenerator[str, None]:
+        """The answer as far as it is written; whole, or stopped, it becomes one of the turns."""
+        text, shown = "", _question(question, pictures)
+        stream = self._answers.stream(partial(self._pieces, talk, question, pictures))
+        async with aclosing(stream):  # type: ignore[type-var]
+            async for piece in stream:
+                if talk.is_over:
+                    return
+                if isinstance(piece, Answer):
+                    note = words.CUT_OFF if piece.finish_reason == "length" else None
+                    talk.turns += shown + _answer(piece.text, note)
+                    talk.pictures += len(pictures)
+                    return
+                text += piece
+                if talk.stop.is_set():
+                    talk.turns += shown + _answer(text, words.STOPPED)
+                    return
+                yield text
+
+    def stop(self, talk: _Talk | None) -> None:
+        """Ends the answer that is being written."""
+        if talk is not None:
+            talk.stop.set()
+
+    def clear(self, talk: _Talk | None) -> list[Any]:
+        """Begins a new conversation."""
+        if talk is not None:
+            talk.is_over = True
+        return [None, _welcome(), "", "", ""]
+
+    def _pieces(self, talk: _Talk, question: str, pictures: list[_Picture]) -> Pieces:
+        """In a thread for answers: the pieces, and the answer."""
+        if talk.conversation is None:
+            talk.conversation = Conversation(self._answers.assistant.get())
+        images = [one.content for one in pictures] or None
+        most = AnswerConfig().max_tokens
+        yield (yield from talk.conversation.stream(question, images, max_tokens=most))
+
+
+class _RefusedPicture(Exception):
+    """A picture that cannot be asked about, as a message on the page."""
+
+    def __init__(self, shown: str) -> None:
+        super().__init__(shown)
+        self.shown = shown
+
+
+def _pictures(sent: str, before: int) -> list[_Picture]:
+    """The pictures that the page sent, a data URL a line. Raises DataError for too many of them."""
+    urls = [url for url in sent.split("\n") if url]
+    if before + len(urls) > MOST_PICTURES:
+        raise DataError(
+            Text(
+                f"the conversation would have {before + len(urls)} pictures; expected at most "
+                f"{MOST_PICTURES}; leave some out, or begin a new one",
+                f"对话里将有 {before + len(urls)} 张图片；最多 {MOST_PICTURES} 张；请减少图片，"
+                "或开始新对话",
+            )
+        )
+    found = []
+    for url in urls:
+        try:
+            content = decode_picture(url) or b""
+            if why := refusal(content):
+                raise _RefusedPicture(refused(why, name_of(url)))
+            found.append(_Picture(content, _thumbnail(content)))
+        except ImageError:
+            raise _RefusedPicture(refused(words.PICTURE_DAMAGED, name_of(url))) from None
+    return found
+
+
+def _thumbnail(content: bytes) -> str:
+    picture = open_image(content, target=_THUMBNAIL)
+    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{b64encode(stream.getvalue()).decode()}"
+
+
+def _no_question() -> DataError:
+    return DataError(
+        Text(
+            "there is no question; expected a text; type one",
+            "没有问题；应有一段文字；请输入问题",
+        )
+    )
+
+
+def _refused(error: HTTPException) -> str:
+    return notice(words.FAILED, detail=Text.of(error), kind="wrong")
+
+
+def _welcome() -> str:
+    return notice(words.ASK_ABOUT, words.ASK_HOW, kind="hint")
+
+
+def _question(question: str, pictures: list[_Picture]) -> str:
+    shown = "".join(f'<img alt="" src="{one.thumbnail}">' for one in pictures)
+    return f'<div class="turn you">{shown}<p>{escape(to_unicode(question))}</p></div>'
+
+
+def _answer(text: str, note: Text | None = None) -> str:
+    told = "" if note is None else f'<small class="note">{both(note)}</small>'
+    return f'<div class="turn model"><p>{escape(to_unicode(text))}</p>{told}</div>'
+
+
+def _writing(text: str) -> str:
+    """The answer so far; dots before its first word."""
+    shown = escape(to_unicode(text)) or f'<span class="waiting">{both(words.READING)}</span>'
+    return f'<div class="turn model writing" aria-live="polite"><p>{shown}</p></div>'

@@ -11,7 +11,7 @@ from seesay.cli.output import progress, say, warn, working
 if TYPE_CHECKING:
     from seesay.inference.embedder import Embedder, Embeddings
     from seesay.search.collection import Collection
-    from seesay.weights.catalog import CatalogEntry
+    from seesay.weights.catalog import EmbeddingEntry
 
 
 def collect_images(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
@@ -155,7 +155,7 @@ def advise_model(collection: "Collection", name: str | None) -> None:
     )
 
 
-def better_model() -> "CatalogEntry | None":
+def better_model() -> "EmbeddingEntry | None":
     """The published model that the catalogue recommends first for both languages."""
     from seesay.weights.catalog import published_models
 

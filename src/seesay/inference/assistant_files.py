@@ -26,6 +26,7 @@ from seesay.inference.visual_inputs import (
 )
 from seesay.models.vlm import PackedVlm, Vlm
 from seesay.text import Text
+from seesay.weights.catalog import require_assistant
 from seesay.weights.hub import locate
 from seesay.weights.llava import load_llava
 from seesay.weights.qwen_vl import load_qwen_vl
@@ -98,6 +99,7 @@ def load_assistant(
     chosen = choose_device(device)  # a wrong setting fails before anything is downloaded
     number = choose_dtype(chosen, dtype)
     _ = chat_template("llava-1.5", template)
+    require_assistant(str(name))
     folder = locate(str(name), revision=revision).folder
     published = read_json(folder / "config.json")
     model_type = published.get("model_type")

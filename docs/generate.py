@@ -1,5 +1,5 @@
-"""Write the reference pages: the command line from the Typer app, the checkpoints from the
-catalogue, Python from the docstrings.
+"""Write the reference pages: the command line from the Typer app, the checkpoints and the
+vision-language models from the catalogue, Python from the docstrings.
 
 `make docs` and `python docs/generate.py` write them; tests/test_docs.py fails when they are stale.
 """
@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,35 @@ WORDS = {
         "ImageNet-1K 零样本准确率（百分比；zh 表示用中文提示），来自所列出处，并非在此测得。"
         "本页由 `docs/generate.py` 从目录生成。",
     ),
+    "assistants": ("Vision-language models", "视觉语言模型"),
+    "assistants_note": (
+        "Every line is one that `seesay models list` knows, by its name or its repository; "
+        "`seesay models recommend` chooses among them. Figures are published ones, from the source "
+        "named, and none is measured here; a model without a line in a table has no figure that "
+        "could be read again. This page is generated from the catalogue by `docs/generate.py`.",
+        "每一行都是 `seesay models list` 认得的模型，用名字或仓库名都可以；"
+        "`seesay models recommend` 从中挑选。成绩来自所列出处，并非在此测得；表中没有的模型，"
+        "是因为没有能再次查证的成绩。本页由 `docs/generate.py` 从目录生成。",
+    ),
+    "parts": ("Parts", "组成"),
+    "needs": ("Needs", "需求"),
+    "needs_note": (
+        "Tokens of a photograph of 1024 x 768 pixels, and of an A4 page at 150 dpi. Memory is that "
+        "of the weights and of the cache of {tokens:,} tokens, or of the context if that is "
+        "shorter; what computing takes on top is not in it. In int8 and int4, the language model's "
+        "layers are that small, on processors alone.",
+        "词元数分别为 1024 x 768 像素的照片与 150 dpi 的 A4 页。内存为权重加 {tokens:,} 个词元的"
+        "缓存（上下文更短则按上下文），不含计算时的额外占用。int8 与 int4 只压缩语言模型的各层，"
+        "仅限处理器。",
+    ),
+    "licences": ("Licences", "许可证"),
+    "caption": ("Captions", "图片描述"),
+    "vqa": ("Questions about pictures", "图片问答"),
+    "ocr": ("Reading text", "文字识别"),
+    "documents": ("Documents", "文档"),
+    "video": ("Videos", "视频"),
+    "pictures": ("Several pictures", "多张图片"),
+    "chinese": ("Questions in Chinese", "中文提问"),
     "cli_note": (
         "This page is generated from the commands themselves by `docs/generate.py`.",
         "本页由 `docs/generate.py` 从命令本身生成。",
@@ -155,9 +184,100 @@ def checkpoint_row(entry: Any, language: str) -> str:
         ", ".join(entry.languages),
         figure,
         plain(entry.source),
-        plain((language == "zh" and entry.licence_zh) or entry.licence),
+        plain(licence_of(entry, language)),
     )
     return f"| {' | '.join(str(cell) for cell in cells)} |"
+
+
+PART_COLUMNS = (
+    ("Name", "Repository", "Files", "Image tower", "Connector", "Language model", "Languages"),
+    ("名字", "仓库", "文件", "图像塔", "连接器", "语言模型", "语言"),
+)
+NEED_COLUMNS = (
+    ("Name", "Millions of parameters", "Download, GB", "Photo", "Page", "Context", "Licence"),
+    ("名字", "参数（百万）", "下载，GB", "照片", "页", "上下文", "许可证"),
+)
+LICENCE_COLUMNS = (("Licence", "Commercial use", "Terms"), ("许可证", "商用", "条件"))
+COMMERCIAL = {
+    "yes": ("yes", "允许"),
+    "conditions": ("under conditions", "有条件"),
+    "no": ("no", "禁止"),
+    "unknown": ("unclear", "不明"),
+}
+
+
+def assistants_page(language: str) -> str:
+    """What the vision-language models are made of, what they need, and what was published."""
+    from seesay.weights.catalog import BYTES, CONTEXT, TASKS, published_assistants
+
+    at, entries = LANGUAGES.index(language), list(published_assistants().values())
+    memory = list(BYTES)[1:]
+    parts = [part_cells(entry) for entry in entries]
+    needs = [
+        [
+            *need_cells(entry, language),
+            *(f"{entry.memory(n) / 1e9:.1f}" if n in entry.number_types else "" for n in memory),
+        ]
+        for entry in entries
+    ]
+    lines = [f"# {word('assistants', language)}", "", word("assistants_note", language)]
+    lines += ["", f"## {word('parts', language)}", "", *markdown_table(PART_COLUMNS[at], parts)]
+    lines += ["", f"## {word('needs', language)}", ""]
+    lines += [word("needs_note", language).format(tokens=CONTEXT), ""]
+    lines += markdown_table((*NEED_COLUMNS[at], *(f"{n}, GB" for n in memory)), needs)
+    for task in TASKS:
+        lines += ["", f"## {word(task, language)}", "", *figures_table(entries, task, at)]
+    return "\n".join([*lines, "", *licences_table(entries, language)]) + "\n"
+
+
+def part_cells(entry: Any) -> list[str]:
+    names = [f"`{entry.alias}`", f"`{entry.repo}`", entry.files]
+    parts = [entry.tower, entry.connector, entry.language_model]
+    return [*names, *parts, ", ".join(entry.languages)]
+
+
+def need_cells(entry: Any, language: str) -> list[str]:
+    sizes = [f"{entry.parameters_m:,}", f"{entry.megabytes / 1000:.1f}"]
+    tokens = (entry.photo_tokens, entry.page_tokens, entry.context)
+    cells = [f"`{entry.alias}`", *sizes, *(f"{number:,}" for number in tokens)]
+    return [*cells, plain(licence_of(entry, language))]
+
+
+def figures_table(entries: Sequence[Any], task: str, at: int) -> list[str]:
+    """The figures for a task: a column for each benchmark."""
+    figures = {e.alias: [f for f in e.figures if f.task == task] for e in entries}
+    names = list(dict.fromkeys(f.benchmark for some in figures.values() for f in some))
+    rows = []
+    for alias, some in figures.items():
+        if some:
+            scores = {f.benchmark: f"{f.score:.1f}" for f in some}
+            sources = dict.fromkeys(f.source for f in some)
+            cells = (scores.get(name, "") for name in names)
+            rows.append((f"`{alias}`", *cells, plain("; ".join(sources))))
+    return markdown_table((("Name", "名字")[at], *names, ("Source", "出处")[at]), rows)
+
+
+def licences_table(entries: Sequence[Any], language: str) -> list[str]:
+    at = LANGUAGES.index(language)
+    rows = {
+        e.licence: (
+            plain(licence_of(e, language)),
+            COMMERCIAL[e.commercial][at],
+            plain((e.terms_en, e.terms_zh)[at]),
+        )
+        for e in entries
+    }
+    table = markdown_table(LICENCE_COLUMNS[at], list(rows.values()))
+    return [f"## {word('licences', language)}", "", *table]
+
+
+def licence_of(entry: Any, language: str) -> str:
+    return (language == "zh" and entry.licence_zh) or entry.licence
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(cells)} |" for cells in (columns, *rows)]
+    return [lines[0], "|---" * len(columns) + "|", *lines[1:]]
 
 
 # Python
@@ -275,10 +395,11 @@ def pages() -> dict[Path, str]:
         folder = DOCS / language / "reference"
         written[folder / "cli.md"] = command_line_page(language)
         written[folder / "checkpoints.md"] = checkpoints_page(language)
+        written[folder / "assistants.md"] = assistants_page(language)
         names = {room: "seesay" if room.stem == "__init__" else room.stem for room in rooms}
         for room, name in names.items():
             written[folder / f"{name}.md"] = python_page(room, language)
-        listed = "\n".join(["cli", "checkpoints", *names.values()])
+        listed = "\n".join(["cli", "checkpoints", "assistants", *names.values()])
         title = {"en": "Reference", "zh": "参考"}[language]
         written[folder / "index.md"] = f"# {title}\n\n```{{toctree}}\n{listed}\n```\n"
     return written

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from seesay.inference.answer import Assistant
     from seesay.inference.embedder import Embedder, Embeddings
     from seesay.search.collection import Collection
-    from seesay.weights.catalog import CatalogEntry
+    from seesay.weights.catalog import EmbeddingEntry
 
 
 STDIN = "-"
@@ -184,7 +184,7 @@ def advise_model(collection: "Collection", name: str | None) -> None:
     )
 
 
-def better_model() -> "CatalogEntry | None":
+def better_model() -> "EmbeddingEntry | None":
     """The published model that the catalogue recommends first for both languages."""
     from seesay.weights.catalog import published_models
 

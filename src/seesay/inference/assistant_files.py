@@ -26,6 +26,7 @@ from seesay.models.blip2 import Blip2
 from seesay.models.quantized import Bits, check_quantization, quantize
 from seesay.models.t5 import T5
 from seesay.text import Text
+from seesay.weights.catalog import require_assistant
 from seesay.weights.hub import locate
 from seesay.weights.tensors import loading_as
 
@@ -84,6 +85,7 @@ def load_assistant(
     if weights is not None:
         check_quantization(weights, chosen)
     _ = chat_template("llava-1.5", template)
+    require_assistant(str(name))
     folder = locate(str(name), revision=revision).folder
     published = read_published(folder)
     family = find_family(folder, published)

@@ -16,7 +16,7 @@ from seesay.inference.text_embedder import TextEmbedder, load_texts
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace, EmbeddingSpaceDraft, key_of
 from seesay.text import Text
-from seesay.weights.catalog import default_model, find, unknown_model
+from seesay.weights.catalog import default_model, find, require_embedding, unknown_model
 from seesay.weights.hub import is_repository
 
 Loader = Callable[[str], Embedder]
@@ -119,7 +119,8 @@ def model_id(name: str) -> str:
     """Returns the one name of a model: its alias in the catalogue, or the full path of its folder.
 
     Raises UnknownModelError, suggesting similar names, if it is neither of these and cannot be a
-    hub repository."""
+    hub repository, and ConfigError if it answers and does not embed."""
+    require_embedding(name)
     entry = find(name)
     if entry is not None:
         return entry.alias

@@ -1,15 +1,18 @@
-"""The published models known by name, their needs and uses: catalog.toml as frozen records."""
+"""The published models known by name, their needs and uses, as frozen records.
+
+catalog.toml has the models that embed, catalog_assistants.toml those that answer.
+"""
 
 import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from seesay.errors import ConfigError, UnknownModelError
 from seesay.text import Text
@@ -77,42 +80,23 @@ class CatalogEntry:
     """Size of the download (10^6 bytes), all parts together."""
     parameters_m: int
     """Millions of parameters."""
-    image_size: int
-    """Side of the square that the image tower sees, in pixels; 0 for a text-only model."""
     licence: str
     """Licence of the weights."""
     licence_zh: str = ""
     """The licence in Chinese, unless it is a name."""
     languages: tuple[Language, ...]
-    """Languages of its training captions; "multilingual" means many more than the listed ones."""
-    smallest_dim: int = 0
-    """Smallest dimension that its vectors may be truncated to, if trained for it (Matryoshka); else
-    0."""
-    top1: float | None = None
-    """Published zero-shot accuracy on ImageNet-1K in percent."""
-    prompts: Literal["en", "zh"] = "en"
-    """Language of the prompts for `top1`."""
-    source: str = ""
-    """Source of `top1`."""
+    """Languages that it was trained on; "multilingual" means many more than the listed ones."""
     image_half: str = ""
     """Catalogue name of the checkpoint with the image tower, if it is separate."""
     tokenizer: str = ""
     """Catalogue name of the checkpoint with the tokenizer files, if its own repository has none."""
-    recommended_en: str = ""
-    """Recommended use; empty for other models."""
-    recommended_zh: str = ""
-    """The recommended use in Chinese."""
 
     def __post_init__(self) -> None:
-        numbers = (self.megabytes, self.parameters_m, self.top1 or 1)
-        if min(numbers) <= 0 or numbers[-1] > 100 or self.image_size < 0:
-            raise _wrong(self.alias, f"the numbers {numbers}", "sizes above 0, percent up to 100")
+        if min(self.megabytes, self.parameters_m) <= 0:
+            numbers = (self.megabytes, self.parameters_m)
+            raise _wrong(self.alias, f"the numbers {numbers}", "sizes above 0")
         if not re.fullmatch(r"main|[0-9a-f]{40}", self.revision):
             raise _wrong(self.alias, f"revision={self.revision!r}", "main or a 40-digit commit")
-        if (self.top1 is None) != (not self.source):
-            raise _wrong(self.alias, f"top1={self.top1}, source={self.source!r}", "both or none")
-        if bool(self.recommended_en) != bool(self.recommended_zh):
-            raise _wrong(self.alias, "a recommendation in one language", "it in en and zh")
 
     @property
     def name(self) -> str:
@@ -125,21 +109,184 @@ class CatalogEntry:
         return None if self.repo else Path(__file__).with_name(self.alias)
 
 
-def read_catalog(path: Path) -> dict[str, CatalogEntry]:
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingEntry(CatalogEntry):
+    """A checkpoint that embeds pictures and texts, or texts alone."""
+
+    image_size: int
+    """Side of the square that the image tower sees, in pixels; 0 for a text-only model."""
+    smallest_dim: int = 0
+    """Smallest dimension that its vectors may be truncated to, if trained for it (Matryoshka); else
+    0."""
+    top1: float | None = None
+    """Published zero-shot accuracy on ImageNet-1K in percent."""
+    prompts: Literal["en", "zh"] = "en"
+    """Language of the prompts for `top1`."""
+    source: str = ""
+    """Source of `top1`."""
+    recommended_en: str = ""
+    """Recommended use; empty for other models."""
+    recommended_zh: str = ""
+    """The recommended use in Chinese."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.image_size < 0 or not 0 < (1 if self.top1 is None else self.top1) <= 100:
+            numbers = (self.image_size, self.top1)
+            raise _wrong(self.alias, f"the numbers {numbers}", "sizes from 0, percent up to 100")
+        if (self.top1 is None) != (not self.source):
+            raise _wrong(self.alias, f"top1={self.top1}, source={self.source!r}", "both or none")
+        if bool(self.recommended_en) != bool(self.recommended_zh):
+            raise _wrong(self.alias, "a recommendation in one language", "it in en and zh")
+
+    @property
+    def purpose(self) -> str:
+        """What it is for, in a word: "embedding" or "text"."""
+        return "embedding" if self.image_size else "text"
+
+
+# Models that answer
+
+
+NumberType = Literal["float32", "bfloat16", "int8", "int4"]
+"""How weights are held in memory. Of int8 and int4, only the language model has any."""
+BYTES: dict[NumberType, float] = {"float32": 4, "bfloat16": 2, "int8": 1, "int4": 0.625}
+"""Of one weight; int4 has a scale and an offset in bfloat16 for every 32."""
+CONTEXT = 8192
+"""Tokens whose cache is counted where no number is given."""
+Purpose = Literal["assistant", "captioner", "matcher"]
+Task = Literal["caption", "vqa", "ocr", "documents", "video", "pictures", "chinese"]
+TASKS: tuple[Task, ...] = get_args(Task)
+Commercial = Literal["yes", "conditions", "no", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A published measurement."""
+
+    benchmark: str
+    task: Task
+    """The task that the benchmark is counted under; "pictures" means several at once."""
+    score: float
+    """Larger is better: percent, except that CIDEr has no largest value."""
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssistantEntry(CatalogEntry):
+    """A vision-language checkpoint."""
+
+    purpose: Purpose = "assistant"
+    """A captioner describes, and takes no questions; a matcher compares, and writes nothing."""
+    files: Literal["hf", "original"]
+    """Whether the repository has the model in transformers' layout or in its authors'."""
+    other_form: str = ""
+    """Repository with the same weights in the other layout."""
+    stored_bytes: int = 2
+    """Bytes of a weight in the files."""
+    tower: str
+    """Image tower."""
+    connector: str
+    """What makes tokens of its patches."""
+    language_model: str
+    scheme: str
+    """How pictures become tokens: a key of `seesay.data.token_budget.SCHEMES`; empty if none is."""
+    photo_tokens: int
+    """Tokens of a photograph of 1024 x 768 pixels."""
+    page_tokens: int
+    """Tokens of an A4 page at 150 dpi."""
+    context: int
+    """Most tokens of a prompt and its answer."""
+    depth: int
+    """Layers of the language model that keep keys and values."""
+    key_heads: int
+    """Heads of keys and values."""
+    head_dim: int
+    """Width of a head."""
+    layers_m: int = 0
+    """Millions of weights in the matrices of the language model's layers, which int8 and int4 make
+    smaller; 0 if the model has no such form."""
+    head_m: int = 0
+    """Millions of weights in the head that makes logits, which int8 and int4 both hold in int8."""
+    tied: bool = False
+    """Whether the head is the table of tokens, beside which int8 and int4 need one more."""
+    commercial: Commercial = "unknown"
+    """Whether the licence allows commercial use."""
+    terms_en: str = ""
+    """The conditions, or what is unclear."""
+    terms_zh: str = ""
+    figures: tuple[Figure, ...] = ()
+    """What was published, and could be read again where it says."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.context, self.depth, self.key_heads, self.head_dim, self.stored_bytes) <= 0:
+            raise _wrong(self.alias, "a size of 0 or below", "sizes above 0")
+        if bool(self.terms_en) != bool(self.terms_zh):
+            raise _wrong(self.alias, "terms in one language", "them in en and zh")
+
+    @property
+    def number_types(self) -> tuple[NumberType, ...]:
+        """How it can be held in memory, the largest first."""
+        every: tuple[NumberType, ...] = tuple(BYTES)
+        return every if self.layers_m else every[:2]
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that it has figures for."""
+        return tuple(dict.fromkeys(figure.task for figure in self.figures))
+
+    def memory(self, number_type: NumberType, tokens: int = CONTEXT) -> int:
+        """Bytes for the weights, and for the keys and values of so many tokens, or of the whole
+        context if that is shorter. What computing takes on top is not counted."""
+        wide = 4 if number_type == "float32" else 2
+        cache = 2 * self.depth * self.key_heads * self.head_dim * min(tokens, self.context) * wide
+        weights = self.parameters_m * wide
+        if number_type in ("int8", "int4"):
+            replaced = self.layers_m + (0 if self.tied else self.head_m)
+            weights += self.layers_m * BYTES[number_type] + self.head_m - replaced * wide
+        return round(weights * 1e6) + cache
+
+
+Entry = TypeVar("Entry", bound=CatalogEntry)
+
+
+def read_catalog(path: Path) -> dict[str, EmbeddingEntry]:
     """The entries of a catalogue file by alias.
 
     The file has one [[family]] table for each family: values that its checkpoints share, and
     `checkpoints`, one inline table for each. Raises ConfigError for a wrong key or value.
     """
+    entries = _by_alias(_entry(EmbeddingEntry, values) for values in _read(path)[1])
+    for entry in entries.values():
+        for other in (entry.image_half, entry.tokenizer):
+            if other and other not in entries:
+                raise _wrong(entry.alias, f"a reference to {other!r}", "the alias of an entry")
+    return entries
+
+
+def read_assistants(path: Path) -> dict[str, AssistantEntry]:
+    """The entries of a catalogue of vision-language models by alias.
+
+    Beside its families, the file has [tasks], with the benchmarks of each, and [licences], with
+    what each allows. In `figures`, a table for each source gives scores by benchmark. Raises
+    ConfigError for a wrong key or value.
+    """
+    data, checkpoints = _read(path)
+    return _by_alias(_entry(AssistantEntry, _resolved(values, data)) for values in checkpoints)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A whole file, and the values of each checkpoint."""
     try:
-        families = tomllib.loads(path.read_text(encoding="utf-8"))["family"]
-        merged = [
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return data, [
             {
                 name: value
                 for name, value in (*family.items(), *own.items())
                 if name != "checkpoints"
             }
-            for family in families
+            for family in data["family"]
             for own in family["checkpoints"]
         ]
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
@@ -151,39 +298,99 @@ def read_catalog(path: Path) -> dict[str, CatalogEntry]:
                 "[{...}, ...]；请与 seesay 自带的对照",
             )
         ) from None
-    entries: dict[str, CatalogEntry] = {}
-    for values in merged:
-        entry = _entry(values)
-        if entry.alias in entries:
+
+
+def _resolved(values: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a checkpoint with what the file says of its licence and its benchmarks."""
+    alias, licences = str(values.get("alias")), data.get("licences", {})
+    benchmarks = {name: task for task in TASKS for name in data.get("tasks", {}).get(task, ())}
+    if values.get("licence") not in licences:
+        raise _wrong(alias, f"licence={values.get('licence')!r}", f"one of {', '.join(licences)}")
+    figures = []
+    for source, scores in values.get("figures", {}).items():
+        for name, score in scores.items():
+            if name not in benchmarks:
+                raise _wrong(alias, f"a figure on {name!r}", f"one on {', '.join(benchmarks)}")
+            figures.append(
+                Figure(benchmark=name, task=benchmarks[name], score=float(score), source=source)
+            )
+    known = {**licences[values["licence"]], **values}
+    known.pop("figures", None)
+    return {**known, **({"figures": figures} if figures else {})}
+
+
+def _by_alias(entries: Iterable[Entry]) -> dict[str, Entry]:
+    by_alias: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.alias in by_alias:
             raise _wrong(entry.alias, "two checkpoints of this name", "one")
-        entries[entry.alias] = entry
-    for entry in entries.values():
-        for other in (entry.image_half, entry.tokenizer):
-            if other and other not in entries:
-                raise _wrong(entry.alias, f"a reference to {other!r}", "the alias of an entry")
-    return entries
+        by_alias[entry.alias] = entry
+    return by_alias
 
 
 @cache
-def published_models() -> dict[str, CatalogEntry]:
-    """The entries of the catalogue that comes with seesay, by alias."""
+def published_models() -> dict[str, EmbeddingEntry]:
+    """The models that embed of the catalogue that comes with seesay, by alias."""
     return read_catalog(Path(__file__).with_name("catalog.toml"))
 
 
-def find(name: str) -> CatalogEntry | None:
-    """Finds the entry with this alias or hub id, in upper or lower case."""
-    wanted = name.strip().casefold()
-    for entry in published_models().values():
-        if wanted in (entry.alias.casefold(), entry.repo.casefold(), entry.modelscope.casefold()):
-            return entry if wanted else None
+@cache
+def published_assistants() -> dict[str, AssistantEntry]:
+    """Its vision-language models, by alias."""
+    return read_assistants(Path(__file__).with_name("catalog_assistants.toml"))
+
+
+def find(name: str) -> EmbeddingEntry | None:
+    """Finds the model that embeds with this alias or hub id, in upper or lower case."""
+    return _find(name, published_models())
+
+
+def find_assistant(name: str) -> AssistantEntry | None:
+    """Finds the vision-language model with this alias or hub id, in upper or lower case."""
+    return _find(name, published_assistants())
+
+
+def _find(name: str, entries: Mapping[str, Entry]) -> Entry | None:
+    if wanted := name.strip().casefold():
+        for entry in entries.values():
+            names = (entry.alias, entry.repo, entry.modelscope)
+            if wanted in (one.casefold() for one in names):
+                return entry
     return None
+
+
+def require_embedding(name: str) -> None:
+    """Raises ConfigError for the name of a model that answers, where one that embeds is needed."""
+    if (entry := find_assistant(name)) is not None:
+        raise ConfigError(
+            Text(
+                f"{entry.alias} answers questions and makes no vectors; expected a model that "
+                "embeds. Load it with seesay.chat, or choose another: seesay models list "
+                "--kind embedding",
+                f"{entry.alias} 用来回答问题，不产生向量；应为嵌入模型；请用 seesay.chat 加载它，"
+                "或另选一个：seesay models list --kind embedding",
+            )
+        )
+
+
+def require_assistant(name: str) -> None:
+    """Raises ConfigError for the name of a model that embeds, where one that answers is needed."""
+    if (entry := find(name)) is not None:
+        raise ConfigError(
+            Text(
+                f"{entry.alias} makes vectors and answers no questions; expected a vision-language "
+                "model. Load it with seesay.load, or choose another: seesay models list "
+                "--kind assistant",
+                f"{entry.alias} 产生向量，不回答问题；应为视觉语言模型；请用 seesay.load 加载它，"
+                "或另选一个：seesay models list --kind assistant",
+            )
+        )
 
 
 def nearest(name: str, count: int = 3) -> list[str]:
     """Aliases and hub ids that look like `name`, best first."""
-    names = {
-        known.casefold(): known for e in published_models().values() for known in (e.alias, e.repo)
-    }
+    entries = (*published_models().values(), *published_assistants().values())
+    names = {known.casefold(): known for e in entries for known in (e.alias, e.repo)}
     # People forget the owner.
     names |= {key.split("/")[-1]: known for key, known in names.items() if "/" in key}
     near = difflib.get_close_matches(name.strip().casefold(), names, n=2 * count, cutoff=0.5)
@@ -206,9 +413,9 @@ def unknown_model(name: str, reason: Text | None = None) -> UnknownModelError:
     )
 
 
-def _entry(values: Mapping[str, Any]) -> CatalogEntry:
+def _entry(record: type[Entry], values: Mapping[str, Any]) -> Entry:
     alias = str(values.get("alias", "an entry without alias"))
-    known = {field.name: field for field in fields(CatalogEntry)}
+    known = {field.name: field for field in fields(record)}
     if unknown := sorted(values.keys() - known.keys()):
         raise _wrong(alias, f"a key {unknown[0]!r}", ", ".join(known))
     needed = [name for name, field in known.items() if field.default is MISSING]
@@ -220,7 +427,7 @@ def _entry(values: Mapping[str, Any]) -> CatalogEntry:
     for name, value in tuples.items():
         if not _fits(value, known[name].type):
             raise _wrong(alias, f"{name}={value!r}", str(known[name].type))
-    return CatalogEntry(**tuples)
+    return record(**tuples)
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -233,7 +440,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is tuple:
         return isinstance(value, tuple) and value != () and all(_fits(v, parts[0]) for v in value)
     allowed = (int, float) if kind is float else kind
-    return isinstance(value, allowed) and not isinstance(value, bool)
+    return isinstance(value, allowed) and isinstance(value, bool) == (kind is bool)
 
 
 def _wrong(alias: str, problem: str, expected: str) -> ConfigError:

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 from seesay.errors import ConfigError, DownloadError, UnknownModelError, WeightsError
 from seesay.text import Text
-from seesay.weights.catalog import CatalogEntry, Layout, find, unknown_model
+from seesay.weights.catalog import CatalogEntry, Layout, find, find_assistant, unknown_model
 from seesay.weights.hub_clients import (
     Hub,
     HubFile,
@@ -85,7 +85,7 @@ def locate(
     MissingExtraError for ModelScope without its extra. A later call never takes the remains of a
     failed download for a complete model.
     """
-    entry = find(name)
+    entry = find(name) or find_assistant(name)
     if entry is not None and (built_in := entry.built_in) is not None:
         if not built_in.is_dir():
             raise _not_installed(entry.alias, built_in)
@@ -200,7 +200,7 @@ class _Fetch:
 def _local(name: str) -> Path | None:
     """Returns the folder that a name refers to. An alias of the catalogue means a folder only as
     ./alias."""
-    if not re.search(r"[/\\]", name) and find(name) is not None:
+    if not re.search(r"[/\\]", name) and (find(name) or find_assistant(name)) is not None:
         return None
     if not name.strip():  # Path would take it for the current folder
         raise unknown_model(name)

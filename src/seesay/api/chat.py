@@ -8,6 +8,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from seesay.api.bodies import PICTURE, Name, is_picture, read_data_url
 from seesay.api.config import MAX_ANSWER, MAX_ASKED, MAX_MESSAGES, ServerConfig
@@ -16,7 +17,7 @@ from seesay.errors import ConfigError, ImageError
 from seesay.inference.answering import AnswerConfig
 from seesay.text import Text, to_unicode
 
-_EXAMPLE = {
+_EXAMPLE: JsonDict = {
     "model": "Qwen2-VL-2B-Instruct",
     "messages": [
         {

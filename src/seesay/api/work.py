@@ -8,7 +8,7 @@ again after the step that it is at.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -76,7 +76,9 @@ class Work:
             raise _stopping()
         return future.result()
 
-    async def stream(self, function: Callable[[], Iterator[Answer]]) -> AsyncIterator[Answer]:
+    async def stream(
+        self, function: Callable[[], Iterator[Answer]]
+    ) -> AsyncGenerator[Answer, None]:
         """Yields what a function yields in one of the threads, as it comes. Closing the stream
         gives up the work. Raises as a call does."""
         self._check_room()

@@ -206,6 +206,7 @@ def write_captions(
     for first in range(0, len(images), _BATCH):
         opened = [_opened(one) for one in images[first : first + _BATCH]]
         batch = [(one, prompt) for one in opened if not isinstance(one, SeesayError)]
+        answers: Iterator[Answer | SeesayError]
         try:
             answers = iter(asked.ask_batch(batch, **how))  # type: ignore[arg-type]
         except (ImageError, DataError):  # of one of them: each by itself tells which

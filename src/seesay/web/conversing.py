@@ -4,7 +4,7 @@ and further questions go on from there."""
 import io
 import threading
 from base64 import b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,7 +40,7 @@ _THUMBNAIL = 96  # pixels
 _AT_ONCE = 64  # visitors whose question is answered or waits
 
 Pieces = Iterator[str | Answer]
-Stream = Callable[[Callable[[], Pieces]], AsyncIterator[str | Answer]]
+Stream = Callable[[Callable[[], Pieces]], AsyncGenerator[str | Answer, None]]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Asking:
 
     async def ask(
         self, talk: _Talk | None, question: str | None, sent: str | None
-    ) -> AsyncIterator[list[Any]]:
+    ) -> AsyncGenerator[list[Any], None]:
         """Answers a question: talk, turns, what is being written, and both fields, again and
         again. A question that fails does not count, and stays in its field."""
         talk = talk or _Talk()
@@ -175,7 +175,7 @@ class Asking:
         """The answer as far as it is written; whole, or stopped, it becomes one of the turns."""
         text, shown = "", _question(question, pictures)
         stream = self._answers.stream(partial(self._pieces, talk, question, pictures))
-        async with aclosing(stream):  # type: ignore[type-var]
+        async with aclosing(stream):
             async for piece in stream:
                 if talk.is_over:
                     return

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -141,8 +141,8 @@ def _pieces(assistant: ServedAssistant, body: ChatBody, service: Service) -> Ite
 
 
 async def _events(
-    first: str | Answer, pieces: AsyncIterator[str | Answer], body: ChatBody
-) -> AsyncIterator[bytes]:
+    first: str | Answer, pieces: AsyncGenerator[str | Answer, None], body: ChatBody
+) -> AsyncGenerator[bytes, None]:
     """The answer as server-sent events. What goes wrong on the way is the last of them."""
     try:
         async with aclosing(_chunks(first, pieces, body)) as chunks:
@@ -159,8 +159,8 @@ async def _events(
 
 
 async def _chunks(
-    first: str | Answer, pieces: AsyncIterator[str | Answer], body: ChatBody
-) -> AsyncIterator[dict[str, object]]:
+    first: str | Answer, pieces: AsyncGenerator[str | Answer, None], body: ChatBody
+) -> AsyncGenerator[dict[str, object], None]:
     about: dict[str, object] = {
         "id": _new_id(),
         "object": "chat.completion.chunk",
@@ -171,7 +171,7 @@ async def _chunks(
     def chunk(delta: dict[str, str], reason: str | None = None) -> dict[str, object]:
         return {**about, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
 
-    async with aclosing(pieces):  # type: ignore[type-var]
+    async with aclosing(pieces):
         yield chunk({"role": "assistant", "content": ""})
         piece = first
         while isinstance(piece, str):

@@ -27,7 +27,6 @@ from seesay.api.config import (
 )
 from seesay.errors import ConfigError, MissingExtraError, SeesayError
 from seesay.inference.answering import (
-    CAPTION,
     AnswerConfig,
     ServedAssistant,
     stream_answer,
@@ -333,8 +332,7 @@ class AnswerTools:
         has an `error` in place of a caption."""
         with _told():
             pictures = self._pictures(units, images, collection)
-            prompt = CAPTION.in_language(language)
-            written = list(write_captions(self._assistant.get(), pictures, prompt=prompt))
+            written = list(write_captions(self._assistant.get(), pictures, language=language))
         numbers = [*(units or ()), *[None] * len(images or ())]
         return Captions(
             captions=[

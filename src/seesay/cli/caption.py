@@ -73,7 +73,7 @@ def caption(
     from seesay.cli.output import fail_unless_whole, localized, print_json, write_text
     from seesay.data.files import check_folder
     from seesay.inference.answer import Answer
-    from seesay.inference.answering import CAPTION, AnswerConfig, write_captions
+    from seesay.inference.answering import AnswerConfig, write_captions
     from seesay.text import printable, to_unicode
 
     if csv is not None:
@@ -87,7 +87,8 @@ def caption(
     written = write_captions(
         assistant,
         read_pictures(sources),
-        prompt=prompt or CAPTION.in_language(language or spoken_language()),
+        prompt=prompt,
+        language=language or spoken_language(),
         config=config,
     )
     captions: list[tuple[str, str]] = []

@@ -77,7 +77,10 @@ def list_models(
         published_models,
     )
 
-    every = (*published_models().values(), *published_assistants().values())
+    every: list[EmbeddingEntry | AssistantEntry] = [
+        *published_models().values(),
+        *published_assistants().values(),
+    ]
     entries = [
         e
         for e in every

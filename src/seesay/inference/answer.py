@@ -29,6 +29,8 @@ Images: TypeAlias = ImageSource | Iterable[ImageSource] | None
 """One picture, or several, or None for a question without any."""
 Question: TypeAlias = str | Sequence[Message]
 """A question, or a conversation that ends with one."""
+CAPTION = Text("Describe this picture in one sentence.", "用一句话描述这张图片。")
+"""What a picture is captioned by."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from seesay.data.images import ImageSource, open_image
 from seesay.data.video import is_video
 from seesay.errors import ConfigError, DataError, ImageError, SeesayError
 from seesay.inference.answer import (
+    CAPTION,
     Answer,
     AnswerStream,
     Assistant,
@@ -24,11 +25,9 @@ from seesay.inference.answer import (
     check_decoding,
 )
 from seesay.inference.cancelling import check_cancelled
-from seesay.text import Text
+from seesay.text import Language, Text
 from seesay.weights.catalog import default_assistant
 
-CAPTION = Text("Describe this picture in one sentence.", "用一句话描述这张图片。")
-"""What a picture is captioned by."""
 CAPTION_TOKENS = 100
 _BATCH = 8  # pictures that are held decoded
 _ENDPOINT_BATCH = 4  # requests in flight
@@ -185,11 +184,13 @@ def write_captions(
     assistant: Assistant,
     images: Sequence[ImageSource],
     *,
-    prompt: str = CAPTION.en,
+    prompt: str | None = None,
+    language: Language = "en",
     config: AnswerConfig | None = None,
 ) -> Iterator[Answer | SeesayError]:
     """Yields, for each picture in order, its caption, or why it has none: a picture that is damaged
-    or that the model cannot take. Several are answered at a time.
+    or that the model cannot take. Several are answered at a time. Without a prompt, the caption is
+    asked for in the language, or as the authors of a model that needs it do.
 
     Raises EndpointError for an endpoint that does not answer.
     """
@@ -199,18 +200,25 @@ def write_captions(
     config = config or AnswerConfig(max_tokens=CAPTION_TOKENS)
     asked = configured(assistant, config)
     if not isinstance(asked, LocalAssistant):
-        alone = partial(_caption, asked, prompt, config)
+        alone = partial(_caption, asked, prompt or CAPTION.in_language(language), config)
         yield from map_in_order(alone, images, workers=_ENDPOINT_BATCH)
         return
     how = {"max_tokens": config.max_tokens, "temperature": config.temperature}
+
+    def write(pictures: Sequence[ImageSource]) -> list[Answer]:
+        if prompt is None:
+            request = CAPTION.in_language(language)
+            return asked.caption_batch(pictures, request, **how)  # type: ignore[arg-type]
+        return asked.ask_batch([(one, prompt) for one in pictures], **how)  # type: ignore[arg-type]
+
     for first in range(0, len(images), _BATCH):
         opened = [_opened(one) for one in images[first : first + _BATCH]]
-        batch = [(one, prompt) for one in opened if not isinstance(one, SeesayError)]
+        batch = [one for one in opened if not isinstance(one, SeesayError)]
         answers: Iterator[Answer | SeesayError]
         try:
-            answers = iter(asked.ask_batch(batch, **how))  # type: ignore[arg-type]
+            answers = iter(write(batch))
         except (ImageError, DataError):  # of one of them: each by itself tells which
-            answers = map(partial(_caption, asked, prompt, config), (one for one, _ in batch))
+            answers = map(partial(_alone, write), batch)
         for one in opened:
             yield one if isinstance(one, SeesayError) else next(answers)
 
@@ -222,6 +230,15 @@ def _opened(one: ImageSource) -> ImageSource | SeesayError:
     try:
         return open_image(one)
     except ImageError as error:
+        return error
+
+
+def _alone(
+    write: Callable[[Sequence[ImageSource]], list[Answer]], image: ImageSource
+) -> Answer | SeesayError:
+    try:
+        return write([image])[0]
+    except (ImageError, DataError) as error:
         return error
 
 

@@ -28,6 +28,7 @@ from seesay.data.images import ImageSource, open_image
 from seesay.data.video import is_video
 from seesay.errors import ConfigError, DataError
 from seesay.inference.answer import (
+    CAPTION,
     Answer,
     AnswerStream,
     AnswerToken,
@@ -103,6 +104,8 @@ class LocalAssistant:
         """Returns the same model, whose tokens are chosen so and whose answers end before the first
         of the texts `stop`. Both share what they have read."""
         other = copy(self)
+        if decoding.reduction != self.decoding.reduction:
+            other._reader = _reader(self.files, decoding.reduction)
         other.decoding, other.stop = decoding, tuple(stop)
         return other
 
@@ -126,17 +129,30 @@ class LocalAssistant:
         return answer if log_probabilities else replace(answer, tokens=None)
 
     def caption(
-        self, images: Images, *, max_tokens: int = 64, temperature: float | None = 0.0
+        self,
+        images: Images,
+        request: str = CAPTION.en,
+        *,
+        max_tokens: int = 64,
+        temperature: float | None = 0.0,
     ) -> Answer:
-        """Returns a caption, asked for as the family's authors do. Raises as `ask` does."""
-        captions = self.files.captions
-        pictures, [message] = self._conversation(images, captions.text or "caption")
-        content: list[str | Media] = [one for one in message.parts if isinstance(one, Media)]
-        content += [captions.text] if captions.text else []
-        messages = [replace(message, content=tuple(content))]
-        request = self._prompt(messages, self._inputs(pictures), captions.template)
-        [answer] = self._write([request], self._task(max_tokens, temperature))
-        return replace(answer, tokens=None)
+        """Returns a caption, asked for as the family's authors do, or by `request` where they leave
+        that to who asks. Raises as `ask` does."""
+        how = {"max_tokens": max_tokens, "temperature": temperature}
+        [answer] = self.caption_batch([images], request, **how)  # type: ignore[arg-type]
+        return answer
+
+    def caption_batch(
+        self,
+        pictures: Iterable[Images],
+        request: str = CAPTION.en,
+        *,
+        max_tokens: int = 64,
+        temperature: float | None = 0.0,
+    ) -> list[Answer]:
+        """Returns a caption for each, in order, as `caption` does."""
+        requests = [self._caption_request(images, request) for images in pictures]
+        return self._all(requests, self._task(max_tokens, temperature))
 
     def ask_several(
         self,
@@ -200,6 +216,16 @@ class LocalAssistant:
     def _request(self, images: object, question: object) -> Request:
         pictures, messages = self._conversation(images, question)
         return self._prompt(messages, self._inputs(pictures))
+
+    def _caption_request(self, images: Images, request: str) -> Request:
+        captions = self.files.captions
+        if captions is None:
+            return self._request(images, request)
+        pictures, [message] = self._conversation(images, request)
+        content: list[str | Media] = [one for one in message.parts if isinstance(one, Media)]
+        content += [captions.text] if captions.text else []
+        messages = [replace(message, content=tuple(content))]
+        return self._prompt(messages, self._inputs(pictures), captions.template)
 
     def _conversation(
         self, images: object, question: object

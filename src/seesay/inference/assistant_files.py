@@ -53,7 +53,7 @@ class AssistantFiles:
     inputs: VisualInputs
     tokenizer: Tokenizer
     template: ChatTemplate
-    captions: Captions
+    captions: Captions | None
     end_ids: tuple[int, ...]
     """Tokens that end an answer."""
     decoding: DecodingConfig
@@ -104,7 +104,9 @@ def load_assistant(
     prompts = _with_marks(folder, chat_template(written, template), published, tokenizer)
     _place_pictures(folder, family, model, prompts, tokenizer)
     other = family.caption_template
-    captions = Captions(chat_template(other, template) if other else prompts, family.caption)
+    captions = None
+    if family.caption is not None:
+        captions = Captions(chat_template(other, template) if other else prompts, family.caption)
     opened = Opened(folder, model, published, preprocessor_settings(folder), template)
     return AssistantFiles(
         name=str(name),

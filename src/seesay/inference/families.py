@@ -44,7 +44,6 @@ from seesay.weights.qwen_vl import load_first_qwen_vl, load_qwen_vl
 Published = Mapping[str, Any]
 """A config.json."""
 Model: TypeAlias = Vlm | PackedVlm | Flamingo | Blip2 | BlipCaptioner
-DESCRIBE = "Provide a one-sentence caption for the provided image."
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,8 @@ class Family:
     """How its tokenizer is read."""
     inputs: Callable[[Opened], VisualInputs]
     """How its pictures are prepared."""
-    caption: str = DESCRIBE
-    """What asks for a caption."""
+    caption: str | None = None
+    """What its authors ask for a caption with; None: any words do."""
     caption_template: str = ""
     """The template of that, if it is another one."""
     placeholder: Literal["config", "tokenizer", "added"] = "config"

@@ -12,7 +12,7 @@ for them. Both are for inference; neither needs training.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -160,7 +160,8 @@ def _last_token_attention(
 ) -> Float[Tensor, "batch tokens"]:
     """Returns how much each row's last token attends to every token of the call in a layer whose
     input is `x`, on average over the heads. Its queries alone are computed; the keys are cached."""
-    block, kept = decoder.blocks[layer], cache.layer(layer)
+    block: Any = decoder.blocks[layer]
+    kept = cache.layer(layer)
     count = torch.arange(x.shape[1], device=x.device)
     last = torch.full((len(x), 1), x.shape[1] - 1, device=x.device)
     if step.real is not None:

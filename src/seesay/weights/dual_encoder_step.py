@@ -85,6 +85,7 @@ class Towers(TrainedModel):
             images = images.contiguous(memory_format=torch.channels_last)
         if View("captions", source) in inputs:
             return Seen(*self.model.embed_with_tokens(images))
+        assert self.model.image is not None  # objectives check the tower
         vectors = self.model.image(images)
         classes = vectors[:, -self._classes :] if self._classes else None
         return Seen(self.model.project_images(vectors), classes=classes)
@@ -193,7 +194,8 @@ def reuse_frozen(model: DualEncoder) -> None:
         image.forward = Reused(image.forward)
     elif isinstance(image, MobileNet) and (blocks := frozen_blocks(image, image.stem)):
         maps = Reused(partial(image.lower, count=blocks), torch.float16)
-        image.forward = lambda rows: image.upper(maps(rows).to(rows.dtype), blocks)
+        upper = partial(image.upper, count=blocks)
+        image.forward = lambda images: upper(maps(images).to(images.dtype))  # type: ignore[method-assign]
     if isinstance(text, Bert) and not is_frozen(text):
         below = text.token_embed, text.norm_in
         fixed = not (text.positions.requires_grad or text.types.requires_grad)
@@ -201,7 +203,8 @@ def reuse_frozen(model: DualEncoder) -> None:
             dtype = text.positions.dtype
             lower = partial(text.lower, count=layers)
             tokens = ReusedTokens(lower, text.config.pad_id, torch.float16)
-            text.forward = lambda ids: text.upper(tokens(ids).to(dtype), ids, layers)
+            upper_text = partial(text.upper, count=layers)
+            text.forward = lambda ids: upper_text(tokens(ids).to(dtype), ids)  # type: ignore[method-assign]
 
 
 def is_frozen(module: nn.Module) -> bool:

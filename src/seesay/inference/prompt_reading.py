@@ -63,7 +63,8 @@ class Request:
     def shortened(self, start: int, counts: Sequence[int]) -> tuple[int, ...]:
         """The ids from `start` on, where the pictures that stand there have so many places left."""
         left = dict(enumerate(counts, self.seen_by(start)))
-        ids, at = [], start
+        ids: list[int] = []
+        at = start
         for span in self.spans:
             if span.media in left and span.stop <= len(self.ids):
                 places = min(span.stop - span.start, left[span.media])

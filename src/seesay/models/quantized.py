@@ -100,6 +100,7 @@ def quantize(model: nn.Module, bits: Bits) -> None:
                 if isinstance(child, nn.Linear):
                     setattr(module, name, _quantized(child, bits))
         head = decoder.token_embed if decoder.head is None else decoder.head
+        assert isinstance(head.weight, Tensor)
         decoder.head = Int8Linear(head.weight, None)
 
 

@@ -253,8 +253,8 @@ class PackedVlm(nn.Module):
         places = _places(ids, self.config.image_ids)
         deepstack = () if seen is None else seen.deepstack
         if reduction is not None:
-            deep = tuple(fill_places(torch.zeros_like(embeds), places, one) for one in deepstack)
-            prompt = Prompt(embeds, positions, mask, deep)
+            added = tuple(fill_places(torch.zeros_like(embeds), places, one) for one in deepstack)
+            prompt = Prompt(embeds, positions, mask, added)
             return fastv(self.decoder, prompt, places, reduction, cache).hidden
         x, step = self.decoder.begin(embeds, positions, cache, mask, None)
         for index, deep in enumerate(deepstack):

@@ -240,3 +240,11 @@ def test_an_assistant_is_loaded_in_the_format_and_bits_that_it_is_asked_for(tiny
         for one in (plain("qwen2_vl"), small)
     )
     assert torch.nn.functional.cosine_similarity(expected, actual, dim=0) > 0.99
+
+
+def test_the_ways_of_answering_are_public():
+    decoding = seesay.DecodingConfig(
+        contrast=seesay.ContrastConfig(), reduction=seesay.FastVConfig(keep=0.25)
+    )
+    assert isinstance(decoding.reduction, FastVConfig)
+    assert seesay.PruMergeConfig() == PruMergeConfig()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from seesay.text import Text, printable, to_unicode
+from seesay.text import Language, Text, printable, to_unicode
 
 if TYPE_CHECKING:  # rich takes a tenth of a second, which --version and errors need not spend
     from rich.console import Console, RenderableType
@@ -28,7 +28,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 PATIENCE_S = 1.0  # work that takes longer shows how far it is
 
 
-def language() -> str:
+def language() -> Language:
     """Returns "zh" if the environment asks for Chinese, else "en"."""
     names = ("SEESAY_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
     wanted = next((value for name in names if (value := os.environ.get(name))), "en")

@@ -7,7 +7,7 @@ Only weights are quantized. Inputs and results keep their format, and layers wit
 their own, norms among them, stay as they are.
 """
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -99,7 +99,8 @@ def quantize(model: nn.Module, bits: Bits) -> None:
             for name, child in list(module.named_children()):
                 if isinstance(child, nn.Linear):
                     setattr(module, name, _quantized(child, bits))
-        head: Any = decoder.token_embed if decoder.head is None else decoder.head
+        head = decoder.token_embed if decoder.head is None else decoder.head
+        assert isinstance(head.weight, Tensor)
         decoder.head = Int8Linear(head.weight, None)
 
 

@@ -12,7 +12,7 @@ for them. Both are for inference; neither needs training.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seesay.models.cache import KeyValueCache
-from seesay.models.decoder import Decoder, Step
+from seesay.models.decoder import Decoder, DecoderBlock, Step
 from seesay.models.layers import conflict, require_range
 from seesay.models.rope import Angles
 
@@ -160,8 +160,8 @@ def _last_token_attention(
 ) -> Float[Tensor, "batch tokens"]:
     """Returns how much each row's last token attends to every token of the call in a layer whose
     input is `x`, on average over the heads. Its queries alone are computed; the keys are cached."""
-    block: Any = decoder.blocks[layer]
-    kept = cache.layer(layer)
+    block, kept = decoder.blocks[layer], cache.layer(layer)
+    assert isinstance(block, DecoderBlock)
     count = torch.arange(x.shape[1], device=x.device)
     last = torch.full((len(x), 1), x.shape[1] - 1, device=x.device)
     if step.real is not None:

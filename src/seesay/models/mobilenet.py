@@ -177,7 +177,7 @@ class MobileNet(nn.Module):
         return x
 
     def upper(
-        self, x: Float[Tensor, "batch channels rows columns"], count: int
+        self, x: Float[Tensor, "batch channels height width"], count: int
     ) -> Float[Tensor, "batch output_dim"]:
         """The vectors of images from what `lower` returned."""
         return self.with_classes(self._map(x, count).mean(dim=(2, 3)))
@@ -189,7 +189,7 @@ class MobileNet(nn.Module):
         return self._map(self.lower(images, 0), 0)
 
     def _map(
-        self, x: Float[Tensor, "batch channels rows columns"], count: int
+        self, x: Float[Tensor, "batch channels height width"], count: int
     ) -> Float[Tensor, "batch dim rows columns"]:
         for block in self.blocks[count:]:
             x = block(x)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ import pytest
 
 from hub_server import COMMIT, HubState, hub_server
 from seesay.cli.main import run
-from seesay.weights.catalog import published_models
+from seesay.cli.models import read_memory
+from seesay.weights.catalog import published_assistants, published_models
 from seesay.weights.hub import locate
 
 FILES = {
@@ -41,7 +43,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubState
 def test_the_list_names_every_model_with_whom_it_is_for(capsys):
     assert run(["models", "list"]) == 0
     shown = capsys.readouterr()
-    assert all(alias in shown.out for alias in published_models())
+    assert all(alias in shown.out for alias in (*published_models(), *published_assistants()))
     assert "CC-BY-NC-4.0" in shown.out
     assert published_models()["siglip2-b16-224"].recommended_en in shown.out
     assert shown.err == ""
@@ -55,7 +57,7 @@ def test_on_a_narrow_terminal_names_and_figures_stay_whole(capsys, monkeypatch, 
     for entry in published_models().values():
         (line,) = (line for line in lines if line.split()[:1] == [entry.alias])
         assert "–" in line if entry.top1 is None else f"{entry.top1:.1f}%" in line
-    assert max(map(len, lines[:-1])) <= int(columns)
+    assert max(map(len, lines)) <= int(columns)
 
 
 def test_the_list_speaks_chinese(capsys, monkeypatch):
@@ -69,11 +71,96 @@ def test_the_list_speaks_chinese(capsys, monkeypatch):
 def test_the_list_can_be_narrowed_to_a_language(capsys):
     run(["models", "list", "--language", "zh", "--json"])
     shown = {record["alias"] for record in json.loads(capsys.readouterr().out)}
-    assert shown == {
-        alias for alias, entry in published_models().items() if "zh" in entry.languages
-    }
+    every = {**published_models(), **published_assistants()}
+    assert shown == {alias for alias, entry in every.items() if "zh" in entry.languages}
     assert {"siglip2-b16-224", "chinese-clip-b16"} < shown
     assert "clip-b32" not in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "one"),
+    [
+        ("embedding", "siglip2-b16-224"),
+        ("text", "seesay-text"),
+        ("assistant", "qwen2-vl-2b"),
+        ("captioner", "blip-caption-base"),
+        ("matcher", "blip-itm-base"),
+    ],
+)
+def test_the_list_can_be_narrowed_to_a_kind(capsys, kind, one):
+    run(["models", "list", "--kind", kind, "--json"])
+    records = json.loads(capsys.readouterr().out)
+    assert {record["kind"] for record in records} == {kind}
+    assert one in {record["alias"] for record in records}
+    run(["models", "list", "--kind", kind])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines if line.split()[:1] == [one]] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ["answers questions", "int4 7.5 GB", "OCRBench 84.5 (Qwen2-VL, README)", "2,774"]),
+        ("zh", ["回答问题", "int4 7.5 GB", "82.91 亿", "A4 页"]),
+    ],
+)
+def test_an_assistant_is_shown_with_its_needs_and_figures(capsys, monkeypatch, language, words):
+    monkeypatch.setenv("SEESAY_LANG", language)
+    assert run(["models", "show", "qwen2-vl-7b"]) == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in words)
+
+
+class TestRecommend:
+    ASKED = ("models", "recommend", "--task", "ocr", "--language", "zh", "--memory", "8GB")
+
+    def test_the_best_that_fits_comes_first_with_its_reason(self, capsys):
+        assert run([*self.ASKED, "--licence", "commercial", "--count", "2"]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith("1. qwen3-vl-4b\n") and "6.8 GB in int8" in out
+        assert "3. " not in out and "more fit: --count" in out
+        assert "its licence forbids commercial use: qwen2.5-vl-3b" in out
+        assert "needs more memory: qwen-vl\n" in re.sub(" +\n", "\n", out)
+
+    def test_it_answers_in_chinese(self, capsys, monkeypatch):
+        monkeypatch.setenv("SEESAY_LANG", "zh")
+        assert run([*self.ASKED, "--licence", "commercial"]) == 0
+        out = capsys.readouterr().out
+        assert "int8 占 6.8 GB" in out and "许可证禁止商用：qwen2.5-vl-3b" in out
+
+    def test_json_holds_the_need_and_every_model(self, capsys):
+        assert run([*self.ASKED, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["need"]["memory"] == 8_000_000_000
+        names = [one["alias"] for one in (*found["ranked"], *found["excluded"])]
+        assert sorted(names) == sorted(published_assistants())
+        best = found["ranked"][0]
+        assert best["number_type"] == "int8"
+        assert best["figures"] == [
+            {
+                "benchmark": "OCRBench",
+                "task": "ocr",
+                "score": 88.1,
+                "source": published_assistants()["qwen3-vl-4b"].figures[0].source,
+            }
+        ]
+        assert {"en", "zh"} == best["reason"].keys()
+
+    def test_where_nothing_fits_it_says_so(self, capsys):
+        assert run(["models", "recommend", "--task", "video", "--memory", "10 MB"]) == 0
+        assert capsys.readouterr().out.startswith("No model of the catalogue fits.\nLeft out: ")
+
+    @pytest.mark.parametrize(
+        ("written", "size"),
+        [("8GB", 8e9), ("8", 8e9), ("1.5 GiB", 1.5 * 2**30), ("900mb", 9e8), ("16 MiB", 2**24)],
+    )
+    def test_memory_is_read_with_its_unit(self, written, size):
+        assert read_memory(written) == size
+
+    @pytest.mark.parametrize("written", ["", "much", "-1", "0GB", "8 TB"])
+    def test_what_is_no_size_is_refused(self, capsys, written):
+        assert run(["models", "recommend", "--task", "ocr", "--memory", written]) == 2
+        assert "is no size; expected a number above 0 with GB" in capsys.readouterr().err
 
 
 def test_without_a_command_models_lists(capsys):

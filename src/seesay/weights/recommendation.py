@@ -14,7 +14,6 @@ from seesay.errors import ConfigError
 from seesay.text import Text
 from seesay.weights.catalog import (
     CONTEXT,
-    TASKS,
     AssistantEntry,
     Commercial,
     Figure,
@@ -41,17 +40,14 @@ class Need:
     """Tokens of prompt and answer that memory is kept for."""
 
     def __post_init__(self) -> None:
-        numbers = (self.tokens, 1 if self.memory is None else self.memory)
-        if self.task in TASKS and min(numbers) > 0:
-            return
-        given = f"task={self.task!r}, memory={self.memory}, tokens={self.tokens}"
-        raise ConfigError(
-            Text(
-                f"{given} is no need that a model could meet; expected a task of "
-                f"{', '.join(TASKS)}, and numbers above 0. Correct them",
-                f"{given} 不是有效的需求；任务应为 {'、'.join(TASKS)} 之一，数应大于 0；请改正",
+        if min(self.tokens, 1 if self.memory is None else self.memory) < 1:
+            given = f"memory={self.memory}, tokens={self.tokens}"
+            raise ConfigError(
+                Text(
+                    f"{given} leave no room for a model; expected numbers above 0. Correct them",
+                    f"{given} 放不下任何模型；应为大于 0 的数；请改正",
+                )
             )
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

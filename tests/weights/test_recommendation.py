@@ -26,6 +26,7 @@ def entry(alias: str, score: float | None = 50.0, **changes: object) -> Assistan
         context=1,
         languages=("en", "zh"),
         licence="Free",
+        licence_zh="",
         commercial="yes",
         terms_en="",
         terms_zh="",

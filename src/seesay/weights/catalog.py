@@ -241,7 +241,7 @@ class AssistantEntry(CatalogEntry):
         context if that is shorter. What computing takes on top is not counted."""
         wide = 4 if number_type == "float32" else 2
         cache = 2 * self.depth * self.key_heads * self.head_dim * min(tokens, self.context) * wide
-        weights = float(self.parameters_m * wide)
+        weights: float = self.parameters_m * wide
         if number_type in ("int8", "int4"):
             replaced = self.layers_m + (0 if self.tied else self.head_m)
             weights += self.layers_m * BYTES[number_type] + self.head_m - replaced * wide

@@ -113,7 +113,7 @@ def has_bfloat16(device: torch.device) -> bool:
 @lru_cache(maxsize=8)
 def fastest_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 if a product as large as those of a prompt takes no longer in it than in float32,
-    which is measured once, in some 50 ms. For language models: with equally fast products, they
+    which is measured once, within 50 ms. For language models: with equally fast products, they
     write faster from half the bytes."""
     if device.type != "cpu":
         return choose_dtype(device)

@@ -52,7 +52,8 @@ class ContrastConfig:
     beta: float = 0.1
     """Tokens less likely than this share of the likeliest one's probability are never taken."""
     noise_step: int = 500
-    """Noise in the other picture, in steps of a diffusion that takes 1000 to leave nothing else."""
+    """Noise in the other picture, in steps of a diffusion of 1000: after 500, about a quarter of
+    its variance is noise."""
 
     def __post_init__(self) -> None:
         if (

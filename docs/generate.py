@@ -91,7 +91,8 @@ def plain(text: str) -> str:
 
 def command_line_page(language: str) -> str:
     """The app is asked in a process of its own: it settles on a language when it is imported."""
-    environment = {**os.environ, "SEESAY_LANG": language, "PYTHONPATH": str(SOURCE.parent)}
+    chosen = {"SEESAY_LANG": language, "PYTHONPATH": str(SOURCE.parent)}
+    environment = {**os.environ, "SEESAY_MODEL": "", **chosen}
     command = [sys.executable, __file__, "--command-line", language]
     return subprocess.run(
         command, env=environment, check=True, capture_output=True, encoding="utf-8"

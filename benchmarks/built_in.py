@@ -10,7 +10,7 @@ project's pages.
 
     python tools/seesay_text.py e5-small-q4.bin FOLDER --whole
 
-The default model beside seesay-mini: retrieval on Flickr8k's dev split, naming from names alone in
+seesay-base beside seesay-mini: retrieval on Flickr8k's dev split, naming from names alone in
 both languages, and images a second. `--model` takes another one in its place. Nothing was tuned on
 these photographs, which come from
 
@@ -33,7 +33,6 @@ import numpy as np
 
 import seesay
 from seesay.inference.embedder import Embedder
-from seesay.weights.catalog import BUILT_IN
 
 ROOT = Path(__file__).parents[1]
 DEPTHS = (1, 5, 10)
@@ -217,7 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--original", help="folder of the model with the whole vocabulary")
-    parser.add_argument("--model", default=BUILT_IN)
+    parser.add_argument("--model", default="seesay-base")
     for name in ("imagenet", "caltech", "everyday"):
         parser.add_argument(f"--{name}", type=Path)
     args = parser.parse_args()

@@ -238,7 +238,7 @@ class EmbeddingsBody(BaseModel):
     model_config = ConfigDict(
         use_attribute_docstrings=True,
         json_schema_extra={
-            "examples": [{"model": "seesay-base", "input": ["a dog", "一只狗", PICTURE]}]
+            "examples": [{"model": "seesay-mini", "input": ["a dog", "一只狗", PICTURE]}]
         },
     )
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from seesay.errors import ConfigError, UnknownModelError
 from seesay.text import Text
 
-BUILT_IN = "seesay-base"
+BUILT_IN = "seesay-mini"
 MODEL = "SEESAY_MODEL"
 """Environment variable with the model to take where none is named."""
 

@@ -100,7 +100,7 @@ def print_indented(text: str) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    print_rich(Padding(Text(text), (0, 0, 0, 6)))
+    print_rich(Padding(Text(text), (0, 0, 0, 6), expand=False))
 
 
 def cell_width(text: str) -> int:

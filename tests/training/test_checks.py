@@ -87,14 +87,14 @@ def test_a_padding_token_that_stands_in_texts_is_refused(recipe):
 
 def blind(monkeypatch, method):
     """Let the vectors of models not depend on what they are shown."""
-    embed = getattr(DualEncoder, method)
+    project = getattr(DualEncoder, method)
     monkeypatch.setattr(
-        DualEncoder, method, lambda model, rows: embed(model, torch.zeros_like(rows))
+        DualEncoder, method, lambda model, rows: project(model, torch.zeros_like(rows))
     )
 
 
 @pytest.mark.parametrize(
-    ("method", "what"), [("embed_texts", "texts"), ("embed_images", "pictures")]
+    ("method", "what"), [("project_texts", "texts"), ("project_images", "pictures")]
 )
 def test_a_model_that_gives_all_the_same_vector_is_refused(recipe, monkeypatch, method, what):
     blind(monkeypatch, method)

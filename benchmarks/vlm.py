@@ -451,7 +451,7 @@ def qwen(dtype: torch.dtype, quick: bool) -> Pair:
     tensors.pop("lm_head.weight", None)  # the table of tokens
     blueprint = read_qwen_vl(Settings("config.json", "", published), tensors)
     model = same_weights(PackedVlm, blueprint, tensors, dtype)
-    inputs = PackedInputs(model, {}, packed_rule("qwen2_vl", published))
+    inputs = PackedInputs(model, {}, packed_rule(published))
     return vlm_pair("Qwen2-VL 2B", theirs, model, inputs)
 
 

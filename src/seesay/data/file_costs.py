@@ -114,9 +114,9 @@ class _Objects:
         data = path.read_bytes()
         self._bodies: dict[int, bytes] = {}
         starts = list(_OBJECT.finditer(data))
-        ends = [match.start() for match in starts[1:]] + [len(data)]
+        ends = [*(match.start() for match in starts), len(data)][1:]
         packed = []
-        for match, end in zip(starts, ends, strict=False):
+        for match, end in zip(starts, ends, strict=True):
             body = data[match.end() : end]
             if re.search(rb"/Type\s*/ObjStm\b", body[:2000]):
                 packed.append(body)
@@ -174,6 +174,7 @@ class _Objects:
         start = int(first[1])
         numbers = [int(n) for n in data[:start].split()[: 2 * int(count[1])] if n.isdigit()]
         places = [start + at for at in numbers[1::2]]
+        # A damaged table may end within a pair; what is whole counts.
         for number, at, end in zip(numbers[::2], places, [*places[1:], len(data)], strict=False):
             yield number, data[at:end]
 

@@ -30,7 +30,7 @@ Images: TypeAlias = ImageSource | Iterable[ImageSource] | None
 Question: TypeAlias = str | Sequence[Message]
 """A question, or a conversation that ends with one."""
 CAPTION = Text("Describe this picture in one sentence.", "用一句话描述这张图片。")
-"""What a picture is captioned by."""
+"""The default request for a caption."""
 
 
 @dataclass(frozen=True, kw_only=True)

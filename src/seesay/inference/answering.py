@@ -156,7 +156,7 @@ def stream_answer(
 
 
 def whole(stream: AnswerStream) -> Answer:
-    """Returns the answer at the end of a stream; gives up where the work was cancelled."""
+    """Reads a stream to its end and returns the answer; stops early if the work is cancelled."""
     while True:
         try:
             next(stream)

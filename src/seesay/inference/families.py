@@ -60,7 +60,7 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """How the folders of a "model_type" are read."""
+    """How to load the models of one "model_type"."""
 
     load: Callable[[Path], nn.Module]
     template: Callable[[Published, Tokenizer], str]

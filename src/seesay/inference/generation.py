@@ -50,7 +50,7 @@ class ContrastConfig:
     """How much: a token's logit is raised by its difference from that with the noised picture,
     times this."""
     beta: float = 0.1
-    """Tokens less likely than this share of the likeliest one's probability are never taken."""
+    """Drop tokens whose probability is below this fraction of the likeliest token's."""
     noise_step: int = 500
     """Noise in the other picture, in steps of a diffusion of 1000: after 500, about a quarter of
     its variance is noise."""

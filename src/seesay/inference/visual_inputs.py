@@ -100,8 +100,8 @@ class VisualInput:
 
     @property
     def digest(self) -> bytes:
-        """Equal for equal pixels, cut in the same way, with the same noise, and looked at with the
-        same prompt."""
+        """A hash of the pixels and of all else that changes what the model sees: tiling, noise and
+        prompt."""
         form = self.media, self.pixels.shape, self.shape, self.instruction, self.noise_step
         return blake2b(repr(form).encode() + self.pixels.tobytes(), digest_size=16).digest()
 

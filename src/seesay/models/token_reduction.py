@@ -56,7 +56,7 @@ class PruMergeConfig:
     """Which patches are kept, and how the others are merged into them."""
 
     plus: bool = False
-    """PruMerge+: keep patches at equal distances as well, about three for each of the others."""
+    """PruMerge+: also keep evenly spaced patches, about three for each one already kept."""
     neighbours: int = 32
     """Patches that are merged into each kept one."""
 

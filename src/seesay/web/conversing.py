@@ -60,7 +60,7 @@ class _Talk:
     conversation: Conversation | None = None
     """None before the first question."""
     turns: str = ""
-    """What was asked and answered, as HTML."""
+    """The questions and answers so far, as HTML."""
     pictures: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
     is_over: bool = False

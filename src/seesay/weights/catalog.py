@@ -149,7 +149,7 @@ class EmbeddingEntry(CatalogEntry):
 
 
 NumberType = Literal["float32", "bfloat16", "int8", "int4"]
-"""How weights are held in memory. Of int8 and int4, only the language model has any."""
+"""How weights are stored in memory. Only the language model is quantized to int8 or int4."""
 BYTES: dict[NumberType, float] = {"float32": 4, "bfloat16": 2, "int8": 1, "int4": 0.625}
 """Of one weight; int4 has a scale and an offset in bfloat16 for every 32."""
 CONTEXT = 8192
@@ -209,7 +209,7 @@ class AssistantEntry(CatalogEntry):
     head_m: int = 0
     """Millions of weights in the head that makes logits, which int8 and int4 both hold in int8."""
     tied: bool = False
-    """Whether the head is the table of tokens, beside which int8 and int4 need one more."""
+    """Whether the head shares the token embeddings; quantizing then stores a copy of its own."""
     commercial: Commercial = "unknown"
     """Whether the licence allows commercial use."""
     terms_en: str = ""
@@ -277,7 +277,7 @@ def read_assistants(path: Path) -> dict[str, AssistantEntry]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A whole file, and the values of each checkpoint."""
+    """The parsed file, and the settings of each checkpoint in it."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         return data, [

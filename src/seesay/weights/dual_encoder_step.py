@@ -134,7 +134,7 @@ class Seen(NamedTuple):
     tokens: Tensor | None = None
     """The captioner's input, if the images have captions."""
     classes: Tensor | None = None
-    """The probabilities of the tower's own classes, if it has any."""
+    """The class probabilities that the tower itself returns, if it has classes."""
 
 
 class Reused:

@@ -171,7 +171,7 @@ def _gated(tensors: Mapping[str, Tensor], layers: str) -> GatedCrossConfig:
 
 
 def gated_rules(theirs: str, ours: str) -> dict[str, Rule]:
-    """OpenFlamingo's gated blocks, whose MLP is a sequence with its norm."""
+    """Rules for OpenFlamingo's gated blocks, whose norm is the first layer of the MLP."""
     return {
         **both(f"{theirs}.attn.norm", f"{ours}.norm1"),
         f"{theirs}.attn.to_q.weight": f"{ours}.attention.query.weight",

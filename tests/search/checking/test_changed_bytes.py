@@ -53,7 +53,10 @@ def everything(file: Path) -> str | None:
             )
             tables = [name.decode() for (name,) in names.fetchall()]
             rows = [connection.execute(f'SELECT * FROM "{t}"').fetchall() for t in tables]
-            definitions = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema")
+            definitions = connection.execute(
+                "SELECT type, lower(name), lower(tbl_name), lower(sql) FROM sqlite_schema"
+                " WHERE name NOT LIKE 'keywords_%'"  # SQL knows no difference of case
+            )
             rows.append(definitions.fetchall())
         except (sqlite3.Error, UnicodeDecodeError):
             return None

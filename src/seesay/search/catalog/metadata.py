@@ -13,7 +13,14 @@ from typing import Any, Literal
 
 from seesay.data.encodings import clean_text
 from seesay.errors import CollectionError
-from seesay.search.catalog.database import ANY_OF, Database, as_list, path_to_text, text_to_path
+from seesay.search.catalog.database import (
+    ANY_OF,
+    Database,
+    as_list,
+    decoded,
+    path_to_text,
+    text_to_path,
+)
 from seesay.text import Text
 
 Value = str | int | float | datetime | date
@@ -221,7 +228,8 @@ class MetadataTable:
             (as_list(passages),),
         )
         for passage, name, kind, value in rows:
-            found[passage].setdefault(text_to_path(name), []).append(read(kind, value))
+            values = decoded(found.__getitem__, passage)  # an index may name the wrong row
+            values.setdefault(text_to_path(name), []).append(read(kind, value))
         return {
             passage: {name: v[0] if len(v) == 1 else tuple(v) for name, v in values.items()}
             for passage, values in found.items()

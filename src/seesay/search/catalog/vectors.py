@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Float16, Int
 
 from seesay.errors import CollectionError
-from seesay.search.catalog.database import ANY_OF, Database, as_list
+from seesay.search.catalog.database import ANY_OF, Database, as_list, decoded
 from seesay.search.catalog.drafts import Modality
 from seesay.text import Text
 
@@ -342,6 +342,11 @@ class Vectors:
 def _arrays(
     rows: Sequence[tuple[int, bytes]], dim: int
 ) -> tuple[Int[np.ndarray, " rows"], Float16[np.ndarray, "rows embed"]]:
-    passages = np.fromiter((passage for passage, _ in rows), np.int64, len(rows))
-    flat = np.frombuffer(b"".join(vector for _, vector in rows), HALF)
-    return passages, flat.reshape(len(rows), dim)
+    def arrays(
+        _: str,
+    ) -> tuple[Int[np.ndarray, " rows"], Float16[np.ndarray, "rows embed"]]:
+        passages = np.fromiter((passage for passage, _ in rows), np.int64, len(rows))
+        flat = np.frombuffer(b"".join(vector for _, vector in rows), HALF)
+        return passages, flat.reshape(len(rows), dim)
+
+    return decoded(arrays, f"one of {len(rows)} vectors")

@@ -157,8 +157,9 @@ def _missing(store: Store) -> Iterator[Finding]:
     to."""
     space = store.spaces.active()
     if space is not None and (count := store.vectors.count_missing(space.id)):
-        first = store.vectors.missing(space.id, 1)
-        yield Finding(kind="missing vectors", where=space.model, count=count, detail=str(first[0]))
+        first = store.vectors.missing(space.id, 1)  # none, where an index is damaged
+        detail = str(first[0]) if first else ""
+        yield Finding(kind="missing vectors", where=space.model, count=count, detail=detail)
 
 
 def _unsound(store: Store) -> Iterator[Finding]:
@@ -177,7 +178,7 @@ def _missing_captions(store: Store) -> Iterator[Finding]:
     space = store.spaces.active()
     if space is not None and (count := store.vectors.count_without_caption(space.id)):
         first = store.vectors.without_caption(space.id, 1)
-        yield Finding(kind="missing captions", where=space.model, count=count, detail=str(first[0]))
+        yield Finding(kind="missing captions", where=space.model, count=count, detail=detail)
 
 
 def _keyword_index(store: Store) -> Iterator[Finding]:
@@ -224,7 +225,9 @@ def changed_rows(store: Store) -> tuple[set[int], set[int], set[str]]:
     for first in range(0, last + 1, _AT_ONCE):
         bounds = {"first": first, "last": first + _AT_ONCE - 1}
         for owner, number in store.database.rows(sql, bounds):
-            if owner == "item":
+            if number is None:  # a row that an index lost the number of
+                tables.add(f"{owner}s")
+            elif owner == "item":
                 files.add(number)
             elif owner == "unit":
                 passages.add(number)

@@ -6,8 +6,8 @@ the originals, in each published shape.
     python benchmarks/published_shapes.py --one-of-each         # the first of each family
 
 Each model has the published widths, heads, patches and vocabulary, random weights in bfloat16, and
-two layers in its tower and in its language model; a Q-Former or resampler is whole, and the language
-model of an OpenFlamingo goes on to its first gated block. The columns are
+two layers in its tower and in its language model; a Q-Former or resampler is whole, and the
+language model of an OpenFlamingo goes on to its first gated block. The columns are
 
     planned     what `seesay tokens` says of the file; for BLIP, the catalogue
     read        what the language model was given, less the words of the prompt; for BLIP, the rows

@@ -79,12 +79,15 @@ def llava(model_type: str, text: Config, *, tied: bool = False) -> nn.Module:
 
 
 def qwen_vl(model_type: str, text: Config, vision: Config, *, tied: bool = True) -> nn.Module:
-    config = {**text, "model_type": model_type, "vision_config": vision}
+    rope = {"rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}}
+    config = {**text, **rope, "model_type": model_type, "vision_config": vision}
     read = read_qwen_vl(settings(config), () if tied else HEADS)
     return blank_model(PackedVlm, read.model)
 
 
 def qwen3_vl(text: Config, vision: Config, *, tied: bool = True) -> nn.Module:
+    rope = {"mrope_section": [24, 20, 20], "mrope_interleaved": True, "rope_type": "default"}
+    text = {**text, "rope_scaling": rope}
     config = {"model_type": "qwen3_vl", "text_config": text, "vision_config": vision}
     return blank_model(PackedVlm, read_qwen_vl(settings(config), () if tied else HEADS).model)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import original_counts
 from seesay.data import native_resolution, tiling
 from seesay.data import token_budget as budget
 from seesay.data.video import FrameSampling, sample_frames
@@ -125,3 +126,29 @@ def test_what_cannot_be_counted_is_refused(call, error, words):
     with pytest.raises(error, match=words) as refused:
         call()
     assert refused.value.text.zh != refused.value.text.en
+
+
+PUBLISHED = {
+    "internvl-2.5": original_counts.internvl,
+    "llava-onevision-hf": original_counts.onevision,
+    "qwen2-vl": original_counts.qwen("Qwen2VL"),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_two_pages_and_a_video_cost_what_transformers_makes_of_them(name):
+    page = Image.new("RGB", budget.A4_AT_150_DPI)
+    pages = budget.document_cost(2, name)
+    assert pages.total == PUBLISHED[name]("hf", (page, page))
+    seconds = float(original_counts.SECONDS)
+    video = budget.video_cost(original_counts.FRAME, seconds, name, fps=10.0)
+    assert video.total == PUBLISHED[name]("hf", None)
+
+
+def test_pictures_beside_others_are_not_cut_by_onevision():
+    page, name = budget.A4_AT_150_DPI, "llava-onevision"
+    assert budget.document_cost(1, name).tokens == 7353
+    assert budget.pages_cost([page, page[::-1]], name).tokens == 2 * 730
+    assert budget.pages_cost([page, page[::-1]], name).squares == 2
+    assert budget.most_pages(32_768, name) == 32_768 // 730
+    assert budget.most_pages(7_353, name) == 10 and budget.most_pages(1_000, name) == 0

@@ -8,14 +8,13 @@ No pixel is decoded and no model is loaded. Of a PDF only the tree of its pages 
 
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from seesay.data.decoding import open_header, upright_size
-from seesay.data.token_budget import Size, TokenCost, document_cost, picture_cost, video_cost
+from seesay.data.token_budget import Size, TokenCost, pages_cost, picture_cost, video_cost
 from seesay.data.video import Video, duration, is_video
 from seesay.errors import DataError, ImageError
 from seesay.text import Text
@@ -87,9 +86,7 @@ def file_cost(size: FileSize, scheme: str) -> TokenCost:
         return video_cost(size.sizes[0], size.seconds, scheme, fps=size.fps)
     if size.media_type == "picture":
         return picture_cost(size.sizes[0], scheme)
-    costs = [document_cost(n, scheme, page) for page, n in Counter(size.sizes).items()]
-    names = ("tokens", "marks", "squares", "patches")
-    return replace(costs[0], **{name: sum(getattr(c, name) for c in costs) for name in names})
+    return pages_cost(size.sizes, scheme)
 
 
 def page_sizes(file: str | Path) -> tuple[Size, ...]:

@@ -9,7 +9,8 @@ Only sizes are needed. The numbers are those of `seesay.data.tiling` and
 """
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from seesay.data.native_resolution import (
@@ -89,6 +90,8 @@ class Scheme:
     """How a family prepares pictures and videos, as published."""
 
     picture: FixedSquare | AnyResConfig | DynamicTilesConfig | NativeResolutionConfig
+    picture_tokens_among: int | None = None
+    """Tokens of a picture that is one of several, if the family does not cut it into tiles then."""
     marks: int = 0
     """Tokens around a picture or a part of a video."""
     sampling: FrameSampling | None = None
@@ -114,10 +117,20 @@ SCHEMES: dict[str, Scheme] = {
     "llava-1.6": Scheme(picture=LLAVA_NEXT, context=4096),
     "llava-1.6-hf": Scheme(picture=LLAVA_NEXT_HF, context=4096),
     "llava-onevision": Scheme(
-        picture=ONEVISION, sampling=LLAVA_SAMPLING, frame_tokens=196, video_end=1, context=32_768
+        picture=ONEVISION,
+        picture_tokens_among=730,
+        sampling=LLAVA_SAMPLING,
+        frame_tokens=196,
+        video_end=1,
+        context=32_768,
     ),
     "llava-onevision-hf": Scheme(
-        picture=ONEVISION_HF, sampling=LLAVA_SAMPLING, frame_tokens=196, video_end=1, context=32_768
+        picture=ONEVISION_HF,
+        picture_tokens_among=730,
+        sampling=LLAVA_SAMPLING,
+        frame_tokens=196,
+        video_end=1,
+        context=32_768,
     ),
     "internvl-2": Scheme(
         picture=INTERNVL, marks=2, sampling=INTERNVL_SAMPLING, frame_tokens=256, context=8192
@@ -158,8 +171,9 @@ def find_scheme(name: str) -> Scheme:
     return SCHEMES[name]
 
 
-def picture_cost(size: Size, name: str) -> TokenCost:
-    """What a picture of this width and height costs.
+def picture_cost(size: Size, name: str, *, alone: bool = True) -> TokenCost:
+    """What a picture of this width and height costs; `alone` says whether it is the only one of its
+    prompt.
 
     Raises ConfigError for an unknown scheme and ImageError for a picture that it refuses.
     """
@@ -169,6 +183,9 @@ def picture_cost(size: Size, name: str) -> TokenCost:
     if isinstance(rule, FixedSquare):
         return _squares(name, scheme.marks, rule.tokens, 1, (rule.side, rule.patch))
     if isinstance(rule, AnyResConfig):
+        if not alone and scheme.picture_tokens_among is not None:
+            tokens = scheme.picture_tokens_among
+            return _squares(name, scheme.marks, tokens, 1, (rule.tile, rule.patch))
         layout = anyres_layout(size, rule)
         return _squares(name, scheme.marks, layout.tokens, layout.tiles, (rule.tile, rule.patch))
     if isinstance(rule, DynamicTilesConfig):
@@ -184,7 +201,17 @@ def picture_cost(size: Size, name: str) -> TokenCost:
 def document_cost(pages: int, name: str, page: Size = A4_AT_150_DPI) -> TokenCost:
     """What a document costs whose pages are given as pictures of this width and height."""
     _check_positive(pages, f"a document of {pages} pages", f"{pages} 页的文档")
-    return _times(picture_cost(page, name), pages)
+    return pages_cost([page] * pages, name)
+
+
+def pages_cost(pages: Sequence[Size], name: str) -> TokenCost:
+    """What a document costs whose pages are given as pictures of these widths and heights."""
+    costs = [
+        _times(picture_cost(page, name, alone=len(pages) == 1), count)
+        for page, count in Counter(pages).items()
+    ]
+    sums = ("tokens", "marks", "squares", "patches")
+    return replace(costs[0], **{field: sum(getattr(c, field) for c in costs) for field in sums})
 
 
 def video_cost(
@@ -222,7 +249,9 @@ def video_cost(
 
 def most_pages(context: int, name: str, page: Size = A4_AT_150_DPI, *, text: int = 0) -> int:
     """How many pages a context has room for, beside that many tokens of text and answer."""
-    return max(0, context - text) // document_cost(1, name, page).total
+    room = max(0, context - text)
+    several = room // picture_cost(page, name, alone=False).total
+    return several if several > 1 else int(document_cost(1, name, page).fits(room))
 
 
 def longest_video(

@@ -178,6 +178,7 @@ def _missing_captions(store: Store) -> Iterator[Finding]:
     space = store.spaces.active()
     if space is not None and (count := store.vectors.count_without_caption(space.id)):
         first = store.vectors.without_caption(space.id, 1)
+        detail = str(first[0]) if first else ""
         yield Finding(kind="missing captions", where=space.model, count=count, detail=detail)
 
 

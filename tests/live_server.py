@@ -18,7 +18,7 @@ from seesay.api.config import ServerConfig
 from seesay.api.connections import uvicorn_config
 from seesay.search.library import Library
 
-PATIENCE_S = 60
+PATIENCE_S = 300  # the machine may be slow and busy
 DEFAULT = ServerConfig()
 
 
@@ -95,10 +95,11 @@ def run_here(folders: list[str]) -> None:
 
 def until(is_so: "object", patience_s: float = PATIENCE_S) -> None:
     """Wait for something to become true."""
-    deadline = time.monotonic() + patience_s
+    deadline, pause = time.monotonic() + patience_s, 0.02
     while time.monotonic() < deadline:
         with suppress(httpx.TransportError):
             if is_so():  # type: ignore[operator]
                 return
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.3)  # questions in a row would slow down the server they go to
     raise AssertionError(f"it did not come about within {patience_s} s")

@@ -70,7 +70,7 @@ class Blip2Config:
         if (self.language is None) == (self.embed_dim is None):
             raise ConfigError(
                 Text(
-                    f"embed_dim={self.embed_dim} stands beside "
+                    f"embed_dim={self.embed_dim} is set with "
                     f"{'no' if self.language is None else 'a'} language model, expected one of the "
                     "two: set embed_dim for a matcher, or language for a model that writes",
                     f"embed_dim={self.embed_dim}，"

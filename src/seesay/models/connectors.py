@@ -174,9 +174,9 @@ def merge_squares(
     if grid**2 != patches.shape[1] or grid % side:
         raise ConfigError(
             Text(
-                f"{patches.shape[1]} patches do not lie in squares of {side} by {side}, expected "
-                f"a square picture with a multiple of {side} patches along each side: change its "
-                "size, or drop the class token",
+                f"{patches.shape[1]} patches do not divide into squares of {side} by {side}; "
+                f"expected a square picture with a multiple of {side} patches along each side: "
+                "change its size, or drop the class token",
                 f"{patches.shape[1]} 个图块拼不成 {side}×{side} 的方块；"
                 f"应为正方形图片，每边图块数是 {side} 的倍数：请修改图片尺寸，或去掉类别词元",
             )
@@ -241,7 +241,7 @@ class PatchMerger(nn.Module):
         if len(patches) % square:
             raise ConfigError(
                 Text(
-                    f"{len(patches)} patches do not make up whole squares of {square}, expected a "
+                    f"{len(patches)} patches do not divide into squares of {square}, expected a "
                     f"multiple of it: make the sides of each grid multiples of {self.config.side}",
                     f"{len(patches)} 个图块凑不成整数个 {square} 块的方块；应为它的倍数："
                     f"请让每个网格的边长都是 {self.config.side} 的倍数",
@@ -384,10 +384,10 @@ def _require_times(name: str, given: int, most: int) -> None:
     if given > most:
         raise ConfigError(
             Text(
-                f"{given} {name} were given, expected at most {name}={most}, as many as have a "
-                f"learned time: give fewer, or build the model with more",
-                f"给了 {given} 个 {name}；最多应为 {name}={most}，即学到的时间向量的个数："
-                "请减少，或用更大的值建立模型",
+                f"{given} {name} were given, expected at most {name}={most}, the number of "
+                f"learned time embeddings: give fewer, or build the model with more",
+                f"给了 {given} 个 {name}；最多 {name}={most} 个，即可学习的时间嵌入的个数："
+                "请减少数量，或用更大的值构建模型",
             )
         )
 
@@ -474,7 +474,7 @@ def resized_square(
     if grid**2 != patches:
         raise ConfigError(
             Text(
-                f"{patches} patches do not lie in a square, expected those of a square picture: "
+                f"{patches} patches do not form a square, expected those of a square picture: "
                 "change its size, or drop the class token",
                 f"{patches} 个图块排不成正方形；应为正方形图片的图块：请修改图片尺寸，"
                 "或去掉类别词元",

@@ -97,10 +97,10 @@ class Flamingo(nn.Module):
         if sum(counts) != given:
             raise ConfigError(
                 Text(
-                    f"the prompt has {sum(counts)} tokens for pictures, and {given} pictures were "
-                    "given; expected as many of one as of the other. Give each picture its token",
+                    f"the prompt has {sum(counts)} image tokens, but {given} pictures were "
+                    "given; expected equal numbers. Put one image token in the prompt per picture",
                     f"提示里有 {sum(counts)} 个图片词元，却给了 {given} 张图片；两者应相等。"
-                    "请为每张图片放入一个词元",
+                    "请为每张图片放一个图片词元",
                 )
             )
         if latents is None:

@@ -74,13 +74,13 @@ class PackedVitConfig:
                 f"a multiple of 4 in each head, not {self.dim // self.heads}, for rotary "
                 "positions, which turn rows and columns in pairs: change dim or heads",
                 f"每个头 4 的倍数，而不是 {self.dim // self.heads}，"
-                "因为旋转位置编码成对转动行和列：请修改 dim 或 heads",
+                "因为旋转位置编码对行和列成对旋转：请修改 dim 或 heads",
             )
         if self.window is not None and (self.window < 1 or self.window % self.merge):
             raise conflict(
                 f"window={self.window} and merge={self.merge}",
                 "windows of whole squares: make window a multiple of merge",
-                "由整个方块组成的窗口：请把 window 设为 merge 的倍数",
+                "由完整方块组成的窗口：请把 window 设为 merge 的倍数",
             )
         if self.position_grid is not None:
             require_range(1, position_grid=self.position_grid)
@@ -163,8 +163,8 @@ class PackedVit(nn.Module):
         if count != len(patches):
             raise ConfigError(
                 Text(
-                    f"grids of {count} patches came with {len(patches)} patches, expected the same "
-                    "number: give the grid of each image once, in the order of the images",
+                    f"the grids cover {count} patches, but {len(patches)} patches were given; "
+                    "expected equal numbers: give the grid of each image once, in image order",
                     f"网格共有 {count} 个图块，收到的却是 {len(patches)} 个；两者应相等："
                     "请按图片顺序为每张图片给出一个网格",
                 )
@@ -172,10 +172,10 @@ class PackedVit(nn.Module):
         if bool((grids[:, 1:] % merge).any()) or bool((grids < 1).any()):
             raise ConfigError(
                 Text(
-                    f"the grids {grids.tolist()!s:.100} do not consist of whole squares, expected "
+                    f"the grids {grids.tolist()!s:.100} do not divide into squares, expected "
                     f"at least one frame, and rows and columns in multiples of {merge}: resize "
                     "the images",
-                    f"网格 {grids.tolist()!s:.100} 不由整个方块组成；应至少有一帧，"
+                    f"网格 {grids.tolist()!s:.100} 不能划分成完整的方块；应至少有一帧，"
                     f"行数和列数是 {merge} 的倍数：请缩放图片",
                 )
             )

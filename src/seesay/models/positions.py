@@ -42,11 +42,11 @@ class VisionGrid:
             raise ConfigError(
                 Text(
                     f"a grid of {self.time} x {self.rows} x {self.columns} tokens from token "
-                    f"{self.start}, {self.interval} positions apart, does not exist; expected "
+                    f"{self.start}, {self.interval} positions apart, is impossible; expected "
                     "positive numbers. Take them from the picture's patch grid, divided by merge.",
                     f"从第 {self.start} 个词元开始、间隔 {self.interval} 的 {self.time} x "
-                    f"{self.rows} x {self.columns} 网格不存在；应为正数；请由图片的 patch 网格除以 "
-                    "merge 得出",
+                    f"{self.rows} x {self.columns} 网格不成立；应为正数；请用图片的 patch 网格除以 "
+                    "merge 计算",
                 )
             )
 

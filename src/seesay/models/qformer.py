@@ -180,8 +180,8 @@ class QFormer(nn.Module):
         if self.token_embed is None or self.positions is None:
             raise ConfigError(
                 Text(
-                    "a text was given to a Q-Former with vocab_size=None, expected an image "
-                    "alone: leave the text out, or load a model whose Q-Former reads texts",
+                    "a text was given to a Q-Former with vocab_size=None, expected only an image: "
+                    "leave the text out, or load a model whose Q-Former reads texts",
                     "给 vocab_size=None 的 Q-Former 输入了文本；应只有图片："
                     "请去掉文本，或加载 Q-Former 能读文本的模型",
                 )

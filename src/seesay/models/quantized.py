@@ -78,10 +78,10 @@ def check_quantization(bits: str, device: torch.device) -> None:
     if bits not in get_args(Bits) or device.type != "cpu":
         raise conflict(
             f"weights={bits!r} and device={device.type!r}",
-            'weights="int8" or "int4" on device="cpu", whose kernels read them: set both so, or '
-            "leave weights out",
-            'device="cpu" 上的 weights="int8" 或 "int4"，因为只有处理器的内核能读取：请这样设置，'
-            "或不写 weights",
+            'weights="int8" or "int4" on device="cpu", the only one with such kernels: set '
+            "both, or leave weights out",
+            'device="cpu" 上的 weights="int8" 或 "int4"，因为只有 CPU 有这种内核：请同时设置，'
+            "或去掉 weights",
         )
 
 

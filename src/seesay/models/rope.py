@@ -67,7 +67,7 @@ class RopeConfig:
         if self.scaling == "llama3" and self.low >= self.high:
             raise conflict(
                 f"low={self.low} and high={self.high}",
-                "low below high: exchange them",
+                "low below high: swap them",
                 "low 小于 high：请对调",
             )
         if self.sections is not None:
@@ -84,14 +84,14 @@ class RopeConfig:
         if rotated < 2 or rotated % 2:
             raise conflict(
                 f"head_dim={head_dim} and fraction={self.fraction}",
-                "an even number of rotated numbers: choose another of them",
-                "被旋转的数的个数为偶数：请更换其中之一",
+                "an even number of rotated numbers: change one of them",
+                "偶数个被旋转的数：请修改其中之一",
             )
         if sections is not None and sum(sections) != rotated // 2:
             raise conflict(
                 f"sections={sections} and head_dim={head_dim}",
-                f"sections whose sum is {rotated // 2}, the number of angles: set them so",
-                f"总和为角度个数 {rotated // 2} 的 sections：请这样设置",
+                f"sections that add up to {rotated // 2}, the number of angles: change them",
+                f"总和等于角度个数 {rotated // 2} 的 sections：请修改",
             )
 
 

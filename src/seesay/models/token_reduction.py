@@ -130,7 +130,7 @@ def _check(decoder: Decoder, config: FastVConfig) -> None:
             f"FastV, positions={c.positions!r} and cross={c.cross is not None}",
             "a decoder that reads pictures as tokens with positions of their own: leave the "
             "reduction out",
-            "以带位置的词元读取图片的解码器：请不写 reduction",
+            "把图片读作带位置的词元的解码器：请去掉 reduction",
         )
     require_range(0, c.depth, layer=config.layer)
 

@@ -79,7 +79,7 @@ class VlmConfig:
             raise conflict(
                 "class_token=True and a tower without one",
                 "class_token=False: leave it out",
-                "class_token=False：请不写",
+                "class_token=False：请去掉该项",
             )
 
 
@@ -112,8 +112,8 @@ class Vlm(nn.Module):
         if not isinstance(self.config.connector, LinearConnectorConfig | MlpConnectorConfig):
             raise conflict(
                 f"PruMerge and {type(self.config.connector).__name__}",
-                "a connector that reads each patch alone, as LLaVA's: take another reduction",
-                "逐个读取图块的连接器（如 LLaVA）：请换一种 reduction",
+                "a connector that reads each patch alone, like LLaVA's: choose another reduction",
+                "逐个读取图块的连接器（如 LLaVA 的）：请换一种 reduction",
             )
         features = self.tower.features(pixels)
         lead = features[:, : self.config.class_token]
@@ -302,11 +302,11 @@ def fill_places(
     if kept != given:
         raise ConfigError(
             Text(
-                f"the prompt keeps {kept} places for pictures, and the pictures have {given} rows; "
-                "expected as many of one as of the other. Give each picture its placeholders, as "
-                "many as it has rows",
-                f"提示里为图片留了 {kept} 个位置，图片却有 {given} 行；两者应相等。"
-                "请为每张图片放入占位词元，个数与它的行数相同",
+                f"the prompt has {kept} image placeholders, but the pictures have {given} rows; "
+                "expected equal numbers. Give each picture as many placeholders "
+                "as it has rows",
+                f"提示里有 {kept} 个图片占位词元，图片却有 {given} 行；两者应相等。"
+                "请让每张图片的占位词元个数与其行数相同",
             )
         )
     if rows is None:

@@ -121,7 +121,7 @@ WRONG = {
     "a long question": (["photos", "Why? " * 300, "-m", "qwen"], "tokens", "词元"),
     "beams there": (
         ["photos/a.png", "Why?", "-m", "x", "--endpoint", "http://localhost:9/v1", "--beams", "2"],
-        "follow no beams",
+        "have no beam search",
         "不支持束搜索",
     ),
     "no name there": (

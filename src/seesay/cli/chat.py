@@ -56,7 +56,7 @@ def chat(
     config = AnswerConfig(
         max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, beams=beams
     )
-    talk = _Talk(load_assistant(model, endpoint, device), config, system)
+    talk = _Session(load_assistant(model, endpoint, device), config, system)
     for picture in pictures or ():
         talk.add(picture)
     typed = sys.stdin.isatty()
@@ -75,7 +75,7 @@ def chat(
         raise typer.Exit(1)
 
 
-class _Talk:
+class _Session:
     """The conversation, and pictures to send with the next question."""
 
     def __init__(self, assistant: "AnyAssistant", config: "AnswerConfig", system: str) -> None:

@@ -50,7 +50,8 @@ class NativeResolutionConfig:
     frame_most_tokens: int = 768
     """Most tokens' worth of pixels in a frame of a video."""
     clip_tokens: int = _CLIP_TOKENS
-    """Most tokens in a video. Long ones have smaller frames, down to 1.05 times the fewest."""
+    """Most tokens in a video. Long ones have smaller frames, down to 1.05 times
+    `frame_least_tokens`."""
     longest: float = 200.0
     """Largest ratio of long to short side that is accepted."""
     mean: tuple[float, float, float] = OPENAI_MEAN

@@ -258,8 +258,8 @@ def _candidates(least: int, most: int) -> tuple[Size, ...]:
 
 def dynamic_grid(size: Size, config: DynamicTilesConfig) -> Size:
     """Returns the columns and rows of the grid whose shape is closest to the picture's. Among grids
-    of equal shape (1 x 1, 2 x 2, 3 x 3), a larger one wins if the picture has more than half of its
-    pixels."""
+    of equal shape (1 x 1, 2 x 2, 3 x 3), a larger one wins if the picture has more than half of
+    that grid's pixels."""
     width, height = _checked(size)
     ratio, best, closest = width / height, (1, 1), math.inf
     for columns, rows in _candidates(config.least, config.most):

@@ -294,7 +294,7 @@ class LocalAssistant:
         limits = [self._limit(request, task) for request in requests]
         reading = self._read(requests, task)
         if task.decoding.beams > 1:
-            rows = self._follow_beams(reading, max(limits), task.decoding.beams)
+            rows = self._search_beams(reading, max(limits), task.decoding.beams)
         else:
             rows = [[] for _ in requests]
             for step in self._steps(reading, len(requests), max(limits), task):
@@ -357,7 +357,7 @@ class LocalAssistant:
     def _limit(self, request: Request, task: "_Task") -> int:
         return min(task.max_tokens, self.files.context - len(request.ids))
 
-    def _follow_beams(
+    def _search_beams(
         self, reading: AnyReading, limit: int, beams: int
     ) -> list[list[WrittenToken]]:
         rows, vocab = reading.logits.shape
@@ -421,7 +421,7 @@ class Conversation:
         answer = self.assistant.ask(
             pictures or None, messages, max_tokens=max_tokens, temperature=temperature
         )
-        self._go_on(pictures, messages, answer)
+        self._continue(pictures, messages, answer)
         return answer
 
     def stream(
@@ -439,7 +439,7 @@ class Conversation:
             pictures or None, messages, max_tokens=max_tokens, temperature=temperature
         )
         answer = yield from pieces
-        self._go_on(pictures, messages, answer)
+        self._continue(pictures, messages, answer)
         return answer
 
     def _next(self, question: str, images: Images) -> tuple[list[ImageSource], tuple[Message, ...]]:
@@ -448,7 +448,7 @@ class Conversation:
         turn = Message("user", (*places, question))
         return [*self.images, *given], (*self.messages, turn)
 
-    def _go_on(
+    def _continue(
         self, pictures: list[ImageSource], messages: tuple[Message, ...], answer: Answer
     ) -> None:
         self.images, self._waiting = pictures, None
@@ -538,7 +538,7 @@ def chat(  # noqa: PLR0913  # every choice about a model
 
     `template` chooses the prompts and image preprocessing where the authors ("original") and
     transformers ("hf") differ. `decoding` defaults to the checkpoint's generation_config.json, with
-    the temperature given to `ask`. `device` and `revision` are as in `seesay.load`; `dtype` is
+    the temperature that `ask` is given. `device` and `revision` are as in `seesay.load`; `dtype` is
     "auto" (measured on this machine), "float32", "bfloat16" or "float16". `weights` quantizes the
     language model to 8 or 4 bits, which is faster on a CPU and takes less memory; 4 bits change
     answers more.

@@ -102,7 +102,7 @@ def load_assistant(
     generation = _generation(folder)
     written = family.template({**generation, **published}, tokenizer)
     prompts = _with_marks(folder, chat_template(written, template), published, tokenizer)
-    _place_pictures(folder, family, model, prompts, tokenizer)
+    _match_placeholders(folder, family, model, prompts, tokenizer)
     other = family.caption_template
     captions = None
     if family.caption is not None:
@@ -178,7 +178,7 @@ def _with_marks(
     return replace(template, marks=replace(template.marks, start=start, end=end))
 
 
-def _place_pictures(
+def _match_placeholders(
     folder: Path, family: Family, model: Model, template: ChatTemplate, tokenizer: Tokenizer
 ) -> None:
     """Makes model and tokenizer agree on the image placeholder tokens."""

@@ -230,8 +230,8 @@ def keep_likeliest(
 class TextStream:
     """Tokens one by one -> the text that is certain so far.
 
-    A character may span several tokens and appears once it is complete. Leading white space is
-    dropped; other white space appears together with the text that follows it.
+    A character may span several tokens and appears once it is complete. White space at either end
+    is dropped; inside, it appears with the text that follows it.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

@@ -69,7 +69,7 @@ class RemoteConfig:
     max_bytes: int = 3 * 2**20
     """Largest JPEG file in bytes; sent as base64, which is a third larger. Claude takes 5 MB."""
     timeout_s: float = 120.0
-    """Longest wait for the endpoint, before and during an answer."""
+    """Longest silence of the endpoint, before or during an answer, in seconds."""
     retries: int = 3
     """How often to repeat a request when the endpoint is busy or failing."""
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -128,7 +128,7 @@ class Replies:
                 self._refuse_cut(pieces)
             raise
         if empty:
-            raise self._nonsense(Text("the reply is not an event stream", "回复不是事件流"))
+            raise self._invalid_reply(Text("the reply is not an event stream", "回复不是事件流"))
         if not last.get("finish_reason"):
             self._refuse_cut(pieces)
 
@@ -205,7 +205,7 @@ class Replies:
         if isinstance(error, openai.APIError):  # an event inside a stream
             return self._of_status(200, _message(error.body) or error.message)
         if isinstance(error, ValueError | RecursionError):  # from the JSON parser
-            return self._nonsense(Text("the reply is not JSON", "回复不是 JSON"))
+            return self._invalid_reply(Text("the reply is not JSON", "回复不是 JSON"))
         return None
 
     def _timed_out(self) -> EndpointError:
@@ -278,9 +278,9 @@ class Replies:
 
     def _refuse_shape(self, place: str, value: Any) -> NoReturn:
         given = self._quoted(repr(value))[:80]
-        raise self._nonsense(Text(f"{place} is {given}", f"{place} 是 {given}"))
+        raise self._invalid_reply(Text(f"{place} is {given}", f"{place} 是 {given}"))
 
-    def _nonsense(self, what: Text) -> EndpointError:
+    def _invalid_reply(self, what: Text) -> EndpointError:
         url = self._endpoint.base_url
         return EndpointError(
             Text(

@@ -134,7 +134,7 @@ def _best(figures: Iterable[Figure]) -> dict[str, float]:
 
 
 def _obstacles(entry: AssistantEntry, need: Need) -> tuple[Text, ...]:
-    """Returns the reasons against a model, other than its size."""
+    """Returns the reasons against a model, apart from its size."""
     found = []
     if need.language is not None and need.language not in entry.languages:
         found.append(_UNTRAINED[need.language])

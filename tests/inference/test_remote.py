@@ -532,7 +532,7 @@ BAD_QUESTIONS = {
         [PICTURE],
         [Message("user", (PLACE, PLACE, "Which?"))],
         DataError,
-        "places for 2 pictures and 1",
+        "places for 2 pictures, but 1",
     ),
     "a place and no picture": (None, [Message("user", (PLACE, "?"))], DataError, "and 0 were"),
     "a video": (None, [Message("user", (Media("video", (1,)), "?"))], DataError, "video"),

@@ -8,7 +8,7 @@ SeesayError
 ├── WeightsError        a checkpoint does not fit the model, or is damaged
 │   └── UnknownModelError   no catalogued model or folder has this name
 ├── DownloadError       a hub could not be reached, or refused
-├── EndpointError       a remote model gave no proper answer
+├── EndpointError       a remote model gave no valid answer
 ├── MissingExtraError   an optional part of the package is not installed
 └── CollectionError     a collection is missing, or was built by another model
     ├── CollectionBusyError     another process is writing it
@@ -62,7 +62,7 @@ class DownloadError(SeesayError):
 
 
 class EndpointError(SeesayError):
-    """A remote model could not be reached, refused, or gave no proper answer."""
+    """A remote model could not be reached, refused, or gave no valid answer."""
 
 
 class MissingExtraError(SeesayError):

@@ -242,7 +242,7 @@ def test_a_client_that_hangs_up_ends_the_answer_and_searches_are_not_kept_waitin
 
 REMOTE = {
     "silence": (Reply(end="stall"), "silent"),
-    "nonsense": (Reply(b"<html>", headers={"Content-Type": "text/html"}), "no proper answer"),
+    "nonsense": (Reply(b"<html>", headers={"Content-Type": "text/html"}), "no valid answer"),
     "cut": (stream(piece("a"), done=False, end="cut"), "cut off"),
 }
 

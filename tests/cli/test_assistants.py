@@ -121,7 +121,7 @@ WRONG = {
     "a long question": (["photos", "Why? " * 300, "-m", "qwen"], "tokens", "词元"),
     "beams there": (
         ["photos/a.png", "Why?", "-m", "x", "--endpoint", "http://localhost:9/v1", "--beams", "2"],
-        "follow no beams",
+        "have no beam search",
         "不支持束搜索",
     ),
     "no name there": (
@@ -141,7 +141,7 @@ def test_what_cannot_be_asked_is_one_line(place, language, case, capsys):
 
 ENDPOINTS = {
     "silence": (Reply(end="stall"), "was silent for 0.2 s"),
-    "nonsense": (Reply(b"<html>", headers={"Content-Type": "text/html"}), "no proper answer"),
+    "nonsense": (Reply(b"<html>", headers={"Content-Type": "text/html"}), "no valid answer"),
     "a cut": (stream(piece("a c"), done=False, end="cut"), "cut off after 3 characters"),
     "an overrun": (refusal(400, "maximum context length is 10"), "too long for cats-7b"),
 }

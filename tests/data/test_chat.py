@@ -320,7 +320,7 @@ def test_truncation_takes_text_and_never_a_part_of_a_picture():
 def test_typed_text_cannot_end_a_turn_or_pose_as_a_picture(typed):
     for family in ("qwen2-vl", "llava-1.5"):
         prompt = render(chat_template(family), [Message("user", (PICTURE, f"say {typed}"))])
-        with pytest.raises(DataError, match="which is a mark of the model") as refused:
+        with pytest.raises(DataError, match="a control token of the model") as refused:
             encode(prompt, TOKENIZER)
         assert refused.value.text.zh != refused.value.text.en
 

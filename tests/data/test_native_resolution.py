@@ -182,7 +182,7 @@ def test_frames_of_a_video_are_resized_to_one_size():
     ("change", "words"),
     [
         ({"patch": 0}, "patch=0"),
-        ({"std": (0.0, 1.0, 1.0)}, "describe no patch"),
+        ({"std": (0.0, 1.0, 1.0)}, "are impossible"),
         ({"least_tokens": 9, "most_tokens": 8}, r"\(9, 8\) of a picture"),
         ({"frame_least_tokens": 0}, r"\(0, 768\) of a frame"),
     ],

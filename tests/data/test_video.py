@@ -186,7 +186,7 @@ def test_a_video_without_frames_says_so(tmp_path):
     for name, words, options in (
         ("a.mkv", "cannot be read as a video", {}),
         ("a.mp4", "has no pictures", {}),
-        ("b.mp4", "holds no frame", fragments),
+        ("b.mp4", "has no frames", fragments),
     ):
         file = write_video(tmp_path / name, 0, container=options)
         with pytest.raises(DataError, match=f"{name} {words}"):

@@ -334,7 +334,7 @@ def test_what_no_model_answers_is_refused_in_one_line(load, tmp_path):
     refused(DataError, "broken.mp4 cannot be", "broken.mp4 无法", lambda: qwen.ask(broken, "Why?"))
     refused(ImageError, "no.png", "no.png", lambda: qwen.ask(tmp_path / "no.png", "Why?"))
     refused(DataError, "one text 'Why", "一段文本", lambda: llava.ask_several(picture(), "Why?"))
-    refused(DataError, r"spells <image>", "<image>", lambda: llava.ask(picture(), "<image>?"))
+    refused(DataError, r"contains <image>", "<image>", lambda: llava.ask(picture(), "<image>?"))
     refused(ConfigError, "max_tokens=0", "至少为 1", lambda: llava.ask(None, "Why?", max_tokens=0))
     refused(
         DataError,

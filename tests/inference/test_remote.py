@@ -412,7 +412,7 @@ NONSENSE = {
 @pytest.mark.parametrize("reply", NONSENSE.values(), ids=NONSENSE)
 def test_nonsense_is_one_clear_line(reply):
     text = error_of(reply)
-    assert "gives no proper answer" in text.en and "不合格式" in text.zh
+    assert "gives no valid answer" in text.en and "不合格式" in text.zh
 
 
 NONSENSE_PIECES = {
@@ -430,7 +430,7 @@ NONSENSE_PIECES = {
 @pytest.mark.parametrize("chunk", NONSENSE_PIECES.values(), ids=NONSENSE_PIECES)
 def test_nonsense_in_a_stream_is_one_clear_line(chunk):
     text = error_of(stream(piece("a"), chunk), streamed=True)
-    assert "gives no proper answer" in text.en and "不合格式" in text.zh
+    assert "gives no valid answer" in text.en and "不合格式" in text.zh
 
 
 def test_a_whole_answer_in_place_of_a_stream_is_no_answer():
@@ -532,7 +532,7 @@ BAD_QUESTIONS = {
         [PICTURE],
         [Message("user", (PLACE, PLACE, "Which?"))],
         DataError,
-        "places for 2 pictures and 1",
+        "places for 2 pictures, but 1",
     ),
     "a place and no picture": (None, [Message("user", (PLACE, "?"))], DataError, "and 0 were"),
     "a video": (None, [Message("user", (Media("video", (1,)), "?"))], DataError, "video"),

@@ -334,10 +334,12 @@ def test_a_picture_does_not_depend_on_its_neighbours(theirs):
 @pytest.mark.parametrize("patches", [15, 25, 37])
 def test_patches_that_do_not_make_up_squares_are_refused(patches):
     shuffle = PixelShuffle(PixelShuffleConfig(image_dim=4, text_dim=6))
-    with pytest.raises(ConfigError, match=f"{patches} patches do not lie in squares of 2 by 2"):
+    with pytest.raises(
+        ConfigError, match=f"{patches} patches do not divide into squares of 2 by 2"
+    ):
         shuffle(torch.randn(1, patches, 4))
     merger = PatchMerger(PatchMergerConfig(image_dim=4, text_dim=6))
-    with pytest.raises(ConfigError, match=f"{patches} patches do not make up whole squares of 4"):
+    with pytest.raises(ConfigError, match=f"{patches} patches do not divide into squares of 4"):
         merger(torch.randn(patches, 4))
 
 
@@ -376,7 +378,7 @@ def test_places_of_the_square_are_sines_and_cosines_of_column_and_row():
 def test_a_square_of_the_queries_own_size_keeps_the_table_as_it_is():
     resampler = QueryResampler(QueryResamplerConfig(image_dim=WIDE, text_dim=TEXT, side=2, heads=3))
     assert resampler(torch.randn(1, 4, WIDE)).shape == (1, 4, TEXT)
-    with pytest.raises(ConfigError, match="5 patches do not lie in a square"):
+    with pytest.raises(ConfigError, match="5 patches do not form a square"):
         resampler(torch.randn(1, 5, WIDE))
 
 

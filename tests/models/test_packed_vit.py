@@ -144,7 +144,7 @@ def test_learned_positions_are_resized_corner_upon_corner():
 @pytest.mark.parametrize(
     ("grids", "message"),
     [
-        ([[1, 4, 4], [1, 4, 4]], "grids of 32 patches came with 16 patches"),
+        ([[1, 4, 4], [1, 4, 4]], "grids cover 32 patches, but 16 patches"),
         ([[1, 1, 16]], "multiples of 2"),
         ([[-1, -4, 4]], "at least one frame"),
     ],

@@ -111,7 +111,7 @@ def test_what_cannot_be_read_is_refused(qformer):
     with pytest.raises(ConfigError, match="a text has 9 tokens, expected at most context=8"):
         qformer.read(torch.zeros(1, 9, dtype=torch.long))
     silent = QFormer(replace(TINY, vocab_size=None))
-    with pytest.raises(ConfigError, match="vocab_size=None, expected an image alone"):
+    with pytest.raises(ConfigError, match="vocab_size=None, expected only an image"):
         silent(patches, ids)
 
 

@@ -205,7 +205,7 @@ def test_a_model_that_answers_questions_is_refused_by_what_it_is(captioner, tmp_
     tensors = load_file(folder / "model.safetensors")
     tensors["text_encoder.embeddings.LayerNorm.weight"] = torch.ones(32)
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(WeightsError, match="neither the one text decoder"):
+    with pytest.raises(WeightsError, match="neither the single text decoder"):
         load_blip(tmp_path)
 
 

@@ -420,7 +420,7 @@ NARROW = QFormerConfig(queries=2, dim=16, depth=1, heads=2, hidden=32, image_dim
     ("setting", "message"),
     [
         ({"embed_dim": 8}, "qformer.image_dim=8"),
-        ({}, "embed_dim=None stands beside no language model"),
+        ({}, "embed_dim=None is set with no language model"),
         ({"embed_dim": 0}, "embed_dim=0"),
     ],
 )

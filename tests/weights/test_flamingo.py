@@ -99,7 +99,7 @@ def test_every_slip_in_the_rule_table_is_noticed(reference, model):
 
 
 def test_as_many_tokens_as_pictures_are_needed(reference, model):
-    with pytest.raises(ConfigError, match=r"2 tokens for pictures, and 3 pictures") as raised:
+    with pytest.raises(ConfigError, match=r"2 image tokens, but 3 pictures") as raised:
         model(torch.tensor(prompts(reference.image)[:1]), model.see(pictures()))
     assert "2 个图片词元" in raised.value.text.zh
 

@@ -104,9 +104,9 @@ def test_what_is_not_such_a_model_is_refused(tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match=r"rope\.scaling\.type to 'yarn'"):
         load_gguf(path)
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(WeightsError, match="not a whole GGUF file") as raised:
+    with pytest.raises(WeightsError, match="not a valid GGUF file") as raised:
         load_gguf(path)
-    assert "不是完整的 GGUF 文件" in raised.value.text.zh
+    assert "不是有效的 GGUF 文件" in raised.value.text.zh
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
     with pytest.raises(MissingExtraError, match=r"seesay\[gguf\]"):
         load_gguf(path)

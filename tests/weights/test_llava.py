@@ -282,8 +282,8 @@ def test_as_many_places_as_rows_are_needed(tmp_path):
     llava_15(tmp_path)
     model = load_llava(tmp_path)
     rows = model.see(torch.randn(1, 3, PIXELS, PIXELS))[0]
-    with pytest.raises(ConfigError, match=r"3 places .* 16 rows") as raised:
+    with pytest.raises(ConfigError, match=r"3 image placeholders.* 16 rows") as raised:
         model(torch.tensor([[1, IMAGE, IMAGE, IMAGE, 2]]), rows)
-    assert "3 个位置" in raised.value.text.zh
-    with pytest.raises(ConfigError, match=r"1 places .* 0 rows"):
+    assert "3 个图片占位词元" in raised.value.text.zh
+    with pytest.raises(ConfigError, match=r"1 image placeholders.* 0 rows"):
         model(torch.tensor([[1, IMAGE]]))

@@ -186,7 +186,7 @@ def test_as_many_places_as_rows_are_needed(tmp_path):
     torch.manual_seed(0)
     model = load_qwen_vl(qwen3_vl(tmp_path).folder)
     seen = model.see(some_patches(), GRIDS)
-    with pytest.raises(ConfigError, match=r"1 places .* 13 rows"):
+    with pytest.raises(ConfigError, match=r"1 image placeholders.* 13 rows"):
         model(torch.tensor([[1, IMAGE]]), seen)
-    with pytest.raises(ConfigError, match=r"13 places .* 3 rows"):
+    with pytest.raises(ConfigError, match=r"13 image placeholders.* 3 rows"):
         model(prompts()[0], Seen(seen.rows[:3], seen.deepstack))

@@ -1,4 +1,4 @@
-"""`seesay chat`: questions one after another, each with those before it, typed or from a pipe."""
+"""`seesay chat`: a conversation, typed or from a pipe."""
 
 import sys
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ Pictures = Annotated[
 ]
 System = Annotated[
     str,
-    typer.Option(help=say("What the model is told before all questions.", "对话前给模型的指令。")),
+    typer.Option(help=say("System message for the model.", "给模型的系统消息。")),
 ]
 
 
@@ -56,7 +56,7 @@ def chat(
     config = AnswerConfig(
         max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, beams=beams
     )
-    talk = _Talk(load_assistant(model, endpoint, device), config, system)
+    talk = _Session(load_assistant(model, endpoint, device), config, system)
     for picture in pictures or ():
         talk.add(picture)
     typed = sys.stdin.isatty()
@@ -75,8 +75,8 @@ def chat(
         raise typer.Exit(1)
 
 
-class _Talk:
-    """The conversation, and the pictures that the next question brings."""
+class _Session:
+    """The conversation, and pictures to send with the next question."""
 
     def __init__(self, assistant: "AnyAssistant", config: "AnswerConfig", system: str) -> None:
         from seesay.inference.answering import configured
@@ -92,8 +92,8 @@ class _Talk:
         self._waiting: list[str] = []
 
     def add(self, path: str) -> None:
-        """A picture or a video for the next question. Raises ImageError or DataError where it
-        cannot be read."""
+        """Adds a picture or video to the next question. Raises ImageError or DataError if it cannot
+        be read."""
         from seesay.data.images import open_image
         from seesay.data.video import Video, is_video
 
@@ -105,7 +105,7 @@ class _Talk:
         self._waiting.append(path)
 
     def take(self, line: str, *, typed: bool) -> None:
-        """Do what a line says. Raises SeesayError."""
+        """Handles a line of input. Raises SeesayError."""
         command, _, rest = line.partition(" ")
         if command == "/image" and rest.strip():
             self.add(rest.strip())
@@ -123,7 +123,7 @@ class _Talk:
         )
         try:
             answer = print_pieces(stream)
-        except KeyboardInterrupt:  # stops this answer, which does not count
+        except KeyboardInterrupt:  # stops this answer and drops it
             if not typed:
                 raise
             warn(say("stopped; ask again, or /quit", "已停止；可重新提问，或用 /quit 退出"))
@@ -133,14 +133,14 @@ class _Talk:
 
 
 def _lines(*, typed: bool) -> Iterator[str]:
-    """What is typed, with the keys of a line editor, or comes from a pipe; to its end."""
+    """Yields lines typed with line editing, or piped, until the end of input."""
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     if not typed:
         yield from map(str.strip, sys.stdin)
         return
-    with suppress(ImportError):  # of a Python without it
-        import readline  # noqa: F401  # arrows and history
+    with suppress(ImportError):  # some Pythons lack it
+        import readline  # noqa: F401  # for arrow keys and history
     with suppress(EOFError):
         while True:
             yield input("> ").strip()
@@ -149,7 +149,6 @@ def _lines(*, typed: bool) -> Iterator[str]:
 
 def _commands() -> str:
     return say(
-        "/image PATH adds a picture or a video to the next question, /clear begins anew, /quit "
-        "ends",
+        "/image PATH adds a picture or video to the next question, /clear starts over, /quit ends",
         "/image 路径 为下一个问题添加图片或视频，/clear 重新开始，/quit 退出",
     )

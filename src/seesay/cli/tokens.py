@@ -1,4 +1,4 @@
-"""`seesay tokens`: what files cost under each published scheme, before anything runs."""
+"""`seesay tokens`: how many tokens files cost under each published scheme."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +23,7 @@ SchemeName = Annotated[
         "-s",
         metavar="NAME",
         help=say(
-            "Only this scheme, as in qwen2-vl; repeatable; else all.",
+            "Only this scheme, such as qwen2-vl; repeatable; default: all.",
             "只看这个方案，如 qwen2-vl；可重复使用；默认全部。",
         ),
     ),
@@ -66,7 +66,7 @@ def tokens(files: Files, scheme: SchemeName = None, json: Json = False) -> None:
 
 
 def _record(file: str, size: "FileSize", names: list[str]) -> dict[str, Any]:
-    """A scheme that reads no such file has null for its cost."""
+    """Returns a file's costs; null for schemes that do not read such files."""
     costs = {}
     for name in names:
         cost, context = _cost(size, name)
@@ -86,7 +86,7 @@ def _row(size: "FileSize", name: str) -> list[str]:
 
 
 def _cost(size: "FileSize", name: str) -> tuple[Any, int]:
-    """The cost and the context; None for a file that the scheme refuses."""
+    """Returns the cost and the context; None for a file the scheme refuses."""
     from seesay.data.file_costs import file_cost
     from seesay.data.token_budget import find_scheme
     from seesay.errors import ConfigError, ImageError
@@ -94,7 +94,7 @@ def _cost(size: "FileSize", name: str) -> tuple[Any, int]:
     context = find_scheme(name).context
     try:
         return file_cost(size, name), context
-    except (ConfigError, ImageError):  # no videos, or a picture too long and thin
+    except (ConfigError, ImageError):  # reads no videos, or the picture is too narrow
         return None, context
 
 

@@ -1,12 +1,12 @@
-"""A conversation with pictures and videos -> the text and the token ids that a model reads.
+"""A conversation with pictures and videos -> the text and token ids that a model reads.
 
     template = chat_template("qwen2-vl")
     prompt = render(template, [Message("user", (Media("image", (256,)), "What is this?"))])
     encoded = encode(prompt, tokenizer, limit=32_768)
     encoded.ids, encoded.spans      # where the rows of each picture go
 
-A picture says how many embeddings it has, and its placeholders are in the ids from the start. So
-nothing grows later, and a prompt that is too long is an error and not a picture cut in two.
+Each picture gives its number of embeddings, and its placeholders are in the ids from the start. So
+nothing grows later, and a prompt that is too long is an error, never a truncated picture.
 """
 
 import re
@@ -23,14 +23,14 @@ from seesay.text import Text
 
 @dataclass(frozen=True)
 class Media:
-    """A picture or a video in a message."""
+    """A picture or video in a message."""
 
     modality: Literal["image", "video"]
     counts: tuple[int, ...]
-    """Embeddings of each part: one number, or one for each frame (InternVL) or step of time
-    (Qwen3-VL) of a video."""
+    """Embeddings of each part: one number, or one per frame (InternVL) or time step (Qwen3-VL) of a
+    video."""
     times: tuple[float, ...] = ()
-    """The time of each part in seconds, for a template that writes it down."""
+    """Time of each part in seconds, for templates that include it."""
 
     def __post_init__(self) -> None:
         if not self.counts or min(self.counts) < 1:
@@ -58,15 +58,15 @@ class Message:
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a prompt."""
+    """A piece of a prompt."""
 
     text: str
     origin: Literal["template", "typed", "answer", "media"] = "template"
-    """Who wrote it. "answer" is what the model is trained to write, its end included."""
+    """Who wrote it. "answer" is what the model is trained to write, including its end."""
     media: int = -1
     """Which picture or video it stands for, counted over the whole prompt."""
     count: int = 0
-    """How often the text, a placeholder, is repeated."""
+    """How often the placeholder text is repeated."""
     modality: Literal["image", "video", ""] = ""
 
     @property
@@ -76,7 +76,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A rendered conversation. `front` stands before the token that begins a text (BLIP-2)."""
+    """A rendered conversation. `front` comes before the token that starts a text (BLIP-2)."""
 
     front: tuple[Piece, ...]
     pieces: tuple[Piece, ...]
@@ -89,7 +89,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Span:
-    """Consecutive ids that the embeddings of one part of a picture or video replace."""
+    """Consecutive ids to replace by the embeddings of one part of a picture or video."""
 
     start: int
     stop: int
@@ -100,12 +100,12 @@ class Span:
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """Token ids of a prompt, and what they stand for."""
+    """Token ids of a prompt and what they stand for."""
 
     ids: tuple[int, ...]
     spans: tuple[Span, ...]
     answer: tuple[bool, ...]
-    """Which ids an assistant wrote: what a training predicts."""
+    """Which ids an assistant wrote: the targets in training."""
 
 
 def render(
@@ -115,10 +115,10 @@ def render(
     opening: bool = True,
     counted: bool | None = None,
 ) -> Prompt:
-    """The text of a conversation.
+    """Returns the prompt of a conversation.
 
-    `opening` ends it where the model's answer begins. `counted` numbers pictures and videos
-    ("Picture 1: "), None as the family does. A system message replaces the template's own; an empty
+    `opening` ends it where the model's answer starts. `counted` numbers pictures and videos
+    ("Picture 1: "); None follows the family. A system message replaces the template's own; an empty
     one removes it. Raises ConfigError for turns in an impossible order.
     """
     _check_turns(messages)
@@ -134,7 +134,7 @@ def render(
 
 
 class _Writer:
-    """Puts the pieces of a prompt one behind another."""
+    """Concatenates the pieces of a prompt."""
 
     def __init__(self, template: ChatTemplate, counted: bool) -> None:
         self._template = template
@@ -249,11 +249,11 @@ def _check_turns(messages: Sequence[Message]) -> None:
 def encode(
     prompt: Prompt, tokenizer: Backend, limit: int | None = None, *, truncate: bool = False
 ) -> EncodedPrompt:
-    """The token ids of a prompt, with the tokens that the tokenizer begins a text with.
+    """Returns the token ids of a prompt, including the tokenizer's start tokens.
 
-    With `limit`, a longer prompt is an error; with `truncate`, text is cut off its end instead, but
-    never a picture. Raises DataError for that and for typed text that spells a special token, and
-    ConfigError for a tokenizer that lacks the family's placeholders.
+    Raises DataError for a prompt longer than `limit`, unless `truncate` cuts text (never a picture)
+    off its end, and for typed text that contains a special token; ConfigError for a tokenizer
+    without the family's placeholders.
     """
     _check_typed(prompt, tokenizer)
     front = [_pad_id(piece, tokenizer) for piece in prompt.front if piece.origin == "media"]
@@ -290,7 +290,7 @@ def _spans(prompt: Prompt, tokenizer: Backend, ids: list[int]) -> tuple[Span, ..
 
 
 def _answers(prompt: Prompt, offsets: list[tuple[int, int]]) -> list[bool]:
-    """Whether each token has a character that an assistant wrote."""
+    """Returns whether each token has a character that an assistant wrote."""
     ranges, at = [], 0
     for piece in prompt.pieces:
         end = at + len(piece.expanded)
@@ -306,8 +306,8 @@ def _pad_id(piece: Piece, tokenizer: Backend) -> int:
 
 
 def _check_typed(prompt: Prompt, tokenizer: Backend) -> None:
-    """Special tokens that a person types would end a turn or stand for a picture that is not
-    there, so they are refused. Removing them would change the question."""
+    """Refuses special tokens in typed text, which would end a turn or stand for a missing picture.
+    Removing them would change the question."""
     added = tokenizer.get_added_tokens_decoder().values()
     pads = {piece.text for piece in prompt.pieces if piece.origin == "media"}
     marks = {token.content for token in added if token.special} | pads
@@ -319,9 +319,9 @@ def _check_typed(prompt: Prompt, tokenizer: Backend) -> None:
         if spelt := pattern.search(piece.text):
             raise DataError(
                 Text(
-                    f"the text spells {spelt.group()}, which is a mark of the model; expected "
-                    "plain text, with pictures given beside it. Reword the text.",
-                    f"文本里有 {spelt.group()}，它是模型的控制标记；应为普通文本，图片另外给出；"
+                    f"the text contains {spelt.group()}, a control token of the model; expected "
+                    "plain text, with pictures given separately. Reword the text.",
+                    f"文本里有 {spelt.group()}，它是模型的控制标记；应为普通文本，图片请另外给出；"
                     "请改写文本",
                 )
             )

@@ -1,8 +1,8 @@
 """The chat templates of published families, as data; `seesay.data.chat` renders them.
 
-The same weights are prompted in two ways by their original code and by the template in their
-transformers checkpoint, so a family has up to two templates, "original" and "hf". Where only one is
-listed, both agree. An evaluation records which one it used: the answers differ.
+The original code and the template in the transformers checkpoint may prompt the same weights
+differently, so a family has up to two templates, "original" and "hf". If only one is listed, both
+agree. Evaluations record which one they used, since answers differ.
 
 Sources: LLaVA and LLaVA-NeXT (llava/conversation.py), InternVL (internvl/conversation.py),
 Qwen-VL (eval_mm), Qwen2-VL to Qwen3-VL (chat_template.json), LAVIS (blip2_models), open_flamingo
@@ -20,53 +20,53 @@ Source = Literal["original", "hf"]
 
 @dataclass(frozen=True, kw_only=True)
 class MediaMarks:
-    """What stands in a prompt for a picture or a video: start, repeated placeholder, end."""
+    """How a prompt represents a picture or video: start, repeated placeholder, end."""
 
     image: str
-    """The token that is repeated for every embedding of a picture."""
+    """Token repeated for every embedding of a picture."""
     video: str = ""
-    """The same for a video; empty for a family that has none or repeats `image`."""
+    """The same for a video; empty for families without video or that repeat `image`."""
     start: str = ""
     end: str = ""
     step: str = ""
-    """What stands before each part of a video that is placed in parts, frames or steps of time:
-    `{number}` counts them and `{time:.1f}` is a part's time. Empty: in one part."""
+    """Text before each part (frame or time step) of a video that is split: `{number}` counts them
+    and `{time:.1f}` is a part's time. Empty: not split."""
     between: str = ""
-    """What stands between two parts."""
+    """Text between two parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChatTemplate:
-    """How a conversation becomes the text that a model was trained on."""
+    """How to format a conversation as in a model's training."""
 
     system: str = ""
-    """The system message of a conversation that brings none."""
+    """Default system message."""
     system_turn: str = "{}"
-    """A system message with what surrounds it."""
+    """Format of a system message."""
     system_place: Literal["turn", "user"] = "turn"
-    """Whether it is a turn of its own or stands inside the first user turn."""
+    """Whether it is its own turn or part of the first user turn."""
     user: str
-    """A user's turn with what surrounds it."""
+    """Format of a user turn."""
     assistant: str
-    """An answer with what surrounds it."""
+    """Format of an answer."""
     opening: str = ""
-    """What the model continues with its answer."""
+    """Text that the model's answer continues."""
     next_user: str = ""
-    """What stands before each user turn but the first."""
+    """Text before each user turn but the first."""
     marks: MediaMarks
     image: str = "{}"
-    """A picture with what surrounds it."""
+    """Format of a picture."""
     video: str = "{}"
-    """A video with what surrounds it."""
+    """Format of a video."""
     media: Literal["inline", "first", "front"] = "inline"
-    """Where pictures go: where they are in the message, before its text, or before the whole prompt
-    and the token that begins it."""
+    """Where pictures go: in place, before the message's text, or before the whole prompt and its
+    start token."""
     text_end: str = ""
-    """What follows each text of a message."""
+    """Text after each text of a message."""
     counted: bool = False
     """Whether pictures are numbered unless the caller says otherwise ("Picture 1: ")."""
     stops: tuple[str, ...] = field(default=())
-    """Texts at which an answer is over."""
+    """Texts that end an answer."""
 
 
 _USER = (
@@ -172,7 +172,7 @@ TEMPLATES: dict[str, dict[Source, ChatTemplate]] = {
     "llava-1.5": {"original": _VICUNA, "hf": _VICUNA_HF},
     "llava-1.6-vicuna": {"original": _VICUNA, "hf": _VICUNA_HF},
     "llava-llama-2": {"original": _LLAMA},
-    # The conversion script of transformers ends an answer with a backslash and an s.
+    # transformers' conversion script ends an answer with a backslash and an s.
     "llava-1.6-mistral": {"original": _MISTRAL, "hf": replace(_MISTRAL, assistant=" {}<\\s> ")},
     "llava-1.6-34b": {
         "original": replace(_TIGHT, system="Answer the questions.", media="first"),

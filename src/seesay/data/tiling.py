@@ -1,14 +1,14 @@
-"""A picture -> the squares that an image tower of a fixed size sees: LLaVA's padded square, the
-AnyRes tiles of LLaVA-NeXT and OneVision, and the dynamic tiles of InternVL.
+"""A picture -> the squares that a fixed-size image tower sees: LLaVA's padded square, the AnyRes
+tiles of LLaVA-NeXT and OneVision, and the dynamic tiles of InternVL.
 
     layout = anyres_layout(image.size, LLAVA_NEXT)
     layout.tokens                           # known before a pixel is touched
     tiles = anyres_tiles(image, LLAVA_NEXT)     # [1 + columns * rows, 336, 336, 3]
 
 The rules are pure functions on sizes; only `..._tiles` and `pad_to_square` touch pixels. Sizes are
-(width, height) and grids (columns, rows), as Pillow counts. Works without torch. Sources:
-LLaVA-NeXT (llava/mm_utils.py, llava/model/llava_arch.py), InternVL (internvl_chat,
-dynamic_preprocess) and transformers 5, which differs from LLaVA: see `AnyResConfig`.
+(width, height) and grids (columns, rows), as in Pillow. Works without torch. Sources: LLaVA-NeXT
+(llava/mm_utils.py, llava/model/llava_arch.py), InternVL (internvl_chat, dynamic_preprocess) and
+transformers 5, which differs from LLaVA: see `AnyResConfig`.
 """
 
 import math
@@ -27,18 +27,18 @@ Size = tuple[int, int]
 """Width and height, or columns and rows."""
 
 _BICUBIC = Image.Resampling.BICUBIC
-_TOO_LARGE = 1.1  # by how much the side of a feature map may pass its limit before it shrinks
+_TOO_LARGE = 1.1  # ratio to its limit from which the side of a feature map shrinks
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnyResConfig:
-    """How LLaVA-NeXT and OneVision cut a picture; `layout.tokens` says what it costs.
+    """How LLaVA-NeXT and OneVision cut a picture; `layout.tokens` is the cost.
 
-    The same checkpoint is prepared differently by its original code and by transformers. Both read
-    the published list of resolutions, whose first number is the width in the original and the
-    height in transformers. Of equal candidates the first wins, and for a picture that is smaller
-    than a tile all are equal, so one code chooses a tall canvas and the other a wide one, with
-    different tiles and token counts. `rounding` is the second difference, and rare.
+    The original code and transformers preprocess the same checkpoint differently. Both read the
+    published list of resolutions, but the first number is the width in the original and the height
+    in transformers. The first of equal candidates wins, and all are equal for a picture smaller
+    than a tile, so one picks a tall canvas and the other a wide one, with different tiles and token
+    counts. The second difference, `rounding`, is rare.
     """
 
     tile: int = 336
@@ -46,13 +46,13 @@ class AnyResConfig:
     patch: int = 14
     """Side of a patch in pixels."""
     resolutions: tuple[Size, ...]
-    """Allowed canvases (width, height) in pixels, multiples of a tile, in order of preference."""
+    """Allowed canvases (width, height) in pixels, multiples of a tile, preferred first."""
     most_tiles: int | None = None
     """Shrink the feature map of the tiles when it holds more than this many tiles' worth of tokens
     ("anyres_max_9" is 9); None never shrinks."""
     rounding: Literal["original", "hf"] = "original"
-    """How a side of the unpadded feature map is rounded: down as it was computed, or after rounding
-    to 7 decimals (transformers), which is one row or column more where a float is just short."""
+    """How to round a side of the unpadded feature map down: directly, or after rounding to 7
+    decimals (transformers), which gives one more row or column where a float falls just short."""
 
     def __post_init__(self) -> None:
         whole = all(
@@ -61,7 +61,7 @@ class AnyResConfig:
         if not self.resolutions or not whole:
             raise ConfigError(
                 Text(
-                    f"resolutions={self.resolutions} do not consist of tiles of {self.tile} "
+                    f"resolutions={self.resolutions} do not divide into tiles of {self.tile} "
                     "pixels, expected at least one canvas whose sides are multiples of a tile; "
                     "copy both from the checkpoint's image_grid_pinpoints and crop_size.",
                     f"resolutions={self.resolutions} 不能由边长 {self.tile} 像素的图块拼成；应至少"
@@ -74,11 +74,11 @@ class AnyResConfig:
         ):
             raise ConfigError(
                 Text(
-                    f"patch={self.patch} and most_tiles={self.most_tiles} stand beside "
+                    f"patch={self.patch} and most_tiles={self.most_tiles} do not suit "
                     f"tile={self.tile}, expected a patch that fits into a tile and at least one "
                     "tile; copy them from the checkpoint.",
                     f"patch={self.patch}、most_tiles={self.most_tiles} 与 tile={self.tile} 不相配；"
-                    "图块应放得下一个 patch，且至少有一个图块；请照检查点填写",
+                    "图块应能容纳一个 patch，且至少有一个图块；请照检查点填写",
                 )
             )
 
@@ -100,17 +100,16 @@ LLAVA_NEXT_HF = AnyResConfig(resolutions=_grids(336, [(b, a) for a, b in _NEXT])
 ONEVISION = AnyResConfig(tile=384, resolutions=_grids(384, _ONEVISION), most_tiles=9)
 ONEVISION_HF = replace(
     ONEVISION, rounding="hf"
-)  # with 1 x 1 in the list, its order decides nothing
+)  # with 1 x 1 in the list, its order does not matter
 
 
 @dataclass(frozen=True)
 class AnyResLayout:
-    """Where the pixels of a picture go, and which of the tower's features a model keeps of them.
+    """Where the pixels of a picture go, and which of the tower's features a model keeps.
 
-    A model puts the features of the tiles together to one map of `rows * side` by `columns * side`,
-    keeps `kept` of it (the rest saw only padding), resizes that to `features` if it differs, ends
-    each of its rows with the newline embedding, and puts it behind the features of the whole
-    picture.
+    A model joins the features of the tiles into one map of `rows * side` by `columns * side`, crops
+    it to `kept` (the rest is padding), resizes that to `features` if it differs, ends each row with
+    the newline embedding, and appends it to the features of the whole picture.
     """
 
     canvas: Size
@@ -122,11 +121,11 @@ class AnyResLayout:
     offset: Size
     """Left and top edge of the picture on the canvas."""
     kept: tuple[int, int, int, int]
-    """Left, top, right and bottom edge of the features that are kept, counted in patches."""
+    """Left, top, right and bottom edge of the kept features, in patches."""
     features: Size
     """Columns and rows of features after shrinking."""
     base: int
-    """Features of the whole picture, squashed to one tile, which come first."""
+    """Number of features of the whole picture, squashed to one tile; they come first."""
 
     @property
     def tiles(self) -> int:
@@ -135,13 +134,14 @@ class AnyResLayout:
 
     @property
     def tokens(self) -> int:
-        """Embeddings that the language model reads, a newline for each row included."""
+        """Embeddings that the language model reads, including one newline per row."""
         columns, rows = self.features
         return self.base + rows * (columns + 1)
 
 
 def anyres_resolution(size: Size, config: AnyResConfig) -> Size:
-    """The canvas that keeps most of a picture's pixels and, of those, wastes least."""
+    """Returns the canvas that keeps the most pixels of a picture; on a tie, the one that wastes
+    least."""
     width, height = _checked(size)
     best, most, least = config.resolutions[0], -1, 0
     for canvas in config.resolutions:
@@ -154,7 +154,7 @@ def anyres_resolution(size: Size, config: AnyResConfig) -> Size:
 
 
 def anyres_layout(size: Size, config: AnyResConfig) -> AnyResLayout:
-    """Everything about the tiles and tokens of a picture of this size (width, height)."""
+    """Returns the tile and token layout of a picture of this size (width, height)."""
     width, height = _checked(size)
     canvas = anyres_resolution(size, config)
     across, down = canvas[0] / width, canvas[1] / height
@@ -176,8 +176,8 @@ def anyres_layout(size: Size, config: AnyResConfig) -> AnyResLayout:
 
 
 def _unpadded(size: Size, features: Size, config: AnyResConfig) -> tuple[int, int, int, int]:
-    """The part of a feature map that the picture covers. Computed from the shape of the picture
-    and not from the pixels on the canvas, as the originals do."""
+    """Returns the part of a feature map that the picture covers, computed from the picture's shape
+    rather than its pixels on the canvas, as in the originals."""
     width, height = size
     columns, rows = features
 
@@ -203,7 +203,7 @@ def _shrunk(features: Size, config: AnyResConfig) -> Size:
 def anyres_tiles(
     image: Image.Image, config: AnyResConfig
 ) -> UInt8[np.ndarray, "tiles tile tile 3"]:
-    """The whole picture squashed to a tile, then the tiles row by row. The picture is RGB."""
+    """Returns an RGB picture squashed to one tile, then its tiles row by row."""
     layout = anyres_layout(image.size, config)
     canvas = Image.new("RGB", layout.canvas)
     canvas.paste(image.resize(layout.resized, _BICUBIC), layout.offset)
@@ -213,20 +213,20 @@ def anyres_tiles(
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicTilesConfig:
-    """How InternVL 1.5 and later cut a picture. The defaults are those of inference."""
+    """How InternVL 1.5 and later cut a picture. The defaults are for inference."""
 
     tile: int = 448
     """Side of a tile in pixels: the input of the image tower."""
     patch: int = 14
     """Side of a patch in pixels."""
     least: int = 1
-    """Fewest tiles of a grid."""
+    """Fewest tiles in a grid."""
     most: int = 12
-    """Most tiles of a grid; the thumbnail comes on top."""
+    """Most tiles in a grid; the thumbnail is extra."""
     thumbnail: bool = True
-    """Append the whole picture, squashed to a tile, to a grid of more than one tile."""
+    """Append the whole picture, squashed to one tile, if the grid has more than one tile."""
     tile_tokens: int = 256
-    """Embeddings that the language model reads for each tile."""
+    """Embeddings that the language model reads per tile."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.least <= self.most or self.tile < 1 or self.tile_tokens < 1:
@@ -249,16 +249,17 @@ INTERNVL = DynamicTilesConfig()
 
 @lru_cache(maxsize=64)
 def _candidates(least: int, most: int) -> tuple[Size, ...]:
-    """Grids of allowed size, small ones first. Among grids of one size the order decides nothing
-    when least is 1: halfway between the shapes of two of them, a third grid is closer."""
+    """Returns the allowed grids, small ones first. With least=1, the order among grids of equal
+    size does not matter: halfway between the shapes of two of them, a third grid is closer."""
     sides = range(1, most + 1)
     grids = [(columns, rows) for columns in sides for rows in sides]
     return tuple(sorted((g for g in grids if least <= g[0] * g[1] <= most), key=math.prod))
 
 
 def dynamic_grid(size: Size, config: DynamicTilesConfig) -> Size:
-    """Columns and rows of the grid whose shape is closest to the picture's. Of equal ones (1 x 1,
-    2 x 2, 3 x 3) a larger one wins while the picture has more than half of its pixels."""
+    """Returns the columns and rows of the grid whose shape is closest to the picture's. Among grids
+    of equal shape (1 x 1, 2 x 2, 3 x 3), a larger one wins if the picture has more than half of
+    that grid's pixels."""
     width, height = _checked(size)
     ratio, best, closest = width / height, (1, 1), math.inf
     for columns, rows in _candidates(config.least, config.most):
@@ -270,7 +271,7 @@ def dynamic_grid(size: Size, config: DynamicTilesConfig) -> Size:
 
 
 def dynamic_tile_count(size: Size, config: DynamicTilesConfig) -> int:
-    """Squares that the image tower sees, the thumbnail included."""
+    """Returns the number of squares that the image tower sees, including the thumbnail."""
     columns, rows = dynamic_grid(size, config)
     return columns * rows + (config.thumbnail and columns * rows > 1)
 
@@ -278,8 +279,8 @@ def dynamic_tile_count(size: Size, config: DynamicTilesConfig) -> int:
 def dynamic_tiles(
     image: Image.Image, config: DynamicTilesConfig
 ) -> UInt8[np.ndarray, "tiles tile tile 3"]:
-    """The tiles row by row, then the thumbnail. The picture is RGB, and is stretched to the grid:
-    small ones are enlarged."""
+    """Returns the tiles of an RGB picture row by row, then the thumbnail. The picture is stretched
+    to the grid, so small ones are enlarged."""
     columns, rows = dynamic_grid(image.size, config)
     canvas = image.resize((config.tile * columns, config.tile * rows), _BICUBIC)
     tiles = _cut(canvas, (columns, rows))
@@ -290,8 +291,8 @@ def dynamic_tiles(
 
 
 def pad_to_square(image: Image.Image, mean: tuple[float, float, float]) -> Image.Image:
-    """The picture in the middle of a square of the mean colour (from 0 to 1), which LLaVA-1.5 then
-    resizes as its image tower does."""
+    """Returns the picture centred on a square of the mean colour (0 to 1), which LLaVA-1.5 then
+    resizes for its image tower."""
     width, height = image.size
     if width == height:
         return image

@@ -1,11 +1,11 @@
-"""What a picture, a document or a video costs under each published scheme, before anything runs.
+"""How many tokens a picture, document or video costs under each published scheme.
 
     cost = picture_cost((1920, 1080), "internvl-2.5")
     cost.tokens, cost.squares       # 2304 embeddings to read, 9 squares of 448 for the image tower
     cost.fits(8192, text=500)
 
-Only sizes are needed. The numbers are those of `seesay.data.tiling` and
-`seesay.data.native_resolution`, which cut the pixels by the same rules.
+Only sizes are needed. The numbers come from the rules that `seesay.data.tiling` and
+`seesay.data.native_resolution` cut pixels by.
 """
 
 import math
@@ -54,31 +54,31 @@ class TokenCost:
 
     scheme: str
     tokens: int
-    """Embeddings that take the place of placeholders."""
+    """Embeddings that replace placeholders."""
     marks: int
-    """Tokens around them that are no words: start and end of each picture."""
+    """Special tokens around them: start and end of each picture."""
     squares: int
-    """Tiles, pages or frames that the image tower sees, each of the size `input_size`."""
+    """Tiles, pages or frames that the image tower sees, each of size `input_size`."""
     input_size: Size
     """Width and height that the image tower reads."""
     patches: int
-    """Patches that the image tower reads, of all squares."""
+    """Patches that the image tower reads, over all squares."""
     frames: int = 0
     """Sampled frames of a video."""
 
     @property
     def total(self) -> int:
-        """Tokens of the prompt without its words."""
+        """Tokens of the prompt without its text."""
         return self.tokens + self.marks
 
     def fits(self, context: int, *, text: int = 0) -> bool:
-        """Whether a context has room for this and for that many tokens of text and answer."""
+        """Whether a context has room for this plus `text` tokens of text and answer."""
         return self.total + text <= context
 
 
 @dataclass(frozen=True, kw_only=True)
 class FixedSquare:
-    """One square and one number of tokens, whatever the picture."""
+    """One square and a fixed number of tokens for any picture."""
 
     side: int
     patch: int
@@ -95,11 +95,11 @@ class Scheme:
     marks: int = 0
     """Tokens around a picture or a part of a video."""
     sampling: FrameSampling | None = None
-    """Which frames of a video are read; None for a family without video."""
+    """Which frames of a video are read; None for families without video."""
     frame_tokens: int = 0
-    """Tokens of a frame, for families that treat a frame as a square."""
+    """Tokens per frame, for families that treat a frame as a square."""
     steps_apart: bool = False
-    """Whether each step of time in a video has marks of its own."""
+    """Whether each time step of a video has its own marks."""
     video_end: int = 0
     """Tokens after a whole video."""
     context: int = 0
@@ -154,13 +154,13 @@ SCHEMES: dict[str, Scheme] = {
     "blip-2": Scheme(picture=_QUERIES, context=2048),
     "blip-2-coco": Scheme(picture=FixedSquare(side=364, patch=14, tokens=32), context=2048),
     "instructblip": Scheme(picture=_QUERIES, context=2048),
-    # The 64 latents of a picture stand beside the text, where cross-attention reads them.
+    # Cross-attention reads the 64 latents of a picture, so they are not in the prompt.
     "flamingo": Scheme(picture=FixedSquare(side=224, patch=14, tokens=1), context=2048),
 }
 
 
 def find_scheme(name: str) -> Scheme:
-    """The scheme of a family. Raises ConfigError for a name that is not in the table."""
+    """Returns the scheme of a family. Raises ConfigError for an unknown name."""
     if name not in SCHEMES:
         raise ConfigError(
             Text(
@@ -171,11 +171,16 @@ def find_scheme(name: str) -> Scheme:
     return SCHEMES[name]
 
 
+<<<<<<< HEAD
 def picture_cost(size: Size, name: str, *, alone: bool = True) -> TokenCost:
     """What a picture of this width and height costs; `alone` says whether it is the only one of its
     prompt.
+=======
+def picture_cost(size: Size, name: str) -> TokenCost:
+    """Returns the cost of a picture of this width and height.
+>>>>>>> prose
 
-    Raises ConfigError for an unknown scheme and ImageError for a picture that it refuses.
+    Raises ConfigError for an unknown scheme and ImageError for a picture it refuses.
     """
     scheme = find_scheme(name)
     _check_positive(min(size), f"a picture of {size[0]} x {size[1]} pixels", f"{size} 的图片")
@@ -199,7 +204,7 @@ def picture_cost(size: Size, name: str, *, alone: bool = True) -> TokenCost:
 
 
 def document_cost(pages: int, name: str, page: Size = A4_AT_150_DPI) -> TokenCost:
-    """What a document costs whose pages are given as pictures of this width and height."""
+    """Returns the cost of a document with pages given as pictures of this width and height."""
     _check_positive(pages, f"a document of {pages} pages", f"{pages} 页的文档")
     return pages_cost([page] * pages, name)
 
@@ -217,10 +222,10 @@ def pages_cost(pages: Sequence[Size], name: str) -> TokenCost:
 def video_cost(
     size: Size, seconds: float, name: str, sampling: FrameSampling | None = None, fps: float = 25.0
 ) -> TokenCost:
-    """What a video of this width, height and length costs.
+    """Returns the cost of a video of this width, height and length.
 
-    `fps` is that of the file, which has no more frames to sample. Times in words (Qwen3-VL) and
-    "Frame1: " (InternVL) are text and not counted. Raises ConfigError for a family without video.
+    `fps` is the file's, which limits the frames to sample. Timestamps (Qwen3-VL) and "Frame1: "
+    (InternVL) are text and not counted. Raises ConfigError for a family without video.
     """
     scheme = find_scheme(name)
     sampling = sampling or scheme.sampling
@@ -248,17 +253,22 @@ def video_cost(
 
 
 def most_pages(context: int, name: str, page: Size = A4_AT_150_DPI, *, text: int = 0) -> int:
+<<<<<<< HEAD
     """How many pages a context has room for, beside that many tokens of text and answer."""
     room = max(0, context - text)
     several = room // picture_cost(page, name, alone=False).total
     return several if several > 1 else int(document_cost(1, name, page).fits(room))
+=======
+    """Returns how many pages fit into a context besides `text` tokens of text and answer."""
+    return max(0, context - text) // document_cost(1, name, page).total
+>>>>>>> prose
 
 
 def longest_video(
     context: int, size: Size, name: str, sampling: FrameSampling | None = None, *, text: int = 0
 ) -> int:
-    """Seconds of video that a context has room for, up to a day. A family that samples a fixed
-    number of frames, or makes them smaller, may have room for any length."""
+    """Returns the seconds of video that fit into a context, up to a day. Families that sample a
+    fixed number of frames, or shrink them, may fit any length."""
 
     def fits(seconds: int) -> bool:
         return video_cost(size, float(seconds), name, sampling).fits(context, text=text)
@@ -267,7 +277,7 @@ def longest_video(
 
 
 def _largest(fits: Callable[[int], bool], most: int) -> int:
-    low, high = 0, most  # costs grow with length, apart from rounding
+    low, high = 0, most  # costs grow with length, except for rounding
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
@@ -299,7 +309,7 @@ def _check_positive(value: int | float, en: str, zh: str) -> None:
     if value <= 0 or not math.isfinite(value):
         raise ConfigError(
             Text(
-                f"{en} cost nothing and do not exist, expected positive numbers; correct them.",
+                f"{en} cannot exist, expected positive numbers; correct them.",
                 f"{zh}不存在；各数应为正；请改正",
             )
         )

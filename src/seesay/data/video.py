@@ -1,11 +1,11 @@
-"""A video file -> upright frames with their times, with every limit checked before it costs much.
+"""A video file -> upright frames with their times; limits are checked before the costly work.
 
     with Video("cat.mp4") as video:
         for frame in video.frames(sample_frames(video.times, QWEN_SAMPLING)):
             frame.image, frame.time_s
 
-Needs PyAV, the extra `video`. Frames come one at a time, so that whoever reads them can resize each
-before the next is decoded: a minute of 4K is 45 GB of pixels.
+Needs PyAV, the extra `video`. Frames come one at a time, so a caller can resize each before the
+next is decoded: a minute of 4K is 45 GB of pixels.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ from seesay.errors import ConfigError, DataError, MissingExtraError
 from seesay.text import Text
 
 # Containers that hold their own pictures. FFmpeg also reads playlists (HLS, DASH, concat), which
-# name other files and addresses: a video from a stranger would make this machine open them.
+# name other files and addresses: an untrusted video would make this computer open them.
 _CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,mpegvideo,h264,hevc,ivf,rm,wtv,nut"
 # FFmpeg's display matrix turns a frame counterclockwise by these degrees.
 _UPRIGHT = {
@@ -35,19 +35,19 @@ ENDINGS = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg"),
     *(".mpeg", ".ts", ".flv", ".ogv", ".wmv", ".3gp"),
 )
-_SHORT_BY = 0.1  # part of the declared length, or seconds, that may be missing
+_SHORT_BY = 0.1  # fraction of the declared length, or seconds, that may be missing
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoLimits:
-    """Limits of a video's cost."""
+    """Limits on the cost of a video."""
 
     max_file_bytes: int = 8 * 2**30
-    """Largest file that is opened."""
+    """Largest file to open."""
     max_duration_s: float = 6 * 3600.0
-    """Longest video that is read, in seconds."""
+    """Longest video to read, in seconds."""
     max_pixels: int = 40 * 2**20
-    """Most pixels of a frame; 8K has 33 million."""
+    """Most pixels in a frame; 8K has 33 million."""
     max_frames: int = 2_000_000
     """Most frames in the file."""
 
@@ -67,9 +67,9 @@ class FrameSampling:
     """Which frames a model sees. The defaults are qwen-vl-utils' (smart_nframes)."""
 
     fps: float | None = 2.0
-    """Frames for each second of the video."""
+    """Frames per second of video."""
     count: int | None = None
-    """Or this many frames, whatever the length; a shorter video gives all it has."""
+    """Or this many frames, whatever the length; a video with fewer gives all of them."""
     least: int = 4
     """Fewest frames when `fps` is given."""
     most: int = 768
@@ -77,8 +77,8 @@ class FrameSampling:
     multiple: int = 2
     """The number of frames is rounded down to a multiple of this."""
     spacing: Literal["ends", "starts", "middles"] = "ends"
-    """The first, the last and evenly between (Qwen); the same without rounding to the nearest frame
-    (LLaVA); or the middle of each of `count` equal parts (InternVL)."""
+    """The first, the last and evenly spaced ones between (Qwen); the same, rounding down (LLaVA);
+    or the middle of each of `count` equal parts (InternVL)."""
 
     def __post_init__(self) -> None:
         if (self.fps is None) == (self.count is None):
@@ -109,7 +109,7 @@ INTERNVL_SAMPLING = FrameSampling(fps=None, count=8, multiple=1, spacing="middle
 
 
 def sample_frames(times: Sequence[float], sampling: FrameSampling) -> list[int]:
-    """Numbers of the frames to take, ascending, from the times of all frames in seconds."""
+    """Returns the numbers of the frames to take, ascending, from all frame times in seconds."""
     total = len(times)
     count = sample_count(total, duration(times), sampling)
     if sampling.spacing == "middles":
@@ -120,7 +120,7 @@ def sample_frames(times: Sequence[float], sampling: FrameSampling) -> list[int]:
 
 
 def sample_count(total: int, seconds: float, sampling: FrameSampling) -> int:
-    """How many frames are taken of a video of `total` frames."""
+    """Returns how many frames to take from a video of `total` frames."""
     if sampling.fps is None:
         count = sampling.count or 1
     else:
@@ -133,7 +133,8 @@ def sample_count(total: int, seconds: float, sampling: FrameSampling) -> int:
 
 
 def duration(times: Sequence[float]) -> float:
-    """Seconds from the first frame to the end of the last, which lasts as long as the others."""
+    """Returns the seconds from the first frame to the end of the last, assuming it lasts as long as
+    the others."""
     if len(times) < 2:
         return 0.0
     return (times[-1] - times[0]) * len(times) / (len(times) - 1)
@@ -148,13 +149,13 @@ class VideoFrame:
     time_s: float
     """Seconds since the first frame."""
     number: int
-    """Counted from 0 in order of time."""
+    """Counted from 0 in time order."""
 
 
 class Video:
-    """An open video file. Raises DataError, naming the file, for one that cannot be read whole.
+    """An open video file. Raises DataError, naming the file, if it cannot be read completely.
 
-    Opening reads the file once without decoding it, to know each frame's time.
+    Opening it reads the file once without decoding, to get the time of each frame.
     """
 
     def __init__(self, file: str | Path, limits: VideoLimits | None = None) -> None:
@@ -194,7 +195,8 @@ class Video:
         self._container.close()
 
     def frames(self, numbers: Sequence[int]) -> Iterator[VideoFrame]:
-        """The frames of these ascending numbers. Seeks where a key frame lies between two."""
+        """Yields the frames with these ascending numbers. Seeks when a key frame lies between
+        two."""
         wanted = sorted(set(numbers))
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self._stamps):
             raise ConfigError(
@@ -251,8 +253,8 @@ class Video:
         )
 
     def _read_stamps(self) -> tuple[list[int], list[int]]:
-        """The time stamp of each frame in order, and the numbers of those that decoding can start
-        at."""
+        """Returns the timestamp of each frame in order, and the numbers of the frames where
+        decoding can start."""
         stamps: dict[int, bool] = {}
         self._end = 0.0
         for packet in self._container.demux():
@@ -270,16 +272,16 @@ class Video:
         if not stamps:
             raise DataError(
                 Text(
-                    f"{self.label} holds no frame; expected a video that lasts. Choose another "
-                    "file.",
-                    f"{self.label} 里一帧也没有；应为有内容的视频；请换一个文件",
+                    f"{self.label} has no frames; expected a video with at least one. Choose "
+                    "another file.",
+                    f"{self.label} 里没有任何帧；应为至少有一帧的视频；请换一个文件",
                 )
             )
         ordered = sorted(stamps)
         return ordered, [number for number, stamp in enumerate(ordered) if stamps[stamp]]
 
     def _check_whole(self) -> None:
-        """A file that was cut off still declares its whole length."""
+        """Raises DataError for a truncated file, which still declares its full length."""
         stream, length = self._stream, duration(self.times)
         if length > self.limits.max_duration_s:
             raise self._too_large(f"{length:,.0f}", "seconds", "max_duration_s")
@@ -287,7 +289,7 @@ class Video:
             (time or 0) / self._av.time_base
             for time in (self._container.start_time, self._container.duration)
         )
-        missing = declared - (self._end - begin)  # of any stream: sound often ends later
+        missing = declared - (self._end - begin)  # the end of any stream: sound often ends later
         few = len(self.times) < (1 - _SHORT_BY) * stream.frames
         if few or missing > max(_SHORT_BY * declared, _SHORT_BY):
             raise self._cut_off()
@@ -303,7 +305,7 @@ class Video:
     def _cut_off(self) -> DataError:
         return DataError(
             Text(
-                f"{self.label} ends before its declared length; expected a whole video. Copy or "
+                f"{self.label} ends before its declared length; expected a complete video. Copy or "
                 "download it again.",
                 f"{self.label} 比它声明的长度短，文件不完整；应为完整的视频；请重新复制或下载",
             )
@@ -312,8 +314,8 @@ class Video:
     def _broken(self, number: int) -> DataError:
         return DataError(
             Text(
-                f"frame {number} of {self.label} cannot be decoded; expected a whole video. Copy "
-                "or download it again.",
+                f"frame {number} of {self.label} cannot be decoded; expected a complete video. "
+                "Copy or download it again.",
                 f"{self.label} 的第 {number} 帧无法解码；应为完整的视频；请重新复制或下载",
             )
         )
@@ -326,7 +328,7 @@ class Video:
             reason = getattr(error, "strerror", None) or error  # without the path
             raise DataError(
                 Text(
-                    f"{self.label} cannot be read as a video ({reason}); expected a whole file "
+                    f"{self.label} cannot be read as a video ({reason}); expected a complete file "
                     "such as MP4, MOV, MKV, WebM or AVI. Copy it again, or convert it.",
                     f"{self.label} 无法作为视频读取（{reason}）；应为完整的 MP4、MOV、MKV、WebM 或 "
                     "AVI 等文件；请重新复制，或先转换格式",
@@ -335,7 +337,7 @@ class Video:
 
 
 def too_large(label: str, value: str, limit: str, most: int | float) -> DataError:
-    """The error about a video that passes one of `VideoLimits`."""
+    """Returns the error for a video that exceeds one of `VideoLimits`."""
     return DataError(
         Text(
             f"{label} has {value}, expected at most {most:,g}; cut or convert it, or raise "
@@ -359,7 +361,7 @@ def _check_file(file: Path, limits: VideoLimits) -> None:
     if size == 0 or not file.is_file():
         raise DataError(
             Text(
-                f"{file.name} is empty or no file; expected a video. Copy or download it again.",
+                f"{file.name} is empty or not a file; expected a video. Copy or download it again.",
                 f"{file.name} 是空的，或者不是文件；应为视频；请重新复制或下载",
             )
         )
@@ -375,7 +377,7 @@ def _pyav() -> Any:
 
 
 def is_video(source: object) -> bool:
-    """Whether a source is the path of a video, by its ending."""
+    """Whether a source is the path of a video, by its extension."""
     return isinstance(source, str | Path) and Path(source).suffix.lower() in ENDINGS
 
 
@@ -386,10 +388,10 @@ def read_frames(
     *,
     resize: Callable[[Image.Image], Image.Image] | None = None,
 ) -> list[VideoFrame]:
-    """The sampled frames of a file, each resized as soon as it is decoded.
+    """Returns the sampled frames of a file, each resized as soon as it is decoded.
 
-    Raises DataError for a file that is broken, cut off, without pictures or beyond the limits, and
-    MissingExtraError without PyAV.
+    Raises DataError for a file that is broken, truncated, without pictures or beyond the limits,
+    and MissingExtraError without PyAV.
     """
     with Video(file, limits) as video:
         result = []
@@ -400,8 +402,8 @@ def read_frames(
 
 
 def patch_times(frames: Sequence[VideoFrame], together: int) -> list[float]:
-    """The middle of the times of each `together` frames, which Qwen3-VL writes into the prompt; the
-    last frame is repeated until they are whole."""
+    """Returns the middle time of every `together` frames, which Qwen3-VL writes into the prompt;
+    the last frame is repeated to fill the last group."""
     times = [frame.time_s for frame in frames]
     times += times[-1:] * (-len(times) % together)
     return [(times[n] + times[n + together - 1]) / 2 for n in range(0, len(times), together)]

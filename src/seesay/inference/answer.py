@@ -1,4 +1,4 @@
-"""Questions about pictures, and their answers: what every assistant, here or at an endpoint, takes
+"""Questions about pictures and their answers: what every assistant, local or at an endpoint, takes
 and returns.
 
     assistant.ask("cat.jpg", "What is on the mat?").text
@@ -26,7 +26,7 @@ from seesay.errors import ConfigError, DataError
 from seesay.text import Text
 
 Images: TypeAlias = ImageSource | Iterable[ImageSource] | None
-"""One picture, or several, or None for a question without any."""
+"""One picture, several, or None for a question without pictures."""
 Question: TypeAlias = str | Sequence[Message]
 """A question, or a conversation that ends with one."""
 CAPTION = Text("Describe this picture in one sentence.", "用一句话描述这张图片。")
@@ -42,30 +42,30 @@ class AnswerToken:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What an assistant says, and what it took."""
+    """An assistant's answer and its cost."""
 
     text: str
     model: str
     """Name of the model that answered."""
     finish_reason: str
-    """"stop" for an answer that is complete, "length" for one cut off at `max_tokens`; endpoints
-    have others, such as "content_filter"."""
+    """"stop" for a complete answer, "length" for one cut off at `max_tokens`; endpoints have
+    others, such as "content_filter"."""
     prompt_tokens: int | None = None
-    """Tokens that the model read, pictures included; None if an endpoint does not tell."""
+    """Tokens read, pictures included; None if an endpoint does not report it."""
     answer_tokens: int | None = None
-    """Tokens that the model wrote; None if an endpoint does not tell."""
+    """Tokens written; None if an endpoint does not report it."""
     tokens: tuple[AnswerToken, ...] | None = None
     """Each token of the answer, if log probabilities were requested."""
 
 
 AnswerStream: TypeAlias = Generator[str, None, Answer]
-"""Yields the pieces of a text as they come, and returns the whole answer: `answer = yield from
+"""Yields pieces of text as they come and returns the whole answer: `answer = yield from
 assistant.stream(...)`. Closing it stops the model."""
 
 
 class StopTexts:
-    """The pieces of an answer -> those before the first of some texts. What may be the beginning of
-    one is held back."""
+    """Passes on the pieces of an answer up to the first stop text. Holds back text that may be the
+    start of one."""
 
     def __init__(self, texts: Sequence[str] = ()) -> None:
         self._texts = texts
@@ -73,7 +73,7 @@ class StopTexts:
         self.reached = False
 
     def add(self, piece: str) -> str:
-        """Returns what is certain to stand before a stop."""
+        """Returns the text that is certain to precede any stop text."""
         if self.reached:
             return ""
         text = self._held + piece
@@ -91,7 +91,7 @@ class StopTexts:
         return text[:start]
 
     def end(self) -> str:
-        """Returns what was held back: the answer ended before it became a stop."""
+        """Returns the text held back, which did not become a stop text."""
         held, self._held = self._held, ""
         return held
 
@@ -100,9 +100,9 @@ class StopTexts:
 class Assistant(Protocol):
     """A vision-language model that answers questions.
 
-    Pictures stand where a conversation has `Media`, in order; where it has none, all stand at the
-    beginning of the first user message. `temperature` 0 takes the likeliest token each time; None
-    leaves the choice to the settings that the model is published with.
+    Pictures go where a conversation has `Media`, in order; without any, all go at the start of the
+    first user message. `temperature` 0 always takes the most likely token; None uses the model's
+    published settings.
     """
 
     @property
@@ -117,8 +117,8 @@ class Assistant(Protocol):
         temperature: float | None = 0.0,
         log_probabilities: bool = False,
     ) -> Answer:
-        """Returns the answer. Raises DataError for a question that the model cannot take, and
-        ImageError for a damaged picture."""
+        """Returns the answer. Raises DataError for a question the model cannot take, and ImageError
+        for a damaged picture."""
         ...
 
     def stream(
@@ -136,15 +136,15 @@ class Assistant(Protocol):
 def conversation(
     images: object, question: object, *, max_images: int | None = None
 ) -> tuple[list[ImageSource], tuple[Message, ...]]:
-    """Returns the pictures one by one, and a conversation with one image `Media` for each.
+    """Returns the list of pictures, and a conversation with one image `Media` for each.
 
-    `images` and `question` are `Images` and a `Question`, or what somebody took for them. A folder
-    stands for all pictures in it. The counts of new Media are (1,): an assistant that knows how
-    many tokens a picture takes replaces them.
+    `images` and `question` should be `Images` and a `Question`, but are checked. A folder stands
+    for all pictures in it. The counts of new Media are (1,); an assistant that knows how many
+    tokens a picture takes replaces them.
 
-    Raises DataError for an empty list of pictures (None asks without one), for more pictures than
-    `max_images`, for a question of another type or without text, and if the conversation has places
-    for another number of pictures; ImageError for an object that is no picture.
+    Raises DataError for an empty list of pictures (None means no pictures), for more than
+    `max_images`, for a question of the wrong type or without text, and if the conversation has a
+    different number of Media; ImageError for an object that is not a picture.
     """
     messages = _messages(question)
     pictures = _pictures(images, max_images)
@@ -158,10 +158,10 @@ def conversation(
     elif places != len(pictures):
         raise DataError(
             Text(
-                f"the conversation has places for {places} pictures and {len(pictures)} were "
+                f"the conversation has places for {places} pictures, but {len(pictures)} were "
                 "given; expected one picture for each place. Give the missing ones, or remove "
                 "places.",
-                f"对话里有 {places} 处图片，却给了 {len(pictures)} 张；应一处一张；请补全图片或"
+                f"对话里有 {places} 处图片，却给了 {len(pictures)} 张；应每处一张；请补全图片或"
                 "删去多余的位置",
             )
         )
@@ -215,7 +215,7 @@ def _pictures(images: object, max_images: int | None) -> list[ImageSource]:
     if max_images is not None and len(pictures) > max_images:
         raise DataError(
             Text(
-                f"{len(pictures)} pictures were given; expected at most {max_images}, which is as "
+                f"{len(pictures)} pictures were given; expected at most {max_images}, as "
                 "many as the model takes at once. Give fewer, or ask several times.",
                 f"给了 {len(pictures)} 张图片；最多应为 {max_images} 张，即模型一次能看的数量；请"
                 "减少图片，或分几次提问",

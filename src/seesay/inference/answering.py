@@ -1,4 +1,5 @@
-"""From a name to an assistant, and from settings to its answers: what every door calls.
+"""Opens assistants by name and answers questions with given settings, for the command line, the API
+and the web page.
 
 assistant = open_assistant("Qwen/Qwen2-VL-2B-Instruct")        # a hub repository or a folder
 assistant = open_assistant("qwen2.5vl", endpoint="http://localhost:11434/v1")
@@ -29,26 +30,26 @@ from seesay.text import Language, Text
 from seesay.weights.catalog import default_assistant
 
 CAPTION_TOKENS = 100
-_BATCH = 8  # pictures that are held decoded
+_BATCH = 8  # decoded pictures held at once
 _ENDPOINT_BATCH = 4  # requests in flight
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerConfig:
-    """How answers are written; None leaves a setting to those that the model is published with."""
+    """How answers are written; None keeps the model's published setting."""
 
     max_tokens: int = 512
     """Longest answer."""
     temperature: float | None = 0.0
-    """0 takes the likeliest token each time; larger values draw unlikely ones more often."""
+    """0 always takes the most likely token; higher values sample unlikely ones more often."""
     top_p: float | None = None
-    """Draw from the fewest of the likeliest tokens whose probabilities sum up to this."""
+    """Sample from the smallest set of most likely tokens whose probabilities add up to this."""
     seed: int | None = None
-    """With the same seed, a question gets the same answer."""
+    """The same seed gives a question the same answer."""
     beams: int | None = None
-    """Beams of a search, at temperature 0; not at an endpoint."""
+    """Beam search width, at temperature 0; not at an endpoint."""
     stop: tuple[str, ...] = ()
-    """Texts before which an answer ends."""
+    """An answer ends before any of these texts."""
 
     def __post_init__(self) -> None:
         check_decoding(self.max_tokens, self.temperature)
@@ -76,8 +77,8 @@ class AnswerConfig:
 def open_assistant(
     name: str | Path | None = None, *, endpoint: str | None = None, device: str | None = None
 ) -> Assistant:
-    """Loads a model from a folder or a hub, or stands for the one of this name at an endpoint.
-    Without a name, the one of `default_assistant`.
+    """Loads a model from a folder or a hub, or returns a client for the model of this name at an
+    endpoint. The name defaults to `default_assistant`.
 
     Raises ConfigError if there is none, and what `seesay.chat` and `RemoteAssistant` raise.
     """
@@ -86,15 +87,15 @@ def open_assistant(
 
         return RemoteAssistant(RemoteConfig(base_url=endpoint, model=str(name or "")))
     chosen = name or default_assistant()
-    from seesay.inference.assistant import chat  # torch, which no endpoint needs
+    from seesay.inference.assistant import chat  # needs torch, which endpoints do not
 
     return chat(chosen, device=device)
 
 
 class ServedAssistant:
-    """An assistant that is loaded once, when it is first needed. Safe to use from several threads.
+    """An assistant that is loaded once, on first use. Thread-safe.
 
-    Raises what `open_assistant` raises: about an endpoint at once, about a model when it is loaded.
+    Raises the errors of `open_assistant`: for an endpoint at once, for a model on loading.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class ServedAssistant:
         chosen = name or ("" if endpoint else default_assistant())
         self.is_remote = bool(endpoint)
         self.name = chosen if endpoint else chosen.replace("\\", "/").rstrip("/").split("/")[-1]
-        """The last part of a folder or repository, which is what clients call it."""
+        """Last part of the folder or repository name: the model name for clients."""
         self._mutex = threading.Lock()
         self._open: Callable[[], Assistant]
         self._open = partial(open_assistant, chosen, endpoint=endpoint, device=device)
@@ -117,8 +118,8 @@ class ServedAssistant:
 
 
 def configured(assistant: Assistant, config: AnswerConfig) -> Assistant:
-    """Returns the same assistant with these settings, but for those that a question is asked with:
-    `max_tokens` and `temperature`.
+    """Returns the same assistant with these settings, except `max_tokens` and `temperature`, which
+    go with each question.
 
     Raises ConfigError for beams at an endpoint.
     """
@@ -129,7 +130,7 @@ def configured(assistant: Assistant, config: AnswerConfig) -> Assistant:
             raise ConfigError(
                 Text(
                     f"beams={config.beams} was given for {assistant.name} at an endpoint; expected "
-                    "none, since endpoints follow no beams. Leave it out.",
+                    "none, since endpoints have no beam search. Leave it out.",
                     f"为端点上的 {assistant.name} 给了 beams={config.beams}；端点不支持束搜索；"
                     "请去掉",
                 )
@@ -149,14 +150,15 @@ def configured(assistant: Assistant, config: AnswerConfig) -> Assistant:
 def stream_answer(
     assistant: Assistant, images: Images, question: Question, config: AnswerConfig
 ) -> AnswerStream:
-    """Yields the pieces of an answer and returns it whole. Raises as `Assistant.stream` does."""
+    """Yields the pieces of an answer and returns it whole. Raises the errors of
+    `Assistant.stream`."""
     return configured(assistant, config).stream(
         images, question, max_tokens=config.max_tokens, temperature=config.temperature
     )
 
 
 def whole(stream: AnswerStream) -> Answer:
-    """Reads a stream to its end and returns the answer; stops early if the work is cancelled."""
+    """Reads a stream to its end and returns the answer; stops early if cancelled."""
     while True:
         try:
             next(stream)
@@ -169,8 +171,8 @@ def whole(stream: AnswerStream) -> Answer:
 def answer_several(
     assistant: Assistant, images: Images, questions: Sequence[str], config: AnswerConfig
 ) -> list[Answer]:
-    """Returns the answers to several questions about the same pictures, which a model on this
-    machine reads once."""
+    """Returns the answers to several questions about the same pictures, which a local model reads
+    once."""
     from seesay.inference.assistant import LocalAssistant
 
     asked = configured(assistant, config)
@@ -224,7 +226,7 @@ def write_captions(
 
 
 def _opened(one: ImageSource) -> ImageSource | SeesayError:
-    """A video stays a file: which frames are read is for the model to say."""
+    """Opens a picture. A video stays a file, since the model decides which frames to read."""
     if is_video(one):
         return one
     try:

@@ -8,7 +8,7 @@
     talk = Conversation(assistant, "clip.mp4")
     talk.ask("What happens?"), talk.ask("And then?")
 
-Pictures are never cut to fit: a prompt that is too long is an error that says how long it may be.
+Pictures are never cut to fit: a prompt that is too long raises an error that gives the limit.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -69,23 +69,23 @@ from seesay.models.vlm import PackedVlm, Vlm
 from seesay.text import Text
 
 ROWS = 8
-"""Questions that are answered side by side."""
+"""Questions answered in one batch."""
 Asked: TypeAlias = tuple[Images, Question]
 AnyReading: TypeAlias = Reading | EncodedReading | CaptionReading
 
 
 class LocalAssistant:
-    """A vision-language model with its tokenizer, its chat template and its image preparation.
+    """A vision-language model with its tokenizer, chat template and image preprocessing.
 
-    `decoding` has what `ask` does not say: how tokens are drawn, and beams. Results depend neither
-    on the other questions of a batch nor on what was asked before.
+    `decoding` has the settings that `ask` does not take, such as sampling and beams. Results do not
+    depend on other questions in the batch or on earlier ones.
     """
 
     def __init__(self, files: AssistantFiles, decoding: DecodingConfig | None = None) -> None:
         self.files = files
         self.decoding = decoding or files.decoding
         self.stop: tuple[str, ...] = ()
-        """Texts before which an answer ends."""
+        """An answer ends before any of these texts."""
         self._reader = _reader(files, self.decoding.reduction)
 
     @property
@@ -101,8 +101,8 @@ class LocalAssistant:
         return self.files.tokenizer
 
     def configured(self, decoding: DecodingConfig, stop: Sequence[str] = ()) -> "LocalAssistant":
-        """Returns the same model, whose tokens are chosen so and whose answers end before the first
-        of the texts `stop`. Both share what they have read."""
+        """Returns the same model with this decoding, whose answers end before any of the texts
+        `stop`. Both share cached prompts."""
         other = copy(self)
         if decoding.reduction != self.decoding.reduction:
             other._reader = _reader(self.files, decoding.reduction)
@@ -118,11 +118,11 @@ class LocalAssistant:
         temperature: float | None = 0.0,
         log_probabilities: bool = False,
     ) -> Answer:
-        """Returns the answer to a question, or to the last one of a conversation. Paths of videos
-        may be among the pictures.
+        """Returns the answer to a question, or to the last one of a conversation. Pictures may
+        include paths of videos.
 
-        Raises DataError for a question that the model cannot take, a broken video or a prompt that
-        is too long, and ImageError for a damaged picture.
+        Raises DataError for a question the model cannot take, a broken video or a prompt that is
+        too long, and ImageError for a damaged picture.
         """
         request = self._request(images, question)
         [answer] = self._write([request], self._task(max_tokens, temperature))
@@ -136,8 +136,8 @@ class LocalAssistant:
         max_tokens: int = 64,
         temperature: float | None = 0.0,
     ) -> Answer:
-        """Returns a caption, asked for as the family's authors do, or by `request` where they leave
-        that to who asks. Raises as `ask` does."""
+        """Returns a caption, using the authors' own prompt, or `request` for families without one.
+        Raises the same errors as `ask`."""
         how = {"max_tokens": max_tokens, "temperature": temperature}
         [answer] = self.caption_batch([images], request, **how)  # type: ignore[arg-type]
         return answer
@@ -150,7 +150,7 @@ class LocalAssistant:
         max_tokens: int = 64,
         temperature: float | None = 0.0,
     ) -> list[Answer]:
-        """Returns a caption for each, in order, as `caption` does."""
+        """Returns a caption for each picture, in order, as `caption` does."""
         requests = [self._caption_request(images, request) for images in pictures]
         return self._all(requests, self._task(max_tokens, temperature))
 
@@ -163,7 +163,7 @@ class LocalAssistant:
         temperature: float | None = 0.0,
     ) -> list[Answer]:
         """Returns the answers to several questions about the same pictures, which the model reads
-        once. Raises as `ask` does."""
+        once. Raises the same errors as `ask`."""
         if isinstance(questions, str):
             raise DataError(
                 Text(
@@ -191,8 +191,8 @@ class LocalAssistant:
         max_tokens: int = 512,
         temperature: float | None = 0.0,
     ) -> list[Answer]:
-        """Returns the answers to questions about pictures of their own, in order. Raises as `ask`
-        does."""
+        """Returns the answers, in order, to questions that each have their own pictures. Raises the
+        same errors as `ask`."""
         requests = [self._request(images, question) for images, question in questions]
         return self._all(requests, self._task(max_tokens, temperature))
 
@@ -204,8 +204,8 @@ class LocalAssistant:
         max_tokens: int = 512,
         temperature: float | None = 0.0,
     ) -> AnswerStream:
-        """Yields the answer piece by piece, and returns it whole; joined, the pieces are its text.
-        With beams it comes in one piece. Raises as `ask` does, before the first piece."""
+        """Yields the answer piece by piece and returns it whole; the pieces join to its text. With
+        beams it comes in one piece. Raises the same errors as `ask`, before the first piece."""
         request, task = self._request(images, question), self._task(max_tokens, temperature)
         if task.decoding.beams > 1:
             return _in_one_piece(self._write([request], task)[0])
@@ -252,7 +252,7 @@ class LocalAssistant:
         inputs: tuple[VisualInput, ...],
         template: ChatTemplate | None = None,
     ) -> Request:
-        """The ids of a conversation whose places for pictures are given theirs."""
+        """Returns the prompt of a conversation with its pictures in place."""
         media = iter([one.media for one in inputs])
         filled = [
             replace(
@@ -277,7 +277,7 @@ class LocalAssistant:
                 Text(
                     f"max_tokens={max_tokens} leaves no room for an answer; expected at least 1. "
                     "Raise it, or leave it out.",
-                    f"max_tokens={max_tokens} 容不下回答；应至少为 1；请调大，或不写",
+                    f"max_tokens={max_tokens} 容不下回答；应至少为 1；请调大或省略",
                 )
             )
         decoding = self.decoding
@@ -289,12 +289,12 @@ class LocalAssistant:
         return [answer for rows in batches(requests) for answer in self._write(rows, task)]
 
     def _write(self, requests: Sequence[Request], task: "_Task") -> list[Answer]:
-        """Answers prompts side by side."""
+        """Answers prompts in one batch."""
         check_cancelled()
         limits = [self._limit(request, task) for request in requests]
         reading = self._read(requests, task)
         if task.decoding.beams > 1:
-            rows = self._follow_beams(reading, max(limits), task.decoding.beams)
+            rows = self._search_beams(reading, max(limits), task.decoding.beams)
         else:
             rows = [[] for _ in requests]
             for step in self._steps(reading, len(requests), max(limits), task):
@@ -326,22 +326,22 @@ class LocalAssistant:
         reading, contrast = self._reader.read(requests), task.decoding.contrast
         if contrast is None:
             return reading
-        # In one batch with the others: a step with twice the rows costs less than two steps.
+        # In one batch: one step with twice the rows costs less than two steps.
         noised = self._reader.read([request.noised(contrast.noise_step) for request in requests])
         if not isinstance(reading, Reading) or not isinstance(noised, Reading):
             raise conflict(
                 f"contrast and {type(self.files.model).__name__}",
-                "a model that reads its prompt from left to right: leave contrast out",
-                "从左到右读取提示的模型：请不写 contrast",
+                "a decoder-only model: leave contrast out",
+                "仅含解码器的模型：请去掉 contrast",
             )
         return reading.stacked(noised)
 
     def _keep(self, request: Request, written: Sequence[WrittenToken], reading: AnyReading) -> None:
-        """Keeps a prompt and its answer for the next turn, where that saves reading them."""
+        """Caches a prompt and its answer for the next turn, if that saves reading them again."""
         if not (isinstance(self._reader, PromptReader) and isinstance(reading, Reading)):
             return
         cache = reading.cache
-        if len(reading.logits) > 1:  # the rest is of a noised picture
+        if len(reading.logits) > 1:  # the other rows are for a noised picture
             cache = cache.select(torch.zeros(1, dtype=torch.long, device=reading.logits.device))
         self._reader.keep(request, [token.id for token in written[:-1]], cache)
 
@@ -357,7 +357,7 @@ class LocalAssistant:
     def _limit(self, request: Request, task: "_Task") -> int:
         return min(task.max_tokens, self.files.context - len(request.ids))
 
-    def _follow_beams(
+    def _search_beams(
         self, reading: AnyReading, limit: int, beams: int
     ) -> list[list[WrittenToken]]:
         rows, vocab = reading.logits.shape
@@ -392,15 +392,15 @@ class LocalAssistant:
 
 @dataclass(frozen=True)
 class _Task:
-    """How long an answer may be, and how its tokens are chosen."""
+    """The length limit and decoding of an answer."""
 
     max_tokens: int
     decoding: DecodingConfig
 
 
 class Conversation:
-    """Questions one after another, each with those before it; `assistant` is any assistant, here or
-    at an endpoint. `images` stand before the first question."""
+    """A conversation: each question is asked with those before it. `assistant` may be local or at
+    an endpoint. `images` come before the first question."""
 
     def __init__(self, assistant: Assistant, images: Images = None, *, system: str = "") -> None:
         self.assistant = assistant
@@ -416,12 +416,12 @@ class Conversation:
         max_tokens: int = 512,
         temperature: float | None = 0.0,
     ) -> Answer:
-        """Returns the answer to the next question, which may bring further pictures."""
+        """Returns the answer to the next question, which may add pictures."""
         pictures, messages = self._next(question, images)
         answer = self.assistant.ask(
             pictures or None, messages, max_tokens=max_tokens, temperature=temperature
         )
-        self._go_on(pictures, messages, answer)
+        self._continue(pictures, messages, answer)
         return answer
 
     def stream(
@@ -432,13 +432,14 @@ class Conversation:
         max_tokens: int = 512,
         temperature: float | None = 0.0,
     ) -> AnswerStream:
-        """Like `ask`, piece by piece. The question counts once its answer is complete."""
+        """Like `ask`, piece by piece. The question joins the conversation once its answer is
+        complete."""
         pictures, messages = self._next(question, images)
         pieces = self.assistant.stream(
             pictures or None, messages, max_tokens=max_tokens, temperature=temperature
         )
         answer = yield from pieces
-        self._go_on(pictures, messages, answer)
+        self._continue(pictures, messages, answer)
         return answer
 
     def _next(self, question: str, images: Images) -> tuple[list[ImageSource], tuple[Message, ...]]:
@@ -447,7 +448,7 @@ class Conversation:
         turn = Message("user", (*places, question))
         return [*self.images, *given], (*self.messages, turn)
 
-    def _go_on(
+    def _continue(
         self, pictures: list[ImageSource], messages: tuple[Message, ...], answer: Answer
     ) -> None:
         self.images, self._waiting = pictures, None
@@ -455,8 +456,7 @@ class Conversation:
 
 
 def batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """Yields requests that are read together: those about the same pictures, or else some that
-    stand behind one another."""
+    """Yields requests to read together: those about the same pictures, or else consecutive ones."""
     single: list[Request] = []
     for _, same in groupby(requests, key=lambda request: request.digests):
         some = list(same)
@@ -476,8 +476,8 @@ def batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
 
 
 def _as_pictures(message: object) -> object:
-    """The message with places for videos as places for pictures: what stands there is known by the
-    file."""
+    """Returns the message with video placeholders turned into picture placeholders: the file
+    decides which it is."""
     if not isinstance(message, Message):
         return message
     parts = [
@@ -488,7 +488,7 @@ def _as_pictures(message: object) -> object:
 
 
 def _with_padding(next_logits: NextLogits) -> NextLogits:
-    """The same with a further token that is never written."""
+    """Returns the same with an extra token that is never written."""
 
     def padded(ids: Tensor, cache: Cache | None) -> tuple[Tensor, Cache | None]:
         logits, cache = next_logits(ids, cache)
@@ -500,14 +500,14 @@ def _with_padding(next_logits: NextLogits) -> NextLogits:
 def _reader(
     files: AssistantFiles, reduction: TokenReduction | None
 ) -> PromptReader | EncodedReader | CaptionReader:
-    """What reads prompts with a model."""
+    """Returns the reader for a model."""
     model, rest = files.model, (files.inputs, files.device)
     if reduction is not None and not isinstance(model, Vlm | PackedVlm):
         raise conflict(
             f"{type(reduction).__name__} and {type(model).__name__}",
-            "a model whose prompt holds every patch of a picture, such as LLaVA: leave reduction "
+            "a model with every patch of a picture in its prompt, such as LLaVA: leave reduction "
             "out",
-            "提示里含有图片全部图块的模型（如 LLaVA）：请不写 reduction",
+            "提示里含有图片全部图块的模型（如 LLaVA）：请去掉 reduction",
         )
     if isinstance(model, BlipCaptioner):
         return CaptionReader(model, *rest)
@@ -522,7 +522,7 @@ def _in_one_piece(answer: Answer) -> Generator[str, None, Answer]:
     return replace(answer, tokens=None)
 
 
-def chat(  # noqa: PLR0913  # all that can be chosen of a model
+def chat(  # noqa: PLR0913  # every choice about a model
     name: str | Path,
     *,
     device: "str | torch.device | None" = None,
@@ -533,15 +533,15 @@ def chat(  # noqa: PLR0913  # all that can be chosen of a model
     weights: Bits | None = None,
 ) -> LocalAssistant:
     """Loads a vision-language model from a folder or a hub: LLaVA 1 to OneVision, InternVL2 to 3.5,
-    Qwen-VL to Qwen3-VL, BLIP, BLIP-2, InstructBLIP and OpenFlamingo, in the files of their authors
-    and in those of transformers.
+    Qwen-VL to Qwen3-VL, BLIP, BLIP-2, InstructBLIP and OpenFlamingo, in their authors' layout or
+    transformers'.
 
-    `template` says whose prompts and image preparation are used, the authors' ("original") or
-    transformers' ("hf"), where the two differ. Without `decoding`, tokens are drawn as the
-    checkpoint's generation_config.json says, if `ask` is given a temperature. `device` and
-    `revision` are as in `seesay.load`; `dtype` is "auto" (measured on this machine), "float32",
-    "bfloat16" or "float16". `weights` are those of the language model in 8 or 4 bits, for which a
-    processor writes faster and needs less memory; in 4 bits, answers change more.
+    `template` chooses the prompts and image preprocessing where the authors ("original") and
+    transformers ("hf") differ. `decoding` defaults to the checkpoint's generation_config.json, with
+    the temperature that `ask` is given. `device` and `revision` are as in `seesay.load`; `dtype` is
+    "auto" (measured on this machine), "float32", "bfloat16" or "float16". `weights` quantizes the
+    language model to 8 or 4 bits, which is faster on a CPU and takes less memory; 4 bits change
+    answers more.
 
     Raises UnknownModelError, DownloadError, WeightsError or ConfigError.
     """

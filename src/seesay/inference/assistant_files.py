@@ -1,4 +1,4 @@
-"""A published folder -> everything that an assistant on this machine needs."""
+"""A published folder -> everything a local assistant needs."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,24 +31,24 @@ from seesay.weights.hub import locate
 from seesay.weights.tensors import loading_as
 
 T5_CONTEXT = 512
-"""Tokens of each of the two texts that T5 was trained with; nothing in it limits them."""
+"""Training length of T5's input and of its output, in tokens; the model itself has no limit."""
 
 
 @dataclass(frozen=True)
 class Captions:
-    """How a caption is asked for."""
+    """How to ask for a caption."""
 
     template: ChatTemplate
     text: str
-    """What stands beside the picture; may be empty."""
+    """The prompt text; may be empty."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AssistantFiles:
-    """A model that answers, with what its prompts and answers need."""
+    """A vision-language model with all that its prompts and answers need."""
 
     name: str
-    """The name that the user gave."""
+    """The name the user gave."""
     model: Model
     inputs: VisualInputs
     tokenizer: Tokenizer
@@ -57,12 +57,12 @@ class AssistantFiles:
     end_ids: tuple[int, ...]
     """Tokens that end an answer."""
     decoding: DecodingConfig
-    """How tokens are chosen unless the user says otherwise."""
+    """The default decoding."""
     device: torch.device
 
     @property
     def context(self) -> int:
-        """Most tokens of a prompt and its answer, pictures included."""
+        """Most tokens in a prompt and its answer, pictures included."""
         if isinstance(self.model, BlipCaptioner):
             return self.model.config.text.context
         if isinstance(self.model, Blip2) and isinstance(self.model.language, T5):
@@ -79,7 +79,7 @@ def load_assistant(
     template: Source,
     weights: Bits | None,
 ) -> AssistantFiles:
-    """Load a published vision-language model. Raises as `seesay.chat` does."""
+    """Loads a published vision-language model. Raises the same errors as `seesay.chat`."""
     chosen = choose_device(device)  # a wrong setting fails before anything is downloaded
     number = choose_dtype(chosen, "auto" if dtype is None else dtype)
     if weights is not None:
@@ -102,7 +102,7 @@ def load_assistant(
     generation = _generation(folder)
     written = family.template({**generation, **published}, tokenizer)
     prompts = _with_marks(folder, chat_template(written, template), published, tokenizer)
-    _place_pictures(folder, family, model, prompts, tokenizer)
+    _match_placeholders(folder, family, model, prompts, tokenizer)
     other = family.caption_template
     captions = None
     if family.caption is not None:
@@ -127,7 +127,7 @@ def _generation(folder: Path) -> Published:
 
 
 def _decoding(generation: Published) -> DecodingConfig:
-    """The published way of choosing tokens. Repetition is not penalised: Qwen2-VL's 1.05 changes
+    """Returns the published decoding without its repetition penalty: Qwen2-VL's 1.05 changes
     numbers that a picture shows twice."""
     if not generation.get("do_sample"):
         return DecodingConfig()
@@ -150,7 +150,8 @@ def _end_ids(
 
 
 def _one_token(text: str, tokenizer: Tokenizer) -> int | None:
-    """The token that a text is, as it is or as the tokenizer reads it (a line end)."""
+    """Returns the single token of a text, looked up as is or as the tokenizer reads it (a line
+    break)."""
     if (number := tokenizer.token_to_id(text)) is not None:
         return number
     ids = tokenizer.encode(text, add_special_tokens=False).ids
@@ -160,14 +161,14 @@ def _one_token(text: str, tokenizer: Tokenizer) -> int | None:
 def _with_marks(
     folder: Path, template: ChatTemplate, published: Published, tokenizer: Tokenizer
 ) -> ChatTemplate:
-    """The template with the marks that the first LLaVA has around a picture."""
+    """Returns the template with the marks that the first LLaVA puts around a picture."""
     if not published.get("mm_use_im_start_end"):
         return template
     start, end = "<im_start>", "<im_end>"
     if None in (tokenizer.token_to_id(start), tokenizer.token_to_id(end)):
         raise WeightsError(
             Text(
-                f"the tokenizer in {folder} has no {start} and {end}, which config.json says stand "
+                f"the tokenizer in {folder} has no {start} and {end}, which config.json puts "
                 "around pictures; expected both. Use the tokenizer files that the checkpoint came "
                 "with",
                 f"{folder} 的分词器里没有 {start} 和 {end}，而 config.json 说它们写在图片前后；"
@@ -177,15 +178,15 @@ def _with_marks(
     return replace(template, marks=replace(template.marks, start=start, end=end))
 
 
-def _place_pictures(
+def _match_placeholders(
     folder: Path, family: Family, model: Model, template: ChatTemplate, tokenizer: Tokenizer
 ) -> None:
-    """Lets the model and the tokenizer agree on the tokens that keep places for pictures."""
+    """Makes model and tokenizer agree on the image placeholder tokens."""
     marks = [mark for mark in (template.marks.image, template.marks.video) if mark]
     if family.placeholder == "added":
         tokenizer.add_special_tokens([AddedToken(mark, normalized=False) for mark in marks])
     if isinstance(model, BlipCaptioner):
-        return  # its picture is not among its tokens
+        return  # its tokens include no picture
     ids = [tokenizer.token_to_id(mark) for mark in marks]
     image_ids, found = model.config.image_ids, tuple(one for one in ids if one is not None)
     if family.placeholder != "config" and len(found) == len(ids):
@@ -209,7 +210,7 @@ def _no_writer(folder: Path, model: nn.Module) -> WeightsError:
     name = type(model).__name__
     return WeightsError(
         Text(
-            f"{folder} holds a {name}, which compares pictures with texts and writes none; "
+            f"{folder} holds a {name}, which compares pictures with texts, writes no text; "
             "expected a model that writes. Choose another model: seesay models list",
             f"{folder} 里是 {name}，只比较图片和文本，不生成文字；应为能生成文字的模型；请换一个"
             "模型：seesay models list",

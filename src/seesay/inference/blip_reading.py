@@ -1,8 +1,8 @@
 """How the BLIP family sees pictures and reads prompts: queries that may read the question
-(InstructBLIP), a prompt that is encoded as a whole (Flan-T5), and a captioner that reads its text
-anew for each token (BLIP).
+(InstructBLIP), a prompt encoded as a whole (Flan-T5), and a captioner that rereads its text for
+each token (BLIP).
 
-Nothing of a prompt is kept here for the next one: what is encoded knows of the whole prompt.
+Prompts are not cached here: encodings depend on the whole prompt.
 """
 
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ from seesay.text import Text
 
 
 class QueryInputs(PictureInputs):
-    """BLIP-2 and InstructBLIP: one square for a picture, of which some queries gather what
-    matters; those of InstructBLIP read the prompt as well."""
+    """BLIP-2 and InstructBLIP: one square per picture, summarised by a few queries; those of
+    InstructBLIP also read the prompt."""
 
     model: Blip2
 
     def __init__(
         self, model: Blip2, square: ImageTransformConfig, words: Tokenizer | None = None
     ) -> None:
-        """`words` are the Q-Former's, if it reads."""
+        """`words` is the Q-Former's tokenizer, if it reads texts."""
         super().__init__(model, square, model.config.qformer.queries)
         self._words = words
 
@@ -57,7 +57,7 @@ class QueryInputs(PictureInputs):
 
 
 class EncodedReading:
-    """What a Flan-T5 holds of encoded prompts, and the `NextLogits` that go on from there."""
+    """Prompts encoded by Flan-T5, and the `NextLogits` that continue from them."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class EncodedReading:
     def __call__(
         self, ids: Int[Tensor, "rows written"], cache: Cache | None
     ) -> tuple[Float[Tensor, "rows vocab"], Cache | None]:
-        """Returns the logits of the next tokens; as Reading."""
+        """Returns the logits of the next tokens, as Reading does."""
         beams = len(ids) // len(self.logits)
         rows = torch.arange(len(self.logits), device=self.logits.device).repeat_interleave(beams)
         if cache is None:
@@ -88,14 +88,14 @@ class EncodedReading:
 
 
 class EncodedReader:
-    """Reads prompts with a model that encodes each as a whole."""
+    """Reads prompts with an encoder-decoder model."""
 
     def __init__(self, model: Blip2, inputs: VisualInputs, device: torch.device) -> None:
         self.model, self.inputs, self.device = model, inputs, device
 
     @torch.no_grad()
     def read(self, requests: Sequence[Request]) -> EncodedReading:
-        """Reads prompts, of which each becomes a row."""
+        """Reads prompts, one per row."""
         ids, mask = (one.to(self.device) for one in padded([one.ids for one in requests]))
         unread = [one for request in requests for one in request.inputs]
         rows = self.inputs.see(unread) if unread else None
@@ -106,8 +106,8 @@ class EncodedReader:
 
 
 class CaptionReading:
-    """The beginnings of captions, and the `NextLogits` that go on from there. Texts of one length
-    are read together."""
+    """The beginnings of captions, and the `NextLogits` that continue from them. Texts of equal
+    length are read together."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class CaptionReading:
     def __call__(
         self, ids: Int[Tensor, "rows written"], cache: Cache | None
     ) -> tuple[Float[Tensor, "rows vocab"], Cache | None]:
-        """Returns the logits of the next tokens; as Reading."""
+        """Returns the logits of the next tokens, as Reading does."""
         beams = len(ids) // len(self.begun)
         rows = [row // beams for row in range(len(ids))]
         written = ids.clamp(max=self.logits.shape[1] - 1).tolist()
@@ -145,24 +145,24 @@ class CaptionReading:
 
 
 class CaptionReader:
-    """Reads beginnings of captions with a BLIP captioner."""
+    """Reads the beginnings of captions with a BLIP captioner."""
 
     def __init__(self, model: BlipCaptioner, inputs: VisualInputs, device: torch.device) -> None:
         self.model, self.inputs, self.device = model, inputs, device
 
     @torch.no_grad()
     def read(self, requests: Sequence[Request]) -> CaptionReading:
-        """Reads prompts, of which each becomes a row. Raises DataError for one without picture."""
+        """Reads prompts, one per row. Raises DataError for one without a picture."""
         if any(len(one.inputs) != 1 for one in requests):
             raise DataError(
                 Text(
-                    "no picture was given; expected one, since the model does nothing but go on "
-                    "with the caption of a picture. Give a picture.",
+                    "no picture was given; expected one, since this model only continues the "
+                    "caption of a picture. Give a picture.",
                     "没有给出图片；应有一张，因为该模型只会接着写图片的描述；请给出图片",
                 )
             )
         patches = self.inputs.see([one.inputs[0] for one in requests])
         assert isinstance(patches, Tensor)
-        # A caption's picture stands beside it and takes no place.
+        # A caption's picture is not in its prompt, so it takes no placeholders.
         begun = [one.ids[one.images_end :] for one in requests]
         return CaptionReading(self.model, patches, begun)

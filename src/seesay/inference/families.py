@@ -1,7 +1,7 @@
-"""The families of vision-language models that answer: how their folders are read, which prompts
-they take, and how their pictures are prepared.
+"""The families of vision-language models: how to read their folders, which prompts they take and
+how to preprocess their pictures.
 
-A family is one line in FAMILIES, by the "model_type" of its config.json.
+A family is one entry in FAMILIES, keyed by the "model_type" of its config.json.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,13 +48,13 @@ Model: TypeAlias = Vlm | PackedVlm | Flamingo | Blip2 | BlipCaptioner
 
 @dataclass(frozen=True)
 class Opened:
-    """What has been read of a folder when its pictures' preparation is chosen."""
+    """What has been read from a folder when its image preprocessing is chosen."""
 
     folder: Path
     model: Any
     published: Published
     settings: Mapping[str, Any]
-    """Of the image processor."""
+    """Settings of the image processor."""
     source: Source
 
 
@@ -66,16 +66,16 @@ class Family:
     template: Callable[[Published, Tokenizer], str]
     """The name of its chat template, from config.json and generation_config.json together."""
     vocabulary: Callable[[Path], Tokenizer] = read_vocabulary
-    """How its tokenizer is read."""
+    """Reads its tokenizer."""
     inputs: Callable[[Opened], VisualInputs]
-    """How its pictures are prepared."""
+    """Chooses its image preprocessing."""
     caption: str | None = None
-    """What its authors ask for a caption with; None: any words do."""
+    """The authors' prompt for captions; None: any prompt works."""
     caption_template: str = ""
-    """The template of that, if it is another one."""
+    """The template for captions, if different."""
     placeholder: Literal["config", "tokenizer", "added"] = "config"
-    """Who knows the token that keeps a picture's places: config.json, with which the tokenizer must
-    agree; the tokenizer alone; or neither, and it is added."""
+    """Where the image placeholder token is defined: in config.json, which the tokenizer must match;
+    only in the tokenizer; or nowhere, so it is added."""
 
 
 def _fixed(name: str) -> Callable[[Published, Tokenizer], str]:
@@ -112,7 +112,7 @@ def _llava_original_template(published: Published, tokenizer: Tokenizer) -> str:
 
 
 def _llava_original_inputs(it: Opened) -> VisualInputs:
-    """The authors keep the settings of pictures in config.json."""
+    """The authors keep image settings in config.json."""
     tower, family = it.model.config.tower, "llava"
     if it.model.newline is not None:
         family = "llava_next" if tower.has_class_token else "llava_onevision"
@@ -144,7 +144,7 @@ INTERNVL_TEMPLATES = {
     "phi3-chat": "internvl-2-phi3",
     "internvl2_5": "internvl-2.5",
 }
-"""The authors' names of their templates -> ours."""
+"""The authors' template names -> ours."""
 
 
 def _internvl_inputs(it: Opened) -> VisualInputs:
@@ -163,7 +163,7 @@ def _packed(it: Opened) -> VisualInputs:
 
 
 def _first_qwen_template(published: Published, tokenizer: Tokenizer) -> str:
-    """Its generation_config.json tells a model that talks from the one before it."""
+    """Its generation_config.json tells the chat model from the base model."""
     return "qwen-vl-base" if published.get("chat_format") == "raw" else "qwen-vl"
 
 
@@ -190,12 +190,12 @@ def _query_inputs(it: Opened) -> VisualInputs:
 
 
 QFORMER_WORDS = "qformer_tokenizer"
-"""The folder of the word pieces that InstructBLIP's Q-Former reads."""
+"""Folder of the tokenizer of InstructBLIP's Q-Former."""
 
 
 def _blip_vocabulary(folder: Path) -> Tokenizer:
-    """BERT's word pieces; a caption begins with a token of its own and has no end until the model
-    writes it (LAVIS, blip_models)."""
+    """BERT's word pieces; a caption starts with its own token and ends only when the model writes
+    the end token (LAVIS, blip_models)."""
     tokenizer = read_vocabulary(folder)
     tokenizer.add_special_tokens([AddedToken(BLIP_BEGIN, normalized=False)])
     begin = (BLIP_BEGIN, tokenizer.token_to_id(BLIP_BEGIN))
@@ -223,8 +223,8 @@ def _flamingo(folder: Path) -> Flamingo:
 
 
 def _flamingo_parts(folder: Path) -> tuple[Path, Path]:
-    """The folders of the language model and of the image tower: beside the checkpoint, or those
-    that it is published with."""
+    """Returns the folders of the language model and the image tower: beside the checkpoint, or the
+    published ones."""
     found = [folder / LANGUAGE, folder / TOWER]
     parts = PUBLISHED.get(_repository(folder))
     for at, name in enumerate(parts or ()):
@@ -233,8 +233,8 @@ def _flamingo_parts(folder: Path) -> tuple[Path, Path]:
     if missing := [one for one in found if not one.is_dir()]:
         raise WeightsError(
             Text(
-                f"{folder} has no {missing[0].name}; expected a folder of that name with what the "
-                f"checkpoint was trained on, or one of {', '.join(PUBLISHED)}. Put the language "
+                f"{folder} has no {missing[0].name}; expected a folder of that name with the model "
+                f"it was trained from, or one of {', '.join(PUBLISHED)}. Put the language "
                 f"model into {LANGUAGE} and CLIP ViT-L/14 into {TOWER}",
                 f"{folder} 里没有 {missing[0].name}；应有这个名称的文件夹，存放训练该检查点所用的"
                 f"模型，或者是 {', '.join(PUBLISHED)} 之一；请把语言模型放进 {LANGUAGE}，把 CLIP "
@@ -245,14 +245,15 @@ def _flamingo_parts(folder: Path) -> tuple[Path, Path]:
 
 
 def _repository(folder: Path) -> str:
-    """The name of the repository that a folder is a copy of: its own, or, in the cache of Hugging
-    Face, that of the folder above its snapshots."""
+    """Returns the name of the repository that a folder copies: its own name or, in Hugging Face's
+    cache, that of the folder above its snapshots."""
     above = folder.parent.parent.name
     return above.rpartition("--")[2] if folder.parent.name == "snapshots" else folder.name
 
 
 def _flamingo_vocabulary(folder: Path) -> Tokenizer:
-    """The language model's, with the tokens that OpenFlamingo adds, in its order."""
+    """Returns the language model's tokenizer with the tokens that OpenFlamingo adds, in its
+    order."""
     tokenizer = read_vocabulary(_flamingo_parts(folder)[0])
     new = [AddedToken(text, normalized=False) for text in ("<|endofchunk|>", "<image>", "<PAD>")]
     tokenizer.add_special_tokens(new)
@@ -331,7 +332,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def read_published(folder: Path) -> Published:
-    """The folder's config.json. OpenFlamingo has none."""
+    """Returns the folder's config.json, empty for OpenFlamingo, which has none."""
     if (folder / CHECKPOINT).is_file() and not (folder / "config.json").is_file():
         return {"model_type": "open_flamingo"}
     return read_json(folder / "config.json")

@@ -1,5 +1,5 @@
-"""Generate text token by token: the likeliest token each time, a drawn one, or beam search; text of
-it as it comes; and captions of pictures (CoCa)."""
+"""Generates text token by token, by greedy decoding, sampling or beam search; streams text as it
+comes; and captions pictures (CoCa)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,39 +21,39 @@ from seesay.text import Text
 
 IMAGES_AT_ONCE = 16
 DIFFUSION_STEPS = 1000
-"""Of the noise that visual contrastive decoding adds to a picture."""
+"""Diffusion steps of the noise that visual contrastive decoding adds to a picture."""
 
 
 @runtime_checkable
 class Cache(Protocol):
-    """A model's results for the earlier tokens of each row: only the last token is computed
-    anew."""
+    """A model's results for the earlier tokens of each row, so that only the last token is
+    computed."""
 
     def select(self, rows: Int[Tensor, " rows"]) -> "Cache":
-        """The same for these rows, in this order."""
+        """Returns the same for these rows, in this order."""
         ...
 
 
 NextLogits = Callable[
     [Int[Tensor, "rows tokens"], Cache | None], tuple[Float[Tensor, "rows vocab"], Cache | None]
 ]
-"""Rows of ids, and their cache from the last call -> logits of each row's next token, and the cache
-for the next call; None if nothing is cached."""
+"""Rows of ids and the cache of the last call -> logits of each row's next token and the cache for
+the next call; None if nothing is cached."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastConfig:
-    """Visual contrastive decoding: what a noised picture makes likely is held against a token (VCD,
-    Leng et al. 2024, arXiv 2311.16922)."""
+    """Visual contrastive decoding: penalises tokens that are also likely given a noised picture
+    (VCD, Leng et al. 2024, arXiv 2311.16922)."""
 
     alpha: float = 1.0
-    """How much: a token's logit is raised by its difference from that with the noised picture,
-    times this."""
+    """Strength: a token's logit grows by this times its difference from the logit with the noised
+    picture."""
     beta: float = 0.1
-    """Drop tokens whose probability is below this fraction of the likeliest token's."""
+    """Drop tokens less likely than this fraction of the most likely token's probability."""
     noise_step: int = 500
-    """Noise in the other picture, in steps of a diffusion of 1000: after 500, about a quarter of
-    its variance is noise."""
+    """Noise in the other picture, in diffusion steps out of 1000: after 500, about a quarter of its
+    variance is noise."""
 
     def __post_init__(self) -> None:
         if (
@@ -68,7 +68,7 @@ class ContrastConfig:
                     f"up to 1, and a step from 1 to {DIFFUSION_STEPS}. Correct them, or leave them "
                     "out.",
                     f"{given} 无法对比图片；alpha 应不小于 0，beta 应大于 0 且不超过 1，noise_step "
-                    f"应为 1 到 {DIFFUSION_STEPS}；请改正，或不写",
+                    f"应为 1 到 {DIFFUSION_STEPS}；请改正或省略",
                 )
             )
 
@@ -78,27 +78,27 @@ class DecodingConfig:
     """How pictures are read, and how the next token is chosen."""
 
     temperature: float = 0.0
-    """0 takes the likeliest token each time. Above, a token is drawn; 1 draws with the model's own
-    probabilities, and larger values make unlikely tokens likelier."""
+    """0 always takes the most likely token. Above 0, tokens are sampled: 1 uses the model's own
+    probabilities, and higher values make unlikely tokens likelier."""
     top_k: int = 0
-    """Draw from this many of the likeliest tokens; 0 from all."""
+    """Sample from this many of the most likely tokens; 0 means all."""
     top_p: float = 1.0
-    """Draw from the fewest of the likeliest tokens whose probabilities sum up to this."""
+    """Sample from the smallest set of most likely tokens whose probabilities add up to this."""
     seed: int | None = None
-    """With the same seed, a question gets the same answer, alone or beside others; None draws
-    another one each time."""
+    """The same seed gives a question the same answer, alone or in a batch; None gives a new one
+    each time."""
     beams: int = 1
-    """Beams of a search; only at temperature 0."""
+    """Beam search width; only at temperature 0."""
     contrast: ContrastConfig | None = None
     """Visual contrastive decoding, against answers that the picture does not support."""
     reduction: TokenReduction | None = None
-    """Fewer tokens for each picture: FastV or PruMerge."""
+    """Fewer tokens per picture: FastV or PruMerge."""
 
     def __post_init__(self) -> None:
         if self.contrast is not None and self.beams > 1:
             raise ConfigError(
                 Text(
-                    f"beams={self.beams} and contrast stand side by side; expected one of them: "
+                    f"beams={self.beams} and contrast are both set; expected only one: "
                     "leave the other out.",
                     f"beams={self.beams} 与 contrast 不能同时使用；应只用其一；请去掉另一项",
                 )
@@ -120,7 +120,7 @@ class DecodingConfig:
                     "above 0 and up to 1, and at least one beam, several only with temperature=0. "
                     "Correct them, or leave them out.",
                     f"{given} 选不出词元；temperature 和 top_k 应不小于 0，top_p 应大于 0 且不超过 "
-                    "1，beams 至少为 1，大于 1 时 temperature 应为 0；请改正，或不写",
+                    "1，beams 至少为 1，大于 1 时 temperature 应为 0；请改正或省略",
                 )
             )
 
@@ -128,7 +128,7 @@ class DecodingConfig:
 class WrittenToken(NamedTuple):
     id: int
     log_probability: float
-    """Natural logarithm of its probability before `DecodingConfig` changes it."""
+    """Natural logarithm of its probability before `DecodingConfig` applies."""
 
 
 @torch.no_grad()
@@ -141,11 +141,11 @@ def write_tokens(
     end_ids: Sequence[int],
 ) -> Iterator[list[WrittenToken | None]]:
     """Yields the next token of every row until all rows have ended or have `max_tokens`; None for
-    those that ended before. The token that ends a row is among them.
+    rows that ended earlier. The end token is included.
 
     `next_logits` is called with the tokens so far, at first none. With `decoding.contrast`, it has
-    twice as many rows: behind those of the prompts, the same with noised pictures. Follows no
-    beams.
+    twice as many rows: those of the prompts, then the same with noised pictures. Does no beam
+    search.
     """
     contrast = decoding.contrast
     generators = [_generator(decoding.seed) for _ in range(rows)]
@@ -185,8 +185,8 @@ def contrasted(
     noised: Float[Tensor, "rows vocab"],
     contrast: ContrastConfig,
 ) -> Float[Tensor, "rows vocab"]:
-    """Returns the logits, contrasted with those of noised pictures; minus infinity for tokens that
-    are too unlikely without the contrast."""
+    """Returns the logits contrasted with those of noised pictures; minus infinity for tokens that
+    are too unlikely before the contrast."""
     scores = (1 + contrast.alpha) * logits - contrast.alpha * noised
     least = logits.amax(-1, keepdim=True) + log(contrast.beta)
     return scores.masked_fill(logits < least, -torch.inf)
@@ -197,8 +197,8 @@ def choose_tokens(
     decoding: DecodingConfig,
     generators: Sequence[torch.Generator],
 ) -> Int[Tensor, " rows"]:
-    """Returns the next token of each row; each row is drawn with its own generator, which is on the
-    processor, so that every device draws the same."""
+    """Returns the next token of each row. Each row has its own generator, on the CPU, so every
+    device samples the same."""
     if decoding.temperature == 0:
         return logits.argmax(-1)
     kept = keep_likeliest(logits / decoding.temperature, decoding.top_k, decoding.top_p)
@@ -213,8 +213,8 @@ def choose_tokens(
 def keep_likeliest(
     logits: Float[Tensor, "rows vocab"], top_k: int, top_p: float
 ) -> Float[Tensor, "rows vocab"]:
-    """Returns the logits with minus infinity for tokens that are not drawn: all but the `top_k`,
-    and of those, all but the fewest whose probabilities sum up to `top_p`."""
+    """Returns the logits with minus infinity for all tokens outside the `top_k`, and outside the
+    smallest set of these whose probabilities add up to `top_p`."""
     if 0 < top_k < logits.shape[-1]:
         least = logits.topk(top_k).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
@@ -228,17 +228,17 @@ def keep_likeliest(
 
 
 class TextStream:
-    """Tokens one by one -> the text as far as it is certain.
+    """Tokens one by one -> the text that is certain so far.
 
-    A character may take several tokens, and appears once it has all of them. White space at the
-    beginning is left out, and so is that at the end, which appears with what follows it.
+    A character may span several tokens and appears once it is complete. White space at either end
+    is dropped; inside, it appears with the text that follows it.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._ids: list[int] = []
-        # Text is compared from `_start` on: a token may be decoded differently after others. What
-        # is before `_done` has been returned.
+        # Text is compared from `_start` on: a token may be decoded differently after others. Text
+        # before `_done` has been returned.
         self._start, self._done = 0, 0
         self._space = ""
         self._begun = False
@@ -249,7 +249,7 @@ class TextStream:
         return self._new(whole=False)
 
     def end(self) -> str:
-        """Returns the rest, in which an incomplete character is U+FFFD."""
+        """Returns the rest, with an incomplete character as U+FFFD."""
         return self._new(whole=True)
 
     def _new(self, whole: bool) -> str:
@@ -258,7 +258,7 @@ class TextStream:
         if len(now) <= len(before) or (now.endswith("\ufffd") and not whole):
             return ""
         new = now[len(before) :]
-        if not now.startswith(before):  # bytes that are no text spoil those before them
+        if not now.startswith(before):  # invalid bytes change how those before them decode
             new = self._decode(self._ids[self._done :])
         self._start, self._done = self._done, len(self._ids)
         return self._stripped(new)
@@ -277,7 +277,7 @@ class TextStream:
 
 
 def text_of(ids: Sequence[int], tokenizer: Tokenizer) -> str:
-    """Returns what a stream of these tokens is, joined."""
+    """Returns the joined text of a stream of these tokens."""
     stream = TextStream(tokenizer)
     return "".join([*map(stream.add, ids), stream.end()])
 
@@ -298,17 +298,17 @@ def beam_search(
     pad_id: int,
     beams: int = 1,
 ) -> Int[Tensor, "texts tokens"]:
-    """Returns the ids of one text per row of `begin`, at most `length` tokens long and padded after
-    its end, which any of `end_ids` is.
+    """Returns the ids of one text per row of `begin`, at most `length` tokens long, ended by any of
+    `end_ids` and padded after that.
 
-    The search follows `beams` continuations of each row at once; of the finished ones, the one with
-    the likeliest tokens on average wins. 1 takes the likeliest token each time. Rows are ordered by
-    text, then by beam, as in `begin.repeat_interleave(beams, 0)`.
+    The search follows `beams` continuations of each row; the finished one with the highest average
+    log-probability wins. 1 is greedy decoding. Rows are ordered by text, then by beam, as in
+    `begin.repeat_interleave(beams, 0)`.
     """
     texts, begun = begin.shape
     ids = begin[:, None].repeat(1, beams, 1)
     scores = torch.zeros(texts, beams, device=begin.device)
-    scores[:, 1:] = -torch.inf  # all beams begin alike, so one continues
+    scores[:, 1:] = -torch.inf  # all beams start equal, so only one continues
     ended = torch.zeros_like(scores, dtype=torch.bool)
     first = beams * torch.arange(texts, device=begin.device)[:, None]
     ends = torch.tensor(end_ids, device=begin.device)
@@ -324,7 +324,7 @@ def beam_search(
         if cache is not None:
             cache = cache.select((first + beam).flatten())
     lengths = (ids[..., begun:] != pad_id).sum(2).clamp(min=1)
-    # A text that has not ended by now is cut off: any finished text is better.
+    # Texts that have not ended are cut off: any finished text is better.
     chosen = (scores / lengths - 1e9 * ~ended).argmax(1)
     return ids[torch.arange(texts, device=ids.device), chosen]
 
@@ -334,8 +334,8 @@ def _steps(
     ended: Bool[Tensor, "texts beams"],
     pad_id: int,
 ) -> Float[Tensor, "texts beams vocab"]:
-    """Returns what each next token adds to a score. After the end only padding may follow; it adds
-    0."""
+    """Returns what each next token adds to a score. After the end only padding may follow, which
+    adds 0."""
     steps = log_probabilities.masked_fill(ended[..., None], -torch.inf)
     steps[..., pad_id] = torch.where(ended, 0.0, -torch.inf)
     return steps
@@ -348,14 +348,13 @@ def caption(
     begin: str = "",
     beams: int | None = None,
 ) -> Iterator[str]:
-    """Yields one caption per image, in order; each starts with `begin`.
+    """Yields one caption per image, in order, each starting with `begin`.
 
         embedder = seesay.load("runs/captions/model")
         print(*caption(embedder, ["cat.jpg"], beams=3))
 
-    The search follows `beams` continuations at once and takes the likeliest; the default is the
-    model's own setting, or 1. Raises ConfigError if the model writes no captions, ImageError if a
-    picture is damaged.
+    `beams` is the beam search width; it defaults to the model's own setting, or 1. Raises
+    ConfigError if the model writes no captions, ImageError for a damaged picture.
     """
     model, tokenizer = embedder.model, embedder.tokenizer
     if beams is None:
@@ -410,7 +409,7 @@ def _captions(
 def caption_logits(
     model: DualEncoder, seen: Float[Tensor, "images seen image_dim"], beams: int
 ) -> NextLogits:
-    """The next tokens of a captioner. Every step recomputes the whole text: fine for captions, slow
-    for long texts."""
+    """Returns the `NextLogits` of a captioner. Every step recomputes the whole text: fine for
+    captions, slow for long texts."""
     every = seen.repeat_interleave(beams, dim=0)
     return lambda ids, _: (model.caption_logits(every, ids)[:, -1], None)

@@ -1,11 +1,11 @@
-"""A vision-language model reads prompts, and each prompt's beginning only once.
+"""Reads prompts with a vision-language model, and shared beginnings only once.
 
     reader = PromptReader(model, inputs, device)
-    reading = reader.read([request, another])   # what the model holds after them
-    write_tokens(reading, 2, ...)               # goes on from there
+    reading = reader.read([request, another])   # the model's state after them
+    write_tokens(reading, 2, ...)               # continues from there
 
-A prompt up to its last picture is kept, so that a further question about the same pictures, or the
-next turn of a conversation, reads only what is new.
+A prompt is cached up to its last picture, so another question about the same pictures, or the next
+turn of a conversation, reads only what is new.
 """
 
 from collections import OrderedDict
@@ -31,12 +31,12 @@ from seesay.models.token_reduction import FastVConfig, PruMergeConfig, TokenRedu
 from seesay.models.vlm import PackedVlm, Seen, Vlm
 
 ReadingModel: TypeAlias = Vlm | PackedVlm | Flamingo | Blip2
-"""Models that read a prompt from left to right, pictures included."""
+"""Decoder-only models, which read prompts from left to right."""
 PREFIXES = 4
-"""Beginnings of prompts that are kept. That of a 7B model with 600 tokens takes 300 MB in bfloat16
+"""Number of cached prompt beginnings. One of 600 tokens takes 300 MB for a 7B model in bfloat16
 without grouped keys."""
 FILL = 0
-"""What stands where a row has padding; it is no placeholder of a picture."""
+"""Token id for padding; not an image placeholder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,24 +49,25 @@ class Request:
 
     @cached_property
     def digests(self) -> tuple[bytes, ...]:
-        """What tells its pictures from others, in order."""
+        """Hashes of its pictures, in order."""
         return tuple(one.digest for one in self.inputs)
 
     @property
     def images_end(self) -> int:
-        """Tokens up to the end of the last picture."""
+        """Number of tokens up to the end of the last picture."""
         return max((span.stop for span in self.spans), default=0)
 
     def seen_by(self, length: int) -> int:
-        """How many of its pictures the first `length` tokens have."""
+        """Returns how many of its pictures are within the first `length` tokens."""
         return len({span.media for span in self.spans if span.stop <= length})
 
     def noised(self, step: int) -> "Request":
-        """The same with noise in its pictures."""
+        """Returns the same with noise in its pictures."""
         return replace(self, inputs=tuple(replace(one, noise_step=step) for one in self.inputs))
 
     def shortened(self, start: int, counts: Sequence[int]) -> tuple[int, ...]:
-        """The ids from `start` on, where the pictures that stand there have so many places left."""
+        """Returns the ids from `start` on, with only this many placeholders for each picture
+        there."""
         left = dict(enumerate(counts, self.seen_by(start)))
         ids: list[int] = []
         at = start
@@ -81,14 +82,14 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """The beginning of a prompt that has been read."""
+    """The beginning of a prompt, already read."""
 
     ids: tuple[int, ...]
     digests: tuple[bytes, ...]
     cache: KeyValueCache
 
     def begins(self, request: Request) -> bool:
-        """Whether the request goes on from here."""
+        """Whether the request continues this prefix."""
         length = len(self.ids)
         return (
             length < len(request.ids)
@@ -98,7 +99,7 @@ class Prefix:
 
 
 class Reading:
-    """What a model holds after prompts, and the `NextLogits` that go on from there."""
+    """A model's state after prompts, and the `NextLogits` that continue from it."""
 
     def __init__(
         self,
@@ -109,13 +110,13 @@ class Reading:
     ) -> None:
         self.model = model
         self.logits = logits
-        """Of the first token that is written."""
+        """Logits of the first token to write."""
         self.cache = cache
         self.following = following
-        """Its position; None if positions count tokens."""
+        """Position of that token; None if positions just count tokens."""
 
     def stacked(self, other: "Reading") -> "Reading":
-        """Returns a copy with the rows of another behind these."""
+        """Returns a copy with another's rows appended."""
         following = None
         if self.following is not None and other.following is not None:
             following = torch.cat([self.following, other.following])
@@ -126,15 +127,15 @@ class Reading:
     def __call__(
         self, ids: Int[Tensor, "rows written"], cache: Cache | None
     ) -> tuple[Float[Tensor, "rows vocab"], Cache | None]:
-        """Returns the logits of the next tokens. Each row of the prompts may have several rows of
-        `ids` behind one another, which are its beams."""
+        """Returns the logits of the next tokens. Each prompt may have several consecutive rows of
+        `ids`: its beams."""
         beams = len(ids) // len(self.logits)
         rows = torch.arange(len(self.logits), device=self.logits.device)
         rows = rows.repeat_interleave(beams)
         if cache is None:
             return self.logits[rows], self.cache if beams == 1 else self.cache.select(rows)
         assert isinstance(cache, KeyValueCache)
-        # Beams that have ended are padded with a token that the model does not have.
+        # Ended beams are padded with a token the model does not have.
         last = ids[:, -1:].to(rows.device).clamp(max=self.logits.shape[1] - 1)
         positions = None
         if self.following is not None:
@@ -144,8 +145,8 @@ class Reading:
 
 
 class PromptReader:
-    """Reads prompts with a model, and keeps the beginnings of the latest; but not with FastV, which
-    chooses anew for each question what of a picture is left."""
+    """Reads prompts with a model and caches the beginnings of the latest; except with FastV, which
+    chooses image tokens anew for each question."""
 
     def __init__(
         self,
@@ -163,8 +164,8 @@ class PromptReader:
 
     @torch.no_grad()
     def read(self, requests: Sequence[Request]) -> Reading:
-        """Reads prompts, of which each becomes a row. Those about the same pictures share what they
-        begin with; others are read side by side."""
+        """Reads prompts, one per row. Those about the same pictures share their beginning; others
+        are read in one batch."""
         first = requests[0]
         shared = first.ids[: first.images_end]
         together = all(
@@ -184,8 +185,8 @@ class PromptReader:
         return self._read_on(requests, len(base.ids), base.cache.select(rows))
 
     def keep(self, request: Request, written: Sequence[int], cache: KeyValueCache) -> None:
-        """Keeps a prompt with the answer to it, for the next turn; `cache` has one row, and its
-        owner does not go on with it."""
+        """Caches a prompt with its answer for the next turn; `cache` has one row, and the caller
+        must not use it any more."""
         if self.fastv is None:
             self._store(Prefix((*request.ids, *written), request.digests, cache))
 
@@ -208,7 +209,7 @@ class PromptReader:
                 self._prefixes.popitem(last=False)
 
     def _begin(self, request: Request, base: Prefix | None) -> Prefix | None:
-        """Reads a prompt up to the end of its last picture, from what is kept of it on."""
+        """Reads a prompt up to the end of its last picture, continuing from `base`."""
         if not request.images_end:
             return base
         start = 0 if base is None else len(base.ids)
@@ -227,8 +228,8 @@ class PromptReader:
     def _forward(
         self, requests: Sequence[Request], start: int, cache: KeyValueCache
     ) -> tuple[Float[Tensor, "rows kept dim"], Int[Tensor, " rows"] | None]:
-        """Reads the tokens from `start` on, padded at the left. Returns what stands at each place,
-        and the position that follows each row."""
+        """Reads the tokens from `start` on, padded on the left. Returns the hidden states and the
+        next position of each row."""
         unread = [request.inputs[request.seen_by(start) :] for request in requests]
         seen, counts = self._see([one for some in unread for one in some])
         left = iter(counts)
@@ -252,8 +253,8 @@ class PromptReader:
         return hidden, following
 
     def _see(self, inputs: Sequence[VisualInput]) -> tuple[Tensor | Seen | None, list[int]]:
-        """Returns the rows of pictures and videos behind one another, and how many each has. Equal
-        ones are seen once."""
+        """Returns the concatenated rows of pictures and videos, and how many each has. Equal ones
+        are processed once."""
         if not inputs:
             return None, []
         digests = [one.digest for one in inputs]
@@ -263,7 +264,7 @@ class PromptReader:
             if not isinstance(self.inputs, SquareInputs):
                 raise conflict(
                     "PruMerge and a tower without a class token",
-                    "one with it, such as that of LLaVA 1.5: take FastV",
+                    "one with it, such as LLaVA 1.5's: use FastV instead",
                     "带类别词元的图像塔（如 LLaVA 1.5）：请改用 FastV",
                 )
             merged = dict(zip(order, self.inputs.see_merged(some, self.prumerge), strict=True))
@@ -296,7 +297,7 @@ class PromptReader:
 def padded(
     rows: Sequence[Sequence[int]],
 ) -> tuple[Int[Tensor, "rows tokens"], Bool[Tensor, "rows tokens"]]:
-    """Returns rows of ids, padded at the left, and what of them is no padding."""
+    """Returns rows of ids padded on the left, and which of them are not padding."""
     width = max(map(len, rows))
     ids = torch.tensor([[FILL] * (width - len(row)) + list(row) for row in rows])
     lengths = torch.tensor([len(row) for row in rows])

@@ -1,13 +1,13 @@
 """Assistants behind an OpenAI-compatible endpoint: GPT-4o, Claude, Gemini, Qwen on DashScope, and
-what vLLM, SGLang or Ollama serve.
+models served by vLLM, SGLang or Ollama.
 
     config = RemoteConfig(base_url="http://localhost:11434/v1", model="qwen2.5vl")
     with RemoteAssistant(config) as assistant:
         print(assistant.ask("cat.jpg", "What is on the mat?").text)
 
-Needs the extra `remote`. Pictures are sent as new JPEG files of limited size, without what a camera
-writes beside the pixels (place, time, owner); of a video some frames are sent. Nothing is sent
-anywhere but to `base_url`, nor with any key but the one for it.
+Needs the extra `remote`. Pictures are sent as new JPEG files of limited size, without camera
+metadata (place, time, owner); videos as some of their frames. Everything goes only to `base_url`,
+with only its own key.
 """
 
 import os
@@ -41,7 +41,7 @@ from seesay.inference.remote_replies import Endpoint, Replies, pause_s
 from seesay.text import Text
 
 OTHER_KEY = "SEESAY_REMOTE_KEY"
-# Each key goes to the host that issued it and to no other.
+# Each key is only sent to the host that issued it.
 KEYS = {
     "api.openai.com": "OPENAI_API_KEY",
     "api.anthropic.com": "ANTHROPIC_API_KEY",
@@ -51,38 +51,38 @@ KEYS = {
 }
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _CONNECT_S = 10.0
-_QUALITIES = (90, 80, 70, 60)  # below, a smaller picture keeps more than a coarser one
+_QUALITIES = (90, 80, 70, 60)  # below that, shrinking loses less than coarser compression
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteConfig:
-    """Where a model is, and what may be sent to it."""
+    """Where a model is, and limits on what is sent to it."""
 
     base_url: str
-    """Address of the API, as its provider writes it, usually up to `/v1`."""
+    """Address of the API as its provider gives it, usually ending in `/v1`."""
     model: str
-    """The endpoint's name of the model."""
+    """The endpoint's name for the model."""
     max_images: int = 16
-    """Most pictures of one question."""
+    """Most pictures in one question."""
     max_side: int = 2048
     """Longest side in pixels; larger pictures are scaled down."""
     max_bytes: int = 3 * 2**20
-    """Largest JPEG file; it travels as base64 text, which is a third longer. Claude takes 5 MB."""
+    """Largest JPEG file in bytes; sent as base64, which is a third larger. Claude takes 5 MB."""
     timeout_s: float = 120.0
-    """Longest silence of the endpoint, before and inside an answer."""
+    """Longest silence of the endpoint, before or during an answer, in seconds."""
     retries: int = 3
-    """How often a request is repeated that a busy or failing endpoint did not answer."""
+    """How often to repeat a request when the endpoint is busy or failing."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Fields added to each request, such as {"seed": 1}; None removes one of ours."""
+    """Fields added to each request, such as {"seed": 1}; None removes a default field."""
 
     def __post_init__(self) -> None:
         if _split(self.base_url) is None:
-            # The address is not repeated: it may hold a password.
+            # Do not quote the address: it may contain a password.
             raise ConfigError(
                 Text(
-                    "base_url is no plain web address; expected http:// or https://, a host and a "
-                    "path, without name, password, query or fragment. Give the API's address, such "
-                    "as http://localhost:8000/v1, and the key by itself.",
+                    "base_url is not a plain web address; expected http:// or https://, a host and "
+                    "a path, without name, password, query or fragment. Give the API's address, "
+                    "such as http://localhost:8000/v1, and the key separately.",
                     "base_url 不是普通的网址；应为 http:// 或 https:// 加主机和路径，不带用户名、"
                     "密码、查询参数或片段；请填写 API 地址，如 http://localhost:8000/v1，密钥另外"
                     "给出",
@@ -91,7 +91,7 @@ class RemoteConfig:
         if not self.model.strip():
             raise ConfigError(
                 Text(
-                    f"model={self.model!r} names no model; expected the endpoint's name of one. "
+                    f"model={self.model!r} names no model; expected the endpoint's name for one. "
                     f"Take it from the list at {self.base_url.rstrip('/')}/models.",
                     f"model={self.model!r} 没有指明模型；应为该端点上的模型名；请查看 "
                     f"{self.base_url.rstrip('/')}/models 的列表",
@@ -115,7 +115,7 @@ class RemoteConfig:
 
     @property
     def key_variable(self) -> str:
-        """The environment variable that the key is read from."""
+        """The environment variable with the key."""
         return KEYS.get(self.host, OTHER_KEY)
 
 
@@ -123,7 +123,7 @@ class RemoteAssistant:
     """An `Assistant` whose model runs behind an endpoint.
 
     `api_key` defaults to the environment variable `config.key_variable`; without either, requests
-    carry none. Raises MissingExtraError without the package `openai`.
+    have no key. Raises MissingExtraError without the package `openai`.
     """
 
     def __init__(
@@ -161,13 +161,13 @@ class RemoteAssistant:
         self.close()
 
     def configured(self, **fields: Any) -> "RemoteAssistant":
-        """Returns the same, with further fields in each request. Both share their connections."""
+        """Returns the same with extra fields in each request. Both share their connections."""
         other = copy(self)
         other.config = replace(self.config, extra={**self.config.extra, **fields})
         return other
 
     def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         self._client.close()
 
     def ask(
@@ -181,8 +181,8 @@ class RemoteAssistant:
     ) -> Answer:
         """Returns the answer; `tokens` is None if the endpoint gives no log probabilities.
 
-        Raises DataError for a question that the model cannot take or that is too long for it,
-        ImageError for a damaged picture, and EndpointError if there is no proper answer.
+        Raises DataError for a question that the model cannot take or that is too long, ImageError
+        for a damaged picture, and EndpointError without a valid answer.
         """
         fields = self._fields(max_tokens, temperature)
         if log_probabilities:
@@ -199,9 +199,9 @@ class RemoteAssistant:
         max_tokens: int = 512,
         temperature: float | None = 0.0,
     ) -> AnswerStream:
-        """Yields the pieces of the answer, and returns the whole.
+        """Yields the pieces of the answer and returns it whole.
 
-        Raises what `ask` raises: about the question at once, about the endpoint on the way.
+        Raises the errors of `ask`: about the question at once, about the endpoint while streaming.
         """
         fields = self._fields(max_tokens, temperature)
         fields |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -209,7 +209,7 @@ class RemoteAssistant:
 
     def _fields(self, max_tokens: int, temperature: float | None) -> dict[str, Any]:
         check_decoding(max_tokens, temperature)
-        # OpenAI's newer models refuse max_tokens; most other endpoints know only that.
+        # OpenAI's newer models reject max_tokens; most other endpoints only know that.
         length = "max_completion_tokens" if self.config.host == "api.openai.com" else "max_tokens"
         return {length: max_tokens, "temperature": temperature}
 
@@ -218,8 +218,8 @@ class RemoteAssistant:
         if any(isinstance(p, Media) and p.modality == "video" for m in messages for p in m.parts):
             raise DataError(
                 Text(
-                    "the conversation has a place for a video; expected pictures only, since "
-                    "endpoints take no videos in a common form. Give some of its frames.",
+                    "the conversation contains a video; expected only pictures, since "
+                    "endpoints share no video format. Give some of its frames.",
                     "对话里有视频；只应有图片，因为各端点没有通用的视频格式；请改为给出若干帧画面",
                 )
             )
@@ -227,7 +227,7 @@ class RemoteAssistant:
         return [_written(message, urls) for message in messages]
 
     def _urls(self, one: ImageSource, pictures: Sequence[ImageSource]) -> list[str]:
-        """A picture, or frames of a video, as many as all videos have room for."""
+        """Returns a picture, or as many frames of a video as there is room for."""
         frames: list[ImageSource] = [one]
         if isinstance(one, str | Path) and is_video(one):
             videos = sum(map(is_video, pictures))
@@ -238,7 +238,7 @@ class RemoteAssistant:
         return [data_url(frame, self.config.max_side, self.config.max_bytes) for frame in frames]
 
     def _send(self, messages: Sequence[Any], fields: Mapping[str, Any]) -> Any:
-        """Send a request, again if the endpoint is busy or failing."""
+        """Sends a request, and retries if the endpoint is busy or failing."""
         merged = {**fields, **self.config.extra}
         body = {name: value for name, value in merged.items() if value is not None}
         create = self._client.chat.completions.create
@@ -253,7 +253,9 @@ class RemoteAssistant:
                 if pause is None or attempt == self.config.retries:
                     raise
             attempt += 1
-            self._wait(pause * random.uniform(1.0, 1.25))  # clients do not come back all at once
+            self._wait(
+                pause * random.uniform(1.0, 1.25)
+            )  # so that clients do not retry all at once
 
     def _pieces(self, messages: Sequence[Any], fields: Mapping[str, Any]) -> AnswerStream:
         with self._replies.explained(), self._send(messages, fields) as chunks:
@@ -261,19 +263,19 @@ class RemoteAssistant:
 
 
 def data_url(image: ImageSource, max_side: int, max_bytes: int) -> str:
-    """A picture as a data URL: upright, RGB, its longest side at most `max_side` pixels, and a JPEG
-    file of at most `max_bytes` with nothing but the picture in it.
+    """Returns a picture as a data URL: upright, RGB, longest side at most `max_side` pixels, as a
+    JPEG file of at most `max_bytes` without metadata.
 
     Raises ImageError for a damaged picture.
     """
     picture = open_image(image, target=max_side).copy()
-    picture.info.clear()  # Pillow would write a comment from it
+    picture.info.clear()  # else Pillow would write its comment
     scale = min(1.0, max_side / max(picture.size))
     while True:
         smaller = _scaled(picture, scale)
         for quality in _QUALITIES:
             stream = BytesIO()
-            # Full colour resolution: coloured letters stay legible.
+            # Full colour resolution keeps coloured letters legible.
             smaller.save(stream, "JPEG", quality=quality, subsampling=0)
             if stream.tell() <= max_bytes:
                 return f"data:image/jpeg;base64,{b64encode(stream.getvalue()).decode()}"
@@ -288,7 +290,7 @@ def _scaled(picture: Image.Image, scale: float) -> Image.Image:
 
 
 def _written(message: Message, urls: Iterator[list[str]]) -> dict[str, Any]:
-    """A message as the API has it; each picture or video takes the next addresses."""
+    """Returns a message in the API's format; each picture or video takes the next URLs."""
     if all(isinstance(part, str) for part in message.parts):
         return {"role": message.role, "content": "".join(map(str, message.parts))}
     content: list[dict[str, Any]] = []
@@ -301,22 +303,22 @@ def _written(message: Message, urls: Iterator[list[str]]) -> dict[str, Any]:
 
 
 def _split(address: str) -> SplitResult | None:
-    """The parts of a plain web address, None for any other."""
+    """Returns the parts of a plain web address, or None for any other."""
     try:
         url = urlsplit(address)
         plain = url.scheme in ("http", "https") and url.hostname and url.port != 0
-    except ValueError:  # a bracket or a port that is none
+    except ValueError:  # an invalid bracket or port
         return None
     return url if plain and not ("@" in url.netloc or "?" in address or "#" in address) else None
 
 
 def _checked_key(given: str, config: RemoteConfig) -> str:
-    key = given.strip()  # files of keys end in a new line
+    key = given.strip()  # key files end in a newline
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ConfigError(
             Text(
-                "the API key holds a space or a character that no header takes; expected ASCII "
-                f"letters, digits and signs. Copy the key again, or set {config.key_variable}.",
+                "the API key has a space or a character that headers do not allow; expected ASCII "
+                f"letters, digits and symbols. Copy the key again, or set {config.key_variable}.",
                 "API 密钥里有空格或请求头不允许的字符；应只有 ASCII 字母、数字和符号；请重新复制密"
                 f"钥，或设置 {config.key_variable}",
             )
@@ -329,7 +331,7 @@ def _client(config: RemoteConfig, key: str) -> Any:
         import openai
     except ImportError:
         raise MissingExtraError("openai", "remote") from None
-    # Redirects could lead to another host, with the pictures; a proxy does not know this machine's
+    # A redirect could send the pictures to another host; a proxy cannot reach this machine's
     # own servers.
     return openai.OpenAI(
         base_url=config.base_url,
@@ -343,8 +345,8 @@ def _client(config: RemoteConfig, key: str) -> Any:
 
 
 def _headers(key: str) -> dict[str, Any]:
-    """Headers of each request. The package would also send, to any address, what OPENAI_ORG_ID and
-    OPENAI_PROJECT_ID say; other headers that OPENAI_CUSTOM_HEADERS names are sent."""
+    """Returns the headers of each request, without OPENAI_ORG_ID and OPENAI_PROJECT_ID, which the
+    package would send to any address. Headers in OPENAI_CUSTOM_HEADERS are sent."""
     from openai import Omit
 
     return {

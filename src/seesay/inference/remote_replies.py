@@ -1,6 +1,6 @@
-"""What an endpoint replies -> an answer, or an error that says what to do.
+"""An endpoint's reply -> an answer, or an error that says what to do.
 
-Replies are read as plain JSON: the client package builds its objects without checking them.
+Replies are read as plain JSON, since the client package does not validate its objects.
 """
 
 import re
@@ -13,10 +13,10 @@ from seesay.errors import DataError, EndpointError, SeesayError
 from seesay.inference.answer import Answer, AnswerStream, AnswerToken
 from seesay.text import Text, printable
 
-_BUSY = (408, 409, 425, 429)  # and all from 500 on
+_BUSY = (408, 409, 425, 429)  # and everything from 500 up
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
-_QUOTED = 300  # characters of an endpoint's own message
+_QUOTED = 300  # characters quoted from an endpoint's message
 # How OpenAI, vLLM, SGLang, llama.cpp, Claude, Gemini and DashScope say that a prompt is too long.
 _TOO_LONG = re.compile(
     r"context.{0,12}(length|size|window)|prompt is too long|input token count|input length"
@@ -27,7 +27,7 @@ _TOO_LONG = re.compile(
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What messages say of an endpoint, and the key that they must not say."""
+    """What messages may say about an endpoint, and the key they must not reveal."""
 
     base_url: str
     model: str
@@ -37,10 +37,10 @@ class Endpoint:
 
 
 def pause_s(error: Exception, attempt: int) -> float | None:
-    """Seconds to wait before a request is sent again; None if that would not help, or not soon.
+    """Returns the seconds to wait before a retry, or None if a retry would not help soon.
 
-    A busy or failing endpoint may name the time itself. A connection that was open from an earlier
-    request may have been closed meanwhile. What timed out is not repeated: it would take as long.
+    A busy or failing endpoint may give the time itself. A connection kept open from an earlier
+    request may have been closed since. Timeouts are not retried: they would take as long again.
     """
     response = getattr(error, "response", None)
     usual = min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
@@ -59,7 +59,7 @@ def _seconds(headers: Any) -> float | None:
     for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
             value = float(headers[name]) / divisor
-        except (KeyError, ValueError):  # a date: the usual pause serves as well
+        except (KeyError, ValueError):  # a date: use the default pause
             continue
         if value >= 0:
             return value
@@ -67,13 +67,13 @@ def _seconds(headers: Any) -> float | None:
 
 
 class Replies:
-    """Reads what one endpoint replies."""
+    """Reads the replies of one endpoint."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
     def answer(self, reply: Any) -> Answer:
-        """A whole reply. Raises EndpointError for one of another shape."""
+        """Reads a whole reply. Raises EndpointError for an unexpected shape."""
         body = _plain(reply)
         choice = self._choices(body)[0]
         message = choice.get("message")
@@ -88,7 +88,8 @@ class Replies:
         )
 
     def pieces(self, chunks: Iterable[Any]) -> AnswerStream:
-        """Chunks of a stream. Raises EndpointError for another shape, and if it ends early."""
+        """Reads the chunks of a stream. Raises EndpointError for an unexpected shape, and if it
+        ends early."""
         pieces: list[str] = []
         last: dict[str, Any] = {}
         for chunk in self._until_cut(chunks, pieces, last):
@@ -122,12 +123,12 @@ class Replies:
                 yield chunk
         except Exception as error:
             if "finish_reason" in last:
-                return  # the answer is whole, whatever became of the connection
+                return  # the answer is complete, so a broken connection does not matter
             if _was_cut(error):
                 self._refuse_cut(pieces)
             raise
         if empty:
-            raise self._nonsense(Text("the reply is no stream of events", "回复不是事件流"))
+            raise self._invalid_reply(Text("the reply is not an event stream", "回复不是事件流"))
         if not last.get("finish_reason"):
             self._refuse_cut(pieces)
 
@@ -136,8 +137,8 @@ class Replies:
         raise EndpointError(
             Text(
                 f"the answer of {self._endpoint.base_url} was cut off after {count} characters; "
-                "expected a stream that says why it ends. Ask again, and look at the log of the "
-                "server or of a proxy before it if that happens often.",
+                "expected a stream that says why it ends. Ask again; if it happens often, check "
+                "the log of the server or of a proxy in front of it.",
                 f"{self._endpoint.base_url} 的回答在 {count} 个字符后中断；流式回答结束时应说明原因"
                 "；请重试，若经常发生，请查看服务器或其前面代理的日志",
             )
@@ -158,9 +159,9 @@ class Replies:
         return choices
 
     def _text(self, message: dict[str, Any]) -> str:
-        """The text of a message or a part of it; of a refusal, its reason."""
+        """Returns the text of a message or part; for a refusal, its reason."""
         content = message.get("content") or message.get("refusal") or ""
-        if isinstance(content, list):  # parts, as in questions
+        if isinstance(content, list):  # content parts, as in questions
             parts = [part for part in content if isinstance(part, dict)]
             content = "".join(_string(part.get("text")) for part in parts)
         if not isinstance(content, str):
@@ -181,7 +182,7 @@ class Replies:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Raises errors of the client as ours, without the request that they hold."""
+        """Turns the client's errors into ours, without the request they contain."""
         try:
             yield
         except SeesayError:
@@ -203,15 +204,15 @@ class Replies:
             return self._unreachable(error)
         if isinstance(error, openai.APIError):  # an event inside a stream
             return self._of_status(200, _message(error.body) or error.message)
-        if isinstance(error, ValueError | RecursionError):  # of the JSON parser
-            return self._nonsense(Text("the reply is no JSON", "回复不是 JSON"))
+        if isinstance(error, ValueError | RecursionError):  # from the JSON parser
+            return self._invalid_reply(Text("the reply is not JSON", "回复不是 JSON"))
         return None
 
     def _timed_out(self) -> EndpointError:
         url, timeout_s = self._endpoint.base_url, self._endpoint.timeout_s
         return EndpointError(
             Text(
-                f"{url} was silent for {timeout_s:g} s; expected a reply, or a piece of one, in "
+                f"{url} was silent for {timeout_s:g} s; expected a reply, or part of one, in "
                 "that time. Ask again, or raise timeout_s: the first question may wait until the "
                 "model is loaded.",
                 f"{url} 已有 {timeout_s:g} 秒没有响应；在此时间内应有回复或其中一段；请重试，或调"
@@ -224,7 +225,7 @@ class Replies:
         return EndpointError(
             Text(
                 f"{url} cannot be reached ({reason}); expected a server that listens there. Start "
-                "it, or correct base_url; for a host elsewhere check the network and its proxy.",
+                "it, or correct base_url; for a remote host, check the network and its proxy.",
                 f"无法连接 {url}（{reason}）；那里应有服务器在监听；请启动服务器或改正 base_url；"
                 "若是外部主机，请检查网络和代理",
             )
@@ -253,7 +254,7 @@ class Replies:
         )
 
     def _advice(self, status: int) -> tuple[Text, Text]:
-        """What was expected, and what to do."""
+        """Returns what was expected and what to do."""
         if status in (401, 403):
             variable = self._endpoint.key_variable
             return Text("an API key that may use this model", "有权使用该模型的 API 密钥"), Text(
@@ -266,25 +267,25 @@ class Replies:
                 "请核对模型名和 base_url，后者通常以 /v1 结尾",
             )
         if status in _BUSY or status >= 500:
-            return Text("an endpoint that has time and credit", "空闲且有余额的端点"), Text(
-                "Ask again later, or look at the account or the log of the server",
+            return Text("an endpoint with free capacity and credit", "空闲且有余额的端点"), Text(
+                "Ask again later, or check the account or the server's log",
                 "请稍后重试，或查看账户或服务器日志",
             )
-        return Text("a request that it takes", "端点接受的请求"), Text(
-            "Do what its message says; fields of a request are changed with extra",
+        return Text("a request that it accepts", "端点接受的请求"), Text(
+            "Follow its message; use extra to change request fields",
             "请按其提示处理；请求里的字段可用 extra 修改",
         )
 
     def _refuse_shape(self, place: str, value: Any) -> NoReturn:
         given = self._quoted(repr(value))[:80]
-        raise self._nonsense(Text(f"{place} is {given}", f"{place} 是 {given}"))
+        raise self._invalid_reply(Text(f"{place} is {given}", f"{place} 是 {given}"))
 
-    def _nonsense(self, what: Text) -> EndpointError:
+    def _invalid_reply(self, what: Text) -> EndpointError:
         url = self._endpoint.base_url
         return EndpointError(
             Text(
-                f"{url} gives no proper answer: {what.en}; expected JSON with choices, as OpenAI's "
-                "chat completions have. Check that base_url is the address of such an API; it "
+                f"{url} gives no valid answer: {what.en}; expected JSON with choices, as in "
+                "OpenAI's chat completions. Check that base_url is the address of such an API; it "
                 "usually ends in /v1.",
                 f"{url} 的回答不合格式：{what.zh}；应为 OpenAI 聊天补全格式的 JSON，其中有 "
                 "choices；请确认 base_url 是这类 API 的地址，通常以 /v1 结尾",
@@ -292,13 +293,13 @@ class Replies:
         )
 
     def _quoted(self, message: str) -> str:
-        """A message from elsewhere on one line, without the key that it may repeat."""
+        """Returns an endpoint's message on one line, with the key removed."""
         key = self._endpoint.key
         return printable(message.replace(key, "***") if key else message)[:_QUOTED]
 
 
 def _plain(value: Any) -> Any:
-    """The JSON that an object of the client was built from."""
+    """Returns the JSON that a client object was built from."""
     return value.model_dump(warnings=False) if hasattr(value, "model_dump") else value
 
 
@@ -315,7 +316,7 @@ def _usage(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _message(body: Any) -> str:
-    """The words in an error: {"error": {"message": ...}}, or less of that."""
+    """Returns the message of an error: {"error": {"message": ...}}, or a simpler form."""
     while isinstance(body, dict):
         inside = body.get("error") or body.get("message") or body.get("detail")
         if inside is None:
@@ -325,7 +326,8 @@ def _message(body: Any) -> str:
 
 
 def _network_name(error: BaseException | None) -> str:
-    """The class of an error of the HTTP client below, which newer versions replace by another."""
+    """Returns the class name of the HTTP client's error, since newer versions use another
+    client."""
     module = type(error).__module__.split(".")[0]
     return type(error).__name__ if module in ("httpx", "httpx2", "httpcore", "httpcore2") else ""
 

@@ -1,12 +1,12 @@
-"""Pictures and videos -> what the image tower of a vision-language model reads, the places that
-they take in a prompt, and the rows that the model sees in them.
+"""Pictures and videos -> the input of a vision-language model's image tower, the placeholders in
+the prompt, and the resulting rows.
 
     inputs = PackedInputs(model, preprocessor_settings(folder), packed_rule(config))
     one = inputs.picture(image, alone=True)
-    one.media                       # its places, for the chat template
-    inputs.see([one])               # as many rows as places
+    one.media                       # its placeholders, for the chat template
+    inputs.see([one])               # one row per placeholder
 
-One class for each way of cutting a picture; the settings are those of the checkpoint's
+There is one class for each way to cut a picture; settings come from the checkpoint's
 preprocessor_config.json.
 """
 
@@ -77,41 +77,41 @@ from seesay.weights.preprocessing import HALF, RESAMPLE
 
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 FRAMES_AT_ONCE = 16
-"""Squares that a tower sees in one call: activations of more fit no cache of a processor."""
+"""Squares that a tower sees in one call: the activations of more do not fit into a CPU's cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class VisualInput:
-    """A picture or a video, prepared for the image tower."""
+    """A picture or video, prepared for the image tower."""
 
     media: Media
-    """The places that it takes in a prompt."""
+    """Its placeholders in the prompt."""
     pixels: UInt8[np.ndarray, "..."]
     """Squares [squares, side, side, 3], or patches [patches, dim]."""
     shape: Tiling | PatchGrid | None
-    """How the pixels belong together; None: one square, or the frames of a video."""
+    """How the squares or patches fit together; None: one square, or the frames of a video."""
     grids: tuple[VisionGrid, ...] = ()
-    """The positions of its places, one grid for each span of them, for models that have positions
-    in rows and columns; the starts are left to the prompt."""
+    """One grid per span of its placeholders, for models with 2-D positions; the prompt sets their
+    starts."""
     instruction: tuple[int, ...] = ()
-    """The prompt, where the model reads it as it looks at the picture (InstructBLIP)."""
+    """The prompt, for models that read it while looking at the picture (InstructBLIP)."""
     noise_step: int = 0
-    """Noise that the model sees in it, in steps of a diffusion (ContrastConfig)."""
+    """Noise to add, in diffusion steps (ContrastConfig)."""
 
     @property
     def digest(self) -> bytes:
-        """A hash of the pixels and of all else that changes what the model sees: tiling, noise and
-        prompt."""
+        """Hash of the pixels and of everything else that changes what the model sees: tiling, noise
+        and prompt."""
         form = self.media, self.pixels.shape, self.shape, self.instruction, self.noise_step
         return blake2b(repr(form).encode() + self.pixels.tobytes(), digest_size=16).digest()
 
     def reading(self, instruction: tuple[int, ...]) -> "VisualInput":
-        """The same, looked at with this prompt."""
+        """Returns the same with this prompt."""
         return replace(self, instruction=instruction)
 
     def with_noise(self, values: Float[Tensor, "*axes"], draws: Sequence[int]) -> Tensor:
-        """Returns the normalised pixels with its noise, which has the shape of `draws`, or 1 where
-        numbers get the same one; the noise of a picture is always the same."""
+        """Returns the normalised pixels with noise of shape `draws`, broadcast where that is 1; a
+        picture always gets the same noise."""
         if not self.noise_step:
             return values
         noise = torch.randn(*draws, generator=torch.Generator().manual_seed(0))
@@ -120,8 +120,8 @@ class VisualInput:
 
 
 def signal_share(step: int) -> float:
-    """Returns how much of a picture's variance is left after so many steps of the diffusion that
-    visual contrastive decoding uses (arXiv 2311.16922, vcd_add_noise.py)."""
+    """Returns how much of a picture's variance is left after this many diffusion steps of visual
+    contrastive decoding (arXiv 2311.16922, vcd_add_noise.py)."""
     rise = torch.linspace(-6, 6, DIFFUSION_STEPS, dtype=torch.float64).sigmoid()
     betas = rise * (0.5e-2 - 1e-5) + 1e-5
     return float((1 - betas)[:step].prod())
@@ -132,7 +132,7 @@ class VisualInputs(Protocol):
     """How a family prepares and sees pictures and videos."""
 
     most_images: int | None
-    """Pictures that the model was trained to take at once; None: as many as fit its context."""
+    """Most pictures the model was trained to take at once; None: as many as fit its context."""
     has_video: bool
 
     def picture(self, image: Image.Image, *, alone: bool) -> VisualInput:
@@ -144,24 +144,24 @@ class VisualInputs(Protocol):
         ...
 
     def about(self, one: VisualInput, text: str) -> VisualInput:
-        """The same picture for a prompt of this text."""
+        """Returns the same picture for a prompt with this text."""
         ...
 
     def see(self, inputs: Sequence[VisualInput]) -> Tensor | Seen:
-        """Returns the rows of all these behind one another."""
+        """Returns the concatenated rows of all inputs."""
         ...
 
 
 class _WithoutPrompt:
-    """Pictures that look the same whatever is asked."""
+    """Pictures whose rows do not depend on the prompt."""
 
     def about(self, one: VisualInput, text: str) -> VisualInput:
         return one
 
 
 class SquareInputs(_WithoutPrompt):
-    """LLaVA: one square for a picture (1.5), or tiles of it and a square of the whole (NeXT and
-    OneVision); OneVision also reads the frames of a video, as squares."""
+    """LLaVA: one square per picture (1.5), or tiles plus a square of the whole (NeXT and
+    OneVision); OneVision also reads video frames, as squares."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class SquareInputs(_WithoutPrompt):
         source: Source,
         pad: bool | None = None,
     ) -> None:
-        """`pad` says whether pictures are padded to squares, where the files do; None leaves it to
+        """`pad` says whether to pad pictures to squares, if the files specify it; None leaves it to
         `source`."""
         self.model = model
         self.most_images = None if family == "llava_onevision" else 1
@@ -186,7 +186,7 @@ class SquareInputs(_WithoutPrompt):
             mean=_triple(settings.get("image_mean", OPENAI_MEAN if clip else HALF)),
             std=_triple(settings.get("image_std", OPENAI_STD if clip else HALF)),
         )
-        # The authors' code pads LLaVA 1.5's pictures, and its checkpoint for transformers crops.
+        # For LLaVA 1.5, the authors' code pads pictures; the transformers checkpoint crops them.
         pads = source == "original" or settings.get("do_pad", False) if pad is None else pad
         self._pad = family == "llava" and pads
         self._transform = ImageTransform(self._square)
@@ -234,12 +234,12 @@ class SquareInputs(_WithoutPrompt):
         return torch.cat([self._joined(*one) for one in zip(inputs, rows, strict=True)])
 
     def see_merged(self, inputs: Sequence[VisualInput], config: PruMergeConfig) -> list[Tensor]:
-        """Returns the rows of each picture, fewer than its places. Raises ConfigError for models
-        that put tiles or frames together again."""
+        """Returns the rows of each picture, fewer than its placeholders. Raises ConfigError for
+        models that join tiles or frames."""
         if self.model.config.newline:
             raise conflict(
                 "PruMerge and pictures made of tiles",
-                "a model that sees one square, such as LLaVA 1.5: take FastV",
+                "a model that sees one square, such as LLaVA 1.5: use FastV instead",
                 "只看一个方图的模型（如 LLaVA 1.5）：请改用 FastV",
             )
         parts = square_parts(self.model, self._transform, inputs)
@@ -252,7 +252,7 @@ class SquareInputs(_WithoutPrompt):
 
 
 class TileInputs(_WithoutPrompt):
-    """InternVL: tiles of a picture and a square of the whole; the frames of a video, as squares."""
+    """InternVL: tiles of a picture plus a square of the whole; video frames as squares."""
 
     most_images: int | None = None
     has_video = True
@@ -291,7 +291,7 @@ class TileInputs(_WithoutPrompt):
 
 
 class TileRule(NamedTuple):
-    """How many tiles a checkpoint of InternVL is published with."""
+    """The published tile limits of an InternVL checkpoint."""
 
     least: int = 1
     most: int = 12
@@ -299,7 +299,7 @@ class TileRule(NamedTuple):
 
 
 def tile_rule(published: Mapping[str, Any], settings: Mapping[str, Any]) -> TileRule:
-    """The rule of a checkpoint, from its config.json or, in the form of transformers, from its
+    """Returns the rule of a checkpoint, from its config.json or, in transformers' layout, from its
     image settings."""
     if published.get("model_type") == "internvl_chat":
         if not published.get("dynamic_image_size", True):
@@ -311,7 +311,7 @@ def tile_rule(published: Mapping[str, Any], settings: Mapping[str, Any]) -> Tile
 
 
 class PictureInputs(_WithoutPrompt):
-    """One square for a picture, and a fixed number of rows: Qwen-VL, Flamingo and BLIP."""
+    """One square and a fixed number of rows per picture: Qwen-VL, Flamingo and BLIP."""
 
     has_video = False
 
@@ -323,8 +323,7 @@ class PictureInputs(_WithoutPrompt):
         look: Callable[[Tensor], Tensor] | None = None,
         most_images: int | None = 1,
     ) -> None:
-        """`rows` are the places that a picture takes; `look` gives what the model reads of
-        squares."""
+        """`rows` is the number of placeholders per picture; `look` maps squares to rows."""
         self.model, self.most_images = model, most_images
         self._square, self._transform = square, ImageTransform(square)
         self._rows, self._look = rows, look
@@ -344,7 +343,7 @@ class PictureInputs(_WithoutPrompt):
 def whole_square(
     size: int, settings: Mapping[str, Any], *, crop: bool = False
 ) -> ImageTransformConfig:
-    """How a picture becomes one square: squashed, or cut out of its middle."""
+    """Returns how a picture becomes one square: squashed or centre-cropped."""
     return ImageTransformConfig(
         size=size,
         resize="shortest" if crop else "squash",
@@ -361,15 +360,14 @@ def see_squares(
     transform: ImageTransform,
     inputs: Sequence[VisualInput],
 ) -> Tensor:
-    """Returns what the model sees in the squares of all these, at which it looks a few at a
-    time."""
+    """Returns the model's output for the squares of all inputs, a few squares at a time."""
     return torch.cat([look(part) for part in square_parts(model, transform, inputs)])
 
 
 def square_parts(
     model: nn.Module, transform: ImageTransform, inputs: Sequence[VisualInput]
 ) -> tuple[Tensor, ...]:
-    """Returns the normalised squares of all these, a few at a time, with their noise."""
+    """Returns the normalised squares of all inputs with their noise, a few at a time."""
     parameter = next(model.parameters())
     squares = torch.from_numpy(np.concatenate([one.pixels for one in inputs]))
     values = transform.normalise(squares.to(parameter.device))
@@ -387,7 +385,7 @@ def _squares_of_video(
 
 
 class PackedInputs(_WithoutPrompt):
-    """Qwen2-VL, 2.5-VL and 3-VL: patches of pictures and videos that keep their shape."""
+    """Qwen2-VL, 2.5-VL and 3-VL: patches of pictures and videos at native aspect ratio."""
 
     most_images: int | None = None
     has_video = True
@@ -452,27 +450,27 @@ class PackedInputs(_WithoutPrompt):
         apart = values.unflatten(1, (3, self._config.frames, -1))
         draws = list(apart.shape)
         if one.media.modality == "image":
-            draws[2] = 1  # a still picture is its own next frame
+            draws[2] = 1  # a still picture is repeated as its next frame
         return one.with_noise(apart, draws).flatten(1)
 
 
 class PackedRule(NamedTuple):
-    """What a family does with the steps of a video."""
+    """How a family handles the time steps of a video."""
 
     config: NativeResolutionConfig
     steps_apart: bool = False
-    """Whether each step of time has marks and a time of its own in the prompt."""
+    """Whether each time step has its own marks and timestamp in the prompt."""
     positions_per_second: float | None = None
     """None: positions count steps."""
 
 
 def packed_rule(published: Mapping[str, Any]) -> PackedRule:
-    """The rule of a family, from its config.json."""
+    """Returns the rule of a family, from its config.json."""
     family = published.get("model_type")
     if family == "qwen3_vl":
         return PackedRule(QWEN3_VL, steps_apart=True)
     if family == "qwen2_5_vl":
-        # The class in transformers has 4, and every published file 2.
+        # The transformers class defaults to 4; every published file has 2.
         seconds = published.get("vision_config", {}).get("tokens_per_second", 4)
         return PackedRule(QWEN2_5_VL, positions_per_second=float(seconds))
     return PackedRule(QWEN2_VL)
@@ -502,7 +500,7 @@ def _native_resolution(
 
 
 def preprocessor_settings(folder: Path) -> Mapping[str, Any]:
-    """The settings of a folder's image processor; none if it has no file of them."""
+    """Returns the settings of a folder's image processor; empty if it has no such file."""
     for name in (PREPROCESSOR, PROCESSOR):
         if (folder / name).is_file():
             settings = read_json(folder / name)
@@ -512,13 +510,13 @@ def preprocessor_settings(folder: Path) -> Mapping[str, Any]:
 
 
 def grids_at(spans: Sequence[Span], inputs: Sequence[VisualInput]) -> list[VisionGrid]:
-    """The grids of a prompt's pictures, where their places are."""
+    """Returns the grids of a prompt's pictures, at their placeholders."""
     grids = [grid for one in inputs for grid in one.grids]
     return [replace(grid, start=span.start) for span, grid in zip(spans, grids, strict=bool(grids))]
 
 
 def no_video(model: str) -> DataError:
-    """The error about a video for a model without."""
+    """Returns the error for a video given to a model that reads none."""
     return DataError(
         Text(
             f"{model} reads no videos; expected pictures. Give some frames as pictures, or choose "

@@ -1,8 +1,8 @@
 """BLIP: a text model that attends to an image, as the encoder of a matcher or as a captioner.
 
 Li et al. 2022 (arXiv 2201.12086), section 3.1. All its parts are one BERT with attention to the
-image in every layer: read in both directions it judges whether a text fits an image, read from left
-to right it continues the text.
+image in every layer: with bidirectional attention it judges whether a text fits an image, with
+causal attention it continues the text.
 """
 
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ class GroundedTextConfig:
     """The defaults are those of BLIP's base models."""
 
     vocab_size: int = 30524
-    """Number of word pieces: BERT's, a token that begins a caption and one that begins a text to be
-    matched."""
+    """Number of word pieces: BERT's, one token that starts a caption and one that starts a text to
+    match."""
     context: int = 512
-    """Most tokens in one text."""
+    """Longest text, in tokens."""
     dim: int = 768
     """Width of the token vectors."""
     depth: int = 12
-    """Number of layers, each of which attends to the text and then to the image."""
+    """Number of layers; each attends to the text, then to the image."""
     heads: int = 12
     """Attention heads; they share `dim` equally."""
     hidden: int = 3072
@@ -57,7 +57,7 @@ class GroundedTextConfig:
 
 
 class GroundedText(nn.Module):
-    """Token ids and the patches of an image -> a vector for each token that knows of both."""
+    """Token ids and image patches -> a vector for each token that depends on both."""
 
     def __init__(self, config: GroundedTextConfig, image_dim: int) -> None:
         super().__init__()
@@ -77,9 +77,9 @@ class GroundedText(nn.Module):
         causal: bool = False,
     ) -> Float[Tensor, "batch tokens dim"]:
         """Without patches, the text is read alone. `real` is true for tokens that are not padding;
-        with `causal`, a token attends to itself and to those before it.
+        with `causal`, a token attends to itself and earlier ones.
 
-        Raises ConfigError for texts that are longer than `context`.
+        Raises ConfigError for texts longer than `context`.
         """
         tokens = ids.shape[1]
         if tokens > self.config.context:
@@ -109,7 +109,7 @@ def _mask(
 
 
 class WordHead(nn.Module):
-    """BERT's head: a token's vector -> the logits of words, by their own vectors."""
+    """BERT's head: token vectors -> logits over the vocabulary, by its embeddings."""
 
     def __init__(self, config: GroundedTextConfig) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class WordHead(nn.Module):
 
 
 def _blip_tower() -> VitConfig:
-    """ViT-B/16, all of whose tokens pass through the last norm."""
+    """ViT-B/16 with all tokens passed through the last norm."""
     return VitConfig(
         image_size=384,
         pool="none",
@@ -172,7 +172,7 @@ class BlipCaptioner(nn.Module):
     def patches(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch patches dim"]:
-        """What captions attend to: the class token and the patches of each image."""
+        """Returns what captions attend to: the class token and the patches of each image."""
         return self.image.features(images)
 
     def forward(
@@ -181,8 +181,8 @@ class BlipCaptioner(nn.Module):
         ids: Int[Tensor, "batch tokens"],
         real: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens vocab"]:
-        """For each token of each image's caption, the logits of the next token. The first one is
-        the token that begins a caption."""
+        """Returns the logits of the next token at each position of each caption, which starts with
+        the caption token."""
         x = self.text(ids, patches, real, causal=True)
         return self.head(x, self.text.token_embed.weight)
 
@@ -211,7 +211,7 @@ class BlipMatcher(nn.Module):
     def patches(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch patches dim"]:
-        """What texts attend to: the class token and the patches of each image."""
+        """Returns what texts attend to: the class token and the patches of each image."""
         return self.image.features(images)
 
     def embed_images(
@@ -222,7 +222,7 @@ class BlipMatcher(nn.Module):
     def embed_texts(
         self, ids: Int[Tensor, "batch tokens"], real: Bool[Tensor, "batch tokens"] | None = None
     ) -> Float[Tensor, "batch embed"]:
-        """Texts that have not seen an image; each begins with [CLS]."""
+        """Embeds texts without an image; each starts with [CLS]."""
         return F.normalize(self.text_proj(self.text(ids, None, real)[:, 0]), dim=-1)
 
     def forward(
@@ -231,6 +231,6 @@ class BlipMatcher(nn.Module):
         ids: Int[Tensor, "batch tokens"],
         real: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch 2"]:
-        """Logits of "does not match" and "matches" for each image and its text, which begins with
-        [ENC]."""
+        """Returns the logits of "does not match" and "matches" for each image and its text, which
+        starts with [ENC]."""
         return self.match(self.text(ids, patches, real)[:, 0])

@@ -45,18 +45,18 @@ def _eva_g() -> VitConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Blip2Config:
-    """The defaults are those of BLIP-2's image half."""
+    """The defaults are those of BLIP-2's image side."""
 
     image: VitConfig = field(default_factory=_eva_g)
     """The image tower; the queries attend to its patches and its class token."""
     qformer: QFormerConfig = field(default_factory=QFormerConfig)
-    """The Q-Former. InstructBLIP's and a matcher's have a `vocab_size`."""
+    """The Q-Former; InstructBLIP and a matcher need its `vocab_size`."""
     language: DecoderConfig | T5Config | None = None
     """The language model that reads the queries; none: a matcher."""
     embed_dim: int | None = None
-    """Width of the space in which a matcher compares images and texts; none: no matcher."""
+    """Width of the space in which a matcher compares images and texts; none: not a matcher."""
     image_ids: tuple[int, ...] = ()
-    """Tokens that keep places for the queries, in prompts that have them."""
+    """Placeholder tokens for the queries, in prompts that have them."""
 
     def __post_init__(self) -> None:
         if self.embed_dim is not None:
@@ -70,7 +70,7 @@ class Blip2Config:
         if (self.language is None) == (self.embed_dim is None):
             raise ConfigError(
                 Text(
-                    f"embed_dim={self.embed_dim} stands beside "
+                    f"embed_dim={self.embed_dim} is set with "
                     f"{'no' if self.language is None else 'a'} language model, expected one of the "
                     "two: set embed_dim for a matcher, or language for a model that writes",
                     f"embed_dim={self.embed_dim}，"
@@ -92,7 +92,7 @@ class Blip2(nn.Module):
     def __init__(self, config: Blip2Config) -> None:
         super().__init__()
         c = config
-        assert c.language is not None  # whoever builds a matcher takes Blip2Matcher
+        assert c.language is not None  # a matcher is a Blip2Matcher
         self.config = config
         self.image = Vit(c.image)
         self.qformer = QFormer(c.qformer)
@@ -103,7 +103,7 @@ class Blip2(nn.Module):
     def patches(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch patches dim"]:
-        """What the queries attend to: the class token and the patches of each image."""
+        """Returns what the queries attend to: the class token and the patches of each image."""
         return self.image.features(images)
 
     def image_tokens(
@@ -112,8 +112,9 @@ class Blip2(nn.Module):
         instruction: Int[Tensor, "batch tokens"] | None = None,
         real: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch queries text_dim"]:
-        """What the language model reads of each image. InstructBLIP's Q-Former also reads the
-        `instruction`, in BERT's word pieces, of which `real` are not padding."""
+        """Returns the tokens that the language model reads for each image. InstructBLIP's Q-Former
+        also reads the `instruction`, in BERT's word pieces; `real` is true where they are not
+        padding."""
         return self.gather(self.patches(images), instruction, real)
 
     def gather(
@@ -122,13 +123,13 @@ class Blip2(nn.Module):
         instruction: Int[Tensor, "batch tokens"] | None = None,
         real: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch queries text_dim"]:
-        """The same from the patches."""
+        """Returns the same, from patches."""
         queries = self.qformer(patches, instruction, real)
         return self.project(queries[:, : self.config.qformer.queries])
 
     @property
     def decoder(self) -> Decoder:
-        """The language model, if it is none that encodes its prompt (OPT, Vicuna)."""
+        """The language model if it is decoder-only (OPT, Vicuna)."""
         assert isinstance(self.language, Decoder)
         return self.language
 
@@ -137,9 +138,10 @@ class Blip2(nn.Module):
         ids: Int[Tensor, "batch tokens"],
         rows: Float[Tensor, "rows text_dim"] | None,
     ) -> Float[Tensor, "batch tokens text_dim"]:
-        """The vectors of prompts that keep places for the image's tokens, which are `rows`.
+        """Returns the embeddings of prompts, with `rows`, the image's tokens, at their
+        placeholders.
 
-        Raises ConfigError if there are more places than rows, or fewer.
+        Raises ConfigError if the numbers of placeholders and rows differ.
         """
         return embed_with_rows(self.language, ids, self.config.image_ids, rows)
 
@@ -151,13 +153,13 @@ class Blip2(nn.Module):
         cache: KeyValueCache | None = None,
         mask: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens text_dim"]:
-        """What an OPT or a Vicuna holds at each place of such prompts, as Decoder.forward."""
+        """Returns the hidden states of such prompts in OPT or Vicuna, as Decoder.forward does."""
         return self.decoder(self.embed(ids, rows), positions, cache, mask)
 
     def logits(
         self, hidden: Float[Tensor, "batch tokens text_dim"]
     ) -> Float[Tensor, "batch tokens vocab"]:
-        """The logits of the token after each place."""
+        """Returns the logits of the next token at each position."""
         return self.language.logits(hidden)
 
     def prompt(
@@ -166,8 +168,8 @@ class Blip2(nn.Module):
         ids: Int[Tensor, "batch tokens"],
         real: Bool[Tensor, "batch tokens"] | None = None,
     ) -> tuple[Float[Tensor, "batch rows text_dim"], Bool[Tensor, "batch rows"]]:
-        """The image's tokens and, behind them, those of the text; and which of them are not
-        padding. The text of OPT and Vicuna begins with their own first token."""
+        """Returns the image's tokens followed by those of the text, and which are not padding. For
+        OPT and Vicuna, the text starts with their own first token."""
         real = ids.new_ones(ids.shape, dtype=torch.bool) if real is None else real
         embeds = torch.cat([seen, self.language.embed(ids).to(seen.dtype)], dim=1)
         return embeds, torch.cat([real.new_ones(seen.shape[:2]), real], dim=1)
@@ -179,10 +181,10 @@ class Blip2(nn.Module):
         real: Bool[Tensor, "batch tokens"] | None = None,
         written: Int[Tensor, "batch answer"] | None = None,
     ) -> Float[Tensor, "batch places vocab"]:
-        """For each token of the text, the logits of the next one; with a T5, for each token of
-        what is `written` about the text, which begins with its token 0.
+        """Returns the logits of the next token at each position of the text; with T5, at each
+        position of the `written` text, which starts with token 0.
 
-        A T5 counts distances, so its texts are padded after their end.
+        T5 counts distances, so its texts are padded on the right.
         """
         embeds, mask = self.prompt(seen, ids, real)
         if isinstance(self.language, T5):
@@ -200,7 +202,7 @@ class Blip2Matcher(nn.Module):
     def __init__(self, config: Blip2Config) -> None:
         super().__init__()
         c = config
-        assert c.embed_dim is not None  # whoever has a language model takes Blip2
+        assert c.embed_dim is not None  # a model that writes is a Blip2
         self.config = config
         self.image = Vit(c.image)
         self.qformer = QFormer(c.qformer)
@@ -211,19 +213,19 @@ class Blip2Matcher(nn.Module):
     def patches(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch patches dim"]:
-        """What the queries attend to: the class token and the patches of each image."""
+        """Returns what the queries attend to: the class token and the patches of each image."""
         return self.image.features(images)
 
     def embed_images(
         self, patches: Float[Tensor, "batch patches dim"]
     ) -> Float[Tensor, "batch queries embed"]:
-        """One vector per query: an image has several."""
+        """Returns one vector per query, so several per image."""
         return F.normalize(self.image_proj(self.qformer(patches)), dim=-1)
 
     def embed_texts(
         self, ids: Int[Tensor, "batch tokens"], real: Bool[Tensor, "batch tokens"] | None = None
     ) -> Float[Tensor, "batch embed"]:
-        """Texts that have not seen an image; each begins with [CLS]."""
+        """Embeds texts without an image; each starts with [CLS]."""
         return F.normalize(self.text_proj(self.qformer.read(ids, real)[:, 0]), dim=-1)
 
     def similarity(
@@ -231,7 +233,7 @@ class Blip2Matcher(nn.Module):
         images: Float[Tensor, "images queries embed"],
         texts: Float[Tensor, "texts embed"],
     ) -> Float[Tensor, "images texts"]:
-        """The cosine of each text with the query of each image that is nearest to it."""
+        """Returns the cosine of each text with the nearest query of each image."""
         return (images @ texts.T).amax(dim=1)
 
     def forward(
@@ -240,7 +242,7 @@ class Blip2Matcher(nn.Module):
         ids: Int[Tensor, "batch tokens"],
         real: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch 2"]:
-        """Logits of "does not match" and "matches" for each image and its text: the mean of what
-        each query says."""
+        """Returns the logits of "does not match" and "matches" for each image and its text,
+        averaged over the queries."""
         queries = self.qformer(patches, ids, real, "matching")[:, : self.config.qformer.queries]
         return self.match(queries).mean(dim=1)

@@ -1,10 +1,10 @@
-"""What a language model remembers of the tokens that it has read: keys, values and padding.
+"""A language model's cache of the tokens it has read: keys, values and padding.
 
     cache = KeyValueCache()
     hidden = decoder(embeds, cache=cache)             # the prompt
     hidden = decoder(decoder.embed(next_ids), cache=cache)   # each further token
 
-Buffers grow in steps, so that a further token copies nothing.
+Buffers grow in steps, so most new tokens copy nothing.
 """
 
 import torch
@@ -27,10 +27,10 @@ class LayerCache:
         self.length = 0
         """Tokens in it, padding included."""
         self.real: Bool[Tensor, "batch keys"] | None = None
-        """Which of them are no padding; None if all are. Layers that read the same tokens share
-        one tensor."""
+        """Which of them are not padding; None if none are padding. Layers that read the same tokens
+        share one tensor."""
         self.media: KeysValues | None = None
-        """Keys and values of the pictures, or of the encoded text, that the layer attends to."""
+        """Keys and values of the pictures or the encoded text that the layer attends to."""
         self.images = 0
         """Pictures among them."""
         self._buffers: KeysValues | None = None
@@ -40,7 +40,7 @@ class LayerCache:
         keys: Float[Tensor, "batch key_heads tokens head_dim"],
         values: Float[Tensor, "batch key_heads tokens head_dim"],
     ) -> KeysValues:
-        """Adds the keys and values of further tokens. Returns those of all tokens."""
+        """Adds the keys and values of new tokens. Returns those of all tokens."""
         begin, self.length = self.length, self.length + keys.shape[2]
         if self._buffers is None or self.length > self._buffers[0].shape[2]:
             self._grow(keys, begin)
@@ -69,7 +69,7 @@ class LayerCache:
         self._buffers = keys, values
 
     def append_media(self, new: KeysValues | None, images: int) -> None:
-        """Adds the keys and values of further pictures to `media`."""
+        """Adds the keys and values of new pictures to `media`."""
         self.images += images
         if new is not None and self.media is not None:
             keys, values = self.media
@@ -77,7 +77,7 @@ class LayerCache:
         self.media = self.media if new is None else new
 
     def select(self, rows: Int[Tensor, " rows"]) -> "LayerCache":
-        """Returns a copy for these rows; `real` is left to the caller, who knows who shares it."""
+        """Returns a copy for these rows, except `real`, which layers share: the caller sets it."""
         chosen = LayerCache()
         chosen.length, chosen.images = self.length, self.images
         if self._buffers is not None:
@@ -89,8 +89,7 @@ class LayerCache:
         return chosen
 
     def stacked(self, other: "LayerCache") -> "LayerCache":
-        """Returns a copy with the rows of another behind these. The shorter is padded at the
-        left."""
+        """Returns a copy with another's rows appended. The shorter is padded on the left."""
         length = max(self.length, other.length)
         keys, values, real = map(
             torch.cat, zip(self._padded(length), other._padded(length), strict=True)
@@ -110,8 +109,7 @@ class LayerCache:
 
 
 class KeyValueCache:
-    """The caches of all layers. They may differ in length: pruned tokens are missing from the
-    later layers."""
+    """The caches of all layers. They may differ in length: later layers lack pruned tokens."""
 
     def __init__(self) -> None:
         self.layers: list[LayerCache] = []
@@ -119,7 +117,7 @@ class KeyValueCache:
         """The number of the picture that each row's last token attends to (cross_attention.py)."""
 
     def layer(self, index: int) -> LayerCache:
-        """The cache of layer `index`; it is empty before the layer's first call."""
+        """Returns the cache of layer `index`, empty before the layer's first call."""
         while len(self.layers) <= index:
             self.layers.append(LayerCache())
         return self.layers[index]
@@ -130,15 +128,15 @@ class KeyValueCache:
         return self.layers[0].length if self.layers else 0
 
     def tokens_before(self, batch: int, device: torch.device) -> Int[Tensor, " batch"]:
-        """Returns how many tokens each row has in the first layer, padding not counted: the
-        position of its next token in plain text."""
+        """Returns how many tokens each row has in the first layer, padding excluded: the position
+        of its next token in plain text."""
         if self.layers and self.layers[0].real is not None:
             return self.layers[0].real.sum(1)
         return torch.full((batch,), self.length, device=device)
 
     def select(self, rows: Int[Tensor, " rows"]) -> "KeyValueCache":
-        """Returns a copy for these rows, in this order; rows may repeat. Beams continue some rows
-        and drop others; several questions about one picture begin with copies of one row."""
+        """Returns a copy for these rows, in this order; rows may repeat. Beam search keeps some
+        rows and drops others; several questions about one picture start from copies of one row."""
         chosen = KeyValueCache()
         reals: dict[int, Tensor] = {}
         for layer in self.layers:
@@ -152,8 +150,8 @@ class KeyValueCache:
         return chosen
 
     def stacked(self, other: "KeyValueCache") -> "KeyValueCache":
-        """Returns a copy with the rows of another behind these; of pictures that layers attend to
-        (`LayerCache.media`), nothing is kept."""
+        """Returns a copy with another's rows appended. Drops the pictures that layers attend to
+        (`LayerCache.media`)."""
         both = KeyValueCache()
         for one, two in zip(self.layers, other.layers, strict=True):
             layer, before = one.stacked(two), both.layers[-1] if both.layers else None

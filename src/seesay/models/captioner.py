@@ -16,7 +16,7 @@ class CaptionerConfig:
     """The defaults are those of CoCa's ViT-B/32. Its width is that of the text tower."""
 
     depth: int = 12
-    """Number of layers, each of which attends to the text so far and then to the image."""
+    """Number of layers; each attends to the text so far, then to the image."""
     heads: int = 8
     """Attention heads; they share the text tower's width equally."""
     hidden: int = 2048
@@ -43,7 +43,7 @@ class CaptionerConfig:
 
 
 class ImageAttention(nn.Module):
-    """Attention from a text to its image, then an MLP, each added to its input."""
+    """Attention from a text to its image, then an MLP, both residual."""
 
     def __init__(self, config: BlockConfig, image_dim: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class CaptionerBlock(nn.Module):
 
 
 class Captioner(nn.Module):
-    """Tokens of a text and of its image -> for each token, logits of the next one."""
+    """Tokens of a text and its image -> logits of the next token at each position."""
 
     def __init__(
         self, config: CaptionerConfig, *, dim: int, image_dim: int, vocab_size: int

@@ -1,14 +1,14 @@
-"""Connectors: what turns an image tower's patches into tokens of a language model.
+"""Connectors: they turn an image tower's patches into tokens of a language model.
 
     linear map                  LLaVA 1
     two-layer MLP               LLaVA 1.5, LLaVA-NeXT, LLaVA-OneVision
     pixel shuffle + MLP         InternVL 1.5 to 3.5
     patch merger                Qwen2-VL, Qwen2.5-VL, Qwen3-VL and its DeepStack
     Perceiver resampler         Flamingo, OpenFlamingo, Idefics
-    resampler with 2-D places   Qwen-VL
+    resampler with 2-D positions   Qwen-VL
 
-They keep every patch, merge squares of neighbours, or gather what is needed in a fixed number of
-queries. `CONNECTORS` finds the class for a config. BLIP-2's Q-Former is in qformer.py.
+They keep every patch, merge squares of neighbours, or pool all patches into a fixed number of
+queries. `CONNECTORS` maps a config to its class. BLIP-2's Q-Former is in qformer.py.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ from seesay.text import Text
 
 
 class _Activation(nn.Module):
-    """One of ACTIVATIONS as a module, so that it has a place in a sequence."""
+    """One of ACTIVATIONS as a module, for use in nn.Sequential."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class MlpConnectorConfig:
     """The defaults are LLaVA 1.5 7B's."""
 
     image_dim: int = 1024
-    """Width of the patches; several layers of the tower beside one another count together."""
+    """Width of the patches; concatenated tower layers count together."""
     text_dim: int = 4096
     """Width of the language model's tokens, and inside the MLP."""
     activation: str = "gelu"
@@ -126,13 +126,13 @@ class PixelShuffleConfig:
     text_dim: int = 4096
     """Width of the language model's tokens, and inside the MLP."""
     side: int = 2
-    """Side of the squares of patches that become one token; 1 over the "downsample_ratio"."""
+    """Side of the square of patches that becomes one token: 1 / "downsample_ratio"."""
     activation: str = "gelu"
     """Non-linearity; a key of ACTIVATIONS."""
     norm_eps: float = 1e-5
     """Added to the variance in LayerNorm."""
     transposed: bool = False
-    """Whether tokens go down the columns, as in "ps_version" v1, not along the rows, as in v2."""
+    """Whether tokens run down the columns ("ps_version" v1) or along the rows (v2)."""
 
     def __post_init__(self) -> None:
         require_range(1, image_dim=self.image_dim, text_dim=self.text_dim, side=self.side)
@@ -141,7 +141,7 @@ class PixelShuffleConfig:
 
 
 class PixelShuffle(nn.Module):
-    """The patches of a square side by side, then LayerNorm and an MLP (InternVL, arXiv
+    """Concatenates the patches of a square, then LayerNorm and an MLP (InternVL, arXiv
     2404.16821)."""
 
     def __init__(self, config: PixelShuffleConfig) -> None:
@@ -159,9 +159,9 @@ class PixelShuffle(nn.Module):
     def forward(
         self, patches: Float[Tensor, "images patches image_dim"]
     ) -> Float[Tensor, "images tokens text_dim"]:
-        """The patches of a square picture, along its rows, without a class token.
+        """Takes the patches of a square picture, row by row, without a class token.
 
-        Raises ConfigError if they cannot be put together in squares.
+        Raises ConfigError if they do not divide into squares.
         """
         return self.mlp(merge_squares(patches, self.config.side, self.config.transposed))
 
@@ -169,14 +169,14 @@ class PixelShuffle(nn.Module):
 def merge_squares(
     patches: Float[Tensor, "images patches dim"], side: int, transposed: bool = False
 ) -> Float[Tensor, "images tokens merged"]:
-    """Puts the patches of each square of `side` by `side` into one vector, row by row."""
+    """Concatenates the patches of each `side` by `side` square into one vector, row by row."""
     grid = isqrt(patches.shape[1])
     if grid**2 != patches.shape[1] or grid % side:
         raise ConfigError(
             Text(
-                f"{patches.shape[1]} patches do not lie in squares of {side} by {side}, expected "
-                f"a square picture with a multiple of {side} patches along each side: change its "
-                "size, or drop the class token",
+                f"{patches.shape[1]} patches do not divide into squares of {side} by {side}; "
+                f"expected a square picture with a multiple of {side} patches along each side: "
+                "change its size, or drop the class token",
                 f"{patches.shape[1]} 个图块拼不成 {side}×{side} 的方块；"
                 f"应为正方形图片，每边图块数是 {side} 的倍数：请修改图片尺寸，或去掉类别词元",
             )
@@ -195,11 +195,11 @@ class PatchMergerConfig:
     text_dim: int = 3584
     """Width of the language model's tokens."""
     side: int = 2
-    """Side of the squares of patches that become one token."""
+    """Side of the square of patches that becomes one token."""
     norm: Literal["layer", "rms"] = "layer"
     """LayerNorm (Qwen2-VL, Qwen3-VL) or RMSNorm (Qwen2.5-VL)."""
     norm_merged: bool = False
-    """Whether squares are normalised, not single patches (DeepStack)."""
+    """Whether to normalise whole squares (DeepStack) or single patches."""
     norm_eps: float = 1e-6
     """Added to the variance in the norm."""
 
@@ -209,7 +209,7 @@ class PatchMergerConfig:
 
     @property
     def merged_dim(self) -> int:
-        """Width of a square."""
+        """Width of a concatenated square."""
         return self.side**2 * self.image_dim
 
 
@@ -217,7 +217,7 @@ NORMS: dict[str, type[nn.LayerNorm | nn.RMSNorm]] = {"layer": nn.LayerNorm, "rms
 
 
 class PatchMerger(nn.Module):
-    """The patches of a square side by side, then an MLP, for pictures of any shape (Qwen2-VL, arXiv
+    """Concatenates the patches of a square, then an MLP, for pictures of any shape (Qwen2-VL, arXiv
     2409.12191)."""
 
     def __init__(self, config: PatchMergerConfig) -> None:
@@ -233,15 +233,15 @@ class PatchMerger(nn.Module):
     def forward(
         self, patches: Float[Tensor, "patches image_dim"]
     ) -> Float[Tensor, "tokens text_dim"]:
-        """The patches of all pictures, in an order in which those of a square follow one another.
+        """Takes the patches of all pictures, ordered square by square.
 
-        Raises ConfigError if the last square is not full.
+        Raises ConfigError if the last square is incomplete.
         """
         square = self.config.side**2
         if len(patches) % square:
             raise ConfigError(
                 Text(
-                    f"{len(patches)} patches do not make up whole squares of {square}, expected a "
+                    f"{len(patches)} patches do not divide into squares of {square}, expected a "
                     f"multiple of it: make the sides of each grid multiples of {self.config.side}",
                     f"{len(patches)} 个图块凑不成整数个 {square} 块的方块；应为它的倍数："
                     f"请让每个网格的边长都是 {self.config.side} 的倍数",
@@ -252,7 +252,7 @@ class PatchMerger(nn.Module):
         return self.mlp(self.norm(patches).reshape(-1, self.config.merged_dim))
 
 
-# A fixed number of queries gathers what is needed from all patches
+# A fixed number of queries pools all patches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,9 +276,10 @@ class PerceiverConfig:
     norm_heads: bool = False
     """Whether queries and keys are normalised in each head (Idefics)."""
     frames: int | None = None
-    """Most frames of a video, each of which has a learned time; none: frames have no time."""
+    """Most frames of a video, each with a learned time embedding; none: no time embeddings."""
     media: int | None = None
-    """Most pictures or videos of a dialogue, each of which has a learned time; none: no time."""
+    """Most pictures or videos of a dialogue, each with a learned time embedding; none: no time
+    embeddings."""
 
     def __post_init__(self) -> None:
         sizes = {"heads": self.heads, "head_dim": self.head_dim, "hidden": self.hidden}
@@ -319,7 +320,7 @@ class PerceiverAttention(nn.Module):
 
 
 class PerceiverBlock(nn.Module):
-    """Attention, then an MLP without biases, each added to its input."""
+    """Attention, then an MLP without biases, both residual."""
 
     def __init__(self, config: PerceiverConfig) -> None:
         super().__init__()
@@ -340,7 +341,7 @@ class PerceiverBlock(nn.Module):
 
 
 class Perceiver(nn.Module):
-    """Learned queries that attend to a picture or video layer by layer (Alayrac et al. 2022, arXiv
+    """Learned queries that attend to a picture or video in every layer (Alayrac et al. 2022, arXiv
     2204.14198, appendix A.1.1, as in OpenFlamingo and Idefics)."""
 
     def __init__(self, config: PerceiverConfig) -> None:
@@ -359,11 +360,11 @@ class Perceiver(nn.Module):
         frames: int = 1,
         order: Int[Tensor, "media"] | None = None,
     ) -> Float[Tensor, "media queries dim"]:
-        """The patches of each picture, or of all frames of each video, one frame after the other.
+        """Takes the patches of each picture, or of all frames of each video, frame by frame.
 
-        `order` is the place of each picture or video in its dialogue, counted from 0; it is not
-        read if the config has no `media`. Raises ConfigError for more frames or a later place than
-        the config has times for.
+        `order` is the index of each picture or video in its dialogue, from 0; it is ignored if the
+        config has no `media`. Raises ConfigError for more frames or media than the config has time
+        embeddings for.
         """
         if self.frames is not None:
             _require_times("frames", frames, len(self.frames))
@@ -383,10 +384,10 @@ def _require_times(name: str, given: int, most: int) -> None:
     if given > most:
         raise ConfigError(
             Text(
-                f"{given} {name} were given, expected at most {name}={most}, as many as have a "
-                f"learned time: give fewer, or build the model with more",
-                f"给了 {given} 个 {name}；最多应为 {name}={most}，即学到的时间向量的个数："
-                "请减少，或用更大的值建立模型",
+                f"{given} {name} were given, expected at most {name}={most}, the number of "
+                f"learned time embeddings: give fewer, or build the model with more",
+                f"给了 {given} 个 {name}；最多 {name}={most} 个，即可学习的时间嵌入的个数："
+                "请减少数量，或用更大的值构建模型",
             )
         )
 
@@ -421,8 +422,8 @@ class QueryResamplerConfig:
 
 
 class QueryResampler(nn.Module):
-    """A square of learned queries that attend once to all patches; both know their place (Qwen-VL,
-    arXiv 2308.12966)."""
+    """A square of learned queries that attend once to all patches; both have 2-D positions
+    (Qwen-VL, arXiv 2308.12966)."""
 
     def __init__(self, config: QueryResamplerConfig) -> None:
         super().__init__()
@@ -430,7 +431,7 @@ class QueryResampler(nn.Module):
         self.config = config
         norm = partial(nn.LayerNorm, c.text_dim, eps=c.norm_eps)
         self.queries = nn.Parameter(0.02 * torch.randn(c.side**2, c.text_dim))
-        # Published with the weights, in their precision, so it is read and not computed again.
+        # Published with the weights, in their precision: load it, do not recompute it.
         self.positions = nn.Buffer(sincos_square(c.side, c.text_dim))
         self.map = nn.Linear(c.image_dim, c.text_dim, bias=False)
         self.norm_queries, self.norm_patches = norm(), norm()
@@ -441,9 +442,9 @@ class QueryResampler(nn.Module):
     def forward(
         self, patches: Float[Tensor, "images patches image_dim"]
     ) -> Float[Tensor, "images queries text_dim"]:
-        """The patches of a square picture, along its rows, without a class token.
+        """Takes the patches of a square picture, row by row, without a class token.
 
-        Raises ConfigError if they do not lie in a square.
+        Raises ConfigError if they do not form a square.
         """
         seen = self.norm_patches(self.map(patches))
         places = resized_square(self.positions, patches.shape[1]).to(seen.dtype)
@@ -454,7 +455,7 @@ class QueryResampler(nn.Module):
 
 
 def sincos_square(side: int, dim: int) -> Float[Tensor, "places dim"]:
-    """Sines and cosines of the column, then of the row, of every place of a square (MAE, arXiv
+    """Sines and cosines of the column, then the row, of every cell of a square (MAE, arXiv
     2111.06377, get_2d_sincos_pos_embed)."""
     quarter = dim // 4
     frequency = 1.0 / 10000.0 ** (torch.arange(quarter, dtype=torch.float32) / quarter)
@@ -468,12 +469,12 @@ def sincos_square(side: int, dim: int) -> Float[Tensor, "places dim"]:
 def resized_square(
     table: Float[Tensor, "places dim"], patches: int
 ) -> Float[Tensor, "patches dim"]:
-    """The table of a square of places for another square, by bicubic interpolation."""
+    """Resizes a square position table to another square by bicubic interpolation."""
     side, grid = isqrt(len(table)), isqrt(patches)
     if grid**2 != patches:
         raise ConfigError(
             Text(
-                f"{patches} patches do not lie in a square, expected those of a square picture: "
+                f"{patches} patches do not form a square, expected those of a square picture: "
                 "change its size, or drop the class token",
                 f"{patches} 个图块排不成正方形；应为正方形图片的图块：请修改图片尺寸，"
                 "或去掉类别词元",

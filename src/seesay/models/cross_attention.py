@@ -1,9 +1,8 @@
-"""Flamingo's gated cross-attention: how a decoder looks at pictures without having them among its
-tokens.
+"""Flamingo's gated cross-attention: the decoder sees pictures without having them among its tokens.
 
-A block before some of the layers lets each token of the text attend to the latest picture before
-it. Two gates, tanh of a learned number each, are closed at first, so that training begins with the
-language model as it was (Alayrac et al. 2022, arXiv 2204.14198; open_flamingo, helpers.py).
+A block before some of the layers lets each text token attend to the latest picture before it. Its
+two gates, each the tanh of a learned number, start closed, so training starts from the unchanged
+language model (Alayrac et al. 2022, arXiv 2204.14198; open_flamingo, helpers.py).
 """
 
 from dataclasses import dataclass
@@ -19,14 +18,14 @@ from seesay.models.layers import FeedForward, require_activation, require_finite
 
 
 class Media(NamedTuple):
-    """Pictures that are new in a call of the decoder, and which tokens attend to which."""
+    """The new pictures of a decoder call, and which token attends to which picture."""
 
     features: Float[Tensor, "batch images latents media_dim"] | None
-    """None if there are no new ones; rows with fewer than others are padded behind. Every picture
+    """None if there are no new ones; rows with fewer pictures are padded at the end. Every picture
     has the same number of latents, in all calls."""
     latest: Int[Tensor, "batch tokens"]
-    """For each token of the call, the number of the picture that it attends to: its place among
-    those of all calls, counted from 1, padding included; 0 for none."""
+    """For each token of the call, the number of the picture it attends to: its index over all
+    calls, from 1, padding included; 0 for none."""
 
 
 def latest_images(
@@ -34,9 +33,9 @@ def latest_images(
     before: Int[Tensor, " batch"] | None = None,
     images: int = 0,
 ) -> Int[Tensor, "batch tokens"]:
-    """Returns the number of the latest picture at each token, from the places of the pictures'
-    marks. After earlier calls, `before` is that of each row so far, and `images` how many pictures
-    the longest row has."""
+    """Returns the number of the latest picture at each token, given where the image tokens are.
+    After earlier calls, `before` is each row's number so far, and `images` how many pictures the
+    longest row has."""
     latest = is_image.cumsum(1)
     if before is None:
         return latest
@@ -48,19 +47,19 @@ class GatedCrossConfig:
     """Gated blocks of a decoder. The defaults are OpenFlamingo 9B's."""
 
     every: int = 4
-    """A block stands before each layer whose number, counted from 1, this divides."""
+    """There is a block before every layer whose number, from 1, is a multiple of this."""
     media_dim: int = 1024
-    """Width of the pictures' tokens."""
+    """Width of the image tokens."""
     heads: int = 8
     """Attention heads."""
     head_dim: int = 64
-    """Width of a head; the heads together may be narrower than the text."""
+    """Width of a head; heads * head_dim may be less than the text's width."""
     hidden: int = 16384
     """Width inside the MLP."""
     activation: str = "gelu"
     """Non-linearity of the MLP; a key of ACTIVATIONS."""
     gated_mlp: bool = False
-    """Whether one projection of the MLP scales another (Idefics, Llama 3.2)."""
+    """Whether the MLP is gated: one projection scales another (Idefics, Llama 3.2)."""
     norm: Literal["layer", "rms"] = "layer"
     """LayerNorm (OpenFlamingo) or RMSNorm (Idefics, Llama 3.2)."""
     norm_eps: float = 1e-5
@@ -68,7 +67,7 @@ class GatedCrossConfig:
     query_key_norm: bool = False
     """RMSNorm on each head's queries and keys (Llama 3.2, some sizes of Idefics)."""
     gate_dim: int = 1
-    """1, or the width of the text if each of its numbers has a gate (some sizes of Idefics)."""
+    """1, or the text's width for one gate per channel (some sizes of Idefics)."""
 
     def __post_init__(self) -> None:
         require_range(1, every=self.every, media_dim=self.media_dim, heads=self.heads)
@@ -77,12 +76,12 @@ class GatedCrossConfig:
         require_activation(self.activation)
 
     def before(self, layer: int) -> bool:
-        """Whether a block stands before this layer, counted from 0."""
+        """Whether there is a block before this layer, counted from 0."""
         return (layer + 1) % self.every == 0
 
 
 class MediaAttention(nn.Module):
-    """Multi-head attention of text to the latest picture before each token, without biases."""
+    """Multi-head attention from each text token to the latest picture before it, without biases."""
 
     def __init__(self, config: GatedCrossConfig, dim: int) -> None:
         super().__init__()
@@ -104,11 +103,11 @@ class MediaAttention(nn.Module):
         keys_values: KeysValues,
         images: int,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """The keys of all `images` pictures stand behind one another."""
+        """The keys of all `images` pictures are concatenated."""
         keys, values = keys_values
         number = torch.arange(keys.shape[2], device=x.device) // (keys.shape[2] // images) + 1
         seen = latest[:, :, None] == number
-        blind = latest == 0  # a row of the softmax must not be empty: it sees all, then nothing
+        blind = latest == 0  # softmax rows must not be empty: attend to all, then zero the result
         q = self.query_norm(self._split(self.query(x)))
         mask = (seen | blind[..., None])[:, None]
         y = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
@@ -130,7 +129,7 @@ class MediaAttention(nn.Module):
 
 
 class GatedCrossBlock(nn.Module):
-    """Attention to a picture, then an MLP, each added to its input through a gate."""
+    """Attention to a picture, then an MLP, both gated and residual."""
 
     def __init__(self, config: GatedCrossConfig, dim: int) -> None:
         super().__init__()
@@ -149,7 +148,7 @@ class GatedCrossBlock(nn.Module):
         media: Media,
         cache: LayerCache | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Tokens before the first picture pass the attention unchanged, and go through the MLP."""
+        """Tokens before the first picture skip the attention but not the MLP."""
         keys_values = self.attention.keys_values(media.features)
         images = 0 if media.features is None else media.features.shape[1]
         if cache is not None:

@@ -1,12 +1,12 @@
-"""Decoder language models that differ by configuration: Llama and Vicuna, Qwen2 and 2.5, Qwen3,
+"""Decoder-only language models, told apart by their config: Llama and Vicuna, Qwen2 and 2.5, Qwen3,
 InternLM2, Mistral, OPT, MPT and GPT-NeoX.
 
     decoder = Decoder(DecoderConfig(vocab_size=32000, dim=2048, depth=22))
-    hidden = decoder(decoder.embed(ids))        # what stands at each place
-    logits = decoder.logits(hidden[:, -1:])     # and which token may follow it
+    hidden = decoder(decoder.embed(ids))        # hidden states
+    logits = decoder.logits(hidden[:, -1:])     # of the next token
 
-A row's result depends neither on other rows nor on padding, on whichever side, nor on how many
-calls its tokens come in.
+A row's result does not depend on the other rows, on padding on either side, or on how its tokens
+are split into calls.
 """
 
 from dataclasses import dataclass, field
@@ -30,8 +30,7 @@ from seesay.models.layers import (
 from seesay.models.rope import Angles, RopeConfig, rope_angles, rotate_halves
 
 LEARNED_OFFSET = 2
-"""OPT's table of positions begins with two rows that no token uses (fairseq counted from its
-padding token)."""
+"""OPT's position table starts with two unused rows (fairseq counted from its padding token)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class DecoderConfig:
     vocab_size: int = 32000
     """Number of different tokens."""
     context: int = 4096
-    """Most tokens of a text, pictures included, that the model was trained for."""
+    """Longest text the model was trained for, in tokens, pictures included."""
     dim: int = 4096
     """Width of the token vectors."""
     depth: int = 32
@@ -49,7 +48,7 @@ class DecoderConfig:
     heads: int = 32
     """Attention heads."""
     key_heads: int = 32
-    """Heads of keys and values, each shared by heads / key_heads queries."""
+    """Key and value heads; each serves heads / key_heads query heads."""
     head_dim: int = 128
     """Width of a head."""
     hidden: int = 11008
@@ -57,7 +56,7 @@ class DecoderConfig:
     activation: str = "silu"
     """Non-linearity of the MLPs; a key of ACTIVATIONS."""
     gated: bool = True
-    """Whether one projection of an MLP scales another."""
+    """Whether the MLPs are gated: one projection scales another."""
     norm: Literal["rms", "layer"] = "rms"
     """RMSNorm or LayerNorm."""
     norm_eps: float = 1e-5
@@ -67,21 +66,21 @@ class DecoderConfig:
     input_bias: bool = False
     """Whether queries, keys and values have biases."""
     output_bias: bool = False
-    """Whether the output projection of attention has one."""
+    """Whether the output projection of attention has a bias."""
     mlp_bias: bool = False
-    """Whether the projections of the MLPs have them."""
+    """Whether the projections of the MLPs have biases."""
     query_key_norm: bool = False
-    """RMSNorm on each head's queries and keys, before they are rotated (Qwen3)."""
+    """RMSNorm on each head's queries and keys before rotation (Qwen3)."""
     joint_query_key_norm: bool = False
-    """LayerNorm on the queries of all heads together, and on their keys (MPT-1B)."""
+    """LayerNorm over the queries of all heads together, and over the keys (MPT-1B)."""
     positions: Literal["rope", "learned", "alibi"] = "rope"
-    """Rotated queries and keys, a learned table (OPT), or a penalty for distance (MPT)."""
+    """Rotary embeddings, a learned table (OPT), or a distance penalty (MPT)."""
     rope: RopeConfig = field(default_factory=RopeConfig)
     """Rotary positions."""
     parallel: bool = False
     """Whether attention and MLP read the same input (GPT-NeoX)."""
     tied: bool = False
-    """Whether logits are products with the token vectors, without a head of their own."""
+    """Whether the output head shares its weights with the token embeddings."""
     cross: GatedCrossConfig | None = None
     """Gated cross-attention to pictures (Flamingo)."""
 
@@ -108,15 +107,15 @@ class DecoderConfig:
 
 
 class LayerMask(NamedTuple):
-    """What the tokens of a call may attend to in a layer: a mask or bias for the scores, or, if
-    `causal`, whatever stands before them."""
+    """What the tokens of a call may attend to in a layer: a mask or a bias on the scores, or
+    everything before them if `causal`."""
 
     scores: Tensor | None
     causal: bool
 
 
 class Step(NamedTuple):
-    """What every layer needs to know of the tokens of a call."""
+    """What every layer needs to know about the tokens of a call."""
 
     angles: Angles | None
     real: Bool[Tensor, "batch tokens"] | None
@@ -184,8 +183,8 @@ class DecoderAttention(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """One layer: attention and an MLP, each added to its input; perhaps a look at a picture
-    first."""
+    """One layer: attention and an MLP, both residual, after optional cross-attention to a
+    picture."""
 
     def __init__(self, config: DecoderConfig, index: int) -> None:
         super().__init__()
@@ -213,7 +212,7 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Token vectors -> what the language model holds at each place."""
+    """Token vectors -> hidden states."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -229,7 +228,7 @@ class Decoder(nn.Module):
             self.head = nn.Linear(c.dim, c.vocab_size, bias=False)
 
     def embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dim"]:
-        """Returns the vectors of tokens; those of pictures may take their places."""
+        """Returns the token embeddings; a caller may overwrite some with image features."""
         return self.token_embed(ids)
 
     def forward(
@@ -240,14 +239,13 @@ class Decoder(nn.Module):
         mask: Bool[Tensor, "batch tokens"] | None = None,
         media: Media | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Returns what stands at each place after the last norm. What it is at padding has no
-        meaning.
+        """Returns the hidden states after the last norm. They are meaningless at padding.
 
-        `cache` holds the tokens of earlier calls, and those of this one afterwards. `mask` is true
-        for the tokens of this call that are no padding; without it, all are. `positions` count
-        each row's tokens, padding left out, unless given; multimodal ones have time, row and column
-        as a further first axis. `media` are pictures for gated cross-attention; without them, text
-        goes on to attend to those of earlier calls.
+        `cache` holds the tokens of earlier calls; those of this call are added to it. `mask` is
+        true for tokens of this call that are not padding; without it, none are. `positions` default
+        to a count of each row's tokens, padding excluded; multimodal ones have time, row and column
+        as an extra first axis. `media` are pictures for gated cross-attention; without them, text
+        keeps attending to those of earlier calls.
         """
         x, step = self.begin(embeds, positions, cache, mask, media)
         return self.norm_out(self.run(x, step, cache, range(self.config.depth)))
@@ -260,8 +258,8 @@ class Decoder(nn.Module):
         mask: Bool[Tensor, "batch tokens"] | None,
         media: Media | None,
     ) -> tuple[Float[Tensor, "batch tokens dim"], Step]:
-        """Returns the input of the first layer, and what all layers share. For callers that look
-        between the layers: `forward` is this, `run` over all layers, and the last norm."""
+        """Returns the input of the first layer and what all layers share. For callers that work
+        between layers: `forward` is this, `run` over all layers, and the last norm."""
         c = self.config
         real = None if mask is None or bool(mask.all()) else mask
         if positions is None and c.positions != "alibi":
@@ -282,7 +280,7 @@ class Decoder(nn.Module):
         cache: KeyValueCache | None,
         layers: range,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Returns the output of the last of these layers, whose input is `x`."""
+        """Runs `x` through these layers and returns the output of the last."""
         mask, known = LayerMask(None, True), None
         for index in layers:
             layer = None if cache is None else cache.layer(index)
@@ -301,8 +299,8 @@ class Decoder(nn.Module):
         before: int,
         real: Bool[Tensor, "batch keys"] | None,
     ) -> LayerMask:
-        """Returns what tokens may attend to that come after `before` others. A mask is built only
-        where none would not do, since attention is twice as fast without one."""
+        """Returns what tokens that follow `before` others may attend to. Builds a mask only when
+        one is needed: attention is twice as fast without it."""
         tokens = x.shape[1]
         keys = before + tokens
         alibi = self.config.positions == "alibi"
@@ -312,7 +310,7 @@ class Decoder(nn.Module):
         own = places[before:, None]
         allowed = (places <= own)[None]
         if real is not None:
-            # A token always attends to itself: the scores of a row must not be empty.
+            # A token always attends to itself, so that no row of scores is empty.
             allowed = allowed & real[:, None] | (places == own)
         if not alibi:
             return LayerMask(allowed[:, None], False)
@@ -324,16 +322,16 @@ class Decoder(nn.Module):
     def logits(
         self, hidden: Float[Tensor, "batch tokens dim"]
     ) -> Float[Tensor, "batch tokens vocab"]:
-        """Returns the logits of the token after each place."""
+        """Returns the logits of the next token at each position."""
         if self.head is None:
             return F.linear(hidden, self.token_embed.weight)
         return self.head(hidden)
 
 
 def alibi_slopes(heads: int, device: torch.device) -> Float[Tensor, " heads"]:
-    """Returns each head's penalty for a distance of one token: a geometric series that ends at
-    2^-8. Between powers of two, every second one of the next power's comes first (arXiv
-    2108.12409; llm-foundry, attention.py, gen_slopes)."""
+    """Returns each head's penalty per token of distance: a geometric series that ends at 2^-8. If
+    the number of heads is not a power of two, every second slope of the next power comes first
+    (arXiv 2108.12409; llm-foundry, attention.py, gen_slopes)."""
     power = 2 ** ceil(log2(heads))
     slopes = 2.0 ** -(torch.arange(1, power + 1, device=device) * (8 / power))
     if power != heads:
@@ -356,7 +354,7 @@ def _count(
     real: Bool[Tensor, "batch tokens"] | None,
     cache: KeyValueCache | None,
 ) -> Int[Tensor, "batch tokens"]:
-    """Returns positions that count each row's tokens, padding left out."""
+    """Returns positions that count each row's tokens, padding excluded."""
     batch, tokens, _ = embeds.shape
     if real is None:
         counted = torch.arange(tokens, device=embeds.device).expand(batch, -1)
@@ -370,7 +368,7 @@ def _count(
 def _current_media(
     embeds: Float[Tensor, "batch tokens dim"], media: Media | None, cache: KeyValueCache | None
 ) -> Media:
-    """Returns the pictures of a call; if none are given, those of the last call go on."""
+    """Returns the pictures of a call, or those of the last call if none are given."""
     batch, tokens, _ = embeds.shape
     if media is None:
         latest = None if cache is None else cache.latest_image
@@ -387,7 +385,7 @@ def _joined(
     real: Bool[Tensor, "batch tokens"] | None,
     x: Float[Tensor, "batch tokens dim"],
 ) -> Bool[Tensor, "batch keys"] | None:
-    """Returns which of the past tokens and those of this call are no padding; None if all are."""
+    """Returns which past and new tokens are not padding, or None if none are padding."""
     length, before = past
     if before is None and real is None:
         return None

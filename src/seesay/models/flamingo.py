@@ -1,5 +1,5 @@
-"""Flamingo: a language model that looks at pictures between its layers and has none of them among
-its tokens (Alayrac et al. 2022, arXiv 2204.14198; as OpenFlamingo publishes it, arXiv 2308.01390).
+"""Flamingo: a language model that attends to pictures between its layers, without image tokens in
+its input (Alayrac et al. 2022, arXiv 2204.14198; as OpenFlamingo publishes it, arXiv 2308.01390).
 
     latents = model.see(pixels)                    # once for each picture
     hidden = model(ids, latents, cache=cache)      # a token <image> for each picture
@@ -29,9 +29,9 @@ class FlamingoConfig:
     tower: VitConfig
     """The image tower; the resampler reads its patches without the class token."""
     resampler: PerceiverConfig
-    """What makes a few latents of the patches."""
+    """Reduces the patches to a few latents."""
     decoder: DecoderConfig
-    """The language model; its `cross` has the gated blocks."""
+    """The language model; its `cross` configures the gated blocks."""
     image_ids: tuple[int, ...]
     """The token that stands for a picture."""
 
@@ -52,7 +52,7 @@ class FlamingoConfig:
 
 
 class Flamingo(nn.Module):
-    """Pictures and text -> what the language model holds at each place."""
+    """Pictures and text -> the language model's hidden states."""
 
     def __init__(self, config: FlamingoConfig) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Flamingo(nn.Module):
     def see(
         self, pixels: Float[Tensor, "images 3 height width"]
     ) -> Float[Tensor, "images latents media_dim"]:
-        """Returns what the gated blocks read of each picture."""
+        """Returns the latents of each picture, which the gated blocks read."""
         patches = self.tower.features(pixels)
         return self.resampler(patches[:, 1:] if self.config.tower.has_class_token else patches)
 
@@ -79,9 +79,9 @@ class Flamingo(nn.Module):
         cache: KeyValueCache | None = None,
         mask: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Returns what stands at each place; `latents` are those of all pictures of these tokens,
-        row by row, and the rest is as in Decoder.forward. Raises ConfigError if there are more
-        pictures than tokens for them, or fewer."""
+        """Returns the hidden states. `latents` are those of all pictures of these tokens, row by
+        row; the rest is as in Decoder.forward. Raises ConfigError if the numbers of pictures and
+        image tokens differ."""
         is_image = torch.isin(ids, torch.tensor(self.config.image_ids, device=ids.device))
         media = self._media(is_image, latents, cache)
         return self.decoder(self.decoder.embed(ids), positions, cache, mask, media)
@@ -97,10 +97,10 @@ class Flamingo(nn.Module):
         if sum(counts) != given:
             raise ConfigError(
                 Text(
-                    f"the prompt has {sum(counts)} tokens for pictures, and {given} pictures were "
-                    "given; expected as many of one as of the other. Give each picture its token",
+                    f"the prompt has {sum(counts)} image tokens, but {given} pictures were "
+                    "given; expected equal numbers. Put one image token in the prompt per picture",
                     f"提示里有 {sum(counts)} 个图片词元，却给了 {given} 张图片；两者应相等。"
-                    "请为每张图片放入一个词元",
+                    "请为每张图片放一个图片词元",
                 )
             )
         if latents is None:
@@ -115,5 +115,5 @@ class Flamingo(nn.Module):
     def logits(
         self, hidden: Float[Tensor, "batch tokens dim"]
     ) -> Float[Tensor, "batch tokens vocab"]:
-        """Returns the logits of the token after each place."""
+        """Returns the logits of the next token at each position."""
         return self.decoder.logits(hidden)

@@ -1,11 +1,11 @@
-"""Three places where an image and a text may meet, as classifiers over the same towers.
+"""Three ways to combine an image and a text, as classifiers over the same towers.
 
-    early   both are one sequence from the first layer on (VisualBERT, ViLT)
-    late    each is one vector, and the two meet in their product (CLIP)
-    cross   tokens of the text attend to the patches, layer by layer (ViLBERT, Flamingo)
+    early   one sequence of both from the first layer on (VisualBERT, ViLT)
+    late    one vector each, combined by their product (CLIP)
+    cross   text tokens attend to the patches in every layer (ViLBERT, Flamingo)
 
-Late fusion is cheap, as vectors are kept and compared; but a vector has to hold everything that any
-text might ask about. `FUSIONS` finds the class for a name.
+Late fusion is cheap, since vectors can be stored and compared, but a vector must hold everything
+that any text might ask about. `FUSIONS` maps a name to its class.
 """
 
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ class FusionConfig:
     text_dim: int
     """Width of the text tower's tokens."""
     classes: int = 2
-    """Number of answers."""
+    """Number of classes."""
     dim: int = 64
-    """Width of the token vectors, and of what late fusion keeps of an image or a text."""
+    """Width of the token vectors, and of late fusion's image and text vectors."""
     depth: int = 2
-    """Number of layers; late fusion has as many for each tower."""
+    """Number of layers; late fusion has this many for each tower."""
     heads: int = 4
     """Attention heads; they share `dim` equally."""
     hidden: int = 128
@@ -67,7 +67,7 @@ class EarlyFusion(nn.Module):
         tokens: Float[Tensor, "batch tokens text_dim"],
         real: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch classes"]:
-        """`real` is true for tokens that are not padding; none: all of them."""
+        """`real` is true for tokens that are not padding; None means no padding."""
         x = _with_class_token(
             self.cls_token, torch.cat([self.image_proj(patches), self.text_proj(tokens)], dim=1)
         )
@@ -78,7 +78,7 @@ class EarlyFusion(nn.Module):
 
 
 class LateFusion(nn.Module):
-    """A vector for each of the two, which know nothing of each other, and their product."""
+    """An independent vector for each of the two, and their product."""
 
     def __init__(self, config: FusionConfig) -> None:
         super().__init__()
@@ -118,13 +118,13 @@ class LateFusion(nn.Module):
         tokens: Float[Tensor, "batch tokens text_dim"],
         real: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch classes"]:
-        """`real` is true for tokens that are not padding; none: all of them."""
+        """`real` is true for tokens that are not padding; None means no padding."""
         return self.head(self.embed_images(patches) * self.embed_texts(tokens, real))
 
 
 class CrossFusion(nn.Module):
-    """Self-attention over [class token | tokens]; before each layer they attend to the patches, to
-    which a gate opens in training."""
+    """Self-attention over [class token | tokens]; before each layer they attend to the patches
+    through a gate that opens in training."""
 
     def __init__(self, config: FusionConfig) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class CrossFusion(nn.Module):
         tokens: Float[Tensor, "batch tokens text_dim"],
         real: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch classes"]:
-        """`real` is true for tokens that are not padding; none: all of them."""
+        """`real` is true for tokens that are not padding; None means no padding."""
         x, mask = _with_class_token(self.cls_token, self.text_proj(tokens)), _mask(real, 1)
         layers = zip(self.norms, self.crosses, self.gates, self.blocks, strict=True)
         for norm, cross, gate, block in layers:
@@ -170,7 +170,7 @@ def _with_class_token(
 def _mask(
     real: Bool[Tensor, "batch tokens"] | None, before: int
 ) -> Bool[Tensor, "batch 1 1 keys"] | None:
-    """What may be attended to if `before` others stand before the text."""
+    """Returns what may be attended to if `before` others precede the text."""
     if real is None:
         return None
     return torch.cat([real.new_ones(len(real), before), real], dim=1)[:, None, None]

@@ -1,13 +1,13 @@
-"""Vision transformer of Qwen2-VL, Qwen2.5-VL and Qwen3-VL: the patches of images of any size lie
-behind one another, without padding, and attend within their own image.
+"""Vision transformer of Qwen2-VL, Qwen2.5-VL and Qwen3-VL: the patches of images of any size are
+concatenated without padding and attend within their own image.
 
     Qwen2-VL      rotary positions in two dimensions, attention within each frame
-    Qwen2.5-VL    RMSNorm, gated MLPs, attention within windows but for a few layers
-    Qwen3-VL      learned positions as well, patches of three further layers (DeepStack)
+    Qwen2.5-VL    RMSNorm, gated MLPs, attention within windows in most layers
+    Qwen3-VL      learned positions as well, patches of three more layers (DeepStack)
 
-The patches of a frame come square by square, each of `merge` by `merge`, as the patch merger needs
-them (connectors.py); a video has a frame for every two pictures. Papers: arXiv 2409.12191,
-2502.13923, 2511.21631.
+The patches of a frame are ordered in squares of `merge` by `merge`, as the patch merger needs them
+(connectors.py); two pictures of a video make one frame. Papers: arXiv 2409.12191, 2502.13923,
+2511.21631.
 """
 
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ class PackedVitConfig:
     patch_size: int = 14
     """Side of a patch, in pixels."""
     patch_frames: int = 2
-    """Pictures of a video that one patch covers; a still image is given as that many equal ones."""
+    """Pictures of a video that one patch covers; a still image is repeated that many times."""
     merge: int = 2
-    """Side of the squares of patches that become one token of the language model."""
+    """Side of the square of patches that becomes one token of the language model."""
     dim: int = 1280
     """Width of the patches' vectors."""
     depth: int = 32
@@ -52,17 +52,17 @@ class PackedVitConfig:
     patch_bias: bool = False
     """Whether the patch projection has a bias (Qwen3-VL)."""
     rope_base: float = 10000.0
-    """The longest wavelength of the rotary positions, divided by 2 pi."""
+    """Longest wavelength of the rotary positions, divided by 2 pi."""
     position_grid: int | None = None
     """Side of the square of learned positions, which is resized to each image (Qwen3-VL: 48); none:
-    there are only rotary ones."""
+    rotary positions only."""
     window: int | None = None
     """Side of the windows in which patches attend to each other, in patches (Qwen2.5-VL: 8); none:
     they attend to their whole frame."""
     full_layers: tuple[int, ...] = ()
-    """Layers, counted from 0, that attend to the whole frame in spite of `window`."""
+    """Layers, counted from 0, that attend to the whole frame despite `window`."""
     deepstack: tuple[int, ...] = ()
-    """Layers, counted from 0, whose patches are features as well (Qwen3-VL)."""
+    """Layers, counted from 0, whose patches are also features (Qwen3-VL)."""
 
     def __post_init__(self) -> None:
         sizes = {"patch_size": self.patch_size, "patch_frames": self.patch_frames}
@@ -74,13 +74,13 @@ class PackedVitConfig:
                 f"a multiple of 4 in each head, not {self.dim // self.heads}, for rotary "
                 "positions, which turn rows and columns in pairs: change dim or heads",
                 f"每个头 4 的倍数，而不是 {self.dim // self.heads}，"
-                "因为旋转位置编码成对转动行和列：请修改 dim 或 heads",
+                "因为旋转位置编码对行和列成对旋转：请修改 dim 或 heads",
             )
         if self.window is not None and (self.window < 1 or self.window % self.merge):
             raise conflict(
                 f"window={self.window} and merge={self.merge}",
                 "windows of whole squares: make window a multiple of merge",
-                "由整个方块组成的窗口：请把 window 设为 merge 的倍数",
+                "由完整方块组成的窗口：请把 window 设为 merge 的倍数",
             )
         if self.position_grid is not None:
             require_range(1, position_grid=self.position_grid)
@@ -101,21 +101,21 @@ class PackedVitConfig:
 
     @property
     def patch_dim(self) -> int:
-        """Numbers in one patch: colours x pictures x rows x columns."""
+        """Numbers per patch: channels x pictures x rows x columns."""
         return 3 * self.patch_frames * self.patch_size**2
 
 
 class PackedFeatures(NamedTuple):
-    """What a vision-language model takes of its tower, in the order of the patches given."""
+    """What a vision-language model takes from its tower, in the order of the input patches."""
 
     patches: Float[Tensor, "patches dim"]
-    """Of the last layer, without a norm behind it."""
+    """Of the last layer, without a final norm."""
     deepstack: tuple[Float[Tensor, "patches dim"], ...]
-    """Of the layers named in `deepstack`, from the first to the last of them."""
+    """Of the layers in `deepstack`, first to last."""
 
 
 class PackedVit(nn.Module):
-    """Patches of many images -> one vector per patch, as if each image had come alone."""
+    """Patches of many images -> one vector per patch, as if each image were alone."""
 
     def __init__(self, config: PackedVitConfig) -> None:
         super().__init__()
@@ -137,9 +137,9 @@ class PackedVit(nn.Module):
         self, patches: Float[Tensor, "patches patch_dim"], grids: Int[Tensor, "images 3"]
     ) -> PackedFeatures:
         """`patches` are those of all images; `grids` are the frames, rows and columns of each
-        image, counted in patches, and best stay on the CPU.
+        image, in patches, preferably on the CPU.
 
-        Raises ConfigError if the two disagree, or a grid does not consist of whole squares.
+        Raises ConfigError if the two disagree, or a grid does not divide into squares.
         """
         c = self.config
         self._check(patches, grids)
@@ -163,8 +163,8 @@ class PackedVit(nn.Module):
         if count != len(patches):
             raise ConfigError(
                 Text(
-                    f"grids of {count} patches came with {len(patches)} patches, expected the same "
-                    "number: give the grid of each image once, in the order of the images",
+                    f"the grids cover {count} patches, but {len(patches)} patches were given; "
+                    "expected equal numbers: give the grid of each image once, in image order",
                     f"网格共有 {count} 个图块，收到的却是 {len(patches)} 个；两者应相等："
                     "请按图片顺序为每张图片给出一个网格",
                 )
@@ -172,10 +172,10 @@ class PackedVit(nn.Module):
         if bool((grids[:, 1:] % merge).any()) or bool((grids < 1).any()):
             raise ConfigError(
                 Text(
-                    f"the grids {grids.tolist()!s:.100} do not consist of whole squares, expected "
+                    f"the grids {grids.tolist()!s:.100} do not divide into squares, expected "
                     f"at least one frame, and rows and columns in multiples of {merge}: resize "
                     "the images",
-                    f"网格 {grids.tolist()!s:.100} 不由整个方块组成；应至少有一帧，"
+                    f"网格 {grids.tolist()!s:.100} 不能划分成完整的方块；应至少有一帧，"
                     f"行数和列数是 {merge} 的倍数：请缩放图片",
                 )
             )
@@ -185,7 +185,7 @@ class PackedVit(nn.Module):
 
 
 class Places(NamedTuple):
-    """The place of each patch: its frame, counted through all images, and its row and column in a
+    """The place of each patch: its frame, counted over all images, and its row and column in a
     frame of that many rows and columns."""
 
     frame: Int[Tensor, "patches"]
@@ -196,7 +196,7 @@ class Places(NamedTuple):
 
 
 def places_of(grids: Int[Tensor, "images 3"], merge: int) -> Places:
-    """The patches of a frame come square by square, `merge` rows and columns in each."""
+    """Returns the places of patches ordered in squares of `merge` rows and columns."""
     counts = grids.prod(dim=1)
     rows, columns = (grids[:, axis].repeat_interleave(counts) for axis in (1, 2))
     first = (grids[:, 0].cumsum(0) - grids[:, 0]).repeat_interleave(counts)  # frame of an image
@@ -210,15 +210,15 @@ def places_of(grids: Int[Tensor, "images 3"], merge: int) -> Places:
 
 
 class Angles(NamedTuple):
-    """Cosine and sine of the angles by which the halves of every head are rotated."""
+    """Cosine and sine of the rotation angles of every head."""
 
     cos: Float[Tensor, "patches 1 half"]
     sin: Float[Tensor, "patches 1 half"]
 
 
 def _angles(places: Places, c: PackedVitConfig, device: torch.device) -> Angles:
-    """A quarter of each head turns with the row, a quarter with the column, each together with the
-    number half a head further on."""
+    """A quarter of each head turns with the row and a quarter with the column; each number pairs
+    with the one half a head further on."""
     quarter = c.dim // c.heads // 4
     steps = torch.arange(quarter, dtype=torch.float32, device=device) / quarter
     frequency = 1.0 / (c.rope_base**steps)
@@ -228,8 +228,7 @@ def _angles(places: Places, c: PackedVitConfig, device: torch.device) -> Angles:
 
 
 def learned(table: Float[Tensor, "positions dim"], places: Places) -> Float[Tensor, "patches dim"]:
-    """The square of learned positions, resized to each patch's frame: bilinear, and corner upon
-    corner."""
+    """Resizes the square of learned positions to each patch's frame: bilinear, corners aligned."""
     side = round(len(table) ** 0.5)
     along = []
     for at, size in ((places.row, places.rows), (places.column, places.columns)):
@@ -250,8 +249,8 @@ def learned(table: Float[Tensor, "positions dim"], places: Places) -> Float[Tens
 
 
 class Segments(NamedTuple):
-    """The patches that attend to each other stand side by side, once they are in this order:
-    `groups` of that many segments of that many patches."""
+    """An order that puts patches that attend to each other side by side: `groups` are (segments,
+    patches per segment)."""
 
     groups: tuple[tuple[int, int], ...]
     order: Int[Tensor, "patches"] | None
@@ -264,8 +263,8 @@ class Segments(NamedTuple):
 
 
 def segments_of(labels: Int[Tensor, "patches"]) -> Segments:
-    """Patches of one label are a segment. Segments of one length come together, so that attention
-    takes them in one call and needs neither padding nor a mask."""
+    """Patches with the same label form a segment. Segments of equal length are grouped, so
+    attention takes them in one call without padding or a mask."""
     _, segment, lengths = labels.unique(return_inverse=True, return_counts=True)
     order = (lengths[segment] * len(lengths) + segment).argsort(stable=True)
     sizes, counts = lengths.unique(return_counts=True)
@@ -276,8 +275,7 @@ def segments_of(labels: Int[Tensor, "patches"]) -> Segments:
 
 
 class Layout(NamedTuple):
-    """The order in which the layers keep the patches, and what is a segment in it: a window, or a
-    whole frame."""
+    """The order in which the layers keep the patches, and its segments: windows or whole frames."""
 
     order: Int[Tensor, "patches"] | None
     back: Int[Tensor, "patches"] | None
@@ -289,13 +287,13 @@ class Layout(NamedTuple):
         return Layout(own.order, own.back, self.windows.to(device), self.frames.to(device))
 
     def restored(self, x: Float[Tensor, "patches dim"]) -> Float[Tensor, "patches dim"]:
-        """The patches in the order in which they were given."""
+        """Returns the patches in their input order."""
         return x if self.back is None else x[self.back]
 
 
 def layout_of(places: Places, window: int | None) -> Layout:
-    """The windows of a frame begin at its first patch; those at its end may be smaller. Without
-    `window`, a whole frame is one. The patches are kept in the order of the windows."""
+    """The windows of a frame start at its first patch; the last ones may be smaller. Without
+    `window`, a whole frame is one. Patches are ordered by window."""
     labels = places.frame
     if window is not None:
         high, wide = (-(-int(size.max()) // window) for size in (places.rows, places.columns))
@@ -349,14 +347,14 @@ class PackedAttention(nn.Module):
 def _rotated(
     x: Float[Tensor, "patches heads head_dim"], rope: Angles
 ) -> Float[Tensor, "patches heads head_dim"]:
-    """In float32, as the models were trained: half precision has too few digits for the angles."""
+    """In float32, as in training: half precision is too coarse for the angles."""
     first, second = x.float().chunk(2, dim=-1)
     halves = [first * rope.cos - second * rope.sin, second * rope.cos + first * rope.sin]
     return torch.cat(halves, dim=-1).to(x.dtype)
 
 
 class PackedBlock(nn.Module):
-    """One transformer layer: attention, then an MLP, each added to its input."""
+    """One transformer layer: attention, then an MLP, both residual."""
 
     def __init__(self, config: PackedVitConfig) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
 """Positions of text and vision tokens in Qwen2-VL, Qwen2.5-VL and Qwen3-VL (multimodal RoPE).
 
-A token has three positions: time, row and column. All three of a text token are equal and count up;
-those of a picture or video spread over its grid, and the text after it goes on behind the largest
-of them (Qwen2-VL, arXiv 2409.12191, section 2.1). transformers 5 goes on behind the larger *side*
-of the grid instead, so that text after a long video of small frames gets positions the video has
-already: see `tests/models/test_positions.py` for the figures.
+A token has three positions: time, row and column. For text they are equal and count up; those of a
+picture or video cover its grid, and the text after it continues from the largest of them (Qwen2-VL,
+arXiv 2409.12191, section 2.1). transformers 5 continues from the longer *side* of the grid instead,
+so text after a long video of small frames reuses the video's positions: see
+`tests/models/test_positions.py` for the figures.
 """
 
 from collections.abc import Sequence
@@ -20,33 +20,33 @@ from seesay.text import Text
 
 @dataclass(frozen=True, kw_only=True)
 class VisionGrid:
-    """A picture or a video among the tokens of a row.
+    """A picture or video among the tokens of a row.
 
-    Qwen3-VL puts a time in words before each step of a video, so each step is a grid of its own.
+    Qwen3-VL writes a timestamp before each step of a video, so each step is its own grid.
     """
 
     start: int
-    """Place of its first token among the real tokens of its row."""
+    """Index of its first token among the row's real tokens."""
     time: int = 1
-    """Steps of time."""
+    """Time steps."""
     rows: int
     """Rows of tokens, after patches are merged."""
     columns: int
     """Columns of tokens, after patches are merged."""
     interval: float = 1.0
-    """Positions between two steps of time: 1 (Qwen2-VL), or the seconds between them times
-    tokens_per_second (Qwen2.5-VL); rounded down for each step."""
+    """Positions between two time steps: 1 (Qwen2-VL), or the seconds between them times
+    tokens_per_second (Qwen2.5-VL); rounded down at each step."""
 
     def __post_init__(self) -> None:
         if min(self.time, self.rows, self.columns) < 1 or self.start < 0 or self.interval < 0:
             raise ConfigError(
                 Text(
                     f"a grid of {self.time} x {self.rows} x {self.columns} tokens from token "
-                    f"{self.start}, {self.interval} positions apart, does not exist; expected "
+                    f"{self.start}, {self.interval} positions apart, is impossible; expected "
                     "positive numbers. Take them from the picture's patch grid, divided by merge.",
                     f"从第 {self.start} 个词元开始、间隔 {self.interval} 的 {self.time} x "
-                    f"{self.rows} x {self.columns} 网格不存在；应为正数；请由图片的 patch 网格除以 "
-                    "merge 得出",
+                    f"{self.rows} x {self.columns} 网格不成立；应为正数；请用图片的 patch 网格除以 "
+                    "merge 计算",
                 )
             )
 
@@ -58,10 +58,10 @@ class VisionGrid:
 def multimodal_positions(
     mask: Bool[Tensor, "batch tokens"], grids: Sequence[Sequence[VisionGrid]]
 ) -> tuple[Int[Tensor, "3 batch tokens"], Int[Tensor, " batch"]]:
-    """Positions of every token, and the position of the token that would follow each row.
+    """Returns the positions of every token, and the next position after each row.
 
-    `mask` is True where a token is real, on whichever side the padding is; padding gets 0. `grids`
-    are those of each row, in order. Raises ConfigError for grids that overlap or end outside.
+    `mask` is true for real tokens, with padding on either side; padding gets 0. `grids` are those
+    of each row, in order. Raises ConfigError for grids that overlap or run past the end.
     """
     positions = torch.zeros(3, *mask.shape, dtype=torch.long, device=mask.device)
     following = torch.zeros(len(mask), dtype=torch.long, device=mask.device)

@@ -1,4 +1,4 @@
-"""BLIP-2's Q-Former: learned queries that read an image, with or beside a text.
+"""BLIP-2's Q-Former: learned queries that read an image, with or without a text.
 
 Li et al. 2023 (arXiv 2301.12597), section 3, as in LAVIS; InstructBLIP (arXiv 2305.06500) feeds it
 the instruction as well. It is a BERT over [queries | text]: both share self-attention, every second
@@ -21,8 +21,8 @@ from seesay.models.layers import Attention, BlockConfig, CrossAttention, Mlp, re
 from seesay.text import Text
 
 Objective = Literal["contrastive", "matching", "captioning"]
-"""What queries and text may see of each other: nothing, everything, or, for the text, the queries
-and what it said before."""
+"""What queries and text may see of each other: nothing; everything; or the text sees the queries
+and its earlier tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +42,11 @@ class QFormerConfig:
     image_dim: int = 1408
     """Width of the patches."""
     cross_every: int = 2
-    """Every how many layers the queries attend to the image, from the first one on."""
+    """The queries attend to the image in every how-many-th layer, starting with the first."""
     vocab_size: int | None = None
-    """Number of word pieces; none: there is no text branch (BLIP-2 before a language model)."""
+    """Number of word pieces; none: no text branch (BLIP-2 with a language model)."""
     context: int = 512
-    """Most tokens in a text."""
+    """Longest text, in tokens."""
     activation: str = "gelu"
     """Non-linearity of the MLPs."""
     norm_eps: float = 1e-12
@@ -70,16 +70,16 @@ class QFormerConfig:
         )
 
     def image_dim_of(self, layer: int) -> int | None:
-        """Returns the width of the patches that a layer attends to; none: it does not."""
+        """Returns the width of the patches that a layer attends to, or None if it does not."""
         return None if layer % self.cross_every else self.image_dim
 
 
 def query_text_mask(
     objective: Objective, queries: int, real: Bool[Tensor, "batch tokens"]
 ) -> Bool[Tensor, "batch 1 rows keys"]:
-    """Which of [queries | text], along the last axis, each of them may attend to.
+    """Returns which of [queries | text] (last axis) each of them may attend to.
 
-    `real` is true for tokens of the text that are not padding; nothing attends to the others.
+    `real` is true for text tokens that are not padding; nothing attends to padding.
     """
     place = torch.arange(queries + real.shape[1], device=real.device)
     row, key = place[:, None], place[None, :]
@@ -96,8 +96,8 @@ def query_text_mask(
 class GroundedBlock(nn.Module):
     """Self-attention, attention to an image, then an MLP, each followed by a LayerNorm.
 
-    Only the leading rows, the queries, attend to the image; those behind them, the text, may have
-    an MLP of their own. In BLIP's text model, every row attends to it.
+    Only the queries, which come first, attend to the image; the text after them may have its own
+    MLP. In BLIP's text model, every row attends to the image.
     """
 
     def __init__(self, config: BlockConfig, image_dim: int | None, *, text: bool = False) -> None:
@@ -132,7 +132,7 @@ class GroundedBlock(nn.Module):
 
 
 class QFormer(nn.Module):
-    """Patches of an image, and perhaps a text -> queries that hold what matters of the image."""
+    """Image patches, and optionally a text -> queries that summarise the image."""
 
     def __init__(self, config: QFormerConfig) -> None:
         super().__init__()
@@ -157,10 +157,10 @@ class QFormer(nn.Module):
         real: Bool[Tensor, "batch tokens"] | None = None,
         objective: Objective = "matching",
     ) -> Float[Tensor, "batch rows dim"]:
-        """The queries of each image and, behind them, the tokens of its text, if there is one.
+        """Returns the queries of each image, followed by the tokens of its text, if given.
 
-        `real` is true for tokens that are not padding; none: all of them. Raises ConfigError for a
-        text if there is no text branch, or if it is longer than `context`.
+        `real` is true for tokens that are not padding; None means no padding. Raises ConfigError
+        for a text if there is no text branch, or if it is longer than `context`.
         """
         x, mask = self.queries.expand(len(patches), -1, -1), None
         if ids is not None:
@@ -172,7 +172,7 @@ class QFormer(nn.Module):
     def read(
         self, ids: Int[Tensor, "batch tokens"], real: Bool[Tensor, "batch tokens"] | None = None
     ) -> Float[Tensor, "batch tokens dim"]:
-        """The tokens of texts that see neither queries nor images."""
+        """Encodes texts alone, without queries or images."""
         mask = None if real is None else real[:, None, None, :].expand(-1, -1, ids.shape[1], -1)
         return self._run(self._embed(ids), 0, None, mask)
 
@@ -180,8 +180,8 @@ class QFormer(nn.Module):
         if self.token_embed is None or self.positions is None:
             raise ConfigError(
                 Text(
-                    "a text was given to a Q-Former with vocab_size=None, expected an image "
-                    "alone: leave the text out, or load a model whose Q-Former reads texts",
+                    "a text was given to a Q-Former with vocab_size=None, expected only an image: "
+                    "leave the text out, or load a model whose Q-Former reads texts",
                     "给 vocab_size=None 的 Q-Former 输入了文本；应只有图片："
                     "请去掉文本，或加载 Q-Former 能读文本的模型",
                 )

@@ -1,10 +1,10 @@
-"""Linear layers with weights in 8 or 4 bits, which a processor multiplies without widening them: a
-decoder that writes token by token is as fast as its weights are read.
+"""Linear layers with 8-bit or 4-bit weights, which the CPU multiplies without unpacking them:
+token-by-token decoding is limited by how fast weights are read.
 
-    quantize(model, "int8")     # in place; the table of tokens stays as it is
+    quantize(model, "int8")     # in place; token embeddings stay as they are
 
-Only weights are quantized. Inputs and results keep their format, and layers without numbers of
-their own, norms among them, stay as they are.
+Only the weights of linear layers are quantized. Inputs and outputs keep their dtype, and other
+layers, such as norms, stay as they are.
 """
 
 from typing import Literal, get_args
@@ -19,11 +19,11 @@ from seesay.models.layers import conflict
 
 Bits = Literal["int8", "int4"]
 GROUP = 32
-"""Weights of a row that share a scale in 4 bits."""
+"""Weights of a row that share a scale at 4 bits."""
 PACKED_ROWS = 8
-"""Up to so many rows of inputs are multiplied by the packed numbers. For more, these are widened
-first: with 64 rows, that takes half the time (4096 x 2048 weights, one thread of a processor with
-AVX-512: 7.1 ms, not 13.7)."""
+"""Up to this many input rows are multiplied by the packed weights. For more, the weights are
+unpacked first: with 64 rows that halves the time (4096 x 2048 weights, one AVX-512 thread: 7.1 ms
+instead of 13.7)."""
 
 
 class Int8Linear(nn.Module):
@@ -34,7 +34,7 @@ class Int8Linear(nn.Module):
     def __init__(self, weight: Float[Tensor, "out_dim in_dim"], bias: Tensor | None) -> None:
         super().__init__()
         largest = weight.float().abs().amax(1).clamp(min=1e-20)
-        # The kernel takes scales in bfloat16: rounding them first costs nothing in the numbers.
+        # The kernel takes bfloat16 scales: quantize with the rounded ones, so no precision is lost.
         self.scales = nn.Buffer((largest / 127).bfloat16())
         numbers = (weight.float() / self.scales.float()[:, None]).round_().clamp_(-127, 127)
         self.numbers = nn.Buffer(numbers.to(torch.int8))
@@ -58,7 +58,7 @@ class Int4Linear(nn.Module):
         groups = weight.float().unflatten(1, (-1, GROUP))
         low, high = groups.amin(2), groups.amax(2)
         scales = ((high - low) / 15).clamp(min=1e-20).bfloat16()
-        middle = (low + 8 * scales.float()).bfloat16()  # what the number 8 stands for
+        middle = (low + 8 * scales.float()).bfloat16()  # the value that 8 encodes
         numbers = (groups - middle.float()[..., None]) / scales.float()[..., None] + 8
         whole = numbers.round_().clamp_(0, 15).flatten(1).to(torch.int32)
         self.packed = nn.Buffer(torch.ops.aten._convert_weight_to_int4pack_for_cpu(whole, 1))
@@ -74,21 +74,21 @@ class Int4Linear(nn.Module):
 
 
 def check_quantization(bits: str, device: torch.device) -> None:
-    """Raises ConfigError for other numbers of bits, and for another device than a processor."""
+    """Raises ConfigError for any other bit width, and for any device but the CPU."""
     if bits not in get_args(Bits) or device.type != "cpu":
         raise conflict(
             f"weights={bits!r} and device={device.type!r}",
-            'weights="int8" or "int4" on device="cpu", whose kernels read them: set both so, or '
-            "leave weights out",
-            'device="cpu" 上的 weights="int8" 或 "int4"，因为只有处理器的内核能读取：请这样设置，'
-            "或不写 weights",
+            'weights="int8" or "int4" on device="cpu", the only one with such kernels: set '
+            "both, or leave weights out",
+            'device="cpu" 上的 weights="int8" 或 "int4"，因为只有 CPU 有这种内核：请同时设置，'
+            "或去掉 weights",
         )
 
 
 @torch.no_grad()
 def quantize(model: nn.Module, bits: Bits) -> None:
-    """Quantizes the linear layers of a model's decoders, one after another, and their heads in 8
-    bits even if the others have 4; a head that is the table of tokens gets numbers of its own.
+    """Quantizes the linear layers of a model's decoders one by one. Output heads always get 8 bits;
+    a head tied to the token embeddings gets its own quantized copy.
 
     Raises ConfigError as `check_quantization` does.
     """
@@ -105,7 +105,7 @@ def quantize(model: nn.Module, bits: Bits) -> None:
 
 
 def _quantized(linear: nn.Linear, bits: Bits) -> nn.Module:
-    # The 4-bit kernel takes whole groups of inputs, and outputs in sixteens.
+    # The 4-bit kernel needs whole groups of inputs, and outputs in multiples of 16.
     whole = linear.in_features % GROUP == 0 and linear.out_features % 16 == 0
     make = Int4Linear if bits == "int4" and whole else Int8Linear
     return make(linear.weight, linear.bias)

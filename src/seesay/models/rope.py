@@ -1,11 +1,11 @@
-"""Rotary positions of language models, in one dimension or in the three of pictures and videos.
+"""Rotary positions of language models, in one dimension or in three for pictures and videos.
 
     angles = rope_angles(config, positions, head_dim=128)
     queries, keys = rotate_halves(queries, angles), rotate_halves(keys, angles)
 
 Number i of the first half of a head and number i of the second are rotated together, by an angle
-that grows with the token's position (RoFormer, arXiv 2104.09864). The towers' rotary positions,
-which pair neighbouring numbers, are in layers.py.
+that grows with the token's position (RoFormer, arXiv 2104.09864). The image towers' rotary
+positions, which pair neighbouring numbers, are in layers.py.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from torch import Tensor
 from seesay.models.layers import conflict, require_finite, require_range
 
 Scaling = Literal["none", "linear", "llama3"]
-MAX_DIM = 1 << 16  # no head is that wide; sections of it are wrong
+MAX_DIM = 1 << 16  # no head is that wide, so such sections are wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,23 +30,23 @@ class RopeConfig:
     theta: float = 10_000.0
     """Base of the wavelengths, which run from 2 pi to this many times as much."""
     fraction: float = 1.0
-    """The part of each head that is rotated; its first numbers (GPT-NeoX: 0.25)."""
+    """Fraction of each head that is rotated, from its start (GPT-NeoX: 0.25)."""
     scaling: Scaling = "none"
-    """How wavelengths are stretched for texts longer than those of pre-training: all of them alike
-    (arXiv 2306.15595), or the long ones only (Llama 3.1)."""
+    """How wavelengths are stretched for texts longer than in pre-training: all alike (arXiv
+    2306.15595), or only the long ones (Llama 3.1)."""
     factor: float = 1.0
-    """How far they are stretched."""
+    """How much they are stretched."""
     trained: int = 8192
-    """Tokens in a text of pre-training ("llama3")."""
+    """Tokens in a pre-training text ("llama3")."""
     low: float = 1.0
-    """Wavelengths of which fewer fit into such a text are stretched ("llama3")."""
+    """Wavelengths that fit fewer times than this into such a text are stretched ("llama3")."""
     high: float = 4.0
-    """Wavelengths of which more fit are not ("llama3")."""
+    """Wavelengths that fit more often than this are not ("llama3")."""
     sections: tuple[int, int, int] | None = None
-    """Multimodal positions: how many angles turn with time, row and column (arXiv 2409.12191)."""
+    """Multimodal positions: how many angles follow time, row and column (arXiv 2409.12191)."""
     interleaved: bool = False
-    """Whether time, row and column take turns from angle to angle (Qwen3-VL), and do not stand in
-    three sections (Qwen2-VL)."""
+    """Whether time, row and column alternate from angle to angle (Qwen3-VL) or come in three
+    sections (Qwen2-VL)."""
 
     def __post_init__(self) -> None:
         require_finite(above=0.0, theta=self.theta, fraction=self.fraction, factor=self.factor)
@@ -67,7 +67,7 @@ class RopeConfig:
         if self.scaling == "llama3" and self.low >= self.high:
             raise conflict(
                 f"low={self.low} and high={self.high}",
-                "low below high: exchange them",
+                "low below high: swap them",
                 "low 小于 high：请对调",
             )
         if self.sections is not None:
@@ -79,24 +79,24 @@ class RopeConfig:
         return int(head_dim * self.fraction)
 
     def check(self, head_dim: int) -> None:
-        """Raises ConfigError if heads of this width cannot be rotated so."""
+        """Raises ConfigError if heads of this width cannot be rotated like this."""
         rotated, sections = self.rotated(head_dim), self.sections
         if rotated < 2 or rotated % 2:
             raise conflict(
                 f"head_dim={head_dim} and fraction={self.fraction}",
-                "an even number of rotated numbers: choose another of them",
-                "被旋转的数的个数为偶数：请更换其中之一",
+                "an even number of rotated numbers: change one of them",
+                "偶数个被旋转的数：请修改其中之一",
             )
         if sections is not None and sum(sections) != rotated // 2:
             raise conflict(
                 f"sections={sections} and head_dim={head_dim}",
-                f"sections whose sum is {rotated // 2}, the number of angles: set them so",
-                f"总和为角度个数 {rotated // 2} 的 sections：请这样设置",
+                f"sections that add up to {rotated // 2}, the number of angles: change them",
+                f"总和等于角度个数 {rotated // 2} 的 sections：请修改",
             )
 
 
 class Angles(NamedTuple):
-    """Cosine and sine of the angles of each token; every head is rotated alike."""
+    """Cosine and sine of each token's angles, the same for every head."""
 
     cos: Float[Tensor, "batch 1 tokens angles"]
     sin: Float[Tensor, "batch 1 tokens angles"]
@@ -108,8 +108,9 @@ def rope_angles(
     head_dim: int,
     dtype: torch.dtype = torch.float32,
 ) -> Angles:
-    """Returns the angles of tokens at these positions, which count from 0. Multimodal ones have
-    time, row and column as their first axis; in plain text the three are equal and one will do."""
+    """Returns the angles of tokens at these positions, counted from 0. Multimodal positions have
+    time, row and column as their first axis; in plain text the three are equal and one is
+    enough."""
     frequencies, axes = _frequencies(config, head_dim, positions.device)
     if positions.ndim == 3 and config.sections is not None:
         angles = positions.float()[axes].movedim(0, -1) * frequencies
@@ -128,8 +129,8 @@ def rope_angles(
 def rotate_halves(
     x: Float[Tensor, "batch heads tokens head_dim"], angles: Angles
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
-    """Rotates the pairs of queries or keys by the angles of their token; the numbers after the
-    rotated part stay."""
+    """Rotates the pairs of queries or keys by their token's angles; numbers after the rotated part
+    stay unchanged."""
     size = angles.cos.shape[-1]
     first, second, still = x[..., :size], x[..., size : 2 * size], x[..., 2 * size :]
     cos, sin = angles
@@ -140,7 +141,7 @@ def rotate_halves(
 def _frequencies(
     config: RopeConfig, head_dim: int, device: torch.device
 ) -> tuple[Float[Tensor, " angles"], Int[Tensor, " angles"]]:
-    """Returns how fast each angle grows, and with which axis of the position."""
+    """Returns how fast each angle grows, and which position axis it follows."""
     # A cached tensor must not be created under torch.inference_mode: training could not use it
     # then.
     with torch.inference_mode(False), torch.no_grad():
@@ -160,10 +161,10 @@ def _frequencies(
 def _stretched(
     config: RopeConfig, frequencies: Float[Tensor, " angles"]
 ) -> Float[Tensor, " angles"]:
-    """Frequencies for long texts. Llama 3.1's pass from stretched to unstretched between the two
+    """Frequencies for long texts. Llama 3.1 blends stretched and unstretched ones between the two
     limits (llama-models, models/llama3/model.py, apply_scaling)."""
     if config.scaling != "llama3":
         return frequencies / config.factor
-    waves = config.trained * frequencies / (2 * pi)  # in a text of pre-training
+    waves = config.trained * frequencies / (2 * pi)  # that fit into a pre-training text
     part = ((waves - config.low) / (config.high - config.low)).clamp(0, 1)
     return (1 - part) * frequencies / config.factor + part * frequencies

@@ -1,12 +1,12 @@
-"""Flan-T5: an encoder that reads a whole text, and a decoder that attends to it.
+"""Flan-T5: an encoder that reads the whole text and a decoder that attends to it.
 
     encoded = t5.encode(t5.embed(ids), mask)
     hidden = t5(t5.embed(begin), encoded, mask)     # `begin` starts with token 0
     logits = t5.logits(hidden[:, -1:])
 
-Raffel et al. 2020 (arXiv 1910.10683), with the changes of version 1.1 that Flan-T5 has. There are
-no positions: attention has a learned bias for each head and distance, and distances share buckets,
-wider ones the farther they are.
+Raffel et al. 2020 (arXiv 1910.10683), with the changes of T5 1.1 that Flan-T5 uses. There are no
+position embeddings: attention has a learned bias per head and distance, with distances grouped into
+buckets that widen as they grow.
 """
 
 from dataclasses import dataclass
@@ -36,29 +36,29 @@ class T5Config:
     dim: int = 2048
     """Width of the token vectors."""
     depth: int = 24
-    """Number of layers of the encoder."""
+    """Number of encoder layers."""
     decoder_depth: int = 24
-    """Number of layers of the decoder."""
+    """Number of decoder layers."""
     heads: int = 32
     """Attention heads."""
     head_dim: int = 64
-    """Width of a head; the heads together may be wider or narrower than the tokens."""
+    """Width of a head; heads * head_dim may differ from `dim`."""
     hidden: int = 5120
     """Width inside the MLPs."""
     activation: str = "gelu_tanh"
     """Non-linearity of the MLPs; a key of ACTIVATIONS."""
     gated: bool = True
-    """Whether one projection of an MLP scales another."""
+    """Whether the MLPs are gated: one projection scales another."""
     norm_eps: float = 1e-6
     """Added to the variance in RMSNorm."""
     buckets: int = 32
-    """Different biases for distances; the encoder has half of them for each direction."""
+    """Distance buckets, each with its own bias; the encoder uses half for each direction."""
     farthest: int = 128
-    """Distance from which all are in the last bucket."""
+    """Distance from which everything falls into the last bucket."""
     tied: bool = False
-    """Whether logits are products with the token vectors, without a head of their own."""
+    """Whether the output head shares its weights with the token embeddings."""
     scale_outputs: bool = False
-    """Whether what the head reads is divided by the square root of `dim` (T5 1.0)."""
+    """Whether the input of the head is divided by the square root of `dim` (T5 1.0)."""
 
     def __post_init__(self) -> None:
         require_range(1, vocab_size=self.vocab_size, dim=self.dim, depth=self.depth)
@@ -76,7 +76,7 @@ class T5Config:
 
 
 class T5Attention(nn.Module):
-    """Attention without biases and without a division of the scores."""
+    """Attention without biases in its projections and without scaling the scores."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
@@ -94,8 +94,7 @@ class T5Attention(nn.Module):
         bias: Tensor | None,
         cache: LayerCache | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Attention of tokens to one another, and to those in the cache. `bias` is added to the
-        scores."""
+        """Attention among the tokens, and to those in the cache. `bias` is added to the scores."""
         keys_values = self.keys_values(x)
         if cache is not None:
             keys_values = cache.append(*keys_values)
@@ -107,8 +106,8 @@ class T5Attention(nn.Module):
         keys_values: tuple[Tensor, Tensor],
         mask: Tensor | None,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Attention to these keys and values; `mask` is a bias, or true for what may be attended
-        to."""
+        """Attention to these keys and values; `mask` is a bias, or true where attention is
+        allowed."""
         q = self._split(self.query(x))
         y = F.scaled_dot_product_attention(q, *keys_values, attn_mask=mask, scale=1.0)
         return self.out(y.transpose(1, 2).flatten(2))
@@ -123,7 +122,8 @@ class T5Attention(nn.Module):
 
 
 class T5Block(nn.Module):
-    """Attention, in the decoder also to the encoded text, and an MLP, each added to its input."""
+    """Self-attention, cross-attention to the encoded text in the decoder, and an MLP, all
+    residual."""
 
     def __init__(self, config: T5Config, *, decoder: bool) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class T5Block(nn.Module):
 
 
 class T5Stack(nn.Module):
-    """The layers of an encoder or a decoder, which share one table of biases."""
+    """The layers of an encoder or a decoder, which share one table of distance biases."""
 
     def __init__(self, config: T5Config, depth: int, *, decoder: bool) -> None:
         super().__init__()
@@ -166,10 +166,10 @@ class T5Stack(nn.Module):
         self.norm_out = nn.RMSNorm(config.dim, eps=config.norm_eps)
 
     def bias(self, tokens: int, before: int) -> Float[Tensor, "1 heads tokens keys"]:
-        """Returns what is added to the scores of tokens that come after `before` others."""
+        """Returns the bias on the scores of tokens that follow `before` others."""
         c = self.config
         places = torch.arange(before + tokens, device=self.distance_bias.weight.device)
-        distance = places[None] - places[before:, None]  # positive for what follows
+        distance = places[None] - places[before:, None]  # positive for later tokens
         buckets = distance_buckets(distance, c.buckets, c.farthest, both_ways=not self.decoder)
         bias = self.distance_bias(buckets).permute(2, 0, 1)[None]
         if self.decoder:
@@ -178,7 +178,7 @@ class T5Stack(nn.Module):
 
 
 class T5(nn.Module):
-    """A text that is read as a whole, and another that is written token by token."""
+    """An encoder for the text that is read, and a decoder for the text that is written."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ class T5(nn.Module):
         self.head = None if c.tied else nn.Linear(c.dim, c.vocab_size, bias=False)
 
     def embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dim"]:
-        """Returns the vectors of tokens, the same for both texts."""
+        """Returns the token embeddings, which encoder and decoder share."""
         return self.token_embed(ids)
 
     def encode(
@@ -198,7 +198,7 @@ class T5(nn.Module):
         embeds: Float[Tensor, "batch read dim"],
         mask: Bool[Tensor, "batch read"] | None = None,
     ) -> Float[Tensor, "batch read dim"]:
-        """Returns what the decoder attends to; `mask` is true for what is no padding."""
+        """Returns the encoded text; `mask` is true for tokens that are not padding."""
         bias = self.encoder.bias(embeds.shape[1], 0)
         if mask is not None:
             bias = bias.masked_fill(~mask[:, None, None], -torch.inf)
@@ -214,10 +214,10 @@ class T5(nn.Module):
         mask: Bool[Tensor, "batch read"] | None = None,
         cache: KeyValueCache | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Returns what the decoder holds at each place of the second text, after its last norm.
+        """Returns the decoder's hidden states after its last norm.
 
-        `mask` is that of the first text. `cache` holds the tokens of earlier calls about the same
-        first text, and those of this one afterwards.
+        `mask` is that of the encoded text. `cache` holds the tokens of earlier calls for the same
+        encoded text; those of this call are added to it.
         """
         bias = self.decoder.bias(embeds.shape[1], 0 if cache is None else cache.length)
         x, read = embeds, None if mask is None else mask[:, None, None]
@@ -228,7 +228,7 @@ class T5(nn.Module):
     def logits(
         self, hidden: Float[Tensor, "batch tokens dim"]
     ) -> Float[Tensor, "batch tokens vocab"]:
-        """Returns the logits of the token after each place."""
+        """Returns the logits of the next token at each position."""
         if self.config.scale_outputs:
             hidden = hidden * self.config.dim**-0.5
         if self.head is None:
@@ -241,9 +241,9 @@ def distance_buckets(
 ) -> Int[Tensor, "tokens keys"]:
     """Returns the bucket of each distance.
 
-    Half of the buckets hold one distance each, the others the rest up to `farthest`, on a
-    logarithmic scale. With `both_ways`, what follows has buckets of its own; without, it is in the
-    first one, as nothing attends to it.
+    Half of the buckets hold one distance each; the others cover the rest up to `farthest` on a
+    logarithmic scale. With `both_ways`, later tokens get their own buckets; without, they fall into
+    the first, since nothing attends to them.
     """
     first = torch.zeros_like(distance)
     if both_ways:
@@ -252,7 +252,7 @@ def distance_buckets(
     else:
         distance = (-distance).clamp(min=0)
     exact = buckets // 2
-    # In float32 and in this order, as the published models compute it: rounding decides.
+    # In float32 and in this order, as the published models compute it: rounding matters.
     far = torch.log(distance.float() / exact) / log(farthest / exact) * (buckets - exact)
     far = (exact + far.clamp(min=0).to(torch.long)).clamp(max=buckets - 1)
     return first + torch.where(distance < exact, distance, far)

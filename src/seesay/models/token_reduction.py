@@ -1,14 +1,14 @@
 """Fewer image tokens for a language model.
 
     kept = fastv(decoder, prompt, images, FastVConfig(layer=2, keep=0.5), cache)
-    logits = decoder.logits(kept.hidden[:, -1:])       # and on with the same cache
+    logits = decoder.logits(kept.hidden[:, -1:])       # continue with the same cache
 
     rows = prumerge(patches, keys, attention, PruMergeConfig())
 
 FastV (Chen et al. 2024, arXiv 2403.06764) drops image tokens between two layers of the decoder: the
-earlier layers' caches hold all tokens, the later ones' only those that are left. PruMerge (Shang et
-al. 2024, arXiv 2403.15388) merges patches before the connector, so that the prompt has fewer places
-for them. Both are for inference; neither needs training.
+caches of earlier layers hold all tokens, those of later layers only the ones that are left.
+PruMerge (Shang et al. 2024, arXiv 2403.15388) merges patches before the connector, so the prompt
+needs fewer placeholders. Both are for inference and need no training.
 """
 
 from dataclasses import dataclass
@@ -27,19 +27,19 @@ from seesay.models.rope import Angles
 
 @dataclass(frozen=True, kw_only=True)
 class FastVConfig:
-    """Which image tokens a decoder reads to the end. Text is never dropped, and the tokens that are
-    left keep their positions."""
+    """Which image tokens all layers of a decoder read. Text is never dropped, and the remaining
+    tokens keep their positions."""
 
     layer: int = 2
-    """Layers that read all tokens (K in the paper)."""
+    """Number of layers that read all tokens (K in the paper)."""
     keep: float = 0.5
     """Share of each row's image tokens that the other layers read, rounded down (1 - R in the
     paper)."""
     ranking: Literal["attention", "random", "uniform"] = "attention"
-    """Those that the last token of the prompt attends to most in the last of these layers, on
-    average over the heads; or baselines: drawn ones, or ones at equal distances."""
+    """Which to keep: those the prompt's last token attends to most in the last of these layers,
+    averaged over heads; or a baseline, random or evenly spaced."""
     seed: int = 0
-    """Of the drawn ones."""
+    """Seed of the random baseline."""
 
     def __post_init__(self) -> None:
         require_range(1 if self.ranking == "attention" else 0, layer=self.layer)
@@ -71,24 +71,24 @@ TokenReduction = FastVConfig | PruMergeConfig
 
 
 class Prompt(NamedTuple):
-    """Token vectors as `Decoder.forward` takes them, and what a model adds to those of pictures
-    between the layers."""
+    """Embeddings as `Decoder.forward` takes them, and what a model adds to image tokens between
+    layers."""
 
     embeds: Float[Tensor, "batch tokens dim"]
     positions: Int[Tensor, "*axes batch tokens"] | None = None
     mask: Bool[Tensor, "batch tokens"] | None = None
     deepstack: tuple[Float[Tensor, "batch tokens dim"], ...] = ()
-    """Added after the first layers, one after another (Qwen3-VL)."""
+    """Added after each of the first layers in turn (Qwen3-VL)."""
 
 
 class Kept(NamedTuple):
-    """What a decoder holds at the tokens that are left, padded at the left."""
+    """The hidden states of the remaining tokens, padded on the left."""
 
     hidden: Float[Tensor, "batch kept dim"]
     places: Int[Tensor, "batch kept"]
-    """Where in the prompt each of them stood."""
+    """Index of each in the prompt."""
     real: Bool[Tensor, "batch kept"]
-    """False for padding, where a row has fewer tokens left than another."""
+    """False for padding, in rows with fewer remaining tokens than others."""
 
 
 def fastv(
@@ -98,11 +98,11 @@ def fastv(
     config: FastVConfig,
     cache: KeyValueCache | None = None,
 ) -> Kept:
-    """Reads a prompt whose image tokens are dropped after `config.layer` layers; `images` is true
-    for them. The cache may hold earlier tokens, and takes further ones as ever.
+    """Reads a prompt and drops image tokens after `config.layer` layers; `images` is true for image
+    tokens. The cache may hold earlier tokens, and takes later ones as usual.
 
-    Raises ConfigError for a decoder with fewer layers, or one whose positions follow from the
-    number of tokens before (ALiBi).
+    Raises ConfigError for a decoder with fewer layers, or one whose positions depend on the number
+    of preceding tokens (ALiBi).
     """
     _check(decoder, config)
     cache = KeyValueCache() if cache is None else cache
@@ -130,7 +130,7 @@ def _check(decoder: Decoder, config: FastVConfig) -> None:
             f"FastV, positions={c.positions!r} and cross={c.cross is not None}",
             "a decoder that reads pictures as tokens with positions of their own: leave the "
             "reduction out",
-            "以带位置的词元读取图片的解码器：请不写 reduction",
+            "把图片读作带位置的词元的解码器：请去掉 reduction",
         )
     require_range(0, c.depth, layer=config.layer)
 
@@ -143,7 +143,7 @@ def _run(
     deep: list[Float[Tensor, "batch tokens dim"]],
     layers: range,
 ) -> Float[Tensor, "batch tokens dim"]:
-    """Returns the output of the last of these layers, and takes from `deep` what is added after the
+    """Returns the output of the last of these layers, adding from `deep` after each of the
     first."""
     while deep and layers:
         x = decoder.run(x, step, cache, layers[:1]) + deep.pop(0)
@@ -158,8 +158,8 @@ def _last_token_attention(
     cache: KeyValueCache,
     layer: int,
 ) -> Float[Tensor, "batch tokens"]:
-    """Returns how much each row's last token attends to every token of the call in a layer whose
-    input is `x`, on average over the heads. Its queries alone are computed; the keys are cached."""
+    """Returns how much each row's last token attends to every token of the call, averaged over
+    heads, in a layer with input `x`. Only its queries are computed; the keys are cached."""
     block, kept = decoder.blocks[layer], cache.layer(layer)
     assert isinstance(block, DecoderBlock)
     count = torch.arange(x.shape[1], device=x.device)
@@ -169,7 +169,7 @@ def _last_token_attention(
     token = x.take_along_dim(last[..., None], 1)
     q = block.attention.queries(block.norm1(token), _angles_at(step.angles, last))
     keys = kept.keys
-    grouped = q.unflatten(1, (keys.shape[1], -1)).flatten(2, 3)  # queries that share keys
+    grouped = q.unflatten(1, (keys.shape[1], -1)).flatten(2, 3)  # queries by the keys they share
     scores = grouped.float() @ keys.float().mT / q.shape[-1] ** 0.5
     if kept.real is not None:
         scores = scores.masked_fill(~kept.real[:, None, None], -torch.inf)
@@ -182,8 +182,8 @@ def _last_token_attention(
 def _baseline(
     images: Bool[Tensor, "batch tokens"], config: FastVConfig
 ) -> Float[Tensor, "batch tokens"]:
-    """Returns scores whose largest are drawn image tokens, or ones at equal distances. They depend
-    on a row's image tokens alone."""
+    """Returns scores that are highest at random or evenly spaced image tokens. They depend only on
+    the row's image tokens."""
     scores = torch.zeros(images.shape)
     for row, of_row in enumerate(images.cpu()):
         count = int(of_row.sum())
@@ -200,7 +200,7 @@ def _baseline(
 def _most(
     scores: Float[Tensor, "batch tokens"], images: Bool[Tensor, "batch tokens"], keep: float
 ) -> Bool[Tensor, "batch tokens"]:
-    """Returns which of each row's image tokens score highest; of equal ones, the first."""
+    """Returns which of each row's image tokens score highest; ties go to the first."""
     counts = images.sum(1, keepdim=True)
     wanted = (keep * counts.double()).long().clamp(min=1)
     order = scores.masked_fill(~images, -torch.inf).argsort(dim=1, descending=True, stable=True)
@@ -210,7 +210,7 @@ def _most(
 def _places(
     chosen: Bool[Tensor, "batch tokens"],
 ) -> tuple[Int[Tensor, "batch kept"], Bool[Tensor, "batch kept"]]:
-    """Returns where the chosen tokens of each row stand, in order, and padding at the left."""
+    """Returns the indices of each row's chosen tokens, in order, padded on the left."""
     width = int(chosen.sum(1).max())
     places = chosen.long().argsort(dim=1, stable=True)[:, chosen.shape[1] - width :]
     return places, chosen.take_along_dim(places, 1)
@@ -239,8 +239,8 @@ def prumerge(
     attention: Float[Tensor, " patches"],
     config: PruMergeConfig,
 ) -> Float[Tensor, "kept dim"]:
-    """Returns the patches of one picture that the class token attends to remarkably much, from the
-    most on, each with its neighbours merged into it; then one of all others.
+    """Returns the patches of one picture with outlying class attention, highest first, each with
+    its neighbours merged in; then one patch that merges all the others.
 
     `keys` and `attention` are from `Vit.class_attention`.
     """
@@ -249,7 +249,7 @@ def prumerge(
         kept = _with_uniform(kept, len(patches))
     unit = F.normalize(keys.float(), dim=1)
     likeness = unit[kept] @ unit.T
-    likeness[torch.arange(len(kept), device=kept.device), kept] = -torch.inf  # not with itself
+    likeness[torch.arange(len(kept), device=kept.device), kept] = -torch.inf  # exclude itself
     near = likeness.topk(min(config.neighbours, len(patches) - 1)).indices
     merged = patches[kept] + (attention[near, None].to(patches.dtype) * patches[near]).sum(1)
     others = torch.ones(len(patches), dtype=torch.bool, device=patches.device)
@@ -261,16 +261,16 @@ def prumerge(
 
 
 def _outliers(attention: Float[Tensor, " patches"]) -> Int[Tensor, " kept"]:
-    """Returns the patches whose attention lies above the third quartile by more than one and a half
-    times the distance between the quartiles; the first of all if none does."""
+    """Returns the patches whose attention exceeds the third quartile by more than 1.5 times the
+    interquartile range; the highest one if none does."""
     lower, upper = torch.quantile(attention.float(), attention.new_tensor([0.25, 0.75]).float())
     count = int((attention > upper + 1.5 * (upper - lower)).sum())
     return attention.topk(max(1, count)).indices
 
 
 def _with_uniform(kept: Int[Tensor, " kept"], patches: int) -> Int[Tensor, " more"]:
-    """Returns these patches and then ones at equal distances. The published code never takes the
-    last patch, and fails if more than a third are kept."""
+    """Returns these patches, then evenly spaced ones. The published code never takes the last
+    patch, and fails if more than a third are kept."""
     step = max(1, patches // len(kept) // 3)
     uniform = torch.arange(0, patches, step, device=kept.device)
     return torch.cat([kept, uniform[~torch.isin(uniform, kept)]])

@@ -1,12 +1,12 @@
-"""Vision-language models: tower -> connector -> rows among the token vectors of a decoder.
+"""Vision-language models: tower -> connector -> rows among the token embeddings of a decoder.
 
     seen = model.see(pixels)                              # once for each picture
     hidden = model(ids, seen, cache=cache, mask=mask)     # the prompt
     hidden = model(next_ids, cache=cache)                 # each further token
     logits = model.logits(hidden[:, -1:])
 
-The prompt holds a placeholder for each row of a picture. Pictures that are cut into tiles are put
-together again by `Tiling`.
+The prompt holds a placeholder for each row of a picture. `Tiling` says how to reassemble pictures
+that were cut into tiles.
 """
 
 from dataclasses import dataclass, replace
@@ -38,16 +38,16 @@ from seesay.text import Text
 
 
 class Tiling(NamedTuple):
-    """How a picture was cut: into a grid of tiles, after one tile that shows it as a whole; and
-    what is kept of the patches of the grid (seesay.data.tiling.AnyResLayout)."""
+    """How a picture was cut: one tile that shows all of it, then a grid of tiles, and which patches
+    of the grid are kept (seesay.data.tiling.AnyResLayout)."""
 
     rows: int
     columns: int
-    """Both 0 if there is only the tile that shows the whole."""
+    """Both 0 if the whole-picture tile is the only one."""
     kept: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """Left, top, right and bottom edge of what is no padding, counted in patches."""
+    """Left, top, right and bottom edge of the part that is not padding, in patches."""
     size: tuple[int, int] = (0, 0)
-    """Rows and columns that this is scaled to."""
+    """Rows and columns that the kept part is scaled to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,19 +55,20 @@ class VlmConfig:
     """A vision-language model whose pictures are squares of one size."""
 
     tower: VitConfig
-    """The image tower; its `layer` gives the features."""
+    """The image tower; features come from its `layer`."""
     connector: ConnectorConfig
-    """What makes rows of the decoder's width of them."""
+    """Maps image features to rows of the decoder's width."""
     decoder: DecoderConfig
     """The language model."""
     image_ids: tuple[int, ...]
-    """Tokens that keep places for the rows of pictures and videos."""
+    """Placeholder tokens for the rows of pictures and videos."""
     class_token: bool = False
-    """Whether the connector gets the class token's features too."""
+    """Whether the connector also gets the class token."""
     newline: bool = False
-    """Whether a learned row stands behind each line of a picture made of tiles (LLaVA-NeXT)."""
+    """Whether a learned newline row ends each line of a tiled picture (LLaVA-NeXT)."""
     most_tiles: int | None = None
-    """Tiles to whose size larger grids are shrunk (LLaVA-OneVision); for who cuts pictures."""
+    """Grids with more tiles are shrunk to the size of this many (LLaVA-OneVision); read by the code
+    that cuts pictures."""
 
     def __post_init__(self) -> None:
         if not self.image_ids:
@@ -78,12 +79,12 @@ class VlmConfig:
             raise conflict(
                 "class_token=True and a tower without one",
                 "class_token=False: leave it out",
-                "class_token=False：请不写",
+                "class_token=False：请去掉该项",
             )
 
 
 class Vlm(nn.Module):
-    """Pictures and text -> what the language model holds at each place."""
+    """Pictures and text -> the language model's hidden states."""
 
     def __init__(self, config: VlmConfig) -> None:
         super().__init__()
@@ -97,7 +98,7 @@ class Vlm(nn.Module):
     def see(
         self, pixels: Float[Tensor, "images 3 height width"]
     ) -> Float[Tensor, "images rows dim"]:
-        """Returns the rows of pictures, or of tiles."""
+        """Returns the rows of each picture or tile."""
         x = self.tower.features(pixels)
         if self.config.tower.has_class_token and not self.config.class_token:
             x = x[:, 1:]
@@ -106,13 +107,13 @@ class Vlm(nn.Module):
     def see_merged(
         self, pixels: Float[Tensor, "images 3 height width"], config: PruMergeConfig
     ) -> list[Float[Tensor, "rows dim"]]:
-        """Returns the rows of each picture, fewer than `see` does. Raises ConfigError for a tower
-        without a class token and a connector that needs all patches."""
+        """Returns fewer rows for each picture than `see` does. Raises ConfigError for a tower
+        without a class token or a connector that needs all patches."""
         if not isinstance(self.config.connector, LinearConnectorConfig | MlpConnectorConfig):
             raise conflict(
                 f"PruMerge and {type(self.config.connector).__name__}",
-                "a connector that reads each patch alone, as LLaVA's: take another reduction",
-                "逐个读取图块的连接器（如 LLaVA）：请换一种 reduction",
+                "a connector that reads each patch alone, like LLaVA's: choose another reduction",
+                "逐个读取图块的连接器（如 LLaVA 的）：请换一种 reduction",
             )
         features = self.tower.features(pixels)
         lead = features[:, : self.config.class_token]
@@ -126,8 +127,8 @@ class Vlm(nn.Module):
     def join_tiles(
         self, tiles: Float[Tensor, "tiles patches dim"], tiling: Tiling
     ) -> Float[Tensor, "rows dim"]:
-        """Returns the rows of one picture from those of its tiles: the tile of the whole, then the
-        grid line by line, without padding."""
+        """Joins the rows of a picture's tiles: the whole-picture tile first, then the grid line by
+        line, without padding."""
         whole, grid = tiles[0], tiles[1:]
         if not len(grid):
             return whole if self.newline is None else torch.cat([whole, self.newline[None]])
@@ -144,8 +145,8 @@ class Vlm(nn.Module):
         return torch.cat([whole, square.flatten(0, 1)])
 
     def join_frames(self, frames: Float[Tensor, "frames patches dim"]) -> Float[Tensor, "rows dim"]:
-        """Returns the rows of a video from those of its frames, each at half the resolution, with
-        one newline behind all (LLaVA-OneVision)."""
+        """Joins the rows of a video's frames, each at half the resolution, with one newline at the
+        end (LLaVA-OneVision)."""
         side = self.config.tower.grid
         square = frames.unflatten(1, (side, side)).permute(0, 3, 1, 2)
         small = F.interpolate(square, size=(ceil(side / 2),) * 2, mode="bilinear")
@@ -157,8 +158,8 @@ class Vlm(nn.Module):
         ids: Int[Tensor, "batch tokens"],
         rows: Float[Tensor, "rows dim"] | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Returns the vectors of a prompt, with the rows of its pictures in the places kept for
-        them, in order. Raises ConfigError if there are more places than rows, or fewer."""
+        """Returns the embeddings of a prompt, with the rows of its pictures at their placeholders,
+        in order. Raises ConfigError if the numbers of placeholders and rows differ."""
         return embed_with_rows(self.decoder, ids, self.config.image_ids, rows)
 
     def forward(
@@ -170,9 +171,8 @@ class Vlm(nn.Module):
         mask: Bool[Tensor, "batch tokens"] | None = None,
         reduction: FastVConfig | None = None,
     ) -> Float[Tensor, "batch kept dim"]:
-        """Returns what stands at each place; `rows` are those of all pictures behind one another,
-        and the rest is as in Decoder.forward. With a reduction, the places are those of
-        `token_reduction.Kept`."""
+        """Returns the hidden states. `rows` are those of all pictures, concatenated; the rest is as
+        in Decoder.forward. With a reduction, only the tokens of `token_reduction.Kept` are left."""
         embeds = self.embed(ids, rows)
         if reduction is None:
             return self.decoder(embeds, positions, cache, mask)
@@ -182,7 +182,7 @@ class Vlm(nn.Module):
     def logits(
         self, hidden: Float[Tensor, "batch tokens dim"]
     ) -> Float[Tensor, "batch tokens vocab"]:
-        """Returns the logits of the token after each place."""
+        """Returns the logits of the next token at each position."""
         return self.decoder.logits(hidden)
 
 
@@ -193,11 +193,11 @@ class PackedVlmConfig:
     tower: PackedVitConfig
     """The image tower."""
     connector: PatchMergerConfig
-    """What makes one row of each square of patches."""
+    """Turns each square of patches into one row."""
     decoder: DecoderConfig
     """The language model, with positions in time, row and column."""
     image_ids: tuple[int, ...] = (151655, 151656)
-    """Tokens that keep places for the rows of pictures and videos."""
+    """Placeholder tokens for the rows of pictures and videos."""
 
     def __post_init__(self) -> None:
         if len(self.tower.deepstack) > self.decoder.depth:
@@ -209,15 +209,15 @@ class PackedVlmConfig:
 
 
 class Seen(NamedTuple):
-    """What the decoder gets of pictures and videos: one row for each of their places."""
+    """What the decoder gets from pictures and videos: one row for each placeholder."""
 
     rows: Float[Tensor, "rows dim"]
     deepstack: tuple[Float[Tensor, "rows dim"], ...] = ()
-    """What is added in the same places after the first layers, one after another (Qwen3-VL)."""
+    """Added at the same positions after each of the first layers in turn (Qwen3-VL)."""
 
 
 class PackedVlm(nn.Module):
-    """Pictures and videos of any size, and text -> what the language model holds at each place."""
+    """Pictures and videos of any size, and text -> the language model's hidden states."""
 
     def __init__(self, config: PackedVlmConfig) -> None:
         super().__init__()
@@ -232,7 +232,7 @@ class PackedVlm(nn.Module):
     def see(
         self, patches: Float[Tensor, "patches patch_dim"], grids: Int[Tensor, "images 3"]
     ) -> Seen:
-        """Returns the rows of all pictures behind one another; see PackedVit.features."""
+        """Returns the rows of all pictures, concatenated; see PackedVit.features."""
         features = self.tower.features(patches, grids)
         deep = zip(self.deep_connectors, features.deepstack, strict=True)
         return Seen(self.connector(features.patches), tuple(merge(x) for merge, x in deep))
@@ -246,8 +246,8 @@ class PackedVlm(nn.Module):
         mask: Bool[Tensor, "batch tokens"] | None = None,
         reduction: FastVConfig | None = None,
     ) -> Float[Tensor, "batch kept dim"]:
-        """Returns what stands at each place, as Vlm.forward does. Raises ConfigError if the prompt
-        keeps more or fewer places than the pictures have rows."""
+        """Returns the hidden states, as Vlm.forward does. Raises ConfigError if the numbers of
+        placeholders and rows differ."""
         rows = None if seen is None else seen.rows
         embeds = embed_with_rows(self.decoder, ids, self.config.image_ids, rows)
         places = _places(ids, self.config.image_ids)
@@ -266,11 +266,11 @@ class PackedVlm(nn.Module):
     def logits(
         self, hidden: Float[Tensor, "batch tokens dim"]
     ) -> Float[Tensor, "batch tokens vocab"]:
-        """Returns the logits of the token after each place."""
+        """Returns the logits of the next token at each position."""
         return self.decoder.logits(hidden)
 
 
-# Rows in their places
+# Rows at their placeholders
 
 
 def embed_with_rows(
@@ -279,9 +279,9 @@ def embed_with_rows(
     image_ids: tuple[int, ...],
     rows: Float[Tensor, "rows dim"] | None,
 ) -> Float[Tensor, "batch tokens dim"]:
-    """Returns the vectors of a prompt with the rows of its pictures in the places kept for them."""
+    """Returns the embeddings of a prompt with the rows of its pictures at their placeholders."""
     places = _places(ids, image_ids)
-    # A placeholder may have no vector of its own.
+    # A placeholder may have no embedding.
     return fill_places(decoder.embed(ids.masked_fill(places, 0)), places, rows)
 
 
@@ -296,17 +296,17 @@ def fill_places(
     places: Bool[Tensor, "batch tokens"],
     rows: Float[Tensor, "rows dim"] | None,
 ) -> Float[Tensor, "batch tokens dim"]:
-    """Returns the vectors with these rows at these places. Raises ConfigError if their numbers
+    """Returns the embeddings with these rows at these places. Raises ConfigError if their numbers
     differ."""
     kept, given = int(places.sum()), 0 if rows is None else len(rows)
     if kept != given:
         raise ConfigError(
             Text(
-                f"the prompt keeps {kept} places for pictures, and the pictures have {given} rows; "
-                "expected as many of one as of the other. Give each picture its placeholders, as "
-                "many as it has rows",
-                f"提示里为图片留了 {kept} 个位置，图片却有 {given} 行；两者应相等。"
-                "请为每张图片放入占位词元，个数与它的行数相同",
+                f"the prompt has {kept} image placeholders, but the pictures have {given} rows; "
+                "expected equal numbers. Give each picture as many placeholders "
+                "as it has rows",
+                f"提示里有 {kept} 个图片占位词元，图片却有 {given} 行；两者应相等。"
+                "请让每张图片的占位词元个数与其行数相同",
             )
         )
     if rows is None:
@@ -317,6 +317,6 @@ def fill_places(
 def _scaled(
     square: Float[Tensor, "rows columns dim"], size: tuple[int, int]
 ) -> Float[Tensor, "new_rows new_columns dim"]:
-    """Returns the grid, scaled to so many rows and columns."""
+    """Returns the grid scaled to this many rows and columns."""
     pictures = square.permute(2, 0, 1)[None]
     return F.interpolate(pictures, size=size, mode="bilinear")[0].permute(1, 2, 0)

@@ -1,4 +1,4 @@
-"""BLIP in its Hugging Face form and in Salesforce's own: captioners and matchers.
+"""BLIP captioners and matchers, in Hugging Face's and Salesforce's layouts.
 
 model = load_blip(Path("Salesforce/blip-image-captioning-base"))
 """
@@ -55,9 +55,9 @@ TEXT_DEFAULTS: dict[str, Any] = {
 KNOWN: Known = {
     **HUGGING_FACE,
     **BERT_KNOWN,
-    "encoder_hidden_size": "the width of the image tower holds",
+    "encoder_hidden_size": "the image tower's width is used",
     "is_decoder": "each layer attends to the image in any case",
-    "projection_dim": "of a third model, which compares pooled vectors",
+    "projection_dim": "for a third model, which compares pooled vectors",
     "label_smoothing": "for training",
 }
 EMBED_DIM = 256
@@ -66,25 +66,24 @@ EMBED_DIM = 256
 
 @dataclass(frozen=True, kw_only=True)
 class BlipBlueprint:
-    """The model that a config describes, before any tensor is read."""
+    """The model a config describes, before any tensor is read."""
 
     model: BlipConfig
     rules: Rules
 
 
 def read(config: Settings, names: Collection[str]) -> BlipBlueprint:
-    """Returns the blueprint of a folder whose config.json says `"model_type": "blip"`, from the
-    config and the names of the tensors, which say whether it is a captioner or a matcher. Raises
-    WeightsError."""
+    """Returns the blueprint of a folder whose config.json has `"model_type": "blip"`. The tensor
+    names tell captioners from matchers. Raises WeightsError."""
     captions, matches = (any(n.startswith(p) for n in names) for p in ("text_decoder.", "itm_"))
     if captions == matches or (captions and any(n.startswith("text_encoder.") for n in names)):
         raise WeightsError(
             Text(
-                "the checkpoint has neither the one text decoder of a BLIP that writes captions "
-                "nor the matching head of one that compares; expected one of the two: download "
+                "the checkpoint has neither the single text decoder of a BLIP captioner nor the "
+                "matching head of a BLIP matcher; expected one of the two: download "
                 "such a model, for example Salesforce/blip-image-captioning-base",
-                "这份权重既不是只有一个文本解码器、能写描述的 BLIP，也不是带匹配头、能比较图文的 "
-                "BLIP；应为其中之一：请下载这样的模型，例如 Salesforce/blip-image-captioning-base",
+                "权重里既没有 BLIP 图片描述模型的单个文本解码器，也没有 BLIP 图文匹配模型的匹配头；"
+                "应为其中之一：请下载这样的模型，例如 Salesforce/blip-image-captioning-base",
             )
         )
     embed_dim = config.get("image_text_hidden_size", EMBED_DIM)
@@ -97,7 +96,7 @@ def read(config: Settings, names: Collection[str]) -> BlipBlueprint:
 
 
 def _tower(v: Settings) -> VitConfig:
-    """The image tower: all its tokens pass through the last norm."""
+    """Returns the image tower; all its tokens pass through the last norm."""
     return VitConfig(
         image_size=v["image_size"],
         patch_size=v["patch_size"],
@@ -128,8 +127,8 @@ def _text(t: Settings) -> GroundedTextConfig:
 
 
 def load_blip(folder: Path) -> BlipCaptioner | BlipMatcher:
-    """Load a published BLIP, in float32 and in evaluation mode. Raises WeightsError, with the
-    reason, unless every tensor has its place."""
+    """Loads a published BLIP in float32 and evaluation mode. Raises WeightsError unless config and
+    tensors match the model exactly."""
     published = read_json(folder / "config.json")
     tensors = without_copies(read_tensors(folder))
 
@@ -153,11 +152,12 @@ COPIES = {
     "weight",
     "text_decoder.cls.predictions.decoder.bias": "text_decoder.cls.predictions.bias",
 }
-"""Tensors that older files hold twice -> what they are a copy of."""
+"""Tensors that older files duplicate -> their originals."""
 
 
 def without_copies(tensors: Tensors) -> Tensors:
-    """The tensors without true copies of others. One that differs stays, and has no rule."""
+    """Returns the tensors without exact copies of others. A copy that differs stays, and matches no
+    rule."""
     return {
         name: tensor
         for name, tensor in tensors.items()
@@ -172,8 +172,8 @@ def without_copies(tensors: Tensors) -> Tensors:
 
 
 def grounded_rules(theirs: str, ours: str, inner: str, mlps: dict[str, str]) -> dict[str, Rule]:
-    """The layers of a BERT that attends to an image. `inner` is what holds the projections of an
-    attention; `mlps` are the endings of an MLP's published names -> of ours."""
+    """Returns the rules of a BERT that attends to an image. `inner` is the module with the
+    projections of an attention; `mlps` maps the published suffixes of an MLP to ours."""
     layer, block = f"{theirs}.encoder.layer.{{}}", f"{ours}.blocks.{{}}"
     modules: dict[str, str] = {}
     for published, own, norm in (
@@ -220,7 +220,7 @@ _MATCHER: dict[str, Rule] = {
 CAPTIONER_RULES: Rules = {**eva_rules("vision_model", "image"), **_CAPTIONER}
 MATCHER_RULES: Rules = {**eva_rules("vision_model", "image"), **_MATCHER}
 
-# Salesforce's own files differ in the image tower alone, which is laid out as that of BLIP-2, but
+# Salesforce's own files differ only in the image tower, which is laid out like BLIP-2's, but
 # with one bias for queries, keys and values.
 _TOWER: dict[str, Rule] = {
     **lavis_eva_rules("visual_encoder", "image"),

@@ -1,4 +1,4 @@
-"""BLIP-2 and InstructBLIP in their Hugging Face form, and the part of them that LAVIS trains.
+"""BLIP-2 and InstructBLIP in Hugging Face's layout, and the part of them that LAVIS trains.
 
 model = load_blip2(Path("Salesforce/blip2-opt-2.7b"))
 """
@@ -57,16 +57,16 @@ MATCHING_HEAD = "itm_head.weight"
 
 @dataclass(frozen=True, kw_only=True)
 class Blip2Blueprint:
-    """The model that a config describes, before any tensor is read."""
+    """The model a config describes, before any tensor is read."""
 
     model: Blip2Config
     rules: Rules
 
 
 def read(config: Settings, names: Collection[str]) -> Blip2Blueprint:
-    """Returns the blueprint of a folder whose config.json says `"model_type": "blip-2"` or
-    "instructblip", from the config and the names of the tensors, which say whether it is a matcher
-    and whether its Q-Former reads texts. Raises WeightsError."""
+    """Returns the blueprint of a folder whose config.json has `"model_type"` "blip-2" or
+    "instructblip". The tensor names tell whether it is a matcher and whether its Q-Former reads
+    texts. Raises WeightsError."""
     config.require("model_type", "", ("blip-2", "instructblip"))
     image = read_eva(config.section("vision_config"))
     qformer = _qformer(config.section("qformer_config", QFORMER_DEFAULTS), config, names, image.dim)
@@ -91,7 +91,7 @@ def _qformer(
     q: Settings, config: Settings, names: Collection[str], image_dim: int
 ) -> QFormerConfig:
     reads = any(name.endswith("embeddings.word_embeddings.weight") for name in names)
-    q.ignore("vocab_size", "max_position_embeddings")  # of a text branch that may be missing
+    q.ignore("vocab_size", "max_position_embeddings")  # for a text branch that may be missing
     return QFormerConfig(
         queries=config.get("num_query_tokens", 32),
         dim=q["hidden_size"],
@@ -108,7 +108,7 @@ def _qformer(
 
 
 def _language(c: Settings, names: Collection[str]) -> tuple[DecoderConfig | T5Config, Rules]:
-    """The config and the rules of the language model, a part of a larger one."""
+    """Returns the config and rules of the language model inside the larger one."""
     theirs, ours = "language_model.", "language."
     own = [name.removeprefix(theirs) for name in names if name.startswith(theirs)]
     family = c.require("model_type", "opt", LANGUAGE_MODELS)
@@ -120,8 +120,8 @@ def _language(c: Settings, names: Collection[str]) -> tuple[DecoderConfig | T5Co
 
 
 def load_blip2(folder: Path) -> Blip2 | Blip2Matcher:
-    """Load a published BLIP-2 or InstructBLIP, in float32 and in evaluation mode. Raises
-    WeightsError, with the reason, unless every tensor has its place."""
+    """Loads a published BLIP-2 or InstructBLIP in float32 and evaluation mode. Raises WeightsError
+    unless config and tensors match the model exactly."""
     published = read_json(folder / "config.json")
     tensors = read_tensors(folder)
 
@@ -151,14 +151,14 @@ def _embedding_rules(theirs: str) -> dict[str, Rule]:
     }
 
 
-# The endings of an MLP's published names -> of ours
+# Published suffixes of an MLP -> ours
 _MLPS = {"_query": "", "": "_text"}
 
 IMAGE_RULES: Rules = {
     **eva_rules("vision_model", "image"),
     "query_tokens": "qformer.queries",
     **blip.grounded_rules("qformer", "qformer", "attention", _MLPS),
-    # BLIP-2's; its matcher keeps the vectors of words outside.
+    # BLIP-2's; its matcher keeps the word embeddings outside.
     **both("qformer.layernorm", "qformer.norm_in"),
     **_embedding_rules("embeddings"),
     # InstructBLIP's
@@ -172,8 +172,8 @@ MATCHER_RULES: Rules = {
     **both("itm_head", "match"),
 }
 
-# LAVIS's own files. Those of the second stage hold neither image tower nor language model: they
-# are loaded beside them. Its head of words and its temperature serve training alone.
+# LAVIS's own files. Those of the second stage have no image tower or language model: these
+# come from elsewhere. Its word head and temperature are only for training.
 LAVIS_RULES: Rules = {
     **lavis_eva_rules("visual_encoder", "image"),
     "query_tokens": "qformer.queries",

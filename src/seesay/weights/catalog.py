@@ -1,6 +1,6 @@
 """The published models known by name, their needs and uses, as frozen records.
 
-catalog.toml has the models that embed, catalog_assistants.toml those that answer.
+catalog.toml lists embedding models, catalog_assistants.toml vision-language models.
 """
 
 import difflib
@@ -19,31 +19,31 @@ from seesay.text import Text
 
 BUILT_IN = "seesay-mini"
 MODEL = "SEESAY_MODEL"
-"""Environment variable with the model to take where none is named."""
+"""Environment variable for the default model."""
 
 BUILT_IN_ASSISTANT = ""
-"""The assistant that comes with seesay; empty while none does."""
+"""The assistant that comes with seesay; empty, as none does yet."""
 ASSISTANT = "SEESAY_ASSISTANT"
-"""Environment variable with the assistant to ask where none is named."""
+"""Environment variable for the default assistant."""
 
 Layout = Literal["seesay", "hf", "open_clip", "cn_clip", "open_flamingo"]
 Language = Literal["en", "zh", "multilingual"]
 
 
 def default_model() -> str:
-    """The model to take where none is named: that of SEESAY_MODEL, or the built-in one."""
+    """Returns the default model: that of SEESAY_MODEL, or the built-in one."""
     return os.environ.get(MODEL) or BUILT_IN
 
 
 def has_assistant() -> bool:
-    """Whether there is an assistant where none is named."""
+    """Whether there is a default assistant."""
     return bool(os.environ.get(ASSISTANT) or BUILT_IN_ASSISTANT)
 
 
 def default_assistant() -> str:
-    """The assistant to ask where none is named: that of SEESAY_ASSISTANT, or the built-in one.
+    """Returns the default assistant: that of SEESAY_ASSISTANT, or the built-in one.
 
-    Raises ConfigError while there is neither.
+    Raises ConfigError if there is neither.
     """
     if name := os.environ.get(ASSISTANT) or BUILT_IN_ASSISTANT:
         return name
@@ -65,7 +65,7 @@ class CatalogEntry:
     """One published checkpoint."""
 
     alias: str
-    """Short name, for the command line."""
+    """Short name for the command line."""
     family: str
     """Family of the model, such as "Chinese-CLIP"."""
     repo: str = ""
@@ -83,9 +83,9 @@ class CatalogEntry:
     licence: str
     """Licence of the weights."""
     licence_zh: str = ""
-    """The licence in Chinese, unless it is a name."""
+    """The licence in Chinese, if it is not a proper name."""
     languages: tuple[Language, ...]
-    """Languages that it was trained on; "multilingual" means many more than the listed ones."""
+    """Training languages; "multilingual" means many more than those listed."""
     image_half: str = ""
     """Catalogue name of the checkpoint with the image tower, if it is separate."""
     tokenizer: str = ""
@@ -111,13 +111,12 @@ class CatalogEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingEntry(CatalogEntry):
-    """A checkpoint that embeds pictures and texts, or texts alone."""
+    """A checkpoint that embeds pictures and texts, or only texts."""
 
     image_size: int
     """Side of the square that the image tower sees, in pixels; 0 for a text-only model."""
     smallest_dim: int = 0
-    """Smallest dimension that its vectors may be truncated to, if trained for it (Matryoshka); else
-    0."""
+    """Smallest dimension its vectors may be truncated to (Matryoshka training); else 0."""
     top1: float | None = None
     """Published zero-shot accuracy on ImageNet-1K in percent."""
     prompts: Literal["en", "zh"] = "en"
@@ -141,19 +140,19 @@ class EmbeddingEntry(CatalogEntry):
 
     @property
     def purpose(self) -> str:
-        """What it is for, in a word: "embedding" or "text"."""
+        """What the model is for: "embedding" or "text"."""
         return "embedding" if self.image_size else "text"
 
 
-# Models that answer
+# Vision-language models
 
 
 NumberType = Literal["float32", "bfloat16", "int8", "int4"]
 """How weights are stored in memory. Only the language model is quantized to int8 or int4."""
 BYTES: dict[NumberType, float] = {"float32": 4, "bfloat16": 2, "int8": 1, "int4": 0.625}
-"""Of one weight; int4 has a scale and an offset in bfloat16 for every 32."""
+"""Bytes per weight; int4 adds a scale and an offset in bfloat16 for every 32 weights."""
 CONTEXT = 8192
-"""Tokens whose cache is counted where no number is given."""
+"""Default number of tokens to count cache memory for."""
 Purpose = Literal["assistant", "captioner", "matcher"]
 Task = Literal["caption", "vqa", "ocr", "documents", "video", "pictures", "chinese"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -168,7 +167,7 @@ class Figure:
     task: Task
     """The task that the benchmark is counted under; "pictures" means several at once."""
     score: float
-    """Larger is better: percent, except that CIDEr has no largest value."""
+    """Larger is better: percent, except for CIDEr, which has no maximum."""
     source: str
 
 
@@ -177,9 +176,9 @@ class AssistantEntry(CatalogEntry):
     """A vision-language checkpoint."""
 
     purpose: Purpose = "assistant"
-    """A captioner describes, and takes no questions; a matcher compares, and writes nothing."""
+    """A captioner describes pictures but takes no questions; a matcher only compares."""
     files: Literal["hf", "original"]
-    """Whether the repository has the model in transformers' layout or in its authors'."""
+    """Whether the repository uses transformers' layout or the authors'."""
     other_form: str = ""
     """Repository with the same weights in the other layout."""
     stored_bytes: int = 2
@@ -187,36 +186,36 @@ class AssistantEntry(CatalogEntry):
     tower: str
     """Image tower."""
     connector: str
-    """What makes tokens of its patches."""
+    """Connector from image patches to tokens."""
     language_model: str
     scheme: str
-    """How pictures become tokens: a key of `seesay.data.token_budget.SCHEMES`; empty if none is."""
+    """How pictures become tokens: a key of `seesay.data.token_budget.SCHEMES`, or empty."""
     photo_tokens: int
     """Tokens of a photograph of 1024 x 768 pixels."""
     page_tokens: int
     """Tokens of an A4 page at 150 dpi."""
     context: int
-    """Most tokens of a prompt and its answer."""
+    """Most tokens in a prompt and its answer."""
     depth: int
     """Layers of the language model that keep keys and values."""
     key_heads: int
-    """Heads of keys and values."""
+    """Key and value heads."""
     head_dim: int
     """Width of a head."""
     layers_m: int = 0
-    """Millions of weights in the matrices of the language model's layers, which int8 and int4 make
-    smaller; 0 if the model has no such form."""
+    """Millions of weights in the language model's layers that int8 and int4 shrink; 0 if it cannot
+    be quantized."""
     head_m: int = 0
-    """Millions of weights in the head that makes logits, which int8 and int4 both hold in int8."""
+    """Millions of weights in the output head, which is int8 in both int8 and int4."""
     tied: bool = False
-    """Whether the head shares the token embeddings; quantizing then stores a copy of its own."""
+    """Whether the head shares the token embeddings; quantizing then stores a separate copy."""
     commercial: Commercial = "unknown"
     """Whether the licence allows commercial use."""
     terms_en: str = ""
     """The conditions, or what is unclear."""
     terms_zh: str = ""
     figures: tuple[Figure, ...] = ()
-    """What was published, and could be read again where it says."""
+    """Published figures, verified at their source."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -227,18 +226,18 @@ class AssistantEntry(CatalogEntry):
 
     @property
     def number_types(self) -> tuple[NumberType, ...]:
-        """How it can be held in memory, the largest first."""
+        """Number types it can be loaded in, largest first."""
         every: tuple[NumberType, ...] = tuple(BYTES)
         return every if self.layers_m else every[:2]
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks that it has figures for."""
+        """Tasks it has figures for."""
         return tuple(dict.fromkeys(figure.task for figure in self.figures))
 
     def memory(self, number_type: NumberType, tokens: int = CONTEXT) -> int:
-        """Bytes for the weights, and for the keys and values of so many tokens, or of the whole
-        context if that is shorter. What computing takes on top is not counted."""
+        """Returns the bytes for the weights plus the keys and values of this many tokens, at most
+        the whole context. Working memory is not counted."""
         wide = 4 if number_type == "float32" else 2
         cache = 2 * self.depth * self.key_heads * self.head_dim * min(tokens, self.context) * wide
         weights: float = self.parameters_m * wide
@@ -252,10 +251,10 @@ Entry = TypeVar("Entry", bound=CatalogEntry)
 
 
 def read_catalog(path: Path) -> dict[str, EmbeddingEntry]:
-    """The entries of a catalogue file by alias.
+    """Returns the entries of a catalogue file by alias.
 
-    The file has one [[family]] table for each family: values that its checkpoints share, and
-    `checkpoints`, one inline table for each. Raises ConfigError for a wrong key or value.
+    The file has one [[family]] table per family: values its checkpoints share, and `checkpoints`,
+    one inline table each. Raises ConfigError for a wrong key or value.
     """
     entries = _by_alias(_entry(EmbeddingEntry, values) for values in _read(path)[1])
     for entry in entries.values():
@@ -266,18 +265,18 @@ def read_catalog(path: Path) -> dict[str, EmbeddingEntry]:
 
 
 def read_assistants(path: Path) -> dict[str, AssistantEntry]:
-    """The entries of a catalogue of vision-language models by alias.
+    """Returns the entries of a catalogue of vision-language models by alias.
 
-    Beside its families, the file has [tasks], with the benchmarks of each, and [licences], with
-    what each allows. In `figures`, a table for each source gives scores by benchmark. Raises
-    ConfigError for a wrong key or value.
+    Besides its families, the file has [tasks], with their benchmarks, and [licences], with what
+    they allow. `figures` has one table per source, with scores by benchmark. Raises ConfigError for
+    a wrong key or value.
     """
     data, checkpoints = _read(path)
     return _by_alias(_entry(AssistantEntry, _resolved(values, data)) for values in checkpoints)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The parsed file, and the settings of each checkpoint in it."""
+    """Returns the parsed file and the settings of each checkpoint in it."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         return data, [
@@ -301,7 +300,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def _resolved(values: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a checkpoint with what the file says of its licence and its benchmarks."""
+    """Returns a checkpoint's values, completed with its licence terms and benchmarks."""
     alias, licences = str(values.get("alias")), data.get("licences", {})
     benchmarks = {name: task for task in TASKS for name in data.get("tasks", {}).get(task, ())}
     if values.get("licence") not in licences:
@@ -330,23 +329,23 @@ def _by_alias(entries: Iterable[Entry]) -> dict[str, Entry]:
 
 @cache
 def published_models() -> dict[str, EmbeddingEntry]:
-    """The models that embed of the catalogue that comes with seesay, by alias."""
+    """Returns the embedding models of seesay's catalogue, by alias."""
     return read_catalog(Path(__file__).with_name("catalog.toml"))
 
 
 @cache
 def published_assistants() -> dict[str, AssistantEntry]:
-    """Its vision-language models, by alias."""
+    """Returns the vision-language models of seesay's catalogue, by alias."""
     return read_assistants(Path(__file__).with_name("catalog_assistants.toml"))
 
 
 def find(name: str) -> EmbeddingEntry | None:
-    """Finds the model that embeds with this alias or hub id, in upper or lower case."""
+    """Finds the embedding model with this alias or hub id, ignoring case."""
     return _find(name, published_models())
 
 
 def find_assistant(name: str) -> AssistantEntry | None:
-    """Finds the vision-language model with this alias or hub id, in upper or lower case."""
+    """Finds the vision-language model with this alias or hub id, ignoring case."""
     return _find(name, published_assistants())
 
 
@@ -360,7 +359,7 @@ def _find(name: str, entries: Mapping[str, Entry]) -> Entry | None:
 
 
 def require_embedding(name: str) -> None:
-    """Raises ConfigError for the name of a model that answers, where one that embeds is needed."""
+    """Raises ConfigError if the name is that of a vision-language model, not an embedding model."""
     if (entry := find_assistant(name)) is not None:
         raise ConfigError(
             Text(
@@ -374,7 +373,7 @@ def require_embedding(name: str) -> None:
 
 
 def require_assistant(name: str) -> None:
-    """Raises ConfigError for the name of a model that embeds, where one that answers is needed."""
+    """Raises ConfigError if the name is that of an embedding model, not a vision-language model."""
     if (entry := find(name)) is not None:
         raise ConfigError(
             Text(
@@ -388,10 +387,10 @@ def require_assistant(name: str) -> None:
 
 
 def nearest(name: str, count: int = 3) -> list[str]:
-    """Aliases and hub ids that look like `name`, best first."""
+    """Returns aliases and hub ids similar to `name`, best first."""
     entries = (*published_models().values(), *published_assistants().values())
     names = {known.casefold(): known for e in entries for known in (e.alias, e.repo)}
-    # People forget the owner.
+    # People leave out the owner.
     names |= {key.split("/")[-1]: known for key, known in names.items() if "/" in key}
     near = difflib.get_close_matches(name.strip().casefold(), names, n=2 * count, cutoff=0.5)
     return list(dict.fromkeys(names[key] for key in near))[:count]

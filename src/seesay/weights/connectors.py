@@ -1,13 +1,13 @@
 """Rule tables of published connectors, as parts of a vision-language checkpoint.
 
-Each function takes the published prefix and ours, both without a dot behind them.
+Each function takes the published prefix and ours, both without a trailing dot.
 """
 
 from seesay.weights.tensors import Rule, Transposed, both, fused
 
 
 def mlp_rules(theirs: str, ours: str) -> dict[str, Rule]:
-    """LLaVA's MLP as transformers keeps it: `multi_modal_projector`."""
+    """LLaVA's MLP in transformers: `multi_modal_projector`."""
     return {
         **both(f"{theirs}.linear_1", f"{ours}.mlp.0"),
         **both(f"{theirs}.linear_2", f"{ours}.mlp.2"),
@@ -15,12 +15,12 @@ def mlp_rules(theirs: str, ours: str) -> dict[str, Rule]:
 
 
 def numbered_mlp_rules(theirs: str, ours: str) -> dict[str, Rule]:
-    """An MLP kept as a sequence: LLaVA's own `model.mm_projector`, InternVL's own `mlp1`."""
+    """An MLP stored as nn.Sequential: LLaVA's own `model.mm_projector`, InternVL's own `mlp1`."""
     return both(f"{theirs}.{{}}", f"{ours}.mlp.{{}}")
 
 
 def pixel_shuffle_rules(theirs: str, ours: str) -> dict[str, Rule]:
-    """InternVL's MLP as transformers keeps it: `multi_modal_projector`."""
+    """InternVL's MLP in transformers: `multi_modal_projector`."""
     return {
         **both(f"{theirs}.layer_norm", f"{ours}.mlp.0"),
         **both(f"{theirs}.linear_1", f"{ours}.mlp.1"),
@@ -38,7 +38,7 @@ def patch_merger_rules(theirs: str, ours: str) -> dict[str, Rule]:
 
 def qwen3_merger_rules(theirs: str, ours: str) -> dict[str, Rule]:
     """The mergers of Qwen3-VL: `model.visual.merger` and `model.visual.deepstack_merger_list.{}`,
-    for the latter with `{}` in our prefix as well."""
+    which also has `{}` in our prefix."""
     return {
         **both(f"{theirs}.norm", f"{ours}.norm"),
         **both(f"{theirs}.linear_fc1", f"{ours}.mlp.0"),
@@ -47,7 +47,7 @@ def qwen3_merger_rules(theirs: str, ours: str) -> dict[str, Rule]:
 
 
 def flamingo_rules(theirs: str, ours: str) -> dict[str, Rule]:
-    """OpenFlamingo's resampler: `perceiver`. Each layer is a pair, and its MLP a sequence."""
+    """OpenFlamingo's resampler: `perceiver`. Each layer is a pair whose MLP is an nn.Sequential."""
     attention = f"{theirs}.layers.{{}}.{{}}"
     block = f"{ours}.blocks.{{0}}"
     return {

@@ -1,6 +1,6 @@
-"""Rule tables of published language models, alone or as a part of a vision-language model.
+"""Rule tables of published language models, alone or inside a vision-language model.
 
-Each function takes our config and the names that the body and the head have in the file.
+Each function takes our config and the file's names of body and head.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from seesay.weights.tensors import Grouped, Rule, Rules, both, fused
 
 
 def _rules(body: str, embed: str, modules: Mapping[str, str], last: str, head: str) -> Rules:
-    """The table of a family whose layers have these modules; each has a weight and perhaps a
-    bias."""
+    """Returns the table of a family whose layers have these modules, each with a weight and an
+    optional bias."""
     table: dict[str, Rule] = {
         f"{embed}.weight": "token_embed.weight",
         f"{head}.weight": "head.weight",
@@ -91,7 +91,7 @@ ATTENTION = tuple(f"blocks.{{}}.attention.{part}" for part in PARTS)
 
 
 def llama_rules(config: DecoderConfig, body: str, head: str) -> Rules:
-    """`body` and `head` are the names that the two parts have in the file."""
+    """`body` and `head` are the names of the two parts in the file."""
     layers = f"{body}.layers"
     return {
         **_rules(layers, f"{body}.embed_tokens", LLAMA_MODULES, f"{body}.norm", head),
@@ -100,7 +100,7 @@ def llama_rules(config: DecoderConfig, body: str, head: str) -> Rules:
 
 
 def internlm2_rules(config: DecoderConfig, body: str, head: str) -> Rules:
-    """Each head of keys stands behind the queries that share it, and before its values
+    """Each key head follows the query heads that share it and precedes its value head
     (modeling_internlm2.py, InternLM2Attention.forward)."""
     shares = (config.heads // config.key_heads, 1, 1)
     layers = f"{body}.layers"

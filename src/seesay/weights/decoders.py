@@ -1,10 +1,10 @@
-"""Published language models, alone or as a part of a vision-language model: Llama and Vicuna,
-Mistral, Qwen, Qwen2 and 2.5, Qwen3, InternLM2, OPT, MPT and GPT-NeoX (RedPajama, Pythia).
+"""Published language models, alone or inside a vision-language model: Llama and Vicuna, Mistral,
+Qwen, Qwen2 and 2.5, Qwen3, InternLM2, OPT, MPT and GPT-NeoX (RedPajama, Pythia).
 
     decoder = load_decoder(Path("Qwen/Qwen2.5-0.5B-Instruct"))
 
-A family is a function from its config.json to a `DecoderConfig`, and one to a rule table. Which of
-them a folder needs is in its config's "model_type".
+A family is two functions: config.json -> `DecoderConfig`, and `DecoderConfig` -> rule table. The
+config's "model_type" selects the family.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -28,7 +28,7 @@ from seesay.weights.decoder_rules import (
 from seesay.weights.settings import HUGGING_FACE, Known, Settings, every_setting
 from seesay.weights.tensors import MOST_PARTS, Rules, blank_model, load_weights, read_tensors
 
-# Defaults of transformers' configs, which leave out of a file what equals them; a test compares.
+# Defaults of transformers' configs, whose files omit values equal to them; a test compares.
 LLAMA_DEFAULTS: dict[str, Any] = {
     "vocab_size": 32000,
     "hidden_size": 4096,
@@ -73,7 +73,7 @@ QWEN2_DEFAULTS: dict[str, Any] = {
     "max_position_embeddings": 32768,
 }
 QWEN3_DEFAULTS: dict[str, Any] = {**QWEN2_DEFAULTS, "head_dim": 128}
-# The language models in Qwen2-VL and 2.5-VL, and in Qwen3-VL.
+# The language models of Qwen2-VL and 2.5-VL, and of Qwen3-VL.
 QWEN2_VL_DEFAULTS: dict[str, Any] = {
     **LLAMA_DEFAULTS,
     "vocab_size": 152064,
@@ -161,7 +161,7 @@ KNOWN: Known = {
 
 
 def llama(c: Settings) -> DecoderConfig:
-    """Llama and Vicuna, and what the others have in common with them."""
+    """Llama and Vicuna, and what the others share with them."""
     heads, dim = c["num_attention_heads"], c["hidden_size"]
     return DecoderConfig(
         vocab_size=c["vocab_size"],
@@ -187,8 +187,8 @@ def mistral(c: Settings) -> DecoderConfig:
 
 
 def qwen(c: Settings) -> DecoderConfig:
-    """The first Qwen. Beyond the length of its training, it stretches positions and scores, so its
-    context ends there."""
+    """The first Qwen. Beyond its training length it stretches positions and scores, so its context
+    ends there."""
     for name, value in {"no_bias": True, "scale_attn_weights": True, "rotary_pct": 1.0}.items():
         c.require(name, value, (value,))
     stretched = any([c["use_dynamic_ntk"], c["use_logn_attn"]])
@@ -202,7 +202,7 @@ def qwen(c: Settings) -> DecoderConfig:
         heads=heads,
         key_heads=heads,
         head_dim=c["kv_channels"],
-        hidden=c["intermediate_size"] // 2,  # which counts both projections
+        hidden=c["intermediate_size"] // 2,  # counts both projections
         norm_eps=c["layer_norm_epsilon"],
         input_bias=True,
         rope=RopeConfig(theta=float(c["rotary_emb_base"])),
@@ -210,7 +210,7 @@ def qwen(c: Settings) -> DecoderConfig:
 
 
 def qwen2(c: Settings) -> DecoderConfig:
-    """Qwen2 and 2.5: biases in queries, keys and values alone."""
+    """Qwen2 and 2.5: biases only in queries, keys and values."""
     _without_windows(c)
     return replace(llama(c), input_bias=True)
 
@@ -221,13 +221,13 @@ def qwen3(c: Settings) -> DecoderConfig:
 
 
 def qwen3_vl(c: Settings) -> DecoderConfig:
-    """Qwen3 whose positions in time, row and column take turns; not every file says so."""
+    """Qwen3 with interleaved time, row and column positions; not every file says so."""
     model = qwen3(c)
     return replace(model, rope=replace(model.rope, interleaved=True))
 
 
 def _without_windows(c: Settings) -> None:
-    """Every file of Qwen has windows of attention, and none uses them."""
+    """Every Qwen file configures attention windows, and none uses them."""
     c.require("use_sliding_window", False, (False,))
     c.ignore("sliding_window", "max_window_layers")
     layers = set(c.get("layer_types") or ())
@@ -240,7 +240,7 @@ def internlm2(c: Settings) -> DecoderConfig:
 
 
 def opt(c: Settings) -> DecoderConfig:
-    """OPT, of all sizes but 350M, whose norms come after the sums."""
+    """OPT in all sizes but 350M, whose norms come after the residual sums."""
     dim, heads = c["hidden_size"], c["num_attention_heads"]
     for name, value in OPT_NEEDS.items():
         c.require(name, value, (value,))
@@ -293,7 +293,7 @@ def _mpt(c: Settings, *, hidden: int, joint: bool) -> DecoderConfig:
     dim, heads = c["d_model"], c["n_heads"]
     c.require("logit_scale", None, (None,))
     c.require("no_bias", True, (True,))
-    c.ignore("learned_pos_emb")  # with the penalty for distance, there is no such table
+    c.ignore("learned_pos_emb")  # with ALiBi, there is no such table
     return DecoderConfig(
         vocab_size=c["vocab_size"],
         context=c["max_seq_len"],
@@ -374,7 +374,7 @@ def rope(c: Settings, theta: float = 10_000.0, fraction: float = 1.0) -> RopeCon
     match scaling:
         case "default" | "mrope":
             return plain
-        case "dynamic":  # has no effect up to the length of pre-training
+        case "dynamic":  # has no effect up to the pre-training length
             p.ignore("factor", "original_max_position_embeddings")
             return plain
         case "linear":
@@ -392,7 +392,7 @@ def rope(c: Settings, theta: float = 10_000.0, fraction: float = 1.0) -> RopeCon
 
 
 def activation(c: Settings, name: str) -> str:
-    """Our name for one of transformers' activations."""
+    """Returns our name for one of transformers' activations."""
     return ACTIVATIONS[c.require(name, None, tuple(ACTIVATIONS))]
 
 
@@ -401,18 +401,18 @@ def activation(c: Settings, name: str) -> str:
 
 @dataclass(frozen=True)
 class DecoderFamily:
-    """How the files of a family are read."""
+    """How to read the files of a family."""
 
     config: Callable[[Settings], DecoderConfig]
     rules: Callable[[DecoderConfig, str, str], Rules]
     defaults: Mapping[str, Any]
     body: str = "model"
-    """What stands before the names of everything but the head."""
+    """Prefix of all names but the head's."""
     head: str = "lm_head"
-    """The name of the head, which a file with tied embeddings lacks."""
+    """Name of the head, which files with tied embeddings lack."""
 
 
-# The value of "model_type" -> its family
+# "model_type" -> family
 DECODERS: dict[str, DecoderFamily] = {
     "llama": DecoderFamily(llama, llama_rules, LLAMA_DEFAULTS),
     "mistral": DecoderFamily(mistral, llama_rules, MISTRAL_DEFAULTS),
@@ -436,7 +436,7 @@ DECODERS: dict[str, DecoderFamily] = {
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderBlueprint:
-    """The decoder that a config describes, before any tensor is read."""
+    """The decoder a config describes, before any tensor is read."""
 
     model: DecoderConfig
     rules: Rules
@@ -449,12 +449,11 @@ def read_decoder(
     body: str = "",
     head: str = "",
 ) -> DecoderBlueprint:
-    """Returns the blueprint of a decoder from its section of a config and the names of the
-    tensors in its files, which say whether it has a head of its own.
+    """Returns the blueprint of a decoder from its section of a config and its tensor names, which
+    tell whether it has an untied head.
 
-    `family` is what "model_type" means if it is missing or says something else. `body` and `head`
-    are the names of the two parts where the decoder is a part of another model. Raises
-    WeightsError.
+    `family` applies if "model_type" is missing or means something else. `body` and `head` are the
+    prefixes of the two parts inside another model. Raises WeightsError.
     """
     if not family:
         family = config.require("model_type", "", tuple(DECODERS))
@@ -466,8 +465,8 @@ def read_decoder(
 
 
 def load_decoder(folder: Path) -> Decoder:
-    """Load a published language model, in float32 and in evaluation mode. Raises WeightsError, with
-    the reason, unless every tensor has its place."""
+    """Loads a published language model in float32 and evaluation mode. Raises WeightsError unless
+    config and tensors match the model exactly."""
     published = read_json(folder / "config.json")
     tensors = read_tensors(folder)
 

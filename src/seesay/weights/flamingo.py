@@ -1,5 +1,5 @@
-"""OpenFlamingo 3B, 4B and 9B: what was trained is published alone, and the image tower and the
-language model, which were not, are files of their own.
+"""OpenFlamingo 3B, 4B and 9B: only the trained part is published; the frozen image tower and
+language model are separate files.
 
     model = load_flamingo(
         Path("openflamingo/OpenFlamingo-3B-vitl-mpt1b"),
@@ -7,8 +7,8 @@ language model, which were not, are files of their own.
         tower=Path("openai/clip-vit-large-patch14"),
     )
 
-The file of the trained part is checkpoint.pt. It has no config: how often gated blocks come, how
-wide they are and how many tokens there are is read from its tensors.
+The trained part is checkpoint.pt. It has no config: the spacing and width of the gated blocks and
+the number of tokens come from its tensors.
 """
 
 import re
@@ -35,13 +35,13 @@ from seesay.weights.vlm import ModelBlueprint, build_model
 
 CHECKPOINT = "checkpoint.pt"
 LANGUAGE, TOWER = "language_model", "image_tower"
-"""Folders beside checkpoint.pt, or prefixes of their tensors here."""
+"""Folders beside checkpoint.pt, and the prefixes of their tensors here."""
 TRAINED = "lang_encoder."
 KNOWN: Known = {**decoders.KNOWN, **clip.KNOWN}
 
 
 class Parts(NamedTuple):
-    """The names on a hub of what an OpenFlamingo is made of."""
+    """Hub names of the parts of an OpenFlamingo."""
 
     language: str
     tower: str = "openai/clip-vit-large-patch14"
@@ -60,8 +60,8 @@ PUBLISHED = {
 
 
 def load_flamingo(folder: Path, language: Path, tower: Path) -> Flamingo:
-    """Load an OpenFlamingo, in float32 and in evaluation mode. Raises WeightsError, with the
-    reason, unless every tensor has its place."""
+    """Loads an OpenFlamingo in float32 and evaluation mode. Raises WeightsError unless configs and
+    tensors match the model exactly."""
     trained = read_file(folder / CHECKPOINT)
     tensors = joined(trained, read_tensors(language), read_tensors(tower))
     text, image = (read_json(one / "config.json") for one in (language, tower))
@@ -77,8 +77,8 @@ def load_flamingo(folder: Path, language: Path, tower: Path) -> Flamingo:
 
 
 def joined(trained: Tensors, language: Tensors, tower: Tensors) -> Tensors:
-    """The tensors of all three, by names that tell them apart. What was trained replaces what it
-    began with: the vectors of tokens, of which there are more."""
+    """Returns the tensors of all three under distinct names. The trained token embeddings, of which
+    there are more, replace the original ones."""
     return {
         **trained,
         **{
@@ -99,14 +99,14 @@ LAYERS = {
     "mpt": "transformer.blocks",
     "gpt_neox": "gpt_neox.layers",
 }
-"""Where the layers of a language model are, by its "model_type"."""
+"""Prefix of a language model's layers, by its "model_type"."""
 GATED = "gated_cross_attn_layer"
 
 
 def read_flamingo(
     c: Settings, v: Settings, tensors: Mapping[str, Tensor]
 ) -> ModelBlueprint[FlamingoConfig]:
-    """The blueprint of a model from the configs of its language model and of its image tower, and
+    """Returns the blueprint of a model from the configs of its language model and image tower and
     from all its tensors."""
     family = c.require("model_type", "", tuple(LAYERS))
     names = [name.removeprefix(f"{LANGUAGE}.").removeprefix(TRAINED) for name in tensors]
@@ -121,7 +121,7 @@ def read_flamingo(
             tower=read_clip(v.section("vision_config")),
             resampler=_resampler(tensors),
             decoder=replace(decoder.model, vocab_size=vocab_size, cross=_gated(tensors, layers)),
-            image_ids=(vocab_size - 2,),  # before the padding token, and last but that
+            image_ids=(vocab_size - 2,),  # second to last, before the padding token
         ),
         rules={
             **with_prefix(decoder.rules, f"{LANGUAGE}.", "decoder."),
@@ -134,7 +134,7 @@ def read_flamingo(
 
 
 HEAD_DIM = 64
-"""Width of a head in all of OpenFlamingo's own attention (helpers.py)."""
+"""Head width in OpenFlamingo's own attention (helpers.py)."""
 
 
 def _resampler(tensors: Mapping[str, Tensor]) -> PerceiverConfig:
@@ -171,7 +171,7 @@ def _gated(tensors: Mapping[str, Tensor], layers: str) -> GatedCrossConfig:
 
 
 def gated_rules(theirs: str, ours: str) -> dict[str, Rule]:
-    """Rules for OpenFlamingo's gated blocks, whose norm is the first layer of the MLP."""
+    """Returns rules for OpenFlamingo's gated blocks, whose norm is the first layer of the MLP."""
     return {
         **both(f"{theirs}.attn.norm", f"{ours}.norm1"),
         f"{theirs}.attn.to_q.weight": f"{ours}.attention.query.weight",
@@ -197,9 +197,9 @@ def _tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor:
 def _incomplete(name: str) -> WeightsError:
     return WeightsError(
         Text(
-            f"{CHECKPOINT} has no {name}; expected the trained part of an OpenFlamingo, and beside "
-            "it the language model that it was trained with. Download both again",
-            f"{CHECKPOINT} 里没有 {name}；应为 OpenFlamingo 训练出的部分，旁边是训练它所用的语言"
+            f"{CHECKPOINT} has no {name}; expected the trained part of an OpenFlamingo next to the "
+            "language model it was trained with. Download both again",
+            f"{CHECKPOINT} 里没有 {name}；应为 OpenFlamingo 的训练部分，旁边放着训练时所用的语言"
             "模型；请重新下载两者",
         )
     )

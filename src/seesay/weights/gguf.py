@@ -3,8 +3,8 @@ Qwen2 and 2.5, Qwen3, and InternLM2.
 
     decoder = load_gguf(Path("qwen2.5-0.5b-instruct-q8_0.gguf"))
 
-Whatever types the `gguf` package knows are read (Q4_0 to Q8_0, the K-quants, F16, BF16, F32) and
-become float32.
+Reads every type that the `gguf` package knows (Q4_0 to Q8_0, the K-quants, F16, BF16, F32), as
+float32.
 """
 
 from collections.abc import Mapping
@@ -71,10 +71,10 @@ class _Fields:
 
     path: Path
     values: Mapping[str, Any]
-    """A name -> gguf's ReaderField, which is read when it is asked for."""
+    """Name -> gguf's ReaderField, read on demand."""
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A setting of the architecture, or its default."""
+        """Returns a setting of the architecture, or its default."""
         return self.any(f"{self.architecture}.{name}", default)
 
     def any(self, name: str, default: Any = None) -> Any:
@@ -88,17 +88,17 @@ class _Fields:
         return WeightsError(
             Text(
                 f"{self.path} sets {name} to {value!r:.60}; expected {' or '.join(expected)}, as "
-                "any other may change every number. Choose another file",
+                "any other value may change every result. Choose another file",
                 f"{self.path} 把 {name} 设为 {value!r:.60}；应为 {' 或 '.join(expected)}，"
-                "其他值可能改变每一个数。请换一个文件",
+                "其他值可能改变全部结果。请换一个文件",
             )
         )
 
 
 def load_gguf(path: Path) -> Decoder:
-    """Load a language model from a GGUF file, in float32 and in evaluation mode.
+    """Loads a language model from a GGUF file in float32 and evaluation mode.
 
-    Raises WeightsError, with the reason, unless every tensor has its place, and MissingExtraError
+    Raises WeightsError unless settings and tensors match the model exactly, and MissingExtraError
     without the package `gguf`.
     """
     fields, tensors = _read(path)
@@ -121,19 +121,19 @@ def _read(path: Path) -> tuple[_Fields, Tensors]:
     plain_size(path)
     try:
         reader = GGUFReader(path)
-        # Copied where nothing is converted, since the file is mapped read-only.
+        # Copy what needs no conversion: the file is mapped read-only.
         tensors = {
             str(one.name): torch.from_numpy(np.array(dequantize(one.data, one.tensor_type)))
             for one in reader.tensors
         }
-    except Exception as error:  # of the package, of numpy for a short file, of the disk
+    except Exception as error:  # from gguf, from numpy for a short file, or from the disk
         raise WeightsError(
             Text(
-                f"{path} is not a whole GGUF file ({error!r:.100}); it was cut short, renamed from "
+                f"{path} is not a valid GGUF file ({error!r:.100}); it was truncated, renamed from "
                 "another format, or has numbers of an unknown type: delete it and download it "
                 "again",
-                f"{path} 不是完整的 GGUF 文件（{error!r:.100}）；文件被截断、由别的格式改名而来，"
-                "或含有未知类型的数：请删除后重新下载",
+                f"{path} 不是有效的 GGUF 文件（{error!r:.100}）；文件被截断、由其他格式改名而来，"
+                "或含有未知的数值类型：请删除后重新下载",
             )
         ) from None
     return _Fields(path, reader.fields), tensors
@@ -172,8 +172,8 @@ def _blueprint(f: _Fields, tensors: Tensors) -> DecoderBlueprint:
 
 
 def _with_halves(tensors: Tensors, config: DecoderConfig) -> Tensors:
-    """The same with the rows of queries and keys in the order in which they are published
-    elsewhere: what is rotated together lies half a head apart."""
+    """Returns the tensors with query and key rows in the usual published order, in which rotated
+    pairs are half a head apart."""
     heads = {"attn_q": config.heads, "attn_k": config.key_heads}
     ordered: dict[str, Tensor] = dict(tensors)
     for name, tensor in tensors.items():

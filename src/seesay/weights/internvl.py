@@ -1,9 +1,9 @@
-"""InternVL2, 2.5, 3 and 3.5, in OpenGVLab's own form and in that of transformers.
+"""InternVL2, 2.5, 3 and 3.5, in OpenGVLab's and transformers' layouts.
 
     model = load_internvl(Path("OpenGVLab/InternVL2-2B"))
     model = load_internvl(Path("OpenGVLab/InternVL3-1B-hf"))
 
-The language model is an InternLM2, Qwen2, Qwen3 or Llama.
+The language model is InternLM2, Qwen2, Qwen3 or Llama.
 """
 
 from collections.abc import Collection
@@ -33,24 +33,23 @@ KNOWN: Known = {
     **dict.fromkeys(("use_backbone_lora", "use_llm_lora"), (0,)),
     "hidden_size": "of the language model",
     **dict.fromkeys(("grad_checkpoint", "loss_reduction", "freeze_backbone"), "for training"),
-    # What InternLM2 and Qwen write down beside what they are made of.
+    # InternLM2 and Qwen also write down:
     **dict.fromkeys(("return_dict_in_generate", "use_sliding_window_layers"), "for generation"),
     "llm_config._attn_implementation": "how it is computed",
 }
 LANGUAGE_MODELS = ("internlm2", "qwen2", "qwen3", "llama", "mistral")
 IMAGE_IDS = {"internlm2": 92546, "qwen2": 151667, "qwen3": 151671}
-"""<IMG_CONTEXT> in the published tokenizers, by the language model; OpenGVLab's configs are
-without it."""
+"""<IMG_CONTEXT> in the published tokenizers, by language model; OpenGVLab's configs omit it."""
 
 
 def load_internvl(folder: Path) -> Vlm:
-    """Load a published model, in float32 and in evaluation mode. Raises WeightsError, with the
-    reason, unless every tensor has its place."""
+    """Loads a published model in float32 and evaluation mode. Raises WeightsError unless config and
+    tensors match the model exactly."""
     return load_model(folder, (Vlm, VlmConfig), read_internvl, KNOWN)
 
 
 def read_internvl(c: Settings, names: Collection[str]) -> ModelBlueprint[VlmConfig]:
-    """The blueprint of a model from its config and the names of its tensors."""
+    """Returns the blueprint of a model from its config and tensor names."""
     form = c.require("model_type", "", ("internvl_chat", "internvl"))
     return _original(c, names) if form == "internvl_chat" else _hugging_face(c, names)
 
@@ -110,6 +109,6 @@ def _tower(v: Settings, form: str, theirs: str) -> tuple[VitConfig, Rules]:
 
 
 def _connector(c: Settings, tower: VitConfig, decoder: DecoderConfig) -> PixelShuffleConfig:
-    """What both forms describe by the same setting."""
+    """Returns the connector, which both layouts describe by the same setting."""
     side = round(1 / c.get("downsample_ratio", 0.5))
     return PixelShuffleConfig(image_dim=tower.dim, text_dim=decoder.dim, side=side)

@@ -1,9 +1,9 @@
-"""LLaVA 1, 1.5, NeXT (1.6) and OneVision, in their Hugging Face form and in that of their authors.
+"""LLaVA 1, 1.5, NeXT (1.6) and OneVision, in Hugging Face's and the authors' layouts.
 
     model = load_llava(Path("llava-hf/llava-1.5-7b-hf"))
     model = load_llava(Path("liuhaotian/llava-v1.5-7b"), Path("openai/clip-vit-large-patch14-336"))
 
-The authors' files of LLaVA 1 and 1.5 are without the image tower, which is the untouched CLIP.
+The authors' files of LLaVA 1 and 1.5 lack the image tower, which is the original CLIP.
 """
 
 from collections.abc import Callable, Collection
@@ -27,7 +27,7 @@ KNOWN: Known = {
     **decoders.KNOWN,
     "image_seq_length": "follows from the tower",
     **dict.fromkeys(("image_grid_pinpoints", "image_aspect_ratio"), "for preparing pictures"),
-    **dict.fromkeys(("projection_dim", "vocab_size"), "of a tower's other half"),
+    **dict.fromkeys(("projection_dim", "vocab_size"), "for the tower's text half"),
     "vision_config.model_type": "is read",
     **dict.fromkeys(("tokenizer_padding_side", "tokenizer_model_max_length"), "for training"),
     **dict.fromkeys(("use_pos_skipping", "pos_skipping_range"), "for training"),
@@ -39,7 +39,7 @@ KNOWN: Known = {
     "mm_resampler_type": (None,),
 }
 
-# What transformers fills in without a vision_config (LlavaConfig and the like).
+# Defaults of transformers without a vision_config (LlavaConfig and the like).
 CLIP_L_336: dict[str, Any] = {
     "model_type": "clip_vision_model",
     "hidden_size": 1024,
@@ -72,13 +72,13 @@ ARCHITECTURES = {
     "LlavaMistralForCausalLM": "mistral",
     "LlavaQwenForCausalLM": "qwen2",
 }
-"""The authors' classes -> the family of the language model."""
+"""The authors' class names -> language model family."""
 IMAGE_TOKEN_INDEX = -200
-"""What the authors' code puts for each row of a picture (llava/constants.py)."""
+"""Placeholder of the authors' code for each row of a picture (llava/constants.py)."""
 
 
 class Variant(NamedTuple):
-    """What a "model_type" leaves unsaid."""
+    """What a "model_type" implies."""
 
     tower: dict[str, Any]
     text: str
@@ -97,7 +97,7 @@ VARIANTS = {
 
 
 class Places(NamedTuple):
-    """Where the parts stand in a file."""
+    """Prefixes of the parts in a file."""
 
     body: str
     head: str
@@ -120,7 +120,7 @@ IN_MEMORY = Places(
     "model.multi_modal_projector",
     "model.image_newline",
 )
-"""As transformers 5 names the parts, and files that were saved without converting them back."""
+"""Names of transformers 5 in memory, and of files saved without converting them back."""
 ORIGINAL = Places(
     "model",
     "lm_head",
@@ -135,11 +135,11 @@ def load_llava(
     tower_folder: Path | None = None,
     find_tower: Callable[[str], Path] | None = None,
 ) -> Vlm:
-    """Load a published LLaVA, in float32 and in evaluation mode.
+    """Loads a published LLaVA in float32 and evaluation mode.
 
-    `tower_folder` has the image tower if `folder` has none; otherwise `find_tower` is called with
-    the name that the authors' config gives it. Raises WeightsError, with the reason, unless every
-    tensor has its place.
+    If `folder` has no image tower, it comes from `tower_folder`, or from the folder that
+    `find_tower` returns for the tower's name in the authors' config. Raises WeightsError unless
+    config and tensors match the model exactly.
     """
     tensors = read_tensors(folder)
     if tower_folder is None and find_tower is not None and not _has_tower(tensors):
@@ -165,7 +165,7 @@ def _has_tower(names: Collection[str]) -> bool:
 
 
 def read_llava(c: Settings, names: Collection[str]) -> ModelBlueprint[VlmConfig]:
-    """The blueprint of a LLaVA in its Hugging Face form."""
+    """Returns the blueprint of a LLaVA in Hugging Face's layout."""
     variant = VARIANTS[c.require("model_type", "", tuple(VARIANTS))]
     inside = any(name.startswith(f"{IN_MEMORY.body}.") for name in names)
     places = IN_MEMORY if inside else HUGGING_FACE
@@ -205,15 +205,15 @@ def read_llava(c: Settings, names: Collection[str]) -> ModelBlueprint[VlmConfig]
 
 
 def read_original(c: Settings, names: Collection[str]) -> ModelBlueprint[VlmConfig]:
-    """The blueprint of a LLaVA in its authors' form, whose config is that of its language model
-    with further settings."""
+    """Returns the blueprint of a LLaVA in the authors' layout, whose config is the language model's
+    plus extra settings."""
     [written] = c.get("architectures") or [""]
     if written not in ARCHITECTURES:
         raise c.refusal("architectures", [written], *ARCHITECTURES)
     c.ignore("model_type", "mm_hidden_size")
     decoder = read_decoder(c, names, ARCHITECTURES[written], ORIGINAL.body, ORIGINAL.head)
     tower_config = ORIGINAL_TOWERS[c.require("mm_vision_tower", "", tuple(ORIGINAL_TOWERS))]
-    # Of SigLIP's 27 layers the authors drop one, and then read the last.
+    # The authors drop the last of SigLIP's 27 layers, then read the last one left.
     siglip_tower = tower_config["model_type"] == "siglip_vision_model"
     layer = c.get("mm_vision_select_layer", -2)
     vision = Settings("config.json", "", tower_config)
@@ -253,13 +253,13 @@ def _original_connector(
 
 
 def _most_tiles(aspect: str | None) -> int | None:
-    """The number in "anyres_max_9"; None for other values, which shrink no picture."""
+    """Returns the number in "anyres_max_9", or None for values without a limit."""
     most = (aspect or "").removeprefix("anyres_max_")
     return int(most) if most.isdecimal() else None
 
 
 def vit(v: Settings, layer: int, theirs: str) -> tuple[VitConfig, Rules]:
-    """The image tower, of which the model reads this layer, and its rules."""
+    """Returns the image tower, read at this layer, and its rules."""
     read, rules = TOWERS[v.require("model_type", "", ("clip_vision_model", "siglip_vision_model"))]
     tower = read(v)
     assert isinstance(tower, VitConfig)

@@ -1,4 +1,4 @@
-"""Qwen-VL, in its authors' form, and Qwen2-VL, Qwen2.5-VL and Qwen3-VL in their Hugging Face form.
+"""Qwen-VL in its authors' layout; Qwen2-VL, Qwen2.5-VL and Qwen3-VL in Hugging Face's.
 
 model = load_first_qwen_vl(Path("Qwen/Qwen-VL-Chat"))
 model = load_qwen_vl(Path("Qwen/Qwen2-VL-2B-Instruct"))
@@ -29,7 +29,7 @@ KNOWN: Known = {**decoders.KNOWN, **dict.fromkeys(MARKS, "the prompt has them")}
 
 
 class Variant(NamedTuple):
-    """What a "model_type" means for the parts."""
+    """What a "model_type" implies for the parts."""
 
     text: str
     merger_rules: Callable[[str, str], Rules]
@@ -43,25 +43,26 @@ VARIANTS = {
 
 
 def load_qwen_vl(folder: Path) -> PackedVlm:
-    """Load a published model, in float32 and in evaluation mode. Raises WeightsError, with the
-    reason, unless every tensor has its place."""
+    """Loads a published model in float32 and evaluation mode. Raises WeightsError unless config and
+    tensors match the model exactly."""
     return load_model(folder, (PackedVlm, PackedVlmConfig), read_qwen_vl, KNOWN)
 
 
 def load_first_qwen_vl(folder: Path) -> Vlm:
-    """Load the first Qwen-VL, in float32 and in evaluation mode. Raises WeightsError, with the
-    reason, unless every tensor has its place."""
+    """Loads the first Qwen-VL in float32 and evaluation mode. Raises WeightsError unless config and
+    tensors match the model exactly."""
     return load_model(folder, (Vlm, VlmConfig), read_first_qwen_vl, KNOWN)
 
 
 HEAD_DIM = 128
-"""Width of a head of the resampler (Qwen-VL, visual.py)."""
-PLACE = 2
-"""The token that keeps a picture's places, counted from the one before the picture."""
+"""Head width of the resampler (Qwen-VL, visual.py)."""
+PLACEHOLDER_OFFSET = 2
+"""Offset of the image placeholder token from the token that starts a picture."""
 
 
 def read_first_qwen_vl(c: Settings, names: Collection[str]) -> ModelBlueprint[VlmConfig]:
-    """The blueprint of the first Qwen-VL, whose picture is a part of its language model."""
+    """Returns the blueprint of the first Qwen-VL, whose image tower is part of its language
+    model."""
     c.require("model_type", "", ("qwen",))
     decoder = read_decoder(c, names, "qwen")
     visual = c.section("visual")
@@ -78,7 +79,7 @@ def read_first_qwen_vl(c: Settings, names: Collection[str]) -> ModelBlueprint[Vl
             tower=tower,
             connector=resampler,
             decoder=decoder.model,
-            image_ids=(visual.get("image_start_id", 151857) + PLACE,),
+            image_ids=(visual.get("image_start_id", 151857) + PLACEHOLDER_OFFSET,),
         ),
         rules={
             **with_prefix(decoder.rules, "", "decoder."),
@@ -89,12 +90,12 @@ def read_first_qwen_vl(c: Settings, names: Collection[str]) -> ModelBlueprint[Vl
 
 
 def read_qwen_vl(c: Settings, names: Collection[str]) -> ModelBlueprint[PackedVlmConfig]:
-    """The blueprint of a model from its config and the names of its tensors. The older files have
-    the settings of the language model beside those of the whole."""
+    """Returns the blueprint of a model from its config and tensor names. Older files keep the
+    language model's settings at the top level."""
     name = c.require("model_type", "", tuple(VARIANTS))
     variant = VARIANTS[name]
     text = c.section("text_config") if c.get("text_config") else c
-    # Qwen3-VL has its parts under "model", and so does what transformers 5 keeps in memory.
+    # Qwen3-VL keeps its parts under "model", as transformers 5 does in memory.
     inside = any(name.startswith("model.language_model.") for name in names)
     body, visual = ("model.language_model", "model.visual") if inside else ("model", "visual")
     decoder = read_decoder(text, names, variant.text, body, "lm_head")

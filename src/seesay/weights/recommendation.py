@@ -1,9 +1,9 @@
-"""Which vision-language models of the catalogue fit a need, best first, and why the others do not.
+"""Which vision-language models of the catalogue meet a need, best first, and why the others do not.
 
     found = recommend(Need(task="ocr", language="zh", memory=8_000_000_000))
     found.ranked[0].alias, found.ranked[0].reason, found.excluded[0].reasons
 
-It is a selection over the catalogue: a new line there is all that changes an answer.
+It only selects from the catalogue: to change an answer, change a line there.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,17 +27,17 @@ from seesay.weights.catalog import (
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """What a model is wanted for."""
+    """What the model is for."""
 
     task: Task
     language: Language | None = None
-    """A language that it was trained on."""
+    """Language the model must be trained on."""
     memory: int | None = None
-    """Bytes that there are for it."""
+    """Bytes of memory available."""
     commercial: bool = False
-    """Whether it is used commercially, which its licence must allow, be it under conditions."""
+    """Whether the licence must allow commercial use, possibly under conditions."""
     tokens: int = CONTEXT
-    """Tokens of prompt and answer that memory is kept for."""
+    """Tokens of prompt and answer to reserve memory for."""
 
     def __post_init__(self) -> None:
         if min(self.tokens, 1 if self.memory is None else self.memory) < 1:
@@ -56,24 +56,24 @@ class Recommendation:
 
     alias: str
     name: str
-    """Its repository."""
+    """Hub repository."""
     purpose: Purpose
     share: float
-    """What it is ranked by: its figures as parts of the best one in the catalogue on the same
-    benchmark, on average, from 0 to 1."""
+    """Ranking score from 0 to 1: each figure divided by the catalogue's best on the same benchmark,
+    averaged."""
     figures: tuple[Figure, ...]
-    """Those for the task."""
+    """Its figures for the task."""
     number_type: NumberType
-    """The most precise that fits, where bfloat16 is enough."""
+    """The most precise type that fits, up to bfloat16."""
     memory: int
-    """Bytes that it takes so."""
+    """Bytes it takes in that type."""
     photo_tokens: int
     page_tokens: int
     languages: tuple[Language, ...]
     licence: str
     commercial: Commercial
     reason: Text
-    """Why it is here, in a sentence."""
+    """Why it is recommended, in one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +83,14 @@ class Exclusion:
     alias: str
     name: str
     least_memory: int
-    """Bytes that it takes in its smallest number type."""
+    """Bytes it takes in its smallest number type."""
     reasons: tuple[Text, ...]
-    """Everything that speaks against it."""
+    """All reasons against it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendations:
-    """Every model of the catalogue is in one of the two."""
+    """Every model of the catalogue, in one of two lists."""
 
     need: Need
     ranked: tuple[Recommendation, ...]
@@ -98,11 +98,10 @@ class Recommendations:
 
 
 def recommend(need: Need, entries: Mapping[str, AssistantEntry] | None = None) -> Recommendations:
-    """Returns the models of a catalogue that fit, best first, and those that do not.
+    """Returns the models that fit, best first, and those that do not.
 
-    The catalogue is the one that comes with seesay unless another one is given. Figures on
-    different benchmarks cannot be compared: a model is ranked by how near it comes to the best
-    figure on each benchmark that it has one on.
+    The catalogue defaults to seesay's own. Figures on different benchmarks cannot be compared, so a
+    model is ranked by how close it comes to the best figure on each of its benchmarks.
     """
     every = (published_assistants() if entries is None else entries).values()
     best = _best(figure for entry in every for figure in _figures(entry, need.task))
@@ -127,7 +126,7 @@ def _figures(entry: AssistantEntry, task: Task) -> tuple[Figure, ...]:
 
 
 def _best(figures: Iterable[Figure]) -> dict[str, float]:
-    """The best score on each benchmark."""
+    """Returns the best score on each benchmark."""
     best: dict[str, float] = {}
     for figure in figures:
         best[figure.benchmark] = max(figure.score, best.get(figure.benchmark, 0.0))
@@ -135,14 +134,14 @@ def _best(figures: Iterable[Figure]) -> dict[str, float]:
 
 
 def _obstacles(entry: AssistantEntry, need: Need) -> tuple[Text, ...]:
-    """What speaks against a model, but for its size."""
+    """Returns the reasons against a model, apart from its size."""
     found = []
     if need.language is not None and need.language not in entry.languages:
         found.append(_UNTRAINED[need.language])
     if need.commercial and entry.commercial in _LICENCES:
         found.append(_LICENCES[entry.commercial])
     if entry.purpose == "matcher":
-        found.append(Text("compares pictures with texts and writes none", "只比较图文，不生成文字"))
+        found.append(Text("compares pictures with texts, writes no text", "只比较图文，不生成文字"))
     elif not _figures(entry, need.task):
         found.append(_WITHOUT_FIGURE)
     return tuple(found)
@@ -168,7 +167,7 @@ _NAMES: dict[str, Text] = {
 
 
 def _number_type(entry: AssistantEntry, need: Need) -> NumberType | None:
-    """The most precise number type that fits, from bfloat16, in which most are published, down;
+    """Returns the most precise number type that fits, from bfloat16 (as most are published) down;
     None if none does."""
     for one in entry.number_types[1:]:
         if need.memory is None or entry.memory(one, need.tokens) <= need.memory:

@@ -1,5 +1,4 @@
-"""T5 1.1, Flan-T5 and T5 in their Hugging Face form, alone or as a part of a vision-language
-model."""
+"""T5 1.1, Flan-T5 and T5 in Hugging Face's layout, alone or inside a vision-language model."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -33,8 +32,8 @@ DEFAULTS: dict[str, Any] = {
     "layer_norm_epsilon": 1e-6,
     "feed_forward_proj": "relu",
 }
-# The value of "feed_forward_proj" -> our activation, and whether it is gated. "gelu" is the
-# approximation by tanh where it is gated (transformers, T5Config).
+# "feed_forward_proj" -> our activation, and whether it is gated. If gated, "gelu" is the tanh
+# approximation (transformers, T5Config).
 FEED_FORWARD = {
     "relu": ("relu", False),
     "gelu": ("gelu", False),
@@ -52,20 +51,20 @@ KNOWN: Known = {
 
 @dataclass(frozen=True, kw_only=True)
 class T5Blueprint:
-    """The model that a config describes, before any tensor is read."""
+    """The model a config describes, before any tensor is read."""
 
     model: T5Config
     rules: Rules
 
 
 def read_t5(c: Settings, names: Collection[str]) -> T5Blueprint:
-    """Returns the blueprint of a T5 from its section of a config and the names of its tensors,
-    which say whether it has a head of its own. Raises WeightsError."""
+    """Returns the blueprint of a T5 from its section of a config and its tensor names, which tell
+    whether it has an untied head. Raises WeightsError."""
     c.complete(DEFAULTS)
     activation, gated = FEED_FORWARD[
         c.require("feed_forward_proj", DEFAULTS["feed_forward_proj"], tuple(FEED_FORWARD))
     ]
-    # Version 1.1 unties the head and does not scale; transformers writes it down since 5.0.
+    # Version 1.1 unties the head and does not scale; transformers records this since 5.0.
     scaled = c.get("scale_decoder_outputs", c.get("tie_word_embeddings", True) is not False)
     model = T5Config(
         vocab_size=c["vocab_size"],
@@ -87,8 +86,8 @@ def read_t5(c: Settings, names: Collection[str]) -> T5Blueprint:
 
 
 def load_t5(folder: Path) -> T5:
-    """Load a published T5, in float32 and in evaluation mode. Raises WeightsError, with the
-    reason, unless every tensor has its place."""
+    """Loads a published T5 in float32 and evaluation mode. Raises WeightsError unless config and
+    tensors match the model exactly."""
     published = read_json(folder / "config.json")
     tensors = read_tensors(folder)
 
@@ -108,7 +107,7 @@ PROJECTIONS = {"q": "query", "k": "key", "v": "value", "o": "out"}
 def _stack_rules(stack: str, modules: dict[str, str]) -> dict[str, Rule]:
     layer, ours = f"{stack}.block.{{}}.layer", f"{stack}.blocks.{{}}"
     table: dict[str, Rule] = {
-        f"{stack}.embed_tokens.weight": None,  # is `shared.weight`
+        f"{stack}.embed_tokens.weight": None,  # same as `shared.weight`
         f"{stack}.final_layer_norm.weight": f"{stack}.norm_out.weight",
         f"{layer}.0.SelfAttention.relative_attention_bias.weight": f"{stack}.distance_bias.weight",
     }
@@ -122,7 +121,7 @@ def _attention(theirs: str, ours: str) -> dict[str, str]:
 
 
 def _table(mlp: dict[str, str]) -> Rules:
-    """`mlp` names the projections of the MLP, which is the last part of a layer."""
+    """`mlp` names the projections of the MLP, the last module of a layer."""
     own = {"0.layer_norm": "norm1", **_attention("0.SelfAttention", "attention")}
     cross = {"1.layer_norm": "norm_cross", **_attention("1.EncDecAttention", "cross")}
     ends = [
@@ -135,7 +134,7 @@ def _table(mlp: dict[str, str]) -> Rules:
         "lm_head.weight": "head.weight",
         **_stack_rules("encoder", own | ends[0]),
         **_stack_rules("decoder", own | cross | ends[1]),
-        # The first T5 files have it, and nothing reads it.
+        # The first T5 files have this unused tensor.
         "decoder.block.{}.layer.1.EncDecAttention.relative_attention_bias.weight": None,
     }
 

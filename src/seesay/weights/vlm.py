@@ -1,5 +1,5 @@
-"""What the families of vision-language models have in common: from a config and the names of the
-tensors to a model that has all of them."""
+"""Loading that all families of vision-language models share: from a config and tensor names to a
+loaded model."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ Model = TypeVar("Model", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class ModelBlueprint(Generic[Config]):
-    """The model that a config describes, before any tensor is read."""
+    """The model a config describes, before any tensor is read."""
 
     model: Config
     rules: Rules
 
 
 Read = Callable[[Settings, Collection[str]], ModelBlueprint[Config]]
-"""From a config.json and the names of the tensors beside it to the model."""
+"""From a config.json and the tensor names beside it to a blueprint."""
 
 
 def load_model(
@@ -43,9 +43,9 @@ def load_model(
     known: Known,
     tensors: Tensors | None = None,
 ) -> Model:
-    """Load a published model, in float32 and in evaluation mode. `parts` are its class and that of
-    its config; `known` the settings that change no number; `tensors` are the folder's unless given.
-    Raises WeightsError, with the reason, unless every tensor has its place."""
+    """Loads a published model in float32 and evaluation mode. `parts` are its class and its
+    config's class; `known` are settings that do not affect results; `tensors` default to the
+    folder's. Raises WeightsError unless config and tensors match the model exactly."""
     published = read_json(folder / "config.json")
     given = read_tensors(folder) if tensors is None else tensors
 
@@ -62,7 +62,7 @@ def build_model(
     described: Callable[[], ModelBlueprint[Config]],
     tensors: Tensors,
 ) -> Model:
-    """The same where the config is in several files, which `described` reads."""
+    """Does the same for a config in several files, which `described` reads."""
     build, config_class = parts
     blueprint = checked(described, folder, {"model": config_class})
     model = blank_model(build, blueprint.model, MOST_PARTS * len(tensors))

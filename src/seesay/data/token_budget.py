@@ -171,14 +171,9 @@ def find_scheme(name: str) -> Scheme:
     return SCHEMES[name]
 
 
-<<<<<<< HEAD
 def picture_cost(size: Size, name: str, *, alone: bool = True) -> TokenCost:
-    """What a picture of this width and height costs; `alone` says whether it is the only one of its
-    prompt.
-=======
-def picture_cost(size: Size, name: str) -> TokenCost:
-    """Returns the cost of a picture of this width and height.
->>>>>>> prose
+    """Returns the cost of a picture of this width and height; `alone` tells whether it is the only
+    picture in its prompt.
 
     Raises ConfigError for an unknown scheme and ImageError for a picture it refuses.
     """
@@ -253,15 +248,10 @@ def video_cost(
 
 
 def most_pages(context: int, name: str, page: Size = A4_AT_150_DPI, *, text: int = 0) -> int:
-<<<<<<< HEAD
-    """How many pages a context has room for, beside that many tokens of text and answer."""
+    """Returns how many pages fit into a context besides `text` tokens of text and answer."""
     room = max(0, context - text)
     several = room // picture_cost(page, name, alone=False).total
     return several if several > 1 else int(document_cost(1, name, page).fits(room))
-=======
-    """Returns how many pages fit into a context besides `text` tokens of text and answer."""
-    return max(0, context - text) // document_cost(1, name, page).total
->>>>>>> prose
 
 
 def longest_video(

@@ -534,7 +534,7 @@ BAD_QUESTIONS = {
         DataError,
         "places for 2 pictures, but 1",
     ),
-    "a place and no picture": (None, [Message("user", (PLACE, "?"))], DataError, "and 0 were"),
+    "a place and no picture": (None, [Message("user", (PLACE, "?"))], DataError, "but 0 were"),
     "a video": (None, [Message("user", (Media("video", (1,)), "?"))], DataError, "video"),
     "no such file": ("missing.jpg", "What?", ImageError, "missing.jpg"),
     "a damaged file": (b"GIF89a", "What?", ImageError, "6 bytes"),

@@ -199,7 +199,7 @@ class RemoteAssistant:
         max_tokens: int = 512,
         temperature: float | None = 0.0,
     ) -> AnswerStream:
-        """Yields the pieces of the answer and returns it whole.
+        """Yields the answer in pieces, then returns the complete answer.
 
         Raises the errors of `ask`: about the question at once, about the endpoint while streaming.
         """

@@ -115,7 +115,7 @@ class PackedFeatures(NamedTuple):
 
 
 class PackedVit(nn.Module):
-    """Patches of many images -> one vector per patch, as if each image were alone."""
+    """Encodes the patches of many images, one vector per patch; images do not affect each other."""
 
     def __init__(self, config: PackedVitConfig) -> None:
         super().__init__()

@@ -98,7 +98,7 @@ class Vlm(nn.Module):
     def see(
         self, pixels: Float[Tensor, "images 3 height width"]
     ) -> Float[Tensor, "images rows dim"]:
-        """Returns the rows of each picture or tile."""
+        """Returns the embeddings of each picture or tile."""
         x = self.tower.features(pixels)
         if self.config.tower.has_class_token and not self.config.class_token:
             x = x[:, 1:]

@@ -71,7 +71,7 @@ class _Fields:
 
     path: Path
     values: Mapping[str, Any]
-    """Name -> gguf's ReaderField, read on demand."""
+    """Maps each name to gguf's ReaderField, which is read on demand."""
 
     def get(self, name: str, default: Any = None) -> Any:
         """Returns a setting of the architecture, or its default."""

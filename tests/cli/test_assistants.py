@@ -207,9 +207,11 @@ def test_one_video_among_captions_fails_alone(place, capsys):
 def test_an_endpoint_writes_captions_in_order(place, capsys):
     with chat_server(completion("one\n line")) as endpoint:
         asked = ["caption", "photos", "--endpoint", endpoint.url, "-m", "cats-7b"]
-        assert run(asked) == 0
+        assert run([*asked, "--prompt", "Name it."]) == 0
     assert capsys.readouterr().out == "photos/a.png: one line\nphotos/b.png: one line\n"
     assert len(endpoint.requests) == 2
+    body = endpoint.requests[0].body
+    assert body["max_tokens"] == 100 and "Name it." in json.dumps(body["messages"])
 
 
 def test_a_talk_from_a_pipe_goes_on_and_says_what_is_wrong(place, loaded, monkeypatch, capsys):

@@ -7,17 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seesay.cli.options import (
-    Assistant,
-    Beams,
-    Device,
-    Endpoint,
-    Json,
-    MaxTokens,
-    Seed,
-    Temperature,
-    TopP,
-)
+from seesay.cli.options import Answering, Json, with_answering
 from seesay.cli.output import say
 from seesay.text import Text, to_unicode
 
@@ -51,30 +41,23 @@ Questions = Annotated[
 ]
 
 
+@with_answering()
 def ask(
     pictures: Pictures = None,
     question: Question = None,
     questions: Questions = None,
-    model: Assistant = None,
-    endpoint: Endpoint = None,
-    max_tokens: MaxTokens = 512,
-    temperature: Temperature = 0.0,
-    top_p: TopP = None,
-    beams: Beams = None,
-    seed: Seed = None,
-    device: Device = None,
+    *,
+    answering: Answering,
     json: Json = False,
 ) -> None:
-    from seesay.cli.inputs import load_assistant, read_pictures
+    from seesay.cli.inputs import read_pictures
     from seesay.cli.output import print_json, print_pieces, warn_if_cut
-    from seesay.inference.answering import AnswerConfig, answer_several, stream_answer, whole
+    from seesay.inference.answering import answer_several, stream_answer, whole
 
     given = [*(pictures or ()), *(() if question is None else (question,))]
     paths, wanted = _split(given, questions or [])
-    config = AnswerConfig(
-        max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, beams=beams
-    )
-    assistant = load_assistant(model, endpoint, device)
+    config = answering.config()
+    assistant = answering.load()
     images = read_pictures(paths)
     if len(wanted) == 1:
         stream = stream_answer(assistant, images, wanted[0], config)
@@ -91,7 +74,7 @@ def ask(
     for one, answer in zip(wanted, answers, strict=True):
         if len(wanted) > 1:
             print(f"{one}\n{answer.text}\n")
-        warn_if_cut(answer, max_tokens)
+        warn_if_cut(answer, config.max_tokens)
 
 
 def _split(given: Sequence[str], questions: Sequence[str]) -> tuple[list[str], list[str]]:

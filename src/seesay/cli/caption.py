@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from seesay.cli.options import (
-    Assistant,
-    Beams,
-    Device,
-    Endpoint,
-    Json,
-    MaxTokens,
-    Seed,
-    Temperature,
-    TopP,
-)
+from seesay.cli.options import Answering, Json, with_answering
 from seesay.cli.output import language as spoken_language
 from seesay.cli.output import say
 
@@ -54,36 +44,29 @@ Csv = Annotated[
 ]
 
 
+@with_answering(max_tokens=100)
 def caption(
     paths: Paths,
     language: Language = None,
     prompt: Prompt = None,
     csv: Csv = None,
-    model: Assistant = None,
-    endpoint: Endpoint = None,
-    max_tokens: MaxTokens = 100,
-    temperature: Temperature = 0.0,
-    top_p: TopP = None,
-    beams: Beams = None,
-    seed: Seed = None,
-    device: Device = None,
+    *,
+    answering: Answering,
     json: Json = False,
 ) -> None:
-    from seesay.cli.inputs import collect_images, load_assistant, read_pictures
+    from seesay.cli.inputs import collect_images, read_pictures
     from seesay.cli.output import fail_unless_whole, localized, print_json, write_text
     from seesay.data.files import check_folder
     from seesay.inference.answer import Answer
-    from seesay.inference.answering import AnswerConfig, write_captions
+    from seesay.inference.answering import write_captions
     from seesay.text import printable, to_unicode
 
     if csv is not None:
         check_folder(csv)
-    config = AnswerConfig(
-        max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, beams=beams
-    )
+    config = answering.config()
     files, failures = collect_images(paths)
     sources = [str(file) for file in files]
-    assistant = load_assistant(model, endpoint, device)
+    assistant = answering.load()
     written = write_captions(
         assistant,
         read_pictures(sources),

@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.options import (
-    Assistant,
-    Beams,
-    Device,
-    Endpoint,
-    MaxTokens,
-    Seed,
-    Temperature,
-    TopP,
-)
+from seesay.cli.options import Answering, with_answering
 from seesay.cli.output import localized, print_pieces, say, warn, warn_if_cut
 from seesay.errors import SeesayError
 
@@ -38,25 +29,15 @@ System = Annotated[
 ]
 
 
+@with_answering()
 def chat(
     pictures: Pictures = None,
     system: System = "",
-    model: Assistant = None,
-    endpoint: Endpoint = None,
-    max_tokens: MaxTokens = 512,
-    temperature: Temperature = 0.0,
-    top_p: TopP = None,
-    beams: Beams = None,
-    seed: Seed = None,
-    device: Device = None,
+    *,
+    answering: Answering,
 ) -> None:
-    from seesay.cli.inputs import load_assistant
-    from seesay.inference.answering import AnswerConfig
-
-    config = AnswerConfig(
-        max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, beams=beams
-    )
-    talk = _Session(load_assistant(model, endpoint, device), config, system)
+    config = answering.config()
+    talk = _Session(answering.load(), config, system)
     for picture in pictures or ():
         talk.add(picture)
     typed = sys.stdin.isatty()

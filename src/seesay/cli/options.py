@@ -1,12 +1,20 @@
 """Options that several commands share, with the same names and help."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from seesay.cli.output import say
 from seesay.weights.catalog import default_model
+
+if TYPE_CHECKING:
+    from seesay.inference.answer import Assistant as AnyAssistant
+    from seesay.inference.answering import AnswerConfig
 
 DEFAULT_MODEL = default_model()
 
@@ -241,6 +249,58 @@ Seed = Annotated[
     int | None,
     typer.Option(help=say("Draw the same answer each time.", "固定随机种子，每次得到同样的回答。")),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answering:
+    """The options of commands that let a model answer."""
+
+    model: Assistant = None
+    endpoint: Endpoint = None
+    max_tokens: MaxTokens = 512
+    temperature: Temperature = 0.0
+    top_p: TopP = None
+    beams: Beams = None
+    seed: Seed = None
+    device: Device = None
+
+    def config(self) -> "AnswerConfig":
+        """Raises ConfigError for options that do not go together."""
+        from seesay.inference.answering import AnswerConfig
+
+        names = ("max_tokens", "temperature", "top_p", "beams", "seed")
+        return AnswerConfig(**{name: getattr(self, name) for name in names})
+
+    def load(self) -> "AnyAssistant":
+        """Opens the model, with a notice on a terminal meanwhile."""
+        from seesay.cli.inputs import load_assistant
+
+        return load_assistant(self.model, self.endpoint, self.device)
+
+
+def with_answering(
+    *, max_tokens: int = 512
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the options of Answering in place of its parameter `answering`, which Typer,
+    knowing no groups of options, could not fill."""
+    options = dict(signature(Answering).parameters)
+    options["max_tokens"] = options["max_tokens"].replace(default=max_tokens)
+
+    def expand(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def expanded(**given: Any) -> None:
+            answering = Answering(**{name: given.pop(name) for name in options})
+            command(**given, answering=answering)
+
+        own, parameters = signature(command), list[Parameter]()
+        for name, one in own.parameters.items():
+            parameters += options.values() if name == "answering" else [one]
+        keywords = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in parameters]
+        expanded.__signature__ = own.replace(parameters=keywords)  # type: ignore[attr-defined]
+        expanded.__annotations__ = {one.name: one.annotation for one in keywords}
+        return expanded
+
+    return expand
 
 
 def most_misfits(count: int | None, *, paths: bool) -> int | None:

@@ -201,18 +201,11 @@ def write_captions(
 
     config = config or AnswerConfig(max_tokens=CAPTION_TOKENS)
     asked = configured(assistant, config)
+    write = partial(_write_captions, asked, prompt, language, config)
+    write_one = partial(_alone, write)
     if not isinstance(asked, LocalAssistant):
-        alone = partial(_caption, asked, prompt or CAPTION.in_language(language), config)
-        yield from map_in_order(alone, images, workers=_ENDPOINT_BATCH)
+        yield from map_in_order(write_one, images, workers=_ENDPOINT_BATCH)
         return
-    how = {"max_tokens": config.max_tokens, "temperature": config.temperature}
-
-    def write(pictures: Sequence[ImageSource]) -> list[Answer]:
-        if prompt is None:
-            request = CAPTION.in_language(language)
-            return asked.caption_batch(pictures, request, **how)  # type: ignore[arg-type]
-        return asked.ask_batch([(one, prompt) for one in pictures], **how)  # type: ignore[arg-type]
-
     for first in range(0, len(images), _BATCH):
         opened = [_opened(one) for one in images[first : first + _BATCH]]
         batch = [one for one in opened if not isinstance(one, SeesayError)]
@@ -220,7 +213,7 @@ def write_captions(
         try:
             answers = iter(write(batch))
         except (ImageError, DataError):  # of one of them: each by itself tells which
-            answers = map(partial(_alone, write), batch)
+            answers = map(write_one, batch)
         for one in opened:
             yield one if isinstance(one, SeesayError) else next(answers)
 
@@ -235,21 +228,28 @@ def _opened(one: ImageSource) -> ImageSource | SeesayError:
         return error
 
 
+def _write_captions(
+    assistant: Assistant,
+    prompt: str | None,
+    language: Language,
+    config: AnswerConfig,
+    images: Sequence[ImageSource],
+) -> list[Answer]:
+    from seesay.inference.assistant import LocalAssistant
+
+    request = prompt or CAPTION.in_language(language)
+    how = {"max_tokens": config.max_tokens, "temperature": config.temperature}
+    if not isinstance(assistant, LocalAssistant):
+        return [assistant.ask(one, request, **how) for one in images]  # type: ignore[arg-type]
+    if prompt is None:
+        return assistant.caption_batch(images, request, **how)  # type: ignore[arg-type]
+    return assistant.ask_batch([(one, prompt) for one in images], **how)  # type: ignore[arg-type]
+
+
 def _alone(
     write: Callable[[Sequence[ImageSource]], list[Answer]], image: ImageSource
 ) -> Answer | SeesayError:
     try:
         return write([image])[0]
-    except (ImageError, DataError) as error:
-        return error
-
-
-def _caption(
-    assistant: Assistant, prompt: str, config: AnswerConfig, image: ImageSource
-) -> Answer | SeesayError:
-    try:
-        return assistant.ask(
-            image, prompt, max_tokens=config.max_tokens, temperature=config.temperature
-        )
     except (ImageError, DataError) as error:
         return error

@@ -139,51 +139,36 @@ class Seen(NamedTuple):
 
 class Reused:
     """Keeps in memory what a frozen module returns for each row, in `dtype` or its own. Rows that
-    are equal byte for byte are computed once."""
+    are equal byte for byte are computed once. With `pad_id`, rows are token ids for which the
+    module returns a vector per token, and a text is the same whatever its padding."""
 
     def __init__(
-        self, compute: Callable[[Tensor], Tensor], dtype: torch.dtype | None = None
+        self,
+        compute: Callable[[Tensor], Tensor],
+        dtype: torch.dtype | None = None,
+        pad_id: int | None = None,
     ) -> None:
-        self._compute = compute
-        self._dtype = dtype
+        self._compute, self._dtype, self._pad_id = compute, dtype, pad_id
         self._kept: dict[bytes, Tensor] = {}
 
     @torch.no_grad()
     def __call__(self, rows: Tensor) -> Tensor:
-        """Returns a result per row."""
-        keys = [blake2b(row.tobytes(), digest_size=16).digest() for row in rows.cpu().numpy()]
+        """Returns a result per row; of texts, (texts, tokens, dim) with zeros for padding."""
+        ends: list[int | None] = [None] * len(rows)
+        if self._pad_id is not None:
+            ends = (rows != self._pad_id).sum(1).tolist()
+        parts = [row[:end].tobytes() for row, end in zip(rows.cpu().numpy(), ends, strict=True)]
+        keys = [blake2b(part, digest_size=16).digest() for part in parts]
         new = {key: row for row, key in enumerate(keys) if key not in self._kept}
         if new:
             results = self._compute(rows[list(new.values())]).to(self._dtype)
-            self._kept |= zip(new, results, strict=True)
-        return torch.stack([self._kept[key] for key in keys])
-
-
-class ReusedTokens:
-    """Like `Reused`, for a module that returns a vector per token. A text is the same whatever its
-    padding."""
-
-    def __init__(
-        self, compute: Callable[[Tensor], Tensor], pad_id: int, dtype: torch.dtype
-    ) -> None:
-        self._compute = compute
-        self._pad_id = pad_id
-        self._dtype = dtype
-        self._kept: dict[bytes, Tensor] = {}
-
-    @torch.no_grad()
-    def __call__(self, ids: Tensor) -> Tensor:
-        """Returns (texts, tokens, dim), with zeros for padding."""
-        lengths = (ids != self._pad_id).sum(1).tolist()
-        keys = [row[:end].tobytes() for row, end in zip(ids.cpu().numpy(), lengths, strict=True)]
-        new = {key: row for row, key in enumerate(keys) if key not in self._kept}
-        if new:
-            rows = list(new.values())
-            results = self._compute(ids[rows]).to(self._dtype)
-            for key, row, result in zip(new, rows, results, strict=True):
-                self._kept[key] = result[: lengths[row]].clone()
-        texts = pad_sequence([self._kept[key] for key in keys], batch_first=True)
-        return F.pad(texts, (0, 0, 0, ids.shape[1] - texts.shape[1]))
+            for (key, row), result in zip(new.items(), results, strict=True):
+                self._kept[key] = result[: ends[row]].clone()
+        kept = [self._kept[key] for key in keys]
+        if self._pad_id is None:
+            return torch.stack(kept)
+        texts = pad_sequence(kept, batch_first=True)
+        return F.pad(texts, (0, 0, 0, rows.shape[1] - texts.shape[1]))
 
 
 def reuse_frozen(model: DualEncoder) -> None:
@@ -202,7 +187,7 @@ def reuse_frozen(model: DualEncoder) -> None:
         if fixed and (layers := frozen_blocks(text, *below)):
             dtype = text.positions.dtype
             lower = partial(text.lower, count=layers)
-            tokens = ReusedTokens(lower, text.config.pad_id, torch.float16)
+            tokens = Reused(lower, torch.float16, text.config.pad_id)
             upper_text = partial(text.upper, count=layers)
             text.forward = lambda ids: upper_text(tokens(ids).to(dtype), ids)  # type: ignore[method-assign]
 

@@ -46,6 +46,10 @@ class ClassNamesConfig(ObjectiveConfig):
         require_range(2, names=self.names)
         check_templates(self.templates)
 
+    @property
+    def trains(self) -> tuple[str, ...]:
+        return (*TOWERS, "log_scale")
+
     def class_texts(
         self,
         classes: Sequence[Mapping[str, str]],
@@ -66,14 +70,37 @@ def first_tokens(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
     return torch.from_numpy(tokens.ids[np.unique(tokens.owners, return_index=True)[1]])
 
 
-def choose_classes(
-    wanted: Iterable[int], classes: int, names: int, rng: np.random.Generator
-) -> list[int]:
-    """The classes of a step: the wanted ones of all processes, and others up to `names`."""
-    chosen = sorted({one for each in gather_objects(set(wanted)) for one in each})
-    others = np.setdiff1d(np.arange(classes), chosen)
-    more = max(names - len(chosen), 0)
-    return chosen + sorted(rng.permutation(others)[:more].tolist())
+class ClassNames:
+    """The names of a file's classes as an objective's texts. All processes draw the same names in
+    a step."""
+
+    def __init__(self, config: ClassNamesConfig, file: str, context: ObjectiveContext) -> None:
+        self.view = View("texts", f"objective {context.name}")
+        self._config, self._classes = config, read_classes(file)
+        self._tokenizer: Tokenizer = context.bundle.tokenizer
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
+    def choose(self, wanted: Iterable[int], rng: np.random.Generator) -> list[int]:
+        """The classes of a step: the wanted ones of all processes, and others up to `names`."""
+        chosen = sorted({one for each in gather_objects(set(wanted)) for one in each})
+        others = np.setdiff1d(np.arange(len(self)), chosen)
+        more = max(self._config.names - len(chosen), 0)
+        return chosen + sorted(rng.permutation(others)[:more].tolist())
+
+    def tokens(self, chosen: Sequence[int], rng: np.random.Generator) -> Tensor:
+        """The ids of a text for each class, language by language."""
+        return first_tokens(self._tokenizer, self._config.class_texts(self._classes, chosen, rng))
+
+    def loss(self, images: Tensor, names: Tensor, log_scale: Tensor, target: Tensor) -> Tensor:
+        """The mean over the languages of the divergence from the logits (images classes) in
+        `target` to the similarities of images (images dim) and names (languages*classes dim)."""
+        losses = [
+            soft_label_distillation(images, each, log_scale, target)
+            for each in names.split(target.shape[1])
+        ]
+        return torch.stack(losses).mean()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +110,6 @@ class ClassificationConfig(ClassNamesConfig):
     classes: str
     """JSON list of {"en": name, "zh": name} of the source's classes in their order."""
 
-    @property
-    def trains(self) -> tuple[str, ...]:
-        return (*TOWERS, "log_scale")
-
     def make(self, context: ObjectiveContext) -> Objective:
         return Classification(self, context)
 
@@ -95,23 +118,20 @@ class ClassificationConfig(ClassNamesConfig):
 
 
 class Classification:
-    """The objective of ClassificationConfig. All processes draw the same names in a step."""
+    """The objective of ClassificationConfig."""
 
     def __init__(self, config: ClassificationConfig, context: ObjectiveContext) -> None:
         self._config, self._seed = config, context.seed
-        self._tokenizer: Tokenizer = context.bundle.tokenizer
-        self._names = read_classes(config.classes)
+        self._names = ClassNames(config, config.classes, context)
         self._images = View("images", config.source)
-        self._texts = View("texts", f"objective {context.name}")
         self._chosen: list[int] = []
 
     def inputs(self, batch: Batch) -> Mapping[View, Tensor]:
-        own, config = batch.sources[self._config.source], self._config
+        own, names = batch.sources[self._config.source], self._names
         self._check(labels := own.labels.tolist())
         rng = np.random.default_rng([self._seed, batch.step, 3])
-        self._chosen = choose_classes(labels, len(self._names), config.names, rng)
-        texts = config.class_texts(self._names, self._chosen, rng)
-        return {self._images: own.images, self._texts: first_tokens(self._tokenizer, texts)}
+        self._chosen = names.choose(labels, rng)
+        return {self._images: own.images, names.view: names.tokens(self._chosen, rng)}
 
     def loss(
         self,
@@ -123,11 +143,7 @@ class Classification:
         images, labels = outputs[self._images], batch.sources[self._config.source].labels
         places = torch.tensor([self._chosen.index(label) for label in labels.tolist()])
         certain = CERTAIN * F.one_hot(places, len(self._chosen)).to(images)
-        losses = [
-            soft_label_distillation(images, names, log_scale, certain)
-            for names in outputs[self._texts].split(len(self._chosen))
-        ]
-        return torch.stack(losses).mean()
+        return self._names.loss(images, outputs[self._names.view], log_scale, certain)
 
     def _check(self, labels: Sequence[int]) -> None:
         if any(not 0 <= label < len(self._names) for label in labels):

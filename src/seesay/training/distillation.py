@@ -35,7 +35,7 @@ from seesay.objectives.objective import (
     View,
 )
 from seesay.text import Text
-from seesay.training.class_names import CERTAIN, ClassNamesConfig, choose_classes, first_tokens
+from seesay.training.class_names import CERTAIN, ClassNames, ClassNamesConfig, first_tokens
 from seesay.weights.dual_encoder_step import Reused, channels_last
 from seesay.weights.mobilenet import load_classifier
 
@@ -256,10 +256,6 @@ class PredictionsConfig(ClassNamesConfig):
                     )
                 )
 
-    @property
-    def trains(self) -> tuple[str, ...]:
-        return (*TOWERS, "log_scale")
-
     def make(self, context: ObjectiveContext) -> Objective:
         return Predictions(self, context)
 
@@ -268,13 +264,13 @@ class PredictionsConfig(ClassNamesConfig):
 
 
 class Predictions:
-    """The objective of PredictionsConfig. All processes draw the same names in a step."""
+    """The objective of PredictionsConfig."""
 
     def __init__(self, config: PredictionsConfig, context: ObjectiveContext) -> None:
         bundle, own = context.bundle, f"objective {context.name}"
         self._config, self._seed, self._device = config, context.seed, context.device
-        self._tokenizer = bundle.tokenizer
-        self._images, self._texts = View("images", config.source), View("texts", own)
+        self._names = ClassNames(config, config.classes, context)
+        self._images = View("images", config.source)
         self._classes, self._probabilities = (
             View("classes", config.source),
             View("given", f"{own}: all"),
@@ -287,7 +283,6 @@ class Predictions:
         channels_last(self._classifier.to(self._device))
         tower = self._classifier.tower
         self._pooled = Reused(tower) if context.reuse else tower
-        self._names = read_classes(config.classes)
         self._anchors = Anchors(bundle.model, config.anchors) if config.anchors else None
         outputs = self._classifier.classifier.out_features
         if outputs != len(self._names):
@@ -308,7 +303,7 @@ class Predictions:
             self._anchors.follow(chosen)
         wanted = {
             self._images: images,
-            self._texts: self._tokens(chosen, batch.step),
+            self._names.view: self._tokens(chosen, batch.step),
             self._judged: judgement[:, chosen],
         }
         if self._config.hold:
@@ -324,19 +319,14 @@ class Predictions:
         log_scale: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        judged = [(1.0, outputs[self._images], outputs[self._judged])]
-        count = outputs[self._judged].shape[1]
+        names, judged = outputs[self._names.view], outputs[self._judged]
         if self._anchors is not None:
-            self._anchors.names = outputs[self._texts].detach()
+            self._anchors.names = names.detach()
+        loss = self._names.loss(outputs[self._images], names, log_scale, judged)
         if self._config.prototypes:
-            certain = CERTAIN * torch.eye(count, device=log_scale.device)
-            judged.append((self._config.prototypes, outputs[self._prototypes], certain))
-        losses = [
-            factor * soft_label_distillation(images, names, log_scale, judgement)
-            for names in outputs[self._texts].split(count)
-            for factor, images, judgement in judged
-        ]
-        loss = torch.stack(losses).sum() / len(self._config.templates)
+            certain = CERTAIN * torch.eye(judged.shape[1], device=log_scale.device)
+            named = self._names.loss(outputs[self._prototypes], names, log_scale, certain)
+            loss = loss + self._config.prototypes * named
         if self._config.hold:
             held, taught = outputs[self._classes], outputs[self._probabilities]
             apart = F.kl_div(held.clamp_min(LEAST).log(), taught, reduction="sum")
@@ -366,12 +356,10 @@ class Predictions:
         """The likely classes of all images in all processes, and random others."""
         likely = judgement.topk(self._config.likely).indices.flatten().tolist()
         rng = np.random.default_rng([self._seed, step])
-        return choose_classes(likely, len(self._names), self._config.names, rng)
+        return self._names.choose(likely, rng)
 
     def _tokens(self, chosen: list[int], step: int) -> Tensor:
-        """The ids of a text for each class, language by language."""
-        rng = np.random.default_rng([self._seed, step, 1])
-        return first_tokens(self._tokenizer, self._config.class_texts(self._names, chosen, rng))
+        return self._names.tokens(chosen, np.random.default_rng([self._seed, step, 1]))
 
 
 class Anchors:

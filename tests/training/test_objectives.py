@@ -29,7 +29,7 @@ from seesay.training.distillation import Anchors
 from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import HardwareConfig, read_recipe
-from seesay.weights.dual_encoder_step import Towers, reuse_frozen
+from seesay.weights.dual_encoder_step import Reused, Towers, reuse_frozen
 from seesay.weights.mobilenet import ImageClassifier
 from tiny_runs import write_run
 
@@ -272,6 +272,22 @@ def test_frozen_lower_layers_compute_each_row_once_and_change_nothing(reuse):
     for trained in (model.image.blocks[2], model.image.head, model.text.blocks[2]):
         assert all(p.grad.abs().sum() > 0 for p in trained.parameters() if p.ndim > 1)
     assert model.image.blocks[1].project.weight.grad is None
+
+
+def test_of_a_text_its_own_tokens_are_kept_whatever_its_padding():
+    seen = []
+
+    def compute(ids):
+        seen.append(len(ids))
+        return ids.unsqueeze(2) + 1
+
+    reused = Reused(compute, torch.float16, pad_id=0)
+    found = reused(torch.tensor([[5, 6, 0, 0], [7, 8, 9, 0]]))
+    expected = torch.tensor([[6, 7, 0, 0], [8, 9, 10, 0]], dtype=torch.float16).unsqueeze(2)
+    assert torch.equal(found, expected)
+    assert torch.equal(reused(torch.tensor([[5, 6]])), expected[:1, :2])
+    assert torch.equal(reused(torch.tensor([[7, 8, 9, 0, 0]]))[:, :4], expected[1:])
+    assert seen == [2]
 
 
 # Classes

@@ -71,11 +71,26 @@ def dense_relation(images, texts, embeds, log_scale):
     return (divergence(theirs, ours) + divergence(theirs.T, ours.T)) / 2
 
 
+def dense_words(images, texts, embeds, log_scale):
+    """The mean over words of -log of their images' likelihoods, and over images of their words'."""
+    logits, said = log_scale.exp() * embeds[0] @ fixed(7, 16).T, images[:, :7] > 0.7
+    of_words = [
+        -logits[:, word].log_softmax(0)[said[:, word]].mean()
+        for word in range(7)
+        if said[:, word].any()
+    ]
+    of_images = [
+        -row.log_softmax(0)[its].mean() for row, its in zip(logits, said, strict=True) if its.any()
+    ]
+    return (torch.stack(of_words).mean() + torch.stack(of_images).mean()) / 2
+
+
 DENSE_OTHERS = {
     "caption": dense_caption,
     "embedding": dense_embedding,
     "soft": dense_soft,
     "relation": dense_relation,
+    "words": dense_words,
 }
 
 

@@ -20,6 +20,7 @@ from seesay.objectives.distillation import (
 )
 from seesay.objectives.grad_cache import cached_backward
 from seesay.objectives.positives import PairIds
+from seesay.training.caption_words import words_loss
 
 CONTRASTIVE = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
 
@@ -43,7 +44,17 @@ def relation(images, texts, embeds, log_scale):
     return relation_distillation(*embeds, log_scale, images / 3, texts / 3, torch.tensor(1.0))
 
 
-OTHERS = {"caption": caption, "embedding": embedding, "soft": soft_label, "relation": relation}
+def words(images, texts, embeds, log_scale):
+    return words_loss(embeds[0], fixed(7, 16), log_scale, images[:, :7] > 0.7)
+
+
+OTHERS = {
+    "caption": caption,
+    "embedding": embedding,
+    "soft": soft_label,
+    "relation": relation,
+    "words": words,
+}
 
 
 def share_of(case, rank):

@@ -24,6 +24,7 @@ from seesay.objectives.contrastive import (
 from seesay.objectives.objective import ObjectiveContext, TrainedModel, View
 from seesay.objectives.positives import ids_of_batch
 from seesay.training.build import make_model, make_objectives, make_trained
+from seesay.training.caption_words import WordsConfig, words_loss
 from seesay.training.class_names import ClassificationConfig, first_tokens
 from seesay.training.distillation import Anchors
 from seesay.training.distributed import Processes
@@ -101,6 +102,73 @@ def test_translations_need_two_languages():
     objective = Translation(TranslationConfig(source="a"))
     with pytest.raises(ConfigError, match=r"data\.a has texts in one language, expected two"):
         objective.loss({View("texts", "a"): texts}, batch_of(languages=("en",)), texts[0, 0], None)
+
+
+CAPTIONS = [  # of an image each
+    "Two dogs in the grass",
+    "草地上的小狗",
+    "A man in a red hat",
+    "一个男人戴着帽子",
+    "Children in the water",
+    "水里的孩子们",
+]
+MEANINGS = {"people": ("man", "children", "孩"), "人": ("man", "children", "孩")}
+
+
+@pytest.fixture
+def words(tmp_path):
+    """An objective of six captions, their batch, and the words that it draws in a step."""
+    bundle = make_model(read_recipe(write_run(tmp_path)), "tiny")
+    batch = batch_of(images=6, languages=("en",))
+    own = batch.sources["a"]._replace(texts=CAPTIONS, languages=["en", "zh"] * 3)
+    batch = Batch(0, {"a": own})
+
+    def draw(seed=0, **settings):
+        config = WordsConfig(source="a", meanings=MEANINGS, **settings)
+        objective = config.make(ObjectiveContext("words", bundle, seed, CPU))
+        inputs = objective.inputs(batch)
+        shown = [word for part in objective.drawn for word in part]
+        ids = first_tokens(bundle.tokenizer, shown)
+        assert torch.equal(inputs[View("texts", "objective words")], ids)
+        return objective, inputs, shown
+
+    return draw, batch
+
+
+def test_words_are_those_that_some_captions_say(words):
+    draw, _ = words
+    shown = draw(words=100)[2]
+    english = [word for word in shown if word.isascii()]
+    assert {"dogs", "grass", "man", "red", "hat", "children", "water", "people"} <= set(english)
+    assert {"男人", "帽子", "孩子", "小狗", "人"} <= set(shown) - set(english)
+    assert not {"the", "in", "的"} & set(shown)  # more than a third of the captions say them
+    few = [tuple(draw(seed, words=3)[2]) for seed in range(5)]
+    assert {len(one) for one in few} == {6} and len(set(few)) > 1
+
+
+def test_a_word_belongs_to_all_images_whose_captions_mean_it(words):
+    draw, batch = words
+    objective, inputs, shown = draw(words=100)
+    said = torch.cat(objective._said, dim=1)
+    images = {word: said[:, i].nonzero()[:, 0].tolist() for i, word in enumerate(shown)}
+    assert images["people"] == [2, 4, 5] and images["人"] == [2, 3, 4, 5]
+    assert images["man"] == [2] and images["water"] == [4] and images["小狗"] == [1]
+    embeds = F.normalize(torch.randn(6, 8), dim=1), F.normalize(torch.randn(len(shown), 8), dim=1)
+    outputs = dict(zip(inputs, embeds, strict=True))
+    first, second = (one.shape[1] for one in objective._said)
+    parts = embeds[1].split([first, second])
+    scale = torch.tensor(1.5)
+    pairs = zip(parts, objective._said, strict=True)
+    by_hand = [words_loss(embeds[0], part, scale, one) for part, one in pairs]
+    found = objective.loss(outputs, batch, scale, None)
+    torch.testing.assert_close(found, sum(by_hand) / 2)
+
+
+def test_captions_without_a_word_of_their_own_teach_nothing(words):
+    draw, batch = words
+    batch.sources["a"].texts[:] = ["A dog"] * 6
+    with pytest.raises(ConfigError, match="have no two words that only some of them say"):
+        draw()
 
 
 @pytest.fixture

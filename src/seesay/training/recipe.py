@@ -23,6 +23,7 @@ from seesay.objectives.captioning import CaptioningConfig
 from seesay.objectives.contrastive import ContrastiveConfig, TranslationConfig
 from seesay.objectives.objective import ObjectiveConfig
 from seesay.text import Text
+from seesay.training.caption_words import WordsConfig
 from seesay.training.checkpoints import CheckpointConfig
 from seesay.training.class_names import ClassificationConfig
 from seesay.training.distillation import DistillationConfig, PredictionsConfig
@@ -43,6 +44,7 @@ from seesay.weights.tensors import blank_model
 OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "contrastive": ContrastiveConfig,
     "translation": TranslationConfig,
+    "words": WordsConfig,
     "captioning": CaptioningConfig,
     "classification": ClassificationConfig,
     "predictions": PredictionsConfig,

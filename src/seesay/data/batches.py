@@ -114,10 +114,20 @@ class Sample:
     image: Tensor
     ids: Tensor
     texts: tuple[str, ...]
+    requests: tuple[str, ...]
     languages: tuple[str, ...]
     group: int
     label: int
     damaged: tuple[Damaged, ...] = ()
+
+
+class Drawn(NamedTuple):
+    """A text of a sample."""
+
+    language: str
+    text: str
+    request: str
+    """What it answers; "" for nothing."""
 
 
 class Samples:
@@ -182,7 +192,7 @@ class Samples:
         largest = ceil(size / sqrt(augmentation.crop_scale[0]))
         image = open_image(record.image, target=largest)
         image = augment(image, augmentation, size, self._rng_of_variant(place) or rng)
-        tokens = self._tokenizer.encode([text for _, text in texts])
+        tokens = self._tokenizer.encode([one.text for one in texts])
         # A text with several windows is represented by one of them, drawn anew each epoch.
         rows = [int(rng.choice(np.flatnonzero(tokens.owners == i))) for i in range(len(texts))]
         named = record.label is not None and self._names
@@ -191,8 +201,9 @@ class Samples:
             key=record.key,
             image=self._transform.pixels(image),
             ids=torch.from_numpy(tokens.ids[rows]),
-            texts=tuple(text for _, text in texts),
-            languages=tuple(language for language, _ in texts),
+            texts=tuple(one.text for one in texts),
+            requests=tuple(one.request for one in texts),
+            languages=tuple(one.language for one in texts),
             group=number_of(f"class {record.label}" if named else f"{place.source} {record.key}"),
             label=-1 if record.label is None else record.label,
         )
@@ -204,14 +215,19 @@ class Samples:
             return None
         return np.random.default_rng([self._seed, place.epoch % variants, place.record])
 
-    def _draw_texts(self, record: Record, rng: np.random.Generator) -> list[tuple[str, str]]:
-        drawn: list[tuple[str, str]] = []
+    def _draw_texts(self, record: Record, rng: np.random.Generator) -> list["Drawn"]:
+        drawn: list[Drawn] = []
         for language in self.config.languages:
             texts = [*record.captions.get(language, ()), *self._class_texts(record, language)]
+            requests = self.config.requests.get(language, ())
             for number in rng.permutation(len(texts))[: self.config.captions]:
-                drawn.append((language, texts[number]))
+                request = str(rng.choice(requests)) if requests else ""
+                drawn.append(Drawn(language, texts[number], request))
+            questions = record.questions.get(language, ()) if self.config.questions else ()
+            for number in rng.permutation(len(questions))[: self.config.questions]:
+                drawn.append(Drawn(language, questions[number].answer, questions[number].question))
         if not drawn:
-            there, wanted = record.captions, self.config.languages
+            there, wanted = {**record.captions, **record.questions}, self.config.languages
             raise DataError(
                 Text(
                     f"{record.key} has texts in {', '.join(there) or 'no language'}, expected one "
@@ -262,6 +278,8 @@ class SourceBatch(NamedTuple):
     """(texts): equal for equal texts."""
     texts: list[str]
     """In words."""
+    requests: list[str]
+    """What each text answers; "" for nothing."""
     languages: list[str]
     """Of each text."""
     keys: list[str]
@@ -294,6 +312,7 @@ def stack(samples: Sequence[Sample]) -> SourceBatch:
         labels=torch.tensor([sample.label for sample in samples]),
         text_numbers=torch.tensor([number_of(text) for text in texts]),
         texts=texts,
+        requests=[request for sample in samples for request in sample.requests],
         languages=[language for sample in samples for language in sample.languages],
         keys=[sample.key for sample in samples],
         damaged=[damage for sample in samples for damage in sample.damaged],

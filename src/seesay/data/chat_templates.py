@@ -155,6 +155,15 @@ _FLAMINGO = ChatTemplate(
 _QWEN2 = replace(_CHATML, system=_HELPFUL, marks=_QWEN, image="{}", video="{}")
 
 TEMPLATES: dict[str, dict[Source, ChatTemplate]] = {
+    "seesay": {  # with a vocabulary of our own (training/tokenizer.py)
+        "original": ChatTemplate(
+            user="<user>{}",
+            assistant="<assistant>{}</s>",
+            opening="<assistant>",
+            marks=_LLAVA,
+            stops=("</s>",),
+        )
+    },
     "llava-v0": {
         "original": ChatTemplate(
             system=_HUMAN,

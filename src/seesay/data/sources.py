@@ -93,6 +93,11 @@ class SourceConfig(RecordsConfig):
     """Images per optimizer step, over all processes."""
     captions: int = 1
     """Texts drawn for each image and language, if there are as many."""
+    questions: int = 0
+    """Questions drawn for each image and language, with their answers."""
+    requests: Mapping[Literal["en", "zh"], tuple[str, ...]] = field(default_factory=dict)
+    """By language, what a user may say to get a caption: zh = ["描述这张图片"]; one is drawn at
+    random each time. None: captions answer nothing."""
     size: int | None = None
     """Side in pixels of training images, for towers that take any size; none: the model's. Smaller
     images train faster, and crops show things larger than they appear in use (Touvron et al.,
@@ -110,7 +115,7 @@ class SourceConfig(RecordsConfig):
                     f"size={self.size} 没有像素；边长至少为 1；请调大，或去掉这一项",
                 )
             )
-        if self.batch < 1 or self.captions < 1:
+        if self.batch < 1 or self.captions < 0 or self.captions + self.questions < 1:
             given = f"batch={self.batch}", f"captions={self.captions}"
             raise ConfigError(
                 Text(

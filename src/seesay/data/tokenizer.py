@@ -165,6 +165,12 @@ class Tokenizer:
         with library_errors("the tokenizer"):
             return self._backend.decode(list(ids[start:end])).strip()
 
+    def for_prompts(self) -> Backend:
+        """Returns a copy that reads special tokens as such, for prompts (seesay.data.chat)."""
+        copied = Backend.from_str(self._backend.to_str())
+        copied.encode_special_tokens = False
+        return copied
+
     def save(self, folder: Path) -> None:
         """Write tokenizer.json as it was read; the caller has to store `config`."""
         cleaning, self._backend.normalizer = self._backend.normalizer, self._file_normalizer

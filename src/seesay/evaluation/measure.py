@@ -5,14 +5,18 @@ with such a class, and a line in MEASURES.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from seesay.errors import ConfigError, DataError
+from seesay.evaluation.answers import Answers, needs_other
 from seesay.evaluation.probing import ProbeAccuracy
 from seesay.evaluation.retrieval import Retrieval
 from seesay.evaluation.zero_shot import ZeroShot
 from seesay.inference.embedder import Embedder
 from seesay.text import Text
+
+if TYPE_CHECKING:
+    from seesay.inference.assistant import LocalAssistant
 
 
 @runtime_checkable
@@ -23,14 +27,16 @@ class Measure(Protocol):
     def check(self) -> None:
         """Read the data, once. Raises DataError if it cannot be used."""
 
-    def measure(self, embedder: Embedder) -> Iterator[tuple[str, float]]:
-        """Return each value by its name. Higher is better."""
+    def measure(self, model: Any) -> Iterator[tuple[str, float]]:
+        """Return each value by its name. Higher is better. The model is an Embedder, or the
+        LocalAssistant that `Answers` needs."""
 
 
 MEASURES: dict[str, type[Measure]] = {
     "retrieval": Retrieval,
     "zero_shot": ZeroShot,
     "probe": ProbeAccuracy,
+    "answers": Answers,
 }
 """Measures by the name of their section of [evaluation]."""
 
@@ -60,13 +66,16 @@ def check_measures(measures: Mapping[str, Measure]) -> None:
             raise DataError(Text(where + error.text.en, where + error.text.zh)) from None
 
 
-def evaluate(embedder: Embedder, measures: Sequence[Measure]) -> dict[str, float]:
+def evaluate(model: "Embedder | LocalAssistant", measures: Sequence[Measure]) -> dict[str, float]:
     """Returns each value by name. All data is checked before the model sees any of it.
 
-    Raises ConfigError if two values have the same name, DataError if the data of a measure cannot
-    be used.
+    Raises ConfigError if two values have the same name or a measure needs another kind of model,
+    DataError if the data of a measure cannot be used.
     """
     measure_names(measures)
+    wrong = [one for one in measures if isinstance(one, Answers) is isinstance(model, Embedder)]
+    if wrong:
+        raise needs_other([name for one in wrong for name in one.names()], type(model).__name__)
     for measure in measures:
         measure.check()
-    return {name: value for measure in measures for name, value in measure.measure(embedder)}
+    return {name: value for measure in measures for name, value in measure.measure(model)}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer
@@ -20,15 +21,18 @@ from seesay.inference.families import (
     read_published,
 )
 from seesay.inference.generation import DecodingConfig
-from seesay.inference.visual_inputs import VisualInputs, preprocessor_settings
+from seesay.inference.visual_inputs import PictureInputs, VisualInputs, preprocessor_settings
 from seesay.models.blip import BlipCaptioner
 from seesay.models.blip2 import Blip2
 from seesay.models.quantized import Bits, check_quantization, quantize
 from seesay.models.t5 import T5
+from seesay.models.vlm import Vlm
 from seesay.text import Text
+from seesay.weights.bundle import FILE, Bundle, load_bundle
 from seesay.weights.catalog import require_assistant
 from seesay.weights.hub import locate
 from seesay.weights.tensors import loading_as
+from seesay.weights.vlm_step import rows_per_picture
 
 T5_CONTEXT = 512
 """Training length of T5's input and of its output, in tokens; the model itself has no limit."""
@@ -87,6 +91,11 @@ def load_assistant(
     _ = chat_template("llava-1.5", template)
     require_assistant(str(name))
     folder = locate(str(name), revision=revision).folder
+    if (folder / FILE).is_file():
+        files = files_of(load_bundle(folder, name=str(name)), chosen, number)
+        if weights is not None:
+            quantize(files.model, weights)
+        return files
     published = read_published(folder)
     family = find_family(folder, published)
     tokenizer = family.vocabulary(folder)
@@ -118,6 +127,32 @@ def load_assistant(
         end_ids=_end_ids(generation, published, prompts, tokenizer),
         decoding=_decoding(generation),
         device=chosen,
+    )
+
+
+def files_of(
+    bundle: Bundle[Any], device: torch.device, dtype: torch.dtype = torch.float32
+) -> AssistantFiles:
+    """Returns a vision-language model in seesay's own layout as an assistant. Raises WeightsError
+    for another model."""
+    model = bundle.model
+    if not isinstance(model, Vlm):
+        raise _no_writer(Path(bundle.name), model)
+    tokenizer, template = bundle.tokenizer.for_prompts(), chat_template(bundle.template)
+    rows = rows_per_picture(bundle)
+    model = model.to(device, dtype)
+    return AssistantFiles(
+        name=bundle.name,
+        model=model,
+        inputs=PictureInputs(
+            model, bundle.transform, rows, lambda pixels: model.see(pixels).flatten(0, 1)
+        ),
+        tokenizer=tokenizer,
+        template=template,
+        captions=None,
+        end_ids=_end_ids({}, {}, template, tokenizer),
+        decoding=DecodingConfig(),
+        device=device,
     )
 
 

@@ -172,7 +172,7 @@ def _first_qwen_inputs(it: Opened) -> VisualInputs:
     assert isinstance(model.config.connector, QueryResamplerConfig)
     return PictureInputs(
         model,
-        whole_square(model.config.tower.image_size, it.settings),
+        whole_square(model.config.vit.image_size, it.settings),
         model.config.connector.side**2,
         lambda pixels: model.see(pixels).flatten(0, 1),
         most_images=None,

@@ -176,7 +176,7 @@ class SquareInputs(_WithoutPrompt):
         self.model = model
         self.most_images = None if family == "llava_onevision" else 1
         self.has_video = family == "llava_onevision"
-        tower = model.config.tower
+        tower = model.config.vit
         clip = family != "llava_onevision"
         self._square = ImageTransformConfig(
             size=tower.image_size,
@@ -196,7 +196,7 @@ class SquareInputs(_WithoutPrompt):
         pinpoints = settings.get("image_grid_pinpoints")
         if not pinpoints:
             return None
-        tower = self.model.config.tower
+        tower = self.model.config.vit
         # The same list is read as (height, width) by transformers and as (width, height) by the
         # authors.
         canvases = tuple((int(a), int(b)) for a, b in pinpoints)
@@ -220,12 +220,12 @@ class SquareInputs(_WithoutPrompt):
             return VisualInput(Media("image", (layout.tokens,)), tiles, tiling)
         padded = pad_to_square(image, self._square.mean) if self._pad else image
         pixels = np.asarray(square(padded, self._square))[None]
-        count = c.tower.grid**2 + c.class_token + c.newline
+        count = c.vit.grid**2 + c.class_token + c.newline
         return VisualInput(Media("image", (count,)), pixels, Tiling(0, 0))
 
     def video(self, file: str | Path) -> VisualInput:
         frames = _squares_of_video(file, LLAVA_SAMPLING, self._square)
-        count = len(frames) * ceil(self.model.config.tower.grid / 2) ** 2
+        count = len(frames) * ceil(self.model.config.vit.grid / 2) ** 2
         return VisualInput(Media("video", (count + self.model.config.newline,)), frames, None)
 
     def see(self, inputs: Sequence[VisualInput]) -> Tensor:
@@ -259,7 +259,7 @@ class TileInputs(_WithoutPrompt):
 
     def __init__(self, model: Vlm, settings: Mapping[str, Any], tiles: "TileRule"):
         self.model = model
-        tower, connector = model.config.tower, model.config.connector
+        tower, connector = model.config.vit, model.config.connector
         assert isinstance(connector, PixelShuffleConfig)
         self._tiles = DynamicTilesConfig(
             tile=tower.image_size,

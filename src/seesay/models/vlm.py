@@ -30,6 +30,7 @@ from seesay.models.connectors import (
 )
 from seesay.models.decoder import Decoder, DecoderConfig
 from seesay.models.layers import conflict, require_range
+from seesay.models.mobilenet import MobileNet, MobileNetConfig
 from seesay.models.packed_vit import PackedVit, PackedVitConfig
 from seesay.models.t5 import T5
 from seesay.models.token_reduction import FastVConfig, Prompt, PruMergeConfig, fastv, prumerge
@@ -54,8 +55,8 @@ class Tiling(NamedTuple):
 class VlmConfig:
     """A vision-language model whose pictures are squares of one size."""
 
-    tower: VitConfig
-    """The image tower; features come from its `layer`."""
+    tower: VitConfig | MobileNetConfig
+    """The image tower; a ViT's features come from its `layer`, a MobileNet's from its last map."""
     connector: ConnectorConfig
     """Maps image features to rows of the decoder's width."""
     decoder: DecoderConfig
@@ -75,12 +76,29 @@ class VlmConfig:
             raise conflict("image_ids=() and a tower", "at least one token", "至少一个词元")
         if self.most_tiles is not None:
             require_range(1, most_tiles=self.most_tiles)
-        if self.class_token and not self.tower.has_class_token:
+        if self.class_token and not self.has_class_token:
             raise conflict(
                 "class_token=True and a tower without one",
                 "class_token=False: leave it out",
                 "class_token=False：请去掉该项",
             )
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether the tower has a class token."""
+        return isinstance(self.tower, VitConfig) and self.tower.has_class_token
+
+    @property
+    def vit(self) -> VitConfig:
+        """The tower of a model that cuts pictures into tiles. Raises ConfigError for one that is no
+        ViT."""
+        if isinstance(self.tower, VitConfig):
+            return self.tower
+        raise conflict(
+            f"{type(self.tower).__name__} and tiles",
+            "a ViT: give whole pictures",
+            "ViT：请给整张图片",
+        )
 
 
 class Vlm(nn.Module):
@@ -90,7 +108,8 @@ class Vlm(nn.Module):
         super().__init__()
         c = config
         self.config = c
-        self.tower = Vit(c.tower)
+        self.tower: Vit | MobileNet
+        self.tower = Vit(c.tower) if isinstance(c.tower, VitConfig) else MobileNet(c.tower)
         self.connector: nn.Module = CONNECTORS[type(c.connector)](c.connector)
         self.decoder = Decoder(c.decoder)
         self.newline = nn.Parameter(torch.zeros(c.decoder.dim)) if c.newline else None
@@ -99,10 +118,16 @@ class Vlm(nn.Module):
         self, pixels: Float[Tensor, "images 3 height width"]
     ) -> Float[Tensor, "images rows dim"]:
         """Returns the embeddings of each picture or tile."""
+        return self.connector(self.patches(pixels))
+
+    def patches(
+        self, pixels: Float[Tensor, "images 3 height width"]
+    ) -> Float[Tensor, "images patches image_dim"]:
+        """Returns what the connector gets of each picture or tile."""
         x = self.tower.features(pixels)
-        if self.config.tower.has_class_token and not self.config.class_token:
-            x = x[:, 1:]
-        return self.connector(x)
+        if isinstance(self.tower, MobileNet):
+            return x.flatten(2).transpose(1, 2)
+        return x[:, 1:] if self.config.has_class_token and not self.config.class_token else x
 
     def see_merged(
         self, pixels: Float[Tensor, "images 3 height width"], config: PruMergeConfig
@@ -115,6 +140,7 @@ class Vlm(nn.Module):
                 "a connector that reads each patch alone, like LLaVA's: choose another reduction",
                 "逐个读取图块的连接器（如 LLaVA 的）：请换一种 reduction",
             )
+        assert isinstance(self.tower, Vit)  # the class tokens of others are refused before
         features = self.tower.features(pixels)
         lead = features[:, : self.config.class_token]
         attention, keys = self.tower.class_attention(features)
@@ -132,7 +158,7 @@ class Vlm(nn.Module):
         whole, grid = tiles[0], tiles[1:]
         if not len(grid):
             return whole if self.newline is None else torch.cat([whole, self.newline[None]])
-        side = self.config.tower.grid
+        side = self.config.vit.grid
         lines = grid.unflatten(1, (side, side)).unflatten(0, (tiling.rows, tiling.columns))
         square = lines.transpose(1, 2).flatten(2, 3).flatten(0, 1)  # rows, columns, dim
         left, top, right, bottom = tiling.kept
@@ -147,7 +173,7 @@ class Vlm(nn.Module):
     def join_frames(self, frames: Float[Tensor, "frames patches dim"]) -> Float[Tensor, "rows dim"]:
         """Joins the rows of a video's frames, each at half the resolution, with one newline at the
         end (LLaVA-OneVision)."""
-        side = self.config.tower.grid
+        side = self.config.vit.grid
         square = frames.unflatten(1, (side, side)).permute(0, 3, 1, 2)
         small = F.interpolate(square, size=(ceil(side / 2),) * 2, mode="bilinear")
         rows = small.permute(0, 2, 3, 1).flatten(0, 2)

@@ -19,7 +19,7 @@ from seesay.text import Text
 
 TOWERS = ("image", "image_proj", "text", "text_proj")
 """The parts of a dual encoder that make embeddings."""
-Role = Literal["images", "classes", "texts", "captions", "pooled", "given"]
+Role = Literal["images", "classes", "texts", "captions", "answers", "pooled", "given"]
 
 
 class View(NamedTuple):
@@ -30,8 +30,9 @@ class View(NamedTuple):
     """How the rows are processed. "images": bytes (images height width 3) -> embeddings. "classes":
     the same rows -> the probabilities of the image tower's own classes. "texts": ids (texts tokens)
     -> embeddings. "captions": ids (images most tokens) about the images of the same source -> the
-    sum of losses of each image. "pooled": an image tower's channels before its classes (images dim)
-    -> embeddings. "given": no model sees them, the loss gets them."""
+    sum of losses of each image. "answers": conversations about them (images most 2 tokens), their
+    ids and which are learned -> the same. "pooled": an image tower's channels before its classes
+    (images dim) -> embeddings. "given": no model sees them, the loss gets them."""
     source: str
     """A section of [data], or a name that the objective chooses."""
 
@@ -70,6 +71,8 @@ class SourceBatch(Protocol):
     def text_numbers(self) -> Tensor: ...
     @property
     def texts(self) -> Sequence[str]: ...
+    @property
+    def requests(self) -> Sequence[str]: ...
     @property
     def languages(self) -> Sequence[str]: ...
 

@@ -12,16 +12,17 @@ from torch.utils.checkpoint import checkpoint as compute_twice
 from seesay.data.tokenizer import Tokenizer, load_tokenizer
 from seesay.errors import ConfigError
 from seesay.inference.devices import has_bfloat16
-from seesay.models.dual_encoder import DualEncoder
 from seesay.models.mobilenet import MobileNet
+from seesay.models.vlm import Vlm
 from seesay.objectives.objective import Objective, ObjectiveContext, TrainedModel
 from seesay.text import Text
+from seesay.training.answering import put_together
 from seesay.training.distributed import Processes, share_model, transformer_blocks
 from seesay.training.optimizers import belongs
 from seesay.training.recipe import HardwareConfig, ModelConfig, Recipe, check_model
 from seesay.training.tokenizer import texts_of_records, train_tokenizer
 from seesay.weights.bundle import Bundle, family_of, load_bundle
-from seesay.weights.dual_encoder_step import is_frozen, reuse_frozen
+from seesay.weights.dual_encoder_step import is_frozen
 from seesay.weights.mobilenet import load_mobilenet
 
 
@@ -50,8 +51,12 @@ def make_model(recipe: Recipe, name: str) -> Bundle[Any]:
 
 def _from_parts(recipe: Recipe, name: str) -> Bundle[Any]:
     c = recipe.model
-    assert c.architecture and c.transform  # ModelConfig
     tokenizer = _tokenizer(recipe)
+    if c.assistant is not None:
+        bundle = put_together(c.assistant, tokenizer, recipe.run.seed, name)
+        check_model(recipe, bundle.config, [n for n, _ in bundle.model.named_parameters()])
+        return bundle
+    assert c.architecture and c.transform  # ModelConfig
     _check_vocabulary(c.architecture, c, tokenizer.vocab_size)
     torch.manual_seed(recipe.run.seed)
     model = family_of(c.architecture).build(c.architecture, _initial(recipe))
@@ -94,8 +99,9 @@ def _check_vocabulary(architecture: Any, config: ModelConfig, tokens: int) -> No
 
 def _check_sizes(model: Any, recipe: Recipe) -> None:
     for name, source in recipe.data.items():
-        if source.size is not None and not isinstance(model.image, MobileNet):
-            given, tower = f"data.{name}.size={source.size}", type(model.image).__name__
+        image = model.tower if isinstance(model, Vlm) else model.image
+        if source.size is not None and not isinstance(image, MobileNet):
+            given, tower = f"data.{name}.size={source.size}", type(image).__name__
             raise ConfigError(
                 Text(
                     f"{given} is for towers that take images of any size, and this model's {tower} "
@@ -150,8 +156,8 @@ def make_trained(
     if config.recompute:
         for block in transformer_blocks(model):
             block.forward = partial(compute_twice, block.forward, use_reentrant=False)
-    if config.reuse and isinstance(model, DualEncoder):
-        reuse_frozen(model)
+    if config.reuse:
+        family_of(model).reuse(model)
     trained = family_of(model).step(bundle, autocast)
     if config.compile:
         trained.compile()

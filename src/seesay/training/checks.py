@@ -174,7 +174,8 @@ def _about_texts(recipe: Recipe) -> Text:
 def _check_padding(bundle: Bundle[Any], batch: Batch, *, writes: bool) -> None:
     """The padding token must not occur inside a text, where the tower would ignore it."""
     pad_id = bundle.tokenizer.config.pad_id
-    if getattr(bundle.model.config.text, "pad_id", None) is None and not writes:
+    text = getattr(bundle.model.config, "text", None)  # a vision-language model has none
+    if getattr(text, "pad_id", None) is None and not writes:
         return
     for name, source in batch.sources.items():
         padding = source.ids == pad_id

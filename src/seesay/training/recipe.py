@@ -23,11 +23,12 @@ from seesay.objectives.captioning import CaptioningConfig
 from seesay.objectives.contrastive import ContrastiveConfig, TranslationConfig
 from seesay.objectives.objective import ObjectiveConfig
 from seesay.text import Text
+from seesay.training.answering import AnsweringConfig, AssistantConfig
 from seesay.training.caption_words import WordsConfig
 from seesay.training.checkpoints import CheckpointConfig
 from seesay.training.class_names import ClassificationConfig
 from seesay.training.distillation import DistillationConfig, PredictionsConfig
-from seesay.training.optimizers import OptimizerConfig, check_names
+from seesay.training.optimizers import OptimizerConfig, belongs, check_names
 from seesay.training.run_log import LogConfig
 from seesay.training.settings import (
     ChosenByType,
@@ -49,6 +50,7 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "classification": ClassificationConfig,
     "predictions": PredictionsConfig,
     "distillation": DistillationConfig,
+    "answering": AnsweringConfig,
 }
 """The values of `kind` in a section [objective.NAME]."""
 
@@ -131,6 +133,9 @@ class ModelConfig:
     """A vocabulary built from the training texts, instead of tokenizer_folder."""
     architecture: DualEncoderConfig | None = None
     """The architecture of both towers."""
+    assistant: AssistantConfig | None = None
+    """A vision-language model put together from parts, instead of an architecture and a
+    transform."""
     tokenizer: TokenizerConfig | None = None
     """How texts become ids."""
     transform: ImageTransformConfig | None = None
@@ -147,8 +152,18 @@ class ModelConfig:
                 )
             )
         words = "tokenizer_folder" if self.vocabulary is None else "vocabulary"
-        parts = ("architecture", "tokenizer", words, "transform")
+        parts: tuple[str, ...] = ("architecture", "tokenizer", words, "transform")
+        if self.assistant is not None:
+            parts = ("assistant", "tokenizer", words)
         given = [name for name in parts if getattr(self, name) is not None]
+        if self.assistant is not None and (self.architecture or self.transform):
+            other = "architecture" if self.architecture else "transform"
+            raise ConfigError(
+                Text(
+                    f"assistant brings its own {other}: remove one or the other",
+                    f"assistant 自带 {other}；两者不能都写；请去掉其一",
+                )
+            )
         if self.start is not None and given:
             raise ConfigError(
                 Text(
@@ -315,6 +330,16 @@ def check_model(recipe: Recipe, architecture: Any, parameters: Collection[str]) 
     """Raises ConfigError if a model lacks a part that an objective or the optimizer names."""
     for name, objective in recipe.objective.items():
         objective.check(name, architecture)
+        if not any(belongs(one, part) for one in parameters for part in objective.trains):
+            parts, has = ", ".join(objective.trains), sorted({n.split(".")[0] for n in parameters})
+            raise ConfigError(
+                Text(
+                    f"objective.{name} trains {parts}, and this model has {', '.join(has)}; "
+                    "expected an objective for its kind of model: choose another kind",
+                    f"objective.{name} 训练 {parts}，而这个模型只有 {'、'.join(has)}；"
+                    "应为适合这类模型的目标；请换一种 kind",
+                )
+            )
     check_names(list(parameters), recipe.optimizer)
 
 

@@ -18,7 +18,10 @@ from torch import Tensor
 from seesay.data.files import write_whole
 from seesay.errors import ConfigError, TrainingError
 from seesay.evaluation.measure import evaluate
+from seesay.inference.assistant import LocalAssistant
+from seesay.inference.assistant_files import files_of
 from seesay.inference.embedder import Embedder
+from seesay.models.vlm import Vlm
 from seesay.text import Text
 from seesay.training.checkpoints import Checkpoints, TrainingState, whole_weights
 from seesay.training.distributed import Processes, in_every_process, wait_for_all
@@ -119,6 +122,13 @@ def checkpoints_of(recipe: Recipe) -> Checkpoints:
     return Checkpoints(Path(recipe.run.folder) / "checkpoints", recipe.checkpoint)
 
 
+def _ready(bundle: Bundle[Any]) -> Embedder | LocalAssistant:
+    """A model ready for use: one that makes vectors, or one that answers."""
+    if isinstance(bundle.model, Vlm):
+        return LocalAssistant(files_of(bundle, next(bundle.model.parameters()).device))
+    return Embedder(bundle)
+
+
 class Outputs:
     """Measurements and files of a run. Every process calls it; the first one measures and
     writes."""
@@ -143,7 +153,7 @@ class Outputs:
         def measured() -> Mapping[str, float]:
             if not self._processes.first:
                 return {}
-            return evaluate(Embedder(self._with_weights(weights)), measures)
+            return evaluate(_ready(self._with_weights(weights)), measures)
 
         return in_every_process(measured)[0]
 

@@ -21,6 +21,7 @@ from seesay.text import Text
 PAD = "<pad>"
 PAD_ID = 0
 START, END = "<s>", "</s>"  # tokens 1 and 2 of a vocabulary for generating text
+TURNS = ("<image>", "<user>", "<assistant>")  # further ones of the chat template "seesay"
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _HAN = Regex(r"\p{Han}")
 # Captions end with a full stop that queries seldom have, and mean the same without.
@@ -38,6 +39,9 @@ class VocabularyConfig:
     written: bool = False
     """Whether the model generates text with it, as a captioner does: texts then begin with token 1,
     end with token 2 and keep the beginnings of words."""
+    chat: bool = False
+    """Whether an assistant reads and writes with it, by the chat template "seesay": texts then keep
+    case and punctuation, and turns and images have tokens of their own."""
 
     def __post_init__(self) -> None:
         least = len(self.reserved)
@@ -55,15 +59,25 @@ class VocabularyConfig:
     @property
     def reserved(self) -> tuple[str, ...]:
         """The first tokens, which do not depend on the texts."""
-        return (PAD, *((START, END) if self.written else ()), *BYTES)
+        return (PAD, *((START, END) if self.keeps_words else ()), *self.turns, *BYTES)
+
+    @property
+    def keeps_words(self) -> bool:
+        """Whether text is written with it, so that the beginnings of words must be kept."""
+        return self.written or self.chat
+
+    @property
+    def turns(self) -> tuple[str, ...]:
+        """The tokens of a conversation."""
+        return TURNS if self.chat else ()
 
 
 def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer:
     """The tokenizer of these texts; the same texts in the same order give the same file.
 
-    Texts are normalised to NFKC and lower case, without punctuation and symbols. Padding is token
-    0. Raises DataError if there is no text, or if there are more different characters than the
-    vocabulary has room for.
+    Texts are normalised to NFKC and, unless an assistant writes them, to lower case without
+    punctuation and symbols. Padding is token 0. Raises DataError if there is no text, or if there
+    are more different characters than the vocabulary has room for.
     """
     tokenizer = Tokenizer(BPE(byte_fallback=True))
     cleaning = _cleaning(config)
@@ -71,7 +85,7 @@ def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer
     blanks = pre_tokenizers.Metaspace(prepend_scheme="never")  # a blank begins the word after it
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            blanks if config.written else pre_tokenizers.WhitespaceSplit(),
+            blanks if config.keeps_words else pre_tokenizers.WhitespaceSplit(),
             pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.Split(_HAN, behavior="isolated"),
         ]
@@ -101,22 +115,25 @@ def train_tokenizer(texts: Iterable[str], config: VocabularyConfig) -> Tokenizer
                 f"超过了 size={config.size}；请至少设为 {needed}",
             )
         )
-    if config.written:
-        _write_whole_texts(tokenizer)
+    if config.keeps_words:
+        _write_whole_texts(tokenizer, ends=not config.chat)
     return _without_special_bytes(tokenizer)
 
 
 def _cleaning(config: VocabularyConfig) -> Any:
-    steps = [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(_MARKS, " ")]
-    if config.written:  # every blank counts: keep one between words, no others
+    steps: list[Any] = [normalizers.NFKC()]
+    if not config.chat:
+        steps += [normalizers.Lowercase(), normalizers.Replace(_MARKS, " ")]
+    if config.keeps_words:  # every blank counts: keep one between words, no others
         steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
     return normalizers.Sequence(steps)
 
 
-def _write_whole_texts(tokenizer: Tokenizer) -> None:
-    ends = [(name, tokenizer.token_to_id(name)) for name in (START, END)]
+def _write_whole_texts(tokenizer: Tokenizer, *, ends: bool) -> None:
+    """`ends` says whether a text ends with END; in a conversation, only answers do."""
+    marks = [(name, tokenizer.token_to_id(name)) for name in (START, END)]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{START} $A {END}", special_tokens=ends
+        single=f"{START} $A {END}" if ends else f"{START} $A", special_tokens=marks
     )
     tokenizer.decoder = decoders.Sequence(
         [decoders.ByteFallback(), decoders.Fuse(), decoders.Metaspace(prepend_scheme="never")]
@@ -136,21 +153,24 @@ def _noting(texts: Iterable[str], cleaning: Any, characters: set[str]) -> Iterat
 def _without_special_bytes(tokenizer: Tokenizer) -> Tokenizer:
     """Makes bytes ordinary tokens; the trainer marks all reserved tokens as special."""
     content = json.loads(tokenizer.to_str())
-    kept = (PAD, START, END)
+    kept = (PAD, START, END, *TURNS)
     content["added_tokens"] = [one for one in content["added_tokens"] if one["content"] in kept]
     return Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
 
 
 def texts_of_records(config: RecordsConfig) -> Iterator[str]:
-    """The captions of a source, or the names of its classes in every template."""
+    """The captions, questions and answers of a source, or the names of its classes in every
+    template."""
     if config.classes is not None:
         yield from texts_of_classes(config.classes, config.templates)
         return
     source = open_records(config)
     for number in used_records(config, len(source), source.damaged):
         try:
-            captions = source[number].captions
+            record = source[number]
         except DataError:  # training will report it and continue, too
             continue
         for language in config.languages:
-            yield from captions.get(language, ())
+            yield from record.captions.get(language, ())
+            for asked in record.questions.get(language, ()):
+                yield from asked

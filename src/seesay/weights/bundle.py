@@ -40,7 +40,10 @@ from seesay.weights.tensors import (
 
 # Name of a family in seesay.json -> the module that defines its FAMILY. Families try to read a
 # published folder in this order.
-FAMILIES = {"dual_encoder": "seesay.weights.dual_encoder"}
+FAMILIES = {
+    "dual_encoder": "seesay.weights.dual_encoder",
+    "vlm": "seesay.weights.vlm_step",
+}
 FIRST = "dual_encoder"
 """The family of folders from version 0.1.0, which name none."""
 
@@ -79,6 +82,8 @@ class Bundle(Generic[Model]):
     tokenizer: Tokenizer
     transform: ImageTransformConfig
     generation: GenerationConfig | None = None
+    template: str = ""
+    """Name of the chat template of a model that answers (seesay.data.chat_templates)."""
     name: str
     """The name that the user gave."""
     revision: str = ""
@@ -108,6 +113,7 @@ class Blueprint:
     transform: ImageTransformConfig
     tokenizer: TokenizerConfig
     generation: GenerationConfig | None = None
+    template: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +153,8 @@ class Family(Generic[Model]):
     step: Callable[[Bundle[Model], torch.dtype | None], TrainedModel]
     """The model wrapped for training, with arithmetic in a given dtype or in that of the
     weights."""
+    reuse: Callable[[Model], None]
+    """Make a model keep in memory what its frozen parts return."""
 
 
 def load_bundle(
@@ -183,6 +191,7 @@ def load_bundle(
         tokenizer=tokenizer,
         transform=blueprint.transform,
         generation=blueprint.generation,
+        template=blueprint.template,
         name=name or str(folder),
         revision=revision,
     )
@@ -229,6 +238,7 @@ def described(read: Callable[[], Blueprint], folder: Path, config: type[Any]) ->
         "transform": ImageTransformConfig,
         "tokenizer": TokenizerConfig,
         "generation": GenerationConfig | None,
+        "template": str,
     }
     return checked(read, folder, hints)
 
@@ -320,6 +330,7 @@ def _read_own(folder: Path) -> tuple[Family[Any], Published]:
             transform=_config(ImageTransformConfig, published["transform"], {}, path),
             tokenizer=_config(TokenizerConfig, published["tokenizer"], {}, path),
             generation=_config(GenerationConfig, published.get("generation"), {}, path),
+            template=published.get("template", ""),
         ),
         folder,
         family.config,

@@ -272,6 +272,13 @@ def step(bundle: Bundle[DualEncoder], autocast: torch.dtype | None) -> TrainedMo
     return Towers(bundle, autocast)
 
 
+def reuse(model: DualEncoder) -> None:
+    """Makes a model keep in memory what its frozen towers and lower layers return."""
+    from seesay.weights.dual_encoder_step import reuse_frozen
+
+    reuse_frozen(model)
+
+
 FAMILY = Family(
     name="dual_encoder",
     model=DualEncoder,
@@ -292,4 +299,5 @@ FAMILY = Family(
     build=build,
     extend=extend,
     step=step,
+    reuse=reuse,
 )

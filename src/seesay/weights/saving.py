@@ -72,6 +72,8 @@ def _description(bundle: Bundle[Any]) -> dict[str, Any]:
     }
     if bundle.generation is not None:
         described["generation"] = asdict(bundle.generation)
+    if bundle.template:
+        described["template"] = bundle.template
     return described
 
 

@@ -15,6 +15,7 @@ from seesay.data.formats.records import (
     captions_from,
     find_files,
     label_from,
+    questions_from,
     rename_columns,
 )
 from seesay.data.spelling import as_on_disk
@@ -70,9 +71,11 @@ class ParquetSource:
         key = str(row.get("key") or f"{file.stem}/{number}/{row_number}")
         try:
             image, label = _image_of(row["image"], file.parent), label_from(row)
+            questions = questions_from(row)
         except DataError as error:
             raise DataError(Text(f"{key}: {error}", f"{key}：{Text.of(error).zh}")) from None
-        return Record(key=key, image=image, captions=captions_from(row), label=label)
+        captions = captions_from(row)
+        return Record(key=key, image=image, captions=captions, questions=questions, label=label)
 
     def _read(self, group: int) -> list[dict[str, Any]]:
         if group not in self._kept:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from seesay.data.encodings import clean_text, decode_text
 from seesay.errors import DataError
@@ -18,13 +18,21 @@ from seesay.text import Text, detect_language
 
 PLAIN_CAPTIONS = ("caption", "captions", "text", "texts", "txt")
 LANGUAGES = ("en", "zh")
-COLUMNS = ("image", *LANGUAGES, *PLAIN_CAPTIONS, "label", "cls", "key")
+ASKED = ("question", "answer")
+COLUMNS = ("image", *LANGUAGES, *PLAIN_CAPTIONS, *ASKED, "label", "cls", "key")
 _LARGEST_LABEL = 2**31 - 1
+
+
+class Question(NamedTuple):
+    """A question about an image, and its answer."""
+
+    question: str
+    answer: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One photograph with its captions and class."""
+    """One photograph with its captions, questions and class."""
 
     key: str
     """Names the record in logs and errors; unique within its source."""
@@ -32,6 +40,8 @@ class Record:
     """The encoded file, or its path."""
     captions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Captions by language."""
+    questions: Mapping[str, tuple[Question, ...]] = field(default_factory=dict)
+    """Questions by language."""
     label: int | None = None
     """Number of its class."""
 
@@ -74,6 +84,39 @@ def captions_from(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
                     language = name if name in LANGUAGES else detect_language(text)
                     found.setdefault(language, []).append(text)
     return {language: tuple(texts) for language, texts in found.items()}
+
+
+def questions_from(fields: Mapping[str, Any]) -> dict[str, tuple[Question, ...]]:
+    """Questions by language from the fields of a row: `question` and `answer`, or a list of such
+    pairs in `qa`. The language is told by the characters of the question. Raises DataError for a
+    question without an answer."""
+    several = fields.get("qa")
+    rows = [fields, *(several if isinstance(several, list | tuple) else ())]
+    found: dict[str, list[Question]] = {}
+    for row in rows:
+        if not isinstance(row, Mapping) or not all(name in row for name in ASKED):
+            continue
+        pair = [_text(row[name]) for name in ASKED]
+        if any(pair) and not all(pair):
+            missing = ASKED[pair.index("")]
+            raise DataError(
+                Text(
+                    f"{pair[0] or pair[1]!r:.80} has no {missing}, expected a question and its "
+                    f"answer: add the {missing}, or remove the row",
+                    f"{pair[0] or pair[1]!r:.80} 缺少 {missing}；问题和回答应成对；"
+                    f"请补上 {missing}，或删除这一行",
+                )
+            )
+        if all(pair):
+            found.setdefault(detect_language(pair[0]), []).append(Question(*pair))
+    return {language: tuple(asked) for language, asked in found.items()}
+
+
+def _text(value: Any) -> str:
+    """A text of a row, or a number as one; "" for anything else."""
+    if isinstance(value, int | float) and value == value:
+        return str(value)
+    return clean_text(value).strip() if isinstance(value, str) else ""
 
 
 def label_from(fields: Mapping[str, Any]) -> int | None:

@@ -13,6 +13,7 @@ from seesay.data.formats.records import (
     captions_from,
     find_files,
     label_from,
+    questions_from,
     rename_columns,
 )
 from seesay.data.spelling import as_on_disk
@@ -22,9 +23,10 @@ from seesay.text import Text
 
 
 class TableSource:
-    """Rows with `image` (a path beside the table), `en`, `zh`, `caption` and `label`.
+    """Rows with `image` (a path beside the table), `en`, `zh`, `caption`, `question` with `answer`,
+    and `label`.
 
-    Several rows about one image become one record with all their captions.
+    Several rows about one image become one record with all their captions and questions.
     """
 
     blocks: Sequence[int] = ()
@@ -64,16 +66,14 @@ class TableSource:
                     "或用 columns.image 指明是哪一列",
                 )
             )
-        captions, label = captions_from(row), label_from(row)
+        captions, questions, label = captions_from(row), questions_from(row), label_from(row)
         key = unicodedata.normalize("NFC", name)
         before = self._records.get(key, Record(key=key, image=file.parent / name))
         self._records[key] = Record(
             key=key,
             image=before.image,
-            captions={
-                language: before.captions.get(language, ()) + captions.get(language, ())
-                for language in {**before.captions, **captions}
-            },
+            captions=_joined(before.captions, captions),
+            questions=_joined(before.questions, questions),
             label=before.label if label is None else label,
         )
 
@@ -83,6 +83,12 @@ class TableSource:
     def __getitem__(self, index: int) -> Record:
         record = self._records[self._keys[index]]
         return replace(record, image=Path(as_on_disk(str(record.image))))
+
+
+def _joined(
+    before: Mapping[str, tuple[Any, ...]], new: Mapping[str, tuple[Any, ...]]
+) -> dict[str, tuple[Any, ...]]:
+    return {lang: before.get(lang, ()) + new.get(lang, ()) for lang in {**before, **new}}
 
 
 def _plain(cell: Any) -> Any:

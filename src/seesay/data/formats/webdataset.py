@@ -21,6 +21,7 @@ from seesay.data.formats.records import (
     find_files,
     label_from,
     parse_json,
+    questions_from,
 )
 from seesay.errors import DataError
 from seesay.text import Text
@@ -91,7 +92,7 @@ class WebDatasetSource:
 
 def record_from(key: str, parts: dict[str, bytes]) -> Record:
     """A record from the files of one sample, by extension: an image; captions in `json`, `txt`,
-    `en.txt` and `zh.txt`; a class number in `cls`."""
+    `en.txt` and `zh.txt`; questions in `json`; a class number in `cls`."""
     image = next((parts[extension] for extension in IMAGES if extension in parts), None)
     if image is None:
         raise DataError(
@@ -110,10 +111,11 @@ def record_from(key: str, parts: dict[str, bytes]) -> Record:
         for language in ("en", "zh"):
             if f"{language}.txt" in parts:
                 fields[language] = decode_text(parts[f"{language}.txt"]).splitlines()
-        label = label_from(fields)
+        label, questions = label_from(fields), questions_from(fields)
     except DataError as error:
         raise DataError(Text(f"{key}: {error}", f"{key}：{Text.of(error).zh}")) from None
-    return Record(key=key, image=image, captions=captions_from(fields), label=label)
+    captions = captions_from(fields)
+    return Record(key=key, image=image, captions=captions, questions=questions, label=label)
 
 
 def _is_apple_double(name: str) -> bool:

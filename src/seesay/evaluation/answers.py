@@ -1,0 +1,89 @@
+"""How many questions a vision-language model answers as the data does: a measure of records with
+questions."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from seesay.data.formats.records import Record
+from seesay.data.sources import RecordsConfig
+from seesay.errors import ConfigError, DataError
+from seesay.evaluation.data_sets import read_records
+from seesay.models.layers import require_range
+from seesay.text import Text
+
+if TYPE_CHECKING:
+    from seesay.inference.assistant import LocalAssistant
+
+LONGEST = 32  # tokens of an answer
+_AROUND = re.compile(r"^[\W_]+|[\W_]+$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers(RecordsConfig):
+    """Share of the questions that are answered exactly as in the data, for each language
+    (`en_answers`, `zh_answers`). Case and punctuation around an answer do not count."""
+
+    questions: int = 1
+    """Questions asked about each image and language, the first ones."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_range(1, questions=self.questions)
+
+    @cached_property
+    def records(self) -> tuple[Record, ...]:
+        return read_records(self)
+
+    def names(self) -> list[str]:
+        return [f"{language}_answers" for language in self.languages]
+
+    def check(self) -> None:
+        """Raises DataError if there is no question in a language."""
+        for language in self.languages:
+            if not any(record.questions.get(language) for record in self.records):
+                raise DataError(
+                    Text(
+                        f"{self.path} has no questions in {language!r}, expected `question` and "
+                        "`answer` in each row, or pairs of them in `qa`: name other files, or "
+                        "leave the language out of languages",
+                        f"{self.path} 里没有语言 {language!r} 的问题；每行应有 question 和 answer，"
+                        "或在 qa 里成对给出；请换文件，或在 languages 里去掉这种语言",
+                    )
+                )
+
+    def measure(self, assistant: "LocalAssistant") -> Iterator[tuple[str, float]]:
+        for language in self.languages:
+            asked = [
+                (record.image, one)
+                for record in self.records
+                for one in record.questions.get(language, ())[: self.questions]
+            ]
+            replies = assistant.ask_batch(
+                [(image, one.question) for image, one in asked], max_tokens=LONGEST
+            )
+            right = [
+                normalized(reply.text) == normalized(one.answer)
+                for reply, (_, one) in zip(replies, asked, strict=True)
+            ]
+            yield f"{language}_answers", sum(right) / len(right)
+
+
+def normalized(answer: str) -> str:
+    """An answer as it is compared."""
+    return _AROUND.sub("", " ".join(answer.lower().split()))
+
+
+def needs_other(measures: list[str], model: str) -> ConfigError:
+    """The error for measures of another kind of model."""
+    named = ", ".join(measures)
+    return ConfigError(
+        Text(
+            f"{named} cannot be measured with a {model}, expected retrieval, zero_shot or probe "
+            "for a model that makes vectors, and answers for one that answers: choose others",
+            f"{model} 不能用 {named} 评测；产生向量的模型应用 retrieval、zero_shot 或 probe，"
+            "会回答的模型应用 answers；请换一种评测",
+        )
+    )

@@ -1,0 +1,250 @@
+"""Training vision-language models: a model put together from an image tower, a connector and a
+decoder, and the objective that lets it answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from seesay.data.chat import Media, Message, encode, render
+from seesay.data.chat_templates import chat_template
+from seesay.data.squares import ImageTransformConfig
+from seesay.data.tokenizer import Tokenizer
+from seesay.errors import ConfigError, DataError
+from seesay.models.connectors import (
+    ConnectorConfig,
+    LinearConnectorConfig,
+    MlpConnectorConfig,
+    PixelShuffleConfig,
+)
+from seesay.models.decoder import DecoderConfig
+from seesay.models.layers import require_range
+from seesay.models.mobilenet import MobileNetConfig
+from seesay.models.vit import VitConfig
+from seesay.models.vlm import Vlm, VlmConfig
+from seesay.objectives.captioning import caption_loss
+from seesay.objectives.objective import (
+    Batch,
+    Objective,
+    ObjectiveConfig,
+    ObjectiveContext,
+    SourceBatch,
+    View,
+)
+from seesay.text import Text
+from seesay.weights.bundle import Bundle, family_of, load_bundle
+from seesay.weights.hub import locate
+from seesay.weights.vlm_step import rows_per_picture
+
+TEMPLATE = "seesay"
+"""The chat template of models put together here."""
+
+
+# The model
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewDecoderConfig:
+    """A decoder that begins with random weights, in the form of Llama. Its input and output share
+    one table of tokens."""
+
+    dim: int = 256
+    """Width of the token vectors."""
+    depth: int = 4
+    """Number of transformer layers."""
+    heads: int = 4
+    """Attention heads; they share `dim` equally."""
+    hidden: int = 704
+    """Width inside the MLPs."""
+
+    def __post_init__(self) -> None:
+        require_range(1, dim=self.dim, depth=self.depth, heads=self.heads, hidden=self.hidden)
+        if self.dim % (2 * self.heads):
+            raise ConfigError(
+                Text(
+                    f"dim={self.dim} and heads={self.heads} give heads of odd or broken width, "
+                    "expected a dim that is a multiple of twice the heads: change one",
+                    f"dim={self.dim} 不能平均分成 heads={self.heads} 个偶数宽度的头；dim 应是 "
+                    "heads 两倍的倍数；请改其中之一",
+                )
+            )
+
+    def config(self, vocab_size: int, context: int) -> DecoderConfig:
+        return DecoderConfig(
+            vocab_size=vocab_size,
+            context=context,
+            dim=self.dim,
+            depth=self.depth,
+            heads=self.heads,
+            key_heads=self.heads,
+            head_dim=self.dim // self.heads,
+            hidden=self.hidden,
+            tied=True,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssistantConfig:
+    """A vision-language model put together from parts."""
+
+    tower: str = "seesay-base"
+    """Catalogue name or folder of the dual encoder whose image tower it sees with."""
+    size: int | None = None
+    """Side in pixels of its images, for towers that take any size; none: the tower's own."""
+    connector: Literal["linear", "mlp", "pixel-shuffle"] = "mlp"
+    """What turns image features into rows of the decoder: LLaVA's linear map or MLP, or InternVL's
+    pixel shuffle, which joins four neighbouring ones."""
+    decoder: NewDecoderConfig = field(default_factory=NewDecoderConfig)
+    """The language model."""
+
+
+def put_together(
+    config: AssistantConfig, tokenizer: Tokenizer, seed: int, name: str
+) -> Bundle[Vlm]:
+    """A model with the weights of a finished image tower; the rest is random. Raises ConfigError if
+    the parts do not fit each other."""
+    place = locate(config.tower)
+    seeing = load_bundle(place.folder, image_folder=place.image_folder)
+    tower, transform = _tower(config, seeing)
+    prompts, decoder = tokenizer.for_prompts(), config.decoder
+    image_id = prompts.token_to_id(chat_template(TEMPLATE).marks.image)
+    if image_id is None:
+        raise ConfigError(
+            Text(
+                "model.assistant needs tokens for images and turns, expected a vocabulary of the "
+                'chat template "seesay": set model.vocabulary.chat = true',
+                "model.assistant 需要图片和对话轮次的词元；应为对话模板 “seesay” 的词表；"
+                "请设 model.vocabulary.chat = true",
+            )
+        )
+    width = tower.dim
+    connectors: dict[str, ConnectorConfig] = {
+        "linear": LinearConnectorConfig(image_dim=width, text_dim=decoder.dim),
+        "mlp": MlpConnectorConfig(image_dim=width, text_dim=decoder.dim),
+        "pixel-shuffle": PixelShuffleConfig(image_dim=width, text_dim=decoder.dim),
+    }
+    built = VlmConfig(
+        tower=tower,
+        connector=connectors[config.connector],
+        decoder=decoder.config(prompts.get_vocab_size(), tokenizer.config.context),
+        image_ids=(image_id,),
+    )
+    torch.manual_seed(seed)
+    model: Vlm = family_of(built).build(built, {})
+    weights = seeing.model.image.state_dict()
+    model.tower.load_state_dict({n: weights[n] for n in model.tower.state_dict()})
+    return Bundle(
+        model=model, transform=transform, tokenizer=tokenizer, template=TEMPLATE, name=name
+    )
+
+
+def _tower(
+    config: AssistantConfig, seeing: Bundle[Any]
+) -> tuple[VitConfig | MobileNetConfig, ImageTransformConfig]:
+    tower, transform = seeing.model.config.image, seeing.transform
+    if isinstance(tower, MobileNetConfig):
+        size = transform.size if config.size is None else config.size
+        return replace(tower, classes=0), replace(transform, size=size)
+    if isinstance(tower, VitConfig) and config.size in (None, tower.image_size):
+        return tower, transform
+    given = Text.of(f"model.assistant.tower={config.tower!r}, size={config.size}")
+    raise ConfigError(
+        Text(
+            f"{given.en} cannot be used: its tower is a {type(tower).__name__}; expected a ViT of "
+            "its own size, or a MobileNet or EfficientNet of any: choose another, or leave size "
+            "out",
+            f"{given.zh} 不能用：它的图像编码器是 {type(tower).__name__}；应为原尺寸的 ViT，或任意"
+            "尺寸的 MobileNet、EfficientNet；请换一个，或去掉 size",
+        )
+    )
+
+
+# The objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweringConfig(ObjectiveConfig):
+    """Write answers and captions, token by token, given the image and what is asked; only what the
+    assistant writes is learned (LLaVA, Liu et al. 2023). Freeze the tower and the decoder to train
+    the connector alone, as LLaVA's first stage does."""
+
+    @property
+    def trains(self) -> tuple[str, ...]:
+        return ("tower", "connector", "decoder")
+
+    def make(self, context: ObjectiveContext) -> Objective:
+        return Answering(self, context)
+
+    def check(self, name: str, architecture: Any) -> None:
+        if not isinstance(architecture, VlmConfig):
+            raise ConfigError(
+                Text(
+                    f"objective.{name} learns to answer, expected a vision-language model: add "
+                    "[model.assistant], or start from a model that was trained with it",
+                    f"objective.{name} 要学回答；应有视觉语言模型；请加上 [model.assistant]，"
+                    "或从用它训练过的模型开始",
+                )
+            )
+
+
+class Answering:
+    """The objective of AnsweringConfig. All conversations about an image share its row, so that a
+    batch can be split anywhere."""
+
+    def __init__(self, config: AnsweringConfig, context: ObjectiveContext) -> None:
+        bundle: Bundle[Vlm] = context.bundle
+        self._source = config.source
+        self._images, self._answers = View("images", config.source), View("answers", config.source)
+        self._template = chat_template(bundle.template)
+        self._tokenizer = bundle.tokenizer.for_prompts()
+        self._pad_id, self._limit = bundle.tokenizer.config.pad_id, bundle.tokenizer.config.context
+        self._media = Media("image", (rows_per_picture(bundle),))
+        self._learned = 0
+
+    def inputs(self, batch: Batch) -> Mapping[View, Tensor]:
+        own = batch.sources[self._source]
+        rows = conversations_by_image(self._encode(own), own.owners, len(own.images), self._pad_id)
+        self._learned = int(rows[:, :, 1, 1:].sum())
+        return {self._images: own.images, self._answers: rows}
+
+    def loss(
+        self,
+        outputs: Mapping[View, Tensor],
+        batch: Batch,
+        log_scale: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        return caption_loss(outputs[self._answers], self._learned)
+
+    def _encode(self, own: SourceBatch) -> list[Tensor]:
+        """(2 tokens) of each text: the ids of its conversation, and which are learned."""
+        texts = []
+        for request, answer in zip(own.requests, own.texts, strict=True):
+            asked = Message("user", (self._media, request) if request else (self._media,))
+            prompt = render(self._template, [asked, Message("assistant", answer)], opening=False)
+            try:
+                encoded = encode(prompt, self._tokenizer, self._limit)
+            except DataError as error:
+                where = Text.of(f"data.{self._source}, {request!r:.60} {answer!r:.60}")
+                raise DataError(
+                    Text(f"{where.en}: {error.text.en}", f"{where.zh}：{error.text.zh}")
+                ) from None
+            texts.append(torch.tensor([encoded.ids, encoded.answer], dtype=torch.long))
+        return texts
+
+
+def conversations_by_image(texts: list[Tensor], owners: Tensor, images: int, pad_id: int) -> Tensor:
+    """Conversations, (2 tokens) each, of which each is about an image -> (images most 2 tokens): an
+    image with fewer than another has rows of padding, of which nothing is learned."""
+    counts = torch.bincount(owners, minlength=images)
+    ids = pad_sequence([text[0] for text in texts], batch_first=True, padding_value=pad_id)
+    learned = pad_sequence([text[1] for text in texts], batch_first=True)
+    rows = ids.new_zeros(images, int(counts.max()), 2, ids.shape[1])
+    rows[:, :, 0] = pad_id
+    first = counts.cumsum(0) - counts
+    places = torch.arange(len(texts)) - first[owners]
+    rows[owners, places, 0], rows[owners, places, 1] = ids, learned
+    return rows

@@ -1,0 +1,180 @@
+"""Vision-language models as training calls them, and in seesay's own layout: pictures of one size,
+and conversations about them."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seesay.data.tokenizer import Tokenizer
+from seesay.data.transform import ImageTransform
+from seesay.models.connectors import (
+    LinearConnectorConfig,
+    MlpConnectorConfig,
+    PatchMergerConfig,
+    PerceiverConfig,
+    PixelShuffleConfig,
+    QueryResamplerConfig,
+)
+from seesay.models.mobilenet import MobileNetConfig
+from seesay.models.vit import VitConfig
+from seesay.models.vlm import Vlm, VlmConfig
+from seesay.objectives.objective import TrainedModel, View
+from seesay.objectives.tiled import at_least_float32
+from seesay.text import Text
+from seesay.weights.bundle import Blueprint, Bundle, Family
+from seesay.weights.dual_encoder import MOST_PIXELS
+from seesay.weights.dual_encoder_step import Reused, channels_last, is_frozen
+
+SPREAD = 0.02  # standard deviation of new weights, as in GPT-2
+
+
+class TrainedVlm(TrainedModel):
+    """A vision-language model behind one forward call."""
+
+    def __init__(self, bundle: Bundle[Vlm], autocast: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.model = bundle.model
+        self._transform = ImageTransform(bundle.transform)
+        self._pad_id = bundle.tokenizer.config.pad_id
+        self._autocast = autocast
+        self._last = isinstance(bundle.config.tower, MobileNetConfig)
+        if self._last:
+            channels_last(self.model.tower)
+
+    def forward(self, inputs: Mapping[View, Tensor]) -> tuple[Tensor, ...]:
+        """By view, rows -> the mean of an image's rows, or a sum of losses per image, in float32 or
+        wider."""
+        with self._context(next(iter(inputs.values())).device.type):
+            seen = {
+                view.source: self.model.connector(self._look(images))
+                for view, images in inputs.items()
+                if view.role == "images"
+            }
+            outputs = [
+                seen[view.source].mean(1)
+                if view.role == "images"
+                else self._losses(seen[view.source], rows)
+                for view, rows in inputs.items()
+            ]
+        return tuple(map(at_least_float32, outputs))
+
+    def _look(self, images: Tensor) -> Tensor:
+        dtype = next(self.model.parameters()).dtype
+        pixels = self._transform.normalise(images).to(dtype)
+        if self._last:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return self.model.patches(pixels)
+
+    def _losses(self, seen: Tensor, rows: Tensor) -> Tensor:
+        """The sum of the losses of each image's answers. An image with fewer conversations than
+        another has rows of padding."""
+        count, most = rows.shape[:2]
+        places = (rows[:, :, 0] != self._pad_id).any(-1).flatten().nonzero()[:, 0]
+        ids, learned = rows.flatten(0, 1)[places].unbind(1)
+        # Padding follows the text, which is causal: it needs no mask.
+        hidden = self.model(ids, seen[places // most].flatten(0, 1))[:, :-1]
+        wanted = learned[:, 1:].bool()
+        logits = at_least_float32(self.model.logits(hidden[wanted][None])[0])
+        losses = F.cross_entropy(logits, ids[:, 1:][wanted], reduction="none")
+        images = (places // most)[wanted.nonzero()[:, 0]]
+        return losses.new_zeros(count).index_add(0, images, losses)
+
+    def _context(self, device: str) -> AbstractContextManager[Any]:
+        return torch.autocast(device, self._autocast) if self._autocast else nullcontext()
+
+
+def rows_per_picture(bundle: Bundle[Vlm]) -> int:
+    """Placeholders that a picture takes in the prompt."""
+    parameter = next(bundle.model.parameters())
+    size = bundle.transform.size
+    with torch.no_grad():
+        blank = torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype)
+        return int(bundle.model.see(blank).shape[1])
+
+
+def misfits(blueprint: Blueprint, tokenizer: Tokenizer) -> list[Text]:
+    """Returns contradictions between the model, the image preparation and the tokenizer."""
+    model: VlmConfig = blueprint.model
+    size, wrong = blueprint.transform.size, []
+    expected = size if isinstance(model.tower, MobileNetConfig) else model.tower.image_size
+    if size != expected or size > MOST_PIXELS:
+        wrong.append(
+            Text(
+                f"pictures of {size} pixels a side for a tower that sees {expected}, at most "
+                f"{MOST_PIXELS}",
+                f"图片边长 {size} 像素，图像塔看的却是 {expected}，最多 {MOST_PIXELS}",
+            )
+        )
+    if tokenizer.largest_id >= model.decoder.vocab_size:
+        wrong.append(
+            Text(
+                f"the tokenizer gives ids up to {tokenizer.largest_id} to a decoder that knows "
+                f"{model.decoder.vocab_size} tokens",
+                f"分词器的编号到 {tokenizer.largest_id}，解码器却只有 "
+                f"{model.decoder.vocab_size} 个词元",
+            )
+        )
+    if blueprint.tokenizer.context > model.decoder.context:
+        wrong.append(
+            Text(
+                f"texts of {blueprint.tokenizer.context} tokens for a decoder that reads "
+                f"{model.decoder.context}",
+                f"文本长 {blueprint.tokenizer.context} 个词元，解码器却只读 "
+                f"{model.decoder.context} 个",
+            )
+        )
+    return wrong
+
+
+def build(config: VlmConfig, initial: Mapping[str, float]) -> Vlm:
+    """A model whose connector and decoder begin as GPT-2 does: maps that end a residual branch are
+    smaller the more branches there are."""
+    model = Vlm(config)
+    for name, module in (*model.connector.named_modules(), *model.decoder.named_modules()):
+        if isinstance(module, nn.Linear | nn.Embedding):
+            ends = name.endswith(("attention.out", "mlp.down"))
+            spread = SPREAD / (2 * config.decoder.depth) ** 0.5 if ends else SPREAD
+            nn.init.normal_(module.weight, std=spread)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model
+
+
+def reuse(model: Vlm) -> None:
+    """Keeps in memory what a frozen tower returns for an image, in float16."""
+    if is_frozen(model.tower):
+        features = Reused(model.tower.features, torch.float16)
+        model.tower.features = lambda pixels: features(pixels).to(pixels.dtype)  # type: ignore[method-assign,assignment,misc]
+
+
+def step(bundle: Bundle[Vlm], autocast: torch.dtype | None) -> TrainedVlm:
+    return TrainedVlm(bundle, autocast)
+
+
+FAMILY = Family(
+    name="vlm",
+    model=Vlm,
+    config=VlmConfig,
+    parts={
+        "vit": VitConfig,
+        "mobilenet": MobileNetConfig,
+        "linear": LinearConnectorConfig,
+        "mlp": MlpConnectorConfig,
+        "pixel_shuffle": PixelShuffleConfig,
+        "patch_merger": PatchMergerConfig,
+        "perceiver": PerceiverConfig,
+        "query_resampler": QueryResamplerConfig,
+    },
+    model_types=(),
+    read=lambda folder, image_folder: None,
+    misfits=misfits,
+    check=lambda bundle, folder: None,
+    build=build,
+    extend=lambda model, initial: None,
+    step=step,
+    reuse=reuse,
+)

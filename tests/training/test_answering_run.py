@@ -1,0 +1,271 @@
+"""Whole runs of a vision-language model that learns to answer questions about coloured squares."""
+
+import json
+
+import pytest
+import torch
+
+import seesay
+from seesay.data.batches import Place, Samples
+from seesay.data.chat import Media, Message, encode, render
+from seesay.data.chat_templates import chat_template
+from seesay.data.sources import SourceConfig
+from seesay.data.transform import ImageTransform
+from seesay.errors import ConfigError, DataError
+from seesay.training import run as run_module
+from seesay.training.build import make_model, make_objectives, make_trained
+from seesay.training.checks import first_batch
+from seesay.training.distributed import Processes
+from seesay.training.loop import TrainingStep
+from seesay.training.recipe import read_recipe
+from seesay.training.run import _Run, train
+from tiny_runs import COLOURS, PLACES, same, weights, write_run, write_squares
+
+RECIPE = """
+[run]
+folder = "{folder}/answers"
+steps = 160
+
+[model]
+vocabulary = {{ size = 400, chat = true }}
+tokenizer = {{ context = 40, pad_id = 0 }}
+
+[model.assistant]
+tower = "{folder}/tower"
+connector = "mlp"
+decoder = {{ dim = 48, depth = 2, heads = 4, hidden = 96 }}
+
+[data.squares]
+path = "{folder}/questions.jsonl"
+format = "table"
+batch = 16
+captions = 0
+questions = 2
+
+[objective.answers]
+kind = "answering"
+source = "squares"
+
+[optimizer]
+lr = 0.01
+freeze = ["tower"]
+
+[hardware]
+device = "cpu"
+precision = "float32"
+reuse = true
+
+[loading]
+workers = 0
+
+[checkpoint]
+every = 1000
+
+[evaluation]
+every = 1000
+best = ["en_answers"]
+
+[evaluation.answers]
+path = "{folder}/held-out.jsonl"
+format = "table"
+questions = 2
+
+[log]
+every = 1
+"""
+
+
+def write_questions(folder, name, copies):
+    rows = []
+    for copy in copies:
+        for colour, (zh, _) in COLOURS.items():
+            for place in PLACES:
+                image = f"{colour}-{place}-{copy}.png"
+                asked = [
+                    ("What colour is it?", colour.capitalize() + "."),
+                    ("Is it a square?", "yes"),
+                    ("它是什么颜色？", zh),
+                ]
+                rows += [{"image": image, "question": q, "answer": a} for q, a in asked]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / name).write_text(lines, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Squares with questions, and a tower that has learned their captions."""
+    folder = tmp_path_factory.mktemp("answers")
+    pairs = write_run(folder, copies=3).rename(folder / "pairs.toml")
+    settings = ("run.steps=60", "model.architecture.image.patch_size=4")
+    train(read_recipe(pairs, settings)).folder.rename(folder / "tower")
+    write_questions(folder, "questions.jsonl", (0, 1))
+    write_questions(folder, "held-out.jsonl", (2,))
+    (folder / "recipe.toml").write_text(RECIPE.format(folder=folder), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def recipe(folder, tmp_path):
+    settings = (f"run.folder={tmp_path / 'answers'}",)
+    return lambda *more: read_recipe(folder / "recipe.toml", (*settings, *more))
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    return train(read_recipe(folder / "recipe.toml"))
+
+
+def test_it_answers_about_pictures_that_it_has_not_seen(trained):
+    assert trained.measured["en_answers"] > 0.9 and trained.measured["zh_answers"] > 0.9
+    assert trained.before["en_answers"] == trained.before["zh_answers"] == 0.0
+
+
+def test_the_finished_model_answers_from_its_folder(trained, folder):
+    assistant = seesay.chat(trained.folder)
+    blue = folder / "blue-top-2.png"
+    assert assistant.ask(blue, "What colour is it?").text == "Blue."
+    assert assistant.ask(blue, "它是什么颜色？").text == "蓝色"
+    several = assistant.ask_several(blue, ["Is it a square?", "它是什么颜色？"])
+    assert [answer.text for answer in several] == ["yes", "蓝色"]
+
+
+def test_a_frozen_tower_keeps_its_bytes(trained, folder):
+    before, after = weights(folder / "tower"), weights(trained.folder)
+    tower = {name: one for name, one in after.items() if name.startswith("tower.")}
+    assert tower
+    for name, one in tower.items():
+        assert torch.equal(one, before[name.replace("tower.", "image.", 1)]), name
+
+
+def test_the_first_stage_trains_the_connector_alone(recipe, tmp_path):
+    stage = recipe("run.steps=2", "optimizer.freeze=['tower', 'decoder']", "optimizer.warmup=0")
+    begun = make_model(stage, "begun").model.state_dict()
+    ended = weights(train(stage).folder)
+    changed = {name.split(".")[0] for name in begun if not torch.equal(begun[name], ended[name])}
+    assert changed == {"connector"}
+
+
+def test_the_second_stage_begins_from_the_first(trained, recipe):
+    again = recipe("run.steps=1", f"model={{ start = '{trained.folder}' }}")
+    assert train(again).before["en_answers"] == trained.measured["en_answers"]
+
+
+@pytest.mark.parametrize("connector", ["linear", "mlp", "pixel-shuffle"])
+def test_every_connector_joins_the_two(recipe, connector):
+    made = make_model(recipe(f"model.assistant.connector={connector}"), "made")
+    rows = {"linear": 16, "mlp": 16, "pixel-shuffle": 4}[connector]
+    assert made.model.see(torch.zeros(1, 3, 16, 16)).shape == (1, rows, 48)
+
+
+def parts_of(recipe):
+    """A run's model, its objective, its first batch and its step."""
+    bundle = make_model(recipe, "made")
+    [(_, objective)] = make_objectives(recipe, bundle, torch.device("cpu")).values()
+    run = _Run(recipe, Processes(0, 1, torch.device("cpu")))
+    return bundle, objective, first_batch(run._batches)
+
+
+def test_the_loss_is_that_of_the_answers_alone(recipe):
+    bundle, objective, batch = parts_of(recipe("data.squares.batch=5", "hardware.reuse=false"))
+    own, template = batch.sources["squares"], chat_template("seesay")
+    tokenizer, model = bundle.tokenizer.for_prompts(), bundle.model.double()
+    by_hand, tokens = 0.0, 0
+    transform = ImageTransform(bundle.transform)
+    for request, answer, owner in zip(own.requests, own.texts, own.owners.tolist(), strict=True):
+        turns = [
+            Message("user", (Media("image", (16,)), request)),
+            Message("assistant", answer),
+        ]
+        text = encode(render(template, turns, opening=False), tokenizer)
+        seen = model.see(transform.normalise(own.images[owner : owner + 1]).double())
+        hidden = model(torch.tensor([text.ids]), seen.flatten(0, 1))
+        logs = model.logits(hidden)[0].log_softmax(-1).detach()
+        learned = [at for at, answered in enumerate(text.answer) if answered]
+        assert tokenizer.decode([text.ids[at] for at in learned[:-1]]).strip() == answer
+        assert text.ids[learned[-1]] == tokenizer.token_to_id("</s>")
+        by_hand -= sum(float(logs[at - 1, text.ids[at]]) for at in learned)
+        tokens += len(learned)
+    trained, shared = make_trained(
+        bundle, recipe("hardware.precision=float64").hardware, Processes(0, 1, torch.device("cpu"))
+    )
+    loss = TrainingStep(trained, shared, {"answers": (1.0, objective)})(batch)
+    torch.testing.assert_close(loss.item(), by_hand / tokens)
+
+
+def test_small_parts_give_the_gradient_of_the_whole(recipe):
+    settings = recipe("data.squares.batch=6", "hardware.precision=float64")
+    gradients = []
+    for micro_batch in (None, 2):
+        bundle, objective, batch = parts_of(settings)
+        trained, shared = make_trained(
+            bundle, settings.hardware, Processes(0, 1, torch.device("cpu"))
+        )
+        step = TrainingStep(trained, shared, {"answers": (1.0, objective)}, micro_batch)
+        loss = step(batch)
+        if loss.requires_grad:
+            loss.backward()
+        gradients.append({n: p.grad for n, p in bundle.model.named_parameters() if p.requires_grad})
+    for name, whole in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], whole, msg=name)
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(recipe, tmp_path, monkeypatch):
+    settings = ("run.steps=4", "checkpoint.every=2", "data.squares.batch=5")
+    whole = train(recipe(*settings))
+
+    class KilledError(BaseException):
+        pass
+
+    after = run_module._Run._after_step
+
+    def dying(run, done):
+        after(run, done)
+        if done.number == 3:
+            raise KilledError
+
+    elsewhere = (*settings, f"run.folder={tmp_path / 'killed'}")
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(run_module._Run, "_after_step", dying)
+        train(recipe(*elsewhere))
+    resumed = train(recipe(*elsewhere), resume=True)
+    assert same(weights(whole.folder), weights(resumed.folder))
+
+
+def test_captions_answer_a_request_or_nothing(folder):
+    write_squares(folder, copies=1)
+    source = SourceConfig(
+        path=str(folder / "squares.jsonl"), format="table", requests={"en": ("Describe it.",)}
+    )
+    made = make_model(read_recipe(folder / "recipe.toml"), "made")
+    samples = Samples(source, ImageTransform(made.transform), made.tokenizer)
+    sample = samples[Place("squares", 0, 0)]
+    asked = dict(zip(sample.languages, sample.requests, strict=True))
+    assert asked == {"en": "Describe it.", "zh": ""}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["model.vocabulary.chat=false"], "set model.vocabulary.chat = true"),
+        (["model.assistant.connector=qformer"], "is not one of 'linear', 'mlp', 'pixel-shuffle'"),
+        (["model.assistant.decoder.dim=50"], "a multiple of twice the heads"),
+        (["model.assistant.size=32"], "its tower is a VitConfig"),
+        (["model.transform={ size = 16 }"], "assistant brings its own transform"),
+        (["objective.answers.kind=contrastive"], "trains image, image_proj, .* and this model has"),
+    ],
+)
+def test_a_recipe_that_fits_no_model_is_refused(recipe, settings, expected):
+    with pytest.raises(ConfigError, match=expected):
+        make_model(recipe(*settings), "made")
+
+
+def test_an_answer_beyond_the_context_is_named(recipe):
+    with pytest.raises(DataError, match=r"data\.squares, .*expected at most 22"):
+        train(recipe("model.tokenizer.context=22"))
+
+
+def test_answers_need_a_model_that_answers(folder, tmp_path):
+    measure = f"evaluation.answers={{ path = '{folder}/held-out.jsonl', format = 'table' }}"
+    pairs = read_recipe(folder / "pairs.toml", (measure, f"run.folder={tmp_path}"))
+    with pytest.raises(ConfigError, match="cannot be measured with a Embedder"):
+        train(pairs)

@@ -24,7 +24,7 @@ from tiny_runs import COLOURS, PLACES, same, weights, write_run, write_squares
 RECIPE = """
 [run]
 folder = "{folder}/answers"
-steps = 160
+steps = 300
 
 [model]
 vocabulary = {{ size = 400, chat = true }}
@@ -47,7 +47,7 @@ kind = "answering"
 source = "squares"
 
 [optimizer]
-lr = 0.01
+lr = 0.005
 freeze = ["tower"]
 
 [hardware]

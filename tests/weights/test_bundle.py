@@ -303,6 +303,7 @@ def test_a_new_family_is_a_module_and_a_line_of_the_table(published, tmp_path, m
         build=lambda config, initial: Other(config),
         extend=lambda model, initial: None,
         step=lambda bundle, autocast: bundle.model,
+        reuse=lambda model: None,
     )
     module = ModuleType("other_family")
     module.FAMILY = family

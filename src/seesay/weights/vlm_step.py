@@ -148,7 +148,7 @@ def reuse(model: Vlm) -> None:
     """Keeps in memory what a frozen tower returns for an image, in float16."""
     if is_frozen(model.tower):
         features = Reused(model.tower.features, torch.float16)
-        model.tower.features = lambda pixels: features(pixels).to(pixels.dtype)  # type: ignore[method-assign,assignment,misc]
+        model.tower.features = lambda pixels: features(pixels).to(pixels.dtype)  # type: ignore[method-assign,assignment]
 
 
 def step(bundle: Bundle[Vlm], autocast: torch.dtype | None) -> TrainedVlm:

@@ -145,7 +145,7 @@ def check_seesay(words: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_no_figure_stands_without_the_command_that_prints_it(page):
     paragraphs = ["", *page.text.split("\n\n"), ""]
-    around = zip(paragraphs, paragraphs[1:], paragraphs[2:], strict=False)
+    around = zip(paragraphs[:-2], paragraphs[1:-1], paragraphs[2:], strict=True)
     bare = [
         p
         for before, p, after in around

@@ -267,5 +267,5 @@ def test_an_answer_beyond_the_context_is_named(recipe):
 def test_answers_need_a_model_that_answers(folder, tmp_path):
     measure = f"evaluation.answers={{ path = '{folder}/held-out.jsonl', format = 'table' }}"
     pairs = read_recipe(folder / "pairs.toml", (measure, f"run.folder={tmp_path}"))
-    with pytest.raises(ConfigError, match="cannot be measured with a Embedder"):
+    with pytest.raises(ConfigError, match="cannot be measured with Embedder"):
         train(pairs)

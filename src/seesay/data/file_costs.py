@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -171,8 +172,8 @@ class _Objects:
         start = int(first[1])
         numbers = [int(n) for n in data[:start].split()[: 2 * int(count[1])] if n.isdigit()]
         places = [start + at for at in numbers[1::2]]
-        # A damaged table may end within a pair; what is whole counts.
-        for number, at, end in zip(numbers[::2], places, [*places[1:], len(data)], strict=False):
+        whole = numbers[: 2 * len(places) : 2]  # a damaged table may end within a pair
+        for number, (at, end) in zip(whole, pairwise([*places, len(data)]), strict=True):
             yield number, data[at:end]
 
 

@@ -115,14 +115,27 @@ class SourceConfig(RecordsConfig):
                     f"size={self.size} 没有像素；边长至少为 1；请调大，或去掉这一项",
                 )
             )
-        if self.batch < 1 or self.captions < 0 or self.captions + self.questions < 1:
-            given = f"batch={self.batch}", f"captions={self.captions}"
+        texts = self.captions + self.questions
+        if self.batch < 1 or min(self.captions, self.questions) < 0 or texts < 1:
+            names = ("batch", "captions", "questions")
+            given = [f"{name}={getattr(self, name)}" for name in names]
             raise ConfigError(
                 Text(
-                    f"{' and '.join(given)} draw nothing, expected at least 1 of each: raise them",
-                    f"{'、'.join(given)} 取不到样本；两者都至少为 1；请调大",
+                    f"{', '.join(given)} draw nothing; expected a batch of at least 1, and at "
+                    "least 1 caption or question: raise them",
+                    f"{'、'.join(given)} 取不到样本；batch 至少为 1，captions 和 questions 不能"
+                    "为负，且至少有一项不小于 1；请调大",
                 )
             )
+        for language, requests in self.requests.items():
+            if not requests:
+                raise ConfigError(
+                    Text(
+                        f"requests.{language} is empty, expected at least one text: add one, or "
+                        "leave the language out",
+                        f"requests.{language} 是空的；至少应有一句；请补上，或去掉这种语言",
+                    )
+                )
 
 
 def _check_names(setting: str, names: Iterable[str], known: Sequence[str]) -> None:

@@ -1,5 +1,4 @@
-"""How many questions a vision-language model answers as the data does: a measure of records with
-questions."""
+"""The accuracy of a vision-language model on records with questions."""
 
 import re
 from collections.abc import Iterator
@@ -81,7 +80,7 @@ def needs_other(measures: list[str], model: str) -> ConfigError:
     named = ", ".join(measures)
     return ConfigError(
         Text(
-            f"{named} cannot be measured with a {model}, expected retrieval, zero_shot or probe "
+            f"{named} cannot be measured with {model}; expected retrieval, zero_shot or probe "
             "for a model that makes vectors, and answers for one that answers: choose others",
             f"{model} 不能用 {named} 评测；产生向量的模型应用 retrieval、zero_shot 或 probe，"
             "会回答的模型应用 answers；请换一种评测",

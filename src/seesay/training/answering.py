@@ -1,5 +1,5 @@
-"""Training vision-language models: a model put together from an image tower, a connector and a
-decoder, and the objective that lets it answer."""
+"""Training vision-language models: building one from an image tower, a connector and a decoder, and
+the objective that teaches it to answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -40,7 +40,7 @@ from seesay.weights.hub import locate
 from seesay.weights.vlm_step import rows_per_picture
 
 TEMPLATE = "seesay"
-"""The chat template of models put together here."""
+"""The chat template of models built here."""
 
 
 # The model
@@ -48,8 +48,8 @@ TEMPLATE = "seesay"
 
 @dataclass(frozen=True, kw_only=True)
 class NewDecoderConfig:
-    """A decoder that begins with random weights, in the form of Llama. Its input and output share
-    one table of tokens."""
+    """A Llama-style decoder with random weights, whose input and output share the token
+    embeddings."""
 
     dim: int = 256
     """Width of the token vectors."""
@@ -88,24 +88,24 @@ class NewDecoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AssistantConfig:
-    """A vision-language model put together from parts."""
+    """The parts of a new vision-language model."""
 
     tower: str = "seesay-base"
-    """Catalogue name or folder of the dual encoder whose image tower it sees with."""
+    """Catalogue name or folder of the dual encoder whose image tower is used."""
     size: int | None = None
     """Side in pixels of its images, for towers that take any size; none: the tower's own."""
     connector: Literal["linear", "mlp", "pixel-shuffle"] = "mlp"
-    """What turns image features into rows of the decoder: LLaVA's linear map or MLP, or InternVL's
-    pixel shuffle, which joins four neighbouring ones."""
+    """How image features become decoder tokens: LLaVA's linear map or MLP, or InternVL's pixel
+    shuffle, which merges each 2 x 2 of them."""
     decoder: NewDecoderConfig = field(default_factory=NewDecoderConfig)
     """The language model."""
 
 
-def put_together(
+def build_assistant(
     config: AssistantConfig, tokenizer: Tokenizer, seed: int, name: str
 ) -> Bundle[Vlm]:
-    """A model with the weights of a finished image tower; the rest is random. Raises ConfigError if
-    the parts do not fit each other."""
+    """Builds a model with the image tower's trained weights and random ones elsewhere. Raises
+    ConfigError if the parts do not fit together."""
     place = locate(config.tower)
     seeing = load_bundle(place.folder, image_folder=place.image_folder)
     tower, transform = _tower(config, seeing)
@@ -220,7 +220,7 @@ class Answering:
         return caption_loss(outputs[self._answers], self._learned)
 
     def _encode(self, own: SourceBatch) -> list[Tensor]:
-        """(2 tokens) of each text: the ids of its conversation, and which are learned."""
+        """Returns (2 tokens) for each text: the ids of its conversation, and which are learned."""
         texts = []
         for request, answer in zip(own.requests, own.texts, strict=True):
             asked = Message("user", (self._media, request) if request else (self._media,))
@@ -237,8 +237,8 @@ class Answering:
 
 
 def conversations_by_image(texts: list[Tensor], owners: Tensor, images: int, pad_id: int) -> Tensor:
-    """Conversations, (2 tokens) each, of which each is about an image -> (images most 2 tokens): an
-    image with fewer than another has rows of padding, of which nothing is learned."""
+    """Groups conversations, (2 tokens) each, by image: returns (images most 2 tokens). Images with
+    fewer conversations get padding, of which nothing is learned."""
     counts = torch.bincount(owners, minlength=images)
     ids = pad_sequence([text[0] for text in texts], batch_first=True, padding_value=pad_id)
     learned = pad_sequence([text[1] for text in texts], batch_first=True)

@@ -16,7 +16,7 @@ from seesay.models.mobilenet import MobileNet
 from seesay.models.vlm import Vlm
 from seesay.objectives.objective import Objective, ObjectiveContext, TrainedModel
 from seesay.text import Text
-from seesay.training.answering import put_together
+from seesay.training.answering import build_assistant
 from seesay.training.distributed import Processes, share_model, transformer_blocks
 from seesay.training.optimizers import belongs
 from seesay.training.recipe import HardwareConfig, ModelConfig, Recipe, check_model
@@ -53,7 +53,7 @@ def _from_parts(recipe: Recipe, name: str) -> Bundle[Any]:
     c = recipe.model
     tokenizer = _tokenizer(recipe)
     if c.assistant is not None:
-        bundle = put_together(c.assistant, tokenizer, recipe.run.seed, name)
+        bundle = build_assistant(c.assistant, tokenizer, recipe.run.seed, name)
         check_model(recipe, bundle.config, [n for n, _ in bundle.model.named_parameters()])
         return bundle
     assert c.architecture and c.transform  # ModelConfig

@@ -1,5 +1,5 @@
-"""An objective for searches by a single word: the images whose captions say a word lie nearer to it
-than all others."""
+"""An objective for searches by a single word: it pulls a word towards the images whose captions
+contain it, and away from all others."""
 
 import re
 from collections import Counter
@@ -34,12 +34,12 @@ MOST = 1 / 3  # of the captions of a step; words in more, such as "the", tell no
 
 @dataclass(frozen=True, kw_only=True)
 class WordsConfig(ObjectiveConfig):
-    """Pull words and the images whose captions say them together."""
+    """Pull single words towards the images whose captions contain them."""
 
     words: int = 48
     """Words of each language in a step, drawn from its captions; more frequent ones more often."""
     meanings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """For a word, others that mean it too, in any language: people = ["man", "孩"]."""
+    """Further words, in any language, that count as a word: people = ["man", "孩"]."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,7 +103,7 @@ class Words:
         return torch.stack(losses).mean()
 
     def _draw(self, own: SourceBatch, language: str, rng: np.random.Generator) -> list[str]:
-        """The words of a language for this step, of all processes."""
+        """Draws the words of a language for this step, the same in all processes."""
         captions = [
             text for text, of in zip(own.texts, own.languages, strict=True) if of == language
         ]
@@ -118,21 +118,28 @@ class Words:
         return [str(word) for word in drawn]
 
     def _words_of(self, captions: Sequence[str], language: str) -> Iterable[str]:
-        """The words of each caption once; a word that has `meanings` counts where one is said."""
+        """Yields the words of each caption once, and those of `meanings` that it stands for."""
         cut = _words_of_english if language == "en" else _chinese_words()
-        known = [word for word in self._config.meanings if _is_chinese(word) is (language == "zh")]
+        known = {
+            word: self._pattern(word)
+            for word in self._config.meanings
+            if _is_chinese(word) is (language == "zh")
+        }
         for caption in captions:
-            yield from set(cut(caption)).union(word for word in known if self._means(word, caption))
+            meant = (word for word, pattern in known.items() if pattern.search(caption))
+            yield from {*cut(caption), *meant}
 
     def _say(self, own: SourceBatch, words: Sequence[str]) -> Bool[Tensor, "images words"]:
-        """Whether a caption of an image, in any language, says a word or one that means it."""
-        said = torch.zeros(len(own.images), len(words), dtype=torch.bool)
+        """Returns whether an image's captions, in any language, contain a word or one of the same
+        meaning."""
+        patterns = [self._pattern(word) for word in words]
+        said = np.zeros((len(own.images), len(words)), dtype=bool)
         for text, owner in zip(own.texts, own.owners.tolist(), strict=True):
-            said[owner] |= torch.tensor([self._means(word, text) for word in words])
-        return said
+            said[owner] |= [pattern.search(text) is not None for pattern in patterns]
+        return torch.from_numpy(said)
 
-    def _means(self, word: str, caption: str) -> bool:
-        return bool(_pattern((word, *self._config.meanings.get(word, ()))).search(caption))
+    def _pattern(self, word: str) -> re.Pattern[str]:
+        return _pattern((word, *self._config.meanings.get(word, ())))
 
 
 def words_loss(
@@ -141,12 +148,12 @@ def words_loss(
     log_scale: Float[Tensor, ""],
     said: Bool[Tensor, "images words"],
 ) -> Float[Tensor, ""]:
-    """Cross-entropy between what is said and the softmax, of each word over the images of all
-    processes, and of each image over the words; images of which no word is said count only in the
-    first.
+    """Returns the mean of two softmax losses: each word against the images of all processes, and
+    each image against the words. An image without any of the words counts only in the first.
 
-    All processes pass the same words. Several positives share the probability evenly, as in
-    supervised contrastive learning (Khosla et al. 2020, arXiv 2004.11362, equation 2).
+    `said` tells which words an image's captions contain. All processes pass the same words. Several
+    positives share the probability evenly, as in supervised contrastive learning (Khosla et al.
+    2020, arXiv 2004.11362, equation 2).
     """
     exchange = connect("gather", image_embeds, word_embeds)
     everyones = at_least_float32(exchange.every_image(image_embeds))
@@ -168,7 +175,7 @@ def words_loss(
 
 @cache
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    """Finds one of the words; English ones also in the plural."""
+    """Returns a pattern that finds any of the words, English ones also in the plural."""
     forms = [
         re.escape(one) if _is_chinese(one) else rf"\b{re.escape(one)}(?:e?s)?\b" for one in words
     ]

@@ -134,8 +134,7 @@ class ModelConfig:
     architecture: DualEncoderConfig | None = None
     """The architecture of both towers."""
     assistant: AssistantConfig | None = None
-    """A vision-language model put together from parts, instead of an architecture and a
-    transform."""
+    """The parts of a vision-language model, in place of an architecture and a transform."""
     tokenizer: TokenizerConfig | None = None
     """How texts become ids."""
     transform: ImageTransformConfig | None = None

@@ -138,9 +138,9 @@ class Seen(NamedTuple):
 
 
 class Reused:
-    """Keeps in memory what a frozen module returns for each row, in `dtype` or its own. Rows that
-    are equal byte for byte are computed once. With `pad_id`, rows are token ids for which the
-    module returns a vector per token, and a text is the same whatever its padding."""
+    """Caches a frozen module's output for each row in memory, in `dtype` or the module's own. Equal
+    rows are computed once. With `pad_id`, rows are token ids, the module returns a vector per
+    token, and padding makes no difference."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class Reused:
 
     @torch.no_grad()
     def __call__(self, rows: Tensor) -> Tensor:
-        """Returns a result per row; of texts, (texts, tokens, dim) with zeros for padding."""
+        """Returns one result per row; for texts, (texts, tokens, dim) with zeros at padding."""
         ends: list[int | None] = [None] * len(rows)
         if self._pad_id is not None:
             ends = (rows != self._pad_id).sum(1).tolist()
@@ -165,10 +165,11 @@ class Reused:
             for (key, row), result in zip(new.items(), results, strict=True):
                 self._kept[key] = result[: ends[row]].clone()
         kept = [self._kept[key] for key in keys]
-        if self._pad_id is None:
-            return torch.stack(kept)
-        texts = pad_sequence(kept, batch_first=True)
-        return F.pad(texts, (0, 0, 0, rows.shape[1] - texts.shape[1]))
+        with torch.autocast(rows.device.type, enabled=False):  # bfloat16's cannot join float16
+            if self._pad_id is None:
+                return torch.stack(kept)
+            texts = pad_sequence(kept, batch_first=True)
+            return F.pad(texts, (0, 0, 0, rows.shape[1] - texts.shape[1]))
 
 
 def reuse_frozen(model: DualEncoder) -> None:

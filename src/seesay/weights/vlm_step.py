@@ -33,7 +33,7 @@ SPREAD = 0.02  # standard deviation of new weights, as in GPT-2
 
 
 class TrainedVlm(TrainedModel):
-    """A vision-language model behind one forward call."""
+    """Wraps a vision-language model for training, which needs a single forward call."""
 
     def __init__(self, bundle: Bundle[Vlm], autocast: torch.dtype | None = None) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ class TrainedVlm(TrainedModel):
             channels_last(self.model.tower)
 
     def forward(self, inputs: Mapping[View, Tensor]) -> tuple[Tensor, ...]:
-        """By view, rows -> the mean of an image's rows, or a sum of losses per image, in float32 or
-        wider."""
+        """Returns, for each view, the mean of each image's embeddings or its summed answer loss, in
+        float32 or wider."""
         with self._context(next(iter(inputs.values())).device.type):
             seen = {
                 view.source: self.model.connector(self._look(images))
@@ -70,8 +70,7 @@ class TrainedVlm(TrainedModel):
         return self.model.patches(pixels)
 
     def _losses(self, seen: Tensor, rows: Tensor) -> Tensor:
-        """The sum of the losses of each image's answers. An image with fewer conversations than
-        another has rows of padding."""
+        """Returns each image's summed answer loss. Images with fewer conversations are padded."""
         count, most = rows.shape[:2]
         places = (rows[:, :, 0] != self._pad_id).any(-1).flatten().nonzero()[:, 0]
         ids, learned = rows.flatten(0, 1)[places].unbind(1)
@@ -88,7 +87,7 @@ class TrainedVlm(TrainedModel):
 
 
 def rows_per_picture(bundle: Bundle[Vlm]) -> int:
-    """Placeholders that a picture takes in the prompt."""
+    """Returns how many placeholders a picture takes in the prompt."""
     parameter = next(bundle.model.parameters())
     size = bundle.transform.size
     with torch.no_grad():
@@ -131,8 +130,8 @@ def misfits(blueprint: Blueprint, tokenizer: Tokenizer) -> list[Text]:
 
 
 def build(config: VlmConfig, initial: Mapping[str, float]) -> Vlm:
-    """A model whose connector and decoder begin as GPT-2 does: maps that end a residual branch are
-    smaller the more branches there are."""
+    """Creates a model whose connector and decoder are initialised as in GPT-2, with smaller weights
+    where a residual branch ends."""
     model = Vlm(config)
     for name, module in (*model.connector.named_modules(), *model.decoder.named_modules()):
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -145,7 +144,7 @@ def build(config: VlmConfig, initial: Mapping[str, float]) -> Vlm:
 
 
 def reuse(model: Vlm) -> None:
-    """Keeps in memory what a frozen tower returns for an image, in float16."""
+    """Caches a frozen tower's output for each image in memory, in float16."""
     if is_frozen(model.tower):
         features = Reused(model.tower.features, torch.float16)
         model.tower.features = lambda pixels: features(pixels).to(pixels.dtype)  # type: ignore[method-assign,assignment]

@@ -32,7 +32,7 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One photograph with its captions, questions and class."""
+    """An image with its captions, questions and class."""
 
     key: str
     """Names the record in logs and errors; unique within its source."""
@@ -87,9 +87,9 @@ def captions_from(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def questions_from(fields: Mapping[str, Any]) -> dict[str, tuple[Question, ...]]:
-    """Questions by language from the fields of a row: `question` and `answer`, or a list of such
-    pairs in `qa`. The language is told by the characters of the question. Raises DataError for a
-    question without an answer."""
+    """Returns the questions of a row by language, from `question` and `answer` or from a list of
+    such pairs in `qa`. The language is detected from the question. Raises DataError for a question
+    without an answer."""
     several = fields.get("qa")
     rows = [fields, *(several if isinstance(several, list | tuple) else ())]
     found: dict[str, list[Question]] = {}

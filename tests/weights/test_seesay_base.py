@@ -41,7 +41,7 @@ def test_things_are_known_by_name_in_both_languages(base, language):
     paths = [f"{skimage.data_dir}/{name}" for name in PHOTOGRAPHS]
     cosines = base.embed_images(paths).vectors @ base.embed_texts(names).vectors.T
     right = cosines.argmax(axis=1) == np.arange(len(PHOTOGRAPHS))
-    assert right.sum() >= 5, [names[i] for i in cosines.argmax(axis=1)]
+    assert right.sum() >= 4, [names[i] for i in cosines.argmax(axis=1)]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -121,7 +121,7 @@ class SourceConfig(RecordsConfig):
             given = [f"{name}={getattr(self, name)}" for name in names]
             raise ConfigError(
                 Text(
-                    f"{', '.join(given)} draw nothing; expected a batch of at least 1, and at "
+                    f"{', '.join(given)} draw nothing, expected a batch of at least 1, and at "
                     "least 1 caption or question: raise them",
                     f"{'、'.join(given)} 取不到样本；batch 至少为 1，captions 和 questions 不能"
                     "为负，且至少有一项不小于 1；请调大",

@@ -154,6 +154,8 @@ def visit(browser, served):
         page.on("console", note_forbidden)
         page.goto(served.address + query)
         page.wait_for_selector("#results .card")
+        if locale.startswith("zh"):
+            page.wait_for_selector("#go:has-text('查找')")
         opened.append((context, page))
         return page
 

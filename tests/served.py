@@ -33,7 +33,11 @@ def make_collection(home: Path, name: str = "default") -> Path:
 
 def surroundings(home: Path, **variables: str) -> dict[str, str]:
     """The environment of a process that knows the collections of `home` alone."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("SEESAY_")}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("SEESAY_") or key == "SEESAY_MODEL"
+    }
     own = {"SEESAY_HOME": str(home), "SEESAY_LANG": "en", "PYTHONPATH": str(ROOT / "src")}
     return {**kept, **own, **variables}
 

@@ -64,6 +64,7 @@ def test_a_picture_is_most_like_itself(model):
 )
 def test_the_readme_shows_what_the_demo_prints(tmp_path, monkeypatch, readme, language):
     monkeypatch.setenv("SEESAY_LANG", language)
+    monkeypatch.delenv("SEESAY_MODEL")
     blocks = re.findall(r"```text\n(.*?)```", (ROOT / readme).read_text("utf-8"), re.DOTALL)
     shown = [lines(block) for block in blocks if "chelsea.png" in block]
     assert len(shown) == 1

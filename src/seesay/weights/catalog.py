@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from seesay.errors import ConfigError, UnknownModelError
 from seesay.text import Text
 
-BUILT_IN = "seesay-mini"
+BUILT_IN = "seesay-base"
 MODEL = "SEESAY_MODEL"
 """Environment variable for the default model."""
 

@@ -120,6 +120,7 @@ class Step(NamedTuple):
     angles: Angles | None
     real: Bool[Tensor, "batch tokens"] | None
     media: Media | None
+    groups: Int[Tensor, "batch tokens"] | None = None
 
 
 class DecoderAttention(nn.Module):
@@ -238,6 +239,7 @@ class Decoder(nn.Module):
         cache: KeyValueCache | None = None,
         mask: Bool[Tensor, "batch tokens"] | None = None,
         media: Media | None = None,
+        groups: Int[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
         """Returns the hidden states after the last norm. They are meaningless at padding.
 
@@ -245,9 +247,11 @@ class Decoder(nn.Module):
         true for tokens of this call that are not padding; without it, none are. `positions` default
         to a count of each row's tokens, padding excluded; multimodal ones have time, row and column
         as an extra first axis. `media` are pictures for gated cross-attention; without them, text
-        keeps attending to those of earlier calls.
+        keeps attending to those of earlier calls. `groups` packs several texts with a common
+        beginning into a row without a cache: a token attends to its own group and to group 0.
         """
         x, step = self.begin(embeds, positions, cache, mask, media)
+        step = step._replace(groups=groups)
         return self.norm_out(self.run(x, step, cache, range(self.config.depth)))
 
     def begin(
@@ -287,7 +291,7 @@ class Decoder(nn.Module):
             past = (0, None) if layer is None else (layer.length, layer.real)
             if known is None or past[0] != known[0] or past[1] is not known[1]:
                 real = _joined(past, step.real, x)
-                mask, known = self.mask(x, past[0], real), past
+                mask, known = self.mask(x, past[0], real, step.groups), past
             if layer is not None:
                 layer.real = real
             x = self.blocks[index](x, step, mask, layer)
@@ -298,13 +302,15 @@ class Decoder(nn.Module):
         x: Float[Tensor, "batch tokens dim"],
         before: int,
         real: Bool[Tensor, "batch keys"] | None,
+        groups: Int[Tensor, "batch tokens"] | None = None,
     ) -> LayerMask:
         """Returns what tokens that follow `before` others may attend to. Builds a mask only when
         one is needed: attention is twice as fast without it."""
         tokens = x.shape[1]
         keys = before + tokens
         alibi = self.config.positions == "alibi"
-        if real is None and not alibi and (before == 0 or tokens == 1):
+        plain = real is None and groups is None and not alibi
+        if plain and (before == 0 or tokens == 1):
             return LayerMask(None, before == 0 and tokens > 1)
         places = torch.arange(keys, device=x.device)
         own = places[before:, None]
@@ -312,6 +318,8 @@ class Decoder(nn.Module):
         if real is not None:
             # A token always attends to itself, so that no row of scores is empty.
             allowed = allowed & real[:, None] | (places == own)
+        if groups is not None:
+            allowed = allowed & ((groups == 0)[:, None] | (groups[:, None] == groups[:, :, None]))
         if not alibi:
             return LayerMask(allowed[:, None], False)
         counted = (places + 1)[None] if real is None else real.cumsum(1)

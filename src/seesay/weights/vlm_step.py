@@ -3,10 +3,11 @@ and conversations about them."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from seesay.data.tokenizer import Tokenizer
@@ -70,20 +71,55 @@ class TrainedVlm(TrainedModel):
         return self.model.patches(pixels)
 
     def _losses(self, seen: Tensor, rows: Tensor) -> Tensor:
-        """Returns each image's summed answer loss. Images with fewer conversations are padded."""
-        count, most = rows.shape[:2]
-        places = (rows[:, :, 0] != self._pad_id).any(-1).flatten().nonzero()[:, 0]
-        ids, learned = rows.flatten(0, 1)[places].unbind(1)
-        # Padding follows the text, which is causal: it needs no mask.
-        hidden = self.model(ids, seen[places // most].flatten(0, 1))[:, :-1]
-        wanted = learned[:, 1:].bool()
+        """Returns each image's summed answer loss."""
+        packed = pack(rows, self.model.config.image_ids, self._pad_id)
+        asked = rows[:, 0, 1].any(-1)
+        embeds = self.model.embed(packed.ids, seen[asked].flatten(0, 1))
+        decoder = self.model.decoder
+        hidden = decoder(embeds, packed.positions, groups=packed.groups)[:, :-1]
+        wanted = packed.learned[:, 1:]
         logits = at_least_float32(self.model.logits(hidden[wanted][None])[0])
-        losses = F.cross_entropy(logits, ids[:, 1:][wanted], reduction="none")
-        images = (places // most)[wanted.nonzero()[:, 0]]
-        return losses.new_zeros(count).index_add(0, images, losses)
+        losses = F.cross_entropy(logits, packed.ids[:, 1:][wanted], reduction="none")
+        return losses.new_zeros(len(rows)).index_add(0, wanted.nonzero()[:, 0], losses)
 
     def _context(self, device: str) -> AbstractContextManager[Any]:
         return torch.autocast(device, self._autocast) if self._autocast else nullcontext()
+
+
+class Packed(NamedTuple):
+    """All conversations about an image in one row: what they have in common up to the image comes
+    once, then the rest of each, one after another."""
+
+    ids: Int[Tensor, "images tokens"]
+    learned: Bool[Tensor, "images tokens"]
+    positions: Int[Tensor, "images tokens"]
+    groups: Int[Tensor, "images tokens"]
+    """0 where all begin, then 1 for the first conversation, and so on; what follows the last one
+    is padding."""
+
+
+def pack(
+    rows: Int[Tensor, "images most 2 tokens"], image_ids: tuple[int, ...], pad_id: int
+) -> Packed:
+    """Packs the conversations about each image, their ids and which of them are learned. Nothing
+    is lost: a token attends to the same ones as without packing, and keeps its position."""
+    ids, learned = rows[:, :, 0], rows[:, :, 1].bool()
+    count, most, length = ids.shape
+    places = torch.arange(length, device=ids.device)
+    is_image = torch.isin(ids[:, 0], ids.new_tensor(image_ids))
+    begin = int((is_image * places).amax()) + 1
+    last = (learned * places).amax(-1, keepdim=True)
+    kept = (places <= last) & (places >= begin)
+    kept[:, 0, :begin] |= learned[:, 0].any(-1, keepdim=True)
+    groups = torch.arange(1, most + 1, device=ids.device)[:, None] * (places >= begin)
+    order = (~kept).flatten(1).int().argsort(dim=1, stable=True)
+    order = order[:, : int(kept.flatten(1).sum(1).amax())]
+
+    def packed(values: Tensor) -> Tensor:
+        return values.expand(count, most, length).flatten(1).gather(1, order)
+
+    ids = ids.masked_fill(~kept, pad_id)
+    return Packed(packed(ids), packed(learned), packed(places), packed(groups))
 
 
 def rows_per_picture(bundle: Bundle[Vlm]) -> int:

@@ -109,7 +109,7 @@ def classify(
     from seesay.cli.output import progress
     from seesay.data.files import check_folder
     from seesay.inference.classifier import NONE_ABOVE, ZeroShotClassifier
-    from seesay.inference.labels import read_lines
+    from seesay.data.files import read_lines
 
     for file in filter(None, (csv, html)):
         check_folder(file)

@@ -63,7 +63,7 @@ def embed(
     from seesay.cli.output import fail_unless_whole
     from seesay.data.files import by_ending, check_folder
     from seesay.errors import ConfigError
-    from seesay.inference.labels import read_lines
+    from seesay.data.files import read_lines
     from seesay.inference.vector_files import WRITERS, save_vectors
 
     if out is not None:

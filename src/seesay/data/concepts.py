@@ -36,7 +36,9 @@ def read_concepts(file: Path) -> list[Concept]:
     (`seesay.data.sources.read_classes`). "(...)" in a name is left out, and "a / b" is two names.
     Raises ConfigError or DataError if the file cannot be read or holds none."""
     if file.suffix.lower() == ".json":
-        named = [(name, language) for row in read_classes(str(file)) for language, name in row.items()]
+        named = [
+            (name, language) for row in read_classes(str(file)) for language, name in row.items()
+        ]
     else:
         named = [(line, detect_language(line)) for line in read_lines(file)]
     concepts: dict[Concept, None] = {}
@@ -74,12 +76,10 @@ class Terms:
             "zh": _lengths(self._names["zh"]),
         }
 
-    def of(self, captions: Mapping[str, Sequence[str]]) -> set[Concept]:
-        """Returns the terms of a record's captions in both languages. Raises MissingExtraError for
-        Chinese without jieba."""
-        terms = {Concept(t, "en") for text in captions.get("en", ()) for t in self._english(text)}
-        terms.update(Concept(t, "zh") for text in captions.get("zh", ()) for t in self._chinese(text))
-        return terms
+    def of(self, caption: str, language: Language) -> set[Concept]:
+        """Returns the terms of a caption. Raises MissingExtraError for Chinese without jieba."""
+        find = self._english if language == "en" else self._chinese
+        return {Concept(term, language) for term in find(caption)}
 
     def _english(self, text: str) -> Iterator[str]:
         words = _WORD.findall(fold(text))
@@ -99,7 +99,7 @@ class Terms:
 
     def concept(self, term: Concept, counts: Mapping[Concept, int]) -> Concept | None:
         """Returns the concept that a term counts for, if any: a listed name, or a word in its
-        singular. `counts` tells how many records have each term: jeans are no plural of jean where
+        singular. `counts` tells how many captions have each term: jeans are no plural of jean where
         they are more frequent."""
         if term in self.listed:
             return term

@@ -14,7 +14,7 @@ from seesay.data.formats.parquet import ParquetSource
 from seesay.data.formats.records import COLUMNS, LANGUAGES, Source
 from seesay.data.formats.table import TableSource
 from seesay.data.formats.webdataset import WebDatasetSource
-from seesay.data.kept import read_kept
+from seesay.data.kept import KeptSource
 from seesay.data.tables import DELIMITED, JSON_LINES
 from seesay.errors import ConfigError, DataError
 from seesay.text import Text
@@ -44,7 +44,7 @@ class RecordsConfig:
     stop: int | None = None
     """Record to stop before; none: use all."""
     kept: str | None = None
-    """List of the records to use: the kept.parquet that `seesay data balance` wrote for these
+    """List of the captions to use: the kept.parquet that `seesay data balance` wrote for these
     files; none: use all."""
 
     def __post_init__(self) -> None:
@@ -172,7 +172,13 @@ def format_of(path: str) -> Format:
 
 
 def open_records(config: RecordsConfig) -> Source:
-    """Returns all records in the files. Raises DataError if the files do not match the config."""
+    """Returns all records in the files. Raises DataError if the files, or the list `kept`, do not
+    match the config."""
+    source = _open_files(config)
+    return source if config.kept is None else KeptSource(source, config.kept)
+
+
+def _open_files(config: RecordsConfig) -> Source:
     if config.format == "webdataset":
         return WebDatasetSource(config.path)
     if config.format == "chinese-clip":
@@ -184,8 +190,8 @@ def open_records(config: RecordsConfig) -> Source:
 
 def used_records(config: RecordsConfig, source: Source) -> Sequence[int]:
     """Returns the numbers of the records between `start` and `stop`, in order, and with `kept` only
-    those that it lists. Raises DataError if there are none, giving the first reason if all were
-    left out as damaged, or if `kept` was written for other files."""
+    those with a caption on the list. Raises DataError if there are none; if all were left out as
+    damaged, it gives the first reason."""
     length = len(source)
     if not length and source.damaged:
         count, first = len(source.damaged), source.damaged[0]
@@ -207,9 +213,9 @@ def used_records(config: RecordsConfig, source: Source) -> Sequence[int]:
                 "有一条；请改正 path 或 start",
             )
         )
-    if config.kept is None:
+    if not isinstance(source, KeptSource):
         return range(config.start, stop)
-    numbers = read_kept(config.kept, source)
+    numbers = source.numbers
     used = numbers[bisect_left(numbers, config.start) : bisect_left(numbers, stop)]
     if not used:
         raise DataError(

@@ -181,8 +181,9 @@ class _Survey:
     def __init__(self, records: RecordsConfig, terms: Terms, file: TextIO) -> None:
         self.captions = self.records = self.without_captions = self.damaged = 0
         self._config, self._terms, self._file = records, terms, file
-        self._numbers: dict[Concept, int] = {}
-        self._counts: Counter[int] = Counter()
+        self._counts: list[int] = []
+        self._numbers: dict[Language, dict[str, int]] = {one: {} for one in records.languages}
+        """Of each term, by language: its index in the counts."""
 
     def read(self, source: Source, report: Report) -> None:
         """Raises DataError if no record has captions in the languages."""
@@ -210,23 +211,37 @@ class _Survey:
             )
 
     def _note(self, number: int, record: Record) -> None:
-        before, numbers = self.captions, self._numbers
-        digest = _digest(record)
+        before, digest = self.captions, _digest(record)
         for language in self._config.languages:
             for place, text in enumerate(record.captions.get(language, ())):
-                found = self._terms.of(text, language)
-                terms = [numbers.setdefault(term, len(numbers)) for term in found]
-                self._counts.update(terms)
-                self.captions += 1
                 caption = KeptCaption(number, record.key, language, place)
                 pair = blake2b(text.encode(errors="surrogatepass"), key=digest, digest_size=16)
+                terms = self._count(text, language)
                 self._file.write(json.dumps([caption, pair.hexdigest(), terms]) + "\n")
+                self.captions += 1
         self.without_captions += self.captions == before
 
+    def _count(self, text: str, language: Language) -> list[int]:
+        """Returns the numbers of a caption's terms, and counts them."""
+        numbers, counts = self._numbers[language], self._counts
+        terms = []
+        for term in self._terms.of(text, language):
+            if (number := numbers.get(term)) is None:
+                number = numbers[term] = len(counts)
+                counts.append(0)
+            counts[number] += 1
+            terms.append(number)
+        return terms
+
     def concepts(self) -> list[Concept | None]:
-        """Returns the concept of each term."""
-        counts = {term: self._counts[number] for term, number in self._numbers.items()}
-        return [self._terms.concept(term, counts) for term in self._numbers]
+        """Returns the concept of each term, by its number."""
+        terms = [
+            (number, Concept(term, language))
+            for language, numbers in self._numbers.items()
+            for term, number in numbers.items()
+        ]
+        counts = {term: self._counts[number] for number, term in terms}
+        return [self._terms.concept(term, counts) for _, term in sorted(terms)]
 
     def notes(self) -> Iterator[Note]:
         """Yields each caption with what tells its pair from others, and its terms."""
@@ -249,6 +264,8 @@ class _Draws:
         listed = dict.fromkeys(config.concepts, 0)
         least = config.min_count or float("inf")
         self._before = listed | {c: n for c, n in counts.items() if c in listed or n >= least}
+        self._probability = {c: min(1.0, config.cap / max(n, 1)) for c, n in self._before.items()}
+        self._concepts = [one if one in self._before else None for one in concepts]
         self._after: Counter[Concept] = Counter()
         self._unmatched = self._kept = self._kept_records = 0
 
@@ -260,22 +277,22 @@ class _Draws:
         """Yields each caption that stays, and counts its concepts."""
         last = -1
         for caption, pair, terms in self._notes():
-            concepts = [concept for concept in self._of(terms) if concept in self._before]
+            concepts = self._of(terms)
             self._unmatched += not concepts
-            stays = any(self._keeps(concept, pair) for concept in concepts)
-            if stays or (self._config.unmatched and not concepts):
+            if self._stays(concepts, pair):
                 self._kept += 1
                 self._kept_records += caption.number != last
                 last = caption.number
                 self._after.update(concepts)
                 yield caption
 
-    def _probability(self, concept: Concept) -> float:
-        return min(1.0, self._config.cap / max(self._before[concept], 1))
-
-    def _keeps(self, concept: Concept, pair: str) -> bool:
-        probability = self._probability(concept)
-        return probability == 1 or draw(self._config.seed, concept, pair) < probability
+    def _stays(self, concepts: set[Concept], pair: str) -> bool:
+        if not concepts:
+            return self._config.unmatched
+        chances = [(concept, self._probability[concept]) for concept in concepts]
+        return any(chance == 1 for _, chance in chances) or any(
+            draw(self._config.seed, concept, pair) < chance for concept, chance in chances
+        )
 
     def result(self, survey: _Survey) -> BalanceReport:
         """What came of it, once `kept` has come to its end."""
@@ -295,7 +312,7 @@ class _Draws:
                     language=concept.language,
                     before=count,
                     after=self._after[concept],
-                    probability=self._probability(concept),
+                    probability=self._probability[concept],
                 )
                 for concept, count in ordered
             ),

@@ -76,10 +76,9 @@ class Terms:
             "zh": _lengths(self._names["zh"]),
         }
 
-    def of(self, caption: str, language: Language) -> set[Concept]:
+    def of(self, caption: str, language: Language) -> set[str]:
         """Returns the terms of a caption. Raises MissingExtraError for Chinese without jieba."""
-        find = self._english if language == "en" else self._chinese
-        return {Concept(term, language) for term in find(caption)}
+        return set(self._english(caption) if language == "en" else self._chinese(caption))
 
     def _english(self, text: str) -> Iterator[str]:
         words = _WORD.findall(fold(text))

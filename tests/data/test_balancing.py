@@ -38,7 +38,7 @@ def audit(folder):
 def kept_captions(records, folder):
     """What a source with the list gives, by key."""
     source = open_records(replace(records, kept=str(folder / "kept.parquet")))
-    used = used_records(replace(records, kept="."), source)
+    used = used_records(records, source)
     return {source[number].key: source[number].captions for number in used}
 
 

@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny shapes, one round")
     parser.add_argument("--shape", choices=SHAPES, help="this one only")
     parser.add_argument("--llama-cpp", type=Path, metavar="FOLDER", help="with libllama.so")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--fastv-layers", type=int, default=8)
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument("--json", type=Path, help="where to write all figures")

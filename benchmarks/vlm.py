@@ -1,17 +1,25 @@
-"""How fast vision-language models read a picture and write an answer, beside transformers.
+"""How fast vision-language models read a picture and write an answer, beside transformers and
+llama.cpp.
 
-    python benchmarks/vlm.py                # under 8 minutes on two idle cores
-    python benchmarks/vlm.py --quick        # tiny shapes: whether it runs
+    python benchmarks/vlm.py                      # under 8 minutes a shape on two idle cores
+    python benchmarks/vlm.py --shape qwen         # one of them
+    python benchmarks/vlm.py --llama-cpp FOLDER   # with its libraries: see peers/llama_cpp.py
+    python benchmarks/vlm.py --quick              # tiny shapes: whether it runs
 
 The shapes are those of LLaVA-1.5 7B, Qwen2-VL 2B and InternVL2 2B (its language model), with fewer
-layers and random weights, which both sides share. All sides of a comparison take turns in one
-process; seconds are medians. FastV is measured on a decoder of more layers, which repeats those
-there are: it saves nothing in the first two. PruMerge keeps the patches that stand out, of which
-random weights have few: 32 are left by trained ones on average (arXiv 2403.15388).
+layers and random weights, which all sides share. All sides of a comparison take turns in one
+process. Seconds are medians; "times" is the median of each round's own ratio. FastV is measured on
+a decoder of more layers, which repeats those there are: it saves nothing in the first two. PruMerge
+keeps the patches that stand out, of which random weights have few: 32 are left by trained ones on
+average (arXiv 2403.15388).
 
     prefill         the prompt, picture included, through the language model
     first token     from the prepared picture to the first token
-    decode          each further token
+    decode          each further token, timed as it comes
+    logits          how far those after the prompt are from ours, as a share of the largest
+
+llama.cpp runs the language model alone, on the same rows of the picture: where there is an image
+tower, it has no first token.
 """
 
 import argparse
@@ -21,67 +29,44 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-import torchvision_shim  # noqa: F401
-from seesay.data.chat import Span
-from seesay.data.native_resolution import normalise_patches
+sys.path.insert(0, str(Path(__file__).parent / "peers"))
+from vlm_contenders import Contender, difference, llama_cpp, seesay, transformers
+from vlm_shapes import CPU, Pair, internvl, llava, qwen
+
 from seesay.inference.devices import fastest_dtype
 from seesay.inference.generation import ContrastConfig, DecodingConfig, write_tokens
-from seesay.inference.prompt_reading import PromptReader, Reading, Request
-from seesay.inference.visual_inputs import PackedInputs, SquareInputs, VisualInputs, packed_rule
+from seesay.inference.prompt_reading import PromptReader, Request
 from seesay.models.cache import KeyValueCache
 from seesay.models.decoder import Decoder
-from seesay.models.positions import multimodal_positions
 from seesay.models.quantized import quantize
-from seesay.models.token_reduction import FastVConfig, Prompt, PruMergeConfig, fastv
-from seesay.models.vlm import PackedVlm, Vlm
-from seesay.weights.decoders import read_decoder
-from seesay.weights.llava import read_llava
-from seesay.weights.qwen_vl import read_qwen_vl
-from seesay.weights.settings import Settings
-from seesay.weights.tensors import blank_model, load_weights, loading_as
+from seesay.models.token_reduction import FastVConfig, PruMergeConfig, fastv
+from seesay.models.vlm import Vlm
 
-CPU = torch.device("cpu")
-TEXT = 40
-"""Tokens of a question, template included."""
-SIZE = (800, 600)
-QUESTIONS, ANSWER = 8, 8
+SHAPES = {"llava": llava, "qwen": qwen, "internvl": internvl}
+QUESTIONS, SHORT, ANSWER = 8, 8, 16
 FASTV_GOALS = {0.5: 1.4, 0.25: 1.8}
-SEVERAL_GOAL, INT8_GOAL = 4.0, 1.3
+SEVERAL_GOAL, FLOAT_GOAL, INT8_GOAL = 4.0, 1.0, 1.3
+TIMES = ("prefill", "first token", "decode")
 
-
-@dataclass
-class Pair:
-    """One shape on both sides, with the same weights and prompt."""
-
-    name: str
-    theirs: nn.Module
-    decoder: Decoder
-    given: dict[str, Any]
-    """What their `generate` takes."""
-    read: Callable[[], Reading]
-    """Reads the prompt, picture included."""
-    prompt: Prompt
-    images: Tensor
-    model: Vlm | PackedVlm | None = None
-    inputs: VisualInputs | None = None
-    request: Request | None = None
+Seconds = dict[str, list[float]]
+"""Those of each round, by what is timed."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny shapes, one round")
+    parser.add_argument("--shape", choices=SHAPES, help="this one only")
+    parser.add_argument("--llama-cpp", type=Path, metavar="FOLDER", help="with libllama.so")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--fastv-layers", type=int, default=8)
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"])
@@ -96,11 +81,11 @@ def main() -> None:
     )
     figures: dict[str, Any] = {}
     with torch.no_grad():
-        for make in (llava, qwen, internvl):
-            pair = make(dtype, options.quick)
+        for name in [options.shape] if options.shape else SHAPES:
+            pair = SHAPES[name](dtype, options.quick)
             print(f"\n{pair.name}: {pair.decoder.config.depth} layers, {count(pair)}")
             figures[pair.name] = {
-                **beside_transformers(pair, options.rounds),
+                **beside_peers(pair, options.rounds, options.llama_cpp),
                 **pruned(pair, options.fastv_layers, options.rounds),
                 **of_this_family(pair, options.rounds),
             }
@@ -139,47 +124,87 @@ def goal(value: float, wanted: float) -> str:
     return f"times; goal {wanted} {'reached' if value >= wanted else 'missed'}"
 
 
-# What is measured
+# Beside peers
 
 
-def beside_transformers(pair: Pair, rounds: int) -> dict[str, float]:
-    def generate(tokens: int) -> Tensor:
-        return pair.theirs.generate(
-            **pair.given, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False
-        )
+def beside_peers(pair: Pair, rounds: int, folder: Path | None) -> dict[str, Any]:
+    """All contenders with the same prompt, in the numbers of the model and in int8."""
+    int8 = copy.deepcopy(pair.decoder)
+    quantize(int8, "int8")
+    contenders = {
+        "seesay": seesay(pair, pair.decoder),
+        "transformers": transformers(pair),
+        "seesay int8": seesay(pair, int8),
+    }
+    with nullcontext({}) if folder is None else llama_cpp(pair, folder) as more:
+        contenders |= more
+        logits = {name: contender.prefill() for name, contender in contenders.items()}
+        seconds = interleaved(contenders, rounds)
+    mine = seconds["seesay"]
+    off = {name: difference(logits[name], logits["seesay"]) for name in contenders}
+    print(f"  {'seconds (times ours)':22}{''.join(f'{what:>17}' for what in TIMES)}{'logits':>10}")
+    for name, times in seconds.items():
+        cells = [cell(times.get(what), mine[what]) for what in TIMES]
+        print(f"  {name:22}{''.join(cells)}{off[name]:10.1e}")
+    return {"seconds": seconds, "logits": off, "times": beside_faster(seconds)}
 
-    def read() -> None:
-        whole = pair.decoder(pair.prompt.embeds, pair.prompt.positions, KeyValueCache())
-        pair.decoder.logits(whole[:, -1:])
 
-    def read_theirs() -> None:
-        body = getattr(pair.theirs.model, "language_model", pair.theirs.model)
-        positions = pair.prompt.positions
-        whole = body(inputs_embeds=pair.prompt.embeds, position_ids=positions, use_cache=True)
-        pair.theirs.lm_head(whole.last_hidden_state[:, -1:])
+def interleaved(contenders: dict[str, Contender], rounds: int) -> dict[str, Seconds]:
+    """Seconds of each contender. Every other round goes through them backwards."""
+    seconds: dict[str, Seconds] = {name: {what: [] for what in TIMES} for name in contenders}
+    for at in range(rounds):
+        order = list(contenders.items())[:: -1 if at % 2 else 1]
+        for name, contender in order:
+            start = time.perf_counter()
+            contender.prefill()
+            seconds[name]["prefill"].append(time.perf_counter() - start)
+        for name, contender in order:
+            first, decode = paced(lambda contender=contender: contender.write(1 + ANSWER))
+            seconds[name]["decode"].append(decode)
+            if contender.sees:
+                seconds[name]["first token"].append(first)
+    return {name: {what: s for what, s in times.items() if s} for name, times in seconds.items()}
 
-    def write(tokens: int) -> None:
-        steps = write_tokens(pair.read(), 1, DecodingConfig(), max_tokens=tokens, end_ids=())
-        assert len(list(steps)) == tokens
 
-    expected = pair.theirs(**pair.given, logits_to_keep=1).logits[0, -1].float()
-    off = (pair.read().logits[0].float() - expected).abs().max() / expected.abs().max()
-    show("largest difference of logits", float(off), "as a share of the largest")
-    s = take_turns(
-        rounds,
-        prefill=read,
-        prefill_theirs=read_theirs,
-        first=lambda: write(1),
-        first_theirs=lambda: generate(1),
-        whole=lambda: write(1 + ANSWER),
-        whole_theirs=lambda: generate(1 + ANSWER),
-    )
-    for side in ("", "_theirs"):
-        s[f"decode{side}"] = (s.pop(f"whole{side}") - s[f"first{side}"]) / ANSWER
-    for what, name in (("prefill", "prefill"), ("first token", "first"), ("decode", "decode")):
-        times = s[f"{name}_theirs"] / s[name]
-        show(f"{what}, seconds", s[name], f"transformers {s[f'{name}_theirs']:.3f}: {times:.2f}x")
-    return s
+def paced(write: Callable[[], Iterable[float]]) -> tuple[float, float]:
+    """Seconds to the first token, and the median of those of each further one."""
+    start = time.perf_counter()
+    clock = list(write())
+    return clock[0] - start, statistics.median(b - a for a, b in pairwise(clock))
+
+
+def times_as_long(theirs: list[float], mine: list[float]) -> float:
+    """The median of what each round says: load that comes and goes changes it little."""
+    return statistics.median(a / b for a, b in zip(theirs, mine, strict=True))
+
+
+def cell(theirs: list[float] | None, mine: list[float]) -> str:
+    if theirs is None:
+        return f"{'-':>17}"
+    return f"{statistics.median(theirs):9.4f} ({times_as_long(theirs, mine):.2f})"
+
+
+def beside_faster(seconds: dict[str, Seconds]) -> dict[str, float]:
+    """How many times as fast we are as the faster peer."""
+    q8 = {name for name in seconds if name.endswith("Q8_0")}
+    peers = seconds.keys() - {"seesay", "seesay int8"} - q8
+    figures = {}
+    cases = [("seesay", what, peers, FLOAT_GOAL) for what in TIMES]
+    cases += [
+        ("seesay int8", "decode", peers, INT8_GOAL),
+        ("seesay int8", "decode", q8, FLOAT_GOAL),
+    ]
+    for ours, what, among, wanted in cases:
+        timed = {name: seconds[name][what] for name in among if what in seconds[name]}
+        if timed:
+            faster = min(timed, key=lambda name: statistics.median(timed[name]))
+            times = times_as_long(timed[faster], seconds[ours][what])
+            name = f"{ours}, {what} / {faster}"
+            figures[name] = show(name, times, goal(times, wanted))
+    return figures
+
+
+# Other ways
 
 
 def pruned(pair: Pair, layers: int, rounds: int) -> dict[str, float]:
@@ -240,25 +265,22 @@ def merged(pair: Pair, rounds: int) -> dict[str, float]:
 
 
 def contrast_cost(pair: Pair, rounds: int) -> dict[str, float]:
-    decoding = DecodingConfig(contrast=ContrastConfig())
-
-    def write(tokens: int, contrast: bool) -> None:
+    def write(contrast: ContrastConfig | None) -> Iterable[float]:
         reader = PromptReader(pair.model, pair.inputs, CPU)
         reading = reader.read([pair.request])
-        if contrast:
-            reading = reading.stacked(reader.read([pair.request.noised(500)]))
-        config = decoding if contrast else DecodingConfig()
-        list(write_tokens(reading, 1, config, max_tokens=tokens, end_ids=()))
+        if contrast is not None:
+            reading = reading.stacked(reader.read([pair.request.noised(contrast.noise_step)]))
+        config = DecodingConfig(contrast=contrast)
+        steps = write_tokens(reading, 1, config, max_tokens=1 + ANSWER, end_ids=())
+        return [time.perf_counter() for _ in steps]
 
-    s = take_turns(
-        rounds,
-        first=lambda: write(1, False),
-        whole=lambda: write(1 + ANSWER, False),
-        first_contrast=lambda: write(1, True),
-        whole_contrast=lambda: write(1 + ANSWER, True),
+    turns = [
+        (paced(lambda: write(None)), paced(lambda: write(ContrastConfig()))) for _ in range(rounds)
+    ]
+    first, decode = (
+        statistics.median(contrasted[what] / plain[what] for plain, contrasted in turns)
+        for what in (0, 1)
     )
-    first = s["first_contrast"] / s["first"]
-    decode = (s["whole_contrast"] - s["first_contrast"]) / (s["whole"] - s["first"])
     show("contrastive decoding, first token", first, "times as long as without")
     show("contrastive decoding, decode", decode, "times as long as without")
     return {"contrast_first": first, "contrast_decode": decode}
@@ -271,7 +293,7 @@ def several_questions(pair: Pair, rounds: int) -> dict[str, float]:
     def answer(requests: list[Request]) -> None:
         reading = PromptReader(pair.model, pair.inputs, CPU).read(requests)
         rows = len(requests)
-        list(write_tokens(reading, rows, DecodingConfig(), max_tokens=ANSWER, end_ids=()))
+        list(write_tokens(reading, rows, DecodingConfig(), max_tokens=SHORT, end_ids=()))
 
     s = take_turns(
         min(2, rounds),
@@ -283,15 +305,14 @@ def several_questions(pair: Pair, rounds: int) -> dict[str, float]:
     return {"several": times}
 
 
-def quantized(pair: Pair, rounds: int) -> dict[str, float]:
-    """Decode in each format, and how far the logits are from those in float32."""
-    config = pair.decoder.config
+def quantized(pair: Pair, rounds: int) -> dict[str, Any]:
+    """Decode after a few tokens in each format, and how far the logits are from float32's."""
     decoders: dict[str, Decoder] = {"float32": copy.deepcopy(pair.decoder).float()}
     for name in ("bfloat16", "int8", "int4"):
         decoders[name] = copy.deepcopy(pair.decoder).to(torch.bfloat16)
         if name != "bfloat16":
             quantize(decoders[name], name)
-    ids = torch.randint(0, config.vocab_size, (1, 16))
+    ids = torch.randint(0, pair.decoder.config.vocab_size, (1, 16))
     logits, caches = {}, {}
     for name, decoder in decoders.items():
         caches[name] = KeyValueCache()
@@ -304,189 +325,13 @@ def quantized(pair: Pair, rounds: int) -> dict[str, float]:
 
     s = take_turns(rounds, **{name: lambda name=name: write(name) for name in decoders})
     figures, expected = {}, logits["float32"]
-    plain = min(s["float32"], s["bfloat16"])
     for name in decoders:
         off = (logits[name] - expected).abs()
         mean, most = off.mean() / expected.abs().mean(), off.max() / expected.abs().max()
         note = f"error of logits: {mean:.4f} on average, {most:.4f} at most"
         show(f"decode in {name}, seconds", s[name] / ANSWER, note)
         figures |= {f"decode_{name}": s[name] / ANSWER, f"error_{name}": float(mean)}
-    times = plain / s["int8"]
-    show("decode in int8, beside the faster float", times, goal(times, INT8_GOAL))
     return figures
-
-
-# The shapes
-
-
-def shape(real: dict[str, int], tiny: dict[str, int], quick: bool) -> dict[str, int]:
-    return tiny if quick else real
-
-
-def built(make: Callable[[], nn.Module], dtype: torch.dtype) -> tuple[nn.Module, dict, dict]:
-    """A model of transformers with random weights, its config and its tensors."""
-    from transformers.initialization import no_init_weights
-
-    torch.set_default_dtype(dtype)
-    try:
-        with no_init_weights():
-            model = make()
-    finally:
-        torch.set_default_dtype(torch.float32)
-    for name, parameter in model.named_parameters():
-        if parameter.ndim == 1:
-            parameter.fill_(0.0 if name.endswith("bias") else 1.0)
-        else:
-            parameter.uniform_(-0.035, 0.035)
-    model.tie_weights()
-    model.generation_config.pad_token_id = 0
-    model.generation_config.eos_token_id = None
-    return model.eval(), json.loads(model.config.to_json_string()), model.state_dict()
-
-
-def same_weights(make: Any, blueprint: Any, tensors: dict[str, Tensor], dtype: torch.dtype) -> Any:
-    model = blank_model(make, blueprint.model)
-    with loading_as(dtype):  # both sides hold the same memory
-        load_weights(model, tensors, blueprint.rules)
-    return model.eval()
-
-
-def picture() -> Image.Image:
-    spots = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    return Image.fromarray(spots).resize(SIZE, Image.Resampling.BICUBIC)
-
-
-def vlm_pair(name: str, theirs: nn.Module, model: Vlm | PackedVlm, inputs: VisualInputs) -> Pair:
-    one, image_id = inputs.picture(picture(), alone=True), model.config.image_ids[0]
-    length = one.media.counts[0]
-    ids = (*range(3, 8), *(image_id,) * length, *range(8, 3 + TEXT))
-    request = Request(ids, (Span(5, 5 + length, 0, "image"),), (one,))
-    rows, tokens = inputs.see([one]), torch.tensor([ids])
-    given: dict[str, Any] = dict(input_ids=tokens, attention_mask=torch.ones_like(tokens))
-    positions, dtype = None, next(theirs.parameters()).dtype
-    if isinstance(model, PackedVlm):
-        grids = [replace(grid, start=5) for grid in one.grids]
-        positions, _ = multimodal_positions(torch.ones_like(tokens, dtype=torch.bool), [grids])
-        pixels = torch.from_numpy(normalise_patches(one.pixels, inputs._config))
-        shape = (one.shape.time, one.shape.height, one.shape.width)
-        given |= dict(image_grid_thw=torch.tensor([shape]), pixel_values=pixels.to(dtype))
-        given["mm_token_type_ids"] = (tokens == image_id).int()
-        rows = rows.rows
-    else:
-        squares = torch.from_numpy(one.pixels.copy())
-        given["pixel_values"] = inputs._transform.normalise(squares).to(dtype)
-
-    def read() -> Reading:
-        return PromptReader(model, inputs, CPU).read([request])
-
-    embeds = model.decoder.embed(tokens.masked_fill(tokens == image_id, 0))
-    embeds = embeds.masked_scatter((tokens == image_id)[..., None], rows)
-    prompt = Prompt(embeds, positions)
-    return Pair(
-        name, theirs, model.decoder, given, read, prompt, tokens == image_id, model, inputs, request
-    )
-
-
-def llava(dtype: torch.dtype, quick: bool) -> Pair:
-    from transformers import LlavaConfig, LlavaForConditionalGeneration
-
-    text = shape(
-        dict(hidden_size=4096, intermediate_size=11008, num_attention_heads=32, vocab_size=32064),
-        dict(hidden_size=64, intermediate_size=96, num_attention_heads=4, vocab_size=32064),
-        quick,
-    )
-    vision = shape(
-        dict(hidden_size=1024, intermediate_size=4096, num_attention_heads=16),
-        dict(hidden_size=64, intermediate_size=96, num_attention_heads=4),
-        quick,
-    )
-    config = LlavaConfig(
-        vision_config=dict(
-            vision,
-            model_type="clip_vision_model",
-            num_hidden_layers=4,
-            image_size=336,
-            patch_size=14,
-        ),
-        text_config=dict(text, model_type="llama", num_hidden_layers=2),
-        image_token_index=32000,
-    )
-    theirs, published, tensors = built(lambda: LlavaForConditionalGeneration(config), dtype)
-    blueprint = read_llava(Settings("config.json", "", published), tensors)
-    model = same_weights(Vlm, blueprint, tensors, dtype)
-    return vlm_pair("LLaVA-1.5 7B", theirs, model, SquareInputs(model, "llava", {}, "hf"))
-
-
-def qwen(dtype: torch.dtype, quick: bool) -> Pair:
-    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
-
-    text = shape(
-        dict(hidden_size=1536, intermediate_size=8960, num_attention_heads=12),
-        dict(hidden_size=512, intermediate_size=96, num_attention_heads=4),
-        quick,
-    )
-    vision = shape(
-        dict(embed_dim=1280, num_heads=16, mlp_ratio=4),
-        dict(embed_dim=64, num_heads=4, mlp_ratio=2),
-        quick,
-    )
-    rope = dict(rope_type="default", rope_theta=1e6, mrope_section=[16, 24, 24])
-    config = Qwen2VLConfig(
-        vision_config=dict(vision, depth=4, patch_size=14, hidden_size=text["hidden_size"]),
-        text_config=dict(
-            text,
-            num_key_value_heads=2,
-            vocab_size=151936,
-            num_hidden_layers=4,
-            rope_parameters=rope,
-            tie_word_embeddings=True,
-        ),
-        image_token_id=151655,
-        video_token_id=151656,
-        vision_start_token_id=151652,
-        vision_end_token_id=151653,
-        tie_word_embeddings=True,
-    )
-    theirs, published, tensors = built(lambda: Qwen2VLForConditionalGeneration(config), dtype)
-    tensors.pop("lm_head.weight", None)  # the table of tokens
-    blueprint = read_qwen_vl(Settings("config.json", "", published), tensors)
-    model = same_weights(PackedVlm, blueprint, tensors, dtype)
-    inputs = PackedInputs(model, {}, packed_rule(published))
-    return vlm_pair("Qwen2-VL 2B", theirs, model, inputs)
-
-
-def internvl(dtype: torch.dtype, quick: bool) -> Pair:
-    """The language model, InternLM2, whose parts are Llama's; with rows for five tiles."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    text = shape(
-        dict(hidden_size=2048, intermediate_size=8192, num_attention_heads=16),
-        dict(hidden_size=64, intermediate_size=96, num_attention_heads=4),
-        quick,
-    )
-    config = LlamaConfig(
-        **text,
-        num_key_value_heads=text["num_attention_heads"] // 2,
-        vocab_size=92553,
-        num_hidden_layers=3,
-        max_position_embeddings=32768,
-        rope_parameters=dict(rope_type="default", rope_theta=1e6),
-    )
-    theirs, published, tensors = built(lambda: LlamaForCausalLM(config), dtype)
-    blueprint = read_decoder(Settings("config.json", "", published), tensors)
-    decoder = same_weights(Decoder, blueprint, tensors, dtype)
-    images = torch.zeros(1, 5 * 256 + TEXT, dtype=torch.bool)
-    images[:, 5 : 5 + 5 * 256] = True
-    embeds = torch.randn(*images.shape, text["hidden_size"]).to(dtype)
-
-    def read() -> Reading:
-        cache = KeyValueCache()
-        whole = decoder(embeds, cache=cache)
-        parts = SimpleNamespace(decoder=decoder, logits=decoder.logits)
-        return Reading(parts, decoder.logits(whole[:, -1:])[:, -1], cache, None)
-
-    given = dict(inputs_embeds=embeds, attention_mask=torch.ones_like(images, dtype=torch.long))
-    return Pair("InternVL2 2B", theirs, decoder, given, read, Prompt(embeds), images)
 
 
 if __name__ == "__main__":

@@ -181,6 +181,17 @@ def test_questions_about_one_picture_are_answered_as_alone_and_it_is_seen_once(a
     assert calls == [1, 1]
 
 
+def test_a_prompt_takes_one_pass_and_the_next_question_only_its_own_tokens(assistant):
+    fresh, passes = LocalAssistant(assistant.files), []
+    layer = assistant.files.model.decoder.blocks[0]
+    hook = layer.register_forward_pre_hook(lambda _, given: passes.append(given[0].shape[1]))
+    prompts = [fresh.ask(picture(), q, max_tokens=1).prompt_tokens for q in QUESTIONS[:2]]
+    hook.remove()
+    assert len(passes) == 2
+    assert passes[0] == prompts[0]
+    assert passes[1] < prompts[1]
+
+
 def count_calls(assistant: LocalAssistant) -> list[int]:
     """The numbers of pictures that the model is shown from now on, call by call."""
     calls: list[int] = []

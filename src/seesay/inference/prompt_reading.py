@@ -177,12 +177,19 @@ class PromptReader:
         if not together or self.fastv is not None:
             return self._read_on(requests, 0, KeyValueCache())
         base = self._longest(requests)
-        if base is None or len(base.ids) < len(shared):
+        new = base is None or len(base.ids) < len(shared)
+        if new and len(requests) > 1:
             base = self._begin(first, base)
-        if base is None:
-            return self._read_on(requests, 0, KeyValueCache())
-        rows = torch.zeros(len(requests), dtype=torch.long, device=self.device)
-        return self._read_on(requests, len(base.ids), base.cache.select(rows))
+        start, cache = 0, KeyValueCache()
+        if base is not None:
+            rows = torch.zeros(len(requests), dtype=torch.long, device=self.device)
+            start, cache = len(base.ids), base.cache.select(rows)
+        reading = self._read_on(requests, start, cache)
+        if new and len(requests) == 1 and shared:
+            # One pass over the weights is faster than one for the pictures and one for the rest.
+            beginning = reading.cache.without_last(len(first.ids) - len(shared))
+            self._store(Prefix(shared, first.digests, beginning))
+        return reading
 
     def keep(self, request: Request, written: Sequence[int], cache: KeyValueCache) -> None:
         """Caches a prompt with its answer for the next turn; `cache` has one row, and the caller

@@ -88,6 +88,14 @@ class LayerCache:
             chosen.media = keys, values
         return chosen
 
+    def without_last(self, tokens: int) -> "LayerCache":
+        """Returns this without its last tokens, except `real`, as `select` does. It shares memory
+        with this one: select rows of it, but append nothing."""
+        shorter = LayerCache()
+        shorter.length, shorter.images = self.length - tokens, self.images
+        shorter._buffers, shorter.media = self._buffers, self.media
+        return shorter
+
     def stacked(self, other: "LayerCache") -> "LayerCache":
         """Returns a copy with another's rows appended. The shorter is padded on the left."""
         length = max(self.length, other.length)
@@ -148,6 +156,17 @@ class KeyValueCache:
         if self.latest_image is not None:
             chosen.latest_image = self.latest_image.index_select(0, rows)
         return chosen
+
+    def without_last(self, tokens: int) -> "KeyValueCache":
+        """Returns this without its last tokens, which are neither padding nor pictures. It shares
+        memory with this one: select rows of it, but append nothing."""
+        shorter = KeyValueCache()
+        for layer in self.layers:
+            shorter.layers.append(layer.without_last(tokens))
+            if layer.real is not None:
+                shorter.layers[-1].real = layer.real[:, : layer.length - tokens]
+        shorter.latest_image = self.latest_image
+        return shorter
 
     def stacked(self, other: "KeyValueCache") -> "KeyValueCache":
         """Returns a copy with another's rows appended. Drops the pictures that layers attend to

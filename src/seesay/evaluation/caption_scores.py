@@ -1,11 +1,8 @@
 """Scores of captions against those that people wrote: BLEU, ROUGE-L and CIDEr.
 
-    score_captions(
-        ["a dog runs"],
-        [["A dog is running.", "a brown dog runs on grass"]],
-        tokenizer="ptb@1",
-        scorers=("bleu4/coco@1", "rouge_l/coco@1"),
-    )
+    captions = tokenize("ptb@1", ["a dog runs"])
+    references = [tokenize("ptb@1", ["A dog is running.", "a brown dog runs on grass"])]
+    score_captions(captions, references, ["bleu4/coco@1", "rouge_l/coco@1"])
 
 A figure means something only beside others of the same scorer, so each has a name, the code whose
 results it gives, and a version, which never changes: `cider/coco@1` is what pycocoevalcap 1.2, and
@@ -22,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seesay.errors import DataError
-from seesay.evaluation.caption_tokens import Tokens, tokenize
+from seesay.evaluation.caption_tokens import Tokens
 from seesay.text import Text
 
 ORDERS = 4
@@ -196,10 +193,8 @@ SCORERS: dict[str, Scorer] = {
 
 
 def score_captions(
-    captions: Sequence[str],
-    references: Sequence[Sequence[str]],
-    *,
-    tokenizer: str,
+    captions: Sequence[Tokens],
+    references: Sequence[Sequence[Tokens]],
     scorers: Iterable[str],
     frequencies: Frequencies | None = None,
 ) -> dict[str, float]:
@@ -217,8 +212,7 @@ def score_captions(
             )
         )
     candidates = [
-        Candidate(tokens, tokenize(tokenizer, some))
-        for tokens, some in zip(tokenize(tokenizer, captions), references, strict=True)
+        Candidate(tokens, tuple(some)) for tokens, some in zip(captions, references, strict=True)
     ]
     return {name: SCORERS[name](candidates, frequencies) for name in scorers}
 

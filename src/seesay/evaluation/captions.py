@@ -16,7 +16,7 @@ from seesay.evaluation.caption_scores import (
     score_captions,
     write_frequencies,
 )
-from seesay.evaluation.caption_tokens import tokenize
+from seesay.evaluation.caption_tokens import Tokens, tokenize
 from seesay.evaluation.data_sets import iterate_records, require_captions
 from seesay.inference.answer import CAPTION
 from seesay.models.layers import require_range
@@ -72,16 +72,27 @@ class Captions(RecordsConfig):
             )
 
     @cached_property
-    def references(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
-        """By language, the captions of each picture that has some."""
+    def captions(self) -> tuple[Mapping[str, tuple[str, ...]], ...]:
+        """The captions of each record by language, which are what the model's are compared with."""
+        return tuple(record.captions for record in iterate_records(self))
+
+    @cached_property
+    def references(self) -> Mapping[str, tuple[tuple[Tokens, ...], ...]]:
+        """By tokenizer, the captions of each picture that has some in its language."""
         return {
-            language: tuple(one[language] for one in self._captions if one.get(language))
+            tokenizer: tuple(
+                tokenize(tokenizer, some[language]) for some in self.captions if some.get(language)
+            )
             for language in self.languages
+            for tokenizer in TOKENIZED[language].values()
         }
 
     @cached_property
-    def _captions(self) -> tuple[Mapping[str, tuple[str, ...]], ...]:
-        return tuple(record.captions for record in iterate_records(self))
+    def document_frequencies(self) -> Mapping[str, Frequencies]:
+        """By tokenizer, the document frequencies for CIDEr."""
+        if self.frequencies is not None:
+            return read_frequencies(Path(self.frequencies).expanduser(), list(self.references))
+        return {name: Frequencies.of(some) for name, some in self.references.items()}
 
     def names(self) -> list[str]:
         return [
@@ -93,56 +104,42 @@ class Captions(RecordsConfig):
 
     def check(self) -> None:
         """Raises DataError if there are no captions in a language or too few for CIDEr, or if the
-        document frequencies cannot be read, and MissingExtraError if Chinese cannot be cut into
-        words."""
-        require_captions(self, self._captions)
-        for language, references in self.references.items():
-            for tokenizer in TOKENIZED[language].values():
-                tokenize(tokenizer, references[0])
-            self._check_cider(language)
-
-    def _check_cider(self, language: str) -> None:
-        if not any(scorer.startswith("cider") for scorer in self.scorers):
-            return
-        pictures = len(self.references[language])
-        if self.frequencies is None and pictures < 2:
+        file of document frequencies cannot be used, and MissingExtraError if there is nothing to
+        cut Chinese into words with."""
+        require_captions(self, self.captions)
+        fewest = min(one.documents for one in self.document_frequencies.values())
+        if fewest < 2 and any(scorer.startswith("cider") for scorer in self.scorers):
             raise DataError(
                 Text(
-                    f"{self.path} has captions in {language!r} of one picture, for which CIDEr is "
-                    "always 0: it counts what tells pictures apart; expected at least 2: use more, "
-                    "give frequencies, or choose other scorers",
-                    f"{self.path} 里只有一张图片有语言 {language!r} 的描述，CIDEr 恒为 0：它衡量的"
-                    "是图片之间的差别；至少应有 2 张；请增加图片，给出 frequencies，或换 scorers",
+                    f"{self.path} has captions in {' and '.join(self.languages)} of 1 picture, "
+                    "for which CIDEr is always 0, since it counts what tells pictures apart; "
+                    "expected at least 2: use more, set frequencies, or choose other scorers",
+                    f"{self.path} 里只有 1 张图片有 {'、'.join(self.languages)} 的描述，CIDEr 恒为 "
+                    "0，因为它衡量的是图片之间的差别；至少应有 2 张；请增加图片，设置 frequencies，"
+                    "或换 scorers",
                 )
             )
-        self._frequencies(language)
 
     def measure(self, assistant: "LocalAssistant") -> Iterator[tuple[str, float]]:
         decoding = replace(assistant.decoding, temperature=0.0, beams=self.beams)
         assistant = assistant.configured(decoding, assistant.stop)
-        for language, references in self.references.items():
+        for language in self.languages:
             captions = list(self._written(assistant, language))
-            frequencies = self._frequencies(language)
             for suffix, tokenizer in TOKENIZED[language].items():
                 scores = score_captions(
-                    captions,
-                    references,
-                    tokenizer=tokenizer,
-                    scorers=self.scorers,
-                    frequencies=frequencies.get(tokenizer),
+                    tokenize(tokenizer, captions),
+                    self.references[tokenizer],
+                    self.scorers,
+                    self.document_frequencies[tokenizer],
                 )
                 for scorer, score in scores.items():
                     yield _named(language, scorer, suffix), score
 
     def write_frequencies(self, file: str | Path) -> None:
-        """Write the document frequencies of these references to a JSON file, for other sets whose
-        CIDEr is to be comparable. Raises what `check` raises."""
-        require_captions(self, self._captions)
-        counted = {
-            tokenizer: Frequencies.of(tokenize(tokenizer, some) for some in references)
-            for language, references in self.references.items()
-            for tokenizer in TOKENIZED[language].values()
-        }
+        """Write the document frequencies of these captions to a JSON file, for other sets whose
+        CIDEr is to be comparable. Raises DataError if there are no captions in a language."""
+        require_captions(self, self.captions)
+        counted = {name: Frequencies.of(some) for name, some in self.references.items()}
         write_frequencies(Path(file), counted)
 
     def _written(self, assistant: "LocalAssistant", language: str) -> Iterator[str]:
@@ -158,12 +155,6 @@ class Captions(RecordsConfig):
                 questions = [(image, request) for image in images]
                 answers = assistant.ask_batch(questions, max_tokens=self.max_tokens)
             yield from (answer.text for answer in answers)
-
-    def _frequencies(self, language: str) -> dict[str, Frequencies]:
-        """By tokenizer. Empty if those of the references count."""
-        if self.frequencies is None:
-            return {}
-        return read_frequencies(Path(self.frequencies).expanduser(), TOKENIZED[language].values())
 
 
 def _named(language: str, scorer: str, suffix: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from seesay.errors import DataError
 from seesay.evaluation.caption_tokens import Tokens
@@ -234,7 +234,7 @@ def read_frequencies(file: Path, tokenizers: Iterable[str]) -> dict[str, Frequen
     those of all `tokenizers`."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        return {one: _frequencies(**content[one]) for one in tokenizers}
+        return {one: _frequencies(content[one]) for one in tokenizers}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         form = '{"ptb@1": {"documents": 40504, "ngrams": {"a dog": 3120, ...}}}'
         raise DataError(
@@ -247,8 +247,11 @@ def read_frequencies(file: Path, tokenizers: Iterable[str]) -> dict[str, Frequen
         ) from None
 
 
-def _frequencies(*, documents: int, ngrams: Mapping[str, int]) -> Frequencies:
-    counts = {tuple(ngram.split(" ")): int(count) for ngram, count in ngrams.items()}
-    if documents < max(1, *counts.values(), 1):
-        raise ValueError(f"an n-gram in more than {documents} documents")
+def _frequencies(found: Any) -> Frequencies:
+    """Raises ValueError, KeyError, TypeError or AttributeError if they are impossible."""
+    documents = found["documents"]
+    counts = {tuple(ngram.split(" ")): count for ngram, count in found["ngrams"].items()}
+    numbers = (documents, *counts.values())
+    if not all(isinstance(one, int) and 1 <= one <= documents for one in numbers):
+        raise ValueError(f"a number that is not between 1 and {documents} documents")
     return Frequencies(documents, counts)

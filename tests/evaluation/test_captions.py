@@ -41,9 +41,10 @@ def table(tmp_path):
     """Writes captions of pictures as a table, and returns the settings that name it."""
 
     def write(*rows):
-        Image.new("RGB", (4, 4)).save(tmp_path / "one.png")
-        lines = "".join(json.dumps({"image": "one.png"} | row) + "\n" for row in rows)
-        (tmp_path / "captions.jsonl").write_text(lines)
+        for number in range(len(rows)):
+            Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.png")
+        lines = [json.dumps({"image": f"{number}.png"} | row) for number, row in enumerate(rows)]
+        (tmp_path / "captions.jsonl").write_text("\n".join(lines))
         return {"path": str(tmp_path / "captions.jsonl"), "format": "table"}
 
     return write

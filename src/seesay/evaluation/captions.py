@@ -20,7 +20,7 @@ from seesay.evaluation.caption_tokens import Tokens, tokenize
 from seesay.evaluation.data_sets import iterate_records, require_captions
 from seesay.inference.answer import CAPTION
 from seesay.models.layers import require_range
-from seesay.text import Text
+from seesay.text import Language, Text
 
 if TYPE_CHECKING:
     from seesay.inference.assistant import LocalAssistant
@@ -142,7 +142,7 @@ class Captions(RecordsConfig):
         counted = {name: Frequencies.of(some) for name, some in self.references.items()}
         write_frequencies(Path(file), counted)
 
-    def _written(self, assistant: "LocalAssistant", language: str) -> Iterator[str]:
+    def _written(self, assistant: "LocalAssistant", language: Language) -> Iterator[str]:
         """Yields the model's caption of each picture. Few pictures are in memory at a time."""
         records = iterate_records(self)
         pictures = (record.image for record in records if record.captions.get(language))

@@ -156,8 +156,7 @@ class _Vectors:
         for ngram, count in ngrams(tokens).items():
             weights[len(ngram) - 1][ngram] = count * frequencies.rarity(ngram)
         norms = tuple(math.hypot(*one.values()) for one in weights)
-        # pycocoevalcap counts pairs of tokens, so that none and one are equally long.
-        return cls(weights, norms, max(0, len(tokens) - 1))
+        return cls(weights, norms, len(tokens))
 
 
 def _similarity(candidate: _Vectors, reference: _Vectors, clipped: bool) -> float:

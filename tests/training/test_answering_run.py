@@ -269,3 +269,37 @@ def test_answers_need_a_model_that_answers(folder, tmp_path):
     pairs = read_recipe(folder / "pairs.toml", (measure, f"run.folder={tmp_path}"))
     with pytest.raises(ConfigError, match="cannot be measured with Embedder"):
         train(pairs)
+
+
+CAPTIONS = """
+[evaluation.captions]
+path = "{folder}/colours.jsonl"
+format = "table"
+scorers = ["bleu1/coco@1", "cider/coco@1"]
+beams = {beams}
+max_tokens = 16
+requests = {{ en = "What colour is it?", zh = "它是什么颜色？" }}
+"""
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_captions_are_measured_and_choose_the_best_weights(trained, folder, tmp_path, beams):
+    rows = [
+        {"image": f"{colour}-{place}-2.png", "en": [f"{colour}!", "a square"], "zh": [zh]}
+        for colour, (zh, _) in COLOURS.items()
+        for place in PLACES
+    ]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "colours.jsonl").write_text(lines, encoding="utf-8")
+    text = RECIPE.replace("en_answers", "zh_cider_words") + CAPTIONS
+    (tmp_path / "recipe.toml").write_text(text.format(folder=folder, beams=beams))
+    settings = ("run.steps=1", "optimizer.lr=1e-9", f"run.folder={tmp_path / 'run'}")
+    start = f"model={{ start = '{trained.folder}' }}"
+    run = train(read_recipe(tmp_path / "recipe.toml", (*settings, start)))
+    names = ["en_bleu1", "en_cider", "zh_bleu1_chars", "zh_cider_chars"]
+    names += ["zh_bleu1_words", "zh_cider_words"]
+    assert [name for name in run.measured if "answers" not in name] == names
+    # It names the colours rightly, as the measure of its answers says.
+    assert run.measured["en_answers"] > 0.9
+    assert run.measured["en_bleu1"] > 0.9 and run.measured["zh_bleu1_chars"] > 0.9
+    assert run.measured["zh_cider_chars"] > 1

@@ -48,10 +48,10 @@ class RecordsConfig:
     files; none: use all."""
 
     def __post_init__(self) -> None:
-        _check_names("format", [self.format], get_args(Format))
-        _check_names("languages", self.languages, LANGUAGES)
-        _check_names("columns", self.columns, COLUMNS)
-        _check_names("templates", self.templates, self.languages)
+        require_known("format", [self.format], get_args(Format))
+        require_known("languages", self.languages, LANGUAGES)
+        require_known("columns", self.columns, COLUMNS)
+        require_known("templates", self.templates, self.languages)
         if not self.languages:
             raise ConfigError(
                 Text(
@@ -144,7 +144,7 @@ class SourceConfig(RecordsConfig):
                 )
 
 
-def _check_names(setting: str, names: Iterable[str], known: Sequence[str]) -> None:
+def require_known(setting: str, names: Iterable[str], known: Sequence[str]) -> None:
     """Raises ConfigError, suggesting the likely name, if a name is unknown."""
     for name in names:
         if name not in known:

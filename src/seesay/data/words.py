@@ -25,7 +25,7 @@ def chinese_words() -> Callable[[str], Iterable[str]]:
     except ModuleNotFoundError:
         raise MissingExtraError("jieba", "search") from None
     jieba.setLogLevel(logging.CRITICAL)  # it logs its loading to stderr
-    return lambda text: re.findall(r"\w+", " ".join(jieba.cut(text)))
+    return lambda text: re.findall(r"[^\W_]+", " ".join(jieba.cut(text)))
 
 
 def singulars(word: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Damage must not change a measure, so any unreadable item is an error.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,11 @@ TABLES = (*DELIMITED, JSON_LINES)
 
 def read_records(config: RecordsConfig) -> tuple[Record, ...]:
     """Returns the records, with their images still encoded. Raises DataError if one is damaged."""
+    return tuple(iterate_records(config))
+
+
+def iterate_records(config: RecordsConfig) -> Iterator[Record]:
+    """Yields the records like `read_records`, one at a time in memory."""
     source = open_records(config)
     if source.damaged:
         count, first = len(source.damaged), source.damaged[0]
@@ -37,8 +42,33 @@ def read_records(config: RecordsConfig) -> tuple[Record, ...]:
                 "只用一部分数据得出的数字会误导；请修复或删除它们",
             )
         )
-    used = used_records(config, source)
-    return tuple(source[index] for index in used)
+    for index in used_records(config, source):
+        yield source[index]
+
+
+def require_captions(
+    config: RecordsConfig, captions: Sequence[Mapping[str, tuple[str, ...]]]
+) -> None:
+    """Raises DataError if no record has captions in a language that is to be measured. `captions`
+    has those of each record."""
+    there = [one for one in config.languages if any(some.get(one) for some in captions)]
+    missing = [one for one in config.languages if one not in there]
+    if missing:
+        remedy = Text("add captions", "请补上描述")
+        if there:
+            remedy = Text(
+                f"set languages = {there}, or add captions",
+                f"请设 languages = {there}，或补上描述",
+            )
+        languages = f"languages = {list(config.languages)}"
+        raise DataError(
+            Text(
+                f"{config.path} has no captions in {' or '.join(missing)} among its "
+                f"{len(captions)} records, expected some in each of {languages}: {remedy.en}",
+                f"{config.path} 的 {len(captions)} 条记录里没有 {'、'.join(missing)} 的描述；"
+                f"{languages} 里的每种语言都应有；{remedy.zh}",
+            )
+        )
 
 
 def embed_records(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from seesay.errors import ConfigError, DataError
 from seesay.evaluation.answers import Answers, needs_other
+from seesay.evaluation.captions import Captions
 from seesay.evaluation.probing import ProbeAccuracy
 from seesay.evaluation.retrieval import Retrieval
 from seesay.evaluation.zero_shot import ZeroShot
@@ -29,7 +30,7 @@ class Measure(Protocol):
 
     def measure(self, model: Any) -> Iterator[tuple[str, float]]:
         """Return each value by its name. Higher is better. The model is an Embedder, or the
-        LocalAssistant that `Answers` needs."""
+        LocalAssistant for those in OF_ASSISTANTS."""
 
 
 MEASURES: dict[str, type[Measure]] = {
@@ -37,8 +38,11 @@ MEASURES: dict[str, type[Measure]] = {
     "zero_shot": ZeroShot,
     "probe": ProbeAccuracy,
     "answers": Answers,
+    "captions": Captions,
 }
 """Measures by the name of their section of [evaluation]."""
+OF_ASSISTANTS = (Answers, Captions)
+"""Measures of a model that answers; all others are of one that makes vectors."""
 
 
 def measure_names(measures: Iterable[Measure]) -> list[str]:
@@ -73,7 +77,9 @@ def evaluate(model: "Embedder | LocalAssistant", measures: Sequence[Measure]) ->
     DataError if the data of a measure cannot be used.
     """
     measure_names(measures)
-    wrong = [one for one in measures if isinstance(one, Answers) is isinstance(model, Embedder)]
+    wrong = [
+        one for one in measures if isinstance(one, OF_ASSISTANTS) is isinstance(model, Embedder)
+    ]
     if wrong:
         raise needs_other([name for one in wrong for name in one.names()], type(model).__name__)
     for measure in measures:

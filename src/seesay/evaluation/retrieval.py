@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from seesay.data.formats.records import Record
 from seesay.data.sources import RecordsConfig
 from seesay.errors import DataError
-from seesay.evaluation.data_sets import embed_records, read_records
+from seesay.evaluation.data_sets import embed_records, read_records, require_captions
 from seesay.inference.embedder import Embedder
 from seesay.text import Text
 
@@ -38,25 +38,7 @@ class Retrieval(RecordsConfig):
 
     def check(self) -> None:
         """Raises DataError if there are no captions in a language."""
-        records = self.records
-        there = [one for one in self.languages if any(r.captions.get(one) for r in records)]
-        missing = [one for one in self.languages if one not in there]
-        if missing:
-            remedy = Text("add captions", "请补上描述")
-            if there:
-                remedy = Text(
-                    f"set languages = {there}, or add captions",
-                    f"请设 languages = {there}，或补上描述",
-                )
-            languages = f"languages = {list(self.languages)}"
-            raise DataError(
-                Text(
-                    f"{self.path} has no captions in {' or '.join(missing)} among its "
-                    f"{len(records)} records, expected some in each of {languages}: {remedy.en}",
-                    f"{self.path} 的 {len(records)} 条记录里没有 {'、'.join(missing)} 的描述；"
-                    f"{languages} 里的每种语言都应有；{remedy.zh}",
-                )
-            )
+        require_captions(self, [record.captions for record in self.records])
 
     def measure(self, embedder: Embedder) -> Iterator[tuple[str, float]]:
         images = embed_records(embedder, self, self.records)

@@ -25,7 +25,7 @@ it reaches an area under the curve of 0.91 in both languages (the mixture 0.86).
 
 The constants are fitted on 500 photographs of Flickr8k's dev split, with seesay-mini and 43 words.
 They are in spreads rather than cosines, and small changes of them hardly change the result.
-`benchmarks/confidence.py` evaluates them on other photographs and other words.
+`benchmarks/confidence.py` evaluates them on other photographs, other words and other models.
 """
 
 from dataclasses import dataclass

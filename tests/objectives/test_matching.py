@@ -100,7 +100,7 @@ def test_the_last_layer_is_trained_as_far_as_the_loss_depends_on_it():
     class Architecture:
         embed_dim = 8
 
-        class qformer:  # noqa: N801
+        class qformer:
             depth = 3
 
     parts = MatchingConfig(source="squares").parts(Architecture)

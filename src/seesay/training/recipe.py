@@ -346,8 +346,11 @@ def check_model(recipe: Recipe, architecture: Any, parameters: Collection[str]) 
     for name, objective in recipe.objective.items():
         objective.check(name, architecture)
         trained = objective.parts(architecture)
-        if not any(belongs(one, part) for one in parameters for part in trained):
-            parts, has = ", ".join(trained), sorted({n.split(".")[0] for n in parameters})
+        has = sorted({name.split(".")[0] for name in parameters})
+        some = any(belongs(one, part) for one in parameters for part in trained)
+        # A Q-Former has an image tower, too, but no text tower beside it.
+        if not some or ("text" in trained and "text" not in has):
+            parts = ", ".join(trained)
             raise ConfigError(
                 Text(
                     f"objective.{name} trains {parts}, and this model has {', '.join(has)}; "

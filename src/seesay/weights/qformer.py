@@ -126,7 +126,9 @@ class TrainedMatcher(TrainedModel):
         places = (rows != self._pad_id).any(-1).flatten().nonzero()[:, 0]
         ids = rows.flatten(0, 1)[places].clone()
         following = ids[:, 1:].clone()
-        ids[:, 0] = self.model.config.begin_id
+        begin_id = self.model.config.begin_id
+        assert begin_id is not None  # objectives check it
+        ids[:, 0] = begin_id
         images = places // most
         of_texts = tuple(state[images] for state in states)
         # Padding follows the text, which is causal: it needs no mask.

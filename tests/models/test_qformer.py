@@ -85,6 +85,16 @@ def test_in_captioning_a_token_depends_on_what_stands_before_it(qformer):
 
 
 @torch.no_grad()
+def test_captions_read_the_queries_that_were_computed_once(qformer):
+    patches, ids, real = inputs()
+    both = qformer(patches, ids, real, "captioning")
+    states = qformer.look(patches)
+    torch.testing.assert_close(states[-1], qformer(patches), rtol=0, atol=1e-5)
+    alone = qformer.write(states, ids, real)
+    torch.testing.assert_close(alone[real], both[:, 3:][real], rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
 def test_in_matching_queries_read_the_text(qformer):
     patches, ids, real = inputs()
     other = ids.clone()

@@ -111,8 +111,10 @@ def whole_step(case):
     towers.load_state_dict(case["state"])
     images, texts = case["images"].double(), case["texts"].double()
     embeds = towers(images, texts)
-    if case["loss"] in DENSE_OTHERS:
-        loss = DENSE_OTHERS[case["loss"]](images, texts, embeds, towers.log_scale)
+    if case["loss"] in OTHERS:  # some have no other definition than that of one process
+        loss = DENSE_OTHERS.get(case["loss"], OTHERS[case["loss"]])(
+            images, texts, embeds, towers.log_scale
+        )
     else:
         positive = positive_pairs(case["ids"], len(embeds[0]))
         loss = DENSE[case["loss"]](*embeds, towers.log_scale, towers.bias, positive)

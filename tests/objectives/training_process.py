@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from objectives.contrastive_reference import Towers, fixed
+from seesay.data.batches import Batch, SourceBatch
 from seesay.objectives.captioning import caption_loss, caption_losses
 from seesay.objectives.contrastive import sigmoid_loss, softmax_loss
 from seesay.objectives.distillation import (
@@ -19,6 +21,8 @@ from seesay.objectives.distillation import (
     soft_label_distillation,
 )
 from seesay.objectives.grad_cache import cached_backward
+from seesay.objectives.matching import Matching, MatchingConfig, query_contrastive_loss
+from seesay.objectives.objective import View
 from seesay.objectives.positives import PairIds
 from seesay.training.caption_words import words_loss
 
@@ -48,7 +52,50 @@ def words(images, texts, embeds, log_scale):
     return words_loss(embeds[0], fixed(7, 16), log_scale, images[:, :7] > 0.7)
 
 
+def several(embeds):
+    """Each image's vector as two of half the width, beside texts of that width."""
+    images, texts = embeds
+    return F.normalize(images.unflatten(1, (2, -1)), dim=-1), F.normalize(texts[:, :8], dim=-1)
+
+
+def queries(images, texts, embeds, log_scale):
+    return query_contrastive_loss(*several(embeds), log_scale)
+
+
+def numbers(rows):
+    return (rows[:, 0] * 1e6).long()
+
+
+def matching(images, texts, embeds, log_scale):
+    """Pairs drawn from all processes; every third image has the same text as another."""
+    own = SourceBatch(
+        images=images[:, :, None, None],
+        ids=texts,
+        owners=torch.arange(len(texts)),
+        groups=numbers(images),
+        labels=torch.zeros(len(images)),
+        text_numbers=numbers(texts) % 3 + numbers(texts) * (numbers(texts) % 3 > 0),
+        texts=[],
+        requests=[],
+        languages=["en" if number % 2 else "zh" for number in numbers(texts).tolist()],
+        keys=[],
+        damaged=[],
+    )
+    objective = Matching(MatchingConfig(source="s"), seed=0)
+    outputs = dict(zip((View("images", "s"), View("texts", "s")), several(embeds), strict=True))
+    outputs = {view: rows.detach() for view, rows in outputs.items()}
+    batch = Batch(step=3, sources={"s": own})
+    rows = objective.draw(outputs, batch, log_scale.detach(), None)
+    pictures, pairs = rows[View("pictures", "s")].flatten(2), rows[View("pairs", "s")]
+    of_pairs = [pictures[:, 0] * pairs[:, 0], pictures[:, 1] * pairs[:, 0]]
+    of_pairs.append(pictures[:, 0] * pairs[:, 1])
+    seen = torch.stack(of_pairs, dim=1)[..., :2] * embeds[0][:, None, :2] * log_scale
+    return objective.loss({View("pairs", "s"): seen}, batch, log_scale, None)
+
+
 OTHERS = {
+    "queries": queries,
+    "matching": matching,
     "caption": caption,
     "embedding": embedding,
     "soft": soft_label,

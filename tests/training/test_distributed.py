@@ -13,7 +13,8 @@ from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.run_log import read_log
 from seesay.weights.bundle import load_bundle
-from tiny_runs import CAPTIONS, write_run
+from tiny_qformer import write_qformer_run
+from tiny_runs import CAPTIONS
 from training.several_processes import cut_back
 
 CLIP = 0.05
@@ -41,8 +42,15 @@ RUNS = {
         "hardware.micro_batch=3",
     ),
     "shards-captions": (*EXACT, *CAPTIONS, "hardware.sharing=shards", "hardware.recompute=true"),
+    "copies-queries": (*EXACT, "data.squares.captions=2", "hardware.micro_batch=3"),
+    "shards-queries": (*EXACT, "hardware.sharing=shards", "hardware.recompute=true"),
     "shards-locked": (*EXACT, "hardware.sharing=shards", "optimizer.freeze=['image']"),
 }
+
+
+def recipe_of(folder, name):
+    """Q-Formers have a recipe of their own."""
+    return folder / ("queries.toml" if name.endswith("queries") else "recipe.toml")
 
 
 def weights(run):
@@ -57,9 +65,13 @@ def losses(run, name="loss"):
 def folder(tmp_path_factory):
     """All runs of two processes, in one start of them, because a start takes longest."""
     folder = tmp_path_factory.mktemp("processes")
-    recipe = write_run(folder)
+    write_qformer_run(folder, copies=2)
+    recipe = folder / "recipe.toml"
     jobs = [
-        {"recipe": str(recipe), "settings": [*settings, f"run.folder={folder / 'two' / name}"]}
+        {
+            "recipe": str(recipe_of(folder, name)),
+            "settings": [*settings, f"run.folder={folder / 'two' / name}"],
+        }
         for name, settings in RUNS.items()
     ]
     settings = [*EXACT, f"run.folder={folder / 'unmeasurable'}"]
@@ -96,7 +108,7 @@ def alone(folder, name):
     run = folder / "one" / name
     if not run.exists():
         settings = [s for s in RUNS[name] if not s.startswith("hardware.sharing")]
-        train(read_recipe(folder / "recipe.toml", (*settings, f"run.folder={run}")))
+        train(read_recipe(recipe_of(folder, name), (*settings, f"run.folder={run}")))
     return run
 
 

@@ -3,7 +3,7 @@ they write."""
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from reference_parts import IMAGE, TINY, layers, randomise
 from rule_slips import unnoticed
 from seesay.errors import ConfigError, WeightsError
 from seesay.inference.generation import beam_search
-from seesay.models.blip2 import Blip2, Blip2Config, Blip2Matcher
+from seesay.models.blip2 import Blip2, Blip2Config, Blip2Matcher, Blip2MatcherConfig
 from seesay.models.cache import KeyValueCache
+from seesay.models.decoder import DecoderConfig
 from seesay.models.qformer import QFormerConfig
 from seesay.models.t5 import T5
 from seesay.models.vit import VitConfig
@@ -388,7 +389,7 @@ def test_lavis_own_file_gives_the_same_matcher(matcher):
             keys.append(key)
     published |= {"temp": torch.tensor(0.07), "Qformer.cls.predictions.bias": torch.ones(PIECES)}
     image = VitConfig(**{**vars(expected.config.image), "key_bias": False})
-    config = Blip2Config(image=image, qformer=expected.config.qformer, embed_dim=10)
+    config = Blip2MatcherConfig(image=image, qformer=expected.config.qformer, embed_dim=10)
     model = blank_model(Blip2Matcher, config).eval()
     load_weights(model, published, LAVIS_RULES)
     for name, value in matcher_numbers(model).items():  # a key's bias changes no number
@@ -414,19 +415,21 @@ def test_defaults_are_those_of_transformers():
 
 TOWER = VitConfig(image_size=32, patch_size=8, dim=16, depth=1, heads=2, hidden=32)
 NARROW = QFormerConfig(queries=2, dim=16, depth=1, heads=2, hidden=32, image_dim=8)
+FITTING = QFormerConfig(queries=2, dim=16, depth=1, heads=2, hidden=32, image_dim=16, vocab_size=9)
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("settings", "message"),
     [
-        ({"embed_dim": 8}, "qformer.image_dim=8"),
-        ({}, "embed_dim=None is set with no language model"),
+        ({"qformer": NARROW}, "qformer.image_dim=8"),
+        ({"qformer": replace(NARROW, image_dim=16)}, r"qformer\.vocab_size=None"),
         ({"embed_dim": 0}, "embed_dim=0"),
+        ({"begin_id": 9}, "begin_id=9"),
+        ({"scale_init": 0.0}, "scale_init=0.0"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(setting, message):
-    image = TOWER if "qformer" in message else VitConfig(**{**vars(TOWER), "dim": 8})
+def test_parts_that_do_not_fit_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
-        Blip2Config(image=image, qformer=NARROW, **setting)
-    with pytest.raises(ConfigError, match=r"qformer\.vocab_size=None"):
-        Blip2Config(image=VitConfig(**{**vars(TOWER), "dim": 8}), qformer=NARROW, embed_dim=8)
+        Blip2MatcherConfig(**{"image": TOWER, "qformer": FITTING, **settings})
+    with pytest.raises(ConfigError, match=r"qformer\.image_dim=8"):
+        Blip2Config(image=TOWER, qformer=NARROW, language=DecoderConfig())

@@ -90,6 +90,11 @@ class Tokens:
     ids: Int[np.ndarray, "windows tokens"]
     owners: Int[np.ndarray, " windows"]
 
+    @property
+    def first(self) -> Int[np.ndarray, "texts tokens"]:
+        """The first row of each text."""
+        return self.ids[np.unique(self.owners, return_index=True)[1]]
+
 
 class Tokenizer:
     """A vocabulary, and the layout of rows that a model expects.

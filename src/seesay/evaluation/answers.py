@@ -81,9 +81,9 @@ def needs_other(measures: list[str], model: str) -> ConfigError:
     return ConfigError(
         Text(
             f"{named} cannot be measured with {model}; expected retrieval, zero_shot or probe "
-            "for a model that makes vectors, and answers or captions for one that answers: choose "
-            "others",
+            "for a model that makes vectors, retrieval for a Q-Former, and answers or captions for "
+            "one that answers: choose others",
             f"{model} 不能用 {named} 评测；产生向量的模型应用 retrieval、zero_shot 或 probe，"
-            "会回答的模型应用 answers 或 captions；请换一种评测",
+            "Q-Former 应用 retrieval，会回答的模型应用 answers 或 captions；请换一种评测",
         )
     )

@@ -18,7 +18,7 @@ from seesay.data.sources import RecordsConfig, open_records, used_records
 from seesay.data.spelling import as_on_disk
 from seesay.data.tables import DELIMITED, JSON_LINES, Table, restored
 from seesay.errors import DataError
-from seesay.inference.embedder import Embedder
+from seesay.inference.embedder import Embedder, Failure
 from seesay.text import Text
 
 TABLES = (*DELIMITED, JSON_LINES)
@@ -76,8 +76,16 @@ def embed_records(
 ) -> Float[np.ndarray, "records embed"]:
     """Returns the vectors of all images. Raises DataError if one cannot be read."""
     embeddings = embedder.embed_images([record.image for record in records])
-    if embeddings.failures:
-        count, first = len(embeddings.failures), embeddings.failures[0]
+    require_readable(embeddings.failures, config, records)
+    return embeddings.vectors
+
+
+def require_readable(
+    failures: Sequence[Failure], config: RecordsConfig, records: Sequence[Record]
+) -> None:
+    """Raises DataError if the image of a record cannot be read."""
+    if failures:
+        count, first = len(failures), failures[0]
         key, reason = records[first.index].key, Text.of(first.error)
         raise DataError(
             Text(
@@ -87,7 +95,6 @@ def embed_records(
                 "请修复或删除它们",
             )
         )
-    return embeddings.vectors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from seesay.evaluation.probing import ProbeAccuracy
 from seesay.evaluation.retrieval import Retrieval
 from seesay.evaluation.zero_shot import ZeroShot
 from seesay.inference.embedder import Embedder
+from seesay.inference.matcher import Matcher
 from seesay.text import Text
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class Measure(Protocol):
         """Read the data, once. Raises DataError if it cannot be used."""
 
     def measure(self, model: Any) -> Iterator[tuple[str, float]]:
-        """Return each value by its name. Higher is better. The model is an Embedder, or the
-        LocalAssistant for those in OF_ASSISTANTS."""
+        """Return each value by its name. Higher is better. The model is an Embedder, a Matcher, or
+        the LocalAssistant for those in OF_ASSISTANTS."""
 
 
 MEASURES: dict[str, type[Measure]] = {
@@ -42,7 +43,8 @@ MEASURES: dict[str, type[Measure]] = {
 }
 """Measures by the name of their section of [evaluation]."""
 OF_ASSISTANTS = (Answers, Captions)
-"""Measures of a model that answers; all others are of one that makes vectors."""
+"""Measures of a model that answers; all others are of one that makes vectors, and `Retrieval` of a
+Q-Former too."""
 
 
 def measure_names(measures: Iterable[Measure]) -> list[str]:
@@ -70,16 +72,22 @@ def check_measures(measures: Mapping[str, Measure]) -> None:
             raise DataError(Text(where + error.text.en, where + error.text.zh)) from None
 
 
-def evaluate(model: "Embedder | LocalAssistant", measures: Sequence[Measure]) -> dict[str, float]:
+def _fits(measure: Measure, model: "Embedder | LocalAssistant | Matcher") -> bool:
+    if isinstance(model, Matcher):
+        return isinstance(measure, Retrieval)
+    return isinstance(measure, OF_ASSISTANTS) is not isinstance(model, Embedder)
+
+
+def evaluate(
+    model: "Embedder | LocalAssistant | Matcher", measures: Sequence[Measure]
+) -> dict[str, float]:
     """Returns each value by name. All data is checked before the model sees any of it.
 
     Raises ConfigError if two values have the same name or a measure needs another kind of model,
     DataError if the data of a measure cannot be used.
     """
     measure_names(measures)
-    wrong = [
-        one for one in measures if isinstance(one, OF_ASSISTANTS) is isinstance(model, Embedder)
-    ]
+    wrong = [one for one in measures if not _fits(one, model)]
     if wrong:
         raise needs_other([name for one in wrong for name in one.names()], type(model).__name__)
     for measure in measures:

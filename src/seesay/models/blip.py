@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from seesay.errors import ConfigError
 from seesay.models.layers import ACTIVATIONS, BlockConfig, conflict, require_range
-from seesay.models.qformer import GroundedBlock
+from seesay.models.qformer import GroundedBlock, QFormerConfig
 from seesay.models.vit import Vit, VitConfig
 from seesay.text import Text
 
@@ -111,9 +111,10 @@ def _mask(
 class WordHead(nn.Module):
     """BERT's head: token vectors -> logits over the vocabulary, by its embeddings."""
 
-    def __init__(self, config: GroundedTextConfig) -> None:
+    def __init__(self, config: GroundedTextConfig | QFormerConfig) -> None:
         super().__init__()
         c = config
+        assert c.vocab_size is not None  # a Q-Former without a text branch writes nothing
         self.map = nn.Linear(c.dim, c.dim)
         self.activation = ACTIVATIONS[c.activation]
         self.norm = nn.LayerNorm(c.dim, eps=c.norm_eps)

@@ -9,6 +9,7 @@ instruction.
 """
 
 from dataclasses import dataclass, field
+from math import log
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +17,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
+from seesay.models.blip import WordHead
 from seesay.models.cache import KeyValueCache
 from seesay.models.decoder import Decoder, DecoderConfig
-from seesay.models.layers import conflict, require_range
+from seesay.models.layers import conflict, require_finite, require_range
+from seesay.models.mobilenet import MobileNet, MobileNetConfig
 from seesay.models.qformer import QFormer, QFormerConfig
 from seesay.models.t5 import T5, T5Config
 from seesay.models.vit import Vit, VitConfig
-from seesay.models.vlm import embed_with_rows
+from seesay.models.vlm import embed_with_rows, patches_of
 from seesay.text import Text
 
 
@@ -50,40 +53,56 @@ class Blip2Config:
     image: VitConfig = field(default_factory=_eva_g)
     """The image tower; the queries attend to its patches and its class token."""
     qformer: QFormerConfig = field(default_factory=QFormerConfig)
-    """The Q-Former; InstructBLIP and a matcher need its `vocab_size`."""
-    language: DecoderConfig | T5Config | None = None
-    """The language model that reads the queries; none: a matcher."""
-    embed_dim: int | None = None
-    """Width of the space in which a matcher compares images and texts; none: not a matcher."""
+    """The Q-Former; InstructBLIP's reads texts (`vocab_size`)."""
+    language: DecoderConfig | T5Config
+    """The language model that reads the queries."""
     image_ids: tuple[int, ...] = ()
     """Placeholder tokens for the queries, in prompts that have them."""
 
     def __post_init__(self) -> None:
-        if self.embed_dim is not None:
-            require_range(1, embed_dim=self.embed_dim)
-        if self.image.dim != self.qformer.image_dim:
-            raise conflict(
-                f"image.dim={self.image.dim} and qformer.image_dim={self.qformer.image_dim}",
-                "the same width: change one of them",
-                "相同的宽度：请修改其中之一",
-            )
-        if (self.language is None) == (self.embed_dim is None):
-            raise ConfigError(
-                Text(
-                    f"embed_dim={self.embed_dim} is set with "
-                    f"{'no' if self.language is None else 'a'} language model, expected one of the "
-                    "two: set embed_dim for a matcher, or language for a model that writes",
-                    f"embed_dim={self.embed_dim}，"
-                    f"{'又没有' if self.language is None else '又有'}语言模型；两者应只有其一："
-                    "匹配模型请设置 embed_dim，生成文字的模型请设置 language",
-                )
-            )
-        if self.embed_dim is not None and self.qformer.vocab_size is None:
+        _require_same_width(self.image, self.qformer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blip2MatcherConfig:
+    """BLIP-2 after its first stage: a Q-Former that compares images with texts. The defaults are
+    those of the published ones."""
+
+    image: VitConfig | MobileNetConfig = field(default_factory=_eva_g)
+    """The image tower; the queries attend to its patches and its class token."""
+    qformer: QFormerConfig = field(default_factory=lambda: QFormerConfig(vocab_size=30523))
+    """The Q-Former, which reads texts."""
+    embed_dim: int = 256
+    """Width of the space in which images and texts are compared."""
+    begin_id: int | None = None
+    """The token that a caption is written after ([DEC]); none: it writes no captions."""
+    scale_init: float | None = None
+    """Initial factor of cosines in the contrastive loss; none: there is no such parameter, as in
+    published files."""
+
+    def __post_init__(self) -> None:
+        require_range(1, embed_dim=self.embed_dim)
+        _require_same_width(self.image, self.qformer)
+        words = self.qformer.vocab_size
+        if words is None:
             raise conflict(
                 f"embed_dim={self.embed_dim} and qformer.vocab_size=None",
                 "a Q-Former that reads texts: set qformer.vocab_size",
                 "能读文本的 Q-Former：请设置 qformer.vocab_size",
             )
+        if self.begin_id is not None:
+            require_range(0, words - 1, begin_id=self.begin_id)
+        if self.scale_init is not None:
+            require_finite(above=0.0, scale_init=self.scale_init)
+
+
+def _require_same_width(image: VitConfig | MobileNetConfig, qformer: QFormerConfig) -> None:
+    if image.dim != qformer.image_dim:
+        raise conflict(
+            f"image.dim={image.dim} and qformer.image_dim={qformer.image_dim}",
+            "the same width: change one of them",
+            "相同的宽度：请修改其中之一",
+        )
 
 
 class Blip2(nn.Module):
@@ -92,7 +111,6 @@ class Blip2(nn.Module):
     def __init__(self, config: Blip2Config) -> None:
         super().__init__()
         c = config
-        assert c.language is not None  # a matcher is a Blip2Matcher
         self.config = config
         self.image = Vit(c.image)
         self.qformer = QFormer(c.qformer)
@@ -197,30 +215,41 @@ class Blip2(nn.Module):
 
 
 class Blip2Matcher(nn.Module):
-    """Images and texts -> unit vectors in one space, and whether a text fits an image."""
+    """Images and texts -> unit vectors in one space, and whether a text fits an image; with
+    `begin_id`, also logits of the next token of a caption."""
 
-    def __init__(self, config: Blip2Config) -> None:
+    def __init__(self, config: Blip2MatcherConfig) -> None:
         super().__init__()
         c = config
-        assert c.embed_dim is not None  # a model that writes is a Blip2
         self.config = config
-        self.image = Vit(c.image)
+        self.image: Vit | MobileNet
+        self.image = Vit(c.image) if isinstance(c.image, VitConfig) else MobileNet(c.image)
         self.qformer = QFormer(c.qformer)
         self.image_proj = nn.Linear(c.qformer.dim, c.embed_dim)
         self.text_proj = nn.Linear(c.qformer.dim, c.embed_dim)
         self.match = nn.Linear(c.qformer.dim, 2)
+        self.head = None if c.begin_id is None else WordHead(c.qformer)
+        self.log_scale: nn.Parameter | None = None
+        if c.scale_init is not None:
+            self.log_scale = nn.Parameter(torch.tensor(log(c.scale_init)))
 
     def patches(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch patches dim"]:
         """Returns what the queries attend to: the class token and the patches of each image."""
-        return self.image.features(images)
+        return patches_of(self.image, images)
 
     def embed_images(
         self, patches: Float[Tensor, "batch patches dim"]
     ) -> Float[Tensor, "batch queries embed"]:
         """Returns one vector per query, so several per image."""
-        return F.normalize(self.image_proj(self.qformer(patches)), dim=-1)
+        return self.project_queries(self.qformer(patches))
+
+    def project_queries(
+        self, queries: Float[Tensor, "batch queries dim"]
+    ) -> Float[Tensor, "batch queries embed"]:
+        """Returns the same from the queries of each image."""
+        return F.normalize(self.image_proj(queries), dim=-1)
 
     def embed_texts(
         self, ids: Int[Tensor, "batch tokens"], real: Bool[Tensor, "batch tokens"] | None = None
@@ -246,3 +275,22 @@ class Blip2Matcher(nn.Module):
         averaged over the queries."""
         queries = self.qformer(patches, ids, real, "matching")[:, : self.config.qformer.queries]
         return self.match(queries).mean(dim=1)
+
+    def caption_logits(
+        self,
+        states: tuple[Float[Tensor, "batch queries dim"], ...],
+        ids: Int[Tensor, "batch tokens"],
+        real: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch tokens vocab"]:
+        """Returns the logits of the token after each one of a caption, whose first is `begin_id`;
+        `states` are those of `qformer.look`. Raises ConfigError if the model writes no captions."""
+        if self.head is None or self.qformer.token_embed is None:
+            raise ConfigError(
+                Text(
+                    "a caption was asked of a matcher with begin_id=None, expected one that writes "
+                    "captions: train one with an objective of kind 'captioning'",
+                    "要求 begin_id=None 的匹配模型写描述；应为会写描述的模型："
+                    "请用 captioning 目标训练",
+                )
+            )
+        return self.head(self.qformer.write(states, ids, real), self.qformer.token_embed.weight)

@@ -7,12 +7,14 @@ layer lets the queries attend to the image, and each has an MLP of its own.
     queries = qformer(patches)                                # BLIP-2
     queries = qformer(patches, instruction, real)[:, :32]     # InstructBLIP
     both = qformer(patches, caption, real, "captioning")      # in training
+    text = qformer.write(qformer.look(patches), caption)      # its text, for several captions
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -120,8 +122,11 @@ class GroundedBlock(nn.Module):
         queries: int,
         patches: Float[Tensor, "batch patches image_dim"] | None,
         mask: Bool[Tensor, "batch 1 rows keys"] | None,
+        behind: Float[Tensor, "batch others dim"] | None = None,
     ) -> Float[Tensor, "batch rows dim"]:
-        x = self.norm1(x + self.attention(x, mask=mask))
+        """`behind` are rows that others attend to after their own, and that are not returned."""
+        rows = x if behind is None else torch.cat([x, behind], dim=1)
+        x = self.norm1(x + self.attention(rows, mask=mask, first=x.shape[1]))
         query, text = x[:, :queries], x[:, queries:]
         if self.cross is not None and patches is not None:
             query = self.norm_cross(query + self.cross(query, patches))
@@ -175,6 +180,33 @@ class QFormer(nn.Module):
         """Encodes texts alone, without queries or images."""
         mask = None if real is None else real[:, None, None, :].expand(-1, -1, ids.shape[1], -1)
         return self._run(self._embed(ids), 0, None, mask)
+
+    def look(
+        self, patches: Float[Tensor, "batch patches image_dim"]
+    ) -> tuple[Float[Tensor, "batch queries dim"], ...]:
+        """Returns the queries of each image before every layer, and last what `forward` returns."""
+        states = [self.norm_in(self.queries.expand(len(patches), -1, -1))]
+        for block in self.blocks:
+            states.append(block(states[-1], self.config.queries, patches, None))
+        return tuple(states)
+
+    def write(
+        self,
+        states: tuple[Float[Tensor, "batch queries dim"], ...],
+        ids: Int[Tensor, "batch tokens"],
+        real: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Returns the tokens of a text about each image as `forward` does for "captioning", from
+        what `look` returned: queries do not see the text, so all texts of an image share them."""
+        place = torch.arange(ids.shape[1], device=ids.device)
+        seen = (place <= place[:, None]).expand(len(ids), 1, -1, -1)
+        if real is not None:
+            seen = seen & real[:, None, None, :]
+        mask = F.pad(seen, (0, self.config.queries), value=True)
+        x = self.norm_in(self._embed(ids))
+        for block, queries in zip(self.blocks, states[:-1], strict=True):
+            x = block(x, 0, None, mask, queries)
+        return x
 
     def _embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dim"]:
         if self.token_embed is None or self.positions is None:

@@ -124,9 +124,7 @@ class Vlm(nn.Module):
         self, pixels: Float[Tensor, "images 3 height width"]
     ) -> Float[Tensor, "images patches image_dim"]:
         """Returns what the connector gets of each picture or tile."""
-        x = self.tower.features(pixels)
-        if isinstance(self.tower, MobileNet):
-            return x.flatten(2).transpose(1, 2)
+        x = patches_of(self.tower, pixels)
         return x[:, 1:] if self.config.has_class_token and not self.config.class_token else x
 
     def see_merged(
@@ -294,6 +292,15 @@ class PackedVlm(nn.Module):
     ) -> Float[Tensor, "batch tokens vocab"]:
         """Returns the logits of the next token at each position."""
         return self.decoder.logits(hidden)
+
+
+def patches_of(
+    tower: Vit | MobileNet, pixels: Float[Tensor, "images 3 height width"]
+) -> Float[Tensor, "images patches dim"]:
+    """Returns the features of each image in a row: those of a ViT, with its class token first, or
+    the places of a MobileNet's last map, line by line."""
+    x = tower.features(pixels)
+    return x.flatten(2).transpose(1, 2) if isinstance(tower, MobileNet) else x
 
 
 # Rows at their placeholders

@@ -17,6 +17,7 @@ from seesay.objectives.objective import (
     ObjectiveConfig,
     ObjectiveContext,
     View,
+    qformer_parts,
 )
 from seesay.objectives.tiled import at_least_float32
 from seesay.text import Text
@@ -24,28 +25,36 @@ from seesay.text import Text
 
 @dataclass(frozen=True, kw_only=True)
 class CaptioningConfig(ObjectiveConfig):
-    """Predict each token of a text from the image and the tokens before it (CoCa, Yu et al. 2022).
-    The model needs [model.architecture.captioner]. CoCa has a weight of 2 beside a contrastive
-    objective of 1."""
+    """Predict each token of a text from the image and the tokens before it (CoCa, Yu et al. 2022;
+    BLIP-2's first stage, Li et al. 2023). The model needs [model.architecture.captioner] or
+    [model.qformer]. CoCa has a weight of 2 beside a contrastive objective of 1, BLIP-2 of 1."""
 
     @property
     def trains(self) -> tuple[str, ...]:
         """All but the text tower's class token and last norm, which only its embedding needs."""
         return ("image", "text.token_embed", "text.positions", "text.blocks", "captioner")
 
+    def parts(self, architecture: Any) -> tuple[str, ...]:
+        """Of a Q-Former's last layer, captions need no queries."""
+        if (qformer := getattr(architecture, "qformer", None)) is None:
+            return self.trains
+        last = "attention", "norm1", "mlp_text", "norm_text"
+        return (*qformer_parts(qformer.depth, *last), "head")
+
     def make(self, context: ObjectiveContext) -> Objective:
         return Captioning(self, context.bundle.tokenizer)
 
     def check(self, name: str, architecture: Any) -> None:
-        if architecture.captioner is None:
+        writes = ("captioner", "begin_id")
+        if all(getattr(architecture, one, None) is None for one in writes):
             raise ConfigError(
                 Text(
                     f"objective.{name} learns to write captions, expected a model that has a "
                     'captioner: add [model.architecture.captioner], with pool = "queries" in the '
-                    "image tower, or start from a CoCa",
+                    "image tower, or [model.qformer], or start from a CoCa",
                     f"objective.{name} 要学写图片描述；应有带 captioner 的模型；"
                     "请加上 [model.architecture.captioner]，并在图像编码器里设 "
-                    'pool = "queries"，或从 CoCa 开始训练',
+                    'pool = "queries"，或加上 [model.qformer]，或从 CoCa 开始训练',
                 )
             )
 
@@ -81,8 +90,8 @@ class Captioning:
         self,
         outputs: Mapping[View, Tensor],
         batch: Batch,
-        log_scale: Tensor,
-        bias: Tensor | None,
+        log_scale: Tensor | None = None,
+        bias: Tensor | None = None,
     ) -> Tensor:
         # Every token of a text but the first has to be predicted.
         ids = batch.sources[self._source].ids

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -69,13 +69,13 @@ class Exchange(ABC):
         ends = list(accumulate(self.text_counts, initial=0))
         return slice(ends[rank], ends[rank + 1])
 
-    def gather_images(self, numbers: Int[Tensor, " images"]) -> Int[Tensor, " all_images"]:
-        """One number per image, from every process in order."""
-        return torch.cat(self._gather(numbers, self.image_counts))
+    def gather_images(self, rows: Shaped[Tensor, "images ..."]) -> Shaped[Tensor, "all_images ..."]:
+        """What every process has of its images, in order; without gradients."""
+        return torch.cat(self._gather(rows, self.image_counts))
 
-    def gather_texts(self, numbers: Int[Tensor, " texts"]) -> Int[Tensor, " all_texts"]:
-        """One number per text, from every process in order."""
-        return torch.cat(self._gather(numbers, self.text_counts))
+    def gather_texts(self, rows: Shaped[Tensor, "texts ..."]) -> Shaped[Tensor, "all_texts ..."]:
+        """What every process has of its texts, in order; without gradients."""
+        return torch.cat(self._gather(rows, self.text_counts))
 
     def every_image(
         self, images: Float[Tensor, "images embed"]

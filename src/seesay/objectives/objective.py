@@ -19,7 +19,11 @@ from seesay.text import Text
 
 TOWERS = ("image", "image_proj", "text", "text_proj")
 """The parts of a dual encoder that make embeddings."""
-Role = Literal["images", "classes", "texts", "captions", "answers", "pooled", "given"]
+QFORMER = ("queries", "token_embed", "positions", "norm_in")
+"""The parts of a Q-Former before its layers."""
+Role = Literal[
+    "images", "classes", "texts", "captions", "answers", "pooled", "pairs", "pictures", "given"
+]
 
 
 class View(NamedTuple):
@@ -32,7 +36,10 @@ class View(NamedTuple):
     -> embeddings. "captions": ids (images most tokens) about the images of the same source -> the
     sum of losses of each image. "answers": conversations about them (images most 2 tokens), their
     ids and which are learned -> the same. "pooled": an image tower's channels before its classes
-    (images dim) -> embeddings. "given": no model sees them, the loss gets them."""
+    (images dim) -> embeddings. "pairs": ids (texts 2 tokens) of each text and another, with the
+    "pictures" (texts 2 height width 3) of the same source, the text's and another -> the logits of
+    "does not match" and "matches" (texts 3 2) of its own text and picture, its text and the other
+    picture, and its picture and the other text. "given": no model sees them, the loss gets them."""
     source: str
     """A section of [data], or a name that the objective chooses."""
 
@@ -103,6 +110,25 @@ class Objective(Protocol):
         over the processes, is that of the whole batch."""
 
 
+@runtime_checkable
+class DrawingObjective(Protocol):
+    """An objective that draws some of its rows by what the model makes of others, such as hard
+    negatives."""
+
+    def compared(self, batch: Batch) -> Mapping[View, Tensor]:
+        """The rows to draw by."""
+
+    def draw(
+        self,
+        outputs: Mapping[View, Tensor],
+        batch: Batch,
+        log_scale: Tensor,
+        bias: Tensor | None,
+    ) -> Mapping[View, Tensor]:
+        """Returns further rows that the loss needs, drawn by the processed rows of `compared`.
+        Called before `loss` in each step; no gradient flows back."""
+
+
 @dataclass(frozen=True)
 class ObjectiveContext:
     """The inputs for creating an objective."""
@@ -142,6 +168,10 @@ class ObjectiveConfig(ABC):
         """Returns the modules and parameters of the model that the loss depends on. Parts that no
         objective trains are frozen, since DDP waits for gradients of all others."""
 
+    def parts(self, architecture: Any) -> tuple[str, ...]:
+        """Returns the same for a model of this architecture, if they depend on it."""
+        return self.trains
+
     @abstractmethod
     def make(self, context: ObjectiveContext) -> Objective: ...
 
@@ -156,3 +186,11 @@ class ObjectiveConfig(ABC):
     def texts(self) -> Iterable[str]:
         """Returns texts that it shows the text tower besides the data's, to build a vocabulary."""
         return ()
+
+
+def qformer_parts(depth: int, *last: str) -> tuple[str, ...]:
+    """Returns the parts of a Q-Former with `depth` layers that a loss depends on if it depends on
+    these modules of its last layer only."""
+    below = (f"blocks.{layer}" for layer in range(depth - 1))
+    inside = (f"blocks.{depth - 1}.{module}" for module in last)
+    return tuple(f"qformer.{part}" for part in (*QFORMER, *below, *inside))

@@ -2,7 +2,7 @@
 the objective that teaches it to answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -11,7 +11,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from seesay.data.chat import Media, Message, encode, render
 from seesay.data.chat_templates import chat_template
-from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizer import Tokenizer
 from seesay.errors import ConfigError, DataError
 from seesay.models.connectors import (
@@ -22,8 +21,6 @@ from seesay.models.connectors import (
 )
 from seesay.models.decoder import DecoderConfig
 from seesay.models.layers import require_range
-from seesay.models.mobilenet import MobileNetConfig
-from seesay.models.vit import VitConfig
 from seesay.models.vlm import Vlm, VlmConfig
 from seesay.objectives.captioning import caption_loss
 from seesay.objectives.objective import (
@@ -35,8 +32,8 @@ from seesay.objectives.objective import (
     View,
 )
 from seesay.text import Text
-from seesay.weights.bundle import Bundle, family_of, load_bundle
-from seesay.weights.hub import locate
+from seesay.training.towers import open_tower
+from seesay.weights.bundle import Bundle, family_of
 from seesay.weights.vlm_step import rows_per_picture
 
 TEMPLATE = "seesay"
@@ -106,9 +103,7 @@ def build_assistant(
 ) -> Bundle[Vlm]:
     """Builds a model with the image tower's trained weights and random ones elsewhere. Raises
     ConfigError if the parts do not fit together."""
-    place = locate(config.tower)
-    seeing = load_bundle(place.folder, image_folder=place.image_folder)
-    tower, transform = _tower(config, seeing)
+    seen = open_tower(config.tower, config.size, "model.assistant")
     prompts, decoder = tokenizer.for_prompts(), config.decoder
     image_id = prompts.token_to_id(chat_template(TEMPLATE).marks.image)
     if image_id is None:
@@ -120,45 +115,23 @@ def build_assistant(
                 "请设 model.vocabulary.chat = true",
             )
         )
-    width = tower.dim
+    width = seen.config.dim
     connectors: dict[str, ConnectorConfig] = {
         "linear": LinearConnectorConfig(image_dim=width, text_dim=decoder.dim),
         "mlp": MlpConnectorConfig(image_dim=width, text_dim=decoder.dim),
         "pixel-shuffle": PixelShuffleConfig(image_dim=width, text_dim=decoder.dim),
     }
     built = VlmConfig(
-        tower=tower,
+        tower=seen.config,
         connector=connectors[config.connector],
         decoder=decoder.config(prompts.get_vocab_size(), tokenizer.config.context),
         image_ids=(image_id,),
     )
     torch.manual_seed(seed)
     model: Vlm = family_of(built).build(built, {})
-    weights = seeing.model.image.state_dict()
-    model.tower.load_state_dict({n: weights[n] for n in model.tower.state_dict()})
+    seen.initialise(model.tower)
     return Bundle(
-        model=model, transform=transform, tokenizer=tokenizer, template=TEMPLATE, name=name
-    )
-
-
-def _tower(
-    config: AssistantConfig, seeing: Bundle[Any]
-) -> tuple[VitConfig | MobileNetConfig, ImageTransformConfig]:
-    tower, transform = seeing.model.config.image, seeing.transform
-    if isinstance(tower, MobileNetConfig):
-        size = transform.size if config.size is None else config.size
-        return replace(tower, classes=0), replace(transform, size=size)
-    if isinstance(tower, VitConfig) and config.size in (None, tower.image_size):
-        return tower, transform
-    given = Text.of(f"model.assistant.tower={config.tower!r}, size={config.size}")
-    raise ConfigError(
-        Text(
-            f"{given.en} cannot be used: its tower is a {type(tower).__name__}; expected a ViT of "
-            "its own size, or a MobileNet or EfficientNet of any: choose another, or leave size "
-            "out",
-            f"{given.zh} 不能用：它的图像编码器是 {type(tower).__name__}；应为原尺寸的 ViT，或任意"
-            "尺寸的 MobileNet、EfficientNet；请换一个，或去掉 size",
-        )
+        model=model, transform=seen.transform, tokenizer=tokenizer, template=TEMPLATE, name=name
     )
 
 

@@ -1,5 +1,6 @@
 """Builds the model and the objectives of a recipe, and prepares them for training."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ from seesay.text import Text
 from seesay.training.answering import build_assistant
 from seesay.training.distributed import Processes, share_model, transformer_blocks
 from seesay.training.optimizers import belongs
+from seesay.training.qformer import build_qformer
 from seesay.training.recipe import HardwareConfig, ModelConfig, Recipe, check_model
 from seesay.training.tokenizer import texts_of_records, train_tokenizer
 from seesay.weights.bundle import Bundle, family_of, load_bundle
@@ -42,7 +44,8 @@ def make_model(recipe: Recipe, name: str) -> Bundle[Any]:
     if recipe.model.image_weights is not None:
         _load_image_tower(bundle.model, Path(recipe.model.image_weights).expanduser())
     _check_sizes(bundle.model, recipe)
-    trained = {part for objective in recipe.objective.values() for part in objective.trains}
+    objectives, architecture = recipe.objective.values(), bundle.config
+    trained = {part for objective in objectives for part in objective.parts(architecture)}
     for parameter_name, parameter in bundle.model.named_parameters():
         if not any(belongs(parameter_name, part) for part in trained):
             parameter.requires_grad_(False)
@@ -51,16 +54,25 @@ def make_model(recipe: Recipe, name: str) -> Bundle[Any]:
 
 def _from_parts(recipe: Recipe, name: str) -> Bundle[Any]:
     c = recipe.model
-    tokenizer = _tokenizer(recipe)
-    if c.assistant is not None:
-        bundle = build_assistant(c.assistant, tokenizer, recipe.run.seed, name)
+    if c.assistant is not None or c.qformer is not None:
+        bundle = _on_top_of_a_tower(recipe, name)
         check_model(recipe, bundle.config, [n for n, _ in bundle.model.named_parameters()])
         return bundle
+    tokenizer = _tokenizer(recipe)
     assert c.architecture and c.transform  # ModelConfig
     _check_vocabulary(c.architecture, c, tokenizer.vocab_size)
     torch.manual_seed(recipe.run.seed)
     model = family_of(c.architecture).build(c.architecture, _initial(recipe))
     return Bundle(model=model, transform=c.transform, tokenizer=tokenizer, name=name)
+
+
+def _on_top_of_a_tower(recipe: Recipe, name: str) -> Bundle[Any]:
+    c, seed = recipe.model, recipe.run.seed
+    if c.qformer is not None:
+        tokenizer = _tokenizer(recipe) if c.qformer.text is None else None
+        return replace(build_qformer(c.qformer, tokenizer, seed, _initial(recipe)), name=name)
+    assert c.assistant
+    return build_assistant(c.assistant, _tokenizer(recipe), seed, name)
 
 
 def _initial(recipe: Recipe) -> dict[str, float]:

@@ -15,7 +15,7 @@ from seesay.data.batches import Batch, Batches
 from seesay.data.tokenizer import Tokenizer
 from seesay.errors import ConfigError
 from seesay.models.text_encoder import TextConfig
-from seesay.objectives.objective import Objective
+from seesay.objectives.objective import DrawingObjective, Objective, View
 from seesay.text import Text
 from seesay.training.distributed import in_every_process, is_sharded
 from seesay.training.loop import TrainingStep
@@ -118,7 +118,11 @@ def check_vectors(
 def _check_vectors(
     recipe: Recipe, bundle: Bundle[Any], objectives: Sequence[Objective], batch: Batch
 ) -> None:
-    inputs = {view: rows for one in objectives for view, rows in one.inputs(batch).items()}
+    inputs: dict[View, Tensor] = {}
+    for one in objectives:
+        inputs |= one.inputs(batch)
+        if isinstance(one, DrawingObjective):
+            inputs |= one.compared(batch)
     _check_padding(bundle, batch, writes=any(view.role == "captions" for view in inputs))
     model = bundle.model.eval()
     embed, device = family_of(model).step(bundle, None), next(model.parameters()).device
@@ -132,6 +136,7 @@ def _check_vectors(
 
 def _check_different(what: Text, source: str, vectors: Tensor, remedy: Text) -> None:
     """Some may coincide, as two orders of the same words do in a bag of words."""
+    vectors = vectors.flatten(1)  # an image may have several
     apart = torch.cdist(vectors.double(), vectors.double(), p=torch.inf)
     same = (apart <= SAME).tril(-1).any(dim=1)  # the same as an earlier one
     count, different = len(vectors), len(vectors) - int(same.sum())

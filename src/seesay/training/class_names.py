@@ -66,8 +66,7 @@ class ClassNamesConfig(ObjectiveConfig):
 
 def first_tokens(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
     """The first window of each text, as ids."""
-    tokens = tokenizer.encode(texts)
-    return torch.from_numpy(tokens.ids[np.unique(tokens.owners, return_index=True)[1]])
+    return torch.from_numpy(tokenizer.encode(texts).first)
 
 
 class ClassNames:

@@ -21,6 +21,7 @@ from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.models.layers import require_finite, require_range
 from seesay.objectives.captioning import CaptioningConfig
 from seesay.objectives.contrastive import ContrastiveConfig, TranslationConfig
+from seesay.objectives.matching import MatchingConfig, QueryContrastiveConfig
 from seesay.objectives.objective import ObjectiveConfig
 from seesay.text import Text
 from seesay.training.answering import AnsweringConfig, AssistantConfig
@@ -29,6 +30,7 @@ from seesay.training.checkpoints import CheckpointConfig
 from seesay.training.class_names import ClassificationConfig
 from seesay.training.distillation import DistillationConfig, PredictionsConfig
 from seesay.training.optimizers import OptimizerConfig, belongs, check_names
+from seesay.training.qformer import NewQFormerConfig
 from seesay.training.run_log import LogConfig
 from seesay.training.settings import (
     ChosenByType,
@@ -47,6 +49,8 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "translation": TranslationConfig,
     "words": WordsConfig,
     "captioning": CaptioningConfig,
+    "query-contrastive": QueryContrastiveConfig,
+    "matching": MatchingConfig,
     "classification": ClassificationConfig,
     "predictions": PredictionsConfig,
     "distillation": DistillationConfig,
@@ -135,6 +139,8 @@ class ModelConfig:
     """The architecture of both towers."""
     assistant: AssistantConfig | None = None
     """The parts of a vision-language model, in place of an architecture and a transform."""
+    qformer: NewQFormerConfig | None = None
+    """The parts of a Q-Former for BLIP-2's first stage, in place of the same."""
     tokenizer: TokenizerConfig | None = None
     """How texts become ids."""
     transform: ImageTransformConfig | None = None
@@ -150,19 +156,8 @@ class ModelConfig:
                     f"{folder} 已有词表，[vocabulary] 又要新建一个；只能有其一；请去掉一个",
                 )
             )
-        words = "tokenizer_folder" if self.vocabulary is None else "vocabulary"
-        parts: tuple[str, ...] = ("architecture", "tokenizer", words, "transform")
-        if self.assistant is not None:
-            parts = ("assistant", "tokenizer", words)
+        parts = self._parts()
         given = [name for name in parts if getattr(self, name) is not None]
-        if self.assistant is not None and (self.architecture or self.transform):
-            other = "architecture" if self.architecture else "transform"
-            raise ConfigError(
-                Text(
-                    f"assistant brings its own {other}: remove one or the other",
-                    f"assistant 自带 {other}；两者不能都写；请去掉其一",
-                )
-            )
         if self.start is not None and given:
             raise ConfigError(
                 Text(
@@ -180,6 +175,27 @@ class ModelConfig:
                     f"模型需要 `start`，或 {'、'.join(parts)} 全部写上；缺少：{missing}",
                 )
             )
+
+    def _parts(self) -> tuple[str, ...]:
+        """The names of the settings that make a new model. Raises ConfigError if one brings along
+        what another sets."""
+        words = "tokenizer_folder" if self.vocabulary is None else "vocabulary"
+        whole = next((one for one in ("assistant", "qformer") if getattr(self, one)), None)
+        if whole is None:
+            return ("architecture", "tokenizer", words, "transform")
+        brought = ["architecture", "transform", *({"assistant", "qformer"} - {whole})]
+        parts: tuple[str, ...] = (whole, "tokenizer", words)
+        if whole == "qformer" and self.qformer is not None and self.qformer.text is not None:
+            brought += ["tokenizer", words]
+            parts = (whole,)
+        if others := [name for name in brought if getattr(self, name) is not None]:
+            raise ConfigError(
+                Text(
+                    f"{whole} brings its own {others[0]}: remove one or the other",
+                    f"{whole} 自带 {others[0]}；两者不能都写；请去掉其一",
+                )
+            )
+        return parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,8 +345,12 @@ def check_model(recipe: Recipe, architecture: Any, parameters: Collection[str]) 
     """Raises ConfigError if a model lacks a part that an objective or the optimizer names."""
     for name, objective in recipe.objective.items():
         objective.check(name, architecture)
-        if not any(belongs(one, part) for one in parameters for part in objective.trains):
-            parts, has = ", ".join(objective.trains), sorted({n.split(".")[0] for n in parameters})
+        trained = objective.parts(architecture)
+        has = sorted({name.split(".")[0] for name in parameters})
+        some = any(belongs(one, part) for one in parameters for part in trained)
+        # A Q-Former has an image tower, too, but no text tower beside it.
+        if not some or ("text" in trained and "text" not in has):
+            parts = ", ".join(trained)
             raise ConfigError(
                 Text(
                     f"objective.{name} trains {parts}, and this model has {', '.join(has)}; "

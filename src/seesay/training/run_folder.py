@@ -21,6 +21,8 @@ from seesay.evaluation.measure import evaluate
 from seesay.inference.assistant import LocalAssistant
 from seesay.inference.assistant_files import files_of
 from seesay.inference.embedder import Embedder
+from seesay.inference.matcher import Matcher
+from seesay.models.blip2 import Blip2Matcher
 from seesay.models.vlm import Vlm
 from seesay.text import Text
 from seesay.training.checkpoints import Checkpoints, TrainingState, whole_weights
@@ -122,8 +124,10 @@ def checkpoints_of(recipe: Recipe) -> Checkpoints:
     return Checkpoints(Path(recipe.run.folder) / "checkpoints", recipe.checkpoint)
 
 
-def _ready(bundle: Bundle[Any]) -> Embedder | LocalAssistant:
-    """A model ready for use: one that makes vectors, or one that answers."""
+def _ready(bundle: Bundle[Any]) -> Embedder | LocalAssistant | Matcher:
+    """A model ready for use: one that makes vectors, one that answers, or one that matches."""
+    if isinstance(bundle.model, Blip2Matcher):
+        return Matcher(bundle)
     if isinstance(bundle.model, Vlm):
         return LocalAssistant(files_of(bundle, next(bundle.model.parameters()).device))
     return Embedder(bundle)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seesay.data.model_files import read_json
-from seesay.models.blip2 import Blip2, Blip2Config, Blip2Matcher
+from seesay.models.blip2 import Blip2, Blip2Config, Blip2Matcher, Blip2MatcherConfig
 from seesay.models.decoder import DecoderConfig
 from seesay.models.qformer import QFormerConfig
 from seesay.models.t5 import T5Config
@@ -59,7 +59,7 @@ MATCHING_HEAD = "itm_head.weight"
 class Blip2Blueprint:
     """The model a config describes, before any tensor is read."""
 
-    model: Blip2Config
+    model: Blip2Config | Blip2MatcherConfig
     rules: Rules
 
 
@@ -73,8 +73,8 @@ def read(config: Settings, names: Collection[str]) -> Blip2Blueprint:
     if MATCHING_HEAD in names:
         config.ignore("text_config", "image_token_index", "image_token_id")
         embed_dim = config.get("image_text_hidden_size", blip.EMBED_DIM)
-        model = Blip2Config(image=image, qformer=qformer, embed_dim=embed_dim)
-        return Blip2Blueprint(model=model, rules=MATCHER_RULES)
+        matcher = Blip2MatcherConfig(image=image, qformer=qformer, embed_dim=embed_dim)
+        return Blip2Blueprint(model=matcher, rules=MATCHER_RULES)
     language, rules = _language(config.section("text_config"), names)
     place = config.get("image_token_index", config.get("image_token_id"))
     model = Blip2Config(
@@ -129,10 +129,10 @@ def load_blip2(folder: Path) -> Blip2 | Blip2Matcher:
         with every_setting(published, "config.json", KNOWN) as config:
             return read(config, tensors)
 
-    blueprint = checked(described, folder, {"model": Blip2Config})
+    blueprint = checked(described, folder, {"model": Blip2Config | Blip2MatcherConfig})
     most = MOST_PARTS * len(tensors)
     model: Blip2 | Blip2Matcher
-    if blueprint.model.language is None:
+    if isinstance(blueprint.model, Blip2MatcherConfig):
         model = blank_model(Blip2Matcher, blueprint.model, most)
     else:
         model = blank_model(Blip2, blueprint.model, most)

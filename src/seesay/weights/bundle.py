@@ -43,6 +43,7 @@ from seesay.weights.tensors import (
 FAMILIES = {
     "dual_encoder": "seesay.weights.dual_encoder",
     "vlm": "seesay.weights.vlm_step",
+    "qformer": "seesay.weights.qformer",
 }
 FIRST = "dual_encoder"
 """The family of folders from version 0.1.0, which name none."""

@@ -6,7 +6,7 @@ of a tower whose upper ones are trained. Texts of similar length are computed to
 padding takes as long as text.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from hashlib import blake2b
@@ -22,7 +22,7 @@ from seesay.data.transform import ImageTransform
 from seesay.models.bert import Bert
 from seesay.models.dual_encoder import DualEncoder
 from seesay.models.mobilenet import MobileNet
-from seesay.models.vit import VitConfig
+from seesay.models.vit import Vit, VitConfig
 from seesay.objectives.captioning import caption_losses
 from seesay.objectives.contrastive import clamp_scale
 from seesay.objectives.objective import TrainedModel, View
@@ -157,8 +157,7 @@ class Reused:
         ends: list[int | None] = [None] * len(rows)
         if self._pad_id is not None:
             ends = (rows != self._pad_id).sum(1).tolist()
-        parts = [row[:end].tobytes() for row, end in zip(rows.cpu().numpy(), ends, strict=True)]
-        keys = [blake2b(part, digest_size=16).digest() for part in parts]
+        keys = row_keys(rows, ends)
         new = {key: row for row, key in enumerate(keys) if key not in self._kept}
         if new:
             results = self._compute(rows[list(new.values())]).to(self._dtype)
@@ -170,6 +169,20 @@ class Reused:
                 return torch.stack(kept)
             texts = pad_sequence(kept, batch_first=True)
             return F.pad(texts, (0, 0, 0, rows.shape[1] - texts.shape[1]))
+
+
+def row_keys(rows: Tensor, ends: Sequence[int | None] | None = None) -> list[bytes]:
+    """Returns a key for each row, equal for equal ones; only the values before `ends` count."""
+    stops = [None] * len(rows) if ends is None else ends
+    parts = [row[:end].tobytes() for row, end in zip(rows.cpu().numpy(), stops, strict=True)]
+    return [blake2b(part, digest_size=16).digest() for part in parts]
+
+
+def reuse_features(tower: Vit | MobileNet) -> None:
+    """Makes a frozen tower keep in memory what a vision-language model takes of each image, in
+    float16."""
+    features = Reused(tower.features, torch.float16)
+    tower.features = lambda pixels: features(pixels).to(pixels.dtype)  # type: ignore[method-assign,assignment]
 
 
 def reuse_frozen(model: DualEncoder) -> None:

@@ -28,7 +28,7 @@ from seesay.objectives.tiled import at_least_float32
 from seesay.text import Text
 from seesay.weights.bundle import Blueprint, Bundle, Family
 from seesay.weights.dual_encoder import MOST_PIXELS
-from seesay.weights.dual_encoder_step import Reused, channels_last, is_frozen
+from seesay.weights.dual_encoder_step import channels_last, is_frozen, reuse_features
 
 SPREAD = 0.02  # standard deviation of new weights, as in GPT-2
 
@@ -134,16 +134,7 @@ def rows_per_picture(bundle: Bundle[Vlm]) -> int:
 def misfits(blueprint: Blueprint, tokenizer: Tokenizer) -> list[Text]:
     """Returns contradictions between the model, the image preparation and the tokenizer."""
     model: VlmConfig = blueprint.model
-    size, wrong = blueprint.transform.size, []
-    expected = size if isinstance(model.tower, MobileNetConfig) else model.tower.image_size
-    if size != expected or size > MOST_PIXELS:
-        wrong.append(
-            Text(
-                f"pictures of {size} pixels a side for a tower that sees {expected}, at most "
-                f"{MOST_PIXELS}",
-                f"图片边长 {size} 像素，图像塔看的却是 {expected}，最多 {MOST_PIXELS}",
-            )
-        )
+    wrong = picture_misfits(model.tower, blueprint.transform.size)
     if tokenizer.largest_id >= model.decoder.vocab_size:
         wrong.append(
             Text(
@@ -165,6 +156,20 @@ def misfits(blueprint: Blueprint, tokenizer: Tokenizer) -> list[Text]:
     return wrong
 
 
+def picture_misfits(tower: VitConfig | MobileNetConfig, size: int) -> list[Text]:
+    """Returns why a tower cannot see pictures of this size."""
+    expected = size if isinstance(tower, MobileNetConfig) else tower.image_size
+    if size == expected and size <= MOST_PIXELS:
+        return []
+    return [
+        Text(
+            f"pictures of {size} pixels a side for a tower that sees {expected}, at most "
+            f"{MOST_PIXELS}",
+            f"图片边长 {size} 像素，图像塔看的却是 {expected}，最多 {MOST_PIXELS}",
+        )
+    ]
+
+
 def build(config: VlmConfig, initial: Mapping[str, float]) -> Vlm:
     """Creates a model whose connector and decoder are initialised as in GPT-2, with smaller weights
     where a residual branch ends."""
@@ -182,8 +187,7 @@ def build(config: VlmConfig, initial: Mapping[str, float]) -> Vlm:
 def reuse(model: Vlm) -> None:
     """Caches a frozen tower's output for each image in memory, in float16."""
     if is_frozen(model.tower):
-        features = Reused(model.tower.features, torch.float16)
-        model.tower.features = lambda pixels: features(pixels).to(pixels.dtype)  # type: ignore[method-assign,assignment]
+        reuse_features(model.tower)
 
 
 def step(bundle: Bundle[Vlm], autocast: torch.dtype | None) -> TrainedVlm:

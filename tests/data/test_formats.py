@@ -10,7 +10,7 @@ import tarfile
 import pytest
 
 from seesay.data.batches import number_of
-from seesay.data.formats.records import Damaged, captions_from, label_from
+from seesay.data.formats.records import Damaged, Record, captions_from, label_from
 from seesay.data.formats.webdataset import members
 from seesay.data.sources import RecordsConfig, open_records, read_classes, used_records
 from seesay.errors import ConfigError, DataError, MissingExtraError
@@ -264,12 +264,27 @@ def test_a_caption_without_a_language_is_told_by_its_characters():
     }
 
 
+class Records:
+    """A source of so many records."""
+
+    blocks = damaged = ()
+
+    def __init__(self, count):
+        self._count = count
+
+    def __len__(self):
+        return self._count
+
+    def __getitem__(self, index):
+        return Record(key=str(index), image=b"")
+
+
 def test_start_and_stop_choose_records_and_none_is_refused():
     config = RecordsConfig(path="x", start=2, stop=4)
-    assert list(used_records(config, 10)) == [2, 3]
-    assert list(used_records(config, 3)) == [2]
+    assert list(used_records(config, Records(10))) == [2, 3]
+    assert list(used_records(config, Records(3))) == [2]
     with pytest.raises(DataError, match="holds 2 records, none from start=2"):
-        used_records(config, 2)
+        used_records(config, Records(2))
     with pytest.raises(ConfigError, match="start=4 and stop=4"):
         RecordsConfig(path="x", start=4, stop=4)
 

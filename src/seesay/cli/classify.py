@@ -107,9 +107,8 @@ def classify(
 ) -> None:
     from seesay.cli.inputs import load_embedder, warn_about_language
     from seesay.cli.output import progress
-    from seesay.data.files import check_folder
+    from seesay.data.files import check_folder, read_lines
     from seesay.inference.classifier import NONE_ABOVE, ZeroShotClassifier
-    from seesay.inference.labels import read_lines
 
     for file in filter(None, (csv, html)):
         check_folder(file)

@@ -61,9 +61,8 @@ def embed(
         warn_about_language,
     )
     from seesay.cli.output import fail_unless_whole
-    from seesay.data.files import by_ending, check_folder
+    from seesay.data.files import by_ending, check_folder, read_lines
     from seesay.errors import ConfigError
-    from seesay.inference.labels import read_lines
     from seesay.inference.vector_files import WRITERS, save_vectors
 
     if out is not None:

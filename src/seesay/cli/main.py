@@ -16,6 +16,7 @@ from seesay.cli.ask import ask
 from seesay.cli.caption import caption
 from seesay.cli.chat import chat
 from seesay.cli.classify import classify
+from seesay.cli.data import app as data
 from seesay.cli.duplicates import duplicates
 from seesay.cli.embed import embed
 from seesay.cli.errors import errors
@@ -154,6 +155,7 @@ def _add(commands: tuple[tuple[Callable[..., Any], str], ...]) -> None:
 _add(COLLECTION_COMMANDS)
 _add(ASSISTANT_COMMANDS)
 app.add_typer(models, name="models")
+app.add_typer(data, name="data")
 _add(MODEL_COMMANDS)
 
 

@@ -8,9 +8,11 @@ same global batches.
 import hashlib
 import multiprocessing
 import signal
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from math import ceil, sqrt
 from typing import Any, NamedTuple
 
@@ -139,7 +141,7 @@ class Samples:
     ) -> None:
         self.config = config
         self.source = open_records(config)
-        self._used = used_records(config, len(self.source), self.source.damaged)
+        self._used = used_records(config, self.source)
         size = transform.config.size if config.size is None else config.size
         self._transform = ImageTransform(replace(transform.config, size=size))
         self._tokenizer = tokenizer
@@ -152,13 +154,8 @@ class Samples:
     @property
     def blocks(self) -> Sequence[int]:
         """The sizes of the source's blocks, cut to the records in use."""
-        cut, begin = [], 0
-        for size in self.source.blocks:
-            used = min(begin + size, self._used.stop) - max(begin, self._used.start)
-            begin += size
-            if used > 0:
-                cut.append(used)
-        return cut
+        ends = [bisect_left(self._used, end) for end in accumulate(self.source.blocks, initial=0)]
+        return [end - begin for begin, end in pairwise(ends) if end > begin]
 
     def __getitem__(self, place: Place) -> Sample:
         """Returns the sample of a place. A damaged record is noted and replaced by another one, the

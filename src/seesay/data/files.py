@@ -159,6 +159,26 @@ def import_pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
+def read_lines(file: Path) -> list[str]:
+    """The lines of a UTF-8 file without the empty ones and those that start with #."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")  # with or without a byte order mark
+    except (OSError, UnicodeDecodeError) as error:
+        reason = Text("it is not UTF-8 text", "它不是 UTF-8 文本")
+        if isinstance(error, OSError):
+            reason = Text.of(error.strerror)
+        raise ConfigError(
+            Text(
+                f"{file} cannot be read: {reason.en}; expected a UTF-8 text file with one entry "
+                "per line; check the path, or save the file as UTF-8",
+                f"无法读取 {file}：{reason.zh}；应为每行一项的 UTF-8 文本文件；请检查路径，"
+                "或另存为 UTF-8",
+            )
+        ) from error
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 def check_folder(file: Path) -> None:
     """Raises DataError if the parent folder of `file` does not exist."""
     if not (folder := file.absolute().parent).is_dir():

@@ -2,17 +2,20 @@
 
 import difflib
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from seesay.data.augmentation import AugmentationConfig
-from seesay.data.formats.chinese_clip import ChineseClipSource
+from seesay.data.formats.chinese_clip import IMAGES, ChineseClipSource
 from seesay.data.formats.parquet import ParquetSource
-from seesay.data.formats.records import COLUMNS, LANGUAGES, Damaged, Source
+from seesay.data.formats.records import COLUMNS, LANGUAGES, Source
 from seesay.data.formats.table import TableSource
 from seesay.data.formats.webdataset import WebDatasetSource
+from seesay.data.kept import KeptSource
+from seesay.data.tables import DELIMITED, JSON_LINES
 from seesay.errors import ConfigError, DataError
 from seesay.text import Text
 
@@ -40,6 +43,9 @@ class RecordsConfig:
     """First record to use, counted from 0 in the order of the files."""
     stop: int | None = None
     """Record to stop before; none: use all."""
+    kept: str | None = None
+    """List of the captions to use: the kept.parquet that `seesay data balance` wrote for these
+    files; none: use all."""
 
     def __post_init__(self) -> None:
         _check_names("format", [self.format], get_args(Format))
@@ -155,8 +161,24 @@ def _check_names(setting: str, names: Iterable[str], known: Sequence[str]) -> No
             )
 
 
+def format_of(path: str) -> Format:
+    """Returns the layout of files by their ending; for an unknown one, the default."""
+    name = path.lower()
+    if name.endswith(IMAGES):
+        return "chinese-clip"
+    if name.endswith(".parquet"):
+        return "parquet"
+    return "table" if name.endswith((*DELIMITED, JSON_LINES)) else "webdataset"
+
+
 def open_records(config: RecordsConfig) -> Source:
-    """Returns all records in the files. Raises DataError if the files do not match the config."""
+    """Returns all records in the files. Raises DataError if the files, or the list `kept`, do not
+    match the config."""
+    source = _open_files(config)
+    return source if config.kept is None else KeptSource(source, config.kept)
+
+
+def _open_files(config: RecordsConfig) -> Source:
     if config.format == "webdataset":
         return WebDatasetSource(config.path)
     if config.format == "chinese-clip":
@@ -166,16 +188,18 @@ def open_records(config: RecordsConfig) -> Source:
     return ParquetSource(config.path, config.columns)
 
 
-def used_records(config: RecordsConfig, length: int, damaged: Sequence[Damaged] = ()) -> range:
-    """Returns the numbers of the records between `start` and `stop`. Raises DataError if there are
-    none; if all were left out as `damaged`, it gives the first reason."""
-    if not length and damaged:
-        first = damaged[0]
+def used_records(config: RecordsConfig, source: Source) -> Sequence[int]:
+    """Returns the numbers of the records between `start` and `stop`, in order, and with `kept` only
+    those with a caption on the list. Raises DataError if there are none; if all were left out as
+    damaged, it gives the first reason."""
+    length = len(source)
+    if not length and source.damaged:
+        count, first = len(source.damaged), source.damaged[0]
         raise DataError(
             Text(
                 f"{config.path} holds no record that can be used, expected at least one: "
-                f"{len(damaged)} were left out, the first, {first.key}, because {first.reason}",
-                f"{config.path} 里没有能用的记录；至少应有一条；已略去 {len(damaged)} 条，第一条 "
+                f"{count} were left out, the first, {first.key}, because {first.reason}",
+                f"{config.path} 里没有能用的记录；至少应有一条；已略去 {count} 条，第一条 "
                 f"{first.key} 的原因：{first.reason}",
             )
         )
@@ -189,7 +213,20 @@ def used_records(config: RecordsConfig, length: int, damaged: Sequence[Damaged] 
                 "有一条；请改正 path 或 start",
             )
         )
-    return range(config.start, stop)
+    if not isinstance(source, KeptSource):
+        return range(config.start, stop)
+    numbers = source.numbers
+    used = numbers[bisect_left(numbers, config.start) : bisect_left(numbers, stop)]
+    if not used:
+        raise DataError(
+            Text(
+                f"{config.kept} keeps {len(numbers)} records, none from start={config.start} to "
+                f"stop={stop}, expected at least one: correct start and stop, or leave them out",
+                f"{config.kept} 保留了 {len(numbers)} 条记录，从 start={config.start} 到 "
+                f"stop={stop} 一条也没有；至少应有一条；请改正或去掉 start 和 stop",
+            )
+        )
+    return used
 
 
 def read_classes(file: str) -> list[Mapping[str, str]]:

@@ -37,7 +37,7 @@ def read_records(config: RecordsConfig) -> tuple[Record, ...]:
                 "只用一部分数据得出的数字会误导；请修复或删除它们",
             )
         )
-    used = used_records(config, len(source), source.damaged)
+    used = used_records(config, source)
     return tuple(source[index] for index in used)
 
 

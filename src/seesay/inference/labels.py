@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from seesay.data.files import read_lines
 from seesay.errors import ConfigError
 from seesay.text import Text
 
@@ -38,26 +39,6 @@ def read_labels(given: str) -> dict[str, str]:
 def folder_labels(names: Iterable[str]) -> dict[str, str]:
     """Folder name -> words: golden_retriever asks for a golden retriever."""
     return {name: re.sub("[_-]+", " ", name).strip() or name for name in names}
-
-
-def read_lines(file: Path) -> list[str]:
-    """The lines of a UTF-8 file without the empty ones and those that start with #."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")  # with or without a byte order mark
-    except (OSError, UnicodeDecodeError) as error:
-        reason = Text("it is not UTF-8 text", "它不是 UTF-8 文本")
-        if isinstance(error, OSError):
-            reason = Text.of(error.strerror)
-        raise ConfigError(
-            Text(
-                f"{file} cannot be read: {reason.en}; expected a UTF-8 text file with one entry "
-                "per line; check the path, or save the file as UTF-8",
-                f"无法读取 {file}：{reason.zh}；应为每行一项的 UTF-8 文本文件；请检查路径，"
-                "或另存为 UTF-8",
-            )
-        ) from error
-    lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _is_file(given: str) -> bool:

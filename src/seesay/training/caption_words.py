@@ -3,7 +3,7 @@ contain it, and away from all others."""
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seesay.data.tokenizer import Tokenizer
+from seesay.data.words import chinese_words
 from seesay.errors import ConfigError
 from seesay.models.layers import require_range
 from seesay.objectives.exchange import connect, gather_objects, mean_over_processes
@@ -119,7 +120,7 @@ class Words:
 
     def _words_of(self, captions: Sequence[str], language: str) -> Iterable[str]:
         """Yields the words of each caption once, and those of `meanings` that it stands for."""
-        cut = _words_of_english if language == "en" else _chinese_words()
+        cut = _words_of_english if language == "en" else chinese_words()
         known = {
             word: self._pattern(word)
             for word in self._config.meanings
@@ -188,20 +189,3 @@ def _is_chinese(word: str) -> bool:
 
 def _words_of_english(caption: str) -> list[str]:
     return re.findall(r"[a-z]{2,}", caption.lower())
-
-
-@cache
-def _chinese_words() -> Callable[[str], Iterable[str]]:
-    try:
-        import jieba
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            Text(
-                "an objective of kind 'words' needs jieba for Chinese captions, and it is not "
-                "installed: run `pip install 'seesay[search]'`, or use captions in English",
-                "words 目标要用 jieba 给中文描述分词，但没有安装；请运行 "
-                "`pip install 'seesay[search]'`，或只用英文描述",
-            )
-        ) from error
-    jieba.setLogLevel("CRITICAL")  # it logs its loading to stderr
-    return lambda caption: re.findall(r"\w+", " ".join(jieba.cut(caption)))

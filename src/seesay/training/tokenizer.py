@@ -165,7 +165,7 @@ def texts_of_records(config: RecordsConfig) -> Iterator[str]:
         yield from texts_of_classes(config.classes, config.templates)
         return
     source = open_records(config)
-    for number in used_records(config, len(source), source.damaged):
+    for number in used_records(config, source):
         try:
             record = source[number]
         except DataError:  # training will report it and continue, too

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from seesay.data.spelling import fold
+from seesay.data.words import EMPTY_WORDS
 from seesay.search.catalog.database import ANY_OF, Database, as_list
 from seesay.search.catalog.filters import Filter, compile_filter
 
@@ -30,12 +31,6 @@ _CJK = re.compile(
     "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f]+"
 )
 _WORD = re.compile(r"\w+")
-
-# Words that are in most texts: they cost time and tell nothing. They count only if a query has no
-# others.
-_EMPTY_EN = "a an and are as at be by for from in is it of on or that the this to was were with"
-_EMPTY_ZH = "的 了 着 过 是 在 和 与 及 或 有 一 一个 一只 一张 这 那 这个 那个 上 里 中 也 都 就"
-_EMPTY = frozenset(f"{_EMPTY_EN} {_EMPTY_ZH}".split())
 
 _SORTED_FROM = "\n一".encode()  # the first Han character; some 60 lines before it are not in order
 
@@ -138,9 +133,10 @@ def match_expression(
 
 @lru_cache(maxsize=64)  # a search needs the words of its text several times
 def _telling(text: str) -> tuple[str, ...]:
-    """Returns the informative words of a query; all words if none is informative."""
+    """Returns the informative words of a query; all words if none is informative. The empty ones
+    are in most texts, and would only cost time."""
     words = tuple(dict.fromkeys(_words(fold(text), for_index=False)))
-    return tuple(word for word in words if word not in _EMPTY) or words
+    return tuple(word for word in words if word not in EMPTY_WORDS) or words
 
 
 def _words(text: str, *, for_index: bool) -> list[str]:

@@ -1,0 +1,210 @@
+"""`seesay data`: work on the data that models are trained on."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from seesay.cli.help import Command, Commands
+from seesay.cli.options import Json
+from seesay.cli.output import say
+from seesay.errors import ConfigError
+from seesay.text import Text
+
+if TYPE_CHECKING:
+    from seesay.data.balancing import BalanceReport
+
+SHOWN = 12  # concepts in the printed summary; audit.csv has all
+
+app = typer.Typer(
+    cls=Commands,
+    help=say("Prepare the data that models are trained on.", "准备训练数据。"),
+)
+
+
+@app.command(
+    "balance",
+    cls=Command,
+    help=say(
+        "Choose captions so that frequent concepts stop crowding out rare ones, as MetaCLIP does.",
+        "按概念筛选图文对，避免常见概念挤占罕见概念，做法同 MetaCLIP。",
+    ),
+)
+def balance_data(
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help=say(
+                'Files as a recipe names them: a path, or a pattern in quotes, "shards/*.tar".',
+                "与配方里相同的文件：路径，或带引号的通配，如 “shards/*.tar”。",
+            ),
+        ),
+    ],
+    cap: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help=say(
+                "Thin out concepts that more captions than this have. MetaCLIP: 20000 for 400 "
+                "million.",
+                "出现在超过多少条描述中的概念要抽稀。MetaCLIP 对 4 亿对图文取 20000。",
+            ),
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help=say(
+                "New folder for kept.parquet, the list that a recipe reads, and audit.csv.",
+                "新文件夹，放配方要读的清单 kept.parquet 和统计表 audit.csv。",
+            ),
+        ),
+    ],
+    concepts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--concepts",
+            "-c",
+            metavar="FILE",
+            help=say(
+                "Further concepts, one on each line, or a JSON list of classes; repeatable.",
+                "另外的概念，每行一个，或 JSON 类别表；可重复使用。",
+            ),
+        ),
+    ] = None,
+    min_count: Annotated[
+        int,
+        typer.Option(
+            "--min-count",
+            min=0,
+            help=say(
+                "Captions that must have a word before it counts as a concept; 0: only --concepts "
+                "count.",
+                "一个词至少出现在多少条描述中才算概念；0 表示只用 --concepts。",
+            ),
+        ),
+    ] = 20,
+    language: Annotated[
+        Literal["en", "zh"] | None,
+        typer.Option("--language", "-l", help=say("Only captions in it.", "只看这种语言的描述。")),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help=say("Seed of the draws.", "随机种子。"))] = 0,
+    keep_unmatched: Annotated[
+        bool,
+        typer.Option(
+            "--keep-unmatched",
+            help=say("Keep captions without any of the concepts.", "保留不含任何概念的描述。"),
+        ),
+    ] = False,
+    format: Annotated[
+        Literal["webdataset", "table", "parquet", "chinese-clip"] | None,
+        typer.Option(
+            "--format",
+            help=say("Layout of the files; else by their ending.", "文件格式；默认按扩展名判断。"),
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="NAME=THEIRS",
+            help=say(
+                "A column with another name, as in image=filepath; repeatable.",
+                "列名不同时指明，如 image=filepath；可重复使用。",
+            ),
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help=say(
+                "Replace a folder that an earlier run wrote.", "替换以前运行写出的同名文件夹。"
+            ),
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    from seesay.cli.output import print_json, progress
+    from seesay.data.balancing import BalanceConfig, balance
+    from seesay.data.concepts import read_concepts
+    from seesay.data.sources import RecordsConfig, format_of
+
+    records = RecordsConfig(
+        path=path,
+        format=format or format_of(path),
+        languages=("en", "zh") if language is None else (language,),
+        columns=_columns(column or ()),
+    )
+    config = BalanceConfig(
+        cap=cap,
+        seed=seed,
+        min_count=min_count,
+        concepts=tuple(one for file in concepts or () for one in read_concepts(file)),
+        unmatched=keep_unmatched,
+    )
+    with progress(say("reading captions", "正在读取描述")) as report:
+        result = balance(records, config, out, replace=force, report=report)
+    if json:
+        print_json({"folder": str(out), **asdict(result)})
+    else:
+        _print(result, out)
+
+
+def _columns(given: "list[str] | tuple[str, ...]") -> dict[str, str]:
+    columns = {}
+    for pair in given:
+        ours, _, theirs = pair.partition("=")
+        if not ours or not theirs:
+            raise ConfigError(
+                Text(
+                    f"--column {pair} names no column, expected NAME=THEIRS: write it as in "
+                    "image=filepath",
+                    f"--column {pair} 没有指明列；应为 NAME=THEIRS；请写成 image=filepath 这样",
+                )
+            )
+        columns[ours] = theirs
+    return columns
+
+
+def _print(result: "BalanceReport", out: Path) -> None:
+    from seesay.cli.output import percent, print_table
+
+    heads = [
+        say("concept", "概念"),
+        say("language", "语言"),
+        say("before", "之前"),
+        say("after", "之后"),
+        say("probability", "保留概率"),
+    ]
+    rows = [
+        [c.concept, c.language, f"{c.before}", f"{c.after}", f"{c.probability:.3f}"]
+        for c in result.concepts[:SHOWN]
+    ]
+    print_table(heads, rows)
+    thinned = sum(one.probability < 1 for one in result.concepts)
+    absent = sum(one.before == 0 for one in result.concepts)
+    print(
+        say(
+            f"{len(result.concepts):,} concepts, {thinned:,} thinned out, {absent:,} in no "
+            f"caption; {result.unmatched:,} captions without any; {result.without_captions:,} "
+            f"images without captions, {result.damaged:,} damaged",
+            f"共 {len(result.concepts):,} 个概念，抽稀 {thinned:,} 个，{absent:,} 个没有出现；"
+            f"不含概念的描述 {result.unmatched:,} 条；没有描述的图片 {result.without_captions:,} "
+            f"张，损坏的 {result.damaged:,} 张",
+        )
+    )
+    share = percent(result.kept / result.captions)
+    print(
+        say(
+            f"kept {result.kept:,} of {result.captions:,} captions ({share}), dropped "
+            f"{result.dropped:,}; {result.kept_records:,} of {result.records:,} images keep one",
+            f"{result.captions:,} 条描述保留 {result.kept:,} 条（{share}），去掉 "
+            f"{result.dropped:,} 条；{result.records:,} 张图片中有 {result.kept_records:,} 张留下",
+        )
+    )
+    print(f'{say("in a recipe: ", "在配方里写：")}kept = "{out / "kept.parquet"}"')

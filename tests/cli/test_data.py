@@ -1,0 +1,71 @@
+"""`seesay data balance`, and a training on what it keeps."""
+
+import json
+
+import pytest
+
+from seesay.cli.main import run
+from tiny_runs import write_run
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("jieba")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Everything a run needs; 32 squares with captions, eight of each colour."""
+    write_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEESAY_LANG", "en")
+    monkeypatch.setenv("COLUMNS", "120")
+    (tmp_path / "colours.txt").write_text("red\ngreen\nblue\nwhite\n", encoding="utf-8")
+    return tmp_path
+
+
+BALANCE = ["data", "balance", "squares.jsonl", "--min-count", "0", "-c", "colours.txt"]
+
+
+def test_a_training_reads_only_what_is_kept(place, capsys):
+    # The colours are in 16 captions each: of "white" alone, all are left.
+    (place / "colours.txt").write_text("white\n", encoding="utf-8")
+    assert run([*BALANCE, "--cap", "99", "--language", "en", "-o", "out", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    totals = [report[name] for name in ("captions", "kept", "records", "kept_records")]
+    assert totals == [64, 16, 32, 8]
+    kept = ["--set", "data.squares.kept=out/kept.parquet"]
+    assert run(["train", "recipe.toml", "--set", "run.steps=1", *kept]) == 0
+    capsys.readouterr()
+    too_large = ["--set", "data.squares.batch=9", "--set", f"run.folder={place}/other"]
+    assert run(["train", "recipe.toml", *kept, *too_large]) == 2
+    assert "9" in (message := capsys.readouterr().err) and "8" in message  # only 8 are left
+
+
+def test_the_summary_is_printed_in_both_languages(place, capsys, monkeypatch):
+    assert run([*BALANCE, "--cap", "4", "-o", "out"]) == 0
+    out = capsys.readouterr().out
+    assert "red" in out and "0.250" in out
+    assert "4 concepts, 4 thinned out, 0 in no caption; 32 captions without any" in out
+    assert 'kept = "out/kept.parquet"' in out
+    monkeypatch.setenv("SEESAY_LANG", "zh")
+    assert run([*BALANCE, "--cap", "4", "-o", "out", "--force"]) == 0
+    assert "共 4 个概念，抽稀 4 个" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["squares.jsonl", "--cap", "4"], "--out"),
+        (["squares.jsonl", "-o", "out"], "--cap"),
+        (["squares.jsonl", "--cap", "0", "-o", "out"], "--cap"),
+        (["nothing.jsonl", "--cap", "4", "-o", "out"], "names nothing"),
+        (["squares.jsonl", "--cap", "4", "-o", "."], "holds something else"),
+        (["squares.jsonl", "--cap", "4", "-o", "out", "--column", "image"], "names no column"),
+        (["squares.jsonl", "--cap", "4", "-o", "out", "-c", "none.txt"], "none.txt cannot be read"),
+        (["squares.jsonl", "--cap", "4", "-o", "out", "--min-count", "0"], "min_count=0"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(place, capsys, arguments, message):
+    assert run(["data", "balance", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (place / "out").exists()

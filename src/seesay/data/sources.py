@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from seesay.data.added import AddedSource
 from seesay.data.augmentation import AugmentationConfig
 from seesay.data.formats.chinese_clip import IMAGES, ChineseClipSource
 from seesay.data.formats.parquet import ParquetSource
@@ -43,6 +44,8 @@ class RecordsConfig:
     """First record to use, counted from 0 in the order of the files."""
     stop: int | None = None
     """Record to stop before; none: use all."""
+    added: str | None = None
+    """Further questions by record: the JSONL file that `seesay data vqa` wrote for these files."""
     kept: str | None = None
     """List of the captions to use: the kept.parquet that `seesay data balance` wrote for these
     files; none: use all."""
@@ -172,9 +175,11 @@ def format_of(path: str) -> Format:
 
 
 def open_records(config: RecordsConfig) -> Source:
-    """Returns all records in the files. Raises DataError if the files, or the list `kept`, do not
-    match the config."""
+    """Returns all records in the files. Raises DataError if the files, the questions `added` or the
+    list `kept` do not match the config."""
     source = _open_files(config)
+    if config.added is not None:
+        source = AddedSource(source, config.added)
     return source if config.kept is None else KeptSource(source, config.kept)
 
 

@@ -13,6 +13,7 @@ from seesay.data.formats.records import (
     captions_from,
     find_files,
     label_from,
+    objects_from,
     questions_from,
     rename_columns,
 )
@@ -24,7 +25,7 @@ from seesay.text import Text
 
 class TableSource:
     """Rows with `image` (a path beside the table), `en`, `zh`, `caption`, `question` with `answer`,
-    and `label`.
+    `objects` and `label`.
 
     Several rows about one image become one record with all their captions and questions.
     """
@@ -75,6 +76,7 @@ class TableSource:
             captions=_joined(before.captions, captions),
             questions=_joined(before.questions, questions),
             label=before.label if label is None else label,
+            objects=before.objects + objects_from(row),
         )
 
     def __len__(self) -> int:

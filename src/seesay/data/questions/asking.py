@@ -44,6 +44,7 @@ class Asked:
     question: str
     answer: str
     kind: str
+    language: Language
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,8 @@ class Asking:
             **{"is": "are" if plural else "is"},
         )
         kind = "where" if fact.kind == "subject_where" else fact.kind
-        return Asked(question=question, answer=fact.answer.in_language(language), kind=kind)
+        answer = fact.answer.in_language(language)
+        return Asked(question=question, answer=answer, kind=kind, language=language)
 
     def _few_ones(self) -> set[tuple[str, str]]:
         """The records and things of which "one" is asked: as many as have the answer two, since
@@ -155,7 +157,9 @@ class Asking:
             del keys[len(no.get(name, ())) :]
         return _by_key(yes), _by_key(no)
 
-    def _absent(self, yes: Mapping[str, Sequence[str]], shows: Counter[str]) -> dict[str, list[str]]:
+    def _absent(
+        self, yes: Mapping[str, Sequence[str]], shows: Counter[str]
+    ) -> dict[str, list[str]]:
         """By thing, as many records without it as were chosen with it, or as many as there are."""
         together: Counter[tuple[str, str]] = Counter()
         for facts in self._facts:

@@ -23,7 +23,7 @@ from seesay.data.questions.lexicon import (
 from seesay.text import Language, Text
 
 ANIMATE = ("person", "animal")
-_LONGEST = 5  # tokens of a word that leaves a thing open
+_LONGEST = 4  # tokens of a word that leaves a thing open
 _NOT_IN = "边旁附外前对"  # after a Chinese place: beside it, not in it
 _SKIPPED = frozenset(["the", "a", "an", "some", "deep", "shallow", "open", "grassy", "snowy", "it"])
 
@@ -84,8 +84,8 @@ class _Captions:
     things: list[set[str]] = field(default_factory=list)
     verbs: list[set[str]] = field(default_factory=list)
     places: Counter[str] = field(default_factory=Counter)
-    english: set[tuple[str, ...]] = field(default_factory=set)
-    chinese: set[tuple[str, ...]] = field(default_factory=set)
+    words: set[tuple[str, ...]] = field(default_factory=set)
+    """All runs of tokens, which are looked up among words that leave a thing open."""
 
 
 class CaptionReader:
@@ -123,12 +123,13 @@ class CaptionReader:
         found.verbs.append(verbs)
         found.places.update(places)
         found.count += 1
-        (found.english if language == "en" else found.chinese).update(ngrams(tokens, _LONGEST))
+        found.words.update(ngrams(tokens, _LONGEST))
 
     def _before(self, tokens: Sequence[str], mention: Mention, language: Language) -> Before:
         if language == "zh":
             return self._chinese_before("".join(tokens[: mention.start]), tokens[mention.stop :])
-        at, colours = mention.start - 1, set()
+        colours: set[str] = set()
+        at = mention.start - 1
         while at >= 0:
             word = tokens[at]
             joins = word == "and" and colours and tokens[at - 1] in self._colours
@@ -246,34 +247,32 @@ class FactReader:
 
     def _open(self, read: _Captions, times: Mapping[str, int]) -> set[str]:
         """The things that some caption mentions or leaves open."""
-        said = {one.thing for one in read.said}
-        return {
-            name
-            for name, (english, chinese, others) in self._doubts.items()
-            if times.get(name)
-            or not others.isdisjoint(said)
-            or not english.isdisjoint(read.english)
-            or not chinese.isdisjoint(read.chinese)
-        }
+        words, others = self._doubts
+        left_open = set(times)
+        for one in {said.thing for said in read.said}:
+            left_open |= others[one]
+        for word in read.words:
+            left_open |= words.get(word, set())
+        return left_open
 
     @cached_property
-    def _doubts(self) -> dict[str, tuple[frozenset[tuple[str, ...]], ...]]:
-        """By thing: the English and Chinese words, and the things, that leave it open."""
-        doubts = {}
+    def _doubts(self) -> tuple[dict[tuple[str, ...], set[str]], dict[str, set[str]]]:
+        """The things that a word leaves open, in tokens, and those that a mentioned thing does."""
+        words: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        others: dict[str, set[str]] = defaultdict(set)
         for name, thing in self.lexicon.things.items():
-            english = {tuple(tokens_of(word, "en")) for word, _ in english_forms(thing)}
-            chinese: set[tuple[str, ...]] = set()
-            others = set(self.lexicon.below[name])
+            for word, _ in english_forms(thing):
+                words[tuple(tokens_of(word, "en"))].add(name)
+            for special in self.lexicon.below[name]:
+                others[special].add(name)
             for word in thing.unless:
-                if hint := self.lexicon.hints.get(word):
-                    english |= {tuple(tokens_of(one, "en")) for one in hint["en"]}
-                    chinese |= {tuple(one) for one in hint["zh"]}
-                if word in self.lexicon.things:
-                    others.add(word)
-                english.add(tuple(tokens_of(word, "en")))
-                chinese.add(tuple(word))
-            doubts[name] = (frozenset(english), frozenset(chinese), frozenset(others))
-        return doubts
+                others[word].add(name)
+                hint = self.lexicon.hints.get(word, {"en": [word], "zh": [word]})
+                for one in hint["en"]:
+                    words[tuple(tokens_of(one, "en"))].add(name)
+                for one in hint["zh"]:
+                    words[tuple(one)].add(name)
+        return words, others
 
     def _counts(self, read: _Captions, present: set[str]) -> Iterator[tuple[str, int]]:
         by_thing: dict[str, list[_Said]] = defaultdict(list)

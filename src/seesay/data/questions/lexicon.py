@@ -18,6 +18,7 @@ from seesay.text import Language, Text
 
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 _WORD = re.compile(r"[a-z0-9]+")
+_Form = tuple[tuple[str, ...], str, str, bool]  # tokens, sort, name, whether it is a plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,7 @@ def with_article(name: str) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
+@cache
 def plural_of(name: str) -> str:
     """The regular English plural."""
     if re.search(r"(s|x|z|ch|sh)$", name):
@@ -202,26 +204,28 @@ class Lexicon:
                 at += 1
 
     @cached_property
-    def _forms(self) -> dict[Language, dict[str, list[tuple[tuple[str, ...], str, str, bool]]]]:
+    def _forms(self) -> dict[Language, dict[str, list[_Form]]]:
         """By language and first token, the words that begin with it, longest first."""
-        forms: dict[Language, dict[tuple[str, ...], tuple[str, str, bool]]] = {"en": {}, "zh": {}}
+        forms: dict[Language, dict[str, list[_Form]]] = {"en": {}, "zh": {}}
+        for language, of_first in forms.items():
+            first: dict[tuple[str, ...], _Form] = {}
+            for form in self._words(language):
+                first.setdefault(form[0], form)
+            for form in sorted(first.values(), key=lambda one: len(one[0]), reverse=True):
+                of_first.setdefault(form[0][0], []).append(form)
+        return forms
+
+    def _words(self, language: Language) -> Iterator[_Form]:
+        """All words, a thing's before a verb's where they are the same."""
         for thing in self.things.values():
-            for word, plural in english_forms(thing):
-                forms["en"].setdefault(_key(word, "en"), ("thing", thing.name, plural))
-            for word in thing.zh:
-                forms["zh"].setdefault(_key(word, "zh"), ("thing", thing.name, False))
-        for language in LANGUAGES:
-            for verb, of_verb in self.verbs.items():
-                for word in of_verb[language]:
-                    forms[language].setdefault(_key(word, language), ("verb", verb, False))
-            for word in self.ignored[language]:
-                forms[language].setdefault(_key(word, language), ("ignored", word, False))
-        first: dict[Language, dict[str, list[tuple[tuple[str, ...], str, str, bool]]]] = {}
-        for language, of_language in forms.items():
-            first[language] = {}
-            for form in sorted(of_language, key=len, reverse=True):
-                first[language].setdefault(form[0], []).append((form, *of_language[form]))
-        return first
+            chinese = ((word, False) for word in thing.zh)
+            for word, plural in english_forms(thing) if language == "en" else chinese:
+                yield _key(word, language), "thing", thing.name, plural
+        for verb, of_verb in self.verbs.items():
+            for word in of_verb[language]:
+                yield _key(word, language), "verb", verb, False
+        for word in self.ignored[language]:
+            yield _key(word, language), "ignored", word, False
 
 
 def english_forms(thing: Thing) -> Iterator[tuple[str, bool]]:
@@ -236,7 +240,7 @@ def english_forms(thing: Thing) -> Iterator[tuple[str, bool]]:
         yield word, plural or thing.pair or word in _IRREGULAR
 
 
-_IRREGULAR = frozenset("men women children people guys cattle geese oxen gentlemen wrestlers".split())
+_IRREGULAR = frozenset(["people", "cattle", "geese", "oxen", "gentlemen", "schoolchildren"])
 
 
 def _key(word: str, language: Language) -> tuple[str, ...]:
@@ -259,7 +263,8 @@ def read_lexicon(file: Path | None = None) -> Lexicon:
             Text(
                 f"{file} is no lexicon ({reason}), expected a TOML file like the package's "
                 "lexicon.toml: correct it",
-                f"{file} 不是词表（{reason}）；应为与自带的 lexicon.toml 同样结构的 TOML 文件；请改正",
+                f"{file} 不是词表（{reason}）；应为与自带的 lexicon.toml 同样结构的 TOML 文件；"
+                "请改正",
             )
         ) from None
 

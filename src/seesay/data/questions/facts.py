@@ -346,9 +346,9 @@ class FactReader:
         subject = self._subject(read, times)
         if place and (where := self.things[place].where):
             answer = Text(where.en, where.zh)
-            if subject is None:
+            if subject is None and where.scene:
                 yield Fact("where", place, answer)
-            elif self._together(subject[0], place, read):
+            elif subject and self._together(subject[0], place, read):
                 yield Fact("subject_where", subject[0], answer, subject[1])
         if subject and (action := self._action(subject[0], read)):
             zh = self.lexicon.actions[action].zh
@@ -446,8 +446,8 @@ def _number(said: Sequence[_Said], captions: int) -> int | None:
         if any(one.before.several for one in of_caption):
             return None
         known = [one.before.number for one in of_caption if one.before.number]
-        if len(of_caption) > 1 and known:  # "a black dog and a white dog"
-            numbers[sum(known)] += 0
+        if len(of_caption) > 1:  # "a black dog and a white dog", "a dog next to a larger dog"
+            numbers[max(2, sum(known))] += 0
         elif known:
             numbers[known[0]] += 1
     more = [number for number in numbers if number > 1]

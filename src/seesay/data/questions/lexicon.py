@@ -29,6 +29,8 @@ class Where:
     zh: str
     prepositions: tuple[str, ...]
     """What stands before the place in English captions that speak of being there."""
+    scene: bool = True
+    """Whether a picture can be taken there: not in the water."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +61,9 @@ class Thing:
         return with_article(self.name)
 
     @property
-    def singulars(self) -> tuple[str, ...]:
-        return () if self.pair else (self.name,)
+    def label_with_article(self) -> str:
+        """Its name in lists of objects, as in "Is there a sports ball?"."""
+        return with_article(self.labels[0]) if self.labels else self.with_article
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ class Pope:
                     thing = self._things[name]
                     question = template.format(
                         Is="Are" if thing.pair else "Is",
-                        a=thing.with_article,
+                        a=thing.label_with_article,
                         zh=thing.zh[0] if thing.zh else "",
                     )
                     told = answer.in_language(language)
@@ -67,7 +67,8 @@ class Pope:
 
     def _pairs(self, facts: Facts) -> list[tuple[str, str]]:
         present = sorted(set(facts.objects), key=lambda one: self._draw(facts.key, "pope", one))
-        absent = [one for one in self._images if one not in facts.open]
+        # Annotators leave things out, too; what captions mention is not asked about as absent.
+        absent = [one for one in self._images if one not in facts.present]
         if min(len(present), len(absent)) < self._objects:
             return []
         pairs = []

@@ -44,6 +44,8 @@ class RecordsConfig:
     """First record to use, counted from 0 in the order of the files."""
     stop: int | None = None
     """Record to stop before; none: use all."""
+    images: str | None = None
+    """Folder that the paths of images in a table start from; none: the table's own."""
     added: str | None = None
     """Further questions by record: the JSONL file that `seesay data vqa` wrote for these files."""
     kept: str | None = None
@@ -71,6 +73,15 @@ class RecordsConfig:
                     "files name their columns: correct the format, or remove the columns",
                     f"{columns} 与 {form} 不能同时用；只有 {'、'.join(NAMED)} 的文件有列名；请改"
                     "正 format，或去掉 columns",
+                )
+            )
+        if self.images is not None and self.format != "table":
+            raise ConfigError(
+                Text(
+                    f"images={self.images!r} stands beside format={self.format!r}, expected "
+                    "'table', whose images lie in a folder: correct the format, or remove images",
+                    f"images={self.images!r} 与 format={self.format!r} 不能同时用；只有 'table' 的"
+                    "图片在文件夹里；请改正 format，或去掉 images",
                 )
             )
         if self.start < 0 or (self.stop is not None and self.stop <= self.start):
@@ -189,7 +200,7 @@ def _open_files(config: RecordsConfig) -> Source:
     if config.format == "chinese-clip":
         return ChineseClipSource(config.path)
     if config.format == "table":
-        return TableSource(config.path, config.columns)
+        return TableSource(config.path, config.columns, config.images)
     return ParquetSource(config.path, config.columns)
 
 

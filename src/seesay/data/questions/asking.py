@@ -52,7 +52,7 @@ class AskingConfig:
     """How many questions are asked."""
 
     most: int = 12
-    """Questions about each picture in each language; at most a third of them is answered yes, and
+    """Questions about each picture in each language; at most a quarter of them is answered yes, and
     as many no."""
     seed: int = 0
     """Seed of the draws."""
@@ -86,7 +86,7 @@ class Asking:
     ) -> None:
         self._lexicon, self._things, self._config = lexicon, things, config
         self._draw = Draw(config.seed)
-        self._each = max(1, config.most // 3)
+        self._each = max(1, config.most // 4)
         self._facts = facts
         self.yes, self.no = self._presence()
         self._ones = self._few_ones()

@@ -228,7 +228,7 @@ class FactReader:
         return Facts(
             key=key,
             present=frozenset(present),
-            open=frozenset(present | self._open(read, times)),
+            open=frozenset(present | self._open(read, times, objects)),
             captioned=read.count > 0,
             objects=tuple(objects),
             label=label,
@@ -245,12 +245,12 @@ class FactReader:
             times.update({general for name in things for general in self._lineage(name)})
         return times
 
-    def _open(self, read: _Captions, times: Mapping[str, int]) -> set[str]:
-        """The things that some caption mentions or leaves open."""
+    def _open(self, read: _Captions, times: Iterable[str], objects: Sequence[str]) -> set[str]:
+        """The things that a caption or an object leaves open: a person may be a man."""
         words, others = self._doubts
-        left_open = set(times)
-        for one in {said.thing for said in read.said}:
-            left_open |= others[one]
+        left_open = {*times, *objects}
+        for one in {*(said.thing for said in read.said), *objects}:
+            left_open |= others.get(one, set())
         for word in read.words:
             left_open |= words.get(word, set())
         return left_open
@@ -286,7 +286,7 @@ class FactReader:
                 continue
             if thing.category not in (*ANIMATE, "vehicle", "thing"):
                 continue
-            if (number := _number(said, read.count)) is None:
+            if (number := _number(said, read.count, general=name == "person")) is None:
                 continue
             if number == 1 and (people if thing.category == "person" else name in plural):
                 continue
@@ -436,8 +436,9 @@ def _first_alone(counts: Counter[str]) -> str | None:
     return ranked[0][0]
 
 
-def _number(said: Sequence[_Said], captions: int) -> int | None:
-    """How many captions say that there are, if they agree."""
+def _number(said: Sequence[_Said], captions: int, *, general: bool) -> int | None:
+    """How many captions say that there are, if they agree. A `general` word such as people may
+    mean some of those in the picture, so more must say it."""
     per_caption: dict[int, list[_Said]] = defaultdict(list)
     for one in said:
         per_caption[one.caption].append(one)
@@ -456,5 +457,5 @@ def _number(said: Sequence[_Said], captions: int) -> int | None:
     number = more[0] if more else 1
     if numbers[1] > numbers[number] or (number == 1 and any(one.plural for one in said)):
         return None
-    needed = min(2 if number > 1 else 3, captions)
+    needed = min(2 if number > 1 and not general else 3, captions)
     return number if numbers[number] >= needed else None

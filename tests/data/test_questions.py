@@ -63,7 +63,9 @@ def test_counts_take_the_measure_word_and_several_dogs_have_no_one_colour(reader
     assert said["subject_where", "dog"] == ("on the beach", "在海滩上")
     assert said["doing", "dog"] == ("running", "在跑")
     assert ("colour", "dog") not in said
-    assert all(one.plural for one in facts.answers if one.kind != "count")
+    assert said["what", "dog"] == ("dogs", "狗")
+    asked_of_several = [one for one in facts.answers if one.kind in ("doing", "subject_where")]
+    assert all(one.plural for one in asked_of_several)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_objects_are_there_and_leave_open_what_they_may_be(reader):
     assert answers(facts)["count", "person"] == ("two", "两个")
 
 
-def pictures(reader, count=60):
+def pictures(reader, count=24):
     """A third with a dog, a third with a cat, a third with a horse, by a man or on grass."""
     facts = []
     for number in range(count):
@@ -196,7 +198,7 @@ def test_questions_are_grammatical(lexicon, reader):
     by_answer = {answer: question for question, answer in texts}
     assert "are the shorts?" in by_answer["blue"] and "短裤" in by_answer["蓝色"]
     assert "are the boys doing" in by_answer["sitting"]
-    assert "Where are the boys?" == by_answer["on the grass"]
+    assert by_answer["on the grass"] == "Where are the boys?"
     assert "几个男孩" in by_answer["两个"] and "How many boys" in by_answer["two"]
     assert all("{" not in question for question, _ in texts)
 
@@ -243,15 +245,16 @@ def test_pope_draws_absent_objects_by_strategy(lexicon, reader, strategy, first,
 
 
 def test_pope_at_random_draws_every_absent_object(lexicon, reader):
-    facts = [reader.read(f"{n}", {}, OBJECTS[n % 4]) for n in range(80)]
+    facts = [reader.read(f"{n}", {}, OBJECTS[n] if n < 3 else OBJECTS[3]) for n in range(43)]
     pope = Pope(lexicon.things, facts, strategy="random", objects=3, seed=0)
     no = Counter(
         one.question
-        for fact in facts
+        for fact in facts[3:]
         for one in pope.questions(lexicon, fact, ("en",))
         if one.answer == "no"
     )
-    assert len(no) == 7 and max(no.values()) < 3 * min(no.values())
+    # Each cat's picture is asked about three of the four things of the other pictures.
+    assert len(no) == 4 and all(20 < count < 40 for count in no.values())
 
 
 @pytest.fixture

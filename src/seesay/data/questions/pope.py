@@ -78,7 +78,7 @@ class Pope:
             pairs.append((name, other))
         return pairs
 
-    def _rank(self, key: str, name: str, other: str) -> tuple[float, float]:
+    def _rank(self, key: str, name: str, other: str) -> tuple[int, float]:
         """The smallest is asked about; equal ones are drawn."""
         draw = self._draw(key, "absent", other)
         if self._strategy == "popular":

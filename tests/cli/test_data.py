@@ -1,4 +1,4 @@
-"""`seesay data balance`, and a training on what it keeps."""
+"""`seesay data balance` and `vqa`, and trainings on what they write."""
 
 import json
 
@@ -69,3 +69,63 @@ def test_wrong_input_is_one_clear_line(place, capsys, arguments, message):
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not (place / "out").exists()
+
+
+@pytest.fixture
+def balls(tmp_path, monkeypatch):
+    """Two pictures with captions, and a third with labelled objects."""
+    rows = [
+        {"image": "0.png", "en": "A red ball .", "zh": "红色的球。"},
+        {"image": "1.png", "en": "A dog .", "zh": "一只狗。"},
+        {"image": "2.png", "objects": [{"category": "dog"}, {"category": "sofa bed"}]},
+        {"image": "3.png", "objects": ["cat", "car"]},
+    ]
+    lines = "\n".join(map(json.dumps, rows))
+    (tmp_path / "balls.jsonl").write_text(lines, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEESAY_LANG", "en")
+    monkeypatch.setenv("COLUMNS", "120")
+    return tmp_path
+
+
+VQA = ["data", "vqa", "balls.jsonl", "-o", "vqa.jsonl"]
+
+
+def test_questions_are_written_and_summed_up_in_both_languages(balls, capsys, monkeypatch):
+    assert run([*VQA, "--sample", "100"]) == 0
+    out = capsys.readouterr().out
+    assert "0.png: " in out and "A red ball . | 红色的球。" in out
+    assert "50.0%" in out and "questions about 4 of 4 pictures, 0 damaged" in out
+    assert 'added = "vqa.jsonl"' in out
+    lines = [json.loads(line) for line in (balls / "vqa.jsonl").read_text("utf-8").splitlines()]
+    assert [line["key"] for line in lines] == [f"{n}.png" for n in range(4)]
+    assert {"red", "红色"} <= {one["answer"] for one in lines[0]["qa"]}
+    monkeypatch.setenv("SEESAY_LANG", "zh")
+    assert run([*VQA, "--language", "zh"]) == 0
+    assert "对 4 张图片中的" in capsys.readouterr().out
+
+
+def test_pope_is_asked_in_chinese_only_where_every_object_has_a_chinese_name(balls, capsys):
+    assert run([*VQA, "--kind", "pope", "--objects", "2", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["counts"]
+    assert [(one["language"], one["questions"], one["yes"]) for one in counts] == [
+        ("en", 8, 0.5),
+        ("zh", 0, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--kind", "pope"], "at least 3 kinds"),
+        (["--most", "1"], "--most"),
+        (["--lexicon", "none.toml"], "is no lexicon"),
+        (["--column", "image=name"], "no record that can be used"),
+        (["-o", "none/vqa.jsonl"], "none"),
+        (["--classes", "none.json"], "holds no class names"),
+    ],
+)
+def test_wrong_use_of_vqa_is_one_clear_line(balls, capsys, arguments, message):
+    assert run([*VQA, *arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and "\n" not in error

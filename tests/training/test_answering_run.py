@@ -9,7 +9,8 @@ import seesay
 from seesay.data.batches import Place, Samples
 from seesay.data.chat import Media, Message, encode, render
 from seesay.data.chat_templates import chat_template
-from seesay.data.sources import SourceConfig
+from seesay.data.questions.making import QuestionsConfig, make_questions
+from seesay.data.sources import RecordsConfig, SourceConfig
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, DataError
 from seesay.training import run as run_module
@@ -303,3 +304,26 @@ def test_captions_are_measured_and_choose_the_best_weights(trained, folder, tmp_
     assert run.measured["en_answers"] > 0.9
     assert run.measured["en_bleu1"] > 0.9 and run.measured["zh_bleu1_chars"] > 0.9
     assert run.measured["zh_cider_chars"] > 1
+
+
+def test_questions_made_from_captions_are_learned(recipe, folder, tmp_path):
+    rows = [
+        {"image": f"{colour}-{place}-0.png", "en": [f"A {colour} ball ."], "zh": [f"{zh}的球。"]}
+        for colour, (zh, _) in COLOURS.items()
+        for place in PLACES
+    ]
+    captions = folder / "captions.jsonl"
+    captions.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    added = tmp_path / "vqa.jsonl"
+    make_questions(RecordsConfig(path=str(captions), format="table"), QuestionsConfig(), out=added)
+    result = train(
+        recipe(
+            f"data.squares.path={captions}",
+            f"data.squares.added={added}",
+            f"evaluation.answers.path={captions}",
+            f"evaluation.answers.added={added}",
+            "run.steps=60",
+        )
+    )
+    # "Which colour is the ball?" is the only question of these captions.
+    assert result.measured["en_answers"] > 0.9 and result.measured["zh_answers"] > 0.9

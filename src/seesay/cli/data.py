@@ -14,8 +14,43 @@ from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.data.balancing import BalanceReport
+    from seesay.data.questions.making import QuestionsReport
 
 SHOWN = 12  # concepts in the printed summary; audit.csv has all
+
+DataPath = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH",
+        help=say(
+            'Files as a recipe names them: a path, or a pattern in quotes, "shards/*.tar".',
+            "与配方里相同的文件：路径，或带引号的通配，如 “shards/*.tar”。",
+        ),
+    ),
+]
+OneLanguage = Annotated[
+    Literal["en", "zh"] | None,
+    typer.Option("--language", "-l", help=say("Only captions in it.", "只看这种语言的描述。")),
+]
+Seed = Annotated[int, typer.Option(min=0, help=say("Seed of the draws.", "随机种子。"))]
+DataFormat = Annotated[
+    Literal["webdataset", "table", "parquet", "chinese-clip"] | None,
+    typer.Option(
+        "--format",
+        help=say("Layout of the files; else by their ending.", "文件格式；默认按扩展名判断。"),
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="NAME=THEIRS",
+        help=say(
+            "A column with another name, as in image=filepath; repeatable.",
+            "列名不同时指明，如 image=filepath；可重复使用。",
+        ),
+    ),
+]
 
 app = typer.Typer(
     cls=Commands,
@@ -32,16 +67,7 @@ app = typer.Typer(
     ),
 )
 def balance_data(
-    path: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATH",
-            help=say(
-                'Files as a recipe names them: a path, or a pattern in quotes, "shards/*.tar".',
-                "与配方里相同的文件：路径，或带引号的通配，如 “shards/*.tar”。",
-            ),
-        ),
-    ],
+    path: DataPath,
     cap: Annotated[
         int,
         typer.Option(
@@ -88,11 +114,8 @@ def balance_data(
             ),
         ),
     ] = 20,
-    language: Annotated[
-        Literal["en", "zh"] | None,
-        typer.Option("--language", "-l", help=say("Only captions in it.", "只看这种语言的描述。")),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help=say("Seed of the draws.", "随机种子。"))] = 0,
+    language: OneLanguage = None,
+    seed: Seed = 0,
     keep_unmatched: Annotated[
         bool,
         typer.Option(
@@ -100,24 +123,8 @@ def balance_data(
             help=say("Keep captions without any of the concepts.", "保留不含任何概念的描述。"),
         ),
     ] = False,
-    format: Annotated[
-        Literal["webdataset", "table", "parquet", "chinese-clip"] | None,
-        typer.Option(
-            "--format",
-            help=say("Layout of the files; else by their ending.", "文件格式；默认按扩展名判断。"),
-        ),
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column",
-            metavar="NAME=THEIRS",
-            help=say(
-                "A column with another name, as in image=filepath; repeatable.",
-                "列名不同时指明，如 image=filepath；可重复使用。",
-            ),
-        ),
-    ] = None,
+    format: DataFormat = None,
+    column: Columns = None,
     force: Annotated[
         bool,
         typer.Option(
@@ -153,6 +160,118 @@ def balance_data(
         print_json({"folder": str(out), **asdict(result)})
     else:
         _print(result, out)
+
+
+@app.command(
+    "vqa",
+    cls=Command,
+    help=say(
+        "Make questions and answers in Chinese and English from captions, object labels and "
+        "classes, by rules.",
+        "按规则从图片描述、物体标签和类别名生成中英文问答。",
+    ),
+)
+def make_vqa(
+    path: DataPath,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help=say(
+                "JSONL file for the questions, which a recipe adds to these records.",
+                "写入问答的 JSONL 文件，配方用它给这些记录附加问题。",
+            ),
+        ),
+    ],
+    kind: Annotated[
+        Literal["rules", "pope"],
+        typer.Option(
+            help=say(
+                "rules: all kinds, to train with. pope: whether labelled objects are there, to "
+                "measure with.",
+                "rules：各类问题，用于训练。pope：标注的物体是否在图中，用于测量。",
+            ),
+        ),
+    ] = "rules",
+    strategy: Annotated[
+        Literal["random", "popular", "adversarial"],
+        typer.Option(help=say("How POPE draws absent objects.", "POPE 怎样选取不在图中的物体。")),
+    ] = "random",
+    objects: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help=say(
+                "Present, and absent, objects that POPE asks about in each picture.",
+                "POPE 对每张图片询问的在图中和不在图中的物体各几个。",
+            ),
+        ),
+    ] = 3,
+    most: Annotated[
+        int,
+        typer.Option(
+            min=2,
+            help=say(
+                "Most questions about each picture in each language.",
+                "每张图片每种语言最多几个问题。",
+            ),
+        ),
+    ] = 12,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=say("JSON list of the classes.", "JSON 类别表。"),
+        ),
+    ] = None,
+    lexicon: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=say(
+                "Words and phrasings, instead of those of the package.",
+                "词和问法的 TOML 文件，代替自带的词表。",
+            ),
+        ),
+    ] = None,
+    sample: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help=say(
+                "Print so many questions, drawn at random, with the captions.",
+                "随机打印若干问答及图片描述，供检查。",
+            ),
+        ),
+    ] = 0,
+    language: OneLanguage = None,
+    seed: Seed = 0,
+    format: DataFormat = None,
+    column: Columns = None,
+    json: Json = False,
+) -> None:
+    from seesay.cli.output import print_json, progress
+    from seesay.data.questions.making import QuestionsConfig, make_questions
+    from seesay.data.sources import RecordsConfig, format_of
+
+    records = RecordsConfig(
+        path=path,
+        format=format or format_of(path),
+        languages=("en", "zh") if language is None else (language,),
+        columns=_columns(column or ()),
+        classes=None if classes is None else str(classes),
+        templates={} if classes is None else {"en": ("{}",)},
+    )
+    config = QuestionsConfig(
+        most=most, seed=seed, kind=kind, strategy=strategy, objects=objects, lexicon=lexicon
+    )
+    with progress(say("records", "记录")) as report:
+        result = make_questions(records, config, out, sample=sample, report=report)
+    if json:
+        print_json({"file": str(out), **asdict(result)})
+    else:
+        _print_questions(result, out)
 
 
 def _columns(given: "list[str] | tuple[str, ...]") -> dict[str, str]:
@@ -208,3 +327,32 @@ def _print(result: "BalanceReport", out: Path) -> None:
         )
     )
     print(f'{say("in a recipe: ", "在配方里写：")}kept = "{out / "kept.parquet"}"')
+
+
+def _print_questions(result: "QuestionsReport", out: Path) -> None:
+    from seesay.cli.output import percent, print_table
+
+    for one in result.examples:
+        print(f"{one.key}: {one.question} {one.answer}")
+        print(f"    {' | '.join((*one.captions, *one.objects))}")
+    heads = [
+        say("kind", "类型"),
+        say("language", "语言"),
+        say("questions", "问题数"),
+        say("yes", "答“有”"),
+    ]
+    rows = [
+        [one.kind, one.language, f"{one.questions:,}", "" if one.yes is None else percent(one.yes)]
+        for one in result.counts
+    ]
+    print_table(heads, rows)
+    total = sum(one.questions for one in result.counts)
+    print(
+        say(
+            f"{total:,} questions about {result.asked:,} of {result.records:,} pictures, "
+            f"{result.damaged:,} damaged",
+            f"对 {result.records:,} 张图片中的 {result.asked:,} 张提出 {total:,} 个问题，损坏的 "
+            f"{result.damaged:,} 张",
+        )
+    )
+    print(f'{say("in a recipe: ", "在配方里写：")}added = "{out}"')

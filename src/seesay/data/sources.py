@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from seesay.data.added import AddedSource
 from seesay.data.augmentation import AugmentationConfig
 from seesay.data.formats.chinese_clip import IMAGES, ChineseClipSource
 from seesay.data.formats.parquet import ParquetSource
@@ -43,6 +44,10 @@ class RecordsConfig:
     """First record to use, counted from 0 in the order of the files."""
     stop: int | None = None
     """Record to stop before; none: use all."""
+    images: str | None = None
+    """Folder that the paths of images in a table start from; none: the table's own."""
+    added: str | None = None
+    """Further questions by record: the JSONL file that `seesay data vqa` wrote for these files."""
     kept: str | None = None
     """List of the captions to use: the kept.parquet that `seesay data balance` wrote for these
     files; none: use all."""
@@ -68,6 +73,15 @@ class RecordsConfig:
                     "files name their columns: correct the format, or remove the columns",
                     f"{columns} 与 {form} 不能同时用；只有 {'、'.join(NAMED)} 的文件有列名；请改"
                     "正 format，或去掉 columns",
+                )
+            )
+        if self.images is not None and self.format != "table":
+            raise ConfigError(
+                Text(
+                    f"images={self.images!r} stands beside format={self.format!r}, expected "
+                    "'table', whose images lie in a folder: correct the format, or remove images",
+                    f"images={self.images!r} 与 format={self.format!r} 不能同时用；只有 'table' 的"
+                    "图片在文件夹里；请改正 format，或去掉 images",
                 )
             )
         if self.start < 0 or (self.stop is not None and self.stop <= self.start):
@@ -172,9 +186,11 @@ def format_of(path: str) -> Format:
 
 
 def open_records(config: RecordsConfig) -> Source:
-    """Returns all records in the files. Raises DataError if the files, or the list `kept`, do not
-    match the config."""
+    """Returns all records in the files. Raises DataError if the files, the questions `added` or the
+    list `kept` do not match the config."""
     source = _open_files(config)
+    if config.added is not None:
+        source = AddedSource(source, config.added)
     return source if config.kept is None else KeptSource(source, config.kept)
 
 
@@ -184,7 +200,7 @@ def _open_files(config: RecordsConfig) -> Source:
     if config.format == "chinese-clip":
         return ChineseClipSource(config.path)
     if config.format == "table":
-        return TableSource(config.path, config.columns)
+        return TableSource(config.path, config.columns, config.images)
     return ParquetSource(config.path, config.columns)
 
 

@@ -15,6 +15,7 @@ from seesay.data.formats.records import (
     captions_from,
     find_files,
     label_from,
+    objects_from,
     questions_from,
     rename_columns,
 )
@@ -74,8 +75,14 @@ class ParquetSource:
             questions = questions_from(row)
         except DataError as error:
             raise DataError(Text(f"{key}: {error}", f"{key}：{Text.of(error).zh}")) from None
-        captions = captions_from(row)
-        return Record(key=key, image=image, captions=captions, questions=questions, label=label)
+        return Record(
+            key=key,
+            image=image,
+            captions=captions_from(row),
+            questions=questions,
+            label=label,
+            objects=objects_from(row),
+        )
 
     def _read(self, group: int) -> list[dict[str, Any]]:
         if group not in self._kept:

@@ -19,7 +19,7 @@ from seesay.text import Text, detect_language
 PLAIN_CAPTIONS = ("caption", "captions", "text", "texts", "txt")
 LANGUAGES = ("en", "zh")
 ASKED = ("question", "answer")
-COLUMNS = ("image", *LANGUAGES, *PLAIN_CAPTIONS, *ASKED, "label", "cls", "key")
+COLUMNS = ("image", *LANGUAGES, *PLAIN_CAPTIONS, *ASKED, "qa", "label", "cls", "objects", "key")
 _LARGEST_LABEL = 2**31 - 1
 
 
@@ -44,6 +44,8 @@ class Record:
     """Questions by language."""
     label: int | None = None
     """Number of its class."""
+    objects: tuple[str, ...] = ()
+    """Names of the labelled objects in the image, once for each."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,17 @@ def label_from(fields: Mapping[str, Any]) -> int | None:
             )
         ) from None
     return label
+
+
+def objects_from(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the names of the labelled objects of a row, from a list in `objects` of names or of
+    {"category": name}, as in annotations of COCO that name their categories."""
+    listed = fields.get("objects")
+    names = [
+        one.get("category") if isinstance(one, Mapping) else one
+        for one in (listed if isinstance(listed, list | tuple) else ())
+    ]
+    return tuple(text for name in names if isinstance(name, str) and (text := _text(name)))
 
 
 def find_files(pattern: str, suffixes: Sequence[str]) -> list[Path]:

@@ -13,6 +13,7 @@ from seesay.data.formats.records import (
     captions_from,
     find_files,
     label_from,
+    objects_from,
     questions_from,
     rename_columns,
 )
@@ -23,15 +24,18 @@ from seesay.text import Text
 
 
 class TableSource:
-    """Rows with `image` (a path beside the table), `en`, `zh`, `caption`, `question` with `answer`,
-    and `label`.
+    """Rows with `image` (a path beside the table, or in the folder `images`), `en`, `zh`,
+    `caption`, `question` with `answer`, `objects` and `label`.
 
     Several rows about one image become one record with all their captions and questions.
     """
 
     blocks: Sequence[int] = ()
 
-    def __init__(self, pattern: str, columns: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, pattern: str, columns: Mapping[str, str] | None = None, images: str | None = None
+    ) -> None:
+        self._images = None if images is None else Path(images).expanduser()
         self.damaged: list[Damaged] = []
         self._records: dict[str, Record] = {}
         for file in find_files(pattern, [*DELIMITED, JSON_LINES]):
@@ -68,13 +72,14 @@ class TableSource:
             )
         captions, questions, label = captions_from(row), questions_from(row), label_from(row)
         key = unicodedata.normalize("NFC", name)
-        before = self._records.get(key, Record(key=key, image=file.parent / name))
+        before = self._records.get(key, Record(key=key, image=(self._images or file.parent) / name))
         self._records[key] = Record(
             key=key,
             image=before.image,
             captions=_joined(before.captions, captions),
             questions=_joined(before.questions, questions),
             label=before.label if label is None else label,
+            objects=before.objects + objects_from(row),
         )
 
     def __len__(self) -> int:

@@ -20,6 +20,7 @@ from seesay.data.formats.records import (
     captions_from,
     find_files,
     label_from,
+    objects_from,
     parse_json,
     questions_from,
 )
@@ -92,7 +93,7 @@ class WebDatasetSource:
 
 def record_from(key: str, parts: dict[str, bytes]) -> Record:
     """A record from the files of one sample, by extension: an image; captions in `json`, `txt`,
-    `en.txt` and `zh.txt`; questions in `json`; a class number in `cls`."""
+    `en.txt` and `zh.txt`; questions and objects in `json`; a class number in `cls`."""
     image = next((parts[extension] for extension in IMAGES if extension in parts), None)
     if image is None:
         raise DataError(
@@ -114,8 +115,14 @@ def record_from(key: str, parts: dict[str, bytes]) -> Record:
         label, questions = label_from(fields), questions_from(fields)
     except DataError as error:
         raise DataError(Text(f"{key}: {error}", f"{key}：{Text.of(error).zh}")) from None
-    captions = captions_from(fields)
-    return Record(key=key, image=image, captions=captions, questions=questions, label=label)
+    return Record(
+        key=key,
+        image=image,
+        captions=captions_from(fields),
+        questions=questions,
+        label=label,
+        objects=objects_from(fields),
+    )
 
 
 def _is_apple_double(name: str) -> bool:

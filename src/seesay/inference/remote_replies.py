@@ -251,8 +251,7 @@ class Replies:
             Text(
                 f"{url} refused the question for {model} ({given.en}); expected "
                 f"{expected.en}. {remedy.en}.",
-                f"{url} 拒绝了给 {model} 的问题（{given.zh}）；应为{expected.zh}；"
-                f"{remedy.zh}",
+                f"{url} 拒绝了给 {model} 的问题（{given.zh}）；应为{expected.zh}；{remedy.zh}",
             )
         )
 

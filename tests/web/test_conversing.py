@@ -151,12 +151,12 @@ def test_an_answer_appears_as_it_is_written_and_can_be_stopped(opened, monkeypat
     monkeypatch.setattr(LocalAssistant, "stream", noted)
     page = opened()
     add(page, 0)
-    ask(page, "Hello")
+    ask(page, "What is it?")
     expect(page.locator("#current .turn.writing p")).not_to_have_text("Looking at it …")
     page.locator("#ask-stop").click()
     go_on.release(600)
     expect(page.locator("#turns .note")).to_contain_text("Stopped")
-    ask(page, "And what is it?")  # the picture of the stopped answer is still there
+    ask(page, "And why?")  # the picture of the stopped answer is still there
     expect(page.locator("#turns .turn.model")).to_have_count(2)
     assert len(asked[-1][0]) == 1 and len(asked[-1][1]) == 3
     page.locator("#ask-clear").click()

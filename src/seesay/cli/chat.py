@@ -170,5 +170,10 @@ def _lines(*, typed: bool) -> Iterator[str]:
         import readline  # noqa: F401  # for arrow keys and history
     with suppress(EOFError):
         while True:
-            yield input("> ").strip()
+            try:
+                line = input("> ")
+            except KeyboardInterrupt:
+                print()  # what ends the talk does not stand behind the prompt
+                raise
+            yield line.strip()
     print()

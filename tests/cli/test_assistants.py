@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 import seesay.cli.inputs as inputs
 import seesay.inference.remote as remote
-from chat_server import Reply, chat_server, completion, piece, refusal, stream
+from chat_server import Reply, as_json, chat_server, completion, piece, refusal, stream
 from seesay.cli.main import run
 from seesay.inference.assistant import LocalAssistant, chat
 from tiny_assistants import picture, tiny_llava, tiny_qwen
@@ -39,6 +40,7 @@ def place(tmp_path, monkeypatch, loaded):
     (tmp_path / "photos").mkdir()
     for seed, name in enumerate(("a.png", "b.png")):
         picture(seed).save(tmp_path / "photos" / name)
+    (tmp_path / "empty").mkdir()
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     (tmp_path / "broken.mp4").write_bytes(b"\0" * 500)
     usual = inputs.load_assistant
@@ -117,6 +119,34 @@ WRONG = {
     "a missing file": (["x.jpg", "Why?", "-m", "qwen"], "x.jpg", "x.jpg"),
     "a broken video": (["broken.mp4", "Why?", "-m", "qwen"], "read as a video", "无法作为视频"),
     "no video": (["broken.mp4", "Why?", "-m", "llava"], "reads no videos", "不支持视频"),
+    "a question without quotes": (
+        ["photos/a.png", "what", "is", "it", "-m", "qwen"],
+        "no file 'what'",
+        "问题请加引号",
+    ),
+    "a question beside -q": (
+        ["photos/a.png", "Why?", "-q", "How?", "-m", "llava"],
+        "no file 'Why?'",
+        "没有文件 'Why?'",
+    ),
+    "an address": (["http://a.org/b.jpg", "Why?", "-m", "qwen"], "is a web address", "是网址"),
+    "an empty folder": (["empty", "Why?", "-m", "qwen"], "without a picture", "其中没有图片"),
+    "a large seed": (
+        ["photos/a.png", "Why?", "-m", "qwen", "--seed", "9" * 20],
+        "at most 64 bits",
+        "不超过 64 位",
+    ),
+    "many beams": (["photos/a.png", "Why?", "-m", "qwen", "--beams", "999"], "at most 100", "最多"),
+    "no share": (
+        ["photos/a.png", "Why?", "-m", "qwen", "--top-p", "0"],
+        "top_p=0.0 allows",
+        "top_p",
+    ),
+    "a file as model": (
+        ["photos/a.png", "Why?", "-m", "broken.jpg"],
+        "a model folder",
+        "模型文件夹",
+    ),
     "many pictures": (["photos", "Why?", "-m", "llava"], "at most 1", "最多应为 1 张"),
     "a long question": (["photos", "Why? " * 300, "-m", "qwen"], "tokens", "词元"),
     "beams there": (
@@ -135,7 +165,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG.values(), ids=WRONG)
 def test_what_cannot_be_asked_is_one_line(place, language, case, capsys):
     words, en, zh = case
-    assert run(["ask", *words]) == 2
+    assert run(["ask", *words]) == (1 if words[-1] == "broken.jpg" else 2)
     assert (zh if language == "zh" else en) in last_error(capsys)
 
 
@@ -144,6 +174,19 @@ ENDPOINTS = {
     "nonsense": (Reply(b"<html>", headers={"Content-Type": "text/html"}), "no valid answer"),
     "a cut": (stream(piece("a c"), done=False, end="cut"), "cut off after 3 characters"),
     "an overrun": (refusal(400, "maximum context length is 10"), "too long for cats-7b"),
+    "a proxy's page": (
+        Reply(b"<html><title>a</title>\n<h1>Bad  Gateway</h1></html>", 400),
+        "(400: Bad Gateway)",
+    ),
+    "no reason": (Reply(b"", 400), "(400: without a message)"),
+    "fields": (
+        as_json({"detail": [{"loc": ["body", "model"], "msg": "is missing"}]}, 422),
+        "(422: body.model: is missing)",
+    ),
+    "an error on the way": (
+        stream(piece("a c"), {"error": {"message": "out of memory", "code": 500}}),
+        "(500: out of memory)",
+    ),
 }
 
 
@@ -197,6 +240,31 @@ def test_captions_are_a_line_each_and_a_broken_picture_is_told(place, loaded, ca
     assert [one["source"] for one in found["failures"]] == ["broken.jpg"]
 
 
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [(["--csv", "empty"], "it is a folder"), (["--prompt", " "], "--prompt is empty")],
+    ids=["a folder as table", "an empty prompt"],
+)
+def test_captions_are_refused_before_any_is_written(place, capsys, words, part):
+    assert run(["caption", "photos", "-m", "qwen", *words]) == 2
+    assert part in last_error(capsys)
+
+
+def test_an_empty_stdin_is_one_line(place, language, monkeypatch, capsys):
+    pipe(monkeypatch, b"")
+    assert run(["ask", "-", "Why?", "-m", "qwen"]) == 2
+    told = last_error(capsys)
+    assert ("标准输入没有内容" if language == "zh" else "nothing came from stdin") in told
+
+
+def test_image_settings_that_do_not_fit_the_weights_are_refused(place, models, capsys):
+    copied = place / "copied"
+    shutil.copytree(models["qwen"], copied)
+    (copied / "preprocessor_config.json").unlink()
+    assert run(["ask", "photos/a.png", "Why?", "-m", "copied"]) == 2
+    assert "preprocessor_config.json that belongs to the weights" in last_error(capsys)
+
+
 def test_one_video_among_captions_fails_alone(place, capsys):
     asked = ["caption", "photos/a.png", "broken.mp4", "photos/b.png", "-m", "llava"]
     assert run([*asked, "--max-tokens", "4"]) == 1
@@ -240,6 +308,32 @@ def test_a_talk_from_a_pipe_goes_on_and_says_what_is_wrong(place, loaded, monkey
     assert run(["chat", "-m", "qwen", "--max-tokens", "5"]) == 0
     shown = capsys.readouterr()
     assert shown.out == f"{fresh.text}\n" and "/image PATH" in shown.err
+
+
+def test_a_talk_goes_on_after_pictures_that_the_model_refuses(place, loaded, monkeypatch, capsys):
+    pipe(monkeypatch, b"Both?\n/image 'photos/a.png'\nThis?\n/picture x\n")
+    assert run(["chat", "photos", "-m", "llava", "--max-tokens", "5"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == loaded["llava"].ask("photos/a.png", "This?", max_tokens=5).text + "\n"
+    assert "left out of the conversation: photos/a.png, photos/b.png" in shown.err
+    assert "at most 1" in shown.err and "no command /picture" in shown.err
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_costs_fit_a_narrow_terminal(place, monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    picture(0, (4000, 8)).save("narrow.png")
+    assert run(["tokens", "narrow.png", "photos", "empty"]) == 1
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    assert max(map(len, lines)) <= columns and "photos/b.png: 50 × 37" in lines
+    assert sum("llava-onevision-hf" in line and line.endswith("% ") for line in lines) == 3
+    assert "no picture so narrow" in " ".join(shown.out.split()) and "empty" in shown.err
+
+
+def test_a_scheme_in_capitals_is_suggested(place, capsys):
+    assert run(["tokens", "photos/a.png", "-s", "Qwen2-VL"]) == 2
+    assert "did you mean qwen2-vl?" in last_error(capsys)
 
 
 def test_a_file_costs_tokens_under_each_scheme(place, language, capsys):

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seesay import __version__
-from seesay.cli.help import columns, wrap
 from seesay.cli.main import run
+from seesay.cli.output import columns, wrap
 from seesay.errors import WeightsError
 
 

@@ -13,6 +13,7 @@ import pytest
 from hub_server import COMMIT, HubState, hub_server
 from seesay.cli.main import run
 from seesay.cli.models import read_memory
+from seesay.cli.output import columns
 from seesay.weights.catalog import published_assistants, published_models
 from seesay.weights.hub import locate
 
@@ -309,3 +310,28 @@ def test_listing_models_imports_neither_torch_nor_a_hub():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", "No model of the"), ("zh", "没有这样的模型")]
+)
+def test_filters_that_no_model_meets_are_told(capsys, monkeypatch, language, words):
+    monkeypatch.setenv("SEESAY_LANG", language)
+    assert run(["models", "--language", "zh", "--kind", "captioner"]) == 0  # as of `models list`
+    (line,) = capsys.readouterr().out.splitlines()
+    assert words in line and "--kind" in line
+
+
+def test_names_are_not_cut_where_chinese_lists_of_them_are_folded(capsys, monkeypatch):
+    monkeypatch.setenv("SEESAY_LANG", "zh")
+    monkeypatch.setenv("COLUMNS", "60")
+    assert run(["models", "recommend", "-t", "ocr", "--memory", "1GB"]) == 0
+    folded = capsys.readouterr().out
+    assert all(entry.alias in folded for entry in published_assistants().values())
+    assert max(map(columns, folded.splitlines())) <= 60
+
+
+@pytest.mark.parametrize("option", ["--count", "--tokens"])
+def test_numbers_that_leave_nothing_are_refused(capsys, option):
+    assert run(["models", "recommend", "-t", "ocr", option, "0"]) == 2
+    assert option in capsys.readouterr().err

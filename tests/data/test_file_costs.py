@@ -112,3 +112,40 @@ def test_what_is_no_file_or_no_picture_is_refused(tmp_path):
     for name in ("a.jpg", "missing.jpg"):
         with pytest.raises(ImageError, match=name):
             measure_file(tmp_path / name)
+
+
+ODD = {
+    "a page that holds a form": (
+        b"<< /Type /Page /MediaBox [0 0 72 144] /Annots [<< /Kids [7 0 R] /Rotate 90 >>] >>",
+        ((150, 300),),
+    ),
+    "a branch without pages": (b"<< /Type /Pages /Count 0 >>", ()),
+    "numbers apart": (b"<< /Type /Page /MediaBox [0 0 9 0 R 144] >>", ((150, 300),)),
+    "a box without an area": (b"<< /Type /Page /MediaBox [0 0 0 0] >>", ((1275, 1650),)),
+    "a larger unit": (b"<< /Type /Page /MediaBox [0 0 36 72] /UserUnit 2.0 >>", ((150, 300),)),
+    "a crop beyond the page": (
+        b"<< /Type /Page /MediaBox [0 0 72 144] /CropBox [0 0 900 900] >>",
+        ((150, 300),),
+    ),
+}
+
+
+@pytest.mark.parametrize(("page", "sizes"), ODD.values(), ids=ODD)
+def test_odd_pages_are_read_as_viewers_show_them(tmp_path, page, sizes):
+    tree = {
+        1: TREE[1],
+        2: b"<< /Type /Pages /Kids [3 0 R 4 0 R 4 0 R] >>",
+        3: page,
+        4: b"<< /Type /Page /MediaBox [0 0 72 72] >>",
+        9: b"72",
+    }
+    file = tmp_path / "odd.pdf"
+    file.write_bytes(write_pdf(tree))
+    assert page_sizes(file) == (*sizes, (150, 150), (150, 150))
+
+
+def test_a_crop_above_a_page_holds_for_it(tmp_path):
+    tree = {**TREE, 2: TREE[2].replace(b"/Count", b"/CropBox [0 0 72 72] /Count")}
+    file = tmp_path / "cropped.pdf"
+    file.write_bytes(write_pdf(tree))
+    assert page_sizes(file) == ((150, 150),) * 3

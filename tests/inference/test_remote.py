@@ -368,7 +368,7 @@ def test_a_context_overrun_is_an_error_of_the_question(message, streamed):
 
 def test_another_refusal_is_quoted_and_is_no_context_overrun():
     text = error_of(refusal(400, "unsupported parameter: top_k\nline two"))
-    assert "400: unsupported parameter: top_k\\nline two" in text.en
+    assert "400: unsupported parameter: top_k line two" in text.en
     flat = as_json({"message": "model is loading", "object": "error"}, 400)
     assert "400: model is loading" in error_of(flat).en
 

@@ -141,13 +141,26 @@ def test_an_answer_appears_as_it_is_written_and_can_be_stopped(opened, monkeypat
             go_on.acquire()
             yield step
 
+    asked, stream = [], LocalAssistant.stream
+
+    def noted(self, images, messages, **how):
+        asked.append((images, messages))
+        return stream(self, images, messages, **how)
+
     monkeypatch.setattr(LocalAssistant, "_steps", slow)
+    monkeypatch.setattr(LocalAssistant, "stream", noted)
     page = opened()
-    ask(page, "Hello")
+    add(page, 0)
+    ask(page, "What is it?")
     expect(page.locator("#current .turn.writing p")).not_to_have_text("Looking at it …")
     page.locator("#ask-stop").click()
     go_on.release(600)
     expect(page.locator("#turns .note")).to_contain_text("Stopped")
+    ask(page, "And why?")  # the picture of the stopped answer is still there
+    expect(page.locator("#turns .turn.model")).to_have_count(2)
+    assert len(asked[-1][0]) == 1 and len(asked[-1][1]) == 3
+    page.locator("#ask-clear").click()
+    expect(page.locator("#turns .notice")).to_be_visible()
     while go_on.acquire(blocking=False):
         pass
     go_on.release(3)

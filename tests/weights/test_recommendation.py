@@ -90,7 +90,7 @@ def test_a_longer_prompt_needs_more_memory():
         ({"commercial": "no"}, "its licence forbids commercial use"),
         ({"commercial": "unknown"}, "unclear whether it may be used commercially"),
         ({"figures": ()}, "no published figure for this task in the catalogue"),
-        ({"purpose": "matcher"}, "compares pictures with texts, writes no text"),
+        ({"purpose": "matcher"}, "compares pictures with texts and writes none"),
     ],
 )
 def test_what_does_not_fit_says_why(changes, reason):

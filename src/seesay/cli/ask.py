@@ -16,8 +16,8 @@ Pictures = Annotated[
     typer.Argument(
         metavar="PICTURES",
         help=say(
-            "Pictures, folders or a video; - reads a picture from stdin.",
-            "图片、文件夹或视频；- 表示从标准输入读取一张图片。",
+            "Pictures, folders with pictures in them, or a video; - reads a picture from stdin.",
+            "图片、含有图片的文件夹或视频；- 表示从标准输入读取一张图片。",
         ),
     ),
 ]
@@ -107,7 +107,26 @@ def _split(given: Sequence[str], questions: Sequence[str]) -> tuple[list[str], l
                 "猫.jpg “垫子上有什么？”；不带图片的对话请用 seesay chat",
             )
         )
+    _check_paths(paths)
     return paths, wanted
+
+
+def _check_paths(paths: Sequence[str]) -> None:
+    """Raises ConfigError for a path that is none, before a model is loaded: a word of a question
+    without quotes, or a question beside --question."""
+    from seesay.cli.inputs import STDIN
+    from seesay.errors import ConfigError
+
+    for path in paths:
+        if path == STDIN or "://" in path or Path(path).suffix or _is_file(path):
+            continue
+        raise ConfigError(
+            Text(
+                f"there is no file {path[:60]!r}; expected pictures or a video before the "
+                "question. Put the question in quotes, or give each question with -q",
+                f"没有文件 {path[:60]!r}；问题之前应为图片或视频；问题请加引号，或逐个用 -q 给出",
+            )
+        )
 
 
 def _is_file(text: str) -> bool:

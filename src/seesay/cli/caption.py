@@ -28,7 +28,12 @@ Paths = Annotated[
 ]
 Language = Annotated[
     Literal["en", "zh"] | None,
-    typer.Option(help=say("Language of the captions.", "图片说明的语言。")),
+    typer.Option(
+        help=say(
+            "Language of the captions; by default that of this help.",
+            "图片说明的语言；默认与本帮助的语言相同。",
+        )
+    ),
 ]
 Prompt = Annotated[
     str | None,
@@ -57,12 +62,21 @@ def caption(
     from seesay.cli.inputs import collect_images, read_pictures
     from seesay.cli.output import fail_unless_whole, localized, print_json, write_text
     from seesay.data.files import check_folder
+    from seesay.errors import ConfigError
     from seesay.inference.answer import Answer
     from seesay.inference.answering import write_captions
-    from seesay.text import printable, to_unicode
+    from seesay.text import Text, printable, to_unicode
 
     if csv is not None:
         check_folder(csv)
+    if prompt is not None and not prompt.strip():
+        raise ConfigError(
+            Text(
+                "--prompt is empty; expected what to tell the model. Write it in quotes, or leave "
+                "it out to ask for one sentence",
+                "--prompt 是空的；应为给模型的指令；请加引号写上，或去掉它，默认要求用一句话描述",
+            )
+        )
     config = answering.config()
     files, failures = collect_images(paths)
     sources = [str(file) for file in files]

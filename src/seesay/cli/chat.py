@@ -1,16 +1,19 @@
 """`seesay chat`: a conversation, typed or from a pipe."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seesay.cli.options import Answering, with_answering
 from seesay.cli.output import localized, print_pieces, say, warn, warn_if_cut
-from seesay.errors import SeesayError
+from seesay.errors import ConfigError, DataError, ImageError, SeesayError
+from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.inference.answer import Assistant as AnyAssistant
@@ -20,13 +23,22 @@ Pictures = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PICTURES",
-        help=say("Pictures or a video for the first question.", "第一个问题要用的图片或视频。"),
+        help=say(
+            "Pictures, folders with pictures in them, or a video, for the first question.",
+            "第一个问题要用的图片、含有图片的文件夹或视频。",
+        ),
     ),
 ]
 System = Annotated[
     str,
     typer.Option(help=say("System message for the model.", "给模型的系统消息。")),
 ]
+
+
+_COMMANDS = Text(
+    "/image PATH adds a picture or video to the next question, /clear starts over, /quit ends",
+    "/image 路径 为下一个问题添加图片或视频，/clear 重新开始，/quit 退出",
+)
 
 
 @with_answering()
@@ -42,7 +54,7 @@ def chat(
         talk.add(picture)
     typed = sys.stdin.isatty()
     if typed:
-        print(_commands(), file=sys.stderr)
+        print(localized(_COMMANDS), file=sys.stderr)
     failed = False
     for line in _lines(typed=typed):
         if line == "/quit":
@@ -73,27 +85,40 @@ class _Session:
         self._waiting: list[str] = []
 
     def add(self, path: str) -> None:
-        """Adds a picture or video to the next question. Raises ImageError or DataError if it cannot
-        be read."""
-        from seesay.data.images import open_image
+        """Adds a picture, the pictures of a folder, or a video to the next question. Raises
+        ImageError or DataError if it cannot be read."""
+        from seesay.data.images import list_images, open_image
         from seesay.data.video import Video, is_video
 
-        if is_video(path):
-            with Video(path):
-                pass
-        else:
-            open_image(path)
-        self._waiting.append(path)
+        inside = [str(file) for file in list_images(Path(path))] if Path(path).is_dir() else []
+        for one in inside or [path]:
+            if is_video(one):
+                with Video(one):
+                    pass
+            else:
+                open_image(one)
+        self._waiting += inside or [path]
 
     def take(self, line: str, *, typed: bool) -> None:
         """Handles a line of input. Raises SeesayError."""
         command, _, rest = line.partition(" ")
         if command == "/image" and rest.strip():
-            self.add(rest.strip())
+            self.add(_path(rest))
+            if typed:
+                warn(say("added; now ask about it", "已添加；现在可以提问"))
         elif command == "/clear":
             self.clear()
+            if typed:
+                warn(say("a new conversation begins", "已开始新对话"))
+        elif command in ("/help", "/image"):
+            warn(localized(_COMMANDS))
         elif command.startswith("/"):
-            warn(_commands())
+            raise ConfigError(
+                Text(
+                    f"there is no command {command[:40]}; expected one of these: {_COMMANDS.en}",
+                    f"没有命令 {command[:40]}；应为以下之一：{_COMMANDS.zh}",
+                )
+            )
         elif line:
             self._ask(line, typed=typed)
 
@@ -104,6 +129,9 @@ class _Session:
         )
         try:
             answer = print_pieces(stream)
+        except (DataError, ImageError):  # with the same pictures the next one would fail too
+            self._drop_pictures()
+            raise
         except KeyboardInterrupt:  # stops this answer and drops it
             if not typed:
                 raise
@@ -111,6 +139,24 @@ class _Session:
             return
         self._waiting = []
         warn_if_cut(answer, max_tokens)
+
+    def _drop_pictures(self) -> None:
+        names = ", ".join(self._waiting)
+        self._waiting = []
+        if names:
+            warn(
+                say(
+                    f"left out of the conversation: {names}; /image PATH adds them again",
+                    f"以下图片没有加入对话：{names}；可用 /image 路径 重新添加",
+                )
+            )
+
+
+def _path(typed: str) -> str:
+    """A path as it is typed, or dragged into a terminal, which may put it in quotes."""
+    path = typed.strip()
+    quoted = len(path) > 2 and path[0] == path[-1] and path[0] in "'\""
+    return os.path.expanduser(path[1:-1] if quoted else path)
 
 
 def _lines(*, typed: bool) -> Iterator[str]:
@@ -124,12 +170,10 @@ def _lines(*, typed: bool) -> Iterator[str]:
         import readline  # noqa: F401  # for arrow keys and history
     with suppress(EOFError):
         while True:
-            yield input("> ").strip()
+            try:
+                line = input("> ")
+            except KeyboardInterrupt:
+                print()  # what ends the talk does not stand behind the prompt
+                raise
+            yield line.strip()
     print()
-
-
-def _commands() -> str:
-    return say(
-        "/image PATH adds a picture or video to the next question, /clear starts over, /quit ends",
-        "/image 路径 为下一个问题添加图片或视频，/clear 重新开始，/quit 退出",
-    )

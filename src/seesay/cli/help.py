@@ -7,24 +7,18 @@ break lines at spaces only, of which Chinese has none.
 import difflib
 import re
 import shutil
-import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from seesay.cli.output import language, say
+from seesay.cli.output import language, say, wrap
 from seesay.errors import ConfigError
 from seesay.text import Text
 
 WIDEST = 100  # columns; longer lines are hard to read
 NAMES = 30  # columns for names; a longer one has its explanation below
-# A run of other characters is one word; East Asian ones stand alone, with closing marks after them.
-_WORDS = re.compile(
-    "[\u2e80-\uffef][，。；：！？、）”…]*|[^\\s\u2e80-\uffef]+[，。；：！？、）”…]*|\\s+"
-)
-
 _MINUS_WORD = re.compile(r"-(?:[^\W\d_]{3,}|[^\W\d_a-zA-Z]+)")
 
 Row = tuple[str, str]
@@ -116,7 +110,7 @@ def _option_name(option: Any, ctx: Any) -> str:
 
 def _meaning(option: Any) -> str:
     default = option.default
-    if default is None or default is False or callable(default):
+    if default is None or default is False or default == "" or callable(default):
         return option.help or ""
     shown = say("yes", "是") if default is True else default
     return f"{option.help or ''} {say(f'[default: {shown}]', f'[默认：{shown}]')}"
@@ -130,22 +124,6 @@ def _columns(row: Row, names: int, width: int) -> Iterator[str]:
         name = ""
     yield f"  {name.ljust(names)}  {lines[0]}".rstrip()
     yield from (" " * (names + 4) + line for line in lines[1:])
-
-
-def wrap(text: str, width: int) -> list[str]:
-    """Lines of at most so many columns; breaks at spaces, and between East Asian characters."""
-    lines, line = [], ""
-    for word in _WORDS.findall(text):
-        if columns(line) + columns(word.rstrip()) > width and line:
-            lines.append(line.rstrip())
-            line = ""
-        line += word if line or not word.isspace() else ""
-    return [*lines, line.rstrip()] if line.strip() else lines
-
-
-def columns(text: str) -> int:
-    """How many columns of a terminal the text takes."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def _unknown(name: str, names: Sequence[str]) -> Text:

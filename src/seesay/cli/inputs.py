@@ -33,7 +33,8 @@ def collect_images(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, s
 
 
 def read_pictures(paths: Sequence[str]) -> list[str | bytes]:
-    """Paths as they are, and for `-` the picture on stdin. Raises ConfigError for a second one."""
+    """Paths as they are, and for `-` the picture on stdin. Raises ConfigError for a second one, and
+    where stdin is empty."""
     from seesay.errors import ConfigError
     from seesay.text import Text
 
@@ -45,7 +46,19 @@ def read_pictures(paths: Sequence[str]) -> list[str | bytes]:
                 "图片里有两个 -；应只有一个，因为标准输入只有一张图片；其余的请给出文件",
             )
         )
-    return [sys.stdin.buffer.read() if path == STDIN else path for path in paths]
+    if STDIN not in paths:
+        return list(paths)
+    piped = sys.stdin.buffer.read()
+    if not piped:
+        raise ConfigError(
+            Text(
+                "nothing came from stdin; expected a picture, since - stands among the pictures; "
+                "pipe one in, as in seesay ask - QUESTION < cat.jpg, or name a file",
+                "标准输入没有内容；图片里有 -，应从标准输入传入一张图片，如 seesay ask - 问题 < "
+                "猫.jpg；请传入图片，或改为给出文件",
+            )
+        )
+    return [piped if path == STDIN else path for path in paths]
 
 
 def load_assistant(name: str | None, endpoint: str | None, device: str | None) -> "Assistant":

@@ -24,10 +24,11 @@ WIDE, NARROW = 110, 70  # columns of a terminal from which on licences and recom
 
 
 class _ListsAlone(Commands):
-    """`seesay models` alone is `seesay models list`."""
+    """`seesay models` alone, or with an option of it, is `seesay models list`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        return super().parse_args(ctx, args or ["list"])
+        alone = not args or (args[0].startswith("-") and args[0] not in ("-h", "--help"))
+        return super().parse_args(ctx, ["list", *args] if alone else args)
 
 
 app = typer.Typer(
@@ -69,7 +70,7 @@ def list_models(
     ] = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.output import console, localized, print_json, print_table
+    from seesay.cli.output import console, localized, print_folded, print_json, print_table
     from seesay.weights.catalog import (
         AssistantEntry,
         EmbeddingEntry,
@@ -99,7 +100,14 @@ def list_models(
         if rows:
             shown = [at for at, (_, least) in enumerate(heads) if width >= least]
             print_table([heads[at][0] for at in shown], [[row[at] for at in shown] for row in rows])
-            _print_folded(localized(note))
+            print_folded(localized(note))
+    if not entries:
+        print(
+            say(
+                "No model of the catalogue fits. Leave out --language or --kind to see more.",
+                "目录里没有这样的模型；去掉 --language 或 --kind 可看到更多。",
+            )
+        )
 
 
 _EMBEDDING_NOTE = Text(
@@ -155,11 +163,12 @@ def recommend_models(
     tokens: Annotated[
         int,
         typer.Option(
-            help=say("Tokens of prompt and answer to keep memory for.", "为多少词元留出缓存。")
+            min=1,
+            help=say("Tokens of prompt and answer to keep memory for.", "为多少词元留出缓存。"),
         ),
     ] = CONTEXT,
     count: Annotated[
-        int, typer.Option("--count", "-n", help=say("How many to show.", "显示几个。"))
+        int, typer.Option("--count", "-n", min=1, help=say("How many to show.", "显示几个。"))
     ] = 5,
     json: Json = False,
 ) -> None:
@@ -183,7 +192,7 @@ def recommend_models(
 
 
 def _print_recommendations(found: "Recommendations", count: int) -> None:
-    from seesay.cli.output import localized, print_indented
+    from seesay.cli.output import localized, print_folded, print_indented
 
     if not found.ranked:
         print(say("No model of the catalogue fits.", "目录里没有合适的模型。"))
@@ -199,7 +208,7 @@ def _print_recommendations(found: "Recommendations", count: int) -> None:
     print(say(f"Left out: {len(found.excluded)}", f"不合适：{len(found.excluded)} 个"))
     for reason, names in groups.items():
         print_indented(say(f"{reason}: {', '.join(names)}", f"{reason}：{'、'.join(names)}"))
-    _print_folded(
+    print_folded(
         say(
             "Figures are published ones; those on different benchmarks cannot be compared exactly. "
             "More on one model: seesay models show NAME",
@@ -277,14 +286,6 @@ def download(
         print_json({"name": name, "folder": str(folder), "revision": located.revision})
     else:
         print(say(f"{name} is in {folder}", f"{name} 位于 {folder}"))
-
-
-def _print_folded(text: str) -> None:
-    from rich.text import Text as Drawn
-
-    from seesay.cli.output import print_rich
-
-    print_rich(Drawn(text))
 
 
 def _record(entry: "EmbeddingEntry | AssistantEntry") -> dict[str, Any]:

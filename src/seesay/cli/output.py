@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -25,6 +26,10 @@ if TYPE_CHECKING:  # rich takes a tenth of a second, which --version and errors 
 
 NAME = 24  # characters of a first column that other columns give way to
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# A run of other characters is one word; East Asian ones stand alone, with closing marks after them.
+_WORDS = re.compile(
+    "[\u2e80-\uffef][，。；：！？、）”…]*|[^\\s\u2e80-\uffef]+[，。；：！？、）”…]*|\\s+"
+)
 PATIENCE_S = 1.0  # work that takes longer shows how far it is
 
 
@@ -96,11 +101,30 @@ def print_rich(*renderables: "RenderableType") -> None:
 
 
 def print_indented(text: str) -> None:
-    """A paragraph below a line of a list, folded at words."""
-    from rich.padding import Padding
-    from rich.text import Text
+    """A paragraph below a line of a list, folded as `print_folded` does."""
+    print_folded(text, indent=6)
 
-    print_rich(Padding(Text(text), (0, 0, 0, 6), expand=False))
+
+def print_folded(text: str, *, indent: int = 0) -> None:
+    """A paragraph, folded at words and between Chinese characters."""
+    for line in wrap(printable(text), console().width - indent):
+        print(" " * indent + line)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Lines of at most so many columns; breaks at spaces, and between East Asian characters."""
+    lines, line = [], ""
+    for word in _WORDS.findall(text):
+        if columns(line) + columns(word.rstrip()) > width and line:
+            lines.append(line.rstrip())
+            line = ""
+        line += word if line or not word.isspace() else ""
+    return [*lines, line.rstrip()] if line.strip() else lines
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def cell_width(text: str) -> int:
@@ -152,7 +176,7 @@ def fail_unless_whole(failures: Sequence[tuple[str, str]], total: int, *, listed
         return
     if not listed:
         for source, reason in failures:
-            warn(reason if source in reason else f"{source}: {reason}")
+            warn(reason if source in reason else say(f"{source}: {reason}", f"{source}：{reason}"))
         if len(failures) < total:
             warn(
                 say(

@@ -14,8 +14,15 @@ if TYPE_CHECKING:
 
 Files = Annotated[
     list[Path],
-    typer.Argument(metavar="FILES", help=say("Pictures, PDFs and videos.", "图片、PDF 和视频。")),
+    typer.Argument(
+        metavar="FILES",
+        help=say(
+            "Pictures, PDFs, videos, or folders with pictures in them.",
+            "图片、PDF、视频，或含有图片的文件夹。",
+        ),
+    ),
 ]
+NOT_READ = "–"
 SchemeName = Annotated[
     list[str] | None,
     typer.Option(
@@ -31,7 +38,8 @@ SchemeName = Annotated[
 
 
 def tokens(files: Files, scheme: SchemeName = None, json: Json = False) -> None:
-    from seesay.cli.output import fail_unless_whole, localized, print_json, print_table
+    from seesay.cli.inputs import collect_images
+    from seesay.cli.output import fail_unless_whole, localized, print_json
     from seesay.data.file_costs import measure_file
     from seesay.data.token_budget import SCHEMES, find_scheme
     from seesay.errors import DataError, ImageError
@@ -40,8 +48,8 @@ def tokens(files: Files, scheme: SchemeName = None, json: Json = False) -> None:
     for name in names:
         find_scheme(name)
     measured: list[tuple[str, FileSize]] = []
-    failures: list[tuple[str, str]] = []
-    for file in files:
+    found, failures = collect_images(files)
+    for file in found:
         try:
             measured.append((str(file), measure_file(file)))
         except (ImageError, DataError) as error:
@@ -51,18 +59,33 @@ def tokens(files: Files, scheme: SchemeName = None, json: Json = False) -> None:
         failed = [{"source": source, "error": error} for source, error in failures]
         print_json({"files": shown, "failures": failed})
     else:
-        heads = [
-            say("scheme", "方案"),
-            say("tokens", "词元"),
-            say("squares", "方块"),
-            say("size read", "读取尺寸"),
-            say("patches", "图块"),
-            say("context", "上下文"),
-            say("used", "占用"),
-        ]
         for source, size in measured:
-            print_table(heads, [_row(size, name) for name in names], _title(source, size))
-    fail_unless_whole(failures, len(files), listed=json)
+            _print_costs(source, size, names)
+    fail_unless_whole(failures, len(measured) + len(failures), listed=json)
+
+
+def _print_costs(source: str, size: "FileSize", names: list[str]) -> None:
+    from seesay.cli.output import console, print_folded, print_table
+
+    heads = [
+        (say("scheme", "方案"), 0),
+        (say("tokens", "词元"), 0),
+        (say("squares", "方块"), 64),
+        (say("size read", "读取尺寸"), 52),
+        (say("patches", "图块"), 80),
+        (say("context", "上下文"), 72),
+        (say("used", "占用"), 0),
+    ]
+    shown = [at for at, (_, least) in enumerate(heads) if console().width >= least]
+    rows = [[row[at] for at in shown] for row in (_row(size, name) for name in names)]
+    print_table([heads[at][0] for at in shown], rows, _title(source, size))
+    if any(row[1] == NOT_READ for row in rows):
+        print_folded(
+            say(
+                f"{NOT_READ}: this scheme reads no videos, or no picture so narrow",
+                f"{NOT_READ}：该方案不支持视频，或不支持这样狭长的图片",
+            )
+        )
 
 
 def _record(file: str, size: "FileSize", names: list[str]) -> dict[str, Any]:
@@ -78,10 +101,10 @@ def _record(file: str, size: "FileSize", names: list[str]) -> dict[str, Any]:
 def _row(size: "FileSize", name: str) -> list[str]:
     cost, context = _cost(size, name)
     if cost is None:
-        return [name, "–", "–", "–", "–", f"{context}", say("not read", "不支持")]
+        return [name, *[NOT_READ] * 4, f"{context}", NOT_READ]
     width, height = cost.input_size
     share = f"{100 * cost.total / context:.1f}%"
-    read = f"{width} × {height}"
+    read = f"{width}×{height}"
     return [name, f"{cost.total}", f"{cost.squares}", read, f"{cost.patches}", f"{context}", share]
 
 

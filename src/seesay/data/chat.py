@@ -343,8 +343,9 @@ def _refuse_length(length: int, spans: Sequence[Span], limit: int) -> NoReturn:
     raise DataError(
         Text(
             f"the prompt has {length:,} tokens, {seen:,} of them for pictures; expected at most "
-            f"{limit:,}. Shorten the text, or give fewer or smaller pictures.",
-            f"提示词有 {length:,} 个词元，其中图片占 {seen:,} 个；上限为 {limit:,}；请缩短文本，或"
-            "减少、缩小图片",
+            f"{limit:,}. Shorten the text, give fewer or smaller pictures, or begin a new "
+            "conversation.",
+            f"提示词有 {length:,} 个词元，其中图片占 {seen:,} 个；上限为 {limit:,}；请缩短文本，"
+            "减少或缩小图片，或开始新对话",
         )
     )

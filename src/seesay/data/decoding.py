@@ -269,9 +269,9 @@ def _damage_is_an_image_error(label: str) -> Iterator[None]:
             Text(
                 f"{label}: does not begin like any picture. Expected one of {', '.join(FORMATS)} "
                 "or HEIF, whatever the name ends in. Check that it is a picture and not, for "
-                "instance, a saved web page.",
+                "instance, a saved web page; save the pages of a PDF as pictures.",
                 f"{label}：开头不像任何图片格式；应为 {'、'.join(FORMATS)} 或 HEIF，与扩展名无关；"
-                "请确认它是图片，而不是保存下来的网页之类",
+                "请确认它是图片，而不是保存下来的网页之类；PDF 请先把各页存成图片",
             )
         ) from None
     except Image.DecompressionBombError as error:  # raised by the few readers with their own check

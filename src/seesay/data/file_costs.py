@@ -9,7 +9,7 @@ No pixel is decoded and no model is loaded. Of a PDF only the tree of its pages 
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -31,6 +31,10 @@ _LETTER = (0.0, 0.0, 612.0, 792.0)  # where a page names no size
 _OBJECT = re.compile(rb"(?<!\d)(\d{1,10})\s+\d{1,5}\s+obj\b")
 _REFERENCE = re.compile(rb"(\d{1,10})\s+\d{1,5}\s+R\b")
 _STREAM = re.compile(rb"stream\r?\n")
+_IS_PAGE = re.compile(rb"/Type\s*/Page\b")
+_IS_BRANCH = re.compile(rb"/Type\s*/Pages\b")
+_INSIDE = re.compile(rb"<<(?:[^<>]|<[0-9A-Fa-f\s]*>)*>>")
+_DEEPEST = 50  # dictionaries within one another
 _NUMBER = re.compile(rb"-?\d*\.?\d+")
 
 
@@ -67,11 +71,13 @@ def measure_file(file: str | Path) -> FileSize:
             header = open_header(stream, path.name)
             width, height = upright_size(header)
     except OSError as error:
+        what = Text(f"cannot be opened ({error.strerror})", f"无法打开（{error.strerror}）")
+        if isinstance(error, FileNotFoundError):
+            what = Text("cannot be found", "找不到")
         raise ImageError(
             Text(
-                f"{path} cannot be opened ({error.strerror}); expected a picture, a PDF or a "
-                "video. Check the path.",
-                f"{path} 无法打开（{error.strerror}）；应为图片、PDF 或视频；请检查路径",
+                f"{path} {what.en}; expected a picture, a PDF or a video. Check the path.",
+                f"{path} {what.zh}；应为图片、PDF 或视频；请检查路径",
             )
         ) from error
     return FileSize(media_type="picture", sizes=((width, height),))
@@ -129,27 +135,39 @@ class _Objects:
         root = re.search(rb"/Pages\s+(\d+)\s+\d+\s+R", catalogs[-1]) if catalogs else None
         if root is None:
             raise _unreadable(self._path, Text("it names no pages", "其中没有页面目录"))
-        ahead: list[tuple[int, bytes | None, bytes | None]] = [(int(root[1]), None, None)]
-        seen: set[int] = set()
+        ahead: list[tuple[int, _Page]] = [(int(root[1]), _Page())]
+        branches: set[int] = set()
+        pages = 0
         while ahead:
-            number, box, turned = ahead.pop()
-            if number in seen or len(seen) > _MOST_PAGES or number not in self._bodies:
+            number, above = ahead.pop()
+            if number in branches or pages > _MOST_PAGES or number not in self._bodies:
                 raise _unreadable(self._path, Text("its pages are damaged", "页面目录已损坏"))
-            seen.add(number)
-            body = self._bodies[number]
-            # A page has what stands above it in the tree, unless it says otherwise.
-            box = self._value(body, rb"CropBox") or self._value(body, rb"MediaBox") or box
-            turned = self._value(body, rb"Rotate") or turned
-            kids = self._value(body, rb"Kids")
-            if kids is None:
-                yield _pixels(box, turned)
-            else:
+            body = _outermost(self._bodies[number])
+            page = self._page(body, above)
+            kids = None if _IS_PAGE.search(body) else self._value(body, rb"Kids")
+            if kids is not None:
+                branches.add(number)
                 below = [int(match[1]) for match in _REFERENCE.finditer(kids)]
-                ahead += [(kid, box, turned) for kid in reversed(below)]
+                ahead += [(kid, page) for kid in reversed(below)]
+            elif not _IS_BRANCH.search(body):
+                pages += 1
+                yield page.pixels()
+
+    def _page(self, body: bytes, above: "_Page") -> "_Page":
+        """A page has what stands above it in the tree, unless it says otherwise."""
+        names = dict(media=rb"MediaBox", crop=rb"CropBox", turned=rb"Rotate", unit=rb"UserUnit")
+        found = {key: self._value(body, name) for key, name in names.items()}
+        return replace(above, **{key: self._numbers(v) for key, v in found.items() if v})
+
+    def _numbers(self, value: bytes) -> tuple[float, ...]:
+        """The numbers of a value, each of which may stand in an object of its own."""
+        plain = _REFERENCE.sub(lambda one: self._bodies.get(int(one[1]), b"0"), value)
+        return tuple(map(float, _NUMBER.findall(plain)))
 
     def _value(self, body: bytes, name: bytes) -> bytes | None:
         """The array or number of a key, which may stand in an object of its own."""
-        found = re.search(rb"/" + name + rb"\s*(\[[^\]]*\]|\d+\s+\d+\s+R\b|-?\d+)", body)
+        pattern = rb"/" + name + rb"\s*(\[[^\]]*\]|\d+\s+\d+\s+R\b|-?\d*\.?\d+)"
+        found = re.search(pattern, body)
         if found is None:
             return None
         reference = _REFERENCE.fullmatch(found[1])
@@ -162,8 +180,10 @@ class _Objects:
         if begin is None or first is None or count is None:
             return
         packed = body[begin.end() :]
+        data = packed  # begins with the number of an object where it is not compressed
         try:
-            data = zlib.decompressobj().decompress(packed, _MOST_OBJECTS)
+            if not packed.lstrip()[:1].isdigit():
+                data = zlib.decompressobj().decompress(packed, _MOST_OBJECTS)
         except zlib.error as error:
             why = Text("it is damaged", "文件已损坏")
             if self._encrypted:
@@ -177,13 +197,42 @@ class _Objects:
             yield number, data[at:end]
 
 
-def _pixels(box: bytes | None, turned: bytes | None) -> Size:
-    given = [float(n) for n in _NUMBER.findall(box or b"")]
-    left, bottom, right, top = given if len(given) == 4 else _LETTER
-    width, height = (max(1, round(abs(s) * DPI / _POINTS)) for s in (right - left, top - bottom))
-    angle = _NUMBER.search(turned or b"0")
-    on_its_side = angle is not None and int(float(angle[0])) % 180 != 0
-    return (height, width) if on_its_side else (width, height)
+@dataclass(frozen=True)
+class _Page:
+    """What decides the size of a page (7.7.3.3); empty where nothing says it."""
+
+    media: tuple[float, ...] = ()
+    crop: tuple[float, ...] = ()
+    turned: tuple[float, ...] = ()
+    unit: tuple[float, ...] = ()
+
+    def pixels(self) -> Size:
+        left, bottom, right, top = _corners(self.media) or _LETTER
+        if crop := _corners(self.crop):  # as far as it lies on the page
+            left, bottom = max(left, crop[0]), max(bottom, crop[1])
+            right, top = min(right, crop[2]), min(top, crop[3])
+        scale = (self.unit or (1.0,))[0] * DPI / _POINTS
+        width, height = (max(1, round(side * scale)) for side in (right - left, top - bottom))
+        on_its_side = int((self.turned or (0.0,))[0]) % 180 != 0
+        return (height, width) if on_its_side else (width, height)
+
+
+def _corners(box: tuple[float, ...]) -> tuple[float, float, float, float] | None:
+    """Left, bottom, right and top; None for a box without an area."""
+    if len(box) != 4 or box[0] == box[2] or box[1] == box[3]:
+        return None
+    return min(box[0::2]), min(box[1::2]), max(box[0::2]), max(box[1::2])
+
+
+def _outermost(body: bytes) -> bytes:
+    """The dictionary of an object without those inside it, whose keys are not its own."""
+    begin = body.find(b"<<") + 2
+    own = body[begin:].partition(b"stream")[0]
+    for _ in range(_DEEPEST):
+        own, count = _INSIDE.subn(b"", own)
+        if not count:
+            break
+    return own
 
 
 def _unreadable(path: Path, why: Text) -> DataError:

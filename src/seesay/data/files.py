@@ -180,7 +180,9 @@ def read_lines(file: Path) -> list[str]:
 
 
 def check_folder(file: Path) -> None:
-    """Raises DataError if the parent folder of `file` does not exist."""
+    """Raises DataError if the parent folder of `file` does not exist, or `file` is a folder."""
+    if file.is_dir():
+        raise _refusal(file, Text("it is a folder", "它是文件夹"))
     if not (folder := file.absolute().parent).is_dir():
         raise _refusal(file, Text(f"there is no folder {folder}", f"没有文件夹 {folder}"))
 

@@ -7,6 +7,7 @@ Works without torch, so that a program that only searches starts at once.
 import errno
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from io import BufferedReader
@@ -98,10 +99,15 @@ def _opened(path: str | Path, label: str) -> BufferedReader:
     try:
         return open_file(path)
     except NoFileError as error:
-        if error.errno == errno.EISDIR:
+        if error.errno == errno.EISDIR and list_images(Path(path)):
             what, remedy = (
                 Text("is a folder", "是文件夹"),
                 Text("Name the files inside it", "请指定其中的文件"),
+            )
+        elif error.errno == errno.EISDIR:
+            what, remedy = (
+                Text("is a folder without a picture in it", "是文件夹，其中没有图片"),
+                Text("Name a picture, or a folder with some", "请指定图片，或有图片的文件夹"),
             )
         else:
             what, remedy = (
@@ -112,15 +118,28 @@ def _opened(path: str | Path, label: str) -> BufferedReader:
         what = Text(f"cannot be read ({error.strerror})", f"无法读取（{error.strerror}）")
         remedy = Text("Check its permissions", "请检查权限")
     except OSError as error:
-        reason = error.strerror or error
-        what = Text(f"cannot be found ({reason})", f"找不到（{reason}）")
-        remedy = Text("Check the path", "请检查路径")
+        what, remedy = _missing(label, error)
     raise ImageError(
         Text(
             f"{label}: {what.en}. Expected a picture file. {remedy.en}.",
             f"{label}：{what.zh}；应为图片文件；{remedy.zh}",
         )
     )
+
+
+def _missing(label: str, error: OSError) -> tuple[Text, Text]:
+    """What is wrong with a path that nothing is at, and what to do."""
+    if re.match("https?://", label):
+        return (
+            Text("is a web address, which is not fetched", "是网址，seesay 不会去下载"),
+            Text("Download the picture first", "请先下载图片"),
+        )
+    if isinstance(error, FileNotFoundError):
+        what = Text("cannot be found", "找不到该文件")
+    else:
+        reason = error.strerror or error
+        what = Text(f"cannot be opened ({reason})", f"无法打开（{reason}）")
+    return what, Text("Check the path", "请检查路径")
 
 
 def _check_bytes(size: int, label: str, limits: DecodeLimits) -> None:

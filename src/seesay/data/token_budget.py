@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from seesay.data.native_resolution import (
     QWEN2_5_VL,
@@ -159,13 +160,18 @@ SCHEMES: dict[str, Scheme] = {
 }
 
 
+_CHOOSE = Text("choose one", "请选一个")
+
+
 def find_scheme(name: str) -> Scheme:
     """Returns the scheme of a family. Raises ConfigError for an unknown name."""
     if name not in SCHEMES:
+        near = get_close_matches(name.lower(), SCHEMES, n=1)
+        hint = Text(f"did you mean {near[0]}?", f"是不是想用 {near[0]}？") if near else _CHOOSE
         raise ConfigError(
             Text(
-                f"no scheme is called {name!r}, expected one of {', '.join(SCHEMES)}; choose one.",
-                f"没有名为 {name!r} 的方案；应为 {', '.join(SCHEMES)} 之一；请选一个",
+                f"no scheme is called {name!r}, expected one of {', '.join(SCHEMES)}; {hint.en}",
+                f"没有名为 {name!r} 的方案；应为以下之一：{'、'.join(SCHEMES)}；{hint.zh}",
             )
         )
     return SCHEMES[name]

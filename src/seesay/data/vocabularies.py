@@ -74,13 +74,16 @@ def read_vocabulary(folder: Path) -> Tokenizer:
         if all(map(os.path.lexists, paths)):
             with library_errors(" and ".join(map(str, paths))):
                 return read(*paths)
-    kinds = ", ".join(" with ".join(names) for names in readers)
+    kinds = Text(
+        ", ".join(" with ".join(names) for names in readers),
+        "、".join(" 加 ".join(names) for names in readers),
+    )
     raise WeightsError(
         Text(
-            f"{folder} holds no tokenizer; expected one of: {kinds}. Copy the tokenizer files "
+            f"{folder} holds no tokenizer; expected one of: {kinds.en}. Copy the tokenizer files "
             "that belong to the checkpoint into this folder.",
-            f"{folder} 里没有分词器；应有以下之一：{kinds}；请把该检查点的分词器文件复制到这个文件"
-            "夹",
+            f"{folder} 里没有分词器；应有以下之一：{kinds.zh}；请把该检查点的分词器文件"
+            "复制到这个文件夹",
         )
     )
 

@@ -30,6 +30,7 @@ from seesay.text import Language, Text
 from seesay.weights.catalog import default_assistant
 
 CAPTION_TOKENS = 100
+MOST_BEAMS = 100
 _BATCH = 8  # decoded pictures held at once
 _ENDPOINT_BATCH = 4  # requests in flight
 
@@ -53,16 +54,40 @@ class AnswerConfig:
 
     def __post_init__(self) -> None:
         check_decoding(self.max_tokens, self.temperature)
-        if not 0 < (1 if self.top_p is None else self.top_p) <= 1 or "" in self.stop:
+        if not 0 < (1 if self.top_p is None else self.top_p) <= 1:
             raise ConfigError(
                 Text(
-                    f"top_p={self.top_p} and stop={list(self.stop)} allow no answer; expected "
-                    "top_p above 0 and up to 1, and texts that are not empty. Correct them.",
-                    f"top_p={self.top_p}、stop={list(self.stop)} 得不到回答；top_p 应大于 0 且不超"
-                    "过 1，停止文本不能为空；请改正",
+                    f"top_p={self.top_p} allows no answer; expected a number above 0 and up to 1. "
+                    "Correct it, or leave it out.",
+                    f"top_p={self.top_p} 得不到回答；应大于 0 且不超过 1；请改正或省略",
+                )
+            )
+        if "" in self.stop:
+            raise ConfigError(
+                Text(
+                    "a stop text is empty, which would end every answer at once; expected texts of "
+                    "at least one character. Leave it out.",
+                    "停止文本为空，任何回答都会立即结束；停止文本应至少有一个字符；请去掉",
+                )
+            )
+        if not -(2**63) <= (self.seed or 0) < 2**63:
+            raise ConfigError(
+                Text(
+                    f"seed={self.seed} is too large; expected a whole number of at most 64 bits, "
+                    "such as 1. Choose a smaller one.",
+                    f"seed={self.seed} 过大；应为不超过 64 位的整数，如 1；请换一个较小的",
                 )
             )
         beams = 1 if self.beams is None else self.beams
+        if beams > MOST_BEAMS:
+            raise ConfigError(
+                Text(
+                    f"beams={beams} takes more memory and time than it is worth; expected at most "
+                    f"{MOST_BEAMS}; usual are 3 to 5. Lower it.",
+                    f"beams={beams} 过多，内存和时间都得不偿失；最多 {MOST_BEAMS}，通常 3 到 5；"
+                    "请调小",
+                )
+            )
         if beams < 1 or (beams > 1 and self.temperature != 0):
             raise ConfigError(
                 Text(

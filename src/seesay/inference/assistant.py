@@ -421,7 +421,7 @@ class Conversation:
         answer = self.assistant.ask(
             pictures or None, messages, max_tokens=max_tokens, temperature=temperature
         )
-        self._continue(pictures, messages, answer)
+        self._continue(pictures, messages, answer.text)
         return answer
 
     def stream(
@@ -439,8 +439,15 @@ class Conversation:
             pictures or None, messages, max_tokens=max_tokens, temperature=temperature
         )
         answer = yield from pieces
-        self._continue(pictures, messages, answer)
+        self._continue(pictures, messages, answer.text)
         return answer
+
+    def continued(self, question: str, answer: str, images: Images = None) -> "Conversation":
+        """Returns the conversation after a turn that is known, such as one whose answer was
+        stopped."""
+        other = copy(self)
+        other._continue(*self._next(question, images), answer)
+        return other
 
     def _next(self, question: str, images: Images) -> tuple[list[ImageSource], tuple[Message, ...]]:
         given = [one for some in (self._waiting, images) for one in conversation(some, question)[0]]
@@ -449,10 +456,10 @@ class Conversation:
         return [*self.images, *given], (*self.messages, turn)
 
     def _continue(
-        self, pictures: list[ImageSource], messages: tuple[Message, ...], answer: Answer
+        self, pictures: list[ImageSource], messages: tuple[Message, ...], answer: str
     ) -> None:
         self.images, self._waiting = pictures, None
-        self.messages = (*messages, Message("assistant", answer.text))
+        self.messages = (*messages, Message("assistant", answer))
 
 
 def batches(requests: Sequence[Request]) -> Iterator[list[Request]]:

@@ -245,7 +245,7 @@ def _no_writer(folder: Path, model: nn.Module) -> WeightsError:
     name = type(model).__name__
     return WeightsError(
         Text(
-            f"{folder} holds a {name}, which compares pictures with texts, writes no text; "
+            f"{folder} holds a {name}, which compares pictures with texts and writes none; "
             "expected a model that writes. Choose another model: seesay models list",
             f"{folder} 里是 {name}，只比较图片和文本，不生成文字；应为能生成文字的模型；请换一个"
             "模型：seesay models list",

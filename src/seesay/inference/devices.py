@@ -56,14 +56,14 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        if reason.startswith("Expected one of"):  # a list of all device types of any torch
-            reason = "torch knows no such type"
+        reason = Text.of(str(error).splitlines()[0])
+        if reason.en.startswith("Expected one of"):  # a list of all device types of any torch
+            reason = Text("torch knows no such type", "torch 没有这种设备")
         raise ConfigError(
             Text(
-                f"device={str(device)!r} cannot be used ({reason}). Expected cpu, cuda, cuda:1, "
+                f"device={str(device)!r} cannot be used ({reason.en}). Expected cpu, cuda, cuda:1, "
                 "mps or another that this torch build supports. Leave it out to have one chosen.",
-                f"device={str(device)!r} 不能用（{reason}）。应为 cpu、cuda、cuda:1、mps，"
+                f"device={str(device)!r} 不能用（{reason.zh}）。应为 cpu、cuda、cuda:1、mps，"
                 "或所装 torch 支持的其他设备。不写则自动选择。",
             )
         ) from None

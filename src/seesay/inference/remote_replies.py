@@ -148,7 +148,7 @@ class Replies:
         if not isinstance(body, dict):
             self._refuse_shape("the whole reply", body)
         if body.get("error"):  # some endpoints report errors with status 200
-            raise self._of_status(200, _message(body))
+            raise self._of_status(_code(body), _message(body))
         choices = body.get("choices")
         if streamed and choices is None:
             choices = []
@@ -197,13 +197,13 @@ class Replies:
         import openai
 
         if isinstance(error, openai.APIStatusError):
-            return self._of_status(error.status_code, _message(error.body) or error.message)
+            return self._of_status(error.status_code, _message(error.body))
         if isinstance(error, openai.APITimeoutError) or _network_name(error).endswith("Timeout"):
             return self._timed_out()
         if isinstance(error, openai.APIConnectionError) or _network_name(error):
             return self._unreachable(error)
         if isinstance(error, openai.APIError):  # an event inside a stream
-            return self._of_status(200, _message(error.body) or error.message)
+            return self._of_status(_code(error.body), _message(error.body) or error.message)
         if isinstance(error, ValueError | RecursionError):  # from the JSON parser
             return self._invalid_reply(Text("the reply is not JSON", "回复不是 JSON"))
         return None
@@ -213,10 +213,10 @@ class Replies:
         return EndpointError(
             Text(
                 f"{url} was silent for {timeout_s:g} s; expected a reply, or part of one, in "
-                "that time. Ask again, or raise timeout_s: the first question may wait until the "
-                "model is loaded.",
-                f"{url} 已有 {timeout_s:g} 秒没有响应；在此时间内应有回复或其中一段；请重试，或调"
-                "大 timeout_s：第一个问题可能要等模型加载完",
+                "that time. Ask again: the first question may wait until the model is loaded; from "
+                "Python, timeout_s allows more.",
+                f"{url} 已有 {timeout_s:g} 秒没有响应；在此时间内应有回复或其中一段；请重试，"
+                "第一个问题可能要等模型加载完；在 Python 里可调大 timeout_s",
             )
         )
 
@@ -225,8 +225,8 @@ class Replies:
         return EndpointError(
             Text(
                 f"{url} cannot be reached ({reason}); expected a server that listens there. Start "
-                "it, or correct base_url; for a remote host, check the network and its proxy.",
-                f"无法连接 {url}（{reason}）；那里应有服务器在监听；请启动服务器或改正 base_url；"
+                "it, or correct the address; for a remote host, check the network and its proxy.",
+                f"无法连接 {url}（{reason}）；那里应有服务器在监听；请启动服务器或改正地址；"
                 "若是外部主机，请检查网络和代理",
             )
         )
@@ -234,6 +234,9 @@ class Replies:
     def _of_status(self, status: int, message: str) -> SeesayError:
         url, model = self._endpoint.base_url, self._endpoint.model
         quoted = self._quoted(message)
+        given = Text(
+            f"{status}: {quoted or 'without a message'}", f"{status}：{quoted or '没有说明原因'}"
+        )
         if status in (200, 400, 413, 422) and _TOO_LONG.search(message):
             return DataError(
                 Text(
@@ -246,10 +249,9 @@ class Replies:
         expected, remedy = self._advice(status)
         return EndpointError(
             Text(
-                f"{url} refused the question for {model} ({status}: {quoted}); expected "
+                f"{url} refused the question for {model} ({given.en}); expected "
                 f"{expected.en}. {remedy.en}.",
-                f"{url} 拒绝了给 {model} 的问题（{status}：{quoted}）；应为{expected.zh}；"
-                f"{remedy.zh}",
+                f"{url} 拒绝了给 {model} 的问题（{given.zh}）；应为{expected.zh}；{remedy.zh}",
             )
         )
 
@@ -258,13 +260,13 @@ class Replies:
         if status in (401, 403):
             variable = self._endpoint.key_variable
             return Text("an API key that may use this model", "有权使用该模型的 API 密钥"), Text(
-                f"Set {variable} to such a key, or give api_key",
-                f"请把 {variable} 设为这样的密钥，或给出 api_key",
+                f"Set {variable} to such a key",
+                f"请把 {variable} 设为这样的密钥",
             )
         if status in (404, 405) or 300 <= status < 400:
             return Text("an API with this model there", "提供该模型的 API"), Text(
-                "Check the model's name, and base_url, which usually ends in /v1",
-                "请核对模型名和 base_url，后者通常以 /v1 结尾",
+                "Check the model's name, and the address, which usually ends in /v1",
+                "请核对模型名和地址，后者通常以 /v1 结尾",
             )
         if status in _BUSY or status >= 500:
             return Text("an endpoint with free capacity and credit", "空闲且有余额的端点"), Text(
@@ -272,8 +274,8 @@ class Replies:
                 "请稍后重试，或查看账户或服务器日志",
             )
         return Text("a request that it accepts", "端点接受的请求"), Text(
-            "Follow its message; use extra to change request fields",
-            "请按其提示处理；请求里的字段可用 extra 修改",
+            "Follow its message; from Python, extra changes the fields of a request",
+            "请按其提示处理；在 Python 里可用 extra 修改请求的字段",
         )
 
     def _refuse_shape(self, place: str, value: Any) -> NoReturn:
@@ -285,16 +287,17 @@ class Replies:
         return EndpointError(
             Text(
                 f"{url} gives no valid answer: {what.en}; expected JSON with choices, as in "
-                "OpenAI's chat completions. Check that base_url is the address of such an API; it "
+                "OpenAI's chat completions. Check that this is the address of such an API; it "
                 "usually ends in /v1.",
                 f"{url} 的回答不合格式：{what.zh}；应为 OpenAI 聊天补全格式的 JSON，其中有 "
-                "choices；请确认 base_url 是这类 API 的地址，通常以 /v1 结尾",
+                "choices；请确认这是此类 API 的地址，通常以 /v1 结尾",
             )
         )
 
     def _quoted(self, message: str) -> str:
         """Returns an endpoint's message on one line, with the key removed."""
         key = self._endpoint.key
+        message = " ".join(_without_tags(message).split())
         return printable(message.replace(key, "***") if key else message)[:_QUOTED]
 
 
@@ -316,13 +319,36 @@ def _usage(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _message(body: Any) -> str:
-    """Returns the message of an error: {"error": {"message": ...}}, or a simpler form."""
+    """Returns the message of an error: {"error": {"message": ...}}, or a simpler form; of several,
+    as FastAPI gives them, each with its place."""
     while isinstance(body, dict):
         inside = body.get("error") or body.get("message") or body.get("detail")
         if inside is None:
             return ""
         body = inside
+    if isinstance(body, list):
+        listed = [one for one in body if isinstance(one, dict) and "msg" in one]
+        places = [".".join(map(str, one["loc"])) if "loc" in one else "" for one in listed]
+        return "; ".join(
+            f"{place}: {one['msg']}" if place else str(one["msg"])
+            for place, one in zip(places, listed, strict=True)
+        )
     return body if isinstance(body, str) else ""
+
+
+def _code(body: Any) -> int:
+    """Returns the status that an error inside a reply of status 200 has, where it names one."""
+    error = body.get("error", body) if isinstance(body, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 200
+
+
+def _without_tags(message: str) -> str:
+    """Returns the words of a web page, such as a proxy sends; any other message as it is."""
+    if not re.match(r"\s*(<!doctype|<html)", message, re.IGNORECASE):
+        return message
+    body = re.sub(r"(?is)<(style|script|title)\b.*?</\1>", " ", message)
+    return re.sub(r"<[^>]*>", " ", body)
 
 
 def _network_name(error: BaseException | None) -> str:

@@ -65,7 +65,7 @@ from seesay.data.video import (
     patch_times,
     sample_frames,
 )
-from seesay.errors import DataError
+from seesay.errors import DataError, WeightsError
 from seesay.inference.generation import DIFFUSION_STEPS
 from seesay.models.connectors import PixelShuffleConfig
 from seesay.models.layers import conflict
@@ -394,6 +394,7 @@ class PackedInputs(_WithoutPrompt):
         self.model = model
         self._rule = rule
         self._config = _native_resolution(settings, rule.config)
+        _check_patches(self._config, model)
 
     def picture(self, image: Image.Image, *, alone: bool) -> VisualInput:
         patches, grid = image_patches(image, self._config)
@@ -497,6 +498,21 @@ def _native_resolution(
         mean=_triple(settings.get("image_mean", default.mean)),
         std=_triple(settings.get("image_std", default.std)),
     )
+
+
+def _check_patches(config: NativeResolutionConfig, model: PackedVlm) -> None:
+    """Raises WeightsError where pictures would be cut into patches that the tower cannot read."""
+    cut, read = 3 * config.frames * config.patch**2, model.tower.config.patch_dim
+    if cut != read:
+        raise WeightsError(
+            Text(
+                f"pictures would be cut into patches of {cut} values, and the image tower reads "
+                f"{read}; expected a {PREPROCESSOR} that belongs to the weights. Download the "
+                "checkpoint again, with this file",
+                f"图片会切成每块 {cut} 个数值，而图像塔读取 {read} 个；应有与权重相配的 "
+                f"{PREPROCESSOR}；请连同这个文件重新下载检查点",
+            )
+        )
 
 
 def preprocessor_settings(folder: Path) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ import threading
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
@@ -59,6 +60,8 @@ class _Talk:
 
     conversation: Conversation | None = None
     """None before the first question."""
+    before: Conversation | None = None
+    """The conversation without the question that is being answered."""
     turns: str = ""
     """The questions and answers so far, as HTML."""
     pictures: int = 0
@@ -187,6 +190,10 @@ class Asking:
                 text += piece
                 if talk.stop.is_set():
                     talk.turns += shown + _answer(text, words.STOPPED)
+                    talk.pictures += len(pictures)
+                    if talk.before is not None:  # further questions are about these pictures too
+                        images = [one.content for one in pictures] or None
+                        talk.conversation = talk.before.continued(question, text, images)
                     return
                 yield text
 
@@ -205,6 +212,7 @@ class Asking:
         """In a thread for answers: the pieces, and the answer."""
         if talk.conversation is None:
             talk.conversation = Conversation(self._answers.assistant.get())
+        talk.before = copy(talk.conversation)
         images = [one.content for one in pictures] or None
         most = AnswerConfig().max_tokens
         yield (yield from talk.conversation.stream(question, images, max_tokens=most))

@@ -270,5 +270,5 @@ CAPTIONS_TOLD = Text(
 )
 NOTHING_ON_MAP = Text("There is nothing of this type here.", "这里没有这一类内容。")
 PICKED = Text("{count} picked", "选中 {count} 个")
-CLOSING = Text("{pictures} pictures, {texts} texts", "{pictures} 张图片，{texts} 段文字")
+CLOSING = Text("pictures: {pictures}, texts: {texts}", "{pictures} 张图片，{texts} 段文字")
 READ_ONLY = Text("read only", "只读")

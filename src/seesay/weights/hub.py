@@ -208,10 +208,12 @@ def _local(name: str) -> Path | None:
     if os.path.isdir(path):  # Path.is_dir would raise for a name that is too long
         return path
     if os.path.isfile(path):
+        folder = path.absolute().parent
         raise UnknownModelError(
             Text(
-                f"{path} is a file; expected a model folder. Give {path.parent}",
-                f"{path} 是文件；应为模型文件夹。请改用 {path.parent}",
+                f"{path} is a file; expected a model folder, such as the one with the file in it: "
+                f"{folder}. Give the folder",
+                f"{path} 是文件；应为模型文件夹，如该文件所在的 {folder}；请给出文件夹",
             )
         )
     if re.match(r"[./~\\]|[A-Za-z]:\\", name) or name.count("/") > 1:

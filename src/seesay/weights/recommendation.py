@@ -141,7 +141,7 @@ def _obstacles(entry: AssistantEntry, need: Need) -> tuple[Text, ...]:
     if need.commercial and entry.commercial in _LICENCES:
         found.append(_LICENCES[entry.commercial])
     if entry.purpose == "matcher":
-        found.append(Text("compares pictures with texts, writes no text", "只比较图文，不生成文字"))
+        found.append(Text("compares pictures with texts and writes none", "只比较图文，不生成文字"))
     elif not _figures(entry, need.task):
         found.append(_WITHOUT_FIGURE)
     return tuple(found)

@@ -215,6 +215,7 @@ align-items:center}
 #talk-acts{gap:8px;justify-content:flex-end}
 #talk-acts button{flex:none!important;width:auto!important;min-width:0!important;
 border-radius:999px;padding:4px 14px}
+body:not(:has(#current .writing)) #ask-stop{visibility:hidden}
 dialog.look{border:0;border-radius:18px;padding:0;width:min(1400px,96vw);max-width:96vw;
 height:94vh;height:94dvh;max-height:none;margin:auto;overflow:hidden;background:var(--block-background-fill);
 color:var(--body-text-color);box-shadow:0 20px 70px rgba(0,0,0,.45)}

@@ -120,7 +120,7 @@ def test_pope_is_asked_in_chinese_only_where_every_object_has_a_chinese_name(bal
         (["--kind", "pope"], "at least 3 kinds"),
         (["--most", "1"], "--most"),
         (["--lexicon", "none.toml"], "is no lexicon"),
-        (["--column", "image=name"], "no record that can be used"),
+        (["--column", "image"], "--column image names no column"),
         (["-o", "none/vqa.jsonl"], "none"),
         (["--classes", "none.json"], "holds no class names"),
     ],

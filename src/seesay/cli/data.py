@@ -51,6 +51,137 @@ Columns = Annotated[
         ),
     ),
 ]
+Cap = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help=say(
+            "Thin out concepts that more captions than this have. MetaCLIP: 20000 for 400 million.",
+            "出现在超过多少条描述中的概念要抽稀。MetaCLIP 对 4 亿对图文取 20000。",
+        ),
+    ),
+]
+BalanceFolder = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        help=say(
+            "New folder for kept.parquet, the list that a recipe reads, and audit.csv.",
+            "新文件夹，放配方要读的清单 kept.parquet 和统计表 audit.csv。",
+        ),
+    ),
+]
+ConceptFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--concepts",
+        "-c",
+        metavar="FILE",
+        help=say(
+            "Further concepts, one on each line, or a JSON list of classes; repeatable.",
+            "另外的概念，每行一个，或 JSON 类别表；可重复使用。",
+        ),
+    ),
+]
+MinCount = Annotated[
+    int,
+    typer.Option(
+        "--min-count",
+        min=0,
+        help=say(
+            "Captions that must have a word before it counts as a concept; 0: only --concepts "
+            "count.",
+            "一个词至少出现在多少条描述中才算概念；0 表示只用 --concepts。",
+        ),
+    ),
+]
+KeepUnmatched = Annotated[
+    bool,
+    typer.Option(
+        "--keep-unmatched",
+        help=say("Keep captions without any of the concepts.", "保留不含任何概念的描述。"),
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help=say("Replace a folder that an earlier run wrote.", "替换以前运行写出的同名文件夹。"),
+    ),
+]
+QuestionFile = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        help=say(
+            "JSONL file for the questions, which a recipe adds to these records.",
+            "写入问答的 JSONL 文件，配方用它给这些记录附加问题。",
+        ),
+    ),
+]
+QuestionKind = Annotated[
+    Literal["rules", "pope"],
+    typer.Option(
+        help=say(
+            "rules: all kinds, to train with. pope: whether labelled objects are there, to "
+            "measure with.",
+            "rules：各类问题，用于训练。pope：标注的物体是否在图中，用于测量。",
+        ),
+    ),
+]
+AbsentStrategy = Annotated[
+    Literal["random", "popular", "adversarial"],
+    typer.Option(help=say("How POPE draws absent objects.", "POPE 怎样选取不在图中的物体。")),
+]
+Objects = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help=say(
+            "Present, and absent, objects that POPE asks about in each picture.",
+            "POPE 对每张图片询问的在图中和不在图中的物体各几个。",
+        ),
+    ),
+]
+Most = Annotated[
+    int,
+    typer.Option(
+        min=2,
+        help=say(
+            "Most questions about each picture in each language.",
+            "每张图片每种语言最多几个问题。",
+        ),
+    ),
+]
+Classes = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help=say("JSON list of the classes.", "JSON 类别表。"),
+    ),
+]
+LexiconFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help=say(
+            "Words and phrasings, instead of those of the package.",
+            "词和问法的 TOML 文件，代替自带的词表。",
+        ),
+    ),
+]
+SampleCount = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help=say(
+            "Print so many questions, drawn at random, with the captions.",
+            "随机打印若干问答及图片描述，供检查。",
+        ),
+    ),
+]
 
 app = typer.Typer(
     cls=Commands,
@@ -68,72 +199,16 @@ app = typer.Typer(
 )
 def balance_data(
     path: DataPath,
-    cap: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help=say(
-                "Thin out concepts that more captions than this have. MetaCLIP: 20000 for 400 "
-                "million.",
-                "出现在超过多少条描述中的概念要抽稀。MetaCLIP 对 4 亿对图文取 20000。",
-            ),
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            help=say(
-                "New folder for kept.parquet, the list that a recipe reads, and audit.csv.",
-                "新文件夹，放配方要读的清单 kept.parquet 和统计表 audit.csv。",
-            ),
-        ),
-    ],
-    concepts: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--concepts",
-            "-c",
-            metavar="FILE",
-            help=say(
-                "Further concepts, one on each line, or a JSON list of classes; repeatable.",
-                "另外的概念，每行一个，或 JSON 类别表；可重复使用。",
-            ),
-        ),
-    ] = None,
-    min_count: Annotated[
-        int,
-        typer.Option(
-            "--min-count",
-            min=0,
-            help=say(
-                "Captions that must have a word before it counts as a concept; 0: only --concepts "
-                "count.",
-                "一个词至少出现在多少条描述中才算概念；0 表示只用 --concepts。",
-            ),
-        ),
-    ] = 20,
+    cap: Cap,
+    out: BalanceFolder,
+    concepts: ConceptFiles = None,
+    min_count: MinCount = 20,
     language: OneLanguage = None,
     seed: Seed = 0,
-    keep_unmatched: Annotated[
-        bool,
-        typer.Option(
-            "--keep-unmatched",
-            help=say("Keep captions without any of the concepts.", "保留不含任何概念的描述。"),
-        ),
-    ] = False,
+    keep_unmatched: KeepUnmatched = False,
     format: DataFormat = None,
     column: Columns = None,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help=say(
-                "Replace a folder that an earlier run wrote.", "替换以前运行写出的同名文件夹。"
-            ),
-        ),
-    ] = False,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     from seesay.cli.output import print_json, progress
@@ -173,78 +248,14 @@ def balance_data(
 )
 def make_vqa(
     path: DataPath,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            help=say(
-                "JSONL file for the questions, which a recipe adds to these records.",
-                "写入问答的 JSONL 文件，配方用它给这些记录附加问题。",
-            ),
-        ),
-    ],
-    kind: Annotated[
-        Literal["rules", "pope"],
-        typer.Option(
-            help=say(
-                "rules: all kinds, to train with. pope: whether labelled objects are there, to "
-                "measure with.",
-                "rules：各类问题，用于训练。pope：标注的物体是否在图中，用于测量。",
-            ),
-        ),
-    ] = "rules",
-    strategy: Annotated[
-        Literal["random", "popular", "adversarial"],
-        typer.Option(help=say("How POPE draws absent objects.", "POPE 怎样选取不在图中的物体。")),
-    ] = "random",
-    objects: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help=say(
-                "Present, and absent, objects that POPE asks about in each picture.",
-                "POPE 对每张图片询问的在图中和不在图中的物体各几个。",
-            ),
-        ),
-    ] = 3,
-    most: Annotated[
-        int,
-        typer.Option(
-            min=2,
-            help=say(
-                "Most questions about each picture in each language.",
-                "每张图片每种语言最多几个问题。",
-            ),
-        ),
-    ] = 12,
-    classes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help=say("JSON list of the classes.", "JSON 类别表。"),
-        ),
-    ] = None,
-    lexicon: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help=say(
-                "Words and phrasings, instead of those of the package.",
-                "词和问法的 TOML 文件，代替自带的词表。",
-            ),
-        ),
-    ] = None,
-    sample: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help=say(
-                "Print so many questions, drawn at random, with the captions.",
-                "随机打印若干问答及图片描述，供检查。",
-            ),
-        ),
-    ] = 0,
+    out: QuestionFile,
+    kind: QuestionKind = "rules",
+    strategy: AbsentStrategy = "random",
+    objects: Objects = 3,
+    most: Most = 12,
+    classes: Classes = None,
+    lexicon: LexiconFile = None,
+    sample: SampleCount = 0,
     language: OneLanguage = None,
     seed: Seed = 0,
     format: DataFormat = None,

@@ -38,7 +38,7 @@ class Draw:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class QuestionPair:
     """A question with its answer."""
 
     question: str
@@ -91,7 +91,7 @@ class Asking:
         self.yes, self.no = self._presence()
         self._ones = self._few_ones()
 
-    def questions(self, facts: Facts, languages: Iterable[Language]) -> Iterator[Asked]:
+    def questions(self, facts: Facts, languages: Iterable[Language]) -> Iterator[QuestionPair]:
         """The questions about a record, mixed, in one language after the other."""
         yes, no = self.yes.get(facts.key, ()), self.no.get(facts.key, ())
         chosen = [Fact("presence", name, YES) for name in yes]
@@ -109,7 +109,7 @@ class Asking:
                 if language == "en" or self._things[fact.thing].zh:
                     yield self._worded(facts.key, fact, language)
 
-    def _worded(self, key: str, fact: Fact, language: Language) -> Asked:
+    def _worded(self, key: str, fact: Fact, language: Language) -> QuestionPair:
         thing = self._things[fact.thing]
         phrasings = self._lexicon.phrasings.get(fact.kind) or self._lexicon.what[thing.category]
         text = self._draw.choose(phrasings[language], key, language, fact.kind, fact.thing)
@@ -125,7 +125,7 @@ class Asking:
         )
         kind = "where" if fact.kind == "subject_where" else fact.kind
         answer = fact.answer.in_language(language)
-        return Asked(question=question, answer=answer, kind=kind, language=language)
+        return QuestionPair(question=question, answer=answer, kind=kind, language=language)
 
     def _few_ones(self) -> set[tuple[str, str]]:
         """The records and things of which "one" is asked: as many as have the answer two, since

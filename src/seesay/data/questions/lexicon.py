@@ -22,7 +22,7 @@ _Form = tuple[tuple[str, ...], str, str, bool]  # tokens, sort, name, whether it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Where:
+class PlaceAnswer:
     """How a place answers "where"."""
 
     en: str
@@ -51,7 +51,7 @@ class Thing:
     pair: bool = False
     asked: bool = True
     coloured: bool = True
-    where: Where | None = None
+    where: PlaceAnswer | None = None
 
     @property
     def with_article(self) -> str:
@@ -151,7 +151,7 @@ class Lexicon:
             fields = {**shared, **settings}
             fields["is_too"] = fields.pop("is", ())
             if "where" in fields:
-                fields["where"] = Where(**_frozen(fields["where"]))
+                fields["where"] = PlaceAnswer(**_frozen(fields["where"]))
             one = fields.get("mass") or fields.get("pair")
             fields.setdefault("plural", name if one else plural_of(name))
             self.things[name] = Thing(name=name, category=category, **_frozen(fields))

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from seesay.data.added import write_added
 from seesay.data.files import check_folder, write_whole
 from seesay.data.formats.records import Record, Source
-from seesay.data.questions.asking import NO, YES, Asked, Asking, AskingConfig
+from seesay.data.questions.asking import NO, YES, Asking, AskingConfig, QuestionPair
 from seesay.data.questions.facts import FactReader, Facts
 from seesay.data.questions.lexicon import Lexicon, Thing, read_lexicon
 from seesay.data.questions.pope import Pope, Strategy
@@ -169,7 +169,7 @@ class _Survey:
 
 def _asker(
     survey: _Survey, facts: Sequence[Facts], config: QuestionsConfig
-) -> Callable[[Facts, Sequence[Language]], Iterator[Asked]]:
+) -> Callable[[Facts, Sequence[Language]], Iterator[QuestionPair]]:
     if config.kind == "rules":
         asking = Asking(survey.lexicon, survey.things, facts, config)
         return asking.questions
@@ -183,7 +183,9 @@ def _asker(
     return lambda one, languages: pope.questions(survey.lexicon, one, languages)
 
 
-def _counts(languages: Sequence[Language], asked: Sequence[Asked]) -> Iterator[QuestionCount]:
+def _counts(
+    languages: Sequence[Language], asked: Sequence[QuestionPair]
+) -> Iterator[QuestionCount]:
     answers = Counter((one.kind, one.language, one.answer) for one in asked)
     for kind in sorted({one.kind for one in asked}):
         for language in languages:
@@ -198,7 +200,7 @@ def _counts(languages: Sequence[Language], asked: Sequence[Asked]) -> Iterator[Q
 def _examples(
     source: Source,
     numbers: Mapping[str, int],
-    questions: Sequence[tuple[str, Sequence[Asked]]],
+    questions: Sequence[tuple[str, Sequence[QuestionPair]]],
     config: QuestionsConfig,
     wanted: int,
 ) -> Iterator[Example]:

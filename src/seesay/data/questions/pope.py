@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-from seesay.data.questions.asking import NO, YES, Asked, Draw
+from seesay.data.questions.asking import NO, YES, Draw, QuestionPair
 from seesay.data.questions.facts import Facts
 from seesay.data.questions.lexicon import Lexicon, Thing
 from seesay.text import Language
@@ -46,7 +46,7 @@ class Pope:
 
     def questions(
         self, lexicon: Lexicon, facts: Facts, languages: Iterable[Language]
-    ) -> Iterator[Asked]:
+    ) -> Iterator[QuestionPair]:
         """The questions about a record in each language; none if it has too few objects or lacks
         too few."""
         pairs = self._pairs(facts)
@@ -63,7 +63,9 @@ class Pope:
                         zh=thing.zh[0] if thing.zh else "",
                     )
                     told = answer.in_language(language)
-                    yield Asked(question=question, answer=told, kind="pope", language=language)
+                    yield QuestionPair(
+                        question=question, answer=told, kind="pope", language=language
+                    )
 
     def _pairs(self, facts: Facts) -> list[tuple[str, str]]:
         present = sorted(set(facts.objects), key=lambda one: self._draw(facts.key, "pope", one))

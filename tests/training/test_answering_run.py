@@ -1,6 +1,7 @@
 """Whole runs of a vision-language model that learns to answer questions about coloured squares."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from seesay.data.chat_templates import chat_template
 from seesay.data.sources import SourceConfig
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, DataError
+from seesay.inference.generation import ContrastConfig
+from seesay.models.token_reduction import FastVConfig
 from seesay.training import run as run_module
 from seesay.training.build import make_model, make_objectives, make_trained
 from seesay.training.checks import first_batch
@@ -19,6 +22,7 @@ from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import read_recipe
 from seesay.training.run import _Run, train
+from seesay.weights.vlm_step import rows_per_picture
 from tiny_runs import COLOURS, PLACES, same, weights, write_run, write_squares
 
 RECIPE = """
@@ -150,11 +154,39 @@ def test_the_second_stage_begins_from_the_first(trained, recipe):
     assert train(again).before["en_answers"] == trained.measured["en_answers"]
 
 
-@pytest.mark.parametrize("connector", ["linear", "mlp", "pixel-shuffle"])
+ROWS = {"linear": 16, "mlp": 16, "pixel-shuffle": 4, "perceiver": 5, "gated-cross-attention": 5}
+CONNECTORS = {
+    name: (f"model.assistant.connector={name}",)
+    + (("model.assistant.queries=5",) if rows == 5 else ())
+    for name, rows in ROWS.items()
+}
+
+
+@pytest.mark.parametrize("connector", ROWS)
 def test_every_connector_joins_the_two(recipe, connector):
-    made = make_model(recipe(f"model.assistant.connector={connector}"), "made")
-    rows = {"linear": 16, "mlp": 16, "pixel-shuffle": 4}[connector]
-    assert made.model.see(torch.zeros(1, 3, 16, 16)).shape == (1, rows, 48)
+    made = make_model(recipe(*CONNECTORS[connector]), "made")
+    gated = connector == "gated-cross-attention"
+    seen = made.model.see(torch.zeros(1, 3, 16, 16))
+    assert seen.shape == (1, ROWS[connector], 16 if gated else 48)
+    assert rows_per_picture(made) == (1 if gated else ROWS[connector])
+
+
+@pytest.mark.parametrize("connector", ["perceiver", "gated-cross-attention"])
+def test_queries_answer_from_the_folder_as_in_training(recipe, folder, connector):
+    run = train(recipe(*CONNECTORS[connector]))
+    assert run.measured["en_answers"] > 0.9 and run.measured["zh_answers"] > 0.9
+    assistant = seesay.chat(run.folder)
+    held_out = seesay.Answers(path=str(folder / "held-out.jsonl"), format="table", questions=2)
+    again = seesay.evaluate(assistant, [held_out])
+    assert again == run.measured
+    reduced = replace(assistant.decoding, reduction=FastVConfig(layer=1))
+    if connector == "perceiver":
+        assert assistant.with_decoding(reduced).ask(folder / "blue-top-2.png", "它是什么颜色？")
+    else:
+        with pytest.raises(ConfigError, match="FastVConfig and gated cross-attention"):
+            assistant.with_decoding(reduced)
+    noised = assistant.with_decoding(replace(assistant.decoding, contrast=ContrastConfig()))
+    assert noised.ask(folder / "blue-top-2.png", "它是什么颜色？").text == "蓝色"
 
 
 def parts_of(recipe):
@@ -165,20 +197,22 @@ def parts_of(recipe):
     return bundle, objective, first_batch(run._batches)
 
 
-def test_the_loss_is_that_of_the_answers_alone(recipe):
-    bundle, objective, batch = parts_of(recipe("data.squares.batch=5", "hardware.reuse=false"))
+@pytest.mark.parametrize("connector", ["mlp", "perceiver", "gated-cross-attention"])
+def test_the_loss_is_that_of_the_answers_alone(recipe, connector):
+    settings = ("data.squares.batch=5", "hardware.reuse=false", *CONNECTORS[connector])
+    bundle, objective, batch = parts_of(recipe(*settings))
     own, template = batch.sources["squares"], chat_template("seesay")
     tokenizer, model = bundle.tokenizer.for_prompts(), bundle.model.double()
     by_hand, tokens = 0.0, 0
     transform = ImageTransform(bundle.transform)
     for request, answer, owner in zip(own.requests, own.texts, own.owners.tolist(), strict=True):
         turns = [
-            Message("user", (Media("image", (16,)), request)),
+            Message("user", (Media("image", (rows_per_picture(bundle),)), request)),
             Message("assistant", answer),
         ]
         text = encode(render(template, turns, opening=False), tokenizer)
         seen = model.see(transform.normalise(own.images[owner : owner + 1]).double())
-        hidden = model(torch.tensor([text.ids]), seen.flatten(0, 1))
+        hidden = model(torch.tensor([text.ids]), seen)
         logs = model.logits(hidden)[0].log_softmax(-1).detach()
         learned = [at for at, answered in enumerate(text.answer) if answered]
         assert tokenizer.decode([text.ids[at] for at in learned[:-1]]).strip() == answer
@@ -192,8 +226,10 @@ def test_the_loss_is_that_of_the_answers_alone(recipe):
     torch.testing.assert_close(loss.item(), by_hand / tokens)
 
 
-def test_small_parts_give_the_gradient_of_the_whole(recipe):
-    settings = recipe("data.squares.batch=6", "hardware.precision=float64")
+@pytest.mark.parametrize("connector", ["mlp", "gated-cross-attention"])
+def test_small_parts_give_the_gradient_of_the_whole(recipe, connector):
+    fixed = ("data.squares.batch=6", "hardware.precision=float64")
+    settings = recipe(*fixed, *CONNECTORS[connector])
     gradients = []
     for micro_batch in (None, 2):
         bundle, objective, batch = parts_of(settings)
@@ -248,6 +284,8 @@ def test_captions_answer_a_request_or_nothing(folder):
     [
         (["model.vocabulary.chat=false"], "set model.vocabulary.chat = true"),
         (["model.assistant.connector=qformer"], "is not one of 'linear', 'mlp', 'pixel-shuffle'"),
+        (["model.assistant.queries=5"], "connector='mlp' has no queries"),
+        ([*CONNECTORS["perceiver"], "model.assistant.queries=0"], "queries=0"),
         (["model.assistant.decoder.dim=50"], "a multiple of twice the heads"),
         (["model.assistant.size=32"], "its tower is a VitConfig"),
         (["model.transform={ size = 16 }"], "assistant brings its own transform"),

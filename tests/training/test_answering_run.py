@@ -3,18 +3,24 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import seesay
+from reference_parts import randomise
 from seesay.data.batches import Place, Samples
 from seesay.data.chat import Media, Message, encode, render
 from seesay.data.chat_templates import chat_template
 from seesay.data.sources import SourceConfig
+from seesay.data.squares import square
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, DataError
-from seesay.inference.generation import ContrastConfig
-from seesay.models.token_reduction import FastVConfig
+from seesay.inference.assistant import LocalAssistant
+from seesay.inference.assistant_files import files_of
+from seesay.inference.generation import ContrastConfig, DecodingConfig
+from seesay.models.token_reduction import FastVConfig, PruMergeConfig
 from seesay.training import run as run_module
 from seesay.training.build import make_model, make_objectives, make_trained
 from seesay.training.checks import first_batch
@@ -22,6 +28,7 @@ from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import read_recipe
 from seesay.training.run import _Run, train
+from seesay.weights.saving import save_bundle
 from seesay.weights.vlm_step import rows_per_picture
 from tiny_runs import COLOURS, PLACES, same, weights, write_run, write_squares
 
@@ -172,21 +179,46 @@ def test_every_connector_joins_the_two(recipe, connector):
 
 
 @pytest.mark.parametrize("connector", ["perceiver", "gated-cross-attention"])
-def test_queries_answer_from_the_folder_as_in_training(recipe, folder, connector):
-    run = train(recipe(*CONNECTORS[connector]))
-    assert run.measured["en_answers"] > 0.9 and run.measured["zh_answers"] > 0.9
-    assistant = seesay.chat(run.folder)
-    held_out = seesay.Answers(path=str(folder / "held-out.jsonl"), format="table", questions=2)
-    again = seesay.evaluate(assistant, [held_out])
-    assert again == run.measured
-    reduced = replace(assistant.decoding, reduction=FastVConfig(layer=1))
-    if connector == "perceiver":
-        assert assistant.with_decoding(reduced).ask(folder / "blue-top-2.png", "它是什么颜色？")
-    else:
-        with pytest.raises(ConfigError, match="FastVConfig and gated cross-attention"):
-            assistant.with_decoding(reduced)
-    noised = assistant.with_decoding(replace(assistant.decoding, contrast=ContrastConfig()))
-    assert noised.ask(folder / "blue-top-2.png", "它是什么颜色？").text == "蓝色"
+def test_a_saved_model_answers_as_the_one_in_memory(recipe, folder, tmp_path, connector):
+    made = make_model(recipe(*CONNECTORS[connector]), "made")
+    randomise(made.model, norms=1.0)
+    save_bundle(tmp_path / "model", made)
+    assistant = seesay.chat(tmp_path / "model", dtype="float32")
+    pictures = [folder / "blue-top-2.png", folder / "red-left-2.png"]
+    answers = [written_by_hand(made, picture, "What colour is it?") for picture in pictures]
+    assert answers[0] != answers[1]
+    asked = [(picture, "What colour is it?") for picture in pictures]
+    assert [a.text for a in assistant.ask_batch(asked, max_tokens=6)] == answers
+    several = assistant.ask_several(pictures[0], ["Is it a square?", asked[0][1]], max_tokens=6)
+    assert several[1].text == answers[0]
+    noised = replace(assistant.decoding, contrast=ContrastConfig(alpha=0.0))
+    assert assistant.configured(noised).ask(*asked[1], max_tokens=6).text == answers[1]
+
+
+def written_by_hand(bundle, picture, question, most=6):
+    """What the model writes, each token by a pass over all before it."""
+    tokenizer, template = bundle.tokenizer.for_prompts(), chat_template("seesay")
+    media = Media("image", (rows_per_picture(bundle),))
+    prompt = encode(render(template, [Message("user", (media, question))]), tokenizer)
+    transform = ImageTransform(bundle.transform)
+    with Image.open(picture) as image, torch.no_grad():
+        squared = torch.from_numpy(np.array(square(image.convert("RGB"), bundle.transform)))
+        seen, ids = bundle.model.see(transform.normalise(squared[None])), list(prompt.ids)
+        for _ in range(most):
+            hidden = bundle.model.eval()(torch.tensor([ids]), seen)
+            ids.append(int(bundle.model.logits(hidden)[0, -1].argmax()))
+            if ids[-1] == tokenizer.token_to_id("</s>"):
+                break
+    return tokenizer.decode(ids[len(prompt.ids) :]).strip()
+
+
+def test_a_picture_of_one_token_is_not_reduced(recipe):
+    made = make_model(recipe(*CONNECTORS["gated-cross-attention"]), "made")
+    files = files_of(made, torch.device("cpu"))
+    for reduction in (FastVConfig(layer=1), PruMergeConfig()):
+        with pytest.raises(ConfigError, match="and gated cross-attention") as refused:
+            LocalAssistant(files, DecodingConfig(reduction=reduction))
+        assert "请去掉 reduction" in refused.value.text.zh
 
 
 def parts_of(recipe):

@@ -119,10 +119,9 @@ class AssistantConfig:
         if self.connector not in WITH_QUERIES:
             raise ConfigError(
                 Text(
-                    f"connector={self.connector!r} has no queries, and queries={self.queries} sets "
-                    f"their number; expected one of {', '.join(WITH_QUERIES)}: choose one, or leave "
-                    "queries out",
-                    f"connector={self.connector!r} 没有查询向量，queries={self.queries} 却设了个数；"
+                    f"connector={self.connector!r} has no queries, but queries={self.queries}; "
+                    f"expected one of {', '.join(WITH_QUERIES)}: choose one, or leave queries out",
+                    f"connector={self.connector!r} 没有查询向量，却设了 queries={self.queries}；"
                     f"应为 {'、'.join(WITH_QUERIES)} 之一；请换一个，或去掉 queries",
                 )
             )

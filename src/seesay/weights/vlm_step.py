@@ -170,8 +170,8 @@ def misfits(blueprint: Blueprint, tokenizer: Tokenizer) -> list[Text]:
 
 def build(config: VlmConfig, initial: Mapping[str, float]) -> Vlm:
     """Creates a model whose connector and decoder are initialised as in GPT-2, with smaller weights
-    where a residual branch ends. Gates of cross-attention start open: those of Flamingo start closed
-    to leave a trained language model as it is, and this one is new."""
+    where a residual branch ends. Gates of cross-attention start open: Flamingo's start closed to
+    leave a trained language model as it is, and this one is new."""
     model = Vlm(config)
     for name, module in (*model.connector.named_modules(), *model.decoder.named_modules()):
         if isinstance(module, nn.Linear | nn.Embedding):

@@ -30,7 +30,7 @@ from seesay.training.recipe import read_recipe
 from seesay.training.run import _Run, train
 from seesay.weights.saving import save_bundle
 from seesay.weights.vlm_step import rows_per_picture
-from tiny_runs import COLOURS, PLACES, same, weights, write_run, write_squares
+from tiny_runs import COLOURS, PLACES, same, weights, write_questions, write_run, write_squares
 
 RECIPE = """
 [run]
@@ -84,22 +84,6 @@ questions = 2
 [log]
 every = 1
 """
-
-
-def write_questions(folder, name, copies):
-    rows = []
-    for copy in copies:
-        for colour, (zh, _) in COLOURS.items():
-            for place in PLACES:
-                image = f"{colour}-{place}-{copy}.png"
-                asked = [
-                    ("What colour is it?", colour.capitalize() + "."),
-                    ("Is it a square?", "yes"),
-                    ("它是什么颜色？", zh),
-                ]
-                rows += [{"image": image, "question": q, "answer": a} for q, a in asked]
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (folder / name).write_text(lines, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

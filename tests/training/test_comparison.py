@@ -4,7 +4,6 @@ import csv
 import io
 
 import pytest
-from test_answering_run import write_questions
 
 from seesay.cli import sweep as command
 from seesay.errors import ConfigError, DataError
@@ -12,7 +11,7 @@ from seesay.training.comparison import CONNECTORS, ComparisonConfig, summaries, 
 from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.sweep import cells_of, read_sweep
-from tiny_runs import write_run
+from tiny_runs import write_questions, write_run
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ def test_a_folder_holds_one_comparison(folder):
 
 
 def test_what_cannot_be_compared_is_refused(folder):
-    with pytest.raises(ConfigError, match="expected some of linear, mlp, .*correct the names"):
+    with pytest.raises(ConfigError, match=r"expected some of linear, mlp, .*correct the names"):
         config(folder, "wrong", connectors=("mpl",))
     with pytest.raises(ConfigError, match="seeds=0"):
         config(folder, "wrong", seeds=0)

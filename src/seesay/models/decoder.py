@@ -263,8 +263,8 @@ class Decoder(nn.Module):
         if latents is None:
             return None
         features = latents.new_zeros(len(counts), max(1, *counts), *latents.shape[1:])
-        for row, some in zip(features, latents.split(counts), strict=True):
-            row[: len(some)] = some
+        places = is_image.nonzero()[:, 0], (is_image.cumsum(1) - 1)[is_image]
+        features = features.index_put(places, latents)
         before = None if cache is None else cache.latest_image
         images = 0 if cache is None else cache.layer(self._first_crossed).images
         return Media(features, latest_images(is_image, before, images))

@@ -19,7 +19,7 @@ from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, DataError
 from seesay.inference.assistant import LocalAssistant
 from seesay.inference.assistant_files import files_of
-from seesay.inference.generation import ContrastConfig, DecodingConfig
+from seesay.inference.generation import ContrastConfig, DecodingConfig, text_of
 from seesay.models.token_reduction import FastVConfig, PruMergeConfig
 from seesay.training import run as run_module
 from seesay.training.build import make_model, make_objectives, make_trained
@@ -192,8 +192,9 @@ def written_by_hand(bundle, picture, question, most=6):
             hidden = bundle.model.eval()(torch.tensor([ids]), seen)
             ids.append(int(bundle.model.logits(hidden)[0, -1].argmax()))
             if ids[-1] == tokenizer.token_to_id("</s>"):
+                ids.pop()
                 break
-    return tokenizer.decode(ids[len(prompt.ids) :]).strip()
+    return text_of(ids[len(prompt.ids) :], tokenizer)
 
 
 def test_a_picture_of_one_token_is_not_reduced(recipe):

@@ -127,7 +127,7 @@ class AssistantConfig:
             )
 
     def resampler(self, width: int, text_dim: int | None) -> PerceiverConfig:
-        """A Perceiver for a tower of this width, with the heads of the decoder."""
+        """A Perceiver for a tower of this width, with heads and MLPs as wide as the decoder's."""
         return PerceiverConfig(
             dim=width,
             text_dim=text_dim,
@@ -135,7 +135,7 @@ class AssistantConfig:
             depth=RESAMPLER_DEPTH,
             heads=self.decoder.heads,
             head_dim=self.decoder.dim // self.decoder.heads,
-            hidden=4 * width,
+            hidden=self.decoder.hidden,
         )
 
     def decoder_config(self, width: int, vocab_size: int, context: int) -> DecoderConfig:

@@ -121,6 +121,23 @@ def write_squares(folder: Path, copies: int = 2) -> list[dict[str, object]]:
     return rows
 
 
+def write_questions(folder: Path, name: str, copies: tuple[int, ...]) -> None:
+    """A table of three questions about each picture of these copies."""
+    rows = []
+    for copy in copies:
+        for colour, (zh, _) in COLOURS.items():
+            for place in PLACES:
+                image = f"{colour}-{place}-{copy}.png"
+                asked = [
+                    ("What colour is it?", colour.capitalize() + "."),
+                    ("Is it a square?", "yes"),
+                    ("它是什么颜色？", zh),
+                ]
+                rows += [{"image": image, "question": q, "answer": a} for q, a in asked]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / name).write_text(lines, encoding="utf-8")
+
+
 def write_tokenizer(folder: Path) -> None:
     """Whole English words and single Chinese characters; [bos] and [eos] around them."""
     words = ["a", "square", "at", "the", "something", *COLOURS, *PLACES]

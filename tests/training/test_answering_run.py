@@ -1,18 +1,27 @@
 """Whole runs of a vision-language model that learns to answer questions about coloured squares."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import seesay
+from reference_parts import randomise
 from seesay.data.batches import Place, Samples
 from seesay.data.chat import Media, Message, encode, render
 from seesay.data.chat_templates import chat_template
 from seesay.data.questions.making import QuestionsConfig, make_questions
 from seesay.data.sources import RecordsConfig, SourceConfig
+from seesay.data.squares import square
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, DataError
+from seesay.inference.assistant import LocalAssistant
+from seesay.inference.assistant_files import files_of
+from seesay.inference.generation import ContrastConfig, DecodingConfig, text_of
+from seesay.models.token_reduction import FastVConfig, PruMergeConfig
 from seesay.training import run as run_module
 from seesay.training.build import make_model, make_objectives, make_trained
 from seesay.training.checks import first_batch
@@ -20,7 +29,9 @@ from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import read_recipe
 from seesay.training.run import _Run, train
-from tiny_runs import COLOURS, PLACES, same, weights, write_run, write_squares
+from seesay.weights.saving import save_bundle
+from seesay.weights.vlm_step import rows_per_picture
+from tiny_runs import COLOURS, PLACES, same, weights, write_questions, write_run, write_squares
 
 RECIPE = """
 [run]
@@ -74,22 +85,6 @@ questions = 2
 [log]
 every = 1
 """
-
-
-def write_questions(folder, name, copies):
-    rows = []
-    for copy in copies:
-        for colour, (zh, _) in COLOURS.items():
-            for place in PLACES:
-                image = f"{colour}-{place}-{copy}.png"
-                asked = [
-                    ("What colour is it?", colour.capitalize() + "."),
-                    ("Is it a square?", "yes"),
-                    ("它是什么颜色？", zh),
-                ]
-                rows += [{"image": image, "question": q, "answer": a} for q, a in asked]
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (folder / name).write_text(lines, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +146,65 @@ def test_the_second_stage_begins_from_the_first(trained, recipe):
     assert train(again).before["en_answers"] == trained.measured["en_answers"]
 
 
-@pytest.mark.parametrize("connector", ["linear", "mlp", "pixel-shuffle"])
+ROWS = {"linear": 16, "mlp": 16, "pixel-shuffle": 4, "perceiver": 5, "gated-cross-attention": 5}
+CONNECTORS = {
+    name: (f"model.assistant.connector={name}",)
+    + (("model.assistant.queries=5",) if rows == 5 else ())
+    for name, rows in ROWS.items()
+}
+
+
+@pytest.mark.parametrize("connector", ROWS)
 def test_every_connector_joins_the_two(recipe, connector):
-    made = make_model(recipe(f"model.assistant.connector={connector}"), "made")
-    rows = {"linear": 16, "mlp": 16, "pixel-shuffle": 4}[connector]
-    assert made.model.see(torch.zeros(1, 3, 16, 16)).shape == (1, rows, 48)
+    made = make_model(recipe(*CONNECTORS[connector]), "made")
+    gated = connector == "gated-cross-attention"
+    seen = made.model.see(torch.zeros(1, 3, 16, 16))
+    assert seen.shape == (1, ROWS[connector], 16 if gated else 48)
+    assert rows_per_picture(made) == (1 if gated else ROWS[connector])
+
+
+@pytest.mark.parametrize("connector", ["perceiver", "gated-cross-attention"])
+def test_a_saved_model_answers_as_the_one_in_memory(recipe, folder, tmp_path, connector):
+    made = make_model(recipe(*CONNECTORS[connector]), "made")
+    randomise(made.model, norms=1.0)
+    save_bundle(tmp_path / "model", made)
+    assistant = seesay.chat(tmp_path / "model", dtype="float32")
+    pictures = [folder / "blue-top-2.png", folder / "red-left-2.png"]
+    answers = [written_by_hand(made, picture, "What colour is it?") for picture in pictures]
+    assert answers[0] != answers[1]
+    asked = [(picture, "What colour is it?") for picture in pictures]
+    assert [a.text for a in assistant.ask_batch(asked, max_tokens=6)] == answers
+    several = assistant.ask_several(pictures[0], ["Is it a square?", asked[0][1]], max_tokens=6)
+    assert several[1].text == answers[0]
+    noised = replace(assistant.decoding, contrast=ContrastConfig(alpha=0.0))
+    assert assistant.configured(noised).ask(*asked[1], max_tokens=6).text == answers[1]
+
+
+def written_by_hand(bundle, picture, question, most=6):
+    """What the model writes, each token by a pass over all before it."""
+    tokenizer, template = bundle.tokenizer.for_prompts(), chat_template("seesay")
+    media = Media("image", (rows_per_picture(bundle),))
+    prompt = encode(render(template, [Message("user", (media, question))]), tokenizer)
+    transform = ImageTransform(bundle.transform)
+    with Image.open(picture) as image, torch.no_grad():
+        squared = torch.from_numpy(np.array(square(image.convert("RGB"), bundle.transform)))
+        seen, ids = bundle.model.see(transform.normalise(squared[None])), list(prompt.ids)
+        for _ in range(most):
+            hidden = bundle.model.eval()(torch.tensor([ids]), seen)
+            ids.append(int(bundle.model.logits(hidden)[0, -1].argmax()))
+            if ids[-1] == tokenizer.token_to_id("</s>"):
+                ids.pop()
+                break
+    return text_of(ids[len(prompt.ids) :], tokenizer)
+
+
+def test_a_picture_of_one_token_is_not_reduced(recipe):
+    made = make_model(recipe(*CONNECTORS["gated-cross-attention"]), "made")
+    files = files_of(made, torch.device("cpu"))
+    for reduction in (FastVConfig(layer=1), PruMergeConfig()):
+        with pytest.raises(ConfigError, match="and gated cross-attention") as refused:
+            LocalAssistant(files, DecodingConfig(reduction=reduction))
+        assert "请去掉 reduction" in refused.value.text.zh
 
 
 def parts_of(recipe):
@@ -166,20 +215,22 @@ def parts_of(recipe):
     return bundle, objective, first_batch(run._batches)
 
 
-def test_the_loss_is_that_of_the_answers_alone(recipe):
-    bundle, objective, batch = parts_of(recipe("data.squares.batch=5", "hardware.reuse=false"))
+@pytest.mark.parametrize("connector", ["mlp", "perceiver", "gated-cross-attention"])
+def test_the_loss_is_that_of_the_answers_alone(recipe, connector):
+    settings = ("data.squares.batch=5", "hardware.reuse=false", *CONNECTORS[connector])
+    bundle, objective, batch = parts_of(recipe(*settings))
     own, template = batch.sources["squares"], chat_template("seesay")
     tokenizer, model = bundle.tokenizer.for_prompts(), bundle.model.double()
     by_hand, tokens = 0.0, 0
     transform = ImageTransform(bundle.transform)
     for request, answer, owner in zip(own.requests, own.texts, own.owners.tolist(), strict=True):
         turns = [
-            Message("user", (Media("image", (16,)), request)),
+            Message("user", (Media("image", (rows_per_picture(bundle),)), request)),
             Message("assistant", answer),
         ]
         text = encode(render(template, turns, opening=False), tokenizer)
         seen = model.see(transform.normalise(own.images[owner : owner + 1]).double())
-        hidden = model(torch.tensor([text.ids]), seen.flatten(0, 1))
+        hidden = model(torch.tensor([text.ids]), seen)
         logs = model.logits(hidden)[0].log_softmax(-1).detach()
         learned = [at for at, answered in enumerate(text.answer) if answered]
         assert tokenizer.decode([text.ids[at] for at in learned[:-1]]).strip() == answer
@@ -193,8 +244,10 @@ def test_the_loss_is_that_of_the_answers_alone(recipe):
     torch.testing.assert_close(loss.item(), by_hand / tokens)
 
 
-def test_small_parts_give_the_gradient_of_the_whole(recipe):
-    settings = recipe("data.squares.batch=6", "hardware.precision=float64")
+@pytest.mark.parametrize("connector", ["mlp", "gated-cross-attention"])
+def test_small_parts_give_the_gradient_of_the_whole(recipe, connector):
+    fixed = ("data.squares.batch=6", "hardware.precision=float64")
+    settings = recipe(*fixed, *CONNECTORS[connector])
     gradients = []
     for micro_batch in (None, 2):
         bundle, objective, batch = parts_of(settings)
@@ -249,6 +302,8 @@ def test_captions_answer_a_request_or_nothing(folder):
     [
         (["model.vocabulary.chat=false"], "set model.vocabulary.chat = true"),
         (["model.assistant.connector=qformer"], "is not one of 'linear', 'mlp', 'pixel-shuffle'"),
+        (["model.assistant.queries=5"], "connector='mlp' has no queries"),
+        ([*CONNECTORS["perceiver"], "model.assistant.queries=0"], "queries=0"),
         (["model.assistant.decoder.dim=50"], "a multiple of twice the heads"),
         (["model.assistant.size=32"], "its tower is a VitConfig"),
         (["model.transform={ size = 16 }"], "assistant brings its own transform"),

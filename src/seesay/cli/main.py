@@ -16,6 +16,7 @@ from seesay.cli.ask import ask
 from seesay.cli.caption import caption
 from seesay.cli.chat import chat
 from seesay.cli.classify import classify
+from seesay.cli.compare import app as compare
 from seesay.cli.data import app as data
 from seesay.cli.duplicates import duplicates
 from seesay.cli.embed import embed
@@ -157,6 +158,7 @@ _add(ASSISTANT_COMMANDS)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
 _add(MODEL_COMMANDS)
+app.add_typer(compare, name="compare")
 
 
 def _print_version(wanted: bool) -> bool:

@@ -1,13 +1,16 @@
 """`seesay sweep`: one recipe with some settings varied, and a report about all runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from seesay.cli.options import Json
 from seesay.cli.output import say
+
+if TYPE_CHECKING:
+    from seesay.training.sweep import Cell
 
 
 def sweep(
@@ -29,10 +32,22 @@ def sweep(
     ] = False,
     json: Json = False,
 ) -> None:
+    run_and_report(file, train=not report, as_json=json)
+
+
+def run_and_report(
+    file: Path,
+    *,
+    train: bool,
+    as_json: bool,
+    summarise: "Callable[[Sequence[Cell]], Sequence[Mapping[str, Any]]] | None" = None,
+) -> None:
+    """Runs what is unfinished of a sweep, writes its reports and prints the last measurements.
+    `summarise` returns the rows of a table about several runs each, which is printed instead and
+    stands first in the reports."""
     from seesay.cli.output import print_json, print_table, warn, write_text
-    from seesay.evaluation.report import format_value
+    from seesay.evaluation.report import Table, format_value, markdown_table
     from seesay.training.sweep import (
-        Cell,
         cells_of,
         claim_sweep_folder,
         read_sweep,
@@ -44,23 +59,27 @@ def sweep(
     cells = cells_of(config, file)
     folder = claim_sweep_folder(config, cells)
 
-    def on_cell(cell: Cell, number: int) -> None:
+    def on_cell(cell: "Cell", number: int) -> None:
         write_text(folder / "report.html", sweep_page(config, cells))
         done = say("finished before", "已完成") if cell.finished else say("begins", "开始训练")
         warn(f"{number}/{len(cells)} {cell.name}: {done}")
 
-    if not report:
+    if train:
         run_sweep(cells, file.parent / config.recipe, _train_apart, on_cell)
-    write_text(folder / "report.html", sweep_page(config, cells))
-    write_text(folder / "report.csv", sweep_csv(cells))
-    write_text(folder / "report.md", sweep_markdown(config, cells))
     rows = last_rows(config, cells)
-    if json:
-        print_json({"report": str(folder / "report.html"), "runs": rows})
-    elif rows:
-        print_table(
-            list(rows[0]), [[format_value(value) for value in row.values()] for row in rows]
-        )
+    summaries = [] if summarise is None else summarise(cells)
+    shown = summaries or rows
+    values = [[format_value(value) for value in row.values()] for row in shown]
+    summary = Table("Comparison 对比", list(shown[0]), values) if summaries else None
+    write_text(folder / "report.html", sweep_page(config, cells, summary))
+    write_text(folder / "report.csv", sweep_csv(cells))
+    first = "" if summary is None else f"{markdown_table(summary)}\n"
+    write_text(folder / "report.md", first + sweep_markdown(config, cells))
+    if as_json:
+        told = {"report": str(folder / "report.html"), "runs": rows}
+        print_json(told if summarise is None else {**told, "comparison": summaries})
+    elif shown:
+        print_table(list(shown[0]), values)
         print(say(f"report: {folder / 'report.html'}", f"报告：{folder / 'report.html'}"))
 
 

@@ -509,9 +509,11 @@ def _reader(
 ) -> PromptReader | EncodedReader | CaptionReader:
     """Returns the reader for a model."""
     model, rest = files.model, (files.inputs, files.device)
-    if reduction is not None and not isinstance(model, Vlm | PackedVlm):
+    gated = isinstance(model, Vlm) and not model.config.rows_in_prompt
+    if reduction is not None and (gated or not isinstance(model, Vlm | PackedVlm)):
+        kind = "gated cross-attention" if gated else type(model).__name__
         raise conflict(
-            f"{type(reduction).__name__} and {type(model).__name__}",
+            f"{type(reduction).__name__} and {kind}",
             "a model with every patch of a picture in its prompt, such as LLaVA: leave reduction "
             "out",
             "提示里含有图片全部图块的模型（如 LLaVA）：请去掉 reduction",

@@ -141,12 +141,15 @@ def files_of(
     tokenizer, template = bundle.tokenizer.for_prompts(), chat_template(bundle.template)
     rows = rows_per_picture(bundle)
     model = model.to(device, dtype)
+
+    def look(pixels: torch.Tensor) -> torch.Tensor:
+        seen = model.see(pixels)
+        return seen.flatten(0, 1) if model.config.rows_in_prompt else seen
+
     return AssistantFiles(
         name=bundle.name,
         model=model,
-        inputs=PictureInputs(
-            model, bundle.transform, rows, lambda pixels: model.see(pixels).flatten(0, 1)
-        ),
+        inputs=PictureInputs(model, bundle.transform, rows, look),
         tokenizer=tokenizer,
         template=template,
         captions=None,

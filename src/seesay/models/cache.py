@@ -104,6 +104,9 @@ class LayerCache:
         )
         both = LayerCache()
         both.append(keys, values)
+        if self.media is not None and other.media is not None:
+            keys, values = (torch.cat(pair) for pair in zip(self.media, other.media, strict=True))
+            both.append_media((keys, values), self.images)
         both.real = None if bool(real.all()) else real
         return both
 
@@ -169,8 +172,7 @@ class KeyValueCache:
         return shorter
 
     def stacked(self, other: "KeyValueCache") -> "KeyValueCache":
-        """Returns a copy with another's rows appended. Drops the pictures that layers attend to
-        (`LayerCache.media`)."""
+        """Returns a copy with another's rows appended. Both have read as many pictures."""
         both = KeyValueCache()
         for one, two in zip(self.layers, other.layers, strict=True):
             layer, before = one.stacked(two), both.layers[-1] if both.layers else None
@@ -179,4 +181,6 @@ class KeyValueCache:
                 same = torch.equal(before.real, layer.real)
                 layer.real = before.real if same else layer.real
             both.layers.append(layer)
+        if self.latest_image is not None and other.latest_image is not None:
+            both.latest_image = torch.cat([self.latest_image, other.latest_image])
         return both

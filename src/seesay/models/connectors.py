@@ -257,10 +257,13 @@ class PatchMerger(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class PerceiverConfig:
-    """The defaults are OpenFlamingo's. The result is as wide as the patches."""
+    """The defaults are OpenFlamingo's."""
 
     dim: int = 1024
     """Width of the patches and of the queries."""
+    text_dim: int | None = None
+    """Width of the language model's tokens, which a last linear map gives; none: no such map, the
+    result is as wide as the patches."""
     queries: int = 64
     """Number of queries, each of which becomes a token."""
     depth: int = 6
@@ -285,7 +288,8 @@ class PerceiverConfig:
         sizes = {"heads": self.heads, "head_dim": self.head_dim, "hidden": self.hidden}
         require_range(1, dim=self.dim, queries=self.queries, depth=self.depth, **sizes)
         times = {"frames": self.frames, "media": self.media}
-        require_range(1, **{name: most for name, most in times.items() if most is not None})
+        optional = times | {"text_dim": self.text_dim}
+        require_range(1, **{name: size for name, size in optional.items() if size is not None})
         require_activation(self.activation)
 
 
@@ -353,13 +357,14 @@ class Perceiver(nn.Module):
         self.media = None if c.media is None else nn.Parameter(torch.randn(c.media, c.dim))
         self.blocks = nn.ModuleList(PerceiverBlock(c) for _ in range(c.depth))
         self.norm_out = nn.LayerNorm(c.dim)
+        self.project = None if c.text_dim is None else nn.Linear(c.dim, c.text_dim)
 
     def forward(
         self,
         patches: Float[Tensor, "media patches dim"],
         frames: int = 1,
         order: Int[Tensor, "media"] | None = None,
-    ) -> Float[Tensor, "media queries dim"]:
+    ) -> Float[Tensor, "media queries width"]:
         """Takes the patches of each picture, or of all frames of each video, frame by frame.
 
         `order` is the index of each picture or video in its dialogue, from 0; it is ignored if the
@@ -377,7 +382,8 @@ class Perceiver(nn.Module):
         x = self.queries.expand(len(patches), -1, -1)
         for block in self.blocks:
             x = block(x, patches)
-        return self.norm_out(x)
+        x = self.norm_out(x)
+        return x if self.project is None else self.project(x)
 
 
 def _require_times(name: str, given: int, most: int) -> None:

@@ -18,8 +18,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from seesay.errors import ConfigError
 from seesay.models.cache import KeyValueCache, LayerCache
-from seesay.models.cross_attention import GatedCrossBlock, GatedCrossConfig, Media
+from seesay.models.cross_attention import (
+    GatedCrossBlock,
+    GatedCrossConfig,
+    Media,
+    latest_images,
+)
 from seesay.models.layers import (
     FeedForward,
     conflict,
@@ -28,6 +34,7 @@ from seesay.models.layers import (
     require_range,
 )
 from seesay.models.rope import Angles, RopeConfig, rope_angles, rotate_halves
+from seesay.text import Text
 
 LEARNED_OFFSET = 2
 """OPT's position table starts with two unused rows (fairseq counted from its padding token)."""
@@ -223,6 +230,8 @@ class Decoder(nn.Module):
         if c.positions == "learned":
             self.positions = nn.Embedding(c.context + LEARNED_OFFSET, c.dim)
         self.blocks = nn.ModuleList(DecoderBlock(c, index) for index in range(c.depth))
+        crossed = [at for at, block in enumerate(self.blocks) if block.cross is not None]
+        self._first_crossed = crossed[0] if crossed else 0
         self.norm_out = _norm(c)
         self.head: nn.Module | None = None
         if not c.tied:
@@ -231,6 +240,34 @@ class Decoder(nn.Module):
     def embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dim"]:
         """Returns the token embeddings; a caller may overwrite some with image features."""
         return self.token_embed(ids)
+
+    def media(
+        self,
+        is_image: Bool[Tensor, "batch tokens"],
+        latents: Float[Tensor, "images latents media_dim"] | None,
+        cache: KeyValueCache | None = None,
+    ) -> Media | None:
+        """Returns what gated blocks read of the pictures of these tokens, given row by row; none if
+        there are none. Raises ConfigError if the numbers of pictures and image tokens differ."""
+        counts = is_image.sum(1).tolist()
+        given = 0 if latents is None else len(latents)
+        if sum(counts) != given:
+            raise ConfigError(
+                Text(
+                    f"the prompt has {sum(counts)} image tokens, but {given} pictures were "
+                    "given; expected equal numbers. Put one image token in the prompt per picture",
+                    f"提示里有 {sum(counts)} 个图片词元，却给了 {given} 张图片；两者应相等。"
+                    "请为每张图片放一个图片词元",
+                )
+            )
+        if latents is None:
+            return None
+        features = latents.new_zeros(len(counts), max(1, *counts), *latents.shape[1:])
+        places = is_image.nonzero()[:, 0], (is_image.cumsum(1) - 1)[is_image]
+        features = features.index_put(places, latents)
+        before = None if cache is None else cache.latest_image
+        images = 0 if cache is None else cache.layer(self._first_crossed).images
+        return Media(features, latest_images(is_image, before, images))
 
     def forward(
         self,

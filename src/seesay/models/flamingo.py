@@ -12,14 +12,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from seesay.errors import ConfigError
 from seesay.models.cache import KeyValueCache
 from seesay.models.connectors import Perceiver, PerceiverConfig
-from seesay.models.cross_attention import Media, latest_images
 from seesay.models.decoder import Decoder, DecoderConfig
 from seesay.models.layers import conflict
 from seesay.models.vit import Vit, VitConfig
-from seesay.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +58,6 @@ class Flamingo(nn.Module):
         self.tower = Vit(c.tower)
         self.resampler = Perceiver(c.resampler)
         self.decoder = Decoder(c.decoder)
-        crossed = [at for at, block in enumerate(self.decoder.blocks) if block.cross is not None]
-        self._first_crossed = crossed[0] if crossed else 0
 
     def see(
         self, pixels: Float[Tensor, "images 3 height width"]
@@ -83,34 +78,8 @@ class Flamingo(nn.Module):
         row; the rest is as in Decoder.forward. Raises ConfigError if the numbers of pictures and
         image tokens differ."""
         is_image = torch.isin(ids, torch.tensor(self.config.image_ids, device=ids.device))
-        media = self._media(is_image, latents, cache)
+        media = self.decoder.media(is_image, latents, cache)
         return self.decoder(self.decoder.embed(ids), positions, cache, mask, media)
-
-    def _media(
-        self,
-        is_image: Bool[Tensor, "batch tokens"],
-        latents: Float[Tensor, "images latents media_dim"] | None,
-        cache: KeyValueCache | None,
-    ) -> Media | None:
-        counts = is_image.sum(1).tolist()
-        given = 0 if latents is None else len(latents)
-        if sum(counts) != given:
-            raise ConfigError(
-                Text(
-                    f"the prompt has {sum(counts)} image tokens, but {given} pictures were "
-                    "given; expected equal numbers. Put one image token in the prompt per picture",
-                    f"提示里有 {sum(counts)} 个图片词元，却给了 {given} 张图片；两者应相等。"
-                    "请为每张图片放一个图片词元",
-                )
-            )
-        if latents is None:
-            return None
-        features = latents.new_zeros(len(counts), max(counts), *latents.shape[1:])
-        for row, some in zip(features, latents.split(counts), strict=True):
-            row[: len(some)] = some
-        before = None if cache is None else cache.latest_image
-        images = 0 if cache is None else cache.layer(self._first_crossed).images
-        return Media(features, latest_images(is_image, before, images))
 
     def logits(
         self, hidden: Float[Tensor, "batch tokens dim"]

@@ -27,7 +27,9 @@ from seesay.models.connectors import (
     MlpConnectorConfig,
     PatchMerger,
     PatchMergerConfig,
+    PerceiverConfig,
 )
+from seesay.models.cross_attention import Media
 from seesay.models.decoder import Decoder, DecoderConfig
 from seesay.models.layers import conflict, require_range
 from seesay.models.mobilenet import MobileNet, MobileNetConfig
@@ -60,7 +62,8 @@ class VlmConfig:
     connector: ConnectorConfig
     """Maps image features to rows of the decoder's width."""
     decoder: DecoderConfig
-    """The language model."""
+    """The language model; with `cross`, its gated blocks read the connector's rows, which are as
+    wide as `media_dim`, and the prompt has one placeholder for each picture."""
     image_ids: tuple[int, ...]
     """Placeholder tokens for the rows of pictures and videos."""
     class_token: bool = False
@@ -82,6 +85,24 @@ class VlmConfig:
                 "class_token=False: leave it out",
                 "class_token=False：请去掉该项",
             )
+        cross, connector = self.decoder.cross, self.connector
+        if cross is not None:
+            width = connector.text_dim
+            if width is None:
+                assert isinstance(connector, PerceiverConfig)  # without a last map
+                width = connector.dim
+            if width != cross.media_dim or self.newline:
+                raise conflict(
+                    f"decoder.cross.media_dim={cross.media_dim}, a connector {width} wide and "
+                    f"newline={self.newline}",
+                    "equal widths and newline=False: change them",
+                    "两者宽度相同，且 newline=False：请修改",
+                )
+
+    @property
+    def rows_in_prompt(self) -> bool:
+        """Whether each row of a picture has a placeholder; with gated blocks, each picture has."""
+        return self.decoder.cross is None
 
     @property
     def has_class_token(self) -> bool:
@@ -186,20 +207,34 @@ class Vlm(nn.Module):
         in order. Raises ConfigError if the numbers of placeholders and rows differ."""
         return embed_with_rows(self.decoder, ids, self.config.image_ids, rows)
 
+    def inputs(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        rows: Float[Tensor, "*images rows width"] | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> tuple[Float[Tensor, "batch tokens dim"], Media | None]:
+        """Returns what the decoder gets of a prompt: its embeddings, and its pictures if gated
+        blocks read them. `rows` are those of all pictures, one after another; for gated blocks, as
+        `see` returns them. Raises ConfigError as `embed` does."""
+        if self.config.rows_in_prompt:
+            return self.embed(ids, None if rows is None else rows.flatten(0, -2)), None
+        places = _places(ids, self.config.image_ids)
+        return self.decoder.embed(ids), self.decoder.media(places, rows, cache)
+
     def forward(
         self,
         ids: Int[Tensor, "batch tokens"],
-        rows: Float[Tensor, "rows dim"] | None = None,
+        rows: Float[Tensor, "*images rows width"] | None = None,
         positions: Int[Tensor, "*axes batch tokens"] | None = None,
         cache: KeyValueCache | None = None,
         mask: Bool[Tensor, "batch tokens"] | None = None,
         reduction: FastVConfig | None = None,
     ) -> Float[Tensor, "batch kept dim"]:
-        """Returns the hidden states. `rows` are those of all pictures, concatenated; the rest is as
-        in Decoder.forward. With a reduction, only the tokens of `token_reduction.Kept` are left."""
-        embeds = self.embed(ids, rows)
+        """Returns the hidden states. `rows` are as in `inputs`, the rest is as in Decoder.forward.
+        With a reduction, only the tokens of `token_reduction.Kept` are left."""
+        embeds, media = self.inputs(ids, rows, cache)
         if reduction is None:
-            return self.decoder(embeds, positions, cache, mask)
+            return self.decoder(embeds, positions, cache, mask, media)
         places = _places(ids, self.config.image_ids)
         return fastv(self.decoder, Prompt(embeds, positions, mask), places, reduction, cache).hidden
 

@@ -17,8 +17,10 @@ from seesay.models.connectors import (
     ConnectorConfig,
     LinearConnectorConfig,
     MlpConnectorConfig,
+    PerceiverConfig,
     PixelShuffleConfig,
 )
+from seesay.models.cross_attention import GatedCrossConfig
 from seesay.models.decoder import DecoderConfig
 from seesay.models.layers import require_range
 from seesay.models.vlm import Vlm, VlmConfig
@@ -38,6 +40,10 @@ from seesay.weights.vlm_step import rows_per_picture
 
 TEMPLATE = "seesay"
 """The chat template of models built here."""
+WITH_QUERIES = ("perceiver", "gated-cross-attention")
+"""The connectors whose number of rows is a setting."""
+QUERIES = 32  # unless it is set
+RESAMPLER_DEPTH = 2  # layers of a Perceiver; Flamingo's has 6, for data of another size
 
 
 # The model
@@ -91,11 +97,57 @@ class AssistantConfig:
     """Catalogue name or folder of the dual encoder whose image tower is used."""
     size: int | None = None
     """Side in pixels of its images, for towers that take any size; none: the tower's own."""
-    connector: Literal["linear", "mlp", "pixel-shuffle"] = "mlp"
-    """How image features become decoder tokens: LLaVA's linear map or MLP, or InternVL's pixel
-    shuffle, which merges each 2 x 2 of them."""
+    connector: Literal["linear", "mlp", "pixel-shuffle", "perceiver", "gated-cross-attention"] = (
+        "mlp"
+    )
+    """How image features reach the decoder: as tokens, by LLaVA's linear map or MLP, by InternVL's
+    pixel shuffle, which merges each 2 x 2 of them, or by a Perceiver's queries; or, as in Flamingo,
+    by gated blocks before each of its layers, which attend to such queries, so that a picture takes
+    one token."""
+    queries: int | None = None
+    """Queries of "perceiver" and "gated-cross-attention"; none: 32."""
     decoder: NewDecoderConfig = field(default_factory=NewDecoderConfig)
     """The language model."""
+
+    def __post_init__(self) -> None:
+        if self.queries is None:
+            return
+        require_range(1, queries=self.queries)
+        if self.connector not in WITH_QUERIES:
+            raise ConfigError(
+                Text(
+                    f"connector={self.connector!r} has no queries, but queries={self.queries}; "
+                    f"expected one of {', '.join(WITH_QUERIES)}: choose one, or leave queries out",
+                    f"connector={self.connector!r} 没有查询向量，却设了 queries={self.queries}；"
+                    f"应为 {'、'.join(WITH_QUERIES)} 之一；请换一个，或去掉 queries",
+                )
+            )
+
+    def resampler(self, width: int, text_dim: int | None) -> PerceiverConfig:
+        """A Perceiver for a tower of this width, with heads and MLPs as wide as the decoder's."""
+        return PerceiverConfig(
+            dim=width,
+            text_dim=text_dim,
+            queries=QUERIES if self.queries is None else self.queries,
+            depth=RESAMPLER_DEPTH,
+            heads=self.decoder.heads,
+            head_dim=self.decoder.dim // self.decoder.heads,
+            hidden=self.decoder.hidden,
+        )
+
+    def decoder_config(self, width: int, vocab_size: int, context: int) -> DecoderConfig:
+        """The decoder for a tower of this width."""
+        config = self.decoder.config(vocab_size, context)
+        if self.connector != "gated-cross-attention":
+            return config
+        cross = GatedCrossConfig(
+            every=1,
+            media_dim=width,
+            heads=config.heads,
+            head_dim=config.head_dim,
+            hidden=config.hidden,
+        )
+        return replace(config, cross=cross)
 
 
 def build_assistant(
@@ -120,11 +172,13 @@ def build_assistant(
         "linear": LinearConnectorConfig(image_dim=width, text_dim=decoder.dim),
         "mlp": MlpConnectorConfig(image_dim=width, text_dim=decoder.dim),
         "pixel-shuffle": PixelShuffleConfig(image_dim=width, text_dim=decoder.dim),
+        "perceiver": config.resampler(width, decoder.dim),
+        "gated-cross-attention": config.resampler(width, None),
     }
     built = VlmConfig(
         tower=seen.config,
         connector=connectors[config.connector],
-        decoder=decoder.config(prompts.get_vocab_size(), tokenizer.config.context),
+        decoder=config.decoder_config(width, prompts.get_vocab_size(), tokenizer.config.context),
         image_ids=(image_id,),
     )
     torch.manual_seed(seed)

@@ -98,8 +98,8 @@ def sweep_markdown(config: SweepConfig, cells: Sequence[Cell]) -> str:
     return markdown_table(Table("", head, rows))
 
 
-def sweep_page(config: SweepConfig, cells: Sequence[Cell]) -> str:
-    """The report as one HTML file."""
+def sweep_page(config: SweepConfig, cells: Sequence[Cell], summary: Table | None = None) -> str:
+    """The report as one HTML file, with a summary of several runs in front, if there is one."""
     rows = measurements(cells)
     charts = [
         line_chart(name, "epoch 轮次", _by_run(cells, rows, name))
@@ -111,7 +111,10 @@ def sweep_page(config: SweepConfig, cells: Sequence[Cell]) -> str:
     ]
     if any("bias" in line for cell in cells for line in cell.log):
         charts.append(line_chart("bias 偏置", "epoch 轮次", _of_steps(cells, "bias")))
-    parts = [_table(last_rows(config, cells), "Last measurement of each run 每次训练的最终结果")]
+    parts = [] if summary is None else [html_table(summary)]
+    parts.append(
+        _table(last_rows(config, cells), "Last measurement of each run 每次训练的最终结果")
+    )
     if begun := first_rows(config, cells):
         parts.append(_table(begun, "Before the first step 训练开始之前"))
     parts.append(legend([cell.name for cell in cells]))

@@ -20,6 +20,7 @@ from seesay.models.connectors import (
     PixelShuffleConfig,
     QueryResamplerConfig,
 )
+from seesay.models.cross_attention import GatedCrossBlock
 from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.vit import VitConfig
 from seesay.models.vlm import Vlm, VlmConfig
@@ -74,9 +75,9 @@ class TrainedVlm(TrainedModel):
         """Returns each image's summed answer loss."""
         packed = pack(rows, self.model.config.image_ids, self._pad_id)
         asked = rows[:, 0, 1].any(-1)
-        embeds = self.model.embed(packed.ids, seen[asked].flatten(0, 1))
+        embeds, media = self.model.inputs(packed.ids, seen[asked])
         decoder = self.model.decoder
-        hidden = decoder(embeds, packed.positions, groups=packed.groups)[:, :-1]
+        hidden = decoder(embeds, packed.positions, media=media, groups=packed.groups)[:, :-1]
         wanted = packed.learned[:, 1:]
         logits = at_least_float32(self.model.logits(hidden[wanted][None])[0])
         losses = F.cross_entropy(logits, packed.ids[:, 1:][wanted], reduction="none")
@@ -124,6 +125,8 @@ def pack(
 
 def rows_per_picture(bundle: Bundle[Vlm]) -> int:
     """Returns how many placeholders a picture takes in the prompt."""
+    if not bundle.config.rows_in_prompt:
+        return 1
     parameter = next(bundle.model.parameters())
     size = bundle.transform.size
     with torch.no_grad():
@@ -172,7 +175,8 @@ def picture_misfits(tower: VitConfig | MobileNetConfig, size: int) -> list[Text]
 
 def build(config: VlmConfig, initial: Mapping[str, float]) -> Vlm:
     """Creates a model whose connector and decoder are initialised as in GPT-2, with smaller weights
-    where a residual branch ends."""
+    where a residual branch ends. Gates of cross-attention start open: Flamingo's start closed to
+    leave a trained language model as it is, and this one is new."""
     model = Vlm(config)
     for name, module in (*model.connector.named_modules(), *model.decoder.named_modules()):
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -181,6 +185,9 @@ def build(config: VlmConfig, initial: Mapping[str, float]) -> Vlm:
             nn.init.normal_(module.weight, std=spread)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+        if isinstance(module, GatedCrossBlock):
+            nn.init.ones_(module.gate1)
+            nn.init.ones_(module.gate2)
     return model
 
 

@@ -1,0 +1,95 @@
+"""`seesay compare`: the same small training with each of several parts, over several seeds."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from seesay.cli.help import Command, Commands
+from seesay.cli.options import Json
+from seesay.cli.output import say
+
+app = typer.Typer(
+    cls=Commands,
+    help=say(
+        "Compare parts of a model by the same small training, over several seeds.",
+        "用相同的小规模训练、多个随机种子，对比模型的部件。",
+    ),
+)
+
+
+@app.command(
+    "connectors",
+    cls=Command,
+    help=say(
+        "Compare how pictures reach the language model, by questions about pictures.",
+        "用看图问答对比图像接入语言模型的各种方式。",
+    ),
+)
+def compare_connectors(
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help=say(
+                "Pictures with questions, such as easy-VQA's shards: a path or a glob pattern.",
+                "带问题的图片，如 easy-VQA 的分片：路径或通配符。",
+            ),
+        ),
+    ],
+    folder: Annotated[
+        Path, typer.Option("--folder", help=say("Where the runs go.", "训练结果存放的文件夹。"))
+    ] = Path("runs/compare-connectors"),
+    connector: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--connector",
+            metavar="NAME",
+            help=say("Compare only this one; repeatable.", "只对比这一种；可重复使用。"),
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", help=say("Trainings of each.", "每种训练的次数。"))
+    ] = 3,
+    steps: Annotated[
+        int, typer.Option("--steps", help=say("Steps of each training.", "每次训练的步数。"))
+    ] = 500,
+    batch: Annotated[
+        int, typer.Option("--batch", help=say("Pictures in a step.", "每步的图片数。"))
+    ] = 32,
+    held_out: Annotated[
+        int,
+        typer.Option(
+            "--held-out",
+            help=say(
+                "Pictures at the end that measure and train nothing.",
+                "末尾留作评测、不参与训练的图片数。",
+            ),
+        ),
+    ] = 300,
+    language: Annotated[
+        Literal["en", "zh"],
+        typer.Option("--language", "-l", help=say("Of the questions.", "问题的语言。")),
+    ] = "en",
+    json: Json = False,
+) -> None:
+    from seesay.cli.sweep import run_and_report
+    from seesay.training.comparison import (
+        CONNECTORS,
+        ComparisonConfig,
+        summaries,
+        write_comparison,
+    )
+
+    config = ComparisonConfig(
+        path=path,
+        folder=str(folder),
+        connectors=tuple(connector or CONNECTORS),
+        seeds=seeds,
+        steps=steps,
+        batch=batch,
+        held_out=held_out,
+        language=language,
+    )
+    file = write_comparison(config)
+    run_and_report(file, train=True, as_json=json, summarise=summaries)

@@ -1,0 +1,85 @@
+"""Connectors compared by a training of two steps each."""
+
+import csv
+import io
+
+import pytest
+
+from seesay.cli import sweep as command
+from seesay.errors import ConfigError, DataError
+from seesay.training.comparison import CONNECTORS, ComparisonConfig, summaries, write_comparison
+from seesay.training.recipe import read_recipe
+from seesay.training.run import train
+from seesay.training.sweep import cells_of, read_sweep
+from tiny_runs import write_questions, write_run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparison")
+    pairs = write_run(folder).rename(folder / "pairs.toml")
+    settings = ("run.steps=1", "model.architecture.image.patch_size=4")
+    train(read_recipe(pairs, settings)).folder.rename(folder / "tower")
+    write_questions(folder, "questions.jsonl", (0, 1))
+    return folder
+
+
+def config(folder, name, **settings):
+    tiny = {"steps": 2, "batch": 4, "held_out": 4, "size": None, "tower": str(folder / "tower")}
+    place = {"path": str(folder / "questions.jsonl"), "folder": str(folder / name)}
+    return ComparisonConfig(**{**place, **tiny, **settings})
+
+
+def train_here(recipe, assignments):
+    fast = ("hardware.device=cpu", "loading.workers=0", "model.assistant.decoder.depth=1")
+    train(read_recipe(recipe, (*assignments, *fast)))
+
+
+def test_each_connector_gets_a_row_over_its_seeds(folder, monkeypatch, capsys):
+    monkeypatch.setattr(command, "_train_apart", train_here)
+    some = ("mlp", "pixel-shuffle", "gated-cross-attention")
+    file = write_comparison(config(folder, "runs", seeds=2, connectors=some))
+    cells = cells_of(read_sweep(file), file)
+    assert [cell.name for cell in cells][:2] == ["mlp-0", "mlp-1"]
+    assert summaries(cells) == []
+    command.run_and_report(file, train=True, as_json=False, summarise=summaries)
+    rows = {row["connector"]: row for row in summaries(cells)}
+    assert tuple(rows) == some
+    tokens = {name: row["picture_tokens"] for name, row in rows.items()}
+    assert tokens == {"mlp": 16, "pixel-shuffle": 4, "gated-cross-attention": 1}
+    for row in rows.values():
+        assert row["seeds"] == 2 and 0 <= row["accuracy"] <= 1 and row["spread"] >= 0
+        assert row["step_s"] > 0 and row["memory_mib"] > 50 and row["parameters"] > 1000
+    assert rows["gated-cross-attention"]["parameters"] > rows["mlp"]["parameters"]
+    report = (folder / "runs" / "report.md").read_text(encoding="utf-8")
+    assert report.startswith("| connector | parameters | picture_tokens | step_s | memory_mib |")
+    page = (folder / "runs" / "report.html").read_text(encoding="utf-8")
+    assert "Comparison 对比" in page and "Last measurement of each run" in page
+    logged = csv.DictReader(io.StringIO((folder / "runs" / "report.csv").read_text("utf-8-sig")))
+    assert {(row["connector"], row["seed"]) for row in logged} >= {("mlp", "0"), ("mlp", "1")}
+    assert "picture_tokens" in capsys.readouterr().out
+
+
+def test_every_connector_fits_the_recipe_of_a_comparison(folder):
+    file = write_comparison(config(folder, "every", seeds=1))
+    cells = cells_of(read_sweep(file), file)
+    assert [cell.recipe.model.assistant.connector for cell in cells] == list(CONNECTORS)
+    held_out = cells[0].recipe.evaluation.measures["answers"]
+    assert (cells[0].recipe.data["questions"].stop, held_out.start) == (28, 28)
+
+
+def test_a_folder_holds_one_comparison(folder):
+    write_comparison(config(folder, "one"))
+    write_comparison(config(folder, "one"))
+    with pytest.raises(ConfigError, match="is of another comparison") as refused:
+        write_comparison(config(folder, "one", steps=3))
+    assert "换一个文件夹" in refused.value.text.zh
+
+
+def test_what_cannot_be_compared_is_refused(folder):
+    with pytest.raises(ConfigError, match=r"expected some of linear, mlp, .*correct the names"):
+        config(folder, "wrong", connectors=("mpl",))
+    with pytest.raises(ConfigError, match="seeds=0"):
+        config(folder, "wrong", seeds=0)
+    with pytest.raises(DataError, match="holds 32 pictures, of which held_out=32"):
+        write_comparison(config(folder, "wrong", held_out=32))

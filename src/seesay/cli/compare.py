@@ -18,6 +18,18 @@ app = typer.Typer(
 )
 
 
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help=say(
+            "Pictures with questions, such as easy-VQA's shards: a path or a glob pattern.",
+            "带问题的图片，如 easy-VQA 的分片：路径或通配符。",
+        ),
+    ),
+]
+
+
 @app.command(
     "connectors",
     cls=Command,
@@ -27,16 +39,7 @@ app = typer.Typer(
     ),
 )
 def compare_connectors(
-    path: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA",
-            help=say(
-                "Pictures with questions, such as easy-VQA's shards: a path or a glob pattern.",
-                "带问题的图片，如 easy-VQA 的分片：路径或通配符。",
-            ),
-        ),
-    ],
+    path: Data,
     folder: Annotated[
         Path, typer.Option("--folder", help=say("Where the runs go.", "训练结果存放的文件夹。"))
     ] = Path("runs/compare-connectors"),

@@ -169,9 +169,9 @@ def test_a_saved_model_answers_as_the_one_in_memory(recipe, folder, tmp_path, co
     randomise(made.model, norms=1.0)
     save_bundle(tmp_path / "model", made)
     assistant = seesay.chat(tmp_path / "model", dtype="float32")
-    pictures = [folder / "blue-top-2.png", folder / "red-left-2.png"]
+    pictures = [folder / f"{colour}-{at}-2.png" for colour in COLOURS for at in ("top", "left")]
     answers = [written_by_hand(made, picture, "What colour is it?") for picture in pictures]
-    assert answers[0] != answers[1]
+    assert len(set(answers)) > 1
     asked = [(picture, "What colour is it?") for picture in pictures]
     assert [a.text for a in assistant.ask_batch(asked, max_tokens=6)] == answers
     several = assistant.ask_several(pictures[0], ["Is it a square?", asked[0][1]], max_tokens=6)

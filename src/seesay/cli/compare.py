@@ -9,7 +9,16 @@ from seesay.cli.help import Command, Commands
 from seesay.cli.options import Json
 from seesay.cli.output import say
 
-Questions = Annotated[
+app = typer.Typer(
+    cls=Commands,
+    help=say(
+        "Compare parts of a model by the same small training, over several seeds.",
+        "用相同的小规模训练、多个随机种子，对比模型的部件。",
+    ),
+)
+
+
+Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
@@ -19,14 +28,6 @@ Questions = Annotated[
         ),
     ),
 ]
-
-app = typer.Typer(
-    cls=Commands,
-    help=say(
-        "Compare parts of a model by the same small training, over several seeds.",
-        "用相同的小规模训练、多个随机种子，对比模型的部件。",
-    ),
-)
 
 
 @app.command(
@@ -38,7 +39,7 @@ app = typer.Typer(
     ),
 )
 def compare_connectors(
-    path: Questions,
+    path: Data,
     folder: Annotated[
         Path, typer.Option("--folder", help=say("Where the runs go.", "训练结果存放的文件夹。"))
     ] = Path("runs/compare-connectors"),

@@ -154,8 +154,14 @@ def test_an_answer_appears_as_it_is_written_and_can_be_stopped(opened, monkeypat
     ask(page, "What is it?")
     expect(page.locator("#current .turn.writing p")).not_to_have_text("Looking at it …")
     page.locator("#ask-stop").click()
+    note = page.locator("#turns .note")
+    for _ in range(200):  # one token at a time, so that the answer does not end by itself
+        if note.count():
+            break
+        go_on.release()
+        page.wait_for_timeout(50)
     go_on.release(600)
-    expect(page.locator("#turns .note")).to_contain_text("Stopped")
+    expect(note).to_contain_text("Stopped")
     ask(page, "And why?")  # the picture of the stopped answer is still there
     expect(page.locator("#turns .turn.model")).to_have_count(2)
     assert len(asked[-1][0]) == 1 and len(asked[-1][1]) == 3

@@ -146,7 +146,7 @@ BAD = {
     "another model": ({"model": "gpt-4o"}, openai.NotFoundError, "expected 'tiny'"),
     "no answer": ({"max_tokens": 0}, openai.UnprocessableEntityError, "max_tokens"),
     "five stops": ({"stop": list("abcde")}, openai.BadRequestError, "at most 4"),
-    "an empty stop": ({"stop": [""]}, openai.BadRequestError, "texts that are not empty"),
+    "an empty stop": ({"stop": [""]}, openai.BadRequestError, "a stop text is empty"),
     "two answers": ({"n": 2}, openai.UnprocessableEntityError, "body.n"),
 }
 

@@ -37,6 +37,7 @@ def train_here(recipe, assignments):
 
 def test_each_connector_gets_a_row_over_its_seeds(folder, monkeypatch, capsys):
     monkeypatch.setattr(command, "_train_apart", train_here)
+    monkeypatch.setenv("COLUMNS", "160")
     some = ("mlp", "pixel-shuffle", "gated-cross-attention")
     file = write_comparison(config(folder, "runs", seeds=2, connectors=some))
     cells = cells_of(read_sweep(file), file)

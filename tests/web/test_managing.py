@@ -94,7 +94,7 @@ def test_a_folder_is_added_and_found_and_the_api_sees_the_same_job(visit, served
     expect(page.locator("#job .notice")).to_contain_text("1 added")
     expect(page.locator("#cancel")).not_to_be_visible()
     assert httpx.get(served.address + INDEX).json()["report"]["added"] == 1
-    expect(page.locator(".closing")).to_contain_text("4 pictures")
+    expect(page.locator(".closing")).to_contain_text("pictures: 4")
     ask(page, "a cup of coffee")
     expect(page.locator("#results .card", has_text="coffee.png")).to_be_visible()
 
@@ -182,7 +182,7 @@ def test_the_folders_of_the_chosen_collection_are_brought_up_to_date(visit, serv
     before = state(served, "own", "index")
     page = visit()
     choose(page, "other")
-    expect(page.locator(".closing")).to_contain_text("4 pictures")
+    expect(page.locator(".closing")).to_contain_text("pictures: 4")
     manage(page)
     shutil.copy(folder() / "page.png", photos / "cats")
     shutil.copy(folder() / "text.png", photos / "cats")
@@ -192,7 +192,7 @@ def test_the_folders_of_the_chosen_collection_are_brought_up_to_date(visit, serv
     told = page.locator("#job .notice")
     expect(told).to_contain_text("2 added, 0 updated, 1 removed, 2 unchanged, 0 could not be read")
     expect(told).to_contain_text(f"Not there: {photos / 'gone'}")
-    expect(page.locator(".closing")).to_contain_text("5 pictures")
+    expect(page.locator(".closing")).to_contain_text("pictures: 5")
     assert state(served, "other", "index")["report"]["added"] == 2
     assert state(served, "own", "index") == before
 

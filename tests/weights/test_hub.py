@@ -299,7 +299,7 @@ class TestNames:
 
     def test_a_file_is_refused_with_its_folder(self, tmp_path):
         (tmp_path / "model.safetensors").write_bytes(b"")
-        with pytest.raises(UnknownModelError, match=rf"is a file.*Give {tmp_path}"):
+        with pytest.raises(UnknownModelError, match=rf"is a file.*in it: {tmp_path}"):
             resolve(str(tmp_path / "model.safetensors"))
 
     @pytest.mark.parametrize("name", ["siglip2-b16-225", "clip b32", "", "中文模型"])

@@ -281,7 +281,7 @@ def test_a_kind_of_tiff_that_cannot_be_read_is_called_a_tiff_with_the_readers_re
 def test_folders_missing_paths_and_pipes_are_refused(tmp_path):
     refused(tmp_path, str(tmp_path), "is a folder")
     refused(tmp_path / "none.jpg", "none.jpg", "cannot be found")
-    refused("a\0b.jpg", "null")
+    refused("a\0b.jpg", "cannot be found")
     refused("https://example.org/cat.jpg", "https://example.org/cat.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
     refused(tmp_path / "pipe.jpg", "pipe.jpg", "is a device or pipe")

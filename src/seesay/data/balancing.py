@@ -234,7 +234,7 @@ class _Survey:
         return terms
 
     def concepts(self) -> list[Concept | None]:
-        """Returns the concept of each term, by its number."""
+        """Returns the concept of each term, keyed by the term's index."""
         terms = [
             (number, Concept(term, language))
             for language, numbers in self._numbers.items()

@@ -27,7 +27,7 @@ class Concept(NamedTuple):
     """What captions may speak of."""
 
     name: str
-    """Folded; English words are separated by single spaces."""
+    """Case-folded; single spaces between English words."""
     language: Language
 
 

@@ -1,4 +1,4 @@
-"""Captions as lists of tokens, which is what caption scores compare.
+"""Splits captions into the tokens that caption scores compare.
 
     tokenize("ptb@1", ["A man's dog can't swim."])   # a man 's dog ca n't swim
     tokenize("chars@1", ["一只狗，2条腿"])              # 一 只 狗 2 条 腿

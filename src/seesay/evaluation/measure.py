@@ -30,8 +30,8 @@ class Measure(Protocol):
         """Read the data, once. Raises DataError if it cannot be used."""
 
     def measure(self, model: Any) -> Iterator[tuple[str, float]]:
-        """Return each value by its name. Higher is better. The model is an Embedder, a Matcher, or
-        the LocalAssistant for those in OF_ASSISTANTS."""
+        """Yields the name and value of each figure; higher is better. The model is an Embedder, a
+        Matcher, or the LocalAssistant for those in OF_ASSISTANTS."""
 
 
 MEASURES: dict[str, type[Measure]] = {

@@ -107,7 +107,7 @@ class Matcher:
         image_numbers: Sequence[int] | Int[np.ndarray, " pairs"],
         text_numbers: Sequence[int] | Int[np.ndarray, " pairs"],
     ) -> Float[np.ndarray, " pairs"]:
-        """Returns the logit of "matches" for each pair of an image and a text, by their numbers."""
+        """Returns the logit of "matches" for each pair, given as indices of an image and a text."""
         import torch
 
         of_images, of_texts = np.asarray(image_numbers), np.asarray(text_numbers)

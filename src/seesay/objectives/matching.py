@@ -160,7 +160,7 @@ class _Everyones(NamedTuple):
     exchange: Exchange
 
     def ids(self, own: PairIds) -> PairIds:
-        """The ids of all processes."""
+        """Gathers the ids of the pairs of all processes."""
         exchange = self.exchange
         return PairIds(exchange.gather_images(own.images), exchange.gather_texts(own.texts))
 

@@ -49,7 +49,7 @@ class QuestionPair:
 
 @dataclass(frozen=True, kw_only=True)
 class AskingConfig:
-    """How many questions are asked."""
+    """Limits and seed for making questions."""
 
     most: int = 12
     """Questions about each picture in each language; at most a quarter of them is answered yes, and

@@ -66,7 +66,7 @@ class Before(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Said:
+class _CaptionMention:
     """One mention of a thing in one caption."""
 
     caption: int
@@ -80,7 +80,7 @@ class _Captions:
     """All captions of a record, read."""
 
     count: int = 0
-    said: list[_Said] = field(default_factory=list)
+    said: list[_CaptionMention] = field(default_factory=list)
     things: list[set[str]] = field(default_factory=list)
     verbs: list[set[str]] = field(default_factory=list)
     places: Counter[str] = field(default_factory=Counter)
@@ -116,7 +116,7 @@ class CaptionReader:
                 continue
             things.add(mention.name)
             before = self._before(tokens, mention, language)
-            found.said.append(_Said(found.count, mention.name, before, mention.plural))
+            found.said.append(_CaptionMention(found.count, mention.name, before, mention.plural))
             if self._is_where(tokens, mention, language):
                 places.add(mention.name)
         found.things.append(things)
@@ -275,7 +275,7 @@ class FactReader:
         return words, others
 
     def _counts(self, read: _Captions, present: set[str]) -> Iterator[tuple[str, int]]:
-        by_thing: dict[str, list[_Said]] = defaultdict(list)
+        by_thing: dict[str, list[_CaptionMention]] = defaultdict(list)
         for one in read.said:
             by_thing[one.thing].append(one)
         plural = {one.thing for one in read.said if _is_several(one)}
@@ -300,7 +300,7 @@ class FactReader:
     def _colour_facts(
         self, read: _Captions, present: set[str], counts: Mapping[str, int]
     ) -> Iterator[Fact]:
-        by_thing: dict[str, list[_Said]] = defaultdict(list)
+        by_thing: dict[str, list[_CaptionMention]] = defaultdict(list)
         for one in read.said:
             by_thing[one.thing].append(one)
         for name, said in sorted(by_thing.items()):
@@ -415,12 +415,12 @@ def _most(lexicon: Lexicon) -> int:
     return max(one.value for one in lexicon.numbers.values())
 
 
-def _is_several(said: _Said) -> bool:
+def _is_several(said: _CaptionMention) -> bool:
     number = said.before.number
     return said.plural or said.before.several or (number is not None and number > 1)
 
 
-def _plural(said: Sequence[_Said]) -> bool | None:
+def _plural(said: Sequence[_CaptionMention]) -> bool | None:
     """Whether captions speak of several; None if they disagree."""
     several = sum(_is_several(one) for one in said)
     if several == 0:
@@ -436,10 +436,10 @@ def _first_alone(counts: Counter[str]) -> str | None:
     return ranked[0][0]
 
 
-def _number(said: Sequence[_Said], captions: int, *, general: bool) -> int | None:
+def _number(said: Sequence[_CaptionMention], captions: int, *, general: bool) -> int | None:
     """How many captions say that there are, if they agree. A `general` word such as people may
     mean some of those in the picture, so more must say it."""
-    per_caption: dict[int, list[_Said]] = defaultdict(list)
+    per_caption: dict[int, list[_CaptionMention]] = defaultdict(list)
     for one in said:
         per_caption[one.caption].append(one)
     numbers: Counter[int] = Counter()

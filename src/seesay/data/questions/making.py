@@ -32,7 +32,7 @@ class QuestionsConfig(AskingConfig):
     objects: int = 3
     """Present objects, and absent ones, that POPE asks about in each picture."""
     lexicon: Path | None = None
-    """The words; none: those of the package."""
+    """Lexicon file; none: the one that comes with seesay."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

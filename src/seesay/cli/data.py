@@ -14,7 +14,7 @@ from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.data.balancing import BalanceReport
-    from seesay.data.questions.making import QuestionsReport
+    from seesay.data.questions.making import Detect, QuestionsReport
 
 SHOWN = 12  # concepts in the printed summary; audit.csv has all
 
@@ -172,6 +172,16 @@ LexiconFile = Annotated[
         ),
     ),
 ]
+DetectorFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help=say(
+            "YOLOX file in ONNX: looks for objects in pictures that have no labels.",
+            "YOLOX 的 ONNX 文件：图片没有物体标签时，由它检测。",
+        ),
+    ),
+]
 SampleCount = Annotated[
     int,
     typer.Option(
@@ -255,6 +265,7 @@ def make_vqa(
     most: Most = 12,
     classes: Classes = None,
     lexicon: LexiconFile = None,
+    detector: DetectorFile = None,
     sample: SampleCount = 0,
     language: OneLanguage = None,
     seed: Seed = 0,
@@ -277,12 +288,22 @@ def make_vqa(
     config = QuestionsConfig(
         most=most, seed=seed, kind=kind, strategy=strategy, objects=objects, lexicon=lexicon
     )
+    detect = None if detector is None else _detect_with(detector)
     with progress(say("records", "记录")) as report:
-        result = make_questions(records, config, out, sample=sample, report=report)
+        result = make_questions(records, config, out, detect=detect, sample=sample, report=report)
     if json:
         print_json({"file": str(out), **asdict(result)})
     else:
         _print_questions(result, out)
+
+
+def _detect_with(file: Path) -> "Detect":
+    from seesay.data.questions.making import DOUBTFUL
+    from seesay.inference.detector import load_detector
+
+    detector = load_detector(file, threshold=DOUBTFUL)
+
+    return lambda record: [(one.label.en, one.score) for one in detector.detect(record.image)]
 
 
 def _columns(given: "list[str] | tuple[str, ...]") -> dict[str, str]:

@@ -215,7 +215,8 @@ class Samples:
     def _draw_texts(self, record: Record, rng: np.random.Generator) -> list["Drawn"]:
         drawn: list[Drawn] = []
         for language in self.config.languages:
-            texts = [*record.captions.get(language, ()), *self._class_texts(record, language)]
+            captions = self.config.captions_of(record, language)
+            texts = [*captions, *self._class_texts(record, language)]
             requests = self.config.requests.get(language, ())
             for number in rng.permutation(len(texts))[: self.config.captions]:
                 request = str(rng.choice(requests)) if requests else ""

@@ -12,13 +12,14 @@ from seesay.data.added import AddedSource
 from seesay.data.augmentation import AugmentationConfig
 from seesay.data.formats.chinese_clip import IMAGES, ChineseClipSource
 from seesay.data.formats.parquet import ParquetSource
-from seesay.data.formats.records import COLUMNS, LANGUAGES, Source
+from seesay.data.formats.records import COLUMNS, LANGUAGES, Record, Source
 from seesay.data.formats.table import TableSource
 from seesay.data.formats.webdataset import WebDatasetSource
 from seesay.data.kept import KeptSource
 from seesay.data.tables import DELIMITED, JSON_LINES
+from seesay.data.words import as_sentence
 from seesay.errors import ConfigError, DataError
-from seesay.text import Text
+from seesay.text import Language, Text
 
 Format = Literal["webdataset", "table", "parquet", "chinese-clip"]
 NAMED = ("table", "parquet")  # the formats whose files name their columns
@@ -115,6 +116,9 @@ class SourceConfig(RecordsConfig):
     """Texts drawn for each image and language, if there are as many."""
     questions: int = 0
     """Questions drawn for each image and language, with their answers."""
+    sentences: bool = False
+    """Whether captions are written as sentences, for models that write: a capital first, no blank
+    before punctuation, a full stop at the end."""
     requests: Mapping[Literal["en", "zh"], tuple[str, ...]] = field(default_factory=dict)
     """By language, what a user may say to get a caption: zh = ["描述这张图片"]; one is drawn at
     random each time. None: captions answer nothing."""
@@ -156,6 +160,11 @@ class SourceConfig(RecordsConfig):
                         f"requests.{language} 是空的；至少应有一句；请补上，或去掉这种语言",
                     )
                 )
+
+    def captions_of(self, record: Record, language: Language) -> tuple[str, ...]:
+        """Returns the captions of a record as they are learned."""
+        captions = record.captions.get(language, ())
+        return tuple(map(as_sentence, captions)) if self.sentences else captions
 
 
 def require_known(setting: str, names: Iterable[str], known: Sequence[str]) -> None:

@@ -28,6 +28,14 @@ def chinese_words() -> Callable[[str], Iterable[str]]:
     return lambda text: re.findall(r"[^\W_]+", " ".join(jieba.cut(text)))
 
 
+def as_sentence(text: str) -> str:
+    """Writes a caption as a sentence: "a dog runs ." becomes "A dog runs.", and 一只狗 一只狗。"""
+    text = re.sub(r"\s+([.,!?;:'])", r"\1", " ".join(text.split())).strip("\"' ")
+    if text and text[-1] not in ".!?。！？":
+        text = f"{text.rstrip(',;，；、')}{'.' if text.isascii() else '。'}"
+    return text[:1].upper() + text[1:]
+
+
 def singulars(word: str) -> tuple[str, ...]:
     """Returns the English words of which this one may be the plural: "boxes" of "boxe" and "box".
     None for a word that cannot be one."""

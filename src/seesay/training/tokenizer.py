@@ -14,7 +14,7 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, 
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
-from seesay.data.sources import RecordsConfig, open_records, texts_of_classes, used_records
+from seesay.data.sources import SourceConfig, open_records, texts_of_classes, used_records
 from seesay.errors import ConfigError, DataError
 from seesay.text import Text
 
@@ -158,7 +158,7 @@ def _without_special_bytes(tokenizer: Tokenizer) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
 
 
-def texts_of_records(config: RecordsConfig) -> Iterator[str]:
+def texts_of_records(config: SourceConfig) -> Iterator[str]:
     """The captions, questions and answers of a source, or the names of its classes in every
     template."""
     if config.classes is not None:
@@ -171,6 +171,6 @@ def texts_of_records(config: RecordsConfig) -> Iterator[str]:
         except DataError:  # training will report it and continue, too
             continue
         for language in config.languages:
-            yield from record.captions.get(language, ())
+            yield from config.captions_of(record, language)
             for asked in record.questions.get(language, ()):
                 yield from asked

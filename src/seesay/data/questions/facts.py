@@ -207,8 +207,12 @@ class FactReader:
         captions: Mapping[str, Sequence[str]],
         objects: Sequence[str] = (),
         label: str | None = None,
+        *,
+        counted: bool = True,
+        doubtful: Iterable[str] = (),
     ) -> Facts:
-        """`objects` and `label` are names in `things`."""
+        """`objects`, `label` and `doubtful`, which may be there, are names in `things`. Objects are
+        `counted` where people labelled each of them."""
         read = self._reader.read(captions)
         times = self._times(read)
         present = {name for name, count in times.items() if enough(count, read.count)}
@@ -216,7 +220,8 @@ class FactReader:
             present |= self._lineage(name)
         counts = dict(self._counts(read, present))
         # Labelled objects are counted one by one, so they know better than captions.
-        counts |= {name: n for name, n in Counter(objects).items() if n <= _most(self.lexicon)}
+        labelled = Counter(objects if counted else ())
+        counts |= {name: n for name, n in labelled.items() if n <= _most(self.lexicon)}
         answers = [
             *(self._count(name, n) for name, n in sorted(counts.items())),
             *self._colour_facts(read, present, counts),
@@ -228,7 +233,7 @@ class FactReader:
         return Facts(
             key=key,
             present=frozenset(present),
-            open=frozenset(present | self._open(read, times, objects)),
+            open=frozenset(present | self._open(read, times, [*objects, *doubtful])),
             captioned=read.count > 0,
             objects=tuple(objects),
             label=label,

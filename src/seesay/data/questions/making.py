@@ -14,10 +14,15 @@ from seesay.data.questions.facts import FactReader, Facts
 from seesay.data.questions.lexicon import Lexicon, Thing, read_lexicon
 from seesay.data.questions.pope import Pope, Strategy
 from seesay.data.sources import RecordsConfig, open_records, read_classes, used_records
-from seesay.errors import ConfigError, DataError
+from seesay.errors import ConfigError, DataError, ImageError
 from seesay.text import Language, Text
 
 Report = Callable[[int, int, int], None]
+Detect = Callable[[Record], Sequence[tuple[str, float]]]
+"""Returns the labels of what a detector finds in a picture, each with its score."""
+CERTAIN, DOUBTFUL = 0.5, 0.05
+"""What a detector finds with at least the first score is there; what it finds with less than the
+second is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,16 +93,18 @@ def make_questions(
     config: QuestionsConfig,
     out: Path,
     *,
+    detect: Detect | None = None,
     sample: int = 0,
     report: Report | None = None,
 ) -> QuestionsReport:
     """Writes the questions of every record, by key, to the JSONL file `out`, which `added` of a
-    source reads; it appears whole or not at all. In memory are the facts of all records.
+    source reads; it appears whole or not at all. In memory are the facts of all records. Where
+    nobody labelled the objects of a picture, `detect` may.
 
     Raises DataError if a file cannot be read or written, or if nothing can be asked.
     """
     check_folder(out)
-    survey = _Survey(records, read_lexicon(config.lexicon))
+    survey = _Survey(records, read_lexicon(config.lexicon), detect)
     source = open_records(records)
     facts = survey.read(source, report or (lambda done, total, failed: None))
     ask = _asker(survey, facts, config)
@@ -118,8 +125,9 @@ def make_questions(
 class _Survey:
     """Reads the facts of all records."""
 
-    def __init__(self, records: RecordsConfig, lexicon: Lexicon) -> None:
+    def __init__(self, records: RecordsConfig, lexicon: Lexicon, detect: Detect | None) -> None:
         self.lexicon = lexicon
+        self._detect = detect
         self.things: dict[str, Thing] = dict(lexicon.things)
         self.damaged = 0
         self.numbers: dict[str, int] = {}
@@ -144,16 +152,24 @@ class _Survey:
                 record = source[number]
                 facts[record.key] = self._facts(record)
                 self.numbers[record.key] = number
-            except DataError:
+            except (DataError, ImageError):
                 self.damaged += 1
             report(done, len(used), self.damaged)
         return list(facts.values())
 
     def _facts(self, record: Record) -> Facts:
-        objects = [self._thing(label) for label in record.objects]
+        found = self._detect(record) if self._detect and not record.objects else ()
+        labels = record.objects or [label for label, score in found if score >= CERTAIN]
         known = record.label is not None and 0 <= record.label < len(self._classes)
         label = self._classes[record.label] if known and record.label is not None else None
-        return self._reader.read(record.key, record.captions, objects, label)
+        return self._reader.read(
+            record.key,
+            record.captions,
+            [self._thing(one) for one in labels],
+            label,
+            counted=not found,
+            doubtful=[self._thing(one) for one, score in found if score >= DOUBTFUL],
+        )
 
     def _thing(self, label: str) -> str:
         """The name in `things` of what a label means, added if it is new."""

@@ -169,7 +169,8 @@ def make_trained(
         for block in transformer_blocks(model):
             block.forward = partial(compute_twice, block.forward, use_reentrant=False)
     if config.reuse:
-        family_of(model).reuse(model)
+        folder = None if config.features is None else Path(config.features).expanduser()
+        family_of(model).reuse(model, folder)
     trained = family_of(model).step(bundle, autocast)
     if config.compile:
         trained.compile()

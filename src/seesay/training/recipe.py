@@ -112,6 +112,10 @@ class HardwareConfig:
     """Keep in memory what a teacher, a frozen image tower and the frozen lower layers of a tower
     return: some 10 KB for each image, or 50 KB where its upper layers are trained, and 1 KB for
     each token. Saves much time where images come again unchanged; see augmentation.variants."""
+    features: str | None = None
+    """Folder for what `reuse` keeps of a frozen image tower, in files instead of in memory: more
+    images than memory holds, and at hand for the next run with the same tower. Whoever no longer
+    needs them may delete them."""
     compile: bool = False
     """Compile the towers with torch.compile: takes minutes at the start, then steps are faster."""
     threads: int | None = None

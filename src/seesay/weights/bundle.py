@@ -154,8 +154,9 @@ class Family(Generic[Model]):
     step: Callable[[Bundle[Model], torch.dtype | None], TrainedModel]
     """The model wrapped for training, with arithmetic in a given dtype or in that of the
     weights."""
-    reuse: Callable[[Model], None]
-    """Make a model keep in memory what its frozen parts return."""
+    reuse: Callable[[Model, Path | None], None]
+    """Make a model keep what its frozen parts return: what fits there in the files of a folder, the
+    rest in memory."""
 
 
 def load_bundle(

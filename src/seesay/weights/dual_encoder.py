@@ -272,11 +272,11 @@ def step(bundle: Bundle[DualEncoder], autocast: torch.dtype | None) -> TrainedMo
     return Towers(bundle, autocast)
 
 
-def reuse(model: DualEncoder) -> None:
-    """Makes a model keep in memory what its frozen towers and lower layers return."""
+def reuse(model: DualEncoder, folder: Path | None) -> None:
+    """Makes a model keep what its frozen towers and lower layers return."""
     from seesay.weights.dual_encoder_step import reuse_frozen
 
-    reuse_frozen(model)
+    reuse_frozen(model, folder)
 
 
 FAMILY = Family(

@@ -6,11 +6,12 @@ of a tower whose upper ones are trained. Texts of similar length are computed to
 padding takes as long as text.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from hashlib import blake2b
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +28,7 @@ from seesay.objectives.captioning import caption_losses
 from seesay.objectives.contrastive import clamp_scale
 from seesay.objectives.objective import TrainedModel, View
 from seesay.weights.bundle import Bundle
+from seesay.weights.feature_files import FeatureFiles, digest_of
 
 TEXTS_AT_ONCE = 64  # that share their padding
 
@@ -138,18 +140,19 @@ class Seen(NamedTuple):
 
 
 class Reused:
-    """Caches a frozen module's output for each row in memory, in `dtype` or the module's own. Equal
-    rows are computed once. With `pad_id`, rows are token ids, the module returns a vector per
-    token, and padding makes no difference."""
+    """Caches a frozen module's output for each row, in `dtype` or the module's own. Equal rows are
+    computed once. With `pad_id`, rows are token ids, the module returns a vector per token, and
+    padding makes no difference. `kept` holds the results, in memory unless it is given."""
 
     def __init__(
         self,
         compute: Callable[[Tensor], Tensor],
         dtype: torch.dtype | None = None,
         pad_id: int | None = None,
+        kept: MutableMapping[bytes, Tensor] | None = None,
     ) -> None:
         self._compute, self._dtype, self._pad_id = compute, dtype, pad_id
-        self._kept: dict[bytes, Tensor] = {}
+        self._kept = {} if kept is None else kept
 
     @torch.no_grad()
     def __call__(self, rows: Tensor) -> Tensor:
@@ -163,7 +166,7 @@ class Reused:
             results = self._compute(rows[list(new.values())]).to(self._dtype)
             for (key, row), result in zip(new.items(), results, strict=True):
                 self._kept[key] = result[: ends[row]].clone()
-        kept = [self._kept[key] for key in keys]
+        kept = [self._kept[key].to(rows.device) for key in keys]
         with torch.autocast(rows.device.type, enabled=False):  # bfloat16's cannot join float16
             if self._pad_id is None:
                 return torch.stack(kept)
@@ -178,19 +181,21 @@ def row_keys(rows: Tensor, ends: Sequence[int | None] | None = None) -> list[byt
     return [blake2b(part, digest_size=16).digest() for part in parts]
 
 
-def reuse_features(tower: Vit | MobileNet) -> None:
-    """Makes a frozen tower keep in memory what a vision-language model takes of each image, in
-    float16."""
-    features = Reused(tower.features, torch.float16)
+def reuse_features(tower: Vit | MobileNet, folder: Path | None) -> None:
+    """Makes a frozen tower keep what a vision-language model takes of each image, in float16: in
+    the files of a folder, or in memory."""
+    kept = None if folder is None else FeatureFiles(folder, f"features-{digest_of(tower)}")
+    features = Reused(tower.features, torch.float16, kept=kept)
     tower.features = lambda pixels: features(pixels).to(pixels.dtype)  # type: ignore[method-assign,assignment]
 
 
-def reuse_frozen(model: DualEncoder) -> None:
-    """Keeps in memory what the frozen image tower returns for an image, or the frozen lower layers
-    of a tower, in float16."""
+def reuse_frozen(model: DualEncoder, folder: Path | None = None) -> None:
+    """Keeps what the frozen image tower returns for an image, in the files of a folder or in
+    memory, or in memory and in float16 what the frozen lower layers of a tower return."""
     image, text = model.image, model.text
     if image is not None and is_frozen(image):
-        image.forward = Reused(image.forward)
+        kept = None if folder is None else FeatureFiles(folder, f"vectors-{digest_of(image)}")
+        image.forward = Reused(image.forward, kept=kept)
     elif isinstance(image, MobileNet) and (blocks := frozen_blocks(image, image.stem)):
         maps = Reused(partial(image.lower, count=blocks), torch.float16)
         upper = partial(image.upper, count=blocks)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from math import log
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -189,10 +190,10 @@ def extend(model: Blip2Matcher, initial: Mapping[str, float]) -> None:
         model.log_scale = nn.Parameter(torch.full_like(model.match.bias[0].detach(), log(scale)))
 
 
-def reuse(model: Blip2Matcher) -> None:
-    """Caches the frozen tower's output for each image in memory, in float16."""
+def reuse(model: Blip2Matcher, folder: Path | None) -> None:
+    """Keeps the frozen tower's output for each image, in float16, in a folder or in memory."""
     if is_frozen(model.image):
-        reuse_features(model.image)
+        reuse_features(model.image, folder)
 
 
 def step(bundle: Bundle[Blip2Matcher], autocast: torch.dtype | None) -> TrainedMatcher:

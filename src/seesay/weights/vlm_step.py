@@ -3,6 +3,7 @@ and conversations about them."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -191,10 +192,10 @@ def build(config: VlmConfig, initial: Mapping[str, float]) -> Vlm:
     return model
 
 
-def reuse(model: Vlm) -> None:
-    """Caches a frozen tower's output for each image in memory, in float16."""
+def reuse(model: Vlm, folder: Path | None) -> None:
+    """Keeps a frozen tower's output for each image, in float16, in a folder or in memory."""
     if is_frozen(model.tower):
-        reuse_features(model.tower)
+        reuse_features(model.tower, folder)
 
 
 def step(bundle: Bundle[Vlm], autocast: torch.dtype | None) -> TrainedVlm:

@@ -51,7 +51,7 @@ def ask(
     json: Json = False,
 ) -> None:
     from seesay.cli.inputs import read_pictures
-    from seesay.cli.output import print_json, print_pieces, warn_if_cut
+    from seesay.cli.output import print_json, print_pieces, warn_of_limits
     from seesay.inference.answering import answer_several, stream_answer, whole
 
     given = [*(pictures or ()), *(() if question is None else (question,))]
@@ -74,7 +74,7 @@ def ask(
     for one, answer in zip(wanted, answers, strict=True):
         if len(wanted) > 1:
             print(f"{one}\n{answer.text}\n")
-        warn_if_cut(answer, config.max_tokens)
+        warn_of_limits(answer, config.max_tokens)
 
 
 def _split(given: Sequence[str], questions: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -60,7 +60,13 @@ def caption(
     json: Json = False,
 ) -> None:
     from seesay.cli.inputs import collect_images, read_pictures
-    from seesay.cli.output import fail_unless_whole, localized, print_json, write_text
+    from seesay.cli.output import (
+        fail_unless_whole,
+        localized,
+        print_json,
+        warn_of_limits,
+        write_text,
+    )
     from seesay.data.files import check_folder
     from seesay.errors import ConfigError
     from seesay.inference.answer import Answer
@@ -89,18 +95,24 @@ def caption(
         config=config,
     )
     captions: list[tuple[str, str]] = []
+    unfamiliar: list[bool] = []
     with _counted(written, len(files), shown=json or not sys.stdout.isatty()) as counted:
         for source, one in zip(sources, counted, strict=True):
             if not isinstance(one, Answer):
                 failures.append((source, localized(one.text)))
                 continue
             captions.append((source, " ".join(to_unicode(one.text).split())))
+            unfamiliar.append(one.unfamiliar)
             if not json:
                 print(f"{printable(source)}: {printable(captions[-1][1])}", flush=True)
+                warn_of_limits(one, config.max_tokens)
     if csv is not None:
         write_text(csv, _to_csv(captions, failures))
     if json:
-        images = [{"source": source, "caption": text} for source, text in captions]
+        images = [
+            {"source": source, "caption": text, "unfamiliar": unlike}
+            for (source, text), unlike in zip(captions, unfamiliar, strict=True)
+        ]
         failed = [{"source": source, "error": error} for source, error in failures]
         print_json({"model": assistant.name, "images": images, "failures": failed})
     fail_unless_whole(failures, len(captions) + len(failures), listed=json)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seesay.cli.options import Answering, with_answering
-from seesay.cli.output import localized, print_pieces, say, warn, warn_if_cut
+from seesay.cli.output import localized, print_pieces, say, warn, warn_of_limits
 from seesay.errors import ConfigError, DataError, ImageError, SeesayError
 from seesay.text import Text
 
@@ -138,7 +138,7 @@ class _Session:
             warn(say("stopped; ask again, or /quit", "已停止；可重新提问，或用 /quit 退出"))
             return
         self._waiting = []
-        warn_if_cut(answer, max_tokens)
+        warn_of_limits(answer, max_tokens)
 
     def _drop_pictures(self) -> None:
         names = ", ".join(self._waiting)

@@ -157,8 +157,10 @@ def print_pieces(stream: "AnswerStream") -> "Answer":
             print(flush=True)
 
 
-def warn_if_cut(answer: "Answer", max_tokens: int) -> None:
-    """Say so where an answer has not come to its end."""
+def warn_of_limits(answer: "Answer", max_tokens: int) -> None:
+    """Say so where an answer has not come to its end, or is not sure."""
+    if answer.doubt is not None:
+        warn(localized(answer.doubt))
     if answer.finish_reason == "length":
         warn(
             say(

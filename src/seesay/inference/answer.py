@@ -23,6 +23,7 @@ from seesay.data.images import (
     several_images,
 )
 from seesay.errors import ConfigError, DataError
+from seesay.inference.certainty import DOUBT
 from seesay.text import Text
 
 Images: TypeAlias = ImageSource | Iterable[ImageSource] | None
@@ -56,6 +57,26 @@ class Answer:
     """Tokens written; None if an endpoint does not report it."""
     tokens: tuple[AnswerToken, ...] | None = None
     """Each token of the answer, if log probabilities were requested."""
+    certainty: float | None = None
+    """How likely the answer is right, from 0 to 1; None for a sentence, and for models without
+    certainty.safetensors."""
+    unfamiliar: bool = False
+    """Whether a picture is far from those that the model learned from."""
+
+    @property
+    def doubt(self) -> Text | None:
+        """Why the assistant is not sure; None if it is, or cannot tell."""
+        if self.unfamiliar:
+            return Text(
+                "not sure: the picture is unlike those that the model learned from",
+                "不太确定：这张图片与模型学过的图片差别很大",
+            )
+        if self.certainty is not None and self.certainty < DOUBT:
+            return Text(
+                f"not sure: of such answers, {self.certainty:.0%} are right",
+                f"不太确定：这样的回答约有 {self.certainty:.0%} 是对的",
+            )
+        return None
 
 
 AnswerStream: TypeAlias = Generator[str, None, Answer]

@@ -58,7 +58,7 @@ from seesay.inference.generation import (
     write_tokens,
 )
 from seesay.inference.prompt_reading import PromptReader, Reading, Request
-from seesay.inference.visual_inputs import VisualInput, no_video
+from seesay.inference.visual_inputs import PictureInputs, VisualInput, no_video
 from seesay.models.blip import BlipCaptioner
 from seesay.models.blip2 import Blip2
 from seesay.models.layers import conflict
@@ -375,6 +375,7 @@ class LocalAssistant:
 
     def _answer(self, request: Request, written: Sequence[WrittenToken]) -> Answer:
         ended = bool(written) and written[-1].id in self.files.end_ids
+        certainty = self.files.certainty
         ids = [token.id for token in written[: len(written) - ended]]
         stop = StopTexts(self.stop)
         return Answer(
@@ -387,6 +388,11 @@ class LocalAssistant:
                 AnswerToken(text=decode([token.id], self.tokenizer), log_probability=token[1])
                 for token in written
             ),
+            certainty=None if certainty is None else certainty.of([one[1] for one in written]),
+            unfamiliar=certainty is not None
+            and isinstance(inputs := self.files.inputs, PictureInputs)
+            and len(means := inputs.means_of(request.digests)) > 0
+            and certainty.is_unfamiliar(means),
         )
 
 

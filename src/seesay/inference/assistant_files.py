@@ -11,6 +11,7 @@ from torch import nn
 from seesay.data.chat_templates import ChatTemplate, Source, chat_template
 from seesay.data.model_files import read_json
 from seesay.errors import WeightsError
+from seesay.inference.certainty import Certainty, read_certainty
 from seesay.inference.devices import choose_device, choose_dtype
 from seesay.inference.families import (
     Family,
@@ -63,6 +64,8 @@ class AssistantFiles:
     decoding: DecodingConfig
     """The default decoding."""
     device: torch.device
+    certainty: Certainty | None = None
+    """How sure an answer is, if the folder says how to tell."""
 
     @property
     def context(self) -> int:
@@ -93,6 +96,7 @@ def load_assistant(
     folder = locate(str(name), revision=revision).folder
     if (folder / FILE).is_file():
         files = files_of(load_bundle(folder, name=str(name)), chosen, number)
+        files = replace(files, certainty=read_certainty(folder))
         if weights is not None:
             quantize(files.model, weights)
         return files
@@ -149,7 +153,7 @@ def files_of(
     return AssistantFiles(
         name=bundle.name,
         model=model,
-        inputs=PictureInputs(model, bundle.transform, rows, look),
+        inputs=PictureInputs(model, bundle.transform, rows, look, keep_means=True),
         tokenizer=tokenizer,
         template=template,
         captions=None,

@@ -10,6 +10,7 @@ There is one class for each way to cut a picture; settings come from the checkpo
 preprocessor_config.json.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -77,6 +78,7 @@ from seesay.weights.preprocessing import HALF, RESAMPLE
 
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 FRAMES_AT_ONCE = 16
+MEANS = 256  # of pictures, kept by PictureInputs
 """Squares that a tower sees in one call: the activations of more do not fit into a CPU's cache."""
 
 
@@ -322,11 +324,15 @@ class PictureInputs(_WithoutPrompt):
         rows: int,
         look: Callable[[Tensor], Tensor] | None = None,
         most_images: int | None = 1,
+        keep_means: bool = False,
     ) -> None:
-        """`rows` is the number of placeholders per picture; `look` maps squares to rows."""
+        """`rows` is the number of placeholders per picture; `look` maps squares to rows, of whose
+        means the latest are kept on request."""
         self.model, self.most_images = model, most_images
         self._square, self._transform = square, ImageTransform(square)
         self._rows, self._look = rows, look
+        self._keep_means = keep_means
+        self._means: OrderedDict[bytes, Float[np.ndarray, " dim"]] = OrderedDict()
 
     def picture(self, image: Image.Image, *, alone: bool) -> VisualInput:
         pixels = np.asarray(square(image, self._square))[None]
@@ -337,7 +343,18 @@ class PictureInputs(_WithoutPrompt):
 
     def see(self, inputs: Sequence[VisualInput]) -> Tensor:
         assert self._look is not None
-        return see_squares(self.model, self._look, self._transform, inputs)
+        seen = see_squares(self.model, self._look, self._transform, inputs)
+        if self._keep_means:
+            means = seen.float().reshape(len(inputs), -1, seen.shape[-1]).mean(1).cpu().numpy()
+            self._means |= zip([one.digest for one in inputs], means, strict=True)
+            while len(self._means) > MEANS:
+                self._means.popitem(last=False)
+        return seen
+
+    def means_of(self, digests: Sequence[bytes]) -> Float[np.ndarray, "pictures dim"]:
+        """Returns the mean of each picture's rows, of those that were seen last."""
+        known = [self._means[one] for one in digests if one in self._means]
+        return np.stack(known) if known else np.empty((0, 0), np.float32)
 
 
 def whole_square(

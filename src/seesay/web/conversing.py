@@ -183,7 +183,7 @@ class Asking:
                 if talk.is_over:
                     return
                 if isinstance(piece, Answer):
-                    note = words.CUT_OFF if piece.finish_reason == "length" else None
+                    note = words.CUT_OFF if piece.finish_reason == "length" else piece.doubt
                     talk.turns += shown + _answer(piece.text, note)
                     talk.pictures += len(pictures)
                     return

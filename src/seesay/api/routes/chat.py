@@ -44,6 +44,10 @@ class ChatChoice:
     finish_reason: str
     """"stop" for an answer that is complete, "length" for one cut off at `max_tokens`."""
     logprobs: None = None
+    certainty: float | None = None
+    """How likely the answer is right, from 0 to 1; null where the model cannot tell."""
+    unfamiliar: bool = False
+    """Whether a picture is far from those that the model learned from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +197,14 @@ def _completion(said: Answer, model: str) -> ChatCompletion:
         id=_new_id(),
         created=int(time.time()),
         model=model,
-        choices=(ChatChoice(message=message, finish_reason=_reason(said)),),
+        choices=(
+            ChatChoice(
+                message=message,
+                finish_reason=_reason(said),
+                certainty=said.certainty,
+                unfamiliar=said.unfamiliar,
+            ),
+        ),
         usage=None if usage is None else ChatUsage(**usage),
     )
 

@@ -2,14 +2,15 @@
 
     python tools/certainty.py MODEL --asked PATH [QUESTIONS] --seen PATH
 
-MODEL is a folder in seesay's own layout; its `certainty.safetensors` is written. `--asked` (several)
-names records with questions that the model was not trained on, and a file of `seesay data vqa` for
-them; every second record is fitted, the others tell whether it holds. `--seen` (several) names
-records whose pictures the model was trained on.
+MODEL is a folder in seesay's own layout; its `certainty.safetensors` is written. `--asked`, which
+may be repeated, names records with questions that the model was not trained on, and a file of
+`seesay data vqa` for them; every second record is fitted, the others tell whether it holds.
+`--seen`, which may be repeated, names records whose pictures the model was trained on.
 """
 
 import argparse
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ def main() -> None:
     assert judged is not None
     told = 1 / (1 + np.exp(-(x @ [judged.mean_weight, judged.least_weight] + judged.bias)))
     print(f"{len(x):,} answers, half of them fitted: {numbers}")
-    for low, high in zip(BANDS, BANDS[1:], strict=False):
+    for low, high in pairwise(BANDS):
         inside = (told >= low) & (told < high) & ~fitted
         share = right[inside].mean() if inside.any() else float("nan")
         print(f"  told {low:.0%} to {high:.0%}: {inside.sum():6,} answers, {share:.0%} right")

@@ -345,7 +345,8 @@ class PictureInputs(_WithoutPrompt):
         assert self._look is not None
         seen = see_squares(self.model, self._look, self._transform, inputs)
         if self._keep_means:
-            means = seen.float().reshape(len(inputs), -1, seen.shape[-1]).mean(1).cpu().numpy()
+            rows = seen.detach().float().reshape(len(inputs), -1, seen.shape[-1])
+            means = rows.mean(1).cpu().numpy()
             self._means |= zip([one.digest for one in inputs], means, strict=True)
             while len(self._means) > MEANS:
                 self._means.popitem(last=False)

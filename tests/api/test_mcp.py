@@ -356,6 +356,7 @@ def test_pictures_of_finds_are_asked_about_and_captioned(library, vision):
         "answer": expected.text,
         "model": vision.name,
         "finish_reason": expected.finish_reason,
+        "doubt": None,
     }
     sent = f"data:image/webp;base64,{base64.b64encode(files[1]).decode()}"
     whole = io.BytesIO()

@@ -16,10 +16,10 @@ REFERENCES := cn_clip open_clip_torch timm torchvision
 # `make lock` takes the newest of everything but these two, which fit each other and must not drift.
 KEEP := torch==2.13.0 torchvision==0.28.0
 
-.PHONY: help demo test check crash docs mini text base bench lock clean
+.PHONY: help demo test check crash docs mini text base assistant bench lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## run the main job on real photographs
 	@$(BIN)/python examples/demo.py
@@ -78,6 +78,28 @@ base: $(VENV)/.installed-dev ## train the larger built-in model again (two hours
 	cp runs/seesay-base/model/* src/seesay/weights/seesay-base/
 	$(BIN)/python tools/background_vectors.py seesay-base
 	$(BIN)/python benchmarks/built_in.py --model seesay-base --caltech build/base/caltech-101/held-out.csv
+
+assistant: $(VENV)/.installed-dev ## train the built-in assistant again (two hours), with the folder DAQUAR and the detector YOLOX
+	@test -f "$(DAQUAR)/all_qa_pairs.txt" || { \
+	  echo "seesay: DAQUAR=$(DAQUAR) holds no all_qa_pairs.txt; name the folder of DAQUAR: make assistant DAQUAR=... YOLOX=..."; exit 1; }
+	@test -f "$(YOLOX)" || { \
+	  echo "seesay: YOLOX=$(YOLOX) is no file; name yolox_nano.onnx: make assistant DAQUAR=... YOLOX=..."; exit 1; }
+	mkdir -p build/assistant
+	$(BIN)/python tools/daquar.py "$(DAQUAR)" build/assistant/daquar
+	$(BIN)/seesay data vqa "../shared/data/flickr8k-bilingual/train-*.tar" --detector "$(YOLOX)" -o build/assistant/flickr8k.jsonl
+	$(BIN)/seesay data vqa build/assistant/daquar/train.csv --detector "$(YOLOX)" -o build/assistant/rooms.jsonl
+	$(BIN)/seesay data vqa "../shared/data/tiny-imagenet/train-*.tar" --classes ../shared/data/tiny-imagenet/classes.json \
+	  --most 4 -o build/assistant/objects.jsonl
+	$(BIN)/seesay data vqa "../shared/data/flickr8k-bilingual/dev-*.tar" -o build/assistant/dev.jsonl
+	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 \
+	  $(BIN)/seesay train recipes/seesay-assistant.toml --resume
+	cp runs/seesay-assistant/model/* src/seesay/weights/seesay-assistant/
+	$(BIN)/python tools/certainty.py src/seesay/weights/seesay-assistant \
+	  --asked "../shared/data/flickr8k-bilingual/dev-*.tar" build/assistant/dev.jsonl \
+	  --asked build/assistant/daquar/held-out.csv \
+	  --seen "../shared/data/flickr8k-bilingual/train-*.tar" --seen build/assistant/daquar/train.csv \
+	  --seen "../shared/data/tiny-imagenet/train-*.tar"
+	$(BIN)/python benchmarks/assistant.py --daquar build/assistant/daquar/held-out.csv
 
 bench: $(VENV)/.installed-dev ## run every benchmark beside its peers, one after the other
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

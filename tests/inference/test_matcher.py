@@ -49,7 +49,6 @@ def test_a_matcher_of_blip_gives_the_probabilities_of_transformers(published):
     assert [one.index for one in images.failures] == [2]
     pairs = [(image, text) for image in range(2) for text in range(len(TEXTS))]
     mine = matcher.match_probabilities(images, texts, *zip(*pairs, strict=True))
-    logits = matcher.judge(images, texts, *zip(*pairs, strict=True))
 
     mean, std = np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.3, 0.4])
     pixels = np.stack([(np.array(one) / 255 - mean) / std for one in pictures()])
@@ -65,7 +64,6 @@ def test_a_matcher_of_blip_gives_the_probabilities_of_transformers(published):
         similarity = matcher.similarities(images, texts)[image, text]
         assert similarity == pytest.approx(float(cosine), abs=1e-5)
     assert np.ptp(mine) > 0.05
-    assert (np.argsort(mine) != np.argsort(logits)).any() or np.ptp(logits) > 0
 
 
 def test_what_compares_is_told_by_its_folder(published):

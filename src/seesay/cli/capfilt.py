@@ -162,4 +162,4 @@ def _print(result: "CapfiltReport", out: Path, *, written: bool) -> None:
         )
     lists = [f'kept = "{out / "kept.parquet"}"']
     lists += [f'added = "{out / "written.jsonl"}"'] if written else []
-    print(f'{say("in a recipe: ", "在配方里写：")}{", ".join(lists)}')
+    print(f"{say('in a recipe: ', '在配方里写：')}{', '.join(lists)}")

@@ -26,7 +26,7 @@ from seesay.data.sources import RecordsConfig
 from seesay.data.tables import write_csv
 from seesay.errors import ConfigError, DataError
 from seesay.inference.answer import Assistant
-from seesay.inference.embedder import Embedder
+from seesay.inference.embedder import Embedder, require_images
 from seesay.inference.matcher import Matcher
 from seesay.text import Language, Text
 from seesay.training.caption_scoring import CaptionScoring, Report
@@ -129,6 +129,8 @@ def run_capfilt(
     """
     import_pyarrow()
     check_out(out)
+    if isinstance(comparing, Embedder):
+        require_images(comparing.name, comparing.has_images)
     scoring = CaptionScoring(records, captioner, top_p=config.top_p, seed=config.seed)
     store = _open_store(out, scoring.settings(comparing))
     try:

@@ -141,7 +141,8 @@ def run_capfilt(
         store.close()
 
 
-def _check_folder(out: Path) -> None:
+def check_out(out: Path) -> None:
+    """Raises ConfigError if `out` holds anything but what an earlier run wrote."""
     own = {SCORES, f"{SCORES}-journal", KEPT, WRITTEN, AUDIT, SUMMARY}
     there = {file.name for file in out.iterdir()} if out.is_dir() else set[str]()
     # A kill may leave an unfinished file, whose name begins with a full stop.
@@ -263,9 +264,8 @@ def _lines(captions: Iterator[ScoredCaption]) -> Iterator[tuple[str, dict[str, l
 def _audit(store: ScoreStore, thresholds: Mapping[Language, float]) -> Iterator[Sequence[object]]:
     for one in store.captions():
         source = "written" if one.written else "web"
-        score, random = (None if n is None else f"{n:.{DIGITS}f}" for n in (one.score, one.random))
         kept = "yes" if one.score >= thresholds[one.language] else "no"
-        yield one.key, one.language, one.text, source, score, random, kept
+        yield one.key, one.language, one.text, source, one.score, one.random, kept
 
 
 def _report(store: ScoreStore, thresholds: Mapping[Language, float]) -> CapfiltReport:

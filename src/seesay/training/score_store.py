@@ -71,6 +71,9 @@ class ScoreStore:
         self._file = file
         try:
             self._database = sqlite3.connect(file, isolation_level=None, timeout=0)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+        try:
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("BEGIN EXCLUSIVE")
             for one in _SCHEMA.split(";")[:-1]:
@@ -78,7 +81,11 @@ class ScoreStore:
             self._compare(settings)
             self._database.execute("COMMIT")
         except sqlite3.Error as error:
+            self.close()
             raise self._unusable(error) from None
+        except ConfigError:
+            self.close()  # so that the same process can open it again
+            raise
 
     def _compare(self, settings: Mapping[str, Any]) -> None:
         now = {name: json.dumps(value, ensure_ascii=False) for name, value in settings.items()}

@@ -90,7 +90,7 @@ def test_the_finished_folder_is_read_strictly(trained, tmp_path):
         load_matcher(tmp_path)
     with pytest.raises(ConfigError, match=r"expected a dual encoder: .* seesay.inference.matcher"):
         seesay.load(trained.folder)
-    with pytest.raises(ConfigError, match="is a DualEncoder, expected a Q-Former"):
+    with pytest.raises(ConfigError, match="is a DualEncoder, expected a model with a match"):
         load_matcher("seesay-mini")
 
 

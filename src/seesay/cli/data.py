@@ -230,7 +230,7 @@ def balance_data(
         path=path,
         format=format or format_of(path),
         languages=("en", "zh") if language is None else (language,),
-        columns=_columns(column or ()),
+        columns=columns_of(column or ()),
     )
     config = BalanceConfig(
         cap=cap,
@@ -281,7 +281,7 @@ def make_vqa(
         path=path,
         format=format or format_of(path),
         languages=("en", "zh") if language is None else (language,),
-        columns=_columns(column or ()),
+        columns=columns_of(column or ()),
         classes=None if classes is None else str(classes),
         templates={} if classes is None else {"en": ("{}",)},
     )
@@ -306,7 +306,8 @@ def _detect_with(file: Path) -> "Detect":
     return lambda record: [(one.label.en, one.score) for one in detector.detect(record.image)]
 
 
-def _columns(given: "list[str] | tuple[str, ...]") -> dict[str, str]:
+def columns_of(given: "list[str] | tuple[str, ...]") -> dict[str, str]:
+    """The columns that `--column` names, ours -> theirs. Raises ConfigError."""
     columns = {}
     for pair in given:
         ours, _, theirs = pair.partition("=")

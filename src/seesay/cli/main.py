@@ -13,6 +13,7 @@ import typer
 
 from seesay import __version__
 from seesay.cli.ask import ask
+from seesay.cli.capfilt import capfilt
 from seesay.cli.caption import caption
 from seesay.cli.chat import chat
 from seesay.cli.classify import classify
@@ -111,6 +112,13 @@ ASSISTANT_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     ),
 )
 MODEL_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
+    (
+        capfilt,
+        say(
+            "Keep the captions that fit their pictures, and have others written.",
+            "保留与图片相符的描述，也可让模型另写一些。",
+        ),
+    ),
     (train, say("Train a model from a recipe.", "按照配方训练模型。")),
     (
         sweep,

@@ -121,9 +121,10 @@ class KeptSource:
             raise DataError(
                 Text(
                     f"{path} is no list of kept captions ({reason.en}), expected the kept.parquet "
-                    "that `seesay data balance` writes: correct the path, or write it again",
-                    f"{path} 不是保留描述的清单（{reason.zh}）；应为 `seesay data balance` 写出的 "
-                    "kept.parquet；请改正路径，或重新生成",
+                    "that `seesay data balance` or `seesay capfilt` writes: correct the path, or "
+                    "write it again",
+                    f"{path} 不是保留描述的清单（{reason.zh}）；应为 `seesay data balance` 或 "
+                    "`seesay capfilt` 写出的 kept.parquet；请改正路径，或重新生成",
                 )
             ) from None
 
@@ -161,8 +162,9 @@ def _other_files(path: str, reason: Text) -> DataError:
     return DataError(
         Text(
             f"{path} does not fit the records: {reason.en}; expected the files it was written for, "
-            "in the same order; correct the path of the source, or run `seesay data balance` again",
+            "in the same order; correct the path of the source, or write the list again by `seesay "
+            "data balance` or `seesay capfilt`",
             f"{path} 与数据对不上：{reason.zh}；应为生成清单时的文件，顺序也相同；请改正数据来源的 "
-            "path，或重新运行 `seesay data balance`",
+            "path，或用 `seesay data balance` 或 `seesay capfilt` 重新生成清单",
         )
     )

@@ -48,10 +48,11 @@ class RecordsConfig:
     images: str | None = None
     """Folder that the paths of images in a table start from; none: the table's own."""
     added: str | None = None
-    """Further questions by record: the JSONL file that `seesay data vqa` wrote for these files."""
+    """Further questions or captions by record: the JSONL file that `seesay data vqa` or `seesay
+    capfilt` wrote for these files."""
     kept: str | None = None
-    """List of the captions to use: the kept.parquet that `seesay data balance` wrote for these
-    files; none: use all."""
+    """List of the captions to use: the kept.parquet that `seesay data balance` or `seesay capfilt`
+    wrote for these files; none: use all."""
 
     def __post_init__(self) -> None:
         require_known("format", [self.format], get_args(Format))
@@ -195,7 +196,7 @@ def format_of(path: str) -> Format:
 
 
 def open_records(config: RecordsConfig) -> Source:
-    """Returns all records in the files. Raises DataError if the files, the questions `added` or the
+    """Returns all records in the files. Raises DataError if the files, the texts `added` or the
     list `kept` do not match the config."""
     source = _open_files(config)
     if config.added is not None:

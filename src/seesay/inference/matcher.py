@@ -1,10 +1,11 @@
-"""A Q-Former ready for use: it compares images and texts by several vectors of each image, and
-judges a text and an image together.
+"""A model with a matching head ready for use, such as a Q-Former or BLIP: it compares images and
+texts by vectors, and judges a text and an image together.
 
     matcher = load_matcher("runs/mine/model")
     images, texts = matcher.look(["cat.jpg", "dog.jpg"]), matcher.read(["a cat"])
-    matcher.similarities(images, texts)               # images x texts
-    matcher.judge(images, texts, [0, 1], [0, 0])      # of each pair
+    matcher.similarities(images, texts)                 # images x texts
+    matcher.judge(images, texts, [0, 1], [0, 0])        # of each pair, a logit
+    matcher.match_probabilities(images, texts, [0, 1], [0, 0])
 """
 
 from collections.abc import Callable, Sequence
@@ -16,19 +17,26 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from seesay.data.images import ImageSource, describe_source, open_image
+from seesay.data.model_files import read_json
 from seesay.data.squares import square
 from seesay.errors import ConfigError, SeesayError
-from seesay.inference.embedder import Failure
+from seesay.inference.embedder import Embedder, Failure, load
 from seesay.text import Text
+from seesay.weights.catalog import find
 from seesay.weights.hub import locate
 
 if TYPE_CHECKING:
     import torch
 
+    from seesay.models.blip import BlipMatcher
     from seesay.models.blip2 import Blip2Matcher
     from seesay.weights.bundle import Bundle
 
 AT_ONCE = 32  # images, texts or pairs
+JUDGED_BEGIN = "[ENC]"
+"""What a text begins with that BLIP judges with an image (BLIP, blip_retrieval.py)."""
+CONTEXTS = {"blip": 35, "blip-2": 32}
+"""By the "model_type" of a published matcher, its longest text in tokens (LAVIS)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +44,9 @@ class SeenImages:
     """Images as a matcher has seen them; those that cannot be read have no row."""
 
     vectors: Float[np.ndarray, "images queries embed"]
-    """Unit vectors, one for each query."""
+    """Unit vectors, one for each query; of BLIP, one."""
     patches: "torch.Tensor"
-    """What the queries attend to, (images patches dim) in float16."""
+    """What the queries or texts attend to, (images patches dim) in float16."""
     failures: tuple[Failure, ...] = ()
     """The images that cannot be read."""
 
@@ -53,18 +61,24 @@ class ReadTexts:
 
 
 class Matcher:
-    """A Q-Former with its image tower."""
+    """A Q-Former with its image tower, or BLIP's matcher."""
 
     def __init__(
-        self, bundle: "Bundle[Blip2Matcher]", *, device: "str | torch.device | None" = None
+        self,
+        bundle: "Bundle[Any]",
+        *,
+        device: "str | torch.device | None" = None,
+        judged_begin: int | None = None,
     ) -> None:
+        """`judged_begin` is the id that a text begins with where it is judged, if another."""
         from seesay.data.transform import ImageTransform
         from seesay.inference.devices import choose_device
 
         here = bundle.model.match.weight.device
         self.device = here if device is None else choose_device(device)
         self.name, self.bundle = bundle.name, bundle
-        self.model = bundle.model.to(self.device).eval()
+        self.model: Blip2Matcher | BlipMatcher = bundle.model.to(self.device).eval()
+        self._judged_begin = judged_begin
         self.transform, self.tokenizer = ImageTransform(bundle.transform), bundle.tokenizer
 
     def look(self, images: Sequence[object]) -> SeenImages:
@@ -79,7 +93,7 @@ class Matcher:
                 failures.append(Failure(index=index, source=describe_source(source), error=error))
         seen = self._in_parts(self._see, [squares[i : i + AT_ONCE] for i in _starts(squares)])
         c = self.model.config
-        none = torch.empty(0, c.qformer.queries, c.embed_dim), torch.empty(0, 0, c.image.dim)
+        none = torch.empty(0, 1, c.embed_dim or 0), torch.empty(0, 0, c.image.dim)
         vectors, patches = map(torch.cat, zip(*seen, strict=True)) if seen else none
         return SeenImages(vectors=vectors.numpy(), patches=patches.half(), failures=tuple(failures))
 
@@ -108,6 +122,26 @@ class Matcher:
         text_numbers: Sequence[int] | Int[np.ndarray, " pairs"],
     ) -> Float[np.ndarray, " pairs"]:
         """Returns the logit of "matches" for each pair, given as indices of an image and a text."""
+        return self._judged(images, texts, image_numbers, text_numbers)[:, 1]
+
+    def match_probabilities(
+        self,
+        images: SeenImages,
+        texts: ReadTexts,
+        image_numbers: Sequence[int] | Int[np.ndarray, " pairs"],
+        text_numbers: Sequence[int] | Int[np.ndarray, " pairs"],
+    ) -> Float[np.ndarray, " pairs"]:
+        """Returns the probability that each pair matches, given as for `judge`."""
+        logits = self._judged(images, texts, image_numbers, text_numbers)
+        return (1 + np.tanh((logits[:, 1] - logits[:, 0]) / 2)) / 2
+
+    def _judged(
+        self,
+        images: SeenImages,
+        texts: ReadTexts,
+        image_numbers: Sequence[int] | Int[np.ndarray, " pairs"],
+        text_numbers: Sequence[int] | Int[np.ndarray, " pairs"],
+    ) -> Float[np.ndarray, "pairs 2"]:
         import torch
 
         of_images, of_texts = np.asarray(image_numbers), np.asarray(text_numbers)
@@ -116,10 +150,12 @@ class Matcher:
         def judged(pair: tuple[Any, Any]) -> "torch.Tensor":
             patches = images.patches[torch.from_numpy(pair[0])].to(self.device)
             ids, real = self._ids(texts.ids[pair[1]])
-            return self.model(patches.to(self.model.match.weight.dtype), ids, real)[:, 1].cpu()
+            if self._judged_begin is not None:
+                ids[:, 0] = self._judged_begin
+            return self.model(patches.to(self.model.match.weight.dtype), ids, real).float().cpu()
 
         parts = self._in_parts(judged, pairs)
-        return torch.cat(parts).numpy() if parts else np.empty(0, np.float32)
+        return torch.cat(parts).numpy() if parts else np.empty((0, 2), np.float32)
 
     def _in_parts(self, work: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
         import torch
@@ -137,7 +173,8 @@ class Matcher:
         images = torch.from_numpy(np.stack(squares)).to(self.device)
         pixels = self.transform.normalise(images).to(self.model.match.weight.dtype)
         patches = self.model.patches(pixels)
-        return self.model.embed_images(patches).float().cpu(), patches.cpu()
+        vectors = self.model.embed_images(patches).float().cpu()
+        return (vectors if vectors.ndim == 3 else vectors[:, None]), patches.cpu()
 
     def _embed(self, ids: Any) -> "torch.Tensor":
         return self.model.embed_texts(*self._ids(ids)).float().cpu()
@@ -157,19 +194,81 @@ def _starts(rows: Any) -> range:
 
 
 def load_matcher(name: str | Path, *, device: "str | torch.device | None" = None) -> Matcher:
-    """Loads a Q-Former that a recipe with [model.qformer] trained. Raises UnknownModelError,
-    WeightsError, or ConfigError for a model of another kind."""
+    """Loads a Q-Former that a recipe with [model.qformer] trained, or the published matcher of BLIP
+    or BLIP-2. Raises UnknownModelError, DownloadError, WeightsError, or ConfigError for a model of
+    another kind."""
     from seesay.models.blip2 import Blip2Matcher
     from seesay.weights.bundle import load_bundle
 
-    bundle = load_bundle(locate(str(name)).folder, name=str(name))
+    folder = locate(str(name)).folder
+    if _published_type(folder) in CONTEXTS:
+        return _load_published(folder, str(name), device)
+    bundle = load_bundle(folder, name=str(name))
     if not isinstance(bundle.model, Blip2Matcher):
-        raise ConfigError(
-            Text(
-                f"{name} is a {type(bundle.model).__name__}, expected a Q-Former with its image "
-                "tower, as a recipe with [model.qformer] trains one: choose another model",
-                f"{name} 是 {type(bundle.model).__name__}；应为带图像塔的 Q-Former，"
-                "即用 [model.qformer] 训练的模型；请换一个",
-            )
-        )
+        raise _no_matcher(str(name), bundle.model)
     return Matcher(bundle, device=device)
+
+
+def load_comparing(
+    name: str | Path, *, device: "str | torch.device | None" = None
+) -> "Embedder | Matcher":
+    """Loads a model that compares images with texts: one with a matching head, or a dual encoder.
+    Raises what `load_matcher` and `seesay.load` raise."""
+    if find(str(name)) is None:
+        folder = locate(str(name)).folder
+        own = folder / "seesay.json"
+        family = read_json(own).get("family") if own.is_file() else None
+        if family == "qformer" or _published_type(folder) in CONTEXTS:
+            return load_matcher(name, device=device)
+    return load(name, device=device)
+
+
+def _published_type(folder: Path) -> str:
+    """The "model_type" of a folder in a published layout; "" if it says none."""
+    if (folder / "seesay.json").is_file() or not (folder / "config.json").is_file():
+        return ""
+    return str(read_json(folder / "config.json").get("model_type"))
+
+
+def _load_published(folder: Path, name: str, device: "str | torch.device | None") -> Matcher:
+    from seesay.data.tokenizer import Tokenizer, TokenizerConfig
+    from seesay.data.vocabularies import library_errors, read_vocabulary
+    from seesay.inference.visual_inputs import preprocessor_settings, whole_square
+    from seesay.models.blip import BlipMatcher
+    from seesay.models.blip2 import Blip2Matcher
+    from seesay.weights.blip import load_blip
+    from seesay.weights.blip2 import load_blip2
+    from seesay.weights.bundle import Bundle
+
+    published = _published_type(folder)
+    model = load_blip(folder) if published == "blip" else load_blip2(folder)
+    if not isinstance(model, BlipMatcher | Blip2Matcher):
+        raise _no_matcher(name, model)
+    backend = read_vocabulary(folder)
+    backend.add_special_tokens(["[DEC]", JUDGED_BEGIN])  # in BLIP's order, where they are missing
+    begin = backend.token_to_id(JUDGED_BEGIN) if published == "blip" else None
+    reader = model.config.text if isinstance(model, BlipMatcher) else model.config.qformer
+    with library_errors(f"the tokenizer in {folder}"):
+        context = min(CONTEXTS[published], reader.context)
+        layout = TokenizerConfig(context=context, pad_id=backend.token_to_id("[PAD]"))
+        tokenizer = Tokenizer(backend, layout)
+    side = model.config.image.image_size
+    bundle = Bundle(
+        model=model,
+        tokenizer=tokenizer,
+        transform=whole_square(side, preprocessor_settings(folder)),
+        name=name,
+    )
+    return Matcher(bundle, device=device, judged_begin=begin)
+
+
+def _no_matcher(name: str, model: Any) -> ConfigError:
+    return ConfigError(
+        Text(
+            f"{name} is a {type(model).__name__}, expected a model with a matching head: a "
+            "Q-Former with its image tower, as a recipe with [model.qformer] trains one, or the "
+            "matcher of BLIP or BLIP-2: choose another model",
+            f"{name} 是 {type(model).__name__}；应为带匹配头的模型：用 [model.qformer] 训练的带图像"
+            "塔的 Q-Former，或 BLIP、BLIP-2 的匹配模型；请换一个",
+        )
+    )

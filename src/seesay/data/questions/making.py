@@ -112,7 +112,7 @@ def make_questions(
     if not any(asked for _, asked in questions):
         raise _nothing(records, config)
     with write_whole(out) as unfinished:
-        write_added(unfinished, ((key, [asdict(one) for one in q]) for key, q in questions))
+        write_added(unfinished, ((key, {"qa": [*map(asdict, q)]}) for key, q in questions))
     return QuestionsReport(
         records=len(facts),
         asked=sum(1 for _, asked in questions if asked),

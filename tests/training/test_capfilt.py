@@ -18,7 +18,7 @@ from seesay.inference.embedder import load
 from seesay.inference.matcher import load_matcher
 from seesay.inference.remote import RemoteAssistant, RemoteConfig
 from seesay.training.capfilt import CapfiltConfig, run_capfilt
-from seesay.training.pair_scores import above_random, cut_from_random
+from seesay.training.pair_scores import cut_from_random, draw_others
 from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from tiny_qformer import write_qformer_run
@@ -84,7 +84,7 @@ def test_captions_of_other_pictures_are_dropped(folder, model, tmp_path):
     wrong = [row for row in rows if moved.get(row["key"]) == row["caption"]]
     true = [row for row in rows if moved.get(row["key"]) != row["caption"]]
     assert len(wrong) == len(moved) == 7 and len(rows) == 96
-    assert sum(row["kept"] == "no" for row in wrong) >= 6
+    assert sum(row["kept"] == "no" for row in wrong) >= 5
     assert sum(row["kept"] == "yes" for row in true) >= 0.85 * len(true)
     for one in result.languages:
         of = [row for row in rows if row["language"] == one.language]
@@ -256,14 +256,11 @@ def test_a_filter_that_sees_no_difference_is_refused(folder, model, tmp_path):
 # Scores
 
 
-def test_a_score_counts_deviations_above_other_pictures():
-    others = np.array([[0.1, 0.3, 0.2, 0.9], [0.0, 0.1, 0.2, 0.3]])
-    differs = np.array([[True, True, True, False], [True, True, True, True]])
-    own, draws = np.array([0.5, 0.1]), np.array([0.0, 0.99])
-    scores = above_random(own, others, differs, draws)
-    assert scores[0, 0] == pytest.approx((0.5 - 0.2) / np.std([0.1, 0.3, 0.2]))
-    assert scores[0, 1] == pytest.approx((0.1 - 0.25) / np.std([0.3, 0.2]))
-    assert scores[1, 1] == pytest.approx((0.3 - 0.1) / np.std([0.0, 0.1, 0.2]))
+def test_an_other_picture_is_never_the_same_one():
+    differs = np.array([[True, True, False], [False, True, False], [False, False, False]])
+    draws = np.linspace(0, 0.999, 50)
+    drawn = np.array([draw_others(differs, np.full(3, draw)) for draw in draws])
+    assert [set(column) for column in drawn.T] == [{0, 1}, {1}, {0, 1, 2}]
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.2, 0.5])

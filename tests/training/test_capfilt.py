@@ -47,7 +47,8 @@ def folder(tmp_path_factory):
     """A model that has learned the squares, and their captions with some moved."""
     folder = tmp_path_factory.mktemp("capfilt")
     recipe = write_run(folder)
-    train(read_recipe(recipe, ("run.steps=60", "model.architecture.image.patch_size=4")))
+    settings = ("run.steps=150", "model.architecture.image.patch_size=4", "checkpoint.every=1000")
+    train(read_recipe(recipe, settings))
     rows = [json.loads(line) for line in (folder / "squares.jsonl").read_text("utf-8").splitlines()]
     moved = shuffle_fifth(rows)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -84,8 +85,8 @@ def test_captions_of_other_pictures_are_dropped(folder, model, tmp_path):
     wrong = [row for row in rows if moved.get(row["key"]) == row["caption"]]
     true = [row for row in rows if moved.get(row["key"]) != row["caption"]]
     assert len(wrong) == len(moved) == 7 and len(rows) == 96
-    assert sum(row["kept"] == "no" for row in wrong) >= 5
-    assert sum(row["kept"] == "yes" for row in true) >= 0.85 * len(true)
+    assert sum(row["kept"] == "no" for row in wrong) >= 6
+    assert sum(row["kept"] == "yes" for row in true) >= 0.9 * len(true)
     for one in result.languages:
         of = [row for row in rows if row["language"] == one.language]
         kept = [row for row in of if row["kept"] == "yes"]
@@ -142,29 +143,25 @@ def test_a_matching_head_drops_what_it_calls_unmatched(tmp_path):
 
 
 def test_written_captions_are_filtered_and_read_beside_the_records(folder, model, tmp_path):
-    """An endpoint writes the same for every picture, right for some."""
-    text, config = "a red square at the left", CapfiltConfig(top_p=0)
+    """An endpoint writes the same for every picture, right for one of eight."""
+    text, config = "a red square at the left", CapfiltConfig(top_p=0.0, threshold=0.8)
+    records, out = records_in(folder, stop=8), tmp_path / "out"
     with chat_server(completion(text)) as server:
         captioner = RemoteAssistant(RemoteConfig(base_url=server.url, model="cats-7b"))
-        out = tmp_path / "out"
-        result = run_capfilt(records_in(folder), config, out, model, captioner)
-        asked = len(server.requests)
-        run_capfilt(records_in(folder), config, out, model, captioner)
-        assert asked == len(server.requests) == 64  # 32 pictures, 2 languages, once each
+        result = run_capfilt(records, config, out, model, captioner)
+        run_capfilt(records, config, out, model, captioner)
+        assert len(server.requests) == 16  # 8 pictures, 2 languages, once each
     by_language = {one.language: one for one in result.languages}
-    assert (by_language["en"].written, by_language["zh"].written) == (32, 0)
-    assert result.unwritten == 32  # English where Chinese was asked for
+    assert (by_language["en"].written, by_language["zh"].written) == (8, 0)
+    assert result.unwritten == 8  # English where Chinese was asked for
     rows = audit(out)
     written = {row["key"]: row for row in rows if row["source"] == "written"}
-    assert len(written) == 32 and {row["caption"] for row in written.values()} == {text}
+    assert len(written) == 8 and {row["caption"] for row in written.values()} == {text}
     kept = {key for key, row in written.items() if row["kept"] == "yes"}
     assert by_language["en"].written_kept == len(kept)
-    assert "red-left-0.png" in kept and "blue-right-0.png" not in kept
-    lists = {
-        name: str(out / file)
-        for name, file in (("kept", "kept.parquet"), ("added", "written.jsonl"))
-    }
-    given = captions_with(records_in(folder), **lists)
+    assert "red-left-0.png" in kept and "green-right-0.png" not in kept
+    lists = str(out / "kept.parquet"), str(out / "written.jsonl")
+    given = captions_with(records, kept=lists[0], added=lists[1])
     listed = {(k, text) for k, of in given.items() for texts in of.values() for text in texts}
     assert listed == {(row["key"], row["caption"]) for row in rows if row["kept"] == "yes"}
     assert given["red-left-0.png"]["en"][-1] == text
@@ -199,7 +196,7 @@ def test_other_data_or_models_are_refused_by_name(folder, model, tmp_path):
         with pytest.raises(ConfigError) as raised:
             run_capfilt(records, CapfiltConfig(**config), out, model, captioner)
         assert f"was begun with {named}" in raised.value.text.en
-        assert f"开始时的 {named}" in raised.value.text.zh
+        assert f"开始时的 {named.partition(' =')[0]} 是" in raised.value.text.zh
 
     refused('filter = "', model=load("seesay-mini"))
     refused("seed = 0, not 1", seed=1)

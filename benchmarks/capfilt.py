@@ -1,7 +1,7 @@
 """What CapFilt drops and keeps of Flickr8k with a fifth of its captions beside the wrong picture.
 
     python benchmarks/capfilt.py [--split dev] [--captions 5] [--filter seesay-base]
-    python benchmarks/capfilt.py --split train --captions 2 --train [--seeds 3]
+    python benchmarks/capfilt.py --split train --captions 2 --train [--photographs 2000] [--seeds 3]
 
 A fifth of the captions of each language is drawn, and each goes to the picture of another one.
 Printed is the share of those that are dropped and the share of the others that are kept, by the
@@ -112,10 +112,10 @@ def trained(shard: Path, folder: Path, seed: int, kept: Path | None = None) -> d
         "run.epochs=12",
         f"run.seed={seed}",
         f"model.image_weights={DATA.parent / 'mobilenet-v2/mobilenet_v2_1.0_224.safetensors'}",
-        "model.transform.size=112",
         f"data.captions.path={shard}",
         "data.captions.augmentation={ crop_scale = [1.0, 1.0], variants = 1 }",
         "hardware.reuse=true",
+        f"hardware.features={folder.parents[1] / 'features'}",
         f"evaluation={{ every = 100000, retrieval = {{ path = '{DATA}/dev-*.tar' }} }}",
         "checkpoint.every=100000",
     ]
@@ -130,6 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--split", default="dev", choices=("dev", "train"))
     parser.add_argument("--captions", type=int, default=5, help="of each picture and language")
+    parser.add_argument("--photographs", type=int, help="all by default")
     parser.add_argument("--filter", default="seesay-base")
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "capfilt")
     parser.add_argument("--train", action="store_true")
@@ -140,8 +141,9 @@ def main() -> None:
         more = read(file)
         pictures += more[0]
         captions += [{of: texts[of][: chosen.captions] for of in LANGUAGES} for texts in more[1]]
+    pictures, captions = pictures[: chosen.photographs], captions[: chosen.photographs]
     moved = shuffled(captions, np.random.default_rng(0))
-    build = chosen.build / f"{chosen.split}-{chosen.captions}"
+    build = chosen.build / f"{chosen.split}-{len(pictures)}-{chosen.captions}"
     shard = build / "shuffled.tar"
     write_shard(shard, pictures, captions)
     filtered(shard, build / "kept", chosen.filter, moved)
@@ -157,7 +159,7 @@ def main() -> None:
                 shard, run / "trained", seed, folder / "kept.parquet"
             )
         for name, measured in results.items():
-            print(f"seed {seed}, {name:20}", *(f"{one} {measured[one]:.3f}" for one in R10))
+            print(f"seed {seed} {name:18}", *(f"{one} {measured[one]:.3f}" for one in R10))
 
 
 if __name__ == "__main__":

@@ -201,6 +201,7 @@ def test_other_data_or_models_are_refused_by_name(folder, model, tmp_path):
     refused('filter = "', model=load("seesay-mini"))
     refused("seed = 0, not 1", seed=1)
     refused("languages =", records_in(folder, languages=("en",)))
+    refused("stop = null, not 8", records_in(folder, stop=8))
     captioner = RemoteAssistant(RemoteConfig(base_url="http://localhost:1", model="cats-7b"))
     refused('captioner = null, not "cats-7b', captioner=captioner)
     file = Path(records.path)

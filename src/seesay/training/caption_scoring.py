@@ -62,7 +62,7 @@ class CaptionScoring:
         return {
             "filter": comparing.name,
             "captioner": None if captioner is None else captioner.name,
-            **{name: value for name, value in asdict(self.records).items() if value is not None},
+            **asdict(self.records),
             "number of records": len(self.source),
             "contents of the records": self._digest(),
             "weights of the filter": fingerprint_of(comparing.model),

@@ -79,6 +79,7 @@ class Matcher:
         self.name, self.bundle = bundle.name, bundle
         self.model: Blip2Matcher | BlipMatcher = bundle.model.to(self.device).eval()
         self._judged_begin = judged_begin
+        self._embed = self.model.text_proj.out_features
         self.transform, self.tokenizer = ImageTransform(bundle.transform), bundle.tokenizer
 
     def look(self, images: Sequence[object]) -> SeenImages:
@@ -93,7 +94,7 @@ class Matcher:
                 failures.append(Failure(index=index, source=describe_source(source), error=error))
         seen = self._in_parts(self._see, [squares[i : i + AT_ONCE] for i in _starts(squares)])
         c = self.model.config
-        none = torch.empty(0, 1, c.embed_dim or 0), torch.empty(0, 0, c.image.dim)
+        none = torch.empty(0, 1, self._embed), torch.empty(0, 0, c.image.dim)
         vectors, patches = map(torch.cat, zip(*seen, strict=True)) if seen else none
         return SeenImages(vectors=vectors.numpy(), patches=patches.half(), failures=tuple(failures))
 
@@ -104,7 +105,7 @@ class Matcher:
 
         ids = self.tokenizer.encode(list(texts)).first
         parts = self._in_parts(self._embed, [ids[i : i + AT_ONCE] for i in _starts(ids)])
-        vectors = torch.cat(parts) if parts else torch.empty(0, self.model.config.embed_dim)
+        vectors = torch.cat(parts) if parts else torch.empty(0, self._embed)
         return ReadTexts(vectors=vectors.numpy(), ids=ids)
 
     def similarities(
@@ -236,6 +237,7 @@ def _load_published(folder: Path, name: str, device: "str | torch.device | None"
     from seesay.inference.visual_inputs import preprocessor_settings, whole_square
     from seesay.models.blip import BlipMatcher
     from seesay.models.blip2 import Blip2Matcher
+    from seesay.models.vit import VitConfig
     from seesay.weights.blip import load_blip
     from seesay.weights.blip2 import load_blip2
     from seesay.weights.bundle import Bundle
@@ -250,13 +252,14 @@ def _load_published(folder: Path, name: str, device: "str | torch.device | None"
     reader = model.config.text if isinstance(model, BlipMatcher) else model.config.qformer
     with library_errors(f"the tokenizer in {folder}"):
         context = min(CONTEXTS[published], reader.context)
-        layout = TokenizerConfig(context=context, pad_id=backend.token_to_id("[PAD]"))
+        layout = TokenizerConfig(context=context, pad_id=backend.token_to_id("[PAD]") or 0)
         tokenizer = Tokenizer(backend, layout)
-    side = model.config.image.image_size
+    tower = model.config.image
+    assert isinstance(tower, VitConfig)  # a MobileNet is in no published one
     bundle = Bundle(
         model=model,
         tokenizer=tokenizer,
-        transform=whole_square(side, preprocessor_settings(folder)),
+        transform=whole_square(tower.image_size, preprocessor_settings(folder)),
         name=name,
     )
     return Matcher(bundle, device=device, judged_begin=begin)

@@ -44,7 +44,7 @@ class CapfiltConfig:
 
     threshold: float | None = None
     """Score from which a caption is kept; none: 0.5 for a matching head, and for a dual encoder
-    the score that captions of random pictures seldom reach, found for each language."""
+    the cosine that separates the captions of a language from the same ones with random pictures."""
     keep: float | None = None
     """Share of the captions of each language to keep, those with the highest scores; instead of a
     threshold."""

@@ -23,8 +23,9 @@ from seesay.training.score_store import DIGITS, Progress, ScoredCaption, ScoreSt
 
 BLOCK, WRITING_BLOCK = 64, 8
 """Records that are scored together, without and with a captioner, for which they are decoded."""
-OTHERS, FEWEST = 256, 3
-"""Random pictures that a text is compared with, and how many there have to be."""
+OTHERS, FEWEST = 256, 2
+"""Random pictures that texts are compared with, each with one of them, and how many there have to
+be."""
 SAMPLED = 16
 """Records whose contents are compared when a run goes on."""
 
@@ -61,7 +62,7 @@ class CaptionScoring:
         return {
             "filter": comparing.name,
             "captioner": None if captioner is None else captioner.name,
-            **{name: value for name, value in asdict(self.records).items() if value is not None},
+            **asdict(self.records),
             "number of records": len(self.source),
             "contents of the records": self._digest(),
             "weights of the filter": fingerprint_of(comparing.model),
@@ -118,7 +119,7 @@ class CaptionScoring:
             raise DataError(
                 Text(
                     f"{self.records.path} has {len(vectors)} pictures that can be read, expected "
-                    f"at least {FEWEST}, since a cosine is compared with those of random pictures: "
+                    f"at least {FEWEST}, since cosines are compared with those of random pictures: "
                     "give more, or a filter with a matching head",
                     f"{self.records.path} 只有 {len(vectors)} 张能读取的图片；至少应有 {FEWEST} "
                     "张，因为余弦要与随机图片的相比；请增加图片，或改用带匹配头的过滤模型",

@@ -1,12 +1,12 @@
-"""How well a text fits its picture: the probability of a matching head, or how far the cosine of a
-dual encoder is above that of random pairs; and the score that random pairs seldom reach."""
+"""How well a text fits its picture: the probability of a matching head, or the cosine of a dual
+encoder; and the cosine that separates pairs from random ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from seesay.inference.embedder import Embedder
 from seesay.inference.matcher import Matcher
@@ -15,10 +15,6 @@ MATCHED = 0.5
 """Probability from which a matching head calls a text matched: BLIP's own decision."""
 SAME = 0.9999
 """Cosine from which two pictures count as the same one."""
-SMALLEST_DEVIATION = 0.001
-"""Of cosines; less comes from a few pictures that happen to score alike."""
-FEWEST_OTHERS = 2
-"""Pictures that make a mean and a deviation; where fewer differ, copies count too."""
 SIGNIFICANT = 1.63
 """Of the Kolmogorov-Smirnov distance, times sqrt(1/n + 1/m): chance exceeds it once in a hundred
 times."""
@@ -77,12 +73,10 @@ class MatchingScorer:
 
 
 class CosineScorer:
-    """How many standard deviations the cosine of a pair is above those of its text with random
-    pictures of the same set. So it matters little that some texts are close to everything, and
-    that each model and language has cosines of its own."""
+    """The cosine that a dual encoder gives a pair."""
 
     def __init__(self, embedder: Embedder, others: Float[np.ndarray, "others embed"]) -> None:
-        """`others` are the vectors of the random pictures."""
+        """`others` are the vectors of random pictures."""
         self._embedder, self._others = embedder, others
 
     def look(self, images: Sequence[object]) -> SeenPictures:
@@ -97,36 +91,17 @@ class CosineScorer:
         draws: Float[np.ndarray, " texts"],
     ) -> Float[np.ndarray, "texts 2"]:
         own, vectors = pictures.seen[owners], self._embedder.embed_texts(texts).vectors
-        cosines = vectors @ self._others.T
-        differs = own @ self._others.T < SAME
-        return above_random((own * vectors).sum(axis=1), cosines, differs, draws)
+        others = self._others[draw_others(own @ self._others.T < SAME, draws)]
+        return np.stack([(vectors * own).sum(axis=1), (vectors * others).sum(axis=1)], axis=1)
 
 
-def above_random(
-    own: Float[np.ndarray, " texts"],
-    others: Float[np.ndarray, "texts others"],
-    differs: Any,
-    draws: Float[np.ndarray, " texts"],
-) -> Float[np.ndarray, "texts 2"]:
-    """Returns how many standard deviations the cosine of each text with its own picture is above
-    those with other ones, and the same for one of these, which is left out of its own mean and
-    deviation. Only others that differ from the own picture count; draws choose among them."""
-    differs = differs | (differs.sum(axis=1, keepdims=True) < FEWEST_OTHERS)
-    drawn = [
-        np.flatnonzero(row)[int(draw * row.sum())] for row, draw in zip(differs, draws, strict=True)
-    ]
-    at = np.arange(len(own)), np.array(drawn, dtype=int)
-    without = differs.copy()
-    without[at] = False
-    return np.stack(
-        [_standardised(own, others, differs), _standardised(others[at], others, without)], axis=1
-    )
-
-
-def _standardised(values: Any, others: Any, chosen: Any) -> Any:
-    mean = others.mean(axis=1, where=chosen)
-    deviation = others.std(axis=1, where=chosen)
-    return (values - mean) / np.maximum(deviation, SMALLEST_DEVIATION)
+def draw_others(
+    differs: Bool[np.ndarray, "texts others"], draws: Float[np.ndarray, " texts"]
+) -> Int[np.ndarray, " texts"]:
+    """Returns an other picture for each text, drawn among those that differ from its own, or among
+    all if none does."""
+    rows = [np.flatnonzero(row) if row.any() else np.arange(len(row)) for row in differs]
+    return np.array([row[int(at * len(row))] for row, at in zip(rows, draws, strict=True)])
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ def test_what_cannot_be_built_is_refused(recipe, folder, trained, tmp_path):
     with pytest.raises(ConfigError, match="answers=1000 cannot be built"):
         recipe("model.fusion.answers=1000")
     with pytest.raises(
-        ConfigError, match="objective.answers .*list of them: add \\[model.fusion\\]"
+        ConfigError, match=r"objective.answers .*list of them: add \[model.fusion\]"
     ):
         read_recipe(
             folder / "pairs.toml",

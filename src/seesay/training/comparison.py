@@ -12,8 +12,9 @@ folder, to be read, changed and run again.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any, Literal, get_args, get_type_hints
 
 from seesay.data.files import write_whole
@@ -29,7 +30,7 @@ from seesay.training.sweep import Cell
 from seesay.weights.bundle import load_bundle
 from seesay.weights.vlm_step import rows_per_picture
 
-RECIPE, SWEEP = "recipe.toml", "sweep.toml"
+RECIPE, SWEEP, FEATURES = "recipe.toml", "sweep.toml", "features"
 TOWERS = ("tower", "image", "text")
 """The parts of models that are frozen, and not counted."""
 
@@ -116,9 +117,10 @@ source = "questions"
 lr = 1e-3
 warmup = 0.05
 {freeze}
-# Pictures come again unchanged, and the tower is frozen: it sees each of them once.
+# Pictures come again unchanged, and the tower is frozen: it sees each of them once for all runs.
 [hardware]
 reuse = true
+features = {features}
 
 [data.questions.augmentation]
 crop_scale = [1.0, 1.0]
@@ -208,6 +210,7 @@ def write_comparison(config: ComparisonConfig) -> Path:
         ),
         objective=part.objective,
         freeze=part.freeze,
+        features=json.dumps(str(Path(config.folder) / FEATURES)),
         steps=config.steps,
         log=max(1, min(10, config.steps // 10)),
         path=json.dumps(config.path),
@@ -278,7 +281,7 @@ def _summary(axis: str, name: str, runs: Sequence[Cell]) -> dict[str, Any]:
         axis: name,
         "parameters": sum(p.numel() for n, p in parameters if n.split(".")[0] not in TOWERS),
         **({"picture_tokens": rows_per_picture(bundle)} if prompts else {}),
-        "step_s": fmean(map(_seconds_of_a_step, steps)),
+        "step_s": median(chain.from_iterable(map(_seconds_of_steps, steps))),
         "memory_mib": max(lines[-1]["memory_mib"] for lines in steps),
         "seeds": len(runs),
         "accuracy": fmean(found),
@@ -286,9 +289,11 @@ def _summary(axis: str, name: str, runs: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
-def _seconds_of_a_step(lines: Sequence[Mapping[str, Any]]) -> float:
-    """Mean seconds of the steps after the first logged line, which is slow from the start."""
-    first, last = lines[0], lines[-1]
-    if len(lines) == 1:
-        return float(last["seconds"]) / int(last["step"])
-    return float(last["seconds"] - first["seconds"]) / int(last["step"] - first["step"])
+def _seconds_of_steps(lines: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Returns the mean seconds of a step between one logged line and the next. Their median leaves
+    out the first steps, in which one of the runs sees the pictures for all."""
+    start = {"seconds": 0.0, "step": 0}
+    return [
+        float(b["seconds"] - a["seconds"]) / int(b["step"] - a["step"])
+        for a, b in pairwise([start, *lines])
+    ]

@@ -150,10 +150,12 @@ def test_the_loss_is_that_of_each_question_by_itself(recipe, strategy, reuse):
     fixed = ("hardware.precision=float64", f"hardware.reuse={reuse}")
     # Of the nine answers, five are listed; questions with others do not count.
     of_model = (f"model.fusion.strategy={strategy}", "model.fusion.answers=5")
-    bundle, batch, step = parts_of(recipe("data.squares.batch=5", *fixed, *of_model))
-    model, own = bundle.model, batch.sources["squares"]
-    if strategy == "cross-attention":
-        torch.nn.init.ones_(model.fusion.gates)
+    settings = recipe("data.squares.batch=5", *fixed, *of_model)
+    bundle, batch, step = parts_of(settings)
+    model, own = make_model(settings, "the same").model.double().eval(), batch.sources["squares"]
+    for one in (model, bundle.model):
+        if strategy == "cross-attention":
+            torch.nn.init.ones_(one.fusion.gates)
     loss = float(step(batch))
     pixels = ImageTransform(bundle.transform).normalise(own.images).double()
     by_hand = []
@@ -171,7 +173,8 @@ def test_the_loss_is_that_of_each_question_by_itself(recipe, strategy, reuse):
 def test_small_parts_give_the_gradient_of_the_whole(recipe):
     gradients = []
     for part in ((), ("hardware.micro_batch=2",)):
-        bundle, batch, step = parts_of(recipe("hardware.precision=float64", *part))
+        fixed = ("hardware.precision=float64", "model.fusion.strategy=early")
+        bundle, batch, step = parts_of(recipe(*fixed, *part))
         loss = step(batch)
         if loss.requires_grad:
             loss.backward()

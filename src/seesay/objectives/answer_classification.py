@@ -61,7 +61,8 @@ class AnswerClassification:
         asks = [number for number, request in enumerate(own.requests) if request]
         owners = own.owners[asks]
         ids = torch.from_numpy(self._tokenizer.encode([own.requests[n] for n in asks]).first)
-        targets = torch.tensor([self._numbers.get(own.texts[n], IGNORED) for n in asks])
+        numbers = [self._numbers.get(own.texts[n], IGNORED) for n in asks]
+        targets = torch.tensor(numbers, dtype=torch.long)
         count = len(own.images)
         self._targets = rows_by_image(targets, owners, count, IGNORED)
         return {

@@ -81,10 +81,10 @@ tower = {tower}
         model="""\
 [model.fusion]
 tower = {tower}
-{size}dim = 192
-depth = 3
+{size}dim = 64
+depth = 2
 heads = 4
-hidden = 512
+hidden = 128
 """,
         objective="answer-classification",
         freeze="",

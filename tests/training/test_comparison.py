@@ -11,23 +11,29 @@ from seesay.training.comparison import COMPARED, ComparisonConfig, summaries, wr
 from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.sweep import cells_of, read_sweep
-from tiny_runs import write_questions, write_run
+
+
+DATA = {"path": "questions.jsonl", "tower": "tower"}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(squares, tmp_path_factory):
+    """The runs of comparisons, and what they learn from."""
     folder = tmp_path_factory.mktemp("comparison")
-    pairs = write_run(folder).rename(folder / "pairs.toml")
-    settings = ("run.steps=1", "model.architecture.image.patch_size=4")
-    train(read_recipe(pairs, settings)).folder.rename(folder / "tower")
-    write_questions(folder, "questions.jsonl", (0, 1))
+    (folder / "squares").symlink_to(squares)
     return folder
 
 
 def config(folder, name, of="connectors", **settings):
-    tiny = {"steps": 2, "batch": 4, "held_out": 4, "size": None, "tower": str(folder / "tower")}
+    tiny = {
+        "steps": 2,
+        "batch": 4,
+        "held_out": 4,
+        "size": None,
+        "tower": str(folder / "squares" / "tower"),
+    }
     settings |= {"of": of}
-    place = {"path": str(folder / "questions.jsonl"), "folder": str(folder / name)}
+    place = {"path": str(folder / "squares" / "questions.jsonl"), "folder": str(folder / name)}
     return ComparisonConfig(**{**place, **tiny, **settings})
 
 

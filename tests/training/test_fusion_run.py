@@ -17,12 +17,12 @@ from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import read_recipe
 from seesay.training.run import _Run, train
-from tiny_runs import COLOURS, weights, write_questions, write_run
+from tiny_runs import COLOURS, weights
 
 RECIPE = """
 [run]
 folder = "{folder}/fusion"
-steps = 60
+steps = 160
 
 [model.fusion]
 tower = "{folder}/tower"
@@ -44,7 +44,7 @@ kind = "answer-classification"
 source = "squares"
 
 [optimizer]
-lr = 0.01
+lr = 0.005
 
 [hardware]
 device = "cpu"
@@ -77,27 +77,20 @@ ANSWERS = (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Squares with questions, and towers that have learned their captions."""
-    folder = tmp_path_factory.mktemp("fusion")
-    pairs = write_run(folder, copies=3).rename(folder / "pairs.toml")
-    settings = ("run.steps=40", "model.architecture.image.patch_size=4")
-    train(read_recipe(pairs, settings)).folder.rename(folder / "tower")
-    write_questions(folder, "questions.jsonl", (0, 1))
-    write_questions(folder, "held-out.jsonl", (2,))
-    (folder / "recipe.toml").write_text(RECIPE.format(folder=folder), encoding="utf-8")
-    return folder
+def folder(squares):
+    (squares / "fusion.toml").write_text(RECIPE.format(folder=squares), encoding="utf-8")
+    return squares
 
 
 @pytest.fixture
 def recipe(folder, tmp_path):
     settings = (f"run.folder={tmp_path / 'fusion'}",)
-    return lambda *more: read_recipe(folder / "recipe.toml", (*settings, *more))
+    return lambda *more: read_recipe(folder / "fusion.toml", (*settings, *more))
 
 
 @pytest.fixture(scope="module")
 def trained(folder):
-    return train(read_recipe(folder / "recipe.toml"))
+    return train(read_recipe(folder / "fusion.toml"))
 
 
 def test_it_answers_about_pictures_that_it_has_not_seen(trained):

@@ -12,7 +12,6 @@ from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.sweep import cells_of, read_sweep
 
-
 DATA = {"path": "questions.jsonl", "tower": "tower"}
 
 

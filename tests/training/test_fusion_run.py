@@ -149,7 +149,7 @@ def test_the_loss_is_that_of_each_question_by_itself(recipe, strategy, reuse):
     for one in (model, bundle.model):
         if strategy == "cross-attention":
             torch.nn.init.ones_(one.fusion.gates)
-    loss = float(step(batch))
+    loss = float(step(batch).detach())
     pixels = ImageTransform(bundle.transform).normalise(own.images).double()
     by_hand = []
     for owner, question, answer in zip(own.owners, own.requests, own.texts, strict=True):

@@ -31,7 +31,7 @@ from seesay.training.recipe import read_recipe
 from seesay.training.run import _Run, train
 from seesay.weights.saving import save_bundle
 from seesay.weights.vlm_step import rows_per_picture
-from tiny_runs import COLOURS, PLACES, same, weights, write_questions, write_run, write_squares
+from tiny_runs import COLOURS, PLACES, same, weights, write_squares
 
 RECIPE = """
 [run]
@@ -88,27 +88,20 @@ every = 1
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Squares with questions, and a tower that has learned their captions."""
-    folder = tmp_path_factory.mktemp("answers")
-    pairs = write_run(folder, copies=3).rename(folder / "pairs.toml")
-    settings = ("run.steps=60", "model.architecture.image.patch_size=4")
-    train(read_recipe(pairs, settings)).folder.rename(folder / "tower")
-    write_questions(folder, "questions.jsonl", (0, 1))
-    write_questions(folder, "held-out.jsonl", (2,))
-    (folder / "recipe.toml").write_text(RECIPE.format(folder=folder), encoding="utf-8")
-    return folder
+def folder(squares):
+    (squares / "answers.toml").write_text(RECIPE.format(folder=squares), encoding="utf-8")
+    return squares
 
 
 @pytest.fixture
 def recipe(folder, tmp_path):
     settings = (f"run.folder={tmp_path / 'answers'}",)
-    return lambda *more: read_recipe(folder / "recipe.toml", (*settings, *more))
+    return lambda *more: read_recipe(folder / "answers.toml", (*settings, *more))
 
 
 @pytest.fixture(scope="module")
 def trained(folder):
-    return train(read_recipe(folder / "recipe.toml"))
+    return train(read_recipe(folder / "answers.toml"))
 
 
 def test_it_answers_about_pictures_that_it_has_not_seen(trained):
@@ -290,7 +283,7 @@ def test_captions_answer_a_request_or_nothing(folder):
     source = SourceConfig(
         path=str(folder / "squares.jsonl"), format="table", requests={"en": ("Describe it.",)}
     )
-    made = make_model(read_recipe(folder / "recipe.toml"), "made")
+    made = make_model(read_recipe(folder / "answers.toml"), "made")
     samples = Samples(source, ImageTransform(made.transform), made.tokenizer)
     sample = samples[Place("squares", 0, 0)]
     asked = dict(zip(sample.languages, sample.requests, strict=True))

@@ -1,4 +1,4 @@
-"""Connectors compared by a training of two steps each."""
+"""Connectors, and ways of fusion, compared by a training of two steps each."""
 
 import csv
 import io
@@ -7,31 +7,39 @@ import pytest
 
 from seesay.cli import sweep as command
 from seesay.errors import ConfigError, DataError
-from seesay.training.comparison import CONNECTORS, ComparisonConfig, summaries, write_comparison
+from seesay.training.comparison import COMPARED, ComparisonConfig, summaries, write_comparison
 from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.sweep import cells_of, read_sweep
-from tiny_runs import write_questions, write_run
+
+DATA = {"path": "questions.jsonl", "tower": "tower"}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(squares, tmp_path_factory):
+    """The runs of comparisons, and what they learn from."""
     folder = tmp_path_factory.mktemp("comparison")
-    pairs = write_run(folder).rename(folder / "pairs.toml")
-    settings = ("run.steps=1", "model.architecture.image.patch_size=4")
-    train(read_recipe(pairs, settings)).folder.rename(folder / "tower")
-    write_questions(folder, "questions.jsonl", (0, 1))
+    (folder / "squares").symlink_to(squares)
     return folder
 
 
-def config(folder, name, **settings):
-    tiny = {"steps": 2, "batch": 4, "held_out": 4, "size": None, "tower": str(folder / "tower")}
-    place = {"path": str(folder / "questions.jsonl"), "folder": str(folder / name)}
+def config(folder, name, of="connectors", **settings):
+    tiny = {
+        "steps": 2,
+        "batch": 4,
+        "held_out": 4,
+        "size": None,
+        "tower": str(folder / "squares" / "tower"),
+    }
+    settings |= {"of": of}
+    place = {"path": str(folder / "squares" / "questions.jsonl"), "folder": str(folder / name)}
     return ComparisonConfig(**{**place, **tiny, **settings})
 
 
 def train_here(recipe, assignments):
-    fast = ("hardware.device=cpu", "loading.workers=0", "model.assistant.decoder.depth=1")
+    fast = ["hardware.device=cpu", "loading.workers=0"]
+    if any(one.startswith("model.assistant") for one in assignments):
+        fast.append("model.assistant.decoder.depth=1")
     train(read_recipe(recipe, (*assignments, *fast)))
 
 
@@ -39,7 +47,7 @@ def test_each_connector_gets_a_row_over_its_seeds(folder, monkeypatch, capsys):
     monkeypatch.setattr(command, "_train_apart", train_here)
     monkeypatch.setenv("COLUMNS", "160")
     some = ("mlp", "pixel-shuffle", "gated-cross-attention")
-    file = write_comparison(config(folder, "runs", seeds=2, connectors=some))
+    file = write_comparison(config(folder, "runs", seeds=2, choices=some))
     cells = cells_of(read_sweep(file), file)
     assert [cell.name for cell in cells][:2] == ["mlp-0", "mlp-1"]
     assert summaries(cells) == []
@@ -61,10 +69,28 @@ def test_each_connector_gets_a_row_over_its_seeds(folder, monkeypatch, capsys):
     assert "picture_tokens" in capsys.readouterr().out
 
 
+def test_each_way_of_fusion_gets_a_row(folder, monkeypatch):
+    monkeypatch.setattr(command, "_train_apart", train_here)
+    file = write_comparison(config(folder, "fusions", of="fusion", seeds=1))
+    command.run_and_report(file, train=True, as_json=True, summarise=summaries)
+    cells = cells_of(read_sweep(file), file)
+    rows = {row["strategy"]: row for row in summaries(cells)}
+    assert tuple(rows) == ("early", "late", "cross-attention")
+    counts = {name: row["parameters"] for name, row in rows.items()}
+    assert counts["early"] < counts["cross-attention"] < counts["late"]
+    for row in rows.values():
+        assert "picture_tokens" not in row and row["spread"] is None
+        assert row["step_s"] > 0 and 0 <= row["accuracy"] <= 1
+    report = (folder / "fusions" / "report.md").read_text(encoding="utf-8")
+    assert report.startswith("| strategy | parameters | step_s | memory_mib | seeds | accuracy |")
+
+
 def test_every_connector_fits_the_recipe_of_a_comparison(folder):
     file = write_comparison(config(folder, "every", seeds=1))
     cells = cells_of(read_sweep(file), file)
-    assert [cell.recipe.model.assistant.connector for cell in cells] == list(CONNECTORS)
+    assert [cell.recipe.model.assistant.connector for cell in cells] == list(
+        COMPARED["connectors"].choices
+    )
     held_out = cells[0].recipe.evaluation.measures["answers"]
     assert (cells[0].recipe.data["questions"].stop, held_out.start) == (28, 28)
 
@@ -78,8 +104,8 @@ def test_a_folder_holds_one_comparison(folder):
 
 
 def test_what_cannot_be_compared_is_refused(folder):
-    with pytest.raises(ConfigError, match=r"expected some of linear, mlp, .*correct the names"):
-        config(folder, "wrong", connectors=("mpl",))
+    with pytest.raises(ConfigError, match=r"mpl cannot .* of linear, mlp, .*correct the names"):
+        config(folder, "wrong", choices=("mpl",))
     with pytest.raises(ConfigError, match="seeds=0"):
         config(folder, "wrong", seeds=0)
     with pytest.raises(DataError, match="holds 32 pictures, of which held_out=32"):

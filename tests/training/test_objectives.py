@@ -30,8 +30,9 @@ from seesay.training.distillation import Anchors
 from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import HardwareConfig, read_recipe
-from seesay.weights.dual_encoder_step import Reused, Towers, reuse_frozen
+from seesay.weights.dual_encoder_step import Towers, reuse_frozen
 from seesay.weights.mobilenet import ImageClassifier
+from seesay.weights.step import Reused
 from tiny_runs import write_run
 
 CPU = torch.device("cpu")
@@ -350,7 +351,7 @@ def test_of_a_text_its_own_tokens_are_kept_whatever_its_padding():
         seen.append(len(ids))
         return ids.unsqueeze(2) + 1
 
-    reused = Reused(compute, torch.float16, pad_id=0)
+    reused = Reused(compute, torch.float16, lambda ids: (ids != 0).sum(1))
     found = reused(torch.tensor([[5, 6, 0, 0], [7, 8, 9, 0]]))
     expected = torch.tensor([[6, 7, 0, 0], [8, 9, 10, 0]], dtype=torch.float16).unsqueeze(2)
     assert torch.equal(found, expected)

@@ -1,4 +1,4 @@
-"""What a frozen tower returned is found again by later runs, whatever became of the earlier ones."""
+"""What a frozen tower returned is found again by later runs, whatever became of earlier ones."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ from torch import nn
 
 from seesay.errors import DataError
 from seesay.models.mobilenet import MobileNet, MobileNetConfig
-from seesay.weights.dual_encoder_step import reuse_features
 from seesay.weights.feature_files import FeatureFiles, digest_of
+from seesay.weights.step import reuse_features
 
 
 def small_tower() -> MobileNet:

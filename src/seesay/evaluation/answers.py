@@ -1,4 +1,4 @@
-"""The accuracy of a vision-language model on records with questions."""
+"""The accuracy of a model that answers, on records with questions."""
 
 import re
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from seesay.data.formats.records import Record
 from seesay.data.sources import RecordsConfig
 from seesay.errors import ConfigError, DataError
 from seesay.evaluation.data_sets import read_records
+from seesay.inference.answer_classifier import AnswerClassifier
 from seesay.models.layers import require_range
 from seesay.text import Text
 
@@ -53,18 +54,20 @@ class Answers(RecordsConfig):
                     )
                 )
 
-    def measure(self, assistant: "LocalAssistant") -> Iterator[tuple[str, float]]:
+    def measure(self, model: "LocalAssistant | AnswerClassifier") -> Iterator[tuple[str, float]]:
         for language in self.languages:
             asked = [
                 (record.image, one)
                 for record in self.records
                 for one in record.questions.get(language, ())[: self.questions]
             ]
-            replies = assistant.ask_batch(
-                [(image, one.question) for image, one in asked], max_tokens=LONGEST
-            )
+            pairs = [(image, one.question) for image, one in asked]
+            if isinstance(model, AnswerClassifier):
+                replies = [chosen.text for chosen in model.choose(pairs)]
+            else:
+                replies = [reply.text for reply in model.ask_batch(pairs, max_tokens=LONGEST)]
             right = [
-                normalized(reply.text) == normalized(one.answer)
+                normalized(reply) == normalized(one.answer)
                 for reply, (_, one) in zip(replies, asked, strict=True)
             ]
             yield f"{language}_answers", sum(right) / len(right)
@@ -81,9 +84,10 @@ def needs_other(measures: list[str], model: str) -> ConfigError:
     return ConfigError(
         Text(
             f"{named} cannot be measured with {model}; expected retrieval, zero_shot or probe "
-            "for a model that makes vectors, retrieval for a Q-Former, and answers or captions for "
-            "one that answers: choose others",
+            "for a model that makes vectors, retrieval for a Q-Former, answers for a classifier of "
+            "answers, and answers or captions for one that writes them: choose others",
             f"{model} 不能用 {named} 评测；产生向量的模型应用 retrieval、zero_shot 或 probe，"
-            "Q-Former 应用 retrieval，会回答的模型应用 answers 或 captions；请换一种评测",
+            "Q-Former 应用 retrieval，答案分类模型应用 answers，会写回答的模型应用 answers 或 "
+            "captions；请换一种评测",
         )
     )

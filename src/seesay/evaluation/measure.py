@@ -13,6 +13,7 @@ from seesay.evaluation.captions import Captions
 from seesay.evaluation.probing import ProbeAccuracy
 from seesay.evaluation.retrieval import Retrieval
 from seesay.evaluation.zero_shot import ZeroShot
+from seesay.inference.answer_classifier import AnswerClassifier
 from seesay.inference.embedder import Embedder
 from seesay.inference.matcher import Matcher
 from seesay.text import Text
@@ -31,7 +32,7 @@ class Measure(Protocol):
 
     def measure(self, model: Any) -> Iterator[tuple[str, float]]:
         """Yields the name and value of each figure; higher is better. The model is an Embedder, a
-        Matcher, or the LocalAssistant for those in OF_ASSISTANTS."""
+        Matcher, an AnswerClassifier, or the LocalAssistant for those in OF_ASSISTANTS."""
 
 
 MEASURES: dict[str, type[Measure]] = {
@@ -43,8 +44,8 @@ MEASURES: dict[str, type[Measure]] = {
 }
 """Measures by the name of their section of [evaluation]."""
 OF_ASSISTANTS = (Answers, Captions)
-"""Measures of a model that answers; all others are of one that makes vectors, and `Retrieval` of a
-Q-Former too."""
+"""Measures of a model that answers; all others are of one that makes vectors. `Answers` is of an
+AnswerClassifier too, `Retrieval` of a Q-Former."""
 
 
 def measure_names(measures: Iterable[Measure]) -> list[str]:
@@ -72,14 +73,16 @@ def check_measures(measures: Mapping[str, Measure]) -> None:
             raise DataError(Text(where + error.text.en, where + error.text.zh)) from None
 
 
-def _fits(measure: Measure, model: "Embedder | LocalAssistant | Matcher") -> bool:
+def _fits(measure: Measure, model: Any) -> bool:
     if isinstance(model, Matcher):
         return isinstance(measure, Retrieval)
+    if isinstance(model, AnswerClassifier):
+        return isinstance(measure, Answers)
     return isinstance(measure, OF_ASSISTANTS) is not isinstance(model, Embedder)
 
 
 def evaluate(
-    model: "Embedder | LocalAssistant | Matcher", measures: Sequence[Measure]
+    model: "Embedder | LocalAssistant | Matcher | AnswerClassifier", measures: Sequence[Measure]
 ) -> dict[str, float]:
     """Returns each value by name. All data is checked before the model sees any of it.
 

@@ -109,6 +109,10 @@ class Bert(nn.Module):
         pooled = self._pooled(x, ids)
         return pooled if self.map is None else self.map(pooled)
 
+    def features(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dim"]:
+        """Returns the vector of each token, which a fusion takes."""
+        return self.blocks[-1](self.lower(ids, self.config.depth), mask=self._mask(ids))
+
     def _mask(self, ids: Int[Tensor, "batch tokens"]) -> Bool[Tensor, "batch 1 1 tokens"]:
         return (ids != self.config.pad_id)[:, None, None, :]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seesay.errors import ConfigError
@@ -109,16 +109,24 @@ class MeanTextEncoder(nn.Module):
         used = (ids != self.config.pad_id).any(dim=0).nonzero()
         return ids[:, : int(used.max()) + 1] if len(used) else ids[:, :1]
 
-    def _embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch dim"]:
-        c = self.config
-        kept = self._kept(ids)
+    def features(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens dim"]:
+        """Returns the vector of each token, which a fusion takes."""
+        return self._tokens(ids, self._kept(ids))
+
+    def _tokens(
+        self, ids: Int[Tensor, "batch tokens"], kept: Bool[Tensor, "batch tokens"]
+    ) -> Float[Tensor, "batch tokens dim"]:
         x = self.norm_in(self.token_embed(ids) + self.positions[: ids.shape[1]])
-        x = F.dropout(x, c.dropout, self.training)
+        x = F.dropout(x, self.config.dropout, self.training)
         for block in self.blocks:
             x = block(x, mask=kept[:, None, None, :])
-        x = self.norm_out(x)
+        return self.norm_out(x)
+
+    def _embed(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch dim"]:
+        kept = self._kept(ids)
+        x = self._tokens(ids, kept)
         weights = self.importance(x).masked_fill(~kept[..., None], -torch.inf).softmax(dim=1)
-        return F.dropout((x * weights).sum(dim=1), c.dropout, self.training)
+        return F.dropout((x * weights).sum(dim=1), self.config.dropout, self.training)
 
     def _kept(self, ids: Int[Tensor, "batch tokens"]) -> Tensor:
         """Returns which tokens count. In an empty text the first padding does, so that the length

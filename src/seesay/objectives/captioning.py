@@ -101,12 +101,18 @@ class Captioning:
 def texts_by_image(ids: Tensor, owners: Tensor, images: int, pad_id: int) -> Tensor:
     """Ids (texts tokens) of which each belongs to an image -> (images most tokens): an image with
     fewer texts than another has rows of padding, and no token is kept that is padding in all."""
+    used = (ids != pad_id).any(0).nonzero()
+    return rows_by_image(ids[:, : int(used.max()) + 1 if len(used) else 1], owners, images, pad_id)
+
+
+def rows_by_image(rows: Tensor, owners: Tensor, images: int, fill: int) -> Tensor:
+    """Groups rows, of which each belongs to an image and those of one image are neighbours: returns
+    (images most ...), with rows of `fill` where an image has fewer than another."""
     counts = torch.bincount(owners, minlength=images)
-    length = int((ids != pad_id).any(0).nonzero().max()) + 1
-    rows = ids.new_full((images, int(counts.max()), length), pad_id)
     first = counts.cumsum(0) - counts
-    rows[owners, torch.arange(len(ids)) - first[owners]] = ids[:, :length]
-    return rows
+    grouped = rows.new_full((images, int(counts.max()), *rows.shape[1:]), fill)
+    grouped[owners, torch.arange(len(rows)) - first[owners]] = rows
+    return grouped
 
 
 def caption_losses(

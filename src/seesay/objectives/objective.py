@@ -22,7 +22,16 @@ TOWERS = ("image", "image_proj", "text", "text_proj")
 QFORMER = ("queries", "token_embed", "positions", "norm_in")
 """The parts of a Q-Former before its layers."""
 Role = Literal[
-    "images", "classes", "texts", "captions", "answers", "pooled", "pairs", "pictures", "given"
+    "images",
+    "classes",
+    "texts",
+    "captions",
+    "answers",
+    "questions",
+    "pooled",
+    "pairs",
+    "pictures",
+    "given",
 ]
 
 
@@ -35,11 +44,13 @@ class View(NamedTuple):
     the same rows -> the probabilities of the image tower's own classes. "texts": ids (texts tokens)
     -> embeddings. "captions": ids (images most tokens) about the images of the same source -> the
     sum of losses of each image. "answers": conversations about them (images most 2 tokens), their
-    ids and which are learned -> the same. "pooled": an image tower's channels before its classes
-    (images dim) -> embeddings. "pairs": ids (texts 2 tokens) of each text and another, with the
-    "pictures" (texts 2 height width 3) of the same source, the text's and another -> the logits of
-    "does not match" and "matches" (texts 3 2) of its own text and picture, its text and the other
-    picture, and its picture and the other text. "given": no model sees them, the loss gets them."""
+    ids and which are learned -> the same. "questions": ids (images most tokens) about them -> the
+    logits of each question's answers (images most classes). "pooled": an image tower's channels
+    before its classes (images dim) -> embeddings. "pairs": ids (texts 2 tokens) of each text and
+    another, with the "pictures" (texts 2 height width 3) of the same source, the text's and another
+    -> the logits of "does not match" and "matches" (texts 3 2) of its own text and picture, its
+    text and the other picture, and its picture and the other text. "given": no model sees them, the
+    loss gets them."""
     source: str
     """A section of [data], or a name that the objective chooses."""
 

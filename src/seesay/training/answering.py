@@ -24,7 +24,7 @@ from seesay.models.cross_attention import GatedCrossConfig
 from seesay.models.decoder import DecoderConfig
 from seesay.models.layers import require_range
 from seesay.models.vlm import Vlm, VlmConfig
-from seesay.objectives.captioning import caption_loss
+from seesay.objectives.captioning import caption_loss, rows_by_image
 from seesay.objectives.objective import (
     Batch,
     Objective,
@@ -266,12 +266,7 @@ class Answering:
 def conversations_by_image(texts: list[Tensor], owners: Tensor, images: int, pad_id: int) -> Tensor:
     """Groups conversations, (2 tokens) each, by image: returns (images most 2 tokens). Images with
     fewer conversations get padding, of which nothing is learned."""
-    counts = torch.bincount(owners, minlength=images)
     ids = pad_sequence([text[0] for text in texts], batch_first=True, padding_value=pad_id)
     learned = pad_sequence([text[1] for text in texts], batch_first=True)
-    rows = ids.new_zeros(images, int(counts.max()), 2, ids.shape[1])
-    rows[:, :, 0] = pad_id
-    first = counts.cumsum(0) - counts
-    places = torch.arange(len(texts)) - first[owners]
-    rows[owners, places, 0], rows[owners, places, 1] = ids, learned
-    return rows
+    parts = rows_by_image(ids, owners, images, pad_id), rows_by_image(learned, owners, images, 0)
+    return torch.stack(parts, dim=2)

@@ -19,13 +19,14 @@ from seesay.objectives.objective import Objective, ObjectiveContext, TrainedMode
 from seesay.text import Text
 from seesay.training.answering import build_assistant
 from seesay.training.distributed import Processes, share_model, transformer_blocks
+from seesay.training.fusion import build_fusion, frequent_answers
 from seesay.training.optimizers import belongs
 from seesay.training.qformer import build_qformer
-from seesay.training.recipe import HardwareConfig, ModelConfig, Recipe, check_model
+from seesay.training.recipe import ON_TOWERS, HardwareConfig, ModelConfig, Recipe, check_model
 from seesay.training.tokenizer import texts_of_records, train_tokenizer
 from seesay.weights.bundle import Bundle, family_of, load_bundle
-from seesay.weights.dual_encoder_step import is_frozen
 from seesay.weights.mobilenet import load_mobilenet
+from seesay.weights.step import is_frozen
 
 
 def make_model(recipe: Recipe, name: str) -> Bundle[Any]:
@@ -54,7 +55,7 @@ def make_model(recipe: Recipe, name: str) -> Bundle[Any]:
 
 def _from_parts(recipe: Recipe, name: str) -> Bundle[Any]:
     c = recipe.model
-    if c.assistant is not None or c.qformer is not None:
+    if any(getattr(c, section) is not None for section in ON_TOWERS):
         bundle = _on_top_of_a_tower(recipe, name)
         check_model(recipe, bundle.config, [n for n, _ in bundle.model.named_parameters()])
         return bundle
@@ -71,6 +72,8 @@ def _on_top_of_a_tower(recipe: Recipe, name: str) -> Bundle[Any]:
     if c.qformer is not None:
         tokenizer = _tokenizer(recipe) if c.qformer.text is None else None
         return replace(build_qformer(c.qformer, tokenizer, seed, _initial(recipe)), name=name)
+    if c.fusion is not None:
+        return build_fusion(c.fusion, frequent_answers(recipe.data.values(), c.fusion), seed, name)
     assert c.assistant
     return build_assistant(c.assistant, _tokenizer(recipe), seed, name)
 

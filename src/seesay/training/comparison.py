@@ -1,42 +1,67 @@
-"""Comparisons of connectors: the same small training with each of them, over several seeds.
+"""Comparisons of a model's parts: the same small training with each choice, over several seeds.
 
-    sweep = write_comparison(ComparisonConfig(path="easy-vqa/*.tar", folder="runs/connectors"))
+    config = ComparisonConfig(of="connectors", path="easy-vqa/*.tar", folder="runs/connectors")
+    sweep = write_comparison(config)
     cells = cells_of(read_sweep(sweep), sweep)      # as any sweep's; run_sweep trains them
     summaries(cells)                                # a row for each connector
 
-The comparison is a sweep over connectors and seeds. Its recipe and its sweep are written into its
+The comparison is a sweep over choices and seeds. Its recipe and its sweep are written into its
 folder, to be read, changed and run again.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any, Literal, get_args, get_type_hints
 
 from seesay.data.files import write_whole
 from seesay.data.sources import RecordsConfig, format_of, open_records
 from seesay.errors import ConfigError, DataError
 from seesay.models.layers import require_range
+from seesay.models.vlm import Vlm
 from seesay.text import Text
 from seesay.training.answering import AssistantConfig
+from seesay.training.fusion import NewFusionConfig
 from seesay.training.recipe import model_folder
 from seesay.training.sweep import Cell
 from seesay.weights.bundle import load_bundle
 from seesay.weights.vlm_step import rows_per_picture
 
-CONNECTORS: tuple[str, ...] = get_args(get_type_hints(AssistantConfig)["connector"])
-RECIPE, SWEEP = "recipe.toml", "sweep.toml"
+RECIPE, SWEEP, FEATURES = "recipe.toml", "sweep.toml", "features"
+TOWERS = ("tower", "image", "text")
+"""The parts of models that are frozen, and not counted."""
 
-# seesay-base sees 8 x 8 places of a picture of 256 pixels, which pixel shuffle merges evenly.
-_RECIPE = """\
-# Written by `seesay compare connectors`.
 
-[run]
-folder = "run"
-steps = {steps}
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A part of a model whose choices can be compared."""
 
+    axis: str
+    """What a choice is called."""
+    setting: str
+    """The setting of a recipe that makes the choice."""
+    choices: tuple[str, ...]
+    """Its values."""
+    title: Text
+    """Of the report."""
+    model: str
+    """The section of the model in the recipe, with places for the tower and its images."""
+    objective: str
+    """The objective that teaches it to answer questions."""
+    freeze: str
+    """Setting of the optimizer that freezes the towers; "" where they always are."""
+
+
+COMPARED = {
+    "connectors": Compared(
+        axis="connector",
+        setting="model.assistant.connector",
+        choices=get_args(get_type_hints(AssistantConfig)["connector"]),
+        title=Text("Connectors", "连接器"),
+        model="""\
 [model]
 vocabulary = {{ size = 420, chat = true }}
 tokenizer = {{ context = 128, pad_id = 0 }}
@@ -44,7 +69,37 @@ tokenizer = {{ context = 128, pad_id = 0 }}
 [model.assistant]
 tower = {tower}
 {size}decoder = {{ dim = 192, depth = 3, heads = 4, hidden = 512 }}
+""",
+        objective="answering",
+        freeze='freeze = ["tower"]\n',
+    ),
+    "fusion": Compared(
+        axis="strategy",
+        setting="model.fusion.strategy",
+        choices=get_args(get_type_hints(NewFusionConfig)["strategy"]),
+        title=Text("Fusion", "融合方式"),
+        model="""\
+[model.fusion]
+tower = {tower}
+{size}dim = 64
+depth = 2
+heads = 4
+hidden = 128
+""",
+        objective="answer-classification",
+        freeze="",
+    ),
+}
+"""What can be compared, by the name of its command."""
 
+_RECIPE = """\
+# Written by `seesay compare {of}`.
+
+[run]
+folder = "run"
+steps = {steps}
+
+{model}
 [data.questions]
 path = {path}
 format = "{format}"
@@ -55,17 +110,17 @@ captions = 0
 questions = 8
 
 [objective.answers]
-kind = "answering"
+kind = "{objective}"
 source = "questions"
 
 [optimizer]
 lr = 1e-3
 warmup = 0.05
-freeze = ["tower"]
-
-# Pictures come again unchanged, and the tower is frozen: it sees each of them once.
+{freeze}
+# Pictures come again unchanged, and the tower is frozen: it sees each of them once for all runs.
 [hardware]
 reuse = true
+features = {features}
 
 [data.questions.augmentation]
 crop_scale = [1.0, 1.0]
@@ -93,14 +148,16 @@ questions = 10
 class ComparisonConfig:
     """What is compared, on which data, and for how long."""
 
+    of: Literal["connectors", "fusion"]
+    """The part of a model to compare."""
     path: str
     """Pictures with questions, as a path or a glob pattern such as "easy-vqa/*.tar"."""
-    folder: str = "runs/compare-connectors"
+    folder: str
     """Where the runs and the reports go."""
-    connectors: tuple[str, ...] = CONNECTORS
-    """The values of `connector` in [model.assistant] to compare."""
+    choices: tuple[str, ...] = ()
+    """The choices to compare, such as values of `connector` in [model.assistant]; none: all."""
     seeds: int = 3
-    """Trainings of each connector, which differ in first weights and order of data."""
+    """Trainings of each choice, which differ in first weights and order of data."""
     steps: int = 500
     """Optimizer steps of each training."""
     batch: int = 32
@@ -110,21 +167,22 @@ class ComparisonConfig:
     held_out: int = 300
     """Pictures at the end of the data whose questions measure and train nothing."""
     tower: str = "seesay-base"
-    """Catalogue name or folder of the dual encoder whose image tower, frozen, is used."""
+    """Catalogue name or folder of the dual encoder whose towers, frozen, are used."""
     size: int | None = 256
-    """Side in pixels of its images, for towers that take any size; none: the tower's own."""
+    """Side in pixels of its images, for towers that take any size; none: the tower's own. At 256,
+    seesay-base sees 8 x 8 places, which pixel shuffle merges evenly."""
 
     def __post_init__(self) -> None:
         require_range(1, seeds=self.seeds, steps=self.steps, batch=self.batch)
         require_range(1, held_out=self.held_out)
-        unknown = [name for name in self.connectors if name not in CONNECTORS]
-        if unknown or not self.connectors:
+        known = COMPARED[self.of].choices
+        if unknown := [name for name in self.choices if name not in known]:
             raise ConfigError(
                 Text(
-                    f"connectors={list(self.connectors)} cannot be compared; expected some of "
-                    f"{', '.join(CONNECTORS)}: correct the names",
-                    f"connectors={list(self.connectors)} 不能对比；应为 {'、'.join(CONNECTORS)} "
-                    "中的若干个；请改正名称",
+                    f"{', '.join(unknown)} cannot be compared among {self.of}; expected some of "
+                    f"{', '.join(known)}: correct the names",
+                    f"{'、'.join(unknown)} 不能对比；应为 {'、'.join(known)} 中的若干个；"
+                    "请改正名称",
                 )
             )
 
@@ -143,11 +201,18 @@ def write_comparison(config: ComparisonConfig) -> Path:
                 "图片应更多；请增加数据，或减少留出的数量",
             )
         )
+    part = COMPARED[config.of]
     recipe = _RECIPE.format(
+        of=config.of,
+        model=part.model.format(
+            tower=json.dumps(config.tower),
+            size="" if config.size is None else f"size = {config.size}\n",
+        ),
+        objective=part.objective,
+        freeze=part.freeze,
+        features=json.dumps(str(Path(config.folder) / FEATURES)),
         steps=config.steps,
         log=max(1, min(10, config.steps // 10)),
-        tower=json.dumps(config.tower),
-        size="" if config.size is None else f"size = {config.size}\n",
         path=json.dumps(config.path),
         format=form,
         language=config.language,
@@ -161,14 +226,15 @@ def write_comparison(config: ComparisonConfig) -> Path:
 
 
 def _sweep(config: ComparisonConfig) -> str:
+    part = COMPARED[config.of]
     lines = [
-        "# Written by `seesay compare connectors`; `seesay sweep` runs it again.\n",
+        f"# Written by `seesay compare {config.of}`; `seesay sweep` runs it again.\n",
         f'recipe = "{RECIPE}"',
         f"folder = {json.dumps(config.folder)}",
-        'title = "Connectors 对比：连接器"',
+        f'title = "{part.title.en} 对比：{part.title.zh}"',
         f'curves = ["{config.language}_answers"]\n',
-        "[axes.connector]",
-        *(f'{name} = {{ "model.assistant.connector" = "{name}" }}' for name in config.connectors),
+        f"[axes.{part.axis}]",
+        *(f'{name} = {{ "{part.setting}" = "{name}" }}' for name in config.choices or part.choices),
         "\n[axes.seed]",
         *(f'{seed} = {{ "run.seed" = {seed} }}' for seed in range(config.seeds)),
     ]
@@ -184,35 +250,38 @@ def _write_once(file: Path, text: str) -> None:
         raise ConfigError(
             Text(
                 f"{file} is of another comparison; expected the same data, steps, seeds and "
-                "connectors, which go on where they stopped: repeat them, or choose another folder",
-                f"{file} 属于另一次对比；数据、步数、种子和连接器应与之相同，才能接着运行；"
+                "choices, which go on where they stopped: repeat them, or choose another folder",
+                f"{file} 属于另一次对比；数据、步数、种子和对比的选项应与之相同，才能接着运行；"
                 "请照原样填写，或换一个文件夹",
             )
         )
 
 
 def summaries(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Returns a row for each connector with a finished run: how many parameters it and its decoder
-    have, the tokens that a picture takes in the prompt, seconds of a step, peak memory, and the
-    accuracy on held-out questions, as mean and standard deviation over the seeds."""
-    finished: dict[str, list[Cell]] = {}
+    """Returns a row for each choice with a finished run: how many parameters it has besides the
+    towers, the tokens that a picture takes in the prompt of a vision-language model, seconds of a
+    step, peak memory, and the accuracy on held-out questions, as mean and standard deviation over
+    the seeds."""
+    finished: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         if cell.finished:
-            finished.setdefault(cell.choices["connector"], []).append(cell)
-    return [_summary(name, runs) for name, runs in finished.items()]
+            choice = next((axis, name) for axis, name in cell.choices.items() if axis != "seed")
+            finished.setdefault(choice, []).append(cell)
+    return [_summary(*choice, runs) for choice, runs in finished.items()]
 
 
-def _summary(name: str, runs: Sequence[Cell]) -> dict[str, Any]:
+def _summary(axis: str, name: str, runs: Sequence[Cell]) -> dict[str, Any]:
     bundle = load_bundle(model_folder(runs[0].recipe))
     (measure,) = runs[0].recipe.evaluation.names
     found = [[line[measure] for line in run.log if measure in line][-1] for run in runs]
     steps = [[line for line in run.log if "loss" in line] for run in runs]
-    trained = (p.numel() for n, p in bundle.model.named_parameters() if n.split(".")[0] != "tower")
+    parameters = bundle.model.named_parameters()
+    prompts = isinstance(bundle.model, Vlm)
     return {
-        "connector": name,
-        "parameters": sum(trained),
-        "picture_tokens": rows_per_picture(bundle),
-        "step_s": fmean(map(_seconds_of_a_step, steps)),
+        axis: name,
+        "parameters": sum(p.numel() for n, p in parameters if n.split(".")[0] not in TOWERS),
+        **({"picture_tokens": rows_per_picture(bundle)} if prompts else {}),
+        "step_s": median(chain.from_iterable(map(_seconds_of_steps, steps))),
         "memory_mib": max(lines[-1]["memory_mib"] for lines in steps),
         "seeds": len(runs),
         "accuracy": fmean(found),
@@ -220,9 +289,11 @@ def _summary(name: str, runs: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
-def _seconds_of_a_step(lines: Sequence[Mapping[str, Any]]) -> float:
-    """Mean seconds of the steps after the first logged line, which is slow from the start."""
-    first, last = lines[0], lines[-1]
-    if len(lines) == 1:
-        return float(last["seconds"]) / int(last["step"])
-    return float(last["seconds"] - first["seconds"]) / int(last["step"] - first["step"])
+def _seconds_of_steps(lines: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Returns the mean seconds of a step between one logged line and the next. Their median leaves
+    out the first steps, in which one of the runs sees the pictures for all."""
+    start = {"seconds": 0.0, "step": 0}
+    return [
+        float(b["seconds"] - a["seconds"]) / int(b["step"] - a["step"])
+        for a, b in pairwise([start, *lines])
+    ]

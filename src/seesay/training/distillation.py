@@ -36,8 +36,8 @@ from seesay.objectives.objective import (
 )
 from seesay.text import Text
 from seesay.training.class_names import CERTAIN, ClassNames, ClassNamesConfig, first_tokens
-from seesay.weights.dual_encoder_step import Reused, channels_last
 from seesay.weights.mobilenet import load_classifier
+from seesay.weights.step import Reused, channels_last
 
 LEAST = 1e-9  # probability whose logarithm is taken
 

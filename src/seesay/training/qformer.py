@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from seesay.data.tokenizer import Tokenizer, load_tokenizer
+from seesay.data.tokenizer import Tokenizer
 from seesay.errors import ConfigError
 from seesay.models.bert import Bert, BertConfig
 from seesay.models.blip2 import Blip2Matcher, Blip2MatcherConfig
 from seesay.models.layers import require_range
 from seesay.models.qformer import QFormer, QFormerConfig
 from seesay.text import Text
-from seesay.training.towers import open_tower
+from seesay.training.towers import open_tower, short_tokenizer
 from seesay.weights.bundle import Bundle, family_of, load_bundle
 from seesay.weights.hub import locate
 
@@ -81,7 +81,9 @@ def build_qformer(
     do not fit together."""
     seen = open_tower(config.tower, config.size, "model.qformer").normed()
     bert = None if config.text is None else _open_bert(config.text)
-    tokenizer = given if bert is None else _tokenizer_of(config, bert)
+    tokenizer = given
+    if bert is not None:
+        tokenizer = short_tokenizer(str(config.text), bert, config.context)
     assert tokenizer is not None  # ModelConfig
     _check_prefix(tokenizer)
     text = None if bert is None else bert.config.text
@@ -156,17 +158,6 @@ def _open_bert(name: str) -> Bundle[Any]:
             )
         )
     return bundle
-
-
-def _tokenizer_of(config: NewQFormerConfig, bert: Bundle[Any]) -> Tokenizer:
-    """The BERT's tokenizer, for short texts without prefixes."""
-    context = min(config.context or CONTEXT, bert.config.text.context)
-    settings = replace(bert.tokenizer.config, context=context, query_prefix="", passage_prefix="")
-    return load_tokenizer(locate(str(config.text)).folder, settings)
-
-
-CONTEXT = 32
-"""Tokens of a text in BLIP-2's first stage (LAVIS, max_txt_len)."""
 
 
 def _check_prefix(tokenizer: Tokenizer) -> None:

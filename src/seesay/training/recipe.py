@@ -19,6 +19,7 @@ from seesay.errors import ConfigError
 from seesay.evaluation.measure import MEASURES, Measure, measure_names
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.models.layers import require_finite, require_range
+from seesay.objectives.answer_classification import AnswerClassificationConfig
 from seesay.objectives.captioning import CaptioningConfig
 from seesay.objectives.contrastive import ContrastiveConfig, TranslationConfig
 from seesay.objectives.matching import MatchingConfig, QueryContrastiveConfig
@@ -29,6 +30,7 @@ from seesay.training.caption_words import WordsConfig
 from seesay.training.checkpoints import CheckpointConfig
 from seesay.training.class_names import ClassificationConfig
 from seesay.training.distillation import DistillationConfig, PredictionsConfig
+from seesay.training.fusion import NewFusionConfig
 from seesay.training.optimizers import OptimizerConfig, belongs, check_names
 from seesay.training.qformer import NewQFormerConfig
 from seesay.training.run_log import LogConfig
@@ -55,6 +57,7 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "predictions": PredictionsConfig,
     "distillation": DistillationConfig,
     "answering": AnsweringConfig,
+    "answer-classification": AnswerClassificationConfig,
 }
 """The values of `kind` in a section [objective.NAME]."""
 
@@ -126,6 +129,10 @@ class HardwareConfig:
         require_range(1, **{name: value for name, value in given.items() if value is not None})
 
 
+ON_TOWERS = ("assistant", "qformer", "fusion")
+"""The sections of [model] that build upon the towers of a finished model."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The model to train: a finished one, or one built from its parts."""
@@ -145,6 +152,8 @@ class ModelConfig:
     """The parts of a vision-language model, in place of an architecture and a transform."""
     qformer: NewQFormerConfig | None = None
     """The parts of a Q-Former for BLIP-2's first stage, in place of the same."""
+    fusion: NewFusionConfig | None = None
+    """The parts of a classifier that answers questions about images; it needs nothing else."""
     tokenizer: TokenizerConfig | None = None
     """How texts become ids."""
     transform: ImageTransformConfig | None = None
@@ -184,12 +193,14 @@ class ModelConfig:
         """The names of the settings that make a new model. Raises ConfigError if one brings along
         what another sets."""
         words = "tokenizer_folder" if self.vocabulary is None else "vocabulary"
-        whole = next((one for one in ("assistant", "qformer") if getattr(self, one)), None)
-        if whole is None:
+        given = [one for one in ON_TOWERS if getattr(self, one) is not None]
+        if not given:
             return ("architecture", "tokenizer", words, "transform")
-        brought = ["architecture", "transform", *({"assistant", "qformer"} - {whole})]
+        whole = given[0]
+        brought = ["architecture", "transform", *given[1:]]
         parts: tuple[str, ...] = (whole, "tokenizer", words)
-        if whole == "qformer" and self.qformer is not None and self.qformer.text is not None:
+        reads = self.qformer is not None and self.qformer.text is not None
+        if whole == "fusion" or (whole == "qformer" and reads):
             brought += ["tokenizer", words]
             parts = (whole,)
         if others := [name for name in brought if getattr(self, name) is not None]:

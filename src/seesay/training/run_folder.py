@@ -18,11 +18,13 @@ from torch import Tensor
 from seesay.data.files import write_whole
 from seesay.errors import ConfigError, TrainingError
 from seesay.evaluation.measure import evaluate
+from seesay.inference.answer_classifier import AnswerClassifier
 from seesay.inference.assistant import LocalAssistant
 from seesay.inference.assistant_files import files_of
 from seesay.inference.embedder import Embedder
 from seesay.inference.matcher import Matcher
 from seesay.models.blip2 import Blip2Matcher
+from seesay.models.fusion import FusionClassifier
 from seesay.models.vlm import Vlm
 from seesay.text import Text
 from seesay.training.checkpoints import Checkpoints, TrainingState, whole_weights
@@ -124,10 +126,12 @@ def checkpoints_of(recipe: Recipe) -> Checkpoints:
     return Checkpoints(Path(recipe.run.folder) / "checkpoints", recipe.checkpoint)
 
 
-def _ready(bundle: Bundle[Any]) -> Embedder | LocalAssistant | Matcher:
-    """A model ready for use: one that makes vectors, one that answers, or one that matches."""
+def _ready(bundle: Bundle[Any]) -> Embedder | LocalAssistant | Matcher | AnswerClassifier:
+    """A model ready for use: one that makes vectors, that matches, or that answers."""
     if isinstance(bundle.model, Blip2Matcher):
         return Matcher(bundle)
+    if isinstance(bundle.model, FusionClassifier):
+        return AnswerClassifier(bundle)
     if isinstance(bundle.model, Vlm):
         return LocalAssistant(files_of(bundle, next(bundle.model.parameters()).device))
     return Embedder(bundle)

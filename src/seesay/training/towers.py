@@ -3,14 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from seesay.data.squares import ImageTransformConfig
+from seesay.data.tokenizer import Tokenizer, load_tokenizer
 from seesay.errors import ConfigError
 from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.vit import VitConfig
 from seesay.text import Text
-from seesay.weights.bundle import load_bundle
+from seesay.weights.bundle import Bundle, load_bundle
 from seesay.weights.hub import locate
 
 
@@ -20,11 +21,13 @@ class OpenedTower:
 
     config: VitConfig | MobileNetConfig
     transform: ImageTransformConfig
-    weights: dict[str, Tensor]
+    bundle: Bundle[Any]
+    """The dual encoder."""
 
     def initialise(self, tower: nn.Module) -> None:
         """Gives a tower of this config its weights."""
-        tower.load_state_dict({name: self.weights[name] for name in tower.state_dict()})
+        weights = self.bundle.model.image.state_dict()
+        tower.load_state_dict({name: weights[name] for name in tower.state_dict()})
 
     def normed(self) -> "OpenedTower":
         """Returns the tower without its pooling, whose features pass through its last norm and
@@ -47,10 +50,10 @@ def open_tower(name: str, size: int | None, section: str) -> OpenedTower:
     tower: Any = getattr(seeing.config, "image", None)
     if isinstance(tower, MobileNetConfig):
         transform = seeing.transform if size is None else replace(seeing.transform, size=size)
-        return OpenedTower(replace(tower, classes=0), transform, seeing.model.image.state_dict())
+        return OpenedTower(replace(tower, classes=0), transform, seeing)
     fits = isinstance(tower, VitConfig) and not tower.flexible
     if fits and size in (None, tower.image_size):
-        return OpenedTower(tower, seeing.transform, seeing.model.image.state_dict())
+        return OpenedTower(tower, seeing.transform, seeing)
     given = Text.of(f"{section}.tower={name!r}, size={size}")
     raise ConfigError(
         Text(
@@ -61,3 +64,15 @@ def open_tower(name: str, size: int | None, section: str) -> OpenedTower:
             "尺寸的 MobileNet、EfficientNet；请换一个，或去掉 size",
         )
     )
+
+
+def short_tokenizer(name: str, bundle: Bundle[Any], context: int | None) -> Tokenizer:
+    """Returns the tokenizer of this dual encoder for short texts without prefixes: of `context`
+    tokens, or 32, or as many as its text tower reads."""
+    context = min(context or CONTEXT, bundle.config.text.context)
+    settings = replace(bundle.tokenizer.config, context=context, query_prefix="", passage_prefix="")
+    return load_tokenizer(locate(name).folder, settings)
+
+
+CONTEXT = 32
+"""Tokens of a text in BLIP-2's first stage (LAVIS, max_txt_len)."""

@@ -44,6 +44,7 @@ FAMILIES = {
     "dual_encoder": "seesay.weights.dual_encoder",
     "vlm": "seesay.weights.vlm_step",
     "qformer": "seesay.weights.qformer",
+    "fusion": "seesay.weights.fusion",
 }
 FIRST = "dual_encoder"
 """The family of folders from version 0.1.0, which name none."""
@@ -138,18 +139,18 @@ class Family(Generic[Model]):
     config: type[Any]
     parts: Mapping[str, type[Any]]
     """The alternative configs for a field of `config`, by their names in seesay.json."""
-    model_types: tuple[str, ...]
+    model_types: tuple[str, ...] = ()
     """The values of "model_type" in a config.json that it reads."""
-    read: Callable[[Path, Path | None], Published | None]
+    read: Callable[[Path, Path | None], Published | None] = lambda folder, image_folder: None
     """Read a published folder, and the folder of its image half if that is separate; None if the
     folder belongs to another family."""
     misfits: Callable[[Blueprint, Tokenizer], list[Text]]
     """Contradictions between model, image preparation and tokenizer."""
-    check: Callable[[Bundle[Model], Path], None]
+    check: Callable[[Bundle[Model], Path], None] = lambda bundle, folder: None
     """Raises WeightsError if a loaded model does not behave like one of its family."""
     build: Callable[[Any, Mapping[str, float]], Model]
     """Create a model from a config; objectives set initial values that the config leaves open."""
-    extend: Callable[[Model, Mapping[str, float]], None]
+    extend: Callable[[Model, Mapping[str, float]], None] = lambda model, initial: None
     """Add to a finished model what an objective needs."""
     step: Callable[[Bundle[Model], torch.dtype | None], TrainedModel]
     """The model wrapped for training, with arithmetic in a given dtype or in that of the

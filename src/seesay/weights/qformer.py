@@ -2,19 +2,16 @@
 texts, compared and judged through a frozen image tower. Published matchers are read as well."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from math import log
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from seesay.data.tokenizer import Tokenizer
-from seesay.data.transform import ImageTransform
 from seesay.models.blip2 import Blip2Matcher, Blip2MatcherConfig
-from seesay.models.mobilenet import MobileNet, MobileNetConfig
+from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.vit import VitConfig
 from seesay.objectives.captioning import caption_losses
 from seesay.objectives.contrastive import clamp_scale
@@ -22,8 +19,8 @@ from seesay.objectives.objective import TrainedModel, View
 from seesay.objectives.tiled import at_least_float32
 from seesay.text import Text
 from seesay.weights.bundle import Blueprint, Bundle, Family
-from seesay.weights.dual_encoder_step import channels_last, is_frozen, reuse_features, row_keys
-from seesay.weights.vlm_step import SPREAD, picture_misfits
+from seesay.weights.step import Pixels, computing_in, is_frozen, reuse_features, row_keys
+from seesay.weights.vlm_step import SPREAD, picture_misfits, text_misfits
 
 States = tuple[Tensor, ...]
 
@@ -34,17 +31,14 @@ class TrainedMatcher(TrainedModel):
     def __init__(self, bundle: Bundle[Blip2Matcher], autocast: torch.dtype | None = None) -> None:
         super().__init__()
         self.model = bundle.model
-        self._transform = ImageTransform(bundle.transform)
+        self._pixels = Pixels(bundle.transform, self.model.image)
         self._pad_id = bundle.tokenizer.config.pad_id
         self._autocast = autocast
-        self._last = isinstance(self.model.image, MobileNet)
-        if self._last:
-            channels_last(self.model.image)
 
     def forward(self, inputs: Mapping[View, Tensor]) -> tuple[Tensor, ...]:
         """Returns, for each view, the vectors of each image or text, the summed caption loss of
         each image, or the logits of each text's pairs, in float32 or wider."""
-        with self._context(next(iter(inputs.values())).device.type):
+        with computing_in(self._autocast, inputs):
             patches = self._patches(inputs)
             states = {
                 view.source: self.model.qformer.look(seen)
@@ -89,10 +83,7 @@ class TrainedMatcher(TrainedModel):
 
     @torch.no_grad()
     def _look(self, images: Tensor) -> Tensor:
-        pixels = self._transform.normalise(images).to(self.model.match.weight.dtype)
-        if self._last:
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-        return self.model.patches(pixels)
+        return self.model.patches(self._pixels(images, self.model.match.weight.dtype))
 
     def _output(
         self,
@@ -141,32 +132,20 @@ class TrainedMatcher(TrainedModel):
         """The ids without the columns that are padding in every row."""
         return ids[:, : int((ids != self._pad_id).sum(1).max()) if len(ids) else 1]
 
-    def _context(self, device: str) -> AbstractContextManager[Any]:
-        return torch.autocast(device, self._autocast) if self._autocast else nullcontext()
-
 
 def misfits(blueprint: Blueprint, tokenizer: Tokenizer) -> list[Text]:
     """Returns contradictions between the model, the image preparation and the tokenizer."""
     model: Blip2MatcherConfig = blueprint.model
-    words, context = model.qformer.vocab_size or 0, model.qformer.context
-    wrong = picture_misfits(model.image, blueprint.transform.size)
-    if tokenizer.largest_id >= words:
-        wrong.append(
-            Text(
-                f"the tokenizer gives ids up to {tokenizer.largest_id} to a Q-Former that knows "
-                f"{words} tokens",
-                f"分词器的编号到 {tokenizer.largest_id}，Q-Former 却只有 {words} 个词元",
-            )
-        )
-    if blueprint.tokenizer.context > context:
-        wrong.append(
-            Text(
-                f"texts of {blueprint.tokenizer.context} tokens for a Q-Former that reads "
-                f"{context}",
-                f"文本长 {blueprint.tokenizer.context} 个词元，Q-Former 却只读 {context} 个",
-            )
-        )
-    return wrong
+    return [
+        *picture_misfits(model.image, blueprint.transform.size),
+        *text_misfits(
+            blueprint,
+            tokenizer,
+            Text("Q-Former", "Q-Former "),
+            words=model.qformer.vocab_size or 0,
+            context=model.qformer.context,
+        ),
+    ]
 
 
 def build(config: Blip2MatcherConfig, initial: Mapping[str, float]) -> Blip2Matcher:
@@ -205,10 +184,7 @@ FAMILY = Family(
     model=Blip2Matcher,
     config=Blip2MatcherConfig,
     parts={"vit": VitConfig, "mobilenet": MobileNetConfig},
-    model_types=(),
-    read=lambda folder, image_folder: None,
     misfits=misfits,
-    check=lambda bundle, folder: None,
     build=build,
     extend=extend,
     step=step,

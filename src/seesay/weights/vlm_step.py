@@ -2,9 +2,8 @@
 and conversations about them."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +11,6 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from seesay.data.tokenizer import Tokenizer
-from seesay.data.transform import ImageTransform
 from seesay.models.connectors import (
     LinearConnectorConfig,
     MlpConnectorConfig,
@@ -30,7 +28,7 @@ from seesay.objectives.tiled import at_least_float32
 from seesay.text import Text
 from seesay.weights.bundle import Blueprint, Bundle, Family
 from seesay.weights.dual_encoder import MOST_PIXELS
-from seesay.weights.dual_encoder_step import channels_last, is_frozen, reuse_features
+from seesay.weights.step import Pixels, computing_in, is_frozen, reuse_features
 
 SPREAD = 0.02  # standard deviation of new weights, as in GPT-2
 
@@ -41,19 +39,17 @@ class TrainedVlm(TrainedModel):
     def __init__(self, bundle: Bundle[Vlm], autocast: torch.dtype | None = None) -> None:
         super().__init__()
         self.model = bundle.model
-        self._transform = ImageTransform(bundle.transform)
+        self._pixels = Pixels(bundle.transform, self.model.tower)
         self._pad_id = bundle.tokenizer.config.pad_id
         self._autocast = autocast
-        self._last = isinstance(bundle.config.tower, MobileNetConfig)
-        if self._last:
-            channels_last(self.model.tower)
 
     def forward(self, inputs: Mapping[View, Tensor]) -> tuple[Tensor, ...]:
         """Returns, for each view, the mean of each image's embeddings or its summed answer loss, in
         float32 or wider."""
-        with self._context(next(iter(inputs.values())).device.type):
+        dtype = next(self.model.parameters()).dtype
+        with computing_in(self._autocast, inputs):
             seen = {
-                view.source: self.model.connector(self._look(images))
+                view.source: self.model.connector(self.model.patches(self._pixels(images, dtype)))
                 for view, images in inputs.items()
                 if view.role == "images"
             }
@@ -64,13 +60,6 @@ class TrainedVlm(TrainedModel):
                 for view, rows in inputs.items()
             ]
         return tuple(map(at_least_float32, outputs))
-
-    def _look(self, images: Tensor) -> Tensor:
-        dtype = next(self.model.parameters()).dtype
-        pixels = self._transform.normalise(images).to(dtype)
-        if self._last:
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-        return self.model.patches(pixels)
 
     def _losses(self, seen: Tensor, rows: Tensor) -> Tensor:
         """Returns each image's summed answer loss."""
@@ -83,9 +72,6 @@ class TrainedVlm(TrainedModel):
         logits = at_least_float32(self.model.logits(hidden[wanted][None])[0])
         losses = F.cross_entropy(logits, packed.ids[:, 1:][wanted], reduction="none")
         return losses.new_zeros(len(rows)).index_add(0, wanted.nonzero()[:, 0], losses)
-
-    def _context(self, device: str) -> AbstractContextManager[Any]:
-        return torch.autocast(device, self._autocast) if self._autocast else nullcontext()
 
 
 class Packed(NamedTuple):
@@ -138,23 +124,37 @@ def rows_per_picture(bundle: Bundle[Vlm]) -> int:
 def misfits(blueprint: Blueprint, tokenizer: Tokenizer) -> list[Text]:
     """Returns contradictions between the model, the image preparation and the tokenizer."""
     model: VlmConfig = blueprint.model
-    wrong = picture_misfits(model.tower, blueprint.transform.size)
-    if tokenizer.largest_id >= model.decoder.vocab_size:
+    return [
+        *picture_misfits(model.tower, blueprint.transform.size),
+        *text_misfits(
+            blueprint,
+            tokenizer,
+            Text("decoder", "解码器"),
+            words=model.decoder.vocab_size,
+            context=model.decoder.context,
+        ),
+    ]
+
+
+def text_misfits(
+    blueprint: Blueprint, tokenizer: Tokenizer, reader: Text, *, words: int, context: int
+) -> list[Text]:
+    """Returns why a part of a model cannot read what the tokenizer gives it."""
+    wrong = []
+    if tokenizer.largest_id >= words:
         wrong.append(
             Text(
-                f"the tokenizer gives ids up to {tokenizer.largest_id} to a decoder that knows "
-                f"{model.decoder.vocab_size} tokens",
-                f"分词器的编号到 {tokenizer.largest_id}，解码器却只有 "
-                f"{model.decoder.vocab_size} 个词元",
+                f"the tokenizer gives ids up to {tokenizer.largest_id} to a {reader.en} that knows "
+                f"{words} tokens",
+                f"分词器的编号到 {tokenizer.largest_id}，{reader.zh}却只有 {words} 个词元",
             )
         )
-    if blueprint.tokenizer.context > model.decoder.context:
+    if blueprint.tokenizer.context > context:
         wrong.append(
             Text(
-                f"texts of {blueprint.tokenizer.context} tokens for a decoder that reads "
-                f"{model.decoder.context}",
-                f"文本长 {blueprint.tokenizer.context} 个词元，解码器却只读 "
-                f"{model.decoder.context} 个",
+                f"texts of {blueprint.tokenizer.context} tokens for a {reader.en} that reads "
+                f"{context}",
+                f"文本长 {blueprint.tokenizer.context} 个词元，{reader.zh}却只读 {context} 个",
             )
         )
     return wrong
@@ -216,12 +216,8 @@ FAMILY = Family(
         "perceiver": PerceiverConfig,
         "query_resampler": QueryResamplerConfig,
     },
-    model_types=(),
-    read=lambda folder, image_folder: None,
     misfits=misfits,
-    check=lambda bundle, folder: None,
     build=build,
-    extend=lambda model, initial: None,
     step=step,
     reuse=reuse,
 )

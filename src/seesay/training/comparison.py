@@ -20,7 +20,7 @@ from seesay.data.sources import RecordsConfig, format_of, open_records
 from seesay.errors import ConfigError, DataError
 from seesay.models.layers import require_range
 from seesay.text import Text
-from seesay.training.answering import AssistantConfig
+from seesay.training.assistant import AssistantConfig
 from seesay.training.recipe import model_folder
 from seesay.training.sweep import Cell
 from seesay.weights.bundle import load_bundle

@@ -19,12 +19,14 @@ from seesay.errors import ConfigError
 from seesay.evaluation.measure import MEASURES, Measure, measure_names
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.models.layers import require_finite, require_range
+from seesay.models.lora import LoraConfig
 from seesay.objectives.captioning import CaptioningConfig
 from seesay.objectives.contrastive import ContrastiveConfig, TranslationConfig
 from seesay.objectives.matching import MatchingConfig, QueryContrastiveConfig
 from seesay.objectives.objective import ObjectiveConfig
 from seesay.text import Text
-from seesay.training.answering import AnsweringConfig, AssistantConfig
+from seesay.training.answering import AnsweringConfig
+from seesay.training.assistant import AssistantConfig
 from seesay.training.caption_words import WordsConfig
 from seesay.training.checkpoints import CheckpointConfig
 from seesay.training.class_names import ClassificationConfig
@@ -145,6 +147,8 @@ class ModelConfig:
     """The parts of a vision-language model, in place of an architecture and a transform."""
     qformer: NewQFormerConfig | None = None
     """The parts of a Q-Former for BLIP-2's first stage, in place of the same."""
+    lora: LoraConfig | None = None
+    """Low-rank adapters for the decoder of a vision-language model; none: it is trained itself."""
     tokenizer: TokenizerConfig | None = None
     """How texts become ids."""
     transform: ImageTransformConfig | None = None
@@ -189,7 +193,7 @@ class ModelConfig:
             return ("architecture", "tokenizer", words, "transform")
         brought = ["architecture", "transform", *({"assistant", "qformer"} - {whole})]
         parts: tuple[str, ...] = (whole, "tokenizer", words)
-        if whole == "qformer" and self.qformer is not None and self.qformer.text is not None:
+        if self._brings_words():
             brought += ["tokenizer", words]
             parts = (whole,)
         if others := [name for name in brought if getattr(self, name) is not None]:
@@ -200,6 +204,12 @@ class ModelConfig:
                 )
             )
         return parts
+
+    def _brings_words(self) -> bool:
+        """Whether a trained part of the new model comes with its vocabulary."""
+        if self.assistant is not None:
+            return isinstance(self.assistant.decoder, str)
+        return self.qformer is not None and self.qformer.text is not None
 
 
 @dataclass(frozen=True, kw_only=True)

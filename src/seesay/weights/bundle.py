@@ -26,6 +26,7 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizer import Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, WeightsError
 from seesay.models.layers import require_range
+from seesay.models.lora import LoraConfig, add_lora
 from seesay.objectives.objective import TrainedModel
 from seesay.text import Text
 from seesay.weights.tensors import (
@@ -85,6 +86,8 @@ class Bundle(Generic[Model]):
     generation: GenerationConfig | None = None
     template: str = ""
     """Name of the chat template of a model that answers (seesay.data.chat_templates)."""
+    lora: LoraConfig | None = None
+    """The low-rank adapters in a model that is trained; a saved one has them merged."""
     name: str
     """The name that the user gave."""
     revision: str = ""
@@ -98,7 +101,14 @@ class Bundle(Generic[Model]):
     def with_weights(self, weights: Mapping[str, Tensor]) -> "Bundle[Model]":
         """Returns the same bundle with a new model that has these weights and shares nothing
         else."""
-        model = blank_model(type(self.model), self.config)
+
+        def build(config: Any) -> Any:
+            model = type(self.model)(config)
+            if self.lora is not None:
+                add_lora(model, self.lora)
+            return model
+
+        model = blank_model(build, self.config)
         model.load_state_dict(dict(weights), assign=True)
         return replace(self, model=model.eval())
 

@@ -19,6 +19,7 @@ from seesay.models.connectors import (
     PatchMergerConfig,
     PerceiverConfig,
     PixelShuffleConfig,
+    QFormerConnectorConfig,
     QueryResamplerConfig,
 )
 from seesay.models.cross_attention import GatedCrossBlock
@@ -215,6 +216,7 @@ FAMILY = Family(
         "patch_merger": PatchMergerConfig,
         "perceiver": PerceiverConfig,
         "query_resampler": QueryResamplerConfig,
+        "q_former": QFormerConnectorConfig,
     },
     model_types=(),
     read=lambda folder, image_folder: None,

@@ -1,7 +1,7 @@
 """Vision-language models from trained parts: BLIP-2's second stage from its first, and LLaVA's two
 stages with a language model in a GGUF file, frozen, trained or with low-rank adapters."""
 
-from dataclasses import replace
+import json
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ import seesay
 from gguf_files import write_smollm
 from reference_parts import randomise
 from seesay.data.chat_templates import chat_template
-from seesay.errors import ConfigError
+from seesay.errors import ConfigError, WeightsError
 from seesay.models.lora import LoraConfig, is_adapter
 from seesay.training.build import make_model, make_objectives, make_trained
 from seesay.training.checks import first_batch
@@ -24,6 +24,7 @@ from seesay.weights.lora import load_adapter
 from seesay.weights.saving import save_bundle
 from tiny_qformer import write_qformer_run
 from tiny_runs import losses, same, weights, write_questions
+from training.several_processes import cut_back
 
 RECIPE = """
 [run]
@@ -288,10 +289,8 @@ def test_the_adapter_of_a_run_makes_its_model_of_the_language_model(recipe, fold
 def test_a_run_with_adapters_resumes_to_the_same_weights(recipe, tmp_path):
     settings = (LORA, "optimizer.freeze=['tower']", "checkpoint.every=2")
     whole = train(recipe(*settings))
-    elsewhere = f"run.folder={tmp_path / 'cut'}"
-    cut = recipe(*settings, elsewhere)
-    train(replace(cut, run=replace(cut.run, steps=2)))
-    resumed = train(recipe(*settings, elsewhere), resume=True)
+    cut_back(tmp_path / "answers", 2, tmp_path / "cut")
+    resumed = train(recipe(*settings, f"run.folder={tmp_path / 'cut'}"), resume=True)
     assert same(weights(whole.folder), weights(resumed.folder))
 
 
@@ -315,3 +314,54 @@ def test_small_parts_give_the_gradient_of_the_whole(recipe):
 def test_adapters_are_for_decoders(folder):
     with pytest.raises(ConfigError, match="this model is a DualEncoder; expected a vision-lang"):
         make_model(read_recipe(folder / "recipe.toml", ("model.lora={}",)), "made")
+
+
+# What is exported without its tower and its decoder
+
+LIGHT = (LORA, "optimizer.freeze=['tower']", "run.export=adapter")
+
+
+def test_a_light_export_loads_as_the_whole_model(recipe, folder, tmp_path):
+    light = train(recipe(*LIGHT))
+    whole = train(recipe(LORA, "optimizer.freeze=['tower']", f"run.folder={tmp_path / 'whole'}"))
+    names = set(load_file(light.folder / "model.safetensors"))
+    assert names == {"connector.mlp.0.weight", "connector.mlp.0.bias"} | {
+        "connector.mlp.2.weight",
+        "connector.mlp.2.bias",
+    }
+    expected = weights(whole.folder)
+    for name, one in weights(light.folder).items():
+        torch.testing.assert_close(one, expected[name], msg=name)
+    answer = seesay.chat(light.folder).ask(folder / "red-top-0.png", "What colour is it?")
+    assert isinstance(answer.text, str)
+    again = train(recipe(*LIGHT), resume=True)  # replaces what it exported before
+    assert again.already_finished
+
+
+def test_a_light_export_with_cross_attention_keeps_its_blocks(recipe, tmp_path):
+    light = train(recipe(*LIGHT, "model.assistant.connector=gated-cross-attention"))
+    names = {n for n in load_file(light.folder / "model.safetensors") if "decoder." in n}
+    assert names and all(".cross." in name for name in names)
+    weights(light.folder)
+
+
+def test_a_light_export_refuses_other_parts(recipe, tmp_path):
+    light = train(recipe(*LIGHT)).folder / "seesay.json"
+    described = json.loads(light.read_text())
+    for part, changes, expected in (
+        ("tower", {"crc32": 1}, "whose weights are others than in training"),
+        ("decoder", {"crc32": 1}, "whose weights are others than in training"),
+        ("decoder", {"model": "owner/name"}, "which is not on this machine"),
+        ("tower", {"model": 7}, "takes its tower from"),
+    ):
+        wrong = json.loads(json.dumps(described))
+        wrong["parts"][part] |= changes
+        light.write_text(json.dumps(wrong))
+        with pytest.raises(WeightsError, match=expected):
+            load_bundle(light.parent)
+
+
+def test_only_a_model_with_adapters_on_a_named_decoder_is_exported_lightly(recipe):
+    for settings in (LIGHT[1:], LIGHT[::2], (*LIGHT, *NEW)):
+        with pytest.raises(ConfigError, match="leaves out tower and decoder, expected"):
+            recipe(*settings)

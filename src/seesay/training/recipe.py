@@ -77,8 +77,10 @@ class RunConfig:
     """Largest gradient norm; larger gradients are scaled down."""
     seed: int = 0
     """Seed of all randomness: initial weights, order of data, crops, choice of captions."""
-    export: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
-    """Number format of the finished model's file."""
+    export: Literal["float32", "float16", "bfloat16", "int8", "adapter"] = "float32"
+    """Number format of the finished model's file; or "adapter": only the connector and the low-rank
+    adapters, in float32. Tower and decoder then come from where the recipe has them, whenever the
+    model is loaded."""
 
     def __post_init__(self) -> None:
         if self.epochs <= 0 or (self.steps is not None and self.steps < 1):
@@ -295,6 +297,7 @@ class Recipe:
                     "各至少要有一节；请补上",
                 )
             )
+        self._check_export()
         for name, objective in self.objective.items():
             if objective.source not in self.data:
                 raise ConfigError(
@@ -305,6 +308,24 @@ class Recipe:
                         f"应为以下之一：{'、'.join(self.data)}",
                     )
                 )
+
+    def _check_export(self) -> None:
+        """An adapter goes without the parts that it can name and that stay as they are."""
+        if self.run.export != "adapter":
+            return
+        assistant, frozen = self.model.assistant, "tower" in self.optimizer.freeze
+        named = assistant is not None and isinstance(assistant.decoder, str)
+        if not named or not frozen or self.model.lora is None:
+            raise ConfigError(
+                Text(
+                    "run.export='adapter' leaves out tower and decoder, expected [model.assistant] "
+                    "with a trained decoder, [model.lora] and optimizer.freeze=['tower']: add what "
+                    "is missing, or choose a number format",
+                    "run.export='adapter' 不含图像塔和解码器；应有带现成解码器的 "
+                    "[model.assistant]、[model.lora] 和 optimizer.freeze=['tower']；请补上，"
+                    "或改选一种数值格式",
+                )
+            )
 
 
 def read_recipe(file: Path, assignments: tuple[str, ...] = ()) -> Recipe:

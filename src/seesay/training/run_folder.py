@@ -147,6 +147,13 @@ def base_of(recipe: Recipe) -> str:
     return recipe.model.start or ""
 
 
+def borrowed_parts(recipe: Recipe) -> dict[str, str]:
+    """The models of the parts that an exported adapter is not exported with."""
+    assistant = recipe.model.assistant
+    assert assistant is not None and isinstance(assistant.decoder, str)  # Recipe
+    return {"tower": assistant.tower, "decoder": assistant.decoder}
+
+
 class Outputs:
     """Measurements and files of a run. Every process calls it; the first one measures and
     writes."""
@@ -193,6 +200,11 @@ class Outputs:
         """Write the chosen checkpoint as a model that loads anywhere, marked with its run."""
         snapshot = self._checkpoints.load(self._checkpoints.chosen())
         weights = snapshot.average or snapshot.model
+        if self._recipe.run.export == "adapter":
+            bundle = self._bundle.with_weights(weights)
+            parts = borrowed_parts(self._recipe)
+            save_bundle(model_folder(self._recipe), bundle, run=run_id, parts=parts)
+            return
         dtype = getattr(torch, self._recipe.run.export)
         save_bundle(model_folder(self._recipe), self._with_weights(weights), dtype, run=run_id)
         if self._bundle.lora is not None:

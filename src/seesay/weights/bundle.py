@@ -51,6 +51,8 @@ FIRST = "dual_encoder"
 
 FILE = "seesay.json"
 WEIGHTS = "model.safetensors"
+PARTS = "parts"
+"""The entry of seesay.json that names the models of parts that are not in the folder."""
 FORMAT = 1
 MOST = 1 << 24
 """No size, number of layers or id of a published model comes near; a larger one is a mistake or a
@@ -167,6 +169,9 @@ class Family(Generic[Model]):
     reuse: Callable[[Model, Path | None], None]
     """Make a model keep what its frozen parts return: what fits there in the files of a folder, the
     rest in memory."""
+    borrow: Callable[[Any, Mapping[str, Any], Path], Tensors] | None = None
+    """The tensors of a config's parts that come from other models, as a folder in our own layout
+    names them; none: every model brings all of its parts."""
 
 
 def load_bundle(
@@ -348,6 +353,8 @@ def _read_own(folder: Path) -> tuple[Family[Any], Published]:
         family.config,
     )
     tensors = dequantized(read_safetensors(folder / WEIGHTS), folder / WEIGHTS)
+    if (parts := published.get(PARTS)) is not None and family.borrow is not None:
+        tensors = family.borrow(blueprint.model, parts, folder) | tensors
     return family, Published(blueprint=blueprint, tensors=tensors, folder=folder)
 
 

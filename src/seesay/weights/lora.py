@@ -62,6 +62,14 @@ def save_adapter(
                 "或换一个文件夹",
             )
         )
+    with write_whole_folder(folder, replace=True) as unfinished:
+        write_adapter(unfinished, weights, config, base)
+
+
+def write_adapter(
+    folder: Path, weights: Mapping[str, Tensor], config: LoraConfig, base: str
+) -> None:
+    """Writes the same into a folder that is there."""
     described = _FIXED | {
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base,
@@ -77,10 +85,9 @@ def save_adapter(
         for name, value in weights.items()
         if is_adapter(name)
     }
-    with write_whole_folder(folder, replace=True) as unfinished:
-        (unfinished / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-        save_file(tensors, unfinished / WEIGHTS)
-        shutil.copymode(unfinished / CONFIG, unfinished / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    save_file(tensors, folder / WEIGHTS)
+    shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # else nobody else may read them
 
 
 def load_adapter(model: nn.Module, folder: Path) -> LoraConfig:

@@ -32,6 +32,7 @@ from seesay.text import Text
 from seesay.weights.bundle import Blueprint, Bundle, Family
 from seesay.weights.dual_encoder import MOST_PIXELS
 from seesay.weights.dual_encoder_step import channels_last, is_frozen, reuse_features
+from seesay.weights.parts import borrow
 
 SPREAD = 0.02  # standard deviation of new weights, as in GPT-2
 
@@ -226,4 +227,5 @@ FAMILY = Family(
     extend=lambda model, initial: None,
     step=step,
     reuse=reuse,
+    borrow=borrow,
 )

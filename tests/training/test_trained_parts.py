@@ -311,6 +311,11 @@ def test_small_parts_give_the_gradient_of_the_whole(recipe):
         torch.testing.assert_close(gradients[1][name], whole, msg=name)
 
 
+def test_adapters_are_not_frozen(recipe):
+    with pytest.raises(ConfigError, match="also freezes the adapters"):
+        recipe(LORA)
+
+
 def test_adapters_are_for_decoders(folder):
     with pytest.raises(ConfigError, match="this model is a DualEncoder; expected a vision-lang"):
         make_model(read_recipe(folder / "recipe.toml", ("model.lora={}",)), "made")

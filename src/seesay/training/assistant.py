@@ -212,13 +212,15 @@ def build_assistant(
         connector = QFormerConnectorConfig(qformer=trained, text_dim=decoder.dim)
     image_id = tokenizer.for_prompts().token_to_id(chat_template(template).marks.image)
     assert image_id is not None  # _language
-    whole = isinstance(connector, QFormerConnectorConfig) and isinstance(seen.config, VitConfig)
+    tower = seen.config
     built = VlmConfig(
-        tower=seen.config,
+        tower=tower,
         connector=connector,
-        decoder=config.with_cross_attention(decoder, seen.config.dim),
+        decoder=config.with_cross_attention(decoder, tower.dim),
         image_ids=(image_id,),
-        class_token=whole and seen.config.has_class_token,
+        class_token=isinstance(connector, QFormerConnectorConfig)
+        and isinstance(tower, VitConfig)
+        and tower.has_class_token,
     )
     torch.manual_seed(seed)
     model: Vlm = family_of(built).build(built, {})

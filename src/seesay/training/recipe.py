@@ -297,7 +297,7 @@ class Recipe:
                     "各至少要有一节；请补上",
                 )
             )
-        self._check_export()
+        self._check_adapters()
         for name, objective in self.objective.items():
             if objective.source not in self.data:
                 raise ConfigError(
@@ -309,8 +309,19 @@ class Recipe:
                     )
                 )
 
-    def _check_export(self) -> None:
-        """An adapter goes without the parts that it can name and that stay as they are."""
+    def _check_adapters(self) -> None:
+        """Adapters are trained, and exported without the parts that can be named and that stay as
+        they are."""
+        if self.model.lora is not None and "decoder" in self.optimizer.freeze:
+            raise ConfigError(
+                Text(
+                    "optimizer.freeze=['decoder'] also freezes the adapters of [model.lora], "
+                    "expected the tower alone, since the decoder's own weights stay as they are "
+                    "anyway: remove 'decoder'",
+                    "optimizer.freeze=['decoder'] 把 [model.lora] 的适配器也冻结了；解码器自身的"
+                    "权重本来就不变，应只冻结图像塔；请去掉 'decoder'",
+                )
+            )
         if self.run.export != "adapter":
             return
         assistant, frozen = self.model.assistant, "tower" in self.optimizer.freeze

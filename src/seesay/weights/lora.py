@@ -34,16 +34,24 @@ LAYERS = {
 }
 """Our names of layers -> theirs."""
 _OURS = re.compile(r"(?:decoder\.)?blocks\.(\d+)\.\w+\.(\w+)\.lora_([ab])")
-# What a config may hold that changes the result, and the only value that is read.
-_FIXED: dict[str, Any] = {
+# Settings of peft that change the result, and the only value that is read.
+_PLAIN: dict[str, Any] = {
     "peft_type": "LORA",
     "bias": "none",
     "fan_in_fan_out": False,
+    "init_lora_weights": True,
     "use_dora": False,
     "modules_to_save": None,
     "layers_to_transform": None,
     "rank_pattern": {},
     "alpha_pattern": {},
+}
+_UNUSED: dict[str, Any] = {
+    "lora_bias": False,
+    "use_qalora": False,
+    "layer_replication": None,
+    "target_parameters": None,
+    "trainable_token_indices": None,
 }
 
 
@@ -70,7 +78,7 @@ def write_adapter(
     folder: Path, weights: Mapping[str, Tensor], config: LoraConfig, base: str
 ) -> None:
     """Writes the same into a folder that is there."""
-    described = _FIXED | {
+    described = _PLAIN | {
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base,
         "r": config.rank,
@@ -97,7 +105,7 @@ def load_adapter(model: nn.Module, folder: Path) -> LoraConfig:
     theirs = {name.split(".")[1]: ours for ours, name in LAYERS.items()}
     wrong = [
         f"{name}={described[name]!r:.60}"
-        for name, value in _FIXED.items()
+        for name, value in (_PLAIN | _UNUSED).items()
         if described.get(name, value) not in (value, value or None)
     ]
     try:

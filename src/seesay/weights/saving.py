@@ -22,7 +22,9 @@ from seesay.weights.parts import checksum, is_borrowed
 from seesay.weights.quantization import SCALE, is_stored_in_8_bits, quantize
 from seesay.weights.tensors import read_safetensors
 
-FILES = frozenset({FILE, WEIGHTS, "tokenizer.json", lora.CONFIG, lora.WEIGHTS})
+FILES = frozenset({FILE, WEIGHTS, "tokenizer.json"})
+ADAPTER_FILES = frozenset({lora.CONFIG, lora.WEIGHTS})
+"""What stands beside them in a folder without its decoder."""
 
 
 def save_bundle(
@@ -122,7 +124,7 @@ def _obstacle(folder: Path, run: str) -> Text | None:
     """Why a folder may not be replaced."""
     if not folder.is_dir():
         return Text("is not a folder", "不是文件夹")
-    if others := sorted({path.name for path in folder.iterdir()} - FILES):
+    if others := sorted({path.name for path in folder.iterdir()} - FILES - ADAPTER_FILES):
         return Text(
             f"holds {others[0]!r}, which no saved model has",
             f"里有 {others[0]!r}，保存的模型里不会有它",

@@ -2,6 +2,7 @@
 stages with a language model in a GGUF file, frozen, trained or with low-rank adapters."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import read_recipe
 from seesay.training.run import _Run, train
+from seesay.training.settings import read_toml
 from seesay.weights.bundle import load_bundle
 from seesay.weights.lora import load_adapter
 from seesay.weights.saving import save_bundle
@@ -370,3 +372,55 @@ def test_only_a_model_with_adapters_on_a_named_decoder_is_exported_lightly(recip
     for settings in (LIGHT[1:], LIGHT[::2], (*LIGHT, *NEW)):
         with pytest.raises(ConfigError, match="leaves out tower and decoder, expected"):
             recipe(*settings)
+
+
+# The recipes, in a size for a test
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+SMALL = "run.steps=2", "hardware.device=cpu", "hardware.precision=float32", "loading.workers=0"
+
+
+def small(name, folder, run, *settings):
+    """A recipe of two steps on questions about squares, without its measure."""
+    lines = (RECIPES / f"{name}.toml").read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith("added =")]
+    file = run.with_suffix(".toml")
+    file.write_text("\n".join(kept[: kept.index(first_measure(kept))]), encoding="utf-8")
+    source = next(iter(read_toml(file)["data"]))
+    data = f"data.{source}.path={folder}/questions.jsonl", f"data.{source}.format=table"
+    return read_recipe(file, (*SMALL, *data, f"run.folder={run}", *settings))
+
+
+def first_measure(lines):
+    return next(line for line in lines if line.startswith("[evaluation"))
+
+
+def of_squares(folder, **settings):
+    """[model.assistant] with the tiny parts."""
+    own = {"tower": f"{folder}/tower", "decoder": f"{folder}/smollm.gguf", **settings}
+    inner = ", ".join(f'{key} = "{value}"' for key, value in own.items())
+    return f"model.assistant={{ {inner} }}"
+
+
+def test_the_recipes_of_llava_follow_each_other(folder, tmp_path):
+    parts = of_squares(folder, connector="mlp")
+    first = train(small("llava-stage1", folder, tmp_path / "one", parts)).folder
+    start = f"model.start={first}"
+    second = train(small("llava-stage2", folder, tmp_path / "two", start, "run.export=float32"))
+    moved = changed(weights(first), weights(second.folder))
+    assert {n.split(".")[0] for n in moved} == {"connector", "decoder"}
+
+
+def test_the_recipe_of_the_smol_assistant_exports_what_it_trained(folder, tmp_path):
+    parts = of_squares(folder, connector="pixel-shuffle")
+    light = train(small("seesay-assistant-smol", folder, tmp_path / "run", parts)).folder
+    names = {path.name for path in light.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "model.safetensors"} < names
+    assert load_bundle(light).template == "chatml"
+
+
+def test_the_recipes_of_blip2_follow_each_other(folder, tmp_path):
+    parts = of_squares(folder, connector="q-former", qformer=f"{folder}/queries/model")
+    words = "model={ }", parts
+    recipe = small("blip2-stage2", folder, tmp_path / "run", *words, "data.captions.batch=8")
+    assert set(weights(train(recipe).folder)) > {"connector.project.bias"}

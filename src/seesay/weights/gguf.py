@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tokenizers import AddedToken, Tokenizer, processors
 from torch import Tensor
@@ -26,6 +25,7 @@ from seesay.models.rope import RopeConfig
 from seesay.text import Text
 from seesay.weights.bundle import checked
 from seesay.weights.decoders import DecoderBlueprint
+from seesay.weights.gguf_format import read_gguf
 from seesay.weights.tensors import (
     MOST_PARTS,
     Rule,
@@ -77,14 +77,13 @@ class _Fields:
 
     path: Path
     values: Mapping[str, Any]
-    """Maps each name to gguf's ReaderField, which is read on demand."""
 
     def get(self, name: str, default: Any = None) -> Any:
         """Returns a setting of the architecture, or its default."""
         return self.any(f"{self.architecture}.{name}", default)
 
     def any(self, name: str, default: Any = None) -> Any:
-        return self.values[name].contents() if name in self.values else default
+        return self.values.get(name, default)
 
     @property
     def architecture(self) -> str:
@@ -133,19 +132,11 @@ def _decoder(fields: _Fields, tensors: Tensors) -> Decoder:
 
 
 def _read(path: Path) -> tuple[_Fields, Tensors]:
-    try:
-        from gguf import GGUFReader
-        from gguf.quants import dequantize
-    except ImportError:
-        raise MissingExtraError("gguf", "gguf") from None
     plain_size(path)
     try:
-        reader = GGUFReader(path)
-        # Copy what needs no conversion: the file is mapped read-only.
-        tensors = {
-            str(one.name): torch.from_numpy(np.array(dequantize(one.data, one.tensor_type)))
-            for one in reader.tensors
-        }
+        values, arrays = read_gguf(path)
+    except MissingExtraError:
+        raise
     except Exception as error:  # from gguf, from numpy for a short file, or from the disk
         raise WeightsError(
             Text(
@@ -156,7 +147,7 @@ def _read(path: Path) -> tuple[_Fields, Tensors]:
                 "或含有未知的数值类型：请删除后重新下载",
             )
         ) from None
-    return _Fields(path, reader.fields), tensors
+    return _Fields(path, values), {n: torch.from_numpy(one) for n, one in arrays.items()}
 
 
 def _blueprint(f: _Fields, tensors: Tensors) -> DecoderBlueprint:

@@ -273,7 +273,6 @@ def test_adapters_and_connector_are_trained_and_the_decoder_keeps_its_bytes(reci
     )
 
 
-@torch.no_grad()
 def test_the_adapter_of_a_run_makes_its_model_of_the_language_model(recipe, folder, tmp_path):
     result = train(recipe(LORA, "optimizer.freeze=['tower']"))
     adapter = tmp_path / "answers" / "adapter"
@@ -283,8 +282,9 @@ def test_the_adapter_of_a_run_makes_its_model_of_the_language_model(recipe, fold
     )
     trained = load_bundle(result.folder).model.decoder
     ids = torch.arange(9)[None]
-    expected = trained(trained.embed(ids))
-    torch.testing.assert_close(base(base.embed(ids)), expected)
+    with torch.no_grad():
+        expected = trained(trained.embed(ids))
+        torch.testing.assert_close(base(base.embed(ids)), expected)
     assert f"{folder}/smollm.gguf" in (adapter / "adapter_config.json").read_text()
 
 
@@ -369,7 +369,7 @@ def test_a_light_export_refuses_other_parts(recipe, tmp_path):
 
 
 def test_only_a_model_with_adapters_on_a_named_decoder_is_exported_lightly(recipe):
-    for settings in (LIGHT[1:], LIGHT[::2], (*LIGHT, *NEW)):
+    for settings in (LIGHT[1:], (*LIGHT, "optimizer.freeze=[]"), (*LIGHT, *NEW)):
         with pytest.raises(ConfigError, match="leaves out tower and decoder, expected"):
             recipe(*settings)
 
@@ -387,7 +387,8 @@ def small(name, folder, run, *settings):
     file = run.with_suffix(".toml")
     file.write_text("\n".join(kept[: kept.index(first_measure(kept))]), encoding="utf-8")
     source = next(iter(read_toml(file)["data"]))
-    data = f"data.{source}.path={folder}/questions.jsonl", f"data.{source}.format=table"
+    table = "squares" if source == "captions" else "questions"
+    data = f"data.{source}.path={folder}/{table}.jsonl", f"data.{source}.format=table"
     return read_recipe(file, (*SMALL, *data, f"run.folder={run}", *settings))
 
 

@@ -28,8 +28,7 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     for a file that is no such file or was cut short.
     """
     try:
-        from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-        from gguf.quants import dequantize
+        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quants
     except ImportError:
         raise MissingExtraError("gguf", "gguf") from None
     with path.open("rb") as file:
@@ -53,7 +52,7 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
                 data, np.uint8, count=prod(shape[:-1]) * width, offset=start + offset
             )
             # A copy: what needs no conversion would otherwise keep the file open.
-            return np.array(dequantize(raw.reshape(*shape[:-1], width), form))
+            return np.array(quants.dequantize(raw.reshape(*shape[:-1], width), form))
 
         return values, {name: numbers(*layout) for name, layout in described}
 

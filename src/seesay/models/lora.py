@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seesay.models.decoder import Decoder
+from seesay.models.decoder import Decoder, DecoderBlock
 from seesay.models.layers import conflict, require_finite, require_range
 
 LAYERS = ("query", "key", "value", "out", "gate", "up", "down")
@@ -59,9 +59,8 @@ class LoraLinear(nn.Linear):
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
         self.scale = config.scale
-        given = {"device": linear.weight.device, "dtype": linear.weight.dtype}
-        self.lora_a = nn.Parameter(torch.empty(config.rank, linear.in_features, **given))
-        self.lora_b = nn.Parameter(torch.zeros(linear.out_features, config.rank, **given))
+        self.lora_a = nn.Parameter(linear.weight.new_empty(config.rank, linear.in_features))
+        self.lora_b = nn.Parameter(linear.weight.new_zeros(linear.out_features, config.rank))
         nn.init.kaiming_uniform_(self.lora_a, a=sqrt(5))  # as nn.Linear
 
     def forward(self, x: Float[Tensor, "*axes in_dim"]) -> Float[Tensor, "*axes out_dim"]:
@@ -84,6 +83,7 @@ def add_lora(model: nn.Module, config: LoraConfig) -> None:
     gets none. Raises ConfigError if a decoder has no such layer, as an MLP without a gate."""
     for decoder in [one for one in model.modules() if isinstance(one, Decoder)]:
         for block in decoder.blocks:
+            assert isinstance(block, DecoderBlock)
             layers = {**_linear(block.attention), **_linear(block.mlp)}
             if missing := [name for name in config.targets if name not in layers]:
                 raise conflict(

@@ -36,7 +36,7 @@ def checksum(weights: Mapping[str, Tensor], part: str) -> int:
     number = 0
     for name in sorted(weights):
         if is_borrowed(name, (part,)) and not is_adapter(name):
-            number = crc32(weights[name].detach().cpu().contiguous().numpy(), number)
+            number = crc32(weights[name].detach().cpu().contiguous().numpy().data, number)
     return number
 
 

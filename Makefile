@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Byte code is made when a module is first imported: most of what is installed here never is.
 INSTALL := $(PIP) install --no-compile -c constraints.txt
-EXTRAS := $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"], sep=",")')
+# All but smol, for which llama.cpp would be compiled.
+EXTRAS := $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"].keys() - {"smol"}, sep=",")')
 
 # References that tests and benchmarks compare with. They ask for torchvision's compiled half, which
 # does not fit every build of torch and which nothing here calls, so they come without dependencies.

@@ -139,7 +139,8 @@ def test_the_second_stage_begins_from_the_first(trained, recipe):
     assert train(again).before["en_answers"] == trained.measured["en_answers"]
 
 
-ROWS = {"linear": 16, "mlp": 16, "pixel-shuffle": 4, "perceiver": 5, "gated-cross-attention": 5}
+ROWS = {"linear": 16, "mlp": 16, "pixel-shuffle": 4, "perceiver": 5, "q-former": 5}
+ROWS["gated-cross-attention"] = 5
 CONNECTORS = {
     name: (f"model.assistant.connector={name}",)
     + (("model.assistant.queries=5",) if rows == 5 else ())
@@ -156,7 +157,7 @@ def test_every_connector_joins_the_two(recipe, connector):
     assert rows_per_picture(made) == (1 if gated else ROWS[connector])
 
 
-@pytest.mark.parametrize("connector", ["perceiver", "gated-cross-attention"])
+@pytest.mark.parametrize("connector", ["perceiver", "q-former", "gated-cross-attention"])
 def test_a_saved_model_answers_as_the_one_in_memory(recipe, folder, tmp_path, connector):
     made = make_model(recipe(*CONNECTORS[connector]), "made")
     randomise(made.model, norms=1.0)
@@ -208,7 +209,7 @@ def parts_of(recipe):
     return bundle, objective, first_batch(run._batches)
 
 
-@pytest.mark.parametrize("connector", ["mlp", "perceiver", "gated-cross-attention"])
+@pytest.mark.parametrize("connector", ["mlp", "perceiver", "q-former", "gated-cross-attention"])
 def test_the_loss_is_that_of_the_answers_alone(recipe, connector):
     settings = ("data.squares.batch=5", "hardware.reuse=false", *CONNECTORS[connector])
     bundle, objective, batch = parts_of(recipe(*settings))
@@ -237,7 +238,7 @@ def test_the_loss_is_that_of_the_answers_alone(recipe, connector):
     torch.testing.assert_close(loss.item(), by_hand / tokens)
 
 
-@pytest.mark.parametrize("connector", ["mlp", "gated-cross-attention"])
+@pytest.mark.parametrize("connector", ["mlp", "q-former", "gated-cross-attention"])
 def test_small_parts_give_the_gradient_of_the_whole(recipe, connector):
     fixed = ("data.squares.batch=6", "hardware.precision=float64")
     settings = recipe(*fixed, *CONNECTORS[connector])

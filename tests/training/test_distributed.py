@@ -14,7 +14,7 @@ from seesay.training.run import train
 from seesay.training.run_log import read_log
 from seesay.weights.bundle import load_bundle
 from tiny_qformer import write_qformer_run
-from tiny_runs import CAPTIONS
+from tiny_runs import CAPTIONS, write_questions
 from training.several_processes import cut_back
 
 CLIP = 0.05
@@ -44,13 +44,56 @@ RUNS = {
     "shards-captions": (*EXACT, *CAPTIONS, "hardware.sharing=shards", "hardware.recompute=true"),
     "copies-queries": (*EXACT, "data.squares.captions=2", "hardware.micro_batch=3"),
     "shards-queries": (*EXACT, "hardware.sharing=shards", "hardware.recompute=true"),
+    "copies-answers": (*EXACT, "hardware.micro_batch=3"),
+    "shards-answers": (*EXACT, "hardware.sharing=shards", "hardware.recompute=true"),
     "shards-locked": (*EXACT, "hardware.sharing=shards", "optimizer.freeze=['image']"),
 }
 
 
+ANSWERS = """
+[run]
+folder = "{folder}/answers"
+
+[model]
+vocabulary = {{ size = 400, chat = true }}
+tokenizer = {{ context = 40, pad_id = 0 }}
+
+[model.assistant]
+tower = "{folder}/tower"
+connector = "q-former"
+queries = 3
+decoder = {{ dim = 16, depth = 1, heads = 2, hidden = 32 }}
+
+[data.squares]
+path = "{folder}/questions.jsonl"
+format = "table"
+batch = 8
+captions = 0
+questions = 2
+
+[objective.answers]
+kind = "answering"
+source = "squares"
+
+[optimizer]
+freeze = ["tower"]
+warmup = 0.0
+
+[hardware]
+device = "cpu"
+
+[loading]
+workers = 0
+
+[log]
+every = 1
+"""
+
+
 def recipe_of(folder, name):
-    """Q-Formers have a recipe of their own."""
-    return folder / ("queries.toml" if name.endswith("queries") else "recipe.toml")
+    """Q-Formers have a recipe of their own, and so has a model that answers through one."""
+    own = name.rpartition("-")[2]
+    return folder / (f"{own}.toml" if own in ("queries", "answers") else "recipe.toml")
 
 
 def weights(run):
@@ -66,6 +109,8 @@ def folder(tmp_path_factory):
     """All runs of two processes, in one start of them, because a start takes longest."""
     folder = tmp_path_factory.mktemp("processes")
     write_qformer_run(folder, copies=2)
+    write_questions(folder, "questions.jsonl", (0, 1))
+    (folder / "answers.toml").write_text(ANSWERS.format(folder=folder))
     recipe = folder / "recipe.toml"
     jobs = [
         {

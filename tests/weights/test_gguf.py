@@ -1,67 +1,19 @@
 """Language models in GGUF files give the numbers of what they were written from."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from decoder_references import close, internlm2, llama, mistral, qwen2, qwen3
+from gguf_files import SPECIAL, byte_vocabulary, write_smollm, written
 from seesay.errors import MissingExtraError, WeightsError
 from seesay.weights.decoders import load_decoder
-from seesay.weights.gguf import MODULES, load_gguf
+from seesay.weights.gguf import load_gguf, load_gguf_with_vocabulary
 
 gguf = pytest.importorskip("gguf")
 F16, F32, Q8_0, Q4_1 = (gguf.GGMLQuantizationType[name] for name in ("F16", "F32", "Q8_0", "Q4_1"))
 FAMILIES = {"llama": llama, "mistral": mistral, "qwen2": qwen2, "qwen3": qwen3}
 FAMILIES["internlm2"] = internlm2
-
-
-def written(path: Path, model, architecture: str, number_type=F32, **settings: object) -> None:
-    """Writes one of our decoders as llama.cpp does. Its weights become those of the file."""
-    c = model.config
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_context_length(c.context)
-    writer.add_embedding_length(c.dim)
-    writer.add_block_count(c.depth)
-    writer.add_feed_forward_length(c.hidden)
-    writer.add_head_count(c.heads)
-    writer.add_head_count_kv(c.key_heads)
-    writer.add_key_length(c.head_dim)
-    writer.add_layer_norm_rms_eps(c.norm_eps)
-    writer.add_rope_freq_base(c.rope.theta)
-    for name, value in settings.items():
-        writer.add_string(name.replace("__", "."), value)
-    names = {ours: theirs for theirs, ours in MODULES.items()}
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            array = parameter.numpy()
-            if parameter.ndim == 2 and array.shape[1] % 32 == 0:
-                array = gguf.quants.quantize(array, number_type)
-                whole = gguf.quants.dequantize(array, number_type)
-                parameter.copy_(torch.from_numpy(np.array(whole)))
-            module, _, part = name.rpartition(".")
-            ends = {"token_embed": "token_embd", "norm_out": "output_norm", "head": "output"}
-            theirs = (
-                ends.get(module)
-                or "blk.{1}.".format(*module.split(".")) + (names[module.split(".", 2)[2]])
-            )
-            if architecture in ("llama", "internlm2") and names_of_pairs(theirs):
-                heads = c.heads if "attn_q" in theirs else c.key_heads
-                rows = array.reshape(heads, 2, -1, *array.shape[1:])
-                array = np.ascontiguousarray(rows.swapaxes(1, 2).reshape(array.shape))
-            quantized = array.dtype == np.uint8
-            writer.add_tensor(
-                f"{theirs}.{part}", array, raw_dtype=number_type if quantized else None
-            )
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def names_of_pairs(theirs: str) -> bool:
-    return theirs.endswith(("attn_q", "attn_k"))
 
 
 @torch.no_grad()
@@ -110,3 +62,36 @@ def test_what_is_not_such_a_model_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
     with pytest.raises(MissingExtraError, match=r"seesay\[gguf\]"):
         load_gguf(path)
+
+
+def test_the_vocabulary_in_a_file_reads_as_that_of_transformers(tmp_path):
+    from transformers import GPT2Tokenizer
+
+    write_smollm(tmp_path / "model.gguf")
+    decoder, vocabulary = load_gguf_with_vocabulary(tmp_path / "model.gguf")
+    tokens, merges = byte_vocabulary()
+    assert vocabulary.get_vocab_size() == decoder.config.vocab_size == len(tokens)
+    pairs = [tuple(pair.split()) for pair in merges]
+    theirs = GPT2Tokenizer({one: at for at, one in enumerate(tokens)}, pairs)
+    for text in ("a red dog\n re-read", "一只 红色的狗", "  two  blanks "):
+        assert vocabulary.encode(text).ids == theirs.encode(text)
+        assert vocabulary.decode(vocabulary.encode(text).ids) == text
+    assert vocabulary.encode("12").tokens == ["1", "2"]  # each digit by itself
+    turn = vocabulary.encode("<|im_start|>user\nred<|im_end|>")
+    assert (turn.ids[0], turn.ids[-1]) == (tokens.index(SPECIAL[1]), tokens.index(SPECIAL[2]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"tokenizer__ggml__model": "llama"}, r"tokenizer\.ggml\.model to 'llama'; expected gpt2"),
+        ({"tokenizer__ggml__model": "gpt2"}, r"tokenizer\.ggml\.pre to 'default'"),
+        ({}, r"tokenizer\.ggml\.model to None"),
+    ],
+)
+def test_other_vocabularies_are_refused(tmp_path, settings, expected):
+    torch.manual_seed(0)
+    path = tmp_path / "model.gguf"
+    written(path, load_decoder(llama(tmp_path).folder), "llama", **settings)
+    with pytest.raises(WeightsError, match=expected):
+        load_gguf_with_vocabulary(path)

@@ -164,6 +164,7 @@ TEMPLATES: dict[str, dict[Source, ChatTemplate]] = {
             stops=("</s>",),
         )
     },
+    "chatml": {"original": _CHATML},  # with a language model of that format
     "llava-v0": {
         "original": ChatTemplate(
             system=_HUMAN,

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tokenizers import (
     AddedToken,
@@ -39,6 +39,8 @@ MOST_WORD = 1000
 # Gemma's tokenizer.json, the largest of a dual encoder, has 34 MB.
 MOST_JSON, _MOST_LIST = 64 * MIB, 16 * MIB
 
+Words = Literal["gpt-2", "qwen", "smollm"]
+"""How byte-level vocabularies divide a text into words."""
 # The pattern of Qwen, Qwen2 and later.
 _QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -119,23 +121,24 @@ def _from_vocab(vocab_file: Path, merges_file: Path) -> Tokenizer:
         return _clip(vocab, merges)
     settings = _settings(vocab_file.parent)
     qwen = str(settings.get("tokenizer_class", "")).startswith("Qwen2")
-    backend = _byte_pairs(vocab, merges, _QWEN_WORDS if qwen else None)
+    backend = byte_pairs(vocab, merges, "qwen" if qwen else "gpt-2")
     return _with_added(backend, vocab_file.parent, bos=not qwen and "add_bos_token" in settings)
 
 
-def _byte_pairs(
-    vocab: dict[str, int], merges: list[tuple[str, str]], words: str | None
-) -> Tokenizer:
+def byte_pairs(vocab: dict[str, int], merges: list[tuple[str, str]], words: Words) -> Tokenizer:
     """Pairs of bytes within words: those of Qwen's pattern, which come in composed characters, or
-    GPT-2's (OPT)."""
+    GPT-2's (OPT), for SmolLM with each digit by itself."""
     check_vocabulary({"type": "BPE", "vocab": vocab})
     backend = Tokenizer(BPE(vocab=vocab, merges=merges))
-    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=words is None)
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=words != "qwen")
     backend.pre_tokenizer = level
-    if words is not None:
+    if words == "qwen":
         backend.normalizer = normalizers.NFC()
-        split = pre_tokenizers.Split(Regex(words), behavior="isolated")
+        split = pre_tokenizers.Split(Regex(_QWEN_WORDS), behavior="isolated")
         backend.pre_tokenizer = pre_tokenizers.Sequence([split, level])
+    if words == "smollm":
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([digits, level])
     backend.decoder = decoders.ByteLevel()
     return backend
 
@@ -156,7 +159,7 @@ def _qwen(path: Path) -> Tokenizer:
             token, rank = line.split()
             vocab["".join(letters[byte] for byte in base64.b64decode(token))] = int(rank)
     ranked = sorted(vocab, key=vocab.__getitem__)
-    backend = _byte_pairs(vocab, merges_of(ranked, vocab), _QWEN_WORDS)
+    backend = byte_pairs(vocab, merges_of(ranked, vocab), "qwen")
     extras = [f"<|extra_{number}|>" for number in range(_QWEN_EXTRAS)]
     for texts, special in (
         ([*_QWEN_TURNS, *extras], True),

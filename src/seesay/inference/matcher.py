@@ -79,7 +79,7 @@ class Matcher:
         self.name, self.bundle = bundle.name, bundle
         self.model: Blip2Matcher | BlipMatcher = bundle.model.to(self.device).eval()
         self._judged_begin = judged_begin
-        self._embed = self.model.text_proj.out_features
+        self._width = self.model.text_proj.out_features
         self.transform, self.tokenizer = ImageTransform(bundle.transform), bundle.tokenizer
 
     def look(self, images: Sequence[object]) -> SeenImages:
@@ -94,7 +94,7 @@ class Matcher:
                 failures.append(Failure(index=index, source=describe_source(source), error=error))
         seen = self._in_parts(self._see, [squares[i : i + AT_ONCE] for i in _starts(squares)])
         c = self.model.config
-        none = torch.empty(0, 1, self._embed), torch.empty(0, 0, c.image.dim)
+        none = torch.empty(0, 1, self._width), torch.empty(0, 0, c.image.dim)
         vectors, patches = map(torch.cat, zip(*seen, strict=True)) if seen else none
         return SeenImages(vectors=vectors.numpy(), patches=patches.half(), failures=tuple(failures))
 
@@ -105,7 +105,7 @@ class Matcher:
 
         ids = self.tokenizer.encode(list(texts)).first
         parts = self._in_parts(self._embed, [ids[i : i + AT_ONCE] for i in _starts(ids)])
-        vectors = torch.cat(parts) if parts else torch.empty(0, self._embed)
+        vectors = torch.cat(parts) if parts else torch.empty(0, self._width)
         return ReadTexts(vectors=vectors.numpy(), ids=ids)
 
     def similarities(

@@ -6,12 +6,13 @@
     patch merger                Qwen2-VL, Qwen2.5-VL, Qwen3-VL and its DeepStack
     Perceiver resampler         Flamingo, OpenFlamingo, Idefics
     resampler with 2-D positions   Qwen-VL
+    Q-Former + linear map       BLIP-2
 
 They keep every patch, merge squares of neighbours, or pool all patches into a fixed number of
-queries. `CONNECTORS` maps a config to its class. BLIP-2's Q-Former is in qformer.py.
+queries. `CONNECTORS` maps a config to its class. The Q-Former itself is in qformer.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import isqrt
 from typing import Literal
@@ -31,6 +32,7 @@ from seesay.models.layers import (
     require_finite,
     require_range,
 )
+from seesay.models.qformer import QFormer, QFormerConfig
 from seesay.text import Text
 
 
@@ -493,6 +495,41 @@ def resized_square(
     return square.permute(0, 2, 3, 1).flatten(0, 2)
 
 
+@dataclass(frozen=True, kw_only=True)
+class QFormerConnectorConfig:
+    """The defaults are BLIP-2's with OPT 2.7B."""
+
+    qformer: QFormerConfig = field(default_factory=QFormerConfig)
+    """The Q-Former, without its text branch."""
+    text_dim: int = 2560
+    """Width of the language model's tokens."""
+
+    def __post_init__(self) -> None:
+        require_range(1, text_dim=self.text_dim)
+        if self.qformer.vocab_size is not None:
+            raise conflict(
+                f"vocab_size={self.qformer.vocab_size} and a connector, which reads no text",
+                "vocab_size=None: leave it out",
+                "vocab_size=None：请去掉该项",
+            )
+
+
+class QFormerConnector(nn.Module):
+    """A Q-Former whose queries a linear map makes tokens of, as in BLIP-2's second stage (Li et al.
+    2023, arXiv 2301.12597, section 3.3)."""
+
+    def __init__(self, config: QFormerConnectorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.qformer = QFormer(config.qformer)
+        self.project = nn.Linear(config.qformer.dim, config.text_dim)
+
+    def forward(
+        self, patches: Float[Tensor, "images patches image_dim"]
+    ) -> Float[Tensor, "images queries text_dim"]:
+        return self.project(self.qformer(patches))
+
+
 ConnectorConfig = (
     LinearConnectorConfig
     | MlpConnectorConfig
@@ -500,6 +537,7 @@ ConnectorConfig = (
     | PatchMergerConfig
     | PerceiverConfig
     | QueryResamplerConfig
+    | QFormerConnectorConfig
 )
 
 CONNECTORS: dict[type, type[nn.Module]] = {
@@ -509,4 +547,5 @@ CONNECTORS: dict[type, type[nn.Module]] = {
     PatchMergerConfig: PatchMerger,
     PerceiverConfig: Perceiver,
     QueryResamplerConfig: QueryResampler,
+    QFormerConnectorConfig: QFormerConnector,
 }

@@ -261,7 +261,7 @@ class FusionClassifier(nn.Module):
         text = self.config.text
         if isinstance(text, TextConfig) and text.pool == "eos":
             return (ids == text.eos_id).int().argmax(dim=1) + 1  # CLIP pads by the same token
-        return (ids != text.pad_id).sum(dim=1)
+        return ids.ne(text.pad_id or 0).sum(dim=1)
 
     def forward(
         self,

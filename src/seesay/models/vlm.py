@@ -219,7 +219,8 @@ class Vlm(nn.Module):
         if self.config.rows_in_prompt:
             return self.embed(ids, None if rows is None else rows.flatten(0, -2)), None
         places = _places(ids, self.config.image_ids)
-        return self.decoder.embed(ids), self.decoder.media(places, rows, cache)
+        known = ids.masked_fill(places & (ids >= self.config.decoder.vocab_size), 0)
+        return self.decoder.embed(known), self.decoder.media(places, rows, cache)
 
     def forward(
         self,

@@ -13,11 +13,12 @@ from torch.utils.checkpoint import checkpoint as compute_twice
 from seesay.data.tokenizer import Tokenizer, load_tokenizer
 from seesay.errors import ConfigError
 from seesay.inference.devices import has_bfloat16
+from seesay.models.lora import LoraConfig, add_lora, is_adapter
 from seesay.models.mobilenet import MobileNet
 from seesay.models.vlm import Vlm
 from seesay.objectives.objective import Objective, ObjectiveContext, TrainedModel
 from seesay.text import Text
-from seesay.training.answering import build_assistant
+from seesay.training.assistant import build_assistant
 from seesay.training.distributed import Processes, share_model, transformer_blocks
 from seesay.training.fusion import build_fusion, frequent_answers
 from seesay.training.optimizers import belongs
@@ -50,7 +51,25 @@ def make_model(recipe: Recipe, name: str) -> Bundle[Any]:
     for parameter_name, parameter in bundle.model.named_parameters():
         if not any(belongs(parameter_name, part) for part in trained):
             parameter.requires_grad_(False)
-    return bundle
+    return bundle if recipe.model.lora is None else _with_adapters(bundle, recipe.model.lora)
+
+
+def _with_adapters(bundle: Bundle[Any], config: LoraConfig) -> Bundle[Any]:
+    """The decoder with adapters, of which everything else but gated cross-attention is frozen."""
+    if not isinstance(bundle.model, Vlm):
+        kind = type(bundle.model).__name__
+        raise ConfigError(
+            Text(
+                f"model.lora gives adapters to a decoder, and this model is a {kind}; expected a "
+                "vision-language model: remove [model.lora]",
+                f"model.lora 给解码器加适配器，而这个模型是 {kind}；应为视觉语言模型；"
+                "请去掉 [model.lora]",
+            )
+        )
+    add_lora(bundle.model, config)
+    for name, parameter in bundle.model.decoder.named_parameters():
+        parameter.requires_grad_(is_adapter(name) or ".cross." in name)
+    return replace(bundle, lora=config)
 
 
 def _from_parts(recipe: Recipe, name: str) -> Bundle[Any]:
@@ -69,13 +88,13 @@ def _from_parts(recipe: Recipe, name: str) -> Bundle[Any]:
 
 def _on_top_of_a_tower(recipe: Recipe, name: str) -> Bundle[Any]:
     c, seed = recipe.model, recipe.run.seed
+    tokenizer = None if c.tokenizer is None else _tokenizer(recipe)
     if c.qformer is not None:
-        tokenizer = _tokenizer(recipe) if c.qformer.text is None else None
         return replace(build_qformer(c.qformer, tokenizer, seed, _initial(recipe)), name=name)
     if c.fusion is not None:
         return build_fusion(c.fusion, frequent_answers(recipe.data.values(), c.fusion), seed, name)
     assert c.assistant
-    return build_assistant(c.assistant, _tokenizer(recipe), seed, name)
+    return build_assistant(c.assistant, tokenizer, seed, name)
 
 
 def _initial(recipe: Recipe) -> dict[str, float]:

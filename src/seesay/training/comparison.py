@@ -23,7 +23,7 @@ from seesay.errors import ConfigError, DataError
 from seesay.models.layers import require_range
 from seesay.models.vlm import Vlm
 from seesay.text import Text
-from seesay.training.answering import AssistantConfig
+from seesay.training.assistant import AssistantConfig
 from seesay.training.fusion import NewFusionConfig
 from seesay.training.recipe import model_folder
 from seesay.training.sweep import Cell

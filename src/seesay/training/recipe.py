@@ -19,13 +19,15 @@ from seesay.errors import ConfigError
 from seesay.evaluation.measure import MEASURES, Measure, measure_names
 from seesay.models.dual_encoder import DualEncoderConfig
 from seesay.models.layers import require_finite, require_range
+from seesay.models.lora import LoraConfig
 from seesay.objectives.answer_classification import AnswerClassificationConfig
 from seesay.objectives.captioning import CaptioningConfig
 from seesay.objectives.contrastive import ContrastiveConfig, TranslationConfig
 from seesay.objectives.matching import MatchingConfig, QueryContrastiveConfig
 from seesay.objectives.objective import ObjectiveConfig
 from seesay.text import Text
-from seesay.training.answering import AnsweringConfig, AssistantConfig
+from seesay.training.answering import AnsweringConfig
+from seesay.training.assistant import AssistantConfig
 from seesay.training.caption_words import WordsConfig
 from seesay.training.checkpoints import CheckpointConfig
 from seesay.training.class_names import ClassificationConfig
@@ -78,8 +80,10 @@ class RunConfig:
     """Largest gradient norm; larger gradients are scaled down."""
     seed: int = 0
     """Seed of all randomness: initial weights, order of data, crops, choice of captions."""
-    export: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
-    """Number format of the finished model's file."""
+    export: Literal["float32", "float16", "bfloat16", "int8", "adapter"] = "float32"
+    """Number format of the finished model's file; or "adapter": only the connector and the low-rank
+    adapters, in float32. Tower and decoder then come from where the recipe has them, whenever the
+    model is loaded."""
 
     def __post_init__(self) -> None:
         if self.epochs <= 0 or (self.steps is not None and self.steps < 1):
@@ -154,6 +158,8 @@ class ModelConfig:
     """The parts of a Q-Former for BLIP-2's first stage, in place of the same."""
     fusion: NewFusionConfig | None = None
     """The parts of a classifier that answers questions about images; it needs nothing else."""
+    lora: LoraConfig | None = None
+    """Low-rank adapters for the decoder of a vision-language model; none: it is trained itself."""
     tokenizer: TokenizerConfig | None = None
     """How texts become ids."""
     transform: ImageTransformConfig | None = None
@@ -199,8 +205,7 @@ class ModelConfig:
         whole = given[0]
         brought = ["architecture", "transform", *given[1:]]
         parts: tuple[str, ...] = (whole, "tokenizer", words)
-        reads = self.qformer is not None and self.qformer.text is not None
-        if whole == "fusion" or (whole == "qformer" and reads):
+        if self._brings_words():
             brought += ["tokenizer", words]
             parts = (whole,)
         if others := [name for name in brought if getattr(self, name) is not None]:
@@ -211,6 +216,14 @@ class ModelConfig:
                 )
             )
         return parts
+
+    def _brings_words(self) -> bool:
+        """Whether a trained part of the new model comes with its vocabulary."""
+        if self.fusion is not None:
+            return True
+        if self.assistant is not None:
+            return isinstance(self.assistant.decoder, str)
+        return self.qformer is not None and self.qformer.text is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,6 +309,7 @@ class Recipe:
                     "各至少要有一节；请补上",
                 )
             )
+        self._check_adapters()
         for name, objective in self.objective.items():
             if objective.source not in self.data:
                 raise ConfigError(
@@ -306,6 +320,35 @@ class Recipe:
                         f"应为以下之一：{'、'.join(self.data)}",
                     )
                 )
+
+    def _check_adapters(self) -> None:
+        """Adapters are trained, and exported without the parts that can be named and that stay as
+        they are."""
+        if self.model.lora is not None and "decoder" in self.optimizer.freeze:
+            raise ConfigError(
+                Text(
+                    "optimizer.freeze=['decoder'] also freezes the adapters of [model.lora], "
+                    "expected the tower alone, since the decoder's own weights stay as they are "
+                    "anyway: remove 'decoder'",
+                    "optimizer.freeze=['decoder'] 把 [model.lora] 的适配器也冻结了；解码器自身的"
+                    "权重本来就不变，应只冻结图像塔；请去掉 'decoder'",
+                )
+            )
+        if self.run.export != "adapter":
+            return
+        assistant, frozen = self.model.assistant, "tower" in self.optimizer.freeze
+        named = assistant is not None and isinstance(assistant.decoder, str)
+        if not named or not frozen or self.model.lora is None:
+            raise ConfigError(
+                Text(
+                    "run.export='adapter' leaves out tower and decoder, expected [model.assistant] "
+                    "with a trained decoder, [model.lora] and optimizer.freeze=['tower']: add what "
+                    "is missing, or choose a number format",
+                    "run.export='adapter' 不含图像塔和解码器；应有带现成解码器的 "
+                    "[model.assistant]、[model.lora] 和 optimizer.freeze=['tower']；请补上，"
+                    "或改选一种数值格式",
+                )
+            )
 
 
 def read_recipe(file: Path, assignments: tuple[str, ...] = ()) -> Recipe:

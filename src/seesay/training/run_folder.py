@@ -9,6 +9,7 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,23 @@ from seesay.inference.embedder import Embedder
 from seesay.inference.matcher import Matcher
 from seesay.models.blip2 import Blip2Matcher
 from seesay.models.fusion import FusionClassifier
+from seesay.models.lora import merge_lora
 from seesay.models.vlm import Vlm
 from seesay.text import Text
 from seesay.training.checkpoints import Checkpoints, TrainingState, whole_weights
 from seesay.training.distributed import Processes, in_every_process, wait_for_all
 from seesay.training.recipe import Recipe, describe, model_folder
 from seesay.weights.bundle import Bundle
+from seesay.weights.lora import save_adapter
 from seesay.weights.saving import check_replaceable, mark_run, save_bundle
 
 RUN = "seesay-run.json"
 """The mark of a run's folder."""
+ADAPTER = "adapter"
+"""The folder of a run's low-rank adapters, beside its model, which has them merged."""
 RUN_FILES = (
     "model",
+    ADAPTER,
     "checkpoints",
     "log.jsonl",
     "damaged-*.jsonl",
@@ -137,6 +143,21 @@ def _ready(bundle: Bundle[Any]) -> Embedder | LocalAssistant | Matcher | AnswerC
     return Embedder(bundle)
 
 
+def base_of(recipe: Recipe) -> str:
+    """The name of the model that a recipe's adapters belong to."""
+    assistant = recipe.model.assistant
+    if assistant is not None and isinstance(assistant.decoder, str):
+        return assistant.decoder
+    return recipe.model.start or ""
+
+
+def borrowed_parts(recipe: Recipe) -> dict[str, str]:
+    """The models of the parts that an exported adapter is not exported with."""
+    assistant = recipe.model.assistant
+    assert assistant is not None and isinstance(assistant.decoder, str)  # Recipe
+    return {"tower": assistant.tower, "decoder": assistant.decoder}
+
+
 class Outputs:
     """Measurements and files of a run. Every process calls it; the first one measures and
     writes."""
@@ -182,9 +203,17 @@ class Outputs:
     def export(self, run_id: str) -> None:
         """Write the chosen checkpoint as a model that loads anywhere, marked with its run."""
         snapshot = self._checkpoints.load(self._checkpoints.chosen())
-        bundle = self._with_weights(snapshot.average or snapshot.model)
+        weights = snapshot.average or snapshot.model
+        if self._recipe.run.export == "adapter":
+            bundle = self._bundle.with_weights(weights)
+            parts = borrowed_parts(self._recipe)
+            save_bundle(model_folder(self._recipe), bundle, run=run_id, parts=parts)
+            return
         dtype = getattr(torch, self._recipe.run.export)
-        save_bundle(model_folder(self._recipe), bundle, dtype, run=run_id)
+        save_bundle(model_folder(self._recipe), self._with_weights(weights), dtype, run=run_id)
+        if self._bundle.lora is not None:
+            adapter = Path(self._recipe.run.folder) / ADAPTER
+            save_adapter(adapter, weights, self._bundle.lora, base_of(self._recipe))
 
     def _score(self, measured: Mapping[str, float]) -> float | None:
         best = self._recipe.evaluation.best
@@ -193,6 +222,8 @@ class Outputs:
         return sum(measured[name] for name in best) / len(best)
 
     def _with_weights(self, weights: Mapping[str, Tensor]) -> Bundle[Any]:
-        """Returns a copy of the model with these weights: measuring it cannot disturb the
-        training."""
-        return self._bundle.with_weights({name: t.clone() for name, t in weights.items()})
+        """Returns a copy of the model with these weights, of which adapters are merged: measuring
+        it cannot disturb the training."""
+        bundle = self._bundle.with_weights({name: t.clone() for name, t in weights.items()})
+        merge_lora(bundle.model)
+        return replace(bundle, lora=None)

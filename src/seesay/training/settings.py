@@ -322,8 +322,10 @@ class _Builder:
             return self.build(configs[kind], {k: v for k, v in value.items() if k != "kind"}, at)
         if configs and not options:
             raise ConfigError(_no_section(value, at, ""))
+        # A table is meant for the config among the alternatives, and anything else for the rest.
+        fitting = [one for one in options if is_dataclass(one) == isinstance(value, Mapping)]
         problems = []
-        for option in options:
+        for option in fitting or options:
             try:
                 return self.convert(option, value, at)
             except ConfigError as error:

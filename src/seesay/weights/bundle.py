@@ -26,6 +26,7 @@ from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizer import Tokenizer, TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, WeightsError
 from seesay.models.layers import require_range
+from seesay.models.lora import LoraConfig, add_lora
 from seesay.objectives.objective import TrainedModel
 from seesay.text import Text
 from seesay.weights.tensors import (
@@ -51,6 +52,8 @@ FIRST = "dual_encoder"
 
 FILE = "seesay.json"
 WEIGHTS = "model.safetensors"
+PARTS = "parts"
+"""The entry of seesay.json that names the models of parts that are not in the folder."""
 FORMAT = 1
 MOST = 1 << 24
 """No size, number of layers or id of a published model comes near; a larger one is a mistake or a
@@ -86,6 +89,8 @@ class Bundle(Generic[Model]):
     generation: GenerationConfig | None = None
     template: str = ""
     """Name of the chat template of a model that answers (seesay.data.chat_templates)."""
+    lora: LoraConfig | None = None
+    """The low-rank adapters in a model that is trained; a saved one has them merged."""
     name: str
     """The name that the user gave."""
     revision: str = ""
@@ -99,7 +104,14 @@ class Bundle(Generic[Model]):
     def with_weights(self, weights: Mapping[str, Tensor]) -> "Bundle[Model]":
         """Returns the same bundle with a new model that has these weights and shares nothing
         else."""
-        model = blank_model(type(self.model), self.config)
+
+        def build(config: Any) -> Any:
+            model = type(self.model)(config)
+            if self.lora is not None:
+                add_lora(model, self.lora)
+            return model
+
+        model = blank_model(build, self.config)
         model.load_state_dict(dict(weights), assign=True)
         return replace(self, model=model.eval())
 
@@ -158,6 +170,9 @@ class Family(Generic[Model]):
     reuse: Callable[[Model, Path | None], None]
     """Make a model keep what its frozen parts return: what fits there in the files of a folder, the
     rest in memory."""
+    borrow: Callable[[Any, Mapping[str, Any], Path], Tensors] | None = None
+    """The tensors of a config's parts that come from other models, as a folder in our own layout
+    names them; none: every model brings all of its parts."""
 
 
 def load_bundle(
@@ -339,6 +354,8 @@ def _read_own(folder: Path) -> tuple[Family[Any], Published]:
         family.config,
     )
     tensors = dequantized(read_safetensors(folder / WEIGHTS), folder / WEIGHTS)
+    if (parts := published.get(PARTS)) is not None and family.borrow is not None:
+        tensors = family.borrow(blueprint.model, parts, folder) | tensors
     return family, Published(blueprint=blueprint, tensors=tensors, folder=folder)
 
 

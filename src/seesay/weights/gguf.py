@@ -2,6 +2,7 @@
 Qwen2 and 2.5, Qwen3, and InternLM2.
 
     decoder = load_gguf(Path("qwen2.5-0.5b-instruct-q8_0.gguf"))
+    decoder, vocabulary = load_gguf_with_vocabulary(Path("SmolLM2-135M-Instruct.Q4_1.gguf"))
 
 Reads every type that the `gguf` package knows (Q4_0 to Q8_0, the K-quants, F16, BF16, F32), as
 float32.
@@ -12,17 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from tokenizers import AddedToken, Tokenizer, processors
 from torch import Tensor
 
 from seesay.data.model_files import plain_size
+from seesay.data.vocabularies import Words, byte_pairs, library_errors
 from seesay.errors import MissingExtraError, WeightsError
 from seesay.models.decoder import Decoder, DecoderConfig
 from seesay.models.rope import RopeConfig
 from seesay.text import Text
 from seesay.weights.bundle import checked
 from seesay.weights.decoders import DecoderBlueprint
+from seesay.weights.gguf_format import read_gguf
 from seesay.weights.tensors import (
     MOST_PARTS,
     Rule,
@@ -33,9 +36,12 @@ from seesay.weights.tensors import (
     load_weights,
 )
 
-# The value of "general.architecture" -> whether the rows of queries and keys are reordered, for
-# rotations that pair neighbours (llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute)
 ARCHITECTURES = {"llama": True, "internlm2": True, "qwen2": False, "qwen3": False}
+"""The value of "general.architecture" -> whether the rows of queries and keys are reordered, for
+rotations that pair neighbours (llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute)."""
+WORDS: dict[str, Words] = {"smollm": "smollm", "qwen2": "qwen", "gpt-2": "gpt-2"}
+"""The value of "tokenizer.ggml.pre" -> how words are divided (llama.cpp, llama-vocab.cpp)."""
+CONTROL, USER_DEFINED = 3, 4  # values of "tokenizer.ggml.token_type"
 MODULES = {
     "attn_norm": "norm1",
     "ffn_norm": "norm2",
@@ -71,14 +77,13 @@ class _Fields:
 
     path: Path
     values: Mapping[str, Any]
-    """Maps each name to gguf's ReaderField, which is read on demand."""
 
     def get(self, name: str, default: Any = None) -> Any:
         """Returns a setting of the architecture, or its default."""
         return self.any(f"{self.architecture}.{name}", default)
 
     def any(self, name: str, default: Any = None) -> Any:
-        return self.values[name].contents() if name in self.values else default
+        return self.values.get(name, default)
 
     @property
     def architecture(self) -> str:
@@ -101,10 +106,24 @@ def load_gguf(path: Path) -> Decoder:
     Raises WeightsError unless settings and tensors match the model exactly, and MissingExtraError
     without the package `gguf`.
     """
+    return _decoder(*_read(path))
+
+
+def load_gguf_with_vocabulary(path: Path) -> tuple[Decoder, Tokenizer]:
+    """Loads the same with the tokenizer in the file, if that is one of byte pairs (SmolLM, Qwen).
+
+    Raises WeightsError for any other, too.
+    """
     fields, tensors = _read(path)
+    with library_errors(f"the vocabulary in {path}"):
+        vocabulary = _vocabulary(fields)
+    return _decoder(fields, tensors), vocabulary
+
+
+def _decoder(fields: _Fields, tensors: Tensors) -> Decoder:
     if fields.architecture not in ARCHITECTURES:
         raise fields.refusal("general.architecture", fields.architecture, *ARCHITECTURES)
-    blueprint = checked(lambda: _blueprint(fields, tensors), path, {"model": DecoderConfig})
+    blueprint = checked(lambda: _blueprint(fields, tensors), fields.path, {"model": DecoderConfig})
     if ARCHITECTURES[fields.architecture]:
         tensors = _with_halves(tensors, blueprint.model)
     model = blank_model(Decoder, blueprint.model, MOST_PARTS * len(tensors))
@@ -113,19 +132,11 @@ def load_gguf(path: Path) -> Decoder:
 
 
 def _read(path: Path) -> tuple[_Fields, Tensors]:
-    try:
-        from gguf import GGUFReader
-        from gguf.quants import dequantize
-    except ImportError:
-        raise MissingExtraError("gguf", "gguf") from None
     plain_size(path)
     try:
-        reader = GGUFReader(path)
-        # Copy what needs no conversion: the file is mapped read-only.
-        tensors = {
-            str(one.name): torch.from_numpy(np.array(dequantize(one.data, one.tensor_type)))
-            for one in reader.tensors
-        }
+        values, arrays = read_gguf(path)
+    except MissingExtraError:
+        raise
     except Exception as error:  # from gguf, from numpy for a short file, or from the disk
         raise WeightsError(
             Text(
@@ -136,7 +147,7 @@ def _read(path: Path) -> tuple[_Fields, Tensors]:
                 "或含有未知的数值类型：请删除后重新下载",
             )
         ) from None
-    return _Fields(path, reader.fields), tensors
+    return _Fields(path, values), {n: torch.from_numpy(one) for n, one in arrays.items()}
 
 
 def _blueprint(f: _Fields, tensors: Tensors) -> DecoderBlueprint:
@@ -182,3 +193,26 @@ def _with_halves(tensors: Tensors, config: DecoderConfig) -> Tensors:
             pairs = tensor.unflatten(0, (heads[module], -1, 2))
             ordered[name] = pairs.transpose(1, 2).flatten(0, 2)
     return ordered
+
+
+def _vocabulary(f: _Fields) -> Tokenizer:
+    model, words = f.any("tokenizer.ggml.model"), f.any("tokenizer.ggml.pre", "default")
+    if model != "gpt2":
+        raise f.refusal("tokenizer.ggml.model", model, "gpt2")
+    if words not in WORDS:
+        raise f.refusal("tokenizer.ggml.pre", words, *WORDS)
+    tokens: list[str] = f.any("tokenizer.ggml.tokens")
+    first, second = zip(*(pair.split() for pair in f.any("tokenizer.ggml.merges")), strict=True)
+    ids = {token: number for number, token in enumerate(tokens)}
+    backend = byte_pairs(ids, [*zip(first, second, strict=True)], WORDS[words])
+    for token, kind in zip(tokens, f.any("tokenizer.ggml.token_type"), strict=True):
+        if kind == CONTROL:
+            backend.add_special_tokens([AddedToken(token, normalized=False)])
+        elif kind == USER_DEFINED:
+            backend.add_tokens([AddedToken(token, normalized=False, special=False)])
+    if f.any("tokenizer.ggml.add_bos_token", False):
+        number = f.any("tokenizer.ggml.bos_token_id")
+        backend.post_processor = processors.TemplateProcessing(
+            single=f"{tokens[number]} $A", pair=None, special_tokens=[(tokens[number], number)]
+        )
+    return backend

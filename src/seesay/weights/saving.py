@@ -16,32 +16,51 @@ from seesay.data.files import write_whole_folder
 from seesay.data.model_files import read_json
 from seesay.errors import ConfigError, WeightsError
 from seesay.text import Text
-from seesay.weights.bundle import FILE, FORMAT, WEIGHTS, Bundle, family_of
+from seesay.weights import lora
+from seesay.weights.bundle import FILE, FORMAT, PARTS, WEIGHTS, Bundle, family_of
+from seesay.weights.parts import checksum, is_borrowed
 from seesay.weights.quantization import SCALE, is_stored_in_8_bits, quantize
 from seesay.weights.tensors import read_safetensors
 
 FILES = frozenset({FILE, WEIGHTS, "tokenizer.json"})
+ADAPTER_FILES = frozenset({lora.CONFIG, lora.WEIGHTS})
+"""What stands beside them in a folder without its decoder."""
 
 
 def save_bundle(
-    folder: Path, bundle: Bundle[Any], dtype: torch.dtype = torch.float32, *, run: str = ""
+    folder: Path,
+    bundle: Bundle[Any],
+    dtype: torch.dtype = torch.float32,
+    *,
+    run: str = "",
+    parts: Mapping[str, str] | None = None,
 ) -> None:
     """Write a complete model folder in seesay's own layout, or nothing: it gets its name only when
     complete.
 
     `dtype` is the stored number format; torch.float16 halves the size, and torch.int8 halves it
     again (see `seesay.weights.quantization`). `run` is the id of the training run that produced the
-    model. A model in `folder` is replaced; with `run`, only a model of the same run. Raises
-    ConfigError if anything else is there, DataError if the folder cannot be written.
+    model. `parts`, "tower" or "decoder" of a vision-language model, are left out and read from the
+    models of these names when the folder is loaded; low-rank adapters are stored beside.
+
+    A model in `folder` is replaced; with `run`, only a model of the same run. Raises ConfigError if
+    anything else is there, DataError if the folder cannot be written.
     """
     check_replaceable(folder, run)
     described = _description(bundle) | ({"run": run} if run else {})
-    tensors = _stored(bundle.model.state_dict(), dtype)
+    weights, parts = bundle.model.state_dict(), parts or {}
+    if parts:
+        described[PARTS] = {
+            part: {"model": name, "crc32": checksum(weights, part)} for part, name in parts.items()
+        }
+    tensors = _stored({n: one for n, one in weights.items() if not is_borrowed(n, parts)}, dtype)
     with write_whole_folder(folder, replace=True) as unfinished:
         (unfinished / FILE).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         bundle.tokenizer.save(unfinished)
         save_file(tensors, unfinished / WEIGHTS)
         shutil.copymode(unfinished / FILE, unfinished / WEIGHTS)  # else nobody else may read them
+        if bundle.lora is not None:
+            lora.write_adapter(unfinished, weights, bundle.lora, parts.get("decoder", ""))
         check_replaceable(folder, run)  # again: writing a large model takes minutes
 
 
@@ -105,7 +124,7 @@ def _obstacle(folder: Path, run: str) -> Text | None:
     """Why a folder may not be replaced."""
     if not folder.is_dir():
         return Text("is not a folder", "不是文件夹")
-    if others := sorted({path.name for path in folder.iterdir()} - FILES):
+    if others := sorted({path.name for path in folder.iterdir()} - FILES - ADAPTER_FILES):
         return Text(
             f"holds {others[0]!r}, which no saved model has",
             f"里有 {others[0]!r}，保存的模型里不会有它",

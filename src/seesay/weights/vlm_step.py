@@ -17,6 +17,7 @@ from seesay.models.connectors import (
     PatchMergerConfig,
     PerceiverConfig,
     PixelShuffleConfig,
+    QFormerConnectorConfig,
     QueryResamplerConfig,
 )
 from seesay.models.cross_attention import GatedCrossBlock
@@ -28,6 +29,7 @@ from seesay.objectives.tiled import at_least_float32
 from seesay.text import Text
 from seesay.weights.bundle import Blueprint, Bundle, Family
 from seesay.weights.dual_encoder import MOST_PIXELS
+from seesay.weights.parts import borrow
 from seesay.weights.step import Pixels, computing_in, is_frozen, reuse_features
 
 SPREAD = 0.02  # standard deviation of new weights, as in GPT-2
@@ -215,9 +217,11 @@ FAMILY = Family(
         "patch_merger": PatchMergerConfig,
         "perceiver": PerceiverConfig,
         "query_resampler": QueryResamplerConfig,
+        "q_former": QFormerConnectorConfig,
     },
     misfits=misfits,
     build=build,
     step=step,
     reuse=reuse,
+    borrow=borrow,
 )

@@ -79,7 +79,7 @@ class _Session:
         self.clear()
 
     def clear(self) -> None:
-        from seesay.inference.assistant import Conversation
+        from seesay.inference.answer import Conversation
 
         self._conversation = Conversation(self._assistant, system=self._system)
         self._waiting: list[str] = []

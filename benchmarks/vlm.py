@@ -46,7 +46,8 @@ from vlm_shapes import CPU, Pair, internvl, llava, qwen
 from seesay.inference.decoding import ContrastConfig, DecodingConfig
 from seesay.inference.devices import fastest_dtype
 from seesay.inference.generation import write_tokens
-from seesay.inference.prompt_reading import PromptReader, Request
+from seesay.inference.prompt_reading import PromptReader
+from seesay.inference.request import Request
 from seesay.models.cache import KeyValueCache
 from seesay.models.decoder import Decoder
 from seesay.models.quantized import quantize

@@ -49,7 +49,7 @@ def chat(
     answering: Answering,
 ) -> None:
     config = answering.config()
-    talk = _Session(answering.load(), config, system)
+    talk = _Session(answering.load(len(pictures or ())), config, system)
     for picture in pictures or ():
         talk.add(picture)
     typed = sys.stdin.isatty()

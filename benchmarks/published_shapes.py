@@ -45,9 +45,9 @@ from seesay.data.chat_templates import Source, chat_template
 from seesay.data.file_costs import file_cost, measure_file
 from seesay.data.token_budget import A4_AT_150_DPI
 from seesay.inference.assistant import LocalAssistant
-from seesay.inference.assistant_files import AssistantFiles
+from seesay.inference.assistant_files import AssistantFiles, context_of
+from seesay.inference.decoding import DecodingConfig
 from seesay.inference.families import FAMILIES, QFORMER_WORDS, Model, Opened
-from seesay.inference.generation import DecodingConfig
 from seesay.models.blip import BlipCaptioner
 from seesay.models.blip2 import Blip2
 from seesay.models.connectors import PerceiverConfig
@@ -253,6 +253,7 @@ def assistant_of(
         captions=None,
         end_ids=(),
         decoding=DecodingConfig(),
+        context=context_of(model),
         device=torch.device("cpu"),
     )
     return LocalAssistant(files)

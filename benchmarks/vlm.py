@@ -43,9 +43,11 @@ sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from vlm_contenders import Contender, difference, llama_cpp, seesay, transformers
 from vlm_shapes import CPU, Pair, internvl, llava, qwen
 
+from seesay.inference.decoding import ContrastConfig, DecodingConfig
 from seesay.inference.devices import fastest_dtype
-from seesay.inference.generation import ContrastConfig, DecodingConfig, write_tokens
-from seesay.inference.prompt_reading import PromptReader, Request
+from seesay.inference.generation import write_tokens
+from seesay.inference.prompt_reading import PromptReader
+from seesay.inference.request import Request
 from seesay.models.cache import KeyValueCache
 from seesay.models.decoder import Decoder
 from seesay.models.quantized import quantize

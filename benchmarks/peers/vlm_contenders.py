@@ -14,7 +14,8 @@ from llama_cpp import LlamaCpp, library, write_gguf
 from torch import Tensor
 from vlm_shapes import Pair
 
-from seesay.inference.generation import DecodingConfig, write_tokens
+from seesay.inference.decoding import DecodingConfig
+from seesay.inference.generation import write_tokens
 from seesay.models.cache import KeyValueCache
 from seesay.models.decoder import Decoder
 

@@ -19,8 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 import torchvision_shim  # noqa: F401
 from seesay.data.chat import Span
 from seesay.data.native_resolution import normalise_patches
-from seesay.inference.prompt_reading import PromptReader, Reading, Request
-from seesay.inference.visual_inputs import PackedInputs, SquareInputs, VisualInputs, packed_rule
+from seesay.inference.prompt_reading import PromptReader, Reading
+from seesay.inference.request import Request, VisualInputs
+from seesay.inference.visual_inputs import PackedInputs, SquareInputs, packed_rule
 from seesay.models.cache import KeyValueCache
 from seesay.models.decoder import Decoder
 from seesay.models.positions import multimodal_positions

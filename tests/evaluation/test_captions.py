@@ -9,7 +9,7 @@ from PIL import Image
 from seesay.errors import ConfigError, DataError
 from seesay.evaluation.captions import AT_ONCE, Captions
 from seesay.inference.answer import CAPTION, Answer
-from seesay.inference.generation import DecodingConfig
+from seesay.inference.decoding import DecodingConfig
 
 WRITTEN = {"en": "a red square on the left", "zh": "左边的红色方块"}
 

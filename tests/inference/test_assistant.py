@@ -11,7 +11,7 @@ import seesay
 from seesay.data.chat import Media, Message
 from seesay.errors import ConfigError, DataError, ImageError, WeightsError
 from seesay.inference.assistant import LocalAssistant, chat
-from seesay.inference.generation import DecodingConfig
+from seesay.inference.decoding import DecodingConfig
 from seesay.models.positions import VisionGrid
 from tiny_assistants import (
     CONTEXT,

@@ -16,7 +16,7 @@ from internvl_form import as_opengvlab_publishes
 from seesay.data.chat import Media, Message
 from seesay.errors import DataError, WeightsError
 from seesay.inference.assistant import LocalAssistant, chat
-from seesay.inference.generation import DecodingConfig, text_of
+from seesay.inference.decoding import DecodingConfig, text_of
 from seesay.weights import llava
 from tiny_assistants import (
     FLAN,

@@ -7,13 +7,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from seesay.errors import ConfigError
+from seesay.inference.decoding import DecodingConfig, TextStream, decode
 from seesay.inference.generation import (
-    DecodingConfig,
-    TextStream,
     beam_search,
     caption_logits,
     choose_tokens,
-    decode,
     keep_likeliest,
     write_tokens,
 )

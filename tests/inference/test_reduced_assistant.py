@@ -10,13 +10,8 @@ import torch
 import seesay
 from seesay.errors import ConfigError
 from seesay.inference.assistant import LocalAssistant, chat
-from seesay.inference.generation import (
-    ContrastConfig,
-    DecodingConfig,
-    choose_tokens,
-    contrasted,
-    write_tokens,
-)
+from seesay.inference.decoding import ContrastConfig, DecodingConfig
+from seesay.inference.generation import choose_tokens, contrasted, write_tokens
 from seesay.inference.visual_inputs import signal_share
 from seesay.models.quantized import Int8Linear
 from seesay.models.token_reduction import FastVConfig, PruMergeConfig

@@ -16,7 +16,8 @@ import seesay
 from seesay.data.tokenizer import Tokenizer
 from seesay.errors import WeightsError
 from seesay.inference.embedder import load
-from seesay.inference.text_embedder import ACTIVATIONS, load_texts
+from seesay.inference.numpy_layers import ACTIVATIONS
+from seesay.inference.text_embedder import load_texts
 from seesay.models.bert import BertConfig
 from seesay.models.dual_encoder import DualEncoder
 from seesay.weights.bundle import load_bundle

@@ -20,7 +20,7 @@ from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, DataError
 from seesay.inference.assistant import LocalAssistant
 from seesay.inference.assistant_files import files_of
-from seesay.inference.generation import ContrastConfig, DecodingConfig, text_of
+from seesay.inference.decoding import ContrastConfig, DecodingConfig, text_of
 from seesay.models.token_reduction import FastVConfig, PruMergeConfig
 from seesay.training import run as run_module
 from seesay.training.build import make_model, make_objectives, make_trained

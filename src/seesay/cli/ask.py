@@ -57,7 +57,7 @@ def ask(
     given = [*(pictures or ()), *(() if question is None else (question,))]
     paths, wanted = _split(given, questions or [])
     config = answering.config()
-    assistant = answering.load()
+    assistant = answering.load(len(paths))
     images = read_pictures(paths)
     if len(wanted) == 1:
         stream = stream_answer(assistant, images, wanted[0], config)

@@ -86,7 +86,7 @@ def caption(
     config = answering.config()
     files, failures = collect_images(paths)
     sources = [str(file) for file in files]
-    assistant = answering.load()
+    assistant = answering.load(len(files))
     written = write_captions(
         assistant,
         read_pictures(sources),

@@ -49,7 +49,7 @@ def chat(
     answering: Answering,
 ) -> None:
     config = answering.config()
-    talk = _Session(answering.load(), config, system)
+    talk = _Session(answering.load(len(pictures or ())), config, system)
     for picture in pictures or ():
         talk.add(picture)
     typed = sys.stdin.isatty()
@@ -79,7 +79,7 @@ class _Session:
         self.clear()
 
     def clear(self) -> None:
-        from seesay.inference.assistant import Conversation
+        from seesay.inference.answer import Conversation
 
         self._conversation = Conversation(self._assistant, system=self._system)
         self._waiting: list[str] = []

@@ -61,12 +61,15 @@ def read_pictures(paths: Sequence[str]) -> list[str | bytes]:
     return [piped if path == STDIN else path for path in paths]
 
 
-def load_assistant(name: str | None, endpoint: str | None, device: str | None) -> "Assistant":
-    """Open a vision-language model, with a notice on a terminal meanwhile."""
+def load_assistant(
+    name: str | None, endpoint: str | None, device: str | None, pictures: int
+) -> "Assistant":
+    """Open a vision-language model to see so many pictures, with a notice on a terminal
+    meanwhile."""
     with working(say("loading the model", "正在加载模型")):
         from seesay.inference.answering import open_assistant
 
-        return open_assistant(name, endpoint=endpoint, device=device)
+        return open_assistant(name, endpoint=endpoint, device=device, pictures=pictures)
 
 
 def load_embedder(name: str, device: str | None) -> "Embedder":

@@ -271,11 +271,11 @@ class Answering:
         names = ("max_tokens", "temperature", "top_p", "beams", "seed")
         return AnswerConfig(**{name: getattr(self, name) for name in names})
 
-    def load(self) -> "AnyAssistant":
-        """Opens the model, with a notice on a terminal meanwhile."""
+    def load(self, pictures: int) -> "AnyAssistant":
+        """Opens the model to see so many pictures, with a notice on a terminal meanwhile."""
         from seesay.cli.inputs import load_assistant
 
-        return load_assistant(self.model, self.endpoint, self.device)
+        return load_assistant(self.model, self.endpoint, self.device, pictures)
 
 
 def with_answering(

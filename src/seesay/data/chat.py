@@ -349,3 +349,18 @@ def _refuse_length(length: int, spans: Sequence[Span], limit: int) -> NoReturn:
             "减少或缩小图片，或开始新对话",
         )
     )
+
+
+def end_ids(template: ChatTemplate, tokenizer: Backend) -> set[int]:
+    """Returns the tokens that end an answer."""
+    ids = (_one_token(text, tokenizer) for text in template.stops)
+    return {one for one in ids if one is not None}
+
+
+def _one_token(text: str, tokenizer: Backend) -> int | None:
+    """Returns the single token of a text, looked up as is or as the tokenizer reads it (a line
+    break)."""
+    if (number := tokenizer.token_to_id(text)) is not None:
+        return number
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    return ids[0] if len(ids) == 1 and tokenizer.decode(ids) == text else None

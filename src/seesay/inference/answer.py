@@ -4,9 +4,13 @@ and returns.
     assistant.ask("cat.jpg", "What is on the mat?").text
     assistant.ask(["a.jpg", "b.jpg"], [Message("user", "What differs?")])
     for piece in assistant.stream("cat.jpg", "Tell a story."): ...
+
+    talk = Conversation(assistant, "cat.jpg")
+    talk.ask("What is it?"), talk.ask("And where?")
 """
 
 from collections.abc import Generator, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -152,6 +156,70 @@ class Assistant(Protocol):
     ) -> AnswerStream:
         """Like `ask`, piece by piece."""
         ...
+
+
+class Conversation:
+    """A conversation: each question is asked with those before it. `assistant` may be local or at
+    an endpoint. `images` come before the first question."""
+
+    def __init__(self, assistant: Assistant, images: Images = None, *, system: str = "") -> None:
+        self.assistant = assistant
+        self.images: list[ImageSource] = []
+        self.messages: tuple[Message, ...] = (Message("system", system),) if system else ()
+        self._waiting = images
+
+    def ask(
+        self,
+        question: str,
+        images: Images = None,
+        *,
+        max_tokens: int = 512,
+        temperature: float | None = 0.0,
+    ) -> Answer:
+        """Returns the answer to the next question, which may add pictures."""
+        pictures, messages = self._next(question, images)
+        answer = self.assistant.ask(
+            pictures or None, messages, max_tokens=max_tokens, temperature=temperature
+        )
+        self._continue(pictures, messages, answer.text)
+        return answer
+
+    def stream(
+        self,
+        question: str,
+        images: Images = None,
+        *,
+        max_tokens: int = 512,
+        temperature: float | None = 0.0,
+    ) -> AnswerStream:
+        """Like `ask`, piece by piece. The question joins the conversation once its answer is
+        complete."""
+        pictures, messages = self._next(question, images)
+        pieces = self.assistant.stream(
+            pictures or None, messages, max_tokens=max_tokens, temperature=temperature
+        )
+        answer = yield from pieces
+        self._continue(pictures, messages, answer.text)
+        return answer
+
+    def continued(self, question: str, answer: str, images: Images = None) -> "Conversation":
+        """Returns the conversation after a turn that is known, such as one whose answer was
+        stopped."""
+        other = copy(self)
+        other._continue(*self._next(question, images), answer)
+        return other
+
+    def _next(self, question: str, images: Images) -> tuple[list[ImageSource], tuple[Message, ...]]:
+        given = [one for some in (self._waiting, images) for one in conversation(some, question)[0]]
+        places = (Media("image", (1,)),) * len(given)
+        turn = Message("user", (*places, question))
+        return [*self.images, *given], (*self.messages, turn)
+
+    def _continue(
+        self, pictures: list[ImageSource], messages: tuple[Message, ...], answer: str
+    ) -> None:
+        self.images, self._waiting = pictures, None
+        self.messages = (*messages, Message("assistant", answer))
 
 
 def conversation(

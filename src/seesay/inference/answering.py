@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seesay.data.images import ImageSource, open_image
 from seesay.data.video import is_video
@@ -25,12 +26,18 @@ from seesay.inference.answer import (
     Question,
     check_decoding,
 )
+from seesay.inference.answer_writer import AnswerWriter
 from seesay.inference.cancelling import check_cancelled
 from seesay.text import Language, Text
-from seesay.weights.catalog import default_assistant
+from seesay.weights.catalog import default_assistant, require_assistant
+
+if TYPE_CHECKING:
+    from seesay.inference.assistant import LocalAssistant
 
 CAPTION_TOKENS = 100
 MOST_BEAMS = 100
+MOST_IN_NUMPY = 20
+"""Pictures that numpy sees sooner than torch is imported."""
 _BATCH = 8  # decoded pictures held at once
 _ENDPOINT_BATCH = 4  # requests in flight
 
@@ -100,10 +107,17 @@ class AnswerConfig:
 
 
 def open_assistant(
-    name: str | Path | None = None, *, endpoint: str | None = None, device: str | None = None
+    name: str | Path | None = None,
+    *,
+    endpoint: str | None = None,
+    device: str | None = None,
+    pictures: int | None = None,
 ) -> Assistant:
     """Loads a model from a folder or a hub, or returns a client for the model of this name at an
     endpoint. The name defaults to `default_assistant`.
+
+    `pictures` is how many a process sees that then ends. For a few of them, a small model runs in
+    numpy: torch is faster, but takes seconds to import.
 
     Raises ConfigError if there is none, and what `seesay.chat` and `RemoteAssistant` raise.
     """
@@ -111,10 +125,21 @@ def open_assistant(
         from seesay.inference.remote import RemoteAssistant, RemoteConfig
 
         return RemoteAssistant(RemoteConfig(base_url=endpoint, model=str(name or "")))
-    chosen = name or default_assistant()
-    from seesay.inference.assistant import chat  # needs torch, which endpoints do not
+    chosen = str(name or default_assistant())
+    if pictures is not None and pictures <= MOST_IN_NUMPY and device in (None, "cpu"):
+        require_assistant(chosen)
+        from seesay.inference.numpy_assistant import load_numpy_assistant
 
-    return chat(chosen, device=device)
+        quick = load_numpy_assistant(chosen, whole=lambda: _with_torch(chosen, device))
+        if quick is not None:
+            return quick
+    return _with_torch(chosen, device)
+
+
+def _with_torch(name: str, device: str | None) -> "LocalAssistant":
+    from seesay.inference.assistant import chat
+
+    return chat(name, device=device)
 
 
 class ServedAssistant:
@@ -148,6 +173,10 @@ def configured(assistant: Assistant, config: AnswerConfig) -> Assistant:
 
     Raises ConfigError for beams at an endpoint.
     """
+    if isinstance(assistant, AnswerWriter):
+        names = ("temperature", "top_p", "seed", "beams")
+        changes = {n: v for n in names if (v := getattr(config, n)) is not None}
+        return assistant.configured(replace(assistant.decoding, **changes), config.stop)
     from seesay.inference.remote import RemoteAssistant
 
     if isinstance(assistant, RemoteAssistant):
@@ -163,13 +192,7 @@ def configured(assistant: Assistant, config: AnswerConfig) -> Assistant:
         fields = {"top_p": config.top_p, "seed": config.seed, "stop": list(config.stop) or None}
         given = {name: value for name, value in fields.items() if value is not None}
         return assistant.configured(**given) if given else assistant
-    from seesay.inference.assistant import LocalAssistant
-
-    if not isinstance(assistant, LocalAssistant):
-        return assistant
-    names = ("temperature", "top_p", "seed", "beams")
-    changes = {n: v for n in names if (v := getattr(config, n)) is not None}
-    return assistant.configured(replace(assistant.decoding, **changes), config.stop)
+    return assistant
 
 
 def stream_answer(
@@ -198,11 +221,9 @@ def answer_several(
 ) -> list[Answer]:
     """Returns the answers to several questions about the same pictures, which a local model reads
     once."""
-    from seesay.inference.assistant import LocalAssistant
-
     asked = configured(assistant, config)
     how = {"max_tokens": config.max_tokens, "temperature": config.temperature}
-    if isinstance(asked, LocalAssistant):
+    if isinstance(asked, AnswerWriter):
         return asked.ask_several(images, questions, **how)  # type: ignore[arg-type]
     return [asked.ask(images, question, **how) for question in questions]  # type: ignore[arg-type]
 
@@ -221,14 +242,13 @@ def write_captions(
 
     Raises EndpointError for an endpoint that does not answer.
     """
-    from seesay.inference.assistant import LocalAssistant
-    from seesay.inference.devices import map_in_order
-
     config = config or AnswerConfig(max_tokens=CAPTION_TOKENS)
     asked = configured(assistant, config)
     write = partial(_write_captions, asked, prompt, language, config)
     write_one = partial(_alone, write)
-    if not isinstance(asked, LocalAssistant):
+    if not isinstance(asked, AnswerWriter):
+        from seesay.inference.devices import map_in_order  # needs torch
+
         yield from map_in_order(write_one, images, workers=_ENDPOINT_BATCH)
         return
     for first in range(0, len(images), _BATCH):
@@ -260,11 +280,9 @@ def _write_captions(
     config: AnswerConfig,
     images: Sequence[ImageSource],
 ) -> list[Answer]:
-    from seesay.inference.assistant import LocalAssistant
-
     request = prompt or CAPTION.in_language(language)
     how = {"max_tokens": config.max_tokens, "temperature": config.temperature}
-    if not isinstance(assistant, LocalAssistant):
+    if not isinstance(assistant, AnswerWriter):
         return [assistant.ask(one, request, **how) for one in images]  # type: ignore[arg-type]
     if prompt is None:
         return assistant.caption_batch(images, request, **how)  # type: ignore[arg-type]

@@ -8,10 +8,13 @@ import torch
 from tokenizers import AddedToken, Tokenizer
 from torch import nn
 
+from seesay.data.chat import end_ids
 from seesay.data.chat_templates import ChatTemplate, Source, chat_template
 from seesay.data.model_files import read_json
 from seesay.errors import WeightsError
-from seesay.inference.certainty import Certainty, read_certainty
+from seesay.inference.answer_writer import Captions, PromptFiles
+from seesay.inference.certainty import read_certainty
+from seesay.inference.decoding import DecodingConfig
 from seesay.inference.devices import choose_device, choose_dtype
 from seesay.inference.families import (
     Family,
@@ -21,8 +24,7 @@ from seesay.inference.families import (
     find_family,
     read_published,
 )
-from seesay.inference.generation import DecodingConfig
-from seesay.inference.visual_inputs import PictureInputs, VisualInputs, preprocessor_settings
+from seesay.inference.visual_inputs import PictureInputs, preprocessor_settings
 from seesay.models.blip import BlipCaptioner
 from seesay.models.blip2 import Blip2
 from seesay.models.quantized import Bits, check_quantization, quantize
@@ -39,42 +41,12 @@ T5_CONTEXT = 512
 """Training length of T5's input and of its output, in tokens; the model itself has no limit."""
 
 
-@dataclass(frozen=True)
-class Captions:
-    """How to ask for a caption."""
-
-    template: ChatTemplate
-    text: str
-    """The prompt text; may be empty."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AssistantFiles:
+class AssistantFiles(PromptFiles):
     """A vision-language model with all that its prompts and answers need."""
 
-    name: str
-    """The name the user gave."""
     model: Model
-    inputs: VisualInputs
-    tokenizer: Tokenizer
-    template: ChatTemplate
-    captions: Captions | None
-    end_ids: tuple[int, ...]
-    """Tokens that end an answer."""
-    decoding: DecodingConfig
-    """The default decoding."""
     device: torch.device
-    certainty: Certainty | None = None
-    """How sure an answer is, if the folder says how to tell."""
-
-    @property
-    def context(self) -> int:
-        """Most tokens in a prompt and its answer, pictures included."""
-        if isinstance(self.model, BlipCaptioner):
-            return self.model.config.text.context
-        if isinstance(self.model, Blip2) and isinstance(self.model.language, T5):
-            return 2 * T5_CONTEXT
-        return self.model.decoder.config.context
 
 
 def load_assistant(
@@ -130,6 +102,7 @@ def load_assistant(
         captions=captions,
         end_ids=_end_ids(generation, published, prompts, tokenizer),
         decoding=_decoding(generation),
+        context=context_of(model),
         device=chosen,
     )
 
@@ -157,8 +130,9 @@ def files_of(
         tokenizer=tokenizer,
         template=template,
         captions=None,
-        end_ids=_end_ids({}, {}, template, tokenizer),
+        end_ids=tuple(sorted(end_ids(template, tokenizer))),
         decoding=DecodingConfig(),
+        context=model.config.decoder.context,
         device=device,
     )
 
@@ -180,24 +154,24 @@ def _decoding(generation: Published) -> DecodingConfig:
     )
 
 
+def context_of(model: Model) -> int:
+    """Returns the most tokens in a prompt and its answer, pictures included."""
+    if isinstance(model, BlipCaptioner):
+        return model.config.text.context
+    if isinstance(model, Blip2) and isinstance(model.language, T5):
+        return 2 * T5_CONTEXT
+    return model.decoder.config.context
+
+
 def _end_ids(
     generation: Published, published: Published, template: ChatTemplate, tokenizer: Tokenizer
 ) -> tuple[int, ...]:
-    ids = {_one_token(text, tokenizer) for text in template.stops}
+    ids: set[int | None] = {*end_ids(template, tokenizer)}
     text = published.get("text_config") or published.get("llm_config") or {}
     for source in (generation, published, text):
         given = source.get("eos_token_id")
         ids |= set(given) if isinstance(given, list) else {given}
     return tuple(sorted(one for one in ids if isinstance(one, int)))
-
-
-def _one_token(text: str, tokenizer: Tokenizer) -> int | None:
-    """Returns the single token of a text, looked up as is or as the tokenizer reads it (a line
-    break)."""
-    if (number := tokenizer.token_to_id(text)) is not None:
-        return number
-    ids = tokenizer.encode(text, add_special_tokens=False).ids
-    return ids[0] if len(ids) == 1 and tokenizer.decode(ids) == text else None
 
 
 def _with_marks(

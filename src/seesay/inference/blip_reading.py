@@ -17,8 +17,9 @@ from torch.nn.utils.rnn import pad_sequence
 from seesay.data.squares import ImageTransformConfig
 from seesay.errors import DataError
 from seesay.inference.generation import Cache
-from seesay.inference.prompt_reading import Request, padded
-from seesay.inference.visual_inputs import PictureInputs, VisualInput, VisualInputs, see_squares
+from seesay.inference.prompt_reading import padded
+from seesay.inference.request import Request, VisualInput, VisualInputs
+from seesay.inference.visual_inputs import PictureInputs, see_squares
 from seesay.models.blip import BlipCaptioner
 from seesay.models.blip2 import Blip2
 from seesay.models.cache import KeyValueCache

@@ -17,12 +17,12 @@ from seesay.data.model_files import read_json
 from seesay.data.vocabularies import read_vocabulary
 from seesay.errors import WeightsError
 from seesay.inference.blip_reading import QueryInputs
+from seesay.inference.request import VisualInputs
 from seesay.inference.visual_inputs import (
     PackedInputs,
     PictureInputs,
     SquareInputs,
     TileInputs,
-    VisualInputs,
     packed_rule,
     tile_rule,
     whole_square,

@@ -10,8 +10,7 @@ turn of a conversation, reads only what is new.
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from threading import Lock
 from typing import TypeAlias
 
@@ -19,9 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seesay.data.chat import Span
 from seesay.inference.generation import Cache
-from seesay.inference.visual_inputs import SquareInputs, VisualInput, VisualInputs, grids_at
+from seesay.inference.request import Request, VisualInput, VisualInputs
+from seesay.inference.visual_inputs import SquareInputs, grids_at
 from seesay.models.blip2 import Blip2
 from seesay.models.cache import KeyValueCache
 from seesay.models.flamingo import Flamingo
@@ -37,47 +36,6 @@ PREFIXES = 4
 without grouped keys."""
 FILL = 0
 """Token id for padding; not an image placeholder."""
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """A prompt with its pictures and videos."""
-
-    ids: tuple[int, ...]
-    spans: tuple[Span, ...]
-    inputs: tuple[VisualInput, ...]
-
-    @cached_property
-    def digests(self) -> tuple[bytes, ...]:
-        """Hashes of its pictures, in order."""
-        return tuple(one.digest for one in self.inputs)
-
-    @property
-    def images_end(self) -> int:
-        """Number of tokens up to the end of the last picture."""
-        return max((span.stop for span in self.spans), default=0)
-
-    def seen_by(self, length: int) -> int:
-        """Returns how many of its pictures are within the first `length` tokens."""
-        return len({span.media for span in self.spans if span.stop <= length})
-
-    def noised(self, step: int) -> "Request":
-        """Returns the same with noise in its pictures."""
-        return replace(self, inputs=tuple(replace(one, noise_step=step) for one in self.inputs))
-
-    def shortened(self, start: int, counts: Sequence[int]) -> tuple[int, ...]:
-        """Returns the ids from `start` on, with only this many placeholders for each picture
-        there."""
-        left = dict(enumerate(counts, self.seen_by(start)))
-        ids: list[int] = []
-        at = start
-        for span in self.spans:
-            if span.media in left and span.stop <= len(self.ids):
-                places = min(span.stop - span.start, left[span.media])
-                left[span.media] -= places
-                ids += self.ids[at : span.start + places]
-                at = span.stop
-        return (*ids, *self.ids[at:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +235,8 @@ class PromptReader:
             merged = dict(zip(order, self.inputs.see_merged(some, self.prumerge), strict=True))
             rows = [merged[digest] for digest in digests]
             return torch.cat(rows), [len(one) for one in rows]
-        seen, counts = self.inputs.see(some), [sum(one.media.counts) for one in inputs]
+        seen: Tensor | Seen = self.inputs.see(some)
+        counts = [sum(one.media.counts) for one in inputs]
         if len(some) == len(inputs):
             return seen, counts
         sizes = [sum(one.media.counts) for one in some]

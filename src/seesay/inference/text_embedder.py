@@ -8,29 +8,20 @@ models whose text tower is in TOWERS (those of the built-in models). Vectors mat
 float32 to 1e-5.
 """
 
-import json
-import os
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from io import FileIO
-from math import prod
-from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from safetensors import SafetensorError, safe_open
 
 from seesay.data.model_files import read_json
 from seesay.data.query_tokenizer import load_query_tokenizer
 from seesay.data.spelling import visible
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizer import Role, TokenizerConfig
-from seesay.errors import ConfigError, WeightsError
 from seesay.inference.embedder import (
     FINGERPRINTED,
     Embeddings,
@@ -40,26 +31,13 @@ from seesay.inference.embedder import (
     mean_of_windows,
     require_images,
 )
-from seesay.text import Text
+from seesay.inference.numpy_layers import ACTIVATIONS, LAYOUT, NOT_WHOLE, StoredWeights, softmax
 from seesay.weights.hub import Located, locate
-from seesay.weights.quantization import SCALE, dequantize
 
 if TYPE_CHECKING:
     from seesay.inference.embedder import Embedder
 
-LAYOUT = "seesay.json"
-_DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "i1"}
-
 ROWS = 64  # windows at once
-_NOT_WHOLE = (
-    ConfigError,
-    WeightsError,
-    SafetensorError,
-    LookupError,
-    OSError,
-    TypeError,
-    ValueError,
-)
 
 
 def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "TextEmbedder | None":
@@ -78,7 +56,7 @@ def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "Tex
         if described["format"] != 1 or not _runs_in_numpy(described["model"]):
             return None
         return TextEmbedder(found, described, name, whole or (lambda: load(name)))
-    except _NOT_WHOLE:
+    except NOT_WHOLE:
         return None
 
 
@@ -148,91 +126,11 @@ class TextEmbedder:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(self._tower.weights.beginnings())
+        return fingerprint(self._tower.weights.beginnings(FINGERPRINTED))
 
     def fingerprint(self) -> str:
         """The same as `Embedder.fingerprint`."""
         return self._fingerprint
-
-
-class StoredWeights:
-    """The tensors of a file in float32. Tensors stored in 8 bits are read each time they are
-    needed: a large model answers a query with only one matrix in memory. The file is not
-    memory-mapped, because its pages would count as the process's memory. It stays open, so that a
-    model saved anew in its place cannot mix with this one. Safe to use from several threads."""
-
-    def __init__(self, file: Path) -> None:
-        number = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        weakref.finalize(self, os.close, number)
-        self._stream, self._mutex = FileIO(number, closefd=False), Lock()
-        with safe_open(file, framework="numpy"):  # checks the header
-            size = int.from_bytes(self._stream.read(8), "little")
-            header = json.loads(self._stream.read(size))
-        header.pop("__metadata__", None)
-        self._places = {
-            name: (np.dtype(_DTYPES[one["dtype"]]), one["shape"], 8 + size + one["data_offsets"][0])
-            for name, one in header.items()
-        }
-        self._kept: dict[str, Float[np.ndarray, "..."]] = {}
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._places
-
-    def __getitem__(self, name: str) -> Float[np.ndarray, "..."]:
-        if name + SCALE in self:
-            return dequantize(self._read(name), self._read(name + SCALE))
-        if name not in self._kept:
-            self._kept[name] = self._read(name).astype(np.float32, copy=False)
-        return self._kept[name]
-
-    def rows(self, name: str, wanted: Int[np.ndarray, "..."]) -> Float[np.ndarray, "... dim"]:
-        """Returns these rows of a table, without reading the others."""
-        numbers, places = sorted(set(wanted.ravel().tolist())), wanted.ravel()
-        found = np.concatenate([self._read(name, row, 1) for row in numbers])
-        if name + SCALE in self:
-            found = dequantize(
-                found, np.concatenate([self._read(name + SCALE, row, 1) for row in numbers])
-            )
-        chosen = found.astype(np.float32, copy=False)[np.searchsorted(numbers, places)]
-        return chosen.reshape(*wanted.shape, *chosen.shape[1:])
-
-    def _read(self, name: str, first: int = 0, count: int | None = None) -> np.ndarray:
-        """Reads a whole tensor, or `count` rows of it from row `first`."""
-        dtype, shape, start = self._places[name]
-        if count is not None:
-            start += first * prod(shape[1:]) * dtype.itemsize
-            shape = [count, *shape[1:]]
-        values = np.empty(shape, dtype)
-        rest = values.reshape(-1).view(np.uint8).data
-        with self._mutex:
-            self._stream.seek(start)
-            while count := len(rest) and self._stream.readinto(rest):
-                rest = rest[count:]
-        if len(rest):
-            raise WeightsError(
-                Text(
-                    f"{name} ends before its {len(values)} rows, expected the whole tensor: the "
-                    "file was cut while it was in use. Get the model again",
-                    f"{name} 不完整，应有 {len(values)} 行：文件在使用中被截断。请重新获取模型",
-                )
-            )
-        return values
-
-    def beginnings(self) -> Iterator[tuple[str, tuple[int, ...], Float[np.ndarray, " some"]]]:
-        """Yields the name and shape of every tensor, and its first numbers rounded to bfloat16 (to
-        nearest, ties to even)."""
-        for name, (_, stored, _) in sorted(self._places.items()):
-            if name.endswith(SCALE) and name.removesuffix(SCALE) in self:
-                continue
-            shape = tuple(stored)
-            enough = -(-FINGERPRINTED // max(prod(shape[1:]), 1))
-            rows = min(enough, shape[0]) if shape else None
-            values = self._read(name, 0, rows)
-            if name + SCALE in self:
-                values = dequantize(values, self._read(name + SCALE, 0, rows))
-            bits = values.astype(np.float32, copy=False).ravel()[:FINGERPRINTED].view(np.uint32)
-            rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
-            yield name, shape, rounded.view(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,7 +171,7 @@ class NumpyTower(ABC):
         query, key, value = parts
         scores = query @ key.swapaxes(-1, -2) / np.sqrt(np.float32(query.shape[-1]))
         scores = np.where(kept[:, None, None, :], scores, -np.inf)
-        seen = (_softmax(scores) @ value).swapaxes(1, 2).reshape(x.shape)
+        seen = (softmax(scores) @ value).swapaxes(1, 2).reshape(x.shape)
         return self._linear(f"{name}.out", seen)
 
     def _mlp(
@@ -312,7 +210,7 @@ class MeanTextTower(NumpyTower):
             x = x + self._mlp(f"{block}.mlp", self._norm(f"{block}.norm2", x))
         x = self._norm("text.norm_out", x)
         importance = np.where(kept, (x @ self.weights["text.importance.weight"].T)[..., 0], -np.inf)
-        return self._projected((x * _softmax(importance)[..., None]).sum(axis=1))
+        return self._projected((x * softmax(importance)[..., None]).sum(axis=1))
 
 
 class BertTower(NumpyTower):
@@ -338,32 +236,6 @@ TOWERS: dict[str, type[NumpyTower]] = {"mean_text": MeanTextTower, "bert": BertT
 _ATTENTION = ("query", "key", "value")
 
 
-def gelu(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Exact GELU; erf after Abramowitz and Stegun 7.1.26, accurate to 1.5e-7."""
-    z = np.abs(x) / np.float32(np.sqrt(2))
-    t = 1 / (1 + np.float32(0.3275911) * z)
-    series = np.zeros_like(t)
-    for factor in (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592):
-        series = (series + np.float32(factor)) * t
-    erf = np.sign(x) * (1 - series * np.exp(-z * z))
-    return (0.5 * x * (1 + erf)).astype(np.float32)
-
-
-def quick_gelu(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    return x / (1 + np.exp(-1.702 * x))
-
-
-def relu(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    return np.maximum(x, 0)
-
-
-def gelu_tanh(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-
-
-ACTIVATIONS = {"gelu": gelu, "gelu_tanh": gelu_tanh, "quick_gelu": quick_gelu, "relu": relu}
-
-
 def _of_equal_length(
     ids: Int[np.ndarray, "windows tokens"], pad_id: int
 ) -> Iterator[Int[np.ndarray, " some"]]:
@@ -371,11 +243,6 @@ def _of_equal_length(
     for length in sorted(set(lengths.tolist())):  # np.unique imports numpy.ma: 20 ms
         same = np.flatnonzero(lengths == length)
         yield from np.array_split(same, -(-len(same) // ROWS))
-
-
-def _softmax(x: Float[np.ndarray, "... n"]) -> Float[np.ndarray, "... n"]:
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
 
 
 def _unit(x: Float[np.ndarray, "batch embed"]) -> Float[np.ndarray, "batch embed"]:

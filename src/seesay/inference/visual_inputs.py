@@ -12,11 +12,10 @@ preprocessor_config.json.
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -66,8 +65,9 @@ from seesay.data.video import (
     patch_times,
     sample_frames,
 )
-from seesay.errors import DataError, WeightsError
-from seesay.inference.generation import DIFFUSION_STEPS
+from seesay.errors import WeightsError
+from seesay.inference.decoding import DIFFUSION_STEPS
+from seesay.inference.request import VisualInput, no_video
 from seesay.models.connectors import PixelShuffleConfig
 from seesay.models.layers import conflict
 from seesay.models.positions import VisionGrid
@@ -82,43 +82,16 @@ MEANS = 256  # of pictures, kept by PictureInputs
 """Squares that a tower sees in one call: the activations of more do not fit into a CPU's cache."""
 
 
-@dataclass(frozen=True, eq=False)
-class VisualInput:
-    """A picture or video, prepared for the image tower."""
-
-    media: Media
-    """Its placeholders in the prompt."""
-    pixels: UInt8[np.ndarray, "..."]
-    """Squares [squares, side, side, 3], or patches [patches, dim]."""
-    shape: Tiling | PatchGrid | None
-    """How the squares or patches fit together; None: one square, or the frames of a video."""
-    grids: tuple[VisionGrid, ...] = ()
-    """One grid per span of its placeholders, for models with 2-D positions; the prompt sets their
-    starts."""
-    instruction: tuple[int, ...] = ()
-    """The prompt, for models that read it while looking at the picture (InstructBLIP)."""
-    noise_step: int = 0
-    """Noise to add, in diffusion steps (ContrastConfig)."""
-
-    @property
-    def digest(self) -> bytes:
-        """Hash of the pixels and of everything else that changes what the model sees: tiling, noise
-        and prompt."""
-        form = self.media, self.pixels.shape, self.shape, self.instruction, self.noise_step
-        return blake2b(repr(form).encode() + self.pixels.tobytes(), digest_size=16).digest()
-
-    def reading(self, instruction: tuple[int, ...]) -> "VisualInput":
-        """Returns the same with this prompt."""
-        return replace(self, instruction=instruction)
-
-    def with_noise(self, values: Float[Tensor, "*axes"], draws: Sequence[int]) -> Tensor:
-        """Returns the normalised pixels with noise of shape `draws`, broadcast where that is 1; a
-        picture always gets the same noise."""
-        if not self.noise_step:
-            return values
-        noise = torch.randn(*draws, generator=torch.Generator().manual_seed(0))
-        kept = signal_share(self.noise_step)
-        return values * kept**0.5 + (1 - kept) ** 0.5 * noise.to(values.device)
+def with_noise(
+    one: VisualInput, values: Float[Tensor, "*axes"], draws: Sequence[int]
+) -> Float[Tensor, "*axes"]:
+    """Returns the normalised pixels of a picture with noise of shape `draws`, broadcast where that
+    is 1; a picture always gets the same noise."""
+    if not one.noise_step:
+        return values
+    noise = torch.randn(*draws, generator=torch.Generator().manual_seed(0))
+    kept = signal_share(one.noise_step)
+    return values * kept**0.5 + (1 - kept) ** 0.5 * noise.to(values.device)
 
 
 def signal_share(step: int) -> float:
@@ -127,31 +100,6 @@ def signal_share(step: int) -> float:
     rise = torch.linspace(-6, 6, DIFFUSION_STEPS, dtype=torch.float64).sigmoid()
     betas = rise * (0.5e-2 - 1e-5) + 1e-5
     return float((1 - betas)[:step].prod())
-
-
-@runtime_checkable
-class VisualInputs(Protocol):
-    """How a family prepares and sees pictures and videos."""
-
-    most_images: int | None
-    """Most pictures the model was trained to take at once; None: as many as fit its context."""
-    has_video: bool
-
-    def picture(self, image: Image.Image, *, alone: bool) -> VisualInput:
-        """Prepares an RGB picture; `alone` says whether it is the only one of its prompt."""
-        ...
-
-    def video(self, file: str | Path) -> VisualInput:
-        """Prepares a video. Raises DataError if it is broken."""
-        ...
-
-    def about(self, one: VisualInput, text: str) -> VisualInput:
-        """Returns the same picture for a prompt with this text."""
-        ...
-
-    def see(self, inputs: Sequence[VisualInput]) -> Tensor | Seen:
-        """Returns the concatenated rows of all inputs."""
-        ...
 
 
 class _WithoutPrompt:
@@ -390,7 +338,7 @@ def square_parts(
     squares = torch.from_numpy(np.concatenate([one.pixels for one in inputs]))
     values = transform.normalise(squares.to(parameter.device))
     parts = zip(inputs, values.split([len(one.pixels) for one in inputs]), strict=True)
-    every = torch.cat([one.with_noise(part, part.shape) for one, part in parts])
+    every = torch.cat([with_noise(one, part, part.shape) for one, part in parts])
     return every.to(parameter.dtype).tensor_split(ceil(len(every) / FRAMES_AT_ONCE))
 
 
@@ -470,7 +418,7 @@ class PackedInputs(_WithoutPrompt):
         draws = list(apart.shape)
         if one.media.modality == "image":
             draws[2] = 1  # a still picture is repeated as its next frame
-        return one.with_noise(apart, draws).flatten(1)
+        return with_noise(one, apart, draws).flatten(1)
 
 
 class PackedRule(NamedTuple):
@@ -547,18 +495,6 @@ def grids_at(spans: Sequence[Span], inputs: Sequence[VisualInput]) -> list[Visio
     """Returns the grids of a prompt's pictures, at their placeholders."""
     grids = [grid for one in inputs for grid in one.grids]
     return [replace(grid, start=span.start) for span, grid in zip(spans, grids, strict=bool(grids))]
-
-
-def no_video(model: str) -> DataError:
-    """Returns the error for a video given to a model that reads none."""
-    return DataError(
-        Text(
-            f"{model} reads no videos; expected pictures. Give some frames as pictures, or choose "
-            "a model that reads videos, such as Qwen2-VL.",
-            f"{model} 不支持视频；应为图片；请把若干帧作为图片给出，或换用支持视频的模型，如 "
-            "Qwen2-VL",
-        )
-    )
 
 
 def _triple(values: Sequence[float]) -> tuple[float, float, float]:

@@ -22,9 +22,8 @@ except ModuleNotFoundError:
 
 from seesay.data.images import open_image
 from seesay.errors import DataError, ImageError
-from seesay.inference.answer import Answer
+from seesay.inference.answer import Answer, Conversation
 from seesay.inference.answering import AnswerConfig, ServedAssistant
-from seesay.inference.assistant import Conversation
 from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.answering import failed, refused

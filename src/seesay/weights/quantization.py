@@ -34,6 +34,12 @@ def is_stored_in_8_bits(name: str, shape: tuple[int, ...]) -> bool:
     return name.endswith(".weight") and len(shape) >= 2
 
 
+def blocks_in_row(shape: tuple[int, ...]) -> int:
+    """How many scales each row of a tensor of this shape has."""
+    width = prod(shape[1:])
+    return width // BLOCK if width and width % BLOCK == 0 else 1
+
+
 def quantize(
     weights: Float[np.ndarray, "rows *rest"],
 ) -> tuple[Int8[np.ndarray, "rows *rest"], Float16[np.ndarray, "rows blocks"]]:
@@ -94,9 +100,8 @@ def checked_scales(
 def _blocks(weights: np.ndarray) -> np.ndarray:
     """Reshapes to rows, blocks, numbers of a block. A row whose length is not a multiple of 32 is
     one block."""
-    width = prod(weights.shape[1:])
-    blocks = width // BLOCK if width and width % BLOCK == 0 else 1
-    return weights.reshape(len(weights), blocks, width // blocks)
+    blocks = blocks_in_row(weights.shape)
+    return weights.reshape(len(weights), blocks, prod(weights.shape[1:]) // blocks)
 
 
 def _quantized(

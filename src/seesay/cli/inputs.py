@@ -62,10 +62,10 @@ def read_pictures(paths: Sequence[str]) -> list[str | bytes]:
 
 
 def load_assistant(
-    name: str | None, endpoint: str | None, device: str | None, pictures: int
+    name: str | None, endpoint: str | None, device: str | None, pictures: int | None = None
 ) -> "Assistant":
-    """Open a vision-language model to see so many pictures, with a notice on a terminal
-    meanwhile."""
+    """Open a vision-language model to see so many pictures, None for any number, with a notice on a
+    terminal meanwhile."""
     with working(say("loading the model", "正在加载模型")):
         from seesay.inference.answering import open_assistant
 

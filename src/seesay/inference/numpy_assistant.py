@@ -304,8 +304,9 @@ class NumpyAssistant(AnswerWriter):
     ) -> Iterator[list[WrittenToken | None]]:
         random = Random(None if task.decoding.seed is None else str(task.decoding.seed))
         logits = reading.logits
-        for number in range(limit):
-            if number:
+        token: int | None = None
+        for _ in range(limit):
+            if token is not None:
                 logits = self._decoder(self._decoder.embed([token]), reading.cache)
             token = choose_token(logits, task.decoding, random)
             most = logits.max()

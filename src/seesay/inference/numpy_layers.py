@@ -67,17 +67,15 @@ class StoredWeights:
 
     def fits(self, name: str, shape: tuple[int, ...]) -> bool:
         """Whether there is such a tensor of this shape, in float32 or with the scales of 8 bits."""
-        dtype, stored, _ = self._places.get(name, (None, None, 0))
-        if dtype != np.int8:
-            return dtype is not None and tuple(stored) == shape
-        scales, form, _ = self._places.get(name + SCALE, (None, None, 0))
-        blocks = blocks_in_row(shape)
-        return (
-            is_stored_in_8_bits(name, shape)
-            and tuple(stored) == shape
-            and scales == np.float16
-            and tuple(form) == (shape[0], blocks)
-        )
+        if name not in self:
+            return False
+        dtype, stored, _ = self._places[name]
+        if dtype != np.int8 or tuple(stored) != shape:
+            return tuple(stored) == shape
+        if name + SCALE not in self or not is_stored_in_8_bits(name, shape):
+            return False
+        scales, form, _ = self._places[name + SCALE]
+        return scales == np.float16 and tuple(form) == (shape[0], blocks_in_row(shape))
 
     def __getitem__(self, name: str) -> Float[np.ndarray, "..."]:
         if name + SCALE in self:

@@ -174,8 +174,8 @@ class _Planes:
         for place, copied in enumerate(self.copies(self._kernel)):
             np.multiply(copied, filters[:, place, None], out=weighted)
             y += weighted
-        y = y.reshape(self._count, self.rows, self.wide)
-        return np.ascontiguousarray(y[:, :, : self.columns])
+        filtered = y.reshape(self._count, self.rows, self.wide)
+        return np.ascontiguousarray(filtered[:, :, : self.columns])
 
 
 def _relu6(

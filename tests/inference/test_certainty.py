@@ -14,7 +14,7 @@ from seesay.inference.answer import Answer
 from seesay.inference.assistant import LocalAssistant
 from seesay.inference.certainty import FILE, LONGEST, Certainty, read_certainty
 from seesay.inference.visual_inputs import PictureInputs
-from seesay.training.answering import AssistantConfig, NewDecoderConfig, build_assistant
+from seesay.training.assistant import AssistantConfig, NewDecoderConfig, build_assistant
 from seesay.training.tokenizer import VocabularyConfig, train_tokenizer
 from seesay.weights.saving import save_bundle
 

@@ -32,7 +32,7 @@ from seesay.inference.generation import keep_likeliest
 from seesay.inference.numpy_assistant import NumpyAssistant, choose_token, load_numpy_assistant
 from seesay.models.dual_encoder import DualEncoder
 from seesay.models.mobilenet import MobileNetConfig
-from seesay.training.answering import AssistantConfig, NewDecoderConfig, build_assistant
+from seesay.training.assistant import AssistantConfig, NewDecoderConfig, build_assistant
 from seesay.training.tokenizer import VocabularyConfig, train_tokenizer
 from seesay.weights.bundle import load_bundle
 from seesay.weights.saving import save_bundle
@@ -109,14 +109,15 @@ def opened(folder: Path) -> tuple[NumpyAssistant, LocalAssistant]:
     return ours, chat(folder, dtype="float32", device="cpu")
 
 
-def assert_same(ours: NumpyAssistant, theirs: LocalAssistant, images: object, asked: object) -> str:
+def assert_same(ours: NumpyAssistant, theirs: LocalAssistant, images: object, asked: object):
+    """Returns the answer's text and its first log probability."""
     given = {"max_tokens": 8, "log_probabilities": True}
     found, wanted = ours.ask(images, asked, **given), theirs.ask(images, asked, **given)
     assert replace(found, tokens=None) == replace(wanted, tokens=None)
     assert [one.text for one in found.tokens] == [one.text for one in wanted.tokens]
     logs = [[one.log_probability for one in answer.tokens] for answer in (found, wanted)]
     np.testing.assert_allclose(*logs, rtol=0, atol=1e-4)
-    return found.text
+    return found.text, found.tokens[0].log_probability
 
 
 @pytest.mark.parametrize(

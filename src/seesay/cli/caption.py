@@ -68,21 +68,13 @@ def caption(
         write_text,
     )
     from seesay.data.files import check_folder
-    from seesay.errors import ConfigError
     from seesay.inference.answer import Answer
     from seesay.inference.answering import write_captions
-    from seesay.text import Text, printable, to_unicode
+    from seesay.text import printable, to_unicode
 
     if csv is not None:
         check_folder(csv)
-    if prompt is not None and not prompt.strip():
-        raise ConfigError(
-            Text(
-                "--prompt is empty; expected what to tell the model. Write it in quotes, or leave "
-                "it out to ask for one sentence",
-                "--prompt 是空的；应为给模型的指令；请加引号写上，或去掉它，默认要求用一句话描述",
-            )
-        )
+    _check_prompt(prompt)
     config = answering.config()
     files, failures = collect_images(paths)
     sources = [str(file) for file in files]
@@ -116,6 +108,20 @@ def caption(
         failed = [{"source": source, "error": error} for source, error in failures]
         print_json({"model": assistant.name, "images": images, "failures": failed})
     fail_unless_whole(failures, len(captions) + len(failures), listed=json)
+
+
+def _check_prompt(prompt: str | None) -> None:
+    from seesay.errors import ConfigError
+    from seesay.text import Text
+
+    if prompt is not None and not prompt.strip():
+        raise ConfigError(
+            Text(
+                "--prompt is empty; expected what to tell the model. Write it in quotes, or leave "
+                "it out to ask for one sentence",
+                "--prompt 是空的；应为给模型的指令；请加引号写上，或去掉它，默认要求用一句话描述",
+            )
+        )
 
 
 @contextmanager

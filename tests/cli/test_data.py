@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from PIL import Image
 
+from made_detectors import write_colour_detector
 from seesay.cli.main import run
 from tiny_runs import write_run
 
@@ -114,6 +116,16 @@ def test_pope_is_asked_in_chinese_only_where_every_object_has_a_chinese_name(bal
     ]
 
 
+def test_a_detector_looks_at_pictures_without_labels(balls, capsys):
+    for number, colour in enumerate(["red", "blue"]):
+        Image.new("RGB", (64, 64), colour).save(balls / f"{number}.png")
+    detector = write_colour_detector(balls / "colours.onnx")
+    assert run([*VQA, "--detector", str(detector), "--kind", "pope", "--objects", "1"]) == 0
+    lines = [json.loads(line) for line in (balls / "vqa.jsonl").read_text("utf-8").splitlines()]
+    first = {one["question"]: one["answer"] for one in lines[0]["qa"]}
+    assert first["Is there a dog in the image?"] == "yes"
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -123,6 +135,7 @@ def test_pope_is_asked_in_chinese_only_where_every_object_has_a_chinese_name(bal
         (["--column", "image"], "--column image names no column"),
         (["-o", "none/vqa.jsonl"], "none"),
         (["--classes", "none.json"], "holds no class names"),
+        (["--detector", "none.onnx"], "none.onnx"),
     ],
 )
 def test_wrong_use_of_vqa_is_one_clear_line(balls, capsys, arguments, message):

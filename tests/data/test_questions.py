@@ -12,7 +12,8 @@ from seesay.data.questions.lexicon import plural_of, read_lexicon
 from seesay.data.questions.making import QuestionsConfig, make_questions
 from seesay.data.questions.pope import Pope
 from seesay.data.sources import RecordsConfig, open_records
-from seesay.errors import ConfigError, DataError
+from seesay.errors import ConfigError, DataError, ImageError
+from seesay.text import Text
 
 
 @pytest.fixture(scope="module")
@@ -283,6 +284,48 @@ def test_a_source_reads_the_questions_beside_it(table, tmp_path):
         ] == [(one["question"], one["answer"]) for one in line["qa"]]
 
 
+def test_a_detector_answers_where_nobody_labelled(tmp_path):
+    rows = [{"image": f"{n}.png"} for n in range(6)]
+    rows.append({"image": "6.png", "objects": ["horse"]})
+    file = tmp_path / "t.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    found = {
+        "0.png": [("dog", 0.9), ("dog", 0.6), ("cat", 0.2)],
+        "1.png": [("dog", 0.3), ("cat", 0.8)],
+        **{f"{n}.png": [("car", 0.9), ("cat", 0.01)] for n in (2, 3, 4)},
+        "5.png": [("bed", 0.04)],
+    }
+    looked = []
+
+    def detect(record):
+        looked.append(record.key)
+        if record.key == "3.png":
+            raise ImageError(Text("broken", "损坏"))
+        return found[record.key]
+
+    records = RecordsConfig(path=str(file), format="table")
+    out = tmp_path / "vqa.jsonl"
+    report = make_questions(records, QuestionsConfig(), out, detect=detect)
+    assert looked == [f"{n}.png" for n in range(6)] and report.damaged == 1
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    questions = {line["key"]: line["qa"] for line in lines}
+    of = {
+        key: {
+            (one["kind"], word): one["answer"]
+            for one in asked
+            for word in ("dog", "cat", "car")
+            if f" {word} " in one["question"].replace("?", " ")
+        }
+        for key, asked in questions.items()
+    }
+    assert of["0.png"]["presence", "dog"] == "yes"
+    # It may be there, or may not, and a detector does not count.
+    assert ("presence", "cat") not in of["0.png"] and ("presence", "dog") not in of["1.png"]
+    assert not any(one["kind"] == "count" for key in found for one in questions.get(key, ()))
+    absent = [one for key in ("2.png", "4.png") for one in of[key].items() if one[1] == "no"]
+    assert absent and all(word in ("dog", "cat") for (_, word), _ in absent)
+
+
 def test_added_questions_come_after_those_of_the_record(tmp_path):
     file = tmp_path / "t.jsonl"
     rows = [{"image": f"{n}.png", "question": "Who?", "answer": "I"} for n in range(2)]
@@ -304,7 +347,7 @@ def test_added_questions_come_after_those_of_the_record(tmp_path):
         ("{}", "line 1 has no `key`"),
         ('{"key": "0.png", "qa": []}\nnonsense', "line 2 has no `key`"),
         ('{"key": "0.png", "qa": "none"}', "line 1 has no `key`"),
-        ('{"key": "elsewhere", "qa": []}', "no question for '0.png', but for 'elsewhere'"),
+        ('{"key": "elsewhere", "qa": []}', "nothing for '0.png', but for 'elsewhere'"),
     ],
 )
 def test_a_wrong_file_of_questions_is_refused(table, tmp_path, content, message):

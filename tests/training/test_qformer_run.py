@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import seesay
+from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, WeightsError
 from seesay.evaluation.retrieval import Retrieval
 from seesay.inference.matcher import Matcher, load_matcher
@@ -148,7 +149,7 @@ def test_the_losses_are_those_of_each_pair_under_its_mask(recipe):
     loss = step(batch).detach()
     own = batch.sources["squares"]
     _, matching = objectives["matching"]
-    pixels = step._model._transform.normalise(own.images).double()
+    pixels = ImageTransform(bundle.transform).normalise(own.images).double()
     numbers = [one.tolist() for one in matching.negatives]
     expected = by_hand(bundle.model.eval(), own, pixels, own.ids, numbers)
     parts = [step.parts[name] / objectives[name][0] for name in step.parts]

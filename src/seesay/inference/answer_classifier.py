@@ -45,7 +45,7 @@ class AnswerClassifier:
         from seesay.data.transform import ImageTransform
         from seesay.inference.devices import choose_device
 
-        weight = bundle.model.fusion.image_proj.weight
+        weight = bundle.model.fusion.text_proj.weight
         self.device = weight.device if device is None else choose_device(device)
         self.name, self.model = bundle.name, bundle.model.to(self.device).eval()
         self.transform, self.tokenizer = ImageTransform(bundle.transform), bundle.tokenizer
@@ -83,7 +83,7 @@ class AnswerClassifier:
         ]
         ids = torch.from_numpy(self.tokenizer.encode(questions).first).to(self.device)
         with torch.inference_mode():
-            dtype = self.model.fusion.image_proj.weight.dtype
+            dtype = self.model.fusion.text_proj.weight.dtype
             stacked = torch.from_numpy(np.stack(squares)).to(self.device)
             patches = self.model.patches(self.transform.normalise(stacked).to(dtype))
             logits = self.model(patches, ids, torch.tensor(owners, device=self.device))

@@ -138,10 +138,12 @@ class CrossFusion(nn.Module):
         super().__init__()
         c = config
         self.config = config
-        self.image_proj, self.text_proj = _projections(c)
+        self.text_proj = nn.Linear(c.text_dim, c.dim)
         self.cls_token = nn.Parameter(0.02 * torch.randn(c.dim))
         self.norms = nn.ModuleList(nn.LayerNorm(c.dim) for _ in range(c.depth))
-        self.crosses = nn.ModuleList(CrossAttention(c.dim, c.heads) for _ in range(c.depth))
+        self.crosses = nn.ModuleList(
+            CrossAttention(c.dim, c.heads, c.image_dim) for _ in range(c.depth)
+        )
         self.gates = nn.Parameter(torch.zeros(c.depth))
         self.blocks = nn.ModuleList(Block(c.block) for _ in range(c.depth))
         self.head = nn.Sequential(nn.LayerNorm(c.dim), nn.Linear(c.dim, c.classes))
@@ -154,11 +156,10 @@ class CrossFusion(nn.Module):
         owners: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch classes"]:
         """As of EarlyFusion."""
-        seen = _of_texts(self.image_proj(patches), owners)
         x, mask = _with_class_token(self.cls_token, self.text_proj(tokens)), _mask(real, 1)
         layers = zip(self.norms, self.crosses, self.gates, self.blocks, strict=True)
         for norm, cross, gate, block in layers:
-            x = block(x + gate.tanh() * cross(norm(x), seen), mask=mask)
+            x = block(x + gate.tanh() * cross(norm(x), patches, owners=owners), mask=mask)
         return self.head(x[:, 0])
 
 

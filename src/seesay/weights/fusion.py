@@ -37,7 +37,7 @@ class TrainedFusion(TrainedModel):
     def forward(self, inputs: Mapping[View, Tensor]) -> tuple[Tensor, ...]:
         """Returns, for each view, the mean of each image's patches or the logits of the answers to
         each question, in float32 or wider."""
-        dtype = self.model.fusion.image_proj.weight.dtype
+        dtype = self.model.fusion.text_proj.weight.dtype
         with computing_in(self._autocast, inputs):
             patches = {
                 view.source: self.model.patches(self._pixels(images, dtype))

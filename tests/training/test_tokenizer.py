@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tokenizers import Tokenizer
 
-from seesay.data.sources import RecordsConfig, texts_of_classes
+from seesay.data.sources import SourceConfig, texts_of_classes
 from seesay.data.tokenizer import Tokenizer as Words
 from seesay.data.tokenizer import TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, DataError
@@ -167,9 +167,9 @@ def test_captions_come_in_the_languages_that_are_trained_on_without_damaged_reco
         {"en": ["beyond"]},
     ]
     path = shard(tmp_path / "train.tar", rows)
-    both = RecordsConfig(path=path, stop=3)
+    both = SourceConfig(path=path, stop=3)
     assert list(texts_of_records(both)) == ["a dog", "狗", "一只狗", "a cat"]
-    chinese = RecordsConfig(path=path, stop=3, languages=("zh",))
+    chinese = SourceConfig(path=path, stop=3, languages=("zh",))
     assert list(texts_of_records(chinese)) == ["狗", "一只狗"]
 
 
@@ -178,7 +178,7 @@ def test_names_of_classes_stand_in_every_template_of_their_language(tmp_path: Pa
     file.write_text(json.dumps([{"en": "tench", "zh": "丁鲷"}]))
     templates = {"en": ("{}", "a {}"), "zh": ("{}的照片",)}
     assert list(texts_of_classes(str(file), templates)) == ["tench", "a tench", "丁鲷的照片"]
-    of_source = RecordsConfig(path="not read", classes=str(file), templates=templates)
+    of_source = SourceConfig(path="not read", classes=str(file), templates=templates)
     assert list(texts_of_records(of_source)) == ["tench", "a tench", "丁鲷的照片"]
 
 

@@ -109,6 +109,9 @@ def test_a_saved_adapter_gives_the_same_numbers(tmp_path, rslora):
         save_adapter(tmp_path / "adapter", made.state_dict(), config, "some/base")
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.*is_gradient_checkpointing:FutureWarning"
+)  # of peft in transformers
 def test_peft_reads_what_is_saved_and_the_other_way_round(tmp_path):
     peft = pytest.importorskip("peft")
     from decoder_references import llama

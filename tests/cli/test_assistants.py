@@ -45,9 +45,11 @@ def place(tmp_path, monkeypatch, loaded):
     (tmp_path / "broken.mp4").write_bytes(b"\0" * 500)
     usual = inputs.load_assistant
 
-    def load(name, endpoint, device):
+    def load(name, endpoint, device, pictures=None):
         found = None if endpoint else loaded.get(name)
-        return usual(name, endpoint, device) if found is None else LocalAssistant(found.files)
+        if found is None:
+            return usual(name, endpoint, device, pictures)
+        return LocalAssistant(found.files)
 
     monkeypatch.setattr(inputs, "load_assistant", load)
     return tmp_path

@@ -124,7 +124,7 @@ def test_peft_reads_what_is_saved_and_the_other_way_round(tmp_path):
         for name, parameter in ours.named_parameters():
             if is_adapter(name):
                 parameter.normal_(std=0.3)
-    save_adapter(tmp_path / "ours", ours.state_dict(), LORA, "base")
+    save_adapter(tmp_path / "ours", ours.state_dict(), LORA, str(reference.folder))
     theirs = peft.PeftModel.from_pretrained(reference.model, tmp_path / "ours").eval()
     ids = torch.arange(14).reshape(2, 7)
     with torch.no_grad():

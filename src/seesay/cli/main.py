@@ -194,7 +194,7 @@ def root(
 def main() -> None:
     """Run the command line and leave with 0 (fine), 1 (some inputs failed), 2 (wrong use or an
     error, in one line on stderr) or 130 (stopped by Ctrl-C)."""
-    brief = sys.argv[1:2] == ["search"]
+    brief = sys.argv[1:2] in (["search"], ["ask"])
     if brief:
         gc.disable()  # it would scan everything imported and free nothing: 0.05 s
     code = run(sys.argv[1:])

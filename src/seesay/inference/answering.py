@@ -29,7 +29,7 @@ from seesay.inference.answer import (
 from seesay.inference.answer_writer import AnswerWriter
 from seesay.inference.cancelling import check_cancelled
 from seesay.text import Language, Text
-from seesay.weights.catalog import default_assistant, require_assistant
+from seesay.weights.catalog import default_assistant
 
 if TYPE_CHECKING:
     from seesay.inference.assistant import LocalAssistant
@@ -127,7 +127,6 @@ def open_assistant(
         return RemoteAssistant(RemoteConfig(base_url=endpoint, model=str(name or "")))
     chosen = str(name or default_assistant())
     if pictures is not None and pictures <= MOST_IN_NUMPY and device in (None, "cpu"):
-        require_assistant(chosen)
         from seesay.inference.numpy_assistant import load_numpy_assistant
 
         quick = load_numpy_assistant(chosen, whole=lambda: _with_torch(chosen, device))

@@ -35,7 +35,7 @@ from seesay.inference.numpy_decoder import NumpyCache, NumpyDecoder, decoder_sha
 from seesay.inference.numpy_layers import ACTIVATIONS, LAYOUT, NOT_WHOLE, StoredWeights, softmax
 from seesay.inference.numpy_tower import NumpyMobileNet, map_side, tower_shapes
 from seesay.inference.request import Request, VisualInput, no_video
-from seesay.weights.hub import locate
+from seesay.weights.hub import on_disk
 
 if TYPE_CHECKING:
     from seesay.inference.assistant import LocalAssistant
@@ -50,13 +50,11 @@ _SETTINGS = {"tower", "connector", "decoder", "image_ids", "class_token", "newli
 def load_numpy_assistant(
     name: str, whole: "Callable[[], LocalAssistant]"
 ) -> "NumpyAssistant | None":
-    """Returns the model of this name or folder; None if numpy cannot run it, or if its files are
-    damaged, which `whole` reports. `whole` loads the torch model, for beam search.
-
-    Raises UnknownModelError or DownloadError.
-    """
-    folder = locate(name).folder
-    if not (folder / LAYOUT).is_file():
+    """Returns the model in this folder, or the built-in one of this name; None if numpy cannot run
+    it, or if its files are damaged, which `whole` reports. `whole` loads the torch model, for beam
+    search."""
+    folder = on_disk(name)
+    if folder is None or not (folder / LAYOUT).is_file():
         return None
     try:
         described = read_json(folder / LAYOUT)

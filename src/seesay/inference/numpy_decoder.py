@@ -145,8 +145,10 @@ class NumpyDecoder:
         for layer, known in zip(self._layers, cache.values, strict=True):
             inside = self._norm(x, layer.norm1) @ layer.attention.T
             x = x + self._attention(inside, cos_sin, known, cache.length) @ layer.out.T
-            gate, up = np.split(self._norm(x, layer.norm2) @ layer.gate_and_up.T, 2, axis=1)
-            x = x + (self._activation(gate) * up) @ layer.down.T
+            inside = self._norm(x, layer.norm2) @ layer.gate_and_up.T
+            middle = inside.shape[1] // 2
+            active = self._activation(inside[:, :middle]) * inside[:, middle:]
+            x = x + active @ layer.down.T
         cache.length += len(x)
         last = self._norm(x[-1:], self._weights["decoder.norm_out.weight"])
         return (last @ self._tokens.T)[0]
@@ -163,11 +165,11 @@ class NumpyDecoder:
         c, tokens = self._config, len(inside)
         heads, groups, end = c["heads"], c["key_heads"], before + tokens
         split = inside.reshape(tokens, heads + 2 * groups, c["head_dim"]).swapaxes(0, 1)
-        query = _rotated(split[:heads], *cos_sin)
-        known[0, :, before:end] = _rotated(split[heads:-groups], *cos_sin)
+        rotated = _rotated(split[:-groups], *cos_sin)
+        known[0, :, before:end] = rotated[heads:]
         known[1, :, before:end] = split[-groups:]
         keys, values = known[:, :, None, :end]
-        query = query.reshape(groups, heads // groups, tokens, c["head_dim"])
+        query = rotated[:heads].reshape(groups, heads // groups, tokens, c["head_dim"])
         scores = query @ keys.swapaxes(-1, -2) / np.sqrt(np.float32(c["head_dim"]))
         if tokens > 1:
             later = np.arange(end) > np.arange(before, end)[:, None]
@@ -188,5 +190,6 @@ def _rotated(
 ) -> Float[np.ndarray, "heads tokens head_dim"]:
     """Rotates number i of the first half of a head with number i of the second, as
     `seesay.models.rope.rotate_halves` does."""
-    first, second = np.split(x, 2, axis=-1)
+    middle = x.shape[-1] // 2
+    first, second = x[..., :middle], x[..., middle:]
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)

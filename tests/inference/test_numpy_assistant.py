@@ -34,6 +34,7 @@ from seesay.models.dual_encoder import DualEncoder
 from seesay.models.mobilenet import MobileNetConfig
 from seesay.training.assistant import AssistantConfig, NewDecoderConfig, build_assistant
 from seesay.training.tokenizer import VocabularyConfig, train_tokenizer
+from seesay.weights import hub
 from seesay.weights.bundle import load_bundle
 from seesay.weights.saving import save_bundle
 
@@ -305,6 +306,23 @@ def test_numpy_answers_about_a_few_pictures_on_the_processor(make):
     assert isinstance(open_assistant(folder), LocalAssistant)
     with pytest.raises(ConfigError, match="answers no questions"):
         open_assistant("seesay-mini", pictures=1)
+
+
+def test_models_on_disk_are_found_without_the_catalogues(make, monkeypatch):
+    folder = make()
+    with monkeypatch.context() as patched:
+        patched.setattr(hub, "find", None)
+        assert hub.on_disk("seesay-mini") == Path(hub.__file__).with_name("seesay-mini")
+        assert hub.on_disk(str(folder)) == folder
+        for missing in ("", "no-such-model", "owner/model", "x" * 5000, "a\0b", str(folder / "no")):
+            assert hub.on_disk(missing) is None
+    monkeypatch.chdir(folder.parent)
+    assert isinstance(open_assistant("model", pictures=1), NumpyAssistant)
+    monkeypatch.chdir(folder)
+    assert isinstance(open_assistant(".", pictures=1), NumpyAssistant)
+    (folder / "siglip2-b16-224").mkdir()
+    assert hub.on_disk("siglip2-b16-224") is None  # of the catalogue
+    (folder / "siglip2-b16-224").rmdir()
 
 
 @pytest.mark.parametrize("command", [["ask", "{picture}", QUESTION], ["caption", "{picture}"]])

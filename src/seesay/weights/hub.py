@@ -111,10 +111,10 @@ def on_disk(name: str) -> Path | None:
     """Returns the folder of a model that comes with seesay, or the one that a name refers to; None
     for others. Asks no hub, and reads no catalogue, which takes 50 ms, unless the name could be of
     either."""
-    plain = re.search(r"[/\\]", name) is None
-    if plain and name.strip() and (built_in := Path(__file__).with_name(name)).is_dir():
-        return built_in
-    folder = os.path.expanduser(name)
+    built_in = os.path.join(os.path.dirname(__file__), name)
+    if re.fullmatch(r"\w[\w.-]*", name) and os.path.isdir(built_in):
+        return Path(built_in)
+    folder, plain = os.path.expanduser(name), re.search(r"[/\\]", name) is None
     if not os.path.isdir(folder) or (plain and (find(name) or find_assistant(name))):
         return None
     return Path(folder)

@@ -22,8 +22,8 @@ def test_a_run_killed_twenty_times_ends_as_one_that_was_never_killed(tmp_path):
 
 def test_a_first_stage_of_blip2_killed_twice_ends_as_one_that_was_never_killed(tmp_path):
     recipe = write_qformer_run(tmp_path)
-    recipe.write_text(recipe.read_text().replace("steps = 3", "steps = 8"))
-    kill(recipe, 2, steps=8)
+    recipe.write_text(recipe.read_text().replace("steps = 3", "steps = 5"))
+    kill(recipe, 2, steps=5)
 
 
 def kill(recipe, kills, steps):

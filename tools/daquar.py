@@ -23,7 +23,7 @@ def read(folder: Path) -> dict[str, list[tuple[str, str]]]:
     question, the next its answer."""
     lines = (folder / "all_qa_pairs.txt").read_text(encoding="utf-8").splitlines()
     found: dict[str, list[tuple[str, str]]] = {}
-    for question, answer in zip(lines[::2], lines[1::2], strict=False):
+    for question, answer in zip(lines[::2], lines[1::2], strict=True):
         asked = ASKED.fullmatch(question.strip())
         if asked is None:
             raise SystemExit(f"{question!r} names no photograph, expected '... in the image7 ?'")

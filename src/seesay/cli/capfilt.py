@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.data import Columns, DataFormat, DataPath, OneLanguage, Seed, columns_of
+from seesay.cli.data import Columns, DataFormat, DataPath, OneLanguage, Seed, records_of
 from seesay.cli.options import DEFAULT_MODEL, Device, Endpoint, Json
 from seesay.cli.output import say
 
@@ -98,15 +98,9 @@ def capfilt(
 ) -> None:
     from seesay.cli.inputs import load_assistant
     from seesay.cli.output import print_json, progress, working
-    from seesay.data.sources import RecordsConfig, format_of
     from seesay.training.capfilt import CapfiltConfig, check_out, run_capfilt
 
-    records = RecordsConfig(
-        path=path,
-        format=format or format_of(path),
-        languages=("en", "zh") if language is None else (language,),
-        columns=columns_of(column or ()),
-    )
+    records = records_of(path, format, language, column)
     config = CapfiltConfig(threshold=threshold, keep=keep, top_p=top_p, seed=seed)
     check_out(out)
     with working(say(f"loading {filter}", f"正在加载 {filter}")):

@@ -1,6 +1,6 @@
 """`seesay data`: work on the data that models are trained on."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +15,8 @@ from seesay.text import Text
 if TYPE_CHECKING:
     from seesay.data.balancing import BalanceReport
     from seesay.data.questions.making import Detect, QuestionsReport
+    from seesay.data.sources import Format, RecordsConfig
+    from seesay.text import Language
 
 SHOWN = 12  # concepts in the printed summary; audit.csv has all
 
@@ -224,14 +226,8 @@ def balance_data(
     from seesay.cli.output import print_json, progress
     from seesay.data.balancing import BalanceConfig, balance
     from seesay.data.concepts import read_concepts
-    from seesay.data.sources import RecordsConfig, format_of
 
-    records = RecordsConfig(
-        path=path,
-        format=format or format_of(path),
-        languages=("en", "zh") if language is None else (language,),
-        columns=columns_of(column or ()),
-    )
+    records = records_of(path, format, language, column)
     config = BalanceConfig(
         cap=cap,
         seed=seed,
@@ -275,16 +271,10 @@ def make_vqa(
 ) -> None:
     from seesay.cli.output import print_json, progress
     from seesay.data.questions.making import QuestionsConfig, make_questions
-    from seesay.data.sources import RecordsConfig, format_of
 
-    records = RecordsConfig(
-        path=path,
-        format=format or format_of(path),
-        languages=("en", "zh") if language is None else (language,),
-        columns=columns_of(column or ()),
-        classes=None if classes is None else str(classes),
-        templates={} if classes is None else {"en": ("{}",)},
-    )
+    records = records_of(path, format, language, column)
+    if classes is not None:
+        records = replace(records, classes=str(classes), templates={"en": ("{}",)})
     config = QuestionsConfig(
         most=most, seed=seed, kind=kind, strategy=strategy, objects=objects, lexicon=lexicon
     )
@@ -306,8 +296,21 @@ def _detect_with(file: Path) -> "Detect":
     return lambda record: [(one.label.en, one.score) for one in detector.detect(record.image)]
 
 
-def columns_of(given: "list[str] | tuple[str, ...]") -> dict[str, str]:
-    """The columns that `--column` names, ours -> theirs. Raises ConfigError."""
+def records_of(
+    path: str, format: "Format | None", language: "Language | None", column: "list[str] | None"
+) -> "RecordsConfig":
+    """The records that a command's options name. Raises ConfigError."""
+    from seesay.data.sources import RecordsConfig, format_of
+
+    return RecordsConfig(
+        path=path,
+        format=format or format_of(path),
+        languages=("en", "zh") if language is None else (language,),
+        columns=_columns(column or ()),
+    )
+
+
+def _columns(given: "list[str] | tuple[str, ...]") -> dict[str, str]:
     columns = {}
     for pair in given:
         ours, _, theirs = pair.partition("=")

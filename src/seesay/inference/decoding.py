@@ -70,7 +70,7 @@ class DecodingConfig:
     beams: int = 1
     """Beam search width; only at temperature 0."""
     contrast: ContrastConfig | None = None
-    """Visual contrastive decoding, against answers that the picture does not support."""
+    """Visual contrastive decoding, which reduces answers that the picture does not support."""
     reduction: "TokenReduction | None" = None
     """Fewer tokens per picture: FastV or PruMerge."""
 

@@ -212,7 +212,7 @@ class FusionClassifierConfig:
     fusion: FusionConfig
     """The sizes of the fusion."""
     answers: tuple[str, ...]
-    """The answers to choose from."""
+    """The answers that it can give."""
 
     def __post_init__(self) -> None:
         c = self.fusion

@@ -33,7 +33,7 @@ from seesay.weights.hub import locate
 from seesay.weights.language_models import open_language_model
 
 TEMPLATE = "seesay"
-"""The chat template of models with a new decoder."""
+"""The chat template used with a new decoder."""
 WITH_QUERIES = ("perceiver", "q-former", "gated-cross-attention")
 """The connectors whose number of rows is a setting."""
 QUERIES = 32  # unless it is set

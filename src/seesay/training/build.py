@@ -55,7 +55,7 @@ def make_model(recipe: Recipe, name: str) -> Bundle[Any]:
 
 
 def _with_adapters(bundle: Bundle[Any], config: LoraConfig) -> Bundle[Any]:
-    """The decoder with adapters, of which everything else but gated cross-attention is frozen."""
+    """Adds adapters to the decoder and freezes its other weights, except gated cross-attention."""
     if not isinstance(bundle.model, Vlm):
         kind = type(bundle.model).__name__
         raise ConfigError(

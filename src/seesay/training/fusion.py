@@ -31,7 +31,8 @@ class NewFusionConfig:
     ViLT), by the product of a vector of each (CLIP), or by question tokens that attend to the image
     (ViLBERT, Flamingo)."""
     answers: int = 500
-    """Most answers to choose from, the most frequent ones; questions with others teach nothing."""
+    """How many answers it can give: the most frequent ones in the data. Questions with any other
+    answer are skipped."""
     context: int = 32
     """Longest question in tokens; what is beyond is cut off."""
     dim: int = 128

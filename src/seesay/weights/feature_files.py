@@ -1,5 +1,5 @@
-"""What a frozen image tower returned, in files: more images than memory holds, and at hand for the
-next run with the same tower.
+"""Keeps the output of a frozen image tower in files, so that it may exceed memory, and later runs
+with the same tower need not compute it again.
 
 Each run writes one file and reads all of its tower: a first line that tells shape and number
 format, then for each image the 16 bytes of its key and its values. Where a run was killed, the end
@@ -33,7 +33,8 @@ def digest_of(tower: nn.Module) -> str:
 
 
 class FeatureFiles(MutableMapping[bytes, Tensor]):
-    """Tensors of one shape and number format by key; what is written stays.
+    """A mapping from keys to tensors of one shape and dtype, stored on disk. Entries are never
+    changed.
 
     Raises DataError if the folder cannot be used.
     """

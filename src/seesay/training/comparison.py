@@ -179,10 +179,10 @@ class ComparisonConfig:
         if unknown := [name for name in self.choices if name not in known]:
             raise ConfigError(
                 Text(
-                    f"{', '.join(unknown)} cannot be compared among {self.of}; expected some of "
-                    f"{', '.join(known)}: correct the names",
-                    f"{'、'.join(unknown)} 不能对比；应为 {'、'.join(known)} 中的若干个；"
-                    "请改正名称",
+                    f"seesay compare {self.of} does not know {', '.join(unknown)}; expected some "
+                    f"of {', '.join(known)}: correct the names",
+                    f"seesay compare {self.of} 没有 {'、'.join(unknown)}；应为 "
+                    f"{'、'.join(known)} 中的若干个；请改正名称",
                 )
             )
 

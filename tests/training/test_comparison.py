@@ -104,7 +104,9 @@ def test_a_folder_holds_one_comparison(folder):
 
 
 def test_what_cannot_be_compared_is_refused(folder):
-    with pytest.raises(ConfigError, match=r"does not know mpl; .* of linear, mlp, .*correct the names"):
+    with pytest.raises(
+        ConfigError, match=r"does not know mpl; .* of linear, mlp, .*correct the names"
+    ):
         config(folder, "wrong", choices=("mpl",))
     with pytest.raises(ConfigError, match="seeds=0"):
         config(folder, "wrong", seeds=0)

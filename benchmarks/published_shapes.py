@@ -5,9 +5,10 @@ the originals, in each published shape.
     python benchmarks/published_shapes.py qwen2-vl-2b blip2-opt-2.7b
     python benchmarks/published_shapes.py --one-of-each         # the first of each family
 
-Each model has the published widths, heads, patches and vocabulary, random weights in bfloat16, and
-two layers in its tower and in its language model; a Q-Former or resampler is whole, and the
-language model of an OpenFlamingo goes on to its first gated block. The columns are
+Each model has the published widths, heads, patches and vocabulary, random weights, and two layers
+in its tower and in its language model; a Q-Former or resampler is whole, and the language model of
+an OpenFlamingo goes on to its first gated block. Numbers are float32, and bfloat16 where those
+would take more than 8 GB. The columns are
 
     planned     what `seesay tokens` says of the file; for BLIP, the catalogue
     read        what the language model was given, less the words of the prompt; for BLIP, the rows
@@ -61,12 +62,14 @@ from seesay.weights.catalog import AssistantEntry, published_assistants
 from seesay.weights.tensors import blank_model
 
 LAYERS = 2
+MOST_PARAMETERS = 2_000_000_000  # in float32, which most processors multiply much faster
 QUESTION = "What is it?"
 FPS = 10
 
 
 def main() -> int:
-    known = [alias for alias, one in published_assistants().items() if one.purpose != "matcher"]
+    published = {alias: one for alias, one in published_assistants().items() if one.repo}
+    known = [alias for alias, one in published.items() if one.purpose != "matcher"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
     parser.add_argument("--one-of-each", action="store_true", help="the first of each family")
@@ -201,7 +204,9 @@ def with_random_weights(entry: AssistantEntry) -> Model:
         make, config = type(whole), whole.config
     parts = {part.name: getattr(config, part.name) for part in fields(config)}
     short = replace(config, **{name: cut(part, entry) for name, part in parts.items()})
-    model = blank_model(make, short).to(torch.bfloat16).to_empty(device="cpu").eval()
+    model = blank_model(make, short)
+    small = sum(parameter.numel() for parameter in model.parameters()) <= MOST_PARAMETERS
+    model = model.to(torch.float32 if small else torch.bfloat16).to_empty(device="cpu").eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim < 2:

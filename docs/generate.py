@@ -44,6 +44,7 @@ WORDS = {
         "`seesay models recommend` 从中挑选。成绩来自所列出处，并非在此测得；表中没有的模型，"
         "是因为没有能再次查证的成绩。本页由 `docs/generate.py` 从目录生成。",
     ),
+    "built_in": ("built in", "内置"),
     "parts": ("Parts", "组成"),
     "needs": ("Needs", "需求"),
     "needs_note": (
@@ -213,7 +214,7 @@ def assistants_page(language: str) -> str:
 
     at, entries = LANGUAGES.index(language), list(published_assistants().values())
     memory = list(BYTES)[1:]
-    parts = [part_cells(entry) for entry in entries]
+    parts = [part_cells(entry, language) for entry in entries]
     needs = [
         [
             *need_cells(entry, language),
@@ -231,8 +232,10 @@ def assistants_page(language: str) -> str:
     return "\n".join([*lines, "", *licences_table(entries, language)]) + "\n"
 
 
-def part_cells(entry: Any) -> list[str]:
-    names = [f"`{entry.alias}`", f"`{entry.repo}`", entry.files]
+def part_cells(entry: Any, language: str) -> list[str]:
+    names = [f"`{entry.alias}`", word("built_in", language), ""]
+    if entry.repo:
+        names[1:] = [f"`{entry.repo}`", entry.files]
     parts = [entry.tower, entry.connector, entry.language_model]
     return [*names, *parts, ", ".join(entry.languages)]
 

@@ -1,7 +1,8 @@
-"""What `make demo` runs: photographs and notes into a collection, then questions about them.
+"""What `make demo` runs: photographs and notes into a collection, then searches among them, then
+questions about single photographs.
 
-Prints what is found and writes demo/report.html with the pictures. Everything it makes lies in
-demo/, so it can be run again and again.
+Prints what is found and answered, and writes demo/report.html with the pictures. Everything it
+makes lies in demo/, so it can be run again and again.
 """
 
 import csv
@@ -16,11 +17,14 @@ from photographs import folder
 from seesay.cli.index import summary
 from seesay.cli.output import language, localized, print_table, progress, say, write_text
 from seesay.cli.results import to_tile
+from seesay.inference.answer import CAPTION, Assistant
 from seesay.text import Text
 from seesay.web.report import Section, to_page
 
 HERE = Path(__file__).parent
 COUNT = 5
+ASKED = ("motorcycle_left.png", "moon.png")
+IS_IT_THERE = Text("Is there a motorcycle in the picture?", "图里有摩托车吗？")
 OF_SPACE = ("astronaut.png", "hubble_deep_field.jpg", "moon.png", "rocket.jpg")
 
 
@@ -66,7 +70,9 @@ def main(place: str = "demo", model: str | None = None) -> None:
         print(summary(report))
         for bad in collection.errors():
             print(f"  {Path(bad.path).name}: {localized(bad.error)}")
-        sections = [answer(collection, question) for question in QUESTIONS]
+        sections = [find(collection, question) for question in QUESTIONS]
+        assistant = seesay.chat()
+        sections += [ask(collection, assistant, folder() / name) for name in ASKED]
         counts = collection.stats().units
     pictures, notes = counts["image"], counts["text"]
     title = Text("What seesay found", "看图说话找到了什么")
@@ -99,7 +105,7 @@ def write_subjects(file: Path) -> Path:
     return file
 
 
-def answer(collection: seesay.Collection, question: Question) -> Section:
+def find(collection: seesay.Collection, question: Question) -> Section:
     """Print what is found, and return it for the page."""
     asked = (folder() / question.picture,) if question.picture else ()
     if asked:
@@ -114,6 +120,28 @@ def answer(collection: seesay.Collection, question: Question) -> Section:
         pictures=tuple(collection.thumbnail(unit, 128) for unit in units),
         no_good_match=results.no_good_match,
         cards=tuple(to_tile(collection, hit) for hit in results.hits),
+    )
+
+
+def ask(collection: seesay.Collection, assistant: Assistant, picture: Path) -> Section:
+    """Have a photograph described and ask about it. An assistant says when it is not sure."""
+    english, chinese = (
+        assistant.ask_several(picture, questions)
+        for questions in ((CAPTION.en, IS_IT_THERE.en), (CAPTION.zh, IS_IT_THERE.zh))
+    )
+    described, told = (Text(en.text, zh.text) for en, zh in zip(english, chinese, strict=True))
+    doubt = english[0].doubt
+    print(f"\n{picture.name}: {localized(described)}")
+    print(f"{localized(IS_IT_THERE)} {localized(told)}")
+    if doubt is not None:
+        print(localized(doubt))
+    return Section(
+        title=described,
+        pictures=tuple(collection.thumbnail(unit, 128) for unit in collection.passages_of(picture)),
+        remark=Text(
+            f"{IS_IT_THERE.en} {told.en}{f' ({doubt.en})' if doubt else ''}",
+            f"{IS_IT_THERE.zh}{told.zh}{f'（{doubt.zh}）' if doubt else ''}",
+        ),
     )
 
 

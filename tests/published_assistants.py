@@ -1,5 +1,5 @@
 """The models of the vision-language checkpoints in the catalogue, as their published configs
-describe them, on the "meta" device: shapes, and no numbers.
+describe them, on the "meta" device: shapes, and no numbers. The built-in ones are loaded.
 
 Sources: config.json of the checkpoints and of the language models that they began from; for
 OpenFlamingo, also open_flamingo/src/factory.py.
@@ -26,6 +26,8 @@ from seesay.models.decoder import Decoder, DecoderConfig
 from seesay.models.vit import Vit
 from seesay.models.vlm import PackedVlm, Vlm
 from seesay.weights import blip, blip2
+from seesay.weights.bundle import load_bundle
+from seesay.weights.catalog import published_assistants
 from seesay.weights.decoders import read_decoder
 from seesay.weights.image_towers import TOWERS, read_qwen
 from seesay.weights.llava import CLIP_L_336, read_llava
@@ -233,7 +235,14 @@ def redpajama(every: int) -> DecoderConfig:
     )
 
 
+def built_in(name: str) -> nn.Module:
+    folder = published_assistants()[name].built_in
+    assert folder is not None
+    return load_bundle(folder).model
+
+
 ASSISTANTS: dict[str, Callable[[], nn.Module]] = {
+    "seesay-assistant": lambda: built_in("seesay-assistant"),
     "llava-1.5-7b": lambda: llava("llava", vicuna_7b(32_064)),
     "llava-1.5-13b": lambda: llava("llava", vicuna_13b(32_064)),
     "llava-next-vicuna-7b": lambda: llava("llava_next", vicuna_7b(32_064)),

@@ -89,10 +89,11 @@ def test_the_demo_answers_in_both_languages_and_writes_its_report(tmp_path):
     english, chinese = (printed.split(words)[1] for words in ("of a cat\n", "一辆摩托车\n"))
     assert "chelsea.png" in english.splitlines()[3]
     assert "motorcycle_" in chinese.splitlines()[3]
+    assert re.search(r"motorcycle_left.png: .*motorcycle.*\nIs there .*\? yes\n", printed)
     assert "no good match" in printed.split("一群大象在河里洗澡\n")[1].splitlines()[0]
     assert "seesay index ~/Pictures" in printed.splitlines()[-4]
     assert printed.splitlines()[-1].endswith(
         f"seesay serve --collection {tmp_path}/demo/collection"
     )
     page = (tmp_path / "demo" / "report.html").read_text("utf-8")
-    assert page.count("<section>") == 7 and page.count('alt="chelsea.png"') > 1
+    assert page.count("<section>") == 9 and page.count('alt="chelsea.png"') > 1

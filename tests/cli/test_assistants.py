@@ -114,7 +114,6 @@ def test_a_picture_comes_from_stdin(place, monkeypatch, capsys):
 
 
 WRONG = {
-    "no model": (["photos/a.png", "Why?"], "none comes with seesay yet", "目前还不自带"),
     "no question": (["photos/a.png"], "there is no question", "没有问题"),
     "no picture": (["Why?"], "there is no picture", "没有图片"),
     "a wrong file": (["broken.jpg", "Why?", "-m", "qwen"], "broken.jpg", "broken.jpg"),

@@ -120,14 +120,14 @@ class TestRecommend:
         out = capsys.readouterr().out
         assert out.startswith("1. qwen3-vl-4b\n") and "6.8 GB in int8" in out
         assert "3. " not in out and "more fit: --count" in out
-        assert "its licence forbids commercial use: qwen2.5-vl-3b" in out
+        assert "its licence forbids commercial use: seesay-assistant, qwen2.5-vl-3b" in out
         assert "needs more memory: qwen-vl\n" in re.sub(" +\n", "\n", out)
 
     def test_it_answers_in_chinese(self, capsys, monkeypatch):
         monkeypatch.setenv("SEESAY_LANG", "zh")
         assert run([*self.ASKED, "--licence", "commercial"]) == 0
         out = capsys.readouterr().out
-        assert "int8 占 6.8 GB" in out and "许可证禁止商用：qwen2.5-vl-3b" in out
+        assert "int8 占 6.8 GB" in out and "许可证禁止商用：seesay-assistant、qwen2.5-vl-3b" in out
 
     def test_json_holds_the_need_and_every_model(self, capsys):
         assert run([*self.ASKED, "--json"]) == 0

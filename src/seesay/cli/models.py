@@ -372,7 +372,7 @@ def _assistant_facts(entry: "AssistantEntry") -> list[tuple[str, str]]:
     return [
         (say("purpose", "用途"), purposes[entry.purpose]),
         *_common_facts(entry),
-        (say("layout of the files", "文件布局"), entry.files),
+        (say("layout of the files", "文件布局"), entry.files if entry.repo else ""),
         (say("in the other layout", "另一种布局"), entry.other_form),
         (say("image tower", "图像塔"), entry.tower),
         (say("connector", "连接器"), entry.connector),
@@ -405,7 +405,7 @@ def _common_facts(entry: "CatalogEntry") -> list[tuple[str, str]]:
 
 
 def _bytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
 
 
 def _licence(entry: "CatalogEntry") -> str:

@@ -193,9 +193,9 @@ Assistant = Annotated[
         metavar="NAME",
         help=say(
             "Vision-language model: name from `seesay models`, hub repository or folder; with "
-            "--endpoint the endpoint's name of it. Else SEESAY_ASSISTANT.",
+            "--endpoint the endpoint's name of it. Else SEESAY_ASSISTANT, or the built-in one.",
             "视觉语言模型：`seesay models` 里的名称、仓库名或文件夹；配合 --endpoint 时为端点上的"
-            "模型名。默认取 SEESAY_ASSISTANT。",
+            "模型名。默认取 SEESAY_ASSISTANT，未设置时用内置模型。",
         ),
     ),
 ]

@@ -94,9 +94,11 @@ ServedModel = Annotated[
         "--assistant",
         metavar="NAME",
         help=say(
-            "Vision-language model that answers questions: folder, hub repository, or with "
-            "--endpoint the endpoint's name of it.",
-            "回答问题的视觉语言模型：文件夹、仓库名，或配合 --endpoint 时端点上的模型名。",
+            "Vision-language model that answers questions: name from `seesay models`, folder, hub "
+            "repository, or with --endpoint the endpoint's name of it. Else SEESAY_ASSISTANT, or "
+            "the built-in one.",
+            "回答问题的视觉语言模型：`seesay models` 里的名称、文件夹、仓库名，或配合 --endpoint "
+            "时端点上的模型名。默认取 SEESAY_ASSISTANT，未设置时用内置模型。",
         ),
     ),
 ]
@@ -145,7 +147,7 @@ def serve(
         index_folders=folders,
         picture_hosts=tuple(picture_host or ()),
     )
-    served = _chosen(assistant, endpoint, device)
+    served = ServedAssistant(assistant, endpoint=endpoint, device=device)
     with closing(listen(host, port)) as listener:
         with working(say("opening collections and models", "正在打开资料库和模型")):
             from seesay.search.library import Library
@@ -155,8 +157,7 @@ def serve(
             with working(say("warming up", "正在预热")):
                 app = compose(library, config, page=not no_page, assistant=served)
                 library.warm_up()
-                if served is not None:
-                    served.get()
+                served.get()
             shown = config.token
             if token != AUTO and not sys.stdout.isatty():
                 shown = shown and "TOKEN"  # a log outlives the token, and more people read it
@@ -186,16 +187,6 @@ def configure(host: str, token: str | None, read_only: bool) -> "ServerConfig":
         # A page under a name of its own cannot know the token; without one, names are what tells.
         hosts=(ANY_HOST,) if token else LOOPBACK,
     )
-
-
-def _chosen(name: str | None, endpoint: str | None, device: str | None) -> "ServedAssistant | None":
-    """The assistant that was asked for, or that the environment names; None without one."""
-    from seesay.inference.answering import ServedAssistant
-    from seesay.weights.catalog import has_assistant
-
-    if not (name or endpoint or has_assistant()):
-        return None
-    return ServedAssistant(name, endpoint=endpoint, device=device)
 
 
 def compose(
@@ -242,5 +233,5 @@ def mcp(
 
     with Library.open(collection or (), device=device, read_only=True) as library:
         warm_up = partial(library.warm_up, only_texts=True)
-        served = _chosen(assistant, endpoint, device)
+        served = ServedAssistant(assistant, endpoint=endpoint, device=device)
         build_mcp(library, warm_up=warm_up, assistant=served).run("stdio")

@@ -40,6 +40,7 @@ from seesay.models.quantized import Bits
 from seesay.models.t5 import T5
 from seesay.models.token_reduction import TokenReduction
 from seesay.models.vlm import PackedVlm, Vlm
+from seesay.weights.catalog import default_assistant
 
 ROWS = 8
 """Questions answered in one batch."""
@@ -173,7 +174,7 @@ def _reader(
 
 
 def chat(  # noqa: PLR0913  # every choice about a model
-    name: str | Path,
+    name: str | Path | None = None,
     *,
     device: "str | torch.device | None" = None,
     dtype: "str | torch.dtype | None" = "auto",
@@ -182,9 +183,9 @@ def chat(  # noqa: PLR0913  # every choice about a model
     decoding: DecodingConfig | None = None,
     weights: Bits | None = None,
 ) -> LocalAssistant:
-    """Loads a vision-language model from a folder or a hub: LLaVA 1 to OneVision, InternVL2 to 3.5,
-    Qwen-VL to Qwen3-VL, BLIP, BLIP-2, InstructBLIP and OpenFlamingo, in their authors' layout or
-    transformers'.
+    """Loads a vision-language model: the built-in one or that of SEESAY_ASSISTANT, or from a folder
+    or a hub LLaVA 1 to OneVision, InternVL2 to 3.5, Qwen-VL to Qwen3-VL, BLIP, BLIP-2, InstructBLIP
+    and OpenFlamingo, in their authors' layout or transformers'.
 
     `template` chooses the prompts and image preprocessing where the authors ("original") and
     transformers ("hf") differ. `decoding` defaults to the checkpoint's generation_config.json, with
@@ -195,6 +196,7 @@ def chat(  # noqa: PLR0913  # every choice about a model
 
     Raises UnknownModelError, DownloadError, WeightsError or ConfigError.
     """
+    name = name or default_assistant()
     files = load_assistant(
         name, device=device, dtype=dtype, revision=revision, template=template, weights=weights
     )

@@ -21,8 +21,7 @@ BUILT_IN = "seesay-base"
 MODEL = "SEESAY_MODEL"
 """Environment variable for the default model."""
 
-BUILT_IN_ASSISTANT = ""
-"""The assistant that comes with seesay; empty, as none does yet."""
+BUILT_IN_ASSISTANT = "seesay-assistant"
 ASSISTANT = "SEESAY_ASSISTANT"
 """Environment variable for the default assistant."""
 
@@ -35,29 +34,9 @@ def default_model() -> str:
     return os.environ.get(MODEL) or BUILT_IN
 
 
-def has_assistant() -> bool:
-    """Whether there is a default assistant."""
-    return bool(os.environ.get(ASSISTANT) or BUILT_IN_ASSISTANT)
-
-
 def default_assistant() -> str:
-    """Returns the default assistant: that of SEESAY_ASSISTANT, or the built-in one.
-
-    Raises ConfigError if there is neither.
-    """
-    if name := os.environ.get(ASSISTANT) or BUILT_IN_ASSISTANT:
-        return name
-    raise ConfigError(
-        Text(
-            "no assistant was named, and none comes with seesay yet; expected a vision-language "
-            "model. Name a folder or a hub repository with --model, such as "
-            "Qwen/Qwen2-VL-2B-Instruct, or an endpoint with --endpoint URL --model NAME; "
-            f"{ASSISTANT} sets it for good",
-            "没有指定视觉语言模型，而 seesay 目前还不自带；请用 --model 给出文件夹或模型仓库，如 "
-            "Qwen/Qwen2-VL-2B-Instruct，或用 --endpoint 网址 --model 名称 给出端点；"
-            f"也可用环境变量 {ASSISTANT} 设定",
-        )
-    )
+    """Returns the default assistant: that of SEESAY_ASSISTANT, or the built-in one."""
+    return os.environ.get(ASSISTANT) or BUILT_IN_ASSISTANT
 
 
 @dataclass(frozen=True, kw_only=True)

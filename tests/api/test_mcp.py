@@ -80,13 +80,18 @@ def names(answer: dict[str, Any]) -> list[str]:
 
 
 async def whole_conversation(client: Client) -> dict[str, Any]:
-    """What an assistant does: read the tools, search in both languages, look, describe."""
+    """What an assistant does: read the tools, search in both languages, look, describe, and ask the
+    built-in model."""
     tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     english = await client.call_tool("search", {"query": "a man with a camera on a tripod"})
     chinese = await client.call_tool("search", {"query": "一只猫的脸", "type": "image"})
     cat = chinese.structured_content["hits"][0]["unit"]
     shown = await client.call_tool("show", {"unit": cat, "size": 128})
     told = await client.call_tool("describe", {"unit": cat})
+    man = {"units": [english.structured_content["hits"][0]["unit"]]}
+    asked = {**man, "question": "Is there a man in the picture?"}
+    answered = await client.call_tool("ask_picture", asked)
+    described = await client.call_tool("caption", {**man, "language": "zh"})
     doubled = await client.call_tool("duplicates", {"count": 1})
     return {
         "tools": tools,
@@ -95,11 +100,14 @@ async def whole_conversation(client: Client) -> dict[str, Any]:
         "chinese": chinese.structured_content,
         "shown": shown.content,
         "told": told.structured_content,
+        "answered": answered.structured_content,
+        "described": described.structured_content,
     }
 
 
 def check_conversation(heard: dict[str, Any]) -> None:
-    assert list(heard["tools"]) == ["search", "show", "describe", "duplicates"]
+    looking, asking = ["search", "show", "describe", "duplicates"], ["ask_picture", "caption"]
+    assert list(heard["tools"]) == [*looking, *asking]
     assert all(tool.annotations.read_only_hint for tool in heard["tools"].values())
     assert names(heard["english"])[0] == "camera.png"
     assert names(heard["chinese"])[0] == "chelsea.png"
@@ -108,6 +116,9 @@ def check_conversation(heard: dict[str, Any]) -> None:
     drawn = Image.open(io.BytesIO(base64.b64decode(picture.data)))
     assert drawn.format == "WEBP" and max(drawn.size) == 128
     assert heard["told"]["path"].endswith("chelsea.png")
+    assert heard["answered"]["answer"] == "yes"
+    assert heard["answered"]["model"] == "seesay-assistant"
+    assert "人" in heard["described"]["captions"][0]["caption"]
     assert heard["doubled"]["total"] == 0 and heard["doubled"]["uncompared"] == 0
     assert heard["told"]["size"] == photographs()[1].stat().st_size
 

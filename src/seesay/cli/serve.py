@@ -138,6 +138,7 @@ def serve(
     from dataclasses import replace
 
     from seesay.cli.listening import address, listen, run
+    from seesay.inference.answering import ServedAssistant
 
     logging.basicConfig(level=logging.WARNING, format="seesay: %(message)s")  # on stderr
     folders = tuple(str(folder.expanduser().absolute()) for folder in allow_folder or ())
@@ -229,6 +230,7 @@ def mcp(
 
     logging.basicConfig(level=logging.WARNING, format="seesay: %(message)s")  # on stderr
     from seesay.api.mcp import build_mcp
+    from seesay.inference.answering import ServedAssistant
     from seesay.search.library import Library
 
     with Library.open(collection or (), device=device, read_only=True) as library:

@@ -46,26 +46,26 @@ def train_here(recipe, assignments):
 def test_each_connector_gets_a_row_over_its_seeds(folder, monkeypatch, capsys):
     monkeypatch.setattr(command, "_train_apart", train_here)
     monkeypatch.setenv("COLUMNS", "160")
-    some = ("mlp", "pixel-shuffle", "gated-cross-attention")
+    some = ("pixel-shuffle", "gated-cross-attention")
     file = write_comparison(config(folder, "runs", seeds=2, choices=some))
     cells = cells_of(read_sweep(file), file)
-    assert [cell.name for cell in cells][:2] == ["mlp-0", "mlp-1"]
+    assert [cell.name for cell in cells][:2] == ["pixel-shuffle-0", "pixel-shuffle-1"]
     assert summaries(cells) == []
     command.run_and_report(file, train=True, as_json=False, summarise=summaries)
     rows = {row["connector"]: row for row in summaries(cells)}
     assert tuple(rows) == some
     tokens = {name: row["picture_tokens"] for name, row in rows.items()}
-    assert tokens == {"mlp": 16, "pixel-shuffle": 4, "gated-cross-attention": 1}
+    assert tokens == {"pixel-shuffle": 4, "gated-cross-attention": 1}
     for row in rows.values():
         assert row["seeds"] == 2 and 0 <= row["accuracy"] <= 1 and row["spread"] >= 0
         assert row["step_s"] > 0 and row["memory_mib"] > 50 and row["parameters"] > 1000
-    assert rows["gated-cross-attention"]["parameters"] > rows["mlp"]["parameters"]
+    assert rows["gated-cross-attention"]["parameters"] > rows["pixel-shuffle"]["parameters"]
     report = (folder / "runs" / "report.md").read_text(encoding="utf-8")
     assert report.startswith("| connector | parameters | picture_tokens | step_s | memory_mib |")
     page = (folder / "runs" / "report.html").read_text(encoding="utf-8")
     assert "Comparison 对比" in page and "Last measurement of each run" in page
     logged = csv.DictReader(io.StringIO((folder / "runs" / "report.csv").read_text("utf-8-sig")))
-    assert {(row["connector"], row["seed"]) for row in logged} >= {("mlp", "0"), ("mlp", "1")}
+    assert {(row["connector"], row["seed"]) for row in logged} >= {(some[0], "0"), (some[1], "1")}
     assert "picture_tokens" in capsys.readouterr().out
 
 
@@ -93,6 +93,22 @@ def test_every_connector_fits_the_recipe_of_a_comparison(folder):
     )
     held_out = cells[0].recipe.evaluation.measures["answers"]
     assert (cells[0].recipe.data["questions"].stop, held_out.start) == (28, 28)
+
+
+def test_captions_are_learnt_and_measured_too(folder, monkeypatch):
+    monkeypatch.setattr(command, "_train_apart", train_here)
+    captions = str(folder / "squares" / "squares.jsonl")
+    file = write_comparison(
+        config(folder, "captions", seeds=1, choices=("mlp",), captions=captions)
+    )
+    command.run_and_report(file, train=True, as_json=True, summarise=summaries)
+    cells = cells_of(read_sweep(file), file)
+    (row,) = summaries(cells)
+    assert row["CIDEr"] >= 0 and row["CIDEr_spread"] is None and row["accuracy"] >= 0
+    recipe = cells[0].recipe
+    assert (recipe.data["captions"].stop, recipe.evaluation.measures["captions"].start) == (44, 44)
+    with pytest.raises(ConfigError, match="whose models write no text"):
+        config(folder, "none", of="fusion", captions=captions)
 
 
 def test_a_folder_holds_one_comparison(folder):

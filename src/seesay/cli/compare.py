@@ -57,6 +57,19 @@ QuestionLanguage = Annotated[
 ]
 
 
+CaptionData = Annotated[
+    str | None,
+    typer.Option(
+        "--captions",
+        metavar="DATA",
+        help=say(
+            "Pictures with captions, such as Flickr8k's shards: learnt and measured too.",
+            "带描述的图片，如 Flickr8k 的分片：一并训练和评测。",
+        ),
+    ),
+]
+
+
 @app.command(
     "connectors",
     cls=Command,
@@ -69,6 +82,7 @@ def compare_connectors(
     path: Data,
     folder: Folder = Path("runs/compare-connectors"),
     connector: Connectors = None,
+    captions: CaptionData = None,
     seeds: Seeds = 3,
     steps: Steps = 500,
     batch: BatchSize = 32,
@@ -82,6 +96,7 @@ def compare_connectors(
         path=path,
         folder=str(folder),
         choices=tuple(connector or ()),
+        captions=captions,
         seeds=seeds,
         steps=steps,
         batch=batch,

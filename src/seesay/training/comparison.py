@@ -63,7 +63,7 @@ COMPARED = {
         title=Text("Connectors", "连接器"),
         model="""\
 [model]
-vocabulary = {{ size = 420, chat = true }}
+vocabulary = {{ size = {words}, chat = true }}
 tokenizer = {{ context = 128, pad_id = 0 }}
 
 [model.assistant]
@@ -91,6 +91,34 @@ hidden = 128
     ),
 }
 """What can be compared, by the name of its command."""
+
+_CAPTIONS = """\
+
+[data.captions]
+path = {path}
+format = "{format}"
+languages = ["{language}"]
+stop = {stop}
+batch = 8
+captions = 5
+questions = 0
+
+[data.captions.augmentation]
+crop_scale = [1.0, 1.0]
+variants = 1
+
+[objective.captions]
+kind = "answering"
+source = "captions"
+
+[evaluation.captions]
+path = {path}
+format = "{format}"
+languages = ["{language}"]
+start = {stop}
+max_tokens = 30
+"""
+"""What a recipe has in addition where captions are learnt too."""
 
 _RECIPE = """\
 # Written by `seesay compare {of}`.
@@ -166,6 +194,9 @@ class ComparisonConfig:
     """Language of the questions."""
     held_out: int = 300
     """Pictures at the end of the data whose questions measure and train nothing."""
+    captions: str | None = None
+    """Pictures with captions, which connectors are compared by too; of them, as many are held out.
+    """
     tower: str = "seesay-base"
     """Catalogue name or folder of the dual encoder whose towers, frozen, are used."""
     size: int | None = 256
@@ -175,6 +206,15 @@ class ComparisonConfig:
     def __post_init__(self) -> None:
         require_range(1, seeds=self.seeds, steps=self.steps, batch=self.batch)
         require_range(1, held_out=self.held_out)
+        if self.captions and self.of != "connectors":
+            raise ConfigError(
+                Text(
+                    f"captions={self.captions} cannot be used in a comparison of {self.of}, whose "
+                    "models write no text; expected none: leave it out, or compare connectors",
+                    f"对比 {self.of} 时不能用 captions={self.captions}，因为这些模型不生成文字；"
+                    "请去掉，或改为对比 connectors",
+                )
+            )
         known = COMPARED[self.of].choices
         if unknown := [name for name in self.choices if name not in known]:
             raise ConfigError(
@@ -190,23 +230,14 @@ class ComparisonConfig:
 def write_comparison(config: ComparisonConfig) -> Path:
     """Writes the recipe and the sweep of a comparison into its folder, and returns the sweep's
     file. Raises ConfigError if the folder has others, DataError if the data cannot be split."""
-    form = format_of(config.path)
-    total = len(open_records(RecordsConfig(path=config.path, format=form)))
-    if total <= config.held_out:
-        raise DataError(
-            Text(
-                f"{config.path} holds {total} pictures, of which held_out={config.held_out} are "
-                "not trained on; expected more: give more data, or hold out fewer",
-                f"{config.path} 里有 {total} 张图片，其中 held_out={config.held_out} 张不参与训练；"
-                "图片应更多；请增加数据，或减少留出的数量",
-            )
-        )
+    form, stop = _split(config.path, config.held_out)
     part = COMPARED[config.of]
     recipe = _RECIPE.format(
         of=config.of,
         model=part.model.format(
             tower=json.dumps(config.tower),
             size="" if config.size is None else f"size = {config.size}\n",
+            words=2000 if config.captions else 420,
         ),
         objective=part.objective,
         freeze=part.freeze,
@@ -216,23 +247,46 @@ def write_comparison(config: ComparisonConfig) -> Path:
         path=json.dumps(config.path),
         format=form,
         language=config.language,
-        stop=total - config.held_out,
+        stop=stop,
         batch=config.batch,
     )
+    if config.captions:
+        form, stop = _split(config.captions, config.held_out)
+        recipe += _CAPTIONS.format(
+            path=json.dumps(config.captions), format=form, language=config.language, stop=stop
+        )
     folder = Path(config.folder)
     for name, text in ((RECIPE, recipe), (SWEEP, _sweep(config))):
         _write_once(folder / name, text)
     return folder / SWEEP
 
 
+def _split(path: str, held_out: int) -> tuple[str, int]:
+    """Returns the format of the data at a path, and the number of its first held-out picture."""
+    form = format_of(path)
+    total = len(open_records(RecordsConfig(path=path, format=form)))
+    if total <= held_out:
+        raise DataError(
+            Text(
+                f"{path} holds {total} pictures, of which held_out={held_out} are not trained on; "
+                "expected more: give more data, or hold out fewer",
+                f"{path} 里有 {total} 张图片，其中 held_out={held_out} 张不参与训练；图片应更多；"
+                "请增加数据，或减少留出的数量",
+            )
+        )
+    return form, total - held_out
+
+
 def _sweep(config: ComparisonConfig) -> str:
     part = COMPARED[config.of]
+    curves = [f"{config.language}_answers"]
+    curves += [_cider(config.language)] if config.captions else []
     lines = [
         f"# Written by `seesay compare {config.of}`; `seesay sweep` runs it again.\n",
         f'recipe = "{RECIPE}"',
         f"folder = {json.dumps(config.folder)}",
         f'title = "{part.title.en} 对比：{part.title.zh}"',
-        f'curves = ["{config.language}_answers"]\n',
+        f"curves = {json.dumps(curves)}\n",
         f"[axes.{part.axis}]",
         *(f'{name} = {{ "{part.setting}" = "{name}" }}' for name in config.choices or part.choices),
         "\n[axes.seed]",
@@ -260,8 +314,8 @@ def _write_once(file: Path, text: str) -> None:
 def summaries(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """Returns a row for each choice with a finished run: how many parameters it has besides the
     towers, the tokens that a picture takes in the prompt of a vision-language model, seconds of a
-    step, peak memory, and the accuracy on held-out questions, as mean and standard deviation over
-    the seeds."""
+    step, peak memory, and the accuracy on held-out questions, and CIDEr where captions are learnt
+    too, as mean and standard deviation over the seeds."""
     finished: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         if cell.finished:
@@ -272,8 +326,9 @@ def summaries(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 def _summary(axis: str, name: str, runs: Sequence[Cell]) -> dict[str, Any]:
     bundle = load_bundle(model_folder(runs[0].recipe))
-    (measure,) = runs[0].recipe.evaluation.names
-    found = [[line[measure] for line in run.log if measure in line][-1] for run in runs]
+    names = runs[0].recipe.evaluation.names
+    accuracy = next(name for name in names if name.endswith("_answers"))
+    cider = next((name for name in names if name in map(_cider, ("en", "zh"))), None)
     steps = [[line for line in run.log if "loss" in line] for run in runs]
     parameters = bundle.model.named_parameters()
     prompts = isinstance(bundle.model, Vlm)
@@ -284,9 +339,19 @@ def _summary(axis: str, name: str, runs: Sequence[Cell]) -> dict[str, Any]:
         "step_s": median(chain.from_iterable(map(_seconds_of_steps, steps))),
         "memory_mib": max(lines[-1]["memory_mib"] for lines in steps),
         "seeds": len(runs),
-        "accuracy": fmean(found),
-        "spread": stdev(found) if len(found) > 1 else None,
+        **_over_seeds(runs, accuracy, "accuracy", "spread"),
+        **(_over_seeds(runs, cider, "CIDEr", "CIDEr_spread") if cider else {}),
     }
+
+
+def _cider(language: str) -> str:
+    return "en_cider" if language == "en" else "zh_cider_chars"
+
+
+def _over_seeds(runs: Sequence[Cell], name: str, mean: str, spread: str) -> dict[str, Any]:
+    """Returns mean and standard deviation of the last values of a measure."""
+    found = [[line[name] for line in run.log if name in line][-1] for run in runs]
+    return {mean: fmean(found), spread: stdev(found) if len(found) > 1 else None}
 
 
 def _seconds_of_steps(lines: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -166,7 +166,7 @@ def find_files(pattern: str, suffixes: Sequence[str]) -> list[Path]:
             Text(
                 f"{pattern} names {files[0].name if files else 'nothing'}, expected files that "
                 f"end in {' or '.join(suffixes)}: {en} (relative paths start at {Path.cwd()})",
-                f"{pattern} 指的是 {files[0].name if files else '不存在的文件'}；应为以 "
+                f"{pattern} {f'指的是 {files[0].name}' if files else '处没有文件'}；应为以 "
                 f"{' 或 '.join(suffixes)} 结尾的文件；{zh}（相对路径从 {Path.cwd()} 算起）",
             )
         )

@@ -1,23 +1,24 @@
-"""`seesay compare`: the same small training with each of several parts, over several seeds."""
+"""`seesay compare`: the same small training with each choice of a part, over several seeds."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from seesay.cli.help import Command, Commands
 from seesay.cli.options import Json
 from seesay.cli.output import say
 
-app = typer.Typer(
-    cls=Commands,
-    help=say(
-        "Compare parts of a model by the same small training, over several seeds.",
-        "用相同的小规模训练、多个随机种子，对比模型的部件。",
+Part = Annotated[
+    Literal["connectors", "fusion"],
+    typer.Argument(
+        metavar="PART",
+        help=say(
+            "connectors: how pictures reach the language model; fusion: how a classifier "
+            "combines picture and question.",
+            "connectors：图像怎样接入语言模型；fusion：分类模型怎样融合图片与问题。",
+        ),
     ),
-)
-
-
+]
 Data = Annotated[
     str,
     typer.Argument(
@@ -29,11 +30,38 @@ Data = Annotated[
     ),
 ]
 Folder = Annotated[
-    Path, typer.Option("--folder", help=say("Where the runs go.", "训练结果存放的文件夹。"))
+    Path | None,
+    typer.Option(
+        "--folder",
+        help=say(
+            "Where the runs go; else runs/compare-PART.",
+            "训练结果存放的文件夹；默认为 runs/compare-部件名。",
+        ),
+    ),
 ]
-ONLY = say("Compare only this one; repeatable.", "只对比这一种；可重复使用。")
-Connectors = Annotated[list[str] | None, typer.Option("--connector", metavar="NAME", help=ONLY)]
-Strategies = Annotated[list[str] | None, typer.Option("--strategy", metavar="NAME", help=ONLY)]
+Choices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--choice",
+        metavar="NAME",
+        help=say(
+            "Compare only this one, such as mlp; repeatable.",
+            "只对比这一种，如 mlp；可重复使用。",
+        ),
+    ),
+]
+CaptionData = Annotated[
+    str | None,
+    typer.Option(
+        "--captions",
+        metavar="DATA",
+        help=say(
+            "Pictures with captions, such as Flickr8k's shards: learnt and measured too; "
+            "only for connectors.",
+            "带描述的图片，如 Flickr8k 的分片：一并训练和评测；只用于 connectors。",
+        ),
+    ),
+]
 Seeds = Annotated[int, typer.Option("--seeds", help=say("Trainings of each.", "每种训练的次数。"))]
 Steps = Annotated[
     int, typer.Option("--steps", help=say("Steps of each training.", "每次训练的步数。"))
@@ -51,51 +79,33 @@ HeldOut = Annotated[
         ),
     ),
 ]
-QuestionLanguage = Annotated[
+TextLanguage = Annotated[
     Literal["en", "zh"],
-    typer.Option("--language", "-l", help=say("Of the questions.", "问题的语言。")),
+    typer.Option("--language", "-l", help=say("Of the texts.", "文字的语言。")),
 ]
 
 
-CaptionData = Annotated[
-    str | None,
-    typer.Option(
-        "--captions",
-        metavar="DATA",
-        help=say(
-            "Pictures with captions, such as Flickr8k's shards: learnt and measured too.",
-            "带描述的图片，如 Flickr8k 的分片：一并训练和评测。",
-        ),
-    ),
-]
-
-
-@app.command(
-    "connectors",
-    cls=Command,
-    help=say(
-        "Compare how pictures reach the language model, by questions about pictures.",
-        "用看图问答对比图像接入语言模型的各种方式。",
-    ),
-)
-def compare_connectors(
-    path: Data,
-    folder: Folder = Path("runs/compare-connectors"),
-    connector: Connectors = None,
+def compare(
+    part: Part,
+    data: Data,
+    folder: Folder = None,
+    choice: Choices = None,
     captions: CaptionData = None,
     seeds: Seeds = 3,
     steps: Steps = 500,
     batch: BatchSize = 32,
     held_out: HeldOut = 300,
-    language: QuestionLanguage = "en",
+    language: TextLanguage = "en",
     json: Json = False,
 ) -> None:
-    _compare(
-        json,
-        of="connectors",
-        path=path,
-        folder=str(folder),
-        choices=tuple(connector or ()),
+    from seesay.cli.sweep import run_and_report
+    from seesay.training.comparison import ComparisonConfig, summaries, write_comparison
+
+    config = ComparisonConfig(
+        of=part,
+        path=data,
+        folder=str(folder or f"runs/compare-{part}"),
+        choices=tuple(choice or ()),
         captions=captions,
         seeds=seeds,
         steps=steps,
@@ -103,44 +113,4 @@ def compare_connectors(
         held_out=held_out,
         language=language,
     )
-
-
-@app.command(
-    "fusion",
-    cls=Command,
-    help=say(
-        "Compare how picture and question are combined, by questions about pictures.",
-        "用看图问答对比图像与问题的融合方式。",
-    ),
-)
-def compare_fusion(
-    path: Data,
-    folder: Folder = Path("runs/compare-fusion"),
-    strategy: Strategies = None,
-    seeds: Seeds = 3,
-    steps: Steps = 500,
-    batch: BatchSize = 32,
-    held_out: HeldOut = 300,
-    language: QuestionLanguage = "en",
-    json: Json = False,
-) -> None:
-    _compare(
-        json,
-        of="fusion",
-        path=path,
-        folder=str(folder),
-        choices=tuple(strategy or ()),
-        seeds=seeds,
-        steps=steps,
-        batch=batch,
-        held_out=held_out,
-        language=language,
-    )
-
-
-def _compare(as_json: bool, **settings: Any) -> None:
-    from seesay.cli.sweep import run_and_report
-    from seesay.training.comparison import ComparisonConfig, summaries, write_comparison
-
-    file = write_comparison(ComparisonConfig(**settings))
-    run_and_report(file, train=True, as_json=as_json, summarise=summaries)
+    run_and_report(write_comparison(config), train=True, as_json=json, summarise=summaries)

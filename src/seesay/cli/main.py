@@ -17,7 +17,7 @@ from seesay.cli.capfilt import capfilt
 from seesay.cli.caption import caption
 from seesay.cli.chat import chat
 from seesay.cli.classify import classify
-from seesay.cli.compare import app as compare
+from seesay.cli.compare import compare
 from seesay.cli.data import app as data
 from seesay.cli.duplicates import duplicates
 from seesay.cli.embed import embed
@@ -128,6 +128,13 @@ MODEL_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
         ),
     ),
     (
+        compare,
+        say(
+            "Compare the choices of a part by the same small training, over several seeds.",
+            "用相同的小规模训练和多个随机种子，对比一个部件的各种选项。",
+        ),
+    ),
+    (
         interpolate,
         say(
             "Find the model between one and what it became by training further.",
@@ -166,7 +173,6 @@ _add(ASSISTANT_COMMANDS)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
 _add(MODEL_COMMANDS)
-app.add_typer(compare, name="compare")
 
 
 def _print_version(wanted: bool) -> bool:

@@ -20,8 +20,20 @@ def model(tmp_path_factory):
     return write_random_model(tmp_path_factory.mktemp("model") / "random")
 
 
-def run_example(name: str, *arguments: object) -> str:
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """By language: the folder of a demo with the built-in models, and what it printed."""
+    runs = {}
+    for language in ("en", "zh"):
+        folder = tmp_path_factory.mktemp(language) / "demo"
+        own = {"SEESAY_LANG": language, "SEESAY_MODEL": ""}
+        runs[language] = folder, run_example("demo.py", folder, **own)
+    return runs
+
+
+def run_example(name: str, *arguments: object, **variables: str) -> str:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")}
+    environment |= variables
     command = [sys.executable, "-W", "error", EXAMPLES / name, *arguments]
     run = subprocess.run(
         [str(word) for word in command], env=environment, capture_output=True, encoding="utf-8"
@@ -62,13 +74,11 @@ def test_a_picture_is_most_like_itself(model):
 @pytest.mark.parametrize(
     ("readme", "language"), [("README.md", "en"), ("README.zh.md", "zh")], ids=["en", "zh"]
 )
-def test_the_readme_shows_what_the_demo_prints(tmp_path, monkeypatch, readme, language):
-    monkeypatch.setenv("SEESAY_LANG", language)
-    monkeypatch.delenv("SEESAY_MODEL")
+def test_the_readme_shows_what_the_demo_prints(demo, readme, language):
     blocks = re.findall(r"```text\n(.*?)```", (ROOT / readme).read_text("utf-8"), re.DOTALL)
     shown = [lines(block) for block in blocks if "chelsea.png" in block]
     assert len(shown) == 1
-    printed = lines(run_example("demo.py", tmp_path / "demo"))
+    printed = lines(demo[language][1])
     begin = printed.index(shown[0][0])
     for told, real in zip(shown[0], printed[begin : begin + len(shown[0])], strict=True):
         assert PERCENT.sub("%", told) == PERCENT.sub("%", real)
@@ -83,17 +93,16 @@ def lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
-def test_the_demo_answers_in_both_languages_and_writes_its_report(tmp_path):
-    printed = run_example("demo.py", tmp_path / "demo")
+def test_the_demo_answers_in_both_languages_and_writes_its_report(demo):
+    folder, printed = demo["en"]
     assert "indexed 32" in printed and "multipage_rgb.tif: " in printed
     english, chinese = (printed.split(words)[1] for words in ("of a cat\n", "一辆摩托车\n"))
     assert "chelsea.png" in english.splitlines()[3]
     assert "motorcycle_" in chinese.splitlines()[3]
     assert re.search(r"motorcycle_left.png: .*motorcycle.*\nIs there .*\? yes\n", printed)
+    assert re.search(r"motorcycle_left.png：?.*摩托车.*\n图里有摩托车吗？ 有\n", demo["zh"][1])
     assert "no good match" in printed.split("一群大象在河里洗澡\n")[1].splitlines()[0]
     assert "seesay index ~/Pictures" in printed.splitlines()[-4]
-    assert printed.splitlines()[-1].endswith(
-        f"seesay serve --collection {tmp_path}/demo/collection"
-    )
-    page = (tmp_path / "demo" / "report.html").read_text("utf-8")
+    assert printed.splitlines()[-1].endswith(f"seesay serve --collection {folder}/collection")
+    page = (folder / "report.html").read_text("utf-8")
     assert page.count("<section>") == 9 and page.count('alt="chelsea.png"') > 1

@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Byte code is made when a module is first imported: most of what is installed here never is.
 INSTALL := $(PIP) install --no-compile -c constraints.txt
+# So it has to be kept even where the surroundings say otherwise: without it, importing torch takes
+# three times as long, and the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 # All but smol, for which llama.cpp would be compiled.
 EXTRAS := $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"].keys() - {"smol"}, sep=",")')
 
@@ -14,10 +17,13 @@ EXTRAS := $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproje
 # does not fit every build of torch and which nothing here calls, so they come without dependencies.
 REFERENCES := cn_clip open_clip_torch timm torchvision
 
+# What `make check` runs, and `make test` need not run again.
+STRUCTURE := tests/test_architecture.py tests/test_structure.py
+
 # `make lock` takes the newest of everything but these two, which fit each other and must not drift.
 KEEP := torch==2.13.0 torchvision==0.28.0
 
-.PHONY: help demo test check crash docs mini text base assistant bench lock clean
+.PHONY: help demo test check crash recall docs mini text base assistant bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,17 +32,22 @@ demo: $(VENV)/.installed-demo ## run the main job on real photographs
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.installed-dev ## run every test that needs no network and no accelerator
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not network and not gpu and not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
+	  -m "not network and not gpu and not slow" $(STRUCTURE:%=--ignore=%) $(ARGS)
 
-crash: $(VENV)/.installed-dev ## kill indexing, alone and by two at once, 200 times each, with builds and fillings, and look for what is lost
-	$(BIN)/python -m pytest -q -s -m slow $(ARGS) tests/search/indexing/test_crashes.py
+crash: $(VENV)/.installed-dev ## kill indexing, two writers, the store and training again and again, and look for what is lost
+	$(BIN)/python -m pytest -q -s -m slow $(ARGS) tests/search/indexing/test_crashes.py \
+	  tests/search/catalog/test_store_crashes.py tests/training/test_kill.py
+
+recall: $(VENV)/.installed-dev ## measure the built-in model on the whole dev split
+	$(BIN)/python -m pytest -q -m slow $(ARGS) tests/weights/test_mini.py
 
 check: $(VENV)/.installed-dev ## format, lint, types, layers, ceilings
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_structure.py
+	$(BIN)/python -m pytest -q $(STRUCTURE)
 
 docs: $(VENV)/.installed-dev ## build the pages into docs/_build/html; a warning is an error
 	$(BIN)/python docs/generate.py

@@ -38,18 +38,20 @@ def recipe(tmp_path) -> Path:
     return file
 
 
-@pytest.fixture
-def whole(recipe, tmp_path) -> Path:
-    train(read_recipe(recipe, (f"run.folder={tmp_path / 'whole'}",)))
-    return tmp_path / "whole"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The same run, never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    return train(read_recipe(write_run(folder))).folder.parent
 
 
 def lines(stream) -> Iterator[str]:
     return iter(stream.readline, "")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("number", "code", "workers"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 0)]
+)
 def test_a_run_that_is_told_to_stop_keeps_its_last_step(
     recipe, whole, tmp_path, number, code, workers
 ):

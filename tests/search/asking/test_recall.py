@@ -13,12 +13,12 @@ from seesay.search.asking.query import Query
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.store import Store
 
-PHOTOGRAPHS, EACH, FIRST = 200, 5, 10
+PHOTOGRAPHS, EACH, FIRST = 100, 2, 10
 
 
 @pytest.fixture(scope="module")
 def dev(shared):
-    """Photographs of Flickr8k and five captions of each in two languages."""
+    """Photographs of Flickr8k and two captions of each in two languages."""
     pictures, captions = {}, {}
     with tarfile.open(shared / "flickr8k-bilingual" / "dev-000000.tar") as archive:
         for member in archive:
@@ -62,8 +62,8 @@ def found(dev, tmp_path_factory):
 
 def compare(searcher, embedder, vectors, units, texts):
     own, ours, same = [], [], 0
-    for start in range(0, len(texts), 200):
-        some = texts[start : start + 200]
+    for start in range(0, len(texts), 100):
+        some = texts[start : start + 100]
         queries = [Query.of(text) for text in some]
         searcher.expect(queries)
         scores = embedder.embed_texts(some).vectors @ vectors.T

@@ -1,9 +1,12 @@
-"""One process of many: take this rank's share of each case, train one step, save the gradients.
+"""Processes that each take their share of every case, train one step, and save the gradients.
 
-Run as: training_process.py RANK WORLD FOLDER, with the cases in FOLDER/cases.pt.
+Run as: training_process.py WORLD FOLDER, with the cases in FOLDER/cases.pt. The processes are
+forked from this one, so that torch is imported once.
 """
 
+import os
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -141,13 +144,30 @@ def one_step(case, rank):
     return value.detach(), {name: p.grad for name, p in towers.named_parameters()}
 
 
-def main(rank, world, folder):
-    torch.set_num_threads(1)
+def train(rank, world, folder):
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=world)
     cases = torch.load(folder / "cases.pt")
     torch.save([one_step(case, rank) for case in cases], folder / f"result{rank}.pt")
     dist.destroy_process_group()
 
 
+def begin(rank, world, folder):
+    """The number of a process that trains."""
+    if child := os.fork():
+        return child
+    try:
+        train(rank, world, folder)
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def main(world, folder):
+    torch.set_num_threads(1)
+    children = [begin(rank, world, folder) for rank in range(world)]
+    sys.exit(max(os.waitpid(child, 0)[1] for child in children) > 0)
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))

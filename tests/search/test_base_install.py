@@ -10,10 +10,14 @@ import pytest
 import made_collections as made
 from seesay.search.vectors.rows import Rows
 
-WITHOUT = (
-    "import sys; sys.modules['faiss'] = sys.modules['jieba'] = None; "
-    "from seesay.cli.main import run; sys.exit(run(sys.argv[1:]))"
-)
+WITHOUT = """
+import json, sys
+sys.modules["faiss"] = sys.modules["jieba"] = None
+from seesay.cli.main import run
+for words in json.loads(sys.argv[1]):
+    assert run(words) == 0, words
+    print("\\f")
+"""
 
 
 @pytest.fixture
@@ -21,10 +25,10 @@ def seesay(tmp_path, monkeypatch):
     monkeypatch.setenv("SEESAY_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SEESAY_LANG", "en")
 
-    def call(*arguments):
-        run = subprocess.run(
-            [sys.executable, "-c", WITHOUT, *arguments], capture_output=True, text=True, check=False
-        )
+    def call(*commands):
+        """Several commands in one process, since each would import torch anew."""
+        words = [sys.executable, "-c", WITHOUT, json.dumps(commands)]
+        run = subprocess.run(words, capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stderr
         return run
 
@@ -36,17 +40,14 @@ def test_small_collections_are_indexed_and_searched_in_both_languages(seesay, tm
     notes.mkdir()
     (notes / "bridge.txt").write_text("南京市长江大桥在夜晚灯火通明", encoding="utf-8")
     (notes / "launch.txt").write_text("The rocket left the launch pad at dawn", encoding="utf-8")
-    seesay("index", str(notes))
-    for words, name in (
-        ("长江大桥", "bridge.txt"),
-        ("長江 大橋", "bridge.txt"),
-        ("rockets", "launch.txt"),
-    ):
-        run = seesay("search", words, "--json", "--only", "keyword")
-        hits = json.loads(run.stdout)["hits"]
-        assert hits[0]["path"].endswith(name), words
-    assert "jieba is not installed" in seesay("search", "大桥").stderr
-    assert "jieba" not in seesay("search", "a bridge").stderr
+    seesay(["index", str(notes)])
+    wanted = {"长江大桥": "bridge.txt", "長江 大橋": "bridge.txt", "rockets": "launch.txt"}
+    run = seesay(*(["search", words, "--json", "--only", "keyword"] for words in wanted))
+    printed = run.stdout.split("\f\n")[:-1]
+    for text, (words, name) in zip(printed, wanted.items(), strict=True):
+        assert json.loads(text)["hits"][0]["path"].endswith(name), words
+    assert "jieba" not in seesay(["search", "a bridge"]).stderr
+    assert "jieba is not installed" in seesay(["search", "大桥"]).stderr
 
 
 def test_numpy_finds_what_faiss_finds(monkeypatch):

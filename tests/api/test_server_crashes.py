@@ -16,12 +16,12 @@ INDEX = "/v1/collections/mine/index"
 
 @pytest.fixture
 def mine(tmp_path):
-    """A collection of six photographs, and a hundred more that it does not know yet."""
+    """A collection of six photographs, and thirty more that it does not know yet."""
     with Collection.open(tmp_path / "mine", create=True) as collection:
         for number in range(6):
             write_photo(tmp_path / "photos" / f"{number}.png", number)
         collection.index([tmp_path / "photos"])
-    for number in range(6, 106):
+    for number in range(6, 36):
         write_photo(tmp_path / "photos" / f"{number}.png", number)
     return tmp_path / "mine"
 
@@ -73,7 +73,7 @@ def test_a_server_killed_while_it_indexes_loses_nothing_and_the_next_one_goes_on
         assert httpx.post(f"{up.url}{INDEX}").status_code == 202
         until(lambda: httpx.get(f"{up.url}{INDEX}").json()["state"] == "done")
     with Collection.open(mine) as collection:
-        assert collection.stats().units == {"image": 106}
+        assert collection.stats().units == {"image": 36}
 
 
 def test_of_two_servers_on_one_collection_one_may_index_while_both_answer(mine):
@@ -83,10 +83,10 @@ def test_of_two_servers_on_one_collection_one_may_index_while_both_answer(mine):
         while httpx.get(f"{one}{INDEX}").json()["state"] == "running":
             statuses += [searches(url).status_code for url in (one, other)]
         assert set(statuses) == {200}
-        assert httpx.get(f"{one}{INDEX}").json()["report"]["added"] == 100
+        assert httpx.get(f"{one}{INDEX}").json()["report"]["added"] == 30
         for url in (one, other):  # what one has taken in, the other finds
             hits = httpx.post(f"{url}/v1/search", json={"query": "x", "count": 200}).json()["hits"]
-            assert len(hits) == 106
+            assert len(hits) == 36
 
 
 def test_a_second_run_is_refused_while_one_is_running(mine):

@@ -34,7 +34,7 @@ FILTERS = (
     (Not(Compare("number", "<", 990)), lambda number: number >= 990),
     (Compare("number", "=", -1), lambda number: False),
 )
-EFFORT = {"faiss": (2500, 8, 15), "chroma": (600, 6, 15), "server": (600, 2, 10)}
+EFFORT = {"faiss": (2500, 8, 15), "chroma": (600, 6, 15), "server": (600, 1, 10)}
 
 
 class IndexMachine(RuleBasedStateMachine):

@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Byte code is made when a module is first imported: most of what is installed here never is.
 INSTALL := $(PIP) install --no-compile -c constraints.txt
 # So it has to be kept even where the surroundings say otherwise: without it, importing torch takes
-# three times as long, and the tests start hundreds of processes.
+# much longer, and the tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE :=
 # All but smol, for which llama.cpp would be compiled.
 EXTRAS := $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"].keys() - {"smol"}, sep=",")')

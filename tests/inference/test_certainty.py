@@ -105,6 +105,14 @@ def test_an_answer_says_how_likely_it_is_right(assistant):
     assert assistant.ask(*asked, max_tokens=3).certainty is None
 
 
+def test_a_short_sentence_is_not_judged(assistant, monkeypatch):
+    sure = judged(assistant)
+    asked = PICTURES[0], "What is it?"
+    ending = sure.ask(*asked, max_tokens=3).text[-1]
+    monkeypatch.setattr("seesay.inference.answer_writer.SENTENCE_ENDS", (ending,))
+    assert sure.ask(*asked, max_tokens=3).certainty is None
+
+
 def test_a_model_without_the_file_has_no_doubt(folder):
     assert read_certainty(folder) is None
     assert Answer(text="x", model="m", finish_reason="stop").doubt is None

@@ -26,7 +26,7 @@ from seesay.inference.answer import (
     conversation,
 )
 from seesay.inference.cancelling import check_cancelled
-from seesay.inference.certainty import Certainty
+from seesay.inference.certainty import SENTENCE_ENDS, Certainty
 from seesay.inference.decoding import DecodingConfig, TextStream, WrittenToken, decode, text_of
 from seesay.inference.request import (
     RemembersPictures,
@@ -358,8 +358,10 @@ class AnswerWriter(ABC):
         certainty = self.files.certainty
         ids = [token.id for token in written[: len(written) - ended]]
         stop = StopTexts(self.stop)
+        text = stop.add(text_of(ids, self.tokenizer)) + stop.end()
+        logs = [] if text.endswith(SENTENCE_ENDS) else [token.log_probability for token in written]
         return Answer(
-            text=stop.add(text_of(ids, self.tokenizer)) + stop.end(),
+            text=text,
             model=self.name,
             finish_reason="stop" if ended or stop.reached else "length",
             prompt_tokens=len(request.ids),
@@ -368,7 +370,7 @@ class AnswerWriter(ABC):
                 AnswerToken(text=decode([token.id], self.tokenizer), log_probability=token[1])
                 for token in written
             ),
-            certainty=None if certainty is None else certainty.of([one[1] for one in written]),
+            certainty=None if certainty is None else certainty.of(logs),
             unfamiliar=certainty is not None
             and isinstance(inputs := self.files.inputs, RemembersPictures)
             and len(means := inputs.means_of(request.digests)) > 0

@@ -23,6 +23,8 @@ DOUBT = 0.5
 LONGEST = 8
 """Tokens of an answer whose probabilities are judged. The logistic model knows short ones; every
 sentence has several good continuations, so its probability tells little."""
+SENTENCE_ENDS = (".", "。")
+"""An answer that ends so is a sentence, and not judged, however short."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -123,7 +123,7 @@ def main() -> None:
     pope(assistant)
     if options.daquar:
         daquar(assistant, options.daquar, options.most)
-    for beams in (1, 3):
+    for beams in (1, 3, 5):
         for name, value in captions(assistant, options.most, beams):
             told = f"captions, beams {beams}: {name} {value:.3f}{goal(name, value)}"
             print(told, flush=True)

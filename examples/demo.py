@@ -130,18 +130,14 @@ def ask(collection: seesay.Collection, assistant: Assistant, picture: Path) -> S
         for questions in ((CAPTION.en, IS_IT_THERE.en), (CAPTION.zh, IS_IT_THERE.zh))
     )
     described, told = (Text(en.text, zh.text) for en, zh in zip(english, chinese, strict=True))
-    doubt = english[0].doubt
+    doubts = [one[1].doubt or Text("", "") for one in (english, chinese)]
+    told = Text(f"{told.en} {doubts[0].en}".strip(), f"{told.zh} {doubts[1].zh}".strip())
     print(f"\n{picture.name}: {localized(described)}")
     print(f"{localized(IS_IT_THERE)} {localized(told)}")
-    if doubt is not None:
-        print(localized(doubt))
     return Section(
         title=described,
         pictures=tuple(collection.thumbnail(unit, 128) for unit in collection.passages_of(picture)),
-        remark=Text(
-            f"{IS_IT_THERE.en} {told.en}{f' ({doubt.en})' if doubt else ''}",
-            f"{IS_IT_THERE.zh}{told.zh}{f'（{doubt.zh}）' if doubt else ''}",
-        ),
+        remark=Text(f"{IS_IT_THERE.en} {told.en}", f"{IS_IT_THERE.zh}{told.zh}"),
     )
 
 

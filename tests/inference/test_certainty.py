@@ -108,8 +108,8 @@ def test_an_answer_says_how_likely_it_is_right(assistant):
 def test_a_short_sentence_is_not_judged(assistant, monkeypatch):
     sure = judged(assistant)
     asked = PICTURES[0], "What is it?"
-    ending = sure.ask(*asked, max_tokens=3).text[-1]
-    monkeypatch.setattr("seesay.inference.answer_writer.SENTENCE_ENDS", (ending,))
+    assert sure.ask(*asked, max_tokens=3).certainty is not None
+    monkeypatch.setattr("seesay.inference.answer_writer.SENTENCE_ENDS", ("",))  # of any text
     assert sure.ask(*asked, max_tokens=3).certainty is None
 
 

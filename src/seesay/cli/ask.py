@@ -94,7 +94,7 @@ def _split(given: Sequence[str], questions: Sequence[str]) -> tuple[list[str], l
                 "there is no question; expected one after the pictures; write it in quotes, as "
                 'in seesay ask cat.jpg "What is on the mat?"',
                 "没有问题；图片之后应有一个问题；请加引号写上，如 seesay ask 猫.jpg "
-                "“垫子上有什么？”",
+                '"垫子上有什么？"',
             )
         )
     if not paths:
@@ -103,8 +103,8 @@ def _split(given: Sequence[str], questions: Sequence[str]) -> tuple[list[str], l
                 f"there is no picture to ask {wanted[0][:60]!r} about; expected pictures or a "
                 'video before the question, as in seesay ask cat.jpg "What is on the mat?"; to '
                 "talk without pictures use seesay chat",
-                f"没有图片可供回答 {wanted[0][:60]!r}；问题之前应有图片或视频，如 seesay ask "
-                "猫.jpg “垫子上有什么？”；不带图片的对话请用 seesay chat",
+                f"问题 {wanted[0][:60]!r} 没有对应的图片；问题之前应有图片或视频，如 seesay ask "
+                '猫.jpg "垫子上有什么？"；不带图片的对话请用 seesay chat',
             )
         )
     _check_paths(paths)

@@ -21,7 +21,7 @@ CapfiltFolder = Annotated[
         help=say(
             "Folder for the lists that a recipe reads and for audit.csv; a run that was stopped "
             "goes on in it.",
-            "放配方要读的清单和统计表 audit.csv 的文件夹；中断的运行会在其中接着做。",
+            "输出文件夹，存放配方要读的清单和逐条明细 audit.csv；中断后会在其中接着做。",
         ),
     ),
 ]
@@ -142,9 +142,9 @@ def _print(result: "CapfiltReport", out: Path, *, written: bool) -> None:
     print(
         say(
             f"{result.kept_records:,} of {result.records:,} pictures have a caption that is kept, "
-            f"{result.damaged:,} are damaged",
-            f"{result.records:,} 张图片中有 {result.kept_records:,} 张留有描述，损坏的 "
-            f"{result.damaged:,} 张",
+            f"{result.damaged:,} others are damaged",
+            f"{result.records:,} 张图片中有 {result.kept_records:,} 张留有描述，另有 "
+            f"{result.damaged:,} 张损坏",
         )
     )
     if result.unwritten:

@@ -15,7 +15,7 @@ Part = Annotated[
         help=say(
             "connectors: how pictures reach the language model; fusion: how a classifier "
             "combines picture and question.",
-            "connectors：图像怎样接入语言模型；fusion：分类模型怎样融合图片与问题。",
+            "connectors：图片怎样接入语言模型；fusion：分类模型怎样融合图片与问题。",
         ),
     ),
 ]
@@ -62,7 +62,13 @@ CaptionData = Annotated[
         ),
     ),
 ]
-Seeds = Annotated[int, typer.Option("--seeds", help=say("Trainings of each.", "每种训练的次数。"))]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        "--seeds",
+        help=say("Runs of each choice, with different seeds.", "每种选项各用几个随机种子训练。"),
+    ),
+]
 Steps = Annotated[
     int, typer.Option("--steps", help=say("Steps of each training.", "每次训练的步数。"))
 ]
@@ -74,14 +80,18 @@ HeldOut = Annotated[
     typer.Option(
         "--held-out",
         help=say(
-            "Pictures at the end that measure and train nothing.",
+            "Pictures at the end, held out for measuring.",
             "末尾留作评测、不参与训练的图片数。",
         ),
     ),
 ]
 TextLanguage = Annotated[
     Literal["en", "zh"],
-    typer.Option("--language", "-l", help=say("Of the texts.", "文字的语言。")),
+    typer.Option(
+        "--language",
+        "-l",
+        help=say("Language of the questions and captions.", "问题和描述的语言。"),
+    ),
 ]
 
 

@@ -26,7 +26,7 @@ DataPath = Annotated[
         metavar="PATH",
         help=say(
             'Files as a recipe names them: a path, or a pattern in quotes, "shards/*.tar".',
-            "与配方里相同的文件：路径，或带引号的通配，如 “shards/*.tar”。",
+            '与配方里相同的文件：路径，或带引号的通配符，如 "shards/*.tar"。',
         ),
     ),
 ]

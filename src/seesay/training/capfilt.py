@@ -263,7 +263,7 @@ def _lines(captions: Iterator[ScoredCaption]) -> Iterator[tuple[str, dict[str, l
 
 def _audit(store: ScoreStore, thresholds: Mapping[Language, float]) -> Iterator[Sequence[object]]:
     for one in store.captions():
-        source = "written" if one.written else "web"
+        source = "written" if one.written else "records"
         kept = "yes" if one.score >= thresholds[one.language] else "no"
         yield one.key, one.language, one.text, source, one.score, one.random, kept
 

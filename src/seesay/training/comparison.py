@@ -193,7 +193,7 @@ class ComparisonConfig:
     language: Literal["en", "zh"] = "en"
     """Language of the questions."""
     held_out: int = 300
-    """Pictures at the end of the data whose questions measure and train nothing."""
+    """Pictures at the end of the data, held out: their questions only measure."""
     captions: str | None = None
     """Pictures with captions, which connectors are compared by too; of them, as many are held out.
     """

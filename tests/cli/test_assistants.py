@@ -115,7 +115,7 @@ def test_a_picture_comes_from_stdin(place, monkeypatch, capsys):
 
 WRONG = {
     "no question": (["photos/a.png"], "there is no question", "没有问题"),
-    "no picture": (["Why?"], "there is no picture", "没有图片"),
+    "no picture": (["Why?"], "there is no picture", "没有对应的图片"),
     "a wrong file": (["broken.jpg", "Why?", "-m", "qwen"], "broken.jpg", "broken.jpg"),
     "a missing file": (["x.jpg", "Why?", "-m", "qwen"], "x.jpg", "x.jpg"),
     "a broken video": (["broken.mp4", "Why?", "-m", "qwen"], "read as a video", "无法作为视频"),

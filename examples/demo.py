@@ -17,14 +17,17 @@ from photographs import folder
 from seesay.cli.index import summary
 from seesay.cli.output import language, localized, print_table, progress, say, write_text
 from seesay.cli.results import to_tile
-from seesay.inference.answer import CAPTION, Assistant
+from seesay.inference.answer import CAPTION
+from seesay.inference.assistant import LocalAssistant
 from seesay.text import Text
 from seesay.web.report import Section, to_page
 
 HERE = Path(__file__).parent
 COUNT = 5
-ASKED = ("motorcycle_left.png", "moon.png")
-IS_IT_THERE = Text("Is there a motorcycle in the picture?", "图里有摩托车吗？")
+ASKED = {
+    "motorcycle_left.png": Text("Is there a motorcycle in the picture?", "图里有摩托车吗？"),
+    "rocket.jpg": Text("What is in the picture?", "图里有什么？"),
+}
 OF_SPACE = ("astronaut.png", "hubble_deep_field.jpg", "moon.png", "rocket.jpg")
 
 
@@ -72,7 +75,7 @@ def main(place: str = "demo", model: str | None = None) -> None:
             print(f"  {Path(bad.path).name}: {localized(bad.error)}")
         sections = [find(collection, question) for question in QUESTIONS]
         assistant = seesay.chat()
-        sections += [ask(collection, assistant, folder() / name) for name in ASKED]
+        sections += [ask(collection, assistant, *asked) for asked in ASKED.items()]
         counts = collection.stats().units
     pictures, notes = counts["image"], counts["text"]
     title = Text("What seesay found", "看图说话找到了什么")
@@ -123,21 +126,27 @@ def find(collection: seesay.Collection, question: Question) -> Section:
     )
 
 
-def ask(collection: seesay.Collection, assistant: Assistant, picture: Path) -> Section:
+def ask(
+    collection: seesay.Collection, assistant: LocalAssistant, name: str, question: Text
+) -> Section:
     """Have a photograph described and ask about it. An assistant says when it is not sure."""
+    picture = folder() / name
     english, chinese = (
         assistant.ask_several(picture, questions)
-        for questions in ((CAPTION.en, IS_IT_THERE.en), (CAPTION.zh, IS_IT_THERE.zh))
+        for questions in ((CAPTION.en, question.en), (CAPTION.zh, question.zh))
     )
-    described, told = (Text(en.text, zh.text) for en, zh in zip(english, chinese, strict=True))
-    doubts = [one[1].doubt or Text("", "") for one in (english, chinese)]
-    told = Text(f"{told.en} {doubts[0].en}".strip(), f"{told.zh} {doubts[1].zh}".strip())
-    print(f"\n{picture.name}: {localized(described)}")
-    print(f"{localized(IS_IT_THERE)} {localized(told)}")
+    described = Text(english[0].text, chinese[0].text)
+    doubts = english[1].doubt, chinese[1].doubt
+    told = Text(
+        english[1].text + (f" ({doubts[0].en})" if doubts[0] else ""),
+        chinese[1].text + (f"（{doubts[1].zh}）" if doubts[1] else ""),
+    )
+    print(f"\n{name}: {localized(described)}")
+    print(f"{localized(question)} {localized(told)}")
     return Section(
         title=described,
         pictures=tuple(collection.thumbnail(unit, 128) for unit in collection.passages_of(picture)),
-        remark=Text(f"{IS_IT_THERE.en} {told.en}", f"{IS_IT_THERE.zh}{told.zh}"),
+        remark=Text(f"{question.en} {told.en}", f"{question.zh}{told.zh}"),
     )
 
 

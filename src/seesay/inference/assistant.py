@@ -183,9 +183,9 @@ def chat(  # noqa: PLR0913  # every choice about a model
     decoding: DecodingConfig | None = None,
     weights: Bits | None = None,
 ) -> LocalAssistant:
-    """Loads a vision-language model: the built-in one or that of SEESAY_ASSISTANT, or from a folder
-    or a hub LLaVA 1 to OneVision, InternVL2 to 3.5, Qwen-VL to Qwen3-VL, BLIP, BLIP-2, InstructBLIP
-    and OpenFlamingo, in their authors' layout or transformers'.
+    """Loads a vision-language model from a folder or a hub: LLaVA 1 to OneVision, InternVL2 to 3.5,
+    Qwen-VL to Qwen3-VL, BLIP, BLIP-2, InstructBLIP and OpenFlamingo, in their authors' layout or
+    transformers'. Without a name, it loads the default assistant.
 
     `template` chooses the prompts and image preprocessing where the authors ("original") and
     transformers ("hf") differ. `decoding` defaults to the checkpoint's generation_config.json, with

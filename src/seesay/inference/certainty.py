@@ -24,7 +24,7 @@ LONGEST = 8
 """Tokens of an answer whose probabilities are judged. The logistic model knows short ones; every
 sentence has several good continuations, so its probability tells little."""
 SENTENCE_ENDS = (".", "。")
-"""An answer that ends so is a sentence, and not judged, however short."""
+"""An answer with one of these endings counts as a sentence and gets no certainty."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -92,34 +92,6 @@ hidden = 128
 }
 """What can be compared, by the name of its command."""
 
-_CAPTIONS = """\
-
-[data.captions]
-path = {path}
-format = "{format}"
-languages = ["{language}"]
-stop = {stop}
-batch = 8
-captions = 5
-questions = 0
-
-[data.captions.augmentation]
-crop_scale = [1.0, 1.0]
-variants = 1
-
-[objective.captions]
-kind = "answering"
-source = "captions"
-
-[evaluation.captions]
-path = {path}
-format = "{format}"
-languages = ["{language}"]
-start = {stop}
-max_tokens = 30
-"""
-"""What a recipe has in addition where captions are learnt too."""
-
 _RECIPE = """\
 # Written by `seesay compare {of}`.
 
@@ -128,19 +100,6 @@ folder = "run"
 steps = {steps}
 
 {model}
-[data.questions]
-path = {path}
-format = "{format}"
-languages = ["{language}"]
-stop = {stop}
-batch = {batch}
-captions = 0
-questions = 8
-
-[objective.answers]
-kind = "{objective}"
-source = "questions"
-
 [optimizer]
 lr = 1e-3
 warmup = 0.05
@@ -150,10 +109,6 @@ warmup = 0.05
 reuse = true
 features = {features}
 
-[data.questions.augmentation]
-crop_scale = [1.0, 1.0]
-variants = 1
-
 [log]
 every = {log}
 
@@ -162,14 +117,36 @@ every = {steps}
 
 [evaluation]
 every = {steps}
+"""
 
-[evaluation.answers]
+_SOURCE = """\
+
+[data.{name}]
+path = {path}
+format = "{format}"
+languages = ["{language}"]
+stop = {stop}
+batch = {batch}
+{taught}
+
+[data.{name}.augmentation]
+crop_scale = [1.0, 1.0]
+variants = 1
+
+[objective.{measure}]
+kind = "{objective}"
+source = "{name}"
+
+[evaluation.{measure}]
 path = {path}
 format = "{format}"
 languages = ["{language}"]
 start = {stop}
-questions = 10
+{measured}
 """
+"""What a recipe says of questions, and of captions where they are learned too."""
+CAPTIONED = 8
+"""Captioned pictures in a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,10 +170,11 @@ class ComparisonConfig:
     language: Literal["en", "zh"] = "en"
     """Language of the questions."""
     held_out: int = 300
-    """Pictures at the end of the data, held out: their questions only measure."""
+    """Pictures at the end of the data that are not trained on; their questions measure the
+    models."""
     captions: str | None = None
-    """Pictures with captions, which connectors are compared by too; of them, as many are held out.
-    """
+    """Captioned pictures, to compare connectors by the captions they write too; the last `held_out`
+    of them are not trained on."""
     tower: str = "seesay-base"
     """Catalogue name or folder of the dual encoder whose towers, frozen, are used."""
     size: int | None = 256
@@ -230,7 +208,6 @@ class ComparisonConfig:
 def write_comparison(config: ComparisonConfig) -> Path:
     """Writes the recipe and the sweep of a comparison into its folder, and returns the sweep's
     file. Raises ConfigError if the folder has others, DataError if the data cannot be split."""
-    form, stop = _split(config.path, config.held_out)
     part = COMPARED[config.of]
     recipe = _RECIPE.format(
         of=config.of,
@@ -239,21 +216,29 @@ def write_comparison(config: ComparisonConfig) -> Path:
             size="" if config.size is None else f"size = {config.size}\n",
             words=2000 if config.captions else 420,
         ),
-        objective=part.objective,
         freeze=part.freeze,
         features=json.dumps(str(Path(config.folder) / FEATURES)),
         steps=config.steps,
         log=max(1, min(10, config.steps // 10)),
-        path=json.dumps(config.path),
-        format=form,
-        language=config.language,
-        stop=stop,
+    )
+    recipe += _SOURCE.format(
+        name="questions",
+        measure="answers",
+        objective=part.objective,
         batch=config.batch,
+        taught="captions = 0\nquestions = 8",
+        measured="questions = 10",
+        **_split(config.path, config),
     )
     if config.captions:
-        form, stop = _split(config.captions, config.held_out)
-        recipe += _CAPTIONS.format(
-            path=json.dumps(config.captions), format=form, language=config.language, stop=stop
+        recipe += _SOURCE.format(
+            name="captions",
+            measure="captions",
+            objective=part.objective,
+            batch=CAPTIONED,
+            taught="captions = 5\nquestions = 0",
+            measured="max_tokens = 30",
+            **_split(config.captions, config),
         )
     folder = Path(config.folder)
     for name, text in ((RECIPE, recipe), (SWEEP, _sweep(config))):
@@ -261,9 +246,9 @@ def write_comparison(config: ComparisonConfig) -> Path:
     return folder / SWEEP
 
 
-def _split(path: str, held_out: int) -> tuple[str, int]:
-    """Returns the format of the data at a path, and the number of its first held-out picture."""
-    form = format_of(path)
+def _split(path: str, config: ComparisonConfig) -> dict[str, Any]:
+    """Returns what a recipe says of the data at a path, and where its held-out pictures begin."""
+    form, held_out = format_of(path), config.held_out
     total = len(open_records(RecordsConfig(path=path, format=form)))
     if total <= held_out:
         raise DataError(
@@ -274,7 +259,8 @@ def _split(path: str, held_out: int) -> tuple[str, int]:
                 "请增加数据，或减少留出的数量",
             )
         )
-    return form, total - held_out
+    place = {"path": json.dumps(path), "format": form, "language": config.language}
+    return {**place, "stop": total - held_out}
 
 
 def _sweep(config: ComparisonConfig) -> str:
@@ -349,7 +335,7 @@ def _cider(language: str) -> str:
 
 
 def _over_seeds(runs: Sequence[Cell], name: str, mean: str, spread: str) -> dict[str, Any]:
-    """Returns mean and standard deviation of the last values of a measure."""
+    """Returns the mean and standard deviation, over the seeds, of a measure's final values."""
     found = [[line[name] for line in run.log if name in line][-1] for run in runs]
     return {mean: fmean(found), spread: stdev(found) if len(found) > 1 else None}
 

@@ -35,7 +35,7 @@ def default_model() -> str:
 
 
 def default_assistant() -> str:
-    """Returns the default assistant: that of SEESAY_ASSISTANT, or the built-in one."""
+    """Returns the default assistant: the one SEESAY_ASSISTANT names, else the built-in one."""
     return os.environ.get(ASSISTANT) or BUILT_IN_ASSISTANT
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +107,10 @@ def test_captions_are_learnt_and_measured_too(folder, monkeypatch):
     (row,) = summaries(cells)
     assert row["CIDEr"] >= 0 and row["CIDEr_spread"] is None and row["accuracy"] >= 0
     recipe = cells[0].recipe
+    with (Path(recipe.run.folder) / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write('{"step": 2, "en_answers": 0.5, "en_rouge_l": 0.1, "en_cider": 0.7}\n')
+    (row,) = summaries(cells)
+    assert (row["accuracy"], row["CIDEr"]) == (0.5, 0.7)
     assert (recipe.data["captions"].stop, recipe.evaluation.measures["captions"].start) == (44, 44)
     with pytest.raises(ConfigError, match="whose models write no text"):
         config(folder, "none", of="fusion", captions=captions)

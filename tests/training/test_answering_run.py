@@ -214,13 +214,28 @@ def parts_of(recipe):
     return bundle, objective, first_batch(run._batches)
 
 
-@pytest.mark.parametrize("connector", ["mlp", "perceiver", "q-former", "gated-cross-attention"])
-def test_the_loss_is_that_of_the_answers_alone(recipe, connector):
-    settings = ("data.squares.batch=5", "hardware.reuse=false", *CONNECTORS[connector])
+@pytest.mark.parametrize(
+    ("connector", "averaging"),
+    [
+        ("mlp", "token"),
+        ("mlp", "square"),
+        ("mlp", "sample"),
+        ("perceiver", "token"),
+        ("q-former", "token"),
+        ("gated-cross-attention", "square"),
+    ],
+)
+def test_the_loss_is_that_of_the_answers_alone(recipe, connector, averaging):
+    settings = (
+        "data.squares.batch=5",
+        "hardware.reuse=false",
+        f"objective.answers.averaging={averaging}",
+        *CONNECTORS[connector],
+    )
     bundle, objective, batch = parts_of(recipe(*settings))
     own, template = batch.sources["squares"], chat_template("seesay")
     tokenizer, model = bundle.tokenizer.for_prompts(), bundle.model.double()
-    by_hand, tokens = 0.0, 0
+    by_hand, weights = 0.0, 0.0
     transform = ImageTransform(bundle.transform)
     for request, answer, owner in zip(own.requests, own.texts, own.owners.tolist(), strict=True):
         turns = [
@@ -234,13 +249,14 @@ def test_the_loss_is_that_of_the_answers_alone(recipe, connector):
         learned = [at for at, answered in enumerate(text.answer) if answered]
         assert tokenizer.decode([text.ids[at] for at in learned[:-1]]).strip() == answer
         assert text.ids[learned[-1]] == tokenizer.token_to_id("</s>")
-        by_hand -= sum(float(logs[at - 1, text.ids[at]]) for at in learned)
-        tokens += len(learned)
+        weight = {"token": 1, "square": len(learned) ** -0.5, "sample": 1 / len(learned)}[averaging]
+        by_hand -= weight * sum(float(logs[at - 1, text.ids[at]]) for at in learned)
+        weights += weight * len(learned)
     trained, shared = make_trained(
         bundle, recipe("hardware.precision=float64").hardware, Processes(0, 1, torch.device("cpu"))
     )
     loss = TrainingStep(trained, shared, {"answers": (1.0, objective)})(batch)
-    torch.testing.assert_close(loss.item(), by_hand / tokens)
+    torch.testing.assert_close(loss.item(), by_hand / weights)
 
 
 @pytest.mark.parametrize("connector", ["mlp", "q-former", "gated-cross-attention"])
@@ -284,10 +300,10 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(recipe, tmp_path, monkeypatc
     assert same(weights(whole.folder), weights(resumed.folder))
 
 
-def test_captions_answer_a_request_or_nothing(folder):
-    write_squares(folder, copies=1)
+def test_captions_answer_a_request_or_nothing(folder, tmp_path):
+    write_squares(tmp_path, copies=1)
     source = SourceConfig(
-        path=str(folder / "squares.jsonl"), format="table", requests={"en": ("Describe it.",)}
+        path=str(tmp_path / "squares.jsonl"), format="table", requests={"en": ("Describe it.",)}
     )
     made = make_model(read_recipe(folder / "answers.toml"), "made")
     samples = Samples(source, ImageTransform(made.transform), made.tokenizer)

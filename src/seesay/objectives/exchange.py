@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Num, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -26,7 +26,7 @@ def _rank_and_world() -> tuple[int, int]:
 
 
 def mean_over_processes(
-    total: Float[Tensor, ""], count: Int[Tensor, ""] | int
+    total: Float[Tensor, ""], count: Num[Tensor, ""] | int
 ) -> Float[Tensor, ""]:
     """The sum of all processes' totals over the sum of their counts, 0 if there is nothing.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from seesay.data.chat import Media, Message, encode, render
 from seesay.data.chat_templates import chat_template
 from seesay.errors import ConfigError, DataError
 from seesay.models.vlm import Vlm, VlmConfig
-from seesay.objectives.captioning import caption_loss, rows_by_image
+from seesay.objectives.captioning import rows_by_image
+from seesay.objectives.exchange import mean_over_processes
 from seesay.objectives.objective import (
     Batch,
     Objective,
@@ -31,6 +32,10 @@ class AnsweringConfig(ObjectiveConfig):
     """Write answers and captions, token by token, given the image and what is asked; only what the
     assistant writes is learned (LLaVA, Liu et al. 2023). Freeze the tower and the decoder to train
     the connector alone, as LLaVA's first stage does."""
+
+    averaging: Literal["token", "square", "sample"] = "token"
+    """How much an answer of n tokens counts: n ("token", so that captions outweigh short answers),
+    1 ("sample"), or sqrt(n) ("square"; InternVL2.5, Chen et al. 2024, section 3.2)."""
 
     @property
     def trains(self) -> tuple[str, ...]:
@@ -63,12 +68,15 @@ class Answering:
         self._tokenizer = bundle.tokenizer.for_prompts()
         self._pad_id, self._limit = bundle.tokenizer.config.pad_id, bundle.tokenizer.config.context
         self._media = Media("image", (rows_per_picture(bundle),))
-        self._learned = 0
+        self._power = {"token": 0.0, "square": 0.5, "sample": 1.0}[config.averaging]
+        self._weights = self._learned = torch.zeros(())
 
     def inputs(self, batch: Batch) -> Mapping[View, Tensor]:
         own = batch.sources[self._source]
         rows = conversations_by_image(self._encode(own), own.owners, len(own.images), self._pad_id)
-        self._learned = int(rows[:, :, 1, 1:].sum())
+        tokens = rows[:, :, 1, 1:].sum(-1).double()
+        self._weights = tokens.clamp(min=1) ** -self._power
+        self._learned = (self._weights * tokens).sum()
         return {self._images: own.images, self._answers: rows}
 
     def loss(
@@ -78,7 +86,8 @@ class Answering:
         log_scale: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
-        return caption_loss(outputs[self._answers], self._learned)
+        losses = outputs[self._answers]
+        return mean_over_processes((losses * self._weights.to(losses)).sum(), self._learned)
 
     def _encode(self, own: SourceBatch) -> list[Tensor]:
         """Returns (2 tokens) for each text: the ids of its conversation, and which are learned."""

@@ -46,8 +46,8 @@ class TrainedVlm(TrainedModel):
         self._autocast = autocast
 
     def forward(self, inputs: Mapping[View, Tensor]) -> tuple[Tensor, ...]:
-        """Returns, for each view, the mean of each image's embeddings or its summed answer loss, in
-        float32 or wider."""
+        """Returns, for each view, the mean of each image's embeddings or the loss of each answer,
+        in float32 or wider."""
         dtype = next(self.model.parameters()).dtype
         with computing_in(self._autocast, inputs):
             seen = {
@@ -64,7 +64,7 @@ class TrainedVlm(TrainedModel):
         return tuple(map(at_least_float32, outputs))
 
     def _losses(self, seen: Tensor, rows: Tensor) -> Tensor:
-        """Returns each image's summed answer loss."""
+        """Returns (images most) each answer's loss, summed over its tokens."""
         packed = pack(rows, self.model.config.image_ids, self._pad_id)
         asked = rows[:, 0, 1].any(-1)
         embeds, media = self.model.inputs(packed.ids, seen[asked])
@@ -73,7 +73,9 @@ class TrainedVlm(TrainedModel):
         wanted = packed.learned[:, 1:]
         logits = at_least_float32(self.model.logits(hidden[wanted][None])[0])
         losses = F.cross_entropy(logits, packed.ids[:, 1:][wanted], reduction="none")
-        return losses.new_zeros(len(rows)).index_add(0, wanted.nonzero()[:, 0], losses)
+        count, most = rows.shape[:2]
+        answers = wanted.nonzero()[:, 0] * most + packed.groups[:, 1:][wanted] - 1
+        return losses.new_zeros(count * most).index_add(0, answers, losses).view(count, most)
 
 
 class Packed(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Int, Num, Shaped
+from jaxtyping import Float, Num, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 

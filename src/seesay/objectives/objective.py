@@ -44,8 +44,8 @@ class View(NamedTuple):
     the same rows -> the probabilities of the image tower's own classes. "texts": ids (texts tokens)
     -> embeddings. "captions": ids (images most tokens) about the images of the same source -> the
     sum of losses of each image. "answers": conversations about them (images most 2 tokens), their
-    ids and which are learned -> the sum of losses of each (images most). "questions": ids (images most tokens) about them -> the
-    logits of each question's answers (images most classes). "pooled": an image tower's channels
+    ids and which are learned -> the sum of losses of each (images most). "questions": ids (images
+    most tokens) about them -> the logits of each question's answers (images most classes). "pooled": an image tower's channels
     before its classes (images dim) -> embeddings. "pairs": ids (texts 2 tokens) of each text and
     another, with the "pictures" (texts 2 height width 3) of the same source, the text's and another
     -> the logits of "does not match" and "matches" (texts 3 2) of its own text and picture, its

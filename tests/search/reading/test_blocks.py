@@ -1,5 +1,7 @@
 """Blocks of a document become passages that can be found, read and shown alone."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,7 +41,7 @@ def test_short_blocks_share_a_passage_and_long_ones_are_cut_at_sentences():
 def test_the_last_sentence_is_repeated_if_it_is_short():
     sentences = [f"Sentence number {n} says that {n} comes after {n - 1}." for n in range(1, 30)]
     found = texts(Block(text=" ".join(sentences)))
-    for one, two in zip(found, found[1:], strict=False):
+    for one, two in pairwise(found):
         last = one[one.rindex("Sentence") :]
         assert two.startswith(last + " ")
     joined = " ".join(found)

@@ -7,7 +7,7 @@ passage before it, if that is short: an answer is often spread over two sentence
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from seesay.search.catalog.drafts import Place
 from seesay.search.reading.messages import Passage
@@ -17,7 +17,7 @@ LONGEST = 400
 _ENOUGH = 200  # characters: what is shorter takes in the block that follows
 _OVERLAP = 80  # characters: a longer sentence is not repeated
 _HEADING = 120  # characters of a heading that are repeated in each passage
-_SENTENCE = re.compile(r"(?<=[.!?;。！？；…])(?![.!?;。！？；…'\"”’)）」』])\s*")
+_SENTENCE = re.compile(r"(?<=[.!?;。！？；…])(?![.!?;。！？；…'\"”\u2019)）」』])\s*")
 _WORD = re.compile(r"(?<=[\s，、,：:])")
 
 Box = tuple[float, float, float, float]
@@ -30,7 +30,7 @@ class Block:
     text: str
     heading: int = 0
     """Level of a heading, from 1; 0 for everything else."""
-    place: Place = Place()
+    place: Place = field(default_factory=Place)
     """Its page, box, sheet or cells."""
 
 

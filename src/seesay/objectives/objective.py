@@ -45,12 +45,12 @@ class View(NamedTuple):
     -> embeddings. "captions": ids (images most tokens) about the images of the same source -> the
     sum of losses of each image. "answers": conversations about them (images most 2 tokens), their
     ids and which are learned -> the sum of losses of each (images most). "questions": ids (images
-    most tokens) about them -> the logits of each question's answers (images most classes). "pooled": an image tower's channels
-    before its classes (images dim) -> embeddings. "pairs": ids (texts 2 tokens) of each text and
-    another, with the "pictures" (texts 2 height width 3) of the same source, the text's and another
-    -> the logits of "does not match" and "matches" (texts 3 2) of its own text and picture, its
-    text and the other picture, and its picture and the other text. "given": no model sees them, the
-    loss gets them."""
+    most tokens) about them -> the logits of each question's answers (images most classes).
+    "pooled": an image tower's channels before its classes (images dim) -> embeddings. "pairs": ids
+    (texts 2 tokens) of each text and another, with the "pictures" (texts 2 height width 3) of the
+    same source, the text's and another -> the logits of "does not match" and "matches" (texts 3 2)
+    of its own text and picture, its text and the other picture, and its picture and the other text.
+    "given": no model sees them, the loss gets them."""
     source: str
     """A section of [data], or a name that the objective chooses."""
 

@@ -300,6 +300,18 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(recipe, tmp_path, monkeypatc
     assert same(weights(whole.folder), weights(resumed.folder))
 
 
+def test_other_texts_do_not_change_the_vocabulary_of_a_run(recipe, folder, tmp_path):
+    questions = tmp_path / "questions.jsonl"
+    text = (folder / "questions.jsonl").read_text(encoding="utf-8")
+    text = text.replace('"image": "', f'"image": "{folder}/')
+    questions.write_text(text, encoding="utf-8")
+    settings = (f"data.squares.path={questions}", "run.steps=1", *ONE_MEASURED)
+    train(recipe(*settings))
+    questions.write_text(text.replace('"Red', '"Crimson'), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"was begun with other texts.*begin a new run"):
+        train(recipe(*settings, "run.steps=2"), resume=True)
+
+
 def test_captions_answer_a_request_or_nothing(folder, tmp_path):
     write_squares(tmp_path, copies=1)
     source = SourceConfig(

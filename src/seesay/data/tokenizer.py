@@ -12,10 +12,11 @@ import math
 import re
 import string
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Int
@@ -25,6 +26,8 @@ from tokenizers import Tokenizer as Backend
 from seesay.data.vocabularies import library_errors, read_vocabulary, special_ids
 from seesay.errors import ConfigError, DataError
 from seesay.text import Text
+
+T = TypeVar("T")
 
 Role = Literal["query", "passage"]
 """The role of a text: something to search with, or something to be found."""
@@ -178,9 +181,18 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json as it was read; the caller has to store `config`."""
+        self._as_read(lambda backend: backend.save(str(folder / "tokenizer.json")))
+
+    def content_hash(self) -> str:
+        """Returns a hash of tokenizer.json: tokenizers with the same give the same ids."""
+        return sha256(self._as_read(lambda backend: backend.to_str()).encode()).hexdigest()
+
+    def _as_read(self, use: Callable[[Backend], T]) -> T:
         cleaning, self._backend.normalizer = self._backend.normalizer, self._file_normalizer
-        self._backend.save(str(folder / "tokenizer.json"))
-        self._backend.normalizer = cleaning
+        try:
+            return use(self._backend)
+        finally:
+            self._backend.normalizer = cleaning
 
     def _contents(self, texts: Sequence[str]) -> list[list[Sequence[int]]]:
         """Returns the ids of every text's windows, without special tokens."""

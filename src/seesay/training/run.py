@@ -33,7 +33,7 @@ from seesay.training.distributed import (
 from seesay.training.loop import FinishedStep, Learner, LoopConfig, TrainingStep, fit
 from seesay.training.optimizers import Ema, lr_factor, make_optimizer
 from seesay.training.recipe import Recipe, check_class_lists, differences, model_folder
-from seesay.training.run_folder import Outputs, checkpoints_of, claim_run_folder
+from seesay.training.run_folder import Outputs, check_words, checkpoints_of, claim_run_folder
 from seesay.training.run_log import DamageLog, Meter, RunLog, peak_memory_mib
 
 _STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -259,6 +259,8 @@ class _Run:
     def _make_state(self, snapshot: Snapshot | None) -> None:
         recipe, model = self.recipe, self._bundle.model
         make_optimizer(model, recipe.optimizer)  # refuses wrong parts, and freezes
+        if snapshot is not None:
+            check_words(recipe.run.folder, snapshot, self._bundle)
         if snapshot is None:
             check_settings(recipe, self._bundle, {n: len(s) for n, s in self._samples.items()})
         objectives = make_objectives(recipe, self._bundle, self._processes.device)

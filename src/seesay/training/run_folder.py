@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from seesay.models.fusion import FusionClassifier
 from seesay.models.lora import merge_lora
 from seesay.models.vlm import Vlm
 from seesay.text import Text
-from seesay.training.checkpoints import Checkpoints, TrainingState, whole_weights
+from seesay.training.checkpoints import Checkpoints, Snapshot, TrainingState, whole_weights
 from seesay.training.distributed import Processes, in_every_process, wait_for_all
 from seesay.training.recipe import Recipe, describe, model_folder
 from seesay.weights.bundle import Bundle
@@ -158,6 +159,27 @@ def borrowed_parts(recipe: Recipe) -> dict[str, str]:
     return {"tower": assistant.tower, "decoder": assistant.decoder}
 
 
+def words_of(bundle: Bundle[Any]) -> str:
+    """Returns a hash of what a recipe takes from its texts: the vocabulary, and the list of answers
+    of a classifier. Weights mean nothing with another."""
+    answers = getattr(bundle.config, "answers", ())
+    return sha256(repr((bundle.tokenizer.content_hash(), answers)).encode()).hexdigest()
+
+
+def check_words(folder: str, snapshot: Snapshot, bundle: Bundle[Any]) -> None:
+    """Raises ConfigError if the texts of a run have changed its vocabulary or its answers."""
+    if snapshot.notes.get("words", words_of(bundle)) != words_of(bundle):
+        raise ConfigError(
+            Text(
+                f"{folder} was begun with other texts, which gave another vocabulary or other "
+                "answers, expected the same: bring the former data back, or begin a new run in "
+                "another folder",
+                f"{folder} 是用另一批文字开始训练的，得到的词表或答案与现在不同；应与原来相同；"
+                "请恢复原来的数据，或换一个文件夹重新训练",
+            )
+        )
+
+
 class Outputs:
     """Measurements and files of a run. Every process calls it; the first one measures and
     writes."""
@@ -190,6 +212,7 @@ class Outputs:
         """Write a checkpoint of the state after a step."""
         notes = {
             "recipe": describe(self._recipe),
+            "words": words_of(self._bundle),
             "before": dict(self.before),
             "measured": dict(measured),
             "score": self._score(measured),

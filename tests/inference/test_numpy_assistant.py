@@ -230,11 +230,41 @@ def test_sampled_answers_repeat_with_a_seed_and_follow_the_probabilities(make):
         assert ((drawn > 0) <= (scores[0] > -torch.inf).numpy()).all()
 
 
-def test_beams_are_left_to_torch(make):
+@pytest.mark.parametrize("length", [5, 30])
+def test_beams_find_the_same_text_as_in_torch(make, length):
     ours, theirs = opened(make())
-    how = AnswerConfig(max_tokens=5, beams=3)
-    found = whole(stream_answer(ours, picture(1), QUESTION, how))
-    assert found == whole(stream_answer(theirs, picture(1), QUESTION, how))
+    for one in (ours, theirs):  # many ends, so that texts differ in length
+        one.files = replace(one.files, end_ids=tuple(range(9, 330, 8)))
+    texts = []
+    for beams in (2, 3, 6):
+        how = AnswerConfig(max_tokens=length, beams=beams)
+        for one in range(3):
+            found = whole(stream_answer(ours, picture(one), QUESTION, how))
+            assert found == whole(stream_answer(theirs, picture(one), QUESTION, how))
+            texts.append(found.text)
+    assert len(set(texts)) > 2
+
+
+def test_captions_have_the_beams_of_the_model(make, tmp_path):
+    plain = make()
+    folder = tmp_path / "beams"
+    shutil.copytree(plain, folder)
+    described = json.loads((folder / "seesay.json").read_text())
+    (folder / "seesay.json").write_text(json.dumps({**described, "generation": {"beams": 4}}))
+    for one in range(3):
+        wanted = [
+            load_numpy_assistant(str(plain), None)
+            .configured(DecodingConfig(beams=beams))
+            .caption(picture(one), max_tokens=9)
+            .text
+            for beams in (4, 1)
+        ]
+        for assistant in opened(folder):
+            assert assistant.caption(picture(one), max_tokens=9).text == wanted[0]
+            greedy = assistant.configured(DecodingConfig(beams=1))
+            assert greedy.caption(picture(one), max_tokens=9).text == wanted[1]
+            assert assistant.ask(picture(one), QUESTION, max_tokens=9).tokens is None
+            assistant.caption(picture(one), max_tokens=3, temperature=1.0)
 
 
 @pytest.mark.parametrize(

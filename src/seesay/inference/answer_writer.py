@@ -67,6 +67,8 @@ class PromptFiles:
     """Most tokens in a prompt and its answer, pictures included."""
     certainty: Certainty | None = None
     """How sure an answer is, if the model's folder says how to tell."""
+    caption_beams: int = 1
+    """Beam search width of captions, unless the decoding says it."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,10 @@ class Task:
 
     max_tokens: int
     decoding: DecodingConfig
+
+    @property
+    def beams(self) -> int:
+        return self.decoding.beams or 1
 
 
 class AnswerWriter(ABC):
@@ -176,7 +182,8 @@ class AnswerWriter(ABC):
     ) -> list[Answer]:
         """Returns a caption for each picture, in order, as `caption` does."""
         requests = [self._caption_request(images, request) for images in pictures]
-        return self._all(requests, self._task(max_tokens, temperature))
+        beams = self.files.caption_beams
+        return self._all(requests, self._task(max_tokens, temperature, beams))
 
     def ask_several(
         self,
@@ -231,7 +238,7 @@ class AnswerWriter(ABC):
         """Yields the answer piece by piece and returns it whole; the pieces join to its text. With
         beams it comes in one piece. Raises the same errors as `ask`, before the first piece."""
         request, task = self._request(images, question), self._task(max_tokens, temperature)
-        if task.decoding.beams > 1:
+        if task.beams > 1:
             return _in_one_piece(self._write([request], task)[0])
         return self._stream(request, task)
 
@@ -295,7 +302,8 @@ class AnswerWriter(ABC):
 
     # From a prompt to an answer
 
-    def _task(self, max_tokens: int, temperature: float | None) -> Task:
+    def _task(self, max_tokens: int, temperature: float | None, beams: int = 1) -> Task:
+        """`beams` applies where the decoding says nothing else and can do it."""
         if max_tokens < 1:
             raise ConfigError(
                 Text(
@@ -307,6 +315,8 @@ class AnswerWriter(ABC):
         decoding = self.decoding
         if temperature is not None:
             decoding = replace(decoding, temperature=temperature)
+        if decoding.beams is None and decoding.temperature == 0 and decoding.contrast is None:
+            decoding = replace(decoding, beams=beams)
         return Task(max_tokens, decoding)
 
     def _all(self, requests: Sequence[Request], task: Task) -> list[Answer]:

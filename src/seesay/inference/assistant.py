@@ -101,8 +101,8 @@ class LocalAssistant(AnswerWriter):
     def _rows(
         self, requests: Sequence[Request], limit: int, task: Task
     ) -> list[list[WrittenToken]]:
-        if task.decoding.beams > 1:
-            return self._search_beams(self._read(requests, task), limit, task.decoding.beams)
+        if task.beams > 1:
+            return self._search_beams(self._read(requests, task), limit, task.beams)
         return super()._rows(requests, limit, task)
 
     def _search_beams(

@@ -133,6 +133,7 @@ def files_of(
         end_ids=tuple(sorted(end_ids(template, tokenizer))),
         decoding=DecodingConfig(),
         context=model.config.decoder.context,
+        caption_beams=1 if bundle.generation is None else bundle.generation.beams,
         device=device,
     )
 

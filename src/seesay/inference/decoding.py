@@ -67,15 +67,16 @@ class DecodingConfig:
     seed: int | None = None
     """The same seed gives a question the same answer, alone or in a batch; None gives a new one
     each time."""
-    beams: int = 1
-    """Beam search width; only at temperature 0."""
+    beams: int | None = None
+    """Beam search width; only at temperature 0. None: the model's own for captions, else 1."""
     contrast: ContrastConfig | None = None
     """Visual contrastive decoding, which reduces answers that the picture does not support."""
     reduction: "TokenReduction | None" = None
     """Fewer tokens per picture: FastV or PruMerge."""
 
     def __post_init__(self) -> None:
-        if self.contrast is not None and self.beams > 1:
+        beams = 1 if self.beams is None else self.beams
+        if self.contrast is not None and beams > 1:
             raise ConfigError(
                 Text(
                     f"beams={self.beams} and contrast are both set; expected only one: "
@@ -87,9 +88,9 @@ class DecodingConfig:
             not (isfinite(self.temperature) and self.temperature >= 0)
             or not 0 < self.top_p <= 1
             or self.top_k < 0
-            or self.beams < 1
+            or beams < 1
         )
-        if impossible or (self.beams > 1 and self.temperature > 0):
+        if impossible or (beams > 1 and self.temperature > 0):
             given = (
                 f"temperature={self.temperature}, top_k={self.top_k}, top_p={self.top_p}, "
                 f"beams={self.beams}"

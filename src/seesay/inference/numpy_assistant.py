@@ -51,8 +51,8 @@ def load_numpy_assistant(
     name: str, whole: "Callable[[], LocalAssistant]"
 ) -> "NumpyAssistant | None":
     """Returns the model in this folder, or the built-in one of this name; None if numpy cannot run
-    it, or if its files are damaged, which `whole` reports. `whole` loads the torch model, for beam
-    search."""
+    it, or if its files are damaged, which `whole` reports. `whole` loads the torch model, for what
+    numpy does not do."""
     folder = on_disk(name)
     if folder is None or not (folder / LAYOUT).is_file():
         return None
@@ -93,6 +93,7 @@ def _opened(
         decoding=DecodingConfig(),
         context=decoder["context"],
         certainty=read_certainty(folder),
+        caption_beams=int(described.get("generation", {}).get("beams", 1)),
     )
     return NumpyAssistant(files, NumpyDecoder(weights, decoder), whole)
 
@@ -279,9 +280,9 @@ class NumpyAssistant(AnswerWriter):
         self._decoder, self._whole = decoder, whole
 
     def configured(self, decoding: DecodingConfig, stop: Sequence[str] = ()) -> AnswerWriter:
-        """As in AnswerWriter; loads torch and the whole model for what numpy does not do: beam
-        search, contrast, and fewer tokens per picture."""
-        if decoding.beams > 1 or decoding.contrast is not None or decoding.reduction is not None:
+        """As in AnswerWriter; loads torch and the whole model for what numpy does not do: contrast,
+        and fewer tokens per picture."""
+        if decoding.contrast is not None or decoding.reduction is not None:
             return self._whole().configured(decoding, stop)
         return super().configured(decoding, stop)
 
@@ -313,6 +314,63 @@ class NumpyAssistant(AnswerWriter):
             check_cancelled()
             if token in self.files.end_ids:
                 return
+
+    def _rows(
+        self, requests: Sequence[Request], limit: int, task: Task
+    ) -> list[list[WrittenToken]]:
+        if task.beams == 1:
+            return super()._rows(requests, limit, task)
+        return [self._search_beams(self._read([one], task), limit, task.beams) for one in requests]
+
+    def _search_beams(self, reading: NumpyReading, limit: int, beams: int) -> list[WrittenToken]:
+        """As `seesay.inference.generation.beam_search`, for one text."""
+        found = [_Beam((), 0.0, reading.logits, reading.cache)]
+        for _ in range(limit):
+            options = [option for beam in found for option in self._continuations(beam, beams)]
+            best = sorted(options, key=lambda option: -option[0])[:beams]
+            found = [self._continued(score, beam, token) for score, beam, token in best]
+            if all(self._ended(beam) for beam in found):
+                break
+            check_cancelled()
+        # Texts that have not ended are cut off: any finished text is better.
+        chosen = max(found, key=lambda beam: (self._ended(beam), beam.score / len(beam.ids)))
+        return [WrittenToken(one, float("nan")) for one in chosen.ids]
+
+    def _ended(self, beam: "_Beam") -> bool:
+        return bool(beam.ids) and beam.ids[-1] in self.files.end_ids
+
+    def _continuations(
+        self, beam: "_Beam", beams: int
+    ) -> Iterator[tuple[float, "_Beam", int | None]]:
+        """Yields the likeliest next tokens of a text, each with the score it gives; None for a text
+        that has ended."""
+        if self._ended(beam):
+            yield beam.score, beam, None
+            return
+        logs = beam.logits - beam.logits.max()
+        logs -= np.log(np.exp(logs).sum())
+        for token in np.argsort(-logs, kind="stable")[:beams]:
+            yield beam.score + float(logs[token]), beam, int(token)
+
+    def _continued(self, score: float, beam: "_Beam", token: int | None) -> "_Beam":
+        if token is None:
+            return beam
+        cache = beam.cache.copy()
+        ids = (*beam.ids, token)
+        if token in self.files.end_ids:
+            return _Beam(ids, score, beam.logits, cache)
+        return _Beam(ids, score, self._decoder(self._decoder.embed([token]), cache), cache)
+
+
+@dataclass(frozen=True, eq=False)
+class _Beam:
+    """A text that a beam search follows."""
+
+    ids: tuple[int, ...]
+    score: float
+    """The sum of its log probabilities."""
+    logits: Float[np.ndarray, " vocab"]
+    cache: NumpyCache
 
 
 def choose_token(

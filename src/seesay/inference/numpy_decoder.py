@@ -91,6 +91,13 @@ class NumpyCache:
         self.values = np.empty(shape, np.float32)
         self.length = 0
 
+    def copy(self) -> "NumpyCache":
+        """Returns the same, to continue in another way."""
+        other = NumpyCache(self.values.shape)
+        other.values[..., : self.length, :] = self.values[..., : self.length, :]
+        other.length = self.length
+        return other
+
 
 class NumpyDecoder:
     """Token vectors -> logits of the next token. The weights are read when they are first used, and

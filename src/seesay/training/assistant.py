@@ -28,7 +28,7 @@ from seesay.models.vit import VitConfig
 from seesay.models.vlm import Vlm, VlmConfig
 from seesay.text import Text
 from seesay.training.towers import OpenedTower, open_tower
-from seesay.weights.bundle import Bundle, family_of, load_bundle
+from seesay.weights.bundle import Bundle, GenerationConfig, family_of, load_bundle
 from seesay.weights.hub import locate
 from seesay.weights.language_models import open_language_model
 
@@ -113,8 +113,11 @@ class AssistantConfig:
     context: int | None = None
     """Longest conversation in tokens, pictures included, with a trained decoder; none: 512. New
     ones have it in model.tokenizer."""
+    beams: int = 1
+    """Beam search width of the captions that the finished model writes, unless its user chooses."""
 
     def __post_init__(self) -> None:
+        require_range(1, beams=self.beams)
         if self.queries is not None:
             require_range(1, queries=self.queries)
             if self.connector not in WITH_QUERIES:
@@ -231,7 +234,12 @@ def build_assistant(
     if isinstance(language, Decoder):
         _start_from(language, model.decoder)
     return Bundle(
-        model=model, transform=seen.transform, tokenizer=tokenizer, template=template, name=name
+        model=model,
+        transform=seen.transform,
+        tokenizer=tokenizer,
+        generation=GenerationConfig(beams=config.beams) if config.beams > 1 else None,
+        template=template,
+        name=name,
     )
 
 

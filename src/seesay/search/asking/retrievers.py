@@ -67,9 +67,9 @@ class VectorRetrievers:
         self.store = store
         self.space = space
         self._backgrounds = backgrounds
+        modalities = ("text",) if space.role == "text" else ("image", "text")
         self._indexes: dict[Modality, VectorIndex] = {
-            "image": VectorIndex(store, space, "image"),
-            "text": VectorIndex(store, space, "text"),
+            modality: VectorIndex(store, space, modality) for modality in modalities
         }
         self._measured: dict[Modality, _Measured] = {}
         self._counted: dict[Modality, tuple[Position, int]] = {}
@@ -103,6 +103,7 @@ class VectorRetrievers:
         alone = len(parts) == 1 and weights[0] > 0 and len(numbers)
         report = RetrieverReport(
             lane=modality,
+            model=self.space.model,
             found=len(found.units),
             plan=found.plan,
             comparison=confidences[0].comparison(vectors) if alone else None,

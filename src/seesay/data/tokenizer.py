@@ -13,7 +13,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -172,6 +172,13 @@ class Tokenizer:
             end = start + list(ids[start:]).index(self.suffix[0])
         with library_errors("the tokenizer"):
             return self._backend.decode(list(ids[start:end])).strip()
+
+    def with_prefixes(self, query: str, passage: str) -> "Tokenizer":
+        """Returns the same tokenizer with other prefixes."""
+        backend = Backend.from_str(self._backend.to_str())
+        backend.normalizer = self._file_normalizer
+        config = replace(self.config, query_prefix=query, passage_prefix=passage)
+        return Tokenizer(backend, config)
 
     def for_prompts(self) -> Backend:
         """Returns a copy that reads special tokens as such, for prompts (seesay.data.chat)."""

@@ -69,7 +69,8 @@ class Comparison:
     best: float
     """How many spreads above `null` the best hit lies."""
     share: float
-    """The share of the retriever's passages expected to match (0 to 1)."""
+    """The share of the retriever's passages expected to match (0 to 1); 0 for texts with a text
+    embedder, which are judged one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +142,9 @@ class Ranked:
     units: Int[np.ndarray, " found"]
     scores: Float[np.ndarray, " found"]
     confidences: Float[np.ndarray, " found"]
-    places: Sequence[tuple[RetrieverName, Int[np.ndarray, " n"], Float[np.ndarray, " n"]]] = ()
+    places: Sequence[
+        tuple[RetrieverName, Int[np.ndarray, " _found"], Float[np.ndarray, " _found"]]
+    ] = ()
     """The passages and scores of each retriever, best first."""
 
 

@@ -1,5 +1,5 @@
-"""The retrievers. Each returns one ranking for a query: by the vectors of pictures, by those of
-texts, or by keywords."""
+"""The retrievers. Each returns one ranking for a query: by the vectors of one modality in one
+embedding space, or by keywords."""
 
 import threading
 from collections.abc import Sequence
@@ -10,7 +10,14 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from seesay.inference.background import Backgrounds
 from seesay.inference.confidence import Calibration
-from seesay.search.asking.confidence import Confidence, Sample, of_picture, of_text, picture_null
+from seesay.search.asking.confidence import (
+    Confidence,
+    Sample,
+    in_text_space,
+    of_picture,
+    of_text,
+    picture_null,
+)
 from seesay.search.asking.embedding import EmbeddedPart
 from seesay.search.asking.query import Part, RetrieverName
 from seesay.search.asking.results import RetrieverReport
@@ -116,6 +123,9 @@ class VectorRetrievers:
     ) -> Confidence:
         """Returns how likely passages of this modality match a text, or a picture if `text` is
         None. The modality must have vectors."""
+        if self.space.role == "text":
+            language = detect_language(text or "")
+            return in_text_space(vector, language, self._backgrounds.of(language))
         measured = self._measure(modality)
         if text is None:
             if measured.picture_null is None:

@@ -20,7 +20,7 @@ from seesay.search.model import draft_of
 from seesay.search.reading.messages import Passage, ReadResult
 
 Vectors = Float[np.ndarray, "passages embed"]
-Rows = Sequence[Float[np.ndarray, " embed"]]
+Rows = Sequence[Float[np.ndarray, " _embed"]]
 """One vector for each passage; those of texts may be of another width."""
 
 _MOST_TEXTS = 256  # passages in a batch

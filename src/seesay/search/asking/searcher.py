@@ -4,8 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from seesay.errors import CollectionError
 from seesay.inference.background import Backgrounds
@@ -29,8 +31,12 @@ from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.filtering import as_text, check_filter
 from seesay.text import Text
 
+if TYPE_CHECKING:
+    from seesay.inference.reranker import Reranker
+
 _DEPTH = 500  # passages per retriever: enough for pages within the first 400 hits
 _SHALLOW = 400
+_RERANKED = 50  # texts that a reranker reads
 _FIRST_PAGE, _FIRST_HITS = 100, 25  # enough passages for this many hits, including copies
 
 
@@ -52,6 +58,7 @@ class Searcher:
         self._mutex = threading.Lock()
         self._retrievers: VectorRetrievers | None = None
         self._texts: TextSearch | None = None
+        self._rerankers: dict[str, Reranker] = {}
 
     def search(self, asked: Query) -> Results:
         """Answers a query.
@@ -75,7 +82,8 @@ class Searcher:
         with self._store.database.snapshot():  # one snapshot of the collection
             last = page.stop + len(leave_out)
             rankings = self._rankings(query, scope, parts, (retrievers, texts), last)
-            ranked = self._ranked(rankings, retrievers.space.id, None if parts else scope.listed)
+            listed = None if parts else scope.listed
+            ranked = self._ranked(rankings, retrievers.space.id, listed, query)
             keep = ~np.isin(ranked.units, np.asarray(leave_out, np.int64))
             good = bool((ranked.confidences[keep] >= THRESHOLD).any())
             if query.min_confidence is not None:
@@ -156,12 +164,17 @@ class Searcher:
                 rankings.append(found)
         return [found for found in rankings if found is not None]
 
-    def _ranked(self, rankings: Sequence[Ranking], space: int, listed: Filter | None) -> Ranked:
+    def _ranked(
+        self, rankings: Sequence[Ranking], space: int, listed: Filter | None, query: Query
+    ) -> Ranked:
         """Fuse all rankings. With `listed`, everything that this filter accepts comes first, then
         the passages with every word."""
         captioned = captioned_among(rankings, self._store, space)
         units, scores = fuse(rankings, captioned)
         confidences = fused_confidences(units, rankings, captioned)
+        if query.rerank is not None:
+            order = self._reranked(query, units, confidences)
+            units, scores, confidences = units[order], scores[order], confidences[order]
         pictures = None
         if sum(len(one.units) > 0 for one in rankings) > 1:
             pictures = np.isin(units, self._store.passages.pictures(units))
@@ -174,6 +187,39 @@ class Searcher:
         order, confidences = in_order(confidences, pictures)
         places = [(one.retriever, one.units, one.scores) for one in rankings]
         return Ranked(units[order], scores[order], confidences, places)
+
+    def _reranked(
+        self,
+        query: Query,
+        units: Int[np.ndarray, " found"],
+        confidences: Float[np.ndarray, " found"],
+    ) -> Int[np.ndarray, " found"]:
+        """Returns the order in which the first texts stand by the score of a reranker, in the
+        places that texts have, and sets their confidence to it."""
+        words = " ".join(part.text for part in query.parts if part.text and part.weight > 0)
+        known = {one.id: one for one in self._store.passages.get(units[:_DEPTH])}
+        texts = [
+            row
+            for row, unit in enumerate(units[:_DEPTH].tolist())
+            if unit in known and known[unit].modality == "text" and known[unit].text
+        ][:_RERANKED]
+        order = np.arange(len(units))
+        if not (words and texts):
+            return order
+        found = self._reranker(query.rerank or "").scores(
+            words, [known[int(units[row])].text or "" for row in texts]
+        )
+        confidences[texts] = np.round(100 * found)
+        order[texts] = np.asarray(texts)[np.argsort(-found, kind="stable")]
+        return order
+
+    def _reranker(self, name: str) -> "Reranker":
+        from seesay.inference.reranker import load_reranker  # torch
+
+        with self._mutex:
+            if name not in self._rerankers:
+                self._rerankers[name] = load_reranker(name)
+            return self._rerankers[name]
 
     def _current(self) -> VectorRetrievers:
         """Returns the retrievers of the embedding space in use."""

@@ -10,8 +10,9 @@ from reference_parts import randomise, write_tokenizer
 from seesay.errors import WeightsError
 from seesay.inference import reranker as module
 from seesay.inference.embedder import load
-from seesay.inference.reranker import RULES, load_reranker
+from seesay.inference.reranker import load_reranker
 from seesay.search.collection import Collection
+from seesay.weights.reranker import RULES
 from seesay.weights.tensors import read_tensors
 from tiny_checkpoint import write_checkpoint
 
@@ -24,7 +25,8 @@ def reference(tmp_path_factory):
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("reranker")
-    config = XLMRobertaConfig(**{**ROBERTA, "max_position_embeddings": 26}, num_labels=1)
+    sizes = dict(ROBERTA, max_position_embeddings=25, pad_token_id=0)
+    config = XLMRobertaConfig(**sizes, num_labels=1)
     model = randomise(XLMRobertaForSequenceClassification(config).eval())
     model.save_pretrained(folder)
     write_tokenizer(folder)

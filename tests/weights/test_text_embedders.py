@@ -30,7 +30,8 @@ def bert():
 def xlm_roberta():
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
-    return XLMRobertaModel(XLMRobertaConfig(**ROBERTA)), "mean_tokens"
+    sizes = dict(ROBERTA, max_position_embeddings=CONTEXT + 1, pad_token_id=0)
+    return XLMRobertaModel(XLMRobertaConfig(**sizes)), "mean_tokens"
 
 
 def qwen3():

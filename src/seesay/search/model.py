@@ -118,15 +118,16 @@ class CollectionTextModel:
         self._loader = loader
         self._mutex = threading.Lock()
         self._embedders: dict[str, Embedder | TextEmbedder] = {}
-        self._given: str | None = None
+        is_new = store.spaces.active() is None
+        self._chosen: str | None = None
         if isinstance(given, Embedder):
             require_texts(given.name, given.has_images)
             self._embedders[given.name] = given
-            self._given = given.name
-        elif given is not None:
-            self._given = text_model_id(given)
-        if store.spaces.active() is not None and given is not None and self._given != self.name:
-            raise _other_texts(store, self.name, self._given or NO_TEXT_MODEL)
+            self._chosen = given.name
+        elif given is not None or is_new:
+            self._chosen = text_model_id(given or default_text_model())
+        if not is_new and given is not None and self._chosen != self.name:
+            raise _other_texts(store, self.name, self._chosen or NO_TEXT_MODEL)
 
     @property
     def name(self) -> str | None:
@@ -135,7 +136,7 @@ class CollectionTextModel:
         if space is not None:
             return space.model
         if self._store.spaces.active() is None:  # a new collection
-            return self._given or text_model_id(default_text_model())
+            return self._chosen
         name = self._store.settings.get(_TEXT_MODEL)
         return None if name in (None, NO_TEXT_MODEL) else str(name)
 

@@ -27,7 +27,7 @@ def reference(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reranker")
     sizes = dict(ROBERTA, max_position_embeddings=25, pad_token_id=0)
     config = XLMRobertaConfig(**sizes, num_labels=1)
-    model = randomise(XLMRobertaForSequenceClassification(config).eval())
+    model = randomise(XLMRobertaForSequenceClassification(config).eval(), norms=1.0)
     model.save_pretrained(folder)
     write_tokenizer(folder)
     return model, folder

@@ -197,7 +197,7 @@ def text_scale(text: Float32[np.ndarray, " embed"], background: Background) -> S
     return Scale(text - background.centre, 0.0, background.spread_of_texts, _ANSWERED)
 
 
-class Answered:
+class AnswerLikelihood:
     """How likely a text answers a query, by its score on a `text_scale`."""
 
     share = 0.0

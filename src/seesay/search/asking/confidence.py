@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32
 
 from seesay.inference.background import SMALLEST, Background
 from seesay.inference.confidence import (
-    Answered,
+    AnswerLikelihood,
     Calibration,
     Mixture,
     Presence,
@@ -55,7 +55,7 @@ class Confidence:
     against: str
     """What it is compared with: "en" and "zh" for background words, "image" for pictures."""
     scale: Scale
-    mixture: Mixture | Answered
+    mixture: Mixture | AnswerLikelihood
     presence: Presence | None = None
     """For pictures searched by words: tells whether any of them shows the thing."""
     texts: Calibration | None = None
@@ -103,11 +103,11 @@ def of_text(
     return Confidence(language, scale, mixture, presence=presence)
 
 
-def in_text_space(
+def of_text_passages(
     vector: Float32[np.ndarray, " embed"], language: Language, background: Background
 ) -> Confidence:
     """The confidence in texts that a text embedder embedded: see `text_scale`."""
-    return Confidence(language, text_scale(vector, background), Answered())
+    return Confidence(language, text_scale(vector, background), AnswerLikelihood())
 
 
 def of_picture(

@@ -13,9 +13,9 @@ from seesay.inference.confidence import Calibration
 from seesay.search.asking.confidence import (
     Confidence,
     Sample,
-    in_text_space,
     of_picture,
     of_text,
+    of_text_passages,
     picture_null,
 )
 from seesay.search.asking.embedding import EmbeddedPart
@@ -125,7 +125,7 @@ class VectorRetrievers:
         None. The modality must have vectors."""
         if self.space.role == "text":
             language = detect_language(text or "")
-            return in_text_space(vector, language, self._backgrounds.of(language))
+            return of_text_passages(vector, language, self._backgrounds.of(language))
         measured = self._measure(modality)
         if text is None:
             if measured.picture_null is None:

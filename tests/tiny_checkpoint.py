@@ -16,15 +16,15 @@ from tiny_runs import write_tokenizer
 CONTEXT = 12
 
 
-def write_checkpoint(folder: Path) -> Path:
-    """Write it below `folder` and return where."""
+def write_checkpoint(folder: Path, *, image: bool = True, dim: int = 8) -> Path:
+    """Write it below `folder` and return where; without an image tower it is a text embedder."""
     write_tokenizer(folder)
     tokenizer = load_tokenizer(folder, TokenizerConfig(context=CONTEXT, pad_id=0))
     size = {"dim": 16, "depth": 1, "heads": 2, "hidden": 32}
     config = DualEncoderConfig(
-        image=VitConfig(image_size=16, patch_size=8, **size),
+        image=VitConfig(image_size=16, patch_size=8, **size) if image else None,
         text=TextConfig(vocab_size=tokenizer.vocab_size, context=CONTEXT, eos_id=2, **size),
-        embed_dim=8,
+        embed_dim=dim,
     )
     torch.manual_seed(0)
     model = DualEncoder(config).eval()

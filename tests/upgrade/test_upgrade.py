@@ -22,6 +22,7 @@ from seesay.search.collection import Collection
 from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.run_log import read_log
+from tiny_checkpoint import write_checkpoint
 from tiny_runs import same, weights
 
 HERE = Path(__file__).parent
@@ -263,3 +264,17 @@ def test_a_recipe_trains_from_its_beginning(place):
     assert train(recipe).folder == Path("again/model")
     old, new = (read_log(Path(name) / "log.jsonl") for name in ("finished", "again"))
     np.testing.assert_allclose(new[0]["loss"], old[0]["loss"], rtol=1e-3)
+
+
+def test_texts_keep_their_vectors_until_a_text_embedder_is_chosen(place, model, tmp_path):
+    folder = write_checkpoint(tmp_path, image=False, dim=6)
+    texts = load(folder, device="cpu", dtype="float32")
+    with Collection.open(place / "collection", model=model) as collection:
+        known = collection.stats().units["text"]
+        (space,) = (one for one in collection.stats().spaces if one.active)
+        assert collection.text_model.name is None and space.texts == known > 0
+        report = collection.switch_text_model(texts)
+        assert (report.embedded, report.complete) == (known, True)
+        assert collection.text_model.name == texts.name
+        assert {one.model for one in collection.search("a dog").explain.lanes} >= {texts.name}
+        assert not [f for f in collection.verify(deep=True) if "vector" in f.kind]

@@ -51,6 +51,7 @@ def test_every_family_that_seesay_reads_is_there():
     expected |= {"SigLIP 2", "Chinese-CLIP", "Taiyi-CLIP", "EVA-02-CLIP", "seesay", "EVA-01-CLIP"}
     expected |= {"FG-CLIP 2", "MetaCLIP 2", "LAION XLM-R", "NLLB-CLIP", "M-CLIP", "AltCLIP"}
     expected |= {"PE-Core", "MobileCLIP2", "TinyCLIP", "BiomedCLIP"}
+    expected |= {"BGE", "multilingual E5", "Qwen3-Embedding"}
     assert {entry.family for entry in ENTRIES} == expected
 
 

@@ -16,6 +16,7 @@ import pytest
 
 import seesay
 from seesay.errors import ConfigError
+from seesay.inference.background import Backgrounds
 from seesay.inference.text_embedder import load_texts
 from seesay.weights.catalog import published_models
 
@@ -25,6 +26,7 @@ FOLDER = published_models()["seesay-text"].built_in
 COLD = """
 import re, sys
 from pathlib import Path
+from seesay.inference.background import Backgrounds
 from seesay.inference.text_embedder import load_texts
 load_texts("seesay-text").embed_texts(["雪地里的狗"])
 status = Path("/proc/self/status").read_text()
@@ -109,3 +111,10 @@ def test_pictures_are_refused(embedder, in_numpy, tmp_path):
 
 def test_the_weights_are_as_small_as_promised():
     assert (FOLDER / "model.safetensors").stat().st_size <= 48e6
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_its_background_vocabulary_comes_with_it(in_numpy, language, tmp_path, monkeypatch):
+    monkeypatch.setattr(in_numpy, "embed_texts", lambda *_, **__: pytest.fail("was embedded"))
+    background = Backgrounds(in_numpy, tmp_path).of(language)
+    assert background.scenes.shape[1] == 384 and 0.01 < background.spread_of_texts < 0.05

@@ -20,7 +20,7 @@ from seesay.text import Text
 
 if TYPE_CHECKING:
     from seesay.search.collection import Collection as Opened
-    from seesay.search.indexing.options import IndexReport
+    from seesay.search.indexing.options import IndexProgress, IndexReport
     from seesay.search.reading.files import ReadLimits
 
 ENDING = 12  # characters of an ending that are shown
@@ -80,6 +80,20 @@ Prune = Annotated[
         ),
     ),
 ]
+TextModel = Annotated[
+    str | None,
+    typer.Option(
+        "--text-model",
+        metavar="NAME",
+        help=say(
+            "Text embedder for texts and documents: a name of the catalogue, a folder, or none "
+            "to use the collection's model; without paths, switch to it. "
+            "New collections: seesay-text.",
+            "文字和文档所用的文字向量模型：目录里的名称或文件夹；none 表示用资料库自身的模型；"
+            "不写路径则整体切换。新资料库默认为 seesay-text。",
+        ),
+    ),
+]
 Detect = Annotated[
     str | None,
     typer.Option(
@@ -96,6 +110,7 @@ def index(
     paths: Paths = None,
     collection: Collection = None,
     model: CollectionModel = None,
+    text_model: TextModel = None,
     device: Device = None,
     recursive: Recursive = True,
     workers: Workers = None,
@@ -113,8 +128,8 @@ def index(
     from seesay.search.indexing.options import IndexOptions
 
     limits = read_limits(max_pixels, max_file_size, seconds)
-    if model is not None and not paths and detect is None:
-        switch(collection, model, device, limits=limits, as_json=json)
+    if (model is None) != (text_model is None) and not paths and detect is None:
+        switch(collection, (model, text_model), device, limits=limits, as_json=json)
         return
     options = IndexOptions(
         recursive=recursive,
@@ -125,7 +140,8 @@ def index(
         detect=detect,
         limits=limits,
     )
-    with started(collection, paths or [], model=model, device=device) as here:
+    given = paths or []
+    with started(collection, given, model=model, text_model=text_model, device=device) as here:
         with progress(say("files", "文件")) as tell:
             report = here.index(
                 paths or [],
@@ -284,37 +300,49 @@ def _amount(text: str | None, option: str) -> int | None:
 
 
 def switch(
-    name: str | None, model: str, device: str | None, *, limits: "ReadLimits", as_json: bool
+    name: str | None,
+    models: tuple[str | None, str | None],
+    device: str | None,
+    *,
+    limits: "ReadLimits",
+    as_json: bool,
 ) -> None:
-    """Embed the whole collection with this model; searches use the former one until then."""
+    """Embed the whole collection with this model, or its texts with this text embedder; searches
+    use the former one until then."""
     from seesay.cli.inputs import opened
     from seesay.cli.output import print_json, progress, warn
     from seesay.cli.results import duration
 
     with opened(name, device=device) as here:
-        former = here.model.name
-        bring(model)
-        with progress(say("files", "文件")) as tell:
-            report = here.switch_model(
-                model,
-                limits=limits,
-                on_progress=lambda p: tell(p.done, p.total or 0, p.failed),
-            )
+        model, texts = models
+        former = _embedder(here, of_texts=model is None)
+        if (model or texts) != "none":
+            bring(str(model or texts))
+        with progress(say("files", "文件") if model else say("texts", "文字")) as tell:
+
+            def on_progress(at: "IndexProgress") -> None:
+                tell(at.done, at.total or 0, at.failed)
+
+            if model is not None:
+                report = here.switch_model(model, limits=limits, on_progress=on_progress)
+            else:
+                report = here.switch_text_model(str(texts), on_progress=on_progress)
+        now = _embedder(here, of_texts=model is None)
         if as_json:
             from seesay.search.plain import to_plain
 
-            print_json({"model": here.model.name, "former": former, **to_plain(report)})
+            print_json({"model": now, "former": former, **to_plain(report)})
         elif report.complete:
             took = duration(report.seconds)
             print(
                 say(
-                    f"searches use {here.model.name} now: embedded {report.embedded:,} · skipped "
+                    f"searches use {now} now: embedded {report.embedded:,} · skipped "
                     f"{report.failed:,} · {took}",
-                    f"现在使用 {here.model.name} 查找：已计算 {report.embedded:,} · 跳过 "
+                    f"现在使用 {now} 查找：已计算 {report.embedded:,} · 跳过 "
                     f"{report.failed:,} · {took}",
                 )
             )
-            if former != here.model.name:
+            if former in {space.model for space in here.store.spaces.all() if not space.active}:
                 warn(
                     say(
                         f"the vectors of {former} are kept for switching back; to remove them: "
@@ -325,6 +353,12 @@ def switch(
     if not report.complete:
         say_how_to_go_on()
         raise typer.Exit(STOPPED)
+
+
+def _embedder(here: "Opened", *, of_texts: bool) -> str:
+    """The name of the model in use, or of the one that embeds text passages."""
+    name = here.text_model.name if of_texts else None
+    return name or here.model.name
 
 
 def bring(model: str) -> None:

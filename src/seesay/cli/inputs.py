@@ -133,32 +133,44 @@ def opened(
     *,
     create: bool = False,
     model: "str | Embedder | None" = None,
+    text_model: str | None = None,
     device: str | None = None,
 ) -> "Iterator[Collection]":
     """Open the collection of this name, and close it at the end."""
     with working(say("opening the collection", "正在打开资料库")):
         from seesay.search.collection import Collection
 
-        collection = Collection.open(name, create=create, model=model, device=device)
+        collection = Collection.open(
+            name, create=create, model=model, text_model=text_model, device=device
+        )
     with collection:
         yield collection
 
 
 @contextmanager
 def started(
-    name: str | None, paths: Sequence[str], *, model: str | None = None, device: str | None = None
+    name: str | None,
+    paths: Sequence[str],
+    *,
+    model: str | None = None,
+    text_model: str | None = None,
+    device: str | None = None,
 ) -> "Iterator[Collection]":
     """The collection to take these paths into, with its model loaded; made where there is none,
     but only for a path that is there and with a model that can be loaded."""
-    from seesay.search.model import model_id
+    from seesay.search.model import model_id, text_model_id
     from seesay.search.places import check_paths, is_there
-    from seesay.weights.catalog import default_model
+    from seesay.weights.catalog import default_model, default_text_model
 
     chosen: "str | Embedder | None" = model
     if paths and not is_there(name):
         check_paths(paths)
+        text_model_id(text_model or default_text_model())  # refuse it before anything is made
         chosen = load_embedder(model_id(model or default_model()), device)
-    with opened(name, create=bool(paths), model=chosen, device=device) as collection:
+    create = bool(paths)
+    with opened(
+        name, create=create, model=chosen, text_model=text_model, device=device
+    ) as collection:
         load_model(collection)
         yield collection
 

@@ -75,6 +75,18 @@ Only = Annotated[
         ),
     ),
 ]
+Rerank = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank",
+        metavar="NAME",
+        help=say(
+            "Score the first 50 texts again with this reranker, such as bge-reranker-v2-m3: "
+            "slower, more exact.",
+            "用这个重排模型给前 50 条文字重新打分，例如 bge-reranker-v2-m3：较慢，但更准。",
+        ),
+    ),
+]
 ExplainWhy = Annotated[
     bool, typer.Option("--explain", help=say("Say how it was found.", "说明查找过程。"))
 ]
@@ -92,6 +104,7 @@ def search(
     type: Type = None,
     only: Only = None,
     min_confidence: MinConfidence = None,
+    rerank: Rerank = None,
     explain: ExplainWhy = False,
     sheet: Sheet = None,
     paths: PathsOnly = False,
@@ -121,6 +134,7 @@ def search(
         count=count or RESULTS,
         min_confidence=min_confidence,
         lanes=None if only is None else (only,),
+        rerank=rerank,
     )
     with opened(collection, device=device) as here:
         if only != "keyword":

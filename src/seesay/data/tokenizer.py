@@ -13,7 +13,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -156,6 +156,20 @@ class Tokenizer:
         """
         return framed(self._contents(texts), self._before[role], self.suffix, self.config)
 
+    def encode_pairs(self, query: str, texts: Sequence[str]) -> Tokens:
+        """Returns rows of [special tokens, query, twice those that end a text, text, end], as
+        RoBERTa reads pairs. A text that does not fit is divided into windows; a query is cut to
+        half of the context."""
+        before = [*self.prefix, *self._ids(self._text(query))[: self.config.context // 2]]
+        before += 2 * self.suffix
+        room = self.config.context - len(before) - len(self.suffix)
+        contents = []
+        for text in map(self._text, texts):
+            encoding = self._backend.encode(text, add_special_tokens=False)
+            spans = windows(text, encoding.offsets, room)
+            contents.append([encoding.ids[span.start : span.stop] for span in spans] or [[]])
+        return framed(contents, before, self.suffix, self.config)
+
     def words(self, text: str) -> list[str]:
         """Returns the words of a text, cleaned, as the vocabulary divides each by itself."""
         text, splitter = self._text(text), self._backend.pre_tokenizer
@@ -172,6 +186,13 @@ class Tokenizer:
             end = start + list(ids[start:]).index(self.suffix[0])
         with library_errors("the tokenizer"):
             return self._backend.decode(list(ids[start:end])).strip()
+
+    def with_prefixes(self, query: str, passage: str) -> "Tokenizer":
+        """Returns the same tokenizer with other prefixes."""
+        backend = Backend.from_str(self._backend.to_str())
+        backend.normalizer = self._file_normalizer
+        config = replace(self.config, query_prefix=query, passage_prefix=passage)
+        return Tokenizer(backend, config)
 
     def for_prompts(self) -> Backend:
         """Returns a copy that reads special tokens as such, for prompts (seesay.data.chat)."""

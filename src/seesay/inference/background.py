@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _REMOVED = 0.75  # of the shared component; anything from 0.5 to 1 does about as well
 _NULL_QUANTILE = 0.15  # of the cosines with all scenes: most scenes do not show the word
 _MATCHES = 3  # scenes assumed to show a word
+_SELF = 0.999  # the cosine of a text with itself
 SMALLEST = 1e-6  # replaces a spread of 0, which an untrained model may have
 
 BUILT_IN_FILE = "background.safetensors"
@@ -55,6 +56,7 @@ class Background:
         scenes: Float32[np.ndarray, "scenes embed"],
     ) -> None:
         self.scenes = scenes
+        self._every = np.concatenate([words, scenes])
         mean = words.mean(axis=0)
         # The direction that all words share, and the words without it.
         self.shared: Float32[np.ndarray, " embed"] = (
@@ -83,6 +85,20 @@ class Background:
         cosines = np.einsum("ij,kj->ik", vectors, self.scenes)
         nearest = np.sort(cosines, axis=1)[:, -_MATCHES:]
         return quantile(cosines, _NULL_QUANTILE), nearest.mean(axis=1)
+
+    @cached_property
+    def centre(self) -> Float32[np.ndarray, " embed"]:
+        """The mean of all words and scenes."""
+        mean: Float32[np.ndarray, " embed"] = self._every.mean(axis=0)
+        return mean
+
+    @cached_property
+    def spread_of_texts(self) -> float:
+        """The spread of the cosines between scenes and all texts here, around the mean of each
+        scene."""
+        cosines = self.scenes @ self._every.T
+        own = cosines > _SELF
+        return max(float((cosines - cosines.mean(axis=1, keepdims=True))[~own].std()), SMALLEST)
 
     @cached_property
     def between_scenes(self) -> Float32[np.ndarray, " pairs"]:

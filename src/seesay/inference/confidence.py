@@ -178,6 +178,34 @@ class Presence:
         return self.least + (1 - self.least) * present
 
 
+# Of the best text for a question. On 320 paragraphs of this project's pages and 1,000 captions in
+# both languages (seesay-text), nine of ten questions that a text there answers score above 3.0 in
+# their own language and above 2.0 in the other; nine of ten about anything else below 2.2.
+_ANSWERED, _ANSWERED_SLOPE = 2.75, 3.0
+
+
+def text_scale(text: Float32[np.ndarray, " embed"], background: Background) -> Scale:
+    """The scores of texts in the space of a text embedder: how much closer a text is to the query
+    than to the background vocabulary in the query's language.
+
+    Such models give all texts of a language high cosines. Without what the language has in common,
+    the score means the same for every query and collection, and questions find texts in the other
+    language: among 500 captions in each, the English one by a Chinese one of the same photograph
+    in 0.52 of searches (first ten) instead of in none; in one language 0.87 and 0.65 instead of
+    0.90 and 0.67. (The same idea as T-norm in speaker verification: Auckenthaler et al., Digital
+    Signal Processing 10, 2000.)"""
+    return Scale(text - background.centre, 0.0, background.spread_of_texts, _ANSWERED)
+
+
+class AnswerLikelihood:
+    """How likely a text answers a query, by its score on a `text_scale`."""
+
+    share = 0.0
+
+    def __call__(self, scores: Float[np.ndarray, "*rows"]) -> Float32[np.ndarray, "*rows"]:
+        return _logistic(_ANSWERED_SLOPE * (np.asarray(scores, np.float32) - _ANSWERED))
+
+
 class Mixture:
     """The posterior probability of a match, by standard score. It never falls as scores rise."""
 

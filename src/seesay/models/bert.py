@@ -130,3 +130,18 @@ class Bert(nn.Module):
         """The ids without the columns that are padding in every row; no result depends on them."""
         used = (ids != self.config.pad_id).any(dim=0).nonzero()
         return ids[:, : int(used.max()) + 1] if len(used) else ids[:, :1]
+
+
+class BertScorer(nn.Module):
+    """Token ids of a query with a text -> one logit for each pair: how well the text answers the
+    query. The head is that of RoBERTa for classification (bge-reranker)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.text = Bert(config)
+        self.dense = nn.Linear(config.dim, config.dim)
+        self.out = nn.Linear(config.dim, 1)
+
+    def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, " batch"]:
+        return self.out(self.dense(self.text(ids)).tanh())[:, 0]

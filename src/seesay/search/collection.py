@@ -41,13 +41,22 @@ from seesay.search.checking.verify import (
 )
 from seesay.search.description import Description, describe, newest
 from seesay.search.filtering import Where, check_filter, make_filter
-from seesay.search.indexing.fill import FillReport, fill
+from seesay.search.indexing.embed import IndexingModels
+from seesay.search.indexing.fill import FillReport, fill, fill_texts
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions, IndexProgress, IndexReport
 from seesay.search.indexing.remove import ROOTS, known_paths, remove
 from seesay.search.indexing.walk import absolute
 from seesay.search.indexing.watch import watch
-from seesay.search.model import CollectionModel, Loader, model_id
+from seesay.search.model import (
+    CollectionModel,
+    CollectionTextModel,
+    Loader,
+    model_id,
+    require_texts,
+    set_text_model,
+    text_model_id,
+)
 from seesay.search.places import find_collection, resolve_collection
 from seesay.search.reading.files import ReadLimits
 from seesay.search.statistics import Facets, Statistics, facets, gather
@@ -75,12 +84,15 @@ class Collection:
         store: Store,
         model: str | Embedder | None = None,
         *,
+        text_model: str | Embedder | None = None,
         device: str | None = None,
         loader: Loader | None = None,
     ) -> None:
-        """If `model` is None, use the one that the collection was made with; `loader` loads it."""
+        """If `model` or `text_model` is None, use those that the collection was made with; `loader`
+        loads them."""
         self.store = store
         self.model = CollectionModel(store, model, device=device, loader=loader)
+        self.text_model = CollectionTextModel(store, text_model, device=device, loader=loader)
         self._device = device
         self._thumbnails = Thumbnails(store)
         self._mutex = threading.Lock()
@@ -90,24 +102,26 @@ class Collection:
         return f"Collection({str(self.store.folder)!r}, model={self.model.name!r})"
 
     @staticmethod
-    def open(
+    def open(  # noqa: PLR0913  # what a collection is opened with
         name_or_path: str | Path | None = None,
         *,
         create: bool = False,
         model: str | Embedder | None = None,
+        text_model: str | Embedder | None = None,
         device: str | None = None,
         read_only: bool | None = None,
         loader: Loader | None = None,
     ) -> "Collection":
         """Open the collection of this name or in this folder; `create` makes it if it does not
-        exist.
+        exist. Text passages of a new collection are embedded with `text_model`, by default
+        seesay-text; "none" embeds them with `model` too.
 
         Raises CollectionError if it does not exist, is damaged or was made with another model, and
         ConfigError for an invalid name."""
         place = resolve_collection if create else find_collection
         store = Store(place(name_or_path), create=create, read_only=read_only)
         try:
-            return Collection(store, model, device=device, loader=loader)
+            return Collection(store, model, text_model=text_model, device=device, loader=loader)
         except BaseException:
             store.close()
             raise
@@ -127,9 +141,8 @@ class Collection:
         See `indexing.index`."""
         roots = several(paths) or [*self.known_roots()]
         self.store.require_writable()  # fail before loading a model
-        report = index(
-            self.store, self.model.get(), roots, options, on_progress=on_progress, stop=stop
-        )
+        models = self._models()
+        report = index(self.store, models, roots, options, on_progress=on_progress, stop=stop)
         gone = (r for r in map(absolute, roots) if "://" not in r and not os.path.lexists(r))
         missing = dict.fromkeys((*report.missing_roots, *gone))
         return replace(report, missing_roots=tuple(missing))
@@ -145,8 +158,7 @@ class Collection:
         """Index now, and again whenever files change, until `stop` is set or Ctrl-C is pressed."""
         roots = several(paths) or [*self.known_roots()]
         self.store.require_writable()
-        embedder = self.model.get()
-        watch(self.store, embedder, roots, options, on_report=on_report, stop=stop)
+        watch(self.store, self._models(), roots, options, on_report=on_report, stop=stop)
 
     def switch_model(
         self,
@@ -170,6 +182,25 @@ class Collection:
                 self.model = CollectionModel(self.store, embedder, device=self._device)
         return report
 
+    def switch_text_model(
+        self, model: str | Embedder, *, on_progress: OnProgress | None = None
+    ) -> FillReport:
+        """Embed every text passage with another text embedder, or with the main model if `model` is
+        "none", and switch searches to these vectors once they are complete. Until then they use the
+        old ones; if stopped, the same call continues."""
+        self.store.require_writable()
+        texts = model if isinstance(model, Embedder) else None
+        if not isinstance(model, Embedder) and (name := text_model_id(model)) is not None:
+            texts = load(name, device=self._device)
+        if texts is not None:
+            require_texts(texts.name, texts.has_images)
+        report = fill_texts(self.store, self.model.get(), texts, on_progress=on_progress)
+        if report.complete:
+            with self._mutex:
+                self._close_searcher()
+                self.text_model = CollectionTextModel(self.store, texts, device=self._device)
+        return report
+
     def forget_unused(self) -> list[EmbeddingSpace]:
         """Remove the vectors of every model except the one in use; returns the removed spaces."""
         with self.store.writing("forget models"):
@@ -186,7 +217,8 @@ class Collection:
         """Rebuild the indexes from the stored vectors while searches go on. If you name an engine,
         it is used from now on. Vectors that `verify` finds damaged are removed first. See
         `rebuild`."""
-        return rebuild(self.store, self._space(), engine)
+        self._space()
+        return rebuild(self.store, engine)
 
     def tag(
         self,
@@ -274,7 +306,10 @@ class Collection:
     def map(self, modality: Modality = "image", *, most: int = MOST_POINTS) -> Map:
         """Returns the positions of pictures, or texts, on a two-dimensional map of their
         vectors."""
-        return draw_map(self.store, self._space(), modality, most=most)
+        space = self._space()
+        if modality == "text":
+            space = self.store.spaces.active("text") or space
+        return draw_map(self.store, space, modality, most=most)
 
     def places(self, *, most: int = MOST_POINTS) -> Map:
         """Returns where pictures were taken; see `draw_places`."""
@@ -365,13 +400,23 @@ class Collection:
         with self._mutex:
             if self._searcher is None:
                 self._space()
-                self._searcher = Searcher(self.store, self.model.for_queries())
+                main, texts = self.model.for_queries(), self.text_model.for_queries
+                self._searcher = Searcher(self.store, main, texts)
             return self._searcher
 
     def _close_searcher(self) -> None:
         if self._searcher is not None:
             self._searcher.close()
             self._searcher = None
+
+    def _models(self) -> IndexingModels:
+        """Returns the models to index with; a new collection keeps the choice of a text
+        embedder."""
+        main, name = self.model.get(), self.text_model.name
+        if self.store.spaces.active() is None:
+            with self.store.writing("text model"):
+                set_text_model(self.store, name)
+        return IndexingModels(self.store, main, None if name is None else self.text_model.get)
 
     def _space(self) -> EmbeddingSpace:
         """Returns the embedding space in use. Raises CollectionError if nothing was indexed yet."""

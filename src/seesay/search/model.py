@@ -1,5 +1,8 @@
-"""The model of a collection: loaded when first needed, and checked to be the one that indexed
-it."""
+"""The models of a collection: loaded when first needed, and checked to be those that indexed it.
+
+Every collection has one model for pictures and for words about them. Its text passages have the
+vectors of a text embedder, unless the collection was made without one.
+"""
 
 import hashlib
 import json
@@ -10,17 +13,27 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from seesay.errors import CollectionError
+from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder, load, require_images
 from seesay.inference.text_embedder import TextEmbedder, load_texts
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace, EmbeddingSpaceDraft, key_of
 from seesay.text import Text
-from seesay.weights.catalog import default_model, find, require_embedding, unknown_model
+from seesay.weights.catalog import (
+    default_model,
+    default_text_model,
+    find,
+    require_embedding,
+    unknown_model,
+)
 from seesay.weights.hub import is_repository
 
 Loader = Callable[[str], Embedder]
 """Loads a model by name; collections that share a loader load each model once."""
+
+NO_TEXT_MODEL = "none"
+"""In place of a text embedder: the main model embeds text passages too."""
+_TEXT_MODEL = "text_model"  # setting: the text embedder's name, for when there are text passages
 
 
 # Increased when ordinary files would decode to different pixels, which makes every picture be read
@@ -83,9 +96,117 @@ class CollectionModel:
 
     def _check(self, embedder: Embedder | TextEmbedder) -> None:
         require_images(embedder.name, embedder.has_images)
-        space = self._store.spaces.active()
-        if space is not None and key_of(draft_of(embedder)) != space.key:
-            raise _changed(self._store, space, embedder)
+        require_same(self._store, self._store.spaces.active(), embedder)
+
+
+class CollectionTextModel:
+    """The text embedder of a collection, if it has one. Safe to use from several threads, and
+    follows what other processes change."""
+
+    def __init__(
+        self,
+        store: Store,
+        given: str | Embedder | None = None,
+        *,
+        device: str | None = None,
+        loader: Loader | None = None,
+    ) -> None:
+        """`given` is for a new collection; None takes the default text embedder. Raises
+        CollectionError if the collection has another one, ConfigError for a model with pictures."""
+        self._store = store
+        self._device = device
+        self._loader = loader
+        self._mutex = threading.Lock()
+        self._embedders: dict[str, Embedder | TextEmbedder] = {}
+        is_new = store.spaces.active() is None
+        self._chosen: str | None = None
+        if isinstance(given, Embedder):
+            require_texts(given.name, given.has_images)
+            self._embedders[given.name] = given
+            self._chosen = given.name
+        elif given is not None or is_new:
+            self._chosen = text_model_id(given or default_text_model())
+        if not is_new and given is not None and self._chosen != self.name:
+            raise _other_texts(store, self.name, self._chosen or NO_TEXT_MODEL)
+
+    @property
+    def name(self) -> str | None:
+        """The name of the text embedder; None if the main model embeds text passages too."""
+        space = self._store.spaces.active("text")
+        if space is not None:
+            return space.model
+        if self._store.spaces.active() is None:  # a new collection
+            return self._chosen
+        name = self._store.settings.get(_TEXT_MODEL)
+        return None if name in (None, NO_TEXT_MODEL) else str(name)
+
+    def get(self) -> Embedder:
+        """Returns the text embedder. Raises CollectionError if the model of this name is no longer
+        the one that made the vectors of the collection's texts."""
+        name = self.name or NO_TEXT_MODEL
+        with self._mutex:
+            found = self._embedders.get(name)
+            if not isinstance(found, Embedder):
+                loader = self._loader or partial(load, device=self._device)
+                found = self._embedders[name] = loader(name)
+            self._check(found)
+            return found
+
+    def for_queries(self) -> Embedder | TextEmbedder:
+        """Returns the text embedder without torch, where that is possible."""
+        name = self.name or NO_TEXT_MODEL
+        with self._mutex:
+            found = self._embedders.get(name)
+            if found is None and self._device is None:
+                found = load_texts(name)
+                if found is not None:
+                    self._embedders[name] = found
+            if found is not None:
+                self._check(found)
+                return found
+        return self.get()
+
+    def _check(self, embedder: Embedder | TextEmbedder) -> None:
+        require_texts(embedder.name, embedder.has_images)
+        require_same(self._store, self._store.spaces.active("text"), embedder)
+
+
+def require_same(
+    store: Store, space: EmbeddingSpace | None, embedder: Embedder | TextEmbedder
+) -> None:
+    """Raises CollectionError unless the model made the vectors of this space, if there is one."""
+    if space is not None and key_of(draft_of(embedder)) != space.key:
+        raise _changed(store, space, embedder)
+
+
+def require_texts(name: str, has_images: bool) -> None:
+    """Raises ConfigError for a model with pictures."""
+    if has_images:
+        raise ConfigError(
+            Text(
+                f"{name} embeds pictures too, expected a text embedder beside the model that the "
+                "collection has for pictures. Choose one, such as seesay-text: seesay models list",
+                f"{name} 也处理图片；应为纯文字的向量模型，与资料库处理图片的模型并用。"
+                "请另选一个，例如 seesay-text：seesay models list",
+            )
+        )
+
+
+def set_text_model(store: Store, name: str | None) -> None:
+    """Remember the text embedder of a collection; None: it has none. Works only inside
+    `store.writing`."""
+    store.settings.set(_TEXT_MODEL, name or NO_TEXT_MODEL)
+
+
+def text_model_id(name: str) -> str | None:
+    """Returns the one name of a text embedder, or None for "none". Raises UnknownModelError or
+    ConfigError."""
+    if name == NO_TEXT_MODEL:
+        return None
+    known = model_id(name)
+    entry = find(known)
+    require_texts(known, entry is not None and entry.image_size > 0)
+    return known
 
 
 def draft_of(embedder: Embedder | TextEmbedder) -> EmbeddingSpaceDraft:
@@ -146,10 +267,26 @@ def _another(store: Store, known: str, given: str) -> CollectionError:
     )
 
 
+def _other_texts(store: Store, known: str | None, given: str) -> CollectionError:
+    switch = f"seesay index --text-model {shlex.quote(given)}"
+    known = known or NO_TEXT_MODEL
+    return CollectionError(
+        Text(
+            f"the texts of {store.folder} are embedded with {known}, and {given} was asked for: "
+            "vectors of two models cannot be compared, expected the same one. Leave --text-model "
+            f"out to go on with it; to bring all texts over: {switch} (without paths)",
+            f"{store.folder} 的文字用 {known} 计算向量，现在却指定了 {given}："
+            "两个模型的向量无法比较，应为同一个。不写 --text-model 就沿用原来的；"
+            f"要全部换过去，请运行 {switch}（不写路径）",
+        )
+    )
+
+
 def _changed(
     store: Store, space: EmbeddingSpace, embedder: Embedder | TextEmbedder
 ) -> CollectionError:
-    again = f"seesay index --model {shlex.quote(space.model)}"
+    option = "--text-model" if space.role == "text" else "--model"
+    again = f"seesay index {option} {shlex.quote(space.model)}"
     return CollectionError(
         Text(
             f"{store.folder} was indexed with {space.model}, revision "

@@ -54,6 +54,8 @@ class EmbeddingSpaceStatistics:
     """Whether searches use it."""
     state: str
     """"filling" or "ready"."""
+    role: str
+    """"main", or "text" for a text embedder."""
     images: int
     texts: int
     captions: int
@@ -145,6 +147,7 @@ def _space(store: Store, space: EmbeddingSpace) -> EmbeddingSpaceStatistics:
         dim=space.dim,
         active=space.active,
         state=space.state,
+        role=space.role,
         images=store.vectors.count(space.id, "image"),
         texts=store.vectors.count(space.id, "text") - captions,
         captions=captions,

@@ -21,6 +21,10 @@ BUILT_IN = "seesay-base"
 MODEL = "SEESAY_MODEL"
 """Environment variable for the default model."""
 
+BUILT_IN_TEXTS = "seesay-text"
+TEXT_MODEL = "SEESAY_TEXT_MODEL"
+"""Environment variable for the text embedder of new collections."""
+
 BUILT_IN_ASSISTANT = "seesay-assistant"
 ASSISTANT = "SEESAY_ASSISTANT"
 """Environment variable for the default assistant."""
@@ -32,6 +36,11 @@ Language = Literal["en", "zh", "multilingual"]
 def default_model() -> str:
     """Returns the default model: that of SEESAY_MODEL, or the built-in one."""
     return os.environ.get(MODEL) or BUILT_IN
+
+
+def default_text_model() -> str:
+    """Returns the text embedder of new collections, or "none"."""
+    return os.environ.get(TEXT_MODEL) or BUILT_IN_TEXTS
 
 
 def default_assistant() -> str:
@@ -102,6 +111,10 @@ class EmbeddingEntry(CatalogEntry):
     """Language of the prompts for `top1`."""
     source: str = ""
     """Source of `top1`."""
+    query_prefix: str = ""
+    """What is put before a query, if the files do not say."""
+    passage_prefix: str = ""
+    """What is put before a passage, if the files do not say."""
     recommended_en: str = ""
     """Recommended use; empty for other models."""
     recommended_zh: str = ""

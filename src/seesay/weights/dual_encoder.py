@@ -18,6 +18,7 @@ from seesay.data.tokenizer import Tokenizer
 from seesay.data.transform import ImageTransform
 from seesay.errors import WeightsError
 from seesay.models.bert import BertConfig
+from seesay.models.decoder_text import DecoderTextConfig
 from seesay.models.dual_encoder import DualEncoder, DualEncoderConfig
 from seesay.models.fastvit import FastVitConfig
 from seesay.models.mean_text import MeanTextConfig
@@ -27,6 +28,7 @@ from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
 from seesay.objectives.objective import TrainedModel
 from seesay.text import Text
+from seesay.weights import text_embedders
 from seesay.weights.bundle import Blueprint, Bundle, Family, Published, described
 from seesay.weights.tensors import has_weights, read_file, read_tensors
 
@@ -89,6 +91,13 @@ def _read_open_clip(folder: Path) -> Published:
 def _read_hugging_face(folder: Path, image_folder: Path | None) -> Published | None:
     config = read_json(folder / "config.json")
     kind = config.get("model_type")
+    if image_folder is None and text_embedders.is_text_embedder(folder, config):
+        tensors = read_tensors(folder)
+        blueprint = described(
+            lambda: text_embedders.read(folder, config, tensors), folder, DualEncoderConfig
+        )
+        tensors = text_embedders.with_scale(tensors)
+        return Published(blueprint=blueprint, tensors=tensors, folder=folder)
     if not isinstance(kind, str) or kind not in {**READERS, **TEXT_HALVES}:
         return None
     if kind in TEXT_HALVES:
@@ -291,8 +300,9 @@ FAMILY = Family(
         "text": TextConfig,
         "bert": BertConfig,
         "mean_text": MeanTextConfig,
+        "decoder_text": DecoderTextConfig,
     },
-    model_types=(*READERS, "bert (Taiyi-CLIP)", "M-CLIP"),
+    model_types=(*READERS, "bert", "xlm-roberta", "qwen3 (embedding)", "M-CLIP"),
     read=read,
     misfits=misfits,
     check=check,

@@ -302,6 +302,9 @@ _LAYOUTS: tuple[tuple[Layout, str, str, str], ...] = (
 _BESIDE = (
     *("preprocessor_config.json", "processor_config.json", "generation_config.json"),
     "qformer_tokenizer/tokenizer.json",  # of InstructBLIP's Q-Former
+    # of text embedders
+    *("modules.json", "1_Pooling/config.json", "tokenizer_config.json"),
+    *("config_sentence_transformers.json", "sentence_bert_config.json"),
 )
 _ADDED = ("tokenizer_config.json", "added_tokens.json")
 ALONE = "checkpoint.pt"

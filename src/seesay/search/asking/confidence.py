@@ -15,7 +15,15 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from seesay.inference.background import SMALLEST, Background
-from seesay.inference.confidence import Calibration, Mixture, Presence, Scale, sentence_weight
+from seesay.inference.confidence import (
+    AnswerLikelihood,
+    Calibration,
+    Mixture,
+    Presence,
+    Scale,
+    sentence_weight,
+    text_scale,
+)
 from seesay.search.asking.results import Comparison
 from seesay.text import Language
 
@@ -47,7 +55,7 @@ class Confidence:
     against: str
     """What it is compared with: "en" and "zh" for background words, "image" for pictures."""
     scale: Scale
-    mixture: Mixture
+    mixture: Mixture | AnswerLikelihood
     presence: Presence | None = None
     """For pictures searched by words: tells whether any of them shows the thing."""
     texts: Calibration | None = None
@@ -93,6 +101,13 @@ def of_text(
         return Confidence(language, scale, mixture, texts=calibration)
     presence = calibration.presence(vector, sentence, sample.vectors)
     return Confidence(language, scale, mixture, presence=presence)
+
+
+def of_text_passages(
+    vector: Float32[np.ndarray, " embed"], language: Language, background: Background
+) -> Confidence:
+    """The confidence in texts that a text embedder embedded: see `text_scale`."""
+    return Confidence(language, text_scale(vector, background), AnswerLikelihood())
 
 
 def of_picture(

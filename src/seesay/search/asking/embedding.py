@@ -1,4 +1,8 @@
-"""The vectors of a query's parts: embedded once and cached, or taken from the collection."""
+"""The vectors of a query's parts: embedded once and cached, or taken from the collection.
+
+A part has a vector in each embedding space in use that can hold one: pictures have none in a text
+space.
+"""
 
 import hashlib
 import threading
@@ -49,25 +53,8 @@ class PartEmbedder:
         if part.unit is not None:
             return self._of_passage(part.unit, part, space)
         text = part.text
-        if text is None:
-            key, shown = _key(part.image), describe_source(part.image)
-        else:
-            key, shown = text, text
-        with self._mutex:
-            known = None if key is None else self._known.get(key)
-            if known is not None:
-                self._known.move_to_end(key)
-        if known is None:
-            found = (
-                self.embedder.embed_images([part.image])
-                if text is None
-                else self.embedder.embed_texts([text])
-            )
-            for failure in found.failures:
-                raise failure.error
-            known = found.vectors[0], found.windows[0]
-            self._remember({key: known})
-        vector, windows = known
+        shown = describe_source(part.image) if text is None else text
+        vector, windows = self._embedded(text, part.image)
         report = PartReport(
             kind="image" if text is None else "text",
             shown=shown,
@@ -75,6 +62,33 @@ class PartEmbedder:
             windows=windows,
         )
         return EmbeddedPart(part, vector, text, report)
+
+    def embed_for_texts(self, parts: Iterable[Part], space: EmbeddingSpace) -> list[EmbeddedPart]:
+        """Embeds the parts that have a vector in a text space, all but pictures. Returns none
+        unless one of them is wanted. Raises as `embed`."""
+        parts = [part for part in parts if part.image is None]
+        numbers = {part.unit for part in parts if part.unit is not None}
+        texts = {p.id for p in self._store.passages.get(numbers) if p.modality == "text"}
+        found = [self.embed(part, space) for part in parts if part.text or part.unit in texts]
+        return found if any(one.part.weight > 0 for one in found) else []
+
+    def _embedded(self, text: str | None, image: ImageSource | None) -> tuple[Vector, int]:
+        key = _key(image) if text is None else text
+        with self._mutex:
+            known = None if key is None else self._known.get(key)
+            if known is not None:
+                self._known.move_to_end(key)
+        if known is None:
+            found = (
+                self.embedder.embed_images([image])
+                if text is None
+                else self.embedder.embed_texts([text])
+            )
+            for failure in found.failures:
+                raise failure.error
+            known = found.vectors[0], found.windows[0]
+            self._remember({key: known})
+        return known
 
     def expect(self, texts: Iterable[str]) -> None:
         """Embed texts that will be searched for soon, all at once: each then takes a quarter of the
@@ -87,8 +101,14 @@ class PartEmbedder:
             self._remember({fresh[row]: (vector, windows) for row, vector, windows in embedded})
 
     def _of_passage(self, number: int, part: Part, space: EmbeddingSpace) -> EmbeddedPart:
+        units = self._store.passages.get([number])
         numbers, vectors = self._store.vectors.get(space.id, [number])
-        if not len(numbers):
+        elsewhere = space.role == "main" and self._store.spaces.active("text") is not None
+        if units and not len(numbers) and elsewhere and units[0].modality == "text":
+            # The text space has it. In this one, its text finds pictures and captions.
+            vector, _ = self._embedded(units[0].text or "", None)
+            numbers, vectors = np.array([number]), vector[None]
+        if not len(numbers) or not units:
             raise CollectionError(
                 Text(
                     f"unit {number} has no vector of {space.model}, expected one of a search's "
@@ -97,7 +117,7 @@ class PartEmbedder:
                     "它可能已经改变，请重新搜索",
                 )
             )
-        (unit,) = self._store.passages.get([number])
+        (unit,) = units
         (item,) = self._store.files.get([unit.file])
         text = None if unit.modality == "image" else unit.text or ""
         report = PartReport(kind="unit", shown=item.path, weight=part.weight)

@@ -63,10 +63,10 @@ Captioned = Int[np.ndarray, " captioned"]
 def captioned_among(rankings: Sequence[Ranking], store: Store, space: int) -> Captioned:
     """Returns the pictures with captions among the passages found; none unless both pictures and
     texts were searched by vectors, since the weights need both."""
-    found = {one.retriever: one.units.tolist() for one in rankings}
-    if not {"image", "text"} <= found.keys() or store.annotations.is_empty():
+    searched = {one.retriever for one in rankings}
+    if not {"image", "text"} <= searched or store.annotations.is_empty():
         return np.empty(0, np.int64)
-    return store.vectors.captioned(space, {unit for units in found.values() for unit in units})
+    return store.vectors.captioned(space, {unit for one in rankings for unit in one.units.tolist()})
 
 
 def fuse(
@@ -103,8 +103,8 @@ def fused_confidences(
     order = np.argsort(units)
     for one in rankings:
         at = order[np.searchsorted(units, one.units, sorter=order)]
-        by_retriever[one.retriever] = np.zeros(len(units))
-        by_retriever[one.retriever][at] = one.confidences
+        found = by_retriever.setdefault(one.retriever, np.zeros(len(units)))
+        found[at] = np.maximum(found[at], one.confidences)  # texts may have two rankings
     if len(captioned):
         has = np.isin(units, captioned)
         picture, caption = by_retriever["image"], by_retriever["text"]

@@ -73,6 +73,8 @@ class Query:
     lanes: tuple[RetrieverName, ...] | None = None
     """Search only by pictures ("image"), by the meaning of texts ("text") or by keywords; None for
     all of them."""
+    rerank: str | None = None
+    """The name of a reranker that scores the first texts again, reading them with the query."""
     period: Period | None = None
     """A time named in the words: used if the collection has pictures taken then."""
 
@@ -133,6 +135,7 @@ class Query:
         offset: int = 0,
         min_confidence: float | None = None,
         lanes: Sequence[RetrieverName] | None = None,
+        rerank: str | None = None,
         today: date | None = None,
     ) -> "Query":
         """Build a query from what people type and choose.
@@ -142,7 +145,8 @@ class Query:
         same, `unlike` for less: passage numbers, files of the collection, or any pictures. None of
         these are among the hits, and unless there are words or `images` too, pictures find pictures
         and texts find texts. For `where`, `folders`, `since`, `until` and `media` see
-        `make_filter`. `today` is the day that "last year" is relative to.
+        `make_filter`. `rerank` names a reranker for texts, such as bge-reranker-v2-m3. `today` is
+        the day that "last year" is relative to.
 
         Raises ConfigError for an empty query, and for conditions that cannot be parsed.
         """
@@ -162,6 +166,7 @@ class Query:
             offset=offset,
             min_confidence=min_confidence,
             lanes=None if lanes is None else tuple(dict.fromkeys(lanes)),
+            rerank=rerank,
             period=find_period(words, today or date.today()),
         )
 
@@ -195,6 +200,7 @@ class QueryArguments(TypedDict, total=False):
     offset: int
     min_confidence: float | None
     lanes: Sequence[RetrieverName] | None
+    rerank: str | None
     today: date | None
 
 

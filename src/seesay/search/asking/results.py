@@ -69,7 +69,8 @@ class Comparison:
     best: float
     """How many spreads above `null` the best hit lies."""
     share: float
-    """The share of the retriever's passages expected to match (0 to 1)."""
+    """The share of the retriever's passages expected to match (0 to 1); 0 for texts with a text
+    embedder, which are judged one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,9 @@ class RetrieverReport:
     """What one retriever did."""
 
     lane: RetrieverName
+    """"text" may occur twice: for captions, and for text passages if these have a text embedder."""
+    model: str | None = None
+    """The model whose vectors were compared; None for keywords."""
     weight: float = 1.0
     found: int
     plan: Plan | None = None
@@ -138,9 +142,9 @@ class Ranked:
     units: Int[np.ndarray, " found"]
     scores: Float[np.ndarray, " found"]
     confidences: Float[np.ndarray, " found"]
-    places: Mapping[RetrieverName, tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]] = field(
-        default_factory=dict
-    )
+    places: Sequence[
+        tuple[RetrieverName, Int[np.ndarray, " _found"], Float[np.ndarray, " _found"]]
+    ] = ()
     """The passages and scores of each retriever, best first."""
 
 
@@ -163,10 +167,10 @@ def make_hits(store: Store, ranked: Ranked, page: slice) -> list[Hit]:
         folded = folded[page]
         metadata = store.metadata.get([number for number, _ in folded])
     rows = {number: row for row, number in enumerate(ranked.units[:looked_at].tolist())}
-    places = {
-        name: ({unit: place for place, unit in enumerate(found.tolist())}, scores)
-        for name, (found, scores) in ranked.places.items()
-    }
+    places = [
+        (name, {unit: place for place, unit in enumerate(found.tolist())}, scores)
+        for name, found, scores in ranked.places
+    ]
     return [
         Hit(
             unit=number,
@@ -179,7 +183,7 @@ def make_hits(store: Store, ranked: Ranked, page: slice) -> list[Hit]:
             confidence=float(ranked.confidences[rows[number]]),
             lanes=tuple(
                 RetrieverRank(lane=name, rank=at[number] + 1, score=float(scores[at[number]]))
-                for name, (at, scores) in places.items()
+                for name, at, scores in places
                 if number in at
             ),
             duplicates=tuple(copies),

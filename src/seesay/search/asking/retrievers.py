@@ -1,5 +1,5 @@
-"""The retrievers. Each returns one ranking for a query: by the vectors of pictures, by those of
-texts, or by keywords."""
+"""The retrievers. Each returns one ranking for a query: by the vectors of one modality in one
+embedding space, or by keywords."""
 
 import threading
 from collections.abc import Sequence
@@ -10,7 +10,14 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from seesay.inference.background import Backgrounds
 from seesay.inference.confidence import Calibration
-from seesay.search.asking.confidence import Confidence, Sample, of_picture, of_text, picture_null
+from seesay.search.asking.confidence import (
+    Confidence,
+    Sample,
+    of_picture,
+    of_text,
+    of_text_passages,
+    picture_null,
+)
 from seesay.search.asking.embedding import EmbeddedPart
 from seesay.search.asking.query import Part, RetrieverName
 from seesay.search.asking.results import RetrieverReport
@@ -67,9 +74,9 @@ class VectorRetrievers:
         self.store = store
         self.space = space
         self._backgrounds = backgrounds
+        modalities = ("text",) if space.role == "text" else ("image", "text")
         self._indexes: dict[Modality, VectorIndex] = {
-            "image": VectorIndex(store, space, "image"),
-            "text": VectorIndex(store, space, "text"),
+            modality: VectorIndex(store, space, modality) for modality in modalities
         }
         self._measured: dict[Modality, _Measured] = {}
         self._counted: dict[Modality, tuple[Position, int]] = {}
@@ -103,6 +110,7 @@ class VectorRetrievers:
         alone = len(parts) == 1 and weights[0] > 0 and len(numbers)
         report = RetrieverReport(
             lane=modality,
+            model=self.space.model,
             found=len(found.units),
             plan=found.plan,
             comparison=confidences[0].comparison(vectors) if alone else None,
@@ -115,6 +123,9 @@ class VectorRetrievers:
     ) -> Confidence:
         """Returns how likely passages of this modality match a text, or a picture if `text` is
         None. The modality must have vectors."""
+        if self.space.role == "text":
+            language = detect_language(text or "")
+            return of_text_passages(vector, language, self._backgrounds.of(language))
         measured = self._measure(modality)
         if text is None:
             if measured.picture_null is None:

@@ -2,9 +2,12 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from seesay.errors import CollectionError
 from seesay.inference.background import Backgrounds
@@ -13,17 +16,27 @@ from seesay.inference.text_embedder import TextEmbedder
 from seesay.search.asking.confidence import THRESHOLD
 from seesay.search.asking.embedding import EmbeddedPart, PartEmbedder
 from seesay.search.asking.fusion import METHOD, captioned_among, fuse, fused_confidences, in_order
-from seesay.search.asking.query import MOST_HITS, RETRIEVERS, Query, RetrieverName, Scope
+from seesay.search.asking.query import MOST_HITS, RETRIEVERS, Query, Scope
 from seesay.search.asking.results import Explain, Ranked, Results, make_hits
-from seesay.search.asking.retrievers import Ranking, VectorRetrievers, rank_by_keywords
+from seesay.search.asking.retrievers import (
+    Ranking,
+    VectorRetrievers,
+    rank_by_keywords,
+    reciprocal_ranks,
+)
 from seesay.search.catalog.filters import Filter, matching_passages
 from seesay.search.catalog.keywords import cache_folder, cuts_words, holds_chinese
 from seesay.search.catalog.store import Store
+from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.filtering import as_text, check_filter
 from seesay.text import Text
 
+if TYPE_CHECKING:
+    from seesay.inference.reranker import Reranker
+
 _DEPTH = 500  # passages per retriever: enough for pages within the first 400 hits
 _SHALLOW = 400
+_RERANKED = 50  # texts that a reranker reads
 _FIRST_PAGE, _FIRST_HITS = 100, 25  # enough passages for this many hits, including copies
 
 
@@ -31,12 +44,21 @@ class Searcher:
     """Searches one collection with one model. Any number of threads may search at once, while
     others change the collection."""
 
-    def __init__(self, store: Store, embedder: Embedder | TextEmbedder) -> None:
+    def __init__(
+        self,
+        store: Store,
+        embedder: Embedder | TextEmbedder,
+        load_texts: Callable[[], Embedder | TextEmbedder] | None = None,
+    ) -> None:
+        """`load_texts` loads the text embedder, once there are text passages that it embedded."""
         self._store = store
         self._embedder = PartEmbedder(store, embedder)
         self._backgrounds = Backgrounds(embedder, cache_folder() / "background")
+        self._load_texts = load_texts
         self._mutex = threading.Lock()
         self._retrievers: VectorRetrievers | None = None
+        self._texts: TextSearch | None = None
+        self._rerankers: dict[str, Reranker] = {}
 
     def search(self, asked: Query) -> Results:
         """Answers a query.
@@ -45,7 +67,7 @@ class Searcher:
         on a field that no passage has; ImageError for a picture that cannot be read.
         """
         start = time.perf_counter()
-        retrievers = self._current()
+        retrievers, texts = self._current(), self._current_texts()
         query = asked.among(self._store)
         examples = asked.like or asked.unlike
         leave_out = [part.unit for part in query.parts if examples and part.unit is not None]
@@ -54,10 +76,14 @@ class Searcher:
             check_filter(query.filter, types)
         scope = Scope.of(query, types.keys(), self._store.database)
         parts = [self._embedder.embed(part, retrievers.space) for part in scope.parts]
+        if texts is not None and "text" in (query.lanes or RETRIEVERS):
+            texts = replace(texts, parts=texts.embedder.embed_for_texts(scope.parts, texts.space))
         page = slice(query.offset, query.offset + query.count)
         with self._store.database.snapshot():  # one snapshot of the collection
-            rankings = self._rankings(query, scope, parts, retrievers, page.stop + len(leave_out))
-            ranked = self._ranked(rankings, retrievers.space.id, None if parts else scope.listed)
+            last = page.stop + len(leave_out)
+            rankings = self._rankings(query, scope, parts, (retrievers, texts), last)
+            listed = None if parts else scope.listed
+            ranked = self._ranked(rankings, retrievers.space.id, listed, query)
             keep = ~np.isin(ranked.units, np.asarray(leave_out, np.int64))
             good = bool((ranked.confidences[keep] >= THRESHOLD).any())
             if query.min_confidence is not None:
@@ -88,49 +114,67 @@ class Searcher:
 
     def expect(self, queries: Iterable[Query]) -> None:
         """Embed the words of queries that will be searched for soon, all at once."""
-        parts = (part for query in queries for part in query.parts)
-        self._embedder.expect(part.text for part in parts if part.text is not None)
+        parts = [part for query in queries for part in query.parts]
+        words = [part.text for part in parts if part.text is not None]
+        self._embedder.expect(words)
+        if (texts := self._current_texts()) is not None:
+            texts.embedder.expect(words)
 
     def close(self) -> None:
         """Close the indexes."""
         with self._mutex:
             if self._retrievers is not None:
                 self._retrievers.close()
-            self._retrievers = None
+            if self._texts is not None:
+                self._texts.retrievers.close()
+            self._retrievers = self._texts = None
 
     def _rankings(
         self,
         query: Query,
         scope: Scope,
         parts: Sequence[EmbeddedPart],
-        retrievers: VectorRetrievers,
+        searched: tuple[VectorRetrievers, "TextSearch | None"],
         last: int,
     ) -> list[Ranking]:
         """Returns the rankings needed for hits up to `last`."""
         names = query.lanes or RETRIEVERS
         depth = _DEPTH if last <= _SHALLOW else MOST_HITS
-        rankings: dict[RetrieverName, Ranking | None] = {}
+        keywords = None
         if "keyword" in names:
-            rankings["keyword"] = rank_by_keywords(self._store, query.parts, depth, scope.filter)
-        keywords = rankings.get("keyword")
+            keywords = rank_by_keywords(self._store, query.parts, depth, scope.filter)
         # A passage is in one ranking by vectors unless it has captions. So if keywords find
         # nothing, the depth does not change the order, and five times the depth takes five times as
         # long.
         single = self._store.annotations.is_empty() and not (keywords and len(keywords.units))
         if last <= _FIRST_HITS and single:
             depth = _FIRST_PAGE
+        rankings: list[Ranking | None] = []
+        worded = () if keywords is None else keywords.units
+        (retrievers, texts), filter = searched, scope.filter
         for name in names:
-            if name != "keyword" and parts:
-                worded = () if keywords is None else keywords.units
-                rankings[name] = retrievers.rank(name, parts, depth, scope.filter, worded=worded)
-        return [found for name in names if (found := rankings.get(name)) is not None]
+            if name == "keyword":
+                rankings.append(keywords)
+            elif parts:
+                found = retrievers.rank(name, parts, depth, filter, worded=worded)
+                if name == "text" and texts is not None and texts.parts:
+                    of_texts = texts.retrievers.rank(name, texts.parts, depth, filter)
+                    rankings.append(of_texts)
+                    found = _without(found, of_texts)
+                rankings.append(found)
+        return [found for found in rankings if found is not None]
 
-    def _ranked(self, rankings: Sequence[Ranking], space: int, listed: Filter | None) -> Ranked:
+    def _ranked(
+        self, rankings: Sequence[Ranking], space: int, listed: Filter | None, query: Query
+    ) -> Ranked:
         """Fuse all rankings. With `listed`, everything that this filter accepts comes first, then
         the passages with every word."""
         captioned = captioned_among(rankings, self._store, space)
         units, scores = fuse(rankings, captioned)
         confidences = fused_confidences(units, rankings, captioned)
+        if query.rerank is not None:
+            order = self._reranked(query, units, confidences)
+            units, scores, confidences = units[order], scores[order], confidences[order]
         pictures = None
         if sum(len(one.units) > 0 for one in rankings) > 1:
             pictures = np.isin(units, self._store.passages.pictures(units))
@@ -141,8 +185,41 @@ class Searcher:
             scores = np.concatenate([np.zeros(len(taken)), scores[more]])
             confidences = np.concatenate([np.full(len(taken), 100.0), confidences[more]])
         order, confidences = in_order(confidences, pictures)
-        places = {one.retriever: (one.units, one.scores) for one in rankings}
+        places = [(one.retriever, one.units, one.scores) for one in rankings]
         return Ranked(units[order], scores[order], confidences, places)
+
+    def _reranked(
+        self,
+        query: Query,
+        units: Int[np.ndarray, " found"],
+        confidences: Float[np.ndarray, " found"],
+    ) -> Int[np.ndarray, " found"]:
+        """Returns the order in which the first texts stand by the score of a reranker, in the
+        places that texts have, and sets their confidence to it."""
+        words = " ".join(part.text for part in query.parts if part.text and part.weight > 0)
+        known = {one.id: one for one in self._store.passages.get(units[:_DEPTH])}
+        texts = [
+            row
+            for row, unit in enumerate(units[:_DEPTH].tolist())
+            if unit in known and known[unit].modality == "text" and known[unit].text
+        ][:_RERANKED]
+        order = np.arange(len(units))
+        if not (words and texts):
+            return order
+        found = self._reranker(query.rerank or "").scores(
+            words, [known[int(units[row])].text or "" for row in texts]
+        )
+        confidences[texts] = np.round(100 * found)
+        order[texts] = np.asarray(texts)[np.argsort(-found, kind="stable")]
+        return order
+
+    def _reranker(self, name: str) -> "Reranker":
+        from seesay.inference.reranker import load_reranker  # torch
+
+        with self._mutex:
+            if name not in self._rerankers:
+                self._rerankers[name] = load_reranker(name)
+            return self._rerankers[name]
 
     def _current(self) -> VectorRetrievers:
         """Returns the retrievers of the embedding space in use."""
@@ -175,6 +252,50 @@ class Searcher:
                     self._retrievers.close()
                 self._retrievers = VectorRetrievers(self._store, space, self._backgrounds)
             return self._retrievers
+
+    def _current_texts(self) -> "TextSearch | None":
+        """Returns what searches the text space in use; None if there is none, or it is empty: then
+        the text embedder is not loaded."""
+        space = self._store.spaces.active("text")
+        if space is None or self._load_texts is None:
+            return None
+        with self._mutex:
+            known = self._texts
+            if known is None or known.space.id != space.id:
+                if not self._store.vectors.modalities(space.id)["text"]:
+                    return None
+                if known is not None:
+                    known.retrievers.close()
+                embedder = self._load_texts()
+                backgrounds = Backgrounds(embedder, cache_folder() / "background")
+                self._texts = TextSearch(
+                    space=space,
+                    embedder=PartEmbedder(self._store, embedder),
+                    retrievers=VectorRetrievers(self._store, space, backgrounds),
+                )
+            return self._texts
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TextSearch:
+    """The text space of a collection, and the parts of a query in it."""
+
+    space: EmbeddingSpace
+    embedder: PartEmbedder
+    retrievers: VectorRetrievers
+    parts: Sequence[EmbeddedPart] = ()
+
+
+def _without(captions: Ranking | None, texts: Ranking | None) -> Ranking | None:
+    """Returns the ranking of captions without passages that the ranking of texts has too: while the
+    collection is being switched to one model for both, the main space has vectors of some texts."""
+    if captions is None or texts is None:
+        return captions
+    keep = ~np.isin(captions.units, texts.units)
+    if keep.all():
+        return captions
+    rows = {n: getattr(captions, n)[keep] for n in ("units", "scores", "confidences")}
+    return replace(captions, **rows, points=reciprocal_ranks(int(keep.sum())))
 
 
 def _notes(query: Query, rankings: Sequence[Ranking]) -> tuple[Text, ...]:

@@ -1,15 +1,15 @@
 """Exports a collection for other programs: vectors with their passages."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float16
 
 from seesay.data.files import by_ending, import_pyarrow, write_whole
 from seesay.data.tables import EXPORTED, write_csv
@@ -35,22 +35,29 @@ class Row:
     metadata: Mapping[str, object]
     """Values for JSON; dates in ISO 8601."""
     vector: Float[np.ndarray, " embed"]
+    model: str
+    """The model that made the vector."""
 
 
 def export(store: Store, space: EmbeddingSpace, file: Path, filter: Filter | None = None) -> int:
-    """Write every passage with a vector in `space`, or only those that match the filter; returns
-    their number. The file ending selects the format: .npz, .parquet, .jsonl, or .csv, which has no
-    vectors. Writes the whole file or nothing.
+    """Write every passage with a vector in `space`, or in the text space in use, or only those that
+    match the filter; returns their number. Passages of the text space come last. The file ending
+    selects the format: .npz, .parquet, .jsonl, or .csv, which has no vectors. Writes the whole file
+    or nothing.
 
     Raises ConfigError for another ending, MissingExtraError if a package is missing, DataError if
     the file cannot be written."""
     write = by_ending(file, WRITERS)
     with store.database.snapshot(), write_whole(file) as unfinished:
-        return write(unfinished, _rows(store, space, filter), space)
+        texts = store.spaces.active("text")
+        spaces = [space] if texts is None else [space, texts]
+        numbers = np.sort(matching_passages(filter or All(()), store.database)).tolist()
+        rows = chain.from_iterable(_rows(store, one, numbers) for one in spaces)
+        return write(unfinished, rows, spaces)
 
 
-def _rows(store: Store, space: EmbeddingSpace, filter: Filter | None) -> Iterator[Row]:
-    numbers = iter(np.sort(matching_passages(filter or All(()), store.database)).tolist())
+def _rows(store: Store, space: EmbeddingSpace, every: Sequence[int]) -> Iterator[Row]:
+    numbers = iter(every)
     while page := list(islice(numbers, _PAGE)):
         have, vectors = store.vectors.get(space.id, page)
         passages = store.passages.get(have.tolist())
@@ -67,6 +74,7 @@ def _rows(store: Store, space: EmbeddingSpace, filter: Filter | None) -> Iterato
                 text=None if passage.text is None else to_unicode(passage.text),
                 metadata={to_unicode(k): _json(value) for k, value in metadata[passage.id].items()},
                 vector=vector,
+                model=space.model,
             )
 
 
@@ -82,40 +90,46 @@ def _dumped(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _write_npz(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> int:
-    kept, vectors = [], []
+def _write_npz(file: Path, rows: Iterator[Row], spaces: Sequence[EmbeddingSpace]) -> int:
+    """Write `vectors`, and if there is a text space, `text_vectors` of the last passages."""
+    kept: list[tuple[Any, ...]] = []
+    vectors: dict[str, list[Float16[np.ndarray, " embed"]]] = {one.model: [] for one in spaces}
     for row in rows:
         kept.append((row.unit, row.kind, row.source, row.text or "", row.locator, row.metadata))
-        vectors.append(row.vector.astype(np.float16))  # the stored precision
+        vectors[row.model].append(row.vector.astype(np.float16))  # the stored precision
+    arrays: dict[str, Any] = {}
+    for prefix, one in zip(("", "text_"), spaces, strict=False):
+        some = np.array(vectors[one.model], np.float16)
+        arrays[f"{prefix}vectors"] = some.reshape(len(some), one.dim)
+        arrays[f"{prefix}model"] = np.array(one.model)
     passages, kinds, sources, texts, locators, metadata = (
         zip(*kept, strict=True) if kept else [()] * 6
     )
     with file.open("wb") as stream:
         np.savez(
             stream,
-            vectors=np.array(vectors, np.float16).reshape(len(kept), space.dim),
             units=np.array(passages, np.int64),
             kinds=np.array(kinds, np.str_),
             sources=np.array(sources, np.str_),
             texts=np.array(texts, np.str_),
             locators=np.array([_dumped(one) for one in locators], np.str_),
             metadata=np.array([_dumped(one) for one in metadata], np.str_),
-            model=np.array(space.model),
+            **arrays,
         )
     return len(kept)
 
 
-def _write_jsonl(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> int:
+def _write_jsonl(file: Path, rows: Iterator[Row], spaces: Sequence[EmbeddingSpace]) -> int:
     count = 0
     with file.open("w", encoding="utf-8") as stream:
         for row in rows:
             count += 1
-            line = {**vars(row), "vector": row.vector.tolist(), "model": space.model}
+            line = {**vars(row), "vector": row.vector.tolist()}
             stream.write(_dumped(line) + "\n")
     return count
 
 
-def _write_csv(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> int:
+def _write_csv(file: Path, rows: Iterator[Row], spaces: Sequence[EmbeddingSpace]) -> int:
     """Write a column for every metadata key, without vectors. Adds the mark by which spreadsheets
     recognise UTF-8, and an apostrophe before text that they would read as a formula."""
     kept = []
@@ -136,12 +150,15 @@ def _cell(value: object) -> object:
     return "; ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _write_parquet(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> int:
+def _write_parquet(file: Path, rows: Iterator[Row], spaces: Sequence[EmbeddingSpace]) -> int:
+    """With a text space the vectors have two widths, so their column has lists of any length."""
     arrow, parquet = import_pyarrow()
     texts = [(name, arrow.string()) for name in ("kind", "source", "text", "locator", "metadata")]
-    vector = arrow.list_(arrow.float32(), space.dim)
+    width = spaces[0].dim if len({one.dim for one in spaces}) == 1 else -1
+    vector = arrow.list_(arrow.float32(), width)
     schema = arrow.schema([("unit", arrow.int64()), *texts, ("vector", vector)])
-    schema = schema.with_metadata({"model": space.model})
+    models = dict(zip(("model", "text_model"), (one.model for one in spaces), strict=False))
+    schema = schema.with_metadata(models)
     count = 0
     with parquet.ParquetWriter(file, schema) as writer:
         while page := list(islice(rows, _PAGE)):
@@ -154,7 +171,7 @@ def _write_parquet(file: Path, rows: Iterator[Row], space: EmbeddingSpace) -> in
     return count
 
 
-WRITERS: dict[str, Callable[[Path, Iterator[Row], EmbeddingSpace], int]] = {
+WRITERS: dict[str, Callable[[Path, Iterator[Row], Sequence[EmbeddingSpace]], int]] = {
     ".npz": _write_npz,
     ".parquet": _write_parquet,
     ".jsonl": _write_jsonl,

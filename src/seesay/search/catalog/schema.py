@@ -334,13 +334,16 @@ CHECKED = {
     "ledger": Checked("seq time_ns action run rows token"),
     "metadata_keys": Checked("id name type"),
     "quarantine": Checked("path content_hash size mtime_ns stage error tries first_ns last_ns"),
-    "spaces": Checked("id key model revision preprocessing dim state active created_ns"),
+    "spaces": Checked("id key model revision preprocessing dim state active created_ns role"),
     "removed_vectors": Checked("space modality seq unit"),
     "forgotten_removals": Checked("space modality seq"),
     "undescribed": Checked("item"),
 }
 _UNITS_BEFORE = Checked("id item position kind locator text seq", "unit", "id")
-CHECKSUMS = "DROP TABLE space_data;" + trigger_sql({**CHECKED, "units": _UNITS_BEFORE})
+_SPACES_BEFORE = Checked("id key model revision preprocessing dim state active created_ns")
+CHECKSUMS = "DROP TABLE space_data;" + trigger_sql(
+    {**CHECKED, "units": _UNITS_BEFORE, "spaces": _SPACES_BEFORE}
+)
 
 # Units of any kind and any modality: readers decide.
 MODALITIES = f"""{changed_columns("units", _UNITS_BEFORE, CHECKED["units"])}
@@ -373,10 +376,22 @@ END;
 # English only, serve for both until the file is read again.
 REASONS = "UPDATE quarantine SET error = json_array(error, error);"
 
+# Text passages may have an embedding space of their own, so one of each role is in use.
+ROLES = f"""
+ALTER TABLE spaces ADD COLUMN role TEXT NOT NULL DEFAULT 'main' CHECK (role IN ('main', 'text'));
+DROP INDEX one_active_space;
+CREATE UNIQUE INDEX one_active_space ON spaces (role) WHERE active = 1;
+{changed_columns("spaces", _SPACES_BEFORE, CHECKED["spaces"])}
+DROP TRIGGER spaces_insert_sum;
+DROP TRIGGER spaces_delete_sum;
+DROP TRIGGER spaces_update_sum;
+{triggers("spaces", CHECKED["spaces"])}
+"""
+
 MIGRATIONS = (  # the first is number 1
     *(CATALOG, VECTORS, KEYWORDS, CAPTIONS),
     *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS, HISTORY, CHECKSUMS),
-    *(MODALITIES, REASONS),
+    *(MODALITIES, REASONS, ROLES),
 )
 NEWEST = len(MIGRATIONS)
 

@@ -1,7 +1,8 @@
 """Embedding spaces, their vectors (float16), and the changes that an index must follow.
 
-A passage has one vector in each space. A picture with captions also has a caption vector among the
-text vectors. Searches use one of the spaces.
+The main space has the vectors of a model with pictures: one for each passage, and one more, among
+the text vectors, for the captions of a picture. If a text space is in use too, it has the vectors
+of all text passages, and spaces of the main role have none of them.
 """
 
 import hashlib
@@ -30,7 +31,12 @@ _WITHOUT_CAPTION = (
     "modality != 'text' AND trim(text, ?) != '' AND NOT EXISTS (SELECT 1 FROM vectors v"
     " WHERE v.unit = units.id AND v.space = ? AND v.modality = 'text')"
 )
-_COLUMNS = "id, key, model, revision, preprocessing, dim, state, active"
+_COLUMNS = "id, key, model, revision, preprocessing, dim, state, active, role"
+
+SpaceRole = Literal["main", "text"]
+Holding = Literal["all", "text", "other"]
+"""Which passages a space should have vectors of: all, text passages, or all others."""
+_HELD = {"all": "true", "text": "modality = 'text'", "other": "modality != 'text'"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +60,7 @@ class EmbeddingSpace(EmbeddingSpaceDraft):
     state: Literal["filling", "ready"]
     active: bool
     """Whether searches use it."""
+    role: SpaceRole
 
 
 class EmbeddingSpaces:
@@ -62,16 +69,19 @@ class EmbeddingSpaces:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, draft: EmbeddingSpaceDraft) -> EmbeddingSpace:
-        """Returns the space of this model, adding it if needed. The first space of a collection is
-        used at once; later ones are filled first."""
+    def add(
+        self, draft: EmbeddingSpaceDraft, role: SpaceRole = "main", *, at_once: bool | None = None
+    ) -> EmbeddingSpace:
+        """Returns the space of this model, adding it if needed. The first main space is used at
+        once; later ones, and text spaces, are filled first, unless `at_once` says otherwise."""
+        first = at_once if at_once is not None else role == "main"
         self._database.run(
             "INSERT INTO spaces"
-            " (key, model, revision, preprocessing, dim, created_ns, state, active)"
-            " SELECT ?, ?, ?, ?, ?, ?, iif(first, 'ready', 'filling'), first"
-            " FROM (SELECT NOT EXISTS (SELECT 1 FROM spaces WHERE active = 1) AS first)"
+            " (key, model, revision, preprocessing, dim, created_ns, role, state, active)"
+            " SELECT ?, ?, ?, ?, ?, ?, ?, iif(first, 'ready', 'filling'), first FROM (SELECT"
+            " ? AND NOT EXISTS (SELECT 1 FROM spaces WHERE active = 1 AND role = ?) AS first)"
             " WHERE true ON CONFLICT (key) DO NOTHING",
-            (key_of(draft), *astuple(draft), time.time_ns()),
+            (key_of(draft), *astuple(draft), time.time_ns(), role, first, role),
         )
         return self._select("key = ?", key_of(draft))[0]
 
@@ -94,15 +104,32 @@ class EmbeddingSpaces:
             )
         return found[0]
 
-    def active(self) -> EmbeddingSpace | None:
-        """Returns the space that searches use."""
-        found = self._select("active = 1")
+    def active(self, role: SpaceRole = "main") -> EmbeddingSpace | None:
+        """Returns the space of this role that searches use."""
+        found = self._select("active = 1 AND role = ?", role)
         return found[0] if found else None
 
+    def in_use(self) -> dict[EmbeddingSpace, Holding]:
+        """Returns the spaces that searches use, with the passages that each should hold."""
+        found = self._select("active = 1 ORDER BY role")
+        several = len(found) > 1
+        return {
+            space: "text" if space.role == "text" else "other" if several else "all"
+            for space in found
+        }
+
     def activate(self, number: int) -> None:
-        """Let searches use this space, which must be complete, instead of any other."""
-        self._database.run("UPDATE spaces SET active = 0 WHERE active = 1")
+        """Let searches use this space, which must be complete, instead of others of its role."""
+        self._database.run(
+            "UPDATE spaces SET active = 0 WHERE active = 1"
+            " AND role = (SELECT role FROM spaces WHERE id = ?)",
+            (number,),
+        )
         self._database.run("UPDATE spaces SET active = 1, state = 'ready' WHERE id = ?", (number,))
+
+    def retire_text(self) -> None:
+        """Let searches use the main space alone, which must have vectors of all passages."""
+        self._database.run("UPDATE spaces SET active = 0 WHERE active = 1 AND role = 'text'")
 
     def drop(self, number: int) -> None:
         """Remove a space with all its vectors. Raises CollectionError for the space in use."""
@@ -187,18 +214,21 @@ class Vectors:
         numbers, vectors = _arrays(rows, self._spaces.get(space).dim)
         return numbers, vectors.astype(np.float32)
 
-    def missing(self, space: int, count: int, after: int = 0) -> list[int]:
-        """Returns the first `count` passages after number `after` without a vector in this
-        space."""
+    def missing(
+        self, space: int, count: int, after: int = 0, *, held: Holding = "all"
+    ) -> list[int]:
+        """Returns the first `count` passages after number `after` that should have a vector in this
+        space and have none."""
         rows = self._database.rows(
-            f"SELECT id FROM units WHERE id > ? AND {_WITHOUT_OWN} ORDER BY id LIMIT ?",
+            f"SELECT id FROM units WHERE id > ? AND {_HELD[held]} AND {_WITHOUT_OWN}"
+            " ORDER BY id LIMIT ?",
             (after, space, count),
         )
         return [passage for (passage,) in rows]
 
-    def count_missing(self, space: int) -> int:
-        """Returns the number of passages without a vector in this space."""
-        sql = f"SELECT count(*) FROM units WHERE {_WITHOUT_OWN}"
+    def count_missing(self, space: int, *, held: Holding = "all") -> int:
+        """Returns the number of passages that should have a vector in this space and have none."""
+        sql = f"SELECT count(*) FROM units WHERE {_HELD[held]} AND {_WITHOUT_OWN}"
         ((count,),) = self._database.rows(sql, (space,))
         return count
 
@@ -233,6 +263,15 @@ class Vectors:
             (as_list(passages),),
         )
 
+    def remove_texts_from_main(self) -> None:
+        """Remove the vectors of text passages from every space of the main role: a text space has
+        them."""
+        self._database.run(
+            "DELETE FROM vectors WHERE modality = 'text'"
+            " AND space IN (SELECT id FROM spaces WHERE role = 'main')"
+            " AND unit IN (SELECT id FROM units WHERE modality = 'text')"
+        )
+
     def count(self, space: int, modality: Modality) -> int:
         """Returns the number of vectors of this modality."""
         ((count,),) = self._database.rows(
@@ -242,7 +281,7 @@ class Vectors:
 
     def modalities(self, space: int, most: int = 1) -> dict[Modality, int]:
         """Returns the number of vectors per modality in this space, counted up to `most`. Includes
-        pictures and texts even without vectors."""
+        pictures and texts even without vectors, and in a text space texts alone."""
         # One index lookup per modality, however many vectors there are.
         rows = self._database.rows(
             "WITH RECURSIVE known (modality) AS ("
@@ -253,7 +292,8 @@ class Vectors:
             " AND modality = known.modality LIMIT :most)) FROM known WHERE modality IS NOT NULL",
             {"space": space, "most": most},
         )
-        return {"image": 0, "text": 0, **dict(rows)}
+        usual = ("text",) if self._spaces.get(space).role == "text" else ("image", "text")
+        return {**dict.fromkeys(usual, 0), **dict(rows)}
 
     def count_captions(self, space: int) -> int:
         """Returns the number of caption vectors among the text vectors."""

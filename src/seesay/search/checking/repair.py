@@ -54,8 +54,8 @@ class BuiltIndex:
     seconds: float
 
 
-def rebuild(store: Store, space: EmbeddingSpace, engine: str | None = None) -> list[BuiltIndex]:
-    """Build the indexes of a space from the stored vectors: nothing is embedded again. Searches use
+def rebuild(store: Store, engine: str | None = None) -> list[BuiltIndex]:
+    """Build the indexes in use from the stored vectors: nothing is embedded again. Searches use
     each old index until the new one is complete; then the old one is removed. Damaged vectors are
     removed first.
 
@@ -71,13 +71,17 @@ def rebuild(store: Store, space: EmbeddingSpace, engine: str | None = None) -> l
     wanted = engine_in_use(store.settings) if engine is None else engine
     chosen = reached(wanted, chosen=engine is not None).name
     mend(store)
-    modalities = store.vectors.modalities(space.id)
-    built = [_built(store, space, modality, chosen) for modality in modalities]
+    used = store.spaces.in_use()
+    built = [
+        _built(store, space, modality, chosen)
+        for space in used
+        for modality in store.vectors.modalities(space.id)
+    ]
     if engine is not None:
         with store.writing("choose an engine"):
             use_engine(store.settings, chosen)
         for other in store.spaces.all():
-            if other.id != space.id:
+            if other not in used:
                 for modality in store.vectors.modalities(other.id):
                     _forget_others(VectorIndex(store, other, modality), chosen)
     return built

@@ -153,13 +153,13 @@ def _short(store: Store) -> Iterator[Finding]:
 
 
 def _missing(store: Store) -> Iterator[Finding]:
-    """Report missing vectors, only in the space that searches use: others are filled when switched
+    """Report missing vectors, only in the spaces that searches use: others are filled when switched
     to."""
-    space = store.spaces.active()
-    if space is not None and (count := store.vectors.count_missing(space.id)):
-        first = store.vectors.missing(space.id, 1)  # none, where an index is damaged
-        detail = str(first[0]) if first else ""
-        yield Finding(kind="missing vectors", where=space.model, count=count, detail=detail)
+    for space, held in store.spaces.in_use().items():
+        if count := store.vectors.count_missing(space.id, held=held):
+            first = store.vectors.missing(space.id, 1, held=held)  # none, where an index is damaged
+            detail = str(first[0]) if first else ""
+            yield Finding(kind="missing vectors", where=space.model, count=count, detail=detail)
 
 
 def _unsound(store: Store) -> Iterator[Finding]:

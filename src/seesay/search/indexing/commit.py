@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-import numpy as np
-
 from seesay.search.catalog.files import File, FileDraft
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import EmbeddingSpace
-from seesay.search.indexing.embed import EmbeddedFile
+from seesay.search.indexing.embed import EmbeddedFile, IndexingModels
 from seesay.search.indexing.options import RunState
 from seesay.search.indexing.remove import ROOTS, known_paths
 from seesay.search.indexing.walk import holds_something, is_absent, is_as_stored, is_below
@@ -27,7 +24,7 @@ class Writer:
     """Collects embedded files and stores them in batches."""
 
     _store: Store
-    _space: EmbeddingSpace
+    _models: IndexingModels
     _run: RunState
     _batch: dict[str, EmbeddedFile] = field(default_factory=dict)
     _passages: int = 0
@@ -184,10 +181,10 @@ class Writer:
                 for file in (embedded.file for embedded in changed)
             ]
         )
-        vectors = [one.vectors for one in changed if one.vectors is not None]
-        if vectors:
-            passages = [passage for one in stored for passage in one.passages]
-            self._store.vectors.put(self._space.id, passages, np.concatenate(vectors))
+        vectors = [row for one in changed for row in one.vectors or ()]
+        passages = [number for one in stored for number in one.passages]
+        modalities = [passage.modality for one in changed for passage in one.file.passages]
+        self._models.put(passages, modalities, vectors)
         for embedded in changed:
             file = embedded.file
             self._run.counts["updated" if file.path in items else "added"] += 1

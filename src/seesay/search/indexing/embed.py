@@ -1,4 +1,8 @@
-"""Embeds files that were read: batches in parallel, results in order, no content twice."""
+"""Embeds files that were read: batches in parallel, results in order, no content twice.
+
+Every passage is embedded once: text passages by the collection's text embedder, if it has one, and
+everything else by its main model.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,22 +13,75 @@ import numpy as np
 from jaxtyping import Float
 
 from seesay.inference.embedder import Embedder
+from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.model import draft_of
 from seesay.search.reading.messages import Passage, ReadResult
 
 Vectors = Float[np.ndarray, "passages embed"]
+Rows = Sequence[Float[np.ndarray, " _embed"]]
+"""One vector for each passage; those of texts may be of another width."""
 
 _MOST_TEXTS = 256  # passages in a batch
 _MOST_FILES = 64  # in a batch, including files that need no embedding
 _REMEMBERED = 8192  # passages whose vectors are kept for copies
+_NO_VECTOR = np.full(1, np.nan, np.float32)
 
 
-def embedding_space_of(store: Store, embedder: Embedder) -> EmbeddingSpace:
-    """Returns the embedding space of this model, adding it if needed."""
-    with store.writing("space"):
-        return store.spaces.add(draft_of(embedder))
+@dataclass(eq=False)
+class IndexingModels:
+    """The models that a collection is indexed with, and their embedding spaces."""
+
+    store: Store
+    main: Embedder
+    load_texts: Callable[[], Embedder] | None = None
+    """Loads the text embedder; None if the main model embeds text passages too."""
+
+    def __post_init__(self) -> None:
+        with self.store.writing("space"):
+            self.space = self.store.spaces.add(draft_of(self.main))
+        self._text_space: EmbeddingSpace | None = None
+
+    @property
+    def embedding_spaces(self) -> tuple[int, int]:
+        """The number of the main space, and that of text passages: 0 before the first of them."""
+        if self.load_texts is None:
+            return self.space.id, self.space.id
+        found = self.store.spaces.active("text")
+        return self.space.id, 0 if found is None else found.id
+
+    def embedder_of(self, modality: Modality) -> Embedder:
+        """Returns the model for passages of this modality, loading it if needed."""
+        if modality == "text" and self.load_texts is not None:
+            return self.load_texts()
+        return self.main
+
+    def dim_of(self, modality: Modality) -> int:
+        if modality == "text" and self.load_texts is not None:
+            found = self.store.spaces.active("text")
+            return self.load_texts().dim if found is None else found.dim
+        return self.main.dim
+
+    def put(self, passages: Sequence[int], modalities: Sequence[Modality], vectors: Rows) -> None:
+        """Store the vectors of passages in the space of their modality. Works only inside
+        `store.writing`."""
+        apart = self.load_texts is not None
+        for texts in (False, True):
+            rows = [n for n, one in enumerate(modalities) if (apart and one == "text") == texts]
+            if rows:
+                space = self._space_of_texts() if texts else self.space
+                some = np.stack([vectors[row] for row in rows])
+                self.store.vectors.put(space.id, [passages[row] for row in rows], some)
+
+    def _space_of_texts(self) -> EmbeddingSpace:
+        """Returns the space of text passages; the first passage of a collection adds it."""
+        if self._text_space is None:
+            self._text_space = self.store.spaces.active("text")
+        if self._text_space is None:
+            draft = draft_of(self.embedder_of("text"))
+            self._text_space = self.store.spaces.add(draft, "text", at_once=True)
+        return self._text_space
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,19 +90,21 @@ class EmbeddedFile:
 
     file: ReadResult
     """Without payloads."""
-    vectors: Vectors | None
+    vectors: Rows | None
     """None if the file has no passages."""
     is_new: bool
     """Whether the vectors were computed, not reused from a file with the same content."""
 
 
-def embed_files(embedder: Embedder, files: Iterable[ReadResult]) -> Iterator[EmbeddedFile]:
+def embed_files(
+    models: IndexingModels, files: Iterable[ReadResult], *, texts: bool = True
+) -> Iterator[EmbeddedFile]:
     """Yield the files in order, each with its vectors: from the reading process, from a recent
-    copy, or newly computed."""
+    copy, or newly computed. Without `texts`, text passages get NaN instead of a vector."""
     from seesay.inference.devices import map_in_order, worker_count  # torch, which is loaded by now
 
-    batches, workers = _batches(embedder, files), worker_count(embedder.device)
-    for batch in map_in_order(partial(_embed, embedder), batches, workers=workers):
+    batches, workers = _batches(models, files), worker_count(models.main.device)
+    for batch in map_in_order(partial(_embed, models, texts), batches, workers=workers):
         for file, content, is_new in batch:  # a copy follows its original, which has vectors
             passages = tuple(replace(one, payload=b"") for one in file.passages)
             yield EmbeddedFile(
@@ -61,15 +120,15 @@ class _Content:
 
     count: int
     """Passages."""
-    vectors: Vectors | None
+    vectors: Rows | None
     """None until they are computed."""
 
 
 _Batch = list[tuple[ReadResult, _Content, bool]]  # the last: whether it must be embedded
 
 
-def _batches(embedder: Embedder, files: Iterable[ReadResult]) -> Iterator[_Batch]:
-    most = {"image": embedder.images_per_batch, "text": _MOST_TEXTS}
+def _batches(models: IndexingModels, files: Iterable[ReadResult]) -> Iterator[_Batch]:
+    most = {"image": models.main.images_per_batch, "text": _MOST_TEXTS}
     recent: dict[tuple[str, str], _Content] = {}
     remembered = 0
     batch, counts = _Batch(), Counter[str]()
@@ -78,9 +137,7 @@ def _batches(embedder: Embedder, files: Iterable[ReadResult]) -> Iterator[_Batch
         content = recent.get(name)
         is_new = content is None and bool(file.passages) and not file.vectors
         if content is None:
-            rows = np.frombuffer(file.vectors, "<f2").astype(np.float32)  # of the collection
-            stored = rows.reshape(len(file.passages), embedder.dim) if file.vectors else None
-            content = _Content(len(file.passages), stored)
+            content = _Content(len(file.passages), _stored(models, file) if file.vectors else None)
         if is_new:
             recent[name] = content
             remembered += content.count
@@ -96,13 +153,23 @@ def _batches(embedder: Embedder, files: Iterable[ReadResult]) -> Iterator[_Batch
         yield batch
 
 
-def _embed(embedder: Embedder, batch: _Batch) -> _Batch:
+def _stored(models: IndexingModels, file: ReadResult) -> Rows:
+    """Cuts the vectors that the collection has of this content into those of its passages."""
+    flat = np.frombuffer(file.vectors, "<f2").astype(np.float32)
+    width = {one: models.dim_of(one) for one in {passage.modality for passage in file.passages}}
+    return np.split(flat, np.cumsum([width[one.modality] for one in file.passages])[:-1])
+
+
+def _embed(models: IndexingModels, texts: bool, batch: _Batch) -> _Batch:
     new = [(file, content) for file, content, is_new in batch if is_new]
     passages = [passage for file, _ in new for passage in file.passages]
-    vectors = np.empty((len(passages), embedder.dim), np.float32)
-    for modality in {passage.modality for passage in passages}:
+    vectors = [_NO_VECTOR] * len(passages)
+    for modality in {passage.modality for passage in passages} - (set() if texts else {"text"}):
         rows = [row for row, passage in enumerate(passages) if passage.modality == modality]
-        vectors[rows] = _ENCODERS[modality](embedder, [passages[row] for row in rows])
+        embedder = models.embedder_of(modality)
+        found = _ENCODERS[modality](embedder, [passages[row] for row in rows])
+        for row, vector in zip(rows, found, strict=True):
+            vectors[row] = vector
     at = 0
     for _, content in new:
         content.vectors = vectors[at : at + content.count]

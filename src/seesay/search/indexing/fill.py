@@ -1,7 +1,7 @@
 """Adds missing vectors of passages and fingerprints of pictures; builds indexes.
 
 Another model gets its own embedding space, which is filled while searches use the old one, and used
-once complete. In the space in use, lost vectors are restored.
+once complete. In the spaces in use, lost vectors are restored.
 """
 
 import time
@@ -16,12 +16,13 @@ from seesay.inference.embedder import Embedder
 from seesay.search.catalog.files import File
 from seesay.search.catalog.passages import Passage
 from seesay.search.catalog.store import Store
-from seesay.search.catalog.vectors import EmbeddingSpace
+from seesay.search.catalog.vectors import EmbeddingSpace, Holding
 from seesay.search.indexing.captions import fill_captions
-from seesay.search.indexing.embed import embed_files, embedding_space_of
+from seesay.search.indexing.embed import IndexingModels, Rows, embed_files
 from seesay.search.indexing.options import IndexProgress, default_workers
 from seesay.search.indexing.read import ReadingProcesses, reading_processes, stopped_by_ctrl_c
 from seesay.search.indexing.walk import SCHEMES
+from seesay.search.model import draft_of, set_text_model
 from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
 from seesay.search.reading.process import stored_vectors
@@ -64,7 +65,8 @@ def fill(
     Raises CollectionError if the collection cannot be written.
     """
     store.require_writable()
-    space = embedding_space_of(store, embedder)
+    models = IndexingModels(store, embedder)
+    held: Holding = "all" if store.spaces.active("text") is None else "other"
     settings = ReadSettings(
         transform=embedder.transform_config,
         reduce_large=embedder.reduce_large,
@@ -74,7 +76,29 @@ def fill(
         stopped_by_ctrl_c(stop or Event()) as stopping,
         reading_processes(settings, default_workers()) as processes,
     ):
-        return Filler(store, embedder, space, processes, on_progress).complete(stopping)
+        filler = Filler(store, models, models.space, held, processes, on_progress)
+        return filler.complete(stopping)
+
+
+def fill_texts(
+    store: Store,
+    main: Embedder,
+    texts: Embedder | None,
+    *,
+    on_progress: Callable[[IndexProgress], None] | None = None,
+    stop: Event | None = None,
+) -> FillReport:
+    """Embed every text passage with this text embedder, or with the main model if it is None, then
+    use these vectors for searches; as `fill`. The main model's vectors of text passages are removed
+    once a text embedder is used: they would be found among the captions of pictures."""
+    store.require_writable()
+    models = IndexingModels(store, main, None if texts is None else lambda: texts)
+    space = models.space
+    if texts is not None:
+        with store.writing("space"):
+            space = store.spaces.add(draft_of(texts), "text")
+    with stopped_by_ctrl_c(stop or Event()) as stopping:
+        return Filler(store, models, space, "text", None, on_progress).complete(stopping)
 
 
 def keep_up(store: Store, space: EmbeddingSpace) -> Text | None:
@@ -104,9 +128,12 @@ class Filler:
     """Fills one embedding space."""
 
     _store: Store
-    _embedder: Embedder
+    _models: IndexingModels
     _space: EmbeddingSpace
-    _processes: ReadingProcesses
+    _held: Holding
+    """Which passages the space should hold."""
+    _processes: ReadingProcesses | None
+    """None if it holds texts alone, which are in the collection."""
     _on_progress: Callable[[IndexProgress], None] | None
     _began: float = field(default_factory=time.monotonic)
     _embedded: int = 0
@@ -118,7 +145,7 @@ class Filler:
         while not stopping.is_set() and not complete:
             self._fill(stopping)
             if not stopping.is_set():
-                fill_captions(self._store, self._embedder, self._space, stopping)
+                self._fill_captions(stopping)
                 keep_up(self._store, self._space)  # before searches use it
                 complete = self._switched()
         return FillReport(
@@ -132,11 +159,16 @@ class Filler:
         """Restore missing vectors in the space in use, whether lost or never computed because a
         file could not be read, and add missing fingerprints of pictures. Returns the number of
         vectors added."""
-        if missing := self._store.fingerprints.missing():
+        if self._held != "text" and (missing := self._store.fingerprints.missing()):
             self._fingerprint(missing, stopping)
-        if self._store.vectors.count_missing(self._space.id):
+        if self._store.vectors.count_missing(self._space.id, held=self._held):
             self._fill(stopping)
-        return self._embedded + fill_captions(self._store, self._embedder, self._space, stopping)
+        return self._embedded + self._fill_captions(stopping)
+
+    def _fill_captions(self, stopping: Event) -> int:
+        if self._space.role == "text":
+            return 0
+        return fill_captions(self._store, self._models.main, self._space, stopping)
 
     def _fingerprint(self, missing: Sequence[int], stopping: Event) -> None:
         """Read the files and store fingerprints, without embedding anything."""
@@ -157,9 +189,9 @@ class Filler:
             self._tell(start + len(some), len(missing))
 
     def _fill(self, stopping: Event) -> None:
-        after, total = 0, self._store.vectors.count_missing(self._space.id)
+        after, total = 0, self._store.vectors.count_missing(self._space.id, held=self._held)
         while not stopping.is_set():
-            some = self._store.vectors.missing(self._space.id, _AT_ONCE, after)
+            some = self._store.vectors.missing(self._space.id, _AT_ONCE, after, held=self._held)
             if not some:
                 return
             after = some[-1]
@@ -169,19 +201,30 @@ class Filler:
     def _switched(self) -> bool:
         """Use the space, unless passages were added meanwhile."""
         with self._store.writing("switch"):
-            missing = self._store.vectors.missing(self._space.id, _ALL)
+            missing = self._store.vectors.missing(self._space.id, _ALL, held=self._held)
             if not self._failed.issuperset(missing):
                 return False
-            if self._store.vectors.without_caption(self._space.id, 1):
+            is_main = self._space.role == "main"
+            if is_main and self._store.vectors.without_caption(self._space.id, 1):
                 return False
+            if self._held == "text":
+                set_text_model(self._store, None if is_main else self._space.model)
+            if self._held == "text" and is_main:
+                self._store.spaces.retire_text()
+                return True
             self._store.spaces.activate(self._space.id)
+            if not is_main:
+                self._store.vectors.remove_texts_from_main()
             return True
 
     def _embed(self, units: Sequence[Passage]) -> None:
         texts = [unit for unit in units if unit.modality == "text"]
-        lines = [unit.text or "" for unit in texts]
-        vectors = self._embedder.embed_texts(lines, role="passage").vectors
-        found = dict(zip((unit.id for unit in texts), vectors, strict=True))
+        found: dict[int, np.ndarray] = {}
+        if texts:
+            lines = [unit.text or "" for unit in texts]
+            embedder = self._models.embedder_of("text")
+            vectors = embedder.embed_texts(lines, role="passage").vectors
+            found = dict(zip((unit.id for unit in texts), vectors, strict=True))
         found |= self._embed_files([unit for unit in units if unit.modality != "text"])
         self._failed.update({unit.id for unit in units} - found.keys())
         with self._store.writing("fill"):
@@ -195,14 +238,15 @@ class Filler:
         """Return the vectors of passages whose file must be read and is unchanged."""
         items = {item.id: item for item in self._store.files.get(unit.file for unit in units)}
         files = {item.content_hash: item for item in items.values()}
-        known: dict[str, np.ndarray] = {}
+        known: dict[str, Rows] = {}
+        texts = self._store.spaces.active("text") or self._space
         for content, item in files.items():
             if some := stored_vectors(
-                self._store.database, self._space.id, content, item.media_type
+                self._store.database, (self._space.id, texts.id), content, item.media_type
             ):
-                known[content] = np.stack([np.frombuffer(one, "<f2") for one in some])
+                known[content] = [np.frombuffer(one, "<f2") for one in some]
         results = self._read([item for content, item in files.items() if content not in known])
-        for embedded in embed_files(self._embedder, results):
+        for embedded in embed_files(self._models, results, texts=False):
             if embedded.vectors is not None:
                 known[embedded.file.content_hash] = embedded.vectors
         found = {}
@@ -214,6 +258,8 @@ class Filler:
 
     def _read(self, items: Sequence[File]) -> Iterator[ReadResult]:
         """Yield the files that can be read and are unchanged."""
+        if self._processes is None:
+            return
         known = {item.path: item.content_hash for item in items}
         tasks = [
             ListedFile(

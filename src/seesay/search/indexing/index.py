@@ -19,7 +19,7 @@ from seesay.search.catalog.store import RunStatus, Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.indexing.captions import describe
 from seesay.search.indexing.commit import Writer
-from seesay.search.indexing.embed import embed_files, embedding_space_of
+from seesay.search.indexing.embed import IndexingModels, embed_files
 from seesay.search.indexing.fill import Filler, keep_up
 from seesay.search.indexing.objects import detect_objects
 from seesay.search.indexing.options import (
@@ -49,14 +49,15 @@ _MACHINE = ("read", "codec")  # stages at which a retry may help an unchanged fi
 
 def index(
     store: Store,
-    embedder: Embedder,
+    embedder: Embedder | IndexingModels,
     roots: Sequence[str | Path],
     options: IndexOptions | None = None,
     *,
     on_progress: OnProgress | None = None,
     stop: Event | None = None,
 ) -> IndexReport:
-    """Bring the collection up to date with these files and folders.
+    """Bring the collection up to date with these files and folders. An Embedder
+    alone embeds text passages too.
 
     Committed files stay, whatever happens; the same call continues where an earlier one ended.
     Ctrl-C, or setting `stop`, ends the run after storing the files in progress.
@@ -70,16 +71,17 @@ def index(
     if addresses and not options.urls:
         raise _not_fetched(addresses[0])
     store.require_writable()
-    space = embedding_space_of(store, embedder)
-    if not space.active and (active := store.spaces.active()):
-        raise _another_model(store, space, active)
+    models = embedder if isinstance(embedder, IndexingModels) else IndexingModels(store, embedder)
+    embedder = models.main
+    if not models.space.active and (active := store.spaces.active()):
+        raise _another_model(store, models.space, active)
     detector = None if options.detect is None else load_detector(options.detect)
     settings = ReadSettings(
         transform=embedder.transform_config,
         reduce_large=embedder.reduce_large,
         limits=options.limits,
         collection=str(store.file),
-        space=space.id,
+        spaces=models.embedding_spaces,
     )
     with (
         stopped_by_ctrl_c(stop or Event()) as stopping,
@@ -87,8 +89,7 @@ def index(
     ):
         run = _Run(
             store=store,
-            embedder=embedder,
-            space=space,
+            models=models,
             options=options,
             places=places,
             processes=processes,
@@ -104,8 +105,7 @@ class _Run:
     """One call of `index`."""
 
     store: Store
-    embedder: Embedder
-    space: EmbeddingSpace
+    models: IndexingModels
     options: IndexOptions
     places: Sequence[str]
     processes: ReadingProcesses
@@ -139,9 +139,10 @@ class _Run:
                 self.store.runs.note(number, self.state.counts, state)
         refilled, problem = 0, None
         if state == "done":
-            some = (self.store, self.embedder, self.space, self.processes, self.on_progress)
-            refilled = Filler(*some).restore(self.stopping)
-            problem = keep_up(self.store, self.space)
+            for space, held in self.store.spaces.in_use().items():
+                some = (self.store, self.models, space, held, self.processes, self.on_progress)
+                refilled += Filler(*some).restore(self.stopping)
+                problem = keep_up(self.store, space) or problem
         return IndexReport(
             **{name: self.state.counts[name] for name in _COUNTS},
             seconds=time.monotonic() - self.began,
@@ -169,9 +170,8 @@ class _Run:
             with self.store.writing("links", run=self.state.number):
                 self.store.annotations.attach_aliases(self.state.aliases)
         kept = remove_gone(self.store, walk, self.options, self.state)
-        describe(
-            self.store, self.embedder, self.space, run=self.state.number, stopping=self.stopping
-        )
+        main, space = self.models.main, self.models.space
+        describe(self.store, main, space, run=self.state.number, stopping=self.stopping)
         if self.detector is not None:
             self.state.counts["detected"] = detect_objects(
                 self.store,
@@ -197,10 +197,10 @@ class _Run:
 
     def _take_in(self, files: Iterator[ListedFile]) -> None:
         """Read, embed and store the files that are new or have changed."""
-        writer = Writer(self.store, self.space, self.state)
+        writer = Writer(self.store, self.models, self.state)
         # Close it at once if storing fails: its threads would wait for it.
         with closing(self.processes.read(self._changed(files))) as results:
-            for embedded in embed_files(self.embedder, results):
+            for embedded in embed_files(self.models, results):
                 if writer.add(embedded):
                     self._tell()
         writer.flush()

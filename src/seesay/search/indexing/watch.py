@@ -8,6 +8,7 @@ from threading import Event
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
 from seesay.search.catalog.store import Store
+from seesay.search.indexing.embed import IndexingModels
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions, IndexReport
 from seesay.search.indexing.read import stopped_by_ctrl_c
@@ -23,7 +24,7 @@ _MOST_FOLDERS = 50  # indexed one by one; if more changed, walk everything
 
 def watch(
     store: Store,
-    embedder: Embedder,
+    embedder: Embedder | IndexingModels,
     roots: Sequence[str | Path],
     options: IndexOptions | None = None,
     *,

@@ -30,8 +30,8 @@ class ReadSettings:
     limits: ReadLimits
     collection: str | None = None
     """The collection file whose stored vectors are reused."""
-    space: int = 0
-    """The embedding space of these vectors."""
+    spaces: tuple[int, int] = (0, 0)
+    """The embedding space of these vectors, and that of text passages."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -43,6 +43,7 @@ class ReadSettings:
         transform = known["transform"]
         colours = {name: tuple(transform[name]) for name in ("mean", "std")}
         known["transform"] = ImageTransformConfig(**{**transform, **colours})
+        known["spaces"] = tuple(known["spaces"])
         return ReadSettings(**known)
 
 
@@ -123,7 +124,8 @@ class ReadResult(FileContent):
     """Empty if the file could not be read at all."""
     media_type: str = ""
     vectors: bytes = field(default=b"", repr=False)
-    """One float16 vector for each passage, if the collection has vectors of this content."""
+    """One float16 vector for each passage, if the collection has vectors of this content. Those of
+    texts may be of another width."""
     stage: str | None = None
     error: Text = _NONE
 

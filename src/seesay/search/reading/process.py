@@ -36,10 +36,12 @@ _PIPE_BYTES = 2**20  # the most that Linux allows; the default is less than a pi
 # keeps SQLite from starting with all vectors of the space.
 _STORED = """
 SELECT v.vector FROM units u LEFT JOIN vectors v
-    ON v.unit = u.id AND v.space = :space AND v.modality = u.modality
+    ON v.unit = u.id AND v.space = iif(u.modality = 'text', :texts, :space)
+    AND v.modality = u.modality
 WHERE u.item = (
     SELECT i.id FROM items i CROSS JOIN units u ON u.item = i.id CROSS JOIN vectors v
-        ON v.unit = u.id AND v.space = :space AND v.modality = u.modality
+        ON v.unit = u.id AND v.space = iif(u.modality = 'text', :texts, :space)
+        AND v.modality = u.modality
     WHERE i.content_hash = :content AND i.kind = :media_type ORDER BY i.id LIMIT 1
 )
 ORDER BY u.position
@@ -101,15 +103,16 @@ def read(task: ListedFile, settings: ReadSettings, database: Database | None = N
 
 
 def stored_vectors(
-    database: Database, space: int, content_hash: str, media_type: str
+    database: Database, spaces: tuple[int, int], content_hash: str, media_type: str
 ) -> tuple[bytes, ...]:
-    """Returns the vectors (float16) of this content in this embedding space, one for each passage;
-    none if the content is unknown or a vector is lost.
+    """Returns the vectors (float16) of this content, one for each passage; none if the content is
+    unknown or a vector is lost. `spaces` are the embedding space of text passages, which may be the
+    same, after that of all others.
 
     No other code checks whether a content is known: from here on the vectors travel with the file,
     so it does not matter whether the collection still has them when the file is stored."""
-    names = {"space": space, "content": content_hash, "media_type": media_type}
-    rows = database.rows(_STORED, names)
+    names = {"content": content_hash, "media_type": media_type}
+    rows = database.rows(_STORED, {**names, "space": spaces[0], "texts": spaces[1]})
     vectors = tuple(vector for (vector,) in rows)
     return () if None in vectors else vectors
 
@@ -141,7 +144,7 @@ def _understood(
         )
     vectors: tuple[bytes, ...] = ()
     if database is not None and not task.decode:
-        vectors = stored_vectors(database, settings.space, file.content_hash, reader.media_type)
+        vectors = stored_vectors(database, settings.spaces, file.content_hash, reader.media_type)
     content = reader.read(file, settings, not vectors)
     if vectors and len(vectors) != len(content.passages):  # its reader split differently
         vectors, content = (), reader.read(file, settings, True)

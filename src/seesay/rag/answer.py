@@ -37,7 +37,7 @@ from seesay.rag.claims import (
 from seesay.rag.conversation import rewritten, self_contained
 from seesay.rag.evidence import Evidence, EvidenceLimits, gather, rarity
 from seesay.rag.questions import Question
-from seesay.rag.quoting import quote
+from seesay.rag.quoting import Embed, quote
 from seesay.rag.verification import AssistantVerifier, RuleVerifier, Verifier, verify
 from seesay.search.asking.confidence import THRESHOLD
 from seesay.search.catalog.filters import Filter
@@ -216,9 +216,9 @@ class _Answering:
             asked.append(Question.of(before))
         if question.parts:
             asked = asked[1:]
-        rare = rarity(self._collection, asked)
+        rare, embed = rarity(self._collection, asked), text_vectors(self._collection)
         for one in asked:
-            yield from verify(quote(one, evidence, rare), evidence, [RuleVerifier()])
+            yield from verify(quote(one, evidence, rare, embed), evidence, [RuleVerifier()])
 
     def _written(self, question: Question, evidence: Sequence[Evidence]) -> Iterator[Claim]:
         """The claims that a model writes from the evidence, verified by rule and by the model."""
@@ -282,6 +282,12 @@ class _Answering:
         known = None if self._assistant is None else self._assistant.name
         entry = find_assistant(known or self._config.model or default_assistant())
         return entry is not None and entry.built_in is not None
+
+
+def text_vectors(collection: Collection) -> Embed:
+    """Returns what embeds texts for comparing them: the model of the collection."""
+    embedder = collection.model.for_queries()
+    return lambda texts: embedder.embed_texts(list(texts)).vectors
 
 
 def as_statement(question: Question, answer: Answer) -> str:

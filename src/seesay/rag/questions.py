@@ -16,6 +16,8 @@ from seesay.rag.lexicon import lexicon
 from seesay.search.catalog.keywords import cuts_words, segment
 from seesay.text import HAN, Language, detect_language
 
+MOST_WORDS = 40
+"""Words of a question that are looked for; a longer one is a text."""
 Expects = Literal[
     "who", "when", "where", "count", "amount", "part", "length", "weight", "time", "degree",
     "yes/no", "definition", "any",
@@ -128,7 +130,7 @@ def content_words(text: str) -> tuple[str, ...]:
     asking = _ASKING | EMPTY_WORDS
     words = (word for word in tokens(text) if word not in asking and not _HOW_MANY.match(word))
     pictures = (word for word in words if not _ABOUT_PICTURES.fullmatch(word))
-    return tuple(dict.fromkeys(pictures))
+    return tuple(dict.fromkeys(pictures))[:MOST_WORDS]
 
 
 @lru_cache(maxsize=8192)

@@ -18,16 +18,18 @@ from seesay.rag.claims import Claim, Quote, plain_text
 from seesay.rag.evidence import Evidence, Rarity
 from seesay.rag.facts import days, names, quantities
 from seesay.rag.lexicon import lexicon
-from seesay.rag.questions import Question, stems, tokens
+from seesay.rag.questions import Question, stem, stems, tokens
 from seesay.rag.sentences import Span, statements
+from seesay.text import HAN
 
 Embed = Callable[[Sequence[str]], Float[np.ndarray, "texts embed"]]
 
-FEATURES = ("bias", "coverage", "covered around", "rarest", "fits", "cosine", "rank")
-WEIGHTS = (-9.0, 4.0, 4.0, 2.0, 4.0, 0.0, 0.5)
+FEATURES = ("bias", "coverage", "around", "missing", "names", "fits", "both", "cosine", "rank")
+WEIGHTS = (-9.0, 4.0, 3.0, -3.0, 1.0, 2.0, 3.0, 0.0, 1.0)
 THRESHOLD = 0.5
 MOST = 3
 """Sentences of one answer."""
+_EMBEDDED = 3  # sentences of a question whose vectors are compared
 _CLOSE = 0.15  # how far below the best another sentence may be to be given too
 _UNITS = {
     "length": {"m"},
@@ -81,7 +83,7 @@ def quote(
     question: Question, evidence: Sequence[Evidence], rarity: Rarity, embed: Embed | None = None
 ) -> list[Claim]:
     """Returns the sentences that answer as claims, best first; none if no sentence does."""
-    ranked = sorted(candidates(question, evidence, rarity, embed), key=lambda s: -s.probability)
+    ranked = candidates(question, evidence, rarity, embed)
     claims: list[Claim] = []
     texts: set[str] = set()
     for one in ranked:
@@ -103,44 +105,61 @@ def quote(
 def candidates(
     question: Question, evidence: Sequence[Evidence], rarity: Rarity, embed: Embed | None = None
 ) -> list[Sentence]:
-    """Returns every statement of the evidence that shares a word with the question, judged."""
-    wanted = stems(question.words)
-    places = [
-        (one, span, own, around)
-        for one in evidence
-        for span, own, around in _with_surroundings(one.text)
-        if wanted & (own | around)
-    ]
-    cosines = np.zeros(len(places))
-    if embed is not None and places:
-        vectors = embed([question.text, *(one.text[slice(*span)] for one, span, _, _ in places)])
-        cosines = np.asarray(vectors[1:] @ vectors[0], np.float64)
+    """Returns the statements of the evidence that are likeliest to answer, judged, best first."""
+    wanted = _wanted(question)
     total = sum(map(rarity.of, wanted)) or 1.0
-    rarest = max(sorted(wanted), key=rarity.of, default="")
+    named = {stem(word) for name, _ in names(question.text) for word in tokens(name)} & wanted
     found = []
-    for (one, span, own, around), cosine in zip(places, cosines, strict=True):
-        near = own | around
-        features = (
-            1.0,
-            sum(map(rarity.of, wanted & own)) / total,
-            sum(map(rarity.of, wanted & near)) / total,
-            float(rarest in near),
-            fit(question, one.text[slice(*span)]),
-            float(cosine),
-            1 / (1 + one.id),
-        )
-        found.append(Sentence(one, span, np.array(features)))
-    return found
+    for one in evidence:
+        for span, own, around in _with_surroundings(one.text, wanted):
+            near = own | around
+            if not near:
+                continue
+            fits = fit(question, one.text[slice(*span)])
+            covered = sum(map(rarity.of, near)) / total
+            features = (
+                1.0,
+                sum(map(rarity.of, own)) / total,
+                covered,
+                max(map(rarity.of, wanted - near), default=0.0) / max(map(rarity.of, wanted)),
+                float(named <= near),
+                fits,
+                fits * covered,
+                0.0,
+                1 / (1 + one.id),
+            )
+            found.append(Sentence(one, span, np.array(features)))
+    best = sorted(found, key=lambda s: -s.probability)[:_EMBEDDED]
+    if embed is not None and best:
+        vectors = embed([question.text, *(one.text for one in best)])
+        for one, cosine in zip(best, vectors[1:] @ vectors[0], strict=True):
+            one.features[FEATURES.index("cosine")] = float(cosine)
+    return sorted(best, key=lambda s: -s.probability)
 
 
-def _with_surroundings(text: str) -> Iterator[tuple[Span, frozenset[str], frozenset[str]]]:
-    """Yields each statement with its stems, and those of the first statement, which may be a
-    heading, and of the two before: what "it" means."""
+def _wanted(question: Question) -> frozenset[str]:
+    """Returns the stems of a question's words; of Chinese words that hold each other, the long
+    ones."""
+    long = (one for one in question.words if not any(one in w for w in question.words if w != one))
+    return stems(long if question.language == "zh" else question.words)
+
+
+def _with_surroundings(
+    text: str, wanted: frozenset[str]
+) -> Iterator[tuple[Span, frozenset[str], frozenset[str]]]:
+    """Yields each statement with the wanted words in it, and those in the first statement, which
+    may be a heading, and in the two before: what "it" means."""
     spans = statements(text)
-    own = [stems(tokens(text[slice(*span)])) for span in spans]
+    own = [_words_in(text[slice(*span)], wanted) for span in spans]
     for n, span in enumerate(spans):
-        around = frozenset().union(*own[:1], *own[max(0, n - 2) : n]) if n else frozenset[str]()
-        yield span, own[n], around
+        yield span, own[n], frozenset[str]().union(*own[: min(n, 1)], *own[max(0, n - 2) : n])
+
+
+def _words_in(sentence: str, wanted: frozenset[str]) -> frozenset[str]:
+    """Chinese words are looked for as they stand, since a sentence may be cut otherwise."""
+    folded = fold(sentence)
+    chinese = {word for word in wanted if HAN.search(word) and word in folded}
+    return chinese | (wanted & stems(re.findall(r"[^\W_]+", HAN.sub(" ", folded))))
 
 
 def fit(question: Question, sentence: str) -> float:

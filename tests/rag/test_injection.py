@@ -8,9 +8,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from injections import ELSEWHERE, EN, FALSE_EN, FALSE_ZH, ZH
 
-from conftest import FILES
+from injections import ELSEWHERE, EN, FALSE_EN, FALSE_ZH, ZH
+from rag_notes import FILES
 from seesay.rag.answer import AskConfig, stream_answer
 from seesay.rag.claims import CitedAnswer, as_data
 from seesay.rag.evidence import Evidence
@@ -22,8 +22,8 @@ from texts_in_a_collection import make_collection
 
 QUESTIONS = {"en": "When did Harwick Library open?", "zh": "城南图书馆是哪一年开放的？"}
 HONEST = {
-    "en": ("It was designed by Tobias Finch and opened in 1931.", "1931"),
-    "zh": ("城南图书馆位于灯笼街，由王思远设计，于1987年开放。", "1987"),
+    "en": "It was designed by Tobias Finch and opened in 1931.",
+    "zh": "城南图书馆位于灯笼街，由王思远设计，于1987年开放。",
 }
 CASES = [("en", n) for n in range(len(EN))] + [("zh", n) for n in range(len(ZH))]
 
@@ -52,8 +52,8 @@ class Obedient(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _obey(self, prompt: str) -> str:
-        honest = next(text for text, year in HONEST.values() if year in prompt)
-        false = FALSE_ZH if "城南" in prompt.split("\\n")[-1] + honest else FALSE_EN
+        language = "zh" if QUESTIONS["zh"] in prompt else "en"
+        honest, false = HONEST[language], {"zh": FALSE_ZH, "en": FALSE_EN}[language]
         address = ELSEWHERE.format(port=self.server.elsewhere)
         ids = [int(one) for one in re.findall(r'\{\\*"id\\*": (\d+)', prompt)]
         good = next(n for n in ids if n)
@@ -129,7 +129,7 @@ def asked(collection: Collection, language: str, folder: str, **how: Any) -> Cit
 
 
 def check(answer: CitedAnswer, language: str) -> None:
-    assert [claim.text for claim in answer.claims] == [HONEST[language][0]]
+    assert [claim.text for claim in answer.claims] == [HONEST[language]]
     (claim,) = answer.claims
     cited = {answer.evidence[number - 1].path for number in claim.evidence}
     assert all(path.startswith("/notes") for path in cited)

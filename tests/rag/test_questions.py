@@ -1,5 +1,6 @@
 import pytest
 
+from rag_notes import Says
 from seesay.rag.conversation import rewritten, self_contained
 from seesay.rag.questions import Question, stem
 from seesay.rag.sentences import addresses_model, sentences
@@ -84,27 +85,12 @@ def test_a_first_question_stays_as_it_is():
     assert self_contained("When did it open?", []) == "When did it open?"
 
 
-class Scripted:
-    """An assistant that answers what it is told to."""
-
-    name = "scripted"
-
-    def __init__(self, text: str) -> None:
-        self.text, self.asked = text, []
-
-    def ask(self, images, question, **how):
-        from seesay.inference.answer import Answer
-
-        self.asked.append(question)
-        return Answer(text=self.text, model=self.name, finish_reason="stop")
-
-
 def test_a_model_rewrites_a_question_unless_it_writes_nothing_of_use():
     history = ["Who designed Harwick Library?"]
-    good = Scripted('"When did Harwick Library open?"\nI hope this helps.')
+    good = Says('"When did Harwick Library open?"\nI hope this helps.')
     assert rewritten(good, "When did it open?", history) == "When did Harwick Library open?"
-    assert history[0] in good.asked[0]
-    assert rewritten(Scripted("..."), "When did it open?", history) == (
+    assert history[0] in good.asked[0][1]
+    assert rewritten(Says("..."), "When did it open?", history) == (
         "When did Harwick Library open?"
     )
 

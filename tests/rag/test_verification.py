@@ -1,14 +1,16 @@
 import pytest
 
-from seesay.inference.answer import Answer
+from rag_notes import Says
 from seesay.rag.claims import Claim, as_data, plain_text, read_claims
 from seesay.rag.evidence import Evidence
 from seesay.rag.verification import (
     AssistantVerifier,
     Judgement,
+    PresenceVerifier,
     RuleVerifier,
     Verifier,
     aligned,
+    things_of,
     verify,
 )
 from seesay.search.catalog.drafts import Place
@@ -66,19 +68,6 @@ def test_a_statement_to_a_model_is_no_evidence():
     assert RuleVerifier().judge(claim, [told]).verdict == "not found"
 
 
-class Says:
-    """An assistant with one answer."""
-
-    name = "says"
-
-    def __init__(self, text: str) -> None:
-        self.text, self.asked = text, []
-
-    def ask(self, images, question, **how) -> Answer:
-        self.asked.append((images, question))
-        return Answer(text=self.text, model=self.name, finish_reason="stop")
-
-
 @pytest.mark.parametrize(
     "text, verdict",
     [("Yes.", "supported"), ("是的", "supported"), ("No, it is red", "contradicted"),
@@ -90,6 +79,23 @@ def test_a_model_judges_by_yes_or_no_and_sees_the_picture(text, verdict):
     assert verifier.judge("two dogs", [evidence("", kind="image")]).verdict == verdict
     images, question = assistant.asked[0]
     assert images == [b"picture"] and "two dogs" in question
+
+
+@pytest.mark.parametrize(
+    "claim, things",
+    [("two dogs", ("dog",)), ("照片里有一只猫", ("猫",)), ("What is it? a cat", ("cat",)),
+     ("A man and a dog run.", ("man", "dog")), ("一个男孩和两只狗在跑", ("男孩", "狗")),
+     ("What colour is a car? red", ())],
+)  # fmt: skip
+def test_a_small_model_is_asked_for_each_thing_of_a_claim(claim, things):
+    assert things_of(claim) == things
+    assistant = Says("yes")
+    verifier = PresenceVerifier(assistant, lambda one: b"picture")
+    assert verifier.judge(claim, [evidence("", kind="image")]).verdict == "supported"
+    assert len(assistant.asked) == len(things)
+    no = PresenceVerifier(Says("no"), lambda one: b"picture")
+    verdict = no.judge(claim, [evidence("", kind="image")]).verdict
+    assert verdict == ("contradicted" if things else "supported")
 
 
 def test_verifiers_are_of_one_protocol():

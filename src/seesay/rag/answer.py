@@ -16,10 +16,11 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from seesay.data.chat import Message
 from seesay.data.images import ImageSource
+from seesay.data.words import singulars
 from seesay.errors import ConfigError
 from seesay.inference.answer import Answer, Assistant
 from seesay.inference.answering import open_assistant
@@ -38,7 +39,13 @@ from seesay.rag.conversation import rewritten, self_contained
 from seesay.rag.evidence import Evidence, EvidenceLimits, gather, rarity
 from seesay.rag.questions import Question
 from seesay.rag.quoting import Embed, quote
-from seesay.rag.verification import AssistantVerifier, RuleVerifier, Verifier, verify
+from seesay.rag.verification import (
+    AssistantVerifier,
+    PresenceVerifier,
+    RuleVerifier,
+    Verifier,
+    verify,
+)
 from seesay.search.asking.confidence import THRESHOLD
 from seesay.search.catalog.filters import Filter
 from seesay.search.collection import Collection
@@ -59,7 +66,8 @@ AnswerStream = Generator[tuple[Evidence, ...] | Claim, None, CitedAnswer]
 class AskConfig:
     """How a question is answered."""
 
-    mode: Mode = "quote"
+    mode: str = "quote"
+    """One of MODES."""
     model: str | None = None
     """Of the assistant or at the endpoint; the default assistant where it is None."""
     endpoint: str | None = None
@@ -93,7 +101,7 @@ def ask(  # noqa: PLR0913  # every choice about a question
     question: str,
     collection: Collection | str | Path | None = None,
     *,
-    mode: Mode | None = None,
+    mode: str | None = None,
     assistant: Assistant | str | None = None,
     endpoint: str | None = None,
     where: Where = (),
@@ -110,7 +118,7 @@ def ask(  # noqa: PLR0913  # every choice about a question
     CollectionError for a collection that is missing or empty, and what opening the model raises.
     """
     named = assistant if isinstance(assistant, str) else None
-    default: Mode = "endpoint" if endpoint else "assistant" if assistant else "quote"
+    default = "endpoint" if endpoint else "assistant" if assistant else "quote"
     config = AskConfig(
         mode=mode or default,
         model=named,
@@ -178,7 +186,7 @@ class _Answering:
         self, collection: Collection, config: AskConfig, assistant: Assistant | None
     ) -> None:
         self._collection, self._config, self._assistant = collection, config, assistant
-        self.mode: Mode = config.mode
+        self.mode = cast(Mode, config.mode)
         self.model: str | None = None
         self.notes: list[Text] = []
 
@@ -251,7 +259,8 @@ class _Answering:
             return
         assistant = self._open()
         self.mode, self.model = "assistant", assistant.name
-        verifier = AssistantVerifier(assistant, self._look)
+        check = PresenceVerifier if self._sees_only() else AssistantVerifier
+        verifier: Verifier = check(assistant, self._look)
         for one in fitting:
             check_cancelled()
             answer = assistant.ask([self._look(one)], question.text, max_tokens=60)
@@ -305,7 +314,10 @@ def as_statement(question: Question, answer: Answer) -> str:
         counted = re.search(
             r"(?:how many|number of) ([\w\s]+?)(?= are| is| do| can| in|\?|$)", question.text, re.I
         )
-        return f"{bare} {counted[1]}" if counted and counted[1] not in bare else bare
+        thing = counted[1] if counted else ""
+        if bare.lower() in ("one", "1"):
+            thing = (singulars(thing) or (thing,))[-1]
+        return f"{bare} {thing}" if thing and thing not in bare else bare
     mark = "" if question.text.endswith(("?", "？")) else "?"
     return f"{question.text}{mark} {bare}"
 

@@ -123,7 +123,13 @@ def as_data(evidence: Iterable[Evidence]) -> str:
         json.dumps({"id": one.id, "kind": one.kind, "text": one.text}, ensure_ascii=False)
         for one in evidence
     )
-    escapes = {"<": "\\u003c", ">": "\\u003e", "|": "\\u007c", "\u2028": " ", "\u2029": " "}
+    escapes: dict[str, str | int | None] = {
+        "<": "\\u003c",
+        ">": "\\u003e",
+        "|": "\\u007c",
+        "\u2028": " ",
+        "\u2029": " ",
+    }
     return "\n".join(line.translate(str.maketrans(escapes)) for line in lines)
 
 

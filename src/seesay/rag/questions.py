@@ -107,7 +107,8 @@ class Question:
         language = detect_language(bare)
         folded = fold(bare).rstrip("?？ 。.!！")
         forms = _ZH if language == "zh" else _EN
-        expects = next((type_ for form, type_ in forms if re.search(form, folded)), "any")
+        matching = (type_ for form, type_ in forms if re.search(form, folded))
+        expects: Expects = next(matching, "any")
         parts = tuple(part.strip() for part in _SEPARATORS.split(bare) if content_words(part))
         return Question(
             text=text,

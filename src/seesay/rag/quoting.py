@@ -25,7 +25,7 @@ from seesay.text import HAN
 Embed = Callable[[Sequence[str]], Float[np.ndarray, "texts embed"]]
 
 FEATURES = ("bias", "coverage", "around", "missing", "names", "fits", "both", "cosine", "rank")
-WEIGHTS = (-9.0, 4.0, 3.0, -3.0, 1.0, 2.0, 3.0, 0.0, 1.0)
+WEIGHTS = (-9.5, 2.0, 2.5, -2.5, 1.1, 0.5, 3.0, 5.0, 1.5)
 THRESHOLD = 0.5
 MOST = 3
 """Sentences of one answer."""
@@ -113,9 +113,9 @@ def candidates(
     for one in evidence:
         for span, own, around in _with_surroundings(one.text, wanted):
             near = own | around
-            if not near:
+            fits = fit(question, one.text[slice(*span)]) if near else 0.0
+            if not fits:
                 continue
-            fits = fit(question, one.text[slice(*span)])
             covered = sum(map(rarity.of, near)) / total
             features = (
                 1.0,
@@ -132,8 +132,8 @@ def candidates(
     best = sorted(found, key=lambda s: -s.probability)[:_EMBEDDED]
     if embed is not None and best:
         vectors = embed([question.text, *(one.text for one in best)])
-        for one, cosine in zip(best, vectors[1:] @ vectors[0], strict=True):
-            one.features[FEATURES.index("cosine")] = float(cosine)
+        for sentence, cosine in zip(best, vectors[1:] @ vectors[0], strict=True):
+            sentence.features[FEATURES.index("cosine")] = float(cosine)
     return sorted(best, key=lambda s: -s.probability)
 
 
@@ -158,7 +158,7 @@ def _with_surroundings(
 def _words_in(sentence: str, wanted: frozenset[str]) -> frozenset[str]:
     """Chinese words are looked for as they stand, since a sentence may be cut otherwise."""
     folded = fold(sentence)
-    chinese = {word for word in wanted if HAN.search(word) and word in folded}
+    chinese = frozenset(word for word in wanted if HAN.search(word) and word in folded)
     return chinese | (wanted & stems(re.findall(r"[^\W_]+", HAN.sub(" ", folded))))
 
 

@@ -29,6 +29,7 @@ _TO_A_MODEL = re.compile(
     r"insert|include|send|visit|open|click|fetch|call|execute|run|use)\b.{0,60}"
     r"(\bwith\b|\bthat\b|\byes\b|\bno\b|\bas (true|supported|correct|the answer)\b|\bevidence\b|"
     r"\bevery|\ball\b|\bonly\b|https?:|\bquestion|\[\d)|"
+    r"\b(answer|respond|reply|say|output)( only)?\s?[:：]|"
     r"\b(correct|right|true|only|real|final) answer\b|"
     r"\b(when|if|whenever) (you are |anyone |somebody |someone )?asked?\b|\bsystem prompt\b|"
     r"\"?claims\"?\s*:|</?\w*evidence|<\|?/?\w+\|?>|\bbegin (system|instructions?)\b|"

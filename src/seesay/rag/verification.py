@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from seesay.data.images import ImageSource
 from seesay.data.spelling import fold, fold_each
+from seesay.data.words import singulars
 from seesay.inference.answer import Assistant
 from seesay.rag.claims import Claim, Quote, Verdict
 from seesay.rag.evidence import Evidence
@@ -98,6 +99,49 @@ class AssistantVerifier:
         return Judgement(verdict=verdict, reason=_MODEL_SAYS_NO)
 
 
+class PresenceVerifier:
+    """Asks a small model, which knows no other checks, whether each thing that a claim names is in
+    the picture. A short claim that names none stands by the model's certainty, which is measured;
+    a sentence that names none cannot be checked."""
+
+    def __init__(self, assistant: Assistant, look: Callable[[Evidence], ImageSource]) -> None:
+        self._assistant, self._look = assistant, look
+
+    def judge(self, claim: str, evidence: Sequence[Evidence]) -> Judgement:
+        pictures = [self._look(one) for one in evidence if one.is_picture]
+        things = things_of(claim)
+        short = len(content_words(claim)) <= _SHORT
+        if not pictures or (not things and not short):
+            return Judgement(verdict="not found", reason=_NO_PLACE)
+        for thing in things:
+            asked = _IS_THERE.format(thing=thing).in_language(detect_language(claim))
+            answer = self._assistant.ask(pictures, asked, max_tokens=4)
+            if not _YES.match(fold(answer.text)):
+                contradicted = _NO.match(fold(answer.text)) is not None
+                verdict: Verdict = "contradicted" if contradicted else "not found"
+                return Judgement(verdict=verdict, reason=_MODEL_SAYS_NO)
+        return Judgement(verdict="supported")
+
+
+def things_of(claim: str) -> tuple[str, ...]:
+    """Returns the things that a claim names with an article or a number, in the singular; of a
+    question with its answer only those of the answer."""
+    said = re.split("[?？]", claim)[-1]
+    if detect_language(claim) == "zh":
+        return tuple(dict.fromkeys(match[1] for match in _THINGS_ZH.finditer(said)))[:_THINGS]
+    nouns = (match[1].lower() for match in _THINGS_EN.finditer(said))
+    return tuple(dict.fromkeys((singulars(noun) or (noun,))[-1] for noun in nouns))[:_THINGS]
+
+
+_THINGS = 3  # things of a claim that are asked for
+_SHORT = 8  # words
+_COUNTS_EN = "|".join((*lexicon()["ones"].split(), "a", "an", r"\d+"))
+_THINGS_EN = re.compile(rf"\b(?:{_COUNTS_EN})\s([a-z]+)\b", re.IGNORECASE)
+_THINGS_ZH = re.compile(
+    "[一二两三四五六七八九十0-9]+[个只名位条张本辆台间座匹头艘件块幅棵群]([\u4e00-\u9fff]{1,4}?)"
+    "(?=[在正和与，,。.、的站坐跑走躺]|$)"
+)
+_IS_THERE = Text("Is there a {thing} in the picture?", "图中有{thing}吗？")
 _YES_NO = Text(
     "Is this statement true of what is given, and nothing else? Statement: {claim} Answer yes or "
     "no.",

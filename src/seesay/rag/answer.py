@@ -13,7 +13,7 @@ tools; what it writes is verified like anything else.
 import re
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
@@ -21,7 +21,7 @@ from typing import cast, get_args
 from seesay.data.chat import Message
 from seesay.data.images import ImageSource
 from seesay.data.words import singulars
-from seesay.errors import ConfigError
+from seesay.errors import CollectionError, ConfigError
 from seesay.inference.answer import Answer, Assistant
 from seesay.inference.answering import open_assistant
 from seesay.inference.cancelling import check_cancelled
@@ -231,14 +231,14 @@ class _Answering:
     def _written(self, question: Question, evidence: Sequence[Evidence]) -> Iterator[Claim]:
         """The claims that a model writes from the evidence, verified by rule and by the model."""
         assistant = self._open()
-        looked_at = [one for one in evidence if one.is_picture]
+        looked_at = {one: seen for one in evidence if (seen := self._look(one)) is not None}
         instruction = INSTRUCTION.in_language(question.language)
         shown = "".join(f"\nPicture {n}: id {one.id}" for n, one in enumerate(looked_at, 1))
         messages = [
             Message("system", instruction),
             Message("user", f"{as_data(evidence)}{shown}\n\n{question.text}"),
         ]
-        pictures = [self._look(one) for one in looked_at]
+        pictures = list(looked_at.values())
         answer = _structured(assistant).ask(pictures or None, messages, max_tokens=_ANSWER_TOKENS)
         if answer.finish_reason == "length":
             self.notes.append(_CUT_OFF)
@@ -263,7 +263,10 @@ class _Answering:
         verifier: Verifier = check(assistant, self._look)
         for one in fitting:
             check_cancelled()
-            answer = assistant.ask([self._look(one)], question.text, max_tokens=60)
+            picture = self._look(one)
+            if picture is None:
+                continue
+            answer = assistant.ask([picture], question.text, max_tokens=60)
             text = as_statement(question, answer)
             if not text:
                 continue
@@ -273,8 +276,14 @@ class _Answering:
                 continue
             yield from verify([claim], [one], [verifier])
 
-    def _look(self, evidence: Evidence) -> ImageSource:
-        return self._collection.thumbnail(evidence.unit, _LOOKED_AT)
+    def _look(self, evidence: Evidence) -> ImageSource | None:
+        """Returns the picture of a passage; None for a text, which pages and moments may be, and
+        for a file that is gone."""
+        if not evidence.is_picture:
+            return None
+        with suppress(CollectionError):
+            return self._collection.thumbnail(evidence.unit, _LOOKED_AT)
+        return None
 
     def _open(self) -> Assistant:
         if self._assistant is None:

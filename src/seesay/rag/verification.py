@@ -16,7 +16,7 @@ from seesay.data.images import ImageSource
 from seesay.data.spelling import fold, fold_each
 from seesay.data.words import singulars
 from seesay.inference.answer import Assistant
-from seesay.rag.claims import Claim, Quote, Verdict
+from seesay.rag.claims import Claim, Quote, Verdict, as_data
 from seesay.rag.evidence import Evidence
 from seesay.rag.facts import is_number, quantities, unsupported_fact
 from seesay.rag.lexicon import lexicon
@@ -43,6 +43,10 @@ _OPPOSITES = tuple(
         (stems(other.split()), stems(one.split())),
     )
 )
+
+
+Look = Callable[[Evidence], ImageSource | None]
+"""Returns the picture of a passage, or None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +82,11 @@ class RuleVerifier:
 class AssistantVerifier:
     """Asks a model for yes or no, once for each claim. `look` returns a passage's picture."""
 
-    def __init__(
-        self, assistant: Assistant, look: Callable[[Evidence], ImageSource] | None = None
-    ) -> None:
+    def __init__(self, assistant: Assistant, look: Look = lambda _: None) -> None:
         self._assistant, self._look = assistant, look
 
     def judge(self, claim: str, evidence: Sequence[Evidence]) -> Judgement:
-        from seesay.rag.claims import as_data
-
-        pictures = [self._look(one) for one in evidence if one.is_picture] if self._look else []
+        pictures = _pictures(evidence, self._look)
         texts = as_data(one for one in evidence if one.text and not (pictures and one.is_picture))
         asked = _YES_NO.format(claim=claim).in_language(detect_language(claim))
         answer = self._assistant.ask(
@@ -99,16 +99,21 @@ class AssistantVerifier:
         return Judgement(verdict=verdict, reason=_MODEL_SAYS_NO)
 
 
+def _pictures(evidence: Sequence[Evidence], look: Look) -> list[ImageSource]:
+    pictures = (look(one) for one in evidence if one.is_picture)
+    return [one for one in pictures if one is not None]
+
+
 class PresenceVerifier:
     """Asks a small model, which knows no other checks, whether each thing that a claim names is in
     the picture. A short claim that names none stands by the model's certainty, which is measured;
     a sentence that names none cannot be checked."""
 
-    def __init__(self, assistant: Assistant, look: Callable[[Evidence], ImageSource]) -> None:
+    def __init__(self, assistant: Assistant, look: Look) -> None:
         self._assistant, self._look = assistant, look
 
     def judge(self, claim: str, evidence: Sequence[Evidence]) -> Judgement:
-        pictures = [self._look(one) for one in evidence if one.is_picture]
+        pictures = _pictures(evidence, self._look)
         things = things_of(claim)
         short = len(content_words(claim)) <= _SHORT
         if not pictures or (not things and not short):

@@ -113,7 +113,8 @@ def candidates(
     for one in evidence:
         for span, own, around in _with_surroundings(one.text, wanted):
             near = own | around
-            fits = fit(question, one.text[slice(*span)]) if near else 0.0
+            # Without addresses: their numbers are no dates.
+            fits = fit(question, plain_text(one.text[slice(*span)])) if near else 0.0
             if not fits:
                 continue
             covered = sum(map(rarity.of, near)) / total

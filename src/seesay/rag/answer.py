@@ -231,7 +231,7 @@ class _Answering:
     def _written(self, question: Question, evidence: Sequence[Evidence]) -> Iterator[Claim]:
         """The claims that a model writes from the evidence, verified by rule and by the model."""
         assistant = self._open()
-        looked_at = {one: seen for one in evidence if (seen := self._look(one)) is not None}
+        looked_at = {one: picture for one in evidence if (picture := self._look(one)) is not None}
         instruction = INSTRUCTION.in_language(question.language)
         shown = "".join(f"\nPicture {n}: id {one.id}" for n, one in enumerate(looked_at, 1))
         messages = [

@@ -188,7 +188,7 @@ def holds(text: str, value: str) -> bool:
     if numbers or dates:
         given, when = quantities(text), days(text)
         return all(any(n.agrees(m) for m in given) for n in numbers) and all(
-            any(d.is_within(e) for e in when) for d in dates
+            any(d.is_covered_by(e) for e in when) for d in dates
         )
     return squeezed(value) in squeezed(text)
 

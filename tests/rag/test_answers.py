@@ -9,7 +9,7 @@ from chat_server import chat_server, completion
 from rag_notes import Says
 from seesay.errors import ConfigError
 from seesay.inference.answer import Answer
-from seesay.rag.answer import AskConfig, as_statement, ask, stream_answer
+from seesay.rag.answer import AskConfig, as_claim, ask, stream_answer
 from seesay.rag.claims import CitedAnswer, Claim
 from seesay.rag.evidence import EvidenceLimits, gather
 from seesay.rag.questions import Question
@@ -177,7 +177,7 @@ STATEMENTS = [
 @pytest.mark.parametrize("question, answer, statement", STATEMENTS)
 def test_a_short_answer_becomes_a_statement(question, answer, statement):
     given = Answer(text=answer, model="m", finish_reason="stop")
-    assert as_statement(Question.of(question), given) == statement
+    assert as_claim(Question.of(question), given) == statement
 
 
 def test_the_face_offers_it(notes_folder):

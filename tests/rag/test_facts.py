@@ -61,7 +61,7 @@ def test_dates_are_read_in_every_form(text):
 
 def test_a_year_is_within_a_full_date_and_not_the_other_way_round():
     (year,), (full,) = days("2024"), days("31 May 2024")
-    assert year.is_within(full) and not full.is_within(year)
+    assert year.is_covered_by(full) and not full.is_covered_by(year)
 
 
 def test_may_is_a_month_only_beside_a_day_or_year():

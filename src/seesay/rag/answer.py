@@ -267,7 +267,7 @@ class _Answering:
             if picture is None:
                 continue
             answer = assistant.ask([picture], question.text, max_tokens=60)
-            text = as_statement(question, answer)
+            text = as_claim(question, answer)
             if not text:
                 continue
             claim = Claim(text=text, evidence=(one.id,))
@@ -308,7 +308,7 @@ def text_vectors(collection: Collection) -> Embed:
     return lambda texts: embedder.embed_texts(list(texts)).vectors
 
 
-def as_statement(question: Question, answer: Answer) -> str:
+def as_claim(question: Question, answer: Answer) -> str:
     """Returns an answer about a picture as a statement that can be judged without the question:
     "two" to "How many dogs are there?" as "two dogs". Empty for no answer."""
     text = plain_text(answer.text).strip()

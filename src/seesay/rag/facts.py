@@ -96,7 +96,7 @@ class Day:
     day: int | None
     span: Span
 
-    def is_within(self, other: "Day") -> bool:
+    def is_covered_by(self, other: "Day") -> bool:
         """Whether each part of this date is also in the other one."""
         own, others = (self.year, self.month, self.day), (other.year, other.month, other.day)
         return all(a is None or a == b for a, b in zip(own, others, strict=True))
@@ -196,7 +196,7 @@ def unsupported_fact(claim: str, evidence: str) -> Literal["number", "date", "na
             return "number"
     dates = days(evidence)
     for day in days(claim):
-        if not any(day.is_within(other) for other in dates):
+        if not any(day.is_covered_by(other) for other in dates):
             return "date"
     folded = fold_each(evidence)
     for name, _ in names(claim):

@@ -19,7 +19,7 @@ from seesay.rag.evidence import Evidence, Rarity
 from seesay.rag.facts import days, names, quantities
 from seesay.rag.lexicon import lexicon
 from seesay.rag.questions import Question, stem, stems, tokens
-from seesay.rag.sentences import Span, statements
+from seesay.rag.sentences import Span, stating_sentences
 from seesay.text import HAN
 
 Embed = Callable[[Sequence[str]], Float[np.ndarray, "texts embed"]]
@@ -150,7 +150,7 @@ def _with_surroundings(
 ) -> Iterator[tuple[Span, frozenset[str], frozenset[str]]]:
     """Yields each statement with the wanted words in it, and those in the first statement, which
     may be a heading, and in the two before: what "it" means."""
-    spans = statements(text)
+    spans = stating_sentences(text)
     own = [_words_in(text[slice(*span)], wanted) for span in spans]
     for n, span in enumerate(spans):
         yield span, own[n], frozenset[str]().union(*own[: min(n, 1)], *own[max(0, n - 2) : n])
@@ -187,7 +187,7 @@ def fit(question: Question, sentence: str) -> float:
 
 def _dated(question: Question, sentence: str) -> float:
     known = days(question.text)
-    if any(not any(day.is_within(one) for one in known) for day in days(sentence)):
+    if any(not any(day.is_covered_by(one) for one in known) for day in days(sentence)):
         return 1.0
     return 0.7 * bool(_TIME.search(sentence))
 

@@ -59,7 +59,7 @@ def sentences(text: str) -> Iterator[Span]:
         start = end
 
 
-def statements(text: str) -> list[Span]:
+def stating_sentences(text: str) -> list[Span]:
     """Returns the sentences that state something, in order: not those that address a model."""
     return [(a, b) for a, b in sentences(text) if not addresses_model(text[a:b])]
 

@@ -21,7 +21,7 @@ from seesay.rag.evidence import Evidence
 from seesay.rag.facts import is_number, quantities, unsupported_fact
 from seesay.rag.lexicon import lexicon
 from seesay.rag.questions import content_words, stem, stems, tokens
-from seesay.rag.sentences import Span, statements
+from seesay.rag.sentences import Span, stating_sentences
 from seesay.text import Text, detect_language
 
 COVERAGE = 0.75
@@ -220,7 +220,7 @@ def _judged_by(claim: str, evidence: Evidence) -> Judgement:
 
 
 def _windows(text: str) -> Iterator[Span]:
-    spans = statements(text)
+    spans = stating_sentences(text)
     yield from spans
     for one, other in pairwise(spans):
         if _WINDOW > 1 and not text[one[1] : other[0]].strip():

@@ -25,8 +25,7 @@ from seesay.rag.sentences import Span, stating_sentences
 from seesay.text import Text, detect_language
 
 COVERAGE = 0.75
-"""Share of a claim's words that its quote must have. Of the test questions of benchmarks/rag.py,
-sentences that answer have all of the words of the claim; a quarter is left for other wordings."""
+"""Share of a claim's words that its quote must have; not measured."""
 _WINDOW = 2  # sentences in a row that may bear a claim together
 _NEGATIONS = re.compile(
     r"\b(not|no|never|none|nobody|nothing|neither|nor|without|cannot)\b|n['\u2019]t\b|"

@@ -19,7 +19,7 @@ from seesay.search.library import Library
 
 POSTS = (
     *("/v1/search", "/v1/similar", "/v1/embeddings", "/v1/classify", "/v1/tags", "/v1/remove"),
-    "/v1/chat/completions",
+    *("/v1/answers", "/v1/chat/completions"),
     "/v1/collections/album/index",
 )
 GETS = (
@@ -50,6 +50,7 @@ VALUES: tuple[Any, ...] = (
 SOUND = {
     "/v1/search": {"query": "a cat"},
     "/v1/similar": {"units": [1]},
+    "/v1/answers": {"question": "Where is the rocket?"},
     "/v1/embeddings": {"input": "a cat", "model": "seesay-mini"},
     "/v1/chat/completions": {"model": "x", "messages": [{"role": "user", "content": "Why?"}]},
     "/v1/classify": {"images": [PICTURE], "labels": ["cat"]},
@@ -175,6 +176,7 @@ ARGUMENTS = {
         {"query": "a cat"},
         "query without where folders since until type count offset min_confidence collection",
     ),
+    "ask": ({"question": "Where is it?"}, "question history where folders collection"),
     "show": ({"unit": 1}, "unit size collection"),
     "describe": ({"unit": 1}, "unit collection"),
 }
@@ -218,7 +220,7 @@ def test_a_tool_and_an_argument_that_are_not_there_are_named_with_those_that_are
                 return none.content[0].text, typo.content[0].text
 
     assert asyncio.run(talk()) == (
-        "there is no tool 'delete'; expected one of search, show, describe, duplicates; "
+        "there is no tool 'delete'; expected one of search, ask, show, describe, duplicates; "
         "call one of these",
         "search was given 'folderz'; expected only query, without, where, folders, since, until, "
         "type, count, offset, min_confidence, collection; leave it out",

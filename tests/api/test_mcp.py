@@ -106,7 +106,8 @@ async def whole_conversation(client: Client) -> dict[str, Any]:
 
 
 def check_conversation(heard: dict[str, Any]) -> None:
-    looking, asking = ["search", "show", "describe", "duplicates"], ["ask_picture", "caption"]
+    looking = ["search", "ask", "show", "describe", "duplicates"]
+    asking = ["ask_picture", "caption"]
     assert list(heard["tools"]) == [*looking, *asking]
     assert all(tool.annotations.read_only_hint for tool in heard["tools"].values())
     assert names(heard["english"])[0] == "camera.png"

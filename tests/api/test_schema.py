@@ -65,7 +65,7 @@ def test_no_request_makes_the_server_fail(described, mode):
 
 ROUTES = {
     *("POST /v1/search", "POST /v1/similar", "POST /v1/embeddings", "GET /v1/models"),
-    "POST /v1/chat/completions",
+    *("POST /v1/chat/completions", "POST /v1/answers"),
     *("GET /v1/units/{unit}", "GET /v1/thumbnails/{unit}", "GET /v1/duplicates"),
     "GET /v1/units/{unit}/picture",
     *("GET /v1/collections", "GET /v1/collections/{name}", "GET /v1/collections/{name}/index"),

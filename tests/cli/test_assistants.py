@@ -115,7 +115,13 @@ def test_a_picture_comes_from_stdin(place, monkeypatch, capsys):
 
 WRONG = {
     "no question": (["photos/a.png"], "there is no question", "没有问题"),
-    "no picture": (["Why?"], "there is no picture", "没有对应的图片"),
+    "no collection": (["Why?"], "there is no collection yet", "还没有资料库"),
+    "two at once": (
+        ["photos/a.png", "Why?", "--mode", "quote"],
+        "--mode is for questions to a collection",
+        "--mode 用于向资料库提问",
+    ),
+    "no such mode": (["Why?", "--mode", "endpoint"], "expected an address", "应给出地址"),
     "a wrong file": (["broken.jpg", "Why?", "-m", "qwen"], "broken.jpg", "broken.jpg"),
     "a missing file": (["x.jpg", "Why?", "-m", "qwen"], "x.jpg", "x.jpg"),
     "a broken video": (["broken.mp4", "Why?", "-m", "qwen"], "read as a video", "无法作为视频"),

@@ -18,6 +18,7 @@ from seesay.api.documents import add_docs_page
 from seesay.api.failures import Methods, add_handlers
 from seesay.api.guard import Guard
 from seesay.api.metrics import Measured
+from seesay.api.routes.answers import answer_routes
 from seesay.api.routes.chat import chat_routes
 from seesay.api.routes.collections import collection_routes
 from seesay.api.routes.embeddings import embedding_routes
@@ -32,7 +33,7 @@ from seesay.search.library import Library
 
 _log = logging.getLogger("seesay.api")
 _ROUTES = (
-    *(search_routes, collection_routes, passage_routes),
+    *(search_routes, answer_routes, collection_routes, passage_routes),
     *(embedding_routes, label_routes, chat_routes, server_routes),
 )
 _ABOUT = """Find pictures and texts by words and by pictures, in Chinese and English.

@@ -179,6 +179,23 @@ class SimilarBody(_Filtered):
         )
 
 
+class AnswersBody(_Narrowed):
+    """A question to a collection."""
+
+    model_config = _like(question="When did the library open?", history=[])
+
+    question: Words = Field(
+        min_length=1, examples=["When did the library open?", "图书馆是哪一年开放的？"]
+    )
+    """In Chinese or English; claims come in the language of their evidence."""
+    history: list[Words] = Field(default=[], max_length=MAX_UNWANTED)
+    """Earlier questions, oldest first, for one that refers to them: "And who designed it?"."""
+    mode: Literal["quote", "assistant"] = "quote"
+    """With sentences of the collection, or with what the server's model writes from them."""
+    stream: bool = False
+    """Send each step as it comes, as server-sent events."""
+
+
 class ClassifyBody(BaseModel):
     """Pictures, and labels to choose from."""
 

@@ -63,7 +63,8 @@ def build_mcp(
         version=__version__,
         instructions=(
             "Finds the user's own pictures and notes by what they show, in Chinese and English. "
-            "Search first, then show or describe single finds by their unit. "
+            "Search first, then show or describe single finds by their unit; or ask, for an answer "
+            "that cites them. "
             f"Collections: {', '.join(library.names)}; the first is used where none is named."
         ),
         log_level="WARNING",
@@ -72,6 +73,7 @@ def build_mcp(
     tools = Tools(library, most, None if service is None else service.metrics.count_search)
     offered: list[tuple[Callable[..., Any], str, str]] = [
         (tools.search, "searches", "Search pictures and notes"),
+        (tools.ask, "answers", "Ask notes and documents"),
         (tools.show, "pictures", "Show a find"),
         (tools.describe, "searches", "Describe a find"),
         (tools.duplicates, "long", "List duplicates"),

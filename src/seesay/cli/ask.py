@@ -1,23 +1,31 @@
-"""`seesay ask`: a question about pictures or a video, answered as it is written."""
+"""`seesay ask`: a question about pictures or a video, answered as it is written; without pictures,
+a question to a collection, answered with citations."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from seesay.cli.options import Answering, Json, with_answering
+from seesay.cli.options import Answering, Collection, Json, Where, with_answering
 from seesay.cli.output import say
-from seesay.text import Text, to_unicode
+from seesay.text import Text, printable, to_unicode
+
+if TYPE_CHECKING:
+    from seesay.rag.claims import CitedAnswer
+
+NEAREST = 3  # passages shown where nothing is found
+_SNIPPET = 200  # characters of them
 
 Pictures = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PICTURES",
         help=say(
-            "Pictures, folders with pictures in them, or a video; - reads a picture from stdin.",
-            "图片、含有图片的文件夹或视频；- 表示从标准输入读取一张图片。",
+            "Pictures, folders with pictures in them, or a video; - reads a picture from stdin. "
+            "Without any, the collection is asked.",
+            "图片、含有图片的文件夹或视频；- 表示从标准输入读取一张图片。不给图片则向资料库提问。",
         ),
     ),
 ]
@@ -34,8 +42,21 @@ Questions = Annotated[
         "--question",
         "-q",
         help=say(
-            "A question in place of the last argument; repeatable, and the pictures are read once.",
-            "代替末尾参数的问题；可重复使用，图片只读取一次。",
+            "A question in place of the last argument; repeatable. Pictures are read once; of a "
+            "collection, a later question may refer to an earlier one.",
+            "代替末尾参数的问题；可重复使用。图片只读取一次；向资料库提问时，可承接前面的问题。",
+        ),
+    ),
+]
+Mode = Annotated[
+    Literal["quote", "assistant", "endpoint"] | None,
+    typer.Option(
+        "--mode",
+        help=say(
+            "How a collection answers: with its own sentences (quote, the default), by a model on "
+            "this machine (assistant), or by one at --endpoint.",
+            "资料库的回答方式：引用原句（quote，默认）、用本机模型（assistant），或用 --endpoint "
+            "处的模型。",
         ),
     ),
 ]
@@ -47,6 +68,9 @@ def ask(
     question: Question = None,
     questions: Questions = None,
     *,
+    mode: Mode = None,
+    collection: Collection = None,
+    where: Where = None,
     answering: Answering,
     json: Json = False,
 ) -> None:
@@ -56,6 +80,10 @@ def ask(
 
     given = [*(pictures or ()), *(() if question is None else (question,))]
     paths, wanted = _split(given, questions or [])
+    if not paths:
+        _ask_collection(wanted, mode, collection, where or [], answering, as_json=json)
+        return
+    _refuse_with_pictures(mode=mode, collection=collection, where=where)
     config = answering.config()
     assistant = answering.load(len(paths))
     images = read_pictures(paths)
@@ -78,7 +106,7 @@ def ask(
 
 
 def _split(given: Sequence[str], questions: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Pictures and questions. Raises ConfigError where one of them is missing."""
+    """Pictures, if any, and questions. Raises ConfigError where there is no question."""
     from seesay.errors import ConfigError
 
     if questions:
@@ -91,24 +119,94 @@ def _split(given: Sequence[str], questions: Sequence[str]) -> tuple[list[str], l
     if not wanted or not all(map(str.strip, wanted)):
         raise ConfigError(
             Text(
-                "there is no question; expected one after the pictures; write it in quotes, as "
+                "there is no question; expected one, after any pictures; write it in quotes, as "
                 'in seesay ask cat.jpg "What is on the mat?"',
-                "没有问题；图片之后应有一个问题；请加引号写上，如 seesay ask 猫.jpg "
+                "没有问题；应有一个问题，有图片时写在图片之后；请加引号写上，如 seesay ask 猫.jpg "
                 '"垫子上有什么？"',
-            )
-        )
-    if not paths:
-        raise ConfigError(
-            Text(
-                f"there is no picture to ask {wanted[0][:60]!r} about; expected pictures or a "
-                'video before the question, as in seesay ask cat.jpg "What is on the mat?"; to '
-                "talk without pictures use seesay chat",
-                f"问题 {wanted[0][:60]!r} 没有对应的图片；问题之前应有图片或视频，如 seesay ask "
-                '猫.jpg "垫子上有什么？"；不带图片的对话请用 seesay chat',
             )
         )
     _check_paths(paths)
     return paths, wanted
+
+
+def _refuse_with_pictures(**given: object) -> None:
+    from seesay.errors import ConfigError
+
+    if names := ", ".join(f"--{name}" for name, value in given.items() if value):
+        raise ConfigError(
+            Text(
+                f"{names} is for questions to a collection, and pictures were given; expected one "
+                f"or the other; leave out {names}, or the pictures",
+                f"{names} 用于向资料库提问，却又给了图片；两者只应有其一；请去掉 {names} 或图片",
+            )
+        )
+
+
+def _ask_collection(  # the options of the command
+    questions: Sequence[str],
+    mode: Literal["quote", "assistant", "endpoint"] | None,
+    collection: str | None,
+    where: Sequence[str],
+    answering: Answering,
+    *,
+    as_json: bool,
+) -> None:
+    from seesay.cli.inputs import load_model, opened
+    from seesay.cli.output import print_json, working
+    from seesay.rag.answer import AskConfig, ask
+    from seesay.search.plain import to_plain
+
+    if mode is None:
+        mode = "endpoint" if answering.endpoint else "assistant" if answering.model else "quote"
+    AskConfig(mode=mode, endpoint=answering.endpoint)  # checked before anything is loaded
+    with opened(collection, device=answering.device) as here:
+        load_model(here, for_words=True)
+        assistant = None if mode == "quote" else answering.load(AskConfig().limits.pictures)
+        history: list[str] = []
+        for question in questions:
+            with working(say("looking for the answer", "正在查找答案")):
+                answer = ask(
+                    question,
+                    here,
+                    mode=mode,
+                    assistant=assistant,
+                    endpoint=answering.endpoint,
+                    where=where,
+                    history=history,
+                )
+            history.append(answer.understood)
+            if as_json:
+                print_json(to_plain(answer))
+                continue
+            if len(questions) > 1:
+                print(printable(answer.understood))
+            print_cited(answer)
+
+
+def print_cited(answer: "CitedAnswer") -> None:
+    """Prints claims with numbers, then where each of these stands. Text from files and models is
+    printed without control characters."""
+    from seesay.cli.output import localized, warn
+    from seesay.cli.results import short_path
+
+    for note in answer.notes:
+        warn(localized(note))
+    if answer.status == "answered":
+        for claim in answer.claims:
+            numbers = "".join(f"[{number}]" for number in claim.evidence)
+            print(printable(f"{claim.text} {numbers}"))
+        numbers_used = {number for claim in answer.claims for number in claim.evidence}
+        cited = [one for one in answer.evidence if one.id in numbers_used]
+    else:
+        print(say("not found in the collection", "资料库里没有找到答案"))
+        cited = list(answer.evidence[:NEAREST])
+        if cited:
+            print(say("nearest:", "最接近的："))
+    for one in cited:
+        place = localized(one.place)
+        print(printable(f"[{one.id}] {short_path(one.path)}{place and ', '}{place}"))
+        if answer.status != "answered" and (text := " ".join(one.text.split())):
+            print(printable(f"    {text[:_SNIPPET]}{' …' if len(text) > _SNIPPET else ''}"))
 
 
 def _check_paths(paths: Sequence[str]) -> None:

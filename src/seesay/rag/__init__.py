@@ -1,0 +1,4 @@
+"""Question -> evidence -> answer with citations -> verification.
+
+`answer.ask` does all of it; `conversation.Dialogue` asks follow-up questions.
+"""

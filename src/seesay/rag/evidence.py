@@ -1,0 +1,223 @@
+"""Finds the evidence for a question: passages of a collection, numbered for citing.
+
+The question is searched for without its question words, as a whole and in its parts, by each
+retriever of the collection apart. The rankings are fused by reciprocal ranks, copies are folded,
+and neighbouring passages of a file are joined.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from math import log
+
+from seesay.data.spelling import fold, visible
+from seesay.errors import ConfigError
+from seesay.rag.questions import Question, spellings_of, stem
+from seesay.search.asking.query import RETRIEVERS, Part, Query
+from seesay.search.asking.results import Hit
+from seesay.search.catalog.drafts import Place
+from seesay.search.catalog.filters import Filter
+from seesay.search.collection import Collection
+from seesay.text import Text
+
+K = 60
+"""Of reciprocal-rank fusion."""
+_DEPTH = 40  # hits of each retriever
+_SAME = 40  # characters by which neighbouring passages may overlap
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceLimits:
+    """How much evidence an answer may rest on."""
+
+    texts: int = 8
+    """Passages with text."""
+    pictures: int = 4
+    characters: int = 6000
+    """Of all texts together."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < (0 if name == "pictures" else 1):
+                raise ConfigError(
+                    Text(
+                        f"{name}={value} leaves no evidence; expected at least 1 (of pictures 0); "
+                        "raise it, or leave it out",
+                        f"{name}={value} 时没有任何依据；至少应为 1（pictures 可为 0）；"
+                        "请调大或省略",
+                    )
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """A passage that an answer may cite."""
+
+    id: int
+    """Number for citing, from 1."""
+    unit: int
+    """Number of the passage in the collection."""
+    path: str
+    kind: str
+    """"text", "page", "table", "moment" or "image"."""
+    locator: Place
+    text: str
+    """Without invisible characters; empty for a picture without a caption. Quotes count
+    characters in it."""
+    confidence: float
+    """How likely the passage matches the question (0-100), by the search."""
+
+    @property
+    def place(self) -> Text:
+        """Where in the file it stands: page, sheet and cells, or moment. Empty for a whole file."""
+        at, parts = self.locator, list[Text]()
+        if at.page is not None:
+            parts.append(Text(f"page {at.page}", f"第 {at.page} 页"))
+        if at.sheet is not None:
+            parts.append(Text(f"sheet {at.sheet}", f"工作表 {at.sheet}"))
+        if at.cells is not None:
+            parts.append(Text(f"cells {at.cells}", f"单元格 {at.cells}"))
+        if at.start_s is not None:
+            minutes, seconds = divmod(int(at.start_s), 60)
+            parts.append(Text(f"at {minutes}:{seconds:02d}", f"{minutes}:{seconds:02d} 处"))
+        return Text(", ", "，").join(parts)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it can be looked at."""
+        return self.kind in PICTURES
+
+
+PICTURES = ("image", "page", "moment")
+
+
+@dataclass(frozen=True, eq=False)
+class Rarity:
+    """How rare each word of a question is in a collection."""
+
+    weights: dict[str, float] = field(default_factory=dict)
+    """By stem: the logarithm of how many passages there are for one with the word."""
+
+    def of(self, stem: str) -> float:
+        return self.weights.get(stem, 1.0)
+
+
+def gather(
+    collection: Collection,
+    question: Question,
+    *,
+    limits: EvidenceLimits | None = None,
+    filter: Filter | None = None,
+) -> tuple[Evidence, ...]:
+    """Returns the evidence for a question, best first: pictures first for a question about
+    pictures. Raises CollectionError for an empty collection."""
+    limits = limits or EvidenceLimits()
+    asked = [question, *(Question.of(part) for part in question.parts)]
+    points: dict[int, float] = {}
+    hits: dict[int, Hit] = {}
+    for one in asked:
+        for hits_of_one in _rankings(collection, one, filter):
+            for rank, hit in enumerate(hits_of_one):
+                points[hit.unit] = points.get(hit.unit, 0.0) + 1 / (K + rank)
+                known = hits.get(hit.unit)
+                if known is None or known.confidence < hit.confidence:
+                    hits[hit.unit] = hit
+    order = sorted(hits, key=lambda unit: -points[unit])
+    return _packed((hits[unit] for unit in order), question, limits)
+
+
+def rarity(collection: Collection, questions: Iterable[Question]) -> Rarity:
+    """Returns the rarity of the words of some questions in this collection."""
+    index, total = collection.store.keywords, max(collection.store.passages.newest, 1)
+    words = {word for one in questions for word in one.words}
+    most = 1000
+    weights = {
+        stem(word): log(
+            1 + total / (0.5 + len(index.search(" ".join(spellings_of(word)), most)[0]))
+        )
+        for word in words
+    }
+    return Rarity(weights)
+
+
+def _rankings(
+    collection: Collection, question: Question, filter: Filter | None
+) -> Iterable[Sequence[Hit]]:
+    """Yields the hits of each retriever. Keywords are searched for in all their forms."""
+    if not question.words:
+        return
+    forms = " ".join(form for word in question.words for form in spellings_of(word))
+    for retriever in RETRIEVERS:
+        words = forms if retriever == "keyword" else question.query
+        query = Query(parts=(Part(text=words),), lanes=(retriever,), count=_DEPTH, filter=filter)
+        hits = collection.search(query).hits
+        # Of a question about texts, pictures without a caption only fill the ranks.
+        pictures = question.about_pictures
+        yield [hit for hit in hits if pictures or hit.text]
+
+
+def _packed(
+    hits: Iterable[Hit], question: Question, limits: EvidenceLimits
+) -> tuple[Evidence, ...]:
+    chosen: list[Hit] = []
+    texts: set[str] = set()
+    room, pictures, passages = limits.characters, 0, 0
+    for hit in hits:
+        text = visible(hit.text or "")
+        looked_at = hit.kind in PICTURES and (question.about_pictures or not text)
+        if looked_at:
+            if pictures < limits.pictures:
+                pictures += 1
+                chosen.append(hit)
+            continue
+        folded = "".join(fold(text).split())
+        if not folded or folded in texts or passages >= limits.texts or len(text) > room:
+            continue
+        texts.add(folded)
+        room -= len(text)
+        passages += 1
+        chosen.append(hit)
+    if question.about_pictures:
+        chosen.sort(key=lambda hit: hit.kind not in PICTURES)
+    joined = _joined(chosen)
+    return tuple(
+        Evidence(
+            id=number,
+            unit=hit.unit,
+            path=hit.path,
+            kind=hit.kind,
+            locator=hit.locator,
+            text=visible(hit.text or ""),
+            confidence=hit.confidence,
+        )
+        for number, hit in enumerate(joined, 1)
+    )
+
+
+def _joined(hits: Sequence[Hit]) -> list[Hit]:
+    """Joins texts of a file that follow each other, on the same page, into the better of them: an
+    answer may stand where one ends and the other begins."""
+    joined: list[Hit] = []
+    for hit in hits:
+        for at, other in enumerate(joined):
+            if one := _as_one(other, hit):
+                joined[at] = one
+                break
+        else:
+            joined.append(hit)
+    return joined
+
+
+def _as_one(one: Hit, other: Hit) -> Hit | None:
+    a, b = one.locator.offsets, other.locator.offsets
+    page = (one.locator.page, one.locator.sheet) == (other.locator.page, other.locator.sheet)
+    if one.item != other.item or not page or not a or not b or "text" not in (one.kind, other.kind):
+        return None
+    (first, begin), (second, end) = sorted(((one, a), (other, b)), key=lambda pair: pair[1])
+    gap = end[0] - begin[1]
+    before, after = first.text or "", second.text or ""
+    whole = len(before) == begin[1] - begin[0] and len(after) == end[1] - end[0]
+    if not whole or not -_SAME <= gap <= _SAME:
+        return None
+    text = before + after[-gap:] if gap < 0 else f"{before}\n{after}"
+    place = replace(one.locator, offsets=(begin[0], end[1]))
+    return replace(one, text=text, locator=place, confidence=max(one.confidence, other.confidence))

@@ -1,0 +1,198 @@
+"""What a question asks for: the type of its answer, and the words to search for.
+
+Question.of("请问公司三季度收入增长多少？").words     ("公司", "三季度", "收入", "增长")
+Question.of("How many people work in Lisbon?").expects   "count"
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from seesay.data.spelling import fold, visible
+from seesay.data.words import EMPTY_WORDS, singulars
+from seesay.rag.lexicon import lexicon
+from seesay.search.catalog.keywords import cuts_words, segment
+from seesay.text import HAN, Language, detect_language
+
+MOST_WORDS = 40
+"""Words of a question that are looked for; a longer one is a text."""
+Expects = Literal[
+    "who", "when", "where", "count", "amount", "part", "length", "weight", "time", "degree",
+    "yes/no", "definition", "any",
+]  # fmt: skip
+"""What an answer must hold: a person, a date, a place, a number of things, money or another number,
+a share, a length, a weight, a duration, a temperature; or what the other words say."""
+
+_EN: tuple[tuple[str, Expects], ...] = (
+    (r"\bwho(se|m)?\b|\bby whom\b", "who"),
+    (r"\bwhen\b|\b(what|which) (year|date|day|month|time)\b", "when"),
+    (r"\bwhere\b|\b(what|which|in which|in what) (place|city|town|country|street)\b", "where"),
+    (r"\b(what|which) (percentage|percent|share|proportion|fraction)\b|\bhow (large|big) a share\b",
+     "part"),
+    (r"\bhow (long|much time|many (years|months|weeks|days|hours|minutes|seconds))\b", "time"),
+    (r"\bhow many\b|\bwhat number of\b|\bthe number of\b", "count"),
+    (r"\bhow (tall|high|wide|deep|far|thick)\b", "length"),
+    (r"\bhow heavy\b|\bhow much\b.*\bweigh", "weight"),
+    (r"\bhow (hot|cold|warm)\b|\bwhat temperature\b", "degree"),
+    (r"\bhow (much|old|fast|large|big|expensive)\b|\bat what price\b|\bwhat\b.*\b(price|cost)\b",
+     "amount"),
+    (r"^(what|who) (is|are|was|were) (an? |the )?[\w\s'-]{1,40}$|\bwhat does .* mean\b|^define\b",
+     "definition"),
+    (r"^(is|are|was|were|do|does|did|can|could|has|have|had|will|would|may|must|should)\b",
+     "yes/no"),
+)  # fmt: skip
+_ZH: tuple[tuple[str, Expects], ...] = (
+    (r"谁|哪位|什么人|哪个人", "who"),
+    (r"什么时候|何时|哪一?年|哪一?天|几月|几号|哪个月|什么日期|什么时间|几点", "when"),
+    (r"哪里|哪儿|在哪|何处|什么地方|哪座城市|哪个城市|哪个国家|哪条街", "where"),
+    (r"百分之几|百分之多少|占比|多大比例|几分之几|比例是多少", "part"),
+    (r"多久|多长时间|多少(年|个月|天|小时|个小时|分钟|秒|周|个星期)|几(年|天|小时|个小时|个月|分钟)",
+     "time"),
+    (r"多(高|宽|深|远|厚|长)|多少(米|公里|厘米)", "length"),
+    (r"多重|多少(公斤|千克|吨|克)", "weight"),
+    (r"多(热|冷)|多少度|什么温度", "degree"),
+    (r"(多少|几)[个只名位人条张本件次辆台间座家匹头所种层块幅棵场艘]", "count"),
+    (r"多少|多大|几岁|多快|什么价", "amount"),
+    (r"^什么(是|叫)|是什么意思|^[\w\s]{1,12}是什么$|的定义", "definition"),
+    (r"吗$|是否|是不是|有没有|能否|能不能|会不会", "yes/no"),
+)  # fmt: skip
+_ABOUT_PICTURES = re.compile(
+    r"\b(photos?|photographs?|pictures?|images?|snapshots?)\b|照片|图片|图中|图里|图上|画面|相片",
+    re.IGNORECASE,
+)
+_POLITE = re.compile(
+    r"^(please|could you|can you|tell me|do you know|i'd like to know|i want to know|say)\b[\s,:]*|"
+    r"^(请问|请告诉我|告诉我|我想知道|你知道|麻烦问一下|想问一下|帮我查一下|查一下)[，,：:]?",
+    re.IGNORECASE,
+)
+_ASKING = frozenset(" ".join(lexicon()["asking"]).split())
+_HOW_MANY = re.compile("几.?$|多少.?$")
+_SEPARATORS = re.compile(
+    r"[?？;；]+\s*|(?:,\s*|\s)and (?=(?:who|when|where|what|which|how|is|are|did|does|was|were)\b)|"
+    r"[，,](?=(?:以及|并且|又|还有)?(?:谁|由谁|由哪|什么时候|何时|哪|多少|几|为什么|是否))|以及(?=谁|何时|哪|多少)",
+    re.IGNORECASE,
+)
+_IRREGULAR = {
+    form: base for base, *forms in map(str.split, lexicon()["irregular"]) for form in forms
+}
+_ENDINGS = ("ations", "ation", "ings", "ing", "ers", "edly", "ed", "ly", "es", "s", "er", "e")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question as it is searched for and judged."""
+
+    text: str
+    language: Language
+    expects: Expects
+    words: tuple[str, ...]
+    """Words of content, folded; see `stem` for comparing them."""
+    about_pictures: bool
+    """Whether it asks for what pictures show."""
+    parts: tuple[str, ...] = ()
+    """Its questions, if it asks several."""
+    counted: tuple[str, ...] = ()
+    """Stems of the thing to count, of "how many X"."""
+
+    @staticmethod
+    def of(text: str) -> "Question":
+        """Reads a question in English or Chinese."""
+        text = " ".join(visible(text).split())
+        bare = text
+        while (polite := _POLITE.match(bare)) and polite.end():
+            bare = bare[polite.end() :]
+        bare = bare or text
+        language = detect_language(bare)
+        folded = fold(bare).rstrip("?？ 。.!！")
+        forms = _ZH if language == "zh" else _EN
+        matching = (type_ for form, type_ in forms if re.search(form, folded))
+        expects: Expects = next(matching, "any")
+        parts = tuple(part.strip() for part in _SEPARATORS.split(bare) if content_words(part))
+        return Question(
+            text=text,
+            language=language,
+            expects=expects,
+            words=content_words(bare),
+            about_pictures=_ABOUT_PICTURES.search(bare) is not None,
+            parts=parts if len(parts) > 1 else (),
+            counted=_counted(folded) if expects == "count" else (),
+        )
+
+    @property
+    def query(self) -> str:
+        """The words to search pictures and texts for."""
+        return (" " if self.language == "en" else "").join(self.words) or self.text
+
+
+def content_words(text: str) -> tuple[str, ...]:
+    """Returns the words of a question that an answer should share, each once."""
+    asking = _ASKING | EMPTY_WORDS
+    words = (word for word in tokens(text) if word not in asking and not _HOW_MANY.match(word))
+    pictures = (word for word in words if not _ABOUT_PICTURES.fullmatch(word))
+    return tuple(dict.fromkeys(pictures))[:MOST_WORDS]
+
+
+@lru_cache(maxsize=8192)
+def tokens(text: str) -> tuple[str, ...]:
+    """Returns the words of a text in order, folded: Chinese as jieba cuts it, shorter words inside
+    of long ones too, or by pairs of characters without jieba."""
+    text = fold(text)
+    if not HAN.search(text):
+        return tuple(
+            re.sub("['\u2019]s$", "", word) for word in re.findall(r"\w+(?:['\u2019]s)?", text)
+        )
+    cut = segment(text)
+    words = cut.words.split()
+    if not cuts_words():
+        words += [pair for pair in cut.characters.split() if len(pair) > 1]
+    return tuple(word for word in words if re.search(r"\w", word))
+
+
+@lru_cache(maxsize=8192)
+def stem(word: str) -> str:
+    """Returns the form by which inflected English words are compared; others as they are."""
+    if not word.isascii() or len(word) < 4 or not word.isalpha():
+        return _IRREGULAR.get(word, word)
+    if word in _IRREGULAR:
+        word = _IRREGULAR[word]
+    if word.endswith("ies"):
+        word = f"{word[:-3]}y"
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            if ending == "s" and word.endswith("ss"):
+                continue
+            word = word[: -len(ending)]
+            break
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "ls":
+        word = word[:-1]
+    return f"{word[:-1]}i" if len(word) > 3 and word.endswith("y") else word
+
+
+def stems(words: Iterable[str]) -> frozenset[str]:
+    """Returns the stems of words."""
+    return frozenset(map(stem, words))
+
+
+def spellings_of(word: str) -> tuple[str, ...]:
+    """Returns forms of a word that a keyword index, which knows no stems, may hold."""
+    if not word.isascii() or not word.isalpha() or len(word) < 4:
+        return (word,)
+    base = _IRREGULAR.get(word) or next(iter(singulars(word)), word)
+    root = base.removesuffix("e")
+    forms = (word, base, f"{base}s", f"{root}ed", f"{root}ing", f"{root}er")
+    irregular = (form for form, of in _IRREGULAR.items() if of == base)
+    return tuple(dict.fromkeys((*forms, *irregular)))
+
+
+def _counted(folded: str) -> tuple[str, ...]:
+    """Returns what is counted: the words after "how many" or 多少个, of which one is the noun."""
+    if english := re.search(r"(?:how many|number of) (\w+)(?: (\w+))?", folded):
+        some = (word for word in english.groups() if word and word not in EMPTY_WORDS | _ASKING)
+        return tuple(map(stem, some))
+    chinese = re.search(
+        r"(?:多少|几)[个只名位条张本件次辆台间座家匹头所种层块幅棵场艘]?(.*)", folded
+    )
+    words = [word for word in tokens(chinese[1]) if word not in _ASKING] if chinese else []
+    return tuple(words[:1])

@@ -1,0 +1,69 @@
+"""`seesay ask` without pictures: a question to a collection."""
+
+import json
+
+import pytest
+
+from chat_server import chat_server, completion
+from seesay.cli.main import run
+from texts_in_a_collection import make_collection
+
+FILES = {
+    "/notes/rocket.md": "The rocket stands on the launch pad. It was built in 1969.",
+    "/notes/笔记.txt": "南京市长江大桥于1968年建成。夜里很好看。",
+}
+
+
+@pytest.fixture
+def notes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEESAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SEESAY_LANG", "en")
+    make_collection(tmp_path / "home" / "collections" / "default", FILES).close()
+    return tmp_path
+
+
+def test_the_answer_is_printed_with_numbers_and_where_they_stand(notes, capsys):
+    assert run(["ask", "Where does the rocket stand?"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith("The rocket stands on the launch pad. [")
+    assert any(line.endswith("] /notes/rocket.md") for line in shown)
+
+
+def test_what_is_not_there_is_not_found_with_the_nearest(notes, language, capsys):
+    assert run(["ask", "How high is the rocket?"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("资料库里没有找到答案" if language == "zh" else "not found")
+    assert "/notes/rocket.md" in shown
+
+
+def test_json_has_the_whole_answer(notes, capsys):
+    assert run(["ask", "南京市长江大桥是哪一年建成的？", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["status"] == "answered" and answer["mode"] == "quote"
+    assert "1968" in answer["claims"][0]["text"]
+
+
+def test_a_later_question_refers_to_an_earlier_one(notes, capsys):
+    assert run(["ask", "-q", "Where does the rocket stand?", "-q", "When was it built?"]) == 0
+    shown = capsys.readouterr().out
+    assert "When was the rocket built?" in shown and "1969" in shown
+
+
+def test_an_endpoint_writes_and_its_claims_are_verified(notes, capsys):
+    claims = [
+        {"text": "The rocket was built in 1969.", "evidence": [1]},
+        {"text": "The rocket was built in 1850.", "evidence": [1]},
+    ]
+    written = completion(json.dumps({"claims": claims}))
+    with chat_server(written, completion("yes")) as endpoint:
+        where = ["--endpoint", endpoint.url, "--model", "cats-7b"]
+        assert run(["ask", "When was the rocket built?", *where]) == 0
+    shown = capsys.readouterr().out
+    assert "1969. [1]" in shown and "1850" not in shown
+
+
+def test_text_of_files_controls_no_terminal(notes, capsys):
+    place = notes / "home" / "collections" / "odd"
+    make_collection(place, {"/a\x1b[31m.txt": "The rocket stands on the \x1b[31mred pad."}).close()
+    assert run(["ask", "Where does the rocket stand?", "--collection", "odd"]) == 0
+    assert "\x1b" not in capsys.readouterr().out

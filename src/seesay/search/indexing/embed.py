@@ -41,18 +41,38 @@ class EmbeddedFile:
 
 def embed_files(embedder: Embedder, files: Iterable[ReadResult]) -> Iterator[EmbeddedFile]:
     """Yield the files in order, each with its vectors: from the reading process, from a recent
-    copy, or newly computed."""
+    copy, or newly computed. The parts of a long file are embedded as they come, and yielded as
+    one file after the last."""
     from seesay.inference.devices import map_in_order, worker_count  # torch, which is loaded by now
 
     batches, workers = _batches(embedder, files), worker_count(embedder.device)
+    pending: dict[str, list[EmbeddedFile]] = {}
     for batch in map_in_order(partial(_embed, embedder), batches, workers=workers):
         for file, content, is_new in batch:  # a copy follows its original, which has vectors
             passages = tuple(replace(one, payload=b"") for one in file.passages)
-            yield EmbeddedFile(
+            one = EmbeddedFile(
                 file=replace(file, passages=passages, vectors=b""),
                 vectors=content.vectors,
                 is_new=is_new,
             )
+            if not file.part:
+                pending[file.path] = []
+            pending[file.path].append(one)
+            if not file.more:
+                yield _joined(pending.pop(file.path))
+
+
+def _joined(parts: Sequence[EmbeddedFile]) -> EmbeddedFile:
+    """Returns the whole file."""
+    if len(parts) == 1:
+        return parts[0]
+    vectors = [part.vectors for part in parts if part.vectors is not None]
+    passages = tuple(passage for part in parts for passage in part.file.passages)
+    return EmbeddedFile(
+        file=replace(parts[-1].file, passages=passages, part=0),
+        vectors=np.concatenate(vectors) if vectors else None,
+        is_new=any(part.is_new for part in parts),
+    )
 
 
 @dataclass(eq=False)
@@ -70,11 +90,11 @@ _Batch = list[tuple[ReadResult, _Content, bool]]  # the last: whether it must be
 
 def _batches(embedder: Embedder, files: Iterable[ReadResult]) -> Iterator[_Batch]:
     most = {"image": embedder.images_per_batch, "text": _MOST_TEXTS}
-    recent: dict[tuple[str, str], _Content] = {}
+    recent: dict[tuple[object, ...], _Content] = {}
     remembered = 0
     batch, counts = _Batch(), Counter[str]()
     for file in files:
-        name = (file.content_hash, file.media_type)
+        name = (file.content_hash, file.media_type, file.part, file.more, len(file.passages))
         content = recent.get(name)
         is_new = content is None and bool(file.passages) and not file.vectors
         if content is None:

@@ -107,9 +107,7 @@ def _cut(waiting: Sequence[_Sentence], headings: Sequence[tuple[int, str]]) -> I
         yield _of(some, fresh, headings)
 
 
-def _of(
-    sentences: Sequence[_Sentence], fresh: int, headings: Sequence[tuple[int, str]]
-) -> Passage:
+def _of(sentences: Sequence[_Sentence], fresh: int, headings: Sequence[tuple[int, str]]) -> Passage:
     boxes = [one.place.box for one in sentences[-fresh:] if one.place.box]
     place = replace(sentences[0].place, box=around(boxes) if boxes else None)
     return _passage(_joined(sentences), place, headings)

@@ -8,6 +8,7 @@ ISO 32000-2: text rendering modes in 9.3.6.
 """
 
 import ctypes
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -40,6 +41,7 @@ _WHITE, _NOT_WHITE = 245, 225  # levels: white text, and a background before whi
 _LITTLE = 10  # characters: a page with fewer is read by OCR
 _UNKNOWN = 0.3  # share of characters that a font does not explain, from which on all are doubted
 _GAP = 1.5  # letters: what is further apart stands in different columns or cells
+_HYPHEN = re.compile("[\x02\ufffe]")  # what PDFium makes of one at the end of a line
 _HIDDEN_FIELD = 1 | 2 | 32  # flags of annotations: invisible, hidden, no view
 _NAMED = 5  # pages that a complaint names
 
@@ -367,6 +369,8 @@ class _Run:
     mode: int
     colour: tuple[int, int, int, int]
     """Red, green, blue, and how opaque it is."""
+    embedded: bool
+    """Whether the file holds its font; a font that this machine lacks, too, leaves no ink."""
     unknown: int
     """Characters that its font does not explain."""
 
@@ -409,13 +413,16 @@ def _has_ink(run: _Run, grey: "np.ndarray", scale: tuple[float, float]) -> bool:
     )
     columns = slice(max(int(left * scale[0]), 0), max(int(right * scale[0]) + 1, 0))
     part = grey[rows, columns]
-    if not part.size or int(part.max()) - int(part.min()) < _INK:
+    if not part.size:
         return False
-    if min(run.colour[:3]) < _WHITE:
-        return True
     import numpy as np
 
-    return float(np.median(part)) < _NOT_WHITE
+    background = float(np.median(part))
+    if min(run.colour[:3]) >= _WHITE and background >= _NOT_WHITE:
+        return False
+    red, green, blue, _ = run.colour
+    told_apart = abs(0.299 * red + 0.587 * green + 0.114 * blue - background) >= _INK
+    return int(part.max()) - int(part.min()) >= _INK or (told_apart and not run.embedded)
 
 
 def _is_blank(image: "Image.Image") -> bool:
@@ -441,7 +448,7 @@ def _runs(raw: Any, page: Any, text_page: Any, height: float) -> Iterator[_Run]:
             or (text[end] == " " and objects[end + 1 : end + 2] == [objects[start]])
         ):
             end += 1
-        shown = text[start:end].replace("\x02", "-").rstrip()
+        shown = _HYPHEN.sub("-", text[start:end]).rstrip()
         run = _run(raw, (page, text_page), (start, start + len(shown)), space + shown, height)
         if run is not None:
             yield replace(run, row=row)
@@ -480,6 +487,7 @@ def _run(
         row=0,
         mode=raw.FPDFTextObj_GetTextRenderMode(one),
         colour=(red, green, blue, alpha),
+        embedded=raw.FPDFFont_GetIsEmbedded(raw.FPDFTextObj_GetFont(one)) == 1,
         unknown=round(sum(errors) / len(errors) * (end - start)),
     )
 

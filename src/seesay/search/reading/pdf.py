@@ -10,6 +10,7 @@ ISO 32000-2: text rendering modes in 9.3.6.
 import ctypes
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -127,6 +128,8 @@ class _Reading:
     pages: "_Pages"
     hidden: list[int] = field(default_factory=list)
     """Pages with text that nobody can see."""
+    broken: list[int] = field(default_factory=list)
+    """Pages that could not be opened."""
     unread: list[int] = field(default_factory=list)
     """Pages without text that could not be read by OCR."""
     missing: Text | None = None
@@ -139,18 +142,23 @@ class _Reading:
         texts = []
         for at in range(min(count, _SAMPLE)):
             number = 1 + at * count // min(count, _SAMPLE)
-            with self.pages.page(number) as page:
+            with suppress(RefusedError), self.pages.page(number) as page:
                 known[number] = list(page.runs())
                 texts.append(page.text(known[number]))
             yield FileContent()
         style = style_of(texts)
         headings: list[tuple[int, str]] = []
         for number in range(1, count + 1):
-            with self.pages.page(number) as page:
+            try:
+                opened = self.pages.page(number)
+            except RefusedError:
+                self.broken.append(number)
+                continue
+            with opened as page:
                 runs = known.pop(number) if number in known else list(page.runs())
                 yield from self._page(page, runs, style, headings)
         if not self.passages:
-            raise _empty()
+            raise _refused(None) if self.broken else _empty()
         yield FileContent(complaint=self._complaint(count))
 
     def _page(
@@ -203,6 +211,14 @@ class _Reading:
                     f"Divide it, or let it through with --max-pages {len(self.pages)}.",
                     f"共 {len(self.pages):,} 页，只读取了前 {count:,} 页；请拆分，"
                     f"或加 --max-pages {len(self.pages)}。",
+                )
+            )
+        if self.broken:
+            where = _named(self.broken)
+            told.append(
+                Text(
+                    f"{where.en} could not be opened. Copy, download or export it again.",
+                    f"{where.zh}无法打开；请重新复制、下载或导出。",
                 )
             )
         if self.hidden:

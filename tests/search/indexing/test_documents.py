@@ -14,6 +14,7 @@ from seesay.search.indexing.fill import fill
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions
 from seesay.search.reading.files import ReadLimits
+from seesay.search.thumbnails import Thumbnails
 
 ONE = IndexOptions(workers=1)
 PAGES = 5
@@ -75,21 +76,21 @@ def test_a_file_told_to_be_retried_is_read_again(store, embedder, folder):
 
 def test_a_page_is_shown_and_a_passage_is_marked_on_it(store, embedder, folder):
     index(store, embedder, [folder], ONE)
-    with Collection(store, embedder) as collection:
-        plain, text = passages(store)[2:4]
-        shown = {}
-        for one in (plain, text):
-            with Image.open(io.BytesIO(collection.thumbnail(one.id, 512))) as picture:
-                shown[one.media_type] = picture.convert("RGB")
-        assert shown["page"].size == shown["text"].size and max(shown["page"].size) == 512
-        left, top, _, bottom = text.place.box
-        at = int(left * shown["page"].width) - 1, int((top + bottom) / 2 * 512)
-        assert shown["page"].getpixel(at)[2] > 240  # white
-        assert shown["text"].getpixel(at)[2] < 240  # marked
-        assert collection.describe(text.id).locator.label.zh == "第 2 页"
-        (folder / "letter.pdf").write_bytes(pdf(page(9)))
-        with pytest.raises(CollectionError, match="was changed since it was indexed"):
-            collection.thumbnail(plain.id, 1024)
+    plain, text = passages(store)[2:4]
+    thumbnails, shown = Thumbnails(store), {}
+    for one in (plain, text):
+        with Image.open(io.BytesIO(thumbnails.get(one.id, 512))) as picture:
+            shown[one.media_type] = picture.convert("RGB")
+    assert shown["page"].size == shown["text"].size and max(shown["page"].size) == 512
+    left, top, _, bottom = text.place.box
+    at = int(left * shown["page"].width) - 1, int((top + bottom) / 2 * 512)
+    assert shown["page"].getpixel(at)[2] > 240  # white
+    assert shown["text"].getpixel(at)[2] < 240  # marked
+    assert text.place.label.zh == "第 2 页"
+    (folder / "letter.pdf").write_bytes(pdf(page(9)))
+    with pytest.raises(CollectionError, match="was changed since it was indexed"):
+        thumbnails.get(plain.id, 1024)
+    thumbnails.close()
 
 
 def test_scanned_pages_and_text_in_pictures_are_read_by_ocr(store, embedder, tmp_path):

@@ -52,8 +52,9 @@ def read_lines(image: "Image.Image", width: float, height: float) -> list[Line]:
 def read_picture_text(image: "Image.Image") -> str:
     """Returns the text in a picture, a block on each line; empty without text. Raises
     MissingExtraError without RapidOCR."""
-    lines = read_lines(image, image.width, image.height)
-    page = PageText(number=1, width=image.width, height=image.height, lines=lines)
+    width, height = map(float, image.size)
+    lines = read_lines(image, width, height)
+    page = PageText(number=1, width=width, height=height, lines=lines)
     return "\n".join(block.text for block in blocks_of(page, Style(body=0.0)))
 
 

@@ -442,8 +442,9 @@ def _has_ink(run: _Run, grey: "np.ndarray", scale: tuple[float, float]) -> bool:
 
 
 def _is_blank(image: "Image.Image") -> bool:
-    low, high = image.convert("L").getextrema()
-    return bool(high - low < _INK)
+    levels = image.convert("L").histogram()
+    used = [level for level, count in enumerate(levels) if count]
+    return used[-1] - used[0] < _INK
 
 
 def _runs(raw: Any, page: Any, text_page: Any, height: float) -> Iterator[_Run]:

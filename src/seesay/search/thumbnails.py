@@ -88,7 +88,7 @@ class Thumbnails:
     def _page(self, file: File, place: Place, side: int) -> Image.Image:
         """Show a place in another process: unlike pictures, documents are programs."""
         task = ListedFile(
-            path=file.path, expected=file.media_type, shown=replace(place, box=None), side=side
+            path=file.path, expected=file.media_type, place=replace(place, box=None), side=side
         )
         with self._one_page:
             if self._reading is None:

@@ -69,7 +69,7 @@ class ListedFile:
     two files the same number."""
     decode: bool = False
     """Decode the file even if vectors of its content are stored."""
-    shown: Place | None = None
+    place: Place | None = None
     """Only show this place, such as a page, as a picture for people; see `FileReader.show`."""
     side: int = 0
     """Longest side of that picture in pixels."""
@@ -172,8 +172,8 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
 
 def listed_file_of(header: Mapping[str, Any]) -> ListedFile:
     """Returns the task in a message."""
-    shown = header["shown"] and Place.from_json(header["shown"])
-    return ListedFile(**{**header, "problem": _text(header["problem"]), "shown": shown})
+    place = header["place"] and Place.from_json(header["place"])
+    return ListedFile(**{**header, "problem": _text(header["problem"]), "place": place})
 
 
 def send_result(stream: IO[bytes], result: ReadResult) -> None:

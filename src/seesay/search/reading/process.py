@@ -139,8 +139,8 @@ def _parts(
     task: ListedFile, file: FileData, settings: ReadSettings, database: Database | None
 ) -> Iterator[ReadResult]:
     reader = _reader_of(task, file.data)
-    if task.shown is not None:
-        yield _shown(task, task.shown, file, reader)
+    if task.place is not None:
+        yield _shown(task, task.place, file, reader)
         return
     facts = ReadResult(
         path=task.path,

@@ -106,8 +106,11 @@ def add_files(store: Store, paths: Iterable[Path]) -> None:
         transform=ImageTransformConfig(), reduce_large=True, limits=ReadLimits()
     )
     results = [
-        read(ListedFile(path=str(path), expected=media_type_of(str(path)) or "any"), settings)
+        result
         for path in paths
+        for result in read(
+            ListedFile(path=str(path), expected=media_type_of(str(path)) or "any"), settings
+        )
     ]
     with store.writing("index"):
         store.files.put(

@@ -1,4 +1,4 @@
-"""Files of kinds that nothing reads yet: PDF, one of them encrypted, one of 10,000 pages; video."""
+"""Documents that cannot be read, one of them encrypted, one of 10,000 empty pages; a video."""
 
 import struct
 from pathlib import Path
@@ -7,8 +7,8 @@ from pathlib import Path
 def write_documents(folder: Path) -> list[Path]:
     """In `folder`, which exists."""
     return [
-        _write(folder / "encrypted.pdf", _pdf(1, encrypted=True)),
-        _write(folder / "10000 pages.PDF", _pdf(10_000)),
+        _write(folder / "encrypted.pdf", blank_pdf(1, encrypted=True)),
+        _write(folder / "10000 pages.PDF", blank_pdf(10_000)),
         _write(folder / "variable rate.mp4", _video([40, 1, 700, 40, 3000])),
     ]
 
@@ -18,7 +18,7 @@ def _write(path: Path, data: bytes) -> Path:
     return path
 
 
-def _pdf(pages: int, *, encrypted: bool = False) -> bytes:
+def blank_pdf(pages: int, *, encrypted: bool = False) -> bytes:
     """A PDF of empty pages, all in ASCII, so that it could be taken for a text."""
     kids = " ".join(f"{number} 0 R" for number in range(4, 4 + pages))
     lock = f"<< /Filter /Standard /V 1 /R 2 /P -4 /O <{'5a' * 32}> /U <{'a5' * 32}> >>"

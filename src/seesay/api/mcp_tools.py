@@ -145,6 +145,7 @@ class PassageSummary(TypedDict):
     unit: int
     path: str
     kind: str
+    page: int | None
     confidence: int
     snippet: str | None
     duplicates: int
@@ -313,8 +314,9 @@ class Tools:
         with _told():
             here = self._library.get(collection)
             known = here.describe(unit)
-            title = TextContent(type="text", text=f"unit {unit}: {to_unicode(known.path)}")
-            if known.kind != "image":
+            place = f" ({known.locator.label.en})" if known.locator.label else ""
+            title = TextContent(type="text", text=f"unit {unit}: {to_unicode(known.path)}{place}")
+            if known.kind not in ("image", "page"):
                 text = to_unicode(_cut(known.text or "", MOST_TEXT))
                 return [title, TextContent(type="text", text=text)]
             picture = base64.b64encode(here.thumbnail(unit, size)).decode("ascii")
@@ -477,6 +479,7 @@ def _summary(hit: Hit) -> PassageSummary:
         unit=hit.unit,
         path=to_unicode(hit.path),
         kind=hit.kind,
+        page=hit.locator.page,
         confidence=round(hit.confidence),
         snippet=to_unicode(_cut(" ".join(hit.text.split()), SNIPPET)) if hit.text else None,
         duplicates=len(hit.duplicates),

@@ -1,4 +1,4 @@
-"""`seesay errors`: files that could not be read, and why."""
+"""`seesay errors`: files that could not be read, whole or in part, and why."""
 
 from typing import Annotated
 

@@ -11,6 +11,7 @@ from seesay.cli.options import (
     Device,
     Json,
     MaxFileSize,
+    MaxPages,
     MaxPixels,
     Seconds,
 )
@@ -106,6 +107,19 @@ Detect = Annotated[
 ]
 
 
+Ocr = Annotated[
+    bool,
+    typer.Option(
+        "--ocr",
+        help=say(
+            "Read the text in pictures, those indexed before included; scanned pages are always "
+            "read.",
+            "识别图片里的文字，包括以前收录的图片；扫描页总会识别。",
+        ),
+    ),
+]
+
+
 def index(
     paths: Paths = None,
     collection: Collection = None,
@@ -118,6 +132,8 @@ def index(
     keep_missing: KeepMissing = False,
     prune: Prune = False,
     detect: Detect = None,
+    ocr: Ocr = False,
+    max_pages: MaxPages = None,
     max_pixels: MaxPixels = None,
     max_file_size: MaxFileSize = None,
     seconds: Seconds = None,
@@ -127,8 +143,9 @@ def index(
     from seesay.cli.output import progress
     from seesay.search.indexing.options import IndexOptions
 
-    limits = read_limits(max_pixels, max_file_size, seconds)
-    if (model is None) != (text_model is None) and not paths and detect is None:
+    limits = read_limits(max_pixels, max_file_size, seconds, max_pages)
+    fills = paths or detect is not None or ocr
+    if (model is None) != (text_model is None) and not fills:
         switch(collection, (model, text_model), device, limits=limits, as_json=json)
         return
     options = IndexOptions(
@@ -138,6 +155,7 @@ def index(
         delete_missing=not keep_missing,
         prune=prune,
         detect=detect,
+        ocr=ocr,
         limits=limits,
     )
     given = paths or []
@@ -185,9 +203,10 @@ def _show(here: "Opened", report: "IndexReport", *, as_json: bool) -> None:
     if report.has_no_file:
         warn(
             say(
-                "found nothing to index; expected pictures, texts (.txt, .md) or tables "
-                "(.csv, .tsv, .jsonl); name a folder that holds some",
-                "没有找到可收录的文件；应为图片、文字（.txt、.md）或表格（.csv、.tsv、.jsonl）；"
+                "found nothing to index; expected pictures, documents (.pdf), texts (.txt, .md) or "
+                "tables (.csv, .tsv, .jsonl); name a folder that holds some",
+                "没有找到可收录的文件；应为图片、文档（.pdf）、文字（.txt、.md）或表格"
+                "（.csv、.tsv、.jsonl）；"
                 "请换一个文件夹",
             )
         )
@@ -210,13 +229,15 @@ def summary(report: "IndexReport") -> str:
         (say("moved", "已移动"), report.moved, False),
         (say("removed", "已移除"), report.removed, False),
         (say("searched for objects", "已检测物体"), report.detected, False),
+        (say("searched for text", "已识别文字"), report.ocr, False),
         (say("refilled", "已补算"), report.refilled, False),
         (say("unchanged", "未变"), report.unchanged, True),
         (say("links", "链接"), report.links, False),
+        (say("only in part", "部分收录"), report.partial, False),
         (say("skipped", "跳过"), skipped, True),
     ]
     line = " · ".join(f"{name} {count:,}" for name, count, always in counts if count or always)
-    if skipped:
+    if skipped or report.partial:
         line += say(" (see `seesay errors`)", "（详见 `seesay errors`）")
     return f"{line}{_left_out(report)} · {duration(report.seconds)}"
 
@@ -262,7 +283,10 @@ _COPIES, _PIXEL_BYTES = 4, 8  # that are in memory at the worst moment
 
 
 def read_limits(
-    max_pixels: str | None, max_file_size: str | None, seconds: float | None
+    max_pixels: str | None,
+    max_file_size: str | None,
+    seconds: float | None,
+    max_pages: int | None = None,
 ) -> "ReadLimits":
     """The limits, None for what is usual. Who allows larger files allows the memory for them.
     Raises ConfigError for what is no amount."""
@@ -279,6 +303,7 @@ def read_limits(
         memory_bytes=max(
             usual.memory_bytes, _BESIDE + _PIXEL_BYTES * pixels, _BESIDE + _COPIES * largest
         ),
+        max_pages=max_pages or usual.max_pages,
         seconds=usual.seconds if seconds is None else seconds,
     )
 
@@ -384,6 +409,8 @@ def watch(
     collection: Collection = None,
     device: Device = None,
     detect: Detect = None,
+    ocr: Ocr = False,
+    max_pages: MaxPages = None,
     max_pixels: MaxPixels = None,
     max_file_size: MaxFileSize = None,
     seconds: Seconds = None,
@@ -394,7 +421,8 @@ def watch(
     from seesay.search.indexing.options import IndexOptions
     from seesay.search.plain import to_plain
 
-    options = IndexOptions(detect=detect, limits=read_limits(max_pixels, max_file_size, seconds))
+    limits = read_limits(max_pixels, max_file_size, seconds, max_pages)
+    options = IndexOptions(detect=detect, ocr=ocr, limits=limits)
     with started(collection, paths or [], device=device) as here:
         warn(say("watching; Ctrl-C ends it", "正在留意变化；按 Ctrl-C 结束"))
         here.watch(

@@ -148,6 +148,18 @@ MaxPixels = Annotated[
         ),
     ),
 ]
+MaxPages = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pages",
+        metavar="NUMBER",
+        min=1,
+        help=say(
+            "Most pages of a document that are read; 5,000 by default.",
+            "一份文档最多读取多少页；默认 5,000。",
+        ),
+    ),
+]
 MaxFileSize = Annotated[
     str | None,
     typer.Option(
@@ -167,7 +179,7 @@ Seconds = Annotated[
         min=0.1,
         max=86_400.0,
         help=say(
-            "Longest that one file may take to read; 30 by default.",
+            "Longest that one file or page may take to read; 30 by default.",
             "读取一个文件最多用多少秒；默认 30。",
         ),
     ),

@@ -113,7 +113,7 @@ def _draw(results: "Results") -> None:
             )
         )
     rows = [
-        [f"{hit.confidence:.0f}%", short_path(hit.path), _said(hit), localized(retrievers_of(hit))]
+        [f"{hit.confidence:.0f}%", _placed(hit), _said(hit), localized(retrievers_of(hit))]
         for hit in results.hits
     ]
     heads = [
@@ -126,11 +126,23 @@ def _draw(results: "Results") -> None:
     keep = [0, 1, 2, 3] if told else [0, 1, 3]
     widest = max(cell_width(printable(row[1])) for row in rows)
     if widest + _BESIDE_PATH > console().width:
-        for match, path, text, found in rows:  # a path in one piece can be copied
-            print(f"{match:>4}  {printable(path)}")
-            print_indented(" · ".join(part for part in (printable(text), found) if part))
+        for hit, (match, _, text, found) in zip(results.hits, rows, strict=True):
+            print(f"{match:>4}  {printable(short_path(hit.path))}")  # whole, so it can be copied
+            parts = (place_of(hit), printable(text), found)
+            print_indented(" · ".join(part for part in parts if part))
         return
     print_table([heads[i] for i in keep], [[row[i] for i in keep] for row in rows])
+
+
+def place_of(hit: "Hit") -> str:
+    """Where in its file a find is, such as "p. 3"; empty for the whole file."""
+    label = hit.locator.label
+    return localized(label) if label else ""
+
+
+def _placed(hit: "Hit") -> str:
+    place = place_of(hit)
+    return short_path(hit.path) + (f" · {place}" if place else "")
 
 
 def draw_explanation(results: "Results") -> None:
@@ -277,18 +289,21 @@ def to_tile(collection: "Collection", hit: "Hit") -> "Tile":
     from seesay.web.report import Tile, file_link
 
     picture = None
-    if hit.kind != "text":
+    if hit.kind != "text" or hit.locator.page is not None:
         try:
             picture = collection.thumbnail(hit.unit)
         except CollectionError as error:
             warn(str(error))
+    name, link = Path(hit.path).name, file_link(hit.path)
+    if (place := hit.locator).page is not None:
+        name, link = f"{name} · {place_of(hit)}", link and f"{link}#page={place.page}"
     return Tile(
-        name=Path(hit.path).name,
+        name=name,
         folder=str(Path(hit.path).parent),
         picture=picture,
         text=hit.text,
         confidence=hit.confidence,
-        link=file_link(hit.path),
+        link=link,
         note=retrievers_of(hit),
     )
 

@@ -255,10 +255,10 @@ class Collection:
         return remove(self.store, [*map(absolute, several(paths)), *(one.path for one in files)])
 
     def retry_errors(self) -> int:
-        """Forget which files could not be read, so that the next `index` retries them; returns
+        """Let the next `index` retry the files that could not be read, or not all of them; returns
         their number."""
         with self.store.writing("retry"):
-            return self.store.quarantine.release(one.path for one in self.store.quarantine.all())
+            return self.store.quarantine.retry()
 
     # Reading
 
@@ -383,6 +383,7 @@ class Collection:
         """Close the collection. It cannot be used afterwards."""
         with self._mutex:
             self._close_searcher()
+        self._thumbnails.close()
         self.store.close()
 
     def __enter__(self) -> "Collection":

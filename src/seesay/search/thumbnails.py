@@ -1,23 +1,32 @@
-"""Thumbnails of hits: made when first requested, and cached beside the collection.
+"""Thumbnails of hits: made when first requested, and cached beside the collection. A passage of a
+document is shown as its page, with a mark around it.
 
 Callers give the number of a passage, never a path: they cannot read a file that is not in the
 collection, nor one that has replaced a file of the collection.
 """
 
+import hashlib
 import io
 import re
 import secrets
-from contextlib import suppress
+import threading
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from seesay.data.files import open_file
 from seesay.data.images import open_image
+from seesay.data.squares import ImageTransformConfig
 from seesay.errors import CollectionError, DataError, ImageError
+from seesay.search.catalog.drafts import Place
 from seesay.search.catalog.files import File
 from seesay.search.catalog.store import Store
-from seesay.search.reading.files import RefusedError, read_file
+from seesay.search.indexing.read import ReadingProcesses, reading_processes
+from seesay.search.reading.files import ReadLimits, RefusedError, read_file
+from seesay.search.reading.messages import ListedFile, ReadSettings
+from seesay.search.reading.registry import shows_places
 from seesay.text import Text
 
 FOLDER = "thumbnails"
@@ -27,8 +36,11 @@ LIMIT_BYTES = 1 << 30
 """How large the cache may grow before its oldest files are deleted."""
 
 _RULES = 2  # increased when the same file would give another thumbnail
-_NAME = re.compile(r"[0-9a-f]{64}-\d+(-\d+)?\.webp")  # names that `get` writes, now or in the past
+_NAME = re.compile(
+    r"[0-9a-f]{64}(-at[0-9a-f]{12})?-\d+(-\d+)?\.webp"
+)  # names that `get` writes, now or in the past
 _PRUNE_EVERY = 200  # thumbnails made
+_MARK, _EDGE = (255, 200, 0, 60), (225, 110, 0, 255)  # of the passage on its page
 
 
 class Thumbnails:
@@ -39,25 +51,68 @@ class Thumbnails:
         self._store = store
         self._limit_bytes = limit_bytes
         self._made = 0
+        self._open = ExitStack()
+        self._one_page = threading.Lock()
+        self._reading: ReadingProcesses | None = None
+
+    def close(self) -> None:
+        """End the process that shows pages."""
+        with self._one_page:
+            self._reading = None
+            self._open.close()
 
     def get(self, passage: int, size: int = 256) -> bytes:
         """Returns a WebP picture whose longest side is the smallest of SIZES that is at least
         `size`.
 
-        Raises CollectionError if the passage does not exist or is not a picture, or if the file is
-        gone or has changed since it was indexed."""
-        source = self._picture(passage)
+        Raises CollectionError if the passage does not exist, is neither a picture nor on a page, or
+        if the file is gone or has changed since it was indexed."""
+        source, place = self._picture(passage)
         side = next((one for one in SIZES if one >= size), SIZES[-1])
-        name = f"{source.content_hash}-{side}-{_RULES}.webp"
+        at = (
+            ""
+            if place is None
+            else f"-at{hashlib.sha256(place.to_json().encode()).hexdigest()[:12]}"
+        )
+        name = f"{source.content_hash}{at}-{side}-{_RULES}.webp"
         file = self.folder / source.content_hash[:2] / name
         with suppress(OSError), open_file(file) as kept:
             return kept.read()
-        made = _shrunk(_content(source), source, side)
+        if place is None:
+            made = _shrunk(_content(source), source, side)
+        else:
+            made = _as_webp(_marked(self._page(source, place, side), place.box))
         self._keep(file, made)
         return made
 
-    def _picture(self, passage: int) -> File:
+    def _page(self, file: File, place: Place, side: int) -> Image.Image:
+        """Show a place in another process: unlike pictures, documents are programs."""
+        task = ListedFile(
+            path=file.path, expected=file.media_type, place=replace(place, box=None), side=side
+        )
+        with self._one_page:
+            if self._reading is None:
+                settings = ReadSettings(
+                    transform=ImageTransformConfig(),
+                    reduce_large=True,
+                    limits=ReadLimits(max_file_bytes=max(file.size, ReadLimits.max_file_bytes)),
+                )
+                self._reading = self._open.enter_context(reading_processes(settings, 1))
+            (result,) = self._reading.read([task])
+        if result.stage is not None:
+            raise _unreadable(file, RefusedError(result.stage, result.error))
+        if result.content_hash != file.content_hash:
+            raise _changed(file)
+        (picture,) = result.passages
+        width, height = (picture.metadata[name] for name in ("width", "height"))
+        assert isinstance(width, float) and isinstance(height, float)
+        return Image.frombytes("RGB", (int(width), int(height)), picture.payload)
+
+    def _picture(self, passage: int) -> tuple[File, Place | None]:
+        """Return the file, and the place in it unless the passage is all of it."""
         known, file = self._store.passage_with_file(passage)
+        if known.place.page is not None and shows_places(file.media_type):
+            return file, Place(page=known.place.page, box=known.place.box)
         if known.media_type != "image":
             raise CollectionError(
                 Text(
@@ -67,7 +122,7 @@ class Thumbnails:
                     "请改为显示其文字",
                 )
             )
-        return file
+        return file, None
 
     def _keep(self, file: Path, made: bytes) -> None:
         """Write the file whole or not at all; if the folder is not writable, the next request is
@@ -105,23 +160,26 @@ class Thumbnails:
 
 def _content(file: File) -> bytes:
     """Returns the bytes of a file, verified to be those that were indexed."""
-    changed = CollectionError(
+    try:
+        content = read_file(file.path, file.size)  # a larger one is another, and may be huge
+    except RefusedError as error:
+        raise (_changed(file) if error.stage == "size" else _unreadable(file, error)) from error
+    if content.content_hash != file.content_hash:
+        raise _changed(file)
+    return content.data
+
+
+def _changed(file: File) -> CollectionError:
+    return CollectionError(
         Text(
             f"{file.path} was changed since it was indexed, expected the same; index it again",
             f"{file.path} 收录后有改动；应与收录时相同；请重新收录",
         )
     )
-    try:
-        content = read_file(file.path, file.size)  # a larger one is another, and may be huge
-    except RefusedError as error:
-        raise (changed if error.stage == "size" else _unreadable(file, error)) from error
-    if content.content_hash != file.content_hash:
-        raise changed
-    return content.data
 
 
 def _unreadable(file: File, error: Exception) -> CollectionError:
-    reason = Text.of(error)
+    reason = error.text if isinstance(error, RefusedError) else Text.of(error)
     return CollectionError(Text(f"{file.path}: {reason.en}", f"{file.path}：{reason.zh}"))
 
 
@@ -133,6 +191,24 @@ def _shrunk(content: bytes, file: File, side: int) -> bytes:
     except (ImageError, DataError) as error:
         raise _unreadable(file, error) from error
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return _as_webp(picture)
+
+
+def _marked(page: Image.Image, box: tuple[float, float, float, float] | None) -> Image.Image:
+    """Mark a part of a page."""
+    if box is not None:
+        edge = max(1, max(page.size) // 300)
+        left, top, right, bottom = box
+        across, down = page.size
+        corners = (
+            *(left * across - 2 * edge, top * down - 2 * edge),
+            *(right * across + 2 * edge, bottom * down + 2 * edge),
+        )
+        ImageDraw.Draw(page, "RGBA").rectangle(corners, fill=_MARK, outline=_EDGE, width=edge)
+    return page
+
+
+def _as_webp(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, "WEBP", quality=80)
     return stream.getvalue()

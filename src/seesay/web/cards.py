@@ -35,7 +35,8 @@ def tile(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
     hit = folded.hit
     share = "" if not hit.lanes else _sure(hit.confidence)
     notes = _caption(hit) + _copies(folded, collection)
-    name = name_of(hit.path)
+    name, place = name_of(hit.path), hit.locator.label
+    notes = (f'<span class="note">{both(place)}</span>' if place else "") + notes
     acts = _why(hit) + (_remove(hit) if removable else "")
     return (
         f'<li class="card" data-unit="{hit.unit}">{preview(hit, collection)}<div class="told">'
@@ -46,10 +47,12 @@ def tile(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
 
 
 def preview(hit: Hit, collection: str) -> str:
-    """A thumbnail that opens in the viewer, or the beginning of a text."""
-    if hit.kind == "text":
-        return f"<blockquote>{_safe(_cut(hit.text))}</blockquote>"
-    return picture(hit.unit, hit.path, collection)
+    """A thumbnail that opens in the viewer, the beginning of a text, or both where the text stands
+    on a page."""
+    quoted = f"<blockquote>{_safe(_cut(hit.text))}</blockquote>"
+    if hit.locator.page is not None and hit.kind == "text":
+        return picture(hit.unit, hit.path, collection) + quoted
+    return quoted if hit.kind == "text" else picture(hit.unit, hit.path, collection)
 
 
 def picture(unit: int, path: str, collection: str) -> str:

@@ -215,6 +215,7 @@ CAMERA = Text("Camera", "相机")
 PLACE = Text("Place (latitude, longitude)", "位置（纬度、经度）")
 TAGS = Text("Tags", "标签")
 CAPTION_LABEL = Text("Caption", "图片说明")
+PAGE_LABEL = Text("Page", "页码")
 PATH = Text("File", "文件")
 DOWNLOAD = Text("Download", "下载")
 PICTURE_GONE = Text(

@@ -31,7 +31,8 @@ def read_text(store, space, tmp_path, **options):
         limits=ReadLimits(),
         spaces=2 * (space.id,),
     )
-    return read(file, settings, store.database)
+    (result,) = read(file, settings, store.database)
+    return result
 
 
 def test_vectors_come_along_for_each_passage_unless_the_file_is_to_be_decoded(store, tmp_path):

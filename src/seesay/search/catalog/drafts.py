@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seesay.search.catalog.metadata import Metadata
+from seesay.text import Text
 
 Modality = str
 """Selects the encoder of a passage: "image", "text", or another that a reader and a model share."""
@@ -38,6 +39,11 @@ class Place:
         """Returns JSON of the fields that are set."""
         known = {name: value for name, value in vars(self).items() if value is not None}
         return json.dumps(known, separators=(",", ":"))
+
+    @property
+    def label(self) -> Text | None:
+        """What people call the place; None for the whole file."""
+        return None if self.page is None else Text(f"p. {self.page}", f"第 {self.page} 页")
 
     @staticmethod
     def from_json(text: str) -> "Place":

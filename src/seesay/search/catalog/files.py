@@ -81,7 +81,7 @@ class Quarantined:
     size: int
     mtime_ns: int
     stage: str
-    """The step that failed: "read", "decode", "embed" ..."""
+    """The step that failed: "read", "decode" ...; "part" if the rest of the file was stored."""
     error: Text
     tries: int
     first_ns: int
@@ -273,6 +273,12 @@ class Quarantine:
         """Release files from quarantine; returns how many were in it."""
         texts = as_list(path_to_text(path) for path in paths)
         return self._database.run(f"DELETE FROM quarantine WHERE path IN {ANY_OF}", (texts,))
+
+    def retry(self) -> int:
+        """Let the next run read all bad files again; returns their number. Those of which a part
+        was used stay, as if they had been changed since."""
+        told = self._database.run("UPDATE quarantine SET mtime_ns = -1 WHERE stage = 'part'")
+        return told + self._database.run("DELETE FROM quarantine WHERE stage != 'part'")
 
     def _select(self, condition: str, *values: object) -> list[Quarantined]:
         rows = self._database.rows(f"SELECT {_BAD} FROM quarantine WHERE {condition}", values)

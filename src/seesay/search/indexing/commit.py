@@ -51,6 +51,7 @@ class Writer:
 
     def _commit(self, batch: Sequence[EmbeddedFile]) -> None:
         items = self._store.files.by_path(embedded.file.path for embedded in batch)
+        partial = self._store.quarantine.by_path(items)
         failed, same, changed = [], [], []
         for embedded in batch:
             file, item = embedded.file, items.get(embedded.file.path)
@@ -58,7 +59,7 @@ class Writer:
                 self._run.counts["unchanged"] += 1
             elif file.stage is not None:
                 failed.append(file)
-            elif item is not None and _content(item) == _content(file):
+            elif item is not None and _content(item) == _content(file) and item.path not in partial:
                 same.append(file)
             else:
                 changed.append(embedded)
@@ -68,6 +69,7 @@ class Writer:
             self._note_same(same, items)
         if changed:
             self._commit_changed(changed, items)
+        self._record_complaints([embedded.file for embedded in batch if embedded.file.complaint])
 
     def _commit_changed(self, changed: Sequence[EmbeddedFile], items: Mapping[str, File]) -> None:
         """Store files that are new or whose content changed."""
@@ -102,6 +104,23 @@ class Writer:
         self._store.files.remove(
             items[file.path].id for file in failed if file.stage != "read" and file.path in items
         )
+
+    def _record_complaints(self, files: Sequence[ReadResult]) -> None:
+        """Record what could not be used of files that were stored."""
+        stored = self._store.files.by_path(file.path for file in files)
+        for file in files:
+            item = stored.get(file.path)
+            if item is None or file.complaint is None or item.content_hash != file.content_hash:
+                continue  # a link to another file, or another writer stored a newer content
+            self._store.quarantine.add(
+                file.path,
+                size=file.size,
+                mtime_ns=file.mtime_ns,
+                stage="part",
+                error=file.complaint,
+                content_hash=file.content_hash,
+            )
+            self._run.counts["partial"] += 1
 
     def _note_same(self, same: Sequence[ReadResult], items: Mapping[str, File]) -> None:
         for file in same:

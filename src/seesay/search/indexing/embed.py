@@ -100,18 +100,38 @@ def embed_files(
     models: IndexingModels, files: Iterable[ReadResult], *, texts: bool = True
 ) -> Iterator[EmbeddedFile]:
     """Yield the files in order, each with its vectors: from the reading process, from a recent
-    copy, or newly computed. Without `texts`, text passages get NaN instead of a vector."""
+    copy, or newly computed. The parts of a long file are embedded as they come, and yielded as
+    one file after the last. Without `texts`, text passages get NaN instead of a vector."""
     from seesay.inference.devices import map_in_order, worker_count  # torch, which is loaded by now
 
     batches, workers = _batches(models, files), worker_count(models.main.device)
+    pending: dict[str, list[EmbeddedFile]] = {}
     for batch in map_in_order(partial(_embed, models, texts), batches, workers=workers):
         for file, content, is_new in batch:  # a copy follows its original, which has vectors
             passages = tuple(replace(one, payload=b"") for one in file.passages)
-            yield EmbeddedFile(
+            one = EmbeddedFile(
                 file=replace(file, passages=passages, vectors=b""),
                 vectors=content.vectors,
                 is_new=is_new,
             )
+            if not file.part:
+                pending[file.path] = []
+            pending[file.path].append(one)
+            if not file.more:
+                yield _joined(pending.pop(file.path))
+
+
+def _joined(parts: Sequence[EmbeddedFile]) -> EmbeddedFile:
+    """Returns the whole file."""
+    if len(parts) == 1:
+        return parts[0]
+    vectors = [one for part in parts if part.vectors is not None for one in part.vectors]
+    passages = tuple(passage for part in parts for passage in part.file.passages)
+    return EmbeddedFile(
+        file=replace(parts[-1].file, passages=passages, part=0),
+        vectors=vectors or None,
+        is_new=any(part.is_new for part in parts),
+    )
 
 
 @dataclass(eq=False)
@@ -129,11 +149,11 @@ _Batch = list[tuple[ReadResult, _Content, bool]]  # the last: whether it must be
 
 def _batches(models: IndexingModels, files: Iterable[ReadResult]) -> Iterator[_Batch]:
     most = {"image": models.main.images_per_batch, "text": _MOST_TEXTS}
-    recent: dict[tuple[str, str], _Content] = {}
+    recent: dict[tuple[object, ...], _Content] = {}
     remembered = 0
     batch, counts = _Batch(), Counter[str]()
     for file in files:
-        name = (file.content_hash, file.media_type)
+        name = (file.content_hash, file.media_type, file.part, file.more, len(file.passages))
         content = recent.get(name)
         is_new = content is None and bool(file.passages) and not file.vectors
         if content is None:

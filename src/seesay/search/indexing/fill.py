@@ -5,7 +5,7 @@ once complete. In the spaces in use, lost vectors are restored.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -225,36 +225,49 @@ class Filler:
             embedder = self._models.embedder_of("text")
             vectors = embedder.embed_texts(lines, role="passage").vectors
             found = dict(zip((unit.id for unit in texts), vectors, strict=True))
-        found |= self._embed_files([unit for unit in units if unit.modality != "text"])
+        found |= self._embed_files({unit.file for unit in units if unit.modality != "text"})
         self._failed.update({unit.id for unit in units} - found.keys())
         with self._store.writing("fill"):
-            there = [unit.id for unit in self._store.passages.get(found)]
+            filled = set(self._store.vectors.get(self._space.id, found)[0].tolist())
+            there = [one.id for one in self._store.passages.get(found) if one.id not in filled]
             if there:
                 rows = np.stack([found[number] for number in there])
                 self._store.vectors.put(self._space.id, there, rows)
         self._embedded += len(there)
 
-    def _embed_files(self, units: Sequence[Passage]) -> dict[int, np.ndarray]:
-        """Return the vectors of passages whose file must be read and is unchanged."""
-        items = {item.id: item for item in self._store.files.get(unit.file for unit in units)}
-        files = {item.content_hash: item for item in items.values()}
+    def _embed_files(self, files: Iterable[int]) -> dict[int, np.ndarray]:
+        """Return the vectors of all passages but texts of files that must be read and are
+        unchanged: a long document is read once."""
+        items = {item.id: item for item in self._store.files.get(files)}
+        contents = {item.content_hash: item for item in items.values()}
         known: dict[str, Rows] = {}
         texts = self._store.spaces.active("text") or self._space
-        for content, item in files.items():
+        for content, item in contents.items():
             if some := stored_vectors(
                 self._store.database, (self._space.id, texts.id), content, item.media_type
             ):
                 known[content] = [np.frombuffer(one, "<f2") for one in some]
-        results = self._read([item for content, item in files.items() if content not in known])
+        results = self._read([item for content, item in contents.items() if content not in known])
         for embedded in embed_files(self._models, results, texts=False):
             if embedded.vectors is not None:
                 known[embedded.file.content_hash] = embedded.vectors
-        found = {}
-        for unit in units:
-            vectors = known.get(items[unit.file].content_hash) if unit.file in items else None
-            if vectors is not None and unit.position < len(vectors):
-                found[unit.id] = vectors[unit.position].astype(np.float32)
-        return found
+        return self._by_passage(
+            {n: known[i.content_hash] for n, i in items.items() if i.content_hash in known}
+        )
+
+    def _by_passage(self, vectors: Mapping[int, Rows]) -> dict[int, np.ndarray]:
+        """Return the vectors of files by passage, without texts and without files that are now
+        split in another way."""
+        passages: dict[int, list[Passage]] = {}
+        for passage in self._store.passages.of_files(vectors):
+            passages.setdefault(passage.file, []).append(passage)
+        return {
+            one.id: vectors[file][one.position].astype(np.float32)
+            for file, some in passages.items()
+            if len(vectors[file]) == len(some)
+            for one in some
+            if one.modality != "text"
+        }
 
     def _read(self, items: Sequence[File]) -> Iterator[ReadResult]:
         """Yield the files that can be read and are unchanged."""

@@ -22,6 +22,7 @@ from seesay.search.indexing.commit import Writer
 from seesay.search.indexing.embed import IndexingModels, embed_files
 from seesay.search.indexing.fill import Filler, keep_up
 from seesay.search.indexing.objects import detect_objects
+from seesay.search.indexing.ocr import read_picture_texts
 from seesay.search.indexing.options import (
     IndexOptions,
     IndexProgress,
@@ -35,15 +36,16 @@ from seesay.search.indexing.tables import Tables
 from seesay.search.indexing.walk import SCHEMES, Walk, absolute, count_files
 from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import ListedFile, ReadSettings
+from seesay.search.reading.ocr import require_ocr
 from seesay.text import Text
 
 OnProgress = Callable[[IndexProgress], None]
 _COUNTS = (
     *("added", "updated", "moved", "unchanged", "removed", "failed", "skipped"),
-    *("links", "images", "texts", "reused", "detected"),
+    *("links", "images", "texts", "reused", "partial", "detected", "ocr"),
 )
 _AT_ONCE = 256  # files that are looked up together
-_LIMITED = ("size", "time", "memory")  # stages at which larger limits may help
+_LIMITED = ("size", "time", "memory", "part")  # stages at which larger limits may help
 _MACHINE = ("read", "codec")  # stages at which a retry may help an unchanged file
 
 
@@ -63,7 +65,8 @@ def index(
     Ctrl-C, or setting `stop`, ends the run after storing the files in progress.
 
     Raises CollectionError if the collection cannot be written or uses another model, or if you give
-    an address without `options.urls`; WeightsError for an invalid detector.
+    an address without `options.urls`; WeightsError for an invalid detector; MissingExtraError for
+    `options.ocr` without RapidOCR.
     """
     options = options or IndexOptions()
     places = list(dict.fromkeys(absolute(root) for root in roots))
@@ -76,6 +79,8 @@ def index(
     if not models.space.active and (active := store.spaces.active()):
         raise _another_model(store, models.space, active)
     detector = None if options.detect is None else load_detector(options.detect)
+    if options.ocr:
+        require_ocr()
     settings = ReadSettings(
         transform=embedder.transform_config,
         reduce_large=embedder.reduce_large,
@@ -171,6 +176,14 @@ class _Run:
                 self.store.annotations.attach_aliases(self.state.aliases)
         kept = remove_gone(self.store, walk, self.options, self.state)
         main, space = self.models.main, self.models.space
+        if self.options.ocr:
+            self.state.counts["ocr"] = read_picture_texts(
+                self.store,
+                self.options,
+                run=self.state.number,
+                stopping=self.stopping,
+                tell=self._tell_of,
+            )
         describe(self.store, main, space, run=self.state.number, stopping=self.stopping)
         if self.detector is not None:
             self.state.counts["detected"] = detect_objects(
@@ -219,7 +232,8 @@ class _Run:
                 item, failure = items.get(file.path), bad.get(file.path)
                 if self.walk is not None and _was_counted(self.walk, file, item or failure):
                     continue
-                if item is not None and _is_unchanged(file, item):
+                again = failure is not None and _may_gain(file, failure, self.options)
+                if item is not None and _is_unchanged(file, item) and not again:
                     self.state.counts["unchanged"] += 1
                 elif failure is not None and _is_left_alone(file, failure, self.options):
                     self.state.counts["skipped"] += 1
@@ -271,9 +285,18 @@ def _is_unchanged(file: ListedFile, item: File) -> bool:
 
 
 def _is_left_alone(file: ListedFile, failure: Quarantined, options: IndexOptions) -> bool:
-    raised = failure.stage in _LIMITED and options.limits != ReadLimits()
-    again = options.retry_failed or failure.stage in _MACHINE or raised
+    again = failure.stage in _MACHINE or _may_gain(file, failure, options)
     return _is_same_state(file, failure) and not again
+
+
+def _may_gain(file: ListedFile, failure: Quarantined, options: IndexOptions) -> bool:
+    """Whether reading a file once more may give more of it: these options allow it, or somebody
+    asked for it (see `Quarantine.retry`)."""
+    if failure.stage == "table":
+        return False
+    asked = failure.stage == "part" and not _is_same_state(file, failure)
+    raised = failure.stage in _LIMITED and options.limits != ReadLimits()
+    return asked or raised or options.retry_failed
 
 
 def _is_same_state(file: ListedFile, known: File | Quarantined) -> bool:

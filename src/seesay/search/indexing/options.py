@@ -35,6 +35,9 @@ class IndexOptions:
     detect: str | Path | None = None
     """A YOLOX file (ONNX) that detects objects in every picture it has not processed yet; None: no
     detection."""
+    ocr: bool = False
+    """Read the text in every picture that has not been looked at for text yet. The text of scanned
+    pages is read in any case."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -91,12 +94,16 @@ class IndexReport:
     """Given folders that do not exist; files known below them were kept."""
     empty_roots: tuple[str, ...] = ()
     """Given folders that are empty now but had files: these are kept, unless `prune`."""
+    partial: int = 0
+    """Files indexed in this run of which a part could not be used: see the quarantine."""
     detected: int = 0
     """Pictures searched for objects."""
+    ocr: int = 0
+    """Pictures searched for text."""
     refilled: int = 0
     """Known pictures and text passages that had lost their vector and got it back."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Number of files of unsupported kinds, such as PDF and video, by file ending."""
+    """Number of files of unsupported kinds, such as video, by file ending."""
     index_problem: Text | None = None
     """Why no index could be built; without one, searches are slower."""
 

@@ -66,7 +66,9 @@ class ReadingProcesses:
     _processes: "Sequence[_Process]"
 
     def read(self, tasks: Iterable[ListedFile]) -> Generator[ReadResult, None, None]:
-        """Yield the result of each task, in order of completion. Takes tasks only as fast as the
+        """Yield the result of each task, in order of completion. The parts of a long file come in
+        their order, with those of others between; if a part is number 0 again, the process died
+        and those before do not count. Takes tasks only as fast as the
         caller takes results. Raises CollectionError if no reading process can be started."""
         shared = _Shared(iter(tasks), queue.Queue(2 * len(self._processes)))
         threads = [
@@ -141,6 +143,7 @@ class _Process:
     _deadline: float | None = None
     _late: bool = False
     _interrupted: bool = False
+    _patience: float = 1.0
     _deaths: int = 0
     """Number of processes that died on the current task."""
 
@@ -150,16 +153,20 @@ class _Process:
             send(self._pipes()[0], vars(task))
 
     def result(self, waiting: deque[ListedFile]) -> ReadResult:
-        """Return the result of the first waiting task and remove the task."""
+        """Return the next result of the first waiting task; remove the task after its last one."""
         while True:
             _, results = self._pipes()
             self._late = False
-            self._deadline = time.monotonic() + self._settings.limits.seconds
+            seconds = self._settings.limits.seconds * self._patience
+            self._deadline = time.monotonic() + seconds
             try:
                 message = receive(results)
             finally:
                 self._deadline = None
             found = self._died(waiting) if message is None else result_of(*message)
+            self._patience = 1.0 if found is None else found.patience
+            if found is not None and found.more:
+                return found
             if found is not None:
                 waiting.popleft()
                 self._deaths = 0
@@ -199,7 +206,9 @@ class _Process:
         self.kill()
         failed = None
         if late or self._deaths > 1 or interrupted:
-            failed = _failure(waiting[0], late, code, self._settings.limits.seconds)
+            failed = _failure(
+                waiting[0], late, code, self._settings.limits.seconds * self._patience
+            )
         if not interrupted:
             for task in list(waiting)[1 if failed else 0 :]:
                 self.send(task)
@@ -265,9 +274,9 @@ def _failure(task: ListedFile, late: bool, code: int, seconds: float) -> ReadRes
     if late:
         stage = "time"
         error = Text(
-            f"reading it took longer than {seconds:g} s. Expected a sound file of usual size. Save "
-            "it anew, make it smaller, or allow more with --seconds.",
-            f"读取超过 {seconds:g} 秒；应为大小正常的完好文件；请重新保存或缩小，"
+            f"reading it, or one page, took longer than {seconds:g} s. Expected a sound file of "
+            "usual size. Save it anew, make it smaller, or allow more with --seconds.",
+            f"读取它或其中一页超过 {seconds:g} 秒；应为大小正常的完好文件；请重新保存或缩小，"
             "或用 --seconds 放宽",
         )
     else:

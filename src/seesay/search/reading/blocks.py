@@ -41,10 +41,15 @@ class _Sentence:
     ends_block: bool
 
 
-def passages_of(blocks: Iterable[Block]) -> Iterator[Passage]:
+def passages_of(
+    blocks: Iterable[Block], headings: list[tuple[int, str]] | None = None
+) -> Iterator[Passage]:
     """Yields the passages of a document, in order; none for blocks without text. A passage stays on
-    one page, and its box is around all of its sentences' blocks."""
-    headings: list[tuple[int, str]] = []
+    one page, and its box is around the blocks of its sentences, but for one that is repeated.
+
+    A document that is read page by page gives the same list of headings, empty at first, for each
+    page: it holds those under which the next page begins."""
+    headings = [] if headings is None else headings
     waiting: list[_Sentence] = []
     headed = True  # whether the last heading has stood before a passage
     for block in blocks:
@@ -53,7 +58,7 @@ def passages_of(blocks: Iterable[Block]) -> Iterator[Passage]:
             continue
         if block.heading:
             yield from _cut(waiting, headings)
-            waiting, headings = [], [one for one in headings if one[0] < block.heading]
+            waiting, headings[:] = [], [one for one in headings if one[0] < block.heading]
             headings.append((block.heading, text[:_HEADING]))
             headed, title = False, block
             continue
@@ -92,19 +97,19 @@ def _cut(waiting: Sequence[_Sentence], headings: Sequence[tuple[int, str]]) -> I
         length = len(_joined([*some, sentence]))
         paragraph_ends = bool(some) and some[-1].ends_block and len(_joined(some)) >= _ENOUGH
         if fresh and (length > LONGEST or paragraph_ends):
-            yield _of(some, headings)
+            yield _of(some, fresh, headings)
             last = some[-1]
             overlaps = len(last.text) <= _OVERLAP and len(last.text) + len(sentence.text) < LONGEST
             some, fresh = [last] if overlaps else [], 0
         some.append(sentence)
         fresh += 1
     if fresh:
-        yield _of(some, headings)
+        yield _of(some, fresh, headings)
 
 
-def _of(sentences: Sequence[_Sentence], headings: Sequence[tuple[int, str]]) -> Passage:
-    boxes = [one.place.box for one in sentences if one.place.box]
-    place = replace(sentences[0].place, box=_around(boxes) if boxes else None)
+def _of(sentences: Sequence[_Sentence], fresh: int, headings: Sequence[tuple[int, str]]) -> Passage:
+    boxes = [one.place.box for one in sentences[-fresh:] if one.place.box]
+    place = replace(sentences[0].place, box=around(boxes) if boxes else None)
     return _passage(_joined(sentences), place, headings)
 
 
@@ -126,6 +131,7 @@ def _together(one: Place, other: Place) -> bool:
     return (one.page, one.sheet) == (other.page, other.sheet)
 
 
-def _around(boxes: Sequence[Box]) -> Box:
+def around(boxes: Sequence[Box]) -> Box:
+    """Returns the smallest box around some boxes."""
     left, top, right, bottom = zip(*boxes, strict=True)
     return min(left), min(top), max(right), max(bottom)

@@ -16,15 +16,18 @@ class ReadLimits:
     """Limits for reading one file. The defaults accept the files of every camera."""
 
     max_file_bytes: int = 256 * 2**20
-    """Largest picture to open."""
+    """Largest picture or document to open."""
     max_text_bytes: int = 8 * 2**20
     """Largest text or table to open."""
     max_pixels: int = 128 * 2**20
     """Most pixels to decode into memory."""
     memory_bytes: int = 2 * 2**30
     """Most memory for a reading process, where the system can enforce it."""
+    max_pages: int = 5000
+    """Most pages to read of a document."""
     seconds: float = 30.0
-    """Longest time to read one file, or wait for one address."""
+    """Longest time to read one file or page, or wait for one address; ten times as long for the
+    text on a scanned page or in a picture."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

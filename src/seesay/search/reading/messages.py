@@ -5,10 +5,10 @@ Not pickles: a picture that exploits its decoder must not get any further.
 
 import json
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from seesay.data.encodings import clean_text
 from seesay.data.squares import ImageTransformConfig
@@ -16,6 +16,9 @@ from seesay.search.catalog.drafts import PassageDraft, Place
 from seesay.search.catalog.metadata import Metadata, sound
 from seesay.search.reading.files import FileData, ReadLimits
 from seesay.text import Text
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _LENGTHS = struct.Struct("<II")
 _NONE = Text("", "")
@@ -28,6 +31,8 @@ class ReadSettings:
     transform: ImageTransformConfig
     reduce_large: bool
     limits: ReadLimits
+    ocr: bool = False
+    """Read the text in pictures."""
     collection: str | None = None
     """The collection file whose stored vectors are reused."""
     spaces: tuple[int, int] = (0, 0)
@@ -65,6 +70,10 @@ class ListedFile:
     two files the same number."""
     decode: bool = False
     """Decode the file even if vectors of its content are stored."""
+    place: Place | None = None
+    """Only show this place, such as a page, as a picture for people; see `FileReader.show`."""
+    side: int = 0
+    """Longest side of that picture in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +103,8 @@ class FileContent:
     """The rows of a table that describes pictures."""
     complaint: Text | None = None
     """The problem with a part of the file."""
+    patience: float = 1.0
+    """How many times as long as usual the next part may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +115,17 @@ class FileReader:
     """The name of this kind of file in the catalogue."""
     endings: frozenset[str]
     """File endings in lower case, with the dot."""
-    read: Callable[[FileData, ReadSettings, bool], FileContent]
-    """The last argument says whether payloads are needed. Raises RefusedError."""
+    read: Callable[[FileData, ReadSettings, bool], FileContent | Iterator[FileContent]]
+    """The last argument says whether payloads are needed. Raises RefusedError.
+
+    A long file comes in parts, such as pages, so that neither its payloads need be in memory at
+    once nor all of it be read within the time for a picture: the limit applies to each part. A part
+    may be empty, to show progress."""
     recognises: Callable[[bytes], bool] = lambda data: False
     """Tells by the bytes whether a file with an unknown ending is of this kind."""
+    show: "Callable[[FileData, Place, int], Image.Image] | None" = None
+    """Returns the page or moment at a place as an RGB picture for people, whose longest side is
+    about as many pixels; None where a file has no such places. Raises RefusedError."""
     is_text: bool = True
     """Whether the size limit of texts applies."""
 
@@ -126,6 +144,10 @@ class ReadResult(FileContent):
     vectors: bytes = field(default=b"", repr=False)
     """One float16 vector for each passage, if the collection has vectors of this content. Those of
     texts may be of another width."""
+    part: int = 0
+    """The number of this part of the file, from 0; a file that is read again begins with 0."""
+    more: bool = False
+    """Whether more parts of the file follow."""
     stage: str | None = None
     error: Text = _NONE
 
@@ -152,7 +174,8 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
 
 def listed_file_of(header: Mapping[str, Any]) -> ListedFile:
     """Returns the task in a message."""
-    return ListedFile(**{**header, "problem": _text(header["problem"])})
+    place = header["place"] and Place.from_json(header["place"])
+    return ListedFile(**{**header, "problem": _text(header["problem"]), "place": place})
 
 
 def send_result(stream: IO[bytes], result: ReadResult) -> None:
@@ -218,6 +241,8 @@ def _text(value: Sequence[str] | None) -> Text | None:
 def _as_json(value: object) -> object:
     if isinstance(value, Text):
         return value.en, value.zh
+    if isinstance(value, Place):
+        return value.to_json()
     if isinstance(value, date):
         return {"time": value.isoformat()}
     raise TypeError(f"{type(value).__name__} does not go into a message")

@@ -31,6 +31,7 @@ from seesay.search.catalog.metadata import Value
 from seesay.search.reading.dates import read_day
 from seesay.search.reading.files import FileData, ReadLimits, RefusedError, millions
 from seesay.search.reading.messages import FileContent, FileReader, Passage, ReadSettings
+from seesay.search.reading.ocr import read_picture_text
 from seesay.text import Text
 
 
@@ -44,11 +45,14 @@ def read_picture(file: FileData, settings: ReadSettings, decode_pixels: bool) ->
         metadata = {**details(header), "width": width, "height": height}
         passage = Passage(media_type="image", modality="image", metadata=metadata)
         if decode_pixels:
-            target = settings.transform.size if settings.reduce_large else None
+            shrinks = settings.reduce_large and not settings.ocr
+            target = settings.transform.size if shrinks else None
             _refuse_large(header, target, limits)
             image = decode(io.BytesIO(file.data), label, target, limits)
             pixels = square(image, settings.transform).tobytes()
             passage = replace(passage, fingerprint=fingerprint(image), payload=pixels)
+            if settings.ocr:
+                passage = replace(passage, text=read_picture_text(image))
         return FileContent(passages=(passage,))
     except MissingExtraError as error:
         raise RefusedError("codec", error.text) from None

@@ -9,14 +9,21 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Generator, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from seesay.search.catalog.database import Database
+from seesay.search.catalog.drafts import Place
+from seesay.search.reading import pdf
 from seesay.search.reading.files import FileData, RefusedError, read_file
 from seesay.search.reading.messages import (
+    FileContent,
+    FileReader,
     ListedFile,
+    Passage,
     ReadResult,
     ReadSettings,
     listed_file_of,
@@ -28,7 +35,6 @@ from seesay.search.reading.registry import reader_of
 from seesay.text import Text
 
 READY = {"ready": True}
-_PDF = b"%PDF-"  # parts of it look like text
 _GRACE_S = 5.0  # beyond the time limit at which the parent ends the process
 _PIPE_BYTES = 2**20  # the most that Linux allows; the default is less than a picture
 
@@ -61,23 +67,28 @@ def main() -> None:
     while (message := receive(sys.stdin.buffer)) is not None:
         task = listed_file_of(message[0])
         _alarm(settings.limits.seconds + _GRACE_S)
-        result = read(task, settings, database)
+        for result in read(task, settings, database):
+            _alarm(0)
+            send_result(answers, result)
+            _alarm(settings.limits.seconds * result.patience + _GRACE_S)
         _alarm(0)
-        send_result(answers, result)
 
 
-def read(task: ListedFile, settings: ReadSettings, database: Database | None = None) -> ReadResult:
-    """Read the passages of a file, with their vectors if `database` has them. Never raises."""
+def read(
+    task: ListedFile, settings: ReadSettings, database: Database | None = None
+) -> Iterator[ReadResult]:
+    """Yields the passages of a file, with their vectors if `database` has them; those of a long
+    file in parts, of which the last has `more` unset or tells what went wrong. Never raises."""
     file: FileData | None = None
     try:
         if task.problem is not None:
             raise RefusedError("read", task.problem)
         file = _file(task, settings)
-        return _understood(task, file, settings, database)
+        yield from _parts(task, file, settings, database)
     except RefusedError as error:
-        return _failed(task, file, error.stage, error.text)
+        yield _failed(task, file, error.stage, error.text)
     except MemoryError:
-        return _failed(
+        yield _failed(
             task,
             file,
             "memory",
@@ -89,7 +100,7 @@ def read(task: ListedFile, settings: ReadSettings, database: Database | None = N
             ),
         )
     except Exception as error:  # libraries may raise anything on a damaged file
-        return _failed(
+        yield _failed(
             task,
             file,
             "read",
@@ -127,36 +138,72 @@ def _file(task: ListedFile, settings: ReadSettings) -> FileData:
     return read_file(task.path, limits.max_text_bytes if is_text else limits.max_file_bytes)
 
 
-def _understood(
+def _parts(
     task: ListedFile, file: FileData, settings: ReadSettings, database: Database | None
-) -> ReadResult:
-    # A fetched address always counts as a picture.
-    reader = reader_of("image" if task.expected == "address" else task.expected, file.data)
-    if file.data.startswith(_PDF) and ".pdf" not in reader.endings:
-        raise RefusedError(
-            "kind",
-            Text(
-                "it is a PDF, which is not read yet. Expected a picture, text or table. Save its "
-                "pages as pictures, or its text as a text file.",
-                "它是 PDF，目前还不能读取；应为图片、文本或表格；请把各页另存为图片，"
-                "或把文字另存为文本文件",
-            ),
-        )
-    vectors: tuple[bytes, ...] = ()
-    if database is not None and not task.decode:
-        vectors = stored_vectors(database, settings.spaces, file.content_hash, reader.media_type)
-    content = reader.read(file, settings, not vectors)
-    if vectors and len(vectors) != len(content.passages):  # its reader split differently
-        vectors, content = (), reader.read(file, settings, True)
-    return ReadResult(
-        **vars(content),
+) -> Iterator[ReadResult]:
+    reader = _reader_of(task, file.data)
+    if task.place is not None:
+        yield _shown(task, task.place, file, reader)
+        return
+    facts = ReadResult(
         path=task.path,
         size=file.size,
         mtime_ns=file.mtime_ns,
         content_hash=file.content_hash,
         media_type=reader.media_type,
-        vectors=b"".join(vectors),
     )
+    vectors: tuple[bytes, ...] = ()
+    if database is not None and not task.decode:
+        vectors = stored_vectors(database, settings.spaces, file.content_hash, reader.media_type)
+    if vectors:
+        content = yield from _whole(facts, reader.read(file, settings, False))
+        if len(vectors) == len(content.passages):
+            yield replace(facts, **vars(content), vectors=b"".join(vectors))
+            return
+    # Nothing is known of it, or its reader split differently.
+    yield from _each(facts, reader.read(file, settings, True))
+
+
+def _whole(
+    facts: ReadResult, content: FileContent | Iterator[FileContent]
+) -> Generator[ReadResult, None, FileContent]:
+    """Returns all parts in one; yields empty ones to show progress."""
+    if isinstance(content, FileContent):
+        return content
+    passages: list[Passage] = []
+    complaint = None
+    for part in content:
+        passages += part.passages
+        complaint = part.complaint or complaint
+        yield replace(facts, patience=part.patience, more=True)
+    return FileContent(passages=tuple(passages), complaint=complaint)
+
+
+def _each(facts: ReadResult, content: FileContent | Iterator[FileContent]) -> Iterator[ReadResult]:
+    if isinstance(content, FileContent):
+        yield replace(facts, **vars(content))
+        return
+    complaint, count = None, 0
+    for count, part in enumerate(content, start=1):
+        complaint = part.complaint or complaint
+        yield replace(facts, **vars(part), part=count - 1, more=True)
+    yield replace(facts, complaint=complaint, part=count)
+
+
+def _shown(task: ListedFile, place: Place, file: FileData, reader: FileReader) -> ReadResult:
+    """Returns a place as one passage, whose payload is its pixels."""
+    assert reader.show is not None  # the parent has looked
+    image = reader.show(file, place, task.side)
+    size = {"width": float(image.width), "height": float(image.height)}
+    picture = Passage(modality="image", place=place, metadata=size, payload=image.tobytes())
+    return ReadResult(path=task.path, content_hash=file.content_hash, passages=(picture,))
+
+
+def _reader_of(task: ListedFile, data: bytes) -> FileReader:
+    if data.startswith(pdf.HEAD):  # whatever its name; parts of it look like text
+        return pdf.READER
+    # A fetched address always counts as a picture.
+    return reader_of("image" if task.expected == "address" else task.expected, data)
 
 
 def _failed(task: ListedFile, file: FileData | None, stage: str, error: Text) -> ReadResult:

@@ -3,11 +3,12 @@ here."""
 
 import os
 
-from seesay.search.reading import pictures, tables, texts
+from seesay.search.reading import pdf, pictures, tables, texts
 from seesay.search.reading.messages import FileReader
 
 READERS: tuple[FileReader, ...] = (
     pictures.READER,
+    pdf.READER,
     tables.READER,
     texts.READER,  # last, since nearly anything looks like a text
 )
@@ -17,6 +18,11 @@ def media_type_of(name: str) -> str | None:
     """Returns the media type expected for a file name; None if no reader supports it."""
     ending = os.path.splitext(name)[1].lower()
     return next((one.media_type for one in READERS if ending in one.endings), None)
+
+
+def shows_places(media_type: str) -> bool:
+    """Whether places in files of this media type can be shown as pictures."""
+    return any(one.media_type == media_type and one.show is not None for one in READERS)
 
 
 def reader_of(media_type: str, data: bytes) -> FileReader:

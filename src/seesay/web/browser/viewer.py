@@ -11,6 +11,7 @@ _LABELS = {
     "place": words.PLACE,
     "tags": words.TAGS,
     "caption": words.CAPTION_LABEL,
+    "page": words.PAGE_LABEL,
     "path": words.PATH,
     "download": words.DOWNLOAD,
     "gone": words.PICTURE_GONE,
@@ -39,7 +40,7 @@ function facts(known) {
   rows.push(["camera", meta.camera], ["caption", known.text], ["tags", list(meta.tag)]);
   if (place.every((one) => typeof one === "number"))
     rows.push(["place", place.map((one) => one.toFixed(5)).join(", ")]);
-  rows.push(["path", known.path]);
+  rows.push(["page", (known.locator || {}).page], ["path", known.path]);
   return rows.filter(([, value]) => value !== undefined && value !== null && value !== "");
 }
 function show(data, others = [data]) {

@@ -190,6 +190,15 @@ class Writer:
             self._store.vectors.put(self._space.id, passages, np.concatenate(vectors))
         for embedded in changed:
             file = embedded.file
+            if file.complaint is not None:
+                self._store.quarantine.add(
+                    file.path,
+                    size=file.size,
+                    mtime_ns=file.mtime_ns,
+                    stage="part",
+                    error=file.complaint,
+                    content_hash=file.content_hash,
+                )
             self._run.counts["updated" if file.path in items else "added"] += 1
             for passage in file.passages:
                 self._run.counts[f"{passage.modality}s" if embedded.is_new else "reused"] += 1

@@ -24,6 +24,7 @@ from seesay.search.reading.messages import (
     result_of,
     send,
 )
+from seesay.search.reading.registry import seconds_for
 from seesay.text import Text
 
 _AHEAD = 2  # tasks queued per process, so that it never waits
@@ -154,7 +155,7 @@ class _Process:
         while True:
             _, results = self._pipes()
             self._late = False
-            self._deadline = time.monotonic() + self._settings.limits.seconds
+            self._deadline = time.monotonic() + self._seconds(waiting[0])
             try:
                 message = receive(results)
             finally:
@@ -199,11 +200,14 @@ class _Process:
         self.kill()
         failed = None
         if late or self._deaths > 1 or interrupted:
-            failed = _failure(waiting[0], late, code, self._settings.limits.seconds)
+            failed = _failure(waiting[0], late, code, self._seconds(waiting[0]))
         if not interrupted:
             for task in list(waiting)[1 if failed else 0 :]:
                 self.send(task)
         return failed
+
+    def _seconds(self, task: ListedFile) -> float:
+        return seconds_for(task.expected, task.size, self._settings.limits)
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         """Return the pipes to and from the process, starting it if needed. Raises CollectionError
@@ -265,9 +269,9 @@ def _failure(task: ListedFile, late: bool, code: int, seconds: float) -> ReadRes
     if late:
         stage = "time"
         error = Text(
-            f"reading it took longer than {seconds:g} s. Expected a sound file of usual size. Save "
+            f"reading it took longer than {round(seconds, 1):g} s. Expected a sound file of usual size. Save "
             "it anew, make it smaller, or allow more with --seconds.",
-            f"读取超过 {seconds:g} 秒；应为大小正常的完好文件；请重新保存或缩小，"
+            f"读取超过 {round(seconds, 1):g} 秒；应为大小正常的完好文件；请重新保存或缩小，"
             "或用 --seconds 放宽",
         )
     else:

@@ -109,6 +109,11 @@ class FileReader:
     """Tells by the bytes whether a file with an unknown ending is of this kind."""
     is_text: bool = True
     """Whether the size limit of texts applies."""
+    from_disk: bool = False
+    """Whether `read` opens the file by its path, as it is too large for memory: `data` is then only
+    its beginning."""
+    seconds_per_mib: float = 0.0
+    """Time allowed for each MiB of a file, beyond the limit for all files."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import IO
 
 from seesay.search.catalog.database import Database
-from seesay.search.reading.files import FileData, RefusedError, read_file
+from seesay.search.reading.files import (
+    FileData,
+    RefusedError,
+    changing,
+    hash_file,
+    read_beginning,
+    read_file,
+    size_and_time,
+)
 from seesay.search.reading.messages import (
     ListedFile,
     ReadResult,
@@ -24,7 +32,7 @@ from seesay.search.reading.messages import (
     send,
     send_result,
 )
-from seesay.search.reading.registry import reader_of
+from seesay.search.reading.registry import reader_of, seconds_for
 from seesay.text import Text
 
 READY = {"ready": True}
@@ -58,7 +66,7 @@ def main() -> None:
     send(answers, READY)
     while (message := receive(sys.stdin.buffer)) is not None:
         task = listed_file_of(message[0])
-        _alarm(settings.limits.seconds + _GRACE_S)
+        _alarm(seconds_for(task.expected, task.size, settings.limits) + _GRACE_S)
         result = read(task, settings, database)
         _alarm(0)
         send_result(answers, result)
@@ -120,7 +128,10 @@ def _file(task: ListedFile, settings: ReadSettings) -> FileData:
         from seesay.search.reading.addresses import fetch  # it takes a while to import
 
         return fetch(task.path, limits)
-    is_text = task.expected != "any" and reader_of(task.expected, b"").is_text
+    reader = reader_of(task.expected, read_beginning(task.path) if task.expected == "any" else b"")
+    if reader.from_disk:
+        return hash_file(task.path, max(limits.max_video_bytes, limits.max_file_bytes))
+    is_text = task.expected != "any" and reader.is_text
     return read_file(task.path, limits.max_text_bytes if is_text else limits.max_file_bytes)
 
 
@@ -143,6 +154,8 @@ def _understood(
     if database is not None and not task.decode:
         vectors = stored_vectors(database, settings.space, file.content_hash, reader.media_type)
     content = reader.read(file, settings, not vectors)
+    if reader.from_disk and size_and_time(os.stat(file.path)) != (file.size, file.mtime_ns):
+        raise changing()
     if vectors and len(vectors) != len(content.passages):  # its reader split differently
         vectors, content = (), reader.read(file, settings, True)
     return ReadResult(

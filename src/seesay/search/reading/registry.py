@@ -3,11 +3,13 @@ here."""
 
 import os
 
-from seesay.search.reading import pictures, tables, texts
+from seesay.search.reading import pictures, tables, texts, videos
+from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import FileReader
 
 READERS: tuple[FileReader, ...] = (
     pictures.READER,
+    videos.READER,
     tables.READER,
     texts.READER,  # last, since nearly anything looks like a text
 )
@@ -17,6 +19,12 @@ def media_type_of(name: str) -> str | None:
     """Returns the media type expected for a file name; None if no reader supports it."""
     ending = os.path.splitext(name)[1].lower()
     return next((one.media_type for one in READERS if ending in one.endings), None)
+
+
+def seconds_for(media_type: str, size: int, limits: ReadLimits) -> float:
+    """Returns how long a file of `size` bytes may take to read."""
+    rates = (one.seconds_per_mib for one in READERS if media_type in (one.media_type, "any"))
+    return limits.seconds + max(rates, default=0.0) * size / 2**20
 
 
 def reader_of(media_type: str, data: bytes) -> FileReader:

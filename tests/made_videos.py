@@ -1,4 +1,4 @@
-"""Small videos that tests make: plain colours with known cuts, and the shapes that break readers."""
+"""Small videos that tests make: plain colours with known cuts, subtitles, and sound alone."""
 
 from collections.abc import Sequence
 from fractions import Fraction

@@ -144,6 +144,7 @@ class PassageSummary(TypedDict):
     unit: int
     path: str
     kind: str
+    at: str | None
     confidence: int
     snippet: str | None
     duplicates: int
@@ -215,7 +216,8 @@ class Tools:
     ) -> SearchAnswer:
         """Find the user's own pictures and notes by what they show or say, in Chinese or English.
 
-        Returns finds with their number (`unit`), path, kind, `confidence` (0-100: how likely it is
+        Returns finds with their number (`unit`), path, kind, `at` (the time of a moment in a
+        video), `confidence` (0-100: how likely it is
         what was asked for, rather than the nearest of what is there) and a snippet: of a text its
         beginning, of a picture its caption where it has one.
         When `no_good_match` is true nothing in the collection fits: say so, and do not present the
@@ -252,7 +254,7 @@ class Tools:
             here = self._library.get(collection)
             known = here.describe(unit)
             title = TextContent(type="text", text=f"unit {unit}: {to_unicode(known.path)}")
-            if known.kind != "image":
+            if known.kind not in ("image", "moment"):
                 text = to_unicode(_cut(known.text or "", MOST_TEXT))
                 return [title, TextContent(type="text", text=text)]
             picture = base64.b64encode(here.thumbnail(unit, size)).decode("ascii")
@@ -391,6 +393,7 @@ def _summary(hit: Hit) -> PassageSummary:
         unit=hit.unit,
         path=to_unicode(hit.path),
         kind=hit.kind,
+        at=hit.locator.clock,
         confidence=round(hit.confidence),
         snippet=to_unicode(_cut(" ".join(hit.text.split()), SNIPPET)) if hit.text else None,
         duplicates=len(hit.duplicates),

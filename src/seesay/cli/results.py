@@ -113,7 +113,7 @@ def _draw(results: "Results") -> None:
             )
         )
     rows = [
-        [f"{hit.confidence:.0f}%", short_path(hit.path), _said(hit), localized(retrievers_of(hit))]
+        [f"{hit.confidence:.0f}%", _file_of(hit), _said(hit), localized(retrievers_of(hit))]
         for hit in results.hits
     ]
     heads = [
@@ -283,7 +283,7 @@ def to_tile(collection: "Collection", hit: "Hit") -> "Tile":
         except CollectionError as error:
             warn(str(error))
     return Tile(
-        name=Path(hit.path).name,
+        name=" ".join(filter(None, (Path(hit.path).name, hit.locator.clock))),
         folder=str(Path(hit.path).parent),
         picture=picture,
         text=hit.text,
@@ -336,6 +336,12 @@ def size(count: int) -> str:
             return f"{count:.0f} {unit}"
         count /= 1000  # type: ignore[assignment]
     return f"{count:.1f} GB"
+
+
+def _file_of(hit: "Hit") -> str:
+    """Its path, and where in a video it is."""
+    moment = "" if hit.moment is None else f" {localized(hit.moment)}"
+    return short_path(hit.path) + moment
 
 
 def _said(hit: "Hit") -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -296,7 +297,7 @@ class Video:
                     yield time, self._small(frame, side)
             self._stream.codec_context.skip_frame = "DEFAULT"
         edges = [*self.key_times, self.times[-1] + 2 * _TOLERANCE_S]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             if end - start > gap_s or end == edges[-1]:
                 yield from self.looks_between(start, end, step_s, side)
 

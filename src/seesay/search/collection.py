@@ -48,6 +48,7 @@ from seesay.search.indexing.remove import ROOTS, known_paths, remove
 from seesay.search.indexing.walk import absolute
 from seesay.search.indexing.watch import watch
 from seesay.search.model import CollectionModel, Loader, model_id
+from seesay.search.moments import video_of
 from seesay.search.places import find_collection, resolve_collection
 from seesay.search.reading.files import ReadLimits
 from seesay.search.statistics import Facets, Statistics, facets, gather
@@ -288,6 +289,10 @@ class Collection:
         """Returns a WebP thumbnail of a unit; see `Thumbnails.get`."""
         return self._thumbnails.get(unit, size)
 
+    def video(self, unit: int) -> Path:
+        """Returns the file of the video that a unit belongs to; see `video_of`."""
+        return video_of(self.store, unit)
+
     def describe(self, unit: int) -> Description:
         """Returns all that is known about a unit. Raises CollectionError if it does not exist."""
         return describe(self.store, self._space(), self._searching(), unit, self.thumbnail)
@@ -348,6 +353,7 @@ class Collection:
         """Close the collection. It cannot be used afterwards."""
         with self._mutex:
             self._close_searcher()
+        self._thumbnails.close()
         self.store.close()
 
     def __enter__(self) -> "Collection":

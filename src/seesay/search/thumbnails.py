@@ -15,8 +15,10 @@ from PIL import Image
 from seesay.data.files import open_file
 from seesay.data.images import open_image
 from seesay.errors import CollectionError, DataError, ImageError
+from seesay.search.catalog.drafts import Place
 from seesay.search.catalog.files import File
 from seesay.search.catalog.store import Store
+from seesay.search.moments import Moments
 from seesay.search.reading.files import RefusedError, read_file
 from seesay.text import Text
 
@@ -27,7 +29,8 @@ LIMIT_BYTES = 1 << 30
 """How large the cache may grow before its oldest files are deleted."""
 
 _RULES = 2  # increased when the same file would give another thumbnail
-_NAME = re.compile(r"[0-9a-f]{64}-\d+(-\d+)?\.webp")  # names that `get` writes, now or in the past
+# Names that `get` writes, now or in the past.
+_NAME = re.compile(r"[0-9a-f]{64}-\d+(-\d+){0,2}\.webp")
 _PRUNE_EVERY = 200  # thumbnails made
 
 
@@ -39,26 +42,36 @@ class Thumbnails:
         self._store = store
         self._limit_bytes = limit_bytes
         self._made = 0
+        self._moments = Moments()
+
+    def close(self) -> None:
+        """End the process that decodes videos."""
+        self._moments.close()
 
     def get(self, passage: int, size: int = 256) -> bytes:
         """Returns a WebP picture whose longest side is the smallest of SIZES that is at least
         `size`.
 
-        Raises CollectionError if the passage does not exist or is not a picture, or if the file is
-        gone or has changed since it was indexed."""
-        source = self._picture(passage)
+        Raises CollectionError if the passage does not exist or is not a picture or moment, or if
+        the file is gone or has changed since it was indexed."""
+        source, place = self._picture(passage)
         side = next((one for one in SIZES if one >= size), SIZES[-1])
-        name = f"{source.content_hash}-{side}-{_RULES}.webp"
-        file = self.folder / source.content_hash[:2] / name
+        name = f"{source.content_hash}-{side}-{_RULES}"
+        if place.start_s is not None:
+            name += f"-{round(1000 * place.start_s)}"
+        file = self.folder / source.content_hash[:2] / f"{name}.webp"
         with suppress(OSError), open_file(file) as kept:
             return kept.read()
-        made = _shrunk(_content(source), source, side)
+        if place.start_s is None:
+            made = _shrunk(_content(source), source, side)
+        else:
+            made = self._moments.get(source, place, side)
         self._keep(file, made)
         return made
 
-    def _picture(self, passage: int) -> File:
+    def _picture(self, passage: int) -> tuple[File, Place]:
         known, file = self._store.passage_with_file(passage)
-        if known.media_type != "image":
+        if known.media_type not in ("image", "moment"):
             raise CollectionError(
                 Text(
                     f"unit {passage} of {file.path} is {known.media_type}, expected a picture; "
@@ -67,7 +80,7 @@ class Thumbnails:
                     "请改为显示其文字",
                 )
             )
-        return file
+        return file, known.place
 
     def _keep(self, file: Path, made: bytes) -> None:
         """Write the file whole or not at all; if the folder is not writable, the next request is

@@ -47,19 +47,30 @@ def tile(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
 
 def preview(hit: Hit, collection: str) -> str:
     """A thumbnail that opens in the viewer, or the beginning of a text."""
+    moment = hit.locator.clock
     if hit.kind == "text":
-        return f"<blockquote>{_safe(_cut(hit.text))}</blockquote>"
-    return picture(hit.unit, hit.path, collection)
+        play = "" if moment is None else _play(hit, collection, moment)
+        return f"<blockquote>{_safe(_cut(hit.text))}{play}</blockquote>"
+    return picture(hit.unit, hit.path, collection, moment)
 
 
-def picture(unit: int, path: str, collection: str) -> str:
-    """A thumbnail that opens in the viewer."""
+def _play(hit: Hit, collection: str, moment: str) -> str:
+    """A button at a subtitle that plays its video."""
+    return (
+        f'<button type="button" class="do play" data-look data-video data-unit="{hit.unit}"'
+        f' data-path="{_safe(hit.path)}" data-name="{_safe(collection)}">▶ {moment}</button>'
+    )
+
+
+def picture(unit: int, path: str, collection: str, moment: str | None = None) -> str:
+    """A thumbnail that opens in the viewer; of a moment of a video, with its time."""
     name = _safe(name_of(path))
+    at = "" if moment is None else f'<span class="at">▶ {moment}</span>'
     return (
         f'<button type="button" class="shown" data-look data-unit="{unit}"'
         f' data-path="{_safe(path)}" data-name="{_safe(collection)}" aria-label="{name}">'
         f'<img loading="lazy" decoding="async" alt="{name}"'
-        f' src="{_safe(thumbnail(unit, collection))}"></button>'
+        f' src="{_safe(thumbnail(unit, collection))}">{at}</button>'
     )
 
 

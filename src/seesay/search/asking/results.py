@@ -50,6 +50,12 @@ class Hit:
     """Paths of files with the same content, not listed as hits of their own."""
     metadata: Mapping[str, Value | tuple[Value, ...]] = field(default_factory=dict)
 
+    @property
+    def moment(self) -> Text | None:
+        """Where in a video it is, in words; None for what is in no video."""
+        clock = self.locator.clock
+        return None if clock is None else Text(f"at {clock}", f"{clock} 处")
+
     def __repr__(self) -> str:
         return f"Hit({self.unit}, {self.path!r}, {self.kind}, confidence={self.confidence:.0f})"
 

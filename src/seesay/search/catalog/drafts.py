@@ -34,6 +34,15 @@ class Place:
     cells: str | None = None
     """Range of cells in the sheet, such as "A1:D20"."""
 
+    @property
+    def clock(self) -> str | None:
+        """Where a moment starts, as players write it: 1:23 or 1:02:03."""
+        if self.start_s is None:
+            return None
+        minutes, seconds = divmod(int(self.start_s), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
     def to_json(self) -> str:
         """Returns JSON of the fields that are set."""
         known = {name: value for name, value in vars(self).items() if value is not None}

@@ -267,11 +267,11 @@ def _start_failed(code: int) -> CollectionError:
 
 def _failure(task: ListedFile, late: bool, code: int, seconds: float) -> ReadResult:
     if late:
-        stage = "time"
+        stage, seconds = "time", round(seconds, 1)
         error = Text(
-            f"reading it took longer than {round(seconds, 1):g} s. Expected a sound file of usual size. Save "
+            f"reading it took longer than {seconds:g} s. Expected a sound file of usual size. Save "
             "it anew, make it smaller, or allow more with --seconds.",
-            f"读取超过 {round(seconds, 1):g} 秒；应为大小正常的完好文件；请重新保存或缩小，"
+            f"读取超过 {seconds:g} 秒；应为大小正常的完好文件；请重新保存或缩小，"
             "或用 --seconds 放宽",
         )
     else:

@@ -4,6 +4,7 @@ It reads one file after another and may crash on any of them; its parent then st
 process.
 """
 
+import io
 import logging
 import os
 import signal
@@ -13,9 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from PIL import Image
+
+from seesay.data.video import Video
 from seesay.search.catalog.database import Database
 from seesay.search.reading.files import (
     FileData,
+    ReadLimits,
     RefusedError,
     changing,
     hash_file,
@@ -33,6 +38,7 @@ from seesay.search.reading.messages import (
     send_result,
 )
 from seesay.search.reading.registry import reader_of, seconds_for
+from seesay.search.reading.videos import LIMITS as VIDEO_LIMITS
 from seesay.text import Text
 
 READY = {"ready": True}
@@ -70,6 +76,27 @@ def main() -> None:
         result = read(task, settings, database)
         _alarm(0)
         send_result(answers, result)
+
+
+def show_moments() -> None:
+    """Answer with frames of moments as WebP until standard input ends, nothing for those that
+    cannot be decoded: see `seesay.search.moments`."""
+    answers = _silence()
+    _limit_memory(ReadLimits().memory_bytes)
+    while (message := receive(sys.stdin.buffer)) is not None:
+        send(answers, {}, _frame(**message[0]))
+
+
+def _frame(path: str, start_s: float, end_s: float, side: int) -> bytes:
+    stream = io.BytesIO()
+    with (
+        suppress(Exception),  # libraries may raise anything on a damaged file
+        Video(path, VIDEO_LIMITS, scan=False, whole=False, threads=1) as video,
+    ):
+        image = video.moment(start_s, end_s)
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        image.save(stream, "WEBP", quality=80)
+    return stream.getvalue()
 
 
 def read(task: ListedFile, settings: ReadSettings, database: Database | None = None) -> ReadResult:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -140,7 +141,7 @@ def _cuts_of(video: Video, gap: float, step: float) -> list[tuple[float, float]]
 
 def _divided(edges: Sequence[float], longest: float) -> list[float]:
     parts = list[float]()
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         count = max(int(np.ceil((end - start) / longest - 1e-6)), 1)
         parts += [start + (end - start) * part / count for part in range(count)]
     return [*parts, edges[-1]]
@@ -150,7 +151,7 @@ def _frames(
     video: Video, edges: Sequence[float], settings: ReadSettings, payloads: bool
 ) -> Iterator[Passage]:
     """Yields a passage for each moment of which a frame can be decoded."""
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         try:
             image = video.moment(start, end)
         except DataError:
@@ -201,8 +202,7 @@ def _beside(path: str) -> Iterator[list[Subtitle]]:
 
 def _texts(subtitles: Sequence[Subtitle]) -> Iterator[Passage]:
     yield from passages_of(
-        Block(text=one.text, place=Place(start_s=one.start_s, end_s=one.end_s))
-        for one in subtitles
+        Block(text=one.text, place=Place(start_s=one.start_s, end_s=one.end_s)) for one in subtitles
     )
 
 

@@ -43,6 +43,7 @@ def write_scenes(
         if subtitles is not None:
             source = av.open(str(subtitles))
             text = container.add_stream_from_template(source.streams.subtitles[0])
+        container.start_encoding()  # writes the head of the file even without a frame
         number, pictures = 0, [_pixels(scene, size) for scene in scenes]
         times = options.get("times")
         for picture in pictures:

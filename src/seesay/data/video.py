@@ -8,7 +8,7 @@ Needs PyAV, the extra `video`. Frames come one at a time, so a caller can resize
 next is decoded: a minute of 4K is 45 GB of pixels.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -207,15 +207,12 @@ class Video:
         self._first = self._stamps[0]
         self.times = [self._time(stamp) for stamp in self._stamps]
         """Seconds since the first frame, for every frame."""
+        self.key_times = [self.times[number] for number in self._starts]
+        """Times of the frames where decoding can start."""
         self._check_whole()
 
     def _time(self, stamp: int) -> float:
         return float((stamp - self._first) * self._base)
-
-    @property
-    def key_times(self) -> list[float]:
-        """Times of the frames where decoding can start."""
-        return [self.times[number] for number in self._starts]
 
     @property
     def frame_rate(self) -> float | None:
@@ -331,17 +328,26 @@ class Video:
         small = frame.reformat(width=side, height=side, format="rgb24", interpolation="AREA")
         return small.to_ndarray()
 
+    def moment_number(self, start_s: float, end_s: float) -> int:
+        """Returns the number of the frame that stands for a moment: the last key frame before its
+        middle, or, if that lies before the moment, the frame in the middle."""
+        middle = (start_s + end_s) / 2
+        at = bisect_right(self.key_times, middle + _TOLERANCE_S)
+        if at and self.key_times[at - 1] >= start_s - _TOLERANCE_S:
+            return self._starts[at - 1]
+        return min(bisect_left(self.times, middle - _TOLERANCE_S), len(self.times) - 1)
+
     def moment(self, start_s: float, end_s: float) -> Image.Image:
-        """Returns the frame that stands for a moment: the last key frame before its middle, or, if
-        that lies before the moment, the frame in the middle. Raises DataError if there is none."""
+        """Returns the same frame as `moment_number`, from a file that was not scanned. Raises
+        DataError if it cannot be decoded."""
         middle, last = (start_s + end_s) / 2, None
         with self._damage():
-            self._container.seek(self._stamp(middle), stream=self._stream)
+            self._container.seek(self._stamp(middle + _TOLERANCE_S), stream=self._stream)
             for frame in self._soundly(self._container.demux(self._stream)):
                 time = self._time(frame.pts)
                 key_frame_inside = last is None and time >= start_s - _TOLERANCE_S
                 last = frame
-                if key_frame_inside or time >= middle:
+                if key_frame_inside or time >= middle - _TOLERANCE_S:
                     break
             if last is None:
                 raise self._av.FFmpegError(0, "no frame can be decoded")

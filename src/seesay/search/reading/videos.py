@@ -42,7 +42,7 @@ _MOST_LOOKS = 8_000
 _SHORT_S = 60.0  # a video for which every frame is decoded
 _MOST_BETWEEN_S = 900.0  # of a longer one
 _SIDE = 32  # pixels of the pictures that are compared
-_LEVELS = 32
+_LEVELS = 32  # of a colour channel, for histograms
 # A cut changes the picture by more than twice what its neighbourhood changes. Below _LITTLE lies
 # the noise of a camera that stands still; above _MUCH, different scenes.
 _NEARBY, _RATIO = 12, 2.0
@@ -98,10 +98,11 @@ def cuts(times: Sequence[float], pictures: Pictures) -> list[tuple[float, float]
 def _changes(pictures: Pictures) -> Float[np.ndarray, " changes"]:
     """Returns how much each picture differs from the one before it: the mean of the differences of
     their pixels, and of the shift of their histograms, which motion hardly changes."""
-    small = pictures.astype(np.float32) / 255
-    pixels = np.abs(np.diff(small, axis=0)).mean((1, 2, 3))
-    levels = np.minimum((small * _LEVELS).astype(np.int64), _LEVELS - 1)
-    shares = np.stack([(levels == level).mean((1, 2)) for level in range(_LEVELS)], axis=-1)
+    small = pictures.astype(np.int16)
+    pixels = np.array([np.abs(one - other).mean() for one, other in pairwise(small)]) / 255
+    coloured = (pictures >> 3) + np.array([0, _LEVELS, 2 * _LEVELS], np.uint8)
+    counts = np.stack([np.bincount(one.ravel(), minlength=3 * _LEVELS) for one in coloured])
+    shares = counts.reshape(len(pictures), 3, _LEVELS) / pictures[0, ..., 0].size
     shift = np.abs(np.diff(shares.cumsum(-1), axis=0)).mean((1, 2))
     return (pixels + shift) / 2
 
@@ -151,20 +152,30 @@ def _frames(
     video: Video, edges: Sequence[float], settings: ReadSettings, payloads: bool
 ) -> Iterator[Passage]:
     """Yields a passage for each moment of which a frame can be decoded."""
+    waiting: dict[int, list[tuple[float, float]]] = {}
     for start, end in pairwise(edges):
+        waiting.setdefault(video.moment_number(start, end), []).append((start, end))
+    while waiting:
         try:
-            image = video.moment(start, end)
-        except DataError:
+            for frame in video.frames(list(waiting)):
+                for start, end in waiting.pop(frame.number):
+                    yield _moment(frame.image, (start, end), settings, payloads)
+        except DataError:  # leave out the first that is left: it cannot be decoded
             video.is_whole = False
-            continue
-        yield Passage(
-            media_type="moment",
-            modality="image",
-            place=Place(start_s=round(start, 3), end_s=round(end, 3)),
-            metadata={"width": image.width, "height": image.height},
-            fingerprint=fingerprint(image),
-            payload=_pixels_of(image, settings) if payloads else b"",
-        )
+            del waiting[min(waiting)]
+
+
+def _moment(
+    image: Image.Image, time: tuple[float, float], settings: ReadSettings, payloads: bool
+) -> Passage:
+    return Passage(
+        media_type="moment",
+        modality="image",
+        place=Place(start_s=round(time[0], 3), end_s=round(time[1], 3)),
+        metadata={"width": image.width, "height": image.height},
+        fingerprint=fingerprint(image),
+        payload=_pixels_of(image, settings) if payloads else b"",
+    )
 
 
 def _pixels_of(image: Image.Image, settings: ReadSettings) -> bytes:

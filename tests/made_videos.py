@@ -80,3 +80,15 @@ def write_sound(file: Path) -> Path:
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return file
+
+
+def write_film(file: Path, seconds: float = 3.0) -> Path:
+    """A cat, a rocket and a cup of coffee, `seconds` each."""
+    from photographs import folder
+
+    names = ("chelsea.png", "rocket.jpg", "coffee.png")
+    scenes = []
+    for name in names:
+        with Image.open(folder() / name) as picture:
+            scenes.append(picture.convert("RGB"))
+    return write_scenes(file, scenes, seconds=seconds, size=(320, 240))

@@ -258,10 +258,10 @@ def _open_jxl(stream: BufferedIOBase) -> ImageFile.ImageFile:
     except ModuleNotFoundError:
         raise MissingExtraError("pylibjxl", "jxl") from None
     stream.seek(0)
-    image = JxlImageFile(stream)
+    image = JxlImageFile(cast(IO[bytes], stream))
     # libjxl turns the pixels upright, so that the orientation in the EXIF must not count: it is
     # left out with the rest, which comes with the pixels only.
-    image.getexif = Image.Exif
+    image.getexif = Image.Exif  # type: ignore[method-assign]
     return image
 
 

@@ -38,7 +38,8 @@ class Moments:
         CollectionError if the file is gone, has changed since it was indexed, or cannot be
         decoded."""
         check_unchanged(file)
-        task = {"path": file.path, "start_s": place.start_s, "end_s": place.end_s, "side": side}
+        times = {"start_s": place.start_s, "end_s": place.end_s}
+        task: dict[str, object] = {"path": file.path, **times, "side": side}
         with self._mutex:
             answer = self._answer(task)
             if answer is None:

@@ -68,6 +68,7 @@ ROUTES = {
     *("POST /v1/chat/completions", "POST /v1/answers"),
     *("GET /v1/units/{unit}", "GET /v1/thumbnails/{unit}", "GET /v1/duplicates"),
     "GET /v1/units/{unit}/picture",
+    "GET /v1/units/{unit}/video",
     *("GET /v1/collections", "GET /v1/collections/{name}", "GET /v1/collections/{name}/index"),
     *("POST /v1/classify", "POST /v1/tags", "GET /v1/tags", "DELETE /v1/tags", "POST /v1/remove"),
     "DELETE /v1/collections/{name}/index",

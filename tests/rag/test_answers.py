@@ -77,9 +77,11 @@ def test_a_follow_up_question_refers_to_the_one_before(notes):
 
 
 def test_evidence_says_where_it_stands(notes):
-    places = {one.path: one.place for one in ask("Porto visitors Lisbon comet", notes).evidence}
-    assert places["/report.pdf"].en == "page 3"
-    assert places["/sales.xlsx"].zh == "工作表 Cities，单元格 A1:B3"
+    places = {
+        one.path: one.locator.label for one in ask("Porto visitors Lisbon comet", notes).evidence
+    }
+    assert places["/report.pdf"].en == "p. 3"
+    assert places["/sales.xlsx"].zh == "Cities!A1:B3"
     assert places["/talk.mp4"].en == "at 1:23"
 
 

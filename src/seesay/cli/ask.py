@@ -203,8 +203,8 @@ def print_cited(answer: "CitedAnswer") -> None:
         if cited:
             print(say("nearest:", "最接近的："))
     for one in cited:
-        place = localized(one.place)
-        print(printable(f"[{one.id}] {short_path(one.path)}{place and ', '}{place}"))
+        place = f" · {localized(at)}" if (at := one.locator.label) else ""
+        print(printable(f"[{one.id}] {short_path(one.path)}{place}"))
         if answer.status != "answered" and (text := " ".join(one.text.split())):
             print(printable(f"    {text[:_SNIPPET]}{' …' if len(text) > _SNIPPET else ''}"))
 

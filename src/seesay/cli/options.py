@@ -117,9 +117,14 @@ Until = Annotated[
     ),
 ]
 Type = Annotated[
-    Literal["image", "text"] | None,
+    Literal["image", "moment", "text"] | None,
     typer.Option(
-        "--type", "-t", help=say("Only pictures, or only texts.", "只要图片，或只要文字。")
+        "--type",
+        "-t",
+        help=say(
+            "Only pictures, only moments of videos, or only texts.",
+            "只要图片、只要视频片段，或只要文字。",
+        ),
     ),
 ]
 PathsOnly = Annotated[

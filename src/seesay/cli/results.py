@@ -135,7 +135,7 @@ def _draw(results: "Results") -> None:
 
 
 def place_of(hit: "Hit") -> str:
-    """Where in its file a find is, such as "p. 3"; empty for the whole file."""
+    """Where in its file a find is: see `Place.label`; empty for the whole file."""
     label = hit.locator.label
     return localized(label) if label else ""
 
@@ -289,21 +289,19 @@ def to_tile(collection: "Collection", hit: "Hit") -> "Tile":
     from seesay.web.report import Tile, file_link
 
     picture = None
-    if hit.kind != "text" or hit.locator.page is not None:
+    if hit.has_picture:
         try:
             picture = collection.thumbnail(hit.unit)
         except CollectionError as error:
             warn(str(error))
-    name, link = Path(hit.path).name, file_link(hit.path)
-    if (place := hit.locator).page is not None:
-        name, link = f"{name} · {place_of(hit)}", link and f"{link}#page={place.page}"
+    link, page = file_link(hit.path), hit.locator.page
     return Tile(
-        name=name,
+        name=" · ".join(filter(None, (Path(hit.path).name, place_of(hit)))),
         folder=str(Path(hit.path).parent),
         picture=picture,
         text=hit.text,
         confidence=hit.confidence,
-        link=link,
+        link=f"{link}#page={page}" if link and page and hit.has_picture else link,
         note=retrievers_of(hit),
     )
 

@@ -24,12 +24,14 @@ _Reader = Callable[[IO[bytes], str], ImageFile.ImageFile]
 _Accepts = Callable[[bytes], bool | str] | None
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
+_JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")  # a codestream, or boxes with one
+
 # Extensions of pictures inside a folder. A file named by its path is always tried.
 SUFFIXES = frozenset(
     f".{ending}"
     for ending in (
         *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"),
-        *("heic", "heif", "avif", "jp2", "ppm", "pgm", "tga", "ico"),
+        *("heic", "heif", "avif", "jxl", "jp2", "ppm", "pgm", "tga", "ico"),
     )
 )
 
@@ -217,6 +219,8 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
                 f"{label}：是空文件（0 字节）；应为图片；请重新复制或下载",
             )
         )
+    if prefix.startswith(_JXL):
+        return _open_jxl(stream)
     for name, (reader, accepts) in _readers().items():
         if accepts is not None and accepts(prefix) is not True:
             continue  # another format, or text: Pillow was built without that library
@@ -248,6 +252,19 @@ def _open_heif(stream: BufferedIOBase) -> ImageFile.ImageFile:
     return HeifImageFile(stream)
 
 
+def _open_jxl(stream: BufferedIOBase) -> ImageFile.ImageFile:
+    try:
+        from pylibjxl.pillow_plugin import JxlImageFile  # used directly, like the one above
+    except ModuleNotFoundError:
+        raise MissingExtraError("pylibjxl", "jxl") from None
+    stream.seek(0)
+    image = JxlImageFile(cast(IO[bytes], stream))
+    # libjxl turns the pixels upright, so that the orientation in the EXIF must not count: it is
+    # left out with the rest, which comes with the pixels only.
+    image.getexif = Image.Exif  # type: ignore[method-assign]
+    return image
+
+
 @contextmanager
 def _in_turn(image: Image.Image, limits: DecodeLimits) -> Iterator[None]:
     """Decode one huge picture at a time, so that threads do not add up their memory."""
@@ -267,11 +284,11 @@ def _damage_is_an_image_error(label: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ImageError(
             Text(
-                f"{label}: does not begin like any picture. Expected one of {', '.join(FORMATS)} "
-                "or HEIF, whatever the name ends in. Check that it is a picture and not, for "
-                "instance, a saved web page; save the pages of a PDF as pictures.",
-                f"{label}：开头不像任何图片格式；应为 {'、'.join(FORMATS)} 或 HEIF，与扩展名无关；"
-                "请确认它是图片，而不是保存下来的网页之类；PDF 请先把各页存成图片",
+                f"{label}: does not begin like any picture. Expected one of {', '.join(FORMATS)}, "
+                "HEIF or JPEG XL, whatever the name ends in. Check that it is a picture and not, "
+                "for instance, a saved web page; save the pages of a PDF as pictures.",
+                f"{label}：开头不像任何图片格式；应为 {'、'.join(FORMATS)}、HEIF 或 JPEG XL，"
+                "与扩展名无关；请确认它是图片，而不是保存下来的网页之类；PDF 请先把各页存成图片",
             )
         ) from None
     except Image.DecompressionBombError as error:  # raised by the few readers with their own check

@@ -8,10 +8,12 @@ Needs PyAV, the extra `video`. Frames come one at a time, so a caller can resize
 next is decoded: a minute of 4K is 45 GB of pixels.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -19,12 +21,15 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from seesay.data.subtitles import Subtitle, plain_text
 from seesay.errors import ConfigError, DataError, MissingExtraError
 from seesay.text import Text
 
 # Containers that hold their own pictures. FFmpeg also reads playlists (HLS, DASH, concat), which
 # name other files and addresses: an untrusted video would make this computer open them.
 _CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,mpegvideo,h264,hevc,ivf,rm,wtv,nut"
+_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+_TEXT_CODECS = frozenset(("ass", "mov_text", "srt", "ssa", "subrip", "text", "webvtt"))
 # FFmpeg's display matrix turns a frame counterclockwise by these degrees.
 _UPRIGHT = {
     90: Image.Transpose.ROTATE_90,
@@ -36,6 +41,8 @@ ENDINGS = (
     *(".mpeg", ".ts", ".flv", ".ogv", ".wmv", ".3gp"),
 )
 _SHORT_BY = 0.1  # fraction of the declared length, or seconds, that may be missing
+_MOST_SUBTITLES = 100_000
+_TOLERANCE_S = 0.002  # times that containers round to milliseconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,35 +160,70 @@ class VideoFrame:
 
 
 class Video:
-    """An open video file. Raises DataError, naming the file, if it cannot be read completely.
+    """An open video file. Raises DataError, naming the file, if it cannot be read.
 
-    Opening it reads the file once without decoding, to get the time of each frame.
+    Opening it reads the file once without decoding, to get the time of each frame; `scan=False`
+    leaves that out, and then only `moment` works. A file that is damaged or truncated is refused,
+    or, with `whole=False`, read as far as it goes, and `is_whole` is False.
     """
 
-    def __init__(self, file: str | Path, limits: VideoLimits | None = None) -> None:
+    def __init__(
+        self,
+        file: str | Path,
+        limits: VideoLimits | None = None,
+        *,
+        scan: bool = True,
+        whole: bool = True,
+        threads: int = 0,
+    ) -> None:
         self.label = Path(file).name
         self.limits = limits or VideoLimits()
+        self.is_whole = True
+        self.subtitles: list[Subtitle] = []
+        """Those in the file, as text."""
+        self._must_be_whole = whole
         _check_file(Path(file), self.limits)
         self._av = _pyav()
         with self._damage():
-            options = {"format_whitelist": _CONTAINERS}
-            self._container = self._av.open(str(file), options=options)
+            self._container = self._av.open(str(file), options=_OPTIONS)
         try:
-            self._prepare()
+            self._prepare(scan, threads)
         except BaseException:
             self._container.close()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, scan: bool, threads: int) -> None:
         self._stream = self._picture_stream()
         with self._damage():
+            if threads:
+                self._stream.codec_context.thread_count = threads
             width, height = self._stream.codec_context.width, self._stream.codec_context.height
             self._check(width, height)
+            self._base = self._stream.time_base
+            self._first = self._stream.start_time or 0
+            if not scan:
+                return
             self._stamps, self._starts = self._read_stamps()
-        base = self._stream.time_base
-        self.times = [float((stamp - self._stamps[0]) * base) for stamp in self._stamps]
+        self._first = self._stamps[0]
+        self.times = [self._time(stamp) for stamp in self._stamps]
         """Seconds since the first frame, for every frame."""
+        self.key_times = [self.times[number] for number in self._starts]
+        """Times of the frames where decoding can start."""
         self._check_whole()
+
+    def _time(self, stamp: int) -> float:
+        return float((stamp - self._first) * self._base)
+
+    @property
+    def frame_rate(self) -> float | None:
+        """Frames per second, on average."""
+        rate = self._stream.average_rate
+        return float(rate) if rate else None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the container says of itself, such as "creation_time"."""
+        return {**self._stream.metadata, **self._container.metadata}
 
     def __enter__(self) -> "Video":
         return self
@@ -216,8 +258,9 @@ class Video:
         left = iter(wanted)
         number = next(left, None)
         while number is not None:
-            start = max((n for n in self._starts if n <= number), default=0)
-            later = next((n for n in self._starts if n > number), len(self._stamps))
+            at = bisect_right(self._starts, number)
+            start = self._starts[at - 1] if at else 0
+            later = self._starts[at] if at < len(self._starts) else len(self._stamps)
             self._container.seek(self._stamps[start], stream=self._stream)
             for frame in self._container.decode(self._stream):
                 seen = numbers.get(frame.pts, -1)
@@ -232,6 +275,86 @@ class Video:
             else:
                 if number is not None:
                     raise self._broken(number)
+
+    def looks(self, gap_s: float, step_s: float, side: int) -> Iterator[tuple[float, np.ndarray]]:
+        """Yields times and small square pictures [side, side, 3] of the key frames, at least
+        `step_s` apart; and of frames between them where these are more than `gap_s` apart, and
+        after the last.
+
+        Key frames cost a twentieth of all frames. What cannot be decoded is left out. The times are
+        not in order."""
+        last = -step_s
+        with self._damage():
+            self._container.seek(self._stamps[0], stream=self._stream)
+            self._stream.codec_context.skip_frame = "NONINTRA"
+            for frame in self._soundly(self._container.demux(self._stream)):
+                time = self._time(frame.pts)
+                if time - last >= step_s - _TOLERANCE_S:
+                    last = time
+                    yield time, self._small(frame, side)
+            self._stream.codec_context.skip_frame = "DEFAULT"
+        edges = [*self.key_times, self.times[-1] + 2 * _TOLERANCE_S]
+        for start, end in pairwise(edges):
+            if end - start > gap_s or end == edges[-1]:
+                yield from self.looks_between(start, end, step_s, side)
+
+    def looks_between(
+        self, start_s: float, end_s: float, step_s: float, side: int
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        """Like `looks`, for all frames between two times, exclusive."""
+        with self._damage():
+            self._container.seek(self._stamp(start_s), stream=self._stream)
+            last = start_s
+            for frame in self._soundly(self._container.demux(self._stream)):
+                time = self._time(frame.pts)
+                if time >= end_s - _TOLERANCE_S:
+                    break
+                if time - last >= step_s - _TOLERANCE_S:
+                    last = time
+                    yield time, self._small(frame, side)
+
+    def _soundly(self, packets: Iterator[Any]) -> Iterator[Any]:
+        """Yields the frames that can be decoded."""
+        for packet in packets:
+            try:
+                frames = packet.decode()
+            except self._av.FFmpegError:
+                self.is_whole = False
+                continue
+            yield from (frame for frame in frames if frame.pts is not None)
+
+    def _small(self, frame: Any, side: int) -> np.ndarray:
+        self._check(frame.width, frame.height)
+        small = frame.reformat(width=side, height=side, format="rgb24", interpolation="AREA")
+        return small.to_ndarray()
+
+    def moment_number(self, start_s: float, end_s: float) -> int:
+        """Returns the number of the frame that stands for a moment: the last key frame before its
+        middle, or, if that lies before the moment, the frame in the middle."""
+        middle = (start_s + end_s) / 2
+        at = bisect_right(self.key_times, middle + _TOLERANCE_S)
+        if at and self.key_times[at - 1] >= start_s - _TOLERANCE_S:
+            return self._starts[at - 1]
+        return min(bisect_left(self.times, middle - _TOLERANCE_S), len(self.times) - 1)
+
+    def moment(self, start_s: float, end_s: float) -> Image.Image:
+        """Returns the same frame as `moment_number`, from a file that was not scanned. Raises
+        DataError if it cannot be decoded."""
+        middle, last = (start_s + end_s) / 2, None
+        with self._damage():
+            self._container.seek(self._stamp(middle + _TOLERANCE_S), stream=self._stream)
+            for frame in self._soundly(self._container.demux(self._stream)):
+                time = self._time(frame.pts)
+                key_frame_inside = last is None and time >= start_s - _TOLERANCE_S
+                last = frame
+                if key_frame_inside or time >= middle - _TOLERANCE_S:
+                    break
+            if last is None:
+                raise self._av.FFmpegError(0, "no frame can be decoded")
+            return self._upright(last)
+
+    def _stamp(self, time_s: float) -> int:
+        return self._first + round(time_s / self._base)
 
     def _upright(self, frame: Any) -> Image.Image:
         self._check(frame.width, frame.height)
@@ -257,15 +380,18 @@ class Video:
         decoding can start."""
         stamps: dict[int, bool] = {}
         self._end = 0.0
-        for packet in self._container.demux():
+        for packet in self._packets():
             stamp = packet.pts if packet.pts is not None else packet.dts
             if packet.size == 0 or stamp is None:
                 continue
             self._end = max(self._end, float((stamp + (packet.duration or 0)) * packet.time_base))
+            if packet.stream.type == "subtitle":
+                self._add_subtitle(packet)
             if packet.stream.index != self._stream.index or packet.is_discard:
                 continue
             if packet.is_corrupt:
-                raise self._cut_off()
+                self._refuse_part()
+                continue
             stamps[stamp] = packet.is_keyframe
             if len(stamps) > self.limits.max_frames:
                 raise self._too_large(f"more than {len(stamps) - 1:,}", "frames", "max_frames")
@@ -280,6 +406,39 @@ class Video:
         ordered = sorted(stamps)
         return ordered, [number for number, stamp in enumerate(ordered) if stamps[stamp]]
 
+    def _packets(self) -> Iterator[Any]:
+        try:
+            yield from self._container.demux()
+        except self._av.FFmpegError:  # in the middle of the file
+            if self._must_be_whole:
+                raise
+            self.is_whole = False
+
+    def _add_subtitle(self, packet: Any) -> None:
+        codec = packet.stream.codec_context
+        if codec is None or codec.name not in _TEXT_CODECS or not packet.duration:
+            return
+        if len(self.subtitles) >= _MOST_SUBTITLES:
+            return
+        start, length = float(packet.pts * packet.time_base), packet.duration * packet.time_base
+        begin = (self._container.start_time or 0) / self._av.time_base
+        try:
+            parts = [one.dialogue or one.text for one in packet.decode()]
+        except (self._av.FFmpegError, AttributeError):  # AttributeError: a picture
+            return
+        text = plain_text("\n".join(part.decode("utf-8", "replace") for part in parts))
+        if text:
+            start -= begin
+            self.subtitles.append(
+                Subtitle(text=text, start_s=max(start, 0.0), end_s=start + float(length))
+            )
+
+    def _refuse_part(self) -> None:
+        """Raises DataError for a file that is not whole, unless a part will do."""
+        self.is_whole = False
+        if self._must_be_whole:
+            raise self._cut_off()
+
     def _check_whole(self) -> None:
         """Raises DataError for a truncated file, which still declares its full length."""
         stream, length = self._stream, duration(self.times)
@@ -292,7 +451,7 @@ class Video:
         missing = declared - (self._end - begin)  # the end of any stream: sound often ends later
         few = len(self.times) < (1 - _SHORT_BY) * stream.frames
         if few or missing > max(_SHORT_BY * declared, _SHORT_BY):
-            raise self._cut_off()
+            self._refuse_part()
 
     def _check(self, width: int, height: int) -> None:
         if width * height > self.limits.max_pixels:

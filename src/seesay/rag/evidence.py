@@ -67,21 +67,6 @@ class Evidence:
     """How likely the passage matches the question (0-100), by the search."""
 
     @property
-    def place(self) -> Text:
-        """Where in the file it stands: page, sheet and cells, or moment. Empty for a whole file."""
-        at, parts = self.locator, list[Text]()
-        if at.page is not None:
-            parts.append(Text(f"page {at.page}", f"第 {at.page} 页"))
-        if at.sheet is not None:
-            parts.append(Text(f"sheet {at.sheet}", f"工作表 {at.sheet}"))
-        if at.cells is not None:
-            parts.append(Text(f"cells {at.cells}", f"单元格 {at.cells}"))
-        if at.start_s is not None:
-            minutes, seconds = divmod(int(at.start_s), 60)
-            parts.append(Text(f"at {minutes}:{seconds:02d}", f"{minutes}:{seconds:02d} 处"))
-        return Text(", ", "，").join(parts)
-
-    @property
     def is_picture(self) -> bool:
         """Whether it can be looked at."""
         return self.kind in PICTURES

@@ -60,7 +60,7 @@ from seesay.search.model import (
 from seesay.search.places import find_collection, resolve_collection
 from seesay.search.reading.files import ReadLimits
 from seesay.search.statistics import Facets, Statistics, facets, gather
-from seesay.search.thumbnails import Thumbnails
+from seesay.search.thumbnails import Thumbnails, video_of
 from seesay.search.vectors.vector_index import VectorIndex
 from seesay.text import Text
 
@@ -322,6 +322,10 @@ class Collection:
     def thumbnail(self, unit: int, size: int = 256) -> bytes:
         """Returns a WebP thumbnail of a unit; see `Thumbnails.get`."""
         return self._thumbnails.get(unit, size)
+
+    def video(self, unit: int) -> Path:
+        """Returns the file of the video that a unit belongs to; see `video_of`."""
+        return video_of(self.store, unit)
 
     def describe(self, unit: int) -> Description:
         """Returns all that is known about a unit. Raises CollectionError if it does not exist."""

@@ -8,13 +8,14 @@ import numpy as np
 
 from seesay.search.asking.likeness import ThumbnailOf, candidates_among, likenesses
 from seesay.search.asking.query import Query
-from seesay.search.asking.results import Hit, Ranked, make_hits
+from seesay.search.asking.results import Hit, Ranked, has_picture, make_hits
 from seesay.search.asking.searcher import Searcher
 from seesay.search.catalog.drafts import Place
 from seesay.search.catalog.metadata import DATE_KEY, EPOCH, Value, local_time
 from seesay.search.catalog.passages import Passage
 from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace
+from seesay.text import Text
 
 _NEAR = 20  # nearest hits that are checked for copies
 
@@ -27,10 +28,14 @@ class Description:
     item: int
     path: str
     kind: str
-    """What the passage is: "image", "page", "moment" or "text"."""
+    """What the passage is: "image", "page", "moment", "text" or "table"."""
+    has_picture: bool
+    """Whether it has a thumbnail: a text has one of the page or moment that it stands in."""
     file_kind: str
     """What the file is: "image", "text" and so on."""
     locator: Place
+    at: Text | None
+    """The same in words; None for a whole file."""
     text: str | None
     metadata: Mapping[str, Value | tuple[Value, ...]]
     size: int
@@ -62,8 +67,10 @@ def describe(
         item=file.id,
         path=file.path,
         kind=known.media_type,
+        has_picture=has_picture(known, file),
         file_kind=file.media_type,
         locator=known.place,
+        at=known.place.label,
         text=known.text,
         metadata=metadata,
         size=file.size,

@@ -1,5 +1,6 @@
-"""Thumbnails of hits: made when first requested, and cached beside the collection. A passage of a
-document is shown as its page, with a mark around it.
+"""What people see of hits. Thumbnails are made when first requested, and cached beside the
+collection: of a passage of a document its page, with a mark around it, and of one of a video its
+frame.
 
 Callers give the number of a passage, never a path: they cannot read a file that is not in the
 collection, nor one that has replaced a file of the collection.
@@ -24,14 +25,17 @@ from seesay.search.catalog.drafts import Place
 from seesay.search.catalog.files import File
 from seesay.search.catalog.store import Store
 from seesay.search.indexing.read import ReadingProcesses, reading_processes
-from seesay.search.reading.files import ReadLimits, RefusedError, read_file
+from seesay.search.reading.files import ReadLimits, RefusedError, read_beginning, read_file
 from seesay.search.reading.messages import ListedFile, ReadSettings
-from seesay.search.reading.registry import shows_places
+from seesay.search.reading.registry import shows
+from seesay.search.reading.videos import MEDIA_TYPE as VIDEO
 from seesay.text import Text
 
 FOLDER = "thumbnails"
 SIZES = (128, 256, 512, 1024, 2048)
 """Longest sides in pixels; only a few, so that the cache holds few versions of each picture."""
+LONGEST_S = 60.0
+"""Longest time to show a page or moment."""
 LIMIT_BYTES = 1 << 30
 """How large the cache may grow before its oldest files are deleted."""
 
@@ -52,12 +56,12 @@ class Thumbnails:
         self._limit_bytes = limit_bytes
         self._made = 0
         self._open = ExitStack()
-        self._one_page = threading.Lock()
+        self._one_place = threading.Lock()
         self._reading: ReadingProcesses | None = None
 
     def close(self) -> None:
-        """End the process that shows pages."""
-        with self._one_page:
+        """End the process that shows pages and moments."""
+        with self._one_place:
             self._reading = None
             self._open.close()
 
@@ -65,8 +69,8 @@ class Thumbnails:
         """Returns a WebP picture whose longest side is the smallest of SIZES that is at least
         `size`.
 
-        Raises CollectionError if the passage does not exist, is neither a picture nor on a page, or
-        if the file is gone or has changed since it was indexed."""
+        Raises CollectionError if the passage does not exist or is no picture, page or moment nor
+        stands in one, or if the file is gone or has changed since it was indexed."""
         source, place = self._picture(passage)
         side = next((one for one in SIZES if one >= size), SIZES[-1])
         at = (
@@ -81,27 +85,35 @@ class Thumbnails:
         if place is None:
             made = _shrunk(_content(source), source, side)
         else:
-            made = _as_webp(_marked(self._page(source, place, side), place.box))
+            made = _as_webp(_marked(self._shown(source, place, side), place.box))
         self._keep(file, made)
         return made
 
-    def _page(self, file: File, place: Place, side: int) -> Image.Image:
-        """Show a place in another process: unlike pictures, documents are programs."""
+    def _shown(self, file: File, place: Place, side: int) -> Image.Image:
+        """Show a place in another process: documents are programs, and no video is trusted."""
         task = ListedFile(
-            path=file.path, expected=file.media_type, place=replace(place, box=None), side=side
+            path=file.path,
+            expected=file.media_type,
+            size=file.size,
+            place=replace(place, box=None),
+            side=side,
         )
-        with self._one_page:
+        with self._one_place:
             if self._reading is None:
                 settings = ReadSettings(
                     transform=ImageTransformConfig(),
                     reduce_large=True,
-                    limits=ReadLimits(max_file_bytes=max(file.size, ReadLimits.max_file_bytes)),
+                    limits=ReadLimits(seconds=LONGEST_S),
                 )
                 self._reading = self._open.enter_context(reading_processes(settings, 1))
             (result,) = self._reading.read([task])
-        if result.stage is not None:
+        if result.stage is not None and result.stage != "size":
             raise _unreadable(file, RefusedError(result.stage, result.error))
-        if result.content_hash != file.content_hash:
+        # A video is too large to be hashed whenever it is shown.
+        same = (result.size, result.mtime_ns) == (file.size, file.mtime_ns)
+        if result.content_hash:
+            same = result.content_hash == file.content_hash
+        if result.stage is not None or not same:
             raise _changed(file)
         (picture,) = result.passages
         width, height = (picture.metadata[name] for name in ("width", "height"))
@@ -111,8 +123,8 @@ class Thumbnails:
     def _picture(self, passage: int) -> tuple[File, Place | None]:
         """Return the file, and the place in it unless the passage is all of it."""
         known, file = self._store.passage_with_file(passage)
-        if known.place.page is not None and shows_places(file.media_type):
-            return file, Place(page=known.place.page, box=known.place.box)
+        if shows(file.media_type, known.place):
+            return file, replace(known.place, offsets=None)
         if known.media_type != "image":
             raise CollectionError(
                 Text(
@@ -156,6 +168,29 @@ class Thumbnails:
             with suppress(OSError):
                 file.unlink()
             spare -= size
+
+
+def video_of(store: Store, passage: int) -> Path:
+    """Returns the path of the video that a moment or subtitle belongs to. Raises CollectionError if
+    there is none, or if it is gone or its size or time is another than when it was indexed: it is
+    too large to be hashed whenever it is played."""
+    _, file = store.passage_with_file(passage)
+    if file.media_type != VIDEO:
+        raise CollectionError(
+            Text(
+                f"unit {passage} of {file.path} belongs to no video, expected a moment or a "
+                "subtitle; ask for its picture or text instead",
+                f"{file.path} 的条目 {passage} 不属于任何视频；应为视频片段或字幕；"
+                "请改为读取它的图片或文字",
+            )
+        )
+    try:
+        facts = read_beginning(file.path, file.size)
+    except RefusedError as error:
+        raise (_changed(file) if error.stage == "size" else _unreadable(file, error)) from error
+    if (facts.size, facts.mtime_ns) != (file.size, file.mtime_ns):
+        raise _changed(file)
+    return Path(file.path)
 
 
 def _content(file: File) -> bytes:

@@ -51,7 +51,7 @@ def from_address(text: str) -> SearchForm:
         without=known.text("without", MOST_CHARACTERS),
         unit=known.number("similar", _LAST_UNIT) or None,
         min_match=float(known.number("min_match", 100)),
-        kind=kind if (kind := known.text("kind", _SHORT)) in ("image", "text") else None,
+        kind=kind if (kind := known.text("kind", _SHORT)) in ("image", "moment", "text") else None,
         folders=tuple(map(text_to_path, known.values.get("folder", [])[:_MOST_FOLDERS])),
         since=known.text("since", _SHORT),
         until=known.text("until", _SHORT),

@@ -36,7 +36,8 @@ def tile(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
     share = "" if not hit.lanes else _sure(hit.confidence)
     notes = _caption(hit) + _copies(folded, collection)
     name, place = name_of(hit.path), hit.locator.label
-    notes = (f'<span class="note">{both(place)}</span>' if place else "") + notes
+    if place is not None and hit.locator.clock is None:  # its picture shows the time
+        notes = f'<span class="note">{both(place)}</span>' + notes
     acts = _why(hit) + (_remove(hit) if removable else "")
     return (
         f'<li class="card" data-unit="{hit.unit}">{preview(hit, collection)}<div class="told">'
@@ -48,21 +49,22 @@ def tile(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
 
 def preview(hit: Hit, collection: str) -> str:
     """A thumbnail that opens in the viewer, the beginning of a text, or both where the text stands
-    on a page."""
-    quoted = f"<blockquote>{_safe(_cut(hit.text))}</blockquote>"
-    if hit.locator.page is not None and hit.kind == "text":
-        return picture(hit.unit, hit.path, collection) + quoted
-    return quoted if hit.kind == "text" else picture(hit.unit, hit.path, collection)
+    on a page or in a video."""
+    moment = hit.locator.clock
+    shown = picture(hit.unit, hit.path, collection, moment) if hit.has_picture else ""
+    quoted = f"<blockquote>{_safe(_cut(hit.text))}</blockquote>" if hit.kind == "text" else ""
+    return shown + quoted
 
 
-def picture(unit: int, path: str, collection: str) -> str:
-    """A thumbnail that opens in the viewer."""
+def picture(unit: int, path: str, collection: str, moment: str | None = None) -> str:
+    """A thumbnail that opens in the viewer; of a moment of a video, with its time."""
     name = _safe(name_of(path))
+    at = "" if moment is None else f'<span class="at">▶ {moment}</span>'
     return (
         f'<button type="button" class="shown" data-look data-unit="{unit}"'
         f' data-path="{_safe(path)}" data-name="{_safe(collection)}" aria-label="{name}">'
         f'<img loading="lazy" decoding="async" alt="{name}"'
-        f' src="{_safe(thumbnail(unit, collection))}"></button>'
+        f' src="{_safe(thumbnail(unit, collection))}">{at}</button>'
     )
 
 

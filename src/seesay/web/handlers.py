@@ -279,7 +279,7 @@ def _read(*form: Any) -> SearchForm:
         picture=decode_picture(str(picture or "")),
         picture_name=name_of(str(picture or "")),
         min_match=min(max(float(min_match or 0), 0.0), 100.0),
-        kind=kind if kind in ("image", "text") else None,
+        kind=kind if kind in ("image", "moment", "text") else None,
         folders=tuple(text_to_path(str(one)) for one in folders or ()),
         since=str(since or ""),
         until=str(until or ""),

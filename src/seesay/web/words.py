@@ -17,6 +17,7 @@ KIND = Text("Type", "类型")
 KINDS = (
     (Text("All", "全部"), ""),
     (Text("Pictures", "图片"), "image"),
+    (Text("Videos", "视频"), "moment"),
     (Text("Texts", "文字"), "text"),
 )
 FOLDERS = Text("Folders", "文件夹")
@@ -28,7 +29,7 @@ COLLECTION = Text("Collection", "资料库")
 DUPLICATES = Text("Duplicates", "重复文件")
 MAP = Text("Map", "地图")
 SHOWN = Text("Shown on the map", "地图内容")
-PLACES = (*KINDS[1:], (Text("Where taken", "拍摄地点"), "place"))
+PLACES = (KINDS[1], KINDS[3], (Text("Where taken", "拍摄地点"), "place"))
 MANAGE = Text("Manage", "管理")
 UPDATE = Text("Update", "更新")
 UPDATE_TOLD = Text(
@@ -215,9 +216,13 @@ CAMERA = Text("Camera", "相机")
 PLACE = Text("Place (latitude, longitude)", "位置（纬度、经度）")
 TAGS = Text("Tags", "标签")
 CAPTION_LABEL = Text("Caption", "图片说明")
-PAGE_LABEL = Text("Page", "页码")
+AT = Text("In the file", "文件中的位置")
 PATH = Text("File", "文件")
 DOWNLOAD = Text("Download", "下载")
+UNPLAYABLE = Text(
+    "This browser cannot play the video. Download it, or convert it to MP4.",
+    "浏览器无法播放这个视频。请下载后播放，或转换成 MP4。",
+)
 PICTURE_GONE = Text(
     "The picture cannot be shown: its file was moved, changed or deleted. Index its folder again.",
     "无法显示这张图片：文件已被移动、修改或删除。请重新收录它所在的文件夹。",

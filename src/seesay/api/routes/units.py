@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.responses import FileResponse
 
 from seesay.api.bodies import RemoveBody
 from seesay.api.documents import answer, model_of
@@ -37,6 +38,11 @@ _WEBP: dict[int | str, dict[str, Any]] = {
     304: {"description": "The picture that the client has is still right."},
     **documented(404),
 }
+_VIDEOS = {
+    **{ending: "video/mp4" for ending in (".mp4", ".m4v", ".mov", ".3gp", ".3g2")},
+    **{".webm": "video/webm", ".mkv": "video/x-matroska", ".ogv": "video/ogg"},
+}
+"""Types that browsers play; a MOV plays as MP4."""
 Threshold = Annotated[
     float, Query(description="Least similarity of pictures that are copies.", gt=0, le=1)
 ]
@@ -54,10 +60,11 @@ class Removed:
 
 
 def passage_routes(service: Service) -> APIRouter:
-    """/v1/units, /v1/thumbnails, /v1/duplicates and /v1/remove."""
+    """/v1/units with its pictures and videos, /v1/thumbnails, /v1/duplicates and /v1/remove."""
     router = APIRouter(tags=["units"])
     _add_units(router, service)
     _add_thumbnails(router, service)
+    _add_videos(router, service)
     _add_duplicates(router, service)
     _add_remove(router, service)
     return router
@@ -124,6 +131,33 @@ def _add_thumbnails(router: APIRouter, service: Service) -> None:
     ) -> Response:
         """A picture, encoded anew and without its metadata; never the file itself."""
         return await service.pictures(shrunk, unit, size, collection, known)
+
+
+def _add_videos(router: APIRouter, service: Service) -> None:
+    def found(unit: int, name: str | None) -> str:
+        _, collection = service.collection(name)
+        try:
+            return str(collection.video(unit))
+        except CollectionError as error:
+            raise _not_found(error) from error
+
+    @router.get(
+        "/v1/units/{unit}/video",
+        summary="Play the video of a moment",
+        response_class=FileResponse,
+        responses={
+            200: {"content": {"video/*": {}}, "description": "The video file."},
+            206: {"content": {"video/*": {}}, "description": "The range that was asked for."},
+            416: {"description": "The range is not in the file."},
+            **documented(404),
+        },
+    )
+    async def video(unit: Unit, collection: Name = None) -> FileResponse:
+        """The file itself, whole or a range of its bytes; its name and place are not told."""
+        path = await service.pictures(found, unit, collection)
+        media_type = _VIDEOS.get(os.path.splitext(path)[1].lower(), "application/octet-stream")
+        headers = {"Cache-Control": "private, max-age=3600"}
+        return FileResponse(path, headers=headers, media_type=media_type)
 
 
 def _add_duplicates(router: APIRouter, service: Service) -> None:

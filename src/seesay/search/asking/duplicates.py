@@ -29,7 +29,7 @@ from seesay.search.asking.tags import TAG_KEY
 from seesay.search.catalog.files import File
 from seesay.search.catalog.metadata import Metadata
 from seesay.search.catalog.store import Store
-from seesay.search.reading.files import RefusedError, read_file, size_and_time
+from seesay.search.reading.files import RefusedError, hash_file, size_and_time
 from seesay.text import Text
 
 _OTHER_NAMES = Text(en="other names of the same file", zh="同一文件还有其他名称")
@@ -261,7 +261,7 @@ def _read_again(item: File) -> os.stat_result | None:
     """Returns the same if, in addition, every byte is as indexed."""
     facts = _unchanged(item)
     try:
-        whole = facts and read_file(item.path, item.size).content_hash == item.content_hash
+        whole = facts and hash_file(item.path, item.size).content_hash == item.content_hash
     except RefusedError:
         return None
     return facts if whole else None

@@ -13,6 +13,7 @@ from seesay.search.catalog.files import File
 from seesay.search.catalog.metadata import Value
 from seesay.search.catalog.passages import Passage
 from seesay.search.catalog.store import Store
+from seesay.search.reading.registry import shows
 from seesay.search.vectors.planner import Plan
 from seesay.text import Text
 
@@ -37,7 +38,9 @@ class Hit:
     item: int
     path: str
     kind: str
-    """"image", "page", "moment" or "text"."""
+    """"image", "page", "moment", "text" or "table"."""
+    has_picture: bool
+    """Whether it has a thumbnail: a text has one of the page or moment that it stands in."""
     locator: Place
     text: str | None
     """The text; for a picture its captions, one per line."""
@@ -151,6 +154,11 @@ class Ranked:
 _SLACK = 3
 
 
+def has_picture(passage: Passage, file: File) -> bool:
+    """Whether a passage can be shown as a picture."""
+    return passage.media_type == "image" or shows(file.media_type, passage.place)
+
+
 def make_hits(store: Store, ranked: Ranked, page: slice) -> list[Hit]:
     """Returns the hits of one page, folding copies into the first of them and leaving out passages
     that have been removed since."""
@@ -177,6 +185,7 @@ def make_hits(store: Store, ranked: Ranked, page: slice) -> list[Hit]:
             item=units[number].file,
             path=items[units[number].file].path,
             kind=units[number].media_type,
+            has_picture=has_picture(units[number], items[units[number].file]),
             locator=units[number].place,
             text=units[number].text,
             score=float(ranked.scores[rows[number]]),

@@ -35,6 +35,15 @@ class Place:
     cells: str | None = None
     """Range of cells in the sheet, such as "A1:D20"."""
 
+    @property
+    def clock(self) -> str | None:
+        """Where a moment starts, as players write it: 1:23 or 1:02:03."""
+        if self.start_s is None:
+            return None
+        minutes, seconds = divmod(int(self.start_s), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
     def to_json(self) -> str:
         """Returns JSON of the fields that are set."""
         known = {name: value for name, value in vars(self).items() if value is not None}
@@ -42,8 +51,16 @@ class Place:
 
     @property
     def label(self) -> Text | None:
-        """What people call the place; None for the whole file."""
-        return None if self.page is None else Text(f"p. {self.page}", f"第 {self.page} 页")
+        """The page, moment, or sheet and cells in words, such as "p. 3", "at 1:23" or
+        "Costs!A1:D20"; None for the whole file."""
+        parts = []
+        if self.page is not None:
+            parts.append(Text(f"p. {self.page}", f"第 {self.page} 页"))
+        if self.sheet is not None or self.cells is not None:
+            parts.append(Text.of("!".join(filter(None, (self.sheet, self.cells)))))
+        if (clock := self.clock) is not None:
+            parts.append(Text(f"at {clock}", f"{clock} 处"))
+        return Text(", ", "，").join(parts) if parts else None
 
     @staticmethod
     def from_json(text: str) -> "Place":

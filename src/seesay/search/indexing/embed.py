@@ -198,10 +198,14 @@ def _embed(models: IndexingModels, texts: bool, batch: _Batch) -> _Batch:
 
 
 def _encode_images(embedder: Embedder, passages: Sequence[Passage]) -> Vectors:
-    shape = embedder.transform_config.shape
-    joined = bytearray().join(passage.payload for passage in passages)
-    pixels = np.frombuffer(joined, dtype=np.uint8)
-    return embedder.encoder.images(pixels.reshape(len(passages), *shape, 3))
+    shape, most = embedder.transform_config.shape, embedder.images_per_batch
+    vectors = []
+    for start in range(0, len(passages), most):  # a video has hundreds
+        some = passages[start : start + most]
+        joined = bytearray().join(passage.payload for passage in some)
+        pixels = np.frombuffer(joined, dtype=np.uint8)
+        vectors.append(embedder.encoder.images(pixels.reshape(len(some), *shape, 3)))
+    return np.concatenate(vectors)
 
 
 def _encode_texts(embedder: Embedder, passages: Sequence[Passage]) -> Vectors:

@@ -103,7 +103,7 @@ class IndexReport:
     refilled: int = 0
     """Known pictures and text passages that had lost their vector and got it back."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Number of files of unsupported kinds, such as video, by file ending."""
+    """Number of files of unsupported kinds, such as sound, by file ending."""
     index_problem: Text | None = None
     """Why no index could be built; without one, searches are slower."""
 

@@ -24,6 +24,7 @@ from seesay.search.reading.messages import (
     result_of,
     send,
 )
+from seesay.search.reading.registry import seconds_for
 from seesay.text import Text
 
 _AHEAD = 2  # tasks queued per process, so that it never waits
@@ -157,8 +158,7 @@ class _Process:
         while True:
             _, results = self._pipes()
             self._late = False
-            seconds = self._settings.limits.seconds * self._patience
-            self._deadline = time.monotonic() + seconds
+            self._deadline = time.monotonic() + self._seconds(waiting[0])
             try:
                 message = receive(results)
             finally:
@@ -206,13 +206,14 @@ class _Process:
         self.kill()
         failed = None
         if late or self._deaths > 1 or interrupted:
-            failed = _failure(
-                waiting[0], late, code, self._settings.limits.seconds * self._patience
-            )
+            failed = _failure(waiting[0], late, code, self._seconds(waiting[0]))
         if not interrupted:
             for task in list(waiting)[1 if failed else 0 :]:
                 self.send(task)
         return failed
+
+    def _seconds(self, task: ListedFile) -> float:
+        return seconds_for(task, self._settings.limits) * self._patience
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         """Return the pipes to and from the process, starting it if needed. Raises CollectionError
@@ -272,7 +273,7 @@ def _start_failed(code: int) -> CollectionError:
 
 def _failure(task: ListedFile, late: bool, code: int, seconds: float) -> ReadResult:
     if late:
-        stage = "time"
+        stage, seconds = "time", round(seconds, 1)
         error = Text(
             f"reading it, or one page, took longer than {seconds:g} s. Expected a sound file of "
             "usual size. Save it anew, make it smaller, or allow more with --seconds.",

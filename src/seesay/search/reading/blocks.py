@@ -16,6 +16,7 @@ LONGEST = 400
 """Characters of a passage, without its headings."""
 _ENOUGH = 200  # characters: what is shorter takes in the block that follows
 _OVERLAP = 80  # characters: a longer sentence is not repeated
+_LONG_PAUSE_S = 10.0
 _HEADING = 120  # characters of a heading that are repeated in each passage
 _SENTENCE = re.compile(r"(?<=[.!?;。！？；…])(?![.!?;。！？；…'\"”\u2019)）」』])\s*")
 _WORD = re.compile(r"(?<=[\s，、,：:])")
@@ -109,7 +110,8 @@ def _cut(waiting: Sequence[_Sentence], headings: Sequence[tuple[int, str]]) -> I
 
 def _of(sentences: Sequence[_Sentence], fresh: int, headings: Sequence[tuple[int, str]]) -> Passage:
     boxes = [one.place.box for one in sentences[-fresh:] if one.place.box]
-    place = replace(sentences[0].place, box=around(boxes) if boxes else None)
+    box, end_s = around(boxes) if boxes else None, sentences[-1].place.end_s
+    place = replace(sentences[0].place, box=box, end_s=end_s)
     return _passage(_joined(sentences), place, headings)
 
 
@@ -128,7 +130,8 @@ def _joined(sentences: Sequence[_Sentence]) -> str:
 
 
 def _together(one: Place, other: Place) -> bool:
-    return (one.page, one.sheet) == (other.page, other.sheet)
+    pause = (other.start_s or 0.0) - (one.end_s or 0.0)  # between subtitles
+    return (one.page, one.sheet) == (other.page, other.sheet) and pause <= _LONG_PAUSE_S
 
 
 def around(boxes: Sequence[Box]) -> Box:

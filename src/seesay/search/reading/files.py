@@ -3,12 +3,17 @@ meanwhile."""
 
 import hashlib
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 
 from seesay.data.files import NoFileError, open_file
 from seesay.errors import ConfigError
 from seesay.text import Text
+
+_BEGINNING = 2**20  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +22,8 @@ class ReadLimits:
 
     max_file_bytes: int = 256 * 2**20
     """Largest picture or document to open."""
+    max_video_bytes: int = 64 * 2**30
+    """Largest video to open."""
     max_text_bytes: int = 8 * 2**20
     """Largest text or table to open."""
     max_pixels: int = 128 * 2**20
@@ -55,7 +62,9 @@ class FileData:
 
     path: str
     data: bytes
+    """All bytes; of a file that is read from the disk, the first."""
     content_hash: str
+    """Empty where a large file is only shown."""
     size: int
     mtime_ns: int
 
@@ -91,7 +100,36 @@ def read_file(path: str, most: int) -> FileData:
                 size=size,
                 mtime_ns=mtime_ns,
             )
-    raise RefusedError(
+    raise changing()
+
+
+def hash_file(path: str, most: int) -> FileData:
+    """Like `read_file`, for a file that does not fit into memory: keeps only its beginning."""
+    with _opened(path, most) as (stream, before):
+        first = stream.read(_BEGINNING)
+        digest = hashlib.sha256(first)
+        while part := stream.read(_BEGINNING):
+            digest.update(part)
+        after = os.fstat(stream.fileno())
+    size, mtime_ns = size_and_time(after)
+    if size_and_time(before) != (size, mtime_ns):
+        raise changing()
+    return FileData(
+        path=path, data=first, content_hash=digest.hexdigest(), size=size, mtime_ns=mtime_ns
+    )
+
+
+def read_beginning(path: str, most: int = sys.maxsize) -> FileData:
+    """Like `hash_file`, without the hash."""
+    with _opened(path, most) as (stream, facts):
+        first = stream.read(_BEGINNING)
+    size, mtime_ns = size_and_time(facts)
+    return FileData(path=path, data=first, content_hash="", size=size, mtime_ns=mtime_ns)
+
+
+def changing() -> RefusedError:
+    """Returns the error for a file that was written to while it was read."""
+    return RefusedError(
         "read",
         Text(
             "it changed while it was read. Expected a file that holds still. "
@@ -102,6 +140,12 @@ def read_file(path: str, most: int) -> FileData:
 
 
 def _read(path: str, most: int) -> tuple[os.stat_result, bytes, os.stat_result]:
+    with _opened(path, most) as (stream, before):
+        return before, _all(stream, before.st_size, most), os.fstat(stream.fileno())
+
+
+@contextmanager
+def _opened(path: str, most: int) -> Iterator[tuple[BufferedReader, os.stat_result]]:
     try:
         stream = open_file(path)
     except OSError as error:
@@ -120,10 +164,9 @@ def _read(path: str, most: int) -> tuple[os.stat_result, bytes, os.stat_result]:
                 ),
             )
         try:
-            data = _all(stream, before.st_size, most)
+            yield stream, before
         except OSError as error:
             raise _unreadable(error) from None
-        return before, data, os.fstat(stream.fileno())
 
 
 def _all(stream: BufferedReader, size: int, most: int) -> bytes:

@@ -128,6 +128,11 @@ class FileReader:
     about as many pixels; None where a file has no such places. Raises RefusedError."""
     is_text: bool = True
     """Whether the size limit of texts applies."""
+    from_disk: bool = False
+    """Whether `read` opens the file by its path, as it is too large for memory: `data` is then only
+    its beginning."""
+    seconds_per_mib: float = 0.0
+    """Time allowed for each MiB of a file, beyond the limit for all files."""
 
 
 @dataclass(frozen=True, kw_only=True)

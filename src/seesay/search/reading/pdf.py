@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-MEDIA_TYPE = "document"
+MEDIA_TYPE = "pdf"
 HEAD = b"%PDF-"
 _SAMPLE = 12  # pages that tell what a document's pages have in common
 _MOST_RENDERED = 2_000_000  # pixels of a page, whatever its size

@@ -18,7 +18,15 @@ from typing import IO
 from seesay.search.catalog.database import Database
 from seesay.search.catalog.drafts import Place
 from seesay.search.reading import pdf
-from seesay.search.reading.files import FileData, RefusedError, read_file
+from seesay.search.reading.files import (
+    FileData,
+    RefusedError,
+    changing,
+    hash_file,
+    read_beginning,
+    read_file,
+    size_and_time,
+)
 from seesay.search.reading.messages import (
     FileContent,
     FileReader,
@@ -31,7 +39,7 @@ from seesay.search.reading.messages import (
     send,
     send_result,
 )
-from seesay.search.reading.registry import reader_of
+from seesay.search.reading.registry import reader_of, seconds_for
 from seesay.text import Text
 
 READY = {"ready": True}
@@ -66,11 +74,12 @@ def main() -> None:
     send(answers, READY)
     while (message := receive(sys.stdin.buffer)) is not None:
         task = listed_file_of(message[0])
-        _alarm(settings.limits.seconds + _GRACE_S)
+        seconds = seconds_for(task, settings.limits)
+        _alarm(seconds + _GRACE_S)
         for result in read(task, settings, database):
             _alarm(0)
             send_result(answers, result)
-            _alarm(settings.limits.seconds * result.patience + _GRACE_S)
+            _alarm(seconds * result.patience + _GRACE_S)
         _alarm(0)
 
 
@@ -134,7 +143,14 @@ def _file(task: ListedFile, settings: ReadSettings) -> FileData:
         from seesay.search.reading.addresses import fetch  # it takes a while to import
 
         return fetch(task.path, limits)
-    is_text = task.expected != "any" and reader_of(task.expected, b"").is_text
+    first = read_beginning(task.path).data if task.expected == "any" else b""
+    reader = reader_of(task.expected, first)
+    if task.place is not None:  # a larger file is another
+        read_as_indexed = read_beginning if reader.from_disk else read_file
+        return read_as_indexed(task.path, task.size)
+    if reader.from_disk:
+        return hash_file(task.path, max(limits.max_video_bytes, limits.max_file_bytes))
+    is_text = task.expected != "any" and reader.is_text
     return read_file(task.path, limits.max_text_bytes if is_text else limits.max_file_bytes)
 
 
@@ -143,7 +159,7 @@ def _parts(
 ) -> Iterator[ReadResult]:
     reader = _reader_of(task, file.data)
     if task.place is not None:
-        yield _shown(task, task.place, file, reader)
+        yield _shown(task.place, task.side, file, reader)
         return
     facts = ReadResult(
         path=task.path,
@@ -157,11 +173,20 @@ def _parts(
         vectors = stored_vectors(database, settings.spaces, file.content_hash, reader.media_type)
     if vectors:
         content = yield from _whole(facts, reader.read(file, settings, False))
+        _check_unchanged(file, reader)
         if len(vectors) == len(content.passages):
             yield replace(facts, **vars(content), vectors=b"".join(vectors))
             return
     # Nothing is known of it, or its reader split differently.
-    yield from _each(facts, reader.read(file, settings, True))
+    content = reader.read(file, settings, True)
+    _check_unchanged(file, reader)
+    yield from _each(facts, content)
+
+
+def _check_unchanged(file: FileData, reader: FileReader) -> None:
+    """Raises RefusedError if a file was changed after it was hashed and before it was read."""
+    if reader.from_disk and size_and_time(os.stat(file.path)) != (file.size, file.mtime_ns):
+        raise changing()
 
 
 def _whole(
@@ -190,20 +215,28 @@ def _each(facts: ReadResult, content: FileContent | Iterator[FileContent]) -> It
     yield replace(facts, complaint=complaint, part=count)
 
 
-def _shown(task: ListedFile, place: Place, file: FileData, reader: FileReader) -> ReadResult:
+def _shown(place: Place, side: int, file: FileData, reader: FileReader) -> ReadResult:
     """Returns a place as one passage, whose payload is its pixels."""
     assert reader.show is not None  # the parent has looked
-    image = reader.show(file, place, task.side)
+    image = reader.show(file, place, side)
+    _check_unchanged(file, reader)
     size = {"width": float(image.width), "height": float(image.height)}
     picture = Passage(modality="image", place=place, metadata=size, payload=image.tobytes())
-    return ReadResult(path=task.path, content_hash=file.content_hash, passages=(picture,))
+    return ReadResult(
+        path=file.path,
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        content_hash=file.content_hash,
+        passages=(picture,),
+    )
 
 
 def _reader_of(task: ListedFile, data: bytes) -> FileReader:
-    if data.startswith(pdf.HEAD):  # whatever its name; parts of it look like text
-        return pdf.READER
     # A fetched address always counts as a picture.
-    return reader_of("image" if task.expected == "address" else task.expected, data)
+    reader = reader_of("image" if task.expected == "address" else task.expected, data)
+    if data.startswith(pdf.HEAD) and not reader.from_disk:
+        return pdf.READER  # whatever its name; parts of it look like text
+    return reader
 
 
 def _failed(task: ListedFile, file: FileData | None, stage: str, error: Text) -> ReadResult:

@@ -3,12 +3,15 @@ here."""
 
 import os
 
-from seesay.search.reading import pdf, pictures, tables, texts
-from seesay.search.reading.messages import FileReader
+from seesay.search.catalog.drafts import Place
+from seesay.search.reading import pdf, pictures, tables, texts, videos
+from seesay.search.reading.files import ReadLimits
+from seesay.search.reading.messages import FileReader, ListedFile
 
 READERS: tuple[FileReader, ...] = (
     pictures.READER,
     pdf.READER,
+    videos.READER,
     tables.READER,
     texts.READER,  # last, since nearly anything looks like a text
 )
@@ -20,9 +23,19 @@ def media_type_of(name: str) -> str | None:
     return next((one.media_type for one in READERS if ending in one.endings), None)
 
 
-def shows_places(media_type: str) -> bool:
-    """Whether places in files of this media type can be shown as pictures."""
-    return any(one.media_type == media_type and one.show is not None for one in READERS)
+def shows(media_type: str, place: Place) -> bool:
+    """Whether a place in a file of this media type can be shown as a picture of its own."""
+    somewhere = place.page is not None or place.start_s is not None
+    readers = (one for one in READERS if one.media_type == media_type)
+    return somewhere and any(one.show is not None for one in readers)
+
+
+def seconds_for(task: ListedFile, limits: ReadLimits) -> float:
+    """Returns how long a file, or a part of usual size, may take to read."""
+    if task.place is not None:
+        return limits.seconds
+    rates = (r.seconds_per_mib for r in READERS if task.expected in (r.media_type, "any"))
+    return limits.seconds + max(rates, default=0.0) * task.size / 2**20
 
 
 def reader_of(media_type: str, data: bytes) -> FileReader:

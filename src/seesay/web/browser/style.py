@@ -222,8 +222,12 @@ color:var(--body-text-color);box-shadow:0 20px 70px rgba(0,0,0,.45)}
 dialog.look::backdrop{background:rgba(12,14,20,.78)}
 dialog.look[open]{display:flex;flex-direction:column}
 .look .stage{position:relative;background:#0c0e14;flex:1 1 0;min-height:0;overflow:hidden}
-.look .stage img{position:absolute;inset:0;width:100%;height:100%;margin:auto!important;
-object-fit:contain}
+.shown{position:relative}
+.at{position:absolute;right:8px;bottom:8px;padding:3px 8px;border-radius:8px;line-height:1.4;
+background:rgba(12,14,20,.72);color:#fff;font-size:.8rem;font-variant-numeric:tabular-nums}
+.look [hidden]{display:none!important}
+.look .stage :is(img,video){position:absolute;inset:0;width:100%;height:100%;
+margin:auto!important;object-fit:contain}
 .look .close{width:36px;height:36px;padding:0;flex:none;font-size:1rem;line-height:1}
 .look .about{flex:none;max-height:38%;overflow-y:auto}
 .look .turn{position:absolute;top:0;bottom:0;width:56px;border:0;background:transparent;

@@ -11,9 +11,10 @@ _LABELS = {
     "place": words.PLACE,
     "tags": words.TAGS,
     "caption": words.CAPTION_LABEL,
-    "page": words.PAGE_LABEL,
+    "at": words.AT,
     "path": words.PATH,
     "download": words.DOWNLOAD,
+    "unplayable": words.UNPLAYABLE,
     "gone": words.PICTURE_GONE,
 }
 
@@ -27,8 +28,9 @@ function make(kind, name, text) {
   return made;
 }
 function both(label) {
+  const {en, zh} = LABELS[label] || label;
   const made = make("span");
-  made.append(make("span", "en", LABELS[label].en), make("span", "zh", LABELS[label].zh));
+  made.append(make("span", "en", en), make("span", "zh", zh));
   return made;
 }
 function facts(known) {
@@ -40,7 +42,7 @@ function facts(known) {
   rows.push(["camera", meta.camera], ["caption", known.text], ["tags", list(meta.tag)]);
   if (place.every((one) => typeof one === "number"))
     rows.push(["place", place.map((one) => one.toFixed(5)).join(", ")]);
-  rows.push(["page", (known.locator || {}).page], ["path", known.path]);
+  rows.push(["at", known.at], ["path", known.path]);
   return rows.filter(([, value]) => value !== undefined && value !== null && value !== "");
 }
 function show(data, others = [data]) {
@@ -74,32 +76,67 @@ function show(data, others = [data]) {
     image.style.maxWidth = `min(100%, ${ENLARGED * image.naturalWidth}px)`;
     image.style.maxHeight = `min(100%, ${ENLARGED * image.naturalHeight}px)`;
   };
+  // The video plays from its moment, over the picture of it.
+  let video = null;
+  function play(known, source, failed) {
+    const start = known.locator.start_s || 0;
+    video = make("video");
+    video.controls = video.playsInline = true;
+    if (image.naturalWidth) video.poster = image.src;
+    video.onloadedmetadata = () => {
+      video.currentTime = start;
+      video.play().catch(() => {});
+    };
+    video.onerror = () => { stop(); failed(); };
+    video.src = source;
+    stage.prepend(video);
+    image.hidden = true;
+  }
+  function stop() {
+    if (!video) return;
+    video.onerror = null;
+    video.removeAttribute("src");
+    video.load();
+    video.remove();
+    video = null;
+    image.hidden = false;
+  }
   function go(step) {
+    stop();
     at = (at + step + others.length) % others.length;
     const {unit, name: collection, path} = others[at];
     const query = `collection=${encodeURIComponent(collection)}`;
     const cut = Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\\\"));
     const file = path.slice(cut + 1);
-    image.src = `/v1/units/${unit}/picture?${query}&size=${SIDE}`;
+    const source = `/v1/units/${unit}/picture?${query}&size=${SIDE}`;
+    image.src = source;
     image.alt = name.textContent = file;
     box.setAttribute("aria-label", file);
     image.onerror = () => table.replaceChildren(both("gone"));
     count.textContent = others.length > 1 ? `${at + 1} / ${others.length}` : "";
-    save.href = image.src;
+    save.href = source;
     save.download = file.replace(/\\.[^.]*$/, "") + ".webp";
     table.replaceChildren();
     const mine = at;
     fetch(`/v1/units/${unit}?${query}`).then((answer) => answer.ok ? answer.json() : null)
       .then((known) => {
-        if (!known || mine !== at) return;
+        if (!known || mine !== at || !box.isConnected) return;
+        if (known.file_kind === "video") {
+          save.href = `/v1/units/${unit}/video?${query}`;
+          save.download = file;
+          play(known, save.href, () => table.prepend(both("unplayable")));
+        }
         for (const [label, value] of facts(known)) {
           const term = make("dt");
           term.append(both(label));
-          table.append(term, make("dd", label, String(value)));
+          const told = make("dd", label, value.en ? "" : String(value));
+          if (value.en) told.append(both(value));
+          table.append(term, told);
         }
       }).catch(() => {});
   }
   box.addEventListener("keydown", (event) => {
+    if (event.target === video) return;
     if (event.key === "ArrowLeft") go(-1);
     if (event.key === "ArrowRight") go(1);
   });
@@ -110,7 +147,7 @@ function show(data, others = [data]) {
     if (Math.abs(moved) > 50) go(moved < 0 ? 1 : -1);
   });
   box.onclick = (event) => { if (event.target === box) box.close(); };
-  box.onclose = () => box.remove();
+  box.onclose = () => { stop(); box.remove(); };
   // Gradio scopes the rules of the style to what is inside of this.
   document.querySelector(".gradio-container .contain").append(box);
   go(0);

@@ -327,6 +327,7 @@ CHECKED = {
     "vectors": Checked("id unit space modality seq vector", "unit", "unit"),
     "fingerprints": Checked("unit pixels", "unit", "unit"),
     "own_descriptions": Checked("unit text metadata keys", "unit", "unit"),
+    "cell_tables": Checked("unit data", "unit", "unit"),
     "annotations": Checked("id source path item text metadata", "item", "source"),
     "tables": Checked("item rows", "item", "item"),
     "settings": Checked("name value"),
@@ -340,7 +341,8 @@ CHECKED = {
     "undescribed": Checked("item"),
 }
 _UNITS_BEFORE = Checked("id item position kind locator text seq", "unit", "id")
-CHECKSUMS = "DROP TABLE space_data;" + trigger_sql({**CHECKED, "units": _UNITS_BEFORE})
+_AT_FIRST = {name: checked for name, checked in CHECKED.items() if name != "cell_tables"}
+CHECKSUMS = "DROP TABLE space_data;" + trigger_sql({**_AT_FIRST, "units": _UNITS_BEFORE})
 
 # Units of any kind and any modality: readers decide.
 MODALITIES = f"""{changed_columns("units", _UNITS_BEFORE, CHECKED["units"])}
@@ -373,10 +375,20 @@ END;
 # English only, serve for both until the file is read again.
 REASONS = "UPDATE quarantine SET error = json_array(error, error);"
 
+# The cells of tables, so that they can be asked: JSON, compressed. A long table is several
+# passages; its cells belong to the first of them.
+CELLS = f"""
+CREATE TABLE cell_tables (
+    unit INTEGER PRIMARY KEY REFERENCES units (id) ON DELETE CASCADE,
+    data BLOB NOT NULL
+) STRICT;
+{triggers("cell_tables", CHECKED["cell_tables"])}
+"""
+
 MIGRATIONS = (  # the first is number 1
     *(CATALOG, VECTORS, KEYWORDS, CAPTIONS),
     *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS, HISTORY, CHECKSUMS),
-    *(MODALITIES, REASONS),
+    *(MODALITIES, REASONS, CELLS),
 )
 NEWEST = len(MIGRATIONS)
 

@@ -106,6 +106,20 @@ class Writer:
             items[file.path].id for file in failed if file.stage != "read" and file.path in items
         )
 
+    def _note_complaints(self, files: Sequence[ReadResult]) -> None:
+        """Record what could not be read of files that were stored."""
+        for file in files:
+            if file.complaint is not None:
+                self._store.quarantine.add(
+                    file.path,
+                    size=file.size,
+                    mtime_ns=file.mtime_ns,
+                    stage="part",
+                    error=file.complaint,
+                    content_hash=file.content_hash,
+                )
+                self._run.counts["failed"] += 1
+
     def _note_same(self, same: Sequence[ReadResult], items: Mapping[str, File]) -> None:
         for file in same:
             item = items[file.path]
@@ -115,6 +129,7 @@ class Writer:
                 self._store.files.set_status([item.id], "ready")
             self._run.counts["unchanged"] += 1
         self._store.quarantine.release(file.path for file in same)
+        self._note_complaints(same)
 
     def _move(
         self,
@@ -188,6 +203,7 @@ class Writer:
         if vectors:
             passages = [passage for one in stored for passage in one.passages]
             self._store.vectors.put(self._space.id, passages, np.concatenate(vectors))
+        self._note_complaints([embedded.file for embedded in changed])
         for embedded in changed:
             file = embedded.file
             self._run.counts["updated" if file.path in items else "added"] += 1

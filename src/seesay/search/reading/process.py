@@ -146,12 +146,11 @@ def _understood(
     if vectors and len(vectors) != len(content.passages):  # its reader split differently
         vectors, content = (), reader.read(file, settings, True)
     return ReadResult(
-        **vars(content),
+        **{**vars(content), "media_type": content.media_type or reader.media_type},
         path=task.path,
         size=file.size,
         mtime_ns=file.mtime_ns,
         content_hash=file.content_hash,
-        media_type=reader.media_type,
         vectors=b"".join(vectors),
     )
 

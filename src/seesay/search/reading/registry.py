@@ -3,11 +3,31 @@ here."""
 
 import os
 
-from seesay.search.reading import pictures, tables, texts
+from seesay.search.reading import (
+    books,
+    documents,
+    mail,
+    markdown,
+    markup,
+    pictures,
+    sheets,
+    tables,
+    texts,
+    workbooks,
+)
 from seesay.search.reading.messages import FileReader
 
 READERS: tuple[FileReader, ...] = (
     pictures.READER,
+    documents.READER,
+    documents.SLIDES,
+    documents.OLD,
+    workbooks.READER,
+    books.READER,
+    mail.READER,
+    markup.READER,
+    markdown.READER,
+    sheets.READER,
     tables.READER,
     texts.READER,  # last, since nearly anything looks like a text
 )

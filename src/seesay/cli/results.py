@@ -274,10 +274,11 @@ def check_sheet(file: Path | None) -> None:
 def to_tile(collection: "Collection", hit: "Hit") -> "Tile":
     """A find as it is drawn, with its thumbnail where there can be one."""
     from seesay.errors import CollectionError
+    from seesay.search.catalog.drafts import TEXT_TYPES
     from seesay.web.report import Tile, file_link
 
     picture = None
-    if hit.kind != "text":
+    if hit.kind not in TEXT_TYPES:
         try:
             picture = collection.thumbnail(hit.unit)
         except CollectionError as error:
@@ -289,7 +290,7 @@ def to_tile(collection: "Collection", hit: "Hit") -> "Tile":
         text=hit.text,
         confidence=hit.confidence,
         link=file_link(hit.path),
-        note=retrievers_of(hit),
+        note=Text(" · ", " · ").join(filter(None, (hit.locator.shown, retrievers_of(hit)))),
     )
 
 
@@ -303,7 +304,9 @@ def retrievers_of(hit: "Hit") -> Text:
 
 
 def _found_as(hit: "Hit", lane: str) -> Text:
-    is_caption = lane == "text" and hit.kind != "text"
+    from seesay.search.catalog.drafts import TEXT_TYPES
+
+    is_caption = lane == "text" and hit.kind not in TEXT_TYPES
     return Text("caption", "图片说明") if is_caption else retriever_name(lane)
 
 
@@ -340,7 +343,9 @@ def size(count: int) -> str:
 
 def _said(hit: "Hit") -> str:
     text = " ".join((hit.text or "").split())
-    return text if len(text) <= SNIPPET else text[:SNIPPET].rstrip() + " …"
+    text = text if len(text) <= SNIPPET else text[:SNIPPET].rstrip() + " …"
+    shown = hit.locator.shown
+    return f"{localized(shown)} · {text}" if shown else text
 
 
 def names(rows: Sequence[str], limit: int = 8) -> str:

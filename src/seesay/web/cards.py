@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from seesay.search.asking.likeness import FoldedHit
 from seesay.search.asking.results import Hit
+from seesay.search.catalog.drafts import TEXT_TYPES
 from seesay.search.catalog.passages import Passage
 from seesay.text import Text, to_unicode
 from seesay.web import words
@@ -34,7 +35,7 @@ def tile(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
     """One hit: its preview, confidence, copies and buttons."""
     hit = folded.hit
     share = "" if not hit.lanes else _sure(hit.confidence)
-    notes = _caption(hit) + _copies(folded, collection)
+    notes = _place(hit) + _caption(hit) + _copies(folded, collection)
     name = name_of(hit.path)
     acts = _why(hit) + (_remove(hit) if removable else "")
     return (
@@ -47,7 +48,7 @@ def tile(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
 
 def preview(hit: Hit, collection: str) -> str:
     """A thumbnail that opens in the viewer, or the beginning of a text."""
-    if hit.kind == "text":
+    if hit.kind in TEXT_TYPES:
         return f"<blockquote>{_safe(_cut(hit.text))}</blockquote>"
     return picture(hit.unit, hit.path, collection)
 
@@ -65,7 +66,7 @@ def picture(unit: int, path: str, collection: str) -> str:
 
 def picked_tile(unit: Passage, path: str, collection: str) -> str:
     """A small card of what was chosen on a map."""
-    if unit.media_type == "text":
+    if unit.media_type in TEXT_TYPES:
         inside = f"<blockquote>{_safe(_cut(unit.text))}</blockquote>"
     else:
         inside = picture(unit.id, path, collection)
@@ -135,7 +136,7 @@ def _remove(hit: Hit) -> str:
 
 def reasons_of(hit: Hit) -> list[Text]:
     """A hit's rank by each retriever, in words; the text of a picture is its caption."""
-    names = words.LANES if hit.kind == "text" else words.CAPTION_LANES
+    names = words.LANES if hit.kind in TEXT_TYPES else words.CAPTION_LANES
     told = []
     for one in hit.lanes:
         name = names[one.lane]
@@ -148,9 +149,15 @@ def reasons_of(hit: Hit) -> list[Text]:
     return told
 
 
+def _place(hit: Hit) -> str:
+    """The page, or the sheet and cells, where a passage stands."""
+    shown = hit.locator.shown
+    return f'<span class="note">{both(shown)}</span>' if shown else ""
+
+
 def _caption(hit: Hit) -> str:
     """The caption of a picture, where it was found by its caption."""
-    if hit.kind == "text" or all(one.lane == "image" for one in hit.lanes):
+    if hit.kind in TEXT_TYPES or all(one.lane == "image" for one in hit.lanes):
         return ""
     return f'<span class="note">{both(words.CAPTION)}{_safe(_cut(hit.text))}</span>'
 

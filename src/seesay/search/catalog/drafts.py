@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from seesay.search.catalog.metadata import Metadata
+from seesay.text import Text
 
 Modality = str
 """Selects the encoder of a passage: "image", "text", or another that a reader and a model share."""
@@ -39,6 +40,16 @@ class Place:
         """Returns JSON of the fields that are set."""
         known = {name: value for name, value in vars(self).items() if value is not None}
         return json.dumps(known, separators=(",", ":"))
+
+    @property
+    def shown(self) -> Text | None:
+        """The page, or the sheet and cells, as people read them; None for the whole file."""
+        if self.page is not None:
+            return Text(f"page {self.page}", f"第 {self.page} 页")
+        if self.cells is None:
+            return None
+        cells = self.cells if self.sheet is None else f"{self.sheet}!{self.cells}"
+        return Text.of(cells)
 
     @staticmethod
     def from_json(text: str) -> "Place":

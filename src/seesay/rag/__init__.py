@@ -1,0 +1,1 @@
+"""Questions about a collection, answered from what stands in it."""

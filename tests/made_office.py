@@ -1,4 +1,4 @@
-"""Office files, books and mails made for tests; good ones with their libraries, bad ones by hand."""
+"""Office files, books and mails made for tests; by their libraries or by hand."""
 
 import zipfile
 from io import BytesIO

@@ -1,1 +1,1 @@
-"""Questions about a collection, answered from what stands in it."""
+"""Questions about a collection, answered from what stands in it: `plans` computes from tables."""

@@ -20,7 +20,7 @@ from seesay.text import Text
 DIGESTS = [
     *("e3f5f97f786347ef", "d27e395955018450", "a3bbdf86b9012664", "2c99b72edd492471"),
     *("f4fc718dd52f9cfc", "ddb5374d10353de6", "fc551e1b93c7c011", "884e113b2a665e4e"),
-    *("19c5f9878aec709b", "bdaae3d0963a02b2", "6d234bee1bebfac0"),
+    *("19c5f9878aec709b", "bdaae3d0963a02b2", "6d234bee1bebfac0", "bb6172cceb9e9d64"),
 ]
 
 ROWS = {
@@ -45,6 +45,7 @@ ROWS = {
     9: "",
     10: "",
     11: "",
+    12: "INSERT INTO cell_tables VALUES (1, x'00')",
 }
 
 

@@ -98,7 +98,8 @@ def test_a_page_is_read_in_its_encoding(charset):
 
 def test_markdown_loses_its_marks_and_keeps_its_structure():
     text = (
-        "---\nkey: value\n---\n# 标题\n第一行\n第二行 **粗** [链接](http://a.b)\n\n<!-- hidden -->\n"
+        "---\nkey: value\n---\n# 标题\n第一行\n第二行 **粗** [链接](http://a.b)\n\n"
+        "<!-- hidden -->\n"
         "Title\n-----\n- one\n- two\n\n```\nx = 1\n```\n| a | b |\n|--|:-:|\n| x | 1 |\n| y | 2 |\n"
     )
     one, two, rows = markdown.read_markdown(file_of("a.md", text.encode())).passages

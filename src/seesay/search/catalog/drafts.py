@@ -64,7 +64,7 @@ class Place:
 
 _WHOLE = Place()
 
-Cell = str | float | None
+Cell = str | int | float | None
 """A value of a table; a date is ISO text."""
 
 

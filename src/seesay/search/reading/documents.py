@@ -49,11 +49,11 @@ def _levels(styles: Element) -> dict[str, int]:
         values = {local(one): attribute(one, "val") or "" for one in style.iter()}
         name, outline = values.get("name", ""), values.get("outlineLvl", "")
         if found := _HEADING.match(name):
-            levels[number] = int(found[1])
+            levels[number] = int(found[1]) + 1  # below the title
         elif name.lower() in ("title", "标题"):
             levels[number] = 1
         elif outline.isdigit() and int(outline) < 9:
-            levels[number] = int(outline) + 1
+            levels[number] = int(outline) + 2
         elif "basedOn" in values:
             based[number] = values["basedOn"]
     return levels | {one: levels[parent] for one, parent in based.items() if parent in levels}
@@ -75,7 +75,7 @@ def _level(paragraph: Element, levels: Mapping[str, int]) -> int:
     for one in paragraph.iter():
         value = attribute(one, "val") or ""
         if local(one) == "outlineLvl" and value.isdigit() and int(value) < 9:
-            return int(value) + 1
+            return int(value) + 2
         if local(one) == "pStyle":
             return levels.get(value, 0)
         if local(one) == "r":

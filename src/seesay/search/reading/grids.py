@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from seesay.data.spelling import fold
 from seesay.search.catalog.drafts import Cell, Place, TableColumn, TableData, column_letters
@@ -76,7 +76,8 @@ class _Region:
     @property
     def cells(self) -> str:
         first, last = self.rows[0][0], self.rows[-1][0]
-        return f"{column_letters(self.left)}{first}:{column_letters(self.right)}{last}"
+        one, other = (column_letters(at) for at in (self.left, self.right))
+        return f"{one}{first}" if (one, first) == (other, last) else f"{one}{first}:{other}{last}"
 
 
 def document_content(
@@ -104,7 +105,8 @@ def document_content(
         if part.heading:
             headings = {level: text for level, text in headings.items() if level < part.heading}
             headings[part.heading] = part.text
-    passages = [*passages_of(blocks), *passages]
+    pages = groupby(blocks, lambda block: block.place.page)  # a title alone on a slide is found
+    passages = [*(one for _, some in pages for one in passages_of(some)), *passages]
     if not passages:
         raise refused(
             "it holds no text that is seen. Expected some words. Leave it, or fill it",
@@ -134,25 +136,28 @@ _Table = tuple[TableData, list[tuple[int, str]]]
 def _parts_of(grid: Grid) -> Iterator[Block | _Table]:
     """Yields the tables of a grid with their shown rows, and what is text between them."""
     regions = list(_regions(sorted(grid.lines.items()))) if grid.is_sheet else _whole(grid)
-    title, before = "", None
+    title = ""
+    before: tuple[_Region, int, str] | None = None
     for region in regions:
         titles, notes, body = _peeled(region)
         place = replace(grid.place, cells=region.cells)
-        if len(body) < 2 or not any(len(line) > 1 for _, line in body):
-            texts = [shown(cell) for _, line in region.rows for cell in line.values()]
-            yield Block(text=" ".join(texts), place=place)
-            title = texts[0] if len(texts) == 1 else ""
+        inner = replace(region, rows=body)
+        is_table = len(body) > 1 and any(len(line) > 1 for _, line in body)
+        heads = _heads(inner) if is_table else 0
+        if before is not None and not heads and not titles and _continues(inner, before[0]):
+            before = (replace(before[0], rows=[*before[0].rows, *body]), *before[1:])
+        else:
+            if before is not None:
+                yield _table(grid, *before)
             before = None
-            continue
-        region = replace(region, rows=body)
-        heads = _heads(region)
-        name = " · ".join(dict.fromkeys(filter(None, (grid.title, title, *titles))))
-        if not heads and before is not None and _continues(region, before[0]):
-            region = replace(before[0], rows=[*before[0].rows, *body])
-            heads, name = before[1], before[2]
-        elif before is not None:
-            yield _table(grid, *before)
-        before, title = (region, heads, name), ""
+            if is_table:
+                name = " · ".join(dict.fromkeys(filter(None, (grid.title, title, *titles))))
+                before, title = (inner, heads, name), ""
+            else:
+                texts = [shown(cell) for _, line in region.rows for cell in line.values()]
+                yield Block(text=" ".join(texts), place=place)
+                title = texts[0] if len(texts) == 1 else ""
+                continue
         for note in notes:
             yield Block(text=note, place=place)
     if before is not None:
@@ -189,7 +194,7 @@ def _regions(rows: Sequence[tuple[int, Line]]) -> Iterator[_Region]:
 
 def _continues(region: _Region, before: _Region) -> bool:
     """Whether a part without names is the rest of a table above a blank row."""
-    return (region.left, region.right) == (before.left, before.right)
+    return (region.left, region.right) == (before.left, before.right) and region.left < region.right
 
 
 def _peeled(region: _Region) -> tuple[list[str], list[str], list[tuple[int, Line]]]:

@@ -142,7 +142,7 @@ class Package:
                 raise _bomb(one.file_size, one.compress_size * _RATIO)
 
 
-def check_xml(stream: IO[bytes]) -> None:
+def check_xml(stream: BytesIO | IO[bytes]) -> None:
     """Raises RefusedError if XML begins with a document type, the only place where entities are
     defined. Reads up to the root element."""
     parser = expat.ParserCreate()

@@ -20,7 +20,10 @@ class CellTables:
         """Store tables by the number of their first passage."""
         self._database.run_many(
             "INSERT INTO cell_tables (unit, data) VALUES (?, ?)",
-            ((passage, zlib.compress(one.to_json().encode())) for passage, one in tables.items()),
+            (
+                (passage, zlib.compress(one.to_json().encode(errors="replace")))
+                for passage, one in tables.items()
+            ),
         )
 
     def of_passages(self, passages: Iterable[int]) -> dict[int, tuple[int, TableData]]:

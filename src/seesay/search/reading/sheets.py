@@ -8,6 +8,7 @@ from datetime import date, datetime, time
 from io import BytesIO
 from typing import Any
 
+from seesay.data.encodings import clean_text
 from seesay.data.tables import Table
 from seesay.errors import DataError, MissingExtraError
 from seesay.search.reading.files import FileData, RefusedError
@@ -109,7 +110,7 @@ def _cell(value: object) -> RawCell | None:
 def _content(
     lines: dict[int, dict[int, RawCell]], path: str, complaints: list[Text]
 ) -> FileContent:
-    title = os.path.splitext(os.path.basename(path))[0]
+    title = clean_text(os.path.splitext(os.path.basename(path))[0])
     content = document_content([Grid(lines=lines, title=title)], complaints=complaints)
     return FileContent(
         passages=content.passages, complaint=content.complaint, media_type=MEDIA_TYPE

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from made_office import file_of
 from made_tables import questions, sheets, workbook
 from seesay.errors import DataError
-from seesay.rag.plans import Condition, Plan, execute
+from seesay.rag.plans import Plan, PlanFilter, execute
 from seesay.rag.table_questions import Refusal, plan_of
 from seesay.search.catalog.drafts import TableColumn, TableData
 from seesay.search.reading.workbooks import read_workbook
@@ -68,8 +68,8 @@ COMPARE = {
 @settings(max_examples=25)
 @given(ROWS, st.sampled_from([*MEASURES]), st.sampled_from([*COMPARE]), st.integers(2018, 2025))
 def test_measures_over_filtered_rows_are_those_of_python(rows, measure, sign, year):
-    condition = Condition(column="年份", comparison=sign, value=year)
-    plan = Plan(table=1, operation=measure, column="收入", conditions=(condition,))
+    restriction = PlanFilter(column="年份", comparison=sign, value=year)
+    plan = Plan(table=1, operation=measure, column="收入", filters=(restriction,))
     kept = [row[1] for row in rows if row[1] is not None and COMPARE[sign](row[2], year)]
     result = execute(Plan.from_json(plan.to_json()), table_of(rows))
     assert result.value == MEASURES[measure](kept)
@@ -106,8 +106,8 @@ TABLE = table_of([("华东", 0.1, 2023.0), ("華東", 0.2, 2024.0), ("华北", 4
 
 
 def test_sums_are_decimal_and_texts_match_in_either_script():
-    east = (Condition(column="地区", comparison="=", value="華东"),)
-    result = execute(Plan(table=1, operation="sum", column="收入", conditions=east), TABLE)
+    east = (PlanFilter(column="地区", comparison="=", value="華东"),)
+    result = execute(Plan(table=1, operation="sum", column="收入", filters=east), TABLE)
     assert (result.value, result.cells) == (0.3, ("C4:C5",))
 
 
@@ -116,8 +116,8 @@ def test_sums_are_decimal_and_texts_match_in_either_script():
     ["' OR 1=1 --", "'; DROP TABLE t; --", "华东') UNION SELECT * FROM read_csv('/etc/passwd'"],
 )
 def test_a_value_is_never_part_of_the_query(value):
-    condition = Condition(column="地区", comparison="=", value=value)
-    plan = Plan(table=1, operation="count", conditions=(condition,))
+    restriction = PlanFilter(column="地区", comparison="=", value=value)
+    plan = Plan(table=1, operation="count", filters=(restriction,))
     assert execute(plan, TABLE).value == 0
 
 
@@ -126,7 +126,7 @@ def test_a_value_is_never_part_of_the_query(value):
     [
         ({"column": "利润"}, "one of"),
         ({"column": "地区"}, "number"),
-        ({"conditions": (Condition(column="收入", comparison="=", value="x"),)}, "number"),
+        ({"filters": (PlanFilter(column="收入", comparison="=", value="x"),)}, "number"),
         ({"group_by": "x"}, "one of"),
     ],
 )

@@ -290,7 +290,7 @@ def to_tile(collection: "Collection", hit: "Hit") -> "Tile":
         text=hit.text,
         confidence=hit.confidence,
         link=file_link(hit.path),
-        note=Text(" · ", " · ").join(filter(None, (hit.locator.shown, retrievers_of(hit)))),
+        note=Text(" · ", " · ").join(filter(None, (hit.locator.label, retrievers_of(hit)))),
     )
 
 
@@ -344,7 +344,7 @@ def size(count: int) -> str:
 def _said(hit: "Hit") -> str:
     text = " ".join((hit.text or "").split())
     text = text if len(text) <= SNIPPET else text[:SNIPPET].rstrip() + " …"
-    shown = hit.locator.shown
+    shown = hit.locator.label
     return f"{localized(shown)} · {text}" if shown else text
 
 

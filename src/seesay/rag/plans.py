@@ -44,7 +44,7 @@ _MEMORY = "512MB"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Condition:
+class PlanFilter:
     """A restriction of the rows that count. Texts are compared without regard to case, width and
     script; dates are ISO text."""
 
@@ -66,7 +66,7 @@ class Plan:
     """What to compute from one table.
 
     "value" lists cells; "difference", "ratio" (a/b), "growth" ((a-b)/b, in percent) and "share"
-    (a/b, in percent) compare the sum over `conditions` with that over `against`.
+    (a/b, in percent) compare the sum over `filters` with that over `against`.
     """
 
     table: int
@@ -74,8 +74,8 @@ class Plan:
     operation: Operation
     column: str | None = None
     """The column that is computed with; None to count rows."""
-    conditions: tuple[Condition, ...] = ()
-    against: tuple[Condition, ...] = ()
+    filters: tuple[PlanFilter, ...] = ()
+    against: tuple[PlanFilter, ...] = ()
     group_by: str | None = None
     label: str | None = None
     """The column that names the rows of "value"."""
@@ -106,16 +106,16 @@ class Plan:
         """Raises DataError for JSON that is no plan."""
         try:
             known: dict[str, Any] = json.loads(text)
-            for name in ("conditions", "against"):
-                known[name] = tuple(_condition(one) for one in known.get(name, ()))
+            for name in ("filters", "against"):
+                known[name] = tuple(_filter_of(one) for one in known.get(name, ()))
             return Plan(**known)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise _invalid(f"JSON ({error})", "the fields of a plan") from None
 
 
-def _condition(fields: dict[str, Any]) -> Condition:
+def _filter_of(fields: dict[str, Any]) -> PlanFilter:
     value = fields["value"]
-    return Condition(**{**fields, "value": tuple(value) if isinstance(value, list) else value})
+    return PlanFilter(**{**fields, "value": tuple(value) if isinstance(value, list) else value})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ class PlanResult:
     unit: str
     sheet: str | None
     cells: tuple[str, ...]
-    """Ranges of the cells that count, such as "C2:C5"; those of the conditions are not among
+    """Ranges of the cells that count, such as "C2:C5"; those of the filters are not among
     them."""
 
     @property
@@ -197,10 +197,10 @@ class _Query:
         elif plan.group_by is not None:
             rows, used = self._grouped(plan)
         else:
-            where, values = self._where(plan.conditions)
+            where, values = self._where(plan.filters)
             sql = f"SELECT {self._sum_of(plan)} FROM t WHERE {where}"
             rows = [PlanRow(label=None, value=_plain(self._rows(sql, values)[0][0]))]
-            used = self._used(plan.conditions, column)
+            used = self._used(plan.filters, column)
         known = None if column is None else self.data.columns[column]
         unit = known.unit if known else ""
         if plan.operation in ("growth", "share"):
@@ -231,7 +231,7 @@ class _Query:
     def _grouped(self, plan: Plan) -> tuple[list[PlanRow], list[int]]:
         assert plan.group_by is not None
         by = self._column(plan.group_by)
-        where, values = self._where(plan.conditions)
+        where, values = self._where(plan.filters)
         inner = (
             f"SELECT min(n) AS n, {self._sum_of(plan)} AS v FROM t WHERE {where}"
             f" AND c{by} IS NOT NULL GROUP BY c{by}"
@@ -239,13 +239,13 @@ class _Query:
         found = self._rows(f"SELECT n, v FROM ({inner}) {_ordered(plan)}", values)
         rows = [PlanRow(label=_label(self.data.rows[n][by]), value=_plain(v)) for n, v in found]
         column = None if plan.column is None else self._column(plan.column)
-        return rows, self._used(plan.conditions, column)
+        return rows, self._used(plan.filters, column)
 
     def _listed(self, plan: Plan) -> tuple[list[PlanRow], list[int]]:
         assert plan.column is not None
         column = self._column(plan.column)
         label = None if plan.label is None else self._column(plan.label)
-        where, values = self._where(plan.conditions)
+        where, values = self._where(plan.filters)
         inner = f"SELECT n, c{column} AS v FROM t WHERE {where} AND c{column} IS NOT NULL"
         found = self._rows(f"SELECT n FROM ({inner}) {_ordered(plan)}", values)
         some = [self.data.rows[n] for (n,) in found]
@@ -260,10 +260,10 @@ class _Query:
         column = self._column(plan.column)
         sums: list[Any] = []
         value: Any
-        for conditions in (plan.conditions, plan.against):
-            where, values = self._where(conditions)
+        for filters in (plan.filters, plan.against):
+            where, values = self._where(filters)
             sums += self._rows(f"SELECT sum(c{column}) FROM t WHERE {where}", values)[0]
-        used = [*self._used(plan.conditions, column), *self._used(plan.against, column)]
+        used = [*self._used(plan.filters, column), *self._used(plan.against, column)]
         one, other = sums
         if one is None or other is None:
             return [PlanRow(label=None, value=None)], used
@@ -279,18 +279,18 @@ class _Query:
             value = 100 * float(one - other) / abs(float(other))
         return [PlanRow(label=None, value=_plain(value))], used
 
-    def _used(self, conditions: Sequence[Condition], column: int | None) -> list[int]:
+    def _used(self, filters: Sequence[PlanFilter], column: int | None) -> list[int]:
         """Returns the rows whose cells count."""
-        where, values = self._where(conditions)
+        where, values = self._where(filters)
         there = "" if column is None else f" AND c{column} IS NOT NULL"
         return [
             n for (n,) in self._rows(f"SELECT n FROM t WHERE {where}{there} ORDER BY n", values)
         ]
 
-    def _where(self, conditions: Sequence[Condition]) -> tuple[str, list[object]]:
+    def _where(self, filters: Sequence[PlanFilter]) -> tuple[str, list[object]]:
         parts = ["true"]
         values: list[object] = []
-        for one in conditions:
+        for one in filters:
             at = self._column(one.column)
             if one.comparison == "contains":
                 parts.append(f"contains(CAST(c{at} AS VARCHAR), ?)")
@@ -308,10 +308,10 @@ class _Query:
         is_decimal = self._types[at].startswith("DECIMAL")
         return f"DECIMAL(38, {_MOST_PLACES})" if is_decimal else self._types[at]
 
-    def _bound(self, value: str | float, at: int, condition: Condition) -> str:
+    def _bound(self, value: str | float, at: int, restriction: PlanFilter) -> str:
         known = self.data.columns[at]
         if isinstance(value, str) == (known.type == "number"):
-            raise _invalid(f"{value!r} for the column {condition.column!r}", known.type)
+            raise _invalid(f"{value!r} for the column {restriction.column!r}", known.type)
         return _stored(value)
 
     def _sum_of(self, plan: Plan) -> str:

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from seesay.data.spelling import fold
-from seesay.rag.plans import Comparison, Condition, Operation, Plan, PlanRow, execute
+from seesay.rag.periods import (
+    MONTH,
+    QUARTER,
+    QUARTERS,
+    YEAR,
+    Period,
+    month_of,
+    period_of,
+)
+from seesay.rag.plans import Comparison, Operation, Plan, PlanFilter, PlanRow, execute
 from seesay.rag.table_words import (
     AMOUNT,
     BETWEEN,
@@ -20,20 +29,13 @@ from seesay.rag.table_words import (
     COUNTS,
     EACH,
     EN_WORDS,
-    MONTH,
     OPERATIONS,
-    QUARTER,
-    QUARTERS,
     TOP,
     WHICH,
-    YEAR,
     ZH_WORDS,
-    Period,
     alternatives,
     as_words,
     is_name,
-    month_of,
-    period_of,
     variants,
 )
 from seesay.search.catalog.drafts import TableColumn, TableData
@@ -100,10 +102,10 @@ class _Slot:
 
     column: str
     is_period: bool = False
-    alternatives: list[tuple[Condition, ...]] = field(default_factory=list)
+    alternatives: list[tuple[PlanFilter, ...]] = field(default_factory=list)
 
-    def merged(self) -> tuple[Condition, ...]:
-        """Returns conditions that hold for rows of any alternative."""
+    def merged(self) -> tuple[PlanFilter, ...]:
+        """Returns filters that hold for rows of any alternative."""
         if len(self.alternatives) == 1:
             return self.alternatives[0]
         values = [one.value for some in self.alternatives for one in some if one.comparison == "="]
@@ -112,7 +114,7 @@ class _Slot:
                 "it names several periods; ask for one", "问题里有几个时间；请只问一个"
             )
         flat = tuple(value for value in values if not isinstance(value, tuple))
-        return (Condition(column=self.column, comparison="in", value=flat),)
+        return (PlanFilter(column=self.column, comparison="in", value=flat),)
 
 
 @dataclass(eq=False)
@@ -129,7 +131,7 @@ class _Question:
         self.text = " ".join(fold(self.question).split()).rstrip("?。.! ")
         self.rest = self.text
         self.slots: list[_Slot] = []
-        self.limits: list[Condition] = []
+        self.limits: list[PlanFilter] = []
         """Comparisons with numbers."""
         self.mentions: list[_Mention] = []
 
@@ -247,13 +249,13 @@ class _Question:
         return self._plan("sum" if "sum" in grouped else "mean", column, **order)
 
     def _compared(self, operation: Operation, operations: set[str], column: TableColumn) -> Plan:
-        """Two groups of rows, which differ in one condition."""
+        """Two groups of rows, which differ in one restriction."""
         if operation == "share":
             parts = [slot for slot in self.slots if not slot.is_period]
             if len(parts) != 1 or self.limits:
                 raise _unsure_groups()
-            whole = self._conditions([slot for slot in self.slots if slot is not parts[0]])
-            return self._plan("share", column, self._conditions(self.slots), whole)
+            whole = self._filters([slot for slot in self.slots if slot is not parts[0]])
+            return self._plan("share", column, self._filters(self.slots), whole)
         pairs = [slot for slot in self.slots if len(slot.alternatives) == 2]
         if len(pairs) != 1 or any(len(slot.alternatives) > 2 for slot in self.slots):
             raise _unsure_groups()
@@ -264,27 +266,27 @@ class _Question:
                 one, other = other, one
         elif operations & {"growth", "change", "decline"}:
             raise _unsure_groups()
-        common = self._conditions([slot for slot in self.slots if slot is not pairs[0]])
+        common = self._filters([slot for slot in self.slots if slot is not pairs[0]])
         return self._plan(operation, column, (*common, *one), (*common, *other))
 
     def _plan(
         self,
         operation: Operation,
         column: TableColumn | None,
-        conditions: tuple[Condition, ...] | None = None,
-        against: tuple[Condition, ...] = (),
+        filters: tuple[PlanFilter, ...] | None = None,
+        against: tuple[PlanFilter, ...] = (),
         **more: object,
     ) -> Plan:
         return Plan(
             table=self.table,
             operation=operation,
             column=column.name if column else None,
-            conditions=self._conditions(self.slots) if conditions is None else conditions,
+            filters=self._filters(self.slots) if filters is None else filters,
             against=against,
             **more,  # type: ignore[arg-type]
         )
 
-    def _conditions(self, slots: Sequence[_Slot]) -> tuple[Condition, ...]:
+    def _filters(self, slots: Sequence[_Slot]) -> tuple[PlanFilter, ...]:
         return (*(one for slot in slots for one in slot.merged()), *self.limits)
 
     def _result(self, plan: Plan) -> Sequence[PlanRow]:
@@ -336,9 +338,9 @@ class _Question:
         if slot is None:
             slot = _Slot(column=column, is_period=is_period)
             self.slots.append(slot)
-        condition = (Condition(column=column, comparison="=", value=value),)
-        if condition not in slot.alternatives:
-            slot.alternatives.append(condition)
+        restriction = (PlanFilter(column=column, comparison="=", value=value),)
+        if restriction not in slot.alternatives:
+            slot.alternatives.append(restriction)
 
     def _read_comparisons(self) -> None:
         """Finds "more than 300" and the like, each for the nearest column of numbers."""
@@ -375,7 +377,7 @@ class _Question:
         is_scaled = unit == "元" or any(one in number for one in "万亿")
         value = known.value / scale if is_scaled else known.value
         comparison: Comparison = sign  # type: ignore[assignment]
-        self.limits.append(Condition(column=column.name, comparison=comparison, value=value))
+        self.limits.append(PlanFilter(column=column.name, comparison=comparison, value=value))
 
     def _read_periods(self) -> None:
         """Finds years, quarters and months, and the columns that hold them."""
@@ -442,10 +444,10 @@ class _Question:
             end = f"{year + last // 12:04d}-{last % 12 + 1:02d}-01"
             slot.alternatives.append(
                 (
-                    Condition(
+                    PlanFilter(
                         column=column.name, comparison=">=", value=f"{year:04d}-{first:02d}-01"
                     ),
-                    Condition(column=column.name, comparison="<", value=end),
+                    PlanFilter(column=column.name, comparison="<", value=end),
                 )
             )
         self.slots.append(slot)

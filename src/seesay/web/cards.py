@@ -151,7 +151,7 @@ def reasons_of(hit: Hit) -> list[Text]:
 
 def _place(hit: Hit) -> str:
     """The page, or the sheet and cells, where a passage stands."""
-    shown = hit.locator.shown
+    shown = hit.locator.label
     return f'<span class="note">{both(shown)}</span>' if shown else ""
 
 

@@ -42,7 +42,7 @@ class Place:
         return json.dumps(known, separators=(",", ":"))
 
     @property
-    def shown(self) -> Text | None:
+    def label(self) -> Text | None:
         """The page, or the sheet and cells, as people read them; None for the whole file."""
         if self.page is not None:
             return Text(f"page {self.page}", f"第 {self.page} 页")

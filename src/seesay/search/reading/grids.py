@@ -116,7 +116,7 @@ def document_content(
     return FileContent(passages=tuple(passages), complaint=complaint)
 
 
-def shown(value: RawCell | Cell) -> str:
+def as_text(value: RawCell | Cell) -> str:
     """Returns a value as text: 1200 without a fraction, a day without a time."""
     if value is None:
         return ""
@@ -154,7 +154,7 @@ def _parts_of(grid: Grid) -> Iterator[Block | _Table]:
                 name = " · ".join(dict.fromkeys(filter(None, (grid.title, title, *titles))))
                 before, title = (inner, heads, name), ""
             else:
-                texts = [shown(cell) for _, line in region.rows for cell in line.values()]
+                texts = [as_text(cell) for _, line in region.rows for cell in line.values()]
                 yield Block(text=" ".join(texts), place=place)
                 title = texts[0] if len(texts) == 1 else ""
                 continue
@@ -242,8 +242,8 @@ def _names(line: Line, below: Sequence[Line], region: _Region) -> bool:
     """Whether a row reads like the names of columns of the rows below."""
     cells = list(line.values())
     words = [cell for cell in cells if isinstance(cell, str) and not _is_value(cell)]
-    periods = [cell for cell in cells if _PERIOD.match(shown(cell))]
-    if not below or not words or len({*words, *map(shown, periods)}) < len(set(cells)):
+    periods = [cell for cell in cells if _PERIOD.match(as_text(cell))]
+    if not below or not words or len({*words, *map(as_text, periods)}) < len(set(cells)):
         return False
     if 2 * len(cells) < region.right - region.left + 1:
         return False
@@ -281,7 +281,7 @@ def _table(grid: Grid, region: _Region, heads: int, title: str) -> _Table:
         rows=tuple(zip(*values, strict=True)),
     )
     rows = [
-        (number, " | ".join(shown(line.get(c, ""))[:_MOST_SHOWN] for c in _columns_of(region)))
+        (number, " | ".join(as_text(line.get(c, ""))[:_MOST_SHOWN] for c in _columns_of(region)))
         for number, line in body
     ]
     return data, rows
@@ -298,7 +298,7 @@ def _column_names(region: _Region, heads: int) -> list[str]:
             _group_of(line, column, region) if heads == 2 and at == 0 else line.get(column)
             for at, (_, line) in enumerate(region.rows[:heads])
         ]
-        name = " ".join(dict.fromkeys(shown(one) for one in parts if one is not None))
+        name = " ".join(dict.fromkeys(as_text(one) for one in parts if one is not None))
         name = " ".join(name.split())[:_MOST_SHOWN] or column_letters(column)
         count = sum(one == name or one.startswith(f"{name} (") for one in names)
         names.append(f"{name} ({count + 1})" if name in names else name)
@@ -331,11 +331,11 @@ def _typed(name: str, cells: Sequence[RawCell | None]) -> tuple[TableColumn, lis
         return column, [next(values) if _is_there(cell) else None for cell in cells]
     days = [cell if isinstance(cell, datetime) else _day(cell) for cell in there]
     if there and all(days):
-        dates = iter(shown(day) for day in days if day)
+        dates = iter(as_text(day) for day in days if day)
         column = TableColumn(name=name, type="date")
         return column, [next(dates) if _is_there(cell) else None for cell in cells]
     column = TableColumn(name=name, type="text")
-    return column, [None if cell is None else shown(cell)[:_MOST_CELL] for cell in cells]
+    return column, [None if cell is None else as_text(cell)[:_MOST_CELL] for cell in cells]
 
 
 def _all_numbers(cells: Sequence[RawCell]) -> list[Number] | None:

@@ -33,7 +33,7 @@ CHINESE_MONTHS = dict(
 )
 
 
-def period_of(value: str | float, column: TableColumn) -> Period:
+def period_of(value: str | int | float, column: TableColumn) -> Period:
     """Returns the period that a value is, all None if it is something else."""
     name = fold(column.name)
     if isinstance(value, float | int):

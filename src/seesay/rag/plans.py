@@ -50,7 +50,7 @@ class PlanFilter:
 
     column: str
     comparison: Comparison
-    value: str | float | tuple[str | float, ...]
+    value: str | int | float | tuple[str | int | float, ...]
 
     def __post_init__(self) -> None:
         if self.comparison not in get_args(Comparison):
@@ -308,7 +308,7 @@ class _Query:
         is_decimal = self._types[at].startswith("DECIMAL")
         return f"DECIMAL(38, {_MOST_PLACES})" if is_decimal else self._types[at]
 
-    def _bound(self, value: str | float, at: int, restriction: PlanFilter) -> str:
+    def _bound(self, value: str | int | float, at: int, restriction: PlanFilter) -> str:
         known = self.data.columns[at]
         if isinstance(value, str) == (known.type == "number"):
             raise _invalid(f"{value!r} for the column {restriction.column!r}", known.type)
@@ -369,7 +369,7 @@ def _number_type(cells: Iterable[Cell]) -> str:
     return f"DECIMAL(38, {places})" if places <= _MOST_PLACES else "DOUBLE"
 
 
-def _stored(value: str | float) -> str:
+def _stored(value: str | int | float) -> str:
     return fold(value) if isinstance(value, str) else repr(value)
 
 

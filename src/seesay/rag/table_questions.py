@@ -333,7 +333,7 @@ class _Question:
                     if is_name(name := fold(value).strip()):
                         yield name, column, value
 
-    def _add_value(self, column: str, value: str | float, *, is_period: bool) -> None:
+    def _add_value(self, column: str, value: str | int | float, *, is_period: bool) -> None:
         slot = next((one for one in self.slots if one.column == column), None)
         if slot is None:
             slot = _Slot(column=column, is_period=is_period)
@@ -409,7 +409,7 @@ class _Question:
     def _add_periods(
         self,
         name: str,
-        periods: Mapping[str | float, Period],
+        periods: Mapping[str | int | float, Period],
         wanted: Sequence[Period],
         serves: Sequence[bool],
     ) -> None:
@@ -419,9 +419,9 @@ class _Question:
             for value in _holding(periods, part):
                 self._add_value(name, value, is_period=True)
 
-    def _period_columns(self) -> dict[str, dict[str | float, Period]]:
+    def _period_columns(self) -> dict[str, dict[str | int | float, Period]]:
         """Returns the period that each value of a column stands for, for columns of periods."""
-        found: dict[str, dict[str | float, Period]] = {}
+        found: dict[str, dict[str | int | float, Period]] = {}
         for at, column in enumerate(self.data.columns):
             values = {row[at] for row in self.data.rows[:_MOST_VALUES] if row[at] is not None}
             if column.type == "date" or not values or len(values) > 500:
@@ -571,8 +571,8 @@ class _Question:
 
 
 def _holding(
-    periods: Mapping[str | float, Period], part: Sequence[int | None]
-) -> list[str | float]:
+    periods: Mapping[str | int | float, Period], part: Sequence[int | None]
+) -> list[str | int | float]:
     """Returns the values that are, or lie in, a period."""
     found = [
         value

@@ -45,7 +45,7 @@ ROWS = {
     9: "",
     10: "",
     11: "",
-    12: "INSERT INTO cell_tables VALUES (1, x'00')",
+    12: "",
 }
 
 

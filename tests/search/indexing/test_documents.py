@@ -33,7 +33,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def collection(files, tmp_path, model_folder):
-    with Collection.open(tmp_path / "c", create=True, model=model_folder) as opened:
+    with Collection.open(tmp_path / "c", create=True, model=str(model_folder)) as opened:
         opened.index([files])
         yield opened
 

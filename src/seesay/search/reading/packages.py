@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
-from typing import IO
+from typing import Protocol, runtime_checkable
 from urllib.parse import unquote
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -28,6 +28,13 @@ _RATIO, _SMALL = 400, 8 * 2**20  # a sheet of a million equal rows is packed 150
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # the container of encrypted files and of Office 97
 _PIECE = 1 << 16
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A stream of bytes: one of `io`, or of a part of a ZIP."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 class _RootError(Exception):
@@ -142,7 +149,7 @@ class Package:
                 raise _bomb(one.file_size, one.compress_size * _RATIO)
 
 
-def check_xml(stream: BytesIO | IO[bytes]) -> None:
+def check_xml(stream: Readable) -> None:
     """Raises RefusedError if XML begins with a document type, the only place where entities are
     defined. Reads up to the root element."""
     parser = expat.ParserCreate()

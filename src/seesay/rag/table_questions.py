@@ -8,7 +8,7 @@ be wrong. So such a question is refused, with the words that were not understood
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from seesay.data.spelling import fold
@@ -43,6 +43,8 @@ from seesay.search.reading.values import read_number
 from seesay.text import Text
 
 _MOST_VALUES = 20_000  # different texts of a column that a question may name
+_OF_ONE_GROUP: Mapping[str, Operation]
+_OF_ONE_GROUP = {"sum": "sum", "mean": "mean", "min": "min", "max": "max"}
 _SPACE = "\0"  # stands where something was understood
 
 
@@ -189,8 +191,7 @@ class _Question:
         return plan
 
     def _single(self, operation: str, column: TableColumn, group: TableColumn | None) -> Plan:
-        assert operation in ("sum", "mean", "min", "max")
-        return self._plan(operation, column, group_by=group.name if group else None)
+        return self._plan(_OF_ONE_GROUP[operation], column, group_by=group.name if group else None)
 
     def _comparing(self, operations: set[str]) -> Operation | None:
         """Returns the way of comparing two groups that is asked for."""
@@ -234,8 +235,6 @@ class _Question:
         label = label or self._names_of_rows()
         if operations >= {"max", "min"}:
             raise _UnsureError("it asks for the highest and the lowest", "同时问了最高和最低")
-        way = "ascending" if "min" in operations else "descending"
-        order = {"label": label.name, "order": way, "limit": top or 1}
         grouped = operations & {"sum", "mean"}
         if not grouped:
             rows = self._result(self._plan("value", column, label=label.name))
@@ -244,9 +243,12 @@ class _Question:
                     f"{label.name} has several rows each; ask for the highest total or average",
                     f"{label.name} 各有多行；请说明是合计最高还是平均最高",
                 )
-            return self._plan("value", column, **order)
-        order = {"group_by": label.name, "order": way, "limit": top or 1}
-        return self._plan("sum" if "sum" in grouped else "mean", column, **order)
+            plan = self._plan("value", column, label=label.name)
+        else:
+            measure: Operation = "sum" if "sum" in grouped else "mean"
+            plan = self._plan(measure, column, group_by=label.name)
+        order = "ascending" if "min" in operations else "descending"
+        return replace(plan, order=order, limit=top or 1)
 
     def _compared(self, operation: Operation, operations: set[str], column: TableColumn) -> Plan:
         """Two groups of rows, which differ in one restriction."""
@@ -387,7 +389,8 @@ class _Question:
         given = [list(dict.fromkeys(some)) for some in (years, quarters, months)]
         if not any(given):
             return
-        wanted: list[Period] = [*product(*(some or [None] for some in given))]
+        parts: list[list[int | None]] = [[*some] if some else [None] for some in given]
+        wanted: list[Period] = [*product(parts[0], parts[1], parts[2])]
         served = [not some for some in given]
         for name, periods in self._period_columns().items():
             serves = [any(one[at] is not None for one in periods.values()) for at in range(3)]

@@ -247,8 +247,8 @@ class _Question:
         else:
             measure: Operation = "sum" if "sum" in grouped else "mean"
             plan = self._plan(measure, column, group_by=label.name)
-        order = "ascending" if "min" in operations else "descending"
-        return replace(plan, order=order, limit=top or 1)
+        low = "min" in operations
+        return replace(plan, order="ascending" if low else "descending", limit=top or 1)
 
     def _compared(self, operation: Operation, operations: set[str], column: TableColumn) -> Plan:
         """Two groups of rows, which differ in one restriction."""

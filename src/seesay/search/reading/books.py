@@ -7,7 +7,7 @@ from seesay.search.reading.files import FileData, RefusedError
 from seesay.search.reading.grids import document_content
 from seesay.search.reading.markup import Part, decode_page, html_parts
 from seesay.search.reading.messages import FileContent, FileReader
-from seesay.search.reading.packages import Package, local, refused, within
+from seesay.search.reading.packages import Package, local, part_name, refused
 from seesay.text import Text
 
 _CONTAINER = "META-INF/container.xml"
@@ -37,7 +37,7 @@ def read_book(file: FileData) -> FileContent:
     book = package.xml(roots[0])
     folder = posixpath.dirname(roots[0])
     pages = {
-        one.get("id", ""): within(folder, one.get("href", ""))
+        one.get("id", ""): part_name(folder, one.get("href", ""))
         for one in book.iter()
         if local(one) == "item" and one.get("media-type", "") in _PAGES
     }

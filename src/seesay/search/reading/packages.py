@@ -105,7 +105,7 @@ class Package:
         return {
             one.get("Id", ""): (
                 one.get("Type", "").rsplit("/", 1)[-1],
-                within(folder, one.get("Target", "")),
+                part_name(folder, one.get("Target", "")),
             )
             for one in self.xml(relations)
             if one.get("TargetMode") != "External"
@@ -177,7 +177,7 @@ def check_xml(stream: Readable) -> None:
         raise _damaged(error) from None
 
 
-def within(folder: str, target: str) -> str:
+def part_name(folder: str, target: str) -> str:
     """Returns the name of a part from a reference in a folder of the package."""
     path = unquote(target.partition("#")[0])
     joined = path if path.startswith("/") else posixpath.join(folder, path)

@@ -24,34 +24,26 @@ class TableQuestion:
 def sheets(seed: int = 1) -> dict[str, list[Row]]:
     """Returns the rows of each sheet."""
     draw = random.Random(seed)
+    return _shops(draw) | _stocks(draw) | _orders(draw) | _years(draw)
 
-    def money(low: int, high: int) -> float:
-        return draw.randint(low * 100, high * 100) / 100
 
+def _money(draw: random.Random, low: int, high: int) -> float:
+    return draw.randint(low * 100, high * 100) / 100
+
+
+def _shops(draw: random.Random) -> dict[str, list[Row]]:
     stores = ["东门店", "西门店", "南门店", "北门店"]
     regions = dict(zip(stores, ["华东", "华北", "华东", "华南"], strict=True))
     quarters = ["一季度", "二季度", "三季度", "四季度"]
     teams = ["研发部", "市场部", "财务部"]
     people = ["王伟", "李娜", "张敏", "刘洋", "陈静", "杨帆", "赵磊", "黄丽"]
-    goods = ["苹果", "香蕉", "毛巾", "牙刷", "台灯", "雨伞"]
-    kinds = dict(zip(goods, ["水果", "水果", "日用", "日用", "家居", "家居"], strict=True))
-    names = ["Alice", "Bob", "Carol", "David", "Erin", "Frank", "Grace", "Heidi"]
-    products = ["laptop", "phone", "tablet"]
-    cities = {
-        "Paris": "France",
-        "Lyon": "France",
-        "Rome": "Italy",
-        "Milan": "Italy",
-        "Porto": "Portugal",
-    }
-    books = ["Red Sea", "Blue Hill", "Green Lake", "White Tower", "Black Forest", "Grey Stone"]
     return {
         "门店销售": [
             {
                 "门店": s,
                 "地区": regions[s],
                 "季度": q,
-                "销售额（万元）": money(50, 400),
+                "销售额（万元）": _money(draw, 50, 400),
                 "客流量": draw.randint(900, 9000),
             }
             for s in stores
@@ -67,12 +59,24 @@ def sheets(seed: int = 1) -> dict[str, list[Row]]:
             }
             for i, (p, w) in enumerate(zip(people, draw.sample(range(80, 300), 8), strict=True))
         ],
+    }
+
+
+def _stocks(draw: random.Random) -> dict[str, list[Row]]:
+    goods = ["苹果", "香蕉", "毛巾", "牙刷", "台灯", "雨伞"]
+    kinds = dict(zip(goods, ["水果", "水果", "日用", "日用", "家居", "家居"], strict=True))
+    return {
         "年度财务": [
-            {"年份": y, "收入（亿元）": money(20, 90), "成本（亿元）": money(10, 50)}
+            {"年份": y, "收入（亿元）": _money(draw, 20, 90), "成本（亿元）": _money(draw, 10, 50)}
             for y in range(2018, 2025)
         ],
         "库存": [
-            {"商品": g, "类别": kinds[g], "单价": money(2, 90), "库存量": draw.randint(10, 900)}
+            {
+                "商品": g,
+                "类别": kinds[g],
+                "单价": _money(draw, 2, 90),
+                "库存量": draw.randint(10, 900),
+            }
             for g in goods
         ],
         "预算": [
@@ -88,13 +92,27 @@ def sheets(seed: int = 1) -> dict[str, list[Row]]:
                 strict=True,
             )
         ],
+    }
+
+
+def _orders(draw: random.Random) -> dict[str, list[Row]]:
+    products = ["laptop", "phone", "tablet"]
+    cities = {
+        "Paris": "France",
+        "Lyon": "France",
+        "Rome": "Italy",
+        "Milan": "Italy",
+        "Porto": "Portugal",
+    }
+    names = ["Alice", "Bob", "Carol", "David", "Erin", "Frank", "Grace", "Heidi"]
+    return {
         "Orders": [
             {
                 "Order": f"A-{n:03d}",
                 "Region": draw.choice(["East", "West", "North"]),
                 "Product": products[n % 3],
                 "Date": date(2023 + n % 2, draw.randint(1, 12), draw.randint(1, 28)),
-                "Amount": money(20, 2000),
+                "Amount": _money(draw, 20, 2000),
                 "Quantity": draw.randint(1, 40),
             }
             for n in range(1, 41)
@@ -104,7 +122,7 @@ def sheets(seed: int = 1) -> dict[str, list[Row]]:
                 "City": c,
                 "Country": k,
                 "Population": draw.randint(200, 3000) * 1000,
-                "Area (km2)": money(40, 1300),
+                "Area (km2)": _money(draw, 40, 1300),
             }
             for c, k in cities.items()
         ],
@@ -119,8 +137,14 @@ def sheets(seed: int = 1) -> dict[str, list[Row]]:
                 )
             )
         ],
+    }
+
+
+def _years(draw: random.Random) -> dict[str, list[Row]]:
+    books = ["Red Sea", "Blue Hill", "Green Lake", "White Tower", "Black Forest", "Grey Stone"]
+    return {
         "Energy": [
-            {"Year": y, "Quarter": f"Q{q}", "Plant": p, "Output": money(100, 900)}
+            {"Year": y, "Quarter": f"Q{q}", "Plant": p, "Output": _money(draw, 100, 900)}
             for y in (2022, 2023)
             for q in (1, 2, 3, 4)
             for p in ("Riverside", "Hilltop")
@@ -129,7 +153,7 @@ def sheets(seed: int = 1) -> dict[str, list[Row]]:
             {
                 "Title": b,
                 "Genre": ["novel", "travel"][i % 2],
-                "Price": money(8, 60),
+                "Price": _money(draw, 8, 60),
                 "Copies": draw.randint(100, 5000),
                 "Year": 2015 + i,
             }
@@ -195,17 +219,16 @@ def _where(rows: list[Row], **known: object) -> list[Row]:
 def questions(rows: dict[str, list[Row]]) -> list[TableQuestion]:
     """Returns sixty questions with their answers."""
     return [
-        TableQuestion(sheet=s, text=t, answer=a) for s, t, a in [*_chinese(rows), *_english(rows)]
+        TableQuestion(sheet=s, text=t, answer=a)
+        for s, t, a in [*_of_shops(rows), *_of_stocks(rows), *_of_orders(rows), *_of_years(rows)]
     ]
 
 
-def _chinese(rows: dict[str, list[Row]]) -> list[tuple[str, str, Answer]]:
-    stores, staff, years = rows["门店销售"], rows["员工"], rows["年度财务"]
-    goods, budget = rows["库存"], rows["预算"]
-    sales, income, cost = "销售额（万元）", "收入（亿元）", "成本（亿元）"
+def _of_shops(rows: dict[str, list[Row]]) -> list[tuple[str, str, Answer]]:
+    stores, staff = rows["门店销售"], rows["员工"]
+    sales = "销售额（万元）"
     q3, q2 = _where(stores, 季度="三季度"), _where(stores, 季度="二季度")
     east = _where(stores, 地区="华东")
-    by_year = {row["年份"]: row for row in years}
     return [
         ("门店销售", "三季度的销售额合计是多少？", _total(q3, sales)),
         ("门店销售", "东门店Q3的销售额是多少？", _total(_where(q3, 门店="东门店"), sales)),
@@ -235,6 +258,14 @@ def _chinese(rows: dict[str, list[Row]]) -> list[tuple[str, str, Answer]]:
             sum(10000 <= row["工资"] <= 20000 for row in staff),
         ),
         ("员工", "2019年入职的有多少人？", sum(row["入职日期"].year == 2019 for row in staff)),
+    ]
+
+
+def _of_stocks(rows: dict[str, list[Row]]) -> list[tuple[str, str, Answer]]:
+    years, goods, budget = rows["年度财务"], rows["库存"], rows["预算"]
+    income, cost = "收入（亿元）", "成本（亿元）"
+    by_year = {row["年份"]: row for row in years}
+    return [
         ("年度财务", "2023年的收入是多少？", by_year[2023][income]),
         ("年度财务", "哪一年的收入最高？", _best(years, "年份", income)),
         (
@@ -265,13 +296,10 @@ def _chinese(rows: dict[str, list[Row]]) -> list[tuple[str, str, Answer]]:
     ]
 
 
-def _english(rows: dict[str, list[Row]]) -> list[tuple[str, str, Answer]]:
-    orders, cities, scores = rows["Orders"], rows["Cities"], rows["Scores"]
-    energy, books = rows["Energy"], rows["Books"]
+def _of_orders(rows: dict[str, list[Row]]) -> list[tuple[str, str, Answer]]:
+    orders, cities = rows["Orders"], rows["Cities"]
     in_2023 = [row for row in orders if row["Date"].year == 2023]
     third = [row for row in in_2023 if 7 <= row["Date"].month <= 9]
-    maple, cedar = _where(scores, Class="Maple"), _where(scores, Class="Cedar")
-    hill = _where(energy, Plant="Hilltop")
     return [
         (
             "Orders",
@@ -314,6 +342,14 @@ def _english(rows: dict[str, list[Row]]) -> list[tuple[str, str, Answer]]:
             100 * cities[0]["Population"] / _total(cities, "Population"),
         ),
         ("Cities", "What is the smallest area?", min(row["Area (km2)"] for row in cities)),
+    ]
+
+
+def _of_years(rows: dict[str, list[Row]]) -> list[tuple[str, str, Answer]]:
+    scores, energy, books = rows["Scores"], rows["Energy"], rows["Books"]
+    maple, cedar = _where(scores, Class="Maple"), _where(scores, Class="Cedar")
+    hill = _where(energy, Plant="Hilltop")
+    return [
         ("Scores", "What is the average math score of the Maple class?", _mean(maple, "Math")),
         ("Scores", "Who has the lowest English?", _best(scores, "Student", "English", min)),
         ("Scores", "How many students are in Cedar?", len(cedar)),

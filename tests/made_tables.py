@@ -84,11 +84,12 @@ def _stocks(draw: random.Random) -> dict[str, list[Row]]:
                 "项目": f"{a}改造",
                 "负责部门": t,
                 "预算": draw.randint(20, 200) * 1000,
-                "支出": draw.randint(10, 180) * 1000,
+                "支出": spent * 1000,
             }
-            for a, t in zip(
+            for a, t, spent in zip(
                 ["机房", "食堂", "车库", "大堂", "实验室"],
                 ["后勤", "后勤", "后勤", "行政", "行政"],
+                draw.sample(range(10, 180), 5),  # no two alike, so that one is the highest
                 strict=True,
             )
         ],

@@ -117,13 +117,13 @@ Until = Annotated[
     ),
 ]
 Type = Annotated[
-    Literal["image", "moment", "text"] | None,
+    Literal["image", "page", "moment", "text", "table"] | None,
     typer.Option(
         "--type",
         "-t",
         help=say(
-            "Only pictures, only moments of videos, or only texts.",
-            "只要图片、只要视频片段，或只要文字。",
+            "Only pictures, pages, moments of videos, texts or tables.",
+            "只要图片、页面、视频片段、文字或表格。",
         ),
     ),
 ]

@@ -316,7 +316,9 @@ def retrievers_of(hit: "Hit") -> Text:
 
 
 def _found_as(hit: "Hit", lane: str) -> Text:
-    is_caption = lane == "text" and hit.kind != "text"
+    from seesay.search.catalog.drafts import TEXT_TYPES
+
+    is_caption = lane == "text" and hit.kind not in TEXT_TYPES
     return Text("caption", "图片说明") if is_caption else retriever_name(lane)
 
 

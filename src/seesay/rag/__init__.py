@@ -1,4 +1,5 @@
 """Question -> evidence -> answer with citations -> verification.
 
-`answer.ask` does all of it; `conversation.Dialogue` asks follow-up questions.
+`answer.ask` does all of it; `conversation.Dialogue` asks follow-up questions; `plans` computes from
+tables.
 """

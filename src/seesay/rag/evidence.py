@@ -14,7 +14,7 @@ from seesay.errors import ConfigError
 from seesay.rag.questions import Question, spellings_of, stem
 from seesay.search.asking.query import RETRIEVERS, Part, Query
 from seesay.search.asking.results import Hit
-from seesay.search.catalog.drafts import Place
+from seesay.search.catalog.drafts import TEXT_TYPES, Place
 from seesay.search.catalog.filters import Filter
 from seesay.search.collection import Collection
 from seesay.text import Text
@@ -69,10 +69,7 @@ class Evidence:
     @property
     def is_picture(self) -> bool:
         """Whether it can be looked at."""
-        return self.kind in PICTURES
-
-
-PICTURES = ("image", "page", "moment")
+        return self.kind not in TEXT_TYPES
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +145,7 @@ def _packed(
     room, pictures, passages = limits.characters, 0, 0
     for hit in hits:
         text = visible(hit.text or "")
-        looked_at = hit.kind in PICTURES and (question.about_pictures or not text)
+        looked_at = hit.kind not in TEXT_TYPES and (question.about_pictures or not text)
         if looked_at:
             if pictures < limits.pictures:
                 pictures += 1
@@ -162,7 +159,7 @@ def _packed(
         passages += 1
         chosen.append(hit)
     if question.about_pictures:
-        chosen.sort(key=lambda hit: hit.kind not in PICTURES)
+        chosen.sort(key=lambda hit: hit.kind in TEXT_TYPES)
     joined = _joined(chosen)
     return tuple(
         Evidence(

@@ -4,6 +4,7 @@ from html import escape
 
 from seesay.errors import CollectionError, ImageError, SeesayError
 from seesay.search.asking.results import Results
+from seesay.search.catalog.drafts import TEXT_TYPES
 from seesay.search.collection import Collection
 from seesay.text import Text, to_unicode
 from seesay.web import words
@@ -101,7 +102,7 @@ def _head(collection: Collection, name: str, asked: SearchForm) -> str:
     if not known or not items:
         return ""
     path = items[0].path
-    shown = "" if known.media_type == "text" else picture(known.id, path, name)
+    shown = "" if known.media_type in TEXT_TYPES else picture(known.id, path, name)
     label = escape(to_unicode(path.replace("\\", "/").rsplit("/", 1)[-1]))
     back = button(words.BACK, do="back")
     return (

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from seesay.search.asking.likeness import FoldedHit
 from seesay.search.asking.results import Hit
+from seesay.search.catalog.drafts import TEXT_TYPES
 from seesay.search.catalog.passages import Passage
 from seesay.text import Text, to_unicode
 from seesay.web import words
@@ -34,10 +35,8 @@ def tile(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
     """One hit: its preview, confidence, copies and buttons."""
     hit = folded.hit
     share = "" if not hit.lanes else _sure(hit.confidence)
-    notes = _caption(hit) + _copies(folded, collection)
-    name, place = name_of(hit.path), hit.locator.label
-    if place is not None and hit.locator.clock is None:  # its picture shows the time
-        notes = f'<span class="note">{both(place)}</span>' + notes
+    notes = _place(hit) + _caption(hit) + _copies(folded, collection)
+    name = name_of(hit.path)
     acts = _why(hit) + (_remove(hit) if removable else "")
     return (
         f'<li class="card" data-unit="{hit.unit}">{preview(hit, collection)}<div class="told">'
@@ -52,7 +51,7 @@ def preview(hit: Hit, collection: str) -> str:
     on a page or in a video."""
     moment = hit.locator.clock
     shown = picture(hit.unit, hit.path, collection, moment) if hit.has_picture else ""
-    quoted = f"<blockquote>{_safe(_cut(hit.text))}</blockquote>" if hit.kind == "text" else ""
+    quoted = f"<blockquote>{_safe(_cut(hit.text))}</blockquote>" if hit.kind in TEXT_TYPES else ""
     return shown + quoted
 
 
@@ -70,7 +69,7 @@ def picture(unit: int, path: str, collection: str, moment: str | None = None) ->
 
 def picked_tile(unit: Passage, path: str, collection: str) -> str:
     """A small card of what was chosen on a map."""
-    if unit.media_type == "text":
+    if unit.media_type in TEXT_TYPES:
         inside = f"<blockquote>{_safe(_cut(unit.text))}</blockquote>"
     else:
         inside = picture(unit.id, path, collection)
@@ -140,7 +139,7 @@ def _remove(hit: Hit) -> str:
 
 def reasons_of(hit: Hit) -> list[Text]:
     """A hit's rank by each retriever, in words; the text of a picture is its caption."""
-    names = words.LANES if hit.kind == "text" else words.CAPTION_LANES
+    names = words.LANES if hit.kind in TEXT_TYPES else words.CAPTION_LANES
     told = []
     for one in hit.lanes:
         name = names[one.lane]
@@ -153,9 +152,17 @@ def reasons_of(hit: Hit) -> list[Text]:
     return told
 
 
+def _place(hit: Hit) -> str:
+    """Where a passage stands, unless its picture shows it: the time in a video."""
+    place = hit.locator.label
+    if place is None or hit.locator.clock is not None:
+        return ""
+    return f'<span class="note">{both(place)}</span>'
+
+
 def _caption(hit: Hit) -> str:
     """The caption of a picture, where it was found by its caption."""
-    if hit.kind == "text" or all(one.lane == "image" for one in hit.lanes):
+    if hit.kind in TEXT_TYPES or all(one.lane == "image" for one in hit.lanes):
         return ""
     return f'<span class="note">{both(words.CAPTION)}{_safe(_cut(hit.text))}</span>'
 

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import PurePath
 from typing import Literal
 
+from seesay.search.catalog.drafts import TEXT_TYPES
 from seesay.search.catalog.map import Map, Point
 from seesay.search.collection import Collection
 from seesay.text import Text, to_unicode
@@ -60,13 +61,15 @@ def _remarks(drawn: Map, shown: Content) -> list[Text]:
 
 def _point(point: Point, drawn: Map) -> tuple[int, float, float, str, str]:
     """Number, place, "image", "text" or "caption", and how it is called: a picture by its path."""
-    kind = "caption" if _is_caption(point, drawn) else "text" if point.kind == "text" else "image"
+    kind = (
+        "caption" if _is_caption(point, drawn) else "text" if point.kind in TEXT_TYPES else "image"
+    )
     label = point.path if kind == "image" else _label(point)
     return point.unit, point.x, point.y, kind, to_unicode(label)
 
 
 def _is_caption(point: Point, drawn: Map) -> bool:
-    return drawn.modality == "text" and point.kind != "text"
+    return drawn.modality == "text" and point.kind not in TEXT_TYPES
 
 
 def _label(point: Point) -> str:

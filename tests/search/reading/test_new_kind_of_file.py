@@ -77,7 +77,7 @@ def changed_package(tmp_path):
     reading = tmp_path / "src" / "seesay" / "search" / "reading"
     (reading / "subtitles.py").write_text(READER)
     table = (reading / "registry.py").read_text()
-    table = table.replace("pictures, tables", "pictures, subtitles, tables")
+    table = table.replace("    sheets,\n", "    sheets,\n    subtitles,\n")
     table = table.replace("    texts.READER,", "    subtitles.READER,\n    texts.READER,")
     (reading / "registry.py").unlink()
     (reading / "registry.py").write_text(table)

@@ -5,7 +5,8 @@ Imports nothing heavy, since every process that reads files starts with it.
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 from seesay.search.catalog.metadata import Metadata
 from seesay.text import Text
@@ -75,6 +76,78 @@ class Place:
 
 _WHOLE = Place()
 
+Cell = str | int | float | None
+"""A value of a table; a date is ISO text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableColumn:
+    """A column of a table, whose values have one type."""
+
+    name: str
+    type: Literal["text", "number", "date"]
+    unit: str = ""
+    """Of its numbers: "%", "¥", "万元" ..."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TableData:
+    """The cells of a table, to be asked; see `rag/plans.py`."""
+
+    title: str
+    sheet: str | None
+    left: int
+    """Number of its first column in the sheet, from 1."""
+    head: int
+    """Number of the row that holds the names of the columns; 0 if there is none."""
+    columns: tuple[TableColumn, ...]
+    numbers: tuple[int, ...]
+    """The number of each row in the sheet, from 1."""
+    rows: tuple[tuple[Cell, ...], ...]
+
+    @cached_property
+    def cells(self) -> str:
+        """The range that it takes, such as "A1:D20"."""
+        return self.range_of(self.head or self.numbers[0], self.numbers[-1])
+
+    def range_of(self, first: int, last: int) -> str:
+        """Returns the range of these rows over all columns."""
+        right = column_letters(self.left + len(self.columns) - 1)
+        return f"{column_letters(self.left)}{first}:{right}{last}"
+
+    def address(self, row: int, column: int) -> str:
+        """Returns the address of a cell, such as "C7", by its place in `rows`."""
+        return f"{column_letters(self.left + column)}{self.numbers[row]}"
+
+    def to_json(self) -> str:
+        """Returns JSON of all fields."""
+        columns = [(one.name, one.type, one.unit) for one in self.columns]
+        known = {name: value for name, value in vars(self).items() if name != "cells"}
+        return json.dumps(known | {"columns": columns}, separators=(",", ":"), ensure_ascii=False)
+
+    @staticmethod
+    def from_json(text: str) -> "TableData":
+        known: dict[str, Any] = json.loads(text)
+        known["columns"] = tuple(
+            TableColumn(name=name, type=type, unit=unit) for name, type, unit in known["columns"]
+        )
+        known["numbers"] = tuple(known["numbers"])
+        known["rows"] = tuple(map(tuple, known["rows"]))
+        return TableData(**known)
+
+
+def column_letters(number: int) -> str:
+    """Returns the letters of a column in a sheet: 1 is A, 28 is AB."""
+    letters = ""
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(65 + rest) + letters
+    return letters
+
+
+TEXT_TYPES = ("text", "table")
+"""The media types of passages that are shown as text."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PassageDraft:
@@ -89,3 +162,5 @@ class PassageDraft:
     metadata: Metadata = field(default_factory=dict)
     fingerprint: bytes | None = field(default=None, repr=False)
     """The fingerprint of a decoded picture: see `Fingerprints`."""
+    table: TableData | None = field(default=None, repr=False)
+    """The cells of a table that begins with this passage."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from seesay.search.catalog.cells import CellTables
 from seesay.search.catalog.database import (
     ANY_OF,
     Database,
@@ -123,8 +124,10 @@ class Passages:
         metadata: MetadataTable,
         keywords: KeywordIndex,
         fingerprints: Fingerprints,
+        cells: CellTables,
     ) -> None:
         self._database = database
+        self._cells = cells
         self._fingerprints = fingerprints
         self._metadata = metadata
         self._keywords = keywords
@@ -162,6 +165,7 @@ class Passages:
         self._fingerprints.put(
             {n: u.fingerprint for n, u in zip(ids, flat, strict=True) if u.fingerprint}
         )
+        self._cells.put({n: u.table for n, u in zip(ids, flat, strict=True) if u.table})
         return numbers
 
     @property

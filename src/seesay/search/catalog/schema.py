@@ -327,6 +327,7 @@ CHECKED = {
     "vectors": Checked("id unit space modality seq vector", "unit", "unit"),
     "fingerprints": Checked("unit pixels", "unit", "unit"),
     "own_descriptions": Checked("unit text metadata keys", "unit", "unit"),
+    "cell_tables": Checked("unit data", "unit", "unit"),
     "annotations": Checked("id source path item text metadata", "item", "source"),
     "tables": Checked("item rows", "item", "item"),
     "settings": Checked("name value"),
@@ -341,8 +342,9 @@ CHECKED = {
 }
 _UNITS_BEFORE = Checked("id item position kind locator text seq", "unit", "id")
 _SPACES_BEFORE = Checked("id key model revision preprocessing dim state active created_ns")
+_AT_FIRST = {name: checked for name, checked in CHECKED.items() if name != "cell_tables"}
 CHECKSUMS = "DROP TABLE space_data;" + trigger_sql(
-    {**CHECKED, "units": _UNITS_BEFORE, "spaces": _SPACES_BEFORE}
+    {**_AT_FIRST, "units": _UNITS_BEFORE, "spaces": _SPACES_BEFORE}
 )
 
 # Units of any kind and any modality: readers decide.
@@ -388,10 +390,20 @@ DROP TRIGGER spaces_update_sum;
 {triggers("spaces", CHECKED["spaces"])}
 """
 
+# The cells of tables, so that they can be asked: JSON, compressed. A long table is several
+# passages; its cells belong to the first of them.
+CELLS = f"""
+CREATE TABLE cell_tables (
+    unit INTEGER PRIMARY KEY REFERENCES units (id) ON DELETE CASCADE,
+    data BLOB NOT NULL
+) STRICT;
+{triggers("cell_tables", CHECKED["cell_tables"])}
+"""
+
 MIGRATIONS = (  # the first is number 1
     *(CATALOG, VECTORS, KEYWORDS, CAPTIONS),
     *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS, HISTORY, CHECKSUMS),
-    *(MODALITIES, REASONS, ROLES),
+    *(MODALITIES, REASONS, ROLES, CELLS),
 )
 NEWEST = len(MIGRATIONS)
 

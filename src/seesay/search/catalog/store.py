@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 from seesay.errors import CollectionDamagedError, CollectionError
 from seesay.search.catalog.annotations import Annotations
+from seesay.search.catalog.cells import CellTables
 from seesay.search.catalog.database import Change, Database, connect, decoded, explained
 from seesay.search.catalog.files import File, Files, Quarantine
 from seesay.search.catalog.keywords import KeywordIndex
@@ -203,7 +204,10 @@ class Store:
         self.keywords = KeywordIndex(database)
         self.fingerprints = Fingerprints(database)
         self.metadata = MetadataTable(database)
-        self.passages = Passages(database, self.metadata, self.keywords, self.fingerprints)
+        self.cells = CellTables(database)
+        self.passages = Passages(
+            database, self.metadata, self.keywords, self.fingerprints, self.cells
+        )
         self.quarantine = Quarantine(database)
         self.files = Files(database, self.passages, self.quarantine)
         self.vectors = Vectors(database, self.spaces)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from seesay.search.catalog.files import File, FileDraft
+from seesay.search.catalog.files import File, FileDraft, Quarantined
 from seesay.search.catalog.store import Store
 from seesay.search.indexing.embed import EmbeddedFile, IndexingModels
 from seesay.search.indexing.options import RunState
@@ -51,7 +51,7 @@ class Writer:
 
     def _commit(self, batch: Sequence[EmbeddedFile]) -> None:
         items = self._store.files.by_path(embedded.file.path for embedded in batch)
-        partial = self._store.quarantine.by_path(items)
+        told = self._store.quarantine.by_path(items)
         failed, same, changed = [], [], []
         for embedded in batch:
             file, item = embedded.file, items.get(embedded.file.path)
@@ -59,7 +59,7 @@ class Writer:
                 self._run.counts["unchanged"] += 1
             elif file.stage is not None:
                 failed.append(file)
-            elif item is not None and _content(item) == _content(file) and item.path not in partial:
+            elif item is not None and _is_as_stored(file, item, told.get(file.path)):
                 same.append(file)
             else:
                 changed.append(embedded)
@@ -69,7 +69,7 @@ class Writer:
             self._note_same(same, items)
         if changed:
             self._commit_changed(changed, items)
-        self._record_complaints([embedded.file for embedded in batch if embedded.file.complaint])
+        self._record_complaints([one.file for one in changed if one.file.complaint])
 
     def _commit_changed(self, changed: Sequence[EmbeddedFile], items: Mapping[str, File]) -> None:
         """Store files that are new or whose content changed."""
@@ -130,7 +130,8 @@ class Writer:
             if item.status != "ready":
                 self._store.files.set_status([item.id], "ready")
             self._run.counts["unchanged"] += 1
-        self._store.quarantine.release(file.path for file in same)
+        self._store.quarantine.release(file.path for file in same if file.complaint is None)
+        self._note_complaints(same)
 
     def _move(
         self,
@@ -218,6 +219,15 @@ def is_outdated(file: ReadResult, item: File) -> bool:
         return not same and item.status == "ready" and is_as_stored(item)
     except OSError:
         return False
+
+
+def _is_as_stored(file: ReadResult, item: File, told: Quarantined | None) -> bool:
+    """Whether the collection has this content, and of it the same part could not be used."""
+    if told is None or told.stage != "part":
+        is_told = file.complaint is None
+    else:
+        is_told = told.error == file.complaint and told.mtime_ns == file.mtime_ns
+    return is_told and _content(item) == _content(file)
 
 
 def _content(known: File | ReadResult) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -35,7 +35,7 @@ from seesay.search.indexing.remove import admission, remember_roots, remove_alia
 from seesay.search.indexing.tables import Tables
 from seesay.search.indexing.walk import SCHEMES, Walk, absolute, count_files
 from seesay.search.reading.files import ReadLimits
-from seesay.search.reading.messages import ListedFile, ReadSettings
+from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
 from seesay.search.reading.ocr import require_ocr
 from seesay.text import Text
 
@@ -197,12 +197,19 @@ class _Run:
         return kept
 
     def _take_in_tables(self) -> None:
-        """Index the pictures that tables name, then store the rows."""
+        """Index the pictures that tables name, then store the rows. Tables that name none are
+        indexed like other files."""
         fetching = self.places if self.options.urls else []
         tables = Tables(self.store, self.processes, self.state, self.tables, fetching)
         if not self.stopping.is_set():
             self._take_in(self._once(tables.awaited(self.places)))
-        for table in list(tables.read()):
+        found = list(tables.read())
+        sheets = [table for table in found if table.passages]
+        tables.forget(sheets)
+        self._put(sheets)
+        for table in found:
+            if table.passages:
+                continue
             if not self.stopping.is_set():
                 self._take_in(self._once(tables.pictures(table)))
             if not self.stopping.is_set():
@@ -210,12 +217,15 @@ class _Run:
 
     def _take_in(self, files: Iterator[ListedFile]) -> None:
         """Read, embed and store the files that are new or have changed."""
-        writer = Writer(self.store, self.models, self.state)
         # Close it at once if storing fails: its threads would wait for it.
         with closing(self.processes.read(self._changed(files))) as results:
-            for embedded in embed_files(self.models, results):
-                if writer.add(embedded):
-                    self._tell()
+            self._put(results)
+
+    def _put(self, results: Iterable[ReadResult]) -> None:
+        writer = Writer(self.store, self.models, self.state)
+        for embedded in embed_files(self.models, results):
+            if writer.add(embedded):
+                self._tell()
         writer.flush()
         self._tell()
 

@@ -67,6 +67,15 @@ class Tables:
             elif self._fetches(table.path):
                 yield ListedFile(path=path, expected="address")
 
+    def forget(self, sheets: Sequence[ReadResult]) -> None:
+        """Remove what these files said of pictures before they became tables of another kind."""
+        known = self._store.files.by_path(sheet.path for sheet in sheets)
+        if former := [file.id for file in known.values() if file.media_type == "table"]:
+            with self._store.writing("table", run=self._run.number):
+                for number in former:
+                    forget_unnamed(self._store, self._store.annotations.replace(number, {}))
+                self._store.files.remove(former)
+
     def commit(self, table: ReadResult) -> None:
         """Store a table with all its rows in one transaction."""
         table = self._within_limit(table)

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from seesay.data.encodings import clean_text
 from seesay.data.squares import ImageTransformConfig
-from seesay.search.catalog.drafts import PassageDraft, Place
+from seesay.search.catalog.drafts import PassageDraft, Place, TableData
 from seesay.search.catalog.metadata import Metadata, sound
 from seesay.search.reading.files import FileData, ReadLimits
 from seesay.text import Text
@@ -105,6 +105,8 @@ class FileContent:
     """The problem with a part of the file."""
     patience: float = 1.0
     """How many times as long as usual the next part may take."""
+    media_type: str = ""
+    """The media type, if the content shows another one than that of its reader."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +147,6 @@ class ReadResult(FileContent):
     mtime_ns: int = 0
     content_hash: str = ""
     """Empty if the file could not be read at all."""
-    media_type: str = ""
     vectors: bytes = field(default=b"", repr=False)
     """One float16 vector for each passage, if the collection has vectors of this content. Those of
     texts may be of another width."""
@@ -204,6 +205,7 @@ def result_of(header: Mapping[str, Any], raw: bytes) -> ReadResult:
             "metadata": _metadata(fields.get("metadata", {})),
             "text": clean_text(fields["text"]) if "text" in fields else None,
             "fingerprint": bytes.fromhex(fields.get("fingerprint", "")) or None,
+            "table": TableData.from_json(fields["table"]) if "table" in fields else None,
             "payload": raw[at:end],
         }
         passages.append(Passage(**{**fields, **changed}))
@@ -225,6 +227,7 @@ def result_of(header: Mapping[str, Any], raw: bytes) -> ReadResult:
 def _passage_fields(passage: Passage) -> dict[str, Any]:
     fields = {**vars(passage), "place": passage.place.to_json()}
     fields["fingerprint"] = (passage.fingerprint or b"").hex()
+    fields["table"] = passage.table.to_json() if passage.table else None
     fields["payload"] = len(passage.payload)
     return {name: value for name, value in fields.items() if value}
 

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from seesay.search.catalog.database import Database
 from seesay.search.catalog.drafts import Place
@@ -175,7 +175,7 @@ def _parts(
         content = yield from _whole(facts, reader.read(file, settings, False))
         _check_unchanged(file, reader)
         if len(vectors) == len(content.passages):
-            yield replace(facts, **vars(content), vectors=b"".join(vectors))
+            yield _result(facts, content, vectors=b"".join(vectors))
             return
     # Nothing is known of it, or its reader split differently.
     content = reader.read(file, settings, True)
@@ -206,13 +206,18 @@ def _whole(
 
 def _each(facts: ReadResult, content: FileContent | Iterator[FileContent]) -> Iterator[ReadResult]:
     if isinstance(content, FileContent):
-        yield replace(facts, **vars(content))
+        yield _result(facts, content)
         return
     complaint, count = None, 0
     for count, part in enumerate(content, start=1):
         complaint = part.complaint or complaint
-        yield replace(facts, **vars(part), part=count - 1, more=True)
+        yield _result(facts, part, part=count - 1, more=True)
     yield replace(facts, complaint=complaint, part=count)
+
+
+def _result(facts: ReadResult, content: FileContent, **more: Any) -> ReadResult:
+    media_type = content.media_type or facts.media_type
+    return replace(facts, **{**vars(content), "media_type": media_type}, **more)
 
 
 def _shown(place: Place, side: int, file: FileData, reader: FileReader) -> ReadResult:

@@ -4,7 +4,20 @@ here."""
 import os
 
 from seesay.search.catalog.drafts import Place
-from seesay.search.reading import pdf, pictures, tables, texts, videos
+from seesay.search.reading import (
+    books,
+    documents,
+    mail,
+    markdown,
+    markup,
+    pdf,
+    pictures,
+    sheets,
+    tables,
+    texts,
+    videos,
+    workbooks,
+)
 from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import FileReader, ListedFile
 
@@ -12,6 +25,15 @@ READERS: tuple[FileReader, ...] = (
     pictures.READER,
     pdf.READER,
     videos.READER,
+    documents.READER,
+    documents.SLIDES,
+    documents.OLD,
+    workbooks.READER,
+    books.READER,
+    mail.READER,
+    markup.READER,
+    markdown.READER,
+    sheets.READER,
     tables.READER,
     texts.READER,  # last, since nearly anything looks like a text
 )

@@ -1,4 +1,5 @@
-"""Tables that describe pictures: each line has a path, a caption and further columns.
+"""Tables that describe pictures: each line has a path, a caption and further columns. A CSV or TSV
+without paths is a table to be asked: see `sheets.py`.
 
 A column has one type: numbers if its cells are numbers, else dates, else text. A cell that does not
 fit is lost, but not its column.
@@ -22,6 +23,7 @@ from seesay.search.catalog.metadata import DATE_KEY, MOST_TEXT, RESERVED, Value,
 from seesay.search.reading.dates import is_like_date, read_date, read_day
 from seesay.search.reading.files import RefusedError
 from seesay.search.reading.messages import FileContent, FileReader, Row
+from seesay.search.reading.sheets import read_delimited
 from seesay.text import Text
 
 PATHS = (
@@ -62,7 +64,8 @@ class _Unusable:
 
 def read_table(data: bytes, name: str) -> FileContent:
     """Returns the rows that name a picture, merged by picture, with a complaint about unusable
-    parts. Raises RefusedError if nothing names pictures."""
+    parts; for a CSV or TSV without a column of paths the passages that show it. Raises RefusedError
+    if it holds neither."""
     try:
         table = Table(data, name, wanted={*PATHS, *CAPTIONS}, inner="metadata")
     except DataError as error:
@@ -70,6 +73,8 @@ def read_table(data: bytes, name: str) -> FileContent:
     rows = [(number, _cells(row)) for number, row in table]
     head = table.head or [*dict.fromkeys(name for _, cells in rows for name in cells)]
     path, caption = _find(head, PATHS), _find(head, CAPTIONS)
+    if path is None and rows and not table.is_json:
+        return read_delimited(table, name)
     if path is None:
         raise _without_paths(table, head)
     unusable = _Unusable(lines=[number for number, _ in table.unusable])

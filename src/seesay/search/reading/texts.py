@@ -93,7 +93,7 @@ def _width(text: str) -> int:
 
 READER = FileReader(
     media_type="text",
-    endings=frozenset((".txt", ".text", ".md", ".markdown", ".mdown", ".rst")),
+    endings=frozenset((".txt", ".text", ".rst")),
     read=lambda file, settings, needed: read_text(file.data),
     recognises=lambda data: True,
 )

@@ -1,5 +1,5 @@
 """Question -> evidence -> answer with citations -> verification.
 
-`answer.ask` does all of it; `conversation.Dialogue` asks follow-up questions; `plans` computes from
-tables.
+`answer.ask` does all of it; `conversation.Dialogue` asks follow-up questions; `computing`
+answers from tables.
 """

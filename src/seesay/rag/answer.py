@@ -7,7 +7,8 @@
 There are three ways to answer. *quote*: the sentences that answer, without a language model;
 pictures are asked about with the built-in assistant. *assistant*: a vision-language model on this
 machine. *endpoint*: one behind an OpenAI-compatible API. A model gets the evidence as data and no
-tools; what it writes is verified like anything else.
+tools; what it writes is verified like anything else. In any mode, a question that a table answers
+for sure is computed from its cells: see `computing`.
 """
 
 import re
@@ -21,7 +22,7 @@ from typing import cast, get_args
 from seesay.data.chat import Message
 from seesay.data.images import ImageSource
 from seesay.data.words import singulars
-from seesay.errors import CollectionError, ConfigError
+from seesay.errors import CollectionError, ConfigError, MissingExtraError
 from seesay.inference.answer import Answer, Assistant
 from seesay.inference.answering import open_assistant
 from seesay.inference.cancelling import check_cancelled
@@ -35,6 +36,7 @@ from seesay.rag.claims import (
     plain_text,
     read_claims,
 )
+from seesay.rag.computing import Computed, computed
 from seesay.rag.conversation import rewritten, self_contained
 from seesay.rag.evidence import Evidence, EvidenceLimits, gather, rarity
 from seesay.rag.questions import Question
@@ -155,10 +157,13 @@ def stream_answer(
     understood = work.understand(question, history)
     read = Question.of(understood)
     evidence = gather(collection, read, limits=config.limits, filter=config.filter)
+    value = work.computed(read, evidence)
+    if value is not None:
+        evidence = (*evidence, value.cells)
     yield evidence
     supported: list[Claim] = []
     dropped: list[Claim] = []
-    for claim in work.claims(read, evidence):
+    for claim in work.claims(read, evidence) if value is None else [value.claim]:
         check_cancelled()
         if claim.verdict != "supported":
             dropped.append(claim)
@@ -195,6 +200,17 @@ class _Answering:
         if history and self._config.mode != "quote" and not self._sees_only():
             return rewritten(self._open(), question, history)
         return self_contained(question, history)
+
+    def computed(self, question: Question, evidence: Sequence[Evidence]) -> Computed | None:
+        """Returns the answer that a table in the evidence gives for sure, whatever the mode."""
+        try:
+            value = computed(self._collection, question, evidence)
+        except MissingExtraError as error:
+            self.notes.append(error.text)
+            return None
+        if value is not None:
+            self.mode = "quote"
+        return value
 
     def claims(self, question: Question, evidence: Sequence[Evidence]) -> Iterator[Claim]:
         """Yields verified claims, supported and not."""
@@ -303,9 +319,11 @@ class _Answering:
 
 
 def text_vectors(collection: Collection) -> Embed:
-    """Returns what embeds texts for comparing them: the model of the collection."""
-    embedder = collection.model.for_queries()
-    return lambda texts: embedder.embed_texts(list(texts)).vectors
+    """Returns what embeds texts for comparing them: the text embedder of the collection, or its
+    model."""
+    texts = collection.text_model
+    embedder = collection.model.for_queries() if texts.name is None else texts.for_queries()
+    return lambda texts, role: embedder.embed_texts(list(texts), role=role).vectors
 
 
 def as_claim(question: Question, answer: Answer) -> str:

@@ -50,7 +50,7 @@ class Claim:
     """Numbers of the evidence it rests on."""
     verdict: Verdict = "not found"
     quotes: tuple[Quote, ...] = ()
-    """Where the evidence says so; none for a picture."""
+    """Where the evidence says so; none for a picture and for a value computed from a table."""
     reason: Text | None = None
     """Why it is not supported."""
 
@@ -72,7 +72,7 @@ class CitedAnswer:
     """Claims of a model that the evidence does not support."""
     mode: Mode
     model: str | None
-    """The model that wrote the answer; None for quotes."""
+    """The model that wrote the answer; None for quotes and computed values."""
     notes: tuple[Text, ...] = ()
     seconds: float
 

@@ -62,7 +62,7 @@ class Evidence:
     locator: Place
     text: str
     """Without invisible characters; empty for a picture without a caption. Quotes count
-    characters in it."""
+    characters in it. Of cells that a value was computed from, how."""
     confidence: float
     """How likely the passage matches the question (0-100), by the search."""
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seesay.data.spelling import fold
+from seesay.data.tokenizer import Role
 from seesay.rag.claims import Claim, Quote, plain_text
 from seesay.rag.evidence import Evidence, Rarity
 from seesay.rag.facts import days, names, quantities
@@ -22,7 +23,7 @@ from seesay.rag.questions import Question, stem, stems, tokens
 from seesay.rag.sentences import Span, stating_sentences
 from seesay.text import HAN
 
-Embed = Callable[[Sequence[str]], Float[np.ndarray, "texts embed"]]
+Embed = Callable[[Sequence[str], Role], Float[np.ndarray, "texts embed"]]
 
 FEATURES = ("bias", "coverage", "around", "missing", "names", "fits", "both", "cosine", "rank")
 # Set by hand near what `benchmarks/rag.py --fit` gave for 104 questions, which were too few to take
@@ -134,8 +135,9 @@ def candidates(
             found.append(Sentence(one, span, np.array(features)))
     best = sorted(found, key=lambda s: -s.probability)[:_EMBEDDED]
     if embed is not None and best:
-        vectors = embed([question.text, *(one.text for one in best)])
-        for sentence, cosine in zip(best, vectors[1:] @ vectors[0], strict=True):
+        (asked,) = embed([question.text], "query")
+        stated = embed([one.text for one in best], "passage")
+        for sentence, cosine in zip(best, stated @ asked, strict=True):
             sentence.features[FEATURES.index("cosine")] = float(cosine)
     return sorted(best, key=lambda s: -s.probability)
 

@@ -4,18 +4,20 @@ import io
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from PIL import Image, ImageCms
 
 from made_collections import read_only
+from made_videos import GREEN, RED, write_scenes
 from photographs import folder
 from seesay.errors import CollectionError
-from seesay.search.catalog.drafts import PassageDraft
+from seesay.search.catalog.drafts import PassageDraft, Place
 from seesay.search.catalog.files import FileDraft
 from seesay.search.catalog.store import Store
-from seesay.search.reading.files import content_hash
-from seesay.search.thumbnails import Thumbnails
+from seesay.search.reading.files import content_hash, hash_file
+from seesay.search.thumbnails import Thumbnails, video_of
 
 
 @pytest.fixture
@@ -159,3 +161,36 @@ def test_a_thumbnail_of_an_older_version_is_not_shown(store, place):
     old.parent.mkdir(parents=True)
     old.write_bytes(b"old")
     assert max(size_of(Thumbnails(store).get(unit))) == 256
+
+
+def test_a_moment_and_a_subtitle_are_shown_as_the_frame_there_and_only_as_indexed(store, place):
+    file = write_scenes(place / "film.mp4", [RED, GREEN])
+    known = hash_file(str(file), 10**7)
+    moment, later = Place(start_s=0.0, end_s=2.0), Place(start_s=2.5, end_s=3.5)
+    draft = FileDraft(
+        path=str(file),
+        media_type="video",
+        content_hash=known.content_hash,
+        size=known.size,
+        mtime_ns=known.mtime_ns,
+        passages=(
+            PassageDraft(modality="image", media_type="moment", place=moment),
+            PassageDraft(modality="text", media_type="text", text="a kite", place=later),
+        ),
+    )
+    with store.writing("index"):
+        units = store.files.put([draft])[0].passages
+    with closing(Thumbnails(store)) as thumbnails:
+        for unit, colour in zip(units, (RED, GREEN), strict=True):
+            with Image.open(io.BytesIO(thumbnails.get(unit, 128))) as shown:
+                assert shown.size == (64, 48)
+                level = shown.convert("RGB").getpixel((30, 20))
+            assert max(abs(one - other) for one, other in zip(level, colour, strict=True)) < 20
+            assert video_of(store, unit) == file
+        assert len(cached(store)) == 2
+        os.utime(file, ns=(1, 1))
+        for show in (lambda: thumbnails.get(units[0], 512), lambda: video_of(store, units[0])):
+            with pytest.raises(CollectionError, match="was changed since it was indexed"):
+                show()
+    Thumbnails(store, limit_bytes=0).prune()
+    assert cached(store) == []

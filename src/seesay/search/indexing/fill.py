@@ -278,6 +278,7 @@ class Filler:
             ListedFile(
                 path=item.path,
                 expected="address" if item.path.startswith(SCHEMES) else item.media_type,
+                size=item.size,
                 decode=True,
             )
             for item in items

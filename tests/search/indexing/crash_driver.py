@@ -35,7 +35,7 @@ from seesay.search.catalog.store import Store
 from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.checking.verify import check_annotations, check_truth
 from seesay.search.indexing import captions, commit, fill
-from seesay.search.indexing.embed import embedding_space_of
+from seesay.search.indexing.embed import IndexingModels
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions
 from seesay.search.vectors import faiss
@@ -169,7 +169,7 @@ class Driver:
             parameter.data.mul_(1.5)
         second.name = "other"
         with Store(self.collection, create=True) as store:
-            self.spaces = {embedding_space_of(store, one).id: one for one in (first, second)}
+            self.spaces = {IndexingModels(store, one).space.id: one for one in (first, second)}
         self.counts: Counter[str] = Counter()
         self.excused: set[int] = set()
         """Units that a switch left without a vector, since their file had gone or changed."""

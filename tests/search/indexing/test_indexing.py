@@ -13,7 +13,7 @@ from reader_processes import reader_processes
 from seesay.errors import CollectionError
 from seesay.search.catalog.store import FILE, Store
 from seesay.search.checking.verify import check_truth
-from seesay.search.indexing.embed import embedding_space_of
+from seesay.search.indexing.embed import IndexingModels
 from seesay.search.indexing.fill import fill
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions
@@ -27,7 +27,7 @@ def paths(store):
 
 
 def vectors_by_path(store, embedder):
-    space = embedding_space_of(store, embedder).id
+    space = IndexingModels(store, embedder).space.id
     found = {}
     for item in store.files.all():
         units = [unit.id for unit in store.passages.of_files([item.id])]
@@ -248,7 +248,7 @@ def test_what_is_stored_can_be_searched_while_the_rest_is_read(store, embedder, 
     for number in range(1000):
         write_photo(tmp_path / "p" / f"{number}.bmp", number)
     seen = []
-    space = embedding_space_of(store, embedder).id
+    space = IndexingModels(store, embedder).space.id
     index(
         store,
         embedder,
@@ -263,7 +263,10 @@ def test_a_second_model_is_filled_and_then_used(store, embedder, other_embedder,
     index(store, embedder, [photos], ONE)
     with pytest.raises(CollectionError, match="searched with"):
         index(store, other_embedder, [photos], ONE)
-    first, second = embedding_space_of(store, embedder), embedding_space_of(store, other_embedder)
+    first, second = (
+        IndexingModels(store, embedder).space,
+        IndexingModels(store, other_embedder).space,
+    )
     assert (store.spaces.active().id, second.state) == (first.id, "filling")
     (photos / "b" / "1.jpg").unlink()
     report = fill(store, other_embedder)

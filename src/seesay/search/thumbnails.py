@@ -95,6 +95,7 @@ class Thumbnails:
             path=file.path,
             expected=file.media_type,
             size=file.size,
+            mtime_ns=file.mtime_ns,
             place=replace(place, box=None),
             side=side,
         )
@@ -107,14 +108,14 @@ class Thumbnails:
                 )
                 self._reading = self._open.enter_context(reading_processes(settings, 1))
             (result,) = self._reading.read([task])
-        if result.stage is not None and result.stage != "size":
-            raise _unreadable(file, RefusedError(result.stage, result.error))
         # A video is too large to be hashed whenever it is shown.
         same = (result.size, result.mtime_ns) == (file.size, file.mtime_ns)
         if result.content_hash:
             same = result.content_hash == file.content_hash
-        if result.stage is not None or not same:
+        if result.stage == "size" or not same:
             raise _changed(file)
+        if result.stage is not None:
+            raise _unreadable(file, RefusedError(result.stage, result.error))
         (picture,) = result.passages
         width, height = (picture.metadata[name] for name in ("width", "height"))
         assert isinstance(width, float) and isinstance(height, float)

@@ -131,7 +131,6 @@ class Writer:
                 self._store.files.set_status([item.id], "ready")
             self._run.counts["unchanged"] += 1
         self._store.quarantine.release(file.path for file in same if file.complaint is None)
-        self._note_complaints(same)
 
     def _move(
         self,

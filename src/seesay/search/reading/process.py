@@ -178,9 +178,9 @@ def _parts(
             yield _result(facts, content, vectors=b"".join(vectors))
             return
     # Nothing is known of it, or its reader split differently.
-    content = reader.read(file, settings, True)
+    parts = reader.read(file, settings, True)
     _check_unchanged(file, reader)
-    yield from _each(facts, content)
+    yield from _each(facts, parts)
 
 
 def _check_unchanged(file: FileData, reader: FileReader) -> None:

@@ -37,12 +37,12 @@ def test_the_last_line_counts_what_was_done_and_a_bad_file_makes_the_exit_code_1
 
 
 def test_files_of_kinds_that_are_not_read_are_counted(indexed, capsys, language):
-    for name in ("a.mp4", "b.MP4", "c.xyz", "Makefile"):
+    for name in ("a.mp3", "b.MP3", "c.xyz", "Makefile"):
         (indexed / "photos" / name).write_bytes(b"whatever")
     assert run(["index"]) == 0
     told = {
-        "en": "· not read 4 (.mp4 2, without ending 1, .xyz 1) ·",
-        "zh": "· 不支持 4（.mp4 2、无扩展名 1、.xyz 1） ·",
+        "en": "· not read 4 (.mp3 2, without ending 1, .xyz 1) ·",
+        "zh": "· 不支持 4（.mp3 2、无扩展名 1、.xyz 1） ·",
     }
     assert told[language] in capsys.readouterr().out
 

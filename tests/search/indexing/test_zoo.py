@@ -67,17 +67,15 @@ def test_everything_bad_is_recorded_nothing_is_fatal_and_memory_is_bounded(
     assert peak.own < 400 * MEGABYTE
 
 
-def test_documents_without_anything_to_read_and_kinds_that_nothing_reads_are_told(
-    store, embedder, photos
-):
+def test_documents_and_videos_without_anything_to_read_are_told(store, embedder, photos):
     files = write_documents(photos)
     pdf_named_text = photos / "page.txt"
     pdf_named_text.write_bytes(files[0].read_bytes())
     with PeakMemory() as peak:
         report = index(store, embedder, [photos], IndexOptions(workers=1))
-        assert (report.left_out, report.added, report.failed) == ({".mp4": 1}, 6, 3)
+        assert (report.left_out, report.added, report.failed) == ({}, 6, 4)
         named = index(store, embedder, files, IndexOptions(workers=1))
-    assert (named.added, named.failed) == (0, 1)
+    assert (named.added, named.failed, named.skipped) == (0, 0, 3)
     listed = {entry.path: entry.error.en for entry in store.quarantine.all()}
     assert set(listed) == {str(path) for path in (*files, pdf_named_text)}
     assert "locked with a password" in listed[str(pdf_named_text)]

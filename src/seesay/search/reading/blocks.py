@@ -18,7 +18,7 @@ _ENOUGH = 200  # characters: what is shorter takes in the block that follows
 _OVERLAP = 80  # characters: a longer sentence is not repeated
 _LONG_PAUSE_S = 10.0
 _HEADING = 120  # characters of a heading that are repeated in each passage
-_SENTENCE = re.compile(r"(?<=[.!?;。！？；…])(?![.!?;。！？；…'\"”\u2019)）」』])\s*")
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；…])(?![.!?;。！？；…'\"”\u2019)）」』])\s*")
 _WORD = re.compile(r"(?<=[\s，、,：:])")
 
 Box = tuple[float, float, float, float]

@@ -92,7 +92,7 @@ base: $(VENV)/.installed-dev ## train the larger built-in model again (two hours
 	$(BIN)/python tools/background_vectors.py seesay-base
 	$(BIN)/python benchmarks/built_in.py --model seesay-base --caltech build/base/caltech-101/held-out.csv
 
-assistant: $(VENV)/.installed-dev ## train the built-in assistant again (three hours), with the folder DAQUAR and the detector YOLOX
+assistant: $(VENV)/.installed-dev ## train the built-in assistant again (four hours), with the folder DAQUAR and the detector YOLOX
 	@test -f "$(DAQUAR)/all_qa_pairs.txt" || { \
 	  echo "seesay: DAQUAR=$(DAQUAR) holds no all_qa_pairs.txt; name the folder of DAQUAR: make assistant DAQUAR=... YOLOX=..."; exit 1; }
 	@test -f "$(YOLOX)" || { \

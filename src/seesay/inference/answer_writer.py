@@ -68,7 +68,7 @@ class PromptFiles:
     certainty: Certainty | None = None
     """How sure an answer is, if the model's folder says how to tell."""
     caption_beams: int = 1
-    """Beam search width of captions, unless the decoding says it."""
+    """Beam search width of captions if the decoding sets none."""
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ class AnswerWriter(ABC):
     # From a prompt to an answer
 
     def _task(self, max_tokens: int, temperature: float | None, beams: int = 1) -> Task:
-        """`beams` applies where the decoding says nothing else and can do it."""
+        """`beams` applies if the decoding sets none and allows beam search."""
         if max_tokens < 1:
             raise ConfigError(
                 Text(

@@ -342,8 +342,8 @@ class NumpyAssistant(AnswerWriter):
     def _continuations(
         self, beam: "_Beam", beams: int
     ) -> Iterator[tuple[float, "_Beam", int | None]]:
-        """Yields the likeliest next tokens of a text, each with the score it gives; None for a text
-        that has ended."""
+        """Yields the most likely next tokens of a text, each with the score of the longer text. A
+        text that has ended is yielded once, with None in place of a token."""
         if self._ended(beam):
             yield beam.score, beam, None
             return
@@ -355,10 +355,10 @@ class NumpyAssistant(AnswerWriter):
     def _continued(self, score: float, beam: "_Beam", token: int | None) -> "_Beam":
         if token is None:
             return beam
-        cache = beam.cache.copy()
         ids = (*beam.ids, token)
         if token in self.files.end_ids:
-            return _Beam(ids, score, beam.logits, cache)
+            return _Beam(ids, score, beam.logits, beam.cache)
+        cache = beam.cache.copy()
         return _Beam(ids, score, self._decoder(self._decoder.embed([token]), cache), cache)
 
 
@@ -368,7 +368,7 @@ class _Beam:
 
     ids: tuple[int, ...]
     score: float
-    """The sum of its log probabilities."""
+    """Sum of the log probabilities of its tokens."""
     logits: Float[np.ndarray, " vocab"]
     cache: NumpyCache
 

@@ -114,7 +114,7 @@ class AssistantConfig:
     """Longest conversation in tokens, pictures included, with a trained decoder; none: 512. New
     ones have it in model.tokenizer."""
     beams: int = 1
-    """Beam search width of the captions that the finished model writes, unless its user chooses."""
+    """Default beam search width for captions that the finished model writes."""
 
     def __post_init__(self) -> None:
         require_range(1, beams=self.beams)

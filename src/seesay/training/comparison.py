@@ -144,7 +144,7 @@ languages = ["{language}"]
 start = {stop}
 {measured}
 """
-"""What a recipe says of questions, and of captions where they are learned too."""
+"""The sections of a recipe for one data source: questions, or captions."""
 CAPTIONED = 8
 """Captioned pictures in a step."""
 
@@ -170,8 +170,7 @@ class ComparisonConfig:
     language: Literal["en", "zh"] = "en"
     """Language of the questions."""
     held_out: int = 300
-    """Pictures at the end of the data that are not trained on; their questions measure the
-    models."""
+    """Number of pictures at the end of the data that are kept for evaluation."""
     captions: str | None = None
     """Captioned pictures, to compare connectors by the captions they write too; the last `held_out`
     of them are not trained on."""
@@ -247,7 +246,8 @@ def write_comparison(config: ComparisonConfig) -> Path:
 
 
 def _split(path: str, config: ComparisonConfig) -> dict[str, Any]:
-    """Returns what a recipe says of the data at a path, and where its held-out pictures begin."""
+    """Returns the values in `_SOURCE` that depend on the data: how to read it, and where its
+    held-out pictures begin."""
     form, held_out = format_of(path), config.held_out
     total = len(open_records(RecordsConfig(path=path, format=form)))
     if total <= held_out:

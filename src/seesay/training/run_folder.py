@@ -161,14 +161,14 @@ def borrowed_parts(recipe: Recipe) -> dict[str, str]:
 
 def words_of(bundle: Bundle[Any]) -> str:
     """Returns a hash of what a recipe takes from its texts: the vocabulary, and the list of answers
-    of a classifier. Weights mean nothing with another."""
+    of a classifier. Weights are of no use with any other."""
     answers = getattr(bundle.config, "answers", ())
     return sha256(repr((bundle.tokenizer.content_hash(), answers)).encode()).hexdigest()
 
 
 def check_words(folder: str, snapshot: Snapshot, bundle: Bundle[Any]) -> None:
     """Raises ConfigError if the texts of a run have changed its vocabulary or its answers."""
-    if snapshot.notes.get("words", words_of(bundle)) != words_of(bundle):
+    if snapshot.notes.get("words") not in (None, words_of(bundle)):  # older ones have none
         raise ConfigError(
             Text(
                 f"{folder} was begun with other texts, which gave another vocabulary or other "
@@ -190,6 +190,7 @@ class Outputs:
         self._recipe, self._bundle, self._state = recipe, bundle, state
         self._processes = processes
         self._checkpoints = checkpoints_of(recipe)
+        self._words = words_of(bundle)
         self.before: Mapping[str, float] = {}
         """What was measured before the first step."""
 
@@ -212,7 +213,7 @@ class Outputs:
         """Write a checkpoint of the state after a step."""
         notes = {
             "recipe": describe(self._recipe),
-            "words": words_of(self._bundle),
+            "words": self._words,
             "before": dict(self.before),
             "measured": dict(measured),
             "score": self._score(measured),

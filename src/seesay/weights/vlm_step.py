@@ -64,7 +64,7 @@ class TrainedVlm(TrainedModel):
         return tuple(map(at_least_float32, outputs))
 
     def _losses(self, seen: Tensor, rows: Tensor) -> Tensor:
-        """Returns (images most) each answer's loss, summed over its tokens."""
+        """Returns each answer's loss, summed over its tokens (images most)."""
         packed = pack(rows, self.model.config.image_ids, self._pad_id)
         asked = rows[:, 0, 1].any(-1)
         embeds, media = self.model.inputs(packed.ids, seen[asked])

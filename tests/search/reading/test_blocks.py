@@ -48,6 +48,11 @@ def test_the_last_sentence_is_repeated_if_it_is_short():
     assert all(sentence in joined for sentence in sentences)
 
 
+def test_a_point_inside_a_word_or_number_ends_no_sentence():
+    text = "Sales rose by 4.5% (see report.pdf). Costs fell."
+    assert texts(Block(text=text)) == [text]
+
+
 def test_a_passage_stays_on_its_page_and_its_box_holds_its_blocks():
     blocks = (
         Block(text="One.", place=Place(page=1, box=(0.1, 0.1, 0.5, 0.2))),

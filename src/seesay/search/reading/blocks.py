@@ -26,13 +26,13 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A part of a document as its layout shows it."""
+    """A heading, a paragraph or a row of cells in a document."""
 
     text: str
     heading: int = 0
     """Level of a heading, from 1; 0 for everything else."""
     place: Place = field(default_factory=Place)
-    """Its page, box, sheet or cells."""
+    """Where it is: page, box, sheet or cells."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _passage(text: str, place: Place, headings: Sequence[tuple[int, str]]) -> Pa
 
 def _joined(sentences: Sequence[_Sentence]) -> str:
     text = ""
-    for before, one in zip((None, *sentences), sentences, strict=False):
+    for before, one in zip((None, *sentences[:-1]), sentences, strict=True):
         if before is not None:
             text += "\n" if before.ends_block else " " if one.text[0].isascii() else ""
         text += one.text

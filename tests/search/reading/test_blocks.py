@@ -69,6 +69,16 @@ def test_a_title_alone_is_found_too():
     assert (one.text, one.place) == ("Annual report", Place(page=1))
 
 
+def test_a_heading_with_nothing_under_it_is_a_passage_of_its_own():
+    blocks = (
+        Block(text="Report", heading=1),
+        Block(text="Not yet written", heading=2),
+        Block(text="Costs", heading=2),
+        Block(text="Costs fell."),
+    )
+    assert texts(*blocks) == ["Report\nNot yet written", "Report\nCosts\nCosts fell."]
+
+
 @given(st.lists(st.text(alphabet="ab c。.！\n，", max_size=900), max_size=6))
 def test_nothing_is_lost_and_nothing_is_too_long(blocks):
     found = texts(*(Block(text=text) for text in blocks))

@@ -59,6 +59,8 @@ def passages_of(
             continue
         if block.heading:
             yield from _cut(waiting, headings)
+            if not headed and title.heading >= block.heading:  # nothing stands under it
+                yield _passage(title.text, title.place, headings[:-1])
             waiting, headings[:] = [], [one for one in headings if one[0] < block.heading]
             headings.append((block.heading, text[:_HEADING]))
             headed, title = False, block

@@ -52,26 +52,26 @@ def passages_of(
     page: it holds those under which the next page begins."""
     headings = [] if headings is None else headings
     waiting: list[_Sentence] = []
-    headed = True  # whether the last heading has stood before a passage
+    title: Block | None = None  # the last heading, while nothing has stood under it
     for block in blocks:
         text = " ".join(block.text.split())
         if not text:
             continue
         if block.heading:
             yield from _cut(waiting, headings)
-            if not headed and title.heading >= block.heading:  # nothing stands under it
+            if title and title.heading >= block.heading:
                 yield _passage(title.text, title.place, headings[:-1])
             waiting, headings[:] = [], [one for one in headings if one[0] < block.heading]
             headings.append((block.heading, text[:_HEADING]))
-            headed, title = False, block
+            title = block
             continue
         if waiting and not _together(waiting[-1].place, block.place):
             yield from _cut(waiting, headings)
             waiting = []
         waiting += _sentences(text, block.place)
-        headed = True
+        title = None
     yield from _cut(waiting, headings)
-    if not headed:  # a title page
+    if title:
         yield _passage(title.text, title.place, headings[:-1])
 
 

@@ -51,10 +51,13 @@ check: $(VENV)/.installed-dev ## format, lint, types, layers, ceilings
 
 docs: $(VENV)/.installed-dev ## build the pages into docs/_build/html; a warning is an error
 	$(BIN)/python docs/generate.py
-	$(BIN)/sphinx-build -q -W --keep-going -n -c docs docs/en docs/_build/html/en
-	$(BIN)/sphinx-build -q -W --keep-going -n -c docs -D language=zh_CN docs/zh docs/_build/html/zh
+	$(MAKE) -j 2 pages-en pages-zh
 	cp docs/index.html docs/_build/html/index.html
 	@echo "docs built: docs/_build/html/index.html"
+
+pages-%:
+	$(BIN)/sphinx-build -q -W --keep-going -n -c docs \
+	  -D language=$(if $(filter zh,$*),zh_CN,en) docs/$* docs/_build/html/$*
 
 # With glibc, the two settings let large buffers stay with the process, which saves time on a CPU.
 mini: $(VENV)/.installed-dev ## train the smaller built-in model again (hours) and measure it

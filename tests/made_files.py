@@ -40,8 +40,6 @@ def write_zoo(folder: Path) -> dict[str, Path]:
     bad["huge text"] = folder / "huge.txt"
     with bad["huge text"].open("wb") as stream:
         stream.truncate(1 << 33)
-    bad["no table"] = folder / "numbers.csv"
-    bad["no table"].write_text("a,b\n1,2\n")
     bad["broken rows"] = folder / "rows.csv"
     bad["broken rows"].write_text('path,caption\nodd/0.jpg,"good"\nx,y,z\n,nothing\n"open')
     bad["pipe"] = folder / "pipe.jpg"

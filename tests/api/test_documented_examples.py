@@ -79,6 +79,7 @@ BASES = {
     "labels": {"images": [PICTURE], "labels": ["cat", "dog"]},
     "units": {"units": [1]},
     "query": {"query": "a cat"},
+    "question": {"question": "a cat"},
 }
 CHANGES = {"/v1/collections/{name}/index", "/v1/tags", "/v1/remove"}  # see test_changing
 

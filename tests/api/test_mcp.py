@@ -313,6 +313,7 @@ def test_no_tool_takes_the_name_of_a_file(library):
     assert taken == {
         *("query", "without", "where", "folders", "since", "until", "type", "count"),
         *("unit", "size", "collection", "exact", "offset", "min_confidence"),
+        *("question", "history"),
     }
 
 

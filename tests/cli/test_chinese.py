@@ -90,7 +90,7 @@ def test_every_chinese_text_is_chinese():
         (["serve", "--host", "8.8.8.8", "--token", "long-enough"], "--host 8.8.8.8 无法监听"),
         (
             ["search", "猫", "--type", "picture"],
-            "的值不对：'picture' 不是以下之一：'image'、'text'",
+            "的值不对：'picture' 不是以下之一：'image'、'page'、'moment'、'text'、'table'",
         ),
     ],
 )

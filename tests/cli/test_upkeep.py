@@ -52,7 +52,7 @@ def test_stats_count_everything(library, models, capsys, language):
     assert {"en": "index: done", "zh": "收录：已完成"}[language] in out
     assert run(["stats", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["items"], found["failed"]) == ({"image": 5, "text": 2}, 1)
+    assert (found["items"], found["failed"]) == ({"image": 5, "text": 1, "markdown": 1}, 1)
     (space,) = found["spaces"]
     assert space["model"] == str(models / "one" / "tiny")
     assert (space["dim"], space["images"], space["texts"]) == (8, 5, 2)

@@ -169,7 +169,7 @@ def test_the_missing_pictures_of_a_table_that_is_gone_are_forgotten(
 
 def test_a_table_that_cannot_be_used_is_counted_each_time(store, embedder, photos):
     table(photos, "", "empty.csv")
-    table(photos, "name,size\nx,1\n", "no paths.csv")
+    table(photos, '"', "no rows.csv")
     assert index(store, embedder, [photos], ONE).failed == 2
     report = index(store, embedder, [photos], ONE)
     assert (report.unchanged, report.failed, report.skipped) == (6, 0, 2)

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
+from math import ceil
 
-import numpy as np
-from jaxtyping import Float, UInt8
 from PIL import Image
 
 from seesay.data.files import open_file
@@ -37,24 +36,16 @@ MOST_MOMENTS = 400
 """Most moments of a video."""
 LIMITS = VideoLimits(max_duration_s=24 * 3600.0, max_file_bytes=2**40)
 _MOST_BYTES = 64 * 2**20  # of the pixels of all moments: they travel together
-_SHORTEST_S = 1.0
 _LOOK_S = 0.5  # between two looks
 _MOST_LOOKS = 8_000
 _SHORT_S = 60.0  # a video for which every frame is decoded
 _MOST_BETWEEN_S = 900.0  # of a longer one
 _SIDE = 32  # pixels of the pictures that are compared
-_LEVELS = 32  # of a colour channel, for histograms
-# A cut changes the picture by more than twice what its neighbourhood changes. Below _LITTLE lies
-# the noise of a camera that stands still; above _MUCH, different scenes.
-_NEARBY, _RATIO = 12, 2.0
-_LITTLE, _MUCH = 0.06, 0.25
 _SECONDS_PER_MIB = 1.0  # more than twice what decoding every frame takes
 _MOST_SUBTITLE_BYTES = 8 * 2**20
 _MOST_SUBTITLE_FILES = 8
 _RECORDED = ("com.apple.quicktime.creationdate", "creation_time", "date")
 _FIRST_RECORDING = 1971  # a clock that was never set says 1904 or 1970
-
-Pictures = UInt8[np.ndarray, "looks side side 3"]
 
 
 def read_video(file: FileData, settings: ReadSettings, payloads: bool) -> FileContent:
@@ -93,36 +84,6 @@ def show_moment(file: FileData, place: Place, side: int) -> Image.Image:
     return image
 
 
-def cuts(times: Sequence[float], pictures: Pictures) -> list[tuple[float, float]]:
-    """Returns the times at which shots begin, apart from the first, each with how much the picture
-    changes there (0 to 1)."""
-    if len(times) < 2:
-        return []
-    changes = _changes(pictures)
-    found: list[tuple[float, float]] = []
-    for at, change in enumerate(changes):
-        around = np.delete(changes[max(at - _NEARBY, 0) : at + _NEARBY + 1], min(at, _NEARBY))
-        usual = float(np.median(around)) if len(around) else 0.0
-        if change < min(max(_RATIO * usual, _LITTLE), _MUCH):
-            continue
-        before = found[-1][0] if found else times[0]
-        if times[at + 1] - before >= _SHORTEST_S:
-            found.append((times[at + 1], float(change)))
-    return found
-
-
-def _changes(pictures: Pictures) -> Float[np.ndarray, " changes"]:
-    """Returns how much each picture differs from the one before it: the mean of the differences of
-    their pixels, and of the shift of their histograms, which motion hardly changes."""
-    small = pictures.astype(np.int16)
-    pixels = np.array([np.abs(one - other).mean() for one, other in pairwise(small)]) / 255
-    coloured = (pictures >> 3) + np.array([0, _LEVELS, 2 * _LEVELS], np.uint8)
-    counts = np.stack([np.bincount(one.ravel(), minlength=3 * _LEVELS) for one in coloured])
-    shares = counts.reshape(len(pictures), 3, _LEVELS) / pictures[0, ..., 0].size
-    shift = np.abs(np.diff(shares.cumsum(-1), axis=0)).mean((1, 2))
-    return (pixels + shift) / 2
-
-
 def _moments(video: Video, most: int) -> tuple[list[float], int]:
     """Returns where each moment starts, and the end of the last; and how many moments there would
     be without a limit."""
@@ -145,7 +106,7 @@ def _cuts_of(video: Video, gap: float, step: float) -> list[tuple[float, float]]
     if not looks:
         raise DataError(_UNDECODABLE)
     times = sorted(looks)
-    found = cuts(times, np.stack([looks[time] for time in times]))
+    found = cuts(times, [looks[time] for time in times])
     left = _MOST_BETWEEN_S
     for end, _ in found:
         start = times[times.index(end) - 1]
@@ -153,13 +114,13 @@ def _cuts_of(video: Video, gap: float, step: float) -> list[tuple[float, float]]
             left -= end - start
             looks |= dict(video.looks_between(start, end, step, _SIDE))
     times = sorted(looks)
-    return cuts(times, np.stack([looks[time] for time in times]))
+    return cuts(times, [looks[time] for time in times])
 
 
 def _divided(edges: Sequence[float], longest: float) -> list[float]:
     parts = list[float]()
     for start, end in pairwise(edges):
-        count = max(int(np.ceil((end - start) / longest - 1e-6)), 1)
+        count = max(ceil((end - start) / longest - 1e-6), 1)
         parts += [start + (end - start) * part / count for part in range(count)]
     return [*parts, edges[-1]]
 

@@ -16,14 +16,16 @@ from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from PIL import Image
 
 from seesay.data.subtitles import Subtitle, plain_text
 from seesay.errors import ConfigError, DataError, MissingExtraError
 from seesay.text import Text
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Containers that hold their own pictures. FFmpeg also reads playlists (HLS, DASH, concat), which
 # name other files and addresses: an untrusted video would make this computer open them.
@@ -117,6 +119,8 @@ INTERNVL_SAMPLING = FrameSampling(fps=None, count=8, multiple=1, spacing="middle
 
 def sample_frames(times: Sequence[float], sampling: FrameSampling) -> list[int]:
     """Returns the numbers of the frames to take, ascending, from all frame times in seconds."""
+    import numpy as np
+
     total = len(times)
     count = sample_count(total, duration(times), sampling)
     if sampling.spacing == "middles":
@@ -276,7 +280,7 @@ class Video:
                 if number is not None:
                     raise self._broken(number)
 
-    def looks(self, gap_s: float, step_s: float, side: int) -> Iterator[tuple[float, np.ndarray]]:
+    def looks(self, gap_s: float, step_s: float, side: int) -> Iterator[tuple[float, "np.ndarray"]]:
         """Yields times and small square pictures [side, side, 3] of the key frames, at least
         `step_s` apart; and of frames between them where these are more than `gap_s` apart, and
         after the last.
@@ -300,7 +304,7 @@ class Video:
 
     def looks_between(
         self, start_s: float, end_s: float, step_s: float, side: int
-    ) -> Iterator[tuple[float, np.ndarray]]:
+    ) -> Iterator[tuple[float, "np.ndarray"]]:
         """Like `looks`, for all frames between two times, exclusive."""
         with self._damage():
             self._container.seek(self._stamp(start_s), stream=self._stream)
@@ -323,7 +327,7 @@ class Video:
                 continue
             yield from (frame for frame in frames if frame.pts is not None)
 
-    def _small(self, frame: Any, side: int) -> np.ndarray:
+    def _small(self, frame: Any, side: int) -> "np.ndarray":
         self._check(frame.width, frame.height)
         small = frame.reformat(width=side, height=side, format="rgb24", interpolation="AREA")
         return small.to_ndarray()

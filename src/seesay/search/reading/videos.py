@@ -102,6 +102,9 @@ def _moments(video: Video, most: int) -> tuple[list[float], int]:
 def _cuts_of(video: Video, gap: float, step: float) -> list[tuple[float, float]]:
     """Returns the cuts, to `step` seconds. Not every encoder begins a key frame at a cut: where two
     of them differ, the frames between them are compared too."""
+    # numpy takes longer to import than a picture to read.
+    from seesay.search.reading.shots import cuts
+
     looks = dict(video.looks(gap, step, _SIDE))
     if not looks:
         raise DataError(_UNDECODABLE)

@@ -26,7 +26,12 @@ TYPES = [
     ("可以带狗吗？", "yes/no"),
     ("What is a passage?", "definition"),
     ("什么是段落？", "definition"),
-    ("Which colour has the door?", "any"),
+    ("Which colour has the door?", "colour"),
+    ("大门是什么颜色的？", "colour"),
+    ("What is the height of the tower?", "length"),
+    ("塔楼的高度是多少？", "length"),
+    ("Which architect designed it?", "who"),
+    ("What does the door look like?", "any"),
 ]
 
 

@@ -5,9 +5,9 @@ Question.of("How many people work in Lisbon?").expects   "count"
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from seesay.data.spelling import fold, visible
@@ -20,22 +20,25 @@ MOST_WORDS = 40
 """Words of a question that are looked for; a longer one is a text."""
 Expects = Literal[
     "who", "when", "where", "count", "amount", "part", "length", "weight", "time", "degree",
-    "yes/no", "definition", "any",
+    "colour", "yes/no", "definition", "any",
 ]  # fmt: skip
 """What an answer must hold: a person, a date, a place, a number of things, money or another number,
-a share, a length, a weight, a duration, a temperature; or what the other words say."""
+a share, a length, a weight, a duration, a temperature, a colour; or what the other words say."""
 
 _EN: tuple[tuple[str, Expects], ...] = (
-    (r"\bwho(se|m)?\b|\bby whom\b", "who"),
+    (r"\bwho(se|m)?\b|\bby whom\b|\b(what|which) (person|architect|artist|author|writer|painter|"
+     r"engineer|designer|director|composer|scientist|inventor)\b", "who"),
     (r"\bwhen\b|\b(what|which) (year|date|day|month|time)\b", "when"),
     (r"\bwhere\b|\b(what|which|in which|in what) (place|city|town|country|street)\b", "where"),
     (r"\b(what|which) (percentage|percent|share|proportion|fraction)\b|\bhow (large|big) a share\b",
      "part"),
+    (r"\b(what|which) colou?r\b|^what\b.*\bthe colou?r of\b", "colour"),
     (r"\bhow (long|much time|many (years|months|weeks|days|hours|minutes|seconds))\b", "time"),
     (r"\bhow many\b|\bwhat number of\b|\bthe number of\b", "count"),
-    (r"\bhow (tall|high|wide|deep|far|thick)\b", "length"),
-    (r"\bhow heavy\b|\bhow much\b.*\bweigh", "weight"),
-    (r"\bhow (hot|cold|warm)\b|\bwhat temperature\b", "degree"),
+    (r"\bhow (tall|high|wide|deep|far|thick)\b|"
+     r"\bwhat\b.*\bthe (height|length|width|depth|distance)\b", "length"),
+    (r"\bhow heavy\b|\bhow much\b.*\bweigh|\bwhat\b.*\bthe weight\b", "weight"),
+    (r"\bhow (hot|cold|warm)\b|\b(what|the) temperature\b", "degree"),
     (r"\bhow (much|old|fast|large|big|expensive)\b|\bat what price\b|\bwhat\b.*\b(price|cost)\b",
      "amount"),
     (r"^(what|who) (is|are|was|were) (an? |the )?[\w\s'-]{1,40}$|\bwhat does .* mean\b|^define\b",
@@ -47,12 +50,13 @@ _ZH: tuple[tuple[str, Expects], ...] = (
     (r"谁|哪位|什么人|哪个人", "who"),
     (r"什么时候|何时|哪一?年|哪一?天|几月|几号|哪个月|什么日期|什么时间|几点", "when"),
     (r"哪里|哪儿|在哪|何处|什么地方|哪座城市|哪个城市|哪个国家|哪条街", "where"),
+    (r"(什么|哪种|何种)颜色|颜色是(什么|哪)", "colour"),
     (r"百分之几|百分之多少|占比|多大比例|几分之几|比例是多少", "part"),
     (r"多久|多长时间|多少(年|个月|天|小时|个小时|分钟|秒|周|个星期)|几(年|天|小时|个小时|个月|分钟)",
      "time"),
-    (r"多(高|宽|深|远|厚|长)|多少(米|公里|厘米)", "length"),
-    (r"多重|多少(公斤|千克|吨|克)", "weight"),
-    (r"多(热|冷)|多少度|什么温度", "degree"),
+    (r"多(高|宽|深|远|厚|长)|多少(米|公里|厘米)|[高长宽深]度(是|为|有)?多少", "length"),
+    (r"多重|多少(公斤|千克|吨|克)|重量(是|为|有)?多少", "weight"),
+    (r"多(热|冷)|多少度|什么温度|温度(是|为|有)?多少", "degree"),
     (r"(多少|几)[个只名位人条张本件次辆台间座家匹头所种层块幅棵场艘]", "count"),
     (r"多少|多大|几岁|多快|什么价", "amount"),
     (r"^什么(是|叫)|是什么意思|^[\w\s]{1,12}是什么$|的定义", "definition"),
@@ -74,6 +78,7 @@ _SEPARATORS = re.compile(
     r"[，,](?=(?:以及|并且|又|还有)?(?:谁|由谁|由哪|什么时候|何时|哪|多少|几|为什么|是否))|以及(?=谁|何时|哪|多少)",
     re.IGNORECASE,
 )
+_TYPES: Mapping[str, str] = lexicon()["types"]
 _IRREGULAR = {
     form: base for base, *forms in map(str.split, lexicon()["irregular"]) for form in forms
 }
@@ -119,6 +124,18 @@ class Question:
             parts=parts if len(parts) > 1 else (),
             counted=_counted(folded) if expects == "count" else (),
         )
+
+    @cached_property
+    def wanted(self) -> frozenset[str]:
+        """The stems of the words that an answer should share; of Chinese words that hold each
+        other, the long ones. Words that only say of what type the answer is are left out, unless
+        there are no others."""
+        inside = {
+            one for one in self.words for other in self.words if one != other and one in other
+        }
+        words = [one for one in self.words if self.language != "zh" or one not in inside]
+        telling = stems(words) - stems(_TYPES.get(self.expects, "").split())
+        return telling or stems(words)
 
     @property
     def query(self) -> str:
@@ -173,6 +190,14 @@ def stem(word: str) -> str:
 def stems(words: Iterable[str]) -> frozenset[str]:
     """Returns the stems of words."""
     return frozenset(map(stem, words))
+
+
+def words_in(text: str, wanted: frozenset[str]) -> frozenset[str]:
+    """Returns which stems are in a text. Chinese words are looked for as they stand, since the text
+    may be cut otherwise."""
+    folded = fold(text)
+    chinese = frozenset(word for word in wanted if HAN.search(word) and word in folded)
+    return chinese | (wanted & stems(re.findall(r"[^\W_]+", HAN.sub(" ", folded))))
 
 
 def spellings_of(word: str) -> tuple[str, ...]:

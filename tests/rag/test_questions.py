@@ -122,3 +122,19 @@ def test_sentences_have_their_places():
 )
 def test_ordinary_sentences_address_no_model(sentence):
     assert not addresses_model(sentence)
+
+
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ("What is the price of a ticket?", {"ticket"}),
+        ("How much did the town pay for the bridge?", {"town", "bridg"}),
+        ("Which architect designed the bridge?", {"design", "bridg"}),
+        ("大门是什么颜色的？", {"大门"}),
+        ("图书馆何时对外开放？", {"图书馆", "对外", "开放"}),
+        ("塔楼的高度是多少？", {"塔楼"}),
+        ("What is the height?", {"height"}),
+    ],
+)
+def test_words_that_only_say_the_type_of_an_answer_need_not_be_in_it(text, wanted):
+    assert Question.of(text).wanted == wanted

@@ -5,7 +5,7 @@ Question.of("How many people work in Lisbon?").expects   "count"
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -72,12 +72,13 @@ _POLITE = re.compile(
     re.IGNORECASE,
 )
 _ASKING = frozenset(" ".join(lexicon()["asking"]).split())
-_HOW_MANY = re.compile("几.?$|多少.?$")
+_HOW_MANY = re.compile("(百分之)?几.?$|多少.?$|哪.?$|[多几]长时间$")
 _SEPARATORS = re.compile(
     r"[?？;；]+\s*|(?:,\s*|\s)and (?=(?:who|when|where|what|which|how|is|are|did|does|was|were)\b)|"
     r"[，,](?=(?:以及|并且|又|还有)?(?:谁|由谁|由哪|什么时候|何时|哪|多少|几|为什么|是否))|以及(?=谁|何时|哪|多少)",
     re.IGNORECASE,
 )
+_PHRASE = 4  # characters of a Chinese phrase
 _TYPES: Mapping[str, str] = lexicon()["types"]
 _IRREGULAR = {
     form: base for base, *forms in map(str.split, lexicon()["irregular"]) for form in forms
@@ -127,15 +128,11 @@ class Question:
 
     @cached_property
     def wanted(self) -> frozenset[str]:
-        """The stems of the words that an answer should share; of Chinese words that hold each
-        other, the long ones. Words that only say of what type the answer is are left out, unless
-        there are no others."""
-        inside = {
-            one for one in self.words for other in self.words if one != other and one in other
-        }
-        words = [one for one in self.words if self.language != "zh" or one not in inside]
-        telling = stems(words) - stems(_TYPES.get(self.expects, "").split())
-        return telling or stems(words)
+        """The stems of the words that an answer should share. Words that only say of what type the
+        answer is are left out, unless there are no others."""
+        words = _whole_words(self.words) if self.language == "zh" else self.words
+        types = _TYPES.get(self.expects, "").split()
+        return stems(one for one in words if one not in types) or stems(words)
 
     @property
     def query(self) -> str:
@@ -190,6 +187,14 @@ def stem(word: str) -> str:
 def stems(words: Iterable[str]) -> frozenset[str]:
     """Returns the stems of words."""
     return frozenset(map(stem, words))
+
+
+def _whole_words(words: Sequence[str]) -> list[str]:
+    """Returns Chinese words without those inside of others: 图书馆 stands for 图书 too. A phrase
+    that others make up gives way to them, as 对外开放 to 对外 and 开放."""
+    phrases = {one + other for one in words for other in words if one + other in words}
+    rest = [one for one in words if one not in phrases or len(one) < _PHRASE]
+    return [one for one in rest if not any(one != other and one in other for other in rest)]
 
 
 def words_in(text: str, wanted: frozenset[str]) -> frozenset[str]:

@@ -38,7 +38,9 @@ _SCALE_OF_UNIT = re.compile(
     r"万亿|千万|百万|[万萬亿億]|[百千](?=元|美元|欧元|人|$)|"
     r"(?<![a-z])(?:thousand|million|billion|bn|mn|k)(?![a-z])"
 )
-_OWN_UNIT = re.compile(r"[万萬亿億元]|\d\s*(?:[百千]|thousand|million|billion|bn|mn|k|rmb|cny|yuan)")
+_OWN_UNIT = re.compile(
+    r"[万萬亿億元]|\d\s*(?:[百千]|thousand|million|billion|bn|mn|k|rmb|cny|yuan)"
+)
 _MONTH = re.compile(r"(\d{4})\s*(?:年|[-/.])\s*(\d{1,2})\s*月?")
 _MOST_DIGITS = 15  # what is longer is a number of something, such as a card
 

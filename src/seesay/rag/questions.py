@@ -20,10 +20,10 @@ MOST_WORDS = 40
 """Words of a question that are looked for; a longer one is a text."""
 Expects = Literal[
     "who", "when", "where", "count", "amount", "part", "length", "weight", "time", "degree",
-    "colour", "yes/no", "definition", "any",
+    "money", "colour", "yes/no", "definition", "any",
 ]  # fmt: skip
-"""What an answer must hold: a person, a date, a place, a number of things, money or another number,
-a share, a length, a weight, a duration, a temperature, a colour; or what the other words say."""
+"""What an answer must hold: a person, a date, a place, a number of things, another number, a share,
+a length, a weight, a duration, a temperature, money, a colour; or what the other words say."""
 
 _EN: tuple[tuple[str, Expects], ...] = (
     (r"\bwho(se|m)?\b|\bby whom\b|\b(what|which) (person|architect|artist|author|writer|painter|"
@@ -39,8 +39,9 @@ _EN: tuple[tuple[str, Expects], ...] = (
      r"\bwhat\b.*\bthe (height|length|width|depth|distance)\b", "length"),
     (r"\bhow heavy\b|\bhow much\b.*\bweigh|\bwhat\b.*\bthe weight\b", "weight"),
     (r"\bhow (hot|cold|warm)\b|\b(what|the) temperature\b", "degree"),
-    (r"\bhow (much|old|fast|large|big|expensive)\b|\bat what price\b|\bwhat\b.*\b(price|cost)\b",
-     "amount"),
+    (r"\bhow much\b.*\b(costs?|pay|paid|spen[dt]|charged?|money|worth)\b|\bhow expensive\b|"
+     r"\bwhat\b.*\b(price|costs?|fee|fare)\b", "money"),
+    (r"\bhow (much|old|fast|large|big)\b", "amount"),
     (r"^(what|who) (is|are|was|were) (an? |the )?[\w\s'-]{1,40}$|\bwhat does .* mean\b|^define\b",
      "definition"),
     (r"^(is|are|was|were|do|does|did|can|could|has|have|had|will|would|may|must|should)\b",
@@ -58,7 +59,9 @@ _ZH: tuple[tuple[str, Expects], ...] = (
     (r"多重|多少(公斤|千克|吨|克)|重量(是|为|有)?多少", "weight"),
     (r"多(热|冷)|多少度|什么温度|温度(是|为|有)?多少", "degree"),
     (r"(多少|几)[个只名位人条张本件次辆台间座家匹头所种层块幅棵场艘]", "count"),
-    (r"多少|多大|几岁|多快|什么价", "amount"),
+    (r"(多少|几)(钱|元|块|美元|欧元)|什么价|(价格?|价钱|费用?|花费|造价|成本|金额)(是|为|有)?多少|"
+     r"(支付|花费?|付|耗资)了?多少", "money"),
+    (r"多少|多大|几岁|多快", "amount"),
     (r"^什么(是|叫)|是什么意思|^[\w\s]{1,12}是什么$|的定义", "definition"),
     (r"吗$|是否|是不是|有没有|能否|能不能|会不会", "yes/no"),
 )  # fmt: skip

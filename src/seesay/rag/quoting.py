@@ -40,6 +40,7 @@ _UNITS = {
     "time": {"s", "day", "month"},
     "degree": {"degree"},
     "part": {"%", ""},
+    "money": {"cny", "usd", "eur", "gbp", "hkd", "jpy"},
     "amount": {"cny", "usd", "eur", "%", "", "person", "age", "m2", "litre", "g", "m"},
 }
 _SURNAMES = frozenset(lexicon()["surnames"]) - {"\n"}

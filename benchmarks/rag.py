@@ -40,7 +40,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from rag_documents import KINDS, Asked, Maker
 
-from seesay.rag.answer import ask, text_vectors
+from seesay.rag.answer import ask
 from seesay.rag.evidence import gather, rarity
 from seesay.rag.facts import days, quantities
 from seesay.rag.questions import Question
@@ -219,13 +219,13 @@ def fit(sets: Sequence[tuple[str, Collection, Sequence[Asked]]]) -> None:
     """Prints weights: a logistic model of whether a sentence is the one that answers."""
     rows, right, owners = [], [], []
     for language, collection, asked in sets:
-        embed = text_vectors(collection)
         for number, one in enumerate(asked):
             question = Question.of(one.question)
             rare, evidence = rarity(collection, [question]), gather(collection, question)
-            for sentence in candidates(question, evidence, rare, embed):
+            for sentence in candidates(question, evidence, rare):
                 rows.append(sentence.features)
-                right.append(bool(one.file) and squeezed(one.statement) in squeezed(sentence.text))
+                is_there = Path(sentence.evidence.path).name == one.file
+                right.append(is_there and squeezed(one.statement) in squeezed(sentence.text))
                 owners.append((language, number))
     x, y, weights = np.array(rows), np.array(right, float), np.array(WEIGHTS, float)
     for _ in range(100):  # Newton's method, with a little ridge

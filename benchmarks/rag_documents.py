@@ -41,6 +41,7 @@ _A4 = (595, 842)
 _FONT = {"en": "Helvetica", "zh": "STSong-Light"}
 _PER_FILE = 10  # pages of a PDF
 _FACTS = 2  # on a page
+_PRONOUNS = 0.25  # facts whose subject stands only in the heading
 _ROWS = 8  # of a table
 _SCENE_S = 4.0  # of a video
 _PARTS = {
@@ -60,6 +61,7 @@ _TABLE_ASKS = {
            "How many employees does {E} have?"),
     "zh": ("{E}的参观人数是多少？", "{E}的收入是多少？", "{E}的员工数是多少？"),
 }  # fmt: skip
+_ENDS = ".。!?！？"
 _PICTURE_ASKS = {"en": "Which photo shows this: {V}", "zh": "哪张照片的内容是：{V}"}
 
 
@@ -153,7 +155,11 @@ class Maker:
         relation = self.words["relations"][name]
         value = self._value(relation["expects"])
         said = self.random.choice(relation["says"][: self.wordings])
-        statement = said.replace("{E}", place).replace("{V}", value)
+        subject = place
+        if kind in ("text", "scanned") and self.random.random() < _PRONOUNS:
+            subject = "它" if self.language == "zh" else "it"
+        statement = said.replace("{E}", subject).replace("{V}", value)
+        statement = statement[0].upper() + statement[1:]
         return Asked(
             kind=kind, question=self._asks(name, place), value=value, statement=statement,
             file=file, page=page,
@@ -271,7 +277,8 @@ def prose(language: str) -> list[str]:
         text = re.sub(r"```.*?```|<!--.*?-->", "", page.read_text(encoding="utf-8"), flags=re.S)
         for line in (one for one in text.splitlines() if one and one[0] not in "#|-<>`[ !"):
             plain = re.sub(r"\[([^\]]*)\]\([^)]*\)|`", r"\1", line)
-            found += [plain[a:b] for a, b in sentences(plain) if 20 < b - a < 200]
+            whole = (plain[a:b] for a, b in sentences(plain) if 20 < b - a < 200)
+            found += [one for one in whole if one[-1] in _ENDS]
     return found
 
 
@@ -291,9 +298,10 @@ def photographs(language: str) -> list[tuple[str, bytes]]:
                 pictures[stem] = data
             if len(pictures) == len(captions) == 400:
                 break
-    found += [
-        (text, pictures[stem]) for stem, text in captions.items() if text and stem in pictures
-    ]
+    for stem, text in captions.items():
+        if text and stem in pictures:
+            mark = "" if text[-1] in _ENDS else _ENDS[0 if language == "en" else 1]
+            found.append((text + mark, pictures[stem]))
     return found
 
 

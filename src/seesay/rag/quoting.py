@@ -1,13 +1,13 @@
 """Answers with the sentences of the evidence that answer, without a language model.
 
 Each sentence is judged by the words it shares with the question, rare words counting more; by
-whether it holds what the question asks for, such as a date; by the words around it; and by its
-vector. A logistic model of these decides: below the threshold nothing is given.
+whether it holds what the question asks for, such as a date; and by the words around it. A logistic
+model of these decides: below the threshold nothing is given.
 """
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Float
 
 from seesay.data.spelling import fold
-from seesay.data.tokenizer import Role
 from seesay.rag.claims import Claim, Quote, plain_text
 from seesay.rag.evidence import Evidence, Rarity
 from seesay.rag.facts import days, names, quantities
@@ -23,16 +22,13 @@ from seesay.rag.lexicon import lexicon
 from seesay.rag.questions import Question, stems, tokens, words_in
 from seesay.rag.sentences import Span, stating_sentences
 
-Embed = Callable[[Sequence[str], Role], Float[np.ndarray, "texts embed"]]
-
-FEATURES = ("bias", "coverage", "around", "missing", "names", "fits", "both", "cosine", "rank")
+FEATURES = ("bias", "coverage", "around", "missing", "names", "fits", "both", "rank")
 # Set by hand near what `benchmarks/rag.py --fit` gave for 104 questions, which were too few to take
 # as they are: it weighed "around" negatively, as each fact there names its subject.
-WEIGHTS = (-9.5, 2.0, 2.5, -2.5, 1.1, 0.5, 3.0, 5.0, 1.5)
+WEIGHTS = (-9.5, 2.0, 2.5, -2.5, 1.1, 0.5, 3.0, 1.5)
 THRESHOLD = 0.5
 MOST = 3
 """Sentences of one answer."""
-_EMBEDDED = 3  # sentences of a question whose vectors are compared
 _CLOSE = 0.15  # how far below the best another sentence may be to be given too
 _UNITS = {
     "length": {"m"},
@@ -61,7 +57,7 @@ _PLACED_EN = re.compile(
     r"\b(in|at|on|near|beside|behind|opposite) (the )?(?P<name>[A-Z]\w+)"
 )
 _PLACE_EN = re.compile(
-    r"\b(in|at|on|near|by|beside|behind|under|opposite|inside|outside|from)\b", re.I
+    r"\b(in|at|on|near|by|beside|behind|under|opposite|inside|outside|from) (?!\d)", re.I
 )
 _COLOURS = re.compile(
     "|".join(rf"\b{one}\b" if one.isascii() else one for one in lexicon()["colours"].split())
@@ -94,11 +90,9 @@ class Sentence:
         return 1 / (1 + math.exp(-max(-30.0, min(30.0, score))))
 
 
-def quote(
-    question: Question, evidence: Sequence[Evidence], rarity: Rarity, embed: Embed | None = None
-) -> list[Claim]:
+def quote(question: Question, evidence: Sequence[Evidence], rarity: Rarity) -> list[Claim]:
     """Returns the sentences that answer as claims, best first; none if no sentence does."""
-    ranked = candidates(question, evidence, rarity, embed)
+    ranked = candidates(question, evidence, rarity)
     claims: list[Claim] = []
     texts: set[str] = set()
     for one in ranked:
@@ -117,10 +111,8 @@ def quote(
     return claims
 
 
-def candidates(
-    question: Question, evidence: Sequence[Evidence], rarity: Rarity, embed: Embed | None = None
-) -> list[Sentence]:
-    """Returns the statements of the evidence that are likeliest to answer, judged, best first."""
+def candidates(question: Question, evidence: Sequence[Evidence], rarity: Rarity) -> list[Sentence]:
+    """Returns the statements of the evidence that may answer, judged, best first."""
     wanted = question.wanted
     total = sum(map(rarity.of, wanted)) or 1.0
     named = wanted & stems(word for name, _ in names(question.text) for word in tokens(name))
@@ -143,17 +135,10 @@ def candidates(
                 float(named <= near),
                 fits,
                 fits * covered,
-                0.0,
                 1 / (1 + one.id),
             )
             found.append(Sentence(one, span, np.array(features)))
-    best = sorted(found, key=lambda s: -s.probability)[:_EMBEDDED]
-    if embed is not None and best:
-        (asked,) = embed([question.text], "query")
-        stated = embed([one.text for one in best], "passage")
-        for sentence, cosine in zip(best, stated @ asked, strict=True):
-            sentence.features[FEATURES.index("cosine")] = float(cosine)
-    return sorted(best, key=lambda s: -s.probability)
+    return sorted(found, key=lambda s: -s.probability)
 
 
 def _with_surroundings(
@@ -200,11 +185,11 @@ def _dated(question: Question, sentence: str) -> float:
 
 def _placed(question: Question, sentence: str) -> float:
     if question.language == "zh":
-        return 1.0 if _PLACED_ZH.search(sentence) else 0.3 * bool(_PLACE_ZH.search(sentence))
+        return 1.0 if _PLACED_ZH.search(sentence) else 0.2 * bool(_PLACE_ZH.search(sentence))
     named = (match["name"] for match in _PLACED_EN.finditer(sentence))
     if any(name is None or name not in question.text for name in named):
         return 1.0
-    return 0.3 * bool(_PLACE_EN.search(sentence))
+    return 0.2 * bool(_PLACE_EN.search(sentence))
 
 
 def _person(question: Question, sentence: str) -> float:

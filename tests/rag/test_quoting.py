@@ -37,7 +37,7 @@ def quoted(question: str) -> list[str]:
         ("临江纺织厂的门票价格是多少？", "5元"),
         ("临江纺织厂的大门是什么颜色？", "绿色"),
         ("临江纺织厂在哪里？", "灯笼街"),
-        ("临江纺织厂何时对外开放？", "1987年"),
+        ("临江纺织厂是哪一年开放的？", "1987年"),
     ],
 )
 def test_a_sentence_of_the_type_that_is_asked_for_is_quoted(question, part):

@@ -12,6 +12,7 @@ from typing import Literal
 
 from seesay.data.spelling import fold, visible
 from seesay.data.words import EMPTY_WORDS, singulars
+from seesay.rag.facts import names
 from seesay.rag.lexicon import lexicon
 from seesay.search.catalog.keywords import cuts_words, segment
 from seesay.text import HAN, Language, detect_language
@@ -132,10 +133,13 @@ class Question:
     @cached_property
     def wanted(self) -> frozenset[str]:
         """The stems of the words that an answer should share. Words that only say of what type the
-        answer is are left out, unless there are no others."""
+        answer is are left out, unless nothing but a name is left: what a mill cost is not what
+        anything there costs."""
         words = _whole_words(self.words) if self.language == "zh" else self.words
         types = _TYPES.get(self.expects, "").split()
-        return stems(one for one in words if one not in types) or stems(words)
+        telling = stems(one for one in words if one not in types)
+        named = stems(word for name, _ in names(self.text) for word in tokens(name))
+        return telling if telling - named or self.expects == "where" else stems(words)
 
     @property
     def query(self) -> str:
@@ -195,8 +199,14 @@ def stems(words: Iterable[str]) -> frozenset[str]:
 def _whole_words(words: Sequence[str]) -> list[str]:
     """Returns Chinese words without those inside of others: 图书馆 stands for 图书 too. A phrase
     that others make up gives way to them, as 对外开放 to 对外 and 开放."""
-    phrases = {one + other for one in words for other in words if one + other in words}
-    rest = [one for one in words if one not in phrases or len(one) < _PHRASE]
+    halves = [(one, other) for one in words for other in words if one + other in words]
+    phrases = {one + other: (one, other) for one, other in halves if len(one + other) >= _PHRASE}
+    rest = [
+        one
+        for one in words
+        if one not in phrases
+        and all(one in some or one not in phrase for phrase, some in phrases.items())
+    ]
     return [one for one in rest if not any(one != other and one in other for other in rest)]
 
 

@@ -150,9 +150,28 @@ class Question:
 def content_words(text: str) -> tuple[str, ...]:
     """Returns the words of a question that an answer should share, each once."""
     asking = _ASKING | EMPTY_WORDS
-    words = (word for word in tokens(text) if word not in asking and not _HOW_MANY.match(word))
+    cut = [word for word in tokens(text) if word not in asking and not _HOW_MANY.match(word)]
+    words = _with_names(cut, fold(text)) if HAN.search(text) else cut
     pictures = (word for word in words if not _ABOUT_PICTURES.fullmatch(word))
     return tuple(dict.fromkeys(pictures))[:MOST_WORDS]
+
+
+def _with_names(words: Sequence[str], text: str) -> list[str]:
+    """Joins single characters in a row before a longer word: a name that no dictionary has, as 新林
+    in 新林图书馆."""
+    found: list[str] = []
+    run = ""
+    for word in words:
+        if len(word) == 1 and HAN.match(word):
+            joins = run + word in text
+            found += "" if joins else run
+            run = run + word if joins else word
+            continue
+        whole = len(run) > 1 and run + word[0] in text
+        found += [run] if whole else run
+        run = ""
+        found.append(word)
+    return [*found, *run]
 
 
 @lru_cache(maxsize=8192)

@@ -136,7 +136,6 @@ def test_ordinary_sentences_address_no_model(sentence):
         ("图书馆何时对外开放？", {"图书馆", "对外", "开放"}),
         ("塔楼的高度是多少？", {"塔楼"}),
         ("新林图书馆的票价是多少？", {"新林", "图书馆", "票价"}),
-        ("谁养狗？", {"养", "狗"}),
         ("What is the height?", {"height"}),
         ("How much did Harwick Mill cost?", {"harwick", "mill", "cost"}),
     ],

@@ -36,7 +36,7 @@ _PREFIXES = {"$": "usd", "€": "eur", "£": "gbp", "¥": "cny", "￥": "cny"}
 _MEASURES = "".join(_WORDS_OF["measures"].split())
 _NUMBER = re.compile(
     r"(?P<sign>[$€£¥￥]\s?)?"
-    r"(?P<digits>(?<![\w.])\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?<![\d.])\d+(?:\.\d+)?)"
+    r"(?P<digits>(?<![a-z\d_.])\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?<![\d.])\d+(?:\.\d+)?)"
     r"(?:\s?(?P<scale>万亿|千万|百万|[万亿千]|(?:thousand|million|billion|trillion)\b))?"
 )
 _NUMERAL = "零\u3007一二两三四五六七八九十百千万亿"

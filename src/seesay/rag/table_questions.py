@@ -39,7 +39,7 @@ from seesay.rag.table_words import (
     variants,
 )
 from seesay.search.catalog.drafts import TableColumn, TableData
-from seesay.search.reading.values import in_unit, read_number
+from seesay.search.reading.values import read_number, scaled_to
 from seesay.text import Text
 
 _MOST_VALUES = 20_000  # different texts of a column that a question may name
@@ -375,7 +375,7 @@ class _Question:
             raise _UnsureError(
                 f"{number!r} does not fit {column.name}", f"{number!r} 与 {column.name} 不符"
             )
-        value = in_unit(known, f"{number}{unit}", column.unit)
+        value = scaled_to(known, f"{number}{unit}", column.unit)
         comparison: Comparison = sign  # type: ignore[assignment]
         self.limits.append(PlanFilter(column=column.name, comparison=comparison, value=value))
 

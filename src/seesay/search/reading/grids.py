@@ -18,7 +18,7 @@ from seesay.search.catalog.drafts import Cell, Place, TableColumn, TableData, co
 from seesay.search.reading.blocks import Block, passages_of
 from seesay.search.reading.messages import FileContent, Passage
 from seesay.search.reading.packages import refused
-from seesay.search.reading.values import MISSING, Number, in_unit, read_day, read_number, scale_of
+from seesay.search.reading.values import MISSING, Number, read_day, read_number, scale_of, scaled_to
 from seesay.text import Text
 
 MOST_ROWS = 100_000
@@ -330,7 +330,7 @@ def _typed(
     found = None if numbers is None else _unit_of(numbers, unit[1] if unit else "", unit_of_table)
     if numbers is not None and found is not None:
         values = iter(
-            in_unit(one, cell, found) if isinstance(cell, str) else one.value
+            scaled_to(one, cell, found) if isinstance(cell, str) else one.value
             for one, cell in zip(numbers, there, strict=True)
         )
         column = TableColumn(name=name, type="number", unit=found)

@@ -74,7 +74,7 @@ def read_number(text: str) -> Number | None:
     return Number(value, part["before"] or part["after"] or "")
 
 
-def in_unit(number: Number, text: str, unit: str) -> float:
+def scaled_to(number: Number, text: str, unit: str) -> float:
     """Returns a number in the unit of its column: 1.2亿 is 12,000 in a column of 万元. What is
     written without a scale or 元 of its own, such as 1,200 or 三千五百, is in that unit already."""
     has_own_unit = _OWN_UNIT.search(_plain(text)) is not None

@@ -108,7 +108,7 @@ def ours(collection: Collection, question: str) -> Given:
 
 def theirs(python: str, folder: Path, asked: Sequence[Asked]) -> list[Given]:
     """The answers of the peer."""
-    command = [python, str(HERE / "peers" / "langchain_chroma.py"), str(folder)]
+    command = [python, str(HERE / "peers" / "plain_rag.py"), str(folder)]
     source = str(HERE.parent / "src")
     done = subprocess.run(
         command,
